@@ -1,0 +1,170 @@
+//! FLV tags: read from ffmpeg's pipe, written to a file or a pipe. The format is Adobe's "Video File Format
+//! Specification" version 10, annex E; only its H.264 and AAC parts are known here.
+//!
+//! Timestamps inside an item are what ffmpeg wrote; moving them onto the broadcast's clock is the timeline's work.
+
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+/// The kind of a tag, by its type byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 8
+    Audio,
+    /// 9
+    Video,
+    /// 18: metadata
+    Script,
+}
+
+impl Kind {
+    /// The type byte, in FLV and in RTMP alike.
+    #[must_use]
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Audio => 8,
+            Self::Video => 9,
+            Self::Script => 18,
+        }
+    }
+}
+
+/// One tag. Cloning shares the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// Audio, video or metadata.
+    pub kind: Kind,
+    /// Decoding time in milliseconds. On the wire it is modulo 2^32; the timeline keeps all its bits.
+    pub timestamp: u64,
+    /// The body: codec bytes first, as in FLV and RTMP.
+    pub body: Arc<[u8]>,
+}
+
+/// What an FLV stream can be refused for.
+#[derive(Debug, thiserror::Error)]
+pub enum FlvError {
+    /// The pipe or file failed, or ended inside a tag.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The first bytes are not "FLV".
+    #[error("does not begin with an FLV header")]
+    NotFlv,
+    /// A type byte this format does not have.
+    #[error("tag type {0} is not one of audio (8), video (9) and script (18)")]
+    TagType(u8),
+}
+
+impl Tag {
+    /// Whether this is a video keyframe (sequence headers are marked as such too, but are not pictures).
+    #[must_use]
+    pub fn is_keyframe(&self) -> bool {
+        self.kind == Kind::Video && self.body.len() > 1 && self.body[0] >> 4 == 1 && self.body[1] == 1
+    }
+
+    /// Whether this is the H.264 or AAC sequence header.
+    #[must_use]
+    pub fn is_sequence_header(&self) -> bool {
+        self.body.len() > 1
+            && self.body[1] == 0
+            && match self.kind {
+                Kind::Video => self.body[0] & 0x0f == 7,
+                Kind::Audio => self.body[0] >> 4 == 10,
+                Kind::Script => false,
+            }
+    }
+
+    /// Whether this is a coded frame of picture or sound.
+    #[must_use]
+    pub fn is_frame(&self) -> bool {
+        self.body.len() > 1 && self.body[1] == 1 && self.kind != Kind::Script
+    }
+
+    /// Composition time offset of a video frame (PTS − DTS) in milliseconds; 0 for everything else.
+    #[must_use]
+    pub fn composition_time(&self) -> i32 {
+        if self.kind != Kind::Video || self.body.len() < 5 {
+            return 0;
+        }
+        let raw = i32::from_be_bytes([0, self.body[2], self.body[3], self.body[4]]);
+        (raw << 8) >> 8
+    }
+}
+
+/// Reads tags one after another.
+#[derive(Debug)]
+pub struct Reader<R> {
+    inner: R,
+    started: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// A reader of the stream `inner`, header first.
+    pub fn new(inner: R) -> Self {
+        Self { inner, started: false }
+    }
+
+    /// The next tag, or `None` where the stream ends between two tags.
+    pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
+        if !self.started {
+            let mut header = [0; 13];
+            if !read_or_end(&mut self.inner, &mut header)? {
+                return Ok(None);
+            }
+            if &header[..3] != b"FLV" {
+                return Err(FlvError::NotFlv);
+            }
+            self.started = true;
+        }
+        let mut head = [0; 11];
+        if !read_or_end(&mut self.inner, &mut head)? {
+            return Ok(None);
+        }
+        let kind = match head[0] & 0x1f {
+            8 => Kind::Audio,
+            9 => Kind::Video,
+            18 => Kind::Script,
+            other => return Err(FlvError::TagType(other)),
+        };
+        let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
+        let timestamp = u32::from_be_bytes([head[7], head[4], head[5], head[6]]);
+        // Read through a growing buffer: a broken length must not allocate 16 MiB at once.
+        let mut body = Vec::with_capacity(len.min(256 * 1024));
+        if (&mut self.inner).take(len as u64).read_to_end(&mut body)? < len {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let mut size_behind = [0; 4];
+        self.inner.read_exact(&mut size_behind)?;
+        Ok(Some(Tag { kind, timestamp: u64::from(timestamp), body: body.into() }))
+    }
+}
+
+/// Fills `buf`; `false` where the stream ends before its first byte.
+fn read_or_end(inner: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
+    let mut have = 0;
+    while have < buf.len() {
+        match inner.read(&mut buf[have..]) {
+            Ok(0) if have == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => have += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+/// The file header: version 1, audio and video present, and the first "previous tag size".
+pub const FILE_HEADER: [u8; 13] = [b'F', b'L', b'V', 1, 5, 0, 0, 0, 9, 0, 0, 0, 0];
+
+/// Writes one tag with the size behind it. The timestamp is written modulo 2^32, as the format has it.
+pub fn write_tag(out: &mut impl Write, tag: &Tag) -> io::Result<()> {
+    let len = (tag.body.len() as u32).to_be_bytes();
+    let time = (tag.timestamp as u32).to_be_bytes();
+    let head =
+        [tag.kind.byte(), len[1], len[2], len[3], time[1], time[2], time[3], time[0], 0, 0, 0];
+    out.write_all(&head)?;
+    out.write_all(&tag.body)?;
+    out.write_all(&(tag.body.len() as u32 + 11).to_be_bytes())
+}

@@ -1,0 +1,166 @@
+//! What the engine is asked to play, where it comes from, and why it could not be played.
+//!
+//! No decision is taken here: [`Program`] is implemented by the tool that owns the playlist.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+/// One file or URL as ffmpeg opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A URL, or `file:` and an absolute path (so that no file name can be read as an option or a protocol).
+    pub url: String,
+    /// HTTP request headers, name and value; empty for files.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Everything ffmpeg needs to open an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// One source that holds everything, or two: the picture's, then the sound's.
+    pub sources: Vec<Source>,
+    /// A live source has no duration and cannot wait for the viewer.
+    pub live: bool,
+    /// When the URLs stop working, where that is known.
+    pub expires: Option<SystemTime>,
+}
+
+/// One entry of the programme, ready to be probed and encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Identity that survives restarts and edits of the list: the absolute path or the page's URL.
+    pub id: String,
+    /// What viewers and logs are shown.
+    pub title: String,
+    /// Where to start, from the item's own beginning.
+    pub start: Duration,
+    /// What ffmpeg opens.
+    pub media: Media,
+}
+
+/// Why an item could not be played, as a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The file or page is not there (ENOENT, HTTP 404, removed video).
+    Missing,
+    /// It may not be read (EACCES, HTTP 401/403, private video).
+    Forbidden,
+    /// The site wants proof that no bot asks.
+    BotCheck,
+    /// Not offered in this country.
+    GeoBlocked,
+    /// yt-dlp needs a JavaScript runtime for this site and found none.
+    NoJsRuntime,
+    /// The network or the remote server failed.
+    Network,
+    /// There is nothing playable in it (empty, text, garbage, no known stream).
+    Unplayable,
+    /// It ended more than a second before its probed end.
+    Truncated,
+    /// No frame for ten seconds.
+    Stalled,
+    /// The encoder died (killed, crashed, or refused the input half-way).
+    Encoder,
+    /// A helper (yt-dlp, ffprobe) did not answer in time.
+    Timeout,
+    /// A helper (yt-dlp, ffprobe, ffmpeg) is not installed or does not start.
+    Tool,
+}
+
+impl Reason {
+    /// Every reason, so that each metric series exists from the start.
+    pub const ALL: [Self; 12] = [
+        Self::Missing,
+        Self::Forbidden,
+        Self::BotCheck,
+        Self::GeoBlocked,
+        Self::NoJsRuntime,
+        Self::Network,
+        Self::Unplayable,
+        Self::Truncated,
+        Self::Stalled,
+        Self::Encoder,
+        Self::Timeout,
+        Self::Tool,
+    ];
+
+    /// The label value of `tgs_item_failures_total{reason}`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Forbidden => "forbidden",
+            Self::BotCheck => "bot_check",
+            Self::GeoBlocked => "geo_blocked",
+            Self::NoJsRuntime => "no_js_runtime",
+            Self::Network => "network",
+            Self::Unplayable => "unplayable",
+            Self::Truncated => "truncated",
+            Self::Stalled => "stalled",
+            Self::Encoder => "encoder",
+            Self::Timeout => "timeout",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// A failure of one item, in words for the operator: what happened and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The class, for metrics and policy.
+    pub reason: Reason,
+    /// A lower-case sentence without a full stop, fit for "skipped X: …".
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure of class `reason`, told as `detail`.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What a [`Program`] answers when it is asked for the next item.
+#[derive(Debug)]
+pub enum Next {
+    /// Play this.
+    Play(Item),
+    /// This entry could not be prepared; ask again for the one after it.
+    Skip {
+        /// The entry's identity.
+        id: String,
+        /// The entry's title.
+        title: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// The list has been played to its end and is not repeated.
+    End,
+}
+
+/// The list of what is played, in order. Called from one thread, which may block in it (resolving a page URL):
+/// the read-ahead and the filler cover that time.
+pub trait Program: Send {
+    /// The next entry. Called one item ahead of the encoder.
+    fn next(&mut self) -> Next;
+
+    /// Called immediately before `item` (from an earlier [`Program::next`]) is encoded: gives it back,
+    /// resolved anew where its URLs have expired, or gives what the edited list has in its place.
+    fn confirm(&mut self, item: Item) -> Next;
+
+    /// How many entries one round has at present: after so many failures in a row the engine backs off.
+    fn round_len(&self) -> usize;
+}
