@@ -1,0 +1,83 @@
+//! One flag that asks every thread holding a copy of it to stop. It interrupts no system call: a thread blocked in a
+//! read is freed by closing or killing what it reads from.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// The flag. Clones share it; once set, it stays set.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    // Beside the mutex, so that asking costs no lock.
+    cancelled: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Cancel {
+    /// A flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the flag and wakes everyone in [`Cancel::wait`].
+    pub fn cancel(&self) {
+        // Set under the lock: a waiter that has just found it unset must be in the wait before the wake-up.
+        let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.cancelled.store(true, Ordering::SeqCst);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether the flag is set.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps for `timeout`, or until the flag is set. Answers whether it is.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.changed.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());
+        drop(waited);
+        self.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_clone_sees_the_flag() {
+        let first = Cancel::new();
+        let second = first.clone();
+        assert!(!second.is_cancelled());
+        first.cancel();
+        assert!(second.is_cancelled());
+    }
+
+    #[test]
+    fn waiting_ends_with_the_flag_or_the_time() {
+        let cancel = Cancel::new();
+        assert!(!cancel.wait(Duration::from_millis(1)));
+        let other = cancel.clone();
+        let began = Instant::now();
+        let waiter = thread::spawn(move || other.wait(Duration::from_secs(60)));
+        cancel.cancel();
+        assert!(waiter.join().unwrap());
+        assert!(began.elapsed() < Duration::from_secs(30), "the wait was not interrupted");
+    }
+}

@@ -1,0 +1,624 @@
+//! Child processes: none outlives the tool, none sees a secret in its environment, and none leaves children of its own.
+//!
+//! A child is started through the tool's own executable, which sets the parent-death signal and then becomes the
+//! program ("exec shim"): std offers that step only as unsafe code in the forked child. When the tool is killed the
+//! kernel kills the child; its grandchildren are reached by the process group, and after a `kill -9` of the tool by the
+//! unit's cgroup only.
+//!
+//! Nothing here restarts or interprets what runs.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fmt,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::PermissionsExt, process::CommandExt, process::ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::{self, ChildStderr, ChildStdin, ChildStdout, Command, ExitCode, ExitStatus, Output, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
+};
+
+use crate::cancel::Cancel;
+
+/// First argument of a process that is to become another program.
+const EXEC: &str = "__exec";
+
+/// This process's own executable, also when the file has been replaced or deleted since.
+const SELF_EXE: &str = "/proc/self/exe";
+
+/// What a child may know of our environment.
+const PASSED_ON: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "XDG_CACHE_HOME",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
+/// Whether this program's `main` begins with [`shim`], so that it can be asked to become another one.
+static HAS_SHIM: AtomicBool = AtomicBool::new(false);
+
+/// The first line of every tool's `main`: where this process was started as the shim of a child, becomes that child.
+/// Otherwise `None`, and the tool goes on.
+///
+/// A result means that the program could not be started (126) or that the tool is already gone (125); `main` ends with it.
+#[must_use]
+pub fn shim() -> Option<ExitCode> {
+    let mut args = env::args_os().skip(1);
+    if args.next().as_deref() != Some(OsStr::new(EXEC)) {
+        HAS_SHIM.store(true, Ordering::SeqCst);
+        return None;
+    }
+    let (parent, program) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let name = program.to_string_lossy();
+    if let Err(e) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("failed to start {name}: failed to tie it to its parent: {e}");
+        return Some(ExitCode::from(126));
+    }
+    // The parent may have died before the signal was set.
+    let alive = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if alive.is_none_or(|pid| *pid != *parent) {
+        return Some(ExitCode::from(125));
+    }
+    let e = Command::new(&program).args(args).exec();
+    eprintln!("failed to start {name}: {e}");
+    Some(ExitCode::from(126))
+}
+
+/// A command that runs `program` (a path, or a name looked up in PATH) as a child of its own process group, with empty
+/// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
+/// certificates, proxies, cache directory). Start it with [`spawn`] or [`output`].
+///
+/// In a program whose `main` does not begin with [`shim`] (a test) the child is not tied to the parent's death.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = if HAS_SHIM.load(Ordering::SeqCst) {
+        let mut shim = Command::new(SELF_EXE);
+        shim.arg(EXEC).arg(process::id().to_string()).arg(program);
+        shim
+    } else {
+        Command::new(program)
+    };
+    let kept = env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|n| PASSED_ON.contains(&n) || n.starts_with("LC_")));
+    command.env_clear().envs(kept).stdin(Stdio::null()).process_group(0);
+    command
+}
+
+/// The program a [`command`] is to run, not the shim in front of it.
+fn program(command: &Command) -> &OsStr {
+    let mut args = command.get_args();
+    let own = command.get_program();
+    if own == SELF_EXE && args.next() == Some(OsStr::new(EXEC)) { args.nth(1).unwrap_or(own) } else { own }
+}
+
+/// The executable file that `program` names: looked up in this process's PATH unless it holds a slash.
+pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    find_in(program.as_ref(), Path::new(""), &path)
+}
+
+fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        let file = dir.join(program);
+        return executable(&file).map(|()| file);
+    }
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "not found in PATH");
+    if program.is_empty() {
+        return Err(failed);
+    }
+    for dir in env::split_paths(path) {
+        let file = dir.join(program);
+        match executable(&file) {
+            Ok(()) => return Ok(file),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => failed = e,
+            Err(_) => {}
+        }
+    }
+    Err(failed)
+}
+
+fn executable(file: &Path) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.permissions().mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"))
+}
+
+/// Starts a [`command`]. `NotFound` and `PermissionDenied` are about the program itself.
+pub fn spawn(command: Command) -> io::Result<Child> {
+    // Found out here: the shim's exec fails after the start, where nobody but a reader of its stderr would see it.
+    let path = command.get_envs().find_map(|(name, value)| (name == "PATH").then_some(value)?);
+    find_in(
+        program(&command),
+        command.get_current_dir().unwrap_or(Path::new("")),
+        path.unwrap_or(OsStr::new("/usr/bin:/bin")),
+    )?;
+    let mut inner = from_lasting_thread(command)?;
+    let pid = Pid::from_child(&inner);
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Child { pid, pidfd, inner: Mutex::new(Inner { child: inner, ended: None }) }),
+        Err(e) => {
+            inner.kill()?;
+            inner.wait()?;
+            Err(e.into())
+        }
+    }
+}
+
+type Job = (Command, SyncSender<io::Result<process::Child>>);
+
+/// Starts `command` from a thread that lasts as long as the process: the parent-death signal is sent when the *thread*
+/// that started the child ends.
+fn from_lasting_thread(command: Command) -> io::Result<process::Child> {
+    static SPAWNER: Mutex<Option<Sender<Job>>> = Mutex::new(None);
+    let (reply, answer) = mpsc::sync_channel(1);
+    {
+        let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+        if spawner.is_none() {
+            let (jobs, todo) = mpsc::channel::<Job>();
+            thread::Builder::new().name("spawner".into()).spawn(move || {
+                for (mut command, reply) in todo {
+                    // The asker waits for the answer, so it is there to take it.
+                    let _ = reply.send(command.spawn());
+                }
+            })?;
+            *spawner = Some(jobs);
+        }
+        if let Some(jobs) = spawner.as_ref() {
+            jobs.send((command, reply))
+                .map_err(|_| io::Error::other("the thread that starts children is gone"))?;
+        }
+    }
+    answer.recv().map_err(|_| io::Error::other("the thread that starts children is gone"))?
+}
+
+/// A running child and its process group. Shareable: one thread may read its output while another kills it.
+///
+/// Its group is killed when it ends, when [`Child::kill_group`] is called, and when this is dropped: nothing it started
+/// is left behind, unless that has made a group of its own.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    child: process::Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Child {
+    /// The process id, which is the group's id as well.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The pipe to its stdin, once, where the command asked for one.
+    pub fn take_stdin(&self) -> Option<ChildStdin> {
+        self.lock().child.stdin.take()
+    }
+
+    /// The pipe from its stdout, once, where the command asked for one.
+    pub fn take_stdout(&self) -> Option<ChildStdout> {
+        self.lock().child.stdout.take()
+    }
+
+    /// The pipe from its stderr, once, where the command asked for one.
+    pub fn take_stderr(&self) -> Option<ChildStderr> {
+        self.lock().child.stderr.take()
+    }
+
+    /// Kills the child and everything in its group. Does nothing once it has been waited for.
+    pub fn kill_group(&self) {
+        self.lock().kill_group(self.pid);
+    }
+
+    /// Waits until the child has ended, kills what is left of its group, and says how it ended.
+    pub fn wait(&self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            // Without the lock, so that others can kill meanwhile.
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// How the child ended, or `None` while it runs.
+    pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let mut inner = self.lock();
+        if inner.ended.is_none() && self.has_ended()? {
+            // Before the child is reaped: as long as its zombie holds the id, no other group can have it.
+            inner.kill_group(self.pid);
+            inner.ended = Some(inner.child.wait()?);
+        }
+        Ok(inner.ended)
+    }
+
+    /// Whether the child has ended and is yet to be reaped.
+    fn has_ended(&self) -> io::Result<bool> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look)?.is_some())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn kill_group(&self, pid: Pid) {
+        if self.ended.is_none() {
+            // An error means that there is nothing left to kill.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill_group();
+        let _ = self.wait();
+    }
+}
+
+/// Why [`output`] has no output to give.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The program is missing, is not executable, or could not be started.
+    #[error("failed to start {program}: {source}")]
+    Start {
+        /// What was to be run.
+        program: String,
+        /// Why it does not run.
+        source: io::Error,
+    },
+    /// Reading its output or waiting for it failed.
+    #[error("failed to read what {program} prints: {source}")]
+    Io {
+        /// What was run.
+        program: String,
+        /// What failed.
+        source: io::Error,
+    },
+    /// It ran longer than it may, and was killed.
+    #[error("{program} did not finish within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// What was run.
+        program: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// It printed more than it may, and was killed.
+    #[error("{program} printed more than {max_bytes} bytes")]
+    TooMuch {
+        /// What was run.
+        program: String,
+        /// How much it may print on stdout.
+        max_bytes: usize,
+    },
+    /// The caller's [`Cancel`] was set, and it was killed.
+    #[error("{program} was stopped")]
+    Cancelled {
+        /// What was run.
+        program: String,
+    },
+}
+
+/// How often a running [`output`] looks at its [`Cancel`].
+const CANCEL_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs `command` to its end and gives what it printed, whatever its exit status. After `timeout`, on `cancel`, or when
+/// stdout exceeds `max_bytes`, its whole group is killed. Of stderr the last `max_bytes` are kept: the reason of a
+/// failure comes last.
+pub fn output(
+    mut command: Command,
+    timeout: Duration,
+    max_bytes: usize,
+    cancel: &Cancel,
+) -> Result<Output, RunError> {
+    let program = program(&command).to_string_lossy().into_owned();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = match spawn(command) {
+        Ok(child) => child,
+        Err(source) => return Err(RunError::Start { program, source }),
+    };
+    let read = collect(&child, Instant::now() + timeout, max_bytes, cancel);
+    let status = |child: &Child| child.wait().map_err(Stop::Io);
+    match read.and_then(|(stdout, stderr)| Ok(Output { status: status(&child)?, stdout, stderr })) {
+        Ok(output) => Ok(output),
+        Err(Stop::Io(source)) => Err(RunError::Io { program, source }),
+        Err(Stop::TimedOut) => Err(RunError::TimedOut { program, after: timeout }),
+        Err(Stop::TooMuch) => Err(RunError::TooMuch { program, max_bytes }),
+        Err(Stop::Cancelled) => Err(RunError::Cancelled { program }),
+    }
+}
+
+/// A [`RunError`] that does not know its program yet.
+enum Stop {
+    Io(io::Error),
+    TimedOut,
+    TooMuch,
+    Cancelled,
+}
+
+/// Reads stdout and stderr until the child has ended.
+fn collect(
+    child: &Child,
+    deadline: Instant,
+    max_bytes: usize,
+    cancel: &Cancel,
+) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+    let (mut out, mut err) = (child.take_stdout(), child.take_stderr());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut ended = false;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if left.is_zero() {
+            return Err(Stop::TimedOut);
+        }
+        // Once the child has ended only what the pipes still hold is taken: a process that left the group could keep
+        // them open for ever.
+        let pause = if ended { Duration::ZERO } else { left.min(CANCEL_EVERY) };
+        let ready = readable(child, out.as_ref(), err.as_ref(), pause).map_err(Stop::Io)?;
+        if ready.out {
+            read_some(&mut out, &mut stdout).map_err(Stop::Io)?;
+        }
+        if ready.err {
+            read_some(&mut err, &mut stderr).map_err(Stop::Io)?;
+            let excess = stderr.len().saturating_sub(max_bytes);
+            stderr.drain(..excess);
+        }
+        if stdout.len() > max_bytes {
+            return Err(Stop::TooMuch);
+        }
+        if ended && !ready.out && !ready.err {
+            return Ok((stdout, stderr));
+        }
+        ended |= ready.ended;
+    }
+}
+
+/// What [`collect`] can do without blocking.
+#[derive(Default)]
+struct Ready {
+    out: bool,
+    err: bool,
+    ended: bool,
+}
+
+fn readable(
+    child: &Child,
+    out: Option<&ChildStdout>,
+    err: Option<&ChildStderr>,
+    pause: Duration,
+) -> io::Result<Ready> {
+    // A pipe that has ended is asked no more; the pidfd stands in for it.
+    let fd = child.pidfd.as_fd();
+    let mut fds = [out.map_or(fd, AsFd::as_fd), err.map_or(fd, AsFd::as_fd), fd]
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let pause = Timespec::try_from(pause).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut fds, Some(&pause)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Ready::default()),
+        Err(e) => return Err(e.into()),
+    }
+    let [out_ready, err_ready, ended] = fds.map(|fd| !fd.revents().is_empty());
+    Ok(Ready { out: out.is_some() && out_ready, err: err.is_some() && err_ready, ended })
+}
+
+/// Takes what `pipe` holds; at its end, closes it.
+fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
+    let Some(open) = pipe else { return Ok(()) };
+    let mut chunk = [0; 16 * 1024];
+    match open.read(&mut chunk) {
+        Ok(0) => *pipe = None,
+        Ok(n) => into.extend_from_slice(&chunk[..n]),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+        Err(e) => return Err(e),
+    }
+    Ok(())
+}
+
+/// How a process ended, in words: "exited with 1", "killed by SIGKILL".
+#[must_use]
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("killed by {}", SignalName(signal)),
+        (None, None) => status.to_string(),
+    }
+}
+
+struct SignalName(i32);
+
+impl fmt::Display for SignalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The signals that end a process, by their Linux numbers.
+        let name = match self.0 {
+            1 => "SIGHUP",
+            2 => "SIGINT",
+            3 => "SIGQUIT",
+            4 => "SIGILL",
+            6 => "SIGABRT",
+            7 => "SIGBUS",
+            8 => "SIGFPE",
+            9 => "SIGKILL",
+            11 => "SIGSEGV",
+            13 => "SIGPIPE",
+            14 => "SIGALRM",
+            15 => "SIGTERM",
+            24 => "SIGXCPU",
+            25 => "SIGXFSZ",
+            31 => "SIGSYS",
+            other => return write!(f, "signal {other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = command("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn run(script: &str) -> Result<Output, RunError> {
+        output(sh(script), Duration::from_secs(20), 1000, &Cancel::new())
+    }
+
+    #[test]
+    fn output_gives_both_streams_and_the_status() {
+        let got = run("echo out; echo err >&2; exit 3").unwrap();
+        assert_eq!((&*got.stdout, &*got.stderr), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(describe(got.status), "exited with 3");
+    }
+
+    #[test]
+    fn a_child_that_closes_its_output_is_waited_for() {
+        let got = run("echo out; exec >&- 2>&-; sleep 0.2; exit 4").unwrap();
+        assert_eq!((&*got.stdout, got.status.code()), (&b"out\n"[..], Some(4)));
+    }
+
+    #[test]
+    fn output_kills_the_group_after_the_time_out() {
+        let began = Instant::now();
+        // The grandchild holds the pipe: were only the shell killed, reading would go on.
+        let failed =
+            output(sh("sleep 1000 & wait"), Duration::from_millis(100), 1000, &Cancel::new()).unwrap_err();
+        assert_eq!(failed.to_string(), "sh did not finish within 0.1 s");
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn an_ended_child_is_not_held_up_by_its_grandchildren() {
+        let began = Instant::now();
+        let got = run("setsid sleep 2 & sleep 1000 & echo out").unwrap();
+        assert_eq!(got.stdout, b"out\n");
+        assert!(began.elapsed() < Duration::from_secs(2), "waited for a process outside the group");
+    }
+
+    #[test]
+    fn output_is_bounded() {
+        let failed = run("while :; do echo 0123456789; done").unwrap_err();
+        assert_eq!(failed.to_string(), "sh printed more than 1000 bytes");
+        let got = run("seq 5000 >&2").unwrap();
+        assert_eq!(got.stderr.len(), 1000);
+        assert!(got.stderr.ends_with(b"4999\n5000\n"));
+    }
+
+    #[test]
+    fn output_stops_when_cancelled() {
+        let cancel = Cancel::new();
+        let other = cancel.clone();
+        let ran = thread::spawn(move || output(sh("sleep 1000"), Duration::from_secs(900), 1000, &other));
+        cancel.cancel();
+        assert!(matches!(ran.join().unwrap(), Err(RunError::Cancelled { .. })));
+    }
+
+    #[test]
+    fn a_program_that_cannot_run_is_told_by_the_start() {
+        let cases = [
+            ("no-such-program-here", io::ErrorKind::NotFound),
+            ("/no/such/program", io::ErrorKind::NotFound),
+            ("/etc/passwd", io::ErrorKind::PermissionDenied),
+            ("/", io::ErrorKind::PermissionDenied),
+            ("", io::ErrorKind::NotFound),
+        ];
+        for (name, kind) in cases {
+            assert_eq!(spawn(command(name)).unwrap_err().kind(), kind, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn killing_the_group_takes_grandchildren() {
+        let mut command = sh("sleep 1000 & echo started; wait");
+        command.stdout(Stdio::piped());
+        let child = spawn(command).unwrap();
+        let mut lines = io::BufReader::new(child.take_stdout().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!((line.as_str(), child.try_wait().unwrap()), ("started\n", None));
+        child.kill_group();
+        // The end of the pipe: nobody holds it open any more.
+        assert_eq!(lines.read_line(&mut line).unwrap(), 0);
+        assert_eq!(describe(child.wait().unwrap()), "killed by SIGKILL");
+        assert_eq!(describe(child.try_wait().unwrap().unwrap()), "killed by SIGKILL");
+        child.kill_group();
+    }
+
+    #[test]
+    fn dropping_a_child_kills_its_group() {
+        let mut command = sh("sleep 1000 & sleep 1000");
+        command.stdout(Stdio::piped());
+        let child = spawn(command).unwrap();
+        let mut pipe = child.take_stdout().unwrap();
+        drop(child);
+        assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_thread_kills_what_another_waits_for() {
+        let child = spawn(sh("sleep 1000")).unwrap();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| child.wait().unwrap());
+            child.kill_group();
+            assert_eq!(waiter.join().unwrap().signal(), Some(9));
+        });
+    }
+
+    #[test]
+    fn endings_in_words() {
+        let cases = [
+            (0, "exited with 0"),
+            (0x0100, "exited with 1"),
+            (9, "killed by SIGKILL"),
+            (0x8b, "killed by SIGSEGV"),
+            (40, "killed by signal 40"),
+        ];
+        for (raw, words) in cases {
+            assert_eq!(describe(ExitStatus::from_raw(raw)), words);
+        }
+    }
+}
