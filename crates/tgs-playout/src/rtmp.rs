@@ -1,0 +1,351 @@
+//! One RTMP or RTMPS connection that publishes, said message for message as ffmpeg says it, because ffmpeg is what is
+//! known to work with Telegram's ingest.
+//!
+//! It does not reconnect, does not pace and starts no thread: the engine calls it from one thread and decides.
+
+pub mod amf;
+pub mod chunk;
+
+mod acked;
+mod error;
+mod handshake;
+mod session;
+mod target;
+mod wire;
+
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+
+pub use self::{
+    error::{Broken, OpenError, Stage},
+    target::{Target, TargetError},
+};
+use self::{
+    session::{Refusal, Session, Step},
+    wire::{Deadline, LOOK, Wire, again, closed_or_broken},
+};
+use crate::flv::{Kind, Tag};
+
+/// A connection that takes no data at all for this long is given up.
+const STALL: Duration = Duration::from_secs(10);
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What the stream's metadata says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// Picture width in pixels.
+    pub width: u32,
+    /// Picture height in pixels.
+    pub height: u32,
+    /// Frames a second.
+    pub fps: u32,
+    /// Video bitrate in kbit/s.
+    pub video_kbps: u32,
+    /// Audio bitrate in kbit/s.
+    pub audio_kbps: u32,
+    /// Audio samples a second.
+    pub audio_rate: u32,
+    /// Audio channels.
+    pub channels: u32,
+}
+
+/// A connection on which media may be published.
+pub struct Connection {
+    wire: Wire,
+    session: Session,
+    cancel: Cancel,
+    buffer: Box<[u8]>,
+    usable: bool,
+}
+
+impl Connection {
+    /// Connects, asks to publish, waits for the server's consent, and sends the metadata. `timeout` is for all of it.
+    pub fn open(
+        target: &Target,
+        metadata: &Metadata,
+        cancel: &Cancel,
+        timeout: Duration,
+    ) -> Result<Self, OpenError> {
+        let deadline = Deadline { at: Instant::now() + timeout, cancel };
+        let mut connection = match Self::open_once(target, deadline) {
+            Err(Failure::Redirect(to)) => Self::follow(target, &to, deadline)?,
+            Err(Failure::Error(error)) => return Err(error),
+            Ok(connection) => connection,
+        };
+        connection.session.metadata(metadata);
+        connection.flush().map_err(|broken| OpenError::Broken { stage: Stage::Publish, broken })?;
+        Ok(connection)
+    }
+
+    fn follow(target: &Target, to: &str, deadline: Deadline<'_>) -> Result<Self, OpenError> {
+        let new = target.redirected(to).map_err(OpenError::RedirectTarget)?;
+        log::info!("the server redirects to {new}");
+        if target.is_tls() && !new.is_tls() {
+            return Err(OpenError::Redirect {
+                to: new.to_string(),
+                reason: "it would send the key unencrypted",
+            });
+        }
+        match Self::open_once(&new, deadline) {
+            Ok(connection) => Ok(connection),
+            Err(Failure::Error(error)) => Err(error),
+            Err(Failure::Redirect(_)) => {
+                Err(OpenError::Redirect { to: new.to_string(), reason: "that server redirects once more" })
+            }
+        }
+    }
+
+    fn open_once(target: &Target, deadline: Deadline<'_>) -> Result<Self, Failure> {
+        let mut wire = Wire::connect(&target.host, target.port, deadline)?;
+        if target.tls {
+            wire.start_tls(&target.host, deadline)?;
+        }
+        let first = shake_hands(&mut wire, deadline)?;
+        let mut session = Session::new(target.clone());
+        session.out.splice(0..0, first);
+        let mut connection = Self {
+            wire,
+            session,
+            cancel: deadline.cancel.clone(),
+            buffer: vec![0; 4096].into(),
+            usable: true,
+        };
+        connection.negotiate(deadline)?;
+        Ok(connection)
+    }
+
+    fn negotiate(&mut self, deadline: Deadline<'_>) -> Result<(), Failure> {
+        loop {
+            let stage = match self.session.step() {
+                Step::Application => Stage::Application,
+                Step::Publish => Stage::Publish,
+                Step::Live => return Ok(()),
+            };
+            let sent = self.wire.push(&mut self.session.out).map_err(|e| closed_or_broken(e, stage))?;
+            match self.wire.read(&mut self.buffer) {
+                Ok(0) => return Err(OpenError::Closed(stage).into()),
+                Ok(n) => {
+                    self.session.receive(&self.buffer[..n]).map_err(|refusal| Failure::of(refusal, stage))?;
+                }
+                Err(e) if again(&e) => {
+                    self.wire.poll(!sent, deadline.slice(stage)?);
+                }
+                Err(e) => return Err(closed_or_broken(e, stage).into()),
+            }
+        }
+    }
+
+    /// Sends an audio or video tag; `tag.timestamp` counts from this connection's beginning. Returns once the kernel has
+    /// all of it.
+    pub fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+        // Metadata is sent by `open`, in the form servers expect.
+        if tag.kind == Kind::Script {
+            return Ok(());
+        }
+        self.session.media(tag.kind.byte(), tag.timestamp as u32, &tag.body);
+        self.flush()
+    }
+
+    /// Waits until `until` and serves what the server sends meanwhile. Returns early where `cancel` is set.
+    pub fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.wire.poll(false, left.min(LOOK)) {
+                self.receive()?;
+                self.flush()?;
+            } else if left <= LOOK {
+                return Ok(());
+            }
+            if left.is_zero() || self.cancel.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Bytes written to the socket since it was opened, TLS and handshake included.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.wire.written()
+    }
+
+    /// How many of them the server's TCP has acknowledged. Also right after the connection broke.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.wire.acked()
+    }
+
+    /// Ends the stream and closes. Takes at most a second, whether or not the server answers.
+    pub fn goodbye(mut self) {
+        if !self.usable {
+            return;
+        }
+        let until = Instant::now() + GOODBYE;
+        self.session.goodbye();
+        let left = || until.saturating_duration_since(Instant::now());
+        loop {
+            match self.wire.push(&mut self.session.out) {
+                Ok(true) => break,
+                Ok(false) if !left().is_zero() => {
+                    self.wire.poll(true, left());
+                }
+                _ => return,
+            }
+            // What the server says now is not listened to, but a full receive buffer must not stop it from reading.
+            let _ = self.wire.read(&mut self.buffer);
+        }
+        self.wire.shutdown();
+        // Closing before the server has would reset the connection and could destroy what is still under way.
+        while !left().is_zero() {
+            self.wire.poll(false, left());
+            match self.wire.read(&mut self.buffer) {
+                Ok(0) => return,
+                Err(e) if !again(&e) => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes all that is queued, serving the server where that has to wait.
+    fn flush(&mut self) -> Result<(), Broken> {
+        let mut progress = (Instant::now(), self.wire.written(), 0);
+        loop {
+            match self.wire.push(&mut self.session.out) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Broken::Cancelled);
+            }
+            // The kernel asks for more only once a third of its buffer is free; on a slow uplink the acknowledgements
+            // show much sooner that something moves.
+            let now = (self.wire.written(), self.wire.acked());
+            if now != (progress.1, progress.2) {
+                progress = (Instant::now(), now.0, now.1);
+            } else if progress.0.elapsed() > STALL {
+                self.usable = false;
+                return Err(Broken::Stalled);
+            }
+            if self.wire.poll(true, LOOK) {
+                self.receive()?;
+            }
+        }
+    }
+
+    /// Takes what has arrived.
+    fn receive(&mut self) -> Result<(), Broken> {
+        loop {
+            match self.wire.read(&mut self.buffer) {
+                Ok(0) => {
+                    self.usable = false;
+                    return Err(Broken::Closed);
+                }
+                Ok(n) => self.session.receive(&self.buffer[..n]).map_err(|refusal| {
+                    self.usable = false;
+                    refusal.into_broken()
+                })?,
+                Err(e) if again(&e) => return Ok(()),
+                Err(e) => {
+                    self.usable = false;
+                    return Err(e.into());
+                }
+            }
+        }
+    }
+
+    /// What a failed write means: the server's last words, where it had any, tell more than the kernel.
+    fn broken(&mut self, error: io::Error) -> Broken {
+        let said = self.receive();
+        self.usable = false;
+        match said {
+            Err(refused @ Broken::Refused(_)) => refused,
+            _ => error.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("written", &self.written())
+            .field("acked", &self.acked())
+            .field("usable", &self.usable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why one attempt failed.
+enum Failure {
+    Error(OpenError),
+    Redirect(String),
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failure {
+    fn of(refusal: Refusal, stage: Stage) -> Self {
+        Self::Error(match refusal {
+            Refusal::Redirect(to) => return Self::Redirect(to),
+            Refusal::Authentication => OpenError::Authentication,
+            Refusal::Said(text) => OpenError::Rejected(text),
+            Refusal::Malformed(malformed) => {
+                OpenError::Broken { stage, broken: Broken::Malformed(malformed) }
+            }
+        })
+    }
+}
+
+impl Refusal {
+    fn into_broken(self) -> Broken {
+        match self {
+            Self::Malformed(malformed) => Broken::Malformed(malformed),
+            Self::Said(text) => Broken::Refused(text),
+            Self::Authentication => Broken::Refused("it asks for a user name and password".to_owned()),
+            Self::Redirect(_) => Broken::Refused("it redirects to another server".to_owned()),
+        }
+    }
+}
+
+/// RTMP's handshake. Answers the client's last block, which is sent together with the first command.
+fn shake_hands(wire: &mut Wire, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenError> {
+    const STAGE: Stage = Stage::Handshake;
+    let mut hello = handshake::hello();
+    let mut answer = [0; handshake::ANSWER];
+    let mut have = 0;
+    while have < answer.len() {
+        let sent = wire.push(&mut hello).map_err(|e| closed_or_broken(e, STAGE))?;
+        match wire.read(&mut answer[have..]) {
+            Ok(0) if have == 0 => return Err(OpenError::Closed(STAGE)),
+            Ok(0) => return Err(OpenError::Handshake("its answer is cut short".to_owned())),
+            Ok(n) => have += n,
+            Err(e) if again(&e) => {
+                wire.poll(!sent, deadline.slice(STAGE)?);
+            }
+            Err(e) => return Err(closed_or_broken(e, STAGE)),
+        }
+        if have > 0 && answer[0] != handshake::VERSION {
+            return Err(OpenError::Handshake(stranger(answer[0])));
+        }
+    }
+    Ok(handshake::reply(&answer).to_vec())
+}
+
+/// Who answers with this first byte.
+fn stranger(byte: u8) -> String {
+    match byte {
+        0x15 | 0x16 => "it expects TLS; try rtmps://".to_owned(),
+        b'H' => "it answers like a web server".to_owned(),
+        6 | 8 | 9 => "it wants RTMP's own encryption (RTMPE), which is not supported".to_owned(),
+        other => format!("its answer begins with byte {other} instead of 3"),
+    }
+}

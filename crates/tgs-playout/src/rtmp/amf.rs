@@ -1,0 +1,234 @@
+//! AMF0, as far as RTMP commands use it (Adobe's "Action Message Format -- AMF 0"). Objects keep the order of their
+//! fields, because commands are compared with ffmpeg's byte for byte; a server's nesting is read to a fixed depth.
+
+const NUMBER: u8 = 0;
+const BOOLEAN: u8 = 1;
+const STRING: u8 = 2;
+const OBJECT: u8 = 3;
+const NULL: u8 = 5;
+const UNDEFINED: u8 = 6;
+const ECMA_ARRAY: u8 = 8;
+const OBJECT_END: u8 = 9;
+const STRICT_ARRAY: u8 = 10;
+const DATE: u8 = 11;
+const LONG_STRING: u8 = 12;
+
+/// Deeper nesting than any server's replies have (`ex` inside the information object is the second).
+const MAX_DEPTH: u8 = 8;
+
+/// A value, as far as replies are understood.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A truth value.
+    Boolean(bool),
+    /// A text; bytes that are not UTF-8 are replaced.
+    String(String),
+    /// An object or an associative array, in the order it was sent.
+    Object(Vec<(String, Value)>),
+    /// An array without names.
+    Array(Vec<Value>),
+    /// Null, undefined or a date.
+    Null,
+}
+
+impl Value {
+    /// The text, where it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The number, where it is one.
+    #[must_use]
+    pub fn as_number(&self) -> Option<f64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+
+    /// The field `name`, where this is an object that has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let Self::Object(fields) = self else { return None };
+        fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+/// Writes values behind one another into a message body.
+#[derive(Debug)]
+pub(super) struct Out<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Out<'_> {
+    pub(super) fn number(&mut self, value: f64) -> &mut Self {
+        self.0.push(NUMBER);
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    pub(super) fn boolean(&mut self, value: bool) -> &mut Self {
+        self.0.extend([BOOLEAN, u8::from(value)]);
+        self
+    }
+
+    pub(super) fn string(&mut self, value: &str) -> &mut Self {
+        self.0.push(STRING);
+        self.name(value)
+    }
+
+    pub(super) fn null(&mut self) -> &mut Self {
+        self.0.push(NULL);
+        self
+    }
+
+    /// Begins an object: [`Out::name`] and a value for each field, then [`Out::end`].
+    pub(super) fn object(&mut self) -> &mut Self {
+        self.0.push(OBJECT);
+        self
+    }
+
+    /// Begins an associative array that says it has `count` fields.
+    pub(super) fn array(&mut self, count: u32) -> &mut Self {
+        self.0.push(ECMA_ARRAY);
+        self.0.extend(count.to_be_bytes());
+        self
+    }
+
+    /// A field's name. Longer than 65535 bytes cannot be written; nothing here comes near it (`Target` sees to that).
+    pub(super) fn name(&mut self, name: &str) -> &mut Self {
+        let bytes = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
+        self.0.extend((bytes.len() as u16).to_be_bytes());
+        self.0.extend(bytes);
+        self
+    }
+
+    pub(super) fn end(&mut self) -> &mut Self {
+        self.0.extend([0, 0, OBJECT_END]);
+        self
+    }
+}
+
+/// The values of a message body, up to the first that cannot be read.
+#[must_use]
+pub fn read(body: &[u8]) -> Vec<Value> {
+    let mut input = In(body);
+    std::iter::from_fn(|| input.value(0)).collect()
+}
+
+struct In<'a>(&'a [u8]);
+
+impl In<'_> {
+    fn value(&mut self, depth: u8) -> Option<Value> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        match self.byte()? {
+            NUMBER => Some(Value::Number(f64::from_be_bytes(self.bytes()?))),
+            BOOLEAN => Some(Value::Boolean(self.byte()? != 0)),
+            STRING => Some(Value::String(self.name()?)),
+            LONG_STRING => {
+                let len = u32::from_be_bytes(self.bytes()?) as usize;
+                Some(Value::String(self.text(len)?))
+            }
+            OBJECT => self.object(depth),
+            ECMA_ARRAY => {
+                self.bytes::<4>()?;
+                self.object(depth)
+            }
+            STRICT_ARRAY => {
+                let count = u32::from_be_bytes(self.bytes()?);
+                (0..count).map(|_| self.value(depth + 1)).collect::<Option<_>>().map(Value::Array)
+            }
+            DATE => self.bytes::<10>().map(|_| Value::Null),
+            NULL | UNDEFINED => Some(Value::Null),
+            _ => None,
+        }
+    }
+
+    fn object(&mut self, depth: u8) -> Option<Value> {
+        let mut fields = Vec::new();
+        loop {
+            let name = self.name()?;
+            if name.is_empty() && self.0.first() == Some(&OBJECT_END) {
+                self.byte()?;
+                return Some(Value::Object(fields));
+            }
+            fields.push((name, self.value(depth + 1)?));
+        }
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let len = u16::from_be_bytes(self.bytes()?);
+        self.text(len.into())
+    }
+
+    fn text(&mut self, len: usize) -> Option<String> {
+        let (text, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.bytes::<1>().map(|[byte]| byte)
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_are_read_back_in_order() {
+        let mut body = Vec::new();
+        let mut out = Out(&mut body);
+        out.string("connect").number(1.0).object();
+        out.name("z").boolean(true).name("a").string("ü").name("o").object().name("n").null().end().end();
+        out.array(1).name("k").number(-2.5).end();
+        let field = |name: &str, value| (name.to_owned(), value);
+        let text = |text: &str| Value::String(text.to_owned());
+        let expected = vec![
+            text("connect"),
+            Value::Number(1.0),
+            Value::Object(vec![
+                field("z", Value::Boolean(true)),
+                field("a", text("ü")),
+                field("o", Value::Object(vec![field("n", Value::Null)])),
+            ]),
+            Value::Object(vec![field("k", Value::Number(-2.5))]),
+        ];
+        assert_eq!(read(&body), expected);
+        // Cut short, what is whole is still read.
+        assert_eq!(read(&body[..body.len() - 1]), expected[..3]);
+        assert_eq!(expected[2].get("a").and_then(Value::as_str), Some("ü"));
+    }
+
+    #[test]
+    fn the_other_crate_reads_the_same() {
+        let mut body = Vec::new();
+        Out(&mut body).string("s").number(7.0).null().object().name("k").boolean(false).end();
+        let read = rml_amf0::deserialize(&mut body.as_slice()).unwrap();
+        assert_eq!(rml_amf0::serialize(&read).unwrap(), body);
+    }
+
+    #[test]
+    fn deep_nesting_ends_the_reading() {
+        let body = [OBJECT, 0, 1, b'a'].repeat(1_000_000);
+        assert_eq!(read(&body), []);
+        let arrays = [STRICT_ARRAY, 255, 255, 255, 255].repeat(1_000_000);
+        assert_eq!(read(&arrays), []);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_read_without_panic(body in proptest::collection::vec(0_u8..14, 0..200)) {
+            let _ = read(&body);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! RTMP chunks: messages cut into chunks with compressed headers, and put together again (Adobe's "RTMP
+//! specification 1.0", section 5.3). Headers are chosen exactly as ffmpeg chooses them (`ff_rtmp_packet_write`).
+
+use std::mem;
+
+/// The chunk size both sides begin with.
+pub const DEFAULT_CHUNK_SIZE: usize = 128;
+
+/// The timestamp field that says "four more bytes follow".
+const EXTENDED: u32 = 0x00FF_FFFF;
+
+/// A server that opens more chunk streams than this is not one.
+const MAX_CHUNK_STREAMS: usize = 64;
+
+/// Message types, by the specification's numbers.
+pub mod kind {
+    /// Set Chunk Size
+    pub const CHUNK_SIZE: u8 = 1;
+    /// Abort Message
+    pub const ABORT: u8 = 2;
+    /// Acknowledgement
+    pub const ACKNOWLEDGEMENT: u8 = 3;
+    /// User Control (ping, stream begin)
+    pub const USER_CONTROL: u8 = 4;
+    /// Window Acknowledgement Size
+    pub const WINDOW: u8 = 5;
+    /// Set Peer Bandwidth
+    pub const BANDWIDTH: u8 = 6;
+    /// Audio data
+    pub const AUDIO: u8 = 8;
+    /// Video data
+    pub const VIDEO: u8 = 9;
+    /// Command in AMF3: one byte in front of AMF0
+    pub const COMMAND_AMF3: u8 = 17;
+    /// Data in AMF0 (metadata)
+    pub const DATA: u8 = 18;
+    /// Command in AMF0
+    pub const COMMAND: u8 = 20;
+}
+
+/// The chunk streams ffmpeg sends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Ping replies, acknowledgements, chunk size.
+    Network = 2,
+    /// Commands of the connection.
+    System = 3,
+    /// Audio and metadata.
+    Audio = 4,
+    /// Video.
+    Video = 6,
+    /// The publish command.
+    Source = 8,
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) kind: u8,
+    /// Message stream id: 0 for the connection, else what createStream gave.
+    pub(super) stream: u32,
+    /// Milliseconds, modulo 2^32.
+    pub(super) timestamp: u32,
+    pub(super) body: &'a [u8],
+}
+
+/// What the next header on a lane is compressed against.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    kind: u8,
+    stream: u32,
+    timestamp: u32,
+    len: usize,
+    /// The timestamp field of its header: absolute in a full header, else a difference, at most [`EXTENDED`].
+    field: u32,
+    full: bool,
+}
+
+/// Cuts messages into chunks.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) chunk_size: usize,
+    last: [Option<Last>; 9],
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self { chunk_size: DEFAULT_CHUNK_SIZE, last: [None; 9] }
+    }
+}
+
+impl Writer {
+    /// Appends `message` to `out`.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, lane: Lane, message: Message<'_>) {
+        let Message { kind, stream, timestamp, body } = message;
+        let last = &mut self.last[lane as usize];
+        // ffmpeg begins afresh at metadata and at media of time zero.
+        let afresh = kind == kind::DATA || (timestamp == 0 && matches!(kind, kind::AUDIO | kind::VIDEO));
+        // A time before the last one (also where 32 bits wrap) has no difference and needs the full header.
+        let previous = last.filter(|last| !afresh && last.stream == stream && last.timestamp <= timestamp);
+        let time = timestamp - previous.map_or(0, |last| last.timestamp);
+        let field = time.min(EXTENDED);
+        let format = match previous {
+            None => 0,
+            Some(last) if (last.kind, last.len) != (kind, body.len()) => 1,
+            // Behind a full header, receivers disagree whether "the same difference" is its time or zero.
+            Some(last) if last.field != field || (last.full && field != 0) => 2,
+            Some(_) => 3,
+        };
+        *last = Some(Last { kind, stream, timestamp, len: body.len(), field, full: format == 0 });
+
+        out.reserve(body.len() + 16 + (body.len() / self.chunk_size + 1) * 5);
+        out.push(format << 6 | lane as u8);
+        if format < 3 {
+            out.extend(&field.to_be_bytes()[1..]);
+        }
+        if format < 2 {
+            out.extend(&(body.len() as u32).to_be_bytes()[1..]);
+            out.push(kind);
+        }
+        if format == 0 {
+            out.extend(stream.to_le_bytes());
+        }
+        let extension = (field == EXTENDED).then(|| time.to_be_bytes());
+        out.extend(extension.iter().flatten());
+        for (i, piece) in body.chunks(self.chunk_size).enumerate() {
+            if i > 0 {
+                out.push(3 << 6 | lane as u8);
+                // Publishers that leave this out die at 4 h 39 m 37 s.
+                out.extend(extension.iter().flatten());
+            }
+            out.extend(piece);
+        }
+    }
+}
+
+/// A message that came whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The chunk stream it came on.
+    pub chunk_stream: u32,
+    /// The type, see [`mod@kind`].
+    pub kind: u8,
+    /// The message stream id.
+    pub stream: u32,
+    /// Milliseconds, modulo 2^32.
+    pub timestamp: u32,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What cannot be read as RTMP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A compressed header with nothing before it.
+    #[error("a compressed chunk header on a chunk stream that has not begun")]
+    NoHistory,
+    /// A message longer than the reader takes.
+    #[error("a message of {0} bytes")]
+    TooLong(usize),
+    /// More than 64 chunk streams.
+    #[error("too many chunk streams")]
+    TooManyStreams,
+    /// A chunk size of 0 or with the highest bit set, or a control message too short for its content.
+    #[error("a control message that says nothing sensible")]
+    Control,
+}
+
+/// Puts messages together. Set Chunk Size and Abort Message are obeyed here, and handed on too.
+#[derive(Debug)]
+pub struct Reader {
+    chunk_size: usize,
+    longest: usize,
+    streams: Vec<Incoming>,
+    buffer: Vec<u8>,
+    /// How much of `buffer` is done with.
+    start: usize,
+}
+
+#[derive(Debug, Default)]
+struct Incoming {
+    chunk_stream: u32,
+    kind: u8,
+    stream: u32,
+    timestamp: u32,
+    len: usize,
+    /// What a message without timestamp field adds to the time.
+    step: u32,
+    extended: bool,
+    /// In the middle of a message: `body` holds its beginning.
+    begun: bool,
+    body: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader that takes messages of up to `longest` bytes.
+    #[must_use]
+    pub fn new(longest: usize) -> Self {
+        Self { chunk_size: DEFAULT_CHUNK_SIZE, longest, streams: Vec::new(), buffer: Vec::new(), start: 0 }
+    }
+
+    /// Takes bytes that arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..mem::take(&mut self.start));
+        self.buffer.extend(bytes);
+    }
+
+    /// The next whole message, or `None` where more bytes are needed. Call it until it gives `None`.
+    pub fn next_message(&mut self) -> Result<Option<Received>, Malformed> {
+        while let Some((header, len)) = Header::read(&self.buffer[self.start..], &self.streams)? {
+            let at = slot(&mut self.streams, header.chunk_stream)?;
+            let incoming = &mut self.streams[at];
+            let total = header.total(incoming);
+            if total > self.longest {
+                return Err(Malformed::TooLong(total));
+            }
+            let missing = total.saturating_sub(incoming.body.len()).min(self.chunk_size);
+            let payload = self.start + len..self.start + len + missing;
+            let Some(bytes) = self.buffer.get(payload.clone()) else { return Ok(None) };
+            self.start = payload.end;
+            header.apply(incoming);
+            incoming.body.extend(bytes);
+            if incoming.body.len() >= total {
+                let message = incoming.finish();
+                self.obey(&message)?;
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    fn obey(&mut self, message: &Received) -> Result<(), Malformed> {
+        if message.kind != kind::CHUNK_SIZE && message.kind != kind::ABORT {
+            return Ok(());
+        }
+        let value = first_u32(&message.body).ok_or(Malformed::Control)?;
+        if message.kind == kind::CHUNK_SIZE {
+            self.chunk_size = usable_chunk_size(value).ok_or(Malformed::Control)?;
+        } else if let Some(aborted) = self.streams.iter_mut().find(|s| s.chunk_stream == value) {
+            aborted.finish();
+        }
+        Ok(())
+    }
+}
+
+/// Where the state of a chunk stream is kept; made where it is new.
+fn slot(streams: &mut Vec<Incoming>, chunk_stream: u32) -> Result<usize, Malformed> {
+    if let Some(at) = streams.iter().position(|s| s.chunk_stream == chunk_stream) {
+        return Ok(at);
+    }
+    if streams.len() >= MAX_CHUNK_STREAMS {
+        return Err(Malformed::TooManyStreams);
+    }
+    streams.push(Incoming { chunk_stream, ..Incoming::default() });
+    Ok(streams.len() - 1)
+}
+
+/// A chunk size as the specification allows it.
+pub(super) fn usable_chunk_size(value: u32) -> Option<usize> {
+    (1..1 << 31).contains(&value).then_some(value as usize)
+}
+
+/// The number a control message begins with.
+pub(super) fn first_u32(body: &[u8]) -> Option<u32> {
+    body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// A chunk's header as it stands in the bytes.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    chunk_stream: u32,
+    format: u8,
+    /// The timestamp field, replaced by the extension where there is one.
+    time: u32,
+    extended: bool,
+    len: usize,
+    kind: u8,
+    stream: u32,
+}
+
+impl Header {
+    /// The header at the beginning of `bytes` and its length, or `None` where it is not all there.
+    fn read(bytes: &[u8], streams: &[Incoming]) -> Result<Option<(Self, usize)>, Malformed> {
+        let mut input = bytes;
+        let Some((format, chunk_stream)) = read_basic(&mut input) else { return Ok(None) };
+        let known = streams.iter().find(|s| s.chunk_stream == chunk_stream && (s.len > 0 || s.kind > 0));
+        if known.is_none() && format != 0 {
+            return Err(Malformed::NoHistory);
+        }
+        let mut header = Self { chunk_stream, format, time: 0, extended: false, len: 0, kind: 0, stream: 0 };
+        if let Some(known) = known {
+            header.extended = known.extended;
+            (header.len, header.kind, header.stream) = (known.len, known.kind, known.stream);
+        }
+        Ok(header.read_rest(&mut input).map(|()| (header, bytes.len() - input.len())))
+    }
+
+    fn read_rest(&mut self, input: &mut &[u8]) -> Option<()> {
+        if self.format < 3 {
+            self.time = read_u24(input)?;
+            self.extended = self.time == EXTENDED;
+        }
+        if self.format < 2 {
+            self.len = read_u24(input)? as usize;
+            [self.kind] = take(input)?;
+        }
+        if self.format == 0 {
+            self.stream = u32::from_le_bytes(take(input)?);
+        }
+        if self.extended {
+            self.time = u32::from_be_bytes(take(input)?);
+        }
+        Some(())
+    }
+
+    /// The length of the whole message: a header in the middle of one does not change it.
+    fn total(&self, incoming: &Incoming) -> usize {
+        if incoming.begun { incoming.len } else { self.len }
+    }
+
+    fn apply(&self, incoming: &mut Incoming) {
+        if incoming.begun {
+            return;
+        }
+        incoming.begun = true;
+        (incoming.len, incoming.kind, incoming.stream) = (self.len, self.kind, self.stream);
+        incoming.extended = self.extended;
+        if self.format < 3 {
+            incoming.step = self.time;
+        }
+        incoming.timestamp =
+            if self.format == 0 { self.time } else { incoming.timestamp.wrapping_add(incoming.step) };
+    }
+}
+
+impl Incoming {
+    fn finish(&mut self) -> Received {
+        self.begun = false;
+        Received {
+            chunk_stream: self.chunk_stream,
+            kind: self.kind,
+            stream: self.stream,
+            timestamp: self.timestamp,
+            body: mem::take(&mut self.body),
+        }
+    }
+}
+
+/// Format and chunk stream id: one, two or three bytes.
+fn read_basic(input: &mut &[u8]) -> Option<(u8, u32)> {
+    let [first] = take(input)?;
+    let chunk_stream = match first & 0x3F {
+        0 => 64 + u32::from(take::<1>(input)?[0]),
+        1 => 64 + u32::from(u16::from_le_bytes(take(input)?)),
+        id => id.into(),
+    };
+    Some((first >> 6, chunk_stream))
+}
+
+fn read_u24(input: &mut &[u8]) -> Option<u32> {
+    take(input).map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, rest) = input.split_first_chunk::<N>()?;
+    *input = rest;
+    Some(*bytes)
+}

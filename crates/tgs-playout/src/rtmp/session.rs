@@ -1,0 +1,344 @@
+//! The publisher's side of RTMP above chunks, without any I/O: bytes in, bytes out. What is said, in which order and on
+//! which chunk stream follows ffmpeg (`rtmpproto.c`, `flvenc.c`), which is known to work with the servers there are.
+
+use std::mem;
+
+use super::{
+    Metadata, Target,
+    amf::{self, Out, Value},
+    chunk::{Lane, Malformed, Message, Reader, Received, Writer, first_u32, kind, usable_chunk_size},
+};
+
+/// What ffmpeg 5.1 calls itself.
+const MUXER: &str = "Lavf59.27.100";
+
+/// The longest message taken from a server; replies are a few hundred bytes.
+const LONGEST_REPLY: usize = 64 * 1024;
+
+/// Bytes after which the server wants to hear how much has arrived, until it says otherwise (ffmpeg's default).
+const REPORT_EVERY: u64 = 1 << 20;
+
+/// How much of a server's words is shown.
+const LONGEST_QUOTE: usize = 200;
+
+/// User Control: the server's question.
+const PING_REQUEST: u16 = 6;
+/// User Control: our answer.
+const PING_RESPONSE: u16 = 7;
+
+/// A command whose answer matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Connect,
+    CreateStream,
+    Publish,
+}
+
+/// How far the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// `connect` is not answered.
+    Application,
+    /// The application is there, the stream not.
+    Publish,
+    /// Media may be sent.
+    Live,
+}
+
+/// Why the session cannot go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Refusal {
+    Authentication,
+    Redirect(String),
+    /// The server's words, without the key.
+    Said(String),
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl Metadata {
+    /// The body of an FLV script tag that describes the stream: fields, types and order of ffmpeg's FLV muxer.
+    #[must_use]
+    pub fn flv_body(&self) -> Vec<u8> {
+        // ffmpeg's kilobit has 1024 bits.
+        let rate = |kbps: u32| f64::from(kbps) * 1000.0 / 1024.0;
+        let mut body = Vec::new();
+        let mut out = Out(&mut body);
+        out.string("onMetaData").array(13);
+        out.name("duration").number(0.0);
+        out.name("width").number(self.width.into());
+        out.name("height").number(self.height.into());
+        out.name("videodatarate").number(rate(self.video_kbps));
+        out.name("framerate").number(self.fps.into());
+        out.name("videocodecid").number(7.0);
+        out.name("audiodatarate").number(rate(self.audio_kbps));
+        out.name("audiosamplerate").number(self.audio_rate.into());
+        out.name("audiosamplesize").number(16.0);
+        out.name("stereo").boolean(self.channels == 2);
+        out.name("audiocodecid").number(10.0);
+        out.name("encoder").string(MUXER);
+        out.name("filesize").number(0.0).end();
+        body
+    }
+}
+
+/// The state of one connection.
+pub(super) struct Session {
+    target: Target,
+    step: Step,
+    reader: Reader,
+    writer: Writer,
+    /// Bytes to be sent.
+    pub(super) out: Vec<u8>,
+    body: Vec<u8>,
+    calls: u32,
+    pending: Vec<(u32, Call)>,
+    stream: u32,
+    received: u64,
+    reported: u64,
+    report_every: u64,
+    last_video: Option<u32>,
+}
+
+impl Session {
+    /// A session that begins with `connect`.
+    pub(super) fn new(target: Target) -> Self {
+        let mut session = Self {
+            target,
+            step: Step::Application,
+            reader: Reader::new(LONGEST_REPLY),
+            writer: Writer::default(),
+            out: Vec::new(),
+            body: Vec::new(),
+            calls: 0,
+            pending: Vec::new(),
+            stream: 0,
+            received: 0,
+            reported: 0,
+            report_every: REPORT_EVERY,
+            last_video: None,
+        };
+        session.connect();
+        session
+    }
+
+    pub(super) fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Sends a tag's body on the published stream.
+    pub(super) fn media(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
+        let lane = if kind == kind::VIDEO { Lane::Video } else { Lane::Audio };
+        if kind == kind::VIDEO {
+            self.last_video = Some(timestamp);
+        }
+        self.writer.write(&mut self.out, lane, Message { kind, stream: self.stream, timestamp, body });
+    }
+
+    /// Sends the description of the stream.
+    pub(super) fn metadata(&mut self, metadata: &Metadata) {
+        let mut body = mem::take(&mut self.body);
+        body.clear();
+        Out(&mut body).string("@setDataFrame");
+        body.extend(metadata.flv_body());
+        let message = Message { kind: kind::DATA, stream: self.stream, timestamp: 0, body: &body };
+        self.writer.write(&mut self.out, Lane::Audio, message);
+        self.body = body;
+    }
+
+    /// Ends the stream: the end of the video sequence (as ffmpeg's FLV muxer ends), `FCUnpublish`, `deleteStream`.
+    pub(super) fn goodbye(&mut self) {
+        if let Some(timestamp) = self.last_video {
+            self.media(kind::VIDEO, timestamp, &[0x17, 2, 0, 0, 0]);
+        }
+        let key = self.target.key.expose().clone();
+        self.call(None, Lane::System, "FCUnpublish", |out| {
+            out.null().string(&key);
+        });
+        let stream = self.stream;
+        self.call(None, Lane::System, "deleteStream", |out| {
+            out.null().number(stream.into());
+        });
+    }
+
+    /// Takes bytes from the server and queues what has to be answered.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.received += bytes.len() as u64;
+        self.reader.push(bytes);
+        while let Some(message) = self.reader.next_message()? {
+            if self.received > self.reported + self.report_every {
+                self.reported = self.received;
+                let report = (self.received as u32).to_be_bytes();
+                self.network(kind::ACKNOWLEDGEMENT, message.timestamp.wrapping_add(1), &report);
+            }
+            self.handle(&message)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, message: &Received) -> Result<(), Refusal> {
+        match message.kind {
+            kind::CHUNK_SIZE => {
+                let size = first_u32(&message.body).and_then(usable_chunk_size).ok_or(Malformed::Control)?;
+                // ffmpeg sends in the chunk size it is sent in, and says so by returning the message.
+                self.network(kind::CHUNK_SIZE, message.timestamp, &message.body);
+                self.writer.chunk_size = size;
+            }
+            kind::WINDOW => {
+                let window = first_u32(&message.body).filter(|w| *w > 0).ok_or(Malformed::Control)?;
+                self.report_every = u64::from(window) / 2;
+            }
+            kind::USER_CONTROL => self.answer_ping(message),
+            kind::COMMAND => self.command(&message.body)?,
+            kind::COMMAND_AMF3 => self.command(message.body.get(1..).unwrap_or_default())?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn answer_ping(&mut self, message: &Received) {
+        let Some((event, question)) = message.body.split_first_chunk::<2>() else { return };
+        if u16::from_be_bytes(*event) != PING_REQUEST {
+            return;
+        }
+        if let Some(question) = question.first_chunk::<4>() {
+            let mut answer = [0; 6];
+            answer[..2].copy_from_slice(&PING_RESPONSE.to_be_bytes());
+            answer[2..].copy_from_slice(question);
+            self.network(kind::USER_CONTROL, message.timestamp.wrapping_add(1), &answer);
+        }
+    }
+
+    fn command(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        let values = amf::read(body);
+        let name = values.first().and_then(Value::as_str).unwrap_or_default();
+        match name {
+            "_result" | "_error" => {
+                let id = values.get(1).and_then(Value::as_number).unwrap_or_default() as u32;
+                // Not among them: releaseStream, FCPublish and _checkbw, which servers answer with errors that mean nothing.
+                let Some(at) = self.pending.iter().position(|(call, _)| *call == id) else {
+                    return Ok(());
+                };
+                let (_, call) = self.pending.swap_remove(at);
+                if name == "_error" {
+                    return Err(self.refusal(&values));
+                }
+                self.result(call, &values);
+                Ok(())
+            }
+            "onStatus" => self.status(&values),
+            "onBWDone" => {
+                self.call(None, Lane::System, "_checkbw", |out| {
+                    out.null();
+                });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn result(&mut self, call: Call, values: &[Value]) {
+        let key = self.target.key.expose().clone();
+        match call {
+            Call::Connect => {
+                self.step = Step::Publish;
+                self.call(None, Lane::System, "releaseStream", |out| {
+                    out.null().string(&key);
+                });
+                self.call(None, Lane::System, "FCPublish", |out| {
+                    out.null().string(&key);
+                });
+                self.call(Some(Call::CreateStream), Lane::System, "createStream", |out| {
+                    out.null();
+                });
+            }
+            Call::CreateStream => {
+                self.stream = values.get(3).and_then(Value::as_number).unwrap_or_default() as u32;
+                self.call(Some(Call::Publish), Lane::Source, "publish", |out| {
+                    out.null().string(&key).string("live");
+                });
+            }
+            Call::Publish => {}
+        }
+    }
+
+    fn status(&mut self, values: &[Value]) -> Result<(), Refusal> {
+        let field =
+            |name| values.iter().find_map(|v| v.get(name)).and_then(Value::as_str).unwrap_or_default();
+        if field("level") == "error" {
+            return Err(self.refusal(values));
+        }
+        if field("code") == "NetStream.Publish.Start" {
+            self.step = Step::Live;
+        }
+        Ok(())
+    }
+
+    /// What an error's information object means.
+    fn refusal(&self, values: &[Value]) -> Refusal {
+        let info = values.iter().find(|v| v.get("code").is_some() || v.get("description").is_some());
+        let field = |name| info.and_then(|i| i.get(name)).and_then(Value::as_str).unwrap_or_default();
+        let redirect =
+            info.and_then(|i| i.get("ex")).and_then(|ex| ex.get("redirect")).and_then(Value::as_str);
+        if let Some(address) = redirect {
+            return Refusal::Redirect(address.to_owned());
+        }
+        let (code, description) = (field("code"), field("description"));
+        if description.contains("authmod=") || description.contains("need auth") {
+            return Refusal::Authentication;
+        }
+        let meaning = match code {
+            "" => "it gives no code",
+            "NetStream.Publish.BadName" => "the stream key is wrong, or somebody publishes with it already",
+            "NetConnection.Connect.InvalidApp" => "the application in the address is wrong",
+            "NetConnection.Connect.Rejected" => "the application in the address is wrong, or not open to us",
+            _ => "",
+        };
+        let said = [code, description, meaning].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
+        Refusal::Said(quote(&self.target.redact(&said.join("; "))))
+    }
+
+    fn connect(&mut self) {
+        let (app, url) = (self.target.app.clone(), self.target.tc_url());
+        self.call(Some(Call::Connect), Lane::System, "connect", |out| {
+            out.object().name("app").string(&app);
+            out.name("type").string("nonprivate");
+            out.name("flashVer").string(&format!("FMLE/3.0 (compatible; {MUXER})"));
+            out.name("tcUrl").string(&url).end();
+        });
+    }
+
+    /// Queues a command; `answered` is what waits for its reply, where that matters.
+    fn call(&mut self, answered: Option<Call>, lane: Lane, name: &str, arguments: impl FnOnce(&mut Out<'_>)) {
+        self.calls += 1;
+        self.pending.extend(answered.map(|call| (self.calls, call)));
+        let mut body = mem::take(&mut self.body);
+        body.clear();
+        let mut out = Out(&mut body);
+        out.string(name).number(self.calls.into());
+        arguments(&mut out);
+        let stream = if lane == Lane::Source { self.stream } else { 0 };
+        let message = Message { kind: kind::COMMAND, stream, timestamp: 0, body: &body };
+        self.writer.write(&mut self.out, lane, message);
+        self.body = body;
+    }
+
+    fn network(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
+        self.writer.write(&mut self.out, Lane::Network, Message { kind, stream: 0, timestamp, body });
+    }
+}
+
+/// A server's words, fit for one line of a log.
+fn quote(text: &str) -> String {
+    let mut quoted: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();
+    if quoted.len() < text.len() {
+        quoted.push('…');
+    }
+    quoted
+}

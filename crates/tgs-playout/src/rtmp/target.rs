@@ -1,0 +1,261 @@
+//! Where to publish: an RTMP address, taken apart as ffmpeg does it (`rtmp_open` in its `rtmpproto.c`), so that an
+//! address that works there means the same stream here. It holds the stream key and shows it nowhere.
+
+use std::fmt;
+
+use tgs_core::secret::Secret;
+
+/// Longest address taken. It keeps every string below AMF0's 65535 bytes.
+const MAX_LEN: usize = 4096;
+
+/// What stands in for the key wherever an address is shown.
+const HIDDEN: &str = "***";
+
+/// An RTMP address: `rtmp[s]://host[:port]/app/key`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) app: String,
+    pub(super) key: Secret<String>,
+}
+
+/// Why an address cannot be published to. Holds no part of the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Neither `rtmp://` nor `rtmps://`.
+    #[error("the address does not begin with rtmp:// or rtmps://")]
+    Scheme,
+    /// No host name, or one with characters no name has.
+    #[error("the address has no host name (rtmp://host/app/key)")]
+    Host,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port of the address is not a number from 1 to 65535")]
+    Port,
+    /// Nothing behind the last slash.
+    #[error("the address ends without a stream key (rtmp://host/app/key)")]
+    NoKey,
+    /// Longer than 4096 bytes, or with a space or a control character in it.
+    #[error("the address is too long, or has a space or a control character in it")]
+    Form,
+}
+
+impl Target {
+    /// Takes `address` apart. Ports: 1935, with TLS 443.
+    pub fn parse(address: &str) -> Result<Self, TargetError> {
+        let address = address.trim();
+        let (tls, rest) = scheme(address).ok_or(TargetError::Scheme)?;
+        if address.len() > MAX_LEN || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(TargetError::Form);
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = host_and_port(authority)?;
+        let (app, key) = app_and_key(path);
+        if key.is_empty() || key.starts_with('?') {
+            return Err(TargetError::NoKey);
+        }
+        let port = port.unwrap_or(if tls { 443 } else { 1935 });
+        Ok(Self { tls, host, port, app: app.to_owned(), key: Secret::new(key.to_owned()) })
+    }
+
+    /// The address that a server's redirect means: it may name the whole stream or, as SRS does, the application alone.
+    pub(super) fn redirected(&self, to: &str) -> Result<Self, TargetError> {
+        let address = to.trim().trim_end_matches('/');
+        if address.strip_suffix(self.key.expose()).is_some_and(|application| application.ends_with('/')) {
+            return Self::parse(address);
+        }
+        let (tls, rest) = scheme(address).ok_or(TargetError::Scheme)?;
+        let mut target = Self::parse(&format!("{address}/key"))?;
+        target.tls = tls;
+        rest.split_once('/').map_or("", |(_, app)| app).clone_into(&mut target.app);
+        target.key = self.key.clone();
+        Ok(target)
+    }
+
+    /// The address of the application, as the `connect` command carries it.
+    pub(super) fn tc_url(&self) -> String {
+        let (scheme, host, port, app) = (self.scheme(), self.bracketed(), self.port, &self.app);
+        format!("{scheme}://{host}:{port}/{app}")
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host name or address, and the port.
+    #[must_use]
+    pub fn host(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Takes the key out of a text that somebody else wrote.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let key = self.key.expose();
+        let (bare, _) = key.split_once('?').unwrap_or((key, ""));
+        let text = text.replace(key, HIDDEN);
+        if bare.is_empty() { text } else { text.replace(bare, HIDDEN) }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "rtmps" } else { "rtmp" }
+    }
+
+    fn bracketed(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{HIDDEN}", self.tc_url().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+fn scheme(address: &str) -> Option<(bool, &str)> {
+    let (scheme, rest) = address.split_once("://")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "rtmp" => Some((false, rest)),
+        "rtmps" => Some((true, rest)),
+        _ => None,
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), TargetError> {
+    // A user name and password would only be sent when a server asks for them, which is not implemented.
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match host_port.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']').ok_or(TargetError::Host)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| TargetError::Host)?;
+            (
+                host,
+                rest.strip_prefix(':')
+                    .map_or(if rest.is_empty() { Ok(None) } else { Err(()) }, |p| Ok(Some(p))),
+            )
+        }
+        None => {
+            host_port.split_once(':').map_or((host_port, Ok(None)), |(host, port)| (host, Ok(Some(port))))
+        }
+    };
+    let known = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || !host.chars().all(known) {
+        return Err(TargetError::Host);
+    }
+    let port = match port {
+        Ok(None) => None,
+        Ok(Some(port)) => Some(port.parse().ok().filter(|p| *p != 0).ok_or(TargetError::Port)?),
+        Err(()) => return Err(TargetError::Host),
+    };
+    Ok((host.to_owned(), port))
+}
+
+/// ffmpeg's rule: the application is one part of the path, or two where more than one part follows the first; a part
+/// with a colon in it (`123:secret/with/slashes`) begins the key.
+fn app_and_key(path: &str) -> (&str, &str) {
+    let Some((first, rest)) = path.split_once('/') else { return ("", path) };
+    match (rest.find('/'), rest.find(':')) {
+        (None, _) => (first, rest),
+        (Some(slash), Some(colon)) if colon < slash => (first, rest),
+        (Some(slash), _) => (&path[..first.len() + 1 + slash], &rest[slash + 1..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "1234:s3cr3t";
+
+    #[test]
+    fn addresses_are_split_as_ffmpeg_does() {
+        // address, TLS, host, port, application, key
+        let table = [
+            ("rtmp://host/app/key", false, "host", 1935, "app", "key"),
+            ("rtmps://dc4-1.rtmp.t.me/s/1234:s3cr3t", true, "dc4-1.rtmp.t.me", 443, "s", SECRET),
+            ("RTMP://127.0.0.1:1936/live/k?token=a/b", false, "127.0.0.1", 1936, "live/k?token=a", "b"),
+            ("rtmp://u:p@host/app/key?a=b", false, "host", 1935, "app", "key?a=b"),
+            ("rtmp://[::1]:80/a/b/key", false, "::1", 80, "a/b", "key"),
+            ("rtmp://[::1]/a/b/c/key", false, "::1", 1935, "a/b", "c/key"),
+            ("rtmp://host/app/12:ab/cd", false, "host", 1935, "app", "12:ab/cd"),
+            ("rtmp://host/key", false, "host", 1935, "", "key"),
+            (" rtmps://host:8443/app/key\n", true, "host", 8443, "app", "key"),
+        ];
+        for (address, tls, host, port, app, key) in table {
+            let t = Target::parse(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+            assert_eq!(
+                (t.tls, &*t.host, t.port, &*t.app, &**t.key.expose()),
+                (tls, host, port, app, key),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn unusable_addresses_are_refused_in_words_without_the_key() {
+        let table = [
+            ("", TargetError::Scheme),
+            ("http://host/app/SECRET", TargetError::Scheme),
+            ("rtmp:/host/app/SECRET", TargetError::Scheme),
+            ("rtmp:///app/SECRET", TargetError::Host),
+            ("rtmp://ho st/app/SECRET", TargetError::Form),
+            ("rtmp://ho%st/app/SECRET", TargetError::Host),
+            ("rtmp://[::1/app/SECRET", TargetError::Host),
+            ("rtmp://[host]/app/SECRET", TargetError::Host),
+            ("rtmp://[::1]x/app/SECRET", TargetError::Host),
+            ("rtmp://host:0/app/SECRET", TargetError::Port),
+            ("rtmp://host:70000/app/SECRET", TargetError::Port),
+            ("rtmp://host:/app/SECRET", TargetError::Port),
+            ("rtmp://host/app/", TargetError::NoKey),
+            ("rtmp://host/app/?SECRET", TargetError::NoKey),
+            ("rtmp://host", TargetError::NoKey),
+            ("rtmp://host/app/SEC\tRET", TargetError::Form),
+        ];
+        for (address, error) in table {
+            assert_eq!(Target::parse(address), Err(error), "{address}");
+            assert!(!error.to_string().contains("SECRET") && !format!("{error:?}").contains("SECRET"));
+        }
+        let long = format!("rtmp://host/app/{}", "k".repeat(MAX_LEN));
+        assert_eq!(Target::parse(&long), Err(TargetError::Form));
+    }
+
+    #[test]
+    fn the_key_is_shown_nowhere() {
+        let target = Target::parse("rtmps://user:passw0rd@host/s/1234:s3cr3t?token=t0ken").unwrap();
+        for shown in [format!("{target}"), format!("{target:?}"), format!("{target:#?}")] {
+            assert!(shown.contains("rtmps://host:443/s/***"), "{shown}");
+            for secret in ["1234", "s3cr3t", "t0ken", "passw0rd", "user"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+        let told = target.redact("stream 1234:s3cr3t is taken, 1234:s3cr3t?token=t0ken too");
+        assert_eq!(told, "stream *** is taken, *** too");
+    }
+
+    #[test]
+    fn redirects_name_the_stream_or_the_application() {
+        let target = Target::parse("rtmp://host/app/key").unwrap();
+        let table = [
+            ("rtmp://other:99/app/key", ("other", 99, "app")),
+            ("rtmp://other/app/key/", ("other", 1935, "app")),
+            ("rtmp://other/app", ("other", 1935, "app")),
+            ("rtmp://other/a/b", ("other", 1935, "a/b")),
+            ("rtmps://other/monkey", ("other", 443, "monkey")),
+            ("rtmp://other", ("other", 1935, "")),
+        ];
+        for (to, expected) in table {
+            let new = target.redirected(to).unwrap_or_else(|e| panic!("{to}: {e}"));
+            assert_eq!((&*new.host, new.port, &*new.app), expected, "{to}");
+            assert_eq!(new.key.expose(), "key");
+        }
+        assert_eq!(target.redirected("http://other/app"), Err(TargetError::Scheme));
+    }
+}
