@@ -45,7 +45,6 @@ impl Cancel {
     }
 
     /// Sleeps for `timeout`, or until the flag is set. Answers whether it is.
-    #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
         let guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.shared.changed.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-const PARENT: &str = env!("CARGO_BIN_EXE_tgs-core-test-parent");
+const TOOL: &str = env!("CARGO_BIN_EXE_tgs-core-test-tool");
 
 fn parent(args: &[&str]) -> Command {
-    let mut command = Command::new(PARENT);
-    command.args(args);
+    let mut command = Command::new(TOOL);
+    command.arg("run").args(args);
     command
 }
 
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_executed_is_told_by_the_shim() {
 #[test]
 fn a_shim_whose_parent_is_gone_starts_nothing() {
     let stranger = parent_id().to_string();
-    let out = run(&["__exec", &stranger, "echo", "started"]);
+    let out = Command::new(TOOL).args(["__exec", &stranger, "echo", "started"]).output().unwrap();
     assert_eq!((text(&out.stdout).as_str(), out.status.code()), ("", Some(125)));
 }
 

@@ -1,0 +1,48 @@
+//! A value that may not be shown: the stream key, the session string, the API hash, a password.
+//!
+//! It guards against showing by accident (`{:?}` of a struct, an error text), not against reading memory.
+
+use std::fmt;
+
+/// Holds a value and prints `[redacted]` in its place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// Keeps `value`.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself, for the one who needs it; never for a log, an error or an argument list.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl<T> fmt::Display for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_format_shows_it() {
+        let key = Secret::new("rtmp://host/app/key".to_owned());
+        for shown in [format!("{key}"), format!("{key:?}"), format!("{key:#?}"), format!("{:?}", Some(&key))]
+        {
+            assert!(shown.contains("[redacted]") && !shown.contains("key"), "{shown}");
+        }
+        assert_eq!(key.expose(), "rtmp://host/app/key");
+    }
+}

@@ -1,0 +1,74 @@
+//! Durations that carry a unit, as settings and flags are written: `500ms`, `10s`, `2m`, `1h`.
+
+use std::time::Duration;
+
+/// Why a text is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// It does not begin with digits, or there is more in it than a number and a unit.
+    #[error("is not a duration; write it like 500ms, 10s, 2m or 1h")]
+    Malformed,
+    /// A bare number: seconds for one reader, milliseconds for another.
+    #[error("has no unit; write it like 500ms, 10s, 2m or 1h")]
+    NoUnit,
+    /// More than a `Duration` holds.
+    #[error("is too long a duration")]
+    TooLong,
+}
+
+/// Reads a whole number with one of the units ms, s, m and h.
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(DurationError::Malformed);
+    }
+    let number: u64 = number.parse().map_err(|_| DurationError::TooLong)?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs).ok_or(DurationError::TooLong);
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "" => Err(DurationError::NoUnit),
+        _ => Err(DurationError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn table() {
+        let cases = [
+            ("500ms", Ok(Duration::from_millis(500))),
+            ("10s", Ok(Duration::from_secs(10))),
+            ("2m", Ok(Duration::from_secs(120))),
+            ("1h", Ok(Duration::from_secs(3600))),
+            ("0s", Ok(Duration::ZERO)),
+            ("10", Err(DurationError::NoUnit)),
+            ("", Err(DurationError::Malformed)),
+            ("s", Err(DurationError::Malformed)),
+            ("-1s", Err(DurationError::Malformed)),
+            ("1.5s", Err(DurationError::Malformed)),
+            ("1 s", Err(DurationError::Malformed)),
+            ("1m30s", Err(DurationError::Malformed)),
+            ("1d", Err(DurationError::Malformed)),
+            ("18446744073709551616s", Err(DurationError::TooLong)),
+            ("18446744073709551615h", Err(DurationError::TooLong)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_duration(text), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(text in ".*|[0-9]{0,25}(ms|s|m|h)?") {
+            let _ = parse_duration(&text);
+        }
+    }
+}
