@@ -1,1 +1,6 @@
-//! tgs-e2e
+//! What the end-to-end tests, the demo and the bench share: a real ingest, clips to play, checks of what arrived.
+
+pub mod bin_path;
+pub mod clips;
+pub mod flvcheck;
+pub mod nginx;

@@ -1,0 +1,52 @@
+//! Where the built tools are. Cargo tells a test only the binaries of its own package.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The `tgs-stream` binary of the profile this test was built with, built now if it is not up to date.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn tgs_stream() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| build("tgs-stream").unwrap_or_else(|e| panic!("no tgs-stream to test: {e:#}")))
+}
+
+/// Builds the tool `name` into the target directory and profile of the running executable. Cargo's own lock makes
+/// this safe for tests that do it at the same moment, and it costs a tenth of a second where nothing changed.
+pub fn build(name: &str) -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("find the running executable")?;
+    let dir =
+        exe.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).context("executable without directory")?;
+    let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
+    let target = dir.parent().context("no target directory")?;
+    let profile = if profile == "debug" { "dev" } else { profile };
+    let output = Command::new("cargo")
+        .args(["build", "--quiet", "--package", name, "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(workspace())
+        .output()
+        .context("run cargo")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(dir.join(name))
+}
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    // This package lies directly in it.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A directory of `target/` that outlives the run, made if it is missing: clips, tools, results of the bench.
+pub fn target_dir(name: &str) -> Result<PathBuf> {
+    let dir = workspace().join("target").join(name);
+    std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    Ok(dir)
+}
