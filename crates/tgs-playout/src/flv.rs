@@ -105,6 +105,17 @@ impl<R: Read> Reader<R> {
         Self { inner, started: false }
     }
 
+    /// Reads on after `seek` has put what is read from at the header of an FLV stream.
+    pub fn restart(&mut self, seek: impl FnOnce(&mut R) -> io::Result<()>) -> io::Result<()> {
+        self.started = false;
+        seek(&mut self.inner)
+    }
+
+    /// What is read from.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// The next tag, or `None` where the stream ends between two tags.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         if !self.started {
@@ -162,8 +173,7 @@ pub const FILE_HEADER: [u8; 13] = [b'F', b'L', b'V', 1, 5, 0, 0, 0, 9, 0, 0, 0, 
 pub fn write_tag(out: &mut impl Write, tag: &Tag) -> io::Result<()> {
     let len = (tag.body.len() as u32).to_be_bytes();
     let time = (tag.timestamp as u32).to_be_bytes();
-    let head =
-        [tag.kind.byte(), len[1], len[2], len[3], time[1], time[2], time[3], time[0], 0, 0, 0];
+    let head = [tag.kind.byte(), len[1], len[2], len[3], time[1], time[2], time[3], time[0], 0, 0, 0];
     out.write_all(&head)?;
     out.write_all(&tag.body)?;
     out.write_all(&(tag.body.len() as u32 + 11).to_be_bytes())

@@ -18,6 +18,15 @@ pub struct Source {
     pub headers: Vec<(String, String)>,
 }
 
+impl Source {
+    /// Whether its name says that it is a list of segments.
+    #[must_use]
+    pub fn is_hls(&self) -> bool {
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        path.to_ascii_lowercase().ends_with(".m3u8")
+    }
+}
+
 /// Everything ffmpeg needs to open an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {

@@ -1,4 +1,23 @@
 //! Items in, one continuous FLV timeline out, published. Knows no Telegram.
+//!
+//! ```text
+//! item → encoder (one ffmpeg) → feed (read-ahead) → timeline (one clock) → publisher (one connection)
+//! ```
+//!
+//! [`engine::run`] wires them together and describes the threads.
 
+pub mod codec;
+pub mod encoder;
+pub mod engine;
+pub mod feed;
+pub mod filler;
 pub mod flv;
 pub mod item;
+mod playout;
+pub mod probe;
+pub mod profile;
+pub mod publisher;
+pub mod rtmp;
+pub mod status;
+pub mod timeline;
+pub mod trial;

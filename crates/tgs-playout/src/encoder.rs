@@ -1,0 +1,527 @@
+//! One ffmpeg child that turns one item into FLV of the broadcast's profile.
+//!
+//! Builds its command line, reads its tags, and puts into words why it failed. It neither queues nor times what it
+//! reads: see [`crate::feed`] and [`crate::timeline`].
+
+use std::{
+    fs,
+    io::{self, BufReader, Read},
+    path::PathBuf,
+    process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tgs_core::{cancel::Cancel, process};
+
+use crate::{
+    flv::{FlvError, Reader, Tag},
+    item::{Failure, Item, Reason, Source},
+    probe::Probe,
+    profile::{ExtraArgs, Profile},
+};
+
+/// An encoder that gives nothing for this long is given up.
+pub const STALL: Duration = Duration::from_secs(10);
+
+/// How much of the end of ffmpeg's messages is kept to explain a failure.
+const KEPT_MESSAGES: usize = 4096;
+
+/// The colour of a slate's ground, as ffmpeg writes colours.
+const SLATE_COLOUR: &str = "0x14202b";
+
+/// What every encoder of a run has in common.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The ffmpeg executable.
+    pub ffmpeg: PathBuf,
+    /// The broadcast's shape.
+    pub profile: Profile,
+    /// FFMPEG_ARGS, proven.
+    pub extra: ExtraArgs,
+    /// Directory that holds [`FONT_FILE`] and takes the slate's text: the encoder's working directory, so that no
+    /// path has to be quoted for a filter.
+    pub scratch: PathBuf,
+}
+
+/// Name of the font in [`Setup::scratch`].
+pub const FONT_FILE: &str = "font.ttf";
+
+/// Name of the slate's text in [`Setup::scratch`].
+const TEXT_FILE: &str = "slate.txt";
+
+/// One of an encoder's inputs.
+#[derive(Debug, Clone)]
+enum Input {
+    Opened(Source, Duration),
+    Generated(String),
+}
+
+/// A complete encoding task.
+#[derive(Debug, Clone)]
+pub struct Job {
+    inputs: Vec<Input>,
+    /// Filter chain from an input's stream to the picture, without the profile's tail.
+    video: String,
+    /// The same for the sound.
+    audio: String,
+    /// One input has no end of its own: stop with the other.
+    until_shortest: bool,
+    /// How long it ought to be, from `start` on.
+    pub expected: Option<Duration>,
+}
+
+impl Job {
+    /// The task of encoding `item` from its start offset on.
+    #[must_use]
+    pub fn item(item: &Item, probe: &Probe, setup: &Setup) -> Self {
+        let profile = &setup.profile;
+        let left = |length: Option<Duration>| length.map(|d| d.saturating_sub(item.start));
+        let (video_length, audio_length) =
+            (left(probe.video.and_then(|v| v.duration)), left(probe.audio.and_then(|a| a.duration)));
+        // Pad by the probed difference and no more: unbounded padding would hide that a file is cut short.
+        let pad = |own: Option<Duration>, other: Option<Duration>| match (own, other) {
+            (Some(own), Some(other)) if probe.duration.is_some() => other.saturating_sub(own),
+            _ => Duration::ZERO,
+        };
+        let mut inputs: Vec<Input> =
+            item.media.sources.iter().map(|s| Input::Opened(s.clone(), item.start)).collect();
+        let video = if let Some(v) = probe.video {
+            let pad = pad(video_length, audio_length);
+            format!("[{}:{}]{}", v.source, v.index, picture_chain(profile, v.fps, v.interlaced, pad))
+        } else {
+            inputs.push(Input::Generated(slate_source(profile)));
+            format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title))
+        };
+        let audio = if let Some(a) = probe.audio {
+            let pad = pad(audio_length, video_length);
+            format!("[{}:{}]{}", a.source, a.index, sound_chain(profile, pad))
+        } else {
+            inputs.push(Input::Generated(silence_source(profile)));
+            format!("[{}:a]anull", inputs.len() - 1)
+        };
+        Self {
+            inputs,
+            video,
+            audio,
+            until_shortest: probe.video.is_none() || probe.audio.is_none(),
+            expected: left(probe.duration),
+        }
+    }
+
+    /// A still picture with `text` and silence, `length` long.
+    #[must_use]
+    pub fn slate(setup: &Setup, text: &str, length: Duration) -> Self {
+        let seconds = length.as_secs_f64();
+        Self {
+            inputs: vec![
+                Input::Generated(format!("{}:d={seconds}", slate_source(&setup.profile))),
+                Input::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
+            ],
+            video: format!("[0:v]{}", slate_text(setup, text)),
+            audio: "[1:a]anull".into(),
+            until_shortest: false,
+            expected: Some(length),
+        }
+    }
+
+    /// A moving test picture with a tone, `length` long, that takes the same way as an item.
+    #[must_use]
+    pub fn test_picture(setup: &Setup, length: Duration) -> Self {
+        let (profile, seconds) = (&setup.profile, length.as_secs_f64());
+        Self {
+            inputs: vec![
+                Input::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
+                Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
+            ],
+            video: format!("[0:v]{}", picture_chain(profile, 25.0, false, Duration::ZERO)),
+            audio: format!("[1:a]{}", sound_chain(profile, Duration::ZERO)),
+            until_shortest: false,
+            expected: Some(length),
+        }
+    }
+
+    /// The ffmpeg command for this task, FLV on its stdout.
+    #[must_use]
+    pub fn command(&self, setup: &Setup) -> Command {
+        let (profile, extra) = (&setup.profile, &setup.extra);
+        let mut command = process::command(&setup.ffmpeg);
+        command.current_dir(&setup.scratch);
+        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);
+        for input in &self.inputs {
+            match input {
+                Input::Opened(source, start) => {
+                    command.args(source_options(source));
+                    if !start.is_zero() {
+                        command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
+                    }
+                    command.args(["-i", &source.url]);
+                }
+                Input::Generated(graph) => {
+                    command.args(["-f", "lavfi", "-i", graph]);
+                }
+            }
+        }
+        let join = |chain: &str, more: &Option<String>| match more {
+            Some(more) => format!("{chain},{more}"),
+            None => chain.to_owned(),
+        };
+        // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
+        let graph = format!(
+            "{},format=yuv420p[v];{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
+            join(&self.video, &extra.video_filter),
+            join(&self.audio, &extra.audio_filter),
+            profile.audio_rate,
+            layout(profile.channels),
+        );
+        command.args(["-filter_complex", &graph, "-map", "[v]", "-map", "[a]", "-sn", "-dn"]);
+        command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
+        if self.until_shortest {
+            command.arg("-shortest");
+        }
+        let rate = format!("{}k", profile.video_kbps);
+        let gop = profile.gop().to_string();
+        command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", &rate, "-maxrate", &rate]);
+        command.args(["-bufsize", &format!("{}k", profile.video_kbps * 2)]);
+        command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
+        command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
+        command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
+        // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
+        command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
+        command.args(["-color_trc", "bt709", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]);
+        command.args(&extra.output);
+        command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
+        command.args(["-flush_packets", "0", "pipe:1"]);
+        command
+    }
+}
+
+/// Options that go before `-i` for this source.
+#[must_use]
+pub fn source_options(source: &Source) -> Vec<String> {
+    let mut options = Vec::new();
+    let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
+    let http = source.url.starts_with("http://") || source.url.starts_with("https://");
+    if http {
+        add("-rw_timeout", "10000000");
+        // The HLS demuxer reopens by itself, and "reconnect" would take each list's end for a broken connection.
+        if !source.is_hls() {
+            add("-reconnect", "1");
+            add("-reconnect_on_network_error", "1");
+            add("-reconnect_delay_max", "5");
+        }
+    }
+    if http && !source.headers.is_empty() {
+        // A line break in a value would smuggle in another header.
+        let clean = |text: &str| text.replace(['\r', '\n'], " ");
+        let lines: Vec<_> =
+            source.headers.iter().map(|(n, v)| format!("{}: {}\r\n", clean(n), clean(v))).collect();
+        add("-headers", &lines.concat());
+    }
+    options
+}
+
+/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded.
+fn picture_chain(profile: &Profile, fps: f64, interlaced: bool, pad: Duration) -> String {
+    let (w, h) = (profile.width, profile.height);
+    let mut chain = Vec::new();
+    if interlaced {
+        chain.push("yadif=deint=interlaced".to_owned());
+    }
+    let rate = format!("fps={}:start_time=0", profile.fps);
+    let fit = format!(
+        "scale=w='max(2,2*trunc(min({w},{h}*dar)/2))':h='max(2,2*trunc(min({h},{w}/dar)/2))':out_color_matrix=bt709:out_range=tv,\
+         setsar=1,pad={w}:{h}:-1:-1"
+    );
+    // Whichever makes fewer frames to scale comes first.
+    if fps > f64::from(profile.fps) {
+        chain.extend([rate, fit]);
+    } else {
+        chain.extend([fit, rate]);
+    }
+    if !pad.is_zero() {
+        chain.push(format!("tpad=stop_mode=clone:stop_duration={:.3}", pad.as_secs_f64()));
+    }
+    chain.join(",")
+}
+
+/// Resamples to the profile's rate, fills holes with silence, and begins where the picture begins.
+fn sound_chain(profile: &Profile, pad: Duration) -> String {
+    let padding =
+        if pad.is_zero() { String::new() } else { format!(",apad=pad_dur={:.3}", pad.as_secs_f64()) };
+    format!(
+        "aresample={}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={}{padding}",
+        profile.audio_rate,
+        layout(profile.channels)
+    )
+}
+
+fn layout(channels: u32) -> &'static str {
+    if channels == 1 { "mono" } else { "stereo" }
+}
+
+fn slate_source(profile: &Profile) -> String {
+    format!("color=c={SLATE_COLOUR}:s={}x{}:r={}", profile.width, profile.height, profile.fps)
+}
+
+fn silence_source(profile: &Profile) -> String {
+    format!("anullsrc=r={}:cl={}", profile.audio_rate, layout(profile.channels))
+}
+
+/// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.
+fn slate_text(setup: &Setup, text: &str) -> String {
+    let written = fs::write(setup.scratch.join(TEXT_FILE), wrapped(text));
+    if let Err(error) = written {
+        log::warn!("the slate has no text: cannot write {}: {error}", setup.scratch.display());
+        return "null".into();
+    }
+    let size = setup.profile.height / 16;
+    format!(
+        "drawtext=fontfile={FONT_FILE}:textfile={TEXT_FILE}:expansion=none:fontcolor=white:fontsize={size}:\
+         line_spacing={}:x=(w-text_w)/2:y=(h-text_h)/2",
+        size / 3
+    )
+}
+
+/// Lines of at most 36 characters, four at most: what fits on the slate.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut word: String = word.chars().filter(|c| !c.is_control()).collect();
+        if word.chars().count() > 34 {
+            word = word.chars().take(33).chain(['…']).collect();
+        }
+        let last = lines.last_mut().expect("begins with a line");
+        if last.is_empty() {
+            *last = word;
+        } else if last.chars().count() + 1 + word.chars().count() <= 36 {
+            last.push(' ');
+            last.push_str(&word);
+        } else {
+            lines.push(word);
+        }
+    }
+    if lines.len() > 4 {
+        lines.truncate(4);
+        lines[3].push('…');
+    }
+    lines.join("\n")
+}
+
+/// A running encoder.
+#[derive(Debug)]
+pub struct Encoder {
+    child: process::Child,
+    tags: Reader<BufReader<Pipe>>,
+}
+
+/// How an encoder ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The end of what it printed.
+    pub messages: String,
+}
+
+impl Encoder {
+    /// Starts `command` (from [`Job::command`]). Setting `cancel` ends a read that waits.
+    pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = process::spawn(command)?;
+        let lost = || io::Error::other("the child has no output pipe");
+        let pipe = Pipe {
+            stdout: child.take_stdout().ok_or_else(lost)?,
+            stderr: child.take_stderr(),
+            messages: Vec::new(),
+            cancel: cancel.clone(),
+        };
+        Ok(Self { child, tags: Reader::new(BufReader::with_capacity(64 * 1024, pipe)) })
+    }
+
+    /// The next tag; `None` at the end. `TimedOut` after ten seconds without a byte, `ConnectionAborted` when cancelled.
+    pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
+        self.tags.next_tag()
+    }
+
+    /// Ends it, however it stands, and tells how it ended.
+    pub fn finish(self, read_to_end: bool) -> io::Result<Ended> {
+        if read_to_end {
+            // Its output is closed, so it is about to exit; a second is for a machine under load.
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while self.child.try_wait()?.is_none() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.child.kill_group();
+        let status = self.child.wait()?;
+        let mut pipe = self.tags.into_inner().into_inner();
+        pipe.drain_messages();
+        Ok(Ended { status, messages: String::from_utf8_lossy(&pipe.messages).into_owned() })
+    }
+}
+
+/// ffmpeg's stdout, with its messages read along so that it cannot block on them.
+#[derive(Debug)]
+struct Pipe {
+    stdout: ChildStdout,
+    stderr: Option<ChildStderr>,
+    messages: Vec<u8>,
+    cancel: Cancel,
+}
+
+/// How often a waiting read looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Read for Pipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let began = Instant::now();
+        loop {
+            let (ready, chatter) = self.wait()?;
+            if chatter {
+                self.read_messages();
+            }
+            if ready {
+                return self.stdout.read(buf);
+            }
+            if self.cancel.is_cancelled() {
+                // Not `Interrupted`: that would be tried again by every caller in between.
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if began.elapsed() >= STALL {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}
+
+impl Pipe {
+    /// Waits a little; tells whether stdout and stderr can be read.
+    fn wait(&self) -> io::Result<(bool, bool)> {
+        let mut fds = vec![PollFd::new(&self.stdout, PollFlags::IN)];
+        fds.extend(self.stderr.as_ref().map(|e| PollFd::new(e, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok((ready(0), ready(1)))
+    }
+
+    fn read_messages(&mut self) {
+        let Some(stderr) = &mut self.stderr else { return };
+        let mut some = [0; 1024];
+        match stderr.read(&mut some) {
+            Ok(0) | Err(_) => self.stderr = None,
+            Ok(n) => self.messages.extend_from_slice(&some[..n]),
+        }
+        let surplus = self.messages.len().saturating_sub(KEPT_MESSAGES);
+        self.messages.drain(..surplus);
+    }
+
+    /// Reads what is left after the child has ended.
+    fn drain_messages(&mut self) {
+        while self.stderr.is_some() && self.wait().is_ok_and(|(_, chatter)| chatter) {
+            self.read_messages();
+        }
+    }
+}
+
+/// Puts into words why ffmpeg or ffprobe could not open or read `source`, by what it printed.
+#[must_use]
+pub fn explain(messages: &str, source: &Source) -> Failure {
+    if let Some(path) = source.url.strip_prefix("file:")
+        && fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == 0)
+    {
+        return Failure::new(Reason::Unplayable, "the file is empty");
+    }
+    let has = |words: &[&str]| words.iter().any(|word| messages.contains(word));
+    let file = source.url.starts_with("file:");
+    let (reason, detail) = if has(&["No such file or directory"]) && file {
+        (Reason::Missing, "there is no such file")
+    } else if has(&["404 Not Found", "410 Gone"]) {
+        (Reason::Missing, "the server says that it is not there (HTTP 404)")
+    } else if has(&["403 Forbidden", "401 Unauthorized"]) {
+        (Reason::Forbidden, "the server refuses it (HTTP 401 or 403)")
+    } else if has(&["Permission denied"]) && file {
+        (Reason::Forbidden, "this user may not read the file")
+    } else if has(&["Connection refused"]) {
+        (Reason::Network, "the server refuses the connection")
+    } else if has(&["Connection timed out", "Operation timed out"]) {
+        (Reason::Network, "the server does not answer")
+    } else if has(&["Failed to resolve hostname", "Name or service not known"]) {
+        (Reason::Network, "the server's name cannot be resolved")
+    } else if !file
+        && has(&["Connection reset", "Input/output error", "5XX Server Error", "Network is unreachable"])
+    {
+        (Reason::Network, "the network or the server failed")
+    } else if has(&["moov atom not found"]) {
+        (Reason::Unplayable, "it is cut off before its index (moov atom not found)")
+    } else if has(&["Invalid data found", "End of file", "could not find codec parameters", "Unknown format"])
+    {
+        (Reason::Unplayable, "it is no audio or video that ffmpeg knows")
+    } else {
+        let last = last_message(messages);
+        return Failure::new(
+            if file { Reason::Unplayable } else { Reason::Network },
+            format!("ffmpeg says: {last}"),
+        );
+    };
+    Failure::new(reason, detail)
+}
+
+/// The last line of ffmpeg's messages, without the address of the part that speaks and without URLs (their queries
+/// hold access tokens).
+#[must_use]
+pub fn last_message(messages: &str) -> String {
+    let line = messages.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("nothing");
+    let line =
+        if line.starts_with('[') { line.split_once("] ").map_or(line, |(_, rest)| rest) } else { line };
+    let words = line.split(' ').map(|word| if word.contains("://") { "(URL)" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(url: &str) -> Source {
+        Source { url: url.into(), headers: vec![("User-Agent".into(), "a\r\nX: y".into())] }
+    }
+
+    #[test]
+    fn headers_cannot_be_smuggled_in() {
+        let options = source_options(&source("https://h/v.mp4"));
+        assert_eq!(options.last().map(String::as_str), Some("User-Agent: a  X: y\r\n"));
+        assert!(source_options(&source("file:/a.mp4")).is_empty());
+        assert!(!source_options(&source("http://h/l.m3u8?x=1")).contains(&"-reconnect".to_owned()));
+    }
+
+    #[test]
+    fn failures_are_told_in_words() {
+        for (messages, url, reason) in [
+            ("file:/x: No such file or directory", "file:/x", Reason::Missing),
+            ("https://h/x: Server returned 404 Not Found", "https://h/x", Reason::Missing),
+            ("http://h/x: Server returned 403 Forbidden (access denied)", "http://h/x", Reason::Forbidden),
+            ("Connection to tcp://127.0.0.1:9 failed: Connection refused", "http://h/x", Reason::Network),
+            ("[mov @ 0x1] moov atom not found\nfile:/x: Invalid data", "file:/x", Reason::Unplayable),
+            ("something new", "file:/x", Reason::Unplayable),
+        ] {
+            assert_eq!(explain(messages, &source(url)).reason, reason, "{messages}");
+        }
+    }
+
+    #[test]
+    fn messages_lose_addresses_and_urls() {
+        let text = "first\n[https @ 0x55] cannot open https://h/?token=abc now\n";
+        assert_eq!(last_message(text), "cannot open (URL) now");
+    }
+
+    #[test]
+    fn slate_text_is_wrapped_and_bounded() {
+        assert_eq!(wrapped("one  two"), "one two");
+        assert_eq!(wrapped(&"x".repeat(80)).chars().count(), 34);
+        assert!(wrapped(&"many words ".repeat(50)).lines().count() <= 4);
+    }
+}

@@ -1,0 +1,454 @@
+//! The broadcast: three threads and what they share.
+//!
+//! - *prepare* owns the programme and looks one item ahead: resolving and probing can take seconds.
+//! - *encode* runs one encoder after another into the read-ahead.
+//! - *playout*, the caller's own thread, paces and publishes.
+//!
+//! A failure of an item ends in the encode thread, a failure of the connection in playout; neither reaches the other.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_core::{
+    backoff::Backoff,
+    cancel::Cancel,
+    process::{self, describe},
+};
+
+use crate::{
+    encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
+    feed::{Feed, OnAir, Piece},
+    filler::{Filler, FillerError},
+    flv::{FlvError, Kind},
+    item::{Failure, Item, Next, Program, Reason},
+    playout::Playout,
+    probe::{self, Probe},
+    profile::{ExtraArgs, Profile},
+    publisher::{Output, Publisher},
+    rtmp::Metadata,
+    status::{Board, METRICS},
+    timeline::Timeline,
+    trial,
+};
+
+/// An item that ends this much before its probed end has failed.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// The slate's font: DejaVu Sans, cut down to the alphabets of Europe.
+const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
+
+/// What a broadcast needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The ffmpeg executable, a path or a name.
+    pub ffmpeg: PathBuf,
+    /// Shape of the broadcast.
+    pub profile: Profile,
+    /// FFMPEG_ARGS as written.
+    pub ffmpeg_args: String,
+    /// Where it goes.
+    pub output: Output,
+    /// How much is encoded ahead, at least 3 s: more than one group of pictures.
+    pub read_ahead: Duration,
+    /// Whether a file is written at the speed of a broadcast.
+    pub realtime: bool,
+    /// FILLER: a file to show instead of the slate.
+    pub filler: Option<PathBuf>,
+    /// Directory for what can be made again.
+    pub cache_dir: PathBuf,
+    /// Directory of this instance alone.
+    pub state_dir: PathBuf,
+    /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
+    pub first_timestamp: u64,
+}
+
+/// The other threads' hold on a running broadcast.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    /// Ends the broadcast.
+    pub cancel: Cancel,
+    /// What it tells about itself.
+    pub board: Board,
+}
+
+/// How a broadcast ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Items that went on air.
+    pub played: u64,
+    /// Items that failed, some of them perhaps after they had been on air for a while.
+    pub failed: u64,
+}
+
+/// Why a broadcast cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// ffmpeg is not there.
+    #[error("cannot run {}: {why}; install ffmpeg (apt install ffmpeg) or set FFMPEG_PATH", program.display())]
+    NoFfmpeg {
+        /// What was tried.
+        program: PathBuf,
+        /// Why it does not run.
+        why: String,
+    },
+    /// A directory cannot be used.
+    #[error("cannot write in {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is nothing to bridge a failure with.
+    #[error(transparent)]
+    Filler(#[from] FillerError),
+    /// The output file cannot be written.
+    #[error("{0}")]
+    Output(String),
+}
+
+/// Where the ffprobe that belongs to `ffmpeg` is: beside it, or by its name.
+#[must_use]
+pub fn ffprobe_beside(ffmpeg: &Path) -> PathBuf {
+    match ffmpeg.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.join("ffprobe"),
+        _ => PathBuf::from("ffprobe"),
+    }
+}
+
+/// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails.
+pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
+    let started = Instant::now();
+    // A failed start must end the threads as an ordinary stop does, and without stopping the caller's own.
+    let cancel = control.cancel.clone();
+    let version = ffmpeg_version(&config.ffmpeg, &cancel)?;
+    let ffprobe = ffprobe_beside(&config.ffmpeg);
+    let preparer = Preparer::start(program, ffprobe.clone(), cancel.clone());
+    let setup = set_up(&config, &version, &cancel)?;
+    let filler =
+        Filler::prepare(&setup, &version, &ffprobe, config.filler.as_deref(), &config.cache_dir, &cancel)?;
+    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
+    let encoding = {
+        let (feed, board, cancel, setup) =
+            (feed.clone(), control.board.clone(), cancel.clone(), setup.clone());
+        let encode = Encode { setup, feed, board, cancel, run: 0, failed: 0, failed_in_row: 0 };
+        thread::Builder::new().name("encode".into()).spawn(move || encode.run(&preparer))
+    }
+    .map_err(|source| EngineError::Directory { path: config.state_dir.clone(), source })?;
+    let is_file = matches!(config.output, Output::File(_));
+    let publisher =
+        Publisher::new(config.output, metadata(&config.profile), config.first_timestamp, cancel.clone());
+    let mut playout = Playout::new(
+        feed,
+        Timeline::new(&config.profile, filler.silence()),
+        filler,
+        publisher,
+        control.clone(),
+        !is_file || config.realtime,
+        started,
+    );
+    let played = playout.run();
+    cancel.cancel();
+    let failed = encoding.join().unwrap_or_default();
+    Ok(Summary { played: played.map_err(EngineError::Output)?, failed })
+}
+
+/// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.
+fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, EngineError> {
+    let scratch = config.state_dir.join("scratch");
+    let font = scratch.join(FONT_FILE);
+    std::fs::create_dir_all(&scratch)
+        .and_then(|()| if font.exists() { Ok(()) } else { std::fs::write(&font, FONT) })
+        .map_err(|source| EngineError::Directory { path: scratch.clone(), source })?;
+    let plain = Setup {
+        ffmpeg: config.ffmpeg.clone(),
+        profile: config.profile,
+        extra: ExtraArgs::default(),
+        scratch: std::path::absolute(&scratch).unwrap_or(scratch),
+    };
+    let proven = ExtraArgs::parse(&config.ffmpeg_args).and_then(|extra| {
+        let setup = Setup { extra, ..plain.clone() };
+        if !setup.extra.is_empty() {
+            trial::prove(&setup, version, &config.cache_dir, cancel)?;
+        }
+        Ok(setup)
+    });
+    Ok(proven.unwrap_or_else(|reason| {
+        log::warn!("FFMPEG_ARGS are not used: {reason}");
+        plain
+    }))
+}
+
+/// The first line of `ffmpeg -version`.
+pub fn ffmpeg_version(ffmpeg: &Path, cancel: &Cancel) -> Result<String, EngineError> {
+    let fail = |why: String| EngineError::NoFfmpeg { program: ffmpeg.to_owned(), why };
+    let mut command = process::command(ffmpeg);
+    command.arg("-version");
+    let output = process::output(command, Duration::from_secs(10), 1 << 20, cancel)
+        .map_err(|e| fail(e.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().next() {
+        Some(line) if output.status.success() => Ok(line.to_owned()),
+        _ => Err(fail(format!("ffmpeg -version {}", describe(output.status)))),
+    }
+}
+
+fn metadata(profile: &Profile) -> Metadata {
+    Metadata {
+        width: profile.width,
+        height: profile.height,
+        fps: profile.fps,
+        video_kbps: profile.video_kbps,
+        audio_kbps: profile.audio_kbps,
+        audio_rate: profile.audio_rate,
+        channels: profile.channels,
+    }
+}
+
+/// An answer of the prepare thread.
+enum Prepared {
+    Play(Item, Probe),
+    Skip { title: String, failure: Failure },
+    End,
+}
+
+/// The prepare thread's front.
+struct Preparer {
+    ask: mpsc::SyncSender<()>,
+    answers: mpsc::Receiver<(Prepared, usize)>,
+}
+
+impl Preparer {
+    /// Starts looking for the first item at once.
+    fn start(program: Box<dyn Program>, ffprobe: PathBuf, cancel: Cancel) -> Self {
+        let (ask, asked) = mpsc::sync_channel(1);
+        let (answer, answers) = mpsc::sync_channel(1);
+        thread::spawn(move || prepare(program, &ffprobe, &cancel, &asked, &answer));
+        Self { ask, answers }
+    }
+
+    /// What to play now, and how many entries a round has. Waits while it is being prepared.
+    fn next(&self) -> (Prepared, usize) {
+        let gone = (Prepared::End, 0);
+        if self.ask.send(()).is_err() {
+            return gone;
+        }
+        self.answers.recv().unwrap_or(gone)
+    }
+}
+
+fn prepare(
+    mut program: Box<dyn Program>,
+    ffprobe: &Path,
+    cancel: &Cancel,
+    asked: &mpsc::Receiver<()>,
+    answer: &mpsc::SyncSender<(Prepared, usize)>,
+) {
+    let look = |next: Next| match next {
+        Next::Play(item) => match probe::probe(ffprobe, &item.media, cancel) {
+            Ok(found) => Prepared::Play(item, found),
+            Err(failure) => Prepared::Skip { title: item.title, failure },
+        },
+        Next::Skip { title, failure, .. } => Prepared::Skip { title, failure },
+        Next::End => Prepared::End,
+    };
+    let mut ahead = look(program.next());
+    while asked.recv().is_ok() && !cancel.is_cancelled() {
+        let now = match ahead {
+            // The list may have changed and the URLs expired since this was prepared.
+            Prepared::Play(item, found) => match program.confirm(item.clone()) {
+                Next::Play(same) if same == item => Prepared::Play(item, found),
+                other => look(other),
+            },
+            other => other,
+        };
+        let over = matches!(now, Prepared::End);
+        if answer.send((now, program.round_len())).is_err() || over {
+            return;
+        }
+        ahead = look(program.next());
+    }
+}
+
+/// The encode thread.
+struct Encode {
+    setup: Setup,
+    feed: Arc<Feed>,
+    board: Board,
+    cancel: Cancel,
+    /// Items that gave at least one frame.
+    run: u64,
+    failed: u64,
+    failed_in_row: usize,
+}
+
+impl Encode {
+    /// Encodes until the programme is over or the broadcast cancelled; the number of failed items.
+    fn run(mut self, preparer: &Preparer) -> u64 {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        while !self.cancel.is_cancelled() {
+            let (next, round) = preparer.next();
+            match next {
+                Prepared::End => break,
+                Prepared::Skip { title, failure } => self.fail(&title, &failure, false),
+                Prepared::Play(item, found) => self.play(item, &found),
+            }
+            if self.failed_in_row == 0 {
+                backoff.reset();
+            } else if self.failed_in_row >= round.max(1) {
+                // The whole list is bad: the filler is on air, and asking again at once would change nothing.
+                self.failed_in_row = 0;
+                let delay = backoff.next_delay();
+                log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
+                let _ = self.cancel.wait(delay);
+            }
+        }
+        self.feed.finish();
+        self.failed
+    }
+
+    fn play(&mut self, item: Item, found: &Probe) {
+        let title = item.title.clone();
+        let job = Job::item(&item, found, &self.setup);
+        let mut played = Duration::ZERO;
+        let outcome = self.encode(item, &job, &mut played);
+        if !played.is_zero() {
+            self.feed.give(Piece::End, false, &self.cancel);
+        }
+        match outcome {
+            Ok(()) => self.failed_in_row = 0,
+            Err(_) if self.cancel.is_cancelled() => {}
+            Err(failure) => self.fail(&title, &failure, !played.is_zero()),
+        }
+    }
+
+    /// Runs the encoder of `item` to its end. `played` tells how much of it came.
+    fn encode(&mut self, item: Item, job: &Job, played: &mut Duration) -> Result<(), Failure> {
+        let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
+        let source = item.media.sources.first().cloned();
+        let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
+        let mut meter = Meter::new(self.setup.profile.fps);
+        let live = item.media.live || job.expected.is_none();
+        let mut on_air = Some(OnAir { run: self.run + 1, item, expected: job.expected });
+        let read = loop {
+            let began = Instant::now();
+            let tag = match encoder.next_tag() {
+                Ok(Some(tag)) => tag,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            meter.count(began.elapsed(), tag.kind == Kind::Video && tag.is_frame());
+            if let Some(ratio) = meter.due() {
+                METRICS.encoder_speed.set(ratio);
+                self.board.update(|status| status.encoder_speed_ratio = Some(ratio));
+            }
+            *played = meter.media();
+            if let Some(on_air) = on_air.take() {
+                self.run += 1;
+                self.feed.give(Piece::Begin(Arc::new(on_air)), live, &self.cancel);
+            }
+            if !self.feed.give(Piece::Tag(tag), live, &self.cancel) {
+                break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+            }
+        };
+        let ended = encoder.finish(read.is_ok()).map_err(tool)?;
+        judge(&read, &ended, job.expected, *played, source.as_ref())
+    }
+
+    /// Tells about an item that failed, and counts it.
+    fn fail(&mut self, title: &str, failure: &Failure, was_on_air: bool) {
+        let what = if was_on_air { "cut short" } else { "skipped" };
+        log::warn!("{what} “{title}”: {failure}");
+        METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
+        self.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.failed += 1;
+        // What was on air for a while has not made the list unplayable.
+        self.failed_in_row = if was_on_air { 0 } else { self.failed_in_row + 1 };
+    }
+}
+
+/// Whether an encoder's run was what was asked of it.
+fn judge(
+    read: &Result<(), FlvError>,
+    ended: &encoder::Ended,
+    expected: Option<Duration>,
+    played: Duration,
+    source: Option<&crate::item::Source>,
+) -> Result<(), Failure> {
+    let missing = expected.map_or(Duration::ZERO, |expected| expected.saturating_sub(played));
+    let whole = missing <= EARLY && !played.is_zero();
+    let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
+    if let Err(FlvError::Io(error)) = read
+        && error.kind() == io::ErrorKind::TimedOut
+    {
+        let after = seconds(played);
+        return Err(Failure::new(
+            Reason::Stalled,
+            format!("no frame came for {} s, {after} into it", encoder::STALL.as_secs()),
+        ));
+    }
+    if whole && read.is_ok() {
+        return Ok(());
+    }
+    if ended.status.code().is_none() {
+        let how = describe(ended.status);
+        return Err(Failure::new(
+            Reason::Encoder,
+            format!("its encoder was {how} after {}", seconds(played)),
+        ));
+    }
+    if played.is_zero() {
+        return Err(match source {
+            Some(source) => encoder::explain(&ended.messages, source),
+            None => Failure::new(Reason::Unplayable, "it names no source"),
+        });
+    }
+    let remote = source.is_some_and(|s| !s.url.starts_with("file:"));
+    let said = match last_message(&ended.messages) {
+        message if ended.messages.trim().is_empty() || message.is_empty() => String::new(),
+        message => format!(" (ffmpeg says: {message})"),
+    };
+    let reason = if remote { Reason::Network } else { Reason::Truncated };
+    Err(Failure::new(reason, format!("it ended {} before its end{said}", seconds(missing))))
+}
+
+/// Measures how fast an encoder works: media it makes in the time that somebody waits for it.
+struct Meter {
+    fps: f64,
+    frames: u64,
+    window_frames: u64,
+    waited: Duration,
+    since: Instant,
+}
+
+impl Meter {
+    fn new(fps: u32) -> Self {
+        let now = Instant::now();
+        Self { fps: f64::from(fps), frames: 0, window_frames: 0, waited: Duration::ZERO, since: now }
+    }
+
+    fn count(&mut self, waited: Duration, picture: bool) {
+        self.waited += waited;
+        self.frames += u64::from(picture);
+        self.window_frames += u64::from(picture);
+    }
+
+    fn media(&self) -> Duration {
+        Duration::from_secs_f64(self.frames as f64 / self.fps)
+    }
+
+    /// The ratio of the last seconds, every two of them.
+    fn due(&mut self) -> Option<f64> {
+        if self.since.elapsed() < Duration::from_secs(2) || self.waited.is_zero() {
+            return None;
+        }
+        let ratio = self.window_frames as f64 / self.fps / self.waited.as_secs_f64();
+        *self = Self { frames: self.frames, ..Self::new(self.fps as u32) };
+        Some(ratio)
+    }
+}

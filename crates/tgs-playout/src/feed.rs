@@ -1,0 +1,288 @@
+//! The read-ahead: tags that are encoded and not yet due, between the thread that encodes and the thread that paces.
+//!
+//! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is handed out only when all
+//! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
+//! bridged between two keyframes and nothing is lost. It knows no clock.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+
+use crate::{
+    flv::{Kind, Tag},
+    item::Item,
+};
+
+/// No sane read-ahead is larger; it protects memory from an absurd bitrate.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What the encoder's thread hands over.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// An item begins.
+    Begin(Arc<OnAir>),
+    /// The next tag of the item.
+    Tag(Tag),
+    /// The item has no more tags.
+    End,
+}
+
+/// An item as it goes on air.
+#[derive(Debug)]
+pub struct OnAir {
+    /// Number in this run, from 1.
+    pub run: u64,
+    /// The item; `start` tells where its encoder began.
+    pub item: Item,
+    /// How long it will be, from `item.start` on.
+    pub expected: Option<Duration>,
+}
+
+/// How much must be here before an item goes on air (again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The whole of the next group of pictures.
+    Group,
+    /// A full read-ahead: after an underrun, so that the next does not follow at once.
+    Refilled,
+}
+
+/// The answer to [`Feed::take`].
+#[derive(Debug)]
+pub enum Taken {
+    /// The next piece.
+    Piece(Piece),
+    /// Nothing that may go on air yet.
+    NotReady,
+    /// The programme is over and everything has been taken.
+    Over,
+}
+
+/// The read-ahead. One thread gives, one takes.
+#[derive(Debug)]
+pub struct Feed {
+    fps: u64,
+    frames_wanted: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
+struct State {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    /// Pictures among the pieces.
+    frames: u64,
+    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end is here.
+    groups: isize,
+    /// Whether the last group has no end yet.
+    group_open: bool,
+    /// Whether the item that is being taken has passed its first keyframe.
+    taking_item: bool,
+    over: bool,
+    /// Set while the viewer is away: a live item's oldest groups make room for its newest.
+    at_live_edge: bool,
+}
+
+impl Feed {
+    /// A feed for `fps` frames a second that holds `ahead` of them.
+    #[must_use]
+    pub fn new(fps: u32, ahead: Duration) -> Self {
+        let frames_wanted = (ahead.as_millis() as u64 * u64::from(fps) / 1000).max(1);
+        Self { fps: u64::from(fps), frames_wanted, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Seconds of picture that are ready.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.lock().frames as f64 / self.fps as f64
+    }
+
+    /// Adds a piece; waits while the feed is full. `false` when `cancel` was set meanwhile.
+    pub fn give(&self, piece: Piece, live: bool, cancel: &Cancel) -> bool {
+        let mut state = self.lock();
+        while matches!(piece, Piece::Tag(_)) && self.is_full(&state) {
+            if cancel.is_cancelled() {
+                return false;
+            }
+            if live && state.at_live_edge && state.drop_oldest_group() {
+                continue;
+            }
+            // The time-out is for `cancel`, which does not wake this.
+            state = self
+                .changed
+                .wait_timeout(state, Duration::from_millis(100))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        state.add(piece);
+        self.changed.notify_all();
+        true
+    }
+
+    /// Nothing will be added any more.
+    pub fn finish(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether what is taken next continues an item that is on air already.
+    #[must_use]
+    pub fn inside_item(&self) -> bool {
+        self.lock().taking_item
+    }
+
+    /// Takes the next piece, where what `need` asks for is here.
+    pub fn take(&self, need: Need) -> Taken {
+        let mut state = self.lock();
+        let ready = match need {
+            Need::Group => state.groups > 0 || self.is_full(&state),
+            Need::Refilled => self.is_full(&state) || state.has_end() || state.over,
+        };
+        // At the end of the programme what is left goes out as it is.
+        if !state.over && state.at_boundary() && !ready {
+            return Taken::NotReady;
+        }
+        match state.remove() {
+            Some(piece) => {
+                self.changed.notify_all();
+                Taken::Piece(piece)
+            }
+            None if state.over => Taken::Over,
+            None => Taken::NotReady,
+        }
+    }
+
+    /// Takes the next piece as soon as there is one (nobody watches: a file). `NotReady` after `patience`.
+    pub fn take_any(&self, patience: Duration) -> Taken {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if let Some(piece) = state.remove() {
+                self.changed.notify_all();
+                return Taken::Piece(piece);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.over {
+                return Taken::Over;
+            }
+            if left.is_zero() {
+                return Taken::NotReady;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for a change, `patience` at most.
+    pub fn wait(&self, patience: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout(state, patience));
+    }
+
+    /// The viewer is away (or back): live items keep their newest, files wait.
+    pub fn set_at_live_edge(&self, away: bool) {
+        self.lock().at_live_edge = away;
+        self.changed.notify_all();
+    }
+
+    /// Drops all whole groups of a live item but the last, to go on at its live edge.
+    pub fn skip_to_live_edge(&self) {
+        let mut state = self.lock();
+        while state.groups > 1 && !state.has_end() && state.drop_oldest_group() {}
+        self.changed.notify_all();
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        state.frames >= self.frames_wanted || state.bytes >= MAX_BYTES
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
+    fn at_boundary(&self) -> bool {
+        match self.pieces.front() {
+            None | Some(Piece::Begin(_)) => true,
+            Some(Piece::Tag(tag)) => self.taking_item && tag.is_keyframe(),
+            Some(Piece::End) => false,
+        }
+    }
+
+    fn has_end(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::End))
+    }
+
+    fn add(&mut self, piece: Piece) {
+        match &piece {
+            Piece::Tag(tag) => {
+                self.bytes += tag.body.len();
+                self.frames += u64::from(is_picture(tag));
+                if tag.is_keyframe() {
+                    self.groups += isize::from(self.group_open);
+                    self.group_open = true;
+                }
+            }
+            Piece::End => {
+                self.groups += isize::from(self.group_open);
+                self.group_open = false;
+            }
+            Piece::Begin(_) => {}
+        }
+        self.pieces.push_back(piece);
+    }
+
+    fn remove(&mut self) -> Option<Piece> {
+        let piece = self.pieces.pop_front()?;
+        match &piece {
+            Piece::Begin(_) | Piece::End => self.taking_item = false,
+            Piece::Tag(tag) => {
+                self.bytes -= tag.body.len();
+                self.frames -= u64::from(is_picture(tag));
+                if tag.is_keyframe() {
+                    self.taking_item = true;
+                    self.groups -= 1;
+                }
+            }
+        }
+        Some(piece)
+    }
+
+    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.
+    fn drop_oldest_group(&mut self) -> bool {
+        let is_key = |piece: &Piece| matches!(piece, Piece::Tag(tag) if tag.is_keyframe());
+        let mut keys = self.pieces.iter().enumerate().filter(|(_, p)| is_key(p)).map(|(at, _)| at);
+        let (Some(_), Some(second)) = (keys.next(), keys.next()) else { return false };
+        if self.pieces.range(..second).any(|piece| matches!(piece, Piece::End)) {
+            return false;
+        }
+        let kept: Vec<Piece> = self
+            .pieces
+            .drain(..second)
+            .filter(|piece| match piece {
+                Piece::Tag(tag) if tag.is_frame() => {
+                    self.bytes -= tag.body.len();
+                    self.frames -= u64::from(is_picture(tag));
+                    false
+                }
+                _ => true,
+            })
+            .collect();
+        for piece in kept.into_iter().rev() {
+            self.pieces.push_front(piece);
+        }
+        self.groups -= 1;
+        true
+    }
+}
+
+fn is_picture(tag: &Tag) -> bool {
+    tag.kind == Kind::Video && tag.is_frame()
+}

@@ -1,0 +1,456 @@
+//! The pacing thread: takes what is encoded, puts it on the one clock, sends it when it is due.
+//!
+//! # Theory of operation
+//!
+//! There is one anchor between the broadcast's clock and the wall's for the whole run. It moves in two cases only: by
+//! exactly the time the viewer was away (files wait), and by a lag that is let go. When the read-ahead cannot give the
+//! next group of pictures by the moment it is due, filler is sent instead, between two keyframes. This thread starts
+//! no process and opens no item; all it waits for is its connection and the clock.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tgs_core::backoff::Backoff;
+
+use crate::{
+    engine::Control,
+    feed::{self, Feed, Need, Piece, Taken},
+    filler::Filler,
+    flv::Kind,
+    publisher::{Broken, Publisher},
+    status::{Link, METRICS, OnAir, Published, Showing, now},
+    timeline::{Origin, Placed, Timeline},
+};
+
+/// A lag of more than this is let go.
+const MAX_LAG: Duration = Duration::from_secs(10);
+
+/// How long the first picture may take before the filler is shown in its place.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often the snapshot and the gauges are renewed.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// The pacing thread's state.
+#[derive(Debug)]
+pub(crate) struct Playout {
+    feed: Arc<Feed>,
+    timeline: Timeline,
+    filler: Filler,
+    publisher: Publisher,
+    control: Control,
+    /// Whether somebody watches; a file is written as fast as it is encoded.
+    paced: bool,
+    started: Instant,
+    /// The moment at which the broadcast's time 0 was due.
+    anchor: Option<Instant>,
+    source: Source,
+    /// Items whose tags are still on their way, oldest first.
+    recent: VecDeque<Arc<feed::OnAir>>,
+    /// What was sent last.
+    last: Origin,
+    /// Items that have gone on air.
+    played: u64,
+    /// What has arrived last, of an item.
+    arrived: Option<Origin>,
+    /// While there is no connection: the broadcast's time up to which everything has arrived.
+    resume_at: Option<u64>,
+    /// After a jump of a live source: nothing is sent before the next keyframe.
+    until_keyframe: bool,
+    reported: Option<Instant>,
+    /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a machine that stood still.
+    sending: Duration,
+}
+
+/// Where tags are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Nothing has gone on air yet.
+    Nothing,
+    Item,
+    Filler,
+}
+
+/// Why the broadcast does not go on.
+enum Stop {
+    Cancelled,
+    Failed(String),
+}
+
+impl Playout {
+    /// A broadcast that has not begun; `started` is when the tool was.
+    pub(crate) fn new(
+        feed: Arc<Feed>,
+        timeline: Timeline,
+        filler: Filler,
+        publisher: Publisher,
+        control: Control,
+        paced: bool,
+        started: Instant,
+    ) -> Self {
+        Self {
+            feed,
+            timeline,
+            filler,
+            publisher,
+            control,
+            paced,
+            started,
+            anchor: None,
+            source: Source::Nothing,
+            recent: VecDeque::new(),
+            last: Origin { run: 0, offset_ms: 0 },
+            played: 0,
+            arrived: None,
+            resume_at: None,
+            until_keyframe: false,
+            reported: None,
+            sending: Duration::ZERO,
+        }
+    }
+
+    /// Runs until the programme is over, the tool is told to stop, or the output cannot be written. Answers how many
+    /// items went on air.
+    pub(crate) fn run(&mut self) -> Result<u64, String> {
+        let ended = self.broadcast();
+        self.report(true);
+        self.publisher.goodbye();
+        METRICS.on_air.set(0);
+        self.control.board.update(|status| status.on_air = OnAir::Stopped);
+        match ended {
+            Ok(()) | Err(Stop::Cancelled) => Ok(self.played),
+            Err(Stop::Failed(why)) => Err(why),
+        }
+    }
+
+    fn broadcast(&mut self) -> Result<(), Stop> {
+        self.connect(false)?;
+        while let Some(placed) = self.next_placed()? {
+            self.deliver(placed)?;
+        }
+        while let Some(placed) = self.timeline.pop_rest() {
+            self.deliver(placed)?;
+        }
+        Ok(())
+    }
+
+    /// The next tag in order; `None` when the programme is over.
+    fn next_placed(&mut self) -> Result<Option<Placed>, Stop> {
+        loop {
+            if let Some(placed) = self.timeline.pop() {
+                return Ok(Some(placed));
+            }
+            if self.control.cancel.is_cancelled() {
+                return Err(Stop::Cancelled);
+            }
+            match self.take() {
+                Taken::Piece(piece) => self.accept(piece),
+                Taken::Over => return Ok(None),
+                Taken::NotReady if !self.paced => {}
+                Taken::NotReady => self.bridge()?,
+            }
+        }
+    }
+
+    fn take(&self) -> Taken {
+        match self.source {
+            _ if !self.paced => self.feed.take_any(Duration::from_millis(200)),
+            Source::Nothing | Source::Item => self.feed.take(Need::Group),
+            Source::Filler => self.feed.take(Need::Refilled),
+        }
+    }
+
+    fn accept(&mut self, piece: Piece) {
+        match piece {
+            Piece::Begin(item) => {
+                self.timeline.begin(item.run, item.item.start.as_millis() as u64);
+                self.source = Source::Item;
+                self.recent.push_back(item);
+                if self.recent.len() > 8 {
+                    self.recent.pop_front();
+                }
+            }
+            Piece::Tag(tag) => {
+                if self.source == Source::Filler {
+                    self.go_on_with_item();
+                }
+                self.timeline.push(tag);
+            }
+            Piece::End => {}
+        }
+    }
+
+    /// A new segment of the item on air, behind filler or a jump.
+    fn go_on_with_item(&mut self) {
+        if let Some(item) = self.recent.back() {
+            self.timeline.begin(item.run, item.item.start.as_millis() as u64);
+        }
+        self.source = Source::Item;
+    }
+
+    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its place.
+    fn bridge(&mut self) -> Result<(), Stop> {
+        if self.source != Source::Filler {
+            return self.bridge_or_wait();
+        }
+        if let Err(error) = self.filler.next(&mut self.timeline) {
+            log::error!("failed to read the filler: {error}");
+            return self.idle(Instant::now() + Duration::from_millis(500));
+        }
+        Ok(())
+    }
+
+    fn bridge_or_wait(&mut self) -> Result<(), Stop> {
+        let due = match self.anchor {
+            Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
+            None => self.started + START_PATIENCE,
+        };
+        let now = Instant::now();
+        if now < due {
+            if self.anchor.is_none() {
+                self.feed.wait(due.min(now + Duration::from_millis(100)) - now);
+                return self.idle(now);
+            }
+            return self.idle(due);
+        }
+        self.enter_filler();
+        Ok(())
+    }
+
+    fn enter_filler(&mut self) {
+        let status = self.control.board.read();
+        let cause = if self.source == Source::Item && self.feed.inside_item() {
+            match status.encoder_speed_ratio {
+                Some(ratio) if ratio < 1.0 => format!(
+                    "the encoder is slower than real time ({ratio:.2}×): choose a lower VIDEO_QUALITY or a faster machine"
+                ),
+                _ => "the source gives nothing".to_owned(),
+            }
+        } else if let Some(failure) = status.last_failure {
+            format!("nothing to play, last failure: {failure}")
+        } else {
+            "the next item is not ready".to_owned()
+        };
+        log::warn!("filler on air: {cause}");
+        self.control.board.update(|status| status.on_air = OnAir::Filler { cause });
+        if let Err(error) = self.filler.enter(&mut self.timeline) {
+            log::error!("failed to read the filler: {error}");
+        }
+        self.source = Source::Filler;
+    }
+
+    /// Serves the connection until `until`.
+    fn idle(&mut self, until: Instant) -> Result<(), Stop> {
+        self.report(false);
+        if let Err(broken) = self.publisher.wait(until) {
+            self.lost(&broken);
+            self.connect(true)?;
+        }
+        if self.control.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// Sends one tag at its time, over as many connections as it takes.
+    fn deliver(&mut self, placed: Placed) -> Result<(), Stop> {
+        if self.until_keyframe && !placed.tag.is_keyframe() {
+            return Ok(());
+        }
+        if self.until_keyframe {
+            self.until_keyframe = false;
+            self.publisher.forget(placed.tag.timestamp);
+            for header in self.timeline.headers().collect::<Vec<_>>() {
+                let tag = crate::flv::Tag { timestamp: placed.tag.timestamp, ..header };
+                let origin = placed.origin;
+                if let Err(broken) = self.publisher.send(Placed { tag, origin }) {
+                    self.lost(&broken);
+                }
+            }
+            self.anchor = None;
+        }
+        self.await_time(placed.tag.timestamp)?;
+        let began = Instant::now();
+        let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video);
+        if let Err(broken) = self.publisher.send(placed) {
+            // The publisher keeps the tag: it goes out with the replay.
+            self.lost(&broken);
+            self.connect(true)?;
+        }
+        self.sending += began.elapsed();
+        self.note_sent(origin, picture);
+        Ok(())
+    }
+
+    fn await_time(&mut self, timestamp: u64) -> Result<(), Stop> {
+        if !self.paced {
+            return if self.control.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) };
+        }
+        loop {
+            let since = Duration::from_millis(timestamp);
+            let now = Instant::now();
+            let Some(due) = self.anchor.map(|anchor| anchor + since) else {
+                self.anchor = now.checked_sub(since);
+                return Ok(());
+            };
+            if now < due {
+                self.idle(due)?;
+                // A break meanwhile may have moved the anchor.
+                if self.anchor.is_some_and(|anchor| Instant::now() >= anchor + since) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let lag = now - due;
+            if lag > MAX_LAG {
+                self.let_go(lag);
+            } else if lag < Duration::from_secs(1) {
+                self.sending = Duration::ZERO;
+            }
+            return Ok(());
+        }
+    }
+
+    /// More than ten seconds behind: files slip, a live source goes on at its newest.
+    fn let_go(&mut self, lag: Duration) {
+        let cause = if self.sending > lag / 2 {
+            "the uplink is slower than the bitrate: choose a lower VIDEO_QUALITY or a better line"
+        } else {
+            "this machine stood still"
+        };
+        log::warn!("{:.1} s behind, which is let go: {cause}", lag.as_secs_f64());
+        self.sending = Duration::ZERO;
+        self.anchor = self.anchor.map(|anchor| anchor + lag);
+        if self.is_live() {
+            self.feed.skip_to_live_edge();
+            self.go_on_with_item();
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.source == Source::Item && self.recent.back().is_some_and(|item| item.item.media.live)
+    }
+
+    /// The connection is gone. Shifts the clock to what has arrived.
+    fn lost(&mut self, broken: &Broken) {
+        log::warn!("connection to {} lost: {broken}", self.publisher.output());
+        let cause = broken.to_string();
+        self.control.board.update(|status| status.publisher = Link::Reconnecting { cause });
+        METRICS.on_air.set(0);
+        self.note_arrived();
+        self.resume_at = self.publisher.lose().or(self.resume_at);
+        self.feed.set_at_live_edge(true);
+    }
+
+    /// Connects, however long it takes.
+    fn connect(&mut self, again: bool) -> Result<(), Stop> {
+        let mut backoff = Backoff::reconnecting();
+        let mut told: Option<(String, Instant)> = None;
+        loop {
+            if self.control.cancel.is_cancelled() {
+                return Err(Stop::Cancelled);
+            }
+            match self.publisher.connect().and_then(|()| self.resume()) {
+                Ok(()) => break,
+                Err(broken) if self.publisher.is_file() => return Err(Stop::Failed(broken.to_string())),
+                Err(broken) => {
+                    self.publisher.lose();
+                    let text = broken.to_string();
+                    // The same answer is told once a minute, not at each attempt.
+                    if told.as_ref().is_none_or(|(last, at)| *last != text || at.elapsed().as_secs() >= 60) {
+                        log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
+                        told = Some((text.clone(), Instant::now()));
+                    }
+                    self.control.board.update(|status| status.publisher = Link::Reconnecting { cause: text });
+                    if self.control.cancel.wait(backoff.next_delay()) {
+                        return Err(Stop::Cancelled);
+                    }
+                }
+            }
+        }
+        if again {
+            METRICS.reconnects.inc();
+        }
+        log::info!("connected to {}", self.publisher.output());
+        self.control.board.update(|status| status.publisher = Link::Connected);
+        self.feed.set_at_live_edge(false);
+        Ok(())
+    }
+
+    /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
+    fn resume(&mut self) -> Result<(), Broken> {
+        let Some(at) = self.resume_at else { return Ok(()) };
+        if self.is_live() {
+            self.feed.skip_to_live_edge();
+            self.go_on_with_item();
+            self.until_keyframe = true;
+            self.resume_at = None;
+            return Ok(());
+        }
+        let headers: Vec<_> = self.timeline.headers().collect();
+        self.anchor = Instant::now().checked_sub(Duration::from_millis(at));
+        self.publisher.resume(headers.into_iter())?;
+        self.resume_at = None;
+        Ok(())
+    }
+
+    fn note_sent(&mut self, origin: Origin, picture: bool) {
+        METRICS.last_progress.set(now());
+        METRICS.on_air.set(1);
+        if origin.run > self.played {
+            self.played = origin.run;
+            METRICS.streams_played.inc();
+            if let Some(item) = self.item(origin.run) {
+                log::info!("on air: {}", item.item.title);
+            }
+        }
+        let changed = origin.run != self.last.run;
+        self.last = origin;
+        if origin.run == 0 && picture {
+            METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
+        }
+        self.report(changed);
+    }
+
+    fn item(&self, run: u64) -> Option<&Arc<feed::OnAir>> {
+        self.recent.iter().find(|item| item.run == run)
+    }
+
+    fn note_arrived(&mut self) {
+        if let Some(origin) = self.publisher.published().filter(|origin| origin.run > 0) {
+            self.arrived = Some(origin);
+        }
+    }
+
+    /// Renews the snapshot, at once where something changed.
+    fn report(&mut self, changed: bool) {
+        if !changed && self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        self.note_arrived();
+        let (ahead, queue) = (self.feed.seconds(), self.publisher.queue_seconds());
+        METRICS.readahead_seconds.set(ahead);
+        METRICS.queue_seconds.set(queue);
+        let showing = self.item(self.last.run).map(|item| Showing {
+            id: item.item.id.clone(),
+            title: item.item.title.clone(),
+            offset_seconds: self.last.offset_ms as f64 / 1000.0,
+            duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
+        });
+        let published = self.arrived.and_then(|origin| {
+            let id = self.item(origin.run)?.item.id.clone();
+            Some(Published { id, offset: Duration::from_millis(origin.offset_ms) })
+        });
+        self.control.board.update(|status| {
+            status.readahead_seconds = ahead;
+            status.queue_seconds = queue;
+            if let Some(showing) = showing {
+                status.on_air = OnAir::Item(showing);
+            }
+            if published.is_some() {
+                status.published = published;
+            }
+        });
+    }
+}

@@ -1,0 +1,489 @@
+//! The one connection that the whole broadcast goes out on, and what was sent over it but may not have arrived.
+//!
+//! [`Publisher`] remembers every tag back to the last keyframe that the server's TCP has acknowledged. When the
+//! connection breaks, the next one begins with that keyframe: nothing is skipped, whatever was still on its way. When
+//! to connect again is the caller's decision.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+    process::{ChildStdin, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, Child, describe},
+    secret::Secret,
+};
+
+use crate::{
+    flv::{self, Kind, Tag},
+    rtmp::{self, Connection, Metadata, Target},
+    status::METRICS,
+    timeline::{Origin, Placed},
+};
+
+/// Why a connection ended, as a fragment in words without a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One way out. Times on it are the connection's own.
+trait Link: Send {
+    /// Sends one tag; blocks while the way is full.
+    fn send(&mut self, tag: &Tag) -> Result<(), Broken>;
+    /// Waits, serving what the other side says.
+    fn wait(&mut self, until: Instant) -> Result<(), Broken>;
+    /// Bytes sent so far.
+    fn written(&self) -> u64;
+    /// Bytes of these that have arrived.
+    fn acked(&self) -> u64;
+    /// Ends it in order, within a second or two.
+    fn goodbye(self: Box<Self>);
+}
+
+/// Where the broadcast goes.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// An RTMP(S) server, by the native publisher.
+    Rtmp(Target),
+    /// The same by an ffmpeg child that copies (`PUBLISHER=ffmpeg`).
+    Ffmpeg {
+        /// The ffmpeg executable.
+        ffmpeg: PathBuf,
+        /// Where to, the stream key included.
+        url: Secret<String>,
+        /// The same, fit to be shown.
+        shown: String,
+    },
+    /// An FLV file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtmp(target) => write!(f, "{target}"),
+            Self::Ffmpeg { shown, .. } => f.write_str(shown),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How long one attempt to connect may take.
+const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
+
+/// The connection and its memory.
+pub struct Publisher {
+    output: Output,
+    metadata: Metadata,
+    cancel: Cancel,
+    link: Option<Box<dyn Link>>,
+    /// What was sent since the last keyframe that has arrived.
+    sent: VecDeque<Sent>,
+    /// The broadcast's time that is time `origin` on this connection.
+    base: u64,
+    /// The connection's time of its first tag; above 0 only to test clocks that run over.
+    first_timestamp: u64,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Publisher({}, {} tags kept)", self.output, self.sent.len())
+    }
+}
+
+struct Sent {
+    placed: Placed,
+    /// Bytes written on the connection when this had been sent.
+    end: u64,
+}
+
+/// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is found within 5 s.
+const MAX_KEPT: usize = 8 << 20;
+
+impl Publisher {
+    /// A publisher that is not connected yet.
+    #[must_use]
+    pub fn new(output: Output, metadata: Metadata, first_timestamp: u64, cancel: Cancel) -> Self {
+        Self { output, metadata, cancel, link: None, sent: VecDeque::new(), base: 0, first_timestamp }
+    }
+
+    /// Where it publishes, fit to be shown.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether it writes a file: what cannot be written there is lost, and trying again would begin it anew.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self.output, Output::File(_))
+    }
+
+    /// Connects once. The error says in words what is wrong.
+    pub fn connect(&mut self) -> Result<(), Broken> {
+        let link: Box<dyn Link> = match &self.output {
+            Output::Rtmp(target) => Box::new(
+                Connection::open(target, &self.metadata, &self.cancel, CONNECT_TIME_OUT)
+                    .map_err(|error| Broken(error.to_string()))?,
+            ),
+            Output::Ffmpeg { ffmpeg, url, .. } => {
+                Box::new(FfmpegLink::start(ffmpeg, url, &self.metadata, &self.cancel)?)
+            }
+            Output::File(path) => Box::new(
+                FileLink::create(path, &self.metadata)
+                    .map_err(|error| Broken(format!("cannot write {}: {error}", path.display())))?,
+            ),
+        };
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
+    pub fn resume(&mut self, headers: impl Iterator<Item = Tag>) -> Result<(), Broken> {
+        let again: Vec<Placed> = self.sent.drain(..).map(|sent| sent.placed).collect();
+        let Some(first) = again.first() else { return Ok(()) };
+        self.base = first.tag.timestamp;
+        let none = Origin { run: 0, offset_ms: 0 };
+        for header in headers {
+            self.transmit(Placed { tag: Tag { timestamp: self.base, ..header }, origin: none })?;
+        }
+        let mut again = again.into_iter();
+        while let Some(placed) = again.next() {
+            if let Err(broken) = self.transmit(placed) {
+                // Nothing of the rest has left the memory of the broadcast.
+                self.sent.extend(again.map(|placed| Sent { placed, end: u64::MAX }));
+                return Err(broken);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what was sent: the next connection begins with the next tag, which must be a keyframe.
+    pub fn forget(&mut self, next: u64) {
+        self.sent.clear();
+        self.base = next;
+    }
+
+    /// Sends one tag.
+    pub fn send(&mut self, placed: Placed) -> Result<(), Broken> {
+        let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
+        let picture = kind == Kind::Video && placed.tag.is_frame();
+        let keyframe = placed.tag.is_keyframe();
+        self.transmit(placed)?;
+        METRICS.output_bytes.inc_by(bytes as u64);
+        if picture {
+            METRICS.output_seconds.inc_by(1.0 / f64::from(self.metadata.fps));
+        }
+        if keyframe {
+            self.trim();
+        }
+        Ok(())
+    }
+
+    /// Waits until `until`, serving the connection.
+    pub fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+        if let Some(link) = &mut self.link {
+            return link.wait(until);
+        }
+        let _ = self.cancel.wait(until.saturating_duration_since(Instant::now()));
+        Ok(())
+    }
+
+    /// Gives the connection up. Answers the broadcast's time up to which everything has arrived.
+    pub fn lose(&mut self) -> Option<u64> {
+        let arrived = self.arrived().map(|sent| sent.placed.tag.timestamp);
+        self.trim();
+        self.link = None;
+        for sent in &mut self.sent {
+            sent.end = u64::MAX;
+        }
+        arrived.or_else(|| self.sent.front().map(|sent| sent.placed.tag.timestamp))
+    }
+
+    /// What was published last, for certain.
+    #[must_use]
+    pub fn published(&self) -> Option<Origin> {
+        self.arrived().map(|sent| sent.placed.origin)
+    }
+
+    /// Seconds of media sent and not acknowledged.
+    #[must_use]
+    pub fn queue_seconds(&self) -> f64 {
+        let (Some(last), arrived) = (self.sent.back(), self.arrived()) else { return 0.0 };
+        let from = arrived.or(self.sent.front()).map_or(0, |sent| sent.placed.tag.timestamp);
+        last.placed.tag.timestamp.saturating_sub(from) as f64 / 1000.0
+    }
+
+    /// Ends the connection in order.
+    pub fn goodbye(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.goodbye();
+        }
+    }
+
+    fn transmit(&mut self, placed: Placed) -> Result<(), Broken> {
+        let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
+        let (sent, end) = match &mut self.link {
+            Some(link) => (link.send(&Tag { timestamp, ..placed.tag.clone() }), link.written()),
+            None => (Err(Broken("not connected".into())), u64::MAX),
+        };
+        // Kept even when it could not be sent: the next connection sends it.
+        if placed.tag.is_frame() {
+            self.sent.push_back(Sent { placed, end });
+        }
+        sent
+    }
+
+    fn arrived(&self) -> Option<&Sent> {
+        let acked = self.link.as_ref()?.acked();
+        let count = self.sent.partition_point(|sent| sent.end <= acked);
+        self.sent.get(count.checked_sub(1)?)
+    }
+
+    /// Forgets what comes before the last keyframe that has arrived.
+    fn trim(&mut self) {
+        let Some(acked) = self.link.as_ref().map(|link| link.acked()) else { return };
+        let arrived = self.sent.partition_point(|sent| sent.end <= acked);
+        let is_key = |sent: &Sent| sent.placed.tag.is_keyframe();
+        let mut from = self.sent.range(..arrived).rposition(is_key).unwrap_or(0);
+        let kept =
+            |from: usize| self.sent.range(from..).map(|sent| sent.placed.tag.body.len()).sum::<usize>();
+        while kept(from) > MAX_KEPT {
+            match self.sent.range(from + 1..).position(is_key) {
+                Some(next) => from += 1 + next,
+                None => break,
+            }
+        }
+        self.sent.drain(..from);
+    }
+}
+
+impl Link for Connection {
+    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+        Connection::send(self, tag).map_err(|error| Broken(error.to_string()))
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+        Connection::wait(self, until).map_err(|error| Broken(error.to_string()))
+    }
+
+    fn written(&self) -> u64 {
+        Connection::written(self)
+    }
+
+    fn acked(&self) -> u64 {
+        Connection::acked(self)
+    }
+
+    fn goodbye(self: Box<Self>) {
+        Connection::goodbye(*self);
+    }
+}
+
+/// An FLV file, written as it comes.
+struct FileLink {
+    file: BufWriter<File>,
+    written: u64,
+}
+
+impl FileLink {
+    fn create(path: &PathBuf, metadata: &Metadata) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&flv::FILE_HEADER)?;
+        flv::write_tag(&mut file, &metadata_tag(metadata))?;
+        Ok(Self { file, written: 0 })
+    }
+}
+
+impl Link for FileLink {
+    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+        flv::write_tag(&mut self.file, tag)
+            .map_err(|error| Broken(format!("cannot write the file: {error}")))?;
+        self.written += tag.body.len() as u64;
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn acked(&self) -> u64 {
+        self.written
+    }
+
+    fn goodbye(mut self: Box<Self>) {
+        if let Err(error) = self.file.flush().and_then(|()| self.file.get_ref().sync_all()) {
+            log::error!("the end of the file may be missing: {error}");
+        }
+    }
+}
+
+/// The metadata of a file, as a tag.
+fn metadata_tag(metadata: &Metadata) -> Tag {
+    Tag { kind: Kind::Script, timestamp: 0, body: metadata.flv_body().into() }
+}
+
+/// An ffmpeg child that copies what it reads to the server and reconnects by itself.
+struct FfmpegLink {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    cancel: Cancel,
+    buffer: Vec<u8>,
+    written: u64,
+}
+
+impl FfmpegLink {
+    fn start(
+        ffmpeg: &PathBuf,
+        url: &Secret<String>,
+        metadata: &Metadata,
+        cancel: &Cancel,
+    ) -> Result<Self, Broken> {
+        let mut command = process::command(ffmpeg);
+        // The fifo muxer's options as measured to come back 0.25 s after the server does.
+        command
+            .args([
+                "-hide_banner",
+                "-nostats",
+                "-v",
+                "error",
+                "-probesize",
+                "200k",
+                "-f",
+                "flv",
+                "-i",
+                "pipe:0",
+            ])
+            .args([
+                "-c",
+                "copy",
+                "-map",
+                "0",
+                "-flags",
+                "+global_header",
+                "-f",
+                "fifo",
+                "-fifo_format",
+                "flv",
+            ])
+            .args(["-attempt_recovery", "1", "-recover_any_error", "1", "-drop_pkts_on_overflow", "1"])
+            .args(["-recovery_wait_time", "0.5", "-restart_with_keyframe", "1", "-queue_size", "1000"])
+            .arg(url.expose())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child =
+            process::spawn(command).map_err(|e| Broken(format!("cannot start {}: {e}", ffmpeg.display())))?;
+        let stdin = child.take_stdin().ok_or_else(|| Broken("ffmpeg has no input".into()))?;
+        rustix::io::ioctl_fionbio(&stdin, true)
+            .map_err(|e| Broken(format!("cannot prepare ffmpeg's input: {e}")))?;
+        let mut link = Self {
+            child,
+            stdin: Some(stdin),
+            cancel: cancel.clone(),
+            buffer: flv::FILE_HEADER.to_vec(),
+            written: 0,
+        };
+        link.send(&metadata_tag(metadata))?;
+        Ok(link)
+    }
+
+    fn ended(&self) -> Broken {
+        let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
+        Broken(format!("the ffmpeg that publishes {how}"))
+    }
+}
+
+impl Link for FfmpegLink {
+    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))?;
+        let mut from = 0;
+        while from < self.buffer.len() {
+            let Some(stdin) = &mut self.stdin else { return Err(Broken("ffmpeg's input is closed".into())) };
+            match stdin.write(&self.buffer[from..]) {
+                Ok(count) => from += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+                    let _ = poll(&mut [PollFd::new(stdin, PollFlags::OUT)], Some(&timeout));
+                    if self.cancel.is_cancelled() {
+                        return Err(Broken("stopped".into()));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.stdin = None;
+                    self.child.kill_group();
+                    return Err(self.ended());
+                }
+            }
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+        // Nothing is said back; a dead child shows at the next write.
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn acked(&self) -> u64 {
+        self.written
+    }
+
+    fn goodbye(mut self: Box<Self>) {
+        self.stdin = None;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
+pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, String> {
+    if !text.contains("://") {
+        let path = PathBuf::from(text);
+        let flv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flv"));
+        return if flv {
+            Ok(Output::File(path))
+        } else {
+            Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
+        };
+    }
+    let target = Target::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
+    Ok(match by_ffmpeg {
+        Some(ffmpeg) => {
+            Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }
+        }
+        None => Output::Rtmp(target),
+    })
+}

@@ -1,0 +1,203 @@
+//! What a running broadcast tells about itself: one snapshot for /status, and the counters for /metrics.
+//!
+//! Nothing is decided by these values.
+
+use std::{
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, Opts, register_gauge, register_int_counter,
+    register_int_counter_vec, register_int_gauge,
+};
+use serde::Serialize;
+
+use crate::item::Reason;
+
+/// What is on air.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum OnAir {
+    /// Nothing has been sent yet.
+    #[default]
+    Starting,
+    /// An item.
+    Item(Showing),
+    /// The filler, because of what `cause` says.
+    Filler {
+        /// In words.
+        cause: String,
+    },
+    /// The broadcast is over.
+    Stopped,
+}
+
+/// The item on air.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Showing {
+    /// The item's identity.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// How far into it the viewer is, in seconds.
+    pub offset_seconds: f64,
+    /// How long it is, in seconds, where that is known.
+    pub duration_seconds: Option<f64>,
+}
+
+/// The publisher's side.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Link {
+    /// Not connected since the start.
+    #[default]
+    Connecting,
+    /// Media can be sent.
+    Connected,
+    /// The connection is lost and being made again.
+    Reconnecting {
+        /// Why, in words.
+        cause: String,
+    },
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// What is on air.
+    pub on_air: OnAir,
+    /// The publisher.
+    pub publisher: Link,
+    /// The item that was published last and how far: what a restart resumes.
+    #[serde(skip)]
+    pub published: Option<Published>,
+    /// Seconds of encoded media that wait to be sent.
+    pub readahead_seconds: f64,
+    /// Seconds of sent media that the server's TCP has not acknowledged.
+    pub queue_seconds: f64,
+    /// Media seconds encoded in a second of the encoder's time; `None` before the first measurement.
+    pub encoder_speed_ratio: Option<f64>,
+    /// Why the last item that failed did so: title and cause.
+    pub last_failure: Option<String>,
+}
+
+/// How far an item has been published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The item's identity.
+    pub id: String,
+    /// From its own beginning.
+    pub offset: Duration,
+}
+
+/// The shared snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Status>>);
+
+impl Board {
+    /// A copy of what is on it.
+    #[must_use]
+    pub fn read(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it.
+    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Media that stood still for longer than this is reported by /healthz.
+const HEALTHY_PAUSE: f64 = 5.0;
+
+impl Status {
+    /// Whether media flows; if not, why.
+    pub fn health(&self) -> Result<(), String> {
+        match &self.publisher {
+            Link::Connecting => return Err("not yet connected to the server".into()),
+            Link::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
+            Link::Connected => {}
+        }
+        let still = now() - METRICS.last_progress.get();
+        if still > HEALTHY_PAUSE {
+            return Err(format!("nothing was sent for {still:.0} s"));
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The engine's metrics, in the default registry.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(crate) streams_played: IntCounter,
+    pub(crate) on_air: IntGauge,
+    pub(crate) output_bytes: IntCounter,
+    pub(crate) output_seconds: prometheus::Counter,
+    pub(crate) filler_seconds: prometheus::Counter,
+    pub(crate) reconnects: IntCounter,
+    pub(crate) queue_seconds: Gauge,
+    pub(crate) encoder_speed: Gauge,
+    pub(crate) readahead_seconds: Gauge,
+    pub(crate) failures: IntCounterVec,
+    pub(crate) last_progress: Gauge,
+}
+
+/// The one set of them. Reading it registers all, so that each series exists from the first scrape on.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    let metrics = Metrics::register().expect("metric names are constants and registered once");
+    for reason in Reason::ALL {
+        metrics.failures.with_label_values(&[reason.label()]);
+    }
+    metrics
+});
+
+impl Metrics {
+    fn register() -> prometheus::Result<Self> {
+        Ok(Self {
+            streams_played: register_int_counter!("streams_played_total", "Items that went on air.")?,
+            on_air: register_int_gauge!("tgs_on_air", "1 while media is being published, else 0.")?,
+            output_bytes: register_int_counter!("tgs_output_bytes_total", "Media bytes published.")?,
+            output_seconds: prometheus::register_counter!(
+                "tgs_output_media_seconds_total",
+                "Seconds of media published, filler included."
+            )?,
+            filler_seconds: prometheus::register_counter!(
+                "tgs_filler_seconds_total",
+                "Seconds of filler published."
+            )?,
+            reconnects: register_int_counter!(
+                "tgs_publisher_reconnects_total",
+                "Connections made again after one was lost."
+            )?,
+            queue_seconds: register_gauge!(
+                "tgs_publisher_queue_seconds",
+                "Seconds of media sent and not yet acknowledged by the server's TCP."
+            )?,
+            encoder_speed: register_gauge!(
+                "tgs_encoder_speed_ratio",
+                "Media seconds that the encoder makes in a second of its working time."
+            )?,
+            readahead_seconds: register_gauge!(
+                "tgs_readahead_seconds",
+                "Seconds of encoded media that wait to be sent."
+            )?,
+            failures: register_int_counter_vec!(
+                Opts::new(
+                    "tgs_item_failures_total",
+                    "Items that could not be played to their end, by cause."
+                ),
+                &["reason"]
+            )?,
+            last_progress: register_gauge!(
+                "tgs_last_progress_timestamp_seconds",
+                "When media was published last, in seconds since the epoch; 0 before the first."
+            )?,
+        })
+    }
+}

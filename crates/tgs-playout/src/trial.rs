@@ -1,0 +1,128 @@
+//! FFMPEG_ARGS are proven before they are used: three seconds through the whole encoder and our own reader.
+//!
+//! The verdict is kept for the same arguments, profile and ffmpeg, so that a start does not wait for it.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash, Hasher},
+    path::Path,
+    time::Duration,
+};
+
+use tgs_core::{cancel::Cancel, files};
+
+use crate::{
+    codec::{Picture, Sound},
+    encoder::{Encoder, Job, Setup, last_message},
+    flv::{FlvError, Kind, Tag},
+    profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
+};
+
+/// Length of the trial.
+const LENGTH: Duration = Duration::from_secs(3);
+
+/// How the first line of a kept verdict reads when the arguments may be used.
+const GOOD: &str = "good";
+
+/// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error says in words why not.
+/// `version` names the ffmpeg, `dir` keeps the verdict.
+pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), String> {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?} {:?} {version}", setup.profile, setup.extra).hash(&mut hasher);
+    let path = dir.join(format!("ffmpeg-args-{:016x}", hasher.finish()));
+    if let Ok(verdict) = fs::read_to_string(&path) {
+        return if verdict == GOOD { Ok(()) } else { Err(verdict) };
+    }
+    let verdict = attempt(setup, cancel);
+    let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
+    if !cancel.is_cancelled()
+        && let Err(error) = files::replace(&path, text.as_bytes(), 0o644)
+    {
+        log::debug!("the verdict on FFMPEG_ARGS is not kept in {}: {error}", path.display());
+    }
+    verdict
+}
+
+fn attempt(setup: &Setup, cancel: &Cancel) -> Result<(), String> {
+    // In a directory of its own: an argument that is taken for an output file would show there.
+    let scratch = tempfile::tempdir().map_err(|e| format!("there is no room for the trial: {e}"))?;
+    let job = Job::test_picture(setup, LENGTH);
+    let mut command = job.command(setup);
+    command.current_dir(scratch.path());
+    let mut encoder = Encoder::start(command, cancel).map_err(|e| format!("ffmpeg does not start: {e}"))?;
+    let mut tags = Vec::new();
+    let read = loop {
+        match encoder.next_tag() {
+            Ok(Some(tag)) => tags.push(tag),
+            Ok(None) => break Ok(()),
+            Err(FlvError::Io(e)) if e.kind() == std::io::ErrorKind::TimedOut => {
+                break Err("ffmpeg gives nothing with them".to_owned());
+            }
+            Err(error) => break Err(format!("what ffmpeg makes with them is no FLV stream: it {error}")),
+        }
+        if tags.len() > 10_000 {
+            break Err("ffmpeg does not come to an end with them".to_owned());
+        }
+    };
+    let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
+    if !ended.status.success() && read.is_ok() {
+        return Err(format!("ffmpeg refuses them: {}", last_message(&ended.messages)));
+    }
+    read?;
+    if fs::read_dir(scratch.path()).is_ok_and(|mut dir| dir.next().is_some()) {
+        return Err("ffmpeg takes a part of them for another output file".into());
+    }
+    examine(&tags, &setup.profile)
+}
+
+/// Whether these tags of a three-second trial can join the broadcast.
+fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
+    let header = |kind| tags.iter().find(|t| t.kind == kind && t.is_sequence_header());
+    let picture = header(Kind::Video)
+        .and_then(|t| Picture::parse(&t.body))
+        .ok_or("the picture is not H.264, which Telegram needs")?;
+    let sound = header(Kind::Audio)
+        .and_then(|t| Sound::parse(&t.body))
+        .ok_or("the sound is not AAC, which Telegram needs")?;
+    if (picture.chroma_format, picture.bit_depth) != (1, 8) {
+        return Err("the picture is not yuv420p with 8 bits, which Telegram needs".into());
+    }
+    if (picture.width, picture.height) != (profile.width, profile.height) {
+        return Err(format!(
+            "the picture is {}×{}, the broadcast's is {}×{}: VIDEO_QUALITY chooses the size",
+            picture.width, picture.height, profile.width, profile.height
+        ));
+    }
+    if (sound.object_type, sound.rate, sound.channels) != (2, profile.audio_rate, profile.channels) {
+        return Err(format!(
+            "the sound is of {} Hz and {} channels, the broadcast's is AAC-LC of {} Hz and {} channels",
+            sound.rate, sound.channels, profile.audio_rate, profile.channels
+        ));
+    }
+    let pictures: Vec<&Tag> = tags.iter().filter(|t| t.kind == Kind::Video && t.is_frame()).collect();
+    let expected = LENGTH.as_secs() * u64::from(profile.fps);
+    if pictures.len().abs_diff(expected as usize) > 1 {
+        return Err(format!(
+            "{} pictures came in 3 s instead of {expected}: the frame rate must stay {}",
+            pictures.len(),
+            profile.fps
+        ));
+    }
+    let sounds = tags.iter().filter(|t| t.kind == Kind::Audio && t.is_frame()).count() as u64;
+    if sounds.abs_diff(LENGTH.as_secs() * u64::from(profile.audio_rate) / AAC_FRAME) > 3 {
+        return Err(format!("{sounds} frames of sound came in 3 s: it must neither be cut nor stretched"));
+    }
+    let mut last = None;
+    let limit = MAX_KEYFRAME_DISTANCE.as_millis() as u64;
+    let keys = pictures.iter().filter(|t| t.is_keyframe()).map(|t| t.timestamp);
+    for key in keys.chain(pictures.last().map(|t| t.timestamp)) {
+        if key - last.unwrap_or(pictures[0].timestamp) > limit
+            || (last.is_none() && !pictures[0].is_keyframe())
+        {
+            return Err("keyframes are more than 2.1 s apart: leave out -g, or set it to two seconds".into());
+        }
+        last = Some(key);
+    }
+    Ok(())
+}
