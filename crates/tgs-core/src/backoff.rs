@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn doubles_to_the_cap() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         doubling(&mut backoff, &[1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
         backoff.reset();
         doubling(&mut backoff, &[1000, 2000]);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn delays_differ() {
-        let mut backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_mins(1), Duration::from_mins(1));
         let first = backoff.next_delay();
         assert!((0..20).any(|_| backoff.next_delay() != first));
     }

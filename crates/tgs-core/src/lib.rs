@@ -2,9 +2,11 @@
 
 pub mod backoff;
 pub mod cancel;
+pub mod env_file;
 pub mod exit;
 pub mod files;
 pub mod logging;
 pub mod process;
 pub mod secret;
+pub mod settings;
 pub mod units;

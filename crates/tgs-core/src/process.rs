@@ -552,7 +552,7 @@ mod tests {
     fn output_stops_when_cancelled() {
         let cancel = Cancel::new();
         let other = cancel.clone();
-        let ran = thread::spawn(move || output(sh("sleep 1000"), Duration::from_secs(900), 1000, &other));
+        let ran = thread::spawn(move || output(sh("sleep 1000"), Duration::from_mins(15), 1000, &other));
         cancel.cancel();
         assert!(matches!(ran.join().unwrap(), Err(RunError::Cancelled { .. })));
     }

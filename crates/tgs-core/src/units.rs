@@ -46,8 +46,8 @@ mod tests {
         let cases = [
             ("500ms", Ok(Duration::from_millis(500))),
             ("10s", Ok(Duration::from_secs(10))),
-            ("2m", Ok(Duration::from_secs(120))),
-            ("1h", Ok(Duration::from_secs(3600))),
+            ("2m", Ok(Duration::from_mins(2))),
+            ("1h", Ok(Duration::from_hours(1))),
             ("0s", Ok(Duration::ZERO)),
             ("10", Err(DurationError::NoUnit)),
             ("", Err(DurationError::Malformed)),

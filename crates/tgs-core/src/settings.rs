@@ -1,0 +1,767 @@
+//! Every setting there is: one table, from which `.env.template` is made, and the values of one run.
+//!
+//! A value comes from the first of: the command line; a file named by `--env-file`; the environment; `./.env`; the
+//! default. The named file comes before the environment because systemd's `EnvironmentFile=` puts there what the file
+//! held when the unit started. An empty value is an unset one. What values mean for the broadcast is not known here.
+
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{env_file, env_file::EnvFile, secret::Secret, units};
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Setting {
+    /// The variable's name.
+    pub name: &'static str,
+    /// What the template shows as its value.
+    pub shown: Shown,
+    /// Whether the value may be shown to nobody.
+    pub secret: bool,
+    /// What it is for, in lines of at most 110 characters.
+    pub help: &'static str,
+}
+
+/// The value of a setting in the template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// What holds where nothing is set.
+    Default(&'static str),
+    /// Unset by default; this is how a value looks.
+    Example(&'static str),
+    /// A known name that no tool reads yet.
+    Later,
+}
+
+const fn row(name: &'static str, shown: Shown, help: &'static str) -> Setting {
+    Setting { name, shown, secret: false, help }
+}
+
+const fn secret(name: &'static str, shown: Shown, help: &'static str) -> Setting {
+    Setting { name, shown, secret: true, help }
+}
+
+use Shown::{Default as Is, Example, Later};
+
+/// Every setting, in the template's order.
+pub const TABLE: &[Setting] = &[
+    row("API_ID", Later, "The number of your application at Telegram, from https://my.telegram.org."),
+    secret("API_HASH", Later, "The secret that belongs to API_ID."),
+    secret("SESSION_STRING", Later, "A signed-in Telegram session."),
+    row("CHAT_ID", Later, "The channel or group to broadcast into: a number, -100…, or @name."),
+    secret(
+        "OUTPUT_URL",
+        Example("rtmps://live.example.org:443/app/KEY"),
+        "Where the broadcast goes: rtmp:// or rtmps:// with the stream key, or a .flv file. --output comes first.",
+    ),
+    row(
+        "PLAYLIST",
+        Is("playlist.txt"),
+        "The list to play, one file, folder, list or URL a line. --playlist comes first.",
+    ),
+    row("LOOP", Is("1"), "Whether the list begins again after its end: 1 or 0."),
+    row("SHUFFLE", Is("0"), "Whether each round has an order of its own: 1 or 0."),
+    row("VIDEO_QUALITY", Is("720p"), "480p (900 kbit/s), 720p (1800 kbit/s) or 1080p (3500 kbit/s)."),
+    row(
+        "FILLER",
+        Example("/srv/media/filler.mp4"),
+        "A file to show while nothing else can be played, in place of the built-in slate.",
+    ),
+    row(
+        "FFMPEG_ARGS",
+        Example("-preset fast -b:v 2500k"),
+        "More output options for the encoder, separated by spaces; double quotes around a value with spaces.\n\
+         They are tried first: where they do not work, a warning says why and the stream starts without them.",
+    ),
+    row("FFMPEG_PATH", Is("ffmpeg"), "The ffmpeg program; ffprobe is taken from beside it."),
+    row("YTDLP_PATH", Is("yt-dlp"), "The yt-dlp program."),
+    row(
+        "YTDLP_ARGS",
+        Example("--cookies /etc/tgs/cookies.txt"),
+        "More options for yt-dlp, written as FFMPEG_ARGS are.",
+    ),
+    row(
+        "READ_AHEAD",
+        Is("4s"),
+        "How much is encoded ahead of the viewer, from 3s to 30s: what a slow moment may take unnoticed.",
+    ),
+    row(
+        "PUBLISHER",
+        Is("native"),
+        "Who speaks to the server: native, or ffmpeg as a way out (it shows the stream key to ps and\n\
+         cannot resume where the connection broke).",
+    ),
+    row("PROMETHEUS_HOST", Is("127.0.0.1"), "The address at which /metrics, /healthz and /status answer."),
+    row(
+        "PROMETHEUS_PORT",
+        Is("9090"),
+        "Its port, or 0 for any free one; where it is taken, one of the next ten is used.",
+    ),
+    row(
+        "METRICS_FILE",
+        Example("/var/lib/node_exporter/textfile/tgs.prom"),
+        "Where metrics are written for node_exporter's textfile collector if none of the ports is free.",
+    ),
+    row(
+        "STATE_DIR",
+        Example("/var/lib/tg_video_streamer"),
+        "Where the position in the list is kept. By default systemd's $STATE_DIRECTORY,\n\
+         else $XDG_STATE_HOME/tgs, else ~/.local/state/tgs.",
+    ),
+    row(
+        "CACHE_DIR",
+        Example("/var/cache/tg_video_streamer"),
+        "Where what can be made again is kept. By default systemd's $CACHE_DIRECTORY,\n\
+         else $XDG_CACHE_HOME/tgs, else ~/.cache/tgs.",
+    ),
+    row(
+        "RUST_LOG",
+        Is("info"),
+        "What is logged: error, warn, info, debug or trace, also by part: warn,tgs_playout=debug.",
+    ),
+];
+
+/// `.env.template`, as it is made from [`TABLE`].
+#[must_use]
+pub fn template() -> String {
+    let mut text = String::from(
+        "# The settings of the tgs tools. Copy this to .env, keep that readable by you alone (chmod 600), and take the #\n\
+         # from the front of what you set. What is commented out is the default, or an example where it says so.\n\
+         #\n\
+         # NAME=value. Put a value with spaces into '…'; one with ' or \\ into \"…\" with \\ before each \\, \" and $.\n\
+         # A comment has a line of its own. An empty value is an unset one. Durations carry a unit: 500ms, 10s, 2m, 1h.\n",
+    );
+    for setting in TABLE {
+        text.push('\n');
+        for line in setting.help.lines() {
+            text.extend(["# ", line, "\n"]);
+        }
+        if setting.secret {
+            text.push_str("# Secret: appears in no log, message or metric.\n");
+        }
+        let name = setting.name;
+        let quoted = |value: &str| if value.contains(' ') { format!("'{value}'") } else { value.to_owned() };
+        let line = match setting.shown {
+            Is(value) => format!("#{name}={}\n", quoted(value)),
+            Example(value) => format!("# For example:\n#{name}={}\n", quoted(value)),
+            Later => format!("# Not read yet by this version.\n{name}=\n"),
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Height and bitrate of the picture, `VIDEO_QUALITY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// `480p`
+    P480,
+    /// `720p`
+    P720,
+    /// `1080p`
+    P1080,
+}
+
+/// Who speaks RTMP, `PUBLISHER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publisher {
+    /// `native`: this program.
+    Native,
+    /// `ffmpeg`: a child process.
+    Ffmpeg,
+}
+
+/// The settings of one run. Paths are as written: relative ones are relative to the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `OUTPUT_URL`, unchecked.
+    pub output_url: Option<Secret<String>>,
+    /// `PLAYLIST`
+    pub playlist: PathBuf,
+    /// `LOOP`
+    pub repeat: bool,
+    /// `SHUFFLE`
+    pub shuffle: bool,
+    /// `VIDEO_QUALITY`
+    pub quality: Quality,
+    /// `FILLER`
+    pub filler: Option<PathBuf>,
+    /// `FFMPEG_ARGS`, unchecked: arguments that do not work are no reason not to start.
+    pub ffmpeg_args: String,
+    /// `FFMPEG_PATH`: a path, or a name to look up in PATH.
+    pub ffmpeg_path: PathBuf,
+    /// `YTDLP_PATH`: a path, or a name to look up in PATH.
+    pub ytdlp_path: PathBuf,
+    /// `YTDLP_ARGS`, one text; its quotes are closed.
+    pub ytdlp_args: String,
+    /// `READ_AHEAD`, 3 s to 30 s.
+    pub read_ahead: Duration,
+    /// `PUBLISHER`
+    pub publisher: Publisher,
+    /// `PROMETHEUS_HOST`
+    pub prometheus_host: IpAddr,
+    /// `PROMETHEUS_PORT`; 0 is any free port.
+    pub prometheus_port: u16,
+    /// `METRICS_FILE`
+    pub metrics_file: Option<PathBuf>,
+    /// `STATE_DIR`; need not exist yet.
+    pub state_dir: PathBuf,
+    /// `CACHE_DIR`; need not exist yet.
+    pub cache_dir: PathBuf,
+    /// `RUST_LOG`, unchecked.
+    pub rust_log: String,
+    /// What to tell the operator about the file, once the log is there.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with the settings, by name and line, never by value. The tool ends with
+/// [`crate::exit::Code::Config`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("read the settings:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// The environment: the value of a variable, if it has one.
+pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+
+impl Settings {
+    /// Reads the settings from the file `env_file` (else from `./.env`, where there is one), the environment `env`
+    /// (`&|name| std::env::var_os(name)`), and the names and values given on the command line.
+    pub fn load(
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> Result<Self, Problems> {
+        Self::load_in(Path::new(""), env_file, env, overrides)
+    }
+
+    /// [`Settings::load`] with a working directory of the test's own.
+    fn load_in(
+        dir: &Path,
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> Result<Self, Problems> {
+        let mut reader = Reader { env, overrides, file: None, problems: Vec::new(), warnings: Vec::new() };
+        match env_file {
+            Some(path) => reader.read_file(path, true),
+            None => reader.read_file(&dir.join(".env"), false),
+        }
+        match reader.settings() {
+            Some(settings) if reader.problems.is_empty() => {
+                Ok(Self { warnings: reader.warnings, ..settings })
+            }
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+
+    /// The ffprobe program: beside ffmpeg where that is a path, else looked up as well.
+    #[must_use]
+    pub fn ffprobe_path(&self) -> PathBuf {
+        self.ffmpeg_path.with_file_name("ffprobe")
+    }
+}
+
+/// Looks values up and collects what is wrong with them.
+struct Reader<'a> {
+    env: &'a Env<'a>,
+    overrides: &'a [(&'static str, &'a str)],
+    file: Option<File>,
+    problems: Vec<String>,
+    warnings: Vec<String>,
+}
+
+struct File {
+    shown: String,
+    /// Whether it was named by `--env-file`.
+    named: bool,
+    content: EnvFile,
+}
+
+impl Reader<'_> {
+    fn read_file(&mut self, path: &Path, named: bool) {
+        let shown = path.display().to_string();
+        let content = match fs::read(path) {
+            Ok(bytes) => env_file::parse(&bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !named => return,
+            Err(e) => return self.problems.push(format!("{shown} cannot be read: {e}")),
+        };
+        let text = |note: &env_file::Note| {
+            format!(
+                "{shown} line {}: {} {}",
+                note.line,
+                note.name.as_deref().unwrap_or("the line"),
+                note.text
+            )
+        };
+        self.problems.extend(content.refused.iter().map(text));
+        self.warnings.extend(content.warnings.iter().map(text));
+        for entry in &content.entries {
+            if let Some(meant) = misspelt(&entry.name) {
+                let (line, name) = (entry.line, &entry.name);
+                self.warnings
+                    .push(format!("{shown} line {line}: {name} is no setting of ours; is {meant} meant?"));
+            }
+        }
+        self.file = Some(File { shown, named, content });
+    }
+
+    /// The value of `name` and how to call it in a message; `None` where it is unset.
+    fn find(&mut self, name: &'static str) -> Option<(String, String)> {
+        debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
+        let given = self.overrides.iter().find(|(known, value)| *known == name && !value.is_empty());
+        if let Some((_, value)) = given {
+            return Some(((*value).to_owned(), format!("{name} (on the command line)")));
+        }
+        let in_file = self.file.as_ref().and_then(|file| {
+            let entry = file.content.entries.iter().find(|entry| entry.name == name)?;
+            Some((file.named, entry.value.clone(), format!("{} line {}: {name}", file.shown, entry.line)))
+        });
+        if let Some((true, value, shown)) = in_file {
+            // An empty one hides the environment too: that may hold what stood here before.
+            return Some((value, shown)).filter(|(value, _)| !value.is_empty());
+        }
+        if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
+            let shown = format!("{name} (in the environment)");
+            if let Ok(value) = value.into_string() {
+                return Some((value, shown));
+            }
+            self.problems.push(format!("{shown} is not UTF-8 text"));
+            return None;
+        }
+        in_file.map(|(_, value, shown)| (value, shown)).filter(|(value, _)| !value.is_empty())
+    }
+
+    /// What has been found, as `parse` reads it; `None` where that is wrong, and noted.
+    fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (value, shown) = found;
+        parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
+    }
+
+    /// The value of `name`, if it has one.
+    fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let found = self.find(name)?;
+        self.parse(found, parse)
+    }
+
+    /// The value of `name`, else its default from the table.
+    fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let found =
+            self.find(name).unwrap_or_else(|| (default(name).to_owned(), format!("{name} (default)")));
+        self.parse(found, parse)
+    }
+
+    /// A directory of the tgs tools: as set, else systemd's, else under that of the user's own programs.
+    fn directory(
+        &mut self,
+        name: &'static str,
+        systemd: &str,
+        xdg: &str,
+        under_home: &str,
+    ) -> Option<PathBuf> {
+        if let Some(found) = self.find(name) {
+            return self.parse(found, path);
+        }
+        // systemd lists several with colons between them; relative ones mean nothing in either variable.
+        let absolute = |name: &str| {
+            let value = (self.env)(name)?.into_string().ok()?;
+            value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
+        };
+        let found = absolute(systemd)
+            .or_else(|| Some(absolute(xdg)?.join("tgs")))
+            .or_else(|| Some(absolute("HOME")?.join(under_home).join("tgs")));
+        if found.is_none() {
+            self.problems.push(format!("{name} is not set, and neither are {systemd}, {xdg} and HOME"));
+        }
+        found
+    }
+
+    /// All of them; `None` where one is wrong. Every one is read before that is found out, so that all problems are noted.
+    fn settings(&mut self) -> Option<Settings> {
+        let text = |value: &str| Ok(value.to_owned());
+        let playlist = self.value("PLAYLIST", path);
+        let repeat = self.value("LOOP", flag);
+        let shuffle = self.value("SHUFFLE", flag);
+        let quality = self.value("VIDEO_QUALITY", quality);
+        let ffmpeg_path = self.value("FFMPEG_PATH", path);
+        let ytdlp_path = self.value("YTDLP_PATH", path);
+        let read_ahead = self.value("READ_AHEAD", read_ahead);
+        let publisher = self.value("PUBLISHER", publisher);
+        let prometheus_host = self.value("PROMETHEUS_HOST", address);
+        let prometheus_port = self.value("PROMETHEUS_PORT", port);
+        let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
+        let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let rust_log = self.value("RUST_LOG", text);
+        let settings = Settings {
+            output_url: self.optional("OUTPUT_URL", text).map(Secret::new),
+            filler: self.optional("FILLER", path),
+            ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
+            ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),
+            metrics_file: self.optional("METRICS_FILE", path),
+            playlist: playlist?,
+            repeat: repeat?,
+            shuffle: shuffle?,
+            quality: quality?,
+            ffmpeg_path: ffmpeg_path?,
+            ytdlp_path: ytdlp_path?,
+            read_ahead: read_ahead?,
+            publisher: publisher?,
+            prometheus_host: prometheus_host?,
+            prometheus_port: prometheus_port?,
+            state_dir: state_dir?,
+            cache_dir: cache_dir?,
+            rust_log: rust_log?,
+            warnings: Vec::new(),
+        };
+        Some(settings)
+    }
+}
+
+/// The default of a setting that has one.
+fn default(name: &str) -> &'static str {
+    let shown = TABLE.iter().find(|setting| setting.name == name).map(|setting| setting.shown);
+    if let Some(Is(value)) = shown { value } else { "" }
+}
+
+/// The setting that `name` comes close to without being one.
+fn misspelt(name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let mut names = TABLE.iter().map(|setting| setting.name);
+    if names.clone().any(|known| known == name) {
+        return None;
+    }
+    names.find(|known| {
+        let few = if known.len() < 8 { 1 } else { 2 };
+        strsim::osa_distance(&upper, known) <= few
+    })
+}
+
+// The readers of single values. Their messages follow the name and never repeat the value.
+
+fn path(value: &str) -> Result<PathBuf, String> {
+    if value.starts_with("~/") {
+        return Err("begins with ~, which only a shell understands; write the whole path".into());
+    }
+    Ok(PathBuf::from(value))
+}
+
+fn flag(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("must be 1 or 0".into()),
+    }
+}
+
+fn quality(value: &str) -> Result<Quality, String> {
+    match value {
+        "480p" => Ok(Quality::P480),
+        "720p" => Ok(Quality::P720),
+        "1080p" => Ok(Quality::P1080),
+        _ => Err("must be 480p, 720p or 1080p".into()),
+    }
+}
+
+fn publisher(value: &str) -> Result<Publisher, String> {
+    match value {
+        "native" => Ok(Publisher::Native),
+        "ffmpeg" => Ok(Publisher::Ffmpeg),
+        _ => Err("must be native or ffmpeg".into()),
+    }
+}
+
+fn read_ahead(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(3)..=Duration::from_secs(30);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 3s to 30s".into()) }
+}
+
+fn address(value: &str) -> Result<IpAddr, String> {
+    if value == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    value.parse().map_err(|_| "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::".into())
+}
+
+fn port(value: &str) -> Result<u16, String> {
+    value.parse().map_err(|_| "must be a number from 0 to 65535".into())
+}
+
+fn arguments(value: &str) -> Result<String, String> {
+    match shell_words::split(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err("opens a quote and does not close it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
+    fn load(
+        beside: &str,
+        named: Option<&str>,
+        env: &[(&str, &str)],
+        overrides: &[(&'static str, &str)],
+    ) -> Result<Settings, Problems> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".env"), beside).unwrap();
+        let file = dir.path().join("named.env");
+        if let Some(text) = named {
+            fs::write(&file, text).unwrap();
+        }
+        let env: BTreeMap<&str, &str> = env.iter().copied().chain([("HOME", "/home/me")]).collect();
+        let env = |name: &str| env.get(name).map(OsString::from);
+        let loaded = Settings::load_in(dir.path(), named.map(|_| &*file), &env, overrides);
+        let prefix = format!("{}/", dir.path().display());
+        let strip = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&prefix, "")).collect();
+        match loaded {
+            Ok(settings) => Ok(Settings { warnings: strip(settings.warnings.clone()), ..settings }),
+            Err(problems) => Err(Problems(strip(problems.0))),
+        }
+    }
+
+    fn from_env(name: &str, value: &str) -> Result<Settings, Problems> {
+        load("", None, &[(name, value)], &[])
+    }
+
+    #[test]
+    fn the_template_is_generated() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.env.template");
+        if std::env::var_os("TGS_WRITE_TEMPLATE").is_some() {
+            fs::write(&path, template()).unwrap();
+        }
+        let committed = fs::read_to_string(&path).unwrap();
+        assert_eq!(committed, template(), "run this test with TGS_WRITE_TEMPLATE=1 and commit .env.template");
+    }
+
+    #[test]
+    fn the_template_is_a_file_that_can_be_read() {
+        let template = template();
+        assert_eq!(load(&template, None, &[], &[]).unwrap(), load("", None, &[], &[]).unwrap());
+        // With every setting taken out of its comment.
+        let filled: String = template
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(set) if !set.starts_with(' ') && set.contains('=') => format!("{set}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let settings = load(&filled, None, &[], &[]).unwrap();
+        assert_eq!(settings.warnings, [""; 0]);
+        assert_eq!(settings.ffmpeg_args, "-preset fast -b:v 2500k");
+        assert_eq!(env_file::parse(filled.as_bytes()).entries.len(), TABLE.len());
+    }
+
+    #[test]
+    fn defaults() {
+        let expected = Settings {
+            output_url: None,
+            playlist: "playlist.txt".into(),
+            repeat: true,
+            shuffle: false,
+            quality: Quality::P720,
+            filler: None,
+            ffmpeg_args: String::new(),
+            ffmpeg_path: "ffmpeg".into(),
+            ytdlp_path: "yt-dlp".into(),
+            ytdlp_args: String::new(),
+            read_ahead: Duration::from_secs(4),
+            publisher: Publisher::Native,
+            prometheus_host: Ipv4Addr::LOCALHOST.into(),
+            prometheus_port: 9090,
+            metrics_file: None,
+            state_dir: "/home/me/.local/state/tgs".into(),
+            cache_dir: "/home/me/.cache/tgs".into(),
+            rust_log: "info".into(),
+            warnings: vec![],
+        };
+        assert_eq!(load("", None, &[], &[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
+                    FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
+                    READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
+                    STATE_DIR=/s\nCACHE_DIR=/c\nRUST_LOG=debug\n";
+        let expected = Settings {
+            output_url: Some(Secret::new("rtmp://h/a/k".into())),
+            playlist: "/l".into(),
+            repeat: false,
+            shuffle: true,
+            quality: Quality::P1080,
+            filler: Some("/f".into()),
+            ffmpeg_args: "-b:v \"1M".into(),
+            ffmpeg_path: "/opt/ff/ffmpeg".into(),
+            ytdlp_path: "/y".into(),
+            ytdlp_args: "-4 \"a b\"".into(),
+            read_ahead: Duration::from_secs(30),
+            publisher: Publisher::Ffmpeg,
+            prometheus_host: "::".parse().unwrap(),
+            prometheus_port: 0,
+            metrics_file: Some("/m".into()),
+            state_dir: "/s".into(),
+            cache_dir: "/c".into(),
+            rust_log: "debug".into(),
+            warnings: vec![],
+        };
+        let settings = load(file, None, &[], &[]).unwrap();
+        assert_eq!(settings, expected);
+        assert_eq!(settings.ffprobe_path(), Path::new("/opt/ff/ffprobe"));
+        assert!(!format!("{settings:?}").contains("rtmp"), "the stream key is shown");
+    }
+
+    #[test]
+    fn ffprobe_is_looked_up_as_ffmpeg_is() {
+        assert_eq!(load("", None, &[], &[]).unwrap().ffprobe_path(), Path::new("ffprobe"));
+    }
+
+    #[test]
+    fn who_wins() {
+        let [line, named, env] = ["PLAYLIST=beside", "PLAYLIST=named", "env"];
+        // ./.env, --env-file, the environment, the command line: what is played.
+        let cases = [
+            ("", None, "", "", "playlist.txt"),
+            (line, None, "", "", "beside"),
+            (line, None, env, "", "env"),
+            (line, Some(named), env, "", "named"),
+            (line, Some(named), env, "flag", "flag"),
+            (line, Some(""), "", "", "playlist.txt"),
+            (line, Some(""), env, "", "env"),
+            // Emptied in the file since systemd read it.
+            (line, Some("PLAYLIST="), env, "", "playlist.txt"),
+            ("PLAYLIST=", None, "", "", "playlist.txt"),
+        ];
+        for (beside, named, env, flag, expected) in cases {
+            let loaded = load(beside, named, &[("PLAYLIST", env)], &[("PLAYLIST", flag)]).unwrap();
+            assert_eq!(loaded.playlist, Path::new(expected), "{beside:?} {named:?} {env:?} {flag:?}");
+        }
+    }
+
+    #[test]
+    fn directories() {
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (&[("STATE_DIRECTORY", "/var/lib/tgs:/var/lib/other"), ("XDG_STATE_HOME", "/x")], "/var/lib/tgs"),
+            (&[("XDG_STATE_HOME", "/x")], "/x/tgs"),
+            (&[("XDG_STATE_HOME", "relative")], "/home/me/.local/state/tgs"),
+            (&[("STATE_DIR", "relative"), ("STATE_DIRECTORY", "/var/lib/tgs")], "relative"),
+            (&[("STATE_DIR", ""), ("STATE_DIRECTORY", "")], "/home/me/.local/state/tgs"),
+        ];
+        for (env, expected) in cases {
+            assert_eq!(load("", None, env, &[]).unwrap().state_dir, Path::new(expected), "{env:?}");
+        }
+        let failed = Settings::load_in(Path::new("/nowhere"), None, &|_| None, &[]).unwrap_err();
+        let expected = [
+            "STATE_DIR is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME and HOME",
+            "CACHE_DIR is not set, and neither are CACHE_DIRECTORY, XDG_CACHE_HOME and HOME",
+        ];
+        assert_eq!(failed.0, expected);
+    }
+
+    #[test]
+    fn wrong_values() {
+        let cases = [
+            ("LOOP", "2", "must be 1 or 0"),
+            ("SHUFFLE", "maybe", "must be 1 or 0"),
+            ("VIDEO_QUALITY", "4k", "must be 480p, 720p or 1080p"),
+            ("PUBLISHER", "vlc", "must be native or ffmpeg"),
+            ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m or 1h"),
+            ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m or 1h"),
+            ("READ_AHEAD", "2999ms", "must be from 3s to 30s"),
+            ("READ_AHEAD", "31s", "must be from 3s to 30s"),
+            ("PROMETHEUS_HOST", "example.org", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::"),
+            ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),
+            ("PLAYLIST", "~/list", "begins with ~, which only a shell understands; write the whole path"),
+            ("STATE_DIR", "~/tgs", "begins with ~, which only a shell understands; write the whole path"),
+            ("YTDLP_ARGS", "-o \"x", "opens a quote and does not close it"),
+        ];
+        for (name, value, words) in cases {
+            assert_eq!(
+                from_env(name, value).unwrap_err().0,
+                [format!("{name} (in the environment) {words}")]
+            );
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_together() {
+        let file = "LOOP=hunter2\nSHUFFLE=1\nSHUFFLE=hunter2\nREAD_AHEAD=hunter2 \\\n\nPLAYLIST=hunter2 x\n";
+        let failed = load("", Some(file), &[("PROMETHEUS_PORT", "hunter2")], &[("VIDEO_QUALITY", "hunter2")]);
+        let shown = failed.unwrap_err().to_string();
+        assert!(!shown.contains("hunter2"), "a value is shown: {shown}");
+        let expected = "read the settings:\n  \
+            named.env line 3: SHUFFLE is set a second time, first in line 2; keep one of them\n  \
+            named.env line 4: the line ends in a backslash, which may join it to the next line; in a value double \
+            it inside \"…\", in a comment remove it\n  \
+            named.env line 6: PLAYLIST holds a space, quote, backslash or $; write it as '…', or where it holds ' \
+            or \\ itself as \"…\" with \\ before each \\, \" and $\n  \
+            named.env line 1: LOOP must be 1 or 0\n  \
+            VIDEO_QUALITY (on the command line) must be 480p, 720p or 1080p\n  \
+            PROMETHEUS_PORT (in the environment) must be a number from 0 to 65535";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let missing = Path::new("/no/such/.env");
+        let failed = Settings::load(Some(missing), &|_| Some("/home/me".into()), &[]).unwrap_err();
+        assert_eq!(failed.0[0], "/no/such/.env cannot be read: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let env = |name: &str| match name {
+            "PLAYLIST" => Some(OsString::from_vec(vec![0xff])),
+            _ => Some("/home/me".into()).filter(|_| name == "HOME"),
+        };
+        let failed = Settings::load_in(Path::new("/nowhere"), None, &env, &[]).unwrap_err();
+        assert_eq!(failed.0, ["PLAYLIST (in the environment) is not UTF-8 text"]);
+    }
+
+    #[test]
+    fn misspelt_names_are_warned_of() {
+        let file =
+            "PLAYLST=a\nloop=1\nFFMEPG_ARGS=a\nPROMETHEUS_PROT=1\nTZ=UTC\nLOOK_UP=1\nAPI_ID=1\n# LOPP=1\n";
+        let expected = [
+            ".env line 1: PLAYLST is no setting of ours; is PLAYLIST meant?",
+            ".env line 2: loop is no setting of ours; is LOOP meant?",
+            ".env line 3: FFMEPG_ARGS is no setting of ours; is FFMPEG_ARGS meant?",
+            ".env line 4: PROMETHEUS_PROT is no setting of ours; is PROMETHEUS_PORT meant?",
+        ];
+        assert_eq!(load(file, None, &[], &[]).unwrap().warnings, expected);
+        // No name of ours is taken for another.
+        assert!(TABLE.iter().all(|setting| misspelt(setting.name).is_none()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_value_panics_or_is_shown(value in "[^a-zA-Z ]{6,20}|[0-9]{1,30}(ms|s|m|h)") {
+            for setting in TABLE {
+                let env = |name: &str| Some(OsString::from(if name == setting.name { &*value } else { "/home/me" }))
+                    .filter(|_| name == setting.name || name == "HOME");
+                if let Err(problems) = Settings::load_in(Path::new("/nowhere"), None, &env, &[]) {
+                    prop_assert!(!problems.to_string().contains(&*value), "{}: {}", setting.name, problems);
+                }
+            }
+        }
+    }
+}
