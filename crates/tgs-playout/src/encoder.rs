@@ -61,12 +61,10 @@ enum Input {
 #[derive(Debug, Clone)]
 pub struct Job {
     inputs: Vec<Input>,
-    /// Filter chain from an input's stream to the picture, without the profile's tail.
+    /// Filter graph from an input's stream to the picture, without the profile's tail.
     video: String,
-    /// The same for the sound.
-    audio: String,
-    /// One input has no end of its own: stop with the other.
-    until_shortest: bool,
+    /// The same for the sound; none where the timeline puts silence to the picture.
+    audio: Option<String>,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
 }
@@ -86,27 +84,28 @@ impl Job {
         };
         let mut inputs: Vec<Input> =
             item.media.sources.iter().map(|s| Input::Opened(s.clone(), item.start)).collect();
-        let video = if let Some(v) = probe.video {
-            let pad = pad(video_length, audio_length);
-            format!("[{}:{}]{}", v.source, v.index, picture_chain(profile, v.fps, v.interlaced, pad))
-        } else {
-            inputs.push(Input::Generated(slate_source(profile)));
-            format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title))
-        };
-        let audio = if let Some(a) = probe.audio {
+        let sound = |label: &str| {
             let pad = pad(audio_length, video_length);
-            format!("[{}:{}]{}", a.source, a.index, sound_chain(profile, pad))
-        } else {
-            inputs.push(Input::Generated(silence_source(profile)));
-            format!("[{}:a]anull", inputs.len() - 1)
+            probe.audio.map(|a| {
+                let input =
+                    if label.is_empty() { format!("[{}:{}]", a.source, a.index) } else { label.into() };
+                format!("{input}{}", sound_chain(profile, pad))
+            })
         };
-        Self {
-            inputs,
-            video,
-            audio,
-            until_shortest: probe.video.is_none() || probe.audio.is_none(),
-            expected: left(probe.duration),
-        }
+        let (video, audio) = match (probe.video, probe.audio) {
+            (None, Some(a)) => {
+                inputs.push(Input::Generated(slate_source(profile)));
+                let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
+                (slate_for_sound(profile, (a.source, a.index), &slate), sound("[heard]"))
+            }
+            (video, _) => {
+                let v = video.unwrap_or_default();
+                let pad = pad(video_length, audio_length);
+                let chain = picture_chain(profile, v.fps, v.interlaced, pad);
+                (format!("[{}:{}]{chain}", v.source, v.index), sound(""))
+            }
+        };
+        Self { inputs, video, audio, expected: left(probe.duration) }
     }
 
     /// A still picture with `text` and silence, `length` long.
@@ -119,8 +118,7 @@ impl Job {
                 Input::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
             ],
             video: format!("[0:v]{}", slate_text(setup, text)),
-            audio: "[1:a]anull".into(),
-            until_shortest: false,
+            audio: Some("[1:a]anull".into()),
             expected: Some(length),
         }
     }
@@ -135,10 +133,15 @@ impl Job {
                 Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
             ],
             video: format!("[0:v]{}", picture_chain(profile, 25.0, false, Duration::ZERO)),
-            audio: format!("[1:a]{}", sound_chain(profile, Duration::ZERO)),
-            until_shortest: false,
+            audio: Some(format!("[1:a]{}", sound_chain(profile, Duration::ZERO))),
             expected: Some(length),
         }
+    }
+
+    /// Whether the encoder makes no sound.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.audio.is_none()
     }
 
     /// The ffmpeg command for this task, FLV on its stdout.
@@ -167,18 +170,19 @@ impl Job {
             None => chain.to_owned(),
         };
         // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
-        let graph = format!(
-            "{},format=yuv420p[v];{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
-            join(&self.video, &extra.video_filter),
-            join(&self.audio, &extra.audio_filter),
-            profile.audio_rate,
-            layout(profile.channels),
-        );
-        command.args(["-filter_complex", &graph, "-map", "[v]", "-map", "[a]", "-sn", "-dn"]);
-        command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
-        if self.until_shortest {
-            command.arg("-shortest");
+        let mut graph = format!("{},format=yuv420p[v]", join(&self.video, &extra.video_filter));
+        let mut maps = vec!["-map", "[v]"];
+        if let Some(audio) = &self.audio {
+            graph = format!(
+                "{graph};{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
+                join(audio, &extra.audio_filter),
+                profile.audio_rate,
+                layout(profile.channels),
+            );
+            maps.extend(["-map", "[a]"]);
         }
+        command.args(["-filter_complex", &graph]).args(maps).args(["-sn", "-dn"]);
+        command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
         let rate = format!("{}k", profile.video_kbps);
         let gop = profile.gop().to_string();
         command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", &rate, "-maxrate", &rate]);
@@ -266,6 +270,16 @@ fn slate_source(profile: &Profile) -> String {
 
 fn silence_source(profile: &Profile) -> String {
     format!("anullsrc=r={}:cl={}", profile.audio_rate, layout(profile.channels))
+}
+
+/// A slate that lasts exactly as long as the sound beside it, which need not be known: an invisible level meter, drawn
+/// from that sound, ends the picture. (`-shortest` does not: ffmpeg 5.1 never ends with it behind a filter graph.)
+fn slate_for_sound(profile: &Profile, (source, index): (usize, usize), slate: &str) -> String {
+    let (fps, width) = (profile.fps, profile.width);
+    format!(
+        "[{source}:{index}]asplit[heard][measured];[measured]showvolume=r={fps}:w=80:h=8:t=0:v=0[meter];\
+         {slate}[slate];[slate][meter]overlay=x={width}:shortest=1"
+    )
 }
 
 /// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.

@@ -334,7 +334,8 @@ impl Encode {
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live || job.expected.is_none();
-        let mut on_air = Some(OnAir { run: self.run + 1, item, expected: job.expected });
+        let mut on_air =
+            Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
         let read = loop {
             let began = Instant::now();
             let tag = match encoder.next_tag() {

@@ -38,6 +38,8 @@ pub struct OnAir {
     pub run: u64,
     /// The item; `start` tells where its encoder began.
     pub item: Item,
+    /// Whether its encoder makes no sound.
+    pub silent: bool,
     /// How long it will be, from `item.start` on.
     pub expected: Option<Duration>,
 }

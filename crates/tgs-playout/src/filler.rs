@@ -125,7 +125,7 @@ impl Filler {
     /// Goes on air from its beginning.
     pub fn enter(&mut self, timeline: &mut Timeline) -> io::Result<()> {
         self.tags.rewind()?;
-        timeline.begin(0, 0);
+        timeline.begin(0, 0, false);
         Ok(())
     }
 

@@ -166,7 +166,7 @@ impl Playout {
     fn accept(&mut self, piece: Piece) {
         match piece {
             Piece::Begin(item) => {
-                self.timeline.begin(item.run, item.item.start.as_millis() as u64);
+                self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
                 self.source = Source::Item;
                 self.recent.push_back(item);
                 if self.recent.len() > 8 {
@@ -186,7 +186,7 @@ impl Playout {
     /// A new segment of the item on air, behind filler or a jump.
     fn go_on_with_item(&mut self) {
         if let Some(item) = self.recent.back() {
-            self.timeline.begin(item.run, item.item.start.as_millis() as u64);
+            self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
         }
         self.source = Source::Item;
     }

@@ -22,7 +22,7 @@ const TIME_OUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER: usize = 4 << 20;
 
 /// The picture stream that will be shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Video {
     /// Which of the item's sources it is in, from 0.
     pub source: usize,

@@ -65,9 +65,14 @@ enum Segment {
     Opening {
         run: u64,
         start_ms: u64,
+        silent: bool,
         waiting: Vec<Tag>,
     },
     Open(Open),
+}
+
+impl Segment {
+    const IDLE: Self = Self::Opening { run: 0, start_ms: 0, silent: false, waiting: Vec::new() };
 }
 
 #[derive(Debug)]
@@ -79,6 +84,8 @@ struct Open {
     pts_in: u64,
     /// The broadcast's time of the first picture's presentation.
     pts_out: u64,
+    /// How far silence may lag behind the picture, in milliseconds.
+    fill_after: u64,
     /// Whether any sound of this segment was placed.
     heard: bool,
 }
@@ -93,7 +100,7 @@ impl Timeline {
             silence,
             next_video: 0,
             next_audio: 0,
-            segment: Segment::Opening { run: 0, start_ms: 0, waiting: Vec::new() },
+            segment: Segment::IDLE,
             video_header: None,
             audio_header: None,
             video: VecDeque::new(),
@@ -102,9 +109,9 @@ impl Timeline {
     }
 
     /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first picture must be a
-    /// keyframe; pictures before one are dropped.
-    pub fn begin(&mut self, run: u64, start_ms: u64) {
-        self.segment = Segment::Opening { run, start_ms, waiting: Vec::new() };
+    /// keyframe; pictures before one are dropped. A `silent` encoder brings no sound: silence is put to its pictures.
+    pub fn begin(&mut self, run: u64, start_ms: u64, silent: bool) {
+        self.segment = Segment::Opening { run, start_ms, silent, waiting: Vec::new() };
     }
 
     /// The time at which the next picture will be due, in milliseconds.
@@ -184,6 +191,7 @@ impl Timeline {
             self.open(&tag, composed, shown_later);
         }
         let Segment::Open(open) = &self.segment else { return };
+        let fill_after = open.fill_after;
         let origin = Origin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
         let decoded = self.video_ms(self.next_video);
         let shown = self.video_ms(self.next_video + shown_later);
@@ -191,21 +199,26 @@ impl Timeline {
         self.video.push_back(Placed { tag, origin });
         self.next_video += 1;
         // Sound that ended before the picture, or was never there.
-        while self.audio_ms(self.next_audio) + MAX_APART_MS < decoded {
+        while self.audio_ms(self.next_audio) + fill_after <= decoded {
             self.push_silence(origin);
         }
     }
 
     fn open(&mut self, first: &Tag, composed: u64, shown_later: u64) {
         let pts_out = self.video_ms(self.next_video + shown_later);
-        let Segment::Opening { run, start_ms, waiting } = std::mem::replace(
-            &mut self.segment,
-            Segment::Opening { run: 0, start_ms: 0, waiting: Vec::new() },
-        ) else {
+        let Segment::Opening { run, start_ms, silent, waiting } =
+            std::mem::replace(&mut self.segment, Segment::IDLE)
+        else {
             return;
         };
-        self.segment =
-            Segment::Open(Open { run, start_ms, pts_in: first.timestamp + composed, pts_out, heard: false });
+        self.segment = Segment::Open(Open {
+            run,
+            start_ms,
+            pts_in: first.timestamp + composed,
+            pts_out,
+            fill_after: if silent { 0 } else { MAX_APART_MS },
+            heard: false,
+        });
         // What the segment before has to say beyond this point is cut: its picture has ended.
         while self.next_audio > 0
             && self.audio_ms(self.next_audio - 1) >= pts_out
@@ -313,7 +326,7 @@ mod tests {
     fn play(items: &[(u64, u64)]) -> Vec<Placed> {
         let (mut timeline, mut out) = (timeline(), Vec::new());
         for (run, &(pictures, sounds)) in items.iter().enumerate() {
-            timeline.begin(run as u64 + 1, 0);
+            timeline.begin(run as u64 + 1, 0, sounds == 0);
             for tag in encoded(pictures, sounds) {
                 timeline.push(tag);
                 drain(&mut timeline, &mut out);
@@ -386,7 +399,7 @@ mod tests {
         for tag in encoded(60, 88) {
             timeline.push(tag);
         }
-        timeline.begin(2, 0);
+        timeline.begin(2, 0, false);
         for mut tag in encoded(60, 88) {
             if tag.is_sequence_header() && tag.kind == Kind::Video {
                 tag.body = vec![0x17, 0, 0, 0, 0, 2].into();
@@ -404,7 +417,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_items_make_one_even_stream(items in prop::collection::vec((1_u64..200, 0_u64..300), 1..12)) {
+        fn any_items_make_one_even_stream(items in prop::collection::vec((1_u64..200, prop_oneof![Just(0_u64), 1_u64..300]), 1..12)) {
             let out = play(&items);
             let pictures: u64 = items.iter().map(|item| item.0).sum();
             let video = times(&out, Kind::Video);

@@ -1,0 +1,231 @@
+//! The whole engine with the real ffmpeg, into a file: what comes out of it is one even stream.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use tgs_playout::{
+    engine::{self, Config, Control, Summary},
+    flv::{Kind, Reader, Tag},
+    item::{Item, Media, Next, Program, Source},
+    profile::Profile,
+    publisher::Output,
+};
+
+const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
+
+/// Plays these files once.
+struct Once(Vec<PathBuf>);
+
+impl Program for Once {
+    fn next(&mut self) -> Next {
+        if self.0.is_empty() {
+            return Next::End;
+        }
+        let path = self.0.remove(0);
+        let media = Media {
+            sources: vec![Source { url: format!("file:{}", path.display()), headers: Vec::new() }],
+            live: false,
+            expires: None,
+        };
+        let title = path.file_name().unwrap().to_string_lossy().into_owned();
+        Next::Play(Item { id: path.display().to_string(), title, start: Duration::ZERO, media })
+    }
+
+    fn confirm(&mut self, item: Item) -> Next {
+        Next::Play(item)
+    }
+
+    fn round_len(&self) -> usize {
+        100
+    }
+}
+
+/// Makes a clip by ffmpeg's own generators.
+fn clip(dir: &Path, name: &str, args: &[&str]) -> PathBuf {
+    let path = dir.join(name);
+    let done = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(args)
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    path
+}
+
+fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
+    let out = dir.join("out.flv");
+    let config = Config {
+        ffmpeg: "ffmpeg".into(),
+        profile: PROFILE,
+        ffmpeg_args: args.into(),
+        output: Output::File(out.clone()),
+        read_ahead: Duration::from_secs(4),
+        realtime: false,
+        filler: None,
+        cache_dir: dir.join("cache"),
+        state_dir: dir.join("state"),
+        first_timestamp: 0,
+    };
+    let summary = engine::run(config, Box::new(Once(files)), &Control::default()).unwrap();
+    let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
+    let mut tags = Vec::new();
+    while let Some(tag) = reader.next_tag().unwrap() {
+        tags.push(tag);
+    }
+    (summary, tags)
+}
+
+fn times(tags: &[Tag], kind: Kind) -> Vec<u64> {
+    tags.iter().filter(|t| t.kind == kind && t.is_frame()).map(|t| t.timestamp).collect()
+}
+
+/// Every neighbouring step lies in this range of milliseconds.
+fn assert_even(times: &[u64], least: u64, most: u64) {
+    for pair in times.windows(2) {
+        let step = pair[1] as i64 - pair[0] as i64;
+        assert!((least as i64..=most as i64).contains(&step), "a step of {step} ms at {} ms", pair[0]);
+    }
+}
+
+#[test]
+fn mixed_items_become_one_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str, args: &[&str]| clip(dir.path(), name, args);
+    let files = vec![
+        made(
+            "first.mp4",
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=s=640x480:r=25:d=3",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=r=48000:d=2",
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-c:a",
+                "aac",
+            ],
+        ),
+        made(
+            "-leading dash 'quote' \"and\" пример.mkv",
+            &["-f", "lavfi", "-i", "testsrc2=s=200x300:r=60:d=2", "-c:v", "libx264", "-pix_fmt", "yuv444p"],
+        ),
+        made("only sound.mp3", &["-f", "lavfi", "-i", "sine=r=22050:d=2", "-ac", "1"]),
+        made(
+            "loud.mkv",
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=s=640x360:r=30000/1001:d=2",
+                "-f",
+                "lavfi",
+                "-i",
+                "anoisesrc=r=48000:d=4,aformat=channel_layouts=7.1",
+                "-c:v",
+                "mpeg4",
+                "-c:a",
+                "flac",
+            ],
+        ),
+    ];
+    let (summary, tags) = play(dir.path(), files, "");
+    assert_eq!(summary, Summary { played: 4, failed: 0 });
+    let video = times(&tags, Kind::Video);
+    assert_even(&video, 33, 34);
+    assert_even(&times(&tags, Kind::Audio), 23, 24);
+    // 3 + 2 + 2 + 4 s: each item is as long as its longer stream. The mp3 has up to two frames of padding.
+    assert!(video.len().abs_diff(11 * 30) <= 3, "{} pictures", video.len());
+    assert_eq!(tags.iter().filter(|t| t.is_sequence_header()).count(), 2);
+    let keys: Vec<u64> = tags.iter().filter(|t| t.is_keyframe()).map(|t| t.timestamp).collect();
+    assert_eq!(keys.len(), 2 + 1 + 1 + 2, "{keys:?}");
+    assert!(tags.windows(2).all(|w| w[0].timestamp <= w[1].timestamp), "not in order of time");
+}
+
+#[test]
+fn bad_items_are_skipped_and_what_is_there_plays() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = clip(
+        dir.path(),
+        "good.mkv",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=30:d=4",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=4",
+            "-c:v",
+            "libx264",
+            "-g",
+            "30",
+            "-preset",
+            "ultrafast",
+            "-c:a",
+            "aac",
+        ],
+    );
+    let bytes = std::fs::read(&good).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let files = vec![
+        dir.path().join("missing.mp4"),
+        file("empty.mp4", b""),
+        file("text.mp4", b"this is no video"),
+        file("cut.mkv", &bytes[..bytes.len() / 2]),
+        good,
+    ];
+    let (summary, tags) = play(dir.path(), files, "");
+    assert_eq!(summary, Summary { played: 2, failed: 4 });
+    let video = times(&tags, Kind::Video);
+    assert_even(&video, 33, 34);
+    assert!((150..200).contains(&video.len()), "{} pictures", video.len());
+}
+
+#[test]
+fn arguments_are_proven_and_bad_ones_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = clip(
+        dir.path(),
+        "a.mp4",
+        &["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=4", "-c:v", "libx264", "-preset", "ultrafast"],
+    );
+    let keyframes = |args: &str| {
+        let (_, tags) = play(dir.path(), vec![made.clone()], args);
+        tags.iter().filter(|t| t.is_keyframe()).count()
+    };
+    assert_eq!(keyframes("-g 30 -vf \"drawbox=c=red, hue=s=0\""), 4);
+    // Each of these cannot be spliced or played by Telegram; the broadcast goes on without.
+    for bad in [
+        "-g 300",
+        "-c:v mpeg4",
+        "-pix_fmt yuv444p",
+        "-s 160x90",
+        "-r 25",
+        "-c:a libmp3lame",
+        "-nonsense 1",
+        "\"open",
+        "-ar 48000",
+        "-shortest extra.mp4",
+    ] {
+        assert_eq!(keyframes(bad), 2, "{bad}");
+    }
+}
