@@ -1,0 +1,227 @@
+//! Metrics, health and status for Prometheus, operators and the other tools: `/metrics`, `/healthz`, `/status`.
+//!
+//! Nothing here may cost the broadcast anything. A taken port is gone round, with none free the metrics go to a file,
+//! and every failure ends as a line in the log. What is counted and what is healthy is decided elsewhere.
+
+mod serve;
+mod textfile;
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use prometheus::{IntGaugeVec, TextEncoder, proto::MetricFamily, register_int_gauge_vec};
+
+/// How often [`WebConfig::metrics_file`] is rewritten.
+pub const FILE_EVERY: Duration = Duration::from_secs(15);
+
+/// How many ports after the wanted one are tried.
+const FOLLOWING_PORTS: u16 = 10;
+
+static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!("tgs_build_info", "Always 1; the labels say which tgs-stream runs.", &["version"])
+        .expect("the name is valid and registered here only")
+});
+
+/// Where the pages are served, and where the metrics are written.
+#[derive(Debug, Clone)]
+pub struct WebConfig {
+    /// Address or name to listen on (`PROMETHEUS_HOST`). An IPv6 address may stand in brackets.
+    pub host: String,
+    /// The port wanted (`PROMETHEUS_PORT`); 0 takes any free one.
+    pub port: u16,
+    /// Also write the metrics to this file, whether or not a port is free (`METRICS_FILE`).
+    pub metrics_file: Option<PathBuf>,
+    /// Where `metrics.port` is put, and `metrics.prom` if neither a port nor a file is to be had. It must exist.
+    pub state_dir: PathBuf,
+    /// How often the file is rewritten: [`FILE_EVERY`], except in tests.
+    pub file_every: Duration,
+}
+
+/// Tells whether media flows; if it does not, the reason in words.
+pub type Health = Box<dyn Fn() -> Result<(), String> + Send>;
+
+/// What the pages show. Both are called for each request on the server's thread, so they must not block.
+pub struct Pages {
+    /// `/healthz`: 200, or 503 with the reason.
+    pub health: Health,
+    /// `/status`: a JSON document.
+    pub status_json: Box<dyn Fn() -> String + Send>,
+}
+
+/// The running server and file writer. Dropping it ends their threads, writes the file a last time and removes
+/// `metrics.port`.
+#[derive(Debug)]
+pub struct Web {
+    addr: Option<SocketAddr>,
+    port_file: PathBuf,
+    /// The threads stop when this end is closed.
+    stop: Option<UnixStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Web {
+    /// Starts one thread for the pages, and one for the metrics file if there is to be one. Never fails: what
+    /// cannot be had is logged and done without.
+    #[must_use]
+    pub fn start(config: &WebConfig, pages: Pages) -> Self {
+        BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let port_file = config.state_dir.join("metrics.port");
+        let mut web = Self { addr: None, port_file, stop: None, threads: Vec::new() };
+        let (stop, stopped) = match UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(e) => {
+                log::error!("metrics, health and status are off: failed to make a socket pair: {e}");
+                return web;
+            }
+        };
+        web.stop = Some(stop);
+        let listener = bind(&config.host, config.port);
+        web.addr = listener.as_ref().and_then(|l| l.local_addr().ok());
+        web.write_port_file();
+        let file = config
+            .metrics_file
+            .clone()
+            .or_else(|| web.addr.is_none().then(|| config.state_dir.join("metrics.prom")));
+        if let Some(file) = file {
+            if web.addr.is_none() {
+                log::warn!(
+                    "metrics are written to {} every {:?}; there is no /healthz and no /status",
+                    file.display(),
+                    config.file_every
+                );
+            }
+            let every = config.file_every;
+            web.spawn("metrics-file", &stopped, move |stopped| textfile::run(&file, every, &stopped));
+        }
+        if let Some(listener) = listener {
+            web.spawn("web", &stopped, move |stopped| serve::run(listener, pages, stopped));
+        }
+        web
+    }
+
+    /// The address the pages are served at; `None` if no port could be had.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    fn spawn(&mut self, name: &str, stopped: &UnixStream, run: impl FnOnce(UnixStream) + Send + 'static) {
+        let started = stopped
+            .try_clone()
+            .and_then(|stopped| thread::Builder::new().name(name.into()).spawn(move || run(stopped)));
+        match started {
+            Ok(handle) => self.threads.push(handle),
+            Err(e) => log::error!("failed to start the thread {name}, going on without it: {e}"),
+        }
+    }
+
+    /// Tells the other tools the address, or takes back what a killed run has told them.
+    fn write_port_file(&self) {
+        let path = &self.port_file;
+        let done = match self.addr {
+            Some(addr) => tgs_core::files::replace(path, format!("{addr}\n").as_bytes(), 0o644),
+            None => remove_if_there(path),
+        };
+        if let Err(e) = done {
+            log::warn!(
+                "failed to update {}: {e}; other tools will not find this one's status page",
+                path.display()
+            );
+        }
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        // Another instance with the same STATE_DIR may have written its own address since.
+        let Some(addr) = self.addr else { return };
+        let ours = fs::read_to_string(&self.port_file).is_ok_and(|text| text.trim_end() == addr.to_string());
+        if ours && let Err(e) = remove_if_there(&self.port_file) {
+            log::warn!("failed to remove {}: {e}", self.port_file.display());
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Listens on `port` or the next free one of those following it. Logs what it finds; `None` if there is none.
+fn bind(host: &str, port: u16) -> Option<TcpListener> {
+    let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let addrs: Vec<SocketAddr> = match (name, port).to_socket_addrs() {
+        Ok(addrs) => addrs.collect(),
+        Err(e) => {
+            log::error!("failed to find an address for PROMETHEUS_HOST {host:?}: {e}");
+            return None;
+        }
+    };
+    let last = port.saturating_add(if port == 0 { 0 } else { FOLLOWING_PORTS });
+    for candidate in port..=last {
+        let addrs: Vec<_> = addrs.iter().map(|a| SocketAddr::new(a.ip(), candidate)).collect();
+        match TcpListener::bind(&*addrs) {
+            Ok(listener) => {
+                log_success(&listener, port, candidate);
+                return Some(listener);
+            }
+            Err(e) => {
+                if candidate == port {
+                    log_first_failure(host, port, &e);
+                }
+                // The rest (no such address) is as true of every other port.
+                if !matches!(e.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) {
+                    return None;
+                }
+            }
+        }
+    }
+    log::error!("no port from {port} to {last} can be had on {host}: free one or set PROMETHEUS_PORT");
+    None
+}
+
+fn log_success(listener: &TcpListener, wanted: u16, port: u16) {
+    let at = listener.local_addr().map_or_else(|_| format!("port {port}"), |a| format!("http://{a}"));
+    if port == wanted {
+        log::info!("metrics, health and status at {at}");
+    } else {
+        log::warn!(
+            "metrics, health and status at {at}, port {port} instead of {wanted}: point the scraper at it"
+        );
+    }
+}
+
+fn log_first_failure(host: &str, port: u16, error: &io::Error) {
+    if error.kind() == ErrorKind::AddrInUse {
+        let guess = if port == 9090 { " (9090 is Prometheus' own default port)" } else { "" };
+        log::error!(
+            "port {port} on {host} is taken{guess}: set PROMETHEUS_PORT to another; \
+             `ss -ltnp 'sport = :{port}'` shows who holds it"
+        );
+    } else {
+        log::error!(
+            "failed to listen on port {port} of {host}: {error}; see PROMETHEUS_HOST and PROMETHEUS_PORT"
+        );
+    }
+}
+
+/// The metrics in the text format 0.0.4, of the families `wanted`.
+fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::Error> {
+    let mut families = prometheus::gather();
+    families.retain(wanted);
+    TextEncoder::new().encode_to_string(&families)
+}

@@ -1,0 +1,58 @@
+//! The metrics as a file for `node_exporter`'s textfile collector.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Writes `path` at once, then every `every`, and a last time when the other end of `stopped` is closed, so that what
+/// stays behind are the final figures.
+pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
+    let mut failing = false;
+    let mut last = false;
+    loop {
+        match write(path) {
+            Ok(()) => {
+                if failing {
+                    log::info!("{} is written again", path.display());
+                }
+                failing = false;
+            }
+            Err(e) => {
+                if !failing {
+                    log::warn!("failed to write the metrics to {}: {e}; see METRICS_FILE", path.display());
+                }
+                failing = true;
+            }
+        }
+        if last {
+            return;
+        }
+        last = closed_within(stopped, every);
+    }
+}
+
+fn write(path: &Path) -> io::Result<()> {
+    // node_exporter serves its own `process_*`, and two of a name are an error to it.
+    let text = super::render(|family| !family.name().starts_with("process_")).map_err(io::Error::other)?;
+    tgs_core::files::replace(path, text.as_bytes(), 0o644)
+}
+
+/// Waits for the other end of `stopped` to be closed, `limit` at most.
+fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut fds = [PollFd::new(stopped, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(n) => return n > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return true,
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The pages over real sockets: what a scraper, an operator and a hostile client get.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{LazyLock, Mutex, Once},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tgs_stream::http::{FILE_EVERY, Pages, Web, WebConfig};
+
+/// How long a test waits for an answer that is due at once.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+fn config(state: &TempDir, host: &str, port: u16) -> WebConfig {
+    WebConfig {
+        host: host.into(),
+        port,
+        metrics_file: None,
+        state_dir: state.path().into(),
+        file_every: FILE_EVERY,
+    }
+}
+
+fn pages(health: Result<(), &'static str>) -> Pages {
+    Pages {
+        health: Box::new(move || health.map_err(String::from)),
+        status_json: Box::new(|| r#"{"on_air":true}"#.into()),
+    }
+}
+
+fn start(config: &WebConfig) -> Web {
+    Web::start(config, pages(Ok(())))
+}
+
+/// Sends `request` and gives all that comes back until the server closes.
+fn exchange(addr: SocketAddr, request: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Status line and body of a GET.
+fn get(addr: SocketAddr, path: &str) -> (String, String) {
+    let answer = exchange(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let length = format!("\r\nContent-Length: {}\r\n", body.len());
+    assert!(head.contains(&length), "{head}");
+    (head.lines().next().unwrap().into(), body.into())
+}
+
+/// `count` neighbouring ports that are taken for as long as the listeners live.
+fn taken_ports(count: u16) -> (u16, Vec<TcpListener>) {
+    // Below the range the kernel hands out, so that other tests' sockets are not among them.
+    for first in (20_000..32_000).step_by(usize::from(count) + 1).skip(std::process::id() as usize % 500) {
+        let taken: io::Result<Vec<_>> =
+            (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        if let Ok(taken) = taken {
+            return (first, taken);
+        }
+    }
+    panic!("no {count} neighbouring ports are free");
+}
+
+/// What has been logged in this process so far, of the lines that hold `part`.
+fn logged(part: &str) -> Vec<String> {
+    LINES.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
+}
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn record_log() {
+    struct Recorder;
+    impl log::Log for Recorder {
+        fn enabled(&self, _: &log::Metadata) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record) {
+            LINES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+        }
+        fn flush(&self) {}
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Recorder).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+    });
+}
+
+#[test]
+fn pages_are_served() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let addr = web.addr().unwrap();
+    let (status, metrics) = get(addr, "/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let build = format!("\ntgs_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+    assert!(metrics.contains(&build), "{metrics}");
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(metrics.contains(&format!("\n{name} ")), "{metrics}");
+    }
+    assert_eq!(get(addr, "/healthz"), ("HTTP/1.1 200 OK".into(), "ok\n".into()));
+    assert_eq!(get(addr, "/status?pretty=1"), ("HTTP/1.1 200 OK".into(), "{\"on_air\":true}\n".into()));
+    assert_eq!(get(addr, "/").0, "HTTP/1.1 404 Not Found");
+}
+
+#[test]
+fn bad_health_is_503_with_the_reason() {
+    let state = tempfile::tempdir().unwrap();
+    let web = Web::start(
+        &config(&state, "127.0.0.1", 0),
+        pages(Err("no media for 12 s: the encoder stands still")),
+    );
+    let (status, body) = get(web.addr().unwrap(), "/healthz");
+    assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
+    assert_eq!(body, "no media for 12 s: the encoder stands still\n");
+}
+
+#[test]
+fn requests_are_answered_as_http_has_it() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let long = format!("GET /healthz HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9 * 1024));
+    let body = "POST /metrics HTTP/1.1\r\nContent-Length: 3000\r\n\r\n".to_owned() + &"x".repeat(3000);
+    for (request, status, part) in [
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200", "\r\n\r\nok\n"),
+        ("GET /metrics HTTP/1.1\r\n\r\n", "200", "Content-Type: text/plain; version=0.0.4\r\n"),
+        ("GET /status HTTP/1.1\r\n\r\n", "200", "Content-Type: application/json\r\n"),
+        ("HEAD /healthz HTTP/1.1\r\n\r\n", "200", "Content-Length: 3\r\n"),
+        (&body, "405", "Allow: GET, HEAD\r\n"),
+        ("POST /else HTTP/1.1\r\n\r\n", "404", "/healthz"),
+        ("GET /healthz HTTP/2.0\r\n\r\n", "505", ""),
+        ("GET /healthz\r\n\r\n", "400", ""),
+        ("\u{1}\u{ff}\r\n\r\n", "400", ""),
+        ("\r\n\r\n", "400", ""),
+        (&long, "431", ""),
+    ] {
+        let answer = exchange(web.addr().unwrap(), request).unwrap();
+        let shown = request.lines().next();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer}");
+        assert!(answer.contains(part), "{shown:?}: {answer}");
+        assert_eq!(answer.ends_with("\r\n\r\n"), request.starts_with("HEAD"), "{shown:?}: {answer}");
+    }
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    LazyLock::force(&tgs_playout::status::METRICS);
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let (_, metrics) = get(web.addr().unwrap(), "/metrics");
+    assert!(metrics.contains("\ntgs_item_failures_total{reason=\"missing\"} 0\n"), "{metrics}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is in the package prometheus");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{metrics}");
+}
+
+#[test]
+fn hosts_are_names_and_ipv6_too() {
+    let has_ipv6 = TcpListener::bind(("::1", 0)).is_ok();
+    for host in ["localhost", "::1", "[::1]"] {
+        if host.contains(':') && !has_ipv6 {
+            continue;
+        }
+        let state = tempfile::tempdir().unwrap();
+        let web = start(&config(&state, host, 0));
+        let addr = web.addr().unwrap();
+        assert_eq!(get(addr, "/healthz").1, "ok\n");
+        let told = fs::read_to_string(state.path().join("metrics.port")).unwrap();
+        assert_eq!(told, format!("{addr}\n"));
+        assert_eq!(told.trim_end().parse(), Ok(addr), "other tools can use it as it is");
+    }
+}
+
+#[test]
+fn a_taken_port_is_gone_round() {
+    record_log();
+    let state = tempfile::tempdir().unwrap();
+    let (port, mut taken) = taken_ports(3);
+    drop(taken.pop());
+    let web = start(&config(&state, "127.0.0.1", port));
+    let next = port + 2;
+    assert_eq!(web.addr(), Some(SocketAddr::from(([127, 0, 0, 1], next))));
+    assert_eq!(get(web.addr().unwrap(), "/healthz").1, "ok\n");
+    let file = state.path().join("metrics.port");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("127.0.0.1:{next}\n"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    let errors = logged(&format!("ERROR port {port} on 127.0.0.1 is taken"));
+    assert!(errors.len() == 1 && errors[0].contains("PROMETHEUS_PORT"), "{errors:?}");
+    let warnings = logged(&format!("http://127.0.0.1:{next}, port {next} instead of {port}"));
+    assert!(warnings.len() == 1 && warnings[0].starts_with("WARN"), "{warnings:?}");
+    drop(web);
+    assert!(!file.exists());
+}
+
+#[test]
+fn with_no_port_free_the_metrics_go_to_a_file() {
+    record_log();
+    let state = tempfile::tempdir().unwrap();
+    let old = state.path().join("metrics.port");
+    fs::write(&old, "127.0.0.1:1\n").unwrap();
+    let (port, _taken) = taken_ports(11);
+    let web = start(&config(&state, "127.0.0.1", port));
+    assert_eq!(web.addr(), None);
+    assert!(!old.exists(), "what a killed run has said is not true any more");
+    let file = state.path().join("metrics.prom");
+    wait_until(|| file.exists());
+    let errors = logged(&format!("ERROR no port from {port} to {} can be had", port + 10));
+    assert_eq!(errors.len(), 1);
+    let place = file.display().to_string();
+    assert!(logged(&place).iter().any(|line| line.starts_with("WARN metrics are written to")));
+    drop(web);
+    assert!(file.exists(), "the last figures stay");
+}
+
+#[test]
+fn a_host_that_is_none_of_ours_costs_only_the_pages() {
+    for host in ["192.0.2.1", "no such host", ""] {
+        let state = tempfile::tempdir().unwrap();
+        let web = start(&config(&state, host, 9090));
+        assert_eq!(web.addr(), None, "{host}");
+        wait_until(|| state.path().join("metrics.prom").exists());
+    }
+}
+
+#[test]
+fn the_file_is_rewritten_and_fits_the_textfile_collector() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("wanted.prom");
+    let config = WebConfig {
+        metrics_file: Some(file.clone()),
+        file_every: Duration::from_millis(5),
+        ..config(&state, "127.0.0.1", 0)
+    };
+    let count = prometheus::register_int_counter!("tgs_test_writes_total", "Counts.").unwrap();
+    let web = start(&config);
+    assert_eq!(get(web.addr().unwrap(), "/healthz").1, "ok\n", "a file asked for is beside the port");
+    for n in 1..=3 {
+        count.inc();
+        wait_until(|| read(&file).contains(&format!("\ntgs_test_writes_total {n}\n")));
+    }
+    let text = read(&file);
+    assert!(text.contains("tgs_build_info{"), "{text}");
+    assert!(!text.contains("process_"), "node_exporter has these of its own: {text}");
+    assert!(text.ends_with('\n'));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    count.inc();
+    drop(web);
+    assert!(read(&file).contains("\ntgs_test_writes_total 4\n"), "written a last time");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_once() {
+    record_log();
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join("not there yet");
+    let file = dir.join("metrics.prom");
+    let config = WebConfig {
+        metrics_file: Some(file.clone()),
+        file_every: Duration::from_millis(1),
+        ..config(&state, "127.0.0.1", 0)
+    };
+    let web = start(&config);
+    let place = file.display().to_string();
+    wait_until(|| !logged(&place).is_empty());
+    fs::create_dir(&dir).unwrap();
+    wait_until(|| logged(&place).len() >= 2);
+    drop(web);
+    let lines = logged(&place);
+    assert!(lines[0].starts_with("WARN failed to write the metrics"), "{lines:?}");
+    assert!(lines[1].starts_with("INFO") && lines.len() == 2, "{lines:?}");
+}
+
+/// Clients that send half a request, nothing, a body without end, or never read: more of them than the server has
+/// places for. An honest one is answered at once all the same.
+#[test]
+fn stuck_clients_hold_up_nobody() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let addr = web.addr().unwrap();
+    let stuck: Vec<TcpStream> = [
+        "GET /metr",
+        "",
+        "POST /metrics HTTP/1.1\r\nContent-Length: 60\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\n\r\n",
+    ]
+    .iter()
+    .cycle()
+    .take(80)
+    .map(|start| {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(start.as_bytes()).unwrap();
+        stream
+    })
+    .collect();
+    for path in ["/healthz", "/status", "/metrics"] {
+        assert_eq!(get(addr, path).0, "HTTP/1.1 200 OK");
+    }
+    let open = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut rest = [0; 4096];
+        loop {
+            match (&*stream).read(&mut rest) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    };
+    assert!(stuck.iter().filter(|stream| open(stream)).count() <= 16, "at most so many are kept");
+}
+
+#[test]
+fn an_endless_request_is_cut_off() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let mut stream = TcpStream::connect(web.addr().unwrap()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let cut_off = (0..10_000).any(|_| stream.write_all(&[b'x'; 4096]).is_err());
+    assert!(cut_off, "40 MB were taken");
+    assert_eq!(get(web.addr().unwrap(), "/healthz").1, "ok\n");
+}
+
+#[test]
+fn stopping_does_not_wait_for_clients() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let addr = web.addr().unwrap();
+    let _idle = TcpStream::connect(addr).unwrap();
+    let (done, waiting) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        drop(web);
+        done.send(()).unwrap();
+    });
+    waiting.recv_timeout(Duration::from_secs(2)).unwrap();
+    assert!(TcpStream::connect(addr).is_err(), "the port is free again");
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_mins(1);
+    while !done() {
+        assert!(std::time::Instant::now() < end, "it did not happen");
+        thread::yield_now();
+    }
+}
