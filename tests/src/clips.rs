@@ -120,7 +120,7 @@ impl Clip {
         if let Some(video) = &self.video
             && video.rotation != 0
         {
-            rotate(made.path(), video)?;
+            rotate(made.path(), video.size, video.rotation)?;
         }
         made.persist(path)?;
         Ok(())
@@ -174,14 +174,15 @@ pub fn ffmpeg(args: &[String], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the display matrix into the first track of an MP4. ffmpeg's own option for it differs between versions.
-fn rotate(path: &Path, video: &Video) -> Result<()> {
+/// Makes players turn the picture of an MP4 (first track, coded as `size`) by `degrees` clockwise: writes its display
+/// matrix, for which ffmpeg's own option differs between versions.
+pub fn rotate(path: &Path, size: (u32, u32), degrees: u16) -> Result<()> {
     const ONE: i32 = 1 << 16;
     // Behind the box's name: version and flags, times, id, duration, reserved words, layer, group, volume.
     const MATRIX: usize = 4 + 40;
-    let (width, height) = (video.size.0.cast_signed() << 16, video.size.1.cast_signed() << 16);
+    let (width, height) = (size.0.cast_signed() << 16, size.1.cast_signed() << 16);
     // The two rows that turn, then the offset that brings the picture back to the origin.
-    let [turn_x, turn_y, offset] = match video.rotation {
+    let [turn_x, turn_y, offset] = match degrees {
         90 => [[0, ONE], [-ONE, 0], [height, 0]],
         180 => [[-ONE, 0], [0, -ONE], [width, height]],
         270 => [[0, -ONE], [ONE, 0], [0, width]],

@@ -7,6 +7,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -116,13 +117,17 @@ impl Nginx {
         self.stop()?;
         let dir = self.dir.path();
         let log = fs::File::create(dir.join("stderr.log"))?;
+        // Plain users have not got /usr/sbin in their search path.
+        let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "nginx", "-p"])
+            .args(["--pdeathsig", "KILL", program, "-p"])
             .arg(dir)
             .arg("-e")
             .arg(dir.join("error.log"))
             .arg("-c")
             .arg(dir.join("nginx.conf"))
+            // Away from the terminal's Ctrl-C: the ingest goes after its clients.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

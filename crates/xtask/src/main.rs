@@ -1,3 +1,5 @@
-//! xtask
+//! `cargo xtask`: everything is in the library beside it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    xtask::main()
+}

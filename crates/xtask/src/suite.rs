@@ -1,0 +1,138 @@
+//! `cargo xtask test`: every check, one after another, all of them even where one fails.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use tgs_e2e::{bin_path::workspace, tools};
+
+use crate::{
+    install,
+    step::{self, seconds},
+};
+
+/// Runs the checks; `false` where one of them failed.
+pub(crate) fn run() -> Result<bool> {
+    let began = Instant::now();
+    install::for_tests()?;
+    let mut failed = Vec::new();
+    let mut check = |name, command: &mut Command| {
+        if !step::run(name, command) {
+            failed.push(name);
+        }
+    };
+    check("format", &mut cargo("fmt --all --check"));
+    check("clippy", &mut cargo("clippy --workspace --all-targets --quiet -- -D warnings"));
+    check("documentation", cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings"));
+    check("shellcheck", Command::new("shellcheck").args(shell_scripts()?).current_dir(workspace()));
+    check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
+    check("tools under test", &mut cargo("build --workspace --bins --quiet"));
+    // Last, so that its summary is what stands at the end.
+    check("tests", &mut tests());
+    let took = seconds(began.elapsed());
+    if failed.is_empty() {
+        println!("── all checks passed, {took}");
+    } else {
+        println!("── FAILED: {}, {took}", failed.join(", "));
+    }
+    Ok(failed.is_empty())
+}
+
+/// `cargo` with `args`, separated by spaces, in the workspace.
+fn cargo(args: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(args.split(' ')).current_dir(workspace());
+    // `cargo xtask` is itself run by cargo, which leaves its own settings of this package in the environment.
+    let own = env::vars_os().map(|(name, _)| name).filter(|name| {
+        name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
+    });
+    for name in own {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn tests() -> Command {
+    let mut command = cargo("nextest run --workspace --no-fail-fast --status-level fail");
+    // New snapshots are accepted by a developer, not by a test run.
+    command.env("INSTA_UPDATE", "no").env("PATH", tool_path());
+    command
+}
+
+/// The search path with our Python tools before it and, for plain users, the system's programs behind it.
+fn tool_path() -> OsString {
+    let own = env::var_os("PATH").unwrap_or_default();
+    let mut dirs = vec![tools::venv().join("bin")];
+    dirs.extend(env::split_paths(&own));
+    dirs.push(PathBuf::from("/usr/sbin"));
+    env::join_paths(dirs).unwrap_or(own)
+}
+
+/// Every shell script of the workspace, by name or by its first line, relative to its root.
+fn shell_scripts() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    collect(workspace(), &mut found)?;
+    found.sort();
+    Ok(found.iter().map(|path| path.strip_prefix(workspace()).unwrap_or(path).to_owned()).collect())
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            if !matches!(entry.file_name().to_str(), Some("target" | ".git")) {
+                collect(&path, found)?;
+            }
+        } else if kind.is_file() && is_shell_script(&path)? {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_shell_script(path: &Path) -> Result<bool> {
+    if path.extension().is_some_and(|e| e == "sh") {
+        return Ok(true);
+    }
+    // Programs without an extension: the first line tells.
+    if path.extension().is_some() {
+        return Ok(false);
+    }
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let first = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    Ok(first.starts_with("#!") && first.trim_end().ends_with("sh"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_found_by_name_and_by_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text, expected) in [
+            ("a.sh", "echo", true),
+            ("run", "#!/usr/bin/env bash\necho", true),
+            ("posix", "#!/bin/sh\n", true),
+            ("tool", "#!/usr/bin/env python3\n", false),
+            ("LICENSE", "sh", false),
+        ] {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            assert_eq!(is_shell_script(&path).unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_script_of_ci_is_checked() {
+        assert!(shell_scripts().unwrap().contains(&PathBuf::from(".ci/run")));
+    }
+}
