@@ -4,3 +4,4 @@ pub mod bin_path;
 pub mod clips;
 pub mod flvcheck;
 pub mod nginx;
+pub mod tools;
