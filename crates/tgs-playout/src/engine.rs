@@ -83,6 +83,8 @@ pub struct Summary {
     pub played: u64,
     /// Items that failed, some of them perhaps after they had been on air for a while.
     pub failed: u64,
+    /// Whether the programme came to its end; else it was stopped.
+    pub over: bool,
 }
 
 /// Why a broadcast cannot begin or go on.
@@ -112,22 +114,13 @@ pub enum EngineError {
     Output(String),
 }
 
-/// Where the ffprobe that belongs to `ffmpeg` is: beside it, or by its name.
-#[must_use]
-pub fn ffprobe_beside(ffmpeg: &Path) -> PathBuf {
-    match ffmpeg.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir.join("ffprobe"),
-        _ => PathBuf::from("ffprobe"),
-    }
-}
-
 /// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
     // A failed start must end the threads as an ordinary stop does, and without stopping the caller's own.
     let cancel = control.cancel.clone();
     let version = ffmpeg_version(&config.ffmpeg, &cancel)?;
-    let ffprobe = ffprobe_beside(&config.ffmpeg);
+    let ffprobe = config.ffmpeg.with_file_name("ffprobe");
     let preparer = Preparer::start(program, ffprobe.clone(), cancel.clone());
     let setup = set_up(&config, &version, &cancel)?;
     let filler =
@@ -153,9 +146,10 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         started,
     );
     let played = playout.run();
+    let over = !cancel.is_cancelled();
     cancel.cancel();
     let failed = encoding.join().unwrap_or_default();
-    Ok(Summary { played: played.map_err(EngineError::Output)?, failed })
+    Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
 }
 
 /// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.

@@ -143,7 +143,7 @@ fn mixed_items_become_one_stream() {
         ),
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 4, failed: 0 });
+    assert_eq!(summary, Summary { played: 4, failed: 0, over: true });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert_even(&times(&tags, Kind::Audio), 23, 24);
@@ -194,7 +194,7 @@ fn bad_items_are_skipped_and_what_is_there_plays() {
         good,
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 2, failed: 4 });
+    assert_eq!(summary, Summary { played: 2, failed: 4, over: true });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert!((150..200).contains(&video.len()), "{} pictures", video.len());

@@ -1,9 +1,14 @@
 //! `tgs-stream`: plays a playlist as one unbroken live stream.
 
+pub mod app;
+pub mod check;
+pub mod cli;
 pub mod http;
+pub mod m3u;
+pub mod playlist;
+pub mod position;
+pub mod resolver;
+pub mod source;
+pub mod ytdlp;
 
-/// Runs the tool.
-#[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+pub use app::main;

@@ -286,6 +286,7 @@ fn describe(error: rustls::Error) -> OpenError {
         C::NotValidYet | C::NotValidYetContext { .. } => {
             "it is not valid yet (or the clock here is wrong)".to_owned()
         }
+        C::BadSignature => "it is not signed by the authority it names".to_owned(),
         C::UnknownIssuer => {
             "its issuer is not known here (SSL_CERT_FILE names the authorities that are)".to_owned()
         }

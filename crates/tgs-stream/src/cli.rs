@@ -1,0 +1,59 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::Parser;
+
+const EXAMPLES: &str = "\
+Examples:
+  tgs-stream --output rtmp://127.0.0.1/live/test videos/
+  tgs-stream --playlist playlist.txt --check
+  tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
+  tgs-stream --env-file /opt/tg_video_streamer/current/.env
+
+A SOURCE, or a line of the playlist, is a media file, a folder, an .m3u list, the URL of a media file or of a live
+stream, or a page that yt-dlp knows. All settings are listed in .env.template.
+
+Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg is missing, 75 another one runs with this STATE_DIR, 78 bad settings.";
+
+/// Plays a playlist as one unbroken live stream.
+#[derive(Debug, Parser)]
+#[command(name = "tgs-stream", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to play: files, folders, lists, URLs, pages
+    pub sources: Vec<OsString>,
+
+    /// Play the entries of this file too, and follow its edits [PLAYLIST]
+    #[arg(long, value_name = "FILE")]
+    pub playlist: Option<String>,
+
+    /// Where to: an rtmp:// or rtmps:// URL, or a file that ends in .flv [OUTPUT_URL]
+    ///
+    /// A stream key given here can be read by every user of this machine; OUTPUT_URL in the .env file cannot.
+    #[arg(long, value_name = "URL|FILE.flv")]
+    pub output: Option<String>,
+
+    /// Play the list once, then end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Say what would play, how long, and what cannot; then end
+    #[arg(long)]
+    pub check: bool,
+
+    /// Read the settings from this file; it wins over the environment
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+
+    /// Begin at the list's beginning, not where the last run was
+    #[arg(long)]
+    pub from_start: bool,
+
+    /// Write a file at the speed of a broadcast
+    #[arg(long)]
+    pub realtime: bool,
+
+    /// Begin each connection's clock at this many milliseconds, to test clocks that run over
+    #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
+    pub first_timestamp: u64,
+}
