@@ -589,6 +589,17 @@ mod tests {
     }
 
     #[test]
+    fn what_an_ended_child_leaves_behind_is_killed() {
+        let mut command = sh("sleep 1000 & echo started");
+        command.stdout(Stdio::piped());
+        let child = spawn(command).unwrap();
+        assert_eq!(describe(child.wait().unwrap()), "exited with 0");
+        let mut text = String::new();
+        child.take_stdout().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "started\n");
+    }
+
+    #[test]
     fn dropping_a_child_kills_its_group() {
         let mut command = sh("sleep 1000 & sleep 1000");
         command.stdout(Stdio::piped());
