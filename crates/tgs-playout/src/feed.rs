@@ -47,6 +47,8 @@ pub struct OnAir {
 /// How much must be here before an item goes on air (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
+    /// Half a second of picture: nobody watches yet, and the start shall be quick.
+    Start,
     /// The whole of the next group of pictures.
     Group,
     /// A full read-ahead: after an underrun, so that the next does not follow at once.
@@ -143,6 +145,7 @@ impl Feed {
     pub fn take(&self, need: Need) -> Taken {
         let mut state = self.lock();
         let ready = match need {
+            Need::Start => state.groups > 0 || state.frames >= self.fps / 2,
             Need::Group => state.groups > 0 || self.is_full(&state),
             Need::Refilled => self.is_full(&state) || state.has_end() || state.over,
         };

@@ -158,7 +158,8 @@ impl Playout {
     fn take(&self) -> Taken {
         match self.source {
             _ if !self.paced => self.feed.take_any(Duration::from_millis(200)),
-            Source::Nothing | Source::Item => self.feed.take(Need::Group),
+            Source::Nothing => self.feed.take(Need::Start),
+            Source::Item => self.feed.take(Need::Group),
             Source::Filler => self.feed.take(Need::Refilled),
         }
     }

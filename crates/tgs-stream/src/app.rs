@@ -39,6 +39,9 @@ use crate::{
     ytdlp::YtDlp,
 };
 
+/// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -65,7 +68,9 @@ fn run(cli: Cli) -> Code {
         Ok(settings) => settings,
         Err(problems) => {
             logging::init("info");
-            log::error!("failed to {problems}");
+            for problem in &problems.0 {
+                log::error!("failed to read the settings: {problem}");
+            }
             return Code::Config;
         }
     };
@@ -235,8 +240,9 @@ fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
 
 /// What identifies the list: its sources and its file, wherever the tool is started.
 fn named(sources: &[OsString], file: Option<&Path>) -> Vec<OsString> {
-    let file = file.map(|path| fs::canonicalize(path).unwrap_or(path.to_owned()).into_os_string());
-    sources.iter().cloned().chain(file).collect()
+    // A URL has no place in the file system and stays as it is.
+    let place = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).into_os_string();
+    sources.iter().map(|source| place(Path::new(source))).chain(file.map(place)).collect()
 }
 
 fn start_web(settings: &Settings, control: &Control) -> Web {
@@ -261,7 +267,7 @@ fn start_web(settings: &Settings, control: &Control) -> Web {
 fn keep_position(keeper: Keeper, bookmarks: Bookmarks, control: Control) -> thread::JoinHandle<Keeper> {
     thread::spawn(move || {
         loop {
-            let stopped = control.cancel.wait(Duration::from_secs(1));
+            let stopped = control.cancel.wait(LOOK_EVERY);
             if let Some(published) = control.board.read().published
                 && let Some(bookmark) = bookmarks.of(&published.id)
             {

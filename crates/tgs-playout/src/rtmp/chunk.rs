@@ -388,8 +388,9 @@ mod tests {
     #[test]
     fn headers_are_compressed_as_ffmpeg_does_it() {
         const EDGE: u32 = 0x00FF_FFFF;
-        // Per case: type, time and length of messages on one lane, and the last one's header.
-        let table: [(&str, &[(u8, u32, usize)], &[u8]); 16] = [
+        // Type, time and length of messages on one lane, and the last one's header.
+        type Case = (&'static str, &'static [(u8, u32, usize)], &'static [u8]);
+        let table: [Case; 16] = [
             ("first", &[(9, 5, 3)], &[0x06, 0, 0, 5, 0, 0, 3, 9, 1, 0, 0, 0]),
             ("another length", &[(9, 5, 3), (9, 45, 4)], &[0x46, 0, 0, 40, 0, 0, 4, 9]),
             ("another type", &[(18, 0, 3), (8, 23, 3)], &[0x46, 0, 0, 23, 0, 0, 3, 8]),

@@ -25,11 +25,11 @@ use super::{
 /// After this long without any answer to what was sent the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the kernel may hold for the network, in bytes. The kernel doubles it for its own overhead, and as much as it
-/// says fits of payload: about what 8 Mbit/s have under way at a round trip of 200 ms, so that 5 Mbit/s are never
-/// throttled by it, and 2 s of the default profile. Left alone the kernel would let it grow to megabytes: tens of
-/// seconds that a slow uplink could no longer drop.
-const SEND_BUFFER: usize = 192 * 1024;
+/// What the kernel may hold for the network, in bytes. It doubles the figure for its own overhead and fills nearly all of
+/// that with payload: 260 kB. 5 Mbit/s have 125 kB under way at a round trip of 200 ms, so that up to twice that rate
+/// goes through unhindered after an outage; and no more than 2 s of the smallest profile (1 Mbit/s) sit there, too
+/// late to be dropped. Left alone the kernel would let it grow to megabytes.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// How long a blocked call sleeps before it looks whether it is wanted any more.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -268,10 +268,11 @@ fn authorities() -> Result<RootCertStore, OpenError> {
     let mut roots = RootCertStore::empty();
     let (taken, _) = roots.add_parsable_certificates(found.certs);
     if taken == 0 {
-        return Err(OpenError::Certificate(
-            "this machine has no certificate authorities; install ca-certificates, or name a file of them in SSL_CERT_FILE"
-                .to_owned(),
-        ));
+        let reason = found.errors.first().map(|e| format!("; {e}")).unwrap_or_default();
+        return Err(OpenError::Certificate(format!(
+            "this machine has no certificate authorities (install ca-certificates, or name a file of them in \
+             SSL_CERT_FILE){reason}"
+        )));
     }
     Ok(roots)
 }
