@@ -1,0 +1,168 @@
+//! `--check`: what would play, how long, and what cannot and why. Asks every entry everything, in the list's order.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context;
+use tgs_playout::item::Failure;
+
+use crate::{
+    playlist::{Listing, title_of},
+    resolver::{Resolved, Resolver},
+    source::{self, Entry},
+};
+
+/// Writes a line for each entry and a sum to `out`, and, where `progress` is given (a terminal), what is being looked at
+/// there. Answers whether everything can be played.
+///
+/// An error is a list that names nothing, or an output that cannot be written.
+pub fn check(
+    sources: Vec<OsString>,
+    file: Option<PathBuf>,
+    resolver: &Resolver,
+    out: &mut dyn Write,
+    progress: Option<&mut dyn Write>,
+) -> anyhow::Result<bool> {
+    let named = Listing::new(sources, file).read()?;
+    let mut todo = source::expand(&named);
+    todo.reverse();
+    report(todo, resolver, out, progress).context("failed to write what was found")
+}
+
+fn report(
+    mut todo: Vec<Entry>,
+    resolver: &Resolver,
+    out: &mut dyn Write,
+    mut progress: Option<&mut dyn Write>,
+) -> io::Result<bool> {
+    let mut sum = Sum::default();
+    while let Some(entry) = todo.pop() {
+        if resolver.cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if let Some(terminal) = &mut progress {
+            let title: String = entry.title().chars().take(60).collect();
+            write!(
+                terminal,
+                "\r\x1b[Kchecking {} of {}: {title}",
+                sum.entries + 1,
+                sum.entries + 1 + todo.len()
+            )?;
+            terminal.flush()?;
+        }
+        let found = match resolver.resolve(&entry) {
+            Ok(Resolved::Entries(found)) => {
+                todo.extend(found.into_iter().rev());
+                continue;
+            }
+            Ok(Resolved::Media { media, title }) => resolver
+                .probe(&media)
+                .map(|probe| (title_of(&entry, title), Length::of(media.live, probe.duration)))
+                .map_err(|failure| entry.failure(failure)),
+            Err(failure) => Err(failure),
+        };
+        if let Some(terminal) = &mut progress {
+            write!(terminal, "\r\x1b[K")?;
+            terminal.flush()?;
+        }
+        sum.add(&found);
+        let (number, item) = (sum.entries, source::one_line(&entry.key.item));
+        let line = match found {
+            Ok((title, length)) => format!("{length:>9}  {title}  <{item}>"),
+            Err(failure) => format!("{:>9}  {}  <{item}>: {failure}", "CANNOT", entry.title()),
+        };
+        writeln!(out, "{number:>5}  {line}")?;
+        out.flush()?;
+    }
+    writeln!(out, "{sum}")?;
+    Ok(sum.bad == 0)
+}
+
+/// How long an entry plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Known(Duration),
+    Unknown,
+    Live,
+}
+
+impl Length {
+    fn of(live: bool, duration: Option<Duration>) -> Self {
+        match duration {
+            Some(duration) => Self::Known(duration),
+            None if live => Self::Live,
+            None => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(duration) => f.pad(&clock(*duration)),
+            Self::Unknown => f.pad("unknown"),
+            Self::Live => f.pad("live"),
+        }
+    }
+}
+
+/// `1:02:03`, to the nearest second.
+fn clock(duration: Duration) -> String {
+    let seconds = (duration.as_millis() + 500) / 1000;
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    entries: usize,
+    bad: usize,
+    endless: usize,
+    length: Duration,
+}
+
+impl Sum {
+    fn add(&mut self, found: &Result<(String, Length), Failure>) {
+        self.entries += 1;
+        match found {
+            Ok((_, Length::Known(length))) => self.length += *length,
+            Ok(_) => self.endless += 1,
+            Err(_) => self.bad += 1,
+        }
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} can be played, {}", self.entries - self.bad, self.entries, clock(self.length))?;
+        if self.endless > 0 {
+            write!(f, " and {} live or of unknown length", self.endless)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths() {
+        let cases = [
+            (0, "0:00:00"),
+            (499, "0:00:00"),
+            (59_500, "0:01:00"),
+            (3_723_000, "1:02:03"),
+            (360_000_000, "100:00:00"),
+        ];
+        for (millis, words) in cases {
+            assert_eq!(clock(Duration::from_millis(millis)), words);
+        }
+        assert_eq!(format!("[{:>9}]", Length::of(true, None)), "[     live]");
+        assert_eq!(Length::of(false, None).to_string(), "unknown");
+    }
+}

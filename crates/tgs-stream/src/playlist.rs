@@ -1,0 +1,353 @@
+//! The programme: which entry is next, in the list's order or shuffled, from where a broken-off run left it, and
+//! through edits of the playlist file.
+//!
+//! What a line names is found by [`crate::source`], what an entry plays by [`crate::resolver`]. Nothing here runs ahead:
+//! the engine asks one item early.
+
+mod bookmark;
+mod listing;
+mod order;
+
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::ensure;
+use tgs_playout::item::{Failure, Item, Next, Program, Reason};
+
+pub use bookmark::{Bookmark, Bookmarks};
+pub(crate) use listing::Listing;
+use listing::Stamp;
+
+use crate::{
+    resolver::{Resolved, Resolver},
+    source::{self, Entry, Key, Named, What, one_line},
+};
+
+/// URLs that have no longer to live are asked for anew: ffmpeg opens them some time after it is started.
+const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
+
+/// How long an edit may be probed for something playable. After that it has the benefit of the doubt.
+const EDIT_TIME_OUT: Duration = Duration::from_secs(30);
+
+/// What is to be played, and how.
+#[derive(Debug)]
+pub struct Config {
+    /// Paths and URLs from the command line; they come before those of the file.
+    pub sources: Vec<OsString>,
+    /// The playlist file; its edits are followed.
+    pub file: Option<PathBuf>,
+    /// Begin again after the last entry (`LOOP`; not with `--once`).
+    pub repeat: bool,
+    /// Play each round in an order of its own (`SHUFFLE`).
+    pub shuffle: bool,
+    /// Where an earlier run was, and how far it had come in that item.
+    pub resume: Option<(Bookmark, Duration)>,
+    /// What finds out what an entry plays.
+    pub resolver: Resolver,
+}
+
+/// The list being played.
+#[derive(Debug)]
+pub struct Playlist {
+    listing: Listing,
+    /// The file as it was last looked at, whether or not that edit was taken.
+    stamp: Option<Stamp>,
+    /// What sources and file name; opened anew each round.
+    named: Vec<Named>,
+    repeat: bool,
+    shuffle: bool,
+    resolver: Resolver,
+    /// What this round is shuffled with.
+    seed: u64,
+    /// This round, as far as it is known: a page that lists others stands for them until its turn comes.
+    order: Vec<Entry>,
+    /// Where in `order` the entry is that comes next.
+    at: usize,
+    /// Where to start, before the first item is asked for.
+    resume: Option<(Bookmark, Duration)>,
+    /// The entry that does not begin at its beginning.
+    start: Option<(Key, Duration)>,
+    /// Given out last, and not yet confirmed.
+    ahead: Option<Entry>,
+    /// Confirmed last: it plays.
+    playing: Option<Bookmark>,
+    bookmarks: Bookmarks,
+}
+
+impl Playlist {
+    /// Reads the list. An error says in words what is missing where it names nothing at all.
+    pub fn open(config: Config) -> anyhow::Result<Self> {
+        let listing = Listing::new(config.sources, config.file);
+        let stamp = listing.stamp();
+        let named = listing.read()?;
+        let saved = config.resume.as_ref().and_then(|(bookmark, _)| bookmark.shuffle_seed);
+        let mut playlist = Self {
+            listing,
+            stamp,
+            named,
+            repeat: config.repeat,
+            shuffle: config.shuffle,
+            resolver: config.resolver,
+            seed: saved.unwrap_or_else(|| fastrand::u64(..)),
+            order: Vec::new(),
+            at: 0,
+            resume: config.resume,
+            start: None,
+            ahead: None,
+            playing: None,
+            bookmarks: Bookmarks::default(),
+        };
+        playlist.begin_round(playlist.seed);
+        Ok(playlist)
+    }
+
+    /// What to keep of the items that play, so that a restart finds them again.
+    #[must_use]
+    pub fn bookmarks(&self) -> Bookmarks {
+        self.bookmarks.clone()
+    }
+
+    fn begin_round(&mut self, seed: u64) {
+        self.seed = seed;
+        self.order = self.arrange(source::expand(&self.named));
+        self.at = 0;
+        self.avoid_repeat();
+    }
+
+    fn arrange(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        if self.shuffle {
+            order::shuffle(&mut entries, self.seed);
+        }
+        entries
+    }
+
+    /// A shuffled round does not begin with what has just been played.
+    fn avoid_repeat(&mut self) {
+        if !self.shuffle || self.at != 0 {
+            return;
+        }
+        let Some(last) = self.playing.as_ref().map(|playing| &playing.key.item) else { return };
+        if self.order.first().is_some_and(|first| first.key.item == *last)
+            && let Some(other) = self.order.iter().position(|entry| entry.key.item != *last)
+        {
+            self.order.swap(0, other);
+        }
+    }
+
+    /// Puts `found` in the place of the entry at `index`.
+    fn replace(&mut self, index: usize, found: Vec<Entry>) {
+        let found = self.arrange(found);
+        self.order.splice(index..=index, found);
+        self.avoid_repeat();
+    }
+
+    /// The next entry that has not been given out.
+    fn advance(&mut self) -> Next {
+        loop {
+            if self.at >= self.order.len() {
+                if !self.repeat {
+                    return Next::End;
+                }
+                self.begin_round(order::next_seed(self.seed));
+            }
+            let entry = self.order[self.at].clone();
+            match self.resolver.resolve(&entry) {
+                Ok(Resolved::Entries(found)) => self.replace(self.at, found),
+                Ok(Resolved::Media { media, title }) => {
+                    let saved = self.start.take_if(|(key, _)| *key == entry.key);
+                    let start = saved.map_or(Duration::ZERO, |(_, offset)| offset);
+                    let item = Item {
+                        id: entry.key.item.clone(),
+                        title: title_of(&entry, title),
+                        start: if media.live { Duration::ZERO } else { start },
+                        media,
+                    };
+                    self.at += 1;
+                    self.ahead = Some(entry);
+                    return Next::Play(item);
+                }
+                Err(failure) => {
+                    self.at += 1;
+                    self.ahead = None;
+                    return Next::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
+                }
+            }
+        }
+    }
+
+    /// Goes to where the earlier run was.
+    fn go_back(&mut self) {
+        let Some((bookmark, offset)) = self.resume.take() else { return };
+        for list in &bookmark.key.within {
+            let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
+            match self.resolver.resolve(&self.order[index]) {
+                Ok(Resolved::Entries(found)) => self.replace(index, found),
+                _ => break,
+            }
+        }
+        if let Some(index) = order::find(&self.order, &bookmark.key) {
+            self.at = index;
+            self.start = Some((self.order[index].key.clone(), offset));
+            return;
+        }
+        let next = bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
+        let list = || bookmark.key.within.iter().find_map(|item| order::find_item(&self.order, item));
+        self.at = next.or_else(list).unwrap_or(0);
+        log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
+    }
+
+    /// What an edit of the file has made of the list, if it was edited since this was last asked and leaves something
+    /// to play.
+    fn edited(&mut self) -> Option<Vec<Entry>> {
+        let stamp = self.listing.stamp();
+        if stamp == self.stamp {
+            return None;
+        }
+        self.stamp = stamp;
+        match self.read_edit() {
+            Ok((named, entries)) => {
+                log::info!("{} was edited: {} entries", self.listing, entries.len());
+                self.named = named;
+                Some(entries)
+            }
+            Err(why) => {
+                log::warn!("the edit of {} is not taken, the old list goes on: {why:#}", self.listing);
+                None
+            }
+        }
+    }
+
+    fn read_edit(&self) -> anyhow::Result<(Vec<Named>, Vec<Entry>)> {
+        let named = self.listing.read()?;
+        let entries = source::expand(&named);
+        let deadline = Instant::now() + EDIT_TIME_OUT;
+        let mut first = None;
+        for entry in &entries {
+            let Err(failure) = self.seems_playable(entry) else { return Ok((named, entries)) };
+            if Instant::now() > deadline || self.resolver.cancel.is_cancelled() {
+                return Ok((named, entries));
+            }
+            first.get_or_insert_with(|| format!("{}: {failure}", entry.title()));
+        }
+        ensure!(first.is_none(), "nothing in it can be played ({})", first.unwrap_or_default());
+        Ok((named, entries))
+    }
+
+    /// What is on the network may come back at any time; local files are there or not.
+    fn seems_playable(&self, entry: &Entry) -> Result<(), Failure> {
+        if matches!(entry.what, What::Direct { .. } | What::List(_) | What::Page { .. }) {
+            return Ok(());
+        }
+        match self.resolver.resolve(entry)? {
+            Resolved::Media { media, .. } => self.resolver.probe(&media).map(drop),
+            Resolved::Entries(_) => Ok(()),
+        }
+    }
+
+    /// Makes `entries` the list, and the entry after `anchor` the next one.
+    fn take_edit(&mut self, entries: Vec<Entry>, anchor: Option<&Key>) {
+        let new = order::reopen(self.arrange(entries), &self.order);
+        self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
+        self.order = new;
+        if self.at == self.order.len() && self.repeat && !self.shuffle {
+            self.at = 0;
+        }
+        self.avoid_repeat();
+    }
+
+    /// An edit has come between an item's [`Program::next`] and its confirmation: goes back to what follows the item
+    /// that plays. Answers whether that is still the same.
+    fn take_edit_ahead(&mut self, entries: Vec<Entry>, ahead: &Entry) -> bool {
+        match self.playing.clone() {
+            // It belongs to the round before this one.
+            Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
+                self.take_edit(entries, None);
+            }
+            Some(playing) => self.take_edit(entries, Some(&playing.key)),
+            None => {
+                self.take_edit(entries, Some(&ahead.key));
+                self.at = order::find(&self.order, &ahead.key).unwrap_or(self.at);
+            }
+        }
+        let same = self.order.get(self.at).is_some_and(|entry| entry.key == ahead.key);
+        if same {
+            self.at += 1;
+        }
+        same
+    }
+
+    /// Notes that the entry given out last plays from now on.
+    fn plays(&mut self) {
+        let Some(entry) = self.ahead.take() else { return };
+        let bookmark = Bookmark {
+            key: entry.key,
+            shuffle_seed: self.shuffle.then_some(self.seed),
+            followed_by: self.order[self.at..]
+                .iter()
+                .take(bookmark::FOLLOWERS)
+                .map(|e| e.key.clone())
+                .collect(),
+        };
+        self.bookmarks.add(bookmark.clone());
+        self.playing = Some(bookmark);
+    }
+
+    /// `item`, which stands for `entry`, with URLs that will last.
+    fn renewed(&self, item: Item, entry: &Entry) -> Next {
+        let soon = SystemTime::now() + EXPIRY_MARGIN;
+        if item.media.expires.is_none_or(|expires| expires > soon) {
+            return Next::Play(item);
+        }
+        log::debug!("the URLs of {} expire: asking again", item.id);
+        let failure = match self.resolver.resolve(entry) {
+            Ok(Resolved::Media { media, .. }) => return Next::Play(Item { media, ..item }),
+            Ok(Resolved::Entries(_)) => Failure::new(Reason::Unplayable, "the page has become a list"),
+            Err(failure) => failure,
+        };
+        Next::Skip { id: item.id, title: item.title, failure }
+    }
+}
+
+impl Program for Playlist {
+    fn next(&mut self) -> Next {
+        self.go_back();
+        if let Some(entries) = self.edited() {
+            let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
+            self.take_edit(entries, anchor.as_ref());
+        }
+        self.advance()
+    }
+
+    fn confirm(&mut self, item: Item) -> Next {
+        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.key.item == item.id) else {
+            return Next::Play(item);
+        };
+        let same = match self.edited() {
+            Some(entries) => self.take_edit_ahead(entries, &ahead),
+            None => true,
+        };
+        let next = if same { self.renewed(item, &ahead) } else { self.advance() };
+        if matches!(next, Next::Play(_)) {
+            self.plays();
+        }
+        next
+    }
+
+    fn round_len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+/// The title that a list gives; else the one found with the media; else the name.
+pub(crate) fn title_of(entry: &Entry, found: Option<String>) -> String {
+    match found {
+        Some(title) if entry.title.is_none() && !one_line(&title).is_empty() => one_line(&title),
+        _ => entry.title(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The sources of the command line and the playlist file, as they stand now.
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    m3u,
+    source::{self, Named},
+};
+
+/// Where entries are written.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    sources: Vec<Named>,
+    file: Option<PathBuf>,
+}
+
+/// What changes when a file is edited. The change time tells where an editor or a copy keeps the modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => file.display().fmt(f),
+            None => f.write_str("the command line"),
+        }
+    }
+}
+
+impl Listing {
+    pub(crate) fn new(sources: Vec<OsString>, file: Option<PathBuf>) -> Self {
+        let named = |text| Named { text, title: None, dir: PathBuf::new(), origin: None };
+        // Entries keep their identity wherever the tool is started.
+        let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
+        Self { sources: sources.into_iter().map(named).collect(), file }
+    }
+
+    /// The present state of the file; `None` where it is gone, or no file but a pipe, which can be read only once.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let meta = fs::metadata(self.file.as_ref()?).ok().filter(fs::Metadata::is_file)?;
+        Some(Stamp {
+            inode: meta.ino(),
+            len: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+
+    /// Everything that is named; one at least.
+    pub(crate) fn read(&self) -> anyhow::Result<Vec<Named>> {
+        let mut named = self.sources.clone();
+        if let Some(file) = &self.file {
+            named.extend(read_file(file)?);
+        }
+        ensure!(
+            !named.is_empty(),
+            "{self} names nothing to play: write a path or a URL on a line, or name a SOURCE"
+        );
+        Ok(named)
+    }
+}
+
+fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
+    let shown = file.display();
+    let bytes = source::read_list(file).with_context(|| format!("failed to read the playlist {shown}"))?;
+    ensure!(!m3u::is_hls(&bytes), "{shown} is an HLS playlist, not a list of entries: name it as a SOURCE");
+    Ok(source::named_in(file, &bytes))
+}

@@ -1,0 +1,164 @@
+//! The order of a round, and the same place in another one. Pure.
+
+use std::collections::HashSet;
+
+use crate::source::{Entry, Key};
+
+/// Puts `entries` into the order that `seed` stands for. Each has its rank by itself, so that an edit moves no other.
+pub(super) fn shuffle(entries: &mut [Entry], seed: u64) {
+    entries.sort_by_cached_key(|entry| rank(&entry.key, seed));
+}
+
+/// What the round after that of `seed` is shuffled with.
+pub(super) fn next_seed(seed: u64) -> u64 {
+    // The increment of SplitMix64, whose steps this takes.
+    mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15))
+}
+
+/// FNV-1a over the identity, mixed with the seed. Saved positions hold seeds: this must not change between versions.
+fn rank(key: &Key, seed: u64) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    for text in key.within.iter().chain([&key.item]) {
+        text.bytes().for_each(&mut add);
+        add(0);
+    }
+    key.nth.to_le_bytes().into_iter().for_each(add);
+    mix(hash ^ mix(seed))
+}
+
+/// The finaliser of SplitMix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Where the entry of this identity is; else one of the same name.
+pub(super) fn find(order: &[Entry], key: &Key) -> Option<usize> {
+    order.iter().position(|entry| entry.key == *key).or_else(|| find_item(order, &key.item))
+}
+
+/// Where the last entry of this name is.
+pub(super) fn find_item(order: &[Entry], item: &str) -> Option<usize> {
+    order.iter().rposition(|entry| entry.key.item == item)
+}
+
+/// Where to go on in `new` after the entry `key` of `old`: behind it; where it is gone, at the first of those that
+/// followed it, or else behind the last of those before it.
+pub(super) fn after(old: &[Entry], new: &[Entry], key: &Key) -> usize {
+    if let Some(index) = find(new, key) {
+        return index + 1;
+    }
+    let Some(was) = old.iter().position(|entry| entry.key == *key) else { return 0 };
+    let (before, behind) = (&old[..was], &old[was + 1..]);
+    let in_new = |entry: &Entry| new.iter().position(|other| other.key == entry.key);
+    let follower = behind.iter().find_map(in_new);
+    follower.or_else(|| Some(before.iter().rev().find_map(in_new)? + 1)).unwrap_or(0)
+}
+
+/// `new` with the pages and remote lists opened that are open in `old`: an edit need not ask for them again.
+pub(super) fn reopen(new: Vec<Entry>, old: &[Entry]) -> Vec<Entry> {
+    let mut order = Vec::with_capacity(new.len());
+    for entry in new {
+        let mut seen = HashSet::new();
+        let inside = |other: &&Entry| other.key.within.first() == Some(&entry.key.item);
+        let before = order.len();
+        // The same page may stand in the list twice: each time it stands for its entries once.
+        order.extend(old.iter().filter(inside).filter(|other| seen.insert(&other.key)).cloned());
+        if order.len() == before {
+            order.push(entry);
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::{What, number};
+
+    /// Entries by letter; `xy` is `y`, found in the page `x`.
+    fn entries(names: &str) -> Vec<Entry> {
+        let entry = |name: &str| {
+            let (within, item) = name.split_at(name.len() - 1);
+            let mut entry = Entry::new(item.into(), What::List(item.into()));
+            entry.key.within = within.chars().map(String::from).collect();
+            entry
+        };
+        let mut all: Vec<Entry> = names.split_whitespace().map(entry).collect();
+        number(&mut all);
+        all
+    }
+
+    fn names(order: &[Entry]) -> String {
+        order.iter().map(|e| format!("{}{}", e.key.within.concat(), e.key.item)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn going_on_in_an_edited_list() {
+        let cases = [
+            // before, index of what plays, after, what is next there
+            ("a b c", 1, "a b c", 2),
+            ("a b c", 1, "c b a", 2),
+            ("a b c", 1, "x b y z", 2),
+            ("a b c", 1, "a c", 1),
+            ("a b c", 1, "c a", 0),
+            ("a b c d", 1, "a x d", 2),
+            ("a b c", 2, "a b", 2),
+            ("a b c", 2, "a x", 1),
+            ("a b c", 1, "x y", 0),
+            ("a j b j c", 3, "a j b j x", 4),
+            ("a j b j c", 3, "a j x", 2),
+        ];
+        for (old, playing, new, next) in cases {
+            let (old, new) = (entries(old), entries(new));
+            assert_eq!(after(&old, &new, &old[playing].key), next, "{} -> {}", names(&old), names(&new));
+        }
+    }
+
+    #[test]
+    fn what_was_opened_stays_open() {
+        let old = entries("a xb xc yd");
+        assert_eq!(names(&reopen(entries("x e z"), &old)), "xb xc e z");
+        assert_eq!(names(&reopen(entries("x x"), &old)), "xb xc xb xc");
+    }
+
+    #[test]
+    fn the_order_of_a_seed_is_kept_between_versions() {
+        let mut order = entries("a b c d e f g h");
+        shuffle(&mut order, 1);
+        assert_eq!(names(&order), "e a c g f d h b");
+        assert_eq!(next_seed(1), 0x910a_2dec_8902_5cc1);
+    }
+
+    #[test]
+    fn every_place_is_as_likely() {
+        let (mut counts, mut seed) = ([[0_u32; 4]; 4], 7);
+        for _ in 0..4000 {
+            let mut order = entries("a b c d");
+            shuffle(&mut order, seed);
+            for (place, entry) in order.iter().enumerate() {
+                counts[place][usize::from(entry.key.item.as_bytes()[0] - b'a')] += 1;
+            }
+            seed = next_seed(seed);
+        }
+        // 1000 expected, standard deviation 27.
+        assert!(counts.iter().flatten().all(|count| (860..1140).contains(count)), "{counts:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_moves_no_other(keep in prop::collection::vec(any::<bool>(), 20), seed: u64) {
+            let mut whole = entries("a b c d e f g h i j k l m n o p q r s t");
+            let mut part: Vec<Entry> =
+                whole.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry.clone()).collect();
+            shuffle(&mut whole, seed);
+            shuffle(&mut part, seed);
+            whole.retain(|entry| part.contains(entry));
+            prop_assert_eq!(whole, part);
+        }
+    }
+}

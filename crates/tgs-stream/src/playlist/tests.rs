@@ -1,0 +1,346 @@
+//! The programme with entries that need no network: direct URLs are handed out as they are.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+use tgs_core::cancel::Cancel;
+
+use super::*;
+use crate::ytdlp::YtDlp;
+
+fn resolver() -> Resolver {
+    let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
+    Resolver { ffmpeg: "ffmpeg".into(), ffprobe: "ffprobe".into(), ytdlp, cancel: Cancel::new() }
+}
+
+/// A playlist file of direct URLs named by letters.
+struct Tv {
+    dir: TempDir,
+    file: PathBuf,
+}
+
+impl Tv {
+    fn new(letters: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let tv = Self { file: dir.path().join("list.txt"), dir };
+        tv.edit(letters);
+        tv
+    }
+
+    /// Replaces the file as most editors do: another file, renamed.
+    fn edit(&self, letters: &str) {
+        let lines: Vec<String> = letters.chars().map(|c| format!("http://h/{c}.mp4")).collect();
+        self.write(&lines.join("\n"));
+    }
+
+    fn write(&self, text: &str) {
+        let new = self.dir.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, &self.file).unwrap();
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            sources: Vec::new(),
+            file: Some(self.file.clone()),
+            repeat: true,
+            shuffle: false,
+            resume: None,
+            resolver: resolver(),
+        }
+    }
+
+    fn open(&self) -> Playlist {
+        Playlist::open(self.config()).unwrap()
+    }
+
+    fn shuffled(&self, seed: u64) -> Playlist {
+        let bookmark = Bookmark {
+            key: Key { item: String::new(), nth: 0, within: Vec::new() },
+            shuffle_seed: Some(seed),
+            followed_by: Vec::new(),
+        };
+        let resume = Some((bookmark, Duration::ZERO));
+        let mut list = Playlist::open(Config { shuffle: true, resume, ..self.config() }).unwrap();
+        list.resume = None;
+        list
+    }
+}
+
+/// The letter of an item, `-` for a skipped entry, `.` for the end.
+fn letter(next: &Next) -> char {
+    match next {
+        Next::Play(item) => item.title.chars().next().unwrap(),
+        Next::Skip { .. } => '-',
+        Next::End => '.',
+    }
+}
+
+/// The engine's part: asks one item ahead.
+struct Engine {
+    list: Playlist,
+    ahead: Option<Next>,
+}
+
+impl Engine {
+    fn new(mut list: Playlist) -> Self {
+        let ahead = Some(list.next());
+        Self { list, ahead }
+    }
+
+    /// The item that plays now.
+    fn play(&mut self) -> Next {
+        let now = match self.ahead.take().unwrap() {
+            Next::Play(item) => self.list.confirm(item),
+            other => other,
+        };
+        if !matches!(now, Next::End) {
+            self.ahead = Some(self.list.next());
+        }
+        now
+    }
+
+    fn letters(&mut self, count: usize) -> String {
+        (0..count).map(|_| letter(&self.play())).collect()
+    }
+}
+
+#[test]
+fn plays_in_order_and_again() {
+    let tv = Tv::new("abc");
+    assert_eq!(Engine::new(tv.open()).letters(7), "abcabca");
+    let mut once = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    assert_eq!(once.letters(4), "abc.");
+}
+
+#[test]
+fn sources_come_before_the_file() {
+    let tv = Tv::new("b");
+    let sources = vec!["http://h/a.mp4".into()];
+    assert_eq!(Engine::new(Playlist::open(Config { sources, ..tv.config() }).unwrap()).letters(3), "aba");
+}
+
+#[test]
+fn a_bad_entry_is_skipped_each_round() {
+    let tv = Tv::new("");
+    tv.write("http://h/a.mp4\nnothing.mp4\n");
+    let mut list = tv.open();
+    assert_eq!((letter(&list.next()), list.round_len()), ('a', 2));
+    let Next::Skip { id, title, failure } = list.next() else { panic!("played") };
+    assert_eq!((id, &*title), (tv.dir.path().join("nothing.mp4").display().to_string(), "nothing"));
+    assert_eq!(failure.detail, format!("there is no such file (line 2 of {})", tv.file.display()));
+    assert_eq!(letter(&list.next()), 'a');
+}
+
+#[test]
+fn nothing_to_play_is_said_in_words() {
+    let tv = Tv::new("");
+    let file = tv.file.display().to_string();
+    let error = |config: Config| format!("{:#}", Playlist::open(config).unwrap_err());
+    assert_eq!(
+        error(tv.config()),
+        format!("{file} names nothing to play: write a path or a URL on a line, or name a SOURCE")
+    );
+    tv.write("#EXTM3U\n#EXT-X-VERSION:3\n");
+    assert!(error(tv.config()).ends_with("is an HLS playlist, not a list of entries: name it as a SOURCE"));
+    fs::remove_file(&tv.file).unwrap();
+    assert_eq!(
+        error(tv.config()),
+        format!("failed to read the playlist {file}: No such file or directory (os error 2)")
+    );
+    let neither = Config { file: None, ..tv.config() };
+    assert!(error(neither).starts_with("the command line names nothing to play"));
+}
+
+#[test]
+fn a_folder_is_listed_again_each_round() {
+    let dir = TempDir::new().unwrap();
+    let add = |name: &str| fs::write(dir.path().join(name), "x").unwrap();
+    add("a.mp4");
+    add("c.mp4");
+    let tv = Tv::new("");
+    let sources = vec![dir.path().as_os_str().to_owned()];
+    let mut list = Playlist::open(Config { sources, file: None, ..tv.config() }).unwrap();
+    assert_eq!(letter(&list.next()), 'a');
+    add("b.mp4");
+    let rest: String = (0..4).map(|_| letter(&list.next())).collect();
+    assert_eq!(rest, "cabc");
+}
+
+#[test]
+fn each_round_is_shuffled_anew_and_repeatably() {
+    let tv = Tv::new("abcdefgh");
+    let rounds = Engine::new(tv.shuffled(3)).letters(40);
+    assert_eq!(Engine::new(tv.shuffled(3)).letters(40), rounds);
+    let rounds: Vec<&str> = (0..5).map(|n| &rounds[n * 8..n * 8 + 8]).collect();
+    for (n, round) in rounds.iter().enumerate() {
+        let mut sorted: Vec<char> = round.chars().collect();
+        sorted.sort_unstable();
+        assert_eq!(String::from_iter(sorted), "abcdefgh");
+        assert!(!rounds[..n].contains(round), "{rounds:?}");
+    }
+}
+
+#[test]
+fn a_shuffled_round_does_not_begin_with_the_last_item() {
+    for (letters, seeds) in [("ab", 0..50), ("abc", 0..50)] {
+        let tv = Tv::new(letters);
+        for seed in seeds {
+            let played: Vec<char> = Engine::new(tv.shuffled(seed)).letters(40).chars().collect();
+            assert!(played.windows(2).all(|pair| pair[0] != pair[1]), "{letters} {seed}: {played:?}");
+        }
+    }
+    // Nothing else is there: it has to.
+    assert_eq!(Engine::new(Tv::new("a").shuffled(1)).letters(3), "aaa");
+}
+
+#[test]
+fn an_edit_is_taken_at_the_next_item() {
+    let cases = [
+        // at first, how many play, edited to, what plays then
+        ("abc", 1, "abc", "bcab"),
+        ("abc", 1, "axbc", "xbca"),
+        ("abc", 1, "xya", "xyax"),
+        ("abcd", 2, "acd", "cdac"),
+        ("abcd", 2, "adx", "dxad"),
+        ("abc", 2, "xyz", "xyzx"),
+        ("abc", 3, "abcd", "dabc"),
+        ("abc", 3, "ab", "abab"),
+        ("abc", 3, "xabc", "xabc"),
+        ("ajbjc", 4, "ajbjx", "xajb"),
+    ];
+    for (first, played, then, expected) in cases {
+        let tv = Tv::new(first);
+        let mut engine = Engine::new(tv.open());
+        assert_eq!(engine.letters(played), first[..played]);
+        tv.edit(then);
+        assert_eq!(engine.letters(4), expected, "{first} at {played} -> {then}");
+    }
+}
+
+#[test]
+fn an_edit_before_anything_plays_keeps_the_item_that_is_ready() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(tv.open());
+    tv.edit("xab");
+    assert_eq!(engine.letters(3), "abx");
+}
+
+#[test]
+fn a_list_played_once_goes_on_through_an_edit() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    assert_eq!(engine.letters(2), "ab");
+    tv.edit("abcd");
+    assert_eq!(engine.letters(3), "cd.");
+}
+
+#[test]
+fn an_edit_of_a_shuffled_list_moves_nothing_else() {
+    let tv = Tv::new("abcdefgh");
+    let whole = Engine::new(tv.shuffled(5)).letters(8);
+    let mut engine = Engine::new(tv.shuffled(5));
+    let played = engine.letters(3);
+    tv.edit("abcdefghi");
+    let rest: String = engine.letters(6).chars().filter(|c| *c != 'i').take(5).collect();
+    assert_eq!(format!("{played}{rest}"), whole);
+}
+
+#[test]
+fn an_edit_that_leaves_nothing_is_refused_once() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(tv.open());
+    assert_eq!(engine.letters(1), "a");
+    for text in ["", "# nothing\n", "gone.mp4\nnowhere/\n", "list.txt\n", "gopher://h/x\n"] {
+        tv.write(text);
+        let why = engine.list.read_edit().map(|(named, _)| named).unwrap_err();
+        assert!(why.to_string().contains("nothing"), "{why}");
+        assert!(engine.list.edited().is_none(), "{text}");
+        let looked_at = engine.list.stamp;
+        assert!(engine.list.edited().is_none() && engine.list.stamp == looked_at);
+    }
+    assert_eq!(engine.letters(3), "bca");
+    fs::remove_file(&tv.file).unwrap();
+    assert_eq!(engine.letters(2), "bc");
+    tv.edit("xyc");
+    assert_eq!(engine.letters(3), "xyc");
+}
+
+#[test]
+fn an_edit_with_one_good_file_is_taken() {
+    let tv = Tv::new("ab");
+    let mut engine = Engine::new(tv.open());
+    assert_eq!(engine.letters(1), "a");
+    // Half a second of silence, as WAV.
+    let mut wav =
+        b"RIFF\x64\x1f\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x40\x1f\0\0"
+            .to_vec();
+    wav.resize(wav.len() + 8000, 0x80);
+    fs::write(tv.dir.path().join("good.wav"), wav).unwrap();
+    tv.write("gone.mp4\ngood.wav\n");
+    assert_eq!(engine.letters(3), "-g-");
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    let tv = Tv::new("abcabd");
+    let mut engine = Engine::new(tv.open());
+    engine.letters(5);
+    let saved = engine.list.bookmarks().of("http://h/b.mp4").unwrap();
+    let json = serde_json::to_string(&saved).unwrap();
+    assert_eq!(
+        json,
+        r#"{"item":"http://h/b.mp4","nth":1,"shuffle_seed":null,"followed_by":[{"item":"http://h/d.mp4"}]}"#
+    );
+    let resume = || Some((serde_json::from_str(&json).unwrap(), Duration::from_secs(9)));
+    let open = || Engine::new(Playlist::open(Config { resume: resume(), ..tv.config() }).unwrap());
+    let mut again = open();
+    let Next::Play(item) = again.play() else { panic!("nothing plays") };
+    assert_eq!((&*item.title, item.start), ("b", Duration::from_secs(9)));
+    let Next::Play(item) = again.play() else { panic!("nothing plays") };
+    assert_eq!((&*item.title, item.start), ("d", Duration::ZERO));
+    let cases = [("bac", "bacb"), ("acd", "dacd"), ("xyz", "xyzx")];
+    for (edited, expected) in cases {
+        tv.edit(edited);
+        assert_eq!(open().letters(4), expected, "{edited}");
+    }
+}
+
+#[test]
+fn a_restart_goes_on_in_the_same_shuffled_round() {
+    let tv = Tv::new("abcdefgh");
+    let whole = Engine::new(tv.shuffled(11)).letters(24);
+    let mut engine = Engine::new(tv.shuffled(11));
+    engine.letters(11);
+    let item = format!("http://h/{}.mp4", &whole[10..11]);
+    let saved = engine.list.bookmarks().of(&item).unwrap();
+    let resume = Some((saved, Duration::from_secs(1)));
+    let list = Playlist::open(Config { shuffle: true, resume, ..tv.config() }).unwrap();
+    assert_eq!(Engine::new(list).letters(14), whole[10..]);
+}
+
+#[test]
+fn a_live_item_has_no_place_to_start_from() {
+    let tv = Tv::new("");
+    tv.write("rtmp://h/live/x\n");
+    let bookmark = Bookmark {
+        key: Key { item: "rtmp://h/live/x".into(), nth: 0, within: Vec::new() },
+        shuffle_seed: None,
+        followed_by: Vec::new(),
+    };
+    let resume = Some((bookmark, Duration::from_secs(50)));
+    let mut list = Playlist::open(Config { resume, ..tv.config() }).unwrap();
+    let Next::Play(item) = list.next() else { panic!("not played") };
+    assert!(item.media.live && item.start.is_zero());
+}
+
+#[test]
+fn paths_do_not_depend_on_where_the_tool_is_started() {
+    let tv = Tv::new("");
+    fs::write(tv.dir.path().join("clip one.mp4"), "x").unwrap();
+    tv.write("clip one.mp4\r\n");
+    let Next::Play(item) = tv.open().next() else { panic!("not played") };
+    let path = tv.dir.path().join("clip one.mp4");
+    assert_eq!(Path::new(&item.id), path);
+    assert_eq!(item.media.sources[0].url, format!("file:{}", path.display()));
+}

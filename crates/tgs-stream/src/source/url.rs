@@ -1,0 +1,212 @@
+//! The little that has to be known of a URL: what it begins with, how its path ends, and what another one means
+//! beside it. It is opened by ffmpeg or yt-dlp, which judge it properly.
+
+/// What ffmpeg opens without yt-dlp when a web server has it.
+const MEDIA: [&str; 41] = [
+    "3g2", "3gp", "aac", "ac3", "aif", "aiff", "asf", "avi", "eac3", "f4v", "flac", "flv", "m1v", "m2t",
+    "m2ts", "m2v", "m4a", "m4b", "m4v", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpd", "mpeg", "mpg",
+    "mts", "mxf", "nut", "oga", "ogg", "ogv", "opus", "ts", "vob", "wav", "webm", "wma", "wmv",
+];
+
+/// Protocols that carry live streams.
+const LIVE: [&str; 16] = [
+    "mms", "mmsh", "mmst", "rist", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtmpte", "rtmpts", "rtp", "rtsp",
+    "rtsps", "srt", "tcp", "udp",
+];
+
+/// Whether `extension` (in lower case) is that of media that ffmpeg opens by its URL.
+#[must_use]
+pub fn is_media(extension: &str) -> bool {
+    MEDIA.contains(&extension)
+}
+
+/// Whether what is opened with this `scheme` is live.
+#[must_use]
+pub fn is_live(scheme: &str) -> bool {
+    LIVE.contains(&scheme)
+}
+
+/// Whether this may be opened because a page or a list on the network says so: nothing that reads this machine's files.
+#[must_use]
+pub fn is_remote(url: &str) -> bool {
+    scheme(url).is_some_and(|s| is_live(&s) || matches!(&*s, "http" | "https" | "ftp" | "sftp"))
+}
+
+/// What stands before `://`, in lower case.
+#[must_use]
+pub fn scheme(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once("://")?;
+    let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    valid.then(|| scheme.to_ascii_lowercase())
+}
+
+/// The three parts before the query: `http://`, `me@host:80`, `/dir/file`.
+fn parts(url: &str) -> (&str, &str, &str) {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    (scheme, host, path)
+}
+
+/// How the path ends, in lower case; empty where it has no extension.
+#[must_use]
+pub fn extension(url: &str) -> String {
+    let (_, _, path) = parts(url);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.rsplit_once('.').map_or(String::new(), |(_, extension)| extension.to_ascii_lowercase())
+}
+
+/// What to call it: the last part of the path without a media extension, or else the host.
+#[must_use]
+pub fn name(url: &str) -> String {
+    let (_, host, path) = parts(url);
+    let last = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(without_user(host));
+    let last = match last.rsplit_once('.') {
+        Some((stem, end))
+            if !stem.is_empty() && (is_media(&end.to_ascii_lowercase()) || end.starts_with("m3u")) =>
+        {
+            stem
+        }
+        _ => last,
+    };
+    String::from_utf8_lossy(&percent_decode(last)).into_owned()
+}
+
+/// The URL without the name and password before the host.
+#[must_use]
+pub fn without_login(url: &str) -> String {
+    let (scheme, host, _) = parts(url);
+    format!("{scheme}{}{}", without_user(host), &url[scheme.len() + host.len()..])
+}
+
+fn without_user(host: &str) -> &str {
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
+/// What `target`, written in the document at `base`, means.
+#[must_use]
+pub fn join(base: &str, target: &str) -> String {
+    if scheme(target).is_some() {
+        return target.to_owned();
+    }
+    let (scheme, host, path) = parts(base);
+    if target.starts_with("//") {
+        return format!("{}{target}", scheme.trim_end_matches("//"));
+    }
+    if target.starts_with('/') {
+        return format!("{scheme}{host}{target}");
+    }
+    if target.starts_with('?') {
+        return format!("{scheme}{host}{path}{target}");
+    }
+    let mut dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+    let mut target = target;
+    loop {
+        if let Some(rest) = target.strip_prefix("../") {
+            dir = dir.rsplit_once('/').map_or("", |(dir, _)| dir);
+            target = rest;
+        } else if let Some(rest) = target.strip_prefix("./") {
+            target = rest;
+        } else {
+            return format!("{scheme}{host}{dir}/{target}");
+        }
+    }
+}
+
+/// The path in a `file://` URL, in the file system's own bytes.
+#[must_use]
+pub fn file_path(url: &str) -> Option<Vec<u8>> {
+    if scheme(url)? != "file" {
+        return None;
+    }
+    let path = &url["file://".len()..];
+    Some(percent_decode(path.strip_prefix("localhost").unwrap_or(path)))
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (*first, digit(0), digit(1)) {
+            out.push((high * 16 + low) as u8);
+            rest = &tail[2..];
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_targets() {
+        let cases = [
+            ("http://h/d/l.m3u", "a.mp4", "http://h/d/a.mp4"),
+            ("http://h/d/l.m3u?x=/y/", "./a.mp4", "http://h/d/a.mp4"),
+            ("http://h/d/e/l.m3u", "../../a", "http://h/a"),
+            ("http://h/l.m3u", "../a", "http://h/a"),
+            ("http://h", "a", "http://h/a"),
+            ("http://h/d/l.m3u", "/a", "http://h/a"),
+            ("https://h/d/l.m3u", "//i/a", "https://i/a"),
+            ("http://h/d/l.m3u?x", "?y", "http://h/d/l.m3u?y"),
+            ("http://h/d/l.m3u", "rtmp://i/a", "rtmp://i/a"),
+        ];
+        for (base, target, expected) in cases {
+            assert_eq!(join(base, target), expected, "{target} at {base}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let cases = [
+            ("http://h/a%20b.mp4?x=/y.mp3", "a b"),
+            ("http://h/live/index.m3u8", "index"),
+            ("http://h/v1.2/", "v1.2"),
+            ("rtsp://me:pw@cam:554", "cam:554"),
+            ("http://h/%zz%f", "%zz%f"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(name(url), expected);
+        }
+    }
+
+    #[test]
+    fn schemes() {
+        for (text, expected) in [
+            ("HTTP://h", Some("http")),
+            ("coap+tcp://h", Some("coap+tcp")),
+            ("://h", None),
+            ("1x://h", None),
+            ("a b://h", None),
+            ("C:\\x", None),
+            ("a:b.mp4", None),
+        ] {
+            assert_eq!(scheme(text).as_deref(), expected, "{text}");
+        }
+        let remote = [
+            "http://h",
+            "RTSP://h",
+            "file:///etc/passwd",
+            "concat:a|b",
+            "data:,x",
+            "subfile,,:/a",
+            "pipe:0",
+            "/a",
+        ];
+        assert_eq!(remote.map(is_remote), [true, true, false, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn file_urls() {
+        let path = |url| file_path(url).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert_eq!(path("file:///a%20b%C3%A9").as_deref(), Some("/a bé"));
+        assert_eq!(path("FILE://localhost/a").as_deref(), Some("/a"));
+        assert_eq!(path("http://h/a"), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! `yt-dlp -J`: what a page plays, as URLs that ffmpeg opens, or the pages that it lists.
+//!
+//! Runs the operator's yt-dlp and reads its JSON. Why it refused is put into words by [`refusal`]; when to ask, and what
+//! to do with the answer, is decided by the callers.
+
+mod answer;
+mod refusal;
+
+use std::{path::PathBuf, time::Duration};
+
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, RunError},
+};
+use tgs_playout::item::{Failure, Media, Reason};
+
+/// How long yt-dlp may take for one page.
+pub const TIME_OUT: Duration = Duration::from_mins(1);
+
+/// A list of a thousand pages takes about 3 MB, a video with all its subtitles half as much.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// How yt-dlp is run.
+#[derive(Debug, Clone)]
+pub struct YtDlp {
+    /// `YTDLP_PATH`: a path, or a name to look up in PATH.
+    pub program: PathBuf,
+    /// `YTDLP_ARGS`, split. They come last and win.
+    pub args: Vec<String>,
+    /// The picture's height in pixels that is wanted and should not be exceeded.
+    pub height: u32,
+    /// How long it may take: [`TIME_OUT`], except in tests.
+    pub time_out: Duration,
+}
+
+/// What a page has to offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// Something to play.
+    Video {
+        /// What ffmpeg opens.
+        media: Media,
+        /// The page's own title.
+        title: Option<String>,
+    },
+    /// A list of other pages; not empty.
+    List(Vec<Listed>),
+}
+
+/// An entry of a page that lists others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its page; with an `index`, the page that lists it.
+    pub url: String,
+    /// Its place in the list, from 1, where it has no page of its own.
+    pub index: Option<u32>,
+    /// Its title, where the list tells.
+    pub title: Option<String>,
+}
+
+impl YtDlp {
+    /// `program` for pictures up to `height` pixels high, with `args` as they stand in `YTDLP_ARGS`.
+    pub fn new(program: impl Into<PathBuf>, args: &str, height: u32) -> anyhow::Result<Self> {
+        let args =
+            shell_words::split(args).map_err(|_| anyhow::anyhow!("YTDLP_ARGS: a quote is not closed"))?;
+        Ok(Self { program: program.into(), args, height, time_out: TIME_OUT })
+    }
+
+    /// Asks what is at `url`, or what its list has at `index`. Blocks until yt-dlp answers, `cancel` is set, or the
+    /// time is over; nothing it started is left behind then.
+    pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, Failure> {
+        let mut command = process::command(&self.program);
+        command.args(["--ignore-config", "--dump-single-json", "--flat-playlist", "--no-progress"]);
+        command.args(["--socket-timeout", "15", "--playlist-items"]);
+        // Far more than anybody plays before the list is asked for again; a channel can have a hundred thousand.
+        command.arg(index.map_or(":1000".to_owned(), |index| index.to_string()));
+        command.args(["--format", FORMAT, "--format-sort", &self.sort()]);
+        command.args(&self.args).arg("--").arg(url);
+        let output =
+            process::output(command, self.time_out, MAX_ANSWER, cancel).map_err(|e| self.explain(&e))?;
+        if !output.status.success() {
+            let messages = String::from_utf8_lossy(&output.stderr);
+            return Err(refusal::explain(&messages, &process::describe(output.status)));
+        }
+        answer::read(&output.stdout, url, index.is_some())
+    }
+
+    /// H.264 and AAC at the wanted size cost the least to decode and are what most sites have.
+    fn sort(&self) -> String {
+        format!("res:{},fps:30,vcodec:h264,acodec:aac", self.height)
+    }
+
+    fn explain(&self, error: &RunError) -> Failure {
+        let (reason, detail) = match error {
+            RunError::TimedOut { .. } => (
+                Reason::Timeout,
+                format!("yt-dlp got no answer from the page within {} s", self.time_out.as_secs_f64()),
+            ),
+            RunError::Start { source, .. } => (
+                Reason::Tool,
+                format!(
+                    "yt-dlp does not start from {} ({source}): install it, or say where it is in YTDLP_PATH",
+                    self.program.display()
+                ),
+            ),
+            other => (Reason::Tool, other.to_string()),
+        };
+        Failure::new(reason, detail)
+    }
+}
+
+/// Picture and sound apart, where the site has them so, or else both in one; what ffmpeg cannot open by its URL alone
+/// (DASH in pieces) only where there is nothing else.
+const FORMAT: &str = "bv*[protocol!*=dash]+ba[protocol!*=dash]/b[protocol!*=dash]/bv*+ba/b/b*";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_split_as_a_shell_does() {
+        let ytdlp = YtDlp::new("yt-dlp", r#"--cookies "/a b/c.txt" -4"#, 720).unwrap();
+        assert_eq!(ytdlp.args, ["--cookies", "/a b/c.txt", "-4"]);
+        assert_eq!(ytdlp.sort(), "res:720,fps:30,vcodec:h264,acodec:aac");
+        // The arguments can hold a password: never in the message.
+        let error = YtDlp::new("yt-dlp", "--password 'hush", 720).unwrap_err();
+        assert_eq!(error.to_string(), "YTDLP_ARGS: a quote is not closed");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
+        let failure = ytdlp.ask("http://h/", None, &Cancel::new()).unwrap_err();
+        assert_eq!(failure.reason, Reason::Tool);
+        assert!(
+            failure.detail.starts_with("yt-dlp does not start from /no/such/yt-dlp (")
+                && failure.detail.ends_with("): install it, or say where it is in YTDLP_PATH"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_cancelled_question_ends_at_once() {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let mut ytdlp = YtDlp::new("sleep", "", 720).unwrap();
+        ytdlp.time_out = Duration::from_mins(10);
+        assert_eq!(ytdlp.ask("http://h/", None, &cancel).unwrap_err().reason, Reason::Tool);
+    }
+}

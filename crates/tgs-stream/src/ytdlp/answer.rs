@@ -1,0 +1,243 @@
+//! Reads the JSON that `yt-dlp -J --flat-playlist` prints.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use tgs_playout::item::{Failure, Media, Reason, Source};
+
+use super::{Listed, Page};
+use crate::source::url;
+
+/// The fields that matter of an "info dict"; a list's entries are such dicts themselves.
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "_type")]
+    kind: Option<String>,
+    title: Option<String>,
+    is_live: Option<bool>,
+    playlist_index: Option<u32>,
+    /// Private and removed videos of a list can be null.
+    entries: Option<Vec<Option<Info>>>,
+    /// The chosen formats where picture and sound come apart.
+    requested_formats: Option<Vec<Format>>,
+    /// The chosen format, or the page of a list's entry.
+    #[serde(flatten)]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    url: Option<String>,
+    manifest_url: Option<String>,
+    protocol: Option<String>,
+    vcodec: Option<String>,
+    http_headers: Option<BTreeMap<String, String>>,
+}
+
+/// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
+pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failure> {
+    let info: Info = serde_json::from_slice(answer).map_err(|e| {
+        Failure::new(Reason::Tool, format!("yt-dlp's answer cannot be read ({e}); see YTDLP_ARGS"))
+    })?;
+    let Some(entries) = info.entries else {
+        return video(info);
+    };
+    let mut entries = entries.into_iter().flatten();
+    if !only {
+        let listed: Vec<Listed> =
+            entries.zip(1..).filter_map(|(entry, at)| listed(entry, page, at)).collect();
+        if listed.is_empty() {
+            return Err(Failure::new(Reason::Unplayable, "the page lists nothing that can be played"));
+        }
+        return Ok(Page::List(listed));
+    }
+    match entries.next() {
+        Some(entry) => video(entry),
+        None => Err(Failure::new(Reason::Missing, "the page no longer lists as many entries")),
+    }
+}
+
+/// The entry at place `at` of the list at `page`; `None` for what cannot be asked for again.
+fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
+    if entry.kind.as_deref().is_some_and(|kind| kind.starts_with("url")) {
+        let url = entry.format.url.filter(|url| url::is_remote(url))?;
+        return Some(Listed { url, index: None, title: entry.title });
+    }
+    // The entry itself, found in the page: there is no other way to it.
+    let index = Some(entry.playlist_index.unwrap_or(at));
+    Some(Listed { url: page.to_owned(), index, title: entry.title })
+}
+
+fn video(info: Info) -> Result<Page, Failure> {
+    let live = info.is_live == Some(true);
+    let mut formats = info.requested_formats.unwrap_or_else(|| vec![info.format]);
+    // The picture's source comes first.
+    formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
+    let sources: Vec<Source> = formats.into_iter().filter_map(source).collect();
+    if sources.is_empty() || sources.len() > 2 {
+        return Err(Failure::new(Reason::Unplayable, "yt-dlp finds no URL on the page that can be opened"));
+    }
+    let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
+    Ok(Page::Video { media: Media { sources, live, expires }, title: info.title })
+}
+
+/// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.
+fn source(format: Format) -> Option<Source> {
+    let in_pieces = format.protocol.as_deref().is_some_and(|protocol| protocol.contains("dash"));
+    let url = if in_pieces { format.manifest_url.or(format.url) } else { format.url };
+    let headers = format.http_headers.unwrap_or_default().into_iter().collect();
+    Some(Source { url: url.filter(|url| url::is_remote(url))?, headers })
+}
+
+/// Until when a URL is good, where it says so as most content networks do: seconds since 1970 as `expire=…` or
+/// `Expires=…` in the query, or as `/expire/…/` in the path.
+fn expires(url: &str) -> Option<SystemTime> {
+    let mut parts = url.split(['?', '&', '/', '#', ';']);
+    while let Some(part) = parts.next() {
+        let lower = part.to_ascii_lowercase();
+        let value = match lower.as_str() {
+            "expire" | "expires" => parts.next(),
+            _ => lower.strip_prefix("expire=").or_else(|| lower.strip_prefix("expires=")),
+        };
+        // From 2001 to 2286: what is smaller is a duration, what is larger is not in seconds.
+        let seconds =
+            value.and_then(|v| v.parse::<u64>().ok()).filter(|v| (1_000_000_000..10_000_000_000).contains(v));
+        if let Some(seconds) = seconds {
+            return SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(json: &str) -> Result<Page, Failure> {
+        read(json.as_bytes(), "http://h/page", false)
+    }
+
+    fn sources(json: &str) -> Vec<String> {
+        match parse(json) {
+            Ok(Page::Video { media, .. }) => media.sources.into_iter().map(|s| s.url).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_format_with_its_headers() {
+        let json = r#"{"title":"T","is_live":null,"url":"https://c/a.mp4?expire=1900000000","protocol":"https",
+            "http_headers":{"User-Agent":"x","Referer":"http://h/"},"formats":[{"url":"no"}]}"#;
+        let Ok(Page::Video { media, title }) = parse(json) else { panic!("no video") };
+        assert_eq!(title.as_deref(), Some("T"));
+        assert_eq!(
+            media.sources[0].headers,
+            [("Referer".into(), "http://h/".into()), ("User-Agent".into(), "x".into())]
+        );
+        assert_eq!(media.expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)));
+        assert!(!media.live);
+    }
+
+    #[test]
+    fn the_picture_comes_before_the_sound() {
+        let json = r#"{"is_live":true,"requested_formats":[
+            {"url":"https://c/a","vcodec":"none","protocol":"https"},
+            {"url":"https://c/v","vcodec":"avc1","protocol":"m3u8_native"}]}"#;
+        assert_eq!(sources(json), ["https://c/v", "https://c/a"]);
+        let Ok(Page::Video { media, .. }) = parse(json) else { panic!("no video") };
+        assert!(media.live);
+    }
+
+    #[test]
+    fn dash_in_pieces_is_opened_by_its_manifest() {
+        let json =
+            r#"{"url":"https://c/piece","manifest_url":"https://c/m.mpd","protocol":"http_dash_segments"}"#;
+        assert_eq!(sources(json), ["https://c/m.mpd"]);
+        // An HLS variant has the master playlist as its manifest.
+        let json =
+            r#"{"url":"https://c/720.m3u8","manifest_url":"https://c/all.m3u8","protocol":"m3u8_native"}"#;
+        assert_eq!(sources(json), ["https://c/720.m3u8"]);
+    }
+
+    #[test]
+    fn a_page_cannot_name_local_files() {
+        for url in [
+            "file:///etc/passwd",
+            "concat:/etc/passwd",
+            "/etc/passwd",
+            "subfile,,start,0,end,9,,:/etc/passwd",
+        ] {
+            let failure = parse(&format!(r#"{{"url":"{url}"}}"#)).unwrap_err();
+            assert_eq!(failure.reason, Reason::Unplayable, "{url}");
+        }
+    }
+
+    #[test]
+    fn lists_of_pages_and_of_what_is_in_the_page() {
+        let json = r#"{"_type":"playlist","entries":[
+            {"_type":"url","url":"https://h/1","title":"One"},
+            null,
+            {"_type":"url_transparent","url":"https://h/2","ie_key":"X"},
+            {"_type":"url","url":"file:///x"},
+            {"title":"In it","playlist_index":9,"url":"https://c/3.mp4"}]}"#;
+        let Ok(Page::List(listed)) = parse(json) else { panic!("no list") };
+        let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index, l.title.as_deref())).collect();
+        assert_eq!(
+            got,
+            [
+                ("https://h/1", None, Some("One")),
+                ("https://h/2", None, None),
+                ("http://h/page", Some(9), Some("In it"))
+            ]
+        );
+        assert_eq!(parse(r#"{"_type":"playlist","entries":[]}"#).unwrap_err().reason, Reason::Unplayable);
+    }
+
+    #[test]
+    fn one_entry_of_a_list() {
+        let json = br#"{"_type":"playlist","entries":[{"url":"https://c/3.mp4","title":"In it"}]}"#;
+        let Ok(Page::Video { media, .. }) = read(json, "http://h/page", true) else { panic!("no video") };
+        assert_eq!(media.sources[0].url, "https://c/3.mp4");
+        let gone = read(br#"{"_type":"playlist","entries":[]}"#, "http://h/page", true).unwrap_err();
+        assert_eq!(gone.reason, Reason::Missing);
+    }
+
+    #[test]
+    fn expiries() {
+        let cases = [
+            ("https://r1.googlevideo.com/videoplayback?expire=1700000000&ei=x", Some(1_700_000_000)),
+            (
+                "https://m.googlevideo.com/api/manifest/hls_variant/expire/1700000000/ei/x",
+                Some(1_700_000_000),
+            ),
+            (
+                "https://d1.cloudfront.net/a.mp4?Key-Pair-Id=K&Expires=1700000001&Signature=s",
+                Some(1_700_000_001),
+            ),
+            ("https://s3/a.mp4?X-Amz-Expires=3600", None),
+            ("https://h/expire/3600/a.mp4?expires=never", None),
+            ("https://h/expire", None),
+            ("https://h/a.mp4?notexpire=1700000000", None),
+        ];
+        for (url, seconds) in cases {
+            assert_eq!(
+                expires(url),
+                seconds.map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s)),
+                "{url}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_odd(json in "[\\[{\"]{1,3}(_type|entries|url|title|:|,|null|1|\"|\\]|\\}){0,20}", url in "\\PC{0,40}") {
+            let _ = parse(&json);
+            let _ = expires(&url);
+        }
+    }
+}

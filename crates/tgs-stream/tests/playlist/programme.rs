@@ -1,0 +1,129 @@
+//! The programme with everything a list can name, and `--check`, against a site on loopback.
+
+use std::time::Duration;
+
+use crate::loopback::{Site, resolver};
+use tgs_playout::item::{Item, Next, Program};
+use tgs_stream::{
+    check::check,
+    playlist::{Bookmark, Config, Playlist},
+};
+
+fn config(site: &Site, list: &str) -> Config {
+    Config {
+        sources: Vec::new(),
+        file: Some(site.write("list.txt", &list.replace("SITE", &site.url))),
+        repeat: false,
+        shuffle: false,
+        resume: None,
+        resolver: resolver(),
+    }
+}
+
+fn played(next: Next) -> Item {
+    match next {
+        Next::Play(item) => item,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Plays to the end; the titles.
+fn titles(mut list: Playlist) -> Vec<String> {
+    let mut titles = Vec::new();
+    loop {
+        match list.next() {
+            Next::Play(item) => titles.push(played(list.confirm(item)).title),
+            Next::Skip { title, .. } => titles.push(format!("({title})")),
+            Next::End => return titles,
+        }
+    }
+}
+
+/// A feed of two pages with a video each.
+fn feed(site: &Site) {
+    let item = |n| format!("<item><title>No. {n}</title><link>SITE/{n}.html</link></item>");
+    site.write("feed.xml", &format!("<rss version='2.0'><channel>{}{}</channel></rss>", item(1), item(2)));
+    for n in [1, 2] {
+        let page = format!("<html><title>Page {n}</title><video src='/{n}.mp4'></video></html>");
+        site.write(&format!("{n}.html"), &page);
+    }
+}
+
+const LIST: &str = "clips\nSITE/feed.xml\n#EXTINF:-1,Mine\nSITE/1.html\n";
+
+#[test]
+fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
+    let site = Site::new();
+    feed(&site);
+    for name in ["10.mp4", "9.mp4"] {
+        site.write(&format!("clips/{name}"), "x");
+    }
+    let all = ["9", "10", "No. 1", "No. 2", "Mine"];
+    let list = Playlist::open(config(&site, LIST)).unwrap();
+    let bookmarks = list.bookmarks();
+    assert_eq!(titles(list), all);
+    // In the middle of the feed, which is one line of the list.
+    let saved: Bookmark = bookmarks.of(&site.at("2.html")).unwrap();
+    assert_eq!(saved.key.within, [site.at("feed.xml")]);
+    let resume = Some((saved, Duration::from_secs(7)));
+    let mut list = Playlist::open(Config { resume, ..config(&site, LIST) }).unwrap();
+    let item = played(list.next());
+    assert_eq!((&*item.title, item.start), ("No. 2", Duration::from_secs(7)));
+    assert_eq!(titles(list), ["Mine"]);
+}
+
+#[test]
+fn an_edit_does_not_ask_again_for_a_list_that_plays() {
+    let site = Site::new();
+    feed(&site);
+    let mut list = Playlist::open(config(&site, "SITE/feed.xml\n")).unwrap();
+    let first = played(list.next());
+    list.confirm(first);
+    site.write("feed.xml", "gone");
+    site.write("list.txt", &format!("{0}/1.html\n{0}/feed.xml\n{0}/2.html\n", site.url));
+    assert_eq!(titles(list), ["No. 2", "Page 2 (1)"]);
+}
+
+#[test]
+fn a_url_about_to_expire_is_asked_for_again() {
+    let site = Site::new();
+    let mut list = Playlist::open(config(&site, "SITE/expiring/30\nSITE/expiring/600\n")).unwrap();
+    let short = played(list.next());
+    let again = played(list.confirm(short.clone()));
+    assert_eq!(again.id, short.id);
+    assert_ne!(again.media, short.media);
+    let long = played(list.next());
+    assert_eq!(played(list.confirm(long.clone())), long);
+}
+
+#[test]
+fn check_tells_what_plays_and_what_does_not() {
+    let site = Site::new();
+    site.clip("clips/b.mp4", "av");
+    site.clip("clips/a.m4a", "a");
+    site.clip("v.mp4", "v");
+    site.clip("vod/i.m3u8", "av");
+    site.write("garbage.mp4", "no media at all");
+    site.write("page.html", "<html><title>A page</title><video src='/v.mp4'></video></html>");
+    let list = "clips\n#EXTINF:2,Titled\nv.mp4\nSITE/v.mp4\nSITE/vod/i.m3u8\nSITE/page.html\n\
+                gone.mp4\ngarbage.mp4\nSITE/gone.mp4\nSITE/refuse/private\n";
+    let run = |list: &str, progress: bool| {
+        let Config { sources, file, resolver, .. } = config(&site, list);
+        let (mut out, mut terminal) = (Vec::new(), Vec::new());
+        let all = check(sources, file, &resolver, &mut out, progress.then_some(&mut terminal)).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let text = text
+            .replace(&site.url, "SITE")
+            .replace(&site.url["http://".len()..], "HOST")
+            .replace(&site.dir.path().display().to_string(), "DIR");
+        (all, text, String::from_utf8(terminal).unwrap())
+    };
+    let (all, text, terminal) = run(list, false);
+    assert!(!all && terminal.is_empty());
+    insta::assert_snapshot!(text);
+    let (all, text, terminal) = run("v.mp4\n", true);
+    assert!(all, "{text}");
+    assert_eq!(terminal, "\r\x1b[Kchecking 1 of 1: v\r\x1b[K");
+    let error = check(Vec::new(), None, &resolver(), &mut Vec::new(), None).unwrap_err();
+    assert!(error.to_string().starts_with("the command line names nothing to play"), "{error}");
+}
