@@ -3,5 +3,7 @@
 pub mod bin_path;
 pub mod clips;
 pub mod flvcheck;
+pub mod ingest;
 pub mod nginx;
+pub mod stunnel;
 pub mod tools;

@@ -91,12 +91,13 @@ impl Target {
         (&self.host, self.port)
     }
 
-    /// Takes the key out of a text that somebody else wrote.
+    /// Takes the key, and what the application has behind a question mark, out of a text that somebody else wrote.
     pub(super) fn redact(&self, text: &str) -> String {
         let key = self.key.expose();
-        let (bare, _) = key.split_once('?').unwrap_or((key, ""));
-        let text = text.replace(key, HIDDEN);
-        if bare.is_empty() { text } else { text.replace(bare, HIDDEN) }
+        let bare = key.split_once('?').map_or("", |(bare, _)| bare);
+        let query = self.app.split_once('?').map_or("", |(_, query)| query);
+        let secrets = [key, bare, query].into_iter().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
     fn scheme(&self) -> &'static str {
@@ -110,7 +111,10 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{HIDDEN}", self.tc_url().trim_end_matches('/'))
+        // No more than the application's first part: services have tokens in what follows it.
+        let app = self.app.split(['/', '?']).next().filter(|app| !app.is_empty());
+        let (scheme, host, port) = (self.scheme(), self.bracketed(), self.port);
+        write!(f, "{scheme}://{host}:{port}/{}{HIDDEN}", app.map(|app| format!("{app}/")).unwrap_or_default())
     }
 }
 
@@ -171,6 +175,8 @@ fn app_and_key(path: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECRET: &str = "1234:s3cr3t";
@@ -236,6 +242,9 @@ mod tests {
                 assert!(!shown.contains(secret), "{shown}");
             }
         }
+        let token = Target::parse("rtmp://host/app?token=t0ken/1234:s3cr3t").unwrap();
+        assert_eq!(token.to_string(), "rtmp://host:1935/app/***");
+        assert_eq!(token.redact("no token=t0ken/ for 1234:s3cr3t"), "no ***/ for ***");
         let told = target.redact("stream 1234:s3cr3t is taken, 1234:s3cr3t?token=t0ken too");
         assert_eq!(told, "stream *** is taken, *** too");
     }
@@ -257,5 +266,15 @@ mod tests {
             assert_eq!(new.key.expose(), "key");
         }
         assert_eq!(target.redirected("http://other/app"), Err(TargetError::Scheme));
+    }
+    proptest! {
+        #[test]
+        fn anything_is_parsed_or_refused(rest in "[ -~]{0,60}", key in "[a-z]{12}") {
+            for address in [format!("rtmp://{rest}"), format!("rtmps://host/app/{key}{rest}"), rest] {
+                if let Ok(target) = Target::parse(&address) {
+                    prop_assert!(!format!("{target} {target:?}").contains(&key), "{}", target);
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! `publish URL`: publishes the FLV stream on standard input in real time, by the connection under test alone, with the
+//! environment it was given (SSL_CERT_FILE). Prints what went wrong and exits with 1.
+
+use std::{
+    env, io,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+use tgs_playout::{
+    flv::Reader,
+    rtmp::{Connection, Metadata, Target},
+};
+
+const METADATA: Metadata = Metadata {
+    width: 320,
+    height: 180,
+    fps: 25,
+    video_kbps: 300,
+    audio_kbps: 64,
+    audio_rate: 44_100,
+    channels: 2,
+};
+
+fn main() -> ExitCode {
+    let Some(url) = env::args().nth(1) else {
+        eprintln!("usage: publish URL < FLV");
+        return ExitCode::from(2);
+    };
+    match run(&url) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(url: &str) -> anyhow::Result<()> {
+    let mut connection =
+        Connection::open(&Target::parse(url)?, &METADATA, &Cancel::new(), Duration::from_secs(10))?;
+    let began = Instant::now();
+    let mut tags = Reader::new(io::stdin().lock());
+    while let Some(tag) = tags.next_tag()? {
+        connection.wait(began + Duration::from_millis(tag.timestamp))?;
+        connection.send(&tag)?;
+    }
+    connection.goodbye();
+    Ok(())
+}

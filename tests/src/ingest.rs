@@ -1,0 +1,586 @@
+//! A recording RTMP server on 127.0.0.1 that can be told to misbehave. It keeps every message of every connection with
+//! the moment it arrived, so that a test can say what a publisher sent, in which order and when.
+//!
+//! It plays nothing back. Whether a real server takes the stream is tried with `nginx`.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rml_amf0::Amf0Value;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt::set_socket_linger,
+};
+use tgs_playout::{
+    flv::{FILE_HEADER, Kind, Tag, write_tag},
+    rtmp::{
+        amf::{self, Value},
+        chunk::{DEFAULT_CHUNK_SIZE, Reader, Received, kind},
+    },
+};
+
+/// Length in bytes of a random block of the handshake.
+const BLOCK: usize = 1536;
+
+/// How soon threads see that they are to do something else.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What the server answers to `connect`.
+#[derive(Debug, Clone, Default)]
+pub enum Welcome {
+    /// Yes.
+    #[default]
+    Accept,
+    /// An error that sends the publisher to this address.
+    Redirect(String),
+    /// An error that asks for a user name and password in this way (`adobe`, `llnw`).
+    Authenticate(&'static str),
+    /// An error with this code and description.
+    Reject(&'static str, &'static str),
+    /// Nothing, and the connection closed.
+    Close,
+    /// Nothing.
+    Silence,
+}
+
+/// How connections are treated.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The answer to `connect`.
+    pub welcome: Welcome,
+    /// The answer to `publish`: `None` for yes, else the code of an error whose description repeats the stream's name.
+    pub refuse_key: Option<&'static str>,
+    /// The size of the server's chunks; `None` leaves it at 128 and says nothing.
+    pub chunk_size: Option<u32>,
+    /// Ask the publisher to check the bandwidth (`onBWDone`), as Adobe's servers do.
+    pub check_bandwidth: bool,
+    /// Ping once in this time.
+    pub ping: Option<Duration>,
+    /// Reset the connection once so many messages of any kind came over it.
+    pub reset_after: Option<usize>,
+    /// Stop reading once so many messages of any kind came.
+    pub silent_after: Option<usize>,
+    /// Keep the bytes behind the handshake as well as the messages.
+    pub keep_bytes: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            welcome: Welcome::Accept,
+            refuse_key: None,
+            chunk_size: Some(4096),
+            check_bandwidth: false,
+            ping: None,
+            reset_after: None,
+            silent_after: None,
+            keep_bytes: false,
+        }
+    }
+}
+
+/// A message and when it was whole.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The message.
+    pub received: Received,
+    /// When its last byte was read.
+    pub arrived: Instant,
+}
+
+/// What one connection brought.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When it was accepted.
+    pub began: Instant,
+    /// The client's handshake: version byte, first block, second block.
+    pub handshake: Vec<u8>,
+    /// Every message, oldest first.
+    pub messages: Vec<Message>,
+    /// Every byte behind the handshake, where [`Setup::keep_bytes`] asked for it.
+    pub bytes: Vec<u8>,
+    /// How and when it ended, in words.
+    pub ended: Option<(Instant, String)>,
+}
+
+impl Record {
+    /// The commands: name and everything behind it.
+    #[must_use]
+    pub fn commands(&self) -> Vec<(String, Vec<Value>)> {
+        let read = |m: &Message| {
+            let mut values = amf::read(&m.received.body).into_iter();
+            let name = values.next()?.as_str()?.to_owned();
+            Some((name, values.collect()))
+        };
+        self.messages.iter().filter(|m| m.received.kind == kind::COMMAND).filter_map(read).collect()
+    }
+
+    /// The audio and video messages.
+    pub fn media(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|m| matches!(m.received.kind, kind::AUDIO | kind::VIDEO))
+    }
+
+    /// The audio and video messages as tags.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.media().map(|m| Tag {
+            kind: if m.received.kind == kind::AUDIO { Kind::Audio } else { Kind::Video },
+            timestamp: m.received.timestamp.into(),
+            body: m.received.body.as_slice().into(),
+        })
+    }
+
+    /// Writes the media into an FLV file.
+    pub fn write_flv(&self, path: &Path) -> io::Result<()> {
+        let mut bytes = FILE_HEADER.to_vec();
+        for tag in self.tags() {
+            write_tag(&mut bytes, &tag)?;
+        }
+        std::fs::write(path, bytes)
+    }
+}
+
+/// The server. Dropping it closes everything.
+#[derive(Debug)]
+pub struct Ingest {
+    port: u16,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    paused: AtomicBool,
+    /// Connections of an older generation are reset.
+    generation: AtomicU32,
+    /// The acceptor ends.
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    setup: Setup,
+    records: Vec<Record>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut Record)) {
+        change(&mut self.lock().records[index]);
+        self.changed.notify_all();
+    }
+}
+
+impl Ingest {
+    /// A server that takes every stream.
+    pub fn start() -> Result<Self> {
+        Self::start_with(Setup::default())
+    }
+
+    /// A server that treats connections as `setup` says.
+    pub fn start_with(setup: Setup) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { setup, records: Vec::new() }),
+            changed: Condvar::new(),
+            paused: AtomicBool::new(false),
+            generation: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let mut ingest = Self { port: 0, shared, acceptor: None };
+        ingest.listen()?;
+        Ok(ingest)
+    }
+
+    /// The publishing address of the stream `key` (application `live`).
+    #[must_use]
+    pub fn url(&self, key: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
+    }
+
+    /// The port at 127.0.0.1; it stays the same.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Treats connections that come from now on as `setup` says.
+    pub fn set(&self, setup: Setup) {
+        self.shared.lock().setup = setup;
+    }
+
+    /// Refuses new connections until [`Ingest::listen`]. Those that are open stay.
+    pub fn refuse(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        if let Some(acceptor) = self.acceptor.take() {
+            // Its panic would have shown in the test's output.
+            let _ = acceptor.join();
+        }
+    }
+
+    /// Takes new connections again, on the same port.
+    pub fn listen(&mut self) -> Result<()> {
+        self.refuse();
+        self.shared.closed.store(false, Ordering::SeqCst);
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
+            .context("listen on 127.0.0.1")?;
+        listener.set_nonblocking(true)?;
+        self.port = listener.local_addr()?.port();
+        let shared = Arc::clone(&self.shared);
+        self.acceptor = Some(thread::spawn(move || accept(&listener, &shared)));
+        Ok(())
+    }
+
+    /// Resets every open connection. Returns when that is done.
+    pub fn reset(&self) {
+        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        let open = |state: &mut State| state.records.iter().any(|r| r.ended.is_none());
+        drop(
+            self.shared.changed.wait_while(self.shared.lock(), open).unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Stops reading from every connection; they stay open.
+    pub fn pause(&self) {
+        self.shared.paused.store(true, Ordering::SeqCst);
+    }
+
+    /// Reads again.
+    pub fn resume(&self) {
+        self.shared.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// What every connection brought so far, oldest first.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        self.shared.lock().records.clone()
+    }
+
+    /// What the only connection brought; an error where there were none or several.
+    pub fn record(&self) -> Result<Record> {
+        let mut records = self.records();
+        ensure!(records.len() == 1, "{} connections where there should be one", records.len());
+        Ok(records.remove(0))
+    }
+
+    /// Waits until `enough` says so of the records, or fails after `within`, saying `what` was waited for.
+    pub fn wait(&self, what: &str, within: Duration, enough: impl Fn(&[Record]) -> bool) -> Result<()> {
+        let (state, timeout) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.shared.lock(), within, |state| !enough(&state.records))
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            let records = &state.records;
+            let last = records.last().map_or_else(|| "none".to_owned(), summary);
+            bail!("waited {within:?} for {what}; {} connections, the last: {last}", records.len());
+        }
+        Ok(())
+    }
+
+    /// Waits until every connection has ended.
+    pub fn wait_ended(&self, within: Duration) -> Result<()> {
+        self.wait("the end of the connections", within, |records| {
+            !records.is_empty() && records.iter().all(|r| r.ended.is_some())
+        })
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.refuse();
+        self.resume();
+        self.reset();
+    }
+}
+
+fn summary(record: &Record) -> String {
+    let kinds = record.messages.iter().fold(HashMap::new(), |mut kinds: HashMap<u8, usize>, m| {
+        *kinds.entry(m.received.kind).or_default() += 1;
+        kinds
+    });
+    let last = record.messages.last().map(|m| (m.received.timestamp, m.arrived.elapsed()));
+    format!("messages by type {kinds:?}, last (time stamp, age) {last:?}, ended {:?}", record.ended)
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    while !shared.closed.load(Ordering::SeqCst) {
+        if !readable(listener) {
+            continue;
+        }
+        let Ok((stream, _)) = listener.accept() else { continue };
+        let generation = shared.generation.load(Ordering::SeqCst);
+        let mut state = shared.lock();
+        let (index, setup) = (state.records.len(), state.setup.clone());
+        state.records.push(Record {
+            began: Instant::now(),
+            handshake: Vec::new(),
+            messages: Vec::new(),
+            bytes: Vec::new(),
+            ended: None,
+        });
+        drop(state);
+        let shared = Arc::clone(shared);
+        thread::spawn(move || {
+            let mut client = Client::new(stream, shared, index, setup, generation);
+            let end = match client.serve() {
+                Ok(end) => end.to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            let (shared, index) = (Arc::clone(&client.shared), client.index);
+            // Closed before it is said to have ended.
+            drop(client);
+            shared.change(index, |record| record.ended = Some((Instant::now(), end)));
+        });
+    }
+}
+
+/// Waits a moment for something to read.
+fn readable(socket: &impl std::os::fd::AsFd) -> bool {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)).is_ok_and(|n| n > 0)
+}
+
+/// One connection.
+struct Client {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    index: usize,
+    setup: Setup,
+    generation: u32,
+    reader: Reader,
+    chunk_size: usize,
+    count: usize,
+    next_ping: Option<Instant>,
+}
+
+impl Client {
+    fn new(stream: TcpStream, shared: Arc<Shared>, index: usize, setup: Setup, generation: u32) -> Self {
+        let next_ping = setup.ping.map(|every| Instant::now() + every);
+        Self {
+            stream,
+            shared,
+            index,
+            setup,
+            generation,
+            reader: Reader::new(16 << 20),
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            count: 0,
+            next_ping,
+        }
+    }
+
+    /// Serves until the end, and says what it was.
+    fn serve(&mut self) -> Result<&'static str> {
+        self.stream.set_nonblocking(false)?;
+        let mut hello = [0; 1 + BLOCK];
+        let mut echo = [0; BLOCK];
+        if !self.read_whole(&mut hello)? {
+            return Ok("closed before the handshake");
+        }
+        let mut answer = vec![3, 0, 0, 0, 0, 0, 0, 0, 0];
+        answer.resize(1 + BLOCK, 0x5A);
+        answer.extend(&hello[1..]);
+        self.stream.write_all(&answer)?;
+        if !self.read_whole(&mut echo)? {
+            return Ok("closed in the handshake");
+        }
+        self.shared.change(self.index, |r| r.handshake = [&hello[..], &echo[..]].concat());
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            if let Some(end) = self.told_to_end()? {
+                return Ok(end);
+            }
+            self.ping()?;
+            if !self.may_read() {
+                thread::sleep(LOOK);
+                continue;
+            }
+            if !readable(&self.stream) {
+                continue;
+            }
+            let n = self.stream.read(&mut buffer)?;
+            if n == 0 {
+                return Ok("closed by the publisher");
+            }
+            if self.setup.keep_bytes {
+                self.shared.change(self.index, |r| r.bytes.extend(&buffer[..n]));
+            }
+            self.reader.push(&buffer[..n]);
+            while let Some(received) = self.reader.next_message()? {
+                self.count += 1;
+                let message = Message { received: received.clone(), arrived: Instant::now() };
+                self.shared.change(self.index, |r| r.messages.push(message));
+                if received.kind == kind::COMMAND
+                    && let Some(end) = self.command(&received)?
+                {
+                    return Ok(end);
+                }
+                if let Some(end) = self.told_to_end()? {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    /// Reads all of `buffer`; `false` where the client closes first.
+    fn read_whole(&mut self, buffer: &mut [u8]) -> Result<bool> {
+        let mut have = 0;
+        while have < buffer.len() {
+            if self.told_to_end()?.is_some() {
+                return Ok(false);
+            }
+            if self.shared.paused.load(Ordering::SeqCst) || !readable(&self.stream) {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            match self.stream.read(&mut buffer[have..])? {
+                0 => return Ok(false),
+                n => have += n,
+            }
+        }
+        Ok(true)
+    }
+
+    fn may_read(&self) -> bool {
+        !self.shared.paused.load(Ordering::SeqCst)
+            && self.setup.silent_after.is_none_or(|after| self.count < after)
+    }
+
+    fn told_to_end(&self) -> Result<Option<&'static str>> {
+        let counted = self.setup.reset_after.is_some_and(|after| self.count >= after);
+        if !counted && self.generation == self.shared.generation.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+        Ok(Some("reset by the server"))
+    }
+
+    fn ping(&mut self) -> Result<()> {
+        if let (Some(at), Some(every)) = (self.next_ping, self.setup.ping)
+            && at <= Instant::now()
+        {
+            self.next_ping = Some(at + every);
+            self.send(2, kind::USER_CONTROL, 0, &[0, 6, 0xDE, 0xAD, 0xBE, 0xEF])?;
+        }
+        Ok(())
+    }
+
+    /// Answers a command, or says how the connection ends by it.
+    fn command(&mut self, message: &Received) -> Result<Option<&'static str>> {
+        let values = amf::read(&message.body);
+        let id = values.get(1).and_then(Value::as_number).unwrap_or_default();
+        match values.first().and_then(Value::as_str).unwrap_or_default() {
+            "connect" => return self.welcome(id),
+            "releaseStream" => {
+                // Several servers answer so, and publishers must not mind.
+                let info = status("error", "NetConnection.Call.Failed", "no such method");
+                self.answer("_error", id, 0, Amf0Value::Null, info)?;
+            }
+            "FCPublish" => self.answer("onFCPublish", 0.0, 0, Amf0Value::Null, Amf0Value::Null)?,
+            "createStream" => self.answer("_result", id, 0, Amf0Value::Null, Amf0Value::Number(1.0))?,
+            "publish" => {
+                let name = values.get(3).and_then(Value::as_str).unwrap_or_default();
+                if let Some(code) = self.setup.refuse_key {
+                    let info = status("error", code, &format!("stream {name} is not welcome"));
+                    self.answer("onStatus", 0.0, message.stream, Amf0Value::Null, info)?;
+                    return Ok(Some("the key was refused"));
+                }
+                self.send(2, kind::USER_CONTROL, 0, &[0, 0, 0, 0, 0, 1])?;
+                let info = status("status", "NetStream.Publish.Start", "publishing");
+                self.answer("onStatus", 0.0, message.stream, Amf0Value::Null, info)?;
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn welcome(&mut self, id: f64) -> Result<Option<&'static str>> {
+        let rejected = "NetConnection.Connect.Rejected";
+        let mut info = match &self.setup.welcome {
+            Welcome::Accept => return self.accept(id).map(|()| None),
+            Welcome::Silence => return Ok(None),
+            Welcome::Close => return Ok(Some("closed by the server")),
+            Welcome::Redirect(_) => status("error", rejected, "redirect"),
+            Welcome::Authenticate(mode) => status(
+                "error",
+                rejected,
+                &format!("[ AccessManager.Reject ] : [ authmod={mode} ] : code=403 need auth"),
+            ),
+            Welcome::Reject(code, description) => status("error", code, description),
+        };
+        if let (Amf0Value::Object(fields), Welcome::Redirect(to)) = (&mut info, &self.setup.welcome) {
+            let ex = [("code", Amf0Value::Number(302.0)), ("redirect", Amf0Value::Utf8String(to.clone()))];
+            fields.insert("ex".to_owned(), object(ex));
+        }
+        self.answer("_error", id, 0, Amf0Value::Null, info)?;
+        Ok(Some("the application was refused"))
+    }
+
+    fn accept(&mut self, id: f64) -> Result<()> {
+        let window = 5_000_000_u32.to_be_bytes();
+        self.send(2, kind::WINDOW, 0, &window)?;
+        self.send(2, kind::BANDWIDTH, 0, &[&window[..], &[2]].concat())?;
+        if let Some(size) = self.setup.chunk_size {
+            self.send(2, kind::CHUNK_SIZE, 0, &size.to_be_bytes())?;
+            self.chunk_size = size as usize;
+        }
+        if self.setup.check_bandwidth {
+            self.answer("onBWDone", 0.0, 0, Amf0Value::Null, Amf0Value::Number(8192.0))?;
+        }
+        let server = object([("fmsVer", Amf0Value::Utf8String("FMS/3,0,1,123".to_owned()))]);
+        let info = status("status", "NetConnection.Connect.Success", "Connection succeeded.");
+        self.answer("_result", id, 0, server, info)
+    }
+
+    fn answer(
+        &mut self,
+        name: &str,
+        id: f64,
+        stream: u32,
+        first: Amf0Value,
+        second: Amf0Value,
+    ) -> Result<()> {
+        let values = vec![Amf0Value::Utf8String(name.to_owned()), Amf0Value::Number(id), first, second];
+        let body = rml_amf0::serialize(&values).context("write AMF0")?;
+        self.send(3, kind::COMMAND, stream, &body)
+    }
+
+    /// Sends a message with the full header, which needs no history.
+    fn send(&mut self, chunk_stream: u8, kind: u8, stream: u32, body: &[u8]) -> Result<()> {
+        let mut bytes = vec![chunk_stream, 0, 0, 0];
+        bytes.extend(&(body.len() as u32).to_be_bytes()[1..]);
+        bytes.push(kind);
+        bytes.extend(stream.to_le_bytes());
+        for (i, piece) in body.chunks(self.chunk_size).enumerate() {
+            if i > 0 {
+                bytes.push(0xC0 | chunk_stream);
+            }
+            bytes.extend(piece);
+        }
+        self.stream.write_all(&bytes).context("write to the publisher")
+    }
+}
+
+fn object<const N: usize>(fields: [(&str, Amf0Value); N]) -> Amf0Value {
+    Amf0Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+fn status(level: &str, code: &str, description: &str) -> Amf0Value {
+    let text = |text: &str| Amf0Value::Utf8String(text.to_owned());
+    object([("level", text(level)), ("code", text(code)), ("description", text(description))])
+}
