@@ -158,3 +158,31 @@ impl Bits {
         (1_u32 << zeros).checked_sub(1)?.checked_add(rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // That real headers are read right is shown by the trials of FFMPEG_ARGS, with the real ffmpeg.
+
+    #[test]
+    fn an_audio_header_is_read() {
+        let sound = Sound::parse(&[0xaf, 0, 0x12, 0x10]).unwrap();
+        assert_eq!(sound, Sound { object_type: 2, rate: 44_100, channels: 2 });
+        assert_eq!(Sound::parse(&[0xaf, 0, 0x12]), None);
+    }
+
+    #[test]
+    fn escapes_are_taken_out() {
+        assert_eq!(Bits::without_emulation(&[1, 0, 0, 3, 0, 0, 3, 4]).bytes, [1, 0, 0, 0, 0, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (Picture::parse(&bytes), Sound::parse(&bytes), Picture::parse_sps(&bytes));
+        }
+    }
+}

@@ -291,3 +291,85 @@ impl State {
 fn is_picture(tag: &Tag) -> bool {
     tag.kind == Kind::Video && tag.is_frame()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::Media;
+
+    fn begin(live: bool) -> Piece {
+        let media = Media { sources: Vec::new(), live, expires: None };
+        let item = Item { id: "x".into(), title: "x".into(), start: Duration::ZERO, media };
+        Piece::Begin(Arc::new(OnAir { run: 1, item, silent: false, expected: None }))
+    }
+
+    fn picture(key: bool, number: u64) -> Piece {
+        let first = if key { 0x17 } else { 0x27 };
+        Piece::Tag(Tag { kind: Kind::Video, timestamp: number, body: vec![first, 1, 0, 0, 0, 0].into() })
+    }
+
+    /// Groups of two pictures, at one frame a second.
+    fn feed(seconds: u64) -> (Feed, Cancel) {
+        (Feed::new(1, Duration::from_secs(seconds)), Cancel::new())
+    }
+
+    fn number(taken: Taken) -> Option<u64> {
+        match taken {
+            Taken::Piece(Piece::Tag(tag)) => Some(tag.timestamp),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_group_goes_out_whole_or_not_at_all() {
+        let (feed, cancel) = feed(10);
+        for piece in [begin(false), picture(true, 0), picture(false, 1)] {
+            feed.give(piece, false, &cancel);
+        }
+        assert!(matches!(feed.take(Need::Group), Taken::NotReady));
+        feed.give(picture(true, 2), false, &cancel);
+        assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::Begin(_))));
+        assert_eq!(number(feed.take(Need::Group)), Some(0));
+        assert_eq!(number(feed.take(Need::Group)), Some(1));
+        assert!(matches!(feed.take(Need::Group), Taken::NotReady));
+        feed.give(Piece::End, false, &cancel);
+        assert_eq!(number(feed.take(Need::Group)), Some(2));
+        assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::End)));
+        feed.finish();
+        assert!(matches!(feed.take(Need::Group), Taken::Over));
+    }
+
+    #[test]
+    fn after_an_underrun_it_fills_up_first() {
+        let (feed, cancel) = feed(4);
+        feed.give(begin(false), false, &cancel);
+        for n in 0..3 {
+            feed.give(picture(n % 2 == 0, n), false, &cancel);
+        }
+        assert!(matches!(feed.take(Need::Refilled), Taken::NotReady));
+        feed.give(picture(false, 3), false, &cancel);
+        assert!(matches!(feed.take(Need::Refilled), Taken::Piece(_)));
+    }
+
+    #[test]
+    fn a_live_item_keeps_its_newest_while_the_viewer_is_away() {
+        let (feed, cancel) = feed(4);
+        feed.set_at_live_edge(true);
+        feed.give(begin(true), true, &cancel);
+        for n in 0..9 {
+            assert!(feed.give(picture(n % 2 == 0, n), true, &cancel));
+        }
+        assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::Begin(_))));
+        let left: Vec<u64> = std::iter::from_fn(|| number(feed.take_any(Duration::ZERO))).collect();
+        assert_eq!(left, [6, 7, 8]);
+    }
+
+    #[test]
+    fn a_full_feed_holds_the_encoder_until_it_is_cancelled() {
+        let (feed, cancel) = feed(1);
+        feed.give(begin(false), false, &cancel);
+        assert!(feed.give(picture(true, 0), false, &cancel));
+        cancel.cancel();
+        assert!(!feed.give(picture(true, 1), false, &cancel));
+    }
+}

@@ -60,7 +60,7 @@ impl Tag {
     /// Whether this is a video keyframe (sequence headers are marked as such too, but are not pictures).
     #[must_use]
     pub fn is_keyframe(&self) -> bool {
-        self.kind == Kind::Video && self.body.len() > 1 && self.body[0] >> 4 == 1 && self.body[1] == 1
+        self.kind == Kind::Video && self.is_frame() && self.body[0] >> 4 == 1
     }
 
     /// Whether this is the H.264 or AAC sequence header.
@@ -75,10 +75,14 @@ impl Tag {
             }
     }
 
-    /// Whether this is a coded frame of picture or sound.
+    /// Whether this is a coded frame of H.264 or AAC.
     #[must_use]
     pub fn is_frame(&self) -> bool {
-        self.body.len() > 1 && self.body[1] == 1 && self.kind != Kind::Script
+        match self.kind {
+            Kind::Video => self.body.len() > 5 && self.body[1] == 1,
+            Kind::Audio => self.body.len() > 2 && self.body[1] == 1,
+            Kind::Script => false,
+        }
     }
 
     /// Composition time offset of a video frame (PTS − DTS) in milliseconds; 0 for everything else.
@@ -177,4 +181,59 @@ pub fn write_tag(out: &mut impl Write, tag: &Tag) -> io::Result<()> {
     out.write_all(&head)?;
     out.write_all(&tag.body)?;
     out.write_all(&(tag.body.len() as u32 + 11).to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_tag() -> impl Strategy<Value = Tag> {
+        let kind = prop_oneof![Just(Kind::Audio), Just(Kind::Video), Just(Kind::Script)];
+        (kind, any::<u32>(), prop::collection::vec(any::<u8>(), 0..300)).prop_map(
+            |(kind, timestamp, body)| Tag { kind, timestamp: u64::from(timestamp), body: body.into() },
+        )
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Tag>, FlvError> {
+        let mut reader = Reader::new(bytes);
+        let mut tags = Vec::new();
+        while let Some(tag) = reader.next_tag()? {
+            tags.push(tag);
+        }
+        Ok(tags)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(tags in prop::collection::vec(any_tag(), 0..20)) {
+            let mut bytes = FILE_HEADER.to_vec();
+            for tag in &tags {
+                write_tag(&mut bytes, tag).unwrap();
+            }
+            prop_assert_eq!(read(&bytes).unwrap(), tags);
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), with_header: bool) {
+            if with_header {
+                bytes.splice(..0, FILE_HEADER);
+            }
+            for tag in read(&bytes).unwrap_or_default() {
+                let _ = (tag.is_keyframe(), tag.is_sequence_header(), tag.is_frame(), tag.composition_time());
+            }
+        }
+    }
+
+    #[test]
+    fn composition_times_have_a_sign() {
+        let at = |bytes: [u8; 3]| Tag {
+            kind: Kind::Video,
+            timestamp: 0,
+            body: vec![0x27, 1, bytes[0], bytes[1], bytes[2], 0].into(),
+        };
+        assert_eq!(at([0, 0, 67]).composition_time(), 67);
+        assert_eq!(at([0xff, 0xff, 0xff]).composition_time(), -1);
+    }
 }
