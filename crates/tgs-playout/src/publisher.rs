@@ -158,13 +158,13 @@ impl Publisher {
 
     /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
     pub fn resume(&mut self, headers: impl Iterator<Item = Tag>) -> Result<(), Broken> {
-        let again: Vec<Placed> = self.sent.drain(..).map(|sent| sent.placed).collect();
-        let Some(first) = again.first() else { return Ok(()) };
-        self.base = first.tag.timestamp;
+        let Some(first) = self.sent.front() else { return Ok(()) };
+        self.base = first.placed.tag.timestamp;
         let none = Origin { run: 0, offset_ms: 0 };
         for header in headers {
             self.transmit(Placed { tag: Tag { timestamp: self.base, ..header }, origin: none })?;
         }
+        let again: Vec<Placed> = self.sent.drain(..).map(|sent| sent.placed).collect();
         let mut again = again.into_iter();
         while let Some(placed) = again.next() {
             if let Err(broken) = self.transmit(placed) {
@@ -486,4 +486,134 @@ pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, St
         }
         None => Output::Rtmp(target),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A way out whose acknowledgements the test decides: with a real server they come when the kernel likes.
+    #[derive(Clone, Default)]
+    struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>);
+
+    impl Link for Wire {
+        fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+            self.0.lock().unwrap().0.push(tag.clone());
+            Ok(())
+        }
+
+        fn wait(&mut self, _until: Instant) -> Result<(), Broken> {
+            Ok(())
+        }
+
+        fn written(&self) -> u64 {
+            self.0.lock().unwrap().0.len() as u64
+        }
+
+        fn acked(&self) -> u64 {
+            self.0.lock().unwrap().1
+        }
+
+        fn goodbye(self: Box<Self>) {}
+    }
+
+    const METADATA: Metadata = Metadata {
+        width: 16,
+        height: 16,
+        fps: 10,
+        video_kbps: 1,
+        audio_kbps: 1,
+        audio_rate: 44_100,
+        channels: 2,
+    };
+
+    fn publisher() -> Publisher {
+        Publisher::new(Output::File("unused.flv".into()), METADATA, 0, Cancel::new())
+    }
+
+    fn connect(publisher: &mut Publisher) -> Wire {
+        let wire = Wire::default();
+        publisher.link = Some(Box::new(wire.clone()));
+        wire
+    }
+
+    /// Picture `n` at `100 n` ms; every fifth is a keyframe.
+    fn picture(n: u64) -> Placed {
+        let body = vec![if n.is_multiple_of(5) { 0x17 } else { 0x27 }, 1, 0, 0, 0, n as u8].into();
+        let tag = Tag { kind: Kind::Video, timestamp: n * 100, body };
+        Placed { tag, origin: Origin { run: 1, offset_ms: n * 100 } }
+    }
+
+    fn header() -> Tag {
+        Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, 1].into() }
+    }
+
+    fn pictures(wire: &Wire) -> Vec<(u8, u64)> {
+        let sent = wire.0.lock().unwrap();
+        sent.0.iter().filter(|tag| tag.is_frame()).map(|tag| (tag.body[5], tag.timestamp)).collect()
+    }
+
+    #[test]
+    fn after_a_break_it_goes_on_from_the_last_keyframe_that_arrived() {
+        let mut publisher = publisher();
+        let first = connect(&mut publisher);
+        for n in 0..18 {
+            // All but the last six arrive.
+            first.0.lock().unwrap().1 = n.min(12);
+            publisher.send(picture(n)).unwrap();
+        }
+        // Picture 11 is the twelfth and the last that arrived.
+        assert_eq!(publisher.lose(), Some(1100));
+        let second = connect(&mut publisher);
+        publisher.resume([header()].into_iter()).unwrap();
+        publisher.send(picture(18)).unwrap();
+        let expected: Vec<(u8, u64)> = (10..19).map(|n| (n as u8, (n - 10) * 100)).collect();
+        assert_eq!(pictures(&second), expected);
+        assert!(second.0.lock().unwrap().0[0].is_sequence_header());
+    }
+
+    #[test]
+    fn a_tag_that_finds_no_connection_is_not_lost() {
+        let mut publisher = publisher();
+        connect(&mut publisher);
+        publisher.send(picture(0)).unwrap();
+        publisher.lose();
+        assert!(publisher.send(picture(1)).is_err());
+        // The second attempt fails as well before the third succeeds.
+        assert!(publisher.resume([header()].into_iter()).is_err());
+        publisher.lose();
+        let third = connect(&mut publisher);
+        publisher.resume([header()].into_iter()).unwrap();
+        assert_eq!(pictures(&third), [(0, 0), (1, 100)]);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_where_nothing_is_acknowledged() {
+        let mut publisher = publisher();
+        connect(&mut publisher);
+        for n in 0..200 {
+            let mut placed = picture(n);
+            let mut body = vec![0; 200_000];
+            body[..6].copy_from_slice(&placed.tag.body);
+            placed.tag.body = body.into();
+            publisher.send(placed).unwrap();
+        }
+        let kept: usize = publisher.sent.iter().map(|sent| sent.placed.tag.body.len()).sum();
+        assert!(kept <= MAX_KEPT + 5 * 200_000, "{kept} bytes kept");
+        assert!(publisher.sent[0].placed.tag.is_keyframe());
+    }
+
+    #[test]
+    fn outputs_are_read_without_showing_the_key() {
+        assert!(matches!(parse_output("out.FLV", None), Ok(Output::File(_))));
+        assert!(parse_output("out.mp4", None).is_err());
+        let native = parse_output("rtmp://host/app/secretkey", None).unwrap();
+        let piped = parse_output("rtmp://host/app/secretkey", Some("ffmpeg".into())).unwrap();
+        for output in [native, piped] {
+            assert!(!format!("{output} {output:?}").contains("secretkey"), "{output:?}");
+        }
+        assert!(!parse_output("http://host/app/secretkey", None).unwrap_err().contains("secretkey"));
+    }
 }
