@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tgs_playout::item::Failure;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// Writes a line for each entry and a sum to `out`, and, where `progress` is given (a terminal), what is being looked at
 /// there. Answers whether everything can be played.
 ///
-/// An error is a list that names nothing, or an output that cannot be written.
+/// An error is a list that names nothing, an output that cannot be written, or the resolver's cancelling.
 pub fn check(
     sources: Vec<OsString>,
     file: Option<PathBuf>,
@@ -31,7 +31,9 @@ pub fn check(
     let named = Listing::new(sources, file).read()?;
     let mut todo = source::expand(&named);
     todo.reverse();
-    report(todo, resolver, out, progress).context("failed to write what was found")
+    let all = report(todo, resolver, out, progress).context("failed to write what was found")?;
+    ensure!(!resolver.cancel.is_cancelled(), "stopped before the end");
+    Ok(all)
 }
 
 fn report(
@@ -42,9 +44,6 @@ fn report(
 ) -> io::Result<bool> {
     let mut sum = Sum::default();
     while let Some(entry) = todo.pop() {
-        if resolver.cancel.is_cancelled() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
         if let Some(terminal) = &mut progress {
             let title: String = entry.title().chars().take(60).collect();
             write!(
@@ -69,6 +68,9 @@ fn report(
         if let Some(terminal) = &mut progress {
             write!(terminal, "\r\x1b[K")?;
             terminal.flush()?;
+        }
+        if resolver.cancel.is_cancelled() {
+            return Ok(false);
         }
         sum.add(&found);
         let (number, item) = (sum.entries, source::one_line(&entry.key.item));

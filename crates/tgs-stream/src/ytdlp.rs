@@ -1,6 +1,6 @@
 //! `yt-dlp -J`: what a page plays, as URLs that ffmpeg opens, or the pages that it lists.
 //!
-//! Runs the operator's yt-dlp and reads its JSON. Why it refused is put into words by [`refusal`]; when to ask, and what
+//! Runs the operator's yt-dlp and reads its JSON. Why it refused is put into words by `refusal`; when to ask, and what
 //! to do with the answer, is decided by the callers.
 
 mod answer;
@@ -59,10 +59,10 @@ pub struct Listed {
 }
 
 impl YtDlp {
-    /// `program` for pictures up to `height` pixels high, with `args` as they stand in `YTDLP_ARGS`.
+    /// `program` for pictures up to `height` pixels high, with `args` as they stand in `YTDLP_ARGS`. The error fits behind
+    /// that name.
     pub fn new(program: impl Into<PathBuf>, args: &str, height: u32) -> anyhow::Result<Self> {
-        let args =
-            shell_words::split(args).map_err(|_| anyhow::anyhow!("YTDLP_ARGS: a quote is not closed"))?;
+        let args = shell_words::split(args).map_err(|_| anyhow::anyhow!("a quote in it is not closed"))?;
         Ok(Self { program: program.into(), args, height, time_out: TIME_OUT })
     }
 
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(ytdlp.sort(), "res:720,fps:30,vcodec:h264,acodec:aac");
         // The arguments can hold a password: never in the message.
         let error = YtDlp::new("yt-dlp", "--password 'hush", 720).unwrap_err();
-        assert_eq!(error.to_string(), "YTDLP_ARGS: a quote is not closed");
+        assert_eq!(error.to_string(), "a quote in it is not closed");
     }
 
     #[test]

@@ -124,6 +124,10 @@ fn check_tells_what_plays_and_what_does_not() {
     let (all, text, terminal) = run("v.mp4\n", true);
     assert!(all, "{text}");
     assert_eq!(terminal, "\r\x1b[Kchecking 1 of 1: v\r\x1b[K");
+    let stopped = resolver();
+    stopped.cancel.cancel();
+    let error = check(vec!["/x.mp4".into()], None, &stopped, &mut Vec::new(), None).unwrap_err();
+    assert_eq!(error.to_string(), "stopped before the end");
     let error = check(Vec::new(), None, &resolver(), &mut Vec::new(), None).unwrap_err();
     assert!(error.to_string().starts_with("the command line names nothing to play"), "{error}");
 }
