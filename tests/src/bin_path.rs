@@ -21,9 +21,7 @@ pub fn tgs_stream() -> &'static Path {
 /// Builds the tool `name` into the target directory and profile of the running executable. Cargo's own lock makes
 /// this safe for tests that do it at the same moment, and it costs a tenth of a second where nothing changed.
 pub fn build(name: &str) -> Result<PathBuf> {
-    let exe = std::env::current_exe().context("find the running executable")?;
-    let dir =
-        exe.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).context("executable without directory")?;
+    let dir = profile_dir()?;
     let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
     let target = dir.parent().context("no target directory")?;
     let profile = if profile == "debug" { "dev" } else { profile };
@@ -35,6 +33,14 @@ pub fn build(name: &str) -> Result<PathBuf> {
         .context("run cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(dir.join(name))
+}
+
+/// Where cargo puts what it builds with the profile of the running executable: `target/debug`, `target/release`.
+pub fn profile_dir() -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("find the running executable")?;
+    let dir =
+        exe.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).context("executable without directory")?;
+    Ok(dir.to_owned())
 }
 
 /// The root of the workspace.

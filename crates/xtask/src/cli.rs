@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{demo, suite};
+use crate::{bench, demo, suite};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,11 @@ enum Task {
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
     },
+    /// Measure cost and smoothness beside a bare ffmpeg. Exits 1 if a figure misses its target. Takes some 90 minutes.
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only cpu --pairs 7"
+    )]
+    Bench(bench::Options),
 }
 
 impl Cli {
@@ -38,6 +43,7 @@ impl Cli {
         match self.task {
             Task::Test => suite::run(),
             Task::Demo { seconds } => demo::run(seconds),
+            Task::Bench(options) => bench::run(&options),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test | demo | bench`: what developers and CI run. Nothing here is installed.
 
+mod bench;
 mod cli;
 mod demo;
 mod install;

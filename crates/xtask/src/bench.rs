@@ -1,0 +1,119 @@
+//! `cargo xtask bench`: what the broadcast costs and how smooth it is, beside a bare ffmpeg that does the same.
+//!
+//! Both sides run on this machine in one run, turn by turn, on the same clips and with the same encoder options. The
+//! targets are those of the project's plan; nothing here is part of the tests.
+
+mod material;
+mod measure;
+mod meter;
+mod report;
+mod side;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use tgs_e2e::bin_path::{profile_dir, target_dir, workspace};
+
+use crate::{install, step};
+use report::Figure;
+
+/// What is measured, and how long.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Measure only this (may be given several times)
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Name>,
+    /// Runs of each side where the sides are compared
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pairs: u16,
+    /// Length of each of the four clips whose encoding is compared
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
+    clip_seconds: u32,
+    /// How long the engine's memory is watched
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    memory_minutes: u32,
+    /// One pair, few items, one minute: whether it works, not how good it is
+    #[arg(long)]
+    quick: bool,
+}
+
+/// One measurement; it may fill several lines of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// CPU of all processes and of the engine alone, largest steps at the ingest
+    Cpu,
+    /// The same with PUBLISHER=ffmpeg, and its sender killed
+    PublisherFfmpeg,
+    /// Sound against picture after 200 items
+    Sync,
+    /// Waits of a subscriber at joins, and drift of the clock, over 100 items
+    Joins,
+    /// From the start of the tool to the first media
+    Start,
+    /// The ingest away for 5 s
+    Outage,
+    /// Memory of the engine process
+    Memory,
+}
+
+/// What every measurement needs to know.
+#[derive(Debug)]
+struct Plan {
+    tool: PathBuf,
+    dir: PathBuf,
+    pairs: usize,
+    clip_seconds: u32,
+    sync_items: usize,
+    join_items: usize,
+    memory: Duration,
+}
+
+/// Measures, prints the table and writes it to `target/bench.json`. `false` where a figure misses its target.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    install::for_broadcast()?;
+    let plan = options.plan()?;
+    let all = Name::value_variants();
+    let wanted = if options.only.is_empty() { all } else { &options.only };
+    let mut figures: Vec<Figure> = Vec::new();
+    for &name in all.iter().filter(|name| wanted.contains(name)) {
+        println!(
+            "── measure {}",
+            name.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned())
+        );
+        figures.extend(match name {
+            Name::Cpu => measure::cpu::native(&plan)?,
+            Name::PublisherFfmpeg => measure::cpu::through_ffmpeg(&plan)?,
+            Name::Sync => measure::sync::measure(&plan)?,
+            Name::Joins => measure::joins::measure(&plan)?,
+            Name::Start => measure::start::measure(&plan)?,
+            Name::Outage => measure::outage::measure(&plan)?,
+            Name::Memory => measure::memory::measure(&plan)?,
+        });
+        // Kept as it grows: an hour's work is not lost with the last measurement.
+        report::write_json(&figures, &workspace().join("target/bench.json"))?;
+    }
+    report::print_table(&figures);
+    Ok(figures.iter().all(Figure::met))
+}
+
+impl Options {
+    fn plan(&self) -> Result<Plan> {
+        // Beside what this program was built into.
+        let target = profile_dir()?.parent().context("no target directory")?.to_owned();
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "--package", "tgs-stream", "--target-dir"]).arg(&target);
+        let built = step::run("build tgs-stream, optimised", cargo.current_dir(workspace()));
+        ensure!(built, "tgs-stream cannot be built");
+        let quick = |full, short| if self.quick { short } else { full };
+        Ok(Plan {
+            tool: target.join("release/tgs-stream"),
+            dir: target_dir("bench")?,
+            pairs: if self.quick { 1 } else { usize::from(self.pairs) },
+            clip_seconds: if self.quick { self.clip_seconds.min(5) } else { self.clip_seconds },
+            sync_items: quick(200, 12),
+            join_items: quick(100, 6),
+            memory: Duration::from_secs(60 * u64::from(if self.quick { 1 } else { self.memory_minutes })),
+        })
+    }
+}

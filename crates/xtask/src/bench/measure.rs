@@ -1,0 +1,22 @@
+//! The measurements, each on its own.
+
+pub(super) mod cpu;
+pub(super) mod joins;
+pub(super) mod memory;
+pub(super) mod outage;
+pub(super) mod start;
+pub(super) mod sync;
+
+use std::time::{Duration, Instant};
+
+use tgs_e2e::ingest::Record;
+use tgs_playout::flv::Tag;
+
+/// More than any run should need beside the media's own length.
+const SPARE: Duration = Duration::from_mins(1);
+
+/// The frames of picture and sound that a connection brought, with the moment each arrived.
+fn frames(record: &Record) -> Vec<(Instant, Tag)> {
+    let arrived = record.media().map(|message| message.arrived);
+    arrived.zip(record.tags()).filter(|(_, tag)| tag.is_frame()).collect()
+}

@@ -1,0 +1,96 @@
+//! The ingest goes away for five seconds: how soon media is back once it is, and whether anything was skipped.
+
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use tgs_e2e::ingest::{Ingest, Record};
+use tgs_playout::flv::{Kind, Tag};
+
+use super::{SPARE, frames};
+use crate::bench::{
+    Plan, material,
+    meter::Metered,
+    report::{Figure, Judged},
+    side::{FIFO, bare_ffmpeg},
+};
+
+const AWAY: Duration = Duration::from_secs(5);
+const MEDIA_BEFORE: Duration = Duration::from_secs(5);
+
+/// What one outage showed.
+struct Outage {
+    back_after: f64,
+    /// Media time between the last picture before and the first after it, in ms; negative where it was sent again.
+    skipped: f64,
+}
+
+/// In turn with a bare ffmpeg through its fifo muxer.
+pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+    // Long enough that the list does not end meanwhile.
+    let seconds = plan.clip_seconds.max(10);
+    let clips = material::mixed(&plan.dir, seconds)?;
+    let list = plan.file("outage.txt");
+    material::playlist(&list, &clips, clips.len())?;
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..plan.pairs {
+        ours.push(outage(|url| plan.ours(&list, url))?);
+        bare.push(outage(|url| Ok(bare_ffmpeg(&clips, seconds, &FIFO, url)))?);
+    }
+    let back = Figure {
+        name: "media again after an outage",
+        unit: "s",
+        target: 0.75,
+        judged: Judged::Median,
+        measured: ours.iter().map(|outage| outage.back_after).collect(),
+        baseline: Some(("ffmpeg fifo", bare.iter().map(|outage| outage.back_after).collect())),
+        note: "counted from the moment the ingest listens again".to_owned(),
+    };
+    let skipped = Figure {
+        name: "skipped by an outage",
+        unit: "ms",
+        // One frame: the next one.
+        target: 34.0,
+        judged: Judged::Worst,
+        measured: ours.iter().map(|outage| outage.skipped).collect(),
+        baseline: Some(("ffmpeg fifo", bare.iter().map(|outage| outage.skipped).collect())),
+        note: "by timestamps; negative: sent again from the keyframe before".to_owned(),
+    };
+    Ok(vec![back, skipped])
+}
+
+fn outage(command: impl Fn(&str) -> Result<Command>) -> Result<Outage> {
+    let mut ingest = Ingest::start()?;
+    let metered = Metered::start(&command(&ingest.url("bench"))?)?;
+    let enough = |record: &Record| {
+        pictures(record).last().is_some_and(|at| u128::from(*at) >= MEDIA_BEFORE.as_millis())
+    };
+    ingest.wait("media", SPARE, |records| records.first().is_some_and(enough))?;
+    ingest.refuse();
+    ingest.reset();
+    thread::sleep(AWAY);
+    ingest.listen()?;
+    let back = Instant::now();
+    let flowing = |record: &Record| !pictures(record).is_empty();
+    ingest.wait("media after the outage", SPARE, |records| records.iter().skip(1).any(flowing))?;
+    drop(metered);
+    let records = ingest.records();
+    let again = records.iter().skip(1).find(|record| flowing(record)).context("no second connection")?;
+    let (arrived, _) = frames(again).into_iter().next().context("no frame")?;
+    let before = pictures(&records[0]).last().copied().context("no picture before")?;
+    let after = pictures(again).first().copied().context("no picture after")?;
+    ensure!(arrived >= back, "media arrived before the ingest was back");
+    Ok(Outage {
+        back_after: arrived.duration_since(back).as_secs_f64(),
+        skipped: after as f64 - before as f64,
+    })
+}
+
+/// Timestamps of the pictures.
+fn pictures(record: &Record) -> Vec<u64> {
+    let picture = |tag: &Tag| tag.kind == Kind::Video && tag.is_frame();
+    record.tags().filter(picture).map(|tag| tag.timestamp).collect()
+}

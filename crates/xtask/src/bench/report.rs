@@ -1,0 +1,136 @@
+//! The figures: what was measured, what was wanted, and how the other side did.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    /// What was measured.
+    pub(super) name: &'static str,
+    /// In what.
+    pub(super) unit: &'static str,
+    /// The most it may be.
+    pub(super) target: f64,
+    /// Which value of several is held against the target.
+    pub(super) judged: Judged,
+    /// One value a run.
+    pub(super) measured: Vec<f64>,
+    /// The same of the other side, measured beside it, and what that is.
+    pub(super) baseline: Option<(&'static str, Vec<f64>)>,
+    /// Remarks: how long, how many, what else was seen.
+    pub(super) note: String,
+}
+
+/// How several runs make one verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Judged {
+    /// By the median: costs.
+    Median,
+    /// By the worst: promises to viewers.
+    Worst,
+}
+
+impl Figure {
+    /// Whether the target is kept. Nothing measured is a miss.
+    pub(super) fn met(&self) -> bool {
+        self.verdict() <= self.target
+    }
+
+    fn verdict(&self) -> f64 {
+        match self.judged {
+            Judged::Median => median(&self.measured),
+            Judged::Worst => self.measured.iter().copied().fold(f64::NAN, f64::max),
+        }
+    }
+}
+
+/// The middle value, or the mean of the two in the middle; NaN of nothing.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+/// `median (least…most)`.
+fn summary(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::NAN, f64::min);
+    let most = values.iter().copied().fold(f64::NAN, f64::max);
+    if values.len() == 1 {
+        short(least)
+    } else {
+        format!("{} ({}…{})", short(median(values)), short(least), short(most))
+    }
+}
+
+/// Three digits or so.
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// Prints all figures and, below, what misses.
+pub(super) fn print_table(figures: &[Figure]) {
+    println!("\n{:<44} {:>6} {:>8}  {:<22} baseline", "figure", "", "target", "median (least…most)");
+    for figure in figures {
+        let verdict = if figure.met() { "ok" } else { "MISS" };
+        let target = format!("≤ {}", short(figure.target));
+        let name = format!("{}, {}", figure.name, figure.unit);
+        let baseline = figure
+            .baseline
+            .as_ref()
+            .map(|(name, values)| format!("{} {name}", summary(values)))
+            .unwrap_or_default();
+        println!("{name:<44} {verdict:>6} {target:>8}  {:<22} {baseline}", summary(&figure.measured));
+        if !figure.note.is_empty() {
+            println!("    {}", figure.note);
+        }
+    }
+    let missed: Vec<_> = figures.iter().filter(|figure| !figure.met()).map(|figure| figure.name).collect();
+    if missed.is_empty() {
+        println!("every figure keeps its target");
+    } else {
+        println!("misses its target: {}", missed.join("; "));
+    }
+}
+
+/// Writes the figures to `path`.
+pub(super) fn write_json(figures: &[Figure], path: &Path) -> Result<()> {
+    let json = serde_json::to_vec_pretty(figures)?;
+    fs::write(path, json).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(judged: Judged, measured: Vec<f64>) -> Figure {
+        Figure { name: "x", unit: "s", target: 2.0, judged, measured, baseline: None, note: String::new() }
+    }
+
+    #[test]
+    fn the_middle_or_the_worst_is_held_against_the_target() {
+        assert!(figure(Judged::Median, vec![1.0, 1.5, 9.0]).met());
+        assert!(!figure(Judged::Worst, vec![1.0, 1.5, 9.0]).met());
+        assert!(!figure(Judged::Median, vec![]).met(), "nothing measured is a miss");
+        assert!(!figure(Judged::Worst, vec![]).met(), "nothing measured is a miss");
+    }
+
+    #[test]
+    fn several_values_show_their_spread() {
+        assert_eq!(summary(&[3.0, 1.0, 2.0]), "2.00 (1.00…3.00)");
+        assert_eq!(summary(&[0.0123]), "0.012");
+        assert!((median(&[1.0, 2.0, 3.0, 4.0]) - 2.5).abs() < 1e-9);
+    }
+}
