@@ -215,6 +215,10 @@ pub fn source_options(source: &Source) -> Vec<String> {
             add("-reconnect_delay_max", "5");
         }
     }
+    if source.url.starts_with("file:") && source.is_hls() {
+        // A list on disk may name segments on a server.
+        add("-protocol_whitelist", "file,crypto,data,http,https,tcp,tls");
+    }
     if http && !source.headers.is_empty() {
         // A line break in a value would smuggle in another header.
         let clean = |text: &str| text.replace(['\r', '\n'], " ");
@@ -471,7 +475,7 @@ pub fn explain(messages: &str, source: &Source) -> Failure {
     {
         (Reason::Network, "the network or the server failed")
     } else if has(&["moov atom not found"]) {
-        (Reason::Unplayable, "it is cut off before its index (moov atom not found)")
+        (Reason::Unplayable, "it is cut off before its index, or no video at all (moov atom not found)")
     } else if has(&["Invalid data found", "End of file", "could not find codec parameters", "Unknown format"])
     {
         (Reason::Unplayable, "it is no audio or video that ffmpeg knows")

@@ -72,7 +72,10 @@ pub struct Feed {
     fps: u64,
     frames_wanted: u64,
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is something to take.
+    more: Condvar,
+    /// There is room to give.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +101,13 @@ impl Feed {
     #[must_use]
     pub fn new(fps: u32, ahead: Duration) -> Self {
         let frames_wanted = (ahead.as_millis() as u64 * u64::from(fps) / 1000).max(1);
-        Self { fps: u64::from(fps), frames_wanted, state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            fps: u64::from(fps),
+            frames_wanted,
+            state: Mutex::default(),
+            more: Condvar::new(),
+            room: Condvar::new(),
+        }
     }
 
     /// Seconds of picture that are ready.
@@ -119,20 +128,20 @@ impl Feed {
             }
             // The time-out is for `cancel`, which does not wake this.
             state = self
-                .changed
+                .room
                 .wait_timeout(state, Duration::from_millis(100))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
         state.add(piece);
-        self.changed.notify_all();
+        self.more.notify_all();
         true
     }
 
     /// Nothing will be added any more.
     pub fn finish(&self) {
         self.lock().over = true;
-        self.changed.notify_all();
+        self.more.notify_all();
     }
 
     /// Whether what is taken next continues an item that is on air already.
@@ -155,7 +164,7 @@ impl Feed {
         }
         match state.remove() {
             Some(piece) => {
-                self.changed.notify_all();
+                self.make_room(&state);
                 Taken::Piece(piece)
             }
             None if state.over => Taken::Over,
@@ -169,7 +178,7 @@ impl Feed {
         let mut state = self.lock();
         loop {
             if let Some(piece) = state.remove() {
-                self.changed.notify_all();
+                self.make_room(&state);
                 return Taken::Piece(piece);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -179,27 +188,34 @@ impl Feed {
             if left.is_zero() {
                 return Taken::NotReady;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.more.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Waits for a change, `patience` at most.
     pub fn wait(&self, patience: Duration) {
         let state = self.lock();
-        drop(self.changed.wait_timeout(state, patience));
+        drop(self.more.wait_timeout(state, patience));
     }
 
     /// The viewer is away (or back): live items keep their newest, files wait.
     pub fn set_at_live_edge(&self, away: bool) {
         self.lock().at_live_edge = away;
-        self.changed.notify_all();
+        self.room.notify_all();
     }
 
     /// Drops all whole groups of a live item but the last, to go on at its live edge.
     pub fn skip_to_live_edge(&self) {
         let mut state = self.lock();
         while state.groups > 1 && !state.has_end() && state.drop_oldest_group() {}
-        self.changed.notify_all();
+        self.room.notify_all();
+    }
+
+    /// Wakes the giver when a third of a second is free: woken for each tag, it would cost more than copying them does.
+    fn make_room(&self, state: &State) {
+        if state.frames + self.fps / 3 <= self.frames_wanted && state.bytes < MAX_BYTES {
+            self.room.notify_all();
+        }
     }
 
     fn is_full(&self, state: &State) -> bool {

@@ -28,6 +28,9 @@ use crate::{
 /// A lag of more than this is let go.
 const MAX_LAG: Duration = Duration::from_secs(10);
 
+/// What is due within this goes out together: half the wake-ups, and no viewer can see it.
+const TOGETHER: Duration = Duration::from_millis(12);
+
 /// How long the first picture may take before the filler is shown in its place.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -294,15 +297,15 @@ impl Playout {
                 self.anchor = now.checked_sub(since);
                 return Ok(());
             };
-            if now < due {
+            if now + TOGETHER < due {
                 self.idle(due)?;
                 // A break meanwhile may have moved the anchor.
-                if self.anchor.is_some_and(|anchor| Instant::now() >= anchor + since) {
+                if self.anchor.is_some_and(|anchor| Instant::now() + TOGETHER >= anchor + since) {
                     return Ok(());
                 }
                 continue;
             }
-            let lag = now - due;
+            let lag = now.saturating_duration_since(due);
             if lag > MAX_LAG {
                 self.let_go(lag);
             } else if lag < Duration::from_secs(1) {

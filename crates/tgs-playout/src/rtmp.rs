@@ -141,15 +141,20 @@ impl Connection {
         }
     }
 
-    /// Sends an audio or video tag; `tag.timestamp` counts from this connection's beginning. Returns once the kernel has
-    /// all of it.
+    /// Sends an audio or video tag, behind those that are queued; `tag.timestamp` counts from this connection's
+    /// beginning. Returns once the kernel has all of it.
     pub fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
-        // Metadata is sent by `open`, in the form servers expect.
-        if tag.kind == Kind::Script {
-            return Ok(());
-        }
-        self.session.media(tag.kind.byte(), tag.timestamp as u32, &tag.body);
+        self.queue(tag);
         self.flush()
+    }
+
+    /// Queues a tag for the next [`Connection::send`]. Waking and writing are most of what a connection costs: tags that
+    /// are due within a few milliseconds of each other are worth sending together.
+    pub fn queue(&mut self, tag: &Tag) {
+        // Metadata is sent by `open`, in the form servers expect.
+        if tag.kind != Kind::Script {
+            self.session.media(tag.kind.byte(), tag.timestamp as u32, &tag.body);
+        }
     }
 
     /// Waits until `until` and serves what the server sends meanwhile. Returns early where `cancel` is set.

@@ -19,6 +19,7 @@ Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg is missing, 75 another one runs 
 /// Plays a playlist as one unbroken live stream.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-stream", version, about, after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Cli {
     /// What to play: files, folders, lists, URLs, pages
     pub sources: Vec<OsString>,
@@ -37,7 +38,7 @@ pub struct Cli {
     #[arg(long)]
     pub once: bool,
 
-    /// Say what would play, how long, and what cannot; then end
+    /// Say what would play, how long, and what cannot; then end, with 1 if anything cannot
     #[arg(long)]
     pub check: bool,
 
