@@ -2,8 +2,7 @@
 //!
 //! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is handed out only when all
 //! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
-//! bridged between two keyframes and nothing is lost. It knows no clock.
-
+//! bridged between two keyframes and nothing is lost.
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -47,7 +46,8 @@ pub struct OnAir {
 /// How much must be here before an item goes on air (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Half a second of picture: nobody watches yet, and the start shall be quick.
+    /// Half a second of picture from an encoder that runs at twice the speed of time or more: nobody watches yet, and
+    /// the start shall be quick. From a slower one the whole group, so that the next is here in time.
     Start,
     /// The whole of the next group of pictures.
     Group,
@@ -92,6 +92,8 @@ struct State {
     /// Whether the item that is being taken has passed its first keyframe.
     taking_item: bool,
     over: bool,
+    /// When the first picture of all was given.
+    first_picture: Option<Instant>,
     /// Set while the viewer is away: a live item's oldest groups make room for its newest.
     at_live_edge: bool,
 }
@@ -154,7 +156,7 @@ impl Feed {
     pub fn take(&self, need: Need) -> Taken {
         let mut state = self.lock();
         let ready = match need {
-            Need::Start => state.groups > 0 || state.frames >= self.fps / 2,
+            Need::Start => state.groups > 0 || self.is_quick(&state),
             Need::Group => state.groups > 0 || self.is_full(&state),
             Need::Refilled => self.is_full(&state) || state.has_end() || state.over,
         };
@@ -218,6 +220,12 @@ impl Feed {
         }
     }
 
+    /// Whether half a second of picture came in a quarter of a second.
+    fn is_quick(&self, state: &State) -> bool {
+        let took = state.first_picture.map_or(0.0, |first| first.elapsed().as_secs_f64());
+        state.frames >= self.fps / 2 && state.frames as f64 / self.fps as f64 > 2.0 * took
+    }
+
     fn is_full(&self, state: &State) -> bool {
         state.frames >= self.frames_wanted || state.bytes >= MAX_BYTES
     }
@@ -246,6 +254,7 @@ impl State {
             Piece::Tag(tag) => {
                 self.bytes += tag.body.len();
                 self.frames += u64::from(is_picture(tag));
+                self.first_picture.get_or_insert_with(Instant::now);
                 if tag.is_keyframe() {
                     self.groups += isize::from(self.group_open);
                     self.group_open = true;

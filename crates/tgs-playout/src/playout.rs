@@ -275,7 +275,7 @@ impl Playout {
         }
         self.await_time(placed.tag.timestamp)?;
         let began = Instant::now();
-        let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video);
+        let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag: it goes out with the replay.
             self.lost(&broken);

@@ -169,6 +169,9 @@ impl Timeline {
     }
 
     fn push_header(&mut self, tag: Tag) {
+        let (Segment::Opening { run, start_ms, .. } | Segment::Open(Open { run, start_ms, .. })) =
+            self.segment;
+        let origin = Origin { run, offset_ms: start_ms };
         let (known, queue, time) = match tag.kind {
             Kind::Video => (&mut self.video_header, &mut self.video, self.next_video * 1000 / self.fps),
             _ => (&mut self.audio_header, &mut self.audio, self.next_audio * AAC_FRAME * 1000 / self.rate),
@@ -176,7 +179,7 @@ impl Timeline {
         if known.as_ref() != Some(&tag.body) {
             *known = Some(tag.body.clone());
             let tag = Tag { timestamp: time, ..tag };
-            queue.push_back(Placed { tag, origin: Origin { run: 0, offset_ms: 0 } });
+            queue.push_back(Placed { tag, origin });
         }
     }
 
