@@ -249,7 +249,13 @@ impl Playout {
     /// Serves the connection until `until`.
     fn idle(&mut self, until: Instant) -> Result<(), Stop> {
         self.report(false);
-        if let Err(broken) = self.publisher.wait(until) {
+        let began = Instant::now();
+        let flushed = self.publisher.flush();
+        self.sending += began.elapsed();
+        if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
+            if self.control.cancel.is_cancelled() {
+                return Err(Stop::Cancelled);
+            }
             self.lost(&broken);
             self.connect(true)?;
         }
@@ -277,6 +283,9 @@ impl Playout {
         let began = Instant::now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
+            if self.control.cancel.is_cancelled() {
+                return Err(Stop::Cancelled);
+            }
             // The publisher keeps the tag: it goes out with the replay.
             self.lost(&broken);
             self.connect(true)?;

@@ -40,8 +40,10 @@ impl fmt::Display for Broken {
 
 /// One way out. Times on it are the connection's own.
 trait Link: Send {
-    /// Sends one tag; blocks while the way is full.
-    fn send(&mut self, tag: &Tag) -> Result<(), Broken>;
+    /// Takes one tag, to be sent by the next `flush` at the latest.
+    fn queue(&mut self, tag: &Tag) -> Result<(), Broken>;
+    /// Sends what is queued; blocks while the way is full.
+    fn flush(&mut self) -> Result<(), Broken>;
     /// Waits, serving what the other side says.
     fn wait(&mut self, until: Instant) -> Result<(), Broken>;
     /// Bytes sent so far.
@@ -95,6 +97,8 @@ pub struct Publisher {
     base: u64,
     /// The connection's time of its first tag; above 0 only to test clocks that run over.
     first_timestamp: u64,
+    /// Bytes that wait to be sent.
+    queued: usize,
 }
 
 impl fmt::Debug for Publisher {
@@ -109,6 +113,9 @@ struct Sent {
     end: u64,
 }
 
+/// This much is sent without waiting for more: a fraction of a second of media.
+const FLUSH_AT: usize = 32 << 10;
+
 /// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is found within 5 s.
 const MAX_KEPT: usize = 8 << 20;
 
@@ -116,7 +123,16 @@ impl Publisher {
     /// A publisher that is not connected yet.
     #[must_use]
     pub fn new(output: Output, metadata: Metadata, first_timestamp: u64, cancel: Cancel) -> Self {
-        Self { output, metadata, cancel, link: None, sent: VecDeque::new(), base: 0, first_timestamp }
+        Self {
+            output,
+            metadata,
+            cancel,
+            link: None,
+            sent: VecDeque::new(),
+            base: 0,
+            first_timestamp,
+            queued: 0,
+        }
     }
 
     /// Where it publishes, fit to be shown.
@@ -162,18 +178,13 @@ impl Publisher {
         self.base = first.placed.tag.timestamp;
         let none = Origin { run: 0, offset_ms: 0 };
         for header in headers {
-            self.transmit(Placed { tag: Tag { timestamp: self.base, ..header }, origin: none })?;
+            self.queue(Placed { tag: Tag { timestamp: self.base, ..header }, origin: none })?;
         }
-        let again: Vec<Placed> = self.sent.drain(..).map(|sent| sent.placed).collect();
-        let mut again = again.into_iter();
-        while let Some(placed) = again.next() {
-            if let Err(broken) = self.transmit(placed) {
-                // Nothing of the rest has left the memory of the broadcast.
-                self.sent.extend(again.map(|placed| Sent { placed, end: u64::MAX }));
-                return Err(broken);
-            }
+        for placed in std::mem::take(&mut self.sent).into_iter().map(|sent| sent.placed) {
+            // An error shows again at the flush; all of them stay in the memory.
+            let _ = self.queue(placed);
         }
-        Ok(())
+        self.flush()
     }
 
     /// Forgets what was sent: the next connection begins with the next tag, which must be a keyframe.
@@ -182,12 +193,16 @@ impl Publisher {
         self.base = next;
     }
 
-    /// Sends one tag.
+    /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered: waking the kernel and the
+    /// other side is most of what a tag costs, so those that are due together go together.
     pub fn send(&mut self, placed: Placed) -> Result<(), Broken> {
         let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
         let picture = kind == Kind::Video && placed.tag.is_frame();
         let keyframe = placed.tag.is_keyframe();
-        self.transmit(placed)?;
+        self.queue(placed)?;
+        if self.queued >= FLUSH_AT {
+            self.flush()?;
+        }
         METRICS.output_bytes.inc_by(bytes as u64);
         if picture {
             METRICS.output_seconds.inc_by(1.0 / f64::from(self.metadata.fps));
@@ -212,6 +227,7 @@ impl Publisher {
         let arrived = self.arrived().map(|sent| sent.placed.tag.timestamp);
         self.trim();
         self.link = None;
+        self.queued = 0;
         for sent in &mut self.sent {
             sent.end = u64::MAX;
         }
@@ -234,21 +250,36 @@ impl Publisher {
 
     /// Ends the connection in order.
     pub fn goodbye(&mut self) {
-        if let Some(link) = self.link.take() {
+        if let Some(mut link) = self.link.take() {
+            // What cannot be sent any more is not waited for.
+            let _ = link.flush();
             link.goodbye();
         }
     }
 
-    fn transmit(&mut self, placed: Placed) -> Result<(), Broken> {
+    fn queue(&mut self, placed: Placed) -> Result<(), Broken> {
         let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
-        let (sent, end) = match &mut self.link {
-            Some(link) => (link.send(&Tag { timestamp, ..placed.tag.clone() }), link.written()),
-            None => (Err(Broken("not connected".into())), u64::MAX),
-        };
+        let tag = Tag { timestamp, ..placed.tag.clone() };
         // Kept even when it could not be sent: the next connection sends it.
         if placed.tag.is_frame() {
-            self.sent.push_back(Sent { placed, end });
+            self.sent.push_back(Sent { placed, end: u64::MAX });
         }
+        self.queued += tag.body.len();
+        self.link.as_mut().ok_or_else(not_connected)?.queue(&tag)
+    }
+
+    /// Sends what was left to wait.
+    pub fn flush(&mut self) -> Result<(), Broken> {
+        if self.queued == 0 {
+            return Ok(());
+        }
+        let link = self.link.as_mut().ok_or_else(not_connected)?;
+        let sent = link.flush();
+        let end = link.written();
+        for queued in self.sent.iter_mut().rev().take_while(|sent| sent.end == u64::MAX) {
+            queued.end = end;
+        }
+        self.queued = 0;
         sent
     }
 
@@ -276,9 +307,18 @@ impl Publisher {
     }
 }
 
+fn not_connected() -> Broken {
+    Broken("not connected".into())
+}
+
 impl Link for Connection {
-    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
-        Connection::send(self, tag).map_err(|error| Broken(error.to_string()))
+    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+        Connection::queue(self, tag);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
+        Connection::flush(self).map_err(|error| Broken(error.to_string()))
     }
 
     fn wait(&mut self, until: Instant) -> Result<(), Broken> {
@@ -314,10 +354,14 @@ impl FileLink {
 }
 
 impl Link for FileLink {
-    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
         flv::write_tag(&mut self.file, tag)
             .map_err(|error| Broken(format!("cannot write the file: {error}")))?;
         self.written += tag.body.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
         Ok(())
     }
 
@@ -407,7 +451,7 @@ impl FfmpegLink {
             buffer: flv::FILE_HEADER.to_vec(),
             written: 0,
         };
-        link.send(&metadata_tag(metadata))?;
+        link.queue(&metadata_tag(metadata))?;
         Ok(link)
     }
 
@@ -418,8 +462,11 @@ impl FfmpegLink {
 }
 
 impl Link for FfmpegLink {
-    fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
-        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))?;
+    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
         let mut from = 0;
         while from < self.buffer.len() {
             let Some(stdin) = &mut self.stdin else { return Err(Broken("ffmpeg's input is closed".into())) };
@@ -496,11 +543,16 @@ mod tests {
 
     /// A way out whose acknowledgements the test decides: with a real server they come when the kernel likes.
     #[derive(Clone, Default)]
-    struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>);
+    struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>, Vec<Tag>);
 
     impl Link for Wire {
-        fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
-            self.0.lock().unwrap().0.push(tag.clone());
+        fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+            self.1.push(tag.clone());
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<(), Broken> {
+            self.0.lock().unwrap().0.append(&mut self.1);
             Ok(())
         }
 
@@ -546,6 +598,11 @@ mod tests {
         Placed { tag, origin: Origin { run: 1, offset_ms: n * 100 } }
     }
 
+    fn send(publisher: &mut Publisher, placed: Placed) {
+        publisher.send(placed).unwrap();
+        publisher.flush().unwrap();
+    }
+
     fn header() -> Tag {
         Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, 1].into() }
     }
@@ -562,23 +619,36 @@ mod tests {
         for n in 0..18 {
             // All but the last six arrive.
             first.0.lock().unwrap().1 = n.min(12);
-            publisher.send(picture(n)).unwrap();
+            send(&mut publisher, picture(n));
         }
         // Picture 11 is the twelfth and the last that arrived.
         assert_eq!(publisher.lose(), Some(1100));
         let second = connect(&mut publisher);
         publisher.resume([header()].into_iter()).unwrap();
-        publisher.send(picture(18)).unwrap();
+        send(&mut publisher, picture(18));
         let expected: Vec<(u8, u64)> = (10..19).map(|n| (n as u8, (n - 10) * 100)).collect();
         assert_eq!(pictures(&second), expected);
         assert!(second.0.lock().unwrap().0[0].is_sequence_header());
     }
 
     #[test]
+    fn what_was_queued_has_arrived_with_what_was_sent_behind_it() {
+        let mut publisher = publisher();
+        let wire = connect(&mut publisher);
+        send(&mut publisher, picture(0));
+        publisher.send(picture(1)).unwrap();
+        wire.0.lock().unwrap().1 = 2;
+        assert_eq!(publisher.published().map(|origin| origin.offset_ms), Some(0));
+        send(&mut publisher, picture(2));
+        wire.0.lock().unwrap().1 = 3;
+        assert_eq!(publisher.published().map(|origin| origin.offset_ms), Some(200));
+    }
+
+    #[test]
     fn a_tag_that_finds_no_connection_is_not_lost() {
         let mut publisher = publisher();
         connect(&mut publisher);
-        publisher.send(picture(0)).unwrap();
+        send(&mut publisher, picture(0));
         publisher.lose();
         assert!(publisher.send(picture(1)).is_err());
         // The second attempt fails as well before the third succeeds.
@@ -598,7 +668,7 @@ mod tests {
             let mut body = vec![0; 200_000];
             body[..6].copy_from_slice(&placed.tag.body);
             placed.tag.body = body.into();
-            publisher.send(placed).unwrap();
+            send(&mut publisher, placed);
         }
         let kept: usize = publisher.sent.iter().map(|sent| sent.placed.tag.body.len()).sum();
         assert!(kept <= MAX_KEPT + 5 * 200_000, "{kept} bytes kept");

@@ -217,7 +217,7 @@ impl Connection {
     }
 
     /// Writes all that is queued, serving the server where that has to wait.
-    fn flush(&mut self) -> Result<(), Broken> {
+    pub fn flush(&mut self) -> Result<(), Broken> {
         let mut progress = (Instant::now(), self.wire.written(), 0);
         loop {
             match self.wire.push(&mut self.session.out) {
