@@ -1,7 +1,8 @@
 //! Runs one side and accounts for it: CPU time with that of every child, and memory.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{Read, Seek},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -35,6 +36,7 @@ pub(super) struct Usage {
 pub(super) struct Metered {
     child: Child,
     began: Instant,
+    log: File,
     usage: Usage,
 }
 
@@ -52,14 +54,15 @@ impl Metered {
         if let Some(dir) = command.get_current_dir() {
             tied.current_dir(dir);
         }
+        let log = tempfile::tempfile().context("make a file for the log")?;
         let began = Instant::now();
         let child = tied
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(log.try_clone()?)
             .spawn()
             .with_context(|| format!("start {}", command.get_program().display()))?;
-        Ok(Self { child, began, usage: Usage::default() })
+        Ok(Self { child, began, log, usage: Usage::default() })
     }
 
     /// When it was started.
@@ -74,32 +77,47 @@ impl Metered {
     /// Waits for its end, which must be a success and within `limit`.
     pub(super) fn finish(mut self, limit: Duration) -> Result<Usage> {
         let status = self.wait(limit)?;
-        ensure!(status.success(), "it ended with {status}");
+        ensure!(status.success(), "it ended with {status} and said:\n{}", self.said());
         Ok(std::mem::take(&mut self.usage))
     }
 
     /// Lets it run for `time`, asks it to end (SIGTERM) and waits for that.
     pub(super) fn stop_after(mut self, time: Duration) -> Result<Usage> {
         while self.began.elapsed() < time {
-            ensure!(!self.has_ended()?, "it ended by itself after {:?}", self.began.elapsed());
+            ensure!(!self.has_ended()?, "it ended by itself and said:\n{}", self.said());
             self.look();
             thread::sleep(LOOK);
         }
         kill_process(self.pid()?, Signal::TERM)?;
         let status = self.wait(time + Duration::from_secs(10))?;
-        ensure!(status.success() || status.signal() == Some(15), "it ended with {status}");
+        ensure!(
+            status.success() || status.signal() == Some(15),
+            "it ended with {status} and said:\n{}",
+            self.said()
+        );
         Ok(std::mem::take(&mut self.usage))
     }
 
     fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         while !self.has_ended()? {
-            ensure!(self.began.elapsed() < limit, "it still runs after {limit:?}");
+            ensure!(self.began.elapsed() < limit, "it still runs after {limit:?} and says:\n{}", self.said());
             self.look();
             thread::sleep(LOOK);
         }
         // Before it is reaped, so that the kernel still has its whole account.
         self.account()?;
         Ok(self.child.wait()?)
+    }
+
+    /// The last lines of its log.
+    fn said(&mut self) -> String {
+        let mut text = String::new();
+        let read = self.log.rewind().and_then(|()| self.log.read_to_string(&mut text));
+        if let Err(e) = read {
+            return format!("(its log cannot be read: {e})");
+        }
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
     fn has_ended(&self) -> Result<bool> {
@@ -162,8 +180,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_no_measurement() {
-        let start = || Metered::start(Command::new("sh").args(["-c", "exit 3"])).unwrap();
-        assert!(start().finish(Duration::from_mins(1)).is_err());
+        let start =
+            || Metered::start(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap();
+        let error = start().finish(Duration::from_mins(1)).unwrap_err().to_string();
+        assert!(error.ends_with("exit status: 3 and said:\nno such thing"), "{error}");
         assert!(start().stop_after(Duration::from_mins(1)).is_err());
     }
 }
