@@ -105,7 +105,8 @@ pub const TABLE: &[Setting] = &[
     row(
         "METRICS_FILE",
         Example("/var/lib/node_exporter/textfile/tgs.prom"),
-        "Where metrics are written for node_exporter's textfile collector if none of the ports is free.",
+        "Write the metrics to this file too, for node_exporter's textfile collector.\n\
+         Unset, that happens only if none of the ports is free, in STATE_DIR/metrics.prom.",
     ),
     row(
         "STATE_DIR",

@@ -1,7 +1,8 @@
 //! Metrics, health and status for Prometheus, operators and the other tools: `/metrics`, `/healthz`, `/status`.
 //!
-//! Nothing here may cost the broadcast anything. A taken port is gone round, with none free the metrics go to a file,
-//! and every failure ends as a line in the log. What is counted and what is healthy is decided elsewhere.
+//! The broadcast waits for nothing here. A taken port is gone round, with none free the metrics go to a file, and
+//! every failure ends as a line in the log. What a hostile client can do is said in `http/serve.rs`. What is counted
+//! and what is healthy is decided elsewhere.
 
 mod serve;
 mod textfile;
@@ -14,10 +15,11 @@ use std::{
     path::{Path, PathBuf},
     sync::LazyLock,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus::{IntGaugeVec, TextEncoder, proto::MetricFamily, register_int_gauge_vec};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How often [`WebConfig::metrics_file`] is rewritten.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);
@@ -68,7 +70,7 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts one thread for the pages, and one for the metrics file if there is to be one. Never fails: what
+    /// Starts the threads for the pages, and one for the metrics file if there is to be one. Never fails: what
     /// cannot be had is logged and done without.
     #[must_use]
     pub fn start(config: &WebConfig, pages: Pages) -> Self {
@@ -102,7 +104,7 @@ impl Web {
             web.spawn("metrics-file", &stopped, move |stopped| textfile::run(&file, every, &stopped));
         }
         if let Some(listener) = listener {
-            web.spawn("web", &stopped, move |stopped| serve::run(listener, pages, stopped));
+            web.spawn("web", &stopped, move |stopped| serve::run(listener, &pages, &stopped));
         }
         web
     }
@@ -174,7 +176,7 @@ fn bind(host: &str, port: u16) -> Option<TcpListener> {
     let last = port.saturating_add(if port == 0 { 0 } else { FOLLOWING_PORTS });
     for candidate in port..=last {
         let addrs: Vec<_> = addrs.iter().map(|a| SocketAddr::new(a.ip(), candidate)).collect();
-        match TcpListener::bind(&*addrs) {
+        match serve::listen(&addrs) {
             Ok(listener) => {
                 log_success(&listener, port, candidate);
                 return Some(listener);
@@ -224,4 +226,19 @@ fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::
     let mut families = prometheus::gather();
     families.retain(wanted);
     TextEncoder::new().encode_to_string(&families)
+}
+
+/// Waits for the other end of `stopped` to be closed, `limit` at most.
+fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut fds = [PollFd::new(stopped, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(n) => return n > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return true,
+        }
+    }
 }

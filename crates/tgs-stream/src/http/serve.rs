@@ -1,277 +1,168 @@
-//! A small HTTP/1.1 server on one thread: GET and HEAD, one request a connection, every connection bounded in time
-//! and in bytes.
+//! The pages over HTTP, by `tiny_http`.
 //!
-//! Why not `tiny_http`: measured with 0.12, one POST whose body never comes stops every later answer, a header line
-//! without an end is kept in memory without limit, and each idle connection holds a thread for ever. A listener that
-//! lives for months inside a 16 MiB broadcaster cannot have that, and no setting of it bounds them.
+//! `tiny_http` 0.12 bounds nothing a client does. Evened out here: a request's body holds up no other answer, a client
+//! that reads nothing does so for a few times [`SEND_TIME`], and a listener that has ended comes back.
+//!
+//! What remains: a connection holds two descriptors and a thread for as long as the client likes, some broken requests
+//! (`HTTP/2.0`, an absurd Content-Length) hold them until the process ends, a header without an end is kept in memory,
+//! and in a burst of connections one may wait until another is done. The broadcast waits for nothing here, but it
+//! shares the process, and who may connect can use up what that has. Hence PROMETHEUS_HOST is the loopback address by
+//! default; elsewhere only the scraper should reach it.
 
 use std::{
-    io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    io::{self, Cursor},
+    mem,
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
-    time::{Duration, Instant},
+    thread,
+    time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use tiny_http::{Header, Method, Request, Response, Server};
 
-use super::Pages;
+use super::{Pages, closed_within};
 
-/// From the connection's start to its end, whatever the client does.
-const CLIENT_TIME: Duration = Duration::from_secs(10);
+/// How long one write waits for a client to read.
+const SEND_TIME: Duration = Duration::from_secs(1);
 
-/// With more than these, the oldest is closed: it is the one most likely to be stuck.
-const MAX_CLIENTS: usize = 16;
+/// How often it is looked whether the listener is still there.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// Request line and headers. Prometheus sends about 300 bytes.
-const MAX_HEAD: usize = 8 * 1024;
+/// The longest body that is read (to be thrown away). No honest request for these pages has one at all.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// What is read of a request that has been answered, or of its body.
-const MAX_FAREWELL: usize = 64 * 1024;
-
-/// How long no connection is taken after taking one has failed (out of descriptors), which is no reason to spin.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Listens at the first of `addrs` that can be had.
+pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(addrs)?;
+    // On Linux its connections inherit this. A limit for reading would end accept too, and the listener with it.
+    set_socket_timeout(&listener, Timeout::Send, Some(SEND_TIME))?;
+    Ok(listener)
+}
 
 /// Serves until the other end of `stopped` is closed.
-pub(super) fn run(listener: TcpListener, pages: Pages, stopped: UnixStream) {
-    let server = Server { listener, pages, stopped, clients: Vec::new(), paused_until: None };
-    if let Err(e) = server.run() {
+pub(super) fn run(listener: TcpListener, pages: &Pages, stopped: &UnixStream) {
+    let mut next = Ok(Some(listener));
+    while let Ok(Some(listener)) = next {
+        next = serve(listener, pages, stopped);
+    }
+    if let Err(e) = next {
         log::error!("metrics, health and status are off from now on: {e}");
     }
 }
 
-struct Server {
-    listener: TcpListener,
-    pages: Pages,
-    stopped: UnixStream,
-    /// Oldest first.
-    clients: Vec<Client>,
-    paused_until: Option<Instant>,
-}
-
-/// What one wait has found.
-struct Ready {
-    stopped: bool,
-    listener: bool,
-    clients: Vec<bool>,
-}
-
-impl Server {
-    fn run(mut self) -> io::Result<()> {
-        // A client can be gone again between poll and accept, which must not block then.
-        self.listener.set_nonblocking(true)?;
-        loop {
-            let now = Instant::now();
-            self.clients.retain(|client| client.until > now);
-            self.paused_until = self.paused_until.filter(|until| *until > now);
-            let ready = self.wait(now)?;
-            if ready.stopped {
-                return Ok(());
-            }
-            let mut clients = ready.clients.into_iter();
-            let pages = &self.pages;
-            self.clients.retain_mut(|client| clients.next() != Some(true) || client.go_on(pages));
-            if ready.listener {
-                self.accept(now);
+/// Serves until stopped, or until the listener has ended; then there is a new one.
+fn serve(listener: TcpListener, pages: &Pages, stopped: &UnixStream) -> io::Result<Option<TcpListener>> {
+    let addr = listener.local_addr()?;
+    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+    thread::scope(|scope| {
+        let watching = thread::Builder::new().spawn_scoped(scope, || watch(&server, addr, stopped))?;
+        while let Ok(request) = server.recv() {
+            answer(request, pages);
+            if closed_within(stopped, Duration::ZERO) {
+                break;
             }
         }
-    }
+        Ok(watching.join().unwrap_or_default())
+    })
+}
 
-    fn wait(&self, now: Instant) -> io::Result<Ready> {
-        let wake = self.clients.iter().map(|client| client.until).chain(self.paused_until).min();
-        let timeout = wake
-            .map(|at| at.saturating_duration_since(now))
-            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
-        let accepting = if self.paused_until.is_some() { PollFlags::empty() } else { PollFlags::IN };
-        let mut fds = vec![PollFd::new(&self.stopped, PollFlags::IN), PollFd::new(&self.listener, accepting)];
-        fds.extend(self.clients.iter().map(|client| PollFd::new(&client.stream, client.interest())));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
+/// Ends the wait for requests when it is time to stop, or when the listener has ended, of which `tiny_http` does not
+/// always tell; the sign is that its address can be had again.
+fn watch(server: &Server, addr: SocketAddr, stopped: &UnixStream) -> Option<TcpListener> {
+    let mut free = None;
+    while free.is_none() && !closed_within(stopped, WATCH_EVERY) {
+        free = listen(&[addr]).ok();
+    }
+    if free.is_some() {
+        log::warn!("the listener for metrics, health and status had ended; it is back at http://{addr}");
+    }
+    server.unblock();
+    free
+}
+
+fn answer(request: Request, pages: &Pages) {
+    let body = request.body_length().unwrap_or(0);
+    if body > MAX_BODY {
+        // Dropped, it would allocate as much as it claims to have, and a failed allocation ends the process.
+        log::warn!("a request that claims to have {body} bytes of body is left unanswered");
+        mem::forget(request);
+        return;
+    }
+    let page = page(&request, pages);
+    // What cannot be sent has nobody waiting for it.
+    let send = move || drop(request.respond(page));
+    if body == 0 {
+        return send();
+    }
+    // Dropping the request reads its body, for as long as that takes to come.
+    if let Err(e) = thread::Builder::new().spawn(send) {
+        log::warn!("failed to start a thread for a request with a body: {e}");
+    }
+}
+
+fn page(request: &Request, pages: &Pages) -> Response<Cursor<Vec<u8>>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let path = request.url().split('?').next().unwrap_or_default();
+    let get = matches!(request.method(), Method::Get | Method::Head);
+    let (status, kind, text) = match path {
+        "/metrics" | "/healthz" | "/status" if !get => {
+            (405, TEXT, "only GET and HEAD are answered here".into())
         }
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(Ready {
-            stopped: ready.next() == Some(true),
-            listener: ready.next() == Some(true),
-            clients: ready.collect(),
-        })
-    }
-
-    /// Takes one connection. Only one, so that a burst finds its predecessors answered before they are the oldest.
-    fn accept(&mut self, now: Instant) {
-        let accepted = self.listener.accept().and_then(|(stream, _)| {
-            stream.set_nonblocking(true)?;
-            Ok(stream)
-        });
-        match accepted {
-            Ok(stream) => {
-                if self.clients.len() >= MAX_CLIENTS {
-                    self.clients.remove(0);
-                }
-                self.clients.push(Client {
-                    stream,
-                    until: now + CLIENT_TIME,
-                    phase: Phase::Request(Vec::new()),
-                });
-            }
-            Err(e) if passing(&e) => {}
-            Err(e) => {
-                log::warn!(
-                    "failed to take a connection for metrics or health, trying again in {PAUSE:?}: {e}"
-                );
-                self.paused_until = Some(now + PAUSE);
-            }
-        }
-    }
-}
-
-/// Errors that mean "not now" or "that client has gone".
-fn passing(e: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-    matches!(e.kind(), ConnectionAborted | Interrupted | WouldBlock)
-}
-
-struct Client {
-    stream: TcpStream,
-    until: Instant,
-    phase: Phase,
-}
-
-enum Phase {
-    /// What has come of the request so far.
-    Request(Vec<u8>),
-    /// The answer, and how much of it has gone.
-    Answer(Vec<u8>, usize),
-    /// All is sent. What the client still sends is read: closing over unread bytes would reset the connection, and
-    /// the answer could be lost with it. Up to this many bytes more.
-    Farewell(usize),
-}
-
-impl Client {
-    fn interest(&self) -> PollFlags {
-        match self.phase {
-            Phase::Answer(..) => PollFlags::OUT,
-            Phase::Request(_) | Phase::Farewell(_) => PollFlags::IN,
-        }
-    }
-
-    /// Does what can be done without waiting; `false` when the connection is done with.
-    fn go_on(&mut self, pages: &Pages) -> bool {
-        match self.step(pages) {
-            Ok(open) => open,
-            Err(e) => passing(&e),
-        }
-    }
-
-    fn step(&mut self, pages: &Pages) -> io::Result<bool> {
-        let mut chunk = [0; 1024];
-        match &mut self.phase {
-            Phase::Request(request) => {
-                let n = self.stream.read(&mut chunk)?;
-                request.extend_from_slice(&chunk[..n]);
-                if let Some(head) = head(request) {
-                    self.phase = Phase::Answer(answer(head, pages), 0);
-                } else if request.len() > MAX_HEAD {
-                    let page = Page::plain(
-                        "431 Request Header Fields Too Large",
-                        "that is no request for these pages",
-                    );
-                    self.phase = Phase::Answer(page.bytes(true), 0);
-                }
-                Ok(n > 0)
-            }
-            Phase::Answer(bytes, sent) => {
-                *sent += self.stream.write(&bytes[*sent..])?;
-                if *sent == bytes.len() {
-                    self.stream.shutdown(Shutdown::Write)?;
-                    self.phase = Phase::Farewell(MAX_FAREWELL);
-                }
-                Ok(true)
-            }
-            Phase::Farewell(left) => {
-                let n = self.stream.read(&mut chunk)?;
-                *left = left.saturating_sub(n);
-                Ok(n > 0 && *left > 0)
-            }
-        }
-    }
-}
-
-/// Everything up to the empty line, once that is there.
-fn head(request: &[u8]) -> Option<&[u8]> {
-    let end = request.windows(4).position(|w| w == b"\r\n\r\n")?;
-    Some(&request[..end])
-}
-
-fn answer(head: &[u8], pages: &Pages) -> Vec<u8> {
-    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let words: Vec<&str> = line.split(' ').collect();
-    let [method, target, version] = words[..] else {
-        return Page::plain("400 Bad Request", "this is not an HTTP request").bytes(true);
-    };
-    if !version.starts_with("HTTP/1.") {
-        return Page::plain("505 HTTP Version Not Supported", "only HTTP/1.0 and 1.1 are spoken here")
-            .bytes(true);
-    }
-    let path = target.split('?').next().unwrap_or_default();
-    let page = match (path, method) {
-        ("/metrics" | "/healthz" | "/status", "GET" | "HEAD") => page(path, pages),
-        ("/metrics" | "/healthz" | "/status", _) => Page {
-            allow: true,
-            ..Page::plain("405 Method Not Allowed", "only GET and HEAD are answered here")
-        },
-        _ => Page::plain("404 Not Found", "there are /metrics, /healthz and /status"),
-    };
-    page.bytes(method != "HEAD")
-}
-
-fn page(path: &str, pages: &Pages) -> Page {
-    match path {
         "/metrics" => match super::render(|_| true) {
-            Ok(text) => Page { status: "200 OK", kind: prometheus::TEXT_FORMAT, body: text, allow: false },
-            Err(e) => {
-                log::error!("failed to write out the metrics: {e}");
-                Page::plain("500 Internal Server Error", &format!("failed to write out the metrics: {e}"))
-            }
+            Ok(text) => (200, prometheus::TEXT_FORMAT, text),
+            Err(e) => (500, TEXT, format!("failed to write out the metrics: {e}")),
         },
         "/healthz" => match (pages.health)() {
-            Ok(()) => Page::plain("200 OK", "ok"),
-            Err(reason) => Page::plain("503 Service Unavailable", &reason),
+            Ok(()) => (200, TEXT, "ok".into()),
+            Err(reason) => (503, TEXT, reason),
         },
-        _ => Page {
-            status: "200 OK",
-            kind: "application/json",
-            body: (pages.status_json)() + "\n",
-            allow: false,
-        },
-    }
+        "/status" => (200, "application/json", (pages.status_json)()),
+        _ => (404, TEXT, "there are /metrics, /healthz and /status".into()),
+    };
+    let header = |name: &str, value| Header::from_bytes(name, value).expect("these headers are ASCII");
+    Response::from_string(text.trim_end().to_owned() + "\n")
+        .with_status_code(status)
+        .with_header(header("Content-Type", kind))
+        .with_header(header("Allow", "GET, HEAD"))
+        .with_chunked_threshold(usize::MAX)
 }
 
-struct Page {
-    status: &'static str,
-    kind: &'static str,
-    body: String,
-    /// Say which methods there are: a 405 must.
-    allow: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
 
-impl Page {
-    fn plain(status: &'static str, text: &str) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: format!("{text}\n"), allow: false }
-    }
+    use super::*;
 
-    fn bytes(&self, with_body: bool) -> Vec<u8> {
-        let Self { status, kind, body, allow } = self;
-        let allow = if *allow { "Allow: GET, HEAD\r\n" } else { "" };
-        let mut bytes = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{allow}Cache-Control: no-store\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        )
-        .into_bytes();
-        if with_body {
-            bytes.extend_from_slice(body.as_bytes());
+    #[test]
+    fn a_listener_that_has_ended_comes_back() {
+        let listener = listen(&[([127, 0, 0, 1], 0).into()]).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let same = listener.try_clone().unwrap();
+        let (stop, stopped) = UnixStream::pair().unwrap();
+        let pages = Pages { health: Box::new(|| Ok(())), status_json: Box::new(String::new) };
+        let server = thread::spawn(move || run(listener, &pages, &stopped));
+        let healthy = || {
+            let mut stream = TcpStream::connect(addr)?;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            io::Result::Ok(answer.ends_with("ok\n"))
+        };
+        assert!(healthy().unwrap());
+        rustix::net::shutdown(&same, rustix::net::Shutdown::Both).unwrap();
+        assert!(healthy().is_err(), "accept fails from now on");
+        drop(same);
+        let end = Instant::now() + 10 * WATCH_EVERY;
+        while !healthy().is_ok_and(|ok| ok) {
+            assert!(Instant::now() < end, "it did not come back");
+            thread::yield_now();
         }
-        bytes
+        drop(stop);
+        server.join().unwrap();
     }
 }

@@ -1,13 +1,6 @@
 //! The metrics as a file for `node_exporter`'s textfile collector.
 
-use std::{
-    io,
-    os::unix::net::UnixStream,
-    path::Path,
-    time::{Duration, Instant},
-};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::{io, os::unix::net::UnixStream, path::Path, time::Duration};
 
 /// Writes `path` at once, then every `every`, and a last time when the other end of `stopped` is closed, so that what
 /// stays behind are the final figures.
@@ -32,7 +25,7 @@ pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
         if last {
             return;
         }
-        last = closed_within(stopped, every);
+        last = super::closed_within(stopped, every);
     }
 }
 
@@ -40,19 +33,4 @@ fn write(path: &Path) -> io::Result<()> {
     // node_exporter serves its own `process_*`, and two of a name are an error to it.
     let text = super::render(|family| !family.name().starts_with("process_")).map_err(io::Error::other)?;
     tgs_core::files::replace(path, text.as_bytes(), 0o644)
-}
-
-/// Waits for the other end of `stopped` to be closed, `limit` at most.
-fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
-    let end = Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        let mut fds = [PollFd::new(stopped, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(n) => return n > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return true,
-        }
-    }
 }
