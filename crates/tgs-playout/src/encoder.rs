@@ -192,7 +192,16 @@ impl Job {
         command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
         // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
         command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
-        command.args(["-color_trc", "bt709", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]);
+        command.args([
+            "-color_trc",
+            "bt709",
+            "-chroma_sample_location",
+            "left",
+            "-flags:v",
+            "+bitexact",
+            "-flags:a",
+            "+bitexact",
+        ]);
         command.args(&extra.output);
         command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
         command.args(["-flush_packets", "0", "pipe:1"]);

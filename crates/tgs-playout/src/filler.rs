@@ -8,7 +8,6 @@ use std::{
     hash::{Hash, Hasher},
     io::{self, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     flv::{self, FlvError, Kind, Reader},
     item::{Item, Media, Source},
     probe,
-    timeline::Timeline,
+    timeline::{Silence, Timeline},
 };
 
 /// What the built-in slate says.
@@ -32,7 +31,7 @@ const SLATE_LENGTH: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Filler {
     tags: Reader<BufReader<File>>,
-    silence: Arc<[u8]>,
+    silence: Silence,
 }
 
 /// Why there is no filler.
@@ -101,24 +100,26 @@ impl Filler {
     /// Opens an encoded filler and finds its silence.
     fn open(path: &Path) -> io::Result<Self> {
         let mut tags = Reader::new(BufReader::new(File::open(path)?));
-        let mut silence = None;
+        let (mut header, mut frame) = (None, None);
         let mut pictures = false;
         loop {
             match tags.next_tag() {
                 Ok(None) => break,
-                Ok(Some(tag)) if tag.kind == Kind::Audio && tag.is_frame() => silence = Some(tag.body),
+                Ok(Some(tag)) if tag.kind == Kind::Audio && tag.is_frame() => frame = Some(tag.body),
+                Ok(Some(tag)) if tag.kind == Kind::Audio => header = Some(tag.body),
                 Ok(Some(tag)) => pictures |= tag.is_keyframe(),
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
-        let silence = silence.filter(|_| pictures);
-        let silence = silence.ok_or_else(|| io::Error::other("it holds no picture or no sound"))?;
-        Ok(Self { tags, silence })
+        match (header, frame) {
+            (Some(header), Some(frame)) if pictures => Ok(Self { tags, silence: Silence { header, frame } }),
+            _ => Err(io::Error::other("it holds no picture or no sound")),
+        }
     }
 
-    /// The body of an audio tag that holds one silent frame.
+    /// What is put where there is no sound.
     #[must_use]
-    pub fn silence(&self) -> Arc<[u8]> {
+    pub fn silence(&self) -> Silence {
         self.silence.clone()
     }
 
@@ -201,9 +202,10 @@ mod tests {
         let mut bytes = flv::FILE_HEADER.to_vec();
         let frame = |kind, body: &[u8]| Tag { kind, timestamp: 0, body: body.into() };
         flv::write_tag(&mut bytes, &frame(Kind::Video, &[0x17, 1, 0, 0, 0, 9])).unwrap();
+        flv::write_tag(&mut bytes, &frame(Kind::Audio, &[0xaf, 0, 0x12, 0x10])).unwrap();
         flv::write_tag(&mut bytes, &frame(Kind::Audio, &[0xaf, 1, 7])).unwrap();
         fs::write(&path, &bytes).unwrap();
-        assert_eq!(&*Filler::open(&path).unwrap().silence(), [0xaf, 1, 7]);
+        assert_eq!(*Filler::open(&path).unwrap().silence().frame, [0xaf, 1, 7]);
         fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
         assert!(Filler::open(&path).is_err());
     }

@@ -42,13 +42,21 @@ pub struct Placed {
     pub origin: Origin,
 }
 
+/// What is put where there is no sound, as bodies of audio tags.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// The AAC sequence header.
+    pub header: Arc<[u8]>,
+    /// One silent frame.
+    pub frame: Arc<[u8]>,
+}
+
 /// The one clock.
 #[derive(Debug)]
 pub struct Timeline {
     fps: u64,
     rate: u64,
-    /// One AAC frame of silence, as a tag body.
-    silence: Arc<[u8]>,
+    silence: Silence,
     next_video: u64,
     next_audio: u64,
     segment: Segment,
@@ -91,9 +99,9 @@ struct Open {
 }
 
 impl Timeline {
-    /// An empty clock for this profile; `silence` is the body of an audio tag with one silent frame.
+    /// An empty clock for this profile.
     #[must_use]
-    pub fn new(profile: &Profile, silence: Arc<[u8]>) -> Self {
+    pub fn new(profile: &Profile, silence: Silence) -> Self {
         Self {
             fps: u64::from(profile.fps),
             rate: u64::from(profile.audio_rate),
@@ -262,7 +270,11 @@ impl Timeline {
     }
 
     fn push_silence(&mut self, origin: Origin) {
-        self.push_frame(self.silence.clone(), origin);
+        if self.audio_header.is_none() {
+            // The run begins with an item without sound.
+            self.push_header(Tag { kind: Kind::Audio, timestamp: 0, body: self.silence.header.clone() });
+        }
+        self.push_frame(self.silence.frame.clone(), origin);
     }
 
     fn push_frame(&mut self, body: Arc<[u8]>, origin: Origin) {
@@ -292,7 +304,8 @@ mod tests {
     const RATE: u64 = 44_100;
 
     fn timeline() -> Timeline {
-        Timeline::new(&Profile::P720, vec![0xaf, 1, 0].into())
+        let silence = Silence { header: vec![0xaf, 0, 0x12, 0x10].into(), frame: vec![0xaf, 1, 0].into() };
+        Timeline::new(&Profile::P720, silence)
     }
 
     /// What an encoder writes for `pictures` frames and `sounds` AAC frames: reordering delays the picture by two
@@ -378,6 +391,14 @@ mod tests {
         assert!(all.is_sorted(), "sound and picture do not leave in order of time");
         let headers = out.iter().filter(|p| p.tag.is_sequence_header()).count();
         assert_eq!(headers, 2);
+    }
+
+    #[test]
+    fn a_run_that_begins_without_sound_has_an_audio_header_first() {
+        let out = play(&[(60, 0), (60, 88)]);
+        let sounds: Vec<&Placed> = out.iter().filter(|p| p.tag.kind == Kind::Audio).collect();
+        assert!(sounds[0].tag.is_sequence_header());
+        assert_eq!(sounds.iter().filter(|p| p.tag.is_sequence_header()).count(), 1);
     }
 
     #[test]
