@@ -154,6 +154,8 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
 
 /// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.
 fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, EngineError> {
+    std::fs::create_dir_all(&config.cache_dir)
+        .map_err(|source| EngineError::Directory { path: config.cache_dir.clone(), source })?;
     let scratch = config.state_dir.join("scratch");
     let font = scratch.join(FONT_FILE);
     std::fs::create_dir_all(&scratch)

@@ -6,12 +6,12 @@ use std::{
     collections::hash_map::DefaultHasher,
     fs::{self, File},
     hash::{Hash, Hasher},
-    io::{self, BufReader, Seek, SeekFrom},
+    io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, files};
+use tgs_core::cancel::Cancel;
 
 use crate::{
     encoder::{Encoder, Job, Setup, last_message},
@@ -30,9 +30,13 @@ const SLATE_LENGTH: Duration = Duration::from_secs(4);
 /// The encoded filler.
 #[derive(Debug)]
 pub struct Filler {
-    tags: Reader<BufReader<File>>,
+    tags: Tags,
     silence: Silence,
+    /// Whether it has no sound of its own.
+    silent: bool,
 }
+
+type Tags = Reader<BufReader<File>>;
 
 /// Why there is no filler.
 #[derive(Debug, thiserror::Error)]
@@ -61,19 +65,25 @@ impl Filler {
         dir: &Path,
         cancel: &Cancel,
     ) -> Result<Self, FillerError> {
-        let slate = Self::kept(dir, key(setup, version, None), || {
-            encode(&Job::slate(setup, TEXT, SLATE_LENGTH), setup, cancel)
+        let slate = Self::kept(dir, key(setup, version, None), |out| {
+            encode(&Job::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
                 // An ffmpeg built without the text filter still makes a bare slate.
-                .or_else(|_| encode(&Job::slate(setup, "", SLATE_LENGTH), setup, cancel))
+                out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
+                encode(&Job::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
+            })
         })?;
+        let (tags, Some(silence)) = slate else {
+            return Err(FillerError::Encode("it has no sound".into()));
+        };
+        let slate = Self { tags, silence, silent: false };
         let Some(file) = file else { return Ok(slate) };
-        let own = Self::kept(dir, key(setup, version, Some(file)), || {
+        let own = Self::kept(dir, key(setup, version, Some(file)), |out| {
             let item = item(file);
             let found = probe::probe(ffprobe, &item.media, cancel).map_err(|f| f.to_string())?;
-            encode(&Job::item(&item, &found, setup), setup, cancel)
+            encode(&Job::item(&item, &found, setup), setup, cancel, out)
         });
         match own {
-            Ok(own) => Ok(Self { silence: slate.silence, ..own }),
+            Ok((tags, sound)) => Ok(Self { tags, silence: slate.silence, silent: sound.is_none() }),
             Err(error) => {
                 log::warn!("FILLER {} cannot be used, the built-in slate is: {error}", file.display());
                 Ok(slate)
@@ -81,40 +91,22 @@ impl Filler {
         }
     }
 
+    /// Opens what is kept under `key`, or has it made. It is put in place whole.
     fn kept(
         dir: &Path,
         key: u64,
-        make: impl FnOnce() -> Result<Vec<u8>, String>,
-    ) -> Result<Self, FillerError> {
+        make: impl FnOnce(&mut File) -> Result<(), String>,
+    ) -> Result<(Tags, Option<Silence>), FillerError> {
         let path = dir.join(format!("filler-{key:016x}.flv"));
         let at = |source| FillerError::Io { path: path.clone(), source };
-        if let Ok(kept) = Self::open(&path) {
+        if let Ok(kept) = open(&path) {
             return Ok(kept);
         }
-        let bytes = make().map_err(FillerError::Encode)?;
-        fs::create_dir_all(dir).map_err(at)?;
-        files::replace(&path, &bytes, 0o644).map_err(at)?;
-        Self::open(&path).map_err(at)
-    }
-
-    /// Opens an encoded filler and finds its silence.
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut tags = Reader::new(BufReader::new(File::open(path)?));
-        let (mut header, mut frame) = (None, None);
-        let mut pictures = false;
-        loop {
-            match tags.next_tag() {
-                Ok(None) => break,
-                Ok(Some(tag)) if tag.kind == Kind::Audio && tag.is_frame() => frame = Some(tag.body),
-                Ok(Some(tag)) if tag.kind == Kind::Audio => header = Some(tag.body),
-                Ok(Some(tag)) => pictures |= tag.is_keyframe(),
-                Err(error) => return Err(io::Error::other(error)),
-            }
-        }
-        match (header, frame) {
-            (Some(header), Some(frame)) if pictures => Ok(Self { tags, silence: Silence { header, frame } }),
-            _ => Err(io::Error::other("it holds no picture or no sound")),
-        }
+        let mut new = tempfile::Builder::new().prefix(".filler-").tempfile_in(dir).map_err(at)?;
+        make(new.as_file_mut()).map_err(FillerError::Encode)?;
+        new.as_file().sync_all().map_err(at)?;
+        new.persist(&path).map_err(|error| at(error.error))?;
+        open(&path).map_err(at)
     }
 
     /// What is put where there is no sound.
@@ -126,7 +118,7 @@ impl Filler {
     /// Goes on air from its beginning.
     pub fn enter(&mut self, timeline: &mut Timeline) -> io::Result<()> {
         self.tags.rewind()?;
-        timeline.begin(0, 0, false);
+        timeline.begin(0, 0, self.silent);
         Ok(())
     }
 
@@ -164,28 +156,45 @@ fn key(setup: &Setup, version: &str, file: Option<&Path>) -> u64 {
     hasher.finish()
 }
 
-/// Encodes a task into an FLV file's bytes.
-fn encode(job: &Job, setup: &Setup, cancel: &Cancel) -> Result<Vec<u8>, String> {
+/// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.
+fn open(path: &Path) -> io::Result<(Tags, Option<Silence>)> {
+    let mut tags = Reader::new(BufReader::new(File::open(path)?));
+    let (mut header, mut frame) = (None, None);
+    let mut pictures = false;
+    while let Some(tag) = tags.next_tag().map_err(io::Error::other)? {
+        match tag.kind {
+            Kind::Audio if tag.is_frame() => frame = Some(tag.body),
+            Kind::Audio => header = Some(tag.body),
+            _ => pictures |= tag.is_keyframe(),
+        }
+    }
+    if !pictures {
+        return Err(io::Error::other("it holds no picture"));
+    }
+    Ok((tags, header.zip(frame).map(|(header, frame)| Silence { header, frame })))
+}
+
+/// Encodes a task into an FLV file.
+fn encode(job: &Job, setup: &Setup, cancel: &Cancel, out: &mut File) -> Result<(), String> {
     let mut encoder =
         Encoder::start(job.command(setup), cancel).map_err(|e| format!("cannot start ffmpeg: {e}"))?;
-    let mut bytes = flv::FILE_HEADER.to_vec();
+    let mut out = BufWriter::new(out);
     let mut keyframes = 0;
-    let read = loop {
-        match encoder.next_tag() {
-            Ok(Some(tag)) => {
-                keyframes += usize::from(tag.is_keyframe());
-                flv::write_tag(&mut bytes, &tag).map_err(|e| e.to_string())?;
-            }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error.to_string()),
+    let mut copy = || -> Result<(), FlvError> {
+        out.write_all(&flv::FILE_HEADER)?;
+        while let Some(tag) = encoder.next_tag()? {
+            keyframes += usize::from(tag.is_keyframe());
+            flv::write_tag(&mut out, &tag)?;
         }
+        Ok(out.flush()?)
     };
-    let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
-    read?;
+    let copied = copy();
+    let ended = encoder.finish(copied.is_ok()).map_err(|e| e.to_string())?;
+    copied.map_err(|e| e.to_string())?;
     if keyframes == 0 || !ended.status.success() {
         return Err(last_message(&ended.messages));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -198,15 +207,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f.flv");
         fs::write(&path, flv::FILE_HEADER).unwrap();
-        assert!(Filler::open(&path).is_err());
+        assert!(open(&path).is_err());
         let mut bytes = flv::FILE_HEADER.to_vec();
         let frame = |kind, body: &[u8]| Tag { kind, timestamp: 0, body: body.into() };
         flv::write_tag(&mut bytes, &frame(Kind::Video, &[0x17, 1, 0, 0, 0, 9])).unwrap();
         flv::write_tag(&mut bytes, &frame(Kind::Audio, &[0xaf, 0, 0x12, 0x10])).unwrap();
         flv::write_tag(&mut bytes, &frame(Kind::Audio, &[0xaf, 1, 7])).unwrap();
         fs::write(&path, &bytes).unwrap();
-        assert_eq!(*Filler::open(&path).unwrap().silence().frame, [0xaf, 1, 7]);
+        assert_eq!(*open(&path).unwrap().1.unwrap().frame, [0xaf, 1, 7]);
         fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
-        assert!(Filler::open(&path).is_err());
+        assert!(open(&path).is_err());
     }
 }
