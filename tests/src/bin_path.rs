@@ -1,6 +1,7 @@
-//! Where the built tools are. Cargo tells a test only the binaries of its own package.
+//! Where the built tools are, and how they get there. Cargo tells a test only the binaries of its own package.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -25,19 +26,33 @@ pub fn build(name: &str) -> Result<PathBuf> {
     let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
     let target = dir.parent().context("no target directory")?;
     let profile = if profile == "debug" { "dev" } else { profile };
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["build", "--quiet", "--package", name, "--profile", profile, "--target-dir"])
         .arg(target)
-        .current_dir(workspace())
         .output()
         .context("run cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(dir.join(name))
 }
 
+/// A cargo in the workspace that does not see what the cargo above this process has told it of its package: build
+/// scripts that look at it (ring's) would run anew in every turn of `cargo nextest`, `cargo xtask` and this.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace());
+    for (name, _) in env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "NEXTEST"];
+        if name.to_str().is_some_and(|name| told.iter().any(|told| name.starts_with(told))) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Where cargo puts what it builds with the profile of the running executable: `target/debug`, `target/release`.
 pub fn profile_dir() -> Result<PathBuf> {
-    let exe = std::env::current_exe().context("find the running executable")?;
+    let exe = env::current_exe().context("find the running executable")?;
     let dir =
         exe.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).context("executable without directory")?;
     Ok(dir.to_owned())

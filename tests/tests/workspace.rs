@@ -1,9 +1,9 @@
 //! Rules of the workspace that no compiler holds: what may depend on what, and that every dependency says why it is there.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
-use tgs_e2e::bin_path::workspace;
+use tgs_e2e::bin_path::{cargo, workspace};
 
 /// What developers use, and operators never see: free to depend on anything.
 const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
@@ -14,11 +14,8 @@ const TELEGRAM: [&str; 3] = ["tgs-stream", "tgs-session", "tgs-diag"];
 
 /// The packages of the workspace.
 fn packages() -> Vec<Value> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(workspace())
-        .output()
-        .expect("cargo runs");
+    let output =
+        cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     metadata["packages"].as_array().expect("packages").clone()

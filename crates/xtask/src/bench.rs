@@ -9,11 +9,11 @@ mod meter;
 mod report;
 mod side;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use tgs_e2e::bin_path::{profile_dir, target_dir, workspace};
+use tgs_e2e::bin_path::{cargo, profile_dir, target_dir, workspace};
 
 use crate::{install, step};
 use report::Figure;
@@ -101,9 +101,9 @@ impl Options {
     fn plan(&self) -> Result<Plan> {
         // Beside what this program was built into.
         let target = profile_dir()?.parent().context("no target directory")?.to_owned();
-        let mut cargo = Command::new("cargo");
+        let mut cargo = cargo();
         cargo.args(["build", "--release", "--package", "tgs-stream", "--target-dir"]).arg(&target);
-        let built = step::run("build tgs-stream, optimised", cargo.current_dir(workspace()));
+        let built = step::run("build tgs-stream, optimised", &mut cargo);
         ensure!(built, "tgs-stream cannot be built");
         let quick = |full, short| if self.quick { short } else { full };
         Ok(Plan {

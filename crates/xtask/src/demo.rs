@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, IsTerminal},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use signal_hook::{
 };
 use tgs_core::process::{self, Child, describe};
 use tgs_e2e::{
-    bin_path::{self, target_dir, workspace},
+    bin_path::{self, target_dir},
     nginx::{Nginx, Options},
 };
 
@@ -67,9 +67,9 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
 
 /// Builds with the progress shown, then says where the result is.
 fn build() -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--package", "tgs-stream"]).current_dir(workspace());
-    ensure!(step::run("build tgs-stream", &mut cargo), "tgs-stream cannot be built");
+    let mut cargo = bin_path::cargo();
+    let built = step::run("build tgs-stream", cargo.args(["build", "--package", "tgs-stream"]));
+    ensure!(built, "tgs-stream cannot be built");
     bin_path::build("tgs-stream")
 }
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tgs_e2e::{bin_path::workspace, tools};
+use tgs_e2e::{
+    bin_path::{self, workspace},
+    tools,
+};
 
 use crate::{
     install,
@@ -46,15 +49,8 @@ pub(crate) fn run() -> Result<bool> {
 
 /// `cargo` with `args`, separated by spaces, in the workspace.
 fn cargo(args: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command.args(args.split(' ')).current_dir(workspace());
-    // `cargo xtask` is itself run by cargo, which leaves its own settings of this package in the environment.
-    let own = env::vars_os().map(|(name, _)| name).filter(|name| {
-        name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_"))
-    });
-    for name in own {
-        command.env_remove(name);
-    }
+    let mut command = bin_path::cargo();
+    command.args(args.split(' '));
     command
 }
 
