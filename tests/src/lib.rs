@@ -1,6 +1,7 @@
 //! What the end-to-end tests, the demo and the bench share: a real ingest, clips to play, checks of what arrived.
 
 pub mod bin_path;
+pub mod broadcast;
 pub mod clips;
 pub mod flvcheck;
 pub mod ingest;
