@@ -266,10 +266,11 @@ impl Settings {
         }
     }
 
-    /// The ffprobe program: beside ffmpeg where that is a path, else looked up as well.
+    /// The ffprobe program: the one beside ffmpeg where there is one, else looked up in PATH.
     #[must_use]
     pub fn ffprobe_path(&self) -> PathBuf {
-        self.ffmpeg_path.with_file_name("ffprobe")
+        let beside = self.ffmpeg_path.with_file_name("ffprobe");
+        if beside.exists() { beside } else { "ffprobe".into() }
     }
 }
 
@@ -624,13 +625,17 @@ mod tests {
         };
         let settings = load(file, None, &[], &[]).unwrap();
         assert_eq!(settings, expected);
-        assert_eq!(settings.ffprobe_path(), Path::new("/opt/ff/ffprobe"));
         assert!(!format!("{settings:?}").contains("rtmp"), "the stream key is shown");
     }
 
     #[test]
-    fn ffprobe_is_looked_up_as_ffmpeg_is() {
-        assert_eq!(load("", None, &[], &[]).unwrap().ffprobe_path(), Path::new("ffprobe"));
+    fn ffprobe_is_beside_ffmpeg_or_in_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = format!("FFMPEG_PATH={}\n", dir.path().join("ffmpeg").display());
+        let found = || load(&file, None, &[], &[]).unwrap().ffprobe_path();
+        assert_eq!(found(), Path::new("ffprobe"));
+        fs::write(dir.path().join("ffprobe"), "").unwrap();
+        assert_eq!(found(), dir.path().join("ffprobe"));
     }
 
     #[test]

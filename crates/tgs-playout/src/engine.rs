@@ -17,7 +17,7 @@ use std::{
 use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
-    process::{self, describe},
+    process::{self, RunError, describe},
 };
 
 use crate::{
@@ -47,6 +47,8 @@ const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
 pub struct Config {
     /// The ffmpeg executable, a path or a name.
     pub ffmpeg: PathBuf,
+    /// The ffprobe executable.
+    pub ffprobe: PathBuf,
     /// Shape of the broadcast.
     pub profile: Profile,
     /// FFMPEG_ARGS as written.
@@ -90,7 +92,7 @@ pub struct Summary {
 /// Why a broadcast cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// ffmpeg is not there.
+    /// ffmpeg or ffprobe is not there.
     #[error("cannot run {}: {why}; install ffmpeg (apt install ffmpeg) or set FFMPEG_PATH", program.display())]
     NoFfmpeg {
         /// What was tried.
@@ -106,6 +108,9 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
+    /// It was told to stop before it began.
+    #[error("it was stopped before it began")]
+    Stopped,
     /// There is nothing to bridge a failure with.
     #[error(transparent)]
     Filler(#[from] FillerError),
@@ -114,25 +119,30 @@ pub enum EngineError {
     Output(String),
 }
 
-/// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails.
+/// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails. In each case `control` is
+/// cancelled afterwards, and no thread or child is left.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
-    // A failed start must end the threads as an ordinary stop does, and without stopping the caller's own.
     let cancel = control.cancel.clone();
-    let version = ffmpeg_version(&config.ffmpeg, &cancel)?;
-    let ffprobe = config.ffmpeg.with_file_name("ffprobe");
+    // What a stop interrupts has not failed.
+    let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
+    let ffprobe = config.ffprobe.clone();
+    let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
     let preparer = Preparer::start(program, ffprobe.clone(), cancel.clone());
-    let setup = set_up(&config, &version, &cancel)?;
-    let filler =
-        Filler::prepare(&setup, &version, &ffprobe, config.filler.as_deref(), &config.cache_dir, &cancel)?;
+    let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
+    let own = config.filler.as_deref();
+    let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
+        .map_err(|error| stopped(error.into()))?;
     let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
-    let encoding = {
-        let (feed, board, cancel, setup) =
-            (feed.clone(), control.board.clone(), cancel.clone(), setup.clone());
-        let encode = Encode { setup, feed, board, cancel, run: 0, failed: 0, failed_in_row: 0 };
-        thread::Builder::new().name("encode".into()).spawn(move || encode.run(&preparer))
-    }
-    .map_err(|source| EngineError::Directory { path: config.state_dir.clone(), source })?;
+    let encode = Encode {
+        setup,
+        feed: feed.clone(),
+        board: control.board.clone(),
+        cancel: cancel.clone(),
+        run: 0,
+        failed: 0,
+        failed_in_row: 0,
+    };
     let is_file = matches!(config.output, Output::File(_));
     let publisher =
         Publisher::new(config.output, metadata(&config.profile), config.first_timestamp, cancel.clone());
@@ -145,11 +155,15 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         !is_file || config.realtime,
         started,
     );
-    let played = playout.run();
-    let over = !cancel.is_cancelled();
-    cancel.cancel();
-    let failed = encoding.join().unwrap_or_default();
-    Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
+    thread::scope(|threads| {
+        // It gives the preparer back, because dropping that ends the broadcast.
+        let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
+        let played = playout.run();
+        let over = !cancel.is_cancelled();
+        cancel.cancel();
+        let failed = encoding.join().map_or(0, |(failed, _)| failed);
+        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
+    })
 }
 
 /// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.
@@ -180,17 +194,24 @@ fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, Engi
     }))
 }
 
-/// The first line of `ffmpeg -version`.
-pub fn ffmpeg_version(ffmpeg: &Path, cancel: &Cancel) -> Result<String, EngineError> {
-    let fail = |why: String| EngineError::NoFfmpeg { program: ffmpeg.to_owned(), why };
-    let mut command = process::command(ffmpeg);
+/// Whether ffmpeg and ffprobe run; the first line of `ffmpeg -version`.
+pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<String, EngineError> {
+    version(ffprobe, cancel)?;
+    version(ffmpeg, cancel)
+}
+
+fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
+    let fail = |why: String| EngineError::NoFfmpeg { program: program.to_owned(), why };
+    let mut command = process::command(program);
     command.arg("-version");
-    let output = process::output(command, Duration::from_secs(10), 1 << 20, cancel)
-        .map_err(|e| fail(e.to_string()))?;
+    let output = process::output(command, Duration::from_secs(10), 1 << 20, cancel).map_err(|e| match e {
+        RunError::Start { source, .. } => fail(source.to_string()),
+        other => fail(other.to_string()),
+    })?;
     let text = String::from_utf8_lossy(&output.stdout);
     match text.lines().next() {
         Some(line) if output.status.success() => Ok(line.to_owned()),
-        _ => Err(fail(format!("ffmpeg -version {}", describe(output.status)))),
+        _ => Err(fail(format!("with -version it {}", describe(output.status)))),
     }
 }
 
@@ -213,10 +234,13 @@ enum Prepared {
     End,
 }
 
-/// The prepare thread's front.
+/// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
+/// of ffprobe or yt-dlp outlives the broadcast.
 struct Preparer {
     ask: mpsc::SyncSender<()>,
     answers: mpsc::Receiver<(Prepared, usize)>,
+    cancel: Cancel,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Preparer {
@@ -224,8 +248,9 @@ impl Preparer {
     fn start(program: Box<dyn Program>, ffprobe: PathBuf, cancel: Cancel) -> Self {
         let (ask, asked) = mpsc::sync_channel(1);
         let (answer, answers) = mpsc::sync_channel(1);
-        thread::spawn(move || prepare(program, &ffprobe, &cancel, &asked, &answer));
-        Self { ask, answers }
+        let stop = cancel.clone();
+        let thread = thread::spawn(move || prepare(program, &ffprobe, &stop, &asked, &answer));
+        Self { ask, answers, cancel, thread: Some(thread) }
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
@@ -235,6 +260,17 @@ impl Preparer {
             return gone;
         }
         self.answers.recv().unwrap_or(gone)
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        // It may be waiting to be asked.
+        let _ = self.ask.try_send(());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -291,21 +327,30 @@ impl Encode {
             let (next, round) = preparer.next();
             match next {
                 Prepared::End => break,
-                Prepared::Skip { title, failure } => self.fail(&title, &failure, false),
-                Prepared::Play(item, found) => self.play(item, &found),
-            }
-            if self.failed_in_row == 0 {
-                backoff.reset();
-            } else if self.failed_in_row >= round.max(1) {
-                // The whole list is bad: the filler is on air, and asking again at once would change nothing.
-                self.failed_in_row = 0;
-                let delay = backoff.next_delay();
-                log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
-                let _ = self.cancel.wait(delay);
+                Prepared::Skip { title, failure } => {
+                    self.pause(round, &mut backoff);
+                    self.fail(&title, &failure, false);
+                }
+                Prepared::Play(item, found) => {
+                    self.pause(round, &mut backoff);
+                    self.play(item, &found);
+                }
             }
         }
         self.feed.finish();
         self.failed
+    }
+
+    /// Waits where the whole list has just failed: the filler is on air, and asking again at once would change nothing.
+    fn pause(&mut self, round: usize, backoff: &mut Backoff) {
+        if self.failed_in_row == 0 {
+            backoff.reset();
+        } else if self.failed_in_row >= round.max(1) {
+            self.failed_in_row = 0;
+            let delay = backoff.next_delay();
+            log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
+            let _ = self.cancel.wait(delay);
+        }
     }
 
     fn play(&mut self, item: Item, found: &Probe) {

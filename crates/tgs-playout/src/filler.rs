@@ -4,7 +4,7 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs::{self, File},
+    fs::File,
     hash::{Hash, Hasher},
     io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -199,6 +199,8 @@ fn encode(job: &Job, setup: &Setup, cancel: &Cancel, out: &mut File) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::flv::Tag;
 

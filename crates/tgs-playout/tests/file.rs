@@ -64,6 +64,7 @@ fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
     let config = Config {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: PROFILE,
         ffmpeg_args: args.into(),
         output: Output::File(out.clone()),

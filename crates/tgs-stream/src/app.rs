@@ -83,7 +83,8 @@ fn run(cli: Cli) -> Code {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
-    let ended = if cli.check { check_only(cli, &settings, &control) } else { broadcast(cli, &settings, &control) };
+    let ended =
+        if cli.check { check_only(cli, &settings, &control) } else { broadcast(cli, &settings, &control) };
     ended.unwrap_or_else(|Failed(code, error)| {
         log::error!("failed to {error:#}");
         code
@@ -101,6 +102,8 @@ impl From<anyhow::Error> for Failed {
 
 fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
     let file = playlist_file(&cli, settings);
+    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.cancel)
+        .map_err(engine_failed)?;
     let resolver = resolver(settings, &control.cancel)?;
     let mut stderr = std::io::stderr();
     let progress = stderr.is_terminal().then_some(&mut stderr as &mut dyn Write);
@@ -132,6 +135,7 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
     let _web = start_web(settings, control);
     let config = Config {
         ffmpeg: settings.ffmpeg_path.clone(),
+        ffprobe: settings.ffprobe_path(),
         profile: profile(settings.quality),
         ffmpeg_args: settings.ffmpeg_args.clone(),
         output,
@@ -147,13 +151,11 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
     // Also after a failure: the position that was reached is kept.
     control.cancel.cancel();
     let keeper = keeping.join().ok();
-    let summary = ended.map_err(|error| {
-        let code = match error {
-            EngineError::NoFfmpeg { .. } => Code::Unavailable,
-            _ => Code::Failure,
-        };
-        Failed(code, anyhow::Error::new(error).context("broadcast"))
-    })?;
+    let summary = match ended {
+        Ok(summary) => summary,
+        Err(EngineError::Stopped) => return Ok(Code::Ok),
+        Err(error) => return Err(engine_failed(error)),
+    };
     if summary.over
         && let Some(keeper) = &keeper
     {
@@ -163,6 +165,12 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
         return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
     }
     Ok(Code::Ok)
+}
+
+fn engine_failed(error: EngineError) -> Failed {
+    let missing = matches!(error, EngineError::NoFfmpeg { .. });
+    let code = if missing { Code::Unavailable } else { Code::Failure };
+    Failed(code, anyhow::Error::new(error).context("broadcast"))
 }
 
 /// The profile that VIDEO_QUALITY names.
@@ -181,8 +189,7 @@ fn output(settings: &Settings) -> Result<Output, Failed> {
             "find out where to publish: give --output, or OUTPUT_URL in the .env file"
         )));
     };
-    let by_ffmpeg =
-        (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
+    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     if by_ffmpeg.is_some() {
         log::warn!(
             "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, and after \

@@ -74,7 +74,9 @@ impl Listing {
 
 fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
     let shown = file.display();
-    let bytes = source::read_list(file).with_context(|| format!("failed to read the playlist {shown}"))?;
+    let bytes = source::read_list(file).with_context(|| {
+        format!("cannot read the playlist {shown} (name a SOURCE, or another file by --playlist or PLAYLIST)")
+    })?;
     ensure!(!m3u::is_hls(&bytes), "{shown} is an HLS playlist, not a list of entries: name it as a SOURCE");
     Ok(source::named_in(file, &bytes))
 }
