@@ -146,7 +146,10 @@ fn nothing_to_play_is_said_in_words() {
     fs::remove_file(&tv.file).unwrap();
     assert_eq!(
         error(tv.config()),
-        format!("failed to read the playlist {file}: No such file or directory (os error 2)")
+        format!(
+            "cannot read the playlist {file} (name a SOURCE, or another file by --playlist or PLAYLIST): No such file \
+             or directory (os error 2)"
+        )
     );
     let neither = Config { file: None, ..tv.config() };
     assert!(error(neither).starts_with("the command line names nothing to play"));
