@@ -7,4 +7,6 @@ pub mod flvcheck;
 pub mod ingest;
 pub mod nginx;
 pub mod stunnel;
+pub mod throttle;
 pub mod tools;
+pub mod web;

@@ -266,9 +266,9 @@ fn pictures_of_any_shape_are_fitted_and_padded_never_stretched() {
         let (right_bar, bottom_bar) = (OUT.0 - 1 - right, OUT.1 - 1 - bottom);
         assert!(left.abs_diff(right_bar) <= 4 && top.abs_diff(bottom_bar) <= 4, "{name}: not in the middle");
         let white = around(pixels, OUT.0, |p| p > 185).map(|n| n as f64);
-        let size = (white[2] + 1.0 - white[0], white[3] + 1.0 - white[1]);
+        let extent = (white[2] + 1.0 - white[0], white[3] + 1.0 - white[1]);
         let side = w.min(h) / 4.0 * scale;
-        assert!(close(size.0, side) && close(size.1, side), "{name}: {white:?} is no square of {side}");
+        assert!(close(extent.0, side) && close(extent.1, side), "{name}: {white:?} is no square of {side}");
         let corner = (left as f64 + w / 8.0 * scale, top as f64 + h / 8.0 * scale);
         assert!(
             close(white[0], corner.0) && close(white[1], corner.1),

@@ -1,0 +1,154 @@
+//! A small HTTP server on 127.0.0.1 for media, which can be told to fail as real ones do.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+
+/// What is at a path. Everywhere else is nothing (404).
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// These bytes, from wherever they are asked for.
+    Whole(Vec<u8>),
+    /// A share of the bytes (0 to 1), then the connection is closed; whoever asks for the rest finds the server gone.
+    DiesAt(Vec<u8>, f64),
+    /// A share of the bytes (0 to 1), then nothing more over an open connection.
+    StallsAt(Vec<u8>, f64),
+    /// The request is taken and never answered.
+    Hangs,
+    /// This status line instead of an answer (`403 Forbidden`).
+    Refuses(&'static str),
+}
+
+/// The server. Its threads end with the test's process; dropping it closes what hangs.
+#[derive(Debug)]
+pub struct Web {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pages: HashMap<&'static str, Page>,
+    requests: AtomicUsize,
+    /// Ends of channels that nobody reads: connections that hang wait on the other end.
+    hanging: Mutex<Vec<mpsc::Sender<()>>>,
+}
+
+impl Web {
+    /// Serves `pages`, by paths that begin with a slash.
+    pub fn serve(pages: impl IntoIterator<Item = (&'static str, Page)>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            pages: pages.into_iter().collect(),
+            requests: AtomicUsize::new(0),
+            hanging: Mutex::default(),
+        });
+        let inner = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&inner);
+                thread::spawn(move || {
+                    // Whoever asked may have gone: that is its right.
+                    let _ = answer(&stream, &shared);
+                });
+            }
+        });
+        Ok(Self { port, shared })
+    }
+
+    /// The address of `path`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// How many requests there were.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Shared {
+    /// Waits until the server is dropped.
+    fn hang(&self) {
+        let (end, wait) = mpsc::channel();
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        let _ = wait.recv();
+    }
+}
+
+fn answer(mut stream: &TcpStream, shared: &Shared) -> Result<()> {
+    let (path, from) = request(stream)?;
+    shared.requests.fetch_add(1, Ordering::SeqCst);
+    let (bytes, share) = match shared.pages.get(path.as_str()) {
+        None => return Ok(write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?),
+        Some(Page::Refuses(status)) => {
+            return Ok(write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")?);
+        }
+        Some(Page::Hangs) => {
+            shared.hang();
+            return Ok(());
+        }
+        Some(Page::Whole(bytes)) => (bytes, 1.0),
+        Some(Page::DiesAt(bytes, share) | Page::StallsAt(bytes, share)) => (bytes, *share),
+    };
+    let total = bytes.len();
+    let end = (total as f64 * share) as usize;
+    if from.is_some_and(|from| from >= total) {
+        return Ok(write!(stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n")?);
+    }
+    let begin = from.unwrap_or(0);
+    let stalls = matches!(shared.pages.get(path.as_str()), Some(Page::StallsAt(..)));
+    if begin < end || stalls {
+        match from {
+            Some(_) => write!(
+                stream,
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {begin}-{}/{total}\r\n",
+                total - 1
+            )?,
+            None => write!(stream, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n")?,
+        }
+        write!(stream, "Content-Length: {}\r\nConnection: close\r\n\r\n", total - begin)?;
+        stream.write_all(bytes.get(begin..end).unwrap_or_default())?;
+    }
+    if stalls {
+        shared.hang();
+    }
+    Ok(())
+}
+
+/// The path that is asked for, and from which byte on.
+fn request(stream: &TcpStream) -> Result<(String, Option<usize>)> {
+    let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
+    let first = lines.next().context("no request")??;
+    let path = first.split(' ').nth(1).context("no path")?.to_owned();
+    let mut from = None;
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            from = range.split('-').next().and_then(|n| n.parse().ok());
+        }
+    }
+    Ok((path, from))
+}
