@@ -59,8 +59,8 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     let state = dir.join("state");
     let player = start(&tool, &playlist, &ingest.url("demo"), &state)?;
     follow_log(&player, tell)?;
-    let screen = Screen::new(state, std::io::stdout().is_terminal());
-    introduce(&ingest, &playlist);
+    let mut screen = Screen::new(state, std::io::stdout().is_terminal());
+    screen.log(&introduction(&ingest, &playlist));
     let mut demo = Demo { ingest, player, events, screen, ingest_gone: None };
     demo.play(seconds.map(Duration::from_secs))
 }
@@ -110,16 +110,17 @@ fn on_signal(tell: Sender<Event>) -> Result<()> {
     Ok(())
 }
 
-fn introduce(ingest: &Nginx, playlist: &Path) {
+/// Where to watch and what to try.
+fn introduction(ingest: &Nginx, playlist: &Path) -> String {
     let url = ingest.url("demo");
     let pid = ingest.pid().unwrap_or_default();
-    println!(
+    format!(
         "\n  Watch:    ffplay {url}\n            mpv {url}\n            vlc {url}\n  \
          Playlist: {} (an edit is taken at the next item)\n  \
          Ingest:   nginx-rtmp, pid {pid} (kill it, and see the stream come back)\n  \
          Stop:     Ctrl-C\n",
         playlist.display()
-    );
+    )
 }
 
 struct Demo {
@@ -140,7 +141,7 @@ impl Demo {
                 Ok(Event::Signal) | Err(RecvTimeoutError::Disconnected) => return self.end(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if until.is_some_and(|until| Instant::now() >= until) {
+            if self.screen.is_lost() || until.is_some_and(|until| Instant::now() >= until) {
                 return self.end();
             }
             self.screen.tick();

@@ -1,6 +1,7 @@
 //! One step of a longer work: its name before, its outcome and time after, the program's own output between.
 
 use std::{
+    io::{self, Write},
     process::Command,
     time::{Duration, Instant},
 };
@@ -9,21 +10,26 @@ use tgs_core::process::describe;
 
 /// Runs `command` in the foreground (Ctrl-C reaches it) and tells how it went. `false`: it failed or did not start.
 pub(crate) fn run(name: &str, command: &mut Command) -> bool {
-    println!("── {name}");
+    say(name);
     let began = Instant::now();
     let outcome = command.status();
     let took = seconds(began.elapsed());
     match outcome {
         Ok(status) if status.success() => {
-            println!("── {name}: ok, {took}");
+            say(&format!("{name}: ok, {took}"));
             return true;
         }
-        Ok(status) => println!("── {name}: FAILED ({}), {took}", describe(status)),
+        Ok(status) => say(&format!("{name}: FAILED ({}), {took}", describe(status))),
         Err(e) => {
-            println!("── {name}: FAILED, cannot start {}: {e}", command.get_program().display());
+            say(&format!("{name}: FAILED, cannot start {}: {e}", command.get_program().display()));
         }
     }
     false
+}
+
+/// Prints a line that is ours, not the program's. Where nobody reads (any more), the work goes on.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "── {line}");
 }
 
 /// A time as people read it: `0.4 s`, `3 min 12 s`.

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use tgs_e2e::clips::{ffmpeg, rotate};
 
+use crate::step;
+
 /// File name, and what ffmpeg makes it of; in the order of the playlist.
 const SAMPLES: [(&str, &str); 7] = [
     (
@@ -51,7 +53,7 @@ pub(super) fn make(dir: &Path) -> Result<PathBuf> {
     for (name, how) in SAMPLES {
         let path = dir.join(name);
         if !path.exists() {
-            println!("── make {name}");
+            step::say(&format!("make {name}"));
             make_one(&path, how).with_context(|| format!("make {}", path.display()))?;
         }
     }

@@ -15,6 +15,8 @@ use serde_json::Value;
 
 /// How often the line is printed where it cannot be kept in place.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Takes the line on a terminal away.
+const CLEAR: &str = "\r\x1b[K";
 const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Screen {
@@ -23,24 +25,34 @@ pub(super) struct Screen {
     began: Instant,
     printed: Option<Instant>,
     metrics_told: bool,
+    lost: bool,
 }
 
 impl Screen {
     /// `state` is the STATE_DIR of the tgs-stream that is watched.
     pub(super) fn new(state: PathBuf, terminal: bool) -> Self {
-        Self { state, terminal, began: Instant::now(), printed: None, metrics_told: false }
+        Self { state, terminal, began: Instant::now(), printed: None, metrics_told: false, lost: false }
     }
 
     /// Prints a line of tgs-stream's log.
-    pub(super) fn log(&self, line: &str) {
-        self.clear();
-        println!("{line}");
+    pub(super) fn log(&mut self, line: &str) {
+        let clear = if self.terminal { CLEAR } else { "" };
+        self.print(&format!("{clear}{line}\n"));
     }
 
     /// Prints a line of the demo's own.
-    pub(super) fn say(&self, line: &str) {
-        self.clear();
-        println!("── {line}");
+    pub(super) fn say(&mut self, line: &str) {
+        self.log(&format!("── {line}"));
+    }
+
+    /// Whether nobody can see this any more: the terminal or the reader of a pipe is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn print(&mut self, text: &str) {
+        let mut out = io::stdout().lock();
+        self.lost |= out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
     }
 
     /// Shows what is on air, where it is time to.
@@ -56,18 +68,10 @@ impl Screen {
         }
         let line = describe(&status, self.began.elapsed());
         if self.terminal {
-            print!("\r\x1b[K{line}");
-            // A terminal that cannot be written to shows nothing: there is nobody to tell.
-            let _ = io::stdout().flush();
+            self.print(&format!("{CLEAR}{line}"));
         } else {
             self.printed = Some(Instant::now());
-            println!("{line}");
-        }
-    }
-
-    fn clear(&self) {
-        if self.terminal {
-            print!("\r\x1b[K");
+            self.log(&line);
         }
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use crate::{install::find, step};
 
 /// Services that come with the packages and would take their ports (80; 9090, the metrics' own) at once.
-const SERVICES: [&str; 3] = ["nginx", "prometheus", "stunnel4"];
+const SERVICES: [&str; 2] = ["nginx", "prometheus"];
 
 /// Installs `packages`, or stops with the command that does where this is not root's session.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
