@@ -281,21 +281,35 @@ fn prepare(
     asked: &mpsc::Receiver<()>,
     answer: &mpsc::SyncSender<(Prepared, usize)>,
 ) {
-    let look = |next: Next| match next {
-        Next::Play(item) => match probe::probe(ffprobe, &item.media, cancel) {
-            Ok(found) => Prepared::Play(item, found),
-            Err(failure) => Prepared::Skip { title: item.title, failure },
-        },
-        Next::Skip { title, failure, .. } => Prepared::Skip { title, failure },
-        Next::End => Prepared::End,
+    let look = |program: &mut dyn Program, mut next: Next| {
+        loop {
+            let item = match next {
+                Next::Play(item) => item,
+                Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
+                Next::End => return Prepared::End,
+            };
+            match probe::probe(ffprobe, &item.media, cancel) {
+                // It was left at its very end.
+                Ok(found)
+                    if found
+                        .duration
+                        .is_some_and(|whole| !item.start.is_zero() && item.start + EARLY / 2 > whole) =>
+                {
+                    next = program.next();
+                }
+                Ok(found) => return Prepared::Play(item, found),
+                Err(failure) => return Prepared::Skip { title: item.title, failure },
+            }
+        }
     };
-    let mut ahead = look(program.next());
+    let first = program.next();
+    let mut ahead = look(program.as_mut(), first);
     while asked.recv().is_ok() && !cancel.is_cancelled() {
         let now = match ahead {
             // The list may have changed and the URLs expired since this was prepared.
             Prepared::Play(item, found) => match program.confirm(item.clone()) {
                 Next::Play(same) if same == item => Prepared::Play(item, found),
-                other => look(other),
+                other => look(program.as_mut(), other),
             },
             other => other,
         };
@@ -303,7 +317,8 @@ fn prepare(
         if answer.send((now, program.round_len())).is_err() || over {
             return;
         }
-        ahead = look(program.next());
+        let next = program.next();
+        ahead = look(program.as_mut(), next);
     }
 }
 

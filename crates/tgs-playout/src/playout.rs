@@ -34,6 +34,9 @@ const TOGETHER: Duration = Duration::from_millis(12);
 /// How long the first picture may take before the filler is shown in its place.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A connection that lasted this long was a good one: after it the next is tried at once.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// How often the snapshot and the gauges are renewed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -64,6 +67,9 @@ pub(crate) struct Playout {
     /// After a jump of a live source: nothing is sent before the next keyframe.
     until_keyframe: bool,
     reported: Option<Instant>,
+    /// When the last connection was made, and how long to wait before the next attempt.
+    connected: Option<Instant>,
+    backoff: Backoff,
     /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a machine that stood still.
     sending: Duration,
 }
@@ -111,6 +117,8 @@ impl Playout {
             resume_at: None,
             until_keyframe: false,
             reported: None,
+            connected: None,
+            backoff: Backoff::reconnecting(),
             sending: Duration::ZERO,
         }
     }
@@ -357,7 +365,12 @@ impl Playout {
 
     /// Connects, however long it takes.
     fn connect(&mut self, again: bool) -> Result<(), Stop> {
-        let mut backoff = Backoff::reconnecting();
+        if self.connected.is_none_or(|at| at.elapsed() > STEADY) {
+            self.backoff.reset();
+        } else if self.control.cancel.wait(self.backoff.next_delay()) {
+            // A server that takes the connection and drops it is not asked again at once.
+            return Err(Stop::Cancelled);
+        }
         let mut told: Option<(String, Instant)> = None;
         loop {
             if self.control.cancel.is_cancelled() {
@@ -375,12 +388,13 @@ impl Playout {
                         told = Some((text.clone(), Instant::now()));
                     }
                     self.control.board.update(|status| status.publisher = Link::Reconnecting { cause: text });
-                    if self.control.cancel.wait(backoff.next_delay()) {
+                    if self.control.cancel.wait(self.backoff.next_delay()) {
                         return Err(Stop::Cancelled);
                     }
                 }
             }
         }
+        self.connected = Some(Instant::now());
         if again {
             METRICS.reconnects.inc();
         }
