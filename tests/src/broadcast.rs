@@ -27,6 +27,7 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Launch {
     dir: TempDir,
+    state: PathBuf,
     args: Command,
 }
 
@@ -39,11 +40,19 @@ impl Launch {
         args.args(["--pdeathsig", "KILL"]).arg(tgs_stream()).arg("--output").arg(output);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
-        args.env("STATE_DIR", dir.path().join("state")).env("CACHE_DIR", dir.path().join("cache"));
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p");
         // Away from the developer's own ./.env.
         args.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        Ok(Self { dir, args })
+        let own = dir.path().to_owned();
+        Ok(Self { dir, state: PathBuf::new(), args }.keeping(&own))
+    }
+
+    /// With `state` and `cache` in this directory, which outlives it: for what a restart finds again.
+    #[must_use]
+    pub fn keeping(mut self, dir: &Path) -> Self {
+        self.state = dir.join("state");
+        self.args.env("STATE_DIR", &self.state).env("CACHE_DIR", dir.join("cache"));
+        self
     }
 
     /// With these sources, in this order.
@@ -79,7 +88,7 @@ impl Launch {
         let mut child = self.args.spawn().context("start tgs-stream")?;
         let log = Arc::new(Mutex::new(Vec::new()));
         let reader = child.stderr.take().map(|stderr| follow(stderr, Arc::clone(&log)));
-        Ok(Broadcast { dir: self.dir, began, child, status: None, log, reader })
+        Ok(Broadcast { dir: self.dir, state: self.state, began, child, status: None, log, reader })
     }
 
     /// Starts it, waits until it has ended by itself within `limit`, and fails where that was not with success.
@@ -150,6 +159,7 @@ impl Process {
 #[derive(Debug)]
 pub struct Broadcast {
     dir: TempDir,
+    state: PathBuf,
     /// When it was started.
     pub began: Instant,
     child: Child,
@@ -190,6 +200,13 @@ impl Broadcast {
         self.locked().iter().filter(|line| bad(line)).map(|line| line.text.clone()).collect()
     }
 
+    /// The titles of the items that went on air so far, in order.
+    #[must_use]
+    pub fn on_air(&self) -> Vec<String> {
+        let title = |line: &Line| Some(line.text.split_once(" INFO  on air: ")?.1.to_owned());
+        self.locked().iter().filter_map(title).collect()
+    }
+
     /// Waits for a line of the log that holds all of `words`, from its beginning on.
     pub fn wait_log(&self, words: &[&str], within: Duration) -> Result<Line> {
         self.wait_log_nth(words, 1, within)
@@ -210,7 +227,7 @@ impl Broadcast {
 
     /// The answer of one of its pages: status code and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let file = self.dir.path().join("state/metrics.port");
+        let file = self.state.join("metrics.port");
         let address = until("metrics.port", Duration::from_secs(10), || fs::read_to_string(&file).ok())?;
         let mut stream = TcpStream::connect(address.trim()).context("connect to its pages")?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -220,9 +220,14 @@ pub fn alignment(path: &Path) -> Result<Alignment> {
 
 /// Times in s at which the middle of the picture turns bright.
 pub fn flashes(path: &Path) -> Result<Vec<f64>> {
+    Ok(onsets(&brightness(path)?, |luma| luma > 128.0))
+}
+
+/// The mean luma (16 black, 235 white) of the middle of each picture, and the picture's time in s.
+pub fn brightness(path: &Path) -> Result<Vec<(f64, f64)>> {
     let filter =
         "crop=iw/8:ih/8,scale=16:16:flags=area,signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-";
-    Ok(onsets(&measure(path, "v:0", "-vf", filter)?, |luma| luma > 128.0))
+    measure(path, "v:0", "-vf", filter)
 }
 
 /// Times in s at which sound begins after silence.
