@@ -32,12 +32,17 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// One that writes to `output` (a URL or a `.flv` file) at 480p, with directories of its own and nothing of this
-    /// process's environment but the search path. Metrics on a free port.
+    /// One that writes to `output` (a URL or a `.flv` file).
     pub fn to(output: impl AsRef<OsStr>) -> Result<Self> {
+        Ok(Self::new()?.arg("--output").arg(output))
+    }
+
+    /// One at 480p, with directories of its own and nothing of this process's environment but the search path. Metrics
+    /// on a free port.
+    pub fn new() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-broadcast-").tempdir()?;
         let mut args = Command::new("setpriv");
-        args.args(["--pdeathsig", "KILL"]).arg(tgs_stream()).arg("--output").arg(output);
+        args.args(["--pdeathsig", "KILL"]).arg(tgs_stream());
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p");

@@ -87,6 +87,14 @@ pub fn clip(name: &'static str, size: (u32, u32), rate: &'static str, sound: u32
     }
 }
 
+/// A clip of `millis` whose picture is noisy beside its flashes: as many bytes a second as a film has, and no two
+/// frames that are encoded alike.
+#[must_use]
+pub fn noisy(name: &'static str, millis: u32) -> Clip {
+    let video = Video { millis, filters: ",noise=alls=40:allf=t", ..VIDEO };
+    Clip { name, video: Some(video), audio: Some(Audio { rate: 44_100, millis, ..AUDIO }), ..PLAIN }
+}
+
 impl Clip {
     /// The file, made now if this machine has not got it yet. Several processes may ask at the same moment.
     pub fn path(&self) -> Result<PathBuf> {

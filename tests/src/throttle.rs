@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 /// The line. Its threads end with the connections and the test's process.
 #[derive(Debug)]
@@ -25,8 +24,6 @@ impl Throttle {
     /// A line to `port` at 127.0.0.1 that takes `rate` bytes a second there; back they come at once.
     pub fn start(port: u16, rate: usize) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
-        // Connections inherit it: what waits here is on no slow line.
-        set_socket_recv_buffer_size(&listener, 8 * 1024)?;
         let address = listener.local_addr()?;
         let rate = Arc::new(AtomicUsize::new(rate));
         let shared = Arc::clone(&rate);
