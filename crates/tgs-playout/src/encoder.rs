@@ -17,12 +17,15 @@ use tgs_core::{cancel::Cancel, process};
 use crate::{
     flv::{FlvError, Reader, Tag},
     item::{Failure, Item, Reason, Source},
-    probe::Probe,
+    probe::{Probe, Video},
     profile::{ExtraArgs, Profile},
 };
 
 /// An encoder that gives nothing for this long is given up.
 pub const STALL: Duration = Duration::from_secs(10);
+
+/// A stream that begins this much after its item is late.
+const LATE: Duration = Duration::from_millis(100);
 
 /// How much of the end of ffmpeg's messages is kept to explain a failure.
 const KEPT_MESSAGES: usize = 4096;
@@ -84,25 +87,35 @@ impl Job {
         };
         let mut inputs: Vec<Input> =
             item.media.sources.iter().map(|s| Input::Opened(s.clone(), item.start)).collect();
-        let sound = |label: &str| {
+        // By what a stream is late where the encoder begins; what is less than a frame or two the timeline sets right.
+        let late = |late: Duration| Some(late.saturating_sub(item.start)).filter(|late| *late > LATE);
+        let mut sound = probe.audio;
+        if let (Some(v), Some(a)) = (probe.video, &mut sound)
+            && v.source == a.source
+            && late(a.late).is_some()
+        {
+            // Opened once more: ffmpeg would hold all decoded pictures in memory until the first sound.
+            inputs.push(inputs[a.source].clone());
+            a.source = inputs.len() - 1;
+        }
+        let sound = |label: Option<&str>| {
             let pad = pad(audio_length, video_length);
-            probe.audio.map(|a| {
-                let input =
-                    if label.is_empty() { format!("[{}:{}]", a.source, a.index) } else { label.into() };
-                format!("{input}{}", sound_chain(profile, pad))
+            sound.map(|a| {
+                let input = label.map_or_else(|| format!("[{}:{}]", a.source, a.index), str::to_owned);
+                format!("{input}{}", sound_chain(profile, late(a.late).is_some(), pad))
             })
         };
         let (video, audio) = match (probe.video, probe.audio) {
             (None, Some(a)) => {
                 inputs.push(Input::Generated(slate_source(profile)));
                 let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
-                (slate_for_sound(profile, (a.source, a.index), &slate), sound("[heard]"))
+                (slate_for_sound(profile, (a.source, a.index), &slate), sound(Some("[heard]")))
             }
             (video, _) => {
                 let v = video.unwrap_or_default();
                 let pad = pad(video_length, audio_length);
-                let chain = picture_chain(profile, v.fps, v.interlaced, pad);
-                (format!("[{}:{}]{chain}", v.source, v.index), sound(""))
+                let chain = picture_chain(profile, &v, late(v.late).is_some(), pad);
+                (format!("[{}:{}]{chain}", v.source, v.index), sound(None))
             }
         };
         Self { inputs, video, audio, expected: left(probe.duration) }
@@ -132,8 +145,8 @@ impl Job {
                 Input::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
                 Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
             ],
-            video: format!("[0:v]{}", picture_chain(profile, 25.0, false, Duration::ZERO)),
-            audio: Some(format!("[1:a]{}", sound_chain(profile, Duration::ZERO))),
+            video: format!("[0:v]{}", picture_chain(profile, &Video::default(), false, Duration::ZERO)),
+            audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
             expected: Some(length),
         }
     }
@@ -204,7 +217,7 @@ impl Job {
         ]);
         command.args(&extra.output);
         command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
-        command.args(["-flush_packets", "0", "pipe:1"]);
+        command.arg("pipe:1");
         command
     }
 }
@@ -238,20 +251,22 @@ pub fn source_options(source: &Source) -> Vec<String> {
     options
 }
 
-/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded.
-fn picture_chain(profile: &Profile, fps: f64, interlaced: bool, pad: Duration) -> String {
+/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. A `late`
+/// one is preceded by its first frame; not asked for without need, because when a picture changes its size half-way
+/// ffmpeg builds the graph anew and would fill from the item's beginning once more.
+fn picture_chain(profile: &Profile, video: &Video, late: bool, pad: Duration) -> String {
     let (w, h) = (profile.width, profile.height);
     let mut chain = Vec::new();
-    if interlaced {
+    if video.interlaced {
         chain.push("yadif=deint=interlaced".to_owned());
     }
-    let rate = format!("fps={}:start_time=0", profile.fps);
+    let rate = format!("fps={}{}", profile.fps, if late { ":start_time=0" } else { "" });
     let fit = format!(
         "scale=w='max(2,2*trunc(min({w},{h}*dar)/2))':h='max(2,2*trunc(min({h},{w}/dar)/2))':out_color_matrix=bt709:out_range=tv,\
          setsar=1,pad={w}:{h}:-1:-1"
     );
     // Whichever makes fewer frames to scale comes first.
-    if fps > f64::from(profile.fps) {
+    if video.fps > f64::from(profile.fps) {
         chain.extend([rate, fit]);
     } else {
         chain.extend([fit, rate]);
@@ -262,13 +277,14 @@ fn picture_chain(profile: &Profile, fps: f64, interlaced: bool, pad: Duration) -
     chain.join(",")
 }
 
-/// Resamples to the profile's rate, fills holes with silence, and begins where the picture begins.
-fn sound_chain(profile: &Profile, pad: Duration) -> String {
+/// Resamples to the profile's rate and fills holes with silence, for a `late` one from the item's beginning on.
+fn sound_chain(profile: &Profile, late: bool, pad: Duration) -> String {
     let padding =
         if pad.is_zero() { String::new() } else { format!(",apad=pad_dur={:.3}", pad.as_secs_f64()) };
     format!(
-        "aresample={}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={}{padding}",
+        "aresample={}:async=1{},aformat=sample_fmts=fltp:channel_layouts={}{padding}",
         profile.audio_rate,
+        if late { ":first_pts=0" } else { "" },
         layout(profile.channels)
     )
 }
@@ -297,6 +313,9 @@ fn slate_for_sound(profile: &Profile, (source, index): (usize, usize), slate: &s
 
 /// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.
 fn slate_text(setup: &Setup, text: &str) -> String {
+    if text.is_empty() {
+        return "null".into();
+    }
     let written = fs::write(setup.scratch.join(TEXT_FILE), wrapped(text));
     if let Err(error) = written {
         log::warn!("the slate has no text: cannot write {}: {error}", setup.scratch.display());
@@ -340,6 +359,29 @@ fn wrapped(text: &str) -> String {
 pub struct Encoder {
     child: process::Child,
     tags: Reader<BufReader<Pipe>>,
+    clock: Clock,
+}
+
+/// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
+#[derive(Debug, Default)]
+struct Clock {
+    last: u64,
+    begun_again: u64,
+}
+
+impl Clock {
+    const RANGE: u64 = 1 << 31;
+
+    /// The time of which these are the low bits. Neighbours may be out of order by less than half the range.
+    fn unwrap(&mut self, timestamp: u64) -> u64 {
+        let mut time = timestamp + self.begun_again;
+        if time + Self::RANGE / 2 < self.last {
+            self.begun_again += Self::RANGE;
+            time += Self::RANGE;
+        }
+        self.last = time;
+        time
+    }
 }
 
 /// How an encoder ended.
@@ -363,12 +405,15 @@ impl Encoder {
             messages: Vec::new(),
             cancel: cancel.clone(),
         };
-        Ok(Self { child, tags: Reader::new(BufReader::with_capacity(64 * 1024, pipe)) })
+        let tags = Reader::new(BufReader::with_capacity(64 * 1024, pipe));
+        Ok(Self { child, tags, clock: Clock::default() })
     }
 
     /// The next tag; `None` at the end. `TimedOut` after ten seconds without a byte, `ConnectionAborted` when cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
-        self.tags.next_tag()
+        let Some(tag) = self.tags.next_tag()? else { return Ok(None) };
+        let timestamp = self.clock.unwrap(tag.timestamp);
+        Ok(Some(Tag { timestamp, ..tag }))
     }
 
     /// Ends it, however it stands, and tells how it ended.
@@ -515,6 +560,14 @@ mod tests {
 
     fn source(url: &str) -> Source {
         Source { url: url.into(), headers: vec![("User-Agent".into(), "a\r\nX: y".into())] }
+    }
+
+    #[test]
+    fn a_clock_that_begins_again_goes_on() {
+        let mut clock = Clock::default();
+        let end = Clock::RANGE - 1;
+        let times = [end - 40, end, 32, 20, 65].map(|time| clock.unwrap(time));
+        assert_eq!(times, [end - 40, end, end + 33, end + 21, end + 66]);
     }
 
     #[test]

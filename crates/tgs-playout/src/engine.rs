@@ -25,7 +25,7 @@ use crate::{
     feed::{Feed, OnAir, Piece},
     filler::{Filler, FillerError},
     flv::{FlvError, Kind},
-    item::{Failure, Item, Next, Program, Reason},
+    item::{Failure, Item, Media, Next, Program, Reason},
     playout::Playout,
     probe::{self, Probe},
     profile::{ExtraArgs, Profile},
@@ -38,6 +38,9 @@ use crate::{
 
 /// An item that ends this much before its probed end has failed.
 const EARLY: Duration = Duration::from_secs(1);
+
+/// Tags that may come before an encoder's first picture: some seconds of sound.
+const MAX_EARLY: usize = 1000;
 
 /// The slate's font: DejaVu Sans, cut down to the alphabets of Europe.
 const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
@@ -188,6 +191,9 @@ fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, Engi
         }
         Ok(setup)
     });
+    if cancel.is_cancelled() {
+        return Err(EngineError::Stopped);
+    }
     Ok(proven.unwrap_or_else(|reason| {
         log::warn!("FFMPEG_ARGS are not used: {reason}");
         plain
@@ -235,12 +241,12 @@ enum Prepared {
 }
 
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
-/// of ffprobe or yt-dlp outlives the broadcast.
+/// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
 struct Preparer {
     ask: mpsc::SyncSender<()>,
     answers: mpsc::Receiver<(Prepared, usize)>,
     cancel: Cancel,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Preparer {
@@ -250,7 +256,7 @@ impl Preparer {
         let (answer, answers) = mpsc::sync_channel(1);
         let stop = cancel.clone();
         let thread = thread::spawn(move || prepare(program, &ffprobe, &stop, &asked, &answer));
-        Self { ask, answers, cancel, thread: Some(thread) }
+        Self { ask, answers, cancel, thread }
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
@@ -268,8 +274,9 @@ impl Drop for Preparer {
         self.cancel.cancel();
         // It may be waiting to be asked.
         let _ = self.ask.try_send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -297,7 +304,13 @@ fn prepare(
                 {
                     next = program.next();
                 }
-                Ok(found) => return Prepared::Play(item, found),
+                Ok(found) => {
+                    // What comes from elsewhere and has no end is live, whoever did not know it before.
+                    let remote = item.media.sources.iter().any(|source| !source.url.starts_with("file:"));
+                    let live = item.media.live || (remote && found.duration.is_none());
+                    let media = Media { live, ..item.media };
+                    return Prepared::Play(Item { media, ..item }, found);
+                }
                 Err(failure) => return Prepared::Skip { title: item.title, failure },
             }
         }
@@ -344,7 +357,7 @@ impl Encode {
                 Prepared::End => break,
                 Prepared::Skip { title, failure } => {
                     self.pause(round, &mut backoff);
-                    self.fail(&title, &failure, false);
+                    self.fail(&title, &failure, Duration::ZERO);
                 }
                 Prepared::Play(item, found) => {
                     self.pause(round, &mut backoff);
@@ -379,7 +392,7 @@ impl Encode {
         match outcome {
             Ok(()) => self.failed_in_row = 0,
             Err(_) if self.cancel.is_cancelled() => {}
-            Err(failure) => self.fail(&title, &failure, !played.is_zero()),
+            Err(failure) => self.fail(&title, &failure, played),
         }
     }
 
@@ -389,7 +402,8 @@ impl Encode {
         let source = item.media.sources.first().cloned();
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
-        let live = item.media.live || job.expected.is_none();
+        let live = item.media.live;
+        let mut early = Vec::new();
         let mut on_air =
             Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
         let read = loop {
@@ -405,9 +419,20 @@ impl Encode {
                 self.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
             *played = meter.media();
+            if on_air.is_some() && !tag.is_keyframe() {
+                // Headers, and sound that comes before the first picture: without one there is nothing to put on air.
+                early.push(Piece::Tag(tag));
+                if early.len() > MAX_EARLY {
+                    break Ok(());
+                }
+                continue;
+            }
             if let Some(on_air) = on_air.take() {
                 self.run += 1;
                 self.feed.give(Piece::Begin(Arc::new(on_air)), live, &self.cancel);
+                for piece in early.drain(..) {
+                    self.feed.give(piece, live, &self.cancel);
+                }
             }
             if !self.feed.give(Piece::Tag(tag), live, &self.cancel) {
                 break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
@@ -418,14 +443,14 @@ impl Encode {
     }
 
     /// Tells about an item that failed, and counts it.
-    fn fail(&mut self, title: &str, failure: &Failure, was_on_air: bool) {
-        let what = if was_on_air { "cut short" } else { "skipped" };
+    fn fail(&mut self, title: &str, failure: &Failure, played: Duration) {
+        let what = if played.is_zero() { "skipped" } else { "cut short" };
         log::warn!("{what} “{title}”: {failure}");
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
         self.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // What was on air for a while has not made the list unplayable.
-        self.failed_in_row = if was_on_air { 0 } else { self.failed_in_row + 1 };
+        self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };
     }
 }
 

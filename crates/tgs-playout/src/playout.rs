@@ -261,11 +261,7 @@ impl Playout {
         let flushed = self.publisher.flush();
         self.sending += began.elapsed();
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
-            if self.control.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
-            self.lost(&broken);
-            self.connect(true)?;
+            self.recover(&broken)?;
         }
         if self.control.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
     }
@@ -288,15 +284,15 @@ impl Playout {
             self.anchor = None;
         }
         self.await_time(placed.tag.timestamp)?;
+        if self.until_keyframe {
+            // The connection was lost while this waited, and the source is live.
+            return self.deliver(placed);
+        }
         let began = Instant::now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
-            if self.control.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
             // The publisher keeps the tag: it goes out with the replay.
-            self.lost(&broken);
-            self.connect(true)?;
+            self.recover(&broken)?;
         }
         self.sending += began.elapsed();
         self.note_sent(origin, picture);
@@ -350,6 +346,19 @@ impl Playout {
 
     fn is_live(&self) -> bool {
         self.source == Source::Item && self.recent.back().is_some_and(|item| item.item.media.live)
+    }
+
+    /// The connection is gone: makes another.
+    fn recover(&mut self, broken: &Broken) -> Result<(), Stop> {
+        if self.control.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if self.publisher.is_file() {
+            // Another attempt would begin the file anew.
+            return Err(Stop::Failed(broken.to_string()));
+        }
+        self.lost(broken);
+        self.connect(true)
     }
 
     /// The connection is gone. Shifts the clock to what has arrived.

@@ -36,7 +36,9 @@ pub struct Video {
     pub fps: f64,
     /// Whether frames are made of two fields.
     pub interlaced: bool,
-    /// Its own length, where the container tells.
+    /// How long after the beginning of its source it begins.
+    pub late: Duration,
+    /// When it ends, counted from the beginning of its source, where the container tells.
     pub duration: Option<Duration>,
 }
 
@@ -47,7 +49,9 @@ pub struct Audio {
     pub source: usize,
     /// ffmpeg's stream index within that source.
     pub index: usize,
-    /// Its own length, where the container tells.
+    /// How long after the beginning of its source it begins.
+    pub late: Duration,
+    /// When it ends, counted from the beginning of its source, where the container tells.
     pub duration: Option<Duration>,
 }
 
@@ -72,6 +76,7 @@ struct Answer {
 
 #[derive(Deserialize, Default)]
 struct Format {
+    start_time: Option<String>,
     duration: Option<String>,
 }
 
@@ -85,6 +90,7 @@ struct Stream {
     avg_frame_rate: Option<String>,
     r_frame_rate: Option<String>,
     field_order: Option<String>,
+    start_time: Option<String>,
     duration: Option<String>,
     #[serde(default)]
     disposition: Disposition,
@@ -114,12 +120,11 @@ pub fn probe(ffprobe: &Path, media: &Media, cancel: &Cancel) -> Result<Probe, Fa
     let mut found = Probe { video: None, audio: None, duration: None };
     for (number, source) in media.sources.iter().enumerate() {
         let answer = ask(ffprobe, source, cancel)?;
-        let whole = answer.format.duration.as_deref().and_then(seconds);
         if found.video.is_none() {
-            found.video = pick_video(&answer.streams, number, whole);
+            found.video = pick_video(&answer, number);
         }
         // With two sources the second is the sound's, whatever sound the first may hold.
-        if let Some(audio) = pick_audio(&answer.streams, number, whole) {
+        if let Some(audio) = pick_audio(&answer, number) {
             found.audio = Some(audio);
         }
     }
@@ -140,8 +145,8 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
     command
         .args(["-v", "error", "-of", "json", "-show_entries"])
         .arg(
-            "format=duration:stream=index,codec_type,codec_name,width,height,avg_frame_rate,r_frame_rate,\
-             field_order,duration:stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION",
+            "format=start_time,duration:stream=index,codec_type,codec_name,width,height,avg_frame_rate,\
+             r_frame_rate,field_order,start_time,duration:stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION",
         )
         .args(encoder::source_options(source))
         .args(["-i", &source.url]);
@@ -159,9 +164,9 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
 }
 
 /// The largest picture stream; the first of equals.
-fn pick_video(streams: &[Stream], source: usize, whole: Option<Duration>) -> Option<Video> {
+fn pick_video(answer: &Answer, source: usize) -> Option<Video> {
     let mut best: Option<Video> = None;
-    for stream in streams.iter().filter(|s| s.is("video")) {
+    for stream in answer.streams.iter().filter(|s| s.is("video")) {
         let cover = stream.disposition.attached_pic | stream.disposition.timed_thumbnails != 0;
         let (Some(width), Some(height)) = (stream.width, stream.height) else { continue };
         if cover || width == 0 || height == 0 {
@@ -180,18 +185,24 @@ fn pick_video(streams: &[Stream], source: usize, whole: Option<Duration>) -> Opt
             height,
             fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
             interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
-            duration: stream.length().or(whole),
+            late: stream.late(&answer.format),
+            duration: stream.end(&answer.format),
         });
     }
     best
 }
 
 /// The sound stream marked as default; else the first.
-fn pick_audio(streams: &[Stream], source: usize, whole: Option<Duration>) -> Option<Audio> {
-    let mut sounds = streams.iter().filter(|s| s.is("audio"));
+fn pick_audio(answer: &Answer, source: usize) -> Option<Audio> {
+    let mut sounds = answer.streams.iter().filter(|s| s.is("audio"));
     let first = sounds.clone().next()?;
     let stream = sounds.find(|s| s.disposition.default != 0).unwrap_or(first);
-    Some(Audio { source, index: stream.index, duration: stream.length().or(whole) })
+    Some(Audio {
+        source,
+        index: stream.index,
+        late: stream.late(&answer.format),
+        duration: stream.end(&answer.format),
+    })
 }
 
 impl Stream {
@@ -201,8 +212,18 @@ impl Stream {
             && self.codec_name.as_deref().is_some_and(|name| name != "none")
     }
 
-    fn length(&self) -> Option<Duration> {
-        self.duration.as_deref().and_then(seconds).or_else(|| self.tags.duration.as_deref().and_then(clock))
+    /// How long after the file's beginning it begins.
+    fn late(&self, format: &Format) -> Duration {
+        let time = |text: &Option<String>| text.as_deref().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+        Duration::try_from_secs_f64(time(&self.start_time) - time(&format.start_time)).unwrap_or_default()
+    }
+
+    /// When it ends, counted from the file's beginning. Matroska's tag says that, elsewhere the stream's own length
+    /// is given.
+    fn end(&self, format: &Format) -> Option<Duration> {
+        let own = self.duration.as_deref().and_then(seconds).map(|own| own + self.late(format));
+        let end = own.or_else(|| self.tags.duration.as_deref().and_then(clock));
+        end.or_else(|| format.duration.as_deref().and_then(seconds))
     }
 }
 
@@ -242,6 +263,20 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_begins_late_ends_late() {
+        let answer: Answer = serde_json::from_str(
+            r#"{"streams":[
+                {"index":0,"codec_type":"video","codec_name":"h264","width":16,"height":16,"start_time":"4.5","duration":"7.0"},
+                {"index":1,"codec_type":"audio","codec_name":"aac","start_time":"1.5","duration":"10.0"}],
+               "format":{"start_time":"1.5","duration":"10.0"}}"#,
+        )
+        .unwrap();
+        let end = Some(Duration::from_secs(10));
+        assert_eq!(pick_video(&answer, 0).unwrap().duration, end);
+        assert_eq!(pick_audio(&answer, 0).unwrap().duration, end);
+    }
+
+    #[test]
     fn cover_art_is_no_picture_and_the_default_sound_is_heard() {
         let answer: Answer = serde_json::from_str(
             r#"{"streams":[
@@ -251,9 +286,8 @@ mod tests {
                "format":{"duration":"9.5"}}"#,
         )
         .unwrap();
-        assert_eq!(pick_video(&answer.streams, 0, None), None);
-        let whole = answer.format.duration.as_deref().and_then(seconds);
-        let audio = pick_audio(&answer.streams, 0, whole).unwrap();
+        assert_eq!(pick_video(&answer, 0), None);
+        let audio = pick_audio(&answer, 0).unwrap();
         assert_eq!((audio.index, audio.duration), (2, Some(Duration::from_millis(9500))));
     }
 }

@@ -274,13 +274,13 @@ impl Publisher {
             return Ok(());
         }
         let link = self.link.as_mut().ok_or_else(not_connected)?;
-        let sent = link.flush();
+        link.flush()?;
         let end = link.written();
         for queued in self.sent.iter_mut().rev().take_while(|sent| sent.end == u64::MAX) {
             queued.end = end;
         }
         self.queued = 0;
-        sent
+        Ok(())
     }
 
     fn arrived(&self) -> Option<&Sent> {

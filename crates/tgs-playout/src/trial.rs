@@ -34,7 +34,8 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
     if let Ok(verdict) = fs::read_to_string(&path) {
         return if verdict == GOOD { Ok(()) } else { Err(verdict) };
     }
-    let verdict = attempt(setup, cancel);
+    // What kept the trial from taking place says nothing about the arguments.
+    let verdict = attempt(setup, cancel)?;
     let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
     if !cancel.is_cancelled()
         && let Err(error) = files::replace(&path, text.as_bytes(), 0o644)
@@ -44,7 +45,8 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
     verdict
 }
 
-fn attempt(setup: &Setup, cancel: &Cancel) -> Result<(), String> {
+/// The verdict; the outer error says why there could be none.
+fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String> {
     // In a directory of its own: an argument that is taken for an output file would show there.
     let scratch = tempfile::tempdir().map_err(|e| format!("there is no room for the trial: {e}"))?;
     let job = Job::test_picture(setup, LENGTH);
@@ -57,7 +59,7 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<(), String> {
             Ok(Some(tag)) => tags.push(tag),
             Ok(None) => break Ok(()),
             Err(FlvError::Io(e)) if e.kind() == std::io::ErrorKind::TimedOut => {
-                break Err("ffmpeg gives nothing with them".to_owned());
+                return Err("ffmpeg gave nothing for 10 s in their trial".to_owned());
             }
             Err(error) => break Err(format!("what ffmpeg makes with them is no FLV stream: it {error}")),
         }
@@ -67,13 +69,15 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<(), String> {
     };
     let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
     if !ended.status.success() && read.is_ok() {
-        return Err(format!("ffmpeg refuses them: {}", last_message(&ended.messages)));
+        return Ok(Err(format!("ffmpeg refuses them: {}", last_message(&ended.messages))));
     }
-    read?;
+    if read.is_err() {
+        return Ok(read);
+    }
     if fs::read_dir(scratch.path()).is_ok_and(|mut dir| dir.next().is_some()) {
-        return Err("ffmpeg takes a part of them for another output file".into());
+        return Ok(Err("ffmpeg takes a part of them for another output file".into()));
     }
-    examine(&tags, &setup.profile)
+    Ok(examine(&tags, &setup.profile))
 }
 
 /// Whether these tags of a three-second trial can join the broadcast.

@@ -33,7 +33,7 @@ use crate::{
     check,
     cli::Cli,
     http::{FILE_EVERY, Pages, Web, WebConfig},
-    playlist::{self, Bookmarks, Playlist},
+    playlist::{self, Playlist},
     position::{Keeper, Position, SAVE_EVERY, list_key},
     resolver::Resolver,
     ytdlp::YtDlp,
@@ -117,8 +117,9 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
     let _held = hold(&settings.state_dir)?;
     let file = playlist_file(&cli, settings);
     let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
-    let (keeper, kept) = Keeper::start(&settings.state_dir, list, SAVE_EVERY);
-    let kept = kept.filter(|_| !cli.from_start && !cli.once);
+    // Played once, a list has no position to come back to, and the broadcast's own is left alone.
+    let (keeper, kept) = (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
+    let kept = kept.flatten().filter(|_| !cli.from_start);
     if let Some(kept) = &kept {
         log::info!("going on with {} at {} s", kept.bookmark.key.item, kept.offset_ms / 1000);
     }
@@ -146,11 +147,26 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
         state_dir: settings.state_dir.clone(),
         first_timestamp: cli.first_timestamp,
     };
-    let keeping = keep_position(keeper, bookmarks, control.clone());
-    let ended = engine::run(config, Box::new(playlist), control);
-    // Also after a failure: the position that was reached is kept.
-    control.cancel.cancel();
-    let keeper = keeping.join().ok();
+    let keep = || {
+        if let Some(keeper) = &keeper
+            && let Some(published) = control.board.read().published
+            && let Some(bookmark) = bookmarks.of(&published.id)
+        {
+            keeper.set(Position { bookmark, offset_ms: published.offset.as_millis() as u64 });
+        }
+    };
+    let ended = thread::scope(|threads| {
+        threads.spawn(|| {
+            while !control.cancel.wait(LOOK_EVERY) {
+                keep();
+            }
+        });
+        let ended = engine::run(config, Box::new(playlist), control);
+        control.cancel.cancel();
+        ended
+    });
+    // Also after a failure, and with what arrived last.
+    keep();
     let summary = match ended {
         Ok(summary) => summary,
         Err(EngineError::Stopped) => return Ok(Code::Ok),
@@ -268,23 +284,6 @@ fn start_web(settings: &Settings, control: &Control) -> Web {
             status_json: Box::new(move || serde_json::to_string(&status.read()).unwrap_or_default()),
         },
     )
-}
-
-/// Passes on how far the broadcast has come, until it is cancelled.
-fn keep_position(keeper: Keeper, bookmarks: Bookmarks, control: Control) -> thread::JoinHandle<Keeper> {
-    thread::spawn(move || {
-        loop {
-            let stopped = control.cancel.wait(LOOK_EVERY);
-            if let Some(published) = control.board.read().published
-                && let Some(bookmark) = bookmarks.of(&published.id)
-            {
-                keeper.set(Position { bookmark, offset_ms: published.offset.as_millis() as u64 });
-            }
-            if stopped {
-                return keeper;
-            }
-        }
-    })
 }
 
 /// The first SIGTERM or SIGINT ends the broadcast in order, the second ends the process.
