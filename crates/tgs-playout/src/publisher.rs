@@ -537,13 +537,16 @@ pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, St
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
 
     /// A way out whose acknowledgements the test decides: with a real server they come when the kernel likes.
     #[derive(Clone, Default)]
-    struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>, Vec<Tag>);
+    struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>, Vec<Tag>, Arc<AtomicBool>);
 
     impl Link for Wire {
         fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
@@ -552,6 +555,9 @@ mod tests {
         }
 
         fn flush(&mut self) -> Result<(), Broken> {
+            if self.2.load(Ordering::SeqCst) {
+                return Err(Broken("cut".into()));
+            }
             self.0.lock().unwrap().0.append(&mut self.1);
             Ok(())
         }
@@ -642,6 +648,24 @@ mod tests {
         send(&mut publisher, picture(2));
         wire.0.lock().unwrap().1 = 3;
         assert_eq!(publisher.published().map(|origin| origin.offset_ms), Some(200));
+    }
+
+    #[test]
+    fn a_break_while_sending_again_loses_nothing() {
+        let mut publisher = publisher();
+        connect(&mut publisher);
+        for n in 0..4 {
+            send(&mut publisher, picture(n));
+        }
+        publisher.lose();
+        let second = connect(&mut publisher);
+        second.2.store(true, Ordering::SeqCst);
+        second.0.lock().unwrap().1 = 2;
+        assert!(publisher.resume([header()].into_iter()).is_err());
+        assert_eq!(publisher.lose(), Some(0));
+        let third = connect(&mut publisher);
+        publisher.resume([header()].into_iter()).unwrap();
+        assert_eq!(pictures(&third), [(0, 0), (1, 100), (2, 200), (3, 300)]);
     }
 
     #[test]

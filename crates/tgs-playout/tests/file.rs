@@ -230,3 +230,47 @@ fn arguments_are_proven_and_bad_ones_left_out() {
         assert_eq!(keyframes(bad), 2, "{bad}");
     }
 }
+
+#[test]
+fn streams_that_begin_late_keep_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let late = |name: &str, video: &str, sound: &str| {
+        clip(
+            dir.path(),
+            name,
+            &[
+                "-itsoffset",
+                video,
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=s=320x180:r=30:d=4",
+                "-itsoffset",
+                sound,
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=d=4",
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-c:a",
+                "aac",
+            ],
+        )
+    };
+    for (name, file) in [("sound", late("sound.mp4", "0", "2")), ("picture", late("picture.mp4", "2", "0"))] {
+        let (summary, tags) = play(dir.path(), vec![file], "");
+        assert_eq!(summary, Summary { played: 1, failed: 0, over: true }, "late {name}");
+        let (video, audio) = (times(&tags, Kind::Video), times(&tags, Kind::Audio));
+        assert!(video.len().abs_diff(6 * 30) <= 2, "late {name}: {} pictures", video.len());
+        // The picture is shown two frames later than the clock begins, and the encoder primes and pads.
+        assert!(audio.len().abs_diff(6 * 44_100 / 1024) <= 6, "late {name}: {} sounds", audio.len());
+        // Two seconds of silence are small frames; a tone's are not.
+        let loud = |t: &&Tag| t.kind == Kind::Audio && t.is_frame() && t.body.len() > 60;
+        let first = tags.iter().find(loud).unwrap().timestamp;
+        let expected = if name == "sound" { 2000_u64 } else { 0 };
+        assert!(first.abs_diff(expected) < 150, "late {name}: the tone begins at {first} ms");
+    }
+}
