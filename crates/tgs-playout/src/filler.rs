@@ -8,6 +8,8 @@ use std::{
     hash::{Hash, Hasher},
     io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread::{self, JoinHandle},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -34,6 +36,26 @@ pub struct Filler {
     silence: Silence,
     /// Whether it has no sound of its own.
     silent: bool,
+    /// FILLER, while it is being encoded.
+    coming: Option<Coming>,
+}
+
+/// A FILLER file takes a while the first time; the broadcast begins with the slate.
+#[derive(Debug)]
+struct Coming {
+    done: mpsc::Receiver<(Tags, Option<Silence>)>,
+    cancel: Cancel,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Coming {
+    /// Nothing of it outlives the broadcast: neither its ffmpeg nor its half-written file.
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 type Tags = Reader<BufReader<File>>;
@@ -55,8 +77,8 @@ pub enum FillerError {
 }
 
 impl Filler {
-    /// Opens the kept filler of this setup, or encodes it. A FILLER file that cannot be used is told with a WARN and
-    /// the slate is taken instead.
+    /// Opens the kept filler of this setup. Where there is none yet, encodes the slate at once and the FILLER file from
+    /// a thread of its own. A file that cannot be used is told with a WARN and the slate stays.
     pub fn prepare(
         setup: &Setup,
         version: &str,
@@ -75,20 +97,34 @@ impl Filler {
         let (tags, Some(silence)) = slate else {
             return Err(FillerError::Encode("it has no sound".into()));
         };
-        let slate = Self { tags, silence, silent: false };
+        let slate = Self { tags, silence, silent: false, coming: None };
         let Some(file) = file else { return Ok(slate) };
-        let own = Self::kept(dir, key(setup, version, Some(file)), |out| {
-            let item = item(file);
-            let found = probe::probe(ffprobe, &item.media, cancel).map_err(|f| f.to_string())?;
-            encode(&Job::item(&item, &found, setup), setup, cancel, out)
-        });
-        match own {
-            Ok((tags, sound)) => Ok(Self { tags, silence: slate.silence, silent: sound.is_none() }),
-            Err(error) => {
-                log::warn!("FILLER {} cannot be used, the built-in slate is: {error}", file.display());
-                Ok(slate)
-            }
+        let key = key(setup, version, Some(file));
+        if let Ok((tags, sound)) = open(&kept_at(dir, key)) {
+            return Ok(Self { tags, silent: sound.is_none(), ..slate });
         }
+        let (send, done) = mpsc::sync_channel(1);
+        let (setup, cancel) = (setup.clone(), cancel.clone());
+        let stop = cancel.clone();
+        let (ffprobe, file, dir) = (ffprobe.to_owned(), file.to_owned(), dir.to_owned());
+        let thread = thread::spawn(move || {
+            let own = Self::kept(&dir, key, |out| {
+                let item = item(&file);
+                let found = probe::probe(&ffprobe, &item.media, &cancel).map_err(|f| f.to_string())?;
+                encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
+            });
+            match own {
+                Ok(own) => {
+                    log::info!("FILLER {} is ready", file.display());
+                    let _ = send.send(own);
+                }
+                Err(_) if cancel.is_cancelled() => {}
+                Err(error) => {
+                    log::warn!("FILLER {} cannot be used, the built-in slate is: {error}", file.display());
+                }
+            }
+        });
+        Ok(Self { coming: Some(Coming { done, cancel: stop, thread: Some(thread) }), ..slate })
     }
 
     /// Opens what is kept under `key`, or has it made. It is put in place whole.
@@ -97,7 +133,7 @@ impl Filler {
         key: u64,
         make: impl FnOnce(&mut File) -> Result<(), String>,
     ) -> Result<(Tags, Option<Silence>), FillerError> {
-        let path = dir.join(format!("filler-{key:016x}.flv"));
+        let path = kept_at(dir, key);
         let at = |source| FillerError::Io { path: path.clone(), source };
         if let Ok(kept) = open(&path) {
             return Ok(kept);
@@ -117,6 +153,9 @@ impl Filler {
 
     /// Goes on air from its beginning.
     pub fn enter(&mut self, timeline: &mut Timeline) -> io::Result<()> {
+        if let Some((tags, sound)) = self.coming.as_ref().and_then(|coming| coming.done.try_recv().ok()) {
+            (self.tags, self.silent) = (tags, sound.is_none());
+        }
         self.tags.rewind()?;
         timeline.begin(0, 0, self.silent);
         Ok(())
@@ -130,6 +169,11 @@ impl Filler {
         }
         Ok(())
     }
+}
+
+/// Where the filler of this key is kept.
+fn kept_at(dir: &Path, key: u64) -> PathBuf {
+    dir.join(format!("filler-{key:016x}.flv"))
 }
 
 impl Reader<BufReader<File>> {
