@@ -24,11 +24,11 @@ pub struct Cli {
     /// What to play: files, folders, lists, URLs, pages
     pub sources: Vec<OsString>,
 
-    /// Play the entries of this file too, and follow its edits [PLAYLIST]
+    /// Play the entries of this file too, and follow its edits (PLAYLIST)
     #[arg(long, value_name = "FILE")]
     pub playlist: Option<String>,
 
-    /// Where to: an rtmp:// or rtmps:// URL, or a file that ends in .flv [OUTPUT_URL]
+    /// Where to: an rtmp:// or rtmps:// URL, or a file that ends in .flv (OUTPUT_URL)
     ///
     /// A stream key given here can be read by every user of this machine; OUTPUT_URL in the .env file cannot.
     #[arg(long, value_name = "URL|FILE.flv")]
