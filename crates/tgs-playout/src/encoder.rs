@@ -24,8 +24,11 @@ use crate::{
 /// An encoder that gives nothing for this long is given up.
 pub const STALL: Duration = Duration::from_secs(10);
 
-/// A stream that begins this much after its item is late.
+/// Sound that begins this much after its item is late.
 const LATE: Duration = Duration::from_millis(100);
+
+/// Until such late sound comes, ffmpeg would have decoded so many pictures that memory runs short.
+const VERY_LATE: Duration = Duration::from_secs(2);
 
 /// How much of the end of ffmpeg's messages is kept to explain a failure.
 const KEPT_MESSAGES: usize = 4096;
@@ -87,12 +90,13 @@ impl Job {
         };
         let mut inputs: Vec<Input> =
             item.media.sources.iter().map(|s| Input::Opened(s.clone(), item.start)).collect();
-        // By what a stream is late where the encoder begins; what is less than a frame or two the timeline sets right.
-        let late = |late: Duration| Some(late.saturating_sub(item.start)).filter(|late| *late > LATE);
+        // What is less than a few frames the timeline sets right.
+        let late = probe.audio.map_or(Duration::ZERO, |a| a.late.saturating_sub(item.start));
         let mut sound = probe.audio;
         if let (Some(v), Some(a)) = (probe.video, &mut sound)
             && v.source == a.source
-            && late(a.late).is_some()
+            && late > VERY_LATE
+            && !item.media.live
         {
             // Opened once more: ffmpeg would hold all decoded pictures in memory until the first sound.
             inputs.push(inputs[a.source].clone());
@@ -102,7 +106,7 @@ impl Job {
             let pad = pad(audio_length, video_length);
             sound.map(|a| {
                 let input = label.map_or_else(|| format!("[{}:{}]", a.source, a.index), str::to_owned);
-                format!("{input}{}", sound_chain(profile, late(a.late).is_some(), pad))
+                format!("{input}{}", sound_chain(profile, late > LATE && !item.media.live, pad))
             })
         };
         let (video, audio) = match (probe.video, probe.audio) {
@@ -114,7 +118,7 @@ impl Job {
             (video, _) => {
                 let v = video.unwrap_or_default();
                 let pad = pad(video_length, audio_length);
-                let chain = picture_chain(profile, &v, late(v.late).is_some(), pad);
+                let chain = picture_chain(profile, &v, pad);
                 (format!("[{}:{}]{chain}", v.source, v.index), sound(None))
             }
         };
@@ -145,7 +149,7 @@ impl Job {
                 Input::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
                 Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
             ],
-            video: format!("[0:v]{}", picture_chain(profile, &Video::default(), false, Duration::ZERO)),
+            video: format!("[0:v]{}", picture_chain(profile, &Video::default(), Duration::ZERO)),
             audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
             expected: Some(length),
         }
@@ -251,16 +255,17 @@ pub fn source_options(source: &Source) -> Vec<String> {
     options
 }
 
-/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. A `late`
-/// one is preceded by its first frame; not asked for without need, because when a picture changes its size half-way
-/// ffmpeg builds the graph anew and would fill from the item's beginning once more.
-fn picture_chain(profile: &Profile, video: &Video, late: bool, pad: Duration) -> String {
+/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. One that
+/// begins late is preceded by its first frame.
+fn picture_chain(profile: &Profile, video: &Video, pad: Duration) -> String {
     let (w, h) = (profile.width, profile.height);
     let mut chain = Vec::new();
     if video.interlaced {
         chain.push("yadif=deint=interlaced".to_owned());
     }
-    let rate = format!("fps={}{}", profile.fps, if late { ":start_time=0" } else { "" });
+    // The start also closes the hole that ffmpeg leaves where it builds the graph anew, because the source changes its
+    // size half-way; what that repeats from before is dropped by the encoder.
+    let rate = format!("fps={}:start_time=0", profile.fps);
     let fit = format!(
         "scale=w='max(2,2*trunc(min({w},{h}*dar)/2))':h='max(2,2*trunc(min({h},{w}/dar)/2))':out_color_matrix=bt709:out_range=tv,\
          setsar=1,pad={w}:{h}:-1:-1"
@@ -277,7 +282,8 @@ fn picture_chain(profile: &Profile, video: &Video, late: bool, pad: Duration) ->
     chain.join(",")
 }
 
-/// Resamples to the profile's rate and fills holes with silence, for a `late` one from the item's beginning on.
+/// Resamples to the profile's rate and fills holes with silence, for a `late` one from the item's beginning on; not asked
+/// for without need, because where ffmpeg builds the graph anew it would fill from the beginning once more.
 fn sound_chain(profile: &Profile, late: bool, pad: Duration) -> String {
     let padding =
         if pad.is_zero() { String::new() } else { format!(",apad=pad_dur={:.3}", pad.as_secs_f64()) };
@@ -366,21 +372,17 @@ pub struct Encoder {
 #[derive(Debug, Default)]
 struct Clock {
     last: u64,
-    begun_again: u64,
 }
 
 impl Clock {
     const RANGE: u64 = 1 << 31;
 
-    /// The time of which these are the low bits. Neighbours may be out of order by less than half the range.
+    /// The time of which these are the low bits: the one nearest to its neighbour.
     fn unwrap(&mut self, timestamp: u64) -> u64 {
-        let mut time = timestamp + self.begun_again;
-        if time + Self::RANGE / 2 < self.last {
-            self.begun_again += Self::RANGE;
-            time += Self::RANGE;
-        }
-        self.last = time;
-        time
+        let round = self.last / Self::RANGE;
+        let candidates = (round.saturating_sub(1)..=round + 1).map(|round| round * Self::RANGE + timestamp);
+        self.last = candidates.min_by_key(|time| time.abs_diff(self.last)).unwrap_or(timestamp);
+        self.last
     }
 }
 
@@ -543,6 +545,12 @@ pub fn explain(messages: &str, source: &Source) -> Failure {
     Failure::new(reason, detail)
 }
 
+/// The first line of ffmpeg's messages, in the same form as [`last_message`].
+#[must_use]
+pub fn first_message(messages: &str) -> String {
+    last_message(messages.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
+}
+
 /// The last line of ffmpeg's messages, without the address of the part that speaks and without URLs (their queries
 /// hold access tokens).
 #[must_use]
@@ -566,8 +574,8 @@ mod tests {
     fn a_clock_that_begins_again_goes_on() {
         let mut clock = Clock::default();
         let end = Clock::RANGE - 1;
-        let times = [end - 40, end, 32, 20, 65].map(|time| clock.unwrap(time));
-        assert_eq!(times, [end - 40, end, end + 33, end + 21, end + 66]);
+        let times = [end - 40, end, 32, end - 3, 20, 65].map(|time| clock.unwrap(time));
+        assert_eq!(times, [end - 40, end, end + 33, end - 3, end + 21, end + 66]);
     }
 
     #[test]

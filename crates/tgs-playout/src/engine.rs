@@ -265,7 +265,13 @@ impl Preparer {
         if self.ask.send(()).is_err() {
             return gone;
         }
-        self.answers.recv().unwrap_or(gone)
+        loop {
+            match self.answers.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return answer,
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.cancel.is_cancelled() => {}
+                Err(_) => return gone,
+            }
+        }
     }
 }
 

@@ -161,7 +161,8 @@ impl Feed {
             Need::Refilled => self.is_full(&state) || state.has_end() || state.over,
         };
         // At the end of the programme what is left goes out as it is.
-        if !state.over && state.at_boundary() && !ready {
+        let anywhere = need == Need::Refilled;
+        if !state.over && (anywhere || state.at_boundary()) && !ready {
             return Taken::NotReady;
         }
         match state.remove() {
@@ -287,12 +288,13 @@ impl State {
 
     /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.
     fn drop_oldest_group(&mut self) -> bool {
+        if self.has_end() {
+            // Another item's rest is before it, which waits for the viewer.
+            return false;
+        }
         let is_key = |piece: &Piece| matches!(piece, Piece::Tag(tag) if tag.is_keyframe());
         let mut keys = self.pieces.iter().enumerate().filter(|(_, p)| is_key(p)).map(|(at, _)| at);
         let (Some(_), Some(second)) = (keys.next(), keys.next()) else { return false };
-        if self.pieces.range(..second).any(|piece| matches!(piece, Piece::End)) {
-            return false;
-        }
         let kept: Vec<Piece> = self
             .pieces
             .drain(..second)

@@ -36,8 +36,6 @@ pub struct Video {
     pub fps: f64,
     /// Whether frames are made of two fields.
     pub interlaced: bool,
-    /// How long after the beginning of its source it begins.
-    pub late: Duration,
     /// When it ends, counted from the beginning of its source, where the container tells.
     pub duration: Option<Duration>,
 }
@@ -185,7 +183,6 @@ fn pick_video(answer: &Answer, source: usize) -> Option<Video> {
             height,
             fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
             interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
-            late: stream.late(&answer.format),
             duration: stream.end(&answer.format),
         });
     }

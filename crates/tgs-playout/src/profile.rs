@@ -64,7 +64,7 @@ pub struct ExtraArgs {
 }
 
 /// Options that the engine needs for itself: with them the operator would take the splice out of its hands.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 20] = [
     "-i",
     "-f",
     "-map",
@@ -83,6 +83,8 @@ const RESERVED: [&str; 18] = [
     "-y",
     "-c",
     "-codec",
+    "-aspect",
+    "-timelimit",
 ];
 
 impl ExtraArgs {

@@ -14,7 +14,7 @@ use tgs_core::{cancel::Cancel, files};
 
 use crate::{
     codec::{Picture, Sound},
-    encoder::{Encoder, Job, Setup, last_message},
+    encoder::{Encoder, Job, Setup, first_message},
     flv::{FlvError, Kind, Tag},
     profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
 };
@@ -69,7 +69,7 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String>
     };
     let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
     if !ended.status.success() && read.is_ok() {
-        return Ok(Err(format!("ffmpeg refuses them: {}", last_message(&ended.messages))));
+        return Ok(Err(format!("ffmpeg refuses them: {}", first_message(&ended.messages))));
     }
     if read.is_err() {
         return Ok(read);
@@ -78,6 +78,18 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String>
         return Ok(Err("ffmpeg takes a part of them for another output file".into()));
     }
     Ok(examine(&tags, &setup.profile))
+}
+
+/// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 behind its length of four bytes.
+fn holds_idr(body: &[u8]) -> bool {
+    let mut rest = body.get(5..).unwrap_or_default();
+    while let Some((len, nal)) = rest.split_first_chunk::<4>() {
+        if nal.first().is_some_and(|first| first & 0x1f == 5) {
+            return true;
+        }
+        rest = nal.get(u32::from_be_bytes(*len) as usize..).unwrap_or_default();
+    }
+    false
 }
 
 /// Whether these tags of a three-second trial can join the broadcast.
@@ -116,6 +128,22 @@ fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
     let sounds = tags.iter().filter(|t| t.kind == Kind::Audio && t.is_frame()).count() as u64;
     if sounds.abs_diff(LENGTH.as_secs() * u64::from(profile.audio_rate) / AAC_FRAME) > 3 {
         return Err(format!("{sounds} frames of sound came in 3 s: it must neither be cut nor stretched"));
+    }
+    let apart = |a: u64, b: u64| a.abs_diff(b) * u64::from(profile.fps);
+    let heard = tags.iter().find(|t| t.kind == Kind::Audio && t.is_frame()).map_or(0, |t| t.timestamp);
+    let shown = pictures[0].timestamp + u64::from(pictures[0].composition_time().max(0).unsigned_abs());
+    if apart(heard, shown) > 3000 || pictures.windows(2).any(|w| apart(w[0].timestamp, w[1].timestamp) > 1500)
+    {
+        return Err(
+            "they move the picture in time: it must begin with its sound and come frame by frame".into()
+        );
+    }
+    if pictures.iter().any(|picture| picture.is_keyframe() && !holds_idr(&picture.body)) {
+        return Err(
+            "its keyframes are not IDR pictures, so that a viewer cannot begin at them: leave out open GOPs \
+                    and intra refresh"
+                .into(),
+        );
     }
     let mut last = None;
     let limit = MAX_KEYFRAME_DISTANCE.as_millis() as u64;
