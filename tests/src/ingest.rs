@@ -245,13 +245,13 @@ impl Ingest {
         Ok(())
     }
 
-    /// Resets every open connection. Returns when that is done.
+    /// Resets every open connection. Returns when that is done; the publisher may have come back by then.
     pub fn reset(&self) {
+        let state = self.shared.lock();
+        let count = state.records.len();
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
-        let open = |state: &mut State| state.records.iter().any(|r| r.ended.is_none());
-        drop(
-            self.shared.changed.wait_while(self.shared.lock(), open).unwrap_or_else(PoisonError::into_inner),
-        );
+        let open = |state: &mut State| state.records[..count].iter().any(|r| r.ended.is_none());
+        drop(self.shared.changed.wait_while(state, open).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Stops reading from every connection; they stay open.

@@ -79,11 +79,15 @@ fn what_cannot_be_used_is_one_warning_with_the_reason() {
         ("-pix_fmt yuv444p", "yuv420p"),
         // Not what can be joined.
         ("-g 300", "keyframes are more than 2.1 s apart"),
+        // Recovery points in place of IDR pictures: nobody can begin there.
+        ("-x264-params open-gop=1", "keyframes"),
         ("-s 640x360", "640×360"),
         ("-r 25", "frame rate must stay 30"),
         ("-vf fps=15", "frame rate must stay 30"),
         ("-ar 48000", "48000 Hz"),
         ("-af atempo=2", "neither be cut nor stretched"),
+        // The picture comes a second later than its sound.
+        ("-vf setpts=PTS+1/TB", "sound"),
     ];
     let cache = tempfile::tempdir().unwrap();
     for (args, reason) in cases {
@@ -143,7 +147,7 @@ fn a_filler_file_is_shown_in_place_of_the_slate() {
     let white = Clip { name: "white", video: Some(video), ..PLAIN }.path().unwrap();
     let (broadcast, pictures) = filler(&white);
     assert!(pictures.len() > 25 && pictures.iter().all(|luma| *luma > 220.0), "{pictures:?}");
-    assert!(!broadcast.log().contains("FILLER"), "{}", broadcast.log());
+    assert!(!broadcast.warnings().concat().contains("FILLER"), "{}", broadcast.log());
 }
 
 #[test]
