@@ -82,6 +82,9 @@ impl fmt::Display for Output {
     }
 }
 
+/// An ffmpeg that takes nothing for this long is replaced.
+const STALL: Duration = Duration::from_secs(10);
+
 /// How long one attempt to connect may take.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
@@ -457,7 +460,7 @@ impl FfmpegLink {
 
     fn ended(&self) -> Broken {
         let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
-        Broken(format!("the ffmpeg that publishes {how}"))
+        Broken(format!("the ffmpeg that publishes ended: {how}"))
     }
 }
 
@@ -467,16 +470,19 @@ impl Link for FfmpegLink {
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
-        let mut from = 0;
+        let (mut from, mut moved) = (0, Instant::now());
         while from < self.buffer.len() {
             let Some(stdin) = &mut self.stdin else { return Err(Broken("ffmpeg's input is closed".into())) };
             match stdin.write(&self.buffer[from..]) {
-                Ok(count) => from += count,
+                Ok(count) => (from, moved) = (from + count, Instant::now()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
                     let _ = poll(&mut [PollFd::new(stdin, PollFlags::OUT)], Some(&timeout));
                     if self.cancel.is_cancelled() {
                         return Err(Broken("stopped".into()));
+                    }
+                    if moved.elapsed() > STALL {
+                        return Err(Broken("the ffmpeg that publishes took no data for 10 s".into()));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
