@@ -125,11 +125,14 @@ fn the_verdict_is_kept() {
     assert_eq!(trials("-preset superfast"), (1, 0));
 }
 
-/// What is on air while nothing can be played: the brightness of the pictures that the server gets.
-fn filler(file: &Path) -> (Broadcast, Vec<f64>) {
-    let ingest = Ingest::start().unwrap();
-    let launch = Launch::to(ingest.url("key")).unwrap().play(["gone.mp4"]).set("FILLER", file);
-    let mut broadcast = launch.start().unwrap();
+/// A broadcast of nothing that can be played, with `file` as FILLER, to `ingest`.
+fn filling(home: &TempDir, file: &Path, ingest: &Ingest) -> Broadcast {
+    let launch = Launch::to(ingest.url("key")).unwrap().keeping(home.path());
+    launch.play(["gone.mp4"]).set("FILLER", file).start().unwrap()
+}
+
+/// Stops it after a second of filler. The brightness of the pictures that the server got.
+fn filled(mut broadcast: Broadcast, ingest: &Ingest) -> Vec<f64> {
     broadcast.wait_metric("tgs_filler_seconds_total", 1.0, LIMIT).unwrap();
     let status = broadcast.status().unwrap();
     assert_eq!(status["on_air"]["state"], "filler", "{status}");
@@ -138,32 +141,36 @@ fn filler(file: &Path) -> (Broadcast, Vec<f64>) {
     let out = broadcast.dir().join("out.flv");
     ingest.record().unwrap().write_flv(&out).unwrap();
     Report::of_file(&out).unwrap().check(30.0, 44_100.0).unwrap();
-    (broadcast, brightness(&out).unwrap().into_iter().map(|(_, luma)| luma).collect())
+    let pictures: Vec<f64> = brightness(&out).unwrap().into_iter().map(|(_, luma)| luma).collect();
+    assert!(pictures.len() > 25, "{pictures:?}");
+    pictures
 }
 
 #[test]
 fn a_filler_file_is_shown_in_place_of_the_slate() {
     let video = Video { filters: ",drawbox=c=white:t=fill", size: (320, 180), ..VIDEO };
     let white = Clip { name: "white", video: Some(video), ..PLAIN }.path().unwrap();
-    let (broadcast, pictures) = filler(&white);
-    assert!(pictures.len() > 25 && pictures.iter().all(|luma| *luma > 220.0), "{pictures:?}");
-    assert!(!broadcast.warnings().concat().contains("FILLER"), "{}", broadcast.log());
+    let (home, ingest) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap());
+    // The first start goes on air before the file is encoded.
+    let mut first = filling(&home, &white, &Ingest::start().unwrap());
+    first.wait_log(&["FILLER", white.to_str().unwrap(), "is ready"], LIMIT).unwrap();
+    first.stop().unwrap();
+    assert!(!first.warnings().concat().contains("FILLER"), "{}", first.log());
+    let pictures = filled(filling(&home, &white, &ingest), &ingest);
+    assert!(pictures.iter().all(|luma| *luma > 220.0), "{pictures:?}");
 }
 
 #[test]
 fn a_filler_file_that_cannot_be_used_is_a_warning_and_the_slate() {
-    let dir = tempfile::tempdir().unwrap();
-    let text = dir.path().join("text.mp4");
+    let home = tempfile::tempdir().unwrap();
+    let text = home.path().join("text.mp4");
     fs::write(&text, "no video\n").unwrap();
-    for file in [text, dir.path().join("gone.mp4")] {
-        let (broadcast, pictures) = filler(&file);
-        assert!(pictures.len() > 25 && pictures.iter().all(|luma| *luma < 128.0), "{pictures:?}");
-        let warnings = broadcast.warnings();
-        let of_it: Vec<_> = warnings.iter().filter(|line| line.contains("FILLER")).collect();
-        assert_eq!(of_it.len(), 1, "{warnings:?}");
-        assert!(
-            of_it[0].contains(file.to_str().unwrap()) && of_it[0].contains("built-in slate"),
-            "{of_it:?}"
-        );
+    for file in [text, home.path().join("gone.mp4")] {
+        let ingest = Ingest::start().unwrap();
+        let broadcast = filling(&home, &file, &ingest);
+        let told = ["WARN", "FILLER", file.to_str().unwrap(), "built-in slate"];
+        broadcast.wait_log(&told, LIMIT).unwrap();
+        let pictures = filled(broadcast, &ingest);
+        assert!(pictures.iter().all(|luma| *luma < 128.0), "{pictures:?}");
     }
 }
