@@ -24,11 +24,9 @@ use crate::{
 /// An encoder that gives nothing for this long is given up.
 pub const STALL: Duration = Duration::from_secs(10);
 
-/// Sound that begins this much after its item is late.
-const LATE: Duration = Duration::from_millis(100);
-
-/// Until such late sound comes, ffmpeg would have decoded so many pictures that memory runs short.
-const VERY_LATE: Duration = Duration::from_secs(2);
+/// Sound that begins this much after its item is late: until it comes, ffmpeg would hold so many decoded pictures that
+/// memory runs short, so the source is opened once more. What is less late the timeline sets right.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How much of the end of ffmpeg's messages is kept to explain a failure.
 const KEPT_MESSAGES: usize = 4096;
@@ -90,15 +88,14 @@ impl Job {
         };
         let mut inputs: Vec<Input> =
             item.media.sources.iter().map(|s| Input::Opened(s.clone(), item.start)).collect();
-        // What is less than a few frames the timeline sets right.
-        let late = probe.audio.map_or(Duration::ZERO, |a| a.late.saturating_sub(item.start));
         let mut sound = probe.audio;
+        let mut late = false;
         if let (Some(v), Some(a)) = (probe.video, &mut sound)
             && v.source == a.source
-            && late > VERY_LATE
+            && a.late.saturating_sub(item.start) > LATE
             && !item.media.live
         {
-            // Opened once more: ffmpeg would hold all decoded pictures in memory until the first sound.
+            late = true;
             inputs.push(inputs[a.source].clone());
             a.source = inputs.len() - 1;
         }
@@ -106,7 +103,7 @@ impl Job {
             let pad = pad(audio_length, video_length);
             sound.map(|a| {
                 let input = label.map_or_else(|| format!("[{}:{}]", a.source, a.index), str::to_owned);
-                format!("{input}{}", sound_chain(profile, late > LATE && !item.media.live, pad))
+                format!("{input}{}", sound_chain(profile, late, pad))
             })
         };
         let (video, audio) = match (probe.video, probe.audio) {

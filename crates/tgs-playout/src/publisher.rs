@@ -144,12 +144,6 @@ impl Publisher {
         &self.output
     }
 
-    /// Whether there is a connection.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.link.is_some()
-    }
-
     /// Whether it writes a file: what cannot be written there is lost, and trying again would begin it anew.
     #[must_use]
     pub fn is_file(&self) -> bool {

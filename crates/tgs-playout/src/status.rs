@@ -119,6 +119,9 @@ impl Status {
             Link::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
             Link::Connected => {}
         }
+        if METRICS.last_progress.get() == 0.0 {
+            return Err("nothing was sent yet".into());
+        }
         let still = now() - METRICS.last_progress.get();
         if still > HEALTHY_PAUSE {
             return Err(format!("nothing was sent for {still:.0} s"));

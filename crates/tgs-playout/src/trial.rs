@@ -68,6 +68,9 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String>
         }
     };
     let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
+    if ended.status.code().is_none() && read.is_ok() {
+        return Err(format!("their trial was {}", tgs_core::process::describe(ended.status)));
+    }
     if !ended.status.success() && read.is_ok() {
         return Ok(Err(format!("ffmpeg refuses them: {}", first_message(&ended.messages))));
     }

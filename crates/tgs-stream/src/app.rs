@@ -208,8 +208,8 @@ fn output(settings: &Settings) -> Result<Output, Failed> {
     let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     if by_ffmpeg.is_some() {
         log::warn!(
-            "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, and after \
-             an outage what was on its way is lost"
+            "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, /healthz \
+             does not see an outage, and after one what was on its way is lost"
         );
     }
     publisher::parse_output(url.expose(), by_ffmpeg)
