@@ -24,10 +24,22 @@ use rustix::{
 };
 use tgs_playout::{
     flv::{FILE_HEADER, Kind, Tag, write_tag},
+    profile::Profile,
     rtmp::{
         amf::{self, Value},
         chunk::{DEFAULT_CHUNK_SIZE, Reader, Received, kind},
     },
+};
+
+/// What the tests of the connection alone publish.
+pub const PROFILE: Profile = Profile {
+    width: 320,
+    height: 180,
+    fps: 25,
+    video_kbps: 300,
+    audio_kbps: 64,
+    audio_rate: 44_100,
+    channels: 2,
 };
 
 /// Length in bytes of a random block of the handshake.

@@ -15,14 +15,14 @@ use std::{
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use tgs_core::cancel::Cancel;
 use tgs_e2e::{
-    ingest::{Ingest, Record, Setup, Welcome},
+    ingest::{Ingest, PROFILE, Record, Setup, Welcome},
     nginx::{self, Nginx, free_port},
     stunnel::{Authority, Stunnel, Validity},
 };
 use tgs_playout::{
     flv::{FILE_HEADER, Kind, Reader, Tag, write_tag},
     rtmp::{
-        Broken, Connection, Metadata, OpenError, Stage, Target,
+        Broken, Connection, OpenError, Stage, Target,
         chunk::{Received, kind},
     },
 };
@@ -32,18 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A key that is found wherever it is printed.
 const KEY: &str = "s3cr3t-k3y";
 
-const METADATA: Metadata = Metadata {
-    width: 320,
-    height: 180,
-    fps: 25,
-    video_kbps: 300,
-    audio_kbps: 64,
-    audio_rate: 44_100,
-    channels: 2,
-};
-
 fn open(url: &str) -> Result<Connection, OpenError> {
-    Connection::open(&Target::parse(url).unwrap(), &METADATA, &Cancel::new(), 5 * SECOND)
+    Connection::open(&Target::parse(url).unwrap(), &PROFILE, &Cancel::new(), 5 * SECOND)
 }
 
 /// The error of opening `url`, and its words; the key is in neither.
@@ -54,7 +44,7 @@ fn refused(url: &str) -> (OpenError, String) {
     (error, words)
 }
 
-/// Two seconds that fit [`METADATA`], as ffmpeg's output `to` (after `-f flv`).
+/// Two seconds that fit [`PROFILE`], as ffmpeg's output `to` (after `-f flv`).
 fn ffmpeg(to: &str) -> Output {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2", "-f", "lavfi"])
@@ -298,14 +288,14 @@ fn opening_ends_with_its_time_or_when_told() {
     let ingest = Ingest::start_with(Setup { welcome: Welcome::Silence, ..Setup::default() }).unwrap();
     let target = Target::parse(&ingest.url(KEY)).unwrap();
     let began = Instant::now();
-    let error = Connection::open(&target, &METADATA, &Cancel::new(), SECOND / 4).unwrap_err();
+    let error = Connection::open(&target, &PROFILE, &Cancel::new(), SECOND / 4).unwrap_err();
     assert!(matches!(error, OpenError::Timeout(Stage::Application)), "{error}");
     assert!(began.elapsed() >= SECOND / 4 && began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
 
     let cancel = Cancel::new();
     let other = cancel.clone();
     let opening =
-        thread::spawn(move || (Connection::open(&target, &METADATA, &other, 60 * SECOND), Instant::now()));
+        thread::spawn(move || (Connection::open(&target, &PROFILE, &other, 60 * SECOND), Instant::now()));
     ingest.wait("a second connection", 5 * SECOND, |r| r.len() == 2 && !r[1].messages.is_empty()).unwrap();
     let cancelled = Instant::now();
     cancel.cancel();
@@ -358,7 +348,7 @@ fn a_blocked_send_is_interrupted_and_little_is_under_way() {
     let ingest = Ingest::start().unwrap();
     let cancel = Cancel::new();
     let target = Target::parse(&ingest.url(KEY)).unwrap();
-    let mut connection = Connection::open(&target, &METADATA, &cancel, 5 * SECOND).unwrap();
+    let mut connection = Connection::open(&target, &PROFILE, &cancel, 5 * SECOND).unwrap();
     ingest.pause();
     let (sender, sent) = mpsc::channel();
     let blocked = thread::spawn(move || {

@@ -30,7 +30,6 @@ use crate::{
     probe::{self, Probe},
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
-    rtmp::Metadata,
     status::{Board, METRICS},
     timeline::Timeline,
     trial,
@@ -147,8 +146,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         failed_in_row: 0,
     };
     let is_file = matches!(config.output, Output::File(_));
-    let publisher =
-        Publisher::new(config.output, metadata(&config.profile), config.first_timestamp, cancel.clone());
+    let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
         feed,
         Timeline::new(&config.profile, filler.silence()),
@@ -218,18 +216,6 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     match text.lines().next() {
         Some(line) if output.status.success() => Ok(line.to_owned()),
         _ => Err(fail(format!("with -version it {}", describe(output.status)))),
-    }
-}
-
-fn metadata(profile: &Profile) -> Metadata {
-    Metadata {
-        width: profile.width,
-        height: profile.height,
-        fps: profile.fps,
-        video_kbps: profile.video_kbps,
-        audio_kbps: profile.audio_kbps,
-        audio_rate: profile.audio_rate,
-        channels: profile.channels,
     }
 }
 

@@ -178,16 +178,15 @@ impl Playout {
     fn accept(&mut self, piece: Piece) {
         match piece {
             Piece::Begin(item) => {
-                self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
-                self.source = Source::Item;
                 self.recent.push_back(item);
                 if self.recent.len() > 8 {
                     self.recent.pop_front();
                 }
+                self.begin_segment();
             }
             Piece::Tag(tag) => {
                 if self.source == Source::Filler {
-                    self.go_on_with_item();
+                    self.begin_segment();
                 }
                 self.timeline.push(tag);
             }
@@ -195,8 +194,8 @@ impl Playout {
         }
     }
 
-    /// A new segment of the item on air, behind filler or a jump.
-    fn go_on_with_item(&mut self) {
+    /// Begins a segment of the newest item: its first, or another behind filler or a jump.
+    fn begin_segment(&mut self) {
         if let Some(item) = self.recent.back() {
             self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
         }
@@ -340,7 +339,7 @@ impl Playout {
         self.anchor = self.anchor.map(|anchor| anchor + lag);
         if self.is_live() {
             self.feed.skip_to_live_edge();
-            self.go_on_with_item();
+            self.begin_segment();
         }
     }
 
@@ -418,7 +417,7 @@ impl Playout {
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {
             self.feed.skip_to_live_edge();
-            self.go_on_with_item();
+            self.begin_segment();
             self.until_keyframe = true;
             self.resume_at = None;
             return Ok(());

@@ -23,7 +23,8 @@ use tgs_core::{
 
 use crate::{
     flv::{self, Kind, Tag},
-    rtmp::{self, Connection, Metadata, Target},
+    profile::Profile,
+    rtmp::{self, Connection, Target},
     status::METRICS,
     timeline::{Origin, Placed},
 };
@@ -91,7 +92,7 @@ const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 /// The connection and its memory.
 pub struct Publisher {
     output: Output,
-    metadata: Metadata,
+    profile: Profile,
     cancel: Cancel,
     link: Option<Box<dyn Link>>,
     /// What was sent since the last keyframe that has arrived.
@@ -125,10 +126,10 @@ const MAX_KEPT: usize = 8 << 20;
 impl Publisher {
     /// A publisher that is not connected yet.
     #[must_use]
-    pub fn new(output: Output, metadata: Metadata, first_timestamp: u64, cancel: Cancel) -> Self {
+    pub fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
         Self {
             output,
-            metadata,
+            profile,
             cancel,
             link: None,
             sent: VecDeque::new(),
@@ -154,14 +155,14 @@ impl Publisher {
     pub fn connect(&mut self) -> Result<(), Broken> {
         let link: Box<dyn Link> = match &self.output {
             Output::Rtmp(target) => Box::new(
-                Connection::open(target, &self.metadata, &self.cancel, CONNECT_TIME_OUT)
+                Connection::open(target, &self.profile, &self.cancel, CONNECT_TIME_OUT)
                     .map_err(|error| Broken(error.to_string()))?,
             ),
             Output::Ffmpeg { ffmpeg, url, .. } => {
-                Box::new(FfmpegLink::start(ffmpeg, url, &self.metadata, &self.cancel)?)
+                Box::new(FfmpegLink::start(ffmpeg, url, &self.profile, &self.cancel)?)
             }
             Output::File(path) => Box::new(
-                FileLink::create(path, &self.metadata)
+                FileLink::create(path, &self.profile)
                     .map_err(|error| Broken(format!("cannot write {}: {error}", path.display())))?,
             ),
         };
@@ -202,7 +203,7 @@ impl Publisher {
         }
         METRICS.output_bytes.inc_by(bytes as u64);
         if picture {
-            METRICS.output_seconds.inc_by(1.0 / f64::from(self.metadata.fps));
+            METRICS.output_seconds.inc_by(1.0 / f64::from(self.profile.fps));
         }
         if keyframe {
             self.trim();
@@ -342,10 +343,10 @@ struct FileLink {
 }
 
 impl FileLink {
-    fn create(path: &PathBuf, metadata: &Metadata) -> io::Result<Self> {
+    fn create(path: &PathBuf, profile: &Profile) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&flv::FILE_HEADER)?;
-        flv::write_tag(&mut file, &metadata_tag(metadata))?;
+        flv::write_tag(&mut file, &metadata_tag(profile))?;
         Ok(Self { file, written: 0 })
     }
 }
@@ -383,8 +384,8 @@ impl Link for FileLink {
 }
 
 /// The metadata of a file, as a tag.
-fn metadata_tag(metadata: &Metadata) -> Tag {
-    Tag { kind: Kind::Script, timestamp: 0, body: metadata.flv_body().into() }
+fn metadata_tag(profile: &Profile) -> Tag {
+    Tag { kind: Kind::Script, timestamp: 0, body: profile.flv_body().into() }
 }
 
 /// An ffmpeg child that copies what it reads to the server and reconnects by itself.
@@ -400,7 +401,7 @@ impl FfmpegLink {
     fn start(
         ffmpeg: &PathBuf,
         url: &Secret<String>,
-        metadata: &Metadata,
+        profile: &Profile,
         cancel: &Cancel,
     ) -> Result<Self, Broken> {
         let mut command = process::command(ffmpeg);
@@ -448,7 +449,7 @@ impl FfmpegLink {
             buffer: flv::FILE_HEADER.to_vec(),
             written: 0,
         };
-        link.queue(&metadata_tag(metadata))?;
+        link.queue(&metadata_tag(profile))?;
         Ok(link)
     }
 
@@ -577,18 +578,10 @@ mod tests {
         fn goodbye(self: Box<Self>) {}
     }
 
-    const METADATA: Metadata = Metadata {
-        width: 16,
-        height: 16,
-        fps: 10,
-        video_kbps: 1,
-        audio_kbps: 1,
-        audio_rate: 44_100,
-        channels: 2,
-    };
+    const PROFILE: Profile = Profile { fps: 10, ..Profile::P720 };
 
     fn publisher() -> Publisher {
-        Publisher::new(Output::File("unused.flv".into()), METADATA, 0, Cancel::new())
+        Publisher::new(Output::File("unused.flv".into()), PROFILE, 0, Cancel::new())
     }
 
     fn connect(publisher: &mut Publisher) -> Wire {

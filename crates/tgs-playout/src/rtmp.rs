@@ -28,32 +28,16 @@ use self::{
     session::{Refusal, Session, Step},
     wire::{Deadline, LOOK, Wire, again, closed_or_broken},
 };
-use crate::flv::{Kind, Tag};
+use crate::{
+    flv::{Kind, Tag},
+    profile::Profile,
+};
 
 /// A connection that takes no data at all for this long is given up.
 const STALL: Duration = Duration::from_secs(10);
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// What the stream's metadata says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metadata {
-    /// Picture width in pixels.
-    pub width: u32,
-    /// Picture height in pixels.
-    pub height: u32,
-    /// Frames a second.
-    pub fps: u32,
-    /// Video bitrate in kbit/s.
-    pub video_kbps: u32,
-    /// Audio bitrate in kbit/s.
-    pub audio_kbps: u32,
-    /// Audio samples a second.
-    pub audio_rate: u32,
-    /// Audio channels.
-    pub channels: u32,
-}
 
 /// A connection on which media may be published.
 pub struct Connection {
@@ -65,10 +49,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, asks to publish, waits for the server's consent, and sends the metadata. `timeout` is for all of it.
+    /// Connects, asks to publish, waits for the server's consent, and sends `profile` as the metadata. `timeout` is for all of it.
     pub fn open(
         target: &Target,
-        metadata: &Metadata,
+        profile: &Profile,
         cancel: &Cancel,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
@@ -78,7 +62,7 @@ impl Connection {
             Err(Failure::Error(error)) => return Err(error),
             Ok(connection) => connection,
         };
-        connection.session.metadata(metadata);
+        connection.session.metadata(profile);
         connection.flush().map_err(|broken| OpenError::Broken { stage: Stage::Publish, broken })?;
         Ok(connection)
     }

@@ -8,19 +8,10 @@ use std::{
 };
 
 use tgs_core::cancel::Cancel;
+use tgs_e2e::ingest::PROFILE;
 use tgs_playout::{
     flv::Reader,
-    rtmp::{Connection, Metadata, Target},
-};
-
-const METADATA: Metadata = Metadata {
-    width: 320,
-    height: 180,
-    fps: 25,
-    video_kbps: 300,
-    audio_kbps: 64,
-    audio_rate: 44_100,
-    channels: 2,
+    rtmp::{Connection, Target},
 };
 
 fn main() -> ExitCode {
@@ -39,7 +30,7 @@ fn main() -> ExitCode {
 
 fn run(url: &str) -> anyhow::Result<()> {
     let mut connection =
-        Connection::open(&Target::parse(url)?, &METADATA, &Cancel::new(), Duration::from_secs(10))?;
+        Connection::open(&Target::parse(url)?, &PROFILE, &Cancel::new(), Duration::from_secs(10))?;
     let began = Instant::now();
     let mut tags = Reader::new(io::stdin().lock());
     while let Some(tag) = tags.next_tag()? {

@@ -4,10 +4,11 @@
 use std::mem;
 
 use super::{
-    Metadata, Target,
+    Target,
     amf::{self, Out, Value},
     chunk::{Lane, Malformed, Message, Reader, Received, Writer, first_u32, kind, usable_chunk_size},
 };
+use crate::profile::Profile;
 
 /// What ffmpeg 5.1 calls itself.
 const MUXER: &str = "Lavf59.27.100";
@@ -61,7 +62,7 @@ impl From<Malformed> for Refusal {
     }
 }
 
-impl Metadata {
+impl Profile {
     /// The body of an FLV script tag that describes the stream: fields, types and order of ffmpeg's FLV muxer.
     #[must_use]
     pub fn flv_body(&self) -> Vec<u8> {
@@ -141,11 +142,11 @@ impl Session {
     }
 
     /// Sends the description of the stream.
-    pub(super) fn metadata(&mut self, metadata: &Metadata) {
+    pub(super) fn metadata(&mut self, profile: &Profile) {
         let mut body = mem::take(&mut self.body);
         body.clear();
         Out(&mut body).string("@setDataFrame");
-        body.extend(metadata.flv_body());
+        body.extend(profile.flv_body());
         let message = Message { kind: kind::DATA, stream: self.stream, timestamp: 0, body: &body };
         self.writer.write(&mut self.out, Lane::Audio, message);
         self.body = body;
