@@ -34,8 +34,6 @@ pub enum Shown {
     Default(&'static str),
     /// Unset by default; this is how a value looks.
     Example(&'static str),
-    /// A known name that no tool reads yet.
-    Later,
 }
 
 const fn row(name: &'static str, shown: Shown, help: &'static str) -> Setting {
@@ -46,14 +44,42 @@ const fn secret(name: &'static str, shown: Shown, help: &'static str) -> Setting
     Setting { name, shown, secret: true, help }
 }
 
-use Shown::{Default as Is, Example, Later};
+use Shown::{Default as Is, Example};
 
 /// Every setting, in the template's order.
 pub const TABLE: &[Setting] = &[
-    row("API_ID", Later, "The number of your application at Telegram, from https://my.telegram.org."),
-    secret("API_HASH", Later, "The secret that belongs to API_ID."),
-    secret("SESSION_STRING", Later, "A signed-in Telegram session."),
-    row("CHAT_ID", Later, "The channel or group to broadcast into: a number, -100…, or @name."),
+    row("API_ID", Example("1234567"), "The number of your application at Telegram, from https://my.telegram.org."),
+    secret("API_HASH", Example("0123456789abcdef0123456789abcdef"), "The secret that belongs to API_ID."),
+    secret(
+        "SESSION_STRING",
+        Example("1ApWapzMBu..."),
+        "A signed-in Telegram session; tgs-session --write-env makes it. Strings of Telethon, GramJS and Pyrogram are read\n\
+         too. One session is for one program: used in two places at once, Telegram ends it for good.",
+    ),
+    row(
+        "CHAT_ID",
+        Example("-1001234567890"),
+        "The channel or group to broadcast into: a number, -100…, or @name. tgs-session --list-dialogs shows them.",
+    ),
+    row("CALL_TITLE", Example("Round the clock"), "The title of the live stream, where one has to be started."),
+    row(
+        "SESSION_REGEN",
+        Is("loop"),
+        "What happens once the session is dead: loop (every 60 s the string in .env is tried, then the standby session\n\
+         signs in anew), once (one attempt, then exit), or off (only the string in .env is tried again).",
+    ),
+    row(
+        "ON_SESSION_LOSS",
+        Is("keep"),
+        "What happens to the broadcast when the session dies on air: keep (it goes on; it needs no session) or stop.",
+    ),
+    secret(
+        "STANDBY_SESSION_STRING",
+        Example("1BJWap1wBu..."),
+        "A second session of the same account, used for nothing but signing in again; tgs-session --standby makes it.",
+    ),
+    secret("TWO_FA_PASSWORD", Example("correct horse"), "The account's password (two-step verification), for signing in again."),
+    row("PHONE", Example("+491701234567"), "The account's phone number, for tgs-session."),
     secret(
         "OUTPUT_URL",
         Example("rtmps://live.example.org:443/app/KEY"),
@@ -150,7 +176,6 @@ pub fn template() -> String {
         let line = match setting.shown {
             Is(value) => format!("#{name}={}\n", quoted(value)),
             Example(value) => format!("# For example:\n#{name}={}\n", quoted(value)),
-            Later => format!("# Not read yet by this version.\n{name}=\n"),
         };
         text.push_str(&line);
     }
@@ -177,9 +202,74 @@ pub enum Publisher {
     Ffmpeg,
 }
 
+/// Which chat, `CHAT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatId {
+    /// A number: marked (-100…, or negative for a small group) or bare.
+    Number(i64),
+    /// A public name, without `@`.
+    Name(String),
+}
+
+impl std::fmt::Display for ChatId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// How a dead session is replaced, `SESSION_REGEN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regen {
+    /// `loop`: again and again, until one is good.
+    Loop,
+    /// `once`: one attempt, then the tool exits.
+    Once,
+    /// `off`: only `.env` is read again.
+    Off,
+}
+
+/// What the death of the session on air does to the broadcast, `ON_SESSION_LOSS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// `keep`: it goes on.
+    Keep,
+    /// `stop`: it ends.
+    Stop,
+}
+
+/// The settings that only Telegram needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telegram {
+    /// `API_ID`
+    pub api_id: Option<i32>,
+    /// `API_HASH`
+    pub api_hash: Option<Secret<String>>,
+    /// `SESSION_STRING`, unchecked: a malformed one is a dead one.
+    pub session: Option<Secret<String>>,
+    /// `CHAT_ID`
+    pub chat: Option<ChatId>,
+    /// `CALL_TITLE`
+    pub call_title: Option<String>,
+    /// `SESSION_REGEN`
+    pub regen: Regen,
+    /// `ON_SESSION_LOSS`
+    pub on_loss: OnLoss,
+    /// `STANDBY_SESSION_STRING`, unchecked.
+    pub standby: Option<Secret<String>>,
+    /// `TWO_FA_PASSWORD`
+    pub password: Option<Secret<String>>,
+    /// `PHONE`, as written.
+    pub phone: Option<String>,
+}
+
 /// The settings of one run. Paths are as written: relative ones are relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// What Telegram needs.
+    pub telegram: Telegram,
     /// `OUTPUT_URL`, unchecked.
     pub output_url: Option<Secret<String>>,
     /// `PLAYLIST`
@@ -404,7 +494,22 @@ impl Reader<'_> {
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let rust_log = self.value("RUST_LOG", text);
+        let regen = self.value("SESSION_REGEN", regen);
+        let on_loss = self.value("ON_SESSION_LOSS", on_loss);
+        let telegram = Telegram {
+            api_id: self.optional("API_ID", api_id),
+            api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
+            session: self.optional("SESSION_STRING", text).map(Secret::new),
+            chat: self.optional("CHAT_ID", chat_id),
+            call_title: self.optional("CALL_TITLE", text),
+            regen: regen?,
+            on_loss: on_loss?,
+            standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
+            password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
+            phone: self.optional("PHONE", text),
+        };
         let settings = Settings {
+            telegram,
             output_url: self.optional("OUTPUT_URL", text).map(Secret::new),
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
@@ -480,6 +585,51 @@ fn publisher(value: &str) -> Result<Publisher, String> {
         "ffmpeg" => Ok(Publisher::Ffmpeg),
         _ => Err("must be native or ffmpeg".into()),
     }
+}
+
+fn regen(value: &str) -> Result<Regen, String> {
+    match value {
+        "loop" => Ok(Regen::Loop),
+        "once" => Ok(Regen::Once),
+        "off" => Ok(Regen::Off),
+        _ => Err("must be loop, once or off".into()),
+    }
+}
+
+fn on_loss(value: &str) -> Result<OnLoss, String> {
+    match value {
+        "keep" => Ok(OnLoss::Keep),
+        "stop" => Ok(OnLoss::Stop),
+        _ => Err("must be keep or stop".into()),
+    }
+}
+
+fn api_id(value: &str) -> Result<i32, String> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "must be the number that https://my.telegram.org shows as api_id".into())
+}
+
+fn api_hash(value: &str) -> Result<String, String> {
+    if value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(value.to_owned());
+    }
+    Err("must be the 32 letters and digits that https://my.telegram.org shows as api_hash".into())
+}
+
+fn chat_id(value: &str) -> Result<ChatId, String> {
+    if let Ok(number) = value.parse::<i64>()
+        && number != 0
+    {
+        return Ok(ChatId::Number(number));
+    }
+    // https://t.me/name and t.me/name are what people copy.
+    let name = value.strip_prefix("https://").unwrap_or(value);
+    let name = name.strip_prefix("t.me/").or(name.strip_prefix('@')).unwrap_or(name);
+    let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() >= 4
+        && name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if usable { Ok(ChatId::Name(name.to_owned())) } else { Err("must be a number, -100…, or @name".into()) }
 }
 
 fn read_ahead(value: &str) -> Result<Duration, String> {

@@ -1,0 +1,97 @@
+//! The account behind a session.
+
+use std::time::{Duration, SystemTime};
+
+use grammers_tl_types as tl;
+
+use crate::{Connection, TelegramError};
+
+/// Who a session belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Me {
+    /// The account's number.
+    pub id: i64,
+    /// First and last name.
+    pub name: String,
+    /// The public name, without `@`.
+    pub username: Option<String>,
+}
+
+/// Another session of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherSession {
+    /// The program that opened it.
+    pub app: String,
+    /// The device it runs on.
+    pub device: String,
+    /// The country it was last used from.
+    pub country: String,
+    /// When it was last used.
+    pub active: SystemTime,
+    /// When it was made.
+    pub created: SystemTime,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl Connection {
+    /// Who the session belongs to.
+    pub fn me(&mut self) -> Result<Me, TelegramError> {
+        let doing = "ask Telegram whose session it is";
+        let request = tl::functions::users::GetUsers { id: vec![tl::enums::InputUser::UserSelf] };
+        match self.call(doing, &request)?.into_iter().next() {
+            Some(tl::enums::User::User(user)) if user.bot => Err(TelegramError::bot(doing)),
+            Some(tl::enums::User::User(user)) => Ok(Me::of(user)),
+            _ => Err(TelegramError::garbage(doing)),
+        }
+    }
+
+    /// The account's sessions, this one included.
+    pub fn sessions(&mut self) -> Result<Vec<OtherSession>, TelegramError> {
+        let request = tl::functions::account::GetAuthorizations {};
+        let tl::enums::account::Authorizations::Authorizations(all) =
+            self.call("list the account's sessions", &request)?;
+        let session = |tl::enums::Authorization::Authorization(it)| OtherSession {
+            app: it.app_name,
+            device: it.device_model,
+            country: it.country,
+            active: at(it.date_active),
+            created: at(it.date_created),
+            current: it.current,
+        };
+        Ok(all.authorizations.into_iter().map(session).collect())
+    }
+
+    /// Ends the session at Telegram.
+    pub fn log_out(mut self) -> Result<(), TelegramError> {
+        self.call("end the session", &tl::functions::auth::LogOut {}).map(drop)
+    }
+
+    /// Lets the new session that shows `token` (see [`crate::sign_in`]) into this session's account.
+    pub fn accept_login_token(&mut self, token: &[u8]) -> Result<(), TelegramError> {
+        let request = tl::functions::auth::AcceptLoginToken { token: token.to_vec() };
+        self.call("approve the sign-in with the standby session", &request).map(drop)
+    }
+}
+
+impl Me {
+    pub(crate) fn of(user: tl::types::User) -> Self {
+        let names = [user.first_name, user.last_name];
+        let name = names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
+        Self { id: user.id, name, username: user.username }
+    }
+}
+
+impl std::fmt::Display for Me {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.username {
+            Some(username) => write!(f, "{} (@{username}, {})", self.name, self.id),
+            None => write!(f, "{} ({})", self.name, self.id),
+        }
+    }
+}
+
+/// Seconds since 1970, as Telegram counts.
+fn at(seconds: i32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0) as u64)
+}

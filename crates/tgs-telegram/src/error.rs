@@ -1,0 +1,275 @@
+//! What can go wrong at Telegram, by name: what it means and what the operator does about it.
+//!
+//! Only names are looked at: the numbers beside them vary. An error carries no text of the server's own, so no secret
+//! can be in it.
+
+use std::{fmt, io, time::Duration};
+
+use grammers_mtproto::transport;
+use grammers_mtsender::{InvocationError, RpcError};
+
+/// What an error is about; it decides what happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// The session can never be used again: sign in anew.
+    Session,
+    /// The account is banned, frozen or deleted: only a person can help.
+    Account,
+    /// Telegram asks to wait.
+    Flood,
+    /// The network, or Telegram itself, fails for the moment. Says nothing about the session.
+    Network,
+    /// The account may not do this in the chat.
+    Rights,
+    /// The chat does not exist, or the account does not see it.
+    Chat,
+    /// The call is over, or another one is live.
+    Call,
+    /// API_ID and API_HASH are not those of an application.
+    App,
+    /// The tool was told to stop.
+    Stopped,
+    /// A name that is not in the table.
+    Other,
+}
+
+impl Class {
+    /// Every class that is counted.
+    pub const COUNTED: [Self; 9] = [
+        Self::Session,
+        Self::Account,
+        Self::Flood,
+        Self::Network,
+        Self::Rights,
+        Self::Chat,
+        Self::Call,
+        Self::App,
+        Self::Other,
+    ];
+
+    /// The name in metrics and health.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Account => "account",
+            Self::Flood => "flood",
+            Self::Network => "network",
+            Self::Rights => "rights",
+            Self::Chat => "chat",
+            Self::Call => "call",
+            Self::App => "app",
+            Self::Stopped => "stopped",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelegramError {
+    /// What it is about.
+    pub class: Class,
+    /// Telegram's name of it, or ours: `AUTH_KEY_UNREGISTERED`, `FLOOD_WAIT`, `timeout`, `transport error 404`.
+    pub name: String,
+    /// What was tried, as it stands behind "failed to".
+    pub doing: &'static str,
+    /// How long Telegram asks to wait.
+    pub wait: Option<Duration>,
+}
+
+impl std::error::Error for TelegramError {}
+
+impl fmt::Display for TelegramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.name)?;
+        if let Some(wait) = self.wait {
+            write!(f, " (wait {} s)", wait.as_secs())?;
+        }
+        write!(f, ": {}", self.meaning())
+    }
+}
+
+/// Names of each class with what they mean; the rest of a class has the class's own words.
+const NAMES: &[(&str, Class, &str)] = &[
+    ("AUTH_KEY_UNREGISTERED", Class::Session, "the session was ended, or was never signed in"),
+    ("AUTH_KEY_INVALID", Class::Session, "Telegram does not know the session's key"),
+    ("AUTH_KEY_PERM_EMPTY", Class::Session, "the session's key was never signed in"),
+    ("SESSION_REVOKED", Class::Session, "somebody ended this session (\"terminate other sessions\")"),
+    ("SESSION_EXPIRED", Class::Session, "the session was unused for too long"),
+    ("SESSION_PASSWORD_NEEDED", Class::Session, "the sign-in of this session was never finished with its password"),
+    (
+        "AUTH_KEY_DUPLICATED",
+        Class::Session,
+        "the session was used in two places at once; Telegram has ended it for good",
+    ),
+    (NO_KEY, Class::Session, "Telegram has no such key: the session is gone"),
+    (NO_DC, Class::Session, "the session names a DC that does not exist"),
+    (BOT, Class::Session, "the session belongs to a bot, and a bot cannot start a live stream"),
+    ("USER_DEACTIVATED", Class::Account, "the account was deleted"),
+    ("USER_DEACTIVATED_BAN", Class::Account, "the account was banned by Telegram"),
+    ("PHONE_NUMBER_BANNED", Class::Account, "the phone number was banned by Telegram"),
+    ("FROZEN_METHOD_INVALID", Class::Account, "the account is frozen by Telegram"),
+    ("FLOOD_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
+    ("FLOOD_PREMIUM_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
+    (TOO_MANY, Class::Flood, "too many connections from this address"),
+    ("CONNECTION_NOT_INITED", Class::Network, "the connection was not set up; it is opened anew"),
+    (LOST, Class::Network, "the connection to Telegram broke"),
+    (TIMEOUT, Class::Network, "Telegram does not answer"),
+    (PANIC, Class::Network, "an answer that the client library cannot read; the connection is opened anew"),
+    (GARBAGE, Class::Network, "an answer that is not Telegram's protocol"),
+    ("CHAT_ADMIN_REQUIRED", Class::Rights, "the account may not manage video chats there"),
+    ("RIGHT_FORBIDDEN", Class::Rights, "the account lacks a right it needs there"),
+    ("CHAT_FORBIDDEN", Class::Rights, "the account may not use this chat"),
+    ("CHAT_WRITE_FORBIDDEN", Class::Rights, "the account may not write in this chat"),
+    ("CHAT_RESTRICTED", Class::Rights, "the chat is restricted by Telegram"),
+    ("USER_NOT_PARTICIPANT", Class::Rights, "the account is not a member of the chat"),
+    ("USER_BANNED_IN_CHANNEL", Class::Rights, "the account is banned from the chat"),
+    ("BROADCAST_CALLS_DISABLED", Class::Rights, "live streams are switched off in this channel"),
+    ("PEER_ID_INVALID", Class::Chat, "there is no such chat for this account"),
+    ("CHANNEL_INVALID", Class::Chat, "there is no such channel for this account"),
+    ("CHANNEL_PRIVATE", Class::Chat, "the channel is private and the account is not in it"),
+    ("CHANNEL_BANNED", Class::Chat, "the channel was banned by Telegram"),
+    ("CHAT_ID_INVALID", Class::Chat, "there is no such group for this account"),
+    ("USERNAME_INVALID", Class::Chat, "this cannot be a public name"),
+    ("USERNAME_NOT_OCCUPIED", Class::Chat, "nobody has this public name"),
+    (NO_CHAT, Class::Chat, "no such chat is among the account's dialogs"),
+    (NOT_A_CHAT, Class::Chat, "this is a person, not a channel or a group"),
+    ("GROUPCALL_INVALID", Class::Call, "the call is over"),
+    ("GROUPCALL_FORBIDDEN", Class::Call, "the call is over"),
+    ("GROUPCALL_ALREADY_STARTED", Class::Call, "another call is live already"),
+    ("GROUPCALL_ALREADY_DISCARDED", Class::Call, "the call is over"),
+    ("CREATE_CALL_FAILED", Class::Call, "Telegram could not create the call"),
+    ("API_ID_INVALID", Class::App, "API_ID and API_HASH do not belong together"),
+    ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
+];
+
+const NO_KEY: &str = "transport error 404";
+const TOO_MANY: &str = "transport error 429";
+const TIMEOUT: &str = "timeout";
+const PANIC: &str = "client panic";
+const GARBAGE: &str = "garbage";
+const BOT: &str = "BOT_METHOD_INVALID";
+const NO_CHAT: &str = "no such dialog";
+const NOT_A_CHAT: &str = "not a chat";
+const STOPPED: &str = "stopped";
+const NO_DC: &str = "unknown DC";
+const LOST: &str = "connection lost";
+
+impl TelegramError {
+    /// The error of this name, of the class the table gives it.
+    pub(crate) fn named(name: &str, doing: &'static str) -> Self {
+        let class = NAMES.iter().find(|(known, ..)| *known == name).map_or(Class::Other, |(_, class, _)| *class);
+        Self { class, name: name.to_owned(), doing, wait: None }
+    }
+
+    pub(crate) fn stopped(doing: &'static str) -> Self {
+        Self { class: Class::Stopped, ..Self::named(STOPPED, doing) }
+    }
+
+    pub(crate) fn timeout(doing: &'static str) -> Self {
+        Self::named(TIMEOUT, doing)
+    }
+
+    pub(crate) fn panicked(doing: &'static str) -> Self {
+        Self::named(PANIC, doing)
+    }
+
+    pub(crate) fn garbage(doing: &'static str) -> Self {
+        Self::named(GARBAGE, doing)
+    }
+
+    pub(crate) fn bot(doing: &'static str) -> Self {
+        Self::named(BOT, doing)
+    }
+
+    pub(crate) fn no_chat(doing: &'static str) -> Self {
+        Self::named(NO_CHAT, doing)
+    }
+
+    pub(crate) fn not_a_chat(doing: &'static str) -> Self {
+        Self::named(NOT_A_CHAT, doing)
+    }
+
+    pub(crate) fn no_dc(doing: &'static str) -> Self {
+        Self::named(NO_DC, doing)
+    }
+
+    /// Whether Telegram does not know the key.
+    pub(crate) fn is_no_key(&self) -> bool {
+        self.name == NO_KEY
+    }
+
+    /// Whether the connection had gone.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        self.name == LOST
+    }
+
+    /// What the client library says.
+    pub(crate) fn of(error: &InvocationError, doing: &'static str) -> Self {
+        match error {
+            InvocationError::Rpc(error) => Self::of_rpc(error, doing),
+            InvocationError::Transport(transport::Error::BadStatus { status }) => match status {
+                404 => Self::named(NO_KEY, doing),
+                429 => Self::named(TOO_MANY, doing),
+                other => Self { class: Class::Network, ..Self::named(&format!("transport error {other}"), doing) },
+            },
+            InvocationError::Io(error) if is_lost(error.kind()) => Self::named(LOST, doing),
+            InvocationError::Io(error) => {
+                Self { class: Class::Network, ..Self::named(&error.kind().to_string(), doing) }
+            }
+            InvocationError::Transport(_) | InvocationError::Deserialize(_) => Self::garbage(doing),
+            _ => Self::named(LOST, doing),
+        }
+    }
+
+    fn of_rpc(error: &RpcError, doing: &'static str) -> Self {
+        let known = Self::named(&error.name, doing);
+        let class = match known.class {
+            // Telegram's own trouble: every 5xx, and negative codes.
+            Class::Other if error.code >= 500 || error.code < 0 => Class::Network,
+            class => class,
+        };
+        let wait = (class == Class::Flood).then(|| Duration::from_secs(u64::from(error.value.unwrap_or(30))));
+        // A digit in a name was taken out of it (PHONE_MIGRATE_2), but belongs to what is shown.
+        let name = match error.value {
+            Some(value) if class == Class::Other => format!("{}_{value}", error.name),
+            _ => error.name.clone(),
+        };
+        Self { class, name, wait, ..known }
+    }
+
+    /// What it means, in words.
+    #[must_use]
+    pub fn meaning(&self) -> &'static str {
+        if let Some((.., meaning)) = NAMES.iter().find(|(name, ..)| *name == self.name) {
+            return meaning;
+        }
+        match self.class {
+            Class::Network => "the network or Telegram fails for the moment",
+            Class::Stopped => "the tool was told to stop",
+            _ => "an error this version does not know",
+        }
+    }
+
+    /// What the operator does about it; empty where nothing is to be done.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self.class {
+            Class::Session => "run: tgs-session --write-env",
+            Class::Account => "write to Telegram from the account's phone, or sign in with another account",
+            Class::Flood | Class::Stopped => "",
+            Class::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
+            Class::Rights => "make the account an administrator of the chat with the right to manage video chats",
+            Class::Chat => "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
+            Class::Call => "look at the chat's video chat in Telegram",
+            Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
+            Class::Other => "report this name; RUST_LOG=debug tells more",
+        }
+    }
+}
+
+fn is_lost(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
