@@ -502,8 +502,9 @@ impl Reader<'_> {
             session: self.optional("SESSION_STRING", text).map(Secret::new),
             chat: self.optional("CHAT_ID", chat_id),
             call_title: self.optional("CALL_TITLE", text),
-            regen: regen?,
-            on_loss: on_loss?,
+            // A wrong one is noted, so these stand-ins are never used.
+            regen: regen.unwrap_or(Regen::Loop),
+            on_loss: on_loss.unwrap_or(OnLoss::Keep),
             standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
