@@ -2,8 +2,8 @@
 //! of it changes. What a change of a value makes of the file's text is [`crate::env_file::set`]'s work.
 //!
 //! The file may lie in a service's directory and the tool may run as root, so nothing that the service could plant there
-//! is followed or written through. Links that lead to the file from elsewhere (a release's `.env`) are followed if root
-//! or the caller made them. Beside the file there can be `.env.bak`, the last content (0600); `.env.lock`, while somebody
+//! is followed or written through. Links that lead to the file from elsewhere (a release's `.env`) are followed, but root
+//! follows those of another user only to that user's own file. Beside the file there can be `.env.bak`, the last content (0600); `.env.lock`, while somebody
 //! writes; and `.env.tgs-new` or `.env.bak.tgs-new`, what a killed writer leaves until the next one.
 //!
 //! The lock is advisory: an editor does not know it.
@@ -11,6 +11,7 @@
 use std::{
     ffi::OsString,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -47,11 +48,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A link that another user made, or one in the place of a file of ours.
-    #[error("{} is a symbolic link that is not followed, since another user may have planted it; look where it leads \
-             and remove it, or name the file itself", .path.display())]
+    /// A link that another user made to what is not his, or any in the place of a file of ours.
+    #[error("{} is, or is reached by, a symbolic link that is not followed, since another user may have planted it; \
+             look where it leads and remove it, or name the file itself", .path.display())]
     Link {
-        /// The link.
+        /// The link, or where it led.
         path: PathBuf,
     },
     /// Only its owner and root can replace the file by one that is still the owner's.
@@ -95,36 +96,40 @@ pub enum Error {
 /// A `.env` file that no other tgs tool changes meanwhile, until this is dropped.
 #[derive(Debug)]
 pub struct Locked {
-    dir: SharedDir,
-    /// In `dir`, where all links have led.
+    /// In the directory where all links have led.
+    lock: LockFile,
     name: OsString,
-    _lock: LockFile,
 }
 
 /// Takes the lock on the `.env` file at `path`, which need not exist, waiting up to `wait` for another process. Finds out
 /// at once whether the file could be replaced, so that nobody signs in for nothing: whether it can be read and parsed,
 /// whether it can stay its owner's, and whether its directory can be written.
 pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Error> {
-    let path = resolve(path)?;
-    let io = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| Error::Io { doing, path, source }
-    };
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory.into()).map_err(io("replace", &path))?;
+    let (path, planter) = resolve(path)?;
     let parent = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    let open = || SharedDir::open(parent).map_err(io("open the directory", parent));
-    let locked = with(name, ".lock");
-    let lock = LockFile::take(open()?, &locked, wait, cancel).map_err(|e| match e {
+    let name =
+        path.file_name().ok_or_else(|| failed("replace", &path, io::ErrorKind::IsADirectory.into()))?;
+    let dir = SharedDir::open(parent).map_err(|source| failed("open the directory", parent, source))?;
+    let is_planters = |uid: u32| planter.is_none_or(|planter| planter == uid);
+    let owner = dir.owner().map_err(|e| failed("look at", parent, e))?;
+    if !is_planters(owner.0.as_raw()) {
+        return Err(Error::Link { path });
+    }
+    let lock_name = with(name, ".lock");
+    let lock = LockFile::take(dir, &lock_name, wait, cancel).map_err(|e| match e {
         NotTaken::Held(holder) => Error::Busy { path: path.clone(), holder },
         NotTaken::Cancelled => Error::Cancelled { path: path.clone() },
-        NotTaken::Io(e) => failed("lock", parent.join(&locked), e),
+        NotTaken::Io(e) => failed("lock", &parent.join(&lock_name), e),
     })?;
-    let locked = Locked { dir: open()?, name: name.to_owned(), _lock: lock };
+    let locked = Locked { lock, name: name.to_owned() };
     if let Some((bytes, stat)) = locked.load()? {
         let (uid, me) = (stat.st_uid, geteuid());
+        if !is_planters(uid) {
+            return Err(Error::Link { path });
+        }
         if uid != me.as_raw() && !me.is_root() {
             return Err(Error::Foreign { path, uid });
         }
@@ -140,7 +145,7 @@ impl Locked {
     /// The file itself, where all links have led.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.dir.at(&self.name)
+        self.lock.dir().at(&self.name)
     }
 
     /// The file's bytes; none where there is no file.
@@ -151,58 +156,59 @@ impl Locked {
     /// Replaces the value of `name`, or adds it, on disk for good when this returns. The old content becomes `.env.bak`.
     /// Owner and group stay (a new file of root's gets the directory's), and of the mode what is within 0600.
     pub fn replace(&self, name: &str, value: &Secret<String>) -> Result<(), Error> {
+        let (dir, path) = (self.lock.dir(), self.path());
         let old = self.load()?;
         let bytes = old.as_ref().map_or(&[][..], |(bytes, _)| bytes);
         let new = env_file::set(bytes, name, value.expose())
-            .map_err(|source| Error::Content { path: self.path(), source })?;
+            .map_err(|source| Error::Content { path: path.clone(), source })?;
         let (owner, mode) = match &old {
             Some((_, stat)) => (owner(stat), stat.st_mode & OWNER_ONLY),
-            None => (new_owner(&self.dir).map_err(|e| failed("look at", self.path(), e))?, OWNER_ONLY),
+            None => (new_owner(dir).map_err(|e| failed("look at", &path, e))?, OWNER_ONLY),
         };
         if old.is_some() {
             let backup = with(&self.name, ".bak");
-            self.dir
-                .write(&backup, bytes, owner, OWNER_ONLY)
-                .map_err(|e| failed("write", self.dir.at(&backup), e))?;
+            dir.write(&backup, bytes, owner, OWNER_ONLY).map_err(|e| failed("write", &dir.at(&backup), e))?;
         }
-        self.dir.write(&self.name, &new, owner, mode).map_err(|e| failed("write", self.path(), e))
+        dir.write(&self.name, &new, owner, mode).map_err(|e| failed("write", &path, e))
     }
 
     fn load(&self) -> Result<Option<(Vec<u8>, Stat)>, Error> {
-        self.dir.read(&self.name).map_err(|e| failed("read", self.path(), e))
+        self.lock.dir().read(&self.name).map_err(|e| failed("read", &self.path(), e))
     }
 }
 
 /// The error for what went wrong with a file in the directory.
-fn failed(doing: &'static str, path: PathBuf, source: io::Error) -> Error {
+fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {
     let parent = || path.parent().unwrap_or(Path::new("/")).to_owned();
     match source.kind() {
-        _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Error::Link { path },
+        _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Error::Link { path: path.to_owned() }
+        }
         io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: parent(), source },
-        io::ErrorKind::PermissionDenied if doing != "read" => Error::ReadOnly { path: parent(), source },
-        _ => Error::Io { doing, path, source },
+        io::ErrorKind::PermissionDenied if ["lock", "write"].contains(&doing) => {
+            Error::ReadOnly { path: parent(), source }
+        }
+        _ => Error::Io { doing, path: path.to_owned(), source },
     }
 }
 
-/// Where `path` leads in the end. Of links that others made none is followed: root would write wherever a service's user
-/// points it to.
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    let mut path = path.to_path_buf();
+/// Where `path` leads in the end, and the user that root must not be led by further than that user could go himself: one
+/// who made a link on the way. What such a link leads to must be that user's.
+fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), Error> {
+    let (mut path, mut planter) = (path.to_path_buf(), None);
     for _ in 0..MAX_LINKS {
         let stat = match fs::symlink_metadata(&path) {
             Ok(stat) if stat.is_symlink() => stat,
             // What else may be wrong the reading will find.
-            _ => return Ok(path),
+            _ => return Ok((path, planter)),
         };
-        let uid = std::os::unix::fs::MetadataExt::uid(&stat);
-        if uid != 0 && uid != geteuid().as_raw() {
-            return Err(Error::Link { path });
+        if geteuid().is_root() && stat.uid() != 0 {
+            if planter.is_some_and(|planter| planter != stat.uid()) {
+                return Err(Error::Link { path });
+            }
+            planter = Some(stat.uid());
         }
-        let next = fs::read_link(&path).map_err(|source| Error::Io {
-            doing: "follow",
-            path: path.clone(),
-            source,
-        })?;
+        let next = fs::read_link(&path).map_err(|e| failed("follow", &path, e))?;
         path = path.parent().unwrap_or(Path::new("")).join(next);
     }
     Err(Error::Io { doing: "follow", path, source: Errno::LOOP.into() })

@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// How often a lock that is held is tried again.
-const TURN: Duration = Duration::from_millis(50);
+const TURN: Duration = Duration::from_millis(20);
+/// In this time a holder has written his name.
+const NAMED: Duration = Duration::from_millis(200);
 
 /// Who holds a lock, as far as it has said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +90,19 @@ impl LockFile {
         wait: Duration,
         cancel: &Cancel,
     ) -> Result<Self, NotTaken> {
-        let until = Instant::now() + wait;
+        let began = Instant::now();
         let (file, stat) = loop {
             match attempt(&dir, name) {
                 Ok(Some(taken)) => break taken,
                 // The name went to another file meanwhile.
                 Ok(None) => {}
-                Err(NotTaken::Held(_)) if Instant::now() < until => {
-                    if cancel.wait(TURN.min(until.saturating_duration_since(Instant::now()))) {
+                Err(NotTaken::Held(holder)) => {
+                    let wait = if holder.pid.is_none() { wait.max(NAMED) } else { wait };
+                    let left = wait.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Err(NotTaken::Held(holder));
+                    }
+                    if cancel.wait(TURN.min(left)) {
                         return Err(NotTaken::Cancelled);
                     }
                 }
@@ -103,6 +110,11 @@ impl LockFile {
             }
         };
         Ok(Self { dir, name: name.to_owned(), _file: file, stat })
+    }
+
+    /// The directory that the lock is in.
+    pub(crate) fn dir(&self) -> &SharedDir {
+        &self.dir
     }
 }
 

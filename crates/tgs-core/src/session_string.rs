@@ -106,6 +106,17 @@ pub enum Host {
     Name(String),
 }
 
+impl Host {
+    /// Whether it is in 0.0.0.0/8 or e::/16, which are nobody's: in Telethon's form they would look like GramJS'.
+    fn is_nowhere(&self) -> bool {
+        match self {
+            Self::Ip(IpAddr::V4(ip)) => ip.octets()[0] == 0,
+            Self::Ip(IpAddr::V6(ip)) => ip.segments()[0] == 14,
+            Self::Name(_) => false,
+        }
+    }
+}
+
 /// The authorisation key of a session: 256 bytes that are as good as a password. `{:?}` shows its fingerprint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthKey(Secret<[u8; KEY]>);
@@ -161,7 +172,7 @@ pub enum Refused {
     /// DCs are numbered from 1 to 5.
     #[error("names a data centre that does not exist; it may be damaged, or no session string at all")]
     Dc,
-    /// GramJS' address is neither an IP address nor a host name, or a port is 0.
+    /// An address that is neither an IP address nor a host name or that is nobody's, or port 0.
     #[error("holds a server address that is none; it may be damaged, or no session string at all")]
     Address,
     /// A flag that is neither 0 nor 1, or an `api_id` over 31 bits.
@@ -207,7 +218,7 @@ impl SessionString {
         if !(1..=5).contains(&dc) {
             return Err(Refused::Dc);
         }
-        if address.as_ref().is_some_and(|address| address.port == 0) {
+        if address.as_ref().is_some_and(|address| address.port == 0 || address.host.is_nowhere()) {
             return Err(Refused::Address);
         }
         Ok(Self { format, dc, address, key, api_id: None, test: None, user_id: None, is_bot: None })
@@ -306,8 +317,7 @@ fn with_address(raw: &[u8]) -> Result<SessionString, Refused> {
     let mut fields = Fields(raw);
     let dc = fields.byte()?;
     // A GramJS string with an address of 14 characters is as long as a Telethon one with IPv6: what decides is whether
-    // the bytes where GramJS has the length are the length. Telethon's would have to hold an address of 0.2.0.0/16 or
-    // e::/16, which are nobody's.
+    // the bytes where GramJS has the length are the length. Telethon's would have to hold a `Host::is_nowhere`.
     let gramjs = Fields(fields.0).u16()?;
     let (format, host) = match raw.len() {
         len if usize::from(gramjs) + 261 == len => {

@@ -82,14 +82,13 @@ impl SignInLimit {
 
     /// Counts an attempt at `now` and allows it; it is on disk when this returns.
     pub fn try_take(&self, now: SystemTime) -> Result<(), Error> {
-        let dir = SharedDir::open(&self.dir).map_err(|e| self.failed(e))?;
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let now = seconds(now);
-        let (mut counted, kept) = self.load(&dir, now).map_err(|e| self.failed(e))?;
+        let (mut counted, kept) = self.load(lock.dir(), now).map_err(|e| self.failed(e))?;
         let taken = counted.take(now);
         // Kept when it is refused, too: times that a wrong clock wrote must pass from now on.
         if counted != kept {
-            self.store(&dir, &counted).map_err(|e| self.failed(e))?;
+            self.store(lock.dir(), &counted).map_err(|e| self.failed(e))?;
         }
         taken.map_err(|until| Error::Exhausted {
             until: UNIX_EPOCH + Duration::from_secs(until),
