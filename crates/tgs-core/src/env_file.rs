@@ -11,7 +11,11 @@
 //! Two habits of dotenv files that systemd lacks are read as dotenv reads them, with a warning: a comment behind a value,
 //! and the word `export`. Messages name lines and variables, never a value. What names mean is [`crate::settings`]' work.
 
-use std::str;
+mod edit;
+
+use std::{ops::Range, str};
+
+pub use self::edit::{Unwritable, set};
 
 /// What a file holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct Entry {
     pub name: String,
     /// Without quotes and escapes.
     pub value: String,
+    /// Where in the file the value stands: the bytes from the first quote to the last, where it has any.
+    pub span: Range<usize>,
 }
 
 /// What is wrong with a line.
@@ -69,14 +75,17 @@ const EXPORT: &str = "is written with export, which systemd's EnvironmentFile= s
 #[must_use]
 pub fn parse(bytes: &[u8]) -> EnvFile {
     let mut file = EnvFile::default();
+    let mut start = 0;
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        file.line(index + 1, line);
+        file.line(index + 1, start, line);
+        start += line.len() + 1;
     }
     file
 }
 
 impl EnvFile {
-    fn line(&mut self, number: usize, bytes: &[u8]) {
+    /// The line `number`, which begins at the byte `start` of the file.
+    fn line(&mut self, number: usize, start: usize, bytes: &[u8]) {
         let note =
             |name: Option<&str>, text: String| Note { line: number, name: name.map(str::to_owned), text };
         let line = match readable(bytes) {
@@ -95,11 +104,14 @@ impl EnvFile {
             return self.refused.push(note(Some(name), text));
         }
         match value(text) {
-            Ok((value, commented)) => {
-                let warnings = [(exported, EXPORT), (commented, COMMENT)];
+            Ok((value, rest)) => {
+                let warnings = [(exported, EXPORT), (!rest.is_empty(), COMMENT)];
                 let given = warnings.into_iter().filter_map(|(given, text)| given.then_some(text));
                 self.warnings.extend(given.map(|text| note(Some(name), text.into())));
-                self.entries.push(Entry { line: number, name: name.into(), value });
+                // The text is a piece of the line, which is a piece of the file.
+                let start = start + (text.as_ptr().addr() - bytes.as_ptr().addr());
+                let span = start..start + text.len() - rest.len();
+                self.entries.push(Entry { line: number, name: name.into(), value, span });
             }
             Err(text) => self.refused.push(note(Some(name), text.into())),
         }
@@ -139,8 +151,8 @@ fn split(line: &str) -> Option<(bool, &str, &str)> {
     valid.then(|| (exported, name, text.trim_start_matches(BLANK)))
 }
 
-/// The value, and whether a comment follows it.
-fn value(text: &str) -> Result<(String, bool), &'static str> {
+/// The value, and the comment that follows it with the blanks before it.
+fn value(text: &str) -> Result<(String, &str), &'static str> {
     let (value, rest) = match text.chars().next() {
         Some('\'') => single_quoted(&text[1..])?,
         Some('"') => double_quoted(&text[1..])?,
@@ -155,8 +167,8 @@ fn value(text: &str) -> Result<(String, bool), &'static str> {
     };
     let comment = rest.trim_start_matches(BLANK);
     match (rest.is_empty(), comment.starts_with('#')) {
-        (true, _) => Ok((value, false)),
-        (false, true) if comment.len() < rest.len() => Ok((value, true)),
+        (true, _) => Ok((value, rest)),
+        (false, true) if comment.len() < rest.len() => Ok((value, rest)),
         _ if text.starts_with(['\'', '"']) => Err(BEHIND),
         _ => Err(BARE),
     }

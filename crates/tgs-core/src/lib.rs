@@ -3,10 +3,16 @@
 pub mod backoff;
 pub mod cancel;
 pub mod env_file;
+pub mod env_writer;
 pub mod exit;
 pub mod files;
+pub mod lock_file;
 pub mod logging;
 pub mod process;
 pub mod secret;
+pub mod session_lock;
+pub mod session_string;
 pub mod settings;
+mod shared_dir;
+pub mod sign_in_limit;
 pub mod units;

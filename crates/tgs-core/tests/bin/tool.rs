@@ -1,8 +1,19 @@
 //! A tool in miniature, for the tests to start, kill and look at from outside.
 
-use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use tgs_core::{exit::Code, files, logging, process};
+use tgs_core::{
+    cancel::Cancel, env_writer, exit::Code, files, logging, process, secret::Secret,
+    session_lock::SessionLock, session_string::AuthKey,
+};
 
 fn main() -> ExitCode {
     if let Some(code) = process::shim() {
@@ -10,9 +21,17 @@ fn main() -> ExitCode {
     }
     let mut args = env::args_os().skip(1);
     let (mode, first) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
-    let done = match mode.to_str() {
-        Some("run") => run(first, args),
-        Some("replace") => replace(&PathBuf::from(first)),
+    let done: Result<(), Box<dyn Error>> = match mode.to_str() {
+        Some("run") => run(first, args).map_err(Into::into),
+        Some("replace") => replace(&PathBuf::from(first)).map_err(Into::into),
+        Some("env-set") => env_set(first.as_ref(), args),
+        Some("env-loop") => env_loop(first.as_ref()),
+        Some("env-hold") => env_writer::lock(first.as_ref(), Duration::ZERO, &Cancel::new())
+            .map_err(Into::into)
+            .and_then(|_locked| hold()),
+        Some("session-hold") => SessionLock::take(&key(&first), args.next().as_ref().map(Path::new))
+            .map_err(Into::into)
+            .and_then(|_lock| hold()),
         Some("log") => {
             logging::init(&first.to_string_lossy());
             log::warn!("on air");
@@ -41,8 +60,41 @@ fn run(program: OsString, args: impl Iterator<Item = OsString>) -> io::Result<()
     Ok(())
 }
 
+/// Says that it holds what it took, until its stdin ends.
+fn hold() -> Result<(), Box<dyn Error>> {
+    println!("held");
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// The key whose bytes are those of a number.
+fn key(number: &OsString) -> AuthKey {
+    let number: u64 = number.to_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let mut key = [0; 256];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    AuthKey::new(key)
+}
+
+/// Sets NAME to VALUE in a `.env` file.
+fn env_set(path: &Path, mut args: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
+    let mut next = || args.next().unwrap_or_default().to_string_lossy().into_owned();
+    let (name, value) = (next(), next());
+    Ok(env_writer::lock(path, Duration::ZERO, &Cancel::new())?.replace(&name, &Secret::new(value))?)
+}
+
+/// Sets SESSION_STRING for ever, to 353 of a, then of b, …
+fn env_loop(path: &Path) -> Result<(), Box<dyn Error>> {
+    println!("started");
+    loop {
+        for letter in 'a'..='z' {
+            let value = Secret::new(letter.to_string().repeat(353));
+            env_writer::lock(path, Duration::ZERO, &Cancel::new())?.replace("SESSION_STRING", &value)?;
+        }
+    }
+}
+
 /// Replaces a file for ever, by a megabyte of a, then of b, …
-fn replace(path: &std::path::Path) -> io::Result<()> {
+fn replace(path: &Path) -> io::Result<()> {
     loop {
         for byte in b'a'..=b'z' {
             files::replace(path, &vec![byte; 1 << 20], 0o600)?;

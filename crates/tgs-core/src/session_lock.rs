@@ -1,0 +1,154 @@
+//! One process on a machine uses a session at a time: Telegram ends a session for good that it sees in two places
+//! (`AUTH_KEY_DUPLICATED`).
+//!
+//! The lock is a file in `/run/lock`, where root and every user can make one, named by a hash of the session's key. The
+//! hash is not the fingerprint that logs show, so that nobody who only reads those can take the lock beforehand. A user
+//! of the machine who lists that directory can keep a session locked, and is named by his process; he gains nothing else.
+//! It does not reach into another container or to another machine.
+
+use std::{
+    ffi::OsString,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    cancel::Cancel,
+    lock_file::{Holder, LockFile, NotTaken},
+    session_string::AuthKey,
+    shared_dir::SharedDir,
+};
+
+/// Writable for everyone, as /tmp is, but never hidden by a unit's `PrivateTmp=`.
+const MACHINE: &str = "/run/lock";
+
+/// The right to use a session, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct SessionLock {
+    _lock: LockFile,
+}
+
+/// Why there is no right to use the session.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process uses it, or this one in another place.
+    #[error("the session is in use by {0}, and Telegram ends a session that is used twice")]
+    Held(Holder),
+    /// No place for a lock.
+    #[error("cannot lock the session by a file in {}: {source}", .path.display())]
+    Unusable {
+        /// The last directory that was tried.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl SessionLock {
+    /// Takes the session with this key, or says at once who has it. Where `/run/lock` cannot be used, the lock lies in
+    /// `state_dir`, made if need be, with a warning: a process that has another one is not noticed then.
+    pub fn take(key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
+        Self::take_in(Path::new(MACHINE), key, state_dir)
+    }
+
+    fn take_in(machine: &Path, key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
+        let (source, state_dir) = match (lock(machine, key), state_dir) {
+            (Ok(lock), _) => return Ok(Self { _lock: lock }),
+            (Err(NotTaken::Held(holder)), _) => return Err(Error::Held(holder)),
+            (Err(e), Some(dir)) => (cause(e), dir),
+            (Err(e), None) => return Err(Error::Unusable { path: machine.into(), source: cause(e) }),
+        };
+        log::warn!(
+            "{} cannot be used ({source}), so the session is locked in {}: a tgs tool with another STATE_DIR would not \
+             notice that it is in use",
+            machine.display(),
+            state_dir.display()
+        );
+        let unusable = |source| Error::Unusable { path: state_dir.into(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unusable)?;
+        match lock(state_dir, key) {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(NotTaken::Held(holder)) => Err(Error::Held(holder)),
+            Err(e) => Err(unusable(cause(e))),
+        }
+    }
+}
+
+fn lock(dir: &Path, key: &AuthKey) -> Result<LockFile, NotTaken> {
+    LockFile::take(SharedDir::open(dir)?, &name(key), Duration::ZERO, &Cancel::new())
+}
+
+fn cause(e: NotTaken) -> io::Error {
+    match e {
+        NotTaken::Io(e) => e,
+        NotTaken::Held(_) | NotTaken::Cancelled => io::ErrorKind::WouldBlock.into(),
+    }
+}
+
+/// The lock's file name for this key.
+fn name(key: &AuthKey) -> OsString {
+    let hash = Sha256::new().chain_update(b"tgs session lock\0").chain_update(key.expose()).finalize();
+    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("tgs-session-{hex}.lock").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process};
+
+    use super::*;
+
+    fn key(byte: u8) -> AuthKey {
+        AuthKey::new([byte; 256])
+    }
+
+    #[test]
+    fn one_process_at_a_time_for_each_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = |byte| SessionLock::take_in(dir.path(), &key(byte), None);
+        let first = take(1).unwrap();
+        let _other = take(2).unwrap();
+        let Err(Error::Held(holder)) = take(1) else { panic!("taken twice") };
+        assert_eq!(holder.pid, Some(process::id()));
+        drop(first);
+        take(1).unwrap();
+    }
+
+    #[test]
+    fn the_name_tells_neither_key_nor_fingerprint() {
+        let name = name(&key(0xab)).into_string().unwrap();
+        assert_eq!(name.len(), "tgs-session-0123456789abcdef.lock".len());
+        assert!(!name.contains(&key(0xab).fingerprint()) && !name.contains("abab"), "{name}");
+    }
+
+    #[test]
+    fn falls_back_to_the_state_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (none, state) = (dir.path().join("none"), dir.path().join("state/of/tgs"));
+        let Err(Error::Unusable { path, .. }) = SessionLock::take_in(&none, &key(1), None) else {
+            panic!("locked nowhere")
+        };
+        assert_eq!(path, none);
+        let _first = SessionLock::take_in(&none, &key(1), Some(&state)).unwrap();
+        assert!(matches!(SessionLock::take_in(&none, &key(1), Some(&state)), Err(Error::Held(_))));
+        // A planted link leads there too, not to where it points.
+        fs::write(dir.path().join("precious"), "precious").unwrap();
+        let machine = tempfile::tempdir().unwrap();
+        symlink(dir.path().join("precious"), machine.path().join(name(&key(2)))).unwrap();
+        let _second = SessionLock::take_in(machine.path(), &key(2), Some(&state)).unwrap();
+        assert_eq!(fs::read(dir.path().join("precious")).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn the_words() {
+        let holder = Holder { pid: Some(4711), program: Some("tgs-stream".into()) };
+        let words =
+            "the session is in use by tgs-stream (pid 4711), and Telegram ends a session that is used twice";
+        assert_eq!(Error::Held(holder).to_string(), words);
+    }
+}
