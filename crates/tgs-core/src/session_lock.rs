@@ -93,8 +93,8 @@ fn cause(e: NotTaken) -> io::Error {
 /// The lock's file name for this key.
 fn name(key: &AuthKey) -> OsString {
     let hash = Sha256::new().chain_update(b"tgs session lock\0").chain_update(key.expose()).finalize();
-    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("tgs-session-{hex}.lock").into()
+    let start = hash.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    format!("tgs-session-{start:016x}.lock").into()
 }
 
 #[cfg(test)]

@@ -144,7 +144,9 @@ impl AuthKey {
     /// logs, and gives nothing away about 2048 random bits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        Sha256::digest(self.expose()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let hash = Sha256::digest(self.expose());
+        let start = hash.iter().take(4).fold(0, |start, byte| start << 8 | u32::from(*byte));
+        format!("{start:08x}")
     }
 }
 

@@ -40,22 +40,24 @@ fn set(path: &Path) -> Result<(), Error> {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
+        .collect();
     names.sort();
     names
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    fs::symlink_metadata(path).expect("the test's own files").permissions().mode() & 0o7777
 }
 
 /// A directory with a `.env`, and that file.
 fn dir_with(text: &str, mode: u32) -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join(".env");
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    fs::write(&file, text).expect("the test's own files");
+    fs::set_permissions(&file, Permissions::from_mode(mode)).expect("the test's own files");
     (dir, file)
 }
 
@@ -66,9 +68,9 @@ fn second_user(text: &str) -> Option<(TempDir, PathBuf, PathBuf)> {
         return None;
     }
     let (dir, file) = dir_with(text, 0o644);
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("the test's own files");
     let tool = dir.path().join("tool");
-    fs::copy(TOOL, &tool).unwrap();
+    fs::copy(TOOL, &tool).expect("the test's own files");
     Some((dir, file, tool))
 }
 
@@ -80,7 +82,7 @@ fn set_as_other(tool: &Path, file: &Path) -> String {
         match command.output() {
             // A child of another test was forked while the copy was written, and has yet to close it.
             Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
-            output => return String::from_utf8(output.unwrap().stderr).unwrap(),
+            output => return String::from_utf8(output.expect("the tool starts").stderr).expect("text"),
         }
     }
 }
@@ -88,9 +90,9 @@ fn set_as_other(tool: &Path, file: &Path) -> String {
 fn start(args: &[&str], file: &Path) -> Child {
     let mut command = Command::new(TOOL);
     command.args(args).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = command.spawn().expect("the tool starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("text");
     assert!(["held\n", "started\n"].contains(&line.as_str()), "{line}");
     child
 }
@@ -303,7 +305,7 @@ fn the_second_waits_and_then_names_the_first() {
 #[test]
 fn kill_9_leaves_the_old_file_or_the_new_one() {
     // Longer than a page, so that half of it could be on disk.
-    let rest: String = (0..400).map(|line| format!("# line {line} of what stays\n")).collect();
+    let rest = "# one of many lines that stay\n".repeat(400);
     let (dir, file) = dir_with(&format!("{rest}SESSION_STRING={}\nLOOP=1\n", "z".repeat(353)), 0o600);
     let whole = |path: &Path| {
         let text = fs::read_to_string(path).unwrap();

@@ -11,10 +11,15 @@ const TOOL: &str = env!("CARGO_BIN_EXE_tgs-core-test-tool");
 fn hold(number: u64, state_dir: &str) -> (Child, String) {
     let mut command = Command::new(TOOL);
     command.args(["session-hold", &number.to_string(), state_dir]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let out = child.stdout.take().expect("a pipe");
+    BufReader::new(out).read_line(&mut line).expect("text");
     (child, line)
 }
 

@@ -10,8 +10,8 @@ fn vectors(list: &str) -> Vec<Value> {
     file[list].as_array().unwrap().clone()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// What the library's own writer of a form makes of a session.
@@ -73,7 +73,8 @@ fn vectors_of_every_library() {
         assert_eq!(session.test, vector["test_mode"].as_bool(), "{shown}");
         assert_eq!(session.user_id, vector["user_id"].as_u64(), "{shown}");
         assert_eq!(session.is_bot, vector["is_bot"].as_bool(), "{shown}");
-        assert_eq!(hex(session.key.expose()), vector["auth_key_hex"].as_str().unwrap(), "{shown}");
+        let key = bytes(vector["auth_key_hex"].as_str().unwrap());
+        assert!(session.key.expose()[..] == key, "{shown}");
         // Written again it is the same text, whatever library wrote it.
         assert_eq!(encode(&session), text, "{shown}");
         // As it arrives after a journey through a shell, a form field, another alphabet.
