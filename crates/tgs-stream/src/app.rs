@@ -77,7 +77,7 @@ fn run(cli: Cli) -> Code {
         return Code::Failure;
     }
     let ended =
-        if cli.check { check_only(cli, &settings, &control) } else { broadcast(cli, &settings, &control) };
+        if cli.check { check_only(cli, &settings, &control) } else { broadcast(&cli, &settings, &control) };
     ended.unwrap_or_else(Failed::told)
 }
 
@@ -118,12 +118,12 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
+fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
     let target = target(settings)?;
     let _held = hold(&settings.state_dir)?;
     let desk = Desk::default();
     let into_telegram = matches!(target, Target::Telegram);
-    let mut show = Show::new(&cli, settings, &control.cancel)?;
+    let mut show = Show::new(cli, settings, &control.cancel)?;
     let _web = start_web(settings, control, into_telegram.then(|| desk.clone()));
     match target {
         Target::Output(output) => show.play(output, control),
@@ -134,14 +134,15 @@ fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, F
             let show = Mutex::new(show);
             let play = |ingest: &Ingest, control: &Control| {
                 let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
-                let played = rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
-                    .and_then(|output| show.play(output, control));
+                let played =
+                    rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
+                        .and_then(|output| show.play(output, control));
                 played.unwrap_or_else(Failed::told)
             };
             let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
             let config = telegram::Config {
                 settings: settings.clone(),
-                reload: Box::new(|| reload(&cli)),
+                reload: Box::new(|| reload(cli)),
                 env_file,
                 desk,
                 board: control.board.clone(),
@@ -286,7 +287,9 @@ fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web 
         },
         Pages {
             health: Box::new(move || match state.as_ref().map(Desk::read) {
-                Some(now) if now.state != "live" => Err(format!("{}: {}", now.state, now.why.unwrap_or_default())),
+                Some(now) if now.state != "live" => {
+                    Err(format!("{}: {}", now.state, now.why.unwrap_or_default()))
+                }
                 _ => health.read().health(),
             }),
             status_json: Box::new(move || {

@@ -1,13 +1,7 @@
 //! The broadcast as a whole: the list from where it was left, the engine that plays it, and the position kept. It can be
 //! played more than once: a stream that had to be closed goes on where it was.
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{ffi::OsString, fs, path::Path, thread, time::Duration};
 
 use anyhow::Context;
 use tgs_core::{
@@ -117,7 +111,8 @@ impl Opened {
         let file = playlist_file(cli, settings);
         let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
         // Played once, a list has no position to come back to, and the broadcast's own is left alone.
-        let (keeper, kept) = (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
+        let (keeper, kept) =
+            (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
         let kept = kept.flatten().filter(|_| !from_start);
         if let Some(kept) = &kept {
             log::info!("going on with {} at {} s", kept.bookmark.key.item, kept.offset_ms / 1000);
@@ -150,4 +145,3 @@ fn named(sources: &[OsString], file: Option<&Path>) -> Vec<OsString> {
     let place = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).into_os_string();
     sources.iter().map(|source| place(Path::new(source))).chain(file.map(place)).collect()
 }
-

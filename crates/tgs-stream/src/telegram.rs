@@ -27,8 +27,8 @@ use tgs_playout::{
 };
 use tgs_telegram::Ingest;
 
-pub(crate) use desk::{Desk, Telegram};
 use desk::METRICS;
+pub(crate) use desk::{Desk, Telegram};
 use line::{Failed, Line};
 use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, step};
 
@@ -36,7 +36,7 @@ use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, ste
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The same trouble is told again after this long.
-const REPEAT: Duration = Duration::from_secs(600);
+const REPEAT: Duration = Duration::from_mins(10);
 
 /// The line of degraded mode; operators and their alerts look for exactly this.
 const DEGRADED: &str = "Degraded mode; SESSION_STRING invalid; run: tgs-session --write-env";
@@ -236,7 +236,8 @@ impl Director<'_, '_, '_> {
     fn tell(&mut self, failed: Failed) -> Trouble {
         let trouble = failed.trouble;
         if let (Trouble::Wait(reason), false) = (trouble, self.cancel.is_cancelled()) {
-            let remedy = if failed.remedy.is_empty() { String::new() } else { format!("; {}", failed.remedy) };
+            let remedy =
+                if failed.remedy.is_empty() { String::new() } else { format!("; {}", failed.remedy) };
             let text = format!("failed to {}{remedy}", failed.words);
             let key = format!("{}{}", reason.name(), failed.words.split(" (wait").next().unwrap_or_default());
             if self.told.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT) {

@@ -83,7 +83,10 @@ impl Metrics {
                 &["result"]
             )?,
             errors: register_int_counter_vec!(
-                Opts::new("tgs_telegram_errors_total", "Calls of Telegram that failed, by class of the error."),
+                Opts::new(
+                    "tgs_telegram_errors_total",
+                    "Calls of Telegram that failed, by class of the error."
+                ),
                 &["class"]
             )?,
             standby_valid: register_int_gauge_vec!(

@@ -9,7 +9,7 @@ use std::{
 use tgs_core::files;
 
 /// Longer waits than this are those of a clock that was wrong when they were written.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// The file it is kept in.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn a_wait_survives_a_restart_and_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds);
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds);
         assert_eq!(Flood::new(dir.path()).left(at(0)), None);
         Flood::new(dir.path()).set(Duration::from_secs(30), at(0));
         let flood = Flood::new(dir.path());

@@ -27,7 +27,7 @@ use super::{
 const RENEWAL: Duration = Duration::from_secs(150);
 
 /// The standby session is used this often, so that it does not expire.
-const STANDBY_EVERY: Duration = Duration::from_secs(24 * 3600);
+const STANDBY_EVERY: Duration = Duration::from_hours(24);
 
 /// What keeps the stream open on Telegram's side.
 #[derive(Debug)]
@@ -197,7 +197,9 @@ impl<'a> Line<'a> {
             Ok(None) => return,
             Ok(Some(())) => true,
             Err(why) => {
-                log::warn!("STANDBY_SESSION_STRING cannot be used: {why}; run: tgs-session --standby --write-env");
+                log::warn!(
+                    "STANDBY_SESSION_STRING cannot be used: {why}; run: tgs-session --standby --write-env"
+                );
                 false
             }
         };
@@ -210,7 +212,9 @@ impl<'a> Line<'a> {
 
     fn use_standby(&self, session: &SessionString) -> Result<Option<()>, String> {
         let Ok((app, _)) = self.app() else { return Ok(None) };
-        let Ok(_held) = SessionLock::take(&session.key, Some(&self.settings.state_dir)) else { return Ok(None) };
+        let Ok(_held) = SessionLock::take(&session.key, Some(&self.settings.state_dir)) else {
+            return Ok(None);
+        };
         match Connection::open(app, session, &self.cancel) {
             Ok((_, me)) if self.opened.as_ref().is_some_and(|opened| opened.me.id != me.id) => {
                 Err(format!("it belongs to another account, {me}"))
@@ -260,18 +264,22 @@ impl<'a> Line<'a> {
             return Ok(());
         }
         self.lock = None;
-        let lock = SessionLock::take(&session.key, Some(&self.settings.state_dir)).map_err(|held| Failed {
-            trouble: Trouble::Wait(Reason::InUse),
-            words: format!("use the session {name}: {held}"),
-            remedy: "one session is for one program: used twice, Telegram ends it; stop the other".to_owned(),
-        })?;
+        let lock =
+            SessionLock::take(&session.key, Some(&self.settings.state_dir)).map_err(|held| Failed {
+                trouble: Trouble::Wait(Reason::InUse),
+                words: format!("use the session {name}: {held}"),
+                remedy: "one session is for one program: used twice, Telegram ends it; stop the other"
+                    .to_owned(),
+            })?;
         self.lock = Some((name.to_owned(), lock));
         Ok(())
     }
 
     fn app(&self) -> Result<(App, ChatId), Failed> {
         let telegram = &self.settings.telegram;
-        let (Some(api_id), Some(api_hash), Some(chat)) = (telegram.api_id, &telegram.api_hash, &telegram.chat) else {
+        let (Some(api_id), Some(api_hash), Some(chat)) =
+            (telegram.api_id, &telegram.api_hash, &telegram.chat)
+        else {
             return Err(Failed {
                 trouble: Trouble::Wait(Reason::App),
                 words: "read the settings: API_ID, API_HASH or CHAT_ID was taken out of them".to_owned(),
@@ -288,7 +296,7 @@ impl<'a> Line<'a> {
             Class::Session => Trouble::Lost(Cause::Session),
             Class::Account => Trouble::Lost(Cause::Account),
             Class::Flood => {
-                let wait = error.wait.unwrap_or(Duration::from_secs(60));
+                let wait = error.wait.unwrap_or(Duration::from_mins(1));
                 self.flood.set(wait, SystemTime::now());
                 Trouble::Wait(Reason::Flood(wait + Duration::from_secs(1)))
             }
@@ -298,7 +306,7 @@ impl<'a> Line<'a> {
             Class::People => Trouble::Wait(Reason::People),
             Class::Call => Trouble::Wait(Reason::Call),
             Class::App => Trouble::Wait(Reason::App),
-            Class::Other => Trouble::Wait(Reason::Other),
+            Class::SignIn | Class::Other => Trouble::Wait(Reason::Other),
         };
         if let Trouble::Lost(_) = trouble {
             self.dead = session;

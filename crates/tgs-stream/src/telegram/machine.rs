@@ -11,19 +11,19 @@ use tgs_core::{
 };
 
 /// A dead session's string is tried again, and the standby asked again, this often.
-const CYCLE: Duration = Duration::from_secs(60);
+const CYCLE: Duration = Duration::from_mins(1);
 
 /// Attempts of the standby session in one cycle.
 const ATTEMPTS: u32 = 3;
 
 /// How often the operator is reminded of degraded mode.
-const REMIND: Duration = Duration::from_secs(600);
+const REMIND: Duration = Duration::from_mins(10);
 
 /// How often session and call are looked at while on air.
 const CHECK: Duration = Duration::from_secs(30);
 
 /// What only a person can mend is looked at again this often, and the network asked no less often.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the broadcast stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,11 +239,14 @@ pub(crate) fn step(state: State, event: Event, policy: Policy) -> (State, Vec<Ac
         (State::Starting | State::Waiting { .. }, Event::Opened(Err(Trouble::Lost(cause)))) => {
             degrade(cause, policy, Vec::new())
         }
-        (State::Starting | State::Waiting { .. } | State::Degraded(_) | State::Live(_), Event::Opened(Ok(()))) => {
-            on_air(state)
-        }
+        (
+            State::Starting | State::Waiting { .. } | State::Degraded(_) | State::Live(_),
+            Event::Opened(Ok(())),
+        ) => on_air(state),
         (State::Waiting { .. }, Event::Due) => (state, vec![OPEN]),
-        (State::Waiting { failures, .. }, Event::Opened(Err(Trouble::Wait(reason)))) => wait(reason, failures + 1),
+        (State::Waiting { failures, .. }, Event::Opened(Err(Trouble::Wait(reason)))) => {
+            wait(reason, failures + 1)
+        }
         (State::Degraded(recovery), event) => degraded(recovery, event, policy),
         (State::Live(Session::Good { reopened, over }), event) => live(reopened, over, event, policy),
         (State::Live(Session::Lost(recovery)), event) => live_without_session(recovery, event, policy),
@@ -350,7 +353,11 @@ impl Recovery {
     /// The session has just been found dead: its string has been tried, so the standby comes first.
     fn begin(cause: Cause, policy: Policy) -> (Self, Action) {
         let first = Self { cause, cycle: 1, attempt: 0 };
-        if first.may_renew(policy) { (first.attempted(), Action::Renew) } else { (first, Action::Wait(CYCLE)) }
+        if first.may_renew(policy) {
+            (first.attempted(), Action::Renew)
+        } else {
+            (first, Action::Wait(CYCLE))
+        }
     }
 
     fn may_renew(self, policy: Policy) -> bool {

@@ -38,7 +38,7 @@ const EVENTS: [(&str, Event); 18] = [
     ("opening: session dead", DEAD),
     ("opening: account gone", GONE),
     ("opening: network", NETWORK),
-    ("opening: flood", Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_secs(300)))))),
+    ("opening: flood", Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_mins(5)))))),
     ("opening: rights, chat, call or app", RIGHTS),
     ("opening: people's call", Event::Opened(Err(Trouble::Wait(Reason::People)))),
     ("check: good", Event::Checked(Look::Good)),
@@ -89,7 +89,9 @@ fn document() -> String {
             writeln!(text, "    {from} --> {to}: {label}").unwrap();
         }
     }
-    text.push_str("    Stopping --> [*]\n```\n\n## SESSION_REGEN=loop, ON_SESSION_LOSS=keep, with a standby session\n");
+    text.push_str(
+        "    Stopping --> [*]\n```\n\n## SESSION_REGEN=loop, ON_SESSION_LOSS=keep, with a standby session\n",
+    );
     for (name, state) in STATES {
         write!(text, "\n### {name}\n\n| event | then | and |\n|---|---|---|\n").unwrap();
         for (label, event) in EVENTS {
@@ -122,16 +124,21 @@ fn no_state_waits_for_nothing() {
         for (name, state) in STATES {
             for (label, event) in EVENTS {
                 let (next, actions) = step(state, event, policy);
-                let asks = |action: &Action| matches!(action, Action::Open { .. } | Action::Check | Action::Renew);
+                let asks =
+                    |action: &Action| matches!(action, Action::Open { .. } | Action::Check | Action::Renew);
                 let questions = actions.iter().filter(|action| asks(action)).count();
                 assert!(questions <= 1, "{name}, {label}: {actions:?}");
-                assert!(questions == 0 || asks(actions.last().unwrap()), "{name}, {label}: asked before the rest");
+                assert!(
+                    questions == 0 || asks(actions.last().unwrap()),
+                    "{name}, {label}: asked before the rest"
+                );
                 if kind(next) != kind(state) && !matches!(next, State::Stopping(_)) {
                     let waits = actions.iter().any(|action| matches!(action, Action::Wait(_)));
                     assert!(waits || questions == 1, "{name}, {label}: {next:?} waits for nothing");
                 }
                 // An answer to the one question out is always followed by another or by a wait.
-                let answers = matches!(event, Event::Opened(_) | Event::Checked(_) | Event::Renewed(_) | Event::Due);
+                let answers =
+                    matches!(event, Event::Opened(_) | Event::Checked(_) | Event::Renewed(_) | Event::Due);
                 let expected = match state {
                     State::Starting => matches!(event, Event::Opened(_)),
                     State::Waiting { .. } => matches!(event, Event::Opened(_) | Event::Due),
@@ -139,7 +146,8 @@ fn no_state_waits_for_nothing() {
                     _ => !matches!(event, Event::Checked(_)),
                 };
                 if answers && expected && !matches!(next, State::Stopping(_)) {
-                    let goes_on = actions.iter().any(|action| asks(action) || matches!(action, Action::Wait(_)));
+                    let goes_on =
+                        actions.iter().any(|action| asks(action) || matches!(action, Action::Wait(_)));
                     assert!(goes_on, "{name}, {label}: nothing follows");
                 }
             }
@@ -196,7 +204,7 @@ fn a_cycle_makes_three_attempts_then_waits_a_minute() {
 fn the_reminder_comes_every_ten_minutes() {
     let (_, actions) = story(OFF, &[Event::Begin, DEAD, Event::Remind, Event::Remind]);
     assert_eq!(count(&actions, Action::TellDegraded), 3);
-    assert_eq!(count(&actions, Action::RemindIn(Duration::from_secs(600))), 3);
+    assert_eq!(count(&actions, Action::RemindIn(Duration::from_mins(10))), 3);
 }
 
 #[test]
@@ -242,7 +250,8 @@ fn on_air_the_picture_outlives_the_session() {
     let (state, actions) = story(LOOP, &swapped);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
     // `once`: one attempt, then only the file is looked at; the picture stays.
-    let (state, actions) = story(ONCE, &[&start[..], &[Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]].concat());
+    let (state, actions) =
+        story(ONCE, &[&start[..], &[Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]].concat());
     assert_eq!((kind(state), count(&actions, Action::Renew)), ("LiveWithoutSession", 1));
     let (state, actions) = story(STOP, &start);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1));
