@@ -87,7 +87,8 @@ fn colour(level: Level) -> u8 {
 }
 
 /// A time as `2026-02-28T23:59:59.123Z`.
-struct Utc(SystemTime);
+#[derive(Debug, Clone, Copy)]
+pub struct Utc(pub SystemTime);
 
 impl std::fmt::Display for Utc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

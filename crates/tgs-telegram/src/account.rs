@@ -70,7 +70,11 @@ impl Connection {
     /// Lets the new session that shows `token` (see [`crate::sign_in`]) into this session's account.
     pub fn accept_login_token(&mut self, token: &[u8]) -> Result<(), TelegramError> {
         let request = tl::functions::auth::AcceptLoginToken { token: token.to_vec() };
-        self.call("approve the sign-in with the standby session", &request).map(drop)
+        match self.call("approve the sign-in with the standby session", &request) {
+            // The request went out twice, because the connection broke behind the first.
+            Err(error) if error.name == "AUTH_TOKEN_ALREADY_ACCEPTED" => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 }
 

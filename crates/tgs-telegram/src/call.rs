@@ -45,7 +45,8 @@ impl Connection {
         let full = match &chat.peer {
             InputPeer::Channel(peer) => {
                 let channel =
-                    tl::types::InputChannel { channel_id: peer.channel_id, access_hash: peer.access_hash }.into();
+                    tl::types::InputChannel { channel_id: peer.channel_id, access_hash: peer.access_hash }
+                        .into();
                 self.call(doing, &tl::functions::channels::GetFullChannel { channel })?
             }
             InputPeer::Chat(peer) => {
@@ -57,7 +58,7 @@ impl Connection {
         let call = match full.full_chat {
             tl::enums::ChatFull::ChannelFull(it) => it.call,
             tl::enums::ChatFull::Full(it) => it.call,
-            _ => None,
+            tl::enums::ChatFull::CommunityFull(_) => None,
         };
         call.map_or(Ok(Live::Nothing), |call| self.look_at(doing, Call(call)))
     }
@@ -107,13 +108,15 @@ impl Connection {
             peer: chat.peer.clone(),
             revoke: false,
         };
-        let tl::enums::phone::GroupCallStreamRtmpUrl::Url(answer) = self.call("ask for the stream key", &request)?;
+        let tl::enums::phone::GroupCallStreamRtmpUrl::Url(answer) =
+            self.call("ask for the stream key", &request)?;
         Ok(Ingest { url: answer.url, key: Secret::new(answer.key) })
     }
 
     /// Gives the live stream a title.
     pub fn set_title(&mut self, call: &Call, title: &str) -> Result<(), TelegramError> {
-        let request = tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
+        let request =
+            tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
         self.call("set the title of the live stream", &request).map(drop)
     }
 }

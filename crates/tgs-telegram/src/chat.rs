@@ -112,11 +112,17 @@ impl Connection {
         let mut seen = std::collections::HashSet::new();
         loop {
             let (page, whole) = match self.call(doing, &request)? {
-                tl::enums::messages::Dialogs::Dialogs(all) => {
-                    (Page { dialogs: all.dialogs, messages: all.messages, chats: all.chats, users: all.users }, true)
-                }
+                tl::enums::messages::Dialogs::Dialogs(all) => (
+                    Page { dialogs: all.dialogs, messages: all.messages, chats: all.chats, users: all.users },
+                    true,
+                ),
                 tl::enums::messages::Dialogs::Slice(part) => (
-                    Page { dialogs: part.dialogs, messages: part.messages, chats: part.chats, users: part.users },
+                    Page {
+                        dialogs: part.dialogs,
+                        messages: part.messages,
+                        chats: part.chats,
+                        users: part.users,
+                    },
                     false,
                 ),
                 tl::enums::messages::Dialogs::NotModified(_) => return Ok(None),

@@ -50,7 +50,10 @@ pub struct Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("dc", &self.dc).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("dc", &self.dc)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,24 +93,19 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| TelegramError::of(&InvocationError::Io(error), "start the runtime"))?;
-        Ok(Self {
-            app,
-            dc,
-            address,
-            key,
-            table,
-            link: None,
-            runtime,
-            cancel: cancel.clone(),
-            limit: CALL_LIMIT,
-        })
+        Ok(Self { app, dc, address, key, table, link: None, runtime, cancel: cancel.clone(), limit: limit() })
     }
 
     /// The session, to be kept; its key is signed in only after a sign-in or [`Connection::open`]. `None` before the
     /// first call of a connection that was opened without a key.
     #[must_use]
     pub fn session(&self) -> Option<SessionString> {
-        Some(SessionString::new(self.dc, self.address, self.key.clone()?))
+        SessionString::new(self.dc, self.address, self.key.clone()?).ok()
+    }
+
+    /// Whether the connection has not been found lost.
+    pub(crate) fn is_open(&self) -> bool {
+        self.link.is_some()
     }
 
     /// Moves to another DC, with a new key there: the account lives on `dc`.
@@ -135,7 +133,11 @@ impl Connection {
 
     /// Calls `request`, within [`CALL_LIMIT`], connecting first where it must. One that fails because the connection
     /// had been lost since the last call is sent again, once.
-    pub(crate) fn call<R: RemoteCall>(&mut self, doing: &'static str, request: &R) -> Result<R::Return, TelegramError> {
+    pub(crate) fn call<R: RemoteCall>(
+        &mut self,
+        doing: &'static str,
+        request: &R,
+    ) -> Result<R::Return, TelegramError> {
         let was_open = self.link.is_some();
         match self.attempt(doing, request) {
             Err(error) if was_open && error.is_lost_connection() => self.attempt(doing, request),
@@ -143,7 +145,11 @@ impl Connection {
         }
     }
 
-    fn attempt<R: RemoteCall>(&mut self, doing: &'static str, request: &R) -> Result<R::Return, TelegramError> {
+    fn attempt<R: RemoteCall>(
+        &mut self,
+        doing: &'static str,
+        request: &R,
+    ) -> Result<R::Return, TelegramError> {
         if self.link.is_none() {
             self.connect(doing)?;
         }
@@ -176,7 +182,9 @@ impl Connection {
         Ok(())
     }
 
-    fn hello(&self) -> tl::functions::InvokeWithLayer<tl::functions::InitConnection<tl::functions::help::GetConfig>> {
+    fn hello(
+        &self,
+    ) -> tl::functions::InvokeWithLayer<tl::functions::InitConnection<tl::functions::help::GetConfig>> {
         tl::functions::InvokeWithLayer {
             layer: tl::LAYER,
             query: tl::functions::InitConnection {
@@ -247,6 +255,15 @@ impl Connection {
         catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(bounded)))
             .unwrap_or_else(|_| Err(TelegramError::panicked(doing)))
     }
+}
+
+/// [`CALL_LIMIT`]; in builds with the feature `test-dc`, the milliseconds that `TGS_TEST_LIMIT` says.
+fn limit() -> Duration {
+    #[cfg(feature = "test-dc")]
+    if let Some(limit) = std::env::var_os("TGS_TEST_LIMIT").and_then(|text| text.to_str()?.parse().ok()) {
+        return Duration::from_millis(limit);
+    }
+    CALL_LIMIT
 }
 
 fn contains(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use grammers_tl_types as tl;
-use tgs_core::session_string::{SessionString, dc_address};
+use tgs_core::session_string::{Address, Host, SessionString, dc_address};
 
 /// Where a sign-in from nothing begins; Telegram says where to move.
 pub(crate) const FIRST: u8 = 2;
@@ -26,8 +26,8 @@ impl Table {
     /// another transport; the table's address of the same DC is used for it.
     pub(crate) fn for_session(session: &SessionString) -> Self {
         let mut table = Self { test: session.test == Some(true), ..Self::production() };
-        if let Some(address) = session.socket_address() {
-            table.own.insert(session.dc, address);
+        if let Some(Address { host: Host::Ip(ip), port }) = session.address {
+            table.own.insert(session.dc, SocketAddr::new(ip, port));
         }
         table
     }
@@ -51,7 +51,8 @@ impl Table {
 /// `TGS_TEST_DCS=1=127.0.0.1:4001,2=127.0.0.1:4002`: only in builds with the feature `test-dc`.
 #[cfg(feature = "test-dc")]
 fn override_for_tests() -> BTreeMap<u8, SocketAddr> {
-    let named = std::env::var_os("TGS_TEST_DCS").and_then(|value| value.into_string().ok()).unwrap_or_default();
+    let named =
+        std::env::var_os("TGS_TEST_DCS").and_then(|value| value.into_string().ok()).unwrap_or_default();
     let pair = |pair: &str| {
         let (dc, address) = pair.split_once('=')?;
         Some((dc.parse().ok()?, address.parse().ok()?))

@@ -29,6 +29,8 @@ pub enum Class {
     People,
     /// API_ID and API_HASH are not those of an application.
     App,
+    /// A phone number, code or password was not taken; only where somebody signs in, so it is not counted.
+    SignIn,
     /// The tool was told to stop.
     Stopped,
     /// A name that is not in the table.
@@ -63,6 +65,7 @@ impl Class {
             Self::Call => "call",
             Self::People => "people",
             Self::App => "app",
+            Self::SignIn => "sign_in",
             Self::Stopped => "stopped",
             Self::Other => "other",
         }
@@ -101,7 +104,11 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("AUTH_KEY_PERM_EMPTY", Class::Session, "the session's key was never signed in"),
     ("SESSION_REVOKED", Class::Session, "somebody ended this session (\"terminate other sessions\")"),
     ("SESSION_EXPIRED", Class::Session, "the session was unused for too long"),
-    ("SESSION_PASSWORD_NEEDED", Class::Session, "the sign-in of this session was never finished with its password"),
+    (
+        "SESSION_PASSWORD_NEEDED",
+        Class::Session,
+        "the sign-in of this session was never finished with its password",
+    ),
     (
         "AUTH_KEY_DUPLICATED",
         Class::Session,
@@ -149,6 +156,72 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
 ];
 
+/// What can go wrong with a sign-in: the name, what it means, and what to do.
+const SIGN_IN: &[(&str, &str, &str)] = &[
+    (
+        "PHONE_NUMBER_INVALID",
+        "Telegram does not know such a phone number",
+        "write it with + and the country code, as in +491701234567",
+    ),
+    ("PHONE_NUMBER_UNOCCUPIED", "no account has this phone number", SIGN_UP),
+    ("SIGN_UP_REQUIRED", "no account has this phone number", SIGN_UP),
+    (
+        "PHONE_NUMBER_FLOOD",
+        "codes were asked for too often for this phone number",
+        "wait a day, or sign in with --qr",
+    ),
+    (
+        "PHONE_PASSWORD_FLOOD",
+        "there were too many sign-ins with this phone number",
+        "wait a day, or sign in with --qr",
+    ),
+    (
+        "PHONE_NUMBER_APP_SIGNUP_FORBIDDEN",
+        "this application may not sign this phone number in",
+        "sign in with --qr",
+    ),
+    ("PHONE_CODE_INVALID", "the code is wrong", "look at it again; it is not the code of an earlier try"),
+    ("PHONE_CODE_EMPTY", "the code is wrong", "look at it again; it is not the code of an earlier try"),
+    ("EMAIL_CODE_INVALID", "the code is wrong", "look at it again; it is not the code of an earlier try"),
+    (
+        "PHONE_CODE_EXPIRED",
+        "the code has expired",
+        "have a new one sent; do not forward a code inside Telegram, which ends it at once",
+    ),
+    ("SEND_CODE_UNAVAILABLE", "there is no other way to send this code", "wait for it, or sign in with --qr"),
+    (
+        "sentCodePaymentRequired",
+        "Telegram wants to be paid for sending a code to this number",
+        "sign in with --qr",
+    ),
+    (
+        "sentCodeSuccess",
+        "Telegram signed in without a code, which was not asked for",
+        "try again, or sign in with --qr",
+    ),
+    (
+        "PASSWORD_HASH_INVALID",
+        "the password is wrong",
+        "it is the one of Settings > Privacy > Two-Step Verification",
+    ),
+    ("PASSWORD_EMPTY", "the account has no password by now", "sign in again"),
+    ("SRP_ID_INVALID", "Telegram has changed its question meanwhile", "try again"),
+    ("SRP_PASSWORD_CHANGED", "the password was changed meanwhile", "try again"),
+    (
+        "passwordKdfAlgoUnknown",
+        "Telegram wants the password proved in a way this version does not know",
+        UPDATE,
+    ),
+    ("bad SRP parameters", "Telegram asks about the password in an unsafe way", UPDATE),
+    ("no randomness", "the system has no random numbers", "try again"),
+    ("AUTH_TOKEN_EXPIRED", "the QR code has expired", "scan the one that is shown now"),
+    ("AUTH_TOKEN_INVALID", "Telegram does not know this QR code", "scan the one that is shown now"),
+    ("AUTH_TOKEN_EXCEPTION", "Telegram does not take this QR code", "scan the one that is shown now"),
+];
+
+const SIGN_UP: &str = "check the number; an account is made in the Telegram app first";
+const UPDATE: &str = "look for a newer version of this tool, or sign in without it and move the session here";
+
 const NO_KEY: &str = "transport error 404";
 const TOO_MANY: &str = "transport error 429";
 const TIMEOUT: &str = "timeout";
@@ -165,7 +238,8 @@ const LOST: &str = "connection lost";
 impl TelegramError {
     /// The error of this name, of the class the table gives it.
     pub(crate) fn named(name: &str, doing: &'static str) -> Self {
-        let class = NAMES.iter().find(|(known, ..)| *known == name).map_or(Class::Other, |(_, class, _)| *class);
+        let known = NAMES.iter().find(|(known, ..)| *known == name).map(|(_, class, _)| *class);
+        let class = known.unwrap_or(if sign_in(name).is_some() { Class::SignIn } else { Class::Other });
         Self { class, name: name.to_owned(), doing, wait: None }
     }
 
@@ -212,6 +286,14 @@ impl TelegramError {
         self.name == NO_KEY
     }
 
+    /// The DC that the account or the phone number lives on, where that is what was said.
+    pub(crate) fn moved_to(&self) -> Option<u8> {
+        let dc = ["PHONE_MIGRATE_", "USER_MIGRATE_", "NETWORK_MIGRATE_"]
+            .iter()
+            .find_map(|before| self.name.strip_prefix(before))?;
+        dc.parse().ok()
+    }
+
     /// Whether the connection had gone.
     pub(crate) fn is_lost_connection(&self) -> bool {
         self.name == LOST
@@ -224,7 +306,9 @@ impl TelegramError {
             InvocationError::Transport(transport::Error::BadStatus { status }) => match status {
                 404 => Self::named(NO_KEY, doing),
                 429 => Self::named(TOO_MANY, doing),
-                other => Self { class: Class::Network, ..Self::named(&format!("transport error {other}"), doing) },
+                other => {
+                    Self { class: Class::Network, ..Self::named(&format!("transport error {other}"), doing) }
+                }
             },
             InvocationError::Io(error) if is_lost(error.kind()) => Self::named(LOST, doing),
             InvocationError::Io(error) => {
@@ -257,6 +341,9 @@ impl TelegramError {
         if let Some((.., meaning)) = NAMES.iter().find(|(name, ..)| *name == self.name) {
             return meaning;
         }
+        if let Some((meaning, _)) = sign_in(&self.name) {
+            return meaning;
+        }
         match self.class {
             Class::Network => "the network or Telegram fails for the moment",
             Class::Stopped => "the tool was told to stop",
@@ -272,14 +359,22 @@ impl TelegramError {
             Class::Account => "write to Telegram from the account's phone, or sign in with another account",
             Class::Flood | Class::Stopped => "",
             Class::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
-            Class::Rights => "make the account an administrator of the chat with the right to manage video chats",
+            Class::Rights => {
+                "make the account an administrator of the chat with the right to manage video chats"
+            }
             Class::Chat => "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
             Class::Call => "look at the chat's video chat in Telegram",
             Class::People => "end the video chat in Telegram, or wait for its end",
             Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
+            Class::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
             Class::Other => "report this name; RUST_LOG=debug tells more",
         }
     }
+}
+
+/// Meaning and remedy of what a sign-in met.
+fn sign_in(name: &str) -> Option<(&'static str, &'static str)> {
+    SIGN_IN.iter().find(|(known, ..)| *known == name).map(|(_, meaning, remedy)| (*meaning, *remedy))
 }
 
 fn is_lost(kind: io::ErrorKind) -> bool {

@@ -16,6 +16,7 @@ mod chat;
 mod connection;
 mod dc;
 mod error;
+pub mod sign_in;
 
 pub use account::{Me, OtherSession};
 pub use call::{Call, Ingest, Live};

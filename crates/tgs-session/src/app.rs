@@ -1,0 +1,85 @@
+//! What `tgs-session` does from its command line to its exit code.
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+    thread,
+};
+
+use clap::Parser;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tgs_core::{cancel::Cancel, exit::Code, logging};
+
+use crate::{
+    cli::Cli, context::Context, convert, dialogs, failed::Failed, log_out, person, show, terminal::say,
+    unattended,
+};
+
+/// Runs the tool.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // To stdout or stderr, as it should be; a closed one is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
+        }
+    };
+    let code = run(cli).unwrap_or_else(|failed| {
+        say(&format!("tgs-session: failed to {failed}"));
+        failed.code
+    });
+    code.into()
+}
+
+fn run(cli: Cli) -> Result<Code, Failed> {
+    let settings = Context::load(&cli).map_err(|problems| {
+        logging::init("info");
+        for problem in &problems.0 {
+            log::error!("{problem}");
+        }
+        Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
+    })?;
+    logging::init(&settings.rust_log);
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    let cancel = Cancel::new();
+    watch_signals(cancel.clone()).map_err(|error| Failed::new(format!("listen for signals: {error}")))?;
+    let context = Context { cli, settings, cancel };
+    let cli = &context.cli;
+    match cli.convert {
+        Some(form) => convert::run(&context, form),
+        None if cli.list_dialogs => dialogs::run(&context),
+        None if cli.show => show::run(&context),
+        None if cli.log_out => log_out::run(&context),
+        None if cli.non_interactive => unattended::run(context),
+        None => person::run(&context),
+    }
+}
+
+/// Writes what was asked for.
+pub(crate) fn print(text: &str) -> Result<(), Failed> {
+    let mut out = stdout();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failed::new(format!("write to stdout: {error}")))
+}
+
+/// The first signal asks to stop, the second ends the process.
+fn watch_signals(cancel: Cancel) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut signals {
+            if cancel.is_cancelled() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            cancel.cancel();
+        }
+    })?;
+    Ok(())
+}

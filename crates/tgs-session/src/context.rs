@@ -1,0 +1,188 @@
+//! What every task needs: the settings, the session that is meant, and the right to use it.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    lock_file::Holder,
+    secret::Secret,
+    session_lock::{self, SessionLock},
+    session_string::SessionString,
+    settings::{Problems, Settings},
+};
+use tgs_telegram::{App, Connection};
+
+use crate::{
+    cli::Cli,
+    failed::Failed,
+    stream::Stream,
+    terminal::{plain, say},
+};
+
+/// How long another process may need to be done with the standby session, or with `.env`.
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_millis(100);
+
+/// Which session of `.env`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that broadcasts.
+    Primary,
+    /// The one that approves others.
+    Standby,
+}
+
+impl Which {
+    /// The variable it is kept in.
+    pub(crate) fn variable(self) -> &'static str {
+        match self {
+            Self::Primary => "SESSION_STRING",
+            Self::Standby => "STANDBY_SESSION_STRING",
+        }
+    }
+
+    /// The command that makes one.
+    pub(crate) fn maker(self) -> &'static str {
+        match self {
+            Self::Primary => "tgs-session --write-env",
+            Self::Standby => "tgs-session --standby --write-env",
+        }
+    }
+}
+
+/// Whether a session may be used.
+#[derive(Debug)]
+pub(crate) enum Use {
+    /// By us, as long as this lives.
+    Ours(SessionLock),
+    /// By somebody else.
+    Theirs(Holder),
+}
+
+/// One run of the tool.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) cli: Cli,
+    pub(crate) settings: Settings,
+    pub(crate) cancel: Cancel,
+}
+
+impl Context {
+    /// Reads the settings.
+    pub(crate) fn load(cli: &Cli) -> Result<Settings, Problems> {
+        Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &[])
+    }
+
+    /// The file that a new session is written to.
+    pub(crate) fn env_file(&self) -> &Path {
+        self.cli.env_file.as_deref().unwrap_or(Path::new(".env"))
+    }
+
+    /// The session that the command line means.
+    pub(crate) fn which(&self) -> Which {
+        if self.cli.standby { Which::Standby } else { Which::Primary }
+    }
+
+    /// The application.
+    pub(crate) fn app(&self) -> Result<App, Failed> {
+        let telegram = &self.settings.telegram;
+        let missing = |what: &str| {
+            let env_file = self.env_file().display();
+            Failed::new(format!(
+                "find the application: {what} not set; copy API_ID and API_HASH from https://my.telegram.org into {env_file}"
+            ))
+            .with_code(Code::Config)
+        };
+        match (telegram.api_id, &telegram.api_hash) {
+            (Some(api_id), Some(api_hash)) => {
+                Ok(App { api_id, api_hash: api_hash.clone(), device: "tgs-session" })
+            }
+            (None, Some(_)) => Err(missing("API_ID is")),
+            (Some(_), None) => Err(missing("API_HASH is")),
+            (None, None) => Err(missing("API_ID and API_HASH are")),
+        }
+    }
+
+    /// The session as it is written.
+    pub(crate) fn text(&self, which: Which) -> Option<&Secret<String>> {
+        match which {
+            Which::Primary => self.settings.telegram.session.as_ref(),
+            Which::Standby => self.settings.telegram.standby.as_ref(),
+        }
+    }
+
+    /// The session, if there is one that can be read.
+    pub(crate) fn session(&self, which: Which) -> Result<SessionString, Failed> {
+        let (variable, maker) = (which.variable(), which.maker());
+        let Some(text) = self.text(which) else {
+            return Err(Failed::new(format!("find the session: {variable} is not set; run: {maker}")));
+        };
+        SessionString::decode(text.expose())
+            .map_err(|refused| Failed::new(format!("read the session: {variable} {refused}; run: {maker}")))
+    }
+
+    /// The right to use `session`, or who has it.
+    pub(crate) fn claim(&self, session: &SessionString) -> Result<Use, Failed> {
+        match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
+            Ok(lock) => Ok(Use::Ours(lock)),
+            Err(session_lock::Error::Held(holder)) => Ok(Use::Theirs(holder)),
+            Err(error) => Err(Failed::new(format!("use the session: {error}"))),
+        }
+    }
+
+    /// The right to use `session`, once another process is done with it.
+    pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Use, Failed> {
+        let until = Instant::now() + WAIT;
+        loop {
+            match self.claim(session)? {
+                Use::Theirs(_) if Instant::now() < until => {
+                    if self.cancel.wait(TURN) {
+                        return Err(Failed::stopped());
+                    }
+                }
+                done => return Ok(done),
+            }
+        }
+    }
+
+    /// What the `tgs-stream` that uses `session` says, if it is one and says anything about it.
+    pub(crate) fn stream(&self, session: &SessionString) -> Option<Stream> {
+        let stream = Stream::ask(&self.settings.state_dir)?;
+        // One that has moved on to another session says nothing about this.
+        let same = stream.session.as_ref().is_none_or(|fingerprint| *fingerprint == session.fingerprint());
+        same.then_some(stream)
+    }
+
+    /// Ends a session that was made and cannot be kept, as far as Telegram can be reached.
+    pub(crate) fn discard(&self, session: &SessionString) {
+        let ended = self.app().ok().map(|app| {
+            Connection::open(app, session, &self.cancel).and_then(|(connection, _)| connection.log_out())
+        });
+        match ended {
+            Some(Ok(())) => say("The new session was ended again."),
+            _ => say("The new session could not be ended; end it in Telegram: Settings > Devices."),
+        }
+    }
+}
+
+/// What to tell of a session that somebody else uses.
+pub(crate) fn in_use(holder: &Holder, stream: Option<&Stream>) -> Vec<String> {
+    let mut lines =
+        vec![format!("In use:   by {holder}; it is not used from here too, which would end it for good")];
+    if let Some(stream) = stream {
+        let parts = [
+            ("Account:", &stream.account),
+            ("Chat:", &stream.chat),
+            ("State:", &stream.state),
+            ("Because:", &stream.why),
+        ];
+        for (label, value) in parts {
+            lines.extend(value.as_ref().map(|value| format!("{label:<9} {}", plain(value))));
+        }
+    }
+    lines
+}

@@ -1,0 +1,52 @@
+//! `--convert`: the session in another library's form.
+
+use tgs_core::{exit::Code, session_string::SessionString};
+use tgs_telegram::Connection;
+
+use crate::{
+    app::print,
+    cli::Form,
+    context::{Context, Use},
+    failed::Failed,
+    keep::telethon,
+    terminal::say,
+};
+
+/// Writes it to stdout.
+pub(crate) fn run(context: &Context, form: Form) -> Result<Code, Failed> {
+    let mut session = context.session(context.which())?;
+    let text = match form {
+        Form::Telethon => telethon(&session)?,
+        Form::Pyrogram => {
+            if session.api_id.is_none() {
+                session.api_id = Some(context.app()?.api_id);
+            }
+            if session.user_id.is_none() {
+                session.user_id = Some(account(context, &session)?);
+                session.is_bot = Some(false);
+            }
+            session.to_pyrogram().map_err(|missing| Failed::new(format!("convert the session: {missing}")))?
+        }
+    };
+    print(text.expose())?;
+    say("It is the same session: use it in one place only, or Telegram ends it for good.");
+    Ok(Code::Ok)
+}
+
+/// The number of the account, which only Telegram, or who is connected to it, can tell.
+fn account(context: &Context, session: &SessionString) -> Result<u64, Failed> {
+    let id = match context.claim(session)? {
+        Use::Ours(_lock) => Connection::open(context.app()?, session, &context.cancel)?.1.id,
+        Use::Theirs(holder) => {
+            let known = context.stream(session).and_then(|stream| stream.account_id());
+            known.ok_or_else(|| {
+                Failed::new(format!(
+                    "convert the session: Pyrogram's form needs the account's number, and the session is in use by \
+                     {holder}, which does not tell it; stop that first"
+                ))
+                .with_code(Code::Busy)
+            })?
+        }
+    };
+    Ok(id.unsigned_abs())
+}

@@ -1,0 +1,103 @@
+//! `--list-dialogs`: what CHAT_ID can be.
+
+use serde::Serialize;
+use tgs_core::exit::Code;
+use tgs_telegram::{Chat, Connection};
+
+use crate::{
+    app::print,
+    context::{Context, Use, in_use},
+    failed::Failed,
+    terminal::{plain, say},
+};
+
+/// One line of the list.
+#[derive(Debug, Serialize)]
+struct Dialog {
+    id: i64,
+    kind: &'static str,
+    title: String,
+    username: Option<String>,
+    may_broadcast: bool,
+}
+
+impl From<Chat> for Dialog {
+    fn from(chat: Chat) -> Self {
+        Self {
+            id: chat.id,
+            kind: chat.kind.name(),
+            title: chat.title,
+            username: chat.username,
+            may_broadcast: chat.may_broadcast,
+        }
+    }
+}
+
+/// Lists them.
+pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+    let session = context.session(context.which())?;
+    let app = context.app()?;
+    let _ours = match context.claim(&session)? {
+        Use::Ours(lock) => lock,
+        Use::Theirs(holder) => {
+            for line in in_use(&holder, context.stream(&session).as_ref()) {
+                say(&line);
+            }
+            let remedy = "stop that first, or list with the standby session: --standby";
+            return Err(Failed::new(format!(
+                "list the dialogs: the session is in use by {holder}; {remedy}"
+            ))
+            .with_code(Code::Busy));
+        }
+    };
+    let (mut connection, _) = Connection::open(app, &session, &context.cancel)?;
+    let dialogs: Vec<Dialog> = connection.chats()?.into_iter().map(Dialog::from).collect();
+    if context.cli.json {
+        let text = serde_json::to_string_pretty(&dialogs).map_err(anyhow::Error::from)?;
+        print(&text)?;
+        return Ok(Code::Ok);
+    }
+    if dialogs.is_empty() {
+        say("The account is in no channel and no group.");
+        return Ok(Code::Ok);
+    }
+    print(&table(&dialogs))?;
+    Ok(Code::Ok)
+}
+
+fn table(dialogs: &[Dialog]) -> String {
+    let mut lines = vec![format!("{:<15} {:<10} {:<9} {}", "CHAT_ID", "kind", "broadcast", "title")];
+    lines.extend(dialogs.iter().map(|dialog| {
+        let may = if dialog.may_broadcast { "yes" } else { "no" };
+        let name = dialog.username.as_ref().map(|name| format!(" (@{name})")).unwrap_or_default();
+        let title = plain(&format!("{}{name}", dialog.title)).replace('\n', " ");
+        format!("{:<15} {:<10} {may:<9} {title}", dialog.id, dialog.kind)
+    }));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        let dialog = |id, kind, title: &str, username: Option<&str>, may_broadcast| Dialog {
+            id,
+            kind,
+            title: title.into(),
+            username: username.map(str::to_owned),
+            may_broadcast,
+        };
+        let dialogs = [
+            dialog(-1_001_234_567_890, "channel", "Round the clock", Some("clock"), true),
+            dialog(-77, "group", "a\x1b[2J\nb", None, false),
+        ];
+        assert_eq!(
+            table(&dialogs),
+            "CHAT_ID         kind       broadcast title\n\
+             -1001234567890  channel    yes       Round the clock (@clock)\n\
+             -77             group      no        a\\u{1b}[2J b"
+        );
+    }
+}

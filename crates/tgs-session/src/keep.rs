@@ -1,0 +1,75 @@
+//! Where a new session goes: into `.env`, or to stdout.
+
+use tgs_core::{env_writer, secret::Secret, session_string::SessionString};
+use tgs_telegram::Me;
+
+use crate::{
+    app::print,
+    context::{Context, WAIT, Which},
+    failed::Failed,
+    terminal::{plain, say},
+};
+
+/// Where it goes. Found out before anybody signs in: a session that cannot be kept is a sign-in wasted.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// To whoever reads stdout.
+    Stdout,
+    /// Into the file, which nobody else changes meanwhile.
+    File(Box<env_writer::Locked>),
+}
+
+impl Target {
+    /// The one that the command line names.
+    pub(crate) fn open(context: &Context) -> Result<Self, Failed> {
+        if context.cli.write_env { Ok(Self::File(Box::new(lock(context)?))) } else { Ok(Self::Stdout) }
+    }
+
+    /// Keeps the session, which has proved good. One that cannot be kept is ended again.
+    pub(crate) fn keep(
+        &self,
+        context: &Context,
+        which: Which,
+        session: &SessionString,
+        me: &Me,
+    ) -> Result<(), Failed> {
+        let text = telethon(session)?;
+        let kept = match self {
+            Self::Stdout => print(text.expose()),
+            Self::File(file) => file
+                .replace(which.variable(), &text)
+                .map_err(|error| Failed::new(format!("write the new session: {error}"))),
+        };
+        if kept.is_err() {
+            context.discard(session);
+            return kept;
+        }
+        let (variable, me) = (which.variable(), plain(&me.to_string()));
+        say(&match self {
+            Self::Stdout => format!(
+                "Signed in as {me}. The line on stdout is for {variable}; whoever has it has the account."
+            ),
+            Self::File(file) => format!("{variable} in {} is new: signed in as {me}.", file.path().display()),
+        });
+        Ok(())
+    }
+}
+
+/// `.env`, so that no other tgs tool changes it meanwhile.
+pub(crate) fn lock(context: &Context) -> Result<env_writer::Locked, Failed> {
+    env_writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
+        env_writer::Error::Cancelled { .. } => Failed::stopped(),
+        error => Failed::new(format!("use the settings file: {error}")),
+    })
+}
+
+/// In the form that is ours.
+pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, Failed> {
+    let address = session.socket_addr().ok_or_else(|| {
+        Failed::new(format!(
+            "write the session: nothing is known of a test DC {}, which it names",
+            session.dc
+        ))
+    })?;
+    Ok(session.to_telethon(address))
+}

@@ -1,0 +1,21 @@
+//! `tgs-session`: signs in to Telegram, and keeps, shows and converts session strings.
+//!
+//! What is asked and told goes to stderr; stdout has what was asked for and nothing else: the new string, the list, the
+//! converted string. A session that another process uses is never connected to.
+
+mod app;
+mod cli;
+mod context;
+mod convert;
+mod dialogs;
+mod failed;
+mod keep;
+mod log_out;
+mod person;
+mod qr;
+mod show;
+mod stream;
+mod terminal;
+mod unattended;
+
+pub use app::main;

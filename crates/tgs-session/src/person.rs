@@ -1,0 +1,265 @@
+//! Signing in with a person at the terminal.
+
+use tgs_core::{exit::Code, secret::Secret};
+use tgs_telegram::{
+    Connection, TelegramError,
+    sign_in::{Code as Sent, LoginToken, Scan, SignIn, Step, Way},
+};
+
+use crate::{
+    context::{Context, Use, Which},
+    failed::Failed,
+    keep::Target,
+    qr::Drawn,
+    terminal::{Terminal, plain, say},
+};
+
+/// Passwords, and codes, that may be wrong.
+const TRIES: usize = 3;
+/// Codes that are sent.
+const CODES: usize = 3;
+/// QR codes that are drawn, each for half a minute.
+const TOKENS: usize = 20;
+
+/// Signs in and keeps the session.
+pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+    let which = context.which();
+    let mut terminal = Terminal::open(&context.cancel)?;
+    let app = context.app()?;
+    let target = Target::open(context)?;
+    let account = (which == Which::Standby).then(|| primary_account(context)).transpose()?.flatten();
+    let by_phone = choose(context, &mut terminal)?;
+    // Where the account was found before, it is looked for first.
+    let like = context.session(which).or_else(|_| context.session(Which::Primary)).ok();
+    let mut sign_in = SignIn::begin(&app, like.as_ref(), &context.cancel)?;
+    let step = match by_phone {
+        Some(phone) => with_code(&mut terminal, &mut sign_in, &phone)?,
+        None => with_qr(&mut sign_in)?,
+    };
+    if step == Step::PasswordNeeded
+        && let Err(failed) = with_password(context, &mut terminal, &mut sign_in)
+    {
+        sign_in.abandon();
+        return Err(failed);
+    }
+    let (session, me) = sign_in.finish()?;
+    if let Some(account) = account
+        && account != me.id
+    {
+        context.discard(&session);
+        let me = plain(&me.to_string());
+        return Err(Failed::new(format!(
+            "make a standby session: {me} is another account than that of SESSION_STRING ({account}); sign in with that"
+        )));
+    }
+    target.keep(context, which, &session, &me)?;
+    if which == Which::Standby {
+        say("\"Terminate all other sessions\" in Telegram ends it together with the session it is to replace.");
+    }
+    Ok(Code::Ok)
+}
+
+/// The number to sign in with, or nothing where it is by QR code.
+fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<String>, Failed> {
+    let given = context.cli.phone.as_ref();
+    if context.cli.qr {
+        return Ok(None);
+    }
+    if given.is_none() {
+        say(
+            "How do you want to sign in?\n  1  by a QR code that your phone scans\n  2  by phone number and login code",
+        );
+        loop {
+            match terminal.ask("1 or 2 [1]: ")?.as_str() {
+                "" | "1" => return Ok(None),
+                "2" => break,
+                _ => {}
+            }
+        }
+    }
+    let phone = match given.or(context.settings.telegram.phone.as_ref()) {
+        Some(phone) => phone.clone(),
+        None => terminal.ask("Phone number with country code, as in +491701234567: ")?,
+    };
+    number(&phone).map(Some)
+}
+
+/// A phone number without what people write for the eye.
+fn number(text: &str) -> Result<String, Failed> {
+    let number: String = text.chars().filter(|c| !" -()./".contains(*c)).collect();
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    if (5..=17).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(number);
+    }
+    Err(Failed::new("use the phone number: write it with + and the country code, as in +491701234567"))
+}
+
+fn with_qr(sign_in: &mut SignIn) -> Result<Step, Failed> {
+    say("In Telegram on your phone: Settings > Devices > Link Desktop Device; then point the camera here.");
+    for _ in 0..TOKENS {
+        match sign_in.scan()? {
+            Scan::Over(step) => return Ok(step),
+            Scan::Show(token) => show(sign_in, &token)?,
+        }
+    }
+    Err(Failed::new("sign in: nobody scanned the QR code"))
+}
+
+fn show(sign_in: &mut SignIn, token: &LoginToken) -> Result<(), Failed> {
+    let _drawn = Drawn::draw(&token.link())?;
+    Ok(sign_in.wait_for_scan(token)?)
+}
+
+fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> Result<Step, Failed> {
+    let (mut sent, mut wrong) = (1, 0);
+    let mut code = sign_in.send_code(phone)?;
+    loop {
+        say(&format!("Telegram sends the code {}.", code.way));
+        let impossible = matches!(code.way, Way::SetUpEmail | Way::Firebase);
+        if impossible && (code.next.is_none() || sent == CODES) {
+            return Err(Failed::new(format!(
+                "get a login code: Telegram sends it {}; sign in with --qr instead",
+                code.way
+            )));
+        }
+        let entered = if impossible { String::new() } else { terminal.ask(&question(&code))? };
+        if entered.is_empty() {
+            code = again(sign_in, code, &mut sent)?;
+            continue;
+        }
+        match sign_in.code(&Secret::new(entered)) {
+            Ok(step) => return Ok(step),
+            Err(error) if error.name == "PHONE_CODE_EXPIRED" && sent < CODES => {
+                say("The code has expired; a new one is on its way.");
+                sent += 1;
+                code = sign_in.send_code(phone)?;
+            }
+            Err(error) if is_wrong_code(&error) && wrong + 1 < TRIES => {
+                say("The code is wrong.");
+                wrong += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_wrong_code(error: &TelegramError) -> bool {
+    matches!(error.name.as_str(), "PHONE_CODE_INVALID" | "PHONE_CODE_EMPTY" | "EMAIL_CODE_INVALID")
+}
+
+fn question(code: &Sent) -> String {
+    let length = code.length.map(|length| format!(" ({length} characters)")).unwrap_or_default();
+    let next = code.next.as_ref().map(|next| match next {
+        Way::Sms => "by SMS".to_owned(),
+        Way::Call | Way::FlashCall(_) | Way::MissedCall(_) => "by a phone call".to_owned(),
+        other => other.to_string(),
+    });
+    let wait = code.wait.map(|wait| format!(", after {} s", wait.as_secs())).unwrap_or_default();
+    let again = next.map(|next| format!("; press Enter to have it sent {next}{wait}")).unwrap_or_default();
+    format!("Code{length}{again}: ")
+}
+
+/// Has the code sent by its other way. Where there is none, the one that was sent still counts.
+fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, Failed> {
+    if *sent == CODES {
+        return Err(Failed::new("get a login code: enough have been sent; try again later, or with --qr"));
+    }
+    if code.next.is_none() {
+        say("It cannot be sent in another way.");
+        *sent += 1;
+        return Ok(code);
+    }
+    *sent += 1;
+    match sign_in.resend_code() {
+        Ok(code) => Ok(code),
+        Err(error) if error.name == "SEND_CODE_UNAVAILABLE" => {
+            say("It cannot be sent in another way.");
+            Ok(code)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn with_password(context: &Context, terminal: &mut Terminal<'_>, sign_in: &mut SignIn) -> Result<(), Failed> {
+    let hint = sign_in.password_hint()?.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    let mut kept = context.settings.telegram.password.as_ref();
+    for tries in 1..=TRIES {
+        let (password, name) = match kept.take() {
+            Some(password) => (password.clone(), "TWO_FA_PASSWORD"),
+            None => (terminal.ask_secret(&format!("Password of the account{hint}, not shown: "))?, "This"),
+        };
+        match sign_in.password(&password) {
+            Ok(_) => return Ok(()),
+            Err(error) if is_wrong_password(&error) && tries < TRIES => {
+                say(&format!("{name} is not the password of the account."));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failed::new("sign in: the password was wrong three times"))
+}
+
+fn is_wrong_password(error: &TelegramError) -> bool {
+    // The latter two: Telegram has changed its question meanwhile.
+    matches!(error.name.as_str(), "PASSWORD_HASH_INVALID" | "SRP_ID_INVALID" | "SRP_PASSWORD_CHANGED")
+}
+
+/// The account that the standby session has to be of, as far as it can be found out.
+fn primary_account(context: &Context) -> Result<Option<i64>, Failed> {
+    let unknown = |why: &str| {
+        say(&format!(
+            "It is not known which account SESSION_STRING is of ({why}): sign in with the same one."
+        ));
+        Ok(None)
+    };
+    if context.text(Which::Primary).is_none() {
+        return unknown("it is not set");
+    }
+    let primary = match context.session(Which::Primary) {
+        Ok(primary) => primary,
+        Err(failed) => return unknown(&failed.to_string()),
+    };
+    if let Some(id) = primary.user_id {
+        return Ok(i64::try_from(id).ok());
+    }
+    let _ours = match context.claim(&primary)? {
+        Use::Ours(lock) => lock,
+        Use::Theirs(holder) => {
+            return match context.stream(&primary).and_then(|stream| stream.account_id()) {
+                Some(id) => Ok(Some(id)),
+                None => unknown(&format!("it is in use by {holder}")),
+            };
+        }
+    };
+    match Connection::open(context.app()?, &primary, &context.cancel) {
+        Ok((_, me)) => Ok(Some(me.id)),
+        Err(error) => unknown(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for text in ["+491701234567", "+49 (170) 123-45.67", " +49 170 1234567"] {
+            assert_eq!(number(text).unwrap(), "+491701234567");
+        }
+        for text in ["", "+", "491701234567", "0170 1234567", "+49170x", "+1234", "+123456789012345678"] {
+            assert!(number(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn questions() {
+        let code = |length, next, wait| Sent { way: Way::App, length, next, wait };
+        assert_eq!(question(&code(None, None, Some(Duration::from_secs(9)))), "Code: ");
+        assert_eq!(
+            question(&code(Some(5), Some(Way::Sms), Some(Duration::from_mins(1)))),
+            "Code (5 characters); press Enter to have it sent by SMS, after 60 s: "
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! `--show`: everything about a session that may be shown.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tgs_core::{exit::Code, session_string::SessionString};
+use tgs_telegram::{Connection, Me, OtherSession, TelegramError};
+
+use crate::{
+    app::print,
+    context::{Context, Use, in_use},
+    failed::{Failed, moment},
+    stream::Stream,
+    terminal::plain,
+};
+
+/// What is known of it.
+#[derive(Debug, Default, Serialize)]
+struct Shown {
+    format: &'static str,
+    dc: u8,
+    address: Option<String>,
+    /// Tells one key from another, and nothing more.
+    fingerprint: String,
+    account: Option<Account>,
+    /// Seconds since 1970.
+    created: Option<u64>,
+    others: Vec<Other>,
+    /// Who uses it, where that is not us.
+    in_use_by: Option<String>,
+    /// What that one says.
+    #[serde(skip)]
+    stream: Vec<String>,
+    chat: Option<String>,
+    /// Why Telegram was not asked, or what it said.
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Account {
+    id: i64,
+    name: String,
+    username: Option<String>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// Another session of the account.
+#[derive(Debug, Serialize)]
+struct Other {
+    app: String,
+    device: String,
+    country: String,
+    active: u64,
+    created: u64,
+}
+
+/// Shows it. A dead session is a failure, after everything that can be told.
+pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+    let session = context.session(context.which())?;
+    let mut shown = Shown::of(&session);
+    let ended = shown.ask(context, &session);
+    let text = if context.cli.json {
+        serde_json::to_string_pretty(&shown).map_err(anyhow::Error::from)?
+    } else {
+        shown.lines(SystemTime::now()).join("\n")
+    };
+    print(&text)?;
+    ended.map(|()| Code::Ok)
+}
+
+impl Shown {
+    fn of(session: &SessionString) -> Self {
+        Self {
+            format: session.format.name(),
+            dc: session.dc,
+            address: session.socket_addr().map(|address| address.to_string()),
+            fingerprint: session.fingerprint(),
+            ..Self::default()
+        }
+    }
+
+    /// Asks Telegram, or the one who uses the session.
+    fn ask(&mut self, context: &Context, session: &SessionString) -> Result<(), Failed> {
+        let app = context.app().inspect_err(|failed| self.problem = Some(failed.to_string()))?;
+        match context.claim(session)? {
+            Use::Theirs(holder) => {
+                let stream = context.stream(session);
+                self.stream = in_use(&holder, stream.as_ref());
+                self.in_use_by = Some(holder.to_string());
+                self.chat = stream.and_then(|Stream { chat, .. }| chat);
+                Ok(())
+            }
+            Use::Ours(_lock) => {
+                let asked = Connection::open(app, session, &context.cancel)
+                    .and_then(|(mut connection, me)| self.fill(&mut connection, me));
+                asked.map_err(|error| {
+                    self.problem = Some(error.to_string());
+                    error.into()
+                })
+            }
+        }
+    }
+
+    fn fill(&mut self, connection: &mut Connection, me: Me) -> Result<(), TelegramError> {
+        let shown = me.to_string();
+        self.account = Some(Account { id: me.id, name: me.name, username: me.username, shown });
+        let (current, others): (Vec<_>, Vec<_>) =
+            connection.sessions()?.into_iter().partition(|session| session.current);
+        self.created = current.first().map(|session| seconds(session.created));
+        self.others = others.into_iter().map(Other::from).collect();
+        Ok(())
+    }
+
+    fn lines(&self, now: SystemTime) -> Vec<String> {
+        let address = self.address.as_ref().map(|address| format!(" ({address})")).unwrap_or_default();
+        let mut lines = vec![
+            format!("Form:     {}", self.format),
+            format!("DC:       {}{address}", self.dc),
+            format!("Key:      fingerprint {}", self.fingerprint),
+        ];
+        lines.extend(self.stream.iter().cloned());
+        if let Some(account) = &self.account {
+            lines.push(format!("Account:  {}", plain(&account.shown)));
+        }
+        if let Some(created) = self.created {
+            lines.push(format!("Made:     {}", past(created, now)));
+        }
+        if self.account.is_some() {
+            let none = if self.others.is_empty() { " none" } else { "" };
+            lines.push(format!("Other sessions of the account:{none}"));
+        }
+        lines.extend(self.others.iter().map(|other| {
+            let text = format!("{} on {}, {}", other.app, other.device, other.country);
+            format!("  {}, used {}", plain(&text).replace('\n', " "), past(other.active, now))
+        }));
+        if let Some(problem) = &self.problem {
+            lines.push(format!("Problem:  {problem}"));
+        }
+        lines
+    }
+}
+
+impl From<OtherSession> for Other {
+    fn from(it: OtherSession) -> Self {
+        let (active, created) = (seconds(it.active), seconds(it.created));
+        Self { app: it.app, device: it.device, country: it.country, active, created }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A moment that is over, and how long ago.
+fn past(second: u64, now: SystemTime) -> String {
+    let time = UNIX_EPOCH + std::time::Duration::from_secs(second);
+    let since = now.duration_since(time).unwrap_or_default().as_secs();
+    let ago = match since {
+        0..3600 => format!("{} min", since / 60),
+        3600..172_800 => format!("{} h", since / 3600),
+        _ => format!("{} days", since / 86_400),
+    };
+    format!("{} ({ago} ago)", moment(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let shown = Shown {
+            format: "Telethon",
+            dc: 2,
+            address: Some("149.154.167.41:443".into()),
+            fingerprint: "0123abcd".into(),
+            account: Some(Account { id: 7, name: "A\x1b".into(), username: None, shown: "A\x1b (7)".into() }),
+            created: Some(86_400),
+            others: vec![Other {
+                app: "Telegram\nAndroid".into(),
+                device: "Pixel".into(),
+                country: "DE".into(),
+                active: 604_000,
+                created: 0,
+            }],
+            ..Shown::default()
+        };
+        let now = UNIX_EPOCH + std::time::Duration::from_hours(168);
+        assert_eq!(
+            shown.lines(now),
+            [
+                "Form:     Telethon",
+                "DC:       2 (149.154.167.41:443)",
+                "Key:      fingerprint 0123abcd",
+                "Account:  A\\u{1b} (7)",
+                "Made:     1970-01-02 00:00:00 UTC (6 days ago)",
+                "Other sessions of the account:",
+                "  Telegram Android on Pixel, DE, used 1970-01-07 23:46:40 UTC (13 min ago)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! The person at the terminal: what is told and asked goes to stderr, answers come from stdin.
+//!
+//! Asking heeds the stop flag, and a password is not shown while it is typed.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write, stderr, stdin},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use tgs_core::{cancel::Cancel, secret::Secret};
+
+use crate::failed::Failed;
+
+/// How often the stop flag is looked at.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// No answer is longer.
+const LONGEST: usize = 4096;
+
+/// Tells the person something, on a line of its own.
+pub(crate) fn say(text: &str) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(stderr(), "{}", plain(text));
+}
+
+/// `text` without what steers a terminal: names and titles are anybody's.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            let _ = write!(plain, "{}", c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// A terminal with somebody at it.
+#[derive(Debug)]
+pub(crate) struct Terminal<'a> {
+    cancel: &'a Cancel,
+    /// What was typed ahead.
+    typed: Vec<u8>,
+}
+
+impl<'a> Terminal<'a> {
+    pub(crate) fn open(cancel: &'a Cancel) -> Result<Self, Failed> {
+        if stdin().is_terminal() && stderr().is_terminal() {
+            return Ok(Self { cancel, typed: Vec::new() });
+        }
+        Err(Failed::new(
+            "ask how to sign in: there is no terminal; run it in one (with ssh: ssh -t), or with a standby session \
+             use --non-interactive",
+        ))
+    }
+
+    /// Asks for a line.
+    pub(crate) fn ask(&mut self, prompt: &str) -> Result<String, Failed> {
+        let _ = write!(stderr(), "{}", plain(prompt));
+        self.line()
+    }
+
+    /// Asks for a line that is not shown.
+    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Result<Secret<String>, Failed> {
+        // Before the question is seen, so that no answer is quicker.
+        let hidden = Hidden::begin();
+        let _ = write!(stderr(), "{}", plain(prompt));
+        let line = self.line().map(Secret::new);
+        drop(hidden);
+        line
+    }
+
+    fn line(&mut self) -> Result<String, Failed> {
+        loop {
+            if let Some(end) = self.typed.iter().position(|byte| *byte == b'\n') {
+                let rest = self.typed.split_off(end + 1);
+                let line = std::mem::replace(&mut self.typed, rest);
+                let line = String::from_utf8(line)
+                    .map_err(|_| Failed::new("read the answer: it is not UTF-8 text"))?;
+                return Ok(line.trim().to_owned());
+            }
+            if self.typed.len() > LONGEST {
+                return Err(Failed::new("read the answer: it is too long"));
+            }
+            self.read()?;
+        }
+    }
+
+    fn read(&mut self) -> Result<(), Failed> {
+        if self.cancel.is_cancelled() {
+            let _ = writeln!(stderr());
+            return Err(Failed::stopped());
+        }
+        let failed = |error: Errno| Failed::new(format!("read the answer: {}", io::Error::from(error)));
+        let stdin = stdin();
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&LOOK_EVERY)) {
+            Ok(0) | Err(Errno::INTR) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut bytes = [0; 512];
+        match rustix::io::read(&stdin, &mut bytes) {
+            Ok(0) => Err(Failed::new("read the answer: the terminal was closed")),
+            Ok(count) => {
+                self.typed.extend_from_slice(&bytes[..count]);
+                Ok(())
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// While it lives, what is typed is not shown.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn begin() -> Self {
+        let before = tcgetattr(stdin()).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ECHO);
+            // The end of the line is: the cursor moves on.
+            modes.local_modes.insert(LocalModes::ECHONL);
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\rc\u{9b}d\ne"), "a\\u{1b}[2Jb\\rc\\u{9b}d\ne");
+    }
+}

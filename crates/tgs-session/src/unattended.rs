@@ -1,0 +1,115 @@
+//! Signing in with nobody present: the standby session approves the new one.
+
+use std::time::SystemTime;
+
+use tgs_core::{
+    exit::Code,
+    session_string::SessionString,
+    sign_in_limit::{self, SignInLimit},
+};
+use tgs_telegram::{
+    Class, Connection,
+    sign_in::{RenewError, renew},
+};
+
+use crate::{
+    context::{Context, Use, Which},
+    failed::{Failed, moment},
+    keep::Target,
+    terminal::{plain, say},
+};
+
+/// Signs in and keeps the session.
+pub(crate) fn run(context: Context) -> Result<Code, Failed> {
+    if context.text(Which::Standby).is_none() {
+        return Err(no_standby());
+    }
+    let target = Target::open(&context)?;
+    // Again, now that nobody else changes the file: the one who was waited for may have done the work.
+    let settings = Context::load(&context.cli).map_err(|problems| {
+        Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
+    })?;
+    let context = Context { settings, ..context };
+    let app = context.app()?;
+    if matches!(target, Target::File(_))
+        && let Some(words) = still_good(&context)?
+    {
+        say(&words);
+        return Ok(Code::Ok);
+    }
+    let standby = context.session(Which::Standby)?;
+    let _ours = match context.claim_soon(&standby)? {
+        Use::Ours(lock) => lock,
+        Use::Theirs(holder) => {
+            return Err(Failed::new(format!(
+                "sign in: the standby session is in use by {holder}; try again when that has ended"
+            )));
+        }
+    };
+    let limit = |me: &tgs_telegram::Me| {
+        SignInLimit::open(&context.settings.state_dir, me.id.unsigned_abs())
+            .and_then(|limit| limit.try_take(SystemTime::now()))
+    };
+    let password = context.settings.telegram.password.as_ref();
+    let (session, me) = renew(&app, &standby, password, limit, &context.cancel).map_err(failed)?;
+    target.keep(&context, Which::Primary, &session, &me)?;
+    Ok(Code::Ok)
+}
+
+fn no_standby() -> Failed {
+    Failed::new(
+        "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: \
+         tgs-session --standby --write-env",
+    )
+}
+
+/// Words for a session in `.env` that need not be replaced.
+fn still_good(context: &Context) -> Result<Option<String>, Failed> {
+    let Ok(session) = context.session(Which::Primary) else { return Ok(None) };
+    match context.claim(&session)? {
+        Use::Theirs(holder) => Ok(in_good_use(context, &session).then(|| {
+            format!(
+                "The session in {} is good and in use by {holder}: it stays.",
+                context.env_file().display()
+            )
+        })),
+        Use::Ours(_lock) => match Connection::open(context.app()?, &session, &context.cancel) {
+            Ok((_, me)) => Ok(Some(format!(
+                "The session in {} is good, of {}: it stays.",
+                context.env_file().display(),
+                plain(&me.to_string())
+            ))),
+            Err(error) if matches!(error.class, Class::Session | Class::Account) => {
+                log::info!("the session in {} is to be replaced: {error}", context.env_file().display());
+                Ok(None)
+            }
+            // Nothing is known against the session, and a sign-in would fail the same way.
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Whether the one who uses the session says that it is good.
+fn in_good_use(context: &Context, session: &SessionString) -> bool {
+    let stream = context.stream(session);
+    stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid == Some(true))
+}
+
+fn failed(error: RenewError<sign_in_limit::Error>) -> Failed {
+    match error {
+        RenewError::Standby(error) if error.class == Class::Session => {
+            let failed = Failed::telegram(&error, "make a new one: tgs-session --standby --write-env");
+            Failed::new(format!("use the standby session: {failed}"))
+        }
+        RenewError::Standby(error) | RenewError::New(error) => error.into(),
+        RenewError::Limit(sign_in_limit::Error::Exhausted { until, .. }) => Failed::new(format!(
+            "sign in: there were 5 sign-ins of this account within 24 hours, and with more Telegram may lock it; the \
+             next may be after {}",
+            moment(until)
+        )),
+        RenewError::Limit(error) => Failed::new(format!("sign in: {error}")),
+        error @ (RenewError::NoPassword | RenewError::WrongPassword) => {
+            Failed::new(format!("{error}; put the right one into .env"))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The account's password, proved by SRP without being sent: <https://core.telegram.org/api/srp>.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use grammers_crypto::two_factor_auth::{calculate_2fa, check_p_and_g};
+use grammers_tl_types as tl;
+use rustix::rand::{GetRandomFlags, getrandom};
+use tgs_core::secret::Secret;
+
+use super::signed_in;
+use crate::{Connection, Me, TelegramError};
+
+/// The bases Telegram may name; the library panics at others.
+const BASES: std::ops::RangeInclusive<i32> = 2..=7;
+/// 2048 bits.
+const LENGTH: usize = 256;
+
+/// What Telegram has about the password. It is good for one try.
+pub(super) fn ask(connection: &mut Connection) -> Result<tl::types::account::Password, TelegramError> {
+    let doing = "ask how the account's password is to be proved";
+    let tl::enums::account::Password::Password(password) =
+        connection.call(doing, &tl::functions::account::GetPassword {})?;
+    Ok(password)
+}
+
+/// Whether the account of a signed-in session has a password.
+pub(super) fn is_set(connection: &mut Connection) -> Result<bool, TelegramError> {
+    ask(connection).map(|password| password.has_password)
+}
+
+/// Ends the sign-in. What is asked of Telegram is asked anew for every try.
+pub(super) fn check(connection: &mut Connection, password: &Secret<String>) -> Result<Me, TelegramError> {
+    let doing = "sign in with the account's password";
+    let asked = ask(connection)?;
+    let proof = proof(asked, password).map_err(|name| TelegramError::named(name, doing))?;
+    let request = tl::functions::auth::CheckPassword { password: proof.into() };
+    let answer = connection.call(doing, &request)?;
+    signed_in(doing, answer)
+}
+
+/// What proves the password, or the name of what is wrong with what Telegram asks for.
+fn proof(
+    asked: tl::types::account::Password,
+    password: &Secret<String>,
+) -> Result<tl::types::InputCheckPasswordSrp, &'static str> {
+    use tl::enums::PasswordKdfAlgo as Algo;
+    let algo = match asked.current_algo {
+        Some(Algo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow(algo)) => algo,
+        Some(Algo::Unknown) => return Err("passwordKdfAlgoUnknown"),
+        None => return Err("PASSWORD_EMPTY"),
+    };
+    let (Some(srp_id), Some(g_b)) = (asked.srp_id, asked.srp_b) else { return Err("PASSWORD_EMPTY") };
+    let mut a = [0; LENGTH];
+    if getrandom(&mut a, GetRandomFlags::empty()) != Ok(LENGTH) {
+        return Err("no randomness");
+    }
+    // Each of these would otherwise panic, or let a server that is none learn something about the password.
+    let usable = algo.p.len() == LENGTH
+        && BASES.contains(&algo.g)
+        && (1..=LENGTH).contains(&g_b.len())
+        && g_b.iter().any(|byte| *byte != 0)
+        && padded(&g_b) < algo.p;
+    let proved = catch_unwind(AssertUnwindSafe(|| {
+        (usable && check_p_and_g(&algo.p, &algo.g)).then(|| {
+            let password = password.expose().as_bytes();
+            calculate_2fa(&algo.salt1, &algo.salt2, &algo.p, &algo.g, g_b, a.to_vec(), password)
+        })
+    }));
+    match proved {
+        Ok(Some((m1, g_a))) => {
+            Ok(tl::types::InputCheckPasswordSrp { srp_id, a: g_a.to_vec(), m1: m1.to_vec() })
+        }
+        Ok(None) | Err(_) => Err("bad SRP parameters"),
+    }
+}
+
+/// With zeros in front, so that numbers compare as their bytes do.
+fn padded(number: &[u8]) -> Vec<u8> {
+    [&vec![0; LENGTH - number.len()], number].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(algo: Option<tl::enums::PasswordKdfAlgo>, g_b: &[u8]) -> tl::types::account::Password {
+        tl::types::account::Password {
+            has_recovery: false,
+            has_secure_values: false,
+            has_password: true,
+            current_algo: algo,
+            srp_b: Some(g_b.to_vec()),
+            srp_id: Some(1),
+            hint: None,
+            email_unconfirmed_pattern: None,
+            new_algo: tl::enums::PasswordKdfAlgo::Unknown,
+            new_secure_algo: tl::enums::SecurePasswordKdfAlgo::Unknown,
+            secure_random: Vec::new(),
+            pending_reset_date: None,
+            login_email_pattern: None,
+        }
+    }
+
+    fn algo(p: Vec<u8>, g: i32) -> tl::enums::PasswordKdfAlgo {
+        let (salt1, salt2) = (vec![1], vec![2]);
+        tl::types::PasswordKdfAlgoSha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow { salt1, salt2, g, p }
+            .into()
+    }
+
+    #[test]
+    fn what_a_server_may_not_ask() {
+        let cases = [
+            (asked(None, &[5]), "PASSWORD_EMPTY"),
+            (asked(Some(tl::enums::PasswordKdfAlgo::Unknown), &[5]), "passwordKdfAlgoUnknown"),
+            (asked(Some(algo(vec![7; 255], 3)), &[5]), "bad SRP parameters"),
+            (asked(Some(algo(vec![7; 256], 9)), &[5]), "bad SRP parameters"),
+            (asked(Some(algo(vec![6; 256], 3)), &[5]), "bad SRP parameters"),
+            (asked(Some(algo(vec![7; 256], 3)), &[]), "bad SRP parameters"),
+            (asked(Some(algo(vec![7; 256], 3)), &[0; 9]), "bad SRP parameters"),
+            (asked(Some(algo(vec![7; 256], 3)), &[1; 257]), "bad SRP parameters"),
+            (asked(Some(algo(vec![7; 256], 3)), &[8; 256]), "bad SRP parameters"),
+        ];
+        for (asked, name) in cases {
+            assert_eq!(proof(asked, &Secret::new("secret".to_owned())).unwrap_err(), name);
+        }
+    }
+}
