@@ -395,7 +395,12 @@ struct FfmpegLink {
     cancel: Cancel,
     buffer: Vec<u8>,
     written: u64,
+    /// When something was last given to it.
+    given: Instant,
 }
+
+/// ffmpeg is given what has gathered this often: waking it for each frame costs more than copying the frame.
+const GATHER: Duration = Duration::from_millis(100);
 
 impl FfmpegLink {
     fn start(
@@ -414,6 +419,9 @@ impl FfmpegLink {
                 "error",
                 "-probesize",
                 "200k",
+                // Not 20 frames of waiting to find out the rate: the copy needs none, and a viewer is waiting.
+                "-fpsprobesize",
+                "0",
                 "-f",
                 "flv",
                 "-i",
@@ -448,23 +456,15 @@ impl FfmpegLink {
             cancel: cancel.clone(),
             buffer: flv::FILE_HEADER.to_vec(),
             written: 0,
+            given: Instant::now(),
         };
         link.queue(&metadata_tag(profile))?;
         Ok(link)
     }
 
-    fn ended(&self) -> Broken {
-        let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
-        Broken(format!("the ffmpeg that publishes ended: {how}"))
-    }
-}
-
-impl Link for FfmpegLink {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
-        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))
-    }
-
-    fn flush(&mut self) -> Result<(), Broken> {
+    /// Gives it all that is queued.
+    fn give(&mut self) -> Result<(), Broken> {
+        self.given = Instant::now();
         let (mut from, mut moved) = (0, Instant::now());
         while from < self.buffer.len() {
             let Some(stdin) = &mut self.stdin else { return Err(Broken("ffmpeg's input is closed".into())) };
@@ -493,6 +493,21 @@ impl Link for FfmpegLink {
         Ok(())
     }
 
+    fn ended(&self) -> Broken {
+        let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
+        Broken(format!("the ffmpeg that publishes ended: {how}"))
+    }
+}
+
+impl Link for FfmpegLink {
+    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
+        if self.given.elapsed() < GATHER && self.buffer.len() < FLUSH_AT { Ok(()) } else { self.give() }
+    }
+
     fn wait(&mut self, until: Instant) -> Result<(), Broken> {
         // Nothing is said back; a dead child shows at the next write.
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
@@ -508,6 +523,8 @@ impl Link for FfmpegLink {
     }
 
     fn goodbye(mut self: Box<Self>) {
+        // What cannot be given any more is not waited for.
+        let _ = self.give();
         self.stdin = None;
         let deadline = Instant::now() + Duration::from_secs(1);
         while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {

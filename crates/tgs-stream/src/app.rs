@@ -1,13 +1,12 @@
 //! What `tgs-stream` does from its settings to its exit code: puts the parts together, and nothing else.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, TryLockError},
     io::{IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Mutex, PoisonError},
     thread,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -20,27 +19,24 @@ use tgs_core::{
     cancel::Cancel,
     exit::Code,
     logging, process,
-    settings::{self, Quality, Settings},
+    settings::{self, Settings},
 };
 use tgs_playout::{
-    engine::{self, Config, Control, EngineError},
-    profile::Profile,
+    engine::{self, Control, EngineError},
     publisher::{self, Output},
-    status::METRICS,
+    status::{METRICS, Status},
 };
+use tgs_telegram::Ingest;
 
 use crate::{
     check,
     cli::Cli,
     http::{FILE_EVERY, Pages, Web, WebConfig},
-    playlist::{self, Playlist},
-    position::{Keeper, Position, SAVE_EVERY, list_key},
     resolver::Resolver,
+    show::{Show, profile},
+    telegram::{self, Desk, Telegram},
     ytdlp::YtDlp,
 };
-
-/// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
 
 /// Runs the tool.
 #[must_use]
@@ -60,11 +56,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Code {
-    let overrides: Vec<(&'static str, &str)> = [("OUTPUT_URL", &cli.output), ("PLAYLIST", &cli.playlist)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-        .collect();
-    let settings = match Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides) {
+    let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(&cli));
+    let settings = match loaded {
         Ok(settings) => settings,
         Err(problems) => {
             logging::init("info");
@@ -84,15 +77,28 @@ fn run(cli: Cli) -> Code {
         return Code::Failure;
     }
     let ended =
-        if cli.check { check_only(cli, &settings, &control) } else { broadcast(cli, &settings, &control) };
-    ended.unwrap_or_else(|Failed(code, error)| {
-        log::error!("failed to {error:#}");
-        code
-    })
+        if cli.check { check_only(cli, &settings, &control) } else { broadcast(&cli, &settings, &control) };
+    ended.unwrap_or_else(Failed::told)
+}
+
+/// What the command line sets.
+fn overrides(cli: &Cli) -> Vec<(&'static str, &str)> {
+    [("OUTPUT_URL", &cli.output), ("PLAYLIST", &cli.playlist)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+        .collect()
 }
 
 /// An error, and the exit code it leads to.
-struct Failed(Code, anyhow::Error);
+pub(crate) struct Failed(pub(crate) Code, pub(crate) anyhow::Error);
+
+impl Failed {
+    /// Logs it; its code.
+    fn told(self) -> Code {
+        log::error!("failed to {:#}", self.1);
+        self.0
+    }
+}
 
 impl From<anyhow::Error> for Failed {
     fn from(error: anyhow::Error) -> Self {
@@ -112,108 +118,105 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn broadcast(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
-    let output = output(settings)?;
+fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
+    let target = target(settings)?;
     let _held = hold(&settings.state_dir)?;
-    let file = playlist_file(&cli, settings);
-    let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
-    // Played once, a list has no position to come back to, and the broadcast's own is left alone.
-    let (keeper, kept) = (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-    let kept = kept.flatten().filter(|_| !cli.from_start);
-    if let Some(kept) = &kept {
-        log::info!("going on with {} at {} s", kept.bookmark.key.item, kept.offset_ms / 1000);
-    }
-    let playlist = Playlist::open(playlist::Config {
-        sources: cli.sources,
-        file,
-        repeat: settings.repeat && !cli.once,
-        shuffle: settings.shuffle,
-        resume: kept.map(|kept| (kept.bookmark, Duration::from_millis(kept.offset_ms))),
-        resolver: resolver(settings, &control.cancel)?,
-    })
-    .context("open the list")?;
-    let bookmarks = playlist.bookmarks();
-    let _web = start_web(settings, control);
-    let config = Config {
-        ffmpeg: settings.ffmpeg_path.clone(),
-        ffprobe: settings.ffprobe_path(),
-        profile: profile(settings.quality),
-        ffmpeg_args: settings.ffmpeg_args.clone(),
-        output,
-        read_ahead: settings.read_ahead,
-        realtime: cli.realtime,
-        filler: settings.filler.clone(),
-        cache_dir: settings.cache_dir.clone(),
-        state_dir: settings.state_dir.clone(),
-        first_timestamp: cli.first_timestamp,
-    };
-    let keep = || {
-        if let Some(keeper) = &keeper
-            && let Some(published) = control.board.read().published
-            && let Some(bookmark) = bookmarks.of(&published.id)
-        {
-            keeper.set(Position { bookmark, offset_ms: published.offset.as_millis() as u64 });
+    let desk = Desk::default();
+    let into_telegram = matches!(target, Target::Telegram);
+    let mut show = Show::new(cli, settings, &control.cancel)?;
+    let _web = start_web(settings, control, into_telegram.then(|| desk.clone()));
+    match target {
+        Target::Output(output) => show.play(output, control),
+        Target::Telegram => {
+            // Found missing now, not when a call has been created for it.
+            engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.cancel)
+                .map_err(engine_failed)?;
+            let show = Mutex::new(show);
+            let play = |ingest: &Ingest, control: &Control| {
+                let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
+                let played =
+                    rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
+                        .and_then(|output| show.play(output, control));
+                played.unwrap_or_else(Failed::told)
+            };
+            let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+            let config = telegram::Config {
+                settings: settings.clone(),
+                reload: Box::new(|| reload(cli)),
+                env_file,
+                desk,
+                board: control.board.clone(),
+                cancel: control.cancel.clone(),
+            };
+            Ok(telegram::run(config, &play))
         }
-    };
-    let ended = thread::scope(|threads| {
-        threads.spawn(|| {
-            while !control.cancel.wait(LOOK_EVERY) {
-                keep();
-            }
-        });
-        let ended = engine::run(config, Box::new(playlist), control);
-        control.cancel.cancel();
-        ended
-    });
-    // Also after a failure, and with what arrived last.
-    keep();
-    let summary = match ended {
-        Ok(summary) => summary,
-        Err(EngineError::Stopped) => return Ok(Code::Ok),
-        Err(error) => return Err(engine_failed(error)),
-    };
-    if summary.over
-        && let Some(keeper) = &keeper
-    {
-        keeper.clear();
     }
-    if cli.once && summary.over && summary.played == 0 {
-        return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
-    }
-    Ok(Code::Ok)
 }
 
-fn engine_failed(error: EngineError) -> Failed {
+/// The settings as they are now; `None`, and said, where they cannot be read any more.
+fn reload(cli: &Cli) -> Option<Settings> {
+    let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(cli));
+    loaded.map_err(|problems| log::error!("failed to read the settings again: {problems}")).ok()
+}
+
+pub(crate) fn engine_failed(error: EngineError) -> Failed {
     let missing = matches!(error, EngineError::NoFfmpeg { .. });
     let code = if missing { Code::Unavailable } else { Code::Failure };
     Failed(code, anyhow::Error::new(error).context("broadcast"))
 }
 
-/// The profile that VIDEO_QUALITY names.
-fn profile(quality: Quality) -> Profile {
-    match quality {
-        Quality::P480 => Profile::P480,
-        Quality::P720 => Profile::P720,
-        Quality::P1080 => Profile::P1080,
-    }
+/// Where the broadcast goes.
+enum Target {
+    /// Where the settings say.
+    Output(Output),
+    /// Into the chat CHAT_ID names; Telegram says where that is.
+    Telegram,
 }
 
-fn output(settings: &Settings) -> Result<Output, Failed> {
-    let config = |why: anyhow::Error| Failed(Code::Config, why);
-    let Some(url) = &settings.output_url else {
-        return Err(config(anyhow::anyhow!(
-            "find out where to publish: give --output, or OUTPUT_URL in the .env file"
-        )));
-    };
-    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
-    if by_ffmpeg.is_some() {
-        log::warn!(
-            "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, /healthz \
-             does not see an outage, and after one what was on its way is lost"
-        );
+fn target(settings: &Settings) -> Result<Target, Failed> {
+    if let Some(url) = &settings.output_url {
+        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)").map(Target::Output);
     }
-    publisher::parse_output(url.expose(), by_ffmpeg)
-        .map_err(|why| config(anyhow::anyhow!("use the output (--output, OUTPUT_URL): {why}")))
+    let telegram = &settings.telegram;
+    let missing: Vec<_> = [
+        ("API_ID", telegram.api_id.is_none()),
+        ("API_HASH", telegram.api_hash.is_none()),
+        ("CHAT_ID", telegram.chat.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, missing)| missing.then_some(name))
+    .collect();
+    if missing.is_empty() {
+        if settings.publisher == settings::Publisher::Ffmpeg {
+            warn_of_ffmpeg();
+        }
+        return Ok(Target::Telegram);
+    }
+    let why = if missing.len() == 3 {
+        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or give \
+         --output for another server"
+            .to_owned()
+    } else {
+        format!("{} not set in the .env file", missing.join(" and "))
+    };
+    Err(Failed(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
+}
+
+fn warn_of_ffmpeg() {
+    log::warn!(
+        "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, /healthz \
+         does not see an outage, and after one what was on its way is lost"
+    );
+}
+
+/// The publisher for `url`, which `named` names.
+fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, Failed> {
+    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
+    if by_ffmpeg.is_some() && settings.output_url.is_some() {
+        warn_of_ffmpeg();
+    }
+    publisher::parse_output(url, by_ffmpeg)
+        .map_err(|why| Failed(Code::Config, anyhow::anyhow!("use {named}: {why}")))
 }
 
 /// Claims the state directory: two broadcasts in one would overwrite each other's position.
@@ -244,7 +247,7 @@ fn hold(state_dir: &Path) -> Result<File, Failed> {
     Ok(file)
 }
 
-fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, Failed> {
+pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, Failed> {
     let height = profile(settings.quality).height;
     let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, height)
         .map_err(|error| Failed(Code::Config, error.context("use YTDLP_ARGS")))?;
@@ -257,20 +260,23 @@ fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, Failed> {
 }
 
 /// The playlist file, unless sources on the command line are all that is asked for.
-fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
+pub(crate) fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
     (cli.playlist.is_some() || cli.sources.is_empty()).then(|| settings.playlist.clone())
 }
 
-/// What identifies the list: its sources and its file, wherever the tool is started.
-fn named(sources: &[OsString], file: Option<&Path>) -> Vec<OsString> {
-    // A URL has no place in the file system and stays as it is.
-    let place = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).into_os_string();
-    sources.iter().map(|source| place(Path::new(source))).chain(file.map(place)).collect()
+/// What /status shows.
+#[derive(serde::Serialize)]
+struct StatusPage {
+    #[serde(flatten)]
+    engine: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telegram: Option<Telegram>,
 }
 
-fn start_web(settings: &Settings, control: &Control) -> Web {
+fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web {
     std::sync::LazyLock::force(&METRICS);
     let (health, status) = (control.board.clone(), control.board.clone());
+    let (state, telegram) = (desk.clone(), desk);
     Web::start(
         &WebConfig {
             host: settings.prometheus_host.to_string(),
@@ -280,8 +286,16 @@ fn start_web(settings: &Settings, control: &Control) -> Web {
             file_every: FILE_EVERY,
         },
         Pages {
-            health: Box::new(move || health.read().health()),
-            status_json: Box::new(move || serde_json::to_string(&status.read()).unwrap_or_default()),
+            health: Box::new(move || match state.as_ref().map(Desk::read) {
+                Some(now) if now.state != "live" => {
+                    Err(format!("{}: {}", now.state, now.why.unwrap_or_default()))
+                }
+                _ => health.read().health(),
+            }),
+            status_json: Box::new(move || {
+                let page = StatusPage { engine: status.read(), telegram: telegram.as_ref().map(Desk::read) };
+                serde_json::to_string(&page).unwrap_or_default()
+            }),
         },
     )
 }

@@ -8,7 +8,9 @@ pub mod m3u;
 pub mod playlist;
 pub mod position;
 pub mod resolver;
+mod show;
 pub mod source;
+mod telegram;
 pub mod ytdlp;
 
 pub use app::main;

@@ -25,6 +25,8 @@ pub enum Class {
     Chat,
     /// The call is over, or another one is live.
     Call,
+    /// People hold a call of their own in the chat.
+    People,
     /// API_ID and API_HASH are not those of an application.
     App,
     /// A phone number, code or password was not taken; only where somebody signs in, so it is not counted.
@@ -37,7 +39,7 @@ pub enum Class {
 
 impl Class {
     /// Every class that is counted.
-    pub const COUNTED: [Self; 9] = [
+    pub const COUNTED: [Self; 10] = [
         Self::Session,
         Self::Account,
         Self::Flood,
@@ -45,6 +47,7 @@ impl Class {
         Self::Rights,
         Self::Chat,
         Self::Call,
+        Self::People,
         Self::App,
         Self::Other,
     ];
@@ -60,6 +63,7 @@ impl Class {
             Self::Rights => "rights",
             Self::Chat => "chat",
             Self::Call => "call",
+            Self::People => "people",
             Self::App => "app",
             Self::SignIn => "sign_in",
             Self::Stopped => "stopped",
@@ -147,6 +151,7 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("GROUPCALL_ALREADY_STARTED", Class::Call, "another call is live already"),
     ("GROUPCALL_ALREADY_DISCARDED", Class::Call, "the call is over"),
     ("CREATE_CALL_FAILED", Class::Call, "Telegram could not create the call"),
+    (PEOPLE, Class::People, "people hold a video chat of their own there, which is not ours to end"),
     ("API_ID_INVALID", Class::App, "API_ID and API_HASH do not belong together"),
     ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
 ];
@@ -225,6 +230,7 @@ const GARBAGE: &str = "garbage";
 const BOT: &str = "BOT_METHOD_INVALID";
 const NO_CHAT: &str = "no such dialog";
 const NOT_A_CHAT: &str = "not a chat";
+const PEOPLE: &str = "video chat";
 const STOPPED: &str = "stopped";
 const NO_DC: &str = "unknown DC";
 const LOST: &str = "connection lost";
@@ -263,6 +269,12 @@ impl TelegramError {
 
     pub(crate) fn not_a_chat(doing: &'static str) -> Self {
         Self::named(NOT_A_CHAT, doing)
+    }
+
+    /// A call of people among themselves is live in the chat.
+    #[must_use]
+    pub fn people() -> Self {
+        Self::named(PEOPLE, "start a live stream in the chat")
     }
 
     pub(crate) fn no_dc(doing: &'static str) -> Self {
@@ -352,6 +364,7 @@ impl TelegramError {
             }
             Class::Chat => "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
             Class::Call => "look at the chat's video chat in Telegram",
+            Class::People => "end the video chat in Telegram, or wait for its end",
             Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
             Class::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
             Class::Other => "report this name; RUST_LOG=debug tells more",

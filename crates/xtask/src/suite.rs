@@ -55,7 +55,7 @@ fn cargo(args: &str) -> Command {
 }
 
 fn tests() -> Command {
-    let mut command = cargo("nextest run --workspace --no-fail-fast --status-level fail");
+    let mut command = cargo("nextest run --profile all --workspace --no-fail-fast --status-level fail");
     // New snapshots are accepted by a developer, not by a test run.
     command.env("INSTA_UPDATE", "no").env("PATH", tool_path());
     command

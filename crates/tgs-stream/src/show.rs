@@ -1,0 +1,147 @@
+//! The broadcast as a whole: the list from where it was left, the engine that plays it, and the position kept. It can be
+//! played more than once: a stream that had to be closed goes on where it was.
+
+use std::{ffi::OsString, fs, path::Path, thread, time::Duration};
+
+use anyhow::Context;
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    settings::{Quality, Settings},
+};
+use tgs_playout::{
+    engine::{self, Config, Control, EngineError},
+    profile::Profile,
+    publisher::Output,
+};
+
+use crate::{
+    app::{Failed, engine_failed, playlist_file, resolver},
+    cli::Cli,
+    playlist::{self, Playlist},
+    position::{Keeper, Position, SAVE_EVERY, list_key},
+};
+
+/// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// A list and how it is to be played.
+pub(crate) struct Show<'a> {
+    cli: &'a Cli,
+    settings: &'a Settings,
+    /// The list, opened before anything is published to find out early that it cannot be read.
+    next: Option<Opened>,
+    /// Stops the questions that the list asks of ffprobe and yt-dlp.
+    cancel: Cancel,
+}
+
+/// The list from where it was left.
+struct Opened {
+    playlist: Playlist,
+    keeper: Option<Keeper>,
+}
+
+impl<'a> Show<'a> {
+    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, cancel: &Cancel) -> Result<Self, Failed> {
+        let next = Some(Opened::open(cli, settings, cli.from_start, cancel)?);
+        Ok(Self { cli, settings, next, cancel: cancel.clone() })
+    }
+
+    /// Plays it, until it ends or `control` is cancelled.
+    pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, Failed> {
+        let (cli, settings) = (self.cli, self.settings);
+        let Opened { playlist, keeper } = match self.next.take() {
+            Some(opened) => opened,
+            None => Opened::open(cli, settings, false, &self.cancel)?,
+        };
+        let bookmarks = playlist.bookmarks();
+        let config = Config {
+            ffmpeg: settings.ffmpeg_path.clone(),
+            ffprobe: settings.ffprobe_path(),
+            profile: profile(settings.quality),
+            ffmpeg_args: settings.ffmpeg_args.clone(),
+            output,
+            read_ahead: settings.read_ahead,
+            realtime: cli.realtime,
+            filler: settings.filler.clone(),
+            cache_dir: settings.cache_dir.clone(),
+            state_dir: settings.state_dir.clone(),
+            first_timestamp: cli.first_timestamp,
+        };
+        let keep = || {
+            if let Some(keeper) = &keeper
+                && let Some(published) = control.board.read().published
+                && let Some(bookmark) = bookmarks.of(&published.id)
+            {
+                keeper.set(Position { bookmark, offset_ms: published.offset.as_millis() as u64 });
+            }
+        };
+        let ended = thread::scope(|threads| {
+            threads.spawn(|| {
+                while !control.cancel.wait(LOOK_EVERY) {
+                    keep();
+                }
+            });
+            let ended = engine::run(config, Box::new(playlist), control);
+            control.cancel.cancel();
+            ended
+        });
+        // Also after a failure, and with what arrived last.
+        keep();
+        let summary = match ended {
+            Ok(summary) => summary,
+            Err(EngineError::Stopped) => return Ok(Code::Ok),
+            Err(error) => return Err(engine_failed(error)),
+        };
+        if summary.over
+            && let Some(keeper) = &keeper
+        {
+            keeper.clear();
+        }
+        if cli.once && summary.over && summary.played == 0 {
+            return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
+        }
+        Ok(Code::Ok)
+    }
+}
+
+impl Opened {
+    /// Opens the list where it was left, or at its beginning.
+    fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, Failed> {
+        let file = playlist_file(cli, settings);
+        let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
+        // Played once, a list has no position to come back to, and the broadcast's own is left alone.
+        let (keeper, kept) =
+            (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
+        let kept = kept.flatten().filter(|_| !from_start);
+        if let Some(kept) = &kept {
+            log::info!("going on with {} at {} s", kept.bookmark.key.item, kept.offset_ms / 1000);
+        }
+        let playlist = Playlist::open(playlist::Config {
+            sources: cli.sources.clone(),
+            file,
+            repeat: settings.repeat && !cli.once,
+            shuffle: settings.shuffle,
+            resume: kept.map(|kept| (kept.bookmark, Duration::from_millis(kept.offset_ms))),
+            resolver: resolver(settings, cancel)?,
+        })
+        .context("open the list")?;
+        Ok(Self { playlist, keeper })
+    }
+}
+
+/// The profile that VIDEO_QUALITY names.
+pub(crate) fn profile(quality: Quality) -> Profile {
+    match quality {
+        Quality::P480 => Profile::P480,
+        Quality::P720 => Profile::P720,
+        Quality::P1080 => Profile::P1080,
+    }
+}
+
+/// What identifies the list: its sources and its file, wherever the tool is started.
+fn named(sources: &[OsString], file: Option<&Path>) -> Vec<OsString> {
+    // A URL has no place in the file system and stays as it is.
+    let place = |path: &Path| fs::canonicalize(path).unwrap_or(path.to_owned()).into_os_string();
+    sources.iter().map(|source| place(Path::new(source))).chain(file.map(place)).collect()
+}

@@ -1,0 +1,311 @@
+//! A broadcast into a Telegram chat: does what the state machine asks for, and tells it how that went.
+//!
+//! One thread, the caller's, speaks to Telegram; the engine runs in a thread of its own and goes on whatever happens
+//! here. Every wait ends at once when the tool is told to stop, and so does every call.
+
+mod desk;
+mod flood;
+mod line;
+mod machine;
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, Scope, ScopedJoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tgs_core::{cancel::Cancel, exit::Code, settings::Settings};
+use tgs_playout::{
+    engine::Control,
+    status::{Board, Link},
+};
+use tgs_telegram::Ingest;
+
+use desk::METRICS;
+pub(crate) use desk::{Desk, Telegram};
+use line::{Failed, Line};
+use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, step};
+
+/// How often a wait looks whether the broadcast has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The same trouble is told again after this long.
+const REPEAT: Duration = Duration::from_mins(10);
+
+/// The line of degraded mode; operators and their alerts look for exactly this.
+const DEGRADED: &str = "Degraded mode; SESSION_STRING invalid; run: tgs-session --write-env";
+
+/// What a broadcast into Telegram needs.
+pub(crate) struct Config<'a> {
+    /// The settings as they were read.
+    pub(crate) settings: Settings,
+    /// Reads them again; `None` where they cannot be read any more, which has been said then.
+    pub(crate) reload: Box<dyn Fn() -> Option<Settings> + 'a>,
+    /// The `.env` file that a new session is written to.
+    pub(crate) env_file: PathBuf,
+    /// Where /status and /healthz read.
+    pub(crate) desk: Desk,
+    /// The engine's snapshot.
+    pub(crate) board: Board,
+    /// Ends everything.
+    pub(crate) cancel: Cancel,
+}
+
+/// Broadcasts until the tool is told to stop, or `play` (which publishes to an ingest until its control is cancelled)
+/// ends by itself.
+pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
+    std::sync::LazyLock::force(&METRICS);
+    let (ended, ends) = mpsc::channel();
+    let Config { settings, reload, env_file, desk, board, cancel } = config;
+    let line = Line::new(reload, settings, env_file, cancel.clone(), desk.clone());
+    thread::scope(|scope| {
+        let mut director = Director {
+            scope,
+            play,
+            line,
+            board,
+            desk,
+            cancel,
+            state: State::Starting,
+            stage: None,
+            ended,
+            ends,
+            due: None,
+            remind: None,
+            trouble: None,
+            told: None,
+        };
+        director.run()
+    })
+}
+
+/// The broadcast on air.
+struct Stage<'scope> {
+    ingest: Ingest,
+    control: Control,
+    /// Whether its end was asked for.
+    halted: Arc<AtomicBool>,
+    thread: ScopedJoinHandle<'scope, ()>,
+}
+
+struct Director<'scope, 'env: 'scope, 'a> {
+    scope: &'scope Scope<'scope, 'env>,
+    play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
+    line: Line<'a>,
+    board: Board,
+    desk: Desk,
+    cancel: Cancel,
+    state: State,
+    stage: Option<Stage<'scope>>,
+    ended: mpsc::Sender<Code>,
+    ends: mpsc::Receiver<Code>,
+    due: Option<Instant>,
+    remind: Option<Instant>,
+    /// The last failure.
+    trouble: Option<Failed>,
+    /// What was told of it last, and when.
+    told: Option<(String, Instant)>,
+}
+
+impl Director<'_, '_, '_> {
+    fn run(&mut self) -> Code {
+        let mut events = VecDeque::from([Event::Begin]);
+        loop {
+            let event = events.pop_front().unwrap_or_else(|| self.wait());
+            let (next, actions) = step(self.state, event, self.policy());
+            if std::mem::discriminant(&next) != std::mem::discriminant(&self.state) {
+                (self.due, self.remind) = (None, None);
+            }
+            self.state = next;
+            for action in actions {
+                events.extend(self.act(action));
+            }
+            self.show();
+            if let State::Stopping(code) = self.state {
+                self.halt();
+                return code;
+            }
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let telegram = &self.line.settings.telegram;
+        Policy { regen: telegram.regen, on_loss: telegram.on_loss, standby: telegram.standby.is_some() }
+    }
+
+    /// Waits for the next event.
+    fn wait(&mut self) -> Event {
+        loop {
+            if let Ok(code) = self.ends.try_recv() {
+                return Event::Ended(code);
+            }
+            if self.cancel.is_cancelled() {
+                return Event::Stop;
+            }
+            let now = Instant::now();
+            for (timer, event) in [(&mut self.due, Event::Due), (&mut self.remind, Event::Remind)] {
+                if timer.is_some_and(|at| at <= now) {
+                    *timer = None;
+                    return event;
+                }
+            }
+            let _ = self.cancel.wait(LOOK_EVERY);
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Open { unless_same } => {
+                let opened = self.line.open(unless_same);
+                Some(Event::Opened(opened.map_err(|failed| self.tell(failed))))
+            }
+            Action::Check => Some(self.check()),
+            Action::Renew => {
+                let (renewal, words) = self.line.renew();
+                match renewal {
+                    Renewal::Done => log::info!("signed in again with the standby session"),
+                    Renewal::Failed => log::warn!("failed to sign in again: {words}"),
+                }
+                Some(Event::Renewed(renewal))
+            }
+            Action::Publish => {
+                self.publish();
+                None
+            }
+            Action::Halt => {
+                self.halt();
+                None
+            }
+            Action::Wait(wait) => {
+                self.due = Some(Instant::now() + wait);
+                None
+            }
+            Action::RemindIn(wait) => {
+                self.remind = Some(Instant::now() + wait);
+                None
+            }
+            Action::TellLoss => {
+                if let Some(failed) = &self.trouble {
+                    log::error!("failed to {}", failed.words);
+                }
+                if let State::Live(_) = self.state {
+                    log::warn!("the broadcast goes on without a session; a new one is looked for behind it");
+                }
+                None
+            }
+            Action::TellDegraded => {
+                log::warn!("{DEGRADED}");
+                None
+            }
+            Action::TellCycle => {
+                let cycle = match self.state {
+                    State::Degraded(recovery) | State::Live(Session::Lost(recovery)) => recovery.cycle,
+                    _ => 0,
+                };
+                let why = self.trouble.as_ref().map_or("", |failed| failed.words.as_str());
+                log::warn!("no session after cycle {cycle}: failed to {why}; the next in 60 s");
+                None
+            }
+        }
+    }
+
+    /// A server that refuses the stream may have been given a new key: then everything is asked for again.
+    fn check(&mut self) -> Event {
+        self.line.touch_standby();
+        if matches!(self.board.read().publisher, Link::Reconnecting { .. }) {
+            let opened = self.line.open(false);
+            return Event::Opened(opened.map_err(|failed| self.tell(failed)));
+        }
+        let (look, failed) = self.line.check();
+        if let Some(failed) = failed {
+            self.tell(failed);
+        }
+        if look == Look::CallOver {
+            log::warn!("the live stream was ended in Telegram; starting it again");
+        }
+        Event::Checked(look)
+    }
+
+    /// Keeps a failure, and tells one that is not told otherwise: once, then every ten minutes.
+    fn tell(&mut self, failed: Failed) -> Trouble {
+        let trouble = failed.trouble;
+        if let (Trouble::Wait(reason), false) = (trouble, self.cancel.is_cancelled()) {
+            let remedy =
+                if failed.remedy.is_empty() { String::new() } else { format!("; {}", failed.remedy) };
+            let text = format!("failed to {}{remedy}", failed.words);
+            let key = format!("{}{}", reason.name(), failed.words.split(" (wait").next().unwrap_or_default());
+            if self.told.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT) {
+                log::warn!("{text}; trying again");
+                self.told = Some((key, Instant::now()));
+            }
+        }
+        self.trouble = Some(failed);
+        trouble
+    }
+
+    fn publish(&mut self) {
+        let Some(ingest) = self.line.ingest().cloned() else { return };
+        (self.trouble, self.told) = (None, None);
+        if self.stage.as_ref().is_some_and(|stage| stage.ingest == ingest) {
+            return;
+        }
+        if self.stage.is_some() {
+            log::warn!("the stream key was replaced in Telegram; publishing with the new one");
+            self.halt();
+        }
+        let control = Control { cancel: Cancel::new(), board: self.board.clone() };
+        let halted = Arc::new(AtomicBool::new(false));
+        let (play, ended, stop) = (self.play, self.ended.clone(), self.cancel.clone());
+        let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());
+        let thread = self.scope.spawn(move || {
+            let code = play(&given, &own);
+            if !asked.load(Ordering::SeqCst) {
+                let _ = ended.send(code);
+                // A call of Telegram that is under way has nothing to wait for any more.
+                stop.cancel();
+            }
+        });
+        self.stage = Some(Stage { ingest, control, halted, thread });
+    }
+
+    /// Ends the publishing and waits for its end.
+    fn halt(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            stage.halted.store(true, Ordering::SeqCst);
+            stage.control.cancel.cancel();
+            let _ = stage.thread.join();
+            self.board.update(|status| *status = tgs_playout::status::Status::default());
+        }
+    }
+
+    /// Renews what /status and /healthz show.
+    fn show(&self) {
+        let state = match self.state {
+            State::Starting => "starting",
+            State::Live(_) => "live",
+            State::Waiting { reason, .. } => reason.name(),
+            State::Degraded(_) => "degraded",
+            State::Stopping(_) => "stopping",
+        };
+        METRICS.degraded.set(matches!(self.state, State::Degraded(_)).into());
+        let why = self.trouble.as_ref().map(|failed| match failed.remedy.as_str() {
+            "" => format!("failed to {}", failed.words),
+            remedy => format!("failed to {}; {remedy}", failed.words),
+        });
+        let retry_at = self.due.filter(|_| why.is_some()).map(|due| {
+            let at = SystemTime::now() + due.saturating_duration_since(Instant::now());
+            at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+        });
+        self.desk.update(|desk| {
+            desk.state = state;
+            desk.why = why;
+            desk.retry_at = retry_at;
+        });
+    }
+}

@@ -1,0 +1,110 @@
+//! What the Telegram side tells about itself: the part of /status and /healthz that the engine does not know, and its
+//! metrics. Nothing is decided by these values.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use prometheus::{
+    IntCounterVec, IntGauge, Opts, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
+};
+use serde::Serialize;
+use tgs_telegram::Class;
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Telegram {
+    /// `starting`, `live`, `waiting_…`, `degraded` or `stopping`: what /healthz answers where nothing is on air.
+    pub(crate) state: &'static str,
+    /// Why it is not live, in words with the remedy.
+    pub(crate) why: Option<String>,
+    /// When the next attempt is made, in seconds since the epoch.
+    pub(crate) retry_at: Option<u64>,
+    /// Whether the session was good when last asked.
+    pub(crate) session_valid: bool,
+    /// Which session: the short hash of its key.
+    pub(crate) session: Option<String>,
+    /// Whose session it is.
+    pub(crate) account: Option<String>,
+    /// Into which chat, as `title (number)`.
+    pub(crate) chat: Option<String>,
+    /// Whether the standby session was good when it was last used; unset where there is none.
+    pub(crate) standby_valid: Option<bool>,
+}
+
+/// The shared snapshot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Desk(Arc<Mutex<Telegram>>);
+
+impl Desk {
+    /// A copy of what is on it.
+    pub(crate) fn read(&self) -> Telegram {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Telegram)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The metrics of the Telegram side, in the default registry.
+pub(crate) struct Metrics {
+    pub(crate) session_valid: IntGauge,
+    pub(crate) degraded: IntGauge,
+    pub(crate) regen_attempts: IntCounterVec,
+    errors: IntCounterVec,
+    standby_valid: prometheus::IntGaugeVec,
+}
+
+/// The one set of them; only a broadcast into Telegram has it.
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    let metrics = Metrics::register().expect("metric names are constants and registered once");
+    for class in Class::COUNTED {
+        metrics.errors.with_label_values(&[class.name()]);
+    }
+    for result in ["success", "failure"] {
+        metrics.regen_attempts.with_label_values(&[result]);
+    }
+    metrics
+});
+
+impl Metrics {
+    fn register() -> prometheus::Result<Self> {
+        Ok(Self {
+            session_valid: register_int_gauge!(
+                "tgs_session_valid",
+                "1 if the session was good when Telegram was last asked, else 0."
+            )?,
+            degraded: register_int_gauge!(
+                "tgs_degraded",
+                "1 while nothing is published because there is no valid session, else 0."
+            )?,
+            regen_attempts: register_int_counter_vec!(
+                Opts::new("tgs_session_regen_attempts_total", "Attempts to sign in again, by result."),
+                &["result"]
+            )?,
+            errors: register_int_counter_vec!(
+                Opts::new(
+                    "tgs_telegram_errors_total",
+                    "Calls of Telegram that failed, by class of the error."
+                ),
+                &["class"]
+            )?,
+            standby_valid: register_int_gauge_vec!(
+                "tgs_standby_valid",
+                "1 if the standby session was good when it was last used, else 0; absent before that.",
+                &[]
+            )?,
+        })
+    }
+
+    pub(crate) fn count(&self, class: Class) {
+        if class != Class::Stopped {
+            self.errors.with_label_values(&[class.name()]).inc();
+        }
+    }
+
+    pub(crate) fn set_standby(&self, valid: bool) {
+        let none: [&str; 0] = [];
+        self.standby_valid.with_label_values(&none).set(valid.into());
+    }
+}

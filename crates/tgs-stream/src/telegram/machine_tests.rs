@@ -1,0 +1,311 @@
+//! Every state with every event, as docs/states.md shows it, and what operators were promised, as stories.
+
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
+
+use super::*;
+
+const LOOP: Policy = Policy { regen: Regen::Loop, on_loss: OnLoss::Keep, standby: true };
+const ALONE: Policy = Policy { standby: false, ..LOOP };
+const ONCE: Policy = Policy { regen: Regen::Once, ..LOOP };
+const OFF: Policy = Policy { regen: Regen::Off, ..LOOP };
+const STOP: Policy = Policy { on_loss: OnLoss::Stop, ..LOOP };
+const POLICIES: [Policy; 5] = [LOOP, ALONE, ONCE, OFF, STOP];
+
+const DEAD: Event = Event::Opened(Err(Trouble::Lost(Cause::Session)));
+const GONE: Event = Event::Opened(Err(Trouble::Lost(Cause::Account)));
+const NETWORK: Event = Event::Opened(Err(Trouble::Wait(Reason::Network)));
+const RIGHTS: Event = Event::Opened(Err(Trouble::Wait(Reason::Rights)));
+const OPENED: Event = Event::Opened(Ok(()));
+
+const fn recovery(cycle: u32, attempt: u32) -> Recovery {
+    Recovery { cause: Cause::Session, cycle, attempt }
+}
+
+const STATES: [(&str, State); 8] = [
+    ("Starting", State::Starting),
+    ("Live", State::Live(Session::Good { reopened: 0, over: false })),
+    ("Live, call over", State::Live(Session::Good { reopened: 1, over: true })),
+    ("Live without session", State::Live(Session::Lost(recovery(1, 1)))),
+    ("Waiting", State::Waiting { reason: Reason::Network, failures: 0 }),
+    ("Degraded, renewing", State::Degraded(recovery(1, 1))),
+    ("Degraded, between cycles", State::Degraded(recovery(1, 0))),
+    ("Stopping", State::Stopping(Code::Ok)),
+];
+
+const EVENTS: [(&str, Event); 18] = [
+    ("the tool begins", Event::Begin),
+    ("opened", OPENED),
+    ("opening: session dead", DEAD),
+    ("opening: account gone", GONE),
+    ("opening: network", NETWORK),
+    ("opening: flood", Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_mins(5)))))),
+    ("opening: rights, chat, call or app", RIGHTS),
+    ("opening: people's call", Event::Opened(Err(Trouble::Wait(Reason::People)))),
+    ("check: good", Event::Checked(Look::Good)),
+    ("check: call over", Event::Checked(Look::CallOver)),
+    ("check: session dead", Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)))),
+    ("check: network", Event::Checked(Look::Failed(Trouble::Wait(Reason::Network)))),
+    ("renewal done", Event::Renewed(Renewal::Done)),
+    ("renewal failed", Event::Renewed(Renewal::Failed)),
+    ("wait over", Event::Due),
+    ("reminder due", Event::Remind),
+    ("broadcast ended", Event::Ended(Code::Failure)),
+    ("signal", Event::Stop),
+];
+
+/// The state's name in the diagram.
+fn kind(state: State) -> &'static str {
+    match state {
+        State::Starting => "Starting",
+        State::Live(Session::Good { .. }) => "Live",
+        State::Live(Session::Lost(_)) => "LiveWithoutSession",
+        State::Waiting { .. } => "Waiting",
+        State::Degraded(_) => "Degraded",
+        State::Stopping(_) => "Stopping",
+    }
+}
+
+fn document() -> String {
+    let mut text = String::from(
+        "# What tgs-stream does about its session\n\n\
+         Made from `crates/tgs-stream/src/telegram/machine.rs` by its tests (`TGS_WRITE_DOCS=1 cargo test -p tgs-stream \
+         --lib states`).\n\n\
+         ```mermaid\nstateDiagram-v2\n    [*] --> Starting\n",
+    );
+    let mut edges = BTreeSet::new();
+    for policy in POLICIES {
+        for (_, state) in STATES {
+            for (label, event) in EVENTS {
+                let (next, _) = step(state, event, policy);
+                if kind(next) != kind(state) {
+                    edges.insert((kind(state), kind(next), label));
+                }
+            }
+        }
+    }
+    for (from, to, label) in edges {
+        // Everything ends at a signal, and with the broadcast.
+        if !matches!(label, "signal" | "broadcast ended") {
+            writeln!(text, "    {from} --> {to}: {label}").unwrap();
+        }
+    }
+    text.push_str(
+        "    Stopping --> [*]\n```\n\n## SESSION_REGEN=loop, ON_SESSION_LOSS=keep, with a standby session\n",
+    );
+    for (name, state) in STATES {
+        write!(text, "\n### {name}\n\n| event | then | and |\n|---|---|---|\n").unwrap();
+        for (label, event) in EVENTS {
+            let (next, actions) = step(state, event, LOOP);
+            if next == state && actions.is_empty() {
+                continue;
+            }
+            let actions: Vec<_> = actions.iter().map(|action| format!("{action:?}")).collect();
+            let then = if next == state { "stays".to_owned() } else { format!("{next:?}") };
+            writeln!(text, "| {label} | {then} | {} |", actions.join(", ")).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_states_in_the_documents_are_these() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/states.md");
+    if std::env::var_os("TGS_WRITE_DOCS").is_some() {
+        fs::write(&path, document()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(committed, document(), "run this test with TGS_WRITE_DOCS=1 and commit docs/states.md");
+}
+
+/// Whatever happens, something goes on: each state has a wait running, a question out, or a broadcast on air.
+#[test]
+fn no_state_waits_for_nothing() {
+    for policy in POLICIES {
+        for (name, state) in STATES {
+            for (label, event) in EVENTS {
+                let (next, actions) = step(state, event, policy);
+                let asks =
+                    |action: &Action| matches!(action, Action::Open { .. } | Action::Check | Action::Renew);
+                let questions = actions.iter().filter(|action| asks(action)).count();
+                assert!(questions <= 1, "{name}, {label}: {actions:?}");
+                assert!(
+                    questions == 0 || asks(actions.last().unwrap()),
+                    "{name}, {label}: asked before the rest"
+                );
+                if kind(next) != kind(state) && !matches!(next, State::Stopping(_)) {
+                    let waits = actions.iter().any(|action| matches!(action, Action::Wait(_)));
+                    assert!(waits || questions == 1, "{name}, {label}: {next:?} waits for nothing");
+                }
+                // An answer to the one question out is always followed by another or by a wait.
+                let answers =
+                    matches!(event, Event::Opened(_) | Event::Checked(_) | Event::Renewed(_) | Event::Due);
+                let expected = match state {
+                    State::Starting => matches!(event, Event::Opened(_)),
+                    State::Waiting { .. } => matches!(event, Event::Opened(_) | Event::Due),
+                    State::Live(Session::Good { .. }) => !matches!(event, Event::Renewed(_)),
+                    _ => !matches!(event, Event::Checked(_)),
+                };
+                if answers && expected && !matches!(next, State::Stopping(_)) {
+                    let goes_on =
+                        actions.iter().any(|action| asks(action) || matches!(action, Action::Wait(_)));
+                    assert!(goes_on, "{name}, {label}: nothing follows");
+                }
+            }
+        }
+    }
+}
+
+/// Runs the events in order; the last state and all actions.
+fn story(policy: Policy, events: &[Event]) -> (State, Vec<Action>) {
+    let mut all = Vec::new();
+    let mut state = State::Starting;
+    for event in events {
+        let (next, actions) = step(state, *event, policy);
+        state = next;
+        all.extend(actions);
+    }
+    (state, all)
+}
+
+fn count(actions: &[Action], wanted: Action) -> usize {
+    actions.iter().filter(|action| **action == wanted).count()
+}
+
+#[test]
+fn a_dead_session_at_the_start_is_told_once_and_renewed_with_nobody_present() {
+    let (state, actions) = story(LOOP, &[Event::Begin, DEAD]);
+    assert_eq!(state, State::Degraded(recovery(1, 1)));
+    let told: Vec<_> = actions[1..].to_vec();
+    assert_eq!(told, [Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND), Action::Renew]);
+    let (state, actions) = story(LOOP, &[Event::Begin, DEAD, Event::Renewed(Renewal::Done), OPENED]);
+    assert_eq!(kind(state), "Live");
+    assert_eq!(count(&actions, Action::Publish), 1);
+    assert_eq!(count(&actions, Action::TellDegraded), 1);
+}
+
+#[test]
+fn a_cycle_makes_three_attempts_then_waits_a_minute() {
+    let failed = Event::Renewed(Renewal::Failed);
+    let cycle = [failed, Event::Due, failed, Event::Due, failed];
+    let first = [&[Event::Begin, DEAD][..], &cycle].concat();
+    let (state, actions) = story(LOOP, &first);
+    assert_eq!(count(&actions, Action::Renew), 3);
+    assert_eq!(state, State::Degraded(recovery(1, 0)));
+    assert_eq!(actions[actions.len() - 2..], [Action::TellCycle, Action::Wait(CYCLE)]);
+    // The next begins with the string in .env.
+    let second = [&first[..], &[Event::Due, DEAD], &cycle].concat();
+    let (state, actions) = story(LOOP, &second);
+    assert_eq!(state, State::Degraded(recovery(2, 0)));
+    assert_eq!((count(&actions, Action::Renew), count(&actions, OPEN)), (6, 2));
+    assert_eq!(count(&actions, Action::TellDegraded), 1, "the line is said once on entering");
+}
+
+#[test]
+fn the_reminder_comes_every_ten_minutes() {
+    let (_, actions) = story(OFF, &[Event::Begin, DEAD, Event::Remind, Event::Remind]);
+    assert_eq!(count(&actions, Action::TellDegraded), 3);
+    assert_eq!(count(&actions, Action::RemindIn(Duration::from_mins(10))), 3);
+}
+
+#[test]
+fn without_a_standby_the_string_in_the_file_is_tried_every_minute() {
+    for policy in [ALONE, OFF] {
+        let (state, actions) = story(policy, &[Event::Begin, DEAD, Event::Due, DEAD, Event::Due, OPENED]);
+        assert_eq!(count(&actions, Action::Renew), 0);
+        assert_eq!((count(&actions, OPEN), count(&actions, Action::Wait(CYCLE))), (3, 2));
+        assert_eq!(kind(state), "Live");
+    }
+}
+
+#[test]
+fn once_is_one_attempt_and_an_exit() {
+    let done = story(ONCE, &[Event::Begin, DEAD, Event::Renewed(Renewal::Done)]);
+    assert_eq!((done.0, count(&done.1, Action::Renew)), (State::Stopping(Code::Ok), 1));
+    let failed = story(ONCE, &[Event::Begin, DEAD, Event::Renewed(Renewal::Failed)]);
+    assert_eq!((failed.0, count(&failed.1, Action::Renew)), (State::Stopping(Code::Failure), 1));
+    // Where no attempt can help, none is made.
+    let gone = story(ONCE, &[Event::Begin, GONE]);
+    assert_eq!((gone.0, count(&gone.1, Action::Renew)), (State::Stopping(Code::Failure), 0));
+}
+
+#[test]
+fn an_account_that_is_gone_is_not_signed_in_again() {
+    let (state, actions) = story(LOOP, &[Event::Begin, GONE, Event::Due, GONE, Event::Due]);
+    assert_eq!(kind(state), "Degraded");
+    assert_eq!(count(&actions, Action::Renew), 0);
+    // Only another string is tried.
+    assert_eq!(count(&actions, Action::Open { unless_same: true }), 2);
+}
+
+#[test]
+fn on_air_the_picture_outlives_the_session() {
+    let dead = Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)));
+    let start = [Event::Begin, OPENED, Event::Due, dead];
+    for policy in [LOOP, ALONE, ONCE, OFF] {
+        let (state, actions) = story(policy, &start);
+        assert_eq!(kind(state), "LiveWithoutSession");
+        assert_eq!((count(&actions, Action::Halt), count(&actions, Action::TellLoss)), (0, 1));
+    }
+    let swapped = [&start[..], &[Event::Renewed(Renewal::Done), OPENED]].concat();
+    let (state, actions) = story(LOOP, &swapped);
+    assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
+    // `once`: one attempt, then only the file is looked at; the picture stays.
+    let (state, actions) =
+        story(ONCE, &[&start[..], &[Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]].concat());
+    assert_eq!((kind(state), count(&actions, Action::Renew)), ("LiveWithoutSession", 1));
+    let (state, actions) = story(STOP, &start);
+    assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1));
+}
+
+#[test]
+fn the_network_is_asked_for_ever_and_never_taken_for_a_dead_session() {
+    let mut events = vec![Event::Begin];
+    for _ in 0..200 {
+        events.extend([NETWORK, Event::Due]);
+    }
+    let (state, actions) = story(LOOP, &events);
+    assert_eq!(kind(state), "Waiting");
+    let waits: Vec<u64> = actions
+        .iter()
+        .filter_map(|action| if let Action::Wait(wait) = action { Some(wait.as_secs()) } else { None })
+        .collect();
+    assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(waits.last(), Some(&60));
+}
+
+#[test]
+fn a_flood_is_waited_out_to_its_end() {
+    let flood = Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_secs(1234)))));
+    let (_, actions) = story(LOOP, &[Event::Begin, flood]);
+    assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(1234))));
+}
+
+#[test]
+fn a_call_that_is_ended_is_created_again_ever_more_slowly() {
+    let over = Event::Checked(Look::CallOver);
+    let (state, actions) = story(LOOP, &[Event::Begin, OPENED, Event::Due, over, OPENED]);
+    assert_eq!(state, State::Live(Session::Good { reopened: 1, over: false }));
+    assert_eq!((count(&actions, OPEN), count(&actions, Action::Halt)), (2, 0));
+    let again = [Event::Begin, OPENED, Event::Due, over, OPENED, Event::Due, over];
+    let (state, actions) = story(LOOP, &again);
+    assert_eq!(state, State::Live(Session::Good { reopened: 1, over: true }));
+    assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(2))));
+    // One good look, and it is all forgotten.
+    let good = [&again[..], &[Event::Due, OPENED, Event::Due, Event::Checked(Look::Good)]].concat();
+    assert_eq!(story(LOOP, &good).0, State::Live(Session::Good { reopened: 0, over: false }));
+}
+
+#[test]
+fn what_takes_the_stream_away_ends_the_publishing() {
+    for reason in [Reason::Rights, Reason::Chat, Reason::People, Reason::Call, Reason::App] {
+        let (state, actions) =
+            story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Opened(Err(Trouble::Wait(reason)))]);
+        assert_eq!(state, State::Waiting { reason, failures: 0 });
+        assert_eq!(actions[actions.len() - 2..], [Action::Halt, Action::Wait(PATIENCE)]);
+    }
+    for reason in [Reason::Network, Reason::InUse, Reason::Other, Reason::Flood(Duration::from_secs(9))] {
+        let (state, actions) =
+            story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Opened(Err(Trouble::Wait(reason)))]);
+        assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
+    }
+}

@@ -1,0 +1,478 @@
+//! One client's connection, from accept to close: frames in, service messages answered, faults acted out, calls handed
+//! to [`crate::rpc`]. Whatever a client sends, only its own connection can end by it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    crypt::{decrypt, encrypt, random, random_id},
+    error::RpcError,
+    exchange::{Exchange, Step},
+    fault::{Fault, Occasion},
+    message::{Incoming, Kind, Message, Numbers, now, rpc_result, seconds_of, unpack},
+    rpc::{self, Caller, Unwrapped},
+    state::{Connection, Key, Login, Outgoing, Request, Shared, State},
+    transport::Transport,
+};
+
+/// `bad_server_salt`: the salt is wrong; send again with the right one.
+const BAD_SALT: i32 = 48;
+/// `bad_msg_notification`: the client's clock is behind, or ahead.
+const ID_TOO_LOW: i32 = 16;
+const ID_TOO_HIGH: i32 = 17;
+/// How far a message id may lie from now, in seconds:
+/// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
+const MAX_AGE: i64 = 300;
+const MAX_AHEAD: i64 = 30;
+/// How long a salt is said to be good, in seconds.
+const SALT_LIFE: i32 = 86_400;
+
+/// Whether the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Close,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Client {
+    id: u64,
+    dc_id: i32,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    transport: Transport,
+    exchange: Exchange,
+    numbers: Numbers,
+    /// What goes onto the wire next.
+    wire: Vec<u8>,
+    /// For whoever wants to send on this connection, now or later.
+    out: UnboundedSender<Outgoing>,
+    /// When to close if no `ping_delay_disconnect` comes.
+    deadline: Option<Instant>,
+}
+
+/// Serves a connection until either side ends it.
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, id: u64, dc_id: i32, shared: Arc<Shared>) {
+    let (out, mut orders) = unbounded_channel();
+    let mut client = Client {
+        id,
+        dc_id,
+        peer,
+        shared: Arc::clone(&shared),
+        transport: Transport::default(),
+        exchange: Exchange::default(),
+        numbers: Numbers::default(),
+        wire: Vec::new(),
+        out,
+        deadline: None,
+    };
+    if let Err(error) = client.run(stream, &mut orders).await {
+        log::debug!("{peer}: {error}");
+    }
+    shared.lock().connections.remove(&id);
+}
+
+impl Client {
+    async fn run(
+        &mut self,
+        mut stream: TcpStream,
+        orders: &mut UnboundedReceiver<Outgoing>,
+    ) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let fault = self.shared.lock().faults.pick(Occasion::Accept);
+        let mut chunk = vec![0; 16 * 1024];
+        match fault {
+            None | Some(Fault::Rpc(_) | Fault::BadSalt) => {}
+            Some(Fault::Drop) => return Ok(()),
+            Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+            Some(Fault::Silence) => {
+                while stream.read(&mut chunk).await? > 0 {}
+                return Ok(());
+            }
+            Some(Fault::Garbage) => stream.write_all(&garbage(&mut self.transport)).await?,
+            Some(Fault::Transport(code)) => {
+                stream.write_all(&self.transport.encode_error(code)).await?;
+                return Ok(());
+            }
+        }
+        let mut buffer = Vec::new();
+        loop {
+            let mut flow = Flow::GoOn;
+            let deadline = self.deadline.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+            tokio::select! {
+                read = stream.read(&mut chunk) => {
+                    let length = read?;
+                    if length == 0 {
+                        return Ok(());
+                    }
+                    buffer.extend(&chunk[..length]);
+                    flow = self.on_bytes(&mut buffer);
+                }
+                order = orders.recv() => match order {
+                    Some(Outgoing::Message { key, session, kind, body }) => self.send(key, session, kind, &body),
+                    Some(Outgoing::Close) | None => flow = Flow::Close,
+                },
+                () = sleep_until(deadline), if self.deadline.is_some() => flow = Flow::Close,
+            }
+            if !self.wire.is_empty() {
+                stream.write_all(&std::mem::take(&mut self.wire)).await?;
+            }
+            if flow == Flow::Close {
+                stream.shutdown().await?;
+                return Ok(());
+            }
+        }
+    }
+
+    fn on_bytes(&mut self, buffer: &mut Vec<u8>) -> Flow {
+        loop {
+            match self.transport.decode(buffer) {
+                Ok(None) => return Flow::GoOn,
+                Ok(Some(payload)) => {
+                    if self.on_payload(&payload) == Flow::Close {
+                        return Flow::Close;
+                    }
+                }
+                Err(broken) => {
+                    log::debug!("{}: {broken}", self.peer);
+                    return Flow::Close;
+                }
+            }
+        }
+    }
+
+    fn on_payload(&mut self, payload: &[u8]) -> Flow {
+        let Some((key, rest)) = payload.split_first_chunk::<8>() else { return self.fail(-404) };
+        match i64::from_le_bytes(*key) {
+            0 => self.on_plain(rest),
+            key => self.on_encrypted(key, rest),
+        }
+    }
+
+    /// A transport error, after which the real server has nothing more to say.
+    fn fail(&mut self, code: i32) -> Flow {
+        self.wire.extend(self.transport.encode_error(code));
+        Flow::Close
+    }
+
+    /// A message without a key: a step of the key exchange.
+    fn on_plain(&mut self, rest: &[u8]) -> Flow {
+        // msg_id:long length:int, then the request; whatever follows it is padding.
+        let Some((header, body)) = rest.split_first_chunk::<12>() else { return self.fail(-404) };
+        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let Some(request) = body.get(..length) else { return self.fail(-404) };
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let method = grammers_tl_types::name_for_id(u32::from_bytes(request).unwrap_or_default());
+        self.log(&mut state, 0, method);
+        if let Some(fault) = state.faults.pick(Occasion::Service { method, session: 0 }) {
+            match self.act(fault) {
+                Acted::Done(flow) => return flow,
+                Acted::Late(_) | Acted::Answer(_) | Acted::Salt => {}
+            }
+        }
+        drop(state);
+        // Outside the lock: these are big numbers.
+        let answer = match self.exchange.step(request, now()) {
+            None => return self.fail(-404),
+            Some(Step::Answer(answer)) => answer,
+            Some(Step::Done { answer, key, salt }) => {
+                shared.lock().add_key(*key, self.dc_id, salt, Login::Nobody);
+                answer
+            }
+        };
+        let mut payload = 0_i64.to_le_bytes().to_vec();
+        self.numbers.id(true).serialize(&mut payload);
+        (answer.len() as u32).serialize(&mut payload);
+        payload.extend(answer);
+        self.wire.extend(self.transport.encode(&payload));
+        Flow::GoOn
+    }
+
+    fn on_encrypted(&mut self, key_id: i64, rest: &[u8]) -> Flow {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let Some(key) = state.keys.get_mut(&key_id).filter(|key| key.dc_id == self.dc_id) else {
+            return self.fail(-404);
+        };
+        let Some(plain) = decrypt(&key.bytes, rest) else { return self.fail(-404) };
+        let incoming = match unpack(&plain) {
+            Ok(incoming) => incoming,
+            Err(malformed) => {
+                log::debug!("{}: {malformed}", self.peer);
+                return Flow::Close;
+            }
+        };
+        key.active = now();
+        if let Some(notice) = bad_message(key, &incoming) {
+            let body = notice.to_bytes();
+            self.send_with(key, incoming.session, Kind::Notice, &body);
+            return Flow::GoOn;
+        }
+        if key.sessions.insert(incoming.session) {
+            let created = types::NewSessionCreated {
+                first_msg_id: incoming.messages.first().map_or(incoming.outer, |first| first.id),
+                unique_id: random_id(),
+                server_salt: key.salts[0],
+            };
+            let body = enums::NewSession::from(created).to_bytes();
+            self.send_with(key, incoming.session, Kind::Push, &body);
+        }
+        let connection = Connection { key: key_id, session: incoming.session, out: self.out.clone() };
+        state.connections.insert(self.id, connection);
+        for message in &incoming.messages {
+            let flow = self.on_message(&mut state, key_id, &incoming, message);
+            match flow {
+                After::Next => {}
+                After::Drop => break,
+                After::Close => return Flow::Close,
+            }
+        }
+        Flow::GoOn
+    }
+
+    fn on_message(&mut self, state: &mut State, key: i64, frame: &Incoming, message: &Message) -> After {
+        let Ok(id) = u32::from_bytes(&message.body) else { return After::Next };
+        let session = frame.session;
+        let rest = &message.body[4..];
+        let service = match id {
+            // Neither needs an answer.
+            types::MsgsAck::CONSTRUCTOR_ID | types::HttpWait::CONSTRUCTOR_ID => return After::Next,
+            functions::Ping::CONSTRUCTOR_ID
+            | functions::PingDelayDisconnect::CONSTRUCTOR_ID
+            | functions::GetFutureSalts::CONSTRUCTOR_ID
+            | functions::DestroySession::CONSTRUCTOR_ID
+            | functions::RpcDropAnswer::CONSTRUCTOR_ID => true,
+            _ => false,
+        };
+        let call = if service { Err(RpcError::named("SERVICE")) } else { rpc::unwrap(&message.body) };
+        let method = match &call {
+            Ok(call) => call.method(),
+            Err(_) => grammers_tl_types::name_for_id(id).to_owned(),
+        };
+        self.log(state, key, &method);
+        let init = call.as_ref().is_ok_and(|call| call.init.is_some());
+        let occasion = if service {
+            Occasion::Service { method: &method, session: key }
+        } else {
+            Occasion::Call { method: &method, session: key, init }
+        };
+        let mut late = Duration::ZERO;
+        let mut answer = None;
+        if let Some(fault) = state.faults.pick(occasion) {
+            match self.act(fault) {
+                Acted::Done(Flow::GoOn) => return After::Next,
+                Acted::Done(Flow::Close) => return After::Close,
+                Acted::Late(delay) => late = delay,
+                Acted::Answer(error) => answer = Some(error),
+                Acted::Salt => {
+                    if let Some(key) = state.keys.get_mut(&key) {
+                        key.salts = vec![random_id(), random_id()];
+                        let notice = bad_salt(key, frame).to_bytes();
+                        self.send_with(key, session, Kind::Notice, &notice);
+                    }
+                    return After::Drop;
+                }
+            }
+        }
+        let (kind, body) = match (answer, service) {
+            (None, true) => {
+                let Some(body) = self.service(state, key, message.id, id, rest) else { return After::Next };
+                (Kind::Notice, body)
+            }
+            (answer, _) => {
+                let result = match answer {
+                    Some(error) => Err(error),
+                    None => call.and_then(|call| self.call(state, key, session, &call)),
+                };
+                (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| rpc_error(&error))))
+            }
+        };
+        if late.is_zero() {
+            if let Some(key) = state.keys.get(&key) {
+                self.send_with(key, session, kind, &body);
+            }
+        } else {
+            let out = self.out.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                let _ = out.send(Outgoing::Message { key, session, kind, body });
+            });
+        }
+        After::Next
+    }
+
+    /// A call of the API, once no fault is in its way.
+    fn call(
+        &self,
+        state: &mut State,
+        key_id: i64,
+        session: i64,
+        call: &Unwrapped<'_>,
+    ) -> Result<Vec<u8>, RpcError> {
+        let api_id = state.world.api_id;
+        if let Some(key) = state.keys.get_mut(&key_id) {
+            if let Some(init) = &call.init {
+                if init.api_id != api_id {
+                    return Err(RpcError::named("CONNECTION_API_ID_INVALID"));
+                }
+                key.client = init.clone();
+                key.initialised.insert(session);
+            } else if !key.initialised.contains(&session) {
+                return Err(RpcError::named("CONNECTION_NOT_INITED"));
+            }
+        }
+        rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id })
+    }
+
+    /// The answer to a service message; it is no `rpc_result`, but for one.
+    fn service(&mut self, state: &mut State, key: i64, msg_id: i64, id: u32, rest: &[u8]) -> Option<Vec<u8>> {
+        match id {
+            functions::Ping::CONSTRUCTOR_ID => {
+                let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
+                Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
+            }
+            functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
+                let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
+                let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
+                self.deadline = Some(Instant::now() + delay);
+                Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
+            }
+            functions::GetFutureSalts::CONSTRUCTOR_ID => {
+                // grammers wants at least two, or asks again before each request.
+                let salts = state.keys.get(&key)?.salts.iter().zip(0..);
+                let now = now();
+                let salts = salts.map(|(&salt, place)| types::FutureSalt {
+                    valid_since: now - 60 + place * SALT_LIFE,
+                    valid_until: now + (place + 1) * SALT_LIFE,
+                    salt,
+                });
+                let salts = grammers_tl_types::RawVec(salts.collect());
+                Some(
+                    enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts })
+                        .to_bytes(),
+                )
+            }
+            functions::DestroySession::CONSTRUCTOR_ID => {
+                let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
+                let key = state.keys.get_mut(&key)?;
+                key.initialised.remove(&session_id);
+                let answer = if key.sessions.remove(&session_id) {
+                    enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
+                } else {
+                    enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
+                };
+                Some(answer.to_bytes())
+            }
+            functions::RpcDropAnswer::CONSTRUCTOR_ID => {
+                Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Does what a fault says, as far as the connection alone is concerned.
+    fn act(&mut self, fault: Fault) -> Acted {
+        match fault {
+            Fault::Rpc(error) => Acted::Answer(error),
+            Fault::Transport(code) => Acted::Done(self.fail(code)),
+            Fault::Silence => Acted::Done(Flow::GoOn),
+            Fault::Drop => Acted::Done(Flow::Close),
+            Fault::Garbage => {
+                let bytes = garbage(&mut self.transport);
+                self.wire.extend(bytes);
+                Acted::Done(Flow::GoOn)
+            }
+            Fault::Delay(delay) => Acted::Late(delay),
+            Fault::BadSalt => Acted::Salt,
+        }
+    }
+
+    fn log(&self, state: &mut State, session: i64, method: &str) {
+        log::debug!("{}: DC {}, {method}", self.peer, self.dc_id);
+        let at = std::time::SystemTime::now();
+        state.requests.push(Request { at, session, dc_id: self.dc_id, method: method.to_owned() });
+        self.shared.requested.notify_all();
+    }
+
+    /// Seals a message and puts it onto the wire.
+    fn send(&mut self, key: i64, session: i64, kind: Kind, body: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(key) = shared.lock().keys.get(&key) {
+            self.send_with(key, session, kind, body);
+        }
+    }
+
+    fn send_with(&mut self, key: &Key, session: i64, kind: Kind, body: &[u8]) {
+        let plain = self.numbers.pack(key.salts[0], session, kind, body);
+        let payload = encrypt(&key.bytes, plain);
+        self.wire.extend(self.transport.encode(&payload));
+    }
+}
+
+/// What comes after a message.
+#[derive(Debug, Clone, Copy)]
+enum After {
+    /// The next message of its frame.
+    Next,
+    /// The frame is refused as a whole; the client sends it again.
+    Drop,
+    Close,
+}
+
+/// What became of a fault.
+#[derive(Debug)]
+enum Acted {
+    /// It is over; no answer.
+    Done(Flow),
+    /// The answer is to be late.
+    Late(Duration),
+    /// This is the answer.
+    Answer(RpcError),
+    /// The salt is to be changed.
+    Salt,
+}
+
+fn rpc_error(error: &RpcError) -> Vec<u8> {
+    let error = types::RpcError { error_code: error.code, error_message: error.name.clone() };
+    enums::RpcError::from(error).to_bytes()
+}
+
+fn bad_salt(key: &Key, frame: &Incoming) -> enums::BadMsgNotification {
+    types::BadServerSalt {
+        bad_msg_id: frame.outer,
+        bad_msg_seqno: frame.outer_sequence,
+        error_code: BAD_SALT,
+        new_server_salt: key.salts[0],
+    }
+    .into()
+}
+
+/// What is wrong with a frame as a whole: its salt, or its time.
+fn bad_message(key: &Key, frame: &Incoming) -> Option<enums::BadMsgNotification> {
+    let ahead = seconds_of(frame.outer) - i64::from(now());
+    if !(-MAX_AGE..=MAX_AHEAD).contains(&ahead) {
+        let error_code = if ahead > 0 { ID_TOO_HIGH } else { ID_TOO_LOW };
+        let (bad_msg_id, bad_msg_seqno) = (frame.outer, frame.outer_sequence);
+        return Some(types::BadMsgNotification { bad_msg_id, bad_msg_seqno, error_code }.into());
+    }
+    (!key.salts.contains(&frame.salt)).then(|| bad_salt(key, frame))
+}
+
+/// Random bytes behind a length that a client believes.
+fn garbage(transport: &mut Transport) -> Vec<u8> {
+    let mut frame = transport.encode(&random::<96>());
+    if let Some(last) = frame.len().checked_sub(4) {
+        // Full has a checksum, which must be wrong too.
+        frame[last..].copy_from_slice(&random::<4>());
+    }
+    frame
+}

@@ -1,0 +1,1 @@
+//! Steers a running test DC over a loopback socket, line by line.

@@ -1,0 +1,42 @@
+//! A Telegram DC on loopback, for tests and the demo: a real MTProto 2.0 server that unmodified clients talk to. Never
+//! installed, holds no real account, and takes connections from this machine only.
+//!
+//! ```no_run
+//! use tgs_testdc::{Fault, TestDc, When, World};
+//!
+//! let dc = TestDc::start(World::example())?;
+//! let session = dc.new_session(World::ALICE, 2);
+//! println!("SESSION_STRING={}", session.telethon_string());
+//! dc.fault(Fault::named("AUTH_KEY_UNREGISTERED"), When::method("users.getUsers").times(1));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! What it is: two DCs that share a [`World`] of accounts and chats. Keys belong to one DC, accounts to one home DC, as
+//! with the real ones. What it is not: a place for messages or media, and no judge of what the real servers do beyond
+//! what is documented or was seen.
+
+mod connection;
+mod crypt;
+mod error;
+mod exchange;
+mod fault;
+mod message;
+mod numbers;
+mod objects;
+mod rpc;
+mod server;
+mod session_string;
+mod srp;
+mod state;
+mod transport;
+mod world;
+
+pub mod cli;
+pub mod control;
+
+pub use error::RpcError;
+pub use fault::{At, Fault, When};
+pub use server::{CallInfo, Session, TestDc};
+pub use session_string::SessionInfo;
+pub use state::{Request, SentCode};
+pub use world::{Account, CallKind, Chat, ChatKind, CodeBy, Role, World};

@@ -1,0 +1,208 @@
+//! Accounts, chats and calls as TL objects, in the eyes of one account. Decides nothing about who may see them.
+//!
+//! The objects have dozens of optional fields. An object without any is read from the bytes that the schema gives it, and
+//! what we have is set on top.
+
+use grammers_tl_types::{Deserializable, Serializable, enums, types};
+
+use crate::{
+    state::{Call, State},
+    world::{Account, Chat, ChatKind, Role},
+};
+
+/// An object from its required fields in the schema's order, each `flags` field being 0.
+macro_rules! plain {
+    ($($field:expr),* $(,)?) => {{
+        let mut bytes = Vec::new();
+        $($field.serialize(&mut bytes);)*
+        Deserializable::from_bytes(&bytes).expect("the schema's fields in the schema's order")
+    }};
+}
+
+/// A `flags` field with no flag set.
+const NO_FLAGS: u32 = 0;
+
+pub(crate) fn notify_settings() -> enums::PeerNotifySettings {
+    let settings: types::PeerNotifySettings = plain!(NO_FLAGS);
+    settings.into()
+}
+
+/// An account, as `viewer` sees it.
+pub(crate) fn user(state: &State, viewer: i64, account: &Account) -> enums::User {
+    let base: types::User = plain!(NO_FLAGS, NO_FLAGS, account.user_id);
+    let own = viewer == account.user_id;
+    types::User {
+        is_self: own,
+        access_hash: Some(state.access_hash(viewer, account.user_id)),
+        first_name: Some(account.first_name.clone()),
+        username: account.username.clone(),
+        phone: own.then(|| account.phone.trim_start_matches('+').to_owned()),
+        ..base
+    }
+    .into()
+}
+
+/// `users.getFullUser`'s inner object.
+pub(crate) fn user_full(account: &Account) -> enums::UserFull {
+    let settings: types::PeerSettings = plain!(NO_FLAGS);
+    let settings = enums::PeerSettings::from(settings);
+    let full: types::UserFull =
+        plain!(NO_FLAGS, NO_FLAGS, account.user_id, settings, notify_settings(), 0_i32);
+    full.into()
+}
+
+/// How a chat is named in dialogs and updates.
+pub(crate) fn peer(chat: &Chat) -> enums::Peer {
+    match chat.kind {
+        ChatKind::Basic => types::PeerChat { chat_id: chat.id }.into(),
+        ChatKind::Broadcast | ChatKind::Supergroup => types::PeerChannel { channel_id: chat.id }.into(),
+    }
+}
+
+/// An administrator's rights.
+fn admin_rights(role: Option<Role>) -> Option<enums::ChatAdminRights> {
+    let none: types::ChatAdminRights = plain!(NO_FLAGS);
+    let rights = match role? {
+        Role::Creator => types::ChatAdminRights {
+            change_info: true,
+            post_messages: true,
+            edit_messages: true,
+            delete_messages: true,
+            ban_users: true,
+            invite_users: true,
+            pin_messages: true,
+            add_admins: true,
+            manage_call: true,
+            other: true,
+            ..none
+        },
+        Role::Admin { manage_call } => {
+            types::ChatAdminRights { delete_messages: true, manage_call, other: true, ..none }
+        }
+        Role::Member => return None,
+    };
+    Some(rights.into())
+}
+
+/// When every chat was made: 2024-01-01.
+const LONG_AGO: i32 = 1_704_067_200;
+
+/// A chat, as `viewer` sees it.
+pub(crate) fn chat(state: &State, viewer: i64, chat: &Chat) -> enums::Chat {
+    let role = chat.role(viewer);
+    let live = state.live_call(chat.id).is_some();
+    let members = chat.roles.len() as i32;
+    let creator = role == Some(Role::Creator);
+    let photo = enums::ChatPhoto::Empty;
+    match chat.kind {
+        ChatKind::Basic => {
+            let base: types::Chat =
+                plain!(NO_FLAGS, chat.id, chat.title.clone(), photo, members, LONG_AGO, 1_i32);
+            let rights = admin_rights(role);
+            types::Chat { creator, left: role.is_none(), call_active: live, admin_rights: rights, ..base }
+                .into()
+        }
+        ChatKind::Broadcast | ChatKind::Supergroup => {
+            let base: types::Channel =
+                plain!(NO_FLAGS, NO_FLAGS, chat.id, chat.title.clone(), photo, LONG_AGO);
+            types::Channel {
+                creator,
+                left: role.is_none(),
+                broadcast: chat.kind == ChatKind::Broadcast,
+                megagroup: chat.kind == ChatKind::Supergroup,
+                call_active: live,
+                access_hash: Some(state.access_hash(viewer, chat.id)),
+                username: chat.username.clone(),
+                admin_rights: admin_rights(role),
+                participants_count: Some(members),
+                ..base
+            }
+            .into()
+        }
+    }
+}
+
+/// `messages.chatFull` of any kind of chat.
+pub(crate) fn chat_full(state: &State, viewer: i64, of: &Chat) -> enums::messages::ChatFull {
+    let call = state.live_call(of.id).map(input_call);
+    let about = String::new();
+    let full_chat = match of.kind {
+        ChatKind::Basic => {
+            let participants =
+                types::ChatParticipants { chat_id: of.id, participants: Vec::new(), version: 1 };
+            let participants = enums::ChatParticipants::from(participants);
+            let base: types::ChatFull = plain!(NO_FLAGS, of.id, about, participants, notify_settings());
+            types::ChatFull { call, ..base }.into()
+        }
+        ChatKind::Broadcast | ChatKind::Supergroup => {
+            let photo = enums::Photo::from(types::PhotoEmpty { id: 0 });
+            let bots = Vec::<enums::BotInfo>::new();
+            let (read_in, read_out, unread, pts) = (1_i32, 1_i32, 0_i32, 1_i32);
+            let base: types::ChannelFull = plain!(
+                NO_FLAGS,
+                NO_FLAGS,
+                of.id,
+                about,
+                read_in,
+                read_out,
+                unread,
+                photo,
+                notify_settings(),
+                bots,
+                pts
+            );
+            types::ChannelFull { participants_count: Some(of.roles.len() as i32), call, ..base }.into()
+        }
+    };
+    types::messages::ChatFull { full_chat, chats: vec![chat(state, viewer, of)], users: Vec::new() }.into()
+}
+
+/// How a call is named.
+pub(crate) fn input_call(call: &Call) -> enums::InputGroupCall {
+    types::InputGroupCall { id: call.id, access_hash: call.access_hash }.into()
+}
+
+/// A call, live or ended.
+pub(crate) fn call(state: &State, call: &Call, viewer: i64) -> enums::GroupCall {
+    if !call.live {
+        let (id, access_hash) = (call.id, call.access_hash);
+        return types::GroupCallDiscarded { id, access_hash, duration: 0 }.into();
+    }
+    let people = call.joined.len() as i32;
+    let base: types::GroupCall = plain!(NO_FLAGS, call.id, call.access_hash, people, 1000_i32, 1_i32);
+    let owner = state.chat(call.chat_id).and_then(|chat| chat.role(viewer)) == Some(Role::Creator);
+    types::GroupCall {
+        rtmp_stream: call.kind == crate::world::CallKind::Rtmp,
+        creator: owner,
+        title: call.title.clone(),
+        stream_dc_id: state.dcs.keys().next_back().copied(),
+        ..base
+    }
+    .into()
+}
+
+/// A dialog with its last message.
+pub(crate) fn dialog(chat: &Chat, message_id: i32, date: i32) -> (enums::Dialog, enums::Message) {
+    let base: types::Dialog = plain!(
+        NO_FLAGS,
+        peer(chat),
+        message_id,
+        message_id,
+        0_i32,
+        0_i32,
+        0_i32,
+        0_i32,
+        0_i32,
+        notify_settings()
+    );
+    let pts = (chat.kind != ChatKind::Basic).then_some(1);
+    let text = format!("Welcome to {}", chat.title);
+    let message: types::Message = plain!(NO_FLAGS, NO_FLAGS, message_id, peer(chat), date, text);
+    let post = chat.kind == ChatKind::Broadcast;
+    (types::Dialog { pts, ..base }.into(), types::Message { post, ..message }.into())
+}
+
+/// Several updates at once.
+pub(crate) fn updates(updates: Vec<enums::Update>, chats: Vec<enums::Chat>, date: i32) -> enums::Updates {
+    types::Updates { updates, users: Vec::new(), chats, date, seq: 0 }.into()
+}

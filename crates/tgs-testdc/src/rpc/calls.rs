@@ -1,0 +1,161 @@
+//! `phone.*`: live streams, their calls, URL and key. No media: what is published goes to the ingest, not here.
+
+use grammers_tl_types::{enums, functions, types};
+
+use super::{Answer, Caller, Method, chats::chat_of_peer, error};
+use crate::{
+    message::now,
+    objects,
+    state::Call,
+    world::{CallKind, Chat, Role},
+};
+
+/// Whether the account may start and steer calls.
+fn manages_calls(chat: &Chat, me: i64) -> Answer<()> {
+    match chat.role(me) {
+        Some(Role::Creator | Role::Admin { manage_call: true }) => Ok(()),
+        _ => error("CHAT_ADMIN_REQUIRED"),
+    }
+}
+
+/// The place of the call that is meant, live or not.
+fn find(caller: &Caller<'_>, input: &enums::InputGroupCall) -> Answer<usize> {
+    let enums::InputGroupCall::Call(input) = input else { return error("GROUPCALL_INVALID") };
+    let calls = &caller.state.calls;
+    let found = calls.iter().position(|call| call.id == input.id && call.access_hash == input.access_hash);
+    found.map_or_else(|| error("GROUPCALL_INVALID"), Ok)
+}
+
+/// The call that is meant, which must be live.
+fn live<'a>(caller: &'a mut Caller<'_>, input: &enums::InputGroupCall) -> Answer<&'a mut Call> {
+    let position = find(caller, input)?;
+    let call = &mut caller.state.calls[position];
+    if call.live { Ok(call) } else { error("GROUPCALL_FORBIDDEN") }
+}
+
+/// A call that has changed, told as updates.
+fn told(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
+    let state = &*caller.state;
+    let chat = state.chat(call.chat_id);
+    let update = types::UpdateGroupCall {
+        live_story: false,
+        peer: chat.map(objects::peer),
+        call: objects::call(state, call, me),
+    };
+    let chats = chat.map(|chat| objects::chat(state, me, chat)).into_iter().collect();
+    objects::updates(vec![update.into()], chats, now())
+}
+
+impl Method for functions::phone::CreateGroupCall {
+    /// Ends the call that is live: <https://core.telegram.org/method/phone.createGroupCall> allows one per chat.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?.user_id;
+        let chat = chat_of_peer(caller.state, me, &self.peer)?;
+        manages_calls(chat, me)?;
+        let chat_id = chat.id;
+        if self.schedule_date.is_some_and(|date| date <= now()) {
+            return error("SCHEDULE_DATE_INVALID");
+        }
+        let kind = if self.rtmp_stream { CallKind::Rtmp } else { CallKind::WebRtc };
+        let call = caller.state.start_call(chat_id, kind, self.title).clone();
+        Ok(told(caller, me, &call))
+    }
+}
+
+impl Method for functions::phone::DiscardGroupCall {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?.user_id;
+        let position = find(caller, &self.call)?;
+        let call = &caller.state.calls[position];
+        if !call.live {
+            return error("GROUPCALL_ALREADY_DISCARDED");
+        }
+        let chat_id = call.chat_id;
+        caller
+            .state
+            .chat(chat_id)
+            .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
+        caller.state.end_call(chat_id);
+        let call = caller.state.calls[position].clone();
+        Ok(told(caller, me, &call))
+    }
+}
+
+impl Method for functions::phone::EditGroupCallTitle {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?.user_id;
+        let chat_id = live(caller, &self.call)?.chat_id;
+        caller
+            .state
+            .chat(chat_id)
+            .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
+        let call = live(caller, &self.call)?;
+        let title = Some(self.title).filter(|title| !title.is_empty());
+        if call.title == title {
+            return error("GROUPCALL_NOT_MODIFIED");
+        }
+        call.title = title;
+        let call = call.clone();
+        Ok(told(caller, me, &call))
+    }
+}
+
+impl Method for functions::phone::GetGroupCall {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCall> {
+        let me = caller.me()?.user_id;
+        let call = live(caller, &self.call)?.clone();
+        let state = &*caller.state;
+        let chats = state.chat(call.chat_id).map(|chat| objects::chat(state, me, chat)).into_iter().collect();
+        let answer = types::phone::GroupCall {
+            call: objects::call(state, &call, me),
+            participants: Vec::new(),
+            participants_next_offset: String::new(),
+            chats,
+            users: Vec::new(),
+        };
+        Ok(answer.into())
+    }
+}
+
+impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
+    /// The same key each time, until the owner revokes it.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamRtmpUrl> {
+        let me = caller.me()?.user_id;
+        let chat = chat_of_peer(caller.state, me, &self.peer)?;
+        manages_calls(chat, me)?;
+        if self.revoke && chat.role(me) != Some(Role::Creator) {
+            return error("CHAT_ADMIN_REQUIRED");
+        }
+        let chat_id = chat.id;
+        let key = caller.state.stream_key(chat_id, self.revoke);
+        Ok(types::phone::GroupCallStreamRtmpUrl { url: caller.state.stream_url(), key }.into())
+    }
+}
+
+impl Method for functions::phone::JoinGroupCall {
+    /// Marks the caller as a viewer; there is no media to be had.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?.user_id;
+        let key = caller.key;
+        let call = live(caller, &self.call)?;
+        call.joined.insert(key);
+        let call = call.clone();
+        Ok(told(caller, me, &call))
+    }
+}
+
+impl Method for functions::phone::GetGroupCallStreamChannels {
+    /// Empty until somebody publishes: <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamChannels> {
+        let key = caller.key;
+        let call = live(caller, &self.call)?;
+        if !call.joined.contains(&key) {
+            return error("GROUPCALL_JOIN_MISSING");
+        }
+        let channel = |last_timestamp_ms| {
+            types::GroupCallStreamChannel { channel: 1, scale: 0, last_timestamp_ms }.into()
+        };
+        let channels = call.last_frame_ms.map(channel).into_iter().collect();
+        Ok(types::phone::GroupCallStreamChannels { channels }.into())
+    }
+}

@@ -1,0 +1,162 @@
+//! Dialogs, names, channels and groups. Also: which chat a peer means, and the error if it means none.
+
+use grammers_tl_types::{enums, functions, types};
+
+use super::{Answer, Caller, Method, error};
+use crate::{
+    objects,
+    state::State,
+    world::{Chat, ChatKind},
+};
+
+/// The channel or supergroup that is meant. A wrong access hash is refused before anything is said about the channel.
+fn channel<'a>(state: &'a State, me: i64, input: &enums::InputChannel) -> Answer<&'a Chat> {
+    let enums::InputChannel::Channel(input) = input else { return error("CHANNEL_INVALID") };
+    by_hash(state, me, input.channel_id, input.access_hash)
+}
+
+fn by_hash(state: &State, me: i64, id: i64, access_hash: i64) -> Answer<&Chat> {
+    match state.chat(id) {
+        Some(chat) if chat.kind != ChatKind::Basic && access_hash == state.access_hash(me, id) => {
+            // A stranger sees public channels only.
+            if chat.role(me).is_none() && chat.username.is_none() {
+                return error("CHANNEL_PRIVATE");
+            }
+            Ok(chat)
+        }
+        _ => error("CHANNEL_INVALID"),
+    }
+}
+
+/// The basic group of this id. It needs no access hash, but membership.
+fn group(state: &State, me: i64, id: i64) -> Answer<&Chat> {
+    match state.chat(id) {
+        Some(chat) if chat.kind == ChatKind::Basic && chat.role(me).is_some() => Ok(chat),
+        _ => error("CHAT_ID_INVALID"),
+    }
+}
+
+/// The chat that a peer means; a user is none.
+pub(super) fn chat_of_peer<'a>(state: &'a State, me: i64, peer: &enums::InputPeer) -> Answer<&'a Chat> {
+    match peer {
+        enums::InputPeer::Channel(peer) => by_hash(state, me, peer.channel_id, peer.access_hash),
+        enums::InputPeer::Chat(peer) => group(state, me, peer.chat_id),
+        _ => error("PEER_ID_INVALID"),
+    }
+}
+
+impl Method for functions::messages::GetDialogs {
+    /// The chats that the account is in, the newest first: each with one message, whose id and date fall from chat to
+    /// chat, so that any of the offsets finds its place.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Dialogs> {
+        /// 2025-01-01: the date of the newest message.
+        const NEWEST: i32 = 1_735_689_600;
+        let me = caller.me()?.user_id;
+        let state = &*caller.state;
+        let mine: Vec<_> = state.world.chats.iter().filter(|chat| chat.role(me).is_some()).collect();
+        let total = mine.len();
+        // Only the main folder has anything.
+        let all = if self.folder_id.unwrap_or(0) == 0 { mine } else { Vec::new() };
+        let dated = all.into_iter().enumerate().map(|(i, chat)| {
+            let place = i as i32;
+            (chat, 1000 - place, NEWEST - 60 * place)
+        });
+        let offset_chat = match &self.offset_peer {
+            enums::InputPeer::Channel(peer) => Some(peer.channel_id),
+            enums::InputPeer::Chat(peer) => Some(peer.chat_id),
+            _ => None,
+        };
+        let mut rest: Vec<_> = dated
+            .filter(|(_, id, date)| {
+                (self.offset_date == 0 || *date <= self.offset_date)
+                    && (self.offset_id == 0 || *id < self.offset_id)
+            })
+            .collect();
+        if let Some(position) = rest.iter().position(|(chat, ..)| Some(chat.id) == offset_chat) {
+            rest.drain(..=position);
+        }
+        // The server decides how many when the client does not.
+        let limit = if self.limit > 0 { self.limit.unsigned_abs() as usize } else { 20 };
+        let page: Vec<_> = rest.iter().take(limit).collect();
+        let chats = page.iter().map(|(chat, ..)| objects::chat(state, me, chat)).collect();
+        let (dialogs, messages): (Vec<_>, Vec<_>) =
+            page.iter().map(|(chat, id, date)| objects::dialog(chat, *id, *date)).unzip();
+        let users = Vec::new();
+        if dialogs.len() == total {
+            return Ok(types::messages::Dialogs { dialogs, messages, chats, users }.into());
+        }
+        let count = total as i32;
+        Ok(types::messages::DialogsSlice { count, dialogs, messages, chats, users }.into())
+    }
+}
+
+impl Method for functions::contacts::ResolveUsername {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::contacts::ResolvedPeer> {
+        let me = caller.me()?.user_id;
+        let state = &*caller.state;
+        let wanted = self.username.trim_start_matches('@').to_lowercase();
+        // https://core.telegram.org/method/contacts.resolveUsername
+        if wanted.is_empty() || !wanted.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return error("USERNAME_INVALID");
+        }
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
+        if let Some(chat) = state.world.chats.iter().find(|chat| named(&chat.username)) {
+            let chats = vec![objects::chat(state, me, chat)];
+            return Ok(
+                types::contacts::ResolvedPeer { peer: objects::peer(chat), chats, users: Vec::new() }.into()
+            );
+        }
+        if let Some(account) = state.world.accounts.iter().find(|account| named(&account.username)) {
+            let peer = types::PeerUser { user_id: account.user_id }.into();
+            let users = vec![objects::user(state, me, account)];
+            return Ok(types::contacts::ResolvedPeer { peer, chats: Vec::new(), users }.into());
+        }
+        error("USERNAME_NOT_OCCUPIED")
+    }
+}
+
+impl Method for functions::channels::GetFullChannel {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::ChatFull> {
+        let me = caller.me()?.user_id;
+        let chat = channel(caller.state, me, &self.channel)?;
+        Ok(objects::chat_full(caller.state, me, chat))
+    }
+}
+
+impl Method for functions::messages::GetFullChat {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::ChatFull> {
+        let me = caller.me()?.user_id;
+        let chat = group(caller.state, me, self.chat_id)?;
+        Ok(objects::chat_full(caller.state, me, chat))
+    }
+}
+
+impl Method for functions::channels::GetChannels {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Chats> {
+        let me = caller.me()?.user_id;
+        let state = &*caller.state;
+        let found: Answer<Vec<_>> = self.id.iter().map(|input| channel(state, me, input)).collect();
+        let chats = found?.into_iter().map(|chat| objects::chat(state, me, chat)).collect();
+        Ok(types::messages::Chats { chats }.into())
+    }
+}
+
+impl Method for functions::messages::GetChats {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Chats> {
+        let me = caller.me()?.user_id;
+        let state = &*caller.state;
+        let found: Answer<Vec<_>> = self.id.iter().map(|&id| group(state, me, id)).collect();
+        let chats = found?.into_iter().map(|chat| objects::chat(state, me, chat)).collect();
+        Ok(types::messages::Chats { chats }.into())
+    }
+}
+
+impl Method for functions::updates::GetChannelDifference {
+    /// Nothing ever happens in a chat.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::updates::ChannelDifference> {
+        let me = caller.me()?.user_id;
+        channel(caller.state, me, &self.channel)?;
+        let pts = self.pts;
+        Ok(types::updates::ChannelDifferenceEmpty { r#final: true, pts, timeout: None }.into())
+    }
+}

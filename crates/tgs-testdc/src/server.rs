@@ -1,0 +1,343 @@
+//! The DCs as a test holds them: starts them on loopback ports, changes and asks their state. Blocks nobody's runtime:
+//! its own threads do the work, and all is stopped when it is dropped.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    connection,
+    crypt::{random, random_id},
+    fault::{Fault, When},
+    numbers::{RSA_EXPONENT, RSA_FINGERPRINT, RSA_MODULUS},
+    session_string::SessionInfo,
+    state::{Login, Request, SentCode, Shared, State},
+    world::{CallKind, World},
+};
+
+/// The DCs that a world has.
+const DCS: [i32; 2] = [1, 2];
+/// A schema's types nest as deep as a call is long; see `rpc::MAX_CALL`.
+const STACK: usize = 64 << 20;
+
+/// Two test DCs, 1 and 2, that run until this is dropped.
+#[derive(Debug)]
+pub struct TestDc {
+    shared: Arc<Shared>,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// A call in a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallInfo {
+    /// Its id.
+    pub id: i64,
+    /// RTMP or of people.
+    pub kind: CallKind,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// Whether it still runs.
+    pub live: bool,
+    /// When it began, in seconds since 1970.
+    pub started: i32,
+}
+
+/// A session of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The auth key's id.
+    pub key_id: i64,
+    /// The auth key.
+    pub auth_key: [u8; 256],
+    /// The DC that knows it.
+    pub dc_id: i32,
+    /// What `account.resetAuthorization` calls it.
+    pub hash: i64,
+    /// What `initConnection` said.
+    pub device_model: String,
+    /// What `initConnection` said.
+    pub app_version: String,
+    /// When somebody signed in with it, in seconds since 1970.
+    pub created: i32,
+}
+
+impl TestDc {
+    /// Starts both DCs on free loopback ports.
+    pub fn start(world: World) -> io::Result<Self> {
+        Self::start_on(world, [0, 0])
+    }
+
+    /// Starts DC 1 and DC 2 on these loopback ports; 0 takes a free one.
+    pub fn start_on(world: World, ports: [u16; 2]) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        let mut dcs = BTreeMap::new();
+        for (dc_id, port) in DCS.into_iter().zip(ports) {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            listener.set_nonblocking(true)?;
+            dcs.insert(dc_id, listener.local_addr()?);
+            listeners.push((dc_id, listener));
+        }
+        let shared = Arc::new(Shared::new(State::new(world, dcs)));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("testdc")
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()?;
+        for (dc_id, listener) in listeners {
+            let _in_runtime = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            runtime.spawn(accept(listener, dc_id, Arc::clone(&shared)));
+        }
+        Ok(Self { shared, runtime: Some(runtime) })
+    }
+
+    /// Where a DC listens. There are DC 1 and DC 2.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such DC.
+    #[must_use]
+    pub fn addr(&self, dc_id: i32) -> SocketAddr {
+        *self
+            .shared
+            .lock()
+            .dcs
+            .get(&dc_id)
+            .unwrap_or_else(|| panic!("there is no DC {dc_id}: there are 1 and 2"))
+    }
+
+    /// The RSA key that clients must be given for a key exchange: modulus in decimal (617 digits), exponent,
+    /// fingerprint.
+    #[must_use]
+    pub fn rsa_public(&self) -> (&'static str, u32, i64) {
+        (RSA_MODULUS, RSA_EXPONENT, RSA_FINGERPRINT)
+    }
+
+    /// The application that may connect.
+    #[must_use]
+    pub fn api_id(&self) -> i32 {
+        self.shared.lock().world.api_id
+    }
+
+    /// Its hash.
+    #[must_use]
+    pub fn api_hash(&self) -> String {
+        self.shared.lock().world.api_hash.clone()
+    }
+
+    /// The world as it is.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.shared.lock().world.clone()
+    }
+
+    /// Changes the world while it runs: rights taken away, a password set, a chat deleted.
+    pub fn change(&self, change: impl FnOnce(&mut World)) {
+        let mut state = self.shared.lock();
+        change(&mut state.world);
+        // A password may be another one now.
+        state.verifiers.clear();
+    }
+
+    /// A session that is signed in, without a key exchange. On a DC that is not the account's own, calls answer
+    /// `USER_MIGRATE_X`.
+    #[must_use]
+    pub fn new_session(&self, user_id: i64, dc_id: i32) -> SessionInfo {
+        let auth_key = random();
+        let key_id = self.shared.lock().add_key(auth_key, dc_id, random_id(), Login::User(user_id));
+        SessionInfo { user_id, dc_id, addr: self.addr(dc_id), auth_key, key_id }
+    }
+
+    /// A key that the DC knows, with nobody signed in: where a key exchange ends.
+    #[must_use]
+    pub fn new_key(&self, dc_id: i32) -> SessionInfo {
+        let auth_key = random();
+        let key_id = self.shared.lock().add_key(auth_key, dc_id, random_id(), Login::Nobody);
+        SessionInfo { user_id: 0, dc_id, addr: self.addr(dc_id), auth_key, key_id }
+    }
+
+    /// What an account must show to name a user, channel or supergroup; another one for each account.
+    #[must_use]
+    pub fn access_hash(&self, user_id: i64, id: i64) -> i64 {
+        self.shared.lock().access_hash(user_id, id)
+    }
+
+    /// Where `phone.getGroupCallStreamRtmpUrl` points from now on.
+    pub fn set_ingest(&self, url: &str) {
+        url.clone_into(&mut self.shared.lock().world.ingest);
+    }
+
+    /// URL and key of a chat's stream, as clients get them.
+    #[must_use]
+    pub fn stream(&self, chat_id: i64) -> (String, String) {
+        let mut state = self.shared.lock();
+        (state.stream_url(), state.stream_key(chat_id, false))
+    }
+
+    /// Lets something go wrong. Answers the fault's number, for [`TestDc::clear_fault`].
+    pub fn fault(&self, fault: Fault, when: When) -> u32 {
+        self.shared.lock().faults.add(fault, when)
+    }
+
+    /// Takes one fault away. Answers whether it was still there.
+    pub fn clear_fault(&self, id: u32) -> bool {
+        self.shared.lock().faults.clear(Some(id))
+    }
+
+    /// Takes all faults away.
+    pub fn clear_faults(&self) {
+        self.shared.lock().faults.clear(None);
+    }
+
+    /// The faults that wait, with their numbers.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(u32, Fault, When)> {
+        self.shared.lock().faults.waiting().to_vec()
+    }
+
+    /// Ends a session as "terminate" in another client does: from now on its calls answer `AUTH_KEY_UNREGISTERED`.
+    /// Answers whether anybody was signed in with it.
+    pub fn revoke(&self, key_id: i64) -> bool {
+        self.shared.lock().sign_out(key_id)
+    }
+
+    /// Forgets a key: from now on it gets transport error −404.
+    pub fn forget_key(&self, key_id: i64) -> bool {
+        self.shared.lock().keys.remove(&key_id).is_some()
+    }
+
+    /// Closes the connections that use a key, or all of them.
+    pub fn hang_up(&self, key_id: Option<i64>) {
+        self.shared.lock().hang_up(key_id);
+    }
+
+    /// How many connections have shown a key and are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.lock().connections.len()
+    }
+
+    /// The sessions that are signed in to an account, the oldest first.
+    #[must_use]
+    pub fn sessions(&self, user_id: i64) -> Vec<Session> {
+        let state = self.shared.lock();
+        let signed_in = state.keys.iter().filter(|(_, key)| key.login == Login::User(user_id));
+        let mut sessions: Vec<_> = signed_in
+            .map(|(&key_id, key)| Session {
+                key_id,
+                auth_key: key.bytes,
+                dc_id: key.dc_id,
+                hash: key.hash,
+                device_model: key.client.device_model.clone(),
+                app_version: key.client.app_version.clone(),
+                created: key.created,
+            })
+            .collect();
+        sessions.sort_by_key(|session| (session.created, session.key_id));
+        sessions
+    }
+
+    /// The calls that a chat has or had, the oldest first.
+    #[must_use]
+    pub fn calls(&self, chat_id: i64) -> Vec<CallInfo> {
+        let state = self.shared.lock();
+        let calls = state.calls.iter().filter(|call| call.chat_id == chat_id);
+        calls
+            .map(|call| CallInfo {
+                id: call.id,
+                kind: call.kind,
+                title: call.title.clone(),
+                live: call.live,
+                started: call.started,
+            })
+            .collect()
+    }
+
+    /// Ends the call that is live, as an administrator would. Answers whether there was one.
+    pub fn end_call(&self, chat_id: i64) -> bool {
+        self.shared.lock().end_call(chat_id)
+    }
+
+    /// Starts a video chat of people.
+    pub fn start_webrtc(&self, chat_id: i64) {
+        self.shared.lock().start_call(chat_id, CallKind::WebRtc, None);
+    }
+
+    /// What viewers of the live call see: the time of the last frame, or `None` if nobody publishes.
+    pub fn set_last_frame(&self, chat_id: i64, ms: Option<i64>) {
+        let mut state = self.shared.lock();
+        for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
+            call.last_frame_ms = ms;
+        }
+    }
+
+    /// The login codes that were "sent", the oldest first.
+    #[must_use]
+    pub fn codes(&self) -> Vec<SentCode> {
+        self.shared.lock().codes.clone()
+    }
+
+    /// All requests so far, service messages and steps of the key exchange among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.lock().requests.clone()
+    }
+
+    /// How often a method has been requested, whatever came of it.
+    #[must_use]
+    pub fn count(&self, method: &str) -> usize {
+        count(&self.shared.lock(), method)
+    }
+
+    /// Waits until a method has been requested so often since the start. Answers whether it was, before the time was up.
+    pub fn wait_for(&self, method: &str, times: usize, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        while count(&state, method) < times {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.requested.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for TestDc {
+    fn drop(&mut self) {
+        // Waits for nothing: may happen inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn count(state: &State, method: &str) -> usize {
+    state.requests.iter().filter(|request| request.method == method).count()
+}
+
+async fn accept(listener: tokio::net::TcpListener, dc_id: i32, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let id = random_id().cast_unsigned();
+                tokio::spawn(connection::serve(stream, peer, id, dc_id, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                // Out of descriptors, say: a moment later there may be some.
+                log::warn!("DC {dc_id} cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The unmodified grammers client against the test DC.
+
+mod client;
+mod session;
