@@ -30,7 +30,8 @@ pub fn main() -> ExitCode {
         }
     };
     let code = run(cli).unwrap_or_else(|failed| {
-        say(&format!("tgs-session: failed to {failed}"));
+        // One line, whatever is in it: the last one is what tgs-stream logs.
+        say(&format!("tgs-session: failed to {failed}").replace('\n', " "));
         failed.code
     });
     code.into()
