@@ -112,7 +112,8 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Erro
     };
     let name =
         path.file_name().ok_or_else(|| failed("replace", &path, io::ErrorKind::IsADirectory.into()))?;
-    let dir = SharedDir::open(parent).map_err(|source| failed("open the directory", parent, source))?;
+    let dir =
+        SharedDir::open_resolved(parent).map_err(|source| failed("open the directory", parent, source))?;
     let is_planters = |uid: u32| planter.is_none_or(|planter| planter == uid);
     let owner = dir.owner().map_err(|e| failed("look at", parent, e))?;
     if !is_planters(owner.0.as_raw()) {
@@ -192,24 +193,35 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// Where `path` leads in the end, and the user that root must not be led by further than that user could go himself: one
-/// who made a link on the way. What such a link leads to must be that user's.
+/// Where `path` leads in the end, by way of no more links, and the user that root must not be led by further than that
+/// user could go himself: one who made a link on the way. What such a link leads to must be that user's.
 fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), Error> {
-    let (mut path, mut planter) = (path.to_path_buf(), None);
-    for _ in 0..MAX_LINKS {
-        let stat = match fs::symlink_metadata(&path) {
+    let parts =
+        |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
+    let (mut done, mut rest) = (PathBuf::new(), parts(path));
+    let (mut links, mut planter) = (0, None);
+    while let Some(part) = rest.pop() {
+        // The root takes the place of all before it; `..` is right, since there is no link before it.
+        let next = done.join(part);
+        let stat = match fs::symlink_metadata(&next) {
             Ok(stat) if stat.is_symlink() => stat,
-            // What else may be wrong the reading will find.
-            _ => return Ok((path, planter)),
+            // What else may be wrong the opening will find.
+            _ => {
+                done = next;
+                continue;
+            }
         };
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(Error::Io { doing: "follow", path: next, source: Errno::LOOP.into() });
+        }
         if geteuid().is_root() && stat.uid() != 0 {
             if planter.is_some_and(|planter| planter != stat.uid()) {
-                return Err(Error::Link { path });
+                return Err(Error::Link { path: next });
             }
             planter = Some(stat.uid());
         }
-        let next = fs::read_link(&path).map_err(|e| failed("follow", &path, e))?;
-        path = path.parent().unwrap_or(Path::new("")).join(next);
+        rest.extend(parts(&fs::read_link(&next).map_err(|e| failed("follow", &next, e))?));
     }
-    Err(Error::Io { doing: "follow", path, source: Errno::LOOP.into() })
+    Ok((done, planter))
 }

@@ -9,7 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     process,
     time::{Duration, Instant},
 };
@@ -137,11 +137,11 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, NotTak
     if !dir.is(name, &stat) {
         return Ok(None);
     }
-    // It has one name, which is in a directory where somebody wanted a lock: nobody's passwd is overwritten.
+    // It has one name, which is in a directory where somebody wanted a lock: nobody's passwd is overwritten. A full disk
+    // keeps the name from being written, not the lock.
     if writable && stat.st_nlink == 1 {
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(format!("{} {}\n", process::id(), program()).as_bytes())?;
+        let line = format!("{} {}\n", process::id(), program());
+        let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
     }
     Ok(Some((file, stat)))
 }
@@ -201,6 +201,7 @@ fn program() -> String {
 mod tests {
     use std::{
         fs,
+        io::Seek,
         os::unix::fs::{PermissionsExt, symlink},
         path::Path,
         thread,

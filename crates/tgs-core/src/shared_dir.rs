@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid},
+    fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
     io::Errno,
     process::geteuid,
 };
@@ -37,6 +37,17 @@ impl SharedDir {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { fd: rustix::fs::open(path, flags, Mode::empty())?, path: path.to_owned() })
+    }
+
+    /// Opens one by a path in which all links have been followed. One that appears there meanwhile is [`Errno::LOOP`], where
+    /// the kernel can tell (5.6).
+    pub(crate) fn open_resolved(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            // As some sandboxes answer too.
+            Err(Errno::NOSYS | Errno::PERM) => Self::open(path),
+            opened => Ok(Self { fd: opened?, path: path.to_owned() }),
+        }
     }
 
     /// Where `name` is, for messages.

@@ -140,6 +140,11 @@ fn the_link_of_a_release_is_followed_and_stays() {
     assert!(at("releases/1/.env").is_symlink());
     assert_eq!(names(&at("releases/1")), [".env"]);
     assert_eq!(names(&at("shared")), [".env", ".env.bak"]);
+    // However the way there is written.
+    for path in ["current/../../shared/.env", "./shared//./.env", "current/.env"] {
+        let locked = lock(&at(path)).unwrap();
+        assert!(fs::canonicalize(locked.path()).unwrap().ends_with("shared/.env"), "{path}");
+    }
     symlink("round", at("round")).unwrap();
     assert!(set(&at("round")).is_err());
 }
@@ -214,6 +219,12 @@ fn root_is_led_nowhere_by_another_user() {
     for to in [&precious, &roots.path().join("new"), &dir.path().join("second")] {
         point(to);
         let error = set(&link).unwrap_err();
+        assert!(matches!(&error, Error::Link { .. }), "{error}");
+    }
+    // Nor to root's directory by a link on the way.
+    point(roots.path());
+    for name in ["precious.env", "new"] {
+        let error = set(&link.join(name)).unwrap_err();
         assert!(matches!(&error, Error::Link { .. }), "{error}");
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), "A=1\n");

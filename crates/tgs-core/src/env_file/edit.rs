@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn one_value_changes_and_no_other_byte(text in file(), value in r#"(\PC|['"\\$#\t ]){0,12}|[A-Za-z0-9_=-]{0,12}"#) {
