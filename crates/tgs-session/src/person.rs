@@ -54,7 +54,9 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
     }
     target.keep(context, which, &session, &me)?;
     if which == Which::Standby {
-        say("\"Terminate all other sessions\" in Telegram ends it together with the session it is to replace.");
+        say(
+            "\"Terminate all other sessions\" in Telegram ends it together with the session it is to replace.",
+        );
     }
     Ok(Code::Ok)
 }
