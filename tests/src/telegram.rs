@@ -32,6 +32,8 @@ pub struct Scene {
     pub env: Vec<(&'static str, String)>,
     /// What may be seen nowhere.
     secrets: Vec<String>,
+    /// tgs-stream, beside a tgs-session that can make a key with the test DC.
+    tool: Option<PathBuf>,
 }
 
 impl Scene {
@@ -49,15 +51,19 @@ impl Scene {
             ("CHAT_ID", format!("-100{}", World::CHANNEL)),
         ];
         let secrets = vec![session, dc.api_hash(), key];
-        let scene = Self { dir: tempfile::tempdir()?, dc, ingest, env, secrets };
+        let scene = Self { dir: tempfile::tempdir()?, dc, ingest, env, secrets, tool: None };
         scene.write()?;
         Ok(scene)
     }
 
     /// With a standby session and the account's password in `.env`.
     pub fn with_standby(mut self) -> Result<Self> {
-        // It is renewed by the tool beside tgs-stream.
-        bin_path::build("tgs-session")?;
+        let modulus = self.dc.rsa_public().0;
+        for tool in ["tgs-stream", "tgs-session"] {
+            let to = self.dir.path().join(tool);
+            knowing_the_key(&bin_path::build(tool)?, modulus, &to)?;
+        }
+        self.tool = Some(self.dir.path().join("tgs-stream"));
         let standby = self.new_session()?.telethon_string();
         let password = "correct horse".to_owned();
         self.set("STANDBY_SESSION_STRING", &standby)?;
@@ -97,15 +103,16 @@ impl Scene {
     }
 
     fn write(&self) -> Result<()> {
-        let lines: String = self.env.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
-        fs::write(self.env_file(), lines)?;
+        let lines: Vec<_> = self.env.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        fs::write(self.env_file(), lines.concat())?;
         fs::set_permissions(self.env_file(), fs::Permissions::from_mode(0o600))?;
         Ok(())
     }
 
     /// A tgs-stream with this `.env` that logs everything, and whose waits are 20 times shorter.
     pub fn launch(&self) -> Result<Launch> {
-        let launch = Launch::new()?.keeping(self.dir.path()).set("RUST_LOG", "trace");
+        let launch = self.tool.as_deref().map_or_else(Launch::new, Launch::of)?;
+        let launch = launch.keeping(self.dir.path()).set("RUST_LOG", "trace");
         Ok(launch.arg("--env-file").arg(self.env_file()).arg("--hurry").arg("20"))
     }
 
@@ -114,7 +121,8 @@ impl Scene {
         let text = self.read("SESSION_STRING")?;
         let session = tgs_core::session_string::SessionString::decode(&text)?;
         let all = self.dc.sessions(World::ALICE);
-        let own = all.iter().find(|known| known.auth_key == *session.key.expose()).context("an unknown session")?;
+        let own =
+            all.iter().find(|known| known.auth_key == *session.key.expose()).context("an unknown session")?;
         ensure!(self.dc.revoke(own.key_id), "it was revoked already");
         Ok(())
     }
@@ -141,11 +149,43 @@ impl Scene {
                 // A part of it would do as well.
                 let (from, part) = (secret.len() / 2, secret.len().min(24));
                 let part = secret.get(from..from + part / 2).unwrap_or(secret);
-                ensure!(part.len() < 8 || !text.contains(part), "a part of secret {which} is seen in {place}");
+                ensure!(
+                    part.len() < 8 || !text.contains(part),
+                    "a part of secret {which} is seen in {place}"
+                );
             }
         }
         Ok(())
     }
+}
+
+/// Copies a built tool, with the RSA key of Telegram's servers in it replaced by the test DC's: the client library has
+/// no other place for it. Without that only sessions that exist already can be used there.
+fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
+    // How the keys begin that the library knows: of the production DCs, and of Telegram's own test DCs.
+    const KEYS: [&str; 2] = [
+        "293795981706693370229861771494561285653884311200588",
+        "253428894488404155649716895907134732068988477590847",
+    ];
+    let mut program = fs::read(tool).with_context(|| format!("read {}", tool.display()))?;
+    for key in KEYS {
+        let mut places = memmem(&program, key.as_bytes()).into_iter();
+        // tgs-stream makes no key, so the linker may have left them out.
+        if let Some(at) = places.next() {
+            ensure!(places.next().is_none(), "a key is twice in {}", tool.display());
+            program[at..][..modulus.len()].copy_from_slice(modulus.as_bytes());
+        }
+    }
+    fs::write(to, program)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// Where `needle` begins in `bytes`.
+fn memmem(bytes: &[u8], needle: &[u8]) -> Vec<usize> {
+    let first = needle[0];
+    let begins = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(at, _)| at);
+    begins.filter(|at| bytes[*at..].starts_with(needle)).collect()
 }
 
 fn proc_file(pid: u32, name: &str) -> String {
