@@ -40,9 +40,14 @@ impl Launch {
     /// One at 480p, with directories of its own and nothing of this process's environment but the search path. Metrics
     /// on a free port.
     pub fn new() -> Result<Self> {
+        Self::of(tgs_stream())
+    }
+
+    /// The same with another copy of the tool.
+    pub fn of(tool: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-broadcast-").tempdir()?;
         let mut args = Command::new("setpriv");
-        args.args(["--pdeathsig", "KILL"]).arg(tgs_stream());
+        args.args(["--pdeathsig", "KILL"]).arg(tool);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p");

@@ -7,6 +7,7 @@ pub mod flvcheck;
 pub mod ingest;
 pub mod nginx;
 pub mod stunnel;
+pub mod telegram;
 pub mod throttle;
 pub mod tools;
 pub mod web;

@@ -86,6 +86,14 @@ fn colour(level: Level) -> u8 {
     }
 }
 
+/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be done before.
+#[must_use]
+pub fn moment(time: SystemTime) -> String {
+    let text = Utc(time + Duration::from_millis(999)).to_string();
+    let second = text.split('.').next().unwrap_or(&text);
+    format!("{} UTC", second.replace('T', " "))
+}
+
 /// A time as `2026-02-28T23:59:59.123Z`.
 #[derive(Debug, Clone, Copy)]
 pub struct Utc(pub SystemTime);

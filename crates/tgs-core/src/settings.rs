@@ -48,7 +48,11 @@ use Shown::{Default as Is, Example};
 
 /// Every setting, in the template's order.
 pub const TABLE: &[Setting] = &[
-    row("API_ID", Example("1234567"), "The number of your application at Telegram, from https://my.telegram.org."),
+    row(
+        "API_ID",
+        Example("1234567"),
+        "The number of your application at Telegram, from https://my.telegram.org.",
+    ),
     secret("API_HASH", Example("0123456789abcdef0123456789abcdef"), "The secret that belongs to API_ID."),
     secret(
         "SESSION_STRING",
@@ -61,7 +65,11 @@ pub const TABLE: &[Setting] = &[
         Example("-1001234567890"),
         "The channel or group to broadcast into: a number, -100…, or @name. tgs-session --list-dialogs shows them.",
     ),
-    row("CALL_TITLE", Example("Round the clock"), "The title of the live stream, where one has to be started."),
+    row(
+        "CALL_TITLE",
+        Example("Round the clock"),
+        "The title of the live stream, where one has to be started.",
+    ),
     row(
         "SESSION_REGEN",
         Is("loop"),
@@ -78,7 +86,11 @@ pub const TABLE: &[Setting] = &[
         Example("1BJWap1wBu..."),
         "A second session of the same account, used for nothing but signing in again; tgs-session --standby makes it.",
     ),
-    secret("TWO_FA_PASSWORD", Example("correct horse"), "The account's password (two-step verification), for signing in again."),
+    secret(
+        "TWO_FA_PASSWORD",
+        Example("correct horse"),
+        "The account's password (two-step verification), for signing in again.",
+    ),
     row("PHONE", Example("+491701234567"), "The account's phone number, for tgs-session."),
     secret(
         "OUTPUT_URL",

@@ -147,6 +147,7 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
                 desk,
                 board: control.board.clone(),
                 cancel: control.cancel.clone(),
+                hurry: cli.hurry.max(1),
             };
             Ok(telegram::run(config, &play))
         }

@@ -6,10 +6,13 @@ use clap::Parser;
 
 const EXAMPLES: &str = "\
 Examples:
+  tgs-stream --env-file /opt/tg_video_streamer/current/.env
   tgs-stream --output rtmp://127.0.0.1/live/test videos/
   tgs-stream --playlist playlist.txt --check
   tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
-  tgs-stream --env-file /opt/tg_video_streamer/current/.env
+
+Without --output and OUTPUT_URL it goes live in the Telegram chat that CHAT_ID names, with the session that
+tgs-session --write-env has put into the .env file.
 
 A SOURCE, or a line of the playlist, is a media file, a folder, an .m3u list, the URL of a media file or of a live
 stream, or a page that yt-dlp knows. All settings are listed in .env.template.
@@ -53,6 +56,10 @@ pub struct Cli {
     /// Write a file at the speed of a broadcast
     #[arg(long)]
     pub realtime: bool,
+
+    /// Make the waits between talks with Telegram this many times shorter, to test them
+    #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
+    pub hurry: u32,
 
     /// Begin each connection's clock at this many milliseconds, to test clocks that run over
     #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]

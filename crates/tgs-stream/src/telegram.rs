@@ -55,6 +55,8 @@ pub(crate) struct Config<'a> {
     pub(crate) board: Board,
     /// Ends everything.
     pub(crate) cancel: Cancel,
+    /// Every wait is this many times shorter; 1 except in tests.
+    pub(crate) hurry: u32,
 }
 
 /// Broadcasts until the tool is told to stop, or `play` (which publishes to an ingest until its control is cancelled)
@@ -62,7 +64,7 @@ pub(crate) struct Config<'a> {
 pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let Config { settings, reload, env_file, desk, board, cancel } = config;
+    let Config { settings, reload, env_file, desk, board, cancel, hurry } = config;
     let line = Line::new(reload, settings, env_file, cancel.clone(), desk.clone());
     thread::scope(|scope| {
         let mut director = Director {
@@ -72,6 +74,7 @@ pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code 
             board,
             desk,
             cancel,
+            hurry,
             state: State::Starting,
             stage: None,
             ended,
@@ -101,6 +104,7 @@ struct Director<'scope, 'env: 'scope, 'a> {
     board: Board,
     desk: Desk,
     cancel: Cancel,
+    hurry: u32,
     state: State,
     stage: Option<Stage<'scope>>,
     ended: mpsc::Sender<Code>,
@@ -183,11 +187,11 @@ impl Director<'_, '_, '_> {
                 None
             }
             Action::Wait(wait) => {
-                self.due = Some(Instant::now() + wait);
+                self.due = Some(Instant::now() + wait / self.hurry);
                 None
             }
             Action::RemindIn(wait) => {
-                self.remind = Some(Instant::now() + wait);
+                self.remind = Some(Instant::now() + wait / self.hurry);
                 None
             }
             Action::TellLoss => {

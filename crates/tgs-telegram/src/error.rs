@@ -123,7 +123,7 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("FROZEN_METHOD_INVALID", Class::Account, "the account is frozen by Telegram"),
     ("FLOOD_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
     ("FLOOD_PREMIUM_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
-    (TOO_MANY, Class::Flood, "too many connections from this address"),
+    (TOO_MANY, Class::Network, "too many connections from this address for the moment"),
     ("CONNECTION_NOT_INITED", Class::Network, "the connection was not set up; it is opened anew"),
     (LOST, Class::Network, "the connection to Telegram broke"),
     (TIMEOUT, Class::Network, "Telegram does not answer"),
@@ -153,6 +153,7 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("CREATE_CALL_FAILED", Class::Call, "Telegram could not create the call"),
     (PEOPLE, Class::People, "people hold a video chat of their own there, which is not ours to end"),
     ("API_ID_INVALID", Class::App, "API_ID and API_HASH do not belong together"),
+    ("CONNECTION_API_ID_INVALID", Class::App, "Telegram knows no application of this API_ID"),
     ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
 ];
 

@@ -10,7 +10,7 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel,
-    files, process,
+    files, logging, process,
     session_lock::SessionLock,
     session_string::SessionString,
     settings::{ChatId, Settings},
@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
             self.settings = fresh;
         }
         if let Some(left) = self.flood.left(SystemTime::now()) {
-            return Err(Failed::flood(left));
+            return Err(Failed::flood(left, SystemTime::now()));
         }
         let session = self.session()?;
         let name = session.fingerprint();
@@ -317,10 +317,10 @@ impl<'a> Line<'a> {
 }
 
 impl Failed {
-    fn flood(left: Duration) -> Self {
+    fn flood(left: Duration, now: SystemTime) -> Self {
         Self {
             trouble: Trouble::Wait(Reason::Flood(left)),
-            words: format!("ask Telegram: it wants {} s more of silence", left.as_secs()),
+            words: format!("ask Telegram, which wants silence until {}", logging::moment(now + left)),
             remedy: String::new(),
         }
     }
