@@ -9,8 +9,7 @@ use std::{
 use grammers_client::Client;
 use grammers_mtproto::{mtp, transport};
 use grammers_mtsender::{
-    ConnectionParams, InvocationError, NoRetries, Sender, SenderPool, SenderPoolFatHandle, ServerAddr,
-    connect_with_auth,
+    ConnectionParams, InvocationError, NoRetries, Sender, SenderPool, ServerAddr, connect_with_auth,
 };
 use grammers_session::{SessionData, storages::MemorySession, types::DcOption};
 use grammers_tl_types::{self as tl, RemoteCall, enums, functions};
@@ -25,7 +24,6 @@ pub(crate) struct Pool {
     pub(crate) client: Client,
     pub(crate) session: Arc<MemorySession>,
     pub(crate) updates: tokio::sync::mpsc::Receiver<grammers_session::updates::UpdatesLike>,
-    pub(crate) handle: SenderPoolFatHandle,
     runner: tokio::task::JoinHandle<()>,
 }
 
@@ -70,9 +68,9 @@ pub(crate) fn pool_with(dc: &TestDc, keys: &[&SessionInfo], api_id: i32) -> Pool
     let params = ConnectionParams { retry_policy: Box::new(NoRetries), ..ConnectionParams::default() };
     let SenderPool { runner, handle, updates } =
         SenderPool::with_configuration(Arc::clone(&session), api_id, params);
-    let client = Client::new(handle.clone());
+    let client = Client::new(handle);
     let runner = tokio::spawn(runner.run());
-    Pool { client, session, updates, handle, runner }
+    Pool { client, session, updates, runner }
 }
 
 /// A pool with the right application.
