@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     control::{self, COMMANDS},
     server::TestDc,
-    world::{Account, World},
+    world::{Account, Role, World},
 };
 
 const EXAMPLES: &str = "\
@@ -155,9 +155,15 @@ fn introduction(dc: &TestDc, control: SocketAddr) -> String {
     for chat in &world.chats {
         let name = chat.username.as_ref().map(|name| format!(" @{name}")).unwrap_or_default();
         let role = chat.role(first_account(&world).user_id);
-        let role = role.map_or("not in it".to_owned(), |role| format!("{role:?}"));
+        let role = match role {
+            None => "is not in it",
+            Some(Role::Creator) => "made it",
+            Some(Role::Admin { manage_call: true }) => "administers it",
+            Some(Role::Admin { manage_call: false }) => "administers it, without the right to calls",
+            Some(Role::Member) => "reads it",
+        };
         lines.push(format!(
-            "{}{name} {}: {} is {role}",
+            "{}{name} {}: {} {role}",
             chat.marked_id(),
             chat.title,
             first_account(&world).first_name

@@ -18,18 +18,18 @@ use crate::{
 
 /// What can be said, for `--help` and for whoever says something else.
 pub const COMMANDS: &str = "\
-  fault FAULT [--method NAME] [--times N] [--session KEY] [--at accept|init|later|call]
-          FAULT is an error's name (FLOOD_WAIT_31, AUTH_KEY_UNREGISTERED), 401:NAME, transport:-404, transport:-429,
-          silence, drop, garbage, bad-salt, or delay:MS
-  clear [N]            takes fault N away, or all
-  status               sessions, calls and faults
-  session PHONE [DC]   makes a session that is signed in, and prints its string
-  revoke KEY|PHONE     ends a session, or all of an account
-  hang-up              closes all connections
-  code                 the login codes that were sent
-  end-call CHAT        ends the live call; CHAT is an id (-100…) or @name
-  start-webrtc CHAT    starts a video chat of people
-  ingest URL           where streams are to be published from now on";
+fault FAULT [--method NAME] [--times N] [--session KEY] [--at accept|init|later|call]
+        FAULT is an error's name (FLOOD_WAIT_31, AUTH_KEY_UNREGISTERED), 401:NAME, transport:-404, transport:-429,
+        silence, drop, garbage, bad-salt, or delay:MS
+clear [N]            takes fault N away, or all
+status               sessions, calls and faults
+session PHONE [DC]   makes a session that is signed in, and prints its string
+revoke KEY|PHONE     ends a session, or all of an account
+hang-up              closes all connections
+code                 the login codes that were sent
+end-call CHAT        ends the live call; CHAT is an id (-100…) or @name
+start-webrtc CHAT    starts a video chat of people
+ingest URL           where streams are to be published from now on";
 
 /// How long a line may take, and be.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ async fn live_call(pool: &Pool, peer: &enums::InputPeer) -> Option<enums::InputG
     let enums::InputPeer::Channel(peer) = peer else { panic!("no channel") };
     let input = types::InputChannel { channel_id: peer.channel_id, access_hash: peer.access_hash };
     let request = functions::channels::GetFullChannel { channel: input.into() };
-    let enums::messages::ChatFull::Full(full) = pool.call(&request).await.unwrap();
+    let enums::messages::ChatFull::Full(full) = pool.call(&request).await.expect("the channel");
     let enums::ChatFull::ChannelFull(full) = full.full_chat else { panic!("no channel") };
     full.call
 }
@@ -226,6 +226,20 @@ fn viewers_see_whether_somebody_publishes() {
                 seen.channels.first().map(|enums::GroupCallStreamChannel::Channel(c)| c.last_timestamp_ms);
             assert_eq!(seen, frame);
         }
+    });
+}
+
+#[test]
+fn a_bot_may_not_stream() {
+    let (dc, session) = example();
+    dc.change(|world| world.accounts[0].bot = true);
+    runtime().block_on(async {
+        let pool = pool(&dc, &[&session]);
+        let users = pool.call(&crate::client::get_self()).await.unwrap();
+        assert!(matches!(&users[..], [enums::User::User(user)] if user.bot));
+        let peer = channel(&dc, World::ALICE, World::CHANNEL);
+        assert_eq!(name_of(pool.call(&create(peer.clone(), None)).await).1, "BOT_METHOD_INVALID");
+        assert_eq!(name_of(pool.call(&url(peer, false)).await).1, "BOT_METHOD_INVALID");
     });
 }
 

@@ -45,7 +45,8 @@ pub(crate) fn example() -> (TestDc, SessionInfo) {
     (dc, session)
 }
 
-fn option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) -> DcOption {
+/// Where a DC is, and the key for it.
+pub(crate) fn dc_option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) -> DcOption {
     let SocketAddr::V4(ipv4) = addr else { panic!("loopback is IPv4 here") };
     let ipv6 = SocketAddrV6::new(ipv4.ip().to_ipv6_mapped(), ipv4.port(), 0, 0);
     DcOption { id, ipv4, ipv6, auth_key: key.map(|key| key.auth_key) }
@@ -57,14 +58,19 @@ pub(crate) fn memory(dc: &TestDc, keys: &[&SessionInfo]) -> SessionData {
     data.dc_options.clear();
     for id in [1, 2] {
         let key = keys.iter().find(|key| key.dc_id == id).copied();
-        data.dc_options.insert(id, option(id, dc.addr(id), key));
+        data.dc_options.insert(id, dc_option(id, dc.addr(id), key));
     }
     data
 }
 
 /// A pool, from inside a runtime.
 pub(crate) fn pool_with(dc: &TestDc, keys: &[&SessionInfo], api_id: i32) -> Pool {
-    let session = Arc::new(MemorySession::from(memory(dc, keys)));
+    pool_of(MemorySession::from(memory(dc, keys)), api_id)
+}
+
+/// A pool around this session, from inside a runtime.
+pub(crate) fn pool_of(session: MemorySession, api_id: i32) -> Pool {
+    let session = Arc::new(session);
     let params = ConnectionParams { retry_policy: Box::new(NoRetries), ..ConnectionParams::default() };
     let SenderPool { runner, handle, updates } =
         SenderPool::with_configuration(Arc::clone(&session), api_id, params);

@@ -19,8 +19,9 @@ fn short(number: u64) -> Vec<u8> {
     number.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
-/// Makes a key; `dc` is told inside the RSA envelope, by clients that do.
-async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool) -> Result<[u8; 256], InvocationError> {
+/// Makes a key. The DC's number is told inside the RSA envelope by clients that do; `name` is the place of the key's
+/// name among those offered: our own, or a built-in one, as a client with a replaced modulus has it.
+async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool, name: usize) -> Result<[u8; 256], InvocationError> {
     let addr = ServerAddr::Tcp { address: dc.addr(dc_id) };
     let mut sender = Sender::connect(transport::Full::new(), mtp::Plain::new(), addr).await?;
     let (nonce, new_nonce) = ([3; 16], [4; 32]);
@@ -45,7 +46,7 @@ async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool) -> Result<[u8; 256], I
         server_nonce,
         p,
         q,
-        public_key_fingerprint: fingerprint,
+        public_key_fingerprint: offer.server_public_key_fingerprints[name],
         encrypted_data,
     };
     let enums::ServerDhParams::Ok(answer) = sender.invoke(&request).await? else { panic!("refused") };
@@ -79,8 +80,8 @@ async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool) -> Result<[u8; 256], I
 fn a_key_is_made_and_used() {
     let dc = TestDc::start(World::example()).unwrap();
     runtime().block_on(async {
-        for (dc_id, tell_dc) in [(1, false), (2, true)] {
-            let auth_key = make_key(&dc, dc_id, tell_dc).await.unwrap();
+        for (dc_id, tell_dc, name) in [(1, false, 0), (2, true, 1)] {
+            let auth_key = make_key(&dc, dc_id, tell_dc, name).await.unwrap();
             let session = SessionInfo { user_id: 0, dc_id, addr: dc.addr(dc_id), auth_key, key_id: 0 };
             let mut sender = bare(&session).await;
             let config = sender.invoke(&init(dc.api_id(), functions::help::GetConfig {})).await.unwrap();

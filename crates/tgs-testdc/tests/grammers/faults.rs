@@ -326,10 +326,7 @@ fn the_dc_stops_with_its_value_even_inside_a_runtime() {
         let dc = TestDc::start(World::example()).unwrap();
         dc.addr(1)
     });
-    let mut stream = match TcpStream::connect(addr) {
-        Ok(stream) => stream,
-        Err(_) => return,
-    };
+    let Ok(mut stream) = TcpStream::connect(addr) else { return };
     // Accepted by the kernel before the listener was gone: nobody is behind it.
     stream.set_read_timeout(Some(LONG)).unwrap();
     assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));

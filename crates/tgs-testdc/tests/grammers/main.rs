@@ -4,6 +4,7 @@ mod chats;
 mod client;
 mod exchange;
 mod faults;
+mod patched;
 mod qr;
 mod session;
 mod sign_in;

@@ -17,7 +17,7 @@ fn export(dc: &TestDc) -> functions::auth::ExportLoginToken {
 }
 
 async fn new_token(dc: &TestDc, pool: &Pool) -> Vec<u8> {
-    let enums::auth::LoginToken::Token(token) = pool.call(&export(dc)).await.unwrap() else {
+    let enums::auth::LoginToken::Token(token) = pool.call(&export(dc)).await.expect("an answer") else {
         panic!("no token")
     };
     token.token

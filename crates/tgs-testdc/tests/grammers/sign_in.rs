@@ -37,7 +37,7 @@ fn sign_in(phone: &str, hash: &str, code: &str) -> functions::auth::SignIn {
 
 /// A fresh question, and the answer to it that somebody with this password gives.
 pub(crate) async fn check_password(pool: &Pool, dc: i32, password: &str) -> functions::auth::CheckPassword {
-    let question = pool.call_on(dc, &functions::account::GetPassword {}).await.unwrap();
+    let question = pool.call_on(dc, &functions::account::GetPassword {}).await.expect("a question");
     let enums::account::Password::Password(question) = question;
     assert!(question.has_password && question.hint.is_some());
     let Some(enums::PasswordKdfAlgo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow(algorithm)) =
@@ -47,9 +47,9 @@ pub(crate) async fn check_password(pool: &Pool, dc: i32, password: &str) -> func
     };
     let types::PasswordKdfAlgoSha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow { salt1, salt2, g, p } =
         algorithm;
-    let b = question.srp_b.unwrap();
+    let b = question.srp_b.expect("has_password");
     let (m1, a) = calculate_2fa(&salt1, &salt2, &p, &g, b, vec![77; 256], password);
-    let srp_id = question.srp_id.unwrap();
+    let srp_id = question.srp_id.expect("has_password");
     let password = types::InputCheckPasswordSrp { srp_id, a: a.to_vec(), m1: m1.to_vec() };
     functions::auth::CheckPassword { password: password.into() }
 }
