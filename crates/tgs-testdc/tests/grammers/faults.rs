@@ -8,7 +8,7 @@ use std::{
 
 use grammers_mtproto::{mtp, transport};
 use grammers_mtsender::{InvocationError, Sender, ServerAddr};
-use grammers_tl_types::functions;
+use grammers_tl_types::{Identifiable, RemoteCall, Serializable, functions, types};
 use tgs_testdc::{At, Fault, TestDc, When, World};
 
 use crate::client::{LONG, Pool, bare, example, get_self, init, name_of, pool, pool_with, runtime};
@@ -317,6 +317,58 @@ fn whatever_bytes_come_the_others_are_served() {
     }
     runtime().block_on(async {
         pool(&dc, &[&session]).call(&get_self()).await.unwrap();
+    });
+}
+
+/// Some bytes in the place of a call.
+struct Raw(Vec<u8>);
+
+impl Serializable for Raw {
+    fn serialize(&self, out: &mut impl Extend<u8>) {
+        out.extend(self.0.iter().copied());
+    }
+}
+
+impl RemoteCall for Raw {
+    type Return = bool;
+}
+
+#[test]
+fn whatever_a_call_holds_it_is_an_answer_or_an_error() {
+    let (dc, session) = example();
+    runtime().block_on(async {
+        let mut sender = bare(&session).await;
+        sender.invoke(&init(dc.api_id(), get_self())).await.unwrap();
+        // users.getFullUser of a user from a message of a user from a message …: 4 bytes a level.
+        let mut nested = functions::users::GetFullUser::CONSTRUCTOR_ID.to_le_bytes().to_vec();
+        nested.extend(types::InputUserFromMessage::CONSTRUCTOR_ID.to_le_bytes());
+        for _ in 0..8000 {
+            nested.extend(types::InputPeerChannelFromMessage::CONSTRUCTOR_ID.to_le_bytes());
+        }
+        assert_eq!(name_of(sender.invoke(&Raw(nested.clone())).await).1, "INPUT_FETCH_ERROR");
+        nested.extend([7; 1000]);
+        assert_eq!(name_of(sender.invoke(&Raw(nested)).await).1, "INPUT_REQUEST_TOO_LONG");
+        for id in [
+            functions::messages::GetDialogs::CONSTRUCTOR_ID,
+            functions::users::GetUsers::CONSTRUCTOR_ID,
+            functions::auth::SendCode::CONSTRUCTOR_ID,
+            functions::auth::CheckPassword::CONSTRUCTOR_ID,
+            functions::phone::CreateGroupCall::CONSTRUCTOR_ID,
+            functions::InitConnection::<()>::CONSTRUCTOR_ID,
+            0x1234_5678,
+        ] {
+            for noise in [
+                &[][..],
+                &[0xff; 400],
+                &[0xfe, 0xff, 0xff, 0xff],
+                &[0x15, 0xc4, 0xb5, 0x1c, 0xff, 0xff, 0xff, 0xff],
+            ] {
+                let call = Raw([&id.to_le_bytes(), noise].concat());
+                let (code, name, _) = name_of(sender.invoke(&call).await);
+                assert!(code == 400 && ["INPUT_FETCH_ERROR", "METHOD_INVALID"].contains(&&*name), "{name}");
+            }
+        }
+        sender.invoke(&get_self()).await.unwrap();
     });
 }
 
