@@ -31,10 +31,14 @@ fn python() -> &'static Path {
         let venv = tools.join("telethon");
         let python = venv.join("bin/python");
         let stamp = venv.join("installed");
+        fs::create_dir_all(&tools).expect("the target directory can be written");
+        // Tests may run in processes of their own: one makes the environment, the others wait.
+        let lock =
+            fs::File::create(tools.join("telethon.lock")).expect("the target directory can be written");
+        lock.lock().expect("the file can be locked");
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == VERSION) {
             return python;
         }
-        fs::create_dir_all(&tools).expect("the target directory can be written");
         let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).output();
         succeed("python3 -m venv", &made.expect("python3 is installed"));
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VERSION];

@@ -1,7 +1,7 @@
 //! The unmodified grammers client, held from a plain test: its own runtime, a session in memory, a limit to each call.
 
 use std::{
-    net::{SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     sync::Arc,
     time::Duration,
 };
@@ -52,13 +52,17 @@ pub(crate) fn dc_option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) ->
     DcOption { id, ipv4, ipv6, auth_key: key.map(|key| key.auth_key) }
 }
 
-/// A session in memory that knows the test DC's addresses and these keys.
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// A session in memory with these keys, the first of them at home. Where the other DC is, `help.getConfig` tells.
 pub(crate) fn memory(dc: &TestDc, keys: &[&SessionInfo]) -> SessionData {
     let mut data = SessionData { home_dc: keys[0].dc_id, ..SessionData::default() };
     data.dc_options.clear();
     for id in [1, 2] {
         let key = keys.iter().find(|key| key.dc_id == id).copied();
-        data.dc_options.insert(id, dc_option(id, dc.addr(id), key));
+        let addr = if id == data.home_dc { dc.addr(id) } else { NOWHERE };
+        data.dc_options.insert(id, dc_option(id, addr, key));
     }
     data
 }
