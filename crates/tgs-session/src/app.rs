@@ -39,10 +39,6 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Code, Failed> {
     let settings = Context::load(&cli).map_err(|problems| {
-        logging::init("info");
-        for problem in &problems.0 {
-            log::error!("{problem}");
-        }
         Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
     logging::init(&settings.rust_log);

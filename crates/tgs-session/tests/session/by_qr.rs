@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The last line of a drawn code: it is all there. Then what it shows is scanned by a session of the account.
-fn scan(home: &Home, run: &mut Run<'_>, account: i64) -> Vec<u8> {
+pub(crate) fn scan(home: &Home, run: &mut Run<'_>, account: i64) -> Vec<u8> {
     run.expect("then point the camera here.");
     for _ in 0..20 {
         run.expect("\u{1b}[0m\r\n");

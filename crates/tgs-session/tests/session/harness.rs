@@ -16,14 +16,14 @@ use tgs_core::{
     secret::Secret,
     session_string::{AuthKey, SessionString},
 };
-use tgs_e2e::bin_path::{cargo, profile_dir};
+use tgs_e2e::{
+    bin_path::{cargo, profile_dir},
+    telegram::knowing_the_key,
+};
 use tgs_telegram::{App, Connection, Me, TelegramError};
 use tgs_testdc::{Session, SessionInfo, TestDc, World};
 
 use crate::terminal::Run;
-
-/// The server's key in a client, in decimal.
-const DIGITS: usize = 617;
 
 /// The tool, made for the test DC: with the feature `test-dc`, and with the test DC's RSA key in place of Telegram's.
 fn tool() -> &'static Path {
@@ -44,31 +44,14 @@ fn tool() -> &'static Path {
         let made = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
         let path = dir.join(format!("{name}-patched"));
         if made(&path) < made(&dir.join(name)) {
-            let patched = patch(fs::read(dir.join(name)).unwrap());
             // By rename: another test may run the old one.
             let new = dir.join(format!("{name}-{}", std::process::id()));
-            fs::write(&new, patched).unwrap();
-            fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let modulus = TestDc::start(World::example()).unwrap().rsa_public().0;
+            knowing_the_key(&dir.join(name), modulus, &new).unwrap();
             fs::rename(new, &path).unwrap();
         }
         path
     })
-}
-
-fn patch(mut program: Vec<u8>) -> Vec<u8> {
-    let modulus = TestDc::start(World::example()).unwrap().rsa_public().0;
-    assert_eq!(modulus.len(), DIGITS);
-    // How Telegram's keys begin: of the production DCs, and of its test DCs.
-    for begin in [
-        "293795981706693370229861771494561285653884311200588",
-        "253428894488404155649716895907134732068988477590847",
-    ] {
-        let there = |at: &usize| program[*at..].starts_with(begin.as_bytes());
-        let found: Vec<_> = (0..program.len() - DIGITS).filter(there).collect();
-        assert_eq!(found.len(), 1, "Telegram's key is not there once");
-        program[found[0]..][..DIGITS].copy_from_slice(modulus.as_bytes());
-    }
-    program
 }
 
 /// How the tool ended.
