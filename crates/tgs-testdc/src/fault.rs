@@ -60,7 +60,8 @@ impl FromStr for Fault {
 /// Where on a connection's way a fault waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum At {
-    /// When a TCP connection has been accepted, before anything is read.
+    /// When a TCP connection has been accepted, before anything is read. An RPC error or a salt has no place there, and
+    /// does nothing.
     Accept,
     /// At a call inside `initConnection`.
     Init,
@@ -89,7 +90,8 @@ impl FromStr for At {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct When {
     /// Only at this method, by its TL name: `users.getUsers`. A service message (`ping`, `get_future_salts`) or a step
-    /// of the key exchange (`req_pq_multi`) meets only faults that name it.
+    /// of the key exchange (`req_pq_multi`) meets only faults that name it; the latter can be silenced, dropped,
+    /// garbled or refused by a transport error, and nothing else.
     pub method: Option<String>,
     /// Only so often.
     pub times: Option<u32>,

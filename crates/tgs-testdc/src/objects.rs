@@ -33,6 +33,8 @@ pub(crate) fn user(state: &State, viewer: i64, account: &Account) -> enums::User
     let own = viewer == account.user_id;
     types::User {
         is_self: own,
+        bot: account.bot,
+        bot_info_version: account.bot.then_some(1),
         access_hash: Some(state.access_hash(viewer, account.user_id)),
         first_name: Some(account.first_name.clone()),
         username: account.username.clone(),

@@ -165,13 +165,15 @@ impl Caller<'_> {
 trait Method: RemoteCall<Return: Serializable> + Deserializable {
     /// Whether it can be called without being signed in.
     const OPEN: bool = false;
+    /// Whether it is for people only, not for bots.
+    const PEOPLE_ONLY: bool = false;
 
     fn answer(self, caller: &mut Caller<'_>) -> Answer<Self::Return>;
 }
 
 fn run<M: Method>(body: &[u8], caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    if !M::OPEN {
-        caller.me()?;
+    if !M::OPEN && caller.me()?.bot && M::PEOPLE_ONLY {
+        return error("BOT_METHOD_INVALID");
     }
     let method = M::from_bytes(body).map_err(|_| RpcError::named("INPUT_FETCH_ERROR"))?;
     Ok(method.answer(caller)?.to_bytes())

@@ -297,7 +297,8 @@ impl TestDc {
         count(&self.shared.lock(), method)
     }
 
-    /// Waits until a method has been requested so often since the start. Answers whether it was, before the time was up.
+    /// Waits until a method has been requested so often since the start, and has been carried out if no fault was in its
+    /// way; its answer may still be on the wire. Answers whether it was, before the time was up.
     pub fn wait_for(&self, method: &str, times: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();

@@ -38,6 +38,8 @@ pub struct Account {
     pub first_name: String,
     /// The name without `@`.
     pub username: Option<String>,
+    /// A bot: what only people may do answers `BOT_METHOD_INVALID`.
+    pub bot: bool,
 }
 
 /// How a login code reaches its account.
@@ -153,6 +155,7 @@ impl World {
             password: password.map(str::to_owned),
             first_name: name.to_owned(),
             username: Some(format!("tgs_{}", name.to_lowercase())),
+            bot: false,
         };
         let chat = |id, kind, title: &str, username: Option<&str>, roles: &[(i64, Role)]| Chat {
             id,

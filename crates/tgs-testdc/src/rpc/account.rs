@@ -38,6 +38,8 @@ fn ttl_days(caller: &Caller<'_>, user_id: i64) -> i32 {
 }
 
 impl Method for functions::account::GetAuthorizations {
+    const PEOPLE_ONLY: bool = true;
+
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::account::Authorizations> {
         let me = caller.me()?.user_id;
         let mut mine: Vec<_> =

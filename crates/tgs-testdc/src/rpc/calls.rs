@@ -47,6 +47,8 @@ fn told(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
 }
 
 impl Method for functions::phone::CreateGroupCall {
+    const PEOPLE_ONLY: bool = true;
+
     /// Ends the call that is live: <https://core.telegram.org/method/phone.createGroupCall> allows one per chat.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
@@ -63,6 +65,8 @@ impl Method for functions::phone::CreateGroupCall {
 }
 
 impl Method for functions::phone::DiscardGroupCall {
+    const PEOPLE_ONLY: bool = true;
+
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let position = find(caller, &self.call)?;
@@ -82,6 +86,8 @@ impl Method for functions::phone::DiscardGroupCall {
 }
 
 impl Method for functions::phone::EditGroupCallTitle {
+    const PEOPLE_ONLY: bool = true;
+
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let chat_id = live(caller, &self.call)?.chat_id;
@@ -101,6 +107,8 @@ impl Method for functions::phone::EditGroupCallTitle {
 }
 
 impl Method for functions::phone::GetGroupCall {
+    const PEOPLE_ONLY: bool = true;
+
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCall> {
         let me = caller.me()?.user_id;
         let call = live(caller, &self.call)?.clone();
@@ -118,6 +126,8 @@ impl Method for functions::phone::GetGroupCall {
 }
 
 impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
+    const PEOPLE_ONLY: bool = true;
+
     /// The same key each time, until the owner revokes it.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamRtmpUrl> {
         let me = caller.me()?.user_id;
@@ -133,6 +143,8 @@ impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
 }
 
 impl Method for functions::phone::JoinGroupCall {
+    const PEOPLE_ONLY: bool = true;
+
     /// Marks the caller as a viewer; there is no media to be had.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
@@ -145,6 +157,8 @@ impl Method for functions::phone::JoinGroupCall {
 }
 
 impl Method for functions::phone::GetGroupCallStreamChannels {
+    const PEOPLE_ONLY: bool = true;
+
     /// Empty until somebody publishes: <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamChannels> {
         let key = caller.key;

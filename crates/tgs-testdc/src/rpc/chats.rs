@@ -46,6 +46,8 @@ pub(super) fn chat_of_peer<'a>(state: &'a State, me: i64, peer: &enums::InputPee
 }
 
 impl Method for functions::messages::GetDialogs {
+    const PEOPLE_ONLY: bool = true;
+
     /// The chats that the account is in, the newest first: each with one message, whose id and date fall from chat to
     /// chat, so that any of the offsets finds its place.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Dialogs> {

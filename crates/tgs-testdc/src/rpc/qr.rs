@@ -67,6 +67,8 @@ impl Method for functions::auth::ImportLoginToken {
 }
 
 impl Method for functions::auth::AcceptLoginToken {
+    const PEOPLE_ONLY: bool = true;
+
     /// Tells the client that waits, by `updateLoginToken`.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Authorization> {
         let me = caller.me()?.user_id;

@@ -1,7 +1,7 @@
 //! The unmodified grammers client, held from a plain test: its own runtime, a session in memory, a limit to each call.
 
 use std::{
-    net::{SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     sync::Arc,
     time::Duration,
 };
@@ -9,8 +9,7 @@ use std::{
 use grammers_client::Client;
 use grammers_mtproto::{mtp, transport};
 use grammers_mtsender::{
-    ConnectionParams, InvocationError, NoRetries, Sender, SenderPool, SenderPoolFatHandle, ServerAddr,
-    connect_with_auth,
+    ConnectionParams, InvocationError, NoRetries, Sender, SenderPool, ServerAddr, connect_with_auth,
 };
 use grammers_session::{SessionData, storages::MemorySession, types::DcOption};
 use grammers_tl_types::{self as tl, RemoteCall, enums, functions};
@@ -25,7 +24,6 @@ pub(crate) struct Pool {
     pub(crate) client: Client,
     pub(crate) session: Arc<MemorySession>,
     pub(crate) updates: tokio::sync::mpsc::Receiver<grammers_session::updates::UpdatesLike>,
-    pub(crate) handle: SenderPoolFatHandle,
     runner: tokio::task::JoinHandle<()>,
 }
 
@@ -47,32 +45,42 @@ pub(crate) fn example() -> (TestDc, SessionInfo) {
     (dc, session)
 }
 
-fn option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) -> DcOption {
+/// Where a DC is, and the key for it.
+pub(crate) fn dc_option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) -> DcOption {
     let SocketAddr::V4(ipv4) = addr else { panic!("loopback is IPv4 here") };
     let ipv6 = SocketAddrV6::new(ipv4.ip().to_ipv6_mapped(), ipv4.port(), 0, 0);
     DcOption { id, ipv4, ipv6, auth_key: key.map(|key| key.auth_key) }
 }
 
-/// A session in memory that knows the test DC's addresses and these keys.
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// A session in memory with these keys, the first of them at home. Where the other DC is, `help.getConfig` tells.
 pub(crate) fn memory(dc: &TestDc, keys: &[&SessionInfo]) -> SessionData {
     let mut data = SessionData { home_dc: keys[0].dc_id, ..SessionData::default() };
     data.dc_options.clear();
     for id in [1, 2] {
         let key = keys.iter().find(|key| key.dc_id == id).copied();
-        data.dc_options.insert(id, option(id, dc.addr(id), key));
+        let addr = if id == data.home_dc { dc.addr(id) } else { NOWHERE };
+        data.dc_options.insert(id, dc_option(id, addr, key));
     }
     data
 }
 
 /// A pool, from inside a runtime.
 pub(crate) fn pool_with(dc: &TestDc, keys: &[&SessionInfo], api_id: i32) -> Pool {
-    let session = Arc::new(MemorySession::from(memory(dc, keys)));
+    pool_of(MemorySession::from(memory(dc, keys)), api_id)
+}
+
+/// A pool around this session, from inside a runtime.
+pub(crate) fn pool_of(session: MemorySession, api_id: i32) -> Pool {
+    let session = Arc::new(session);
     let params = ConnectionParams { retry_policy: Box::new(NoRetries), ..ConnectionParams::default() };
     let SenderPool { runner, handle, updates } =
         SenderPool::with_configuration(Arc::clone(&session), api_id, params);
-    let client = Client::new(handle.clone());
+    let client = Client::new(handle);
     let runner = tokio::spawn(runner.run());
-    Pool { client, session, updates, handle, runner }
+    Pool { client, session, updates, runner }
 }
 
 /// A pool with the right application.
