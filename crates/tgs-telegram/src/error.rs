@@ -200,6 +200,8 @@ const SIGN_IN: &[(&str, &str, &str)] = &[
         "Telegram signed in without a code, which was not asked for",
         "try again, or sign in with --qr",
     ),
+    ("AUTH_RESTART", "Telegram wants the sign-in to begin anew", "try again"),
+    ("UPDATE_APP_TO_LOGIN", "Telegram signs nobody in with a program this old", UPDATE),
     (
         "PASSWORD_HASH_INVALID",
         "the password is wrong",
