@@ -82,6 +82,11 @@ impl Context {
         self.cli.env_file.as_deref().unwrap_or(Path::new(".env"))
     }
 
+    /// Whether the environment hides what the file says of this variable.
+    pub(crate) fn is_hidden(&self, variable: &str) -> bool {
+        self.cli.env_file.is_none() && std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+    }
+
     /// The session that the command line means.
     pub(crate) fn which(&self) -> Which {
         if self.cli.standby { Which::Standby } else { Which::Primary }

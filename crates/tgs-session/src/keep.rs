@@ -45,6 +45,11 @@ impl Target {
             return kept;
         }
         let (variable, me) = (which.variable(), plain(&me.to_string()));
+        if matches!(self, Self::File(_)) && context.is_hidden(variable) {
+            say(&format!(
+                "{variable} is set in the environment too, which wins over ./.env: unset it there, or use --env-file."
+            ));
+        }
         say(&match self {
             Self::Stdout => format!(
                 "Signed in as {me}. The line on stdout is for {variable}; whoever has it has the account."

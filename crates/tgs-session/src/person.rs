@@ -181,21 +181,21 @@ fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, Fai
 
 fn with_password(context: &Context, terminal: &mut Terminal<'_>, sign_in: &mut SignIn) -> Result<(), Failed> {
     let hint = sign_in.password_hint()?.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-    let mut kept = context.settings.telegram.password.as_ref();
-    for tries in 1..=TRIES {
+    let (mut kept, mut wrong) = (context.settings.telegram.password.as_ref(), 0);
+    loop {
         let (password, name) = match kept.take() {
             Some(password) => (password.clone(), "TWO_FA_PASSWORD"),
             None => (terminal.ask_secret(&format!("Password of the account{hint}, not shown: "))?, "This"),
         };
         match sign_in.password(&password) {
             Ok(_) => return Ok(()),
-            Err(error) if is_wrong_password(&error) && tries < TRIES => {
+            Err(error) if is_wrong_password(&error) && wrong + 1 < TRIES => {
+                wrong += 1;
                 say(&format!("{name} is not the password of the account."));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failed::new("sign in: the password was wrong three times"))
 }
 
 fn is_wrong_password(error: &TelegramError) -> bool {

@@ -62,10 +62,10 @@ impl<'a> Terminal<'a> {
     /// Asks for a line.
     pub(crate) fn ask(&mut self, prompt: &str) -> Result<String, Failed> {
         let _ = write!(stderr(), "{}", plain(prompt));
-        self.line()
+        self.line().map(|line| line.trim().to_owned())
     }
 
-    /// Asks for a line that is not shown.
+    /// Asks for a line that is not shown. Its blanks are part of it.
     pub(crate) fn ask_secret(&mut self, prompt: &str) -> Result<Secret<String>, Failed> {
         // Before the question is seen, so that no answer is quicker.
         let hidden = Hidden::begin();
@@ -82,7 +82,7 @@ impl<'a> Terminal<'a> {
                 let line = std::mem::replace(&mut self.typed, rest);
                 let line = String::from_utf8(line)
                     .map_err(|_| Failed::new("read the answer: it is not UTF-8 text"))?;
-                return Ok(line.trim().to_owned());
+                return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
             }
             if self.typed.len() > LONGEST {
                 return Err(Failed::new("read the answer: it is too long"));

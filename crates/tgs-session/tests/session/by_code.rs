@@ -82,6 +82,15 @@ fn the_password_of_env_is_tried_first() {
 }
 
 #[test]
+fn blanks_are_part_of_a_password() {
+    let home = Home::new();
+    home.dc.change(|world| world.accounts[0].password = Some(" a ä ".into()));
+    let mut run = home.at_terminal(&["--phone", ALICE]);
+    run.expect("Code").enter(CODE).expect("not shown: ").enter(" a ä ");
+    run.end().ok();
+}
+
+#[test]
 fn an_expired_code_is_followed_by_a_new_one() {
     let home = Home::new();
     home.dc.fault(Fault::named("PHONE_CODE_EXPIRED"), When::method("auth.signIn").times(1));
@@ -136,6 +145,7 @@ fn what_telegram_refuses_is_told_in_words() {
         ("PHONE_NUMBER_BANNED", "the phone number was banned by Telegram; write to Telegram"),
         ("PHONE_NUMBER_FLOOD", "codes were asked for too often for this phone number; wait a day"),
         ("API_ID_INVALID", "API_ID and API_HASH do not belong together; copy"),
+        ("AUTH_RESTART", "Telegram wants the sign-in to begin anew; try again"),
         ("PHONE_MIGRATE_9", "PHONE_MIGRATE_9: an error this version does not know; report this name"),
     ];
     let home = Home::new();

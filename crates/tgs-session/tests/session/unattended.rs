@@ -53,6 +53,18 @@ fn without_write_env_the_string_goes_to_stdout() {
 }
 
 #[test]
+fn an_environment_that_hides_the_file_is_told() {
+    let (home, primary, _) = home(World::BOB, "");
+    let old = primary.telethon_string();
+    let words = "SESSION_STRING is set in the environment too, which wins over ./.env";
+    let said = home.run_with(&RENEW, &[("SESSION_STRING", &old)]).ok();
+    assert!(said.err.contains(words), "{}", said.err);
+    let args = [RENEW[0], RENEW[1], "--env-file", ".env"];
+    let said = home.run_with(&args, &[("SESSION_STRING", &old)]).ok();
+    assert!(!said.err.contains(words) && said.last().contains("it stays"), "{}", said.err);
+}
+
+#[test]
 fn a_session_that_is_good_stays() {
     let (home, ..) = home(World::BOB, "");
     let good = home.session(World::BOB).telethon_string();
