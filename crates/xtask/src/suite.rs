@@ -36,6 +36,7 @@ pub(crate) fn run() -> Result<bool> {
     check("shellcheck", Command::new("shellcheck").args(shell_scripts()?).current_dir(workspace()));
     check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
+    check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
     // Last, so that its summary is what stands at the end.
     check("tests", &mut tests());
     let took = seconds(began.elapsed());
@@ -46,6 +47,9 @@ pub(crate) fn run() -> Result<bool> {
     }
     Ok(failed.is_empty())
 }
+
+/// What the tests of tgs-session would build first: longer than a test may take.
+const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
 
 /// `cargo` with `args`, separated by spaces, in the workspace.
 fn cargo(args: &str) -> Command {
