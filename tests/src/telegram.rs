@@ -161,7 +161,7 @@ impl Scene {
 
 /// Copies a built tool, with the RSA key of Telegram's servers in it replaced by the test DC's: the client library has
 /// no other place for it. Without that only sessions that exist already can be used there.
-fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
+pub fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
     // How the keys begin that the library knows: of the production DCs, and of Telegram's own test DCs.
     const KEYS: [&str; 2] = [
         "293795981706693370229861771494561285653884311200588",
