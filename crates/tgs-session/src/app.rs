@@ -30,7 +30,8 @@ pub fn main() -> ExitCode {
         }
     };
     let code = run(cli).unwrap_or_else(|failed| {
-        say(&format!("tgs-session: failed to {failed}"));
+        // One line, whatever is in it: the last one is what tgs-stream logs.
+        say(&format!("tgs-session: failed to {failed}").replace('\n', " "));
         failed.code
     });
     code.into()
@@ -38,10 +39,6 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Code, Failed> {
     let settings = Context::load(&cli).map_err(|problems| {
-        logging::init("info");
-        for problem in &problems.0 {
-            log::error!("{problem}");
-        }
         Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
     logging::init(&settings.rust_log);

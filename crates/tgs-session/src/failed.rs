@@ -1,11 +1,8 @@
 //! Why the tool failed, in one line: what, why, and what to do about it. `tgs-stream` logs that line.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::SystemTime};
 
-use tgs_core::{exit::Code, logging::Utc};
+use tgs_core::{exit::Code, logging::moment};
 use tgs_telegram::{Class, TelegramError};
 
 /// An error, and the exit code it leads to.
@@ -57,24 +54,5 @@ impl From<TelegramError> for Failed {
 impl From<anyhow::Error> for Failed {
     fn from(error: anyhow::Error) -> Self {
         Self::new(format!("{error:#}"))
-    }
-}
-
-/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be done before.
-pub(crate) fn moment(time: SystemTime) -> String {
-    let text = Utc(time + Duration::from_millis(999)).to_string();
-    let second = text.split('.').next().unwrap_or(&text);
-    format!("{} UTC", second.replace('T', " "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments() {
-        let at = |millis| moment(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
-        assert_eq!(at(1_772_323_198_000), "2026-02-28 23:59:58 UTC");
-        assert_eq!(at(1_772_323_198_001), "2026-02-28 23:59:59 UTC");
     }
 }

@@ -29,9 +29,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
     let target = Target::open(context)?;
     let account = (which == Which::Standby).then(|| primary_account(context)).transpose()?.flatten();
     let by_phone = choose(context, &mut terminal)?;
-    // Where the account was found before, it is looked for first.
-    let like = context.session(which).or_else(|_| context.session(Which::Primary)).ok();
-    let mut sign_in = SignIn::begin(&app, like.as_ref(), &context.cancel)?;
+    let mut sign_in = SignIn::begin(&app, None, &context.cancel)?;
     let step = match by_phone {
         Some(phone) => with_code(&mut terminal, &mut sign_in, &phone)?,
         None => with_qr(&mut sign_in)?,
@@ -163,13 +161,12 @@ fn question(code: &Sent) -> String {
 
 /// Has the code sent by its other way. Where there is none, the one that was sent still counts.
 fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, Failed> {
-    if *sent == CODES {
-        return Err(Failed::new("get a login code: enough have been sent; try again later, or with --qr"));
-    }
     if code.next.is_none() {
         say("It cannot be sent in another way.");
-        *sent += 1;
         return Ok(code);
+    }
+    if *sent == CODES {
+        return Err(Failed::new("get a login code: enough have been sent; try again later, or with --qr"));
     }
     *sent += 1;
     match sign_in.resend_code() {

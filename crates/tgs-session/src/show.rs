@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tgs_core::{exit::Code, session_string::SessionString};
+use tgs_core::{exit::Code, logging::moment, session_string::SessionString};
 use tgs_telegram::{Connection, Me, OtherSession, TelegramError};
 
 use crate::{
     app::print,
     context::{Context, Use, in_use},
-    failed::{Failed, moment},
+    failed::Failed,
     stream::Stream,
     terminal::plain,
 };

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use tgs_core::{
     exit::Code,
+    logging::moment,
     session_string::SessionString,
     sign_in_limit::{self, SignInLimit},
 };
@@ -14,7 +15,7 @@ use tgs_telegram::{
 
 use crate::{
     context::{Context, Use, Which},
-    failed::{Failed, moment},
+    failed::Failed,
     keep::Target,
     terminal::{plain, say},
 };

@@ -87,8 +87,8 @@ impl SignIn {
         for _ in 0..MOVES {
             match self.connection.call(doing, request) {
                 Err(error) => match error.moved_to() {
-                    Some(dc) => self.connection.move_to(dc, doing)?,
-                    None => return Err(error),
+                    Some(dc) if self.connection.move_to(dc, doing).is_ok() => {}
+                    _ => return Err(error),
                 },
                 done => return done,
             }

@@ -285,6 +285,15 @@ impl TestDc {
         self.shared.lock().codes.clone()
     }
 
+    /// The QR tokens that wait to be accepted, the oldest first.
+    #[must_use]
+    pub fn login_tokens(&self) -> Vec<Vec<u8>> {
+        let state = self.shared.lock();
+        let mut waiting: Vec<_> = state.tokens.iter().filter(|(_, token)| token.accepted.is_none()).collect();
+        waiting.sort_by_key(|(_, token)| token.expires);
+        waiting.into_iter().map(|(token, _)| token.clone()).collect()
+    }
+
     /// All requests so far, service messages and steps of the key exchange among them.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {

@@ -7,6 +7,7 @@ mod by_qr;
 mod harness;
 mod standby;
 mod tasks;
+mod telethon;
 mod terminal;
 mod unattended;
 mod words;

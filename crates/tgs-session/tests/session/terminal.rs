@@ -14,12 +14,13 @@ use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
 };
 
 use crate::harness::{Home, Said};
 
 /// The longest anything takes on a busy machine; what a hang costs.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The tool, run at a terminal.
 pub(crate) struct Run<'a> {
@@ -49,11 +50,6 @@ impl<'a> Run<'a> {
         self.child.id()
     }
 
-    /// Everything on the screen so far.
-    pub(crate) fn seen(&self) -> &str {
-        &self.seen
-    }
-
     /// Waits for these words behind those that were waited for before.
     #[track_caller]
     pub(crate) fn expect(&mut self, words: &str) -> &mut Self {
@@ -70,6 +66,11 @@ impl<'a> Run<'a> {
     pub(crate) fn enter(&mut self, line: &str) -> &mut Self {
         self.terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
         self
+    }
+
+    /// Whether the terminal echoes.
+    pub(crate) fn shows_what_is_typed(&self) -> bool {
+        tcgetattr(&self.terminal).unwrap().local_modes.contains(LocalModes::ECHO)
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) {

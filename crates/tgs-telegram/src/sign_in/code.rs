@@ -127,7 +127,7 @@ impl SignIn {
             phone_code_hash: sent.hash.expose().clone(),
             reason: None,
         };
-        let answer = self.connection.call(doing, &request)?;
+        let answer = self.call(doing, &request)?;
         self.sent(doing, &phone, answer)
     }
 
@@ -148,8 +148,8 @@ impl SignIn {
             phone_code,
             email_verification,
         };
-        // Not followed to another DC: the code belongs to this one.
-        step(doing, self.connection.call(doing, &request))
+        let answer = self.call(doing, &request);
+        step(doing, answer)
     }
 
     fn sent(

@@ -1,0 +1,128 @@
+//! Showing, listing, converting and ending a session.
+
+use tgs_core::{
+    session_lock::SessionLock,
+    session_string::{Format, SessionString},
+};
+use tgs_testdc::{Fault, When, World};
+
+use crate::harness::{Home, with_value};
+
+/// A home with Alice's session in it.
+fn home() -> (Home, tgs_testdc::SessionInfo) {
+    let home = Home::new();
+    let session = home.session(World::ALICE);
+    home.write_env(&format!("SESSION_STRING={}", session.telethon_string()));
+    (home, session)
+}
+
+#[test]
+fn show_tells_everything_but_the_key() {
+    let (home, session) = home();
+    let _other = home.session(World::ALICE);
+    let said = home.run(&["--show"]).ok();
+    let fingerprint = SessionString::decode(&session.telethon_string()).unwrap().fingerprint();
+    for words in [
+        "Form:     Telethon\n",
+        &format!("DC:       2 ({})\n", home.dc.addr(2)),
+        &format!("Key:      fingerprint {fingerprint}\n"),
+        "Account:  Alice (@tgs_alice, 5000000001)\n",
+        "Made:     20",
+        "Other sessions of the account:\n  ",
+    ] {
+        assert!(said.out.contains(words), "no {words:?} in {}", said.out);
+    }
+    home.no_secret_in(&said.out);
+    let said = home.run(&["--show", "--json"]).ok();
+    let shown: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(shown["account"]["id"], World::ALICE);
+    assert_eq!((&shown["fingerprint"], shown["others"].as_array().unwrap().len()), (&fingerprint.into(), 1));
+    home.no_secret_in(&said.out);
+}
+
+#[test]
+fn show_of_a_dead_session_says_so_and_fails() {
+    let (home, session) = home();
+    home.dc.revoke(session.key_id);
+    let said = home.run(&["--show"]).fails(1, "AUTH_KEY_UNREGISTERED");
+    assert!(said.out.contains("Form:     Telethon") && said.out.contains("Problem:  "), "{}", said.out);
+    assert!(said.last().ends_with("run: tgs-session --write-env"));
+}
+
+#[test]
+fn dialogs_are_listed_with_their_numbers_and_rights() {
+    let (home, _) = home();
+    let said = home.run(&["--list-dialogs"]).ok();
+    for line in [
+        "CHAT_ID         kind       broadcast title",
+        "-1002000000001  channel    yes       Demo channel (@tgs_demo)",
+        "-1002000000002  supergroup no        Supergroup without calls",
+        "-4000001        group      yes       Basic group",
+    ] {
+        assert!(said.out.lines().any(|it| it == line), "no {line:?} in {}", said.out);
+    }
+    assert_eq!(said.out.lines().count(), 4);
+    let said = home.run(&["--list-dialogs", "--json"]).ok();
+    let dialogs: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let channel = dialogs.as_array().unwrap().iter().find(|it| it["id"] == -1_002_000_000_001_i64).unwrap();
+    assert_eq!((&channel["title"], &channel["may_broadcast"]), (&"Demo channel".into(), &true.into()));
+}
+
+#[test]
+fn a_session_that_tgs_stream_uses_is_asked_for_and_not_connected_to() {
+    let (home, session) = home();
+    let session = SessionString::decode(&session.telethon_string()).unwrap();
+    let _held = SessionLock::take(&session.key, None).unwrap();
+    let pid = format!("(pid {})", std::process::id());
+    let said = home.run(&["--list-dialogs"]).fails(75, "the session is in use by ");
+    assert!(said.last().contains(&pid), "{}", said.err);
+    let status = format!(
+        r#"{{"on_air":{{}},"telegram":{{"state":"live","session":"{}","account":"Alice (5000000001)","chat":"Demo (-100)"}}}}"#,
+        session.fingerprint()
+    );
+    home.status_page(&status);
+    let said = home.run(&["--show"]).ok();
+    for words in [&*pid, "Account:  Alice (5000000001)\n", "Chat:     Demo (-100)\n", "State:    live\n"] {
+        assert!(said.out.contains(words), "no {words:?} in {}", said.out);
+    }
+    home.status_page(&status);
+    let said = home.run(&["--convert", "pyrogram"]).ok();
+    assert_eq!(SessionString::decode(said.out.trim_end()).unwrap().user_id, Some(5_000_000_001));
+    home.run(&["--log-out"]).fails(75, "stop that first");
+    assert_eq!(home.dc.requests().len(), 0);
+}
+
+#[test]
+fn converted_both_ways_it_is_the_same_session() {
+    let (home, session) = home();
+    let pyrogram = home.run(&["--convert", "pyrogram"]).ok().out;
+    let read = SessionString::decode(pyrogram.trim_end()).unwrap();
+    assert_eq!((read.format, read.user_id), (Format::Pyrogram, Some(World::ALICE as u64)));
+    assert_eq!((read.api_id, *read.key.expose()), (Some(home.dc.api_id()), session.auth_key));
+    let telethon = home.run(&["--convert", "telethon"]).ok().out;
+    assert_eq!(telethon.trim_end(), session.telethon_string());
+}
+
+#[test]
+fn logging_out_ends_the_session_and_clears_the_line() {
+    let (home, session) = home();
+    let before = home.env();
+    let said = home.run(&["--log-out"]).ok();
+    assert!(said.err.contains("The session of Alice (@tgs_alice, 5000000001) is ended."), "{}", said.err);
+    assert_eq!(home.env(), with_value(&before, "SESSION_STRING", &session.telethon_string(), "''"));
+    assert_eq!(home.dc.sessions(World::ALICE), []);
+    home.run(&["--log-out"]).fails(1, "SESSION_STRING is not set");
+}
+
+#[test]
+fn logging_out_a_dead_session_clears_it_and_a_network_failure_does_not() {
+    let (home, session) = home();
+    let before = home.env();
+    home.dc.fault(Fault::Drop, When::method("auth.logOut"));
+    home.run(&["--log-out"]).fails(1, "connection lost");
+    assert_eq!(home.env(), before);
+    home.dc.revoke(session.key_id);
+    let said = home.run(&["--log-out"]).ok();
+    assert!(said.err.contains("The session was dead already: the session was ended"), "{}", said.err);
+    assert_eq!(home.value("SESSION_STRING"), "");
+}
