@@ -89,6 +89,12 @@ fn it_plays_survives_its_ingest_and_leaves_nothing() {
     let metrics = demo.read_until("── metrics: http://127.0.0.1:");
     assert!(metrics.contains("/metrics"), "{metrics}");
     demo.read_until("▶ 1 widescreen");
+    // It went the whole way: signed in, asked for the ingest, and publishes there.
+    assert!(
+        demo.seen.contains("signed in as Alice") && demo.seen.contains("live stream started"),
+        "{}",
+        demo.seen
+    );
     kill(ingest, Signal::KILL);
     demo.read_until("the ingest is back");
     demo.read_until("connected to rtmp://");

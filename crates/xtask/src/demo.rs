@@ -1,12 +1,14 @@
-//! `cargo xtask demo`: the real tgs-stream plays a few made-up clips to a local ingest, until Ctrl-C.
+//! `cargo xtask demo`: the real tools go the whole way through a local Telegram and a local ingest: sign in, ask for the
+//! ingest, broadcast a few made-up clips, until Ctrl-C.
 
 mod samples;
+mod telegram;
 mod watch;
 
 use std::{
     fs,
     io::{BufRead, BufReader, IsTerminal},
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
@@ -26,6 +28,7 @@ use tgs_e2e::{
 };
 
 use crate::{install, step};
+use telegram::Telegram;
 use watch::Screen;
 
 /// How long tgs-stream may take for its goodbye.
@@ -45,7 +48,7 @@ enum Event {
 /// Plays until a signal, or for so many seconds. `false` where tgs-stream ended with a failure.
 pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     install::for_broadcast()?;
-    let tool = build()?;
+    build()?;
     let dir = target_dir("demo")?;
     let playlist = samples::make(&dir)?;
     let (tell, events) = mpsc::channel();
@@ -57,28 +60,33 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
         chunk_size: None,
     })?;
     let state = dir.join("state");
-    let player = start(&tool, &playlist, &ingest.url("demo"), &state)?;
+    fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
+    // What an earlier local Telegram has said is not true of this one.
+    for old in ["standby-seen", "flood-wait", "metrics.port"] {
+        let _ = fs::remove_file(state.join(old));
+    }
+    let telegram = Telegram::start(&dir, ingest.url("").trim_end_matches('/'))?;
+    let mut screen = Screen::new(state.clone(), std::io::stdout().is_terminal());
+    screen.say("a standby session signs in a new one: tgs-session --write-env --non-interactive");
+    telegram.sign_in(&state)?;
+    let player = start(&telegram, &playlist, &state)?;
     follow_log(&player, tell)?;
-    let mut screen = Screen::new(state, std::io::stdout().is_terminal());
-    screen.log(&introduction(&ingest, &playlist));
+    screen.log(&introduction(&ingest, &telegram, &playlist));
     let mut demo = Demo { ingest, player, events, screen, ingest_gone: None };
     demo.play(seconds.map(Duration::from_secs))
 }
 
-/// Builds with the progress shown, then says where the result is.
-fn build() -> Result<PathBuf> {
+/// Builds with the progress shown.
+fn build() -> Result<()> {
     let mut cargo = bin_path::cargo();
-    let built = step::run("build tgs-stream", cargo.args(["build", "--package", "tgs-stream"]));
-    ensure!(built, "tgs-stream cannot be built");
-    bin_path::build("tgs-stream")
+    cargo.args(["build", "--package", "tgs-stream", "--package", "tgs-session", "--package", "tgs-testdc"]);
+    ensure!(step::run("build the tools", &mut cargo), "the tools cannot be built");
+    Ok(())
 }
 
-fn start(tool: &Path, playlist: &Path, url: &str, state: &Path) -> Result<Child> {
-    fs::create_dir_all(state).with_context(|| format!("make {}", state.display()))?;
-    // Left by a demo that was killed.
-    let _ = fs::remove_file(state.join("metrics.port"));
-    let mut command = process::command(tool);
-    command.args(["--output", url, "--from-start", "--playlist"]).arg(playlist);
+fn start(telegram: &Telegram, playlist: &Path, state: &Path) -> Result<Child> {
+    let mut command = process::command(telegram.tool());
+    command.arg("--env-file").arg(telegram.env_file()).args(["--from-start", "--playlist"]).arg(playlist);
     command.env("STATE_DIR", state).env("RUST_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
     // Away from any `.env` of the developer's.
     command.current_dir(state);
@@ -111,15 +119,17 @@ fn on_signal(tell: Sender<Event>) -> Result<()> {
 }
 
 /// Where to watch and what to try.
-fn introduction(ingest: &Nginx, playlist: &Path) -> String {
-    let url = ingest.url("demo");
+fn introduction(ingest: &Nginx, telegram: &Telegram, playlist: &Path) -> String {
+    let url = ingest.url(&telegram.stream_key());
     let pid = ingest.pid().unwrap_or_default();
     format!(
         "\n  Watch:    ffplay {url}\n            mpv {url}\n            vlc {url}\n  \
          Playlist: {} (an edit is taken at the next item)\n  \
          Ingest:   nginx-rtmp, pid {pid} (kill it, and see the stream come back)\n  \
+         Session:  {}\n            (ends it, and within half a minute a new one is signed in behind the picture)\n  \
          Stop:     Ctrl-C\n",
-        playlist.display()
+        playlist.display(),
+        telegram.how_to_revoke()
     )
 }
 
