@@ -3,6 +3,7 @@
 use std::io::{Write, stderr};
 
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
+use rustix::termios::tcgetwinsize;
 use tgs_core::secret::Secret;
 
 use crate::failed::Failed;
@@ -22,6 +23,7 @@ impl Drawn {
     pub(crate) fn draw(link: &Secret<String>) -> Result<Self, Failed> {
         let lines = picture(link.expose())?;
         let mut screen = stderr();
+        fits(&lines, tcgetwinsize(&screen).map_or((0, 0), |size| (size.ws_col, size.ws_row)))?;
         for line in &lines {
             let _ = writeln!(screen, "{BLACK_ON_WHITE}{line}{USUAL}");
         }
@@ -34,6 +36,21 @@ impl Drop for Drawn {
         // Up to its first line, and from there everything away.
         let _ = write!(stderr(), "\x1b[{}F\x1b[J", self.lines);
     }
+}
+
+/// Whether the screen is large enough: a code whose lines are broken can be neither read nor taken away. A screen that
+/// does not tell its size (0) is trusted.
+fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), Failed> {
+    let width = lines.first().map_or(0, |line| line.chars().count());
+    let small = |is: u16, needs: usize| is != 0 && usize::from(is) < needs;
+    if small(columns, width) || small(rows, lines.len() + 1) {
+        return Err(Failed::new(format!(
+            "draw the QR code: the terminal has {columns} columns and {rows} lines, and it needs {width} and {}; make \
+             it larger, or use --phone",
+            lines.len() + 1
+        )));
+    }
+    Ok(())
 }
 
 /// Two rows of the code in each line, with the blank border that readers need.
@@ -52,9 +69,14 @@ mod tests {
     #[test]
     fn fits_into_a_terminal() {
         // As long as Telegram's tokens are.
-        let lines = picture(&format!("tg://login?token={}", "A".repeat(48))).unwrap();
+        let lines = picture(&format!("tg://login?token={}", "aB3_".repeat(12))).unwrap();
         assert!(lines.len() < 24, "{} lines", lines.len());
         assert!(lines.iter().all(|line| line.chars().count() < 80), "{lines:#?}");
         assert_eq!(lines[0].trim(), "");
+        assert!(fits(&lines, (80, 24)).is_ok() && fits(&lines, (0, 0)).is_ok());
+        for size in [(30, 24), (80, 20)] {
+            let words = fits(&lines, size).unwrap_err().to_string();
+            assert!(words.ends_with("and it needs 41 and 22; make it larger, or use --phone"), "{words}");
+        }
     }
 }

@@ -169,6 +169,25 @@ fn an_account_that_moves_between_code_and_sign_in_is_followed() {
 }
 
 #[test]
+fn silence_hangs_no_step() {
+    let home = Home::new();
+    home.write_env("TWO_FA_PASSWORD='correct horse'");
+    let before = home.env();
+    for step in
+        ["auth.sendCode", "auth.signIn", "account.getPassword", "auth.checkPassword", "users.getUsers"]
+    {
+        home.dc.clear_faults();
+        home.dc.fault(Fault::Silence, When::method(step));
+        let mut run = home.at_terminal_in_a_hurry(&["--phone", ALICE, "--write-env"]);
+        if step != "auth.sendCode" {
+            run.expect("Code").enter(CODE);
+        }
+        run.end().fails(1, "timeout: Telegram does not answer");
+    }
+    assert_eq!(home.env(), before);
+}
+
+#[test]
 fn a_signal_at_the_password_leaves_the_terminal_as_it_was() {
     let home = Home::new();
     let mut run = home.at_terminal(&["--phone", ALICE]);

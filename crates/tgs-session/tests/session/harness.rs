@@ -152,7 +152,12 @@ impl Home {
 
     /// Runs it with somebody at the terminal.
     pub(crate) fn at_terminal(&self, args: &[&str]) -> Run<'_> {
-        Run::start(self, args)
+        Run::start(self, args, &[])
+    }
+
+    /// [`Home::at_terminal`], where Telegram has a second and a half for each answer.
+    pub(crate) fn at_terminal_in_a_hurry(&self, args: &[&str]) -> Run<'_> {
+        Run::start(self, args, &[("TGS_TEST_LIMIT", "1500")])
     }
 
     /// A session of the account that works.

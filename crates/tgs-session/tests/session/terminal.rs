@@ -33,7 +33,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn start(home: &'a Home, args: &[&str]) -> Self {
+    pub(crate) fn start(home: &'a Home, args: &[&str], env: &[(&str, &str)]) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -41,6 +41,7 @@ impl<'a> Run<'a> {
         let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let other = || -> OwnedFd { OpenOptions::new().read(true).write(true).open(path).unwrap().into() };
         let mut command = home.command(args);
+        command.envs(env.iter().copied());
         command.stdin(other()).stderr(other()).stdout(Stdio::piped());
         let child = command.spawn().unwrap();
         Self { home, child, terminal: terminal.into(), seen: String::new(), read: 0 }
