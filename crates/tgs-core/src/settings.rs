@@ -735,7 +735,20 @@ mod tests {
 
     #[test]
     fn defaults() {
+        let telegram = Telegram {
+            api_id: None,
+            api_hash: None,
+            session: None,
+            chat: None,
+            call_title: None,
+            regen: Regen::Loop,
+            on_loss: OnLoss::Keep,
+            standby: None,
+            password: None,
+            phone: None,
+        };
         let expected = Settings {
+            telegram,
             output_url: None,
             playlist: "playlist.txt".into(),
             repeat: true,
@@ -764,8 +777,24 @@ mod tests {
         let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                     FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                     READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                    STATE_DIR=/s\nCACHE_DIR=/c\nRUST_LOG=debug\n";
+                    STATE_DIR=/s\nCACHE_DIR=/c\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                    API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
+                    ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
+        let secret = |text: &str| Some(Secret::new(text.to_owned()));
+        let telegram = Telegram {
+            api_id: Some(7),
+            api_hash: secret("00112233445566778899aabbccddeeff"),
+            session: secret("hidden1"),
+            chat: Some(ChatId::Name("name".into())),
+            call_title: Some("a b".into()),
+            regen: Regen::Off,
+            on_loss: OnLoss::Stop,
+            standby: secret("hidden2"),
+            password: secret("hidden 3"),
+            phone: Some("+49".into()),
+        };
         let expected = Settings {
+            telegram,
             output_url: Some(Secret::new("rtmp://h/a/k".into())),
             playlist: "/l".into(),
             repeat: false,
@@ -788,7 +817,24 @@ mod tests {
         };
         let settings = load(file, None, &[], &[]).unwrap();
         assert_eq!(settings, expected);
-        assert!(!format!("{settings:?}").contains("rtmp"), "the stream key is shown");
+        let shown = format!("{settings:?}");
+        assert!(!["rtmp", "hidden", "aabb"].iter().any(|secret| shown.contains(secret)), "a secret is shown");
+    }
+
+    #[test]
+    fn chats_are_named_as_people_copy_them() {
+        let name = |name: &str| ChatId::Name(name.into());
+        let cases = [
+            ("-1001234567890", ChatId::Number(-1_001_234_567_890)),
+            ("1234567890", ChatId::Number(1_234_567_890)),
+            ("@tgs_demo", name("tgs_demo")),
+            ("tgs_demo", name("tgs_demo")),
+            ("https://t.me/tgs_demo", name("tgs_demo")),
+            ("t.me/tgs_demo", name("tgs_demo")),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(from_env("CHAT_ID", value).unwrap().telegram.chat, Some(expected), "{value}");
+        }
     }
 
     #[test]
@@ -858,6 +904,16 @@ mod tests {
             ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),
             ("PLAYLIST", "~/list", "begins with ~, which only a shell understands; write the whole path"),
             ("STATE_DIR", "~/tgs", "begins with ~, which only a shell understands; write the whole path"),
+            ("API_ID", "-1", "must be the number that https://my.telegram.org shows as api_id"),
+            (
+                "API_HASH",
+                "abc",
+                "must be the 32 letters and digits that https://my.telegram.org shows as api_hash",
+            ),
+            ("CHAT_ID", "0", "must be a number, -100…, or @name"),
+            ("CHAT_ID", "https://t.me/+AbCdEf", "must be a number, -100…, or @name"),
+            ("SESSION_REGEN", "twice", "must be loop, once or off"),
+            ("ON_SESSION_LOSS", "cry", "must be keep or stop"),
             ("YTDLP_ARGS", "-o \"x", "opens a quote and does not close it"),
         ];
         for (name, value, words) in cases {
