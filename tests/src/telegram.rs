@@ -131,10 +131,12 @@ impl Scene {
     /// child (the tool that signs in reads `.env` itself).
     pub fn no_secret_in(&self, broadcast: &Broadcast) -> Result<()> {
         let mut secrets = self.secrets.clone();
-        secrets.extend(self.read("SESSION_STRING"));
+        secrets.extend(self.read("SESSION_STRING").ok().filter(|session| !session.is_empty()));
         let mut places = vec![("the log".to_owned(), broadcast.log())];
-        for page in ["/metrics", "/status", "/healthz"] {
-            places.extend(broadcast.get(page).ok().map(|(_, body)| (page.to_owned(), body)));
+        // One that has ended has no pages any more.
+        let serves = self.dir.path().join("state/metrics.port").exists();
+        for page in ["/metrics", "/status", "/healthz"].iter().filter(|_| serves) {
+            places.extend(broadcast.get(page).ok().map(|(_, body)| ((*page).to_owned(), body)));
         }
         let mut pids: Vec<u32> = broadcast.processes().iter().map(|child| child.pid).collect();
         for pid in &pids {

@@ -10,6 +10,7 @@ mod machine;
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -127,6 +128,8 @@ impl Director<'_, '_, '_> {
                 (self.due, self.remind) = (None, None);
             }
             self.state = next;
+            // Before what may take long, and after it.
+            self.show();
             for action in actions {
                 events.extend(self.act(action));
             }
@@ -146,10 +149,12 @@ impl Director<'_, '_, '_> {
     /// Waits for the next event.
     fn wait(&mut self) -> Event {
         loop {
+            // In this order: the end of the broadcast is sent before it cancels.
+            let cancelled = self.cancel.is_cancelled();
             if let Ok(code) = self.ends.try_recv() {
                 return Event::Ended(code);
             }
-            if self.cancel.is_cancelled() {
+            if cancelled {
                 return Event::Stop;
             }
             let now = Instant::now();
@@ -172,6 +177,10 @@ impl Director<'_, '_, '_> {
             Action::Check => Some(self.check()),
             Action::Renew => {
                 let (renewal, words) = self.line.renew();
+                if self.cancel.is_cancelled() {
+                    // What a stop interrupts has not failed.
+                    return None;
+                }
                 match renewal {
                     Renewal::Done => log::info!("signed in again with the standby session"),
                     Renewal::Failed => log::warn!("failed to sign in again: {words}"),
@@ -219,19 +228,19 @@ impl Director<'_, '_, '_> {
         }
     }
 
-    /// A server that refuses the stream may have been given a new key: then everything is asked for again.
     fn check(&mut self) -> Event {
         self.line.touch_standby();
-        if matches!(self.board.read().publisher, Link::Reconnecting { .. }) {
-            let opened = self.line.open(false);
-            return Event::Opened(opened.map_err(|failed| self.tell(failed)));
-        }
-        let (look, failed) = self.line.check();
+        let refused = matches!(self.board.read().publisher, Link::Reconnecting { .. });
+        let (look, failed) = self.line.check(refused);
         if let Some(failed) = failed {
             self.tell(failed);
+        } else {
+            (self.trouble, self.told) = (None, None);
         }
-        if look == Look::CallOver {
-            log::warn!("the live stream was ended in Telegram; starting it again");
+        match look {
+            Look::CallOver => log::warn!("the live stream was ended in Telegram; starting it again"),
+            Look::Moved => log::warn!("the stream key was replaced in Telegram; publishing with the new one"),
+            Look::Good | Look::Failed(_) => {}
         }
         Event::Checked(look)
     }
@@ -259,16 +268,14 @@ impl Director<'_, '_, '_> {
         if self.stage.as_ref().is_some_and(|stage| stage.ingest == ingest) {
             return;
         }
-        if self.stage.is_some() {
-            log::warn!("the stream key was replaced in Telegram; publishing with the new one");
-            self.halt();
-        }
+        self.halt();
         let control = Control { cancel: Cancel::new(), board: self.board.clone() };
         let halted = Arc::new(AtomicBool::new(false));
         let (play, ended, stop) = (self.play, self.ended.clone(), self.cancel.clone());
         let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());
         let thread = self.scope.spawn(move || {
-            let code = play(&given, &own);
+            // A panic was told by its hook; whoever supervises the tool starts it anew.
+            let code = catch_unwind(AssertUnwindSafe(|| play(&given, &own))).unwrap_or(Code::Failure);
             if !asked.load(Ordering::SeqCst) {
                 let _ = ended.send(code);
                 // A call of Telegram that is under way has nothing to wait for any more.
@@ -292,6 +299,8 @@ impl Director<'_, '_, '_> {
     fn show(&self) {
         let state = match self.state {
             State::Starting => "starting",
+            // The picture goes on, and nobody sees it.
+            State::Live(Session::Good { over: true, .. }) => "waiting_call",
             State::Live(_) => "live",
             State::Waiting { reason, .. } => reason.name(),
             State::Degraded(_) => "degraded",

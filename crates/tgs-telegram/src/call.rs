@@ -19,6 +19,8 @@ pub enum Live {
     Rtmp(Call),
     /// A call of people among themselves. It is theirs.
     People,
+    /// A call that is to begin later.
+    Scheduled,
 }
 
 /// Where the picture goes.
@@ -79,6 +81,7 @@ impl Connection {
         };
         Ok(match answer.call {
             tl::enums::GroupCall::Discarded(_) => Live::Nothing,
+            tl::enums::GroupCall::Call(it) if it.schedule_date.is_some() => Live::Scheduled,
             tl::enums::GroupCall::Call(it) if it.rtmp_stream => Live::Rtmp(call),
             tl::enums::GroupCall::Call(_) => Live::People,
         })
@@ -94,11 +97,9 @@ impl Connection {
             title: title.map(str::to_owned),
             schedule_date: None,
         };
-        self.call(doing, &request)?;
-        match self.live(chat)? {
-            Live::Rtmp(call) => Ok(call),
-            Live::Nothing | Live::People => Err(TelegramError::named("CREATE_CALL_FAILED", doing)),
-        }
+        // Not sent twice: in between, people may have begun a call of their own, and creating ends it.
+        let updates = self.call_once(doing, &request)?;
+        created(updates).ok_or_else(|| TelegramError::named("CREATE_CALL_FAILED", doing))
     }
 
     /// Address and key of the chat's ingest.
@@ -112,11 +113,23 @@ impl Connection {
             self.call("ask for the stream key", &request)?;
         Ok(Ingest { url: answer.url, key: Secret::new(answer.key) })
     }
+}
 
-    /// Gives the live stream a title.
-    pub fn set_title(&mut self, call: &Call, title: &str) -> Result<(), TelegramError> {
-        let request =
-            tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
-        self.call("set the title of the live stream", &request).map(drop)
-    }
+/// The call that was created, as the answer names it.
+fn created(updates: tl::enums::Updates) -> Option<Call> {
+    let updates = match updates {
+        tl::enums::Updates::Updates(all) => all.updates,
+        tl::enums::Updates::Combined(all) => all.updates,
+        tl::enums::Updates::UpdateShort(short) => vec![short.update],
+        _ => return None,
+    };
+    updates.into_iter().find_map(|update| match update {
+        tl::enums::Update::GroupCall(update) => match update.call {
+            tl::enums::GroupCall::Call(it) if it.rtmp_stream => {
+                Some(Call(tl::types::InputGroupCall { id: it.id, access_hash: it.access_hash }.into()))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
 }

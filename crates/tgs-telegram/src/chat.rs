@@ -1,5 +1,7 @@
 //! Finding the chat that CHAT_ID names, and listing those there are.
 
+use std::collections::HashSet;
+
 use grammers_tl_types as tl;
 use tgs_core::settings::ChatId;
 use tl::enums::InputPeer;
@@ -66,7 +68,7 @@ impl Connection {
                         return Some(chat);
                     }
                     // Without its mark, as some programs show it.
-                    if number.abs() == chat.bare_id() {
+                    if *number == chat.bare_id() {
                         nearly.get_or_insert(chat);
                     }
                     None
@@ -109,7 +111,7 @@ impl Connection {
             limit: PAGE,
             hash: 0,
         };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         loop {
             let (page, whole) = match self.call(doing, &request)? {
                 tl::enums::messages::Dialogs::Dialogs(all) => (
@@ -128,8 +130,11 @@ impl Connection {
                 tl::enums::messages::Dialogs::NotModified(_) => return Ok(None),
             };
             let next = page.next_offset();
+            // The page also names chats that only something in it was forwarded from.
+            let dialogs: HashSet<i64> = page.dialogs.iter().filter_map(peer_of).filter_map(id_of).collect();
             for chat in page.chats.into_iter().filter_map(Chat::of) {
-                if seen.insert(chat.id)
+                if dialogs.contains(&chat.id)
+                    && seen.insert(chat.id)
                     && let Some(found) = look(chat)
                 {
                     return Ok(Some(found));
@@ -199,7 +204,8 @@ impl Chat {
     /// A channel or group the account is in or can see; nothing for others.
     fn of(chat: tl::enums::Chat) -> Option<Self> {
         match chat {
-            tl::enums::Chat::Channel(it) => {
+            // A `min` one comes with an access hash that is good for nothing but its picture.
+            tl::enums::Chat::Channel(it) if !it.min => {
                 let access_hash = it.access_hash?;
                 Some(Self {
                     id: CHANNEL_MARK - it.id,
@@ -233,6 +239,13 @@ impl Chat {
 
 fn may_manage_calls(rights: Option<&tl::enums::ChatAdminRights>) -> bool {
     rights.is_some_and(|tl::enums::ChatAdminRights::Rights(rights)| rights.manage_call)
+}
+
+fn peer_of(dialog: &tl::enums::Dialog) -> Option<&tl::enums::Peer> {
+    match dialog {
+        tl::enums::Dialog::Dialog(it) => Some(&it.peer),
+        _ => None,
+    }
 }
 
 /// The marked number of a chat; nothing for a person.

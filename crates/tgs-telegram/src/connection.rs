@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use grammers_mtproto::{mtp::Encrypted, transport::Full};
@@ -18,6 +18,9 @@ use tgs_core::{
 use tokio::{runtime::Runtime, time};
 
 use crate::{CALL_LIMIT, Me, TelegramError, dc};
+
+/// Waits between the looks at a key that Telegram says it does not know.
+const NO_KEY_LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// How often a call looks at the stop flag.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -68,7 +71,7 @@ impl Connection {
         let table = dc::Table::for_session(session);
         let address = table.address(session.dc).ok_or_else(|| TelegramError::no_dc(doing))?;
         let mut connection = Self::new(app, session.dc, address, Some(session.key.clone()), table, cancel)?;
-        let me = connection.me_or_dead()?;
+        let me = connection.me()?;
         Ok((connection, me))
     }
 
@@ -117,44 +120,45 @@ impl Connection {
         Ok(())
     }
 
-    /// Who the session belongs to. A key that Telegram does not know is told twice before it is believed: transport
-    /// error 404 also comes from a DC that is being restarted.
-    fn me_or_dead(&mut self) -> Result<Me, TelegramError> {
-        match self.me() {
-            Err(error) if error.is_no_key() => {
-                if self.cancel.wait(Duration::from_secs(1)) {
-                    return Err(TelegramError::stopped(error.doing));
-                }
-                self.me()
-            }
-            other => other,
-        }
-    }
-
-    /// Calls `request`, within [`CALL_LIMIT`], connecting first where it must. One that fails because the connection
-    /// had been lost since the last call is sent again, once.
+    /// Calls `request`, within [`CALL_LIMIT`] an attempt, connecting first where it must. One that fails because the
+    /// connection had been lost since the last call is sent again, once. A key that Telegram does not know is told
+    /// several times before it is believed: transport error 404 also comes from a DC that is being restarted.
     pub(crate) fn call<R: RemoteCall>(
         &mut self,
         doing: &'static str,
         request: &R,
     ) -> Result<R::Return, TelegramError> {
         let was_open = self.link.is_some();
-        match self.attempt(doing, request) {
-            Err(error) if was_open && error.is_lost_connection() => self.attempt(doing, request),
-            other => other,
+        let mut answer = self.call_once(doing, request);
+        if was_open && matches!(&answer, Err(error) if error.is_lost_connection()) {
+            answer = self.call_once(doing, request);
         }
+        for wait in NO_KEY_LOOKS {
+            match &answer {
+                Err(error) if error.is_no_key() && self.key.is_some() => {}
+                _ => break,
+            }
+            if self.cancel.wait(wait) {
+                return Err(TelegramError::stopped(doing));
+            }
+            answer = self.call_once(doing, request);
+        }
+        answer
     }
 
-    fn attempt<R: RemoteCall>(
+    /// [`Connection::call`] for what must not be sent twice.
+    pub(crate) fn call_once<R: RemoteCall>(
         &mut self,
         doing: &'static str,
         request: &R,
     ) -> Result<R::Return, TelegramError> {
+        let deadline = Instant::now() + self.limit;
         if self.link.is_none() {
             self.connect(doing)?;
         }
         let Some(mut link) = self.link.take() else { return Err(TelegramError::timeout(doing)) };
-        let answer = self.bounded(doing, self.limit, async { Ok((link.invoke(request).await, link)) });
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = self.bounded(doing, left, async { Ok((link.invoke(request).await, link)) });
         let (answer, link) = answer?;
         // After an answer, a refusal included, the connection is good for the next call.
         if matches!(&answer, Ok(_) | Err(InvocationError::Rpc(_))) {

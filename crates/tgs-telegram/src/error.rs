@@ -1,7 +1,6 @@
 //! What can go wrong at Telegram, by name: what it means and what the operator does about it.
 //!
-//! Only names are looked at: the numbers beside them vary. An error carries no text of the server's own, so no secret
-//! can be in it.
+//! Only names are looked at: the numbers beside them vary. Of what the server says an error keeps the name alone.
 
 use std::{fmt, io, time::Duration};
 
@@ -152,6 +151,7 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("GROUPCALL_ALREADY_DISCARDED", Class::Call, "the call is over"),
     ("CREATE_CALL_FAILED", Class::Call, "Telegram could not create the call"),
     (PEOPLE, Class::People, "people hold a video chat of their own there, which is not ours to end"),
+    (SCHEDULED, Class::People, "a call is scheduled there, which would be ended by ours"),
     ("API_ID_INVALID", Class::App, "API_ID and API_HASH do not belong together"),
     ("CONNECTION_API_ID_INVALID", Class::App, "Telegram knows no application of this API_ID"),
     ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
@@ -234,6 +234,7 @@ const BOT: &str = "BOT_METHOD_INVALID";
 const NO_CHAT: &str = "no such dialog";
 const NOT_A_CHAT: &str = "not a chat";
 const PEOPLE: &str = "video chat";
+const SCHEDULED: &str = "scheduled call";
 const STOPPED: &str = "stopped";
 const NO_DC: &str = "unknown DC";
 const LOST: &str = "connection lost";
@@ -278,6 +279,18 @@ impl TelegramError {
     #[must_use]
     pub fn people() -> Self {
         Self::named(PEOPLE, "start a live stream in the chat")
+    }
+
+    /// Nobody is signed in.
+    #[must_use]
+    pub fn not_signed_in() -> Self {
+        Self::named(LOST, "speak to Telegram")
+    }
+
+    /// A call is scheduled in the chat.
+    #[must_use]
+    pub fn scheduled() -> Self {
+        Self::named(SCHEDULED, "start a live stream in the chat")
     }
 
     pub(crate) fn no_dc(doing: &'static str) -> Self {
@@ -367,7 +380,7 @@ impl TelegramError {
             }
             Class::Chat => "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
             Class::Call => "look at the chat's video chat in Telegram",
-            Class::People => "end the video chat in Telegram, or wait for its end",
+            Class::People => "end it in Telegram, or wait for its end",
             Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
             Class::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
             Class::Other => "report this name; RUST_LOG=debug tells more",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tgs_telegram::Class;
 
 /// Everything at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Telegram {
     /// `starting`, `live`, `waiting_…`, `degraded` or `stopping`: what /healthz answers where nothing is on air.
     pub(crate) state: &'static str,
@@ -28,6 +28,21 @@ pub(crate) struct Telegram {
     pub(crate) chat: Option<String>,
     /// Whether the standby session was good when it was last used; unset where there is none.
     pub(crate) standby_valid: Option<bool>,
+}
+
+impl Default for Telegram {
+    fn default() -> Self {
+        Self {
+            state: "starting",
+            why: None,
+            retry_at: None,
+            session_valid: false,
+            session: None,
+            account: None,
+            chat: None,
+            standby_valid: None,
+        }
+    }
 }
 
 /// The shared snapshot.

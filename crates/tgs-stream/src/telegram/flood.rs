@@ -1,8 +1,10 @@
 //! A wait that Telegram has asked for, kept over restarts: asking again before its end makes it longer.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,29 +13,52 @@ use tgs_core::files;
 /// Longer waits than this are those of a clock that was wrong when they were written.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-/// The file it is kept in.
+/// The waits of the sessions of one instance: a line each, session and second.
 #[derive(Debug)]
-pub(crate) struct Flood(PathBuf);
+pub(crate) struct Flood {
+    file: PathBuf,
+    /// The same, should the file not be writable.
+    waits: Mutex<BTreeMap<String, u64>>,
+}
 
 impl Flood {
     pub(crate) fn new(state_dir: &Path) -> Self {
-        Self(state_dir.join("flood-wait"))
+        let file = state_dir.join("flood-wait");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let line = |line: &str| {
+            let (session, until) = line.split_once(' ')?;
+            Some((session.to_owned(), until.parse().ok()?))
+        };
+        let waits = Mutex::new(text.lines().filter_map(line).collect());
+        Self { file, waits }
     }
 
-    /// How long is still to be waited at `now`.
-    pub(crate) fn left(&self, now: SystemTime) -> Option<Duration> {
-        let until = fs::read_to_string(&self.0).ok()?.trim().parse().ok()?;
-        let left = (UNIX_EPOCH.checked_add(Duration::from_secs(until))?).duration_since(now).ok()?;
+    /// How long is still to be waited at `now` with this session (its short hash).
+    pub(crate) fn left(&self, session: &str, now: SystemTime) -> Option<Duration> {
+        let until = *self.locked().get(session)?;
+        let left = Duration::from_secs(until).checked_sub(since_epoch(now))?;
         (left <= LONGEST && !left.is_zero()).then_some(left)
     }
 
     /// Telegram asks at `now` to wait.
-    pub(crate) fn set(&self, wait: Duration, now: SystemTime) {
-        let until = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() + wait.as_secs() + 1;
-        if let Err(error) = files::replace(&self.0, format!("{until}\n").as_bytes(), 0o600) {
-            log::warn!("cannot keep Telegram's wait in {}: {error}", self.0.display());
+    pub(crate) fn set(&self, session: &str, wait: Duration, now: SystemTime) {
+        let mut waits = self.locked();
+        let now = since_epoch(now).as_secs();
+        waits.retain(|_, until| *until > now);
+        waits.insert(session.to_owned(), now.saturating_add(wait.as_secs()).saturating_add(1));
+        let lines: Vec<_> = waits.iter().map(|(session, until)| format!("{session} {until}\n")).collect();
+        if let Err(error) = files::replace(&self.file, lines.concat().as_bytes(), 0o600) {
+            log::warn!("cannot keep Telegram's wait in {}: {error}", self.file.display());
         }
     }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn since_epoch(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -44,15 +69,25 @@ mod tests {
     fn a_wait_survives_a_restart_and_ends() {
         let dir = tempfile::tempdir().unwrap();
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds);
-        assert_eq!(Flood::new(dir.path()).left(at(0)), None);
-        Flood::new(dir.path()).set(Duration::from_secs(30), at(0));
+        assert_eq!(Flood::new(dir.path()).left("a", at(0)), None);
+        Flood::new(dir.path()).set("a", Duration::from_secs(30), at(0));
         let flood = Flood::new(dir.path());
-        assert_eq!(flood.left(at(10)), Some(Duration::from_secs(21)));
-        assert_eq!(flood.left(at(31)), None);
+        assert_eq!(flood.left("a", at(10)), Some(Duration::from_secs(21)));
+        assert_eq!(flood.left("a", at(31)), None);
+        assert_eq!(flood.left("b", at(10)), None, "another session is not meant");
+        flood.set("b", Duration::from_secs(5), at(10));
+        assert_eq!(flood.left("a", at(10)), Some(Duration::from_secs(21)));
         // A clock that was years ahead when it was written.
-        flood.set(Duration::from_secs(30), at(100_000_000));
-        assert_eq!(flood.left(at(0)), None);
-        fs::write(dir.path().join("flood-wait"), "99999999999999999999").unwrap();
-        assert_eq!(flood.left(at(0)), None);
+        flood.set("a", Duration::from_secs(30), at(100_000_000));
+        assert_eq!(flood.left("a", at(0)), None);
+        fs::write(dir.path().join("flood-wait"), "a 99999999999999999999\nnonsense\n").unwrap();
+        assert_eq!(Flood::new(dir.path()).left("a", at(0)), None);
+    }
+
+    #[test]
+    fn it_holds_without_a_file() {
+        let flood = Flood::new(Path::new("/nowhere/at/all"));
+        flood.set("a", Duration::from_secs(30), UNIX_EPOCH);
+        assert_eq!(flood.left("a", UNIX_EPOCH), Some(Duration::from_secs(31)));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     env,
     path::PathBuf,
     process::Command,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tgs_core::{
@@ -29,11 +29,23 @@ const RENEWAL: Duration = Duration::from_secs(150);
 /// The standby session is used this often, so that it does not expire.
 const STANDBY_EVERY: Duration = Duration::from_hours(24);
 
-/// What keeps the stream open on Telegram's side.
+/// A standby session of which nothing could be found out is looked at again after this long; so are the settings, for a
+/// new one.
+const STANDBY_AGAIN: Duration = Duration::from_mins(10);
+
+/// A connection that is signed in, and to whom it belongs.
 #[derive(Debug)]
-struct Opened {
+struct Signed {
     connection: Connection,
     me: Me,
+    /// The session's short hash.
+    name: String,
+    app: App,
+}
+
+/// The stream on Telegram's side.
+#[derive(Debug)]
+struct Stream {
     chat: Chat,
     call: Call,
     ingest: Ingest,
@@ -58,10 +70,15 @@ pub(crate) struct Line<'a> {
     cancel: Cancel,
     desk: Desk,
     flood: Flood,
-    opened: Option<Opened>,
+    signed: Option<Signed>,
+    /// The chat that was found last: for this account, by this CHAT_ID.
+    found: Option<(i64, ChatId, Chat)>,
+    stream: Option<Stream>,
     lock: Option<(String, SessionLock)>,
-    /// The last session that was found dead, by its short hash.
-    dead: Option<String>,
+    /// The last session that was found dead, and why.
+    dead: Option<(String, Cause)>,
+    /// When the standby session is due to be used next; `None` before it was looked up.
+    standby_due: Option<Instant>,
 }
 
 impl<'a> Line<'a> {
@@ -73,52 +90,109 @@ impl<'a> Line<'a> {
         desk: Desk,
     ) -> Self {
         let flood = Flood::new(&settings.state_dir);
-        Self { reload, settings, env_file, cancel, desk, flood, opened: None, lock: None, dead: None }
+        Self {
+            reload,
+            settings,
+            env_file,
+            cancel,
+            desk,
+            flood,
+            signed: None,
+            found: None,
+            stream: None,
+            lock: None,
+            dead: None,
+            standby_due: None,
+        }
     }
 
     /// Where the picture goes.
     pub(crate) fn ingest(&self) -> Option<&Ingest> {
-        self.opened.as_ref().map(|opened| &opened.ingest)
+        self.stream.as_ref().map(|stream| &stream.ingest)
     }
 
-    /// Opens the stream. Every part is asked for anew: each may have changed since the last time.
+    /// Opens the stream with what `.env` says now. A connection that is signed in, and a chat that was found, are used
+    /// again: looking a chat up is what Telegram limits most.
     pub(crate) fn open(&mut self, unless_same: bool) -> Result<(), Failed> {
+        self.read_settings();
+        let session = self.session()?;
+        let name = session.fingerprint();
+        if let Some((_, cause)) = self.dead.as_ref().filter(|(dead, _)| unless_same && *dead == name) {
+            return Err(Failed::same(*cause));
+        }
+        if let Some(left) = self.flood.left(&name, SystemTime::now()) {
+            return Err(Failed::flood(left, SystemTime::now()));
+        }
+        let (app, id) = self.app()?;
+        let opened = self.sign_in(app, &session, &name).and_then(|()| {
+            let stream = self.open_stream(&id);
+            stream.map_err(|error| self.failed(&error, &name))
+        });
+        match opened {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                Ok(())
+            }
+            Err(failed) => {
+                // Somebody has to mend this, perhaps with a tool that needs the session.
+                if matches!(failed.trouble, Trouble::Wait(Reason::Chat | Reason::Rights | Reason::App)) {
+                    (self.signed, self.lock) = (None, None);
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    fn read_settings(&mut self) {
         if let Some(fresh) = (self.reload)() {
             self.settings = fresh;
         }
-        if let Some(left) = self.flood.left(SystemTime::now()) {
-            return Err(Failed::flood(left, SystemTime::now()));
+    }
+
+    /// Has a connection that is signed in with `session`.
+    fn sign_in(&mut self, app: App, session: &SessionString, name: &str) -> Result<(), Failed> {
+        let same = |signed: &Signed| {
+            signed.name == name
+                && signed.app.api_id == app.api_id
+                && signed.app.api_hash.expose() == app.api_hash.expose()
+        };
+        if let Some(signed) = self.signed.as_mut().filter(|signed| same(signed)) {
+            return match signed.connection.me() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.failed(&error, name)),
+            };
         }
-        let session = self.session()?;
-        let name = session.fingerprint();
-        if unless_same && self.dead.as_ref() == Some(&name) {
-            return Err(Failed::same());
-        }
-        self.opened = None;
-        self.hold(&session, &name)?;
-        let (app, chat) = self.app()?;
-        let opened = self.open_with(app, &session, &chat);
-        match opened {
-            Ok(opened) => {
+        self.signed = None;
+        self.hold(session, name)?;
+        match Connection::open(app.clone(), session, &self.cancel) {
+            Ok((connection, me)) => {
                 self.dead = None;
                 self.told_valid(true);
-                let title = format!("{} ({})", opened.chat.title, opened.chat.id);
-                let account = opened.me.to_string();
                 self.desk.update(|desk| {
-                    desk.session = Some(name);
-                    desk.account = Some(account);
-                    desk.chat = Some(title);
+                    desk.session = Some(name.to_owned());
+                    desk.account = Some(me.to_string());
                 });
-                self.opened = Some(opened);
+                log::info!("signed in as {me}");
+                self.signed = Some(Signed { connection, me, name: name.to_owned(), app });
                 Ok(())
             }
-            Err(error) => Err(self.failed(&error, Some(name))),
+            Err(error) => Err(self.failed(&error, name)),
         }
     }
 
-    fn open_with(&self, app: App, session: &SessionString, id: &ChatId) -> Result<Opened, TelegramError> {
-        let (mut connection, me) = Connection::open(app, session, &self.cancel)?;
-        let chat = connection.chat(id)?;
+    fn open_stream(&mut self, id: &ChatId) -> Result<Stream, TelegramError> {
+        let Some(Signed { connection, me, .. }) = &mut self.signed else {
+            return Err(TelegramError::not_signed_in());
+        };
+        let chat = match &self.found {
+            Some((account, known, chat)) if *account == me.id && known == id => chat.clone(),
+            _ => connection.chat(id)?,
+        };
+        self.found = Some((me.id, id.clone(), chat.clone()));
+        let title = format!("{} ({})", chat.title, chat.id);
+        self.desk.update(|desk| desk.chat = Some(title));
+        // Before the call: who may not have the key shall not have announced a stream.
+        let ingest = connection.ingest(&chat)?;
         let (call, how) = match connection.live(&chat)? {
             Live::Rtmp(call) => (call, "joining its live stream"),
             Live::Nothing => {
@@ -126,27 +200,38 @@ impl<'a> Line<'a> {
                 (connection.create_call(&chat, title)?, "live stream started")
             }
             Live::People => return Err(TelegramError::people()),
+            Live::Scheduled => return Err(TelegramError::scheduled()),
         };
-        let ingest = connection.ingest(&chat)?;
-        log::info!("signed in as {me}; {} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
-        Ok(Opened { connection, me, chat, call, ingest })
+        log::info!("{} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
+        Ok(Stream { chat, call, ingest })
     }
 
-    /// Looks whether session and call are as they were. The caller reopens a stream whose server refuses it: the key
-    /// may have been replaced.
-    pub(crate) fn check(&mut self) -> (Look, Option<Failed>) {
-        let Some(opened) = &mut self.opened else { return (Look::CallOver, None) };
+    /// Looks whether session and call are as they were; where the server refuses the picture (`refused`), also whether
+    /// the stream key was replaced.
+    pub(crate) fn check(&mut self, refused: bool) -> (Look, Option<Failed>) {
+        let (Some(signed), Some(stream)) = (&mut self.signed, &mut self.stream) else {
+            return (Look::CallOver, None);
+        };
+        let name = signed.name.clone();
+        let connection = &mut signed.connection;
         // The account first: a dead session is never taken for a call that is over.
-        let looked = opened.connection.me().and_then(|_| opened.connection.still_live(&opened.call));
+        let looked = connection.me().and_then(|_| {
+            let live = connection.still_live(&stream.call)?;
+            Ok((live, if refused { Some(connection.ingest(&stream.chat)?) } else { None }))
+        });
         match looked {
-            Ok(Live::Rtmp(_)) => {
+            Ok((Live::Rtmp(_), ingest)) => {
+                let moved = ingest.is_some_and(|ingest| {
+                    let moved = ingest != stream.ingest;
+                    stream.ingest = ingest;
+                    moved
+                });
                 self.told_valid(true);
-                (Look::Good, None)
+                (if moved { Look::Moved } else { Look::Good }, None)
             }
-            Ok(Live::Nothing | Live::People) => (Look::CallOver, None),
+            Ok(_) => (Look::CallOver, None),
             Err(error) => {
-                let name = self.desk.read().session;
-                let failed = self.failed(&error, name);
+                let failed = self.failed(&error, &name);
                 (Look::Failed(failed.trouble), Some(failed))
             }
         }
@@ -154,7 +239,7 @@ impl<'a> Line<'a> {
 
     /// Runs `tgs-session --write-env --non-interactive` beside this program.
     pub(crate) fn renew(&mut self) -> (Renewal, String) {
-        let result = self.run_tgs_session();
+        let result = self.run_tgs_session().and_then(|words| self.read_renewed(words));
         let (label, renewal, words) = match result {
             Ok(words) => ("success", Renewal::Done, words),
             Err(words) => ("failure", Renewal::Failed, words),
@@ -176,59 +261,94 @@ impl<'a> Line<'a> {
         if output.status.success() { Ok(last) } else { Err(last) }
     }
 
+    /// Whether the settings hold another session than the dead one now.
+    fn read_renewed(&mut self, words: String) -> Result<String, String> {
+        self.read_settings();
+        let text = self.settings.telegram.session.as_ref().map(|text| SessionString::decode(text.expose()));
+        let name = text.and_then(Result::ok).map(|session| session.fingerprint());
+        if name.is_some() && name.as_ref() == self.dead.as_ref().map(|(dead, _)| dead) {
+            return Err(format!(
+                "SESSION_STRING in the environment hides the new one in {}: unset it, or start tgs-stream with --env-file",
+                self.env_file.display()
+            ));
+        }
+        Ok(words)
+    }
+
     /// Uses the standby session, if a day has gone by since the last time.
-    pub(crate) fn touch_standby(&self) {
+    pub(crate) fn touch_standby(&mut self) {
+        if self.standby_due.is_some_and(|due| Instant::now() < due) {
+            return;
+        }
+        // On air nothing else reads them: the operator may have made a standby since.
+        self.read_settings();
+        self.standby_due = Some(Instant::now() + STANDBY_AGAIN);
         let Some(text) = &self.settings.telegram.standby else { return };
+        let session = match SessionString::decode(text.expose()) {
+            Ok(session) => session,
+            Err(refused) => return self.told_standby(false, &format!("it {refused}")),
+        };
+        let name = session.fingerprint();
+        if self.signed.as_ref().is_some_and(|signed| signed.name == name) {
+            return self.told_standby(false, "it is SESSION_STRING itself");
+        }
         let path = self.settings.state_dir.join("standby-seen");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        if let Some((at, valid)) = kept.trim().split_once(' ')
-            && let Ok(at) = at.parse().map(Duration::from_secs)
-            && now.checked_sub(at).is_some_and(|since| since < STANDBY_EVERY)
-        {
-            self.told_standby(valid == "valid");
-            return;
+        if let Some((verdict, left)) = seen(&kept, &name, now) {
+            self.standby_due = Some(Instant::now() + left);
+            return self.told_standby(verdict == "good", "it was found dead before");
         }
-        let used = SessionString::decode(text.expose())
-            .map_err(|refused| refused.to_string())
-            .and_then(|session| self.use_standby(&session));
-        let valid = match used {
-            // Neither good nor bad: asked again at the next look.
-            Ok(None) => return,
-            Ok(Some(())) => true,
+        let valid = match self.use_standby(&session, &name) {
+            // Neither good nor bad: asked again soon.
+            Ok(false) => return,
+            Ok(true) => {
+                self.told_standby(true, "");
+                true
+            }
             Err(why) => {
-                log::warn!(
-                    "STANDBY_SESSION_STRING cannot be used: {why}; run: tgs-session --standby --write-env"
-                );
+                self.told_standby(false, &why);
                 false
             }
         };
-        self.told_standby(valid);
-        let line = format!("{} {}\n", now.as_secs(), if valid { "valid" } else { "invalid" });
+        self.standby_due = Some(Instant::now() + STANDBY_EVERY);
+        let line = format!("{name} {} {}\n", now.as_secs(), if valid { "good" } else { "bad" });
         if let Err(error) = files::replace(&path, line.as_bytes(), 0o600) {
             log::warn!("cannot write {}: {error}", path.display());
         }
     }
 
-    fn use_standby(&self, session: &SessionString) -> Result<Option<()>, String> {
-        let Ok((app, _)) = self.app() else { return Ok(None) };
+    /// Whether it is good; `Ok(false)` where that cannot be found out now.
+    fn use_standby(&self, session: &SessionString, name: &str) -> Result<bool, String> {
+        let Ok((app, _)) = self.app() else { return Ok(false) };
+        if self.flood.left(name, SystemTime::now()).is_some() {
+            return Ok(false);
+        }
         let Ok(_held) = SessionLock::take(&session.key, Some(&self.settings.state_dir)) else {
-            return Ok(None);
+            return Ok(false);
         };
         match Connection::open(app, session, &self.cancel) {
-            Ok((_, me)) if self.opened.as_ref().is_some_and(|opened| opened.me.id != me.id) => {
+            Ok((_, me)) if self.signed.as_ref().is_some_and(|signed| signed.me.id != me.id) => {
                 Err(format!("it belongs to another account, {me}"))
             }
-            Ok(_) => Ok(Some(())),
+            Ok(_) => Ok(true),
             Err(error) if matches!(error.class, Class::Session | Class::Account) => Err(error.to_string()),
             Err(error) => {
                 METRICS.count(error.class);
-                Ok(None)
+                if let Some(wait) = error.wait {
+                    self.flood.set(name, wait, SystemTime::now());
+                }
+                Ok(false)
             }
         }
     }
 
-    fn told_standby(&self, valid: bool) {
+    fn told_standby(&self, valid: bool, why: &str) {
+        if !valid {
+            log::warn!(
+                "STANDBY_SESSION_STRING cannot be used: {why}; run: tgs-session --standby --write-env"
+            );
+        }
         METRICS.set_standby(valid);
         self.desk.update(|desk| desk.standby_valid = Some(valid));
     }
@@ -254,8 +374,7 @@ impl<'a> Line<'a> {
     /// No session is held any more.
     fn release(&mut self) {
         self.told_valid(false);
-        self.opened = None;
-        self.lock = None;
+        (self.signed, self.lock) = (None, None);
     }
 
     /// Claims the session for this process.
@@ -290,14 +409,14 @@ impl<'a> Line<'a> {
     }
 
     /// What `error` means for the broadcast.
-    fn failed(&mut self, error: &TelegramError, session: Option<String>) -> Failed {
+    fn failed(&mut self, error: &TelegramError, session: &str) -> Failed {
         METRICS.count(error.class);
         let trouble = match error.class {
             Class::Session => Trouble::Lost(Cause::Session),
             Class::Account => Trouble::Lost(Cause::Account),
             Class::Flood => {
                 let wait = error.wait.unwrap_or(Duration::from_mins(1));
-                self.flood.set(wait, SystemTime::now());
+                self.flood.set(session, wait, SystemTime::now());
                 Trouble::Wait(Reason::Flood(wait + Duration::from_secs(1)))
             }
             Class::Network | Class::Stopped => Trouble::Wait(Reason::Network),
@@ -308,9 +427,12 @@ impl<'a> Line<'a> {
             Class::App => Trouble::Wait(Reason::App),
             Class::SignIn | Class::Other => Trouble::Wait(Reason::Other),
         };
-        if let Trouble::Lost(_) = trouble {
-            self.dead = session;
+        if let Trouble::Lost(cause) = trouble {
+            self.dead = Some((session.to_owned(), cause));
             self.release();
+        }
+        if error.class == Class::Chat {
+            self.found = None;
         }
         Failed { trouble, words: error.to_string(), remedy: error.remedy().to_owned() }
     }
@@ -325,11 +447,20 @@ impl Failed {
         }
     }
 
-    fn same() -> Self {
+    fn same(cause: Cause) -> Self {
         Self {
-            trouble: Trouble::Lost(Cause::Account),
-            words: "find another session: SESSION_STRING is still that of the lost account".to_owned(),
+            trouble: Trouble::Lost(cause),
+            words: "find another session: SESSION_STRING is still the lost one".to_owned(),
             remedy: String::new(),
         }
     }
+}
+
+/// What `kept` (session, time, verdict) says of the session `name`, and for how long that holds yet.
+fn seen<'k>(kept: &'k str, name: &str, now: Duration) -> Option<(&'k str, Duration)> {
+    let mut words = kept.split_whitespace();
+    let (known, at, verdict) = (words.next()?, words.next()?, words.next()?);
+    let since = now.checked_sub(Duration::from_secs(at.parse().ok()?))?;
+    let left = STANDBY_EVERY.checked_sub(since)?;
+    (known == name).then_some((verdict, left))
 }

@@ -168,6 +168,8 @@ pub(crate) enum Event {
 pub(crate) enum Look {
     /// Both are as they were.
     Good,
+    /// Both are, and the ingest is another.
+    Moved,
     /// The call is over.
     CallOver,
     /// It failed.
@@ -237,7 +239,7 @@ pub(crate) fn step(state: State, event: Event, policy: Policy) -> (State, Vec<Ac
         (State::Starting, Event::Begin) => (State::Starting, vec![OPEN]),
         (State::Starting, Event::Opened(Err(Trouble::Wait(reason)))) => wait(reason, 0),
         (State::Starting | State::Waiting { .. }, Event::Opened(Err(Trouble::Lost(cause)))) => {
-            degrade(cause, policy, Vec::new())
+            degrade(Recovery::begin(cause, policy), policy, Vec::new())
         }
         (
             State::Starting | State::Waiting { .. } | State::Degraded(_) | State::Live(_),
@@ -276,21 +278,29 @@ fn live(reopened: u32, over: bool, event: Event, policy: Policy) -> (State, Vec<
         Event::Due if over => (good(reopened, over), vec![OPEN]),
         Event::Due => (good(reopened, over), vec![Action::Check]),
         Event::Checked(Look::Good) => (good(0, false), vec![Action::Wait(CHECK)]),
+        Event::Checked(Look::Moved) => (good(0, false), vec![Action::Publish, Action::Wait(CHECK)]),
         // The first time at once: viewers are looking at nothing.
         Event::Checked(Look::CallOver) if reopened == 0 => (good(reopened, true), vec![OPEN]),
         Event::Checked(Look::CallOver) => (good(reopened, true), vec![Action::Wait(doubling(reopened))]),
         Event::Checked(Look::Failed(Trouble::Wait(reason))) | Event::Opened(Err(Trouble::Wait(reason))) => {
             if reason.passes() {
-                return (good(reopened, over), vec![Action::Wait(reason.delay(u32::MAX))]);
+                // Viewers see nothing while the call is over, so that is asked about more often.
+                let (reopened, delay) = if over {
+                    (reopened + 1, reason.delay(reopened))
+                } else {
+                    (reopened, reason.delay(u32::MAX))
+                };
+                return (good(reopened, over), vec![Action::Wait(delay)]);
             }
             let (state, actions) = wait(reason, 0);
             (state, [vec![Action::Halt], actions].concat())
         }
         Event::Checked(Look::Failed(Trouble::Lost(cause))) | Event::Opened(Err(Trouble::Lost(cause))) => {
-            if policy.on_loss == OnLoss::Stop {
-                return degrade(cause, policy, vec![Action::Halt]);
+            // A stream that would have to be opened anew cannot be.
+            if policy.on_loss == OnLoss::Stop || over {
+                return degrade(Recovery::on_air(cause), policy, vec![Action::Halt]);
             }
-            let (recovery, action) = Recovery::begin(cause, policy);
+            let (recovery, action) = Recovery::on_air(cause);
             (State::Live(Session::Lost(recovery)), vec![Action::TellLoss, action])
         }
         _ => (good(reopened, over), Vec::new()),
@@ -318,10 +328,10 @@ fn live_without_session(recovery: Recovery, event: Event, policy: Policy) -> (St
 }
 
 /// Enters degraded mode.
-fn degrade(cause: Cause, policy: Policy, mut actions: Vec<Action>) -> (State, Vec<Action>) {
+fn degrade(begin: (Recovery, Action), policy: Policy, mut actions: Vec<Action>) -> (State, Vec<Action>) {
     actions.extend([Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND)]);
-    let (recovery, action) = Recovery::begin(cause, policy);
-    if policy.regen == Regen::Once && action != Action::Renew {
+    let (recovery, action) = begin;
+    if policy.regen == Regen::Once && matches!(action, Action::Wait(_)) {
         // The one attempt there is cannot help.
         return (State::Stopping(Code::Failure), actions);
     }
@@ -336,6 +346,11 @@ fn degraded(recovery: Recovery, event: Event, policy: Policy) -> (State, Vec<Act
         // FR-002: one attempt, then the supervisor starts the tool anew.
         Event::Renewed(Renewal::Done) if once => (State::Stopping(Code::Ok), Vec::new()),
         Event::Renewed(Renewal::Failed) if once => (State::Stopping(Code::Failure), Vec::new()),
+        Event::Opened(Err(Trouble::Lost(cause)))
+            if once && !(Recovery { cause, ..recovery }).may_renew(policy) =>
+        {
+            (State::Stopping(Code::Failure), Vec::new())
+        }
         // Says nothing about the session, so this is still degraded mode.
         Event::Opened(Err(Trouble::Wait(Reason::Network | Reason::InUse))) => {
             let (recovery, actions) = recovery.over();
@@ -358,6 +373,11 @@ impl Recovery {
         } else {
             (first, Action::Wait(CYCLE))
         }
+    }
+
+    /// The session has been found dead on air: the string in `.env` may have been replaced long ago.
+    fn on_air(cause: Cause) -> (Self, Action) {
+        (Self { cause, cycle: 1, attempt: 0 }, Action::Open { unless_same: true })
     }
 
     fn may_renew(self, policy: Policy) -> bool {

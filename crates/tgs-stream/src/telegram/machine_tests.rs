@@ -21,18 +21,24 @@ const fn recovery(cycle: u32, attempt: u32) -> Recovery {
     Recovery { cause: Cause::Session, cycle, attempt }
 }
 
-const STATES: [(&str, State); 8] = [
+const STATES: [(&str, State); 11] = [
     ("Starting", State::Starting),
     ("Live", State::Live(Session::Good { reopened: 0, over: false })),
     ("Live, call over", State::Live(Session::Good { reopened: 1, over: true })),
     ("Live without session", State::Live(Session::Lost(recovery(1, 1)))),
+    ("Live without session, between cycles", State::Live(Session::Lost(recovery(1, 0)))),
+    ("Degraded, account gone", State::Degraded(Recovery { cause: Cause::Account, cycle: 1, attempt: 0 })),
+    (
+        "Live, account gone",
+        State::Live(Session::Lost(Recovery { cause: Cause::Account, cycle: 1, attempt: 0 })),
+    ),
     ("Waiting", State::Waiting { reason: Reason::Network, failures: 0 }),
     ("Degraded, renewing", State::Degraded(recovery(1, 1))),
     ("Degraded, between cycles", State::Degraded(recovery(1, 0))),
     ("Stopping", State::Stopping(Code::Ok)),
 ];
 
-const EVENTS: [(&str, Event); 18] = [
+const EVENTS: [(&str, Event); 22] = [
     ("the tool begins", Event::Begin),
     ("opened", OPENED),
     ("opening: session dead", DEAD),
@@ -42,6 +48,10 @@ const EVENTS: [(&str, Event); 18] = [
     ("opening: rights, chat, call or app", RIGHTS),
     ("opening: people's call", Event::Opened(Err(Trouble::Wait(Reason::People)))),
     ("check: good", Event::Checked(Look::Good)),
+    ("check: the stream key was replaced", Event::Checked(Look::Moved)),
+    ("check: account gone", Event::Checked(Look::Failed(Trouble::Lost(Cause::Account)))),
+    ("check: flood", Event::Checked(Look::Failed(Trouble::Wait(Reason::Flood(Duration::from_mins(5)))))),
+    ("check: rights, chat, call or app", Event::Checked(Look::Failed(Trouble::Wait(Reason::Rights)))),
     ("check: call over", Event::Checked(Look::CallOver)),
     ("check: session dead", Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)))),
     ("check: network", Event::Checked(Look::Failed(Trouble::Wait(Reason::Network)))),
@@ -241,20 +251,61 @@ fn an_account_that_is_gone_is_not_signed_in_again() {
 fn on_air_the_picture_outlives_the_session() {
     let dead = Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)));
     let start = [Event::Begin, OPENED, Event::Due, dead];
+    let after = |events: &[Event]| [&start[..], events].concat();
     for policy in [LOOP, ALONE, ONCE, OFF] {
         let (state, actions) = story(policy, &start);
         assert_eq!(kind(state), "LiveWithoutSession");
         assert_eq!((count(&actions, Action::Halt), count(&actions, Action::TellLoss)), (0, 1));
+        // The string in .env may be another by now: that comes first.
+        assert_eq!(actions.last(), Some(&Action::Open { unless_same: true }));
+        assert_eq!(kind(story(policy, &after(&[OPENED])).0), "Live");
     }
-    let swapped = [&start[..], &[Event::Renewed(Renewal::Done), OPENED]].concat();
+    let swapped = after(&[DEAD, Event::Renewed(Renewal::Done), OPENED]);
     let (state, actions) = story(LOOP, &swapped);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
     // `once`: one attempt, then only the file is looked at; the picture stays.
     let (state, actions) =
-        story(ONCE, &[&start[..], &[Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]].concat());
+        story(ONCE, &after(&[DEAD, Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]));
     assert_eq!((kind(state), count(&actions, Action::Renew)), ("LiveWithoutSession", 1));
     let (state, actions) = story(STOP, &start);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1));
+    let stop_once = Policy { on_loss: OnLoss::Stop, ..ONCE };
+    assert_eq!(story(stop_once, &after(&[DEAD, Event::Renewed(Renewal::Done)])).0, State::Stopping(Code::Ok));
+    assert_eq!(
+        story(stop_once, &after(&[DEAD, Event::Renewed(Renewal::Failed)])).0,
+        State::Stopping(Code::Failure)
+    );
+    let gone = after(&[GONE]);
+    assert_eq!(story(stop_once, &gone).0, State::Stopping(Code::Failure));
+}
+
+#[test]
+fn a_stream_that_would_have_to_be_opened_anew_without_a_session_is_degraded_mode() {
+    let over = Event::Checked(Look::CallOver);
+    for policy in POLICIES {
+        let (state, actions) = story(policy, &[Event::Begin, OPENED, Event::Due, over, DEAD]);
+        assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_call_that_cannot_be_created_again_is_tried_ever_more_slowly_with_the_publisher_kept() {
+    let over = Event::Checked(Look::CallOver);
+    let (state, actions) = story(
+        LOOP,
+        &[Event::Begin, OPENED, Event::Due, over, NETWORK, Event::Due, NETWORK, Event::Due, NETWORK],
+    );
+    assert_eq!(state, State::Live(Session::Good { reopened: 3, over: true }));
+    let waits: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Wait(_))).collect();
+    let expected = [30, 1, 2, 4].map(|s| Action::Wait(Duration::from_secs(s)));
+    assert_eq!(waits, expected.iter().collect::<Vec<_>>());
+    assert_eq!(count(&actions, Action::Halt), 0);
+}
+
+#[test]
+fn a_new_stream_key_is_published_with() {
+    let (state, actions) = story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Checked(Look::Moved)]);
+    assert_eq!((kind(state), count(&actions, Action::Publish)), ("Live", 2));
 }
 
 #[test]
