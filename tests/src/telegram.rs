@@ -109,11 +109,11 @@ impl Scene {
         Ok(())
     }
 
-    /// A tgs-stream with this `.env` that logs everything, and whose waits are 20 times shorter.
+    /// A tgs-stream with this `.env` that logs everything, and whose waits are 60 times shorter.
     pub fn launch(&self) -> Result<Launch> {
         let launch = self.tool.as_deref().map_or_else(Launch::new, Launch::of)?;
         let launch = launch.keeping(self.dir.path()).set("RUST_LOG", "trace");
-        Ok(launch.arg("--env-file").arg(self.env_file()).arg("--hurry").arg("20"))
+        Ok(launch.arg("--env-file").arg(self.env_file()).arg("--hurry").arg("60"))
     }
 
     /// Revokes the session that stands in `.env`.

@@ -274,7 +274,7 @@ fn rights_and_chats_are_waited_for_with_their_own_words() {
 #[test]
 fn a_flood_is_waited_out_over_restarts() {
     let scene = Scene::new().unwrap();
-    let fault = scene.dc.fault(Fault::named("FLOOD_WAIT_300"), When::method("messages.getDialogs"));
+    let fault = scene.dc.fault(Fault::named("FLOOD_WAIT_900"), When::method("messages.getDialogs"));
     let mut broadcast = start(&scene);
     broadcast.wait_log(&[" WARN ", "FLOOD_WAIT"], LIMIT).unwrap();
     health(&broadcast, 503, "waiting_flood");
@@ -378,7 +378,7 @@ fn one_session_is_for_one_process() {
     let mut second = scene.launch().unwrap().keeping(own.path()).play([film()]).start().unwrap();
     second.wait_log(&[" WARN ", "one session is for one program", &first.pid().to_string()], LIMIT).unwrap();
     health(&second, 503, "waiting_in_use");
-    end(&scene, &mut second);
+    second.stop().unwrap();
     end(&scene, &mut first);
 }
 

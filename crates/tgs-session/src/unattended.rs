@@ -4,13 +4,14 @@ use std::time::SystemTime;
 
 use tgs_core::{
     exit::Code,
+    flood_wait::FloodWaits,
     logging::moment,
     session_string::SessionString,
     sign_in_limit::{self, SignInLimit},
 };
 use tgs_telegram::{
     Class, Connection,
-    sign_in::{RenewError, renew},
+    sign_in::{Ask, RenewError, renew},
 };
 
 use crate::{
@@ -47,12 +48,28 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
             )));
         }
     };
-    let limit = |me: &tgs_telegram::Me| {
-        SignInLimit::open(&context.settings.state_dir, me.id.unsigned_abs())
-            .and_then(|limit| limit.try_take(SystemTime::now()))
+    let (state_dir, name, now) = (&context.settings.state_dir, standby.fingerprint(), SystemTime::now());
+    let flood = FloodWaits::new(state_dir);
+    if let Some(left) = flood.left(&name, now) {
+        return Err(Failed::new(format!("sign in: Telegram wants silence until {}", moment(now + left))));
+    }
+    let limit = |me: &tgs_telegram::Me, ask| {
+        let limit = SignInLimit::open(state_dir, me.id.unsigned_abs())?;
+        match ask {
+            Ask::Left if limit.left(SystemTime::now()) > 0 => Ok(()),
+            // With none left this counts nothing, and says until when.
+            Ask::Left | Ask::Take => limit.try_take(SystemTime::now()),
+        }
     };
     let password = context.settings.telegram.password.as_ref();
-    let (session, me) = renew(&app, &standby, password, limit, &context.cancel).map_err(failed)?;
+    let renewed = renew(&app, &standby, password, limit, &context.cancel);
+    if let Err(RenewError::Standby(error) | RenewError::New(error)) = &renewed
+        && let Some(wait) = error.wait
+    {
+        // Whoever tries next, a minute from now perhaps, must not ask before that.
+        flood.set(&name, wait, SystemTime::now());
+    }
+    let (session, me) = renewed.map_err(failed)?;
     target.keep(&context, Which::Primary, &session, &me)?;
     Ok(Code::Ok)
 }

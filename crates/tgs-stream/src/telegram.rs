@@ -4,7 +4,6 @@
 //! here. Every wait ends at once when the tool is told to stop, and so does every call.
 
 mod desk;
-mod flood;
 mod line;
 mod machine;
 

@@ -14,7 +14,7 @@ use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
 
 pub use code::{Code, Way};
 pub use qr::{LoginToken, Scan};
-pub use standby::{RenewError, renew};
+pub use standby::{Ask, RenewError, renew};
 
 use crate::{App, Connection, Me, TelegramError};
 

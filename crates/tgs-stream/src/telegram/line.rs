@@ -10,7 +10,9 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel,
-    files, logging, process,
+    files,
+    flood_wait::FloodWaits,
+    logging, process,
     session_lock::SessionLock,
     session_string::SessionString,
     settings::{ChatId, Settings},
@@ -19,7 +21,6 @@ use tgs_telegram::{App, Call, Chat, Class, Connection, Ingest, Live, Me, Telegra
 
 use super::{
     desk::{Desk, METRICS},
-    flood::Flood,
     machine::{Cause, Look, Reason, Renewal, Trouble},
 };
 
@@ -69,7 +70,7 @@ pub(crate) struct Line<'a> {
     env_file: PathBuf,
     cancel: Cancel,
     desk: Desk,
-    flood: Flood,
+    flood: FloodWaits,
     signed: Option<Signed>,
     /// The chat that was found last: for this account, by this CHAT_ID.
     found: Option<(i64, ChatId, Chat)>,
@@ -89,7 +90,7 @@ impl<'a> Line<'a> {
         cancel: Cancel,
         desk: Desk,
     ) -> Self {
-        let flood = Flood::new(&settings.state_dir);
+        let flood = FloodWaits::new(&settings.state_dir);
         Self {
             reload,
             settings,

@@ -29,27 +29,36 @@ pub enum RenewError<L: std::error::Error + 'static> {
     New(#[from] TelegramError),
 }
 
-/// Makes a new session of the account that `standby` belongs to, and proves it. `limit` is asked right before the
-/// standby approves: every approval counts, whatever comes of it.
+/// What the keeper of the daily limit is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether there is a sign-in left. Asked before a key is made for one.
+    Left,
+    /// To count one: the standby is about to approve it, and that counts whatever comes of it.
+    Take,
+}
+
+/// Makes a new session of the account that `standby` belongs to, and proves it. `limit` is asked twice (see [`Ask`]).
 ///
 /// The caller holds the lock of the standby session.
 pub fn renew<L: std::error::Error>(
     app: &App,
     standby: &SessionString,
     password: Option<&Secret<String>>,
-    limit: impl FnOnce(&Me) -> Result<(), L>,
+    limit: impl Fn(&Me, Ask) -> Result<(), L>,
     cancel: &Cancel,
 ) -> Result<(SessionString, Me), RenewError<L>> {
     let (mut approver, me) = Connection::open(app.clone(), standby, cancel).map_err(RenewError::Standby)?;
     if password.is_none() && password::is_set(&mut approver).map_err(RenewError::Standby)? {
         return Err(RenewError::NoPassword);
     }
+    limit(&me, Ask::Left).map_err(RenewError::Limit)?;
     let mut new = SignIn::begin(app, Some(standby), cancel)?;
     let token = match new.scan()? {
         Scan::Show(token) => token,
         Scan::Over(_) => return Err(TelegramError::garbage("ask for a token to approve").into()),
     };
-    limit(&me).map_err(RenewError::Limit)?;
+    limit(&me, Ask::Take).map_err(RenewError::Limit)?;
     approver.accept_login_token(token.token().expose()).map_err(RenewError::Standby)?;
     match approved(&mut new, password, cancel) {
         Ok(()) => Ok(new.finish()?),

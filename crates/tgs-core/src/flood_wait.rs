@@ -8,21 +8,23 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::files;
+use crate::files;
 
 /// Longer waits than this are those of a clock that was wrong when they were written.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// The waits of the sessions of one instance: a line each, session and second.
 #[derive(Debug)]
-pub(crate) struct Flood {
+pub struct FloodWaits {
     file: PathBuf,
     /// The same, should the file not be writable.
     waits: Mutex<BTreeMap<String, u64>>,
 }
 
-impl Flood {
-    pub(crate) fn new(state_dir: &Path) -> Self {
+impl FloodWaits {
+    /// Those kept in `state_dir`.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
         let file = state_dir.join("flood-wait");
         let text = fs::read_to_string(&file).unwrap_or_default();
         let line = |line: &str| {
@@ -34,14 +36,15 @@ impl Flood {
     }
 
     /// How long is still to be waited at `now` with this session (its short hash).
-    pub(crate) fn left(&self, session: &str, now: SystemTime) -> Option<Duration> {
+    #[must_use]
+    pub fn left(&self, session: &str, now: SystemTime) -> Option<Duration> {
         let until = *self.locked().get(session)?;
         let left = Duration::from_secs(until).checked_sub(since_epoch(now))?;
         (left <= LONGEST && !left.is_zero()).then_some(left)
     }
 
     /// Telegram asks at `now` to wait.
-    pub(crate) fn set(&self, session: &str, wait: Duration, now: SystemTime) {
+    pub fn set(&self, session: &str, wait: Duration, now: SystemTime) {
         let mut waits = self.locked();
         let now = since_epoch(now).as_secs();
         waits.retain(|_, until| *until > now);
@@ -69,9 +72,9 @@ mod tests {
     fn a_wait_survives_a_restart_and_ends() {
         let dir = tempfile::tempdir().unwrap();
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds);
-        assert_eq!(Flood::new(dir.path()).left("a", at(0)), None);
-        Flood::new(dir.path()).set("a", Duration::from_secs(30), at(0));
-        let flood = Flood::new(dir.path());
+        assert_eq!(FloodWaits::new(dir.path()).left("a", at(0)), None);
+        FloodWaits::new(dir.path()).set("a", Duration::from_secs(30), at(0));
+        let flood = FloodWaits::new(dir.path());
         assert_eq!(flood.left("a", at(10)), Some(Duration::from_secs(21)));
         assert_eq!(flood.left("a", at(31)), None);
         assert_eq!(flood.left("b", at(10)), None, "another session is not meant");
@@ -81,12 +84,12 @@ mod tests {
         flood.set("a", Duration::from_secs(30), at(100_000_000));
         assert_eq!(flood.left("a", at(0)), None);
         fs::write(dir.path().join("flood-wait"), "a 99999999999999999999\nnonsense\n").unwrap();
-        assert_eq!(Flood::new(dir.path()).left("a", at(0)), None);
+        assert_eq!(FloodWaits::new(dir.path()).left("a", at(0)), None);
     }
 
     #[test]
     fn it_holds_without_a_file() {
-        let flood = Flood::new(Path::new("/nowhere/at/all"));
+        let flood = FloodWaits::new(Path::new("/nowhere/at/all"));
         flood.set("a", Duration::from_secs(30), UNIX_EPOCH);
         assert_eq!(flood.left("a", UNIX_EPOCH), Some(Duration::from_secs(31)));
     }
