@@ -388,13 +388,21 @@ fn trouble_on_air_is_not_taken_for_a_dead_session() {
     let mut broadcast = start(&scene);
     live(&scene, 1);
     let asked = || scene.dc.count("phone.getGroupCall");
-    for fault in [Fault::Transport(-404), Fault::Drop, Fault::Garbage, Fault::named("RPC_CALL_FAIL")] {
+    for fault in [
+        Fault::Transport(-404),
+        Fault::Drop,
+        Fault::Garbage,
+        Fault::named("RPC_CALL_FAIL"),
+        Fault::WrongSession,
+    ] {
         scene.dc.fault(fault.clone(), When::always().times(1));
         let before = asked();
         broadcast
             .until(&format!("a good look after {fault:?}"), LIMIT, || (asked() > before + 1).then_some(()))
             .unwrap();
     }
+    // The last one makes the client library panic.
+    broadcast.wait_log(&[" WARN ", "an answer that the client library cannot read"], LIMIT).unwrap();
     assert_eq!(metric(&broadcast, "tgs_session_valid"), 1);
     assert_eq!(count(&broadcast, " ERROR "), 0, "{}", broadcast.log());
     end(&scene, &mut broadcast);

@@ -53,13 +53,17 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
     if let Some(left) = flood.left(&name, now) {
         return Err(Failed::new(format!("sign in: Telegram wants silence until {}", moment(now + left))));
     }
+    // Counted in both: the cache is what the instances of a machine share, and what an operator may empty.
     let limit = |me: &tgs_telegram::Me, ask| {
-        let limit = SignInLimit::open(state_dir, me.id.unsigned_abs())?;
-        match ask {
-            Ask::Left if limit.left(SystemTime::now()) > 0 => Ok(()),
-            // With none left this counts nothing, and says until when.
-            Ask::Left | Ask::Take => limit.try_take(SystemTime::now()),
+        for dir in [&context.settings.cache_dir, state_dir] {
+            let limit = SignInLimit::open(dir, me.id.unsigned_abs())?;
+            match ask {
+                Ask::Left if limit.left(SystemTime::now()) > 0 => {}
+                // With none left this counts nothing, and says until when.
+                Ask::Left | Ask::Take => limit.try_take(SystemTime::now())?,
+            }
         }
+        Ok(())
     };
     let password = context.settings.telegram.password.as_ref();
     let renewed = renew(&app, &standby, password, limit, &context.cancel);

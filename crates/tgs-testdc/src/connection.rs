@@ -90,7 +90,7 @@ impl Client {
         let fault = self.shared.lock().faults.pick(Occasion::Accept);
         let mut chunk = vec![0; 16 * 1024];
         match fault {
-            None | Some(Fault::Rpc(_) | Fault::BadSalt) => {}
+            None | Some(Fault::Rpc(_) | Fault::BadSalt | Fault::WrongSession) => {}
             Some(Fault::Drop) => return Ok(()),
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(Fault::Silence) => {
@@ -176,7 +176,7 @@ impl Client {
         if let Some(fault) = state.faults.pick(Occasion::Service { method, session: 0 }) {
             match self.act(fault) {
                 Acted::Done(flow) => return flow,
-                Acted::Late(_) | Acted::Answer(_) | Acted::Salt => {}
+                Acted::Late(_) | Acted::Answer(_) | Acted::Salt | Acted::Astray => {}
             }
         }
         drop(state);
@@ -267,12 +267,14 @@ impl Client {
         };
         let mut late = Duration::ZERO;
         let mut answer = None;
+        let mut sent_to = session;
         if let Some(fault) = state.faults.pick(occasion) {
             match self.act(fault) {
                 Acted::Done(Flow::GoOn) => return After::Next,
                 Acted::Done(Flow::Close) => return After::Close,
                 Acted::Late(delay) => late = delay,
                 Acted::Answer(error) => answer = Some(error),
+                Acted::Astray => sent_to = !session,
                 Acted::Salt => {
                     if let Some(key) = state.keys.get_mut(&key) {
                         key.salts = vec![random_id(), random_id()];
@@ -298,7 +300,7 @@ impl Client {
         };
         if late.is_zero() {
             if let Some(key) = state.keys.get(&key) {
-                self.send_with(key, session, kind, &body);
+                self.send_with(key, sent_to, kind, &body);
             }
         } else {
             let out = self.out.clone();
@@ -393,6 +395,7 @@ impl Client {
             }
             Fault::Delay(delay) => Acted::Late(delay),
             Fault::BadSalt => Acted::Salt,
+            Fault::WrongSession => Acted::Astray,
         }
     }
 
@@ -437,6 +440,8 @@ enum Acted {
     Late(Duration),
     /// This is the answer.
     Answer(RpcError),
+    /// The answer is to name another session.
+    Astray,
     /// The salt is to be changed.
     Salt,
 }

@@ -21,6 +21,8 @@ pub enum Fault {
     Delay(Duration),
     /// The salt has changed: `bad_server_salt`, and the client must send again.
     BadSalt,
+    /// The answer names another MTProto session: the client library panics on it.
+    WrongSession,
 }
 
 impl Fault {
@@ -31,8 +33,8 @@ impl Fault {
     }
 }
 
-/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`, `delay:500` (ms),
-/// `transport:-404`, an error's name, or `401:NAME`.
+/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`, `wrong-session`,
+/// `delay:500` (ms), `transport:-404`, an error's name, or `401:NAME`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -43,13 +45,14 @@ impl FromStr for Fault {
             ("drop", _) => Self::Drop,
             ("garbage", _) => Self::Garbage,
             ("bad-salt", _) => Self::BadSalt,
+            ("wrong-session", _) => Self::WrongSession,
             (_, Some(("delay", ms))) => Self::Delay(Duration::from_millis(number(ms)?.unsigned_abs().into())),
             (_, Some(("transport", code))) => Self::Transport(-number(code)?.abs()),
             (_, Some((code, name))) => Self::Rpc(RpcError { code: number(code)?, name: name.to_owned() }),
             (name, None) if name.contains('_') && name == name.to_uppercase() => Self::named(name),
             _ => {
                 return Err(format!(
-                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, delay:MS, \
+                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, wrong-session, delay:MS, \
                      transport:-404 and names of errors"
                 ));
             }

@@ -118,6 +118,20 @@ fn a_sixth_sign_in_of_a_day_is_refused() {
 }
 
 #[test]
+fn the_sign_ins_of_all_instances_count_together() {
+    let (home, ..) = home(World::BOB, "");
+    // Another instance has its own STATE_DIR; the cache is shared.
+    let shared = SignInLimit::open(&home.path().join(".cache/tgs"), World::BOB as u64).unwrap();
+    for _ in 0..4 {
+        shared.try_take(SystemTime::now()).unwrap();
+    }
+    home.run(&["--non-interactive"]).ok();
+    home.run(&["--non-interactive"]).fails(1, "5 sign-ins of this account within 24 hours");
+    assert_eq!(home.dc.count("auth.acceptLoginToken"), 1);
+    assert_eq!(left(&home, World::BOB), 4);
+}
+
+#[test]
 fn a_missing_or_wrong_password_is_told() {
     let (home, ..) = home(World::ALICE, "TWO_FA_PASSWORD=");
     home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not set; put the right one into .env");

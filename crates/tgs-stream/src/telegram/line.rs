@@ -254,7 +254,7 @@ impl<'a> Line<'a> {
         let program = beside.ok().filter(|path| path.exists()).unwrap_or_else(|| "tgs-session".into());
         let mut command: Command = process::command(program);
         command.args(["--write-env", "--non-interactive", "--env-file"]).arg(&self.env_file);
-        command.env("STATE_DIR", &self.settings.state_dir);
+        command.env("STATE_DIR", &self.settings.state_dir).env("CACHE_DIR", &self.settings.cache_dir);
         let output =
             process::output(command, RENEWAL, 1 << 16, &self.cancel).map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
