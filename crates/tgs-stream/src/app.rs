@@ -194,8 +194,8 @@ fn target(settings: &Settings) -> Result<Target, Failed> {
         return Ok(Target::Telegram);
     }
     let why = if missing.len() == 3 {
-        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or give \
-         --output for another server"
+        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or \
+         give --output (OUTPUT_URL) for another server"
             .to_owned()
     } else {
         format!("{} not set in the .env file", missing.join(" and "))
