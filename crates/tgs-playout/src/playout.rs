@@ -69,6 +69,8 @@ pub(crate) struct Playout {
     reported: Option<Instant>,
     /// When the last connection was made, and how long to wait before the next attempt.
     connected: Option<Instant>,
+    /// Whether a connection that was not steady has been followed by an attempt at once already.
+    hurried: bool,
     backoff: Backoff,
     /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a machine that stood still.
     sending: Duration,
@@ -118,6 +120,7 @@ impl Playout {
             until_keyframe: false,
             reported: None,
             connected: None,
+            hurried: false,
             backoff: Backoff::reconnecting(),
             sending: Duration::ZERO,
         }
@@ -375,6 +378,10 @@ impl Playout {
     fn connect(&mut self, again: bool) -> Result<(), Stop> {
         if self.connected.is_none_or(|at| at.elapsed() > STEADY) {
             self.backoff.reset();
+            self.hurried = false;
+        } else if !self.hurried {
+            // One short connection says little: the first break is always followed by an attempt at once.
+            self.hurried = true;
         } else if self.control.cancel.wait(self.backoff.next_delay()) {
             // A server that takes the connection and drops it is not asked again at once.
             return Err(Stop::Cancelled);
