@@ -248,12 +248,9 @@ impl Director<'_, '_, '_> {
     fn tell(&mut self, failed: Failed) -> Trouble {
         let trouble = failed.trouble;
         if let (Trouble::Wait(reason), false) = (trouble, self.cancel.is_cancelled()) {
-            let remedy =
-                if failed.remedy.is_empty() { String::new() } else { format!("; {}", failed.remedy) };
-            let text = format!("failed to {}{remedy}", failed.words);
             let key = format!("{}{}", reason.name(), failed.words.split(" (wait").next().unwrap_or_default());
             if self.told.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT) {
-                log::warn!("{text}; trying again");
+                log::warn!("{failed}; trying again");
                 self.told = Some((key, Instant::now()));
             }
         }
@@ -306,10 +303,7 @@ impl Director<'_, '_, '_> {
             State::Stopping(_) => "stopping",
         };
         METRICS.degraded.set(matches!(self.state, State::Degraded(_)).into());
-        let why = self.trouble.as_ref().map(|failed| match failed.remedy.as_str() {
-            "" => format!("failed to {}", failed.words),
-            remedy => format!("failed to {}; {remedy}", failed.words),
-        });
+        let why = self.trouble.as_ref().map(Failed::to_string);
         let retry_at = self.due.filter(|_| why.is_some()).map(|due| {
             let at = SystemTime::now() + due.saturating_duration_since(Instant::now());
             at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

@@ -1,3 +1,5 @@
+//! Strings of the real libraries, the refusals, and what holds for every string.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

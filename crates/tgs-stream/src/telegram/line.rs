@@ -2,7 +2,7 @@
 //! the standby session approve a new one. Decides nothing; retries nothing.
 
 use std::{
-    env,
+    env, fmt,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -300,18 +300,13 @@ impl<'a> Line<'a> {
             self.standby_due = Some(Instant::now() + left);
             return self.told_standby(verdict == "good", "it was found dead before");
         }
-        let valid = match self.use_standby(&session, &name) {
+        let (valid, why) = match self.use_standby(&session, &name) {
             // Neither good nor bad: asked again soon.
             Ok(false) => return,
-            Ok(true) => {
-                self.told_standby(true, "");
-                true
-            }
-            Err(why) => {
-                self.told_standby(false, &why);
-                false
-            }
+            Ok(true) => (true, String::new()),
+            Err(why) => (false, why),
         };
+        self.told_standby(valid, &why);
         self.standby_due = Some(Instant::now() + STANDBY_EVERY);
         let line = format!("{name} {} {}\n", now.as_secs(), if valid { "good" } else { "bad" });
         if let Err(error) = files::replace(&path, line.as_bytes(), 0o600) {
@@ -436,6 +431,13 @@ impl<'a> Line<'a> {
             self.found = None;
         }
         Failed { trouble, words: error.to_string(), remedy: error.remedy().to_owned() }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {}", self.words)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
     }
 }
 
