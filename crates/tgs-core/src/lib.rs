@@ -7,6 +7,7 @@ pub mod env_writer;
 pub mod exit;
 pub mod files;
 pub mod flood_wait;
+pub mod http_get;
 pub mod lock_file;
 pub mod logging;
 pub mod process;

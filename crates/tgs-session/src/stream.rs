@@ -1,19 +1,12 @@
 //! What the running `tgs-stream` says about its side of Telegram, by its status page.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use serde::Deserialize;
+use tgs_core::http_get;
 
 /// For a page that is made from memory on the same machine.
 const LIMIT: Duration = Duration::from_secs(2);
-/// No page is longer.
-const LONGEST: u64 = 1 << 16;
 
 /// The part of `/status` that is about Telegram. Another version may say less.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -41,10 +34,13 @@ impl Stream {
             telegram: Option<Stream>,
         }
         let address = fs::read_to_string(state_dir.join("metrics.port")).ok()?.trim().parse().ok()?;
-        let page = get(address)
+        let page = http_get::get(address, "/status", LIMIT)
             .inspect_err(|error| log::debug!("failed to ask tgs-stream at {address}: {error}"))
             .ok()?;
-        serde_json::from_str::<Page>(body(&page)?).ok()?.telegram
+        if page.status != 200 {
+            return None;
+        }
+        serde_json::from_str::<Page>(&page.body).ok()?.telegram
     }
 
     /// The number of its account.
@@ -54,32 +50,9 @@ impl Stream {
     }
 }
 
-fn get(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
-    stream.write_all(format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-    let mut page = String::new();
-    stream.take(LONGEST).read_to_string(&mut page)?;
-    Ok(page)
-}
-
-/// What follows the head of a good answer.
-fn body(page: &str) -> Option<&str> {
-    let (head, body) = page.split_once("\r\n\r\n")?;
-    (head.split(' ').nth(1)? == "200").then_some(body)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers() {
-        assert_eq!(body("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}"), Some("{}"));
-        assert_eq!(body("HTTP/1.0 404 Not Found\r\n\r\n{}"), None);
-        assert_eq!(body("nonsense"), None);
-    }
 
     #[test]
     fn accounts() {
