@@ -17,4 +17,5 @@ pub mod session_string;
 pub mod settings;
 mod shared_dir;
 pub mod sign_in_limit;
+pub mod systemd;
 pub mod units;

@@ -18,6 +18,7 @@ use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
     process::{self, RunError, describe},
+    systemd::Pulse,
 };
 
 use crate::{
@@ -78,6 +79,8 @@ pub struct Control {
     pub cancel: Cancel,
     /// What it tells about itself.
     pub board: Board,
+    /// Where its pacing loop shows that it turns.
+    pub pulse: Pulse,
 }
 
 /// How a broadcast ended.

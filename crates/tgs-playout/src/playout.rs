@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::backoff::Backoff;
+use tgs_core::{backoff::Backoff, systemd::Beat};
 
 use crate::{
     engine::Control,
@@ -37,6 +37,10 @@ const START_PATIENCE: Duration = Duration::from_secs(3);
 /// A connection that lasted this long was a good one: after it the next is tried at once.
 const STEADY: Duration = Duration::from_secs(5);
 
+/// The longest that one turn of this thread takes, with room: connecting (10 s), names that a resolver does not answer
+/// (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the longest back-off (30 s).
+const LONGEST_TURN: Duration = Duration::from_mins(2);
+
 /// How often the snapshot and the gauges are renewed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -48,6 +52,7 @@ pub(crate) struct Playout {
     filler: Filler,
     publisher: Publisher,
     control: Control,
+    beat: Beat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
     paced: bool,
     started: Instant,
@@ -102,12 +107,14 @@ impl Playout {
         paced: bool,
         started: Instant,
     ) -> Self {
+        let beat = control.pulse.watch("playout", LONGEST_TURN);
         Self {
             feed,
             timeline,
             filler,
             publisher,
             control,
+            beat,
             paced,
             started,
             anchor: None,
@@ -154,6 +161,7 @@ impl Playout {
     /// The next tag in order; `None` when the programme is over.
     fn next_placed(&mut self) -> Result<Option<Placed>, Stop> {
         loop {
+            self.beat.turn();
             if let Some(placed) = self.timeline.pop() {
                 return Ok(Some(placed));
             }
@@ -258,6 +266,7 @@ impl Playout {
 
     /// Serves the connection until `until`.
     fn idle(&mut self, until: Instant) -> Result<(), Stop> {
+        self.beat.turn();
         self.report(false);
         let began = Instant::now();
         let flushed = self.publisher.flush();
@@ -388,6 +397,7 @@ impl Playout {
         }
         let mut told: Option<(String, Instant)> = None;
         loop {
+            self.beat.turn();
             if self.control.cancel.is_cancelled() {
                 return Err(Stop::Cancelled);
             }

@@ -20,21 +20,21 @@ use tgs_core::{
     exit::Code,
     logging, process,
     settings::{self, Settings},
+    systemd,
 };
 use tgs_playout::{
     engine::{self, Control, EngineError},
     publisher::{self, Output},
-    status::{METRICS, Status},
 };
 use tgs_telegram::Ingest;
 
 use crate::{
     check,
     cli::Cli,
-    http::{FILE_EVERY, Pages, Web, WebConfig},
+    front,
     resolver::Resolver,
     show::{Show, profile},
-    telegram::{self, Desk, Telegram},
+    telegram::{self, Desk},
     ytdlp::YtDlp,
 };
 
@@ -124,7 +124,8 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
     let desk = Desk::default();
     let into_telegram = matches!(target, Target::Telegram);
     let mut show = Show::new(cli, settings, &control.cancel)?;
-    let _web = start_web(settings, control, into_telegram.then(|| desk.clone()));
+    let _front = front::open(settings, control, into_telegram.then(|| desk.clone()));
+    systemd::ready();
     match target {
         Target::Output(output) => show.play(output, control),
         Target::Telegram => {
@@ -146,6 +147,7 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
                 env_file,
                 desk,
                 board: control.board.clone(),
+                pulse: control.pulse.clone(),
                 cancel: control.cancel.clone(),
                 hurry: cli.hurry.max(1),
             };
@@ -265,42 +267,6 @@ pub(crate) fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
     (cli.playlist.is_some() || cli.sources.is_empty()).then(|| settings.playlist.clone())
 }
 
-/// What /status shows.
-#[derive(serde::Serialize)]
-struct StatusPage {
-    #[serde(flatten)]
-    engine: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    telegram: Option<Telegram>,
-}
-
-fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web {
-    std::sync::LazyLock::force(&METRICS);
-    let (health, status) = (control.board.clone(), control.board.clone());
-    let (state, telegram) = (desk.clone(), desk);
-    Web::start(
-        &WebConfig {
-            host: settings.prometheus_host.to_string(),
-            port: settings.prometheus_port,
-            metrics_file: settings.metrics_file.clone(),
-            state_dir: settings.state_dir.clone(),
-            file_every: FILE_EVERY,
-        },
-        Pages {
-            health: Box::new(move || match state.as_ref().map(Desk::read) {
-                Some(now) if now.state != "live" => {
-                    Err(format!("{}: {}", now.state, now.why.unwrap_or_default()))
-                }
-                _ => health.read().health(),
-            }),
-            status_json: Box::new(move || {
-                let page = StatusPage { engine: status.read(), telegram: telegram.as_ref().map(Desk::read) };
-                serde_json::to_string(&page).unwrap_or_default()
-            }),
-        },
-    )
-}
-
 /// The first SIGTERM or SIGINT ends the broadcast in order, the second ends the process.
 fn watch_signals(cancel: Cancel) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -311,6 +277,7 @@ fn watch_signals(cancel: Cancel) -> std::io::Result<()> {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
             log::info!("stopping");
+            systemd::stopping();
             cancel.cancel();
         }
     })?;

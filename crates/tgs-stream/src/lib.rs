@@ -3,6 +3,7 @@
 pub mod app;
 pub mod check;
 pub mod cli;
+mod front;
 pub mod http;
 pub mod m3u;
 pub mod playlist;

@@ -20,7 +20,12 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, exit::Code, settings::Settings};
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    settings::Settings,
+    systemd::{Beat, Pulse},
+};
 use tgs_playout::{
     engine::Control,
     status::{Board, Link},
@@ -34,6 +39,9 @@ use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, ste
 
 /// How often a wait looks whether the broadcast has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest that one action takes, with room: a renewal has 150 s, each call of Telegram 15 s.
+const LONGEST_TURN: Duration = Duration::from_mins(5);
 
 /// The same trouble is told again after this long.
 const REPEAT: Duration = Duration::from_mins(10);
@@ -53,6 +61,8 @@ pub(crate) struct Config<'a> {
     pub(crate) desk: Desk,
     /// The engine's snapshot.
     pub(crate) board: Board,
+    /// Where the loops show that they turn.
+    pub(crate) pulse: Pulse,
     /// Ends everything.
     pub(crate) cancel: Cancel,
     /// Every wait is this many times shorter; 1 except in tests.
@@ -64,7 +74,7 @@ pub(crate) struct Config<'a> {
 pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let Config { settings, reload, env_file, desk, board, cancel, hurry } = config;
+    let Config { settings, reload, env_file, desk, board, pulse, cancel, hurry } = config;
     let line = Line::new(reload, settings, env_file, cancel.clone(), desk.clone());
     thread::scope(|scope| {
         let mut director = Director {
@@ -72,6 +82,8 @@ pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code 
             play,
             line,
             board,
+            beat: pulse.watch("telegram", LONGEST_TURN),
+            pulse,
             desk,
             cancel,
             hurry,
@@ -102,6 +114,8 @@ struct Director<'scope, 'env: 'scope, 'a> {
     play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
     line: Line<'a>,
     board: Board,
+    pulse: Pulse,
+    beat: Beat,
     desk: Desk,
     cancel: Cancel,
     hurry: u32,
@@ -130,6 +144,7 @@ impl Director<'_, '_, '_> {
             // Before what may take long, and after it.
             self.show();
             for action in actions {
+                self.beat.turn();
                 events.extend(self.act(action));
             }
             self.show();
@@ -148,6 +163,7 @@ impl Director<'_, '_, '_> {
     /// Waits for the next event.
     fn wait(&mut self) -> Event {
         loop {
+            self.beat.turn();
             // In this order: the end of the broadcast is sent before it cancels.
             let cancelled = self.cancel.is_cancelled();
             if let Ok(code) = self.ends.try_recv() {
@@ -265,7 +281,7 @@ impl Director<'_, '_, '_> {
             return;
         }
         self.halt();
-        let control = Control { cancel: Cancel::new(), board: self.board.clone() };
+        let control = Control { cancel: Cancel::new(), board: self.board.clone(), pulse: self.pulse.clone() };
         let halted = Arc::new(AtomicBool::new(false));
         let (play, ended, stop) = (self.play, self.ended.clone(), self.cancel.clone());
         let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());

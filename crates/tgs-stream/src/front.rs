@@ -1,0 +1,113 @@
+//! What the running tool shows to the outside: its pages, and its line in `systemctl status`.
+//!
+//! It reads the snapshots that the engine and the Telegram side keep; nothing is decided here.
+
+use tgs_core::{settings::Settings, systemd::Reporter};
+use tgs_playout::{
+    engine::Control,
+    status::{Link, METRICS, OnAir, Status},
+};
+
+use crate::{
+    http::{FILE_EVERY, Pages, Web, WebConfig},
+    telegram::{Desk, Telegram},
+};
+
+/// What is shown, until this is dropped.
+pub(crate) struct Front {
+    _web: Web,
+    _reporter: Reporter,
+}
+
+/// What /status shows.
+#[derive(serde::Serialize)]
+struct StatusPage {
+    #[serde(flatten)]
+    engine: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telegram: Option<Telegram>,
+}
+
+/// Shows the broadcast that `control` holds; `desk` is there where it goes into Telegram.
+pub(crate) fn open(settings: &Settings, control: &Control, desk: Option<Desk>) -> Front {
+    std::sync::LazyLock::force(&METRICS);
+    let (board, own) = (control.board.clone(), desk.clone());
+    let reporter =
+        Reporter::start(control.pulse.clone(), move || line(&board.read(), own.as_ref().map(Desk::read)));
+    Front { _web: start_web(settings, control, desk), _reporter: reporter }
+}
+
+fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web {
+    let (health, status) = (control.board.clone(), control.board.clone());
+    let (state, telegram) = (desk.clone(), desk);
+    Web::start(
+        &WebConfig {
+            host: settings.prometheus_host.to_string(),
+            port: settings.prometheus_port,
+            metrics_file: settings.metrics_file.clone(),
+            state_dir: settings.state_dir.clone(),
+            file_every: FILE_EVERY,
+        },
+        Pages {
+            health: Box::new(move || match state.as_ref().map(Desk::read) {
+                Some(now) if now.state != "live" => Err(waiting(&now)),
+                _ => health.read().health(),
+            }),
+            status_json: Box::new(move || {
+                let page = StatusPage { engine: status.read(), telegram: telegram.as_ref().map(Desk::read) };
+                serde_json::to_string(&page).unwrap_or_default()
+            }),
+        },
+    )
+}
+
+/// The state's name and why it is not live.
+fn waiting(now: &Telegram) -> String {
+    format!("{}: {}", now.state, now.why.as_deref().unwrap_or_default())
+}
+
+/// What plays, or what is waited for, for `systemctl status`.
+fn line(engine: &Status, telegram: Option<Telegram>) -> String {
+    let chat = match telegram {
+        Some(now) if now.state != "live" => return waiting(&now),
+        Some(now) => now.chat.map(|chat| format!(" into {chat}")).unwrap_or_default(),
+        None => String::new(),
+    };
+    let on_air = match &engine.on_air {
+        OnAir::Starting => "starting".to_owned(),
+        OnAir::Item(item) => format!("playing {}{chat}", item.title),
+        OnAir::Filler { cause } => format!("filler{chat}: {cause}"),
+        OnAir::Stopped => "stopped".to_owned(),
+    };
+    match &engine.publisher {
+        Link::Connected => on_air,
+        Link::Connecting => format!("connecting; {on_air}"),
+        Link::Reconnecting { cause } => format!("reconnecting ({cause}); {on_air}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tgs_playout::status::Showing;
+
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_plays_or_what_is_waited_for() {
+        let item = Showing { title: "Film".into(), ..Showing::default() };
+        let mut engine =
+            Status { on_air: OnAir::Item(item), publisher: Link::Connected, ..Status::default() };
+        let live = Telegram { state: "live", chat: Some("News (7)".into()), ..Telegram::default() };
+        assert_eq!(line(&engine, None), "playing Film");
+        assert_eq!(line(&engine, Some(live.clone())), "playing Film into News (7)");
+        engine.publisher = Link::Reconnecting { cause: "refused".into() };
+        assert_eq!(line(&engine, Some(live.clone())), "reconnecting (refused); playing Film into News (7)");
+        engine = Status { publisher: Link::Connected, ..Status::default() };
+        engine.on_air = OnAir::Filler { cause: "the source gives nothing".into() };
+        assert_eq!(line(&engine, Some(live)), "filler into News (7): the source gives nothing");
+        let degraded =
+            Telegram { state: "degraded", why: Some("SESSION_REVOKED".into()), ..Telegram::default() };
+        assert_eq!(line(&engine, Some(degraded)), "degraded: SESSION_REVOKED");
+        assert_eq!(line(&Status::default(), None), "connecting; starting");
+    }
+}
