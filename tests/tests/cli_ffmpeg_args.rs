@@ -105,12 +105,16 @@ fn what_cannot_be_used_is_one_warning_with_the_reason() {
 #[test]
 fn the_verdict_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let runs = dir.path().join("runs");
+    // The one directory that it may write in.
+    let runs = dir.path().join("state/scratch/runs");
     let script = format!("echo \"$@\" >> '{}'\nexec \"$REAL\" \"$@\"", runs.display());
     let ffmpeg = wrapped_ffmpeg(dir.path(), &script).unwrap();
     let trials = |args: &str| {
         let launch = Launch::to("out.flv").unwrap().play([short()]).arg("--once").set("FFMPEG_ARGS", args);
-        let launch = launch.set("FFMPEG_PATH", &ffmpeg).set("CACHE_DIR", dir.path().join("cache"));
+        let launch = launch
+            .set("FFMPEG_PATH", &ffmpeg)
+            .set("CACHE_DIR", dir.path().join("cache"))
+            .set("STATE_DIR", dir.path().join("state"));
         let broadcast = launch.finish(LIMIT).unwrap();
         let log = fs::read_to_string(&runs).unwrap();
         fs::remove_file(&runs).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod cancel;
+pub mod confine;
 pub mod env_file;
 pub mod env_writer;
 pub mod exit;

@@ -1,7 +1,7 @@
 //! Child processes: none outlives the tool, none sees a secret in its environment, and none leaves children of its own.
 //!
 //! A child is started through the tool's own executable, which sets the parent-death signal and then becomes the
-//! program ("exec shim"): std offers that step only as unsafe code in the forked child. When the tool is killed the
+//! program ("exec shim"), held to what [`crate::confine`] says: std offers that step only as unsafe code in the forked child. When the tool is killed the
 //! kernel kills the child; its grandchildren are reached by the process group, and after a `kill -9` of the tool by the
 //! unit's cgroup only.
 //!
@@ -33,9 +33,13 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
 };
 
-use crate::cancel::Cancel;
+use crate::{
+    cancel::Cancel,
+    confine::{self, Confinement},
+};
 
-/// First argument of a process that is to become another program.
+/// First argument of a process that is to become another program. Behind it: the parent, what the child is held to, this
+/// again, the program and its arguments.
 const EXEC: &str = "__exec";
 
 /// This process's own executable, also when the file has been replaced or deleted since.
@@ -73,7 +77,9 @@ pub fn shim() -> Option<ExitCode> {
         HAS_SHIM.store(true, Ordering::SeqCst);
         return None;
     }
-    let (parent, program) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let parent = args.next().unwrap_or_default();
+    let held: Vec<_> = args.by_ref().take_while(|arg| arg != EXEC).collect();
+    let program = args.next().unwrap_or_default();
     let name = program.to_string_lossy();
     if let Err(e) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("failed to start {name}: failed to tie it to its parent: {e}");
@@ -84,6 +90,12 @@ pub fn shim() -> Option<ExitCode> {
     if alive.is_none_or(|pid| *pid != *parent) {
         return Some(ExitCode::from(125));
     }
+    if !held.is_empty()
+        && let Err(e) = Confinement::from_args(&held).enforce()
+    {
+        eprintln!("failed to start {name}: failed to confine it: {e}");
+        return Some(ExitCode::from(126));
+    }
     let e = Command::new(&program).args(args).exec();
     eprintln!("failed to start {name}: {e}");
     Some(ExitCode::from(126))
@@ -93,12 +105,26 @@ pub fn shim() -> Option<ExitCode> {
 /// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
 /// certificates, proxies, cache directory). Start it with [`spawn`] or [`output`].
 ///
-/// In a program whose `main` does not begin with [`shim`] (a test) the child is not tied to the parent's death.
+/// It is held to what [`confine::children`] was told, and finds its scratch directory in `TMPDIR` and `XDG_CACHE_HOME`.
+///
+/// In a program whose `main` does not begin with [`shim`] (a test) the child is neither tied to the parent's death nor
+/// confined.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
+    command_of(program.as_ref(), confine::current())
+}
+
+/// A [`command`] for a program of ours, which may read and write what this process may.
+#[must_use]
+pub fn trusted(program: impl AsRef<OsStr>) -> Command {
+    command_of(program.as_ref(), None)
+}
+
+fn command_of(program: &OsStr, confinement: Option<&Confinement>) -> Command {
     let mut command = if HAS_SHIM.load(Ordering::SeqCst) {
         let mut shim = Command::new(SELF_EXE);
-        shim.arg(EXEC).arg(process::id().to_string()).arg(program);
+        let held = confinement.map(Confinement::to_args).unwrap_or_default();
+        shim.arg(EXEC).arg(process::id().to_string()).args(held).arg(EXEC).arg(program);
         shim
     } else {
         Command::new(program)
@@ -106,6 +132,10 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     let kept = env::vars_os()
         .filter(|(name, _)| name.to_str().is_some_and(|n| PASSED_ON.contains(&n) || n.starts_with("LC_")));
     command.env_clear().envs(kept).stdin(Stdio::null()).process_group(0);
+    if let Some(confinement) = confinement.filter(|held| held.scratch.is_dir()) {
+        command.env("TMPDIR", &confinement.scratch);
+        command.env("XDG_CACHE_HOME", confinement.scratch.join(confine::CACHE));
+    }
     command
 }
 
@@ -113,7 +143,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 fn program(command: &Command) -> &OsStr {
     let mut args = command.get_args();
     let own = command.get_program();
-    if own == SELF_EXE && args.next() == Some(OsStr::new(EXEC)) { args.nth(1).unwrap_or(own) } else { own }
+    if own == SELF_EXE && args.next() == Some(OsStr::new(EXEC)) {
+        args.skip_while(|arg| *arg != EXEC).nth(1).unwrap_or(own)
+    } else {
+        own
+    }
 }
 
 /// The executable file that `program` names: looked up in this process's PATH unless it holds a slash.

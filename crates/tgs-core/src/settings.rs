@@ -310,6 +310,8 @@ pub struct Settings {
     pub prometheus_host: IpAddr,
     /// `PROMETHEUS_PORT`; 0 is any free port.
     pub prometheus_port: u16,
+    /// Whether `PROMETHEUS_PORT` is set at all.
+    pub prometheus_port_given: bool,
     /// `METRICS_FILE`
     pub metrics_file: Option<PathBuf>,
     /// `STATE_DIR`; need not exist yet.
@@ -503,6 +505,7 @@ impl Reader<'_> {
         let publisher = self.value("PUBLISHER", publisher);
         let prometheus_host = self.value("PROMETHEUS_HOST", address);
         let prometheus_port = self.value("PROMETHEUS_PORT", port);
+        let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let rust_log = self.value("RUST_LOG", text);
@@ -538,6 +541,7 @@ impl Reader<'_> {
             publisher: publisher?,
             prometheus_host: prometheus_host?,
             prometheus_port: prometheus_port?,
+            prometheus_port_given,
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             rust_log: rust_log?,
@@ -763,6 +767,7 @@ mod tests {
             publisher: Publisher::Native,
             prometheus_host: Ipv4Addr::LOCALHOST.into(),
             prometheus_port: 9090,
+            prometheus_port_given: false,
             metrics_file: None,
             state_dir: "/home/me/.local/state/tgs".into(),
             cache_dir: "/home/me/.cache/tgs".into(),
@@ -809,6 +814,7 @@ mod tests {
             publisher: Publisher::Ffmpeg,
             prometheus_host: "::".parse().unwrap(),
             prometheus_port: 0,
+            prometheus_port_given: true,
             metrics_file: Some("/m".into()),
             state_dir: "/s".into(),
             cache_dir: "/c".into(),

@@ -48,7 +48,8 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
 /// The verdict; the outer error says why there could be none.
 fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String> {
     // In a directory of its own: an argument that is taken for an output file would show there.
-    let scratch = tempfile::tempdir().map_err(|e| format!("there is no room for the trial: {e}"))?;
+    let scratch =
+        tempfile::tempdir_in(&setup.scratch).map_err(|e| format!("there is no room for the trial: {e}"))?;
     let job = Job::test_picture(setup, LENGTH);
     let mut command = job.command(setup);
     command.current_dir(scratch.path());

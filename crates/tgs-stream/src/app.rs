@@ -29,7 +29,7 @@ use tgs_playout::{
 use tgs_telegram::Ingest;
 
 use crate::{
-    check,
+    check, children,
     cli::Cli,
     front,
     resolver::Resolver,
@@ -108,6 +108,9 @@ impl From<anyhow::Error> for Failed {
 
 fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
     let file = playlist_file(&cli, settings);
+    // It may run beside a broadcast, and leaves nothing behind.
+    let scratch = tempfile::tempdir().context("make a temporary directory")?;
+    children::confine(&cli, settings, scratch.path());
     engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.cancel)
         .map_err(engine_failed)?;
     let resolver = resolver(settings, &control.cancel)?;
@@ -120,11 +123,16 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
 
 fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
     let target = target(settings)?;
+    if cli.fixed_port && !settings.prometheus_port_given {
+        let why = "serve the metrics with --fixed-port: PROMETHEUS_PORT is not set; give each broadcast of a machine its own";
+        return Err(Failed(Code::Config, anyhow::anyhow!(why)));
+    }
     let _held = hold(&settings.state_dir)?;
+    children::confine(cli, settings, &settings.state_dir.join("scratch"));
     let desk = Desk::default();
     let into_telegram = matches!(target, Target::Telegram);
     let mut show = Show::new(cli, settings, &control.cancel)?;
-    let _front = front::open(settings, control, into_telegram.then(|| desk.clone()));
+    let _front = front::open(settings, cli.fixed_port, control, into_telegram.then(|| desk.clone()));
     systemd::ready();
     match target {
         Target::Output(output) => show.play(output, control),

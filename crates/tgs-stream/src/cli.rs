@@ -57,6 +57,12 @@ pub struct Cli {
     #[arg(long)]
     pub realtime: bool,
 
+    /// Serve the metrics at PROMETHEUS_PORT, which must be set, or nowhere: never at one of the next ports
+    ///
+    /// For several broadcasts on one machine, whose ports must not depend on which of them began first.
+    #[arg(long)]
+    pub fixed_port: bool,
+
     /// Make the waits between talks with Telegram this many times shorter, to test them
     #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
     pub hurry: u32,

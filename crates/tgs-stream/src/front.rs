@@ -29,21 +29,23 @@ struct StatusPage {
 }
 
 /// Shows the broadcast that `control` holds; `desk` is there where it goes into Telegram.
-pub(crate) fn open(settings: &Settings, control: &Control, desk: Option<Desk>) -> Front {
+/// With `fixed_port` no other port takes the wanted one's place.
+pub(crate) fn open(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Front {
     std::sync::LazyLock::force(&METRICS);
     let (board, own) = (control.board.clone(), desk.clone());
     let reporter =
         Reporter::start(control.pulse.clone(), move || line(&board.read(), own.as_ref().map(Desk::read)));
-    Front { _web: start_web(settings, control, desk), _reporter: reporter }
+    Front { _web: start_web(settings, fixed_port, control, desk), _reporter: reporter }
 }
 
-fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web {
+fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Web {
     let (health, status) = (control.board.clone(), control.board.clone());
     let (state, telegram) = (desk.clone(), desk);
     Web::start(
         &WebConfig {
             host: settings.prometheus_host.to_string(),
             port: settings.prometheus_port,
+            fixed_port,
             metrics_file: settings.metrics_file.clone(),
             state_dir: settings.state_dir.clone(),
             file_every: FILE_EVERY,

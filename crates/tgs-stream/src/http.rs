@@ -39,6 +39,8 @@ pub struct WebConfig {
     pub host: String,
     /// The port wanted (`PROMETHEUS_PORT`); 0 takes any free one.
     pub port: u16,
+    /// Whether no other port will do.
+    pub fixed_port: bool,
     /// Also write the metrics to this file, whether or not a port is free (`METRICS_FILE`).
     pub metrics_file: Option<PathBuf>,
     /// Where `metrics.port` is put, and `metrics.prom` if neither a port nor a file is to be had. It must exist.
@@ -85,7 +87,7 @@ impl Web {
             }
         };
         web.stop = Some(stop);
-        let listener = bind(&config.host, config.port);
+        let listener = bind(&config.host, config.port, if config.fixed_port { 0 } else { FOLLOWING_PORTS });
         web.addr = listener.as_ref().and_then(|l| l.local_addr().ok());
         web.write_port_file();
         let file = config
@@ -163,8 +165,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Listens on `port` or the next free one of those following it. Logs what it finds; `None` if there is none.
-fn bind(host: &str, port: u16) -> Option<TcpListener> {
+/// Listens on `port` or the next free one of the `following`. Logs what it finds; `None` if there is none.
+fn bind(host: &str, port: u16, following: u16) -> Option<TcpListener> {
     let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addrs: Vec<SocketAddr> = match (name, port).to_socket_addrs() {
         Ok(addrs) => addrs.collect(),
@@ -173,7 +175,7 @@ fn bind(host: &str, port: u16) -> Option<TcpListener> {
             return None;
         }
     };
-    let last = port.saturating_add(if port == 0 { 0 } else { FOLLOWING_PORTS });
+    let last = port.saturating_add(if port == 0 { 0 } else { following });
     for candidate in port..=last {
         let addrs: Vec<_> = addrs.iter().map(|a| SocketAddr::new(a.ip(), candidate)).collect();
         match serve::listen(&addrs) {

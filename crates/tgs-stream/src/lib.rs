@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod check;
+mod children;
 pub mod cli;
 mod front;
 pub mod http;

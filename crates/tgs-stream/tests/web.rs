@@ -24,6 +24,7 @@ fn config(state: &TempDir, host: &str, port: u16) -> WebConfig {
     WebConfig {
         host: host.into(),
         port,
+        fixed_port: false,
         metrics_file: None,
         state_dir: state.path().into(),
         file_every: FILE_EVERY,

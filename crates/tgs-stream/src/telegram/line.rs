@@ -252,7 +252,7 @@ impl<'a> Line<'a> {
     fn run_tgs_session(&self) -> Result<String, String> {
         let beside = env::current_exe().map(|exe| exe.with_file_name("tgs-session"));
         let program = beside.ok().filter(|path| path.exists()).unwrap_or_else(|| "tgs-session".into());
-        let mut command: Command = process::command(program);
+        let mut command: Command = process::trusted(program);
         command.args(["--write-env", "--non-interactive", "--env-file"]).arg(&self.env_file);
         command.env("STATE_DIR", &self.settings.state_dir).env("CACHE_DIR", &self.settings.cache_dir);
         let output =

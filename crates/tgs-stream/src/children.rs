@@ -1,0 +1,64 @@
+//! What ffmpeg and yt-dlp may see and write: which files are ours, and which are the operator's grant to them.
+
+use std::path::{Path, PathBuf};
+
+use tgs_core::{
+    confine::{self, Confinement},
+    settings::Settings,
+};
+
+use crate::cli::Cli;
+
+/// Where the `.env` files of a server lie, which belong to the same user: no broadcast's children read another's.
+const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
+
+/// Confines every child from now on, with `scratch` as the one directory it can write in; says so where the kernel cannot.
+pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
+    if !confine::is_supported() {
+        log::warn!(
+            "this kernel has no Landlock (Linux 5.13 and later do): ffmpeg and yt-dlp could read the .env file; \
+             see cat /sys/kernel/security/lsm"
+        );
+    }
+    if let Err(error) = confine::make_scratch(scratch) {
+        log::warn!("ffmpeg and yt-dlp can write nowhere: failed to make {}: {error}", scratch.display());
+    }
+    let mut hidden: Vec<PathBuf> = OF_THE_SERVER.map(PathBuf::from).into();
+    hidden.push(cli.env_file.clone().unwrap_or_else(|| ".env".into()));
+    let writable = cookies(&settings.ytdlp_args);
+    confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
+}
+
+/// The file that `--cookies` in YTDLP_ARGS names: yt-dlp writes back what sites have set, and fails where it cannot.
+fn cookies(args: &str) -> Vec<PathBuf> {
+    let args = shell_words::split(args).unwrap_or_default();
+    let named =
+        args.iter().zip(args.iter().skip(1)).filter(|(flag, _)| *flag == "--cookies").map(|(_, file)| file);
+    let joined = args.iter().filter_map(|arg| arg.strip_prefix("--cookies="));
+    named
+        .map(String::as_str)
+        .chain(joined)
+        .map(Path::new)
+        .filter(|path| path.is_file())
+        .map(Path::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookies_are_the_operators_grant() {
+        let dir = tempfile::tempdir().unwrap();
+        let jar = dir.path().join("c.txt");
+        std::fs::write(&jar, "").unwrap();
+        let jar = jar.to_str().unwrap();
+        assert_eq!(cookies(&format!("-4 --cookies '{jar}' -v")), [PathBuf::from(jar)]);
+        assert_eq!(cookies(&format!("--cookies={jar}")), [PathBuf::from(jar)]);
+        // A directory would be all that is in it.
+        for args in ["", "--cookies", "--cookies /", "--cookies /no/such/file", "'"] {
+            assert!(cookies(args).is_empty(), "{args}");
+        }
+    }
+}
