@@ -46,12 +46,20 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 5] = [
+const TESTS: [Need; 12] = [
     need(Proof::Program("stunnel4"), "stunnel4"),
     need(Proof::Program("openssl"), "openssl"),
     need(Proof::Program("promtool"), "prometheus"),
     need(Proof::Program("shellcheck"), "shellcheck"),
     need(Proof::PythonModule("ensurepip"), "python3-venv"),
+    need(Proof::Program("logrotate"), "logrotate"),
+    // A box with a systemd of its own, for the tests that root can run.
+    need(Proof::Program("systemd-nspawn"), "systemd-container"),
+    need(Proof::Program("systemd-analyze"), "systemd"),
+    need(Proof::File("/lib/systemd/system/dbus.service"), "dbus"),
+    need(Proof::Program("ip"), "iproute2"),
+    need(Proof::Program("ssh"), "openssh-client"),
+    need(Proof::Program("sshd"), "openssh-server"),
 ];
 
 /// Installs what demo and bench need.

@@ -9,8 +9,14 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{install::find, step};
 
-/// Services that come with the packages and would take their ports (80; 9090, the metrics' own) at once.
-const SERVICES: [&str; 2] = ["nginx", "prometheus"];
+/// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22) at once, and the
+/// packages that bring them.
+const SERVICES: [(&str, &str); 4] = [
+    ("nginx", "nginx"),
+    ("prometheus", "prometheus"),
+    ("ssh", "openssh-server"),
+    ("logrotate.timer", "logrotate"),
+];
 
 /// Installs `packages`, or stops with the command that does where this is not root's session.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
@@ -68,9 +74,9 @@ struct Quiet(Vec<&'static str>);
 
 impl Quiet {
     fn new(packages: &[&str]) -> Self {
-        let mut services = SERVICES.to_vec();
         // A service that was there before is the operator's.
-        services.retain(|service| packages.contains(service));
+        let new = SERVICES.iter().filter(|(_, package)| packages.contains(package));
+        let mut services: Vec<_> = new.map(|(service, _)| *service).collect();
         if !Path::new("/run/systemd/system").exists() {
             services.clear();
         }

@@ -1,0 +1,357 @@
+//! A box: a real systemd as PID 1 in a container over this machine's own file system, with a real sshd and a network of
+//! its own, booted in a second. What happens in it stays in it.
+//!
+//! It sees the distribution of this machine (`/usr`, `/etc`, `/var`: whatever is installed) and may change everything, on
+//! a layer in memory; homes, `/opt`, sources, and what the machine has enabled or has of the product are not there. Only
+//! what a test puts into it is. Not enforced in it: `MemoryMax=`, `TasksMax=`, `IPAddressDeny=`.
+//!
+//! Root only. The box ends with the value, after a panic too, and soon after its test where that is killed (the signal
+//! follows the *thread* that calls [`Machine::boot`]: call it from one that lasts); what is then left on the machine is
+//! cleared by the next boot. Nothing is mounted where the machine sees it.
+
+mod network;
+mod remains;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use network::Network;
+use remains::Claim;
+
+/// Where the box answers ssh, seen from its CI side.
+pub const ADDRESS: &str = network::SERVER;
+
+const BOOT: &str = include_str!("machine/boot.sh");
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUsePAM yes\nPasswordAuthentication no\n\
+                    KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n";
+
+/// A booted box; dropping it ends it and removes everything of it.
+#[derive(Debug)]
+pub struct Machine {
+    // Declared in the order in which they go: processes, then their network, then the claim on the name.
+    nspawn: Option<Child>,
+    leader: u32,
+    network: Network,
+    claim: Claim,
+}
+
+impl Machine {
+    /// Boots a box and waits until it is up and its sshd answers. An error says what is missing: root, a package.
+    pub fn boot() -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "a box with systemd can be booted by root only");
+        let claim = Claim::new()?;
+        let network = Network::new(claim.name())?;
+        let mut machine = Self { nspawn: None, leader: 0, network, claim };
+        machine.seed()?;
+        machine.start()?;
+        Ok(machine)
+    }
+
+    /// Its name, unique on this machine; also its host name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.claim.name()
+    }
+
+    /// A command that runs as root in the box with an environment of its own (nothing of this process').
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args([
+                "--target",
+                &self.leader.to_string(),
+                "--all",
+                "--",
+                "/usr/bin/env",
+                "--ignore-environment",
+            ])
+            .args([
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME=/root",
+                "LANG=C.UTF-8",
+            ])
+            .arg(program)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program `words[0]` with the other words as root in the box; its failure is not an error.
+    pub fn run(&self, words: &[&str]) -> Result<Output> {
+        let (program, args) = words.split_first().context("no program to run")?;
+        self.command(program).args(args).output().with_context(|| format!("run {program} in the box"))
+    }
+
+    /// Runs a script of bash as root in the box (`set -euo pipefail`) and returns what it writes to its standard
+    /// output, without the line break at the end. That it fails is an error with what it wrote.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        let output = self.run(&["bash", "-euo", "pipefail", "-c", script])?;
+        text_of(script, &output)
+    }
+
+    /// Copies the file `host` of this machine to `target` in the box, with `mode` and `owner` (`root`, `a:b`); missing
+    /// directories are made. The target is replaced by a rename.
+    pub fn put(&self, host: &Path, target: &str, mode: u32, owner: &str) -> Result<()> {
+        let file = File::open(host).with_context(|| format!("open {}", host.display()))?;
+        self.receive(file.into(), target, mode, owner)
+    }
+
+    /// Writes the file `target` of the box, owned by root; missing directories are made.
+    pub fn write(&self, target: &str, content: &str, mode: u32) -> Result<()> {
+        let mut file = tempfile::tempfile().context("make a temporary file")?;
+        file.write_all(content.as_bytes())?;
+        std::io::Seek::rewind(&mut file)?;
+        self.receive(file.into(), target, mode, "root:root")
+    }
+
+    /// Copies the directory `host` of this machine with all below it to `target` in the box, modes and links as they
+    /// are, everything owned by root.
+    pub fn put_tree(&self, host: &Path, target: &str) -> Result<()> {
+        let mut tar = Command::new("tar")
+            .args(["--create", "--owner=root", "--group=root", "--directory"])
+            .arg(host)
+            .arg(".")
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("run tar")?;
+        let archive = tar.stdout.take().context("tar without output")?;
+        let script = "mkdir -p \"$0\" && exec tar --extract --directory \"$0\"";
+        let output = self.command("sh").args(["-c", script, target]).stdin(archive).output()?;
+        let packed = tar.wait()?;
+        text_of(&format!("unpack {} to {target}", host.display()), &output)?;
+        ensure!(packed.success(), "tar cannot read {}", host.display());
+        Ok(())
+    }
+
+    /// What the file `path` of the box holds.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let output = self.run(&["cat", path])?;
+        ensure!(output.status.success(), "read {path}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).with_context(|| format!("{path} is no UTF-8"))
+    }
+
+    /// Every property of a unit, as `systemctl show` names and prints them.
+    pub fn unit(&self, name: &str) -> Result<BTreeMap<String, String>> {
+        let output = self.run(&["systemctl", "show", "--", name])?;
+        let text = text_of("systemctl show", &output)?;
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect())
+    }
+
+    /// The journal of a unit since the boot, messages only: systemd's own about it and what its processes wrote.
+    pub fn journal(&self, unit: &str) -> Result<String> {
+        let output =
+            self.run(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--boot", "--unit", unit])?;
+        text_of("journalctl", &output)
+    }
+
+    /// A command on the CI side of the network: on this machine's file system, but all it reaches is the box.
+    #[must_use]
+    pub fn on_ci_side(&self, program: &str) -> Command {
+        let mut command = self.network.command(network::Side::Ci);
+        command.arg(program).stdin(Stdio::null());
+        command
+    }
+
+    /// The private key that root of the box lets in.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.claim.dir().join("key")
+    }
+
+    /// A `known_hosts` with the box's host key and no other.
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.claim.dir().join("known_hosts")
+    }
+
+    /// `ssh root@box` from the CI side as a careful CI runs it, without a question: the command for the box follows.
+    #[must_use]
+    pub fn ssh_command(&self) -> Command {
+        self.ssh_as(&self.key())
+    }
+
+    /// [`Self::ssh_command`] with another private key.
+    #[must_use]
+    pub fn ssh_as(&self, key: &Path) -> Command {
+        let mut command = self.on_ci_side("ssh");
+        command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
+        command.args(["-o", "ConnectTimeout=5", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
+        command.arg("-o").arg(format!("UserKnownHostsFile={}", self.known_hosts().display()));
+        command.arg("-i").arg(key).arg(format!("root@{ADDRESS}"));
+        command
+    }
+
+    /// Runs `command` in the box over ssh with the private key `key`.
+    pub fn ssh(&self, key: &Path, command: &str) -> Result<Output> {
+        self.ssh_as(key).arg(command).output().context("run ssh")
+    }
+
+    /// Pulls the cable between CI and box: packets vanish, both ends find that the link is down.
+    pub fn cut_cable(&self) -> Result<()> {
+        self.network.link("down")
+    }
+
+    /// Plugs it in again.
+    pub fn mend_cable(&self) -> Result<()> {
+        self.network.link("up")
+    }
+
+    /// A command prefix that runs a program of this machine in the box's network (its 127.0.0.1).
+    #[must_use]
+    pub fn in_network(&self) -> Command {
+        self.network.command(network::Side::Server)
+    }
+
+    /// Moves the calling thread into the box's network for good, and with it the threads and programs it starts later:
+    /// servers on 127.0.0.1 that the box must reach, clients of what listens there.
+    pub fn join_network(&self) -> Result<()> {
+        self.network.join()
+    }
+
+    /// Waits until `condition` holds, at most for `limit`; an error names `what` was waited for.
+    pub fn wait_for(&self, what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+        let until = Instant::now() + limit;
+        while !condition() {
+            ensure!(Instant::now() < until, "not within {limit:?}: {what}");
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn receive(&self, content: Stdio, target: &str, mode: u32, owner: &str) -> Result<()> {
+        let script = "mkdir -p \"$(dirname \"$0\")\"; new=$(mktemp \"$0.XXXXXX\"); cat >\"$new\"; \
+                      chown \"$2\" \"$new\"; chmod \"$1\" \"$new\"; mv -T \"$new\" \"$0\"";
+        let output = self
+            .command("bash")
+            .args(["-euc", script, target, &format!("{mode:o}"), owner])
+            .stdin(content)
+            .output()
+            .context("run bash in the box")?;
+        text_of(&format!("write {target}"), &output).map(drop)
+    }
+
+    /// Lays out what goes over the machine's files in the box: fresh host key, root's key, sshd's configuration.
+    fn seed(&self) -> Result<()> {
+        let dir = self.claim.dir();
+        let (etc, home) = (dir.join("seed/etc/ssh"), dir.join("seed/root/.ssh"));
+        for dir in [&etc, &home] {
+            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        }
+        for dir in [&home, &dir.join("seed/root")] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        }
+        let host_key = etc.join("ssh_host_ed25519_key");
+        make_key(&host_key)?;
+        make_key(&self.key())?;
+        fs::write(etc.join("sshd_config"), SSHD)?;
+        fs::copy(self.key().with_extension("pub"), home.join("authorized_keys"))?;
+        let public = fs::read_to_string(host_key.with_extension("pub"))?;
+        let mut words = public.split_whitespace();
+        let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        fs::write(self.known_hosts(), format!("{ADDRESS} {kind} {key}\n"))?;
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let dir = self.claim.dir();
+        let console = File::create(dir.join("console"))?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private"])
+            .args(["bash", "-c", BOOT, "boot.sh", self.name()])
+            .arg(dir)
+            .arg(self.network.name_of(network::Side::Server))
+            .stdin(Stdio::null())
+            .stdout(console.try_clone()?)
+            .stderr(console)
+            .spawn()
+            .context("run setpriv")?;
+        self.nspawn = Some(child);
+        self.wait_until_up()
+            .with_context(|| format!("boot the box {}; it says:\n{}", self.name(), self.console()))
+    }
+
+    fn wait_until_up(&mut self) -> Result<()> {
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(status) = self.nspawn.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                bail!("systemd-nspawn ended: {status} (apt-get install systemd-container)");
+            }
+            ensure!(Instant::now() < until, "not up within {READY_WITHIN:?}");
+            if self.leader == 0 {
+                self.leader =
+                    self.nspawn.as_ref().and_then(|child| first_of_the_box(child.id())).unwrap_or(0);
+            } else if self.is_up()? {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn is_up(&self) -> Result<bool> {
+        // `degraded` is up too: which unit failed is for a test to judge.
+        let state = self.run(&["systemctl", "is-system-running", "--wait"])?;
+        let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+        let up = matches!(state.as_str(), "running" | "degraded");
+        Ok(up && self.ssh_command().arg("true").output().context("run ssh")?.status.success())
+    }
+
+    fn console(&self) -> String {
+        fs::read_to_string(self.claim.dir().join("console")).unwrap_or_default()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // What cannot be removed now is the next boot's to remove.
+        let _ = self.claim.kill();
+        if let Some(mut child) = self.nspawn.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.network.remove();
+        self.claim.remove();
+    }
+}
+
+/// The PID 1 of the box that systemd-nspawn `pid` runs, once it is there: the only child, and systemd by now.
+fn first_of_the_box(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let leader = children.split_whitespace().next()?.parse().ok()?;
+    let name = fs::read_to_string(format!("/proc/{leader}/comm")).ok()?;
+    (name.trim_end() == "systemd").then_some(leader)
+}
+
+fn make_key(path: &Path) -> Result<()> {
+    let output = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "box", "-f"])
+        .arg(path)
+        .output()
+        .context("run ssh-keygen: apt-get install openssh-client")?;
+    text_of("ssh-keygen", &output).map(drop)
+}
+
+fn text_of(what: &str, output: &Output) -> Result<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success(),
+        "{} of: {what}\n{}{text}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text.trim_end_matches('\n').to_owned())
+}
