@@ -319,6 +319,7 @@ impl Director<'_, '_, '_> {
             State::Stopping(_) => "stopping",
         };
         METRICS.degraded.set(matches!(self.state, State::Degraded(_)).into());
+        METRICS.set_state(state);
         let why = self.trouble.as_ref().map(Failed::to_string);
         let retry_at = self.due.filter(|_| why.is_some()).map(|due| {
             let at = SystemTime::now() + due.saturating_duration_since(Instant::now());

@@ -4,15 +4,33 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use prometheus::{
-    IntCounterVec, IntGauge, Opts, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, register_int_counter_vec, register_int_gauge,
+    register_int_gauge_vec,
 };
 use serde::Serialize;
 use tgs_telegram::Class;
 
+/// Every state, as /healthz, /status and `tgs_state` name it.
+pub(crate) const STATES: [&str; 13] = [
+    "starting",
+    "live",
+    "waiting_flood",
+    "waiting_network",
+    "waiting_rights",
+    "waiting_chat",
+    "waiting_people",
+    "waiting_call",
+    "waiting_app",
+    "waiting_in_use",
+    "waiting_other",
+    "degraded",
+    "stopping",
+];
+
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Telegram {
-    /// `starting`, `live`, `waiting_…`, `degraded` or `stopping`: what /healthz answers where nothing is on air.
+    /// One of [`STATES`]: what /healthz answers where nothing is on air.
     pub(crate) state: &'static str,
     /// Why it is not live, in words with the remedy.
     pub(crate) why: Option<String>,
@@ -67,7 +85,8 @@ pub(crate) struct Metrics {
     pub(crate) degraded: IntGauge,
     pub(crate) regen_attempts: IntCounterVec,
     errors: IntCounterVec,
-    standby_valid: prometheus::IntGaugeVec,
+    standby_valid: IntGaugeVec,
+    state: IntGaugeVec,
 }
 
 /// The one set of them; only a broadcast into Telegram has it.
@@ -79,6 +98,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     for result in ["success", "failure"] {
         metrics.regen_attempts.with_label_values(&[result]);
     }
+    metrics.set_state("starting");
     metrics
 });
 
@@ -109,6 +129,11 @@ impl Metrics {
                 "1 if the standby session was good when it was last used, else 0; absent before that.",
                 &[]
             )?,
+            state: register_int_gauge_vec!(
+                "tgs_state",
+                "1 for the state the broadcast is in, as /healthz names it, and 0 for every other.",
+                &["state"]
+            )?,
         })
     }
 
@@ -118,8 +143,44 @@ impl Metrics {
         }
     }
 
+    /// Shows one of [`STATES`].
+    pub(crate) fn set_state(&self, state: &str) {
+        debug_assert!(STATES.contains(&state), "{state} is not among the states");
+        for known in STATES {
+            self.state.with_label_values(&[known]).set((known == state).into());
+        }
+    }
+
     pub(crate) fn set_standby(&self, valid: bool) {
         let none: [&str; 0] = [];
         self.standby_valid.with_label_values(&none).set(valid.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::machine::Reason, *};
+
+    #[test]
+    fn one_state_is_shown_at_a_time_and_every_wait_is_among_them() {
+        let reasons = [
+            Reason::Flood(Duration::ZERO),
+            Reason::Network,
+            Reason::Rights,
+            Reason::Chat,
+            Reason::People,
+            Reason::Call,
+            Reason::App,
+            Reason::InUse,
+            Reason::Other,
+        ];
+        for state in reasons.map(Reason::name).into_iter().chain(["live", "degraded", "stopping", "starting"]) {
+            METRICS.set_state(state);
+            let shown: Vec<_> =
+                STATES.into_iter().filter(|s| METRICS.state.with_label_values(&[s]).get() == 1).collect();
+            assert_eq!(shown, [state]);
+        }
     }
 }
