@@ -18,3 +18,4 @@ pub mod settings;
 mod shared_dir;
 pub mod sign_in_limit;
 pub mod units;
+pub mod ytdlp_dir;
