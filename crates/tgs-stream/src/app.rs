@@ -35,7 +35,7 @@ use crate::{
     resolver::Resolver,
     show::{Show, profile},
     telegram::{self, Desk, Telegram},
-    ytdlp::YtDlp,
+    ytdlp::{self, YtDlp},
 };
 
 /// Runs the tool.
@@ -276,6 +276,11 @@ struct StatusPage {
 
 fn start_web(settings: &Settings, control: &Control, desk: Option<Desk>) -> Web {
     std::sync::LazyLock::force(&METRICS);
+    let registered = ytdlp::installed::Metrics::of(&settings.ytdlp_path)
+        .and_then(|metrics| prometheus::register(Box::new(metrics)));
+    if let Err(error) = registered {
+        log::warn!("no metrics of yt-dlp: {error}");
+    }
     let (health, status) = (control.board.clone(), control.board.clone());
     let (state, telegram) = (desk.clone(), desk);
     Web::start(
