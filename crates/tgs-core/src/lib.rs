@@ -20,3 +20,4 @@ mod shared_dir;
 pub mod sign_in_limit;
 pub mod systemd;
 pub mod units;
+pub mod ytdlp_dir;

@@ -11,6 +11,7 @@ use tgs_playout::{
 use crate::{
     http::{FILE_EVERY, Pages, Web, WebConfig},
     telegram::{Desk, Telegram},
+    ytdlp,
 };
 
 /// What is shown, until this is dropped.
@@ -32,6 +33,11 @@ struct StatusPage {
 /// With `fixed_port` no other port takes the wanted one's place.
 pub(crate) fn open(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Front {
     std::sync::LazyLock::force(&METRICS);
+    let registered = ytdlp::installed::Metrics::of(&settings.ytdlp_path)
+        .and_then(|metrics| prometheus::register(Box::new(metrics)));
+    if let Err(error) = registered {
+        log::warn!("no metrics of yt-dlp: {error}");
+    }
     let (board, own) = (control.board.clone(), desk.clone());
     let reporter =
         Reporter::start(control.pulse.clone(), move || line(&board.read(), own.as_ref().map(Desk::read)));

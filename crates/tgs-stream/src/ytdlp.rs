@@ -4,6 +4,7 @@
 //! to do with the answer, is decided by the callers.
 
 mod answer;
+pub(crate) mod installed;
 mod refusal;
 
 use std::{path::PathBuf, time::Duration};

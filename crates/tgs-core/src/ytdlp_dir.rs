@@ -1,0 +1,97 @@
+//! The directory in which `tgs-ytdlp-update` keeps yt-dlp, as those see it who only want to know what is there.
+//!
+//! ```text
+//! <root>/current  -> versions/<name>       swapped by rename
+//! <root>/previous -> versions/<name>
+//! <root>/last-success                      seconds since 1970, when the newest was last in place for certain
+//! <root>/versions/<name>/                  a Python environment
+//! <root>/versions/<name>/tgs-version       the version of yt-dlp in it; there since it was complete
+//! ```
+//!
+//! Nothing here changes it.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// The link to the version in use.
+pub const CURRENT: &str = "current";
+/// The link to the version that was in use before it.
+pub const PREVIOUS: &str = "previous";
+/// The directory of the versions.
+pub const VERSIONS: &str = "versions";
+/// The file that holds the time of the last success.
+pub const LAST_SUCCESS: &str = "last-success";
+/// The file in a version that says which it is, and that it is complete.
+pub const VERSION: &str = "tgs-version";
+
+/// A version of yt-dlp that `tgs-ytdlp-update` has installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Its version as PyPI writes it: `2026.8.19`.
+    pub version: String,
+    /// When an update last succeeded: it brought the newest version, or found it in place.
+    pub last_success: Option<SystemTime>,
+}
+
+/// What `yt-dlp`, a path to the program, is a version of; `None` where it was not installed by `tgs-ytdlp-update`.
+#[must_use]
+pub fn installed(yt_dlp: &Path) -> Option<Installed> {
+    // Through `current` to <root>/versions/<name>/bin/yt-dlp.
+    let program = fs::canonicalize(yt_dlp).ok()?;
+    let dir = program.ancestors().nth(2)?;
+    let version = version(dir)?;
+    let last_success = dir.ancestors().nth(2).and_then(last_success);
+    Some(Installed { version, last_success })
+}
+
+/// The version in the directory of one; `None` where it is not complete.
+#[must_use]
+pub fn version(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join(VERSION)).ok()?;
+    Some(text.trim().to_owned()).filter(|version| !version.is_empty())
+}
+
+/// When an update of the directory `root` last succeeded.
+#[must_use]
+pub fn last_success(root: &Path) -> Option<SystemTime> {
+    let seconds = fs::read_to_string(root.join(LAST_SUCCESS)).ok()?.trim().parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn told_from_the_program_through_the_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("ytdlp");
+        let bin = root.join("versions/2026.8.19/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(bin.join("yt-dlp"), "").unwrap();
+        symlink("versions/2026.8.19", root.join(CURRENT)).unwrap();
+        symlink("ytdlp/current", dir.path().join("venv")).unwrap();
+        let program = dir.path().join("venv/bin/yt-dlp");
+        assert_eq!(installed(&program), None, "it is not complete");
+
+        fs::write(root.join("current").join(VERSION), "2026.8.19\n").unwrap();
+        let version = "2026.8.19".to_owned();
+        assert_eq!(installed(&program), Some(Installed { version: version.clone(), last_success: None }));
+
+        fs::write(root.join(LAST_SUCCESS), "1795388125\n").unwrap();
+        let last_success = Some(UNIX_EPOCH + Duration::from_secs(1_795_388_125));
+        assert_eq!(installed(&program), Some(Installed { version, last_success }));
+
+        for text in ["", "soon", "-1", "99999999999999999999999"] {
+            fs::write(root.join(LAST_SUCCESS), text).unwrap();
+            assert_eq!(installed(&program).unwrap().last_success, None, "{text:?}");
+        }
+        assert_eq!(installed(Path::new("/bin/sh")), None);
+        assert_eq!(installed(Path::new("/no/such")), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Which yt-dlp runs and when it was last updated, as metrics.
+//!
+//! Looked up when the metrics are asked for, so that a swapped link shows with the next scrape: the program's own
+//! directory tells, where `tgs-ytdlp-update` has installed it. Any other is asked once, in the background; until it has
+//! answered there is no metric of it. Whether it works is seen by those who use it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{
+    IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use tgs_core::{
+    cancel::Cancel,
+    process,
+    ytdlp_dir::{self, Installed},
+};
+
+/// The first start of a yt-dlp compiles it.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The metrics of one yt-dlp.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// A path, or a name to look up in PATH.
+    program: PathBuf,
+    asked: Arc<Mutex<Asked>>,
+    info: IntGaugeVec,
+    last_update: IntGaugeVec,
+}
+
+/// The answer of a yt-dlp that is not `tgs-ytdlp-update`'s.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Which file it is of, and of when.
+    of: Option<(PathBuf, Option<SystemTime>)>,
+    version: Option<String>,
+}
+
+impl Metrics {
+    /// Those of `program`.
+    pub(crate) fn of(program: &Path) -> prometheus::Result<Self> {
+        let info = Opts::new("tgs_ytdlp_info", "Always 1; the label says which yt-dlp runs.");
+        let last_update = Opts::new(
+            "tgs_ytdlp_last_update_timestamp_seconds",
+            "When tgs-ytdlp-update last brought the newest yt-dlp, or found it in place.",
+        );
+        Ok(Self {
+            program: program.to_owned(),
+            asked: Arc::default(),
+            info: IntGaugeVec::new(info, &["version"])?,
+            last_update: IntGaugeVec::new(last_update, &[])?,
+        })
+    }
+
+    fn look(&self) -> Option<Installed> {
+        let program = process::find(&self.program).ok()?;
+        if let Some(installed) = ytdlp_dir::installed(&program) {
+            return Some(installed);
+        }
+        let file = fs::canonicalize(&program).ok()?;
+        let of = Some((file, program.metadata().and_then(|meta| meta.modified()).ok()));
+        let mut asked = lock(&self.asked);
+        if asked.of != of {
+            asked.of.clone_from(&of);
+            asked.version = None;
+            let answer = Arc::clone(&self.asked);
+            let thread = thread::Builder::new().name("yt-dlp-version".into()).spawn(move || {
+                let version = ask(&program);
+                let mut asked = lock(&answer);
+                if asked.of == of {
+                    asked.version = version;
+                }
+            });
+            if let Err(error) = thread {
+                log::debug!("failed to start a thread that asks yt-dlp for its version: {error}");
+            }
+        }
+        Some(Installed { version: asked.version.clone()?, last_success: None })
+    }
+}
+
+impl Collector for Metrics {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.info.desc(), self.last_update.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.info.reset();
+        self.last_update.reset();
+        if let Some(now) = self.look() {
+            self.info.with_label_values(&[&now.version]).set(1);
+            if let Some(since) = now.last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+                self.last_update.with_label_values::<&str>(&[]).set(since.as_secs() as i64);
+            }
+        }
+        [self.info.collect(), self.last_update.collect()].concat()
+    }
+}
+
+fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `program` says is its version, as `tgs-ytdlp-update` would write it.
+fn ask(program: &Path) -> Option<String> {
+    let mut command = process::command(program);
+    command.args(["--ignore-config", "--version"]);
+    let output = process::output(command, LIMIT, 4096, &Cancel::new())
+        .map_err(|error| log::debug!("failed to ask yt-dlp for its version: {error}"))
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    plain(text.trim()).filter(|_| output.status.success())
+}
+
+/// `2026.8.19` for `2026.08.19`; `None` for what is no version.
+fn plain(version: &str) -> Option<String> {
+    let numbers: Option<Vec<_>> =
+        version.split('.').map(|part| Some(part.parse::<u64>().ok()?.to_string())).collect();
+    Some(numbers?.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    /// The metrics without their HELP and TYPE.
+    fn shown(metrics: &Metrics) -> String {
+        let families: Vec<_> =
+            metrics.collect().into_iter().filter(|family| !family.get_metric().is_empty()).collect();
+        let text = TextEncoder::new().encode_to_string(&families).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).fold(String::new(), |all, line| all + line + "\n")
+    }
+
+    fn program(path: &Path, version: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\necho {version}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_swapped_link_shows_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let metrics = Metrics::of(&at("current/bin/yt-dlp")).unwrap();
+        assert_eq!(shown(&metrics), "", "there is none");
+        for version in ["2026.8.19", "2026.10.26"] {
+            let name = format!("versions/{version}");
+            program(&at(&name).join("bin/yt-dlp"), "wrong");
+            fs::write(at(&name).join("tgs-version"), format!("{version}\n")).unwrap();
+            symlink(&name, at("new")).unwrap();
+            fs::rename(at("new"), at("current")).unwrap();
+            assert_eq!(shown(&metrics), format!("tgs_ytdlp_info{{version=\"{version}\"}} 1\n"));
+        }
+        fs::write(at("last-success"), "1795388125\n").unwrap();
+        assert_eq!(
+            shown(&metrics),
+            "tgs_ytdlp_info{version=\"2026.10.26\"} 1\ntgs_ytdlp_last_update_timestamp_seconds 1795388125\n"
+        );
+    }
+
+    #[test]
+    fn another_yt_dlp_is_asked_once_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("yt-dlp");
+        program(&path, "2026.08.19; echo asked >>\"$0.log\"");
+        let metrics = Metrics::of(&path).unwrap();
+        assert_eq!(shown(&metrics), "");
+        let end = std::time::Instant::now() + LIMIT;
+        while shown(&metrics).is_empty() && std::time::Instant::now() < end {
+            thread::yield_now();
+        }
+        assert_eq!(shown(&metrics), "tgs_ytdlp_info{version=\"2026.8.19\"} 1\n");
+        assert_eq!(fs::read_to_string(dir.path().join("yt-dlp.log")).unwrap(), "asked\n");
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(plain("2026.08.19").as_deref(), Some("2026.8.19"));
+        assert_eq!(plain("2026.10.26.220202").as_deref(), Some("2026.10.26.220202"));
+        for text in ["", "yt-dlp", "2026.10.", "-1", "2026.1\n2"] {
+            assert_eq!(plain(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What `tgs-ytdlp-update` does from its command line to its exit code and its last line.
+
+use std::{
+    io::{self, Write, stdout},
+    process::ExitCode,
+    thread,
+};
+
+use clap::Parser;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tgs_core::{cancel::Cancel, exit::Code, logging, process};
+
+use crate::{
+    cli::Cli,
+    failure::Failure,
+    owner,
+    status::Status,
+    tree::Tree,
+    update::{self, Update},
+};
+
+/// Runs the tool.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = process::shim() {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // To stdout or stderr, as it should be; a closed one is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
+        }
+    };
+    logging::init("info");
+    run(&cli).into()
+}
+
+fn run(cli: &Cli) -> Code {
+    let tree = Tree::at(&cli.root);
+    if cli.status {
+        return show(cli, &tree);
+    }
+    // --check needs the owner's rights too: it runs what is in use.
+    if let Err(why) = owner::become_owner(tree.root()) {
+        return failed(&why, Code::Failure);
+    }
+    let cancel = Cancel::new();
+    if let Err(error) = watch_signals(cancel.clone()) {
+        return failed(&format!("listen for signals: {error}"), Code::Failure);
+    }
+    if cli.check {
+        let update = Update::new(cli, &tree, &cancel);
+        return match update.check() {
+            Ok(outcome) => print(&format!("would be: {outcome}")),
+            Err(failure) => ended(&failure, &update.still()),
+        };
+    }
+    let _lock = match tree.lock() {
+        Ok(lock) => lock,
+        Err(failure @ Failure::Busy { .. }) => return failed(&failure.to_string(), Code::Busy),
+        Err(failure) => return failed(&failure.to_string(), Code::Failure),
+    };
+    if cli.rollback {
+        return match update::roll_back(&tree, &cancel) {
+            Ok(done) => succeeded(&done),
+            Err(failure) => failed(&failure.to_string(), Code::Failure),
+        };
+    }
+    let update = Update::new(cli, &tree, &cancel);
+    match update.run() {
+        Ok(outcome) => succeeded(&outcome.to_string()),
+        Err(failure) => ended(&failure, &update.still()),
+    }
+}
+
+fn succeeded(what: &str) -> Code {
+    log::info!("RESULT: {what}");
+    Code::Ok
+}
+
+fn ended(failure: &Failure, still: &str) -> Code {
+    failed(&format!("{failure}; {still}"), Code::Failure)
+}
+
+fn failed(why: &str, code: Code) -> Code {
+    log::error!("RESULT: FAILED to {why}");
+    code
+}
+
+fn show(cli: &Cli, tree: &Tree) -> Code {
+    let status = Status::read(tree);
+    if !cli.json {
+        return print(&status.text());
+    }
+    print(&serde_json::to_string_pretty(&status).unwrap_or_default())
+}
+
+fn print(text: &str) -> Code {
+    let mut out = stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Code::Ok,
+        Err(error) => failed(&format!("write to stdout: {error}"), Code::Failure),
+    }
+}
+
+/// The first signal asks to stop, the second ends the process.
+fn watch_signals(cancel: Cancel) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut signals {
+            if cancel.is_cancelled() {
+                // Children die with this process: their parent-death signal is set.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            cancel.cancel();
+        }
+    })?;
+    Ok(())
+}

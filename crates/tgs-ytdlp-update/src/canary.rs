@@ -1,0 +1,135 @@
+//! The canary: a real page, which the new yt-dlp has to extract where the one in use can.
+//!
+//! Where neither can, the page or the network is at fault, not the new version.
+
+use std::{fs::File, io::Read, path::Path, process::Command, time::Duration};
+
+use tgs_core::{cancel::Cancel, process, settings::Settings};
+
+use crate::{
+    child::{self, Stdout},
+    cli::Cli,
+};
+
+/// As long as `tgs-stream` gives it for one page.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// No list of pages is longer, in bytes.
+const MAX_LIST: u64 = 1 << 20;
+
+/// The page, and how it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Canary {
+    url: String,
+    /// YTDLP_ARGS: cookies or a proxy may be what makes it work.
+    args: Vec<String>,
+}
+
+impl Canary {
+    /// That of the command line, else the first page of the playlist.
+    pub(crate) fn find(cli: &Cli) -> Option<Self> {
+        let settings = cli.env_file.as_deref().and_then(settings);
+        let args = settings.as_ref().map(|settings| split(&settings.ytdlp_args)).unwrap_or_default();
+        let url = cli.canary.clone().or_else(|| first_page(&settings.as_ref()?.playlist))?;
+        Some(Self { url, args })
+    }
+
+    /// Asks `new`, and `old` where that fails. The error says in words why `new` must not be used.
+    pub(crate) fn run(&self, new: &Path, old: Option<&Path>, cancel: &Cancel) -> Result<(), String> {
+        let Err(first) = self.ask(new, cancel) else {
+            log::info!("the canary {} works with the new version", self.url);
+            return Ok(());
+        };
+        let Some(old) = old else {
+            log::warn!(
+                "the canary {} does not work ({first}); there is no older version to compare with",
+                self.url
+            );
+            return Ok(());
+        };
+        if let Err(reason) = self.ask(old, cancel) {
+            log::warn!(
+                "the canary {} works with neither version ({reason}): no fault of the new one",
+                self.url
+            );
+            return Ok(());
+        }
+        // Sites refuse now and then: only what fails twice, with a success of the old one between, is a fault.
+        self.ask(new, cancel).map_err(|second| {
+            format!("it does not extract {}, which the version in use does: {second}", self.url)
+        })
+    }
+
+    fn ask(&self, dir: &Path, cancel: &Cancel) -> Result<(), String> {
+        let mut command: Command = process::command(dir.join("bin/yt-dlp"));
+        command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--dump-single-json"]);
+        command.args(["--flat-playlist", "--playlist-items", ":3", "--socket-timeout", "15"]);
+        command.args(&self.args).arg("--").arg(&self.url);
+        let output =
+            child::run("canary", command, Stdout::Answer, LIMIT, cancel).map_err(|e| e.to_string())?;
+        if output.status.success() { Ok(()) } else { Err(child::reason(&output)) }
+    }
+}
+
+/// The settings that the canary is taken from. Where they cannot be read, the update goes on without.
+fn settings(path: &Path) -> Option<Settings> {
+    let loaded = Settings::load(Some(path), &|name| std::env::var_os(name), &[]);
+    loaded.map_err(|problems| log::warn!("no canary from the playlist: failed to {problems}")).ok()
+}
+
+/// Without those that cannot be split: the settings have checked that.
+fn split(args: &str) -> Vec<String> {
+    shell_words::split(args).unwrap_or_default()
+}
+
+/// The first entry of the list `path` that is a page on the web and no media file.
+fn first_page(path: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(MAX_LIST).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::trim).find(|line| is_page(line)).map(ToOwned::to_owned)
+}
+
+fn is_page(entry: &str) -> bool {
+    let lower = entry.to_ascii_lowercase();
+    if !lower.starts_with("http://") && !lower.starts_with("https://") {
+        return false;
+    }
+    let path = lower.split(['?', '#']).next().unwrap_or_default();
+    let media = [
+        "mp4", "m4v", "mkv", "webm", "mov", "avi", "flv", "ts", "mp3", "m4a", "aac", "ogg", "opus", "wav",
+        "flac", "m3u8", "m3u", "mpd",
+    ];
+    !path.rsplit_once('.').is_some_and(|(_, extension)| media.contains(&extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_first_page_of_a_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list");
+        let cases = [
+            (
+                "# https://h/comment\r\n/a/film.mp4\n  https://h/watch?v=1.mp4 \nhttps://h/2\n",
+                Some("https://h/watch?v=1.mp4"),
+            ),
+            (
+                "http://h/film.MP4?x=1\nhttps://h/live.m3u8\nHTTPS://h/page.html\n",
+                Some("HTTPS://h/page.html"),
+            ),
+            ("film.mp4\nrtmp://h/live\n", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            fs::write(&list, text).unwrap();
+            assert_eq!(first_page(&list).as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(first_page(&dir.path().join("none")), None);
+        assert_eq!(first_page(dir.path()), None);
+    }
+}

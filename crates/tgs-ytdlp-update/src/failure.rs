@@ -1,0 +1,60 @@
+//! Why there is no new version, each cause by its name and with what helps.
+
+use std::path::PathBuf;
+
+use tgs_core::process::RunError;
+
+/// What went wrong. Each text fits behind "failed to".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("lock {dir}: another update runs{holder}", dir = dir.display())]
+    Busy { dir: PathBuf, holder: String },
+    #[error(
+        "reach the package index, no network: {0}; check the network, the name servers and --index-url; the next run \
+         tries again"
+    )]
+    NoNetwork(String),
+    #[error("make room for a new version, full disk: {detail}; free {megabytes} MB at {dir}", dir = dir.display())]
+    DiskFull { dir: PathBuf, megabytes: u64, detail: String },
+    #[error(
+        "install yt-dlp {newest}, Python too old: {detail}; upgrade the system, or put a newer python3 first in PATH"
+    )]
+    PythonTooOld { newest: String, detail: String },
+    #[error("start python3: {0}; install python3 and python3-venv")]
+    NoPython(String),
+    #[error("make a Python environment, no venv module: {0}; install python3-venv")]
+    NoVenv(String),
+    #[error("trust yt-dlp {version}, broken release: {detail}; the next run tries what is the newest then")]
+    Broken { version: String, detail: String },
+    #[error(
+        "install yt-dlp {newest}, silent downgrade: {detail}; pip left to itself would install {offered}, lower than \
+         {current}; wait for the missing package, or give an index that has it by --index-url"
+    )]
+    Downgrade { newest: String, offered: String, current: String, detail: String },
+    #[error(
+        "install yt-dlp {newest}, a package it needs is not to be had: {detail}; wait for it, or give an index that has \
+         it by --index-url"
+    )]
+    Unmet { newest: String, detail: String },
+    #[error("install yt-dlp {wanted}, silent downgrade: pip installed {got}")]
+    WrongVersion { wanted: String, got: String },
+    #[error("use {path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("update: {0}")]
+    Child(#[from] RunError),
+    #[error("{0}")]
+    Rest(String),
+}
+
+impl Failure {
+    /// For `map_err`: the file or directory that could not be used.
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { dir: path, megabytes: crate::update::NEEDED_MB, detail: source.to_string() }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}

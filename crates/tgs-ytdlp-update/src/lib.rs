@@ -1,0 +1,20 @@
+//! `tgs-ytdlp-update`: brings the newest yt-dlp into place beside the one in use, proves it, and swaps a link.
+//!
+//! The version in use is never touched: a run that fails, or is killed, leaves it as it was. The broadcast is not
+//! touched either; `tgs-stream` finds the new version with its next item.
+
+mod app;
+mod canary;
+mod child;
+pub mod cli;
+mod failure;
+mod owner;
+mod page;
+mod pip;
+mod status;
+mod tree;
+mod trial;
+mod update;
+mod version;
+
+pub use app::main;

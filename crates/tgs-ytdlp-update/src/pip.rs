@@ -1,0 +1,284 @@
+//! pip: what there is, what could be installed, and the installation. What it says in words is turned into causes here.
+//!
+//! Its exit code is not believed where it matters: it is 0 when pip has gone down to an older version, and can be 0
+//! without any network.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, RunError},
+};
+
+use crate::{
+    child::{self, Stdout},
+    cli::{Channel, Cli},
+    failure::Failure,
+    update::NEEDED_MB,
+    version::Version,
+};
+
+const VENV_LIMIT: Duration = Duration::from_mins(3);
+const ASK_LIMIT: Duration = Duration::from_mins(5);
+/// 60 MB over a slow line.
+const INSTALL_LIMIT: Duration = Duration::from_mins(20);
+
+/// A pip to ask, and where it looks.
+#[derive(Debug)]
+pub(crate) struct Pip {
+    python: PathBuf,
+    /// What `--index-url` and `--find-links` become.
+    sources: Vec<String>,
+    cancel: Cancel,
+    /// Where there was no other pip, the environment made for the question.
+    _made: Option<TempDir>,
+}
+
+/// What pip would install.
+#[derive(Debug, Deserialize)]
+struct Report {
+    install: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    name: String,
+    version: String,
+}
+
+impl Pip {
+    /// A pip to ask questions: that of the version in use, else, where that has none that works, one in a directory for
+    /// temporary files.
+    pub(crate) fn to_ask(cli: &Cli, current: Option<&Path>, cancel: &Cancel) -> Result<Self, Failure> {
+        if let Some(dir) = current {
+            let pip = Self::of(cli, dir, cancel);
+            if pip.command(&["--version"]).is_ok_and(|output| output.status.success()) {
+                return Ok(pip);
+            }
+        }
+        let made = tempfile::tempdir().map_err(Failure::io(&std::env::temp_dir()))?;
+        let dir = made.path().join("venv");
+        make_venv(&dir, cancel)?;
+        Ok(Self { _made: Some(made), ..Self::of(cli, &dir, cancel) })
+    }
+
+    /// The pip of the environment `dir`.
+    pub(crate) fn of(cli: &Cli, dir: &Path, cancel: &Cancel) -> Self {
+        let mut sources = Vec::new();
+        if let Some(url) = &cli.index_url {
+            sources.extend(["--index-url".to_owned(), url.clone()]);
+        }
+        if let Some(links) = &cli.find_links {
+            sources.extend(["--find-links".to_owned(), links.clone()]);
+            if cli.index_url.is_none() {
+                sources.push("--no-index".to_owned());
+            }
+        }
+        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone(), _made: None }
+    }
+
+    /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
+    pub(crate) fn newest(&self, channel: Channel) -> Result<Version, Failure> {
+        let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
+        let pre = (channel == Channel::Nightly).then_some("--pre");
+        let args: Vec<_> = pre.into_iter().chain(args).map(ToOwned::to_owned).collect();
+        self.ask(&args)?.map_err(|output| refused(&output, "", Path::new("")))
+    }
+
+    /// The version of yt-dlp that pip would install for these requirements; the inner error is its refusal.
+    pub(crate) fn ask(&self, requirements: &[String]) -> Result<Result<Version, Output>, Failure> {
+        let mut command = self.install();
+        command.args(["--quiet", "--dry-run", "--ignore-installed", "--report", "-"]);
+        command.args(requirements);
+        let output = child::run("pip", command, Stdout::Answer, ASK_LIMIT, &self.cancel)?;
+        if !output.status.success() {
+            return Ok(Err(output));
+        }
+        let report: Report = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Failure::Rest(format!("read the report of pip: {error}")))?;
+        let item = report.install.into_iter().find(|item| item.metadata.name == "yt-dlp");
+        let item = item.ok_or_else(|| Failure::Rest("find yt-dlp in the report of pip".to_owned()))?;
+        let version = item.metadata.version.parse();
+        Ok(Ok(version.map_err(|error| Failure::Rest(format!("read the report of pip: {error}")))?))
+    }
+
+    /// Installs `requirements` into its own environment. Temporary files go to `scratch`.
+    pub(crate) fn install_into(&self, requirements: &[String], scratch: &Path) -> Result<(), Failure> {
+        let mut command = self.install();
+        command.args(["--progress-bar", "off"]).args(requirements).env("TMPDIR", scratch);
+        let output = child::run("pip", command, Stdout::Logged, INSTALL_LIMIT, &self.cancel)?;
+        if output.status.success() { Ok(()) } else { Err(refused(&output, "", scratch)) }
+    }
+
+    /// The version of yt-dlp that its environment has.
+    pub(crate) fn installed(&self) -> Result<Version, Failure> {
+        let mut command = process::command(&self.python);
+        command.args(["-I", "-c", "from importlib.metadata import version; print(version('yt-dlp'))"]);
+        let output = child::run("python3", command, Stdout::Answer, VENV_LIMIT, &self.cancel)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().map_err(|error| Failure::Rest(format!("find out what was installed: {error}")))
+    }
+
+    fn install(&self) -> Command {
+        let mut command = self.pip();
+        command.arg("install").args(&self.sources);
+        command
+    }
+
+    fn pip(&self) -> Command {
+        let mut command = process::command(&self.python);
+        // Isolated: a pip.py in the working directory is none of ours.
+        command.args([
+            "-I",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-cache-dir",
+            "--no-color",
+        ]);
+        command.args(["--retries", "3", "--timeout", "15"]);
+        command
+    }
+
+    fn command(&self, args: &[&str]) -> Result<Output, RunError> {
+        let mut command = self.pip();
+        command.args(args);
+        child::run("pip", command, Stdout::Answer, VENV_LIMIT, &self.cancel)
+    }
+}
+
+/// Makes an environment at `dir`.
+pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
+    let mut command = process::command("python3");
+    command.args(["-I", "-m", "venv"]).arg(dir);
+    let output = match child::run("venv", command, Stdout::Logged, VENV_LIMIT, cancel) {
+        Err(RunError::Start { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            return Err(Failure::NoPython(source.to_string()));
+        }
+        ran => ran?,
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    // Debian's words about a missing ensurepip go to stdout.
+    let words = [output.stdout.as_slice(), &output.stderr].concat();
+    let words = String::from_utf8_lossy(&words);
+    if words.contains("ensurepip") || words.contains("No module named venv") {
+        return Err(Failure::NoVenv(child::reason(&output)));
+    }
+    Err(disk_full(&words, dir).unwrap_or_else(|| {
+        Failure::Rest(format!("make a Python environment at {}: {}", dir.display(), child::reason(&output)))
+    }))
+}
+
+/// What a refusal of pip means, other than that some package is not there. `newest` is what was to be installed, `dir`
+/// where.
+pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<Failure> {
+    let line = |parts: &[&str]| {
+        words
+            .lines()
+            .find(|line| parts.iter().any(|part| line.contains(part)))
+            .map(|line| shown(line).to_owned())
+    };
+    if let Some(full) = disk_full(words, dir) {
+        return Some(full);
+    }
+    if let Some(detail) = line(&NETWORK) {
+        return Some(Failure::NoNetwork(detail));
+    }
+    let python = line(&[
+        "requires a different Python",
+        "require a different python version: ",
+        "no such option: --report",
+    ]);
+    python.map(|detail| Failure::PythonTooOld { newest: newest.to_owned(), detail })
+}
+
+/// The failure that a refusal of pip is.
+pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> Failure {
+    let words = String::from_utf8_lossy(&output.stderr);
+    cause(&words, newest, dir).unwrap_or_else(|| Failure::Rest(format!("ask pip: {}", child::reason(output))))
+}
+
+/// How pip and what it stands on tell that there is no way to the index.
+const NETWORK: [&str; 9] = [
+    "Failed to establish a new connection",
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
+    "ProxyError",
+    "SSLError",
+    "Connection aborted",
+];
+
+fn disk_full(words: &str, dir: &Path) -> Option<Failure> {
+    let full = ["No space left on device", "Disk quota exceeded"];
+    let line = words.lines().find(|line| full.iter().any(|part| line.contains(part)))?;
+    Some(Failure::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail: shown(line).to_owned() })
+}
+
+/// A line of pip without what stands before its words.
+fn shown(line: &str) -> &str {
+    let line = line.trim();
+    let line = line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("WARNING: ")).unwrap_or(line);
+    line.char_indices().nth(300).map_or(line, |(end, _)| &line[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_apart() {
+        // As pip 23.2 has printed it.
+        let cases = [
+            (
+                "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError('<pip.\
+                 _vendor.urllib3 object at 0x7f>: Failed to establish a new connection: [Errno -3] Temporary failure in \
+                 name resolution')': /simple/yt-dlp/\nERROR: Could not find a version that satisfies the requirement \
+                 yt-dlp (from versions: none)\nERROR: No matching distribution found for yt-dlp\n",
+                Some("reach the package index, no network: Retrying ("),
+            ),
+            (
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
+                Some(
+                    "make room for a new version, full disk: Could not install packages due to an OSError: [Errno 28]",
+                ),
+            ),
+            (
+                "ERROR: Ignored the following versions that require a different python version: 9 Requires-Python \
+                 >=3.12\nERROR: Could not find a version that satisfies the requirement yt-dlp==9\n",
+                Some("install yt-dlp 9, Python too old: Ignored the following versions"),
+            ),
+            (
+                "\nUsage:\n  pip install [options]\n\nno such option: --report\n",
+                Some("install yt-dlp 9, Python too old: no such option: --report"),
+            ),
+            ("ERROR: No matching distribution found for certifi>=2026.10.19; extra == \"default\"\n", None),
+        ];
+        for (words, expected) in cases {
+            let found = cause(words, "9", Path::new("/opt")).map(|failure| failure.to_string());
+            match (&found, expected) {
+                (Some(found), Some(expected)) => assert!(found.starts_with(expected), "{found}"),
+                _ => assert!(found.is_none() && expected.is_none(), "{found:?}"),
+            }
+        }
+    }
+}

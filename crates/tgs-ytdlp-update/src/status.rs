@@ -1,0 +1,67 @@
+//! `--status`: which versions there are. Reads the directory only, and starts nothing.
+
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use tgs_core::{logging, ytdlp_dir};
+
+use crate::tree::{Found, Tree};
+
+/// What is there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    root: PathBuf,
+    current: Option<Version>,
+    previous: Option<Version>,
+    /// The version that somebody went back from; no update brings it again.
+    rolled_back: Option<String>,
+    /// When an update last brought the newest version or found it in place, in seconds since 1970.
+    last_success: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    dir: PathBuf,
+}
+
+impl From<Found> for Version {
+    fn from(found: Found) -> Self {
+        Self { version: found.version.to_string(), dir: found.dir }
+    }
+}
+
+impl Status {
+    pub(crate) fn read(tree: &Tree) -> Self {
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+        Self {
+            root: tree.root().to_owned(),
+            current: tree.current().map(Into::into),
+            previous: tree.previous().map(Into::into),
+            rolled_back: tree.rolled_back().map(|version| version.to_string()),
+            last_success: ytdlp_dir::last_success(tree.root()).and_then(seconds),
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let version = |found: &Option<Version>| {
+            found.as_ref().map_or_else(
+                || "none".to_owned(),
+                |found| format!("{} in {}", found.version, found.dir.display()),
+            )
+        };
+        let success = self.last_success.and_then(|s| UNIX_EPOCH.checked_add(Duration::from_secs(s)));
+        let mut text = format!("in use          {}\n", version(&self.current));
+        let _ = writeln!(text, "before          {}", version(&self.previous));
+        if let Some(version) = &self.rolled_back {
+            let _ = writeln!(text, "rolled back     {version}; an update takes only a newer one");
+        }
+        let _ =
+            write!(text, "last success    {}", success.map_or_else(|| "never".to_owned(), logging::moment));
+        text
+    }
+}

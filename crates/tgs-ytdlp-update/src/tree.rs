@@ -1,0 +1,307 @@
+//! The directory of the versions: who is current, what is complete, and the swap. See [`tgs_core::ytdlp_dir`].
+//!
+//! What a killed run has left is known by the missing `tgs-version` and removed by the next. A version is built where it
+//! stays, because a Python environment that is moved breaks.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, TryLockError},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tgs_core::{
+    files,
+    ytdlp_dir::{self, CURRENT, LAST_SUCCESS, PREVIOUS, VERSION, VERSIONS},
+};
+
+use crate::{failure::Failure, version::Version};
+
+/// The version that somebody went back from: no update brings it again.
+const ROLLED_BACK: &str = "rolled-back";
+
+/// The directory.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: PathBuf,
+}
+
+/// A version that is there and complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) dir: PathBuf,
+    pub(crate) version: Version,
+}
+
+impl Found {
+    /// Its name below `versions`.
+    pub(crate) fn name(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl Tree {
+    /// The directory at `root`, which need not exist yet.
+    pub(crate) fn at(root: &Path) -> Self {
+        // Absolute: the programs in an environment name their Python by its path.
+        Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn versions(&self) -> PathBuf {
+        self.root.join(VERSIONS)
+    }
+
+    /// Makes it, where it is missing, and keeps every other update out until the result is dropped.
+    pub(crate) fn lock(&self) -> Result<File, Failure> {
+        fs::create_dir_all(self.versions()).map_err(Failure::io(&self.versions()))?;
+        let path = self.root.join("lock");
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(Failure::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                let pid = pid.trim();
+                let holder = if pid.is_empty() { String::new() } else { format!(" (pid {pid})") };
+                return Err(Failure::Busy { dir: self.root.clone(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(Failure::io(&path)(error)),
+        }
+        // Only for the message above.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
+        Ok(file)
+    }
+
+    /// The version in use.
+    pub(crate) fn current(&self) -> Option<Found> {
+        self.linked(CURRENT)
+    }
+
+    /// The version that was in use before it.
+    pub(crate) fn previous(&self) -> Option<Found> {
+        self.linked(PREVIOUS)
+    }
+
+    fn linked(&self, link: &str) -> Option<Found> {
+        let target = fs::read_link(self.root.join(link)).ok()?;
+        found(&self.versions().join(target.file_name()?))
+    }
+
+    /// The names of everything below `versions`, complete or not.
+    fn names(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.versions()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    /// A directory for `version` that nobody uses and no killed run has used: a child of that one may still write there.
+    pub(crate) fn free_dir(&self, version: &Version) -> PathBuf {
+        let names = self.names();
+        let numbered = (2..).map(|n| format!("{version}-{n}"));
+        let mut candidates = std::iter::once(version.to_string()).chain(numbered);
+        let name = candidates.find(|name| !names.contains(name)).unwrap_or_default();
+        self.versions().join(name)
+    }
+
+    /// Marks the version in `dir` as complete and makes it the one in use, with the one before kept for a way back.
+    pub(crate) fn swap_in(&self, dir: &Path, version: &Version) -> io::Result<()> {
+        files::replace(&dir.join(VERSION), format!("{version}\n").as_bytes(), 0o644)?;
+        // A power failure must not leave a link to files that were never written.
+        rustix::fs::syncfs(File::open(dir)?)?;
+        if let Some(current) = self.current() {
+            self.point(PREVIOUS, &current.name())?;
+        }
+        self.point(CURRENT, &dir.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    /// Makes the previous version the one in use, and the other way round.
+    pub(crate) fn swap_back(&self, current: &Found, previous: &Found) -> io::Result<()> {
+        // What is left is remembered first: killed in between, the worst is an update that does not come.
+        match previous.version.cmp(&current.version) {
+            std::cmp::Ordering::Less => {
+                let text = format!("{}\n", current.version);
+                files::replace(&self.root.join(ROLLED_BACK), text.as_bytes(), 0o644)?;
+            }
+            _ => remove_if_there(&self.root.join(ROLLED_BACK))?,
+        }
+        self.point(CURRENT, &previous.name())?;
+        self.point(PREVIOUS, &current.name())
+    }
+
+    /// The version that somebody went back from.
+    pub(crate) fn rolled_back(&self) -> Option<Version> {
+        fs::read_to_string(self.root.join(ROLLED_BACK)).ok()?.trim().parse().ok()
+    }
+
+    /// Points `link` at the version `name`: whoever looks has the old one or the new one.
+    fn point(&self, link: &str, name: &str) -> io::Result<()> {
+        let beside = self.root.join(format!(".{link}.new"));
+        remove_if_there(&beside)?;
+        symlink(Path::new(VERSIONS).join(name), &beside)?;
+        fs::rename(&beside, self.root.join(link))?;
+        File::open(&self.root)?.sync_all()
+    }
+
+    /// Notes that now the newest version is in place.
+    pub(crate) fn note_success(&self) -> io::Result<()> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        files::replace(&self.root.join(LAST_SUCCESS), format!("{seconds}\n").as_bytes(), 0o644)
+    }
+
+    /// Removes what is neither in use, nor kept for a way back, nor run by any process that can be seen.
+    pub(crate) fn prune(&self) {
+        let mut linked = Vec::new();
+        for link in [CURRENT, PREVIOUS] {
+            match fs::read_link(self.root.join(link)) {
+                Ok(target) => linked.extend(target.file_name().map(ToOwned::to_owned)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // Better too much on the disk than too little.
+                Err(error) => {
+                    return log::warn!("failed to read the link {link}: {error}; nothing old is removed");
+                }
+            }
+        }
+        for name in self.names() {
+            let dir = self.versions().join(&name);
+            if linked.iter().any(|linked| **linked == *name) {
+                continue;
+            }
+            let complete = ytdlp_dir::version(&dir).is_some();
+            if complete && runs(&dir) {
+                log::info!("{} is kept: a process runs from it", dir.display());
+                continue;
+            }
+            match fs::remove_dir_all(&dir) {
+                Ok(()) if complete => log::info!("removed the old version {name}"),
+                Ok(()) => log::info!("removed {name}, which a run that was killed has left"),
+                Err(error) => log::warn!("failed to remove {}: {error}", dir.display()),
+            }
+        }
+    }
+}
+
+/// The version in `dir`.
+fn found(dir: &Path) -> Option<Found> {
+    Some(Found { dir: dir.to_owned(), version: ytdlp_dir::version(dir)?.parse().ok()? })
+}
+
+/// Whether a process names a file in `dir` on its command line, as everything that Python runs from there does.
+fn runs(dir: &Path) -> bool {
+    let mut wanted = dir.as_os_str().as_bytes().to_owned();
+    wanted.push(b'/');
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|line| line.windows(wanted.len()).any(|part| part == wanted))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(&dir.path().join("ytdlp"));
+        drop(tree.lock().unwrap());
+        (dir, tree)
+    }
+
+    fn add(tree: &Tree, version: &str) -> PathBuf {
+        let dir = tree.free_dir(&version.parse().unwrap());
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    fn swap_in(tree: &Tree, version: &str) {
+        tree.swap_in(&add(tree, version), &version.parse().unwrap()).unwrap();
+    }
+
+    fn state(tree: &Tree) -> (Option<String>, Option<String>) {
+        (tree.current().map(|found| found.name()), tree.previous().map(|found| found.name()))
+    }
+
+    #[test]
+    fn versions_come_go_and_come_back() {
+        let (_dir, tree) = tree();
+        assert_eq!(state(&tree), (None, None));
+        swap_in(&tree, "2026.1.1");
+        assert_eq!(state(&tree), (Some("2026.1.1".into()), None));
+        swap_in(&tree, "2026.2.1");
+        swap_in(&tree, "2026.3.1");
+        assert_eq!(state(&tree), (Some("2026.3.1".into()), Some("2026.2.1".into())));
+        assert_eq!(fs::read_link(tree.root.join(CURRENT)).unwrap(), Path::new("versions/2026.3.1"));
+
+        let back = |tree: &Tree| tree.swap_back(&tree.current().unwrap(), &tree.previous().unwrap()).unwrap();
+        back(&tree);
+        assert_eq!(state(&tree), (Some("2026.2.1".into()), Some("2026.3.1".into())));
+        assert_eq!(tree.rolled_back(), Some("2026.3.1".parse().unwrap()));
+        back(&tree);
+        assert_eq!(state(&tree), (Some("2026.3.1".into()), Some("2026.2.1".into())));
+        assert_eq!(tree.rolled_back(), None);
+
+        tree.prune();
+        assert_eq!(tree.names(), ["2026.2.1", "2026.3.1"].map(String::from).into());
+    }
+
+    #[test]
+    fn what_a_killed_run_leaves_is_no_version_and_goes() {
+        let (_dir, tree) = tree();
+        swap_in(&tree, "2026.1.1");
+        let half = add(&tree, "2026.2.1");
+        fs::write(half.join("file"), "").unwrap();
+        symlink("versions/2026.2.1", tree.root.join(".current.new")).unwrap();
+        // Its name is not taken again while something of the killed run may still write there.
+        assert!(tree.free_dir(&"2026.2.1".parse().unwrap()).ends_with("2026.2.1-2"));
+        assert_eq!(state(&tree), (Some("2026.1.1".into()), None));
+        tree.prune();
+        assert_eq!(tree.names(), ["2026.1.1".to_owned()].into());
+        swap_in(&tree, "2026.2.1");
+        assert_eq!(state(&tree), (Some("2026.2.1".into()), Some("2026.1.1".into())));
+    }
+
+    #[test]
+    fn an_old_version_stays_while_something_runs_from_it() {
+        let (_dir, tree) = tree();
+        for version in ["2026.1.1", "2026.2.1", "2026.3.1"] {
+            swap_in(&tree, version);
+        }
+        let program = tree.versions().join("2026.1.1/tail");
+        let mut command = process::Command::new("tail");
+        let mut child =
+            command.arg("-f").arg(&program).arg("/dev/null").stderr(process::Stdio::null()).spawn().unwrap();
+        tree.prune();
+        assert!(tree.names().contains("2026.1.1"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        tree.prune();
+        assert!(!tree.names().contains("2026.1.1"));
+    }
+
+    #[test]
+    fn one_update_at_a_time() {
+        let (_dir, tree) = tree();
+        let held = tree.lock().unwrap();
+        let refused = tree.lock().unwrap_err();
+        assert!(matches!(refused, Failure::Busy { .. }));
+        assert!(
+            refused.to_string().ends_with(&format!("another update runs (pid {})", process::id())),
+            "{refused}"
+        );
+        drop(held);
+        tree.lock().unwrap();
+    }
+}

@@ -1,0 +1,77 @@
+//! Whether a yt-dlp works: it has to extract what a page on loopback plays. `--version` alone would pass releases that
+//! cannot extract anything.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::Value;
+use tgs_core::{cancel::Cancel, process};
+
+use crate::{
+    child::{self, Stdout},
+    page::Page,
+};
+
+/// How long yt-dlp may take: the first start compiles, and a disk may be slow.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What a yt-dlp that works has told of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Works {
+    /// The JavaScript runtimes it has found, as in `deno-2.9.8`; without one, YouTube does not work.
+    pub(crate) javascript: Option<String>,
+}
+
+/// Tries the yt-dlp of the environment `dir`. The error is a reason in words.
+pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<Works, String> {
+    let page = Page::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
+    let mut command = process::command(dir.join("bin/yt-dlp"));
+    command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--verbose", "--dump-single-json"]);
+    // No proxy leads to this machine.
+    command.args(["--proxy", "", "--socket-timeout", "10", "--", &page.url]);
+    let output =
+        child::run("yt-dlp", command, Stdout::Answer, LIMIT, cancel).map_err(|error| error.to_string())?;
+    let found = serde_json::from_slice(&output.stdout).is_ok_and(|answer| plays(&answer, &page.film));
+    if !output.status.success() {
+        return Err(format!("it does not extract from a page on this machine: {}", child::reason(&output)));
+    }
+    if !found {
+        return Err("it extracts something else from a page on this machine than the page plays".to_owned());
+    }
+    Ok(Works { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
+}
+
+/// Whether the answer of yt-dlp leads to `film`.
+fn plays(answer: &Value, film: &str) -> bool {
+    let formats = answer["formats"].as_array().into_iter().flatten();
+    formats.chain([answer]).any(|format| format["url"] == film)
+}
+
+/// The runtimes that `--verbose` names.
+fn javascript(messages: &str) -> Option<String> {
+    let line = messages.lines().find_map(|line| line.strip_prefix("[debug] JS runtimes: "))?;
+    Some(line.trim().to_owned()).filter(|runtimes| runtimes != "none")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_film_of_the_page_counts() {
+        assert!(plays(&json!({"formats": [{"url": "a"}, {"url": "film"}]}), "film"));
+        assert!(plays(&json!({"url": "film"}), "film"));
+        assert!(!plays(&json!({"formats": [{"url": "a"}], "title": "film"}), "film"));
+        assert!(!plays(&json!(null), "film"));
+    }
+
+    #[test]
+    fn runtimes() {
+        let messages =
+            "[debug] exe versions: none\n[debug] JS runtimes: deno-2.9.8, node-22\n[debug] Proxy map: {}";
+        assert_eq!(javascript(messages).as_deref(), Some("deno-2.9.8, node-22"));
+        assert_eq!(javascript("[debug] JS runtimes: none\n"), None);
+        assert_eq!(javascript(""), None);
+    }
+}

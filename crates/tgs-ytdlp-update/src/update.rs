@@ -1,0 +1,250 @@
+//! The update: what is there, what is newest, the new one beside the old, the proof, the swap.
+//!
+//! The version in use is only looked at. Everything that can fail comes before the swap, which is one rename.
+
+use std::{fmt, fs, path::Path};
+
+use tgs_core::cancel::Cancel;
+
+use crate::{
+    canary::Canary,
+    child,
+    cli::{Channel, Cli},
+    failure::Failure,
+    pip::{self, Pip},
+    tree::{Found, Tree},
+    trial,
+    version::Version,
+};
+
+/// What must be free before a version is built, in megabytes: an environment takes 170 with its JavaScript runtime, what
+/// pip downloads 60 beside it.
+pub(crate) const NEEDED_MB: u64 = 300;
+
+/// How a run ended well, or would end.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Newest(Version),
+    RolledBack { current: Version, newest: Version },
+    Updated { from: Option<Version>, to: Version },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest(version) => write!(f, "already newest, {version}"),
+            Self::RolledBack { current, newest } => {
+                write!(
+                    f,
+                    "still {current}: {newest} is the newest, but was rolled back; a newer one will be taken"
+                )
+            }
+            Self::Updated { from: Some(from), to } if from == to => write!(f, "mended {to}"),
+            Self::Updated { from: Some(from), to } => write!(f, "updated {from} -> {to}"),
+            Self::Updated { from: None, to } => write!(f, "installed {to}"),
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct Update<'a> {
+    cli: &'a Cli,
+    tree: &'a Tree,
+    cancel: &'a Cancel,
+    /// What is in use.
+    current: Option<Found>,
+    /// Whether that works.
+    works: bool,
+}
+
+/// What is to be installed.
+#[derive(Debug)]
+struct Plan {
+    version: Version,
+    requirements: Vec<String>,
+}
+
+impl<'a> Update<'a> {
+    /// Looks at what is in use.
+    pub(crate) fn new(cli: &'a Cli, tree: &'a Tree, cancel: &'a Cancel) -> Self {
+        let current = tree.current();
+        let works = current.as_ref().is_some_and(|found| {
+            let tried = trial::run(&found.dir, cancel);
+            if let Err(reason) = &tried {
+                log::warn!("yt-dlp {}, which is in use, does not work: {reason}", found.version);
+            }
+            tried.is_ok()
+        });
+        Self { cli, tree, cancel, current, works }
+    }
+
+    /// What is in use, for the end of a message of failure.
+    pub(crate) fn still(&self) -> String {
+        match &self.current {
+            Some(found) if self.works => format!("still {}, which works", found.version),
+            Some(found) => format!("still {}, WHICH DOES NOT WORK EITHER", found.version),
+            None => "there is still NO yt-dlp".to_owned(),
+        }
+    }
+
+    /// What would happen. Changes nothing.
+    pub(crate) fn check(&self) -> Result<Outcome, Failure> {
+        Ok(match self.plan()? {
+            Ok(plan) => self.updated(plan.version),
+            Err(outcome) => outcome,
+        })
+    }
+
+    /// Brings the newest version into place.
+    pub(crate) fn run(&self) -> Result<Outcome, Failure> {
+        let outcome = match self.plan()? {
+            Ok(plan) => self.install(plan)?,
+            Err(outcome) => outcome,
+        };
+        let root = self.tree.root();
+        self.tree.note_success().map_err(Failure::io(root))?;
+        Ok(outcome)
+    }
+
+    fn updated(&self, to: Version) -> Outcome {
+        Outcome::Updated { from: self.current.as_ref().map(|found| found.version.clone()), to }
+    }
+
+    /// The version that a new one may not be lower than: that in use, if it works.
+    fn floor(&self) -> Option<&Version> {
+        self.current.as_ref().filter(|_| self.works).map(|found| &found.version)
+    }
+
+    /// What is to be installed, or why nothing is.
+    fn plan(&self) -> Result<Result<Plan, Outcome>, Failure> {
+        let dir = self.current.as_ref().map(|found| &*found.dir);
+        let pip = Pip::to_ask(self.cli, dir, self.cancel)?;
+        let newest = pip.newest(self.cli.channel)?;
+        log::info!("the newest yt-dlp is {newest}");
+        if let Some(current) = self.floor() {
+            if *current >= newest {
+                return Ok(Err(Outcome::Newest(current.clone())));
+            }
+            if self.tree.rolled_back().is_some_and(|left| left >= newest) {
+                return Ok(Err(Outcome::RolledBack { current: current.clone(), newest }));
+            }
+        }
+        self.resolve(&pip, newest).map(Ok)
+    }
+
+    /// The newest version that can be installed with all it needs: asked before anything is built.
+    fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, Failure> {
+        let pinned = format!("yt-dlp[default]=={newest}");
+        let with_deno = vec![pinned.clone(), DENO.to_owned()];
+        let Err(refusal) = pip.ask(&with_deno)? else {
+            return Ok(Plan { version: newest, requirements: with_deno });
+        };
+        let words = String::from_utf8_lossy(&refusal.stderr).into_owned();
+        let dir = self.tree.root();
+        if let Some(cause) = pip::cause(&words, &newest.to_string(), dir) {
+            return Err(cause);
+        }
+        let mut rest = Vec::new();
+        if words.contains("No matching distribution found for deno") {
+            log::warn!(
+                "there is no deno for this machine, so that yt-dlp gets no JavaScript runtime and YouTube may fail: install \
+                 node 22 or later, or quickjs"
+            );
+            if pip.ask(std::slice::from_ref(&pinned))?.is_ok() {
+                return Ok(Plan { version: newest, requirements: vec![pinned] });
+            }
+        } else {
+            rest.push(DENO.to_owned());
+        }
+        let detail = child::reason(&refusal);
+        // What pip would do by itself.
+        let mut free = vec!["yt-dlp[default]".to_owned()];
+        free.extend(rest.iter().cloned());
+        if self.cli.channel == Channel::Nightly {
+            free.push("--pre".to_owned());
+        }
+        match (pip.ask(&free)?, self.floor()) {
+            (Ok(offered), Some(current)) if offered < *current => Err(Failure::Downgrade {
+                newest: newest.to_string(),
+                offered: offered.to_string(),
+                current: current.to_string(),
+                detail,
+            }),
+            (Ok(offered), current) if current.is_none_or(|current| offered > *current) => {
+                log::warn!("yt-dlp {newest} is out, but cannot be installed ({detail}): taking {offered}");
+                rest.insert(0, format!("yt-dlp[default]=={offered}"));
+                Ok(Plan { version: offered, requirements: rest })
+            }
+            _ => Err(Failure::Unmet { newest: newest.to_string(), detail }),
+        }
+    }
+
+    fn install(&self, plan: Plan) -> Result<Outcome, Failure> {
+        let root = self.tree.root();
+        check_space(root)?;
+        let dir = self.tree.free_dir(&plan.version);
+        // Only now: what a killed run has left keeps its name from being taken.
+        self.tree.prune();
+        let built = self
+            .build(&dir, &plan)
+            .and_then(|()| self.prove(&dir, &plan.version))
+            .and_then(|()| self.tree.swap_in(&dir, &plan.version).map_err(Failure::io(&dir)));
+        // What is not linked by now: the version before the one before, or this one where it failed.
+        self.tree.prune();
+        built.map(|()| self.updated(plan.version))
+    }
+
+    fn build(&self, dir: &Path, plan: &Plan) -> Result<(), Failure> {
+        pip::make_venv(dir, self.cancel)?;
+        let scratch = dir.join("tmp");
+        fs::create_dir(&scratch).map_err(Failure::io(&scratch))?;
+        let pip = Pip::of(self.cli, dir, self.cancel);
+        pip.install_into(&plan.requirements, &scratch)?;
+        fs::remove_dir_all(&scratch).map_err(Failure::io(&scratch))?;
+        let got = pip.installed()?;
+        if got == plan.version {
+            return Ok(());
+        }
+        Err(Failure::WrongVersion { wanted: plan.version.to_string(), got: got.to_string() })
+    }
+
+    fn prove(&self, dir: &Path, version: &Version) -> Result<(), Failure> {
+        let broken = |detail| Failure::Broken { version: version.to_string(), detail };
+        let works = trial::run(dir, self.cancel).map_err(broken)?;
+        match works.javascript {
+            Some(runtimes) => log::info!("yt-dlp {version} works; JavaScript: {runtimes}"),
+            None => log::warn!("yt-dlp {version} works, but has no JavaScript runtime: YouTube may fail"),
+        }
+        let Some(canary) = Canary::find(self.cli) else { return Ok(()) };
+        let old = self.current.as_ref().filter(|_| self.works).map(|found| &*found.dir);
+        canary.run(dir, old, self.cancel).map_err(broken)
+    }
+}
+
+/// The JavaScript runtime: yt-dlp needs one for YouTube, and finds this one in its own environment.
+const DENO: &str = "deno";
+
+fn check_space(dir: &Path) -> Result<(), Failure> {
+    let stat = rustix::fs::statvfs(dir).map_err(|errno| Failure::io(dir)(errno.into()))?;
+    let megabytes = stat.f_bavail.saturating_mul(stat.f_frsize) / 1_000_000;
+    if megabytes >= NEEDED_MB {
+        return Ok(());
+    }
+    let detail = format!("only {megabytes} MB are free");
+    Err(Failure::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail })
+}
+
+/// Back to the version before, once that has shown that it works.
+pub(crate) fn roll_back(tree: &Tree, cancel: &Cancel) -> Result<String, Failure> {
+    let (Some(current), Some(previous)) = (tree.current(), tree.previous()) else {
+        return Err(Failure::Rest("roll back: there is no version before this one".to_owned()));
+    };
+    if current.dir == previous.dir {
+        return Err(Failure::Rest("roll back: the version before is gone".to_owned()));
+    }
+    trial::run(&previous.dir, cancel)
+        .map_err(|detail| Failure::Rest(format!("roll back to {}: {detail}", previous.version)))?;
+    tree.swap_back(&current, &previous).map_err(Failure::io(tree.root()))?;
+    Ok(format!("rolled back {} -> {}", current.version, previous.version))
+}
