@@ -130,9 +130,9 @@ fn keys(line: &str) -> Cow<'_, str> {
         masked.push_str(&rest[..start]);
         let run = &rest[start..end];
         if is_random(run) {
-            masked.push_str(MASKED)
+            masked.push_str(MASKED);
         } else {
-            masked.push_str(&without_hashes(run))
+            masked.push_str(&without_hashes(run));
         }
         rest = &rest[end..];
     }
@@ -159,15 +159,15 @@ fn is_random(run: &str) -> bool {
     if run.len() < KEY_LENGTH {
         return false;
     }
-    let kind = |b: u8| match b {
-        b'A'..=b'Z' => 0,
-        b'a'..=b'z' => 1,
-        b'0'..=b'9' => 2,
+    let kind = |c: char| match c {
+        'A'..='Z' => 0,
+        'a'..='z' => 1,
+        '0'..='9' => 2,
         _ => 3,
     };
-    let kinds: Vec<_> = run.bytes().map(kind).collect();
+    let kinds: Vec<_> = run.chars().map(kind).collect();
     let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1] && !pair.contains(&3)).count();
-    let count = |kind: u8| kinds.iter().filter(|k| **k == kind).count();
+    let count = |kind: i32| kinds.iter().filter(|k| **k == kind).count();
     // One character in six is a digit, one in thirty another.
     let mixed = count(0) > 0 && count(1) > 0 && count(2) * 20 >= run.len() && count(3) * 8 <= run.len();
     mixed && changes * 5 >= run.len() * 2
