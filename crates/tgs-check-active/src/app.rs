@@ -96,7 +96,10 @@ fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
             return Ok(Seen { verdict, restarts: watch.restarts(), snapshot, health });
         }
         thread::sleep(EVERY);
+        // A new start wipes out how the run before it ended, which is what a loop is about.
+        let end = snapshot.end;
         snapshot = systemd::show(&cli.unit)?;
+        snapshot.end = snapshot.end.or(end);
     }
 }
 
