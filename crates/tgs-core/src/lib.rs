@@ -11,6 +11,7 @@ pub mod flood_wait;
 pub mod http_get;
 pub mod lock_file;
 pub mod logging;
+pub mod mask;
 pub mod process;
 pub mod secret;
 pub mod session_lock;

@@ -1,0 +1,125 @@
+//! What `tgs-check-active` does from its command line to its exit code.
+
+use std::{
+    io::{Write, stderr, stdout},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use tgs_core::{exit::Code, process};
+
+use crate::{
+    cli::Cli,
+    decide::{Health, Verdict, Watch},
+    health::{self, Answer},
+    report::Report,
+    snapshot::Snapshot,
+    systemd,
+    words::{self, Finding},
+};
+
+/// How often the unit is looked at. A run that ends and begins anew in between is known by its invocation.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Runs the tool.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = process::shim() {
+        return code;
+    }
+    let cli = match Cli::try_parse().and_then(checked) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // To stdout or stderr, as it should be; a closed one is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
+        }
+    };
+    let began = Instant::now();
+    let since = cli.restart.then(SystemTime::now);
+    let seen = look(&cli, began);
+    let journal = |up: bool| if up { Vec::new() } else { systemd::journal(&cli.unit, since) };
+    let up = match seen {
+        Ok(Seen { verdict, snapshot, restarts, health }) => {
+            let journal = journal(matches!(verdict, Verdict::Up(_)));
+            let condition = systemd::condition(&journal);
+            let finding = words::finding(&cli.unit, &verdict, &snapshot, condition);
+            tell(
+                &cli,
+                &Report::new(&cli.unit, &finding, began.elapsed(), &journal)
+                    .with(&snapshot, restarts, &health),
+            )
+        }
+        Err(finding) => tell(&cli, &Report::new(&cli.unit, &finding, began.elapsed(), &[])),
+    };
+    if up { Code::Ok } else { Code::Failure }.into()
+}
+
+/// What goes together on the command line.
+fn checked(cli: Cli) -> Result<Cli, clap::Error> {
+    if cli.stable <= cli.timeout {
+        return Ok(cli);
+    }
+    Err(Cli::command()
+        .error(ErrorKind::ValueValidation, "--stable is longer than --timeout: it could never be up"))
+}
+
+/// What was found out.
+struct Seen {
+    verdict: Verdict,
+    snapshot: Snapshot,
+    restarts: u32,
+    health: Health,
+}
+
+/// Restarts the unit where that is wanted, and looks until there is an answer.
+fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
+    let mut snapshot = systemd::show(&cli.unit)?;
+    let mut watch = Watch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
+    let mut before = None;
+    if cli.restart && snapshot.load == "loaded" {
+        before = cli.healthz.as_ref().map(health::ask);
+        systemd::restart(&cli.unit)?;
+        snapshot = systemd::show(&cli.unit)?;
+    }
+    loop {
+        let health = match &cli.healthz {
+            Some(source) if snapshot.active == "active" => {
+                health::judge(before.as_ref(), &health::ask(source))
+            }
+            Some(_) => Health::Bad(no_answer(before.as_ref())),
+            None => Health::NotAsked,
+        };
+        if let Some(verdict) = watch.see(began.elapsed(), &snapshot, &health) {
+            return Ok(Seen { verdict, restarts: watch.restarts(), snapshot, health });
+        }
+        thread::sleep(EVERY);
+        // A new start wipes out how the run before it ended, which is what a loop is about.
+        let end = snapshot.end;
+        snapshot = systemd::show(&cli.unit)?;
+        snapshot.end = snapshot.end.or(end);
+    }
+}
+
+fn no_answer(before: Option<&Answer>) -> String {
+    let before = match before {
+        Some(Answer::Reason(text)) => format!("; before the restart it answered 503: {text}"),
+        Some(Answer::Healthy) => "; before the restart it answered 200".into(),
+        Some(Answer::None(_)) | None => String::new(),
+    };
+    format!("not asked, since the unit is not active{before}")
+}
+
+/// Prints the outcome; a reader that is gone changes nothing about it. Answers whether the unit is up.
+fn tell(cli: &Cli, report: &Report<'_>) -> bool {
+    let _ = if cli.json {
+        writeln!(stdout(), "{}", report.json())
+    } else if report.ok {
+        writeln!(stdout(), "{}", report.text())
+    } else {
+        writeln!(stderr(), "tgs-check-active: {}", report.text())
+    };
+    report.ok
+}

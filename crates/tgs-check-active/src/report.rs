@@ -1,0 +1,105 @@
+//! The outcome, as text for people or as one JSON object.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    decide::Health,
+    snapshot::Snapshot,
+    words::{self, Finding},
+};
+
+/// Everything that is told.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    /// Whether it is up.
+    pub(crate) ok: bool,
+    pub(crate) unit: &'a str,
+    /// The outcome's name: `up`, `failed`, `crash_loop`, …
+    pub(crate) outcome: &'static str,
+    pub(crate) reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<State<'a>>,
+    /// What the health page said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) healthz: Option<&'a str>,
+    /// How long it took to find out.
+    pub(crate) seconds: f64,
+    /// The last lines, where it is not up.
+    pub(crate) journal: &'a [String],
+}
+
+/// systemd's own words.
+#[derive(Debug, Serialize)]
+pub(crate) struct State<'a> {
+    active: &'a str,
+    sub: &'a str,
+    result: &'a str,
+    /// How often systemd restarted it while we looked.
+    restarts: u32,
+    main_pid: Option<u32>,
+    /// How the last main process ended.
+    main_exit: Option<String>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(unit: &'a str, finding: &'a Finding, took: Duration, journal: &'a [String]) -> Self {
+        Self {
+            ok: finding.remedy.is_none(),
+            unit,
+            outcome: finding.name,
+            reason: &finding.reason,
+            remedy: finding.remedy.as_deref(),
+            state: None,
+            healthz: None,
+            seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+            journal,
+        }
+    }
+
+    /// Adds what was seen last.
+    pub(crate) fn with(self, seen: &'a Snapshot, restarts: u32, health: &'a Health) -> Self {
+        let state = State {
+            active: &seen.active,
+            sub: &seen.sub,
+            result: &seen.result,
+            restarts,
+            main_pid: seen.pid,
+            main_exit: seen.end.map(words::ending),
+        };
+        let healthz = match health {
+            Health::NotAsked => None,
+            Health::Fine(words) | Health::Bad(words) => Some(&**words),
+        };
+        Self { state: Some(state), healthz, ..self }
+    }
+
+    /// One object on one line.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|e| format!("{{\"ok\":false,\"reason\":\"{e}\"}}"))
+    }
+
+    /// For people: what, why, what to do, and the log's last lines.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{} {}", self.unit, self.reason);
+        match self.healthz {
+            Some(healthz) if self.ok => {
+                let _ = write!(text, "; /healthz: {healthz}");
+            }
+            _ => {}
+        }
+        if let Some(remedy) = self.remedy {
+            let _ = write!(text, "\n{remedy}");
+        }
+        if !self.journal.is_empty() {
+            let _ = write!(text, "\nThe last lines of its log:");
+            for line in self.journal {
+                let _ = write!(text, "\n  {line}");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,161 @@
+//! systemctl and journalctl as children: each with a time limit, none that could ask for a password. No judgement.
+
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tgs_core::{
+    cancel::Cancel,
+    mask::mask,
+    process::{self, RunError},
+};
+
+use crate::{
+    snapshot::{PROPERTIES, Snapshot},
+    words::Finding,
+};
+
+/// How long one question may take. systemd itself may be busy with a daemon-reload.
+const LIMIT: Duration = Duration::from_secs(20);
+/// More than any answer has.
+const MAX_BYTES: usize = 256 * 1024;
+/// How many lines of the journal are shown.
+const LINES: &str = "15";
+
+/// Asks for the state of `unit`.
+pub(crate) fn show(unit: &str) -> Result<Snapshot, Finding> {
+    let printed = systemctl(&["show", "--property", PROPERTIES, "--", unit])?;
+    // Without a systemd some versions say nothing and exit with 0.
+    Snapshot::read(&printed.out).ok_or_else(|| refused("show", &printed.err))
+}
+
+/// Has systemd restart `unit`, without waiting for that.
+pub(crate) fn restart(unit: &str) -> Result<(), Finding> {
+    let printed = systemctl(&["restart", "--no-block", "--", unit])?;
+    if printed.ok { Ok(()) } else { Err(refused("restart", &printed.err)) }
+}
+
+/// The last lines of the journal of `unit` since `since`, without secrets; empty where they cannot be read.
+pub(crate) fn journal(unit: &str, since: Option<SystemTime>) -> Vec<String> {
+    let mut args = vec![
+        "--no-pager".to_owned(),
+        "--quiet".into(),
+        "--output=short-iso".into(),
+        format!("--lines={LINES}"),
+    ];
+    if let Some(since) = since {
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        args.push(format!("--since=@{since}"));
+    }
+    args.push(format!("--unit={unit}"));
+    let printed = run("journalctl", args.iter().map(|arg| &**arg));
+    let text = printed.map(|printed| printed.out).unwrap_or_default();
+    // A line may hold what steers a terminal.
+    let clean = |line: &str| -> String {
+        line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
+    };
+    text.lines().map(|line| mask(&clean(line))).collect()
+}
+
+/// The condition (or assertion) that kept a unit from starting, as the journal's last word of it has it.
+pub(crate) fn condition(journal: &[String]) -> Option<&str> {
+    const SAYS: [&str; 3] =
+        ["unmet condition check (", "Condition check resulted in", "Assertion failed for "];
+    let line = journal.iter().rev().find(|line| SAYS.iter().any(|words| line.contains(words)))?;
+    line.split_once("unmet condition check (")?.1.split_once(')').map(|(condition, _)| condition)
+}
+
+struct Printed {
+    ok: bool,
+    out: String,
+    err: String,
+}
+
+fn systemctl(args: &[&str]) -> Result<Printed, Finding> {
+    let own = ["--no-ask-password", "--no-pager"];
+    run("systemctl", own.iter().chain(args).copied()).map_err(|e| match e {
+        RunError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            no_systemd("there is no systemctl")
+        }
+        e => Finding {
+            name: "systemctl_failed",
+            reason: format!("cannot be asked for: {e}"),
+            remedy: Some("look whether systemd answers: systemctl status".into()),
+        },
+    })
+}
+
+fn run<'a>(program: &str, args: impl Iterator<Item = &'a str>) -> Result<Printed, RunError> {
+    let mut command = process::command(program);
+    // Its messages are read below.
+    command.args(args).env("LC_ALL", "C");
+    let output = process::output(command, LIMIT, MAX_BYTES, &Cancel::new())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Printed { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) })
+}
+
+/// What systemctl's refusal means.
+fn refused(verb: &str, said: &str) -> Finding {
+    let has = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("systemctl says nothing").trim();
+    if has(&["has not been booted with systemd", "Failed to connect to bus", "Running in chroot"])
+        || said.is_empty()
+    {
+        return no_systemd(line);
+    }
+    if has(&["authentication required", "Access denied", "Permission denied", "Not authorized"]) {
+        return Finding {
+            name: "no_permission",
+            reason: format!("may not be {verb}ed by this user: {line}"),
+            remedy: Some("run this with sudo".into()),
+        };
+    }
+    let (name, remedy) = if has(&[" is masked"]) {
+        ("masked", "allow it: sudo systemctl unmask UNIT")
+    } else if has(&[" not found", "not loaded properly"]) {
+        ("not_found", "after installing a unit file run: sudo systemctl daemon-reload")
+    } else {
+        ("refused", "read what systemctl says: systemctl status UNIT")
+    };
+    Finding { name, reason: format!("cannot be {verb}ed: {}", mask(line)), remedy: Some(remedy.into()) }
+}
+
+fn no_systemd(why: &str) -> Finding {
+    Finding {
+        name: "no_systemd",
+        reason: format!("cannot be looked at: this machine does not run systemd ({why})"),
+        remedy: Some("run this on the host, not in a container or a chroot".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let cases = [
+            ("Failed to restart ok.service: Interactive authentication required.\nSee", "no_permission"),
+            ("Failed to restart ok.service: Access denied", "no_permission"),
+            ("System has not been booted with systemd as init system (PID 1). Can't operate.", "no_systemd"),
+            ("Failed to connect to bus: Host is down", "no_systemd"),
+            ("", "no_systemd"),
+            ("Failed to restart m.service: Unit m.service is masked.", "masked"),
+            ("Failed to restart nf.service: Unit nf.service not found.", "not_found"),
+            ("Failed to restart b.service: Unit b.service has a bad unit file setting.", "refused"),
+        ];
+        for (said, name) in cases {
+            assert_eq!(refused("restart", said).name, name, "{said}");
+        }
+    }
+
+    #[test]
+    fn the_condition_is_found_in_the_journal() {
+        let line = "2026-02-01T00:00:00+00:00 host systemd[1]: x.service - X was skipped because of an unmet condition \
+                    check (ConditionPathExists=/opt/x/.env).";
+        let journal = ["before".to_owned(), line.to_owned(), "after".to_owned()];
+        assert_eq!(condition(&journal), Some("ConditionPathExists=/opt/x/.env"));
+        assert_eq!(condition(&journal[..1]), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! What is found, in words: the reason, and what to do about it.
+
+use tgs_core::exit::Code;
+
+use crate::{
+    decide::Verdict,
+    snapshot::{End, Snapshot},
+};
+
+/// A finding for people, and its name for programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// For `--json`; stable.
+    pub(crate) name: &'static str,
+    /// Follows the unit's name: `failed: …`.
+    pub(crate) reason: String,
+    /// What to do; none where it is up.
+    pub(crate) remedy: Option<String>,
+}
+
+/// Says what a verdict means. `condition` is the condition that did not hold, where the journal tells.
+pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition: Option<&str>) -> Finding {
+    let state = format!("{} ({})", seen.active, seen.sub);
+    let ended = || seen.end.map_or_else(String::new, |end| format!("; its main process {}", ending(end)));
+    let logs = format!("read the log: journalctl -u {unit}");
+    let (name, reason, remedy) = match verdict {
+        Verdict::Up(held) => {
+            let pid = seen.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            return Finding {
+                name: "up",
+                reason: format!("is up: {state} for {:.0} s without a restart{pid}", held.as_secs_f64()),
+                remedy: None,
+            };
+        }
+        Verdict::NotFound => (
+            "not_found",
+            "does not exist".to_owned(),
+            "look for its name: systemctl list-unit-files 'tg_video_streamer*'; after installing a unit file run: \
+             sudo systemctl daemon-reload"
+                .to_owned(),
+        ),
+        Verdict::Masked => (
+            "masked",
+            "is masked, so systemd refuses to start it".to_owned(),
+            format!("allow it: sudo systemctl unmask {unit}"),
+        ),
+        Verdict::BadUnit(why) => (
+            "bad_unit",
+            format!("cannot be loaded: {}", why.trim_end_matches('.')),
+            format!("look what is wrong with its file: systemd-analyze verify {unit}"),
+        ),
+        Verdict::NotStarted => match condition {
+            Some(condition) => (
+                "condition_failed",
+                format!("was not started: {condition} does not hold"),
+                unmet(condition, unit),
+            ),
+            None => (
+                "condition_failed",
+                "was not started: a condition of its unit file does not hold".to_owned(),
+                format!("see which: systemctl status {unit}; systemctl cat {unit}"),
+            ),
+        },
+        Verdict::Inactive => (
+            "inactive",
+            format!("does not run: {state}{}", ended()),
+            format!("start it: sudo systemctl start {unit}"),
+        ),
+        Verdict::Failed => {
+            ("failed", format!("failed ({}){}", result(&seen.result), ended()), cure(seen.end).unwrap_or(logs))
+        }
+        Verdict::CrashLoop(restarts) => (
+            "crash_loop",
+            format!("does not stay up: systemd restarted it {restarts} times meanwhile, {state}{}", ended()),
+            cure(seen.end).unwrap_or(logs),
+        ),
+        Verdict::Activating => (
+            "activating",
+            format!("does not finish starting: still {state}"),
+            format!("see what it waits for: journalctl -u {unit}; or allow more time with --timeout"),
+        ),
+        Verdict::TooShort(held) => (
+            "too_short",
+            format!("came up late: {state} for {:.0} s only", held.as_secs_f64()),
+            "look again, or allow more time with --timeout".to_owned(),
+        ),
+        Verdict::Other => ("not_running", format!("does not run: {state}{}", ended()), logs),
+        Verdict::Unhealthy(why) => (
+            "unhealthy",
+            format!("runs, but does not work: {why}"),
+            format!("see what it says: journalctl -u {unit}"),
+        ),
+    };
+    Finding { name, reason, remedy: Some(remedy) }
+}
+
+/// What to do about a condition that does not hold.
+fn unmet(condition: &str, unit: &str) -> String {
+    match condition.split_once('=') {
+        Some((_, path)) if path.ends_with("/.env") || path.contains("/instances/") => format!(
+            "write the settings into {path} (.env.template lists them) and sign in: sudo tgs-session --env-file {path} \
+             --write-env; then: sudo systemctl start {unit}"
+        ),
+        Some((kind, path)) if kind.contains("Path") || kind.contains("File") => {
+            format!("see to {path}; then: sudo systemctl start {unit}")
+        }
+        _ => format!("see what it asks for: systemctl cat {unit}"),
+    }
+}
+
+/// `Result=` of a unit in words.
+fn result(word: &str) -> &str {
+    match word {
+        "success" => "it ended by itself",
+        "protocol" => "it broke the start protocol of its unit's Type=",
+        "timeout" => "it took too long to start or stop",
+        "exit-code" => "exit code",
+        "signal" => "killed by a signal",
+        "core-dump" => "crashed",
+        "watchdog" => "it hung, and its watchdog ended it",
+        "start-limit-hit" => "it was started too often in a short time",
+        "resources" => "systemd could not set it up: a file it names is missing, or memory",
+        "oom-kill" => "out of memory",
+        other => other,
+    }
+}
+
+/// How a process ended: `exited with 78, bad configuration`, `was killed by SIGKILL`.
+pub(crate) fn ending(end: End) -> String {
+    match end {
+        End::Exited(status) => match meaning(status) {
+            Some(meaning) => format!("exited with {status}, {meaning}"),
+            None => format!("exited with {status}"),
+        },
+        End::Killed(signal) => {
+            use std::os::unix::process::ExitStatusExt;
+            // A wait status is the signal's number where a signal ended it.
+            let status = std::process::ExitStatus::from_raw(signal & 0x7f);
+            format!("was {}", tgs_core::process::describe(status))
+        }
+    }
+}
+
+/// What an exit status means: our own table, and systemd's for a program that it could not start.
+fn meaning(status: i32) -> Option<&'static str> {
+    if let Some(code) = Code::ALL.into_iter().find(|code| i32::from(*code as u8) == status) {
+        return Some(code.meaning());
+    }
+    Some(match status {
+        125 => "the program's parent was gone",
+        126 | 203 => "the program could not be executed: missing, not executable, or of another architecture",
+        127 => "a program was not found",
+        200 => "its working directory is missing",
+        202 | 208 | 209 | 222 => "its standard input or output could not be set up",
+        216 => "its group does not exist",
+        217 => "its user does not exist",
+        218 => "its capabilities could not be set",
+        226 => "its sandbox could not be set up",
+        228 => "its system call filter could not be set",
+        233 | 238 | 239 | 240 => "one of its directories could not be made",
+        243 => "its credentials could not be set up",
+        _ => return None,
+    })
+}
+
+/// What to do about an end that says so itself.
+fn cure(end: Option<End>) -> Option<String> {
+    match end? {
+        End::Exited(status) if status == i32::from(Code::Config as u8) => Some(
+            "mend the settings, which the log below names: tgs-stream --check --env-file FILE proves them"
+                .into(),
+        ),
+        End::Exited(217) => Some("make the user of the unit: sudo systemd-sysusers".into()),
+        End::Exited(126 | 203) => Some("look at the ExecStart= of the unit; is the release complete?".into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(verdict: &Verdict, seen: &Snapshot, condition: Option<&str>) -> String {
+        let Finding { name, reason, remedy } = finding("x.service", verdict, seen, condition);
+        format!("[{name}] x.service {reason}\n  -> {}", remedy.unwrap_or_default())
+    }
+
+    #[test]
+    fn every_verdict() {
+        use std::time::Duration;
+        let seen = |active: &str, sub: &str, result: &str, end| Snapshot {
+            active: active.into(),
+            sub: sub.into(),
+            result: result.into(),
+            end,
+            ..Snapshot::default()
+        };
+        let failed = |result, end| seen("failed", "failed", result, Some(end));
+        let up = Snapshot { pid: Some(7), ..seen("active", "running", "success", None) };
+        let dead = seen("inactive", "dead", "success", None);
+        let env = "ConditionPathExists=/opt/tg_video_streamer/current/.env";
+        let cases = [
+            told(&Verdict::Up(Duration::from_millis(5200)), &up, None),
+            told(&Verdict::NotFound, &dead, None),
+            told(&Verdict::Masked, &dead, None),
+            told(&Verdict::BadUnit("Unit x.service has a bad unit file setting.".into()), &dead, None),
+            told(&Verdict::NotStarted, &dead, Some(env)),
+            told(&Verdict::NotStarted, &dead, Some("ConditionPathIsDirectory=/srv")),
+            told(&Verdict::NotStarted, &dead, None),
+            told(&Verdict::Inactive, &seen("inactive", "dead", "success", Some(End::Exited(0))), None),
+            told(&Verdict::Failed, &failed("exit-code", End::Exited(78)), None),
+            told(&Verdict::Failed, &failed("exit-code", End::Exited(203)), None),
+            told(&Verdict::Failed, &failed("exit-code", End::Exited(42)), None),
+            told(&Verdict::Failed, &failed("signal", End::Killed(9)), None),
+            told(&Verdict::Failed, &failed("watchdog", End::Killed(6)), None),
+            told(&Verdict::Failed, &seen("failed", "failed", "resources", None), None),
+            told(
+                &Verdict::CrashLoop(3),
+                &seen("activating", "auto-restart", "exit-code", Some(End::Exited(69))),
+                None,
+            ),
+            told(&Verdict::Activating, &seen("activating", "start", "success", None), None),
+            told(&Verdict::TooShort(Duration::from_secs(3)), &up, None),
+            told(&Verdict::Other, &seen("active", "exited", "success", Some(End::Exited(0))), None),
+            told(&Verdict::Unhealthy("503: degraded: no session".into()), &up, None),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+    }
+}

@@ -1,0 +1,268 @@
+//! Takes secrets out of text that others wrote, so that it can be shown: lines of the journal, what a child printed.
+//!
+//! What our own tools know to be secret never gets into a message ([`crate::secret`]); this is for what cannot be known.
+//! It goes by form: the value behind the name of a secret setting, the path of an RTMP address, a password in any
+//! address, an API hash (32 hexadecimal digits), and long runs of letters and digits without a pattern, as session strings are.
+//! A short secret that stands alone looks like any word and stays.
+
+use std::borrow::Cow;
+
+use crate::settings;
+
+/// What stands where a secret was.
+pub const MASKED: &str = "[masked]";
+
+/// The digits of an API hash.
+const HASH_LENGTH: usize = 32;
+/// Session strings have 351 characters and more; a part of one is worth hiding too.
+const KEY_LENGTH: usize = 40;
+
+/// `text` with [`MASKED`] in the place of every secret.
+#[must_use]
+pub fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let steps: [fn(&str) -> Cow<'_, str>; 3] = [settings_values, addresses, keys];
+        let mut line = Cow::Borrowed(line);
+        for step in steps {
+            line = Cow::Owned(step(&line).into_owned());
+        }
+        masked.push_str(&line);
+    }
+    masked
+}
+
+/// The values behind the names of secret settings, as in `.env`, in JSON and in a debugger's output.
+fn settings_values(line: &str) -> Cow<'_, str> {
+    let names = || settings::TABLE.iter().filter(|setting| setting.secret).map(|setting| setting.name);
+    let mut masked = String::new();
+    let mut rest = line;
+    // The name that comes first; of two at one place the longer (STANDBY_SESSION_STRING holds SESSION_STRING).
+    while let Some((at, name)) = names()
+        .filter_map(|name| rest.find(name).map(|at| (at, name)))
+        .min_by_key(|(at, name)| (*at, usize::MAX - name.len()))
+    {
+        let (before, after) = rest.split_at(at + name.len());
+        masked.push_str(before);
+        rest = after;
+        let Some(value) = value_at(after) else { continue };
+        let length = value_length(&after[value..], name);
+        masked.push_str(&after[..value]);
+        if length > 0 {
+            masked.push_str(MASKED);
+        }
+        rest = &after[value + length..];
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
+}
+
+/// Where the value begins in what follows a name: right behind `=`, or at a quote behind `=` or `:` and blanks.
+fn value_at(after: &str) -> Option<usize> {
+    let closed = after.trim_start_matches(['"', '\'', ' ']);
+    let behind = closed.strip_prefix(['=', ':'])?;
+    let value = behind.trim_start_matches(' ');
+    let quoted = value.starts_with(['"', '\'']);
+    let direct = closed.starts_with('=') && value.len() == behind.len();
+    (quoted || direct).then_some(after.len() - value.len())
+}
+
+/// How much of `text` is the value: to the closing quote, or to the next blank. A password may hold blanks itself.
+fn value_length(text: &str, name: &str) -> usize {
+    let line = text.trim_end().len();
+    let Some(quote @ ('"' | '\'')) = text.chars().next() else {
+        let blank = text.find(char::is_whitespace).unwrap_or(line);
+        return if name.contains("PASSWORD") { line } else { blank };
+    };
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if c == quote && !escaped {
+            return at + 1;
+        }
+        escaped = c == '\\' && quote == '"' && !escaped;
+    }
+    line
+}
+
+/// The path of RTMP addresses but for its first part where there are more, and the password of every address.
+fn addresses(line: &str) -> Cow<'_, str> {
+    let mut masked = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("://") {
+        let scheme = rest[..at].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || "\"'<>`".contains(c)).unwrap_or(after.len());
+        let (address, behind) = after.split_at(end);
+        rest = behind;
+        let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
+        match host.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => masked.extend([MASKED, "@", host]),
+            _ => masked.push_str(host),
+        }
+        if scheme.to_ascii_lowercase().starts_with("rtmp") {
+            masked.push_str(&without_key(path));
+        } else {
+            masked.push_str(path);
+        }
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
+}
+
+/// `/app/KEY` as `/app/[masked]`; a path of one part is taken for the key.
+fn without_key(path: &str) -> String {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    match inner.split_once('/') {
+        _ if inner.is_empty() => path.to_owned(),
+        Some((app, key)) if !key.is_empty() => format!("/{app}/{MASKED}"),
+        _ => format!("/{MASKED}"),
+    }
+}
+
+/// API hashes, and runs that look like base64 of random bytes.
+fn keys(line: &str) -> Cow<'_, str> {
+    let in_run = |c: char| c.is_ascii_alphanumeric() || "+/_-=".contains(c);
+    let mut masked = String::new();
+    let mut rest = line;
+    while let Some(start) = rest.find(in_run) {
+        let end = rest[start..].find(|c| !in_run(c)).map_or(rest.len(), |length| start + length);
+        masked.push_str(&rest[..start]);
+        let run = &rest[start..end];
+        if is_random(run) {
+            masked.push_str(MASKED);
+        } else {
+            masked.push_str(&without_hashes(run));
+        }
+        rest = &rest[end..];
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
+}
+
+/// A run with its API hashes masked.
+fn without_hashes(run: &str) -> String {
+    let parts = run.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    parts
+        .map(|part| {
+            let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            let hash = word.len() == HASH_LENGTH && word.chars().all(|c| c.is_ascii_hexdigit());
+            if hash { format!("{MASKED}{}", &part[word.len()..]) } else { part.to_owned() }
+        })
+        .collect()
+}
+
+/// Whether a run is long, changes between capitals, small letters and digits nearly as often as chance would have it (two
+/// times in three), and has few other characters, as base64 of random bytes. Words, paths and names in CamelCase change
+/// once in five characters or less, or have a separator every few; hexadecimal digests have no capitals.
+fn is_random(run: &str) -> bool {
+    if run.len() < KEY_LENGTH {
+        return false;
+    }
+    let kind = |c: char| match c {
+        'A'..='Z' => 0,
+        'a'..='z' => 1,
+        '0'..='9' => 2,
+        _ => 3,
+    };
+    let kinds: Vec<_> = run.chars().map(kind).collect();
+    let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1] && !pair.contains(&3)).count();
+    let count = |kind: i32| kinds.iter().filter(|k| **k == kind).count();
+    // One character in six is a digit, one in thirty another.
+    let mixed = count(0) > 0 && count(1) > 0 && count(2) * 20 >= run.len() && count(3) * 8 <= run.len();
+    mixed && changes * 5 >= run.len() * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn secrets_go() {
+        let session = "1ApWapzMBu5Gk3mQz0xT9cVJb7yLr2HdWn8Ef4sKo1Ui6Pa";
+        let cases = [
+            ("SESSION_STRING=1ApWapz x", "SESSION_STRING=[masked] x"),
+            (
+                "STANDBY_SESSION_STRING='a b' SESSION_STRING=b",
+                "STANDBY_SESSION_STRING=[masked] SESSION_STRING=[masked]",
+            ),
+            ("read API_HASH = \"a\\\"b\", next", "read API_HASH = [masked], next"),
+            ("{\"API_HASH\": \"0a\", \"b\": 1}", "{\"API_HASH\": [masked], \"b\": 1}"),
+            ("TWO_FA_PASSWORD=correct horse\n", "TWO_FA_PASSWORD=[masked]\n"),
+            ("OUTPUT_URL=rtmp://h/a/k", "OUTPUT_URL=[masked]"),
+            ("SESSION_STRING='never closed", "SESSION_STRING=[masked]"),
+            (
+                "to rtmps://dc4.example.org:443/s/12:Key_-x, again",
+                "to rtmps://dc4.example.org:443/s/[masked] again",
+            ),
+            ("'rtmp://host/key' failed", "'rtmp://host/[masked]' failed"),
+            ("tcurl=rtmp://host/app/", "tcurl=rtmp://host/[masked]"),
+            ("proxy http://me:pass@host:3128/x", "proxy http://[masked]@host:3128/x"),
+            ("hash 0123456789abcdef0123456789ABCDEF.", "hash [masked]."),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(mask(text), expected);
+        }
+        assert_eq!(mask(&format!("got \"{session}\"\n{session}")), "got \"[masked]\"\n[masked]");
+    }
+
+    #[test]
+    fn normal_text_stays() {
+        for text in [
+            "",
+            "\n\n",
+            "Degraded mode; SESSION_STRING invalid; run: tgs-session --write-env",
+            "SESSION_STRING= is empty; API_HASH: missing; line 3: OUTPUT_URL is no URL",
+            "ExecStart=/opt/tg_video_streamer/current/bin/tgs-stream --env-file /opt/tg_video_streamer/current/.env",
+            "metrics, health and status at http://127.0.0.1:9090/metrics; see https://my.telegram.org",
+            "rtmps://dc4-1.rtmp.t.me:443 refused; rtmp:// is missing",
+            "playing /srv/media/Season-01/The_Long_Night_Of_The_Living_Documentation_S01E07_1080p.x264.mkv",
+            "TheQuickBrownFoxJumpsOverTheLazyDogAndRunsAwayFromTheOtherOne1",
+            "sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "tg_video_streamer.service: Main process exited, code=exited, status=78/CONFIG",
+            "----------------------------------------------------------------------------",
+            "2026-02-28T23:59:59.007Z INFO  on air: ü",
+        ] {
+            assert_eq!(mask(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_lines_stay_lines(text in "(.|\n|API_HASH|=|\"|'|rtmp://|/|@|:|[a-f0-9]{30,34}){0,60}") {
+            let shown = mask(&text);
+            prop_assert_eq!(shown.matches('\n').count(), text.matches('\n').count());
+        }
+
+        #[test]
+        fn no_session_string_stays(key in prop::collection::vec(any::<u8>(), 32..300), before in "[ a-z:\"'(]{0,12}") {
+            let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            // Bytes as base64 writes them: six bits a character, here of evenly spread ones.
+            let string: String = key.iter().map(|b| char::from(alphabet[usize::from(b & 63)])).collect();
+            prop_assume!(is_random(&string) || string.len() >= 120);
+            let shown = mask(&format!("{before} {string} and more"));
+            prop_assert!(!shown.contains(&string[..16]), "{}", shown);
+        }
+
+        #[test]
+        fn no_value_of_a_secret_setting_stays(value in "[A-Za-z0-9!#%&*+,./:;<>?@^_|~-]{6,60}", quote in "['\"]?") {
+            for name in ["API_HASH", "SESSION_STRING", "STANDBY_SESSION_STRING", "TWO_FA_PASSWORD", "OUTPUT_URL"] {
+                let shown = mask(&format!("x {name}={quote}{value}{quote} y"));
+                prop_assert!(!shown.contains(&value), "{}", shown);
+            }
+        }
+
+        #[test]
+        fn no_stream_key_stays(key in "[A-Za-z0-9:_?=&-]{8,60}", app in "[a-z]{1,8}") {
+            let shown = mask(&format!("failed to publish to rtmps://host.example:443/{app}/{key}: refused"));
+            prop_assert!(!shown.contains(&key), "{}", shown);
+        }
+
+        #[test]
+        fn words_and_paths_stay(text in "([A-Z]?[a-z]{1,9}[0-9]{0,2}[ /_.-]){1,30}") {
+            prop_assert_eq!(mask(&text), text);
+        }
+    }
+}
