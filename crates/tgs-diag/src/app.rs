@@ -77,7 +77,12 @@ fn look(view: &Arc<View>) -> Vec<Finding> {
             let _ = write!(stderr(), "\r\x1b[K{wait}").and_then(|()| stderr().flush());
         }
     };
-    let found = runner::run(checks, LIMIT, &mut progress);
+    let mut found = runner::run(checks, LIMIT, &mut progress);
+    let [own, standby] = &view.accounts;
+    if let Some(finding) = telegram::same_account(own.get(), standby.get()) {
+        let behind = found.iter().rposition(|finding| finding.check == "standby").map_or(0, |last| last + 1);
+        found.insert(behind, finding);
+    }
     found.into_iter().map(|finding| view.redactor.finding(finding)).collect()
 }
 

@@ -47,9 +47,6 @@ pub(crate) fn look(view: &View, out: &Out) {
     if view.offline && names_pages(&settings.playlist) {
         return out.say(Finding::unseen(CHECK, format_args!("{list} names URLs, and this is --offline")));
     }
-    if !view.problems.0.is_empty() {
-        return out.say(Finding::unseen(CHECK, "the settings must be right first"));
-    }
     match run(view, settings, out) {
         Ok(seen) => out.say_all(seen.findings(&list.to_string())),
         Err(why) => out.say(Finding::unseen(CHECK, why)),
@@ -83,12 +80,15 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
         Quality::P720 => "720p",
         Quality::P1080 => "1080p",
     };
-    command.arg("--check").arg("--playlist").arg(&settings.playlist).args(view.env_option());
-    // Its environment is empty: what of ours matters here is handed over.
+    // It gets what it needs and no more: an empty file in place of .env, whatever is wrong in that, and no secret.
+    command.args(["--check", "--env-file", "/dev/null", "--playlist"]).arg(&settings.playlist);
     command.env("PATH", &view.path).env("VIDEO_QUALITY", quality).env("RUST_LOG", "error");
     command.env("FFMPEG_PATH", &settings.ffmpeg_path).env("YTDLP_PATH", &settings.ytdlp_path);
     command.env("YTDLP_ARGS", &settings.ytdlp_args);
     command.env("STATE_DIR", &settings.state_dir).env("CACHE_DIR", &settings.cache_dir);
+    if let Some(dir) = &view.directory {
+        command.current_dir(dir);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let until = Instant::now() + LIMIT.min(out.left());
     let child = process::spawn(command).map_err(|e| format!("tgs-stream does not start: {e}"))?;

@@ -14,8 +14,11 @@ use crate::finding::Finding;
 /// What stands in a secret's place.
 const HIDDEN: &str = "***";
 
-/// A shorter one would be found in ordinary words.
-const SHORTEST: usize = 4;
+/// A shorter one would be found in ordinary words, and what is missing from those would tell it.
+const SHORTEST: usize = 8;
+
+/// No word of ours has so many letters and digits in a row; a session string has 350.
+const LONGEST: usize = 80;
 
 /// Parameters of a URL that say which page it is and open no door.
 const HARMLESS: [&str; 3] = ["v", "list", "t"];
@@ -66,7 +69,7 @@ impl Redactor {
         if shown.contains("://") {
             shown = shown.split(' ').map(url).collect::<Vec<_>>().join(" ");
         }
-        plain(&shown)
+        plain(&keys(&shown))
     }
 
     /// A finding that can be shown.
@@ -98,6 +101,22 @@ fn url(word: &str) -> String {
     shown + tail
 }
 
+/// Without what looks like a session string or a hash, whichever setting somebody put it into.
+fn keys(text: &str) -> String {
+    let of_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c| !of_key(c)) {
+        let word = piece.trim_end_matches(|c| !of_key(c));
+        let hash = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if hash || word.len() >= LONGEST {
+            shown.extend([HIDDEN, &piece[word.len()..]]);
+        } else {
+            shown.push_str(piece);
+        }
+    }
+    shown
+}
+
 /// One line, without what steers a terminal.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -127,8 +146,10 @@ mod tests {
             "API_HASH=abcdef\nOUTPUT_URL=rtmp://h/app/thekey\n#SESSION_STRING=1old\nTWO_FA_PASSWORD=a b",
         );
         for (said, shown) in [
-            ("bad abcdef in rtmp://h/app/thekey", "bad *** in ***"),
-            ("key thekey, 1old", "key ***, ***"),
+            ("bad abcdefgh in rtmp://h/app/thekey42", "bad *** in ***"),
+            ("key thekey42, 1oldstring, live", "key ***, ***, live"),
+            ("a 0123456789abcdef0123456789abcdef.", "a ***."),
+            (&format!("CHAT_ID is {}!", "xY-_".repeat(30)), "CHAT_ID is ***!"),
             ("<https://me:pw@h/x?token=1&v=abc#f>: gone", "<https://***@h/x?token=***&v=abc>: gone"),
             ("see https://my.telegram.org", "see https://my.telegram.org"),
             ("a\nb\x1b[2J", "a b\\u{1b}[2J"),
@@ -139,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_secret_comes_through(secret in "[!-~]{6,40}", line in 0..3_usize) {
+        fn no_secret_comes_through(secret in "[!-~]{8,40}", line in 0..3_usize) {
             let line = [format!("SESSION_STRING={secret}"), format!("export API_HASH='{secret}"), format!("#TWO_FA_PASSWORD={secret}")][line].clone();
             let shown = redactor(&line).text(&format!("before {secret} after"));
             prop_assert!(!shown.contains(&secret), "{shown}");

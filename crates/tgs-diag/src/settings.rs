@@ -107,7 +107,9 @@ fn owner(access: &Access) -> Finding {
 
 /// The lines that systemd reads otherwise, and misspelt names.
 fn lines(view: &View) -> Vec<Finding> {
-    let Some(settings) = &view.settings else { return Vec::new() };
+    let Some(settings) = view.settings.as_ref().filter(|_| view.env.is_some() && view.text.is_ok()) else {
+        return Vec::new();
+    };
     if settings.warnings.is_empty() {
         return vec![Finding::pass("env-lines", "every line is read by systemd as it is read here")];
     }
@@ -140,7 +142,7 @@ fn values(view: &View) -> Vec<Finding> {
         .collect();
     let mut findings: Vec<Finding> =
         wrong.iter().filter(|finding| finding.check == "settings").cloned().collect();
-    if findings.is_empty() && view.text.is_ok() {
+    if findings.is_empty() && view.env.is_some() && view.text.is_ok() {
         let count = view.text.as_ref().map_or(0, |(_, file)| file.entries.len());
         findings.push(Finding::pass("settings", format!("{count} are set, and all can be used")));
     }
@@ -157,7 +159,7 @@ fn values(view: &View) -> Vec<Finding> {
     findings
 }
 
-const NOT_NEEDED: &str = "not needed: OUTPUT_URL says where the broadcast goes";
+pub(crate) const NOT_NEEDED: &str = "not needed: OUTPUT_URL says where the broadcast goes";
 
 fn api(settings: &Settings) -> Finding {
     let telegram = &settings.telegram;

@@ -18,7 +18,7 @@ use crate::{
     finding::Finding,
     ingest,
     runner::Out,
-    settings::{SIGN_IN, STANDBY, session},
+    settings::{NOT_NEEDED, SIGN_IN, STANDBY, session},
     stream::Stream,
     view::View,
 };
@@ -46,7 +46,7 @@ pub(crate) fn primary(view: &View, out: &Out) {
     let Some(settings) = &view.settings else { return unseen(out, &CHECKS, "the settings cannot be read") };
     if settings.output_url.is_some() {
         // The ingest is looked at without Telegram.
-        return unseen(out, &CHECKS[..5], "OUTPUT_URL says where the broadcast goes");
+        return out.say(Finding::pass("session", NOT_NEEDED));
     }
     let text = settings.telegram.session.as_ref();
     let Some(own) = text.and_then(|text| session(text.expose()).ok()) else {
@@ -62,6 +62,7 @@ pub(crate) fn primary(view: &View, out: &Out) {
         }
     };
     out.say(Finding::pass("session", format!("alive: {me}")));
+    let _ = view.accounts[0].set(me);
     if let Some(offset) = connection.clock_offset() {
         out.say(clock(offset));
     }
@@ -140,7 +141,11 @@ pub(crate) fn standby(view: &View, out: &Out) {
         return;
     };
     out.say(match open(view, settings, &own, out) {
-        Ok((_, me, _)) => Finding::pass("standby", format!("alive: {me}")),
+        Ok((_, me, _)) => {
+            let text = format!("alive: {me}");
+            let _ = view.accounts[1].set(me);
+            Finding::pass("standby", text)
+        }
         Err(Unasked::Why(why)) => Finding::unseen("standby", why),
         Err(Unasked::Refused(error)) => judge("standby", &error, STANDBY),
         Err(Unasked::Held(holder)) => {
@@ -179,6 +184,15 @@ fn open(
     let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag" };
     let (connection, me) = Connection::open(app, own, &out.cancel).map_err(Unasked::Refused)?;
     Ok((connection, me, lock))
+}
+
+/// Whether the standby session can stand in; nothing where one of them was not heard.
+pub(crate) fn same_account(own: Option<&Me>, standby: Option<&Me>) -> Option<Finding> {
+    let (own, standby) = own.zip(standby).filter(|(own, standby)| own.id != standby.id)?;
+    let text = format!(
+        "the standby session is of another account, {standby}, and cannot approve a session of {own}"
+    );
+    Some(Finding::fail("standby-account", text, STANDBY))
 }
 
 fn unseen(out: &Out, checks: &[&'static str], why: &str) {

@@ -21,7 +21,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 const PROPERTIES: &str = "LoadState,LoadError,ActiveState,SubState,Result,NRestarts,UnitFileState,MainPID,User,\
     Environment,EnvironmentFiles,ExecStart,StateDirectory,CacheDirectory,NoNewPrivileges,ProtectSystem,PrivateTmp,\
     Restart,StartLimitIntervalUSec,NeedDaemonReload,StatusText,ActiveEnterTimestamp,ExecMainStatus,ExecMainCode,\
-    NextElapseUSecRealtime,LastTriggerUSec";
+    NextElapseUSecRealtime,LastTriggerUSec,WorkingDirectory";
 
 /// The properties of a unit, as `systemctl show` has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,13 @@ impl Unit {
     /// Its main process.
     fn pid(&self) -> Option<u32> {
         self.get("MainPID").parse().ok().filter(|pid| *pid > 0)
+    }
+
+    /// Where relative paths of its settings begin.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        // With a `!` in front where it may be missing.
+        let path = self.get("WorkingDirectory").trim_start_matches('!');
+        Some(path).filter(|path| path.starts_with('/')).map(PathBuf::from)
     }
 
     /// Whether it is running.

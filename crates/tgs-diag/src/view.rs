@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use tgs_core::{
@@ -16,6 +17,7 @@ use tgs_core::{
     process,
     settings::{Problems, Settings},
 };
+use tgs_telegram::Me;
 
 use crate::{
     cli::{Cli, UNIT},
@@ -52,6 +54,8 @@ pub(crate) struct View {
     pub(crate) as_unit: bool,
     /// The search path.
     pub(crate) path: OsString,
+    /// Where the unit begins relative paths.
+    pub(crate) directory: Option<PathBuf>,
     /// The settings as far as they can be used.
     pub(crate) settings: Option<Settings>,
     /// What is wrong with them.
@@ -60,6 +64,8 @@ pub(crate) struct View {
     pub(crate) redactor: Redactor,
     /// Whether the network is left alone.
     pub(crate) offline: bool,
+    /// Whose the session and the standby session turned out to be.
+    pub(crate) accounts: [OnceLock<Me>; 2],
 }
 
 impl View {
@@ -76,8 +82,12 @@ impl View {
         let env = env.map(|env| EnvPath { named: env.named || as_unit, ..env });
         let vars = unit.as_ref().ok().filter(|_| as_unit).map(Unit::variables);
         let lookup = |name: &str| variable(vars.as_ref(), name);
-        let (settings, problems) =
+        let (mut settings, problems) =
             Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup);
+        let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(Unit::directory);
+        if let (Some(settings), Some(directory)) = (&mut settings, &directory) {
+            settings.playlist = directory.join(&settings.playlist);
+        }
         let text = match &env {
             Some(env) => fs::read(&env.path)
                 .map_err(|e| e.to_string())
@@ -97,10 +107,12 @@ impl View {
             unit_named: cli.unit.is_some(),
             as_unit,
             path,
+            directory: directory.filter(|dir| dir.is_dir()),
             settings,
             problems,
             redactor,
             offline: cli.offline,
+            accounts: <_>::default(),
         }
     }
 
@@ -120,14 +132,6 @@ impl View {
     /// The file of settings in words.
     pub(crate) fn env_shown(&self) -> String {
         self.env.as_ref().map_or(".env".to_owned(), |env| env.path.display().to_string())
-    }
-
-    /// The options that make another tool read the same settings.
-    pub(crate) fn env_option(&self) -> Vec<OsString> {
-        match &self.env {
-            Some(env) if env.named => vec!["--env-file".into(), env.path.clone().into()],
-            _ => Vec::new(),
-        }
     }
 }
 
