@@ -350,6 +350,16 @@ impl Settings {
         Self::load_in(Path::new(""), env_file, env, overrides)
     }
 
+    /// What can be used of the settings, with the default in the place of a value that is wrong, and everything that is
+    /// wrong: for a tool that says so and looks at the rest. There are none only where STATE_DIR or CACHE_DIR is unknown.
+    #[must_use]
+    pub fn examine(env_file: Option<&Path>, env: &Env<'_>) -> (Option<Self>, Problems) {
+        let mut reader = Reader::of(Path::new(""), env_file, env, &[]);
+        let settings = reader.settings();
+        let settings = settings.map(|settings| Self { warnings: reader.warnings, ..settings });
+        (settings, Problems(reader.problems))
+    }
+
     /// [`Settings::load`] with a working directory of the test's own.
     fn load_in(
         dir: &Path,
@@ -357,11 +367,7 @@ impl Settings {
         env: &Env<'_>,
         overrides: &[(&'static str, &str)],
     ) -> Result<Self, Problems> {
-        let mut reader = Reader { env, overrides, file: None, problems: Vec::new(), warnings: Vec::new() };
-        match env_file {
-            Some(path) => reader.read_file(path, true),
-            None => reader.read_file(&dir.join(".env"), false),
-        }
+        let mut reader = Reader::of(dir, env_file, env, overrides);
         match reader.settings() {
             Some(settings) if reader.problems.is_empty() => {
                 Ok(Self { warnings: reader.warnings, ..settings })
@@ -394,7 +400,22 @@ struct File {
     content: EnvFile,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// One that has read the file.
+    fn of(
+        dir: &Path,
+        env_file: Option<&Path>,
+        env: &'a Env<'a>,
+        overrides: &'a [(&'static str, &'a str)],
+    ) -> Self {
+        let mut reader = Self { env, overrides, file: None, problems: Vec::new(), warnings: Vec::new() };
+        match env_file {
+            Some(path) => reader.read_file(path, true),
+            None => reader.read_file(&dir.join(".env"), false),
+        }
+        reader
+    }
+
     fn read_file(&mut self, path: &Path, named: bool) {
         let shown = path.display().to_string();
         let content = match fs::read(path) {
@@ -460,11 +481,10 @@ impl Reader<'_> {
         self.parse(found, parse)
     }
 
-    /// The value of `name`, else its default from the table.
+    /// The value of `name`, else its default from the table, also in the place of a wrong one.
     fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let found =
-            self.find(name).unwrap_or_else(|| (default(name).to_owned(), format!("{name} (default)")));
-        self.parse(found, parse)
+        let found = self.find(name).and_then(|found| self.parse(found, &parse));
+        found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
     }
 
     /// A directory of the tgs tools: as set, else systemd's, else under that of the user's own programs.
@@ -492,7 +512,8 @@ impl Reader<'_> {
         found
     }
 
-    /// All of them; `None` where one is wrong. Every one is read before that is found out, so that all problems are noted.
+    /// All of them, wrong ones as if they were unset; `None` where a directory is unknown. Every one is read before that is
+    /// found out, so that all problems are noted.
     fn settings(&mut self) -> Option<Settings> {
         let text = |value: &str| Ok(value.to_owned());
         let playlist = self.value("PLAYLIST", path);
@@ -517,9 +538,8 @@ impl Reader<'_> {
             session: self.optional("SESSION_STRING", text).map(Secret::new),
             chat: self.optional("CHAT_ID", chat_id),
             call_title: self.optional("CALL_TITLE", text),
-            // A wrong one is noted, so these stand-ins are never used.
-            regen: regen.unwrap_or(Regen::Loop),
-            on_loss: on_loss.unwrap_or(OnLoss::Keep),
+            regen: regen?,
+            on_loss: on_loss?,
             standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
@@ -964,6 +984,20 @@ mod tests {
         };
         let failed = Settings::load_in(Path::new("/nowhere"), None, &env, &[]).unwrap_err();
         assert_eq!(failed.0, ["PLAYLIST (in the environment) is not UTF-8 text"]);
+    }
+
+    #[test]
+    fn what_is_right_can_be_used_beside_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("my.env");
+        fs::write(&file, "VIDEO_QUALITY=4k\nAPI_ID=x\nPLAYLIST=a b\nSHUFFLE=1\nexport LOOP=0\n").unwrap();
+        let (settings, problems) =
+            Settings::examine(Some(&file), &|name| (name == "HOME").then(|| "/home/me".into()));
+        let settings = settings.unwrap();
+        assert_eq!((settings.quality, settings.telegram.api_id), (Quality::P720, None));
+        assert_eq!((settings.shuffle, settings.repeat, settings.warnings.len()), (true, false, 1));
+        assert_eq!(problems.0.len(), 3);
+        assert!(Settings::examine(Some(&file), &|_| None).0.is_none());
     }
 
     #[test]

@@ -48,6 +48,18 @@ pub struct Connection {
     usable: bool,
 }
 
+/// Whether the server of `target` can be reached: its name is looked up, TCP connects, and TLS is set up where the address
+/// asks for it, its certificate verified. No word of RTMP is said and nothing of the key is sent. `timeout` is for all of it.
+pub fn reach(target: &Target, cancel: &Cancel, timeout: Duration) -> Result<(), OpenError> {
+    let deadline = Deadline { at: Instant::now() + timeout, cancel };
+    let mut wire = Wire::connect(&target.host, target.port, deadline)?;
+    if target.tls {
+        wire.start_tls(&target.host, deadline)?;
+    }
+    wire.shutdown();
+    Ok(())
+}
+
 impl Connection {
     /// Connects, asks to publish, waits for the server's consent, and sends `profile` as the metadata. `timeout` is for all of it.
     pub fn open(

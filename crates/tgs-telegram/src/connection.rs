@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use grammers_mtproto::{mtp::Encrypted, transport::Full};
@@ -49,6 +49,8 @@ pub struct Connection {
     runtime: Runtime,
     cancel: Cancel,
     limit: Duration,
+    /// See [`Connection::clock_offset`].
+    clock_offset: Option<i64>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -96,7 +98,25 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| TelegramError::of(&InvocationError::Io(error), "start the runtime"))?;
-        Ok(Self { app, dc, address, key, table, link: None, runtime, cancel: cancel.clone(), limit: limit() })
+        Ok(Self {
+            app,
+            dc,
+            address,
+            key,
+            table,
+            link: None,
+            runtime,
+            cancel: cancel.clone(),
+            limit: limit(),
+            clock_offset: None,
+        })
+    }
+
+    /// How many seconds this machine's clock is ahead of Telegram's (negative: behind), as the server said when it was
+    /// connected to: right to the time an answer takes. `None` before that.
+    #[must_use]
+    pub fn clock_offset(&self) -> Option<i64> {
+        self.clock_offset
     }
 
     /// The session, to be kept; its key is signed in only after a sign-in or [`Connection::open`]. `None` before the
@@ -181,6 +201,8 @@ impl Connection {
             Ok((link, config))
         })?;
         self.key = Some(AuthKey::new(link.auth_key()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.clock_offset = Some(now as i64 - i64::from(config.date));
         self.table.learn(&config);
         self.link = Some(link);
         Ok(())

@@ -17,6 +17,8 @@ pub struct World {
     pub login_token_life: Duration,
     /// Where `phone.getGroupCallStreamRtmpUrl` points.
     pub ingest: String,
+    /// How many seconds the time that `help.getConfig` tells is ahead of this machine's.
+    pub clock_ahead: i32,
 }
 
 /// Somebody who can sign in.
@@ -212,6 +214,7 @@ impl World {
             api_hash: "0123456789abcdef0123456789abcdef".to_owned(),
             login_token_life: Duration::from_secs(30),
             ingest: "rtmp://127.0.0.1:1935/live".to_owned(),
+            clock_ahead: 0,
         }
     }
 }

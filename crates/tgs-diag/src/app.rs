@@ -1,0 +1,104 @@
+//! What `tgs-diag` does from its command line to its exit code: which checks there are, and how they are told.
+
+use std::{
+    env,
+    io::{IsTerminal, Write, stderr, stdout},
+    panic,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Parser;
+use tgs_core::{exit::Code, process};
+
+use crate::{
+    cli::Cli,
+    finding::{Finding, Level, lines, sum},
+    ingest, machine, media, pages, playlist, port,
+    runner::{self, Check, Out},
+    settings, telegram, unit,
+    view::View,
+};
+
+/// How long everything together may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs the tool.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = process::shim() {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // To stdout or stderr, as it should be; a closed one is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
+        }
+    };
+    // A panic of Telegram's client library is told as a finding; its own words might hold anything.
+    panic::set_hook(Box::new(|_| {}));
+    let view = Arc::new(View::new(&cli));
+    let findings = look(&view);
+    tell(&findings, cli.json).into()
+}
+
+/// Every area in the order it is told in.
+fn look(view: &Arc<View>) -> Vec<Finding> {
+    let check = |name, run: fn(&View, &Out)| {
+        let view = Arc::clone(view);
+        Check::new(name, move |out| run(&view, out))
+    };
+    let checks = vec![
+        check("settings", |view, out| out.say_all(settings::look(view))),
+        check("telegram", telegram::primary),
+        check("standby", telegram::standby),
+        check("ingest", ingest::look),
+        check("ffmpeg", media::look),
+        check("yt-dlp", pages::look),
+        check("playlist", playlist::look),
+        check("port", port::look),
+        check("machine", machine::look),
+        check("unit", |view, out| out.say_all(unit::look(&view.unit_name, &view.unit, view.unit_named))),
+    ];
+    let total = checks.len();
+    let shows = stderr().is_terminal() && env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let mut progress = |left: &[&str]| {
+        if shows {
+            let done = total - left.len();
+            let wait = if left.is_empty() {
+                String::new()
+            } else {
+                format!("{done} of {total}, waiting for {}", left.join(", "))
+            };
+            // A line that is lost is no loss.
+            let _ = write!(stderr(), "\r\x1b[K{wait}").and_then(|()| stderr().flush());
+        }
+    };
+    let mut found = runner::run(checks, LIMIT, &mut progress);
+    let [own, standby] = &view.accounts;
+    if let Some(finding) = telegram::same_account(own.get(), standby.get()) {
+        let behind = found.iter().rposition(|finding| finding.check == "standby").map_or(0, |last| last + 1);
+        found.insert(behind, finding);
+    }
+    found.into_iter().map(|finding| view.redactor.finding(finding)).collect()
+}
+
+fn tell(findings: &[Finding], json: bool) -> Code {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let colour =
+        stdout().is_terminal() && !set("NO_COLOR") && env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let text = if json {
+        serde_json::to_string_pretty(findings).map(|text| text + "\n").unwrap_or_default()
+    } else {
+        lines(findings, colour)
+    };
+    // A reader who has seen enough is no failure of what was looked at.
+    let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+    if !json {
+        let _ = writeln!(stderr(), "{}", sum(findings));
+    }
+    if findings.iter().any(|finding| finding.level == Level::Fail) { Code::Failure } else { Code::Ok }
+}

@@ -1,0 +1,66 @@
+//! The server that takes the picture: its name, TCP and TLS. Nothing is published, and the key goes nowhere.
+
+use std::time::Duration;
+
+use tgs_core::settings::{Publisher, Settings};
+use tgs_playout::{
+    publisher::{Output, parse_output},
+    rtmp::{self, OpenError, Target},
+};
+
+use crate::{finding::Finding, runner::Out, view::View};
+
+const CHECK: &str = "ingest";
+
+/// How long the server has.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Looks at the server of OUTPUT_URL, where that is set.
+pub(crate) fn look(view: &View, out: &Out) {
+    let Some(settings) = &view.settings else { return };
+    let Some(url) = &settings.output_url else { return };
+    out.say(match parse_output(url.expose(), None) {
+        Err(why) => {
+            let remedy = "write OUTPUT_URL as rtmp://host/app/KEY or rtmps://host/app/KEY";
+            Finding::fail(CHECK, format!("OUTPUT_URL cannot be used: {why}"), remedy)
+        }
+        Ok(Output::Rtmp(_)) if view.offline => Finding::unseen(CHECK, "--offline"),
+        Ok(Output::Rtmp(target)) => reach(&target, out),
+        Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
+    });
+}
+
+/// Whether the server answers.
+pub(crate) fn reach(target: &Target, out: &Out) -> Finding {
+    judge(target, rtmp::reach(target, &out.cancel, LIMIT.min(out.left())))
+}
+
+fn judge(target: &Target, reached: Result<(), OpenError>) -> Finding {
+    let ((host, port), tls) = (target.host(), target.is_tls());
+    match reached {
+        Ok(()) => {
+            let tls = if tls { ", with a TLS certificate that can be trusted" } else { "" };
+            Finding::pass(CHECK, format!("{host}:{port} answers{tls}"))
+        }
+        Err(error) => {
+            let remedy = match &error {
+                OpenError::Resolve { .. } => {
+                    "check this machine's DNS: getent hosts followed by the name".to_owned()
+                }
+                OpenError::Certificate(_) => {
+                    "install ca-certificates and check the clock (timedatectl)".to_owned()
+                }
+                OpenError::Tls(_) | OpenError::Closed(_) if tls => {
+                    format!("check that {host}:{port} speaks TLS (rtmps)")
+                }
+                _ => format!("check that this machine may connect to {host}:{port} (firewall, outgoing TCP)"),
+            };
+            Finding::fail(CHECK, format!("{host}:{port} cannot be reached: {error}"), remedy)
+        }
+    }
+}
+
+/// Whether ffmpeg is to publish.
+pub(crate) fn by_ffmpeg(settings: &Settings) -> bool {
+    settings.publisher == Publisher::Ffmpeg
+}

@@ -1,0 +1,188 @@
+//! The machine: room on disk, directories that can be written, the clock's keeper, and Landlock.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{Access, access, statvfs},
+    process::geteuid,
+};
+use tgs_core::process;
+
+use crate::{
+    finding::Finding,
+    runner::Out,
+    settings::{name_of, uid_of},
+    view::View,
+};
+
+const MIB: u64 = 1 << 20;
+/// Less than this on a disk is worth a look.
+const LITTLE: u64 = 1024 * MIB;
+/// With less than this the broadcast soon cannot keep what it must.
+const NONE: u64 = 100 * MIB;
+
+/// Looks at the machine.
+pub(crate) fn look(view: &View, out: &Out) {
+    if let Some(settings) = &view.settings {
+        let user = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| unit.user());
+        for (check, name, dir) in [
+            ("disk-state", "STATE_DIR", &settings.state_dir),
+            ("disk-cache", "CACHE_DIR", &settings.cache_dir),
+        ] {
+            out.say(disk(check, name, dir, user));
+        }
+    }
+    out.say(landlock(fs::read_to_string("/sys/kernel/security/lsm").map_err(|e| e.to_string())));
+    out.say(time_sync(out));
+}
+
+/// The first directory on the way up from `dir` that is there.
+fn existing(dir: &Path) -> PathBuf {
+    dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new(".")).to_owned()
+}
+
+fn disk(check: &'static str, name: &str, dir: &Path, user: Option<&str>) -> Finding {
+    let there = existing(dir);
+    let (dir, exists) = (dir.display(), there == dir);
+    if let Some(found) = unwritable(check, name, &dir.to_string(), &there, exists, user) {
+        return found;
+    }
+    match statvfs(&there) {
+        Ok(stat) => room(check, name, &dir.to_string(), stat.f_bavail.saturating_mul(stat.f_frsize)),
+        Err(error) => Finding::unseen(check, format_args!("{}: {error}", there.display())),
+    }
+}
+
+/// A finding where the directory cannot be written by who must, or where that cannot be told.
+fn unwritable(
+    check: &'static str,
+    name: &str,
+    dir: &str,
+    there: &Path,
+    exists: bool,
+    user: Option<&str>,
+) -> Option<Finding> {
+    let remedy =
+        |owner: &str| format!("install -d -o {owner} -g {owner} {dir}, or set {name} to another directory");
+    if let Some(user) = user {
+        // systemd makes the unit's directories, and gives them to its user.
+        if !exists {
+            return None;
+        }
+        let owner = fs::metadata(there).ok()?.uid();
+        if uid_of(user) != Some(owner) {
+            let text = format!("{name} {dir} belongs to {}, but the unit runs as {user}", name_of(owner));
+            return Some(Finding::fail(check, text, format!("chown -R {user}: {dir}")));
+        }
+        if geteuid().as_raw() != owner && !geteuid().is_root() {
+            return None;
+        }
+    }
+    match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => None,
+        Err(error) => {
+            let me = name_of(geteuid().as_raw());
+            Some(Finding::fail(
+                check,
+                format!("{name} {dir} cannot be written by {me}: {error}"),
+                remedy(&me),
+            ))
+        }
+    }
+}
+
+fn room(check: &'static str, name: &str, dir: &str, free: u64) -> Finding {
+    let shown = if free < LITTLE {
+        format!("{} MiB", free / MIB)
+    } else {
+        format!("{:.1} GiB", free as f64 / LITTLE as f64)
+    };
+    let text = format!("{name} {dir}: {shown} free");
+    let remedy = format!("make room on that disk, or set {name} to another");
+    match free {
+        0..NONE => Finding::fail(check, text, remedy),
+        NONE..LITTLE => Finding::warn(check, text).mended_by(remedy),
+        LITTLE.. => Finding::pass(check, text),
+    }
+}
+
+fn landlock(modules: Result<String, String>) -> Finding {
+    let check = "landlock";
+    match modules {
+        Ok(list) if list.trim().split(',').any(|module| module == "landlock") => {
+            Finding::pass(check, "the kernel keeps ffmpeg and yt-dlp away from .env")
+        }
+        Ok(_) => Finding::warn(check, "this kernel has no Landlock: ffmpeg and yt-dlp could read .env")
+            .mended_by(
+                "add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it",
+            ),
+        Err(why) => Finding::unseen(check, format_args!("/sys/kernel/security/lsm: {why}")),
+    }
+}
+
+fn time_sync(out: &Out) -> Finding {
+    let check = "time-sync";
+    let mut command = process::command("timedatectl");
+    command.args(["show", "-p", "NTPSynchronized", "--value"]);
+    match process::output(command, Duration::from_secs(5).min(out.left()), 4096, &out.cancel) {
+        Ok(output) if output.status.success() => synchronised(String::from_utf8_lossy(&output.stdout).trim()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Finding::unseen(check, said.lines().next().unwrap_or("timedatectl fails and does not say why"))
+        }
+        Err(error) => Finding::unseen(check, error),
+    }
+}
+
+fn synchronised(answer: &str) -> Finding {
+    if answer == "yes" {
+        return Finding::pass("time-sync", "the clock is kept right by NTP");
+    }
+    Finding::warn("time-sync", "nothing keeps the clock right").mended_by("timedatectl set-ntp true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn rooms() {
+        for (free, level, words) in [
+            (50 * MIB, Level::Fail, "50 MiB free"),
+            (NONE, Level::Warn, "100 MiB free"),
+            (LITTLE * 5 / 2, Level::Pass, "2.5 GiB free"),
+        ] {
+            let found = room("disk-state", "STATE_DIR", "/x", free);
+            assert!(found.level == level && found.text.ends_with(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        assert_eq!(existing(&deep), dir.path());
+        assert_ne!(disk("disk-state", "STATE_DIR", &deep, None).level, Level::Fail);
+        let me = name_of(geteuid().as_raw());
+        assert_ne!(disk("disk-state", "STATE_DIR", dir.path(), Some(&me)).level, Level::Fail);
+        let found = disk("disk-state", "STATE_DIR", dir.path(), Some("daemon"));
+        assert!(found.text.contains("but the unit runs as daemon"), "{found:?}");
+        // Read-only for root too.
+        let found = disk("disk-state", "STATE_DIR", Path::new("/proc/x"), None);
+        assert_eq!(found.level, Level::Fail, "{found:?}");
+    }
+
+    #[test]
+    fn kernels_and_clocks() {
+        assert_eq!(landlock(Ok("capability,landlock,yama\n".into())).level, Level::Pass);
+        assert_eq!(landlock(Ok("capability,yama\n".into())).level, Level::Warn);
+        assert_eq!(landlock(Err("no".into())).level, Level::Warn);
+        assert_eq!((synchronised("yes").level, synchronised("no").level), (Level::Pass, Level::Warn));
+    }
+}

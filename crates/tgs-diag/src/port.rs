@@ -1,0 +1,125 @@
+//! The pages of tgs-stream: whether it answers, or could.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+};
+
+use crate::{
+    finding::Finding,
+    runner::Out,
+    stream::{Silent, Stream},
+    view::View,
+};
+
+const CHECK: &str = "port";
+
+/// How many ports after the wanted one tgs-stream tries.
+const FOLLOWING: u16 = 10;
+
+/// Looks at the broadcast that runs, and at the port of its pages.
+pub(crate) fn look(view: &View, out: &Out) {
+    let Some(settings) = &view.settings else { return };
+    let (host, port) = (settings.prometheus_host, settings.prometheus_port);
+    let dir = settings.state_dir.display();
+    match Stream::of(&settings.state_dir) {
+        Ok(stream) => {
+            out.say(stream.broadcast());
+            out.say(answered(stream.address, port));
+        }
+        Err(silent) => {
+            let why = match silent {
+                Silent::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
+                Silent::Hidden(why) => format!("{why}; run tgs-diag as root"),
+                Silent::NoAnswer(address) => format!(
+                    "the tgs-stream that ran with STATE_DIR {dir} does not answer at {address} any more"
+                ),
+            };
+            out.say(Finding::unseen("broadcast", why));
+            out.say(free(host, port));
+        }
+    }
+}
+
+fn answered(address: SocketAddr, wanted: u16) -> Finding {
+    if wanted == 0 || address.port() == wanted {
+        return Finding::pass(CHECK, format!("tgs-stream answers at http://{address}"));
+    }
+    Finding::warn(
+        CHECK,
+        format!("tgs-stream answers at http://{address}, not at PROMETHEUS_PORT {wanted}, which was taken"),
+    )
+    .mended_by("point the scraper there, or set PROMETHEUS_PORT to a free one")
+}
+
+/// Whether the port can be had.
+fn free(host: IpAddr, port: u16) -> Finding {
+    if port == 0 {
+        return Finding::pass(CHECK, "PROMETHEUS_PORT is 0: any free one is taken");
+    }
+    let listen = |port| TcpListener::bind((host, port)).map(drop);
+    let remedy = format!("set PROMETHEUS_PORT to another; ss -ltnp 'sport = :{port}' shows who has it");
+    match listen(port) {
+        Ok(()) => Finding::pass(CHECK, format!("port {port} of {host} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if Stream::at(SocketAddr::new(host, port)).is_some() {
+                return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
+                    .mended_by(remedy);
+            }
+            let rest = (port..=port.saturating_add(FOLLOWING)).skip(1).find(|port| listen(*port).is_ok());
+            match rest {
+                Some(next) => Finding::warn(
+                    CHECK,
+                    format!(
+                        "port {port} of {host} is taken by another program; tgs-stream would take {next}"
+                    ),
+                )
+                .mended_by(remedy),
+                None => Finding::fail(
+                    CHECK,
+                    format!(
+                        "port {port} of {host} and the {FOLLOWING} after it are taken; there would be no pages"
+                    ),
+                    remedy,
+                ),
+            }
+        }
+        Err(error) => Finding::fail(
+            CHECK,
+            format!("nobody can listen at port {port} of {host}: {error}"),
+            "check PROMETHEUS_HOST and PROMETHEUS_PORT",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn a_port_that_is_taken() {
+        let host = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let taken = TcpListener::bind((host, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let found = free(host, port);
+        assert_ne!(found.level, Level::Pass);
+        assert!(
+            found.text.contains(&format!("port {port} of 127.0.0.1")) && found.text.contains("taken"),
+            "{found:?}"
+        );
+        assert_eq!(free(host, 0).level, Level::Pass);
+        // An address of nobody here.
+        assert_eq!(free("192.0.2.1".parse().unwrap(), port).level, Level::Fail);
+    }
+
+    #[test]
+    fn an_answer_elsewhere() {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(answered(at(9090), 9090).level, Level::Pass);
+        assert_eq!(answered(at(9091), 0).level, Level::Pass);
+        assert_eq!(answered(at(9091), 9090).level, Level::Warn);
+    }
+}

@@ -1,0 +1,169 @@
+//! The last look at everything that is said: no secret of the settings, no token of a URL, nothing that steers a terminal.
+//!
+//! No text of ours has a secret in it to begin with; this is for what other programs say and what other people named.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use tgs_core::{
+    env_file::EnvFile,
+    settings::{Settings, TABLE},
+};
+
+use crate::finding::Finding;
+
+/// What stands in a secret's place.
+const HIDDEN: &str = "***";
+
+/// A shorter one would be found in ordinary words, and what is missing from those would tell it.
+const SHORTEST: usize = 8;
+
+/// No word of ours has so many letters and digits in a row; a session string has 350.
+const LONGEST: usize = 80;
+
+/// Parameters of a URL that say which page it is and open no door.
+const HARMLESS: [&str; 3] = ["v", "list", "t"];
+
+/// What may be shown to nobody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Redactor(Vec<String>);
+
+impl Redactor {
+    /// The secrets of a file, those of lines that cannot be read included, and of the settings.
+    pub(crate) fn new(text: &str, file: &EnvFile, settings: Option<&Settings>) -> Self {
+        let secret = |name: &str| TABLE.iter().any(|setting| setting.secret && name.contains(setting.name));
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        found
+            .extend(file.entries.iter().filter(|entry| secret(&entry.name)).map(|entry| entry.value.clone()));
+        for line in text.lines() {
+            // Also of a line in a comment: an old session may live.
+            if let Some((name, value)) = line.split_once('=')
+                && secret(name)
+            {
+                found.insert(value.trim().to_owned());
+                found.extend(value.split(['\'', '"', ' ', '\t', '#']).map(str::to_owned));
+            }
+        }
+        if let Some(settings) = settings {
+            let telegram = &settings.telegram;
+            let all = [
+                &telegram.api_hash,
+                &telegram.session,
+                &telegram.standby,
+                &telegram.password,
+                &settings.output_url,
+            ];
+            found.extend(all.into_iter().flatten().map(|secret| secret.expose().clone()));
+            found.extend(telegram.phone.clone());
+        }
+        // The key of an address.
+        let keys: Vec<_> = found.iter().filter(|text| text.contains("://")).cloned().collect();
+        found.extend(keys.iter().filter_map(|url| Some(url.rsplit_once('/')?.1.to_owned())));
+        let mut all: Vec<_> = found.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self(all)
+    }
+
+    /// A text that can be shown.
+    pub(crate) fn text(&self, text: &str) -> String {
+        let mut shown = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
+        if shown.contains("://") {
+            shown = shown.split(' ').map(url).collect::<Vec<_>>().join(" ");
+        }
+        plain(&keys(&shown))
+    }
+
+    /// A finding that can be shown.
+    pub(crate) fn finding(&self, finding: Finding) -> Finding {
+        let remedy = finding.remedy.map(|remedy| self.text(&remedy));
+        Finding { text: self.text(&finding.text), remedy, ..finding }
+    }
+}
+
+/// A word without what a URL in it may hold of names, passwords and tokens.
+fn url(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let end = rest.find(['>', '"', '\'', ')']).unwrap_or(rest.len());
+    let (rest, tail) = rest.split_at(end);
+    let (rest, _) = rest.split_once('#').unwrap_or((rest, ""));
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let (authority, below) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let host =
+        authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("{HIDDEN}@{host}"));
+    let mut shown = format!("{scheme}://{host}{below}");
+    if let Some(query) = query {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if !HARMLESS.contains(&name) => format!("{name}={HIDDEN}"),
+            Some(_) => pair.to_owned(),
+            None => HIDDEN.to_owned(),
+        });
+        let _ = write!(shown, "?{}", pairs.collect::<Vec<_>>().join("&"));
+    }
+    shown + tail
+}
+
+/// Without what looks like a session string or a hash, whichever setting somebody put it into.
+fn keys(text: &str) -> String {
+    let of_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c| !of_key(c)) {
+        let word = piece.trim_end_matches(|c| !of_key(c));
+        let hash = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if hash || word.len() >= LONGEST {
+            shown.extend([HIDDEN, &piece[word.len()..]]);
+        } else {
+            shown.push_str(piece);
+        }
+    }
+    shown
+}
+
+/// One line, without what steers a terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => plain.push(' '),
+            c if c.is_control() => plain.extend(c.escape_default()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn redactor(text: &str) -> Redactor {
+        Redactor::new(text, &tgs_core::env_file::parse(text.as_bytes()), None)
+    }
+
+    #[test]
+    fn what_other_programs_say_is_cleaned() {
+        let it = redactor(
+            "API_HASH=abcdef\nOUTPUT_URL=rtmp://h/app/thekey\n#SESSION_STRING=1old\nTWO_FA_PASSWORD=a b",
+        );
+        for (said, shown) in [
+            ("bad abcdefgh in rtmp://h/app/thekey42", "bad *** in ***"),
+            ("key thekey42, 1oldstring, live", "key ***, ***, live"),
+            ("a 0123456789abcdef0123456789abcdef.", "a ***."),
+            (&format!("CHAT_ID is {}!", "xY-_".repeat(30)), "CHAT_ID is ***!"),
+            ("<https://me:pw@h/x?token=1&v=abc#f>: gone", "<https://***@h/x?token=***&v=abc>: gone"),
+            ("see https://my.telegram.org", "see https://my.telegram.org"),
+            ("a\nb\x1b[2J", "a b\\u{1b}[2J"),
+        ] {
+            assert_eq!(it.text(said), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_comes_through(secret in "[!-~]{8,40}", line in 0..3_usize) {
+            let line = [format!("SESSION_STRING={secret}"), format!("export API_HASH='{secret}"), format!("#TWO_FA_PASSWORD={secret}")][line].clone();
+            let shown = redactor(&line).text(&format!("before {secret} after"));
+            prop_assert!(!shown.contains(&secret), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Runs checks side by side, within one time limit for all: what hangs costs that limit once, and is said.
+//!
+//! A check hands in its findings one by one, so that what it had found before it hung is shown. A thread that hangs in
+//! the kernel or in the resolver is left behind; the process ends soon after.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+
+use crate::finding::Finding;
+
+/// How long a check that was told to stop has for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a check reports to, and asks how long it may go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Out {
+    findings: Arc<Mutex<Vec<Finding>>>,
+    /// Set when the time is up.
+    pub(crate) cancel: Cancel,
+    deadline: Instant,
+}
+
+impl Out {
+    /// One for `limit` from now.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { findings: Arc::default(), cancel: Cancel::new(), deadline: Instant::now() + limit }
+    }
+
+    /// Hands in a finding.
+    pub(crate) fn say(&self, finding: Finding) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+    }
+
+    /// Hands in several.
+    pub(crate) fn say_all(&self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.say(finding));
+    }
+
+    /// How long the check has left, less a moment to say what came of it.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_millis(500))
+    }
+
+    /// What was handed in.
+    pub(crate) fn found(&self) -> Vec<Finding> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Something to look at.
+pub(crate) struct Check {
+    /// What the progress line calls it.
+    pub(crate) name: &'static str,
+    run: Box<dyn FnOnce(&Out) + Send>,
+}
+
+impl Check {
+    pub(crate) fn new(name: &'static str, run: impl FnOnce(&Out) + Send + 'static) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+}
+
+/// Runs them all; their findings in the order of `checks`. `progress` is told which still run, whenever one has ended.
+pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(&[&str])) -> Vec<Finding> {
+    let (ended, ends) = mpsc::channel();
+    let deadline = Instant::now() + limit;
+    let mut running: Vec<(&'static str, Out, bool)> = Vec::new();
+    for (index, Check { name, run }) in checks.into_iter().enumerate() {
+        let out = Out::new(limit);
+        running.push((name, out.clone(), false));
+        let ended = ended.clone();
+        let work = move || {
+            if catch_unwind(AssertUnwindSafe(|| run(&out))).is_err() {
+                out.say(Finding::fail(
+                    name,
+                    "this check broke off, which is a fault of tgs-diag",
+                    "report it with what tgs-diag --version says",
+                ));
+            }
+            // Nobody listens where the time is up.
+            let _ = ended.send(index);
+        };
+        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
+            let (_, out, done) = &mut running[index];
+            out.say(Finding::unseen(name, format_args!("no thread for it: {error}")));
+            *done = true;
+        }
+    }
+    let mut until = deadline;
+    loop {
+        let left: Vec<&str> = running.iter().filter(|(.., done)| !done).map(|(name, ..)| *name).collect();
+        progress(&left);
+        if left.is_empty() {
+            break;
+        }
+        match ends.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(index) => running[index].2 = true,
+            Err(_) if until == deadline => {
+                running.iter().for_each(|(_, out, _)| out.cancel.cancel());
+                until = deadline + LAST_WORDS;
+            }
+            Err(_) => break,
+        }
+    }
+    let mut findings = Vec::new();
+    for (name, out, done) in running {
+        findings.extend(out.found());
+        if !done {
+            findings.push(Finding::fail(
+                name,
+                format!("did not come to an end within {} s", limit.as_secs_f32()),
+                "run tgs-diag again; if it stays so, look at what is named above and below",
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(|finding| format!("{}: {}", finding.check, finding.text)).collect()
+    }
+
+    #[test]
+    fn they_run_side_by_side_and_are_told_in_their_order() {
+        // Each waits for the other: one after the other they would never end.
+        let (first, second) = (mpsc::sync_channel::<()>(0), mpsc::sync_channel::<()>(0));
+        let checks = vec![
+            Check::new("a", move |out| {
+                second.1.recv().unwrap();
+                first.0.send(()).unwrap();
+                out.say(Finding::pass("a", "last"));
+            }),
+            Check::new("b", move |out| {
+                second.0.send(()).unwrap();
+                first.1.recv().unwrap();
+                out.say_all([Finding::pass("b", "one"), Finding::pass("b", "two")]);
+            }),
+        ];
+        let mut seen = Vec::new();
+        let found = run(checks, Duration::from_mins(1), &mut |left| seen.push(left.len()));
+        assert_eq!(texts(&found), ["a: last", "b: one", "b: two"]);
+        assert_eq!(seen, [2, 1, 0]);
+    }
+
+    #[test]
+    fn what_hangs_costs_one_limit_and_keeps_what_it_had_found() {
+        let hang = |name| {
+            Check::new(name, move |out: &Out| {
+                out.say(Finding::pass(name, "before"));
+                thread::sleep(Duration::from_hours(1));
+            })
+        };
+        let heeds = Check::new("c", |out| {
+            out.cancel.wait(Duration::from_hours(1));
+            out.say(Finding::warn("c", "was told to stop"));
+        });
+        let began = Instant::now();
+        let found = run(vec![hang("a"), hang("b"), heeds], Duration::from_millis(300), &mut |_| {});
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(
+            texts(&found),
+            [
+                "a: before",
+                "a: did not come to an end within 0.3 s",
+                "b: before",
+                "b: did not come to an end within 0.3 s",
+                "c: was told to stop",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_panic_is_a_finding() {
+        let found = run(vec![Check::new("a", |_| panic!("oh"))], Duration::from_mins(1), &mut |_| {});
+        assert_eq!(texts(&found), ["a: this check broke off, which is a fault of tgs-diag"]);
+        assert!(found[0].remedy.is_some());
+    }
+}

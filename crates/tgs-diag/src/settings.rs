@@ -1,0 +1,244 @@
+//! The `.env` file and what stands in it, as far as that can be told without asking anybody.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use tgs_core::{session_string::SessionString, settings::Settings};
+
+use crate::{
+    finding::Finding,
+    view::{EnvPath, View},
+};
+
+const MY_TELEGRAM: &str = "copy API_ID and API_HASH from https://my.telegram.org";
+pub(crate) const SIGN_IN: &str = "run: tgs-session --write-env";
+pub(crate) const STANDBY: &str = "run: tgs-session --standby --write-env";
+const CHAT: &str = "set CHAT_ID; tgs-session --list-dialogs shows what the account sees";
+
+/// Who has the file, and who may read it.
+#[derive(Debug)]
+struct Access {
+    /// The file, links followed.
+    path: String,
+    mode: u32,
+    uid: u32,
+    owner: String,
+    /// Who it should belong to, and who says so.
+    expected: Option<(u32, String)>,
+    /// Whose process this is.
+    me: u32,
+}
+
+/// Everything about the settings.
+pub(crate) fn look(view: &View) -> Vec<Finding> {
+    let mut findings = file(view);
+    findings.extend(lines(view));
+    findings.extend(values(view));
+    findings
+}
+
+fn file(view: &View) -> Vec<Finding> {
+    let Some(EnvPath { path, .. }) = &view.env else {
+        let text = "there is no .env here, and no installed one; the environment alone is looked at";
+        let remedy = "copy .env.template to .env, chmod 600 it and fill it in; or name one with --env-file";
+        return vec![Finding::fail("env-file", text, remedy)];
+    };
+    let shown = path.display();
+    let meta = match (fs::metadata(path), &view.text) {
+        (Ok(meta), Ok(_)) => meta,
+        (Err(error), _) => return vec![unreadable(&shown.to_string(), &error.to_string())],
+        (_, Err(error)) => return vec![unreadable(&shown.to_string(), error)],
+    };
+    let expected = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| {
+        let user = unit.user()?.to_owned();
+        Some((uid_of(&user)?, user))
+    });
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let access = Access {
+        path: target.display().to_string(),
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        owner: name_of(meta.uid()),
+        expected,
+        me: rustix::process::geteuid().as_raw(),
+    };
+    let how = if view.as_unit { format!(", looked at as {} does", view.unit_name) } else { String::new() };
+    let mut findings = vec![Finding::pass("env-file", format!("{shown} is used{how}"))];
+    findings.extend([mode(&access), owner(&access)]);
+    findings
+}
+
+fn unreadable(path: &str, error: &str) -> Finding {
+    let remedy = if error.contains("denied") {
+        "run tgs-diag as root, or as the user the unit runs as: sudo -u tgstream tgs-diag".to_owned()
+    } else {
+        format!(
+            "copy .env.template to {path}, chmod 600 it and fill it in; or name another file with --env-file"
+        )
+    };
+    Finding::fail("env-file", format!("{path} cannot be read: {error}"), remedy)
+}
+
+fn mode(Access { path, mode, .. }: &Access) -> Finding {
+    if mode & 0o077 == 0 {
+        return Finding::pass("env-mode", format!("{path} has mode {mode:04o}"));
+    }
+    let text = format!("{path} has mode {mode:04o}: others than its owner can reach the secrets in it");
+    Finding::fail("env-mode", text, format!("chmod 600 {path}"))
+}
+
+fn owner(access: &Access) -> Finding {
+    let Access { path, uid, owner, expected, me, .. } = access;
+    match expected {
+        Some((wanted, _)) if wanted == uid => {
+            Finding::pass("env-owner", format!("{path} belongs to {owner}, as which the unit runs"))
+        }
+        Some((_, user)) => Finding::fail(
+            "env-owner",
+            format!("{path} belongs to {owner}, but the unit runs as {user}"),
+            format!("chown {user}: {path}"),
+        ),
+        None if uid == me => Finding::pass("env-owner", format!("{path} belongs to {owner}, who runs this")),
+        None => Finding::warn(
+            "env-owner",
+            format!("{path} belongs to {owner}, and no unit says whether it should"),
+        ),
+    }
+}
+
+/// The lines that systemd reads otherwise, and misspelt names.
+fn lines(view: &View) -> Vec<Finding> {
+    let Some(settings) = view.settings.as_ref().filter(|_| view.env.is_some() && view.text.is_ok()) else {
+        return Vec::new();
+    };
+    if settings.warnings.is_empty() {
+        return vec![Finding::pass("env-lines", "every line is read by systemd as it is read here")];
+    }
+    settings.warnings.iter().map(|warning| Finding::warn("env-lines", warning)).collect()
+}
+
+/// Which check a problem belongs to, and what to do about it.
+fn place(problem: &str, file: &str) -> (&'static str, String) {
+    let own = [
+        ("API_ID", "api", MY_TELEGRAM),
+        ("API_HASH", "api", MY_TELEGRAM),
+        ("STANDBY_SESSION_STRING", "standby-form", STANDBY),
+        ("SESSION_STRING", "session-form", SIGN_IN),
+        ("CHAT_ID", "chat-id", CHAT),
+    ];
+    let found = own.iter().find(|(name, ..)| problem.contains(name));
+    let edit = || ("settings", format!("edit {file}; .env.template explains every setting"));
+    found.map_or_else(edit, |(_, check, remedy)| (check, (*remedy).to_owned()))
+}
+
+fn values(view: &View) -> Vec<Finding> {
+    let file = view.env_shown();
+    let unread = format!("{file} cannot be read:");
+    let problems = view.problems.0.iter().filter(|problem| !problem.starts_with(&unread));
+    let wrong: Vec<Finding> = problems
+        .map(|problem| {
+            let (check, remedy) = place(problem, &file);
+            Finding::fail(check, problem, remedy)
+        })
+        .collect();
+    let mut findings: Vec<Finding> =
+        wrong.iter().filter(|finding| finding.check == "settings").cloned().collect();
+    if findings.is_empty() && view.env.is_some() && view.text.is_ok() {
+        let count = view.text.as_ref().map_or(0, |(_, file)| file.entries.len());
+        findings.push(Finding::pass("settings", format!("{count} are set, and all can be used")));
+    }
+    let Some(settings) = &view.settings else { return findings };
+    for (check, judged) in [
+        ("api", api(settings)),
+        ("chat-id", chat(settings)),
+        ("session-form", form(settings)),
+        ("standby-form", standby_form(settings)),
+    ] {
+        let own: Vec<_> = wrong.iter().filter(|finding| finding.check == check).cloned().collect();
+        if own.is_empty() { findings.push(judged) } else { findings.extend(own) }
+    }
+    findings
+}
+
+pub(crate) const NOT_NEEDED: &str = "not needed: OUTPUT_URL says where the broadcast goes";
+
+fn api(settings: &Settings) -> Finding {
+    let telegram = &settings.telegram;
+    match (telegram.api_id, &telegram.api_hash) {
+        (Some(_), Some(_)) => Finding::pass("api", "API_ID and API_HASH have the right form"),
+        _ if settings.output_url.is_some() => Finding::pass("api", NOT_NEEDED),
+        (None, None) => Finding::fail("api", "API_ID and API_HASH are not set", MY_TELEGRAM),
+        (None, _) => Finding::fail("api", "API_ID is not set", MY_TELEGRAM),
+        (_, None) => Finding::fail("api", "API_HASH is not set", MY_TELEGRAM),
+    }
+}
+
+fn chat(settings: &Settings) -> Finding {
+    match &settings.telegram.chat {
+        Some(chat) => Finding::pass("chat-id", format!("CHAT_ID is {chat}")),
+        None if settings.output_url.is_some() => Finding::pass("chat-id", NOT_NEEDED),
+        None => Finding::fail("chat-id", "CHAT_ID is not set", CHAT),
+    }
+}
+
+/// A session string that can be used, or what is wrong with it.
+pub(crate) fn session(text: &str) -> Result<SessionString, String> {
+    let session = SessionString::decode(text).map_err(|refused| refused.to_string())?;
+    if session.is_bot == Some(true) {
+        return Err("belongs to a bot, and a bot cannot start a live stream".to_owned());
+    }
+    Ok(session)
+}
+
+fn described(session: &SessionString) -> String {
+    let (form, dc, key) = (session.format.name(), session.dc, session.fingerprint());
+    format!("can be read: {form}'s form, DC {dc}, key fingerprint {key}")
+}
+
+fn form(settings: &Settings) -> Finding {
+    let check = "session-form";
+    match settings.telegram.session.as_ref().map(|text| session(text.expose())) {
+        Some(Ok(session)) => Finding::pass(check, format!("SESSION_STRING {}", described(&session))),
+        Some(Err(refused)) => Finding::fail(check, format!("SESSION_STRING {refused}"), SIGN_IN),
+        None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
+        None => Finding::fail(check, "SESSION_STRING is not set", SIGN_IN),
+    }
+}
+
+fn standby_form(settings: &Settings) -> Finding {
+    let (check, telegram) = ("standby-form", &settings.telegram);
+    let own = telegram.session.as_ref().and_then(|text| session(text.expose()).ok());
+    match telegram.standby.as_ref().map(|text| session(text.expose())) {
+        Some(Ok(standby)) if own.is_some_and(|own| own.key == standby.key) => Finding::fail(
+            check,
+            "STANDBY_SESSION_STRING is the same session as SESSION_STRING, and dies with it",
+            STANDBY,
+        ),
+        Some(Ok(standby)) => Finding::pass(check, format!("STANDBY_SESSION_STRING {}", described(&standby))),
+        Some(Err(refused)) => Finding::fail(check, format!("STANDBY_SESSION_STRING {refused}"), STANDBY),
+        None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
+        None => Finding::warn(
+            check,
+            "there is no standby session: when the session dies, somebody has to sign in",
+        )
+        .mended_by(STANDBY),
+    }
+}
+
+/// The number of a user of this machine.
+pub(crate) fn uid_of(name: &str) -> Option<u32> {
+    user(|fields| fields[0] == name)?.1
+}
+
+/// The name of a user, else the number.
+pub(crate) fn name_of(uid: u32) -> String {
+    let number = uid.to_string();
+    user(|fields| fields[2] == number).map_or(number.clone(), |(name, _)| name)
+}
+
+/// A line of /etc/passwd: name and number. The users of our units are there: sysusers.d puts them.
+fn user(is_it: impl Fn(&[&str]) -> bool) -> Option<(String, Option<u32>)> {
+    let text = fs::read_to_string("/etc/passwd").ok()?;
+    let lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = lines.filter(|fields| fields.len() > 3).find(|fields| is_it(fields))?;
+    Some((found[0].to_owned(), found[2].parse().ok()))
+}

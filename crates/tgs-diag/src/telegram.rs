@@ -1,0 +1,305 @@
+//! The session, the chat and the call, as Telegram or the `tgs-stream` that holds the session says.
+
+use std::time::{Duration, SystemTime};
+
+use tgs_core::{
+    flood_wait::FloodWaits,
+    lock_file::Holder,
+    logging::moment,
+    secret::Secret,
+    session_lock::{self, SessionLock},
+    session_string::SessionString,
+    settings::Settings,
+};
+use tgs_playout::rtmp::Target;
+use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};
+
+use crate::{
+    finding::Finding,
+    ingest,
+    runner::Out,
+    settings::{NOT_NEEDED, SIGN_IN, STANDBY, session},
+    stream::Stream,
+    view::View,
+};
+
+/// What is said of the session that broadcasts.
+const CHECKS: [&str; 6] = ["session", "chat", "rights", "call", "clock", "ingest"];
+
+/// A clock that is off by this much is a fault: certificates and Telegram's messages carry times.
+const CLOCK_WRONG: u64 = 60;
+/// By this much it is worth a look.
+const CLOCK_ODD: u64 = 5;
+
+/// Why Telegram is not asked about a session.
+enum Unasked {
+    /// It is not to be asked, in words.
+    Why(String),
+    /// Somebody else uses the session.
+    Held(Holder),
+    /// Asked, and refused.
+    Refused(TelegramError),
+}
+
+/// Looks with SESSION_STRING at everything that tgs-stream will need of Telegram.
+pub(crate) fn primary(view: &View, out: &Out) {
+    let Some(settings) = &view.settings else { return unseen(out, &CHECKS, "the settings cannot be read") };
+    if settings.output_url.is_some() {
+        // The ingest is looked at without Telegram.
+        return out.say(Finding::pass("session", NOT_NEEDED));
+    }
+    let text = settings.telegram.session.as_ref();
+    let Some(own) = text.and_then(|text| session(text.expose()).ok()) else {
+        return unseen(out, &CHECKS, "there is no SESSION_STRING that can be read");
+    };
+    let (mut connection, me, _lock) = match open(view, settings, &own, out) {
+        Ok(opened) => opened,
+        Err(Unasked::Why(why)) => return unseen(out, &CHECKS, &why),
+        Err(Unasked::Held(holder)) => return by_status(settings, &own, &holder, out),
+        Err(Unasked::Refused(error)) => {
+            out.say(judge("session", &error, SIGN_IN));
+            return unseen(out, &CHECKS[1..], "Telegram does not answer with this session");
+        }
+    };
+    out.say(Finding::pass("session", format!("alive: {me}")));
+    let _ = view.accounts[0].set(me);
+    if let Some(offset) = connection.clock_offset() {
+        out.say(clock(offset));
+    }
+    out.say(match connection.sessions() {
+        Ok(sessions) => age(&sessions, SystemTime::now()),
+        Err(error) => judge("session-age", &error, "run tgs-diag again"),
+    });
+    chat(&mut connection, settings, out);
+}
+
+/// The chat, what may be done there, what goes on there, and where the picture goes.
+fn chat(connection: &mut Connection, settings: &Settings, out: &Out) {
+    let Some(id) = &settings.telegram.chat else {
+        return unseen(out, &["chat", "rights", "call", "ingest"], "CHAT_ID is not set");
+    };
+    let chat = match connection.chat(id) {
+        Ok(chat) => chat,
+        Err(error) => {
+            out.say(judge(
+                "chat",
+                &error,
+                "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
+            ));
+            return unseen(out, &["rights", "call", "ingest"], "the chat was not found");
+        }
+    };
+    out.say(Finding::pass("chat", format!("found: {} ({}), a {}", chat.title, chat.id, chat.kind.name())));
+    // Telegram gives the key to whoever may broadcast; asking changes nothing.
+    let given = connection.ingest(&chat);
+    out.say(rights(chat.may_broadcast, given.as_ref().err()));
+    out.say(match connection.live(&chat) {
+        Ok(live) => call(&live),
+        Err(error) => judge("call", &error, "run tgs-diag again"),
+    });
+    match given {
+        Ok(given) => out.say(server(&given, out)),
+        Err(_) => out.say(Finding::unseen("ingest", "Telegram does not say where it is")),
+    }
+}
+
+fn server(given: &Ingest, out: &Out) -> Finding {
+    match Target::parse(given.output().expose()) {
+        Ok(target) => ingest::reach(&target, out),
+        Err(error) => Finding::fail(
+            "ingest",
+            format!("what Telegram names cannot be used: {error}"),
+            "look for a newer version of tgs",
+        ),
+    }
+}
+
+/// What the tgs-stream that holds the session says.
+fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &Out) {
+    let name = holder.to_string();
+    match Stream::of(&settings.state_dir) {
+        Ok(stream) if stream.is_about(&own.fingerprint()) => {
+            out.say_all(stream.session(&name));
+            out.say(Finding::unseen("clock", format_args!("{name} uses the session")));
+            out.say(stream.ingest());
+        }
+        _ => unseen(
+            out,
+            &CHECKS,
+            &format!("{name} uses the session, says nothing of it, and used twice it would end for good"),
+        ),
+    }
+}
+
+/// Looks whether STANDBY_SESSION_STRING is alive.
+pub(crate) fn standby(view: &View, out: &Out) {
+    let Some(settings) = &view.settings else { return };
+    let text = settings.telegram.standby.as_ref();
+    let Some(own) =
+        text.and_then(|text| session(text.expose()).ok()).filter(|_| settings.output_url.is_none())
+    else {
+        return;
+    };
+    out.say(match open(view, settings, &own, out) {
+        Ok((_, me, _)) => {
+            let text = format!("alive: {me}");
+            let _ = view.accounts[1].set(me);
+            Finding::pass("standby", text)
+        }
+        Err(Unasked::Why(why)) => Finding::unseen("standby", why),
+        Err(Unasked::Refused(error)) => judge("standby", &error, STANDBY),
+        Err(Unasked::Held(holder)) => {
+            match Stream::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
+                Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
+                Some(false) => Finding::fail("standby", format!("dead, says {holder}"), STANDBY),
+                None => Finding::unseen("standby", format_args!("{holder} uses it")),
+            }
+        }
+    });
+}
+
+/// Connects with a session, once it is ours to use.
+fn open(
+    view: &View,
+    settings: &Settings,
+    own: &SessionString,
+    out: &Out,
+) -> Result<(Connection, Me, SessionLock), Unasked> {
+    let telegram = &settings.telegram;
+    let (Some(api_id), Some(api_hash)) = (telegram.api_id, telegram.api_hash.clone()) else {
+        return Err(Unasked::Why("API_ID and API_HASH are needed for it".to_owned()));
+    };
+    let lock = match SessionLock::take(&own.key, None) {
+        Ok(lock) => lock,
+        Err(session_lock::Error::Held(holder)) => return Err(Unasked::Held(holder)),
+        Err(error) => return Err(Unasked::Why(format!("{error}; without the lock it might be used twice"))),
+    };
+    if view.offline {
+        return Err(Unasked::Why("--offline".to_owned()));
+    }
+    // Asking before its end makes the wait longer.
+    if let Some(left) = FloodWaits::new(&settings.state_dir).left(&own.fingerprint(), SystemTime::now()) {
+        return Err(Unasked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
+    }
+    let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag" };
+    let (connection, me) = Connection::open(app, own, &out.cancel).map_err(Unasked::Refused)?;
+    Ok((connection, me, lock))
+}
+
+/// Whether the standby session can stand in; nothing where one of them was not heard.
+pub(crate) fn same_account(own: Option<&Me>, standby: Option<&Me>) -> Option<Finding> {
+    let (own, standby) = own.zip(standby).filter(|(own, standby)| own.id != standby.id)?;
+    let text = format!(
+        "the standby session is of another account, {standby}, and cannot approve a session of {own}"
+    );
+    Some(Finding::fail("standby-account", text, STANDBY))
+}
+
+fn unseen(out: &Out, checks: &[&'static str], why: &str) {
+    out.say_all(checks.iter().map(|check| Finding::unseen(check, why)));
+}
+
+/// What an error of Telegram's means for a check. `remedy` is for what has none of its own.
+fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
+    let text = format!("failed to {error}");
+    match error.class {
+        Class::Flood => {
+            let wait = error.wait.unwrap_or(Duration::from_secs(30)).as_secs();
+            Finding::warn(check, text).mended_by(format!("wait {wait} s before you run tgs-diag again"))
+        }
+        Class::Stopped => Finding::fail(
+            check,
+            "Telegram did not answer in time",
+            "check that this machine reaches Telegram (port 443)",
+        ),
+        // The standby session has a maker of its own.
+        Class::Session => Finding::fail(check, text, remedy),
+        _ if error.remedy().is_empty() => Finding::fail(check, text, remedy),
+        _ => Finding::fail(check, text, error.remedy()),
+    }
+}
+
+fn rights(may_broadcast: bool, refused: Option<&TelegramError>) -> Finding {
+    let remedy = "make the account an administrator of the chat with the right to manage video chats";
+    match refused {
+        None if may_broadcast => Finding::pass("rights", "the account may broadcast there"),
+        None => Finding::pass(
+            "rights",
+            "Telegram gives the account the stream key, though it is no administrator",
+        ),
+        Some(error) => judge("rights", error, remedy),
+    }
+}
+
+fn call(live: &Live) -> Finding {
+    let remedy = "end it in Telegram, or wait for its end";
+    let failed = |error: TelegramError| Finding::fail("call", error.meaning(), remedy);
+    match live {
+        Live::Rtmp(_) => Finding::pass("call", "a live stream is on"),
+        Live::Nothing => Finding::pass("call", "no live stream is on; tgs-stream starts one"),
+        Live::People => failed(TelegramError::people()),
+        Live::Scheduled => failed(TelegramError::scheduled()),
+    }
+}
+
+fn clock(offset: i64) -> Finding {
+    let side = if offset > 0 { "ahead of" } else { "behind" };
+    let text = format!("this machine's clock is {} s {side} Telegram's", offset.unsigned_abs());
+    let remedy = "timedatectl set-ntp true, or set the clock";
+    match offset.unsigned_abs() {
+        0..CLOCK_ODD => Finding::pass("clock", "this machine's clock agrees with Telegram's"),
+        CLOCK_ODD..CLOCK_WRONG => Finding::warn("clock", text).mended_by(remedy),
+        CLOCK_WRONG.. => Finding::fail("clock", text, remedy),
+    }
+}
+
+fn age(sessions: &[OtherSession], now: SystemTime) -> Finding {
+    let others = sessions.iter().filter(|session| !session.current).count();
+    let others = format!("the account has {others} other sessions (tgs-session --show lists them)");
+    match sessions.iter().find(|session| session.current) {
+        Some(own) => {
+            let days = now.duration_since(own.created).unwrap_or_default().as_secs() / 86_400;
+            let made = moment(own.created);
+            Finding::pass("session-age", format!("made {made}, {days} days ago; {others}"))
+        }
+        None => Finding::warn("session-age", format!("Telegram does not say when it was made; {others}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn clocks() {
+        for (offset, level, words) in [
+            (0, Level::Pass, "agrees"),
+            (-4, Level::Pass, "agrees"),
+            (5, Level::Warn, "5 s ahead of"),
+            (-59, Level::Warn, "59 s behind"),
+            (3600, Level::Fail, "3600 s ahead of"),
+        ] {
+            let found = clock(offset);
+            assert!(found.level == level && found.text.contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn ages() {
+        let session = |current| OtherSession {
+            app: String::new(),
+            device: String::new(),
+            country: String::new(),
+            active: SystemTime::UNIX_EPOCH,
+            created: SystemTime::UNIX_EPOCH,
+            current,
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(50);
+        assert_eq!(
+            age(&[session(true), session(false)], now).text,
+            "made 1970-01-01 00:00:00 UTC, 2 days ago; the account has 1 other sessions (tgs-session --show lists them)"
+        );
+        assert_eq!(age(&[], now).level, Level::Warn);
+    }
+}

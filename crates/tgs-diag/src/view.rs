@@ -1,0 +1,206 @@
+//! Whose eyes to look with: the unit's, where the `.env` at hand is the one it reads, else the caller's own. The unit has a
+//! search path, directories and variables that an operator's shell does not.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use tgs_core::{
+    env_file::{self, EnvFile},
+    process,
+    settings::{Problems, Settings},
+};
+use tgs_telegram::Me;
+
+use crate::{
+    cli::{Cli, UNIT},
+    redact::Redactor,
+    unit::{self, Unit},
+};
+
+/// Where an installation keeps its settings.
+const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
+
+/// The `.env` that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnvPath {
+    /// The path.
+    pub(crate) path: PathBuf,
+    /// Whether it wins over the environment, as `--env-file` does.
+    pub(crate) named: bool,
+}
+
+/// Everything that is known before anything is looked at.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The file of settings; `None` where there is none.
+    pub(crate) env: Option<EnvPath>,
+    /// Its text and what that says; an error where it cannot be read.
+    pub(crate) text: Result<(String, EnvFile), String>,
+    /// The unit, or why it cannot be asked for.
+    pub(crate) unit: Result<Unit, String>,
+    /// The unit's name.
+    pub(crate) unit_name: String,
+    /// Whether the unit was asked for by name.
+    pub(crate) unit_named: bool,
+    /// Whether the unit reads this `.env`.
+    pub(crate) as_unit: bool,
+    /// The search path.
+    pub(crate) path: OsString,
+    /// Where the unit begins relative paths.
+    pub(crate) directory: Option<PathBuf>,
+    /// The settings as far as they can be used.
+    pub(crate) settings: Option<Settings>,
+    /// What is wrong with them.
+    pub(crate) problems: Problems,
+    /// Takes secrets out of what is said.
+    pub(crate) redactor: Redactor,
+    /// Whether the network is left alone.
+    pub(crate) offline: bool,
+    /// Whose the session and the standby session turned out to be.
+    pub(crate) accounts: [OnceLock<Me>; 2],
+}
+
+impl View {
+    /// Asks systemd and reads the settings.
+    pub(crate) fn new(cli: &Cli) -> Self {
+        let unit_name = cli.unit.clone().unwrap_or_else(|| UNIT.to_owned());
+        let unit = unit::ask(&unit_name);
+        let of_unit = unit.as_ref().ok().and_then(Unit::env_file);
+        let env = choose(cli.env_file.clone(), of_unit.clone().filter(|_| cli.unit.is_some()), Path::new(""));
+        let same = |a: &Path, b: &Path| {
+            a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+        };
+        let as_unit = env.as_ref().zip(of_unit).is_some_and(|(env, of_unit)| same(&env.path, &of_unit));
+        let env = env.map(|env| EnvPath { named: env.named || as_unit, ..env });
+        let vars = unit.as_ref().ok().filter(|_| as_unit).map(Unit::variables);
+        let lookup = |name: &str| variable(vars.as_ref(), name);
+        let (mut settings, problems) =
+            Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup);
+        let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(Unit::directory);
+        if let (Some(settings), Some(directory)) = (&mut settings, &directory) {
+            settings.playlist = directory.join(&settings.playlist);
+        }
+        let text = match &env {
+            Some(env) => fs::read(&env.path)
+                .map_err(|e| e.to_string())
+                .map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), env_file::parse(&bytes))),
+            None => Ok(<_>::default()),
+        };
+        let redactor = match &text {
+            Ok((text, file)) => Redactor::new(text, file, settings.as_ref()),
+            Err(_) => Redactor::new("", &EnvFile::default(), settings.as_ref()),
+        };
+        let path = lookup("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        Self {
+            env,
+            text,
+            unit,
+            unit_name,
+            unit_named: cli.unit.is_some(),
+            as_unit,
+            path,
+            directory: directory.filter(|dir| dir.is_dir()),
+            settings,
+            problems,
+            redactor,
+            offline: cli.offline,
+            accounts: <_>::default(),
+        }
+    }
+
+    /// A command with the search path of this view. Where the program is not found, the error says so.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, String> {
+        let program = self.find(program.as_ref())?;
+        let mut command = process::command(program);
+        command.env("PATH", &self.path);
+        Ok(command)
+    }
+
+    /// The executable that `program` names in the search path of this view.
+    pub(crate) fn find(&self, program: &OsStr) -> Result<PathBuf, String> {
+        find_in(&self.path, program)
+    }
+
+    /// The file of settings in words.
+    pub(crate) fn env_shown(&self) -> String {
+        self.env.as_ref().map_or(".env".to_owned(), |env| env.path.display().to_string())
+    }
+}
+
+fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, String> {
+    let usable = |file: &Path| {
+        let meta = file.metadata().map_err(|e| e.to_string())?;
+        let executable = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+        if executable { Ok(file.to_owned()) } else { Err("it is no executable file".to_owned()) }
+    };
+    if program.as_encoded_bytes().contains(&b'/') {
+        let file = Path::new(program);
+        return usable(file).map_err(|why| format!("{}: {why}", file.display()));
+    }
+    let found = env::split_paths(path).find_map(|dir| usable(&dir.join(program)).ok());
+    found.ok_or_else(|| format!("{} is not found in PATH", program.display()))
+}
+
+/// Which file: the one that was named, the one of the unit that was named, the one here, the installed one.
+fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Option<EnvPath> {
+    if let Some(path) = named.or(of_unit) {
+        return Some(EnvPath { path, named: true });
+    }
+    // What may not be looked at is there.
+    let there = |path: &Path| path.try_exists().unwrap_or(true);
+    let here = dir.join(".env");
+    if there(&here) {
+        return Some(EnvPath { path: here, named: false });
+    }
+    let installed = PathBuf::from(INSTALLED);
+    there(&installed).then_some(EnvPath { path: installed, named: true })
+}
+
+/// A variable: the unit's, as systemd would set it, or our own.
+fn variable(unit: Option<&BTreeMap<String, String>>, name: &str) -> Option<OsString> {
+    match unit {
+        // A unit without HOME= gets that of its user; ours stands in for it.
+        Some(vars) if name == "HOME" => vars.get(name).map(OsString::from).or_else(|| env::var_os(name)),
+        Some(vars) => vars.get(name).map(OsString::from),
+        None => env::var_os(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_env_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| PathBuf::from(name);
+        let named = |name: &str| Some(EnvPath { path: path(name), named: true });
+        assert_eq!(choose(Some(path("a")), Some(path("b")), dir.path()), named("a"));
+        assert_eq!(choose(None, Some(path("b")), dir.path()), named("b"));
+        fs::write(dir.path().join(".env"), "").unwrap();
+        let here = EnvPath { path: dir.path().join(".env"), named: false };
+        assert_eq!(choose(None, None, dir.path()), Some(here));
+    }
+
+    #[test]
+    fn programs_are_looked_for_in_the_views_own_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tool");
+        let path = env::join_paths(["/nowhere".into(), dir.path().to_owned()]).unwrap();
+        let found = || find_in(&path, OsStr::new("tool"));
+        assert_eq!(found().unwrap_err(), "tool is not found in PATH");
+        fs::write(&file, "").unwrap();
+        assert!(found().is_err());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(found().unwrap(), file);
+        assert_eq!(find_in(OsStr::new(""), file.as_os_str()).unwrap(), file);
+    }
+}
