@@ -14,3 +14,9 @@ mod systemd;
 mod words;
 
 pub use app::main;
+
+/// The command line's definition, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <cli::Cli as clap::CommandFactory>::command()
+}

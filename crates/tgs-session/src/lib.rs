@@ -19,3 +19,9 @@ mod terminal;
 mod unattended;
 
 pub use app::main;
+
+/// The command line's definition, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <cli::Cli as clap::CommandFactory>::command()
+}

@@ -16,3 +16,9 @@ mod telegram;
 pub mod ytdlp;
 
 pub use app::main;
+
+/// The command line's definition, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <cli::Cli as clap::CommandFactory>::command()
+}

@@ -18,3 +18,9 @@ mod update;
 mod version;
 
 pub use app::main;
+
+/// The command line's definition, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <cli::Cli as clap::CommandFactory>::command()
+}

@@ -3,15 +3,16 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, suite};
+use crate::{bench, demo, dist, suite};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                  everything CI runs
   cargo xtask demo                  watch a playlist of mixed clips as one live stream
-  cargo xtask bench --quick         the figures, from one short pair of runs";
+  cargo xtask bench --quick         the figures, from one short pair of runs
+  cargo xtask dist                  the Debian package and the archive for a deploy";
 
-/// Tests, demo and bench of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
+/// Tests, demo, bench and packages of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -35,6 +36,13 @@ enum Task {
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only cpu --pairs 7"
     )]
     Bench(bench::Options),
+    /// Build the Debian package, the archive for a deploy, manual pages and completions into target/dist.
+    #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist --profile dev")]
+    Dist {
+        /// The cargo profile of the programs.
+        #[arg(long, value_name = "NAME", default_value = "release")]
+        profile: String,
+    },
 }
 
 impl Cli {
@@ -44,6 +52,7 @@ impl Cli {
             Task::Test => suite::run(),
             Task::Demo { seconds } => demo::run(seconds),
             Task::Bench(options) => bench::run(&options),
+            Task::Dist { profile } => dist::run(&profile),
         }
     }
 }

@@ -62,6 +62,16 @@ const TESTS: [Need; 12] = [
     need(Proof::Program("sshd"), "openssh-server"),
 ];
 
+/// What building the packages needs.
+const DIST: [Need; 2] =
+    [need(Proof::Program("strip"), "binutils"), need(Proof::Program("dpkg-shlibdeps"), "dpkg-dev")];
+
+/// Installs what `cargo xtask dist` needs.
+pub(crate) fn for_dist() -> Result<()> {
+    install(&DIST)?;
+    cargo_tool("deb", "cargo-deb")
+}
+
 /// Installs what demo and bench need.
 pub(crate) fn for_broadcast() -> Result<()> {
     install(&BROADCAST)
@@ -72,7 +82,8 @@ pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
-    nextest()
+    cargo_tool("nextest", "cargo-nextest")?;
+    for_dist()
 }
 
 fn install(needs: &[Need]) -> Result<()> {
@@ -133,16 +144,15 @@ fn rust_components() -> Result<()> {
     Ok(())
 }
 
-fn nextest() -> Result<()> {
-    if succeeds(Command::new("cargo").args(["nextest", "--version"])) {
+/// The cargo subcommand `name` of the crate `package`.
+fn cargo_tool(name: &str, package: &str) -> Result<()> {
+    if succeeds(Command::new("cargo").args([name, "--version"])) {
         return Ok(());
     }
     let mut command = Command::new("cargo");
-    command.args(["install", "cargo-nextest", "--locked"]);
-    ensure!(
-        step::run("install cargo-nextest (built from source, takes some minutes)", &mut command),
-        "cargo-nextest is needed to run the tests"
-    );
+    command.args(["install", package, "--locked"]);
+    let step = format!("install {package} (built from source, takes some minutes)");
+    ensure!(step::run(&step, &mut command), "{package} is needed");
     Ok(())
 }
 

@@ -1,8 +1,9 @@
-//! `cargo xtask test | demo | bench`: what developers and CI run. Nothing here is installed.
+//! `cargo xtask test | demo | bench | dist`: what developers and CI run. Nothing here is installed.
 
 mod bench;
 mod cli;
 mod demo;
+mod dist;
 mod install;
 mod step;
 mod suite;

@@ -1,0 +1,116 @@
+//! `cargo xtask dist`: what is given to operators, in `target/dist`: the Debian package, and the archive that a deploy
+//! unpacks. Manual pages and completions are made from the command lines themselves.
+
+mod deb;
+mod manuals;
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use tgs_e2e::bin_path::{self, workspace};
+
+use crate::{install, step};
+
+/// The programs that operators get, and their command lines.
+fn tools() -> [(&'static str, clap::Command); 5] {
+    [
+        ("tgs-stream", tgs_stream::command()),
+        ("tgs-session", tgs_session::command()),
+        ("tgs-diag", tgs_diag::command()),
+        ("tgs-check-active", tgs_check_active::command()),
+        ("tgs-ytdlp-update", tgs_ytdlp_update::command()),
+    ]
+}
+
+/// What of `deploy` lies in a release, beside the programs.
+const RELEASED: [&str; 5] = ["systemd", "sysusers.d", "tmpfiles.d", "logrotate.d", "prometheus"];
+
+/// Builds everything with the cargo profile `profile`; `false` where a step failed (already told).
+pub(crate) fn run(profile: &str) -> Result<bool> {
+    install::for_dist()?;
+    let dist = workspace().join("target/dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist).with_context(|| format!("empty {}", dist.display()))?;
+    }
+    fs::create_dir_all(&dist)?;
+    let mut build = bin_path::cargo();
+    build.args(["build", "--locked", "--profile", profile, "--bins"]);
+    for (name, _) in tools() {
+        build.args(["--package", name]);
+    }
+    if !step::run(&format!("build the tools ({profile})"), &mut build) {
+        return Ok(false);
+    }
+    // Where both the package and the archive take them from, without the symbols of a debug build.
+    let bin = dist.join("bin");
+    fs::create_dir(&bin)?;
+    for (name, _) in tools() {
+        let mut strip = Command::new("strip");
+        strip.arg("--strip-debug").arg("-o").arg(bin.join(name)).arg(built(profile).join(name));
+        ensure!(strip.status().context("run strip")?.success(), "strip failed on {name}");
+    }
+    manuals::write(&dist)?;
+    Ok(deb::build(&dist)? && archive(&dist)?)
+}
+
+/// Where cargo puts the programs of `profile`.
+fn built(profile: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    target.join(if profile == "dev" { "debug" } else { profile })
+}
+
+/// `tgs-VERSION-ARCH`
+fn release_name() -> String {
+    format!("tgs-{}-{}", env!("CARGO_PKG_VERSION"), env::consts::ARCH)
+}
+
+/// Packs a release as `deploy/remote_deploy.sh` unpacks it: one folder, everything root's, the same bytes from the same
+/// programs.
+fn archive(dist: &Path) -> Result<bool> {
+    let name = release_name();
+    let (top, deploy) = (dist.join(&name), workspace().join("deploy"));
+    fs::create_dir(&top)?;
+    copy_dir(&dist.join("bin"), &top.join("bin"), 0o755)?;
+    for part in RELEASED {
+        copy_dir(&deploy.join(part), &top.join(part), 0o644)?;
+    }
+    for script in [deploy.join("remote_deploy.sh"), workspace().join("ci/check_service_active.sh")] {
+        let to = top.join(script.file_name().unwrap_or_default());
+        copy(&script, &to, 0o755)?;
+    }
+    copy(&workspace().join(".env.template"), &top.join(".env.template"), 0o644)?;
+    let mut tar = Command::new("tar");
+    tar.current_dir(dist).args([
+        "--create",
+        "--gzip",
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+    ]);
+    tar.arg("--mtime=@0").arg("--file").arg(format!("{name}.tar.gz")).arg(&name);
+    let done = step::run(&format!("target/dist/{name}.tar.gz"), &mut tar);
+    fs::remove_dir_all(&top)?;
+    Ok(done)
+}
+
+/// Copies the files of a directory that has no others in it.
+fn copy_dir(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    fs::create_dir(to).with_context(|| format!("make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()), mode)?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The Debian package, by cargo-deb; what it holds is said in `[package.metadata.deb]` of tgs-stream's manifest.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use tgs_e2e::bin_path::{self, workspace};
+
+use crate::step;
+
+/// Makes `target/dist/tgs_VERSION_ARCH.deb` of what lies in `dist`.
+pub(super) fn build(dist: &Path) -> Result<bool> {
+    fs::write(dist.join("changelog"), changelog()?)?;
+    let mut deb = bin_path::cargo();
+    deb.args(["deb", "--no-build", "--no-strip", "--quiet", "--package", "tgs-stream", "--output"]).arg(dist);
+    Ok(step::run("cargo deb", &mut deb))
+}
+
+/// The entry that Debian wants of each version; what has changed is in the file that it names.
+fn changelog() -> Result<String> {
+    // The commit's time, so that the same sources make the same package.
+    let git = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(workspace()).output();
+    let commit =
+        git.ok().and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().ok());
+    let seconds =
+        commit.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+    let date =
+        Command::new("date").args(["--utc", "--rfc-email", "--date"]).arg(format!("@{seconds}")).output();
+    let date = String::from_utf8(date.context("run date")?.stdout)?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!(
+        "tgs ({version}-1) unstable; urgency=medium\n\n  * See /usr/share/doc/tgs/CHANGELOG.md.\n\n \
+         -- tgs developers <tgs@localhost>  {}\n",
+        date.trim()
+    ))
+}

@@ -1,0 +1,51 @@
+//! Manual pages and completions, made from the command lines of the tools.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+use clap_complete::Shell;
+
+use super::tools;
+
+/// Writes `man/NAME.1` and `completions/{bash,zsh,fish}/…` into `dist`, named as the shells look for them.
+pub(super) fn write(dist: &Path) -> Result<()> {
+    let (man, completions) = (dist.join("man"), dist.join("completions"));
+    fs::create_dir(&man)?;
+    for (name, mut command) in tools() {
+        clap_mangen::generate_to(command.clone(), &man)?;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let dir = completions.join(shell.to_string());
+            fs::create_dir_all(&dir)?;
+            let file = match shell {
+                Shell::Bash => name.to_owned(),
+                Shell::Zsh => format!("_{name}"),
+                _ => format!("{name}.fish"),
+            };
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, name, &mut text);
+            fs::write(dir.join(file), text)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_a_manual_page_with_its_examples_and_three_completions() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path()).unwrap();
+        for (name, _) in tools() {
+            let page = fs::read_to_string(dir.path().join(format!("man/{name}.1"))).unwrap();
+            for part in [".SH OPTIONS", "Examples:", "Exit codes:", "\\-\\-help"] {
+                assert!(page.contains(part), "{name}.1 has no {part}");
+            }
+            for file in [format!("bash/{name}"), format!("zsh/_{name}"), format!("fish/{name}.fish")] {
+                let text = fs::read_to_string(dir.path().join("completions").join(&file)).unwrap();
+                assert!(text.contains("help"), "{file}");
+            }
+        }
+    }
+}
