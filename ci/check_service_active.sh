@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Says within 60 s whether a unit is really up: exit code 0, or 1 with the reason. All of it is tgs-check-active's work;
+# this finds it. Run on the server: ci/check_service_active.sh [UNIT] [--restart] [--timeout 60]
+set -euo pipefail
+for tool in "$(command -v tgs-check-active || :)" /opt/tg_video_streamer/current/bin/tgs-check-active \
+    /usr/bin/tgs-check-active; do
+    if [[ -x $tool ]]; then
+        exec "$tool" "$@"
+    fi
+done
+echo "check_service_active.sh: there is no tgs-check-active in PATH, /opt/tg_video_streamer/current/bin or /usr/bin;" \
+    "deploy a release or install the package first" >&2
+exit 1

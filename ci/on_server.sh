@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs one command on a server over ssh, as CI must: a pinned host key, no question, no wait without an end.
+#
+#   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/on_server.sh [USER@]HOST|ssh://[USER@]HOST:PORT COMMAND...
+#
+# DEPLOY_SSH_KEY is a private key, DEPLOY_KNOWN_HOSTS the line(s) of ssh-keyscan for the server, looked at by a person
+# once. Standard input goes to the command; its exit code is ours, and 255 means that ssh itself failed.
+set -euo pipefail
+
+if (($# < 2)); then
+    echo "usage: on_server.sh [USER@]HOST COMMAND..." >&2
+    exit 2
+fi
+host=$1
+shift
+: "${DEPLOY_SSH_KEY:?is not set: the private key to sign in with}"
+: "${DEPLOY_KNOWN_HOSTS:?is not set: the host key of the server, as ssh-keyscan prints it}"
+
+umask 077
+dir=$(mktemp --directory)
+trap 'rm -rf "$dir"' EXIT
+printf '%s\n' "$DEPLOY_SSH_KEY" >"$dir/key"
+printf '%s\n' "$DEPLOY_KNOWN_HOSTS" >"$dir/known_hosts"
+
+ssh -F /dev/null -i "$dir/key" -T \
+    -o IdentitiesOnly=yes -o IdentityAgent=none -o PreferredAuthentications=publickey -o BatchMode=yes \
+    -o StrictHostKeyChecking=yes -o UserKnownHostsFile="$dir/known_hosts" -o GlobalKnownHostsFile=/dev/null \
+    -o UpdateHostKeys=no -o ConnectTimeout=15 -o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o LogLevel=ERROR \
+    -- "$host" "$@"

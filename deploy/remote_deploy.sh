@@ -1,0 +1,519 @@
+#!/usr/bin/env bash
+# Installs a release on this host and goes back to the one before if it does not stay up. Runs as root; ci/deploy.sh
+# brings it here and starts it out of reach of a lost connection. What it says is in the journal too: journalctl -t tgs-deploy
+#
+#   releases/<id>    written by root under another name and renamed when it is whole
+#   current          the release that runs; swapped by rename, so that it always leads to a whole one
+#   shared/.env      belongs to the service, and so does its directory: what is done there is done as that user
+#
+# Killed at any moment it leaves the old or the new release in place; the next run clears up and knows which was proven.
+set -euo pipefail
+shopt -s nullglob inherit_errexit
+
+readonly ROOT=/opt/tg_video_streamer
+readonly STATE=/var/lib/tg_video_streamer
+readonly UNIT_DIR=/etc/systemd/system
+readonly MAIN=tg_video_streamer.service
+readonly ACCOUNT=tgstream
+readonly LOCK=/run/tg_video_streamer-deploy.lock
+# Holds, while a release is not proven yet, the link before and the link now.
+readonly UNPROVEN=$ROOT/.deploying
+
+archive='' label='' env_file='' env_how=install keep=5 timeout=60
+new='' previous='' swapped=''
+judged=() others=()
+
+usage() {
+    cat <<'END'
+Usage: remote_deploy.sh --archive FILE [options]
+
+  --archive FILE      the release: tgs-<version>-<arch>.tar.gz, as cargo xtask dist makes it
+  --id NAME           what to call it; by default the name of the folder in the archive
+  --env FILE          install this as .env, if there is none yet
+  --replace-env FILE  install this as .env in any case; the old one is kept as .env.bak,
+                      and comes back with the old release
+  --keep N            releases to keep (5)
+  --timeout SECONDS   how long each unit may take to be up (60)
+
+Exit codes: 0 the new release runs (or waits for its settings), 1 it failed and the one before is back,
+2 usage, 75 another deploy is under way.
+END
+}
+
+# ── Words ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+say() {
+    # The reader may be gone; the work goes on, and the journal has it.
+    { printf 'deploy: %s\n' "$*" || :; } 2>/dev/null
+    logger -t tgs-deploy -- "$*" 2>/dev/null || :
+}
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# ── The command line ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+wrong_usage() {
+    { printf 'remote_deploy.sh: %s\n' "$1" && usage; } >&2
+    exit 2
+}
+
+read_options() {
+    while (($#)); do
+        case $1 in
+            --help | -h) usage && exit 0 ;;
+            --archive | --id | --env | --replace-env | --keep | --timeout) (($# > 1)) || wrong_usage "$1 needs a value" ;;
+            *) wrong_usage "what is $1?" ;;
+        esac
+        case $1 in
+            --archive) archive=$2 ;;
+            --id) label=$2 ;;
+            --env) env_file=$2 env_how=install ;;
+            --replace-env) env_file=$2 env_how=replace ;;
+            --keep) keep=$2 ;;
+            --timeout) timeout=$2 ;;
+        esac
+        shift 2
+    done
+    [[ $archive ]] || wrong_usage "--archive is missing"
+    [[ $keep =~ ^[1-9][0-9]{0,2}$ ]] || wrong_usage "--keep wants a number from 1"
+    [[ $timeout =~ ^[1-9][0-9]{0,3}$ ]] || wrong_usage "--timeout wants a number of seconds"
+    [[ -z $label || $label =~ ^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$ ]] || wrong_usage "--id may hold letters, digits and . _ + -"
+    [[ -f $archive && -r $archive ]] || wrong_usage "there is no file $archive"
+    [[ -z $env_file || -s $env_file ]] || wrong_usage "there is nothing in $env_file"
+}
+
+# ── Before anything is changed ─────────────────────────────────────────────────────────────────────────────────────────
+
+take_lock() {
+    exec 9>"$LOCK"
+    # Not at once: the last child of a killed run may hold it for a moment.
+    flock --wait 3 9 || {
+        say "another deploy is under way; try again when it has ended"
+        exit 75
+    }
+}
+
+# Directories in which root works must be root's: in anybody else's, names could change under its hands.
+must_be_roots() {
+    local dir
+    for dir in "$@"; do
+        [[ ! -L $dir && -d $dir ]] || die "$dir is not a directory; move it out of the way"
+        [[ $(stat --format=%u "$dir") == 0 ]] || die "$dir does not belong to root; run: chown root:root $dir"
+        [[ ! $(find "$dir" -maxdepth 0 -perm /022) ]] || die "others may write to $dir; run: chmod go-w $dir"
+    done
+}
+
+prepare() {
+    [[ -d /run/systemd/system ]] || die "this host does not run systemd"
+    mkdir -p "$ROOT/releases"
+    must_be_roots "$ROOT" "$ROOT/releases"
+    [[ -L $ROOT/current || ! -e $ROOT/current ]] || die "$ROOT/current is not a link; move it out of the way"
+    # What a killed run has left.
+    rm -rf "$ROOT"/releases/.new.* "$ROOT"/current.new.* "$UNPROVEN".new.*
+    find_previous
+}
+
+is_release() {
+    [[ $1 && -x $ROOT/$1/bin/tgs-stream || $1 == /* && -x $1/bin/tgs-stream ]]
+}
+
+find_previous() {
+    local before now
+    previous=$(readlink "$ROOT/current" || :)
+    previous=${previous#"$ROOT"/}
+    if [[ -f $UNPROVEN ]]; then
+        { read -r before && read -r now; } <"$UNPROVEN" || before='' now=''
+        if [[ $now && $now == "$previous" ]] && is_release "$before"; then
+            say "the deploy of $now was cut off before it was proven; behind it stands $before"
+            previous=$before
+        fi
+    fi
+    is_release "$previous" || previous=''
+}
+
+# ── The release ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+unpack() {
+    local names top id
+    names=$(tar --list --gzip --file="$archive") || die "$archive is no whole archive; upload it again"
+    top=$(cut --delimiter=/ --fields=1 <<<"$names" | sort --unique)
+    [[ $top =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "$archive does not hold one folder, as a release does"
+    ! grep --quiet --extended-regexp '(^|/)\.\.(/|$)' <<<"$names" || die "$archive holds a path with .. in it"
+    id=$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top}
+    new=releases/$id
+    [[ ! -e $ROOT/$new && ! -L $ROOT/$new ]] || die "there is a $new already; try again in a second"
+
+    local dir
+    dir=$(mktemp --directory "$ROOT/releases/.new.XXXXXXXX")
+    tar --extract --gzip --file="$archive" --directory="$dir" --strip-components=1 --no-same-owner --no-same-permissions ||
+        die "$archive cannot be unpacked"
+    rm -rf "$dir/.env" "$dir/venv"
+    [[ ! $(find "$dir" ! -type f ! -type d -print -quit) ]] || die "$archive holds links or devices; a release has none"
+    chmod --recursive u=rwX,go=rX "$dir"
+    ln -s ../../shared/.env "$dir/.env"
+    ln -s ../../shared/ytdlp/current "$dir/venv"
+    prove_form "$dir"
+    # Whole on disk before it has its name.
+    sync --file-system "$dir"
+    mv --no-target-directory "$dir" "$ROOT/$new"
+    touch "$ROOT/$new"
+    sync "$ROOT/releases"
+    say "unpacked $new"
+}
+
+# Makes the user and the layout, and has the two programs that matter most answer at all.
+prove_form() {
+    local dir=$1 file
+    for file in systemd/$MAIN sysusers.d/tg_video_streamer.conf tmpfiles.d/tg_video_streamer.conf; do
+        [[ -f $dir/$file ]] || die "$archive is no release: it has no $file"
+    done
+    systemd-sysusers "$dir/sysusers.d/tg_video_streamer.conf" || die "the user $ACCOUNT could not be made"
+    systemd-tmpfiles --create "$dir/tmpfiles.d/tg_video_streamer.conf" || die "the directories under $ROOT could not be made"
+    for file in bin/tgs-stream bin/tgs-check-active; do
+        # shellcheck disable=SC2016 # expanded by the shell that runs it
+        as_service 'timeout 10 "$1" --version >/dev/null' "$dir/$file" </dev/null ||
+            die "$file of this release does not run on this host (wrong architecture?); nothing was changed"
+    done
+}
+
+# ── Settings ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Runs SCRIPT as the service's user, without a terminal (which it could type into as us) and without our lock.
+as_service() {
+    timeout --kill-after=5 60 setsid --wait setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups --no-new-privs \
+        env --ignore-environment PATH=/usr/bin:/bin LC_ALL=C bash -euo pipefail -c "$1" remote_deploy.sh "${@:2}" 9>&-
+}
+
+# What is done to a .env, as the service's user: whatever lies in the directory, it can gain nothing that it has not got.
+# Under the lock of tgs-session (its rules: the file locked must still have the name, and goes when the work is done).
+# shellcheck disable=SC2016 # expanded by the shell that runs it
+readonly ENV_WORK='
+what=$1 file=$2
+cd "${file%/*}"
+name=${file##*/} lock=${file##*/}.lock
+umask 077
+locked=
+for _ in {1..100}; do
+    [[ -e $lock ]] || (umask 022; set -C; : >"$lock") 2>/dev/null || :
+    { exec 8<>"$lock"; } 2>/dev/null || exec 8<"$lock"
+    if ! flock --wait 30 8; then
+        echo "another process is changing $file; try again when it has ended"
+        exit 1
+    fi
+    if [[ $lock -ef /proc/self/fd/8 ]]; then
+        locked=1
+        break
+    fi
+done
+[[ $locked ]]
+unlock() { [[ ! $lock -ef /proc/self/fd/8 ]] || rm -f "$lock"; }
+trap unlock EXIT
+{ truncate --size=0 "$lock" && echo "$$ remote_deploy.sh" >&8; } 2>/dev/null || :
+
+# Puts stdin in the place of a file, which is whole and ours alone at every moment.
+put() {
+    rm -f "$1.tgs-new"
+    (set -C; cat >"$1.tgs-new")
+    if [[ ! -s $1.tgs-new ]]; then
+        rm -f "$1.tgs-new"
+        echo "there is nothing to put into $1"
+        exit 1
+    fi
+    sync "$1.tgs-new"
+    mv --no-target-directory "$1.tgs-new" "$1"
+    sync .
+}
+
+if [[ -L $name ]]; then
+    echo "$file is a link, which is not followed; put the file itself there"
+    exit 1
+fi
+case $what in
+    install)
+        if [[ -e $name ]]; then
+            echo "kept $file; --replace-env replaces it"
+        else
+            put "$name"
+            echo "installed $file"
+        fi ;;
+    replace)
+        if [[ -s $name && -r $name ]]; then put "$name.bak" <"$name"; fi
+        put "$name"
+        echo "replaced $file" ;;
+    restore)
+        if [[ -s $name.bak ]]; then
+            put "$name" <"$name.bak"
+            echo "put the old $file back"
+        fi ;;
+    mend)
+        if [[ ! -e $name ]]; then :
+        elif [[ -O $name ]]; then chmod 600 "$name"
+        else
+            put "$name"
+            echo "$file belongs to the service now"
+        fi ;;
+esac
+'
+
+# Does WHAT to a .env FILE with the content on stdin.
+env_work() {
+    local said
+    said=$(as_service "$ENV_WORK" "$1" "$2" 2>&1) || die "the settings could not be put in order: $said"
+    [[ ! $said ]] || say "$said"
+}
+
+# Gives a .env the right owner and mode. One that is not the service's (an operator put it there as root) is read by
+# root: not through a link, and a second name of somebody else's file cannot be there, which the kernel sees to.
+mend_env() {
+    local file=$1
+    if [[ ! -L $file && -e $file && $(stat --format=%U "$file") != "$ACCOUNT" ]]; then
+        [[ $(</proc/sys/fs/protected_hardlinks) == 1 ]] ||
+            die "$file does not belong to $ACCOUNT, and fs.protected_hardlinks is off; run: sysctl fs.protected_hardlinks=1"
+        dd if="$file" iflag=nofollow,nonblock bs=64K count=16 status=none | env_work mend "$file"
+    else
+        env_work mend "$file" </dev/null
+    fi
+}
+
+settings() {
+    local file
+    if [[ $env_file ]]; then
+        env_work "$env_how" "$ROOT/shared/.env" <"$env_file"
+    fi
+    mend_env "$ROOT/shared/.env"
+    for file in "$ROOT"/instances/*.env; do
+        mend_env "$file"
+    done
+}
+
+# ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Links systemd to the unit files of whichever release is current, so that they go back with it. What an operator or a
+# package has put there stays.
+link_units() {
+    local file name target there
+    linked=()
+    for file in "$ROOT/$new"/systemd/*.{service,timer}; do
+        name=${file##*/}
+        target=$ROOT/current/systemd/$name there=$UNIT_DIR/$name
+        if [[ -L $there && $(readlink "$there") == "$target" ]]; then
+            continue
+        elif [[ -e $there || -L $there ]]; then
+            say "left $there as it is: it is not ours"
+        elif [[ -e /usr/lib/systemd/system/$name || -e /lib/systemd/system/$name ]]; then
+            say "left $name of the installed package as it is"
+        else
+            ln -s "$target" "$there"
+            linked+=("$name")
+        fi
+    done
+}
+
+# The units of this release that systemd did not know before are to start at boot, once there are settings.
+enable_units() {
+    local name
+    for name in "${linked[@]}"; do
+        case $name in
+            "$MAIN") systemctl --quiet enable "$name" || say "$name could not be enabled" ;;
+            *.timer) systemctl --quiet enable --now "$name" || say "$name could not be enabled" ;;
+        esac
+    done
+}
+
+# Links of ours that lead nowhere, after going back to a release that has not got the unit.
+unlink_missing_units() {
+    local link
+    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/yt-dlp-update*; do
+        if [[ -L $link && ! -e $link && $(readlink "$link") == "$ROOT"/current/systemd/* ]]; then
+            rm -f "$link"
+        fi
+    done
+}
+
+# What runs now: judged is what must run afterwards; others did not run well before and prove nothing.
+find_units() {
+    local unit state
+    while read -r unit _ state _; do
+        if [[ $state == active ]]; then judged+=("$unit"); else others+=("$unit"); fi
+    done < <(systemctl list-units --type=service --plain --full --no-legend --no-pager \
+        --state=active,reloading,activating,deactivating "$MAIN" 'tg_video_streamer@*.service')
+    if [[ ! ${judged[*]} ]]; then
+        judged=("${others[@]}") others=()
+    fi
+}
+
+add_main_unit() {
+    local unit
+    for unit in "${judged[@]}" "${others[@]}"; do
+        [[ $unit != "$MAIN" ]] || return 0
+    done
+    if [[ -e $ROOT/current/.env ]] && systemctl --quiet is-enabled "$MAIN" 2>/dev/null; then
+        judged+=("$MAIN")
+    fi
+}
+
+# ── The swap ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+swap_to() {
+    ln -s "$1" "$ROOT/current.new.$$" && mv --no-target-directory "$ROOT/current.new.$$" "$ROOT/current" && sync "$ROOT"
+}
+
+mark_unproven() {
+    printf '%s\n%s\n' "$previous" "$new" >"$UNPROVEN.new.$$"
+    sync "$UNPROVEN.new.$$"
+    mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
+}
+
+# The file in which the unit tells where its pages are.
+pages_of() {
+    local instance=${1#tg_video_streamer}
+    instance=${instance%.service}
+    printf '%s\n' "$STATE${instance:+/instances/${instance#@}}/metrics.port"
+}
+
+# Restarts UNIT and says whether it is up, by the word of the tgs-check-active of the release that is current.
+restart() {
+    local unit=$1 said options=(--restart --timeout "$timeout") pages
+    pages=$(pages_of "$unit")
+    # Where it can be asked now, it must say afterwards that it works, or what it says now.
+    [[ ! $2 || ! -f $pages ]] || options+=(--healthz "$pages")
+    if said=$("$ROOT/current/bin/tgs-check-active" "$unit" "${options[@]}" 2>&1 9>&-); then
+        say "$said"
+        return 0
+    fi
+    say "$said"
+    return 1
+}
+
+start_new() {
+    local unit
+    for unit in "${judged[@]}"; do
+        restart "$unit" healthz || return 1
+    done
+    for unit in "${others[@]}"; do
+        restart "$unit" '' || say "$unit did not run before either, so this release is not to blame"
+    done
+}
+
+# Goes back to the release before. Called where errors do not end the script: each is looked at.
+roll_back() {
+    local unit bad=''
+    swapped=''
+    if [[ ! $previous ]]; then
+        say "FAILED: $new does not stay up, and there is no release before it to go back to; it stays where it is"
+        return
+    fi
+    say "$new failed; going back to $previous"
+    swap_to "$previous" || bad=1
+    unlink_missing_units
+    systemctl daemon-reload || bad=1
+    if [[ $env_file && $env_how == replace ]]; then
+        (env_work restore "$ROOT/shared/.env" </dev/null) || bad=1
+    fi
+    for unit in "${judged[@]}" "${others[@]}"; do
+        if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
+            restart "$unit" '' || bad=1
+        else
+            systemctl restart "$unit" || bad=1
+        fi
+    done
+    rm -f "$UNPROVEN"
+    if [[ $bad ]]; then
+        say "FAILED: $new does not stay up; current is $(readlink "$ROOT/current") again, but not everything runs: see above"
+    else
+        say "FAILED: $new does not stay up; $previous runs again"
+        remove_release "$new"
+    fi
+}
+
+# ── Clearing up ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Whether a process runs from the release.
+in_use() {
+    local exe
+    for exe in /proc/[0-9]*/exe; do
+        [[ $(readlink "$exe" 2>/dev/null || :) != "$ROOT/$1"/* ]] || return 0
+    done
+    return 1
+}
+
+remove_release() {
+    if in_use "$1"; then
+        say "kept $1: a process runs from it"
+    else
+        rm -rf "${ROOT:?}/$1" || say "$1 could not be removed"
+    fi
+}
+
+prune() {
+    local name kept=0
+    while read -r name; do
+        name=releases/$name
+        if ((++kept > keep)) && [[ $name != "$new" && $name != "$previous" ]]; then
+            remove_release "$name"
+        fi
+    done < <(find "$ROOT/releases" -mindepth 1 -maxdepth 1 -type d ! -name '.*' -printf '%T@ %f\n' | sort -rn | cut -d' ' -f2-)
+}
+
+on_exit() {
+    local code=$?
+    trap - EXIT
+    set +e
+    if [[ $swapped ]]; then
+        roll_back
+        ((code)) || code=1
+    fi
+    rm -rf "$ROOT"/releases/.new.*
+    exit "$code"
+}
+
+next_steps() {
+    say "$new is in place, and nothing runs yet: there are no settings. Next, on this host:"
+    say "  put API_ID, API_HASH and CHAT_ID into $ROOT/shared/.env (or deploy with --env FILE)"
+    say "  $ROOT/current/bin/tgs-session --env-file $ROOT/current/.env --write-env"
+    say "  chown $ACCOUNT: $ROOT/shared/.env && chmod 600 $ROOT/shared/.env && systemctl start $MAIN"
+}
+
+main() {
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+    umask 022
+    read_options "$@"
+    ((EUID == 0)) || die "this must run as root"
+    # Nobody may be listening any more.
+    trap '' HUP PIPE
+    trap 'exit 143' TERM INT
+    take_lock
+    trap on_exit EXIT
+
+    prepare
+    unpack
+    settings
+    find_units
+
+    mark_unproven
+    swapped=1
+    swap_to "$new"
+    link_units
+    systemctl daemon-reload
+    enable_units
+    add_main_unit
+    if ! start_new; then
+        exit 1
+    fi
+    swapped=''
+    rm -f "$UNPROVEN"
+    unlink_missing_units
+    prune
+    if [[ ${judged[*]} ]]; then
+        say "$new runs: ${judged[*]}"
+    elif [[ ! -e $ROOT/current/.env ]]; then
+        next_steps
+    else
+        say "$new is in place; nothing was running, and $MAIN is not enabled: systemctl enable --now $MAIN"
+    fi
+}
+
+main "$@"
