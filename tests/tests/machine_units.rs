@@ -40,7 +40,12 @@ impl Station {
     fn set(&self, more: &[(&str, &str)]) {
         let url = self.ingest.url("key");
         let list = format!("{MEDIA}/list.txt");
-        let all = [("PLAYLIST", list.as_str()), ("OUTPUT_URL", url.as_str()), ("VIDEO_QUALITY", "480p"), ("READ_AHEAD", "3s")];
+        let all = [
+            ("PLAYLIST", list.as_str()),
+            ("OUTPUT_URL", url.as_str()),
+            ("VIDEO_QUALITY", "480p"),
+            ("READ_AHEAD", "3s"),
+        ];
         self.machine.settings(ENV_FILE, &[&all[..], more].concat()).unwrap();
     }
 

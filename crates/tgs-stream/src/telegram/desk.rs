@@ -176,7 +176,8 @@ mod tests {
             Reason::InUse,
             Reason::Other,
         ];
-        for state in reasons.map(Reason::name).into_iter().chain(["live", "degraded", "stopping", "starting"]) {
+        for state in reasons.map(Reason::name).into_iter().chain(["live", "degraded", "stopping", "starting"])
+        {
             METRICS.set_state(state);
             let shown: Vec<_> =
                 STATES.into_iter().filter(|s| METRICS.state.with_label_values(&[s]).get() == 1).collect();
