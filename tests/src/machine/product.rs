@@ -1,0 +1,90 @@
+//! The product on a box: laid out as a deploy leaves it, without the package and without the deploy script.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tgs_core::http_get;
+
+use super::Machine;
+use crate::{
+    bin_path::{build, workspace},
+    tools,
+};
+
+/// The unit that broadcasts.
+pub const UNIT: &str = "tg_video_streamer";
+
+/// Where the settings of [`UNIT`] are kept.
+pub const ENV_FILE: &str = "/opt/tg_video_streamer/shared/.env";
+
+const TOP: &str = "/opt/tg_video_streamer";
+
+impl Machine {
+    /// Lays out a release with the `tools` of this build (`tgs-stream`, …), makes user and directories, and links the
+    /// units, as a deploy does. There are no settings yet, and nothing is started or enabled.
+    pub fn install_tree(&self, tools: &[&str]) -> Result<()> {
+        let release = format!("{TOP}/releases/test");
+        self.put_tree(&workspace().join("deploy/systemd"), &format!("{release}/systemd"))?;
+        for name in ["sysusers.d", "tmpfiles.d", "logrotate.d"] {
+            let from = workspace().join("deploy").join(name);
+            if from.is_dir() {
+                self.put_tree(&from, &format!("{release}/{name}"))?;
+            }
+        }
+        for tool in tools {
+            self.put(&build(tool)?, &format!("{release}/bin/{tool}"), 0o755, "root:root")?;
+        }
+        self.sh(&format!(
+            "cd {release}\n\
+             systemd-sysusers $PWD/sysusers.d/*.conf\n\
+             systemd-tmpfiles --create $PWD/tmpfiles.d/*.conf\n\
+             ln -s ../../shared/.env .env\n\
+             ln -s ../../shared/ytdlp/current venv\n\
+             ln -s releases/test {TOP}/current\n\
+             for unit in systemd/*; do ln -s {TOP}/current/$unit /etc/systemd/system/; done\n\
+             [ ! -d logrotate.d ] || cp logrotate.d/* /etc/logrotate.d/\n\
+             systemctl daemon-reload"
+        ))
+        .map(drop)
+    }
+
+    /// Lays out the tests' own Python environment as the version `test` of yt-dlp, in use.
+    pub fn install_yt_dlp(&self) -> Result<()> {
+        let versions = format!("{TOP}/shared/ytdlp/versions");
+        self.put_tree(&tools::venv(), &format!("{versions}/test"))?;
+        // What pip writes names the interpreter by its path at that time.
+        self.sh(&format!(
+            "sed -i '1s|^#!.*/bin/python.*|#!{versions}/test/bin/python3|' $(grep -lI '^#!.*/bin/python' {versions}/test/bin/*)\n\
+             ln -sfn /usr/bin/python3 {versions}/test/bin/python3\n\
+             ln -s versions/test {versions}/../current\n\
+             chown -hR tgstream:tgstream {versions} {versions}/../current"
+        ))
+        .map(drop)
+    }
+
+    /// Writes a file of settings, the service's own.
+    pub fn settings(&self, file: &str, settings: &[(&str, &str)]) -> Result<()> {
+        let text: String = settings.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        self.write(file, &text, 0o600)?;
+        self.sh(&format!("chown tgstream:tgstream {file}")).map(drop)
+    }
+
+    /// Puts a file of this machine to where everybody in the box may read it.
+    pub fn put_media(&self, host: &Path, target: &str) -> Result<()> {
+        self.put(host, target, 0o644, "root:root")
+    }
+
+    /// Changes `unit` by a drop-in with these lines.
+    pub fn drop_in(&self, unit: &str, name: &str, lines: &str) -> Result<()> {
+        self.write(&format!("/etc/systemd/system/{unit}.d/{name}.conf"), lines, 0o644)?;
+        self.sh("systemctl daemon-reload").map(drop)
+    }
+
+    /// What `/status` of the tgs-stream with this state directory shows. From a thread that has joined the network.
+    pub fn status(&self, state: &str) -> Result<Value> {
+        let address: SocketAddr = self.read(&format!("{state}/metrics.port"))?.trim().parse()?;
+        let answer = http_get::get(address, "/status", Duration::from_secs(2)).context("GET /status")?;
+        serde_json::from_str(&answer.body).with_context(|| format!("/status answers {}", answer.body))
+    }
+}
