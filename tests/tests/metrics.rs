@@ -1,0 +1,345 @@
+//! Metrics, alerts and dashboard agree: promtool likes the metrics in every state, the alerts fire when they must, and
+//! alerts and dashboard ask for what is really there. Against a real Prometheus that reads a real broadcast.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+use tgs_core::http_get;
+use tgs_e2e::{
+    bin_path::workspace,
+    broadcast::{Broadcast, Launch, executable, until},
+    clips::noisy,
+    telegram::Scene,
+    web::{Page, Web},
+};
+use tgs_testdc::{Fault, When, World};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn film() -> PathBuf {
+    noisy("film", 4000).path().unwrap()
+}
+
+fn deploy(file: &str) -> PathBuf {
+    workspace().join("deploy").join(file)
+}
+
+/// A yt-dlp as tgs-ytdlp-update leaves it in `dir`, updated an hour ago.
+fn yt_dlp(dir: &Path) -> PathBuf {
+    let version = dir.join("versions/2026.10.26");
+    fs::create_dir_all(version.join("bin")).unwrap();
+    fs::write(version.join("tgs-version"), "2026.10.26\n").unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    fs::write(dir.join("last-success"), format!("{}\n", now - 3600)).unwrap();
+    symlink("versions/2026.10.26", dir.join("current")).unwrap();
+    executable(&version.join("bin/yt-dlp"), "#!/bin/sh\nexit 1\n").unwrap();
+    dir.join("current/bin/yt-dlp")
+}
+
+/// Fails where promtool, run on this input, finds fault or says anything but SUCCESS.
+fn promtool(args: &[&str], input: &str) {
+    let mut command = Command::new("promtool");
+    command.args(args).current_dir(deploy("prometheus"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool is in the package prometheus");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let good = output.status.success() && (said.trim().is_empty() || said.contains("SUCCESS"));
+    assert!(good, "promtool {args:?}: {said}\n{input}");
+}
+
+/// The metrics of a broadcast in the state `state`, looked at by promtool.
+fn checked(broadcast: &Broadcast, state: &str) -> String {
+    let shown = format!("tgs_state{{state=\"{state}\"}}");
+    broadcast.wait_metric(&shown, 1.0, LIMIT).unwrap();
+    let (_, page) = broadcast.get("/metrics").unwrap();
+    promtool(&["check", "metrics"], &page);
+    let states = page.lines().filter(|line| line.starts_with("tgs_state{") && line.ends_with(" 1"));
+    assert_eq!(states.count(), 1, "{page}");
+    page
+}
+
+/// The names of the metrics on a page.
+fn families(page: &str) -> BTreeSet<String> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    types.map(str::to_owned).collect()
+}
+
+#[test]
+fn promtool_has_nothing_to_say_in_any_state() {
+    let web = Web::serve([("/hangs.mp4", Page::Hangs)]).unwrap();
+    let mut scene = Scene::new().unwrap();
+    let standby = scene.new_session().unwrap().telethon_string();
+    scene.set("STANDBY_SESSION_STRING", &standby).unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
+    scene.set("SESSION_REGEN", "off").unwrap();
+    scene.set("ON_SESSION_LOSS", "stop").unwrap();
+    let silence = scene.dc.fault(Fault::Silence, When::method("users.getUsers"));
+    let launch = scene.launch().unwrap().play([film()]).arg(web.url("/hangs.mp4"));
+    let mut broadcast = launch.start().unwrap();
+    let first = families(&checked(&broadcast, "starting"));
+    broadcast.stop().unwrap();
+    scene.dc.clear_fault(silence);
+    scene.dc.start_webrtc(World::CHANNEL);
+    let launch = scene.launch().unwrap().play([film()]).arg(web.url("/hangs.mp4"));
+    let mut broadcast = launch.start().unwrap();
+    checked(&broadcast, "waiting_people");
+    scene.dc.end_call(World::CHANNEL);
+    checked(&broadcast, "live");
+    broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
+    broadcast.wait_metric("tgs_filler_seconds_total", 1.0, LIMIT).unwrap();
+    let last = families(&checked(&broadcast, "live"));
+    scene.ingest.refuse();
+    scene.ingest.reset();
+    broadcast.wait_log(&["connection to ", "lost"], LIMIT).unwrap();
+    checked(&broadcast, "live");
+    scene.revoke().unwrap();
+    checked(&broadcast, "degraded");
+    broadcast.stop().unwrap();
+    // The help text of this one says so; all else can be asked for from the first scrape on.
+    let later: Vec<_> = last.difference(&first).collect();
+    assert_eq!(later, ["tgs_standby_valid"]);
+}
+
+#[test]
+fn a_file_as_output_has_metrics_without_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tgs.prom");
+    let launch = Launch::to("out.flv").unwrap().within(dir.path()).arg("--once").play([film()]);
+    launch.set("METRICS_FILE", &file).finish(LIMIT).unwrap();
+    let page = fs::read_to_string(&file).unwrap();
+    promtool(&["check", "metrics"], &page);
+    assert!(!families(&page).contains("tgs_state"), "{page}");
+}
+
+/// One of the alerts, as Prometheus tells it.
+struct Alert {
+    name: String,
+    query: String,
+    labels: Value,
+    annotations: Value,
+}
+
+/// A Prometheus that watches one broadcast, with the alerts.
+struct Prometheus {
+    child: Child,
+    addr: SocketAddr,
+    _data: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn watching(target: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let rules = deploy("prometheus/alerts.yml");
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{:?}]\nscrape_configs:\n- job_name: tgs\n  \
+             static_configs: [{{targets: [{target:?}]}}]\n",
+            rules.display().to_string()
+        );
+        fs::write(data.path().join("prometheus.yml"), config).unwrap();
+        // It cannot say which port it was given, so it is told one that was free a moment ago.
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "prometheus", "--config.file=prometheus.yml"]);
+        command.arg("--storage.tsdb.path=data").arg(format!("--web.listen-address={addr}"));
+        command.current_dir(data.path()).stdout(Stdio::null());
+        command.stderr(fs::File::create(data.path().join("log")).unwrap());
+        let child = command.spawn().expect("prometheus is in the package of this name");
+        Self { child, addr, _data: data }
+    }
+
+    /// What its API says; `None` while it has no answer.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let answer = http_get::get(self.addr, path, Duration::from_secs(5)).ok()?;
+        let answer: Value = serde_json::from_str(&answer.body).ok()?;
+        assert_eq!(answer["status"], "success", "{path}: {answer}");
+        Some(answer["data"].clone())
+    }
+
+    /// How many series a query has for an answer.
+    fn count(&self, query: &str) -> usize {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let data = self.ask(&format!("/api/v1/query?query={encoded}"));
+        data.map_or(0, |data| data["result"].as_array().map_or(0, Vec::len))
+    }
+
+    /// The alerts, once each has been evaluated.
+    fn alerts(&self) -> Vec<Alert> {
+        let evaluated = || {
+            let data = self.ask("/api/v1/rules")?;
+            let groups = data["groups"].as_array()?;
+            let rules: Vec<Value> =
+                groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).cloned().collect();
+            rules.iter().all(|rule| rule["health"] != "unknown").then_some(rules)
+        };
+        let rules = until("the alerts to be evaluated", LIMIT, evaluated).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let alert = |rule: Value| {
+            assert_eq!(rule["health"], "ok", "{rule}");
+            let (labels, annotations) = (rule["labels"].clone(), rule["annotations"].clone());
+            Alert { name: text(&rule["name"]), query: text(&rule["query"]), labels, annotations }
+        };
+        rules.into_iter().map(alert).collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The names of metrics in a PromQL expression: words that are no keyword, no function, and stand outside of `"…"`,
+/// `{…}`, `[…]` and the lists of labels behind `by` and the like.
+fn metrics_of(query: &str) -> BTreeSet<String> {
+    const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+    const OPERATORS: [&str; 6] = ["and", "or", "unless", "bool", "offset", "atan2"];
+    let mut names = BTreeSet::new();
+    let mut rest = query;
+    while let Some(first) = rest.chars().next() {
+        let after = |end: char| rest[1..].find(end).map_or(rest.len(), |at| at + 2);
+        let end = match first {
+            '"' => after('"'),
+            '{' => after('}'),
+            '[' => after(']'),
+            'a'..='z' | 'A'..='Z' | '_' => {
+                let end =
+                    rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
+                let (word, behind) = (&rest[..end], rest[end..].trim_start());
+                let next = behind.split(|c: char| !c.is_alphanumeric()).next();
+                let function = behind.starts_with('(') || matches!(next, Some("by" | "without"));
+                if LISTS.contains(&word) {
+                    rest.find(')').map_or(rest.len(), |at| at + 1)
+                } else {
+                    if !OPERATORS.contains(&word) && !function {
+                        names.insert(word.to_owned());
+                    }
+                    end
+                }
+            }
+            // A number with its unit.
+            '0'..='9' => rest.find(|c: char| !c.is_alphanumeric() && c != '.').unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        rest = &rest[end..];
+    }
+    names
+}
+
+#[test]
+fn metrics_are_found_in_expressions() {
+    for (query, names) in [
+        (r#"up{job="tgs"} == 0"#, &["up"][..]),
+        ("sum without (reason) (increase(tgs_a_total[1h])) > 1e3", &["tgs_a_total"]),
+        (r#"a unless on (job, instance) (b == 1 or c{state=~"x}.*"} == 1)"#, &["a", "b", "c"]),
+        ("quantile_over_time(0.5, a[5m]) < 0.95 and time() - b > 15 * 86400", &["a", "b"]),
+        ("sum by(instance)(rate(a[$__rate_interval]))", &["a"]),
+    ] {
+        let query = &query.replace("x}", "x");
+        assert_eq!(metrics_of(query), names.iter().map(|&name| name.to_owned()).collect(), "{query}");
+    }
+}
+
+/// The title, and the expressions, of each panel of the dashboard.
+fn panels() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(deploy("grafana/tgs.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let all = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
+    all.map(|panel| {
+        let targets = panel["targets"].as_array().unwrap().iter();
+        let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
+        let title = panel["title"].as_str().unwrap().to_owned();
+        assert!(!queries.is_empty(), "the panel {title} asks for nothing");
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        for query in &queries {
+            let selected = query.matches(r#"{job=~"$job", instance=~"$instance"}"#).count();
+            assert_eq!(selected, metrics_of(query).len(), "{title} shows other jobs too: {query}");
+        }
+        (title, queries)
+    })
+    .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_what_is_there() {
+    let mut scene = Scene::new().unwrap();
+    let standby = scene.new_session().unwrap().telethon_string();
+    scene.set("STANDBY_SESSION_STRING", &standby).unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
+    let mut broadcast = scene.launch().unwrap().play([film()]).start().unwrap();
+    broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
+    let (_, page) = broadcast.get("/metrics").unwrap();
+    let mut known = families(&page);
+    // Prometheus' own.
+    known.insert("up".to_owned());
+    let port = fs::read_to_string(scene.env_file().with_file_name("state/metrics.port")).unwrap();
+    let prometheus = Prometheus::watching(port.trim());
+    for alert in prometheus.alerts() {
+        let names = metrics_of(&alert.query);
+        assert!(!names.is_empty() && names.is_subset(&known), "{} asks for {names:?}", alert.name);
+    }
+    for (title, queries) in panels() {
+        for query in queries {
+            let names = metrics_of(&query);
+            assert!(names.is_subset(&known), "the panel {title} asks for {names:?}");
+            let query =
+                query.replace("$__rate_interval", "30s").replace("$job", "tgs").replace("$instance", ".*");
+            broadcast
+                .until(&format!("an answer to {query}"), LIMIT, || {
+                    (prometheus.count(&query) > 0).then_some(())
+                })
+                .unwrap();
+        }
+    }
+    broadcast.stop().unwrap();
+}
+
+#[test]
+fn the_alerts_fire_when_they_must() {
+    promtool(&["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"], "");
+    promtool(&["test", "rules", "alerts_test.yml"], "");
+}
+
+/// The anchor that a heading is given on a web page.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+#[test]
+fn every_alert_is_tested_and_says_what_to_do() {
+    let guide = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let headings = guide.lines().filter(|line| line.starts_with('#'));
+    let anchors: BTreeSet<_> = headings.map(|line| anchor(line.trim_start_matches(['#', ' ']))).collect();
+    let tests = fs::read_to_string(deploy("prometheus/alerts_test.yml")).unwrap();
+    let prometheus = Prometheus::watching("127.0.0.1:9");
+    for Alert { name, labels, annotations, .. } in prometheus.alerts() {
+        assert!(["critical", "warning"].contains(&labels["severity"].as_str().unwrap()), "{name}: {labels}");
+        for part in ["summary", "description"] {
+            assert!(annotations[part].as_str().is_some_and(|text| !text.is_empty()), "{name} has no {part}");
+        }
+        let runbook = annotations["runbook_url"].as_str().unwrap();
+        let (file, place) = runbook.split_once('#').unwrap();
+        assert!(file == "docs/operations.md" && anchors.contains(place), "{name}: no heading for {runbook}");
+        assert_eq!(place, name.to_lowercase(), "{name} leads to the runbook of another");
+        // One that must be silent is written in one line, one that must fire in several.
+        let silent = tests.lines().any(|line| line.ends_with(&format!("alertname: {name}}}")));
+        let fires = tests.contains(&format!("        alertname: {name}\n        exp_alerts:\n"));
+        assert!(silent && fires, "{name}: tested silent {silent}, tested firing {fires}");
+    }
+}
