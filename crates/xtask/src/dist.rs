@@ -46,16 +46,16 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
     if !step::run(&format!("build the tools ({profile})"), &mut build) {
         return Ok(false);
     }
-    // Where both the package and the archive take them from, without the symbols of a debug build.
+    // Where both the package and the archive take them from, without symbols.
     let bin = dist.join("bin");
     fs::create_dir(&bin)?;
     for (name, _) in tools() {
         let mut strip = Command::new("strip");
-        strip.arg("--strip-debug").arg("-o").arg(bin.join(name)).arg(built(profile).join(name));
+        strip.arg("--strip-unneeded").arg("-o").arg(bin.join(name)).arg(built(profile).join(name));
         ensure!(strip.status().context("run strip")?.success(), "strip failed on {name}");
     }
     manuals::write(&dist)?;
-    Ok(deb::build(&dist)? && archive(&dist)?)
+    Ok(deb::build(&dist, profile == "release")? && archive(&dist)?)
 }
 
 /// Where cargo puts the programs of `profile`.
