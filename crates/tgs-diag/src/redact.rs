@@ -20,6 +20,8 @@ const SHORTEST: usize = 8;
 /// No word of ours has so many letters and digits in a row; a session string has 350.
 const LONGEST: usize = 80;
 
+const QUOTES: [char; 2] = ['\'', '"'];
+
 /// Parameters of a URL that say which page it is and open no door.
 const HARMLESS: [&str; 3] = ["v", "list", "t"];
 
@@ -39,7 +41,14 @@ impl Redactor {
             if let Some((name, value)) = line.split_once('=')
                 && secret(name)
             {
-                found.insert(value.trim().to_owned());
+                let value = value.trim();
+                let whole = [
+                    value,
+                    value.trim_start_matches(QUOTES),
+                    value.trim_end_matches(QUOTES),
+                    value.trim_matches(QUOTES),
+                ];
+                found.extend(whole.map(str::to_owned));
                 found.extend(value.split(['\'', '"', ' ', '\t', '#']).map(str::to_owned));
             }
         }
@@ -143,7 +152,7 @@ mod tests {
     #[test]
     fn what_other_programs_say_is_cleaned() {
         let it = redactor(
-            "API_HASH=abcdef\nOUTPUT_URL=rtmp://h/app/thekey\n#SESSION_STRING=1old\nTWO_FA_PASSWORD=a b",
+            "API_HASH=abcdefgh\nOUTPUT_URL=rtmp://h/app/thekey42\n#SESSION_STRING=1oldstring\nTWO_FA_PASSWORD=live",
         );
         for (said, shown) in [
             ("bad abcdefgh in rtmp://h/app/thekey42", "bad *** in ***"),
