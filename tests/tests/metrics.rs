@@ -310,6 +310,18 @@ fn alerts_and_dashboard_ask_for_what_is_there() {
 }
 
 #[test]
+fn the_guides_example_is_one_that_prometheus_takes() {
+    let guide = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let (_, rest) = guide.split_once("```yaml\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    assert!(config.contains("job_name: tgs\n"), "{config}");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+    fs::copy(deploy("prometheus/alerts.yml"), dir.path().join("alerts.yml")).unwrap();
+    promtool(&["check", "config", dir.path().join("prometheus.yml").to_str().unwrap()], "");
+}
+
+#[test]
 fn the_alerts_fire_when_they_must() {
     promtool(&["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"], "");
     promtool(&["test", "rules", "alerts_test.yml"], "");
