@@ -138,9 +138,8 @@ impl<'a> Update<'a> {
         let mut deno = true;
         let refusal = loop {
             let wanted = requirements(Some(&newest), deno);
-            let refusal = match pip.ask(&wanted)? {
-                Ok(_) => return Ok(Plan { version: newest, requirements: wanted }),
-                Err(refusal) => refusal,
+            let Err(refusal) = pip.ask(&wanted)? else {
+                return Ok(Plan { version: newest, requirements: wanted });
             };
             let words = String::from_utf8_lossy(&refusal.stderr);
             if let Some(cause) = pip::cause(&words, &newest.to_string(), self.tree.root()) {
