@@ -12,3 +12,4 @@ pub mod telegram;
 pub mod throttle;
 pub mod tools;
 pub mod web;
+pub mod yt_dlp_place;

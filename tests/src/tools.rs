@@ -56,6 +56,29 @@ fn dist(extension: &str) -> Result<PathBuf> {
     Ok(found.remove(0))
 }
 
+/// The yt-dlp that is updated from in the tests, and the newer one.
+pub const YT_DLP_VERSIONS: [&str; 2] = ["2026.7.4", "2026.8.19"];
+
+/// The folder for the wheels of [`YT_DLP_VERSIONS`], of what they need, and of deno, whether or not they are there.
+#[must_use]
+pub fn wheels_dir() -> PathBuf {
+    venv().with_file_name("wheels")
+}
+
+/// The files in [`wheels_dir`].
+pub fn wheels() -> Result<Vec<PathBuf>> {
+    let dir = wheels_dir();
+    let wheels = list(&dir).unwrap_or_default();
+    let has = |start: &str| {
+        let name =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+        wheels.iter().any(name)
+    };
+    let all = YT_DLP_VERSIONS.iter().all(|version| has(&format!("yt_dlp-{version}-"))) && has("deno-");
+    ensure!(all, "wheels are missing in {}: run cargo xtask test once", dir.display());
+    Ok(wheels)
+}
+
 fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     entries.map(|entry| Ok(entry?.path())).collect()

