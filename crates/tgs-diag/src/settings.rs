@@ -79,7 +79,8 @@ fn unreadable(path: &str, error: &str) -> Finding {
 }
 
 fn mode(Access { path, mode, .. }: &Access) -> Finding {
-    if mode & 0o077 == 0 {
+    const OTHERS: u32 = 0o077;
+    if mode & OTHERS == 0 {
         return Finding::pass("env-mode", format!("{path} has mode {mode:04o}"));
     }
     let text = format!("{path} has mode {mode:04o}: others than its owner can reach the secrets in it");
