@@ -74,7 +74,8 @@ struct Seen {
 }
 
 fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
-    let mut command = process::command(sibling(view)?);
+    // It confines its own children.
+    let mut command = process::trusted(sibling(view)?);
     let quality = match settings.quality {
         Quality::P480 => "480p",
         Quality::P720 => "720p",
