@@ -17,7 +17,7 @@ use crate::{
     finding::{Finding, Level, lines, sum},
     ingest, machine, media, pages, playlist, port,
     runner::{self, Check, Out},
-    settings, telegram, unit,
+    settings, switch, telegram, unit,
     view::View,
 };
 
@@ -40,7 +40,13 @@ pub fn main() -> ExitCode {
     };
     // A panic of Telegram's client library is told as a finding; its own words might hold anything.
     panic::set_hook(Box::new(|_| {}));
-    let view = Arc::new(View::new(&cli));
+    let mut view = View::new(&cli);
+    if let Err(why) = switch::to_user_of(&cli, &view) {
+        let _ = writeln!(stderr(), "tgs-diag: {why}");
+        return Code::Failure.into();
+    }
+    view.confine();
+    let view = Arc::new(view);
     let findings = look(&view);
     tell(&findings, cli.json).into()
 }
@@ -61,7 +67,7 @@ fn look(view: &Arc<View>) -> Vec<Finding> {
         check("playlist", playlist::look),
         check("port", port::look),
         check("machine", machine::look),
-        check("unit", |view, out| out.say_all(unit::look(&view.unit_name, &view.unit, view.unit_named))),
+        check("unit", |view, out| out.say_all(unit::look(view))),
     ];
     let total = checks.len();
     let shows = stderr().is_terminal() && env::var_os("TERM").is_some_and(|term| term != "dumb");

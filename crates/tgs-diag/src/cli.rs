@@ -10,7 +10,7 @@ pub(crate) const UNIT: &str = "tg_video_streamer";
 const EXAMPLES: &str = "\
 Examples:
   tgs-diag                                 look at ./.env, else at the installed .env
-  sudo tgs-diag                            the same, with what only root can see
+  sudo tgs-diag                            the same, as the unit's user: root becomes that user
   tgs-diag --unit tg_video_streamer@news   look at one of several channels
   tgs-diag --env-file my.env --offline     nothing that needs the network
   tgs-diag --json | jq '.[] | select(.level == \"FAIL\")'
@@ -42,6 +42,10 @@ pub(crate) struct Cli {
     /// Print an array of {check, level, text, remedy}
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Told by root to itself as the unit's user, who cannot see it: the running program is not the installed one
+    #[arg(long, hide = true)]
+    pub(crate) replaced: bool,
 }
 
 #[cfg(test)]

@@ -80,10 +80,8 @@ impl Finding {
 pub(crate) fn lines(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for Finding { check, level, text: words, remedy } in findings {
-        let verdict = match colour {
-            true => format!("\x1b[{}m{}\x1b[0m", level.colour(), level.word()),
-            false => level.word().to_owned(),
-        };
+        let word = level.word();
+        let verdict = if colour { format!("\x1b[{}m{word}\x1b[0m", level.colour()) } else { word.to_owned() };
         // Into a String, which never fails.
         let _ = writeln!(text, "{verdict} {check}: {words}");
         if let Some(remedy) = remedy {

@@ -17,6 +17,7 @@ mod redact;
 mod runner;
 mod settings;
 mod stream;
+mod switch;
 mod telegram;
 mod unit;
 mod view;

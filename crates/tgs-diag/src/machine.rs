@@ -11,14 +11,9 @@ use rustix::{
     fs::{Access, access, statvfs},
     process::geteuid,
 };
-use tgs_core::process;
+use tgs_core::{confine, process};
 
-use crate::{
-    finding::Finding,
-    runner::Out,
-    settings::{name_of, uid_of},
-    view::View,
-};
+use crate::{finding::Finding, runner::Out, switch::User, view::View};
 
 const MIB: u64 = 1 << 20;
 /// Less than this on a disk is worth a look.
@@ -37,7 +32,7 @@ pub(crate) fn look(view: &View, out: &Out) {
             out.say(disk(check, name, dir, user));
         }
     }
-    out.say(landlock(fs::read_to_string("/sys/kernel/security/lsm").map_err(|e| e.to_string())));
+    out.say(landlock(confine::is_supported()));
     out.say(time_sync(out));
 }
 
@@ -75,8 +70,9 @@ fn unwritable(
             return None;
         }
         let owner = fs::metadata(there).ok()?.uid();
-        if uid_of(user) != Some(owner) {
-            let text = format!("{name} {dir} belongs to {}, but the unit runs as {user}", name_of(owner));
+        if User::named(user).map(|user| user.uid) != Some(owner) {
+            let text =
+                format!("{name} {dir} belongs to {}, but the unit runs as {user}", User::name_of(owner));
             return Some(Finding::fail(check, text, format!("chown -R {user}: {dir}")));
         }
         if geteuid().as_raw() != owner && !geteuid().is_root() {
@@ -86,7 +82,7 @@ fn unwritable(
     match access(there, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => None,
         Err(error) => {
-            let me = name_of(geteuid().as_raw());
+            let me = User::name_of(geteuid().as_raw());
             Some(Finding::fail(
                 check,
                 format!("{name} {dir} cannot be written by {me}: {error}"),
@@ -111,18 +107,13 @@ fn room(check: &'static str, name: &str, dir: &str, free: u64) -> Finding {
     }
 }
 
-fn landlock(modules: Result<String, String>) -> Finding {
+fn landlock(supported: bool) -> Finding {
     let check = "landlock";
-    match modules {
-        Ok(list) if list.trim().split(',').any(|module| module == "landlock") => {
-            Finding::pass(check, "the kernel keeps ffmpeg and yt-dlp away from .env")
-        }
-        Ok(_) => Finding::warn(check, "this kernel has no Landlock: ffmpeg and yt-dlp could read .env")
-            .mended_by(
-                "add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it",
-            ),
-        Err(why) => Finding::unseen(check, format_args!("/sys/kernel/security/lsm: {why}")),
+    if supported {
+        return Finding::pass(check, "the kernel keeps ffmpeg and yt-dlp away from .env");
     }
+    Finding::warn(check, "this kernel has no Landlock: ffmpeg and yt-dlp could read .env")
+        .mended_by("add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it")
 }
 
 fn time_sync(out: &Out) -> Finding {
@@ -169,7 +160,7 @@ mod tests {
         let deep = dir.path().join("a/b");
         assert_eq!(existing(&deep), dir.path());
         assert_ne!(disk("disk-state", "STATE_DIR", &deep, None).level, Level::Fail);
-        let me = name_of(geteuid().as_raw());
+        let me = User::name_of(geteuid().as_raw());
         assert_ne!(disk("disk-state", "STATE_DIR", dir.path(), Some(&me)).level, Level::Fail);
         let found = disk("disk-state", "STATE_DIR", dir.path(), Some("daemon"));
         assert!(found.text.contains("but the unit runs as daemon"), "{found:?}");
@@ -180,9 +171,7 @@ mod tests {
 
     #[test]
     fn kernels_and_clocks() {
-        assert_eq!(landlock(Ok("capability,landlock,yama\n".into())).level, Level::Pass);
-        assert_eq!(landlock(Ok("capability,yama\n".into())).level, Level::Warn);
-        assert_eq!(landlock(Err("no".into())).level, Level::Warn);
+        assert_eq!((landlock(true).level, landlock(false).level), (Level::Pass, Level::Warn));
         assert_eq!((synchronised("yes").level, synchronised("no").level), (Level::Pass, Level::Warn));
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn look(view: &View, out: &Out) {
     if by_ffmpeg(settings) {
         out.say_all(ask(&ffmpeg, "-protocols", out).ok().map(|text| protocols(&text)));
     }
-    out.say(arguments(settings, &ffmpeg, &version, out));
+    out.say(arguments(view, settings, &ffmpeg, &version, out));
 }
 
 /// ffprobe is taken from beside ffmpeg, else from the search path.
@@ -119,7 +119,7 @@ fn protocols(list: &str) -> Finding {
 
 /// Three seconds through the whole encoder, as tgs-stream does before it uses FFMPEG_ARGS. In a directory of its own, so
 /// that no verdict is kept and nothing of ours is left.
-fn arguments(settings: &Settings, ffmpeg: &Path, version: &str, out: &Out) -> Finding {
+fn arguments(view: &View, settings: &Settings, ffmpeg: &Path, version: &str, out: &Out) -> Finding {
     let check = "ffmpeg-args";
     let given = !settings.ffmpeg_args.trim().is_empty();
     let remedy =
@@ -128,10 +128,8 @@ fn arguments(settings: &Settings, ffmpeg: &Path, version: &str, out: &Out) -> Fi
         Ok(extra) => extra,
         Err(why) => return Finding::fail(check, format!("FFMPEG_ARGS cannot be used: {why}"), remedy),
     };
-    let dir = match tempfile::tempdir() {
-        Ok(dir) => dir,
-        Err(error) => return Finding::unseen(check, format_args!("there is no room for a trial: {error}")),
-    };
+    let scratch = view.scratch.as_ref().map(|scratch| tempfile::tempdir_in(scratch.path()));
+    let Some(Ok(dir)) = scratch else { return Finding::unseen(check, "there is no room for a trial") };
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();
     let setup = Setup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch };

@@ -74,7 +74,8 @@ struct Seen {
 }
 
 fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
-    let mut command = process::command(sibling(view)?);
+    // It confines its own children.
+    let mut command = process::trusted(sibling(view)?);
     let quality = match settings.quality {
         Quality::P480 => "480p",
         Quality::P720 => "720p",
@@ -92,10 +93,10 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let until = Instant::now() + LIMIT.min(out.left());
     let child = process::spawn(command).map_err(|e| format!("tgs-stream does not start: {e}"))?;
-    let (lines, said) = mpsc::sync_channel(1);
-    let (stdout, stderr) = (child.take_stdout(), child.take_stderr());
+    let (lines, heard) = mpsc::sync_channel(1);
+    let (listing, complaints) = (child.take_stdout(), child.take_stderr());
     let reading = thread::spawn(move || {
-        for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok)) {
+        for line in listing.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok)) {
             if lines.send(line).is_err() {
                 break;
             }
@@ -103,12 +104,12 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
     });
     let complaining = thread::spawn(move || {
         let mut text = Vec::new();
-        let _ = stderr.map(|err| err.take(1 << 20).read_to_end(&mut text));
+        let _ = complaints.map(|err| err.take(1 << 20).read_to_end(&mut text));
         String::from_utf8_lossy(&text).into_owned()
     });
     let mut seen = Seen::default();
     while seen.good + seen.bad.len() < MOST && !out.cancel.is_cancelled() {
-        match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => seen.add(&line),
             Err(RecvTimeoutError::Disconnected) => {
                 seen.whole = seen.good + seen.bad.len() > 0;
@@ -118,7 +119,7 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
         }
     }
     // Ends both threads.
-    drop(said);
+    drop(heard);
     drop(child);
     let _ = reading.join();
     seen.complaint = complaining.join().unwrap_or_default();
@@ -140,20 +141,20 @@ impl Seen {
 
     fn findings(&self, list: &str) -> Vec<Finding> {
         let count = self.good + self.bad.len();
-        let told = self.bad.iter().take(TOLD);
-        let mut findings: Vec<_> = told.map(|text| Finding::fail(CHECK, text, REMEDY)).collect();
+        let first = self.bad.iter().take(TOLD);
+        let mut findings: Vec<_> = first.map(|text| Finding::fail(CHECK, text, REMEDY)).collect();
         if self.bad.len() > TOLD {
             let text = format!("{} more entries cannot be played", self.bad.len() - TOLD);
             findings.push(Finding::fail(CHECK, text, REMEDY));
         }
         if count == 0 {
-            let last = self.complaint.lines().rev().find(|line| !line.trim().is_empty());
-            let why = last.map_or_else(
+            let reason = self.complaint.lines().rev().find(|line| !line.trim().is_empty());
+            let why = reason.map_or_else(
                 || format!("no entry was looked at within {} s", LIMIT.as_secs()),
                 // Behind its time and level.
                 |line| line.split_once("ERROR ").map_or(line, |(_, words)| words).trim().to_owned(),
             );
-            findings.push(match last {
+            findings.push(match reason {
                 Some(_) => Finding::fail(CHECK, why, "tgs-stream --check says more"),
                 None => Finding::unseen(CHECK, why),
             });

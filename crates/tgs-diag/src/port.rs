@@ -21,6 +21,10 @@ const FOLLOWING: u16 = 10;
 pub(crate) fn look(view: &View, out: &Out) {
     let Some(settings) = &view.settings else { return };
     let (host, port) = (settings.prometheus_host, settings.prometheus_port);
+    let following = match &view.unit {
+        Ok(unit) if view.as_unit && unit.has_fixed_port() => 0,
+        _ => FOLLOWING,
+    };
     let dir = settings.state_dir.display();
     match Stream::of(&settings.state_dir) {
         Ok(stream) => {
@@ -36,7 +40,7 @@ pub(crate) fn look(view: &View, out: &Out) {
                 ),
             };
             out.say(Finding::unseen("broadcast", why));
-            out.say(free(host, port));
+            out.say(free(host, port, following));
         }
     }
 }
@@ -53,7 +57,7 @@ fn answered(address: SocketAddr, wanted: u16) -> Finding {
 }
 
 /// Whether the port can be had.
-fn free(host: IpAddr, port: u16) -> Finding {
+fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     if port == 0 {
         return Finding::pass(CHECK, "PROMETHEUS_PORT is 0: any free one is taken");
     }
@@ -66,23 +70,16 @@ fn free(host: IpAddr, port: u16) -> Finding {
                 return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
                     .mended_by(remedy);
             }
-            let rest = (port..=port.saturating_add(FOLLOWING)).skip(1).find(|port| listen(*port).is_ok());
-            match rest {
-                Some(next) => Finding::warn(
-                    CHECK,
-                    format!(
-                        "port {port} of {host} is taken by another program; tgs-stream would take {next}"
-                    ),
-                )
-                .mended_by(remedy),
-                None => Finding::fail(
-                    CHECK,
-                    format!(
-                        "port {port} of {host} and the {FOLLOWING} after it are taken; there would be no pages"
-                    ),
-                    remedy,
-                ),
+            let rest = (port..=port.saturating_add(following)).skip(1).find(|port| listen(*port).is_ok());
+            if let Some(next) = rest {
+                let text = format!(
+                    "port {port} of {host} is taken by another program; tgs-stream would take {next}"
+                );
+                return Finding::warn(CHECK, text).mended_by(remedy);
             }
+            let others = if following == 0 { "is" } else { "and the ten after it are" };
+            let text = format!("port {port} of {host} {others} taken; there would be no pages");
+            Finding::fail(CHECK, text, remedy)
         }
         Err(error) => Finding::fail(
             CHECK,
@@ -104,15 +101,16 @@ mod tests {
         let host = IpAddr::from(Ipv4Addr::LOCALHOST);
         let taken = TcpListener::bind((host, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let found = free(host, port);
+        let found = free(host, port, FOLLOWING);
         assert_ne!(found.level, Level::Pass);
         assert!(
             found.text.contains(&format!("port {port} of 127.0.0.1")) && found.text.contains("taken"),
             "{found:?}"
         );
-        assert_eq!(free(host, 0).level, Level::Pass);
+        assert_eq!(free(host, port, 0).level, Level::Fail);
+        assert_eq!(free(host, 0, FOLLOWING).level, Level::Pass);
         // An address of nobody here.
-        assert_eq!(free("192.0.2.1".parse().unwrap(), port).level, Level::Fail);
+        assert_eq!(free("192.0.2.1".parse().unwrap(), port, FOLLOWING).level, Level::Fail);
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! The last look at everything that is said: no secret of the settings, no token of a URL, nothing that steers a terminal.
 //!
-//! No text of ours has a secret in it to begin with; this is for what other programs say and what other people named.
+//! No text of ours has a secret in it to begin with; this is for what other programs say and what other people named. It
+//! knows the secrets, where [`tgs_core::mask`] has to go by their form.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use tgs_core::{
     env_file::EnvFile,
+    mask,
     settings::{Settings, TABLE},
 };
 
 use crate::finding::Finding;
 
 /// What stands in a secret's place.
-const HIDDEN: &str = "***";
+const HIDDEN: &str = mask::MASKED;
 
 /// A shorter one would be found in ordinary words, and what is missing from those would tell it.
 const SHORTEST: usize = 8;
@@ -155,11 +157,14 @@ mod tests {
             "API_HASH=abcdefgh\nOUTPUT_URL=rtmp://h/app/thekey42\n#SESSION_STRING=1oldstring\nTWO_FA_PASSWORD=live",
         );
         for (said, shown) in [
-            ("bad abcdefgh in rtmp://h/app/thekey42", "bad *** in ***"),
-            ("key thekey42, 1oldstring, live", "key ***, ***, live"),
-            ("a 0123456789abcdef0123456789abcdef.", "a ***."),
-            (&format!("CHAT_ID is {}!", "xY-_".repeat(30)), "CHAT_ID is ***!"),
-            ("<https://me:pw@h/x?token=1&v=abc#f>: gone", "<https://***@h/x?token=***&v=abc>: gone"),
+            ("bad abcdefgh in rtmp://h/app/thekey42", "bad [masked] in [masked]"),
+            ("key thekey42, 1oldstring, live", "key [masked], [masked], live"),
+            ("a 0123456789abcdef0123456789abcdef.", "a [masked]."),
+            (&format!("CHAT_ID is {}!", "xY-_".repeat(30)), "CHAT_ID is [masked]!"),
+            (
+                "<https://me:pw@h/x?token=1&v=abc#f>: gone",
+                "<https://[masked]@h/x?token=[masked]&v=abc>: gone",
+            ),
             ("see https://my.telegram.org", "see https://my.telegram.org"),
             ("a\nb\x1b[2J", "a b\\u{1b}[2J"),
         ] {

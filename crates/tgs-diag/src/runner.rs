@@ -102,7 +102,9 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
         match ends.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(index) => running[index].2 = true,
             Err(_) if until == deadline => {
-                running.iter().for_each(|(_, out, _)| out.cancel.cancel());
+                for (_, out, _) in &running {
+                    out.cancel.cancel();
+                }
                 until = deadline + LAST_WORDS;
             }
             Err(_) => break,

@@ -6,6 +6,8 @@ use tgs_core::{session_string::SessionString, settings::Settings};
 
 use crate::{
     finding::Finding,
+    switch::User,
+    unit::Unit,
     view::{EnvPath, View},
 };
 
@@ -43,26 +45,28 @@ fn file(view: &View) -> Vec<Finding> {
         return vec![Finding::fail("env-file", text, remedy)];
     };
     let shown = path.display();
-    let meta = match (fs::metadata(path), &view.text) {
-        (Ok(meta), Ok(_)) => meta,
-        (Err(error), _) => return vec![unreadable(&shown.to_string(), &error.to_string())],
-        (_, Err(error)) => return vec![unreadable(&shown.to_string(), error)],
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) => return vec![unreadable(&shown.to_string(), &error.to_string())],
     };
     let expected = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| {
         let user = unit.user()?.to_owned();
-        Some((uid_of(&user)?, user))
+        Some((User::named(&user)?.uid, user))
     });
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     let access = Access {
         path: target.display().to_string(),
         mode: meta.mode() & 0o7777,
         uid: meta.uid(),
-        owner: name_of(meta.uid()),
+        owner: User::name_of(meta.uid()),
         expected,
         me: rustix::process::geteuid().as_raw(),
     };
     let how = if view.as_unit { format!(", looked at as {} does", view.unit_name) } else { String::new() };
-    let mut findings = vec![Finding::pass("env-file", format!("{shown} is used{how}"))];
+    let mut findings = vec![match &view.text {
+        Ok(_) => Finding::pass("env-file", format!("{shown} is used{how}")),
+        Err(error) => unreadable(&shown.to_string(), error),
+    }];
     findings.extend([mode(&access), owner(&access)]);
     findings
 }
@@ -79,7 +83,8 @@ fn unreadable(path: &str, error: &str) -> Finding {
 }
 
 fn mode(Access { path, mode, .. }: &Access) -> Finding {
-    if mode & 0o077 == 0 {
+    const OTHERS: u32 = 0o077;
+    if mode & OTHERS == 0 {
         return Finding::pass("env-mode", format!("{path} has mode {mode:04o}"));
     }
     let text = format!("{path} has mode {mode:04o}: others than its owner can reach the secrets in it");
@@ -147,6 +152,15 @@ fn values(view: &View) -> Vec<Finding> {
         findings.push(Finding::pass("settings", format!("{count} are set, and all can be used")));
     }
     let Some(settings) = &view.settings else { return findings };
+    let fixed = view.as_unit && view.unit.as_ref().is_ok_and(Unit::has_fixed_port);
+    if fixed && !settings.prometheus_port_given && view.text.is_ok() {
+        let text = "PROMETHEUS_PORT is not set, and an instance takes no port but the one it is given";
+        findings.push(Finding::fail(
+            "settings",
+            text,
+            format!("set PROMETHEUS_PORT in {file} to a port of its own"),
+        ));
+    }
     for (check, judged) in [
         ("api", api(settings)),
         ("chat-id", chat(settings)),
@@ -222,23 +236,4 @@ fn standby_form(settings: &Settings) -> Finding {
         )
         .mended_by(STANDBY),
     }
-}
-
-/// The number of a user of this machine.
-pub(crate) fn uid_of(name: &str) -> Option<u32> {
-    user(|fields| fields[0] == name)?.1
-}
-
-/// The name of a user, else the number.
-pub(crate) fn name_of(uid: u32) -> String {
-    let number = uid.to_string();
-    user(|fields| fields[2] == number).map_or(number.clone(), |(name, _)| name)
-}
-
-/// A line of /etc/passwd: name and number. The users of our units are there: sysusers.d puts them.
-fn user(is_it: impl Fn(&[&str]) -> bool) -> Option<(String, Option<u32>)> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    let lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = lines.filter(|fields| fields.len() > 3).find(|fields| is_it(fields))?;
-    Some((found[0].to_owned(), found[2].parse().ok()))
 }

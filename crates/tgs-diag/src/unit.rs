@@ -9,7 +9,7 @@ use std::{
 
 use tgs_core::{cancel::Cancel, process};
 
-use crate::finding::Finding;
+use crate::{finding::Finding, switch::User, view::View};
 
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";
@@ -83,6 +83,17 @@ impl Unit {
         // /path (ignore_errors=no)
         let listed = self.get("EnvironmentFiles").split(" (").next().filter(|path| !path.is_empty());
         named.or(listed).map(PathBuf::from)
+    }
+
+    /// Whether its port is the one that is set or none.
+    pub(crate) fn has_fixed_port(&self) -> bool {
+        self.get("ExecStart").split(' ').any(|word| word == "--fixed-port")
+    }
+
+    /// Whether the program it runs has been replaced since; only root can see that.
+    pub(crate) fn runs_replaced(&self, proc: &Path) -> bool {
+        let exe = self.pid().and_then(|pid| fs::read_link(proc.join(pid.to_string()).join("exe")).ok());
+        exe.is_some_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
     }
 
     /// The variables its processes see, those of EnvironmentFile= left out.
@@ -237,13 +248,10 @@ fn no_new_privs(unit: &Unit, proc: &Path) -> Option<bool> {
     Some(line.trim() == "1")
 }
 
-/// Whether the running program is the installed one.
-fn replaced(name: &str, unit: &Unit, proc: &Path) -> Option<Finding> {
-    let exe = fs::read_link(proc.join(unit.pid()?.to_string()).join("exe")).ok()?;
-    exe.to_string_lossy().ends_with(" (deleted)").then(|| {
-        Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
-            .mended_by(format!("systemctl restart {name}"))
-    })
+/// What is said of a program that runs and is the installed one no more.
+fn replaced(name: &str) -> Finding {
+    Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
+        .mended_by(format!("systemctl restart {name}"))
 }
 
 /// When yt-dlp is updated next, and how the last update went.
@@ -273,16 +281,23 @@ fn timer(timer: &Unit, service: &Unit) -> Vec<Finding> {
 }
 
 /// Looks at the unit and the timer.
-pub(crate) fn look(name: &str, unit: &Result<Unit, String>, named: bool) -> Vec<Finding> {
-    let unit = match unit {
+pub(crate) fn look(view: &View) -> Vec<Finding> {
+    let name = &*view.unit_name;
+    let unit = match &view.unit {
         Ok(unit) => unit,
         Err(why) => {
             return ["unit", "hardening", "timer"].map(|check| Finding::unseen(check, why)).into();
         }
     };
     let proc = Path::new("/proc");
-    let mut findings = state(name, unit, named);
-    findings.extend(replaced(name, unit, proc));
+    let mut findings = state(name, unit, view.unit_named);
+    if let Some(user) = unit.user().filter(|user| unit.is_loaded() && User::named(user).is_none()) {
+        let text = format!("the user {user}, as which {name} is to run, does not exist");
+        findings.push(Finding::fail("unit", text, "install the package again, or run: systemd-sysusers"));
+    }
+    if view.replaced || unit.runs_replaced(proc) {
+        findings.push(replaced(name));
+    }
     findings.extend(hardening(name, unit, no_new_privs(unit, proc)));
     match (ask(&format!("{UPDATE}.timer")), ask(&format!("{UPDATE}.service"))) {
         (Ok(it), Ok(service)) => findings.extend(timer(&it, &service)),
@@ -418,10 +433,10 @@ NeedDaemonReload=no
         assert_eq!(no_new_privs(&unit(&[]), proc.path()), Some(false));
         assert_eq!(no_new_privs(&unit(&[("MainPID", "0")]), proc.path()), None);
         std::os::unix::fs::symlink("/x/tgs-stream", of.join("exe")).unwrap();
-        assert_eq!(replaced("tgs", &unit(&[]), proc.path()), None);
+        assert!(!unit(&[]).runs_replaced(proc.path()));
         fs::remove_file(of.join("exe")).unwrap();
         std::os::unix::fs::symlink("/x/tgs-stream (deleted)", of.join("exe")).unwrap();
-        assert!(replaced("tgs", &unit(&[]), proc.path()).is_some());
+        assert!(unit(&[]).runs_replaced(proc.path()));
     }
 
     #[test]

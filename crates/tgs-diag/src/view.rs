@@ -12,7 +12,9 @@ use std::{
     sync::OnceLock,
 };
 
+use tempfile::TempDir;
 use tgs_core::{
+    confine::{self, Confinement},
     env_file::{self, EnvFile},
     process,
     settings::{Problems, Settings},
@@ -39,6 +41,7 @@ pub(crate) struct EnvPath {
 
 /// Everything that is known before anything is looked at.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct View {
     /// The file of settings; `None` where there is none.
     pub(crate) env: Option<EnvPath>,
@@ -64,6 +67,10 @@ pub(crate) struct View {
     pub(crate) redactor: Redactor,
     /// Whether the network is left alone.
     pub(crate) offline: bool,
+    /// Whether root has seen that the running program is not the installed one.
+    pub(crate) replaced: bool,
+    /// What children may write in; none where there is no room for it.
+    pub(crate) scratch: Option<TempDir>,
     /// Whose the session and the standby session turned out to be.
     pub(crate) accounts: [OnceLock<Me>; 2],
 }
@@ -112,8 +119,21 @@ impl View {
             problems,
             redactor,
             offline: cli.offline,
+            replaced: cli.replaced,
+            scratch: None,
             accounts: <_>::default(),
         }
+    }
+
+    /// Holds every child of this process to what those of tgs-stream are held to: ffmpeg and yt-dlp read no `.env`.
+    pub(crate) fn confine(&mut self) {
+        self.scratch = tempfile::tempdir().ok();
+        let Some(scratch) = &self.scratch else { return };
+        // Where its caches have no place, a child does without.
+        let _ = confine::make_scratch(scratch.path());
+        let hidden = self.env.iter().map(|env| env.path.clone()).collect();
+        let scratch = scratch.path().to_owned();
+        confine::children(&Confinement { hidden, writable: Vec::new(), scratch });
     }
 
     /// A command with the search path of this view. Where the program is not found, the error says so.
