@@ -4,12 +4,19 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tgs_e2e::{
-    clips::clip,
+    clips::{PLAIN, clip},
     ingest::Ingest,
     machine::{ENV_FILE, Machine, UNIT},
+    web::{Page, Web},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -75,6 +82,17 @@ impl Station {
         });
     }
 
+    /// Waits until the unit is active with another process than `old`.
+    fn wait_new_process(&self, old: &str) -> String {
+        let mut new = String::new();
+        self.wait("a new process", LIMIT, || {
+            let unit = self.machine.unit(UNIT).unwrap();
+            new.clone_from(&unit["MainPID"]);
+            unit["ActiveState"] == "active" && new != old && new != "0"
+        });
+        new
+    }
+
     /// How far into which item the viewer is, once an item is on air.
     fn on_air(&self) -> Option<(String, f64)> {
         let status = self.machine.status(STATE).ok()?;
@@ -135,4 +153,253 @@ fn killed_it_is_back_after_ten_seconds_at_the_same_place() {
     assert_eq!(again, item);
     assert!((went_on - at).abs() < 2.0, "killed at {at} s, went on at {went_on} s");
     assert_eq!(station.ingest.records().len(), 2);
+}
+
+#[test]
+fn it_is_started_again_however_often_and_however_it_fails() {
+    let station = Station::new();
+    station.drop_in("[Service]\nRestartSec=100ms\nWatchdogSec=5\n");
+    station.systemctl("start");
+    station.wait_on_air(0.0);
+
+    // It hangs: the watchdog ends it.
+    let mut process = station.property("MainPID");
+    station.systemctl("kill --kill-who=main --signal=SIGSTOP");
+    process = station.wait_new_process(&process);
+    assert!(station.journal().contains("Watchdog timeout (limit 5s)!"), "{}", station.journal());
+    assert!(
+        !station.machine.sh("ps -eo comm").unwrap().contains("ffmpeg"),
+        "the old one's children are left"
+    );
+    station.wait_on_air(0.0);
+
+    // It crashes, over and over, before it is on air and after.
+    for _ in 0..20 {
+        station.systemctl("kill --kill-who=main --signal=SIGABRT");
+        process = station.wait_new_process(&process);
+    }
+    assert_eq!(station.property("NRestarts"), "21");
+    station.wait_on_air(0.0);
+
+    // Settings that are none: it is tried until they are mended, without anybody at the keyboard.
+    station.set(&[("VIDEO_QUALITY", "none"), ("LOOP", "perhaps")]);
+    station.systemctl("kill --kill-who=main --signal=SIGKILL");
+    station.wait("failing starts", LIMIT, || station.property("NRestarts").parse::<u32>().unwrap() > 24);
+    assert!(station.journal().contains("code=exited, status=78/CONFIG"), "{}", station.journal());
+    station.set(&[]);
+    station.wait_on_air(0.0);
+    station.systemctl("stop");
+    assert_eq!(station.property("Result"), "success");
+    assert_eq!(station.property("ActiveState"), "inactive");
+}
+
+#[test]
+fn an_outage_and_a_dead_session_are_waited_out_not_restarted() {
+    let mut station = Station::new();
+    station.drop_in("[Service]\nWatchdogSec=5\n");
+    station.systemctl("start");
+    station.wait_on_air(0.0);
+    let process = station.property("MainPID");
+    let fed = |station: &Station| station.property("WatchdogTimestampMonotonic").parse::<u64>().unwrap();
+
+    station.ingest.refuse();
+    station.ingest.reset();
+    station.wait("STATUS= names the outage", LIMIT, || {
+        station.property("StatusText").starts_with("reconnecting (")
+    });
+    let since = fed(&station);
+    station.wait("twice the watchdog's time, and it is fed", LIMIT, || fed(&station) > since + 10_000_000);
+    assert!(
+        station.property("StatusText").starts_with("reconnecting ("),
+        "{}",
+        station.property("StatusText")
+    );
+    assert_eq!((station.property("MainPID"), station.property("NRestarts")), (process, "0".into()));
+    station.ingest.listen().unwrap();
+    station.wait("STATUS= names the item again", LIMIT, || station.property("StatusText") == "playing long");
+
+    // Without a session there is nothing to broadcast with, but the tool is up and says so.
+    let list = format!("{MEDIA}/list.txt");
+    let env = [
+        ("PLAYLIST", list.as_str()),
+        ("API_ID", "1234567"),
+        ("API_HASH", "0123456789abcdef0123456789abcdef"),
+        ("CHAT_ID", "-1001234567890"),
+    ];
+    station.machine.settings(ENV_FILE, &env).unwrap();
+    station.systemctl("restart");
+    assert_eq!(station.property("SubState"), "running");
+    station.wait("STATUS= names what is missing", LIMIT, || {
+        station.property("StatusText").starts_with("degraded: ")
+    });
+    let since = fed(&station);
+    station.wait("it is fed in this state too", LIMIT, || fed(&station) > since + 10_000_000);
+    assert_eq!(station.property("NRestarts"), "0");
+}
+
+/// In the place of yt-dlp and ffmpeg: tells the test what it could do, then becomes the real one.
+const NOSY: &str = r#"#!/bin/bash
+exec 3<>/dev/tcp/127.0.0.1/PORT
+try() { if eval "$2" >/dev/null 2>&1; then echo "$1: yes"; else echo "$1: no"; fi >&3; }
+echo "NAME" >&3
+try 'read .env' 'cat /opt/tg_video_streamer/shared/.env'
+try 'read .env of the release' 'cat /opt/tg_video_streamer/current/.env'
+try 'read the environment of the tool' 'cat /proc/$PPID/environ'
+try 'see a secret in the own environment' 'env | grep -e API_ -e SESSION -e OUTPUT_URL -e NOTIFY_SOCKET'
+try 'write to the state' 'echo x >/var/lib/tg_video_streamer/x'
+try 'write to the cache' 'echo x >/var/cache/tg_video_streamer/x'
+try 'write beside .env' 'echo x >/opt/tg_video_streamer/shared/x'
+try 'write to yt-dlp' 'echo x >>/opt/tg_video_streamer/current/venv/bin/yt-dlp'
+try 'write to /tmp' 'echo x >/tmp/x'
+try 'write to the lock of a session' 'echo x >/run/lock/x'
+try 'speak to systemd' 'systemd-notify --status=x'
+try 'read media' 'cat /home/editor/media/long.mp4'
+try 'write to the scratch' 'echo x >"$TMPDIR/x"'
+try 'run deno' '[ "$(deno eval "console.log(6 * 7)")" = 42 ]'
+echo "end" >&3
+exec 3>&-
+exec REAL "$@"
+"#;
+
+const FOUND: [&str; 14] = [
+    "read .env: no",
+    "read .env of the release: no",
+    "read the environment of the tool: no",
+    "see a secret in the own environment: no",
+    "write to the state: no",
+    "write to the cache: no",
+    "write beside .env: no",
+    "write to yt-dlp: no",
+    "write to /tmp: no",
+    "write to the lock of a session: no",
+    "speak to systemd: no",
+    "read media: yes",
+    "write to the scratch: yes",
+    "run deno: yes",
+];
+
+/// What the next visitor has to tell.
+fn visit(listener: &TcpListener) -> Vec<String> {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| line != "end").collect()
+}
+
+#[test]
+fn ffmpeg_and_yt_dlp_run_in_the_sandbox_and_cannot_leave_it() {
+    let station = Station::new();
+    station.machine.install_yt_dlp().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let yt_dlp = "/opt/tg_video_streamer/current/venv/bin/yt-dlp";
+    for (name, real) in [("yt-dlp", yt_dlp), ("ffmpeg", "/usr/bin/ffmpeg")] {
+        let script = NOSY.replace("PORT", &port).replace("NAME", name).replace("REAL", real);
+        station.machine.write(&format!("/usr/local/lib/nosy/{name}"), &script, 0o755).unwrap();
+    }
+    station.machine.sh("ln -s /usr/bin/ffprobe /usr/local/lib/nosy/").unwrap();
+    let page = "<html><title>A page</title><video src='/v.mp4'></video></html>";
+    let film = fs::read(PLAIN.path().unwrap()).unwrap();
+    let web = Web::serve([("/page", Page::Whole(page.into())), ("/v.mp4", Page::Whole(film))]).unwrap();
+    station.machine.write(&format!("{MEDIA}/list.txt"), &format!("{}\n", web.url("/page")), 0o644).unwrap();
+    station.set(&[
+        ("FFMPEG_PATH", "/usr/local/lib/nosy/ffmpeg"),
+        ("YTDLP_PATH", "/usr/local/lib/nosy/yt-dlp"),
+        ("API_HASH", "0123456789abcdef0123456789abcdef"),
+    ]);
+    let visits = thread::spawn(move || {
+        let (mut yt_dlp, mut ffmpeg) = (None, None);
+        while yt_dlp.is_none() || ffmpeg.is_none() {
+            let mut told = visit(&listener);
+            let visitor = if told.remove(0) == "yt-dlp" { &mut yt_dlp } else { &mut ffmpeg };
+            *visitor = Some(told);
+        }
+        // The later ones are heard, too, or they would wait.
+        thread::spawn(move || while visit(&listener).len() < usize::MAX {});
+        (yt_dlp.unwrap(), ffmpeg.unwrap())
+    });
+    station.systemctl("start");
+    let (item, _) = station.wait_on_air(0.0);
+    assert!(item.contains("/page"), "{item}");
+    let (yt_dlp, ffmpeg) = visits.join().unwrap();
+    assert_eq!(yt_dlp, FOUND, "{}", station.journal());
+    assert_eq!(ffmpeg, FOUND);
+}
+
+#[test]
+fn instances_run_side_by_side() {
+    let station = Station::new();
+    let urls: Vec<_> = ["key", "north", "south"].map(|key| station.ingest.url(key)).into();
+    station.systemctl("start");
+    let list = format!("{MEDIA}/list.txt");
+    for (name, port, url) in [("north", "9191", &urls[1]), ("south", "9192", &urls[2])] {
+        let env = [
+            ("PLAYLIST", list.as_str()),
+            ("OUTPUT_URL", url),
+            ("VIDEO_QUALITY", "480p"),
+            ("READ_AHEAD", "3s"),
+            ("PROMETHEUS_PORT", port),
+        ];
+        station.machine.settings(&format!("/opt/tg_video_streamer/instances/{name}.env"), &env).unwrap();
+        station.machine.sh(&format!("systemctl start {UNIT}@{name}")).unwrap();
+    }
+    station.wait_on_air(0.0);
+    for (name, port) in [("north", "9191"), ("south", "9192")] {
+        let state = format!("{STATE}/instances/{name}");
+        let unit = format!("{UNIT}@{name}");
+        station.wait("an instance on air", LIMIT, || {
+            station.machine.unit(&unit).unwrap()["StatusText"] == "playing long"
+        });
+        let address = station.machine.read(&format!("{state}/metrics.port")).unwrap();
+        assert_eq!(address.trim(), format!("127.0.0.1:{port}"));
+    }
+    assert_eq!(station.ingest.records().len(), 3);
+    // One goes, the others stay.
+    station.machine.sh(&format!("systemctl stop {UNIT}@north")).unwrap();
+    let left =
+        station.machine.sh("systemctl list-units --plain --no-legend --state=running 'tg_video_streamer*'");
+    let left: Vec<_> = left.unwrap().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(left, ["tg_video_streamer.service", "tg_video_streamer@south.service"]);
+    // A port is given, not guessed: next to one that is taken it goes without, and says so; given none, it does not start.
+    let north = format!("{UNIT}@north");
+    let restarted_with = |edit: &str| {
+        let file = "/opt/tg_video_streamer/instances/north.env";
+        let script = format!("sed -i {edit} {file}; systemctl restart --no-block {north}");
+        station.machine.sh(&script).unwrap();
+    };
+    restarted_with("s/9191/9192/");
+    station.wait("the taken port is said", LIMIT, || {
+        station.machine.journal(&north).unwrap().contains("no port from 9192 to 9192 can be had")
+    });
+    station.wait("on air without pages", LIMIT, || {
+        station.machine.unit(&north).unwrap()["StatusText"] == "playing long"
+    });
+    restarted_with("/PROMETHEUS_PORT/d");
+    station.wait("the missing port is said", LIMIT, || {
+        station.machine.journal(&north).unwrap().contains("PROMETHEUS_PORT is not set")
+    });
+}
+
+#[test]
+fn an_update_that_was_slept_through_is_caught_up_with() {
+    let machine = Machine::boot().unwrap();
+    machine.install_tree(&["tgs-stream"]).unwrap();
+    machine.settings(ENV_FILE, &[]).unwrap();
+    // Two weeks ago it ran last; what it runs is not the matter here.
+    machine
+        .drop_in("yt-dlp-update.service", "test", "[Service]\nExecStart=\nExecStart=/bin/echo an update\n")
+        .unwrap();
+    machine.drop_in("yt-dlp-update.timer", "test", "[Timer]\nRandomizedDelaySec=0\n").unwrap();
+    machine
+        .sh("mkdir -p /var/lib/systemd/timers; touch -d '2 weeks ago' /var/lib/systemd/timers/stamp-yt-dlp-update.timer")
+        .unwrap();
+    let log = "/var/log/yt-dlp-update.log";
+    assert_eq!(machine.sh(&format!("cat {log}; stat -c '%a %U' {log}")).unwrap(), "640 tgstream");
+    machine.sh("systemctl enable --now yt-dlp-update.timer").unwrap();
+    machine
+        .wait_for("the update", LIMIT, || machine.read(log).unwrap() == "an update\n")
+        .unwrap_or_else(|e| panic!("{e}: {}", machine.journal("yt-dlp-update.*").unwrap()));
+    let next = machine.sh("systemctl list-timers --all --no-legend yt-dlp-update.timer").unwrap();
+    let now = machine.sh("TZ=UTC systemctl show yt-dlp-update.timer -P NextElapseUSecRealtime").unwrap();
+    assert!(now.starts_with("Sun ") && now.contains("02:00:00 UTC"), "{now}; {next}");
+    assert_eq!(machine.unit("yt-dlp-update.service").unwrap()["Result"], "success");
 }

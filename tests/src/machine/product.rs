@@ -65,8 +65,8 @@ impl Machine {
 
     /// Writes a file of settings, the service's own.
     pub fn settings(&self, file: &str, settings: &[(&str, &str)]) -> Result<()> {
-        let text: String = settings.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
-        self.write(file, &text, 0o600)?;
+        let lines: Vec<_> = settings.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        self.write(file, &lines.concat(), 0o600)?;
         self.sh(&format!("chown tgstream:tgstream {file}")).map(drop)
     }
 

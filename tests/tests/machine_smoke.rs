@@ -1,0 +1,60 @@
+//! The operator's smoke test of a live host, on one: it passes where the unit comes back, and fails where not.
+
+use std::process::Command;
+
+use tgs_e2e::{
+    bin_path::workspace,
+    machine::{ENV_FILE, Machine, UNIT},
+};
+
+const SCRIPT: &str = "/usr/local/bin/test_systemd_restart.sh";
+
+#[test]
+fn the_smoke_test_tells_whether_the_unit_comes_back() {
+    let machine = Machine::boot().unwrap();
+    machine.install_tree(&["tgs-stream"]).unwrap();
+    // Nothing can be played, and no server is there: what counts is the process.
+    machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/key")]).unwrap();
+    machine.write("/opt/tg_video_streamer/shared/playlist.txt", "nothing.mp4\n", 0o644).unwrap();
+    machine
+        .put(&workspace().join("tests/smoke/test_systemd_restart.sh"), SCRIPT, 0o755, "root:root")
+        .unwrap();
+    let smoke = |args: &[&str]| {
+        let output = machine.run(&[&[SCRIPT], args].concat()).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said.into_owned())
+    };
+
+    let (code, said) = smoke(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAIL: tg_video_streamer is not active before the test: inactive"), "{said}");
+
+    machine.sh(&format!("systemctl start {UNIT}")).unwrap();
+    let (code, said) = smoke(&["--unit", UNIT, "--timeout", "20"]);
+    assert_eq!(code, Some(0), "{said}\n{}", machine.journal(UNIT).unwrap());
+    assert!(said.contains("PASS: tg_video_streamer was active again after 1"), "{said}");
+
+    machine.drop_in("tg_video_streamer.service", "test", "[Service]\nRestart=no\n").unwrap();
+    let (code, said) = smoke(&["--timeout", "1"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is not active again after 1 s: failed (failed), result signal"), "{said}");
+
+    // It comes back once and dies at once.
+    let dies = "[Service]\nType=simple\nWatchdogSec=0\nRestart=always\nRestartSec=1\nExecStart=\nExecStart=/bin/sleep 2\n";
+    machine.drop_in("tg_video_streamer.service", "test", dies).unwrap();
+    machine.sh(&format!("systemctl start {UNIT}")).unwrap();
+    let (code, said) = smoke(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("came back and went again"), "{said}");
+}
+
+#[test]
+fn the_smoke_test_refuses_what_it_does_not_know() {
+    for args in [&["--what"][..], &["--timeout", "soon"], &["--unit"]] {
+        let output = Command::new(workspace().join("tests/smoke/test_systemd_restart.sh"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
