@@ -151,6 +151,9 @@ fn commands_in_the_documents_have_the_flags_they_are_given() {
                 else {
                     continue;
                 };
+                if words.contains(&"cargo") {
+                    continue;
+                }
                 commands += 1;
                 let help = &helps[words[at].rsplit('/').next().unwrap()];
                 for flag in words[at..].iter().filter(|word| word.starts_with("--")) {
