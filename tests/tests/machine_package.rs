@@ -1,6 +1,8 @@
 //! The Debian package on a machine with systemd: from nothing to a broadcast that reaches a real ingest through the test
 //! DC, over an upgrade, and away again with nothing of the operator's lost.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::time::Duration;
 
 use tgs_e2e::{
