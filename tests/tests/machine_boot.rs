@@ -1,6 +1,14 @@
 //! The box that the tests of the units and of the deploy run in: that it is up, alone, and gone afterwards.
 
-use std::{fs, path::Path, time::Duration};
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use tgs_e2e::machine::Machine;
 
@@ -44,14 +52,54 @@ fn a_box_boots_alone_and_leaves_nothing_behind() {
     machine.sh(&format!(": >/dev/tcp/127.0.0.1/{port}")).unwrap();
 
     drop(machine);
-    for dir in ["/run/tgs-machines", "/run/netns", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
-        let Ok(entries) = fs::read_dir(dir) else { continue };
-        let left: Vec<_> = entries
-            .map(|e| e.unwrap().file_name())
-            .filter(|n| n.to_string_lossy().starts_with(&name))
-            .collect();
-        assert!(left.is_empty(), "{left:?} in {dir}");
-    }
+    assert_eq!(left(&name), Vec::<String>::new());
+}
+
+/// What is on this machine under the name of a box.
+fn left(name: &str) -> Vec<String> {
+    let places = [
+        "/run/tgs-machines",
+        "/run/netns",
+        "/sys/fs/cgroup/systemd",
+        "/sys/fs/cgroup/unified",
+        "/sys/fs/cgroup",
+    ];
+    let entries = |place: &str| fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<_> = places
+        .iter()
+        .flat_map(|place| entries(place))
+        .map(|path| path.display().to_string())
+        .filter(|path| path.contains(name))
+        .collect();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains(&name), "{mounts}");
+    found.extend(mounts.lines().filter(|line| line.contains(name)).map(str::to_owned));
+    found
+}
+
+#[test]
+fn what_a_killed_run_leaves_is_cleared_by_the_next() {
+    const NAME: &str = "what_a_killed_run_leaves_is_cleared_by_the_next";
+    const KILLED: &str = "TGS_TEST_RUN_TO_BE_KILLED";
+    if env::var_os(KILLED).is_some() {
+        let machine = Machine::boot().unwrap();
+        println!("\nbox {}", machine.name());
+        // Until it is killed.
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let mut run = Command::new(env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(KILLED, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let name = lines.find_map(|line| line.strip_prefix("box ").map(str::to_owned)).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(!left(&name).is_empty(), "nothing is left of {name}: what is there to clear?");
+    let next = Machine::boot().unwrap();
+    assert_eq!(left(&name), Vec::<String>::new());
+    drop(next);
 }
