@@ -46,12 +46,13 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 12] = [
+const TESTS: [Need; 13] = [
     need(Proof::Program("stunnel4"), "stunnel4"),
     need(Proof::Program("openssl"), "openssl"),
     need(Proof::Program("promtool"), "prometheus"),
     need(Proof::Program("shellcheck"), "shellcheck"),
     need(Proof::PythonModule("ensurepip"), "python3-venv"),
+    need(Proof::Program("lintian"), "lintian"),
     need(Proof::Program("logrotate"), "logrotate"),
     // A box with a systemd of its own, for the tests that root can run.
     need(Proof::Program("systemd-nspawn"), "systemd-container"),

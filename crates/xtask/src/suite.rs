@@ -37,6 +37,8 @@ pub(crate) fn run() -> Result<bool> {
     check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
+    check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
+    check("lintian", lintian().current_dir(workspace()));
     // Last, so that its summary is what stands at the end.
     check("tests", &mut tests());
     let took = seconds(began.elapsed());
@@ -46,6 +48,13 @@ pub(crate) fn run() -> Result<bool> {
         println!("── FAILED: {}, {took}", failed.join(", "));
     }
     Ok(failed.is_empty())
+}
+
+/// Debian's own look at the package; warnings are printed and do not fail.
+fn lintian() -> Command {
+    let mut lintian = Command::new("sh");
+    lintian.args(["-c", "lintian --allow-root --fail-on error target/dist/*.deb"]);
+    lintian
 }
 
 /// What the tests of tgs-session would build first: longer than a test may take.
