@@ -11,7 +11,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
@@ -37,8 +36,6 @@ pub(crate) struct Pip {
     /// What `--index-url` and `--find-links` become.
     sources: Vec<String>,
     cancel: Cancel,
-    /// Where there was no other pip, the environment made for the question.
-    _made: Option<TempDir>,
 }
 
 /// What pip would install.
@@ -59,19 +56,22 @@ struct Metadata {
 }
 
 impl Pip {
-    /// A pip to ask questions: that of the version in use, else, where that has none that works, one in a directory for
-    /// temporary files.
-    pub(crate) fn to_ask(cli: &Cli, current: Option<&Path>, cancel: &Cancel) -> Result<Self, Failure> {
+    /// A pip to ask questions: that of the version in use, else, where that has none that works, one made in `scratch`.
+    pub(crate) fn to_ask(
+        cli: &Cli,
+        current: Option<&Path>,
+        scratch: &Path,
+        cancel: &Cancel,
+    ) -> Result<Self, Failure> {
         if let Some(dir) = current {
             let pip = Self::of(cli, dir, cancel);
             if pip.command(&["--version"]).is_ok_and(|output| output.status.success()) {
                 return Ok(pip);
             }
         }
-        let made = tempfile::tempdir().map_err(Failure::io(&std::env::temp_dir()))?;
-        let dir = made.path().join("venv");
+        let dir = scratch.join("pip");
         make_venv(&dir, cancel)?;
-        Ok(Self { _made: Some(made), ..Self::of(cli, &dir, cancel) })
+        Ok(Self::of(cli, &dir, cancel))
     }
 
     /// The pip of the environment `dir`.
@@ -86,7 +86,7 @@ impl Pip {
                 sources.push("--no-index".to_owned());
             }
         }
-        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone(), _made: None }
+        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone() }
     }
 
     /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
