@@ -1,4 +1,4 @@
-//! The update of yt-dlp by its own unit, in its sandbox, on a real systemd; and what a full disk does to it.
+//! The update of yt-dlp by its own unit, in its sandbox, on a real systemd; and what a full disk or half a Python do to it.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -66,7 +66,7 @@ fn a_missed_update_is_made_up_for_in_its_sandbox() {
 }
 
 #[test]
-fn a_full_disk_is_named_whoever_finds_it() {
+fn a_full_disk_and_a_missing_module_are_named() {
     let machine = machine();
     for (options, finder) in [
         ("size=100m", "full disk: only "),
@@ -90,4 +90,9 @@ fn a_full_disk_is_named_whoever_finds_it() {
         assert_eq!(left.trim(), "", "nothing is left of it");
         machine.sh(&format!("umount {ROOT}; systemctl reset-failed yt-dlp-update")).unwrap();
     }
+    // As Debian is without the package python3-venv.
+    machine.sh("rm -r /usr/lib/python3*/ensurepip; systemctl start yt-dlp-update || true").unwrap();
+    let log = machine.read(LOG).unwrap();
+    let result = log.lines().last().unwrap();
+    assert!(result.contains("no venv module: ") && result.contains("; install python3-venv; "), "{log}");
 }

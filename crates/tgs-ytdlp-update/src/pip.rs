@@ -160,11 +160,19 @@ impl Pip {
     }
 }
 
-/// Makes an environment at `dir`.
+/// Makes an environment at `dir`, with a pip in it.
 pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
-    let mut command = process::command("python3");
-    command.args(["-I", "-m", "venv"]).arg(dir);
-    let output = match child::run("venv", command, Stdout::Logged, VENV_LIMIT, cancel) {
+    let mut venv = process::command("python3");
+    venv.args(["-I", "-m", "venv", "--without-pip"]).arg(dir);
+    make_part(venv, "venv", dir, cancel)?;
+    // The second half by itself: the venv module keeps the reasons of a failure there to itself.
+    let mut ensurepip = process::command(dir.join("bin/python3"));
+    ensurepip.args(["-I", "-m", "ensurepip", "--default-pip"]);
+    make_part(ensurepip, "ensurepip", dir, cancel)
+}
+
+fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
+    let output = match child::run(module, command, Stdout::Logged, VENV_LIMIT, cancel) {
         Err(RunError::Start { source, .. })
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
         {
@@ -175,10 +183,9 @@ pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
     if output.status.success() {
         return Ok(());
     }
-    // Debian's words about a missing ensurepip go to stdout.
     let words = [output.stdout.as_slice(), &output.stderr].concat();
     let words = String::from_utf8_lossy(&words);
-    if words.contains("ensurepip") || words.contains("No module named venv") {
+    if words.contains(&format!("No module named {module}")) {
         return Err(Failure::NoVenv(child::reason(&output)));
     }
     Err(disk_full(&words, dir).unwrap_or_else(|| {
