@@ -71,7 +71,7 @@ fn run(cli: &Cli) -> Code {
         let update = Update::new(&work);
         return match update.check() {
             Ok(outcome) => print(&format!("would be: {outcome}")),
-            Err(failure) => ended(&failure, &update.still()),
+            Err(failure) => ended(&failure, &update.still(), &cancel),
         };
     }
     let _lock = match tree.lock() {
@@ -88,7 +88,7 @@ fn run(cli: &Cli) -> Code {
     let update = Update::new(&work);
     match update.run() {
         Ok(outcome) => succeeded(&outcome.to_string()),
-        Err(failure) => ended(&failure, &update.still()),
+        Err(failure) => ended(&failure, &update.still(), &cancel),
     }
 }
 
@@ -111,7 +111,11 @@ fn succeeded(what: &str) -> Code {
     Code::Ok
 }
 
-fn ended(failure: &Failure, still: &str) -> Code {
+fn ended(failure: &Failure, still: &str, cancel: &Cancel) -> Code {
+    if cancel.is_cancelled() {
+        // What failed after the signal failed because of it.
+        return failed(&format!("{}; what was in place still is", Failure::Stopped), Code::Failure);
+    }
     failed(&format!("{failure}; {still}"), Code::Failure)
 }
 

@@ -78,11 +78,14 @@ impl<'a> Update<'a> {
     pub(crate) fn new(work: &Work<'a>) -> Self {
         let current = work.tree.current();
         let works = current.as_ref().is_some_and(|found| {
-            let tried = trial::run(&found.dir, work.cancel);
-            if let Err(reason) = &tried {
-                log::warn!("yt-dlp {}, which is in use, does not work: {reason}", found.version);
-            }
-            tried.is_ok()
+            // Twice: much hangs on it, and a machine can be too busy once.
+            (1..=2).any(|_| {
+                let tried = trial::run(&found.dir, work.cancel);
+                if let Err(reason) = &tried {
+                    log::warn!("yt-dlp {}, which is in use, does not work: {reason}", found.version);
+                }
+                tried.is_ok()
+            })
         });
         Self { work: *work, current, works }
     }
@@ -193,6 +196,8 @@ impl<'a> Update<'a> {
         let built = self
             .build(&dir, &plan)
             .and_then(|()| self.prove(&dir, &plan.version))
+            // What a signal has cut short has proved nothing.
+            .and_then(|()| if self.work.cancel.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) })
             .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(Failure::io(&dir)));
         // What is not linked by now: the version before the one before, or this one where it failed.
         self.work.tree.prune();
