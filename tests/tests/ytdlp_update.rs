@@ -5,10 +5,12 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::Path,
+    process::Stdio,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tgs_e2e::{
     tools::YT_DLP_VERSIONS,
@@ -139,6 +141,7 @@ fn what_goes_wrong_is_named_and_the_old_version_stays() {
     let extract = "    def _real_extract(self, url):\n        if url.startswith('//'):";
     let broken = "    def _real_extract(self, url):\n        raise ExtractorError('out of order')\n        if url.startswith('//'):";
     place.forge("2026.9.4", "yt_dlp/extractor/generic.py", extract, broken).unwrap();
+    stopped_by_a_signal(&place);
     let path = Path::new("/nonexistent");
     let no_python: Ran = place.command(&[]).env("PATH", path).output().unwrap().into();
     ended(&no_python, 1, "FAILED to start python3: ");
@@ -171,4 +174,18 @@ fn the_first_page_of_the_playlist_has_a_say() {
         ran.result()
     );
     assert_eq!(place.version().unwrap(), "2026.07.04");
+}
+
+/// SIGTERM, as systemd sends it, ends a run in order.
+fn stopped_by_a_signal(place: &Place) {
+    let mut tool = place.command(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tool.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("the newest yt-dlp is")).unwrap();
+    kill_process(Pid::from_child(&tool), Signal::TERM).unwrap();
+    let last = lines.last().unwrap();
+    assert!(
+        last.ends_with("RESULT: FAILED to finish: stopped by a signal; what was in place still is"),
+        "{last}"
+    );
+    assert_eq!(tool.wait().unwrap().code(), Some(1));
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write, stdout},
+    path::PathBuf,
     process::ExitCode,
     thread,
 };
@@ -11,7 +12,13 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tgs_core::{cancel::Cancel, exit::Code, logging, process};
+use tempfile::TempDir;
+use tgs_core::{
+    cancel::Cancel,
+    confine::{self, Confinement},
+    exit::Code,
+    logging, process,
+};
 
 use crate::{
     cli::Cli,
@@ -19,7 +26,7 @@ use crate::{
     owner,
     status::Status,
     tree::Tree,
-    update::{self, Update},
+    update::{self, Update, Work},
 };
 
 /// Runs the tool.
@@ -53,11 +60,18 @@ fn run(cli: &Cli) -> Code {
     if let Err(error) = watch_signals(cancel.clone()) {
         return failed(&format!("listen for signals: {error}"), Code::Failure);
     }
+    let scratch = match confine(cli, &tree) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            return failed(&format!("make a directory for temporary files: {error}"), Code::Failure);
+        }
+    };
+    let work = Work { cli, tree: &tree, scratch: scratch.path(), cancel: &cancel };
     if cli.check {
-        let update = Update::new(cli, &tree, &cancel);
+        let update = Update::new(&work);
         return match update.check() {
             Ok(outcome) => print(&format!("would be: {outcome}")),
-            Err(failure) => ended(&failure, &update.still()),
+            Err(failure) => ended(&failure, &update.still(), &cancel),
         };
     }
     let _lock = match tree.lock() {
@@ -71,11 +85,25 @@ fn run(cli: &Cli) -> Code {
             Err(failure) => failed(&failure.to_string(), Code::Failure),
         };
     }
-    let update = Update::new(cli, &tree, &cancel);
+    let update = Update::new(&work);
     match update.run() {
         Ok(outcome) => succeeded(&outcome.to_string()),
-        Err(failure) => ended(&failure, &update.still()),
+        Err(failure) => ended(&failure, &update.still(), &cancel),
     }
+}
+
+/// Where the `.env` files of a server lie, which belong to the same user.
+const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
+
+/// Keeps pip, and the yt-dlp that is yet to be proved, from every `.env` and from writing anywhere but here and to the
+/// directory that is given.
+fn confine(cli: &Cli, tree: &Tree) -> io::Result<TempDir> {
+    let scratch = tempfile::Builder::new().prefix("tgs-ytdlp-update.").tempdir()?;
+    confine::make_scratch(scratch.path())?;
+    let hidden = OF_THE_SERVER.map(PathBuf::from).into_iter().chain(cli.env_file.clone()).collect();
+    let writable = vec![tree.root().to_owned()];
+    confine::children(&Confinement { hidden, writable, scratch: scratch.path().to_owned() });
+    Ok(scratch)
 }
 
 fn succeeded(what: &str) -> Code {
@@ -83,7 +111,11 @@ fn succeeded(what: &str) -> Code {
     Code::Ok
 }
 
-fn ended(failure: &Failure, still: &str) -> Code {
+fn ended(failure: &Failure, still: &str, cancel: &Cancel) -> Code {
+    if cancel.is_cancelled() {
+        // What failed after the signal failed because of it.
+        return failed(&format!("{}; what was in place still is", Failure::Stopped), Code::Failure);
+    }
     failed(&format!("{failure}; {still}"), Code::Failure)
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     WrongVersion { wanted: String, got: String },
     #[error("use {path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("finish: stopped by a signal")]
+    Stopped,
     #[error("update: {0}")]
     Child(#[from] RunError),
     #[error("{0}")]

@@ -11,7 +11,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
@@ -37,8 +36,6 @@ pub(crate) struct Pip {
     /// What `--index-url` and `--find-links` become.
     sources: Vec<String>,
     cancel: Cancel,
-    /// Where there was no other pip, the environment made for the question.
-    _made: Option<TempDir>,
 }
 
 /// What pip would install.
@@ -59,19 +56,22 @@ struct Metadata {
 }
 
 impl Pip {
-    /// A pip to ask questions: that of the version in use, else, where that has none that works, one in a directory for
-    /// temporary files.
-    pub(crate) fn to_ask(cli: &Cli, current: Option<&Path>, cancel: &Cancel) -> Result<Self, Failure> {
+    /// A pip to ask questions: that of the version in use, else, where that has none that works, one made in `scratch`.
+    pub(crate) fn to_ask(
+        cli: &Cli,
+        current: Option<&Path>,
+        scratch: &Path,
+        cancel: &Cancel,
+    ) -> Result<Self, Failure> {
         if let Some(dir) = current {
             let pip = Self::of(cli, dir, cancel);
             if pip.command(&["--version"]).is_ok_and(|output| output.status.success()) {
                 return Ok(pip);
             }
         }
-        let made = tempfile::tempdir().map_err(Failure::io(&std::env::temp_dir()))?;
-        let dir = made.path().join("venv");
+        let dir = scratch.join("pip");
         make_venv(&dir, cancel)?;
-        Ok(Self { _made: Some(made), ..Self::of(cli, &dir, cancel) })
+        Ok(Self::of(cli, &dir, cancel))
     }
 
     /// The pip of the environment `dir`.
@@ -86,7 +86,7 @@ impl Pip {
                 sources.push("--no-index".to_owned());
             }
         }
-        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone(), _made: None }
+        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone() }
     }
 
     /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
@@ -160,11 +160,19 @@ impl Pip {
     }
 }
 
-/// Makes an environment at `dir`.
+/// Makes an environment at `dir`, with a pip in it.
 pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
-    let mut command = process::command("python3");
-    command.args(["-I", "-m", "venv"]).arg(dir);
-    let output = match child::run("venv", command, Stdout::Logged, VENV_LIMIT, cancel) {
+    let mut venv = process::command("python3");
+    venv.args(["-I", "-m", "venv", "--without-pip"]).arg(dir);
+    make_part(venv, "venv", dir, cancel)?;
+    // The second half by itself: the venv module keeps the reasons of a failure there to itself.
+    let mut ensurepip = process::command(dir.join("bin/python3"));
+    ensurepip.args(["-I", "-m", "ensurepip", "--default-pip"]);
+    make_part(ensurepip, "ensurepip", dir, cancel)
+}
+
+fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
+    let output = match child::run(module, command, Stdout::Logged, VENV_LIMIT, cancel) {
         Err(RunError::Start { source, .. })
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
         {
@@ -175,10 +183,9 @@ pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
     if output.status.success() {
         return Ok(());
     }
-    // Debian's words about a missing ensurepip go to stdout.
     let words = [output.stdout.as_slice(), &output.stderr].concat();
     let words = String::from_utf8_lossy(&words);
-    if words.contains("ensurepip") || words.contains("No module named venv") {
+    if words.contains(&format!("No module named {module}")) {
         return Err(Failure::NoVenv(child::reason(&output)));
     }
     Err(disk_full(&words, dir).unwrap_or_else(|| {

@@ -180,7 +180,7 @@ impl Tree {
             }
             match fs::remove_dir_all(&dir) {
                 Ok(()) if complete => log::info!("removed the old version {name}"),
-                Ok(()) => log::info!("removed {name}, which a run that was killed has left"),
+                Ok(()) => log::info!("removed {name}, which was not finished"),
                 Err(error) => log::warn!("failed to remove {}: {error}", dir.display()),
             }
         }

@@ -46,12 +46,20 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// What a run works with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) tree: &'a Tree,
+    /// For temporary files of children.
+    pub(crate) scratch: &'a Path,
+    pub(crate) cancel: &'a Cancel,
+}
+
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
-    cli: &'a Cli,
-    tree: &'a Tree,
-    cancel: &'a Cancel,
+    work: Work<'a>,
     /// What is in use.
     current: Option<Found>,
     /// Whether that works.
@@ -67,16 +75,19 @@ struct Plan {
 
 impl<'a> Update<'a> {
     /// Looks at what is in use.
-    pub(crate) fn new(cli: &'a Cli, tree: &'a Tree, cancel: &'a Cancel) -> Self {
-        let current = tree.current();
+    pub(crate) fn new(work: &Work<'a>) -> Self {
+        let current = work.tree.current();
         let works = current.as_ref().is_some_and(|found| {
-            let tried = trial::run(&found.dir, cancel);
-            if let Err(reason) = &tried {
-                log::warn!("yt-dlp {}, which is in use, does not work: {reason}", found.version);
-            }
-            tried.is_ok()
+            // Twice: much hangs on it, and a machine can be too busy once.
+            (1..=2).any(|_| {
+                let tried = trial::run(&found.dir, work.cancel);
+                if let Err(reason) = &tried {
+                    log::warn!("yt-dlp {}, which is in use, does not work: {reason}", found.version);
+                }
+                tried.is_ok()
+            })
         });
-        Self { cli, tree, cancel, current, works }
+        Self { work: *work, current, works }
     }
 
     /// What is in use, for the end of a message of failure.
@@ -102,8 +113,8 @@ impl<'a> Update<'a> {
             Ok(plan) => self.install(plan)?,
             Err(outcome) => outcome,
         };
-        let root = self.tree.root();
-        self.tree.note_success().map_err(Failure::io(root))?;
+        let root = self.work.tree.root();
+        self.work.tree.note_success().map_err(Failure::io(root))?;
         Ok(outcome)
     }
 
@@ -119,14 +130,14 @@ impl<'a> Update<'a> {
     /// What is to be installed, or why nothing is.
     fn plan(&self) -> Result<Result<Plan, Outcome>, Failure> {
         let dir = self.current.as_ref().map(|found| &*found.dir);
-        let pip = Pip::to_ask(self.cli, dir, self.cancel)?;
-        let newest = pip.newest(self.cli.channel)?;
+        let pip = Pip::to_ask(self.work.cli, dir, self.work.scratch, self.work.cancel)?;
+        let newest = pip.newest(self.work.cli.channel)?;
         log::info!("the newest yt-dlp is {newest}");
         if let Some(current) = self.floor() {
             if *current >= newest {
                 return Ok(Err(Outcome::Newest(current.clone())));
             }
-            if self.tree.rolled_back().is_some_and(|left| left >= newest) {
+            if self.work.tree.rolled_back().is_some_and(|left| left >= newest) {
                 return Ok(Err(Outcome::RolledBack { current: current.clone(), newest }));
             }
         }
@@ -142,7 +153,7 @@ impl<'a> Update<'a> {
                 return Ok(Plan { version: newest, requirements: wanted });
             };
             let words = String::from_utf8_lossy(&refusal.stderr);
-            if let Some(cause) = pip::cause(&words, &newest.to_string(), self.tree.root()) {
+            if let Some(cause) = pip::cause(&words, &newest.to_string(), self.work.tree.root()) {
                 return Err(cause);
             }
             if !deno || !words.contains("No matching distribution found for deno") {
@@ -157,7 +168,7 @@ impl<'a> Update<'a> {
         let detail = child::reason(&refusal);
         // What pip would do by itself.
         let mut free = requirements(None, deno);
-        if self.cli.channel == Channel::Nightly {
+        if self.work.cli.channel == Channel::Nightly {
             free.push("--pre".to_owned());
         }
         match (pip.ask(&free)?, self.floor()) {
@@ -177,25 +188,27 @@ impl<'a> Update<'a> {
     }
 
     fn install(&self, plan: Plan) -> Result<Outcome, Failure> {
-        let root = self.tree.root();
+        let root = self.work.tree.root();
         check_space(root)?;
-        let dir = self.tree.free_dir(&plan.version);
+        let dir = self.work.tree.free_dir(&plan.version);
         // Only now: what a killed run has left keeps its name from being taken.
-        self.tree.prune();
+        self.work.tree.prune();
         let built = self
             .build(&dir, &plan)
             .and_then(|()| self.prove(&dir, &plan.version))
-            .and_then(|()| self.tree.swap_in(&dir, &plan.version).map_err(Failure::io(&dir)));
+            // What a signal has cut short has proved nothing.
+            .and_then(|()| if self.work.cancel.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) })
+            .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(Failure::io(&dir)));
         // What is not linked by now: the version before the one before, or this one where it failed.
-        self.tree.prune();
+        self.work.tree.prune();
         built.map(|()| self.updated(plan.version))
     }
 
     fn build(&self, dir: &Path, plan: &Plan) -> Result<(), Failure> {
-        pip::make_venv(dir, self.cancel)?;
+        pip::make_venv(dir, self.work.cancel)?;
         let scratch = dir.join("tmp");
         fs::create_dir(&scratch).map_err(Failure::io(&scratch))?;
-        let pip = Pip::of(self.cli, dir, self.cancel);
+        let pip = Pip::of(self.work.cli, dir, self.work.cancel);
         pip.install_into(&plan.requirements, &scratch)?;
         fs::remove_dir_all(&scratch).map_err(Failure::io(&scratch))?;
         let got = pip.installed()?;
@@ -207,14 +220,14 @@ impl<'a> Update<'a> {
 
     fn prove(&self, dir: &Path, version: &Version) -> Result<(), Failure> {
         let broken = |detail| Failure::Broken { version: version.to_string(), detail };
-        let works = trial::run(dir, self.cancel).map_err(broken)?;
+        let works = trial::run(dir, self.work.cancel).map_err(broken)?;
         match works.javascript {
             Some(runtimes) => log::info!("yt-dlp {version} works; JavaScript: {runtimes}"),
             None => log::warn!("yt-dlp {version} works, but has no JavaScript runtime: YouTube may fail"),
         }
-        let Some(canary) = Canary::find(self.cli) else { return Ok(()) };
+        let Some(canary) = Canary::find(self.work.cli) else { return Ok(()) };
         let old = self.current.as_ref().filter(|_| self.works).map(|found| &*found.dir);
-        canary.run(dir, old, self.cancel).map_err(broken)
+        canary.run(dir, old, self.work.cancel).map_err(broken)
     }
 }
 
