@@ -21,7 +21,7 @@ readonly UNPROVEN=$ROOT/.deploying
 
 archive='' label='' env_file='' env_how=install keep=5 timeout=60
 new='' previous='' swapped=''
-judged=() others=() fresh=()
+judged=() others=() touched=() fresh=()
 
 usage() {
     cat <<'END'
@@ -150,9 +150,10 @@ unpack() {
     top=$(cut --delimiter=/ --fields=1 <<<"$names" | sort --unique)
     [[ $top =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "$archive does not hold one folder, as a release does"
     ! grep --quiet --extended-regexp '(^|/)\.\.(/|$)' <<<"$names" || die "$archive holds a path with .. in it"
-    name=releases/$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top}
-    [[ ! -e $ROOT/$name && ! -L $ROOT/$name ]] || die "there is a $name already; try again in a second"
-
+    # Two within a second get two names.
+    until name=releases/$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top} && [[ ! -e $ROOT/$name && ! -L $ROOT/$name ]]; do
+        sleep 0.2
+    done
     dir=$(mktemp --directory "$ROOT/releases/.new.XXXXXXXX")
     tar --extract --gzip --file="$archive" --directory="$dir" --strip-components=1 --no-same-owner --no-same-permissions ||
         die "$archive cannot be unpacked"
@@ -299,27 +300,39 @@ settings() {
 
 # ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Links systemd to the unit files of whichever release is current, so that they go back with it. What an operator or a
-# package has put there stays. Remembers in `fresh` the units that the release before had not got: "systemctl disable"
-# takes our link away too, and is not to be undone.
-link_units() {
-    local file name target there
+# Links PLACE to what lies at PATH in whichever release is current, so that it goes back with it. What an operator or a
+# package (in any of the other arguments) has there stays. Fails where nothing was linked.
+link() {
+    local place=$1 target=$ROOT/current/$2 there
+    if [[ -L $place && $(readlink "$place") == "$target" ]]; then
+        return 1
+    elif [[ -e $place || -L $place ]]; then
+        say "left $place as it is: it is not ours"
+        return 1
+    fi
+    for there in "${@:3}"; do
+        if [[ -e $there ]]; then
+            say "left $there of the installed package as it is"
+            return 1
+        fi
+    done
+    ln -s "$target" "$place"
+}
+
+# Remembers in `fresh` the units that the release before had not got: "systemctl disable" takes our link away too, and is
+# not to be undone.
+link_files() {
+    local file name
     fresh=()
     for file in "$ROOT/$new"/systemd/*.{service,timer}; do
         name=${file##*/}
-        target=$ROOT/current/systemd/$name there=$UNIT_DIR/$name
-        if [[ -L $there && $(readlink "$there") == "$target" ]]; then
-            continue
-        elif [[ -e $there || -L $there ]]; then
-            say "left $there as it is: it is not ours"
-        elif [[ -e /usr/lib/systemd/system/$name || -e /lib/systemd/system/$name ]]; then
-            say "left $name of the installed package as it is"
-        else
-            ln -s "$target" "$there"
-            if [[ ! $previous || ! -e $(directory "$previous")/systemd/$name ]]; then
-                fresh+=("$name")
-            fi
+        if link "$UNIT_DIR/$name" "systemd/$name" {/usr/lib,/lib}/systemd/system/"$name" &&
+            [[ ! $previous || ! -e $(directory "$previous")/systemd/$name ]]; then
+            fresh+=("$name")
         fi
+    done
+    for file in "$ROOT/$new"/logrotate.d/*; do
+        link "/etc/logrotate.d/${file##*/}" "logrotate.d/${file##*/}" || :
     done
 }
 
@@ -401,19 +414,22 @@ restart() {
     return 1
 }
 
+# One after another: where one fails, the next still runs the old release.
 start_new() {
     local unit
     for unit in "${judged[@]}"; do
+        touched+=("$unit")
         restart "$unit" healthz || return 1
     done
     for unit in "${others[@]}"; do
+        touched+=("$unit")
         restart "$unit" '' || say "$unit did not run before either, so this release is not to blame"
     done
 }
 
 # Goes back to the release before. Called where errors do not end the script: each is looked at.
 roll_back() {
-    local unit bad=''
+    local unit job jobs=() bad=''
     swapped=''
     if [[ ! $previous ]]; then
         say "FAILED: $new does not stay up, and there is no release before it to go back to; it stays where it is"
@@ -426,12 +442,17 @@ roll_back() {
     if [[ $env_file && $env_how == replace ]]; then
         (env_work restore "$ROOT/shared/.env" </dev/null) || bad=1
     fi
-    for unit in "${judged[@]}" "${others[@]}"; do
+    # All at once: nobody is to be off the air for longer than need be.
+    for unit in "${touched[@]}"; do
         if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
-            restart "$unit" '' || bad=1
+            restart "$unit" '' &
         else
-            systemctl restart "$unit" || bad=1
+            systemctl restart "$unit" &
         fi
+        jobs+=("$!")
+    done
+    for job in "${jobs[@]}"; do
+        wait "$job" || bad=1
     done
     rm -f "$UNPROVEN"
     if [[ $bad ]]; then
@@ -524,7 +545,7 @@ main() {
 
     swapped=1
     swap_to "$new"
-    link_units
+    link_files
     systemctl daemon-reload
     enable_units
     add_main_unit

@@ -90,6 +90,12 @@ impl Host {
         );
         put("bin/tgs-check-active", &fs::read(build("tgs-check-active").unwrap()).unwrap());
         put("systemd/tg_video_streamer.service", UNIT.as_bytes());
+        let instance = UNIT.replace("/current/.env", "/instances/%i.env");
+        put("systemd/tg_video_streamer@.service", instance.as_bytes());
+        put(
+            "logrotate.d/yt-dlp-update",
+            &fs::read(workspace().join("deploy/logrotate.d/yt-dlp-update")).unwrap(),
+        );
         for file in ["sysusers.d/tg_video_streamer.conf", "tmpfiles.d/tg_video_streamer.conf"] {
             put(file, &fs::read(workspace().join("deploy").join(file)).unwrap());
         }
@@ -483,6 +489,45 @@ fn one_at_a_time() {
     assert_eq!(host.machine.read("/root/before").unwrap(), SETTINGS);
     assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env")).unwrap(), "API_HASH=other\n");
     host.is_tidy();
+}
+
+#[test]
+fn every_instance_is_restarted_and_one_that_fails_takes_all_back() {
+    let host = Host::new();
+    let body =
+        |fails: &str| format!("[[ $NAME != {fails} && $NAME != broken ]] || exit 1\nexec sleep infinity");
+    host.release("named", &body("nobody"));
+    host.release("fails", &body("b"));
+    let units = [MAIN, "tg_video_streamer@a.service", "tg_video_streamer@b.service"];
+    host.must_deploy("named", &[]);
+    // As an operator leaves them who has not read how they should be.
+    host.sh(&format!(
+        "cd {ROOT}/instances; for i in a b broken; do echo NAME=$i >$i.env; done; echo NAME=main >{ROOT}/shared/.env"
+    ));
+    host.sh(&format!("systemctl start {} tg_video_streamer@broken", units.join(" ")));
+    let runs = || units.map(|unit| host.run_of(unit));
+
+    let before = runs();
+    let said = host.must_deploy("named", &["--id", "again"]);
+    assert!(runs().iter().zip(&before).all(|(now, before)| now != before), "{said}");
+    assert!(said.contains("tg_video_streamer@broken.service did not run before either"), "{said}");
+    assert_eq!(
+        host.sh(&format!("stat -c '%n %a %U:%G' {ROOT}/instances/*")).replace(ROOT, ""),
+        "/instances/a.env 600 tgstream:tgstream\n/instances/b.env 600 tgstream:tgstream\n/instances/broken.env 600 tgstream:tgstream"
+    );
+
+    let (code, said) = host.deploy("fails", &[]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("tg_video_streamer@b.service does not stay up"), "{said}");
+    assert_eq!(host.current(), "again");
+    runs();
+
+    // What else a release brings: how its log is rotated. An operator's own file stays.
+    let rotate = "/etc/logrotate.d/yt-dlp-update";
+    assert_eq!(
+        host.sh(&format!("readlink {rotate}; logrotate --debug {rotate} 2>&1 | grep -c ^error || :")),
+        format!("{ROOT}/current/logrotate.d/yt-dlp-update\n0")
+    );
 }
 
 #[test]
