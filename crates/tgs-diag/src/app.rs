@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
         let _ = writeln!(stderr(), "tgs-diag: {why}");
         return Code::Failure.into();
     }
-    view.confine();
+    let _scratch = view.confine();
     let view = Arc::new(view);
     let findings = look(&view);
     tell(&findings, cli.json).into()
@@ -74,11 +74,9 @@ fn look(view: &Arc<View>) -> Vec<Finding> {
     let mut progress = |left: &[&str]| {
         if shows {
             let done = total - left.len();
-            let wait = if left.is_empty() {
-                String::new()
-            } else {
-                format!("{done} of {total}, waiting for {}", left.join(", "))
-            };
+            let wait = format!("{done} of {total}, waiting for {}", left.join(", "));
+            // A line that wraps would stay. At the end there is nothing to wait for.
+            let wait: String = wait.chars().take(if left.is_empty() { 0 } else { 76 }).collect();
             // A line that is lost is no loss.
             let _ = write!(stderr(), "\r\x1b[K{wait}").and_then(|()| stderr().flush());
         }

@@ -128,7 +128,7 @@ fn arguments(view: &View, settings: &Settings, ffmpeg: &Path, version: &str, out
         Ok(extra) => extra,
         Err(why) => return Finding::fail(check, format!("FFMPEG_ARGS cannot be used: {why}"), remedy),
     };
-    let scratch = view.scratch.as_ref().map(|scratch| tempfile::tempdir_in(scratch.path()));
+    let scratch = view.scratch.as_ref().map(tempfile::tempdir_in);
     let Some(Ok(dir)) = scratch else { return Finding::unseen(check, "there is no room for a trial") };
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();

@@ -70,7 +70,7 @@ pub(crate) struct View {
     /// Whether root has seen that the running program is not the installed one.
     pub(crate) replaced: bool,
     /// What children may write in; none where there is no room for it.
-    pub(crate) scratch: Option<TempDir>,
+    pub(crate) scratch: Option<PathBuf>,
     /// Whose the session and the standby session turned out to be.
     pub(crate) accounts: [OnceLock<Me>; 2],
 }
@@ -125,15 +125,17 @@ impl View {
         }
     }
 
-    /// Holds every child of this process to what those of tgs-stream are held to: ffmpeg and yt-dlp read no `.env`.
-    pub(crate) fn confine(&mut self) {
-        self.scratch = tempfile::tempdir().ok();
-        let Some(scratch) = &self.scratch else { return };
+    /// Holds every child of this process to what those of tgs-stream are held to: ffmpeg and yt-dlp read no `.env`. What
+    /// is returned is removed with all that children have left in it, also beside a check that hangs.
+    pub(crate) fn confine(&mut self) -> Option<TempDir> {
+        let dir = tempfile::tempdir().ok()?;
+        let scratch = dir.path().to_owned();
         // Where its caches have no place, a child does without.
-        let _ = confine::make_scratch(scratch.path());
+        let _ = confine::make_scratch(&scratch);
+        self.scratch = Some(scratch.clone());
         let hidden = self.env.iter().map(|env| env.path.clone()).collect();
-        let scratch = scratch.path().to_owned();
         confine::children(&Confinement { hidden, writable: Vec::new(), scratch });
+        Some(dir)
     }
 
     /// A command with the search path of this view. Where the program is not found, the error says so.

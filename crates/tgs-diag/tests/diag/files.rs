@@ -83,3 +83,25 @@ fn the_json_is_an_array_of_findings() {
         assert_eq!(finding.as_object().unwrap().len(), 4);
     }
 }
+
+#[test]
+fn a_terminal_sees_colour_and_progress() {
+    let home = Home::new();
+    let tool = env!("CARGO_BIN_EXE_tgs-diag");
+    let at_terminal = |env: &[(&str, &str)]| {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &format!("{tool} --offline"), "/dev/null"]).current_dir(home.path());
+        script.env("HOME", home.path()).env("TERM", "xterm").env_remove("NO_COLOR").envs(env.iter().copied());
+        let output = script.stdin(std::process::Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = at_terminal(&[]);
+    assert!(shown.contains("\x1b[32mPASS\x1b[0m env-file") && shown.contains("\r\x1b[K"), "{shown}");
+    assert!(shown.contains(" of 10, waiting for "), "{shown}");
+    let shown = at_terminal(&[("NO_COLOR", "1")]);
+    assert!(!shown.contains("\x1b[3") && shown.contains("PASS env-file"), "{shown}");
+    let shown = at_terminal(&[("TERM", "dumb")]);
+    assert!(!shown.contains('\x1b'), "{shown}");
+    let said = home.run(&["--offline"]);
+    assert!(!said.out.contains('\x1b') && !said.err.contains("waiting"), "{}{}", said.out, said.err);
+}

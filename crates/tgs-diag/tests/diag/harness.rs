@@ -115,8 +115,8 @@ impl Home {
         if !value.is_empty() {
             self.env.push((name.to_owned(), value.to_owned()));
         }
-        let lines: String = self.env.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
-        self.write_env(&lines);
+        let lines: Vec<_> = self.env.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        self.write_env(&lines.concat());
     }
 
     /// Writes `.env` as it is given.
@@ -185,10 +185,8 @@ impl Home {
                 let mut stream = stream.unwrap();
                 let mut request = [0; 1000];
                 let count = stream.read(&mut request).unwrap();
-                let (code, body) = match request[..count].starts_with(b"GET /status ") {
-                    true => (200, &status),
-                    false => (health, &words),
-                };
+                let for_status = request[..count].starts_with(b"GET /status ");
+                let (code, body) = if for_status { (200, &status) } else { (health, &words) };
                 let page = format!("HTTP/1.1 {code} X\r\nConnection: close\r\n\r\n{body}");
                 let _ = stream.write_all(page.as_bytes());
             }
