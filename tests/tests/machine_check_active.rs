@@ -1,5 +1,7 @@
 //! tgs-check-active on a real systemd, against units that fail in each way that it tells apart.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::{
     process::Output,
     time::{Duration, Instant},

@@ -171,7 +171,7 @@ impl Prometheus {
 
     /// How many series a query has for an answer.
     fn count(&self, query: &str) -> usize {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = query.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let data = self.ask(&format!("/api/v1/query?query={encoded}"));
         data.map_or(0, |data| data["result"].as_array().map_or(0, Vec::len))
     }
