@@ -2,7 +2,7 @@
 //!
 //! It only looks: it writes nothing, restarts nothing, and connects with a session only where no other process uses it.
 //! Each module looks at one area; in each, what looks (files, children, the network) is kept apart from what judges, so
-//! that every verdict can be tested without the fault. Whatever is said goes through [`redact`] once more at the end.
+//! that every verdict can be tested without the fault. Whatever is said goes through `redact` once more at the end.
 
 mod app;
 mod cli;
