@@ -269,7 +269,7 @@ fn what_is_no_release_changes_nothing() {
     host.release_with("garbage", GOOD, garbage);
     host.release_with("incomplete", GOOD, |dir| fs::remove_dir_all(dir.join("sysusers.d")).unwrap());
     host.release_with("link", GOOD, |dir| {
-        std::os::unix::fs::symlink("/etc/shadow", dir.join("bin/tgs")).unwrap()
+        std::os::unix::fs::symlink("/etc/shadow", dir.join("bin/tgs")).unwrap();
     });
     host.sh("head -c 100000 /root/first.tar.gz >/root/cut.tar.gz");
     host.sh("cd /root && mkdir -p x/y && echo a >x/y/a && tar -czPf up.tar.gz x/y/../y/a && tar -czPf two.tar.gz x /etc/hostname");
