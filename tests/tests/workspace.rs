@@ -84,6 +84,21 @@ fn tools_depend_on_libraries_alone() {
     }
 }
 
+/// They start within milliseconds, in a deploy and on a machine that has nothing to spare.
+#[test]
+fn small_tools_compile_no_telegram_and_no_runtime() {
+    for tool in ["tgs-check-active", "tgs-ytdlp-update"] {
+        let args = ["tree", "--package", tool, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+        let output = cargo().args(args).output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8_lossy(&output.stdout);
+        assert!(tree.contains("tgs-core "), "{tree}");
+        for heavy in ["grammers", "tokio"] {
+            assert!(!tree.contains(heavy), "{tool} compiles {heavy}:\n{tree}");
+        }
+    }
+}
+
 #[test]
 fn every_main_is_a_few_lines_over_its_library() {
     let mut seen = 0;
