@@ -27,13 +27,13 @@ const LINES: &str = "15";
 pub(crate) fn show(unit: &str) -> Result<Snapshot, Finding> {
     let printed = systemctl(&["show", "--property", PROPERTIES, "--", unit])?;
     // Without a systemd some versions say nothing and exit with 0.
-    Snapshot::read(&printed.out).ok_or_else(|| refused("show", &printed.err))
+    Snapshot::read(&printed.out).ok_or_else(|| refused("show", unit, &printed.err))
 }
 
 /// Has systemd restart `unit`, without waiting for that.
 pub(crate) fn restart(unit: &str) -> Result<(), Finding> {
     let printed = systemctl(&["restart", "--no-block", "--", unit])?;
-    if printed.ok { Ok(()) } else { Err(refused("restart", &printed.err)) }
+    if printed.ok { Ok(()) } else { Err(refused("restart", unit, &printed.err)) }
 }
 
 /// The last lines of the journal of `unit` since `since`, without secrets; empty where they cannot be read.
@@ -96,7 +96,7 @@ fn run<'a>(program: &str, args: impl Iterator<Item = &'a str>) -> Result<Printed
 }
 
 /// What systemctl's refusal means.
-fn refused(verb: &str, said: &str) -> Finding {
+fn refused(verb: &str, unit: &str, said: &str) -> Finding {
     let has = |words: &[&str]| words.iter().any(|words| said.contains(words));
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("systemctl says nothing").trim();
     if has(&["has not been booted with systemd", "Failed to connect to bus", "Running in chroot"])
@@ -112,13 +112,13 @@ fn refused(verb: &str, said: &str) -> Finding {
         };
     }
     let (name, remedy) = if has(&[" is masked"]) {
-        ("masked", "allow it: sudo systemctl unmask UNIT")
+        ("masked", format!("allow it: sudo systemctl unmask {unit}"))
     } else if has(&[" not found", "not loaded properly"]) {
-        ("not_found", "after installing a unit file run: sudo systemctl daemon-reload")
+        ("not_found", "after installing a unit file run: sudo systemctl daemon-reload".to_owned())
     } else {
-        ("refused", "read what systemctl says: systemctl status UNIT")
+        ("refused", format!("read what systemctl says: systemctl status {unit}"))
     };
-    Finding { name, reason: format!("cannot be {verb}ed: {}", mask(line)), remedy: Some(remedy.into()) }
+    Finding { name, reason: format!("cannot be {verb}ed: {}", mask(line)), remedy: Some(remedy) }
 }
 
 fn no_systemd(why: &str) -> Finding {
@@ -146,7 +146,7 @@ mod tests {
             ("Failed to restart b.service: Unit b.service has a bad unit file setting.", "refused"),
         ];
         for (said, name) in cases {
-            assert_eq!(refused("restart", said).name, name, "{said}");
+            assert_eq!(refused("restart", "x.service", said).name, name, "{said}");
         }
     }
 
