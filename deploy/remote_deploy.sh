@@ -338,12 +338,15 @@ link_files() {
 
 # Those are to start at boot, once there are settings.
 enable_units() {
-    local name
+    local name link
     for name in "${fresh[@]}"; do
-        case $name in
-            "$MAIN") systemctl --quiet enable "$name" || say "$name could not be enabled" ;;
-            *.timer) systemctl --quiet enable --now "$name" || say "$name could not be enabled" ;;
-        esac
+        [[ $name == "$MAIN" || $name == *.timer ]] || continue
+        systemctl --quiet enable "$name" || say "$name could not be enabled"
+        # systemctl follows our link to the release of today, which goes one day.
+        for link in "$UNIT_DIR"/*.wants/"$name"; do
+            ln --symbolic --force --no-dereference "$UNIT_DIR/$name" "$link"
+        done
+        [[ $name != *.timer ]] || systemctl --quiet start "$name" || say "$name could not be started"
     done
 }
 

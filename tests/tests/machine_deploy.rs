@@ -210,14 +210,12 @@ fn a_first_deploy_waits_for_its_settings() {
          /shared 750 tgstream:tgstream\n/shared/.env 600 tgstream:tgstream\n\
          ../../shared/.env\n../../shared/ytdlp/current\n/current/systemd/tg_video_streamer.service"
     );
-    // Enabled means: from the next boot on.
+    // From the next boot on, also when this release has long gone.
     assert_eq!(
         host.sh(&format!(
-            "ls /etc/systemd/system/multi-user.target.wants/{MAIN} && systemctl is-enabled {MAIN}"
-        ))
-        .lines()
-        .last(),
-        Some("enabled")
+            "readlink /etc/systemd/system/multi-user.target.wants/{MAIN}; systemctl is-enabled {MAIN}"
+        )),
+        format!("/etc/systemd/system/{MAIN}\nenabled")
     );
 
     // The settings stay, and so do the operator's own decisions.
