@@ -40,6 +40,7 @@ fn a_missed_update_is_made_up_for_in_its_sandbox() {
     let log = machine.read(LOG).unwrap();
     let new = YT_DLP_VERSIONS[1];
     assert!(log.contains(&format!(" INFO  RESULT: installed {new}\n")), "{log}");
+    assert!(!log.contains("Landlock"), "pip was not confined: {log}");
     assert!(log.contains("works; JavaScript: deno-"), "{log}");
     let path = "/opt/tg_video_streamer/current/venv/bin/yt-dlp";
     let run = format!(

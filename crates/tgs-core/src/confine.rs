@@ -32,11 +32,21 @@ pub struct Confinement {
     pub scratch: PathBuf,
 }
 
+/// Where the `.env` files of a server lie, which belong to one user: hidden from every child, whoever starts it.
+const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
+
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
 /// Holds every child that is started from now on to `confinement`, except those of [`crate::process::trusted`]. The first
-/// call counts. Paths that do not exist are left out, `.` is the directory at this moment.
+/// call counts. Paths that do not exist are left out, `.` is the directory at this moment. Where there is no Landlock, a
+/// warning says so, and they are held to nothing.
 pub fn children(confinement: &Confinement) {
+    if !is_supported() {
+        log::warn!(
+            "the kernel has no Landlock (Linux 5.13 and later do, where `cat /sys/kernel/security/lsm` names it), or the \
+             unit's SystemCallFilter= forbids it: child processes could read the .env file"
+        );
+    }
     // What the names lead to, and where they are: a link may be replaced by a file.
     let everywhere = |paths: &[PathBuf]| -> Vec<PathBuf> {
         let mut found: Vec<_> =
@@ -48,7 +58,9 @@ pub fn children(confinement: &Confinement) {
     let scratch = fs::canonicalize(&confinement.scratch).unwrap_or_default();
     let mut writable = everywhere(&confinement.writable);
     writable.extend(Some(scratch.clone()).filter(|dir| dir.is_dir()));
-    let _ = CONFINEMENT.set(Confinement { hidden: everywhere(&confinement.hidden), writable, scratch });
+    let mut hidden: Vec<_> = OF_THE_SERVER.map(PathBuf::from).into();
+    hidden.extend_from_slice(&confinement.hidden);
+    let _ = CONFINEMENT.set(Confinement { hidden: everywhere(&hidden), writable, scratch });
 }
 
 /// Where `path` lies, whether or not it exists: the last name is not followed.

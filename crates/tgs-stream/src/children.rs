@@ -9,22 +9,12 @@ use tgs_core::{
 
 use crate::cli::Cli;
 
-/// Where the `.env` files of a server lie, which belong to the same user: no broadcast's children read another's.
-const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
-
-/// Confines every child from now on, with `scratch` as the one directory it can write in; says so where the kernel cannot.
+/// Confines every child from now on, with `scratch` as the one directory it can write in.
 pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
-    if !confine::is_supported() {
-        log::warn!(
-            "this kernel has no Landlock (Linux 5.13 and later do): ffmpeg and yt-dlp could read the .env file; \
-             see cat /sys/kernel/security/lsm"
-        );
-    }
     if let Err(error) = confine::make_scratch(scratch) {
         log::warn!("ffmpeg and yt-dlp can write nowhere: failed to make {}: {error}", scratch.display());
     }
-    let mut hidden: Vec<PathBuf> = OF_THE_SERVER.map(PathBuf::from).into();
-    hidden.push(cli.env_file.clone().unwrap_or_else(|| ".env".into()));
+    let hidden = vec![cli.env_file.clone().unwrap_or_else(|| ".env".into())];
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write, stdout},
-    path::PathBuf,
     process::ExitCode,
     thread,
 };
@@ -92,15 +91,12 @@ fn run(cli: &Cli) -> Code {
     }
 }
 
-/// Where the `.env` files of a server lie, which belong to the same user.
-const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
-
 /// Keeps pip, and the yt-dlp that is yet to be proved, from every `.env` and from writing anywhere but here and to the
 /// directory that is given.
 fn confine(cli: &Cli, tree: &Tree) -> io::Result<TempDir> {
     let scratch = tempfile::Builder::new().prefix("tgs-ytdlp-update.").tempdir()?;
     confine::make_scratch(scratch.path())?;
-    let hidden = OF_THE_SERVER.map(PathBuf::from).into_iter().chain(cli.env_file.clone()).collect();
+    let hidden = cli.env_file.iter().cloned().collect();
     let writable = vec![tree.root().to_owned()];
     confine::children(&Confinement { hidden, writable, scratch: scratch.path().to_owned() });
     Ok(scratch)
