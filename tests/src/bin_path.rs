@@ -20,14 +20,15 @@ pub fn tgs_stream() -> &'static Path {
 }
 
 /// Builds the tool `name` into the target directory and profile of the running executable. Cargo's own lock makes
-/// this safe for tests that do it at the same moment, and it costs a tenth of a second where nothing changed.
+/// this safe for tests that do it at the same moment, and it costs a tenth of a second where nothing changed. Out of the
+/// whole workspace: alone, a package asks its dependencies for other features, and they are compiled once more for it.
 pub fn build(name: &str) -> Result<PathBuf> {
     let dir = profile_dir()?;
     let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
     let target = dir.parent().context("no target directory")?;
     let profile = if profile == "debug" { "dev" } else { profile };
     let output = cargo()
-        .args(["build", "--quiet", "--package", name, "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile, "--target-dir"])
         .arg(target)
         .output()
         .context("run cargo")?;

@@ -347,7 +347,7 @@ fn instances_run_side_by_side() {
     }
     station.wait_on_air(0.0);
     for (name, port) in [("north", "9191"), ("south", "9192")] {
-        let state = format!("{STATE}/instances/{name}");
+        let state = format!("{STATE}@{name}");
         let unit = format!("{UNIT}@{name}");
         station.wait("an instance on air", LIMIT, || {
             station.machine.unit(&unit).unwrap()["StatusText"] == "playing long"

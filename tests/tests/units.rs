@@ -43,7 +43,7 @@ fn what_is_required_stands_there() {
             ][..],
         ),
         (INSTANCE, &["EnvironmentFile=/opt/tg_video_streamer/instances/%i.env"]),
-        (INSTANCE, &["StateDirectory=tg_video_streamer/instances/%i", "CacheDirectory=tg_video_streamer"]),
+        (INSTANCE, &["StateDirectory=tg_video_streamer@%i", "CacheDirectory=tg_video_streamer"]),
         (UPDATE, &["Type=oneshot", "User=tgstream", "StandardOutput=append:/var/log/yt-dlp-update.log"]),
         (TIMER, &["OnCalendar=Sun *-*-* 02:00:00 UTC", "Persistent=true", "WantedBy=timers.target"]),
     ] {

@@ -32,8 +32,9 @@ pub struct Confinement {
     pub scratch: PathBuf,
 }
 
-/// Where the `.env` files of a server lie, which belong to one user: hidden from every child, whoever starts it.
-const OF_THE_SERVER: [&str; 2] = ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances"];
+/// Beside what the `.env` files of a server lie, which belong to one user: hidden from every child, whoever starts it.
+const OF_THE_SERVER: [&str; 2] =
+    ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances/.env"];
 
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 

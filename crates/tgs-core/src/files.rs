@@ -2,13 +2,33 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    io::{self, Read, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 /// As many links in a row as Linux follows itself.
 const MAX_LINKS: usize = 40;
+
+/// No file that is read whole is longer, in bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// What the file at `path` holds, without a wait for somebody who writes: what stands there may be a stranger's pipe. An
+/// error where it is none that can be read at once, or is over 16 MiB.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("it is a pipe, not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other("it is over 16 MiB"));
+    }
+    Ok(bytes)
+}
 
 /// Puts a file with these `bytes` and this `mode` (0o600, …, whatever the umask) at `path`, in place of what is there.
 /// A reader, and a disk after a crash, has the old file or the new one, never a part. A symlink is followed: its
@@ -53,6 +73,20 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn nobody_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, file) = (dir.path().join("pipe"), dir.path().join("file"));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        fs::write(&file, "x").unwrap();
+        assert_eq!(read(&pipe).unwrap_err().to_string(), "it is a pipe, not a file");
+        assert_eq!(read(&file).unwrap(), b"x");
+        assert_eq!(read(Path::new("/dev/null")).unwrap(), b"");
+        assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "it is over 16 MiB");
+        assert_eq!(read(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(read(dir.path()).is_err());
+    }
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(dir)

@@ -21,4 +21,5 @@ mod shared_dir;
 pub mod sign_in_limit;
 pub mod systemd;
 pub mod units;
+pub mod user;
 pub mod ytdlp_dir;

@@ -1,6 +1,6 @@
 //! Child processes: none outlives the tool, none sees a secret in its environment, and none leaves children of its own.
 //!
-//! A child is started through the tool's own executable, which sets the parent-death signal and then becomes the
+//! A child is started through the tool's own executable, which makes a session of its own, sets the parent-death signal and then becomes the
 //! program ("exec shim"), held to what [`crate::confine`] says: std offers that step only as unsafe code in the forked child. When the tool is killed the
 //! kernel kills the child; its grandchildren are reached by the process group, and after a `kill -9` of the tool by the
 //! unit's cgroup only.
@@ -9,7 +9,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt,
     io::{self, Read},
     os::{
@@ -36,11 +36,15 @@ use rustix::{
 use crate::{
     cancel::Cancel,
     confine::{self, Confinement},
+    user::Ids,
 };
 
 /// First argument of a process that is to become another program. Behind it: the parent, what the child is held to, this
 /// again, the program and its arguments.
 const EXEC: &str = "__exec";
+
+/// Behind [`EXEC`] and the parent: whose the child is to be.
+const USER: &str = "user";
 
 /// This process's own executable, also when the file has been replaced or deleted since.
 const SELF_EXE: &str = "/proc/self/exe";
@@ -81,6 +85,20 @@ pub fn shim() -> Option<ExitCode> {
     let held: Vec<_> = args.by_ref().take_while(|arg| arg != EXEC).collect();
     let program = args.next().unwrap_or_default();
     let name = program.to_string_lossy();
+    // Without a terminal there is none that a child, or what it starts, could type into (TIOCSTI).
+    if let Err(e) = rustix::process::setsid() {
+        eprintln!("failed to start {name}: failed to give it a session of its own: {e}");
+        return Some(ExitCode::from(126));
+    }
+    // Before the signal, which a change of user takes back.
+    let user = held.iter().position(|arg| arg == USER).and_then(|at| held.get(at + 1)?.to_str());
+    if let Some(user) = user
+        && let Err(e) =
+            Ids::from_arg(user).ok_or(io::ErrorKind::InvalidInput.into()).and_then(|ids| ids.assume())
+    {
+        eprintln!("failed to start {name}: failed to become another user: {e}");
+        return Some(ExitCode::from(126));
+    }
     if let Err(e) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("failed to start {name}: failed to tie it to its parent: {e}");
         return Some(ExitCode::from(126));
@@ -90,7 +108,8 @@ pub fn shim() -> Option<ExitCode> {
     if alive.is_none_or(|pid| *pid != *parent) {
         return Some(ExitCode::from(125));
     }
-    if !held.is_empty()
+    if user.is_none()
+        && !held.is_empty()
         && let Err(e) = Confinement::from_args(&held).enforce()
     {
         eprintln!("failed to start {name}: failed to confine it: {e}");
@@ -101,7 +120,7 @@ pub fn shim() -> Option<ExitCode> {
     Some(ExitCode::from(126))
 }
 
-/// A command that runs `program` (a path, or a name looked up in PATH) as a child of its own process group, with empty
+/// A command that runs `program` (a path, or a name looked up in PATH) as a child in a session of its own, with empty
 /// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
 /// certificates, proxies, cache directory). Start it with [`spawn`] or [`output`].
 ///
@@ -111,31 +130,39 @@ pub fn shim() -> Option<ExitCode> {
 /// confined.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    command_of(program.as_ref(), confine::current())
+    let confinement = confine::current();
+    let mut command = command_of(program.as_ref(), confinement.map(Confinement::to_args).unwrap_or_default());
+    if let Some(confinement) = confinement.filter(|held| held.scratch.is_dir()) {
+        command.env("TMPDIR", &confinement.scratch);
+        command.env("XDG_CACHE_HOME", confinement.scratch.join(confine::CACHE));
+    }
+    command
 }
 
 /// A [`command`] for a program of ours, which may read and write what this process may.
 #[must_use]
 pub fn trusted(program: impl AsRef<OsStr>) -> Command {
-    command_of(program.as_ref(), None)
+    command_of(program.as_ref(), Vec::new())
 }
 
-fn command_of(program: &OsStr, confinement: Option<&Confinement>) -> Command {
+/// A [`trusted`] command for a program that is to run as another user.
+pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> Command {
+    command_of(program, vec![USER.into(), ids.to_arg()])
+}
+
+fn command_of(program: &OsStr, held: Vec<OsString>) -> Command {
     let mut command = if HAS_SHIM.load(Ordering::SeqCst) {
         let mut shim = Command::new(SELF_EXE);
-        let held = confinement.map(Confinement::to_args).unwrap_or_default();
         shim.arg(EXEC).arg(process::id().to_string()).args(held).arg(EXEC).arg(program);
         shim
     } else {
-        Command::new(program)
+        let mut direct = Command::new(program);
+        direct.process_group(0);
+        direct
     };
     let kept = env::vars_os()
         .filter(|(name, _)| name.to_str().is_some_and(|n| PASSED_ON.contains(&n) || n.starts_with("LC_")));
-    command.env_clear().envs(kept).stdin(Stdio::null()).process_group(0);
-    if let Some(confinement) = confinement.filter(|held| held.scratch.is_dir()) {
-        command.env("TMPDIR", &confinement.scratch);
-        command.env("XDG_CACHE_HOME", confinement.scratch.join(confine::CACHE));
-    }
+    command.env_clear().envs(kept).stdin(Stdio::null());
     command
 }
 
@@ -273,7 +300,7 @@ impl Child {
 
     /// Kills the child and everything in its group. Does nothing once it has been waited for.
     pub fn kill_group(&self) {
-        self.lock().kill_group(self.pid);
+        self.lock().kill_group(self.pid, &self.pidfd);
     }
 
     /// Waits until the child has ended, kills what is left of its group, and says how it ended.
@@ -295,7 +322,7 @@ impl Child {
         let mut inner = self.lock();
         if inner.ended.is_none() && self.has_ended()? {
             // Before the child is reaped: as long as its zombie holds the id, no other group can have it.
-            inner.kill_group(self.pid);
+            inner.kill_group(self.pid, &self.pidfd);
             inner.ended = Some(inner.child.wait()?);
         }
         Ok(inner.ended)
@@ -313,10 +340,12 @@ impl Child {
 }
 
 impl Inner {
-    fn kill_group(&self, pid: Pid) {
+    fn kill_group(&self, pid: Pid, pidfd: &OwnedFd) {
         if self.ended.is_none() {
             // An error means that there is nothing left to kill.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+            // It has no group of its own before the shim has made it.
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
 }

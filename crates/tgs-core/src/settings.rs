@@ -6,13 +6,13 @@
 
 use std::{
     ffi::OsString,
-    fmt, fs, io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::{env_file, env_file::EnvFile, secret::Secret, units};
+use crate::{env_file, env_file::EnvFile, files, secret::Secret, units};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -418,7 +418,7 @@ impl<'a> Reader<'a> {
 
     fn read_file(&mut self, path: &Path, named: bool) {
         let shown = path.display().to_string();
-        let content = match fs::read(path) {
+        let content = match files::read(path) {
             Ok(bytes) => env_file::parse(&bytes),
             Err(e) if e.kind() == io::ErrorKind::NotFound && !named => return,
             Err(e) => return self.problems.push(format!("{shown} cannot be read: {e}")),
@@ -695,7 +695,7 @@ fn arguments(value: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, fs};
 
     use proptest::prelude::*;
 
@@ -1018,8 +1018,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
+        // Longer than the numbers that the messages themselves name.
         #[test]
-        fn no_value_panics_or_is_shown(value in "[^a-zA-Z ]{6,20}|[0-9]{1,30}(ms|s|m|h)") {
+        fn no_value_panics_or_is_shown(value in "[^a-zA-Z ]{6,20}|[0-9]{6,30}(ms|s|m|h)") {
             for setting in TABLE {
                 let env = |name: &str| Some(OsString::from(if name == setting.name { &*value } else { "/home/me" }))
                     .filter(|_| name == setting.name || name == "HOME");

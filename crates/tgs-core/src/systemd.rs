@@ -32,6 +32,12 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// Whether systemd waits for our word: then nobody sits at a terminal and mends what is missing.
+#[must_use]
+pub fn is_supervising() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::debug!("failed to tell systemd: {error}");
@@ -110,7 +116,7 @@ impl Reporter {
     /// `pulse` turns. Does nothing where systemd wants to know nothing.
     #[must_use]
     pub fn start(pulse: Pulse, status: impl Fn() -> String + Send + 'static) -> Self {
-        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        if !is_supervising() {
             return Self { stop: None, thread: None };
         }
         // Twice within the time, as sd_watchdog_enabled(3) advises.

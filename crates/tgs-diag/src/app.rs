@@ -41,9 +41,13 @@ pub fn main() -> ExitCode {
     // A panic of Telegram's client library is told as a finding; its own words might hold anything.
     panic::set_hook(Box::new(|_| {}));
     let mut view = View::new(&cli);
-    if let Err(why) = switch::to_user_of(&cli, &view) {
-        let _ = writeln!(stderr(), "tgs-diag: {why}");
-        return Code::Failure.into();
+    match switch::run_as_user_of(&cli, &view) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code.into(),
+        Err(why) => {
+            let _ = writeln!(stderr(), "tgs-diag: {why}");
+            return Code::Failure.into();
+        }
     }
     let _scratch = view.confine();
     let view = Arc::new(view);

@@ -11,9 +11,9 @@ use rustix::{
     fs::{Access, access, statvfs},
     process::geteuid,
 };
-use tgs_core::{confine, process};
+use tgs_core::{confine, process, user::User};
 
-use crate::{finding::Finding, runner::Out, switch::User, view::View};
+use crate::{finding::Finding, runner::Out, view::View};
 
 const MIB: u64 = 1 << 20;
 /// Less than this on a disk is worth a look.

@@ -2,11 +2,10 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use tgs_core::{session_string::SessionString, settings::Settings};
+use tgs_core::{session_string::SessionString, settings::Settings, user::User};
 
 use crate::{
     finding::Finding,
-    switch::User,
     unit::Unit,
     view::{EnvPath, View},
 };

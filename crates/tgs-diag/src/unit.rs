@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, process};
+use tgs_core::{cancel::Cancel, process, user::User};
 
-use crate::{finding::Finding, switch::User, view::View};
+use crate::{finding::Finding, view::View};
 
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tgs_core::{
     confine::{self, Confinement},
     env_file::{self, EnvFile},
-    process,
+    files, process,
     settings::{Problems, Settings},
 };
 use tgs_telegram::Me;
@@ -96,7 +96,7 @@ impl View {
             settings.playlist = directory.join(&settings.playlist);
         }
         let text = match &env {
-            Some(env) => fs::read(&env.path)
+            Some(env) => files::read(&env.path)
                 .map_err(|e| e.to_string())
                 .map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), env_file::parse(&bytes))),
             None => Ok(<_>::default()),

@@ -43,6 +43,8 @@ pub struct Config {
     pub repeat: bool,
     /// Play each round in an order of its own (`SHUFFLE`).
     pub shuffle: bool,
+    /// Whether a file that cannot be read is waited for, and is no error of [`Playlist::open`].
+    pub wait: bool,
     /// Where an earlier run was, and how far it had come in that item.
     pub resume: Option<(Bookmark, Duration)>,
     /// What finds out what an entry plays.
@@ -82,7 +84,13 @@ impl Playlist {
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let listing = Listing::new(config.sources, config.file);
         let stamp = listing.stamp();
-        let named = listing.read()?;
+        let named = match listing.read() {
+            Err(why) if config.wait => {
+                log::warn!("{why:#}; waiting for it");
+                Vec::new()
+            }
+            read => read?,
+        };
         let saved = config.resume.as_ref().and_then(|(bookmark, _)| bookmark.shuffle_seed);
         let mut playlist = Self {
             listing,
@@ -146,6 +154,10 @@ impl Playlist {
 
     /// The next entry that has not been given out.
     fn advance(&mut self) -> Next {
+        if self.named.is_empty() {
+            let failure = Failure::new(Reason::Missing, "it cannot be read, or names nothing to play");
+            return Next::Skip { id: String::new(), title: self.listing.to_string(), failure };
+        }
         loop {
             if self.at >= self.order.len() {
                 if !self.repeat {
@@ -180,6 +192,9 @@ impl Playlist {
 
     /// Goes to where the earlier run was.
     fn go_back(&mut self) {
+        if self.named.is_empty() {
+            return;
+        }
         let Some((bookmark, offset)) = self.resume.take() else { return };
         for list in &bookmark.key.within {
             let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
@@ -313,11 +328,11 @@ impl Playlist {
 
 impl Program for Playlist {
     fn next(&mut self) -> Next {
-        self.go_back();
         if let Some(entries) = self.edited() {
             let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
             self.take_edit(entries, anchor.as_ref());
         }
+        self.go_back();
         self.advance()
     }
 

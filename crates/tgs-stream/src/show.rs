@@ -8,6 +8,7 @@ use tgs_core::{
     cancel::Cancel,
     exit::Code,
     settings::{Quality, Settings},
+    systemd,
 };
 use tgs_playout::{
     engine::{self, Config, Control, EngineError},
@@ -122,6 +123,7 @@ impl Opened {
             file,
             repeat: settings.repeat && !cli.once,
             shuffle: settings.shuffle,
+            wait: systemd::is_supervising() && !cli.once,
             resume: kept.map(|kept| (kept.bookmark, Duration::from_millis(kept.offset_ms))),
             resolver: resolver(settings, cancel)?,
         })

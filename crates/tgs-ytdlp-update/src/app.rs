@@ -43,17 +43,19 @@ pub fn main() -> ExitCode {
         }
     };
     logging::init("info");
-    run(&cli).into()
+    // --check needs the owner's rights too: it runs what is in use.
+    let ran = if cli.status { Ok(None) } else { owner::run_as_owner(Tree::at(&cli.root).root()) };
+    match ran {
+        Ok(None) => run(&cli).into(),
+        Ok(Some(code)) => code.into(),
+        Err(why) => failed(&why, Code::Failure).into(),
+    }
 }
 
 fn run(cli: &Cli) -> Code {
     let tree = Tree::at(&cli.root);
     if cli.status {
         return show(cli, &tree);
-    }
-    // --check needs the owner's rights too: it runs what is in use.
-    if let Err(why) = owner::become_owner(tree.root()) {
-        return failed(&why, Code::Failure);
     }
     let cancel = Cancel::new();
     if let Err(error) = watch_signals(cancel.clone()) {

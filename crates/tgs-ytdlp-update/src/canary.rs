@@ -2,7 +2,14 @@
 //!
 //! Where neither can, the page or the network is at fault, not the new version.
 
-use std::{fs::File, io::Read, path::Path, process::Command, time::Duration};
+use std::{
+    fs::{self, File, Permissions},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use tgs_core::{cancel::Cancel, process, settings::Settings};
 
@@ -27,11 +34,15 @@ pub(crate) struct Canary {
 
 impl Canary {
     /// That of the command line, else the first page of the playlist.
-    pub(crate) fn find(cli: &Cli) -> Option<Self> {
+    /// `scratch` takes copies of what yt-dlp would write to.
+    pub(crate) fn find(cli: &Cli, scratch: &Path) -> Option<Self> {
         let settings = cli.env_file.as_deref().and_then(settings);
         let args = settings.as_ref().map(|settings| split(&settings.ytdlp_args)).unwrap_or_default();
-        let url = cli.canary.clone().or_else(|| first_page(&settings.as_ref()?.playlist))?;
-        Some(Self { url, args })
+        let url = cli.canary.clone().or_else(|| first_page(&settings.as_ref()?.playlist));
+        if url.is_none() {
+            log::info!("no canary: there is no page in the playlist, and no --canary");
+        }
+        Some(Self { url: url?, args: with_own_cookies(args, scratch) })
     }
 
     /// Asks `new`, and `old` where that fails. The error says in words why `new` must not be used.
@@ -77,6 +88,31 @@ fn settings(path: &Path) -> Option<Settings> {
     loaded.map_err(|problems| log::warn!("no canary from the playlist: failed to {problems}")).ok()
 }
 
+/// `args` with a copy of the cookies in the place of the operator's: yt-dlp writes back what a site has set, and fails
+/// where it cannot.
+fn with_own_cookies(args: Vec<String>, scratch: &Path) -> Vec<String> {
+    let own = |file: &str| {
+        let copy = scratch.join("cookies.txt");
+        let copied =
+            fs::copy(file, &copy).and_then(|_| fs::set_permissions(&copy, Permissions::from_mode(0o600)));
+        match copied {
+            Ok(()) => copy.to_string_lossy().into_owned(),
+            Err(error) => {
+                log::warn!("the canary goes without a copy of the cookies {file}: {error}");
+                file.to_owned()
+            }
+        }
+    };
+    let mut is_file = false;
+    args.into_iter()
+        .map(|arg| match arg.strip_prefix("--cookies=") {
+            Some(file) => format!("--cookies={}", own(file)),
+            None if std::mem::replace(&mut is_file, arg == "--cookies") => own(&arg),
+            None => arg,
+        })
+        .collect()
+}
+
 /// Without those that cannot be split: the settings have checked that.
 fn split(args: &str) -> Vec<String> {
     shell_words::split(args).unwrap_or_default()
@@ -105,9 +141,23 @@ fn is_page(entry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+
+    #[test]
+    fn the_cookies_are_copied() {
+        let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let jar = dir.path().join("jar").to_str().unwrap().to_owned();
+        fs::write(&jar, "# Netscape HTTP Cookie File\n").unwrap();
+        let copy = scratch.path().join("cookies.txt").to_str().unwrap().to_owned();
+        let args =
+            |jar: &str| vec!["-4".to_owned(), "--cookies".into(), jar.into(), "--proxy".into(), "p".into()];
+        assert_eq!(with_own_cookies(args(&jar), scratch.path()), args(&copy));
+        assert_eq!(fs::read(&copy).unwrap(), fs::read(&jar).unwrap());
+        let joined = vec![format!("--cookies={jar}")];
+        assert_eq!(with_own_cookies(joined, scratch.path()), [format!("--cookies={copy}")]);
+        assert_eq!(with_own_cookies(args("/no/such"), scratch.path()), args("/no/such"));
+        assert_eq!(with_own_cookies(vec!["--cookies".into()], scratch.path()), ["--cookies"]);
+    }
 
     #[test]
     fn the_first_page_of_a_list() {

@@ -33,6 +33,8 @@ const INSTALL_LIMIT: Duration = Duration::from_mins(20);
 #[derive(Debug)]
 pub(crate) struct Pip {
     python: PathBuf,
+    /// Where the versions are kept, for words.
+    root: PathBuf,
     /// What `--index-url` and `--find-links` become.
     sources: Vec<String>,
     cancel: Cancel,
@@ -86,7 +88,7 @@ impl Pip {
                 sources.push("--no-index".to_owned());
             }
         }
-        Self { python: dir.join("bin/python3"), sources, cancel: cancel.clone() }
+        Self { python: dir.join("bin/python3"), root: cli.root.clone(), sources, cancel: cancel.clone() }
     }
 
     /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
@@ -94,7 +96,7 @@ impl Pip {
         let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
         let pre = (channel == Channel::Nightly).then_some("--pre");
         let args: Vec<_> = pre.into_iter().chain(args).map(ToOwned::to_owned).collect();
-        self.ask(&args)?.map_err(|output| refused(&output, "", Path::new("")))
+        self.ask(&args)?.map_err(|output| refused(&output, "", &self.root))
     }
 
     /// The version of yt-dlp that pip would install for these requirements; the inner error is its refusal.

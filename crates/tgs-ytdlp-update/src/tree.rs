@@ -283,6 +283,11 @@ mod tests {
         let mut command = process::Command::new("tail");
         let mut child =
             command.arg("-f").arg(&program).arg("/dev/null").stderr(process::Stdio::null()).spawn().unwrap();
+        // It has one a moment after it was started.
+        let line = format!("/proc/{}/cmdline", child.id());
+        while !fs::read_to_string(&line).unwrap().contains("2026.1.1") {
+            std::thread::yield_now();
+        }
         tree.prune();
         assert!(tree.names().contains("2026.1.1"));
         child.kill().unwrap();

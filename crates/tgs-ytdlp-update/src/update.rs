@@ -225,7 +225,7 @@ impl<'a> Update<'a> {
             Some(runtimes) => log::info!("yt-dlp {version} works; JavaScript: {runtimes}"),
             None => log::warn!("yt-dlp {version} works, but has no JavaScript runtime: YouTube may fail"),
         }
-        let Some(canary) = Canary::find(self.work.cli) else { return Ok(()) };
+        let Some(canary) = Canary::find(self.work.cli, self.work.scratch) else { return Ok(()) };
         let old = self.current.as_ref().filter(|_| self.works).map(|found| &*found.dir);
         canary.run(dir, old, self.work.cancel).map_err(broken)
     }

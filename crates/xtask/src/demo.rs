@@ -79,7 +79,16 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
 /// Builds with the progress shown.
 fn build() -> Result<()> {
     let mut cargo = bin_path::cargo();
-    cargo.args(["build", "--package", "tgs-stream", "--package", "tgs-session", "--package", "tgs-testdc"]);
+    cargo.args([
+        "build",
+        "--workspace",
+        "--bin",
+        "tgs-stream",
+        "--bin",
+        "tgs-session",
+        "--bin",
+        "tgs-testdc",
+    ]);
     ensure!(step::run("build the tools", &mut cargo), "the tools cannot be built");
     Ok(())
 }

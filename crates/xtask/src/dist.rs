@@ -39,9 +39,13 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
     }
     fs::create_dir_all(&dist)?;
     let mut build = bin_path::cargo();
-    build.args(["build", "--locked", "--profile", profile, "--bins"]);
+    build.args(["build", "--locked", "--profile", profile]);
     for (name, _) in tools() {
-        build.args(["--package", name]);
+        build.args(["--package", name, "--bin", name]);
+    }
+    if profile == "dev" {
+        // For the tests: as everything else is built there, and not once more with the features of these tools alone.
+        build.arg("--workspace");
     }
     if !step::run(&format!("build the tools ({profile})"), &mut build) {
         return Ok(false);

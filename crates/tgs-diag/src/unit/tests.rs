@@ -20,7 +20,7 @@ User=tgstream
 PrivateTmp=yes
 ProtectSystem=full
 NoNewPrivileges=yes
-StateDirectory=tg_video_streamer/instances/news
+StateDirectory=tg_video_streamer@news
 CacheDirectory=tg_video_streamer other
 LoadState=loaded
 ActiveState=active
@@ -46,7 +46,7 @@ fn what_the_unit_gives_its_process() {
     for (name, value) in [
         ("PATH", "/opt/x/venv/bin:/usr/bin"),
         ("CALL_TITLE", "Round the clock"),
-        ("STATE_DIRECTORY", "/var/lib/tg_video_streamer/instances/news"),
+        ("STATE_DIRECTORY", "/var/lib/tg_video_streamer@news"),
         ("CACHE_DIRECTORY", "/var/cache/tg_video_streamer"),
     ] {
         assert_eq!(vars.get(name).map(String::as_str), Some(value));

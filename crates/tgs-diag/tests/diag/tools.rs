@@ -6,6 +6,9 @@ use tgs_e2e::{bin_path, clips, telegram::Scene, tools};
 
 use crate::harness::Home;
 
+/// PASS, or WARN where the machine is too busy to encode in real time.
+const WORKS: &str = "";
+
 #[test]
 fn ffmpeg_and_its_arguments() {
     let mut home = Home::new();
@@ -13,9 +16,9 @@ fn ffmpeg_and_its_arguments() {
     said.has("PASS", "ffmpeg", "ffmpeg version ")
         .has("PASS", "ffprobe", "")
         .has("PASS", "ffmpeg-encoders", "libx264 and aac")
-        .has("PASS", "ffmpeg-args", "FFMPEG_ARGS is not set");
+        .has(WORKS, "ffmpeg-args", "480p (FFMPEG_ARGS is not set) ");
     home.set("FFMPEG_ARGS", "-preset ultrafast -b:v 600k");
-    home.run(&["--offline"]).has("PASS", "ffmpeg-args", "with FFMPEG_ARGS");
+    home.run(&["--offline"]).has(WORKS, "ffmpeg-args", "480p with FFMPEG_ARGS ");
     home.set("FFMPEG_ARGS", "-c:v mpeg4");
     home.run(&["--offline"]).has("FAIL", "ffmpeg-args", "ffmpeg refuses them").has(
         "FAIL",

@@ -45,6 +45,7 @@ impl Tv {
             file: Some(self.file.clone()),
             repeat: true,
             shuffle: false,
+            wait: false,
             resume: None,
             resolver: resolver(),
         }

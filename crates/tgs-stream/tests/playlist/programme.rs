@@ -15,6 +15,7 @@ fn config(site: &Site, list: &str) -> Config {
         file: Some(site.write("list.txt", &list.replace("SITE", &site.url))),
         repeat: false,
         shuffle: false,
+        wait: false,
         resume: None,
         resolver: resolver(),
     }
