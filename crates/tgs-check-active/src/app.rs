@@ -59,11 +59,11 @@ pub fn main() -> ExitCode {
 
 /// What goes together on the command line.
 fn checked(cli: Cli) -> Result<Cli, clap::Error> {
-    if cli.stable <= cli.timeout {
+    if cli.stable < cli.timeout {
         return Ok(cli);
     }
     Err(Cli::command()
-        .error(ErrorKind::ValueValidation, "--stable is longer than --timeout: it could never be up"))
+        .error(ErrorKind::ValueValidation, "--timeout must be longer than --stable: it could never be up"))
 }
 
 /// What was found out.

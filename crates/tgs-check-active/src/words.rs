@@ -64,7 +64,7 @@ pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition:
         Verdict::Inactive => (
             "inactive",
             format!("does not run: {state}{}", ended()),
-            format!("start it: sudo systemctl start {unit}"),
+            format!("sudo tgs-check-active {unit} --restart starts it, and says why where it does not start"),
         ),
         Verdict::Failed => {
             ("failed", format!("failed ({}){}", result(&seen.result), ended()), cure(seen.end).unwrap_or(logs))
@@ -170,6 +170,9 @@ fn cure(end: Option<End>) -> Option<String> {
             "mend the settings, which the log below names: tgs-stream --check --env-file FILE proves them"
                 .into(),
         ),
+        End::Exited(status) if status == i32::from(Code::Unavailable as u8) => {
+            Some("what it needs is missing, which the log below names: sudo apt install ffmpeg".into())
+        }
         End::Exited(217) => Some("make the user of the unit: sudo systemd-sysusers".into()),
         End::Exited(126 | 203) => Some("look at the ExecStart= of the unit; is the release complete?".into()),
         _ => None,

@@ -149,14 +149,14 @@ pub const TABLE: &[Setting] = &[
     row(
         "STATE_DIR",
         Example("/var/lib/tg_video_streamer"),
-        "Where the position in the list is kept. By default systemd's $STATE_DIRECTORY,\n\
-         else $XDG_STATE_HOME/tgs, else ~/.local/state/tgs.",
+        "Where the position in the list is kept. By default systemd's $STATE_DIRECTORY, that of the service for its own\n\
+         .env, else $XDG_STATE_HOME/tgs, else ~/.local/state/tgs.",
     ),
     row(
         "CACHE_DIR",
         Example("/var/cache/tg_video_streamer"),
-        "Where what can be made again is kept. By default systemd's $CACHE_DIRECTORY,\n\
-         else $XDG_CACHE_HOME/tgs, else ~/.cache/tgs.",
+        "Where what can be made again is kept. By default systemd's $CACHE_DIRECTORY, that of the service for its own\n\
+         .env, else $XDG_CACHE_HOME/tgs, else ~/.cache/tgs.",
     ),
     row(
         "RUST_LOG",
@@ -322,6 +322,29 @@ pub struct Settings {
     pub rust_log: String,
     /// What to tell the operator about the file, once the log is there.
     pub warnings: Vec<String>,
+}
+
+/// Where the settings of an installed broadcast are, seen from its tools.
+pub const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
+
+/// [`INSTALLED`], where there is one and no `.env` in the directory `dir`: for commands by hand, wherever they are typed.
+/// What may not be looked at there is no `.env` of whoever types; what may not be looked at in the place of the installed
+/// one is there.
+#[must_use]
+pub fn installed(dir: &Path) -> Option<PathBuf> {
+    let here = dir.join(".env").try_exists().unwrap_or(false);
+    (!here && Path::new(INSTALLED).try_exists().unwrap_or(true)).then(|| INSTALLED.into())
+}
+
+/// State and cache of the service whose settings are at `file`: those that its unit gives it, for commands by hand.
+fn directories_of(file: &Path) -> Option<[PathBuf; 2]> {
+    const NAME: &str = "tg_video_streamer";
+    let file = std::fs::canonicalize(file).ok()?;
+    let instance = match file.strip_prefix("/opt/tg_video_streamer").ok()?.to_str()? {
+        "shared/.env" => String::new(),
+        other => format!("@{}", other.strip_prefix("instances/")?.strip_suffix(".env")?),
+    };
+    Some([format!("/var/lib/{NAME}{instance}").into(), format!("/var/cache/{NAME}").into()])
 }
 
 /// Everything that is wrong with the settings, by name and line, never by value. The tool ends with
@@ -503,7 +526,10 @@ impl<'a> Reader<'a> {
             let value = (self.env)(name)?.into_string().ok()?;
             value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
         };
+        let of_service = self.file.as_ref().and_then(|file| directories_of(Path::new(&file.shown)));
+        let of_service = of_service.map(|[state, cache]| if name == "STATE_DIR" { state } else { cache });
         let found = absolute(systemd)
+            .or_else(|| of_service.filter(|dir| dir.is_dir()))
             .or_else(|| Some(absolute(xdg)?.join("tgs")))
             .or_else(|| Some(absolute("HOME")?.join(under_home).join("tgs")));
         if found.is_none() {

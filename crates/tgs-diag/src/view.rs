@@ -17,7 +17,7 @@ use tgs_core::{
     confine::{self, Confinement},
     env_file::{self, EnvFile},
     files, process,
-    settings::{Problems, Settings},
+    settings::{self, Problems, Settings},
 };
 use tgs_telegram::Me;
 
@@ -26,9 +26,6 @@ use crate::{
     redact::Redactor,
     unit::{self, Unit},
 };
-
-/// Where an installation keeps its settings.
-const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
 
 /// The `.env` that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,14 +173,11 @@ fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Optio
     if let Some(path) = named.or(of_unit) {
         return Some(EnvPath { path, named: true });
     }
-    // What may not be looked at is there.
-    let there = |path: &Path| path.try_exists().unwrap_or(true);
-    let here = dir.join(".env");
-    if there(&here) {
-        return Some(EnvPath { path: here, named: false });
+    if let Some(path) = settings::installed(dir) {
+        return Some(EnvPath { path, named: true });
     }
-    let installed = PathBuf::from(INSTALLED);
-    there(&installed).then_some(EnvPath { path: installed, named: true })
+    let here = dir.join(".env");
+    here.try_exists().unwrap_or(true).then_some(EnvPath { path: here, named: false })
 }
 
 /// A variable: the unit's, as systemd would set it, or our own.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Write, stdout},
+    path::Path,
     process::ExitCode,
     thread,
 };
@@ -11,7 +12,7 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tgs_core::{cancel::Cancel, exit::Code, logging};
+use tgs_core::{cancel::Cancel, exit::Code, logging, settings};
 
 use crate::{
     cli::Cli, context::Context, convert, dialogs, failed::Failed, log_out, person, show, terminal::say,
@@ -37,7 +38,15 @@ pub fn main() -> ExitCode {
     code.into()
 }
 
-fn run(cli: Cli) -> Result<Code, Failed> {
+fn run(mut cli: Cli) -> Result<Code, Failed> {
+    // Typed on a server, wherever that is, the broadcast that is installed there is meant.
+    if cli.env_file.is_none()
+        && std::env::var_os("API_ID").is_none()
+        && let Some(installed) = settings::installed(Path::new(""))
+    {
+        say(&format!("with the settings of the service, {}", installed.display()));
+        cli.env_file = Some(installed);
+    }
     let settings = Context::load(&cli).map_err(|problems| {
         Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;

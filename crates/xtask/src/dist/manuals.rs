@@ -12,7 +12,11 @@ pub(super) fn write(dist: &Path) -> Result<()> {
     let (man, completions) = (dist.join("man"), dist.join("completions"));
     fs::create_dir(&man)?;
     for (name, mut command) in tools() {
-        clap_mangen::generate_to(command.clone(), &man)?;
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command.clone()).render(&mut page)?;
+        // Examples and exit codes; the generator has no better name for what stands behind the options.
+        let page = String::from_utf8(page)?.replace(".SH EXTRA", ".SH EXAMPLES");
+        fs::write(man.join(format!("{name}.1")), page)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let dir = completions.join(shell.to_string());
             fs::create_dir_all(&dir)?;
@@ -39,7 +43,7 @@ mod tests {
         write(dir.path()).unwrap();
         for (name, _) in tools() {
             let page = fs::read_to_string(dir.path().join(format!("man/{name}.1"))).unwrap();
-            for part in [".SH OPTIONS", "Examples:", "Exit codes:", "\\-\\-help"] {
+            for part in [".SH OPTIONS", ".SH EXAMPLES", "Examples:", "Exit codes:", "\\-\\-help"] {
                 assert!(page.contains(part), "{name}.1 has no {part}");
             }
             for file in [format!("bash/{name}"), format!("zsh/_{name}"), format!("fish/{name}.fish")] {
