@@ -75,7 +75,7 @@ fn each_failure_has_its_name_and_its_remedy() {
         ("missing", "failed", "could not be executed", "ExecStart="),
         ("nobody-here", "failed", "its user does not exist", "systemd-sysusers"),
         ("no-file", "failed", "a file it names is missing", "journalctl"),
-        ("loop", "crash_loop", "restarted it 3 times meanwhile", "journalctl"),
+        ("loop", "crash_loop", "restarted it 3 times meanwhile", "apt install ffmpeg"),
         ("slow", "activating", "still activating (start)", "--timeout"),
         ("done", "not_running", "active (exited)", "journalctl"),
     ];
