@@ -12,6 +12,8 @@ shopt -s nullglob inherit_errexit
 
 readonly ROOT=/opt/tg_video_streamer
 readonly UNIT_DIR=/etc/systemd/system
+# What the removal of a package has masked.
+readonly DPKG_MASKS=/var/lib/systemd/deb-systemd-helper-masked
 readonly MAIN=tg_video_streamer.service
 readonly ACCOUNT=tgstream
 readonly LOCK=/run/tg_video_streamer-deploy.lock
@@ -124,7 +126,7 @@ is_masked() {
 
 # Whether UNIT is masked only because the package was removed, and nobody else wanted it.
 masked_by_dpkg() {
-    [[ -e /var/lib/systemd/deb-systemd-helper-masked/$1 && ! -e /usr/lib/systemd/system/$1 && ! -e /lib/systemd/system/$1 ]]
+    [[ -e $DPKG_MASKS/$1 && ! -e /usr/lib/systemd/system/$1 && $(readlink "$UNIT_DIR/$1" || :) == /dev/null ]]
 }
 
 # The directory of a release as `current` may name it: from $ROOT on, or in full (a package's).
@@ -375,10 +377,10 @@ link_files() {
     for file in "$ROOT/$new"/systemd/*.{service,timer}; do
         name=${file##*/}
         if masked_by_dpkg "$name"; then
-            deb-systemd-helper unmask "$name" >/dev/null || :
+            rm -f "$UNIT_DIR/$name" "$DPKG_MASKS/$name"
         fi
         link "$UNIT_DIR/$name" "systemd/$name" || continue
-        [[ ! -e /usr/lib/systemd/system/$name && ! -e /lib/systemd/system/$name ]] || over+=("$name")
+        [[ ! -e /usr/lib/systemd/system/$name ]] || over+=("$name")
         [[ $previous && -e $(directory "$previous")/systemd/$name ]] || fresh+=("$name")
     done
     for file in "$ROOT/$new"/logrotate.d/*; do
