@@ -203,7 +203,7 @@ impl Host {
     fn is_tidy(&self) {
         let left = self.sh(&format!(
             "shopt -s nullglob dotglob; echo {ROOT}/releases/.* {ROOT}/*.new.* {ROOT}/.dep* /var/tmp/tgs-deploy.* \
-             {ROOT}/shared/*.tgs-new {ROOT}/shared/*.lock {ROOT}/shared/.env.before-deploy"
+             {ROOT}/shared/*.tgs-new {ROOT}/shared/*.lock {ROOT}/shared/.env.before*"
         ));
         assert_eq!(left, "");
     }
@@ -561,7 +561,10 @@ fn every_instance_is_restarted_and_one_that_fails_takes_all_back() {
     host.sh(&format!(
         "cd {ROOT}/instances; for i in a b broken; do echo NAME=$i >$i.env; done; echo NAME=main >{ROOT}/shared/.env"
     ));
-    host.sh(&format!("systemctl start {} tg_video_streamer@broken", units.join(" ")));
+    host.sh(&format!(
+        "systemctl start {}; systemctl start --no-block tg_video_streamer@broken",
+        units.join(" ")
+    ));
     let runs = || units.map(|unit| host.run_of(unit));
 
     let before = runs();
