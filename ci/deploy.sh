@@ -45,8 +45,9 @@ trap "rm -rf \"\$dir\"" EXIT
 timeout 900 tar --extract --directory="$dir"
 (cd "$dir" && sha256sum --quiet --strict --check SHA256SUMS)
 trap - EXIT
-exec systemd-run --quiet --wait --collect --pipe --unit="tgs-deploy-$(date +%s%N)" --working-directory="$dir" -- \
-    bash -c "bash remote_deploy.sh --archive release.tar.gz \"\$@\"; code=\$?; rm -rf \"\$PWD\"; exit \$code" deploy "$@" </dev/null
+# However the work ends, killed too, systemd then removes what may hold settings.
+exec systemd-run --quiet --wait --collect --pipe --unit="tgs-deploy-$(date +%s%N)" --working-directory="$dir" \
+    --property=ExecStopPost="/bin/rm -rf $dir" -- bash remote_deploy.sh --archive release.tar.gz "$@" </dev/null
 '
 
 # As a word for any shell that the user on the server may have.

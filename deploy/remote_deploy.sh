@@ -11,17 +11,18 @@ set -euo pipefail
 shopt -s nullglob inherit_errexit
 
 readonly ROOT=/opt/tg_video_streamer
-readonly STATE=/var/lib/tg_video_streamer
 readonly UNIT_DIR=/etc/systemd/system
+# What the removal of a package has masked.
+readonly DPKG_MASKS=/var/lib/systemd/deb-systemd-helper-masked
 readonly MAIN=tg_video_streamer.service
 readonly ACCOUNT=tgstream
 readonly LOCK=/run/tg_video_streamer-deploy.lock
-# Holds, while a release is not proven yet, the link before and the link now.
+# Holds, while a release is not proven yet, the link before, the link now, and the sum of the settings that came with it.
 readonly UNPROVEN=$ROOT/.deploying
 
 archive='' label='' env_file='' env_how=install keep=5 timeout=60
-new='' previous='' swapped=''
-judged=() others=() touched=() fresh=()
+new='' previous='' swapped='' env_sum='' had_env=''
+judged=() others=() touched=() fresh=() over=()
 
 usage() {
     cat <<'END'
@@ -30,8 +31,8 @@ Usage: remote_deploy.sh --archive FILE [options]
   --archive FILE      the release: tgs-<version>-<arch>.tar.gz, as cargo xtask dist makes it
   --id NAME           what to call it; by default the name of the folder in the archive
   --env FILE          install this as .env, if there is none yet
-  --replace-env FILE  install this as .env in any case; the old one is kept as .env.bak,
-                      and comes back with the old release
+  --replace-env FILE  install this as .env in any case; the old one comes back with the
+                      old release, and is .env.bak once the new one is proven
   --keep N            releases to keep (5)
   --timeout SECONDS   how long each unit may take to be up (60)
 
@@ -113,7 +114,19 @@ prepare() {
     [[ -L $ROOT/current || ! -e $ROOT/current ]] || die "$ROOT/current is not a link; move it out of the way"
     # What a killed run has left.
     rm -rf "$ROOT"/releases/.new.* "$ROOT"/current.new.* "$UNPROVEN".new.*
+    if is_masked && ! masked_by_dpkg "$MAIN"; then
+        die "$MAIN is masked, so no release could be started; run: systemctl unmask $MAIN"
+    fi
     find_previous
+}
+
+is_masked() {
+    [[ $(systemctl show --property=LoadState --value "$MAIN") == masked ]]
+}
+
+# Whether UNIT is masked only because the package was removed, and nobody else wanted it.
+masked_by_dpkg() {
+    [[ -e $DPKG_MASKS/$1 && ! -e /usr/lib/systemd/system/$1 && $(readlink "$UNIT_DIR/$1" || :) == /dev/null ]]
 }
 
 # The directory of a release as `current` may name it: from $ROOT on, or in full (a package's).
@@ -126,11 +139,11 @@ is_release() {
 }
 
 find_previous() {
-    local before now
+    local before='' now='' sum=''
     previous=$(readlink "$ROOT/current" || :)
     previous=${previous#"$ROOT"/}
     if [[ -f $UNPROVEN ]]; then
-        { read -r before && read -r now; } <"$UNPROVEN" || before='' now=''
+        { read -r before && read -r now && read -r sum; } <"$UNPROVEN" || :
         if [[ $now && $now == "$previous" ]] && is_release "$before"; then
             say "the deploy of $now was cut off before it was proven; behind it stands $before"
             previous=$before
@@ -140,6 +153,14 @@ find_previous() {
         fi
     fi
     is_release "$previous" || previous=''
+    # The settings that came with what was cut off go with it.
+    if [[ -e $ROOT/shared/.env.before-deploy ]]; then
+        if [[ $sum ]]; then
+            env_work restore "$ROOT/shared/.env" "$sum" </dev/null
+        else
+            env_work keep "$ROOT/shared/.env" </dev/null
+        fi || say "going on with the settings as they are"
+    fi
 }
 
 # ── The release ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +205,7 @@ prove_form() {
     for file in bin/tgs-stream bin/tgs-check-active; do
         # shellcheck disable=SC2016 # expanded by the shell that runs it
         as_service 'timeout 10 "$1" --version >/dev/null' "$dir/$file" </dev/null ||
-            die "$file of this release does not run on this host (wrong architecture?); nothing was changed"
+            die "$file of this release does not run on this host (wrong architecture?); what runs was left alone"
     done
 }
 
@@ -226,7 +247,7 @@ trap unlock EXIT
 put() {
     rm -f "$1.tgs-new"
     (set -C; cat >"$1.tgs-new")
-    if [[ ! -s $1.tgs-new ]]; then
+    if [[ ! -s $1.tgs-new && $1 == "$name" ]]; then
         rm -f "$1.tgs-new"
         echo "there is nothing to put into $1"
         exit 1
@@ -249,14 +270,33 @@ case $what in
             echo "installed $file"
         fi ;;
     replace)
-        if [[ -s $name && -r $name ]]; then put "$name.bak" <"$name"; fi
+        # Empty where there was none.
+        if [[ -e $name ]]; then put "$name.before-deploy" <"$name"; else put "$name.before-deploy" </dev/null; fi
         put "$name"
         echo "replaced $file" ;;
     restore)
-        if [[ -s $name.bak ]]; then
-            put "$name" <"$name.bak"
+        # Somebody has signed in since, perhaps: that session lives, the one before may not.
+        if [[ -L $name.before-deploy || ! -f $name.before-deploy ]]; then :
+        elif [[ -e $name && $(sha256sum <"$name") != "$3  -" ]]; then
+            if [[ -s $name.before-deploy ]] && ! cmp --quiet "$name" "$name.before-deploy"; then
+                mv --no-target-directory "$name.before-deploy" "$name.bak"
+                echo "left $file, which was changed meanwhile; as it was before, it is $name.bak"
+            fi
+        elif [[ -s $name.before-deploy ]]; then
+            mv --no-target-directory "$name.before-deploy" "$name"
             echo "put the old $file back"
-        fi ;;
+        else
+            rm -f "$name"
+            echo "removed $file: there was none before"
+        fi
+        rm -f "$name.before-deploy"
+        sync . ;;
+    keep)
+        if [[ -f $name.before-deploy && -s $name.before-deploy ]]; then
+            mv --no-target-directory "$name.before-deploy" "$name.bak"
+        fi
+        rm -f "$name.before-deploy"
+        sync . ;;
     mend)
         if [[ ! -e $name ]]; then :
         elif [[ -O $name ]]; then chmod 600 "$name"
@@ -267,10 +307,13 @@ case $what in
 esac
 '
 
-# Does WHAT to a .env FILE with the content on stdin.
+# Does WHAT to a .env FILE (ARGUMENT more) with the content on stdin. What fails is said.
 env_work() {
     local said
-    said=$(exec 9>&- && as_service "$ENV_WORK" "$1" "$2" 2>&1) || die "the settings could not be put in order: $said"
+    said=$(exec 9>&- && as_service "$ENV_WORK" "$@" 2>&1) || {
+        say "the settings could not be put in order: $said"
+        return 1
+    }
     [[ ! $said ]] || say "$said"
 }
 
@@ -279,57 +322,66 @@ env_work() {
 mend_env() {
     local file=$1
     if [[ ! -L $file && -e $file && $(stat --format=%U "$file") != "$ACCOUNT" ]]; then
-        [[ $(</proc/sys/fs/protected_hardlinks) == 1 ]] ||
-            die "$file does not belong to $ACCOUNT, and fs.protected_hardlinks is off; run: sysctl fs.protected_hardlinks=1"
+        if [[ $(</proc/sys/fs/protected_hardlinks) != 1 ]]; then
+            say "$file does not belong to $ACCOUNT, and fs.protected_hardlinks is off; run: sysctl fs.protected_hardlinks=1"
+            return 1
+        fi
         dd if="$file" iflag=nofollow,nonblock bs=64K count=16 status=none | env_work mend "$file"
     else
         env_work mend "$file" </dev/null
     fi
 }
 
+# What can fail comes first; the last thing before the swap is to replace the settings, which goes back with it.
 settings() {
-    local file
-    if [[ $env_file ]]; then
-        env_work "$env_how" "$ROOT/shared/.env" <"$env_file"
-    fi
-    mend_env "$ROOT/shared/.env"
-    for file in "$ROOT"/instances/*.env; do
-        mend_env "$file"
+    local file shared=$ROOT/shared/.env
+    [[ ! -e $shared ]] || had_env=1
+    for file in "$shared" "$ROOT"/instances/*.env; do
+        # One channel is not to hold up the others, nor a release that mends what is wrong.
+        mend_env "$file" || [[ $file == "$shared" && $env_file ]] || say "WARNING: left $file as it is"
     done
+    [[ $env_file ]] || return 0
+    if [[ $env_how == replace ]]; then
+        env_sum=$(sha256sum <"$env_file")
+        env_sum=${env_sum%% *}
+        mark_unproven "$previous" "$new" "$env_sum"
+    fi
+    env_work "$env_how" "$shared" <"$env_file" || exit 1
+}
+
+# The old settings come back, where ours are still there.
+restore_env() {
+    [[ ! $env_sum ]] || env_work restore "$ROOT/shared/.env" "$env_sum" </dev/null
 }
 
 # ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Links PLACE to what lies at PATH in whichever release is current, so that it goes back with it. What an operator or a
-# package (in any of the other arguments) has there stays. Fails where nothing was linked.
+# Links PLACE to what lies at PATH in whichever release is current, so that it goes back with it. What an operator has there
+# stays. Fails where nothing was linked.
 link() {
-    local place=$1 target=$ROOT/current/$2 there
+    local place=$1 target=$ROOT/current/$2
     if [[ -L $place && $(readlink "$place") == "$target" ]]; then
         return 1
     elif [[ -e $place || -L $place ]]; then
         say "left $place as it is: it is not ours"
         return 1
     fi
-    for there in "${@:3}"; do
-        if [[ -e $there ]]; then
-            say "left $there of the installed package as it is"
-            return 1
-        fi
-    done
     ln -s "$target" "$place"
 }
 
-# Remembers in `fresh` the units that the release before had not got: "systemctl disable" takes our link away too, and is
-# not to be undone.
+# A unit of the package stands behind ours: /etc comes before /usr. Remembers in `over` where that is new, and in `fresh` the
+# units that the release before had not got: "systemctl disable" takes our link away too, and is not to be undone.
 link_files() {
     local file name
-    fresh=()
+    fresh=() over=()
     for file in "$ROOT/$new"/systemd/*.{service,timer}; do
         name=${file##*/}
-        if link "$UNIT_DIR/$name" "systemd/$name" {/usr/lib,/lib}/systemd/system/"$name" &&
-            [[ ! $previous || ! -e $(directory "$previous")/systemd/$name ]]; then
-            fresh+=("$name")
+        if masked_by_dpkg "$name"; then
+            rm -f "$UNIT_DIR/$name" "$DPKG_MASKS/$name"
         fi
+        link "$UNIT_DIR/$name" "systemd/$name" || continue
+        [[ ! -e /usr/lib/systemd/system/$name ]] || over+=("$name")
+        [[ $previous && -e $(directory "$previous")/systemd/$name ]] || fresh+=("$name")
     done
     for file in "$ROOT/$new"/logrotate.d/*; do
         link "/etc/logrotate.d/${file##*/}" "logrotate.d/${file##*/}" || :
@@ -350,13 +402,21 @@ enable_units() {
     done
 }
 
-# Links of ours that lead nowhere, after going back to a release that has not got the unit.
-unlink_missing_units() {
+# Links of ours that lead nowhere, after going back to a release that has not got the file.
+unlink_missing() {
     local link
-    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/yt-dlp-update*; do
-        if [[ -L $link && ! -e $link && $(readlink "$link") == "$ROOT"/current/systemd/* ]]; then
+    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
+        if [[ -L $link && ! -e $link && $(readlink "$link") == "$ROOT"/current/* ]]; then
             rm -f "$link"
         fi
+    done
+}
+
+# Those that this run has put over the units of the package.
+unlink_over() {
+    local name
+    for name in "${over[@]}"; do
+        rm -f "$UNIT_DIR/$name"
     done
 }
 
@@ -372,12 +432,14 @@ find_units() {
     fi
 }
 
+# The first start is ours, and so is one that failed. A broadcast that somebody has stopped stays so.
 add_main_unit() {
     local unit
     for unit in "${judged[@]}" "${others[@]}"; do
         [[ $unit != "$MAIN" ]] || return 0
     done
-    if [[ -e $ROOT/current/.env ]] && systemctl --quiet is-enabled "$MAIN" 2>/dev/null; then
+    if [[ -e $ROOT/current/.env ]] && systemctl --quiet is-enabled "$MAIN" 2>/dev/null &&
+        { [[ ! $previous || ! $had_env ]] || systemctl --quiet is-failed "$MAIN"; }; then
         judged+=("$MAIN")
     fi
 }
@@ -388,18 +450,16 @@ swap_to() {
     ln -s "$1" "$ROOT/current.new.$$" && mv --no-target-directory "$ROOT/current.new.$$" "$ROOT/current" && sync "$ROOT"
 }
 
-# Remembers that the release NOW has yet to prove itself, and which was there before.
+# Remembers that the release NOW has yet to prove itself, which was there BEFORE, and the SUM of the settings it brings.
 mark_unproven() {
-    printf '%s\n%s\n' "$1" "$2" >"$UNPROVEN.new.$$"
+    printf '%s\n%s\n%s\n' "$1" "$2" "${3:-}" >"$UNPROVEN.new.$$"
     sync "$UNPROVEN.new.$$"
     mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
 }
 
 # The file in which the unit tells where its pages are.
 pages_of() {
-    local instance=${1#tg_video_streamer}
-    instance=${instance%.service}
-    printf '%s\n' "$STATE${instance:+/instances/${instance#@}}/metrics.port"
+    printf '%s\n' "/var/lib/${1%.service}/metrics.port"
 }
 
 # Restarts UNIT and says whether it is up, by the word of the tgs-check-active of the release that is current.
@@ -436,15 +496,16 @@ roll_back() {
     swapped=''
     if [[ ! $previous ]]; then
         say "FAILED: $new does not stay up, and there is no release before it to go back to; it stays where it is"
+        rm -f "$UNPROVEN"
+        [[ ! $env_sum ]] || env_work keep "$ROOT/shared/.env" </dev/null
         return
     fi
     say "$new failed; going back to $previous"
     swap_to "$previous" || bad=1
-    unlink_missing_units
-    systemctl daemon-reload || bad=1
-    if [[ $env_file && $env_how == replace ]]; then
-        (env_work restore "$ROOT/shared/.env" </dev/null) || bad=1
-    fi
+    restore_env || bad='env'
+    unlink_over
+    unlink_missing
+    systemctl daemon-reload || bad=${bad:-1}
     # All at once: nobody is to be off the air for longer than need be.
     for unit in "${touched[@]}"; do
         if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
@@ -455,9 +516,10 @@ roll_back() {
         jobs+=("$!")
     done
     for job in "${jobs[@]}"; do
-        wait "$job" || bad=1
+        wait "$job" || bad=${bad:-1}
     done
-    rm -f "$UNPROVEN"
+    # With the mark the next run puts the settings back, where that could not be done.
+    [[ $bad == 'env' ]] || rm -f "$UNPROVEN"
     if [[ $bad ]]; then
         say "FAILED: $new does not stay up; current is $(readlink "$ROOT/current") again, but not everything runs: see above"
     else
@@ -501,7 +563,10 @@ take_back() {
     now=$(readlink "$ROOT/current")
     now=${now#"$ROOT"/}
     [[ $new != "$now" ]] || return 0
-    if [[ $previous && $now != "$previous" ]]; then
+    if ! restore_env; then
+        # The mark stays, and with it the next run puts them back.
+        :
+    elif [[ $previous && $now != "$previous" ]]; then
         mark_unproven "$previous" "$now"
     else
         rm -f "$UNPROVEN"
@@ -524,10 +589,12 @@ on_exit() {
 }
 
 next_steps() {
-    say "$new is in place, and nothing runs yet: there are no settings. Next, on this host:"
-    say "  put API_ID, API_HASH and CHAT_ID into $ROOT/shared/.env (or deploy with --env FILE)"
-    say "  $ROOT/current/bin/tgs-session --env-file $ROOT/current/.env --write-env"
-    say "  chown $ACCOUNT: $ROOT/shared/.env && chmod 600 $ROOT/shared/.env && systemctl start $MAIN"
+    local as="runuser -u $ACCOUNT --"
+    say "$new is in place, and nothing runs yet: there are no settings. Next, on this host, as root:"
+    say "  put API_ID, API_HASH and CHAT_ID into a file, and deploy with --env FILE, or:"
+    say "  $as sh -c 'umask 077 && cat >$ROOT/shared/.env' <FILE"
+    say "  $as $ROOT/current/bin/tgs-session --env-file $ROOT/current/.env --write-env"
+    say "  systemctl start $MAIN"
 }
 
 main() {
@@ -543,13 +610,17 @@ main() {
 
     prepare
     unpack
-    settings
     find_units
+    settings
 
     swapped=1
     swap_to "$new"
     link_files
     systemctl daemon-reload
+    if is_masked; then
+        say "$MAIN is masked; run: systemctl unmask $MAIN"
+        exit 1
+    fi
     enable_units
     add_main_unit
     if ! start_new; then
@@ -557,14 +628,18 @@ main() {
     fi
     swapped=''
     rm -f "$UNPROVEN"
-    unlink_missing_units
+    [[ ! $env_sum ]] || env_work keep "$ROOT/shared/.env" </dev/null || :
+    unlink_missing
     prune
     if [[ ${judged[*]} ]]; then
         say "$new runs: ${judged[*]}"
     elif [[ ! -e $ROOT/current/.env ]]; then
         next_steps
     else
-        say "$new is in place; nothing was running, and $MAIN is not enabled: systemctl enable --now $MAIN"
+        say "$new is in place; nothing ran before, so nothing was started: systemctl start $MAIN"
+    fi
+    if [[ -e $ROOT/current/systemd/yt-dlp-update.service && ! -e $ROOT/shared/ytdlp/current ]]; then
+        say "there is no yt-dlp yet, and its timer brings one on Sunday; to have it now: systemctl start yt-dlp-update"
     fi
 }
 

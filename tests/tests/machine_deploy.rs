@@ -23,6 +23,17 @@ const GOOD: &str = "exec sleep infinity";
 /// Fools whoever asks only once.
 const DIES: &str = "sleep 3; echo it is over >&2; exit 78";
 const SETTINGS: &str = "API_HASH=0123456789abcdef0123456789abcdef\n";
+const OTHER: &str = "API_HASH=other\n";
+/// In the place of a program that the script calls: does the same, and then kills the script, if it was told to here.
+const KILLER: &str = r#"#!/bin/bash
+"/usr/bin/${0##*/}" "$@"
+code=$?
+if [[ -e /run/kill-at && "${0##*/} $*" == $(</run/kill-at) ]]; then
+    /usr/bin/mv /run/kill-at /run/killed
+    kill -KILL "$(</run/deploy.pid)"
+fi
+exit "$code"
+"#;
 
 const UNIT: &str = "\
 [Unit]
@@ -167,11 +178,32 @@ impl Host {
         unit["InvocationID"].clone()
     }
 
+    fn env(&self) -> String {
+        self.machine.read(&format!("{ROOT}/shared/.env")).unwrap_or_default()
+    }
+
+    /// Deploys with --replace-env and kills the script just after its first command that looks like `mark`.
+    fn deploy_killed_at(&self, mark: &str, name: &str, id: &str) {
+        for program in ["tar", "mv", "ln", "rm", "timeout", "systemctl", "logger"] {
+            self.machine.write(&format!("/usr/local/sbin/{program}"), KILLER, 0o755).unwrap();
+        }
+        self.machine.write("/run/kill-at", mark, 0o600).unwrap();
+        let script = format!(
+            "echo $$ >/run/deploy.pid; exec /root/remote_deploy.sh --archive /root/{name}.tar.gz --id {id} \
+             --replace-env /root/other"
+        );
+        let output = self.machine.run(&["bash", "-c", &script]).unwrap();
+        let (_, said) = said(&output);
+        assert!(!output.status.success(), "{mark}: {said}");
+        // It was here that it was killed.
+        self.sh("rm /run/killed");
+    }
+
     /// Nothing half-done lies about.
     fn is_tidy(&self) {
         let left = self.sh(&format!(
             "shopt -s nullglob dotglob; echo {ROOT}/releases/.* {ROOT}/*.new.* {ROOT}/.dep* /var/tmp/tgs-deploy.* \
-             {ROOT}/shared/*.tgs-new {ROOT}/shared/*.lock"
+             {ROOT}/shared/*.tgs-new {ROOT}/shared/*.lock {ROOT}/shared/.env.before*"
         ));
         assert_eq!(left, "");
     }
@@ -428,17 +460,24 @@ fn what_the_service_plants_is_not_followed() {
     let before = host.run_of(MAIN);
     for target in ["/root/precious", "/etc/shadow", "/dev/null", "nowhere"] {
         as_service(&format!("ln -sfT {target} .env"));
-        for options in [&[][..], &["--env", "/root/env"], &["--replace-env", "/root/env"]] {
-            let (code, said) = host.deploy("first", options);
+        for options in [["--env", "/root/env"], ["--replace-env", "/root/env"]] {
+            let (code, said) = host.deploy("first", &options);
             assert_eq!(code, 1, "{target} {options:?}: {said}");
             assert!(said.contains("is a link, which is not followed"), "{said}");
         }
         untouched();
     }
     assert_eq!(host.run_of(MAIN), before);
+    // Where nothing was to be written it is said, and holds up nobody: neither the broadcast nor that of another channel.
+    host.sh(&format!("ln -s /etc/shadow {ROOT}/instances/a.env"));
+    as_service(&format!("echo {} >x; mv -T x .env", SETTINGS.trim()));
+    let said = host.must_deploy("first", &[]);
+    assert!(said.contains("WARNING: left /opt/tg_video_streamer/instances/a.env as it is"), "{said}");
+    assert_ne!(host.run_of(MAIN), before);
+    untouched();
     // Beside it: replaced like any leftover.
     as_service(
-        "rm .env; for f in .env.bak .env.tgs-new .env.bak.tgs-new; do ln -sf /root/precious $f; done; mkfifo .env.lock",
+        "rm .env; for f in .env.bak .env.before-deploy .env.tgs-new .env.before-deploy.tgs-new; do ln -sf /root/precious $f; done; mkfifo .env.lock",
     );
     host.must_deploy("first", &["--id", "a", "--env", "/root/env"]);
     untouched();
@@ -481,18 +520,30 @@ fn one_at_a_time() {
     assert_eq!(host.current(), "first");
 
     // tgs-session --write-env is at the settings: the deploy waits for it.
-    let lock = format!(
-        "exec 8<>{ROOT}/shared/.env.lock; flock 8; echo locked; sleep 4; cp {ROOT}/shared/.env /root/before"
-    );
-    let mut holder = host.machine.command("bash").args(["-c", &lock]).stdout(Stdio::piped()).spawn().unwrap();
+    // The kernel lists who waits while the process that locked is there.
+    let lock = format!("echo locked; read -r || :; cp {ROOT}/shared/.env /root/before");
+    let mut holder = host
+        .machine
+        .command("flock")
+        .args([&format!("{ROOT}/shared/.env.lock"), "bash", "-c", &lock])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line)
         .unwrap();
-    host.write("env", "API_HASH=other\n");
-    host.must_deploy("second", &["--replace-env", "/root/env"]);
-    holder.wait().unwrap();
+    host.write("env", OTHER);
+    let mut deploy =
+        host.command("second", &["--replace-env", "/root/env"]).stdout(Stdio::null()).spawn().unwrap();
+    let waits = || host.sh("cat /proc/locks").contains("-> FLOCK");
+    host.machine.wait_for("the deploy at the lock", Duration::from_secs(20), waits).unwrap();
+    assert_eq!((host.env(), host.current()), (SETTINGS.into(), "first".into()));
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    assert!(deploy.wait().unwrap().success());
     assert_eq!(host.machine.read("/root/before").unwrap(), SETTINGS);
-    assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env")).unwrap(), "API_HASH=other\n");
+    assert_eq!(host.env(), OTHER);
     host.is_tidy();
 }
 
@@ -509,7 +560,10 @@ fn every_instance_is_restarted_and_one_that_fails_takes_all_back() {
     host.sh(&format!(
         "cd {ROOT}/instances; for i in a b broken; do echo NAME=$i >$i.env; done; echo NAME=main >{ROOT}/shared/.env"
     ));
-    host.sh(&format!("systemctl start {} tg_video_streamer@broken", units.join(" ")));
+    host.sh(&format!(
+        "systemctl start {}; systemctl start --no-block tg_video_streamer@broken",
+        units.join(" ")
+    ));
     let runs = || units.map(|unit| host.run_of(unit));
 
     let before = runs();
@@ -555,31 +609,148 @@ fn old_releases_go_except_one_that_is_in_use() {
 fn killed_at_any_moment_it_leaves_a_release_that_runs() {
     let host = Host::with_a_release();
     host.release("second", GOOD);
-    for (round, tenths) in [1, 3, 5, 7, 9, 12, 15, 20, 30].into_iter().enumerate() {
-        let script = format!(
-            "/root/remote_deploy.sh --archive /root/second.tar.gz --id k{round} >/dev/null 2>&1 & pid=$!; \
-             sleep {}.{}; kill -9 $pid; wait $pid || :",
-            tenths / 10,
-            tenths % 10
-        );
-        host.sh(&script);
-        let whole = format!("cd {ROOT}/current/ && ./bin/tgs-check-active --version && test -s .env");
-        host.sh(&whole);
-        let up = || host.machine.unit(MAIN).unwrap()["SubState"] == "running";
-        host.machine.wait_for("the service", Duration::from_secs(5), up).unwrap();
+    host.write("other", OTHER);
+    host.sh("head -c 100000 /root/first.tar.gz >/root/cut.tar.gz");
+    let marks = [
+        ("tar --extract *", false, false),
+        ("mv * /opt/tg_video_streamer/.deploying", false, false),
+        ("mv * /opt/tg_video_streamer/releases/*", false, false),
+        ("timeout * remote_deploy.sh replace *", false, true),
+        ("ln -s releases/* */current.new.*", false, true),
+        ("mv * /opt/tg_video_streamer/current", true, true),
+        ("systemctl daemon-reload", true, true),
+        // It has proven itself; nobody has heard of it.
+        ("logger * tg_video_streamer.service *", true, true),
+    ];
+    for (round, (mark, swapped, replaced)) in marks.into_iter().enumerate() {
+        let (before, id) = (host.current(), format!("k{round}"));
+        host.deploy_killed_at(mark, "second", &id);
+        assert_eq!(host.current(), if swapped { id } else { before }, "{mark}");
+        assert_eq!(host.env(), if replaced { OTHER } else { SETTINGS }, "{mark}");
+        host.sh(&format!("cd {ROOT}/current/ && ./bin/tgs-check-active --version && test -s .env"));
+        host.run_of(MAIN);
+        // The next run takes the settings back before it does anything, even where it comes no further.
+        let (code, said) = host.deploy("cut", &[]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("is no whole archive"), "{mark}: {said}");
+        assert_eq!(host.env(), SETTINGS, "{mark}: {said}");
     }
-    let said = host.must_deploy("second", &["--id", "last"]);
-    assert_eq!(host.current(), "last", "{said}");
+    // Once it is proven, its settings are the settings.
+    host.deploy_killed_at("rm -f /opt/tg_video_streamer/.deploying", "second", "proven");
+    assert_eq!((host.current(), host.env()), ("proven".into(), OTHER.into()));
+    host.must_deploy("second", &["--id", "last"]);
+    assert_eq!((host.current(), host.env()), ("last".into(), OTHER.into()));
+    assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env.bak")).unwrap(), SETTINGS);
+    host.run_of(MAIN);
+    host.is_tidy();
+}
+
+#[test]
+fn killed_as_it_goes_back_it_goes_back_the_next_time() {
+    let host = Host::with_a_release();
+    host.release("fails", "exit 78");
+    host.write("other", OTHER);
+    let marks = [
+        ("logger * going back to *", "fails", OTHER),
+        ("ln -s releases/*-first */current.new.*", "fails", OTHER),
+        ("timeout * remote_deploy.sh restore *", "first", SETTINGS),
+    ];
+    for (mark, current, env) in marks {
+        host.deploy_killed_at(mark, "fails", "fails");
+        assert_eq!((&*host.current(), &*host.env()), (current, env), "{mark}");
+        // A release that was never proven is not what one goes back to, and neither are its settings.
+        let (code, said) = host.deploy("fails", &["--id", "again"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("was cut off before it"), "{mark}: {said}");
+        assert_eq!((&*host.current(), &*host.env()), ("first", SETTINGS), "{mark}: {said}");
+        host.run_of(MAIN);
+    }
+    host.release("second", GOOD);
+    host.must_deploy("second", &[]);
+    host.is_tidy();
+}
+
+#[test]
+fn settings_go_back_to_what_they_were() {
+    let host = Host::new();
+    host.release("first", GOOD);
+    host.must_deploy("first", &[]);
+    // There were none, and what lies about from another day is nobody's business.
+    host.sh(&format!("echo OLD=1 >{ROOT}/shared/.env.bak; chown tgstream: {ROOT}/shared/.env.bak"));
+    host.release("fails", "exit 78");
+    host.write("other", OTHER);
+    let (code, said) = host.deploy("fails", &["--replace-env", "/root/other"]);
+    assert_eq!(code, 1, "{said}");
+    let left = host.sh(&format!("cd {ROOT}/shared && ls -A; cat .env.bak"));
+    assert_eq!(left, ".env.bak\nytdlp\nOLD=1", "{said}");
     host.is_tidy();
 
-    // A release that was never proven is not what one goes back to.
-    host.release("dies", DIES);
-    let script = "/root/remote_deploy.sh --archive /root/dies.tar.gz >/dev/null 2>&1 & pid=$!; \
-                  until [[ $(readlink /opt/tg_video_streamer/current) == *dies ]]; do sleep 0.1; done; kill -9 $pid; wait $pid || :";
-    host.sh(script);
-    let (code, said) = host.deploy("dies", &["--id", "again"]);
+    // A release that fails has signed in anew before: that session lives, the one in the old settings may not.
+    host.write("env", SETTINGS);
+    host.must_deploy("first", &["--env", "/root/env"]);
+    host.release("signs-in", &format!("cd {ROOT}/shared; umask 077; echo NEW=1 >x; mv x .env; exit 78"));
+    let (code, said) = host.deploy("signs-in", &["--replace-env", "/root/other"]);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("was cut off before it was proven"), "{said}");
-    assert_eq!(host.current(), "last");
+    assert!(said.contains("which was changed meanwhile"), "{said}");
+    assert_eq!(host.env(), "NEW=1\n");
+    assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env.bak")).unwrap(), SETTINGS);
+    host.is_tidy();
+}
+
+#[test]
+fn what_was_stopped_stays_so_and_what_failed_is_started() {
+    let host = Host::with_a_release();
+    host.sh(&format!("systemctl stop {MAIN}"));
+    let said = host.must_deploy("first", &["--id", "second"]);
+    assert!(said.contains("nothing was started: systemctl start tg_video_streamer"), "{said}");
+    assert_eq!(host.machine.unit(MAIN).unwrap()["ActiveState"], "inactive");
+    assert_eq!(host.current(), "second");
+
+    let once = format!("/run/systemd/system/{MAIN}.d/once.conf");
+    host.machine.write(&once, "[Service]\nRestart=no\n", 0o644).unwrap();
+    host.sh(&format!(
+        "systemctl daemon-reload; systemctl start {MAIN}; systemctl kill --signal=KILL {MAIN}; \
+         until systemctl --quiet is-failed {MAIN}; do sleep 0.1; done"
+    ));
+    host.must_deploy("first", &["--id", "third"]);
     host.run_of(MAIN);
+}
+
+#[test]
+fn a_mask_is_no_success() {
+    let host = Host::new();
+    host.release("first", GOOD);
+    host.write("env", SETTINGS);
+    // As dpkg leaves it when the package is removed.
+    host.sh(&format!("DPKG_MAINTSCRIPT_PACKAGE=tgs deb-systemd-helper mask {MAIN}; systemctl daemon-reload"));
+    assert_eq!(host.machine.unit(MAIN).unwrap()["LoadState"], "masked");
+    host.must_deploy("first", &["--env", "/root/env"]);
+    host.run_of(MAIN);
+    // As somebody does who wants nothing to run.
+    host.sh(&format!("systemctl stop {MAIN}; rm /etc/systemd/system/{MAIN}; systemctl mask --quiet {MAIN}"));
+    let (code, said) = host.deploy("first", &["--id", "second"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("is masked") && said.contains("systemctl unmask tg_video_streamer"), "{said}");
+    assert_eq!(host.current(), "first");
+    assert_eq!(host.sh(&format!("readlink /etc/systemd/system/{MAIN}")), "/dev/null");
+    host.is_tidy();
+}
+
+#[test]
+fn a_deploy_that_is_killed_leaves_no_settings_behind() {
+    let host = Host::with_a_release();
+    host.release("second", GOOD);
+    host.write("other", OTHER);
+    let env = host.at("other");
+    let options = ["--replace-env", env.to_str().unwrap()];
+    let mut step =
+        host.over_ssh("second", &host.machine.key(), &host.known_hosts(), &options).spawn().unwrap();
+    host.machine.wait_for("the swap", Duration::from_secs(20), || host.current() == "second").unwrap();
+    assert_ne!(host.sh("ls /var/tmp/tgs-deploy.*/env"), "");
+    host.sh("systemctl kill --signal=KILL 'tgs-deploy-*.service'");
+    assert!(!step.wait().unwrap().success());
+    assert_eq!(host.sh("shopt -s nullglob; echo /var/tmp/tgs-deploy.*"), "");
+    host.must_deploy("second", &["--id", "third"]);
+    assert_eq!(host.env(), SETTINGS);
+    host.is_tidy();
 }
