@@ -106,7 +106,7 @@ pub enum EngineError {
         why: String,
     },
     /// A directory cannot be used.
-    #[error("cannot write in {}: {source}", path.display())]
+    #[error("cannot write in {} (make room there, or name another by STATE_DIR or CACHE_DIR)", path.display())]
     Directory {
         /// Which.
         path: PathBuf,

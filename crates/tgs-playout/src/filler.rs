@@ -64,7 +64,7 @@ type Tags = Reader<BufReader<File>>;
 #[derive(Debug, thiserror::Error)]
 pub enum FillerError {
     /// It could not be kept or read.
-    #[error("cannot keep the filler in {}: {source}", path.display())]
+    #[error("cannot keep the filler in {} (make room there, or name another by CACHE_DIR)", path.display())]
     Io {
         /// Where.
         path: PathBuf,
