@@ -96,7 +96,8 @@ fn each_failure_has_its_name_and_its_remedy() {
     let (code, text) = check(&machine, "skipped");
     assert_eq!(code, 1);
     assert!(
-        text.contains("does not run: inactive (dead)") && text.contains("sudo systemctl start"),
+        text.contains("does not run: inactive (dead)")
+            && text.contains("sudo tgs-check-active skipped.service --restart"),
         "{text}"
     );
     assert!(began.elapsed() < Duration::from_secs(3));

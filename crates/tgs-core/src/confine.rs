@@ -120,7 +120,9 @@ impl Confinement {
         for path in readable(Path::new("/"), &self.hidden) {
             ruleset = permit(ruleset, &path, read)?;
         }
-        ruleset = permit(ruleset, Path::new("/dev/null"), read | AccessFs::WriteFile)?;
+        for device in devices() {
+            ruleset = permit(ruleset, &device, read | AccessFs::WriteFile)?;
+        }
         for path in &self.writable {
             ruleset = permit(ruleset, path, all)?;
         }
@@ -141,6 +143,15 @@ fn permit(
         Ok(fd) if !access.is_empty() => ruleset.add_rule(PathBeneath::new(fd, access)),
         _ => Ok(ruleset),
     }
+}
+
+/// What a child may write to beside files: nowhere, and to a graphics card that FFMPEG_ARGS may have encode.
+fn devices() -> Vec<PathBuf> {
+    let cards =
+        fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| {
+            path.file_name().is_some_and(|name| name == "dri" || name.to_string_lossy().starts_with("nvidia"))
+        });
+    cards.chain(["/dev/null".into()]).collect()
 }
 
 /// The largest parts of `dir` that hold nothing of `hidden`. Links are left out: what they lead to is where it lies.

@@ -96,7 +96,12 @@ fn build() -> Result<()> {
 fn start(telegram: &Telegram, playlist: &Path, state: &Path) -> Result<Child> {
     let mut command = process::command(telegram.tool());
     command.arg("--env-file").arg(telegram.env_file()).args(["--from-start", "--playlist"]).arg(playlist);
-    command.env("STATE_DIR", state).env("RUST_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .env("STATE_DIR", state)
+        .env("CACHE_DIR", state.join("cache"))
+        .env("RUST_LOG", "info")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     // Away from any `.env` of the developer's.
     command.current_dir(state);
     process::spawn(command).context("start tgs-stream")
