@@ -1,3 +1,5 @@
+//! What is seen over time in, verdict out: a table of stories.
+
 use super::*;
 
 const STABLE: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ pub mod session_string;
 pub mod settings;
 mod shared_dir;
 pub mod sign_in_limit;
+pub mod signals;
 pub mod systemd;
 pub mod units;
 pub mod user;

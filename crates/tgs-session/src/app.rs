@@ -4,15 +4,11 @@ use std::{
     io::{Write, stdout},
     path::Path,
     process::ExitCode,
-    thread,
 };
 
 use clap::Parser;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::Signals,
-};
-use tgs_core::{cancel::Cancel, exit::Code, logging, settings};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tgs_core::{cancel::Cancel, exit::Code, logging, settings, signals};
 
 use crate::{
     cli::Cli, context::Context, convert, dialogs, failed::Failed, log_out, person, show, terminal::say,
@@ -55,7 +51,8 @@ fn run(mut cli: Cli) -> Result<Code, Failed> {
         log::warn!("{warning}");
     }
     let cancel = Cancel::new();
-    watch_signals(cancel.clone()).map_err(|error| Failed::new(format!("listen for signals: {error}")))?;
+    signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {})
+        .map_err(|error| Failed::new(format!("listen for signals: {error}")))?;
     let context = Context { cli, settings, cancel };
     let cli = &context.cli;
     match cli.convert {
@@ -74,18 +71,4 @@ pub(crate) fn print(text: &str) -> Result<(), Failed> {
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .map_err(|error| Failed::new(format!("write to stdout: {error}")))
-}
-
-/// The first signal asks to stop, the second ends the process.
-fn watch_signals(cancel: Cancel) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in &mut signals {
-            if cancel.is_cancelled() {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-            cancel.cancel();
-        }
-    })?;
-    Ok(())
 }

@@ -6,21 +6,17 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use anyhow::Context;
 use clap::Parser;
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
     logging, process,
     settings::{self, Settings},
-    systemd,
+    signals, systemd,
 };
 use tgs_playout::{
     engine::{self, Control, EngineError},
@@ -72,7 +68,11 @@ fn run(cli: Cli) -> Code {
         log::warn!("{warning}");
     }
     let control = Control::default();
-    if let Err(error) = watch_signals(control.cancel.clone()) {
+    let stopping = || {
+        log::info!("stopping");
+        systemd::stopping();
+    };
+    if let Err(error) = signals::watch(&[SIGTERM, SIGINT], control.cancel.clone(), stopping) {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
@@ -273,21 +273,4 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
 /// The playlist file, unless sources on the command line are all that is asked for.
 pub(crate) fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
     (cli.playlist.is_some() || cli.sources.is_empty()).then(|| settings.playlist.clone())
-}
-
-/// The first SIGTERM or SIGINT ends the broadcast in order, the second ends the process.
-fn watch_signals(cancel: Cancel) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in &mut signals {
-            if cancel.is_cancelled() {
-                // Children die with this process: their parent-death signal is set.
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-            log::info!("stopping");
-            systemd::stopping();
-            cancel.cancel();
-        }
-    })?;
-    Ok(())
 }

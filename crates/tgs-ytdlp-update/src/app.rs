@@ -3,20 +3,16 @@
 use std::{
     io::{self, Write, stdout},
     process::ExitCode,
-    thread,
 };
 
 use clap::Parser;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::Signals,
-};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
     confine::{self, Confinement},
     exit::Code,
-    logging, process,
+    logging, process, signals,
 };
 
 use crate::{
@@ -58,7 +54,7 @@ fn run(cli: &Cli) -> Code {
         return show(cli, &tree);
     }
     let cancel = Cancel::new();
-    if let Err(error) = watch_signals(cancel.clone()) {
+    if let Err(error) = signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {}) {
         return failed(&format!("listen for signals: {error}"), Code::Failure);
     }
     let scratch = match confine(cli, &tree) {
@@ -136,19 +132,4 @@ fn print(text: &str) -> Code {
         Ok(()) => Code::Ok,
         Err(error) => failed(&format!("write to stdout: {error}"), Code::Failure),
     }
-}
-
-/// The first signal asks to stop, the second ends the process.
-fn watch_signals(cancel: Cancel) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in &mut signals {
-            if cancel.is_cancelled() {
-                // Children die with this process: their parent-death signal is set.
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-            cancel.cancel();
-        }
-    })?;
-    Ok(())
 }
