@@ -44,13 +44,7 @@ impl Redactor {
                 && secret(name)
             {
                 let value = value.trim();
-                let whole = [
-                    value,
-                    value.trim_start_matches(QUOTES),
-                    value.trim_end_matches(QUOTES),
-                    value.trim_matches(QUOTES),
-                ];
-                found.extend(whole.map(str::to_owned));
+                found.extend(unquoted(value).map(str::to_owned));
                 found.extend(value.split(['\'', '"', ' ', '\t', '#']).map(str::to_owned));
             }
         }
@@ -88,6 +82,12 @@ impl Redactor {
         let remedy = finding.remedy.map(|remedy| self.text(&remedy));
         Finding { text: self.text(&finding.text), remedy, ..finding }
     }
+}
+
+/// What stands for `value` in its file: itself, without one quote at an end or both, without all that it has there.
+fn unquoted(value: &str) -> impl Iterator<Item = &str> {
+    let begun = [value, value.strip_prefix(QUOTES).unwrap_or(value), value.trim_start_matches(QUOTES)];
+    begun.into_iter().flat_map(|it| [it, it.strip_suffix(QUOTES).unwrap_or(it), it.trim_end_matches(QUOTES)])
 }
 
 /// A word without what a URL in it may hold of names, passwords and tokens.
@@ -169,6 +169,13 @@ mod tests {
             ("a\nb\x1b[2J", "a b\\u{1b}[2J"),
         ] {
             assert_eq!(it.text(said), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_begins_with_a_quote_is_hidden_with_it() {
+        for (line, secret) in [("API_HASH='\"short!!", "\"short!!"), ("TWO_FA_PASSWORD=\"short!!'\"", "short!!'")] {
+            assert_eq!(redactor(line).text(&format!("a {secret} b")), "a [masked] b", "{line}");
         }
     }
 
