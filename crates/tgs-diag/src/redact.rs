@@ -174,7 +174,9 @@ mod tests {
 
     #[test]
     fn a_secret_that_begins_with_a_quote_is_hidden_with_it() {
-        for (line, secret) in [("API_HASH='\"short!!", "\"short!!"), ("TWO_FA_PASSWORD=\"short!!'\"", "short!!'")] {
+        for (line, secret) in
+            [("API_HASH='\"short!!", "\"short!!"), ("TWO_FA_PASSWORD=\"short!!'\"", "short!!'")]
+        {
             assert_eq!(redactor(line).text(&format!("a {secret} b")), "a [masked] b", "{line}");
         }
     }
