@@ -28,6 +28,10 @@ pub const STALL: Duration = Duration::from_secs(10);
 /// memory runs short, so the source is opened once more. What is less late the timeline sets right.
 const LATE: Duration = Duration::from_secs(2);
 
+/// Number of the way in which [`Job::command`] encodes. What was encoded otherwise is not taken from the cache, so each
+/// change there that changes what comes out needs a new one; a test holds the command to it.
+pub const RECIPE: u32 = 1;
+
 /// How much of the end of ffmpeg's messages is kept to explain a failure.
 const KEPT_MESSAGES: usize = 4096;
 
@@ -71,6 +75,8 @@ pub struct Job {
     audio: Option<String>,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
+    /// Whether the title is written into the picture.
+    pub titled: bool,
 }
 
 impl Job {
@@ -119,7 +125,8 @@ impl Job {
                 (format!("[{}:{}]{chain}", v.source, v.index), sound(None))
             }
         };
-        Self { inputs, video, audio, expected: left(probe.duration) }
+        let titled = probe.video.is_none();
+        Self { inputs, video, audio, expected: left(probe.duration), titled }
     }
 
     /// A still picture with `text` and silence, `length` long.
@@ -134,6 +141,7 @@ impl Job {
             video: format!("[0:v]{}", slate_text(setup, text)),
             audio: Some("[1:a]anull".into()),
             expected: Some(length),
+            titled: false,
         }
     }
 
@@ -149,6 +157,7 @@ impl Job {
             video: format!("[0:v]{}", picture_chain(profile, &Video::default(), Duration::ZERO)),
             audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
             expected: Some(length),
+            titled: false,
         }
     }
 

@@ -22,6 +22,7 @@ use tgs_core::{
 };
 
 use crate::{
+    cache::{self, Cache},
     encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
     feed::{Feed, OnAir, Piece},
     filler::{Filler, FillerError},
@@ -38,6 +39,9 @@ use crate::{
 
 /// An item that ends this much before its probed end has failed.
 const EARLY: Duration = Duration::from_secs(1);
+
+/// How long the end of a broadcast waits for what is being put into the cache.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// Tags that may come before an encoder's first picture: some seconds of sound.
 const MAX_EARLY: usize = 1000;
@@ -66,6 +70,8 @@ pub struct Config {
     pub filler: Option<PathBuf>,
     /// Directory for what can be made again.
     pub cache_dir: PathBuf,
+    /// Bytes that encoded items may take there; 0 keeps none.
+    pub cache_limit: u64,
     /// Directory of this instance alone.
     pub state_dir: PathBuf,
     /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
@@ -133,14 +139,17 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
-    let preparer = Preparer::start(program, ffprobe.clone(), cancel.clone());
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
+    let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
+    let looker = Looker { ffprobe: ffprobe.clone(), cache: cache.clone(), cancel: cancel.clone() };
+    let preparer = Preparer::start(program, looker.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
     let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
     let encode = Encode {
         setup,
+        looker,
         feed: feed.clone(),
         board: control.board.clone(),
         cancel: cancel.clone(),
@@ -166,6 +175,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         let over = !cancel.is_cancelled();
         cancel.cancel();
         let failed = encoding.join().map_or(0, |(failed, _)| failed);
+        cache.settle(SETTLE);
         Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
     })
 }
@@ -222,9 +232,24 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     }
 }
 
+/// How an item gets to the viewer.
+enum Way {
+    Encode(Probe),
+    Kept(cache::Entry),
+}
+
+impl Way {
+    fn length(&self) -> Option<Duration> {
+        match self {
+            Self::Encode(found) => found.duration,
+            Self::Kept(entry) => Some(entry.length()),
+        }
+    }
+}
+
 /// An answer of the prepare thread.
 enum Prepared {
-    Play(Item, Probe),
+    Play(Item, Way),
     Skip { title: String, failure: Failure },
     End,
 }
@@ -240,11 +265,11 @@ struct Preparer {
 
 impl Preparer {
     /// Starts looking for the first item at once.
-    fn start(program: Box<dyn Program>, ffprobe: PathBuf, cancel: Cancel) -> Self {
+    fn start(program: Box<dyn Program>, looker: Looker) -> Self {
         let (ask, asked) = mpsc::sync_channel(1);
         let (answer, answers) = mpsc::sync_channel(1);
-        let stop = cancel.clone();
-        let thread = thread::spawn(move || prepare(program, &ffprobe, &stop, &asked, &answer));
+        let cancel = looker.cancel.clone();
+        let thread = thread::spawn(move || prepare(program, &looker, &asked, &answer));
         Self { ask, answers, cancel, thread }
     }
 
@@ -276,48 +301,72 @@ impl Drop for Preparer {
     }
 }
 
-fn prepare(
-    mut program: Box<dyn Program>,
-    ffprobe: &Path,
-    cancel: &Cancel,
-    asked: &mpsc::Receiver<()>,
-    answer: &mpsc::SyncSender<(Prepared, usize)>,
-) {
-    let look = |program: &mut dyn Program, mut next: Next| {
+/// Finds out how an item gets to the viewer.
+#[derive(Clone)]
+struct Looker {
+    ffprobe: PathBuf,
+    cache: Arc<Cache>,
+    cancel: Cancel,
+}
+
+impl Looker {
+    /// What is to be done about `next`, or about what follows it where that was left at its very end.
+    fn look(&self, program: &mut dyn Program, mut next: Next) -> Prepared {
         loop {
-            let item = match next {
-                Next::Play(item) => item,
+            let (item, way) = match next {
+                Next::Play(item) => match self.way(&item) {
+                    Ok(way) => (item, way),
+                    Err(failure) => return Prepared::Skip { title: item.title, failure },
+                },
+                Next::Kept { item, failure } => match self.cache.recall(&item.id) {
+                    Some(entry) => {
+                        let title = entry.title().to_owned();
+                        log::warn!("“{title}” plays as it was kept, because {failure}");
+                        (Item { title, ..item }, Way::Kept(entry))
+                    }
+                    None => return Prepared::Skip { title: item.title, failure },
+                },
                 Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
                 Next::End => return Prepared::End,
             };
-            match probe::probe(ffprobe, &item.media, cancel) {
-                // It was left at its very end.
-                Ok(found)
-                    if found
-                        .duration
-                        .is_some_and(|whole| !item.start.is_zero() && item.start + EARLY / 2 > whole) =>
-                {
-                    next = program.next();
-                }
-                Ok(found) => {
-                    // What comes from elsewhere and has no end is live, whoever did not know it before.
-                    let remote = item.media.sources.iter().any(|source| !source.url.starts_with("file:"));
-                    let live = item.media.live || (remote && found.duration.is_none());
-                    let media = Media { live, ..item.media };
-                    return Prepared::Play(Item { media, ..item }, found);
-                }
-                Err(failure) => return Prepared::Skip { title: item.title, failure },
+            let at_its_end = |whole| !item.start.is_zero() && item.start + EARLY / 2 > whole;
+            if way.length().is_some_and(at_its_end) {
+                next = program.next();
+                continue;
             }
+            // What comes from elsewhere and has no end is live, whoever did not know it before.
+            let remote = item.media.sources.iter().any(|source| !source.url.starts_with("file:"));
+            let live = item.media.live || (remote && way.length().is_none());
+            // URLs that are not opened need not be asked for anew.
+            let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
+            let media = Media { live, expires, ..item.media };
+            return Prepared::Play(Item { media, ..item }, way);
         }
-    };
+    }
+
+    /// From the cache where it is there; else what an encoder has to know.
+    fn way(&self, item: &Item) -> Result<Way, Failure> {
+        match self.cache.find(item) {
+            Some(entry) => Ok(Way::Kept(entry)),
+            None => probe::probe(&self.ffprobe, &item.media, &self.cancel).map(Way::Encode),
+        }
+    }
+}
+
+fn prepare(
+    mut program: Box<dyn Program>,
+    looker: &Looker,
+    asked: &mpsc::Receiver<()>,
+    answer: &mpsc::SyncSender<(Prepared, usize)>,
+) {
     let first = program.next();
-    let mut ahead = look(program.as_mut(), first);
-    while asked.recv().is_ok() && !cancel.is_cancelled() {
+    let mut ahead = looker.look(program.as_mut(), first);
+    while asked.recv().is_ok() && !looker.cancel.is_cancelled() {
         let now = match ahead {
             // The list may have changed and the URLs expired since this was prepared.
-            Prepared::Play(item, found) => match program.confirm(item.clone()) {
-                Next::Play(same) if same == item => Prepared::Play(item, found),
-                other => look(program.as_mut(), other),
+            Prepared::Play(item, way) => match program.confirm(item.clone()) {
+                Next::Play(same) if same == item => Prepared::Play(item, way),
+                other => looker.look(program.as_mut(), other),
             },
             other => other,
         };
@@ -326,13 +375,14 @@ fn prepare(
             return;
         }
         let next = program.next();
-        ahead = look(program.as_mut(), next);
+        ahead = looker.look(program.as_mut(), next);
     }
 }
 
 /// The encode thread.
 struct Encode {
     setup: Setup,
+    looker: Looker,
     feed: Arc<Feed>,
     board: Board,
     cancel: Cancel,
@@ -354,9 +404,12 @@ impl Encode {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
-                Prepared::Play(item, found) => {
+                Prepared::Play(item, way) => {
                     self.pause(round, &mut backoff);
-                    self.play(item, &found);
+                    match way {
+                        Way::Encode(found) => self.play(item, &found),
+                        Way::Kept(entry) => self.replay(item, entry),
+                    }
                 }
             }
         }
@@ -373,6 +426,62 @@ impl Encode {
             let delay = backoff.next_delay();
             log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
             let _ = self.cancel.wait(delay);
+        }
+    }
+
+    /// Plays what was encoded before. Where that turns out to be damaged the rest is encoded.
+    fn replay(&mut self, item: Item, entry: cache::Entry) {
+        METRICS.cache_hits.inc();
+        // No encoder works, so none is slow.
+        METRICS.encoder_speed.set(0.0);
+        self.board.update(|status| status.encoder_speed_ratio = None);
+        self.run += 1;
+        let on_air = OnAir {
+            run: self.run,
+            // Its tags carry their times from the item's beginning on, wherever it goes on air.
+            item: Item { start: Duration::ZERO, ..item.clone() },
+            silent: entry.is_silent(),
+            expected: Some(entry.length()),
+        };
+        let mut playback = entry.play(item.start);
+        self.feed.give(Piece::Begin(Arc::new(on_air)), false, &self.cancel);
+        let mut damaged = None;
+        while let Some(group) = playback.next_group() {
+            let Ok(tags) = group.map_err(|error| damaged = Some(error.at)) else { break };
+            for tag in tags {
+                if !self.feed.give(Piece::Tag(tag), false, &self.cancel) {
+                    return;
+                }
+            }
+        }
+        self.feed.give(Piece::End, false, &self.cancel);
+        self.failed_in_row = 0;
+        if let Some(at) = damaged {
+            let seconds = at.as_secs();
+            log::warn!(
+                "what was kept of “{}” is damaged after {seconds} s and removed; encoding the rest",
+                item.title
+            );
+            playback.remove();
+            // It is the same item that goes on.
+            self.run -= 1;
+            self.encode_anew(Item { start: at, ..item });
+        }
+    }
+
+    fn encode_anew(&mut self, item: Item) {
+        let found = if item.media.sources.is_empty() {
+            Err(Failure::new(
+                Reason::Missing,
+                "what was kept of it is damaged, and its page could not be asked",
+            ))
+        } else {
+            probe::probe(&self.looker.ffprobe, &item.media, &self.cancel)
+        };
+        match found {
+            Ok(found) => self.play(item, &found),
+            Err(_) if self.cancel.is_cancelled() => {}
+            Err(failure) => self.fail(&item.title, &failure, item.start),
         }
     }
 
@@ -398,6 +507,7 @@ impl Encode {
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
+        let mut recording = self.looker.cache.record(&item, job.expected);
         let mut early = Vec::new();
         let mut on_air =
             Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
@@ -414,6 +524,7 @@ impl Encode {
                 self.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
             *played = meter.media();
+            recording.take_if(|recording| !recording.push(&tag));
             if on_air.is_some() && !tag.is_keyframe() {
                 // Headers, and sound that comes before the first picture: without one there is nothing to put on air.
                 early.push(Piece::Tag(tag));
@@ -434,7 +545,11 @@ impl Encode {
             }
         };
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
-        judge(&read, &ended, job.expected, *played, source.as_ref())
+        judge(&read, &ended, job.expected, *played, source.as_ref())?;
+        if let (Some(recording), Some(length)) = (recording, job.expected) {
+            recording.finish(length, job.is_silent(), job.titled);
+        }
+        Ok(())
     }
 
     /// Tells about an item that failed, and counts it.

@@ -325,7 +325,7 @@ mod tests {
     use crate::item::Media;
 
     fn begin(live: bool) -> Piece {
-        let media = Media { sources: Vec::new(), live, expires: None };
+        let media = Media::at(String::new(), live);
         let item = Item { id: "x".into(), title: "x".into(), start: Duration::ZERO, media };
         Piece::Begin(Arc::new(OnAir { run: 1, item, silent: false, expected: None }))
     }

@@ -18,7 +18,7 @@ use tgs_core::cancel::Cancel;
 use crate::{
     encoder::{Encoder, Job, Setup, last_message},
     flv::{self, FlvError, Kind, Reader},
-    item::{Item, Media, Source},
+    item::{Item, Media},
     probe,
     timeline::{Silence, Timeline},
 };
@@ -185,7 +185,7 @@ impl Reader<BufReader<File>> {
 
 fn item(file: &Path) -> Item {
     let url = format!("file:{}", file.display());
-    let media = Media { sources: vec![Source { url, headers: Vec::new() }], live: false, expires: None };
+    let media = Media::at(url, false);
     Item { id: file.display().to_string(), title: String::new(), start: Duration::ZERO, media }
 }
 

@@ -136,14 +136,7 @@ impl<R: Read> Reader<R> {
         if !read_or_end(&mut self.inner, &mut head)? {
             return Ok(None);
         }
-        let kind = match head[0] & 0x1f {
-            8 => Kind::Audio,
-            9 => Kind::Video,
-            18 => Kind::Script,
-            other => return Err(FlvError::TagType(other)),
-        };
-        let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
-        let timestamp = u32::from_be_bytes([head[7], head[4], head[5], head[6]]);
+        let (kind, len, timestamp) = read_head(&head)?;
         // Read through a growing buffer: a broken length must not allocate 16 MiB at once.
         let mut body = Vec::with_capacity(len.min(256 * 1024));
         if (&mut self.inner).take(len as u64).read_to_end(&mut body)? < len {
@@ -153,6 +146,28 @@ impl<R: Read> Reader<R> {
         self.inner.read_exact(&mut size_behind)?;
         Ok(Some(Tag { kind, timestamp: u64::from(timestamp), body: body.into() }))
     }
+}
+
+/// The tag that `bytes` begin with, and what is behind it; `None` where they hold no whole one.
+#[must_use]
+pub fn split_tag(bytes: &[u8]) -> Option<(Tag, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<11>()?;
+    let (kind, len, timestamp) = read_head(head).ok()?;
+    let (body, rest) = rest.split_at_checked(len)?;
+    let tag = Tag { kind, timestamp: u64::from(timestamp), body: body.into() };
+    Some((tag, rest.split_first_chunk::<4>()?.1))
+}
+
+/// A tag's kind, the length of its body and its time.
+fn read_head(head: &[u8; 11]) -> Result<(Kind, usize, u32), FlvError> {
+    let kind = match head[0] & 0x1f {
+        8 => Kind::Audio,
+        9 => Kind::Video,
+        18 => Kind::Script,
+        other => return Err(FlvError::TagType(other)),
+    };
+    let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
+    Ok((kind, len, u32::from_be_bytes([head[7], head[4], head[5], head[6]])))
 }
 
 /// Fills `buf`; `false` where the stream ends before its first byte.
@@ -212,6 +227,13 @@ mod tests {
             for tag in &tags {
                 write_tag(&mut bytes, tag).unwrap();
             }
+            let (mut rest, mut split) = (&bytes[FILE_HEADER.len()..], Vec::new());
+            while let Some((tag, behind)) = split_tag(rest) {
+                split.push(tag);
+                rest = behind;
+            }
+            prop_assert!(rest.is_empty());
+            prop_assert_eq!(&split, &tags);
             prop_assert_eq!(read(&bytes).unwrap(), tags);
         }
 

@@ -36,6 +36,18 @@ pub struct Media {
     pub live: bool,
     /// When the URLs stop working, where that is known.
     pub expires: Option<SystemTime>,
+    /// What the site calls this picture and sound, whatever their URLs: the extractor, its id, the formats. `None` where
+    /// nobody tells; files are told apart by what they hold.
+    pub identity: Option<String>,
+}
+
+impl Media {
+    /// What one URL leads to.
+    #[must_use]
+    pub fn at(url: String, live: bool) -> Self {
+        let sources = vec![Source { url, headers: Vec::new() }];
+        Self { sources, live, expires: None, identity: None }
+    }
 }
 
 /// One entry of the programme, ready to be probed and encoded.
@@ -147,6 +159,13 @@ impl std::error::Error for Failure {}
 pub enum Next {
     /// Play this.
     Play(Item),
+    /// The page could not be asked. Play what has been kept of it, or take it for skipped.
+    Kept {
+        /// The entry, without sources.
+        item: Item,
+        /// Why it could not be asked.
+        failure: Failure,
+    },
     /// This entry could not be prepared; ask again for the one after it.
     Skip {
         /// The entry's identity.

@@ -149,6 +149,10 @@ pub struct Metrics {
     pub(crate) readahead_seconds: Gauge,
     pub(crate) failures: IntCounterVec,
     pub(crate) last_progress: Gauge,
+    pub(crate) cache_hits: IntCounter,
+    pub(crate) cache_misses: IntCounter,
+    pub(crate) cache_evictions: IntCounter,
+    pub(crate) cache_bytes: Gauge,
 }
 
 /// The one set of them. Reading it registers all, so that each series exists from the first scrape on.
@@ -184,7 +188,7 @@ impl Metrics {
             )?,
             encoder_speed: register_gauge!(
                 "tgs_encoder_speed_ratio",
-                "Media seconds that the encoder makes in a second of its working time."
+                "Media seconds that the encoder makes in a second of its working time; 0 while none works."
             )?,
             readahead_seconds: register_gauge!(
                 "tgs_readahead_seconds",
@@ -200,6 +204,22 @@ impl Metrics {
             last_progress: register_gauge!(
                 "tgs_last_progress_timestamp_seconds",
                 "When media was published last, in seconds since the epoch; 0 before the first."
+            )?,
+            cache_hits: register_int_counter!(
+                "tgs_cache_hits_total",
+                "Items that were played as they had been encoded before."
+            )?,
+            cache_misses: register_int_counter!(
+                "tgs_cache_misses_total",
+                "Items that had to be encoded and might have been in the cache."
+            )?,
+            cache_evictions: register_int_counter!(
+                "tgs_cache_evictions_total",
+                "Encoded items that were removed to make room for others."
+            )?,
+            cache_bytes: register_gauge!(
+                "tgs_cache_size_bytes",
+                "Bytes of encoded items in CACHE_DIR, which broadcasts may share."
             )?,
         })
     }

@@ -13,29 +13,29 @@ use std::{
 use tgs_playout::{
     engine::{self, Config, Control, Summary},
     flv::{Kind, Reader, Tag},
-    item::{Item, Media, Next, Program, Source},
+    item::{Item, Media, Next, Program},
     profile::Profile,
     publisher::Output,
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 
-/// Plays these files once.
-struct Once(Vec<PathBuf>);
+/// Plays these files once, the first from `start` on.
+struct Once {
+    files: Vec<PathBuf>,
+    start: Duration,
+}
 
 impl Program for Once {
     fn next(&mut self) -> Next {
-        if self.0.is_empty() {
+        if self.files.is_empty() {
             return Next::End;
         }
-        let path = self.0.remove(0);
-        let media = Media {
-            sources: vec![Source { url: format!("file:{}", path.display()), headers: Vec::new() }],
-            live: false,
-            expires: None,
-        };
+        let path = self.files.remove(0);
+        let media = Media::at(format!("file:{}", path.display()), false);
         let title = path.file_name().unwrap().to_string_lossy().into_owned();
-        Next::Play(Item { id: path.display().to_string(), title, start: Duration::ZERO, media })
+        let start = std::mem::take(&mut self.start);
+        Next::Play(Item { id: path.display().to_string(), title, start, media })
     }
 
     fn confirm(&mut self, item: Item) -> Next {
@@ -61,9 +61,13 @@ fn clip(dir: &Path, name: &str, args: &[&str]) -> PathBuf {
 }
 
 fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
+    play_from(dir, Once { files, start: Duration::ZERO }, "ffmpeg", args)
+}
+
+fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
     let config = Config {
-        ffmpeg: "ffmpeg".into(),
+        ffmpeg: ffmpeg.into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
         ffmpeg_args: args.into(),
@@ -72,10 +76,11 @@ fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
         realtime: false,
         filler: None,
         cache_dir: dir.join("cache"),
+        cache_limit: 1 << 30,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };
-    let summary = engine::run(config, Box::new(Once(files)), &Control::default()).unwrap();
+    let summary = engine::run(config, Box::new(programme), &Control::default()).unwrap();
     let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
     let mut tags = Vec::new();
     while let Some(tag) = reader.next_tag().unwrap() {
@@ -273,4 +278,77 @@ fn streams_that_begin_late_keep_their_place() {
         let expected = if name == "sound" { 2000_u64 } else { 0 };
         assert!(first.abs_diff(expected) < 150, "late {name}: the tone begins at {first} ms");
     }
+}
+
+/// An ffmpeg that writes each of its command lines into `calls`.
+fn counted(dir: &Path) -> (String, PathBuf) {
+    let (script, calls) = (dir.join("counted"), dir.join("calls"));
+    let text = format!("#!/bin/sh\necho \"$*\" >> {}\nexec ffmpeg \"$@\"\n", calls.display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(&calls, "").unwrap();
+    (script.display().to_string(), calls)
+}
+
+#[test]
+fn what_was_encoded_once_is_not_encoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=5.3", "-f", "lavfi", "-i", "sine=d=5"];
+    let silent = ["-f", "lavfi", "-i", "testsrc2=s=160x160:r=30:d=3"];
+    let sound = ["-f", "lavfi", "-i", "sine=r=48000:d=2.1"];
+    let files = vec![
+        clip(dir.path(), "both.mkv", &both),
+        clip(dir.path(), "silent.mkv", &silent),
+        clip(dir.path(), "sound.mp3", &sound),
+    ];
+    let twice = || Once { files: [files.clone(), files.clone()].concat(), start: Duration::ZERO };
+    let (ffmpeg, calls) = counted(dir.path());
+    let encodings = || {
+        let calls = std::fs::read_to_string(&calls).unwrap();
+        calls.lines().filter(|call| call.contains("-filter_complex") && call.contains("file:")).count()
+    };
+    let (summary, first) = play_from(dir.path(), twice(), &ffmpeg, "");
+    assert_eq!(summary, Summary { played: 6, failed: 0, over: true });
+    let made = encodings();
+    assert!((3..=6).contains(&made), "{made}: an entry is there soon after its item has ended");
+    let (summary, second) = play_from(dir.path(), twice(), &ffmpeg, "");
+    assert_eq!(summary, Summary { played: 6, failed: 0, over: true });
+    assert_eq!(encodings(), made, "the second time nothing is encoded");
+    assert!(first == second, "and every tag is the same, joins and all");
+    // Another setup has its own; this one is still there then.
+    play_from(dir.path(), twice(), &ffmpeg, "-g 30");
+    assert!(encodings() >= made + 3);
+    let now = encodings();
+    play_from(dir.path(), twice(), &ffmpeg, "");
+    assert_eq!(encodings(), now);
+    // From within: the keyframe before that place.
+    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(3500) };
+    let (_, rest) = play_from(dir.path(), begun, &ffmpeg, "");
+    assert_eq!(encodings(), now);
+    let pictures = times(&rest, Kind::Video).len();
+    assert!(pictures.abs_diff(33 * 3) <= 1, "{pictures} pictures from 2.0 s to 5.3 s");
+    assert_even(&times(&rest, Kind::Video), 33, 34);
+    assert_even(&times(&rest, Kind::Audio), 23, 24);
+    // What turns out to be damaged is encoded from there on.
+    let kept = cache_files(dir.path());
+    for path in &kept {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    let (summary, mended) = play_from(dir.path(), twice(), &ffmpeg, "");
+    assert_eq!((summary.played, summary.failed), (6, 0));
+    assert!(encodings() > now);
+    assert_eq!(times(&mended, Kind::Video).len(), times(&first, Kind::Video).len());
+    assert_even(&times(&mended, Kind::Video), 33, 34);
+    assert_even(&times(&mended, Kind::Audio), 23, 24);
+}
+
+fn cache_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("cache/items")).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "flv"))
+        .collect()
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use tgs_playout::item::{Failure, Item, Next, Program, Reason};
+use tgs_playout::item::{Failure, Item, Media, Next, Program, Reason};
 
 pub use bookmark::{Bookmark, Bookmarks};
 pub(crate) use listing::Listing;
@@ -169,17 +169,12 @@ impl Playlist {
             match self.resolver.resolve(&entry) {
                 Ok(Resolved::Entries(found)) => self.replace(self.at, found),
                 Ok(Resolved::Media { media, title }) => {
-                    let saved = self.start.take_if(|(key, _)| *key == entry.key);
-                    let start = saved.map_or(Duration::ZERO, |(_, offset)| offset);
-                    let item = Item {
-                        id: entry.key.item.clone(),
-                        title: title_of(&entry, title),
-                        start: if media.live { Duration::ZERO } else { start },
-                        media,
-                    };
-                    self.at += 1;
-                    self.ahead = Some(entry);
-                    return Next::Play(item);
+                    return Next::Play(self.give_out(entry, title, media));
+                }
+                // What was kept of a page plays though it cannot be asked now.
+                Err(failure) if matches!(entry.what, What::Page { .. }) => {
+                    let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
+                    return Next::Kept { item: self.give_out(entry, None, media), failure };
                 }
                 Err(failure) => {
                     self.at += 1;
@@ -188,6 +183,21 @@ impl Playlist {
                 }
             }
         }
+    }
+
+    /// `entry`, which is next, as the item that `media` and `title` make of it.
+    fn give_out(&mut self, entry: Entry, title: Option<String>, media: Media) -> Item {
+        let saved = self.start.take_if(|(key, _)| *key == entry.key);
+        let start = saved.map_or(Duration::ZERO, |(_, offset)| offset);
+        let item = Item {
+            id: entry.key.item.clone(),
+            title: title_of(&entry, title),
+            start: if media.live { Duration::ZERO } else { start },
+            media,
+        };
+        self.at += 1;
+        self.ahead = Some(entry);
+        item
     }
 
     /// Goes to where the earlier run was.
@@ -345,7 +355,7 @@ impl Program for Playlist {
             None => true,
         };
         let next = if same { self.renewed(item, &ahead) } else { self.advance() };
-        if matches!(next, Next::Play(_)) {
+        if matches!(next, Next::Play(_) | Next::Kept { .. }) {
             self.plays();
         }
         next

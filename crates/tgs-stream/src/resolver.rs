@@ -146,7 +146,7 @@ fn on_page(listed: Listed) -> Entry {
 }
 
 fn media(url: String, live: bool) -> Resolved {
-    let media = Media { sources: vec![Source { url, headers: Vec::new() }], live, expires: None };
+    let media = Media::at(url, live);
     Resolved::Media { media, title: None }
 }
 

@@ -66,6 +66,7 @@ impl<'a> Show<'a> {
             realtime: cli.realtime,
             filler: settings.filler.clone(),
             cache_dir: settings.cache_dir.clone(),
+            cache_limit: settings.cache_limit,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,
         };

@@ -72,7 +72,7 @@ impl Tv {
 fn letter(next: &Next) -> char {
     match next {
         Next::Play(item) => item.title.chars().next().unwrap(),
-        Next::Skip { .. } => '-',
+        Next::Kept { .. } | Next::Skip { .. } => '-',
         Next::End => '.',
     }
 }

@@ -17,6 +17,8 @@ struct Info {
     #[serde(rename = "_type")]
     kind: Option<String>,
     title: Option<String>,
+    extractor_key: Option<String>,
+    id: Option<String>,
     is_live: Option<bool>,
     playlist_index: Option<u32>,
     /// Private and removed videos of a list can be null.
@@ -35,6 +37,7 @@ struct Format {
     protocol: Option<String>,
     vcodec: Option<String>,
     http_headers: Option<BTreeMap<String, String>>,
+    format_id: Option<String>,
 }
 
 /// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
@@ -76,12 +79,21 @@ fn video(info: Info) -> Result<Page, Failure> {
     let mut formats = info.requested_formats.unwrap_or_else(|| vec![info.format]);
     // The picture's source comes first.
     formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
+    let identity = identity(info.extractor_key, info.id, &formats);
     let sources: Vec<Source> = formats.into_iter().filter_map(source).collect();
     if sources.is_empty() || sources.len() > 2 {
         return Err(Failure::new(Reason::Unplayable, "yt-dlp finds no URL on the page that can be opened"));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
-    Ok(Page::Video { media: Media { sources, live, expires }, title: info.title })
+    Ok(Page::Video { media: Media { sources, live, expires, identity }, title: info.title })
+}
+
+/// What is the same wherever and whenever the same is asked for: extractor, id, formats. The generic extractor takes its ids
+/// from names, which many pages share.
+fn identity(extractor: Option<String>, id: Option<String>, formats: &[Format]) -> Option<String> {
+    let extractor = extractor.filter(|extractor| extractor != "Generic")?;
+    let ids: Option<Vec<&str>> = formats.iter().map(|format| format.format_id.as_deref()).collect();
+    Some(format!("{extractor} {} {}", id?, ids?.join("+")))
 }
 
 /// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.

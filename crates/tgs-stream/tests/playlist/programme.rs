@@ -34,7 +34,9 @@ fn titles(mut list: Playlist) -> Vec<String> {
     loop {
         match list.next() {
             Next::Play(item) => titles.push(played(list.confirm(item)).title),
-            Next::Skip { title, .. } => titles.push(format!("({title})")),
+            Next::Kept { item: Item { title, .. }, .. } | Next::Skip { title, .. } => {
+                titles.push(format!("({title})"));
+            }
             Next::End => return titles,
         }
     }

@@ -1,0 +1,364 @@
+//! Encode once: items as they were encoded, kept on disk, so that the next time they are due nothing is encoded.
+//!
+//! # Theory of operation
+//!
+//! An entry is one file, `item-KEY.flv`: the encoder's tags as they came, and behind them an index of the groups of pictures
+//! with a checksum each. KEY is a hash of the content (a file's path, size, time and the bytes at its head and tail; a page's
+//! extractor, id and format) and of everything that shapes the encoding, so that an entry never has to be invalidated: what
+//! has changed has another key, and what is not asked for any more is the first to go.
+//!
+//! It is written by a thread of its own beside the encoding, under the name `item-KEY.part` and a lock, and renamed when it
+//! is whole. A process that dies leaves a part that nobody holds, which the next start removes. Two broadcasts that encode the
+//! same item at once both play; the first to lock the part writes it.
+//!
+//! Nothing here may disturb the broadcast: what cannot be kept is not kept, and that is said once.
+
+mod entry;
+mod recording;
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{OpenOptionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ring::digest;
+
+pub use entry::{Damaged, Entry, Playback};
+pub use recording::Recording;
+
+use crate::{
+    encoder::{RECIPE, Setup},
+    item::{Item, Media},
+    status::METRICS,
+};
+
+/// The directory under CACHE_DIR.
+const DIRECTORY: &str = "items";
+
+/// How much of a file's head and of its tail its identity is taken from.
+const SAMPLE: u64 = 64 << 10;
+
+/// What is kept for the filler and the verdicts on FFMPEG_ARGS is removed when nobody has begun with it for so long.
+const FORGOTTEN: Duration = Duration::from_hours(24 * 30);
+
+/// The cache of one broadcast. Any number of them may share a directory.
+#[derive(Debug)]
+pub struct Cache {
+    store: Arc<Store>,
+    writers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the writing threads share with it.
+#[derive(Debug)]
+struct Store {
+    dir: PathBuf,
+    /// Bytes that all entries together may take; 0 for no cache.
+    limit: u64,
+    /// Everything but the content that shapes an encoding.
+    setup: String,
+    /// What a second of the broadcast takes, about.
+    bytes_a_second: u64,
+    /// Whether the operator knows that nothing can be kept at present.
+    told: AtomicBool,
+}
+
+/// What lies in a cache.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Kept {
+    /// The item's title when it was encoded.
+    pub title: String,
+    /// Its length in seconds.
+    pub seconds: u64,
+    /// The entry's size in bytes.
+    pub bytes: u64,
+    /// When it was last played (or written), in seconds since the epoch.
+    pub used: u64,
+}
+
+impl Cache {
+    /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most `limit` bytes (0: none).
+    #[must_use]
+    pub fn open(cache_dir: &Path, limit: u64, setup: &Setup, version: &str) -> Self {
+        let store = Store {
+            dir: cache_dir.join(DIRECTORY),
+            limit,
+            setup: format!("{:?} {:?} {version} {RECIPE}", setup.profile, setup.extra),
+            bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
+            told: AtomicBool::new(false),
+        };
+        if limit > 0 {
+            match fs::create_dir_all(&store.dir) {
+                Ok(()) => store.sweep(cache_dir),
+                Err(error) => store.cannot(&error),
+            }
+            store.measure();
+        }
+        Self { store: Arc::new(store), writers: Mutex::default() }
+    }
+
+    /// The entry that holds this item, whole as far as its index tells.
+    #[must_use]
+    pub fn find(&self, item: &Item) -> Option<Entry> {
+        let store = &self.store;
+        let key = store.key(&item.media)?;
+        let entry = store.entry(&key, &item.title)?;
+        if item.media.identity.is_some() {
+            store.link(&item.id, &key);
+        }
+        Some(entry)
+    }
+
+    /// The entry that the page `id` led to when it could last be asked. `None` also where it was no page.
+    #[must_use]
+    pub fn recall(&self, id: &str) -> Option<Entry> {
+        let target = fs::read_link(self.store.dir.join(self.store.link_name(id))).ok()?;
+        let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?.to_owned();
+        // Its title comes from the page, which cannot be asked: whatever the slate says is right.
+        Entry::open(&self.store.dir.join(entry_name(&key))).ok()
+    }
+
+    /// Begins to keep `item`, `length` long, whose tags follow. `None` where it cannot be kept: without a known length it
+    /// could not be told whether it is whole, and what does not begin at its beginning is not.
+    #[must_use]
+    pub fn record(&self, item: &Item, length: Option<Duration>) -> Option<Recording> {
+        let key = self.store.key(&item.media)?;
+        METRICS.cache_misses.inc();
+        let length = length.filter(|_| item.start.is_zero())?;
+        if length.as_secs() * self.store.bytes_a_second > self.store.limit {
+            // It would push everything else out first.
+            self.store.cannot(&format_args!("“{}” alone is larger than the cache", item.title));
+            return None;
+        }
+        let (recording, thread) = recording::start(self.store.clone(), key, item)?;
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.retain(|thread| !thread.is_finished());
+        writers.push(thread);
+        Some(recording)
+    }
+
+    /// Waits for what is being written, at most so long: an entry that is whole should not be lost with the process.
+    pub fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        while writers.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Store {
+    /// The name of what `media` holds under this setup; `None` for what cannot be told apart, and where there is no cache.
+    fn key(&self, media: &Media) -> Option<String> {
+        if self.limit == 0 || media.live {
+            return None;
+        }
+        let content = match &media.identity {
+            Some(identity) => format!("page {identity}"),
+            None => of_file(media)?,
+        };
+        Some(hash(&[&content, &self.setup]))
+    }
+
+    /// The entry of this key, used now. One that cannot be read is removed.
+    fn entry(&self, key: &str, title: &str) -> Option<Entry> {
+        let path = self.dir.join(entry_name(key));
+        match Entry::open(&path) {
+            Ok(entry) => Some(entry).filter(|entry| entry.shows(title)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!("the kept {} is not used and removed: {error}", path.display());
+                let _ = fs::remove_file(&path);
+                None
+            }
+        }
+    }
+
+    /// Notes that the page `id` leads to the entry `key`.
+    fn link(&self, id: &str, key: &str) {
+        let (name, target) = (self.link_name(id), entry_name(key));
+        let path = self.dir.join(&name);
+        if fs::read_link(&path).is_ok_and(|found| found == Path::new(&target)) {
+            return;
+        }
+        let new = self.dir.join(format!(".{name}.{}", std::process::id()));
+        let _ = fs::remove_file(&new);
+        if let Err(error) = symlink(&target, &new).and_then(|()| fs::rename(&new, &path)) {
+            log::debug!("the page {id} is not remembered: {error}");
+        }
+    }
+
+    fn link_name(&self, id: &str) -> String {
+        format!("page-{}", hash(&[id, &self.setup]))
+    }
+
+    /// Removes what dead processes have left and what nobody has used for long.
+    fn sweep(&self, cache_dir: &Path) {
+        for file in files(&self.dir) {
+            let name = file.name.as_str();
+            if name.ends_with(".part") {
+                let _ = recording::remove_orphan(&file.path);
+            } else if name.starts_with(".page-") || name.starts_with("page-") && !file.path.exists() {
+                let _ = fs::remove_file(&file.path);
+            }
+        }
+        for file in files(cache_dir) {
+            let ours = ["filler-", ".filler-", "ffmpeg-args-"].iter().any(|ours| file.name.starts_with(ours));
+            if ours && file.used.elapsed().is_ok_and(|age| age > FORGOTTEN) {
+                let _ = fs::remove_file(&file.path);
+            }
+        }
+    }
+
+    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. `false` where
+    /// they do not even then.
+    fn make_room(&self, wanted: u64) -> bool {
+        let mut all = files(&self.dir);
+        all.sort_by_key(|file| std::cmp::Reverse(file.used));
+        let mut total: u64 = all.iter().map(|file| file.bytes).sum();
+        loop {
+            if total + wanted <= self.limit && self.is_free(wanted) {
+                return true;
+            }
+            let Some(oldest) = all.pop() else { return false };
+            if !oldest.name.ends_with(".flv") {
+                continue;
+            }
+            match fs::remove_file(&oldest.path) {
+                Ok(()) => METRICS.cache_evictions.inc(),
+                // Another broadcast was quicker.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => continue,
+            }
+            total -= oldest.bytes;
+        }
+    }
+
+    /// Whether so much can be written and a twentieth of the disk (1 GB at most) stays free for everything else.
+    fn is_free(&self, wanted: u64) -> bool {
+        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return true };
+        let spare = (disk.f_blocks * disk.f_frsize / 20).min(1_000_000_000);
+        disk.f_bavail * disk.f_frsize >= wanted + spare
+    }
+
+    fn measure(&self) {
+        let entries = files(&self.dir).into_iter().filter(|file| file.name.ends_with(".flv"));
+        METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
+    }
+
+    /// Tells that items are not kept, once until one is again.
+    fn cannot(&self, why: &dyn std::fmt::Display) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "encoded items are not kept in {}, the broadcast goes on without: {why} (CACHE_DIR, CACHE_MAX_GB)",
+                self.dir.display()
+            );
+        }
+    }
+}
+
+/// The entries in `cache_dir`, the one played last first.
+#[must_use]
+pub fn list(cache_dir: &Path) -> Vec<Kept> {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut kept: Vec<Kept> = files(&cache_dir.join(DIRECTORY))
+        .into_iter()
+        .filter(|file| file.name.ends_with(".flv"))
+        .filter_map(|file| {
+            let entry = Entry::open(&file.path).ok()?;
+            Some(Kept {
+                title: entry.title().to_owned(),
+                seconds: entry.length().as_secs(),
+                bytes: file.bytes,
+                used: seconds(file.used),
+            })
+        })
+        .collect();
+    kept.sort_by_key(|kept| std::cmp::Reverse(kept.used));
+    kept
+}
+
+/// Removes every entry in `cache_dir`, also while broadcasts play from them: those go on with the files they have open.
+/// Answers how many bytes that frees.
+pub fn clear(cache_dir: &Path) -> io::Result<u64> {
+    let mut freed = 0;
+    for file in files(&cache_dir.join(DIRECTORY)) {
+        let part = file.name.ends_with(".part");
+        match if part { recording::remove_orphan(&file.path) } else { fs::remove_file(&file.path) } {
+            Ok(()) => freed += file.bytes,
+            // It is being written.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(freed)
+}
+
+/// A file or link of a directory.
+#[derive(Debug)]
+struct Found {
+    path: PathBuf,
+    name: String,
+    bytes: u64,
+    used: SystemTime,
+}
+
+/// What lies in `dir`, as far as it can be seen.
+fn files(dir: &Path) -> Vec<Found> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok().filter(|meta| !meta.is_dir())?;
+            Some(Found {
+                path: entry.path(),
+                name: entry.file_name().into_string().ok()?,
+                bytes: meta.len(),
+                used: meta.modified().unwrap_or(UNIX_EPOCH),
+            })
+        })
+        .collect()
+}
+
+fn entry_name(key: &str) -> String {
+    format!("item-{key}.flv")
+}
+
+/// What tells one file's content from another's. `None` for what is no file, and for lists, whose segments may change
+/// while they do not.
+fn of_file(media: &Media) -> Option<String> {
+    let [source] = &media.sources[..] else { return None };
+    let path = source.url.strip_prefix("file:").filter(|_| !source.is_hls())?;
+    // What stands there may be a pipe: nobody is waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let mut file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let mut sampled = Vec::new();
+    (&mut file).take(SAMPLE).read_to_end(&mut sampled).ok()?;
+    file.seek(SeekFrom::Start(meta.len().saturating_sub(SAMPLE))).ok()?;
+    file.take(SAMPLE).read_to_end(&mut sampled).ok()?;
+    let sample = digest::digest(&digest::SHA256, &sampled);
+    Some(format!("file {path} {} {} {sample:?}", meta.len(), changed.as_nanos()))
+}
+
+/// 128 bits of a hash of these texts, as they stand in file names.
+fn hash(texts: &[&str]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for text in texts {
+        context.update(&(text.len() as u64).to_le_bytes());
+        context.update(text.as_bytes());
+    }
+    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

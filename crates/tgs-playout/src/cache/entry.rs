@@ -1,0 +1,288 @@
+//! One entry's file: tags, the index behind them, and at its very end where that begins. It is read a group of pictures at
+//! a time, each proven by its checksum before any of it is given out.
+//!
+//! ```text
+//! FLV header │ tags … │ index (JSON) │ length of the tags (u64) │ length of the index (u64) │ its CRC-32 (u32) │ magic
+//! ```
+//!
+//! Numbers are little-endian. A player takes it for an FLV file with something behind its end.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::flv::{self, FILE_HEADER, Tag};
+
+/// The last bytes of a whole entry; another form would have another number.
+const MAGIC: [u8; 8] = *b"tgsitem1";
+
+const FOOTER: u64 = 28;
+
+/// No item has a longer index: 30 bytes for each two seconds of it.
+const MAX_INDEX: u64 = 64 << 20;
+
+/// No group of pictures is longer, in bytes: two seconds at ten times the largest bitrate.
+const MAX_GROUP: u64 = 16 << 20;
+
+/// What stands behind the tags.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Index {
+    /// The item's title.
+    pub(super) title: String,
+    /// Whether the title is part of the picture: a slate, for an item without one.
+    pub(super) slate: bool,
+    /// Whether there is no sound.
+    pub(super) silent: bool,
+    /// The item's length in milliseconds, as it was probed.
+    pub(super) millis: u64,
+    /// Where each group of pictures begins.
+    pub(super) groups: Vec<Group>,
+}
+
+/// A keyframe and what follows it up to the next. The first group has what comes before its keyframe as well.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, u32)", into = "(u64, u64, u32)")]
+pub(super) struct Group {
+    /// The keyframe's time in milliseconds.
+    at: u64,
+    /// The place of its first byte.
+    offset: u64,
+    /// CRC-32 of its bytes.
+    sum: u32,
+}
+
+impl From<(u64, u64, u32)> for Group {
+    fn from((at, offset, sum): (u64, u64, u32)) -> Self {
+        Self { at, offset, sum }
+    }
+}
+
+impl From<Group> for (u64, u64, u32) {
+    fn from(group: Group) -> Self {
+        (group.at, group.offset, group.sum)
+    }
+}
+
+/// An open entry.
+#[derive(Debug)]
+pub struct Entry {
+    file: File,
+    path: PathBuf,
+    /// Where the tags end.
+    end: u64,
+    index: Index,
+}
+
+/// The entry does not hold what was written; from `at` on it cannot be played.
+#[derive(Debug)]
+pub struct Damaged {
+    /// From the item's beginning.
+    pub at: Duration,
+}
+
+impl Entry {
+    /// Opens the entry at `path`; `InvalidData` where it is not whole.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let length = file.metadata()?.len();
+        let footer_at = length.checked_sub(FOOTER).ok_or_else(|| bad("it is too short"))?;
+        let mut footer = [0; FOOTER as usize];
+        file.read_exact_at(&mut footer, footer_at)?;
+        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|n| footer[at + n]));
+        let (end, index_length) = (number(0), number(8));
+        let sum = u32::from_le_bytes(std::array::from_fn(|n| footer[16 + n]));
+        if footer[20..] != MAGIC
+            || index_length > MAX_INDEX
+            || end.checked_add(index_length) != Some(footer_at)
+        {
+            return Err(bad("its end is missing"));
+        }
+        let mut bytes = vec![0; index_length as usize];
+        file.read_exact_at(&mut bytes, end)?;
+        if crc32fast::hash(&bytes) != sum {
+            return Err(bad("its index is damaged"));
+        }
+        let index: Index = serde_json::from_slice(&bytes).map_err(|_| bad("its index cannot be read"))?;
+        let starts = index.groups.iter().map(|group| group.offset);
+        let ends = starts.clone().skip(1).chain([end]);
+        if index.groups.is_empty() || starts.zip(ends).any(|(from, to)| to <= from || to - from > MAX_GROUP) {
+            return Err(bad("its index makes no sense"));
+        }
+        Ok(Self { file, path: path.to_owned(), end, index })
+    }
+
+    /// The item's title when it was encoded.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.index.title
+    }
+
+    /// How long the item is.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        Duration::from_millis(self.index.millis)
+    }
+
+    /// Whether it is without sound.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.index.silent
+    }
+
+    /// Whether its picture is right for an item of this `title`.
+    pub(super) fn shows(&self, title: &str) -> bool {
+        !self.index.slate || self.index.title == title
+    }
+
+    /// Plays it from the keyframe at or before `from`. It counts as used from now on.
+    #[must_use]
+    pub fn play(self, from: Duration) -> Playback {
+        // Its age decides what goes first when room is needed; if it cannot be noted, it goes too early.
+        let _ = self.file.set_modified(SystemTime::now());
+        let from = from.as_millis() as u64;
+        let next = self.index.groups.partition_point(|group| group.at <= from).saturating_sub(1);
+        Playback { entry: self, next, begun: false, bytes: Vec::new() }
+    }
+
+    /// The bytes of a group, proven.
+    fn read(&self, which: usize, into: &mut Vec<u8>) -> Option<()> {
+        let group = self.index.groups[which];
+        let end = self.index.groups.get(which + 1).map_or(self.end, |next| next.offset);
+        into.resize((end - group.offset) as usize, 0);
+        self.file.read_exact_at(into, group.offset).ok()?;
+        (crc32fast::hash(into) == group.sum).then_some(())
+    }
+}
+
+/// An entry being played.
+#[derive(Debug)]
+pub struct Playback {
+    entry: Entry,
+    next: usize,
+    begun: bool,
+    bytes: Vec<u8>,
+}
+
+impl Playback {
+    /// The next group of pictures, the sequence headers before the first; `None` at the end.
+    pub fn next_group(&mut self) -> Option<Result<Vec<Tag>, Damaged>> {
+        let group = *self.entry.index.groups.get(self.next)?;
+        let damaged = Damaged { at: Duration::from_millis(group.at) };
+        let mut tags = Vec::with_capacity(192);
+        if !self.begun && self.next > 0 {
+            // Where it does not begin at its beginning, only the headers are wanted of that.
+            let Some(first) = self.tags_of(0) else { return Some(Err(damaged)) };
+            tags.extend(first.into_iter().filter(Tag::is_sequence_header));
+        }
+        self.begun = true;
+        let Some(own) = self.tags_of(self.next) else { return Some(Err(damaged)) };
+        tags.extend(own);
+        self.next += 1;
+        Some(Ok(tags))
+    }
+
+    fn tags_of(&mut self, which: usize) -> Option<Vec<Tag>> {
+        self.entry.read(which, &mut self.bytes)?;
+        let mut rest = &self.bytes[..];
+        let mut tags = Vec::new();
+        while !rest.is_empty() {
+            let (tag, behind) = flv::split_tag(rest)?;
+            tags.push(tag);
+            rest = behind;
+        }
+        Some(tags)
+    }
+
+    /// Removes it from the cache: it is damaged.
+    pub fn remove(&self) {
+        let _ = std::fs::remove_file(&self.entry.path);
+    }
+}
+
+/// Writes an entry's file, without deciding when it is whole.
+#[derive(Debug)]
+pub(super) struct Writer {
+    out: BufWriter<File>,
+    groups: Vec<Group>,
+    /// The group that is open: its keyframe's time, once that is here, and its first byte's place.
+    at: Option<u64>,
+    offset: u64,
+    length: u64,
+    sum: crc32fast::Hasher,
+}
+
+impl Writer {
+    /// Begins in `file`, which is empty.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let mut out = BufWriter::with_capacity(256 << 10, file);
+        out.write_all(&FILE_HEADER)?;
+        let length = FILE_HEADER.len() as u64;
+        Ok(Self { out, groups: Vec::new(), at: None, offset: length, length, sum: crc32fast::Hasher::new() })
+    }
+
+    /// Bytes written.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn push(&mut self, tag: &Tag) -> io::Result<()> {
+        if tag.is_keyframe() {
+            if self.at.is_some() {
+                self.close_group();
+            }
+            self.at.get_or_insert(tag.timestamp);
+        }
+        flv::write_tag(&mut Summed(self), tag)
+    }
+
+    fn close_group(&mut self) {
+        if let Some(at) = self.at.take() {
+            let sum = std::mem::take(&mut self.sum).finalize();
+            self.groups.push(Group { at, offset: self.offset, sum });
+            self.offset = self.length;
+        }
+    }
+
+    /// Hands what is written to the disk.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+
+    /// Writes the end, and waits until all of it is on the disk.
+    pub(super) fn finish(mut self, mut index: Index) -> io::Result<()> {
+        self.close_group();
+        index.groups = self.groups;
+        let bytes = serde_json::to_vec(&index)?;
+        self.out.write_all(&bytes)?;
+        self.out.write_all(&self.length.to_le_bytes())?;
+        self.out.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        self.out.write_all(&crc32fast::hash(&bytes).to_le_bytes())?;
+        self.out.write_all(&MAGIC)?;
+        self.out.flush()?;
+        self.out.get_ref().sync_all()
+    }
+}
+
+/// What is written through this is counted and summed up.
+struct Summed<'a>(&'a mut Writer);
+
+impl Write for Summed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.0.out.write(bytes)?;
+        self.0.sum.update(&bytes[..count]);
+        self.0.length += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.out.flush()
+    }
+}

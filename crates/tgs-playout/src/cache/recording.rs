@@ -1,0 +1,185 @@
+//! Keeps one item while it is encoded: a thread that writes beside the broadcast, and the hand that feeds it without ever
+//! waiting for a disk.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    Store,
+    entry::{Index, Writer},
+    entry_name,
+};
+use crate::{flv::Tag, item::Item};
+
+/// Tags that wait for the disk, in bytes: half a minute of the broadcast. A disk that is slower than that has to do without.
+const MAX_WAITING: usize = 8 << 20;
+
+/// The disk is given what has gathered this often, so that the end is not one long wait; room is made as often.
+const PORTION: u64 = 16 << 20;
+
+/// FLV's own times have 31 bits: a longer item is not kept.
+const LONGEST: u64 = 1 << 31;
+
+/// What the thread is told.
+enum Told {
+    Tag(Tag),
+    Whole(Index),
+}
+
+/// An item being kept. Dropped before it is finished, nothing of it stays.
+#[derive(Debug)]
+pub struct Recording {
+    tell: mpsc::Sender<Told>,
+    waiting: Arc<AtomicUsize>,
+    store: Arc<Store>,
+    title: String,
+}
+
+/// Starts keeping `item` under `key`.
+pub(super) fn start(store: Arc<Store>, key: String, item: &Item) -> Option<(Recording, JoinHandle<()>)> {
+    let (tell, told) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let recording =
+        Recording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
+    let item = item.clone();
+    let thread = thread::Builder::new().name("cache".into()).spawn(move || {
+        let part = store.dir.join(format!("item-{key}.part"));
+        match write(&store, &key, &part, &item, &told, &waiting) {
+            Ok(()) => {}
+            Err(Given::Up) => drop(fs::remove_file(&part)),
+            Err(Given::Elsewhere) => {}
+            Err(Given::To(error)) => {
+                let _ = fs::remove_file(&part);
+                store.cannot(&error);
+            }
+        }
+        store.measure();
+    });
+    match thread {
+        Ok(thread) => Some((recording, thread)),
+        Err(error) => {
+            recording.store.cannot(&error);
+            None
+        }
+    }
+}
+
+impl Recording {
+    /// Keeps the next tag. `false` where there is nothing to be had any more: drop it then.
+    #[must_use]
+    pub fn push(&self, tag: &Tag) -> bool {
+        let size = tag.body.len();
+        if self.waiting.fetch_add(size, Ordering::Relaxed) + size > MAX_WAITING {
+            self.store.cannot(&"the disk is too slow");
+            return false;
+        }
+        self.tell.send(Told::Tag(tag.clone())).is_ok()
+    }
+
+    /// The item is whole: `length` long, `silent` where it has no sound, with its title in the picture where it is a
+    /// `slate`. The rest is done behind the broadcast.
+    pub fn finish(self, length: Duration, silent: bool, slate: bool) {
+        let millis = length.as_millis() as u64;
+        let index = Index { title: self.title, slate, silent, millis, groups: Vec::new() };
+        let _ = self.tell.send(Told::Whole(index));
+    }
+}
+
+/// Why an item was not kept.
+enum Given {
+    /// Whoever encodes it says so, or it changed meanwhile.
+    Up,
+    /// Another process keeps it.
+    Elsewhere,
+    /// The disk.
+    To(io::Error),
+}
+
+impl From<io::Error> for Given {
+    fn from(error: io::Error) -> Self {
+        Self::To(error)
+    }
+}
+
+fn write(
+    store: &Store,
+    key: &str,
+    part: &Path,
+    item: &Item,
+    told: &mpsc::Receiver<Told>,
+    waiting: &AtomicUsize,
+) -> Result<(), Given> {
+    let file = match lock(part, true) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Given::Elsewhere),
+        locked => locked?,
+    };
+    file.set_len(0)?;
+    let room = |wanted: u64| {
+        if store.make_room(wanted) { Ok(()) } else { Err(io::Error::other("there is no room")) }
+    };
+    room(PORTION.min(store.limit / 16))?;
+    let mut writer = Writer::new(file)?;
+    let mut synced = 0;
+    let index = loop {
+        match told.recv() {
+            Ok(Told::Tag(tag)) => {
+                waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
+                if tag.timestamp >= LONGEST {
+                    return Err(Given::Up);
+                }
+                writer.push(&tag)?;
+                if writer.length() - synced > PORTION {
+                    synced = writer.length();
+                    writer.sync()?;
+                    room(PORTION.min(store.limit / 16))?;
+                }
+            }
+            Ok(Told::Whole(index)) => break index,
+            Err(mpsc::RecvError) => return Err(Given::Up),
+        }
+    };
+    writer.finish(index)?;
+    room(0)?;
+    // What was read may have been written to meanwhile.
+    if store.key(&item.media).as_deref() != Some(key) {
+        return Err(Given::Up);
+    }
+    fs::rename(part, store.dir.join(entry_name(key)))?;
+    File::open(&store.dir)?.sync_all()?;
+    if item.media.identity.is_some() {
+        store.link(&item.id, key);
+    }
+    store.told.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Removes a part that nobody writes; `WouldBlock` where somebody does.
+pub(super) fn remove_orphan(part: &Path) -> io::Result<()> {
+    let _held = lock(part, false)?;
+    fs::remove_file(part)
+}
+
+/// The file at `part`, locked, and made if it is to be. It stays ours under this name: only who holds its lock renames or
+/// removes it. `WouldBlock` where another holds it.
+fn lock(part: &Path, make: bool) -> io::Result<File> {
+    let file = File::options().write(true).create(make).truncate(false).mode(0o644).open(part)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+    }
+    // Who held it before may have renamed it since this was opened: then it is an entry.
+    let there = fs::symlink_metadata(part)?;
+    if file.metadata()?.ino() == there.ino() { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}

@@ -1,0 +1,293 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    flv::{Kind, Tag},
+    profile::{ExtraArgs, Profile},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A cache in a directory of its own, with media beside it.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn with(&self, limit: u64, profile: Profile, args: &str, version: &str) -> Cache {
+        let extra = ExtraArgs::parse(args).unwrap();
+        let setup = Setup { ffmpeg: "ffmpeg".into(), profile, extra, scratch: "/".into() };
+        Cache::open(self.dir.path(), limit, &setup, version)
+    }
+
+    fn cache(&self, limit: u64) -> Cache {
+        self.with(limit, Profile::P720, "", "ffmpeg 5")
+    }
+
+    fn file(&self, name: &str, content: &str) -> Item {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let media = Media::at(format!("file:{}", path.display()), false);
+        Item { id: path.display().to_string(), title: name.into(), start: Duration::ZERO, media }
+    }
+
+    fn items(&self) -> PathBuf {
+        self.dir.path().join(DIRECTORY)
+    }
+
+    /// What is there, by the ending of its name.
+    fn count(&self, ending: &str) -> usize {
+        files(&self.items()).iter().filter(|file| file.name.ends_with(ending)).count()
+    }
+}
+
+fn page(id: &str, identity: &str) -> Item {
+    let media = Media { identity: Some(identity.into()), ..Media::at("https://cdn/x".into(), false) };
+    Item { id: id.into(), title: id.into(), start: Duration::ZERO, media }
+}
+
+/// So many groups of two seconds at one picture a second, `size` bytes each, begun by headers and an early sound.
+fn encoded(groups: u64, size: usize) -> Vec<Tag> {
+    let tag = |kind, timestamp, body: Vec<u8>| Tag { kind, timestamp, body: body.into() };
+    let mut tags = vec![
+        tag(Kind::Video, 0, vec![0x17, 0, 0, 0, 0, 1]),
+        tag(Kind::Audio, 0, vec![0xaf, 0, 0x12, 0x10]),
+        tag(Kind::Audio, 0, vec![0xaf, 1, 7]),
+    ];
+    for second in 0..groups * 2 {
+        let first = if second % 2 == 0 { 0x17 } else { 0x27 };
+        let mut body = vec![first, 1, 0, 0, 0];
+        body.resize(size.max(6), second as u8);
+        tags.push(tag(Kind::Video, second * 1000, body));
+        tags.push(tag(Kind::Audio, second * 1000 + 20, vec![0xaf, 1, second as u8]));
+    }
+    tags
+}
+
+/// Encodes `item` to these tags and keeps it; waits until that is done.
+fn keep(cache: &Cache, item: &Item, tags: &[Tag]) -> bool {
+    let Some(recording) = cache.record(item, Some(SECOND)) else { return false };
+    let taken = tags.iter().all(|tag| recording.push(tag));
+    recording.finish(SECOND * 7, false, false);
+    cache.settle(SECOND * 10);
+    taken && cache.find(item).is_some()
+}
+
+fn played(entry: Entry, from: Duration) -> Vec<Tag> {
+    let mut playback = entry.play(from);
+    std::iter::from_fn(|| playback.next_group()).flat_map(Result::unwrap).collect()
+}
+
+#[test]
+fn what_is_kept_comes_back_tag_by_tag() {
+    let world = World::new();
+    let (cache, item, tags) = (world.cache(1 << 30), world.file("a", "a"), encoded(3, 9));
+    assert!(cache.find(&item).is_none());
+    assert!(keep(&cache, &item, &tags));
+    let entry = cache.find(&item).unwrap();
+    assert_eq!((entry.title(), entry.length(), entry.is_silent()), ("a", SECOND * 7, false));
+    assert_eq!(played(entry, Duration::ZERO), tags);
+    // From a point within on: the headers, and what follows the keyframe before it.
+    let rest = played(cache.find(&item).unwrap(), Duration::from_millis(3999));
+    assert_eq!(rest[..2], tags[..2]);
+    assert_eq!(rest[2..], tags[3 + 4..]);
+    let last = played(cache.find(&item).unwrap(), SECOND * 100);
+    assert_eq!(last[2..], tags[3 + 8..]);
+    let mut reader = crate::flv::Reader::new(File::open(&files(&world.items())[0].path).unwrap());
+    assert_eq!(reader.next_tag().unwrap(), Some(tags[0].clone()), "a player can open it");
+}
+
+#[test]
+fn another_content_or_setup_has_an_entry_of_its_own() {
+    let world = World::new();
+    let item = world.file("a", "a");
+    assert!(keep(&world.cache(1 << 30), &item, &encoded(1, 9)));
+    for other in [
+        world.with(1 << 30, Profile::P480, "", "ffmpeg 5"),
+        world.with(1 << 30, Profile::P720, "-b:v 1M", "ffmpeg 5"),
+        world.with(1 << 30, Profile::P720, "", "ffmpeg 6"),
+        world.cache(0),
+    ] {
+        assert!(other.find(&item).is_none());
+    }
+    let cache = world.cache(1 << 30);
+    assert!(cache.find(&world.file("b", "a")).is_none(), "another path");
+    assert!(cache.find(&item).is_some());
+    assert!(cache.find(&world.file("a", "b")).is_none(), "another content under its name");
+    for none in [
+        Item { media: Media { live: true, ..item.media.clone() }, ..item.clone() },
+        Item { media: Media::at("https://h/a.mp4".into(), false), ..item.clone() },
+        Item { media: Media::at(format!("file:{}", world.dir.path().display()), false), ..item.clone() },
+        world.file("list.m3u8", "#EXTM3U"),
+    ] {
+        assert!(cache.record(&none, Some(SECOND)).is_none(), "{none:?}");
+    }
+    assert!(cache.record(&world.file("c", "c"), None).is_none(), "who knows whether it is whole");
+    let begun = Item { start: SECOND, ..world.file("c", "c") };
+    assert!(cache.record(&begun, Some(SECOND)).is_none());
+}
+
+#[test]
+fn a_slate_shows_the_title_it_was_made_with() {
+    let world = World::new();
+    let (cache, item) = (world.cache(1 << 30), world.file("a", "a"));
+    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    assert!(encoded(1, 9).iter().all(|tag| recording.push(tag)));
+    recording.finish(SECOND, false, true);
+    cache.settle(SECOND * 10);
+    assert!(cache.find(&item).is_some());
+    assert!(cache.find(&Item { title: "renamed".into(), ..item }).is_none());
+}
+
+#[test]
+fn a_page_is_recalled_when_it_cannot_be_asked() {
+    let world = World::new();
+    let cache = world.cache(1 << 30);
+    assert!(keep(&cache, &page("https://site/1", "Site 1 22"), &encoded(1, 9)));
+    assert!(world.cache(1 << 30).recall("https://site/1").is_some());
+    assert!(cache.recall("https://site/2").is_none());
+    // Another address of the same.
+    assert!(cache.find(&page("https://site/one", "Site 1 22")).is_some());
+    assert_eq!(cache.recall("https://site/one").unwrap().title(), "https://site/1");
+    // A file that is gone was taken away by somebody.
+    let file = world.file("a", "a");
+    assert!(keep(&cache, &file, &encoded(1, 9)));
+    assert!(cache.recall(&file.id).is_none());
+    clear(world.dir.path()).unwrap();
+    assert!(cache.recall("https://site/1").is_none());
+}
+
+#[test]
+fn only_a_whole_entry_is_used() {
+    let world = World::new();
+    let (cache, item) = (world.cache(1 << 30), world.file("a", "a"));
+    assert!(keep(&cache, &item, &encoded(3, 50)));
+    let path = files(&world.items()).remove(0).path;
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(cache.find(&item).is_none(), "{length} of {} bytes", whole.len());
+        assert!(!path.exists());
+    }
+    // Any damage is found at the latest when its group is due, and nothing of that group is given out.
+    for at in crate::flv::FILE_HEADER.len()..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let Some(entry) = cache.find(&item) else { continue };
+        let mut playback = entry.play(Duration::ZERO);
+        let groups: Vec<_> = std::iter::from_fn(|| playback.next_group()).take(3).collect();
+        let good = groups.iter().take_while(|group| group.is_ok()).count();
+        assert!(good < 3, "byte {at}");
+        assert_eq!(groups[good].as_ref().unwrap_err().at, SECOND * 2 * good as u32);
+    }
+}
+
+#[test]
+fn what_was_used_longest_ago_goes_first() {
+    let world = World::new();
+    let all: Vec<Item> = ["a", "b", "c", "d"].map(|name| world.file(name, name)).into();
+    let cache = world.cache(1 << 30);
+    for item in &all[..3] {
+        assert!(keep(&cache, item, &encoded(50, 1000)));
+    }
+    let entries = files(&world.items());
+    let size = entries[0].bytes;
+    for (age, item) in all[..3].iter().enumerate() {
+        let path = world.items().join(entry_name(&cache.store.key(&item.media).unwrap()));
+        let used = SystemTime::now() - SECOND * (100 - age as u32);
+        File::options().append(true).open(path).unwrap().set_modified(used).unwrap();
+    }
+    // Playing the oldest makes it the newest.
+    drop(cache.find(&all[0]).unwrap().play(Duration::ZERO));
+    let evicted = METRICS.cache_evictions.get();
+    let small = world.cache(size * 7 / 2);
+    assert!(keep(&small, &all[3], &encoded(50, 1000)));
+    let left: Vec<bool> = all.iter().map(|item| small.find(item).is_some()).collect();
+    assert_eq!(left, [true, false, true, true]);
+    assert_eq!(METRICS.cache_evictions.get() - evicted, 1);
+    // What is larger than all is not begun.
+    assert!(small.record(&world.file("e", "e"), Some(SECOND * 10)).is_none());
+    assert_eq!(world.count(".flv"), 3);
+}
+
+#[test]
+fn two_that_keep_the_same_make_one_entry() {
+    let world = World::new();
+    let (one, two, item, tags) =
+        (world.cache(1 << 30), world.cache(1 << 30), world.file("a", "a"), encoded(2, 9));
+    let recordings = [&one, &two].map(|cache| cache.record(&item, Some(SECOND)).unwrap());
+    for tag in &tags {
+        // One of them may have been told by now that the other does it.
+        let taken = recordings.iter().filter(|recording| recording.push(tag)).count();
+        assert!(taken > 0);
+    }
+    for recording in recordings {
+        recording.finish(SECOND, false, false);
+    }
+    one.settle(SECOND * 10);
+    two.settle(SECOND * 10);
+    assert_eq!((world.count(".flv"), world.count(".part")), (1, 0));
+    assert_eq!(played(one.find(&item).unwrap(), Duration::ZERO), tags);
+}
+
+#[test]
+fn what_is_given_up_leaves_nothing() {
+    let world = World::new();
+    let (cache, item) = (world.cache(1 << 30), world.file("a", "a"));
+    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    assert!(encoded(2, 9).iter().all(|tag| recording.push(tag)));
+    drop(recording);
+    cache.settle(SECOND * 10);
+    assert!(files(&world.items()).is_empty());
+    // Changed while it was encoded.
+    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    assert!(encoded(2, 9).iter().all(|tag| recording.push(tag)));
+    world.file("a", "b");
+    recording.finish(SECOND, false, false);
+    cache.settle(SECOND * 10);
+    assert!(files(&world.items()).is_empty());
+}
+
+#[test]
+fn the_next_start_removes_what_a_dead_process_left() {
+    let world = World::new();
+    drop(world.cache(1 << 30));
+    let at = |name: &str| world.items().join(name);
+    for name in ["item-1.part", "item-2.part", "item-3.flv", ".page-4.77"] {
+        fs::write(at(name), "x").unwrap();
+    }
+    symlink("item-9.flv", at("page-5")).unwrap();
+    symlink("item-3.flv", at("page-6")).unwrap();
+    let held = File::options().append(true).open(at("item-2.part")).unwrap();
+    held.try_lock().unwrap();
+    let old = world.dir.path().join("filler-1.flv");
+    fs::write(&old, "x").unwrap();
+    let long_ago = SystemTime::now() - FORGOTTEN - SECOND;
+    File::options().append(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+    fs::write(world.dir.path().join("ffmpeg-args-1"), "good").unwrap();
+    drop(world.cache(1 << 30));
+    let mut left: Vec<_> = files(&world.items()).into_iter().map(|file| file.name).collect();
+    left.sort();
+    assert_eq!(left, ["item-2.part", "item-3.flv", "page-6"]);
+    assert!(!old.exists() && world.dir.path().join("ffmpeg-args-1").exists());
+    // A held one is not cleared either.
+    clear(world.dir.path()).unwrap();
+    assert_eq!(files(&world.items()).len(), 1);
+}
+
+#[test]
+fn what_is_there_is_listed() {
+    let world = World::new();
+    let cache = world.cache(1 << 30);
+    assert_eq!(list(world.dir.path()), []);
+    assert!(keep(&cache, &world.file("a", "a"), &encoded(1, 9)));
+    let kept = list(world.dir.path());
+    assert_eq!((kept.len(), kept[0].title.as_str(), kept[0].seconds), (1, "a", 7));
+    assert_eq!(clear(world.dir.path()).unwrap(), kept[0].bytes);
+    assert_eq!(list(world.dir.path()), []);
+}
