@@ -835,6 +835,7 @@ mod tests {
             metrics_file: None,
             state_dir: "/home/me/.local/state/tgs".into(),
             cache_dir: "/home/me/.cache/tgs".into(),
+            cache_limit: 20_000_000_000,
             rust_log: "info".into(),
             warnings: vec![],
         };
@@ -846,7 +847,7 @@ mod tests {
         let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                     FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                     READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                    STATE_DIR=/s\nCACHE_DIR=/c\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                    STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                     API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                     ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
         let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -882,6 +883,7 @@ mod tests {
             metrics_file: Some("/m".into()),
             state_dir: "/s".into(),
             cache_dir: "/c".into(),
+            cache_limit: 500_000_000,
             rust_log: "debug".into(),
             warnings: vec![],
         };
@@ -969,6 +971,9 @@ mod tests {
             ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m or 1h"),
             ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m or 1h"),
             ("READ_AHEAD", "2999ms", "must be from 3s to 30s"),
+            ("CACHE_MAX_GB", "-1", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
+            ("CACHE_MAX_GB", "20GB", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
+            ("CACHE_MAX_GB", "NaN", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
             ("READ_AHEAD", "31s", "must be from 3s to 30s"),
             ("PROMETHEUS_HOST", "example.org", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::"),
             ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),

@@ -7,7 +7,7 @@
 //! extractor, id and format) and of everything that shapes the encoding, so that an entry never has to be invalidated: what
 //! has changed has another key, and what is not asked for any more is the first to go.
 //!
-//! It is written by a thread of its own beside the encoding, under the name `item-KEY.part` and a lock, and renamed when it
+//! It is written by a thread of its own beside the encoding, under the name `part-KEY` and a lock, and renamed when it
 //! is whole. A process that dies leaves a part that nobody holds, which the next start removes. Two broadcasts that encode the
 //! same item at once both play; the first to lock the part writes it.
 //!
@@ -203,7 +203,7 @@ impl Store {
     fn sweep(&self, cache_dir: &Path) {
         for file in files(&self.dir) {
             let name = file.name.as_str();
-            if name.ends_with(".part") {
+            if name.starts_with("part-") {
                 let _ = recording::remove_orphan(&file.path);
             } else if name.starts_with(".page-") || name.starts_with("page-") && !file.path.exists() {
                 let _ = fs::remove_file(&file.path);
@@ -228,7 +228,7 @@ impl Store {
                 return true;
             }
             let Some(oldest) = all.pop() else { return false };
-            if !oldest.name.ends_with(".flv") {
+            if !oldest.is_entry() {
                 continue;
             }
             match fs::remove_file(&oldest.path) {
@@ -249,7 +249,7 @@ impl Store {
     }
 
     fn measure(&self) {
-        let entries = files(&self.dir).into_iter().filter(|file| file.name.ends_with(".flv"));
+        let entries = files(&self.dir).into_iter().filter(Found::is_entry);
         METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
     }
 
@@ -270,7 +270,7 @@ pub fn list(cache_dir: &Path) -> Vec<Kept> {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut kept: Vec<Kept> = files(&cache_dir.join(DIRECTORY))
         .into_iter()
-        .filter(|file| file.name.ends_with(".flv"))
+        .filter(Found::is_entry)
         .filter_map(|file| {
             let entry = Entry::open(&file.path).ok()?;
             Some(Kept {
@@ -290,7 +290,7 @@ pub fn list(cache_dir: &Path) -> Vec<Kept> {
 pub fn clear(cache_dir: &Path) -> io::Result<u64> {
     let mut freed = 0;
     for file in files(&cache_dir.join(DIRECTORY)) {
-        let part = file.name.ends_with(".part");
+        let part = file.name.starts_with("part-");
         match if part { recording::remove_orphan(&file.path) } else { fs::remove_file(&file.path) } {
             Ok(()) => freed += file.bytes,
             // It is being written.
@@ -309,6 +309,12 @@ struct Found {
     name: String,
     bytes: u64,
     used: SystemTime,
+}
+
+impl Found {
+    fn is_entry(&self) -> bool {
+        self.name.starts_with("item-")
+    }
 }
 
 /// What lies in `dir`, as far as it can be seen.
@@ -357,7 +363,9 @@ fn hash(texts: &[&str]) -> String {
         context.update(&(text.len() as u64).to_le_bytes());
         context.update(text.as_bytes());
     }
-    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash = context.finish();
+    let bits = u128::from_be_bytes(std::array::from_fn(|n| hash.as_ref()[n]));
+    format!("{bits:032x}")
 }
 
 #[cfg(test)]

@@ -577,6 +577,42 @@ mod tests {
     }
 
     #[test]
+    fn another_command_has_another_recipe() {
+        let setup = Setup {
+            ffmpeg: "ffmpeg".into(),
+            profile: Profile::P720,
+            extra: ExtraArgs::default(),
+            scratch: "/no/such".into(),
+        };
+        let media = crate::item::Media::at("file:/a".into(), false);
+        let item = Item { id: String::new(), title: String::new(), start: Duration::ZERO, media };
+        let seconds = |n| Some(Duration::from_secs(n));
+        let video = Video { width: 640, height: 360, fps: 50.0, duration: seconds(5), ..Video::default() };
+        let audio = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };
+        let late = crate::probe::Audio { late: LATE * 2, duration: seconds(9), ..audio };
+        let interlaced = Video { interlaced: true, fps: 25.0, ..video };
+        let probes = [
+            (Some(video), Some(audio)),
+            (Some(interlaced), Some(late)),
+            (Some(video), None),
+            (None, Some(audio)),
+        ];
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        for (video, audio) in probes {
+            let command =
+                Job::item(&item, &Probe { video, audio, duration: seconds(9) }, &setup).command(&setup);
+            digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
+        }
+        let digest = digest.finish();
+        let digest = u32::from_be_bytes(std::array::from_fn(|n| digest.as_ref()[n]));
+        assert_eq!(
+            (RECIPE, format!("{digest:08x}").as_str()),
+            (1, "e55cbffa"),
+            "ffmpeg is called otherwise: if what it makes is another, raise RECIPE; then put both numbers here"
+        );
+    }
+
+    #[test]
     fn a_clock_that_begins_again_goes_on() {
         let mut clock = Clock::default();
         let end = Clock::RANGE - 1;

@@ -27,7 +27,7 @@ use tgs_telegram::Ingest;
 use crate::{
     check, children,
     cli::Cli,
-    front,
+    front, kept,
     resolver::Resolver,
     show::{Show, profile},
     telegram::{self, Desk},
@@ -66,6 +66,15 @@ fn run(cli: Cli) -> Code {
     logging::init(&settings.rust_log);
     for warning in &settings.warnings {
         log::warn!("{warning}");
+    }
+    if cli.cache_status || cli.cache_clear {
+        let mut out = std::io::stdout();
+        let done = if cli.cache_clear {
+            kept::clear(&settings, &mut out).context("empty the cache")
+        } else {
+            kept::status(&settings, cli.json, &mut out).context("show the cache")
+        };
+        return done.map_or_else(|error| Failed::from(error).told(), |()| Code::Ok);
     }
     let control = Control::default();
     let stopping = || {

@@ -114,7 +114,7 @@ impl fmt::Display for Length {
 }
 
 /// `1:02:03`, to the nearest second.
-fn clock(duration: Duration) -> String {
+pub(crate) fn clock(duration: Duration) -> String {
     let seconds = (duration.as_millis() + 500) / 1000;
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -9,6 +9,7 @@ Examples:
   tgs-stream --env-file /opt/tg_video_streamer/current/.env
   tgs-stream --output rtmp://127.0.0.1/live/test videos/
   tgs-stream --playlist playlist.txt --check
+  tgs-stream --cache-status
   tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
 
 Without --output and OUTPUT_URL it goes live in the Telegram chat that CHAT_ID names, with the session that
@@ -44,6 +45,18 @@ pub struct Cli {
     /// Say what would play, how long, and what cannot; then end, with 1 if anything cannot
     #[arg(long)]
     pub check: bool,
+
+    /// Say what is kept in the cache of encoded items (CACHE_DIR), the one played last first; then end
+    #[arg(long, conflicts_with_all = ["check", "cache_clear"])]
+    pub cache_status: bool,
+
+    /// Print it as JSON
+    #[arg(long, requires = "cache_status")]
+    pub json: bool,
+
+    /// Empty the cache of encoded items; then end. Broadcasts that play from it go on
+    #[arg(long, conflicts_with = "check")]
+    pub cache_clear: bool,
 
     /// Read the settings from this file; it wins over the environment
     #[arg(long, value_name = "FILE")]

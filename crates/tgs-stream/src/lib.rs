@@ -6,6 +6,7 @@ mod children;
 pub mod cli;
 mod front;
 pub mod http;
+mod kept;
 pub mod m3u;
 pub mod playlist;
 pub mod position;

@@ -54,11 +54,10 @@ pub(super) fn start(store: Arc<Store>, key: String, item: &Item) -> Option<(Reco
         Recording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
     let item = item.clone();
     let thread = thread::Builder::new().name("cache".into()).spawn(move || {
-        let part = store.dir.join(format!("item-{key}.part"));
+        let part = store.dir.join(format!("part-{key}"));
         match write(&store, &key, &part, &item, &told, &waiting) {
-            Ok(()) => {}
+            Ok(()) | Err(Given::Elsewhere) => {}
             Err(Given::Up) => drop(fs::remove_file(&part)),
-            Err(Given::Elsewhere) => {}
             Err(Given::To(error)) => {
                 let _ = fs::remove_file(&part);
                 store.cannot(&error);

@@ -37,7 +37,8 @@ struct Format {
     protocol: Option<String>,
     vcodec: Option<String>,
     http_headers: Option<BTreeMap<String, String>>,
-    format_id: Option<String>,
+    #[serde(rename = "format_id")]
+    name: Option<String>,
 }
 
 /// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
@@ -92,7 +93,7 @@ fn video(info: Info) -> Result<Page, Failure> {
 /// from names, which many pages share.
 fn identity(extractor: Option<String>, id: Option<String>, formats: &[Format]) -> Option<String> {
     let extractor = extractor.filter(|extractor| extractor != "Generic")?;
-    let ids: Option<Vec<&str>> = formats.iter().map(|format| format.format_id.as_deref()).collect();
+    let ids: Option<Vec<&str>> = formats.iter().map(|format| format.name.as_deref()).collect();
     Some(format!("{extractor} {} {}", id?, ids?.join("+")))
 }
 
@@ -138,6 +139,25 @@ mod tests {
         match parse(json) {
             Ok(Page::Video { media, .. }) => media.sources.into_iter().map(|s| s.url).collect(),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_name() {
+        let identity = |json: &str| match parse(json) {
+            Ok(Page::Video { media, .. }) => media.identity,
+            other => panic!("{other:?}"),
+        };
+        let formats = r#""requested_formats":[{"format_id":"137","url":"https://a/?x=1"},{"format_id":"140","url":"https://b/","vcodec":"none"}]"#;
+        let known = identity(&format!(r#"{{"extractor_key":"Youtube","id":"abc",{formats}}}"#));
+        assert_eq!(known.as_deref(), Some("Youtube abc 137+140"));
+        for unknown in [
+            format!(r#"{{"extractor_key":"Generic","id":"abc",{formats}}}"#),
+            format!(r#"{{"id":"abc",{formats}}}"#),
+            format!(r#"{{"extractor_key":"Youtube",{formats}}}"#),
+            r#"{"extractor_key":"Youtube","id":"abc","url":"https://a/"}"#.to_owned(),
+        ] {
+            assert_eq!(identity(&unknown), None, "{unknown}");
         }
     }
 

@@ -1,0 +1,54 @@
+//! `--cache-status` and `--cache-clear`: what the cache holds, for operators. Broadcasts may play from it meanwhile.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use tgs_core::{logging, settings::Settings};
+use tgs_playout::cache::{self, Kept};
+
+use crate::{check::clock, source::one_line};
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Page<'a> {
+    directory: &'a std::path::Path,
+    bytes: u64,
+    limit_bytes: u64,
+    items: Vec<Kept>,
+}
+
+/// Writes what is kept to `out`.
+pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<()> {
+    let items = cache::list(&settings.cache_dir);
+    let bytes = items.iter().map(|kept| kept.bytes).sum();
+    let page = Page { directory: &settings.cache_dir, bytes, limit_bytes: settings.cache_limit, items };
+    if json {
+        return writeln!(out, "{}", serde_json::to_string(&page)?);
+    }
+    let (count, limit) = (page.items.len(), gigabytes(page.limit_bytes));
+    writeln!(
+        out,
+        "{}: {count} items, {} GB of at most {limit} GB",
+        page.directory.display(),
+        gigabytes(bytes)
+    )?;
+    for kept in &page.items {
+        let used = logging::moment(UNIX_EPOCH + Duration::from_secs(kept.used));
+        let (size, length) = (gigabytes(kept.bytes), clock(Duration::from_secs(kept.seconds)));
+        writeln!(out, "{size:>8} GB  {length:>9}  {used}  {}", one_line(&kept.title))?;
+    }
+    Ok(())
+}
+
+/// Removes what is kept, and says so to `out`.
+pub(crate) fn clear(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+    let freed = cache::clear(&settings.cache_dir)?;
+    writeln!(out, "{}: {} GB freed", settings.cache_dir.display(), gigabytes(freed))
+}
+
+/// `bytes` as GB, to the nearest MB.
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.3}", bytes as f64 / 1e9)
+}
