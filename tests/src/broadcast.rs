@@ -38,7 +38,7 @@ impl Launch {
     }
 
     /// One at 480p, with directories of its own and nothing of this process's environment but the search path. Metrics
-    /// on a free port.
+    /// on a free port, and every item is encoded each time.
     pub fn new() -> Result<Self> {
         Self::of(tgs_stream())
     }
@@ -50,7 +50,7 @@ impl Launch {
         args.args(["--pdeathsig", "KILL"]).arg(tool);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
-        args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p");
+        args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p").env("CACHE_MAX_GB", "0");
         // Away from the developer's own ./.env.
         args.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let own = dir.path().to_owned();

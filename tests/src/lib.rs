@@ -5,6 +5,7 @@ pub mod broadcast;
 pub mod clips;
 pub mod flvcheck;
 pub mod ingest;
+pub mod kept;
 pub mod machine;
 pub mod nginx;
 pub mod stunnel;

@@ -132,12 +132,13 @@ impl Cache {
         let key = self.store.key(&item.media)?;
         METRICS.cache_misses.inc();
         let length = length.filter(|_| item.start.is_zero())?;
-        if length.as_secs() * self.store.bytes_a_second > self.store.limit {
+        let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
+        if estimate > self.store.limit {
             // It would push everything else out first.
             self.store.cannot(&format_args!("“{}” alone is larger than the cache", item.title));
             return None;
         }
-        let (recording, thread) = recording::start(self.store.clone(), key, item)?;
+        let (recording, thread) = recording::start(self.store.clone(), key, item, estimate)?;
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         writers.retain(|thread| !thread.is_finished());
         writers.push(thread);

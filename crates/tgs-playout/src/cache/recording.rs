@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -46,16 +46,21 @@ pub struct Recording {
     title: String,
 }
 
-/// Starts keeping `item` under `key`.
-pub(super) fn start(store: Arc<Store>, key: String, item: &Item) -> Option<(Recording, JoinHandle<()>)> {
+/// Starts keeping `item`, which will take about `estimate` bytes, under `key`.
+pub(super) fn start(
+    store: Arc<Store>,
+    key: String,
+    item: &Item,
+    estimate: u64,
+) -> Option<(Recording, JoinHandle<()>)> {
     let (tell, told) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let recording =
         Recording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
     let item = item.clone();
     let thread = thread::Builder::new().name("cache".into()).spawn(move || {
-        let part = store.dir.join(format!("part-{key}"));
-        match write(&store, &key, &part, &item, &told, &waiting) {
+        let part = part_name(&store, &key);
+        match write(&store, &key, &item, estimate, &told, &waiting) {
             Ok(()) | Err(Given::Elsewhere) => {}
             Err(Given::Up) => drop(fs::remove_file(&part)),
             Err(Given::To(error)) => {
@@ -114,20 +119,26 @@ impl From<io::Error> for Given {
 fn write(
     store: &Store,
     key: &str,
-    part: &Path,
     item: &Item,
+    estimate: u64,
     told: &mpsc::Receiver<Told>,
     waiting: &AtomicUsize,
 ) -> Result<(), Given> {
+    let part = &part_name(store, key);
     let file = match lock(part, true) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Given::Elsewhere),
         locked => locked?,
     };
     file.set_len(0)?;
-    let room = |wanted: u64| {
-        if store.make_room(wanted) { Ok(()) } else { Err(io::Error::other("there is no room")) }
+    // What is missing to the estimate, but for what is not due for long.
+    let room = |have: u64| {
+        if store.make_room(PORTION.min(estimate.saturating_sub(have))) {
+            Ok(())
+        } else {
+            Err(io::Error::other("there is no room"))
+        }
     };
-    room(PORTION.min(store.limit / 16))?;
+    room(0)?;
     let mut writer = Writer::new(file)?;
     let mut synced = 0;
     let index = loop {
@@ -141,7 +152,7 @@ fn write(
                 if writer.length() - synced > PORTION {
                     synced = writer.length();
                     writer.sync()?;
-                    room(PORTION.min(store.limit / 16))?;
+                    room(synced)?;
                 }
             }
             Ok(Told::Whole(index)) => break index,
@@ -149,7 +160,7 @@ fn write(
         }
     };
     writer.finish(index)?;
-    room(0)?;
+    room(u64::MAX)?;
     // What was read may have been written to meanwhile.
     if store.key(&item.media).as_deref() != Some(key) {
         return Err(Given::Up);
@@ -161,6 +172,10 @@ fn write(
     }
     store.told.store(false, Ordering::Relaxed);
     Ok(())
+}
+
+fn part_name(store: &Store, key: &str) -> PathBuf {
+    store.dir.join(format!("part-{key}"))
 }
 
 /// Removes a part that nobody writes; `WouldBlock` where somebody does.

@@ -193,7 +193,7 @@ fn what_was_used_longest_ago_goes_first() {
     let all: Vec<Item> = ["a", "b", "c", "d"].map(|name| world.file(name, name)).into();
     let cache = world.cache(1 << 30);
     for item in &all[..3] {
-        assert!(keep(&cache, item, &encoded(50, 1000)));
+        assert!(keep(&cache, item, &encoded(150, 1000)));
     }
     let entries = files(&world.items());
     let size = entries[0].bytes;
@@ -206,7 +206,7 @@ fn what_was_used_longest_ago_goes_first() {
     drop(cache.find(&all[0]).unwrap().play(Duration::ZERO));
     let evicted = METRICS.cache_evictions.get();
     let small = world.cache(size * 7 / 2);
-    assert!(keep(&small, &all[3], &encoded(50, 1000)));
+    assert!(keep(&small, &all[3], &encoded(150, 1000)));
     let left: Vec<bool> = all.iter().map(|item| small.find(item).is_some()).collect();
     assert_eq!(left, [true, false, true, true]);
     assert_eq!(METRICS.cache_evictions.get() - evicted, 1);

@@ -9,7 +9,7 @@ use tgs_stream::{
     playlist::{Bookmark, Config, Playlist},
 };
 
-fn config(site: &Site, list: &str) -> Config {
+pub(crate) fn config(site: &Site, list: &str) -> Config {
     Config {
         sources: Vec::new(),
         file: Some(site.write("list.txt", &list.replace("SITE", &site.url))),

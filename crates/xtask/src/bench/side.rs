@@ -21,6 +21,8 @@ impl Plan {
         let mut command = Command::new(&self.tool);
         command.args(["--once", "--from-start", "--output", output, "--playlist"]).arg(playlist);
         command.env("STATE_DIR", &state).env("CACHE_DIR", self.dir.join("cache"));
+        // What is measured is the encoding, unless it says otherwise.
+        command.env("CACHE_MAX_GB", "0");
         command.env("PROMETHEUS_PORT", "0").env("RUST_LOG", "warn").current_dir(&state);
         Ok(command)
     }

@@ -1,0 +1,58 @@
+//! A page that cannot be asked any more plays from the cache: the whole engine, into a file.
+
+use std::{fs::File, io::BufReader, path::Path, time::Duration};
+
+use crate::{loopback::Site, programme::config};
+use tgs_playout::{
+    engine::{self, Config, Control, Summary},
+    flv::{Reader, Tag},
+    profile::Profile,
+    publisher::Output,
+};
+use tgs_stream::playlist::{self, Playlist};
+
+fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
+    let out = dir.join("out.flv");
+    let config = Config {
+        ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
+        profile: Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 },
+        ffmpeg_args: String::new(),
+        output: Output::File(out.clone()),
+        read_ahead: Duration::from_secs(4),
+        realtime: false,
+        filler: None,
+        cache_dir: dir.join("cache"),
+        cache_limit: 1 << 30,
+        state_dir: dir.join("state"),
+        first_timestamp: 0,
+    };
+    let list = Playlist::open(list).unwrap();
+    let summary = engine::run(config, Box::new(list), &Control::default()).unwrap();
+    let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
+    (summary, std::iter::from_fn(|| reader.next_tag().unwrap()).collect())
+}
+
+#[test]
+fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
+    let site = Site::new();
+    site.clip("v.mp4", "v");
+    site.clip("a.m4a", "a");
+    let dir = tempfile::tempdir().unwrap();
+    let list = || config(&site, "SITE/apart/one\n");
+    let (summary, first) = play(list(), dir.path());
+    assert_eq!(summary, Summary { played: 1, failed: 0, over: true });
+    // The page answers, and its picture and sound are gone: they are not fetched again.
+    for file in ["v.mp4", "a.m4a"] {
+        std::fs::remove_file(site.dir.path().join(file)).unwrap();
+    }
+    assert_eq!(play(list(), dir.path()), (summary, first.clone()));
+    // It cannot be asked at all.
+    let deaf = |mut list: playlist::Config| {
+        list.resolver.ytdlp.program = "/no/such/yt-dlp".into();
+        list
+    };
+    assert_eq!(play(deaf(list()), dir.path()), (summary, first));
+    let unknown = play(deaf(config(&site, "SITE/apart/two\n")), dir.path()).0;
+    assert_eq!(unknown, Summary { played: 0, failed: 1, over: true });
+}

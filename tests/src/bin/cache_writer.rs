@@ -1,0 +1,28 @@
+//! `cache-writer DIR`: keeps one item after another in the cache in DIR, without an end, until it is killed. Its items are
+//! those of [`tgs_e2e::kept`].
+
+use std::{env, path::Path, process::ExitCode, time::Duration};
+
+use tgs_e2e::kept;
+
+fn main() -> ExitCode {
+    let Some(dir) = env::args_os().nth(1) else {
+        eprintln!("usage: cache-writer DIR");
+        return ExitCode::from(2);
+    };
+    let dir = Path::new(&dir);
+    let cache = kept::cache(dir);
+    println!("ready");
+    for number in (0..kept::ITEMS).cycle() {
+        let Ok(item) = kept::item(dir, number) else { return ExitCode::FAILURE };
+        let Some(recording) = cache.record(&item, Some(Duration::from_secs(1))) else { continue };
+        for tag in kept::tags(number) {
+            if !recording.push(&tag) {
+                break;
+            }
+        }
+        recording.finish(Duration::from_secs(1), false, false);
+        cache.settle(Duration::from_secs(10));
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,53 @@
+//! A cache with items that are known tag by tag, for the test that kills who writes them. Nothing is encoded.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::Result;
+use tgs_playout::{
+    cache::Cache,
+    encoder::Setup,
+    flv::{Kind, Tag},
+    item::{Item, Media},
+    profile::{ExtraArgs, Profile},
+};
+
+/// How many different items there are.
+pub const ITEMS: u32 = 5;
+
+/// The cache in `dir`.
+#[must_use]
+pub fn cache(dir: &Path) -> Cache {
+    let setup = Setup {
+        ffmpeg: "ffmpeg".into(),
+        profile: Profile::P480,
+        extra: ExtraArgs::default(),
+        scratch: dir.to_owned(),
+    };
+    Cache::open(dir, 1 << 30, &setup, "none")
+}
+
+/// The item of this number, from 0; its file is in `dir`.
+pub fn item(dir: &Path, number: u32) -> Result<Item> {
+    let path = dir.join(format!("{number}.mp4"));
+    if !path.exists() {
+        fs::write(&path, number.to_string())?;
+    }
+    let media = Media::at(format!("file:{}", path.display()), false);
+    Ok(Item { id: path.display().to_string(), title: number.to_string(), start: Duration::ZERO, media })
+}
+
+/// What the item of this number is encoded to: forty groups of pictures, about a megabyte.
+#[must_use]
+pub fn tags(number: u32) -> Vec<Tag> {
+    let body = |first: u8, size: usize, n: u32| {
+        let mut body = vec![first, 1, 0, 0, 0];
+        body.resize(size, (n + number) as u8);
+        body.into()
+    };
+    (0..1200)
+        .map(|n| {
+            let first = if n % 30 == 0 { 0x17 } else { 0x27 };
+            Tag { kind: Kind::Video, timestamp: u64::from(n) * 66, body: body(first, 900, n) }
+        })
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! Encode once, from the outside: what the ingest gets from the cache, two broadcasts in one cache, and a writer killed at
+//! any moment.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tgs_core::process::find;
+use tgs_e2e::{
+    bin_path,
+    broadcast::{Broadcast, Launch, wrapped_ffmpeg},
+    clips::{PLAIN, VIDEO, Video, clip},
+    flvcheck::Report,
+    ingest::Ingest,
+    kept,
+};
+use tgs_playout::flv::{Kind, Tag};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Three items whose lengths meet no frame of sound, one of them silent.
+fn list() -> Vec<PathBuf> {
+    let silent = tgs_e2e::clips::Clip {
+        name: "kept-silent",
+        audio: None,
+        video: Some(Video { millis: 2200, ..VIDEO }),
+        ..PLAIN
+    };
+    [clip("kept25", (640, 360), "25", 48_000, 2300), silent, clip("kept60", (320, 180), "60", 44_100, 2700)]
+        .iter()
+        .map(|clip| clip.path().unwrap())
+        .collect()
+}
+
+/// The list twice, once, into `ingest`, with the cache in `dir` and the state in `state`.
+fn launch(ingest: &Ingest, dir: &Path, state: &Path) -> Launch {
+    Launch::to(ingest.url("key"))
+        .unwrap()
+        .keeping(state)
+        .set("CACHE_DIR", dir.join("cache"))
+        .set("CACHE_MAX_GB", "1")
+        .arg("--once")
+        .play([list(), list()].concat())
+}
+
+fn entries(dir: &Path) -> (usize, usize) {
+    let names = fs::read_dir(dir.join("cache/items")).unwrap().map(|e| e.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    let count = |begin: &str| names.iter().filter(|name| name.starts_with(begin)).count();
+    (count("item-"), count("part-"))
+}
+
+/// What arrived, which is one even stream.
+fn arrived(ingest: &Ingest, broadcast: &Broadcast) -> Vec<Tag> {
+    ingest.wait_ended(5 * SECOND).unwrap();
+    let tags: Vec<Tag> = ingest.record().unwrap().tags().filter(|tag| tag.kind != Kind::Script).collect();
+    let problems = Report::of_tags(&tags).problems(30.0, 44_100.0);
+    assert!(problems.is_empty(), "{problems:?}\n{}", broadcast.log());
+    tags
+}
+
+#[test]
+fn the_ingest_gets_the_same_tags_from_the_cache() {
+    // Where the machine is under load the first item may be late, and the slate before it moves all that follows.
+    for turn in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let tool = tempfile::tempdir().unwrap();
+        // The directory that encoders work in is the only one that they can write to.
+        let script = "case \"$*\" in *file:*) echo >> encoded;; esac\nexec \"$REAL\" \"$@\"";
+        let ffmpeg = wrapped_ffmpeg(tool.path(), script).unwrap();
+        let log = dir.path().join("state/scratch/encoded");
+        let encoded = || fs::read_to_string(&log).unwrap_or_default().len();
+        let run = || {
+            let ingest = Ingest::start().unwrap();
+            let launch = launch(&ingest, dir.path(), dir.path()).set("FFMPEG_PATH", &ffmpeg);
+            let broadcast = launch.finish(60 * SECOND).unwrap();
+            (arrived(&ingest, &broadcast), broadcast.log().contains("filler on air"))
+        };
+        let (first, late) = run();
+        assert_eq!(encoded(), 3, "the second round comes from the cache already");
+        let (second, again) = run();
+        assert_eq!(encoded(), 3, "nothing is encoded twice");
+        if turn < 2 && (late || again) {
+            continue;
+        }
+        assert_eq!(first.len(), second.len());
+        let differ = first.iter().zip(&second).position(|(one, other)| one != other);
+        assert!(differ.is_none(), "tag {differ:?} of {} differs", first.len());
+        return;
+    }
+}
+
+#[test]
+fn two_broadcasts_that_encode_the_same_at_once_make_one_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let ingests = [Ingest::start().unwrap(), Ingest::start().unwrap()];
+    let states = [dir.path().join("one"), dir.path().join("two")];
+    let mut both: Vec<Broadcast> = ingests
+        .iter()
+        .zip(&states)
+        .map(|(ingest, state)| launch(ingest, dir.path(), state).start().unwrap())
+        .collect();
+    for (broadcast, ingest) in both.iter_mut().zip(&ingests) {
+        assert!(broadcast.wait(60 * SECOND).unwrap().success(), "{}", broadcast.log());
+        let tags = arrived(ingest, broadcast);
+        assert!(tags.len() as f64 > 2.0 * 7.2 * (30.0 + 40.0), "{} tags", tags.len());
+        assert!(!broadcast.log().contains("not kept"), "{}", broadcast.log());
+    }
+    assert_eq!(entries(dir.path()), (3, 0));
+}
+
+#[test]
+fn a_writer_killed_at_any_moment_leaves_whole_entries_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = bin_path::build("cache_writer").unwrap();
+    let (mut seen, mut parts) = (0, 0);
+    for round in 0..200 {
+        let mut child = Command::new(find("setpriv").unwrap())
+            .args(["--pdeathsig", "KILL"])
+            .arg(&writer)
+            .arg(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        // A moment of its own for each: from before the first write to some entries later.
+        std::thread::sleep(Duration::from_micros(moment(round) % 40_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let names = fs::read_dir(dir.path().join("items")).unwrap();
+        parts +=
+            names.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("part-")).count();
+        let cache = kept::cache(dir.path());
+        for number in 0..kept::ITEMS {
+            let item = kept::item(dir.path(), number).unwrap();
+            if let Some(entry) = cache.find(&item) {
+                let mut playback = entry.play(Duration::ZERO);
+                let groups = std::iter::from_fn(|| playback.next_group());
+                let tags: Vec<Tag> = groups.flat_map(|group| group.expect("every group is whole")).collect();
+                assert!(tags == kept::tags(number), "round {round}, item {number}");
+                seen += 1;
+            }
+        }
+        let left = fs::read_dir(dir.path().join("items")).unwrap();
+        let left = left.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("part-"));
+        assert_eq!(left.count(), 0, "what the killed one was at is removed");
+        if round % 10 == 9 {
+            tgs_playout::cache::clear(dir.path()).unwrap();
+        }
+    }
+    assert!(seen > 200 && parts > 20, "{seen} entries and {parts} parts: the kills did not meet the writing");
+}
+
+/// Different for each `n`, and the same in each run.
+fn moment(n: u64) -> u64 {
+    (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+}
