@@ -298,6 +298,14 @@ impl Child {
         self.lock().child.stderr.take()
     }
 
+    /// Gives it and what it will start the lowest priority, where that is permitted.
+    pub fn yield_to_others(&self) {
+        let lowest = 19;
+        if let Err(error) = rustix::process::setpriority_process(Some(self.pid), lowest) {
+            log::debug!("a child keeps its priority: {error}");
+        }
+    }
+
     /// Kills the child and everything in its group. Does nothing once it has been waited for.
     pub fn kill_group(&self) {
         self.lock().kill_group(self.pid, &self.pidfd);

@@ -165,6 +165,12 @@ pub const TABLE: &[Setting] = &[
          longest ago goes first. A broadcast takes 0.9 GB an hour at 720p, 0.5 at 480p and 1.6 at 1080p.",
     ),
     row(
+        "CACHE_AHEAD",
+        Is("0"),
+        "Whether coming items are encoded into the cache while the broadcast has all it wants: 1 or 0. For machines on\n\
+         which some items encode slower than they play. It takes the memory of a second encoder.",
+    ),
+    row(
         "RUST_LOG",
         Is("info"),
         "What is logged: error, warn, info, debug or trace, also by part: warn,tgs_playout=debug.",
@@ -326,6 +332,8 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// `CACHE_MAX_GB`, in bytes; 0 for no cache.
     pub cache_limit: u64,
+    /// `CACHE_AHEAD`
+    pub cache_ahead: bool,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
     /// What to tell the operator about the file, once the log is there.
@@ -564,6 +572,7 @@ impl<'a> Reader<'a> {
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
+        let cache_ahead = self.value("CACHE_AHEAD", flag);
         let rust_log = self.value("RUST_LOG", text);
         let regen = self.value("SESSION_REGEN", regen);
         let on_loss = self.value("ON_SESSION_LOSS", on_loss);
@@ -600,6 +609,7 @@ impl<'a> Reader<'a> {
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             cache_limit: cache_limit?,
+            cache_ahead: cache_ahead?,
             rust_log: rust_log?,
             warnings: Vec::new(),
         };
@@ -836,6 +846,7 @@ mod tests {
             state_dir: "/home/me/.local/state/tgs".into(),
             cache_dir: "/home/me/.cache/tgs".into(),
             cache_limit: 20_000_000_000,
+            cache_ahead: false,
             rust_log: "info".into(),
             warnings: vec![],
         };
@@ -847,7 +858,7 @@ mod tests {
         let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                     FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                     READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                    STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                    STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                     API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                     ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
         let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -884,6 +895,7 @@ mod tests {
             state_dir: "/s".into(),
             cache_dir: "/c".into(),
             cache_limit: 500_000_000,
+            cache_ahead: true,
             rust_log: "debug".into(),
             warnings: vec![],
         };

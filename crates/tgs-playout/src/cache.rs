@@ -130,7 +130,6 @@ impl Cache {
     #[must_use]
     pub fn record(&self, item: &Item, length: Option<Duration>) -> Option<Recording> {
         let key = self.store.key(&item.media)?;
-        METRICS.cache_misses.inc();
         let length = length.filter(|_| item.start.is_zero())?;
         let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
         if estimate > self.store.limit {

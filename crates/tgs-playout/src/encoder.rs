@@ -417,6 +417,11 @@ impl Encoder {
         Ok(Self { child, tags, clock: Clock::default() })
     }
 
+    /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of system calls may not).
+    pub fn yield_to_others(&self) {
+        self.child.yield_to_others();
+    }
+
     /// The next tag; `None` at the end. `TimedOut` after ten seconds without a byte, `ConnectionAborted` when cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         let Some(tag) = self.tags.next_tag()? else { return Ok(None) };

@@ -22,12 +22,13 @@ use tgs_core::{
 };
 
 use crate::{
+    ahead::{self, Ahead},
     cache::{self, Cache},
     encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
     feed::{Feed, OnAir, Piece},
     filler::{Filler, FillerError},
     flv::{FlvError, Kind},
-    item::{Failure, Item, Media, Next, Program, Reason},
+    item::{Coming, Failure, Item, Media, Next, Program, Reason},
     playout::Playout,
     probe::{self, Probe},
     profile::{ExtraArgs, Profile},
@@ -72,6 +73,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Bytes that encoded items may take there; 0 keeps none.
     pub cache_limit: u64,
+    /// Whether coming items are encoded into it while the broadcast has all it wants.
+    pub cache_ahead: bool,
     /// Directory of this instance alone.
     pub state_dir: PathBuf,
     /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
@@ -141,12 +144,26 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
-    let looker = Looker { ffprobe: ffprobe.clone(), cache: cache.clone(), cancel: cancel.clone() };
+    let coming = config.cache_ahead.then(ahead::Board::default);
+    let looker = Looker {
+        ffprobe: ffprobe.clone(),
+        cache: cache.clone(),
+        cancel: cancel.clone(),
+        coming: coming.clone(),
+    };
     let preparer = Preparer::start(program, looker.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
     let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
+    let ahead = coming.map(|board| Ahead {
+        board,
+        cache: cache.clone(),
+        feed: feed.clone(),
+        setup: setup.clone(),
+        ffprobe,
+        cancel: cancel.clone(),
+    });
     let encode = Encode {
         setup,
         looker,
@@ -171,6 +188,9 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     thread::scope(|threads| {
         // It gives the preparer back, because dropping that ends the broadcast.
         let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
+        if let Some(ahead) = ahead {
+            threads.spawn(move || ahead.run());
+        }
         let played = playout.run();
         let over = !cancel.is_cancelled();
         cancel.cancel();
@@ -307,6 +327,8 @@ struct Looker {
     ffprobe: PathBuf,
     cache: Arc<Cache>,
     cancel: Cancel,
+    /// Where coming items are noted for whoever encodes them ahead.
+    coming: Option<ahead::Board>,
 }
 
 impl Looker {
@@ -360,12 +382,16 @@ fn prepare(
     answer: &mpsc::SyncSender<(Prepared, usize)>,
 ) {
     let first = program.next();
-    let mut ahead = looker.look(program.as_mut(), first);
+    let mut next_up = looker.look(program.as_mut(), first);
     while asked.recv().is_ok() && !looker.cancel.is_cancelled() {
-        let now = match ahead {
+        let now = match next_up {
             // The list may have changed and the URLs expired since this was prepared.
             Prepared::Play(item, way) => match program.confirm(item.clone()) {
-                Next::Play(same) if same == item => Prepared::Play(item, way),
+                Next::Play(same) if same == item => {
+                    // It may have been encoded since.
+                    let way = looker.cache.find(&item).map_or(way, Way::Kept);
+                    Prepared::Play(item, way)
+                }
                 other => looker.look(program.as_mut(), other),
             },
             other => other,
@@ -375,7 +401,15 @@ fn prepare(
             return;
         }
         let next = program.next();
-        ahead = looker.look(program.as_mut(), next);
+        next_up = looker.look(program.as_mut(), next);
+        if let Some(board) = &looker.coming {
+            let first = match &next_up {
+                Prepared::Play(item, Way::Encode(_)) => Some(item.clone()),
+                _ => None,
+            };
+            let first = first.map(|item| Box::new(|| Some(item)) as Coming);
+            board.set(first.into_iter().chain(program.coming(ahead::ITEMS)).collect());
+        }
     }
 }
 
@@ -508,6 +542,7 @@ impl Encode {
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
         let mut recording = self.looker.cache.record(&item, job.expected);
+        METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
         let mut early = Vec::new();
         let mut on_air =
             Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
@@ -565,7 +600,7 @@ impl Encode {
 }
 
 /// Whether an encoder's run was what was asked of it.
-fn judge(
+pub(crate) fn judge(
     read: &Result<(), FlvError>,
     ended: &encoder::Ended,
     expected: Option<Duration>,

@@ -195,6 +195,23 @@ impl Feed {
         }
     }
 
+    /// Waits until it is full, so that nobody waits for an encoder. `false` when `cancel` was set meanwhile.
+    pub fn wait_full(&self, cancel: &Cancel) -> bool {
+        let mut state = self.lock();
+        // Filled up again as soon as a third of a second is free: what is between counts as full.
+        while state.frames + self.fps / 2 < self.frames_wanted && state.bytes < MAX_BYTES && !state.over {
+            if cancel.is_cancelled() {
+                return false;
+            }
+            state = self
+                .more
+                .wait_timeout(state, Duration::from_millis(100))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        !cancel.is_cancelled()
+    }
+
     /// Waits for a change, `patience` at most.
     pub fn wait(&self, patience: Duration) {
         let state = self.lock();

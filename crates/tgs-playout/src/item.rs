@@ -179,6 +179,9 @@ pub enum Next {
     End,
 }
 
+/// Finds out what a coming entry is; `None` where it is nothing that can be played. It changes nothing.
+pub type Coming = Box<dyn FnOnce() -> Option<Item> + Send>;
+
 /// The list of what is played, in order. Called from one thread, which may block in it (resolving a page URL):
 /// the read-ahead and the filler cover that time.
 pub trait Program: Send {
@@ -188,6 +191,13 @@ pub trait Program: Send {
     /// Called immediately before `item` (from an earlier [`Program::next`]) is encoded: gives it back,
     /// resolved anew where its URLs have expired, or gives what the edited list has in its place.
     fn confirm(&mut self, item: Item) -> Next;
+
+    /// The `count` entries that come after those given out, as far as that is known without asking anybody; nearest first.
+    /// Whoever calls one may have to wait for it.
+    fn coming(&self, count: usize) -> Vec<Coming> {
+        let _ = count;
+        Vec::new()
+    }
 
     /// How many entries one round has at present: after so many failures in a row the engine backs off.
     fn round_len(&self) -> usize;

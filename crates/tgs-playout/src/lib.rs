@@ -6,6 +6,7 @@
 //!
 //! [`engine::run`] wires them together and describes the threads.
 
+mod ahead;
 pub mod cache;
 pub mod codec;
 pub mod encoder;

@@ -13,7 +13,7 @@ use std::{
 use tgs_playout::{
     engine::{self, Config, Control, Summary},
     flv::{Kind, Reader, Tag},
-    item::{Item, Media, Next, Program},
+    item::{Coming, Item, Media, Next, Program},
     profile::Profile,
     publisher::Output,
 };
@@ -21,9 +21,20 @@ use tgs_playout::{
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 
 /// Plays these files once, the first from `start` on.
+#[derive(Default)]
 struct Once {
     files: Vec<PathBuf>,
     start: Duration,
+    /// Whether it is paced, and what comes is encoded ahead.
+    ahead: bool,
+}
+
+impl Once {
+    fn item(path: &Path, start: Duration) -> Item {
+        let media = Media::at(format!("file:{}", path.display()), false);
+        let title = path.file_name().unwrap().to_string_lossy().into_owned();
+        Item { id: path.display().to_string(), title, start, media }
+    }
 }
 
 impl Program for Once {
@@ -32,14 +43,19 @@ impl Program for Once {
             return Next::End;
         }
         let path = self.files.remove(0);
-        let media = Media::at(format!("file:{}", path.display()), false);
-        let title = path.file_name().unwrap().to_string_lossy().into_owned();
-        let start = std::mem::take(&mut self.start);
-        Next::Play(Item { id: path.display().to_string(), title, start, media })
+        Next::Play(Self::item(&path, std::mem::take(&mut self.start)))
     }
 
     fn confirm(&mut self, item: Item) -> Next {
         Next::Play(item)
+    }
+
+    fn coming(&self, count: usize) -> Vec<Coming> {
+        let coming = |path: &PathBuf| {
+            let item = Self::item(path, Duration::ZERO);
+            Box::new(|| Some(item)) as Coming
+        };
+        self.files.iter().take(count).map(coming).collect()
     }
 
     fn round_len(&self) -> usize {
@@ -61,7 +77,7 @@ fn clip(dir: &Path, name: &str, args: &[&str]) -> PathBuf {
 }
 
 fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
-    play_from(dir, Once { files, start: Duration::ZERO }, "ffmpeg", args)
+    play_from(dir, Once { files, ..Once::default() }, "ffmpeg", args)
 }
 
 fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary, Vec<Tag>) {
@@ -73,10 +89,11 @@ fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary,
         ffmpeg_args: args.into(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(4),
-        realtime: false,
+        realtime: programme.ahead,
         filler: None,
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
+        cache_ahead: programme.ahead,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };
@@ -301,7 +318,7 @@ fn what_was_encoded_once_is_not_encoded_again() {
         clip(dir.path(), "silent.mkv", &silent),
         clip(dir.path(), "sound.mp3", &sound),
     ];
-    let twice = || Once { files: [files.clone(), files.clone()].concat(), start: Duration::ZERO };
+    let twice = || Once { files: [files.clone(), files.clone()].concat(), ..Once::default() };
     let (ffmpeg, calls) = counted(dir.path());
     let encodings = || {
         let calls = std::fs::read_to_string(&calls).unwrap();
@@ -322,7 +339,7 @@ fn what_was_encoded_once_is_not_encoded_again() {
     play_from(dir.path(), twice(), &ffmpeg, "");
     assert_eq!(encodings(), now);
     // From within: the keyframe before that place.
-    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(3500) };
+    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(3500), ahead: false };
     let (_, rest) = play_from(dir.path(), begun, &ffmpeg, "");
     assert_eq!(encodings(), now);
     let pictures = times(&rest, Kind::Video).len();
@@ -351,4 +368,33 @@ fn cache_files(dir: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "flv"))
         .collect()
+}
+
+#[test]
+fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = [("long.mkv", "9"), ("next.mkv", "3"), ("last.mkv", "2")]
+        .map(|(name, seconds)| {
+            let picture = format!("testsrc2=s=320x180:r=30:d={seconds}");
+            clip(
+                dir.path(),
+                name,
+                &["-f", "lavfi", "-i", &picture, "-c:v", "libx264", "-preset", "ultrafast"],
+            )
+        })
+        .into();
+    let (ffmpeg, calls) = counted(dir.path());
+    let programme = Once { files: files.clone(), ahead: true, ..Once::default() };
+    let (summary, tags) = play_from(dir.path(), programme, &ffmpeg, "");
+    assert_eq!(summary, Summary { played: 3, failed: 0, over: true });
+    let video = times(&tags, Kind::Video);
+    assert_even(&video, 33, 34);
+    assert!(video.len().abs_diff(14 * 30) <= 2, "{} pictures", video.len());
+    // Each by one encoder: the second and third were there when their turn came.
+    let calls = std::fs::read_to_string(&calls).unwrap();
+    for file in &files {
+        let name = format!("file:{}", file.display());
+        assert_eq!(calls.lines().filter(|call| call.contains(&name)).count(), 1, "{name}\n{calls}");
+    }
+    assert_eq!(cache_files(dir.path()).len(), 3);
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use tgs_playout::item::{Failure, Item, Media, Next, Program, Reason};
+use tgs_playout::item::{Coming, Failure, Item, Media, Next, Program, Reason};
 
 pub use bookmark::{Bookmark, Bookmarks};
 pub(crate) use listing::Listing;
@@ -359,6 +359,25 @@ impl Program for Playlist {
             self.plays();
         }
         next
+    }
+
+    fn coming(&self, count: usize) -> Vec<Coming> {
+        let mut entries: Vec<Entry> = self.order[self.at.min(self.order.len())..].to_vec();
+        if self.repeat && !self.shuffle {
+            entries.extend_from_slice(&self.order);
+        }
+        let coming = |entry: Entry| -> Coming {
+            let resolver = self.resolver.clone();
+            Box::new(move || match resolver.resolve(&entry) {
+                Ok(Resolved::Media { media, title }) => {
+                    let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
+                    Some(Item { id, title, start: Duration::ZERO, media })
+                }
+                // What a list holds is known when its turn comes.
+                Ok(Resolved::Entries(_)) | Err(_) => None,
+            })
+        };
+        entries.into_iter().take(count).map(coming).collect()
     }
 
     fn round_len(&self) -> usize {

@@ -67,6 +67,7 @@ impl<'a> Show<'a> {
             filler: settings.filler.clone(),
             cache_dir: settings.cache_dir.clone(),
             cache_limit: settings.cache_limit,
+            cache_ahead: settings.cache_ahead,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,
         };

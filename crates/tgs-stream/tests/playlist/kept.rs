@@ -24,6 +24,7 @@ fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
         filler: None,
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
+        cache_ahead: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };

@@ -1,0 +1,113 @@
+//! Puts coming items into the cache while the broadcast has all it wants (`CACHE_AHEAD`).
+//!
+//! One encoder, of the lowest priority where the system permits that. It is read only while the read-ahead is full, so that it
+//! stands still, blocked on its pipe, whenever the broadcast's own encoder has something to do. Nothing that goes wrong here is
+//! told but in the debug log: the item's turn comes, and then it is.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tgs_core::cancel::Cancel;
+
+use crate::{
+    cache::Cache,
+    encoder::{Encoder, Job, Setup},
+    engine::judge,
+    feed::Feed,
+    flv::Kind,
+    item::{Coming, Failure, Item, Reason},
+    probe,
+};
+
+/// How many items ahead of the one that is encoded.
+pub(crate) const ITEMS: usize = 3;
+
+/// What comes, as the list was last seen.
+#[derive(Clone, Default)]
+pub(crate) struct Board(Arc<(Mutex<Vec<Coming>>, Condvar)>);
+
+impl Board {
+    /// These come next.
+    pub(crate) fn set(&self, coming: Vec<Coming>) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = coming;
+        self.0.1.notify_all();
+    }
+
+    /// The nearest of them that nobody has taken; waits for one until `cancel` is set.
+    fn take(&self, cancel: &Cancel) -> Option<Coming> {
+        let mut coming = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !cancel.is_cancelled() {
+            if !coming.is_empty() {
+                return Some(coming.remove(0));
+            }
+            // The time-out is for `cancel`, which does not wake this.
+            let waited = self.0.1.wait_timeout(coming, Duration::from_millis(200));
+            coming = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
+    }
+}
+
+/// The thread's part of a broadcast.
+pub(crate) struct Ahead {
+    pub(crate) board: Board,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) setup: Setup,
+    pub(crate) ffprobe: PathBuf,
+    pub(crate) cancel: Cancel,
+}
+
+impl Ahead {
+    /// Works until the broadcast is cancelled.
+    pub(crate) fn run(&self) {
+        while let Some(coming) = self.board.take(&self.cancel) {
+            if let Some(item) = coming()
+                && let Err(why) = self.keep(&item)
+            {
+                log::debug!("“{}” is not encoded ahead: {why}", item.title);
+            }
+        }
+    }
+
+    fn keep(&self, item: &Item) -> Result<(), Failure> {
+        if item.media.live || self.cache.find(item).is_some() {
+            return Ok(());
+        }
+        let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
+        let found = probe::probe(&self.ffprobe, &item.media, &self.cancel)?;
+        let job = Job::item(item, &found, &self.setup);
+        let Some((recording, length)) = self.cache.record(item, job.expected).zip(job.expected) else {
+            return Ok(());
+        };
+        let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
+        encoder.yield_to_others();
+        let mut pictures = 0;
+        let read = loop {
+            if !self.feed.wait_full(&self.cancel) {
+                return Ok(());
+            }
+            match encoder.next_tag() {
+                Ok(Some(tag)) => {
+                    pictures += u32::from(tag.kind == Kind::Video && tag.is_frame());
+                    if !recording.push(&tag) {
+                        // Another process does it, or the disk does not take it.
+                        return Ok(());
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let ended = encoder.finish(read.is_ok()).map_err(tool)?;
+        let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
+        judge(&read, &ended, job.expected, played, item.media.sources.first())?;
+        recording.finish(length, job.is_silent(), job.titled);
+        log::debug!("“{}” is encoded ahead", item.title);
+        Ok(())
+    }
+}
