@@ -18,15 +18,16 @@ use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
     process::{self, RunError, describe},
-    systemd::Pulse,
 };
 
+pub use crate::command::Control;
 use crate::{
+    command::Ask,
     encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
-    feed::{Feed, OnAir, Piece},
+    feed::{Attempt, Feed, OnAir, Opened, Piece},
     filler::{Filler, FillerError},
     flv::{FlvError, Kind},
-    item::{Failure, Item, Media, Next, Program, Reason},
+    item::{Failure, Item, Jump, Media, Next, Program, Reason},
     playout::Playout,
     probe::{self, Probe},
     profile::{ExtraArgs, Profile},
@@ -72,17 +73,6 @@ pub struct Config {
     pub first_timestamp: u64,
 }
 
-/// The other threads' hold on a running broadcast.
-#[derive(Debug, Clone, Default)]
-pub struct Control {
-    /// Ends the broadcast.
-    pub cancel: Cancel,
-    /// What it tells about itself.
-    pub board: Board,
-    /// Where its pacing loop shows that it turns.
-    pub pulse: Pulse,
-}
-
 /// How a broadcast ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
@@ -90,8 +80,19 @@ pub struct Summary {
     pub played: u64,
     /// Items that failed, some of them perhaps after they had been on air for a while.
     pub failed: u64,
-    /// Whether the programme came to its end; else it was stopped.
-    pub over: bool,
+    /// Why.
+    pub end: End,
+}
+
+/// Why a broadcast ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The programme came to its end.
+    Over,
+    /// It was asked to end with an item, and that one is over.
+    AfterCurrent,
+    /// It was stopped.
+    Stopped,
 }
 
 /// Why a broadcast cannot begin or go on.
@@ -124,8 +125,8 @@ pub enum EngineError {
     Output(String),
 }
 
-/// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails. In each case `control` is
-/// cancelled afterwards, and no thread or child is left.
+/// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
+/// stopped afterwards, and no thread or child is left.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
@@ -133,21 +134,15 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
-    let preparer = Preparer::start(program, ffprobe.clone(), cancel.clone());
+    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
+    let shared = Shared { feed: feed.clone(), board: control.board.clone(), cancel: cancel.clone() };
+    let preparer = Preparer::start(program, ffprobe.clone(), shared.clone());
+    let _attached = control.attach(feed.clone(), preparer.ask.clone());
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
-    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
-    let encode = Encode {
-        setup,
-        feed: feed.clone(),
-        board: control.board.clone(),
-        cancel: cancel.clone(),
-        run: 0,
-        failed: 0,
-        failed_in_row: 0,
-    };
+    let encode = Encode { setup, shared, failed: 0, failed_in_row: 0 };
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
@@ -163,10 +158,14 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         // It gives the preparer back, because dropping that ends the broadcast.
         let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
         let played = playout.run();
-        let over = !cancel.is_cancelled();
+        let end = match (cancel.is_cancelled(), control.is_ending()) {
+            (true, _) => End::Stopped,
+            (false, true) => End::AfterCurrent,
+            (false, false) => End::Over,
+        };
         cancel.cancel();
         let failed = encoding.join().map_or(0, |(failed, _)| failed);
-        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
+        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
     })
 }
 
@@ -222,6 +221,14 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     }
 }
 
+/// What prepare and encode threads share.
+#[derive(Debug, Clone)]
+struct Shared {
+    feed: Arc<Feed>,
+    board: Board,
+    cancel: Cancel,
+}
+
 /// An answer of the prepare thread.
 enum Prepared {
     Play(Item, Probe),
@@ -229,29 +236,37 @@ enum Prepared {
     End,
 }
 
+/// What the encode thread does next.
+enum Turn {
+    Play(Item, Probe, Attempt),
+    Skip { title: String, failure: Failure },
+    End,
+}
+
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
 /// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
 struct Preparer {
-    ask: mpsc::SyncSender<()>,
-    answers: mpsc::Receiver<(Prepared, usize)>,
+    ask: mpsc::Sender<Ask>,
+    answers: mpsc::Receiver<(Turn, usize)>,
     cancel: Cancel,
     thread: thread::JoinHandle<()>,
 }
 
 impl Preparer {
     /// Starts looking for the first item at once.
-    fn start(program: Box<dyn Program>, ffprobe: PathBuf, cancel: Cancel) -> Self {
-        let (ask, asked) = mpsc::sync_channel(1);
+    fn start(program: Box<dyn Program>, ffprobe: PathBuf, shared: Shared) -> Self {
+        let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
-        let stop = cancel.clone();
-        let thread = thread::spawn(move || prepare(program, &ffprobe, &stop, &asked, &answer));
+        let cancel = shared.cancel.clone();
+        let prepare = Prepare { program, ffprobe, shared, ahead: Prepared::End };
+        let thread = thread::spawn(move || prepare.run(&asked, &answer));
         Self { ask, answers, cancel, thread }
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
-    fn next(&self) -> (Prepared, usize) {
-        let gone = (Prepared::End, 0);
-        if self.ask.send(()).is_err() {
+    fn next(&self) -> (Turn, usize) {
+        let gone = (Turn::End, 0);
+        if self.ask.send(Ask::Next).is_err() {
             return gone;
         }
         loop {
@@ -268,7 +283,7 @@ impl Drop for Preparer {
     fn drop(&mut self) {
         self.cancel.cancel();
         // It may be waiting to be asked.
-        let _ = self.ask.try_send(());
+        let _ = self.ask.send(Ask::Next);
         let deadline = Instant::now() + Duration::from_secs(1);
         while !self.thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
@@ -276,28 +291,141 @@ impl Drop for Preparer {
     }
 }
 
-fn prepare(
-    mut program: Box<dyn Program>,
-    ffprobe: &Path,
-    cancel: &Cancel,
-    asked: &mpsc::Receiver<()>,
-    answer: &mpsc::SyncSender<(Prepared, usize)>,
-) {
-    let look = |program: &mut dyn Program, mut next: Next| {
+/// The prepare thread.
+struct Prepare {
+    program: Box<dyn Program>,
+    ffprobe: PathBuf,
+    shared: Shared,
+    /// What comes next.
+    ahead: Prepared,
+}
+
+impl Prepare {
+    fn run(mut self, asked: &mpsc::Receiver<Ask>, answer: &mpsc::SyncSender<(Turn, usize)>) {
+        self.look_ahead();
+        // Whether the encode thread waits for an answer.
+        let mut wanted = false;
+        while let Ok(ask) = asked.recv()
+            && !self.shared.cancel.is_cancelled()
+        {
+            match ask {
+                Ask::Next => wanted = true,
+                command => {
+                    self.obey(command);
+                    self.shared.feed.done();
+                }
+            }
+            while wanted && let Some(turn) = self.turn() {
+                wanted = false;
+                let over = matches!(turn, Turn::End);
+                if answer.send((turn, self.program.round_len())).is_err() {
+                    return;
+                }
+                if !over {
+                    self.look_ahead();
+                }
+            }
+        }
+    }
+
+    fn look_ahead(&mut self) {
+        let next = self.program.next();
+        self.ahead = self.look(next);
+        let title = match &self.ahead {
+            Prepared::Play(item, _) => Some(item.title.clone()),
+            Prepared::Skip { .. } | Prepared::End => None,
+        };
+        self.shared.board.update(|status| status.next = title);
+    }
+
+    /// Does what an operator wants of the list.
+    fn obey(&mut self, command: Ask) {
+        match command {
+            Ask::Next => {}
+            Ask::Reload => self.program.reload(),
+            Ask::Jump(meant, to) => {
+                let ahead = match self.leave(meant.skip) {
+                    Some(Next::Play(item)) => Some(item.place),
+                    Some(_) => None,
+                    None => self.ahead.place(),
+                };
+                self.program.jump(meant.place.or(ahead), to);
+                self.look_ahead();
+            }
+            Ask::Queue(meant, line) => {
+                let left = self.leave(meant.skip);
+                self.program.queue(&line);
+                // What has not been given out yet is the current item itself.
+                if let Some(place) = meant.place {
+                    self.program.jump(Some(place), Jump::After);
+                    self.look_ahead();
+                } else if let Some(next) = left {
+                    self.ahead = self.look(next);
+                }
+            }
+        }
+    }
+
+    /// Leaves entries that were left before they had their turn. Answers what comes then, where that was any.
+    fn leave(&mut self, count: u64) -> Option<Next> {
+        let mut next = None;
+        for _ in 0..count {
+            // What cannot be played is none.
+            for _ in 0..=self.program.round_len() {
+                next = Some(self.program.next());
+                if !matches!(next, Some(Next::Skip { .. })) {
+                    break;
+                }
+            }
+        }
+        next
+    }
+
+    /// What to encode now; `None` where a command has to be obeyed first.
+    fn turn(&mut self) -> Option<Turn> {
+        loop {
+            let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
+                // The list may have changed and the URLs expired since this was prepared.
+                Prepared::Play(item, found) => match self.program.confirm(item.clone()) {
+                    Next::Play(same) if same == item => Prepared::Play(item, found),
+                    other => self.look(other),
+                },
+                other => other,
+            };
+            return match now {
+                Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
+                Prepared::End => self.shared.feed.finish().then_some(Turn::End),
+                Prepared::Play(item, found) => match self.shared.feed.open(&item, &self.shared.cancel) {
+                    Opened::Goes(attempt) => Some(Turn::Play(item, found, attempt)),
+                    Opened::Over => self.shared.feed.finish().then_some(Turn::End),
+                    Opened::Left => {
+                        self.look_ahead();
+                        continue;
+                    }
+                    Opened::Stale => {
+                        self.ahead = Prepared::Play(item, found);
+                        None
+                    }
+                },
+            };
+        }
+    }
+
+    fn look(&mut self, mut next: Next) -> Prepared {
         loop {
             let item = match next {
                 Next::Play(item) => item,
                 Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
                 Next::End => return Prepared::End,
             };
-            match probe::probe(ffprobe, &item.media, cancel) {
+            match probe::probe(&self.ffprobe, &item.media, &self.shared.cancel) {
                 // It was left at its very end.
                 Ok(found)
                     if found
                         .duration
                         .is_some_and(|whole| !item.start.is_zero() && item.start + EARLY / 2 > whole) =>
                 {
-                    next = program.next();
+                    next = self.program.next();
                 }
                 Ok(found) => {
                     // What comes from elsewhere and has no end is live, whoever did not know it before.
@@ -309,35 +437,22 @@ fn prepare(
                 Err(failure) => return Prepared::Skip { title: item.title, failure },
             }
         }
-    };
-    let first = program.next();
-    let mut ahead = look(program.as_mut(), first);
-    while asked.recv().is_ok() && !cancel.is_cancelled() {
-        let now = match ahead {
-            // The list may have changed and the URLs expired since this was prepared.
-            Prepared::Play(item, found) => match program.confirm(item.clone()) {
-                Next::Play(same) if same == item => Prepared::Play(item, found),
-                other => look(program.as_mut(), other),
-            },
-            other => other,
-        };
-        let over = matches!(now, Prepared::End);
-        if answer.send((now, program.round_len())).is_err() || over {
-            return;
+    }
+}
+
+impl Prepared {
+    fn place(&self) -> Option<u64> {
+        match self {
+            Self::Play(item, _) => Some(item.place),
+            Self::Skip { .. } | Self::End => None,
         }
-        let next = program.next();
-        ahead = look(program.as_mut(), next);
     }
 }
 
 /// The encode thread.
 struct Encode {
     setup: Setup,
-    feed: Arc<Feed>,
-    board: Board,
-    cancel: Cancel,
-    /// Items that gave at least one frame.
-    run: u64,
+    shared: Shared,
     failed: u64,
     failed_in_row: usize,
 }
@@ -346,21 +461,24 @@ impl Encode {
     /// Encodes until the programme is over or the broadcast cancelled; the number of failed items.
     fn run(mut self, preparer: &Preparer) -> u64 {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        while !self.cancel.is_cancelled() {
+        while !self.shared.cancel.is_cancelled() {
             let (next, round) = preparer.next();
             match next {
-                Prepared::End => break,
-                Prepared::Skip { title, failure } => {
+                // What is left is still shown, and a command may lead back.
+                Turn::End => self.shared.feed.wait_reopened(&self.shared.cancel),
+                Turn::Skip { title, failure } => {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
-                Prepared::Play(item, found) => {
+                Turn::Play(item, found, attempt) => {
                     self.pause(round, &mut backoff);
-                    self.play(item, &found);
+                    if !attempt.left.is_cancelled() {
+                        self.play(item, &found, &attempt);
+                    }
+                    self.shared.feed.close();
                 }
             }
         }
-        self.feed.finish();
         self.failed
     }
 
@@ -372,35 +490,44 @@ impl Encode {
             self.failed_in_row = 0;
             let delay = backoff.next_delay();
             log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
-            let _ = self.cancel.wait(delay);
+            // A command, or an edit of the list, is worth another try.
+            self.shared.feed.wait_told(delay, &self.shared.cancel);
         }
     }
 
-    fn play(&mut self, item: Item, found: &Probe) {
+    fn play(&mut self, item: Item, found: &Probe, attempt: &Attempt) {
         let title = item.title.clone();
         let job = Job::item(&item, found, &self.setup);
         let mut played = Duration::ZERO;
-        let outcome = self.encode(item, &job, &mut played);
+        let outcome = self.encode(item, &job, attempt, &mut played);
         if !played.is_zero() {
-            self.feed.give(Piece::End, false, &self.cancel);
+            self.shared.feed.give(Piece::End, false, &attempt.left);
         }
         match outcome {
             Ok(()) => self.failed_in_row = 0,
-            Err(_) if self.cancel.is_cancelled() => {}
+            // It was left, or the broadcast was stopped.
+            Err(_) if attempt.left.is_cancelled() => {}
             Err(failure) => self.fail(&title, &failure, played),
         }
     }
 
     /// Runs the encoder of `item` to its end. `played` tells how much of it came.
-    fn encode(&mut self, item: Item, job: &Job, played: &mut Duration) -> Result<(), Failure> {
+    fn encode(
+        &mut self,
+        item: Item,
+        job: &Job,
+        attempt: &Attempt,
+        played: &mut Duration,
+    ) -> Result<(), Failure> {
+        let (feed, left) = (&self.shared.feed, &attempt.left);
         let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
         let source = item.media.sources.first().cloned();
-        let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
+        let mut encoder = Encoder::start(job.command(&self.setup), left).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
         let mut early = Vec::new();
         let mut on_air =
-            Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
+            Some(OnAir { run: attempt.run, item, silent: job.is_silent(), expected: job.expected });
         let read = loop {
             let began = Instant::now();
             let tag = match encoder.next_tag() {
@@ -411,7 +538,7 @@ impl Encode {
             meter.count(began.elapsed(), tag.kind == Kind::Video && tag.is_frame());
             if let Some(ratio) = meter.due() {
                 METRICS.encoder_speed.set(ratio);
-                self.board.update(|status| status.encoder_speed_ratio = Some(ratio));
+                self.shared.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
             *played = meter.media();
             if on_air.is_some() && !tag.is_keyframe() {
@@ -423,13 +550,12 @@ impl Encode {
                 continue;
             }
             if let Some(on_air) = on_air.take() {
-                self.run += 1;
-                self.feed.give(Piece::Begin(Arc::new(on_air)), live, &self.cancel);
+                feed.give(Piece::Begin(Arc::new(on_air)), live, left);
                 for piece in early.drain(..) {
-                    self.feed.give(piece, live, &self.cancel);
+                    feed.give(piece, live, left);
                 }
             }
-            if !self.feed.give(Piece::Tag(tag), live, &self.cancel) {
+            if !feed.give(Piece::Tag(tag), live, left) {
                 break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
             }
         };
@@ -442,7 +568,7 @@ impl Encode {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
         log::warn!("{what} “{title}”: {failure}");
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
-        self.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.shared.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };

@@ -7,6 +7,7 @@
 //! [`engine::run`] wires them together and describes the threads.
 
 pub mod codec;
+pub mod command;
 pub mod encoder;
 pub mod engine;
 pub mod feed;
@@ -18,6 +19,7 @@ pub mod probe;
 pub mod profile;
 pub mod publisher;
 pub mod rtmp;
+mod runs;
 pub mod status;
 pub mod timeline;
 pub mod trial;

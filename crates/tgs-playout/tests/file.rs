@@ -11,9 +11,9 @@ use std::{
 };
 
 use tgs_playout::{
-    engine::{self, Config, Control, Summary},
+    engine::{self, Config, Control, End, Summary},
     flv::{Kind, Reader, Tag},
-    item::{Item, Media, Next, Program, Source},
+    item::{Item, Jump, Media, Next, Program, Source},
     profile::Profile,
     publisher::Output,
 };
@@ -35,7 +35,7 @@ impl Program for Once {
             expires: None,
         };
         let title = path.file_name().unwrap().to_string_lossy().into_owned();
-        Next::Play(Item { id: path.display().to_string(), title, start: Duration::ZERO, media })
+        Next::Play(Item { id: path.display().to_string(), place: 0, title, start: Duration::ZERO, media })
     }
 
     fn confirm(&mut self, item: Item) -> Next {
@@ -45,6 +45,12 @@ impl Program for Once {
     fn round_len(&self) -> usize {
         100
     }
+
+    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+
+    fn queue(&mut self, _: &str) {}
+
+    fn reload(&mut self) {}
 }
 
 /// Makes a clip by ffmpeg's own generators.
@@ -144,7 +150,7 @@ fn mixed_items_become_one_stream() {
         ),
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 4, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 4, failed: 0, end: End::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert_even(&times(&tags, Kind::Audio), 23, 24);
@@ -195,7 +201,7 @@ fn bad_items_are_skipped_and_what_is_there_plays() {
         good,
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 2, failed: 4, over: true });
+    assert_eq!(summary, Summary { played: 2, failed: 4, end: End::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert!((150..200).contains(&video.len()), "{} pictures", video.len());
@@ -262,7 +268,7 @@ fn streams_that_begin_late_keep_their_place() {
     };
     for (name, file) in [("sound", late("sound.mp4", "0", "2")), ("picture", late("picture.mp4", "2", "0"))] {
         let (summary, tags) = play(dir.path(), vec![file], "");
-        assert_eq!(summary, Summary { played: 1, failed: 0, over: true }, "late {name}");
+        assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "late {name}");
         let (video, audio) = (times(&tags, Kind::Video), times(&tags, Kind::Audio));
         assert!(video.len().abs_diff(6 * 30) <= 2, "late {name}: {} pictures", video.len());
         // The picture is shown two frames later than the clock begins, and the encoder primes and pads.
