@@ -184,6 +184,8 @@ impl Playout {
             _ if !self.paced => self.feed.take_any(Duration::from_millis(200)),
             Source::Nothing => self.feed.take(Need::Start),
             Source::Item => self.feed.take(Need::Group),
+            // A few frames more: see there.
+            Source::Filler if !self.timeline.is_whole() => Taken::NotReady,
             Source::Filler => self.feed.take(Need::Refilled),
         }
     }
