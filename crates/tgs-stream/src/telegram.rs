@@ -170,6 +170,7 @@ impl Director<'_, '_, '_> {
             if cancelled {
                 return Event::Stop;
             }
+            self.retitle();
             let now = Instant::now();
             for (timer, event) in [(&mut self.due, Event::Due), (&mut self.remind, Event::Remind)] {
                 if timer.is_some_and(|at| at <= now) {
@@ -178,6 +179,27 @@ impl Director<'_, '_, '_> {
                 }
             }
             let _ = self.cancel.wait(LOOK_EVERY);
+        }
+    }
+
+    /// Passes on the title that was asked for, once there is a live stream to bear it.
+    fn retitle(&mut self) {
+        let wanted = self.board.read().title;
+        if wanted == self.line.title {
+            return;
+        }
+        match self.state {
+            State::Live(Session::Good { .. }) => {
+                self.line.title = wanted;
+                // Whether the session lives is found out by the check, which is made anyway.
+                if let Err(failed) = self.line.retitle()
+                    && !self.cancel.is_cancelled()
+                {
+                    log::warn!("{failed}");
+                }
+            }
+            State::Live(Session::Lost(_)) | State::Stopping(_) => {}
+            State::Starting | State::Waiting { .. } | State::Degraded(_) => self.line.title = wanted,
         }
     }
 
