@@ -23,8 +23,8 @@ fn list(dir: &Path, names: &[&str]) {
             clip("twenty", (320, 180), "30", 44_100, 20_000).copy_to(&path).unwrap();
         }
     }
-    let lines: String = names.iter().map(|name| format!("{name}.mp4\n")).collect();
-    fs::write(dir.join("new"), lines).unwrap();
+    let lines: Vec<String> = names.iter().map(|name| format!("{name}.mp4")).collect();
+    fs::write(dir.join("new"), lines.join("\n")).unwrap();
     fs::rename(dir.join("new"), dir.join("list.txt")).unwrap();
 }
 
@@ -57,7 +57,7 @@ fn signals_lead_to_the_next_item_and_to_the_list_as_it_is_now() {
     assert_eq!(next(&broadcast), "d");
     let status = broadcast.status().unwrap();
     assert_eq!((&status["paused"], &status["on_air"]["title"]), (&false.into(), &"d".into()), "{status}");
-    assert_eq!(broadcast.metric("streams_played_total").unwrap(), 4.0);
+    assert_eq!(broadcast.metric("streams_played_total").unwrap() as u64, 4);
     broadcast.stop().unwrap();
     assert_eq!(broadcast.warnings(), [""; 0]);
     assert_eq!(broadcast.log().matches("was edited").count(), 1, "{}", broadcast.log());

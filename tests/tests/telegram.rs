@@ -95,7 +95,8 @@ fn it_goes_live_reuses_the_call_and_never_ends_it() {
 fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
     let scene = Scene::new().unwrap();
     let session = SessionString::decode(&scene.read("SESSION_STRING").unwrap()).unwrap();
-    let app = App { api_id: scene.dc.api_id(), api_hash: Secret::new(scene.dc.api_hash()), device: "tgs-stream" };
+    let app =
+        App { api_id: scene.dc.api_id(), api_hash: Secret::new(scene.dc.api_hash()), device: "tgs-stream" };
     let (mut line, _) = Connection::open(app, &session, &Cancel::new()).unwrap();
     let chat = line.chat(&ChatId::Number(scene.read("CHAT_ID").unwrap().parse().unwrap())).unwrap();
     let call = line.create_call(&chat, None).unwrap();

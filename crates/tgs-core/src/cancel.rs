@@ -78,7 +78,9 @@ mod tests {
         let (one, other) = (parent.child(), parent.child());
         let below = one.child();
         one.cancel();
-        assert!(one.is_cancelled() && below.is_cancelled() && !other.is_cancelled() && !parent.is_cancelled());
+        assert!(
+            one.is_cancelled() && below.is_cancelled() && !other.is_cancelled() && !parent.is_cancelled()
+        );
         let waiter = thread::spawn({
             let other = other.child();
             move || other.wait(Duration::from_mins(1))

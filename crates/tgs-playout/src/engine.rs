@@ -238,7 +238,7 @@ enum Prepared {
 
 /// What the encode thread does next.
 enum Turn {
-    Play(Item, Probe, Attempt),
+    Play(Box<Item>, Probe, Attempt),
     Skip { title: String, failure: Failure },
     End,
 }
@@ -396,7 +396,7 @@ impl Prepare {
                 Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
                 Prepared::End => self.shared.feed.finish().then_some(Turn::End),
                 Prepared::Play(item, found) => match self.shared.feed.open(&item, &self.shared.cancel) {
-                    Opened::Goes(attempt) => Some(Turn::Play(item, found, attempt)),
+                    Opened::Goes(attempt) => Some(Turn::Play(Box::new(item), found, attempt)),
                     Opened::Over => self.shared.feed.finish().then_some(Turn::End),
                     Opened::Left => {
                         self.look_ahead();
@@ -473,7 +473,7 @@ impl Encode {
                 Turn::Play(item, found, attempt) => {
                     self.pause(round, &mut backoff);
                     if !attempt.left.is_cancelled() {
-                        self.play(item, &found, &attempt);
+                        self.play(*item, &found, &attempt);
                     }
                     self.shared.feed.close();
                 }

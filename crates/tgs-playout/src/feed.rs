@@ -786,7 +786,10 @@ mod tests {
             feed.ask().unwrap();
         }
         assert_eq!(feed.jump(Leave::All, false), Err(Refused::Busy));
-        assert!(matches!(feed.open(&item(3, false), &cancel), Opened::Stale), "what is asked is not forgotten");
+        assert!(
+            matches!(feed.open(&item(3, false), &cancel), Opened::Stale),
+            "what is asked is not forgotten"
+        );
     }
 
     #[test]

@@ -215,7 +215,10 @@ mod tests {
         assert_eq!((runs.is_left(1), runs.is_left(2), runs.is_left(3)), (false, true, true));
         assert_eq!((runs.current(), runs.open()), (1, Turn::Goes(4)));
         runs.leave_current();
-        assert_eq!((runs.is_left(1), runs.current(), runs.is_left(3), runs.is_left(4)), (true, 4, true, false));
+        assert_eq!(
+            (runs.is_left(1), runs.current(), runs.is_left(3), runs.is_left(4)),
+            (true, 4, true, false)
+        );
     }
 
     #[test]

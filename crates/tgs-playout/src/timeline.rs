@@ -415,7 +415,8 @@ mod tests {
         let mut timeline = timeline();
         assert!(timeline.is_whole());
         // As x264 sends them: the fourth picture, then the two before it; all of them two frames late.
-        let shown = [(true, 2_u64, true), (false, 4, false), (false, 1, false), (false, 1, true), (false, 2, true)];
+        let shown =
+            [(true, 2_u64, true), (false, 4, false), (false, 1, false), (false, 1, true), (false, 2, true)];
         for (n, (key, later, whole)) in shown.into_iter().enumerate() {
             let first = if key { 0x17 } else { 0x27 };
             let body = vec![first, 1, 0, 0, (later * 1000).div_ceil(FPS) as u8, 0];

@@ -130,7 +130,9 @@ fn clips(dir: &Path) -> Vec<PathBuf> {
         let picture = format!("nullsrc=s=64x36:r=30:d={CLIP},format=yuv444p,{colour}");
         let sound = format!("sine=f={}:r=44100:d={CLIP}", 300 + 100 * number);
         let done = Process::new("ffmpeg")
-            .args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound])
+            .args([
+                "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound,
+            ])
             .args(["-c:v", "ffv1", "-color_range", "tv", "-colorspace", "bt709", "-c:a", "pcm_s16le"])
             .arg(&path)
             .output()
@@ -157,10 +159,22 @@ fn seen(recording: &Path) -> Vec<Piece> {
     let decoded = Process::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(recording)
-        .args(["-vf", "scale=2:2:flags=area,format=yuv444p", "-fps_mode", "passthrough", "-f", "rawvideo", "-"])
+        .args([
+            "-vf",
+            "scale=2:2:flags=area,format=yuv444p",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-",
+        ])
         .output()
         .unwrap();
-    assert!(decoded.status.success() && decoded.stderr.is_empty(), "{}", String::from_utf8_lossy(&decoded.stderr));
+    assert!(
+        decoded.status.success() && decoded.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&decoded.stderr)
+    );
     let mut pieces: Vec<Piece> = Vec::new();
     for frame in decoded.stdout.chunks_exact(12) {
         let (y, cb, cr) = (f64::from(frame[0]), frame[4], f64::from(frame[8]));
@@ -236,7 +250,9 @@ impl Running {
     fn shows(&self, clip: usize, offset: f64) {
         let wanted = clip.to_string();
         self.until(&format!("{clip} at {offset} s"), |status| match &status.on_air {
-            OnAir::Item(Showing { title, offset_seconds, .. }) => *title == wanted && *offset_seconds >= offset,
+            OnAir::Item(Showing { title, offset_seconds, .. }) => {
+                *title == wanted && *offset_seconds >= offset
+            }
             _ => false,
         });
     }
@@ -320,10 +336,7 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     assert_eq!((summary.failed, summary.end), (0, End::Stopped));
     let paused = seen[0].to;
     let clip = |number, from| (Some(number), from);
-    check(
-        &seen,
-        &[clip(0, 0.0), (None, 0.0), clip(0, paused), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)],
-    );
+    check(&seen, &[clip(0, 0.0), (None, 0.0), clip(0, paused), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)]);
     assert!((seen[3].to - CLIP).abs() < NEAR, "it was not shown to its end: {seen:#?}");
 }
 

@@ -208,8 +208,7 @@ impl Playlist {
                         start: if media.live { Duration::ZERO } else { start },
                         media,
                     };
-                    self.ahead =
-                        Some(Turn { place: self.newest, entry, bookmark: None, queued: is_queued });
+                    self.ahead = Some(Turn { place: self.newest, entry, bookmark: None, queued: is_queued });
                     return Next::Play(item);
                 }
                 Err(failure) => {
@@ -445,8 +444,7 @@ impl Program for Playlist {
         self.settle();
         let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
         let ahead = self.ahead.take().map(|turn| {
-            let bookmark =
-                if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
+            let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
             Turn { bookmark, ..turn }
         });
         let known = place.and_then(|place| self.bookmarks.turn(place));

@@ -112,10 +112,12 @@ impl<'a> Show<'a> {
             match summary.end {
                 End::Stopped => {}
                 End::Over => keeper.clear(),
-                End::AfterCurrent => match published.and_then(|published| bookmarks.behind(published.place)) {
-                    Some(bookmark) => keeper.set(Position { bookmark, offset_ms: 0 }),
-                    None => keeper.clear(),
-                },
+                End::AfterCurrent => {
+                    match published.and_then(|published| bookmarks.behind(published.place)) {
+                        Some(bookmark) => keeper.set(Position { bookmark, offset_ms: 0 }),
+                        None => keeper.clear(),
+                    }
+                }
             }
         }
         if cli.once && summary.end == End::Over && summary.played == 0 {

@@ -20,12 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{
-    cancel::Cancel,
-    exit::Code,
-    settings::Settings,
-    systemd::Beat,
-};
+use tgs_core::{cancel::Cancel, exit::Code, settings::Settings, systemd::Beat};
 use tgs_playout::{
     command::{Command, Control},
     status::{Board, Link},

@@ -104,7 +104,8 @@ impl Connection {
 
     /// Calls the live stream `title`; empty for the chat's own.
     pub fn edit_title(&mut self, call: &Call, title: &str) -> Result<(), TelegramError> {
-        let request = tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
+        let request =
+            tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
         match self.call("change the live stream's title", &request) {
             Ok(_) => Ok(()),
             Err(error) if error.name == "GROUPCALL_NOT_MODIFIED" => Ok(()),
