@@ -33,7 +33,13 @@ pub fn item(dir: &Path, number: u32) -> Result<Item> {
         fs::write(&path, number.to_string())?;
     }
     let media = Media::at(format!("file:{}", path.display()), false);
-    Ok(Item { id: path.display().to_string(), title: number.to_string(), start: Duration::ZERO, media })
+    Ok(Item {
+        id: path.display().to_string(),
+        place: 0,
+        title: number.to_string(),
+        start: Duration::ZERO,
+        media,
+    })
 }
 
 /// What the item of this number is encoded to: forty groups of pictures, about a megabyte.

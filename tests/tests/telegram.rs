@@ -5,12 +5,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
     clips::noisy,
     flvcheck::Report,
     telegram::Scene,
 };
+use tgs_telegram::{App, Class, Connection};
 use tgs_testdc::{At, CallKind, Fault, When, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,6 +88,25 @@ fn it_goes_live_reuses_the_call_and_never_ends_it() {
     second.wait_log(&["joining its live stream"], LIMIT).unwrap();
     assert_eq!(scene.dc.count("phone.createGroupCall"), 1);
     end(&scene, &mut second);
+}
+
+/// As tgs-stream does it, which takes the command from whoever holds its `Control`.
+#[test]
+fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
+    let scene = Scene::new().unwrap();
+    let session = SessionString::decode(&scene.read("SESSION_STRING").unwrap()).unwrap();
+    let app =
+        App { api_id: scene.dc.api_id(), api_hash: Secret::new(scene.dc.api_hash()), device: "tgs-stream" };
+    let (mut line, _) = Connection::open(app, &session, &Cancel::new()).unwrap();
+    let chat = line.chat(&ChatId::Number(scene.read("CHAT_ID").unwrap().parse().unwrap())).unwrap();
+    let call = line.create_call(&chat, None).unwrap();
+    for title in ["Night", "Night", "Day", ""] {
+        line.edit_title(&call, title).unwrap();
+        let shown = scene.dc.calls(World::CHANNEL).remove(0).title.unwrap_or_default();
+        assert_eq!(shown, title);
+    }
+    scene.dc.end_call(World::CHANNEL);
+    assert_eq!(line.edit_title(&call, "Late").unwrap_err().class, Class::Call);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn what_is_required_stands_there() {
                 "Type=notify",
                 "User=tgstream",
                 "EnvironmentFile=/opt/tg_video_streamer/current/.env",
+                "ExecReload=/bin/kill -HUP $MAINPID",
                 "Restart=always",
                 "RestartSec=10",
                 "TimeoutStopSec=10",
@@ -102,8 +103,9 @@ fn root(change: impl Fn(String) -> String) -> tempfile::TempDir {
             fs::copy(entry.path(), at("usr/lib/systemd/system").join(entry.file_name())).unwrap();
         }
     }
-    for tool in ["tgs-stream", "tgs-ytdlp-update"] {
-        fs::copy("/bin/true", bin.join(tool)).unwrap();
+    for tool in [bin.join("tgs-stream"), bin.join("tgs-ytdlp-update"), at("bin/kill")] {
+        fs::create_dir_all(tool.parent().unwrap()).unwrap();
+        fs::copy("/bin/true", tool).unwrap();
     }
     for name in [BROADCAST, INSTANCE, UPDATE, TIMER] {
         fs::write(own.join(name), change(unit(name))).unwrap();

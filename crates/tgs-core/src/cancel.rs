@@ -12,15 +12,12 @@ use std::{
 /// The flag. Clones share it; once set, it stays set.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
     // Beside the mutex, so that asking costs no lock.
-    cancelled: AtomicBool,
-    lock: Mutex<()>,
-    changed: Condvar,
+    cancelled: Arc<AtomicBool>,
+    /// The flags of those it is a child of.
+    above: Arc<[Arc<AtomicBool>]>,
+    /// Shared by the whole family: who waits for a child is woken by its parent too.
+    woken: Arc<(Mutex<()>, Condvar)>,
 }
 
 impl Cancel {
@@ -30,24 +27,31 @@ impl Cancel {
         Self::default()
     }
 
+    /// A flag of its own that is also set once this one is: for a part of what this one stops.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let above = self.above.iter().chain([&self.cancelled]).cloned().collect();
+        Self { cancelled: Arc::default(), above, woken: Arc::clone(&self.woken) }
+    }
+
     /// Sets the flag and wakes everyone in [`Cancel::wait`].
     pub fn cancel(&self) {
         // Set under the lock: a waiter that has just found it unset must be in the wait before the wake-up.
-        let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.cancelled.store(true, Ordering::SeqCst);
-        self.shared.changed.notify_all();
+        let _guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.woken.1.notify_all();
     }
 
     /// Whether the flag is set.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::SeqCst)
+        self.above.iter().chain([&self.cancelled]).any(|flag| flag.load(Ordering::SeqCst))
     }
 
     /// Sleeps for `timeout`, or until the flag is set. Answers whether it is.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.shared.changed.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());
+        let guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.woken.1.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());
         drop(waited);
         self.is_cancelled()
     }
@@ -66,6 +70,23 @@ mod tests {
         assert!(!second.is_cancelled());
         first.cancel();
         assert!(second.is_cancelled());
+    }
+
+    #[test]
+    fn a_child_is_set_by_its_parents_and_sets_none() {
+        let parent = Cancel::new();
+        let (one, other) = (parent.child(), parent.child());
+        let below = one.child();
+        one.cancel();
+        assert!(
+            one.is_cancelled() && below.is_cancelled() && !other.is_cancelled() && !parent.is_cancelled()
+        );
+        let waiter = thread::spawn({
+            let other = other.child();
+            move || other.wait(Duration::from_mins(1))
+        });
+        parent.cancel();
+        assert!(waiter.join().unwrap());
     }
 
     #[test]

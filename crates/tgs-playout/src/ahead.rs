@@ -65,7 +65,10 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// Works until the broadcast is cancelled.
     pub(crate) fn run(&self) {
-        while let Some(coming) = self.board.take(&self.cancel) {
+        // What comes is taken as late as that: it may have its turn meanwhile.
+        while self.feed.wait_full(&self.cancel)
+            && let Some(coming) = self.board.take(&self.cancel)
+        {
             if let Some(item) = coming()
                 && let Err(why) = self.keep(&item)
             {

@@ -590,7 +590,7 @@ mod tests {
             scratch: "/no/such".into(),
         };
         let media = crate::item::Media::at("file:/a".into(), false);
-        let item = Item { id: String::new(), title: String::new(), start: Duration::ZERO, media };
+        let item = Item { id: String::new(), place: 0, title: String::new(), start: Duration::ZERO, media };
         let seconds = |n| Some(Duration::from_secs(n));
         let video = Video { width: 640, height: 360, fps: 50.0, duration: seconds(5), ..Video::default() };
         let audio = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };

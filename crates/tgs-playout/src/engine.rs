@@ -18,17 +18,18 @@ use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
     process::{self, RunError, describe},
-    systemd::Pulse,
 };
 
+pub use crate::command::Control;
 use crate::{
     ahead::{self, Ahead},
     cache::{self, Cache},
+    command::Ask,
     encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
-    feed::{Feed, OnAir, Piece},
+    feed::{Attempt, Feed, OnAir, Opened, Piece},
     filler::{Filler, FillerError},
     flv::{FlvError, Kind},
-    item::{Coming, Failure, Item, Media, Next, Program, Reason},
+    item::{Coming, Failure, Item, Jump, Media, Next, Program, Reason},
     playout::Playout,
     probe::{self, Probe},
     profile::{ExtraArgs, Profile},
@@ -81,17 +82,6 @@ pub struct Config {
     pub first_timestamp: u64,
 }
 
-/// The other threads' hold on a running broadcast.
-#[derive(Debug, Clone, Default)]
-pub struct Control {
-    /// Ends the broadcast.
-    pub cancel: Cancel,
-    /// What it tells about itself.
-    pub board: Board,
-    /// Where its pacing loop shows that it turns.
-    pub pulse: Pulse,
-}
-
 /// How a broadcast ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
@@ -99,8 +89,19 @@ pub struct Summary {
     pub played: u64,
     /// Items that failed, some of them perhaps after they had been on air for a while.
     pub failed: u64,
-    /// Whether the programme came to its end; else it was stopped.
-    pub over: bool,
+    /// Why.
+    pub end: End,
+}
+
+/// Why a broadcast ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The programme came to its end.
+    Over,
+    /// It was asked to end with an item, and that one is over.
+    AfterCurrent,
+    /// It was stopped.
+    Stopped,
 }
 
 /// Why a broadcast cannot begin or go on.
@@ -133,8 +134,8 @@ pub enum EngineError {
     Output(String),
 }
 
-/// Broadcasts `program` until it ends, `control` is cancelled, or (a file) the output fails. In each case `control` is
-/// cancelled afterwards, and no thread or child is left.
+/// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
+/// stopped afterwards, and no thread or child is left.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
@@ -142,20 +143,22 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
+    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
-    let coming = config.cache_ahead.then(ahead::Board::default);
-    let looker = Looker {
+    let shared = Shared {
         ffprobe: ffprobe.clone(),
         cache: cache.clone(),
+        feed: feed.clone(),
+        board: control.board.clone(),
         cancel: cancel.clone(),
-        coming: coming.clone(),
     };
-    let preparer = Preparer::start(program, looker.clone());
+    let coming = config.cache_ahead.then(ahead::Board::default);
+    let preparer = Preparer::start(program, shared.clone(), coming.clone());
+    let _attached = control.attach(feed.clone(), preparer.ask.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
-    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
     let ahead = coming.map(|board| Ahead {
         board,
         cache: cache.clone(),
@@ -164,16 +167,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         ffprobe,
         cancel: cancel.clone(),
     });
-    let encode = Encode {
-        setup,
-        looker,
-        feed: feed.clone(),
-        board: control.board.clone(),
-        cancel: cancel.clone(),
-        run: 0,
-        failed: 0,
-        failed_in_row: 0,
-    };
+    let encode = Encode { setup, shared, failed: 0, failed_in_row: 0 };
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
@@ -192,11 +186,15 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
             threads.spawn(move || ahead.run());
         }
         let played = playout.run();
-        let over = !cancel.is_cancelled();
+        let end = match (cancel.is_cancelled(), control.is_ending()) {
+            (true, _) => End::Stopped,
+            (false, true) => End::AfterCurrent,
+            (false, false) => End::Over,
+        };
         cancel.cancel();
         let failed = encoding.join().map_or(0, |(failed, _)| failed);
         cache.settle(SETTLE);
-        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, over })
+        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
     })
 }
 
@@ -252,6 +250,16 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     }
 }
 
+/// What prepare and encode threads share.
+#[derive(Debug, Clone)]
+struct Shared {
+    ffprobe: PathBuf,
+    cache: Arc<Cache>,
+    feed: Arc<Feed>,
+    board: Board,
+    cancel: Cancel,
+}
+
 /// How an item gets to the viewer.
 enum Way {
     Encode(Probe),
@@ -274,29 +282,37 @@ enum Prepared {
     End,
 }
 
+/// What the encode thread does next.
+enum Turn {
+    Play(Box<Item>, Way, Attempt),
+    Skip { title: String, failure: Failure },
+    End,
+}
+
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
 /// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
 struct Preparer {
-    ask: mpsc::SyncSender<()>,
-    answers: mpsc::Receiver<(Prepared, usize)>,
+    ask: mpsc::Sender<Ask>,
+    answers: mpsc::Receiver<(Turn, usize)>,
     cancel: Cancel,
     thread: thread::JoinHandle<()>,
 }
 
 impl Preparer {
     /// Starts looking for the first item at once.
-    fn start(program: Box<dyn Program>, looker: Looker) -> Self {
-        let (ask, asked) = mpsc::sync_channel(1);
+    fn start(program: Box<dyn Program>, shared: Shared, coming: Option<ahead::Board>) -> Self {
+        let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
-        let cancel = looker.cancel.clone();
-        let thread = thread::spawn(move || prepare(program, &looker, &asked, &answer));
+        let cancel = shared.cancel.clone();
+        let prepare = Prepare { program, shared, coming, ahead: Prepared::End };
+        let thread = thread::spawn(move || prepare.run(&asked, &answer));
         Self { ask, answers, cancel, thread }
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
-    fn next(&self) -> (Prepared, usize) {
-        let gone = (Prepared::End, 0);
-        if self.ask.send(()).is_err() {
+    fn next(&self) -> (Turn, usize) {
+        let gone = (Turn::End, 0);
+        if self.ask.send(Ask::Next).is_err() {
             return gone;
         }
         loop {
@@ -313,7 +329,7 @@ impl Drop for Preparer {
     fn drop(&mut self) {
         self.cancel.cancel();
         // It may be waiting to be asked.
-        let _ = self.ask.try_send(());
+        let _ = self.ask.send(Ask::Next);
         let deadline = Instant::now() + Duration::from_secs(1);
         while !self.thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
@@ -321,26 +337,155 @@ impl Drop for Preparer {
     }
 }
 
-/// Finds out how an item gets to the viewer.
-#[derive(Clone)]
-struct Looker {
-    ffprobe: PathBuf,
-    cache: Arc<Cache>,
-    cancel: Cancel,
+/// The prepare thread.
+struct Prepare {
+    program: Box<dyn Program>,
+    shared: Shared,
     /// Where coming items are noted for whoever encodes them ahead.
     coming: Option<ahead::Board>,
+    /// What comes next.
+    ahead: Prepared,
 }
 
-impl Looker {
+impl Prepare {
+    fn run(mut self, asked: &mpsc::Receiver<Ask>, answer: &mpsc::SyncSender<(Turn, usize)>) {
+        self.look_ahead();
+        // Whether the encode thread waits for an answer.
+        let mut wanted = false;
+        while let Ok(ask) = asked.recv()
+            && !self.shared.cancel.is_cancelled()
+        {
+            match ask {
+                Ask::Next => wanted = true,
+                command => {
+                    self.obey(command);
+                    self.shared.feed.done();
+                }
+            }
+            while wanted && let Some(turn) = self.turn() {
+                wanted = false;
+                let over = matches!(turn, Turn::End);
+                if answer.send((turn, self.program.round_len())).is_err() {
+                    return;
+                }
+                if !over {
+                    self.look_ahead();
+                }
+            }
+        }
+    }
+
+    fn look_ahead(&mut self) {
+        let next = self.program.next();
+        self.ahead = self.look(next);
+        let title = match &self.ahead {
+            Prepared::Play(item, _) => Some(item.title.clone()),
+            Prepared::Skip { .. } | Prepared::End => None,
+        };
+        self.shared.board.update(|status| status.next = title);
+        if let Some(board) = &self.coming {
+            let first = match &self.ahead {
+                Prepared::Play(item, Way::Encode(_)) => Some(item.clone()),
+                _ => None,
+            };
+            let first = first.map(|item| Box::new(|| Some(item)) as Coming);
+            board.set(first.into_iter().chain(self.program.coming(ahead::ITEMS)).collect());
+        }
+    }
+
+    /// Does what an operator wants of the list.
+    fn obey(&mut self, command: Ask) {
+        match command {
+            Ask::Next => {}
+            Ask::Reload => self.program.reload(),
+            Ask::Jump(meant, to) => {
+                let ahead = match self.leave(meant.skip) {
+                    Some(Next::Play(item)) => Some(item.place),
+                    Some(_) => None,
+                    None => self.ahead.place(),
+                };
+                self.program.jump(meant.place.or(ahead), to);
+                self.look_ahead();
+            }
+            Ask::Queue(meant, line) => {
+                let left = self.leave(meant.skip);
+                self.program.queue(&line);
+                // What has not been given out yet is the current item itself.
+                if let Some(place) = meant.place {
+                    self.program.jump(Some(place), Jump::After);
+                    self.look_ahead();
+                } else if let Some(next) = left {
+                    self.ahead = self.look(next);
+                }
+            }
+        }
+    }
+
+    /// Leaves entries that were left before they had their turn. Answers what comes then, where that was any.
+    fn leave(&mut self, count: u64) -> Option<Next> {
+        let mut next = None;
+        for _ in 0..count {
+            // What cannot be played is none.
+            for _ in 0..=self.program.round_len() {
+                next = Some(self.program.next());
+                match &next {
+                    Some(Next::Skip { .. }) => {}
+                    Some(Next::Kept { item, .. }) if self.shared.cache.recall(&item.id).is_none() => {}
+                    _ => break,
+                }
+            }
+        }
+        next
+    }
+
+    /// What to encode now; `None` where a command has to be obeyed first.
+    fn turn(&mut self) -> Option<Turn> {
+        loop {
+            let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
+                // The list may have changed and the URLs expired since this was prepared.
+                Prepared::Play(item, way) => match self.program.confirm(item.clone()) {
+                    Next::Play(same) if same == item => {
+                        // It may have been encoded since.
+                        let way = self.shared.cache.find(&item).map_or(way, Way::Kept);
+                        Prepared::Play(item, way)
+                    }
+                    other => self.look(other),
+                },
+                other => other,
+            };
+            return match now {
+                Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
+                Prepared::End => self.shared.feed.finish().then_some(Turn::End),
+                Prepared::Play(item, way) => match self.shared.feed.open(&item, &self.shared.cancel) {
+                    Opened::Goes(attempt) => {
+                        if let Some(board) = &self.coming {
+                            board.set(Vec::new());
+                        }
+                        Some(Turn::Play(Box::new(item), way, attempt))
+                    }
+                    Opened::Over => self.shared.feed.finish().then_some(Turn::End),
+                    Opened::Left => {
+                        self.look_ahead();
+                        continue;
+                    }
+                    Opened::Stale => {
+                        self.ahead = Prepared::Play(item, way);
+                        None
+                    }
+                },
+            };
+        }
+    }
+
     /// What is to be done about `next`, or about what follows it where that was left at its very end.
-    fn look(&self, program: &mut dyn Program, mut next: Next) -> Prepared {
+    fn look(&mut self, mut next: Next) -> Prepared {
         loop {
             let (item, way) = match next {
                 Next::Play(item) => match self.way(&item) {
                     Ok(way) => (item, way),
                     Err(failure) => return Prepared::Skip { title: item.title, failure },
                 },
-                Next::Kept { item, failure } => match self.cache.recall(&item.id) {
+                Next::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
                     Some(entry) => {
                         let title = entry.title().to_owned();
                         log::warn!("“{title}” plays as it was kept, because {failure}");
@@ -353,7 +498,7 @@ impl Looker {
             };
             let at_its_end = |whole| !item.start.is_zero() && item.start + EARLY / 2 > whole;
             if way.length().is_some_and(at_its_end) {
-                next = program.next();
+                next = self.program.next();
                 continue;
             }
             // What comes from elsewhere and has no end is live, whoever did not know it before.
@@ -368,47 +513,18 @@ impl Looker {
 
     /// From the cache where it is there; else what an encoder has to know.
     fn way(&self, item: &Item) -> Result<Way, Failure> {
-        match self.cache.find(item) {
+        match self.shared.cache.find(item) {
             Some(entry) => Ok(Way::Kept(entry)),
-            None => probe::probe(&self.ffprobe, &item.media, &self.cancel).map(Way::Encode),
+            None => probe::probe(&self.shared.ffprobe, &item.media, &self.shared.cancel).map(Way::Encode),
         }
     }
 }
 
-fn prepare(
-    mut program: Box<dyn Program>,
-    looker: &Looker,
-    asked: &mpsc::Receiver<()>,
-    answer: &mpsc::SyncSender<(Prepared, usize)>,
-) {
-    let first = program.next();
-    let mut next_up = looker.look(program.as_mut(), first);
-    while asked.recv().is_ok() && !looker.cancel.is_cancelled() {
-        let now = match next_up {
-            // The list may have changed and the URLs expired since this was prepared.
-            Prepared::Play(item, way) => match program.confirm(item.clone()) {
-                Next::Play(same) if same == item => {
-                    // It may have been encoded since.
-                    let way = looker.cache.find(&item).map_or(way, Way::Kept);
-                    Prepared::Play(item, way)
-                }
-                other => looker.look(program.as_mut(), other),
-            },
-            other => other,
-        };
-        let over = matches!(now, Prepared::End);
-        if answer.send((now, program.round_len())).is_err() || over {
-            return;
-        }
-        let next = program.next();
-        next_up = looker.look(program.as_mut(), next);
-        if let Some(board) = &looker.coming {
-            let first = match &next_up {
-                Prepared::Play(item, Way::Encode(_)) => Some(item.clone()),
-                _ => None,
-            };
-            let first = first.map(|item| Box::new(|| Some(item)) as Coming);
-            board.set(first.into_iter().chain(program.coming(ahead::ITEMS)).collect());
+impl Prepared {
+    fn place(&self) -> Option<u64> {
+        match self {
+            Self::Play(item, _) => Some(item.place),
+            Self::Skip { .. } | Self::End => None,
         }
     }
 }
@@ -416,12 +532,7 @@ fn prepare(
 /// The encode thread.
 struct Encode {
     setup: Setup,
-    looker: Looker,
-    feed: Arc<Feed>,
-    board: Board,
-    cancel: Cancel,
-    /// Items that gave at least one frame.
-    run: u64,
+    shared: Shared,
     failed: u64,
     failed_in_row: usize,
 }
@@ -430,24 +541,27 @@ impl Encode {
     /// Encodes until the programme is over or the broadcast cancelled; the number of failed items.
     fn run(mut self, preparer: &Preparer) -> u64 {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        while !self.cancel.is_cancelled() {
+        while !self.shared.cancel.is_cancelled() {
             let (next, round) = preparer.next();
             match next {
-                Prepared::End => break,
-                Prepared::Skip { title, failure } => {
+                // What is left is still shown, and a command may lead back.
+                Turn::End => self.shared.feed.wait_reopened(&self.shared.cancel),
+                Turn::Skip { title, failure } => {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
-                Prepared::Play(item, way) => {
+                Turn::Play(item, way, attempt) => {
                     self.pause(round, &mut backoff);
-                    match way {
-                        Way::Encode(found) => self.play(item, &found),
-                        Way::Kept(entry) => self.replay(item, entry),
+                    if !attempt.left.is_cancelled() {
+                        match way {
+                            Way::Encode(found) => self.play(*item, &found, &attempt),
+                            Way::Kept(entry) => self.replay(*item, entry, &attempt),
+                        }
                     }
+                    self.shared.feed.close();
                 }
             }
         }
-        self.feed.finish();
         self.failed
     }
 
@@ -459,93 +573,98 @@ impl Encode {
             self.failed_in_row = 0;
             let delay = backoff.next_delay();
             log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
-            let _ = self.cancel.wait(delay);
+            // A command, or an edit of the list, is worth another try.
+            self.shared.feed.wait_told(delay, &self.shared.cancel);
         }
     }
 
     /// Plays what was encoded before. Where that turns out to be damaged the rest is encoded.
-    fn replay(&mut self, item: Item, entry: cache::Entry) {
+    fn replay(&mut self, item: Item, entry: cache::Entry, attempt: &Attempt) {
         METRICS.cache_hits.inc();
         // No encoder works, so none is slow.
         METRICS.encoder_speed.set(0.0);
-        self.board.update(|status| status.encoder_speed_ratio = None);
-        self.run += 1;
+        self.shared.board.update(|status| status.encoder_speed_ratio = None);
+        let feed = &self.shared.feed;
         let on_air = OnAir {
-            run: self.run,
+            run: attempt.run,
             // Its tags carry their times from the item's beginning on, wherever it goes on air.
             item: Item { start: Duration::ZERO, ..item.clone() },
             silent: entry.is_silent(),
             expected: Some(entry.length()),
         };
         let mut playback = entry.play(item.start);
-        self.feed.give(Piece::Begin(Arc::new(on_air)), false, &self.cancel);
+        feed.give(Piece::Begin(Arc::new(on_air)), false, &attempt.left);
         let mut damaged = None;
         while let Some(group) = playback.next_group() {
             let Ok(tags) = group.map_err(|error| damaged = Some(error.at)) else { break };
             for tag in tags {
-                if !self.feed.give(Piece::Tag(tag), false, &self.cancel) {
+                if !feed.give(Piece::Tag(tag), false, &attempt.left) {
                     return;
                 }
             }
         }
-        self.feed.give(Piece::End, false, &self.cancel);
+        feed.give(Piece::End, false, &attempt.left);
         self.failed_in_row = 0;
         if let Some(at) = damaged {
+            playback.remove();
             let seconds = at.as_secs();
             log::warn!(
                 "what was kept of “{}” is damaged after {seconds} s and removed; encoding the rest",
                 item.title
             );
-            playback.remove();
-            // It is the same item that goes on.
-            self.run -= 1;
-            self.encode_anew(Item { start: at, ..item });
+            self.encode_rest(Item { start: at, ..item }, attempt);
         }
     }
 
-    fn encode_anew(&mut self, item: Item) {
+    fn encode_rest(&mut self, item: Item, attempt: &Attempt) {
         let found = if item.media.sources.is_empty() {
-            Err(Failure::new(
-                Reason::Missing,
-                "what was kept of it is damaged, and its page could not be asked",
-            ))
+            let why = "what was kept of it is damaged, and its page could not be asked";
+            Err(Failure::new(Reason::Missing, why))
         } else {
-            probe::probe(&self.looker.ffprobe, &item.media, &self.cancel)
+            probe::probe(&self.shared.ffprobe, &item.media, &attempt.left)
         };
         match found {
-            Ok(found) => self.play(item, &found),
-            Err(_) if self.cancel.is_cancelled() => {}
+            Ok(found) => self.play(item, &found, attempt),
+            Err(_) if attempt.left.is_cancelled() => {}
             Err(failure) => self.fail(&item.title, &failure, item.start),
         }
     }
 
-    fn play(&mut self, item: Item, found: &Probe) {
+    fn play(&mut self, item: Item, found: &Probe, attempt: &Attempt) {
         let title = item.title.clone();
         let job = Job::item(&item, found, &self.setup);
         let mut played = Duration::ZERO;
-        let outcome = self.encode(item, &job, &mut played);
+        let outcome = self.encode(item, &job, attempt, &mut played);
         if !played.is_zero() {
-            self.feed.give(Piece::End, false, &self.cancel);
+            self.shared.feed.give(Piece::End, false, &attempt.left);
         }
         match outcome {
             Ok(()) => self.failed_in_row = 0,
-            Err(_) if self.cancel.is_cancelled() => {}
+            // It was left, or the broadcast was stopped.
+            Err(_) if attempt.left.is_cancelled() => {}
             Err(failure) => self.fail(&title, &failure, played),
         }
     }
 
     /// Runs the encoder of `item` to its end. `played` tells how much of it came.
-    fn encode(&mut self, item: Item, job: &Job, played: &mut Duration) -> Result<(), Failure> {
+    fn encode(
+        &mut self,
+        item: Item,
+        job: &Job,
+        attempt: &Attempt,
+        played: &mut Duration,
+    ) -> Result<(), Failure> {
+        let (feed, left) = (&self.shared.feed, &attempt.left);
         let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
         let source = item.media.sources.first().cloned();
-        let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
+        let mut encoder = Encoder::start(job.command(&self.setup), left).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
-        let mut recording = self.looker.cache.record(&item, job.expected);
+        let mut recording = self.shared.cache.record(&item, job.expected);
         METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
         let mut early = Vec::new();
         let mut on_air =
-            Some(OnAir { run: self.run + 1, item, silent: job.is_silent(), expected: job.expected });
+            Some(OnAir { run: attempt.run, item, silent: job.is_silent(), expected: job.expected });
         let read = loop {
             let began = Instant::now();
             let tag = match encoder.next_tag() {
@@ -556,7 +675,7 @@ impl Encode {
             meter.count(began.elapsed(), tag.kind == Kind::Video && tag.is_frame());
             if let Some(ratio) = meter.due() {
                 METRICS.encoder_speed.set(ratio);
-                self.board.update(|status| status.encoder_speed_ratio = Some(ratio));
+                self.shared.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
             *played = meter.media();
             recording.take_if(|recording| !recording.push(&tag));
@@ -569,13 +688,12 @@ impl Encode {
                 continue;
             }
             if let Some(on_air) = on_air.take() {
-                self.run += 1;
-                self.feed.give(Piece::Begin(Arc::new(on_air)), live, &self.cancel);
+                feed.give(Piece::Begin(Arc::new(on_air)), live, left);
                 for piece in early.drain(..) {
-                    self.feed.give(piece, live, &self.cancel);
+                    feed.give(piece, live, left);
                 }
             }
-            if !self.feed.give(Piece::Tag(tag), live, &self.cancel) {
+            if !feed.give(Piece::Tag(tag), live, left) {
                 break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
             }
         };
@@ -592,7 +710,7 @@ impl Encode {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
         log::warn!("{what} “{title}”: {failure}");
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
-        self.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.shared.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };

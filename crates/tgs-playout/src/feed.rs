@@ -3,6 +3,11 @@
 //! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is handed out only when all
 //! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
 //! bridged between two keyframes and nothing is lost.
+//!
+//! What an operator leaves is taken out of it at the end of a group as well ([`Feed::skip`], [`Feed::jump`]): the item on
+//! air is shown for a group more where the other one is not here yet. Which item is meant is decided in `runs`; where the
+//! list goes on, by the program.
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -12,12 +17,17 @@ use std::{
 use tgs_core::cancel::Cancel;
 
 use crate::{
+    command::Refused,
     flv::{Kind, Tag},
     item::Item,
+    runs::{Runs, Turn},
 };
 
 /// No sane read-ahead is larger; it protects memory from an absurd bitrate.
 const MAX_BYTES: usize = 16 << 20;
+
+/// How many commands may wait for the prepare thread, which may be asking a page.
+const MOST_ASKED: usize = 64;
 
 /// What the encoder's thread hands over.
 #[derive(Debug, Clone)]
@@ -41,6 +51,48 @@ pub struct OnAir {
     pub silent: bool,
     /// How long it will be, from `item.start` on.
     pub expected: Option<Duration>,
+}
+
+/// The item that is being encoded.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Its number in this run, from 1.
+    pub run: u64,
+    /// Set once nobody is to see more of it.
+    pub left: Cancel,
+    place: u64,
+    live: bool,
+}
+
+/// The answer to [`Feed::open`].
+#[derive(Debug)]
+pub enum Opened {
+    /// The item is to be encoded.
+    Goes(Attempt),
+    /// It was left before its turn came.
+    Left,
+    /// Another place was asked for meanwhile.
+    Stale,
+    /// The list has ended before it.
+    Over,
+}
+
+/// The item that a command means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meant {
+    /// Its [`Item::place`]; `None` where it has not been prepared yet.
+    pub place: Option<u64>,
+    /// How many entries of the list are to be left before it.
+    pub skip: u64,
+}
+
+/// What is left of the encoder's items when a command is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// All of them: the list goes on elsewhere.
+    All,
+    /// Those after the current one: something comes between.
+    Later,
 }
 
 /// How much must be here before an item goes on air (again).
@@ -81,6 +133,8 @@ pub struct Feed {
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 struct State {
+    /// What is still shown of an item that was left, up to its `End`; taken before `pieces`.
+    rest: VecDeque<Piece>,
     pieces: VecDeque<Piece>,
     bytes: usize,
     /// Pictures among the pieces.
@@ -96,6 +150,18 @@ struct State {
     first_picture: Option<Instant>,
     /// Set while the viewer is away: a live item's oldest groups make room for its newest.
     at_live_edge: bool,
+    /// Set while nothing is to be taken.
+    paused: bool,
+    runs: Runs,
+    attempt: Option<Attempt>,
+    /// The item taken last.
+    taken: Option<Arc<OnAir>>,
+    /// Whether the item on air was left and the next has not been taken yet.
+    jumping: bool,
+    /// Commands that the prepare thread has not done yet: what it has prepared may be stale.
+    asked: usize,
+    /// How often anything was told.
+    told: u64,
 }
 
 impl Feed {
@@ -118,14 +184,49 @@ impl Feed {
         self.lock().frames as f64 / self.fps as f64
     }
 
-    /// Adds a piece; waits while the feed is full. `false` when `cancel` was set meanwhile.
+    /// Gives the next item its number.
+    pub(crate) fn open(&self, item: &Item, cancel: &Cancel) -> Opened {
+        let mut state = self.lock();
+        if state.asked > 0 {
+            return Opened::Stale;
+        }
+        match state.runs.open() {
+            Turn::Left => Opened::Left,
+            Turn::Over => Opened::Over,
+            Turn::Goes(run) => {
+                let (place, live) = (item.place, item.media.live);
+                let attempt = Attempt { run, left: cancel.child(), place, live };
+                state.attempt = Some(attempt.clone());
+                Opened::Goes(attempt)
+            }
+        }
+    }
+
+    /// The item that was opened has been encoded as far as it will be.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        if let Some(attempt) = state.attempt.take() {
+            state.runs.closed(attempt.run);
+        }
+        state.end_where_asked();
+        self.more.notify_all();
+    }
+
+    /// Adds a piece; waits while the feed is full. `false` when `cancel` was set meanwhile, or the item was left.
     pub fn give(&self, piece: Piece, live: bool, cancel: &Cancel) -> bool {
         let mut state = self.lock();
-        while matches!(piece, Piece::Tag(_)) && self.is_full(&state) {
+        loop {
+            if state.attempt.as_ref().is_some_and(|attempt| state.runs.is_left(attempt.run)) {
+                return false;
+            }
+            if !matches!(piece, Piece::Tag(_)) || !self.is_full(&state) {
+                break;
+            }
             if cancel.is_cancelled() {
                 return false;
             }
-            if live && state.at_live_edge && state.drop_oldest_group() {
+            let away = state.at_live_edge || (state.paused && state.at_boundary());
+            if live && away && state.drop_oldest_group() {
                 continue;
             }
             // The time-out is for `cancel`, which does not wake this.
@@ -140,10 +241,108 @@ impl Feed {
         true
     }
 
-    /// Nothing will be added any more.
-    pub fn finish(&self) {
-        self.lock().over = true;
+    /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come just now.
+    pub(crate) fn finish(&self) -> bool {
+        let mut state = self.lock();
+        if state.asked == 0 {
+            state.over = true;
+            self.more.notify_all();
+        }
+        state.over
+    }
+
+    /// Waits until the program is told to go elsewhere after all, or `cancel` is set.
+    pub(crate) fn wait_reopened(&self, cancel: &Cancel) {
+        self.wait_until(&self.room, Duration::MAX, cancel, |state| !state.over);
+    }
+
+    /// Waits until anything is told, `patience` at most, or `cancel` is set.
+    pub(crate) fn wait_told(&self, patience: Duration, cancel: &Cancel) {
+        let told = self.lock().told;
+        self.wait_until(&self.room, patience, cancel, |state| state.told != told);
+    }
+
+    fn wait_until(&self, on: &Condvar, patience: Duration, cancel: &Cancel, done: impl Fn(&State) -> bool) {
+        let began = Instant::now();
+        let mut state = self.lock();
+        while !done(&state) && !cancel.is_cancelled() && began.elapsed() < patience {
+            // The time-out is for `cancel`, which does not wake this.
+            state =
+                on.wait_timeout(state, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Counts a command for the prepare thread, which is worth another look at what failed.
+    pub(crate) fn ask(&self) -> Result<(), Refused> {
+        let asked = self.lock().ask();
+        self.room.notify_all();
+        asked
+    }
+
+    /// The prepare thread has done one of them.
+    pub(crate) fn done(&self) {
+        self.lock().asked -= 1;
+    }
+
+    /// Leaves the current item: what comes after it is next.
+    pub(crate) fn skip(&self) {
+        let mut state = self.lock();
+        state.runs.leave_current();
+        self.cut(&mut state);
+    }
+
+    /// Leaves what `leave` says, because the list is to go on elsewhere: counts a command for the prepare thread.
+    /// Answers what the current item was. With `seek` it must not be live.
+    pub(crate) fn jump(&self, leave: Leave, seek: bool) -> Result<Meant, Refused> {
+        let mut state = self.lock();
+        let found = state.find(state.runs.current());
+        if seek && found.is_some_and(|(_, live)| live) {
+            return Err(Refused::Live);
+        }
+        state.ask()?;
+        let skip = match leave {
+            Leave::All => state.runs.leave_all(),
+            Leave::Later => state.runs.leave_later(),
+        };
+        state.over = false;
+        self.cut(&mut state);
+        Ok(Meant { place: found.map(|(place, _)| place), skip })
+    }
+
+    /// Ends the list with the current item.
+    pub(crate) fn end_with_current(&self) {
+        let mut state = self.lock();
+        state.runs.end_with_current();
+        self.cut(&mut state);
+    }
+
+    fn cut(&self, state: &mut State) {
+        state.cut();
+        state.told += 1;
+        self.room.notify_all();
         self.more.notify_all();
+    }
+
+    /// Hands nothing out any more from the next group on, or goes on where it stopped.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.lock().paused = paused;
+        self.room.notify_all();
+        self.more.notify_all();
+    }
+
+    /// Whether an operator wants nothing to be handed out.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
+    /// Why nothing is handed out, where an operator wanted it so.
+    pub(crate) fn asked_for(&self) -> Option<&'static str> {
+        let state = self.lock();
+        match (state.paused, state.jumping) {
+            (true, _) => Some("paused"),
+            (_, true) => Some("what was asked for is not ready yet"),
+            _ => None,
+        }
     }
 
     /// Whether what is taken next continues an item that is on air already.
@@ -155,6 +354,16 @@ impl Feed {
     /// Takes the next piece, where what `need` asks for is here.
     pub fn take(&self, need: Need) -> Taken {
         let mut state = self.lock();
+        if state.paused && state.at_boundary() {
+            return Taken::NotReady;
+        }
+        if !state.rest.is_empty() {
+            let other = need == Need::Refilled || (state.at_boundary() && (state.over || state.groups > 0));
+            if !other {
+                return state.remove().map_or(Taken::NotReady, Taken::Piece);
+            }
+            state.drop_rest();
+        }
         let ready = match need {
             Need::Start => state.groups > 0 || self.is_quick(&state),
             Need::Group => state.groups > 0 || self.is_full(&state),
@@ -180,12 +389,16 @@ impl Feed {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
-            if let Some(piece) = state.remove() {
+            let held = state.paused && state.at_boundary();
+            if !state.rest.is_empty() && state.at_boundary() {
+                state.drop_rest();
+            }
+            if !held && let Some(piece) = state.remove() {
                 self.make_room(&state);
                 return Taken::Piece(piece);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.over {
+            if state.over && !held {
                 return Taken::Over;
             }
             if left.is_zero() {
@@ -227,7 +440,16 @@ impl Feed {
     /// Drops all whole groups of a live item but the last, to go on at its live edge.
     pub fn skip_to_live_edge(&self) {
         let mut state = self.lock();
-        while state.groups > 1 && !state.has_end() && state.drop_oldest_group() {}
+        if state.rest.is_empty() {
+            // Behind the end of the item on air lie those of another, which wait.
+            while !state.runs.is_between()
+                && state.groups > 1
+                && !state.has_end()
+                && state.drop_oldest_group()
+            {}
+        } else {
+            state.drop_rest();
+        }
         self.room.notify_all();
     }
 
@@ -256,7 +478,9 @@ impl Feed {
 impl State {
     /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
     fn at_boundary(&self) -> bool {
-        match self.pieces.front() {
+        match self.rest.front().or(self.pieces.front()) {
+            // The end of what is left may be dropped for something that is better.
+            Some(Piece::End) if !self.rest.is_empty() => true,
             None | Some(Piece::Begin(_)) => true,
             Some(Piece::Tag(tag)) => self.taking_item && tag.is_keyframe(),
             Some(Piece::End) => false,
@@ -267,7 +491,77 @@ impl State {
         self.pieces.iter().any(|piece| matches!(piece, Piece::End))
     }
 
+    fn ask(&mut self) -> Result<(), Refused> {
+        if self.asked >= MOST_ASKED {
+            return Err(Refused::Busy);
+        }
+        self.asked += 1;
+        self.told += 1;
+        Ok(())
+    }
+
+    /// Place and liveness of an item that was opened.
+    fn find(&self, run: u64) -> Option<(u64, bool)> {
+        let begun = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Begin(item) => Some(item),
+            _ => None,
+        });
+        let found = self.taken.iter().chain(begun).find(|item| item.run == run);
+        let attempt = || self.attempt.as_ref().filter(|attempt| attempt.run == run);
+        found
+            .map(|item| (item.item.place, item.item.media.live))
+            .or_else(|| attempt().map(|attempt| (attempt.place, attempt.live)))
+    }
+
+    /// Takes out what was left, but for the end of what is on air.
+    fn cut(&mut self) {
+        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.runs.is_left(attempt.run)) {
+            attempt.left.cancel();
+        }
+        let on_air = self.runs.on_air();
+        let leaves = !self.runs.is_between() && self.runs.is_left(on_air);
+        self.jumping = true;
+        let mut run = on_air;
+        let (mut head, mut kept) = (Vec::new(), Vec::new());
+        for piece in self.pieces.drain(..) {
+            if let Piece::Begin(item) = &piece {
+                run = item.run;
+            }
+            if run == on_air && leaves {
+                head.push(piece);
+            } else if !self.runs.is_left(run) {
+                kept.push(piece);
+            }
+        }
+        (self.bytes, self.frames, self.groups, self.group_open) = (0, 0, 0, false);
+        for piece in kept {
+            self.add(piece);
+        }
+        if leaves && self.rest.is_empty() {
+            head.truncate(shown_to(&head));
+            self.rest = head.into();
+            self.rest.push_back(Piece::End);
+        }
+        self.end_where_asked();
+    }
+
+    /// Nothing more comes where the list was to end with an item that is all here.
+    fn end_where_asked(&mut self) {
+        let going = self.attempt.as_ref().is_some_and(|attempt| !self.runs.is_left(attempt.run));
+        self.over |= self.runs.is_over() && !going;
+    }
+
+    /// What is left of the item that was left is not shown.
+    fn drop_rest(&mut self) {
+        self.rest.clear();
+        self.taking_item = false;
+        self.runs.end();
+    }
+
     fn add(&mut self, piece: Piece) {
+        if let Piece::Begin(item) = &piece {
+            self.runs.begun(item.run);
+        }
         match &piece {
             Piece::Tag(tag) => {
                 self.bytes += tag.body.len();
@@ -288,9 +582,24 @@ impl State {
     }
 
     fn remove(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.rest.pop_front() {
+            if matches!(piece, Piece::End) {
+                self.drop_rest();
+            }
+            return Some(piece);
+        }
         let piece = self.pieces.pop_front()?;
         match &piece {
-            Piece::Begin(_) | Piece::End => self.taking_item = false,
+            Piece::Begin(item) => {
+                self.taking_item = false;
+                self.jumping = false;
+                self.runs.shown(item.run);
+                self.taken = Some(Arc::clone(item));
+            }
+            Piece::End => {
+                self.taking_item = false;
+                self.runs.end();
+            }
             Piece::Tag(tag) => {
                 self.bytes -= tag.body.len();
                 self.frames -= u64::from(is_picture(tag));
@@ -332,6 +641,18 @@ impl State {
     }
 }
 
+/// How much of an item that was left is still shown: the group on air, and one more for the next item to get ready in.
+fn shown_to(head: &[Piece]) -> usize {
+    let ends = |piece: &Piece| match piece {
+        Piece::Tag(tag) => tag.is_keyframe(),
+        Piece::End => true,
+        Piece::Begin(_) => false,
+    };
+    let mut ends = head.iter().enumerate().filter(|(_, piece)| ends(piece)).map(|(at, _)| at);
+    let first = ends.next();
+    ends.next().or(first).unwrap_or(head.len())
+}
+
 fn is_picture(tag: &Tag) -> bool {
     tag.kind == Kind::Video && tag.is_frame()
 }
@@ -343,7 +664,7 @@ mod tests {
 
     fn begin(live: bool) -> Piece {
         let media = Media::at(String::new(), live);
-        let item = Item { id: "x".into(), title: "x".into(), start: Duration::ZERO, media };
+        let item = Item { id: "x".into(), place: 1, title: "x".into(), start: Duration::ZERO, media };
         Piece::Begin(Arc::new(OnAir { run: 1, item, silent: false, expected: None }))
     }
 
@@ -406,6 +727,132 @@ mod tests {
         assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::Begin(_))));
         let left: Vec<u64> = std::iter::from_fn(|| number(feed.take_any(Duration::ZERO))).collect();
         assert_eq!(left, [6, 7, 8]);
+    }
+
+    fn item(run: u64, live: bool) -> Item {
+        let media = Media::at(String::new(), live);
+        Item { id: "x".into(), place: 100 + run, title: "x".into(), start: Duration::ZERO, media }
+    }
+
+    /// Opens an item and gives `pictures` of it, in groups of two, numbered from 100 times its own number.
+    fn encode(feed: &Feed, cancel: &Cancel, run: u64, live: bool, pictures: u64) -> Attempt {
+        let Opened::Goes(attempt) = feed.open(&item(run, live), cancel) else { panic!("{run} does not go") };
+        assert_eq!(attempt.run, run);
+        let on_air = OnAir { run, item: item(run, live), silent: false, expected: None };
+        feed.give(Piece::Begin(Arc::new(on_air)), live, cancel);
+        for n in 0..pictures {
+            feed.give(picture(n % 2 == 0, run * 100 + n), live, cancel);
+        }
+        attempt
+    }
+
+    /// Everything that is handed out now, an item's beginning and end as 0.
+    fn taken(feed: &Feed, need: Need) -> Vec<u64> {
+        let mut taken = Vec::new();
+        while let Taken::Piece(piece) = feed.take(need) {
+            taken.push(if let Piece::Tag(tag) = piece { tag.timestamp } else { 0 });
+        }
+        taken
+    }
+
+    #[test]
+    fn an_item_that_is_left_is_shown_to_the_end_of_a_group_and_one_more_at_most() {
+        // How many pictures of the next one are here, and what is shown then.
+        for (ready, shown) in [(3, &[101, 0, 200, 201][..]), (1, &[101, 102, 103, 0])] {
+            let (feed, cancel) = feed(20);
+            let attempt = encode(&feed, &cancel, 1, false, 9);
+            feed.take(Need::Group);
+            assert_eq!(number(feed.take(Need::Group)), Some(100));
+            feed.skip();
+            assert!(attempt.left.is_cancelled());
+            assert!(!feed.give(picture(true, 999), false, &cancel) && !feed.give(Piece::End, false, &cancel));
+            feed.close();
+            encode(&feed, &cancel, 2, false, ready);
+            assert_eq!(taken(&feed, Need::Group), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_of_the_next_item_stays() {
+        let (feed, cancel) = feed(20);
+        encode(&feed, &cancel, 1, false, 4);
+        feed.give(Piece::End, false, &cancel);
+        feed.close();
+        let second = encode(&feed, &cancel, 2, false, 4);
+        feed.take(Need::Group);
+        feed.take(Need::Group);
+        feed.skip();
+        assert!(!second.left.is_cancelled());
+        assert_eq!(taken(&feed, Need::Group), [101, 0, 200, 201]);
+        assert!((feed.seconds() - 2.0).abs() < 0.1, "{}", feed.seconds());
+    }
+
+    #[test]
+    fn a_jump_makes_stale_what_is_prepared_until_it_is_done() {
+        let (feed, cancel) = feed(20);
+        encode(&feed, &cancel, 1, false, 3);
+        feed.take(Need::Group);
+        assert_eq!(feed.jump(Leave::All, true), Ok(Meant { place: Some(101), skip: 0 }));
+        feed.close();
+        assert!(matches!(feed.open(&item(2, false), &cancel), Opened::Stale));
+        assert!(!feed.finish(), "the list has come to its end elsewhere");
+        feed.done();
+        encode(&feed, &cancel, 2, true, 3);
+        assert_eq!(feed.jump(Leave::All, true), Err(Refused::Live));
+        for _ in 0..MOST_ASKED {
+            feed.ask().unwrap();
+        }
+        assert_eq!(feed.jump(Leave::All, false), Err(Refused::Busy));
+        assert!(
+            matches!(feed.open(&item(3, false), &cancel), Opened::Stale),
+            "what is asked is not forgotten"
+        );
+    }
+
+    #[test]
+    fn what_is_queued_leaves_the_item_on_air_whole() {
+        let (feed, cancel) = feed(20);
+        encode(&feed, &cancel, 1, false, 4);
+        feed.give(Piece::End, false, &cancel);
+        feed.close();
+        let second = encode(&feed, &cancel, 2, false, 4);
+        feed.take(Need::Group);
+        feed.take(Need::Group);
+        assert_eq!(feed.jump(Leave::Later, false), Ok(Meant { place: Some(101), skip: 0 }));
+        assert!(second.left.is_cancelled());
+        feed.close();
+        feed.done();
+        encode(&feed, &cancel, 3, false, 3);
+        assert_eq!(taken(&feed, Need::Group), [101, 102, 103, 0, 0, 300, 301]);
+    }
+
+    #[test]
+    fn the_list_ends_with_the_item_on_air_at_once_where_all_of_it_is_here() {
+        let (feed, cancel) = feed(20);
+        encode(&feed, &cancel, 1, false, 4);
+        feed.give(Piece::End, false, &cancel);
+        feed.close();
+        encode(&feed, &cancel, 2, false, 4);
+        feed.take(Need::Group);
+        feed.end_with_current();
+        assert_eq!(taken(&feed, Need::Group), [100, 101, 102, 103, 0]);
+        assert!(matches!(feed.take(Need::Group), Taken::Over));
+    }
+
+    #[test]
+    fn a_pause_begins_between_groups_and_a_live_item_goes_on_at_its_newest() {
+        let (feed, cancel) = feed(4);
+        encode(&feed, &cancel, 1, true, 3);
+        feed.take(Need::Group);
+        assert_eq!(number(feed.take(Need::Group)), Some(100));
+        feed.set_paused(true);
+        assert_eq!(taken(&feed, Need::Group), [101]);
+        for n in 3..12 {
+            assert!(feed.give(picture(n % 2 == 0, 100 + n), true, &cancel));
+        }
+        assert_eq!(taken(&feed, Need::Refilled), [0; 0]);
+        feed.set_paused(false);
+        assert_eq!(number(feed.take(Need::Refilled)), Some(108));
     }
 
     #[test]

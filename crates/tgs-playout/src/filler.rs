@@ -186,7 +186,7 @@ impl Reader<BufReader<File>> {
 fn item(file: &Path) -> Item {
     let url = format!("file:{}", file.display());
     let media = Media::at(url, false);
-    Item { id: file.display().to_string(), title: String::new(), start: Duration::ZERO, media }
+    Item { id: file.display().to_string(), place: 0, title: String::new(), start: Duration::ZERO, media }
 }
 
 /// Names everything that the encoded filler depends on.

@@ -55,6 +55,8 @@ impl Media {
 pub struct Item {
     /// Identity that survives restarts and edits of the list: the absolute path or the page's URL.
     pub id: String,
+    /// The program's own number of this turn in its list, another each time it gives one out; [`Program::jump`] names it.
+    pub place: u64,
     /// What viewers and logs are shown.
     pub title: String,
     /// Where to start, from the item's own beginning.
@@ -182,6 +184,17 @@ pub enum Next {
 /// Finds out what a coming entry is; `None` where it is nothing that can be played. It changes nothing.
 pub type Coming = Box<dyn FnOnce() -> Option<Item> + Send>;
 
+/// Where a [`Program`] is told to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jump {
+    /// To the same item, this far from its beginning.
+    Again(Duration),
+    /// To the item before it, from its beginning; where it is the list's first, to itself.
+    Before,
+    /// To what comes after it.
+    After,
+}
+
 /// The list of what is played, in order. Called from one thread, which may block in it (resolving a page URL):
 /// the read-ahead and the filler cover that time.
 pub trait Program: Send {
@@ -201,4 +214,15 @@ pub trait Program: Send {
 
     /// How many entries one round has at present: after so many failures in a row the engine backs off.
     fn round_len(&self) -> usize;
+
+    /// Goes where `to` says, seen from the item of this [`Item::place`]; `None` stands for what [`Program::next`] would
+    /// give. What was given out after that item has not been seen by anybody. [`Program::next`] follows.
+    fn jump(&mut self, place: Option<u64>, to: Jump);
+
+    /// Puts what `line` names (as a playlist's line does) behind what is queued already. It is given out before the list
+    /// goes on.
+    fn queue(&mut self, line: &str);
+
+    /// Reads the list anew. What has changed is taken with the next item.
+    fn reload(&mut self);
 }

@@ -9,6 +9,7 @@
 mod ahead;
 pub mod cache;
 pub mod codec;
+pub mod command;
 pub mod encoder;
 pub mod engine;
 pub mod feed;
@@ -20,6 +21,7 @@ pub mod probe;
 pub mod profile;
 pub mod publisher;
 pub mod rtmp;
+mod runs;
 pub mod status;
 pub mod timeline;
 pub mod trial;

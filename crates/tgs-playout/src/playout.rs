@@ -16,7 +16,7 @@ use std::{
 use tgs_core::{backoff::Backoff, systemd::Beat};
 
 use crate::{
-    engine::Control,
+    command::Control,
     feed::{self, Feed, Need, Piece, Taken},
     filler::Filler,
     flv::Kind,
@@ -63,8 +63,9 @@ pub(crate) struct Playout {
     recent: VecDeque<Arc<feed::OnAir>>,
     /// What was sent last.
     last: Origin,
-    /// Items that have gone on air.
+    /// Items that have gone on air, and the last one's number.
     played: u64,
+    newest: u64,
     /// What has arrived last, of an item.
     arrived: Option<Origin>,
     /// While there is no connection: the broadcast's time up to which everything has arrived.
@@ -122,6 +123,7 @@ impl Playout {
             recent: VecDeque::new(),
             last: Origin { run: 0, offset_ms: 0 },
             played: 0,
+            newest: 0,
             arrived: None,
             resume_at: None,
             until_keyframe: false,
@@ -182,6 +184,8 @@ impl Playout {
             _ if !self.paced => self.feed.take_any(Duration::from_millis(200)),
             Source::Nothing => self.feed.take(Need::Start),
             Source::Item => self.feed.take(Need::Group),
+            // A few frames more: see there.
+            Source::Filler if !self.timeline.is_whole() => Taken::NotReady,
             Source::Filler => self.feed.take(Need::Refilled),
         }
     }
@@ -231,7 +235,7 @@ impl Playout {
             None => self.started + START_PATIENCE,
         };
         let now = Instant::now();
-        if now < due {
+        if now < due && (self.anchor.is_some() || self.feed.asked_for().is_none()) {
             if self.anchor.is_none() {
                 self.feed.wait(due.min(now + Duration::from_millis(100)) - now);
                 return self.idle(now);
@@ -242,9 +246,20 @@ impl Playout {
         Ok(())
     }
 
+    /// Whether the item on air gives nothing, though it is not over and nobody has stopped it.
+    fn source_is_slow(&self) -> bool {
+        self.source == Source::Item && self.feed.inside_item() && !self.feed.is_paused()
+    }
+
     fn enter_filler(&mut self) {
+        let asked_for = self.feed.asked_for();
+        if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
+            log::info!("filler on air: {cause}");
+            self.show_filler(cause.to_owned());
+            return;
+        }
         let status = self.control.board.read();
-        let cause = if self.source == Source::Item && self.feed.inside_item() {
+        let cause = if self.source_is_slow() {
             match status.encoder_speed_ratio {
                 Some(ratio) if ratio < 1.0 => format!(
                     "the encoder is slower than real time ({ratio:.2}×): choose a lower VIDEO_QUALITY or a faster machine"
@@ -257,6 +272,10 @@ impl Playout {
             "the next item is not ready".to_owned()
         };
         log::warn!("filler on air: {cause}");
+        self.show_filler(cause);
+    }
+
+    fn show_filler(&mut self, cause: String) {
         self.control.board.update(|status| status.on_air = OnAir::Filler { cause });
         if let Err(error) = self.filler.enter(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
@@ -449,8 +468,9 @@ impl Playout {
     fn note_sent(&mut self, origin: Origin, picture: bool) {
         METRICS.last_progress.set(now());
         METRICS.on_air.set(1);
-        if origin.run > self.played {
-            self.played = origin.run;
+        if origin.run > self.newest {
+            self.newest = origin.run;
+            self.played += 1;
             METRICS.streams_played.inc();
             if let Some(item) = self.item(origin.run) {
                 log::info!("on air: {}", item.item.title);
@@ -491,8 +511,8 @@ impl Playout {
             duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
         });
         let published = self.arrived.and_then(|origin| {
-            let id = self.item(origin.run)?.item.id.clone();
-            Some(Published { id, offset: Duration::from_millis(origin.offset_ms) })
+            let place = self.item(origin.run)?.item.place;
+            Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
         self.control.board.update(|status| {
             status.readahead_seconds = ahead;

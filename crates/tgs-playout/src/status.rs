@@ -80,13 +80,21 @@ pub struct Status {
     pub encoder_speed_ratio: Option<f64>,
     /// Why the last item that failed did so: title and cause.
     pub last_failure: Option<String>,
+    /// Whether the filler is shown because it was asked for.
+    pub paused: bool,
+    /// Whether the list ends with the item that was current when that was asked for.
+    pub stops_after_current: bool,
+    /// What the broadcast is called, where that was said while it runs.
+    pub title: Option<String>,
+    /// What has been prepared to follow what is encoded now.
+    pub next: Option<String>,
 }
 
 /// How far an item has been published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The item's identity.
-    pub id: String,
+    /// Its [`crate::item::Item::place`].
+    pub place: u64,
     /// From its own beginning.
     pub offset: Duration,
 }
@@ -112,6 +120,17 @@ impl Board {
 const HEALTHY_PAUSE: f64 = 5.0;
 
 impl Status {
+    /// What holds beyond one run of the engine: what an operator has said.
+    #[must_use]
+    pub fn said(&self) -> Self {
+        Self {
+            paused: self.paused,
+            stops_after_current: self.stops_after_current,
+            title: self.title.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Whether media flows; if not, why.
     pub fn health(&self) -> Result<(), String> {
         match &self.publisher {

@@ -96,6 +96,10 @@ struct Open {
     fill_after: u64,
     /// Whether any sound of this segment was placed.
     heard: bool,
+    /// By how many frames its pictures are shown later than they are sent, those that are in order.
+    delay: u64,
+    /// The frame at which the last of the pictures placed so far is shown.
+    latest: u64,
 }
 
 impl Timeline {
@@ -126,6 +130,16 @@ impl Timeline {
     #[must_use]
     pub fn next_picture_ms(&self) -> u64 {
         self.video_ms(self.next_video)
+    }
+
+    /// Whether every picture up to the last of this segment has been placed. Elsewhere another segment's first picture
+    /// would be shown at the time of one that is there already.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match &self.segment {
+            Segment::Opening { .. } => true,
+            Segment::Open(open) => open.latest < self.next_video + open.delay,
+        }
     }
 
     /// How long one picture is shown, in seconds.
@@ -201,7 +215,8 @@ impl Timeline {
             }
             self.open(&tag, composed, shown_later);
         }
-        let Segment::Open(open) = &self.segment else { return };
+        let Segment::Open(open) = &mut self.segment else { return };
+        open.latest = open.latest.max(self.next_video + shown_later);
         let fill_after = open.fill_after;
         let origin = Origin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
         let decoded = self.video_ms(self.next_video);
@@ -229,6 +244,8 @@ impl Timeline {
             pts_out,
             fill_after: if silent { 0 } else { MAX_APART_MS },
             heard: false,
+            delay: shown_later,
+            latest: 0,
         });
         // What the segment before has to say beyond this point is cut: its picture has ended.
         while self.next_audio > 0
@@ -391,6 +408,21 @@ mod tests {
         assert!(all.is_sorted(), "sound and picture do not leave in order of time");
         let headers = out.iter().filter(|p| p.tag.is_sequence_header()).count();
         assert_eq!(headers, 2);
+    }
+
+    #[test]
+    fn a_segment_is_whole_where_no_picture_waits_for_an_earlier_one() {
+        let mut timeline = timeline();
+        assert!(timeline.is_whole());
+        // As x264 sends them: the fourth picture, then the two before it; all of them two frames late.
+        let shown =
+            [(true, 2_u64, true), (false, 4, false), (false, 1, false), (false, 1, true), (false, 2, true)];
+        for (n, (key, later, whole)) in shown.into_iter().enumerate() {
+            let first = if key { 0x17 } else { 0x27 };
+            let body = vec![first, 1, 0, 0, (later * 1000).div_ceil(FPS) as u8, 0];
+            timeline.push(Tag { kind: Kind::Video, timestamp: n as u64 * 33, body: body.into() });
+            assert_eq!(timeline.is_whole(), whole, "after picture {n}");
+        }
     }
 
     #[test]

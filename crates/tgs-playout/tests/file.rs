@@ -11,9 +11,9 @@ use std::{
 };
 
 use tgs_playout::{
-    engine::{self, Config, Control, Summary},
+    engine::{self, Config, Control, End, Summary},
     flv::{Kind, Reader, Tag},
-    item::{Coming, Item, Media, Next, Program},
+    item::{Coming, Item, Jump, Media, Next, Program},
     profile::Profile,
     publisher::Output,
 };
@@ -33,7 +33,7 @@ impl Once {
     fn item(path: &Path, start: Duration) -> Item {
         let media = Media::at(format!("file:{}", path.display()), false);
         let title = path.file_name().unwrap().to_string_lossy().into_owned();
-        Item { id: path.display().to_string(), title, start, media }
+        Item { id: path.display().to_string(), place: 0, title, start, media }
     }
 }
 
@@ -61,6 +61,12 @@ impl Program for Once {
     fn round_len(&self) -> usize {
         100
     }
+
+    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+
+    fn queue(&mut self, _: &str) {}
+
+    fn reload(&mut self) {}
 }
 
 /// Makes a clip by ffmpeg's own generators.
@@ -166,7 +172,7 @@ fn mixed_items_become_one_stream() {
         ),
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 4, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 4, failed: 0, end: End::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert_even(&times(&tags, Kind::Audio), 23, 24);
@@ -217,7 +223,7 @@ fn bad_items_are_skipped_and_what_is_there_plays() {
         good,
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 2, failed: 4, over: true });
+    assert_eq!(summary, Summary { played: 2, failed: 4, end: End::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert!((150..200).contains(&video.len()), "{} pictures", video.len());
@@ -284,7 +290,7 @@ fn streams_that_begin_late_keep_their_place() {
     };
     for (name, file) in [("sound", late("sound.mp4", "0", "2")), ("picture", late("picture.mp4", "2", "0"))] {
         let (summary, tags) = play(dir.path(), vec![file], "");
-        assert_eq!(summary, Summary { played: 1, failed: 0, over: true }, "late {name}");
+        assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "late {name}");
         let (video, audio) = (times(&tags, Kind::Video), times(&tags, Kind::Audio));
         assert!(video.len().abs_diff(6 * 30) <= 2, "late {name}: {} pictures", video.len());
         // The picture is shown two frames later than the clock begins, and the encoder primes and pads.
@@ -325,11 +331,11 @@ fn what_was_encoded_once_is_not_encoded_again() {
         calls.lines().filter(|call| call.contains("-filter_complex") && call.contains("file:")).count()
     };
     let (summary, first) = play_from(dir.path(), twice(), &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 6, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
     let made = encodings();
     assert!((3..=6).contains(&made), "{made}: an entry is there soon after its item has ended");
     let (summary, second) = play_from(dir.path(), twice(), &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 6, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
     assert_eq!(encodings(), made, "the second time nothing is encoded");
     assert!(first == second, "and every tag is the same, joins and all");
     // Another setup has its own; this one is still there then.
@@ -386,7 +392,7 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
     let (ffmpeg, calls) = counted(dir.path());
     let programme = Once { files: files.clone(), ahead: true, ..Once::default() };
     let (summary, tags) = play_from(dir.path(), programme, &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 3, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 3, failed: 0, end: End::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert!(video.len().abs_diff(14 * 30) <= 2, "{} pictures", video.len());

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
@@ -19,7 +19,8 @@ use tgs_core::{
     signals, systemd,
 };
 use tgs_playout::{
-    engine::{self, Control, EngineError},
+    command::{Command, Control},
+    engine::{self, EngineError},
     publisher::{self, Output},
 };
 use tgs_telegram::Ingest;
@@ -29,7 +30,7 @@ use crate::{
     cli::Cli,
     front, kept,
     resolver::Resolver,
-    show::{Show, profile},
+    show::{Show, order, profile},
     telegram::{self, Desk},
     ytdlp::YtDlp,
 };
@@ -77,17 +78,29 @@ fn run(cli: Cli) -> Code {
         return done.map_or_else(|error| Failed::from(error).told(), |()| Code::Ok);
     }
     let control = Control::default();
-    let stopping = || {
-        log::info!("stopping");
-        systemd::stopping();
-    };
-    if let Err(error) = signals::watch(&[SIGTERM, SIGINT], control.cancel.clone(), stopping) {
+    if let Err(error) = listen(&control, cli.check) {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
     let ended =
         if cli.check { check_only(cli, &settings, &control) } else { broadcast(&cli, &settings, &control) };
     ended.unwrap_or_else(Failed::told)
+}
+
+/// Takes signals as commands. At a terminal, and while a list is only checked, SIGHUP means that the terminal is gone.
+fn listen(control: &Control, check: bool) -> std::io::Result<()> {
+    let (stopped, control) = (control.stopped(), control.clone());
+    let attended = check || std::io::stdin().is_terminal();
+    let others: &[i32] = if check { &[] } else { &[SIGHUP, SIGUSR1] };
+    signals::listen(&[SIGTERM, SIGINT], others, stopped, move |signal| match signal {
+        SIGHUP if !attended => order(&control, Command::Reload),
+        SIGUSR1 => order(&control, Command::Next),
+        _ => {
+            log::info!("stopping");
+            systemd::stopping();
+            order(&control, Command::Stop);
+        }
+    })
 }
 
 /// What the command line sets.
@@ -120,9 +133,9 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
     // It may run beside a broadcast, and leaves nothing behind.
     let scratch = tempfile::tempdir().context("make a temporary directory")?;
     children::confine(&cli, settings, scratch.path());
-    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.cancel)
+    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
         .map_err(engine_failed)?;
-    let resolver = resolver(settings, &control.cancel)?;
+    let resolver = resolver(settings, &control.stopped())?;
     let mut stderr = std::io::stderr();
     let progress = stderr.is_terminal().then_some(&mut stderr as &mut dyn Write);
     let all = check::check(cli.sources, file, &resolver, &mut std::io::stdout(), progress)
@@ -140,14 +153,14 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
     let desk = Desk::default();
     let into_telegram = matches!(target, Target::Telegram);
-    let mut show = Show::new(cli, settings, &control.cancel)?;
+    let mut show = Show::new(cli, settings, &control.stopped())?;
     let _front = front::open(settings, cli.fixed_port, control, into_telegram.then(|| desk.clone()));
     systemd::ready();
     match target {
         Target::Output(output) => show.play(output, control),
         Target::Telegram => {
             // Found missing now, not when a call has been created for it.
-            engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.cancel)
+            engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
                 .map_err(engine_failed)?;
             let show = Mutex::new(show);
             let play = |ingest: &Ingest, control: &Control| {
@@ -163,9 +176,7 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
                 reload: Box::new(|| reload(cli)),
                 env_file,
                 desk,
-                board: control.board.clone(),
-                pulse: control.pulse.clone(),
-                cancel: control.cancel.clone(),
+                control: control.clone(),
                 hurry: cli.hurry.max(1),
             };
             Ok(telegram::run(config, &play))

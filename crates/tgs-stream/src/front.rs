@@ -4,7 +4,7 @@
 
 use tgs_core::{settings::Settings, systemd::Reporter};
 use tgs_playout::{
-    engine::Control,
+    command::Control,
     status::{Link, METRICS, OnAir, Status},
 };
 

@@ -9,17 +9,20 @@ mod listing;
 mod order;
 
 use std::{
+    collections::VecDeque,
     ffi::OsString,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::ensure;
-use tgs_playout::item::{Coming, Failure, Item, Media, Next, Program, Reason};
+use tgs_playout::item::{Coming, Failure, Item, Jump, Media, Next, Program, Reason};
 
+use bookmark::Turn;
 pub use bookmark::{Bookmark, Bookmarks};
 pub(crate) use listing::Listing;
 use listing::Stamp;
+pub use listing::Watch;
 
 use crate::{
     resolver::{Resolved, Resolver},
@@ -72,9 +75,17 @@ pub struct Playlist {
     resume: Option<(Bookmark, Duration)>,
     /// The entry that does not begin at its beginning.
     start: Option<(Key, Duration)>,
+    /// What an edit has made of the list, until the next item takes it.
+    edit: Option<Vec<Entry>>,
+    /// What was queued, with how far into it to start.
+    queue: VecDeque<(Entry, Duration)>,
+    /// Whether an entry of the list has its turn before the queue: somebody went to it.
+    list_first: bool,
     /// Given out last, and not yet confirmed.
-    ahead: Option<Entry>,
-    /// Confirmed last: it plays.
+    ahead: Option<Turn>,
+    /// The number of the newest turn.
+    newest: u64,
+    /// The entry of the list confirmed last: it plays, or something queued behind it.
     playing: Option<Bookmark>,
     bookmarks: Bookmarks,
 }
@@ -104,7 +115,11 @@ impl Playlist {
             at: 0,
             resume: config.resume,
             start: None,
+            edit: None,
+            queue: VecDeque::new(),
+            list_first: false,
             ahead: None,
+            newest: 0,
             playing: None,
             bookmarks: Bookmarks::default(),
         };
@@ -116,6 +131,12 @@ impl Playlist {
     #[must_use]
     pub fn bookmarks(&self) -> Bookmarks {
         self.bookmarks.clone()
+    }
+
+    /// Watches the file for edits from how it was read.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.listing.watch(self.stamp)
     }
 
     fn begin_round(&mut self, seed: u64) {
@@ -152,32 +173,39 @@ impl Playlist {
         self.avoid_repeat();
     }
 
-    /// The next entry that has not been given out.
+    /// The next entry that has not been given out: of the queue, else of the list.
     fn advance(&mut self) -> Next {
-        if self.named.is_empty() {
-            let failure = Failure::new(Reason::Missing, "it cannot be read, or names nothing to play");
-            return Next::Skip { id: String::new(), title: self.listing.to_string(), failure };
-        }
         loop {
-            if self.at >= self.order.len() {
+            let queued = if self.list_first { None } else { self.queue.pop_front() };
+            let is_queued = queued.is_some();
+            if self.named.is_empty() && !is_queued {
+                let failure = Failure::new(Reason::Missing, "it cannot be read, or names nothing to play");
+                return Next::Skip { id: String::new(), title: self.listing.to_string(), failure };
+            }
+            if self.at >= self.order.len() && !is_queued {
                 if !self.repeat {
                     return Next::End;
                 }
                 self.begin_round(order::next_seed(self.seed));
             }
-            let entry = self.order[self.at].clone();
+            let (entry, from) = match queued {
+                Some(queued) => queued,
+                None => (self.order[self.at].clone(), Duration::ZERO),
+            };
             match self.resolver.resolve(&entry) {
+                Ok(Resolved::Entries(found)) if is_queued => self.queue_first(found),
                 Ok(Resolved::Entries(found)) => self.replace(self.at, found),
                 Ok(Resolved::Media { media, title }) => {
-                    return Next::Play(self.give_out(entry, title, media));
+                    return Next::Play(self.give_out(entry, from, is_queued, title, media));
                 }
                 // What was kept of a page plays though it cannot be asked now.
                 Err(failure) if matches!(entry.what, What::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
-                    return Next::Kept { item: self.give_out(entry, None, media), failure };
+                    return Next::Kept { item: self.give_out(entry, from, is_queued, None, media), failure };
                 }
                 Err(failure) => {
-                    self.at += 1;
+                    self.at += usize::from(!is_queued);
+                    self.list_first = false;
                     self.ahead = None;
                     return Next::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
                 }
@@ -186,18 +214,44 @@ impl Playlist {
     }
 
     /// `entry`, which is next, as the item that `media` and `title` make of it.
-    fn give_out(&mut self, entry: Entry, title: Option<String>, media: Media) -> Item {
-        let saved = self.start.take_if(|(key, _)| *key == entry.key);
-        let start = saved.map_or(Duration::ZERO, |(_, offset)| offset);
+    fn give_out(
+        &mut self,
+        entry: Entry,
+        from: Duration,
+        queued: bool,
+        title: Option<String>,
+        media: Media,
+    ) -> Item {
+        let saved = self.start.take_if(|(key, _)| !queued && *key == entry.key);
+        let start = saved.map_or(from, |(_, offset)| offset);
+        self.at += usize::from(!queued);
+        self.list_first = false;
+        self.newest += 1;
         let item = Item {
             id: entry.key.item.clone(),
+            place: self.newest,
             title: title_of(&entry, title),
             start: if media.live { Duration::ZERO } else { start },
             media,
         };
-        self.at += 1;
-        self.ahead = Some(entry);
+        self.ahead = Some(Turn { place: self.newest, entry, bookmark: None, queued });
         item
+    }
+
+    /// Puts `entries` before what is queued.
+    fn queue_first(&mut self, entries: Vec<Entry>) {
+        for entry in entries.into_iter().rev() {
+            self.queue.push_front((entry, Duration::ZERO));
+        }
+    }
+
+    /// Takes an edit, and goes to where the earlier run was.
+    fn settle(&mut self) {
+        if let Some(entries) = self.edit.take() {
+            let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
+            self.take_edit(entries, anchor.as_ref());
+        }
+        self.go_back();
     }
 
     /// Goes to where the earlier run was.
@@ -206,6 +260,16 @@ impl Playlist {
             return;
         }
         let Some((bookmark, offset)) = self.resume.take() else { return };
+        if self.go_to(&bookmark) {
+            self.start = Some((self.order[self.at].key.clone(), offset));
+        } else {
+            log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
+        }
+    }
+
+    /// Makes the entry of this bookmark the next one; `false` where it is gone, and what followed it is next.
+    fn go_to(&mut self, bookmark: &Bookmark) -> bool {
+        self.start = None;
         for list in &bookmark.key.within {
             let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
             match self.resolver.resolve(&self.order[index]) {
@@ -213,34 +277,54 @@ impl Playlist {
                 _ => break,
             }
         }
-        if let Some(index) = order::find(&self.order, &bookmark.key) {
-            self.at = index;
-            self.start = Some((self.order[index].key.clone(), offset));
-            return;
-        }
-        let next = bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
+        let found = order::find(&self.order, &bookmark.key);
+        let next = || bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
         let list = || bookmark.key.within.iter().find_map(|item| order::find_item(&self.order, item));
-        self.at = next.or_else(list).unwrap_or(0);
-        log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
+        self.at = found.or_else(next).or_else(list).unwrap_or(0);
+        found.is_some()
     }
 
-    /// What an edit of the file has made of the list, if it was edited since this was last asked and leaves something
-    /// to play.
-    fn edited(&mut self) -> Option<Vec<Entry>> {
+    /// Goes where `to` says, seen from `turn`.
+    fn go(&mut self, turn: Turn, to: Jump) {
+        let Turn { entry, bookmark, queued, .. } = turn;
+        self.list_first = to == Jump::Before || (to != Jump::After && !queued);
+        if let (Jump::Again(from), true) = (to, queued) {
+            self.queue.push_front((entry, from));
+        }
+        let Some(bookmark) = bookmark else { return };
+        if let Some(seed) = bookmark.shuffle_seed.filter(|seed| *seed != self.seed) {
+            // It belongs to the round before this one.
+            self.seed = seed;
+            self.order = self.arrange(source::expand(&self.named));
+        }
+        let found = self.go_to(&bookmark);
+        match (to, queued) {
+            (Jump::Again(from), false) if found => {
+                self.start = Some((self.order[self.at].key.clone(), from));
+            }
+            (Jump::Before, false) => self.at = self.at.saturating_sub(1),
+            (Jump::After, false) | (Jump::Again(_) | Jump::After, true) => self.at += usize::from(found),
+            (Jump::Again(_), false) | (Jump::Before, true) => {}
+        }
+        let plays = (queued && to != Jump::Before) || to == Jump::After;
+        self.playing = Some(bookmark).filter(|_| plays);
+    }
+
+    /// What the file names now, if it was edited since it was last looked at and leaves something to play.
+    fn look_for_edit(&mut self) {
         let stamp = self.listing.stamp();
         if stamp == self.stamp {
-            return None;
+            return;
         }
         self.stamp = stamp;
         match self.read_edit() {
             Ok((named, entries)) => {
                 log::info!("{} was edited: {} entries", self.listing, entries.len());
                 self.named = named;
-                Some(entries)
+                self.edit = Some(entries);
             }
             Err(why) => {
                 log::warn!("the edit of {} is not taken, the old list goes on: {why:#}", self.listing);
-                None
             }
         }
     }
@@ -306,18 +390,24 @@ impl Playlist {
 
     /// Notes that the entry given out last plays from now on.
     fn plays(&mut self) {
-        let Some(entry) = self.ahead.take() else { return };
-        let bookmark = Bookmark {
-            key: entry.key,
+        let Some(turn) = self.ahead.take() else { return };
+        if !turn.queued {
+            self.playing = Some(self.bookmark(&turn.entry));
+        }
+        self.bookmarks.add(Turn { bookmark: self.playing.clone(), ..turn });
+    }
+
+    /// The place of the entry given out last.
+    fn bookmark(&self, entry: &Entry) -> Bookmark {
+        Bookmark {
+            key: entry.key.clone(),
             shuffle_seed: self.shuffle.then_some(self.seed),
-            followed_by: self.order[self.at..]
+            followed_by: self.order[self.at.min(self.order.len())..]
                 .iter()
                 .take(bookmark::FOLLOWERS)
                 .map(|e| e.key.clone())
                 .collect(),
-        };
-        self.bookmarks.add(bookmark.clone());
-        self.playing = Some(bookmark);
+        }
     }
 
     /// `item`, which stands for `entry`, with URLs that will last.
@@ -338,23 +428,25 @@ impl Playlist {
 
 impl Program for Playlist {
     fn next(&mut self) -> Next {
-        if let Some(entries) = self.edited() {
-            let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
-            self.take_edit(entries, anchor.as_ref());
-        }
-        self.go_back();
+        self.settle();
         self.advance()
     }
 
     fn confirm(&mut self, item: Item) -> Next {
-        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.key.item == item.id) else {
+        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.place == item.place) else {
             return Next::Play(item);
         };
-        let same = match self.edited() {
-            Some(entries) => self.take_edit_ahead(entries, &ahead),
+        let same = match self.edit.take() {
+            // It stands in no list.
+            Some(entries) if ahead.queued => {
+                let anchor = self.playing.as_ref().map(|playing| playing.key.clone());
+                self.take_edit(entries, anchor.as_ref());
+                true
+            }
+            Some(entries) => self.take_edit_ahead(entries, &ahead.entry),
             None => true,
         };
-        let next = if same { self.renewed(item, &ahead) } else { self.advance() };
+        let next = if same { self.renewed(item, &ahead.entry) } else { self.advance() };
         if matches!(next, Next::Play(_) | Next::Kept { .. }) {
             self.plays();
         }
@@ -371,7 +463,7 @@ impl Program for Playlist {
             Box::new(move || match resolver.resolve(&entry) {
                 Ok(Resolved::Media { media, title }) => {
                     let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
-                    Some(Item { id, title, start: Duration::ZERO, media })
+                    Some(Item { id, place: 0, title, start: Duration::ZERO, media })
                 }
                 // What a list holds is known when its turn comes.
                 Ok(Resolved::Entries(_)) | Err(_) => None,
@@ -382,6 +474,45 @@ impl Program for Playlist {
 
     fn round_len(&self) -> usize {
         self.order.len()
+    }
+
+    fn jump(&mut self, place: Option<u64>, to: Jump) {
+        self.settle();
+        let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
+        let ahead = self.ahead.take().map(|turn| {
+            let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
+            Turn { bookmark, ..turn }
+        });
+        let known = place.and_then(|place| self.bookmarks.turn(place));
+        let turn = match (known, ahead) {
+            (Some(turn), ahead) => {
+                unseen.extend(ahead);
+                turn
+            }
+            (None, Some(ahead)) if Some(ahead.place) == place => ahead,
+            (None, _) => {
+                let back = usize::from(to == Jump::Before);
+                self.at = self.at.saturating_sub(back);
+                self.list_first = back > 0;
+                return;
+            }
+        };
+        for turn in unseen.into_iter().rev().filter(|turn| turn.queued) {
+            self.queue.push_front((turn.entry, Duration::ZERO));
+        }
+        self.go(turn, to);
+    }
+
+    fn queue(&mut self, line: &str) {
+        let entries = self.listing.entries_of(line);
+        if entries.is_empty() {
+            log::warn!("cannot queue “{line}”: it names nothing to play");
+        }
+        self.queue.extend(entries.into_iter().map(|entry| (entry, Duration::ZERO)));
+    }
+
+    fn reload(&mut self) {
+        self.look_for_edit();
     }
 }
 

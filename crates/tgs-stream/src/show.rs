@@ -11,7 +11,8 @@ use tgs_core::{
     systemd,
 };
 use tgs_playout::{
-    engine::{self, Config, Control, EngineError},
+    command::{Command, Control},
+    engine::{self, Config, End, EngineError},
     profile::Profile,
     publisher::Output,
 };
@@ -25,6 +26,9 @@ use crate::{
 
 /// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// How often the playlist file is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// A list and how it is to be played.
 pub(crate) struct Show<'a> {
@@ -48,7 +52,7 @@ impl<'a> Show<'a> {
         Ok(Self { cli, settings, next, cancel: cancel.clone() })
     }
 
-    /// Plays it, until it ends or `control` is cancelled.
+    /// Plays it, until it ends or `control` stops it.
     pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, Failed> {
         let (cli, settings) = (self.cli, self.settings);
         let Opened { playlist, keeper } = match self.next.take() {
@@ -56,6 +60,8 @@ impl<'a> Show<'a> {
             None => Opened::open(cli, settings, false, &self.cancel)?,
         };
         let bookmarks = playlist.bookmarks();
+        let mut watch = playlist.watch();
+        let stopped = control.stopped();
         let config = Config {
             ffmpeg: settings.ffmpeg_path.clone(),
             ffprobe: settings.ffprobe_path(),
@@ -74,19 +80,26 @@ impl<'a> Show<'a> {
         let keep = || {
             if let Some(keeper) = &keeper
                 && let Some(published) = control.board.read().published
-                && let Some(bookmark) = bookmarks.of(&published.id)
+                && let Some((bookmark, offset)) = bookmarks.left_at(published.place, published.offset)
             {
-                keeper.set(Position { bookmark, offset_ms: published.offset.as_millis() as u64 });
+                keeper.set(Position { bookmark, offset_ms: offset.as_millis() as u64 });
             }
         };
         let ended = thread::scope(|threads| {
             threads.spawn(|| {
-                while !control.cancel.wait(LOOK_EVERY) {
+                while !stopped.wait(LOOK_EVERY) {
                     keep();
                 }
             });
+            threads.spawn(|| {
+                while !stopped.wait(WATCH_EVERY) {
+                    if watch.changed() {
+                        order(control, Command::Reload);
+                    }
+                }
+            });
             let ended = engine::run(config, Box::new(playlist), control);
-            control.cancel.cancel();
+            order(control, Command::Stop);
             ended
         });
         // Also after a failure, and with what arrived last.
@@ -96,12 +109,20 @@ impl<'a> Show<'a> {
             Err(EngineError::Stopped) => return Ok(Code::Ok),
             Err(error) => return Err(engine_failed(error)),
         };
-        if summary.over
-            && let Some(keeper) = &keeper
-        {
-            keeper.clear();
+        if let Some(keeper) = &keeper {
+            let published = control.board.read().published;
+            match summary.end {
+                End::Stopped => {}
+                End::Over => keeper.clear(),
+                End::AfterCurrent => {
+                    match published.and_then(|published| bookmarks.behind(published.place)) {
+                        Some(bookmark) => keeper.set(Position { bookmark, offset_ms: 0 }),
+                        None => keeper.clear(),
+                    }
+                }
+            }
         }
-        if cli.once && summary.over && summary.played == 0 {
+        if cli.once && summary.end == End::Over && summary.played == 0 {
             return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
         }
         Ok(Code::Ok)
@@ -131,6 +152,13 @@ impl Opened {
         })
         .context("open the list")?;
         Ok(Self { playlist, keeper })
+    }
+}
+
+/// Gives a command that nobody waits for an answer to.
+pub(crate) fn order(control: &Control, command: Command) {
+    if let Err(refused) = control.send(command) {
+        log::warn!("a command was not taken: {refused}");
     }
 }
 

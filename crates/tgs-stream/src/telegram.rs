@@ -20,18 +20,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{
-    cancel::Cancel,
-    exit::Code,
-    settings::Settings,
-    systemd::{Beat, Pulse},
-};
+use tgs_core::{cancel::Cancel, exit::Code, settings::Settings, systemd::Beat};
 use tgs_playout::{
-    engine::Control,
+    command::{Command, Control},
     status::{Board, Link},
 };
 use tgs_telegram::Ingest;
 
+use crate::show::order;
 use desk::METRICS;
 pub(crate) use desk::{Desk, Telegram};
 use line::{Failed, Line};
@@ -59,12 +55,8 @@ pub(crate) struct Config<'a> {
     pub(crate) env_file: PathBuf,
     /// Where /status and /healthz read.
     pub(crate) desk: Desk,
-    /// The engine's snapshot.
-    pub(crate) board: Board,
-    /// Where the loops show that they turn.
-    pub(crate) pulse: Pulse,
-    /// Ends everything.
-    pub(crate) cancel: Cancel,
+    /// The tool's own: commands reach the engine through it, and stopping it ends everything.
+    pub(crate) control: Control,
     /// Every wait is this many times shorter; 1 except in tests.
     pub(crate) hurry: u32,
 }
@@ -74,16 +66,17 @@ pub(crate) struct Config<'a> {
 pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let Config { settings, reload, env_file, desk, board, pulse, cancel, hurry } = config;
+    let Config { settings, reload, env_file, desk, control, hurry } = config;
+    let (board, pulse, cancel) = (control.board.clone(), control.pulse.clone(), control.stopped());
     let line = Line::new(reload, settings, env_file, cancel.clone(), desk.clone());
     thread::scope(|scope| {
         let mut director = Director {
             scope,
             play,
             line,
+            control,
             board,
             beat: pulse.watch("telegram", LONGEST_TURN),
-            pulse,
             desk,
             cancel,
             hurry,
@@ -113,8 +106,8 @@ struct Director<'scope, 'env: 'scope, 'a> {
     scope: &'scope Scope<'scope, 'env>,
     play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
     line: Line<'a>,
+    control: Control,
     board: Board,
-    pulse: Pulse,
     beat: Beat,
     desk: Desk,
     cancel: Cancel,
@@ -172,6 +165,7 @@ impl Director<'_, '_, '_> {
             if cancelled {
                 return Event::Stop;
             }
+            self.retitle();
             let now = Instant::now();
             for (timer, event) in [(&mut self.due, Event::Due), (&mut self.remind, Event::Remind)] {
                 if timer.is_some_and(|at| at <= now) {
@@ -180,6 +174,27 @@ impl Director<'_, '_, '_> {
                 }
             }
             let _ = self.cancel.wait(LOOK_EVERY);
+        }
+    }
+
+    /// Passes on the title that was asked for, once there is a live stream to bear it.
+    fn retitle(&mut self) {
+        let wanted = self.board.read().title;
+        if wanted == self.line.title {
+            return;
+        }
+        match self.state {
+            State::Live(Session::Good { .. }) => {
+                self.line.title = wanted;
+                // Whether the session lives is found out by the check, which is made anyway.
+                if let Err(failed) = self.line.retitle()
+                    && !self.cancel.is_cancelled()
+                {
+                    log::warn!("{failed}");
+                }
+            }
+            State::Live(Session::Lost(_)) | State::Stopping(_) => {}
+            State::Starting | State::Waiting { .. } | State::Degraded(_) => self.line.title = wanted,
         }
     }
 
@@ -281,9 +296,9 @@ impl Director<'_, '_, '_> {
             return;
         }
         self.halt();
-        let control = Control { cancel: Cancel::new(), board: self.board.clone(), pulse: self.pulse.clone() };
+        let control = self.control.another();
         let halted = Arc::new(AtomicBool::new(false));
-        let (play, ended, stop) = (self.play, self.ended.clone(), self.cancel.clone());
+        let (play, ended, all) = (self.play, self.ended.clone(), self.control.clone());
         let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());
         let thread = self.scope.spawn(move || {
             // A panic was told by its hook; whoever supervises the tool starts it anew.
@@ -291,7 +306,7 @@ impl Director<'_, '_, '_> {
             if !asked.load(Ordering::SeqCst) {
                 let _ = ended.send(code);
                 // A call of Telegram that is under way has nothing to wait for any more.
-                stop.cancel();
+                order(&all, Command::Stop);
             }
         });
         self.stage = Some(Stage { ingest, control, halted, thread });
@@ -301,9 +316,9 @@ impl Director<'_, '_, '_> {
     fn halt(&mut self) {
         if let Some(stage) = self.stage.take() {
             stage.halted.store(true, Ordering::SeqCst);
-            stage.control.cancel.cancel();
+            order(&stage.control, Command::Stop);
             let _ = stage.thread.join();
-            self.board.update(|status| *status = tgs_playout::status::Status::default());
+            self.board.update(|status| *status = status.said());
         }
     }
 

@@ -102,6 +102,17 @@ impl Connection {
         created(updates).ok_or_else(|| TelegramError::named("CREATE_CALL_FAILED", doing))
     }
 
+    /// Calls the live stream `title`; empty for the chat's own.
+    pub fn edit_title(&mut self, call: &Call, title: &str) -> Result<(), TelegramError> {
+        let request =
+            tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
+        match self.call("change the live stream's title", &request) {
+            Ok(_) => Ok(()),
+            Err(error) if error.name == "GROUPCALL_NOT_MODIFIED" => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Address and key of the chat's ingest.
     pub fn ingest(&mut self, chat: &Chat) -> Result<Ingest, TelegramError> {
         let request = tl::functions::phone::GetGroupCallStreamRtmpUrl {

@@ -32,7 +32,7 @@ impl World {
         let path = self.dir.path().join(name);
         fs::write(&path, content).unwrap();
         let media = Media::at(format!("file:{}", path.display()), false);
-        Item { id: path.display().to_string(), title: name.into(), start: Duration::ZERO, media }
+        Item { id: path.display().to_string(), place: 0, title: name.into(), start: Duration::ZERO, media }
     }
 
     fn items(&self) -> PathBuf {
@@ -47,7 +47,7 @@ impl World {
 
 fn page(id: &str, identity: &str) -> Item {
     let media = Media { identity: Some(identity.into()), ..Media::at("https://cdn/x".into(), false) };
-    Item { id: id.into(), title: id.into(), start: Duration::ZERO, media }
+    Item { id: id.into(), place: 0, title: id.into(), start: Duration::ZERO, media }
 }
 
 /// So many groups of two seconds at one picture a second, `size` bytes each, begun by headers and an early sound.

@@ -2,12 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::Key;
+use crate::source::{Entry, Key};
 
 /// How many of the entries after an item are kept, for the case that it is gone.
 pub(super) const FOLLOWERS: usize = 8;
@@ -29,23 +30,73 @@ pub struct Bookmark {
     pub followed_by: Vec<Key>,
 }
 
-/// The bookmarks of the items encoded last. Clones share them.
+impl Bookmark {
+    /// The place behind it; `None` where the round ends with it, or what follows is not known.
+    #[must_use]
+    pub fn following(mut self) -> Option<Self> {
+        if self.followed_by.is_empty() {
+            return None;
+        }
+        let key = self.followed_by.remove(0);
+        Some(Self { key, ..self })
+    }
+}
+
+/// One turn of an item: what a restart needs to know of it, and a jump.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    /// The number that [`tgs_playout::item::Item::place`] has.
+    pub(super) place: u64,
+    /// What is played.
+    pub(super) entry: Entry,
+    /// Its place in the list; of a queued item that of the item before it, where there was one.
+    pub(super) bookmark: Option<Bookmark>,
+    /// Whether it was queued, and stands nowhere in the list.
+    pub(super) queued: bool,
+}
+
+/// The turns of the items encoded last. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Bookmarks(Arc<Mutex<VecDeque<Bookmark>>>);
+pub struct Bookmarks(Arc<Mutex<VecDeque<Turn>>>);
 
 impl Bookmarks {
-    /// The bookmark of the item with this `Item::id`, the latest where it was played several times.
+    /// Where a restart goes on that finds the item of this place `offset` into it, and how far into that. A queued item is
+    /// not played again: what follows it is. `None` where that is not in the round.
     #[must_use]
-    pub fn of(&self, id: &str) -> Option<Bookmark> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().rev().find(|bookmark| bookmark.key.item == id).cloned()
+    pub fn left_at(&self, place: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
+        let turn = self.turn(place)?;
+        if turn.queued {
+            return Some((turn.bookmark?.following()?, Duration::ZERO));
+        }
+        Some((turn.bookmark?, offset))
     }
 
-    pub(super) fn add(&self, bookmark: Bookmark) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(bookmark);
+    /// Where a restart goes on behind the item of this place.
+    #[must_use]
+    pub fn behind(&self, place: u64) -> Option<Bookmark> {
+        self.turn(place)?.bookmark?.following()
+    }
+
+    pub(super) fn turn(&self, place: u64) -> Option<Turn> {
+        self.locked().iter().rev().find(|turn| turn.place == place).cloned()
+    }
+
+    pub(super) fn add(&self, turn: Turn) {
+        let mut kept = self.locked();
+        kept.push_back(turn);
         if kept.len() > REMEMBERED {
             kept.pop_front();
         }
+    }
+
+    /// Takes away the turns after the one of this place.
+    pub(super) fn take_after(&self, place: u64) -> Vec<Turn> {
+        let mut kept = self.locked();
+        let first = kept.iter().position(|turn| turn.place > place).unwrap_or(kept.len());
+        kept.split_off(first).into()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, VecDeque<Turn>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 
 use crate::{
     m3u,
-    source::{self, Named},
+    source::{self, Entry, Named},
 };
 
 /// Where entries are written.
@@ -28,6 +28,21 @@ pub(super) struct Stamp {
     len: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+/// Looks whether the playlist file was edited; reads nothing of it.
+#[derive(Debug)]
+pub struct Watch {
+    listing: Listing,
+    stamp: Option<Stamp>,
+}
+
+impl Watch {
+    /// Whether the file is another one than when this was last asked.
+    pub fn changed(&mut self) -> bool {
+        let stamp = self.listing.stamp();
+        std::mem::replace(&mut self.stamp, stamp) != stamp
+    }
 }
 
 impl fmt::Display for Listing {
@@ -56,6 +71,19 @@ impl Listing {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         })
+    }
+
+    /// Watches the file for changes since `stamp`.
+    pub(super) fn watch(&self, stamp: Option<Stamp>) -> Watch {
+        Watch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp }
+    }
+
+    /// What `line` names, as if it stood in the file.
+    pub(super) fn entries_of(&self, line: &str) -> Vec<Entry> {
+        let list = self.file.clone().unwrap_or_default();
+        let named = source::named_in(&list, line.as_bytes());
+        let written = |named: Named| Named { origin: None, ..named };
+        source::expand(&named.into_iter().map(written).collect::<Vec<_>>())
     }
 
     /// Everything that is named; one at least.

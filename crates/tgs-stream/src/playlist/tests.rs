@@ -77,20 +77,23 @@ fn letter(next: &Next) -> char {
     }
 }
 
-/// The engine's part: asks one item ahead.
+/// The engine's part: asks one item ahead. Whoever watches the file has always seen the last edit.
 struct Engine {
     list: Playlist,
     ahead: Option<Next>,
+    /// That of the item played last.
+    place: u64,
 }
 
 impl Engine {
     fn new(mut list: Playlist) -> Self {
         let ahead = Some(list.next());
-        Self { list, ahead }
+        Self { list, ahead, place: 0 }
     }
 
     /// The item that plays now.
     fn play(&mut self) -> Next {
+        self.list.reload();
         let now = match self.ahead.take().unwrap() {
             Next::Play(item) => self.list.confirm(item),
             other => other,
@@ -98,7 +101,16 @@ impl Engine {
         if !matches!(now, Next::End) {
             self.ahead = Some(self.list.next());
         }
+        if let Next::Play(item) = &now {
+            self.place = item.place;
+        }
         now
+    }
+
+    /// A command that leads elsewhere, as long as this item is on air.
+    fn jump(&mut self, place: u64, to: Jump) {
+        self.list.jump(Some(place), to);
+        self.ahead = Some(self.list.next());
     }
 
     fn letters(&mut self, count: usize) -> String {
@@ -259,9 +271,8 @@ fn an_edit_that_leaves_nothing_is_refused_once() {
         tv.write(text);
         let why = engine.list.read_edit().map(|(named, _)| named).unwrap_err();
         assert!(why.to_string().contains("nothing"), "{why}");
-        assert!(engine.list.edited().is_none(), "{text}");
-        let looked_at = engine.list.stamp;
-        assert!(engine.list.edited().is_none() && engine.list.stamp == looked_at);
+        engine.list.reload();
+        assert!(engine.list.edit.is_none(), "{text}");
     }
     assert_eq!(engine.letters(3), "bca");
     fs::remove_file(&tv.file).unwrap();
@@ -290,7 +301,7 @@ fn a_restart_goes_on_where_it_was() {
     let tv = Tv::new("abcabd");
     let mut engine = Engine::new(tv.open());
     engine.letters(5);
-    let saved = engine.list.bookmarks().of("http://h/b.mp4").unwrap();
+    let (saved, _) = engine.list.bookmarks().left_at(engine.place, Duration::ZERO).unwrap();
     let json = serde_json::to_string(&saved).unwrap();
     assert_eq!(
         json,
@@ -316,11 +327,115 @@ fn a_restart_goes_on_in_the_same_shuffled_round() {
     let whole = Engine::new(tv.shuffled(11)).letters(24);
     let mut engine = Engine::new(tv.shuffled(11));
     engine.letters(11);
-    let item = format!("http://h/{}.mp4", &whole[10..11]);
-    let saved = engine.list.bookmarks().of(&item).unwrap();
-    let resume = Some((saved, Duration::from_secs(1)));
+    let resume = engine.list.bookmarks().left_at(engine.place, Duration::from_secs(1));
     let list = Playlist::open(Config { shuffle: true, resume, ..tv.config() }).unwrap();
     assert_eq!(Engine::new(list).letters(14), whole[10..]);
+}
+
+fn line(letter: char) -> String {
+    format!("http://h/{letter}.mp4")
+}
+
+#[test]
+fn a_jump_goes_on_from_there() {
+    let tv = Tv::new("ajbjc");
+    let cases = [
+        // how many play (the last of them is ahead of what is on air by so many), where to, what plays then
+        (3, 0, Jump::Again(Duration::from_secs(5)), "bjca"),
+        (3, 0, Jump::Before, "jbjc"),
+        (3, 0, Jump::After, "jcaj"),
+        (3, 2, Jump::Before, "ajbj"),
+        (3, 2, Jump::After, "jbjc"),
+        (7, 3, Jump::Before, "bjca"),
+        (6, 1, Jump::Again(Duration::ZERO), "cajb"),
+    ];
+    for (played, ahead, to, expected) in cases {
+        let mut engine = Engine::new(tv.open());
+        engine.letters(played);
+        engine.jump(engine.place - ahead, to);
+        let Next::Play(first) = engine.play() else { panic!("not played") };
+        let from = if let Jump::Again(from) = to { from } else { Duration::ZERO };
+        assert_eq!(first.start, from, "{played} {ahead} {to:?}");
+        assert_eq!(format!("{}{}", first.title, engine.letters(3)), expected, "{played} {ahead} {to:?}");
+    }
+    // What has been prepared and not played is a place too.
+    let mut engine = Engine::new(tv.open());
+    engine.letters(1);
+    engine.jump(engine.place + 1, Jump::Before);
+    assert_eq!(engine.letters(3), "ajb");
+    let mut once = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    assert_eq!(once.letters(6), "ajbjc.");
+    once.jump(once.place, Jump::Before);
+    assert_eq!(once.letters(3), "jc.");
+}
+
+#[test]
+fn a_jump_into_the_round_before_keeps_its_order() {
+    let tv = Tv::new("abcdefgh");
+    let whole = Engine::new(tv.shuffled(5)).letters(16);
+    let mut engine = Engine::new(tv.shuffled(5));
+    engine.letters(9);
+    engine.jump(engine.place - 2, Jump::After);
+    assert_eq!(engine.letters(9), whole[7..]);
+}
+
+#[test]
+fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(tv.open());
+    assert_eq!(engine.letters(1), "a");
+    let a = engine.place;
+    engine.list.queue(&line('x'));
+    engine.jump(a, Jump::After);
+    engine.list.queue(&line('y'));
+    engine.jump(a, Jump::After);
+    // It survives an edit.
+    tv.edit("anbc");
+    assert_eq!(engine.letters(2), "xy");
+    let y = engine.place;
+    // Nobody has seen them: "a" is still on air.
+    engine.list.queue(&line('z'));
+    engine.jump(a, Jump::After);
+    assert_eq!(engine.letters(1), "x");
+    let x = engine.place;
+    assert!(x > y);
+    engine.jump(x, Jump::Again(Duration::from_secs(3)));
+    let Next::Play(item) = engine.play() else { panic!("not played") };
+    assert_eq!((&*item.title, item.start), ("x", Duration::from_secs(3)));
+    engine.jump(engine.place, Jump::Before);
+    assert_eq!(engine.letters(1), "a");
+    assert_eq!(engine.letters(4), "yznb", "x was seen, and is not queued any more");
+    // The item one goes to comes before the queue.
+    engine.list.queue(&line('q'));
+    engine.jump(engine.place, Jump::After);
+    engine.jump(engine.place, Jump::Again(Duration::from_secs(1)));
+    assert_eq!(engine.letters(4), "bqca");
+}
+
+#[test]
+fn a_restart_goes_on_behind_what_was_queued() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(tv.open());
+    engine.letters(1);
+    let bookmarks = engine.list.bookmarks();
+    engine.list.queue(&line('x'));
+    engine.jump(engine.place, Jump::After);
+    assert_eq!(engine.letters(1), "x");
+    let (bookmark, offset) = bookmarks.left_at(engine.place, Duration::from_secs(9)).unwrap();
+    assert_eq!((bookmark.key.item, offset), (line('b'), Duration::ZERO));
+    engine.letters(2);
+    assert_eq!(bookmarks.left_at(engine.place, Duration::from_secs(9)).unwrap().1, Duration::from_secs(9));
+    assert!(bookmarks.behind(engine.place).is_none(), "the round is over");
+    assert_eq!(bookmarks.behind(engine.place - 1).unwrap().key.item, line('c'));
+}
+
+#[test]
+fn the_watch_tells_each_edit_once() {
+    let tv = Tv::new("ab");
+    let mut watch = tv.open().watch();
+    assert!(!watch.changed());
+    tv.edit("abc");
+    assert!(watch.changed() && !watch.changed());
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub(crate) struct Line<'a> {
     /// The chat that was found last: for this account, by this CHAT_ID.
     found: Option<(i64, ChatId, Chat)>,
     stream: Option<Stream>,
+    /// What the live stream is called in the place of CALL_TITLE.
+    pub(crate) title: Option<String>,
     lock: Option<(String, SessionLock)>,
     /// The last session that was found dead, and why.
     dead: Option<(String, Cause)>,
@@ -101,6 +103,7 @@ impl<'a> Line<'a> {
             signed: None,
             found: None,
             stream: None,
+            title: None,
             lock: None,
             dead: None,
             standby_due: None,
@@ -197,7 +200,7 @@ impl<'a> Line<'a> {
         let (call, how) = match connection.live(&chat)? {
             Live::Rtmp(call) => (call, "joining its live stream"),
             Live::Nothing => {
-                let title = self.settings.telegram.call_title.as_deref();
+                let title = self.title.as_deref().or(self.settings.telegram.call_title.as_deref());
                 (connection.create_call(&chat, title)?, "live stream started")
             }
             Live::People => return Err(TelegramError::people()),
@@ -236,6 +239,15 @@ impl<'a> Line<'a> {
                 (Look::Failed(failed.trouble), Some(failed))
             }
         }
+    }
+
+    /// Gives the live stream the title that is wanted now.
+    pub(crate) fn retitle(&mut self) -> Result<(), Failed> {
+        let (Some(signed), Some(stream)) = (&mut self.signed, &self.stream) else { return Ok(()) };
+        let name = signed.name.clone();
+        let wanted = self.title.as_deref().or(self.settings.telegram.call_title.as_deref());
+        let told = signed.connection.edit_title(&stream.call, wanted.unwrap_or_default());
+        told.map_err(|error| self.failed(&error, &name))
     }
 
     /// Runs `tgs-session --write-env --non-interactive` beside this program.

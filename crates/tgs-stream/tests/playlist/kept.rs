@@ -4,7 +4,7 @@ use std::{fs::File, io::BufReader, path::Path, time::Duration};
 
 use crate::{loopback::Site, programme::config};
 use tgs_playout::{
-    engine::{self, Config, Control, Summary},
+    engine::{self, Config, Control, End, Summary},
     flv::{Reader, Tag},
     profile::Profile,
     publisher::Output,
@@ -42,7 +42,7 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     let dir = tempfile::tempdir().unwrap();
     let list = || config(&site, "SITE/apart/one\n");
     let (summary, first) = play(list(), dir.path());
-    assert_eq!(summary, Summary { played: 1, failed: 0, over: true });
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
     // The page answers, and its picture and sound are gone: they are not fetched again.
     for file in ["v.mp4", "a.m4a"] {
         std::fs::remove_file(site.dir.path().join(file)).unwrap();
@@ -55,5 +55,5 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     };
     assert_eq!(play(deaf(list()), dir.path()), (summary, first));
     let unknown = play(deaf(config(&site, "SITE/apart/two\n")), dir.path()).0;
-    assert_eq!(unknown, Summary { played: 0, failed: 1, over: true });
+    assert_eq!(unknown, Summary { played: 0, failed: 1, end: End::Over });
 }

@@ -6,7 +6,7 @@ use crate::loopback::{Site, resolver};
 use tgs_playout::item::{Item, Next, Program};
 use tgs_stream::{
     check::check,
-    playlist::{Bookmark, Config, Playlist},
+    playlist::{Config, Playlist},
 };
 
 pub(crate) fn config(site: &Site, list: &str) -> Config {
@@ -29,15 +29,23 @@ fn played(next: Next) -> Item {
 }
 
 /// Plays to the end; the titles.
-fn titles(mut list: Playlist) -> Vec<String> {
-    let mut titles = Vec::new();
+fn titles(list: Playlist) -> Vec<String> {
+    turns(list).into_iter().map(|(title, _)| title).collect()
+}
+
+/// Plays to the end; titles and places.
+fn turns(mut list: Playlist) -> Vec<(String, u64)> {
+    let mut turns = Vec::new();
     loop {
         match list.next() {
-            Next::Play(item) => titles.push(played(list.confirm(item)).title),
-            Next::Kept { item: Item { title, .. }, .. } | Next::Skip { title, .. } => {
-                titles.push(format!("({title})"));
+            Next::Play(item) => {
+                let item = played(list.confirm(item));
+                turns.push((item.title, item.place));
             }
-            Next::End => return titles,
+            Next::Kept { item: Item { title, .. }, .. } | Next::Skip { title, .. } => {
+                turns.push((format!("({title})"), 0))
+            }
+            Next::End => return turns,
         }
     }
 }
@@ -64,11 +72,11 @@ fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
     let all = ["9", "10", "No. 1", "No. 2", "Mine"];
     let list = Playlist::open(config(&site, LIST)).unwrap();
     let bookmarks = list.bookmarks();
-    assert_eq!(titles(list), all);
+    let turns = turns(list);
+    assert!(turns.iter().map(|(title, _)| title).eq(all), "{turns:?}");
     // In the middle of the feed, which is one line of the list.
-    let saved: Bookmark = bookmarks.of(&site.at("2.html")).unwrap();
-    assert_eq!(saved.key.within, [site.at("feed.xml")]);
-    let resume = Some((saved, Duration::from_secs(7)));
+    let resume = bookmarks.left_at(turns[3].1, Duration::from_secs(7));
+    assert_eq!(resume.as_ref().unwrap().0.key.within, [site.at("feed.xml")]);
     let mut list = Playlist::open(Config { resume, ..config(&site, LIST) }).unwrap();
     let item = played(list.next());
     assert_eq!((&*item.title, item.start), ("No. 2", Duration::from_secs(7)));
@@ -84,6 +92,7 @@ fn an_edit_does_not_ask_again_for_a_list_that_plays() {
     list.confirm(first);
     site.write("feed.xml", "gone");
     site.write("list.txt", &format!("{0}/1.html\n{0}/feed.xml\n{0}/2.html\n", site.url));
+    list.reload();
     assert_eq!(titles(list), ["No. 2", "Page 2 (1)"]);
 }
 

@@ -1,0 +1,261 @@
+//! The one way in: everything that may be asked of a running broadcast, and who takes it there.
+//!
+//! A [`Command`] costs the sender nothing that waits: it changes what the read-ahead hands out, tells the prepare thread
+//! where the list goes on, and leaves the rest to the threads of the engine. What comes of it is shown by
+//! [`crate::status::Status`]. Nothing here knows a signal, a socket or a playlist.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
+};
+
+use tgs_core::{cancel::Cancel, systemd::Pulse};
+
+use crate::{
+    feed::{Feed, Leave, Meant},
+    item::Jump,
+    status::Board,
+};
+
+/// What may be asked of a running broadcast.
+///
+/// The *current* item is the one on air. Between two items, and after a command that leaves one, it is the one that comes:
+/// two [`Command::Next`] at once leave two items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// On to the next item, when the group of pictures on air (two seconds) is over and the item is ready; the current one
+    /// stays for one group more until it is. No failure of the item that is left.
+    Next,
+    /// Back to the item before the current one in the list, from its beginning; at the list's first item to that.
+    Previous,
+    /// To this distance from the current item's beginning; beyond its end as [`Command::Next`]. Refused by a live item.
+    Seek(Duration),
+    /// Plays what this line of a playlist names after the current item, behind what was queued before. Edits of the list
+    /// do not touch it; it is not kept over a restart.
+    Queue(String),
+    /// The filler goes on air until [`Command::Resume`]: files stop, live sources go on without being seen.
+    Pause,
+    /// Ends [`Command::Pause`]: files go on where they stopped, live sources with their newest.
+    Resume,
+    /// Reads the list anew. What has changed is taken with the next item that is encoded.
+    Reload,
+    /// What the broadcast is called, for those who show it; empty takes it back.
+    Title(String),
+    /// The list ends with the current item.
+    StopAfterCurrent,
+    /// The broadcast ends at once.
+    Stop,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Next => f.write_str("next"),
+            Self::Previous => f.write_str("previous"),
+            Self::Seek(to) => write!(f, "seek to {:.1} s", to.as_secs_f64()),
+            Self::Queue(line) => write!(f, "queue {line}"),
+            Self::Pause => f.write_str("pause"),
+            Self::Resume => f.write_str("resume"),
+            Self::Reload => f.write_str("reload"),
+            Self::Title(title) => write!(f, "title “{title}”"),
+            Self::StopAfterCurrent => f.write_str("stop after the current item"),
+            Self::Stop => f.write_str("stop"),
+        }
+    }
+}
+
+/// Why a command was not taken. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The broadcast is being stopped.
+    #[error("the broadcast is being stopped")]
+    Stopped,
+    /// Nothing is played: before the start, or while there is nowhere to publish.
+    #[error("nothing is being played")]
+    NothingPlays,
+    /// There is no place in a live source to go to.
+    #[error("a live source has no beginning to count from")]
+    Live,
+    /// More commands came than can be done.
+    #[error("too many commands at once")]
+    Busy,
+}
+
+/// How many commands may wait for an engine.
+const MOST_WAITING: usize = 64;
+
+/// What the prepare thread is asked.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// What to encode now.
+    Next,
+    /// To go on elsewhere.
+    Jump(Meant, Jump),
+    /// To play this after the item that is meant.
+    Queue(Meant, String),
+    /// To read the list anew.
+    Reload,
+}
+
+/// The other threads' hold on a broadcast. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    pub(crate) cancel: Cancel,
+    /// What it tells about itself.
+    pub board: Board,
+    /// Where its pacing loop shows that it turns.
+    pub pulse: Pulse,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// Where commands are taken.
+#[derive(Debug, Default)]
+struct Desk {
+    engine: Option<Engine>,
+    /// What is to be told to the engine once there is one.
+    waiting: Vec<Command>,
+    paused: bool,
+    ending: bool,
+}
+
+/// A running engine.
+#[derive(Debug)]
+struct Engine {
+    feed: Arc<Feed>,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// The engine is told commands until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Attached(Arc<Mutex<Desk>>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        lock(&self.0).engine = None;
+    }
+}
+
+impl Control {
+    /// The hold on a further broadcast with the same snapshot, that the same commands reach. [`Command::Stop`] is each
+    /// one's own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { cancel: Cancel::new(), ..self.clone() }
+    }
+
+    /// Set once the broadcast is stopped or over. Setting it stops nothing.
+    #[must_use]
+    pub fn stopped(&self) -> Cancel {
+        self.cancel.child()
+    }
+
+    /// Tells the broadcast a command. Does not wait for what comes of it.
+    pub fn send(&self, command: Command) -> Result<(), Refused> {
+        let mut desk = lock(&self.desk);
+        if command == Command::Stop {
+            self.cancel.cancel();
+            return Ok(());
+        }
+        if self.cancel.is_cancelled() {
+            return Err(Refused::Stopped);
+        }
+        // A watcher may send it any time; what comes of it is told.
+        let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
+        let told = command.to_string();
+        desk.take(command, &self.board)?;
+        log::log!(level, "command: {told}");
+        Ok(())
+    }
+
+    /// Commands go to these from now on, first those that waited.
+    pub(crate) fn attach(&self, feed: Arc<Feed>, asks: mpsc::Sender<Ask>) -> Attached {
+        let mut desk = lock(&self.desk);
+        feed.set_paused(desk.paused);
+        if desk.ending {
+            feed.end_with_current();
+        }
+        desk.engine = Some(Engine { feed, asks });
+        for command in mem::take(&mut desk.waiting) {
+            if let Err(refused) = desk.take(command, &self.board) {
+                log::warn!("a command was not taken: {refused}");
+            }
+        }
+        Attached(Arc::clone(&self.desk))
+    }
+
+    /// Whether the list was to end with the item that was current.
+    pub(crate) fn is_ending(&self) -> bool {
+        lock(&self.desk).ending
+    }
+}
+
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    fn take(&mut self, command: Command, board: &Board) -> Result<(), Refused> {
+        match command {
+            Command::Next => self.engine()?.feed.skip(),
+            Command::Previous => self.engine()?.jump(Jump::Before)?,
+            Command::Seek(to) => self.engine()?.jump(Jump::Again(to))?,
+            Command::Queue(_) | Command::Reload if self.engine.is_none() => {
+                if self.waiting.len() >= MOST_WAITING {
+                    return Err(Refused::Busy);
+                }
+                self.waiting.push(command);
+            }
+            Command::Queue(line) => self.engine()?.queue(line)?,
+            Command::Reload => {
+                let engine = self.engine()?;
+                engine.feed.ask()?;
+                engine.tell(Ask::Reload);
+            }
+            Command::Pause | Command::Resume => {
+                self.paused = command == Command::Pause;
+                if let Some(engine) = &self.engine {
+                    engine.feed.set_paused(self.paused);
+                }
+                board.update(|status| status.paused = self.paused);
+            }
+            Command::Title(title) => {
+                board.update(|status| status.title = Some(title).filter(|title| !title.is_empty()));
+            }
+            Command::StopAfterCurrent => {
+                if let Some(engine) = self.engine.as_ref().filter(|_| !self.ending) {
+                    engine.feed.end_with_current();
+                }
+                self.ending = true;
+                board.update(|status| status.stops_after_current = true);
+            }
+            Command::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn engine(&self) -> Result<&Engine, Refused> {
+        self.engine.as_ref().ok_or(Refused::NothingPlays)
+    }
+}
+
+impl Engine {
+    /// Leaves what is on its way and goes on elsewhere.
+    fn jump(&self, to: Jump) -> Result<(), Refused> {
+        let meant = self.feed.jump(Leave::All, matches!(to, Jump::Again(_)))?;
+        self.tell(Ask::Jump(meant, to));
+        Ok(())
+    }
+
+    fn queue(&self, line: String) -> Result<(), Refused> {
+        let meant = self.feed.jump(Leave::Later, false)?;
+        self.tell(Ask::Queue(meant, line));
+        Ok(())
+    }
+
+    /// The read-ahead has counted it, so that the queue stays short.
+    fn tell(&self, ask: Ask) {
+        // Without a thread the broadcast is over.
+        let _ = self.asks.send(ask);
+    }
+}

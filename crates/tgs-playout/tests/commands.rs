@@ -1,0 +1,375 @@
+//! A running engine with the real ffmpeg is told commands: what viewers see of them, frame by frame.
+//!
+//! Each clip shows its number as brightness and its time as colour, so that every frame of the recording says where it
+//! comes from.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::Command as Process,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_playout::{
+    command::{Command, Control, Refused},
+    engine::{self, Config, End, Summary},
+    flv::{Kind, Reader},
+    item::{Item, Jump, Media, Next, Program},
+    profile::Profile,
+    publisher::Output,
+    status::{OnAir, Showing, Status},
+};
+
+const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
+
+/// How long each clip is.
+const CLIP: f64 = 12.0;
+
+/// How far a frame's colour may lie, in seconds: it has 8 steps a second, and an encoder.
+const NEAR: f64 = 0.3;
+
+/// Some files in order, once.
+struct List {
+    files: Vec<PathBuf>,
+    /// What each turn so far has played.
+    turns: Vec<Entry>,
+    at: usize,
+    start: Duration,
+    queue: Vec<PathBuf>,
+    /// Whether the queue waits for an entry that one has gone to.
+    list_first: bool,
+    reloads: Arc<Mutex<u32>>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Listed(usize),
+    /// Behind the one before this.
+    Queued(usize, PathBuf),
+}
+
+impl List {
+    fn new(files: &[PathBuf]) -> Self {
+        let reloads = Arc::default();
+        let (files, turns, queue) = (files.to_vec(), Vec::new(), Vec::new());
+        Self { files, turns, at: 0, start: Duration::ZERO, queue, list_first: false, reloads }
+    }
+}
+
+impl Program for List {
+    fn next(&mut self) -> Next {
+        let path = if self.queue.is_empty() || std::mem::take(&mut self.list_first) {
+            let Some(path) = self.files.get(self.at) else { return Next::End };
+            self.turns.push(Entry::Listed(self.at));
+            self.at += 1;
+            path.clone()
+        } else {
+            let path = self.queue.remove(0);
+            self.turns.push(Entry::Queued(self.at, path.clone()));
+            path
+        };
+        let media = Media::at(format!("file:{}", path.display()), false);
+        let title = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let (id, place) = (path.display().to_string(), self.turns.len() as u64 - 1);
+        Next::Play(Item { id, place, title, start: std::mem::take(&mut self.start), media })
+    }
+
+    fn confirm(&mut self, item: Item) -> Next {
+        Next::Play(item)
+    }
+
+    fn round_len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn jump(&mut self, place: Option<u64>, to: Jump) {
+        let Some(place) = place else { return };
+        for unseen in self.turns[place as usize + 1..].iter().rev() {
+            if let Entry::Queued(_, path) = unseen {
+                self.queue.insert(0, path.clone());
+            }
+        }
+        let at = match &self.turns[place as usize] {
+            Entry::Listed(at) => *at,
+            Entry::Queued(at, _) => at - 1,
+        };
+        self.list_first = to != Jump::After;
+        self.at = match to {
+            Jump::Again(from) => {
+                self.start = from;
+                at
+            }
+            Jump::Before => at.saturating_sub(1),
+            Jump::After => at + 1,
+        };
+    }
+
+    fn queue(&mut self, line: &str) {
+        self.queue.push(line.into());
+    }
+
+    fn reload(&mut self) {
+        *self.reloads.lock().unwrap() += 1;
+    }
+}
+
+/// Four clips, `0.mkv` to `3.mkv`.
+fn clips(dir: &Path) -> Vec<PathBuf> {
+    let clip = |number: usize| {
+        let path = dir.join(format!("{number}.mkv"));
+        let colour = format!("geq=lum={}:cb=64:cr='40+8*T'", 40 + 40 * number);
+        let picture = format!("nullsrc=s=64x36:r=30:d={CLIP},format=yuv444p,{colour}");
+        let sound = format!("sine=f={}:r=44100:d={CLIP}", 300 + 100 * number);
+        let done = Process::new("ffmpeg")
+            .args([
+                "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound,
+            ])
+            .args(["-c:v", "ffv1", "-color_range", "tv", "-colorspace", "bt709", "-c:a", "pcm_s16le"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        path
+    };
+    (0..4).map(clip).collect()
+}
+
+/// A piece of the recording without a jump in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Piece {
+    /// Which clip; `None` for the filler.
+    clip: Option<usize>,
+    /// Where in the clip it begins and ends, in seconds.
+    from: f64,
+    to: f64,
+    frames: usize,
+}
+
+/// What the recording shows.
+fn seen(recording: &Path) -> Vec<Piece> {
+    let decoded = Process::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(recording)
+        .args([
+            "-vf",
+            "scale=2:2:flags=area,format=yuv444p",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-",
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        decoded.status.success() && decoded.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&decoded.stderr)
+    );
+    let mut pieces: Vec<Piece> = Vec::new();
+    for frame in decoded.stdout.chunks_exact(12) {
+        let (y, cb, cr) = (f64::from(frame[0]), frame[4], f64::from(frame[8]));
+        let (clip, time) = if cb < 100 {
+            (Some(((y - 40.0) / 40.0).round() as usize), (cr - 40.0) / 8.0)
+        } else {
+            (None, 0.0)
+        };
+        match pieces.last_mut() {
+            Some(last) if last.clip == clip && (time - last.to).abs() < 2.0 * NEAR => {
+                last.to = time;
+                last.frames += 1;
+            }
+            _ => pieces.push(Piece { clip, from: time, to: time, frames: 1 }),
+        }
+    }
+    pieces
+}
+
+/// An engine that writes a file at the speed of a broadcast, and its end.
+struct Running {
+    dir: tempfile::TempDir,
+    files: Vec<PathBuf>,
+    control: Control,
+    reloads: Arc<Mutex<u32>>,
+    thread: thread::JoinHandle<Summary>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let files = clips(dir.path());
+        let config = Config {
+            ffmpeg: "ffmpeg".into(),
+            ffprobe: "ffprobe".into(),
+            profile: PROFILE,
+            ffmpeg_args: String::new(),
+            output: Output::File(dir.path().join("out.flv")),
+            read_ahead: Duration::from_secs(4),
+            realtime: true,
+            filler: None,
+            cache_dir: dir.path().join("cache"),
+            cache_limit: 0,
+            cache_ahead: false,
+            state_dir: dir.path().join("state"),
+            first_timestamp: 0,
+        };
+        let control = Control::default();
+        let list = List::new(&files[..3]);
+        let reloads = list.reloads.clone();
+        let thread = thread::spawn({
+            let control = control.clone();
+            move || engine::run(config, Box::new(list), &control).unwrap()
+        });
+        Self { dir, files, control, reloads, thread }
+    }
+
+    fn send(&self, command: Command) {
+        self.control.send(command).unwrap();
+    }
+
+    fn until(&self, what: &str, such: impl Fn(&Status) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let status = self.control.board.read();
+            if such(&status) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited for {what}: {status:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until this clip is shown, `offset` seconds into it or more.
+    fn shows(&self, clip: usize, offset: f64) {
+        let wanted = clip.to_string();
+        self.until(&format!("{clip} at {offset} s"), |status| match &status.on_air {
+            OnAir::Item(Showing { title, offset_seconds, .. }) => {
+                *title == wanted && *offset_seconds >= offset
+            }
+            _ => false,
+        });
+    }
+
+    /// Waits for its end; what it wrote, proven to be even.
+    fn end(self) -> (Summary, Vec<Piece>) {
+        let summary = self.thread.join().unwrap();
+        let recording = self.dir.path().join("out.flv");
+        let mut reader = Reader::new(BufReader::new(File::open(&recording).unwrap()));
+        let mut times = [Vec::new(), Vec::new()];
+        while let Some(tag) = reader.next_tag().unwrap() {
+            if tag.is_frame() {
+                times[usize::from(tag.kind == Kind::Audio)].push(tag.timestamp as i64);
+            }
+        }
+        for (times, (least, most)) in times.iter().zip([(33, 34), (23, 24)]) {
+            for pair in times.windows(2) {
+                let step = pair[1] - pair[0];
+                assert!((least..=most).contains(&step), "a step of {step} ms at {} ms", pair[0]);
+            }
+        }
+        (summary, seen(&recording))
+    }
+}
+
+/// The clips in order, and that each piece begins where it is to.
+fn check(seen: &[Piece], expected: &[(Option<usize>, f64)]) {
+    let clips: Vec<Option<usize>> = seen.iter().map(|piece| piece.clip).collect();
+    assert_eq!(clips, expected.iter().map(|(clip, _)| *clip).collect::<Vec<_>>(), "{seen:#?}");
+    for (piece, (_, from)) in seen.iter().zip(expected) {
+        assert!((piece.from - from).abs() < NEAR, "{piece:?} does not begin at {from}: {seen:#?}");
+    }
+}
+
+#[test]
+fn next_previous_and_seek_lead_where_they_say_without_a_gap() {
+    let running = Running::start();
+    running.shows(0, 1.0);
+    running.send(Command::Next);
+    running.shows(1, 0.5);
+    running.send(Command::Seek(Duration::from_secs(8)));
+    running.shows(1, 8.2);
+    running.send(Command::Previous);
+    running.shows(0, 0.5);
+    // Twice at once: two items.
+    running.send(Command::Next);
+    running.send(Command::Next);
+    running.shows(2, 0.5);
+    running.send(Command::StopAfterCurrent);
+    running.send(Command::Seek(Duration::from_millis(10_500)));
+    let (summary, seen) = running.end();
+    assert_eq!((summary.failed, summary.end), (0, End::AfterCurrent));
+    let clip = |number, from| (Some(number), from);
+    check(&seen, &[clip(0, 0.0), clip(1, 0.0), clip(1, 8.0), clip(0, 0.0), clip(2, 0.0), clip(2, 10.5)]);
+    assert!((seen.last().unwrap().to - CLIP).abs() < NEAR, "{seen:#?}");
+    // The command came at about a second: the rest of the group on air, and one more at most.
+    assert!(seen[0].to < 4.0 + NEAR, "{seen:#?}");
+}
+
+#[test]
+fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
+    let running = Running::start();
+    running.shows(0, 1.0);
+    running.send(Command::Pause);
+    running.until("the filler", |status| status.paused && matches!(status.on_air, OnAir::Filler { .. }));
+    running.send(Command::Queue(running.files[3].display().to_string()));
+    running.send(Command::Reload);
+    running.send(Command::Title("Night".into()));
+    running.until("the title", |status| status.title.as_deref() == Some("Night"));
+    running.until("the queued clip", |status| status.next.as_deref() == Some("3"));
+    running.send(Command::Resume);
+    running.shows(0, 3.0);
+    running.send(Command::Seek(Duration::from_millis(10_500)));
+    running.shows(3, 0.5);
+    running.send(Command::Next);
+    running.shows(1, 0.5);
+    running.send(Command::Stop);
+    assert_eq!(running.control.send(Command::Next), Err(Refused::Stopped));
+    assert_eq!(*running.reloads.lock().unwrap(), 1);
+    let (summary, seen) = running.end();
+    assert_eq!((summary.failed, summary.end), (0, End::Stopped));
+    let paused = seen[0].to;
+    let clip = |number, from| (Some(number), from);
+    check(&seen, &[clip(0, 0.0), (None, 0.0), clip(0, paused), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)]);
+    assert!((seen[3].to - CLIP).abs() < NEAR, "it was not shown to its end: {seen:#?}");
+}
+
+#[test]
+fn a_list_that_has_come_to_its_end_can_still_be_gone_back_in() {
+    let running = Running::start();
+    running.shows(0, 0.1);
+    running.send(Command::Next);
+    running.send(Command::Next);
+    running.send(Command::Seek(Duration::from_secs(9)));
+    // All of the last item is encoded by now, and the list is over.
+    running.shows(2, 10.5);
+    running.send(Command::Previous);
+    running.shows(1, 0.2);
+    running.send(Command::Seek(Duration::from_mins(1)));
+    running.shows(2, 0.2);
+    running.send(Command::Next);
+    let (summary, seen) = running.end();
+    assert_eq!((summary.failed, summary.end), (0, End::Over));
+    let clip = |number, from| (Some(number), from);
+    check(&seen, &[clip(0, 0.0), clip(2, 9.0), clip(1, 0.0), clip(2, 0.0)]);
+}
+
+#[test]
+fn what_nothing_plays_for_is_refused_and_the_rest_waits() {
+    let control = Control::default();
+    for command in [Command::Next, Command::Previous, Command::Seek(Duration::ZERO)] {
+        assert_eq!(control.send(command), Err(Refused::NothingPlays));
+    }
+    for command in [Command::Queue("x".into()), Command::Reload, Command::Pause, Command::StopAfterCurrent] {
+        assert_eq!(control.send(command), Ok(()));
+    }
+    let status = control.board.read();
+    assert!(status.paused && status.stops_after_current);
+    let other = control.another();
+    other.send(Command::Stop).unwrap();
+    assert!(other.stopped().is_cancelled() && !control.stopped().is_cancelled());
+}
