@@ -55,8 +55,8 @@ fn signals_lead_to_the_next_item_and_to_the_list_as_it_is_now() {
     broadcast.signal(Signal::HUP).unwrap();
     assert_eq!(next(&broadcast), "c");
     assert_eq!(next(&broadcast), "d");
-    let status = broadcast.status().unwrap();
-    assert_eq!((&status["paused"], &status["on_air"]["title"]), (&false.into(), &"d".into()), "{status}");
+    let shows = |status: &serde_json::Value| status["on_air"]["title"] == "d" && status["paused"] == false;
+    broadcast.until("d in /status", 10 * SECOND, || broadcast.status().ok().filter(shows)).unwrap();
     assert_eq!(broadcast.metric("streams_played_total").unwrap() as u64, 4);
     broadcast.stop().unwrap();
     assert_eq!(broadcast.warnings(), [""; 0]);

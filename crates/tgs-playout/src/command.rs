@@ -200,6 +200,7 @@ impl Desk {
             Command::Next => self.engine()?.feed.skip(),
             Command::Previous => self.engine()?.jump(Jump::Before)?,
             Command::Seek(to) => self.engine()?.jump(Jump::Again(to))?,
+            Command::Reload if self.waiting.contains(&command) => {}
             Command::Queue(_) | Command::Reload if self.engine.is_none() => {
                 if self.waiting.len() >= MOST_WAITING {
                     return Err(Refused::Busy);

@@ -224,6 +224,8 @@ impl Playout {
         }
         if let Err(error) = self.filler.next(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
+            // No more of it comes that the item would have to wait for.
+            self.timeline.begin(0, 0, true);
             return self.idle(Instant::now() + Duration::from_millis(500));
         }
         Ok(())

@@ -42,7 +42,7 @@ struct List {
     start: Duration,
     queue: Vec<PathBuf>,
     /// Whether the queue waits for an entry that one has gone to.
-    list_first: bool,
+    ahead_of_queue: bool,
     reloads: Arc<Mutex<u32>>,
 }
 
@@ -57,13 +57,13 @@ impl List {
     fn new(files: &[PathBuf]) -> Self {
         let reloads = Arc::default();
         let (files, turns, queue) = (files.to_vec(), Vec::new(), Vec::new());
-        Self { files, turns, at: 0, start: Duration::ZERO, queue, list_first: false, reloads }
+        Self { files, turns, at: 0, start: Duration::ZERO, queue, ahead_of_queue: false, reloads }
     }
 }
 
 impl Program for List {
     fn next(&mut self) -> Next {
-        let path = if self.queue.is_empty() || std::mem::take(&mut self.list_first) {
+        let path = if self.queue.is_empty() || std::mem::take(&mut self.ahead_of_queue) {
             let Some(path) = self.files.get(self.at) else { return Next::End };
             self.turns.push(Entry::Listed(self.at));
             self.at += 1;
@@ -98,7 +98,7 @@ impl Program for List {
             Entry::Listed(at) => *at,
             Entry::Queued(at, _) => at - 1,
         };
-        self.list_first = to != Jump::After;
+        self.ahead_of_queue = to != Jump::After;
         self.at = match to {
             Jump::Again(from) => {
                 self.start = from;

@@ -18,6 +18,8 @@ tgs-session --write-env has put into the .env file.
 A SOURCE, or a line of the playlist, is a media file, a folder, an .m3u list, the URL of a media file or of a live
 stream, or a page that yt-dlp knows. All settings are listed in .env.template.
 
+Signals: SIGUSR1 goes on to the next item, SIGHUP reads the playlist again (not at a terminal), SIGTERM and SIGINT end it.
+
 Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg is missing, 75 another one runs with this STATE_DIR, 78 bad settings.";
 
 /// Plays a playlist as one unbroken live stream.

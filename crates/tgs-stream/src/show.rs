@@ -20,7 +20,7 @@ use tgs_playout::{
 use crate::{
     app::{Failed, engine_failed, playlist_file, resolver},
     cli::Cli,
-    playlist::{self, Playlist},
+    playlist::{self, Playlist, Watch},
     position::{Keeper, Position, SAVE_EVERY, list_key},
 };
 
@@ -60,8 +60,8 @@ impl<'a> Show<'a> {
             None => Opened::open(cli, settings, false, &self.cancel)?,
         };
         let bookmarks = playlist.bookmarks();
-        let mut watch = playlist.watch();
         let stopped = control.stopped();
+        follow(playlist.watch(), control.clone());
         let config = Config {
             ffmpeg: settings.ffmpeg_path.clone(),
             ffprobe: settings.ffprobe_path(),
@@ -89,13 +89,6 @@ impl<'a> Show<'a> {
             threads.spawn(|| {
                 while !stopped.wait(LOOK_EVERY) {
                     keep();
-                }
-            });
-            threads.spawn(|| {
-                while !stopped.wait(WATCH_EVERY) {
-                    if watch.changed() {
-                        order(control, Command::Reload);
-                    }
                 }
             });
             let ended = engine::run(config, Box::new(playlist), control);
@@ -153,6 +146,19 @@ impl Opened {
         .context("open the list")?;
         Ok(Self { playlist, keeper })
     }
+}
+
+/// Has the list read again whenever its file was edited, until the broadcast is over.
+fn follow(mut watch: Watch, control: Control) {
+    let stopped = control.stopped();
+    // Nobody waits for its end: a file system that hangs cannot be asked to stop.
+    thread::spawn(move || {
+        while !stopped.wait(WATCH_EVERY) {
+            if watch.changed() {
+                order(&control, Command::Reload);
+            }
+        }
+    });
 }
 
 /// Gives a command that nobody waits for an answer to.
