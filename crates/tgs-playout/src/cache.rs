@@ -241,10 +241,10 @@ impl Store {
         }
     }
 
-    /// Whether so much can be written and a twentieth of the disk (1 GB at most) stays free for everything else.
+    /// Whether so much can be written and a tenth of the disk (5 GB at most) stays free for everything else.
     fn is_free(&self, wanted: u64) -> bool {
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return true };
-        let spare = (disk.f_blocks * disk.f_frsize / 20).min(1_000_000_000);
+        let spare = (disk.f_blocks * disk.f_frsize / 10).min(5_000_000_000);
         disk.f_bavail * disk.f_frsize >= wanted + spare
     }
 

@@ -344,8 +344,8 @@ fn what_was_encoded_once_is_not_encoded_again() {
     let now = encodings();
     play_from(dir.path(), twice(), &ffmpeg, "");
     assert_eq!(encodings(), now);
-    // From within: the keyframe before that place.
-    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(3500), ahead: false };
+    // From within: the next keyframe.
+    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(1500), ahead: false };
     let (_, rest) = play_from(dir.path(), begun, &ffmpeg, "");
     assert_eq!(encodings(), now);
     let pictures = times(&rest, Kind::Video).len();

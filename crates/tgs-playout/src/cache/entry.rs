@@ -141,13 +141,17 @@ impl Entry {
         !self.index.slate || self.index.title == title
     }
 
-    /// Plays it from the keyframe at or before `from`. It counts as used from now on.
+    /// Plays it from the first keyframe at `from` or behind it (the last of all, where there is none). It counts as used
+    /// from now on.
+    ///
+    /// Behind, because a position that was kept is up to two seconds old already.
     #[must_use]
     pub fn play(self, from: Duration) -> Playback {
         // Its age decides what goes first when room is needed; if it cannot be noted, it goes too early.
         let _ = self.file.set_modified(SystemTime::now());
         let from = from.as_millis() as u64;
-        let next = self.index.groups.partition_point(|group| group.at <= from).saturating_sub(1);
+        let next = self.index.groups.partition_point(|group| group.at < from);
+        let next = next.min(self.index.groups.len() - 1);
         Playback { entry: self, next, begun: false, bytes: Vec::new() }
     }
 

@@ -91,8 +91,8 @@ fn what_is_kept_comes_back_tag_by_tag() {
     let entry = cache.find(&item).unwrap();
     assert_eq!((entry.title(), entry.length(), entry.is_silent()), ("a", SECOND * 7, false));
     assert_eq!(played(entry, Duration::ZERO), tags);
-    // From a point within on: the headers, and what follows the keyframe before it.
-    let rest = played(cache.find(&item).unwrap(), Duration::from_millis(3999));
+    // From a point within on: the headers, and what follows the next keyframe.
+    let rest = played(cache.find(&item).unwrap(), Duration::from_millis(1001));
     assert_eq!(rest[..2], tags[..2]);
     assert_eq!(rest[2..], tags[3 + 4..]);
     let last = played(cache.find(&item).unwrap(), SECOND * 100);
