@@ -171,6 +171,13 @@ pub const TABLE: &[Setting] = &[
          which some items encode slower than they play. It takes the memory of a second encoder.",
     ),
     row(
+        "COPY_MATCHING",
+        Is("0"),
+        "Whether items that are H.264 and AAC of the broadcast's own size, frame rate and sound already are sent as they are:\n\
+         1 or 0. It saves encoding them; but the stream's headers change at such items, which some players do not like. Not with\n\
+         FFMPEG_ARGS or PUBLISHER=ffmpeg. Where keyframes come too seldom the item is encoded all the same.",
+    ),
+    row(
         "RUST_LOG",
         Is("info"),
         "What is logged: error, warn, info, debug or trace, also by part: warn,tgs_playout=debug.",
@@ -334,6 +341,8 @@ pub struct Settings {
     pub cache_limit: u64,
     /// `CACHE_AHEAD`
     pub cache_ahead: bool,
+    /// `COPY_MATCHING`
+    pub copy_matching: bool,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
     /// What to tell the operator about the file, once the log is there.
@@ -573,6 +582,7 @@ impl<'a> Reader<'a> {
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
         let cache_ahead = self.value("CACHE_AHEAD", flag);
+        let copy_matching = self.value("COPY_MATCHING", flag);
         let rust_log = self.value("RUST_LOG", text);
         let regen = self.value("SESSION_REGEN", regen);
         let on_loss = self.value("ON_SESSION_LOSS", on_loss);
@@ -610,6 +620,7 @@ impl<'a> Reader<'a> {
             cache_dir: cache_dir?,
             cache_limit: cache_limit?,
             cache_ahead: cache_ahead?,
+            copy_matching: copy_matching?,
             rust_log: rust_log?,
             warnings: Vec::new(),
         };
@@ -847,6 +858,7 @@ mod tests {
             cache_dir: "/home/me/.cache/tgs".into(),
             cache_limit: 20_000_000_000,
             cache_ahead: false,
+            copy_matching: false,
             rust_log: "info".into(),
             warnings: vec![],
         };
@@ -858,7 +870,7 @@ mod tests {
         let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                     FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                     READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                    STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                    STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nCOPY_MATCHING=1\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                     API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                     ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
         let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -896,6 +908,7 @@ mod tests {
             cache_dir: "/c".into(),
             cache_limit: 500_000_000,
             cache_ahead: true,
+            copy_matching: true,
             rust_log: "debug".into(),
             warnings: vec![],
         };

@@ -65,14 +65,25 @@ enum Input {
     Generated(String),
 }
 
+/// What becomes of the inputs' streams.
+#[derive(Debug, Clone)]
+enum Streams {
+    /// They are encoded.
+    Filtered {
+        /// Filter graph from an input's stream to the picture, without the profile's tail.
+        video: String,
+        /// The same for the sound; none where the timeline puts silence to the picture.
+        audio: Option<String>,
+    },
+    /// These two, by ffmpeg's index in the one input, go through as they are.
+    Copied(usize, usize),
+}
+
 /// A complete encoding task.
 #[derive(Debug, Clone)]
 pub struct Job {
     inputs: Vec<Input>,
-    /// Filter graph from an input's stream to the picture, without the profile's tail.
-    video: String,
-    /// The same for the sound; none where the timeline puts silence to the picture.
-    audio: Option<String>,
+    streams: Streams,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
     /// Whether the title is written into the picture.
@@ -126,7 +137,8 @@ impl Job {
             }
         };
         let titled = probe.video.is_none();
-        Self { inputs, video, audio, expected: left(probe.duration), titled }
+        let streams = Streams::Filtered { video, audio };
+        Self { inputs, streams, expected: left(probe.duration), titled }
     }
 
     /// A still picture with `text` and silence, `length` long.
@@ -138,8 +150,10 @@ impl Job {
                 Input::Generated(format!("{}:d={seconds}", slate_source(&setup.profile))),
                 Input::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
             ],
-            video: format!("[0:v]{}", slate_text(setup, text)),
-            audio: Some("[1:a]anull".into()),
+            streams: Streams::Filtered {
+                video: format!("[0:v]{}", slate_text(setup, text)),
+                audio: Some("[1:a]anull".into()),
+            },
             expected: Some(length),
             titled: false,
         }
@@ -154,23 +168,48 @@ impl Job {
                 Input::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
                 Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
             ],
-            video: format!("[0:v]{}", picture_chain(profile, &Video::default(), Duration::ZERO)),
-            audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
+            streams: Streams::Filtered {
+                video: format!("[0:v]{}", picture_chain(profile, &Video::default(), Duration::ZERO)),
+                audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
+            },
             expected: Some(length),
             titled: false,
         }
     }
 
+    /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the broadcast's own shape, or
+    /// `setup` asks for more. Whether its pictures come as they must shows on the way.
+    #[must_use]
+    pub fn copy(item: &Item, probe: &Probe, setup: &Setup) -> Option<Self> {
+        let (video, audio, stored, profile) = (probe.video?, probe.audio?, probe.stored?, &setup.profile);
+        let fits = setup.extra.is_empty()
+            && item.start.is_zero()
+            && !item.media.live
+            && probe.duration.is_some()
+            && (video.width, video.height) == (profile.width, profile.height)
+            && (stored.fps - f64::from(profile.fps)).abs() < 0.01
+            && (stored.rate, stored.channels) == (profile.audio_rate, profile.channels)
+            && audio.late <= LATE
+            // More would be more than the line was chosen for.
+            && stored.kbps <= (profile.video_kbps + profile.audio_kbps) * 3 / 2;
+        let source = item.media.sources.first().filter(|_| fits)?;
+        Some(Self {
+            inputs: vec![Input::Opened(source.clone(), Duration::ZERO)],
+            streams: Streams::Copied(video.index, audio.index),
+            expected: probe.duration,
+            titled: false,
+        })
+    }
+
     /// Whether the encoder makes no sound.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.audio.is_none()
+        matches!(self.streams, Streams::Filtered { audio: None, .. })
     }
 
     /// The ffmpeg command for this task, FLV on its stdout.
     #[must_use]
     pub fn command(&self, setup: &Setup) -> Command {
-        let (profile, extra) = (&setup.profile, &setup.extra);
         let mut command = process::command(&setup.ffmpeg);
         command.current_dir(&setup.scratch);
         command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);
@@ -188,48 +227,60 @@ impl Job {
                 }
             }
         }
-        let join = |chain: &str, more: &Option<String>| match more {
-            Some(more) => format!("{chain},{more}"),
-            None => chain.to_owned(),
-        };
-        // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
-        let mut graph = format!("{},format=yuv420p[v]", join(&self.video, &extra.video_filter));
-        let mut maps = vec!["-map", "[v]"];
-        if let Some(audio) = &self.audio {
-            graph = format!(
-                "{graph};{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
-                join(audio, &extra.audio_filter),
-                profile.audio_rate,
-                layout(profile.channels),
-            );
-            maps.extend(["-map", "[a]"]);
+        match &self.streams {
+            Streams::Filtered { video, audio } => filter(&mut command, setup, video, audio.as_deref()),
+            Streams::Copied(video, audio) => {
+                command.args(["-map", &format!("0:{video}"), "-map", &format!("0:{audio}"), "-c", "copy"]);
+                command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
+            }
         }
-        command.args(["-filter_complex", &graph]).args(maps).args(["-sn", "-dn"]);
-        command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
-        let rate = format!("{}k", profile.video_kbps);
-        let gop = profile.gop().to_string();
-        command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", &rate, "-maxrate", &rate]);
-        command.args(["-bufsize", &format!("{}k", profile.video_kbps * 2)]);
-        command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
-        command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
-        command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
-        // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
-        command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
-        command.args([
-            "-color_trc",
-            "bt709",
-            "-chroma_sample_location",
-            "left",
-            "-flags:v",
-            "+bitexact",
-            "-flags:a",
-            "+bitexact",
-        ]);
-        command.args(&extra.output);
         command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
         command.arg("pipe:1");
         command
     }
+}
+
+/// The options that encode what the graphs `video` and `audio` make to the setup's profile.
+fn filter(command: &mut Command, setup: &Setup, video: &str, audio: Option<&str>) {
+    let (profile, extra) = (&setup.profile, &setup.extra);
+    let join = |chain: &str, more: &Option<String>| match more {
+        Some(more) => format!("{chain},{more}"),
+        None => chain.to_owned(),
+    };
+    // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
+    let mut graph = format!("{},format=yuv420p[v]", join(video, &extra.video_filter));
+    let mut maps = vec!["-map", "[v]"];
+    if let Some(audio) = audio {
+        graph = format!(
+            "{graph};{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
+            join(audio, &extra.audio_filter),
+            profile.audio_rate,
+            layout(profile.channels),
+        );
+        maps.extend(["-map", "[a]"]);
+    }
+    command.args(["-filter_complex", &graph]).args(maps).args(["-sn", "-dn"]);
+    command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
+    let rate = format!("{}k", profile.video_kbps);
+    let gop = profile.gop().to_string();
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", &rate, "-maxrate", &rate]);
+    command.args(["-bufsize", &format!("{}k", profile.video_kbps * 2)]);
+    command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
+    command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
+    command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
+    // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
+    command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
+    command.args([
+        "-color_trc",
+        "bt709",
+        "-chroma_sample_location",
+        "left",
+        "-flags:v",
+        "+bitexact",
+        "-flags:a",
+        "+bitexact",
+    ]);
+    command.args(&extra.output);
 }
 
 /// Options that go before `-i` for this source.
@@ -605,7 +656,8 @@ mod tests {
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         for (video, audio) in probes {
             let command =
-                Job::item(&item, &Probe { video, audio, duration: seconds(9) }, &setup).command(&setup);
+                Job::item(&item, &Probe { video, audio, duration: seconds(9), stored: None }, &setup)
+                    .command(&setup);
             digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
         }
         let digest = digest.finish();

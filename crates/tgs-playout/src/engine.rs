@@ -25,10 +25,11 @@ use crate::{
     ahead::{self, Ahead},
     cache::{self, Cache},
     command::Ask,
+    copy::Groups,
     encoder::{self, Encoder, FONT_FILE, Job, Setup, last_message},
     feed::{Attempt, Feed, OnAir, Opened, Piece},
     filler::{Filler, FillerError},
-    flv::{FlvError, Kind},
+    flv::{FlvError, Kind, Tag},
     item::{Coming, Failure, Item, Jump, Media, Next, Program, Reason},
     playout::Playout,
     probe::{self, Probe},
@@ -76,6 +77,8 @@ pub struct Config {
     pub cache_limit: u64,
     /// Whether coming items are encoded into it while the broadcast has all it wants.
     pub cache_ahead: bool,
+    /// Whether items of the profile's own shape are passed on as they are.
+    pub copy_matching: bool,
     /// Directory of this instance alone.
     pub state_dir: PathBuf,
     /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
@@ -167,7 +170,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         ffprobe,
         cancel: cancel.clone(),
     });
-    let encode = Encode { setup, shared, failed: 0, failed_in_row: 0 };
+    let encode = Encode { setup, shared, copy_matching: config.copy_matching, failed: 0, failed_in_row: 0 };
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
@@ -532,6 +535,7 @@ impl Prepared {
 /// The encode thread.
 struct Encode {
     setup: Setup,
+    copy_matching: bool,
     shared: Shared,
     failed: u64,
     failed_in_row: usize,
@@ -554,7 +558,14 @@ impl Encode {
                     self.pause(round, &mut backoff);
                     if !attempt.left.is_cancelled() {
                         match way {
-                            Way::Encode(found) => self.play(*item, &found, &attempt),
+                            Way::Encode(found) => {
+                                let copied =
+                                    Job::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
+                                match copied {
+                                    Some(job) => self.copy(*item, &job, &attempt),
+                                    None => self.play(*item, &found, &attempt),
+                                }
+                            }
                             Way::Kept(entry) => self.replay(*item, entry, &attempt),
                         }
                     }
@@ -613,6 +624,66 @@ impl Encode {
                 item.title
             );
             self.encode_rest(Item { start: at, ..item }, attempt);
+        }
+    }
+
+    /// Plays `item` as it is stored, a group of pictures at a time. From the first on that cannot go on air so, it is encoded.
+    fn copy(&mut self, item: Item, job: &Job, attempt: &Attempt) {
+        let Ok(mut encoder) = Encoder::start(job.command(&self.setup), &attempt.left) else {
+            // It will not encode either, and that says why.
+            return self.encode_rest(item, attempt);
+        };
+        let (feed, left) = (&self.shared.feed, &attempt.left);
+        let mut on_air =
+            Some(OnAir { run: attempt.run, item: item.clone(), silent: false, expected: job.expected });
+        let mut give = |group: Vec<Tag>| {
+            let begin = on_air.take().map(|on_air| Piece::Begin(Arc::new(on_air)));
+            begin
+                .into_iter()
+                .chain(group.into_iter().map(Piece::Tag))
+                .all(|piece| feed.give(piece, false, left))
+        };
+        let mut groups = Groups::new(self.setup.profile.fps);
+        let mut newest = 0;
+        let ended = loop {
+            let group = match encoder.next_tag() {
+                Ok(Some(tag)) => {
+                    newest = newest.max(tag.timestamp);
+                    groups.push(tag)
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(format!("ffmpeg’s copy of it {error}")),
+            };
+            match group {
+                Ok(Some(group)) => {
+                    if !give(group) {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(why) => break Err(why),
+            }
+        };
+        let short = job.expected.is_some_and(|whole| Duration::from_millis(newest) + EARLY < whole);
+        let ended = match ended {
+            Ok(()) if short => Err("the copy ends before its end".to_owned()),
+            other => other,
+        };
+        if ended.is_ok() && !give(groups.rest()) {
+            return;
+        }
+        let begun = on_air.is_none();
+        if begun {
+            feed.give(Piece::End, false, left);
+        }
+        match ended {
+            Ok(()) => self.failed_in_row = 0,
+            Err(_) if left.is_cancelled() => {}
+            Err(why) => {
+                let at = Duration::from_millis(groups.begun());
+                log::info!("“{}” is encoded from {:.1} s on: {why}", item.title, at.as_secs_f64());
+                self.encode_rest(Item { start: at, ..item }, attempt);
+            }
         }
     }
 

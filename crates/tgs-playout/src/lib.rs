@@ -10,6 +10,7 @@ mod ahead;
 pub mod cache;
 pub mod codec;
 pub mod command;
+mod copy;
 pub mod encoder;
 pub mod engine;
 pub mod feed;

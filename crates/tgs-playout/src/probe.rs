@@ -62,6 +62,21 @@ pub struct Probe {
     pub audio: Option<Audio>,
     /// Length of the longer stream; `None` for live sources and where nothing tells.
     pub duration: Option<Duration>,
+    /// What it is as it is stored, where that might go on air without being encoded.
+    pub stored: Option<Stored>,
+}
+
+/// H.264 with 4:2:0 and 8 bits, square pixels, upright and progressive, beside AAC-LC, in one source.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stored {
+    /// Frames a second, all of them equally long.
+    pub fps: f64,
+    /// Samples a second.
+    pub rate: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Bitrate of both in kbit/s.
+    pub kbps: u32,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +89,7 @@ struct Answer {
 
 #[derive(Deserialize, Default)]
 struct Format {
+    bit_rate: Option<String>,
     start_time: Option<String>,
     duration: Option<String>,
 }
@@ -83,6 +99,11 @@ struct Stream {
     index: usize,
     codec_type: Option<String>,
     codec_name: Option<String>,
+    profile: Option<String>,
+    pix_fmt: Option<String>,
+    sample_aspect_ratio: Option<String>,
+    sample_rate: Option<String>,
+    channels: Option<u32>,
     width: Option<u32>,
     height: Option<u32>,
     avg_frame_rate: Option<String>,
@@ -94,6 +115,9 @@ struct Stream {
     disposition: Disposition,
     #[serde(default)]
     tags: Tags,
+    /// How to turn it upright, among other things.
+    #[serde(default)]
+    side_data_list: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -115,12 +139,13 @@ struct Tags {
 
 /// Asks ffprobe what `media` holds. Blocks until it answers, `cancel` is set or the time-out (20 s a source).
 pub fn probe(ffprobe: &Path, media: &Media, cancel: &Cancel) -> Result<Probe, Failure> {
-    let mut found = Probe { video: None, audio: None, duration: None };
+    let mut found = Probe { video: None, audio: None, duration: None, stored: None };
     for (number, source) in media.sources.iter().enumerate() {
         let answer = ask(ffprobe, source, cancel)?;
         if found.video.is_none() {
             found.video = pick_video(&answer, number);
         }
+        found.stored = stored(&answer).filter(|_| media.sources.len() == 1);
         // With two sources the second is the sound's, whatever sound the first may hold.
         if let Some(audio) = pick_audio(&answer, number) {
             found.audio = Some(audio);
@@ -143,8 +168,9 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
     command
         .args(["-v", "error", "-of", "json", "-show_entries"])
         .arg(
-            "format=start_time,duration:stream=index,codec_type,codec_name,width,height,avg_frame_rate,\
-             r_frame_rate,field_order,start_time,duration:stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION",
+            "format=start_time,duration,bit_rate:stream=index,codec_type,codec_name,profile,pix_fmt,width,height,\
+             sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
+             stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation",
         )
         .args(encoder::source_options(source))
         .args(["-i", &source.url]);
@@ -187,6 +213,28 @@ fn pick_video(answer: &Answer, source: usize) -> Option<Video> {
         });
     }
     best
+}
+
+/// What the streams that would be picked are as they are stored.
+fn stored(answer: &Answer) -> Option<Stored> {
+    let stream = |index: usize| answer.streams.iter().find(|stream| stream.index == index);
+    let picture = stream(pick_video(answer, 0)?.index)?;
+    let sound = stream(pick_audio(answer, 0)?.index)?;
+    let fps = picture.avg_frame_rate.as_deref().and_then(ratio)?;
+    let even = picture.r_frame_rate.as_deref().and_then(ratio).is_some_and(|rate| (rate - fps).abs() < 0.01);
+    let plain = picture.codec_name.as_deref() == Some("h264")
+        && picture.pix_fmt.as_deref() == Some("yuv420p")
+        && matches!(picture.sample_aspect_ratio.as_deref(), None | Some("1:1" | "N/A"))
+        && matches!(picture.field_order.as_deref(), Some("progressive"))
+        && picture.side_data_list.iter().all(|data| data.get("rotation").is_none())
+        && (sound.codec_name.as_deref(), sound.profile.as_deref()) == (Some("aac"), Some("LC"));
+    Some(Stored {
+        fps,
+        rate: sound.sample_rate.as_deref()?.parse().ok()?,
+        channels: sound.channels?,
+        kbps: answer.format.bit_rate.as_deref()?.parse::<u32>().ok()? / 1000,
+    })
+    .filter(|_| plain && even)
 }
 
 /// The sound stream marked as default; else the first.

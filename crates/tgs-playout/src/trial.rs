@@ -85,7 +85,7 @@ fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String>
 }
 
 /// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 behind its length of four bytes.
-fn holds_idr(body: &[u8]) -> bool {
+pub(crate) fn holds_idr(body: &[u8]) -> bool {
     let mut rest = body.get(5..).unwrap_or_default();
     while let Some((len, nal)) = rest.split_first_chunk::<4>() {
         if nal.first().is_some_and(|first| first & 0x1f == 5) {

@@ -215,6 +215,7 @@ impl Running {
             cache_dir: dir.path().join("cache"),
             cache_limit: 0,
             cache_ahead: false,
+            copy_matching: false,
             state_dir: dir.path().join("state"),
             first_timestamp: 0,
         };

@@ -27,6 +27,8 @@ struct Once {
     start: Duration,
     /// Whether it is paced, and what comes is encoded ahead.
     ahead: bool,
+    /// Whether what is right already is copied.
+    copy: bool,
 }
 
 impl Once {
@@ -100,6 +102,7 @@ fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary,
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
         cache_ahead: programme.ahead,
+        copy_matching: programme.copy,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };
@@ -345,7 +348,7 @@ fn what_was_encoded_once_is_not_encoded_again() {
     play_from(dir.path(), twice(), &ffmpeg, "");
     assert_eq!(encodings(), now);
     // From within: the next keyframe.
-    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(1500), ahead: false };
+    let begun = Once { files: files[..1].to_vec(), start: Duration::from_millis(1500), ..Once::default() };
     let (_, rest) = play_from(dir.path(), begun, &ffmpeg, "");
     assert_eq!(encodings(), now);
     let pictures = times(&rest, Kind::Video).len();
@@ -403,4 +406,80 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
         assert_eq!(calls.lines().filter(|call| call.contains(&name)).count(), 1, "{name}\n{calls}");
     }
     assert_eq!(cache_files(dir.path()).len(), 3);
+}
+
+#[test]
+fn what_is_right_already_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let right = |name: &str, extra: &[&str]| {
+        let base =
+            ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=5", "-f", "lavfi", "-i", "sine=r=44100:d=5"];
+        let how = [
+            "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-b:v", "200k", "-c:a", "aac",
+            "-ac", "2",
+        ];
+        clip(dir.path(), name, &[&base[..], &how, extra].concat())
+    };
+    let good = right("good.mp4", &["-g", "45"]);
+    let matroska = right("good.mkv", &["-g", "60"]);
+    let seldom = right("seldom.mp4", &["-force_key_frames", "0,1", "-g", "900", "-sc_threshold", "0"]);
+    let open = right("open.mp4", &["-g", "30", "-x264-params", "open-gop=1:bframes=3:scenecut=0"]);
+    let small = clip(
+        dir.path(),
+        "small.mp4",
+        &["-f", "lavfi", "-i", "testsrc2=s=160x90:r=30:d=2", "-f", "lavfi", "-i", "sine=d=2"],
+    );
+    let list = |copy| Once {
+        files: vec![
+            small.clone(),
+            good.clone(),
+            small.clone(),
+            matroska.clone(),
+            seldom.clone(),
+            open.clone(),
+        ],
+        copy,
+        ..Once::default()
+    };
+    let (ffmpeg, calls) = counted(dir.path());
+    let (summary, tags) = play_from(dir.path(), list(true), &ffmpeg, "");
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
+    let said = std::fs::read_to_string(&calls).unwrap();
+    let calls_of = |file: &Path, copied: bool| {
+        let name = format!("file:{}", file.display());
+        said.lines().filter(|call| call.contains(&name) && call.contains("-c copy") == copied).count()
+    };
+    for (file, copied, encoded) in
+        [(&good, 1, 0), (&matroska, 1, 0), (&seldom, 1, 1), (&open, 1, 1), (&small, 0, 1)]
+    {
+        let counted = (calls_of(file, true), calls_of(file, false).min(1));
+        assert_eq!(counted, (copied, encoded), "{}", file.display());
+    }
+    // What of the one with too few keyframes was right has not been encoded: its first second.
+    let rest = said.lines().find(|call| call.contains("seldom") && call.contains("-ss")).unwrap();
+    assert!(rest.contains("-ss 1.000"), "{rest}");
+    let video = times(&tags, Kind::Video);
+    assert_even(&video, 33, 34);
+    assert_even(&times(&tags, Kind::Audio), 23, 24);
+    assert!(video.len().abs_diff((4 * 5 + 2 * 2) * 30) <= 3, "{} pictures", video.len());
+    // Each change of the encoder has its header, and is decoded without a complaint.
+    assert!(tags.iter().filter(|t| t.kind == Kind::Video && t.is_sequence_header()).count() >= 5);
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(dir.path().join("out.flv"))
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&decoded.stderr), "");
+    // Neither arguments of the operator's nor a start within are served by a copy.
+    std::fs::write(&calls, "").unwrap();
+    play_from(
+        dir.path(),
+        Once { files: vec![good.clone()], copy: true, ..Once::default() },
+        &ffmpeg,
+        "-g 30",
+    );
+    let begun = Once { files: vec![good], copy: true, start: Duration::from_secs(1), ..Once::default() };
+    play_from(dir.path(), begun, &ffmpeg, "");
+    assert!(!std::fs::read_to_string(&calls).unwrap().contains("-c copy"));
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
-    settings::{Quality, Settings},
+    settings::{Publisher, Quality, Settings},
     systemd,
 };
 use tgs_playout::{
@@ -74,6 +74,8 @@ impl<'a> Show<'a> {
             cache_dir: settings.cache_dir.clone(),
             cache_limit: settings.cache_limit,
             cache_ahead: settings.cache_ahead,
+            // Headers that change half-way do not come out of that sender again.
+            copy_matching: settings.copy_matching && settings.publisher == Publisher::Native,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,
         };

@@ -1,0 +1,123 @@
+//! Groups of pictures that were encoded by somebody else, and whether they can go on air as they are. Pure.
+//!
+//! The timeline counts pictures, and the broadcast is left and joined between two keyframes: so a group must be short, begin with
+//! a picture that needs no other, and hold as many pictures as its time asks for.
+
+use crate::{
+    flv::{Kind, Tag},
+    profile::MAX_KEYFRAME_DISTANCE,
+    trial::holds_idr,
+};
+
+/// Takes tags, gives groups that have been looked at.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    fps: u64,
+    open: Vec<Tag>,
+    /// The time of the open group's keyframe, and its pictures so far.
+    begun: Option<u64>,
+    pictures: u64,
+}
+
+impl Groups {
+    /// For pictures that are to come at `fps` a second.
+    pub(crate) fn new(fps: u32) -> Self {
+        Self { fps: u64::from(fps), open: Vec::new(), begun: None, pictures: 0 }
+    }
+
+    /// Takes the next tag. Answers the group that it ends, or why the open one cannot go on air.
+    pub(crate) fn push(&mut self, tag: Tag) -> Result<Option<Vec<Tag>>, String> {
+        let picture = tag.kind == Kind::Video && tag.is_frame();
+        let mut ended = None;
+        if picture && let Some(begun) = self.begun {
+            let length = tag.timestamp.saturating_sub(begun);
+            // As the counted pictures have it, to within one of them.
+            if (length * self.fps).abs_diff(self.pictures * 1000) > 1000 {
+                return Err("its pictures do not come one after another in equal steps".into());
+            }
+            if tag.is_keyframe() {
+                ended = Some(std::mem::take(&mut self.open));
+                self.pictures = 0;
+            } else if u128::from(length) > MAX_KEYFRAME_DISTANCE.as_millis() {
+                return Err("its keyframes are more than 2.1 s apart".into());
+            }
+        }
+        if tag.is_keyframe() {
+            if !holds_idr(&tag.body) {
+                // What is before it was right.
+                self.open = ended.unwrap_or_default();
+                return Err("a viewer cannot begin at its keyframes (they are no IDR pictures)".into());
+            }
+            self.begun = Some(tag.timestamp);
+        } else if picture && self.begun.is_none() {
+            return Err("it does not begin with a keyframe".into());
+        }
+        self.pictures += u64::from(picture);
+        self.open.push(tag);
+        Ok(ended)
+    }
+
+    /// The last group, when nothing more comes.
+    pub(crate) fn rest(&mut self) -> Vec<Tag> {
+        std::mem::take(&mut self.open)
+    }
+
+    /// Where the open group begins, in milliseconds: everything before has been given out.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keyframe (an IDR slice or not), another picture, a sound.
+    fn tag(kind: char, timestamp: u64) -> Tag {
+        let body: Vec<u8> = match kind {
+            'K' => vec![0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65],
+            'I' => vec![0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x61],
+            'p' => vec![0x27, 1, 0, 0, 0, 0, 0, 0, 1, 0x41],
+            _ => vec![0xaf, 1, 0],
+        };
+        let kind = if kind == 's' { Kind::Audio } else { Kind::Video };
+        Tag { kind, timestamp, body: body.into() }
+    }
+
+    /// Sizes of the groups given out, and how it ended.
+    fn groups(tags: &[(char, u64)]) -> (Vec<usize>, Result<(), String>) {
+        let mut groups = Groups::new(2);
+        let mut sizes = Vec::new();
+        for &(kind, time) in tags {
+            match groups.push(tag(kind, time)) {
+                Ok(Some(group)) => sizes.push(group.len()),
+                Ok(None) => {}
+                Err(why) => return (sizes, Err(why)),
+            }
+        }
+        sizes.push(groups.rest().len());
+        (sizes, Ok(()))
+    }
+
+    #[test]
+    fn what_comes_evenly_goes_out_group_by_group() {
+        let good = [('s', 0), ('K', 0), ('p', 500), ('s', 600), ('K', 1000), ('p', 1500), ('p', 2000)];
+        assert_eq!(groups(&good), (vec![4, 3], Ok(())));
+    }
+
+    #[test]
+    fn what_cannot_go_on_air_is_told_before_it_is_given_out() {
+        for (tags, given, part) in [
+            (&[('p', 0)][..], 0, "begin with a keyframe"),
+            (&[('I', 0)], 0, "no IDR"),
+            (&[('K', 0), ('p', 500), ('I', 1000)], 0, "no IDR"),
+            (&[('K', 0), ('p', 1100)], 0, "equal steps"),
+            (&[('K', 0), ('K', 500), ('p', 1000), ('p', 2500)], 1, "equal steps"),
+            (&[('K', 0), ('p', 500), ('p', 1000), ('p', 1500), ('p', 2000), ('p', 2500)], 0, "2.1 s apart"),
+        ] {
+            let (sizes, ended) = groups(tags);
+            assert_eq!(sizes.len(), given, "{tags:?}");
+            assert!(ended.unwrap_err().contains(part), "{tags:?}");
+        }
+    }
+}
