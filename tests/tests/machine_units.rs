@@ -136,6 +136,13 @@ fn killed_it_is_back_after_ten_seconds_at_the_same_place() {
     }
     station.wait("STATUS= names the item", LIMIT, || station.property("StatusText") == "playing long");
 
+    // The playlist is read again by the same process.
+    let process = station.property("MainPID");
+    station.machine.write(&format!("{MEDIA}/list.txt"), "long.mp4\n# edited\n", 0o644).unwrap();
+    station.systemctl("reload");
+    station.wait("the edit", LIMIT, || station.journal().contains("list.txt was edited: 1 entries"));
+    assert_eq!(station.property("MainPID"), process);
+
     let (item, at) = station.wait_on_air(6.0);
     let killed = Instant::now();
     station.systemctl("kill --kill-who=main --signal=SIGKILL");

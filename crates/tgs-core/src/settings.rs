@@ -298,6 +298,7 @@ pub struct Telegram {
 
 /// The settings of one run. Paths are as written: relative ones are relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// What Telegram needs.
     pub telegram: Telegram,

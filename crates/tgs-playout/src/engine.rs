@@ -280,7 +280,7 @@ impl Way {
 
 /// An answer of the prepare thread.
 enum Prepared {
-    Play(Item, Way),
+    Play(Box<Item>, Way),
     Skip { title: String, failure: Failure },
     End,
 }
@@ -388,7 +388,7 @@ impl Prepare {
         self.shared.board.update(|status| status.next = title);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
-                Prepared::Play(item, Way::Encode(_)) => Some(item.clone()),
+                Prepared::Play(item, Way::Encode(_)) => Some(Item::clone(item)),
                 _ => None,
             };
             let first = first.map(|item| Box::new(|| Some(item)) as Coming);
@@ -446,8 +446,8 @@ impl Prepare {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
                 // The list may have changed and the URLs expired since this was prepared.
-                Prepared::Play(item, way) => match self.program.confirm(item.clone()) {
-                    Next::Play(same) if same == item => {
+                Prepared::Play(item, way) => match self.program.confirm(Item::clone(&item)) {
+                    Next::Play(same) if same == *item => {
                         // It may have been encoded since.
                         let way = self.shared.cache.find(&item).map_or(way, Way::Kept);
                         Prepared::Play(item, way)
@@ -464,7 +464,7 @@ impl Prepare {
                         if let Some(board) = &self.coming {
                             board.set(Vec::new());
                         }
-                        Some(Turn::Play(Box::new(item), way, attempt))
+                        Some(Turn::Play(item, way, attempt))
                     }
                     Opened::Over => self.shared.feed.finish().then_some(Turn::End),
                     Opened::Left => {
@@ -510,7 +510,7 @@ impl Prepare {
             // URLs that are not opened need not be asked for anew.
             let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
             let media = Media { live, expires, ..item.media };
-            return Prepared::Play(Item { media, ..item }, way);
+            return Prepared::Play(Box::new(Item { media, ..item }), way);
         }
     }
 

@@ -4,7 +4,7 @@
 //! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
 //! bridged between two keyframes and nothing is lost.
 //!
-//! What an operator leaves is taken out of it at the end of a group as well ([`Feed::skip`], [`Feed::jump`]): the item on
+//! What an operator leaves is taken out of it at the end of a group as well (`Feed::skip`, `Feed::jump`): the item on
 //! air is shown for a group more where the other one is not here yet. Which item is meant is decided in `runs`; where the
 //! list goes on, by the program.
 
@@ -55,18 +55,18 @@ pub struct OnAir {
 
 /// The item that is being encoded.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Its number in this run, from 1.
-    pub run: u64,
+    pub(crate) run: u64,
     /// Set once nobody is to see more of it.
-    pub left: Cancel,
+    pub(crate) left: Cancel,
     place: u64,
     live: bool,
 }
 
 /// The answer to [`Feed::open`].
 #[derive(Debug)]
-pub enum Opened {
+pub(crate) enum Opened {
     /// The item is to be encoded.
     Goes(Attempt),
     /// It was left before its turn came.
@@ -79,16 +79,16 @@ pub enum Opened {
 
 /// The item that a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meant {
+pub(crate) struct Meant {
     /// Its [`Item::place`]; `None` where it has not been prepared yet.
-    pub place: Option<u64>,
+    pub(crate) place: Option<u64>,
     /// How many entries of the list are to be left before it.
-    pub skip: u64,
+    pub(crate) skip: u64,
 }
 
 /// What is left of the encoder's items when a command is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leave {
+pub(crate) enum Leave {
     /// All of them: the list goes on elsewhere.
     All,
     /// Those after the current one: something comes between.

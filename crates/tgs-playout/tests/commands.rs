@@ -73,7 +73,9 @@ impl Program for List {
             self.turns.push(Entry::Queued(self.at, path.clone()));
             path
         };
-        let media = Media::at(format!("file:{}", path.display()), false);
+        let live = path.starts_with("udp:");
+        let url = if live { path.display().to_string() } else { format!("file:{}", path.display()) };
+        let media = Media::at(url, live);
         let title = path.file_stem().unwrap().to_string_lossy().into_owned();
         let (id, place) = (path.display().to_string(), self.turns.len() as u64 - 1);
         Next::Play(Item { id, place, title, start: std::mem::take(&mut self.start), media })
@@ -203,6 +205,11 @@ impl Running {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let files = clips(dir.path());
+        let list = files[..3].to_vec();
+        Self::of(dir, files, &list)
+    }
+
+    fn of(dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
         let config = Config {
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
@@ -220,7 +227,7 @@ impl Running {
             first_timestamp: 0,
         };
         let control = Control::default();
-        let list = List::new(&files[..3]);
+        let list = List::new(list);
         let reloads = list.reloads.clone();
         let thread = thread::spawn({
             let control = control.clone();
@@ -357,6 +364,67 @@ fn a_list_that_has_come_to_its_end_can_still_be_gone_back_in() {
     assert_eq!((summary.failed, summary.end), (0, End::Over));
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), clip(2, 9.0), clip(1, 0.0), clip(2, 0.0)]);
+}
+
+/// A sender of a clip in real time, ended with this.
+struct Sender(std::process::Child);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = clips(dir.path());
+    // Free now; nobody else takes ports of UDP here.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("udp://127.0.0.1:{port}");
+    let mut sender = Process::new("ffmpeg");
+    sender.args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"]).arg(&files[3]);
+    sender.args([
+        "-vf",
+        "scale=320:180:flags=neighbor,format=yuv420p",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+    ]);
+    sender.args(["-tune", "zerolatency", "-g", "15", "-crf", "10", "-c:a", "aac", "-f", "mpegts"]);
+    let _sender = Sender(sender.arg(format!("{url}?pkt_size=1316")).spawn().unwrap());
+    let list = [PathBuf::from(&url), files[0].clone()];
+    let running = Running::of(dir, files, &list);
+    running.until("the live source", |status| match &status.on_air {
+        OnAir::Item(item) => item.offset_seconds > 1.0,
+        _ => false,
+    });
+    assert_eq!(running.control.send(Command::Seek(Duration::from_secs(3))), Err(Refused::Live));
+    running.send(Command::Pause);
+    running.until("the filler", |status| matches!(status.on_air, OnAir::Filler { .. }));
+    let filler = || {
+        let all = prometheus::default_registry().gather();
+        let one = all.iter().find(|family| family.name() == "tgs_filler_seconds_total").unwrap();
+        one.get_metric()[0].get_counter().get_value()
+    };
+    let before = filler();
+    running.until("five seconds of filler", |_| filler() > before + 5.0);
+    running.send(Command::Resume);
+    running.until("the live source", |status| matches!(status.on_air, OnAir::Item(_)));
+    running.send(Command::Next);
+    running.shows(0, 0.5);
+    running.send(Command::Stop);
+    let (summary, seen) = running.end();
+    assert_eq!((summary.failed, summary.end), (0, End::Stopped));
+    let paused = seen.iter().rposition(|piece| piece.clip.is_none()).unwrap();
+    let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
+    assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
+    // It begins anew each 12 s. Five seconds have gone by, give or take a group.
+    let skipped = (resumed.from - left.to).rem_euclid(CLIP);
+    assert!((2.5..8.5).contains(&skipped), "{skipped} s were skipped: {seen:#?}");
+    assert_eq!(seen.last().unwrap().clip, Some(0), "{seen:#?}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn turns(mut list: Playlist) -> Vec<(String, u64)> {
                 turns.push((item.title, item.place));
             }
             Next::Kept { item: Item { title, .. }, .. } | Next::Skip { title, .. } => {
-                turns.push((format!("({title})"), 0))
+                turns.push((format!("({title})"), 0));
             }
             Next::End => return turns,
         }
