@@ -6,6 +6,7 @@
 //!
 //! [`engine::run`] wires them together and describes the threads.
 
+mod clock;
 pub mod codec;
 pub mod encoder;
 pub mod engine;

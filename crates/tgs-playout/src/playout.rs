@@ -16,12 +16,13 @@ use std::{
 use tgs_core::{backoff::Backoff, systemd::Beat};
 
 use crate::{
+    clock::Clock,
     engine::Control,
     feed::{self, Feed, Need, Piece, Taken},
     filler::Filler,
     flv::Kind,
     publisher::{Broken, Publisher},
-    status::{Link, METRICS, OnAir, Published, Showing, now},
+    status::{Link, METRICS, OnAir, Published, Showing},
     timeline::{Origin, Placed, Timeline},
 };
 
@@ -51,6 +52,7 @@ pub(crate) struct Playout {
     timeline: Timeline,
     filler: Filler,
     publisher: Publisher,
+    clock: Arc<dyn Clock>,
     control: Control,
     beat: Beat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
@@ -112,6 +114,7 @@ impl Playout {
             feed,
             timeline,
             filler,
+            clock: publisher.clock(),
             publisher,
             control,
             beat,
@@ -220,7 +223,7 @@ impl Playout {
         }
         if let Err(error) = self.filler.next(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
-            return self.idle(Instant::now() + Duration::from_millis(500));
+            return self.idle(self.clock.now() + Duration::from_millis(500));
         }
         Ok(())
     }
@@ -230,7 +233,7 @@ impl Playout {
             Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
             None => self.started + START_PATIENCE,
         };
-        let now = Instant::now();
+        let now = self.clock.now();
         if now < due {
             if self.anchor.is_none() {
                 self.feed.wait(due.min(now + Duration::from_millis(100)) - now);
@@ -268,9 +271,9 @@ impl Playout {
     fn idle(&mut self, until: Instant) -> Result<(), Stop> {
         self.beat.turn();
         self.report(false);
-        let began = Instant::now();
+        let began = self.clock.now();
         let flushed = self.publisher.flush();
-        self.sending += began.elapsed();
+        self.sending += self.clock.now() - began;
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
             self.recover(&broken)?;
         }
@@ -299,13 +302,13 @@ impl Playout {
             // The connection was lost while this waited, and the source is live.
             return self.deliver(placed);
         }
-        let began = Instant::now();
+        let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag: it goes out with the replay.
             self.recover(&broken)?;
         }
-        self.sending += began.elapsed();
+        self.sending += self.clock.now() - began;
         self.note_sent(origin, picture);
         Ok(())
     }
@@ -316,7 +319,7 @@ impl Playout {
         }
         loop {
             let since = Duration::from_millis(timestamp);
-            let now = Instant::now();
+            let now = self.clock.now();
             let Some(due) = self.anchor.map(|anchor| anchor + since) else {
                 self.anchor = now.checked_sub(since);
                 return Ok(());
@@ -324,7 +327,7 @@ impl Playout {
             if now + TOGETHER < due {
                 self.idle(due)?;
                 // A break meanwhile may have moved the anchor.
-                if self.anchor.is_some_and(|anchor| Instant::now() + TOGETHER >= anchor + since) {
+                if self.anchor.is_some_and(|anchor| self.clock.now() + TOGETHER >= anchor + since) {
                     return Ok(());
                 }
                 continue;
@@ -385,13 +388,13 @@ impl Playout {
 
     /// Connects, however long it takes.
     fn connect(&mut self, again: bool) -> Result<(), Stop> {
-        if self.connected.is_none_or(|at| at.elapsed() > STEADY) {
+        if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
             self.backoff.reset();
             self.hurried = false;
         } else if !self.hurried {
             // One short connection says little: the first break is always followed by an attempt at once.
             self.hurried = true;
-        } else if self.control.cancel.wait(self.backoff.next_delay()) {
+        } else if self.pause() {
             // A server that takes the connection and drops it is not asked again at once.
             return Err(Stop::Cancelled);
         }
@@ -408,18 +411,21 @@ impl Playout {
                     self.publisher.lose();
                     let text = broken.to_string();
                     // The same answer is told once a minute, not at each attempt.
-                    if told.as_ref().is_none_or(|(last, at)| *last != text || at.elapsed().as_secs() >= 60) {
+                    if told
+                        .as_ref()
+                        .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
+                    {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
-                        told = Some((text.clone(), Instant::now()));
+                        told = Some((text.clone(), self.clock.now()));
                     }
                     self.control.board.update(|status| status.publisher = Link::Reconnecting { cause: text });
-                    if self.control.cancel.wait(self.backoff.next_delay()) {
+                    if self.pause() {
                         return Err(Stop::Cancelled);
                     }
                 }
             }
         }
-        self.connected = Some(Instant::now());
+        self.connected = Some(self.clock.now());
         if again {
             METRICS.reconnects.inc();
         }
@@ -427,6 +433,11 @@ impl Playout {
         self.control.board.update(|status| status.publisher = Link::Connected);
         self.feed.set_at_live_edge(false);
         Ok(())
+    }
+
+    /// Waits before the next attempt to connect; `true` where it was told to stop.
+    fn pause(&mut self) -> bool {
+        self.clock.wait(self.backoff.next_delay(), &self.control.cancel)
     }
 
     /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
@@ -440,14 +451,14 @@ impl Playout {
             return Ok(());
         }
         let headers: Vec<_> = self.timeline.headers().collect();
-        self.anchor = Instant::now().checked_sub(Duration::from_millis(at));
+        self.anchor = self.clock.now().checked_sub(Duration::from_millis(at));
         self.publisher.resume(headers.into_iter())?;
         self.resume_at = None;
         Ok(())
     }
 
     fn note_sent(&mut self, origin: Origin, picture: bool) {
-        METRICS.last_progress.set(now());
+        METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
         if origin.run > self.played {
             self.played = origin.run;
@@ -476,10 +487,10 @@ impl Playout {
 
     /// Renews the snapshot, at once where something changed.
     fn report(&mut self, changed: bool) {
-        if !changed && self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        if !changed && self.reported.is_some_and(|at| self.clock.now() - at < REPORT_EVERY) {
             return;
         }
-        self.reported = Some(Instant::now());
+        self.reported = Some(self.clock.now());
         self.note_arrived();
         let (ahead, queue) = (self.feed.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
