@@ -229,6 +229,9 @@ impl Playout {
     }
 
     fn bridge_or_wait(&mut self) -> Result<(), Stop> {
+        if self.timeline.settle() {
+            return Ok(());
+        }
         let due = match self.anchor {
             Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
             None => self.started + START_PATIENCE,
@@ -326,10 +329,7 @@ impl Playout {
             };
             if now + TOGETHER < due {
                 self.idle(due)?;
-                // A break meanwhile may have moved the anchor.
-                if self.anchor.is_some_and(|anchor| self.clock.now() + TOGETHER >= anchor + since) {
-                    return Ok(());
-                }
+                // A break meanwhile may have moved the anchor, or the machine may have stood still.
                 continue;
             }
             let lag = now.saturating_duration_since(due);
