@@ -517,3 +517,6 @@ impl Playout {
         });
     }
 }
+
+#[cfg(test)]
+mod long_run;
