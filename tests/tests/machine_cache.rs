@@ -1,5 +1,7 @@
 //! The disk of the cache is full while a broadcast writes to it. Root only: it mounts a small disk of its own.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use tgs_e2e::{

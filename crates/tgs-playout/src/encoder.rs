@@ -427,7 +427,7 @@ pub struct Encoder {
 
 /// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
 #[derive(Debug, Default)]
-struct Clock {
+pub(crate) struct Clock {
     last: u64,
 }
 
@@ -435,7 +435,7 @@ impl Clock {
     const RANGE: u64 = 1 << 31;
 
     /// The time of which these are the low bits: the one nearest to its neighbour.
-    fn unwrap(&mut self, timestamp: u64) -> u64 {
+    pub(crate) fn unwrap(&mut self, timestamp: u64) -> u64 {
         let round = self.last / Self::RANGE;
         let candidates = (round.saturating_sub(1)..=round + 1).map(|round| round * Self::RANGE + timestamp);
         self.last = candidates.min_by_key(|time| time.abs_diff(self.last)).unwrap_or(timestamp);

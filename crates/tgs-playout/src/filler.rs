@@ -145,6 +145,14 @@ impl Filler {
         open(&path).map_err(at)
     }
 
+    /// What is encoded in `path` already.
+    #[cfg(test)]
+    pub(crate) fn encoded(path: &Path) -> io::Result<Self> {
+        let (tags, silence) = open(path)?;
+        let silence = silence.ok_or_else(|| io::Error::other("it has no sound"))?;
+        Ok(Self { tags, silence, silent: false, coming: None })
+    }
+
     /// What is put where there is no sound.
     #[must_use]
     pub fn silence(&self) -> Silence {

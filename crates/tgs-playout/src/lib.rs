@@ -8,6 +8,7 @@
 
 mod ahead;
 pub mod cache;
+mod clock;
 pub mod codec;
 pub mod command;
 mod copy;

@@ -16,12 +16,13 @@ use std::{
 use tgs_core::{backoff::Backoff, systemd::Beat};
 
 use crate::{
+    clock::Clock,
     command::Control,
     feed::{self, Feed, Need, Piece, Taken},
     filler::Filler,
     flv::Kind,
     publisher::{Broken, Publisher},
-    status::{Link, METRICS, OnAir, Published, Showing, now},
+    status::{Link, METRICS, OnAir, Published, Showing},
     timeline::{Origin, Placed, Timeline},
 };
 
@@ -51,6 +52,7 @@ pub(crate) struct Playout {
     timeline: Timeline,
     filler: Filler,
     publisher: Publisher,
+    clock: Arc<dyn Clock>,
     control: Control,
     beat: Beat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
@@ -113,6 +115,7 @@ impl Playout {
             feed,
             timeline,
             filler,
+            clock: publisher.clock(),
             publisher,
             control,
             beat,
@@ -226,17 +229,20 @@ impl Playout {
             log::error!("failed to read the filler: {error}");
             // No more of it comes that the item would have to wait for.
             self.timeline.begin(0, 0, true);
-            return self.idle(Instant::now() + Duration::from_millis(500));
+            return self.idle(self.clock.now() + Duration::from_millis(500));
         }
         Ok(())
     }
 
     fn bridge_or_wait(&mut self) -> Result<(), Stop> {
+        if self.timeline.settle() {
+            return Ok(());
+        }
         let due = match self.anchor {
             Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
             None => self.started + START_PATIENCE,
         };
-        let now = Instant::now();
+        let now = self.clock.now();
         if now < due && (self.anchor.is_some() || self.feed.asked_for().is_none()) {
             if self.anchor.is_none() {
                 self.feed.wait(due.min(now + Duration::from_millis(100)) - now);
@@ -289,9 +295,9 @@ impl Playout {
     fn idle(&mut self, until: Instant) -> Result<(), Stop> {
         self.beat.turn();
         self.report(false);
-        let began = Instant::now();
+        let began = self.clock.now();
         let flushed = self.publisher.flush();
-        self.sending += began.elapsed();
+        self.sending += self.clock.now() - began;
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
             self.recover(&broken)?;
         }
@@ -320,13 +326,13 @@ impl Playout {
             // The connection was lost while this waited, and the source is live.
             return self.deliver(placed);
         }
-        let began = Instant::now();
+        let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag: it goes out with the replay.
             self.recover(&broken)?;
         }
-        self.sending += began.elapsed();
+        self.sending += self.clock.now() - began;
         self.note_sent(origin, picture);
         Ok(())
     }
@@ -337,17 +343,14 @@ impl Playout {
         }
         loop {
             let since = Duration::from_millis(timestamp);
-            let now = Instant::now();
+            let now = self.clock.now();
             let Some(due) = self.anchor.map(|anchor| anchor + since) else {
                 self.anchor = now.checked_sub(since);
                 return Ok(());
             };
             if now + TOGETHER < due {
                 self.idle(due)?;
-                // A break meanwhile may have moved the anchor.
-                if self.anchor.is_some_and(|anchor| Instant::now() + TOGETHER >= anchor + since) {
-                    return Ok(());
-                }
+                // A break meanwhile may have moved the anchor, or the machine may have stood still.
                 continue;
             }
             let lag = now.saturating_duration_since(due);
@@ -406,13 +409,13 @@ impl Playout {
 
     /// Connects, however long it takes.
     fn connect(&mut self, again: bool) -> Result<(), Stop> {
-        if self.connected.is_none_or(|at| at.elapsed() > STEADY) {
+        if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
             self.backoff.reset();
             self.hurried = false;
         } else if !self.hurried {
             // One short connection says little: the first break is always followed by an attempt at once.
             self.hurried = true;
-        } else if self.control.cancel.wait(self.backoff.next_delay()) {
+        } else if self.pause() {
             // A server that takes the connection and drops it is not asked again at once.
             return Err(Stop::Cancelled);
         }
@@ -429,18 +432,21 @@ impl Playout {
                     self.publisher.lose();
                     let text = broken.to_string();
                     // The same answer is told once a minute, not at each attempt.
-                    if told.as_ref().is_none_or(|(last, at)| *last != text || at.elapsed().as_secs() >= 60) {
+                    if told
+                        .as_ref()
+                        .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
+                    {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
-                        told = Some((text.clone(), Instant::now()));
+                        told = Some((text.clone(), self.clock.now()));
                     }
                     self.control.board.update(|status| status.publisher = Link::Reconnecting { cause: text });
-                    if self.control.cancel.wait(self.backoff.next_delay()) {
+                    if self.pause() {
                         return Err(Stop::Cancelled);
                     }
                 }
             }
         }
-        self.connected = Some(Instant::now());
+        self.connected = Some(self.clock.now());
         if again {
             METRICS.reconnects.inc();
         }
@@ -448,6 +454,11 @@ impl Playout {
         self.control.board.update(|status| status.publisher = Link::Connected);
         self.feed.set_at_live_edge(false);
         Ok(())
+    }
+
+    /// Waits before the next attempt to connect; `true` where it was told to stop.
+    fn pause(&mut self) -> bool {
+        self.clock.wait(self.backoff.next_delay(), &self.control.cancel)
     }
 
     /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
@@ -461,14 +472,14 @@ impl Playout {
             return Ok(());
         }
         let headers: Vec<_> = self.timeline.headers().collect();
-        self.anchor = Instant::now().checked_sub(Duration::from_millis(at));
+        self.anchor = self.clock.now().checked_sub(Duration::from_millis(at));
         self.publisher.resume(headers.into_iter())?;
         self.resume_at = None;
         Ok(())
     }
 
     fn note_sent(&mut self, origin: Origin, picture: bool) {
-        METRICS.last_progress.set(now());
+        METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
         if origin.run > self.newest {
             self.newest = origin.run;
@@ -498,10 +509,10 @@ impl Playout {
 
     /// Renews the snapshot, at once where something changed.
     fn report(&mut self, changed: bool) {
-        if !changed && self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        if !changed && self.reported.is_some_and(|at| self.clock.now() - at < REPORT_EVERY) {
             return;
         }
-        self.reported = Some(Instant::now());
+        self.reported = Some(self.clock.now());
         self.note_arrived();
         let (ahead, queue) = (self.feed.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
@@ -528,3 +539,6 @@ impl Playout {
         });
     }
 }
+
+#[cfg(test)]
+mod long_run;

@@ -11,6 +11,7 @@ use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
     process::{ChildStdin, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use tgs_core::{
 };
 
 use crate::{
+    clock::{Clock, Real},
     flv::{self, Kind, Tag},
     profile::Profile,
     rtmp::{self, Connection, Target},
@@ -40,7 +42,7 @@ impl fmt::Display for Broken {
 }
 
 /// One way out. Times on it are the connection's own.
-trait Link: Send {
+pub(crate) trait Link: Send {
     /// Takes one tag, to be sent by the next `flush` at the latest.
     fn queue(&mut self, tag: &Tag) -> Result<(), Broken>;
     /// Sends what is queued; blocks while the way is full.
@@ -94,6 +96,8 @@ pub struct Publisher {
     output: Output,
     profile: Profile,
     cancel: Cancel,
+    clock: Arc<dyn Clock>,
+    open: Open,
     link: Option<Box<dyn Link>>,
     /// What was sent since the last keyframe that has arrived.
     sent: VecDeque<Sent>,
@@ -104,6 +108,9 @@ pub struct Publisher {
     /// Bytes that wait to be sent.
     queued: usize,
 }
+
+/// Makes one connection to an output.
+pub(crate) type Open = Box<dyn FnMut(&Output, &Profile, &Cancel) -> Result<Box<dyn Link>, Broken> + Send>;
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,12 +138,25 @@ impl Publisher {
             output,
             profile,
             cancel,
+            clock: Arc::new(Real),
+            open: Box::new(open),
             link: None,
             sent: VecDeque::new(),
             base: 0,
             first_timestamp,
             queued: 0,
         }
+    }
+
+    /// The same over connections that `open` makes, in the time of `clock`.
+    #[cfg(test)]
+    pub(crate) fn simulated(self, open: Open, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, open, ..self }
+    }
+
+    /// The time that it waits in.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// Where it publishes, fit to be shown.
@@ -153,20 +173,7 @@ impl Publisher {
 
     /// Connects once. The error says in words what is wrong.
     pub fn connect(&mut self) -> Result<(), Broken> {
-        let link: Box<dyn Link> = match &self.output {
-            Output::Rtmp(target) => Box::new(
-                Connection::open(target, &self.profile, &self.cancel, CONNECT_TIME_OUT)
-                    .map_err(|error| Broken(error.to_string()))?,
-            ),
-            Output::Ffmpeg { ffmpeg, url, .. } => {
-                Box::new(FfmpegLink::start(ffmpeg, url, &self.profile, &self.cancel)?)
-            }
-            Output::File(path) => Box::new(
-                FileLink::create(path, &self.profile)
-                    .map_err(|error| Broken(format!("cannot write {}: {error}", path.display())))?,
-            ),
-        };
-        self.link = Some(link);
+        self.link = Some((self.open)(&self.output, &self.profile, &self.cancel)?);
         Ok(())
     }
 
@@ -216,7 +223,7 @@ impl Publisher {
         if let Some(link) = &mut self.link {
             return link.wait(until);
         }
-        let _ = self.cancel.wait(until.saturating_duration_since(Instant::now()));
+        let _ = self.clock.wait(until.saturating_duration_since(self.clock.now()), &self.cancel);
         Ok(())
     }
 
@@ -303,6 +310,21 @@ impl Publisher {
         }
         self.sent.drain(..from);
     }
+}
+
+/// Makes one connection.
+fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Link>, Broken> {
+    Ok(match output {
+        Output::Rtmp(target) => Box::new(
+            Connection::open(target, profile, cancel, CONNECT_TIME_OUT)
+                .map_err(|error| Broken(error.to_string()))?,
+        ),
+        Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegLink::start(ffmpeg, url, profile, cancel)?),
+        Output::File(path) => Box::new(
+            FileLink::create(path, profile)
+                .map_err(|error| Broken(format!("cannot write {}: {error}", path.display())))?,
+        ),
+    })
 }
 
 fn not_connected() -> Broken {

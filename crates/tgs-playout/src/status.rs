@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use prometheus::{
@@ -13,7 +13,10 @@ use prometheus::{
 };
 use serde::Serialize;
 
-use crate::item::Reason;
+use crate::{
+    clock::{Clock, Real},
+    item::Reason,
+};
 
 /// What is on air.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -141,17 +144,12 @@ impl Status {
         if METRICS.last_progress.get() == 0.0 {
             return Err("nothing was sent yet".into());
         }
-        let still = now() - METRICS.last_progress.get();
+        let still = Real.wall() - METRICS.last_progress.get();
         if still > HEALTHY_PAUSE {
             return Err(format!("nothing was sent for {still:.0} s"));
         }
         Ok(())
     }
-}
-
-/// Seconds since the epoch.
-pub(crate) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// The engine's metrics, in the default registry.

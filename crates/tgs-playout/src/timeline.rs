@@ -24,6 +24,10 @@ use crate::{
 /// Sound may run ahead of the picture, or behind it, by this much inside a segment before it is cut or filled.
 const MAX_APART_MS: u64 = 1000;
 
+/// Where nothing more is here, sound that is behind the picture by this much has ended: encoders write both in order of
+/// time, so it is two frames of sound and a little.
+const ENDED_MS: u64 = 50;
+
 /// Where in an item a placed tag comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
@@ -159,6 +163,17 @@ impl Timeline {
                 Kind::Script => {}
             }
         }
+    }
+
+    /// Nothing more is here for now: pictures that wait for sound that has ended get silence. Answers whether any did.
+    pub fn settle(&mut self) -> bool {
+        let Some(last) = self.video.back() else { return false };
+        let (origin, decoded) = (last.origin, last.tag.timestamp);
+        let before = self.next_audio;
+        while self.audio_ms(self.next_audio) + ENDED_MS <= decoded {
+            self.push_silence(origin);
+        }
+        self.next_audio > before
     }
 
     /// The next tag in order of time; `None` while the other kind may still bring an earlier one.
@@ -440,6 +455,31 @@ mod tests {
         let silent = out.iter().filter(|p| *p.tag.body == [0xaf, 1, 0]).count() as i64;
         assert!((silent - 333).abs() < 4, "{silent} frames of silence");
         assert!(errors(&out, 2).iter().all(|e| e.abs() <= 12));
+    }
+
+    #[test]
+    fn pictures_do_not_wait_for_sound_that_has_ended_where_nothing_follows() {
+        let (mut timeline, mut out) = (timeline(), Vec::new());
+        timeline.begin(1, 0, false);
+        for tag in encoded(300, 100) {
+            timeline.push(tag);
+            drain(&mut timeline, &mut out);
+        }
+        let pictures = |out: &[Placed]| times(out, Kind::Video).len();
+        assert!((265..=275).contains(&pictures(&out)), "{}", pictures(&out));
+        assert!(timeline.settle());
+        drain(&mut timeline, &mut out);
+        assert!(pictures(&out) >= 298, "{}", pictures(&out));
+        assert!(!timeline.settle());
+        timeline.begin(2, 0, false);
+        for tag in encoded(60, 88) {
+            timeline.push(tag);
+            drain(&mut timeline, &mut out);
+        }
+        assert_eq!(steps(&times(&out, Kind::Audio)), (23, 24));
+        assert!(errors(&out, 2).iter().all(|e| e.abs() <= 12), "{:?}", errors(&out, 2));
+        // Sound that is where it should be gets none.
+        assert!(!timeline.settle());
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<bool> {
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     check("lintian", lintian().current_dir(workspace()));
+    check("sixty simulated days", &mut cargo(LONG_RUN));
     // Last, so that its summary is what stands at the end.
     check("tests", &mut tests());
     let took = seconds(began.elapsed());
@@ -64,6 +65,9 @@ fn lintian() -> Command {
 
 /// What the tests of tgs-session would build first: longer than a test may take.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
+
+/// The broadcast through 60 days, which takes a release build. The profile `all` has a day of it with debug assertions.
+const LONG_RUN: &str = "test --quiet --release --package tgs-playout --lib long_run";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the summary counts them as
 /// skipped; excluded by their binaries, they would not be seen at all.

@@ -428,3 +428,7 @@ impl Recovery {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "machine_long_run.rs"]
+mod long_run;

@@ -1,0 +1,250 @@
+//! The simulated programme and its encoders: what the prepare and encode threads put into the read-ahead, with empty
+//! payloads. A body holds nothing but which frame of which item it is.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crate::{
+    encoder::Clock,
+    feed::{OnAir, Piece},
+    flv::{Kind, Tag},
+    item::{Item, Media},
+};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const HOUR: u64 = 3600 * SECOND;
+pub(super) const FPS: u64 = 30;
+pub(super) const RATE: u64 = 44_100;
+
+/// Pictures from one keyframe to the next.
+pub(super) const GROUP: u64 = 2 * FPS;
+
+/// By how many frames each of four pictures is shown later than it is decoded.
+const REORDER: [u64; 4] = [2, 4, 1, 1];
+
+pub(super) const VIDEO_HEADER: [u8; 6] = [0x17, 0, 0, 0, 0, 1];
+pub(super) const AUDIO_HEADER: [u8; 4] = [0xaf, 0, 0x12, 0x10];
+pub(super) const SILENCE: [u8; 3] = [0xaf, 1, 0];
+
+/// When the encoder says that picture `n` is decoded, in ms.
+pub(super) fn decoded(n: u64) -> u64 {
+    n * 1000 / FPS
+}
+
+/// How much later it is shown, in frames.
+pub(super) fn reordered(n: u64) -> u64 {
+    REORDER[n as usize % 4]
+}
+
+/// When the encoder says that picture `n` is shown, in ms.
+pub(super) fn shown(n: u64) -> u64 {
+    decoded(n) + reordered(n) * 1000 / FPS
+}
+
+/// When the encoder says that sound `n` is heard, in ms: one frame of priming before the first picture is shown.
+pub(super) fn heard(n: u64) -> u64 {
+    n * 1024 * 1000 / RATE + 66 - 23
+}
+
+fn number(run: u64, n: u64) -> [u8; 8] {
+    (run << 32 | n).to_be_bytes()
+}
+
+pub(super) fn picture(run: u64, n: u64) -> Tag {
+    let mut body = [0; 13];
+    body[0] = if n.is_multiple_of(GROUP) { 0x17 } else { 0x27 };
+    body[1] = 1;
+    body[4] = (reordered(n) * 1000 / FPS) as u8;
+    body[5..].copy_from_slice(&number(run, n));
+    Tag { kind: Kind::Video, timestamp: decoded(n), body: body.into() }
+}
+
+pub(super) fn sound(run: u64, n: u64) -> Tag {
+    let mut body = [0; 10];
+    body[..2].copy_from_slice(&[0xaf, 1]);
+    body[2..].copy_from_slice(&number(run, n));
+    Tag { kind: Kind::Audio, timestamp: heard(n), body: body.into() }
+}
+
+pub(super) fn header(kind: Kind) -> Tag {
+    let body: Arc<[u8]> = if kind == Kind::Video { VIDEO_HEADER.into() } else { AUDIO_HEADER.into() };
+    Tag { kind, timestamp: 0, body }
+}
+
+/// What comes of an item.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) run: u64,
+    /// Pictures that its encoder gave to its end.
+    pub(super) pictures: u64,
+    pub(super) live: bool,
+}
+
+/// The encoder of one item.
+#[derive(Debug)]
+struct Job {
+    shown: Shown,
+    sounds: u64,
+    next_picture: u64,
+    next_sound: u64,
+    /// When it began, for one that is as fast as time.
+    began: u64,
+    clock: Clock,
+    /// The pieces before its first frame.
+    opening: VecDeque<Piece>,
+}
+
+/// The programme, played by one encoder after another.
+#[derive(Debug)]
+pub(super) struct Programme {
+    rng: fastrand::Rng,
+    /// When no further item begins.
+    end: u64,
+    /// When an item of `long` pictures begins: one that outlives its encoder's 31 bits.
+    long_at: Option<u64>,
+    long: u64,
+    /// The times at which a live item of an hour begins.
+    live_at: VecDeque<u64>,
+    job: Option<Job>,
+    /// When the next item is prepared, or its source gives something again.
+    ready: u64,
+    runs: u64,
+    pub(super) failed: u64,
+    /// Items that the viewer has not seen to their end.
+    pub(super) given: VecDeque<Shown>,
+    /// Items that are live.
+    pub(super) live: Vec<u64>,
+}
+
+impl Programme {
+    /// About ten thousand items in 60 days, whatever `days` are. The longest takes 26 of 60.
+    pub(super) fn new(days: u64, seed: u64) -> Self {
+        let part = |percent: u64| days * 24 * HOUR / 100 * percent;
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            end: part(100),
+            long_at: Some(part(42)),
+            long: part(100) / SECOND * 26 / 60 * FPS,
+            live_at: Self::live_at(days).into(),
+            job: None,
+            ready: 0,
+            runs: 0,
+            failed: 0,
+            given: VecDeque::new(),
+            live: Vec::new(),
+        }
+    }
+
+    /// When live items begin, or soon after.
+    pub(super) fn live_at(days: u64) -> [u64; 2] {
+        [97, 99].map(|percent| days * 24 * HOUR / 100 * percent)
+    }
+
+    /// Items that have begun.
+    pub(super) fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// Its source gives nothing before `until`.
+    pub(super) fn starve(&mut self, until: u64) {
+        self.ready = self.ready.max(until);
+    }
+
+    /// Whether the programme is over.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        now >= self.end && self.job.is_none()
+    }
+
+    /// What the encoder has ready, and whether it is live.
+    pub(super) fn next(&mut self, now: u64) -> Option<(Piece, bool)> {
+        if now < self.ready {
+            return None;
+        }
+        if self.job.is_none() {
+            self.begin(now)?;
+        }
+        let job = self.job.as_mut()?;
+        let live = job.shown.live;
+        if let Some(piece) = job.opening.pop_front() {
+            return Some((piece, live));
+        }
+        if job.next_picture == job.shown.pictures && job.next_sound == job.sounds {
+            self.given.push_back(job.shown);
+            self.job = None;
+            // ffmpeg ends, the next one starts.
+            self.ready = now + self.rng.u64(..SECOND / 2);
+            return Some((Piece::End, live));
+        }
+        let sound_first = job.next_picture == job.shown.pictures
+            || job.next_sound < job.sounds && heard(job.next_sound) < decoded(job.next_picture);
+        let mut tag = if sound_first {
+            sound(job.shown.run, job.next_sound)
+        } else {
+            picture(job.shown.run, job.next_picture)
+        };
+        if live && job.began + tag.timestamp * 1_000_000 > now {
+            return None;
+        }
+        if sound_first {
+            job.next_sound += 1;
+        } else {
+            job.next_picture += 1;
+        }
+        // As ffmpeg writes it, and as it is read.
+        tag.timestamp = job.clock.unwrap(tag.timestamp & 0x7fff_ffff);
+        Some((Piece::Tag(tag), live))
+    }
+
+    /// Opens the next item, unless it fails at once.
+    fn begin(&mut self, now: u64) -> Option<()> {
+        if now >= self.end {
+            return None;
+        }
+        let rng = &mut self.rng;
+        if self.runs > 0 && rng.u32(..100) < 3 {
+            // What fails takes its time: a server that does not answer, a back-off where the whole list fails.
+            self.failed += 1;
+            self.ready = now + rng.u64(SECOND / 10..40 * SECOND);
+            return None;
+        }
+        let live = self.live_at.pop_front_if(|at| *at <= now).is_some();
+        let pictures = if live {
+            3600 * FPS
+        } else if self.long_at.take_if(|at| *at <= now).is_some() {
+            self.long
+        } else if rng.u32(..100) < 3 {
+            // Cut short, or a jingle.
+            rng.u64(1..GROUP)
+        } else {
+            ((-(1.0 - rng.f64()).ln() * 285.0 * FPS as f64) as u64).clamp(GROUP, 90 * 60 * FPS)
+        };
+        let whole = (pictures * 1000 * RATE / (FPS * 1024 * 1000)).max(1);
+        let (silent, sounds) = match rng.u32(..100) {
+            0..5 => (true, 0),
+            // It ends early.
+            5..10 => (false, (whole / 2).max(1)),
+            10..20 => (false, whole + rng.u64(..90)),
+            _ => (false, whole + 1),
+        };
+        self.runs += 1;
+        if live {
+            self.live.push(self.runs);
+        }
+        let shown = Shown { run: self.runs, pictures, live };
+        let item = Item {
+            place: 0,
+            id: format!("item {}", self.runs),
+            title: format!("title {}", self.runs),
+            start: Duration::from_secs(if rng.u32(..20) == 0 { 100 } else { 0 }),
+            media: Media { sources: Vec::new(), live, expires: None, identity: None },
+        };
+        let expected = (!live).then(|| Duration::from_secs(pictures / FPS));
+        let on_air = Arc::new(OnAir { run: shown.run, item, silent, expected });
+        let mut opening = VecDeque::from([Piece::Begin(on_air), Piece::Tag(header(Kind::Video))]);
+        if !silent {
+            opening.push_back(Piece::Tag(header(Kind::Audio)));
+        }
+        let clock = Clock::default();
+        self.job = Some(Job { shown, sounds, next_picture: 0, next_sound: 0, began: now, clock, opening });
+        Some(())
+    }
+}

@@ -1,0 +1,310 @@
+//! The state machine through 60 days of simulated time, under every policy: sessions die, Telegram asks to wait, networks
+//! fail, rights are taken and given back, calls are ended, people come and mend things. Whatever it was, the broadcast is
+//! live again soon after; nothing waits for nothing, and nothing is asked in a hurry.
+//!
+//! The driver's rules for timers (`telegram.rs`) are followed here in a few lines; its calls are answered by [`World`].
+//! What this says to the engine is nothing: that has a long run of its own (`tgs-playout/src/playout/long_run.rs`).
+
+use std::collections::VecDeque;
+
+use super::*;
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAYS: u64 = 60;
+
+/// How long after the last disturbance it may take to be live: what was asked for before must end (a cycle of three
+/// renewals of 150 s), a wait of a minute, and a call that does not answer.
+const BACK_WITHIN: u64 = 11 * MINUTE;
+
+/// What systemd waits before it starts the tool anew (`RestartSec=`).
+const RESTART: u64 = 10 * SECOND;
+
+/// Questions to Telegram in one hour. In peace it is one every 30 s; with SESSION_REGEN=once and no way to a session, one
+/// a start.
+const MOST_QUESTIONS: usize = 360;
+
+/// What goes wrong, from a moment to another, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// The session dies; a person replaces it in the end, where the standby did not.
+    Session,
+    /// The account is banned, and given back.
+    Account,
+    Network,
+    Flood,
+    Rights,
+    People,
+    InUse,
+    /// The call is ended: it stays over until it is opened again.
+    Call,
+    /// The stream key is replaced.
+    Key,
+    /// The tool is restarted.
+    Restart,
+}
+
+const ALL: [(Wrong, u64); 10] = [
+    (Wrong::Session, 6 * HOUR),
+    (Wrong::Account, 2 * HOUR),
+    (Wrong::Network, 40 * MINUTE),
+    (Wrong::Flood, 90 * MINUTE),
+    (Wrong::Rights, 3 * HOUR),
+    (Wrong::People, HOUR),
+    (Wrong::InUse, 10 * MINUTE),
+    (Wrong::Call, 1),
+    (Wrong::Key, 1),
+    (Wrong::Restart, 1),
+];
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
+struct World {
+    rng: fastrand::Rng,
+    policy: Policy,
+    now: u64,
+    coming: VecDeque<(u64, u64, Wrong)>,
+    /// What is wrong now, and until when.
+    wrong: Vec<(u64, Wrong)>,
+    /// Whether the session lives, and whether the string in `.env` is another than the one that failed.
+    alive: bool,
+    replaced: bool,
+    call: bool,
+    moved: bool,
+    restart: bool,
+    /// When something was wrong last.
+    peace: u64,
+}
+
+impl World {
+    fn new(policy: Policy, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut coming = Vec::new();
+        let mut at = 0;
+        while at < (DAYS * 24 - 8) * HOUR {
+            at += rng.u64(MINUTE..4 * HOUR);
+            let (wrong, most) = ALL[rng.usize(..ALL.len())];
+            coming.push((at, at + rng.u64(..most), wrong));
+        }
+        Self {
+            rng,
+            policy,
+            now: 0,
+            coming: coming.into(),
+            wrong: Vec::new(),
+            alive: true,
+            replaced: false,
+            call: false,
+            moved: false,
+            restart: false,
+            peace: 0,
+        }
+    }
+
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong.iter().any(|(_, now)| *now == wrong)
+    }
+
+    /// When something breaks or is mended next.
+    fn next_change(&self) -> u64 {
+        let mended = self.wrong.iter().map(|(to, _)| *to);
+        mended.chain(self.coming.front().map(|(at, ..)| *at)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Time passes until `until`.
+    fn pass(&mut self, until: u64) {
+        self.now = until;
+        while let Some((_, to, wrong)) = self.coming.pop_front_if(|(at, ..)| *at <= until) {
+            match wrong {
+                Wrong::Call => self.call = false,
+                Wrong::Key => self.moved = true,
+                Wrong::Restart => self.restart = true,
+                Wrong::Session => (self.alive, self.replaced) = (false, false),
+                _ => {}
+            }
+            self.wrong.push((to, wrong));
+        }
+        let mended: Vec<_> = self.wrong.extract_if(.., |(to, _)| *to <= until).collect();
+        if !mended.is_empty() {
+            self.peace = until;
+        }
+        if mended.iter().any(|(_, wrong)| *wrong == Wrong::Session) && !self.alive {
+            (self.alive, self.replaced) = (true, true);
+        }
+    }
+
+    /// What stands in the way of everything.
+    fn trouble(&self) -> Option<Trouble> {
+        let flood =
+            self.wrong.iter().filter(|(_, wrong)| *wrong == Wrong::Flood).map(|(to, _)| to - self.now).max();
+        Some(if self.is(Wrong::Network) {
+            Trouble::Wait(Reason::Network)
+        } else if self.is(Wrong::InUse) {
+            Trouble::Wait(Reason::InUse)
+        } else if let Some(flood) = flood {
+            // Telegram speaks of whole seconds.
+            Trouble::Wait(Reason::Flood(Duration::from_secs(flood.div_ceil(SECOND))))
+        } else if self.is(Wrong::Account) {
+            Trouble::Lost(Cause::Account)
+        } else if !self.alive {
+            Trouble::Lost(Cause::Session)
+        } else if self.is(Wrong::Rights) {
+            Trouble::Wait(Reason::Rights)
+        } else if self.is(Wrong::People) {
+            Trouble::Wait(Reason::People)
+        } else {
+            return None;
+        })
+    }
+
+    /// A call of Telegram takes this long.
+    fn call_takes(&mut self) {
+        let most = if self.is(Wrong::Network) { 15 * SECOND } else { 2 * SECOND };
+        let until = self.now + self.rng.u64(50..most);
+        self.pass(until);
+    }
+
+    fn open(&mut self, unless_same: bool) -> Event {
+        self.call_takes();
+        let opened = match self.trouble() {
+            // An account that was given back has the session that it had, which only another attempt shows.
+            None if unless_same && !self.replaced && self.rng.u32(..20) == 0 => {
+                Err(Trouble::Wait(Reason::Other))
+            }
+            None => Ok(()),
+            Some(trouble) => Err(trouble),
+        };
+        if opened.is_ok() {
+            (self.call, self.moved) = (true, false);
+        }
+        Event::Opened(opened)
+    }
+
+    fn check(&mut self) -> Event {
+        self.call_takes();
+        Event::Checked(match self.trouble() {
+            Some(trouble) => Look::Failed(trouble),
+            None if !self.call => Look::CallOver,
+            None if std::mem::take(&mut self.moved) => Look::Moved,
+            None => Look::Good,
+        })
+    }
+
+    fn renew(&mut self) -> Event {
+        let until = self.now + self.rng.u64(5 * SECOND..150 * SECOND);
+        self.pass(until);
+        let refused = self.is(Wrong::Network) || self.is(Wrong::Account) || self.rng.bool();
+        if refused || !self.policy.standby {
+            return Event::Renewed(Renewal::Failed);
+        }
+        (self.alive, self.replaced) = (true, true);
+        Event::Renewed(Renewal::Done)
+    }
+}
+
+fn is_question(action: &Action) -> bool {
+    matches!(action, Action::Open { .. } | Action::Check | Action::Renew)
+}
+
+/// Sixty days under one policy.
+fn live_through(policy: Policy, seed: u64) {
+    let mut world = World::new(policy, seed);
+    let mut state = State::Starting;
+    let mut events = VecDeque::from([Event::Begin]);
+    let (mut due, mut remind): (Option<u64>, Option<u64>) = (None, None);
+    let mut publishing = false;
+    let (mut hour, mut questions, mut most) = (0, 0, 0);
+    let (mut longest, mut degraded, mut live) = (0, 0, 0);
+    while world.now < DAYS * 24 * HOUR {
+        let began = world.now;
+        let event = events.pop_front().unwrap_or_else(|| {
+            let first = due.into_iter().chain(remind).min();
+            let at = first.unwrap_or_else(|| panic!("{policy:?}: {state:?} waits for nothing"));
+            // What happens meanwhile happens in its time.
+            let at = at.min(world.next_change()).max(world.now);
+            world.pass(at);
+            if std::mem::take(&mut world.restart) {
+                return Event::Stop;
+            }
+            for (timer, event) in [(&mut due, Event::Due), (&mut remind, Event::Remind)] {
+                if timer.take_if(|due| *due <= at).is_some() {
+                    return event;
+                }
+            }
+            // No event at all: nothing follows from it in any state.
+            Event::Begin
+        });
+        let was = state;
+        if event != Event::Begin || state == State::Starting {
+            let (next, actions) = step(state, event, policy);
+            if std::mem::discriminant(&next) != std::mem::discriminant(&state) {
+                (due, remind) = (None, None);
+            }
+            state = next;
+            questions += actions.iter().filter(|action| is_question(action)).count();
+            for action in actions {
+                match action {
+                    Action::Open { unless_same } => events.push_back(world.open(unless_same)),
+                    Action::Check => events.push_back(world.check()),
+                    Action::Renew => events.push_back(world.renew()),
+                    Action::Publish => publishing = true,
+                    Action::Halt => publishing = false,
+                    Action::Wait(wait) => due = Some(world.now + wait.as_millis() as u64),
+                    Action::RemindIn(wait) => remind = Some(world.now + wait.as_millis() as u64),
+                    Action::TellLoss | Action::TellDegraded | Action::TellCycle => {}
+                }
+            }
+        }
+        if let (OnLoss::Keep, State::Live(Session::Good { over: false, .. }), State::Live(Session::Lost(_))) =
+            (policy.on_loss, was, state)
+        {
+            assert!(publishing, "{policy:?}: the picture goes with the session");
+        }
+        assert!(publishing || !matches!(state, State::Live(_)), "{policy:?}: live without a picture");
+        if let State::Stopping(_) = state {
+            // The supervisor starts it anew.
+            (state, publishing) = (State::Starting, false);
+            (due, remind) = (None, None);
+            events = VecDeque::from([Event::Begin]);
+            let until = world.now + RESTART;
+            world.pass(until);
+        }
+        if world.now / HOUR > hour {
+            most = most.max(questions);
+            assert!(questions <= MOST_QUESTIONS, "{policy:?}: {questions} questions in hour {hour}");
+            (hour, questions) = (world.now / HOUR, 0);
+        }
+        let good = matches!(state, State::Live(Session::Good { over: false, .. })) && world.call;
+        if !world.wrong.is_empty() || !world.alive {
+            world.peace = world.now;
+        } else if good {
+            longest = longest.max(began.saturating_sub(world.peace).min(world.now - world.peace));
+            world.peace = world.now;
+        } else {
+            let took = world.now - world.peace;
+            assert!(took < BACK_WITHIN, "{policy:?}: {state:?} {} s after the last trouble", took / SECOND);
+            longest = longest.max(took);
+        }
+        degraded += u64::from(matches!(state, State::Degraded(_))) * (world.now - began);
+        live += u64::from(matches!(state, State::Live(_))) * (world.now - began);
+    }
+    println!(
+        "{policy:?}: live {} h, degraded {} h of {}; back after {} s at most; {most} questions an hour at most",
+        live / HOUR,
+        degraded / HOUR,
+        DAYS * 24,
+        longest / SECOND,
+    );
+}
+
+#[test]
+fn sixty_days_of_trouble_end_live_each_time() {
+    let all = [Regen::Loop, Regen::Once, Regen::Off].into_iter().flat_map(|regen| {
+        [OnLoss::Keep, OnLoss::Stop]
+            .into_iter()
+            .flat_map(move |on_loss| [true, false].map(|standby| Policy { regen, on_loss, standby }))
+    });
+    for (seed, policy) in all.enumerate() {
+        live_through(policy, seed as u64);
+    }
+}
