@@ -471,9 +471,8 @@ impl Playout {
             self.resume_at = None;
             return Ok(());
         }
-        let headers: Vec<_> = self.timeline.headers().collect();
         self.anchor = self.clock.now().checked_sub(Duration::from_millis(at));
-        self.publisher.resume(headers.into_iter())?;
+        self.publisher.resume()?;
         self.resume_at = None;
         Ok(())
     }

@@ -101,6 +101,8 @@ pub struct Publisher {
     link: Option<Box<dyn Link>>,
     /// What was sent since the last keyframe that has arrived.
     sent: VecDeque<Sent>,
+    /// The sequence headers in force before that, of picture and sound.
+    headers: [Option<Tag>; 2],
     /// The broadcast's time that is time `origin` on this connection.
     base: u64,
     /// The connection's time of its first tag; above 0 only to test clocks that run over.
@@ -142,6 +144,7 @@ impl Publisher {
             open: Box::new(open),
             link: None,
             sent: VecDeque::new(),
+            headers: [None, None],
             base: 0,
             first_timestamp,
             queued: 0,
@@ -178,14 +181,17 @@ impl Publisher {
     }
 
     /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
-    pub fn resume(&mut self, headers: impl Iterator<Item = Tag>) -> Result<(), Broken> {
+    pub fn resume(&mut self) -> Result<(), Broken> {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
+        let sent = std::mem::take(&mut self.sent);
         let none = Origin { run: 0, offset_ms: 0 };
-        for header in headers {
-            self.queue(Placed { tag: Tag { timestamp: self.base, ..header }, origin: none })?;
+        // From here on they are a part of what was sent.
+        for header in std::mem::take(&mut self.headers).into_iter().flatten() {
+            let tag = Tag { timestamp: self.base, ..header };
+            let _ = self.queue(Placed { tag, origin: none });
         }
-        for placed in std::mem::take(&mut self.sent).into_iter().map(|sent| sent.placed) {
+        for placed in sent.into_iter().map(|sent| sent.placed) {
             // An error shows again at the flush; all of them stay in the memory.
             let _ = self.queue(placed);
         }
@@ -195,6 +201,7 @@ impl Publisher {
     /// Forgets what was sent: the next connection begins with the next tag, which must be a keyframe.
     pub fn forget(&mut self, next: u64) {
         self.sent.clear();
+        self.headers = [None, None];
         self.base = next;
     }
 
@@ -242,7 +249,8 @@ impl Publisher {
     /// What was published last, for certain.
     #[must_use]
     pub fn published(&self) -> Option<Origin> {
-        self.arrived().map(|sent| sent.placed.origin)
+        let frame = |sent: &&Sent| sent.placed.tag.is_frame();
+        self.sent.range(..self.arrived_count()?).rfind(frame).map(|sent| sent.placed.origin)
     }
 
     /// Seconds of media sent and not acknowledged.
@@ -266,7 +274,7 @@ impl Publisher {
         let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
         let tag = Tag { timestamp, ..placed.tag.clone() };
         // Kept even when it could not be sent: the next connection sends it.
-        if placed.tag.is_frame() {
+        if placed.tag.is_frame() || placed.tag.is_sequence_header() {
             self.sent.push_back(Sent { placed, end: u64::MAX });
         }
         self.queued += tag.body.len();
@@ -289,9 +297,12 @@ impl Publisher {
     }
 
     fn arrived(&self) -> Option<&Sent> {
+        self.sent.get(self.arrived_count()?.checked_sub(1)?)
+    }
+
+    fn arrived_count(&self) -> Option<usize> {
         let acked = self.link.as_ref()?.acked();
-        let count = self.sent.partition_point(|sent| sent.end <= acked);
-        self.sent.get(count.checked_sub(1)?)
+        Some(self.sent.partition_point(|sent| sent.end <= acked))
     }
 
     /// Forgets what comes before the last keyframe that has arrived.
@@ -308,7 +319,12 @@ impl Publisher {
                 None => break,
             }
         }
-        self.sent.drain(..from);
+        for Sent { placed: Placed { tag, .. }, .. } in self.sent.drain(..from) {
+            if tag.is_sequence_header() {
+                let of = usize::from(tag.kind == Kind::Audio);
+                self.headers[of] = Some(tag);
+            }
+        }
     }
 }
 
@@ -641,8 +657,10 @@ mod tests {
         publisher.flush().unwrap();
     }
 
-    fn header() -> Tag {
-        Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, 1].into() }
+    /// The sequence header of the encoder `which`.
+    fn header(which: u8) -> Placed {
+        let tag = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, which].into() };
+        Placed { tag, origin: Origin { run: 1, offset_ms: 0 } }
     }
 
     fn pictures(wire: &Wire) -> Vec<(u8, u64)> {
@@ -654,19 +672,51 @@ mod tests {
     fn after_a_break_it_goes_on_from_the_last_keyframe_that_arrived() {
         let mut publisher = publisher();
         let first = connect(&mut publisher);
+        send(&mut publisher, header(1));
         for n in 0..18 {
-            // All but the last six arrive.
-            first.0.lock().unwrap().1 = n.min(12);
+            // The header and all but the last six arrive.
+            first.0.lock().unwrap().1 = 1 + n.min(12);
             send(&mut publisher, picture(n));
         }
         // Picture 11 is the twelfth and the last that arrived.
         assert_eq!(publisher.lose(), Some(1100));
         let second = connect(&mut publisher);
-        publisher.resume([header()].into_iter()).unwrap();
+        publisher.resume().unwrap();
         send(&mut publisher, picture(18));
         let expected: Vec<(u8, u64)> = (10..19).map(|n| (n as u8, (n - 10) * 100)).collect();
         assert_eq!(pictures(&second), expected);
         assert!(second.0.lock().unwrap().0[0].is_sequence_header());
+    }
+
+    #[test]
+    fn each_picture_that_is_sent_again_has_its_own_header() {
+        let mut publisher = publisher();
+        let first = connect(&mut publisher);
+        send(&mut publisher, header(1));
+        for n in 0..20 {
+            if n == 10 {
+                send(&mut publisher, header(2));
+            }
+            // Nothing from picture 7 on arrives.
+            first.0.lock().unwrap().1 = 1 + n.min(7);
+            send(&mut publisher, picture(n));
+        }
+        for _ in 0..2 {
+            // The second time it is the one that was sent again.
+            publisher.lose();
+            let again = connect(&mut publisher);
+            publisher.resume().unwrap();
+            let wire = again.0.lock().unwrap();
+            let of = |tag: &Tag| (tag.is_sequence_header(), tag.body[5]);
+            let order: Vec<_> = wire.0.iter().map(of).collect();
+            assert_eq!(order[..2], [(true, 1), (false, 5)]);
+            assert_eq!(order[5..8], [(false, 9), (true, 2), (false, 10)]);
+        }
+        // A header is no place in an item.
+        let last = connect(&mut publisher);
+        last.0.lock().unwrap().1 = 1;
+        publisher.resume().unwrap();
+        assert_eq!(publisher.published(), None);
     }
 
     #[test]
@@ -693,10 +743,10 @@ mod tests {
         let second = connect(&mut publisher);
         second.2.store(true, Ordering::SeqCst);
         second.0.lock().unwrap().1 = 2;
-        assert!(publisher.resume([header()].into_iter()).is_err());
+        assert!(publisher.resume().is_err());
         assert_eq!(publisher.lose(), Some(0));
         let third = connect(&mut publisher);
-        publisher.resume([header()].into_iter()).unwrap();
+        publisher.resume().unwrap();
         assert_eq!(pictures(&third), [(0, 0), (1, 100), (2, 200), (3, 300)]);
     }
 
@@ -708,10 +758,10 @@ mod tests {
         publisher.lose();
         assert!(publisher.send(picture(1)).is_err());
         // The second attempt fails as well before the third succeeds.
-        assert!(publisher.resume([header()].into_iter()).is_err());
+        assert!(publisher.resume().is_err());
         publisher.lose();
         let third = connect(&mut publisher);
-        publisher.resume([header()].into_iter()).unwrap();
+        publisher.resume().unwrap();
         assert_eq!(pictures(&third), [(0, 0), (1, 100)]);
     }
 
