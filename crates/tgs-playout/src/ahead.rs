@@ -5,6 +5,7 @@
 //! told but in the debug log: the item's turn comes, and then it is.
 
 use std::{
+    collections::HashSet,
     io,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -19,7 +20,7 @@ use crate::{
     engine::judge,
     feed::Feed,
     flv::Kind,
-    item::{Coming, Failure, Item, Reason},
+    item::{Coming, Item},
     probe,
 };
 
@@ -66,31 +67,43 @@ impl Ahead {
     /// Works until the broadcast is cancelled.
     pub(crate) fn run(&self) {
         // What comes is taken as late as that: it may have its turn meanwhile.
+        let mut hopeless = HashSet::new();
         while self.feed.wait_full(&self.cancel)
-            && let Some(coming) = self.board.take(&self.cancel)
+            && let Some(Coming { id, find }) = self.board.take(&self.cancel)
         {
-            if let Some(item) = coming()
-                && let Err(why) = self.keep(&item)
+            // A page that is kept need not be asked, and what did not come to be kept will not the next time.
+            if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
+                continue;
+            }
+            let kept =
+                find().ok_or_else(|| "there is nothing to play".to_owned()).and_then(|item| self.keep(&item));
+            if let Err(why) = kept
+                && !self.cancel.is_cancelled()
             {
-                log::debug!("“{}” is not encoded ahead: {why}", item.title);
+                log::debug!("{id} is not encoded ahead: {why}");
+                if hopeless.len() > 1000 {
+                    hopeless.clear();
+                }
+                hopeless.insert(id);
             }
         }
     }
 
-    fn keep(&self, item: &Item) -> Result<(), Failure> {
-        if item.media.live || self.cache.find(item).is_some() {
+    fn keep(&self, item: &Item) -> Result<(), String> {
+        let key = self.cache.key(&item.media).ok_or("nothing tells it from others")?;
+        if self.cache.find(&key, item).is_some() {
             return Ok(());
         }
-        let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
-        let found = probe::probe(&self.ffprobe, &item.media, &self.cancel)?;
+        let tool = |e: io::Error| format!("cannot run ffmpeg: {e}");
+        let found = probe::probe(&self.ffprobe, &item.media, &self.cancel).map_err(|why| why.to_string())?;
         let job = Job::item(item, &found, &self.setup);
-        let Some((recording, length)) = self.cache.record(item, job.expected).zip(job.expected) else {
-            return Ok(());
-        };
+        let recording = self.cache.record(&key, item, job.expected);
+        let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
         encoder.yield_to_others();
         let mut pictures = 0;
         let read = loop {
+            recording.wait_room(&self.cancel);
             if !self.feed.wait_full(&self.cancel) {
                 return Ok(());
             }
@@ -108,7 +121,11 @@ impl Ahead {
         };
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
-        judge(&read, &ended, job.expected, played, item.media.sources.first())?;
+        judge(&read, &ended, job.expected, played, item.media.sources.first())
+            .map_err(|why| why.to_string())?;
+        if !ended.messages.trim().is_empty() {
+            return Err("ffmpeg complains about it".into());
+        }
         recording.finish(length, job.is_silent(), job.titled);
         log::debug!("“{}” is encoded ahead", item.title);
         Ok(())

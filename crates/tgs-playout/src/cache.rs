@@ -19,7 +19,7 @@ mod recording;
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{OpenOptionsExt, symlink},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -36,7 +36,7 @@ pub use recording::Recording;
 
 use crate::{
     encoder::{RECIPE, Setup},
-    item::{Item, Media},
+    item::{Item, Media, Source},
     status::METRICS,
 };
 
@@ -46,8 +46,16 @@ const DIRECTORY: &str = "items";
 /// How much of a file's head and of its tail its identity is taken from.
 const SAMPLE: u64 = 64 << 10;
 
-/// What is kept for the filler and the verdicts on FFMPEG_ARGS is removed when nobody has begun with it for so long.
+/// A kept filler is removed when nobody has begun with it for so long.
 const FORGOTTEN: Duration = Duration::from_hours(24 * 30);
+
+/// Filters of FFMPEG_ARGS that show what is not in the item and may change: what they make is not kept.
+const CHANGING: [&str; 8] =
+    ["drawtext", "movie", "subtitles", "ass=", "sendcmd", "lut3d", "haldclut", "localtime"];
+
+/// The name of an encoded item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
 
 /// The cache of one broadcast. Any number of them may share a directory.
 #[derive(Debug)]
@@ -68,6 +76,8 @@ struct Store {
     bytes_a_second: u64,
     /// Whether the operator knows that nothing can be kept at present.
     told: AtomicBool,
+    /// Whether the operator knows that an item is too large.
+    told_large: AtomicBool,
 }
 
 /// What lies in a cache.
@@ -87,16 +97,33 @@ impl Cache {
     /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most `limit` bytes (0: none).
     #[must_use]
     pub fn open(cache_dir: &Path, limit: u64, setup: &Setup, version: &str) -> Self {
+        let filters = [&setup.extra.video_filter, &setup.extra.audio_filter];
+        let changes =
+            |word: &&&str| filters.iter().any(|filter| filter.as_ref().is_some_and(|it| it.contains(**word)));
+        let limit = match CHANGING.iter().find(|word| changes(word)) {
+            Some(word) if limit > 0 => {
+                log::info!(
+                    "encoded items are not kept: FFMPEG_ARGS has {word}, whose picture may be another next time"
+                );
+                0
+            }
+            _ => limit,
+        };
         let store = Store {
             dir: cache_dir.join(DIRECTORY),
             limit,
             setup: format!("{:?} {:?} {version} {RECIPE}", setup.profile, setup.extra),
             bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
             told: AtomicBool::new(false),
+            told_large: AtomicBool::new(false),
         };
         if limit > 0 {
             match fs::create_dir_all(&store.dir) {
-                Ok(()) => store.sweep(cache_dir),
+                Ok(()) => {
+                    store.sweep();
+                    // The limit may be lower than it was, and the disk fuller.
+                    store.make_room(0);
+                }
                 Err(error) => store.cannot(&error),
             }
             store.measure();
@@ -104,14 +131,18 @@ impl Cache {
         Self { store: Arc::new(store), writers: Mutex::default() }
     }
 
-    /// The entry that holds this item, whole as far as its index tells.
+    /// The name under which `media` is kept, as it is now; `None` where it is not. Reads the beginning and the end of a file.
     #[must_use]
-    pub fn find(&self, item: &Item) -> Option<Entry> {
-        let store = &self.store;
-        let key = store.key(&item.media)?;
-        let entry = store.entry(&key, &item.title)?;
+    pub fn key(&self, media: &Media) -> Option<Key> {
+        self.store.key(media)
+    }
+
+    /// The entry that holds this item under its key, whole as far as its index tells.
+    #[must_use]
+    pub fn find(&self, key: &Key, item: &Item) -> Option<Entry> {
+        let entry = self.store.entry(key, &item.title)?;
         if item.media.identity.is_some() {
-            store.link(&item.id, &key);
+            self.store.link(&item.id, key);
         }
         Some(entry)
     }
@@ -119,25 +150,32 @@ impl Cache {
     /// The entry that the page `id` led to when it could last be asked. `None` also where it was no page.
     #[must_use]
     pub fn recall(&self, id: &str) -> Option<Entry> {
+        if self.store.limit == 0 {
+            return None;
+        }
         let target = fs::read_link(self.store.dir.join(self.store.link_name(id))).ok()?;
-        let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?.to_owned();
+        let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?;
         // Its title comes from the page, which cannot be asked: whatever the slate says is right.
-        Entry::open(&self.store.dir.join(entry_name(&key))).ok()
+        Entry::open(&self.store.dir.join(entry_name(&Key(key.to_owned())))).ok()
     }
 
-    /// Begins to keep `item`, `length` long, whose tags follow. `None` where it cannot be kept: without a known length it
+    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags follow. `None` where it cannot be kept: without a known length it
     /// could not be told whether it is whole, and what does not begin at its beginning is not.
     #[must_use]
-    pub fn record(&self, item: &Item, length: Option<Duration>) -> Option<Recording> {
-        let key = self.store.key(&item.media)?;
+    pub fn record(&self, key: &Key, item: &Item, length: Option<Duration>) -> Option<Recording> {
         let length = length.filter(|_| item.start.is_zero())?;
         let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
         if estimate > self.store.limit {
             // It would push everything else out first.
-            self.store.cannot(&format_args!("“{}” alone is larger than the cache", item.title));
+            if !self.store.told_large.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "“{}” alone is larger than the cache and encoded each time (CACHE_MAX_GB)",
+                    item.title
+                );
+            }
             return None;
         }
-        let (recording, thread) = recording::start(self.store.clone(), key, item, estimate)?;
+        let (recording, thread) = recording::start(self.store.clone(), key.clone(), item, estimate)?;
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         writers.retain(|thread| !thread.is_finished());
         writers.push(thread);
@@ -156,19 +194,20 @@ impl Cache {
 
 impl Store {
     /// The name of what `media` holds under this setup; `None` for what cannot be told apart, and where there is no cache.
-    fn key(&self, media: &Media) -> Option<String> {
-        if self.limit == 0 || media.live {
+    fn key(&self, media: &Media) -> Option<Key> {
+        // The segments of a list may change, or be missing for once.
+        if self.limit == 0 || media.live || media.sources.iter().any(Source::is_hls) {
             return None;
         }
         let content = match &media.identity {
             Some(identity) => format!("page {identity}"),
             None => of_file(media)?,
         };
-        Some(hash(&[&content, &self.setup]))
+        Some(Key(hash(&[&content, &self.setup])))
     }
 
     /// The entry of this key, used now. One that cannot be read is removed.
-    fn entry(&self, key: &str, title: &str) -> Option<Entry> {
+    fn entry(&self, key: &Key, title: &str) -> Option<Entry> {
         let path = self.dir.join(entry_name(key));
         match Entry::open(&path) {
             Ok(entry) => Some(entry).filter(|entry| entry.shows(title)),
@@ -182,7 +221,7 @@ impl Store {
     }
 
     /// Notes that the page `id` leads to the entry `key`.
-    fn link(&self, id: &str, key: &str) {
+    fn link(&self, id: &str, key: &Key) {
         let (name, target) = (self.link_name(id), entry_name(key));
         let path = self.dir.join(&name);
         if fs::read_link(&path).is_ok_and(|found| found == Path::new(&target)) {
@@ -199,8 +238,8 @@ impl Store {
         format!("page-{}", hash(&[id, &self.setup]))
     }
 
-    /// Removes what dead processes have left and what nobody has used for long.
-    fn sweep(&self, cache_dir: &Path) {
+    /// Removes what dead processes have left, and the links to what is gone.
+    fn sweep(&self) {
         for file in files(&self.dir) {
             let name = file.name.as_str();
             if name.starts_with("part-") {
@@ -209,43 +248,42 @@ impl Store {
                 let _ = fs::remove_file(&file.path);
             }
         }
-        for file in files(cache_dir) {
-            let ours = ["filler-", ".filler-", "ffmpeg-args-"].iter().any(|ours| file.name.starts_with(ours));
-            if ours && file.used.elapsed().is_ok_and(|age| age > FORGOTTEN) {
-                let _ = fs::remove_file(&file.path);
-            }
-        }
     }
 
-    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. `false` where
-    /// they do not even then.
+    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. Removes none
+    /// and answers `false` where they would not fit even then.
     fn make_room(&self, wanted: u64) -> bool {
-        let mut all = files(&self.dir);
+        let mut all: Vec<Found> = files(&self.dir).into_iter().filter(Found::is_ours).collect();
+        let total: u64 = all.iter().map(|file| file.bytes).sum();
+        let missing = (total + wanted).saturating_sub(self.limit).max(self.missing_on_disk(wanted));
+        all.retain(Found::is_entry);
+        if all.iter().map(|file| file.bytes).sum::<u64>() < missing {
+            return false;
+        }
         all.sort_by_key(|file| std::cmp::Reverse(file.used));
-        let mut total: u64 = all.iter().map(|file| file.bytes).sum();
-        loop {
-            if total + wanted <= self.limit && self.is_free(wanted) {
-                return true;
-            }
-            let Some(oldest) = all.pop() else { return false };
-            if !oldest.is_entry() {
-                continue;
-            }
+        let mut removed = 0;
+        while removed < missing
+            && let Some(oldest) = all.pop()
+        {
             match fs::remove_file(&oldest.path) {
                 Ok(()) => METRICS.cache_evictions.inc(),
                 // Another broadcast was quicker.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => continue,
             }
-            total -= oldest.bytes;
+            removed += oldest.bytes;
         }
+        if removed > 0 {
+            self.sweep();
+        }
+        removed >= missing
     }
 
-    /// Whether so much can be written and a tenth of the disk (5 GB at most) stays free for everything else.
-    fn is_free(&self, wanted: u64) -> bool {
-        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return true };
+    /// How much is missing on the disk to write so much and leave a tenth of it (5 GB at most) for everything else.
+    fn missing_on_disk(&self, wanted: u64) -> u64 {
+        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return 0 };
         let spare = (disk.f_blocks * disk.f_frsize / 10).min(5_000_000_000);
-        disk.f_bavail * disk.f_frsize >= wanted + spare
+        (wanted + spare).saturating_sub(disk.f_bavail * disk.f_frsize)
     }
 
     fn measure(&self) {
@@ -286,10 +324,19 @@ pub fn list(cache_dir: &Path) -> Vec<Kept> {
 }
 
 /// Removes every entry in `cache_dir`, also while broadcasts play from them: those go on with the files they have open.
-/// Answers how many bytes that frees.
+/// Answers how many bytes that frees. Root is refused where the directory is another user's, who could lead it elsewhere.
 pub fn clear(cache_dir: &Path) -> io::Result<u64> {
+    let dir = cache_dir.join(DIRECTORY);
+    let meta = match fs::symlink_metadata(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        found => found?,
+    };
+    if rustix::process::geteuid().is_root() && meta.uid() != 0 {
+        let why = format!("{} belongs to another user: run this as that one (sudo -u)", dir.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
     let mut freed = 0;
-    for file in files(&cache_dir.join(DIRECTORY)) {
+    for file in files(&dir).into_iter().filter(Found::is_ours) {
         let part = file.name.starts_with("part-");
         match if part { recording::remove_orphan(&file.path) } else { fs::remove_file(&file.path) } {
             Ok(()) => freed += file.bytes,
@@ -300,6 +347,16 @@ pub fn clear(cache_dir: &Path) -> io::Result<u64> {
         }
     }
     Ok(freed)
+}
+
+/// Removes kept fillers that no broadcast has begun with for a month.
+pub(crate) fn forget_fillers(cache_dir: &Path) {
+    for file in files(cache_dir) {
+        let ours = ["filler-", ".filler-"].iter().any(|begin| file.name.starts_with(begin));
+        if ours && file.used.elapsed().is_ok_and(|age| age > FORGOTTEN) {
+            let _ = fs::remove_file(&file.path);
+        }
+    }
 }
 
 /// A file or link of a directory.
@@ -314,6 +371,11 @@ struct Found {
 impl Found {
     fn is_entry(&self) -> bool {
         self.name.starts_with("item-")
+    }
+
+    /// Others may have put something there as well.
+    fn is_ours(&self) -> bool {
+        ["item-", "part-", "page-", ".page-"].iter().any(|begin| self.name.starts_with(begin))
     }
 }
 
@@ -334,15 +396,15 @@ fn files(dir: &Path) -> Vec<Found> {
         .collect()
 }
 
-fn entry_name(key: &str) -> String {
-    format!("item-{key}.flv")
+fn entry_name(key: &Key) -> String {
+    format!("item-{}.flv", key.0)
 }
 
 /// What tells one file's content from another's. `None` for what is no file, and for lists, whose segments may change
 /// while they do not.
 fn of_file(media: &Media) -> Option<String> {
     let [source] = &media.sources[..] else { return None };
-    let path = source.url.strip_prefix("file:").filter(|_| !source.is_hls())?;
+    let path = source.url.strip_prefix("file:")?;
     // What stands there may be a pipe: nobody is waited for.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let mut file = File::options().read(true).custom_flags(flags).open(path).ok()?;
@@ -350,6 +412,9 @@ fn of_file(media: &Media) -> Option<String> {
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let mut sampled = Vec::new();
     (&mut file).take(SAMPLE).read_to_end(&mut sampled).ok()?;
+    if [&b"#EXTM3U"[..], b"ffconcat", b"<?xml", b"<MPD"].iter().any(|begin| sampled.starts_with(begin)) {
+        return None;
+    }
     file.seek(SeekFrom::Start(meta.len().saturating_sub(SAMPLE))).ok()?;
     file.take(SAMPLE).read_to_end(&mut sampled).ok()?;
     let sample = digest::digest(&digest::SHA256, &sampled);

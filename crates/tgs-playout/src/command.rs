@@ -29,7 +29,8 @@ pub enum Command {
     Next,
     /// Back to the item before the current one in the list, from its beginning; at the list's first item to that.
     Previous,
-    /// To this distance from the current item's beginning; beyond its end as [`Command::Next`]. Refused by a live item.
+    /// To this distance from the current item's beginning (from the cache: to the next keyframe, up to two seconds behind it);
+    /// beyond its end as [`Command::Next`]. Refused by a live item.
     Seek(Duration),
     /// Plays what this line of a playlist names after the current item, behind what was queued before. Edits of the list
     /// do not touch it; it is not kept over a restart.
@@ -54,7 +55,8 @@ impl fmt::Display for Command {
             Self::Next => f.write_str("next"),
             Self::Previous => f.write_str("previous"),
             Self::Seek(to) => write!(f, "seek to {:.1} s", to.as_secs_f64()),
-            Self::Queue(line) => write!(f, "queue {line}"),
+            // A URL may hold what opens it.
+            Self::Queue(_) => f.write_str("queue an entry"),
             Self::Pause => f.write_str("pause"),
             Self::Resume => f.write_str("resume"),
             Self::Reload => f.write_str("reload"),

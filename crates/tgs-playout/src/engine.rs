@@ -4,6 +4,8 @@
 //! - *encode* runs one encoder after another into the read-ahead.
 //! - *playout*, the caller's own thread, paces and publishes.
 //!
+//! Beside them, and needed by none of them: one that keeps the item being encoded, one that encodes ahead.
+//!
 //! A failure of an item ends in the encode thread, a failure of the connection in playout; neither reaches the other.
 
 use std::{
@@ -170,6 +172,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         ffprobe,
         cancel: cancel.clone(),
     });
+    cache::forget_fillers(&config.cache_dir);
     let encode = Encode { setup, shared, copy_matching: config.copy_matching, failed: 0, failed_in_row: 0 };
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
@@ -185,9 +188,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     thread::scope(|threads| {
         // It gives the preparer back, because dropping that ends the broadcast.
         let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
-        if let Some(ahead) = ahead {
-            threads.spawn(move || ahead.run());
-        }
+        let ahead = ahead.map(|ahead| thread::spawn(move || ahead.run()));
         let played = playout.run();
         let end = match (cancel.is_cancelled(), control.is_ending()) {
             (true, _) => End::Stopped,
@@ -197,6 +198,11 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         cancel.cancel();
         let failed = encoding.join().map_or(0, |(failed, _)| failed);
         cache.settle(SETTLE);
+        // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while ahead.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
         Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
     })
 }
@@ -278,16 +284,24 @@ impl Way {
     }
 }
 
+/// An item that can be played.
+struct Ready {
+    item: Item,
+    /// What it was called in the cache when it was looked at.
+    key: Option<cache::Key>,
+    way: Way,
+}
+
 /// An answer of the prepare thread.
 enum Prepared {
-    Play(Box<Item>, Way),
+    Play(Box<Ready>),
     Skip { title: String, failure: Failure },
     End,
 }
 
 /// What the encode thread does next.
 enum Turn {
-    Play(Box<Item>, Way, Attempt),
+    Play(Box<Ready>, Attempt),
     Skip { title: String, failure: Failure },
     End,
 }
@@ -382,16 +396,19 @@ impl Prepare {
         let next = self.program.next();
         self.ahead = self.look(next);
         let title = match &self.ahead {
-            Prepared::Play(item, _) => Some(item.title.clone()),
+            Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
         self.shared.board.update(|status| status.next = title);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
-                Prepared::Play(item, Way::Encode(_)) => Some(Item::clone(item)),
-                _ => None,
+                Prepared::Play(ready) => match ready.way {
+                    Way::Encode(_) => Some(ready.item.clone()),
+                    Way::Kept(_) => None,
+                },
+                Prepared::Skip { .. } | Prepared::End => None,
             };
-            let first = first.map(|item| Box::new(|| Some(item)) as Coming);
+            let first = first.map(|item| Coming { id: item.id.clone(), find: Box::new(|| Some(item)) });
             board.set(first.into_iter().chain(self.program.coming(ahead::ITEMS)).collect());
         }
     }
@@ -445,26 +462,18 @@ impl Prepare {
     fn turn(&mut self) -> Option<Turn> {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
-                // The list may have changed and the URLs expired since this was prepared.
-                Prepared::Play(item, way) => match self.program.confirm(Item::clone(&item)) {
-                    Next::Play(same) if same == *item => {
-                        // It may have been encoded since.
-                        let way = self.shared.cache.find(&item).map_or(way, Way::Kept);
-                        Prepared::Play(item, way)
-                    }
-                    other => self.look(other),
-                },
+                Prepared::Play(ready) => self.confirm(*ready),
                 other => other,
             };
             return match now {
                 Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
                 Prepared::End => self.shared.feed.finish().then_some(Turn::End),
-                Prepared::Play(item, way) => match self.shared.feed.open(&item, &self.shared.cancel) {
+                Prepared::Play(ready) => match self.shared.feed.open(&ready.item, &self.shared.cancel) {
                     Opened::Goes(attempt) => {
                         if let Some(board) = &self.coming {
                             board.set(Vec::new());
                         }
-                        Some(Turn::Play(item, way, attempt))
+                        Some(Turn::Play(ready, attempt))
                     }
                     Opened::Over => self.shared.feed.finish().then_some(Turn::End),
                     Opened::Left => {
@@ -472,7 +481,7 @@ impl Prepare {
                         continue;
                     }
                     Opened::Stale => {
-                        self.ahead = Prepared::Play(item, way);
+                        self.ahead = Prepared::Play(ready);
                         None
                     }
                 },
@@ -480,19 +489,47 @@ impl Prepare {
         }
     }
 
+    /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs expired; and somebody may
+    /// have put it into the cache.
+    fn confirm(&mut self, ready: Ready) -> Prepared {
+        let Ready { mut item, key, way } = ready;
+        let cache = &self.shared.cache;
+        let now = cache.key(&item.media);
+        let same = now == key;
+        let way = match (now.as_ref().and_then(|key| cache.find(key, &item)), way) {
+            (Some(entry), _) => {
+                item.media.expires = None;
+                Some(Way::Kept(entry))
+            }
+            (None, way) if same => Some(way),
+            (None, _) => None,
+        };
+        match (self.program.confirm(item.clone()), way) {
+            (Next::Play(confirmed), Some(way)) if confirmed == item => {
+                Prepared::Play(Box::new(Ready { item, key: now, way }))
+            }
+            // Another item, or another content of it.
+            (other, _) => self.look(other),
+        }
+    }
+
     /// What is to be done about `next`, or about what follows it where that was left at its very end.
     fn look(&mut self, mut next: Next) -> Prepared {
         loop {
-            let (item, way) = match next {
-                Next::Play(item) => match self.way(&item) {
-                    Ok(way) => (item, way),
-                    Err(failure) => return Prepared::Skip { title: item.title, failure },
-                },
+            let (item, key, way) = match next {
+                Next::Play(item) => {
+                    // Before it is probed: what is kept under this key is what was looked at, or nothing.
+                    let key = self.shared.cache.key(&item.media);
+                    match self.way(key.as_ref(), &item) {
+                        Ok(way) => (item, key, way),
+                        Err(failure) => return Prepared::Skip { title: item.title, failure },
+                    }
+                }
                 Next::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
                     Some(entry) => {
                         let title = entry.title().to_owned();
                         log::warn!("“{title}” plays as it was kept, because {failure}");
-                        (Item { title, ..item }, Way::Kept(entry))
+                        (Item { title, ..item }, None, Way::Kept(entry))
                     }
                     None => return Prepared::Skip { title: item.title, failure },
                 },
@@ -510,13 +547,14 @@ impl Prepare {
             // URLs that are not opened need not be asked for anew.
             let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
             let media = Media { live, expires, ..item.media };
-            return Prepared::Play(Box::new(Item { media, ..item }), way);
+            let item = Item { media, ..item };
+            return Prepared::Play(Box::new(Ready { item, key, way }));
         }
     }
 
     /// From the cache where it is there; else what an encoder has to know.
-    fn way(&self, item: &Item) -> Result<Way, Failure> {
-        match self.shared.cache.find(item) {
+    fn way(&self, key: Option<&cache::Key>, item: &Item) -> Result<Way, Failure> {
+        match key.and_then(|key| self.shared.cache.find(key, item)) {
             Some(entry) => Ok(Way::Kept(entry)),
             None => probe::probe(&self.shared.ffprobe, &item.media, &self.shared.cancel).map(Way::Encode),
         }
@@ -526,7 +564,7 @@ impl Prepare {
 impl Prepared {
     fn place(&self) -> Option<u64> {
         match self {
-            Self::Play(item, _) => Some(item.place),
+            Self::Play(ready) => Some(ready.item.place),
             Self::Skip { .. } | Self::End => None,
         }
     }
@@ -554,19 +592,20 @@ impl Encode {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
-                Turn::Play(item, way, attempt) => {
+                Turn::Play(ready, attempt) => {
                     self.pause(round, &mut backoff);
                     if !attempt.left.is_cancelled() {
+                        let Ready { item, key, way } = *ready;
                         match way {
                             Way::Encode(found) => {
                                 let copied =
                                     Job::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
                                 match copied {
-                                    Some(job) => self.copy(*item, &job, &attempt),
-                                    None => self.play(*item, &found, &attempt),
+                                    Some(job) => self.copy(item, &job, &attempt),
+                                    None => self.play(item, key.as_ref(), &found, &attempt),
                                 }
                             }
-                            Way::Kept(entry) => self.replay(*item, entry, &attempt),
+                            Way::Kept(entry) => self.replay(item, entry, &attempt),
                         }
                     }
                     self.shared.feed.close();
@@ -695,17 +734,17 @@ impl Encode {
             probe::probe(&self.shared.ffprobe, &item.media, &attempt.left)
         };
         match found {
-            Ok(found) => self.play(item, &found, attempt),
+            Ok(found) => self.play(item, None, &found, attempt),
             Err(_) if attempt.left.is_cancelled() => {}
             Err(failure) => self.fail(&item.title, &failure, item.start),
         }
     }
 
-    fn play(&mut self, item: Item, found: &Probe, attempt: &Attempt) {
+    fn play(&mut self, item: Item, key: Option<&cache::Key>, found: &Probe, attempt: &Attempt) {
         let title = item.title.clone();
         let job = Job::item(&item, found, &self.setup);
         let mut played = Duration::ZERO;
-        let outcome = self.encode(item, &job, attempt, &mut played);
+        let outcome = self.encode(item, key, &job, attempt, &mut played);
         if !played.is_zero() {
             self.shared.feed.give(Piece::End, false, &attempt.left);
         }
@@ -721,6 +760,7 @@ impl Encode {
     fn encode(
         &mut self,
         item: Item,
+        key: Option<&cache::Key>,
         job: &Job,
         attempt: &Attempt,
         played: &mut Duration,
@@ -731,7 +771,7 @@ impl Encode {
         let mut encoder = Encoder::start(job.command(&self.setup), left).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
-        let mut recording = self.shared.cache.record(&item, job.expected);
+        let mut recording = key.and_then(|key| self.shared.cache.record(key, &item, job.expected));
         METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
         let mut early = Vec::new();
         let mut on_air =
@@ -770,7 +810,9 @@ impl Encode {
         };
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
         judge(&read, &ended, job.expected, *played, source.as_ref())?;
-        if let (Some(recording), Some(length)) = (recording, job.expected) {
+        // A hole that the network left once would be there for ever.
+        let clean = ended.status.success() && (is_local(source.as_ref()) || ended.messages.trim().is_empty());
+        if let (Some(recording), Some(length), true) = (recording, job.expected, clean) {
             recording.finish(length, job.is_silent(), job.titled);
         }
         Ok(())
@@ -786,6 +828,10 @@ impl Encode {
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };
     }
+}
+
+fn is_local(source: Option<&crate::item::Source>) -> bool {
+    source.is_some_and(|source| source.url.starts_with("file:"))
 }
 
 /// Whether an encoder's run was what was asked of it.

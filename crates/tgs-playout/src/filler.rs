@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread::{self, JoinHandle},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tgs_core::cancel::Cancel;
@@ -210,7 +210,10 @@ fn key(setup: &Setup, version: &str, file: Option<&Path>) -> u64 {
 
 /// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.
 fn open(path: &Path) -> io::Result<(Tags, Option<Silence>)> {
-    let mut tags = Reader::new(BufReader::new(File::open(path)?));
+    let file = File::open(path)?;
+    // Used now; what nobody uses is removed one day.
+    let _ = file.set_modified(SystemTime::now());
+    let mut tags = Reader::new(BufReader::new(file));
     let (mut header, mut frame) = (None, None);
     let mut pictures = false;
     while let Some(tag) = tags.next_tag().map_err(io::Error::other)? {

@@ -181,8 +181,13 @@ pub enum Next {
     End,
 }
 
-/// Finds out what a coming entry is; `None` where it is nothing that can be played. It changes nothing.
-pub type Coming = Box<dyn FnOnce() -> Option<Item> + Send>;
+/// A coming entry.
+pub struct Coming {
+    /// Its [`Item::id`].
+    pub id: String,
+    /// Finds out what it is; `None` where that is nothing that can be played. It changes nothing.
+    pub find: Box<dyn FnOnce() -> Option<Item> + Send>,
+}
 
 /// Where a [`Program`] is told to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

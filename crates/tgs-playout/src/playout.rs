@@ -516,7 +516,9 @@ impl Playout {
         let (ahead, queue) = (self.feed.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
-        let showing = self.item(self.last.run).map(|item| Showing {
+        // While filler is shown, what was sent last is an item's still until the first tag of that.
+        let item = self.item(self.last.run).filter(|_| self.source != Source::Filler);
+        let showing = item.map(|item| Showing {
             id: item.item.id.clone(),
             title: item.item.title.clone(),
             offset_seconds: self.last.offset_ms as f64 / 1000.0,

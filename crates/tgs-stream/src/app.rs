@@ -52,7 +52,11 @@ pub fn main() -> ExitCode {
     run(cli).into()
 }
 
-fn run(cli: Cli) -> Code {
+fn run(mut cli: Cli) -> Code {
+    // Typed on a server, wherever that is, the broadcast that is installed there is meant.
+    if (cli.cache_status || cli.cache_clear) && cli.env_file.is_none() {
+        cli.env_file = settings::installed(Path::new(""));
+    }
     let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(&cli));
     let settings = match loaded {
         Ok(settings) => settings,

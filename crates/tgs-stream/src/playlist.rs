@@ -460,14 +460,16 @@ impl Program for Playlist {
         }
         let coming = |entry: Entry| -> Coming {
             let resolver = self.resolver.clone();
-            Box::new(move || match resolver.resolve(&entry) {
+            let id = entry.key.item.clone();
+            let find = Box::new(move || match resolver.resolve(&entry) {
                 Ok(Resolved::Media { media, title }) => {
                     let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
                     Some(Item { id, place: 0, title, start: Duration::ZERO, media })
                 }
                 // What a list holds is known when its turn comes.
                 Ok(Resolved::Entries(_)) | Err(_) => None,
-            })
+            });
+            Coming { id, find }
         };
         entries.into_iter().take(count).map(coming).collect()
     }

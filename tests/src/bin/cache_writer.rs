@@ -15,14 +15,16 @@ fn main() -> ExitCode {
     println!("ready");
     for number in (0..kept::ITEMS).cycle() {
         let Ok(item) = kept::item(dir, number) else { return ExitCode::FAILURE };
-        let Some(recording) = cache.record(&item, Some(Duration::from_secs(1))) else { continue };
+        let Some(key) = cache.key(&item.media) else { return ExitCode::FAILURE };
+        let Some(recording) = cache.record(&key, &item, Some(Duration::from_secs(1))) else { continue };
         for tag in kept::tags(number) {
             if !recording.push(&tag) {
                 break;
             }
         }
         recording.finish(Duration::from_secs(1), false, false);
-        cache.settle(Duration::from_secs(10));
+        cache.settle(Duration::from_mins(1));
+        println!("kept");
     }
     ExitCode::SUCCESS
 }

@@ -260,8 +260,8 @@ impl Writer {
         self.out.get_ref().sync_data()
     }
 
-    /// Writes the end, and waits until all of it is on the disk.
-    pub(super) fn finish(mut self, mut index: Index) -> io::Result<()> {
+    /// Writes the end, and waits until all of it is on the disk. Gives the file back, whose lock is still needed.
+    pub(super) fn finish(mut self, mut index: Index) -> io::Result<File> {
         self.close_group();
         index.groups = self.groups;
         let bytes = serde_json::to_vec(&index)?;
@@ -271,7 +271,8 @@ impl Writer {
         self.out.write_all(&crc32fast::hash(&bytes).to_le_bytes())?;
         self.out.write_all(&MAGIC)?;
         self.out.flush()?;
-        self.out.get_ref().sync_all()
+        self.out.get_ref().sync_all()?;
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)
     }
 }
 

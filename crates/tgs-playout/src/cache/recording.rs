@@ -15,8 +15,10 @@ use std::{
     time::Duration,
 };
 
+use tgs_core::cancel::Cancel;
+
 use super::{
-    Store,
+    Key, Store,
     entry::{Index, Writer},
     entry_name,
 };
@@ -49,7 +51,7 @@ pub struct Recording {
 /// Starts keeping `item`, which will take about `estimate` bytes, under `key`.
 pub(super) fn start(
     store: Arc<Store>,
-    key: String,
+    key: Key,
     item: &Item,
     estimate: u64,
 ) -> Option<(Recording, JoinHandle<()>)> {
@@ -57,19 +59,9 @@ pub(super) fn start(
     let waiting = Arc::new(AtomicUsize::new(0));
     let recording =
         Recording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
-    let item = item.clone();
-    let thread = thread::Builder::new().name("cache".into()).spawn(move || {
-        let part = part_name(&store, &key);
-        match write(&store, &key, &item, estimate, &told, &waiting) {
-            Ok(()) | Err(Given::Elsewhere) => {}
-            Err(Given::Up) => drop(fs::remove_file(&part)),
-            Err(Given::To(error)) => {
-                let _ = fs::remove_file(&part);
-                store.cannot(&error);
-            }
-        }
-        store.measure();
-    });
+    let part = store.dir.join(format!("part-{}", key.0));
+    let work = Work { store, key, part, item: item.clone(), estimate, waiting };
+    let thread = thread::Builder::new().name("cache".into()).spawn(move || work.run(&told));
     match thread {
         Ok(thread) => Some((recording, thread)),
         Err(error) => {
@@ -91,6 +83,13 @@ impl Recording {
         self.tell.send(Told::Tag(tag.clone())).is_ok()
     }
 
+    /// Waits until the disk has taken most of what was pushed: for whoever encodes faster than the broadcast goes.
+    pub fn wait_room(&self, cancel: &Cancel) {
+        while self.waiting.load(Ordering::Relaxed) > MAX_WAITING / 2
+            && !cancel.wait(Duration::from_millis(20))
+        {}
+    }
+
     /// The item is whole: `length` long, `silent` where it has no sound, with its title in the picture where it is a
     /// `slate`. The rest is done behind the broadcast.
     pub fn finish(self, length: Duration, silent: bool, slate: bool) {
@@ -104,8 +103,6 @@ impl Recording {
 enum Given {
     /// Whoever encodes it says so, or it changed meanwhile.
     Up,
-    /// Another process keeps it.
-    Elsewhere,
     /// The disk.
     To(io::Error),
 }
@@ -116,66 +113,87 @@ impl From<io::Error> for Given {
     }
 }
 
-fn write(
-    store: &Store,
-    key: &str,
-    item: &Item,
+/// The thread's part.
+struct Work {
+    store: Arc<Store>,
+    key: Key,
+    part: PathBuf,
+    item: Item,
     estimate: u64,
-    told: &mpsc::Receiver<Told>,
-    waiting: &AtomicUsize,
-) -> Result<(), Given> {
-    let part = &part_name(store, key);
-    let file = match lock(part, true) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Given::Elsewhere),
-        locked => locked?,
-    };
-    file.set_len(0)?;
-    // What is missing to the estimate, but for what is not due for long.
-    let room = |have: u64| {
-        if store.make_room(PORTION.min(estimate.saturating_sub(have))) {
-            Ok(())
-        } else {
-            Err(io::Error::other("there is no room"))
-        }
-    };
-    room(0)?;
-    let mut writer = Writer::new(file)?;
-    let mut synced = 0;
-    let index = loop {
-        match told.recv() {
-            Ok(Told::Tag(tag)) => {
-                waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
-                if tag.timestamp >= LONGEST {
-                    return Err(Given::Up);
-                }
-                writer.push(&tag)?;
-                if writer.length() - synced > PORTION {
-                    synced = writer.length();
-                    writer.sync()?;
-                    room(synced)?;
-                }
-            }
-            Ok(Told::Whole(index)) => break index,
-            Err(mpsc::RecvError) => return Err(Given::Up),
-        }
-    };
-    writer.finish(index)?;
-    room(u64::MAX)?;
-    // What was read may have been written to meanwhile.
-    if store.key(&item.media).as_deref() != Some(key) {
-        return Err(Given::Up);
-    }
-    fs::rename(part, store.dir.join(entry_name(key)))?;
-    File::open(&store.dir)?.sync_all()?;
-    if item.media.identity.is_some() {
-        store.link(&item.id, key);
-    }
-    store.told.store(false, Ordering::Relaxed);
-    Ok(())
+    waiting: Arc<AtomicUsize>,
 }
 
-fn part_name(store: &Store, key: &str) -> PathBuf {
-    store.dir.join(format!("part-{key}"))
+impl Work {
+    fn run(&self, told: &mpsc::Receiver<Told>) {
+        let file = match lock(&self.part, true) {
+            // Another process keeps it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            locked => locked,
+        };
+        // Its lock is held to the end, whatever that is: under this name it is nobody else's.
+        let done = file.map_err(Given::To).and_then(|file| {
+            let _held = file.try_clone()?;
+            let done = self.write(file, told);
+            if done.is_err() {
+                let _ = fs::remove_file(&self.part);
+            }
+            done
+        });
+        if let Err(Given::To(error)) = done {
+            self.store.cannot(&error);
+        }
+        self.store.measure();
+    }
+
+    fn write(&self, file: File, told: &mpsc::Receiver<Told>) -> Result<(), Given> {
+        let store = &self.store;
+        file.set_len(0)?;
+        // What is missing to the estimate, but for what is not due for long.
+        let room = |have: u64| {
+            if store.make_room(PORTION.min(self.estimate.saturating_sub(have))) {
+                Ok(())
+            } else {
+                Err(io::Error::other("there is no room"))
+            }
+        };
+        room(0)?;
+        let mut writer = Writer::new(file)?;
+        let mut synced = 0;
+        let index = loop {
+            match told.recv() {
+                Ok(Told::Tag(tag)) => {
+                    self.waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
+                    if tag.timestamp >= LONGEST {
+                        return Err(Given::Up);
+                    }
+                    writer.push(&tag)?;
+                    if writer.length() > store.limit {
+                        return Err(io::Error::other("an item alone is larger than the cache").into());
+                    }
+                    if writer.length() - synced > PORTION {
+                        synced = writer.length();
+                        writer.sync()?;
+                        room(synced)?;
+                    }
+                }
+                Ok(Told::Whole(index)) => break index,
+                Err(mpsc::RecvError) => return Err(Given::Up),
+            }
+        };
+        let _file = writer.finish(index)?;
+        room(u64::MAX)?;
+        // What was read may have been written to meanwhile.
+        if store.key(&self.item.media).as_ref() != Some(&self.key) {
+            return Err(Given::Up);
+        }
+        fs::rename(&self.part, store.dir.join(entry_name(&self.key)))?;
+        File::open(&store.dir)?.sync_all()?;
+        if self.item.media.identity.is_some() {
+            store.link(&self.item.id, &self.key);
+        }
+        store.told.store(false, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 /// Removes a part that nobody writes; `WouldBlock` where somebody does.
@@ -194,6 +212,7 @@ fn lock(part: &Path, make: bool) -> io::Result<File> {
         Err(fs::TryLockError::Error(error)) => return Err(error),
     }
     // Who held it before may have renamed it since this was opened: then it is an entry.
-    let there = fs::symlink_metadata(part)?;
-    if file.metadata()?.ino() == there.ino() { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    let own = file.metadata()?.ino();
+    let same = fs::symlink_metadata(part).is_ok_and(|there| there.ino() == own);
+    if same { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }

@@ -70,11 +70,19 @@ fn encoded(groups: u64, size: usize) -> Vec<Tag> {
 
 /// Encodes `item` to these tags and keeps it; waits until that is done.
 fn keep(cache: &Cache, item: &Item, tags: &[Tag]) -> bool {
-    let Some(recording) = cache.record(item, Some(SECOND)) else { return false };
+    let Some(recording) = record(cache, item, Some(SECOND)) else { return false };
     let taken = tags.iter().all(|tag| recording.push(tag));
     recording.finish(SECOND * 7, false, false);
     cache.settle(SECOND * 10);
-    taken && cache.find(item).is_some()
+    taken && found(cache, item).is_some()
+}
+
+fn found(cache: &Cache, item: &Item) -> Option<Entry> {
+    cache.find(&cache.key(&item.media)?, item)
+}
+
+fn record(cache: &Cache, item: &Item, length: Option<Duration>) -> Option<Recording> {
+    cache.record(&cache.key(&item.media)?, item, length)
 }
 
 fn played(entry: Entry, from: Duration) -> Vec<Tag> {
@@ -86,16 +94,16 @@ fn played(entry: Entry, from: Duration) -> Vec<Tag> {
 fn what_is_kept_comes_back_tag_by_tag() {
     let world = World::new();
     let (cache, item, tags) = (world.cache(1 << 30), world.file("a", "a"), encoded(3, 9));
-    assert!(cache.find(&item).is_none());
+    assert!(found(&cache, &item).is_none());
     assert!(keep(&cache, &item, &tags));
-    let entry = cache.find(&item).unwrap();
+    let entry = found(&cache, &item).unwrap();
     assert_eq!((entry.title(), entry.length(), entry.is_silent()), ("a", SECOND * 7, false));
     assert_eq!(played(entry, Duration::ZERO), tags);
     // From a point within on: the headers, and what follows the next keyframe.
-    let rest = played(cache.find(&item).unwrap(), Duration::from_millis(1001));
+    let rest = played(found(&cache, &item).unwrap(), Duration::from_millis(1001));
     assert_eq!(rest[..2], tags[..2]);
     assert_eq!(rest[2..], tags[3 + 4..]);
-    let last = played(cache.find(&item).unwrap(), SECOND * 100);
+    let last = played(found(&cache, &item).unwrap(), SECOND * 100);
     assert_eq!(last[2..], tags[3 + 8..]);
     let mut reader = crate::flv::Reader::new(File::open(&files(&world.items())[0].path).unwrap());
     assert_eq!(reader.next_tag().unwrap(), Some(tags[0].clone()), "a player can open it");
@@ -112,35 +120,35 @@ fn another_content_or_setup_has_an_entry_of_its_own() {
         world.with(1 << 30, Profile::P720, "", "ffmpeg 6"),
         world.cache(0),
     ] {
-        assert!(other.find(&item).is_none());
+        assert!(found(&other, &item).is_none());
     }
     let cache = world.cache(1 << 30);
-    assert!(cache.find(&world.file("b", "a")).is_none(), "another path");
-    assert!(cache.find(&item).is_some());
-    assert!(cache.find(&world.file("a", "b")).is_none(), "another content under its name");
+    assert!(found(&cache, &world.file("b", "a")).is_none(), "another path");
+    assert!(found(&cache, &item).is_some());
+    assert!(found(&cache, &world.file("a", "b")).is_none(), "another content under its name");
     for none in [
         Item { media: Media { live: true, ..item.media.clone() }, ..item.clone() },
         Item { media: Media::at("https://h/a.mp4".into(), false), ..item.clone() },
         Item { media: Media::at(format!("file:{}", world.dir.path().display()), false), ..item.clone() },
         world.file("list.m3u8", "#EXTM3U"),
     ] {
-        assert!(cache.record(&none, Some(SECOND)).is_none(), "{none:?}");
+        assert!(record(&cache, &none, Some(SECOND)).is_none(), "{none:?}");
     }
-    assert!(cache.record(&world.file("c", "c"), None).is_none(), "who knows whether it is whole");
+    assert!(record(&cache, &world.file("c", "c"), None).is_none(), "who knows whether it is whole");
     let begun = Item { start: SECOND, ..world.file("c", "c") };
-    assert!(cache.record(&begun, Some(SECOND)).is_none());
+    assert!(record(&cache, &begun, Some(SECOND)).is_none());
 }
 
 #[test]
 fn a_slate_shows_the_title_it_was_made_with() {
     let world = World::new();
     let (cache, item) = (world.cache(1 << 30), world.file("a", "a"));
-    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    let recording = record(&cache, &item, Some(SECOND)).unwrap();
     assert!(encoded(1, 9).iter().all(|tag| recording.push(tag)));
     recording.finish(SECOND, false, true);
     cache.settle(SECOND * 10);
-    assert!(cache.find(&item).is_some());
-    assert!(cache.find(&Item { title: "renamed".into(), ..item }).is_none());
+    assert!(found(&cache, &item).is_some());
+    assert!(found(&cache, &Item { title: "renamed".into(), ..item }).is_none());
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn a_page_is_recalled_when_it_cannot_be_asked() {
     assert!(world.cache(1 << 30).recall("https://site/1").is_some());
     assert!(cache.recall("https://site/2").is_none());
     // Another address of the same.
-    assert!(cache.find(&page("https://site/one", "Site 1 22")).is_some());
+    assert!(found(&cache, &page("https://site/one", "Site 1 22")).is_some());
     assert_eq!(cache.recall("https://site/one").unwrap().title(), "https://site/1");
     // A file that is gone was taken away by somebody.
     let file = world.file("a", "a");
@@ -170,7 +178,7 @@ fn only_a_whole_entry_is_used() {
     let whole = fs::read(&path).unwrap();
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        assert!(cache.find(&item).is_none(), "{length} of {} bytes", whole.len());
+        assert!(found(&cache, &item).is_none(), "{length} of {} bytes", whole.len());
         assert!(!path.exists());
     }
     // Any damage is found at the latest when its group is due, and nothing of that group is given out.
@@ -178,7 +186,7 @@ fn only_a_whole_entry_is_used() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         fs::write(&path, &damaged).unwrap();
-        let Some(entry) = cache.find(&item) else { continue };
+        let Some(entry) = found(&cache, &item) else { continue };
         let mut playback = entry.play(Duration::ZERO);
         let groups: Vec<_> = std::iter::from_fn(|| playback.next_group()).take(3).collect();
         let good = groups.iter().take_while(|group| group.is_ok()).count();
@@ -198,20 +206,20 @@ fn what_was_used_longest_ago_goes_first() {
     let entries = files(&world.items());
     let size = entries[0].bytes;
     for (age, item) in all[..3].iter().enumerate() {
-        let path = world.items().join(entry_name(&cache.store.key(&item.media).unwrap()));
+        let path = world.items().join(entry_name(&cache.key(&item.media).unwrap()));
         let used = SystemTime::now() - SECOND * (100 - age as u32);
         File::options().append(true).open(path).unwrap().set_modified(used).unwrap();
     }
     // Playing the oldest makes it the newest.
-    drop(cache.find(&all[0]).unwrap().play(Duration::ZERO));
+    drop(found(&cache, &all[0]).unwrap().play(Duration::ZERO));
     let evicted = METRICS.cache_evictions.get();
     let small = world.cache(size * 7 / 2);
     assert!(keep(&small, &all[3], &encoded(150, 1000)));
-    let left: Vec<bool> = all.iter().map(|item| small.find(item).is_some()).collect();
+    let left: Vec<bool> = all.iter().map(|item| found(&small, item).is_some()).collect();
     assert_eq!(left, [true, false, true, true]);
     assert_eq!(METRICS.cache_evictions.get() - evicted, 1);
     // What is larger than all is not begun.
-    assert!(small.record(&world.file("e", "e"), Some(SECOND * 10)).is_none());
+    assert!(record(&small, &world.file("e", "e"), Some(SECOND * 10)).is_none());
     assert_eq!(world.count("item-"), 3);
 }
 
@@ -220,7 +228,7 @@ fn two_that_keep_the_same_make_one_entry() {
     let world = World::new();
     let (one, two, item, tags) =
         (world.cache(1 << 30), world.cache(1 << 30), world.file("a", "a"), encoded(2, 9));
-    let recordings = [&one, &two].map(|cache| cache.record(&item, Some(SECOND)).unwrap());
+    let recordings = [&one, &two].map(|cache| record(cache, &item, Some(SECOND)).unwrap());
     for tag in &tags {
         // One of them may have been told by now that the other does it.
         let taken = recordings.iter().filter(|recording| recording.push(tag)).count();
@@ -232,20 +240,20 @@ fn two_that_keep_the_same_make_one_entry() {
     one.settle(SECOND * 10);
     two.settle(SECOND * 10);
     assert_eq!((world.count("item-"), world.count("part-")), (1, 0));
-    assert_eq!(played(one.find(&item).unwrap(), Duration::ZERO), tags);
+    assert_eq!(played(found(&one, &item).unwrap(), Duration::ZERO), tags);
 }
 
 #[test]
 fn what_is_given_up_leaves_nothing() {
     let world = World::new();
     let (cache, item) = (world.cache(1 << 30), world.file("a", "a"));
-    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    let recording = record(&cache, &item, Some(SECOND)).unwrap();
     assert!(encoded(2, 9).iter().all(|tag| recording.push(tag)));
     drop(recording);
     cache.settle(SECOND * 10);
     assert!(files(&world.items()).is_empty());
     // Changed while it was encoded.
-    let recording = cache.record(&item, Some(SECOND)).unwrap();
+    let recording = record(&cache, &item, Some(SECOND)).unwrap();
     assert!(encoded(2, 9).iter().all(|tag| recording.push(tag)));
     world.file("a", "b");
     recording.finish(SECOND, false, false);
@@ -265,19 +273,94 @@ fn the_next_start_removes_what_a_dead_process_left() {
     symlink("item-3.flv", at("page-6")).unwrap();
     let held = File::options().append(true).open(at("part-2")).unwrap();
     held.try_lock().unwrap();
-    let old = world.dir.path().join("filler-1.flv");
-    fs::write(&old, "x").unwrap();
-    let long_ago = SystemTime::now() - FORGOTTEN - SECOND;
-    File::options().append(true).open(&old).unwrap().set_modified(long_ago).unwrap();
-    fs::write(world.dir.path().join("ffmpeg-args-1"), "good").unwrap();
+    fs::write(at("somebody's"), "x").unwrap();
     drop(world.cache(1 << 30));
     let mut left: Vec<_> = files(&world.items()).into_iter().map(|file| file.name).collect();
     left.sort();
-    assert_eq!(left, ["item-3.flv", "page-6", "part-2"]);
-    assert!(!old.exists() && world.dir.path().join("ffmpeg-args-1").exists());
-    // A held one is not cleared either.
+    assert_eq!(left, ["item-3.flv", "page-6", "part-2", "somebody's"]);
+    // A held one is not cleared either, nor what is not ours.
     clear(world.dir.path()).unwrap();
-    assert_eq!(files(&world.items()).len(), 1);
+    assert_eq!(files(&world.items()).len(), 2);
+}
+
+#[test]
+fn a_filler_that_nobody_uses_is_forgotten() {
+    let world = World::new();
+    let at = |name: &str| world.dir.path().join(name);
+    for (name, age) in
+        [("filler-1.flv", FORGOTTEN + SECOND), ("filler-2.flv", SECOND), ("ffmpeg-args-1", FORGOTTEN * 2)]
+    {
+        fs::write(at(name), "x").unwrap();
+        File::options().append(true).open(at(name)).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    }
+    forget_fillers(world.dir.path());
+    assert_eq!(
+        ["filler-1.flv", "filler-2.flv", "ffmpeg-args-1"].map(|name| at(name).exists()),
+        [false, true, true]
+    );
+}
+
+#[test]
+fn root_does_not_clear_where_another_user_could_lead_it_elsewhere() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    drop(world.cache(1 << 30));
+    let elsewhere = world.dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("item-1.flv"), "precious").unwrap();
+    fs::remove_dir(world.items()).unwrap();
+    symlink(&elsewhere, world.items()).unwrap();
+    std::os::unix::fs::lchown(world.items(), Some(12345), None).unwrap();
+    assert_eq!(clear(world.dir.path()).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    assert!(elsewhere.join("item-1.flv").exists());
+}
+
+#[test]
+fn room_is_made_only_where_it_is_enough() {
+    let world = World::new();
+    let cache = world.cache(1 << 30);
+    for name in ["a", "b"] {
+        assert!(keep(&cache, &world.file(name, name), &encoded(150, 1000)));
+    }
+    // Somebody else's data in the directory are not ours to count.
+    fs::write(world.items().join("others"), vec![0; 2 << 20]).unwrap();
+    let store = &world.cache(1 << 20).store;
+    assert!(!store.make_room(2 << 20));
+    assert_eq!(world.count("item-"), 2);
+    assert!(store.make_room(600 << 10));
+    assert_eq!(world.count("item-"), 1);
+    // A lower limit holds from the start on.
+    drop(world.cache(1 << 10));
+    assert_eq!(world.count("item-"), 0);
+}
+
+#[test]
+fn what_may_look_otherwise_next_time_is_not_kept() {
+    let world = World::new();
+    let item = world.file("a", "a");
+    let key = |args: &str| world.with(1 << 30, Profile::P720, args, "ffmpeg 5").key(&item.media);
+    assert!(key("-vf hue=s=0").is_some());
+    assert!(key("-vf drawtext=text='%{localtime}'").is_none());
+    assert!(key("-vf \"movie=logo.png[l];[in][l]overlay\"").is_none());
+    for list in ["#EXTM3U\n", "ffconcat version 1.0", "<?xml version='1.0'?><MPD/>"] {
+        assert!(world.cache(1 << 30).key(&world.file("list.bin", list).media).is_none(), "{list}");
+    }
+}
+
+#[test]
+fn what_was_replaced_since_it_was_looked_at_is_not_kept_under_its_new_name() {
+    let world = World::new();
+    let cache = world.cache(1 << 30);
+    let item = world.file("a", "a");
+    let key = cache.key(&item.media).unwrap();
+    world.file("a", "another");
+    let recording = cache.record(&key, &item, Some(SECOND)).unwrap();
+    assert!(encoded(2, 9).iter().all(|tag| recording.push(tag)));
+    recording.finish(SECOND, false, false);
+    cache.settle(SECOND * 10);
+    assert_eq!(world.count("item-") + world.count("part-"), 0);
 }
 
 #[test]

@@ -19,6 +19,9 @@ struct Info {
     title: Option<String>,
     extractor_key: Option<String>,
     id: Option<String>,
+    /// Seconds.
+    duration: Option<f64>,
+    live_status: Option<String>,
     is_live: Option<bool>,
     playlist_index: Option<u32>,
     /// Private and removed videos of a list can be null.
@@ -80,7 +83,10 @@ fn video(info: Info) -> Result<Page, Failure> {
     let mut formats = info.requested_formats.unwrap_or_else(|| vec![info.format]);
     // The picture's source comes first.
     formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
-    let identity = identity(info.extractor_key, info.id, &formats);
+    // Of a stream that has just ended there is only a part at first.
+    let ended = info.live_status.as_deref() != Some("post_live");
+    let known = identity(info.extractor_key, info.id, info.duration, &formats);
+    let identity = known.filter(|_| ended);
     let sources: Vec<Source> = formats.into_iter().filter_map(source).collect();
     if sources.is_empty() || sources.len() > 2 {
         return Err(Failure::new(Reason::Unplayable, "yt-dlp finds no URL on the page that can be opened"));
@@ -89,12 +95,18 @@ fn video(info: Info) -> Result<Page, Failure> {
     Ok(Page::Video { media: Media { sources, live, expires, identity }, title: info.title })
 }
 
-/// What is the same wherever and whenever the same is asked for: extractor, id, formats. The generic extractor takes its ids
+/// What is the same wherever and whenever the same is asked for: extractor, id, length, formats. The generic extractor takes its ids
 /// from names, which many pages share.
-fn identity(extractor: Option<String>, id: Option<String>, formats: &[Format]) -> Option<String> {
+fn identity(
+    extractor: Option<String>,
+    id: Option<String>,
+    seconds: Option<f64>,
+    formats: &[Format],
+) -> Option<String> {
     let extractor = extractor.filter(|extractor| extractor != "Generic")?;
     let ids: Option<Vec<&str>> = formats.iter().map(|format| format.name.as_deref()).collect();
-    Some(format!("{extractor} {} {}", id?, ids?.join("+")))
+    let seconds = seconds.map_or(String::new(), |seconds| format!("{seconds:.0}"));
+    Some(format!("{extractor} {} {seconds} {}", id?, ids?.join("+")))
 }
 
 /// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.
@@ -149,11 +161,13 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let formats = r#""requested_formats":[{"format_id":"137","url":"https://a/?x=1"},{"format_id":"140","url":"https://b/","vcodec":"none"}]"#;
-        let known = identity(&format!(r#"{{"extractor_key":"Youtube","id":"abc",{formats}}}"#));
-        assert_eq!(known.as_deref(), Some("Youtube abc 137+140"));
+        let known =
+            identity(&format!(r#"{{"extractor_key":"Youtube","id":"abc","duration":61.4,{formats}}}"#));
+        assert_eq!(known.as_deref(), Some("Youtube abc 61 137+140"));
         for unknown in [
             format!(r#"{{"extractor_key":"Generic","id":"abc",{formats}}}"#),
             format!(r#"{{"id":"abc",{formats}}}"#),
+            format!(r#"{{"extractor_key":"Youtube","id":"abc","live_status":"post_live",{formats}}}"#),
             format!(r#"{{"extractor_key":"Youtube",{formats}}}"#),
             r#"{"extractor_key":"Youtube","id":"abc","url":"https://a/"}"#.to_owned(),
         ] {
