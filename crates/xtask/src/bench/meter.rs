@@ -74,6 +74,14 @@ impl Metered {
         self.child.id()
     }
 
+    /// What it has used up to now; it must still run. Children count once they have ended.
+    pub(super) fn so_far(&mut self) -> Result<Usage> {
+        ensure!(!self.has_ended()?, "it ended by itself and said:\n{}", self.said());
+        self.look();
+        self.account()?;
+        Ok(self.usage.clone())
+    }
+
     /// Waits for its end, which must be a success and within `limit`.
     pub(super) fn finish(mut self, limit: Duration) -> Result<Usage> {
         let status = self.wait(limit)?;

@@ -21,9 +21,9 @@ use crate::bench::{
 };
 
 /// One run of one side.
-struct Run {
-    usage: Usage,
-    report: Report,
+pub(super) struct Run {
+    pub(super) usage: Usage,
+    pub(super) report: Report,
     seconds: f64,
 }
 
@@ -34,13 +34,14 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn run(plan: &Plan, publisher: &str) -> Result<Self> {
+    /// `set` makes our side what it is to be here, right before each run.
+    fn run(plan: &Plan, set: impl Fn(&mut Command) -> Result<()>) -> Result<Self> {
         let clips = material::mixed(&plan.dir, plan.clip_seconds)?;
         let list = plan.file("mixed.txt");
         material::playlist(&list, &clips, clips.len())?;
         let ours = |url: &str| {
             let mut command = plan.ours(&list, url)?;
-            command.env("PUBLISHER", publisher);
+            set(&mut command)?;
             Ok(command)
         };
         let bare = |url: &str| Ok(bare_ffmpeg(&clips, plan.clip_seconds, &PLAIN, url));
@@ -48,9 +49,9 @@ impl Pairs {
         let mut pairs = Self { ours: Vec::new(), bare: Vec::new() };
         for turn in 0..plan.pairs {
             // Whoever runs second finds the machine warmer: take turns in that too.
-            let mut first = (turn % 2 == 0).then(|| run(plan, ours)).transpose()?;
+            let mut first = (turn % 2 == 0).then(|| run(plan, &ours)).transpose()?;
             let other = run(plan, bare)?;
-            let own = first.take().map_or_else(|| run(plan, ours), Ok)?;
+            let own = first.take().map_or_else(|| run(plan, &ours), Ok)?;
             println!("   {}: {:.3} beside {:.3} CPU s/s", turn + 1, own.cost(), other.cost());
             pairs.ours.push(own);
             pairs.bare.push(other);
@@ -91,14 +92,15 @@ impl Pairs {
 }
 
 impl Run {
-    fn cost(&self) -> f64 {
+    /// CPU seconds for each second of what arrived.
+    pub(super) fn cost(&self) -> f64 {
         self.usage.all / self.seconds
     }
 }
 
 /// CPU of everything, of the engine alone, and the steps.
 pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
-    let pairs = Pairs::run(plan, "native")?;
+    let pairs = Pairs::run(plan, |_| Ok(()))?;
     let engine = Figure {
         name: "CPU, engine process alone",
         unit: "s/s",
@@ -116,9 +118,26 @@ pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
     ])
 }
 
+/// CPU of the pass that encodes and fills an empty cache.
+pub(in crate::bench) fn first_pass(plan: &Plan) -> Result<Vec<Figure>> {
+    let pairs = Pairs::run(plan, |command| {
+        plan.empty_cache()?;
+        command.env("CACHE_MAX_GB", "20");
+        Ok(())
+    })?;
+    Ok(vec![
+        pairs.ratio("first pass, CPU with all children", 1.04),
+        pairs.step("first pass, largest step of video", 34.0, |report| report.video.max_step),
+        pairs.step("first pass, largest step of audio", 24.0, |report| report.audio.max_step),
+    ])
+}
+
 /// CPU with PUBLISHER=ffmpeg, and how soon media is back once its sender is killed.
 pub(in crate::bench) fn through_ffmpeg(plan: &Plan) -> Result<Vec<Figure>> {
-    let pairs = Pairs::run(plan, "ffmpeg")?;
+    let pairs = Pairs::run(plan, |command| {
+        command.env("PUBLISHER", "ffmpeg");
+        Ok(())
+    })?;
     let mut back = Vec::new();
     for _ in 0..plan.pairs {
         back.push(sender_killed(plan)?);
@@ -144,7 +163,8 @@ fn warm_up(plan: &Plan, clips: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
+/// One side once over the four clips, to an nginx-rtmp that records it and whose own cost is not counted.
+pub(super) fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
     let nginx = Nginx::start()?;
     let length = Duration::from_secs(u64::from(plan.clip_seconds) * 4);
     let usage = Metered::start(&command(&nginx.url("bench"))?)?.finish(length + SPARE)?;
