@@ -3,6 +3,7 @@
 pub mod bin_path;
 pub mod broadcast;
 pub mod clips;
+pub mod disk;
 pub mod flvcheck;
 pub mod ingest;
 pub mod kept;

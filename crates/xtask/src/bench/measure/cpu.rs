@@ -49,9 +49,9 @@ impl Pairs {
         let mut pairs = Self { ours: Vec::new(), bare: Vec::new() };
         for turn in 0..plan.pairs {
             // Whoever runs second finds the machine warmer: take turns in that too.
-            let mut first = (turn % 2 == 0).then(|| run(plan, &ours)).transpose()?;
+            let mut first = (turn % 2 == 0).then(|| run(plan, ours)).transpose()?;
             let other = run(plan, bare)?;
-            let own = first.take().map_or_else(|| run(plan, &ours), Ok)?;
+            let own = first.take().map_or_else(|| run(plan, ours), Ok)?;
             println!("   {}: {:.3} beside {:.3} CPU s/s", turn + 1, own.cost(), other.cost());
             pairs.ours.push(own);
             pairs.bare.push(other);
