@@ -11,11 +11,11 @@ mod side;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use tgs_e2e::bin_path::{cargo, profile_dir, target_dir, workspace};
+use tgs_e2e::bin_path::{target_dir, workspace};
 
-use crate::{install, step};
+use crate::{install, release};
 use report::Figure;
 
 /// What is measured, and how long.
@@ -130,15 +130,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 impl Options {
     fn plan(&self) -> Result<Plan> {
-        // Beside what this program was built into.
-        let target = profile_dir()?.parent().context("no target directory")?.to_owned();
-        let mut cargo = cargo();
-        cargo.args(["build", "--release", "--package", "tgs-stream", "--target-dir"]).arg(&target);
-        let built = step::run("build tgs-stream, optimised", &mut cargo);
-        ensure!(built, "tgs-stream cannot be built");
+        let tools = release::build()?;
         let quick = |full, short| if self.quick { short } else { full };
         Ok(Plan {
-            tool: target.join("release/tgs-stream"),
+            tool: tools.join("tgs-stream"),
             dir: target_dir("bench")?,
             pairs: if self.quick { 1 } else { usize::from(self.pairs) },
             clip_seconds: if self.quick { self.clip_seconds.min(5) } else { self.clip_seconds },

@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod dist;
 mod install;
+mod release;
 mod soak;
 mod step;
 mod suite;

@@ -21,9 +21,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fastrand::Rng;
-use tgs_e2e::bin_path::{cargo, profile_dir, target_dir};
+use tgs_e2e::bin_path::target_dir;
 
-use crate::{install, step};
+use crate::{install, release, step};
 use stage::{Fault, Stage};
 use viewer::{Gap, Viewer};
 
@@ -71,10 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let length = Duration::try_from_secs_f64(options.hours * 3600.0).context("--hours makes no sense")?;
     ensure!(length >= Duration::from_secs(30), "--hours is too short: half a minute is the least");
     install::for_broadcast()?;
-    let target = profile_dir()?.parent().context("no target directory")?.to_owned();
-    let mut build = cargo();
-    build.args(["build", "--release", "--package", "tgs-stream", "--package", "tgs-session", "--target-dir"]);
-    ensure!(step::run("build the tools, optimised", build.arg(&target)), "the tools cannot be built");
+    let tools = release::build()?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -84,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let dir = target_dir("soak")?;
     let mut rng = Rng::with_seed(seed);
     let log = File::create(dir.join("tgs-stream.log"))?;
-    let stage = Stage::set(&target.join("release"), log, rng.fork())?;
+    let stage = Stage::set(&tools, log, rng.fork())?;
     let events = File::create(dir.join("events.log"))?;
     let mut soak = Soak {
         stage,

@@ -74,6 +74,12 @@ impl Metered {
         self.child.id()
     }
 
+    /// CPU seconds that it and its children used in the `time` from its start.
+    pub(super) fn start_up(&mut self, time: Duration) -> Result<f64> {
+        thread::sleep(time.saturating_sub(self.began.elapsed()));
+        Ok(self.so_far()?.all)
+    }
+
     /// What it has used up to now; it must still run. Children count once they have ended.
     pub(super) fn so_far(&mut self) -> Result<Usage> {
         ensure!(!self.has_ended()?, "it ended by itself and said:\n{}", self.said());

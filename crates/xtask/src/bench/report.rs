@@ -76,7 +76,8 @@ fn short(value: f64) -> String {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        v if v >= 0.1 || v == 0.0 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
     }
 }
 
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn several_values_show_their_spread() {
         assert_eq!(summary(&[3.0, 1.0, 2.0]), "2.00 (1.00…3.00)");
-        assert_eq!(summary(&[0.0123]), "0.012");
+        assert_eq!(summary(&[0.01234]), "0.0123");
         assert!((median(&[1.0, 2.0, 3.0, 4.0]) - 2.5).abs() < 1e-9);
     }
 }

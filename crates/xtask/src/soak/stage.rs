@@ -67,6 +67,8 @@ pub(super) struct Stage {
     pub(super) broadcast: Broadcast,
     scene: Scene,
     pub(super) messages: Receiver<(usize, Message)>,
+    /// What has its turn next, in no order.
+    due: Vec<Fault>,
     /// What ends when.
     pending: Vec<(Instant, Fault)>,
     /// The string that was in `.env` when its session was revoked.
@@ -113,6 +115,7 @@ impl Stage {
             broadcast,
             scene,
             messages,
+            due: Vec::new(),
             pending: Vec::new(),
             revoked: None,
             ingest_back: None,
@@ -121,18 +124,20 @@ impl Stage {
         })
     }
 
-    /// Lets something go wrong that can at present, and tells what.
+    /// Lets something go wrong that can at present, and tells what. Each kind has its turn before one comes again.
     pub(super) fn inject(&mut self) -> Result<Option<(Fault, String)>> {
-        let mut faults = Fault::ALL;
-        self.rng.shuffle(&mut faults);
-        for fault in faults {
+        let mut others = Fault::ALL;
+        self.rng.shuffle(&mut others);
+        if self.due.is_empty() {
+            self.due.extend(others);
+        }
+        for fault in [&self.due[..], &others].concat() {
             if self.pending.iter().any(|(_, pending)| *pending == fault) {
                 continue;
             }
             if let Some((words, lasts)) = self.befall(fault)? {
-                if let Some(lasts) = lasts {
-                    self.pending.push((Instant::now() + lasts, fault));
-                }
+                self.due.retain(|due| *due != fault);
+                self.pending.extend(lasts.map(|lasts| (Instant::now() + lasts, fault)));
                 return Ok(Some((fault, words)));
             }
         }
@@ -180,7 +185,7 @@ impl Stage {
                 let string = self.scene.read("SESSION_STRING")?;
                 self.scene.revoke()?;
                 self.revoked = Some(string);
-                Some((String::new(), Some(OPERATOR)))
+                Some(("at Telegram".to_owned(), Some(OPERATOR)))
             }
         })
     }

@@ -24,8 +24,13 @@ use crate::bench::{
 pub(super) struct Run {
     pub(super) usage: Usage,
     pub(super) report: Report,
+    /// CPU seconds until [`STARTED`].
+    start_up: f64,
     seconds: f64,
 }
+
+/// Who runs so long has started: what is run once has been.
+const STARTED: Duration = Duration::from_secs(3);
 
 /// Our side's and the bare ffmpeg's runs, in turn.
 struct Pairs {
@@ -95,6 +100,11 @@ impl Run {
     /// CPU seconds for each second of what arrived.
     pub(super) fn cost(&self) -> f64 {
         self.usage.all / self.seconds
+    }
+
+    /// The same without the start: what it costs by the day.
+    pub(super) fn steady_cost(&self) -> f64 {
+        (self.usage.all - self.start_up) / (self.seconds - STARTED.as_secs_f64())
     }
 }
 
@@ -167,14 +177,16 @@ fn warm_up(plan: &Plan, clips: &[PathBuf]) -> Result<()> {
 pub(super) fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
     let nginx = Nginx::start()?;
     let length = Duration::from_secs(u64::from(plan.clip_seconds) * 4);
-    let usage = Metered::start(&command(&nginx.url("bench"))?)?.finish(length + SPARE)?;
+    let mut metered = Metered::start(&command(&nginx.url("bench"))?)?;
+    let start_up = metered.start_up(STARTED)?;
+    let usage = metered.finish(length + SPARE)?;
     let report = Report::of_file(&nginx.recording()?)?;
     let seconds = (report.video.last - report.video.first) as f64 / 1000.0;
     ensure!(
         (seconds - length.as_secs_f64()).abs() < 2.0,
         "{seconds} s arrived of {length:?}: not all of it was played"
     );
-    Ok(Run { usage, report, seconds })
+    Ok(Run { usage, report, start_up, seconds })
 }
 
 fn sender_killed(plan: &Plan) -> Result<f64> {
