@@ -85,6 +85,13 @@ impl Launch {
         self
     }
 
+    /// With its log in this file, where the methods of [`Broadcast`] do not see it: for runs of any length.
+    #[must_use]
+    pub fn log_to(mut self, file: fs::File) -> Self {
+        self.args.stderr(file);
+        self
+    }
+
     /// Started in this directory.
     #[must_use]
     pub fn within(mut self, dir: &Path) -> Self {
@@ -283,11 +290,18 @@ impl Broadcast {
         send(self.pid(), signal)
     }
 
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+        }
+        Ok(self.status)
+    }
+
     /// Waits until it has ended; everything it logged can be read then.
     pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + within;
-        while self.status.is_none() {
-            self.status = self.child.try_wait()?;
+        while self.ended()?.is_none() {
             if Instant::now() > deadline {
                 bail!("tgs-stream has not ended after {within:?}; its log:\n{}", self.log());
             }

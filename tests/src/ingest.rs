@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc::Sender,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -85,6 +86,8 @@ pub struct Setup {
     pub silent_after: Option<usize>,
     /// Keep the bytes behind the handshake as well as the messages.
     pub keep_bytes: bool,
+    /// Pass each message on with the number of its connection (from 0) instead of keeping it: for runs of any length.
+    pub pass_on: Option<Sender<(usize, Message)>>,
 }
 
 impl Default for Setup {
@@ -98,6 +101,7 @@ impl Default for Setup {
             reset_after: None,
             silent_after: None,
             keep_bytes: false,
+            pass_on: None,
         }
     }
 }
@@ -109,6 +113,23 @@ pub struct Message {
     pub received: Received,
     /// When its last byte was read.
     pub arrived: Instant,
+}
+
+impl Message {
+    /// The tag it is, where it is audio or video.
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag> {
+        let kind = match self.received.kind {
+            kind::AUDIO => Kind::Audio,
+            kind::VIDEO => Kind::Video,
+            _ => return None,
+        };
+        Some(Tag {
+            kind,
+            timestamp: self.received.timestamp.into(),
+            body: self.received.body.as_slice().into(),
+        })
+    }
 }
 
 /// What one connection brought.
@@ -145,11 +166,7 @@ impl Record {
 
     /// The audio and video messages as tags.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
-        self.media().map(|m| Tag {
-            kind: if m.received.kind == kind::AUDIO { Kind::Audio } else { Kind::Video },
-            timestamp: m.received.timestamp.into(),
-            body: m.received.body.as_slice().into(),
-        })
+        self.messages.iter().filter_map(Message::tag)
     }
 
     /// Writes the media into an FLV file.
@@ -435,10 +452,15 @@ impl Client {
             self.reader.push(&buffer[..n]);
             while let Some(received) = self.reader.next_message()? {
                 self.count += 1;
-                let message = Message { received: received.clone(), arrived: Instant::now() };
-                self.shared.change(self.index, |r| r.messages.push(message));
-                if received.kind == kind::COMMAND
-                    && let Some(end) = self.command(&received)?
+                let command = (received.kind == kind::COMMAND).then(|| received.clone());
+                let message = Message { received, arrived: Instant::now() };
+                match &self.setup.pass_on {
+                    // Whoever measures may have seen enough.
+                    Some(to) => drop(to.send((self.index, message))),
+                    None => self.shared.change(self.index, |r| r.messages.push(message)),
+                }
+                if let Some(command) = command
+                    && let Some(end) = self.command(&command)?
                 {
                     return Ok(end);
                 }

@@ -1,8 +1,9 @@
-//! What the end-to-end tests, the demo and the bench share: a real ingest, clips to play, checks of what arrived.
+//! What the end-to-end tests, the demo, the bench and the soak share: a real ingest, clips to play, checks of what arrived.
 
 pub mod bin_path;
 pub mod broadcast;
 pub mod clips;
+pub mod disk;
 pub mod flvcheck;
 pub mod ingest;
 pub mod kept;

@@ -57,11 +57,17 @@ impl Scene {
     }
 
     /// With a standby session and the account's password in `.env`.
-    pub fn with_standby(mut self) -> Result<Self> {
+    pub fn with_standby(self) -> Result<Self> {
+        bin_path::build("tgs-session")?;
+        let stream = bin_path::build("tgs-stream")?;
+        self.with_standby_of(stream.parent().context("a tool without directory")?)
+    }
+
+    /// The same with the tools that lie in `tools`.
+    pub fn with_standby_of(mut self, tools: &Path) -> Result<Self> {
         let modulus = self.dc.rsa_public().0;
         for tool in ["tgs-stream", "tgs-session"] {
-            let to = self.dir.path().join(tool);
-            knowing_the_key(&bin_path::build(tool)?, modulus, &to)?;
+            knowing_the_key(&tools.join(tool), modulus, &self.dir.path().join(tool))?;
         }
         self.tool = Some(self.dir.path().join("tgs-stream"));
         let standby = self.new_session()?.telethon_string();
@@ -111,9 +117,13 @@ impl Scene {
 
     /// A tgs-stream with this `.env` that logs everything, and whose waits are 60 times shorter.
     pub fn launch(&self) -> Result<Launch> {
+        Ok(self.launch_in_real_time()?.set("RUST_LOG", "trace").arg("--hurry").arg("60"))
+    }
+
+    /// A tgs-stream with this `.env`.
+    pub fn launch_in_real_time(&self) -> Result<Launch> {
         let launch = self.tool.as_deref().map_or_else(Launch::new, Launch::of)?;
-        let launch = launch.keeping(self.dir.path()).set("RUST_LOG", "trace");
-        Ok(launch.arg("--env-file").arg(self.env_file()).arg("--hurry").arg("60"))
+        Ok(launch.keeping(self.dir.path()).arg("--env-file").arg(self.env_file()))
     }
 
     /// Revokes the session that stands in `.env`.

@@ -38,7 +38,7 @@ pub struct Web {
 
 #[derive(Debug)]
 struct Shared {
-    pages: HashMap<&'static str, Page>,
+    pages: Mutex<HashMap<&'static str, Page>>,
     requests: AtomicUsize,
     /// Ends of channels that nobody reads: connections that hang wait on the other end.
     hanging: Mutex<Vec<mpsc::Sender<()>>>,
@@ -50,7 +50,7 @@ impl Web {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            pages: pages.into_iter().collect(),
+            pages: Mutex::new(pages.into_iter().collect()),
             requests: AtomicUsize::new(0),
             hanging: Mutex::default(),
         });
@@ -73,6 +73,12 @@ impl Web {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Puts `page` at `path`, and closes what hangs.
+    pub fn set(&self, path: &'static str, page: Page) {
+        self.shared.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(path, page);
+        self.shared.let_go();
+    }
+
     /// How many requests there were.
     #[must_use]
     pub fn requests(&self) -> usize {
@@ -82,11 +88,19 @@ impl Web {
 
 impl Drop for Web {
     fn drop(&mut self) {
-        self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.let_go();
     }
 }
 
 impl Shared {
+    fn page(&self, path: &str) -> Option<Page> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    fn let_go(&self) {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Waits until the server is dropped.
     fn hang(&self) {
         let (end, wait) = mpsc::channel();
@@ -98,7 +112,8 @@ impl Shared {
 fn answer(mut stream: &TcpStream, shared: &Shared) -> Result<()> {
     let (path, from) = request(stream)?;
     shared.requests.fetch_add(1, Ordering::SeqCst);
-    let (bytes, share) = match shared.pages.get(path.as_str()) {
+    let page = shared.page(&path);
+    let (bytes, share) = match &page {
         None => return Ok(write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?),
         Some(Page::Refuses(status)) => {
             return Ok(write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")?);
@@ -116,7 +131,7 @@ fn answer(mut stream: &TcpStream, shared: &Shared) -> Result<()> {
         return Ok(write!(stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n")?);
     }
     let begin = from.unwrap_or(0);
-    let stalls = matches!(shared.pages.get(path.as_str()), Some(Page::StallsAt(..)));
+    let stalls = matches!(page, Some(Page::StallsAt(..)));
     if begin < end || stalls {
         match from {
             Some(_) => write!(

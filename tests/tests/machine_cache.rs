@@ -1,12 +1,11 @@
 //! The disk of the cache is full while a broadcast writes to it. Root only: it mounts a small disk of its own.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
-
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use tgs_e2e::{
     broadcast::{Launch, until},
     clips::noisy,
+    disk::Disk,
     flvcheck::Report,
     ingest::Ingest,
 };
@@ -14,39 +13,9 @@ use tgs_playout::flv::{Kind, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A disk in memory.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn of(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path());
-        assert!(mount.status().unwrap().success());
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes what is left but for `spare` bytes.
-    fn fill(&self, spare: u64) {
-        let disk = rustix::fs::statvfs(self.path()).unwrap();
-        let size = (disk.f_bavail * disk.f_frsize).saturating_sub(spare);
-        fs::write(self.path().join("others"), vec![0; size as usize]).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
-    let disk = Disk::of("8m");
+    let disk = Disk::of("8m").unwrap();
     let ingest = Ingest::start().unwrap();
     let clips: Vec<_> =
         ["full1", "full2", "full3", "full4"].map(|name| noisy(name, 4000).path().unwrap()).into();
@@ -65,10 +34,10 @@ fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
     };
     // The first is being written when others take the rest of the disk, and the next two find none.
     until("the first write", 30 * SECOND, || (count("part-") > 0).then_some(())).unwrap();
-    disk.fill(64 << 10);
+    disk.fill(64 << 10).unwrap();
     broadcast.wait_log_nth(&["on air: full3"], 1, 60 * SECOND).unwrap();
     assert_eq!((count("item-"), count("part-")), (0, 0), "{}", broadcast.log());
-    fs::remove_file(disk.path().join("others")).unwrap();
+    disk.free().unwrap();
     assert!(broadcast.wait(60 * SECOND).unwrap().success(), "{}", broadcast.log());
     let told = broadcast.warnings().into_iter().filter(|line| line.contains("are not kept in")).count();
     assert_eq!(told, 1, "{}", broadcast.log());

@@ -11,11 +11,11 @@ mod side;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use tgs_e2e::bin_path::{cargo, profile_dir, target_dir, workspace};
+use tgs_e2e::bin_path::{target_dir, workspace};
 
-use crate::{install, step};
+use crate::{install, release};
 use report::Figure;
 
 /// What is measured, and how long.
@@ -33,6 +33,14 @@ pub(crate) struct Options {
     /// How long the engine's memory is watched
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     memory_minutes: u32,
+    /// Measure what the cache is for, with up to so many channels at once
+    ///
+    /// That is --only cached --only first-pass --only channels.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    channels: Option<u16>,
+    /// Print the table as Markdown too, as docs/performance.md has it
+    #[arg(long)]
+    markdown: bool,
     /// One pair, few items, one minute: whether it works, not how good it is
     #[arg(long)]
     quick: bool,
@@ -55,7 +63,16 @@ enum Name {
     Outage,
     /// Memory of the engine process
     Memory,
+    /// A channel from the cache beside ffmpeg -re -c copy and tgrtmp
+    Cached,
+    /// The encoding that fills the cache beside a bare ffmpeg
+    FirstPass,
+    /// Many channels from one cache at once
+    Channels,
 }
+
+/// What --channels measures.
+const WITH_CACHE: [Name; 3] = [Name::Cached, Name::FirstPass, Name::Channels];
 
 /// What every measurement needs to know.
 #[derive(Debug)]
@@ -67,6 +84,9 @@ struct Plan {
     sync_items: usize,
     join_items: usize,
     memory: Duration,
+    channels: u16,
+    /// How long many channels are measured.
+    window: Duration,
 }
 
 /// Measures, prints the table and writes it to `target/bench.json`. `false` where a figure misses its target.
@@ -74,7 +94,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     install::for_broadcast()?;
     let plan = options.plan()?;
     let all = Name::value_variants();
-    let wanted = if options.only.is_empty() { all } else { &options.only };
+    let wanted = match (&options.only[..], options.channels) {
+        ([], None) => all,
+        ([], Some(_)) => &WITH_CACHE,
+        (only, _) => only,
+    };
+    let machine = report::machine();
     let mut figures: Vec<Figure> = Vec::new();
     for &name in all.iter().filter(|name| wanted.contains(name)) {
         println!(
@@ -89,30 +114,33 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Start => measure::start::measure(&plan)?,
             Name::Outage => measure::outage::measure(&plan)?,
             Name::Memory => measure::memory::measure(&plan)?,
+            Name::Cached => measure::cached::measure(&plan)?,
+            Name::FirstPass => measure::cpu::first_pass(&plan)?,
+            Name::Channels => measure::channels::measure(&plan)?,
         });
         // Kept as it grows: an hour's work is not lost with the last measurement.
         report::write_json(&figures, &workspace().join("target/bench.json"))?;
     }
     report::print_table(&figures);
+    if options.markdown {
+        report::print_markdown(&figures, &machine);
+    }
     Ok(figures.iter().all(Figure::met))
 }
 
 impl Options {
     fn plan(&self) -> Result<Plan> {
-        // Beside what this program was built into.
-        let target = profile_dir()?.parent().context("no target directory")?.to_owned();
-        let mut cargo = cargo();
-        cargo.args(["build", "--release", "--package", "tgs-stream", "--target-dir"]).arg(&target);
-        let built = step::run("build tgs-stream, optimised", &mut cargo);
-        ensure!(built, "tgs-stream cannot be built");
+        let tools = release::build()?;
         let quick = |full, short| if self.quick { short } else { full };
         Ok(Plan {
-            tool: target.join("release/tgs-stream"),
+            tool: tools.join("tgs-stream"),
             dir: target_dir("bench")?,
             pairs: if self.quick { 1 } else { usize::from(self.pairs) },
             clip_seconds: if self.quick { self.clip_seconds.min(5) } else { self.clip_seconds },
             sync_items: quick(200, 12),
             join_items: quick(100, 6),
+            channels: self.channels.unwrap_or(50),
+            window: Duration::from_secs(if self.quick { 12 } else { 30 }),
             memory: Duration::from_secs(60 * u64::from(if self.quick { 1 } else { self.memory_minutes })),
         })
     }

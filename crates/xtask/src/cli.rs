@@ -3,16 +3,17 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, dist, suite};
+use crate::{bench, demo, dist, soak, suite};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                  everything CI runs
   cargo xtask demo                  watch a playlist of mixed clips as one live stream
   cargo xtask bench --quick         the figures, from one short pair of runs
+  cargo xtask soak --hours 0.05     faults upon faults, for three minutes
   cargo xtask dist                  the Debian package and the archive for a deploy";
 
-/// Tests, demo, bench and packages of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
+/// Tests, demo, bench, soak and packages of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -31,11 +32,17 @@ enum Task {
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
     },
-    /// Measure cost and smoothness beside a bare ffmpeg. Exits 1 if a figure misses its target. Takes some 90 minutes.
+    /// Measure cost and smoothness beside a bare ffmpeg. Exits 1 if a figure misses its target. Takes some two hours.
     #[command(
-        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only cpu --pairs 7"
+        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only cpu --pairs 7\n  \
+                      cargo xtask bench --channels 50 --markdown"
     )]
     Bench(bench::Options),
+    /// Broadcast for hours while one fault follows the other. Exits 1 if a viewer waits too long or it dies.
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak --hours 0.05\n  cargo xtask soak --hours 24 --seed 7"
+    )]
+    Soak(soak::Options),
     /// Build the Debian package, the archive for a deploy, manual pages and completions into target/dist.
     #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist --profile dev")]
     Dist {
@@ -52,6 +59,7 @@ impl Cli {
             Task::Test => suite::run(),
             Task::Demo { seconds } => demo::run(seconds),
             Task::Bench(options) => bench::run(&options),
+            Task::Soak(options) => soak::run(&options),
             Task::Dist { profile } => dist::run(&profile),
         }
     }

@@ -81,6 +81,11 @@ pub(crate) fn for_broadcast() -> Result<()> {
     install(&BROADCAST)
 }
 
+/// The Python that has tgrtmp, which a bench compares with; `None` where it cannot be installed.
+pub(crate) fn tgrtmp() -> Option<PathBuf> {
+    python::tgrtmp()
+}
+
 /// Installs everything `cargo xtask test` needs.
 pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;

@@ -1,5 +1,7 @@
 //! The measurements, each on its own.
 
+pub(super) mod cached;
+pub(super) mod channels;
 pub(super) mod cpu;
 pub(super) mod joins;
 pub(super) mod memory;

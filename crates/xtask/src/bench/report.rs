@@ -1,6 +1,6 @@
 //! The figures: what was measured, what was wanted, and how the other side did.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -76,7 +76,8 @@ fn short(value: f64) -> String {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        v if v >= 0.1 || v == 0.0 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
     }
 }
 
@@ -105,6 +106,50 @@ pub(super) fn print_table(figures: &[Figure]) {
     }
 }
 
+/// The same as a table in Markdown, as docs/performance.md has it, below what it was measured on.
+pub(super) fn print_markdown(figures: &[Figure], machine: &str) {
+    print!("\n{}", markdown(figures, machine));
+}
+
+fn markdown(figures: &[Figure], machine: &str) -> String {
+    let row = |figure: &Figure| {
+        let beside = figure.baseline.as_ref();
+        let beside = beside.map(|(name, values)| format!("{} {name}", summary(values))).unwrap_or_default();
+        let verdict = if figure.met() { "" } else { " **missed**" };
+        format!(
+            "| {}, {} | ≤ {} | {}{verdict} | {beside} | {} |\n",
+            figure.name,
+            figure.unit,
+            short(figure.target),
+            summary(&figure.measured),
+            figure.note
+        )
+    };
+    let rows: String = figures.iter().map(row).collect();
+    format!(
+        "Measured on: {machine}\n\n| figure | target | median (least…most) | beside it | notes |\n|---|---|---|---|---|\n{rows}"
+    )
+}
+
+/// The processor, how much of it others used at the beginning, the kernel and the ffmpeg.
+pub(super) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let version = Command::new("ffmpeg").arg("-version").output().map(|output| output.stdout);
+    let version = String::from_utf8_lossy(&version.unwrap_or_default()).into_owned();
+    format!(
+        "{count} cores of {}, Linux {}, ffmpeg {}; load before: {}",
+        model.map_or("an unknown processor", |(_, model)| model),
+        kernel.trim(),
+        version.split_whitespace().nth(2).unwrap_or("unknown"),
+        load.split(' ').next().unwrap_or("unknown")
+    )
+}
+
 /// Writes the figures to `path`.
 pub(super) fn write_json(figures: &[Figure], path: &Path) -> Result<()> {
     let json = serde_json::to_vec_pretty(figures)?;
@@ -128,9 +173,21 @@ mod tests {
     }
 
     #[test]
+    fn the_table_in_markdown_names_what_is_missed() {
+        let mut one = figure(Judged::Median, vec![3.0]);
+        one.baseline = Some(("other", vec![4.0, 5.0]));
+        let text = markdown(&[one], "a machine");
+        assert!(text.starts_with("Measured on: a machine\n\n| figure "), "{text}");
+        assert!(
+            text.ends_with("| x, s | ≤ 2.00 | 3.00 **missed** | 4.50 (4.00…5.00) other |  |\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn several_values_show_their_spread() {
         assert_eq!(summary(&[3.0, 1.0, 2.0]), "2.00 (1.00…3.00)");
-        assert_eq!(summary(&[0.0123]), "0.012");
+        assert_eq!(summary(&[0.01234]), "0.0123");
         assert!((median(&[1.0, 2.0, 3.0, 4.0]) - 2.5).abs() < 1e-9);
     }
 }

@@ -27,6 +27,21 @@ impl Plan {
         Ok(command)
     }
 
+    /// The same from the cache, or into it. `channel` names its state.
+    pub(super) fn cached(&self, channel: usize, playlist: &Path, output: &str) -> Result<Command> {
+        let mut command = self.ours(playlist, output)?;
+        let state = self.dir.join(format!("state-{channel}"));
+        fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
+        command.env("STATE_DIR", state).env("CACHE_MAX_GB", "20");
+        Ok(command)
+    }
+
+    /// Removes every encoded item.
+    pub(super) fn empty_cache(&self) -> Result<()> {
+        let freed = tgs_playout::cache::clear(&self.dir.join("cache"));
+        freed.map(drop).context("empty the bench's cache")
+    }
+
     /// A file of the bench's directory.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -43,6 +58,33 @@ pub(super) fn bare_ffmpeg(clips: &[PathBuf], seconds: u32, flv: &[&str], url: &s
     command.args(["-filter_complex", &joined(clips, seconds)]);
     command.args(["-map", "[video]", "-map", "[audio]"]).args(encoding()).args(flv).arg(url);
     command
+}
+
+/// The ffmpeg that sends a ready file at its own speed and encodes nothing.
+pub(super) fn copying_ffmpeg(file: &Path, url: &str) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error", "-re", "-i"]).arg(file);
+    command.args(["-c", "copy"]).args(PLAIN).arg(url);
+    command
+}
+
+/// tgrtmp sending a ready file, by the `python` that has it.
+pub(super) fn tgrtmp(python: &Path, file: &Path, url: &str) -> Result<Command> {
+    // It would hold the last picture for ever.
+    const SCRIPT: &str = "\
+import sys, threading, tgrtmp
+ended = threading.Event()
+player = tgrtmp.publish(*sys.argv[1:], on_media_end=lambda *_: ended.set())
+while not (player.stopped or ended.wait(0.5)):
+    pass
+error = player.error
+player.stop()
+sys.exit(str(error) if error else 0)
+";
+    let (app, key) = url.rsplit_once('/').context("an address without a key")?;
+    let mut command = Command::new(python);
+    command.args(["-c", SCRIPT]).arg(file).args([app, key]);
+    Ok(command)
 }
 
 /// Plain FLV.

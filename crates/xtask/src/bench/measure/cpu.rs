@@ -21,11 +21,16 @@ use crate::bench::{
 };
 
 /// One run of one side.
-struct Run {
-    usage: Usage,
-    report: Report,
+pub(super) struct Run {
+    pub(super) usage: Usage,
+    pub(super) report: Report,
+    /// CPU seconds until [`STARTED`].
+    start_up: f64,
     seconds: f64,
 }
+
+/// Who runs so long has started: what is run once has been.
+const STARTED: Duration = Duration::from_secs(3);
 
 /// Our side's and the bare ffmpeg's runs, in turn.
 struct Pairs {
@@ -34,13 +39,14 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn run(plan: &Plan, publisher: &str) -> Result<Self> {
+    /// `set` makes our side what it is to be here, right before each run.
+    fn run(plan: &Plan, set: impl Fn(&mut Command) -> Result<()>) -> Result<Self> {
         let clips = material::mixed(&plan.dir, plan.clip_seconds)?;
         let list = plan.file("mixed.txt");
         material::playlist(&list, &clips, clips.len())?;
         let ours = |url: &str| {
             let mut command = plan.ours(&list, url)?;
-            command.env("PUBLISHER", publisher);
+            set(&mut command)?;
             Ok(command)
         };
         let bare = |url: &str| Ok(bare_ffmpeg(&clips, plan.clip_seconds, &PLAIN, url));
@@ -91,14 +97,20 @@ impl Pairs {
 }
 
 impl Run {
-    fn cost(&self) -> f64 {
+    /// CPU seconds for each second of what arrived.
+    pub(super) fn cost(&self) -> f64 {
         self.usage.all / self.seconds
+    }
+
+    /// The same without the start: what it costs by the day.
+    pub(super) fn steady_cost(&self) -> f64 {
+        (self.usage.all - self.start_up) / (self.seconds - STARTED.as_secs_f64())
     }
 }
 
 /// CPU of everything, of the engine alone, and the steps.
 pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
-    let pairs = Pairs::run(plan, "native")?;
+    let pairs = Pairs::run(plan, |_| Ok(()))?;
     let engine = Figure {
         name: "CPU, engine process alone",
         unit: "s/s",
@@ -116,9 +128,26 @@ pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
     ])
 }
 
+/// CPU of the pass that encodes and fills an empty cache.
+pub(in crate::bench) fn first_pass(plan: &Plan) -> Result<Vec<Figure>> {
+    let pairs = Pairs::run(plan, |command| {
+        plan.empty_cache()?;
+        command.env("CACHE_MAX_GB", "20");
+        Ok(())
+    })?;
+    Ok(vec![
+        pairs.ratio("first pass, CPU with all children", 1.04),
+        pairs.step("first pass, largest step of video", 34.0, |report| report.video.max_step),
+        pairs.step("first pass, largest step of audio", 24.0, |report| report.audio.max_step),
+    ])
+}
+
 /// CPU with PUBLISHER=ffmpeg, and how soon media is back once its sender is killed.
 pub(in crate::bench) fn through_ffmpeg(plan: &Plan) -> Result<Vec<Figure>> {
-    let pairs = Pairs::run(plan, "ffmpeg")?;
+    let pairs = Pairs::run(plan, |command| {
+        command.env("PUBLISHER", "ffmpeg");
+        Ok(())
+    })?;
     let mut back = Vec::new();
     for _ in 0..plan.pairs {
         back.push(sender_killed(plan)?);
@@ -144,17 +173,20 @@ fn warm_up(plan: &Plan, clips: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
+/// One side once over the four clips, to an nginx-rtmp that records it and whose own cost is not counted.
+pub(super) fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
     let nginx = Nginx::start()?;
     let length = Duration::from_secs(u64::from(plan.clip_seconds) * 4);
-    let usage = Metered::start(&command(&nginx.url("bench"))?)?.finish(length + SPARE)?;
+    let mut metered = Metered::start(&command(&nginx.url("bench"))?)?;
+    let start_up = metered.start_up(STARTED)?;
+    let usage = metered.finish(length + SPARE)?;
     let report = Report::of_file(&nginx.recording()?)?;
     let seconds = (report.video.last - report.video.first) as f64 / 1000.0;
     ensure!(
         (seconds - length.as_secs_f64()).abs() < 2.0,
         "{seconds} s arrived of {length:?}: not all of it was played"
     );
-    Ok(Run { usage, report, seconds })
+    Ok(Run { usage, report, start_up, seconds })
 }
 
 fn sender_killed(plan: &Plan) -> Result<f64> {

@@ -1,0 +1,19 @@
+//! The tools as they ship: optimised, for bench and soak.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use tgs_e2e::bin_path::{cargo, profile_dir};
+
+use crate::step;
+
+/// Builds tgs-stream and tgs-session with the progress shown, and answers the directory they are in. Always both: alone, each
+/// asks the dependencies for other features, and they would be compiled anew for bench and soak in turn.
+pub(crate) fn build() -> Result<PathBuf> {
+    // Beside what this program was built into.
+    let target = profile_dir()?.parent().context("no target directory")?.to_owned();
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--package", "tgs-stream", "--package", "tgs-session", "--target-dir"]);
+    ensure!(step::run("build the tools, optimised", cargo.arg(&target)), "the tools cannot be built");
+    Ok(target.join("release"))
+}
