@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use serde::Deserialize;
 use tgs_core::{
     cancel::Cancel,
-    process::{self, RunError},
+    process::{self, RunError, describe},
 };
 
 use crate::{
@@ -180,6 +180,10 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
         }
         other => Failure::new(Reason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
     })?;
+    if output.status.code().is_none() {
+        // It says nothing then, and what it was asked about has no part in it.
+        return Err(Failure::new(Reason::Tool, format!("ffprobe was {}", describe(output.status))));
+    }
     if !output.status.success() {
         return Err(encoder::explain(&String::from_utf8_lossy(&output.stderr), source));
     }

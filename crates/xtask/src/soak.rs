@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// How long it lasts, also in parts (0.05)
     #[arg(long, value_name = "N")]
     hours: f64,
-    /// Repeat the faults of an earlier run
+    /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
@@ -63,6 +63,8 @@ struct Seen {
     last: Option<(Instant, Fault)>,
     memory: (f64, f64),
     pictures: u64,
+    /// Seconds of filler, and of everything.
+    media: (f64, f64),
     died: Option<String>,
 }
 
@@ -146,6 +148,8 @@ impl Soak {
             self.tell();
         }
         self.seen.memory.1 = self.stage.memory()?;
+        let metric = |name| self.stage.broadcast.metric(name);
+        self.seen.media = (metric("tgs_filler_seconds_total")?, metric("tgs_output_media_seconds_total")?);
         Ok(())
     }
 
@@ -250,10 +254,11 @@ fn table(seen: &Seen, lasted: Duration, mended: (u32, u32)) -> (String, bool) {
         let _ = writeln!(text, "{name:<28} {count:>8}  {:.2} s", gap.as_secs_f64());
     }
     let (start, end) = seen.memory;
+    let (filler, all) = seen.media;
     let _ = writeln!(
         text,
-        "\nsessions: {} replaced by the standby, {} by a new string in .env\nmemory: {start:.1} MiB at the start, \
-         {end:.1} MiB at the end\n",
+        "\nfiller: {filler:.0} s of {all:.0} s\nsessions: {} replaced by the standby, {} by a new string in .env\n\
+         memory: {start:.1} MiB at the start, {end:.1} MiB at the end\n",
         mended.0, mended.1
     );
     let targets = [

@@ -83,7 +83,7 @@ fn short(value: f64) -> String {
 
 /// Prints all figures and, below, what misses.
 pub(super) fn print_table(figures: &[Figure]) {
-    println!("\n{:<44} {:>6} {:>8}  {:<22} baseline", "figure", "", "target", "median (least…most)");
+    println!("\n{:<48} {:>4} {:>8}  {:<22} baseline", "figure", "", "target", "median (least…most)");
     for figure in figures {
         let verdict = if figure.met() { "ok" } else { "MISS" };
         let target = format!("≤ {}", short(figure.target));
@@ -93,7 +93,7 @@ pub(super) fn print_table(figures: &[Figure]) {
             .as_ref()
             .map(|(name, values)| format!("{} {name}", summary(values)))
             .unwrap_or_default();
-        println!("{name:<44} {verdict:>6} {target:>8}  {:<22} {baseline}", summary(&figure.measured));
+        println!("{name:<48} {verdict:>4} {target:>8}  {:<22} {baseline}", summary(&figure.measured));
         if !figure.note.is_empty() {
             println!("    {}", figure.note);
         }

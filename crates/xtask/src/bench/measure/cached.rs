@@ -35,12 +35,13 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         if let Some((python, file)) = &other {
             others.push(cpu::run(plan, |url| tgrtmp(python, file, url))?);
         }
-        let third = others.last().map(|run| format!(" and {:.4}", run.cost())).unwrap_or_default();
+        let cost = |runs: &[cpu::Run]| runs.last().map_or(f64::NAN, cpu::Run::steady_cost);
         println!(
-            "   {}: {:.4} beside {:.4}{third} CPU s/s",
+            "   {}: {:.4} beside {:.4} and {:.4} CPU s/s",
             turn + 1,
-            ours[turn].cost(),
-            copies[turn].cost()
+            cost(&ours),
+            cost(&copies),
+            cost(&others)
         );
     }
     let costs = |runs: &[cpu::Run]| runs.iter().map(cpu::Run::steady_cost).collect::<Vec<_>>();

@@ -84,9 +84,9 @@ fn figures(counts: &[usize], runs: &[Vec<Run>]) -> Vec<Figure> {
     let note = |of: fn(&Run) -> f64, digits: usize| {
         let parts = counts.iter().zip(runs).map(|(count, runs)| {
             let values: Vec<f64> = runs.iter().map(of).collect();
-            format!("{count} channels: {:.digits$}", median(&values))
+            format!("{:.digits$} with {count}", median(&values))
         });
-        parts.collect::<Vec<_>>().join("; ")
+        parts.collect::<Vec<_>>().join(", ")
     };
     let figure = |name, unit, target, judged, of: fn(&Run) -> f64, digits| Figure {
         name,

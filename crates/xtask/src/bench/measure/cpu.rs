@@ -30,7 +30,7 @@ pub(super) struct Run {
 }
 
 /// Who runs so long has started: what is run once has been.
-const STARTED: Duration = Duration::from_secs(3);
+const STARTED: Duration = Duration::from_secs(5);
 
 /// Our side's and the bare ffmpeg's runs, in turn.
 struct Pairs {
