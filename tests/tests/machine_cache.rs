@@ -17,8 +17,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
     let disk = Disk::of("8m").unwrap();
     let ingest = Ingest::start().unwrap();
-    let clips: Vec<_> =
-        ["full1", "full2", "full3", "full4"].map(|name| noisy(name, 4000).path().unwrap()).into();
+    let names = ["full1", "full2", "full3", "full4", "full5", "full6"];
+    let clips: Vec<_> = names.map(|name| noisy(name, 3000).path().unwrap()).into();
     let mut broadcast = Launch::to(ingest.url("key"))
         .unwrap()
         .set("CACHE_DIR", disk.path())
@@ -36,16 +36,17 @@ fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
     until("the first write", 30 * SECOND, || (count("part-") > 0).then_some(())).unwrap();
     disk.fill(64 << 10).unwrap();
     broadcast.wait_log_nth(&["on air: full3"], 1, 60 * SECOND).unwrap();
-    assert_eq!((count("item-"), count("part-")), (0, 0), "{}", broadcast.log());
+    assert_eq!(count("item-"), 0, "{}", broadcast.log());
     disk.free().unwrap();
     assert!(broadcast.wait(60 * SECOND).unwrap().success(), "{}", broadcast.log());
     let told = broadcast.warnings().into_iter().filter(|line| line.contains("are not kept in")).count();
     assert_eq!(told, 1, "{}", broadcast.log());
+    // Two of them at least were begun only after the disk was free again.
     assert!(count("item-") >= 1, "with room again, items are kept again: {}", broadcast.log());
 
     ingest.wait_ended(5 * SECOND).unwrap();
     let tags: Vec<Tag> = ingest.record().unwrap().tags().filter(|tag| tag.kind != Kind::Script).collect();
     let report = Report::of_tags(&tags);
     report.check(30.0, 44_100.0).unwrap();
-    assert!(report.video.frames >= 4 * 4 * 30 - 4, "{report:?}\n{}", broadcast.log());
+    assert!(report.video.frames >= 6 * 3 * 30 - 6, "{report:?}\n{}", broadcast.log());
 }

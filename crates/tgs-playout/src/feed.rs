@@ -152,6 +152,8 @@ struct State {
     at_live_edge: bool,
     /// Set while nothing is to be taken.
     paused: bool,
+    /// How many wait for something to be given.
+    waiting: usize,
     runs: Runs,
     attempt: Option<Attempt>,
     /// The item taken last.
@@ -214,12 +216,28 @@ impl Feed {
 
     /// Adds a piece; waits while the feed is full. `false` when `cancel` was set meanwhile, or the item was left.
     pub fn give(&self, piece: Piece, live: bool, cancel: &Cancel) -> bool {
+        let waits = matches!(piece, Piece::Tag(_));
+        self.give_all([piece], waits, live, cancel)
+    }
+
+    /// Adds a group of pictures as soon as there is room for its first tag: one wake-up for all of them.
+    pub(crate) fn give_group(&self, tags: Vec<Tag>, cancel: &Cancel) -> bool {
+        self.give_all(tags.into_iter().map(Piece::Tag), true, false, cancel)
+    }
+
+    fn give_all(
+        &self,
+        pieces: impl IntoIterator<Item = Piece>,
+        waits: bool,
+        live: bool,
+        cancel: &Cancel,
+    ) -> bool {
         let mut state = self.lock();
         loop {
             if state.attempt.as_ref().is_some_and(|attempt| state.runs.is_left(attempt.run)) {
                 return false;
             }
-            if !matches!(piece, Piece::Tag(_)) || !self.is_full(&state) {
+            if !waits || !self.is_full(&state) {
                 break;
             }
             if cancel.is_cancelled() {
@@ -236,9 +254,26 @@ impl Feed {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        state.add(piece);
-        self.more.notify_all();
+        for piece in pieces {
+            state.add(piece);
+        }
+        // Where nobody waits it would be a system call for each tag.
+        if state.waiting > 0 {
+            self.more.notify_all();
+        }
         true
+    }
+
+    /// Waits for something to be given, `patience` at most.
+    fn wait_more<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        patience: Duration,
+    ) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.more.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        state
     }
 
     /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come just now.
@@ -404,7 +439,7 @@ impl Feed {
             if left.is_zero() {
                 return Taken::NotReady;
             }
-            state = self.more.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait_more(state, left);
         }
     }
 
@@ -416,11 +451,7 @@ impl Feed {
             if cancel.is_cancelled() {
                 return false;
             }
-            state = self
-                .more
-                .wait_timeout(state, Duration::from_millis(100))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.wait_more(state, Duration::from_millis(100));
         }
         !cancel.is_cancelled()
     }
@@ -428,7 +459,7 @@ impl Feed {
     /// Waits for a change, `patience` at most.
     pub fn wait(&self, patience: Duration) {
         let state = self.lock();
-        drop(self.more.wait_timeout(state, patience));
+        drop(self.wait_more(state, patience));
     }
 
     /// The viewer is away (or back): live items keep their newest, files wait.

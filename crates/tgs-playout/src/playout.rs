@@ -29,8 +29,9 @@ use crate::{
 /// A lag of more than this is let go.
 const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// What is due within this goes out together: half the wake-ups, and no viewer can see it.
-const TOGETHER: Duration = Duration::from_millis(12);
+/// What is due within this goes out together: a third of the wake-ups, which are most of what a channel from the cache costs.
+/// No viewer can see it: players hold far more than a picture or two.
+pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 
 /// How long the first picture may take before the filler is shown in its place.
 const START_PATIENCE: Duration = Duration::from_secs(3);

@@ -3,13 +3,16 @@
 
 use std::collections::VecDeque;
 
-use super::encoder::{FPS, Programme, RATE, Shown, decoded, heard, reordered, shown};
+use super::{
+    TOGETHER,
+    encoder::{FPS, Programme, RATE, Shown, decoded, heard, reordered, shown},
+};
 use crate::flv::{Kind, Tag};
 
 const MS: u64 = 1_000_000;
 
 /// Tags that are due within this go out together.
-const EARLY: u64 = 12 * MS;
+const EARLY: u64 = TOGETHER.as_millis() as u64 * MS;
 
 /// How late a wait may end, and so a tag come, in nanoseconds.
 pub(super) const JITTER: u64 = MS;

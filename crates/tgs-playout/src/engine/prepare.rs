@@ -1,0 +1,319 @@
+//! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the list.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+
+use super::{EARLY, Shared};
+use crate::{
+    ahead, cache,
+    command::Ask,
+    feed::{Attempt, Opened},
+    item::{Coming, Failure, Item, Jump, Media, Next, Program},
+    probe::{self, Probe},
+};
+
+/// How an item gets to the viewer.
+pub(super) enum Way {
+    Encode(Probe),
+    Kept(cache::Entry),
+}
+
+impl Way {
+    fn length(&self) -> Option<Duration> {
+        match self {
+            Self::Encode(found) => found.duration,
+            Self::Kept(entry) => Some(entry.length()),
+        }
+    }
+}
+
+/// An item that can be played.
+pub(super) struct Ready {
+    pub(super) item: Item,
+    /// What it was called in the cache when it was looked at.
+    pub(super) key: Option<cache::Key>,
+    pub(super) way: Way,
+}
+
+/// An answer of the prepare thread.
+enum Prepared {
+    Play(Box<Ready>),
+    Skip { title: String, failure: Failure },
+    End,
+}
+
+/// What the encode thread does next.
+pub(super) enum Turn {
+    Play(Box<Ready>, Attempt),
+    Skip { title: String, failure: Failure },
+    End,
+}
+
+/// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
+/// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
+pub(super) struct Preparer {
+    pub(super) ask: mpsc::Sender<Ask>,
+    answers: mpsc::Receiver<(Turn, usize)>,
+    cancel: Cancel,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Preparer {
+    /// Starts looking for the first item at once.
+    pub(super) fn start(program: Box<dyn Program>, shared: Shared, coming: Option<ahead::Board>) -> Self {
+        let (ask, asked) = mpsc::channel();
+        let (answer, answers) = mpsc::sync_channel(1);
+        let cancel = shared.cancel.clone();
+        let prepare = Prepare { program, shared, coming, ahead: Prepared::End };
+        let thread = thread::spawn(move || prepare.run(&asked, &answer));
+        Self { ask, answers, cancel, thread }
+    }
+
+    /// What to play now, and how many entries a round has. Waits while it is being prepared.
+    pub(super) fn next(&self) -> (Turn, usize) {
+        let gone = (Turn::End, 0);
+        if self.ask.send(Ask::Next).is_err() {
+            return gone;
+        }
+        loop {
+            match self.answers.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return answer,
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.cancel.is_cancelled() => {}
+                Err(_) => return gone,
+            }
+        }
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        // It may be waiting to be asked.
+        let _ = self.ask.send(Ask::Next);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The prepare thread.
+struct Prepare {
+    program: Box<dyn Program>,
+    shared: Shared,
+    /// Where coming items are noted for whoever encodes them ahead.
+    coming: Option<ahead::Board>,
+    /// What comes next.
+    ahead: Prepared,
+}
+
+impl Prepare {
+    fn run(mut self, asked: &mpsc::Receiver<Ask>, answer: &mpsc::SyncSender<(Turn, usize)>) {
+        self.look_ahead();
+        // Whether the encode thread waits for an answer.
+        let mut wanted = false;
+        while let Ok(ask) = asked.recv()
+            && !self.shared.cancel.is_cancelled()
+        {
+            match ask {
+                Ask::Next => wanted = true,
+                command => {
+                    self.obey(command);
+                    self.shared.feed.done();
+                }
+            }
+            while wanted && let Some(turn) = self.turn() {
+                wanted = false;
+                let over = matches!(turn, Turn::End);
+                if answer.send((turn, self.program.round_len())).is_err() {
+                    return;
+                }
+                if !over {
+                    self.look_ahead();
+                }
+            }
+        }
+    }
+
+    fn look_ahead(&mut self) {
+        let next = self.program.next();
+        self.ahead = self.look(next);
+        let title = match &self.ahead {
+            Prepared::Play(ready) => Some(ready.item.title.clone()),
+            Prepared::Skip { .. } | Prepared::End => None,
+        };
+        self.shared.board.update(|status| status.next = title);
+        if let Some(board) = &self.coming {
+            let first = match &self.ahead {
+                Prepared::Play(ready) => match ready.way {
+                    Way::Encode(_) => Some(ready.item.clone()),
+                    Way::Kept(_) => None,
+                },
+                Prepared::Skip { .. } | Prepared::End => None,
+            };
+            let first = first.map(|item| Coming { id: item.id.clone(), find: Box::new(|| Some(item)) });
+            board.set(first.into_iter().chain(self.program.coming(ahead::ITEMS)).collect());
+        }
+    }
+
+    /// Does what an operator wants of the list.
+    fn obey(&mut self, command: Ask) {
+        match command {
+            Ask::Next => {}
+            Ask::Reload => self.program.reload(),
+            Ask::Jump(meant, to) => {
+                let ahead = match self.leave(meant.skip) {
+                    Some(Next::Play(item)) => Some(item.place),
+                    Some(_) => None,
+                    None => self.ahead.place(),
+                };
+                self.program.jump(meant.place.or(ahead), to);
+                self.look_ahead();
+            }
+            Ask::Queue(meant, line) => {
+                let left = self.leave(meant.skip);
+                self.program.queue(&line);
+                // What has not been given out yet is the current item itself.
+                if let Some(place) = meant.place {
+                    self.program.jump(Some(place), Jump::After);
+                    self.look_ahead();
+                } else if let Some(next) = left {
+                    self.ahead = self.look(next);
+                }
+            }
+        }
+    }
+
+    /// Leaves entries that were left before they had their turn. Answers what comes then, where that was any.
+    fn leave(&mut self, count: u64) -> Option<Next> {
+        let mut next = None;
+        for _ in 0..count {
+            // What cannot be played is none.
+            for _ in 0..=self.program.round_len() {
+                next = Some(self.program.next());
+                match &next {
+                    Some(Next::Skip { .. }) => {}
+                    Some(Next::Kept { item, .. }) if self.shared.cache.recall(&item.id).is_none() => {}
+                    _ => break,
+                }
+            }
+        }
+        next
+    }
+
+    /// What to encode now; `None` where a command has to be obeyed first.
+    fn turn(&mut self) -> Option<Turn> {
+        loop {
+            let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
+                Prepared::Play(ready) => self.confirm(*ready),
+                other => other,
+            };
+            return match now {
+                Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
+                Prepared::End => self.shared.feed.finish().then_some(Turn::End),
+                Prepared::Play(ready) => match self.shared.feed.open(&ready.item, &self.shared.cancel) {
+                    Opened::Goes(attempt) => {
+                        if let Some(board) = &self.coming {
+                            board.set(Vec::new());
+                        }
+                        Some(Turn::Play(ready, attempt))
+                    }
+                    Opened::Over => self.shared.feed.finish().then_some(Turn::End),
+                    Opened::Left => {
+                        self.look_ahead();
+                        continue;
+                    }
+                    Opened::Stale => {
+                        self.ahead = Prepared::Play(ready);
+                        None
+                    }
+                },
+            };
+        }
+    }
+
+    /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs expired; and somebody may
+    /// have put it into the cache.
+    fn confirm(&mut self, ready: Ready) -> Prepared {
+        let Ready { mut item, key, way } = ready;
+        let cache = &self.shared.cache;
+        let now = cache.key(&item.media);
+        let same = now == key;
+        let way = match (now.as_ref().and_then(|key| cache.find(key, &item)), way) {
+            (Some(entry), _) => {
+                item.media.expires = None;
+                Some(Way::Kept(entry))
+            }
+            (None, way) if same => Some(way),
+            (None, _) => None,
+        };
+        match (self.program.confirm(item.clone()), way) {
+            (Next::Play(confirmed), Some(way)) if confirmed == item => {
+                Prepared::Play(Box::new(Ready { item, key: now, way }))
+            }
+            // Another item, or another content of it.
+            (other, _) => self.look(other),
+        }
+    }
+
+    /// What is to be done about `next`, or about what follows it where that was left at its very end.
+    fn look(&mut self, mut next: Next) -> Prepared {
+        loop {
+            let (item, key, way) = match next {
+                Next::Play(item) => {
+                    // Before it is probed: what is kept under this key is what was looked at, or nothing.
+                    let key = self.shared.cache.key(&item.media);
+                    match self.way(key.as_ref(), &item) {
+                        Ok(way) => (item, key, way),
+                        Err(failure) => return Prepared::Skip { title: item.title, failure },
+                    }
+                }
+                Next::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
+                    Some(entry) => {
+                        let title = entry.title().to_owned();
+                        log::warn!("“{title}” plays as it was kept, because {failure}");
+                        (Item { title, ..item }, None, Way::Kept(entry))
+                    }
+                    None => return Prepared::Skip { title: item.title, failure },
+                },
+                Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
+                Next::End => return Prepared::End,
+            };
+            let at_its_end = |whole| !item.start.is_zero() && item.start + EARLY / 2 > whole;
+            if way.length().is_some_and(at_its_end) {
+                next = self.program.next();
+                continue;
+            }
+            // What comes from elsewhere and has no end is live, whoever did not know it before.
+            let remote = item.media.sources.iter().any(|source| !source.url.starts_with("file:"));
+            let live = item.media.live || (remote && way.length().is_none());
+            // URLs that are not opened need not be asked for anew.
+            let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
+            let media = Media { live, expires, ..item.media };
+            let item = Item { media, ..item };
+            return Prepared::Play(Box::new(Ready { item, key, way }));
+        }
+    }
+
+    /// From the cache where it is there; else what an encoder has to know.
+    fn way(&self, key: Option<&cache::Key>, item: &Item) -> Result<Way, Failure> {
+        match key.and_then(|key| self.shared.cache.find(key, item)) {
+            Some(entry) => Ok(Way::Kept(entry)),
+            None => probe::probe(&self.shared.ffprobe, &item.media, &self.shared.cancel).map(Way::Encode),
+        }
+    }
+}
+
+impl Prepared {
+    fn place(&self) -> Option<u64> {
+        match self {
+            Self::Play(ready) => Some(ready.item.place),
+            Self::Skip { .. } | Self::End => None,
+        }
+    }
+}
