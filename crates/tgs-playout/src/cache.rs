@@ -26,7 +26,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ring::digest;
@@ -38,6 +38,7 @@ use crate::{
     encoder::{RECIPE, Setup},
     item::{Item, Media, Source},
     status::METRICS,
+    threads::await_end,
 };
 
 /// The directory under CACHE_DIR.
@@ -184,11 +185,7 @@ impl Cache {
 
     /// Waits for what is being written, at most so long: an entry that is whole should not be lost with the process.
     pub fn settle(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        while writers.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        await_end(self.writers.lock().unwrap_or_else(PoisonError::into_inner).iter(), patience);
     }
 }
 

@@ -298,7 +298,7 @@ pub fn source_options(source: &Source) -> Vec<String> {
             add("-reconnect_delay_max", "5");
         }
     }
-    if source.url.starts_with("file:") && source.is_hls() {
+    if source.is_file() && source.is_hls() {
         // A list on disk may name segments on a server.
         add("-protocol_whitelist", "file,crypto,data,http,https,tcp,tls");
     }
@@ -573,7 +573,7 @@ pub fn explain(messages: &str, source: &Source) -> Failure {
         return Failure::new(Reason::Unplayable, "the file is empty");
     }
     let has = |words: &[&str]| words.iter().any(|word| messages.contains(word));
-    let file = source.url.starts_with("file:");
+    let file = source.is_file();
     let (reason, detail) = if has(&["No such file or directory"]) && file {
         (Reason::Missing, "there is no such file")
     } else if has(&["404 Not Found", "410 Gone"]) {

@@ -38,6 +38,7 @@ use crate::{
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
     status::Board,
+    threads::await_end,
     timeline::Timeline,
     trial,
 };
@@ -198,10 +199,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         let failed = encoding.join().map_or(0, |(failed, _)| failed);
         cache.settle(SETTLE);
         // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while ahead.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
+        await_end(&ahead, Duration::from_secs(1));
         Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
     })
 }

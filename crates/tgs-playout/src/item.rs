@@ -19,6 +19,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether it is on this machine; what is not comes over the network.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.url.starts_with("file:")
+    }
+
     /// Whether its name says that it is a list of segments.
     #[must_use]
     pub fn is_hls(&self) -> bool {

@@ -25,5 +25,6 @@ pub mod publisher;
 pub mod rtmp;
 mod runs;
 pub mod status;
+mod threads;
 pub mod timeline;
 pub mod trial;

@@ -1,3 +1,5 @@
+//! The cache with items that are known tag by tag, and nothing encoded.
+
 use std::time::Duration;
 
 use super::*;

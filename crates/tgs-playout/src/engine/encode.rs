@@ -267,7 +267,8 @@ impl Encode {
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
         judge(&read, &ended, job.expected, *played, source.as_ref())?;
         // A hole that the network left once would be there for ever.
-        let clean = ended.status.success() && (is_local(source.as_ref()) || ended.messages.trim().is_empty());
+        let clean = ended.status.success()
+            && (source.as_ref().is_some_and(Source::is_file) || ended.messages.trim().is_empty());
         if let (Some(recording), Some(length), true) = (recording, job.expected, clean) {
             recording.finish(length, job.is_silent(), job.titled);
         }
@@ -284,10 +285,6 @@ impl Encode {
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };
     }
-}
-
-fn is_local(source: Option<&Source>) -> bool {
-    source.is_some_and(|source| source.url.starts_with("file:"))
 }
 
 /// Whether an encoder's run was what was asked of it.
@@ -326,7 +323,7 @@ pub(crate) fn judge(
             None => Failure::new(Reason::Unplayable, "it names no source"),
         });
     }
-    let remote = source.is_some_and(|s| !s.url.starts_with("file:"));
+    let remote = source.is_some_and(|source| !source.is_file());
     let said = match last_message(&ended.messages) {
         message if ended.messages.trim().is_empty() || message.is_empty() => String::new(),
         message => format!(" (ffmpeg says: {message})"),

@@ -1,10 +1,6 @@
 //! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the list.
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::mpsc, thread, time::Duration};
 
 use tgs_core::cancel::Cancel;
 
@@ -15,6 +11,7 @@ use crate::{
     feed::{Attempt, Opened},
     item::{Coming, Failure, Item, Jump, Media, Next, Program},
     probe::{self, Probe},
+    threads::await_end,
 };
 
 /// How an item gets to the viewer.
@@ -95,10 +92,7 @@ impl Drop for Preparer {
         self.cancel.cancel();
         // It may be waiting to be asked.
         let _ = self.ask.send(Ask::Next);
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while !self.thread.is_finished() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
+        await_end([&self.thread], Duration::from_secs(1));
     }
 }
 
@@ -290,7 +284,7 @@ impl Prepare {
                 continue;
             }
             // What comes from elsewhere and has no end is live, whoever did not know it before.
-            let remote = item.media.sources.iter().any(|source| !source.url.starts_with("file:"));
+            let remote = item.media.sources.iter().any(|source| !source.is_file());
             let live = item.media.live || (remote && way.length().is_none());
             // URLs that are not opened need not be asked for anew.
             let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
