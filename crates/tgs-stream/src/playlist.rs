@@ -139,11 +139,17 @@ impl Playlist {
         self.listing.watch(self.stamp)
     }
 
+    /// Begins a round with what is named now. Shuffled, it does not begin with what has just been played: the seed is
+    /// another one then, so that the order follows from the seed alone and an edit finds it again.
     fn begin_round(&mut self, seed: u64) {
+        let entries = source::expand(&self.named);
         self.seed = seed;
-        self.order = self.arrange(source::expand(&self.named));
+        self.order = self.arrange(entries);
         self.at = 0;
-        self.avoid_repeat();
+        while self.begins_with_last(&self.order) && self.order.iter().any(|entry| !self.is_last(entry)) {
+            self.seed = order::next_seed(self.seed);
+            order::shuffle(&mut self.order, self.seed);
+        }
     }
 
     fn arrange(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
@@ -153,24 +159,26 @@ impl Playlist {
         entries
     }
 
-    /// A shuffled round does not begin with what has just been played.
-    fn avoid_repeat(&mut self) {
-        if !self.shuffle || self.at != 0 {
-            return;
-        }
-        let Some(last) = self.playing.as_ref().map(|playing| &playing.key.item) else { return };
-        if self.order.first().is_some_and(|first| first.key.item == *last)
-            && let Some(other) = self.order.iter().position(|entry| entry.key.item != *last)
-        {
-            self.order.swap(0, other);
-        }
+    /// Whether this was played last.
+    fn is_last(&self, entry: &Entry) -> bool {
+        self.playing.as_ref().is_some_and(|playing| playing.key.item == entry.key.item)
+    }
+
+    /// Whether these, shuffled, begin with what was played last.
+    fn begins_with_last(&self, entries: &[Entry]) -> bool {
+        self.shuffle && entries.first().is_some_and(|first| self.is_last(first))
     }
 
     /// Puts `found` in the place of the entry at `index`.
     fn replace(&mut self, index: usize, found: Vec<Entry>) {
-        let found = self.arrange(found);
+        let mut found = self.arrange(found);
+        if index == 0
+            && self.begins_with_last(&found)
+            && let Some(other) = found.iter().position(|entry| !self.is_last(entry))
+        {
+            found.swap(0, other);
+        }
         self.order.splice(index..=index, found);
-        self.avoid_repeat();
     }
 
     /// The next entry that has not been given out: of the queue, else of the list.
@@ -364,7 +372,6 @@ impl Playlist {
         if self.at == self.order.len() && self.repeat && !self.shuffle {
             self.at = 0;
         }
-        self.avoid_repeat();
     }
 
     /// An edit has come between an item's [`Program::next`] and its confirmation: goes back to what follows the item
@@ -373,7 +380,7 @@ impl Playlist {
         match self.playing.clone() {
             // It belongs to the round before this one.
             Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
-                self.take_edit(entries, None);
+                self.begin_round(self.seed);
             }
             Some(playing) => self.take_edit(entries, Some(&playing.key)),
             None => {
@@ -526,5 +533,7 @@ pub(crate) fn title_of(entry: &Entry, found: Option<String>) -> String {
     }
 }
 
+#[cfg(test)]
+mod long_run;
 #[cfg(test)]
 mod tests;

@@ -14,13 +14,13 @@ fn resolver() -> Resolver {
 }
 
 /// A playlist file of direct URLs named by letters.
-struct Tv {
+pub(super) struct Tv {
     dir: TempDir,
-    file: PathBuf,
+    pub(super) file: PathBuf,
 }
 
 impl Tv {
-    fn new(letters: &str) -> Self {
+    pub(super) fn new(letters: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let tv = Self { file: dir.path().join("list.txt"), dir };
         tv.edit(letters);
@@ -28,18 +28,18 @@ impl Tv {
     }
 
     /// Replaces the file as most editors do: another file, renamed.
-    fn edit(&self, letters: &str) {
+    pub(super) fn edit(&self, letters: &str) {
         let lines: Vec<String> = letters.chars().map(|c| format!("http://h/{c}.mp4")).collect();
         self.write(&lines.join("\n"));
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         let new = self.dir.path().join("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, &self.file).unwrap();
     }
 
-    fn config(&self) -> Config {
+    pub(super) fn config(&self) -> Config {
         Config {
             sources: Vec::new(),
             file: Some(self.file.clone()),
@@ -51,11 +51,11 @@ impl Tv {
         }
     }
 
-    fn open(&self) -> Playlist {
+    pub(super) fn open(&self) -> Playlist {
         Playlist::open(self.config()).unwrap()
     }
 
-    fn shuffled(&self, seed: u64) -> Playlist {
+    pub(super) fn shuffled(&self, seed: u64) -> Playlist {
         let bookmark = Bookmark {
             key: Key { item: String::new(), nth: 0, within: Vec::new() },
             shuffle_seed: Some(seed),
@@ -78,21 +78,21 @@ fn letter(next: &Next) -> char {
 }
 
 /// The engine's part: asks one item ahead. Whoever watches the file has always seen the last edit.
-struct Engine {
-    list: Playlist,
+pub(super) struct Engine {
+    pub(super) list: Playlist,
     ahead: Option<Next>,
     /// That of the item played last.
-    place: u64,
+    pub(super) place: u64,
 }
 
 impl Engine {
-    fn new(mut list: Playlist) -> Self {
+    pub(super) fn new(mut list: Playlist) -> Self {
         let ahead = Some(list.next());
         Self { list, ahead, place: 0 }
     }
 
     /// The item that plays now.
-    fn play(&mut self) -> Next {
+    pub(super) fn play(&mut self) -> Next {
         self.list.reload();
         let now = match self.ahead.take().unwrap() {
             Next::Play(item) => self.list.confirm(item),
@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// A command that leads elsewhere, as long as this item is on air.
-    fn jump(&mut self, place: u64, to: Jump) {
+    pub(super) fn jump(&mut self, place: u64, to: Jump) {
         self.list.jump(Some(place), to);
         self.ahead = Some(self.list.next());
     }
@@ -332,7 +332,7 @@ fn a_restart_goes_on_in_the_same_shuffled_round() {
     assert_eq!(Engine::new(list).letters(14), whole[10..]);
 }
 
-fn line(letter: char) -> String {
+pub(super) fn line(letter: char) -> String {
     format!("http://h/{letter}.mp4")
 }
 
