@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_core::http_get;
 use tgs_e2e::{
     clips::{PLAIN, clip},
     ingest::Ingest,
@@ -335,12 +336,23 @@ fn ffmpeg_and_yt_dlp_run_in_the_sandbox_and_cannot_leave_it() {
     assert_eq!(ffmpeg, FOUND);
 }
 
+/// What an instance counts.
+fn metric_at(port: &str, metric: &str) -> f64 {
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    let page = http_get::get(address, "/metrics", LIMIT).unwrap().body;
+    let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric} in {page}")).parse().unwrap()
+}
+
 #[test]
 fn instances_run_side_by_side() {
     let station = Station::new();
     let urls: Vec<_> = ["key", "north", "south"].map(|key| station.ingest.url(key)).into();
     station.systemctl("start");
-    let list = format!("{MEDIA}/list.txt");
+    let short = clip("short", (320, 180), "30", 44_100, 3000).path().unwrap();
+    station.machine.put_media(&short, &format!("{MEDIA}/short.mp4")).unwrap();
+    let list = format!("{MEDIA}/short.txt");
+    station.machine.write(&list, "short.mp4\n", 0o644).unwrap();
     for (name, port, url) in [("north", "9191", &urls[1]), ("south", "9192", &urls[2])] {
         let env = [
             ("PLAYLIST", list.as_str()),
@@ -350,18 +362,22 @@ fn instances_run_side_by_side() {
             ("PROMETHEUS_PORT", port),
         ];
         station.machine.settings(&format!("/opt/tg_video_streamer/instances/{name}.env"), &env).unwrap();
-        station.machine.sh(&format!("systemctl start {UNIT}@{name}")).unwrap();
+        let unit = format!("{UNIT}@{name}");
+        station.machine.sh(&format!("systemctl start {unit}")).unwrap();
+        station.wait("an instance on air", LIMIT, || {
+            station.machine.unit(&unit).unwrap()["StatusText"] == "playing short"
+        });
+        let address = station.machine.read(&format!("{STATE}@{name}/metrics.port")).unwrap();
+        assert_eq!(address.trim(), format!("127.0.0.1:{port}"));
+        // The first encodes it; the other finds it in the cache that they share.
+        let count = |metric: &str| metric_at(port, metric);
+        station.wait("an item from the cache", LIMIT, || count("tgs_cache_hits_total") > 0.0);
+        assert_eq!(count("tgs_cache_misses_total") > 0.0, name == "north", "{name}");
+        assert!(count("tgs_cache_size_bytes") > 0.0, "{name}");
     }
     station.wait_on_air(0.0);
-    for (name, port) in [("north", "9191"), ("south", "9192")] {
-        let state = format!("{STATE}@{name}");
-        let unit = format!("{UNIT}@{name}");
-        station.wait("an instance on air", LIMIT, || {
-            station.machine.unit(&unit).unwrap()["StatusText"] == "playing long"
-        });
-        let address = station.machine.read(&format!("{state}/metrics.port")).unwrap();
-        assert_eq!(address.trim(), format!("127.0.0.1:{port}"));
-    }
+    let kept = "find /var/cache/tg_video_streamer/items -name 'item-*' -printf '%u %m\\n'";
+    assert_eq!(station.machine.sh(kept).unwrap(), "tgstream 600");
     assert_eq!(station.ingest.records().len(), 3);
     // One goes, the others stay.
     station.machine.sh(&format!("systemctl stop {UNIT}@north")).unwrap();
@@ -381,7 +397,7 @@ fn instances_run_side_by_side() {
         station.machine.journal(&north).unwrap().contains("no port from 9192 to 9192 can be had")
     });
     station.wait("on air without pages", LIMIT, || {
-        station.machine.unit(&north).unwrap()["StatusText"] == "playing long"
+        station.machine.unit(&north).unwrap()["StatusText"] == "playing short"
     });
     restarted_with("/PROMETHEUS_PORT/d");
     station.wait("the missing port is said", LIMIT, || {

@@ -145,6 +145,8 @@ impl Cache {
         if item.media.identity.is_some() {
             self.store.link(&item.id, key);
         }
+        // Other broadcasts write to it as well.
+        self.store.measure();
         Some(entry)
     }
 
@@ -160,8 +162,9 @@ impl Cache {
         Entry::open(&self.store.dir.join(entry_name(&Key(key.to_owned())))).ok()
     }
 
-    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags follow. `None` where it cannot be kept: without a known length it
-    /// could not be told whether it is whole, and what does not begin at its beginning is not.
+    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags follow. `None` where it
+    /// cannot be kept: without a known length it could not be told whether it is whole, and what does not begin at its
+    /// beginning is not.
     #[must_use]
     pub fn record(&self, key: &Key, item: &Item, length: Option<Duration>) -> Option<Recording> {
         let length = length.filter(|_| item.start.is_zero())?;

@@ -15,7 +15,7 @@ use tgs_core::{cancel::Cancel, systemd::Pulse};
 use crate::{
     feed::{Feed, Leave, Meant},
     item::Jump,
-    status::Board,
+    status::{Board, METRICS},
 };
 
 /// What may be asked of a running broadcast.
@@ -221,6 +221,7 @@ impl Desk {
                     engine.feed.set_paused(self.paused);
                 }
                 board.update(|status| status.paused = self.paused);
+                METRICS.paused.set(self.paused.into());
             }
             Command::Title(title) => {
                 board.update(|status| status.title = Some(title).filter(|title| !title.is_empty()));

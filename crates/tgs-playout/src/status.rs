@@ -157,6 +157,7 @@ impl Status {
 pub struct Metrics {
     pub(crate) streams_played: IntCounter,
     pub(crate) on_air: IntGauge,
+    pub(crate) paused: IntGauge,
     pub(crate) output_bytes: IntCounter,
     pub(crate) output_seconds: prometheus::Counter,
     pub(crate) filler_seconds: prometheus::Counter,
@@ -186,6 +187,10 @@ impl Metrics {
         Ok(Self {
             streams_played: register_int_counter!("streams_played_total", "Items that went on air.")?,
             on_air: register_int_gauge!("tgs_on_air", "1 while media is being published, else 0.")?,
+            paused: register_int_gauge!(
+                "tgs_paused",
+                "1 while the filler is shown because it was asked for."
+            )?,
             output_bytes: register_int_counter!("tgs_output_bytes_total", "Media bytes published.")?,
             output_seconds: prometheus::register_counter!(
                 "tgs_output_media_seconds_total",

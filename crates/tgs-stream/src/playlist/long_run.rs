@@ -99,7 +99,7 @@ impl People {
         let resume = kept.map(|(bookmark, offset)| {
             (serde_json::from_str(&serde_json::to_string(&bookmark).unwrap()).unwrap(), offset)
         });
-        Engine::new(Playlist::open(Config { resume, shuffle, ..self.tv.config() }).unwrap())
+        Engine::new(Playlist::open(Config { shuffle, resume, ..self.tv.config() }).unwrap())
     }
 }
 
@@ -192,17 +192,18 @@ fn shuffled_every_entry_has_its_turn_in_each_round_through_sixty_days_of_edits()
         }
         let (now, _) = played(&mut engine);
         assert!(people.list.contains(&now), "turn {turn}: {now} of {:?}", people.list);
-        let seed = engine.list.bookmarks().turn(engine.place).unwrap().bookmark.unwrap().shuffle_seed;
+        let shuffled_with =
+            engine.list.bookmarks().turn(engine.place).unwrap().bookmark.unwrap().shuffle_seed;
         all_along.retain(|name| people.list.contains(name));
         let resumed = restarted && last == Some(now);
         if restarted && !resumed {
             // What played is gone, and so may be all that a bookmark knows to follow it.
             (seen, all_along) = (HashSet::new(), HashSet::new());
         }
-        if round != seed {
+        if round != shuffled_with {
             let missed: Vec<&char> = all_along.difference(&seen).collect();
             assert!(missed.is_empty(), "turn {turn}: {missed:?} had no turn in round {rounds}");
-            (round, rounds) = (seed, rounds + 1);
+            (round, rounds) = (shuffled_with, rounds + 1);
             seen.clear();
             all_along = people.list.iter().copied().collect();
         }
