@@ -1,0 +1,340 @@
+use std::{collections::BTreeMap, fs};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
+fn load(
+    beside: &str,
+    named: Option<&str>,
+    env: &[(&str, &str)],
+    overrides: &[(&'static str, &str)],
+) -> Result<Settings, Problems> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), beside).unwrap();
+    let file = dir.path().join("named.env");
+    if let Some(text) = named {
+        fs::write(&file, text).unwrap();
+    }
+    let env: BTreeMap<&str, &str> = env.iter().copied().chain([("HOME", "/home/me")]).collect();
+    let env = |name: &str| env.get(name).map(OsString::from);
+    let loaded = Settings::load_in(dir.path(), named.map(|_| &*file), &env, overrides);
+    let prefix = format!("{}/", dir.path().display());
+    let strip = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&prefix, "")).collect();
+    match loaded {
+        Ok(settings) => Ok(Settings { warnings: strip(settings.warnings.clone()), ..settings }),
+        Err(problems) => Err(Problems(strip(problems.0))),
+    }
+}
+
+fn from_env(name: &str, value: &str) -> Result<Settings, Problems> {
+    load("", None, &[(name, value)], &[])
+}
+
+#[test]
+fn the_template_is_generated() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.env.template");
+    if std::env::var_os("TGS_WRITE_TEMPLATE").is_some() {
+        fs::write(&path, template()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap();
+    assert_eq!(committed, template(), "run this test with TGS_WRITE_TEMPLATE=1 and commit .env.template");
+}
+
+#[test]
+fn the_template_is_a_file_that_can_be_read() {
+    let template = template();
+    assert_eq!(load(&template, None, &[], &[]).unwrap(), load("", None, &[], &[]).unwrap());
+    // With every setting taken out of its comment.
+    let filled: String = template
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(set) if !set.starts_with(' ') && set.contains('=') => format!("{set}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let settings = load(&filled, None, &[], &[]).unwrap();
+    assert_eq!(settings.warnings, [""; 0]);
+    assert_eq!(settings.ffmpeg_args, "-preset fast -b:v 2500k");
+    assert_eq!(env_file::parse(filled.as_bytes()).entries.len(), TABLE.len());
+}
+
+#[test]
+fn defaults() {
+    let telegram = Telegram {
+        api_id: None,
+        api_hash: None,
+        session: None,
+        chat: None,
+        call_title: None,
+        regen: Regen::Loop,
+        on_loss: OnLoss::Keep,
+        standby: None,
+        password: None,
+        phone: None,
+    };
+    let expected = Settings {
+        telegram,
+        output_url: None,
+        playlist: "playlist.txt".into(),
+        repeat: true,
+        shuffle: false,
+        quality: Quality::P720,
+        filler: None,
+        ffmpeg_args: String::new(),
+        ffmpeg_path: "ffmpeg".into(),
+        ytdlp_path: "yt-dlp".into(),
+        ytdlp_args: String::new(),
+        read_ahead: Duration::from_secs(4),
+        publisher: Publisher::Native,
+        prometheus_host: Ipv4Addr::LOCALHOST.into(),
+        prometheus_port: 9090,
+        prometheus_port_given: false,
+        metrics_file: None,
+        state_dir: "/home/me/.local/state/tgs".into(),
+        cache_dir: "/home/me/.cache/tgs".into(),
+        cache_limit: 20_000_000_000,
+        cache_ahead: false,
+        copy_matching: false,
+        rust_log: "info".into(),
+        warnings: vec![],
+    };
+    assert_eq!(load("", None, &[], &[]).unwrap(), expected);
+}
+
+#[test]
+fn every_setting_is_read() {
+    let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
+                FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
+                READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
+                STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nCOPY_MATCHING=1\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
+                ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
+    let secret = |text: &str| Some(Secret::new(text.to_owned()));
+    let telegram = Telegram {
+        api_id: Some(7),
+        api_hash: secret("00112233445566778899aabbccddeeff"),
+        session: secret("hidden1"),
+        chat: Some(ChatId::Name("name".into())),
+        call_title: Some("a b".into()),
+        regen: Regen::Off,
+        on_loss: OnLoss::Stop,
+        standby: secret("hidden2"),
+        password: secret("hidden 3"),
+        phone: Some("+49".into()),
+    };
+    let expected = Settings {
+        telegram,
+        output_url: Some(Secret::new("rtmp://h/a/k".into())),
+        playlist: "/l".into(),
+        repeat: false,
+        shuffle: true,
+        quality: Quality::P1080,
+        filler: Some("/f".into()),
+        ffmpeg_args: "-b:v \"1M".into(),
+        ffmpeg_path: "/opt/ff/ffmpeg".into(),
+        ytdlp_path: "/y".into(),
+        ytdlp_args: "-4 \"a b\"".into(),
+        read_ahead: Duration::from_secs(30),
+        publisher: Publisher::Ffmpeg,
+        prometheus_host: "::".parse().unwrap(),
+        prometheus_port: 0,
+        prometheus_port_given: true,
+        metrics_file: Some("/m".into()),
+        state_dir: "/s".into(),
+        cache_dir: "/c".into(),
+        cache_limit: 500_000_000,
+        cache_ahead: true,
+        copy_matching: true,
+        rust_log: "debug".into(),
+        warnings: vec![],
+    };
+    let settings = load(file, None, &[], &[]).unwrap();
+    assert_eq!(settings, expected);
+    let shown = format!("{settings:?}");
+    assert!(!["rtmp", "hidden", "aabb"].iter().any(|secret| shown.contains(secret)), "a secret is shown");
+}
+
+#[test]
+fn chats_are_named_as_people_copy_them() {
+    let name = |name: &str| ChatId::Name(name.into());
+    let cases = [
+        ("-1001234567890", ChatId::Number(-1_001_234_567_890)),
+        ("1234567890", ChatId::Number(1_234_567_890)),
+        ("@tgs_demo", name("tgs_demo")),
+        ("tgs_demo", name("tgs_demo")),
+        ("https://t.me/tgs_demo", name("tgs_demo")),
+        ("t.me/tgs_demo", name("tgs_demo")),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(from_env("CHAT_ID", value).unwrap().telegram.chat, Some(expected), "{value}");
+    }
+}
+
+#[test]
+fn ffprobe_is_beside_ffmpeg_or_in_the_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = format!("FFMPEG_PATH={}\n", dir.path().join("ffmpeg").display());
+    let found = || load(&file, None, &[], &[]).unwrap().ffprobe_path();
+    assert_eq!(found(), Path::new("ffprobe"));
+    fs::write(dir.path().join("ffprobe"), "").unwrap();
+    assert_eq!(found(), dir.path().join("ffprobe"));
+}
+
+#[test]
+fn who_wins() {
+    let [line, named, env] = ["PLAYLIST=beside", "PLAYLIST=named", "env"];
+    // ./.env, --env-file, the environment, the command line: what is played.
+    let cases = [
+        ("", None, "", "", "playlist.txt"),
+        (line, None, "", "", "beside"),
+        (line, None, env, "", "env"),
+        (line, Some(named), env, "", "named"),
+        (line, Some(named), env, "flag", "flag"),
+        (line, Some(""), "", "", "playlist.txt"),
+        (line, Some(""), env, "", "env"),
+        // Emptied in the file since systemd read it.
+        (line, Some("PLAYLIST="), env, "", "playlist.txt"),
+        ("PLAYLIST=", None, "", "", "playlist.txt"),
+    ];
+    for (beside, named, env, flag, expected) in cases {
+        let loaded = load(beside, named, &[("PLAYLIST", env)], &[("PLAYLIST", flag)]).unwrap();
+        assert_eq!(loaded.playlist, Path::new(expected), "{beside:?} {named:?} {env:?} {flag:?}");
+    }
+}
+
+#[test]
+fn directories() {
+    let cases: [(&[(&str, &str)], &str); 5] = [
+        (&[("STATE_DIRECTORY", "/var/lib/tgs:/var/lib/other"), ("XDG_STATE_HOME", "/x")], "/var/lib/tgs"),
+        (&[("XDG_STATE_HOME", "/x")], "/x/tgs"),
+        (&[("XDG_STATE_HOME", "relative")], "/home/me/.local/state/tgs"),
+        (&[("STATE_DIR", "relative"), ("STATE_DIRECTORY", "/var/lib/tgs")], "relative"),
+        (&[("STATE_DIR", ""), ("STATE_DIRECTORY", "")], "/home/me/.local/state/tgs"),
+    ];
+    for (env, expected) in cases {
+        assert_eq!(load("", None, env, &[]).unwrap().state_dir, Path::new(expected), "{env:?}");
+    }
+    let failed = Settings::load_in(Path::new("/nowhere"), None, &|_| None, &[]).unwrap_err();
+    let expected = [
+        "STATE_DIR is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME and HOME",
+        "CACHE_DIR is not set, and neither are CACHE_DIRECTORY, XDG_CACHE_HOME and HOME",
+    ];
+    assert_eq!(failed.0, expected);
+}
+
+#[test]
+fn wrong_values() {
+    let cases = [
+        ("LOOP", "2", "must be 1 or 0"),
+        ("SHUFFLE", "maybe", "must be 1 or 0"),
+        ("VIDEO_QUALITY", "4k", "must be 480p, 720p or 1080p"),
+        ("PUBLISHER", "vlc", "must be native or ffmpeg"),
+        ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m or 1h"),
+        ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m or 1h"),
+        ("READ_AHEAD", "2999ms", "must be from 3s to 30s"),
+        ("CACHE_MAX_GB", "-1", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
+        ("CACHE_MAX_GB", "20GB", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
+        ("CACHE_MAX_GB", "NaN", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
+        ("READ_AHEAD", "31s", "must be from 3s to 30s"),
+        ("PROMETHEUS_HOST", "example.org", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::"),
+        ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),
+        ("PLAYLIST", "~/list", "begins with ~, which only a shell understands; write the whole path"),
+        ("STATE_DIR", "~/tgs", "begins with ~, which only a shell understands; write the whole path"),
+        ("API_ID", "-1", "must be the number that https://my.telegram.org shows as api_id"),
+        (
+            "API_HASH",
+            "abc",
+            "must be the 32 letters and digits that https://my.telegram.org shows as api_hash",
+        ),
+        ("CHAT_ID", "0", "must be a number, -100…, or @name"),
+        ("CHAT_ID", "https://t.me/+AbCdEf", "must be a number, -100…, or @name"),
+        ("SESSION_REGEN", "twice", "must be loop, once or off"),
+        ("ON_SESSION_LOSS", "cry", "must be keep or stop"),
+        ("YTDLP_ARGS", "-o \"x", "opens a quote and does not close it"),
+    ];
+    for (name, value, words) in cases {
+        assert_eq!(from_env(name, value).unwrap_err().0, [format!("{name} (in the environment) {words}")]);
+    }
+}
+
+#[test]
+fn all_problems_are_told_together() {
+    let file = "LOOP=hunter2\nSHUFFLE=1\nSHUFFLE=hunter2\nREAD_AHEAD=hunter2 \\\n\nPLAYLIST=hunter2 x\n";
+    let failed = load("", Some(file), &[("PROMETHEUS_PORT", "hunter2")], &[("VIDEO_QUALITY", "hunter2")]);
+    let shown = failed.unwrap_err().to_string();
+    assert!(!shown.contains("hunter2"), "a value is shown: {shown}");
+    let expected = "read the settings:\n  \
+        named.env line 3: SHUFFLE is set a second time, first in line 2; keep one of them\n  \
+        named.env line 4: the line ends in a backslash, which may join it to the next line; in a value double \
+        it inside \"…\", in a comment remove it\n  \
+        named.env line 6: PLAYLIST holds a space, quote, backslash or $; write it as '…', or where it holds ' \
+        or \\ itself as \"…\" with \\ before each \\, \" and $\n  \
+        named.env line 1: LOOP must be 1 or 0\n  \
+        VIDEO_QUALITY (on the command line) must be 480p, 720p or 1080p\n  \
+        PROMETHEUS_PORT (in the environment) must be a number from 0 to 65535";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let missing = Path::new("/no/such/.env");
+    let failed = Settings::load(Some(missing), &|_| Some("/home/me".into()), &[]).unwrap_err();
+    assert_eq!(failed.0[0], "/no/such/.env cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn what_is_not_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let env = |name: &str| match name {
+        "PLAYLIST" => Some(OsString::from_vec(vec![0xff])),
+        _ => Some("/home/me".into()).filter(|_| name == "HOME"),
+    };
+    let failed = Settings::load_in(Path::new("/nowhere"), None, &env, &[]).unwrap_err();
+    assert_eq!(failed.0, ["PLAYLIST (in the environment) is not UTF-8 text"]);
+}
+
+#[test]
+fn what_is_right_can_be_used_beside_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("my.env");
+    fs::write(&file, "VIDEO_QUALITY=4k\nAPI_ID=x\nPLAYLIST=a b\nSHUFFLE=1\nexport LOOP=0\n").unwrap();
+    let (settings, problems) =
+        Settings::examine(Some(&file), &|name| (name == "HOME").then(|| "/home/me".into()));
+    let settings = settings.unwrap();
+    assert_eq!((settings.quality, settings.telegram.api_id), (Quality::P720, None));
+    assert_eq!((settings.shuffle, settings.repeat, settings.warnings.len()), (true, false, 1));
+    assert_eq!(problems.0.len(), 3);
+    assert!(Settings::examine(Some(&file), &|_| None).0.is_none());
+}
+
+#[test]
+fn misspelt_names_are_warned_of() {
+    let file = "PLAYLST=a\nloop=1\nFFMEPG_ARGS=a\nPROMETHEUS_PROT=1\nTZ=UTC\nLOOK_UP=1\nAPI_ID=1\n# LOPP=1\n";
+    let expected = [
+        ".env line 1: PLAYLST is no setting of ours; is PLAYLIST meant?",
+        ".env line 2: loop is no setting of ours; is LOOP meant?",
+        ".env line 3: FFMEPG_ARGS is no setting of ours; is FFMPEG_ARGS meant?",
+        ".env line 4: PROMETHEUS_PROT is no setting of ours; is PROMETHEUS_PORT meant?",
+    ];
+    assert_eq!(load(file, None, &[], &[]).unwrap().warnings, expected);
+    // No name of ours is taken for another.
+    assert!(TABLE.iter().all(|setting| misspelt(setting.name).is_none()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    // Longer than the numbers that the messages themselves name.
+    #[test]
+    fn no_value_panics_or_is_shown(value in "[^a-zA-Z ]{6,20}|[0-9]{6,30}(ms|s|m|h)") {
+        for setting in TABLE {
+            let env = |name: &str| Some(OsString::from(if name == setting.name { &*value } else { "/home/me" }))
+                .filter(|_| name == setting.name || name == "HOME");
+            if let Err(problems) = Settings::load_in(Path::new("/nowhere"), None, &env, &[]) {
+                prop_assert!(!problems.to_string().contains(&*value), "{}: {}", setting.name, problems);
+            }
+        }
+    }
+}
