@@ -18,8 +18,8 @@ mod recording;
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    io,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -407,18 +407,32 @@ fn of_file(media: &Media) -> Option<String> {
     let path = source.url.strip_prefix("file:")?;
     // What stands there may be a pipe: nobody is waited for.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let mut file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
     let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let mut sampled = Vec::new();
-    (&mut file).take(SAMPLE).read_to_end(&mut sampled).ok()?;
-    if [&b"#EXTM3U"[..], b"ffconcat", b"<?xml", b"<MPD"].iter().any(|begin| sampled.starts_with(begin)) {
+    let mut begin = [0; 8];
+    file.read_at(&mut begin, 0).ok()?;
+    if [&b"#EXTM3U"[..], b"ffconcat", b"<?xml", b"<MPD"].iter().any(|list| begin.starts_with(list)) {
         return None;
     }
-    file.seek(SeekFrom::Start(meta.len().saturating_sub(SAMPLE))).ok()?;
-    file.take(SAMPLE).read_to_end(&mut sampled).ok()?;
-    let sample = digest::digest(&digest::SHA256, &sampled);
-    Some(format!("file {path} {} {} {sample:?}", meta.len(), changed.as_nanos()))
+    let mut sample = digest::Context::new(&digest::SHA256);
+    add_sample(&file, 0, &mut sample).ok()?;
+    add_sample(&file, meta.len().saturating_sub(SAMPLE), &mut sample).ok()?;
+    Some(format!("file {path} {} {} {:?}", meta.len(), changed.as_nanos(), sample.finish()))
+}
+
+/// Adds what `file` has from `at` on to `sum`.
+fn add_sample(file: &File, mut at: u64, sum: &mut digest::Context) -> io::Result<()> {
+    let (end, mut bytes) = (at + SAMPLE, [0; 8 << 10]);
+    while at < end {
+        let count = file.read_at(&mut bytes, at)?;
+        if count == 0 {
+            break;
+        }
+        sum.update(&bytes[..count.min((end - at) as usize)]);
+        at += count as u64;
+    }
+    Ok(())
 }
 
 /// 128 bits of a hash of these texts, as they stand in file names.

@@ -27,13 +27,9 @@ pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io
     if json {
         return writeln!(out, "{}", serde_json::to_string(&page)?);
     }
-    let (count, limit) = (page.items.len(), gigabytes(page.limit_bytes));
-    writeln!(
-        out,
-        "{}: {count} items, {} GB of at most {limit} GB",
-        page.directory.display(),
-        gigabytes(bytes)
-    )?;
+    let (dir, count, limit) = (page.directory.display(), page.items.len(), gigabytes(page.limit_bytes));
+    let items = if count == 1 { "item" } else { "items" };
+    writeln!(out, "{dir}: {count} {items}, {} GB of at most {limit} GB", gigabytes(bytes))?;
     for kept in &page.items {
         let used = logging::moment(UNIX_EPOCH + Duration::from_secs(kept.used));
         let (size, length) = (gigabytes(kept.bytes), clock(Duration::from_secs(kept.seconds)));
