@@ -76,6 +76,8 @@ pub(crate) struct Playout {
     /// After a jump of a live source: nothing is sent before the next keyframe.
     until_keyframe: bool,
     reported: Option<Instant>,
+    /// When media was sent last.
+    sent_at: Option<Instant>,
     /// When the last connection was made, and how long to wait before the next attempt.
     connected: Option<Instant>,
     /// Whether a connection that was not steady has been followed by an attempt at once already.
@@ -132,6 +134,7 @@ impl Playout {
             resume_at: None,
             until_keyframe: false,
             reported: None,
+            sent_at: None,
             connected: None,
             hurried: false,
             backoff: Backoff::reconnecting(),
@@ -481,6 +484,7 @@ impl Playout {
     fn note_sent(&mut self, origin: Origin, picture: bool) {
         METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
+        self.sent_at = Some(self.clock.now());
         if origin.run > self.newest {
             self.newest = origin.run;
             self.played += 1;
@@ -529,7 +533,9 @@ impl Playout {
             let place = self.item(origin.run)?.item.place;
             Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
+        let sent_at = self.sent_at;
         self.control.board.update(|status| {
+            status.sent_at = sent_at;
             status.readahead_seconds = ahead;
             status.queue_seconds = queue;
             if let Some(showing) = showing {

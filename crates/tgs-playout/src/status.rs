@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus::{
@@ -13,10 +13,7 @@ use prometheus::{
 };
 use serde::Serialize;
 
-use crate::{
-    clock::{Clock, Real},
-    item::Reason,
-};
+use crate::item::Reason;
 
 /// What is on air.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -75,6 +72,9 @@ pub struct Status {
     /// The item that was published last and how far: what a restart resumes.
     #[serde(skip)]
     pub published: Option<Published>,
+    /// When media was sent last, to half a second.
+    #[serde(skip)]
+    pub sent_at: Option<Instant>,
     /// Seconds of encoded media that wait to be sent.
     pub readahead_seconds: f64,
     /// Seconds of sent media that the server's TCP has not acknowledged.
@@ -120,7 +120,7 @@ impl Board {
 }
 
 /// Media that stood still for longer than this is reported by /healthz.
-const HEALTHY_PAUSE: f64 = 5.0;
+const HEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
 impl Status {
     /// What holds beyond one run of the engine: what an operator has said.
@@ -141,12 +141,9 @@ impl Status {
             Link::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
             Link::Connected => {}
         }
-        if METRICS.last_progress.get() == 0.0 {
-            return Err("nothing was sent yet".into());
-        }
-        let still = Real.wall() - METRICS.last_progress.get();
+        let still = self.sent_at.ok_or("nothing was sent yet")?.elapsed();
         if still > HEALTHY_PAUSE {
-            return Err(format!("nothing was sent for {still:.0} s"));
+            return Err(format!("nothing was sent for {} s", still.as_secs()));
         }
         Ok(())
     }
@@ -244,5 +241,26 @@ impl Metrics {
                 "Bytes of encoded items in CACHE_DIR, which broadcasts may share."
             )?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_goes_by_a_clock_that_nobody_sets() {
+        let sent = |ago: u64| Status {
+            publisher: Link::Connected,
+            sent_at: Instant::now().checked_sub(Duration::from_secs(ago)),
+            ..Status::default()
+        };
+        assert_eq!(sent(3).health(), Ok(()));
+        assert_eq!(sent(7).health(), Err("nothing was sent for 7 s".to_owned()));
+        let none = Status { sent_at: None, ..sent(0) };
+        assert_eq!(none.health(), Err("nothing was sent yet".to_owned()));
+        // What the wall's clock says is shown, and decides nothing.
+        METRICS.last_progress.set(4e9);
+        assert!(sent(7).health().is_err());
     }
 }
