@@ -241,11 +241,14 @@ pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<Str
     version(ffmpeg, cancel)
 }
 
+/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a build.
+const VERSION_TIME_OUT: Duration = Duration::from_secs(25);
+
 fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     let fail = |why: String| EngineError::NoFfmpeg { program: program.to_owned(), why };
     let mut command = process::command(program);
     command.arg("-version");
-    let output = process::output(command, Duration::from_secs(10), 1 << 20, cancel).map_err(|e| match e {
+    let output = process::output(command, VERSION_TIME_OUT, 1 << 20, cancel).map_err(|e| match e {
         RunError::Start { source, .. } => fail(source.to_string()),
         other => fail(other.to_string()),
     })?;
