@@ -145,8 +145,6 @@ impl Cache {
         if item.media.identity.is_some() {
             self.store.link(&item.id, key);
         }
-        // Other broadcasts write to it as well.
-        self.store.measure();
         Some(entry)
     }
 
@@ -184,6 +182,11 @@ impl Cache {
         writers.retain(|thread| !thread.is_finished());
         writers.push(thread);
         Some(recording)
+    }
+
+    /// Renews what is told of its size: other broadcasts write to it as well.
+    pub(crate) fn measure(&self) {
+        self.store.measure();
     }
 
     /// Waits for what is being written, at most so long: an entry that is whole should not be lost with the process.

@@ -1,3 +1,5 @@
+//! Children of a real shell: what they print, how they end, and what is left of them.
+
 use std::io::BufRead;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Settings as they are written, the words where they are wrong, and the template made from them.
+
 use std::{collections::BTreeMap, fs};
 
 use proptest::prelude::*;

@@ -91,6 +91,7 @@ impl Encode {
 
     /// Plays what was encoded before. Where that turns out to be damaged the rest is encoded.
     fn replay(&mut self, item: Item, entry: cache::Entry, attempt: &Attempt) {
+        self.shared.cache.measure();
         METRICS.cache_hits.inc();
         // No encoder works, so none is slow.
         METRICS.encoder_speed.set(0.0);

@@ -1,3 +1,5 @@
+//! The read-ahead with pictures that are numbers, and no encoder behind it.
+
 use super::*;
 use crate::item::Media;
 

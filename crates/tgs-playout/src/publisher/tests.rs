@@ -1,3 +1,5 @@
+//! What is sent again, over a way out whose acknowledgements the test decides.
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},

@@ -1,3 +1,5 @@
+//! What paths, folders, lines and URLs are taken for.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
