@@ -13,6 +13,7 @@ pub mod lock_file;
 pub mod logging;
 pub mod mask;
 pub mod process;
+pub mod remedy;
 pub mod secret;
 pub mod session_lock;
 pub mod session_string;

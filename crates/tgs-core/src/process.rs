@@ -115,7 +115,12 @@ pub fn shim() -> Option<ExitCode> {
         eprintln!("failed to start {name}: failed to confine it: {e}");
         return Some(ExitCode::from(126));
     }
-    let e = Command::new(&program).args(args).exec();
+    let args: Vec<_> = args.collect();
+    let mut e = Command::new(&program).args(&args).exec();
+    // Another user runs this program itself, also where he could not go to find it.
+    if user.is_some() && e.kind() == io::ErrorKind::PermissionDenied {
+        e = Command::new(SELF_EXE).args(&args).exec();
+    }
     eprintln!("failed to start {name}: {e}");
     Some(ExitCode::from(126))
 }
@@ -145,9 +150,12 @@ pub fn trusted(program: impl AsRef<OsStr>) -> Command {
     command_of(program.as_ref(), Vec::new())
 }
 
-/// A [`trusted`] command for a program that is to run as another user.
-pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> Command {
-    command_of(program, vec![USER.into(), ids.to_arg()])
+/// A [`trusted`] command for this program itself, which is to run as another user. Only the shim can become one.
+pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> io::Result<Command> {
+    if !HAS_SHIM.load(Ordering::SeqCst) {
+        return Err(io::Error::other("this program cannot start itself as another user"));
+    }
+    Ok(command_of(program, vec![USER.into(), ids.to_arg()]))
 }
 
 fn command_of(program: &OsStr, held: Vec<OsString>) -> Command {
@@ -303,6 +311,14 @@ impl Child {
         let lowest = 19;
         if let Err(error) = rustix::process::setpriority_process(Some(self.pid), lowest) {
             log::debug!("a child keeps its priority: {error}");
+        }
+    }
+
+    /// Sends the child, and it alone, a signal of `signal_hook::consts`.
+    pub fn signal(&self, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            // An error means that it has ended.
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
     }
 

@@ -2,14 +2,24 @@
 //!
 //! What a service may read and write can only be tried by its user, and root must not run what that user can replace.
 
-use std::{ffi::OsString, fs, io, os::unix::fs::MetadataExt, path::Path};
+mod owner;
 
+use std::{
+    env, ffi::OsString, fs, io, os::unix::process::ExitStatusExt, path::Path, process::Stdio, sync::Arc,
+};
+
+pub use owner::{Owner, Refused, run_as_owner};
 use rustix::{
     fs::{Gid, Uid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-use crate::process;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::{cancel::Cancel, process, settings, signals};
+
+/// Signals that reach the one that stands in for root's process.
+const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
 /// A line of /etc/passwd. The users of our units are there: sysusers.d puts them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +60,10 @@ impl User {
         Self::find(|user| user.uid == uid).map_or_else(|| uid.to_string(), |user| user.name)
     }
 
-    /// The owner of what is at `path`, who need not have a name.
-    pub fn owner_of(path: &Path) -> io::Result<Self> {
-        let meta = path.metadata()?;
-        let (uid, gid) = (meta.uid(), meta.gid());
+    /// The user of this number, who need not have a name; without one, of the group `gid`.
+    fn of_ids(uid: u32, gid: u32) -> Self {
         let nameless = || Self { name: uid.to_string(), uid, gid, home: "/".to_owned() };
-        Ok(Self::find(|user| user.uid == uid).unwrap_or_else(nameless))
+        Self::find(|user| user.uid == uid).unwrap_or_else(nameless)
     }
 
     /// The groups it is in by the lines of /etc/group, its own first.
@@ -68,25 +76,33 @@ impl User {
         std::iter::once(self.gid).chain(others).collect()
     }
 
-    /// Runs this program itself with `args` as this user, and gives its exit code. In a session of its own, so that
-    /// nothing of that user's can type into root's terminal; with nothing of root's environment but what every child gets
-    /// and `NO_COLOR`; in the directory `dir`. It ends with this process. For root, in a program whose `main` begins with the shim.
+    /// Runs this program itself with `args` as this user in the directory `dir`, and gives its exit code. It has this
+    /// terminal to read from, but a session of its own: nothing of that user's can type into root's. Of root's environment
+    /// it gets what every child gets and the settings. Signals that end or steer this process go to it, and it ends with
+    /// this process. For root, in a program whose `main` begins with the shim.
     pub fn run_self(&self, args: impl IntoIterator<Item = OsString>, dir: &Path) -> io::Result<u8> {
-        let own = std::env::current_exe()?;
+        let own = env::current_exe()?;
         let groups = self.groups(&fs::read_to_string("/etc/group").unwrap_or_default());
         let ids = Ids { uid: self.uid, gid: self.gid, groups };
-        let mut command = process::as_user(own.as_os_str(), &ids);
+        let mut command = process::as_user(own.as_os_str(), &ids)?;
         command
             .args(args)
             .current_dir(dir)
+            .stdin(Stdio::inherit())
             .env("HOME", &self.home)
             .env_remove("TMPDIR")
             .env_remove("XDG_CACHE_HOME");
-        if let Some(value) = std::env::var_os("NO_COLOR") {
-            command.env("NO_COLOR", value);
+        for name in settings::TABLE.iter().map(|setting| setting.name).chain(["NO_COLOR", "TERM"]) {
+            if let Some(value) = env::var_os(name) {
+                command.env(name, value);
+            }
         }
-        let status = process::spawn(command)?.wait()?;
-        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        let child = Arc::new(process::spawn(command)?);
+        let running = child.clone();
+        signals::listen(&[], &FORWARDED, Cancel::new(), move |signal| running.signal(signal))?;
+        let status = child.wait()?;
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
     }
 }
 

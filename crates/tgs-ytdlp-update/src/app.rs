@@ -39,8 +39,12 @@ pub fn main() -> ExitCode {
         }
     };
     logging::init("info");
-    // --check needs the owner's rights too: it runs what is in use.
-    let ran = if cli.status { Ok(None) } else { owner::run_as_owner(Tree::at(&cli.root).root()) };
+    // --check needs the owner's rights too: it runs what is in use. --status reads files that a link may stand for.
+    let ran = if cli.status && !cli.root.exists() {
+        Ok(None)
+    } else {
+        owner::run_as_owner(Tree::at(&cli.root).root(), cli.env_file.as_deref())
+    };
     match ran {
         Ok(None) => run(&cli).into(),
         Ok(Some(code)) => code.into(),

@@ -1,0 +1,263 @@
+//! The one rule for root: on files of a service, a tool first becomes their owner.
+//!
+//! A path is walked component by component, links included. The owner of each directory on the way can swap what is in
+//! it, the owner of a link has chosen where it leads, so each counts. Up to the first owner that is not root, only root
+//! can change the way; behind it the process is that owner and can lose nothing to it.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{io::Errno, process::geteuid};
+
+use super::User;
+use crate::remedy;
+
+/// As many links in a row as Linux follows itself.
+const MAX_LINKS: usize = 40;
+const STICKY: u32 = 0o1000;
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITE: u32 = 0o020;
+
+/// Why root does not work with these files.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Two users own parts of it, so that each could lead root to what is the other's.
+    #[error("use {} as root: {} belongs to {first}, but {} to {second}; run this as one of them ({}), or give both to one \
+             user with chown", .path.display(), .firsts.display(), .seconds.display(), run_as(.second))]
+    TwoOwners {
+        /// The path that was named.
+        path: PathBuf,
+        /// Who owns the first part, and which that is.
+        first: String,
+        /// The first part.
+        firsts: PathBuf,
+        /// Who owns the other part.
+        second: String,
+        /// The other part.
+        seconds: PathBuf,
+    },
+    /// Others than root can swap what is in a directory of root's.
+    #[error("use {} as root: others may change what is in {}; run: chmod go-w {}",
+            .path.display(), .dir.display(), shell_words::quote(&.dir.to_string_lossy()))]
+    OthersWrite {
+        /// The path that was named.
+        path: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It does not exist, and others can make it before root does.
+    #[error("use {} as root: it does not exist, and anybody may make it in {}; make it first, or name another place",
+            .path.display(), .dir.display())]
+    AnybodyMakes {
+        /// The path that was named.
+        path: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The files belong to a user who cannot read the settings.
+    #[error("use {} as root: it belongs to {owner}, who cannot read {}, which is root's; run: chown {owner}: {}",
+            .path.display(), .file.display(), shell_words::quote(&.file.to_string_lossy()))]
+    Unreadable {
+        /// A path of the user's.
+        path: PathBuf,
+        /// The user.
+        owner: String,
+        /// What the user cannot read.
+        file: PathBuf,
+    },
+    /// The user cannot be become.
+    #[error("go on as {owner}, the owner of {}: {source}", .path.display())]
+    Become {
+        /// A path of the user's.
+        path: PathBuf,
+        /// The user.
+        owner: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The way cannot be walked.
+    #[error("look at {}: {source}", .path.display())]
+    Io {
+        /// Where it ends.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn run_as(user: &str) -> String {
+    remedy::as_user(user, "…")
+}
+
+/// Whom root has to become to work with these files.
+#[derive(Debug, Default)]
+pub struct Owner {
+    /// The first owner that is not root, and what showed that.
+    found: Option<(User, PathBuf)>,
+}
+
+impl Owner {
+    /// The owner of everything on the way to `path`, and of it; `None` while that is root alone. What does not exist yet
+    /// is its directory's owner's.
+    pub fn of(path: &Path) -> Result<Option<User>, Refused> {
+        let mut owner = Self::default();
+        owner.add(path)?;
+        Ok(owner.found.map(|(user, _)| user))
+    }
+
+    /// Adds a path that will be read for secrets, written or executed.
+    pub fn add(&mut self, path: &Path) -> Result<(), Refused> {
+        walk(path, &mut |part| self.count(path, part))
+    }
+
+    /// The user, if it is not root.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.found.as_ref().map(|(user, _)| user)
+    }
+
+    /// Refuses where the user cannot read `file`, which is on nobody else's way.
+    pub fn must_read(&self, file: &Path) -> Result<(), Refused> {
+        let Some((user, path)) = &self.found else { return Ok(()) };
+        let Ok(meta) = file.metadata() else { return Ok(()) };
+        let groups = user.groups(&fs::read_to_string("/etc/group").unwrap_or_default());
+        let bit = match meta.uid() {
+            uid if uid == user.uid => 0o400,
+            _ if groups.contains(&meta.gid()) => 0o040,
+            _ => 0o004,
+        };
+        if meta.mode() & bit != 0 {
+            return Ok(());
+        }
+        let (path, file) = (path.clone(), file.to_owned());
+        Err(Refused::Unreadable { path, owner: user.name.clone(), file })
+    }
+
+    fn count(&mut self, path: &Path, part: Part<'_>) -> Result<(), Refused> {
+        let (at, meta) = match part {
+            Part::There(at, meta) => (at, meta),
+            // Where several may make the same name, it is not known who does.
+            Part::Missing(dir) => {
+                let meta = dir.metadata().map_err(|source| Refused::Io { path: dir.to_owned(), source })?;
+                if self.found.is_none() && meta.mode() & (OTHERS_WRITE | GROUP_WRITE) & others(&meta) != 0 {
+                    return Err(Refused::AnybodyMakes { path: path.to_owned(), dir: dir.to_owned() });
+                }
+                return Ok(());
+            }
+        };
+        if meta.uid() == 0 {
+            let swaps = meta.is_dir() && meta.mode() & STICKY == 0 && meta.mode() & others(meta) != 0;
+            if swaps && self.found.is_none() {
+                return Err(Refused::OthersWrite { path: path.to_owned(), dir: at.to_owned() });
+            }
+            return Ok(());
+        }
+        match &self.found {
+            None => self.found = Some((User::of_ids(meta.uid(), meta.gid()), at.to_owned())),
+            Some((first, _)) if first.uid == meta.uid() => {}
+            Some((first, firsts)) => {
+                return Err(Refused::TwoOwners {
+                    path: path.to_owned(),
+                    first: first.name.clone(),
+                    firsts: firsts.clone(),
+                    second: User::name_of(meta.uid()),
+                    seconds: at.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bits of a mode with which somebody else than root can write: those of a group count where it has a member.
+fn others(meta: &fs::Metadata) -> u32 {
+    let with_members = meta.mode() & GROUP_WRITE != 0 && meta.gid() != 0 && has_members(meta.gid());
+    OTHERS_WRITE | if with_members { GROUP_WRITE } else { 0 }
+}
+
+/// Whether somebody but root is in the group, by /etc/group and /etc/passwd: `staff`, which owns /usr/local on Debian, is
+/// empty. A number without a line may be anybody's.
+fn has_members(gid: u32) -> bool {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let of_group = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut lines =
+        of_group.filter(|fields| fields.get(2).is_some_and(|it| it.parse() == Ok(gid))).peekable();
+    let unknown = lines.peek().is_none();
+    let named = |fields: Vec<&str>| {
+        fields.get(3).is_some_and(|members| members.split(',').any(|it| !["", "root"].contains(&it)))
+    };
+    unknown || lines.any(named) || User::find(|user| user.gid == gid && user.uid != 0).is_some()
+}
+
+/// A component of a path.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    There(&'a Path, &'a fs::Metadata),
+    /// It does not exist; the directory does.
+    Missing(&'a Path),
+}
+
+/// Shows `see` everything on the way to `path`, links and what they lead to included.
+fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
+    let failed = |at: &Path, source| Refused::Io { path: at.to_owned(), source };
+    let parts =
+        |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
+    // The current directory as the kernel names it: without links.
+    let whole = std::path::absolute(path).map_err(|source| failed(path, source))?;
+    let (mut done, mut rest, mut links) = (PathBuf::new(), parts(&whole), 0);
+    while let Some(part) = rest.pop() {
+        // No link is before it, so the parent is the one that is written there.
+        let next = match Path::new(&part).components().next() {
+            Some(Component::ParentDir) => done.parent().unwrap_or(Path::new("/")).to_owned(),
+            _ => done.join(&part),
+        };
+        let meta = match fs::symlink_metadata(&next) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return see(Part::Missing(&done)),
+            Err(source) => return Err(failed(&next, source)),
+        };
+        see(Part::There(&next, &meta))?;
+        if !meta.is_symlink() {
+            done = next;
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(failed(&next, Errno::LOOP.into()));
+        }
+        let target = fs::read_link(&next).map_err(|source| failed(&next, source))?;
+        rest.extend(parts(&target));
+    }
+    Ok(())
+}
+
+/// For root, before anything of this is read, written or executed: where it is a user's, runs this program anew as that
+/// user, to its end, and gives its exit code. `settings` is the file that the user must be able to read.
+pub fn run_as_owner<'a>(
+    settings: Option<&'a Path>,
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<Option<u8>, Refused> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let mut owner = Owner::default();
+    for path in settings.into_iter().chain(paths) {
+        owner.add(path)?;
+    }
+    let Some((user, path)) = &owner.found else { return Ok(None) };
+    if let Some(settings) = settings {
+        owner.must_read(settings)?;
+    }
+    log::info!("going on as the owner of {}, {}", path.display(), user.name);
+    let ran = user.run_self(env::args_os().skip(1), Path::new("."));
+    ran.map(Some).map_err(|source| Refused::Become { path: path.clone(), owner: user.name.clone(), source })
+}
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;
