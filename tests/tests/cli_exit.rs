@@ -142,6 +142,91 @@ fn what_it_cannot_do_without_is_told() {
     }
 }
 
+/// `--check-settings` refuses what a start refuses because of its settings, in the same words, and accepts what it takes.
+#[test]
+fn what_a_start_refuses_the_check_of_the_settings_refuses() {
+    let home = Home::new();
+    home.clip("a.mp4");
+    home.write("playlist.txt", "a.mp4\n");
+    let output = "OUTPUT_URL=rtmp://u:hidden@127.0.0.1:9/app/hidden\n";
+    let telegram = "API_ID=1\nAPI_HASH=0123456789abcdef0123456789abcdef\nCHAT_ID=-1001234567890\n";
+    // Settings, more arguments, part of each refusal.
+    let refused: [(String, &str, &[&str]); 14] = [
+        (String::new(), "", &["where to publish"]),
+        ("API_ID=1\nCHAT_ID=@news\n".into(), "", &["API_HASH not set"]),
+        ("OUTPUT_URL=rtmp://u:hidden@h/app/\n".into(), "", &["stream key"]),
+        ("OUTPUT_URL=hidden.mp4\n".into(), "", &["OUTPUT_URL", ".flv"]),
+        ("OUTPUT_URL=gone/out.flv\n".into(), "", &["there is no directory gone"]),
+        (output.to_owned() + "LOOP=hidden\n", "", &["line 2: LOOP must be"]),
+        (output.to_owned() + "LOOP=2\nREAD_AHEAD=1s\nnonsense\n", "", &["LOOP", "READ_AHEAD", "line 4"]),
+        (output.to_owned() + "YTDLP_ARGS=\"--cookies 'hidden\"\n", "", &["YTDLP_ARGS", "quote"]),
+        (
+            output.to_owned() + "FFMPEG_PATH=/nonexistent/ffmpeg\n",
+            "",
+            &["/nonexistent/ffmpeg", "install ffmpeg"],
+        ),
+        (output.to_owned() + "FFMPEG_PATH=/bin/false\n", "", &["/bin/false", "install ffmpeg"]),
+        (output.to_owned() + "STATE_DIR=a.mp4/s\n", "", &["use STATE_DIR a.mp4/s", "not a directory"]),
+        (output.to_owned() + "CACHE_DIR=a.mp4/c\n", "", &["use CACHE_DIR a.mp4/c"]),
+        (output.to_owned(), "--fixed-port", &["PROMETHEUS_PORT is not set"]),
+        (
+            "LOOP=2\nSTATE_DIR=a.mp4/s\nFFMPEG_PATH=/bin/false\nOUTPUT_URL=x\n".into(),
+            "",
+            &["LOOP", "STATE_DIR", "/bin/false", "OUTPUT_URL"],
+        ),
+    ];
+    for (settings, arg, parts) in refused {
+        home.write("s.env", &settings);
+        let run = |more: &[&str]| {
+            let args =
+                [&["--env-file", "s.env"], more, arg.split_whitespace().collect::<Vec<_>>().as_slice()]
+                    .concat();
+            home.run(&args, &[("PROMETHEUS_PORT", "")])
+        };
+        let checked = run(&["--check-settings"]);
+        assert_eq!((checked.code, &*checked.log), (78, ""), "{settings}: {checked:?}");
+        let fails: Vec<_> = checked.out.lines().filter(|line| line.starts_with("FAIL ")).collect();
+        for part in parts {
+            assert!(fails.iter().any(|line| line.contains(part)), "“{part}” is not in {checked:?}");
+        }
+        assert!(!checked.out.contains("hidden"), "{checked:?}");
+        // The start itself: it ends at once, with the same words.
+        let started = run(&[]);
+        assert!(started.code > 0, "{settings}: {started:?}");
+        let first = fails[0].strip_prefix("FAIL ").unwrap().trim_start_matches("failed to ");
+        assert!(started.log.contains(first), "“{first}” is not in {started:?}");
+        assert!(!started.log.contains("hidden"), "{started:?}");
+    }
+    // What a start takes, with what it would begin without as a WARN. Nothing is left behind.
+    let home = Home::new();
+    home.write("playlist.txt", "a.mp4\n");
+    let dead = "SESSION_STRING=1Apnosuchsession\n";
+    let taken: [(String, i32, &[&str]); 5] = [
+        (output.to_owned() + "PROMETHEUS_PORT=9090\n", 0, &[]),
+        (output.to_owned() + "FFMPEG_ARGS='-no_such_option 1'\n", 0, &["WARN FFMPEG_ARGS are not used"]),
+        (
+            output.to_owned() + "PLAYLIST=gone.txt\nFILLER=gone.mp4\n",
+            0,
+            &["WARN PLAYLIST gone.txt", "WARN FILLER gone.mp4"],
+        ),
+        (telegram.to_owned(), 0, &["WARN SESSION_STRING is not set"]),
+        // It begins, and is off the air.
+        (telegram.to_owned() + dead, 78, &["FAIL SESSION_STRING "]),
+    ];
+    for (settings, code, parts) in taken {
+        home.write("s.env", &settings);
+        let said = home.run(&["--env-file", "s.env", "--check-settings"], &[]);
+        assert_eq!((said.code, &*said.log), (code, ""), "{settings}: {said:?}");
+        let told = said.out.lines().filter(|line| line.starts_with("WARN") || line.starts_with("FAIL"));
+        assert_eq!(told.count(), parts.len(), "{settings}: {said:?}");
+        for part in parts {
+            assert!(said.out.contains(part), "“{part}” is not in {said:?}");
+        }
+        assert!(!said.out.contains("1Ap"), "{said:?}");
+    }
+    assert!(!home.path().join("state").exists() && !home.path().join("cache").exists());
+}
+
 #[test]
 fn every_problem_of_the_settings_is_told_by_line_and_name() {
     let home = Home::new();

@@ -402,8 +402,12 @@ impl Settings {
     /// What can be used of the settings, with the default in the place of a value that is wrong, and everything that is
     /// wrong: for a tool that says so and looks at the rest. There are none only where STATE_DIR or CACHE_DIR is unknown.
     #[must_use]
-    pub fn examine(env_file: Option<&Path>, env: &Env<'_>) -> (Option<Self>, Problems) {
-        let mut reader = Reader::of(Path::new(""), env_file, env, &[]);
+    pub fn examine(
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> (Option<Self>, Problems) {
+        let mut reader = Reader::of(Path::new(""), env_file, env, overrides);
         let settings = reader.settings();
         let settings = settings.map(|settings| Self { warnings: reader.warnings, ..settings });
         (settings, Problems(reader.problems))

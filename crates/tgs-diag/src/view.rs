@@ -87,7 +87,7 @@ impl View {
         let vars = unit.as_ref().ok().filter(|_| as_unit).map(Unit::variables);
         let lookup = |name: &str| variable(vars.as_ref(), name);
         let (mut settings, problems) =
-            Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup);
+            Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup, &[]);
         let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(Unit::directory);
         if let (Some(settings), Some(directory)) = (&mut settings, &directory) {
             settings.playlist = directory.join(&settings.playlist);

@@ -21,14 +21,14 @@ use tgs_core::{
 use tgs_playout::{
     command::{Command, Control},
     engine::{self, EngineError},
-    publisher::{self, Output},
 };
 use tgs_telegram::Ingest;
 
 use crate::{
     check, children,
     cli::Cli,
-    front, kept,
+    front, kept, preflight,
+    preflight::Target,
     resolver::Resolver,
     show::{Show, order, profile},
     telegram::{self, Desk},
@@ -56,6 +56,9 @@ fn run(mut cli: Cli) -> Code {
     // Typed on a server, wherever that is, the broadcast that is installed there is meant.
     if (cli.cache_status || cli.cache_clear) && cli.env_file.is_none() {
         cli.env_file = settings::installed(Path::new(""));
+    }
+    if cli.check_settings {
+        return check_settings(&cli);
     }
     let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(&cli));
     let settings = match loaded {
@@ -91,6 +94,14 @@ fn run(mut cli: Cli) -> Code {
     ended.unwrap_or_else(Failed::told)
 }
 
+/// `--check-settings`. What cannot be written has no reader; the exit code is the answer.
+fn check_settings(cli: &Cli) -> Code {
+    // What is looked at says it itself.
+    logging::init("off");
+    let checked = preflight::report(cli, &Cancel::new(), &mut std::io::stdout());
+    checked.unwrap_or(Code::Failure)
+}
+
 /// Takes signals as commands. At a terminal, and while a list is only checked, SIGHUP means that the terminal is gone.
 fn listen(control: &Control, check: bool) -> std::io::Result<()> {
     let (stopped, control) = (control.stopped(), control.clone());
@@ -108,7 +119,7 @@ fn listen(control: &Control, check: bool) -> std::io::Result<()> {
 }
 
 /// What the command line sets.
-fn overrides(cli: &Cli) -> Vec<(&'static str, &str)> {
+pub(crate) fn overrides(cli: &Cli) -> Vec<(&'static str, &str)> {
     [("OUTPUT_URL", &cli.output), ("PLAYLIST", &cli.playlist)]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_deref()?)))
@@ -123,6 +134,18 @@ impl Failed {
     fn told(self) -> Code {
         log::error!("failed to {:#}", self.1);
         self.0
+    }
+}
+
+impl Failed {
+    /// The first of several; the others are logged.
+    fn first_of(all: Vec<Self>) -> Self {
+        let mut all = all.into_iter();
+        let first = all.next().unwrap_or_else(|| anyhow::anyhow!("use the settings").into());
+        for failed in all {
+            failed.told();
+        }
+        first
     }
 }
 
@@ -148,10 +171,9 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
 }
 
 fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
-    let target = target(settings)?;
-    if cli.fixed_port && !settings.prometheus_port_given {
-        let why = "serve the metrics with --fixed-port: PROMETHEUS_PORT is not set; give each broadcast of a machine its own";
-        return Err(Failed(Code::Config, anyhow::anyhow!(why)));
+    let target = preflight::look(cli, settings, &control.stopped()).map_err(Failed::first_of)?;
+    if settings.publisher == settings::Publisher::Ffmpeg {
+        warn_of_ffmpeg();
     }
     let _held = hold(&settings.state_dir)?;
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
@@ -169,9 +191,12 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
             let show = Mutex::new(show);
             let play = |ingest: &Ingest, control: &Control| {
                 let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
-                let played =
-                    rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
-                        .and_then(|output| show.play(output, control));
+                let played = preflight::rtmp_output(
+                    settings,
+                    ingest.output().expose(),
+                    "the ingest that Telegram names",
+                )
+                .and_then(|output| show.play(output, control));
                 played.unwrap_or_else(Failed::told)
             };
             let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
@@ -200,58 +225,11 @@ pub(crate) fn engine_failed(error: EngineError) -> Failed {
     Failed(code, anyhow::Error::new(error).context("broadcast"))
 }
 
-/// Where the broadcast goes.
-enum Target {
-    /// Where the settings say.
-    Output(Output),
-    /// Into the chat CHAT_ID names; Telegram says where that is.
-    Telegram,
-}
-
-fn target(settings: &Settings) -> Result<Target, Failed> {
-    if let Some(url) = &settings.output_url {
-        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)").map(Target::Output);
-    }
-    let telegram = &settings.telegram;
-    let missing: Vec<_> = [
-        ("API_ID", telegram.api_id.is_none()),
-        ("API_HASH", telegram.api_hash.is_none()),
-        ("CHAT_ID", telegram.chat.is_none()),
-    ]
-    .into_iter()
-    .filter_map(|(name, missing)| missing.then_some(name))
-    .collect();
-    if missing.is_empty() {
-        if settings.publisher == settings::Publisher::Ffmpeg {
-            warn_of_ffmpeg();
-        }
-        return Ok(Target::Telegram);
-    }
-    let why = if missing.len() == 3 {
-        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or \
-         give --output (OUTPUT_URL) for another server"
-            .to_owned()
-    } else {
-        format!("{} not set in the .env file", missing.join(" and "))
-    };
-    Err(Failed(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
-}
-
 fn warn_of_ffmpeg() {
     log::warn!(
         "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, /healthz \
          does not see an outage, and after one what was on its way is lost"
     );
-}
-
-/// The publisher for `url`, which `named` names.
-fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, Failed> {
-    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
-    if by_ffmpeg.is_some() && settings.output_url.is_some() {
-        warn_of_ffmpeg();
-    }
-    publisher::parse_output(url, by_ffmpeg)
-        .map_err(|why| Failed(Code::Config, anyhow::anyhow!("use {named}: {why}")))
 }
 
 /// Claims the state directory: two broadcasts in one would overwrite each other's position.

@@ -9,6 +9,7 @@ Examples:
   tgs-stream --env-file /opt/tg_video_streamer/current/.env
   tgs-stream --output rtmp://127.0.0.1/live/test videos/
   tgs-stream --playlist playlist.txt --check
+  tgs-stream --check-settings --env-file /opt/tg_video_streamer/current/.env
   tgs-stream --cache-status
   tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
 
@@ -47,6 +48,12 @@ pub struct Cli {
     /// Say what would play, how long, and what cannot; then end, with 1 if anything cannot
     #[arg(long)]
     pub check: bool,
+
+    /// Say whether a broadcast could begin with these settings, and every reason why not; then end, with 78 if it could not
+    ///
+    /// Looks at no entry of the list and asks nothing over the network. A start refuses the same; run it before a restart.
+    #[arg(long, conflicts_with_all = ["check", "cache_status", "cache_clear"])]
+    pub check_settings: bool,
 
     /// Say what is kept in the cache of encoded items (CACHE_DIR), the one played last first; then end
     #[arg(long, conflicts_with_all = ["check", "cache_clear"])]

@@ -10,6 +10,7 @@ mod kept;
 pub mod m3u;
 pub mod playlist;
 pub mod position;
+mod preflight;
 pub mod resolver;
 mod show;
 pub mod source;

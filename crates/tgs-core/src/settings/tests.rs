@@ -303,12 +303,12 @@ fn what_is_right_can_be_used_beside_what_is_wrong() {
     let file = dir.path().join("my.env");
     fs::write(&file, "VIDEO_QUALITY=4k\nAPI_ID=x\nPLAYLIST=a b\nSHUFFLE=1\nexport LOOP=0\n").unwrap();
     let (settings, problems) =
-        Settings::examine(Some(&file), &|name| (name == "HOME").then(|| "/home/me".into()));
+        Settings::examine(Some(&file), &|name| (name == "HOME").then(|| "/home/me".into()), &[]);
     let settings = settings.unwrap();
     assert_eq!((settings.quality, settings.telegram.api_id), (Quality::P720, None));
     assert_eq!((settings.shuffle, settings.repeat, settings.warnings.len()), (true, false, 1));
     assert_eq!(problems.0.len(), 3);
-    assert!(Settings::examine(Some(&file), &|_| None).0.is_none());
+    assert!(Settings::examine(Some(&file), &|_| None, &[]).0.is_none());
 }
 
 #[test]

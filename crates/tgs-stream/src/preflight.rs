@@ -1,0 +1,286 @@
+//! What a start refuses because of its settings. A start begins with [`refusals`]; `--check-settings` reports all of them
+//! and what a start would only warn of. Takes no lock and changes nothing, so that it may run beside a broadcast.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access};
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    session_string::SessionString,
+    settings::{self, Settings},
+};
+use tgs_playout::{
+    encoder::Setup,
+    engine,
+    profile::ExtraArgs,
+    publisher::{self, Output},
+    trial,
+};
+
+use crate::{
+    app::{Failed, engine_failed, overrides, playlist_file, resolver},
+    children,
+    cli::Cli,
+    show::profile,
+};
+
+/// Where the broadcast goes.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Where the settings say.
+    Output(Output),
+    /// Into the chat CHAT_ID names; Telegram says where that is.
+    Telegram,
+}
+
+/// Where the broadcast goes, or everything because of which it does not begin. That ffmpeg runs is proven apart.
+pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Target, Vec<Failed>> {
+    let target = target(settings);
+    let looked = [
+        fixed_port(cli, settings),
+        resolver(settings, cancel).map(drop),
+        directory("STATE_DIR", &settings.state_dir, "STATE_DIRECTORY"),
+        directory("CACHE_DIR", &settings.cache_dir, "CACHE_DIRECTORY"),
+        output_directory(target.as_ref().ok()),
+    ];
+    let mut refused: Vec<Failed> = looked.into_iter().filter_map(Result::err).collect();
+    match target {
+        Ok(target) if refused.is_empty() => return Ok(target),
+        Ok(_) => {}
+        Err(error) => refused.insert(0, error),
+    }
+    Err(refused)
+}
+
+/// `--check-settings`: one line a problem, and whether the settings can be used.
+pub(crate) fn report(cli: &Cli, cancel: &Cancel, out: &mut dyn Write) -> io::Result<Code> {
+    let env = |name: &str| std::env::var_os(name);
+    let (settings, unread) = Settings::examine(cli.env_file.as_deref(), &env, &overrides(cli));
+    let mut problems = unread.0;
+    let mut warnings = Vec::new();
+    if let Some(settings) = &settings {
+        warnings.extend(settings.warnings.iter().cloned());
+        examine(cli, settings, cancel, &mut problems, &mut warnings);
+    }
+    let mut lines = |word: &str, all: &[String]| {
+        all.iter().try_for_each(|text| writeln!(out, "{word} {}", text.replace('\n', " ")))
+    };
+    lines("WARN", &warnings)?;
+    lines("FAIL", &problems)?;
+    let file = cli.env_file.as_deref().unwrap_or(Path::new(".env")).display();
+    if problems.is_empty() {
+        writeln!(out, "the settings of {file} can be used")?;
+        return Ok(Code::Ok);
+    }
+    let count = problems.len();
+    let (problem, them) = if count == 1 { ("problem", "it") } else { ("problems", "them") };
+    writeln!(
+        out,
+        "the settings of {file} cannot be used: mend the {count} {problem} above, then check {them} again"
+    )?;
+    Ok(Code::Config)
+}
+
+/// What a start would refuse with these settings goes to `problems`, and what it would begin without to `warnings`.
+fn examine(
+    cli: &Cli,
+    settings: &Settings,
+    cancel: &Cancel,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) {
+    let target = look(cli, settings, cancel);
+    let into_telegram = !matches!(target, Ok(Target::Output(_))) && settings.output_url.is_none();
+    problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {:#}", refused.1)));
+    if into_telegram {
+        sessions(settings, problems, warnings);
+    }
+    match tempfile::tempdir() {
+        Ok(scratch) => {
+            children::confine(cli, settings, scratch.path());
+            tools(settings, scratch.path(), cancel, problems, warnings);
+        }
+        Err(error) => problems.push(format!("failed to make a temporary directory: {error}")),
+    }
+    let list = playlist_file(cli, settings);
+    if let Some(list) = list
+        && let Err(error) = fs::File::open(&list)
+    {
+        warnings.push(format!(
+            "PLAYLIST {} cannot be read: {error}; under systemd the filler is shown until it can",
+            list.display()
+        ));
+    }
+    if let Some(filler) = &settings.filler
+        && let Err(error) = fs::File::open(filler)
+    {
+        warnings.push(format!(
+            "FILLER {} cannot be read: {error}; the built-in slate is shown instead",
+            filler.display()
+        ));
+    }
+    let cache = &settings.cache_dir;
+    if cache.is_dir() && access(cache, Access::WRITE_OK).is_err() {
+        warnings.push(format!("CACHE_DIR {} cannot be written: no encoded item is kept", cache.display()));
+    }
+}
+
+/// A dead session is no fault of the settings; one that cannot be read is, and takes a broadcast off the air at its restart.
+fn sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
+    let telegram = &settings.telegram;
+    match telegram.session.as_ref().map(|text| SessionString::decode(text.expose())) {
+        Some(Ok(session)) if session.is_bot == Some(true) => {
+            problems.push("SESSION_STRING belongs to a bot, and a bot cannot start a live stream".to_owned());
+        }
+        Some(Ok(_)) => {}
+        Some(Err(refused)) => problems.push(format!("SESSION_STRING {refused}")),
+        None => warnings.push(
+            "SESSION_STRING is not set: degraded mode until tgs-session --write-env has run".to_owned(),
+        ),
+    }
+    if let Some(Err(refused)) = telegram.standby.as_ref().map(|text| SessionString::decode(text.expose())) {
+        warnings.push(format!("STANDBY_SESSION_STRING {refused}"));
+    }
+}
+
+/// Whether ffmpeg runs, and whether FFMPEG_ARGS do what they must. Where they do not, a start goes on without them.
+fn tools(
+    settings: &Settings,
+    scratch: &Path,
+    cancel: &Cancel,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) {
+    let version = match engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), cancel) {
+        Ok(version) => version,
+        Err(error) => return problems.push(format!("failed to {:#}", engine_failed(error).1)),
+    };
+    let setup = |extra| Setup {
+        ffmpeg: settings.ffmpeg_path.clone(),
+        profile: profile(settings.quality),
+        extra,
+        scratch: scratch.to_owned(),
+    };
+    let proven = ExtraArgs::parse(&settings.ffmpeg_args).and_then(|extra| {
+        if extra.is_empty() { Ok(()) } else { trial::prove(&setup(extra), &version, scratch, cancel) }
+    });
+    if let Err(why) = proven {
+        warnings.push(format!("FFMPEG_ARGS are not used: {why}"));
+    }
+}
+
+fn target(settings: &Settings) -> Result<Target, Failed> {
+    if let Some(url) = &settings.output_url {
+        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)").map(Target::Output);
+    }
+    let telegram = &settings.telegram;
+    let missing: Vec<_> = [
+        ("API_ID", telegram.api_id.is_none()),
+        ("API_HASH", telegram.api_hash.is_none()),
+        ("CHAT_ID", telegram.chat.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, missing)| missing.then_some(name))
+    .collect();
+    if missing.is_empty() {
+        return Ok(Target::Telegram);
+    }
+    let why = if missing.len() == 3 {
+        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or \
+         give --output (OUTPUT_URL) for another server"
+            .to_owned()
+    } else {
+        format!("{} not set in the .env file", missing.join(" and "))
+    };
+    Err(Failed(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
+}
+
+/// The publisher for `url`, which `named` names.
+pub(crate) fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, Failed> {
+    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
+    publisher::parse_output(url, by_ffmpeg)
+        .map_err(|why| Failed(Code::Config, anyhow::anyhow!("use {named}: {why}")))
+}
+
+fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), Failed> {
+    if !cli.fixed_port || settings.prometheus_port_given {
+        return Ok(());
+    }
+    let why = "serve the metrics with --fixed-port: PROMETHEUS_PORT is not set; give each broadcast of a machine its own";
+    Err(Failed(Code::Config, anyhow::anyhow!(why)))
+}
+
+/// Whether the directory of the setting `name` is there and can be written, or can be made. systemd makes the one that the
+/// variable `made` names.
+fn directory(name: &str, dir: &Path, made: &str) -> Result<(), Failed> {
+    let by_systemd =
+        std::env::var_os(made).is_some_and(|dirs| std::env::split_paths(&dirs).any(|one| one == dir));
+    if by_systemd && !dir.exists() {
+        return Ok(());
+    }
+    // A relative path has an empty last ancestor, which is where it begins.
+    let there: PathBuf = dir
+        .ancestors()
+        .map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
+        .find(|dir| fs::symlink_metadata(dir).is_ok())
+        .unwrap_or(Path::new("."))
+        .to_owned();
+    let usable = match fs::metadata(&there) {
+        Ok(meta) if !meta.is_dir() => Err("it is not a directory".to_owned()),
+        // A cache that cannot be written is done without.
+        Ok(_) if there == dir && name == "CACHE_DIR" => Ok(()),
+        Ok(_) => {
+            access(&there, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| io::Error::from(e).to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    usable.map_err(|why| {
+        let (dir, there) = (dir.display(), there.display());
+        let why = anyhow::anyhow!(
+            "use {name} {dir}: {there} cannot be written: {why}; set {name} to a directory of this user's"
+        );
+        Failed(Code::Failure, why)
+    })
+}
+
+/// Whether the directory of a file as output is there.
+fn output_directory(target: Option<&Target>) -> Result<(), Failed> {
+    let Some(Target::Output(Output::File(file))) = target else { return Ok(()) };
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let why = anyhow::anyhow!("write the output {}: there is no directory {}", file.display(), dir.display());
+    Err(Failed(Code::Failure, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_must_be_there_or_fit_to_be_made() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("gone"), at("link")).unwrap();
+        let fits = |path: &Path| directory("STATE_DIR", path, "NO_SUCH_VARIABLE");
+        for good in [top.path(), &at("new"), &at("new/deep"), Path::new("relative/deep")] {
+            assert!(fits(good).is_ok(), "{}", good.display());
+        }
+        for (bad, why) in [
+            (at("file"), "not a directory"),
+            (at("file/x"), "not a directory"),
+            (at("link/x"), "No such file"),
+        ] {
+            let Err(Failed(code, error)) = fits(&bad) else { panic!("{} is taken", bad.display()) };
+            let text = format!("{error:#}");
+            assert!(code == Code::Failure && text.contains("use STATE_DIR ") && text.contains(why), "{text}");
+        }
+    }
+}
