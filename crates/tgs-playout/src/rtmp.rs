@@ -9,6 +9,7 @@ pub mod chunk;
 mod acked;
 mod error;
 mod handshake;
+mod limits;
 mod session;
 mod target;
 mod wire;
@@ -22,6 +23,7 @@ use tgs_core::cancel::Cancel;
 
 pub use self::{
     error::{Broken, OpenError, Stage},
+    limits::Excess,
     target::{Target, TargetError},
 };
 use self::{
@@ -33,8 +35,17 @@ use crate::{
     profile::Profile,
 };
 
-/// A connection that takes no data at all for this long is given up.
+/// A connection that takes less than [`PROGRESS`] in this time is given up.
 const STALL: Duration = Duration::from_secs(10);
+
+/// Bytes, each counted when it is written and when it is acknowledged. The smallest profile has twenty times as much.
+const PROGRESS: u64 = 128 * 1024;
+
+/// What is queued is sent within this time, at whatever pace: the pacing thread has two minutes a turn.
+const FLUSH: Duration = Duration::from_secs(45);
+
+/// So often a server is listened to before something else is done: 64 kB in all.
+const READS: usize = 16;
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -75,7 +86,9 @@ impl Connection {
             Ok(connection) => connection,
         };
         connection.session.metadata(profile);
-        connection.flush().map_err(|broken| OpenError::Broken { stage: Stage::Publish, broken })?;
+        connection
+            .flush_until(deadline.at)
+            .map_err(|broken| OpenError::Broken { stage: Stage::Publish, broken })?;
         Ok(connection)
     }
 
@@ -123,18 +136,44 @@ impl Connection {
                 Step::Publish => Stage::Publish,
                 Step::Live => return Ok(()),
             };
-            let sent = self.wire.push(&mut self.session.out).map_err(|e| closed_or_broken(e, stage))?;
-            match self.wire.read(&mut self.buffer) {
-                Ok(0) => return Err(OpenError::Closed(stage).into()),
-                Ok(n) => {
-                    self.session.receive(&self.buffer[..n]).map_err(|refusal| Failure::of(refusal, stage))?;
+            // Asked each time: who always has something to say must not be listened to for ever.
+            let slice = deadline.slice(stage)?;
+            let sent = self.push().map_err(|e| closed_or_broken(e, stage))?;
+            match self.listen() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.wire.poll(!sent, slice);
                 }
-                Err(e) if again(&e) => {
-                    self.wire.poll(!sent, deadline.slice(stage)?);
-                }
-                Err(e) => return Err(closed_or_broken(e, stage).into()),
+                Err(Unheard::Closed) => return Err(OpenError::Closed(stage).into()),
+                Err(Unheard::Refusal(refusal)) => return Err(Failure::of(refusal, stage)),
+                Err(Unheard::Io(e)) => return Err(closed_or_broken(e, stage).into()),
             }
         }
+    }
+
+    /// Reads once. Answers whether anything had arrived.
+    fn listen(&mut self) -> Result<bool, Unheard> {
+        let read = self.wire.read(&mut self.buffer);
+        let now = Instant::now();
+        self.session.allowance.bytes(self.wire.take_arrived(), now).map_err(Refusal::from)?;
+        match read {
+            Ok(0) => Err(Unheard::Closed),
+            Ok(n) => {
+                self.session.receive(&self.buffer[..n], now)?;
+                Ok(true)
+            }
+            Err(e) if again(&e) => Ok(false),
+            Err(e) => Err(Unheard::Io(e)),
+        }
+    }
+
+    /// Writes what the network takes now. Answers whether that is all.
+    fn push(&mut self) -> io::Result<bool> {
+        let all = self.wire.push(&mut self.session.out)?;
+        if all {
+            self.session.allowance.answers_sent();
+        }
+        Ok(all)
     }
 
     /// Sends an audio or video tag, behind those that are queued; `tag.timestamp` counts from this connection's
@@ -214,9 +253,13 @@ impl Connection {
 
     /// Writes all that is queued, serving the server where that has to wait.
     pub fn flush(&mut self) -> Result<(), Broken> {
-        let mut progress = (Instant::now(), self.wire.written(), 0);
+        self.flush_until(Instant::now() + FLUSH)
+    }
+
+    fn flush_until(&mut self, end: Instant) -> Result<(), Broken> {
+        let mut looked = (Instant::now(), 0);
         loop {
-            match self.wire.push(&mut self.session.out) {
+            match self.push() {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => return Err(self.broken(error)),
@@ -224,14 +267,20 @@ impl Connection {
             if self.cancel.is_cancelled() {
                 return Err(Broken::Cancelled);
             }
+            let now = Instant::now();
             // The kernel asks for more only once a third of its buffer is free; on a slow uplink the acknowledgements
             // show much sooner that something moves.
-            let now = (self.wire.written(), self.wire.acked());
-            if now != (progress.1, progress.2) {
-                progress = (Instant::now(), now.0, now.1);
-            } else if progress.0.elapsed() > STALL {
+            let moved = self.wire.written().saturating_add(self.wire.acked());
+            let stalled = now.saturating_duration_since(looked.0) > STALL;
+            if moved.saturating_sub(looked.1) >= PROGRESS {
+                looked = (now, moved);
+            } else if stalled {
                 self.usable = false;
                 return Err(Broken::Stalled);
+            }
+            if now > end {
+                self.usable = false;
+                return Err(Broken::Slow);
             }
             if self.wire.poll(true, LOOK) {
                 self.receive()?;
@@ -239,25 +288,23 @@ impl Connection {
         }
     }
 
-    /// Takes what has arrived.
+    /// Takes what has arrived, up to the most that is taken in one turn.
     fn receive(&mut self) -> Result<(), Broken> {
-        loop {
-            match self.wire.read(&mut self.buffer) {
-                Ok(0) => {
+        for _ in 0..READS {
+            match self.listen() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(unheard) => {
                     self.usable = false;
-                    return Err(Broken::Closed);
-                }
-                Ok(n) => self.session.receive(&self.buffer[..n]).map_err(|refusal| {
-                    self.usable = false;
-                    refusal.into_broken()
-                })?,
-                Err(e) if again(&e) => return Ok(()),
-                Err(e) => {
-                    self.usable = false;
-                    return Err(e.into());
+                    return Err(match unheard {
+                        Unheard::Closed => Broken::Closed,
+                        Unheard::Refusal(refusal) => refusal.into_broken(),
+                        Unheard::Io(e) => e.into(),
+                    });
                 }
             }
         }
+        Ok(())
     }
 
     /// What a failed write means: the server's last words, where it had any, tell more than the kernel.
@@ -265,7 +312,7 @@ impl Connection {
         let said = self.receive();
         self.usable = false;
         match said {
-            Err(refused @ Broken::Refused(_)) => refused,
+            Err(refused @ (Broken::Refused(_) | Broken::Excess(_))) => refused,
             _ => error.into(),
         }
     }
@@ -278,6 +325,19 @@ impl fmt::Debug for Connection {
             .field("acked", &self.acked())
             .field("usable", &self.usable)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a server cannot be listened to any more.
+enum Unheard {
+    Closed,
+    Refusal(Refusal),
+    Io(io::Error),
+}
+
+impl From<Refusal> for Unheard {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
     }
 }
 
@@ -302,6 +362,7 @@ impl Failure {
             Refusal::Malformed(malformed) => {
                 OpenError::Broken { stage, broken: Broken::Malformed(malformed) }
             }
+            Refusal::Excess(excess) => OpenError::Broken { stage, broken: Broken::Excess(excess) },
         })
     }
 }
@@ -310,6 +371,7 @@ impl Refusal {
     fn into_broken(self) -> Broken {
         match self {
             Self::Malformed(malformed) => Broken::Malformed(malformed),
+            Self::Excess(excess) => Broken::Excess(excess),
             Self::Said(text) => Broken::Refused(text),
             Self::Authentication => Broken::Refused("it asks for a user name and password".to_owned()),
             Self::Redirect(_) => Broken::Refused("it redirects to another server".to_owned()),
@@ -324,13 +386,14 @@ fn shake_hands(wire: &mut Wire, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenE
     let mut answer = [0; handshake::ANSWER];
     let mut have = 0;
     while have < answer.len() {
+        let slice = deadline.slice(STAGE)?;
         let sent = wire.push(&mut hello).map_err(|e| closed_or_broken(e, STAGE))?;
         match wire.read(&mut answer[have..]) {
             Ok(0) if have == 0 => return Err(OpenError::Closed(STAGE)),
             Ok(0) => return Err(OpenError::Handshake("its answer is cut short".to_owned())),
             Ok(n) => have += n,
             Err(e) if again(&e) => {
-                wire.poll(!sent, deadline.slice(STAGE)?);
+                wire.poll(!sent, slice);
             }
             Err(e) => return Err(closed_or_broken(e, STAGE)),
         }

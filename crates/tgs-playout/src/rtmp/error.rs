@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::TargetError;
+use super::{TargetError, limits::Excess};
 
 /// How far opening a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,15 +148,21 @@ pub enum Broken {
     /// Nothing came back for 5 s (`TCP_USER_TIMEOUT`).
     #[error("no answer from the server for 5 s")]
     NoAnswer,
-    /// The network took nothing for 10 s.
+    /// The network took nothing, or next to nothing, for 10 s.
     #[error("the connection took no data for 10 s")]
     Stalled,
+    /// The network did not take what was due within 45 s.
+    #[error("the connection is too slow: what was due was not sent within 45 s")]
+    Slow,
     /// The server said so.
     #[error("the server ended the stream: {0}")]
     Refused(String),
     /// The server sent what is not RTMP.
     #[error("the server sent what is not RTMP: {0}")]
     Malformed(super::chunk::Malformed),
+    /// The server sends without an end.
+    #[error("the server sends too much: {0}")]
+    Excess(Excess),
     /// TLS failed.
     #[error("TLS failed: {0}")]
     Tls(String),

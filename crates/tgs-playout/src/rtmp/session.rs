@@ -1,20 +1,22 @@
 //! The publisher's side of RTMP above chunks, without any I/O: bytes in, bytes out. What is said, in which order and on
 //! which chunk stream follows ffmpeg (`rtmpproto.c`, `flvenc.c`), which is known to work with the servers there are.
 
-use std::mem;
+use std::{mem, time::Instant};
 
 use super::{
     Target,
     amf::{self, Out, Value},
     chunk::{Lane, Malformed, Message, Reader, Received, Writer, first_u32, kind, usable_chunk_size},
+    limits::{Allowance, Excess, LONGEST_REPLY},
 };
 use crate::profile::Profile;
 
 /// What ffmpeg 5.1 calls itself.
 const MUXER: &str = "Lavf59.27.100";
 
-/// The longest message taken from a server; replies are a few hundred bytes.
-const LONGEST_REPLY: usize = 64 * 1024;
+/// The sizes of chunks that we send in, whatever the server says: smaller ones cost a header for each few bytes of media,
+/// and no message is longer.
+const CHUNKS: (usize, usize) = (128, 0x00FF_FFFF);
 
 /// Bytes after which the server wants to hear how much has arrived, until it says otherwise (ffmpeg's default).
 const REPORT_EVERY: u64 = 1 << 20;
@@ -54,6 +56,13 @@ pub(super) enum Refusal {
     /// The server's words, without the key.
     Said(String),
     Malformed(Malformed),
+    Excess(Excess),
+}
+
+impl From<Excess> for Refusal {
+    fn from(excess: Excess) -> Self {
+        Self::Excess(excess)
+    }
 }
 
 impl From<Malformed> for Refusal {
@@ -94,6 +103,7 @@ pub(super) struct Session {
     step: Step,
     reader: Reader,
     writer: Writer,
+    pub(super) allowance: Allowance,
     /// Bytes to be sent.
     pub(super) out: Vec<u8>,
     body: Vec<u8>,
@@ -114,6 +124,7 @@ impl Session {
             step: Step::Application,
             reader: Reader::new(LONGEST_REPLY),
             writer: Writer::default(),
+            allowance: Allowance::default(),
             out: Vec::new(),
             body: Vec::new(),
             calls: 0,
@@ -167,17 +178,20 @@ impl Session {
         });
     }
 
-    /// Takes bytes from the server and queues what has to be answered.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.received += bytes.len() as u64;
+    /// Takes bytes that came from the server at `now` and queues what has to be answered.
+    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
+        self.received = self.received.wrapping_add(bytes.len() as u64);
         self.reader.push(bytes);
         while let Some(message) = self.reader.next_message()? {
-            if self.received > self.reported + self.report_every {
+            self.allowance.message(now)?;
+            let queued = self.out.len();
+            if self.received.wrapping_sub(self.reported) > self.report_every {
                 self.reported = self.received;
                 let report = (self.received as u32).to_be_bytes();
                 self.network(kind::ACKNOWLEDGEMENT, message.timestamp.wrapping_add(1), &report);
             }
             self.handle(&message)?;
+            self.allowance.answer(self.out.len() - queued)?;
         }
         Ok(())
     }
@@ -186,8 +200,9 @@ impl Session {
         match message.kind {
             kind::CHUNK_SIZE => {
                 let size = first_u32(&message.body).and_then(usable_chunk_size).ok_or(Malformed::Control)?;
+                let size = size.clamp(CHUNKS.0, CHUNKS.1);
                 // ffmpeg sends in the chunk size it is sent in, and says so by returning the message.
-                self.network(kind::CHUNK_SIZE, message.timestamp, &message.body);
+                self.network(kind::CHUNK_SIZE, message.timestamp, &(size as u32).to_be_bytes());
                 self.writer.chunk_size = size;
             }
             kind::WINDOW => {
@@ -316,7 +331,7 @@ impl Session {
 
     /// Queues a command; `answered` is what waits for its reply, where that matters.
     fn call(&mut self, answered: Option<Call>, lane: Lane, name: &str, arguments: impl FnOnce(&mut Out<'_>)) {
-        self.calls += 1;
+        self.calls = self.calls.wrapping_add(1);
         self.pending.extend(answered.map(|call| (self.calls, call)));
         let mut body = mem::take(&mut self.body);
         body.clear();
@@ -345,196 +360,4 @@ fn quote(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-
-    fn session() -> Session {
-        Session::new(Target::parse("rtmp://host/app/s3cr3t").unwrap())
-    }
-
-    /// The server's bytes of one message.
-    fn from_server(kind: u8, timestamp: u32, body: &[u8]) -> Vec<u8> {
-        let mut writer = Writer::default();
-        let mut bytes = Vec::new();
-        writer.write(&mut bytes, Lane::System, Message { kind, stream: 0, timestamp, body });
-        bytes
-    }
-
-    fn command(name: &str, id: f64, rest: impl FnOnce(&mut Out<'_>)) -> Vec<u8> {
-        let mut body = Vec::new();
-        let mut out = Out(&mut body);
-        out.string(name).number(id);
-        rest(&mut out);
-        from_server(kind::COMMAND, 0, &body)
-    }
-
-    fn status(level: &str, code: &str, description: &str) -> Vec<u8> {
-        command("onStatus", 0.0, |out| {
-            out.null().object().name("level").string(level);
-            out.name("code").string(code).name("description").string(description).end();
-        })
-    }
-
-    /// What the session has to say, taken apart.
-    fn said(session: &mut Session, reader: &mut Reader) -> Vec<Received> {
-        reader.push(&mem::take(&mut session.out));
-        std::iter::from_fn(|| reader.next_message().unwrap()).collect()
-    }
-
-    fn names(messages: &[Received]) -> Vec<String> {
-        let name = |m: &Received| amf::read(&m.body).first()?.as_str().map(str::to_owned);
-        messages.iter().filter_map(name).collect()
-    }
-
-    fn live() -> (Session, Reader) {
-        let (mut session, mut reader) = (session(), Reader::new(1 << 20));
-        session.receive(&command("_result", 1.0, |_| {})).unwrap();
-        session
-            .receive(&command("_result", 4.0, |out| {
-                out.null().number(1.0);
-            }))
-            .unwrap();
-        session.receive(&status("status", "NetStream.Publish.Start", "")).unwrap();
-        assert_eq!(session.step(), Step::Live);
-        said(&mut session, &mut reader);
-        (session, reader)
-    }
-
-    #[test]
-    fn answers_decide_how_it_goes_on_whatever_comes_between() {
-        let (mut session, mut reader) = (session(), Reader::new(1 << 20));
-        assert_eq!(names(&said(&mut session, &mut reader)), ["connect"]);
-        // Nothing of this is an answer to `connect`.
-        session.receive(&status("status", "NetConnection.Something", "")).unwrap();
-        session.receive(&command("_result", 9.0, |_| {})).unwrap();
-        session.receive(&command("_result", -1.0, |_| {})).unwrap();
-        session.receive(&command("onFCPublish", 0.0, |_| {})).unwrap();
-        session.receive(&from_server(kind::BANDWIDTH, 0, &[0, 0, 0, 1, 2])).unwrap();
-        assert_eq!(said(&mut session, &mut reader), []);
-        session.receive(&command("_result", 1.0, |_| {})).unwrap();
-        assert_eq!(names(&said(&mut session, &mut reader)), ["releaseStream", "FCPublish", "createStream"]);
-        // Errors of calls that do not matter do not stop it.
-        session.receive(&command("_error", 2.0, |_| {})).unwrap();
-        session.receive(&command("_error", 3.0, |_| {})).unwrap();
-        session
-            .receive(&command("_result", 4.0, |out| {
-                out.null().number(7.0);
-            }))
-            .unwrap();
-        let publish = said(&mut session, &mut reader);
-        assert_eq!((names(&publish), publish[0].stream), (vec!["publish".to_owned()], 7));
-        assert_eq!(session.step(), Step::Publish);
-        session.receive(&status("status", "NetStream.Publish.Start", "")).unwrap();
-        assert_eq!(session.step(), Step::Live);
-    }
-
-    #[test]
-    fn errors_are_put_into_words_without_the_key() {
-        let error = |code: &str, text: &str| {
-            command("_error", 1.0, |out| {
-                out.null().object().name("level").string("error");
-                out.name("code").string(code).name("description").string(text).end();
-            })
-        };
-        let redirect = command("_error", 1.0, |out| {
-            out.null().object().name("code").string("NetConnection.Connect.Rejected").name("ex");
-            out.object().name("code").number(302.0).name("redirect").string("rtmp://b/app").end().end();
-        });
-        let said = |text: &str| Refusal::Said(text.to_owned());
-        let table = [
-            (error("A.B", "no s3cr3t\nhere"), said("A.B; no *** here")),
-            (error("", "why"), said("why; it gives no code")),
-            (command("_error", 1.0, |_| {}), said("it gives no code")),
-            (
-                status("error", "NetStream.Publish.BadName", ""),
-                said(
-                    "NetStream.Publish.BadName; the stream key is wrong, or somebody publishes with it already",
-                ),
-            ),
-            (
-                error("X", "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth"),
-                Refusal::Authentication,
-            ),
-            (error("X", "code=403 need auth; authmod=llnw"), Refusal::Authentication),
-            (redirect, Refusal::Redirect("rtmp://b/app".to_owned())),
-        ];
-        for (bytes, refusal) in table {
-            assert_eq!(session().receive(&bytes), Err(refusal));
-        }
-        let Err(Refusal::Said(long)) = session().receive(&error("A", &"ä".repeat(5000))) else { panic!() };
-        assert_eq!(long.chars().count(), LONGEST_QUOTE + 1);
-    }
-
-    #[test]
-    fn the_servers_questions_are_answered() {
-        let (mut session, mut reader) = live();
-        session.receive(&from_server(kind::USER_CONTROL, 41, &[0, 6, 1, 2, 3, 4])).unwrap();
-        let pong = said(&mut session, &mut reader);
-        assert_eq!(pong.len(), 1);
-        assert_eq!((pong[0].kind, pong[0].chunk_stream, pong[0].timestamp), (kind::USER_CONTROL, 2, 42));
-        assert_eq!(pong[0].body, [0, 7, 1, 2, 3, 4]);
-        // Neither a stream's begin nor a question cut short is one.
-        session.receive(&from_server(kind::USER_CONTROL, 0, &[0, 0, 0, 0, 0, 1])).unwrap();
-        session.receive(&from_server(kind::USER_CONTROL, 0, &[0, 6, 1])).unwrap();
-        assert_eq!(said(&mut session, &mut reader), []);
-    }
-
-    #[test]
-    fn received_bytes_are_reported_twice_a_window() {
-        let (mut session, mut reader) = live();
-        session.receive(&from_server(kind::WINDOW, 0, &1000_u32.to_be_bytes())).unwrap();
-        said(&mut session, &mut reader);
-        let mut reports = Vec::new();
-        for _ in 0..20 {
-            session.receive(&from_server(kind::BANDWIDTH, 0, &[0; 88])).unwrap();
-            reports.extend(said(&mut session, &mut reader));
-        }
-        assert!(reports.iter().all(|r| r.kind == kind::ACKNOWLEDGEMENT && r.chunk_stream == 2));
-        let counts = reports.iter().filter_map(|r| first_u32(&r.body)).collect::<Vec<_>>();
-        // 20 messages of 100 bytes: every sixth passes 500 bytes.
-        assert!((3..=4).contains(&counts.len()), "{counts:?}");
-        assert!(counts.windows(2).all(|w| w[1] - w[0] == 600), "{counts:?}");
-        assert!(session.receive(&from_server(kind::WINDOW, 0, &[0; 4])).is_err());
-    }
-
-    #[test]
-    fn chunks_grow_with_the_servers() {
-        let (mut session, mut reader) = live();
-        session.receive(&from_server(kind::CHUNK_SIZE, 3, &5000_u32.to_be_bytes())).unwrap();
-        session.media(kind::VIDEO, 40, &[7; 5000]);
-        assert_eq!(session.out[..16], [2, 0, 0, 3, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0x13, 0x88]);
-        assert_eq!(session.out.len(), 16 + 12 + 5000);
-        assert_eq!(said(&mut session, &mut reader).len(), 2);
-        for size in [0, 1 << 31] {
-            let (mut session, _) = live();
-            assert!(session.receive(&from_server(kind::CHUNK_SIZE, 0, &u32::to_be_bytes(size))).is_err());
-        }
-    }
-
-    #[test]
-    fn without_video_nothing_ends_a_video_sequence() {
-        let (mut session, mut reader) = live();
-        session.media(kind::AUDIO, 0, &[0xAF, 1]);
-        session.goodbye();
-        let messages = said(&mut session, &mut reader);
-        assert_eq!(messages.iter().map(|m| m.kind).collect::<Vec<_>>(), [8, 20, 20]);
-    }
-
-    proptest! {
-        #[test]
-        fn a_server_can_say_anything(
-            messages in vec((0_u8..24, any::<u32>(), vec(0_u8..20, 0..60)), 0..20),
-            garbage in vec(any::<u8>(), 0..200),
-        ) {
-            let (mut session, _) = live();
-            for (kind, timestamp, body) in messages {
-                if session.receive(&from_server(kind, timestamp, &body)).is_err() {
-                    session = live().0;
-                }
-            }
-            let _ = session.receive(&garbage);
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     os::fd::AsFd,
-    sync::{Arc, mpsc},
+    sync::{Arc, LazyLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +30,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// goes through unhindered after an outage; and no more than 2 s of the smallest profile (1 Mbit/s) sit there, too
 /// late to be dropped. Left alone the kernel would let it grow to megabytes.
 const SEND_BUFFER: usize = 128 * 1024;
+
+/// So many addresses of a name are tried.
+const ADDRESSES: usize = 8;
+
+/// So many names are looked up at once: a look-up that the resolver does not answer cannot be ended.
+const LOOKUPS: usize = 4;
+
+/// So much is read from the socket for one call's sake where TLS holds no data of ours: a server may send records without
+/// an end that carry none.
+const RECORDS: usize = 16;
 
 /// How long a blocked call sleeps before it looks whether it is wanted any more.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -57,12 +67,17 @@ pub(super) struct Wire {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     written: u64,
+    /// What came from the network since it was last asked for.
+    arrived: usize,
+    /// TLS may hold data that the socket does not show any more.
+    unread: bool,
 }
 
 impl Wire {
     /// Connects to the first address of `host` that answers.
     pub(super) fn connect(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Self, OpenError> {
-        let addresses = resolve(host, port, deadline)?;
+        let mut addresses = resolve(host, port, deadline)?;
+        addresses.truncate(ADDRESSES);
         let mut left = addresses.len() as u32;
         let mut last = None;
         for address in addresses {
@@ -71,7 +86,7 @@ impl Wire {
             left -= 1;
             let deadline = Deadline { at: Instant::now() + share, ..deadline };
             match connect_to(address, deadline) {
-                Ok(socket) => return Ok(Self { socket, tls: None, written: 0 }),
+                Ok(socket) => return Ok(Self { socket, tls: None, written: 0, arrived: 0, unread: false }),
                 Err(Attempt::Fatal(error)) => return Err(error),
                 Err(Attempt::Failed(error)) => last = Some(error),
             }
@@ -163,23 +178,41 @@ impl Wire {
 
     /// Reads what has arrived: `WouldBlock` where that is nothing, 0 where the server has closed.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
-        loop {
+        let Some(tls) = &mut self.tls else {
+            return self.socket.read(buffer).inspect(|count| self.arrived += count);
+        };
+        self.unread = false;
+        for _ in 0..RECORDS {
             match tls.reader().read(buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
+                Ok(count) => {
+                    self.unread = count == buffer.len();
+                    return Ok(count);
+                }
+                Err(e) => return Err(e),
             }
+            let count = tls.read_tls(&mut self.socket)?;
             // An end without TLS's own farewell is an end all the same.
-            if tls.read_tls(&mut self.socket)? == 0 {
+            if count == 0 {
                 return Ok(0);
             }
+            self.arrived += count;
             tls.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Bytes that came from the network since the last call, those that TLS adds included.
+    pub(super) fn take_arrived(&mut self) -> usize {
+        std::mem::take(&mut self.arrived)
     }
 
     /// Waits until there is something to read, or with `to_write` until there is room to write; at most `timeout`.
     /// Answers whether something happened.
     pub(super) fn poll(&self, to_write: bool, timeout: Duration) -> bool {
+        if self.unread {
+            return true;
+        }
         let write = if to_write { PollFlags::OUT } else { PollFlags::empty() };
         wait_for(&self.socket, PollFlags::IN | write, timeout)
     }
@@ -240,6 +273,9 @@ fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, 
     }
 }
 
+/// Each look-up that runs holds a count of it.
+static RUNNING: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
+
 /// The addresses of a name. The resolver cannot be interrupted, so it is asked by a thread that is left alone where it
 /// does not come back.
 fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAddr>, OpenError> {
@@ -247,11 +283,17 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let failed = |reason: String| OpenError::Resolve { host: host.to_owned(), reason };
+    if Arc::strong_count(&RUNNING) > LOOKUPS {
+        return Err(failed(format!("the resolver has not answered {LOOKUPS} questions before this one")));
+    }
+    let running = Arc::clone(&RUNNING);
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
     let lookup = move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        drop(running);
         // Nobody listens where the time is up.
-        let _ = sender.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+        let _ = sender.send(found);
     };
     thread::Builder::new().name("resolve".to_owned()).spawn(lookup).map_err(|e| failed(e.to_string()))?;
     loop {
@@ -315,4 +357,22 @@ fn wait_for(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> bool {
         Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
     // An error is an interruption by a signal: the caller looks and waits again.
     poll(&mut [PollFd::new(socket, flags)], Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_never_answers_holds_only_so_many_threads() {
+        let cancel = Cancel::new();
+        let deadline = Deadline { at: Instant::now() + Duration::from_mins(1), cancel: &cancel };
+        assert!(resolve("localhost", 1, deadline).is_ok());
+        let running = vec![Arc::clone(&RUNNING); LOOKUPS];
+        let Err(error) = resolve("localhost", 1, deadline) else { panic!("one look-up too many") };
+        assert!(error.to_string().contains("has not answered 4 questions"), "{error}");
+        assert!(resolve("127.0.0.1", 1, deadline).is_ok(), "an address needs no resolver");
+        drop(running);
+        assert!(resolve("localhost", 1, deadline).is_ok());
+    }
 }

@@ -1,0 +1,150 @@
+//! How much a server may say. A publisher hears a few hundred bytes while it connects and next to nothing afterwards; a
+//! server that says much more would keep the pacing thread from its work. Only counts: the caller drops the connection.
+
+use std::time::{Duration, Instant};
+
+/// The longest message taken from a server; replies are a few hundred bytes.
+pub(super) const LONGEST_REPLY: usize = 64 * 1024;
+
+/// Bytes that a server may send at once, and bytes a second after that.
+const BYTES: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
+
+/// The same in messages. A server that acknowledges each picture and each sound sends 110 a second.
+const MESSAGES: Rate = Rate { at_once: 2000, per_second: 500 };
+
+/// Bytes of answers (ping replies, acknowledgements) that wait for a server that does not read.
+const ANSWERS: usize = 8 * 1024;
+
+/// What a server sent too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// Bytes.
+    #[error("more than {} kB at once or {} kB/s", BYTES.at_once / 1024, BYTES.per_second / 1024)]
+    Bytes,
+    /// Messages.
+    #[error("more than {} messages at once or {}/s", MESSAGES.at_once, MESSAGES.per_second)]
+    Messages,
+    /// Questions whose answers it does not read.
+    #[error("it asks for answers and does not read them")]
+    Answers,
+}
+
+/// What a server may still send.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    bytes: Bucket,
+    messages: Bucket,
+    answers: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { bytes: Bucket::new(BYTES), messages: Bucket::new(MESSAGES), answers: 0 }
+    }
+}
+
+impl Allowance {
+    /// Counts bytes that arrived at `now`.
+    pub(super) fn bytes(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
+        self.bytes.take(count as u64, now).then_some(()).ok_or(Excess::Bytes)
+    }
+
+    /// Counts a message that arrived at `now`.
+    pub(super) fn message(&mut self, now: Instant) -> Result<(), Excess> {
+        self.messages.take(1, now).then_some(()).ok_or(Excess::Messages)
+    }
+
+    /// Counts bytes that were queued as an answer.
+    pub(super) fn answer(&mut self, bytes: usize) -> Result<(), Excess> {
+        self.answers = self.answers.saturating_add(bytes);
+        if self.answers > ANSWERS { Err(Excess::Answers) } else { Ok(()) }
+    }
+
+    /// The network has taken all answers.
+    pub(super) fn answers_sent(&mut self) {
+        self.answers = 0;
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    at_once: u64,
+    per_second: u64,
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Bucket {
+    rate: Rate,
+    left: u64,
+    /// Up to when it was filled again.
+    filled: Option<Instant>,
+}
+
+impl Bucket {
+    fn new(rate: Rate) -> Self {
+        Self { rate, left: rate.at_once, filled: None }
+    }
+
+    /// Takes `amount`, where so much is left.
+    fn take(&mut self, amount: u64, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.filled.get_or_insert(now));
+        // No more than fills it, so that the product cannot overflow.
+        let since = since.min(Duration::from_secs(self.rate.at_once / self.rate.per_second + 1));
+        let more = since.as_micros() as u64 * self.rate.per_second / 1_000_000;
+        if more > 0 {
+            self.left = self.left.saturating_add(more).min(self.rate.at_once);
+            self.filled = Some(now);
+        }
+        self.left.checked_sub(amount).map(|left| self.left = left).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_is_the_burst_and_then_the_rate() {
+        let mut bucket = Bucket::new(Rate { at_once: 10, per_second: 2 });
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(bucket.take(10, at(0)) && !bucket.take(1, at(0)) && !bucket.take(1, at(499)));
+        assert!(bucket.take(1, at(500)) && !bucket.take(1, at(999)));
+        // Looking often does not lose parts of a token.
+        assert!((1000..2000).step_by(10).filter(|ms| bucket.take(1, at(*ms))).count() == 2);
+        // However long it was quiet, no more than the burst.
+        assert!(bucket.take(10, at(u64::from(u32::MAX))) && !bucket.take(1, at(u64::from(u32::MAX))));
+    }
+
+    #[test]
+    fn answers_count_until_they_are_sent() {
+        let mut allowance = Allowance::default();
+        for _ in 0..3 {
+            for _ in 0..ANSWERS / 16 {
+                allowance.answer(16).unwrap();
+            }
+            allowance.answers_sent();
+        }
+        allowance.answer(ANSWERS).unwrap();
+        assert_eq!(allowance.answer(1), Err(Excess::Answers));
+    }
+
+    proptest! {
+        /// No count and no time overflows, and nobody gets more than the burst and the rate.
+        #[test]
+        fn nobody_gets_more(steps in proptest::collection::vec((0_u64..1 << 40, any::<u32>()), 1..200)) {
+            let mut bucket = Bucket::new(BYTES);
+            let start = Instant::now();
+            let (mut now, mut taken) = (start, 0_u64);
+            for (amount, micros) in steps {
+                now += Duration::from_micros(u64::from(micros));
+                taken += if bucket.take(amount, now) { amount } else { 0 };
+            }
+            let most = BYTES.at_once + (now - start).as_secs().saturating_add(1) * BYTES.per_second;
+            prop_assert!(taken <= most, "{taken} > {most}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The RTMP connection against servers that never come to an end: each is given up by name and in time, whatever it does.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+use tgs_playout::{
+    flv::{Kind, Tag},
+    profile::Profile,
+    rtmp::{Broken, Connection, Excess, OpenError, Stage, Target},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server's message on a chunk stream of its own, in one chunk or the first of several.
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![3, 0, 0, 0];
+    bytes.extend(&(body.len() as u32).to_be_bytes()[1..]);
+    bytes.extend([kind, 0, 0, 0, 0]);
+    bytes.extend(body);
+    bytes
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+}
+
+fn result(call: f64) -> Vec<u8> {
+    let body = [vec![2], text("_result"), vec![0], call.to_be_bytes().into(), vec![5, 0], vec![0; 8]];
+    message(20, &body.concat())
+}
+
+/// What leads to consent: answers to `connect` and `createStream`, and the publishing's start.
+fn consent() -> Vec<u8> {
+    let status = [vec![2], text("onStatus"), vec![0; 9], vec![5, 3], text("code"), vec![2]];
+    let status = [status.concat(), text("NetStream.Publish.Start"), vec![0, 0, 9]].concat();
+    [result(1.0), result(4.0), message(20, &status)].concat()
+}
+
+const PING: [u8; 6] = [0, 6, 0, 0, 0, 1];
+
+/// A server that answers the handshake, and then does as `behave` has it. Its address.
+fn server(behave: impl FnOnce(TcpStream) + Send + 'static) -> Target {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // What is not read shows soon, and a little of it at a time: a buffer and segments of a slow line.
+    socket2::SockRef::from(&listener).set_tcp_mss(1400).unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(8192).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut hello = [0; 1537];
+        // Whatever fails here ends the connection, which the test sees.
+        if client.read_exact(&mut hello).is_ok()
+            && client.write_all(&[&[3], &[7; 1536][..], &hello[1..]].concat()).is_ok()
+        {
+            behave(client);
+        }
+    });
+    Target::parse(&format!("rtmp://{address}/app/key")).unwrap()
+}
+
+/// Consents, and waits until the publisher has begun. `false` where it has gone.
+fn go_live(client: &mut TcpStream) -> bool {
+    let (mut said, mut some) = (Vec::<u8>::new(), [0; 4096]);
+    let wanted = b"@setDataFrame";
+    client.write_all(&consent()).is_ok()
+        && loop {
+            match client.read(&mut some) {
+                Ok(count) if count > 0 => said.extend(&some[..count]),
+                _ => break false,
+            }
+            if said.windows(wanted.len()).any(|window| window == wanted) {
+                break true;
+            }
+        }
+}
+
+/// Writes `bytes` again and again until the client has gone.
+fn for_ever(mut client: TcpStream, bytes: &[u8]) {
+    let bytes = bytes.repeat(60_000 / bytes.len() + 1);
+    while client.write_all(&bytes).is_ok() {}
+}
+
+fn open(target: &Target) -> Result<Connection, OpenError> {
+    Connection::open(target, &Profile::P720, &Cancel::new(), 10 * SECOND)
+}
+
+/// What a server says without an end, before it has taken the stream, and while it is live: the connection is given up at
+/// once, with the reason.
+#[test]
+fn who_never_stops_talking_is_given_up() {
+    let small = [message(1, &1_u32.to_be_bytes()), vec![3, 0, 0, 0, 0, 0, 200, 8, 0, 0, 0, 0, 7]].concat();
+    let talk: [(&str, Vec<u8>, Vec<u8>, Excess); 8] = [
+        ("pings", vec![], message(4, &PING), Excess::Messages),
+        ("a window of one byte", message(5, &1_u32.to_be_bytes()), message(4, &PING), Excess::Messages),
+        ("empty messages", message(6, &[]), vec![0xC3], Excess::Messages),
+        ("aborted messages", vec![], message(2, &3_u32.to_be_bytes()), Excess::Messages),
+        ("chunk sizes", vec![], message(1, &128_u32.to_be_bytes()), Excess::Messages),
+        ("media", message(1, &65_536_u32.to_be_bytes()), message(9, &vec![7; 50_000]), Excess::Bytes),
+        ("long names", message(1, &65_536_u32.to_be_bytes()), message(20, &vec![2; 60_000]), Excess::Bytes),
+        ("chunks of one byte", small, [0xC3, 7].repeat(1000), Excess::Bytes),
+    ];
+    for (what, before, again, expected) in talk {
+        let (first, then) = (before.clone(), again.clone());
+        let early = server(move |mut client| {
+            let _ = client.write_all(&first);
+            for_ever(client, &then);
+        });
+        let began = Instant::now();
+        let error = open(&early).unwrap_err();
+        let OpenError::Broken { stage: Stage::Application, broken: Broken::Excess(excess) } = error else {
+            panic!("{what}, early: {error:?}");
+        };
+        assert_eq!(excess, expected, "{what}, early");
+        assert!(began.elapsed() < 5 * SECOND, "{what}, early: {:?}", began.elapsed());
+
+        let live = server(move |mut client| {
+            if go_live(&mut client) && client.write_all(&before).is_ok() {
+                for_ever(client, &again);
+            }
+        });
+        let mut connection = open(&live).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let began = Instant::now();
+        let broken = loop {
+            match connection.wait(Instant::now() + SECOND / 10) {
+                Ok(()) => assert!(began.elapsed() < 5 * SECOND, "{what}, live, is still listened to"),
+                Err(broken) => break broken,
+            }
+        };
+        // A server that floods without reading: what is queued for it says so first.
+        assert!(
+            matches!(broken, Broken::Excess(excess) if excess == expected || excess == Excess::Answers),
+            "{what}, live: {broken:?}"
+        );
+        assert!(began.elapsed() < 5 * SECOND, "{what}, live: {:?}", began.elapsed());
+    }
+}
+
+/// One byte at a time is within every limit of bytes: the time for the whole is what ends it.
+#[test]
+fn who_trickles_is_given_up_when_the_time_is_over() {
+    let limit = SECOND / 2;
+    let trickle = |mut client: TcpStream, bytes: Vec<u8>| {
+        for byte in bytes {
+            if client.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // The handshake itself; media before the answer; and the same without a pause.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = Target::parse(&format!("rtmp://{}/app/key", listener.local_addr().unwrap())).unwrap();
+    thread::spawn(move || trickle(listener.accept().unwrap().0, vec![3; 3000]));
+    let chatty = server(move |client| trickle(client, message(9, &[7; 100]).repeat(100)));
+    for (target, stage) in [(slow, Stage::Handshake), (chatty, Stage::Application)] {
+        let began = Instant::now();
+        let error = Connection::open(&target, &Profile::P720, &Cancel::new(), limit).unwrap_err();
+        assert!(matches!(error, OpenError::Timeout(at) if at == stage), "{error:?}");
+        assert!(began.elapsed() < 4 * limit, "{stage:?}: {:?}", began.elapsed());
+    }
+}
+
+/// Within the limits, a server is served for as long as it likes, and a stop is heeded at once.
+#[test]
+fn a_talkative_server_is_served_and_a_stop_is_heeded() {
+    let target = server(|mut client| {
+        let _ = go_live(&mut client);
+        // 200 pings a second, and nothing is read.
+        while client.write_all(&message(4, &PING).repeat(2)).is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let cancel = Cancel::new();
+    let mut connection = Connection::open(&target, &Profile::P720, &cancel, 10 * SECOND).unwrap();
+    let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 1000].into() };
+    let until = Instant::now() + SECOND;
+    while Instant::now() < until {
+        connection.send(&picture).unwrap();
+        connection.wait(Instant::now() + SECOND / 10).unwrap();
+    }
+    let stopping = cancel.clone();
+    let stop = thread::spawn(move || {
+        thread::sleep(SECOND / 5);
+        stopping.cancel();
+        Instant::now()
+    });
+    connection.wait(Instant::now() + 60 * SECOND).unwrap();
+    assert!(stop.join().unwrap().elapsed() < SECOND, "the stop was not heeded");
+}
+
+/// A server that reads a little now and then moves bytes, and carries no picture.
+#[test]
+fn who_reads_next_to_nothing_is_given_up() {
+    let target = server(|mut client| {
+        let _ = go_live(&mut client);
+        let mut little = [0; 1024];
+        while client.read(&mut little).is_ok_and(|count| count > 0) {
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let mut connection = open(&target).unwrap();
+    let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 100_000].into() };
+    let began = Instant::now();
+    let broken = loop {
+        if let Err(broken) = connection.send(&picture) {
+            break broken;
+        }
+        assert!(began.elapsed() < 30 * SECOND, "it is still waited for");
+    };
+    // The kernel's own limit is the first where the window stays too small for a segment.
+    assert!(matches!(broken, Broken::Stalled | Broken::NoAnswer), "{broken:?}");
+    assert!(began.elapsed() < 30 * SECOND, "{:?}", began.elapsed());
+}
