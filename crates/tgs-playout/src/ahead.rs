@@ -95,7 +95,9 @@ impl Ahead {
             return Ok(());
         }
         let tool = |e: io::Error| format!("cannot run ffmpeg: {e}");
-        let found = probe::probe(&self.ffprobe, &item.media, &self.cancel).map_err(|why| why.to_string())?;
+        let height = self.setup.profile.height;
+        let found =
+            probe::probe(&self.ffprobe, &item.media, height, &self.cancel).map_err(|why| why.to_string())?;
         let job = Job::item(item, &found, &self.setup);
         let recording = self.cache.record(&key, item, job.expected);
         let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;

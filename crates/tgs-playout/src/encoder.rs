@@ -655,9 +655,12 @@ mod tests {
         ];
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         for (video, audio) in probes {
-            let command =
-                Job::item(&item, &Probe { video, audio, duration: seconds(9), stored: None }, &setup)
-                    .command(&setup);
+            let command = Job::item(
+                &item,
+                &Probe { video, audio, duration: seconds(9), stored: None, unheard: false },
+                &setup,
+            )
+            .command(&setup);
             digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
         }
         let digest = digest.finish();

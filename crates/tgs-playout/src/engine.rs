@@ -153,6 +153,7 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
     let shared = Shared {
         ffprobe: ffprobe.clone(),
+        height: setup.profile.height,
         cache: cache.clone(),
         feed: feed.clone(),
         board: control.board.clone(),
@@ -263,6 +264,8 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
 #[derive(Debug, Clone)]
 struct Shared {
     ffprobe: PathBuf,
+    /// Lines of the broadcast's picture.
+    height: u32,
     cache: Arc<Cache>,
     feed: Arc<Feed>,
     board: Board,

@@ -110,7 +110,8 @@ impl Filler {
         let thread = thread::spawn(move || {
             let own = Self::kept(&dir, key, |out| {
                 let item = item(&file);
-                let found = probe::probe(&ffprobe, &item.media, &cancel).map_err(|f| f.to_string())?;
+                let found = probe::probe(&ffprobe, &item.media, setup.profile.height, &cancel)
+                    .map_err(|f| f.to_string())?;
                 encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
             });
             match own {

@@ -2,7 +2,9 @@
 //!
 //! Runs off the pacing thread, one item ahead: a probe of a remote file can take seconds.
 
-use std::{path::Path, time::Duration};
+mod pick;
+
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use serde::Deserialize;
 use tgs_core::{
@@ -17,6 +19,9 @@ use crate::{
 
 /// How long ffprobe may take for one source.
 const TIME_OUT: Duration = Duration::from_secs(20);
+
+/// The first packets tell whether they are encrypted. ffprobe has read them already.
+const PACKETS: &str = "%+#20";
 
 /// ffprobe's answer for thousands of streams would still fit.
 const MAX_ANSWER: usize = 4 << 20;
@@ -64,6 +69,16 @@ pub struct Probe {
     pub duration: Option<Duration>,
     /// What it is as it is stored, where that might go on air without being encoded.
     pub stored: Option<Stored>,
+    /// Whether there is sound that cannot be decoded, and none that can.
+    pub unheard: bool,
+}
+
+impl Probe {
+    /// What a viewer will miss of it, for the operator: a clause without a full stop.
+    #[must_use]
+    pub fn loss(&self) -> Option<&'static str> {
+        self.unheard.then_some("without its sound, which cannot be decoded here")
+    }
 }
 
 /// H.264 with 4:2:0 and 8 bits, square pixels, upright and progressive, beside AAC-LC, in one source.
@@ -82,6 +97,10 @@ pub struct Stored {
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
+    packets: Vec<Packet>,
+    #[serde(default)]
+    programs: Vec<Program>,
+    #[serde(default)]
     streams: Vec<Stream>,
     #[serde(default)]
     format: Format,
@@ -89,9 +108,35 @@ struct Answer {
 
 #[derive(Deserialize, Default)]
 struct Format {
+    #[serde(rename = "format_name")]
+    names: Option<String>,
     bit_rate: Option<String>,
     start_time: Option<String>,
     duration: Option<String>,
+}
+
+/// One of the programmes of a transport stream, or one variant of an HLS master list.
+#[derive(Deserialize)]
+struct Program {
+    #[serde(default)]
+    streams: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    index: usize,
+}
+
+#[derive(Deserialize)]
+struct Packet {
+    stream_index: Option<usize>,
+    #[serde(default)]
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Deserialize)]
+struct SideData {
+    side_data_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +146,8 @@ struct Stream {
     codec_name: Option<String>,
     profile: Option<String>,
     pix_fmt: Option<String>,
+    sample_fmt: Option<String>,
+    nb_frames: Option<String>,
     sample_aspect_ratio: Option<String>,
     sample_rate: Option<String>,
     channels: Option<u32>,
@@ -118,6 +165,18 @@ struct Stream {
     /// How to turn it upright, among other things.
     #[serde(default)]
     side_data_list: Vec<serde_json::Value>,
+    /// Why nothing can be decoded of it, as far as that is known.
+    #[serde(skip)]
+    closed: Option<Closed>,
+}
+
+/// Why a stream cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    /// This ffmpeg has no decoder for it.
+    NoDecoder,
+    /// Its packets are encrypted, and there is no key.
+    Encrypted,
 }
 
 #[derive(Deserialize, Default)]
@@ -137,25 +196,33 @@ struct Tags {
     duration: Option<String>,
 }
 
-/// Asks ffprobe what `media` holds. Blocks until it answers, `cancel` is set or the time-out (20 s a source).
-pub fn probe(ffprobe: &Path, media: &Media, cancel: &Cancel) -> Result<Probe, Failure> {
-    let mut found = Probe { video: None, audio: None, duration: None, stored: None };
+/// Asks ffprobe what `media` holds, for a broadcast of `height` lines. Blocks until it answers, `cancel` is set or the
+/// time-out (20 s a source).
+pub fn probe(ffprobe: &Path, media: &Media, height: u32, cancel: &Cancel) -> Result<Probe, Failure> {
+    let mut found = Probe { video: None, audio: None, duration: None, stored: None, unheard: false };
+    let mut closed = None;
     for (number, source) in media.sources.iter().enumerate() {
-        let answer = ask(ffprobe, source, cancel)?;
-        if found.video.is_none() {
-            found.video = pick_video(&answer, number);
+        let mut answer = ask(ffprobe, source, cancel)?;
+        answer.note_encrypted();
+        if answer.streams.iter().any(Stream::is_unsure)
+            && let Some(known) = decoders(ffprobe, cancel)
+        {
+            answer.note_undecodable(&known);
         }
-        found.stored = stored(&answer).filter(|_| media.sources.len() == 1);
+        let choice = pick::choose(&answer, height);
+        found.video = found.video.or_else(|| choice.video(&answer, number));
+        found.stored = stored(&answer, &choice).filter(|_| media.sources.len() == 1);
         // With two sources the second is the sound's, whatever sound the first may hold.
-        if let Some(audio) = pick_audio(&answer, number) {
-            found.audio = Some(audio);
-        }
+        found.audio = choice.audio(&answer, number).or(found.audio);
+        found.unheard = found.audio.is_none() && answer.streams.iter().any(|s| s.is("audio"));
+        closed = closed.or_else(|| answer.streams.iter().find_map(|stream| stream.closed));
     }
     if found.video.is_none() && found.audio.is_none() {
-        return Err(Failure::new(
-            Reason::Unplayable,
-            "it holds neither picture nor sound that ffmpeg can decode",
-        ));
+        let why = match closed {
+            Some(Closed::Encrypted) => "it is encrypted, and there is no key to it",
+            _ => "it holds neither picture nor sound that ffmpeg can decode",
+        };
+        return Err(Failure::new(Reason::Unplayable, why));
     }
     let video = found.video.and_then(|v| v.duration);
     let audio = found.audio.and_then(|a| a.duration);
@@ -163,14 +230,31 @@ pub fn probe(ffprobe: &Path, media: &Media, cancel: &Cancel) -> Result<Probe, Fa
     Ok(found)
 }
 
+/// The names of all codecs that this ffmpeg can decode; `None` where it does not say.
+fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String>> {
+    let mut command = process::command(ffprobe);
+    command.args(["-v", "error", "-codecs"]);
+    let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // ` D.A.L. name  description`, below a line of dashes.
+    let listed = text.lines().skip_while(|line| !line.trim().starts_with("---"));
+    let names: HashSet<String> = listed
+        .filter(|line| line.trim_start().starts_with('D'))
+        .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+        .collect();
+    Some(names).filter(|names| !names.is_empty())
+}
+
 fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failure> {
     let mut command = process::command(ffprobe);
     command
-        .args(["-v", "error", "-of", "json", "-show_entries"])
+        .args(["-v", "error", "-of", "json", "-read_intervals", PACKETS, "-show_entries"])
         .arg(
-            "format=start_time,duration,bit_rate:stream=index,codec_type,codec_name,profile,pix_fmt,width,height,\
+            "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
+             stream=index,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
              sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
-             stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation",
+             stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
+             packet=stream_index:packet_side_data=side_data_type",
         )
         .args(encoder::source_options(source))
         .args(["-i", &source.url]);
@@ -191,39 +275,9 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
         .map_err(|error| Failure::new(Reason::Tool, format!("cannot read ffprobe's answer: {error}")))
 }
 
-/// The largest picture stream; the first of equals.
-fn pick_video(answer: &Answer, source: usize) -> Option<Video> {
-    let mut best: Option<Video> = None;
-    for stream in answer.streams.iter().filter(|s| s.is("video")) {
-        let cover = stream.disposition.attached_pic | stream.disposition.timed_thumbnails != 0;
-        let (Some(width), Some(height)) = (stream.width, stream.height) else { continue };
-        if cover || width == 0 || height == 0 {
-            continue;
-        }
-        if best
-            .is_some_and(|b| u64::from(b.width) * u64::from(b.height) >= u64::from(width) * u64::from(height))
-        {
-            continue;
-        }
-        let rate = |text: &Option<String>| text.as_deref().and_then(ratio);
-        best = Some(Video {
-            source,
-            index: stream.index,
-            width,
-            height,
-            fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
-            interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
-            duration: stream.end(&answer.format),
-        });
-    }
-    best
-}
-
 /// What the streams that would be picked are as they are stored.
-fn stored(answer: &Answer) -> Option<Stored> {
-    let stream = |index: usize| answer.streams.iter().find(|stream| stream.index == index);
-    let picture = stream(pick_video(answer, 0)?.index)?;
-    let sound = stream(pick_audio(answer, 0)?.index)?;
+fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
+    let (picture, sound) = (choice.picture?, choice.sound?);
     let fps = picture.avg_frame_rate.as_deref().and_then(ratio)?;
     let even = picture.r_frame_rate.as_deref().and_then(ratio).is_some_and(|rate| (rate - fps).abs() < 0.01);
     let plain = picture.codec_name.as_deref() == Some("h264")
@@ -241,20 +295,35 @@ fn stored(answer: &Answer) -> Option<Stored> {
     .filter(|_| plain && even)
 }
 
-/// The sound stream marked as default; else the first.
-fn pick_audio(answer: &Answer, source: usize) -> Option<Audio> {
-    let mut sounds = answer.streams.iter().filter(|s| s.is("audio"));
-    let first = sounds.clone().next()?;
-    let stream = sounds.find(|s| s.disposition.default != 0).unwrap_or(first);
-    Some(Audio {
-        source,
-        index: stream.index,
-        late: stream.late(&answer.format),
-        duration: stream.end(&answer.format),
-    })
+impl Answer {
+    fn note_encrypted(&mut self) {
+        let secret = |packet: &&Packet| {
+            let kind = |data: &SideData| data.side_data_type.as_deref() == Some("Encryption info");
+            packet.side_data_list.iter().any(kind)
+        };
+        let encrypted: HashSet<_> =
+            self.packets.iter().filter(secret).filter_map(|packet| packet.stream_index).collect();
+        for stream in self.streams.iter_mut().filter(|stream| encrypted.contains(&stream.index)) {
+            stream.closed = Some(Closed::Encrypted);
+        }
+    }
+
+    fn note_undecodable(&mut self, known: &HashSet<String>) {
+        for stream in &mut self.streams {
+            if stream.is_unsure() && stream.codec_name.as_ref().is_some_and(|name| !known.contains(name)) {
+                stream.closed = Some(Closed::NoDecoder);
+            }
+        }
+    }
 }
 
 impl Stream {
+    /// Whether ffprobe has decoded nothing of it so far, though it is picture or sound.
+    fn is_unsure(&self) -> bool {
+        self.closed.is_none()
+            && (self.is("video") && self.pix_fmt.is_none() || self.is("audio") && self.sample_fmt.is_none())
+    }
+
     /// Whether it is of this type and there is a decoder's name for it.
     fn is(&self, kind: &str) -> bool {
         self.codec_type.as_deref() == Some(kind)
@@ -321,22 +390,8 @@ mod tests {
         )
         .unwrap();
         let end = Some(Duration::from_secs(10));
-        assert_eq!(pick_video(&answer, 0).unwrap().duration, end);
-        assert_eq!(pick_audio(&answer, 0).unwrap().duration, end);
-    }
-
-    #[test]
-    fn cover_art_is_no_picture_and_the_default_sound_is_heard() {
-        let answer: Answer = serde_json::from_str(
-            r#"{"streams":[
-                {"index":0,"codec_type":"video","codec_name":"mjpeg","width":600,"height":600,"disposition":{"attached_pic":1}},
-                {"index":1,"codec_type":"audio","codec_name":"mp3","duration":"8.0","disposition":{"default":0}},
-                {"index":2,"codec_type":"audio","codec_name":"aac","disposition":{"default":1}}],
-               "format":{"duration":"9.5"}}"#,
-        )
-        .unwrap();
-        assert_eq!(pick_video(&answer, 0), None);
-        let audio = pick_audio(&answer, 0).unwrap();
-        assert_eq!((audio.index, audio.duration), (2, Some(Duration::from_millis(9500))));
+        let choice = pick::choose(&answer, 720);
+        assert_eq!(choice.video(&answer, 0).unwrap().duration, end);
+        assert_eq!(choice.audio(&answer, 0).unwrap().duration, end);
     }
 }

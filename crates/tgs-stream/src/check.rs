@@ -61,7 +61,10 @@ fn report(
             }
             Ok(Resolved::Media { media, title }) => resolver
                 .probe(&media)
-                .map(|probe| (title_of(&entry, title), Length::of(media.live, probe.duration)))
+                .map(|probe| {
+                    let loss = probe.loss().map(|loss| format!(" ({loss})")).unwrap_or_default();
+                    (title_of(&entry, title) + &loss, Length::of(media.live, probe.duration))
+                })
                 .map_err(|failure| entry.failure(failure)),
             Err(failure) => Err(failure),
         };

@@ -77,7 +77,7 @@ impl Resolver {
 
     /// What is in `media`, by ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, Failure> {
-        probe::probe(&self.ffprobe, media, &self.cancel)
+        probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel)
     }
 
     fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {

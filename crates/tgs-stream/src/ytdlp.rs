@@ -86,9 +86,10 @@ impl YtDlp {
         answer::read(&output.stdout, url, index.is_some())
     }
 
-    /// H.264 and AAC at the wanted size cost the least to decode and are what most sites have.
+    /// The language comes first, as yt-dlp itself has it: the original before its dubs. H.264 and AAC at the wanted size cost
+    /// the least to decode and are what most sites have.
     fn sort(&self) -> String {
-        format!("res:{},fps:30,vcodec:h264,acodec:aac", self.height)
+        format!("lang,res:{},fps:30,vcodec:h264,acodec:aac", self.height)
     }
 
     fn explain(&self, error: &RunError) -> Failure {
@@ -122,7 +123,7 @@ mod tests {
     fn arguments_are_split_as_a_shell_does() {
         let ytdlp = YtDlp::new("yt-dlp", r#"--cookies "/a b/c.txt" -4"#, 720).unwrap();
         assert_eq!(ytdlp.args, ["--cookies", "/a b/c.txt", "-4"]);
-        assert_eq!(ytdlp.sort(), "res:720,fps:30,vcodec:h264,acodec:aac");
+        assert_eq!(ytdlp.sort(), "lang,res:720,fps:30,vcodec:h264,acodec:aac");
         // The arguments can hold a password: never in the message.
         let error = YtDlp::new("yt-dlp", "--password 'hush", 720).unwrap_err();
         assert_eq!(error.to_string(), "a quote in it is not closed");

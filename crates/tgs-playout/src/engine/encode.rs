@@ -188,7 +188,7 @@ impl Encode {
             let why = "what was kept of it is damaged, and its page could not be asked";
             Err(Failure::new(Reason::Missing, why))
         } else {
-            probe::probe(&self.shared.ffprobe, &item.media, &attempt.left)
+            probe::probe(&self.shared.ffprobe, &item.media, self.setup.profile.height, &attempt.left)
         };
         match found {
             Ok(found) => self.play(item, None, &found, attempt),

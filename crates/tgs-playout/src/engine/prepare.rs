@@ -289,6 +289,11 @@ impl Prepare {
             // URLs that are not opened need not be asked for anew.
             let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
             let media = Media { live, expires, ..item.media };
+            if let Way::Encode(found) = &way
+                && let Some(loss) = found.loss()
+            {
+                log::warn!("“{}” plays {loss}", item.title);
+            }
             let item = Item { media, ..item };
             return Prepared::Play(Box::new(Ready { item, key, way }));
         }
@@ -296,10 +301,11 @@ impl Prepare {
 
     /// From the cache where it is there; else what an encoder has to know.
     fn way(&self, key: Option<&cache::Key>, item: &Item) -> Result<Way, Failure> {
-        match key.and_then(|key| self.shared.cache.find(key, item)) {
-            Some(entry) => Ok(Way::Kept(entry)),
-            None => probe::probe(&self.shared.ffprobe, &item.media, &self.shared.cancel).map(Way::Encode),
+        if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
+            return Ok(Way::Kept(entry));
         }
+        let Shared { ffprobe, height, cancel, .. } = &self.shared;
+        probe::probe(ffprobe, &item.media, *height, cancel).map(Way::Encode)
     }
 }
 

@@ -42,6 +42,23 @@ class TgsApartIE(InfoExtractor):
         }
 
 
+class TgsDubbedIE(InfoExtractor):
+    """An original in Opus and a dub in AAC, as YouTube describes them."""
+    _VALID_URL = SITE + r'/dubbed/(?P<id>\w+)'
+
+    def _real_extract(self, url):
+        site, video_id = self._match_valid_url(url).group('site', 'id')
+
+        def sound(name, codec, language, preference):
+            return {'format_id': name, 'url': f'{site}/{name}', 'ext': 'm4a', 'vcodec': 'none', 'acodec': codec,
+                    'language': language, 'language_preference': preference}
+
+        picture = {'format_id': 'picture', 'url': f'{site}/picture', 'ext': 'mp4', 'height': 720, 'width': 1280,
+                   'vcodec': 'avc1.4d401f', 'acodec': 'none'}
+        return {'id': video_id, 'title': 'Dubbed', 'formats': [
+            picture, sound('original', 'opus', 'de', 10), sound('dub', 'mp4a.40.2', 'en', -1)]}
+
+
 class TgsExpiringIE(InfoExtractor):
     """A URL that is good for as many seconds as the page's name says, and different each time."""
     _VALID_URL = SITE + r'/expiring/(?P<id>\d+)'

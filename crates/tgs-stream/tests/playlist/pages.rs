@@ -78,6 +78,13 @@ fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
 }
 
 #[test]
+fn the_original_is_heard_before_its_dubs() {
+    let site = Site::new();
+    let (media, _) = video(&site.at("dubbed/x"));
+    assert_eq!(urls(&media), [site.at("picture"), site.at("original")]);
+}
+
+#[test]
 fn a_live_page() {
     let site = Site::new();
     site.write("live.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n");

@@ -1,0 +1,273 @@
+//! Which streams of a source are shown and heard: those of one programme, that can be decoded, and no covers.
+
+use std::{cmp::Reverse, collections::HashSet, time::Duration};
+
+use super::{Answer, Audio, Program, Stream, Video, clock, ratio, seconds};
+
+/// Codecs of single images, which stand beside music as its cover; each of them may hold a film as well.
+const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];
+
+/// What lasts less than this is one picture, where something else goes on.
+const STILL: Duration = Duration::from_secs(1);
+
+/// The streams that were chosen in one answer.
+#[derive(Default)]
+pub(super) struct Choice<'a> {
+    pub(super) picture: Option<&'a Stream>,
+    pub(super) sound: Option<&'a Stream>,
+}
+
+impl Choice<'_> {
+    /// The picture, as that of the source of this number.
+    pub(super) fn video(&self, answer: &Answer, source: usize) -> Option<Video> {
+        let stream = self.picture?;
+        let rate = |text: &Option<String>| text.as_deref().and_then(ratio);
+        Some(Video {
+            source,
+            index: stream.index,
+            width: stream.width?,
+            height: stream.height?,
+            fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
+            interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
+            duration: stream.end(&answer.format),
+        })
+    }
+
+    /// The sound, as that of the source of this number.
+    pub(super) fn audio(&self, answer: &Answer, source: usize) -> Option<Audio> {
+        let stream = self.sound?;
+        Some(Audio {
+            source,
+            index: stream.index,
+            late: stream.late(&answer.format),
+            duration: stream.end(&answer.format),
+        })
+    }
+}
+
+/// Chooses for a broadcast of `height` lines: the best picture, and the best sound of the same programme.
+pub(super) fn choose(answer: &Answer, height: u32) -> Choice<'_> {
+    // The variants of a manifest are one film in several sizes; programmes are different films.
+    let names = answer.format.names.as_deref().unwrap_or_default();
+    let variants = names.split(',').any(|name| matches!(name, "hls" | "applehttp" | "dash"));
+    let rank = |stream: &&Stream| {
+        let size = stream.size();
+        let enough = variants && stream.fills(height);
+        let size = if enough { -size } else { size };
+        (!stream.is_brief(answer), stream.pix_fmt.is_some(), enough, size)
+    };
+    let pictures = answer.streams.iter().filter(|stream| stream.is_picture() && !stream.is_cover(answer));
+    let picture = first_max(pictures, rank);
+    let mates = answer.mates(picture);
+    let sounds = answer.streams.iter().filter(|stream| {
+        stream.is("audio")
+            && stream.closed.is_none()
+            && mates.as_ref().is_none_or(|mates| mates.contains(&stream.index))
+    });
+    let sound = first_max(sounds, |stream| (stream.sample_fmt.is_some(), stream.disposition.default));
+    Choice { picture, sound }
+}
+
+/// The first of those that rank highest.
+fn first_max<'a, R: Ord>(
+    streams: impl Iterator<Item = &'a Stream>,
+    rank: impl Fn(&&'a Stream) -> R,
+) -> Option<&'a Stream> {
+    streams.min_by_key(|stream| Reverse(rank(stream)))
+}
+
+impl Answer {
+    /// The streams that may go with this picture: those of its programme, and those of none. `None` where that is all.
+    fn mates(&self, picture: Option<&Stream>) -> Option<HashSet<usize>> {
+        let members = |program: &Program| -> HashSet<usize> {
+            program.streams.iter().map(|member| member.index).collect()
+        };
+        let mut found = HashSet::new();
+        for program in self.programs.iter().map(members) {
+            let heard = self.streams.iter().any(|s| s.is("audio") && program.contains(&s.index));
+            match picture {
+                Some(picture) if program.contains(&picture.index) => found.extend(program),
+                // Without a picture the first programme is heard.
+                None if heard && found.is_empty() => found = program,
+                _ => {}
+            }
+        }
+        if found.is_empty() {
+            return None;
+        }
+        let in_any: HashSet<usize> = self.programs.iter().flat_map(members).collect();
+        found.extend(self.streams.iter().map(|stream| stream.index).filter(|index| !in_any.contains(index)));
+        Some(found)
+    }
+}
+
+impl Stream {
+    fn is_picture(&self) -> bool {
+        self.is("video") && self.closed.is_none() && self.size() > 0
+    }
+
+    fn size(&self) -> i64 {
+        let side = |length: Option<u32>| i64::from(length.unwrap_or(0).min(1 << 20));
+        side(self.width) * side(self.height)
+    }
+
+    /// Whether it has all the detail that a broadcast of so many lines can show.
+    fn fills(&self, height: u32) -> bool {
+        let lines = u64::from(height);
+        let width = u64::from(self.width.unwrap_or(0));
+        u64::from(self.height.unwrap_or(0)) >= lines || width * 9 >= lines * 16
+    }
+
+    /// Whether it is a cover, flagged as one or not: one image beside sound or another picture that goes on.
+    fn is_cover(&self, answer: &Answer) -> bool {
+        self.disposition.attached_pic | self.disposition.timed_thumbnails != 0
+            || self.is_image() && self.is_brief(answer)
+    }
+
+    /// Whether it is a single picture, or a few, where something else goes on.
+    fn is_brief(&self, answer: &Answer) -> bool {
+        let other = answer.streams.iter().any(|other| {
+            other.index != self.index && (other.is("audio") || other.is("video")) && !other.has_one_picture()
+        });
+        other && self.has_one_picture()
+    }
+
+    fn has_one_picture(&self) -> bool {
+        if !self.is("video") {
+            return false;
+        }
+        let own = self.duration.as_deref().and_then(seconds);
+        let start = self.start_time.as_deref().and_then(seconds).unwrap_or_default();
+        let tagged = self.tags.duration.as_deref().and_then(clock).map(|end| end.saturating_sub(start));
+        let frames = self.nb_frames.as_deref().and_then(|count| count.parse::<u64>().ok());
+        match (own.or(tagged), frames) {
+            // A still that is shown for long is one picture of its own length.
+            (Some(length), _) => length < STILL,
+            (None, Some(count)) => count == 1,
+            // Its mean rate cannot be told from one picture.
+            (None, None) => self.avg_frame_rate.as_deref().and_then(ratio).is_none() && self.is_image(),
+        }
+    }
+
+    fn is_image(&self) -> bool {
+        self.codec_name.as_deref().is_some_and(|name| IMAGES.contains(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Indices of the picture and the sound that are chosen for 720 lines.
+    fn chosen(json: &str) -> (Option<usize>, Option<usize>) {
+        let mut answer: Answer = serde_json::from_str(json).unwrap();
+        answer.note_encrypted();
+        let known = ["h264", "aac", "mp3", "mjpeg", "png"].map(str::to_owned).into();
+        answer.note_undecodable(&known);
+        let choice = choose(&answer, 720);
+        (choice.picture.map(|s| s.index), choice.sound.map(|s| s.index))
+    }
+
+    fn picture(index: usize, width: u32, more: &str) -> String {
+        let height = width * 9 / 16;
+        format!(
+            r#"{{"index":{index},"codec_type":"video","codec_name":"h264","pix_fmt":"yuv420p","width":{width},"height":{height}{more}}}"#
+        )
+    }
+
+    fn sound(index: usize, default: u8) -> String {
+        format!(
+            r#"{{"index":{index},"codec_type":"audio","codec_name":"aac","sample_fmt":"fltp","disposition":{{"default":{default}}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_largest_picture_the_default_sound() {
+        let streams =
+            [picture(0, 320, ""), picture(1, 640, ""), picture(2, 640, ""), sound(3, 0), sound(4, 1)];
+        assert_eq!(chosen(&format!(r#"{{"streams":[{}]}}"#, streams.join(","))), (Some(1), Some(4)));
+    }
+
+    #[test]
+    fn picture_and_sound_are_of_one_programme() {
+        let streams =
+            [picture(0, 320, ""), sound(1, 1), picture(2, 1280, ""), sound(3, 0), sound(4, 0)].join(",");
+        let programs = r#"[{"streams":[{"index":0},{"index":1}]},{"streams":[{"index":2},{"index":3}]}]"#;
+        assert_eq!(
+            chosen(&format!(r#"{{"programs":{programs},"streams":[{streams}]}}"#)),
+            (Some(2), Some(3))
+        );
+        // A programme without sound of its own takes what belongs to none, but never another's.
+        let mute = r#"[{"streams":[{"index":0},{"index":1},{"index":3}]},{"streams":[{"index":2}]}]"#;
+        assert_eq!(chosen(&format!(r#"{{"programs":{mute},"streams":[{streams}]}}"#)), (Some(2), Some(4)));
+        // Of radio programmes the first.
+        let radio = r#"[{"streams":[{"index":4}]},{"streams":[{"index":1}]}]"#;
+        let sounds = [sound(1, 1), sound(4, 0)].join(",");
+        assert_eq!(chosen(&format!(r#"{{"programs":{radio},"streams":[{sounds}]}}"#)), (None, Some(4)));
+    }
+
+    #[test]
+    fn of_variants_the_smallest_that_is_large_enough() {
+        let of = |widths: &[u32]| {
+            let streams: Vec<_> =
+                widths.iter().enumerate().map(|(n, width)| picture(n, *width, "")).collect();
+            let json = format!(r#"{{"format":{{"format_name":"hls"}},"streams":[{}]}}"#, streams.join(","));
+            chosen(&json).0
+        };
+        assert_eq!(of(&[3840, 1280, 1920, 640]), Some(1));
+        assert_eq!(of(&[640, 960, 320]), Some(1));
+        assert_eq!(of(&[1920, 960]), Some(0));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_not_chosen() {
+        let closed =
+            r#"{"index":1,"codec_type":"audio","codec_name":"mpegh_3d_audio","disposition":{"default":1}}"#;
+        let streams = [picture(0, 320, ""), closed.to_owned(), sound(2, 0)].join(",");
+        assert_eq!(chosen(&format!(r#"{{"streams":[{streams}]}}"#)), (Some(0), Some(2)));
+        // Sound that begins too late for ffprobe is no such thing.
+        let late = r#"{"index":1,"codec_type":"audio","codec_name":"aac"}"#;
+        let streams = [picture(0, 320, ""), late.to_owned()].join(",");
+        assert_eq!(chosen(&format!(r#"{{"streams":[{streams}]}}"#)), (Some(0), Some(1)));
+        let packets = r#"[{"stream_index":0,"side_data_list":[{"side_data_type":"Encryption info"}]}]"#;
+        let streams = [picture(0, 1280, ""), picture(1, 320, ""), sound(2, 0)].join(",");
+        assert_eq!(chosen(&format!(r#"{{"packets":{packets},"streams":[{streams}]}}"#)), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn a_cover_is_no_picture_whether_it_says_so_or_not() {
+        let image = |codec: &str, more: &str| {
+            format!(
+                r#"{{"index":0,"codec_type":"video","codec_name":"{codec}","pix_fmt":"rgb24","width":1400,"height":1400{more}}}"#
+            )
+        };
+        let beside = |image: String, other: String| chosen(&format!(r#"{{"streams":[{image},{other}]}}"#));
+        let covers = [
+            image("mjpeg", r#","disposition":{"attached_pic":1}"#),
+            image("mjpeg", r#","duration":"0.08","nb_frames":"2","avg_frame_rate":"25/1""#),
+            image(
+                "png",
+                r#","start_time":"0.08","avg_frame_rate":"25/1","tags":{"DURATION":"00:00:00.120000000"}"#,
+            ),
+            image("mjpeg", r#","avg_frame_rate":"0/0""#),
+        ];
+        for cover in covers {
+            assert_eq!(beside(cover.clone(), sound(1, 1)), (None, Some(1)), "{cover}");
+            assert_eq!(beside(cover.clone(), picture(1, 320, r#","duration":"8.0""#)).0, Some(1), "{cover}");
+        }
+        for film in [
+            image("mjpeg", r#","duration":"8.0","nb_frames":"200","avg_frame_rate":"25/1""#),
+            image("mjpeg", r#","avg_frame_rate":"1/4","tags":{"DURATION":"00:00:08.0"}"#),
+            image("mjpeg", r#","avg_frame_rate":"25/1""#),
+            // One frame that is shown all the time.
+            image("png", r#","duration":"60.0","nb_frames":"1""#),
+        ] {
+            assert_eq!(beside(film.clone(), sound(1, 1)).0, Some(0), "{film}");
+        }
+        // Alone it is what there is to see.
+        assert_eq!(
+            chosen(&format!(r#"{{"streams":[{}]}}"#, image("png", r#","duration":"0.04""#))).0,
+            Some(0)
+        );
+    }
+}
