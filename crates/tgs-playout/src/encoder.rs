@@ -302,6 +302,14 @@ pub fn source_options(source: &Source) -> Vec<String> {
         // A list on disk may name segments on a server.
         add("-protocol_whitelist", "file,crypto,data,http,https,tcp,tls");
     }
+    if source.is_hls() && !source.is_named_hls() {
+        // Newer versions of ffmpeg take nothing for HLS that does not end with .m3u8.
+        add("-f", "hls");
+    }
+    if http && !source.cookies.is_empty() {
+        let clean = |text: &String| text.replace(['\r', '\n'], " ");
+        add("-cookies", &source.cookies.iter().map(clean).collect::<Vec<_>>().join("\n"));
+    }
     if http && !source.headers.is_empty() {
         // A line break in a value would smuggle in another header.
         let clean = |text: &str| text.replace(['\r', '\n'], " ");
@@ -629,7 +637,8 @@ mod tests {
     use super::*;
 
     fn source(url: &str) -> Source {
-        Source { url: url.into(), headers: vec![("User-Agent".into(), "a\r\nX: y".into())] }
+        let headers = vec![("User-Agent".into(), "a\r\nX: y".into())];
+        Source { headers, ..Source::at(url.into()) }
     }
 
     #[test]
@@ -686,6 +695,18 @@ mod tests {
         assert_eq!(options.last().map(String::as_str), Some("User-Agent: a  X: y\r\n"));
         assert!(source_options(&source("file:/a.mp4")).is_empty());
         assert!(!source_options(&source("http://h/l.m3u8?x=1")).contains(&"-reconnect".to_owned()));
+    }
+
+    #[test]
+    fn cookies_and_hls_of_any_name_are_options() {
+        let cookies = vec!["a=1; Domain=h; Path=/\r\nX: y".to_owned(), "b=2; Domain=h; Path=/".to_owned()];
+        let list = Source { cookies, hls: true, ..Source::at("http://h/get?list=1".into()) };
+        let options = source_options(&list).join(" ");
+        assert!(options.contains("-f hls") && !options.contains("-reconnect"), "{options}");
+        assert!(options.contains("-cookies a=1; Domain=h; Path=/  X: y\nb=2; Domain=h; Path=/"), "{options}");
+        let local = Source { hls: true, ..Source::at("file:/a.m3u".into()) };
+        let options = source_options(&local).join(" ");
+        assert!(options.contains("-protocol_whitelist file") && options.contains("-f hls"), "{options}");
     }
 
     #[test]

@@ -16,18 +16,34 @@ pub struct Source {
     pub url: String,
     /// HTTP request headers, name and value; empty for files.
     pub headers: Vec<(String, String)>,
+    /// HTTP cookies in the form of `Set-Cookie`, each with its domain and path: ffmpeg sends one only where these match.
+    pub cookies: Vec<String>,
+    /// Whether the content is an HLS playlist although the name does not end with `.m3u8`.
+    pub hls: bool,
 }
 
 impl Source {
+    /// What `url` leads to, without headers.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        Self { url, headers: Vec::new(), cookies: Vec::new(), hls: false }
+    }
+
     /// Whether it is on this machine; what is not comes over the network.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.url.starts_with("file:")
     }
 
-    /// Whether its name says that it is a list of segments.
+    /// Whether it is a list of segments, by its content or its name.
     #[must_use]
     pub fn is_hls(&self) -> bool {
+        self.hls || self.is_named_hls()
+    }
+
+    /// Whether its name says that it is a list of segments.
+    #[must_use]
+    pub fn is_named_hls(&self) -> bool {
         let path = self.url.split(['?', '#']).next().unwrap_or_default();
         path.to_ascii_lowercase().ends_with(".m3u8")
     }
@@ -51,8 +67,7 @@ impl Media {
     /// What one URL leads to.
     #[must_use]
     pub fn at(url: String, live: bool) -> Self {
-        let sources = vec![Source { url, headers: Vec::new() }];
-        Self { sources, live, expires: None, identity: None }
+        Self { sources: vec![Source::at(url)], live, expires: None, identity: None }
     }
 }
 

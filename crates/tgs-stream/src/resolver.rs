@@ -97,7 +97,7 @@ impl Resolver {
 
     /// The bytes at `url`. Fetched by ffmpeg: it goes the way to the server that it will go when it plays.
     fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
-        let source = Source { url: url.to_owned(), headers: Vec::new() };
+        let source = Source::at(url.to_owned());
         let mut command = process::command(&self.ffmpeg);
         command.args(["-nostdin", "-v", "error"]).args(encoder::source_options(&source));
         command.args(["-f", "data", "-i", url, "-map", "0", "-c", "copy", "-f", "data", "pipe:1"]);

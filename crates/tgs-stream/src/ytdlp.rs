@@ -4,7 +4,9 @@
 //! to do with the answer, is decided by the callers.
 
 mod answer;
+mod cookies;
 pub(crate) mod installed;
+mod lenient;
 mod refusal;
 
 use std::{path::PathBuf, time::Duration};

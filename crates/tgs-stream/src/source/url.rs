@@ -1,6 +1,8 @@
 //! The little that has to be known of a URL: what it begins with, how its path ends, and what another one means
 //! beside it. It is opened by ffmpeg or yt-dlp, which judge it properly.
 
+use std::fmt::Write as _;
+
 /// What ffmpeg opens without yt-dlp when a web server has it.
 const MEDIA: [&str; 41] = [
     "3g2", "3gp", "aac", "ac3", "aif", "aiff", "asf", "avi", "eac3", "f4v", "flac", "flv", "m1v", "m2t",
@@ -26,10 +28,71 @@ pub fn is_live(scheme: &str) -> bool {
     LIVE.contains(&scheme)
 }
 
-/// Whether this may be opened because a page or a list on the network says so: nothing that reads this machine's files.
+/// What a list or a page from the network may name. The others open ports here, reach this machine's files, or answer with
+/// what reaches them.
+const FROM_STRANGERS: [&str; 7] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt"];
+
+/// Whether this may be opened because a page or a list on the network says so.
 #[must_use]
 pub fn is_remote(url: &str) -> bool {
-    scheme(url).is_some_and(|s| is_live(&s) || matches!(&*s, "http" | "https" | "ftp" | "sftp"))
+    refused(url).is_none()
+}
+
+/// Why `url` may not be opened although a page or a list on the network says so; `None` where it may.
+#[must_use]
+pub fn refused(url: &str) -> Option<String> {
+    let allowed = "a list or page from the network may name http(s), rtmp(s), rtsp(s) and srt addresses only";
+    let Some(scheme) = scheme(url) else { return Some(format!("it is no URL: {allowed}")) };
+    if scheme == "file" {
+        return Some("a list from the network may not name local files".to_owned());
+    }
+    if !FROM_STRANGERS.contains(&&*scheme) {
+        return Some(format!("it is a {scheme}:// address: {allowed}"));
+    }
+    if host(url).split(':').next().is_none_or(str::is_empty) {
+        return Some("it names no host".to_owned());
+    }
+    // A web server's own query means nothing to ffmpeg; those of the other protocols do.
+    let mut options =
+        url.split(['?', '&', ';', '#']).skip(1).map(|option| option.split_once('=').unwrap_or((option, "")));
+    let waits = |(name, value): (&str, &str)| match &*name.to_ascii_lowercase() {
+        "listen" => value != "0",
+        "mode" => !value.eq_ignore_ascii_case("caller"),
+        _ => false,
+    };
+    if !matches!(&*scheme, "http" | "https") && options.any(waits) {
+        return Some("it would wait for connections on this machine: a list or page from the network may not open ports".to_owned());
+    }
+    None
+}
+
+/// `url` as ffmpeg and HTTP want it: the scheme in lower case (ffmpeg knows no other), blanks and what may stand in no URL
+/// percent-encoded.
+#[must_use]
+pub fn normalized(url: &str) -> String {
+    let scheme = scheme(url).unwrap_or_default();
+    let mut out = scheme.clone();
+    for c in url[scheme.len()..].chars() {
+        if c.is_ascii()
+            && !matches!(c, ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')
+            && !c.is_control()
+        {
+            out.push(c);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+/// The host, with its port where one is named, without name and password.
+#[must_use]
+pub fn host(url: &str) -> &str {
+    without_user(parts(url).1)
 }
 
 /// What stands before `://`, in lower case.
@@ -200,6 +263,55 @@ mod tests {
             "/a",
         ];
         assert_eq!(remote.map(is_remote), [true, true, false, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn strangers_may_name_what_is_fetched_and_nothing_that_waits_here() {
+        let allowed = [
+            "https://h/a?listen=1&mode=listener",
+            "rtmps://h/app/x",
+            "rtsp://h:554/x?tcp",
+            "srt://h:9000",
+            "SRT://h:9000?mode=caller&latency=100",
+            "rtmp://h/app?listen=0",
+        ];
+        for url in allowed {
+            assert_eq!(refused(url), None, "{url}");
+        }
+        let cases = [
+            ("tcp://h:1", "it is a tcp:// address: a list or page from the network may name http(s), "),
+            ("udp://@239.0.0.1:1234", "it is a udp:// address"),
+            ("rtp://h:1", "it is a rtp:// address"),
+            ("ftp://h/a", "it is a ftp:// address"),
+            ("crypto+http://h/a", "it is a crypto+http:// address"),
+            ("file:///etc/passwd", "a list from the network may not name local files"),
+            ("FILE:///etc/passwd", "a list from the network may not name local files"),
+            ("subfile,,start,0,end,9,,:http://h/", "it is no URL"),
+            ("srt://:9000", "it names no host"),
+            ("http:///etc/passwd", "it names no host"),
+            ("srt://h:1?mode=listener", "it would wait for connections on this machine"),
+            ("srt://h:1?latency=1&MODE=Listener", "it would wait for connections on this machine"),
+            ("srt://h:1?mode=caller&mode=rendezvous", "it would wait for connections on this machine"),
+            ("rtsp://h:1/x?listen", "it would wait for connections on this machine"),
+            ("rtmp://h:1/x?a=b&listen=1", "it would wait for connections on this machine"),
+        ];
+        for (url, why) in cases {
+            let refused = refused(url).unwrap_or_default();
+            assert!(refused.starts_with(why), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_made_such_as_ffmpeg_opens() {
+        let cases = [
+            ("HTTPS://Me@H/a b|c.mp4?x=1#t", "https://Me@H/a%20b%7Cc.mp4?x=1#t"),
+            ("http://h/\u{e9}%20", "http://h/%C3%A9%20"),
+            ("http://[::1]:80/", "http://[::1]:80/"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(normalized(url), expected);
+        }
+        assert_eq!(host("rtsp://me:pw@cam:554/x"), "cam:554");
     }
 
     #[test]

@@ -1,58 +1,113 @@
 //! Reads the JSON that `yt-dlp -J --flat-playlist` prints.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use tgs_playout::item::{Failure, Media, Reason, Source};
 
-use super::{Listed, Page};
+use super::{Listed, Page, cookies, lenient};
 use crate::source::url;
 
+/// No request needs more headers.
+const MAX_HEADERS: usize = 32;
+
 /// The fields that matter of an "info dict"; a list's entries are such dicts themselves.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Info {
-    #[serde(rename = "_type")]
+    #[serde(rename = "_type", deserialize_with = "lenient::text")]
     kind: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     title: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     extractor_key: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     id: Option<String>,
     /// Seconds.
+    #[serde(deserialize_with = "lenient::number")]
     duration: Option<f64>,
+    #[serde(deserialize_with = "lenient::text")]
     live_status: Option<String>,
+    #[serde(deserialize_with = "lenient::flag")]
     is_live: Option<bool>,
-    playlist_index: Option<u32>,
+    #[serde(deserialize_with = "lenient::number")]
+    playlist_index: Option<f64>,
     /// Private and removed videos of a list can be null.
-    entries: Option<Vec<Option<Info>>>,
+    #[serde(deserialize_with = "lenient::objects")]
+    entries: Option<Vec<Info>>,
     /// The chosen formats where picture and sound come apart.
+    #[serde(deserialize_with = "lenient::objects")]
     requested_formats: Option<Vec<Format>>,
-    /// The chosen format, or the page of a list's entry.
-    #[serde(flatten)]
-    format: Format,
+    // The chosen format, or the page of a list's entry. Not flattened into one field: serde would keep all other fields.
+    #[serde(deserialize_with = "lenient::text")]
+    url: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    manifest_url: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    protocol: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    vcodec: Option<String>,
+    #[serde(deserialize_with = "lenient::texts")]
+    http_headers: Vec<(String, String)>,
+    #[serde(deserialize_with = "lenient::text")]
+    cookies: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    format_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Format {
+    #[serde(deserialize_with = "lenient::text")]
     url: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     manifest_url: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     protocol: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     vcodec: Option<String>,
-    http_headers: Option<BTreeMap<String, String>>,
-    #[serde(rename = "format_id")]
+    #[serde(deserialize_with = "lenient::texts")]
+    http_headers: Vec<(String, String)>,
+    #[serde(deserialize_with = "lenient::text")]
+    cookies: Option<String>,
+    #[serde(rename = "format_id", deserialize_with = "lenient::text")]
     name: Option<String>,
+}
+
+impl Info {
+    /// The chosen formats.
+    fn formats(&mut self) -> Vec<Format> {
+        if let Some(formats) = self.requested_formats.take().filter(|formats| !formats.is_empty()) {
+            return formats;
+        }
+        vec![Format {
+            url: self.url.take(),
+            manifest_url: self.manifest_url.take(),
+            protocol: self.protocol.take(),
+            vcodec: self.vcodec.take(),
+            http_headers: std::mem::take(&mut self.http_headers),
+            cookies: self.cookies.take(),
+            name: self.format_id.take(),
+        }]
+    }
 }
 
 /// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
 pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failure> {
-    let info: Info = serde_json::from_slice(answer).map_err(|e| {
+    let is_answer = |info: &Info| {
+        info.kind.is_some()
+            || info.id.is_some()
+            || info.url.is_some()
+            || info.entries.is_some()
+            || info.requested_formats.is_some()
+    };
+    let info = lenient::object(answer, is_answer).map_err(|e| {
         Failure::new(Reason::Tool, format!("yt-dlp's answer cannot be read ({e}); see YTDLP_ARGS"))
     })?;
     let Some(entries) = info.entries else {
         return video(info);
     };
-    let mut entries = entries.into_iter().flatten();
+    let mut entries = entries.into_iter();
     if !only {
         let listed: Vec<Listed> =
             entries.zip(1..).filter_map(|(entry, at)| listed(entry, page, at)).collect();
@@ -70,26 +125,29 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failur
 /// The entry at place `at` of the list at `page`; `None` for what cannot be asked for again.
 fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
     if entry.kind.as_deref().is_some_and(|kind| kind.starts_with("url")) {
-        let url = entry.format.url.filter(|url| url::is_remote(url))?;
+        let url = entry.url.filter(|url| url::is_remote(url))?;
         return Some(Listed { url, index: None, title: entry.title });
     }
     // The entry itself, found in the page: there is no other way to it.
-    let index = Some(entry.playlist_index.unwrap_or(at));
-    Some(Listed { url: page.to_owned(), index, title: entry.title })
+    let index = entry.playlist_index.filter(|at| (1.0..1e6).contains(at)).map_or(at, |at| at as u32);
+    Some(Listed { url: page.to_owned(), index: Some(index), title: entry.title })
 }
 
-fn video(info: Info) -> Result<Page, Failure> {
+fn video(mut info: Info) -> Result<Page, Failure> {
     let live = info.is_live == Some(true);
-    let mut formats = info.requested_formats.unwrap_or_else(|| vec![info.format]);
+    let mut formats = info.formats();
     // The picture's source comes first.
     formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
     // Of a stream that has just ended there is only a part at first.
     let ended = info.live_status.as_deref() != Some("post_live");
     let known = identity(info.extractor_key, info.id, info.duration, &formats);
     let identity = known.filter(|_| ended);
+    let refused = formats.iter().find_map(|format| url::refused(format.url.as_deref()?));
     let sources: Vec<Source> = formats.into_iter().filter_map(source).collect();
     if sources.is_empty() || sources.len() > 2 {
-        return Err(Failure::new(Reason::Unplayable, "yt-dlp finds no URL on the page that can be opened"));
+        let why = refused.map_or(String::new(), |why| format!(" ({why})"));
+        let detail = format!("yt-dlp finds no URL on the page that can be opened{why}");
+        return Err(Failure::new(Reason::Unplayable, detail));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
     Ok(Page::Video { media: Media { sources, live, expires, identity }, title: info.title })
@@ -113,8 +171,14 @@ fn identity(
 fn source(format: Format) -> Option<Source> {
     let in_pieces = format.protocol.as_deref().is_some_and(|protocol| protocol.contains("dash"));
     let url = if in_pieces { format.manifest_url.or(format.url) } else { format.url };
-    let headers = format.http_headers.unwrap_or_default().into_iter().collect();
-    Some(Source { url: url.filter(|url| url::is_remote(url))?, headers })
+    let url = url.filter(|url| url::is_remote(url))?;
+    let hls = format.protocol.is_some_and(|protocol| protocol.contains("m3u8"));
+    let mut headers = format.http_headers;
+    // An old yt-dlp put the cookies here; ffmpeg would send these to every host.
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("cookie"));
+    headers.truncate(MAX_HEADERS);
+    let cookies = cookies::for_ffmpeg(&format.cookies.unwrap_or_default(), &url);
+    Some(Source { headers, cookies, hls, ..Source::at(url) })
 }
 
 /// Until when a URL is good, where it says so as most content networks do: seconds since 1970 as `expire=…` or
@@ -211,6 +275,65 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_quite_json_is_read() {
+        let b = r#""id":"x","extractor_key":"Site","title":"T","url":"http://h/a.mp4","protocol":"http","format_id":"1""#;
+        let answers = [
+            format!("{{{b}}}"),
+            format!("WARNING: a plugin says hello\n{{{b}}}\n"),
+            format!("WARNING: {{not}} \"this\n\r\n{{{b}}}\nbye {{\n{{}}\n"),
+            format!("{{}}\n{{\"level\":1}}\n{{{b}}}"),
+            format!("hello {{{b}}} bye"),
+            format!("\u{feff}{{{b}}}\n"),
+            format!("{{{b},\"tbr\":NaN,\"abr\":[-Infinity,Infinity,NaN]}}"),
+            format!("{{{b},\"duration\":NaN,\"is_live\":\"false\"}}"),
+            format!("{{{b},\"http_headers\":null,\"cookies\":null,\"entries\":null}}"),
+            format!("{{{b},\"requested_formats\":[],\"vcodec\":[],\"is_live\":{{}},\"duration\":\"x\"}}"),
+            format!("{{\n  {b}\n}}"),
+        ];
+        for answer in answers {
+            let Ok(Page::Video { media, title }) = parse(&answer) else { panic!("{answer}") };
+            assert_eq!(
+                (&*media.sources[0].url, title.as_deref(), media.live),
+                ("http://h/a.mp4", Some("T"), false)
+            );
+            assert_eq!(media.identity.as_deref(), Some("Site x  1"), "{answer}");
+        }
+        let json = r#"{"id":12,"title":"NaN, -Infinity \" NaN","duration":"61.4","format_id":137,"extractor_key":"S","is_live":1,
+            "url":"http://h/a","http_headers":{"Referer":null,"X-A":5,"Cookie":"a=1","X-B":["no"]},"playlist_index":"x"}"#;
+        let Ok(Page::Video { media, title }) = parse(json) else { panic!("no video") };
+        assert_eq!(title.as_deref(), Some("NaN, -Infinity \" NaN"));
+        assert_eq!(media.sources[0].headers, [("X-A".to_owned(), "5".to_owned())]);
+        assert_eq!((media.identity.as_deref(), media.live), (Some("S 12 61 137"), true));
+        for nothing in ["", "\u{feff}", "WARNING: none", "null", "[1]", "{}", "{\"a\":1}", "{\"url\":"] {
+            let failure = parse(nothing).unwrap_err();
+            assert_eq!(failure.reason, Reason::Tool, "{nothing}: {failure}");
+        }
+    }
+
+    #[test]
+    fn cookies_and_hls_are_passed_on() {
+        let json = r#"{"id":"x","requested_formats":[
+            {"url":"https://c/v","protocol":"m3u8_native","cookies":"a=1; Domain=c; Path=/"},
+            {"url":"https://d/a","vcodec":"none","cookies":"a=1; Domain=c; Path=/"}]}"#;
+        let Ok(Page::Video { media, .. }) = parse(json) else { panic!("no video") };
+        let [picture, sound] = &media.sources[..] else { panic!("{media:?}") };
+        assert_eq!(
+            (&picture.cookies[..], picture.is_hls()),
+            (&["a=1; Domain=c; Path=/".to_owned()][..], true)
+        );
+        assert_eq!((&sound.cookies[..], sound.is_hls()), (&[][..], false));
+    }
+
+    #[test]
+    fn entries_between_others_are_left_out() {
+        let json = r#"{"_type":"playlist","entries":[null,7,"x",[1,[2]],{"_type":"url","url":"https://h/1"},true,
+            {"_type":"url","url":"tcp://h/1"},{"title":"In it","playlist_index":"3"},{"title":"Too","playlist_index":-1e99}]}"#;
+        let Ok(Page::List(listed)) = parse(json) else { panic!("no list") };
+        let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index)).collect();
+        assert_eq!(got, [("https://h/1", None), ("http://h/page", Some(3)), ("http://h/page", Some(4))]);
+    }
+
+    #[test]
     fn a_page_cannot_name_local_files() {
         for url in [
             "file:///etc/passwd",
@@ -221,6 +344,9 @@ mod tests {
             let failure = parse(&format!(r#"{{"url":"{url}"}}"#)).unwrap_err();
             assert_eq!(failure.reason, Reason::Unplayable, "{url}");
         }
+        let failure = parse(r#"{"url":"srt://h:1?mode=listener"}"#).unwrap_err().detail;
+        let expected = "yt-dlp finds no URL on the page that can be opened (it would wait for connections on this machine";
+        assert!(failure.starts_with(expected), "{failure}");
     }
 
     #[test]
@@ -281,7 +407,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_is_too_odd(json in "[\\[{\"]{1,3}(_type|entries|url|title|:|,|null|1|\"|\\]|\\}){0,20}", url in "\\PC{0,40}") {
+        fn no_answer_is_too_odd(json in "[\\[{\"]{1,3}(_type|entries|url|title|:|,|null|NaN|-Infinity|1|\n|\"|\\]|\\}){0,20}", url in "\\PC{0,40}") {
             let _ = parse(&json);
             let _ = expires(&url);
         }

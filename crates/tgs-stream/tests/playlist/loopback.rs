@@ -79,7 +79,7 @@ impl Site {
 fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStream>) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
-    let mut token = None;
+    let (mut token, mut cookie) = (None, String::new());
     for line in lines {
         let line = line?;
         if line.is_empty() {
@@ -90,10 +90,21 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
         {
             token = Some(value.to_owned());
         }
+        if let Some((name, value)) = line.split_once(": ")
+            && name.eq_ignore_ascii_case("cookie")
+        {
+            value.clone_into(&mut cookie);
+        }
     }
     let path = request.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
     if path == "/hold" {
         let _ = hold.send(stream);
+        return Ok(());
+    }
+    let page = path.rsplit('.').next() == Some("html");
+    // What lies in the directory of this name wants the cookie that its page has set.
+    if path.starts_with("/cookie/") && !page && cookie != "tok=abc" {
+        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return Ok(());
     }
     let (status, body) = match (path.strip_prefix("/token/"), token) {
@@ -117,6 +128,9 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
         Err(binary) => binary.into_bytes(),
     };
     let mut head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+    if page {
+        head.push_str("Set-Cookie: tok=abc; Path=/\r\n");
+    }
     let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes())?;
     if !request.starts_with("HEAD") {

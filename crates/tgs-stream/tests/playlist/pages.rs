@@ -57,6 +57,19 @@ fn pages_with_one_video() {
 }
 
 #[test]
+fn media_that_wants_the_cookie_of_its_page() {
+    let site = Site::new();
+    site.clip("cookie/film.mp4", "av");
+    site.write("cookie/page.html", "<html><title>Film</title><video src='/cookie/film.mp4'></video></html>");
+    let (media, _) = video(&site.at("cookie/page.html"));
+    let host = &site.url["http://".len()..];
+    assert_eq!(media.sources[0].cookies, [format!("tok=abc; Domain={host}; Path=/")]);
+    assert!(resolver().probe(&media).unwrap().video.is_some());
+    let without = Media::at(site.at("cookie/film.mp4"), false);
+    assert_eq!(resolver().probe(&without).unwrap_err().reason, Reason::Forbidden);
+}
+
+#[test]
 fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
     let site = Site::new();
     site.clip("v.mp4", "v");
