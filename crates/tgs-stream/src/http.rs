@@ -1,9 +1,11 @@
 //! Metrics, health and status for Prometheus, operators and the other tools: `/metrics`, `/healthz`, `/status`.
 //!
 //! The broadcast waits for nothing here. A taken port is gone round, with none free the metrics go to a file, and
-//! every failure ends as a line in the log. What a hostile client can do is said in `http/serve.rs`. What is counted
+//! every failure ends as a line in the log. What a client may do is said in `http/acceptor.rs`. What is counted
 //! and what is healthy is decided elsewhere.
 
+mod acceptor;
+mod request;
 mod serve;
 mod textfile;
 
@@ -106,7 +108,8 @@ impl Web {
             web.spawn("metrics-file", &stopped, move |stopped| textfile::run(&file, every, &stopped));
         }
         if let Some(listener) = listener {
-            web.spawn("web", &stopped, move |stopped| serve::run(listener, &pages, &stopped));
+            let state_dir = config.state_dir.clone();
+            web.spawn("web", &stopped, move |stopped| serve::run(listener, &pages, &state_dir, &stopped));
         }
         web
     }
@@ -178,7 +181,7 @@ fn bind(host: &str, port: u16, following: u16) -> Option<TcpListener> {
     let last = port.saturating_add(if port == 0 { 0 } else { following });
     for candidate in port..=last {
         let addrs: Vec<_> = addrs.iter().map(|a| SocketAddr::new(a.ip(), candidate)).collect();
-        match serve::listen(&addrs) {
+        match acceptor::listen(&addrs) {
             Ok(listener) => {
                 log_success(&listener, port, candidate);
                 return Some(listener);

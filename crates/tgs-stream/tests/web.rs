@@ -307,44 +307,120 @@ fn a_file_that_cannot_be_written_is_said_once() {
     assert!(lines[1].starts_with("INFO") && lines.len() == 2, "{lines:?}");
 }
 
-/// Clients that send nothing, half a request, a body without end or one too long to be true, or that never read: more
-/// of them than anyone has by accident. Honest ones are answered at once all the same, but for the first.
+/// What clients may do instead of asking for a page.
+const STUCK: [&str; 11] = [
+    "",
+    "GET /metr",
+    "POST /metrics HTTP/1.1\r\nContent-Length: 60\r\n\r\n",
+    "POST /metrics HTTP/1.1\r\nContent-Length: 60000\r\n\r\n",
+    "POST /metrics HTTP/1.1\r\nContent-Length: 99999999999999999\r\n\r\n",
+    "GET /metrics HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n",
+    "PUT /metrics HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 60\r\n\r\n",
+    "PUT /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n60\r\n",
+    "GET /metrics HTTP/2.0\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "GET /metrics HTTP/1.1\r\n\r\n",
+];
+
+/// Sockets that this process has open.
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Six hundred clients that send nothing, half a request, a body without end or one too long to be true, or that never
+/// read: they cost few descriptors of the broadcast, and honest ones are answered at once all the same.
 #[test]
-fn stuck_clients_hold_up_nobody() {
+fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let addr = web.addr().unwrap();
-    let _stuck: Vec<TcpStream> = [
-        "",
-        "GET /metr",
-        "POST /metrics HTTP/1.1\r\nContent-Length: 60\r\n\r\n",
-        "POST /metrics HTTP/1.1\r\nContent-Length: 60000\r\n\r\n",
-        "POST /metrics HTTP/1.1\r\nContent-Length: 99999999999999999\r\n\r\n",
-        "GET /metrics HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n",
-        "PUT /metrics HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 60\r\n\r\n",
-        "PUT /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n60\r\n",
-        "GET /metrics HTTP/2.0\r\n\r\n",
-        "GET /metrics HTTP/1.1\r\n\r\n",
-    ]
-    .iter()
-    .cycle()
-    .take(80)
-    .map(|start| {
+    let before = descriptors();
+    let mut stuck = Vec::new();
+    for start in STUCK.iter().cycle().take(600) {
         let mut stream = TcpStream::connect(addr).unwrap();
-        stream.write_all(start.as_bytes()).unwrap();
-        stream
-    })
-    .collect();
-    // The burst may still be on: `tiny_http` takes a thread for free until it has awoken, so that whoever is behind in
-    // its queue waits for the next client that is done.
-    let _may_wait = exchange_within(Duration::from_secs(1), addr, "GET /healthz HTTP/1.0\r\n\r\n");
-    for path in ["/healthz", "/status", "/metrics"] {
-        assert_eq!(get(addr, path).0, "HTTP/1.1 200 OK");
+        // It may have been closed for a newer one already.
+        let _ = stream.write_all(start.as_bytes());
+        stuck.push(stream);
+        // Their own ends are open here, too.
+        let theirs = descriptors() - before - stuck.len();
+        assert!(theirs <= 50, "{theirs} descriptors after {} clients", stuck.len());
+        if stuck.len() % 100 == 0 {
+            for path in ["/healthz", "/status", "/metrics"] {
+                assert_eq!(get(addr, path).0, "HTTP/1.1 200 OK");
+            }
+        }
     }
 }
 
+/// Each has the time for a whole request, however little of it comes at a time.
 #[test]
-fn who_never_reads_holds_up_others_for_a_moment_only() {
+fn who_drips_is_closed_when_the_time_is_over() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let addr = web.addr().unwrap();
+    let began = std::time::Instant::now();
+    let drip = |text: &'static [u8]| {
+        thread::spawn(move || {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let mut answer = Vec::new();
+            for byte in text.iter().cycle() {
+                let mut some = [0; 100];
+                match stream.read(&mut some) {
+                    Ok(0) => break,
+                    Ok(count) => answer.extend(&some[..count]),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
+                if stream.write_all(&[*byte]).is_err() {
+                    break;
+                }
+            }
+            String::from_utf8(answer).unwrap()
+        })
+    };
+    let (line, headers) = (drip(b"x"), drip(b"a: b\r\n"));
+    for client in [line, headers] {
+        let answer = client.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_is_no_sensible_request_is_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let long = "x".repeat(20_000);
+    for (request, status) in [
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), "431"),
+        (format!("GET /metrics HTTP/1.1\r\nA: {long}\r\n\r\n"), "431"),
+        (format!("GET /metrics HTTP/1.1\r\n{}", "A: b\r\n".repeat(20_000)), "431"),
+        ("GET /metrics HTTP/2.0\r\n\r\n".to_owned(), "505"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "505"),
+        ("\x16\x03\x01\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = exchange(web.addr().unwrap(), &request).unwrap();
+        let shown: String = request.chars().take(40).collect();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{shown:?}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+}
+
+/// A connection is used for as many requests as a client likes, and closed where it has been said.
+#[test]
+fn thousands_of_requests_in_a_row_are_answered() {
+    let state = tempfile::tempdir().unwrap();
+    let web = start(&config(&state, "127.0.0.1", 0));
+    let request =
+        "GET /healthz HTTP/1.1\r\n\r\n".repeat(1000) + "GET /status HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let answer = exchange(web.addr().unwrap(), &request).unwrap();
+    assert_eq!(answer.matches("\r\n\r\nok\n").count(), 1000);
+    assert!(answer.ends_with("{\"on_air\":true}\n") && answer.contains("Connection: close"), "{answer}");
+}
+
+#[test]
+fn who_never_reads_holds_up_nobody() {
     let state = tempfile::tempdir().unwrap();
     let more_than_any_buffer = "x".repeat(32 << 20);
     let pages =

@@ -1,104 +1,147 @@
-//! The pages over HTTP, by `tiny_http`.
-//!
-//! `tiny_http` 0.12 bounds nothing a client does. Evened out here: a request's body holds up no other answer, a client
-//! that reads nothing does so for a few times [`SEND_TIME`], and a listener that has ended comes back.
-//!
-//! What remains: a connection holds two descriptors and a thread for as long as the client likes, some broken requests
-//! (`HTTP/2.0`, an absurd Content-Length) hold them until the process ends, a header without an end is kept in memory,
-//! and in a burst of connections one may wait until another is done. The broadcast waits for nothing here, but it
-//! shares the process, and who may connect can use up what that has. Hence PROMETHEUS_HOST is the loopback address by
-//! default; elsewhere only the scraper should reach it.
+//! The pages by `tiny_http`, which listens on a socket that nobody else can open. What may reach it is decided by
+//! `acceptor.rs`: one request at a time, checked, without headers and body.
 
 use std::{
-    io::{self, Cursor},
-    mem,
-    net::{SocketAddr, TcpListener},
-    os::unix::net::UnixStream,
+    io::{self, Cursor, Read, Write},
+    net::TcpListener,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use tempfile::TempDir;
 use tiny_http::{Header, Method, Request, Response, Server};
 
-use super::{Pages, closed_within};
+use super::{
+    Pages, acceptor, closed_within,
+    request::{self, simple},
+};
 
-/// How long one write waits for a client to read.
-const SEND_TIME: Duration = Duration::from_secs(1);
+/// The time for a page, which is made from memory.
+const PAGE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether the listener is still there.
-const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait before another server takes the place of one that has ended.
+const AGAIN: Duration = Duration::from_millis(200);
 
-/// The longest body that is read (to be thrown away). No honest request for these pages has one at all.
-const MAX_BODY: usize = 1024 * 1024;
-
-/// Listens at the first of `addrs` that can be had.
-pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(addrs)?;
-    // On Linux its connections inherit this. A limit for reading would end accept too, and the listener with it.
-    set_socket_timeout(&listener, Timeout::Send, Some(SEND_TIME))?;
-    Ok(listener)
-}
-
-/// Serves until the other end of `stopped` is closed.
-pub(super) fn run(listener: TcpListener, pages: &Pages, stopped: &UnixStream) {
-    let mut next = Ok(Some(listener));
-    while let Ok(Some(listener)) = next {
-        next = serve(listener, pages, stopped);
-    }
-    if let Err(e) = next {
+/// Serves at `listener` until the other end of `stopped` is closed.
+pub(super) fn run(listener: TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) {
+    if let Err(e) = serve(listener, pages, state_dir, stopped) {
         log::error!("metrics, health and status are off from now on: {e}");
     }
 }
 
-/// Serves until stopped, or until the listener has ended; then there is a new one.
-fn serve(listener: TcpListener, pages: &Pages, stopped: &UnixStream) -> io::Result<Option<TcpListener>> {
-    let addr = listener.local_addr()?;
-    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+fn serve(listener: TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) -> io::Result<()> {
+    let backend = Arc::new(Backend::new(state_dir)?);
     thread::scope(|scope| {
-        let watching = thread::Builder::new().spawn_scoped(scope, || watch(&server, addr, stopped))?;
-        while let Ok(request) = server.recv() {
-            answer(request, pages);
-            if closed_within(stopped, Duration::ZERO) {
-                break;
+        let accept = || {
+            acceptor::run(listener, &backend, stopped);
+            backend.server().unblock();
+        };
+        thread::Builder::new().name("web-accept".into()).spawn_scoped(scope, accept)?;
+        while !closed_within(stopped, Duration::ZERO) {
+            match backend.server().recv() {
+                Ok(request) => answer(request, pages),
+                // Told to stop, or it could not accept: no descriptor was left.
+                Err(e) => {
+                    log::debug!("the server of the pages has ended: {e}");
+                    while !closed_within(stopped, AGAIN) && backend.renew().is_err() {}
+                }
             }
         }
-        Ok(watching.join().unwrap_or_default())
+        Ok(())
     })
 }
 
-/// Ends the wait for requests when it is time to stop, or when the listener has ended, of which `tiny_http` does not
-/// always tell; the sign is that its address can be had again.
-fn watch(server: &Server, addr: SocketAddr, stopped: &UnixStream) -> Option<TcpListener> {
-    let mut free = None;
-    while free.is_none() && !closed_within(stopped, WATCH_EVERY) {
-        free = listen(&[addr]).ok();
+/// Where `tiny_http` listens: in a directory that only this user can enter.
+#[derive(Debug)]
+pub(super) struct Backend {
+    dir: TempDir,
+    now: Mutex<Listening>,
+    /// One page at a time: `tiny_http` has a thread for each connection.
+    turn: Mutex<()>,
+}
+
+struct Listening {
+    server: Arc<Server>,
+    socket: PathBuf,
+    count: u64,
+}
+
+impl Backend {
+    fn new(state_dir: &Path) -> io::Result<Self> {
+        let make = |dir: &Path| {
+            let dir = tempfile::Builder::new().prefix("tgs-pages-").tempdir_in(dir)?;
+            let now = Listening::new(dir.path(), 0)?;
+            Ok(Self { dir, now: Mutex::new(now), turn: Mutex::new(()) })
+        };
+        // The name of a socket is no longer than 107 bytes, which a state directory may be.
+        make(&std::env::temp_dir()).or_else(|_: io::Error| make(state_dir))
     }
-    if free.is_some() {
-        log::warn!("the listener for metrics, health and status had ended; it is back at http://{addr}");
+
+    fn now(&self) -> MutexGuard<'_, Listening> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    server.unblock();
-    free
+
+    fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.now().server)
+    }
+
+    /// Puts another server in the place of one that accepts nothing any more.
+    fn renew(&self) -> io::Result<()> {
+        let mut now = self.now();
+        *now = Listening::new(self.dir.path(), now.count.wrapping_add(1))?;
+        Ok(())
+    }
+
+    /// The whole answer to a request, as it goes to the client.
+    pub(super) fn answer(&self, request: &request::Request) -> Vec<u8> {
+        let answer = self.ask(request).unwrap_or_else(|e| {
+            log::debug!("failed to make the page {}: {e}", request.target);
+            simple(503)
+        });
+        let last = if request.last { "Connection: close\r\n" } else { "" };
+        // Behind the status line, whose version is that of the one connection here.
+        match answer.iter().position(|byte| *byte == b'\n') {
+            Some(end) if answer.starts_with(b"HTTP/1.0 ") => {
+                [b"HTTP/1.1", &answer[8..=end], last.as_bytes(), &answer[end + 1..]].concat()
+            }
+            _ => answer,
+        }
+    }
+
+    fn ask(&self, request: &request::Request) -> io::Result<Vec<u8>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = UnixStream::connect(&self.now().socket)?;
+        stream.set_read_timeout(Some(PAGE))?;
+        stream.set_write_timeout(Some(PAGE))?;
+        stream.write_all(format!("{} {} HTTP/1.0\r\n\r\n", request.method, request.target).as_bytes())?;
+        let mut answer = Vec::new();
+        // Its end is that of the connection: a page of ours, not a stranger's.
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+impl Listening {
+    fn new(dir: &Path, count: u64) -> io::Result<Self> {
+        let socket = dir.join(count.to_string());
+        let server = Server::from_listener(UnixListener::bind(&socket)?, None).map_err(io::Error::other)?;
+        Ok(Self { server: Arc::new(server), socket, count })
+    }
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listening").field(&self.socket).finish()
+    }
 }
 
 fn answer(request: Request, pages: &Pages) {
-    let body = request.body_length().unwrap_or(0);
-    if body > MAX_BODY {
-        // Dropped, it would allocate as much as it claims to have, and a failed allocation ends the process.
-        log::warn!("a request that claims to have {body} bytes of body is left unanswered");
-        mem::forget(request);
-        return;
-    }
     let page = page(&request, pages);
     // What cannot be sent has nobody waiting for it.
-    let send = move || drop(request.respond(page));
-    if body == 0 {
-        return send();
-    }
-    // Dropping the request reads its body, for as long as that takes to come.
-    if let Err(e) = thread::Builder::new().spawn(send) {
-        log::warn!("failed to start a thread for a request with a body: {e}");
-    }
+    drop(request.respond(page));
 }
 
 fn page(request: &Request, pages: &Pages) -> Response<Cursor<Vec<u8>>> {
@@ -140,12 +183,12 @@ mod tests {
 
     #[test]
     fn a_listener_that_has_ended_comes_back() {
-        let listener = listen(&[([127, 0, 0, 1], 0).into()]).unwrap();
+        let listener = acceptor::listen(&[([127, 0, 0, 1], 0).into()]).unwrap();
         let addr = listener.local_addr().unwrap();
         let same = listener.try_clone().unwrap();
         let (stop, stopped) = UnixStream::pair().unwrap();
         let pages = Pages { health: Box::new(|| Ok(())), status_json: Box::new(String::new) };
-        let server = thread::spawn(move || run(listener, &pages, &stopped));
+        let server = thread::spawn(move || run(listener, &pages, Path::new("/tmp"), &stopped));
         let healthy = || {
             let mut stream = TcpStream::connect(addr)?;
             stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
@@ -155,9 +198,8 @@ mod tests {
         };
         assert!(healthy().unwrap());
         rustix::net::shutdown(&same, rustix::net::Shutdown::Both).unwrap();
-        assert!(healthy().is_err(), "accept fails from now on");
         drop(same);
-        let end = Instant::now() + 10 * WATCH_EVERY;
+        let end = Instant::now() + Duration::from_mins(1);
         while !healthy().is_ok_and(|ok| ok) {
             assert!(Instant::now() < end, "it did not come back");
             thread::yield_now();

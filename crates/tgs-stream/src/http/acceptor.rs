@@ -1,0 +1,271 @@
+//! Who may connect to the pages, and for how long: `tiny_http` bounds neither connections nor their time.
+//!
+//! At most [`MOST`] connections, with a thread each; where one more comes, the oldest that waits is closed for it, so that
+//! idle ones keep nobody out. A whole request has [`REQUEST`], a whole answer [`ANSWER`]. Only what is one request for a page
+//! goes on to [`Backend`], without its headers and body.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    closed_within,
+    request::{Asked, Request, simple},
+    serve::Backend,
+};
+
+/// Connections at once: Prometheus, a few tools, and a person or two.
+const MOST: usize = 32;
+
+/// The time for a whole request, from the connection's beginning or the answer before; who asks nothing more by then is
+/// closed.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// The time in which a client takes a whole answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The longest head of a request.
+const HEAD: usize = 8 * 1024;
+
+/// What a client still sends behind its last answer is read for so long, and so much of it: a connection closed with unread
+/// bytes is reset, and the answer may be lost with it.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
+
+/// How long to wait where the system has no descriptor or no port.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Small, since there are 32 of them.
+const STACK: usize = 256 * 1024;
+
+/// Listens at the first of `addrs` that can be had.
+pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(addrs)?;
+    // A client that gives up between poll and accept must not block us.
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Accepts until the other end of `stopped` is closed, and serves from `backend`. A listener that has ended is opened anew.
+pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixStream) {
+    let clients = Arc::new(Clients::default());
+    let mut listener = Some(listener);
+    let mut addr = None;
+    loop {
+        let Some(open) = &listener else {
+            match addr.map(|addr| listen(&[addr])) {
+                Some(Ok(again)) => {
+                    log::warn!("the listener for metrics, health and status had ended; it is open again");
+                    listener = Some(again);
+                }
+                _ if closed_within(stopped, PAUSE) => break,
+                _ => {}
+            }
+            continue;
+        };
+        addr = open.local_addr().ok().or(addr);
+        let mut fds = [PollFd::new(open, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        // An error is an interruption by a signal.
+        let _ = poll(&mut fds, None);
+        if closed_within(stopped, Duration::ZERO) {
+            break;
+        }
+        match open.accept() {
+            Ok((socket, _)) => clients.admit(socket, backend),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => listener = None,
+            // A client that has gone already (ECONNABORTED), or no descriptor left: others of the process need them too.
+            Err(e) => {
+                log::debug!("failed to accept a connection to the pages: {e}");
+                if closed_within(stopped, PAUSE / 10) {
+                    break;
+                }
+            }
+        }
+    }
+    clients.close_all();
+}
+
+/// The open connections, oldest first.
+#[derive(Debug, Default)]
+struct Clients {
+    open: Mutex<Vec<Client>>,
+    /// One of them has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+struct Client {
+    socket: Arc<TcpStream>,
+    /// Since when it waits for a request; `None` while it is answered.
+    waiting: Option<Instant>,
+    closed: bool,
+}
+
+impl Clients {
+    fn locked(&self) -> MutexGuard<'_, Vec<Client>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for `socket` and serves it in a thread of its own.
+    fn admit(self: &Arc<Self>, socket: TcpStream, backend: &Arc<Backend>) {
+        let socket = Arc::new(socket);
+        let mut open = self.locked();
+        while open.len() >= MOST {
+            // Those who wait first, by how long; then whoever has been answered longest. One that is closed ends at once.
+            let oldest = open.iter_mut().filter(|client| !client.closed);
+            if let Some(oldest) = oldest.min_by_key(|client| (client.waiting.is_none(), client.waiting)) {
+                oldest.closed = true;
+                let _ = oldest.socket.shutdown(Shutdown::Both);
+            }
+            open = self.ended.wait_timeout(open, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        open.push(Client { socket: Arc::clone(&socket), waiting: Some(Instant::now()), closed: false });
+        drop(open);
+        let served = Served { clients: Arc::clone(self), socket };
+        let backend = Arc::clone(backend);
+        let thread = thread::Builder::new().name("web-client".into()).stack_size(STACK);
+        if let Err(e) = thread.spawn(move || served.run(&backend)) {
+            log::warn!("failed to start a thread for a connection to the pages: {e}");
+        }
+    }
+
+    fn close_all(&self) {
+        for client in self.locked().iter() {
+            let _ = client.socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// One connection that is served; dropping it closes it.
+struct Served {
+    clients: Arc<Clients>,
+    socket: Arc<TcpStream>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.clients.locked().retain(|client| !Arc::ptr_eq(&client.socket, &self.socket));
+        self.clients.ended.notify_all();
+    }
+}
+
+impl Served {
+    fn run(self, backend: &Backend) {
+        // Whatever fails here is the client's doing, and it has gone.
+        if self.serve(backend).is_ok() {
+            self.linger();
+        }
+    }
+
+    /// Answers request by request; ends after an answer that is the last.
+    fn serve(&self, backend: &Backend) -> io::Result<()> {
+        self.socket.set_nonblocking(false)?;
+        let mut input = Vec::new();
+        loop {
+            self.mark(Some(Instant::now()));
+            let asked = match self.head(&mut input)? {
+                Head::Whole(head) => Request::parse(&head),
+                Head::TooLong => Asked::Refused(431),
+                Head::TooSlow => Asked::Refused(408),
+                Head::Nothing => return Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+            self.mark(None);
+            let (answer, last) = match asked {
+                Asked::For(request) => (backend.answer(&request), request.last),
+                Asked::Refused(status) => (simple(status), true),
+            };
+            self.write(&answer)?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn mark(&self, waiting: Option<Instant>) {
+        let mut open = self.clients.locked();
+        if let Some(client) = open.iter_mut().find(|client| Arc::ptr_eq(&client.socket, &self.socket)) {
+            client.waiting = waiting;
+        }
+    }
+
+    /// The next head, without its empty line. What follows it stays in `input`.
+    fn head(&self, input: &mut Vec<u8>) -> io::Result<Head> {
+        let end = Instant::now() + REQUEST;
+        let mut looked = 0;
+        loop {
+            let found = input[looked..].windows(4).position(|four| four == b"\r\n\r\n");
+            if let Some(at) = found.map(|at| looked + at) {
+                let rest = input.split_off(at + 4);
+                input.truncate(at);
+                return Ok(Head::Whole(std::mem::replace(input, rest)));
+            }
+            if input.len() > HEAD {
+                return Ok(Head::TooLong);
+            }
+            looked = input.len().saturating_sub(3);
+            let mut some = [0; 4096];
+            match self.read_until(&mut some, end)? {
+                Some(count) if count > 0 => input.extend(&some[..count]),
+                None if !input.is_empty() => return Ok(Head::TooSlow),
+                _ => return Ok(Head::Nothing),
+            }
+        }
+    }
+
+    /// Reads once; `None` where nothing comes until `end`.
+    fn read_until(&self, some: &mut [u8], end: Instant) -> io::Result<Option<usize>> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        self.socket.set_read_timeout(Some(left))?;
+        match (&*self.socket).read(some) {
+            Ok(count) => Ok(Some(count)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let end = Instant::now() + ANSWER;
+        while !bytes.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.socket.set_write_timeout(Some(left))?;
+            let count = (&*self.socket).write(bytes)?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Reads away what the client still sends, so that it can read the answer.
+    fn linger(&self) {
+        let (time, most) = LINGER;
+        let (end, mut read) = (Instant::now() + time, 0);
+        let mut some = [0; 4096];
+        let _ = self.socket.shutdown(Shutdown::Write);
+        while read < most {
+            match self.read_until(&mut some, end) {
+                Ok(Some(count)) if count > 0 => read += count,
+                _ => return,
+            }
+        }
+    }
+}
+
+enum Head {
+    Whole(Vec<u8>),
+    TooLong,
+    TooSlow,
+    /// The client has gone, or has nothing to ask.
+    Nothing,
+}

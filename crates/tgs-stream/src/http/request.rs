@@ -1,0 +1,114 @@
+//! A request's head, as far as it decides how the connection goes on. What is asked for is `tiny_http`'s to answer.
+
+/// A request for a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    /// `GET`, …
+    pub(super) method: String,
+    /// The path and what follows it: visible ASCII.
+    pub(super) target: String,
+    /// Whether the connection ends with its answer.
+    pub(super) last: bool,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A page.
+    For(Request),
+    /// Something that is answered with this status alone.
+    Refused(u16),
+}
+
+impl Request {
+    /// Reads a head without its last empty line.
+    pub(super) fn parse(head: &[u8]) -> Asked {
+        let text = String::from_utf8_lossy(head);
+        let (line, headers) = text.split_once("\r\n").unwrap_or((&text, ""));
+        let words: Vec<&str> = line.split(' ').collect();
+        let [method, target, version] = words[..] else { return Asked::Refused(400) };
+        let visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !visible(method) || !visible(target) {
+            return Asked::Refused(400);
+        }
+        let persistent = match version {
+            "HTTP/1.1" => true,
+            "HTTP/1.0" => false,
+            other if other.starts_with("HTTP/") => return Asked::Refused(505),
+            _ => return Asked::Refused(400),
+        };
+        let mut last = !persistent;
+        for header in headers.split("\r\n").filter(|header| !header.is_empty()) {
+            let Some((name, value)) = header.split_once(':') else { return Asked::Refused(400) };
+            let value = value.trim();
+            match name.to_ascii_lowercase().as_str() {
+                "connection" if value.to_ascii_lowercase().contains("close") => last = true,
+                // A body is not read: what follows it cannot be found.
+                "content-length" if value != "0" => last = true,
+                "transfer-encoding" => last = true,
+                _ => {}
+            }
+        }
+        Asked::For(Self { method: method.to_owned(), target: target.to_owned(), last })
+    }
+}
+
+/// An answer that is a status alone, and the connection's last.
+pub(super) fn simple(status: u16) -> Vec<u8> {
+    let words = match status {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        431 => "Request Header Fields Too Large",
+        505 => "HTTP Version Not Supported",
+        _ => "Service Unavailable",
+    };
+    format!("HTTP/1.1 {status} {words}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn heads() {
+        let page = |method: &str, target: &str, last| {
+            Asked::For(Request { method: method.into(), target: target.into(), last })
+        };
+        let table = [
+            ("GET /metrics HTTP/1.1", page("GET", "/metrics", false)),
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: a:b", page("GET", "/metrics", false)),
+            ("GET /metrics HTTP/1.0", page("GET", "/metrics", true)),
+            ("HEAD /s?a=b HTTP/1.1\r\nconnection: Close", page("HEAD", "/s?a=b", true)),
+            ("POST / HTTP/1.1\r\nContent-Length: 0", page("POST", "/", false)),
+            ("POST / HTTP/1.1\r\nContent-Length: 7", page("POST", "/", true)),
+            ("GET / HTTP/1.1\r\nContent-Length: 99999999999999999999999", page("GET", "/", true)),
+            ("GET / HTTP/1.1\r\nContent-Length: -1", page("GET", "/", true)),
+            ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked", page("PUT", "/", true)),
+            ("PRI * HTTP/2.0", Asked::Refused(505)),
+            ("GET / HTTP/2.0", Asked::Refused(505)),
+            ("GET / HTTP/1.1\r\nno header", Asked::Refused(400)),
+            ("GET /", Asked::Refused(400)),
+            ("GET  / HTTP/1.1", Asked::Refused(400)),
+            ("GET / SSH-2.0", Asked::Refused(400)),
+            ("GET /\u{e9} HTTP/1.1", Asked::Refused(400)),
+            ("GET /\ta HTTP/1.1", Asked::Refused(400)),
+            ("", Asked::Refused(400)),
+        ];
+        for (head, expected) in table {
+            assert_eq!(Request::parse(head.as_bytes()), expected, "{head:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is sent, what goes on is one line.
+        #[test]
+        fn anything_is_read(head in "[ -~\r\n\u{e9}]{0,80}") {
+            if let Asked::For(request) = Request::parse(head.as_bytes()) {
+                let line = format!("{} {}", request.method, request.target);
+                prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+            }
+        }
+    }
+}
