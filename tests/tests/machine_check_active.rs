@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tgs_e2e::{
     bin_path::{build, workspace},
-    machine::{ADDRESS, Machine},
+    machine::{ADDRESS, ENV_FILE, Machine, UNIT},
 };
 
 const TOOL: &str = "/opt/tg_video_streamer/current/bin/tgs-check-active";
@@ -56,19 +56,20 @@ fn each_failure_has_its_name_and_its_remedy() {
     for (name, service) in units {
         unit(&machine, &format!("{name}.service"), service);
     }
-    let skipped = "[Unit]\nConditionPathExists=/etc/passwd\nConditionPathExists=/opt/x/.env\n[Service]\nExecStart=sleep infinity\n";
+    let skipped = "[Unit]\nConditionPathExists=/etc/passwd\nConditionPathExists=/opt/x/.env\n[Service]\n\
+                   ExecStart=/opt/x/tgs-stream --env-file /opt/x/.env\n";
     machine.write("/run/systemd/system/skipped.service", skipped, 0o644).unwrap();
     machine.sh("systemctl mask --runtime --quiet hidden.service; systemctl daemon-reload").unwrap();
 
     let cases = [
         ("absent", "not_found", "does not exist", "systemctl list-unit-files"),
-        ("hidden", "masked", "is masked", "sudo systemctl unmask hidden.service"),
+        ("hidden", "masked", "is masked", "systemctl unmask hidden.service"),
         ("broken", "bad_unit", "cannot be loaded", "systemd-analyze verify broken.service"),
         (
             "skipped",
             "condition_failed",
             "ConditionPathExists=/opt/x/.env does not hold",
-            "tgs-session --env-file /opt/x/.env --write-env",
+            "tgs-session --write-env --env-file /opt/x/.env",
         ),
         ("exits78", "failed", "exited with 78, bad configuration", "mend the settings"),
         ("killed", "failed", "was killed by SIGKILL", "journalctl -u killed.service"),
@@ -97,7 +98,7 @@ fn each_failure_has_its_name_and_its_remedy() {
     assert_eq!(code, 1);
     assert!(
         text.contains("does not run: inactive (dead)")
-            && text.contains("sudo tgs-check-active skipped.service --restart"),
+            && text.contains("tgs-check-active skipped.service --restart starts it"),
         "{text}"
     );
     assert!(began.elapsed() < Duration::from_secs(3));
@@ -114,7 +115,7 @@ fn each_failure_has_its_name_and_its_remedy() {
     assert_eq!(as_nobody("ok --stable 1").0, 0);
     let (code, text) = as_nobody("ok --restart --stable 1");
     assert_eq!(code, 1);
-    assert!(text.contains("may not be restarted by this user") && text.contains("sudo"), "{text}");
+    assert!(text.contains("may not be restarted by this user") && text.contains("as root"), "{text}");
 }
 
 #[test]
@@ -195,6 +196,72 @@ fn the_health_page_may_say_what_it_said_before() {
     machine.sh("echo '200 ok' >/run/page").unwrap();
     let port = machine.read("/run/metrics.port").unwrap();
     assert_eq!(check(&machine, &format!("page --stable 0 --healthz http://{}/healthz", port.trim())).0, 0);
+}
+
+#[test]
+fn a_broadcast_that_is_off_the_air_is_not_up() {
+    let machine = Machine::boot().unwrap();
+    machine.install_tree(&["tgs-stream", "tgs-check-active"]).unwrap();
+    machine.write("/opt/tg_video_streamer/shared/playlist.txt", "nothing.mp4\n", 0o644).unwrap();
+    machine
+        .put(&workspace().join("ci/check_service_active.sh"), "/root/check.sh", 0o755, "root:root")
+        .unwrap();
+    let telegram =
+        [("API_ID", "1"), ("API_HASH", "0123456789abcdef0123456789abcdef"), ("CHAT_ID", "-1001234567890")];
+    let pages = [("PROMETHEUS_PORT", "9191"), ("STATE_DIR", "/var/lib/tg_video_streamer/own")];
+    machine.settings(ENV_FILE, &[&telegram[..], &pages].concat()).unwrap();
+    machine.sh(&format!("systemctl start {UNIT}")).unwrap();
+    let pid = || machine.unit(UNIT).unwrap()["MainPID"].clone();
+    let degraded = || machine.unit(UNIT).unwrap()["StatusText"].starts_with("degraded: ");
+    machine.wait_for("degraded mode", Duration::from_secs(30), degraded).unwrap();
+
+    // No session. The page is found wherever it is, its state is said at once, and others hear it from systemd.
+    let began = Instant::now();
+    let (code, text) = check(&machine, "--stable 1");
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("runs, but does not work: 503: degraded: ")
+            && text.contains("tgs-diag says what to do"),
+        "{text}"
+    );
+    let as_nobody = format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {TOOL} --stable 0");
+    let (code, text) = said(&machine.run(&["bash", "-c", &as_nobody]).unwrap());
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("does not work: 503: degraded: "), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(20), "it waited for what does not come");
+    for active in [format!("{TOOL} --active-only --stable 1"), "/root/check.sh --stable 1".to_owned()] {
+        let (code, text) = said(&machine.run(&["bash", "-c", &active]).unwrap());
+        assert_eq!(code, 0, "{active}: {text}");
+    }
+    // A restart changes nothing about it, and is not to blame.
+    let before = pid();
+    let (code, text) = check(&machine, "--restart --stable 2");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("is up") && text.contains("503 as before the restart: degraded: "), "{text}");
+    assert_ne!(pid(), before);
+
+    // What a start would refuse is not restarted, and all of it is said.
+    let before = pid();
+    let wrong =
+        [("LOOP", "perhaps"), ("OUTPUT_URL", "http://h/thekey42"), ("FFMPEG_PATH", "/nowhere/ffmpeg")];
+    machine.settings(ENV_FILE, &[&telegram[..], &pages, &wrong].concat()).unwrap();
+    for by in [format!("{TOOL} --restart"), "/root/check.sh --restart".to_owned()] {
+        let (code, text) = said(&machine.run(&["bash", "-c", &by]).unwrap());
+        assert_eq!(code, 1, "{by}: {text}");
+        for words in
+            ["was left as it is", "LOOP must be 1 or 0", "OUTPUT_URL", "/nowhere/ffmpeg", "--restart"]
+        {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("thekey42"), "{text}");
+        assert_eq!(pid(), before, "{by}");
+    }
+
+    // Nobody takes the picture: connecting is waited for, and is no success.
+    machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/thekey42")]).unwrap();
+    let (code, text) = check(&machine, "--restart --stable 1 --timeout 6");
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("refuses connections") && !text.contains("thekey42"), "{text}");
 }
 
 #[test]

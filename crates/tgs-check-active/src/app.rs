@@ -8,12 +8,13 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use tgs_core::{exit::Code, process};
+use tgs_core::{exit::Code, process, remedy};
 
 use crate::{
     cli::Cli,
     decide::{Health, Verdict, Watch},
     health::{self, Answer},
+    product,
     report::Report,
     snapshot::Snapshot,
     systemd,
@@ -77,20 +78,29 @@ struct Seen {
 /// Restarts the unit where that is wanted, and looks until there is an answer.
 fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
     let mut snapshot = systemd::show(&cli.unit)?;
+    // What is told to be run is worded for the settings and the user of this unit.
+    remedy::set_env_file(snapshot.env_file().as_deref());
     let mut watch = Watch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
     let mut before = None;
     if cli.restart && snapshot.load == "loaded" {
-        before = cli.healthz.as_ref().map(health::ask);
+        if let Some(finding) = product::refused(&cli.unit, &snapshot) {
+            return Err(finding);
+        }
+        before = Some(&snapshot).filter(|it| it.active == "active").and_then(|it| ask(cli, it));
         systemd::restart(&cli.unit)?;
         snapshot = systemd::show(&cli.unit)?;
     }
     loop {
-        let health = match &cli.healthz {
-            Some(source) if snapshot.active == "active" => {
-                health::judge(before.as_ref(), &health::ask(source))
+        let health = if snapshot.active == "active" {
+            match ask(cli, &snapshot) {
+                None => Health::NotAsked,
+                Some(now) if cli.restart => health::judge(before.as_ref(), &now),
+                Some(now) => health::judge_as_it_is(&now),
             }
-            Some(_) => Health::Bad(no_answer(before.as_ref())),
-            None => Health::NotAsked,
+        } else if cli.healthz.is_some() || before.is_some() {
+            Health::Bad(no_answer(before.as_ref()))
+        } else {
+            Health::NotAsked
         };
         if let Some(verdict) = watch.see(began.elapsed(), &snapshot, &health) {
             return Ok(Seen { verdict, restarts: watch.restarts(), snapshot, health });
@@ -103,11 +113,20 @@ fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
     }
 }
 
+/// What the page of the unit answers, where it is to be asked and there is one.
+fn ask(cli: &Cli, seen: &Snapshot) -> Option<Answer> {
+    match &cli.healthz {
+        Some(source) => Some(health::ask(source)),
+        None if cli.active_only || !product::is_ours(seen) => None,
+        None => product::ask(seen),
+    }
+}
+
 fn no_answer(before: Option<&Answer>) -> String {
     let before = match before {
         Some(Answer::Reason(text)) => format!("; before the restart it answered 503: {text}"),
         Some(Answer::Healthy) => "; before the restart it answered 200".into(),
-        Some(Answer::None(_)) | None => String::new(),
+        Some(Answer::NotThere(_) | Answer::None(_)) | None => String::new(),
     };
     format!("not asked, since the unit is not active{before}")
 }

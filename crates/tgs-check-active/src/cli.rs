@@ -9,14 +9,18 @@ use crate::health::Source;
 
 const EXAMPLES: &str = "\
 Examples:
-  tgs-check-active                               is tg_video_streamer.service up?
+  tgs-check-active                               is tg_video_streamer.service up, and does media flow?
   sudo tgs-check-active --restart                restart it, and say whether it came up
   sudo tgs-check-active tg_video_streamer@news --restart --timeout 90
-  tgs-check-active --healthz http://127.0.0.1:9090/healthz --json
+  tgs-check-active --active-only                 is it active, whatever it broadcasts?
+  tgs-check-active other.service --healthz http://127.0.0.1:9090/healthz --json
 
-Up is a unit that is active and running, in the same run and without a restart, for --stable seconds. With --healthz that
-page must answer too: 200, or the named state (waiting_network, degraded, ...) that it gave before --restart. So Telegram's
-outage or a dead session does not count against a good release. Without --restart only 200 will do.
+Up is a unit that is active and running, in the same run and without a restart, for --stable seconds. Where it runs
+tgs-stream, its /healthz must answer too: 200, or the named state (waiting_network, degraded, ...) that it gave before
+--restart. So Telegram's outage or a dead session does not count against a good release. Without --restart only 200 will
+do. The page is found by itself, by root; others are told what the tool has told systemd. --active-only leaves it out.
+
+Before a tgs-stream is restarted, tgs-stream --check-settings proves its settings; refused ones leave what runs alone.
 
 Exit codes: 0 up, 1 not up (the reason is told), 2 usage.";
 
@@ -40,7 +44,13 @@ pub struct Cli {
     #[arg(long, value_name = "TIME", default_value = "5", value_parser = time)]
     pub stable: Duration,
 
+    /// Ask no page: active is up
+    #[arg(long, conflicts_with = "healthz")]
+    pub active_only: bool,
+
     /// A page that must answer too, or the file in which tgs-stream tells its address (STATE_DIR/metrics.port)
+    ///
+    /// Only where it is not found by itself.
     #[arg(long, value_name = "URL|FILE", value_parser = Source::parse)]
     pub healthz: Option<Source>,
 
@@ -136,6 +146,7 @@ mod tests {
             "--stable -1",
             "--healthz 127.0.0.1:9090",
             "--healthz https://a/healthz",
+            "--active-only --healthz http://a/",
         ] {
             let understood = read(line).map(|cli| cli.unit);
             assert!(understood.is_none() || line == "--", "{line}: {understood:?}");

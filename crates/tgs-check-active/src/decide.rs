@@ -16,6 +16,8 @@ pub(crate) enum Health {
     Fine(String),
     /// It is not, or there is no answer; in words.
     Bad(String),
+    /// It is not, and to wait will not change that: it was not restarted, and is in a state that lasts.
+    Lasting(String),
 }
 
 /// How it ended.
@@ -104,6 +106,7 @@ impl Watch {
         if let Some(held) = held.filter(|held| *held >= self.stable) {
             match health {
                 Health::NotAsked | Health::Fine(_) => return Some(Verdict::Up(held)),
+                Health::Lasting(why) => return Some(Verdict::Unhealthy(why.clone())),
                 Health::Bad(why) if at >= self.timeout => return Some(Verdict::Unhealthy(why.clone())),
                 Health::Bad(_) => return None,
             }

@@ -62,6 +62,8 @@ pub(crate) enum Answer {
     Healthy,
     /// 503 with its text.
     Reason(String),
+    /// No file tells where the page is, in words.
+    NotThere(String),
     /// Anything else, in words.
     None(String),
 }
@@ -76,7 +78,7 @@ pub(crate) fn ask(source: &Source) -> Answer {
         },
         Source::File(file) => match told(file) {
             Ok(address) => (address, "/healthz"),
-            Err(why) => return Answer::None(why),
+            Err(why) => return Answer::NotThere(why),
         },
     };
     match http_get::get(address, path, LIMIT) {
@@ -118,8 +120,22 @@ pub(crate) fn judge(before: Option<&Answer>, now: &Answer) -> Health {
             }
             _ => Health::Bad(format!("503: {text}")),
         },
-        Answer::None(why) => Health::Bad(why.clone()),
+        Answer::NotThere(why) | Answer::None(why) => Health::Bad(why.clone()),
     }
+}
+
+/// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at once.
+pub(crate) fn judge_as_it_is(now: &Answer) -> Health {
+    match (judge(None, now), now) {
+        (Health::Bad(why), Answer::Reason(text)) if waits(text) => Health::Lasting(why),
+        (health, _) => health,
+    }
+}
+
+/// Whether the reason is a state of the Telegram side that no second ends.
+fn waits(reason: &str) -> bool {
+    let name = name(reason);
+    name == "degraded" || name.starts_with("waiting_")
 }
 
 /// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all it may say of a
@@ -205,6 +221,12 @@ mod tests {
         for (before, now) in bad {
             assert!(matches!(judge(before.as_ref(), &now), Health::Bad(_)), "{before:?} {now:?}");
         }
+        assert_eq!(judge_as_it_is(&reason("degraded: a")), Health::Lasting("503: degraded: a".into()));
+        assert!(matches!(judge_as_it_is(&reason("waiting_people: a")), Health::Lasting(_)));
+        for soon in ["starting: a", "not yet connected to the server", "connection lost: reset"] {
+            assert_eq!(judge_as_it_is(&reason(soon)), Health::Bad(format!("503: {soon}")));
+        }
+        assert_eq!(judge_as_it_is(&Answer::Healthy), Health::Fine("200".into()));
     }
 
     #[test]
@@ -246,7 +268,7 @@ mod tests {
         )
         .unwrap();
         for name in ["secret", "link", "pipe", "missing"] {
-            let Answer::None(why) = ask(&Source::File(at(name))) else { panic!("{name} was read") };
+            let Answer::NotThere(why) = ask(&Source::File(at(name))) else { panic!("{name} was read") };
             assert!(!why.contains("hidden"), "{why}");
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! "Active" alone proves nothing: a service that dies after two seconds is active at once, and again after each restart. So
 //! the unit is watched until it has been the same run for a while. `decide` is the whole judgement, a pure function of what
-//! was seen; `systemd` and `health` look, `report` tells.
+//! was seen; `systemd`, `health` and `product` look, `report` tells.
 
 mod app;
 pub mod cli;
 mod decide;
 mod health;
+mod product;
 mod report;
 mod snapshot;
 mod systemd;

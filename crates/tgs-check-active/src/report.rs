@@ -72,7 +72,7 @@ impl<'a> Report<'a> {
         };
         let healthz = match health {
             Health::NotAsked => None,
-            Health::Fine(words) | Health::Bad(words) => Some(&**words),
+            Health::Fine(words) | Health::Bad(words) | Health::Lasting(words) => Some(&**words),
         };
         Self { state: Some(state), healthz, ..self }
     }

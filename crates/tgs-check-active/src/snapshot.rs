@@ -1,8 +1,11 @@
 //! What systemd says of a unit at one moment, read from `systemctl show`. No judgement.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 /// The properties that are asked for.
 pub(crate) const PROPERTIES: &str = "Id,LoadState,LoadError,ActiveState,SubState,Result,InvocationID,NRestarts,Job,\
-                                     ConditionResult,AssertResult,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus";
+                                     ConditionResult,AssertResult,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,StatusText,\
+                                     ExecStart,Environment,StateDirectory,CacheDirectory,WorkingDirectory";
 
 /// A unit at one moment. Texts are systemd's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,14 @@ pub(crate) struct Snapshot {
     pub(crate) pid: Option<u32>,
     /// How the last main process ended.
     pub(crate) end: Option<End>,
+    /// What the process has told systemd of itself.
+    pub(crate) status: String,
+    /// What it runs.
+    pub(crate) program: Option<PathBuf>,
+    /// Where it runs.
+    pub(crate) directory: Option<PathBuf>,
+    /// The other properties, by name.
+    pub(crate) shown: BTreeMap<String, String>,
 }
 
 /// How a process ended.
@@ -71,7 +82,66 @@ impl Snapshot {
                 "2" | "3" => Some(End::Killed(status)),
                 _ => None,
             },
+            status: word("StatusText"),
+            // `{ path=/bin/x ; argv[]=/bin/x --a ; … }`
+            program: value("ExecStart")
+                .split_once("path=")
+                .and_then(|(_, rest)| rest.split(" ;").next())
+                .filter(|path| path.starts_with('/'))
+                .map(PathBuf::from),
+            // With a `!` in front where it may be missing.
+            directory: Some(value("WorkingDirectory").trim_start_matches('!'))
+                .filter(|dir| dir.starts_with('/'))
+                .map(PathBuf::from),
+            shown: ["ExecStart", "Environment", "StateDirectory", "CacheDirectory"]
+                .map(|name| (name.to_owned(), word(name)))
+                .into(),
         })
+    }
+
+    fn shown(&self, name: &str) -> &str {
+        self.shown.get(name).map_or("", String::as_str)
+    }
+
+    /// The directory that systemd makes for its state.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        self.made("StateDirectory", "/var/lib")
+    }
+
+    /// The first of the directories that systemd makes below `root`.
+    fn made(&self, property: &str, root: &str) -> Option<PathBuf> {
+        let name = self.shown(property).split(' ').next().filter(|name| !name.is_empty())?;
+        Some(PathBuf::from(root).join(name))
+    }
+
+    /// The settings that its program is started with.
+    pub(crate) fn env_file(&self) -> Option<PathBuf> {
+        let args = self.settings_args();
+        args.get(1).filter(|_| args[0] == "--env-file").map(PathBuf::from)
+    }
+
+    /// The arguments of its program that choose its settings.
+    pub(crate) fn settings_args(&self) -> Vec<String> {
+        let argv = self.shown("ExecStart").split_once("argv[]=").map_or("", |(_, rest)| rest);
+        let words: Vec<&str> = argv.split(" ;").next().unwrap_or_default().split(' ').collect();
+        let file = words.iter().position(|word| *word == "--env-file").and_then(|at| words.get(at..at + 2));
+        let fixed = words.iter().find(|word| **word == "--fixed-port");
+        file.unwrap_or_default().iter().chain(fixed).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// The variables of its program, those of EnvironmentFile= left out.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let words = shell_words::split(self.shown("Environment")).unwrap_or_default();
+        let pairs = words.iter().filter_map(|word| word.split_once('='));
+        let mut all: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for (property, name, root) in [
+            ("StateDirectory", "STATE_DIRECTORY", "/var/lib"),
+            ("CacheDirectory", "CACHE_DIRECTORY", "/var/cache"),
+        ] {
+            let dir = self.made(property, root);
+            all.extend(dir.map(|dir| (name.to_owned(), dir.to_string_lossy().into_owned())));
+        }
+        all
     }
 }
 
@@ -94,9 +164,35 @@ mod tests {
             condition: true,
             assertion: true,
             end: Some(End::Exited(78)),
+            shown: ["ExecStart", "Environment", "StateDirectory", "CacheDirectory"]
+                .map(|name| (name.to_owned(), String::new()))
+                .into(),
             ..Snapshot::default()
         };
         assert_eq!(Snapshot::read(shown), Some(expected));
+    }
+
+    #[test]
+    fn what_it_runs_and_with_which_settings() {
+        let shown = "LoadState=loaded\nStatusText=playing a\nWorkingDirectory=!/opt/x\nStateDirectory=x@a y\nCacheDirectory=x\n\
+                     Environment=PATH=/a:/b \"A=b c\"\nExecStart={ path=/opt/x/bin/tgs-stream ; \
+                     argv[]=/opt/x/bin/tgs-stream --fixed-port --env-file /opt/x/a.env ; ignore_errors=no ; pid=7 }\n";
+        let read = Snapshot::read(shown).unwrap();
+        assert_eq!(read.status, "playing a");
+        assert_eq!(read.program, Some("/opt/x/bin/tgs-stream".into()));
+        assert_eq!(read.directory, Some("/opt/x".into()));
+        assert_eq!(read.state_directory(), Some("/var/lib/x@a".into()));
+        assert_eq!(read.settings_args(), ["--env-file", "/opt/x/a.env", "--fixed-port"]);
+        let variables = [
+            ("PATH", "/a:/b"),
+            ("A", "b c"),
+            ("STATE_DIRECTORY", "/var/lib/x@a"),
+            ("CACHE_DIRECTORY", "/var/cache/x"),
+        ];
+        assert_eq!(read.variables(), variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let bare = Snapshot::read("LoadState=loaded\nExecStart={ path=/bin/x ; argv[]=/bin/x --env-file ; }")
+            .unwrap();
+        assert_eq!((bare.settings_args(), bare.state_directory()), (Vec::<String>::new(), None));
     }
 
     #[test]

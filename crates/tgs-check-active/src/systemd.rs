@@ -9,6 +9,7 @@ use tgs_core::{
     cancel::Cancel,
     mask::mask,
     process::{self, RunError},
+    remedy::as_root,
 };
 
 use crate::{
@@ -108,13 +109,13 @@ fn refused(verb: &str, unit: &str, said: &str) -> Finding {
         return Finding {
             name: "no_permission",
             reason: format!("may not be {verb}ed by this user: {line}"),
-            remedy: Some("run this with sudo".into()),
+            remedy: Some("run this as root".into()),
         };
     }
     let (name, remedy) = if has(&[" is masked"]) {
-        ("masked", format!("allow it: sudo systemctl unmask {unit}"))
+        ("masked", format!("allow it: {}", as_root(&format!("systemctl unmask {unit}"))))
     } else if has(&[" not found", "not loaded properly"]) {
-        ("not_found", "after installing a unit file run: sudo systemctl daemon-reload".to_owned())
+        ("not_found", format!("after installing a unit file run: {}", as_root("systemctl daemon-reload")))
     } else {
         ("refused", format!("read what systemctl says: systemctl status {unit}"))
     };

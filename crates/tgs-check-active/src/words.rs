@@ -1,6 +1,9 @@
 //! What is found, in words: the reason, and what to do about it.
 
-use tgs_core::exit::Code;
+use tgs_core::{
+    exit::Code,
+    remedy::{self, as_root},
+};
 
 use crate::{
     decide::Verdict,
@@ -35,14 +38,15 @@ pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition:
         Verdict::NotFound => (
             "not_found",
             "does not exist".to_owned(),
-            "look for its name: systemctl list-unit-files 'tg_video_streamer*'; after installing a unit file run: \
-             sudo systemctl daemon-reload"
-                .to_owned(),
+            format!(
+                "look for its name: systemctl list-unit-files 'tg_video_streamer*'; after installing a unit file run: {}",
+                as_root("systemctl daemon-reload")
+            ),
         ),
         Verdict::Masked => (
             "masked",
             "is masked, so systemd refuses to start it".to_owned(),
-            format!("allow it: sudo systemctl unmask {unit}"),
+            format!("allow it: {}", as_root(&format!("systemctl unmask {unit}"))),
         ),
         Verdict::BadUnit(why) => (
             "bad_unit",
@@ -64,11 +68,16 @@ pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition:
         Verdict::Inactive => (
             "inactive",
             format!("does not run: {state}{}", ended()),
-            format!("sudo tgs-check-active {unit} --restart starts it, and says why where it does not start"),
+            format!(
+                "{} starts it, and says why where it does not start",
+                as_root(&format!("tgs-check-active {unit} --restart"))
+            ),
         ),
-        Verdict::Failed => {
-            ("failed", format!("failed ({}){}", result(&seen.result), ended()), cure(seen.end).unwrap_or(logs))
-        }
+        Verdict::Failed => (
+            "failed",
+            format!("failed ({}){}", result(&seen.result), ended()),
+            cure(seen.end).unwrap_or(logs),
+        ),
         Verdict::CrashLoop(restarts) => (
             "crash_loop",
             format!("does not stay up: systemd restarted it {restarts} times meanwhile, {state}{}", ended()),
@@ -85,24 +94,33 @@ pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition:
             "look again, or allow more time with --timeout".to_owned(),
         ),
         Verdict::Other => ("not_running", format!("does not run: {state}{}", ended()), logs),
-        Verdict::Unhealthy(why) => (
-            "unhealthy",
-            format!("runs, but does not work: {why}"),
-            format!("see what it says: journalctl -u {unit}"),
-        ),
+        Verdict::Unhealthy(why) => ("unhealthy", format!("runs, but does not work: {why}"), unwell(unit)),
     };
     Finding { name, reason, remedy: Some(remedy) }
 }
 
+/// What to do about a unit that runs and does not work.
+fn unwell(unit: &str) -> String {
+    let log = format!("journalctl -u {unit}");
+    match unit.trim_end_matches(".service") {
+        "tg_video_streamer" => format!("{} says what to do; its log: {log}", as_root("tgs-diag")),
+        name if name.starts_with("tg_video_streamer@") => {
+            format!("{} says what to do; its log: {log}", as_root(&format!("tgs-diag --unit {name}")))
+        }
+        _ => format!("see what it says: {log}"),
+    }
+}
+
 /// What to do about a condition that does not hold.
 fn unmet(condition: &str, unit: &str) -> String {
+    let start = as_root(&format!("systemctl start {unit}"));
     match condition.split_once('=') {
         Some((_, path)) if path.ends_with("/.env") || path.contains("/instances/") => format!(
-            "write the settings into {path} (.env.template lists them) and sign in: sudo tgs-session --env-file {path} \
-             --write-env; then: sudo systemctl start {unit}"
+            "write the settings into {path} (.env.template lists them) and sign in: {}; then: {start}",
+            remedy::command("tgs-session --write-env")
         ),
         Some((kind, path)) if kind.contains("Path") || kind.contains("File") => {
-            format!("see to {path}; then: sudo systemctl start {unit}")
+            format!("see to {path}; then: {start}")
         }
         _ => format!("see what it asks for: systemctl cat {unit}"),
     }
@@ -166,14 +184,15 @@ fn meaning(status: i32) -> Option<&'static str> {
 /// What to do about an end that says so itself.
 fn cure(end: Option<End>) -> Option<String> {
     match end? {
-        End::Exited(status) if status == i32::from(Code::Config as u8) => Some(
-            "mend the settings, which the log below names: tgs-stream --check --env-file FILE proves them"
-                .into(),
-        ),
+        End::Exited(status) if status == i32::from(Code::Config as u8) => Some(format!(
+            "mend the settings, which the log below names; this proves them: {}",
+            remedy::command("tgs-stream --check-settings")
+        )),
         End::Exited(status) if status == i32::from(Code::Unavailable as u8) => {
-            Some("what it needs is missing, which the log below names: sudo apt install ffmpeg".into())
+            let install = as_root("apt install ffmpeg");
+            Some(format!("what it needs is missing, which the log below names: {install}"))
         }
-        End::Exited(217) => Some("make the user of the unit: sudo systemd-sysusers".into()),
+        End::Exited(217) => Some(format!("make the user of the unit: {}", as_root("systemd-sysusers"))),
         End::Exited(126 | 203) => Some("look at the ExecStart= of the unit; is the release complete?".into()),
         _ => None,
     }

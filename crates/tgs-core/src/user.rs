@@ -32,6 +32,9 @@ pub struct User {
     home: String,
 }
 
+/// What else of root's environment goes on: how to show it, and what systemd makes for the unit at hand.
+const PASSED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
+
 impl User {
     fn read(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split(':').collect();
@@ -92,7 +95,7 @@ impl User {
             .env("HOME", &self.home)
             .env_remove("TMPDIR")
             .env_remove("XDG_CACHE_HOME");
-        for name in settings::TABLE.iter().map(|setting| setting.name).chain(["NO_COLOR", "TERM"]) {
+        for name in settings::TABLE.iter().map(|setting| setting.name).chain(PASSED) {
             if let Some(value) = env::var_os(name) {
                 command.env(name, value);
             }

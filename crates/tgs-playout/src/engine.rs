@@ -10,7 +10,6 @@
 
 mod encode;
 mod prepare;
-mod skip_log;
 
 use std::{
     io,
@@ -38,6 +37,7 @@ use crate::{
     playout::Playout,
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
+    status::Board,
     threads::await_end,
     timeline::Timeline,
     trial,
@@ -134,22 +134,6 @@ pub enum EngineError {
     /// There is nothing to bridge a failure with.
     #[error(transparent)]
     Filler(#[from] FillerError),
-    /// A thread of the broadcast cannot be started.
-    #[error("cannot start the thread {name}: {source}")]
-    Thread {
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// A thread without which there is no broadcast has died.
-    #[error("the thread {name} died, which is a fault of tgs-stream; please report it: {panic}")]
-    Died {
-        /// Its name.
-        name: &'static str,
-        /// What it died of.
-        panic: String,
-    },
     /// The output file cannot be written.
     #[error("{0}")]
     Output(String),
@@ -158,15 +142,6 @@ pub enum EngineError {
 /// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
 /// stopped afterwards, and no thread or child is left.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
-    let ended = broadcast(config, program, control);
-    // It stops the broadcast, which then ends as one that was asked to.
-    match control.board.read().dead_thread {
-        Some((name, panic)) => Err(EngineError::Died { name, panic }),
-        None => ended,
-    }
-}
-
-fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
     // What a stop interrupts has not failed.
@@ -181,12 +156,11 @@ fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Re
         height: setup.profile.height,
         cache: cache.clone(),
         feed: feed.clone(),
-        control: control.clone(),
+        board: control.board.clone(),
         cancel: cancel.clone(),
     };
     let coming = config.cache_ahead.then(ahead::Board::default);
-    let preparer = Preparer::start(program, shared.clone(), coming.clone())
-        .map_err(|source| EngineError::Thread { name: "prepare", source })?;
+    let preparer = Preparer::start(program, shared.clone(), coming.clone());
     let _attached = control.attach(feed.clone(), preparer.ask.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
@@ -213,26 +187,21 @@ fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Re
         started,
     );
     thread::scope(|threads| {
-        let failed = |name| move |source| EngineError::Thread { name, source };
-        let encoding = thread::Builder::new().name("encode".into());
         // It gives the preparer back, because dropping that ends the broadcast.
-        let encoding = encoding
-            .spawn_scoped(threads, move || (control.guard("encode", || encode.run(&preparer)), preparer))
-            .map_err(failed("encode"))?;
-        let ahead = ahead.and_then(Ahead::start);
-        let played = control.guard("playout", || playout.run());
+        let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
+        let ahead = ahead.map(|ahead| thread::spawn(move || ahead.run()));
+        let played = playout.run();
         let end = match (cancel.is_cancelled(), control.is_ending()) {
             (true, _) => End::Stopped,
             (false, true) => End::AfterCurrent,
             (false, false) => End::Over,
         };
         cancel.cancel();
-        let failed = encoding.join().ok().and_then(|(failed, _)| failed).unwrap_or_default();
+        let failed = encoding.join().map_or(0, |(failed, _)| failed);
         cache.settle(SETTLE);
         // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
         await_end(&ahead, Duration::from_secs(1));
-        let played = played.unwrap_or(Ok(0)).map_err(EngineError::Output)?;
-        Ok(Summary { played, failed, end })
+        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
     })
 }
 
@@ -299,9 +268,6 @@ struct Shared {
     height: u32,
     cache: Arc<Cache>,
     feed: Arc<Feed>,
-    control: Control,
+    board: Board,
     cancel: Cancel,
 }
-
-#[cfg(test)]
-mod tests;

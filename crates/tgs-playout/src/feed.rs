@@ -156,8 +156,6 @@ struct State {
     waiting: usize,
     runs: Runs,
     attempt: Option<Attempt>,
-    /// The item that was begun last and has no end yet.
-    unended: Option<u64>,
     /// The item taken last.
     taken: Option<Arc<OnAir>>,
     /// Whether the item on air was left and the next has not been taken yet.
@@ -206,13 +204,10 @@ impl Feed {
         }
     }
 
-    /// The item that was opened has been encoded as far as it will be. Where its encoding ended in a panic it gets its end here.
+    /// The item that was opened has been encoded as far as it will be.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
-            if state.unended == Some(attempt.run) && !state.runs.is_left(attempt.run) {
-                state.add(Piece::End);
-            }
             state.runs.closed(attempt.run);
         }
         state.end_where_asked();
@@ -595,13 +590,8 @@ impl State {
     }
 
     fn add(&mut self, piece: Piece) {
-        match &piece {
-            Piece::Begin(item) => {
-                self.runs.begun(item.run);
-                self.unended = Some(item.run);
-            }
-            Piece::End => self.unended = None,
-            Piece::Tag(_) => {}
+        if let Piece::Begin(item) = &piece {
+            self.runs.begun(item.run);
         }
         match &piece {
             Piece::Tag(tag) => {

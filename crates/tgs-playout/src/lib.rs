@@ -14,8 +14,6 @@ pub mod command;
 mod copy;
 pub mod encoder;
 pub mod engine;
-#[cfg(test)]
-mod faults;
 pub mod feed;
 pub mod filler;
 pub mod flv;

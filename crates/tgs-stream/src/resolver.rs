@@ -6,7 +6,6 @@ use std::{fs, path::PathBuf, time::Duration};
 use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
-    supervise::contain,
 };
 use tgs_playout::{
     encoder,
@@ -54,15 +53,12 @@ pub enum Resolved {
 }
 
 impl Resolver {
-    /// Finds out what `entry` is. May block for as long as yt-dlp may take. A panic over it is its failure.
+    /// Finds out what `entry` is. May block for as long as yt-dlp may take.
     pub fn resolve(&self, entry: &Entry) -> Result<Resolved, Failure> {
-        let found = contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(Failure::of_panic(&panic)));
-        found.map_err(|failure| entry.failure(failure))
+        self.find_out(entry).map_err(|failure| entry.failure(failure))
     }
 
     fn find_out(&self, entry: &Entry) -> Result<Resolved, Failure> {
-        #[cfg(test)]
-        assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.what {
             What::Bad(failure) => Err(failure.clone()),
             What::File(path) => file(path),
@@ -81,8 +77,7 @@ impl Resolver {
 
     /// What is in `media`, by ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, Failure> {
-        let found = contain(|| probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel));
-        found.unwrap_or_else(|panic| Err(Failure::of_panic(&panic)))
+        probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel)
     }
 
     fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {

@@ -9,6 +9,7 @@ mod machine;
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -19,13 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{
-    cancel::Cancel,
-    exit::Code,
-    settings::Settings,
-    supervise::{Panic, contain},
-    systemd::Beat,
-};
+use tgs_core::{cancel::Cancel, exit::Code, settings::Settings, systemd::Beat};
 use tgs_playout::{
     command::{Command, Control},
     status::{Board, Link},
@@ -36,7 +31,7 @@ use crate::show::order;
 use desk::METRICS;
 pub(crate) use desk::{Desk, Telegram};
 use line::{Failed, Line};
-use machine::{Action, Event, Look, Policy, Reason, Renewal, Session, State, Trouble, step};
+use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, step};
 
 /// How often a wait looks whether the broadcast has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -94,11 +89,7 @@ pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code 
             trouble: None,
             told: None,
         };
-        contain(|| director.run()).unwrap_or_else(|_| {
-            // Its panics are contained action by action; with its own state in doubt the tool is started anew.
-            director.halt();
-            Code::Failure
-        })
+        director.run()
     })
 }
 
@@ -147,10 +138,7 @@ impl Director<'_, '_, '_> {
             self.show();
             for action in actions {
                 self.beat.turn();
-                // A panic over what Telegram said is a failed attempt: the state machine waits, and tries again.
-                let event =
-                    contain(|| self.act(action)).unwrap_or_else(|panic| self.failed_at(action, &panic));
-                events.extend(event);
+                events.extend(self.act(action));
             }
             self.show();
             if let State::Stopping(code) = self.state {
@@ -198,8 +186,8 @@ impl Director<'_, '_, '_> {
         match self.state {
             State::Live(Session::Good { .. }) => {
                 self.line.title = wanted;
-                // Whether the session lives is found out by the check, which is made anyway. The hook logs a panic.
-                if let Ok(Err(failed)) = contain(|| self.line.retitle())
+                // Whether the session lives is found out by the check, which is made anyway.
+                if let Err(failed) = self.line.retitle()
                     && !self.cancel.is_cancelled()
                 {
                     log::warn!("{failed}");
@@ -207,21 +195,6 @@ impl Director<'_, '_, '_> {
             }
             State::Live(Session::Lost(_)) | State::Stopping(_) => {}
             State::Starting | State::Waiting { .. } | State::Degraded(_) => self.line.title = wanted,
-        }
-    }
-
-    /// What a panic over `action` means.
-    fn failed_at(&mut self, action: Action, panic: &Panic) -> Option<Event> {
-        let trouble = Trouble::Wait(Reason::Other);
-        let words = format!("speak to Telegram, which is a fault of tgs-stream; please report it: {panic}");
-        let failed = Failed { trouble, words, remedy: String::new() };
-        match action {
-            Action::Open { .. } => Some(Event::Opened(Err(self.tell(failed)))),
-            Action::Check => Some(Event::Checked(Look::Failed(self.tell(failed)))),
-            Action::Renew => Some(Event::Renewed(Renewal::Failed)),
-            // The stream cannot be opened, which nobody else would notice.
-            Action::Publish => Some(Event::Ended(Code::Failure)),
-            _ => None,
         }
     }
 
@@ -328,8 +301,8 @@ impl Director<'_, '_, '_> {
         let (play, ended, all) = (self.play, self.ended.clone(), self.control.clone());
         let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());
         let thread = self.scope.spawn(move || {
-            // The panic hook has logged it; whoever supervises the tool starts it anew.
-            let code = contain(|| play(&given, &own)).unwrap_or(Code::Failure);
+            // A panic was told by its hook; whoever supervises the tool starts it anew.
+            let code = catch_unwind(AssertUnwindSafe(|| play(&given, &own))).unwrap_or(Code::Failure);
             if !asked.load(Ordering::SeqCst) {
                 let _ = ended.send(code);
                 // A call of Telegram that is under way has nothing to wait for any more.

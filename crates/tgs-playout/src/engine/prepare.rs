@@ -1,11 +1,8 @@
 //! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the list.
 
-use std::{io, sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
-use tgs_core::{
-    cancel::Cancel,
-    supervise::{Panic, contain},
-};
+use tgs_core::cancel::Cancel;
 
 use super::{EARLY, Shared};
 use crate::{
@@ -50,13 +47,8 @@ enum Prepared {
 /// What the encode thread does next.
 pub(super) enum Turn {
     Play(Box<Ready>, Attempt),
-    Skip {
-        title: String,
-        failure: Failure,
-    },
+    Skip { title: String, failure: Failure },
     End,
-    /// The prepare thread is gone: the broadcast is stopped.
-    Gone,
 }
 
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
@@ -70,25 +62,18 @@ pub(super) struct Preparer {
 
 impl Preparer {
     /// Starts looking for the first item at once.
-    pub(super) fn start(
-        program: Box<dyn Program>,
-        shared: Shared,
-        coming: Option<ahead::Board>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(program: Box<dyn Program>, shared: Shared, coming: Option<ahead::Board>) -> Self {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
         let cancel = shared.cancel.clone();
         let prepare = Prepare { program, shared, coming, ahead: Prepared::End };
-        let thread = thread::Builder::new().name("prepare".into()).spawn(move || {
-            let control = prepare.shared.control.clone();
-            control.guard("prepare", || prepare.run(&asked, &answer));
-        })?;
-        Ok(Self { ask, answers, cancel, thread })
+        let thread = thread::spawn(move || prepare.run(&asked, &answer));
+        Self { ask, answers, cancel, thread }
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
     pub(super) fn next(&self) -> (Turn, usize) {
-        let gone = (Turn::Gone, 0);
+        let gone = (Turn::End, 0);
         if self.ask.send(Ask::Next).is_err() {
             return gone;
         }
@@ -132,16 +117,14 @@ impl Prepare {
             match ask {
                 Ask::Next => wanted = true,
                 command => {
-                    // Logged by the panic hook: the list goes on where it is.
-                    let _ = contain(|| self.obey(command));
+                    self.obey(command);
                     self.shared.feed.done();
                 }
             }
             while wanted && let Some(turn) = self.turn() {
                 wanted = false;
                 let over = matches!(turn, Turn::End);
-                let round = contain(|| self.program.round_len()).unwrap_or_default();
-                if answer.send((turn, round)).is_err() {
+                if answer.send((turn, self.program.round_len())).is_err() {
                     return;
                 }
                 if !over {
@@ -152,17 +135,13 @@ impl Prepare {
     }
 
     fn look_ahead(&mut self) {
-        let next = contain(|| self.program.next()).unwrap_or_else(|panic| Next::Skip {
-            id: String::new(),
-            title: "the next entry".to_owned(),
-            failure: Failure::of_panic(&panic),
-        });
+        let next = self.program.next();
         self.ahead = self.look(next);
         let title = match &self.ahead {
             Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
-        self.shared.control.board.update(|status| status.next = title);
+        self.shared.board.update(|status| status.next = title);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.way {
@@ -172,8 +151,7 @@ impl Prepare {
                 Prepared::Skip { .. } | Prepared::End => None,
             };
             let first = first.map(|item| Coming { id: item.id.clone(), find: Box::new(|| Some(item)) });
-            let coming = contain(|| self.program.coming(ahead::ITEMS)).unwrap_or_default();
-            board.set(first.into_iter().chain(coming).collect());
+            board.set(first.into_iter().chain(self.program.coming(ahead::ITEMS)).collect());
         }
     }
 
@@ -226,12 +204,7 @@ impl Prepare {
     fn turn(&mut self) -> Option<Turn> {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
-                Prepared::Play(ready) => {
-                    let title = ready.item.title.clone();
-                    #[cfg(test)]
-                    crate::faults::strike("the prepare thread", &title);
-                    contain(|| self.confirm(*ready)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
-                }
+                Prepared::Play(ready) => self.confirm(*ready),
                 other => other,
             };
             return match now {
@@ -282,18 +255,8 @@ impl Prepare {
         }
     }
 
-    /// What is to be done about `next`; a panic over it is its failure.
-    fn look(&mut self, next: Next) -> Prepared {
-        let title = match &next {
-            Next::Play(item) | Next::Kept { item, .. } => item.title.clone(),
-            Next::Skip { title, .. } => title.clone(),
-            Next::End => String::new(),
-        };
-        contain(|| self.find_way(next)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
-    }
-
     /// What is to be done about `next`, or about what follows it where that was left at its very end.
-    fn find_way(&mut self, mut next: Next) -> Prepared {
+    fn look(&mut self, mut next: Next) -> Prepared {
         loop {
             let (item, key, way) = match next {
                 Next::Play(item) => {
@@ -347,10 +310,6 @@ impl Prepare {
 }
 
 impl Prepared {
-    fn failed(title: String, panic: &Panic) -> Self {
-        Self::Skip { title, failure: Failure::of_panic(panic) }
-    }
-
     fn place(&self) -> Option<u64> {
         match self {
             Self::Play(ready) => Some(ready.item.place),

@@ -1,0 +1,169 @@
+//! What is known of a unit that runs `tgs-stream`: where its pages are, what it says of itself, and whether a start would
+//! take its settings. Nothing here holds for a unit with another program.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tgs_core::{cancel::Cancel, exit::Code, mask::mask, process, remedy::as_root, user::Owner};
+
+use crate::{
+    health::{self, Answer, Source},
+    snapshot::Snapshot,
+    words::Finding,
+};
+
+/// The program that has pages and settings.
+const PROGRAM: &str = "tgs-stream";
+/// How long the check of the settings may take; it is done in a second where the disk is not busy.
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
+/// No variables of a process are longer.
+const MAX_ENVIRON: u64 = 1 << 20;
+
+/// Whether the unit runs the program at all.
+pub(crate) fn is_ours(seen: &Snapshot) -> bool {
+    seen.program.as_deref().and_then(Path::file_name) == Some(OsStr::new(PROGRAM))
+}
+
+/// What its page answers, found by itself; what it has told systemd where no page is to be found; `None` without either.
+pub(crate) fn ask(seen: &Snapshot) -> Option<Answer> {
+    match pages(seen, Path::new("/proc")).map(|file| health::ask(&Source::File(file))) {
+        Some(Answer::NotThere(_)) | None => by_word(&seen.status),
+        found => found,
+    }
+}
+
+/// The file that tells the address of the pages: in the STATE_DIR that the running process was given, which is in its
+/// variables (systemd puts there what EnvironmentFile= holds), else in the directory that systemd makes for the unit.
+fn pages(seen: &Snapshot, proc: &Path) -> Option<PathBuf> {
+    let environ = seen.pid.map(|pid| read_bounded(&proc.join(pid.to_string()).join("environ")));
+    let environ = environ.unwrap_or_default();
+    let variable = |name: &str| {
+        let mut all = environ.split(|byte| *byte == 0);
+        let value = all.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        Some(PathBuf::from(OsStr::from_bytes(value))).filter(|path| path.is_absolute())
+    };
+    // systemd lists several with colons between them.
+    let made = variable("STATE_DIRECTORY").and_then(|all| env::split_paths(&all).next());
+    variable("STATE_DIR").or(made).or_else(|| seen.state_directory()).map(|dir| dir.join("metrics.port"))
+}
+
+/// What the file holds, as far as it may be read.
+fn read_bounded(file: &Path) -> Vec<u8> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(file) {
+        let _ = file.take(MAX_ENVIRON).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// The state as `tgs-stream` tells it to systemd, in the words of its page.
+fn by_word(status: &str) -> Option<Answer> {
+    let begins = |words: &[&str]| words.iter().any(|words| status.starts_with(words));
+    if status.is_empty() {
+        return None;
+    }
+    Some(if begins(&["playing ", "filler"]) {
+        Answer::Healthy
+    } else if let Some(cause) = status.strip_prefix("reconnecting (") {
+        Answer::Reason(format!("connection lost: {}", cause.split("); ").next().unwrap_or(cause)))
+    } else if begins(&["connecting; "]) {
+        Answer::Reason("not yet connected to the server".to_owned())
+    } else {
+        Answer::Reason(mask(status))
+    })
+}
+
+/// Runs the unit's own program on its settings, as a start would see them. A finding where a start would refuse them.
+pub(crate) fn refused(unit: &str, seen: &Snapshot) -> Option<Finding> {
+    let program = seen.program.as_ref().filter(|_| is_ours(seen))?;
+    // Root runs nothing that another user can replace.
+    let euid_is_root = rustix::process::geteuid().is_root();
+    if euid_is_root && !matches!(Owner::of(program), Ok(None)) {
+        return None;
+    }
+    let mut command = process::trusted(program);
+    command.args(seen.settings_args()).arg("--check-settings");
+    for (name, value) in seen.variables() {
+        command.env(name, value);
+    }
+    if let Some(dir) = seen.directory.as_ref().filter(|dir| dir.is_dir()) {
+        command.current_dir(dir);
+    }
+    let output = process::output(command, CHECK_LIMIT, 1 << 18, &Cancel::new()).ok()?;
+    // A release that does not know the check yet answers with another code, and is restarted as it ever was.
+    if output.status.code() != Some(i32::from(Code::Config as u8)) {
+        return None;
+    }
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let clean =
+        |line: &str| -> String { line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() };
+    let problems: Vec<String> = said
+        .lines()
+        .filter(|line| !line.starts_with("WARN") && !line.trim().is_empty())
+        .map(|line| format!("\n  {}", mask(&clean(line))))
+        .take(20)
+        .collect();
+    Some(Finding {
+        name: "bad_settings",
+        reason: format!("was left as it is: a start would refuse its settings{}", problems.concat()),
+        remedy: Some(format!("mend them, then: {}", as_root(&format!("tgs-check-active {unit} --restart")))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_in_the_words_of_the_page() {
+        let reason = |text: &str| Answer::Reason(text.into());
+        for (status, answer) in [
+            ("playing Film into News (7)", Answer::Healthy),
+            ("filler into News (7): the source gives nothing", Answer::Healthy),
+            ("degraded: SESSION_REVOKED", reason("degraded: SESSION_REVOKED")),
+            ("waiting_people: a call", reason("waiting_people: a call")),
+            ("connecting; starting", reason("not yet connected to the server")),
+            ("reconnecting (refused); playing x", reason("connection lost: refused")),
+            ("starting", reason("starting")),
+        ] {
+            assert_eq!(by_word(status), Some(answer), "{status}");
+        }
+        assert_eq!(by_word(""), None);
+    }
+
+    #[test]
+    fn the_pages_are_where_the_running_process_was_told() {
+        let proc = tempfile::tempdir().unwrap();
+        let own = proc.path().join("7");
+        fs::create_dir(&own).unwrap();
+        let seen = Snapshot {
+            pid: Some(7),
+            shown: [("StateDirectory".to_owned(), "a@b c".to_owned())].into(),
+            ..Snapshot::default()
+        };
+        let at = |text: &str| {
+            fs::write(own.join("environ"), text).unwrap();
+            pages(&seen, proc.path()).unwrap()
+        };
+        let cases = [
+            ("", "/var/lib/a@b/metrics.port"),
+            ("A=1\0STATE_DIRECTORY=/x:/y\0", "/x/metrics.port"),
+            ("STATE_DIRECTORY=/x\0STATE_DIR=/z\0", "/z/metrics.port"),
+            ("STATE_DIRECTORY=/x\0STATE_DIR=\0", "/x/metrics.port"),
+            ("STATE_DIR=relative\0", "/var/lib/a@b/metrics.port"),
+        ];
+        for (environ, file) in cases {
+            assert_eq!(at(environ), Path::new(file), "{environ:?}");
+        }
+        let other = Snapshot { pid: Some(8), ..Snapshot::default() };
+        assert_eq!(pages(&other, proc.path()), None);
+    }
+}
