@@ -20,7 +20,7 @@ readonly LOCK=/run/tg_video_streamer-deploy.lock
 # Holds, while a release is not proven yet, the link before, the link now, and the sum of the settings that came with it.
 readonly UNPROVEN=$ROOT/.deploying
 
-archive='' label='' env_file='' env_how=install keep=5 timeout=60
+archive='' label='' env_file='' env_how=install keep=5 timeout=60 stable=60
 new='' previous='' swapped='' env_sum='' had_env=''
 judged=() others=() touched=() fresh=() over=()
 
@@ -34,7 +34,8 @@ Usage: remote_deploy.sh --archive FILE [options]
   --replace-env FILE  install this as .env in any case; the old one comes back with the
                       old release, and is .env.bak once the new one is proven
   --keep N            releases to keep (5)
-  --timeout SECONDS   how long each unit may take to be up (60)
+  --timeout SECONDS   how long each unit may take to be active (60)
+  --stable SECONDS    how long it must then run without a restart (60)
 
 Exit codes: 0 the new release runs (or waits for its settings), 1 it failed and the one before is back,
 2 usage, 75 another deploy is under way.
@@ -65,7 +66,7 @@ read_options() {
     while (($#)); do
         case $1 in
             --help | -h) usage && exit 0 ;;
-            --archive | --id | --env | --replace-env | --keep | --timeout) (($# > 1)) || wrong_usage "$1 needs a value" ;;
+            --archive | --id | --env | --replace-env | --keep | --timeout | --stable) (($# > 1)) || wrong_usage "$1 needs a value" ;;
             *) wrong_usage "what is $1?" ;;
         esac
         case $1 in
@@ -75,12 +76,14 @@ read_options() {
             --replace-env) env_file=$2 env_how=replace ;;
             --keep) keep=$2 ;;
             --timeout) timeout=$2 ;;
+            --stable) stable=$2 ;;
         esac
         shift 2
     done
     [[ $archive ]] || wrong_usage "--archive is missing"
     [[ $keep =~ ^[1-9][0-9]{0,2}$ ]] || wrong_usage "--keep wants a number from 1"
     [[ $timeout =~ ^[1-9][0-9]{0,3}$ ]] || wrong_usage "--timeout wants a number of seconds"
+    [[ $stable =~ ^[1-9][0-9]{0,3}$ ]] || wrong_usage "--stable wants a number of seconds"
     [[ -z $label || $label =~ ^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$ ]] || wrong_usage "--id may hold letters, digits and . _ + -"
     [[ -f $archive && -r $archive ]] || wrong_usage "there is no file $archive"
     [[ -z $env_file || -s $env_file ]] || wrong_usage "there is nothing in $env_file"
@@ -444,6 +447,30 @@ add_main_unit() {
     fi
 }
 
+# Has the new release prove the settings of what is on air, as its unit would start it, while that still runs.
+prove_settings() {
+    local unit name dir options said refused=''
+    for unit in "${judged[@]}" "${others[@]}"; do
+        systemctl --quiet is-active "$unit" || continue
+        name=${unit%.service}
+        dir=$ROOT/shared options=(--env-file "$ROOT/shared/.env")
+        if [[ $name == *@* ]]; then
+            dir=$ROOT/instances options=(--fixed-port --env-file "$ROOT/instances/${name#*@}.env")
+        fi
+        # shellcheck disable=SC2016 # expanded by the shell that runs it
+        said=$(exec 9>&- && as_service 'cd "$1" && export STATE_DIRECTORY="$2" CACHE_DIRECTORY="$3"
+            exec timeout 45 "$4" --check-settings "${@:5}"' "$dir" "/var/lib/$name" "/var/cache/${MAIN%.service}" \
+            "$ROOT/$new/bin/tgs-stream" "${options[@]}" </dev/null 2>&1) && continue
+        # Any other code says that it could not be told; whether it stays up is seen after the restart.
+        if (($? == 78)); then
+            say "$unit would not start with its settings, says $new:"
+            say "$said"
+            refused=1
+        fi
+    done
+    [[ ! $refused ]] || die "nothing was stopped: mend the settings, then deploy again"
+}
+
 # ── The swap ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 swap_to() {
@@ -457,36 +484,47 @@ mark_unproven() {
     mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
 }
 
-# The file in which the unit tells where its pages are.
-pages_of() {
-    printf '%s\n' "/var/lib/${1%.service}/metrics.port"
-}
-
-# Restarts UNIT and says whether it is up, by the word of the tgs-check-active of the release that is current.
-restart() {
-    local unit=$1 said options=(--restart --timeout "$timeout") pages
-    pages=$(pages_of "$unit")
-    # Where it can be asked now, it must say afterwards that it works, or what it says now.
-    [[ ! $2 || ! -f $pages ]] || options+=(--healthz "$pages")
+# Asks the tgs-check-active of the release that is current, with options more.
+check() {
+    local said code=0
     # It may outlive us, if we are killed, and must not hold up the next deploy.
-    if said=$(exec 9>&- && exec "$ROOT/current/bin/tgs-check-active" "$unit" "${options[@]}" 2>&1); then
-        say "$said"
-        return 0
-    fi
+    said=$(exec 9>&- && exec "$ROOT/current/bin/tgs-check-active" "$@" 2>&1) || code=1
     say "$said"
-    return 1
+    return "$code"
 }
 
-# One after another: where one fails, the next still runs the old release.
+# Restarts UNIT and says whether it is up and stays so for SECONDS.
+restart() {
+    local unit=$1 seconds=$2 options=()
+    # One that runs must say afterwards that it works, or what it says now. One that does not may wait for its session.
+    [[ $3 ]] && systemctl --quiet is-active "$unit" || options=(--active-only)
+    # A release from before --active-only asks no page by itself.
+    [[ ${options[*]} != --active-only || $("$ROOT/current/bin/tgs-check-active" --help) == *--active-only* ]] || options=()
+    check "$unit" --restart --stable "$seconds" --timeout $((timeout + seconds)) "${options[@]}"
+}
+
+# One after another: where one fails, the next still runs the old release. The first is watched for as long as a fault may
+# take to show; where it held, the others follow at once, and all are watched together.
 start_new() {
-    local unit
+    local unit job jobs=() seconds=$stable bad=''
     for unit in "${judged[@]}"; do
         touched+=("$unit")
-        restart "$unit" healthz || return 1
+        restart "$unit" "$seconds" healthz || return 1
+        seconds=$((stable < 5 ? stable : 5))
     done
+    if ((${#judged[@]} > 1)); then
+        for unit in "${judged[@]}"; do
+            check "$unit" --active-only --stable "$stable" --timeout $((stable + 5)) &
+            jobs+=("$!")
+        done
+        for job in "${jobs[@]}"; do
+            wait "$job" || bad=1
+        done
+        [[ ! $bad ]] || return 1
+    fi
     for unit in "${others[@]}"; do
         touched+=("$unit")
-        restart "$unit" '' || say "$unit did not run before either, so this release is not to blame"
+        restart "$unit" 5 '' || say "$unit did not run before either, so this release is not to blame"
     done
 }
 
@@ -509,7 +547,7 @@ roll_back() {
     # All at once: nobody is to be off the air for longer than need be.
     for unit in "${touched[@]}"; do
         if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
-            restart "$unit" '' &
+            restart "$unit" 5 '' &
         else
             systemctl restart "$unit" &
         fi
@@ -612,6 +650,7 @@ main() {
     unpack
     find_units
     settings
+    prove_settings
 
     swapped=1
     swap_to "$new"

@@ -20,8 +20,14 @@ use tgs_e2e::{
 const ROOT: &str = "/opt/tg_video_streamer";
 const MAIN: &str = "tg_video_streamer.service";
 const GOOD: &str = "exec sleep infinity";
+/// What a release answers that has nothing against the settings.
+const TAKES_ALL: &str = "[[ $* != *--check-settings* ]] || exit 0";
 /// Fools whoever asks only once.
 const DIES: &str = "sleep 3; echo it is over >&2; exit 78";
+/// Fools whoever asks for five seconds only.
+const DIES_LATER: &str = "sleep 6; exit 1";
+/// How long each release has to hold here; on a server it is a minute.
+const STABLE: &str = "5";
 const SETTINGS: &str = "API_HASH=0123456789abcdef0123456789abcdef\n";
 const OTHER: &str = "API_HASH=other\n";
 /// In the place of a program that the script calls: does the same, and then kills the script, if it was told to here.
@@ -125,14 +131,15 @@ impl Host {
         self.machine.put(&archive, &format!("/root/{name}.tar.gz"), 0o600, "root:root").unwrap();
     }
 
+    /// One that accepts all settings.
     fn release(&self, name: &str, body: &str) {
-        self.release_with(name, body, |_| {});
+        self.release_with(name, &format!("{TAKES_ALL}\n{body}"), |_| {});
     }
 
     /// Runs the script on the server itself.
     fn command(&self, name: &str, options: &[&str]) -> Command {
         let mut command = self.machine.command("/root/remote_deploy.sh");
-        command.args(["--archive", &format!("/root/{name}.tar.gz")]).args(options);
+        command.args(["--archive", &format!("/root/{name}.tar.gz"), "--stable", STABLE]).args(options);
         command
     }
 
@@ -153,6 +160,7 @@ impl Host {
             .arg(workspace().join("ci/deploy.sh"))
             .arg(format!("root@{ADDRESS}"))
             .arg(self.at(&format!("{name}.tar.gz")))
+            .args(["--stable", STABLE])
             .args(options)
             .env("DEPLOY_SSH_KEY", fs::read_to_string(key).unwrap().trim_end())
             .env("DEPLOY_KNOWN_HOSTS", known_hosts.trim_end())
@@ -190,7 +198,7 @@ impl Host {
         self.machine.write("/run/kill-at", mark, 0o600).unwrap();
         let script = format!(
             "echo $$ >/run/deploy.pid; exec /root/remote_deploy.sh --archive /root/{name}.tar.gz --id {id} \
-             --replace-env /root/other"
+             --stable {STABLE} --replace-env /root/other"
         );
         let output = self.machine.run(&["bash", "-c", &script]).unwrap();
         let (_, said) = said(&output);
@@ -289,6 +297,55 @@ fn a_release_that_does_not_stay_up_is_taken_back() {
     // The settings that came with it are gone with it.
     assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env")).unwrap(), SETTINGS);
     host.is_tidy();
+}
+
+#[test]
+fn a_release_that_dies_after_the_first_seconds_is_taken_back() {
+    let host = Host::with_a_release();
+    host.release("later", DIES_LATER);
+    // A short proof does not see it, the longer one does. On a server that is a minute, without the option.
+    let (code, said) = host.deploy("later", &["--stable", "9", "--timeout", "8"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("does not stay up") && host.current() == "first", "{said}");
+    host.run_of(MAIN);
+    let script = fs::read_to_string(script()).unwrap();
+    assert!(script.contains("timeout=60 stable=60"), "the deploy proves for another time");
+    host.is_tidy();
+}
+
+#[test]
+fn settings_that_a_start_would_refuse_stop_nothing() {
+    let host = Host::with_a_release();
+    host.sh(&format!("echo NAME=news >{ROOT}/instances/news.env; systemctl start tg_video_streamer@news"));
+    let units = [MAIN, "tg_video_streamer@news.service"];
+    let runs = || units.map(|unit| host.run_of(unit));
+    let before = runs();
+    // The release itself says so, of each broadcast that runs, as the user of the unit and with its directories.
+    let said_by =
+        "id -un; pwd; echo \"FAIL LOOP must be 1 or 0 ($*) $STATE_DIRECTORY $CACHE_DIRECTORY\"; exit 78";
+    host.release_with(
+        "refuses",
+        &format!("[[ $* != *--check-settings* ]] || {{ {said_by}; }}\n{GOOD}"),
+        |_| {},
+    );
+    host.write("other", OTHER);
+    let (code, said) = host.deploy("refuses", &["--replace-env", "/root/other"]);
+    assert_eq!(code, 1, "{said}");
+    for words in [
+        "tgstream\n/opt/tg_video_streamer/shared\n",
+        "FAIL LOOP must be 1 or 0 (--check-settings --env-file /opt/tg_video_streamer/shared/.env) \
+         /var/lib/tg_video_streamer /var/cache/tg_video_streamer",
+        "(--check-settings --fixed-port --env-file /opt/tg_video_streamer/instances/news.env) \
+         /var/lib/tg_video_streamer@news /var/cache/tg_video_streamer",
+        "nothing was stopped: mend the settings",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!((host.current(), host.env(), runs()), ("first".into(), SETTINGS.into(), before), "{said}");
+    host.is_tidy();
+    // What does not run has nothing to lose, and may be what the new settings mend.
+    host.sh(&format!("systemctl stop {}", units.join(" ")));
+    host.must_deploy("refuses", &[]);
 }
 
 #[test]

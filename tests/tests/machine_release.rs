@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const DYING: &str = "#!/bin/sh\n[ \"$1\" = --version ] && exec echo tgs-stream 9.9.9\nsystemd-notify --ready\nsleep 3\nexit 70\n";
 
 fn deploy(machine: &Machine, options: &str) -> Output {
-    let script = format!("bash /root/remote_deploy.sh {options}");
+    let script = format!("bash /root/remote_deploy.sh --stable 5 {options}");
     machine.run(&["bash", "-c", &script]).unwrap()
 }
 

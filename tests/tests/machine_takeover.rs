@@ -30,7 +30,8 @@ fn apt(machine: &Machine, what: &str) {
 }
 
 fn deploy(machine: &Machine, id: &str) -> String {
-    let script = format!("/root/remote_deploy.sh --archive /root/release.tar.gz --id {id} --env /root/env");
+    let script =
+        format!("/root/remote_deploy.sh --archive /root/release.tar.gz --id {id} --stable 5 --env /root/env");
     machine.sh(&script).unwrap()
 }
 
