@@ -21,6 +21,7 @@ pub mod settings;
 mod shared_dir;
 pub mod sign_in_limit;
 pub mod signals;
+pub mod supervise;
 pub mod systemd;
 pub mod units;
 pub mod user;

@@ -2,18 +2,24 @@
 //! gets a time and colour, anything else a time and plain text.
 //!
 //! Which lines are written is `RUST_LOG`'s matter, passed in by the settings. Control characters in a message are
-//! escaped: a file's name must not be able to forge a line or steer a terminal.
+//! escaped: a file's name must not be able to forge a line or steer a terminal. Logins and tokens in URLs are masked.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
     fmt::Write as _,
     io::{IsTerminal, Write as _, stderr},
+    panic, thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use log::{Level, Record};
 
+use crate::{mask, supervise::Panic};
+
 /// Starts the log. `filter` is `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Later calls change nothing.
+///
+/// Panics are logged too, with their thread and place, and without secrets.
 pub fn init(filter: &str) {
     let style = Style::of_stderr();
     let started = env_logger::Builder::new()
@@ -22,7 +28,17 @@ pub fn init(filter: &str) {
         .try_init();
     if started.is_err() {
         log::debug!("the log was started before");
+        return;
     }
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let (thread, panic) = (thread::current(), Panic::of(info.payload()));
+        log::error!("thread {} panicked at {place}: {panic}", thread.name().unwrap_or("without a name"));
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            trace.to_string().lines().for_each(|line| log::error!("{line}"));
+        }
+    }));
 }
 
 /// Who reads stderr.
@@ -58,7 +74,7 @@ fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
     if level > Level::Info {
         let _ = write!(line, "[{}] ", record.target());
     }
-    for c in record.args().to_string().chars() {
+    for c in mask::urls(&record.args().to_string()).chars() {
         if c.is_control() && c != '\t' { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line.push('\n');
@@ -149,6 +165,7 @@ mod tests {
             (Style::Plain, Level::Info, "on air", "2026-02-28T23:59:59.007Z INFO  on air\n"),
             (Style::Plain, Level::Trace, "on air", "2026-02-28T23:59:59.007Z TRACE [tgs] on air\n"),
             (Style::Colour, Level::Warn, "on air", "2026-02-28T23:59:59.007Z \x1b[33mWARN \x1b[0m on air\n"),
+            (Style::Journal, Level::Warn, "http://h/a?token=b c", "<4>http://h/a?token=[masked] c\n"),
             (Style::Journal, Level::Info, "a\n<0>b\r\x1b[2J\tü", "<6>a\\n<0>b\\r\\u{1b}[2J\tü\n"),
         ];
         for (style, level, message, expected) in cases {

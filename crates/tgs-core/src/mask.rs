@@ -84,30 +84,115 @@ fn value_length(text: &str, name: &str) -> usize {
     line
 }
 
-/// The path of RTMP addresses but for its first part where there are more, and the password of every address.
+/// The path of RTMP addresses but for its first part where there are more, and what [`urls`] masks in every address.
 fn addresses(line: &str) -> Cow<'_, str> {
+    each_address(line, |scheme, address, masked| {
+        let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
+        if scheme.to_ascii_lowercase().starts_with("rtmp") {
+            masked.push_str(&without_login(host));
+            masked.push_str(&without_key(path));
+        } else {
+            masked.push_str(&without_token(address));
+        }
+    })
+}
+
+/// `text` with [`MASKED`] in the place of what may open a URL in it: the login before the host, the values of its query, and
+/// parts of its path that look like tokens. What names the media stays.
+#[must_use]
+pub fn urls(text: &str) -> Cow<'_, str> {
+    each_address(text, |_, address, masked| masked.push_str(&without_token(address)))
+}
+
+/// `text` with what `mask` makes of each address: what stands behind `://`. It is given the scheme too.
+fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
     let mut masked = String::new();
-    let mut rest = line;
+    let mut rest = text;
     while let Some(at) = rest.find("://") {
         let scheme = rest[..at].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "\"'<>`".contains(c)).unwrap_or(after.len());
-        let (address, behind) = after.split_at(end);
-        rest = behind;
-        let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
-        match host.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') => masked.extend([MASKED, "@", host]),
-            _ => masked.push_str(host),
-        }
-        if scheme.to_ascii_lowercase().starts_with("rtmp") {
-            masked.push_str(&without_key(path));
-        } else {
-            masked.push_str(path);
-        }
+        let end = after.find(|c: char| c.is_whitespace() || "\"'<>`“”".contains(c)).unwrap_or(after.len());
+        // Punctuation at the end is that of the sentence.
+        let address = after[..end].trim_end_matches([',', '.', ':', ';', ')', '…']);
+        mask(scheme, address, &mut masked);
+        rest = &after[address.len()..];
     }
     masked.push_str(rest);
     Cow::Owned(masked)
+}
+
+/// An address as [`urls`] shows it.
+fn without_token(address: &str) -> String {
+    let (host, rest) = address.split_at(address.find(['/', '?', '#', '|']).unwrap_or(address.len()));
+    let (path, rest) = rest.split_at(rest.find(['?', '#', '|']).unwrap_or(rest.len()));
+    let mut shown = without_login(host) + &path_without_token(host, path);
+    let mut bare_is_harmless = false;
+    // Behind `|` some players write request headers.
+    for part in rest.split_inclusive(['?', '#', '|', '&', ';']) {
+        let (value, end) = match part.strip_suffix(['?', '#', '|', '&', ';']) {
+            Some(value) => (value, &part[value.len()..]),
+            None => (part, ""),
+        };
+        shown += &parameter(value, bare_is_harmless);
+        shown += end;
+        bare_is_harmless |= end == "#";
+    }
+    shown
+}
+
+/// `name=value` of a query or fragment. `bare_is_harmless` tells whether a short one without `=` names a place in a page.
+fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
+    let Some((name, value)) = text.split_once('=') else {
+        let shown = text.is_empty() || (bare_is_harmless && text.len() <= 20);
+        return if shown { text.into() } else { MASKED.into() };
+    };
+    let place = ["id", "index", "p", "page", "start", "t"].contains(&name)
+        && value.len() <= 6
+        && value.bytes().all(|b| b.is_ascii_digit());
+    // What YouTube calls its videos.
+    let video = name == "v"
+        && value.len() == 11
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if place || video || value.is_empty() {
+        return text.into();
+    }
+    let name = if name.len() > 30 { MASKED } else { name };
+    format!("{name}={MASKED}").into()
+}
+
+/// A path without what looks like a token, and without the login of `/live/USER/PASSWORD/7.ts` and `/USER/PASSWORD/70`, as
+/// sellers of television write it.
+fn path_without_token(host: &str, path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let numbered = parts.last().is_some_and(|last| {
+        let stem = last.split('.').next().unwrap_or_default();
+        stem.len() > 1 && stem.bytes().all(|b| b.is_ascii_digit())
+    });
+    let login = match parts.as_slice() {
+        ["", "live" | "movie" | "series" | "timeshift", _, _, _, ..] => 2..4,
+        ["", _, _, _] if numbered && host.contains(':') => 1..3,
+        _ => 0..0,
+    };
+    let hex = |part: &str| part.len() >= HASH_LENGTH && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let shown = parts.iter().enumerate().map(|(at, part)| {
+        let (part, more) = part.split_at(part.find(';').unwrap_or(part.len()));
+        let token = part.split('.').any(is_random) || (hex(part) && at + 1 < parts.len());
+        let part = if token || login.contains(&at) { MASKED } else { part };
+        format!("{part}{}", if more.is_empty() { "" } else { ";[masked]" })
+    });
+    shown.collect::<Vec<_>>().join("/")
+}
+
+/// `host`, with the login before it masked.
+fn without_login(host: &str) -> String {
+    match host.rsplit_once('@') {
+        Some((_, host)) => format!("{MASKED}@{host}"),
+        None => host.to_owned(),
+    }
 }
 
 /// `/app/KEY` as `/app/[masked]`; a path of one part is taken for the key.
@@ -195,7 +280,7 @@ mod tests {
             ("SESSION_STRING='never closed", "SESSION_STRING=[masked]"),
             (
                 "to rtmps://dc4.example.org:443/s/12:Key_-x, again",
-                "to rtmps://dc4.example.org:443/s/[masked] again",
+                "to rtmps://dc4.example.org:443/s/[masked], again",
             ),
             ("'rtmp://host/key' failed", "'rtmp://host/[masked]' failed"),
             ("tcurl=rtmp://host/app/", "tcurl=rtmp://host/[masked]"),
@@ -206,6 +291,42 @@ mod tests {
             assert_eq!(mask(text), expected);
         }
         assert_eq!(mask(&format!("got \"{session}\"\n{session}")), "got \"[masked]\"\n[masked]");
+    }
+
+    #[test]
+    fn what_opens_a_url_goes_and_what_names_the_media_stays() {
+        let cases = [
+            ("http://h/a.mp4", "http://h/a.mp4"),
+            (
+                "skipped http://h/a.mp4?token=x&e=17, then",
+                "skipped http://h/a.mp4?token=[masked]&e=[masked], then",
+            ),
+            ("http://h?token=x", "http://h?token=[masked]"),
+            ("http://h/a?SECRET: no", "http://h/a?[masked]: no"),
+            ("<https://me:pw@h:8443/a>: x", "<https://[masked]@h:8443/a>: x"),
+            ("rtsp://token@cam/1", "rtsp://[masked]@cam/1"),
+            ("srt://h:9000?passphrase=x&mode=caller", "srt://h:9000?passphrase=[masked]&mode=[masked]"),
+            (
+                "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=42",
+                "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=42",
+            ),
+            ("https://h/a?v=0&id=7&id=secret", "https://h/a?v=[masked]&id=7&id=[masked]"),
+            ("https://h/a#access_token=x", "https://h/a#access_token=[masked]"),
+            ("https://h/page#top", "https://h/page#top"),
+            ("http://h/a.ts|Cookie=sid=1&User-Agent=x", "http://h/a.ts|Cookie=[masked]&User-Agent=[masked]"),
+            ("http://h/a;jsessionid=1/b.mp4", "http://h/a;[masked]/b.mp4"),
+            ("http://h:8080/live/me/pw/12.ts", "http://h:8080/live/[masked]/[masked]/12.ts"),
+            ("http://h:8080/me/pw/1234", "http://h:8080/[masked]/[masked]/1234"),
+            ("http://h/films/2020/12.ts", "http://h/films/2020/12.ts"),
+            ("http://h/hls/0123456789abcdef0123456789abcdef/i.m3u8", "http://h/hls/[masked]/i.m3u8"),
+            ("two: http://a/?k=1 http://b/?k=2", "two: http://a/?k=[masked] http://b/?k=[masked]"),
+            ("rtmp://h/app/key", "rtmp://h/app/key"),
+            ("“http://h/?k=1” ends", "“http://h/?k=[masked]” ends"),
+            ("://", "://"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(urls(text), expected);
+        }
     }
 
     #[test]
@@ -251,6 +372,22 @@ mod tests {
             for name in ["API_HASH", "SESSION_STRING", "STANDBY_SESSION_STRING", "TWO_FA_PASSWORD", "OUTPUT_URL"] {
                 let shown = mask(&format!("x {name}={quote}{value}{quote} y"));
                 prop_assert!(!shown.contains(&value), "{}", shown);
+            }
+        }
+
+        #[test]
+        fn no_token_of_a_url_stays(token in "[A-Za-z0-9._~+-]{8,60}", name in "(token|key|sig|e|st|auth|)", port in "(:80)?") {
+            let equals = if name.is_empty() { "" } else { "=" };
+            for url in [
+                format!("http://h{port}/a.mp4?{name}{equals}{token}"),
+                format!("http://h{port}/a.mp4?x=1&{name}{equals}{token}&y=2"),
+                format!("http://{token}@h{port}/a.mp4"),
+                format!("http://me:{token}@h{port}/a.mp4"),
+            ] {
+                for shown in [urls(&format!("skipped {url} again")).into_owned(), mask(&url)] {
+                    prop_assert!(!shown.contains(&token), "{}", shown);
+                    prop_assert!(shown.contains("a.mp4"), "{}", shown);
+                }
             }
         }
 

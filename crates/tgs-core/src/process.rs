@@ -36,6 +36,7 @@ use rustix::{
 use crate::{
     cancel::Cancel,
     confine::{self, Confinement},
+    supervise::contain,
     user::Ids,
 };
 
@@ -240,31 +241,46 @@ pub fn spawn(command: Command) -> io::Result<Child> {
     }
 }
 
-type Job = (Command, SyncSender<io::Result<process::Child>>);
+/// What starts one child.
+type Start = Box<dyn FnOnce() -> io::Result<process::Child> + Send>;
+
+type Job = (Start, SyncSender<io::Result<process::Child>>);
 
 /// Starts `command` from a thread that lasts as long as the process: the parent-death signal is sent when the *thread*
 /// that started the child ends.
-fn from_lasting_thread(command: Command) -> io::Result<process::Child> {
+fn from_lasting_thread(mut command: Command) -> io::Result<process::Child> {
+    on_lasting_thread(Box::new(move || command.spawn()))
+}
+
+/// Runs `start` on the one thread that starts all children. A panic in it fails this child only: were the thread to end, every
+/// running child would get its parent-death signal.
+fn on_lasting_thread(start: Start) -> io::Result<process::Child> {
     static SPAWNER: Mutex<Option<Sender<Job>>> = Mutex::new(None);
+    let gone = || io::Error::other("the thread that starts children is gone");
     let (reply, answer) = mpsc::sync_channel(1);
     {
         let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
-        if spawner.is_none() {
-            let (jobs, todo) = mpsc::channel::<Job>();
-            thread::Builder::new().name("spawner".into()).spawn(move || {
-                for (mut command, reply) in todo {
-                    // The asker waits for the answer, so it is there to take it.
-                    let _ = reply.send(command.spawn());
-                }
-            })?;
-            *spawner = Some(jobs);
-        }
-        if let Some(jobs) = spawner.as_ref() {
-            jobs.send((command, reply))
-                .map_err(|_| io::Error::other("the thread that starts children is gone"))?;
-        }
+        let jobs = match spawner.take() {
+            Some(jobs) => jobs,
+            None => start_spawner()?,
+        };
+        // The next attempt starts another thread where this one is gone.
+        jobs.send((start, reply)).map_err(|_| gone())?;
+        *spawner = Some(jobs);
     }
-    answer.recv().map_err(|_| io::Error::other("the thread that starts children is gone"))?
+    answer.recv().map_err(|_| gone())?
+}
+
+fn start_spawner() -> io::Result<Sender<Job>> {
+    let (jobs, todo) = mpsc::channel::<Job>();
+    thread::Builder::new().name("spawner".into()).spawn(move || {
+        for (start, reply) in todo {
+            let started = contain(start);
+            // The asker waits for the answer, so it is there to take it.
+            let _ = reply.send(started.unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()))));
+        }
+    })?;
+    Ok(jobs)
 }
 
 /// A running child and its process group. Shareable: one thread may read its output while another kills it.

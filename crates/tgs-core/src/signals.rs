@@ -5,7 +5,7 @@ use std::{io, thread};
 
 use signal_hook::iterator::Signals;
 
-use crate::cancel::Cancel;
+use crate::{cancel::Cancel, supervise::contain};
 
 /// Watches for `signals` (of `signal_hook::consts`) from now on, in a thread of its own. Each time one comes that does not
 /// end the process, `told` is called before `cancel` is set.
@@ -33,7 +33,8 @@ pub fn listen(
                 // Children die with this process: their parent-death signal is set.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            told(signal);
+            // Logged by the panic hook. A thread that is gone would take no further signal.
+            let _ = contain(|| told(signal));
         }
     })?;
     Ok(())

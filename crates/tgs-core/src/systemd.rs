@@ -16,6 +16,8 @@ use std::{
 
 use sd_notify::NotifyState;
 
+use crate::supervise::contain;
+
 /// How often the status line is made anew, and the loops are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,9 @@ fn tell(states: &[NotifyState<'_>]) {
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Mutex<Vec<Watched>>>);
 
+/// For [`Watched::limit`]: the loop has ended and must not have.
+const DEAD: Duration = Duration::ZERO;
+
 #[derive(Debug)]
 struct Watched {
     name: &'static str,
@@ -75,13 +80,21 @@ impl Pulse {
         Beat { pulse: self.clone(), began, turned }
     }
 
+    /// The thread `name`, without which the tool cannot work, has died: the watchdog gets no ping any more, so that systemd
+    /// ends the process where its own end hangs.
+    pub fn died(&self, name: &'static str) {
+        let (began, turned) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        self.with(|all| all.push(Watched { name, limit: DEAD, began, turned }));
+    }
+
     /// The loop that has not turned for longer than it may at `now`, and for how long.
-    fn stuck(&self, now: Instant) -> Option<(&'static str, Duration)> {
+    #[must_use]
+    pub fn stuck(&self, now: Instant) -> Option<(&'static str, Duration)> {
         self.with(|all| {
             all.iter().find_map(|watched| {
                 let turned = watched.began + Duration::from_millis(watched.turned.load(Ordering::Relaxed));
                 let still = now.saturating_duration_since(turned);
-                (still > watched.limit).then_some((watched.name, still))
+                (still > watched.limit || watched.limit == DEAD).then_some((watched.name, still))
             })
         })
     }
@@ -151,7 +164,8 @@ fn report(
     let every = feed_every.map_or(LOOK_EVERY, |feed| feed.min(LOOK_EVERY));
     let (mut told, mut fed, mut complained) = (String::new(), None::<Instant>, false);
     loop {
-        let line = one_line(&status());
+        // A line that cannot be made must not stop the pings.
+        let line = contain(status).map_or_else(|panic| format!("no status: {panic}"), |line| one_line(&line));
         if line != told {
             tell(&[NotifyState::Status(&line)]);
             told = line;
@@ -205,6 +219,15 @@ mod tests {
         slow.turn();
         drop(slow);
         assert_eq!(pulse.stuck(at(10_000)), None);
+    }
+
+    #[test]
+    fn a_dead_thread_is_never_forgotten() {
+        let pulse = Pulse::default();
+        drop(pulse.watch("encode", Duration::from_mins(1)));
+        assert_eq!(pulse.stuck(Instant::now()), None);
+        pulse.died("encode");
+        assert_eq!(pulse.stuck(Instant::now()).map(|(name, _)| name), Some("encode"));
     }
 
     #[test]

@@ -9,10 +9,14 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{
+    cancel::Cancel,
+    supervise::{contain, keep_running},
+};
 
 use crate::{
     cache::Cache,
@@ -64,8 +68,15 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
+    /// Starts the thread; the broadcast does without where that fails.
+    pub(crate) fn start(self) -> Option<JoinHandle<()>> {
+        let run = move || keep_running("ahead", |delay| self.cancel.wait(delay), || self.run());
+        let started = thread::Builder::new().name("ahead".into()).spawn(run);
+        started.map_err(|error| log::warn!("nothing is encoded ahead: cannot start a thread: {error}")).ok()
+    }
+
     /// Works until the broadcast is cancelled.
-    pub(crate) fn run(&self) {
+    fn run(&self) {
         // What comes is taken as late as that: it may have its turn meanwhile.
         let mut hopeless = HashSet::new();
         while self.feed.wait_full(&self.cancel)
@@ -75,8 +86,11 @@ impl Ahead {
             if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
                 continue;
             }
-            let kept =
-                find().ok_or_else(|| "there is nothing to play".to_owned()).and_then(|item| self.keep(&item));
+            let kept = contain(|| {
+                find().ok_or_else(|| "there is nothing to play".to_owned()).and_then(|item| self.keep(&item))
+            });
+            // A panic is that item's failure, too.
+            let kept = kept.unwrap_or_else(|panic| Err(panic.to_string()));
             if let Err(why) = kept
                 && !self.cancel.is_cancelled()
             {

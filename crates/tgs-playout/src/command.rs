@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, systemd::Pulse};
+use tgs_core::{
+    cancel::Cancel,
+    supervise::{Panic, contain},
+    systemd::Pulse,
+};
 
 use crate::{
     feed::{Feed, Leave, Meant},
@@ -168,6 +172,19 @@ impl Control {
         desk.take(command, &self.board)?;
         log::log!(level, "command: {told}");
         Ok(())
+    }
+
+    /// Runs `work`, the whole life of the thread `name`, without which there is no broadcast. Where it panics the broadcast
+    /// ends: /healthz says so, the watchdog gets no ping any more, and `engine::run` fails.
+    pub(crate) fn guard<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+        contain(work).map_err(|panic| self.died(name, &panic)).ok()
+    }
+
+    /// The thread `name` has died of `panic`.
+    fn died(&self, name: &'static str, panic: &Panic) {
+        self.pulse.died(name);
+        self.board.update(|status| status.dead_thread = Some((name, panic.to_string())));
+        self.cancel.cancel();
     }
 
     /// Commands go to these from now on, first those that waited.

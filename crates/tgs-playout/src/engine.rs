@@ -10,6 +10,7 @@
 
 mod encode;
 mod prepare;
+mod skip_log;
 
 use std::{
     io,
@@ -37,7 +38,6 @@ use crate::{
     playout::Playout,
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
-    status::Board,
     threads::await_end,
     timeline::Timeline,
     trial,
@@ -134,6 +134,22 @@ pub enum EngineError {
     /// There is nothing to bridge a failure with.
     #[error(transparent)]
     Filler(#[from] FillerError),
+    /// A thread of the broadcast cannot be started.
+    #[error("cannot start the thread {name}: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread without which there is no broadcast has died.
+    #[error("the thread {name} died, which is a fault of tgs-stream; please report it: {panic}")]
+    Died {
+        /// Its name.
+        name: &'static str,
+        /// What it died of.
+        panic: String,
+    },
     /// The output file cannot be written.
     #[error("{0}")]
     Output(String),
@@ -142,6 +158,15 @@ pub enum EngineError {
 /// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
 /// stopped afterwards, and no thread or child is left.
 pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
+    let ended = broadcast(config, program, control);
+    // It stops the broadcast, which then ends as one that was asked to.
+    match control.board.read().dead_thread {
+        Some((name, panic)) => Err(EngineError::Died { name, panic }),
+        None => ended,
+    }
+}
+
+fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
     // What a stop interrupts has not failed.
@@ -156,11 +181,12 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         height: setup.profile.height,
         cache: cache.clone(),
         feed: feed.clone(),
-        board: control.board.clone(),
+        control: control.clone(),
         cancel: cancel.clone(),
     };
     let coming = config.cache_ahead.then(ahead::Board::default);
-    let preparer = Preparer::start(program, shared.clone(), coming.clone());
+    let preparer = Preparer::start(program, shared.clone(), coming.clone())
+        .map_err(|source| EngineError::Thread { name: "prepare", source })?;
     let _attached = control.attach(feed.clone(), preparer.ask.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
@@ -187,21 +213,26 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
         started,
     );
     thread::scope(|threads| {
+        let failed = |name| move |source| EngineError::Thread { name, source };
+        let encoding = thread::Builder::new().name("encode".into());
         // It gives the preparer back, because dropping that ends the broadcast.
-        let encoding = threads.spawn(move || (encode.run(&preparer), preparer));
-        let ahead = ahead.map(|ahead| thread::spawn(move || ahead.run()));
-        let played = playout.run();
+        let encoding = encoding
+            .spawn_scoped(threads, move || (control.guard("encode", || encode.run(&preparer)), preparer))
+            .map_err(failed("encode"))?;
+        let ahead = ahead.and_then(Ahead::start);
+        let played = control.guard("playout", || playout.run());
         let end = match (cancel.is_cancelled(), control.is_ending()) {
             (true, _) => End::Stopped,
             (false, true) => End::AfterCurrent,
             (false, false) => End::Over,
         };
         cancel.cancel();
-        let failed = encoding.join().map_or(0, |(failed, _)| failed);
+        let failed = encoding.join().ok().and_then(|(failed, _)| failed).unwrap_or_default();
         cache.settle(SETTLE);
         // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
         await_end(&ahead, Duration::from_secs(1));
-        Ok(Summary { played: played.map_err(EngineError::Output)?, failed, end })
+        let played = played.unwrap_or(Ok(0)).map_err(EngineError::Output)?;
+        Ok(Summary { played, failed, end })
     })
 }
 
@@ -268,6 +299,9 @@ struct Shared {
     height: u32,
     cache: Arc<Cache>,
     feed: Arc<Feed>,
-    board: Board,
+    control: Control,
     cancel: Cancel,
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,6 +156,8 @@ struct State {
     waiting: usize,
     runs: Runs,
     attempt: Option<Attempt>,
+    /// The item that was begun last and has no end yet.
+    unended: Option<u64>,
     /// The item taken last.
     taken: Option<Arc<OnAir>>,
     /// Whether the item on air was left and the next has not been taken yet.
@@ -204,10 +206,13 @@ impl Feed {
         }
     }
 
-    /// The item that was opened has been encoded as far as it will be.
+    /// The item that was opened has been encoded as far as it will be. Where its encoding ended in a panic it gets its end here.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
+            if state.unended == Some(attempt.run) && !state.runs.is_left(attempt.run) {
+                state.add(Piece::End);
+            }
             state.runs.closed(attempt.run);
         }
         state.end_where_asked();
@@ -590,8 +595,13 @@ impl State {
     }
 
     fn add(&mut self, piece: Piece) {
-        if let Piece::Begin(item) = &piece {
-            self.runs.begun(item.run);
+        match &piece {
+            Piece::Begin(item) => {
+                self.runs.begun(item.run);
+                self.unended = Some(item.run);
+            }
+            Piece::End => self.unended = None,
+            Piece::Tag(_) => {}
         }
         match &piece {
             Piece::Tag(tag) => {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{cancel::Cancel, supervise::contain};
 
 use crate::{
     encoder::{Encoder, Job, Setup, last_message},
@@ -107,12 +107,15 @@ impl Filler {
         let (setup, cancel) = (setup.clone(), cancel.clone());
         let stop = cancel.clone();
         let (ffprobe, file, dir) = (ffprobe.to_owned(), file.to_owned(), dir.to_owned());
-        let thread = thread::spawn(move || {
+        let work = move || {
             let own = Self::kept(&dir, key, |out| {
                 let item = item(&file);
-                let found = probe::probe(&ffprobe, &item.media, setup.profile.height, &cancel)
-                    .map_err(|f| f.to_string())?;
-                encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
+                let made = contain(|| {
+                    let found = probe::probe(&ffprobe, &item.media, setup.profile.height, &cancel)
+                        .map_err(|f| f.to_string())?;
+                    encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
+                });
+                made.unwrap_or_else(|panic| Err(panic.to_string()))
             });
             match own {
                 Ok(own) => {
@@ -124,8 +127,12 @@ impl Filler {
                     log::warn!("FILLER {} cannot be used, the built-in slate is: {error}", file.display());
                 }
             }
-        });
-        Ok(Self { coming: Some(Coming { done, cancel: stop, thread: Some(thread) }), ..slate })
+        };
+        let thread = thread::Builder::new().name("filler".into()).spawn(work);
+        let thread = thread
+            .map_err(|error| log::warn!("FILLER cannot be used: failed to start a thread: {error}"))
+            .ok();
+        Ok(Self { coming: Some(Coming { done, cancel: stop, thread }), ..slate })
     }
 
     /// Opens what is kept under `key`, or has it made. It is put in place whole.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tgs_core::supervise::Panic;
 
 /// One file or URL as ffmpeg opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,11 +115,13 @@ pub enum Reason {
     Timeout,
     /// A helper (yt-dlp, ffprobe, ffmpeg) is not installed or does not start.
     Tool,
+    /// A fault of tgs-stream itself: a panic while the item was prepared or encoded.
+    Internal,
 }
 
 impl Reason {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Missing,
         Self::Forbidden,
         Self::BotCheck,
@@ -131,6 +134,7 @@ impl Reason {
         Self::Encoder,
         Self::Timeout,
         Self::Tool,
+        Self::Internal,
     ];
 
     /// The label value of `tgs_item_failures_total{reason}`.
@@ -149,6 +153,7 @@ impl Reason {
             Self::Encoder => "encoder",
             Self::Timeout => "timeout",
             Self::Tool => "tool",
+            Self::Internal => "internal",
         }
     }
 }
@@ -166,6 +171,12 @@ impl Failure {
     /// A failure of class `reason`, told as `detail`.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
+    }
+
+    /// The failure of an item at which tgs-stream itself failed.
+    #[must_use]
+    pub fn of_panic(panic: &Panic) -> Self {
+        Self::new(Reason::Internal, format!("a fault of tgs-stream, please report it: {panic}"))
     }
 }
 

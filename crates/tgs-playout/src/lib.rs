@@ -14,6 +14,8 @@ pub mod command;
 mod copy;
 pub mod encoder;
 pub mod engine;
+#[cfg(test)]
+mod faults;
 pub mod feed;
 pub mod filler;
 pub mod flv;

@@ -490,6 +490,8 @@ impl Playout {
             self.played += 1;
             METRICS.streams_played.inc();
             if let Some(item) = self.item(origin.run) {
+                #[cfg(test)]
+                crate::faults::strike("the playout thread", &item.item.title);
                 log::info!("on air: {}", item.item.title);
             }
         }
@@ -534,8 +536,10 @@ impl Playout {
             Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
         let sent_at = self.sent_at;
+        let (now, bridging) = (self.clock.now(), self.source == Source::Filler && !self.feed.is_paused());
         self.control.board.update(|status| {
             status.sent_at = sent_at;
+            status.filler_since = bridging.then(|| status.filler_since.unwrap_or(now));
             status.readahead_seconds = ahead;
             status.queue_seconds = queue;
             if let Some(showing) = showing {

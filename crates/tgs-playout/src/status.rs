@@ -91,6 +91,12 @@ pub struct Status {
     pub title: Option<String>,
     /// What has been prepared to follow what is encoded now.
     pub next: Option<String>,
+    /// A thread that has died, though nothing goes on without it, and its panic.
+    #[serde(skip)]
+    pub dead_thread: Option<(&'static str, String)>,
+    /// Since when nothing but the filler has been shown, without having been asked for.
+    #[serde(skip)]
+    pub filler_since: Option<Instant>,
 }
 
 /// How far an item has been published.
@@ -122,6 +128,9 @@ impl Board {
 /// Media that stood still for longer than this is reported by /healthz.
 const HEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
+/// So is a filler that nobody asked for, after this long.
+const HEALTHY_FILLER: Duration = Duration::from_mins(5);
+
 impl Status {
     /// What holds beyond one run of the engine: what an operator has said.
     #[must_use]
@@ -136,14 +145,27 @@ impl Status {
 
     /// Whether media flows; if not, why.
     pub fn health(&self) -> Result<(), String> {
+        self.health_at(Instant::now())
+    }
+
+    fn health_at(&self, now: Instant) -> Result<(), String> {
+        if let Some((name, panic)) = &self.dead_thread {
+            return Err(format!("the thread {name} died ({panic}), and tgs-stream ends"));
+        }
         match &self.publisher {
             Link::Connecting => return Err("not yet connected to the server".into()),
             Link::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
             Link::Connected => {}
         }
-        let still = self.sent_at.ok_or("nothing was sent yet")?.elapsed();
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let still = since(self.sent_at.ok_or("nothing was sent yet")?);
         if still > HEALTHY_PAUSE {
             return Err(format!("nothing was sent for {} s", still.as_secs()));
+        }
+        if let (OnAir::Filler { cause }, Some(filler)) = (&self.on_air, self.filler_since.map(since))
+            && filler >= HEALTHY_FILLER
+        {
+            return Err(format!("only the filler is shown for {} min: {cause}", filler.as_secs() / 60));
         }
         Ok(())
     }
@@ -262,5 +284,42 @@ mod tests {
         // What the wall's clock says is shown, and decides nothing.
         METRICS.last_progress.set(4e9);
         assert!(sent(7).health().is_err());
+    }
+
+    #[test]
+    fn five_minutes_of_filler_that_nobody_asked_for_are_unhealthy() {
+        let now = Instant::now();
+        let filler = |seconds| {
+            let since = now.checked_sub(Duration::from_secs(seconds));
+            Status {
+                publisher: Link::Connected,
+                sent_at: Some(now),
+                on_air: OnAir::Filler { cause: "nothing to play".into() },
+                filler_since: since,
+                ..Status::default()
+            }
+        };
+        assert_eq!(filler(299).health_at(now), Ok(()));
+        let long = "only the filler is shown for 5 min: nothing to play";
+        assert_eq!(filler(301).health_at(now), Err(long.to_owned()));
+        // Asked for, it is not counted.
+        assert_eq!(Status { filler_since: None, ..filler(0) }.health_at(now), Ok(()));
+        let away = Status { publisher: Link::Reconnecting { cause: "refused".into() }, ..filler(900) };
+        assert_eq!(away.health_at(now), Err("connection lost: refused".to_owned()));
+    }
+
+    #[test]
+    fn a_dead_thread_is_unhealthy_whatever_flows() {
+        let now = Instant::now();
+        let dead = Status {
+            publisher: Link::Connected,
+            sent_at: Some(now),
+            dead_thread: Some(("encode", "index 7".into())),
+            ..Status::default()
+        };
+        assert_eq!(
+            dead.health_at(now),
+            Err("the thread encode died (index 7), and tgs-stream ends".to_owned())
+        );
     }
 }

@@ -22,6 +22,7 @@ use std::{
 
 use prometheus::{IntGaugeVec, TextEncoder, proto::MetricFamily, register_int_gauge_vec};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tgs_core::supervise::keep_running;
 
 /// How often [`WebConfig::metrics_file`] is rewritten.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);
@@ -105,11 +106,11 @@ impl Web {
                 );
             }
             let every = config.file_every;
-            web.spawn("metrics-file", &stopped, move |stopped| textfile::run(&file, every, &stopped));
+            web.spawn("metrics-file", &stopped, move |stopped| textfile::run(&file, every, stopped));
         }
         if let Some(listener) = listener {
             let state_dir = config.state_dir.clone();
-            web.spawn("web", &stopped, move |stopped| serve::run(listener, &pages, &state_dir, &stopped));
+            web.spawn("web", &stopped, move |stopped| serve::run(&listener, &pages, &state_dir, stopped));
         }
         web
     }
@@ -120,10 +121,17 @@ impl Web {
         self.addr
     }
 
-    fn spawn(&mut self, name: &str, stopped: &UnixStream, run: impl FnOnce(UnixStream) + Send + 'static) {
-        let started = stopped
-            .try_clone()
-            .and_then(|stopped| thread::Builder::new().name(name.into()).spawn(move || run(stopped)));
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        stopped: &UnixStream,
+        run: impl Fn(&UnixStream) + Send + 'static,
+    ) {
+        let started = stopped.try_clone().and_then(|stopped| {
+            thread::Builder::new().name(name.into()).spawn(move || {
+                keep_running(name, |delay| closed_within(&stopped, delay), || run(&stopped));
+            })
+        });
         match started {
             Ok(handle) => self.threads.push(handle),
             Err(e) => log::error!("failed to start the thread {name}, going on without it: {e}"),

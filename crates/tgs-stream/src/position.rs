@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tgs_core::supervise::keep_running;
 
 use crate::playlist::Bookmark;
 
@@ -137,9 +138,23 @@ impl Book {
 
     fn write(&mut self, path: &Path) -> io::Result<()> {
         self.version = VERSION;
-        let bytes = serde_json::to_vec(self)?;
         // Item ids are URLs too, and those may hold passwords.
-        tgs_core::files::replace(path, &bytes, 0o600)
+        tgs_core::files::replace(path, &self.bytes()?, 0o600)
+    }
+
+    /// The file's content, no longer than what is read back: what matters least is left out of it. Names have any length.
+    fn bytes(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let bytes = serde_json::to_vec(self)?;
+            if bytes.len() as u64 <= MAX_FILE {
+                return Ok(bytes);
+            }
+            let oldest = if self.lists.len() > 1 { self.lists.pop() } else { None };
+            let followers = self.lists.first_mut().map(|entry| &mut entry.position.bookmark.followed_by);
+            if oldest.is_none() && followers.and_then(Vec::pop).is_none() {
+                return Err(io::Error::other("the names of the item and its lists are too long"));
+            }
+        }
     }
 }
 
@@ -170,6 +185,12 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits for the end of the keeper, `limit` at most. Answers whether it has come.
+    fn stopped_within(&self, limit: Duration) -> bool {
+        let waiting = self.changed.wait_timeout_while(self.lock(), limit, |s| !s.stop);
+        waiting.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
 }
 
 impl Keeper {
@@ -184,10 +205,12 @@ impl Keeper {
         let position = book.get(&list).cloned();
         let state = State { position: position.clone(), ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let saver = Saver { path, list, saved: position.clone(), book, failing: false };
+        let mut saver = Saver { path, list, saved: position.clone(), book, failing: false };
         let thread = thread::Builder::new().name("position".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || saver.run(&shared, every)
+            move || {
+                keep_running("position", |delay| shared.stopped_within(delay), || saver.run(&shared, every));
+            }
         });
         if let Err(e) = &thread {
             log::warn!("failed to start the thread that keeps the position, so it will not be kept: {e}");
@@ -236,7 +259,7 @@ struct Saver {
 }
 
 impl Saver {
-    fn run(mut self, shared: &Shared, every: Duration) {
+    fn run(&mut self, shared: &Shared, every: Duration) {
         loop {
             let (position, stop) = {
                 let waiting = shared.changed.wait_timeout_while(shared.lock(), every, |s| !s.now && !s.stop);
@@ -377,6 +400,33 @@ mod tests {
         assert!(!file.exists());
         saver(Some(at("one", 6))).run(&shared, NEVER);
         assert!(file.exists());
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_back_however_long_names_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |tail: usize, length: usize| format!("{}{tail}", "x".repeat(length));
+        let follower = |n| Key { item: name(n, 200_000), nth: 0, within: Vec::new() };
+        let long = |item: usize, length| {
+            let mut position = at(&name(item, length), 9);
+            position.bookmark.followed_by = (0..8).map(follower).collect();
+            position
+        };
+        for (list, length) in [("old", 900_000), ("new", 300_000)] {
+            let keeper = Keeper::start(dir.path(), list.into(), NEVER).0;
+            keeper.set(long(1, length));
+        }
+        let size = fs::metadata(dir.path().join("position.json")).unwrap().len();
+        assert!(size <= MAX_FILE, "{size}");
+        let kept = left_at(dir.path(), "new").unwrap();
+        assert_eq!((kept.bookmark.key.item, kept.offset_ms), (name(1, 300_000), 9));
+        assert_eq!(kept.bookmark.followed_by, (0..3).map(follower).collect::<Vec<_>>());
+        assert_eq!(left_at(dir.path(), "old"), None, "the one played longest ago goes first");
+        // A name that alone is too long: what was kept before stays.
+        let keeper = Keeper::start(dir.path(), "new".into(), NEVER).0;
+        keeper.set(long(2, MAX_FILE as usize));
+        drop(keeper);
+        assert!(Book::read(&dir.path().join("position.json")).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
+    supervise::contain,
 };
 use tgs_playout::{
     encoder,
@@ -53,12 +54,15 @@ pub enum Resolved {
 }
 
 impl Resolver {
-    /// Finds out what `entry` is. May block for as long as yt-dlp may take.
+    /// Finds out what `entry` is. May block for as long as yt-dlp may take. A panic over it is its failure.
     pub fn resolve(&self, entry: &Entry) -> Result<Resolved, Failure> {
-        self.find_out(entry).map_err(|failure| entry.failure(failure))
+        let found = contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(Failure::of_panic(&panic)));
+        found.map_err(|failure| entry.failure(failure))
     }
 
     fn find_out(&self, entry: &Entry) -> Result<Resolved, Failure> {
+        #[cfg(test)]
+        assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.what {
             What::Bad(failure) => Err(failure.clone()),
             What::File(path) => file(path),
@@ -77,7 +81,8 @@ impl Resolver {
 
     /// What is in `media`, by ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, Failure> {
-        probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel)
+        let found = contain(|| probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel));
+        found.unwrap_or_else(|panic| Err(Failure::of_panic(&panic)))
     }
 
     fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {

@@ -8,6 +8,7 @@ use tgs_core::{
     cancel::Cancel,
     exit::Code,
     settings::{Publisher, Quality, Settings},
+    supervise::keep_running,
     systemd,
 };
 use tgs_playout::{
@@ -89,9 +90,16 @@ impl<'a> Show<'a> {
         };
         let ended = thread::scope(|threads| {
             threads.spawn(|| {
-                while !stopped.wait(LOOK_EVERY) {
-                    keep();
-                }
+                // A scope ends in a panic where one of its threads has.
+                keep_running(
+                    "keep",
+                    |delay| stopped.wait(delay),
+                    || {
+                        while !stopped.wait(LOOK_EVERY) {
+                            keep();
+                        }
+                    },
+                );
             });
             let ended = engine::run(config, Box::new(playlist), control);
             order(control, Command::Stop);
@@ -154,13 +162,22 @@ impl Opened {
 fn follow(mut watch: Watch, control: Control) {
     let stopped = control.stopped();
     // Nobody waits for its end: a file system that hangs cannot be asked to stop.
-    thread::spawn(move || {
-        while !stopped.wait(WATCH_EVERY) {
-            if watch.changed() {
-                order(&control, Command::Reload);
-            }
-        }
-    });
+    let run = move || {
+        keep_running(
+            "watch",
+            |delay| stopped.wait(delay),
+            || {
+                while !stopped.wait(WATCH_EVERY) {
+                    if watch.changed() {
+                        order(&control, Command::Reload);
+                    }
+                }
+            },
+        );
+    };
+    if let Err(error) = thread::Builder::new().name("watch".into()).spawn(run) {
+        log::warn!("edits of the playlist are taken at a SIGHUP only: failed to start a thread: {error}");
+    }
 }
 
 /// Gives a command that nobody waits for an answer to.

@@ -9,7 +9,6 @@ mod machine;
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -20,7 +19,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, exit::Code, settings::Settings, systemd::Beat};
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    settings::Settings,
+    supervise::{Panic, contain},
+    systemd::Beat,
+};
 use tgs_playout::{
     command::{Command, Control},
     status::{Board, Link},
@@ -31,7 +36,7 @@ use crate::show::order;
 use desk::METRICS;
 pub(crate) use desk::{Desk, Telegram};
 use line::{Failed, Line};
-use machine::{Action, Event, Look, Policy, Renewal, Session, State, Trouble, step};
+use machine::{Action, Event, Look, Policy, Reason, Renewal, Session, State, Trouble, step};
 
 /// How often a wait looks whether the broadcast has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -89,7 +94,11 @@ pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code 
             trouble: None,
             told: None,
         };
-        director.run()
+        contain(|| director.run()).unwrap_or_else(|_| {
+            // Its panics are contained action by action; with its own state in doubt the tool is started anew.
+            director.halt();
+            Code::Failure
+        })
     })
 }
 
@@ -138,7 +147,10 @@ impl Director<'_, '_, '_> {
             self.show();
             for action in actions {
                 self.beat.turn();
-                events.extend(self.act(action));
+                // A panic over what Telegram said is a failed attempt: the state machine waits, and tries again.
+                let event =
+                    contain(|| self.act(action)).unwrap_or_else(|panic| self.failed_at(action, &panic));
+                events.extend(event);
             }
             self.show();
             if let State::Stopping(code) = self.state {
@@ -186,8 +198,8 @@ impl Director<'_, '_, '_> {
         match self.state {
             State::Live(Session::Good { .. }) => {
                 self.line.title = wanted;
-                // Whether the session lives is found out by the check, which is made anyway.
-                if let Err(failed) = self.line.retitle()
+                // Whether the session lives is found out by the check, which is made anyway. The hook logs a panic.
+                if let Ok(Err(failed)) = contain(|| self.line.retitle())
                     && !self.cancel.is_cancelled()
                 {
                     log::warn!("{failed}");
@@ -195,6 +207,21 @@ impl Director<'_, '_, '_> {
             }
             State::Live(Session::Lost(_)) | State::Stopping(_) => {}
             State::Starting | State::Waiting { .. } | State::Degraded(_) => self.line.title = wanted,
+        }
+    }
+
+    /// What a panic over `action` means.
+    fn failed_at(&mut self, action: Action, panic: &Panic) -> Option<Event> {
+        let trouble = Trouble::Wait(Reason::Other);
+        let words = format!("speak to Telegram, which is a fault of tgs-stream; please report it: {panic}");
+        let failed = Failed { trouble, words, remedy: String::new() };
+        match action {
+            Action::Open { .. } => Some(Event::Opened(Err(self.tell(failed)))),
+            Action::Check => Some(Event::Checked(Look::Failed(self.tell(failed)))),
+            Action::Renew => Some(Event::Renewed(Renewal::Failed)),
+            // The stream cannot be opened, which nobody else would notice.
+            Action::Publish => Some(Event::Ended(Code::Failure)),
+            _ => None,
         }
     }
 
@@ -301,8 +328,8 @@ impl Director<'_, '_, '_> {
         let (play, ended, all) = (self.play, self.ended.clone(), self.control.clone());
         let (given, own, asked) = (ingest.clone(), control.clone(), halted.clone());
         let thread = self.scope.spawn(move || {
-            // A panic was told by its hook; whoever supervises the tool starts it anew.
-            let code = catch_unwind(AssertUnwindSafe(|| play(&given, &own))).unwrap_or(Code::Failure);
+            // The panic hook has logged it; whoever supervises the tool starts it anew.
+            let code = contain(|| play(&given, &own)).unwrap_or(Code::Failure);
             if !asked.load(Ordering::SeqCst) {
                 let _ = ended.send(code);
                 // A call of Telegram that is under way has nothing to wait for any more.

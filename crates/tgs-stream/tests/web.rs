@@ -9,11 +9,19 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
-    sync::{LazyLock, Mutex, Once},
+    sync::{
+        Arc, LazyLock, Mutex, Once,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use prometheus::{
+    IntGauge,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 use tempfile::TempDir;
 use tgs_stream::http::{FILE_EVERY, Pages, Web, WebConfig};
 
@@ -119,6 +127,66 @@ fn pages_are_served() {
     assert_eq!(get(addr, "/healthz"), ("HTTP/1.1 200 OK".into(), "ok\n".into()));
     assert_eq!(get(addr, "/status?pretty=1"), ("HTTP/1.1 200 OK".into(), "{\"on_air\":true}\n".into()));
     assert_eq!(get(addr, "/").0, "HTTP/1.1 404 Not Found");
+}
+
+/// Metrics that cannot be collected while the flag is set.
+struct Broken(IntGauge, Arc<AtomicBool>);
+
+impl Collector for Broken {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        assert!(!self.1.load(Ordering::SeqCst), "as asked: http://h/?key=hidden");
+        self.0.collect()
+    }
+}
+
+#[test]
+fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("tgs.prom");
+    let broken = Arc::new(AtomicBool::new(false));
+    let collector = Broken(IntGauge::new("broken", "A test's.").unwrap(), broken.clone());
+    prometheus::register(Box::new(collector)).unwrap();
+    let health = broken.clone();
+    let pages = Pages {
+        health: Box::new(move || {
+            assert!(!health.load(Ordering::SeqCst), "as asked");
+            Ok(())
+        }),
+        ..pages(Ok(()))
+    };
+    let every = Duration::from_millis(20);
+    let config =
+        WebConfig { metrics_file: Some(file.clone()), file_every: every, ..config(&state, "127.0.0.1", 0) };
+    let web = Web::start(&config, pages);
+    let addr = web.addr().unwrap();
+    let written_anew = || {
+        fs::remove_file(&file).unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !file.exists() {
+            assert!(Instant::now() < end, "the metrics are not written any more");
+            thread::yield_now();
+        }
+    };
+    let end = Instant::now() + PATIENCE;
+    while !file.exists() {
+        assert!(Instant::now() < end, "the metrics are not written");
+        thread::yield_now();
+    }
+    broken.store(true, Ordering::SeqCst);
+    for path in ["/healthz", "/metrics", "/healthz"] {
+        let (status, body) = get(addr, path);
+        assert_eq!(status, "HTTP/1.1 500 Internal Server Error", "{path}");
+        assert!(body.starts_with("a fault of tgs-stream: as asked") && !body.contains("hidden"), "{body}");
+    }
+    assert_eq!(get(addr, "/status").0, "HTTP/1.1 200 OK");
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(get(addr, "/healthz").1, "ok\n");
+    // Its thread starts again by itself.
+    written_anew();
 }
 
 #[test]

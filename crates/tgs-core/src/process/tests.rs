@@ -138,3 +138,14 @@ fn endings_in_words() {
         assert_eq!(describe(ExitStatus::from_raw(raw)), words);
     }
 }
+
+#[test]
+fn a_panic_while_one_child_is_started_is_that_ones_failure() {
+    let mut sleep = command("sleep");
+    sleep.arg("60");
+    let child = spawn(sleep).unwrap();
+    let failed = on_lasting_thread(Box::new(|| panic!("cannot start it"))).unwrap_err();
+    assert_eq!(failed.to_string(), "cannot start it");
+    assert_eq!(child.try_wait().unwrap(), None, "the thread that started it lives");
+    assert!(spawn(command("true")).unwrap().wait().unwrap().success());
+}

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{cancel::Cancel, supervise::contain};
 
 use super::{
     Key, Store,
@@ -133,7 +133,8 @@ impl Work {
         // Its lock is held to the end, whatever that is: under this name it is nobody else's.
         let done = file.map_err(Given::To).and_then(|file| {
             let _held = file.try_clone()?;
-            let done = self.write(file, told);
+            let done = contain(|| self.write(file, told))
+                .unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()).into()));
             if done.is_err() {
                 let _ = fs::remove_file(&self.part);
             }

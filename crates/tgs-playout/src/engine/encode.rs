@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::{backoff::Backoff, process::describe};
+use tgs_core::{backoff::Backoff, process::describe, supervise::contain};
 
 use super::{
     EARLY, Shared,
     prepare::{Preparer, Ready, Turn, Way},
+    skip_log::SkipLog,
 };
 use crate::{
     cache,
@@ -24,6 +25,9 @@ use crate::{
     status::METRICS,
 };
 
+/// After so many failures in a row there is a pause, also in the middle of a longer list.
+const MANY: usize = 50;
+
 /// Tags that may come before an encoder's first picture: some seconds of sound.
 const MAX_EARLY: usize = 1000;
 
@@ -34,11 +38,13 @@ pub(super) struct Encode {
     shared: Shared,
     failed: u64,
     failed_in_row: usize,
+    skip_log: SkipLog,
 }
 
 impl Encode {
     pub(super) fn new(setup: Setup, shared: Shared, copy_matching: bool) -> Self {
-        Self { setup, copy_matching, shared, failed: 0, failed_in_row: 0 }
+        let skip_log = SkipLog::new(Instant::now());
+        Self { setup, copy_matching, shared, failed: 0, failed_in_row: 0, skip_log }
     }
 
     /// Encodes until the programme is over or the broadcast cancelled; the number of failed items.
@@ -46,9 +52,11 @@ impl Encode {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         while !self.shared.cancel.is_cancelled() {
             let (next, round) = preparer.next();
+            self.sum_up_failures();
             match next {
                 // What is left is still shown, and a command may lead back.
                 Turn::End => self.shared.feed.wait_reopened(&self.shared.cancel),
+                Turn::Gone => break,
                 Turn::Skip { title, failure } => {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
@@ -56,17 +64,11 @@ impl Encode {
                 Turn::Play(ready, attempt) => {
                     self.pause(round, &mut backoff);
                     if !attempt.left.is_cancelled() {
-                        let Ready { item, key, way } = *ready;
-                        match way {
-                            Way::Encode(found) => {
-                                let copied =
-                                    Job::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
-                                match copied {
-                                    Some(job) => self.copy(item, &job, &attempt),
-                                    None => self.play(item, key.as_ref(), &found, &attempt),
-                                }
-                            }
-                            Way::Kept(entry) => self.replay(item, entry, &attempt),
+                        let title = ready.item.title.clone();
+                        #[cfg(test)]
+                        crate::faults::strike("the encode thread", &title);
+                        if let Err(panic) = contain(|| self.take_turn(*ready, &attempt)) {
+                            self.fail(&title, &Failure::of_panic(&panic), Duration::ZERO);
                         }
                     }
                     self.shared.feed.close();
@@ -76,14 +78,40 @@ impl Encode {
         self.failed
     }
 
-    /// Waits where the whole list has just failed: the filler is on air, and asking again at once would change nothing.
+    /// Plays an item in the way that was found for it.
+    fn take_turn(&mut self, ready: Ready, attempt: &Attempt) {
+        let Ready { item, key, way } = ready;
+        #[cfg(test)]
+        crate::faults::strike("encoding", &item.title);
+        match way {
+            Way::Encode(found) => {
+                let copied = Job::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
+                match copied {
+                    Some(job) => self.copy(item, &job, attempt),
+                    None => self.play(item, key.as_ref(), &found, attempt),
+                }
+            }
+            Way::Kept(entry) => self.replay(item, entry, attempt),
+        }
+    }
+
+    /// Waits where the whole list has just failed, or much of a long one: the filler is on air, and asking again at once would
+    /// change nothing.
     fn pause(&mut self, round: usize, backoff: &mut Backoff) {
         if self.failed_in_row == 0 {
             backoff.reset();
-        } else if self.failed_in_row >= round.max(1) {
+        } else if self.failed_in_row >= round.clamp(1, MANY) {
             self.failed_in_row = 0;
+            self.sum_up_failures();
             let delay = backoff.next_delay();
-            log::warn!("nothing in the list can be played; trying again in {:.0} s", delay.as_secs_f64());
+            let seconds = delay.as_secs_f64();
+            if round <= MANY {
+                log::warn!("nothing in the list can be played; trying again in {seconds:.0} s");
+            } else {
+                log::warn!(
+                    "{MANY} items in a row cannot be played; going on with the list in {seconds:.0} s"
+                );
+            }
             // A command, or an edit of the list, is worth another try.
             self.shared.feed.wait_told(delay, &self.shared.cancel);
         }
@@ -95,7 +123,7 @@ impl Encode {
         METRICS.cache_hits.inc();
         // No encoder works, so none is slow.
         METRICS.encoder_speed.set(0.0);
-        self.shared.board.update(|status| status.encoder_speed_ratio = None);
+        self.shared.control.board.update(|status| status.encoder_speed_ratio = None);
         let feed = &self.shared.feed;
         let on_air = OnAir {
             run: attempt.run,
@@ -225,6 +253,8 @@ impl Encode {
         let (feed, left) = (&self.shared.feed, &attempt.left);
         let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
         let source = item.media.sources.first().cloned();
+        #[cfg(test)]
+        let title = item.title.clone();
         let mut encoder = Encoder::start(job.command(&self.setup), left).map_err(tool)?;
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
@@ -240,10 +270,14 @@ impl Encode {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
+            #[cfg(test)]
+            if meter.frames == 15 {
+                crate::faults::strike("showing", &title);
+            }
             meter.count(began.elapsed(), tag.kind == Kind::Video && tag.is_frame());
             if let Some(ratio) = meter.due() {
                 METRICS.encoder_speed.set(ratio);
-                self.shared.board.update(|status| status.encoder_speed_ratio = Some(ratio));
+                self.shared.control.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
             *played = meter.media();
             recording.take_if(|recording| !recording.push(&tag));
@@ -276,12 +310,20 @@ impl Encode {
         Ok(())
     }
 
+    fn sum_up_failures(&mut self) {
+        if let Some(line) = self.skip_log.sum_up(Instant::now()) {
+            log::warn!("{line}");
+        }
+    }
+
     /// Tells about an item that failed, and counts it.
     fn fail(&mut self, title: &str, failure: &Failure, played: Duration) {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
-        log::warn!("{what} “{title}”: {failure}");
+        if let Some(line) = self.skip_log.add(format!("{what} “{title}”: {failure}"), Instant::now()) {
+            log::warn!("{line}");
+        }
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
-        self.shared.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.shared.control.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };

@@ -1,8 +1,11 @@
 //! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the list.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{io, sync::mpsc, thread, time::Duration};
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{
+    cancel::Cancel,
+    supervise::{Panic, contain},
+};
 
 use super::{EARLY, Shared};
 use crate::{
@@ -47,8 +50,13 @@ enum Prepared {
 /// What the encode thread does next.
 pub(super) enum Turn {
     Play(Box<Ready>, Attempt),
-    Skip { title: String, failure: Failure },
+    Skip {
+        title: String,
+        failure: Failure,
+    },
     End,
+    /// The prepare thread is gone: the broadcast is stopped.
+    Gone,
 }
 
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
@@ -62,18 +70,25 @@ pub(super) struct Preparer {
 
 impl Preparer {
     /// Starts looking for the first item at once.
-    pub(super) fn start(program: Box<dyn Program>, shared: Shared, coming: Option<ahead::Board>) -> Self {
+    pub(super) fn start(
+        program: Box<dyn Program>,
+        shared: Shared,
+        coming: Option<ahead::Board>,
+    ) -> io::Result<Self> {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
         let cancel = shared.cancel.clone();
         let prepare = Prepare { program, shared, coming, ahead: Prepared::End };
-        let thread = thread::spawn(move || prepare.run(&asked, &answer));
-        Self { ask, answers, cancel, thread }
+        let thread = thread::Builder::new().name("prepare".into()).spawn(move || {
+            let control = prepare.shared.control.clone();
+            control.guard("prepare", || prepare.run(&asked, &answer));
+        })?;
+        Ok(Self { ask, answers, cancel, thread })
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
     pub(super) fn next(&self) -> (Turn, usize) {
-        let gone = (Turn::End, 0);
+        let gone = (Turn::Gone, 0);
         if self.ask.send(Ask::Next).is_err() {
             return gone;
         }
@@ -117,14 +132,16 @@ impl Prepare {
             match ask {
                 Ask::Next => wanted = true,
                 command => {
-                    self.obey(command);
+                    // Logged by the panic hook: the list goes on where it is.
+                    let _ = contain(|| self.obey(command));
                     self.shared.feed.done();
                 }
             }
             while wanted && let Some(turn) = self.turn() {
                 wanted = false;
                 let over = matches!(turn, Turn::End);
-                if answer.send((turn, self.program.round_len())).is_err() {
+                let round = contain(|| self.program.round_len()).unwrap_or_default();
+                if answer.send((turn, round)).is_err() {
                     return;
                 }
                 if !over {
@@ -135,13 +152,17 @@ impl Prepare {
     }
 
     fn look_ahead(&mut self) {
-        let next = self.program.next();
+        let next = contain(|| self.program.next()).unwrap_or_else(|panic| Next::Skip {
+            id: String::new(),
+            title: "the next entry".to_owned(),
+            failure: Failure::of_panic(&panic),
+        });
         self.ahead = self.look(next);
         let title = match &self.ahead {
             Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
-        self.shared.board.update(|status| status.next = title);
+        self.shared.control.board.update(|status| status.next = title);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.way {
@@ -151,7 +172,8 @@ impl Prepare {
                 Prepared::Skip { .. } | Prepared::End => None,
             };
             let first = first.map(|item| Coming { id: item.id.clone(), find: Box::new(|| Some(item)) });
-            board.set(first.into_iter().chain(self.program.coming(ahead::ITEMS)).collect());
+            let coming = contain(|| self.program.coming(ahead::ITEMS)).unwrap_or_default();
+            board.set(first.into_iter().chain(coming).collect());
         }
     }
 
@@ -204,7 +226,12 @@ impl Prepare {
     fn turn(&mut self) -> Option<Turn> {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
-                Prepared::Play(ready) => self.confirm(*ready),
+                Prepared::Play(ready) => {
+                    let title = ready.item.title.clone();
+                    #[cfg(test)]
+                    crate::faults::strike("the prepare thread", &title);
+                    contain(|| self.confirm(*ready)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
+                }
                 other => other,
             };
             return match now {
@@ -255,8 +282,18 @@ impl Prepare {
         }
     }
 
+    /// What is to be done about `next`; a panic over it is its failure.
+    fn look(&mut self, next: Next) -> Prepared {
+        let title = match &next {
+            Next::Play(item) | Next::Kept { item, .. } => item.title.clone(),
+            Next::Skip { title, .. } => title.clone(),
+            Next::End => String::new(),
+        };
+        contain(|| self.find_way(next)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
+    }
+
     /// What is to be done about `next`, or about what follows it where that was left at its very end.
-    fn look(&mut self, mut next: Next) -> Prepared {
+    fn find_way(&mut self, mut next: Next) -> Prepared {
         loop {
             let (item, key, way) = match next {
                 Next::Play(item) => {
@@ -310,6 +347,10 @@ impl Prepare {
 }
 
 impl Prepared {
+    fn failed(title: String, panic: &Panic) -> Self {
+        Self::Skip { title, failure: Failure::of_panic(panic) }
+    }
+
     fn place(&self) -> Option<u64> {
         match self {
             Self::Play(ready) => Some(ready.item.place),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tgs_core::supervise::{contain, keep_running};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use super::{
@@ -26,17 +27,24 @@ const PAGE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Serves at `listener` until the other end of `stopped` is closed.
-pub(super) fn run(listener: TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) {
+pub(super) fn run(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) {
     if let Err(e) = serve(listener, pages, state_dir, stopped) {
         log::error!("metrics, health and status are off from now on: {e}");
     }
 }
 
-fn serve(listener: TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) -> io::Result<()> {
+fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) -> io::Result<()> {
     let backend = Arc::new(Backend::new(state_dir)?);
     thread::scope(|scope| {
         let accept = || {
-            acceptor::run(listener, &backend, stopped);
+            keep_running(
+                "web-accept",
+                |delay| closed_within(stopped, delay),
+                || match listener.try_clone() {
+                    Ok(listener) => acceptor::run(listener, &backend, stopped),
+                    Err(e) => log::error!("metrics, health and status are off from now on: {e}"),
+                },
+            );
             backend.server().unblock();
         };
         thread::Builder::new().name("web-accept".into()).spawn_scoped(scope, accept)?;
@@ -139,7 +147,10 @@ impl std::fmt::Debug for Listening {
 }
 
 fn answer(request: Request, pages: &Pages) {
-    let page = page(&request, pages);
+    // Logged by the panic hook. The next request gets its answer.
+    let page = contain(|| page(&request, pages)).unwrap_or_else(|panic| {
+        Response::from_string(format!("a fault of tgs-stream: {panic}\n")).with_status_code(500)
+    });
     // What cannot be sent has nobody waiting for it.
     drop(request.respond(page));
 }
@@ -188,7 +199,7 @@ mod tests {
         let same = listener.try_clone().unwrap();
         let (stop, stopped) = UnixStream::pair().unwrap();
         let pages = Pages { health: Box::new(|| Ok(())), status_json: Box::new(String::new) };
-        let server = thread::spawn(move || run(listener, &pages, Path::new("/tmp"), &stopped));
+        let server = thread::spawn(move || run(&listener, &pages, Path::new("/tmp"), &stopped));
         let healthy = || {
             let mut stream = TcpStream::connect(addr)?;
             stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;

@@ -463,3 +463,18 @@ fn paths_do_not_depend_on_where_the_tool_is_started() {
     assert_eq!(Path::new(&item.id), path);
     assert_eq!(item.media.sources[0].url, format!("file:{}", path.display()));
 }
+
+#[test]
+fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
+    let tv = Tv::new("");
+    tv.write("http://h/a.mp4\nhttp://h/panic.mp4\nhttp://h/b.mp4");
+    let mut list = tv.open();
+    assert_eq!(letter(&list.next()), 'a');
+    let Next::Skip { title, failure, .. } = list.next() else { panic!("it is played") };
+    assert_eq!((title.as_str(), failure.reason), ("panic", Reason::Internal));
+    assert!(
+        failure.detail.starts_with("a fault of tgs-stream, please report it: as asked (line 2 of "),
+        "{failure}"
+    );
+    assert_eq!(letter(&list.next()), 'b');
+}
