@@ -19,6 +19,7 @@ use crate::{
     item::{Failure, Item, Reason, Source},
     probe::{Probe, Video},
     profile::{ExtraArgs, Profile},
+    proxy::{self, Client, Reads},
 };
 
 /// An encoder that gives nothing for this long is given up.
@@ -213,6 +214,14 @@ impl Job {
         let mut command = process::command(&setup.ffmpeg);
         command.current_dir(&setup.scratch);
         command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);
+        let mut opened = self.inputs.iter().filter_map(|input| match input {
+            Input::Opened(source, _) => Some(source),
+            Input::Generated(_) => None,
+        });
+        // Of two sources the first stands for both: the proxy takes the second for something that it names.
+        if let Some(source) = opened.find(|source| !source.is_file()) {
+            Client::new(source, Reads::Plays).apply(&mut command);
+        }
         for input in &self.inputs {
             match input {
                 Input::Opened(source, start) => {
@@ -220,7 +229,7 @@ impl Job {
                     if !start.is_zero() {
                         command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
                     }
-                    command.args(["-i", &source.url]);
+                    command.args(["-i", &proxy::opened_url(source)]);
                 }
                 Input::Generated(graph) => {
                     command.args(["-f", "lavfi", "-i", graph]);
@@ -298,17 +307,19 @@ pub fn source_options(source: &Source) -> Vec<String> {
             add("-reconnect_delay_max", "5");
         }
     }
-    if source.is_file() && source.is_hls() {
-        // A list on disk may name segments on a server.
-        add("-protocol_whitelist", "file,crypto,data,http,https,tcp,tls");
+    if let Some(protocols) = proxy::whitelist(source) {
+        add("-protocol_whitelist", protocols);
+    }
+    if let Some(name) = proxy::rtmp_name(source) {
+        add("-rtmp_tcurl", &name);
     }
     if source.is_hls() && !source.is_named_hls() {
         // Newer versions of ffmpeg take nothing for HLS that does not end with .m3u8.
         add("-f", "hls");
     }
     if http && !source.cookies.is_empty() {
-        let clean = |text: &String| text.replace(['\r', '\n'], " ");
-        add("-cookies", &source.cookies.iter().map(clean).collect::<Vec<_>>().join("\n"));
+        let clean = |text: String| text.replace(['\r', '\n'], " ");
+        add("-cookies", &proxy::cookies(source).into_iter().map(clean).collect::<Vec<_>>().join("\n"));
     }
     if http && !source.headers.is_empty() {
         // A line break in a value would smuggle in another header.
@@ -703,7 +714,8 @@ mod tests {
         let list = Source { cookies, hls: true, ..Source::at("http://h/get?list=1".into()) };
         let options = source_options(&list).join(" ");
         assert!(options.contains("-f hls") && !options.contains("-reconnect"), "{options}");
-        assert!(options.contains("-cookies a=1; Domain=h; Path=/  X: y\nb=2; Domain=h; Path=/"), "{options}");
+        assert!(options.contains("-cookies a=1; Domain=h; Path=/  X: y\n"), "{options}");
+        assert!(options.contains("\nb=2; Domain=h; Path=/\nb=2; Domain=h; Path=http://h:80/"), "{options}");
         let local = Source { hls: true, ..Source::at("file:/a.m3u".into()) };
         let options = source_options(&local).join(" ");
         assert!(options.contains("-protocol_whitelist file") && options.contains("-f hls"), "{options}");

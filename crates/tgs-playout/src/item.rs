@@ -4,11 +4,24 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
 use tgs_core::supervise::Panic;
+
+use crate::proxy::Network;
+
+/// Who named something, and so which addresses it may lead to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// The operator, on the command line or in a file on this machine: any address.
+    #[default]
+    Operator,
+    /// A list or a page that lies in this network: public addresses, and those of the same network.
+    Found(Network),
+}
 
 /// One file or URL as ffmpeg opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +34,18 @@ pub struct Source {
     pub cookies: Vec<String>,
     /// Whether the content is an HLS playlist although the name does not end with `.m3u8`.
     pub hls: bool,
+    /// Who named it.
+    pub trust: Trust,
+    /// Where ffmpeg is to connect to instead of asking for the name's address, where that was checked.
+    pub address: Option<IpAddr>,
 }
 
 impl Source {
-    /// What `url` leads to, without headers.
+    /// What the operator named by `url`, without headers.
     #[must_use]
     pub fn at(url: String) -> Self {
-        Self { url, headers: Vec::new(), cookies: Vec::new(), hls: false }
+        let (headers, cookies) = (Vec::new(), Vec::new());
+        Self { url, headers, cookies, hls: false, trust: Trust::Operator, address: None }
     }
 
     /// Whether it is on this machine; what is not comes over the network.

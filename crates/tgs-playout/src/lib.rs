@@ -23,6 +23,7 @@ pub mod item;
 mod playout;
 pub mod probe;
 pub mod profile;
+pub mod proxy;
 pub mod publisher;
 pub mod rtmp;
 mod runs;

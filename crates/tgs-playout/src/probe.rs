@@ -15,6 +15,7 @@ use tgs_core::{
 use crate::{
     encoder,
     item::{Failure, Media, Reason, Source},
+    proxy::{self, Client, Reads},
 };
 
 /// How long ffprobe may take for one source.
@@ -257,7 +258,11 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
              packet=stream_index:packet_side_data=side_data_type",
         )
         .args(encoder::source_options(source))
-        .args(["-i", &source.url]);
+        .args(["-i", &proxy::opened_url(source)]);
+    let client = Client::new(source, Reads::Looks);
+    if !source.is_file() {
+        client.apply(&mut command);
+    }
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).map_err(|error| match error {
         RunError::TimedOut { .. } => {
             Failure::new(Reason::Timeout, format!("ffprobe got no answer within {} s", TIME_OUT.as_secs()))
@@ -269,7 +274,8 @@ fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failu
         return Err(Failure::new(Reason::Tool, format!("ffprobe was {}", describe(output.status))));
     }
     if !output.status.success() {
-        return Err(encoder::explain(&String::from_utf8_lossy(&output.stderr), source));
+        let messages = String::from_utf8_lossy(&output.stderr);
+        return Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, source)));
     }
     serde_json::from_slice(&output.stdout)
         .map_err(|error| Failure::new(Reason::Tool, format!("cannot read ffprobe's answer: {error}")))

@@ -10,8 +10,9 @@ use tgs_core::{
 };
 use tgs_playout::{
     encoder,
-    item::{Failure, Media, Reason, Source},
+    item::{Failure, Media, Reason, Source, Trust},
     probe::{self, Probe},
+    proxy::{self, Client, Network, Reads},
 };
 
 use crate::{
@@ -66,16 +67,22 @@ impl Resolver {
         match &entry.what {
             What::Bad(failure) => Err(failure.clone()),
             What::File(path) => file(path),
-            What::Direct { url, live } => Ok(media(url.clone(), *live)),
+            What::Direct { url, live } => media(url.clone(), *live, entry.trust),
             What::List(url) => self.list(entry, url),
-            What::Page { url, index } => match self.ytdlp.ask(url, *index, &self.cancel)? {
-                Page::Video { media, title } => Ok(Resolved::Media { media, title }),
-                Page::List(listed) => {
-                    let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
-                    source::number(&mut entries);
-                    inside(entry, entries)
+            What::Page { url, index } => {
+                let client = client(url, entry.trust);
+                match self.ytdlp.ask_as(&client, url, *index, &self.cancel)? {
+                    Page::Video { mut media, title } => {
+                        found_in(&mut media, Trust::Found(client.network()))?;
+                        Ok(Resolved::Media { media, title })
+                    }
+                    Page::List(listed) => {
+                        let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
+                        source::number(&mut entries);
+                        inside(entry, entries, client.network())
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -86,26 +93,28 @@ impl Resolver {
     }
 
     fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {
-        let bytes = self.fetch(url)?;
+        let client = client(url, entry.trust);
+        let bytes = self.fetch(url, &client)?;
         if !m3u::is_hls(&bytes) {
-            return inside(entry, source::expand_remote(url, &bytes));
+            return inside(entry, source::expand_remote(url, &bytes), client.network());
         }
         let live = match m3u::first_variant(&bytes) {
             // Where the variant can't be had, ffmpeg will say why when it opens it.
             Some(variant) => {
-                self.fetch(&url::join(url, &variant)).is_ok_and(|bytes| m3u::is_live_hls(&bytes))
+                self.fetch(&url::join(url, &variant), &client).is_ok_and(|bytes| m3u::is_live_hls(&bytes))
             }
             None => m3u::is_live_hls(&bytes),
         };
-        Ok(media(url.to_owned(), live))
+        media(url.to_owned(), live, entry.trust)
     }
 
     /// The bytes at `url`. Fetched by ffmpeg: it goes the way to the server that it will go when it plays.
-    fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+    fn fetch(&self, url: &str, client: &Client) -> Result<Vec<u8>, Failure> {
         let source = Source::at(url.to_owned());
         let mut command = process::command(&self.ffmpeg);
         command.args(["-nostdin", "-v", "error"]).args(encoder::source_options(&source));
         command.args(["-f", "data", "-i", url, "-map", "0", "-c", "copy", "-f", "data", "pipe:1"]);
+        client.apply(&mut command);
         let output = process::output(command, FETCH_TIME_OUT, MAX_LIST as usize, &self.cancel).map_err(
             |e| match e {
                 RunError::TimedOut { .. } => Failure::new(
@@ -118,12 +127,13 @@ impl Resolver {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(encoder::explain(&String::from_utf8_lossy(&output.stderr), &source))
+        let messages = String::from_utf8_lossy(&output.stderr);
+        Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, &source)))
     }
 }
 
-/// `found` as what `parent` stands for.
-fn inside(parent: &Entry, mut found: Vec<Entry>) -> Result<Resolved, Failure> {
+/// `found` as what `parent` stands for, which lies in `network`.
+fn inside(parent: &Entry, mut found: Vec<Entry>, network: Network) -> Result<Resolved, Failure> {
     let mut within = parent.key.within.clone();
     within.push(parent.key.item.clone());
     if within.len() > MAX_DEPTH {
@@ -138,6 +148,7 @@ fn inside(parent: &Entry, mut found: Vec<Entry>) -> Result<Resolved, Failure> {
     }
     for entry in &mut found {
         entry.key.within.clone_from(&within);
+        entry.trust = Trust::Found(network);
     }
     Ok(Resolved::Entries(found))
 }
@@ -147,12 +158,34 @@ fn on_page(listed: Listed) -> Entry {
     let item = listed.index.map_or(shown.clone(), |index| format!("{shown}#{index}"));
     let key = Key { item, nth: 0, within: Vec::new() };
     let what = What::Page { url: listed.url, index: listed.index };
-    Entry { key, title: listed.title.map(|title| one_line(&title)), what, origin: None }
+    // Whose it is, is known with the page's network.
+    Entry {
+        key,
+        title: listed.title.map(|title| one_line(&title)),
+        what,
+        origin: None,
+        trust: Trust::default(),
+    }
 }
 
-fn media(url: String, live: bool) -> Resolved {
-    let media = Media::at(url, live);
-    Resolved::Media { media, title: None }
+/// An account for a child that opens `url`.
+fn client(url: &str, trust: Trust) -> Client {
+    Client::new(&Source { trust, ..Source::at(url.to_owned()) }, Reads::Looks)
+}
+
+/// Notes who named `media`, and where it lies if it must be known before ffmpeg opens it.
+fn found_in(media: &mut Media, trust: Trust) -> Result<(), Failure> {
+    for source in &mut media.sources {
+        source.trust = trust;
+        source.address = proxy::checked_address(source)?;
+    }
+    Ok(())
+}
+
+fn media(url: String, live: bool, trust: Trust) -> Result<Resolved, Failure> {
+    let mut media = Media::at(url, live);
+    found_in(&mut media, trust)?;
+    Ok(Resolved::Media { media, title: None })
 }
 
 fn file(path: &std::path::Path) -> Result<Resolved, Failure> {
@@ -174,7 +207,7 @@ fn file(path: &std::path::Path) -> Result<Resolved, Failure> {
         return refused(Reason::Unplayable, "the file's name is not valid UTF-8: rename it");
     };
     let live = source::is_list(path) && source::read_list(path).is_ok_and(|bytes| m3u::is_live_hls(&bytes));
-    Ok(media(format!("file:{name}"), live))
+    media(format!("file:{name}"), live, Trust::Operator)
 }
 
 fn words(error: &std::io::Error) -> String {
@@ -250,8 +283,8 @@ mod tests {
         for (text, live) in [("#EXTM3U\n#EXT-X-VERSION:3\n", true), ("#EXTM3U\n#EXT-X-ENDLIST\n", false)] {
             let path = dir.path().join("a.m3u8");
             fs::write(&path, text).unwrap();
-            let expected = media(format!("file:{}", path.display()), live);
-            assert_eq!(resolver().resolve(&at(&path)), Ok(expected), "{text}");
+            let expected = media(format!("file:{}", path.display()), live, Trust::Operator);
+            assert_eq!(resolver().resolve(&at(&path)), expected, "{text}");
         }
     }
 
@@ -262,16 +295,21 @@ mod tests {
         };
         let mut parent = found()[0].clone();
         for depth in 1..=MAX_DEPTH {
-            let Ok(Resolved::Entries(entries)) = inside(&parent, found()) else { panic!("depth {depth}") };
+            let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Network::Public) else {
+                panic!("depth {depth}")
+            };
             // The list that names itself is left out.
             assert_eq!((entries.len(), entries[0].key.within.len()), (1, depth));
             parent =
                 Entry { key: Key { item: format!("http://h/{depth}"), ..entries[0].key.clone() }, ..parent };
         }
         assert_eq!(
-            inside(&parent, found()).unwrap_err().detail,
+            inside(&parent, found(), Network::Public).unwrap_err().detail,
             "it is a list, 4 lists deep: name it itself"
         );
-        assert_eq!(inside(&found()[0], found()[..1].to_vec()).unwrap_err().reason, Reason::Unplayable);
+        assert_eq!(
+            inside(&found()[0], found()[..1].to_vec(), Network::Public).unwrap_err().reason,
+            Reason::Unplayable
+        );
     }
 }

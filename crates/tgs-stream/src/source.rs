@@ -16,7 +16,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tgs_playout::item::{Failure, Reason};
+use tgs_playout::item::{Failure, Reason, Trust};
 
 use crate::m3u;
 
@@ -145,6 +145,8 @@ pub struct Entry {
     pub what: What,
     /// Where it is written.
     pub origin: Option<Origin>,
+    /// Who named it: the operator, or a list or page from the network.
+    pub trust: Trust,
 }
 
 /// What an entry is, as far as can be told without the network.
@@ -176,7 +178,8 @@ impl Entry {
     /// An entry that is not in any page or remote list.
     #[must_use]
     pub fn new(item: String, what: What) -> Self {
-        Self { key: Key { item, nth: 0, within: Vec::new() }, title: None, what, origin: None }
+        let key = Key { item, nth: 0, within: Vec::new() };
+        Self { key, title: None, what, origin: None, trust: Trust::Operator }
     }
 
     /// What to call it in messages and for viewers: the given title, or else its name.

@@ -15,7 +15,10 @@ use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
 };
-use tgs_playout::item::{Failure, Media, Reason};
+use tgs_playout::{
+    item::{Failure, Media, Reason, Source},
+    proxy::{Client, Reads},
+};
 
 /// How long yt-dlp may take for one page.
 pub const TIME_OUT: Duration = Duration::from_mins(1);
@@ -69,9 +72,20 @@ impl YtDlp {
         Ok(Self { program: program.into(), args, height, time_out: TIME_OUT })
     }
 
-    /// Asks what is at `url`, or what its list has at `index`. Blocks until yt-dlp answers, `cancel` is set, or the
-    /// time is over; nothing it started is left behind then.
+    /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
     pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, Failure> {
+        self.ask_as(&Client::new(&Source::at(url.to_owned()), Reads::Looks), url, index, cancel)
+    }
+
+    /// Asks as `client` what is at `url`, or what its list has at `index`. Blocks until yt-dlp answers, `cancel` is set, or
+    /// the time is over; nothing it started is left behind then. A proxy in `YTDLP_ARGS` comes before ours.
+    pub fn ask_as(
+        &self,
+        client: &Client,
+        url: &str,
+        index: Option<u32>,
+        cancel: &Cancel,
+    ) -> Result<Page, Failure> {
         let mut command = process::command(&self.program);
         command.args(["--ignore-config", "--dump-single-json", "--flat-playlist", "--no-progress"]);
         command.args(["--socket-timeout", "15", "--playlist-items"]);
@@ -79,9 +93,13 @@ impl YtDlp {
         command.arg(index.map_or(":1000".to_owned(), |index| index.to_string()));
         command.args(["--format", FORMAT, "--format-sort", &self.sort()]);
         command.args(&self.args).arg("--").arg(url);
+        client.apply(&mut command);
         let output =
             process::output(command, self.time_out, MAX_ANSWER, cancel).map_err(|e| self.explain(&e))?;
         if !output.status.success() {
+            if let Some(failure) = client.failure().filter(|failure| failure.reason == Reason::Forbidden) {
+                return Err(failure);
+            }
             let messages = String::from_utf8_lossy(&output.stderr);
             return Err(refusal::explain(&messages, &process::describe(output.status)));
         }

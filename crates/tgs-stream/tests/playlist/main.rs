@@ -6,3 +6,4 @@ mod kept;
 mod loopback;
 mod pages;
 mod programme;
+mod strangers;

@@ -1,0 +1,316 @@
+//! The loopback HTTP proxy that children fetch from the network through: it decides which addresses they reach.
+//!
+//! ffmpeg and yt-dlp follow redirects, playlists and names wherever a stranger's server leads them. Here each connection
+//! is judged by the address that it is really made to: what a stranger names reaches public addresses, and private ones
+//! only from a list that lies on the same network ([`Trust`]). What a probe has read of an answer that cannot be asked
+//! for in parts is kept for the encoder (`held`), so that the server sees one connection.
+//!
+//! A child finds the proxy in its environment, which other users cannot read, with credentials of its own ([`Client`]).
+//! Without them the proxy does nothing.
+
+mod address;
+mod head;
+mod held;
+mod protocols;
+mod serve;
+
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    process::Command,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+pub use address::Network;
+pub use protocols::{cookies, opened_url, rtmp_name, whitelist};
+
+use crate::item::{Failure, Reason, Source, Trust};
+use held::Held;
+
+/// Clients that are known at a time; of more, those without a connection that were idle longest are forgotten.
+const MAX_CLIENTS: usize = 256;
+
+/// Whether what a client reads is kept for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// It plays what it reads.
+    Plays,
+    /// It only looks, and somebody is to read the same from the beginning.
+    Looks,
+}
+
+/// A child's account with the proxy.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    /// Name and password as they stand in a URL: short, because ffmpeg has 200 bytes for them and the server's name.
+    credentials: String,
+    trust: Trust,
+    /// The host of the address that the child was given.
+    host: String,
+    reads: Reads,
+    connections: AtomicUsize,
+    record: Mutex<Record>,
+}
+
+/// What a client has met.
+#[derive(Debug, Default)]
+struct Record {
+    /// The network of the host that it was given.
+    near: Option<Network>,
+    gets: u32,
+    trouble: Option<Trouble>,
+    /// Whether the server gave the whole where a part would have done.
+    no_ranges: bool,
+}
+
+/// Why a client did not get what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    Forbidden(IpAddr),
+    Unresolved,
+    Unreachable(io::ErrorKind),
+    Busy { status: u16, seconds: Option<u64> },
+}
+
+impl Client {
+    /// An account for a child that opens `source`.
+    #[must_use]
+    pub fn new(source: &Source, reads: Reads) -> Self {
+        let host = host_of(&source.url).map_or(String::new(), |server| server.host);
+        let account = Account {
+            credentials: format!("t:{}", random()),
+            trust: source.trust,
+            host,
+            reads,
+            connections: AtomicUsize::new(0),
+            record: Mutex::default(),
+        };
+        Self(Arc::new(account))
+    }
+
+    /// Has `command` fetch from the network through the proxy. An operator's own proxy stays in force: it decides then.
+    pub fn apply(&self, command: &mut Command) {
+        if command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some()) {
+            return;
+        }
+        let address = match start() {
+            Ok(proxy) => {
+                proxy.add(&self.0);
+                proxy.address
+            }
+            Err(error) => {
+                log::error!("nothing can be fetched from the network: cannot listen on 127.0.0.1: {error}");
+                // Nobody listens there: without the proxy nothing may be reached.
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
+            }
+        };
+        let url = format!("http://{}@{address}", self.0.credentials);
+        for name in ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY"] {
+            command.env(name, &url);
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            command.env_remove(name);
+        }
+    }
+
+    /// The network that the URL it was given lies in: where its server was reached, or else what a numeric address says.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        let named = || self.0.host.parse().map(Network::of).unwrap_or_default();
+        self.0.record().near.unwrap_or_else(named)
+    }
+
+    /// Why it did not get what it wanted, where the proxy knows better than the child.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.record().trouble.as_ref().map(Trouble::failure)
+    }
+
+    /// Whether the server gives no parts of what it has.
+    #[must_use]
+    pub fn has_no_ranges(&self) -> bool {
+        self.0.record().no_ranges
+    }
+}
+
+impl Trouble {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Forbidden(address) => forbidden(*address),
+            Self::Unresolved => unresolved(),
+            Self::Unreachable(io::ErrorKind::ConnectionRefused) => {
+                Failure::new(Reason::Network, "the server refuses the connection")
+            }
+            Self::Unreachable(_) => Failure::new(Reason::Network, "the server does not answer"),
+            Self::Busy { status, seconds } => {
+                let wait = seconds.map_or(String::new(), |s| format!(", and asks to come back in {s} s"));
+                Failure::new(Reason::Network, format!("the server is busy (HTTP {status}){wait}"))
+            }
+        }
+    }
+}
+
+impl Account {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `host` may be reached at `address`.
+    fn permits(&self, host: &str, address: IpAddr) -> bool {
+        let (network, near) = (Network::of(address), self.record().near);
+        if host != self.host {
+            return permits(Trust::Found(near.unwrap_or_default()), network);
+        }
+        // Its name must not lead to another network later, where the answer is a stranger's.
+        permits(self.trust, network) && near.is_none_or(|near| near == network)
+    }
+
+    /// Notes that `host` was reached at `address`.
+    fn reached(&self, host: &str, address: IpAddr) {
+        if host == self.host {
+            self.record().near.get_or_insert(Network::of(address));
+        }
+    }
+}
+
+/// Whether a source of this `trust` may lie in `network`.
+fn permits(trust: Trust, network: Network) -> bool {
+    match trust {
+        Trust::Operator => true,
+        Trust::Found(list) => network == Network::Public || (network == list && network != Network::Reserved),
+    }
+}
+
+fn forbidden(address: IpAddr) -> Failure {
+    let whose = match Network::of(address) {
+        Network::Loopback => "this machine",
+        Network::Reserved => "no server of media",
+        _ => "a private network",
+    };
+    let why = "lists, pages and redirects from elsewhere may not lead there";
+    Failure::new(Reason::Forbidden, format!("it leads to {address}, an address of {whose}: {why}"))
+}
+
+fn unresolved() -> Failure {
+    Failure::new(Reason::Network, "the server's name cannot be resolved")
+}
+
+/// The server that `url` names.
+fn host_of(url: &str) -> Option<head::Authority> {
+    let (scheme, rest) = url.split_once("://")?;
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let port = match &*scheme.to_ascii_lowercase() {
+        "https" => 443,
+        "rtmp" => 1935,
+        "rtsp" => 554,
+        _ => 80,
+    };
+    head::authority(place, Some(port))
+}
+
+/// Where the server of `source` is, for a protocol that takes no proxy: checked, so that ffmpeg can be given the address
+/// instead of the name. `None` where the operator names it, or the proxy does the checking.
+pub fn checked_address(source: &Source) -> Result<Option<IpAddr>, Failure> {
+    let proxied = ["http", "https", "rtmps", "rtsps"];
+    let scheme =
+        source.url.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
+    if source.is_file() || source.trust == Trust::Operator || proxied.contains(&&*scheme) {
+        return Ok(None);
+    }
+    let server = host_of(&source.url).ok_or_else(unresolved)?;
+    let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| unresolved())?;
+    let mut refused = None;
+    for address in found.map(|address| address.ip()) {
+        if permits(source.trust, Network::of(address)) {
+            return Ok(Some(address));
+        }
+        refused.get_or_insert(address);
+    }
+    Err(refused.map_or_else(unresolved, forbidden))
+}
+
+/// The proxy of this process.
+#[derive(Debug)]
+struct Proxy {
+    address: SocketAddr,
+    clients: Mutex<VecDeque<Arc<Account>>>,
+    held: Mutex<VecDeque<Held>>,
+}
+
+/// Starts the proxy where it does not run yet.
+fn start() -> io::Result<Arc<Proxy>> {
+    static PROXY: OnceLock<Arc<Proxy>> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(proxy) = PROXY.get() {
+        return Ok(Arc::clone(proxy));
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let proxy = Arc::new(Proxy { address, clients: Mutex::default(), held: Mutex::default() });
+    let serving = Arc::clone(&proxy);
+    thread::Builder::new().name("proxy".into()).spawn(move || serve::run(&listener, &serving))?;
+    Ok(Arc::clone(PROXY.get_or_init(|| proxy)))
+}
+
+impl Proxy {
+    fn add(&self, account: &Arc<Account>) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= MAX_CLIENTS
+            && let Some(idle) = clients.iter().position(|one| one.connections.load(Ordering::SeqCst) == 0)
+        {
+            clients.remove(idle);
+        }
+        clients.push_back(Arc::clone(account));
+    }
+
+    /// Whose credentials these are. Who has asked last is forgotten last.
+    fn client(&self, authorization: &str) -> Option<Arc<Account>> {
+        let shown = authorization.strip_prefix("Basic ")?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = clients.iter().position(|one| base64(one.credentials.as_bytes()) == shown)?;
+        let account = clients.remove(at)?;
+        clients.push_back(Arc::clone(&account));
+        Some(account)
+    }
+}
+
+/// 72 random bits as text.
+fn random() -> String {
+    let mut bytes = [0; 9];
+    // Without random numbers there is no TLS either; what is left is not guessed from outside in 256 tries.
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        fastrand::fill(&mut bytes);
+    }
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `bytes` as HTTP's Basic scheme has them.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for digit in 0..4 {
+            let known = digit <= group.len();
+            text.push(if known { char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]) } else { '=' });
+        }
+    }
+    text
+}

@@ -1,0 +1,132 @@
+//! What ffmpeg may open to play a URL, and the URL as it opens it.
+
+use std::net::IpAddr;
+
+use super::{head::Authority, host_of};
+use crate::item::Source;
+
+/// For an HTTP server: its lists may name other servers, encrypted and embedded parts, and no files. Redirects and the
+/// proxy's tunnels are in it.
+const HTTP: &str = "http,https,httpproxy,tcp,tls,crypto,data";
+
+/// The protocols that ffmpeg may use for a URL of `scheme`, itself and whatever it finds there: never `file`.
+fn allowed(scheme: &str) -> &'static str {
+    match scheme {
+        "ftp" => "ftp,tcp",
+        "mms" | "mmst" => "mmst,tcp",
+        "mmsh" => "mmsh,http,httpproxy,tcp",
+        "rist" => "rist",
+        "rtmp" => "rtmp,tcp",
+        "rtmps" => "rtmps,tls,httpproxy,tcp",
+        "rtmpe" => "rtmpe,ffrtmpcrypt,tcp",
+        "rtmpt" | "rtmpte" => "rtmpt,rtmpte,ffrtmphttp,ffrtmpcrypt,http,httpproxy,tcp",
+        "rtmpts" => "rtmpts,ffrtmphttp,https,tls,httpproxy,tcp",
+        "rtp" => "rtp,udp",
+        "rtsp" => "rtsp,rtp,srtp,udp,tcp,http,httpproxy",
+        "rtsps" => "rtsps,rtp,srtp,udp,tls,httpproxy,tcp",
+        "sftp" => "sftp",
+        "srt" => "srt",
+        "tcp" => "tcp",
+        "udp" => "udp",
+        _ => HTTP,
+    }
+}
+
+/// The value of `-protocol_whitelist` for `source`; `None` where ffmpeg's own choice for files is right: files, and what
+/// is embedded in them.
+#[must_use]
+pub fn whitelist(source: &Source) -> Option<&'static str> {
+    if !source.is_file() {
+        let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
+        return Some(allowed(&scheme.to_ascii_lowercase()));
+    }
+    // A list on disk may name segments on a server.
+    source.is_hls().then_some("file,crypto,data,http,https,httpproxy,tcp,tls")
+}
+
+/// The URL that ffmpeg is given: with the address that was checked in the place of the server's name.
+#[must_use]
+pub fn opened_url(source: &Source) -> String {
+    source
+        .address
+        .and_then(|address| with_address(&source.url, address))
+        .unwrap_or_else(|| source.url.clone())
+}
+
+fn with_address(url: &str, address: IpAddr) -> Option<String> {
+    let server = host_of(url)?;
+    let begin = url.find("://")? + 3;
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
+    let login = url[begin..end].rsplit_once('@').map_or("", |(login, _)| login);
+    let at = if login.is_empty() { "" } else { "@" };
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    Some(format!("{}{login}{at}{host}:{}{}", &url[..begin], server.port, &url[end..]))
+}
+
+/// What an RTMP server is told that it is called, where ffmpeg is given an address instead of that name.
+#[must_use]
+pub fn rtmp_name(source: &Source) -> Option<String> {
+    source.address?;
+    let rest = source.url.strip_prefix("rtmp://")?;
+    let (place, path) = rest.split_once('/')?;
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    // As ffmpeg parts it: the application is the first part of the path, or the first two of three.
+    let parts: Vec<&str> = path.split(['?', '#']).next()?.splitn(3, '/').collect();
+    let app = if parts.len() == 3 { parts[..2].join("/") } else { parts[0].to_owned() };
+    Some(format!("rtmp://{place}/{app}"))
+}
+
+/// The cookies of `source`. Through a proxy, ffmpeg compares a cookie's path with the whole URL, so each has one of either form.
+#[must_use]
+pub fn cookies(source: &Source) -> Vec<String> {
+    let place = host_of(&source.url).filter(|_| source.url.starts_with("http://"));
+    let whole = |cookie: &String| {
+        let Authority { host, port } = place.as_ref()?;
+        let (rest, path) = cookie.split_once("; Path=")?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        Some(format!("{rest}; Path=http://{host}:{port}{path}"))
+    };
+    source.cookies.iter().flat_map(|cookie| [Some(cookie.clone()), whole(cookie)]).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(url: &str, address: &str) -> Source {
+        Source { address: address.parse().ok(), ..Source::at(url.into()) }
+    }
+
+    #[test]
+    fn nothing_from_the_network_opens_files() {
+        let schemes = "http https HTTP ftp sftp mms mmsh mmst rist rtmp rtmps rtmpe rtmpt rtmpte rtmpts rtp rtsp rtsps \
+                       srt tcp udp data other";
+        for scheme in schemes.split_whitespace() {
+            let list = whitelist(&Source::at(format!("{scheme}://h/a.m3u8"))).unwrap();
+            let bad = ["file", "pipe", "concat", "subfile", "unix", "cache", "async"];
+            assert!(list.split(',').all(|one| !bad.contains(&one)), "{scheme}: {list}");
+        }
+        assert_eq!(whitelist(&Source::at("file:/a.mp4".into())), None);
+        assert!(whitelist(&Source::at("file:/a.m3u8".into())).is_some_and(|list| list.contains("https")));
+    }
+
+    #[test]
+    fn a_checked_address_stands_for_the_name() {
+        for (url, address, expected) in [
+            ("rtmp://ex.org/app/key?a=b", "1.2.3.4", "rtmp://1.2.3.4:1935/app/key?a=b"),
+            ("rtsp://u:p@ex.org:5540", "1.2.3.4", "rtsp://u:p@1.2.3.4:5540"),
+            ("srt://ex.org:9?mode=caller", "2a00::1", "srt://[2a00::1]:9?mode=caller"),
+            ("srt://ex.org:9", "", "srt://ex.org:9"),
+        ] {
+            assert_eq!(opened_url(&at(url, address)), expected);
+        }
+        for (url, name) in [
+            ("rtmp://ex.org/app/key", "rtmp://ex.org/app"),
+            ("rtmp://ex.org:81/app/inst/key?x", "rtmp://ex.org:81/app/inst"),
+            ("rtmp://u:p@ex.org/app", "rtmp://ex.org/app"),
+        ] {
+            assert_eq!(rtmp_name(&at(url, "1.2.3.4")).as_deref(), Some(name));
+        }
+        assert_eq!(rtmp_name(&at("rtmp://ex.org/app", "")), None);
+    }
+}
