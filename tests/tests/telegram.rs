@@ -18,7 +18,7 @@ use tgs_testdc::{At, CallKind, Fault, When, World};
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(30);
 
-const DEGRADED: &str = "Degraded mode; SESSION_STRING invalid; run: tgs-session --write-env";
+const DEGRADED: &str = "Degraded mode; SESSION_STRING invalid; run: ";
 
 fn film() -> PathBuf {
     noisy("film", 4000).path().unwrap()
@@ -153,7 +153,7 @@ fn a_dead_session_is_named_and_a_good_one_in_the_file_is_taken_without_a_restart
         let mut broadcast = start(&scene);
         broadcast.wait_log(&[" WARN ", DEGRADED], LIMIT).unwrap();
         let lines: Vec<String> = broadcast.warnings();
-        let at = lines.iter().position(|line| line.ends_with(DEGRADED)).unwrap();
+        let at = lines.iter().position(|line| line.contains(DEGRADED)).unwrap();
         assert!(lines[at - 1].contains(" ERROR ") && lines[at - 1].contains(name), "{lines:?}");
         health(&broadcast, 503, "degraded");
         assert_eq!(metric(&broadcast, "tgs_degraded"), 1);
@@ -179,6 +179,13 @@ fn a_missing_and_a_malformed_string_are_degraded_mode_too() {
         let mut broadcast = start(&scene);
         broadcast.wait_log(&[" ERROR ", words], LIMIT).unwrap();
         broadcast.wait_log(&[" WARN ", DEGRADED], LIMIT).unwrap();
+        // What it says to run works as it stands there, from any directory.
+        let lines = broadcast.warnings();
+        let run = lines.iter().find_map(|line| line.split_once(DEGRADED)).unwrap().1;
+        assert!(run.contains("tgs-session --write-env --env-file "), "{run}");
+        let pasted = std::process::Command::new("sh").args(["-c", run]).current_dir("/").output().unwrap();
+        let said = String::from_utf8_lossy(&pasted.stderr);
+        assert!(said.contains("failed to ask how to sign in: there is no terminal"), "{run}: {said}");
         assert!(!broadcast.log().contains("nonsense"), "the string is shown");
         end(&scene, &mut broadcast);
     }

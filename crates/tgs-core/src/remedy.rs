@@ -36,10 +36,16 @@ pub fn as_root(words: &str) -> String {
     HOST.get().map_or_else(|| words.to_owned(), |host| host.as_root(words))
 }
 
-/// The directory's and the file's user on this host: what belongs to the service is worked on as it.
+/// A command for the user `user`.
 #[must_use]
 pub fn as_user(user: &str, words: &str) -> String {
     HOST.get().map_or_else(|| with_sudo(true, user, words), |host| with_sudo(host.has_sudo, user, words))
+}
+
+/// The settings file, where there is one, as messages name it.
+#[must_use]
+pub fn env_file() -> Option<&'static Path> {
+    HOST.get()?.env_file.as_deref()
 }
 
 /// How commands are typed on this host.

@@ -1,26 +1,27 @@
-//! Root becomes the unit's user before anything is looked at as the unit does.
+//! Root becomes the user whose files these are before anything is looked at: the unit's user, where the unit's own `.env` is
+//! looked at, else the owner of the settings and of what they name.
 //!
 //! What the unit may read and write can only be tried by its user. And yt-dlp lies where that user may write: root must
 //! not run what somebody else can replace.
 
 use std::{ffi::OsString, path::Path};
 
-use tgs_core::user::User;
+use tgs_core::{
+    process,
+    user::{self, User},
+};
 
 use crate::{cli::Cli, view::View};
 
-/// Runs this program anew as the unit's user, where this is root and the unit's own `.env` is looked at: its exit code.
-/// Words where that failed.
+/// Runs this program anew as that user, where this is root: its exit code. Words where that failed.
 pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> Result<Option<u8>, String> {
-    if !rustix::process::geteuid().is_root() || !view.as_unit {
+    if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    let Some(user) = view.unit.as_ref().ok().and_then(|unit| unit.user()).and_then(User::named) else {
-        return Ok(None);
+    let of_unit = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| unit.user());
+    let Some(user) = of_unit.and_then(User::named).filter(|user| user.uid != 0) else {
+        return run_as_owner(view);
     };
-    if user.uid == 0 {
-        return Ok(None);
-    }
     let mut args: Vec<OsString> = vec!["--unit".into(), view.unit_name.clone().into()];
     args.extend(cli.offline.then(|| "--offline".into()));
     args.extend(cli.json.then(|| "--json".into()));
@@ -34,4 +35,17 @@ pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> Result<Option<u8>, Strin
     // Where root was, the user may not be.
     let ran = user.run_self(args, Path::new("/"));
     ran.map(Some).map_err(|e| format!("failed to become {}, as which the unit runs: {e}", user.name))
+}
+
+/// The same as the owner of the settings, of STATE_DIR and CACHE_DIR, and of the programs that would be run.
+fn run_as_owner(view: &View) -> Result<Option<u8>, String> {
+    let mut paths = Vec::new();
+    if let Some(settings) = &view.settings {
+        let programs = [settings.ffmpeg_path.clone(), settings.ffprobe_path(), settings.ytdlp_path.clone()];
+        paths.extend(programs.iter().filter_map(|program| process::find(program).ok()));
+        paths.extend([settings.state_dir.clone(), settings.cache_dir.clone()]);
+    }
+    let env = view.env.as_ref().map(|env| &*env.path);
+    user::run_as_owner(env, paths.iter().map(|path| &**path))
+        .map_err(|refused| format!("failed to {refused}"))
 }

@@ -215,7 +215,7 @@ fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
         // The standby session has a maker of its own.
         Class::Session => Finding::fail(check, text, remedy),
         _ if error.remedy().is_empty() => Finding::fail(check, text, remedy),
-        _ => Finding::fail(check, text, error.remedy()),
+        _ => Finding::fail(check, text, error.remedy().into_owned()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tgs_core::{cancel::Cancel, exit::Code, logging, settings, signals};
+use tgs_core::{cancel::Cancel, exit::Code, logging, process, remedy, settings, signals, user};
 
 use crate::{
     cli::Cli, context::Context, convert, dialogs, failed::Failed, log_out, person, show, terminal::say,
@@ -18,6 +18,9 @@ use crate::{
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = process::shim() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -26,15 +29,14 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
         }
     };
-    let code = run(cli).unwrap_or_else(|failed| {
+    run(cli).unwrap_or_else(|failed| {
         // One line, whatever is in it: the last one is what tgs-stream logs.
         say(&format!("tgs-session: failed to {failed}").replace('\n', " "));
-        failed.code
-    });
-    code.into()
+        failed.code.into()
+    })
 }
 
-fn run(mut cli: Cli) -> Result<Code, Failed> {
+fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
     // Typed on a server, wherever that is, the broadcast that is installed there is meant.
     if cli.env_file.is_none()
         && std::env::var_os("API_ID").is_none()
@@ -43,9 +45,19 @@ fn run(mut cli: Cli) -> Result<Code, Failed> {
         say(&format!("with the settings of the service, {}", installed.display()));
         cli.env_file = Some(installed);
     }
+    remedy::set_env_file(cli.env_file.as_deref());
+    let refused = |refused: user::Refused| Failed::new(refused.to_string()).with_code(Code::Config);
+    let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+    if let Some(code) = user::run_as_owner(Some(&env_file), []).map_err(refused)? {
+        return Ok(code.into());
+    }
     let settings = Context::load(&cli).map_err(|problems| {
         Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
+    let dirs = [&*settings.state_dir, &*settings.cache_dir];
+    if let Some(code) = user::run_as_owner(Some(&env_file), dirs).map_err(refused)? {
+        return Ok(code.into());
+    }
     logging::init(&settings.rust_log);
     for warning in &settings.warnings {
         log::warn!("{warning}");
@@ -55,14 +67,15 @@ fn run(mut cli: Cli) -> Result<Code, Failed> {
         .map_err(|error| Failed::new(format!("listen for signals: {error}")))?;
     let context = Context { cli, settings, cancel };
     let cli = &context.cli;
-    match cli.convert {
+    let done = match cli.convert {
         Some(form) => convert::run(&context, form),
         None if cli.list_dialogs => dialogs::run(&context),
         None if cli.show => show::run(&context),
         None if cli.log_out => log_out::run(&context),
         None if cli.non_interactive => unattended::run(context),
         None => person::run(&context),
-    }
+    };
+    done.map(Into::into)
 }
 
 /// Writes what was asked for.

@@ -9,6 +9,7 @@ use tgs_core::{
     cancel::Cancel,
     exit::Code,
     lock_file::Holder,
+    remedy,
     secret::Secret,
     session_lock::{self, SessionLock},
     session_string::SessionString,
@@ -46,11 +47,11 @@ impl Which {
     }
 
     /// The command that makes one.
-    pub(crate) fn maker(self) -> &'static str {
-        match self {
+    pub(crate) fn maker(self) -> String {
+        remedy::command(match self {
             Self::Primary => "tgs-session --write-env",
             Self::Standby => "tgs-session --standby --write-env",
-        }
+        })
     }
 }
 

@@ -47,7 +47,7 @@ impl fmt::Display for Failed {
 
 impl From<TelegramError> for Failed {
     fn from(error: TelegramError) -> Self {
-        if error.class == Class::Stopped { Self::stopped() } else { Self::telegram(&error, error.remedy()) }
+        if error.class == Class::Stopped { Self::stopped() } else { Self::telegram(&error, &error.remedy()) }
     }
 }
 

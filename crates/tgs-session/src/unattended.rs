@@ -1,11 +1,12 @@
 //! Signing in with nobody present: the standby session approves the new one.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use tgs_core::{
     exit::Code,
     flood_wait::FloodWaits,
     logging::moment,
+    remedy,
     session_string::SessionString,
     sign_in_limit::{self, SignInLimit},
 };
@@ -79,10 +80,10 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
 }
 
 fn no_standby() -> Failed {
-    Failed::new(
-        "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: \
-         tgs-session --standby --write-env",
-    )
+    Failed::new(format!(
+        "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: {}",
+        Which::Standby.maker()
+    ))
 }
 
 /// Words for a session in `.env` that need not be replaced.
@@ -120,7 +121,7 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
 fn failed(error: RenewError<sign_in_limit::Error>) -> Failed {
     match error {
         RenewError::Standby(error) if error.class == Class::Session => {
-            let failed = Failed::telegram(&error, "make a new one: tgs-session --standby --write-env");
+            let failed = Failed::telegram(&error, &format!("make a new one: {}", Which::Standby.maker()));
             Failed::new(format!("use the standby session: {failed}"))
         }
         RenewError::Standby(error) | RenewError::New(error) => error.into(),
@@ -131,7 +132,8 @@ fn failed(error: RenewError<sign_in_limit::Error>) -> Failed {
         )),
         RenewError::Limit(error) => Failed::new(format!("sign in: {error}")),
         error @ (RenewError::NoPassword | RenewError::WrongPassword) => {
-            Failed::new(format!("{error}; put the right one into .env"))
+            let file = remedy::env_file().unwrap_or(Path::new(".env"));
+            Failed::new(format!("{error}; put the right one into {}", file.display()))
         }
     }
 }

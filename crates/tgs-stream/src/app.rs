@@ -14,9 +14,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
-    logging, process,
+    logging, process, remedy,
     settings::{self, Settings},
-    signals, systemd,
+    signals, systemd, user,
 };
 use tgs_playout::{
     command::{Command, Control},
@@ -49,14 +49,41 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
         }
     };
-    run(cli).into()
+    run(cli)
 }
 
-fn run(mut cli: Cli) -> Code {
+fn run(mut cli: Cli) -> ExitCode {
     // Typed on a server, wherever that is, the broadcast that is installed there is meant.
     if (cli.cache_status || cli.cache_clear) && cli.env_file.is_none() {
         cli.env_file = settings::installed(Path::new(""));
     }
+    remedy::set_env_file(cli.env_file.as_deref());
+    // Before the settings are read: they may be another user's pipe or link.
+    match become_owner(&cli) {
+        Ok(None) => {}
+        Ok(Some(code)) => return code.into(),
+        Err(refused) => {
+            logging::init("info");
+            log::error!("failed to {refused}");
+            return Code::Config.into();
+        }
+    }
+    run_as_this_user(cli).into()
+}
+
+/// What root has to become the owner of the files for, and runs to its end as that: the exit code.
+fn become_owner(cli: &Cli) -> Result<Option<u8>, user::Refused> {
+    let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+    if let Some(code) = user::run_as_owner(Some(&env_file), [])? {
+        return Ok(Some(code));
+    }
+    let (settings, _) =
+        Settings::examine(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(cli));
+    let paths = settings.map(|settings| children::written_or_run(&settings)).unwrap_or_default();
+    user::run_as_owner(Some(&env_file), paths.iter().map(|path| &**path))
+}
+
+fn run_as_this_user(cli: Cli) -> Code {
     if cli.check_settings {
         return check_settings(&cli);
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tgs_core::{
     confine::{self, Confinement},
+    process,
     settings::Settings,
 };
 
@@ -17,6 +18,18 @@ pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
     let hidden = vec![cli.env_file.clone().unwrap_or_else(|| ".env".into())];
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
+}
+
+/// Everything that a broadcast writes or executes. The lists are not among it: they say what to play, and may be anybody's.
+pub(crate) fn written_or_run(settings: &Settings) -> Vec<PathBuf> {
+    let programs = [settings.ffmpeg_path.clone(), settings.ffprobe_path(), settings.ytdlp_path.clone()];
+    let mut paths: Vec<_> = programs.iter().filter_map(|program| process::find(program).ok()).collect();
+    paths.extend([settings.state_dir.clone(), settings.cache_dir.clone()]);
+    paths.extend(settings.metrics_file.clone());
+    let output = settings.output_url.as_ref().map(|output| output.expose().as_str());
+    paths.extend(output.filter(|output| !output.contains("://")).map(PathBuf::from));
+    paths.extend(cookies(&settings.ytdlp_args));
+    paths
 }
 
 /// The file that `--cookies` in YTDLP_ARGS names: yt-dlp writes back what sites have set, and fails where it cannot.

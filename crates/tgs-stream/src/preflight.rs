@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
+    remedy,
     session_string::SessionString,
     settings::{self, Settings},
 };
@@ -190,12 +191,14 @@ fn target(settings: &Settings) -> Result<Target, Failed> {
     if missing.is_empty() {
         return Ok(Target::Telegram);
     }
+    let file = remedy::env_file().map(|file| format!(" {}", file.display())).unwrap_or_default();
     let why = if missing.len() == 3 {
-        "set API_ID, API_HASH and CHAT_ID in the .env file (docs/quickstart.md says where they come from), or \
-         give --output (OUTPUT_URL) for another server"
-            .to_owned()
+        format!(
+            "set API_ID, API_HASH and CHAT_ID in the .env file{file} (docs/quickstart.md says where they come from), or \
+             give --output (OUTPUT_URL) for another server"
+        )
     } else {
-        format!("{} not set in the .env file", missing.join(" and "))
+        format!("{} not set in the .env file{file}", missing.join(" and "))
     };
     Err(Failed(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
 }

@@ -22,6 +22,7 @@ use std::{
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
+    remedy,
     settings::Settings,
     supervise::{Panic, contain},
     systemd::Beat,
@@ -47,8 +48,10 @@ const LONGEST_TURN: Duration = Duration::from_mins(5);
 /// The same trouble is told again after this long.
 const REPEAT: Duration = Duration::from_mins(10);
 
-/// The line of degraded mode; operators and their alerts look for exactly this.
-const DEGRADED: &str = "Degraded mode; SESSION_STRING invalid; run: tgs-session --write-env";
+/// The line of degraded mode; operators and their alerts look for how it begins.
+fn degraded() -> String {
+    format!("Degraded mode; SESSION_STRING invalid; run: {}", remedy::command("tgs-session --write-env"))
+}
 
 /// What a broadcast into Telegram needs.
 pub(crate) struct Config<'a> {
@@ -270,7 +273,7 @@ impl Director<'_, '_, '_> {
                 None
             }
             Action::TellDegraded => {
-                log::warn!("{DEGRADED}");
+                log::warn!("{}", degraded());
                 None
             }
             Action::TellCycle => {

@@ -2,10 +2,11 @@
 //!
 //! Only names are looked at: the numbers beside them vary. Of what the server says an error keeps the name alone.
 
-use std::{fmt, io, time::Duration};
+use std::{borrow::Cow, fmt, io, time::Duration};
 
 use grammers_mtproto::transport;
 use grammers_mtsender::{InvocationError, RpcError};
+use tgs_core::remedy;
 
 /// What an error is about; it decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -369,22 +370,26 @@ impl TelegramError {
 
     /// What the operator does about it; empty where nothing is to be done.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        match self.class {
-            Class::Session => "run: tgs-session --write-env",
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let remedy = match self.class {
+            Class::Session => return format!("run: {}", remedy::command("tgs-session --write-env")).into(),
+            Class::Chat => {
+                let list = remedy::command("tgs-session --list-dialogs");
+                return format!("check CHAT_ID; {list} shows what the account sees").into();
+            }
             Class::Account => "write to Telegram from the account's phone, or sign in with another account",
             Class::Flood | Class::Stopped => "",
             Class::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
             Class::Rights => {
                 "make the account an administrator of the chat with the right to manage video chats"
             }
-            Class::Chat => "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
             Class::Call => "look at the chat's video chat in Telegram",
             Class::People => "end it in Telegram, or wait for its end",
             Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
             Class::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
             Class::Other => "report this name; RUST_LOG=debug tells more",
-        }
+        };
+        remedy.into()
     }
 }
 

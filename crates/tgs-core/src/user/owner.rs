@@ -15,7 +15,7 @@ use std::{
 use rustix::{io::Errno, process::geteuid};
 
 use super::User;
-use crate::remedy;
+use crate::{remedy, systemd};
 
 /// As many links in a row as Linux follows itself.
 const MAX_LINKS: usize = 40;
@@ -69,6 +69,15 @@ pub enum Refused {
         owner: String,
         /// What the user cannot read.
         file: PathBuf,
+    },
+    /// systemd would watch a process that only waits for another.
+    #[error("work as root in a unit: {} belongs to {owner}; set User={owner} in the unit's [Service] section",
+            .path.display())]
+    Unit {
+        /// A path of the user's.
+        path: PathBuf,
+        /// The user.
+        owner: String,
     },
     /// The user cannot be become.
     #[error("go on as {owner}, the owner of {}: {source}", .path.display())]
@@ -252,6 +261,9 @@ pub fn run_as_owner<'a>(
     let Some((user, path)) = &owner.found else { return Ok(None) };
     if let Some(settings) = settings {
         owner.must_read(settings)?;
+    }
+    if systemd::is_supervising() {
+        return Err(Refused::Unit { path: path.clone(), owner: user.name.clone() });
     }
     log::info!("going on as the owner of {}, {}", path.display(), user.name);
     let ran = user.run_self(env::args_os().skip(1), Path::new("."));

@@ -12,7 +12,7 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel, env_writer, exit::Code, files, logging, process, secret::Secret,
-    session_lock::SessionLock, session_string::AuthKey,
+    session_lock::SessionLock, session_string::AuthKey, user,
 };
 
 fn main() -> ExitCode {
@@ -32,6 +32,11 @@ fn main() -> ExitCode {
         Some("session-hold") => SessionLock::take(&key(&first), args.next().as_ref().map(Path::new))
             .map_err(Into::into)
             .and_then(|_lock| hold()),
+        Some("as-owner") => match user::run_as_owner(None, [Path::new(&first)]) {
+            Ok(Some(code)) => return code.into(),
+            Ok(None) => tell_who_i_am().and_then(|()| hold()),
+            Err(refused) => Err(refused.into()),
+        },
         Some("log") => {
             logging::init(&first.to_string_lossy());
             log::warn!("on air");
@@ -64,6 +69,19 @@ fn run(program: OsString, args: impl Iterator<Item = OsString>) -> io::Result<()
 fn hold() -> Result<(), Box<dyn Error>> {
     println!("held");
     io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// User, group, session and environment of this process.
+fn tell_who_i_am() -> Result<(), Box<dyn Error>> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let groups: Vec<_> = rustix::process::getgroups()?.iter().map(|group| group.as_raw()).collect();
+    let leads = rustix::process::getsid(None)? == rustix::process::getpid();
+    let env: Vec<_> = env::vars()
+        .filter(|(name, _)| name != "PATH")
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    println!("{uid}:{gid}:{groups:?} own session: {leads} {}", env.join(" "));
     Ok(())
 }
 

@@ -46,7 +46,9 @@ fn show_of_a_dead_session_says_so_and_fails() {
     home.dc.revoke(session.key_id);
     let said = home.run(&["--show"]).fails(1, "AUTH_KEY_UNREGISTERED");
     assert!(said.out.contains("Form:     Telethon") && said.out.contains("Problem:  "), "{}", said.out);
-    assert!(said.last().ends_with("run: tgs-session --write-env"));
+    let env = home.path().join(".env");
+    let run = format!("tgs-session --write-env --env-file {}", env.display());
+    assert!(said.last().contains("run: ") && said.last().ends_with(&run), "{}", said.err);
 }
 
 #[test]

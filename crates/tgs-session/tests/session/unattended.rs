@@ -134,11 +134,11 @@ fn the_sign_ins_of_all_instances_count_together() {
 #[test]
 fn a_missing_or_wrong_password_is_told() {
     let (home, ..) = home(World::ALICE, "TWO_FA_PASSWORD=");
-    home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not set; put the right one into .env");
+    home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not set; put the right one into /");
     assert_eq!((home.dc.count("auth.acceptLoginToken"), left(&home, World::ALICE)), (0, 5));
     let before = home.env().replace("TWO_FA_PASSWORD=", "TWO_FA_PASSWORD='wrong horse'");
     fs::write(home.path().join(".env"), &before).unwrap();
-    home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not the account's password; put the right one into .env");
+    home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not the account's password; put the right one into /");
     assert_eq!((left(&home, World::ALICE), home.env()), (4, before));
     assert_eq!(home.dc.count("auth.logOut"), 1);
 }
@@ -148,7 +148,8 @@ fn a_dead_standby_is_told_with_its_own_remedy() {
     let (home, _, standby) = home(World::BOB, "");
     home.dc.revoke(standby.key_id);
     let said = home.run(&RENEW).fails(1, "use the standby session: ");
-    assert!(said.last().ends_with("make a new one: tgs-session --standby --write-env"), "{}", said.err);
+    let run = format!("tgs-session --standby --write-env --env-file {}/.env", home.path().display());
+    assert!(said.last().contains("make a new one: ") && said.last().ends_with(&run), "{}", said.err);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tgs_core::{
     cancel::Cancel,
     files,
     flood_wait::FloodWaits,
-    logging, process,
+    logging, process, remedy,
     session_lock::SessionLock,
     session_string::SessionString,
     settings::{ChatId, Settings},
@@ -353,9 +353,8 @@ impl<'a> Line<'a> {
 
     fn told_standby(&self, valid: bool, why: &str) {
         if !valid {
-            log::warn!(
-                "STANDBY_SESSION_STRING cannot be used: {why}; run: tgs-session --standby --write-env"
-            );
+            let run = remedy::command("tgs-session --standby --write-env");
+            log::warn!("STANDBY_SESSION_STRING cannot be used: {why}; run: {run}");
         }
         METRICS.set_standby(valid);
         self.desk.update(|desk| desk.standby_valid = Some(valid));
@@ -367,7 +366,7 @@ impl<'a> Line<'a> {
     }
 
     fn session(&mut self) -> Result<SessionString, Failed> {
-        let remedy = "run: tgs-session --write-env".to_owned();
+        let remedy = format!("run: {}", remedy::command("tgs-session --write-env"));
         let lost = |words: String| Failed { trouble: Trouble::Lost(Cause::Session), words, remedy };
         let text = self.settings.telegram.session.as_ref();
         let session = match text.map(|text| SessionString::decode(text.expose())) {
@@ -442,7 +441,7 @@ impl<'a> Line<'a> {
         if error.class == Class::Chat {
             self.found = None;
         }
-        Failed { trouble, words: error.to_string(), remedy: error.remedy().to_owned() }
+        Failed { trouble, words: error.to_string(), remedy: error.remedy().into_owned() }
     }
 }
 
