@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{
         fs::{PermissionsExt, chown},
         process::ExitStatusExt,
@@ -75,6 +75,8 @@ fn signals_reach_it_and_its_end_is_the_end() {
     let Some((_dir, theirs, tool)) = scene() else { return };
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let (mut child, _out, _) = started(&tool, &theirs);
+        // Waiting would close it, and that is an end too.
+        let _stdin = child.stdin.take();
         kill_process(Pid::from_child(&child), signal).expect("it runs");
         let status = child.wait().expect("the child");
         assert!(
@@ -87,6 +89,6 @@ fn signals_reach_it_and_its_end_is_the_end() {
     let stdin = child.stdin.take();
     child.kill().expect("it runs");
     child.wait().expect("the child");
-    assert_eq!(out.read_line(&mut String::new()).expect("its end"), 0);
+    out.read_to_end(&mut Vec::new()).expect("its end");
     drop(stdin);
 }

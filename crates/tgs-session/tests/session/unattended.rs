@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::{MetadataExt, lchown, symlink},
     process::Stdio,
     time::{Duration, Instant, SystemTime},
 };
@@ -268,4 +269,50 @@ fn of_two_at_once_the_second_names_the_first() {
     assert!((10..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     first.signal(Signal::INT);
     first.end().fails(1, "stopped");
+}
+
+#[test]
+fn run_by_root_it_works_as_the_owner_of_the_settings_and_is_led_nowhere() {
+    const SERVICE: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: there is no other user");
+        return;
+    }
+    let (home, ..) = home(World::BOB, "");
+    let cache = home.path().join(".cache").display().to_string();
+    let run = |args: &[&str]| home.run_with(args, &[("CACHE_DIR", &cache)]);
+    // What the service's user has planted: each leads into a directory of root's.
+    let roots = tempfile::tempdir().unwrap();
+    fs::create_dir(home.state_dir()).unwrap();
+    let sign_ins = format!("sign-ins-{}", World::BOB);
+    for name in ["flood-wait", "metrics.port"] {
+        symlink(roots.path().join(name), home.state_dir().join(name)).unwrap();
+    }
+    symlink(roots.path(), home.path().join(".cache")).unwrap();
+    let all = [".env", "state", ".cache", "state/flood-wait", "state/metrics.port"];
+    for path in [home.path().to_owned()].into_iter().chain(all.map(|name| home.path().join(name))) {
+        lchown(path, Some(SERVICE), Some(SERVICE)).unwrap();
+    }
+    run(&RENEW).fails(1, "cannot keep the count of sign-ins");
+    fs::remove_file(home.path().join(".cache")).unwrap();
+    home.dc.fault(Fault::named("FLOOD_WAIT_900"), When::method("auth.acceptLoginToken"));
+    run(&RENEW).fails(1, "failed to ");
+    home.dc.clear_faults();
+    for args in [&["--show"][..], &["--show", "--standby"], &["--list-dialogs", "--standby"], &["--log-out"]]
+    {
+        run(args);
+    }
+    assert_eq!(
+        fs::read_dir(roots.path()).unwrap().count(),
+        0,
+        "root wrote where a link of the service's leads"
+    );
+    // And what it may do it does as that user.
+    for name in ["state/flood-wait", "state"].map(|name| home.path().join(name)) {
+        fs::remove_file(&name).or_else(|_| fs::remove_dir_all(&name)).unwrap();
+    }
+    run(&RENEW).ok();
+    for name in [".env", ".env.bak", "state", &format!("state/{sign_ins}")] {
+        assert_eq!(fs::metadata(home.path().join(name)).unwrap().uid(), SERVICE, "{name}");
+    }
 }
