@@ -368,6 +368,13 @@ impl Child {
         Ok(inner.ended)
     }
 
+    /// Whether somebody has stopped it (SIGSTOP), so that it does nothing until it is told to go on.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok_and(|found| found.is_some())
+    }
+
     /// Whether the child has ended and is yet to be reaped.
     fn has_ended(&self) -> io::Result<bool> {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

@@ -117,6 +117,7 @@ impl Ahead {
         let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
         encoder.yield_to_others();
+        encoder.watch(found.watch(&item.media));
         let mut pictures = 0;
         let read = loop {
             recording.wait_room(&self.cancel);
@@ -136,10 +137,20 @@ impl Ahead {
             }
         };
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
+        let Setup { profile, .. } = &self.setup;
+        let later = probe::later(
+            &self.ffprobe,
+            &item.media,
+            profile.height,
+            &found,
+            &ended.new_streams,
+            &self.cancel,
+        );
+        let goes_on = !matches!(later, Ok(None));
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
         judge(&read, &ended, job.expected, played, item.media.sources.first())
             .map_err(|why| why.to_string())?;
-        if !ended.messages.trim().is_empty() {
+        if !ended.messages.trim().is_empty() || goes_on {
             return Err("ffmpeg complains about it".into());
         }
         recording.finish(length, job.is_silent(), job.titled);

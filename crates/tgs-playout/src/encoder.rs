@@ -3,19 +3,27 @@
 //! Builds its command line, reads its tags, and puts into words why it failed. It neither queues nor times what it
 //! reads: see [`crate::feed`] and [`crate::timeline`].
 
+mod messages;
+mod watch;
+
 use std::{
     fs,
     io::{self, BufReader, Read},
     path::PathBuf,
     process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::{cancel::Cancel, process};
 
+use messages::{Messages, NewStream};
+use watch::Watcher;
+pub use watch::{GivenUp, Watch};
+
 use crate::{
-    flv::{FlvError, Reader, Tag},
+    flv::{FlvError, Kind, Reader, Tag},
     item::{Failure, Item, Reason, Source},
     probe::{Probe, Video},
     profile::{ExtraArgs, Profile},
@@ -31,10 +39,13 @@ const LATE: Duration = Duration::from_secs(2);
 
 /// Number of the way in which [`Job::command`] encodes. What was encoded otherwise is not taken from the cache, so each
 /// change there that changes what comes out needs a new one; a test holds the command to it.
-pub const RECIPE: u32 = 1;
+pub const RECIPE: u32 = 2;
 
-/// How much of the end of ffmpeg's messages is kept to explain a failure.
-const KEPT_MESSAGES: usize = 4096;
+/// A process that is stopped for this long is given up: nothing but a signal makes it go on.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// Sound that ends this much before the picture has ended.
+const SOUND_ENDS_MS: u64 = 6000;
 
 /// The colour of a slate's ground, as ffmpeg writes colours.
 const SLATE_COLOUR: &str = "0x14202b";
@@ -85,6 +96,8 @@ enum Streams {
 pub struct Job {
     inputs: Vec<Input>,
     streams: Streams,
+    /// Where in the file its streams begin.
+    skip_bytes: u64,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
     /// Whether the title is written into the picture.
@@ -139,7 +152,7 @@ impl Job {
         };
         let titled = probe.video.is_none();
         let streams = Streams::Filtered { video, audio };
-        Self { inputs, streams, expected: left(probe.duration), titled }
+        Self { inputs, streams, skip_bytes: probe.skip_bytes, expected: left(probe.duration), titled }
     }
 
     /// A still picture with `text` and silence, `length` long.
@@ -155,6 +168,7 @@ impl Job {
                 video: format!("[0:v]{}", slate_text(setup, text)),
                 audio: Some("[1:a]anull".into()),
             },
+            skip_bytes: 0,
             expected: Some(length),
             titled: false,
         }
@@ -173,6 +187,7 @@ impl Job {
                 video: format!("[0:v]{}", picture_chain(profile, &Video::default(), Duration::ZERO)),
                 audio: Some(format!("[1:a]{}", sound_chain(profile, false, Duration::ZERO))),
             },
+            skip_bytes: 0,
             expected: Some(length),
             titled: false,
         }
@@ -197,6 +212,7 @@ impl Job {
         Some(Self {
             inputs: vec![Input::Opened(source.clone(), Duration::ZERO)],
             streams: Streams::Copied(video.index, audio.index),
+            skip_bytes: 0,
             expected: probe.duration,
             titled: false,
         })
@@ -213,7 +229,7 @@ impl Job {
     pub fn command(&self, setup: &Setup) -> Command {
         let mut command = process::command(&setup.ffmpeg);
         command.current_dir(&setup.scratch);
-        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);
+        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "repeat+level+warning"]);
         let mut opened = self.inputs.iter().filter_map(|input| match input {
             Input::Opened(source, _) => Some(source),
             Input::Generated(_) => None,
@@ -226,6 +242,7 @@ impl Job {
             match input {
                 Input::Opened(source, start) => {
                     command.args(source_options(source));
+                    command.args(skip_options(self.skip_bytes));
                     if !start.is_zero() {
                         command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
                     }
@@ -299,7 +316,8 @@ pub fn source_options(source: &Source) -> Vec<String> {
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
     if http {
-        add("-rw_timeout", "10000000");
+        // Time enough to connect anew before the encoder is given up (STALL). A segment is not asked for twice.
+        add("-rw_timeout", if source.is_hls() { "10000000" } else { "6000000" });
         // The HLS demuxer reopens by itself, and "reconnect" would take each list's end for a broken connection.
         if !source.is_hls() {
             add("-reconnect", "1");
@@ -329,6 +347,12 @@ pub fn source_options(source: &Source) -> Vec<String> {
         add("-headers", &lines.concat());
     }
     options
+}
+
+/// Options that make ffmpeg and ffprobe read a file from this byte on.
+#[must_use]
+pub fn skip_options(bytes: u64) -> Vec<String> {
+    if bytes == 0 { Vec::new() } else { vec!["-skip_initial_bytes".to_owned(), bytes.to_string()] }
 }
 
 /// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. One that
@@ -439,9 +463,14 @@ fn wrapped(text: &str) -> String {
 /// A running encoder.
 #[derive(Debug)]
 pub struct Encoder {
-    child: process::Child,
+    child: Arc<process::Child>,
     tags: Reader<BufReader<Pipe>>,
     clock: Clock,
+    watcher: Watcher,
+    given_up: Option<GivenUp>,
+    /// How far picture and sound have come, in milliseconds.
+    pictures_to: u64,
+    sounds_to: u64,
 }
 
 /// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
@@ -467,24 +496,54 @@ impl Clock {
 pub struct Ended {
     /// Its exit status.
     pub status: ExitStatus,
-    /// The end of what it printed.
+    /// The end of the errors that it printed.
     pub messages: String,
+    /// Why it was given up, where it was.
+    pub given_up: Option<GivenUp>,
+    /// Whether it was killed by [`Encoder::finish`], and not by somebody else.
+    pub killed_here: bool,
+    /// Pictures that could not be decoded, or not whole.
+    pub damaged: u64,
+    /// Where in the file other streams were seen to begin.
+    pub new_streams: Vec<u64>,
+    /// Whether the sound has ended where another began.
+    pub sound_lost: bool,
 }
 
 impl Encoder {
     /// Starts `command` (from [`Job::command`]). Setting `cancel` ends a read that waits.
     pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = process::spawn(command)?;
+        let child = Arc::new(process::spawn(command)?);
         let lost = || io::Error::other("the child has no output pipe");
         let pipe = Pipe {
             stdout: child.take_stdout().ok_or_else(lost)?,
             stderr: child.take_stderr(),
-            messages: Vec::new(),
+            messages: Messages::default(),
+            child: child.clone(),
+            stopped: false,
             cancel: cancel.clone(),
         };
         let tags = Reader::new(BufReader::with_capacity(64 * 1024, pipe));
-        Ok(Self { child, tags, clock: Clock::default() })
+        Ok(Self {
+            child,
+            tags,
+            clock: Clock::default(),
+            watcher: Watcher::default(),
+            given_up: None,
+            pictures_to: 0,
+            sounds_to: 0,
+        })
+    }
+
+    /// Gives it up where its input does not keep to this.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watcher.set(watch);
+        self.pipe().messages.picture = watch.picture.map(|(index, _)| index);
+    }
+
+    fn pipe(&mut self) -> &mut Pipe {
+        self.tags.get_mut().get_mut()
     }
 
     /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of system calls may not).
@@ -492,10 +551,29 @@ impl Encoder {
         self.child.yield_to_others();
     }
 
-    /// The next tag; `None` at the end. `TimedOut` after ten seconds without a byte, `ConnectionAborted` when cancelled.
+    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`Ended`] explains; `ConnectionAborted` when
+    /// cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
-        let Some(tag) = self.tags.next_tag()? else { return Ok(None) };
+        let began = Instant::now();
+        let read = self.tags.next_tag();
+        if let Err(FlvError::Io(error)) = &read
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            let stopped = self.pipe().stopped;
+            self.given_up = Some(if stopped { GivenUp::Stopped } else { GivenUp::Stalled });
+        }
+        let Some(tag) = read? else { return Ok(None) };
         let timestamp = self.clock.unwrap(tag.timestamp);
+        let track = if tag.kind == Kind::Audio { &mut self.sounds_to } else { &mut self.pictures_to };
+        *track = timestamp.max(*track);
+        let newest = self.pictures_to.max(self.sounds_to);
+        let messages = &mut self.pipe().messages;
+        messages.now = newest;
+        let damaged = messages.damaged;
+        self.given_up = self.watcher.note(timestamp, began.elapsed(), damaged);
+        if self.given_up.is_some() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
         Ok(Some(Tag { timestamp, ..tag }))
     }
 
@@ -508,11 +586,24 @@ impl Encoder {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+        let killed_here = self.child.try_wait()?.is_none();
         self.child.kill_group();
         let status = self.child.wait()?;
         let mut pipe = self.tags.into_inner().into_inner();
         pipe.drain_messages();
-        Ok(Ended { status, messages: String::from_utf8_lossy(&pipe.messages).into_owned() })
+        let (newest, sounds_to) = (self.pictures_to.max(self.sounds_to), self.sounds_to);
+        let new = &pipe.messages.new_streams;
+        let there = |new: &NewStream| new.sound && new.at.abs_diff(sounds_to) <= SOUND_ENDS_MS;
+        let sound_lost = sounds_to + SOUND_ENDS_MS < newest && new.iter().any(there);
+        Ok(Ended {
+            status,
+            given_up: self.given_up,
+            killed_here,
+            damaged: pipe.messages.damaged,
+            new_streams: new.iter().map(|new| new.position).collect(),
+            sound_lost,
+            messages: pipe.messages.errors(),
+        })
     }
 }
 
@@ -521,7 +612,10 @@ impl Encoder {
 struct Pipe {
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
-    messages: Vec<u8>,
+    messages: Messages,
+    child: Arc<process::Child>,
+    /// Whether the child was found stopped by a signal.
+    stopped: bool,
     cancel: Cancel,
 }
 
@@ -531,6 +625,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl Read for Pipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let began = Instant::now();
+        let mut stopped: Option<Instant> = None;
         loop {
             let (ready, chatter) = self.wait()?;
             if chatter {
@@ -543,7 +638,9 @@ impl Read for Pipe {
                 // Not `Interrupted`: that would be tried again by every caller in between.
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            if began.elapsed() >= STALL {
+            stopped = self.child.is_stopped().then(|| stopped.unwrap_or_else(Instant::now));
+            self.stopped = stopped.is_some_and(|since| since.elapsed() >= STOPPED);
+            if self.stopped || began.elapsed() >= STALL {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -569,10 +666,8 @@ impl Pipe {
         let mut some = [0; 1024];
         match stderr.read(&mut some) {
             Ok(0) | Err(_) => self.stderr = None,
-            Ok(n) => self.messages.extend_from_slice(&some[..n]),
+            Ok(n) => self.messages.push(&some[..n]),
         }
-        let surplus = self.messages.len().saturating_sub(KEPT_MESSAGES);
-        self.messages.drain(..surplus);
     }
 
     /// Reads what is left after the child has ended.
@@ -593,7 +688,9 @@ pub fn explain(messages: &str, source: &Source) -> Failure {
     }
     let has = |words: &[&str]| words.iter().any(|word| messages.contains(word));
     let file = source.is_file();
-    let (reason, detail) = if has(&["No such file or directory"]) && file {
+    let (reason, detail) = if has(&["Unable to open key file", "Unable to read key file"]) {
+        (Reason::Forbidden, "it is encrypted, and its key cannot be fetched")
+    } else if has(&["No such file or directory"]) && file {
         (Reason::Missing, "there is no such file")
     } else if has(&["404 Not Found", "410 Gone"]) {
         (Reason::Missing, "the server says that it is not there (HTTP 404)")
@@ -611,6 +708,11 @@ pub fn explain(messages: &str, source: &Source) -> Failure {
         && has(&["Connection reset", "Input/output error", "5XX Server Error", "Network is unreachable"])
     {
         (Reason::Network, "the network or the server failed")
+    } else if has(&["Error when loading first segment"]) {
+        (
+            Reason::Unplayable,
+            "its first segment is no audio or video: it is broken, or encrypted with another key",
+        )
     } else if has(&["moov atom not found"]) {
         (Reason::Unplayable, "it is cut off before its index, or no video at all (moov atom not found)")
     } else if has(&["Invalid data found", "End of file", "could not find codec parameters", "Unknown format"])
@@ -675,19 +777,16 @@ mod tests {
         ];
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         for (video, audio) in probes {
-            let command = Job::item(
-                &item,
-                &Probe { video, audio, duration: seconds(9), stored: None, unheard: false },
-                &setup,
-            )
-            .command(&setup);
+            let command =
+                Job::item(&item, &Probe { video, audio, duration: seconds(9), ..Probe::default() }, &setup)
+                    .command(&setup);
             digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
         }
         let digest = digest.finish();
         let digest = u32::from_be_bytes(std::array::from_fn(|n| digest.as_ref()[n]));
         assert_eq!(
             (RECIPE, format!("{digest:08x}").as_str()),
-            (1, "e55cbffa"),
+            (2, "8cc803d0"),
             "ffmpeg is called otherwise: if what it makes is another, raise RECIPE; then put both numbers here"
         );
     }

@@ -10,6 +10,7 @@
 
 mod encode;
 mod prepare;
+mod rest;
 mod skip_log;
 
 use std::{

@@ -281,6 +281,15 @@ impl Feed {
         state
     }
 
+    /// Another encoder goes on with the item that is being given. What has no end yet of its pictures is taken out, unless that
+    /// is on air already; the sound beside it stays. Answers how many pictures that were.
+    pub(crate) fn cut_open_group(&self) -> u64 {
+        let cut = self.lock().cut_open_group();
+        self.room.notify_all();
+        self.more.notify_all();
+        cut
+    }
+
     /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come just now.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.lock();
@@ -617,7 +626,11 @@ impl State {
                 self.groups += isize::from(self.group_open);
                 self.group_open = false;
             }
-            Piece::Begin(_) => {}
+            Piece::Begin(_) => {
+                // Another encoder of the same item may go on behind one that was whole.
+                self.groups += isize::from(self.group_open);
+                self.group_open = false;
+            }
         }
         self.pieces.push_back(piece);
     }
@@ -651,6 +664,30 @@ impl State {
             }
         }
         Some(piece)
+    }
+
+    fn cut_open_group(&mut self) -> u64 {
+        if !std::mem::take(&mut self.group_open) {
+            return 0;
+        }
+        let key = self.pieces.iter().rposition(|p| matches!(p, Piece::Tag(tag) if tag.is_keyframe()));
+        let Some(key) = key.filter(|_| self.groups >= 0) else {
+            // It is on air: what is here of it is all that comes.
+            self.groups += 1;
+            return 0;
+        };
+        let mut cut = 0;
+        for piece in self.pieces.split_off(key) {
+            match &piece {
+                Piece::Tag(tag) if is_picture(tag) => {
+                    self.bytes -= tag.body.len();
+                    self.frames -= 1;
+                    cut += 1;
+                }
+                _ => self.pieces.push_back(piece),
+            }
+        }
+        cut
     }
 
     /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.

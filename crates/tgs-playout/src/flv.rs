@@ -116,6 +116,11 @@ impl<R: Read> Reader<R> {
     }
 
     /// What is read from.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    /// Gives the source back.
     pub fn into_inner(self) -> R {
         self.inner
     }

@@ -2,7 +2,10 @@
 //!
 //! Runs off the pacing thread, one item ahead: a probe of a remote file can take seconds.
 
+mod later;
 mod pick;
+
+pub use later::later;
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -13,7 +16,7 @@ use tgs_core::{
 };
 
 use crate::{
-    encoder,
+    encoder::{self, Watch},
     item::{Failure, Media, Reason, Source},
     proxy::{self, Client, Reads},
 };
@@ -21,8 +24,11 @@ use crate::{
 /// How long ffprobe may take for one source.
 const TIME_OUT: Duration = Duration::from_secs(20);
 
-/// The first packets tell whether they are encrypted. ffprobe has read them already.
-const PACKETS: &str = "%+#20";
+/// The first packets of a file tell whether they are encrypted.
+const PACKETS: u32 = 20;
+
+/// Of what comes from elsewhere, perhaps in real time, only those that ffprobe has read already.
+const PACKETS_REMOTE: u32 = 4;
 
 /// ffprobe's answer for thousands of streams would still fit.
 const MAX_ANSWER: usize = 4 << 20;
@@ -60,7 +66,7 @@ pub struct Audio {
 }
 
 /// What an item holds. At least one of the two streams is there.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Probe {
     /// The picture, unless there is only sound (cover art is no picture).
     pub video: Option<Video>,
@@ -72,6 +78,10 @@ pub struct Probe {
     pub stored: Option<Stored>,
     /// Whether there is sound that cannot be decoded, and none that can.
     pub unheard: bool,
+    /// From which byte of its source on it was asked for.
+    pub skip_bytes: u64,
+    /// In a transport stream, which may go on with other streams half-way: the PID of what is shown, or else heard.
+    pub pid: Option<u32>,
 }
 
 impl Probe {
@@ -131,6 +141,7 @@ struct Member {
 #[derive(Deserialize)]
 struct Packet {
     stream_index: Option<usize>,
+    pos: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
 }
@@ -143,6 +154,7 @@ struct SideData {
 #[derive(Deserialize)]
 struct Stream {
     index: usize,
+    id: Option<String>,
     codec_type: Option<String>,
     codec_name: Option<String>,
     profile: Option<String>,
@@ -197,13 +209,33 @@ struct Tags {
     duration: Option<String>,
 }
 
+impl Probe {
+    /// What an encoder of it has to keep to, where it comes from `media`.
+    #[must_use]
+    pub fn watch(&self, media: &Media) -> Watch {
+        let remote = media.sources.iter().any(|source| !source.is_file());
+        Watch { remote, picture: self.video.map(|video| (video.index, video.fps)) }
+    }
+}
+
 /// Asks ffprobe what `media` holds, for a broadcast of `height` lines. Blocks until it answers, `cancel` is set or the
 /// time-out (20 s a source).
 pub fn probe(ffprobe: &Path, media: &Media, height: u32, cancel: &Cancel) -> Result<Probe, Failure> {
-    let mut found = Probe { video: None, audio: None, duration: None, stored: None, unheard: false };
+    probe_from(ffprobe, media, height, 0, cancel)
+}
+
+/// Asks as [`probe`] does about what begins at a byte of its only source.
+pub fn probe_from(
+    ffprobe: &Path,
+    media: &Media,
+    height: u32,
+    skip_bytes: u64,
+    cancel: &Cancel,
+) -> Result<Probe, Failure> {
+    let mut found = Probe { skip_bytes, ..Probe::default() };
     let mut closed = None;
     for (number, source) in media.sources.iter().enumerate() {
-        let mut answer = ask(ffprobe, source, cancel)?;
+        let mut answer = ask(ffprobe, source, skip_bytes, packets(source), cancel)?;
         answer.note_encrypted();
         if answer.streams.iter().any(Stream::is_unsure)
             && let Some(known) = decoders(ffprobe, cancel)
@@ -216,6 +248,7 @@ pub fn probe(ffprobe: &Path, media: &Media, height: u32, cancel: &Cancel) -> Res
         // With two sources the second is the sound's, whatever sound the first may hold.
         found.audio = choice.audio(&answer, number).or(found.audio);
         found.unheard = found.audio.is_none() && answer.streams.iter().any(|s| s.is("audio"));
+        found.pid = choice.pid(&answer).filter(|_| media.sources.len() == 1);
         closed = closed.or_else(|| answer.streams.iter().find_map(|stream| stream.closed));
     }
     if found.video.is_none() && found.audio.is_none() {
@@ -246,18 +279,29 @@ fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String>> {
     Some(names).filter(|names| !names.is_empty())
 }
 
-fn ask(ffprobe: &Path, source: &Source, cancel: &Cancel) -> Result<Answer, Failure> {
+fn packets(source: &Source) -> u32 {
+    if source.is_file() { PACKETS } else { PACKETS_REMOTE }
+}
+
+fn ask(
+    ffprobe: &Path,
+    source: &Source,
+    skip_bytes: u64,
+    packets: u32,
+    cancel: &Cancel,
+) -> Result<Answer, Failure> {
     let mut command = process::command(ffprobe);
     command
-        .args(["-v", "error", "-of", "json", "-read_intervals", PACKETS, "-show_entries"])
+        .args(["-v", "error", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
         .arg(
             "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
-             stream=index,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
+             stream=index,id,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
              sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
              stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
              packet=stream_index:packet_side_data=side_data_type",
         )
         .args(encoder::source_options(source))
+        .args(encoder::skip_options(skip_bytes))
         .args(["-i", &proxy::opened_url(source)]);
     let client = Client::new(source, Reads::Looks);
     if !source.is_file() {

@@ -12,12 +12,13 @@ use tgs_core::{backoff::Backoff, process::describe, supervise::contain};
 use super::{
     EARLY, Shared,
     prepare::{Preparer, Ready, Turn, Way},
+    rest::Rest,
     skip_log::SkipLog,
 };
 use crate::{
     cache,
     copy::Groups,
-    encoder::{self, Encoder, Job, Setup, last_message},
+    encoder::{self, Encoder, Ended, GivenUp, Job, Setup, last_message},
     feed::{Attempt, OnAir, Piece},
     flv::{FlvError, Kind, Tag},
     item::{Failure, Item, Reason, Source},
@@ -225,44 +226,116 @@ impl Encode {
         }
     }
 
+    /// Encodes `item`, by another encoder from where one has failed.
     fn play(&mut self, item: Item, key: Option<&cache::Key>, found: &Probe, attempt: &Attempt) {
-        let title = item.title.clone();
-        let job = Job::item(&item, found, &self.setup);
-        let mut played = Duration::ZERO;
-        let outcome = self.encode(item, key, &job, attempt, &mut played);
+        let (title, start) = (item.title.clone(), item.start);
+        let (feed, left) = (self.shared.feed.clone(), &attempt.left);
+        let mut rest = Rest::new(item, *found);
+        let mut key = key;
+        let outcome = loop {
+            let job = rest.job(&self.setup);
+            let Run { outcome, played, later, again } = self.encode(&rest, key.take(), &job, attempt);
+            if left.is_cancelled() {
+                // It was left, or the broadcast was stopped.
+                return;
+            }
+            if let Some(later) = later {
+                rest.came(played);
+                let at = rest.item.start.as_secs_f64();
+                log::info!("“{title}”: its streams end after {at:.1} s and others go on; encoding those");
+                rest.goes_on_with(later);
+                continue;
+            }
+            let again = again && outcome.as_ref().is_err_and(|failure| rest.may_go_on(failure, played));
+            let failure = match outcome {
+                Err(failure) if again => failure,
+                ended => {
+                    rest.came(played);
+                    break ended;
+                }
+            };
+            let cut = Duration::from_secs(feed.cut_open_group()) / self.setup.profile.fps;
+            rest.came(played.saturating_sub(cut));
+            let live = rest.item.media.live;
+            let how = if live { "connecting again" } else { "encoding the rest" };
+            log::warn!("“{title}”: {failure}; {how}");
+            if live {
+                // It may be another by now.
+                let height = self.setup.profile.height;
+                match probe::probe(&self.shared.ffprobe, &rest.item.media, height, left) {
+                    Ok(found) => rest.goes_on_with(found),
+                    Err(failure) => break Err(failure),
+                }
+            }
+        };
+        let played = rest.item.start.saturating_sub(start);
         if !played.is_zero() {
-            self.shared.feed.give(Piece::End, false, &attempt.left);
+            feed.give(Piece::End, false, left);
         }
         match outcome {
             Ok(()) => self.failed_in_row = 0,
-            // It was left, or the broadcast was stopped.
-            Err(_) if attempt.left.is_cancelled() => {}
+            Err(_) if left.is_cancelled() => {}
             Err(failure) => self.fail(&title, &failure, played),
         }
     }
 
-    /// Runs the encoder of `item` to its end. `played` tells how much of it came.
-    fn encode(
-        &mut self,
-        item: Item,
+    /// Runs an encoder of `rest` to its end.
+    fn encode(&self, rest: &Rest, key: Option<&cache::Key>, job: &Job, attempt: &Attempt) -> Run {
+        let mut run = Run { outcome: Ok(()), played: Duration::ZERO, later: None, again: false };
+        match self.run_encoder(rest, key, job, attempt, &mut run) {
+            Ok(ended) => {
+                let hopeless = matches!(ended.given_up, Some(GivenUp::Trickles(_) | GivenUp::Broken(..)));
+                run.again = !hopeless;
+                let fps = rest.found.video.map_or(0.0, |video| video.fps);
+                tell_losses(&rest.item.title, &ended, run.played, fps);
+            }
+            Err(error) => {
+                run.outcome = Err(Failure::new(Reason::Tool, format!("cannot run ffmpeg: {error}")));
+            }
+        }
+        run
+    }
+
+    /// What goes on in the file behind the streams of `rest`, whose encoder has come to its end.
+    fn later(&self, rest: &Rest, ended: &Ended, attempt: &Attempt) -> Option<Probe> {
+        let Rest { item, found, .. } = rest;
+        if item.media.live || ended.given_up.is_some() || !ended.status.success() {
+            return None;
+        }
+        let (ffprobe, height) = (&self.shared.ffprobe, self.setup.profile.height);
+        probe::later(ffprobe, &item.media, height, found, &ended.new_streams, &attempt.left)
+            .inspect_err(|failure| {
+                log::warn!("“{}”: cannot look for more behind its streams: {failure}", item.title);
+            })
+            .ok()
+            .flatten()
+    }
+
+    /// Gives what an encoder of `rest` makes to the read-ahead and the cache; `run` tells what came of it.
+    fn run_encoder(
+        &self,
+        rest: &Rest,
         key: Option<&cache::Key>,
         job: &Job,
         attempt: &Attempt,
-        played: &mut Duration,
-    ) -> Result<(), Failure> {
-        let (feed, left) = (&self.shared.feed, &attempt.left);
-        let tool = |e: io::Error| Failure::new(Reason::Tool, format!("cannot run ffmpeg: {e}"));
-        let source = item.media.sources.first().cloned();
+        run: &mut Run,
+    ) -> io::Result<Ended> {
+        let (feed, left, item) = (&self.shared.feed, &attempt.left, &rest.item);
+        let mut encoder = Encoder::start(job.command(&self.setup), left)?;
         #[cfg(test)]
         let title = item.title.clone();
-        let mut encoder = Encoder::start(job.command(&self.setup), left).map_err(tool)?;
+        encoder.watch(rest.found.watch(&item.media));
         let mut meter = Meter::new(self.setup.profile.fps);
         let live = item.media.live;
-        let mut recording = key.and_then(|key| self.shared.cache.record(key, &item, job.expected));
+        let mut recording = key.and_then(|key| self.shared.cache.record(key, item, job.expected));
         METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
         let mut early = Vec::new();
-        let mut on_air =
-            Some(OnAir { run: attempt.run, item, silent: job.is_silent(), expected: job.expected });
+        let mut on_air = Some(OnAir {
+            run: attempt.run,
+            item: item.clone(),
+            silent: job.is_silent(),
+            expected: job.expected,
+        });
         let read = loop {
             let began = Instant::now();
             let tag = match encoder.next_tag() {
@@ -279,7 +352,7 @@ impl Encode {
                 METRICS.encoder_speed.set(ratio);
                 self.shared.control.board.update(|status| status.encoder_speed_ratio = Some(ratio));
             }
-            *played = meter.media();
+            run.played = meter.media();
             recording.take_if(|recording| !recording.push(&tag));
             if on_air.is_some() && !tag.is_keyframe() {
                 // Headers, and sound that comes before the first picture: without one there is nothing to put on air.
@@ -299,15 +372,23 @@ impl Encode {
                 break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
             }
         };
-        let ended = encoder.finish(read.is_ok()).map_err(tool)?;
-        judge(&read, &ended, job.expected, *played, source.as_ref())?;
+        let over = match &read {
+            Err(FlvError::Io(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+            other => other.is_ok(),
+        };
+        let ended = encoder.finish(over)?;
+        let source = item.media.sources.first();
+        run.outcome = judge(&read, &ended, job.expected, run.played, source);
+        run.later = self.later(rest, &ended, attempt);
         // A hole that the network left once would be there for ever.
         let clean = ended.status.success()
-            && (source.as_ref().is_some_and(Source::is_file) || ended.messages.trim().is_empty());
+            && run.later.is_none()
+            && (source.is_some_and(Source::is_file) || ended.messages.trim().is_empty())
+            && run.outcome.is_ok();
         if let (Some(recording), Some(length), true) = (recording, job.expected, clean) {
             recording.finish(length, job.is_silent(), job.titled);
         }
-        Ok(())
+        Ok(ended)
     }
 
     fn sum_up_failures(&mut self) {
@@ -330,35 +411,76 @@ impl Encode {
     }
 }
 
+/// What an encoder has come to.
+struct Run {
+    outcome: Result<(), Failure>,
+    /// How much of the item it gave.
+    played: Duration,
+    /// What goes on in the file behind the streams that it encoded.
+    later: Option<Probe>,
+    /// Whether another encoder may do better.
+    again: bool,
+}
+
+/// Says what a viewer missed of an item that was played.
+fn tell_losses(title: &str, ended: &Ended, played: Duration, fps: f64) {
+    if ended.sound_lost {
+        log::warn!(
+            "“{title}”: its sound ends before its picture, and another that begins there is not heard"
+        );
+    }
+    let pictures = (played.as_secs_f64() * if fps > 0.0 { fps } else { 25.0 }) as u64;
+    if ended.given_up.is_none() && ended.damaged > 0 && ended.damaged * 20 >= pictures {
+        log::warn!("“{title}”: {} of {pictures} pictures cannot be decoded whole", ended.damaged);
+    }
+}
+
 /// Whether an encoder's run was what was asked of it.
 pub(crate) fn judge(
     read: &Result<(), FlvError>,
-    ended: &encoder::Ended,
+    ended: &Ended,
     expected: Option<Duration>,
     played: Duration,
     source: Option<&Source>,
 ) -> Result<(), Failure> {
     let missing = expected.map_or(Duration::ZERO, |expected| expected.saturating_sub(played));
-    let whole = missing <= EARLY && !played.is_zero();
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
-    if let Err(FlvError::Io(error)) = read
-        && error.kind() == io::ErrorKind::TimedOut
-    {
-        let after = seconds(played);
-        return Err(Failure::new(
-            Reason::Stalled,
-            format!("no frame came for {} s, {after} into it", encoder::STALL.as_secs()),
-        ));
+    let after = seconds(played);
+    let failed = |reason, detail: String| Err(Failure::new(reason, detail));
+    match ended.given_up {
+        Some(GivenUp::Stalled) => {
+            let stall = encoder::STALL.as_secs();
+            return failed(Reason::Stalled, format!("no frame came for {stall} s, {after} into it"));
+        }
+        Some(GivenUp::Stopped) => {
+            return failed(Reason::Encoder, format!("its encoder was stopped by a signal after {after}"));
+        }
+        Some(GivenUp::Trickles(came)) => {
+            let came = seconds(came);
+            return failed(Reason::Network, format!("its server is too slow: {came} of it came in a minute"));
+        }
+        Some(GivenUp::Broken(lost, of)) => {
+            let detail = format!(
+                "{lost} of {of} pictures cannot be decoded, {after} into it: it is broken or encrypted"
+            );
+            return failed(Reason::Unplayable, detail);
+        }
+        None => {}
     }
+    let killed = ended.status.code().is_none() && !ended.killed_here;
+    // Without a known end only the encoder tells whether that was it.
+    let whole = missing <= EARLY && !played.is_zero() && !(killed && expected.is_none());
     if whole && read.is_ok() {
         return Ok(());
     }
-    if ended.status.code().is_none() {
-        let how = describe(ended.status);
-        return Err(Failure::new(
+    if killed {
+        return failed(Reason::Encoder, format!("its encoder was {} after {after}", describe(ended.status)));
+    }
+    if let Err(error) = read {
+        return failed(
             Reason::Encoder,
-            format!("its encoder was {how} after {}", seconds(played)),
-        ));
+            format!("what its encoder makes cannot be read ({error}), {after} into it"),
+        );
     }
     if played.is_zero() {
         return Err(match source {
@@ -372,7 +494,7 @@ pub(crate) fn judge(
         message => format!(" (ffmpeg says: {message})"),
     };
     let reason = if remote { Reason::Network } else { Reason::Truncated };
-    Err(Failure::new(reason, format!("it ended {} before its end{said}", seconds(missing))))
+    failed(reason, format!("it ended {} before its end{said}", seconds(missing)))
 }
 
 /// Measures how fast an encoder works: media it makes in the time that somebody waits for it.

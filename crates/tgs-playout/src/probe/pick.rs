@@ -33,6 +33,11 @@ impl Choice<'_> {
         })
     }
 
+    /// The PID of the picture, or else of the sound, in a transport stream.
+    pub(super) fn pid(&self, answer: &Answer) -> Option<u32> {
+        self.picture.or(self.sound).filter(|_| answer.is_transport_stream())?.pid()
+    }
+
     /// The sound, as that of the source of this number.
     pub(super) fn audio(&self, answer: &Answer, source: usize) -> Option<Audio> {
         let stream = self.sound?;
@@ -77,6 +82,10 @@ fn first_max<'a, R: Ord>(
 }
 
 impl Answer {
+    pub(super) fn is_transport_stream(&self) -> bool {
+        self.format.names.as_deref() == Some("mpegts")
+    }
+
     /// The streams that may go with this picture: those of its programme, and those of none. `None` where that is all.
     fn mates(&self, picture: Option<&Stream>) -> Option<HashSet<usize>> {
         let members = |program: &Program| -> HashSet<usize> {
@@ -102,6 +111,11 @@ impl Answer {
 }
 
 impl Stream {
+    /// ffprobe writes it as `0x100`.
+    pub(super) fn pid(&self) -> Option<u32> {
+        u32::from_str_radix(self.id.as_deref()?.strip_prefix("0x")?, 16).ok()
+    }
+
     fn is_picture(&self) -> bool {
         self.is("video") && self.closed.is_none() && self.size() > 0
     }

@@ -1,0 +1,174 @@
+//! What ffmpeg prints with `-v repeat+level+warning`, read line by line: its errors as text, and what its warnings say about
+//! the input's streams. Bounded, however much it prints.
+
+/// How much of the end of the errors is kept to explain a failure.
+const KEPT: usize = 4096;
+
+/// What is kept of one line.
+const LONGEST_LINE: usize = 2048;
+
+/// How many streams that appear half-way are noted.
+const MOST_STREAMS: usize = 64;
+
+/// A picture or sound stream that was not there at the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NewStream {
+    /// Where in the file its first packet lies.
+    pub(super) position: u64,
+    /// How far the encoder's output had come, in milliseconds.
+    pub(super) at: u64,
+    /// Whether it is sound.
+    pub(super) sound: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    line: Vec<u8>,
+    errors: Vec<u8>,
+    /// Whether the line before was an error: what follows without a level belongs to it.
+    in_error: bool,
+    /// ffmpeg's index of the stream that is shown.
+    pub(super) picture: Option<usize>,
+    /// Pictures of that stream that could not be decoded, or not whole.
+    pub(super) damaged: u64,
+    /// How far the encoder's output has come, in milliseconds.
+    pub(super) now: u64,
+    pub(super) new_streams: Vec<NewStream>,
+}
+
+impl Messages {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                self.read(&String::from_utf8_lossy(&line));
+            } else if self.line.len() < LONGEST_LINE {
+                self.line.push(*byte);
+            }
+        }
+    }
+
+    /// The errors, the last ones where there are many.
+    pub(super) fn errors(&mut self) -> String {
+        if !self.line.is_empty() {
+            self.push(b"\n");
+        }
+        String::from_utf8_lossy(&self.errors).into_owned()
+    }
+
+    fn read(&mut self, line: &str) {
+        let (level, text) = split_level(line);
+        self.in_error = level.map_or(self.in_error, |level| level != "warning");
+        if self.in_error {
+            self.errors.extend_from_slice(text.as_bytes());
+            self.errors.push(b'\n');
+            let surplus = self.errors.len().saturating_sub(KEPT);
+            self.errors.drain(..surplus);
+        }
+        if let Some(stream) = damaged_stream(&text) {
+            self.damaged += u64::from(self.picture == Some(stream));
+        } else if let Some(stream) = new_stream(&text, self.now)
+            && self.new_streams.len() < MOST_STREAMS
+        {
+            self.new_streams.push(stream);
+        }
+    }
+}
+
+/// The level of a line, and the line without it: `[h264 @ 0x1] [error] no frame!` is an error, `[h264 @ 0x1] no frame!`.
+fn split_level(line: &str) -> (Option<&str>, String) {
+    let mut rest = line;
+    while let Some((group, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        if matches!(group, "panic" | "fatal" | "error" | "warning") {
+            return (Some(group), format!("{}{behind}", &line[..line.len() - rest.len()]));
+        }
+        rest = behind;
+    }
+    (None, line.to_owned())
+}
+
+/// The stream of which a picture or a frame of sound was lost, or came out damaged.
+fn damaged_stream(text: &str) -> Option<usize> {
+    // ffmpeg 5 and 6.
+    if let Some((_, stream)) = text.split_once("corrupt decoded frame in stream ") {
+        return stream.trim().parse().ok();
+    }
+    if let Some((_, stream)) = text.split_once("Error while decoding stream #") {
+        return stream.split([':', ' ']).nth(1)?.parse().ok();
+    }
+    // Since ffmpeg 7 the stream is named by who speaks: `[vist#0:1/h264 @ 0x1]`.
+    let lost = ["corrupt decoded frame", "Error submitting packet to decoder", "Decoding error"];
+    let (_, stream) = text.split_once("ist#").filter(|_| lost.iter().any(|words| text.contains(words)))?;
+    stream.split([':', '/', ' ']).nth(1)?.parse().ok()
+}
+
+/// `New video stream 0:2 at pos:1880 and DTS:1.4s`.
+fn new_stream(text: &str, at: u64) -> Option<NewStream> {
+    let (_, rest) = text.split_once("New ")?;
+    let sound = rest.starts_with("audio stream ");
+    if !sound && !rest.starts_with("video stream ") {
+        return None;
+    }
+    let (_, position) = rest.split_once(" at pos:")?;
+    let position = position.split(' ').next()?.parse().ok()?;
+    Some(NewStream { position, at, sound })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn errors_are_kept_without_their_level_and_warnings_are_not() {
+        let mut messages = Messages::default();
+        messages.push(b"[mov @ 0x1] [warning] odd\n more of it\n[mov @ 0x1] [error] moov ");
+        messages.push(b"atom not found\nand where\n[error] a.mp4: Invalid data\n[fatal] the end");
+        let errors = messages.errors();
+        assert_eq!(errors, "[mov @ 0x1] moov atom not found\nand where\na.mp4: Invalid data\nthe end\n");
+        messages.push(&b"[error] x\n".repeat(100_000));
+        messages.push(&b"y".repeat(100_000));
+        assert!(messages.errors().len() <= KEPT && messages.line.len() <= LONGEST_LINE);
+    }
+
+    #[test]
+    fn damage_is_counted_for_the_picture_that_is_shown() {
+        let mut messages = Messages { picture: Some(1), ..Messages::default() };
+        for line in [
+            "[warning] file:/a.ts: corrupt decoded frame in stream 1",
+            "[error] Error while decoding stream #0:1: Invalid data found when processing input",
+            "[vist#0:1/h264 @ 0x1] [warning] corrupt decoded frame",
+            "[vist#0:1/h264 @ 0x1] [dec:h264 @ 0x2] [error] Error submitting packet to decoder: Invalid data",
+            // The sound's, and what is said once more about the same picture.
+            "[error] Error while decoding stream #0:0: Invalid data found when processing input",
+            "[aist#0:0/aac @ 0x1] [dec:aac @ 0x2] [error] Error submitting packet to decoder: Invalid data",
+            "[h264 @ 0x1] [error] error while decoding MB 4 0",
+        ] {
+            messages.push(line.as_bytes());
+            messages.push(b"\n");
+        }
+        assert_eq!(messages.damaged, 4);
+    }
+
+    #[test]
+    fn streams_that_appear_are_noted() {
+        let mut messages = Messages { now: 4000, ..Messages::default() };
+        messages.push(b"[warning] New subtitle stream 0:2 at pos:1 and DTS:1.4s\n");
+        messages.push(b"[warning] New video stream 0:3 at pos:188564 and DTS:1.48s\n");
+        messages.push(b"[warning] New audio stream 0:4 at pos:190000 and DTS:1.4s\n");
+        let video = NewStream { position: 188_564, at: 4000, sound: false };
+        let audio = NewStream { position: 190_000, at: 4000, sound: true };
+        assert_eq!(messages.new_streams, [video, audio]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..400), line in "(\\[[a-z#:0-9]{0,4}\\] |corrupt decoded frame|Error while decoding stream #|ist#|New audio stream | at pos:|:|9){0,8}") {
+            let mut messages = Messages::default();
+            messages.push(&bytes);
+            messages.push(line.as_bytes());
+            let _ = messages.errors();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether what an encoder makes of its input is still worth waiting for. Pure.
+
+use std::time::Duration;
+
+/// A source that comes over the network is measured over so long a time of waiting for it.
+const PACE_OVER: Duration = Duration::from_mins(1);
+
+/// The damage of a picture is measured over so much of it,
+const DAMAGE_OVER_MS: u64 = 2000;
+
+/// and has to last for so many times that: a short one, of a bad line or a scratch, is shown.
+const BAD_IN_ROW: u32 = 4;
+
+/// What is known of an encoder's input.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Watch {
+    /// Whether it comes over the network, from a server that may be too slow.
+    pub remote: bool,
+    /// ffmpeg's index of the picture, and how many of them there are a second (0: unknown).
+    pub picture: Option<(usize, f64)>,
+}
+
+/// Why an encoder was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It gave nothing for [`super::STALL`].
+    Stalled,
+    /// Somebody has stopped its process.
+    Stopped,
+    /// In a minute came so little.
+    Trickles(Duration),
+    /// So many pictures cannot be decoded, or not whole, of so many.
+    Broken(u64, u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    watch: Watch,
+    /// How far the furthest track has come, in milliseconds.
+    newest: u64,
+    waited: Duration,
+    pace_from: u64,
+    damage_from: u64,
+    damaged: u64,
+    /// Of the bad stretch that goes on: damaged pictures, all pictures, and how often it was measured.
+    lost: u64,
+    of: u64,
+    bad: u32,
+}
+
+impl Watcher {
+    pub(super) fn set(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
+    /// A tag of this time has come after so long; of the pictures so far so many are damaged.
+    pub(super) fn note(&mut self, time: u64, waited: Duration, damaged: u64) -> Option<GivenUp> {
+        self.newest = self.newest.max(time);
+        self.waited += waited;
+        self.trickles().or_else(|| self.breaks(damaged))
+    }
+
+    fn trickles(&mut self) -> Option<GivenUp> {
+        if self.waited < PACE_OVER {
+            return None;
+        }
+        let came = Duration::from_millis(self.newest.saturating_sub(self.pace_from));
+        let slow = self.watch.remote && came < self.waited / 2;
+        (self.waited, self.pace_from) = (Duration::ZERO, self.newest);
+        slow.then_some(GivenUp::Trickles(came))
+    }
+
+    /// Whether a quarter of the pictures is damaged, for long: what is lost altogether is not among them.
+    fn breaks(&mut self, damaged: u64) -> Option<GivenUp> {
+        let (_, fps) = self.watch.picture?;
+        let length = self.newest.saturating_sub(self.damage_from);
+        if length < DAMAGE_OVER_MS {
+            return None;
+        }
+        let fps = if fps > 0.0 { fps.min(240.0) } else { 25.0 };
+        let pictures = (length as f64 / 1000.0 * fps) as u64;
+        let lost = damaged.saturating_sub(self.damaged);
+        (self.damage_from, self.damaged) = (self.newest, damaged);
+        let bad = lost > 0 && lost.saturating_mul(4) >= pictures;
+        (self.lost, self.of, self.bad) = if bad {
+            (self.lost.saturating_add(lost), self.of.saturating_add(pictures), self.bad + 1)
+        } else {
+            (0, 0, 0)
+        };
+        (self.bad >= BAD_IN_ROW).then_some(GivenUp::Broken(self.lost.min(self.of), self.of))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Watches tags that come `step` apart, of which each takes `wait` and loses `lost` pictures.
+    fn watched(watch: Watch, step: u64, wait: u64, lost: u64) -> Option<GivenUp> {
+        let mut watcher = Watcher::default();
+        watcher.set(watch);
+        (0..1000).find_map(|n| watcher.note(n * step, Duration::from_millis(wait), n * lost))
+    }
+
+    #[test]
+    fn a_server_that_trickles_is_left() {
+        let watch = Watch { remote: true, picture: None };
+        assert!(matches!(watched(watch, 400, 1000, 0), Some(GivenUp::Trickles(_))));
+        assert_eq!(watched(watch, 600, 1000, 0), None);
+        // A disk, or a machine, that is slow cannot be left.
+        assert_eq!(watched(Watch { remote: false, picture: None }, 400, 1000, 0), None);
+    }
+
+    #[test]
+    fn a_slow_picture_beside_sound_is_waited_for() {
+        let mut watcher = Watcher::default();
+        watcher.set(Watch { remote: true, picture: Some((0, 0.1)) });
+        for second in 0..600 {
+            // The picture is a slide of five minutes, the sound goes on.
+            let picture = second / 300 * 300_000;
+            assert_eq!(watcher.note(picture, Duration::from_millis(500), 0), None);
+            assert_eq!(watcher.note(second * 1000, Duration::from_millis(500), 0), None);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_stays_broken_is_left() {
+        let watch = Watch { remote: false, picture: Some((0, 25.0)) };
+        // 25 tags a second.
+        assert_eq!(watched(watch, 40, 0, 1), Some(GivenUp::Broken(200, 200)));
+        assert_eq!(watched(watch, 80, 0, 1), Some(GivenUp::Broken(100, 200)));
+        assert_eq!(watched(watch, 200, 0, 1), None);
+        assert_eq!(watched(Watch { picture: None, ..watch }, 40, 0, 1), None);
+        // Four seconds of it, ten times a minute apart, are no reason.
+        let mut watcher = Watcher::default();
+        watcher.set(watch);
+        let mut damaged = 0;
+        for time in (0..600_000).step_by(40) {
+            damaged += u64::from(time % 60_000 < 4000);
+            assert_eq!(watcher.note(time, Duration::ZERO, damaged), None, "after {time} ms");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_times_are_watched(tags in prop::collection::vec((any::<u64>(), 0_u64..1 << 40, any::<u64>()), 0..50), fps in any::<f64>()) {
+            let mut watcher = Watcher::default();
+            watcher.set(Watch { remote: true, picture: Some((0, fps)) });
+            for (time, waited, damaged) in tags {
+                let _ = watcher.note(time, Duration::from_millis(waited), damaged);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What comes behind the streams of a transport stream that have ended: recordings are cut together of others, and a
+//! broadcaster changes its PIDs.
+
+use std::path::Path;
+
+use tgs_core::{cancel::Cancel, process};
+
+use super::{Answer, MAX_ANSWER, Probe, TIME_OUT, ask, packets, probe_from};
+use crate::{
+    encoder,
+    item::{Failure, Media, Source},
+    proxy::{self, Client, Reads},
+};
+
+/// The packets before a stream's first one that describe it: the tables of a transport stream.
+const TABLES: u64 = 3 * 188;
+
+/// Streams that begin within so many bytes go on beside each other.
+const BESIDE: u64 = 256 << 10;
+
+/// So many packets hold some of each stream that is there.
+const ENOUGH: u32 = 300;
+
+/// How many other streams of a file are looked at.
+const MOST_STREAMS: usize = 16;
+
+/// The streams of `media` that go on where those of `found` have ended, as they are found there; `None` where there are none.
+/// `noted` are the places in the file where streams were seen to begin.
+pub fn later(
+    ffprobe: &Path,
+    media: &Media,
+    height: u32,
+    found: &Probe,
+    noted: &[u64],
+    cancel: &Cancel,
+) -> Result<Option<Probe>, Failure> {
+    let (Some(pid), [source]) = (found.pid, &media.sources[..]) else { return Ok(None) };
+    // ffprobe also knows those that it has seen at the end of the file.
+    let answer = ask(ffprobe, source, found.skip_bytes, packets(source), cancel)?;
+    let others =
+        answer.streams.iter().filter(|s| s.pid() != Some(pid)).filter(|s| answer.is_like(found, s.index));
+    let mut places: Vec<u64> = noted.to_vec();
+    for stream in others.take(MOST_STREAMS) {
+        places.extend(first_packet(ffprobe, source, found.skip_bytes, stream.index, cancel));
+    }
+    places.sort_unstable();
+    places.dedup();
+    for place in places.into_iter().filter(|place| *place > found.skip_bytes.saturating_add(BESIDE)) {
+        let from = place.saturating_sub(TABLES);
+        let there = ask(ffprobe, source, from, ENOUGH, cancel)?;
+        if !there.has_packets_of(pid) {
+            return probe_from(ffprobe, media, height, from, cancel).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Where the first packet of a stream lies.
+fn first_packet(ffprobe: &Path, source: &Source, skip: u64, index: usize, cancel: &Cancel) -> Option<u64> {
+    let mut command = process::command(ffprobe);
+    command
+        .args(["-v", "error", "-of", "json", "-read_intervals", "%+#1", "-show_entries", "packet=pos"])
+        .args(["-select_streams", &index.to_string()])
+        .args(encoder::source_options(source))
+        .args(encoder::skip_options(skip))
+        .args(["-i", &proxy::opened_url(source)]);
+    let client = Client::new(source, Reads::Looks);
+    if !source.is_file() {
+        client.apply(&mut command);
+    }
+    let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
+    let answer: Answer = serde_json::from_slice(&output.stdout).ok()?;
+    answer.packets.first()?.pos.as_deref()?.parse().ok()
+}
+
+impl Answer {
+    /// Whether a stream is of the kind that was found: picture, or only sound.
+    fn is_like(&self, found: &Probe, index: usize) -> bool {
+        let kind = if found.video.is_some() { "video" } else { "audio" };
+        self.streams.iter().any(|stream| stream.index == index && stream.is(kind))
+    }
+
+    fn has_packets_of(&self, pid: u32) -> bool {
+        let own = |index| self.streams.iter().any(|s| s.index == index && s.pid() == Some(pid));
+        self.packets.iter().filter_map(|packet| packet.stream_index).any(own)
+    }
+}
