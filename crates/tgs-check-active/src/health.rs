@@ -1,20 +1,17 @@
 //! The health page: 200, or a named reason that was there before. Asked over plain HTTP on this machine.
 
 use std::{
-    fs::OpenOptions,
-    io::Read,
-    net::{SocketAddr, ToSocketAddrs},
-    os::unix::fs::OpenOptionsExt,
+    io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::OFlags;
 use tgs_core::{http_get, mask::mask};
 
 use crate::decide::Health;
 
-/// How long connecting, writing and each read may take.
+/// How long looking a name up may take, and then the whole answer.
 const LIMIT: Duration = Duration::from_secs(2);
 /// As much of an answer as is shown.
 const SHOWN: usize = 200;
@@ -71,9 +68,8 @@ pub(crate) enum Answer {
 /// Asks the page.
 pub(crate) fn ask(source: &Source) -> Answer {
     let (address, path) = match source {
-        Source::Url { server, path } => match server.to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(address)) => (address, &**path),
-            Ok(None) => return Answer::None(format!("{server} has no address")),
+        Source::Url { server, path } => match http_get::resolve(server, LIMIT) {
+            Ok(address) => (address, &**path),
             Err(e) => return Answer::None(format!("{server} is not known: {e}")),
         },
         Source::File(file) => match told(file) {
@@ -89,18 +85,12 @@ pub(crate) fn ask(source: &Source) -> Answer {
     }
 }
 
-/// The address that `tgs-stream` has put into `file`. The file is in the service's directory, so whatever lies there is
-/// neither followed nor waited for nor shown.
+/// The address that `tgs-stream` has put into `file`.
 fn told(file: &Path) -> Result<SocketAddr, String> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut text = String::new();
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(file)
-        .and_then(|file| file.take(64).read_to_string(&mut text))
-        .map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    text.trim().parse().map_err(|_| format!("{} holds no address", file.display()))
+    http_get::address_in(file).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => format!("{} holds no address", file.display()),
+        _ => format!("cannot read {}: {e}", file.display()),
+    })
 }
 
 /// Text of the page on one line, without secrets.

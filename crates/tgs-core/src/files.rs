@@ -10,22 +10,63 @@ use std::{
 /// As many links in a row as Linux follows itself.
 const MAX_LINKS: usize = 40;
 
+/// For opening what a stranger may have put there.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
 /// No file that is read whole is longer, in bytes.
 const LONGEST: u64 = 16 << 20;
 
 /// What the file at `path` holds, without a wait for somebody who writes: what stands there may be a stranger's pipe. An
 /// error where it is none that can be read at once, or is over 16 MiB.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_fifo() || kind.is_socket() {
         return Err(io::Error::other("it is a pipe, not a file"));
     }
+    whole(file, LONGEST)
+}
+
+/// Opens the regular file at `path` to be read. Never blocks, and refuses pipes, devices and directories.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    regular(File::options().read(true).custom_flags(NONBLOCK).open(path)?)
+}
+
+/// Opens the regular file at `path` to be locked, and makes it where it is missing. Never blocks, as [`open_regular`].
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).custom_flags(NONBLOCK);
+    regular(options.open(path)?)
+}
+
+/// What the regular file at `path` holds: never blocks, as [`open_regular`], and takes `most` bytes at most.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    whole(open_regular(path)?, most)
+}
+
+/// The same of a small file of text, as the tools keep their state in: 64 KiB at most.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_regular(path, 64 << 10)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
+}
+
+fn regular(file: File) -> io::Result<File> {
+    let kind = file.metadata()?.file_type();
+    let other = match kind {
+        _ if kind.is_file() => return Ok(file),
+        _ if kind.is_dir() => "directory",
+        _ if kind.is_fifo() || kind.is_socket() => "pipe",
+        _ => "device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is a {other}, not a file")))
+}
+
+fn whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::other("it is over 16 MiB"));
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let most = if most < 1 << 20 { format!("{} KiB", most >> 10) } else { format!("{} MiB", most >> 20) };
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {most}")));
     }
     Ok(bytes)
 }
@@ -86,6 +127,34 @@ mod tests {
         assert_eq!(read(Path::new("/dev/zero")).unwrap_err().to_string(), "it is over 16 MiB");
         assert_eq!(read(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(read(dir.path()).is_err());
+    }
+
+    #[test]
+    fn only_files_are_read_and_so_much_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        fs::write(at("file"), "text").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        fs::write(at("large"), vec![b' '; 70 << 10]).unwrap();
+        fs::write(at("bytes"), [0xFF]).unwrap();
+        assert_eq!(read_text(&at("file")).unwrap(), "text");
+        assert_eq!(read_text(&at("link")).unwrap(), "text");
+        assert_eq!(read_regular(&at("file"), 4).unwrap(), b"text");
+        let words = |path: &Path| read_text(path).unwrap_err().to_string();
+        assert_eq!(words(&at("pipe")), "it is a pipe, not a file");
+        assert_eq!(words(dir.path()), "it is a directory, not a file");
+        assert_eq!(words(Path::new("/dev/zero")), "it is a device, not a file");
+        assert_eq!(words(&at("large")), "it is over 64 KiB");
+        assert_eq!(words(&at("bytes")), "it is no text");
+        assert_eq!(read_regular(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_text(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for name in ["pipe", "."] {
+            assert!(open_lock(&at(name)).is_err(), "{name}");
+        }
+        assert!(open_lock(&at("new")).is_ok() && at("new").is_file());
+        assert_eq!(fs::read(at("file")).unwrap(), b"text");
     }
 
     fn names(dir: &Path) -> Vec<String> {

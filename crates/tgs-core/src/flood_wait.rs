@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -26,7 +25,7 @@ impl FloodWaits {
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
         let file = state_dir.join("flood-wait");
-        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = files::read_text(&file).unwrap_or_default();
         let line = |line: &str| {
             let (session, until) = line.split_once(' ')?;
             Some((session.to_owned(), until.parse().ok()?))
@@ -83,7 +82,7 @@ mod tests {
         // A clock that was years ahead when it was written.
         flood.set("a", Duration::from_secs(30), at(100_000_000));
         assert_eq!(flood.left("a", at(0)), None);
-        fs::write(dir.path().join("flood-wait"), "a 99999999999999999999\nnonsense\n").unwrap();
+        std::fs::write(dir.path().join("flood-wait"), "a 99999999999999999999\nnonsense\n").unwrap();
         assert_eq!(FloodWaits::new(dir.path()).left("a", at(0)), None);
     }
 

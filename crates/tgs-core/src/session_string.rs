@@ -134,10 +134,12 @@ impl AuthKey {
         self.0.expose()
     }
 
-    /// Whether it is all zeros, as libraries write it that have not signed in.
+    /// Whether it is none: all bytes are the same, as in placeholders, and zeros as libraries write them that have not
+    /// signed in.
     #[must_use]
-    pub fn is_zero(&self) -> bool {
-        self.expose().iter().all(|byte| *byte == 0)
+    pub fn is_none(&self) -> bool {
+        let [first, rest @ ..] = self.expose();
+        rest.iter().all(|byte| byte == first)
     }
 
     /// The first 8 hexadecimal digits of the key's SHA-256: the only thing that may be shown. Tells two sessions apart in
@@ -180,6 +182,9 @@ pub enum Refused {
     /// A flag that is neither 0 nor 1, or an `api_id` over 31 bits.
     #[error("holds a field with an impossible value; it may be damaged, or no session string at all")]
     Field,
+    /// All bytes of the key are the same.
+    #[error("holds no key, only a placeholder for one; it was made before an account was signed in")]
+    NoKey,
 }
 
 /// What Pyrogram's form needs and the session does not say.
@@ -222,6 +227,9 @@ impl SessionString {
         }
         if address.as_ref().is_some_and(|address| address.port == 0 || address.host.is_nowhere()) {
             return Err(Refused::Address);
+        }
+        if key.is_none() {
+            return Err(Refused::NoKey);
         }
         Ok(Self { format, dc, address, key, api_id: None, test: None, user_id: None, is_bot: None })
     }

@@ -11,10 +11,11 @@
 //! Nothing here changes it.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::files;
 
 /// The link to the version in use.
 pub const CURRENT: &str = "current";
@@ -40,7 +41,7 @@ pub struct Installed {
 #[must_use]
 pub fn installed(yt_dlp: &Path) -> Option<Installed> {
     // Through `current` to <root>/versions/<name>/bin/yt-dlp.
-    let program = fs::canonicalize(yt_dlp).ok()?;
+    let program = yt_dlp.canonicalize().ok()?;
     let dir = program.ancestors().nth(2)?;
     let version = version(dir)?;
     let last_success = dir.ancestors().nth(2).and_then(last_success);
@@ -50,20 +51,20 @@ pub fn installed(yt_dlp: &Path) -> Option<Installed> {
 /// The version in the directory of one; `None` where it is not complete.
 #[must_use]
 pub fn version(dir: &Path) -> Option<String> {
-    let text = fs::read_to_string(dir.join(VERSION)).ok()?;
+    let text = files::read_text(&dir.join(VERSION)).ok()?;
     Some(text.trim().to_owned()).filter(|version| !version.is_empty())
 }
 
 /// When an update of the directory `root` last succeeded.
 #[must_use]
 pub fn last_success(root: &Path) -> Option<SystemTime> {
-    let seconds = fs::read_to_string(root.join(LAST_SUCCESS)).ok()?.trim().parse().ok()?;
+    let seconds = files::read_text(&root.join(LAST_SUCCESS)).ok()?.trim().parse().ok()?;
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The playlist: `tgs-stream --check` is run, and its lines become findings. One program says what can be played.
 
 use std::{
-    env, fs,
+    env,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::Stdio,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use tgs_core::{
-    process,
+    files, process,
     settings::{Quality, Settings},
 };
 
@@ -26,11 +26,16 @@ const TOLD: usize = 10;
 /// How long it may take; what has been looked at by then is told.
 const LIMIT: Duration = Duration::from_secs(25);
 
+/// More of a list is not read, in bytes; neither does `tgs-stream`.
+const MAX_LIST: u64 = 16 << 20;
+
 const REMEDY: &str = "mend or remove the entry; tgs-stream --check looks at the whole list";
 
 /// Whether the list names URLs: yt-dlp and the network are needed then.
 pub(crate) fn names_pages(list: &Path) -> bool {
-    let text = fs::read(list).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = files::read_regular(list, MAX_LIST)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains("://"))
 }
 
@@ -40,7 +45,7 @@ pub(crate) fn look(view: &View, out: &Out) {
         return out.say(Finding::unseen(CHECK, "the settings cannot be read"));
     };
     let list = settings.playlist.display();
-    if let Err(error) = fs::File::open(&settings.playlist) {
+    if let Err(error) = files::open_regular(&settings.playlist) {
         let remedy = "write the list, one file, folder or URL a line, or set PLAYLIST to the one there is";
         return out.say(Finding::fail(CHECK, format!("{list} cannot be read: {error}"), remedy));
     }
@@ -180,6 +185,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::finding::lines;
 

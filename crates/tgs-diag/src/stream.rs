@@ -1,6 +1,6 @@
 //! What a running `tgs-stream` says of itself, by its pages: it is asked in place of Telegram while it holds the session.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::Value;
 use tgs_core::http_get;
@@ -35,12 +35,10 @@ impl Stream {
     /// Asks the one that runs with this STATE_DIR.
     pub(crate) fn of(state_dir: &Path) -> Result<Self, Silent> {
         let file = state_dir.join("metrics.port");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Silent::NotRunning),
-            Err(e) => return Err(Silent::Hidden(format!("{} cannot be read: {e}", file.display()))),
-        };
-        let address = text.trim().parse().map_err(|_| Silent::NotRunning)?;
+        let address = http_get::address_in(&file).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Silent::NotRunning,
+            _ => Silent::Hidden(format!("{} cannot be read: {e}", file.display())),
+        })?;
         Self::at(address).ok_or(Silent::NoAnswer(address))
     }
 

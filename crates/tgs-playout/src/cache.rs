@@ -19,7 +19,7 @@ mod recording;
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink},
+    os::unix::fs::{FileExt, MetadataExt, symlink},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -409,9 +409,8 @@ fn of_file(media: &Media) -> Option<String> {
     let [source] = &media.sources[..] else { return None };
     let path = source.url.strip_prefix("file:")?;
     // What stands there may be a pipe: nobody is waited for.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
-    let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let file = tgs_core::files::open_regular(Path::new(path)).ok()?;
+    let meta = file.metadata().ok()?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let mut begin = [0; 8];
     file.read_at(&mut begin, 0).ok()?;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, supervise::contain};
+use tgs_core::{cancel::Cancel, files, supervise::contain};
 
 use crate::{
     encoder::{Encoder, Job, Setup, last_message},
@@ -218,7 +218,7 @@ fn key(setup: &Setup, version: &str, file: Option<&Path>) -> u64 {
 
 /// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.
 fn open(path: &Path) -> io::Result<(Tags, Option<Silence>)> {
-    let file = File::open(path)?;
+    let file = files::open_regular(path)?;
     // Used now; what nobody uses is removed one day.
     let _ = file.set_modified(SystemTime::now());
     let mut tags = Reader::new(BufReader::new(file));

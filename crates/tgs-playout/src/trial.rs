@@ -31,7 +31,7 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
     let mut hasher = DefaultHasher::new();
     format!("{:?} {:?} {version}", setup.profile, setup.extra).hash(&mut hasher);
     let path = dir.join(format!("ffmpeg-args-{:016x}", hasher.finish()));
-    if let Ok(verdict) = fs::read_to_string(&path) {
+    if let Ok(verdict) = files::read_text(&path) {
         return if verdict == GOOD { Ok(()) } else { Err(verdict) };
     }
     // What kept the trial from taking place says nothing about the arguments.

@@ -1,6 +1,6 @@
 //! What the running `tgs-stream` says about its side of Telegram, by its status page.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 use tgs_core::http_get;
@@ -33,7 +33,7 @@ impl Stream {
         struct Page {
             telegram: Option<Stream>,
         }
-        let address = fs::read_to_string(state_dir.join("metrics.port")).ok()?.trim().parse().ok()?;
+        let address = http_get::address_in(&state_dir.join("metrics.port")).ok()?;
         let page = http_get::get(address, "/status", LIMIT)
             .inspect_err(|error| log::debug!("failed to ask tgs-stream at {address}: {error}"))
             .ok()?;

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
-    logging, process, remedy,
+    files, logging, process, remedy,
     settings::{self, Settings},
     signals, systemd, user,
 };
@@ -264,14 +264,14 @@ fn hold(state_dir: &Path) -> Result<File, Failed> {
     let path = state_dir.join("lock");
     let open = || -> std::io::Result<File> {
         fs::create_dir_all(state_dir)?;
-        File::options().read(true).write(true).create(true).truncate(false).open(&path)
+        files::open_lock(&path)
     };
     let mut file = open().with_context(|| format!("use STATE_DIR: cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
+            let _ = file.take(32).read_to_string(&mut pid);
             let (dir, pid) = (state_dir.display(), pid.trim());
             let why = anyhow::anyhow!(
                 "use STATE_DIR {dir}: another tgs-stream (pid {pid}) runs with it; give this one a STATE_DIR of its own"

@@ -162,7 +162,8 @@ impl Drop for Web {
         }
         // Another instance with the same STATE_DIR may have written its own address since.
         let Some(addr) = self.addr else { return };
-        let ours = fs::read_to_string(&self.port_file).is_ok_and(|text| text.trim_end() == addr.to_string());
+        let ours =
+            tgs_core::files::read_text(&self.port_file).is_ok_and(|text| text.trim_end() == addr.to_string());
         if ours && let Err(e) = remove_if_there(&self.port_file) {
             log::warn!("failed to remove {}: {e}", self.port_file.display());
         }

@@ -4,7 +4,7 @@
 //! beginning. Whether the item is still in the list, and how it is resumed, is the playlist's business.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     mem,
     path::{Path, PathBuf},
@@ -112,7 +112,7 @@ impl Book {
             version: u32,
         }
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+        tgs_core::files::open_regular(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(Unreadable::Large);
         }

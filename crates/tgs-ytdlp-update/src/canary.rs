@@ -3,7 +3,7 @@
 //! Where neither can, the page or the network is at fault, not the new version.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, Permissions},
     io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, process, settings::Settings};
+use tgs_core::{cancel::Cancel, files, process, settings::Settings};
 
 use crate::{
     child::{self, Stdout},
@@ -121,7 +121,7 @@ fn split(args: &str) -> Vec<String> {
 /// The first entry of the list `path` that is a page on the web and no media file.
 fn first_page(path: &Path) -> Option<String> {
     let mut text = Vec::new();
-    File::open(path).ok()?.take(MAX_LIST).read_to_end(&mut text).ok()?;
+    files::open_regular(path).ok()?.take(MAX_LIST).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).find(|line| is_page(line)).map(ToOwned::to_owned)
 }

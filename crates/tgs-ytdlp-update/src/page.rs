@@ -6,8 +6,11 @@ use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process, thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long one client has for its whole request: the next one waits meanwhile.
+const TIME: Duration = Duration::from_secs(5);
 
 /// The page.
 #[derive(Debug)]
@@ -40,12 +43,15 @@ impl Page {
 }
 
 fn answer(mut stream: TcpStream, body: &str) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+    let end = Instant::now() + TIME;
+    stream.set_write_timeout(Some(TIME))?;
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < 64 * 1024 {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut chunk)? {
+            _ if Instant::now() >= end => return Err(io::ErrorKind::TimedOut.into()),
             0 => return Ok(()),
             n => request.extend_from_slice(&chunk[..n]),
         }

@@ -62,13 +62,12 @@ impl Tree {
     pub(crate) fn lock(&self) -> Result<File, Failure> {
         fs::create_dir_all(self.versions()).map_err(Failure::io(&self.versions()))?;
         let path = self.root.join("lock");
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.map_err(Failure::io(&path))?;
+        let mut file = files::open_lock(&path).map_err(Failure::io(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                let _ = file.read_to_string(&mut pid);
+                let _ = file.take(32).read_to_string(&mut pid);
                 let pid = pid.trim();
                 let holder = if pid.is_empty() { String::new() } else { format!(" (pid {pid})") };
                 return Err(Failure::Busy { dir: self.root.clone(), holder });
@@ -137,7 +136,7 @@ impl Tree {
 
     /// The version that somebody went back from.
     pub(crate) fn rolled_back(&self) -> Option<Version> {
-        fs::read_to_string(self.root.join(ROLLED_BACK)).ok()?.trim().parse().ok()
+        files::read_text(&self.root.join(ROLLED_BACK)).ok()?.trim().parse().ok()
     }
 
     /// Points `link` at the version `name`: whoever looks has the old one or the new one.

@@ -102,7 +102,7 @@ fn what_is_refused() {
     assert_eq!(reasons, [Refused::Empty, Refused::Length, Refused::NotBase64, Refused::Dc]);
 
     // By the form, the dc, and what stands in the field that is wrong.
-    let key = [7; KEY];
+    let key = signed_in();
     let text = |one: bool, parts: &[&[u8]]| {
         let text = base64::encode(&parts.concat(), false);
         if one { format!("1{text}") } else { text }
@@ -132,14 +132,14 @@ fn what_is_refused() {
 
 #[test]
 fn what_a_caller_decides_is_read() {
-    let bot = SessionString { is_bot: Some(true), ..session(Format::Pyrogram, [0; KEY]) };
+    let bot = SessionString { is_bot: Some(true), ..session(Format::Pyrogram, signed_in()) };
     let read = SessionString::decode(&encode(&bot)).unwrap();
-    assert!(read.key.is_zero() && read.is_bot == Some(true));
+    assert_eq!(read.is_bot, Some(true));
 }
 
 #[test]
 fn what_cannot_be_written() {
-    let mut session = session(Format::Telethon, [1; KEY]);
+    let mut session = session(Format::Telethon, signed_in());
     assert_eq!(session.to_pyrogram(), Err(Missing::ApiId));
     session.api_id = Some(6);
     assert_eq!(session.to_pyrogram(), Err(Missing::UserId));
@@ -156,7 +156,7 @@ fn what_cannot_be_written() {
 
 #[test]
 fn where_to_connect() {
-    let mut session = session(Format::GramJs, [1; KEY]);
+    let mut session = session(Format::GramJs, signed_in());
     session.address = Some(Address { host: Host::Name("venus.web.telegram.org".into()), port: 443 });
     assert_eq!(session.socket_addr(), dc_address(2, false));
     session.test = Some(true);
@@ -169,14 +169,35 @@ fn where_to_connect() {
 
 #[test]
 fn no_format_shows_the_key() {
-    let session = session(Format::Telethon, [0xab; KEY]);
     // printf '\xab%.0s' {1..256} | sha256sum
-    assert_eq!(session.fingerprint(), FINGERPRINT);
+    assert_eq!(AuthKey::new([0xab; KEY]).fingerprint(), FINGERPRINT);
+    let mut key = [0xab; KEY];
+    key[0] = 0xac;
+    let session = session(Format::Telethon, key);
     let shown = format!("{session:?} {:?}", session.key);
-    assert!(shown.contains(&format!("AuthKey({FINGERPRINT})")) && !shown.contains("171"), "{shown}");
+    let fingerprint = session.fingerprint();
+    assert!(shown.contains(&format!("AuthKey({fingerprint})")) && !shown.contains("171"), "{shown}");
 }
 
 const FINGERPRINT: &str = "1080e279";
+
+/// A key that may be one.
+fn signed_in() -> [u8; KEY] {
+    std::array::from_fn(|at| at as u8)
+}
+
+#[test]
+fn a_placeholder_is_no_session() {
+    for byte in [0, 7, 0xff] {
+        let key = [byte; KEY];
+        for format in Format::ALL {
+            let placeholder = SessionString { key: AuthKey::new(key), ..session(format, signed_in()) };
+            assert_eq!(SessionString::decode(&encode(&placeholder)), Err(Refused::NoKey), "{format} {byte}");
+        }
+        let address = dc_address(2, false).unwrap();
+        assert_eq!(SessionString::new(2, address, AuthKey::new(key)), Err(Refused::NoKey));
+    }
+}
 
 fn session(format: Format, key: [u8; KEY]) -> SessionString {
     let mut session = SessionString::new(2, dc_address(2, false).unwrap(), AuthKey::new(key)).unwrap();
@@ -192,6 +213,7 @@ fn session(format: Format, key: [u8; KEY]) -> SessionString {
 /// Any session of any form.
 fn any_session() -> impl Strategy<Value = SessionString> {
     let key = prop::array::uniform32(any::<[u8; 8]>()).prop_map(|parts| parts.concat().try_into().unwrap());
+    let key = key.prop_filter("no key", |key| !AuthKey::new(*key).is_none());
     let ip = any::<IpAddr>().prop_filter("an address of nobody", |ip| !Host::Ip(*ip).is_nowhere());
     let name = "[a-z][a-z0-9.-]{0,60}".prop_map(Host::Name);
     let host = (ip.prop_map(Host::Ip), name, any::<bool>());
@@ -213,7 +235,7 @@ fn any_session() -> impl Strategy<Value = SessionString> {
 }
 
 /// Every text that a refusal can have. That they are these and no others proves that none holds a part of the input.
-const REFUSALS: [Refused; 7] = [
+const REFUSALS: [Refused; 8] = [
     Refused::Empty,
     Refused::TooLong,
     Refused::NotBase64,
@@ -221,6 +243,7 @@ const REFUSALS: [Refused; 7] = [
     Refused::Dc,
     Refused::Address,
     Refused::Field,
+    Refused::NoKey,
 ];
 
 fn tells_nothing(text: &str) -> Result<(), TestCaseError> {

@@ -17,6 +17,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use tgs_core::files;
+
 use crate::flv::{self, FILE_HEADER, Tag};
 
 /// The last bytes of a whole entry; another form would have another number.
@@ -93,7 +95,7 @@ pub struct Damaged {
 impl Entry {
     /// Opens the entry at `path`; `InvalidData` where it is not whole.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = files::open_regular(path)?;
         let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let length = file.metadata()?.len();
         let footer_at = length.checked_sub(FOOTER).ok_or_else(|| bad("it is too short"))?;

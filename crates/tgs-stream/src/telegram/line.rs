@@ -307,7 +307,7 @@ impl<'a> Line<'a> {
         }
         let path = self.settings.state_dir.join("standby-seen");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        let kept = files::read_text(&path).unwrap_or_default();
         if let Some((verdict, left)) = seen(&kept, &name, now) {
             self.standby_due = Some(Instant::now() + left);
             return self.told_standby(verdict == "good", "it was found dead before");
