@@ -59,6 +59,8 @@ fn each_failure_has_its_name_and_its_remedy() {
     let skipped = "[Unit]\nConditionPathExists=/etc/passwd\nConditionPathExists=/opt/x/.env\n[Service]\n\
                    ExecStart=/opt/x/tgs-stream --env-file /opt/x/.env\n";
     machine.write("/run/systemd/system/skipped.service", skipped, 0o644).unwrap();
+    let asserts = skipped.replace("ConditionPathExists=/opt/x/.env", "AssertPathExists=/opt/x/.env");
+    machine.write("/run/systemd/system/asserts.service", &asserts, 0o644).unwrap();
     machine.sh("systemctl mask --runtime --quiet hidden.service; systemctl daemon-reload").unwrap();
 
     let cases = [
@@ -69,6 +71,12 @@ fn each_failure_has_its_name_and_its_remedy() {
             "skipped",
             "condition_failed",
             "ConditionPathExists=/opt/x/.env does not hold",
+            "tgs-session --write-env --env-file /opt/x/.env",
+        ),
+        (
+            "asserts",
+            "condition_failed",
+            "AssertPathExists=/opt/x/.env does not hold",
             "tgs-session --write-env --env-file /opt/x/.env",
         ),
         ("exits78", "failed", "exited with 78, bad configuration", "mend the settings"),

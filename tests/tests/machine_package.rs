@@ -55,7 +55,7 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     );
     assert_eq!(machine.sh("systemctl is-active yt-dlp-update.timer").unwrap(), "active");
     let unit = machine.unit(UNIT).unwrap();
-    assert_eq!((&*unit["ActiveState"], &*unit["ConditionResult"]), ("inactive", "no"));
+    assert_eq!(unit["ActiveState"], "inactive");
     assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
     for tool in ["tgs-stream", "tgs-session", "tgs-diag", "tgs-check-active", "tgs-ytdlp-update"] {
         let version = machine.sh(&format!("{tool} --version")).unwrap();
@@ -64,6 +64,21 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
         machine.sh(&format!("dpkg -L tgs | grep -x /usr/share/man/man1/{tool}.1.gz")).unwrap();
         machine.sh(&format!("test -f /usr/share/bash-completion/completions/{tool}")).unwrap();
     }
+
+    // Started without settings it says so at once, and what is missing; then what to run.
+    let started = machine.run(&["systemctl", "start", UNIT]).unwrap();
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert!(!started.status.success() && said.contains("Assertion failed on job"), "{said}");
+    let shown = machine.sh(&format!("systemctl status --no-pager {UNIT} || true")).unwrap();
+    assert!(shown.contains("AssertPathExists=/opt/tg_video_streamer/current/.env was not met"), "{shown}");
+    let said = machine
+        .sh(&format!("tgs-check-active {UNIT} --restart --timeout 8 --stable 2 2>&1 || true"))
+        .unwrap();
+    assert!(
+        said.contains("tgs-session --write-env --env-file /opt/tg_video_streamer/current/.env"),
+        "{said}"
+    );
+    assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
 
     // With settings: `systemctl start`, and the picture is at the ingest that Telegram names.
     machine.join_network().unwrap();
@@ -101,8 +116,14 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     assert_ne!(pid(&machine), before, "the old program still runs");
     goes_live(&machine, &ingest);
 
-    // Removed: nothing runs, everything of the operator's is there.
-    machine.sh("apt-get remove --yes tgs").unwrap();
+    // Removed: nothing runs, everything of the operator's is there, and how to end what is at Telegram was said.
+    let said = machine.sh("apt-get remove --yes tgs").unwrap();
+    for what in ["--end-call", "--log-out"] {
+        assert!(
+            said.contains(&format!("tgs-session {what} --env-file /opt/tg_video_streamer/current/.env")),
+            "{said}"
+        );
+    }
     assert_eq!(machine.run(&["pgrep", "--exact", "tgs-stream"]).unwrap().status.code(), Some(1));
     assert_eq!(machine.sh("command -v tgs-stream || echo gone").unwrap(), "gone");
     assert_eq!(machine.sh(&format!("sha256sum {ENV_FILE}; stat -c '%U %a' {ENV_FILE}")).unwrap(), settings);
@@ -112,7 +133,8 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     // Installed again it goes on by itself; purged, nothing is left.
     install(&machine, "/root/tgs.deb");
     goes_live(&machine, &ingest);
-    machine.sh("apt-get purge --yes tgs").unwrap();
+    let said = machine.sh("apt-get purge --yes tgs").unwrap();
+    assert!(said.contains("tgs-session --log-out") && said.contains("Settings > Devices"), "{said}");
     let left = machine.sh("find /opt /var/lib /var/cache /var/log /etc -path '*tg_video_streamer*' -o -name '*yt-dlp-update*' 2>/dev/null");
     assert_eq!(left.unwrap_or_default(), "");
 }

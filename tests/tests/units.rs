@@ -79,7 +79,7 @@ fn an_instance_differs_from_the_broadcast_in_its_places_only() {
     let shared = |unit| {
         let places = [
             "Description",
-            "ConditionPathExists",
+            "AssertPathExists",
             "EnvironmentFile",
             "ExecStart",
             "WorkingDirectory",

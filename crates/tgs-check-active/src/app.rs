@@ -45,8 +45,8 @@ pub fn main() -> ExitCode {
     let up = match seen {
         Ok(Seen { verdict, snapshot, restarts, health }) => {
             let journal = journal(matches!(verdict, Verdict::Up(_)));
-            let condition = systemd::condition(&journal);
-            let finding = words::finding(&cli.unit, &verdict, &snapshot, condition);
+            let unmet = matches!(verdict, Verdict::NotStarted).then(|| systemd::unmet(&cli.unit, &journal));
+            let finding = words::finding(&cli.unit, &verdict, &snapshot, unmet.flatten().as_deref());
             tell(
                 &cli,
                 &Report::new(&cli.unit, &finding, began.elapsed(), &journal)

@@ -11,8 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tgs_core::{cancel::Cancel, exit::Code, logging, process, remedy, settings, signals, user};
 
 use crate::{
-    cli::Cli, context::Context, convert, dialogs, failed::Failed, log_out, person, show, terminal::say,
-    unattended,
+    cli::Cli, context::Context, convert, dialogs, end_call, failed::Failed, log_out, person, show,
+    terminal::say, unattended,
 };
 
 /// Runs the tool.
@@ -72,6 +72,7 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
         None if cli.list_dialogs => dialogs::run(&context),
         None if cli.show => show::run(&context),
         None if cli.log_out => log_out::run(&context),
+        None if cli.end_call => end_call::run(&context),
         None if cli.non_interactive => unattended::run(context),
         None => person::run(&context),
     };

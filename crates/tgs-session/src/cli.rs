@@ -13,6 +13,8 @@ Examples:
   tgs-session --list-dialogs                     find the number for CHAT_ID
   tgs-session --show
   tgs-session --convert pyrogram
+  tgs-session --end-call                         end the live stream: before uninstalling, then
+  tgs-session --log-out                          end both sessions
 
 API_ID and API_HASH come from https://my.telegram.org and belong into .env. All settings are listed in .env.template.
 One session is for one program: used in two places at once, Telegram ends it for good. So while tgs-stream uses the
@@ -57,9 +59,13 @@ pub(crate) struct Cli {
     #[arg(long, group = "task", value_name = "FORM", conflicts_with_all = ["way", "write_env"])]
     pub(crate) convert: Option<Form>,
 
-    /// End the session at Telegram and clear it in .env
+    /// End the session and the standby session at Telegram and clear them in .env; with --standby, that one alone
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) log_out: bool,
+
+    /// End the live stream in the chat of CHAT_ID, which nothing else does; stop tgs-stream first
+    #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
+    pub(crate) end_call: bool,
 
     /// List or show as JSON
     #[arg(long, requires = "listing")]
@@ -102,6 +108,8 @@ mod tests {
             "s --list-dialogs --json",
             "s --convert telethon --standby",
             "s --log-out",
+            "s --log-out --standby",
+            "s --end-call",
         ] {
             assert!(ok(line), "{line}");
         }
@@ -112,6 +120,8 @@ mod tests {
             "s --show --list-dialogs",
             "s --show --write-env",
             "s --log-out --qr",
+            "s --log-out --end-call",
+            "s --end-call --write-env",
             "s --json",
             "s --convert gramjs",
             "s extra",

@@ -8,6 +8,7 @@ mod cli;
 mod context;
 mod convert;
 mod dialogs;
+mod end_call;
 mod failed;
 mod keep;
 mod log_out;

@@ -1,49 +1,113 @@
-//! `--log-out`: ends the session at Telegram and clears it in `.env`.
+//! `--log-out`: ends the sessions at Telegram and clears them in `.env`.
 
-use tgs_core::{env_file, exit::Code, secret::Secret};
-use tgs_telegram::{Class, Connection};
+use tgs_core::{
+    env_file, env_writer, exit::Code, secret::Secret, session_lock::SessionLock,
+    session_string::SessionString,
+};
+use tgs_telegram::{App, Class, Connection};
 
 use crate::{
-    context::{Context, Use},
+    context::{Context, Use, Which},
     failed::Failed,
     keep,
     terminal::{plain, say},
 };
 
-/// Ends it. A session that is dead already is only cleared; one that cannot be ended now is kept.
+/// A session that is ours alone, and the variables that hold it.
+struct Held {
+    session: SessionString,
+    variables: Vec<Which>,
+    _lock: SessionLock,
+}
+
+/// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared; one that cannot be ended
+/// now is kept, and does not keep the other.
 pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
-    let which = context.which();
-    let variable = which.variable();
     let file = keep::lock(context)?;
-    let session = context.session(which)?;
-    let _ours = match context.claim(&session)? {
-        Use::Ours(lock) => lock,
-        Use::Theirs(holder) => {
-            return Err(Failed::new(format!("end the session: it is in use by {holder}; stop that first"))
-                .with_code(Code::Busy));
-        }
-    };
-    let opened = Connection::open(context.app()?, &session, &context.cancel);
-    match opened.and_then(|(connection, me)| connection.log_out().map(|()| me)) {
-        Ok(me) => say(&format!("The session of {} is ended.", plain(&me.to_string()))),
-        Err(error) if matches!(error.class, Class::Session | Class::Account) => {
-            say(&format!("The session was dead already: {}.", error.meaning()));
-        }
-        Err(error) => return Err(error.into()),
+    let wanted = if context.cli.standby { &[Which::Standby][..] } else { &[Which::Primary, Which::Standby] };
+    let set: Vec<Which> = wanted.iter().copied().filter(|which| context.text(*which).is_some()).collect();
+    if set.is_empty() {
+        let names: Vec<_> = wanted.iter().map(|which| which.variable()).collect();
+        return Err(Failed::new(format!(
+            "find a session to end: {} is not set",
+            names.join(" is not set, and ")
+        )));
     }
+    let app = context.app()?;
+    let (held, mut failures) = claim(context, &set)?;
+    for Held { session, variables, .. } in &held {
+        let names: Vec<_> = variables.iter().map(|which| which.variable()).collect();
+        let names = names.join(" and ");
+        let ended = end(context, app.clone(), session, &names)
+            .and_then(|()| variables.iter().try_for_each(|which| clear(context, &file, *which)));
+        failures.extend(ended.err());
+    }
+    // The last line is the one that counts.
+    let Some(last) = failures.pop() else { return Ok(Code::Ok) };
+    for failed in failures {
+        say(&format!("tgs-session: failed to {failed}"));
+    }
+    Err(last)
+}
+
+/// The right to use each, before one of them is ended; and those that cannot be read.
+fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<Failed>), Failed> {
+    let (mut all, mut failures): (Vec<Held>, Vec<Failed>) = (Vec::new(), Vec::new());
+    for which in set.iter().copied() {
+        let session = match context.session(which) {
+            Ok(session) => session,
+            Err(failed) => {
+                failures.push(failed);
+                continue;
+            }
+        };
+        if let Some(same) = all.iter_mut().find(|held| held.session.key == session.key) {
+            same.variables.push(which);
+            continue;
+        }
+        let lock = match context.claim(&session)? {
+            Use::Ours(lock) => lock,
+            Use::Theirs(holder) => {
+                let variable = which.variable();
+                let why = format!("end the session in {variable}: it is in use by {holder}; stop that first");
+                return Err(Failed::new(why).with_code(Code::Busy));
+            }
+        };
+        all.push(Held { session, variables: vec![which], _lock: lock });
+    }
+    Ok((all, failures))
+}
+
+fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Result<(), Failed> {
+    let opened = Connection::open(app, session, &context.cancel);
+    match opened.and_then(|(connection, me)| connection.log_out().map(|()| me)) {
+        Ok(me) => say(&format!("The session of {} is ended ({names}).", plain(&me.to_string()))),
+        Err(error) if matches!(error.class, Class::Session | Class::Account) => {
+            say(&format!("The session was dead already ({names}): {}.", error.meaning()));
+        }
+        Err(error) => {
+            let failed = Failed::from(error);
+            return Err(Failed::new(format!("end the session in {names}, which stays: {failed}")));
+        }
+    }
+    Ok(())
+}
+
+fn clear(context: &Context, file: &env_writer::Locked, which: Which) -> Result<(), Failed> {
+    let variable = which.variable();
     let bytes = file.read().map_err(|error| Failed::new(format!("clear {variable}: {error}")))?;
     let text = context.text(which).map(Secret::expose);
     let there = env_file::parse(bytes.expose())
         .entries
         .iter()
         .any(|entry| entry.name == variable && Some(&entry.value) == text);
+    let path = file.path();
     if !there {
-        let path = file.path();
         say(&format!("{variable} did not come from {}: clear it where it is set.", path.display()));
-        return Ok(Code::Ok);
+        return Ok(());
     }
     file.replace(variable, &Secret::new(String::new()))
         .map_err(|error| Failed::new(format!("clear {variable}: {error}")))?;
-    say(&format!("{variable} in {} is empty now.", file.path().display()));
-    Ok(Code::Ok)
+    say(&format!("{variable} in {} is empty now.", path.display()));
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The live stream of a chat: finding it, starting it, and where its picture goes. It is never ended from here.
+//! The live stream of a chat: finding it, starting it, where its picture goes, and ending it where that is asked for.
 
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
@@ -109,6 +109,21 @@ impl Connection {
         match self.call("change the live stream's title", &request) {
             Ok(_) => Ok(()),
             Err(error) if error.name == "GROUPCALL_NOT_MODIFIED" => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the live stream for everybody. One that has ended meanwhile is fine. Only on an operator's own command.
+    pub fn end_call(&mut self, call: &Call) -> Result<(), TelegramError> {
+        let request = tl::functions::phone::DiscardGroupCall { call: call.0.clone() };
+        match self.call("end the live stream", &request) {
+            Ok(_) => Ok(()),
+            Err(error)
+                if ["GROUPCALL_ALREADY_DISCARDED", "GROUPCALL_INVALID", "GROUPCALL_FORBIDDEN"]
+                    .contains(&error.name.as_str()) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

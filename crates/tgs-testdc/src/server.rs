@@ -266,6 +266,11 @@ impl TestDc {
         self.shared.lock().end_call(chat_id)
     }
 
+    /// Starts a live stream, as somebody with another program would.
+    pub fn start_rtmp(&self, chat_id: i64) {
+        self.shared.lock().start_call(chat_id, CallKind::Rtmp, None);
+    }
+
     /// Starts a video chat of people.
     pub fn start_webrtc(&self, chat_id: i64) {
         self.shared.lock().start_call(chat_id, CallKind::WebRtc, None);

@@ -110,10 +110,14 @@ fn logging_out_ends_the_session_and_clears_the_line() {
     let (home, session) = home();
     let before = home.env();
     let said = home.run(&["--log-out"]).ok();
-    assert!(said.err.contains("The session of Alice (@tgs_alice, 5000000001) is ended."), "{}", said.err);
+    assert!(
+        said.err.contains("The session of Alice (@tgs_alice, 5000000001) is ended (SESSION_STRING)."),
+        "{}",
+        said.err
+    );
     assert_eq!(home.env(), with_value(&before, "SESSION_STRING", &session.telethon_string(), "''"));
     assert_eq!(home.dc.sessions(World::ALICE), []);
-    home.run(&["--log-out"]).fails(1, "SESSION_STRING is not set");
+    home.run(&["--log-out"]).fails(1, "SESSION_STRING is not set, and STANDBY_SESSION_STRING is not set");
 }
 
 #[test]
@@ -125,6 +129,114 @@ fn logging_out_a_dead_session_clears_it_and_a_network_failure_does_not() {
     assert_eq!(home.env(), before);
     home.dc.revoke(session.key_id);
     let said = home.run(&["--log-out"]).ok();
-    assert!(said.err.contains("The session was dead already: the session was ended"), "{}", said.err);
+    assert!(
+        said.err.contains("The session was dead already (SESSION_STRING): the session was ended"),
+        "{}",
+        said.err
+    );
     assert_eq!(home.value("SESSION_STRING"), "");
+}
+
+/// A home with Alice's session and her standby session.
+fn home_of_two() -> (Home, tgs_testdc::SessionInfo, tgs_testdc::SessionInfo) {
+    let home = Home::new();
+    let (primary, standby) = (home.session(World::ALICE), home.session(World::ALICE));
+    home.write_env(&format!(
+        "SESSION_STRING={}\nSTANDBY_SESSION_STRING={}\nCHAT_ID=-100{}",
+        primary.telethon_string(),
+        standby.telethon_string(),
+        World::CHANNEL
+    ));
+    (home, primary, standby)
+}
+
+fn both(home: &Home) -> [String; 2] {
+    ["SESSION_STRING", "STANDBY_SESSION_STRING"].map(|name| home.value(name))
+}
+
+#[test]
+fn logging_out_ends_the_standby_session_too() {
+    let (home, ..) = home_of_two();
+    let said = home.run(&["--log-out"]).ok();
+    for name in ["SESSION_STRING", "STANDBY_SESSION_STRING"] {
+        assert!(said.err.contains(&format!("is ended ({name}).")), "{}", said.err);
+    }
+    assert_eq!(home.dc.sessions(World::ALICE), []);
+    assert_eq!(both(&home), ["", ""]);
+
+    // One alone, on request.
+    let (home, primary, _) = home_of_two();
+    home.run(&["--log-out", "--standby"]).ok();
+    assert_eq!(home.dc.sessions(World::ALICE).len(), 1);
+    assert_eq!(both(&home), [primary.telethon_string(), String::new()]);
+
+    // One session in both places is ended once.
+    let (home, session, standby) = home_of_two();
+    home.dc.revoke(standby.key_id);
+    let string = session.telethon_string();
+    home.write_env(&format!("SESSION_STRING={string}\nSTANDBY_SESSION_STRING={string}"));
+    home.run(&["--log-out"]).ok();
+    assert_eq!((home.dc.count("auth.logOut"), both(&home)), (1, [String::new(), String::new()]));
+}
+
+#[test]
+fn of_two_sessions_the_one_that_cannot_be_ended_is_kept() {
+    let (home, primary, standby) = home_of_two();
+    home.dc.revoke(primary.key_id);
+    home.dc.fault(Fault::Drop, When::method("auth.logOut"));
+    let said = home.run(&["--log-out"]).fails(1, "end the session in STANDBY_SESSION_STRING, which stays");
+    assert!(said.err.contains("dead already (SESSION_STRING)"), "{}", said.err);
+    assert_eq!(both(&home), [String::new(), standby.telethon_string()]);
+    home.dc.clear_faults();
+    home.run(&["--log-out"]).ok();
+    assert_eq!((home.dc.sessions(World::ALICE).len(), both(&home)), (0, [String::new(), String::new()]));
+
+    // One that somebody uses: nothing is ended.
+    let (home, _, standby) = home_of_two();
+    let before = home.env();
+    let key = SessionString::decode(&standby.telethon_string()).unwrap().key;
+    let _held = SessionLock::take(&key, None).unwrap();
+    home.run(&["--log-out"]).fails(75, "end the session in STANDBY_SESSION_STRING: it is in use by ");
+    assert_eq!((home.dc.count("auth.logOut"), home.env()), (0, before));
+
+    // One that cannot be read is not forgotten, and the other is ended all the same.
+    let (home, primary, _) = home_of_two();
+    home.write_env(&format!(
+        "SESSION_STRING={}\nSTANDBY_SESSION_STRING=1AAcut-off",
+        primary.telethon_string()
+    ));
+    home.run(&["--log-out"]).fails(1, "read the session: STANDBY_SESSION_STRING has a length");
+    assert_eq!(both(&home), ["", "1AAcut-off"]);
+}
+
+#[test]
+fn a_call_is_ended_on_command_and_only_a_live_stream_of_ours() {
+    let (home, primary, _) = home_of_two();
+    let live = |home: &Home| home.dc.calls(World::CHANNEL).iter().filter(|call| call.live).count();
+    home.run(&["--end-call"]).ok();
+    assert_eq!(home.dc.count("phone.discardGroupCall"), 0, "there was none");
+    home.dc.start_rtmp(World::CHANNEL);
+    // Nothing else ends it.
+    home.run(&["--show"]).ok();
+    assert_eq!(live(&home), 1);
+    let held =
+        SessionLock::take(&SessionString::decode(&primary.telethon_string()).unwrap().key, None).unwrap();
+    home.run(&["--end-call"]).fails(75, "the session is in use by ");
+    drop(held);
+    let said = home.run(&["--end-call"]).ok();
+    assert!(said.err.contains("The live stream in Demo channel is ended."), "{}", said.err);
+    assert_eq!(live(&home), 0);
+    let said = home.run(&["--end-call", "--standby"]).ok();
+    assert!(said.err.contains("There is no live stream in Demo channel."), "{}", said.err);
+    // People's own.
+    home.dc.start_webrtc(World::CHANNEL);
+    home.run(&["--end-call"]).fails(1, "people hold a video chat of their own in Demo channel");
+    assert_eq!(live(&home), 1);
+    // Logging out does not.
+    home.dc.end_call(World::CHANNEL);
+    home.dc.start_rtmp(World::CHANNEL);
+    home.run(&["--log-out"]).ok();
+    assert_eq!(live(&home), 1);
+    home.write_env(&format!("SESSION_STRING={}", home.session(World::ALICE).telethon_string()));
+    home.run(&["--end-call"]).fails(78, "CHAT_ID is not set; set it in ");
 }
