@@ -69,8 +69,11 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     let started = machine.run(&["systemctl", "start", UNIT]).unwrap();
     let said = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && said.contains("Assertion failed on job"), "{said}");
-    let shown = machine.sh(&format!("systemctl status --no-pager {UNIT} || true")).unwrap();
-    assert!(shown.contains("AssertPathExists=/opt/tg_video_streamer/current/.env was not met"), "{shown}");
+    let shown = machine.sh(&format!("systemctl status --no-pager --full {UNIT} || true")).unwrap();
+    assert!(
+        shown.contains("asserts failed") && shown.contains("settings: /opt/tg_video_streamer/current/.env;"),
+        "{shown}"
+    );
     let said = machine
         .sh(&format!("tgs-check-active {UNIT} --restart --timeout 8 --stable 2 2>&1 || true"))
         .unwrap();

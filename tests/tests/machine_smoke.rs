@@ -12,7 +12,19 @@ const SCRIPT: &str = "/usr/local/bin/test_systemd_restart.sh";
 #[test]
 fn the_smoke_test_tells_whether_the_unit_comes_back() {
     let machine = Machine::boot().unwrap();
-    machine.install_tree(&["tgs-stream"]).unwrap();
+    machine.install_tree(&["tgs-stream", "tgs-check-active"]).unwrap();
+    // Without settings a start says so at once, and `systemctl status` names the file.
+    let started = machine.run(&["systemctl", "start", UNIT]).unwrap();
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert!(!started.status.success() && said.contains("Assertion failed on job"), "{said}");
+    let shown = machine.sh(&format!("systemctl status --no-pager --full {UNIT} || true")).unwrap();
+    let missing = "settings: /opt/tg_video_streamer/current/.env;";
+    assert!(shown.contains("asserts failed") && shown.contains(missing), "{shown}");
+    let check = "/opt/tg_video_streamer/current/bin/tgs-check-active";
+    let said = machine.sh(&format!("{check} {UNIT} --restart --timeout 8 --stable 2 2>&1 || true")).unwrap();
+    assert!(said.contains("/opt/tg_video_streamer/current/.env cannot be read: No such file"), "{said}");
+    assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+
     // Nothing can be played, and no server is there: what counts is the process.
     machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/key")]).unwrap();
     machine.write("/opt/tg_video_streamer/shared/playlist.txt", "nothing.mp4\n", 0o644).unwrap();

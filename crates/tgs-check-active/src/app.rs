@@ -45,8 +45,11 @@ pub fn main() -> ExitCode {
     let up = match seen {
         Ok(Seen { verdict, snapshot, restarts, health }) => {
             let journal = journal(matches!(verdict, Verdict::Up(_)));
-            let unmet = matches!(verdict, Verdict::NotStarted).then(|| systemd::unmet(&cli.unit, &journal));
-            let finding = words::finding(&cli.unit, &verdict, &snapshot, unmet.flatten().as_deref());
+            // The journal does not tell which assertion failed: the one of ours is that there are settings.
+            let settings = snapshot.env_file().filter(|file| !snapshot.assertion && !file.exists());
+            let asserted = settings.map(|file| format!("AssertPathExists={}", file.display()));
+            let condition = systemd::condition(&journal).or(asserted.as_deref());
+            let finding = words::finding(&cli.unit, &verdict, &snapshot, condition);
             tell(
                 &cli,
                 &Report::new(&cli.unit, &finding, began.elapsed(), &journal)

@@ -59,24 +59,8 @@ pub(crate) fn journal(unit: &str, since: Option<SystemTime>) -> Vec<String> {
     text.lines().map(|line| mask(&clean(line))).collect()
 }
 
-/// The condition or assertion that kept `unit` from starting: what the journal says of it, else what systemd remembers.
-pub(crate) fn unmet(unit: &str, journal: &[String]) -> Option<String> {
-    if let Some(condition) = condition(journal) {
-        return Some(condition.to_owned());
-    }
-    // The journal has no word of which assertion it was.
-    let printed = systemctl(&["status", "--lines=0", "--", unit]).ok()?;
-    printed.out.lines().find_map(not_met).map(str::to_owned)
-}
-
-/// `NAME=VALUE` of a line of systemctl's status that says that it was not met.
-fn not_met(line: &str) -> Option<&str> {
-    let condition = line.trim_end().strip_suffix(" was not met")?;
-    condition.rsplit(' ').next().filter(|condition| condition.contains('='))
-}
-
 /// The condition that kept a unit from starting, as the journal's last word of it has it.
-fn condition(journal: &[String]) -> Option<&str> {
+pub(crate) fn condition(journal: &[String]) -> Option<&str> {
     const SAYS: [&str; 3] =
         ["unmet condition check (", "Condition check resulted in", "Assertion failed for "];
     let line = journal.iter().rev().find(|line| SAYS.iter().any(|words| line.contains(words)))?;
@@ -174,8 +158,5 @@ mod tests {
         let journal = ["before".to_owned(), line.to_owned(), "after".to_owned()];
         assert_eq!(condition(&journal), Some("ConditionPathExists=/opt/x/.env"));
         assert_eq!(condition(&journal[..1]), None);
-        let line = "             \u{2514}\u{2500} AssertPathExists=/opt/x/.env was not met";
-        assert_eq!(not_met(line), Some("AssertPathExists=/opt/x/.env"));
-        assert_eq!(not_met("     Active: inactive (dead)"), None);
     }
 }
