@@ -236,7 +236,7 @@ impl Job {
         });
         // Of two sources the first stands for both: the proxy takes the second for something that it names.
         if let Some(source) = opened.find(|source| !source.is_file()) {
-            Client::new(source, Reads::Plays).apply(&mut command);
+            Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg).apply(&mut command);
         }
         for input in &self.inputs {
             match input {
@@ -312,7 +312,7 @@ fn filter(command: &mut Command, setup: &Setup, video: &str, audio: Option<&str>
 /// Options that go before `-i` for this source.
 #[must_use]
 pub fn source_options(source: &Source) -> Vec<String> {
-    let mut options = Vec::new();
+    let mut options = proxy::opened_options(source);
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
     if http {
@@ -324,12 +324,6 @@ pub fn source_options(source: &Source) -> Vec<String> {
             add("-reconnect_on_network_error", "1");
             add("-reconnect_delay_max", "5");
         }
-    }
-    if let Some(protocols) = proxy::whitelist(source) {
-        add("-protocol_whitelist", protocols);
-    }
-    if let Some(name) = proxy::rtmp_name(source) {
-        add("-rtmp_tcurl", &name);
     }
     if source.is_hls() && !source.is_named_hls() {
         // Newer versions of ffmpeg take nothing for HLS that does not end with .m3u8.

@@ -7,7 +7,11 @@ mod pick;
 
 pub use later::later;
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use tgs_core::{
@@ -283,6 +287,12 @@ fn packets(source: &Source) -> u32 {
     if source.is_file() { PACKETS } else { PACKETS_REMOTE }
 }
 
+/// The ffmpeg that belongs to `ffprobe`, as FFMPEG_PATH names the one by the other.
+fn beside(ffprobe: &Path) -> PathBuf {
+    let name = ffprobe.file_name().unwrap_or_default().to_string_lossy().replace("ffprobe", "ffmpeg");
+    ffprobe.with_file_name(name)
+}
+
 fn ask(
     ffprobe: &Path,
     source: &Source,
@@ -303,7 +313,7 @@ fn ask(
         .args(encoder::source_options(source))
         .args(encoder::skip_options(skip_bytes))
         .args(["-i", &proxy::opened_url(source)]);
-    let client = Client::new(source, Reads::Looks);
+    let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
     if !source.is_file() {
         client.apply(&mut command);
     }

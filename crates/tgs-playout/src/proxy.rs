@@ -9,6 +9,8 @@
 //! Without them the proxy does nothing.
 
 mod address;
+mod carrier;
+mod exchange;
 mod head;
 mod held;
 mod protocols;
@@ -19,6 +21,7 @@ use std::{
     fmt::Write as _,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    path::Path,
     process::Command,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -30,9 +33,10 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 pub use address::Network;
-pub use protocols::{cookies, opened_url, rtmp_name, whitelist};
+pub use protocols::{cookies, is_carried, opened_options, opened_url};
 
 use crate::item::{Failure, Reason, Source, Trust};
+use carrier::Carried;
 use held::Held;
 
 /// Clients that are known at a time; of more, those without a connection that were idle longest are forgotten.
@@ -59,6 +63,8 @@ struct Account {
     /// The host of the address that the child was given.
     host: String,
     reads: Reads,
+    /// What is read for it over another protocol than HTTP.
+    carried: Option<Carried>,
     connections: AtomicUsize,
     record: Mutex<Record>,
 }
@@ -80,19 +86,33 @@ enum Trouble {
     Forbidden(IpAddr),
     Unresolved,
     Unreachable(io::ErrorKind),
-    Busy { status: u16, seconds: Option<u64> },
+    Busy {
+        status: u16,
+        seconds: Option<u64>,
+    },
+    /// Of a sender that a carrier speaks to.
+    Sender(Failure),
 }
 
 impl Client {
     /// An account for a child that opens `source`.
     #[must_use]
     pub fn new(source: &Source, reads: Reads) -> Self {
+        Self::with_ffmpeg(source, reads, Path::new("ffmpeg"))
+    }
+
+    /// The same where the proxy may have to run `ffmpeg`, because it does not speak the protocol of `source`.
+    #[must_use]
+    pub fn with_ffmpeg(source: &Source, reads: Reads, ffmpeg: &Path) -> Self {
+        let carried = protocols::is_carried(source)
+            .then(|| Carried { source: source.clone(), ffmpeg: ffmpeg.to_owned() });
         let host = host_of(&source.url).map_or(String::new(), |server| server.host);
         let account = Account {
             credentials: format!("t:{}", random()),
             trust: source.trust,
             host,
             reads,
+            carried,
             connections: AtomicUsize::new(0),
             record: Mutex::default(),
         };
@@ -149,6 +169,7 @@ impl Trouble {
         match self {
             Self::Forbidden(address) => forbidden(*address),
             Self::Unresolved => unresolved(),
+            Self::Sender(failure) => failure.clone(),
             Self::Unreachable(io::ErrorKind::ConnectionRefused) => {
                 Failure::new(Reason::Network, "the server refuses the connection")
             }

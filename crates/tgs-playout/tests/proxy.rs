@@ -123,7 +123,17 @@ fn play(url: &str, trust: Trust) -> (usize, String) {
     let mut command = tgs_core::process::command("ffmpeg");
     command.args(["-nostdin", "-v", "error"]);
     command.args(tgs_playout::encoder::source_options(&source(url, trust)));
-    command.args(["-i", url, "-map", "0", "-c", "copy", "-f", "framecrc", "-"]);
+    command.args([
+        "-i",
+        &tgs_playout::proxy::opened_url(&source(url, trust)),
+        "-map",
+        "0",
+        "-c",
+        "copy",
+        "-f",
+        "framecrc",
+        "-",
+    ]);
     Client::new(&source(url, trust), Reads::Plays).apply(&mut command);
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -204,6 +214,24 @@ fn a_list_over_tcp_opens_no_files() {
     });
     assert!(probed(&url, Trust::Operator).is_err());
     assert_eq!(play(&url, Trust::Operator).0, 0);
+}
+
+#[test]
+fn senders_that_take_one_connection_are_asked_once() {
+    let dir = TempDir::new().unwrap();
+    let ts = clip(dir.path(), "a.ts", &[]);
+    let (whole, _) = play(&format!("file:{}", dir.path().join("a.ts").display()), Trust::Operator);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Nobody else is let in.
+        drop(listener);
+        let _ = stream.write_all(&ts);
+    });
+    probed(&url, Trust::Operator).unwrap();
+    assert_eq!(play(&url, Trust::Operator).0, whole);
+    assert_eq!(probed(&url, Trust::Operator).unwrap_err().detail, "the server refuses the connection");
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl Encode {
                     None => self.play(item, key.as_ref(), &found, attempt),
                 }
             }
+            Way::Later => self.encode_rest(item, attempt),
             Way::Kept(entry) => self.replay(item, entry, attempt),
         }
     }

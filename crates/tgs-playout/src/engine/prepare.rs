@@ -14,12 +14,15 @@ use crate::{
     feed::{Attempt, Opened},
     item::{Coming, Failure, Item, Jump, Media, Next, Program},
     probe::{self, Probe},
+    proxy,
     threads::await_end,
 };
 
 /// How an item gets to the viewer.
 pub(super) enum Way {
     Encode(Probe),
+    /// To be probed when its turn comes: its sender may take one connection only, and not wait for that.
+    Later,
     Kept(cache::Entry),
 }
 
@@ -27,6 +30,7 @@ impl Way {
     fn length(&self) -> Option<Duration> {
         match self {
             Self::Encode(found) => found.duration,
+            Self::Later => None,
             Self::Kept(entry) => Some(entry.length()),
         }
     }
@@ -167,7 +171,7 @@ impl Prepare {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.way {
                     Way::Encode(_) => Some(ready.item.clone()),
-                    Way::Kept(_) => None,
+                    Way::Kept(_) | Way::Later => None,
                 },
                 Prepared::Skip { .. } | Prepared::End => None,
             };
@@ -340,6 +344,9 @@ impl Prepare {
     fn way(&self, key: Option<&cache::Key>, item: &Item) -> Result<Way, Failure> {
         if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
             return Ok(Way::Kept(entry));
+        }
+        if item.media.sources.iter().any(proxy::is_carried) {
+            return Ok(Way::Later);
         }
         let Shared { ffprobe, height, cancel, .. } = &self.shared;
         probe::probe(ffprobe, &item.media, *height, cancel).map(Way::Encode)

@@ -4,14 +4,14 @@
 use std::{
     fs::File,
     io,
-    net::{IpAddr, TcpStream},
+    net::IpAddr,
     os::unix::fs::FileExt,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{Proxy, head::Authority};
+use super::{Proxy, exchange::Origin, head::Authority};
 
 /// What is kept of one answer. ffprobe reads 5 MB of what it cannot jump about in.
 const MAX_KEPT: u64 = 16 << 20;
@@ -55,14 +55,15 @@ pub(super) type Key = (Authority, String, Vec<u8>);
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) key: Key,
-    pub(super) address: IpAddr,
+    /// Where the server is; `None` where a child speaks to it.
+    pub(super) address: Option<IpAddr>,
     /// The head as clients see it.
     pub(super) head: Vec<u8>,
     pub(super) begun: Recording,
     /// Bytes of the whole body, where the server tells.
     pub(super) length: Option<u64>,
     /// Where the rest comes from; `None` once everything has come.
-    pub(super) server: Option<TcpStream>,
+    pub(super) server: Option<Origin>,
     pub(super) since: Instant,
 }
 

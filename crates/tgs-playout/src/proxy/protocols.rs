@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{head::Authority, host_of};
+use super::{carrier, head::Authority, host_of};
 use crate::item::Source;
 
 /// For an HTTP server: its lists may name other servers, encrypted and embedded parts, and no files. Redirects and the
@@ -34,8 +34,7 @@ fn allowed(scheme: &str) -> &'static str {
 
 /// The value of `-protocol_whitelist` for `source`; `None` where ffmpeg's own choice for files is right: files, and what
 /// is embedded in them.
-#[must_use]
-pub fn whitelist(source: &Source) -> Option<&'static str> {
+fn whitelist(source: &Source) -> Option<&'static str> {
     if !source.is_file() {
         let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
         return Some(allowed(&scheme.to_ascii_lowercase()));
@@ -44,9 +43,42 @@ pub fn whitelist(source: &Source) -> Option<&'static str> {
     source.is_hls().then_some("file,crypto,data,http,https,httpproxy,tcp,tls")
 }
 
-/// The URL that ffmpeg is given: with the address that was checked in the place of the server's name.
+/// Whether its sender may take one connection only, which the proxy shares out then.
+#[must_use]
+pub fn is_carried(source: &Source) -> bool {
+    let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
+    ["rist", "srt", "tcp"].iter().any(|carried| scheme.eq_ignore_ascii_case(carried))
+}
+
+/// ffmpeg's options for the protocols of `source`, to go before `-i`.
+pub(super) fn options(source: &Source) -> Vec<String> {
+    let mut options = Vec::new();
+    if let Some(protocols) = whitelist(source) {
+        options.extend(["-protocol_whitelist".to_owned(), protocols.to_owned()]);
+    }
+    if let Some(name) = rtmp_name(source) {
+        options.extend(["-rtmp_tcurl".to_owned(), name]);
+    }
+    options
+}
+
+/// The URL that ffmpeg is given.
 #[must_use]
 pub fn opened_url(source: &Source) -> String {
+    if is_carried(source) { carrier::URL.to_owned() } else { direct_url(source) }
+}
+
+/// The options that go with [`opened_url`].
+#[must_use]
+pub fn opened_options(source: &Source) -> Vec<String> {
+    if is_carried(source) {
+        return ["-rw_timeout", "10000000", "-protocol_whitelist", "http,tcp"].map(str::to_owned).into();
+    }
+    options(source)
+}
+
+/// The URL with the address that was checked in the place of the server's name.
+pub(super) fn direct_url(source: &Source) -> String {
     source
         .address
         .and_then(|address| with_address(&source.url, address))
@@ -64,8 +96,7 @@ fn with_address(url: &str, address: IpAddr) -> Option<String> {
 }
 
 /// What an RTMP server is told that it is called, where ffmpeg is given an address instead of that name.
-#[must_use]
-pub fn rtmp_name(source: &Source) -> Option<String> {
+fn rtmp_name(source: &Source) -> Option<String> {
     source.address?;
     let rest = source.url.strip_prefix("rtmp://")?;
     let (place, path) = rest.split_once('/')?;
@@ -118,7 +149,7 @@ mod tests {
             ("srt://ex.org:9?mode=caller", "2a00::1", "srt://[2a00::1]:9?mode=caller"),
             ("srt://ex.org:9", "", "srt://ex.org:9"),
         ] {
-            assert_eq!(opened_url(&at(url, address)), expected);
+            assert_eq!(direct_url(&at(url, address)), expected);
         }
         for (url, name) in [
             ("rtmp://ex.org/app/key", "rtmp://ex.org/app"),

@@ -2,16 +2,17 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Shutdown, TcpListener, TcpStream, ToSocketAddrs},
+    net::{IpAddr, TcpListener, TcpStream, ToSocketAddrs},
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    Account, Proxy, Reads, Trouble,
+    Account, Proxy, Reads, Trouble, carrier,
+    exchange::{Exchange, IDLE, Origin, Said},
     head::{self, Answer, Authority, MAX_HEAD, Request},
     held::{Held, Key, Recording},
 };
@@ -27,12 +28,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(8);
 
 /// How long one address of several may take.
 const ADDRESS_TIME: Duration = Duration::from_secs(3);
-
-/// A connection on which nothing moves for that long is closed: an encoder may be paused, a server may be silent.
-const IDLE: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
-
-/// Bytes on their way, in each direction.
-const BUFFER: usize = 32 << 10;
 
 /// Accepts connections for ever.
 pub(super) fn run(listener: &TcpListener, proxy: &Arc<Proxy>) {
@@ -107,14 +102,19 @@ fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
     match asked.request {
         Request::Tunnel(server) => {
             let server = match connect(&account, &server) {
-                Ok((server, _)) => server,
+                Ok((server, _)) => Origin::server(server),
                 Err(trouble) => return refuse_for(client, &account, trouble),
             };
             (&*client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
             Exchange::new(Some(server), rest, Vec::new()).run(client);
         }
         Request::Fetch { server, path, is_get, is_part, identity, head } => {
-            let key = (server, path, identity);
+            let key = match &account.carried {
+                Some(carried) if server.host == carrier::HOST => {
+                    (server, carried.source.url.clone(), Vec::new())
+                }
+                _ => (server, path, identity),
+            };
             // Of what is asked for several times, playlists above all, each answer is to be new.
             let gets = {
                 let mut record = account.record();
@@ -124,9 +124,11 @@ fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
             if is_get
                 && !is_part
                 && let Some(held) = proxy.take_held(&key)
-                && account.permits(&key.0.host, held.address)
+                && held.address.is_none_or(|address| account.permits(&key.0.host, address))
             {
-                account.reached(&key.0.host, held.address);
+                if let Some(address) = held.address {
+                    account.reached(&key.0.host, address);
+                }
                 replay(client, held, &account, proxy);
             } else {
                 let keeps = is_get && gets == 1 && !is_part && account.reads == Reads::Looks;
@@ -145,22 +147,24 @@ fn fetch(
     keeps: bool,
     (account, proxy): (&Account, &Proxy),
 ) -> io::Result<()> {
-    let (server, address) = match connect(account, &key.0) {
-        Ok(connected) => connected,
+    let opened = match &account.carried {
+        Some(carried) if key.0.host == carrier::HOST => {
+            carrier::open(carried, client).map(|(o, answer)| (o, None, answer))
+        }
+        _ => ask_server(client, account, &key.0, request),
+    };
+    let (origin, address, (answer, first)) = match opened {
+        Ok(opened) => opened,
         Err(trouble) => return refuse_for(client, account, trouble),
     };
-    (&server).write_all(request)?;
-    let (answer, first) = match read_answer(&server, client)? {
-        (Some(answer), first) => (answer, first),
+    let Some(answer) = answer else {
         // It is for the client to say what is wrong with it.
-        (None, first) => {
-            Exchange::new(Some(server), Vec::new(), first).run(client);
-            return Ok(());
-        }
+        Exchange::new(Some(origin), Vec::new(), first).run(client);
+        return Ok(());
     };
     note(account, &answer);
     let keeps = keeps && answer.status == 200 && !answer.ranges && !answer.text;
-    let mut exchange = Exchange::new(Some(server), Vec::new(), answer.head.clone());
+    let mut exchange = Exchange::new(Some(origin), Vec::new(), answer.head.clone());
     exchange.recording = if keeps { Recording::new().ok() } else { None };
     exchange.came(&first);
     exchange.run(client);
@@ -168,10 +172,23 @@ fn fetch(
     Ok(())
 }
 
+/// Sends `request` to `server` and waits for its answer.
+fn ask_server(
+    client: &TcpStream,
+    account: &Account,
+    server: &Authority,
+    request: &[u8],
+) -> Result<(Origin, Option<IpAddr>, Said), Trouble> {
+    let (stream, address) = connect(account, server)?;
+    let said = (&stream).write_all(request).and_then(|()| read_answer(&stream, client));
+    let said = said.map_err(|error| Trouble::Unreachable(error.kind()))?;
+    Ok((Origin::server(stream), Some(address), said))
+}
+
 /// What is known of an answer beside its body.
 struct Kept {
     key: Key,
-    address: IpAddr,
+    address: Option<IpAddr>,
     answer: Answer,
 }
 
@@ -261,7 +278,7 @@ fn read_head(stream: &TcpStream, deadline: Instant) -> io::Result<Option<(Vec<u8
 }
 
 /// The server's answer and what came behind its head; without an answer, all that came.
-fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<(Option<Answer>, Vec<u8>)> {
+fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -307,157 +324,4 @@ fn refuse(mut client: &TcpStream, status: &str, why: &str) -> io::Result<()> {
         why.len() + 1
     );
     client.write_all(head.as_bytes())
-}
-
-/// Bytes that go both ways until one side is done.
-struct Exchange {
-    /// `None` once it has closed.
-    server: Option<TcpStream>,
-    to_server: Buffer,
-    to_client: Buffer,
-    /// What has come so far.
-    recording: Option<Recording>,
-    /// How much of the recording the client has been given, where it gets it from the beginning.
-    replayed: Option<u64>,
-    /// Whether what comes now is recorded too.
-    grows: bool,
-}
-
-#[derive(Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Buffer {
-    fn is_empty(&self) -> bool {
-        self.at >= self.bytes.len()
-    }
-
-    /// Reads anew into it, which must be empty; how much came.
-    fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
-        self.bytes.resize(BUFFER, 0);
-        self.at = 0;
-        let count = read(&mut self.bytes);
-        self.bytes.truncate(*count.as_ref().unwrap_or(&0));
-        count
-    }
-
-    fn drain_into(&mut self, mut stream: &TcpStream) -> io::Result<()> {
-        match stream.write(&self.bytes[self.at..]) {
-            Ok(n) => self.at += n,
-            Err(error) if is_later(&error) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-}
-
-fn is_later(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-impl Exchange {
-    /// With what is to be sent first.
-    fn new(server: Option<TcpStream>, to_server: Vec<u8>, to_client: Vec<u8>) -> Self {
-        Self {
-            server,
-            to_server: Buffer { bytes: to_server, at: 0 },
-            to_client: Buffer { bytes: to_client, at: 0 },
-            recording: None,
-            replayed: None,
-            grows: true,
-        }
-    }
-
-    /// Takes bytes of the body that came with the head.
-    fn came(&mut self, bytes: &[u8]) {
-        self.record(bytes);
-        self.to_client.bytes.extend_from_slice(bytes);
-    }
-
-    fn record(&mut self, bytes: &[u8]) {
-        if self.grows {
-            self.recording.take_if(|recording| !recording.push(bytes));
-        }
-    }
-
-    /// Runs until the client goes away, or has all that the server sent.
-    fn run(&mut self, client: &TcpStream) {
-        let servers = self.server.as_ref().map_or(Ok(()), |server| server.set_nonblocking(true));
-        if client.set_nonblocking(true).is_err() || servers.is_err() {
-            return;
-        }
-        while self.step(client).unwrap_or(false) {}
-        let _ = client.shutdown(Shutdown::Both);
-    }
-
-    /// Moves what can be moved; `false` at the end. An error is the client's.
-    fn step(&mut self, mut client: &TcpStream) -> io::Result<bool> {
-        self.refill()?;
-        if self.to_client.is_empty() && self.server.is_none() {
-            return Ok(false);
-        }
-        let mut of_client = PollFlags::RDHUP;
-        of_client.set(PollFlags::IN, self.to_server.is_empty());
-        of_client.set(PollFlags::OUT, !self.to_client.is_empty());
-        let mut of_server = PollFlags::empty();
-        of_server.set(PollFlags::IN, self.to_client.is_empty());
-        of_server.set(PollFlags::OUT, !self.to_server.is_empty());
-        // A closed server would end each wait while the client has no time for what came before.
-        let server = self.server.as_ref().filter(|_| !of_server.is_empty());
-        let mut fds = vec![PollFd::new(client, of_client)];
-        fds.extend(server.map(|server| PollFd::new(server, of_server)));
-        if poll(&mut fds, Some(&IDLE))? == 0 {
-            return Ok(false);
-        }
-        let client_can = fds[0].revents();
-        let server_can = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
-        if client_can.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
-            return Ok(false);
-        }
-        if client_can.contains(PollFlags::OUT) {
-            self.to_client.drain_into(client)?;
-        }
-        if client_can.contains(PollFlags::IN) && self.to_server.is_empty() {
-            self.to_server
-                .fill(|into| client.read(into))
-                .or_else(|e| if is_later(&e) { Ok(1) } else { Err(e) })?;
-        }
-        if !server_can.is_empty() {
-            self.exchange_with_server(server_can);
-        }
-        Ok(true)
-    }
-
-    /// What was recorded goes to the client before what still comes.
-    fn refill(&mut self) -> io::Result<()> {
-        if let (true, Some(at), Some(recording)) = (self.to_client.is_empty(), self.replayed, &self.recording)
-        {
-            let count = self.to_client.fill(|into| recording.read(at, into))?;
-            self.replayed = Some(at + count as u64).filter(|_| count > 0);
-        }
-        Ok(())
-    }
-
-    fn exchange_with_server(&mut self, can: PollFlags) {
-        let Some(server) = &self.server else { return };
-        if can.contains(PollFlags::OUT) && self.to_server.drain_into(server).is_err() {
-            self.server = None;
-            return;
-        }
-        if can.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) && self.to_client.is_empty() {
-            let mut from: &TcpStream = server;
-            match self.to_client.fill(|into| from.read(into)) {
-                Ok(0) => self.server = None,
-                Ok(_) => {
-                    let bytes = std::mem::take(&mut self.to_client.bytes);
-                    self.record(&bytes);
-                    self.to_client.bytes = bytes;
-                }
-                Err(error) if is_later(&error) => {}
-                Err(_) => self.server = None,
-            }
-        }
-    }
 }
