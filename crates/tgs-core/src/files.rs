@@ -5,7 +5,10 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// As many links in a row as Linux follows itself.
 const MAX_LINKS: usize = 40;
@@ -50,6 +53,31 @@ pub fn read_text(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
 }
 
+/// What is written into the pipe at `path` until it is closed: `limit` from now at the latest, `most` bytes at most.
+pub fn read_pipe(path: &Path, most: u64, limit: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + limit;
+    let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 64 << 10];
+    while bytes.len() as u64 <= most {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match (&file).read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(too_large(most))
+}
+
 fn regular(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     let other = match kind {
@@ -65,10 +93,14 @@ fn whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        let most = if most < 1 << 20 { format!("{} KiB", most >> 10) } else { format!("{} MiB", most >> 20) };
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {most}")));
+        return Err(too_large(most));
     }
     Ok(bytes)
+}
+
+fn too_large(most: u64) -> io::Error {
+    let most = if most < 1 << 20 { format!("{} KiB", most >> 10) } else { format!("{} MiB", most >> 20) };
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {most}"))
 }
 
 /// Puts a file with these `bytes` and this `mode` (0o600, …, whatever the umask) at `path`, in place of what is there.
@@ -155,6 +187,20 @@ mod tests {
         }
         assert!(open_lock(&at("new")).is_ok() && at("new").is_file());
         assert_eq!(fs::read(at("file")).unwrap(), b"text");
+    }
+
+    #[test]
+    fn a_pipe_is_read_until_it_is_closed_and_not_for_ever() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
+        writer.write_all(b"a\nb").unwrap();
+        let error = read_pipe(&path, 100, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let write = std::thread::spawn(move || writer.write_all(b"c\n"));
+        assert_eq!(read_pipe(&path, 100, Duration::from_mins(1)).unwrap(), b"c\n");
+        write.join().unwrap().unwrap();
+        let endless = read_pipe(Path::new("/dev/zero"), 100, Duration::from_mins(1)).unwrap_err();
+        assert_eq!(endless.kind(), io::ErrorKind::FileTooLarge);
     }
 
     fn names(dir: &Path) -> Vec<String> {

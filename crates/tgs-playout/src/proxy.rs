@@ -124,6 +124,23 @@ impl Client {
         if command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some()) {
             return;
         }
+        let url = self.url();
+        for name in ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY"] {
+            command.env(name, &url);
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            command.env_remove(name);
+        }
+    }
+
+    /// The proxy's URL for requests that this process makes itself; `None` where an operator's own proxy is in force.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        std::env::var_os("http_proxy").is_none().then(|| self.url())
+    }
+
+    /// The proxy with these credentials.
+    fn url(&self) -> String {
         let address = match start() {
             Ok(proxy) => {
                 proxy.add(&self.0);
@@ -135,13 +152,7 @@ impl Client {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
             }
         };
-        let url = format!("http://{}@{address}", self.0.credentials);
-        for name in ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY"] {
-            command.env(name, &url);
-        }
-        for name in ["no_proxy", "NO_PROXY"] {
-            command.env_remove(name);
-        }
+        format!("http://{}@{address}", self.0.credentials)
     }
 
     /// The network that the URL it was given lies in: where its server was reached, or else what a numeric address says.

@@ -1,11 +1,15 @@
 //! The syntax that a playlist file and an `.m3u` list have in common: one entry a line, `#` before what is none.
 //!
-//! Says nothing about what an entry is; see [`crate::source`].
+//! Says nothing about what an entry is; see [`crate::source`]. Other formats and other encodings: [`crate::list`].
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
+use crate::{list, source::url};
+
 /// One entry as it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line<'a> {
     /// Its line in the file, from 1.
     pub number: usize,
@@ -13,22 +17,55 @@ pub struct Line<'a> {
     pub title: Option<&'a [u8]>,
     /// A path or a URL in the file's own bytes, without blanks around it; not empty.
     pub text: &'a [u8],
+    /// The HTTP headers that the lines before it ask for.
+    pub headers: Vec<(String, String)>,
 }
 
-/// The entries of a list. Any bytes are one: a UTF-8 byte order mark, line ends of either kind, blank lines and blanks
-/// around an entry mean nothing.
-#[must_use]
-pub fn lines(bytes: &[u8]) -> Vec<Line<'_>> {
-    let mut found = Vec::new();
-    let mut title = None;
-    for (number, text) in numbered(bytes) {
-        if let Some(info) = text.strip_prefix(b"#EXTINF:") {
+/// The entries of a list. Any bytes are one: a UTF-8 byte order mark, line ends of any kind, blank lines and blanks around
+/// an entry mean nothing.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let (mut title, mut headers) = (None, Vec::new());
+    numbered(bytes).filter_map(move |(number, text)| {
+        if let Some(info) = tag(text, b"#EXTINF:") {
             title = title_in(info);
-        } else if !text.is_empty() && !text.starts_with(b"#") {
-            found.push(Line { number, title: title.take(), text });
+        } else if text.starts_with(b"#") {
+            if let Some(option) = tag(text, b"#EXTVLCOPT:") {
+                list::add_headers(&mut headers, vlc_option(&list::text(option)));
+            } else if let Some(option) = tag(text, b"#KODIPROP:") {
+                list::add_headers(&mut headers, kodi_property(&list::text(option)));
+            } else if let Some(json) = tag(text, b"#EXTHTTP:") {
+                list::add_headers(&mut headers, fields(json));
+            }
+        } else if !text.is_empty() {
+            return Some(Line { number, title: title.take(), text, headers: std::mem::take(&mut headers) });
         }
-    }
-    found
+        None
+    })
+}
+
+/// The texts of a JSON object, by name.
+fn fields(json: &[u8]) -> Vec<(String, String)> {
+    let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json).unwrap_or_default();
+    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
+}
+
+/// The header that VLC's option `http-user-agent=…` stands for.
+pub(crate) fn vlc_option(option: &str) -> Vec<(String, String)> {
+    let (name, value) = option.split_once('=').unwrap_or_default();
+    let name = match name.trim().trim_start_matches(':').to_ascii_lowercase().as_str() {
+        "http-user-agent" => "User-Agent",
+        "http-referrer" | "http-referer" => "Referer",
+        "http-origin" => "Origin",
+        "http-cookie" => "Cookie",
+        _ => return Vec::new(),
+    };
+    vec![(name.to_owned(), value.trim().trim_matches('"').to_owned())]
+}
+
+/// The headers in Kodi's `inputstream.adaptive.stream_headers=A=b&C=d`.
+fn kodi_property(property: &str) -> Vec<(String, String)> {
+    let (name, value) = property.split_once('=').unwrap_or_default();
+    if name.to_ascii_lowercase().ends_with("_headers") { url::header_options(value) } else { Vec::new() }
 }
 
 /// Whether this is no list of entries but an HLS playlist, which is one entry as a whole.
@@ -49,26 +86,51 @@ pub fn first_variant(bytes: &[u8]) -> Option<Cow<'_, str>> {
     if !has_tag(bytes, b"#EXT-X-STREAM-INF") {
         return None;
     }
-    lines(bytes).first().map(|line| String::from_utf8_lossy(line.text))
+    lines(bytes).next().map(|line| String::from_utf8_lossy(line.text))
 }
 
+/// Lines end with LF, with CR LF, or with CR alone.
 fn numbered(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    (1..).zip(bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii))
+    let mut rest = Some(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    (1..).zip(std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            rest = None;
+            return Some(text.trim_ascii());
+        };
+        let length = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = Some(&text[end + length..]);
+        Some(text[..end].trim_ascii())
+    }))
 }
 
 fn has_tag(bytes: &[u8], tag: &[u8]) -> bool {
     numbered(bytes).any(|(_, text)| text.starts_with(tag))
 }
 
-/// The title in `-1 group-title="News, local",Channel 4`: behind the first comma outside quotes.
+/// What follows `name`, in letters of either case.
+fn tag<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = text.split_at_checked(name.len())?;
+    start.eq_ignore_ascii_case(name).then_some(rest)
+}
+
+/// The title in `-1 group-title="News, local",Channel 4`: behind the first comma outside quotes. Where there is none: the
+/// attribute `tvg-name`.
 fn title_in(info: &[u8]) -> Option<&[u8]> {
     let mut quoted = false;
-    let comma = info.iter().position(|byte| {
+    let outside = info.iter().position(|byte| {
         quoted ^= *byte == b'"';
         *byte == b',' && !quoted
-    })?;
-    Some(info[comma + 1..].trim_ascii()).filter(|title| !title.is_empty())
+    });
+    // A quote that is not closed hides nothing.
+    let comma = outside.or_else(|| info.iter().rposition(|byte| *byte == b',').filter(|_| quoted));
+    let title = comma.map(|comma| info[comma + 1..].trim_ascii()).filter(|title| !title.is_empty());
+    title.or_else(|| {
+        let name = b"tvg-name=\"";
+        let at = info.windows(name.len()).position(|part| part.eq_ignore_ascii_case(name))? + name.len();
+        let value = info[at..].split(|byte| *byte == b'"').next()?.trim_ascii();
+        Some(value).filter(|value| !value.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -82,21 +144,27 @@ mod tests {
         let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let show =
             |l: Line| format!("{}:{}|{}", l.number, l.title.map(words).unwrap_or_default(), words(l.text));
-        lines(text).into_iter().map(show).collect::<Vec<_>>().join("\n")
+        lines(text).map(show).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn entries_with_their_lines_and_titles() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 15] = [
             (b"", ""),
             (b"a.mp4", "1:|a.mp4"),
             (b"\xef\xbb\xbfa.mp4\r\n\r\nb c.mp4\r\n", "1:|a.mp4\n3:|b c.mp4"),
+            (b"a.mp4\r\rb.mp4\r", "1:|a.mp4\n3:|b.mp4"),
             (b"# all\n \t a#1.mp4 \t\n  # none", "2:|a#1.mp4"),
             (b"#EXTM3U\n#EXTINF:12,One, two\n#EXTVLCOPT:x\n/a\n/b", "4:One, two|/a\n5:|/b"),
             (b"#EXTINF:-1 a=\"x,y\" b=\"z\",Four\nhttp://h/", "2:Four|http://h/"),
             (b"#EXTINF:-1\na", "2:|a"),
             (b"#EXTINF:-1,  \na", "2:|a"),
             (b"#EXTINF:1,old\n#EXTINF:1,new\na", "3:new|a"),
+            (b"#extinf:1,x\n#EXTGRP:News\na", "3:x|a"),
+            (b"#EXTINF:-1 tvg-name=\"A, B\" tvg-logo=\"\",\na", "2:A, B|a"),
+            (b"#EXTINF:-1 TVG-NAME=\"A\"\na", "2:A|a"),
+            (b"#EXTINF:-1 tvg-name=\"A,B\na", "2:B|a"),
+            (b"#EXTINF:-1 tvg-name=\"\na", "2:|a"),
         ];
         for (text, expected) in cases {
             assert_eq!(read(text), expected, "{:?}", String::from_utf8_lossy(text));
@@ -105,7 +173,22 @@ mod tests {
 
     #[test]
     fn names_need_not_be_utf_8() {
-        assert_eq!(lines(b"caf\xe9.mp4")[0].text, b"caf\xe9.mp4");
+        assert_eq!(lines(b"caf\xe9.mp4").next().unwrap().text, b"caf\xe9.mp4");
+    }
+
+    #[test]
+    fn headers_belong_to_the_entry_behind_them() {
+        let list = b"#EXTVLCOPT:http-user-agent=VLC/3 a=b\n#EXTVLCOPT:network-caching=1\n#EXTINF:1,x\n\
+            #EXTVLCOPT:http-referrer=\"http://h/\"\n\nhttp://h/1\nhttp://h/2\n#EXTHTTP:{\"Cookie\":\"a=1\",\"X-A\":null}\n\
+            #KODIPROP:inputstream.adaptive.stream_headers=User-Agent=Kodi%2F1&Host=evil\n#KODIPROP:x=y\nhttp://h/3\n\
+            #EXTHTTP:[\n#EXTVLCOPT:http-user-agent=a\tb\nhttp://h/4\n";
+        let got: Vec<String> = lines(list)
+            .map(|l| l.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>().join(", "))
+            .collect();
+        assert_eq!(
+            got,
+            ["User-Agent: VLC/3 a=b, Referer: http://h/", "", "Cookie: a=1, User-Agent: Kodi/1", ""]
+        );
     }
 
     #[test]
@@ -124,16 +207,16 @@ mod tests {
         #[test]
         fn any_bytes_are_a_list(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for line in lines(&bytes) {
-                prop_assert!(!line.text.is_empty() && !line.text.contains(&b'\n'));
-                prop_assert!(line.number <= bytes.split(|b| *b == b'\n').count());
+                prop_assert!(!line.text.is_empty() && !line.text.contains(&b'\n') && !line.text.contains(&b'\r'));
+                prop_assert!(line.number <= bytes.split(|b| matches!(b, b'\n' | b'\r')).count());
             }
             let _ = (is_hls(&bytes), is_live_hls(&bytes), first_variant(&bytes));
         }
 
         #[test]
-        fn what_is_written_is_read(names in prop::collection::vec("[a-z/][a-z #,\"]{0,8}[a-z]", 0..9)) {
-            let text = format!("{}\r\n", names.join(" \r\n#EXTINF:1,x\r\n"));
-            let got: Vec<_> = lines(text.as_bytes()).iter().map(|l| l.text.to_vec()).collect();
+        fn what_is_written_is_read(names in prop::collection::vec("[a-z/][a-z #,\"]{0,8}[a-z]", 0..9), end in "\r|\n|\r\n") {
+            let text = format!("{}{end}", names.join(&format!(" {end}#EXTINF:1,x{end}")));
+            let got: Vec<_> = lines(text.as_bytes()).map(|l| l.text.to_vec()).collect();
             prop_assert_eq!(got, names.into_iter().map(String::into_bytes).collect::<Vec<_>>());
         }
     }

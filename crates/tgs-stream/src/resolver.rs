@@ -1,31 +1,40 @@
 //! From an entry to what ffmpeg opens, or to the entries it turns out to stand for. Everything that has to be asked of
 //! the network or the disk for one entry is asked here, when its turn comes; nothing is kept.
 
-use std::{fs, path::PathBuf, time::Duration};
-
-use tgs_core::{
-    cancel::Cancel,
-    process::{self, RunError},
-    supervise::contain,
+use std::{
+    collections::VecDeque,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
-    encoder,
     item::{Failure, Media, Reason, Source, Trust},
     probe::{self, Probe},
-    proxy::{self, Client, Network, Reads},
+    proxy::{self, Client, Reads},
 };
 
 use crate::{
+    fetch::{self, Fetched},
+    list::{self, NoList},
     m3u,
-    source::{self, Entry, Key, MAX_LIST, What, one_line, url},
+    source::{self, Entry, MAX_REMOTE, What, one_line, url},
     ytdlp::{Listed, Page, YtDlp},
 };
 
-/// How long the server of a list may take.
-const FETCH_TIME_OUT: Duration = Duration::from_secs(20);
+/// So many lists of one list are opened at once, to find the first that names something else.
+const MAX_LISTS: usize = 32;
+
+/// And for so long.
+const EXPANSION_TIME_OUT: Duration = Duration::from_mins(1);
 
 /// Lists in lists in lists: deeper ones are a site's own navigation.
 const MAX_DEPTH: usize = 4;
+
+/// A list of lists of nothing is not opened again for so long.
+const USELESS_FOR: Duration = Duration::from_mins(5);
 
 /// The programs that are asked.
 #[derive(Debug, Clone)]
@@ -66,22 +75,28 @@ impl Resolver {
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.what {
             What::Bad(failure) => Err(failure.clone()),
-            What::File(path) => file(path),
-            What::Direct { url, live } => media(url.clone(), *live, entry.trust),
+            What::File(path) => file(entry, path),
+            What::Direct { url, live } => media(source_of(entry, url), *live),
             What::List(url) => self.list(entry, url),
-            What::Page { url, index } => {
-                let client = client(url, entry.trust);
-                match self.ytdlp.ask_as(&client, url, *index, &self.cancel)? {
-                    Page::Video { mut media, title } => {
-                        found_in(&mut media, Trust::Found(client.network()))?;
-                        Ok(Resolved::Media { media, title })
-                    }
-                    Page::List(listed) => {
-                        let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
-                        source::number(&mut entries);
-                        inside(entry, entries, client.network())
-                    }
-                }
+            What::Page { url, index } => self.page(entry, url, *index),
+        }
+    }
+
+    fn page(&self, entry: &Entry, url: &str, index: Option<u32>) -> Result<Resolved, Failure> {
+        let client = client(url, entry.trust);
+        match self.ytdlp.ask_as(&client, url, index, &entry.headers, &self.cancel)? {
+            // yt-dlp takes each M3U list for HLS.
+            Page::Video { media, .. } if media.sources.iter().any(|found| found.hls && found.url == *url) => {
+                self.list(entry, url)
+            }
+            Page::Video { mut media, title } => {
+                found_in(&mut media, Trust::Found(client.network()))?;
+                Ok(Resolved::Media { media, title })
+            }
+            Page::List(listed) => {
+                let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
+                source::number(&mut entries);
+                inside(entry, entries, Trust::Found(client.network()))
             }
         }
     }
@@ -92,48 +107,93 @@ impl Resolver {
         found.unwrap_or_else(|panic| Err(Failure::of_panic(&panic)))
     }
 
+    /// What the list at `url` leads to. Lists that it begins with are opened until one names something else, within bounds: a
+    /// list of lists of nothing is one failure, and costs no turn for each.
     fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {
+        if let Some(left) = fetch::left_alone(url) {
+            let detail = format!(
+                "it named nothing that can be played, and is opened again in {} s",
+                left.as_secs() + 1
+            );
+            return Err(Failure::new(Reason::Unplayable, detail));
+        }
+        let begun = Instant::now();
+        let mut found = match self.open_list(entry, url)? {
+            Resolved::Entries(found) => VecDeque::from(found),
+            media @ Resolved::Media { .. } => return Ok(media),
+        };
+        let mut useless: Option<Failure> = None;
+        for opened in 0.. {
+            let Some(What::List(inner)) = found.front().map(|first| first.what.clone()) else { break };
+            if opened >= MAX_LISTS || begun.elapsed() > EXPANSION_TIME_OUT || self.cancel.is_cancelled() {
+                if useless.is_some() {
+                    found.clear();
+                }
+                break;
+            }
+            match self.open_list(&found[0], &inner) {
+                Ok(Resolved::Entries(within)) => {
+                    found.pop_front();
+                    within.into_iter().rev().for_each(|one| found.push_front(one));
+                    found.truncate(MAX_REMOTE);
+                }
+                Err(failure) if failure.reason == Reason::Unplayable => {
+                    useless.get_or_insert(found[0].failure(failure));
+                    found.pop_front();
+                }
+                // Its turn comes, and with it what it plays or why it does not.
+                Ok(Resolved::Media { .. }) | Err(_) => break,
+            }
+        }
+        match useless {
+            Some(first) if found.is_empty() => {
+                fetch::leave_alone(url, USELESS_FOR);
+                let detail =
+                    format!("it names lists, and these name nothing that can be played; the first: {first}");
+                Err(Failure::new(first.reason, detail))
+            }
+            Some(first) => {
+                log::warn!("a list in {} is left out: {first}", entry.title());
+                Ok(Resolved::Entries(found.into()))
+            }
+            None => Ok(Resolved::Entries(found.into())),
+        }
+    }
+
+    fn open_list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {
         let client = client(url, entry.trust);
-        let bytes = self.fetch(url, &client)?;
-        if !m3u::is_hls(&bytes) {
-            return inside(entry, source::expand_remote(url, &bytes), client.network());
+        let (place, bytes) = match fetch::get(url, &entry.headers, &client, &self.cancel)? {
+            Fetched::Media => return media(source_of(entry, url), false),
+            Fetched::List { bytes, .. } if list::is_media(&bytes) => {
+                return media(source_of(entry, url), false);
+            }
+            Fetched::List { url, bytes } => (url, bytes),
+        };
+        if let Some(found) = source::expand_remote(&place, &bytes)? {
+            return inside(entry, found, Trust::Found(client.network()));
         }
         let live = match m3u::first_variant(&bytes) {
             // Where the variant can't be had, ffmpeg will say why when it opens it.
             Some(variant) => {
-                self.fetch(&url::join(url, &variant), &client).is_ok_and(|bytes| m3u::is_live_hls(&bytes))
+                let variant = url::join(&place, &variant);
+                match fetch::get(&variant, &entry.headers, &client, &self.cancel) {
+                    Ok(Fetched::List { bytes, .. }) => m3u::is_live_hls(&bytes),
+                    _ => false,
+                }
             }
             None => m3u::is_live_hls(&bytes),
         };
-        media(url.to_owned(), live, entry.trust)
-    }
-
-    /// The bytes at `url`. Fetched by ffmpeg: it goes the way to the server that it will go when it plays.
-    fn fetch(&self, url: &str, client: &Client) -> Result<Vec<u8>, Failure> {
-        let source = Source::at(url.to_owned());
-        let mut command = process::command(&self.ffmpeg);
-        command.args(["-nostdin", "-v", "error"]).args(encoder::source_options(&source));
-        command.args(["-f", "data", "-i", url, "-map", "0", "-c", "copy", "-f", "data", "pipe:1"]);
-        client.apply(&mut command);
-        let output = process::output(command, FETCH_TIME_OUT, MAX_LIST as usize, &self.cancel).map_err(
-            |e| match e {
-                RunError::TimedOut { .. } => Failure::new(
-                    Reason::Timeout,
-                    format!("the list's server did not answer within {} s", FETCH_TIME_OUT.as_secs()),
-                ),
-                other => Failure::new(Reason::Tool, format!("the list cannot be fetched: {other}")),
-            },
-        )?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let messages = String::from_utf8_lossy(&output.stderr);
-        Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, &source)))
+        media(Source { hls: true, ..source_of(entry, url) }, live)
     }
 }
 
-/// `found` as what `parent` stands for, which lies in `network`.
-fn inside(parent: &Entry, mut found: Vec<Entry>, network: Network) -> Result<Resolved, Failure> {
+/// What ffmpeg opens at `url`, which `entry` stands for.
+fn source_of(entry: &Entry, url: &str) -> Source {
+    Source { headers: entry.headers.clone(), trust: entry.trust, ..Source::at(url.to_owned()) }
+}
+
+/// `found` as what `parent` stands for, with the `trust` that a list has which lies there.
+fn inside(parent: &Entry, mut found: Vec<Entry>, trust: Trust) -> Result<Resolved, Failure> {
     let mut within = parent.key.within.clone();
     within.push(parent.key.item.clone());
     if within.len() > MAX_DEPTH {
@@ -148,7 +208,7 @@ fn inside(parent: &Entry, mut found: Vec<Entry>, network: Network) -> Result<Res
     }
     for entry in &mut found {
         entry.key.within.clone_from(&within);
-        entry.trust = Trust::Found(network);
+        entry.trust = trust;
     }
     Ok(Resolved::Entries(found))
 }
@@ -156,16 +216,8 @@ fn inside(parent: &Entry, mut found: Vec<Entry>, network: Network) -> Result<Res
 fn on_page(listed: Listed) -> Entry {
     let shown = url::without_login(&listed.url);
     let item = listed.index.map_or(shown.clone(), |index| format!("{shown}#{index}"));
-    let key = Key { item, nth: 0, within: Vec::new() };
     let what = What::Page { url: listed.url, index: listed.index };
-    // Whose it is, is known with the page's network.
-    Entry {
-        key,
-        title: listed.title.map(|title| one_line(&title)),
-        what,
-        origin: None,
-        trust: Trust::default(),
-    }
+    Entry { title: listed.title.map(|title| one_line(&title)), ..Entry::new(item, what) }
 }
 
 /// An account for a child that opens `url`.
@@ -182,13 +234,15 @@ fn found_in(media: &mut Media, trust: Trust) -> Result<(), Failure> {
     Ok(())
 }
 
-fn media(url: String, live: bool, trust: Trust) -> Result<Resolved, Failure> {
-    let mut media = Media::at(url, live);
+fn media(source: Source, live: bool) -> Result<Resolved, Failure> {
+    let trust = source.trust;
+    let mut media = Media { sources: vec![source], live, expires: None, identity: None };
     found_in(&mut media, trust)?;
     Ok(Resolved::Media { media, title: None })
 }
 
-fn file(path: &std::path::Path) -> Result<Resolved, Failure> {
+/// The file at `path`. One that begins as a list is opened, whatever its name is.
+fn file(entry: &Entry, path: &Path) -> Result<Resolved, Failure> {
     let refused = |reason, detail: &str| Err(Failure::new(reason, detail));
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
@@ -200,14 +254,27 @@ fn file(path: &std::path::Path) -> Result<Resolved, Failure> {
     if meta.len() == 0 {
         return refused(Reason::Unplayable, "the file is empty");
     }
-    if let Err(error) = fs::File::open(path) {
+    let mut start = Vec::new();
+    if let Err(error) = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)) {
         return refused(source::of_io(&error), &words(&error));
     }
     let Some(name) = path.to_str() else {
         return refused(Reason::Unplayable, "the file's name is not valid UTF-8: rename it");
     };
-    let live = source::is_list(path) && source::read_list(path).is_ok_and(|bytes| m3u::is_live_hls(&bytes));
-    media(format!("file:{name}"), live, Trust::Operator)
+    let source = Source::at(format!("file:{name}"));
+    if !source::is_list(path) && !list::begins_as_list(&start) {
+        return media(source, false);
+    }
+    let bytes = source::read_list(path)
+        .map_err(|error| Failure::new(source::of_io(&error), format!("the list cannot be read: {error}")))?;
+    match source::named_in(path, &bytes) {
+        Ok(named) if !named.is_empty() => inside(entry, source::expand(&named), Trust::Operator),
+        Ok(_) => refused(Reason::Unplayable, "the list names nothing"),
+        Err(NoList::Hls) => media(Source { hls: true, ..source }, m3u::is_live_hls(&bytes)),
+        Err(NoList::Other(what)) => {
+            refused(Reason::Unplayable, &format!("the list cannot be read: it is {what}"))
+        }
+    }
 }
 
 fn words(error: &std::io::Error) -> String {
@@ -220,11 +287,14 @@ fn words(error: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, path::Path};
+    use std::os::unix::fs::PermissionsExt;
 
     use tempfile::TempDir;
 
     use super::*;
+    use tgs_playout::proxy::Network;
+
+    use crate::source::Key;
 
     fn resolver() -> Resolver {
         let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
@@ -271,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_line() {
-        let named = source::named_in(Path::new("/lists/tv.txt"), b"# mine\nnothing.mp4\n");
+        let named = source::named_in(Path::new("/lists/tv.txt"), b"# mine\nnothing.mp4\n").unwrap();
         let entry = &source::expand(&named)[0];
         let failure = resolver().resolve(entry).unwrap_err();
         assert_eq!(failure.detail, "there is no such file (line 2 of /lists/tv.txt)");
@@ -283,7 +353,8 @@ mod tests {
         for (text, live) in [("#EXTM3U\n#EXT-X-VERSION:3\n", true), ("#EXTM3U\n#EXT-X-ENDLIST\n", false)] {
             let path = dir.path().join("a.m3u8");
             fs::write(&path, text).unwrap();
-            let expected = media(format!("file:{}", path.display()), live, Trust::Operator);
+            let source = Source { hls: true, ..Source::at(format!("file:{}", path.display())) };
+            let expected = media(source, live);
             assert_eq!(resolver().resolve(&at(&path)), expected, "{text}");
         }
     }
@@ -295,7 +366,8 @@ mod tests {
         };
         let mut parent = found()[0].clone();
         for depth in 1..=MAX_DEPTH {
-            let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Network::Public) else {
+            let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Trust::Found(Network::Public))
+            else {
                 panic!("depth {depth}")
             };
             // The list that names itself is left out.
@@ -304,11 +376,11 @@ mod tests {
                 Entry { key: Key { item: format!("http://h/{depth}"), ..entries[0].key.clone() }, ..parent };
         }
         assert_eq!(
-            inside(&parent, found(), Network::Public).unwrap_err().detail,
+            inside(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,
             "it is a list, 4 lists deep: name it itself"
         );
         assert_eq!(
-            inside(&found()[0], found()[..1].to_vec(), Network::Public).unwrap_err().reason,
+            inside(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,
             Reason::Unplayable
         );
     }

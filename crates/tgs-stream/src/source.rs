@@ -7,27 +7,49 @@ pub mod url;
 
 use std::{
     collections::HashMap,
-    ffi::{OsStr, OsString},
-    fmt, fs,
-    io::{self, Read},
+    ffi::OsString,
+    fmt, fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{self, Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tgs_core::files;
 use tgs_playout::item::{Failure, Reason, Trust};
 
-use crate::m3u;
+use crate::list::{self, NoList};
 
 /// More entries than this are left out: a list that names folders that hold lists is somebody's mistake.
 const MAX_ENTRIES: usize = 100_000;
 
+/// So many entries of one list from the network are kept: the largest lists of stations have some ten thousand.
+pub(crate) const MAX_REMOTE: usize = 20_000;
+
+/// So many entries of one list from the network are kept that cannot be played, to say why.
+const MAX_BAD: usize = 20;
+
+/// Local lists in local lists: deeper ones name each other in a circle.
+const MAX_DEPTH: usize = 8;
+
+/// Local lists that one look at the playlist opens in all.
+const MAX_LISTS: usize = 1000;
+
+/// Their bytes in all.
+const MAX_LIST_BYTES: usize = 64 << 20;
+
+/// No path and hardly a URL is longer, in bytes; one argument of a program could hold 128 KiB.
+const MAX_TEXT: usize = 8192;
+
 /// The largest lists of stations have some ten thousand lines of 200 bytes.
 pub(crate) const MAX_LIST: u64 = 16 << 20;
 
+/// How long whoever writes a list into a pipe may take.
+const PIPE_TIME_OUT: Duration = Duration::from_secs(10);
+
 /// What is found beside media in a folder. Everything else is tried, since ffmpeg knows more names than any table.
-const NOT_MEDIA: [&str; 58] = [
+const NOT_MEDIA: [&str; 59] = [
     "7z",
     "ass",
     "avif",
@@ -85,6 +107,7 @@ const NOT_MEDIA: [&str; 58] = [
     "txt",
     "vtt",
     "xml",
+    "xspf",
     "zip",
 ];
 
@@ -96,7 +119,9 @@ pub struct Named {
     /// What viewers are to see instead of the name.
     pub title: Option<String>,
     /// The directory that a relative path begins at; empty for the current one.
-    pub dir: PathBuf,
+    pub dir: Arc<Path>,
+    /// HTTP headers that its server wants.
+    pub headers: Vec<(String, String)>,
     /// Where it is written; `None` for the command line.
     pub origin: Option<Origin>,
 }
@@ -147,6 +172,8 @@ pub struct Entry {
     pub origin: Option<Origin>,
     /// Who named it: the operator, or a list or page from the network.
     pub trust: Trust,
+    /// HTTP headers that its server wants, beside those that yt-dlp finds.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What an entry is, as far as can be told without the network.
@@ -161,7 +188,7 @@ pub enum What {
         /// Whether its protocol is one for live streams.
         live: bool,
     },
-    /// The URL of an `.m3u` or `.m3u8` list, or of an HLS playlist.
+    /// The URL of a list (`.m3u`, `.m3u8`, `.pls`, `.xspf`), or of an HLS playlist.
     List(String),
     /// A page for yt-dlp.
     Page {
@@ -178,8 +205,9 @@ impl Entry {
     /// An entry that is not in any page or remote list.
     #[must_use]
     pub fn new(item: String, what: What) -> Self {
+        let item = if item.contains(char::is_control) { item.replace(char::is_control, " ") } else { item };
         let key = Key { item, nth: 0, within: Vec::new() };
-        Self { key, title: None, what, origin: None, trust: Trust::Operator }
+        Self { key, title: None, what, origin: None, trust: Trust::Operator, headers: Vec::new() }
     }
 
     /// What to call it in messages and for viewers: the given title, or else its name.
@@ -213,28 +241,37 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// The entries written in the list `bytes` at `list`.
-#[must_use]
-pub fn named_in(list: &Path, bytes: &[u8]) -> Vec<Named> {
-    let dir = list.parent().unwrap_or(Path::new("")).to_owned();
+pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<Named>, NoList> {
+    let (named, more) = named_up_to(MAX_ENTRIES, list, bytes)?;
+    if more {
+        log::warn!("{} names more than {MAX_ENTRIES} entries: the rest is left out", list.display());
+    }
+    Ok(named)
+}
+
+/// The first `max` entries, and whether there are more.
+fn named_up_to(max: usize, list: &Path, bytes: &[u8]) -> Result<(Vec<Named>, bool), NoList> {
+    let found = list::read(bytes, max)?;
+    let dir: Arc<Path> = list.parent().unwrap_or(Path::new("")).into();
     let list: Arc<Path> = list.into();
-    m3u::lines(bytes)
-        .into_iter()
-        .map(|line| Named {
-            text: OsStr::from_bytes(line.text).to_owned(),
-            title: line.title.map(|title| String::from_utf8_lossy(title).into_owned()),
-            dir: dir.clone(),
-            origin: Some(Origin { list: Arc::clone(&list), line: line.number }),
-        })
-        .collect()
+    let named = |one: list::Written| Named {
+        text: OsString::from_vec(one.text),
+        title: one.title,
+        dir: Arc::clone(&dir),
+        headers: one.headers,
+        origin: Some(Origin { list: Arc::clone(&list), line: one.number }),
+    };
+    Ok((found.written.into_iter().map(named).collect(), found.more))
 }
 
 /// The entries that `named` stands for, in order. Each yields one at least, if only to say that it can't be played.
 #[must_use]
 pub fn expand(named: &[Named]) -> Vec<Entry> {
-    let mut entries = Vec::new();
+    let mut expansion = Expansion::default();
     for one in named {
-        open(one, &mut Vec::new(), &mut entries);
+        expansion.open(one);
     }
+    let mut entries = expansion.entries;
     if entries.len() >= MAX_ENTRIES {
         log::warn!("there are {MAX_ENTRIES} entries or more: the rest is left out");
         entries.truncate(MAX_ENTRIES);
@@ -243,24 +280,62 @@ pub fn expand(named: &[Named]) -> Vec<Entry> {
     entries
 }
 
-/// The entries of a list read from `list`, a URL. Nothing on this machine can be named there.
-#[must_use]
-pub fn expand_remote(list: &str, bytes: &[u8]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = named_in(Path::new(list), bytes)
-        .into_iter()
-        .take(MAX_ENTRIES)
-        .map(|named| {
-            let target = named.text.to_string_lossy();
-            let entry = at_url(&url::join(list, &target)).unwrap_or_else(|| {
-                let failure =
-                    Failure::new(Reason::Forbidden, "a list from the network may not name local files");
-                Entry::new(target.clone().into_owned(), What::Bad(failure))
-            });
-            Entry { title: named.title, origin: named.origin, ..entry }
-        })
-        .collect();
+/// The entries of a list read from `list`, a URL: those that can be played, and some of the others, to say why not. Nothing on
+/// this machine can be named there. `None` for an HLS playlist.
+pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, Failure> {
+    let unplayable = |detail: String| Failure::new(Reason::Unplayable, detail);
+    let (named, more) = match named_up_to(MAX_REMOTE, Path::new(&url::without_login(list)), bytes) {
+        Ok(named) => named,
+        Err(NoList::Hls) => return Ok(None),
+        Err(NoList::Other(what)) => return Err(unplayable(format!("it is {what}"))),
+    };
+    let mut entries = Vec::new();
+    let (mut good, mut bad) = (0, 0);
+    for named in named {
+        let entry = found_at(list, &named);
+        let is_bad = matches!(entry.what, What::Bad(_));
+        *(if is_bad { &mut bad } else { &mut good }) += 1;
+        if !is_bad || bad <= MAX_BAD {
+            entries.push(entry);
+        }
+    }
+    if good == 0 {
+        return Err(match entries.first() {
+            Some(Entry { what: What::Bad(why), origin: Some(origin), .. }) => unplayable(format!(
+                "none of the {bad} entries of the list can be played; the first, line {}: {why}",
+                origin.line
+            )),
+            _ => unplayable("the list names nothing".to_owned()),
+        });
+    }
+    let shown = url::name(list);
+    if bad > MAX_BAD {
+        log::warn!("{} more entries of the list {shown} cannot be played either", bad - MAX_BAD);
+    }
+    if more {
+        log::warn!("the list {shown} names more than {MAX_REMOTE} entries: the rest is left out");
+    }
     number(&mut entries);
-    entries
+    Ok(Some(entries))
+}
+
+/// What `named` in the list at `list`, a URL, stands for.
+fn found_at(list: &str, named: &Named) -> Entry {
+    let text = list::text(named.text.as_bytes());
+    let target = url::join(list, &text.replace('\\', "/"));
+    let entry = match unfit(named.text.as_bytes()).or_else(|| url::refused(&target)) {
+        None => at_url(&target),
+        Some(why) => bad(&text, Failure::new(Reason::Forbidden, why)),
+    };
+    entry.given(named)
+}
+
+/// Why this is neither a path nor a URL.
+fn unfit(text: &[u8]) -> Option<String> {
+    if text.len() > MAX_TEXT {
+        return Some(format!("the line has over {MAX_TEXT} bytes"));
+    }
+    text.iter().any(u8::is_ascii_control).then(|| "the line holds a control character".to_owned())
 }
 
 /// Tells entries with the same name apart.
@@ -273,84 +348,149 @@ pub fn number(entries: &mut [Entry]) {
     }
 }
 
-/// Adds what `named` stands for. `lists` are the lists it is written in, to find one that names itself.
-fn open(named: &Named, lists: &mut Vec<PathBuf>, entries: &mut Vec<Entry>) {
-    if entries.len() >= MAX_ENTRIES {
-        return;
-    }
-    let text = named.text.to_string_lossy();
-    let found = match local_path(named) {
-        None => vec![named.text.to_str().and_then(at_url).unwrap_or_else(|| {
-            bad(&text, Failure::new(Reason::Unplayable, "it is a URL that is not valid UTF-8"))
-        })],
-        Some(Err(error)) => {
-            vec![bad(&text, Failure::new(Reason::Missing, format!("it is no path: {error}")))]
+/// What is found while local lists and folders are opened.
+#[derive(Default)]
+struct Expansion {
+    entries: Vec<Entry>,
+    /// The lists that are being opened, outermost first, to find one that names itself.
+    within: Vec<PathBuf>,
+    /// Lists opened so far, and their bytes.
+    lists: usize,
+    bytes: usize,
+}
+
+impl Expansion {
+    /// Adds what `named` stands for.
+    fn open(&mut self, named: &Named) {
+        if self.entries.len() >= MAX_ENTRIES {
+            return;
         }
-        Some(Ok(path)) if path.is_dir() => folder(&path),
-        Some(Ok(path)) if is_list(&path) => match entries_of(&path, lists) {
-            Ok(None) => vec![at_path(path)],
-            Ok(Some(within)) => {
-                lists.push(path);
-                for one in &within {
-                    open(one, lists, entries);
-                }
-                lists.pop();
-                return;
+        let text = list::text(named.text.as_bytes());
+        let unplayable = |detail: &str| bad(&text, Failure::new(Reason::Unplayable, detail));
+        let found = match local_path(named) {
+            _ if unfit(named.text.as_bytes()).is_some() && named.origin.is_some() => {
+                vec![unplayable(&unfit(named.text.as_bytes()).unwrap_or_default())]
             }
-            Err(failure) => vec![bad(&path.to_string_lossy(), failure)],
-        },
-        Some(Ok(path)) => vec![at_path(path)],
-    };
-    // The title of a folder is not that of all its files.
-    let title = named.title.as_ref().filter(|_| found.len() == 1);
-    let given = |entry| Entry { title: title.cloned(), origin: named.origin.clone(), ..entry };
-    entries.extend(found.into_iter().map(given));
+            None => vec![at_url(&text)],
+            Some(Err(error)) => {
+                vec![bad(&text, Failure::new(Reason::Missing, format!("it is no path: {error}")))]
+            }
+            Some(Ok(path)) if path.is_dir() => folder(&path),
+            Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
+                Ok(None) => vec![at_path(path)],
+                Ok(Some(within)) => {
+                    self.within.push(same(&path));
+                    for one in &within {
+                        self.open(one);
+                    }
+                    self.within.pop();
+                    return;
+                }
+                Err(None) => return,
+                Err(Some(failure)) => vec![bad(&path.to_string_lossy(), failure)],
+            },
+            Some(Ok(path)) => vec![at_path(path)],
+        };
+        // The title of a folder is not that of all its files.
+        let titled = Named { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
+        self.entries.extend(found.into_iter().map(|entry| entry.given(&titled)));
+    }
+
+    /// What the list at `path` names; `None` for an HLS playlist, which is an entry itself. An error without a failure is one
+    /// that was told before.
+    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<Named>>, Option<Failure>> {
+        let refused = |detail: String| Err(Some(Failure::new(Reason::Unplayable, detail)));
+        if self.within.contains(&same(path)) {
+            return refused("the list names itself".to_owned());
+        }
+        if self.within.len() >= MAX_DEPTH {
+            return refused(format!("it is a list, {MAX_DEPTH} lists deep: name it itself"));
+        }
+        self.lists += 1;
+        if self.lists > MAX_LISTS || self.bytes > MAX_LIST_BYTES {
+            let first = self.lists <= MAX_LISTS + 1 && self.bytes <= MAX_LIST_BYTES * 2;
+            self.bytes = usize::MAX;
+            return if first {
+                let limit = MAX_LIST_BYTES >> 20;
+                refused(format!(
+                    "the lists name over {MAX_LISTS} lists, or {limit} MiB: this one and the rest are left out"
+                ))
+            } else {
+                Err(None)
+            };
+        }
+        let bytes = read_list(path).map_err(|error| {
+            Some(Failure::new(of_io(&error), format!("the list cannot be read: {error}")))
+        })?;
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        match named_in(path, &bytes) {
+            Ok(within) if within.is_empty() => refused("the list names nothing".to_owned()),
+            Ok(within) => Ok(Some(within)),
+            Err(NoList::Hls) => Ok(None),
+            Err(NoList::Other(what)) => refused(format!("the list cannot be read: it is {what}")),
+        }
+    }
+}
+
+impl Entry {
+    /// This, with what the list says of it.
+    fn given(mut self, named: &Named) -> Self {
+        list::add_headers(&mut self.headers, named.headers.clone());
+        Self { title: named.title.clone(), origin: named.origin.clone(), ..self }
+    }
+}
+
+/// The path by which a file is known whatever leads to it.
+fn same(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The absolute path that is named; `None` for a URL.
 fn local_path(named: &Named) -> Option<io::Result<PathBuf>> {
     let text = named.text.to_string_lossy();
     let path = match url::scheme(&text) {
-        None => PathBuf::from(&named.text),
+        None => existing(named),
         Some(_) => PathBuf::from(OsString::from_vec(url::file_path(&text)?)),
     };
     Some(path::absolute(named.dir.join(path)))
 }
 
-/// What the list at `path` names; `None` for an HLS playlist, which is an entry itself.
-fn entries_of(path: &Path, lists: &[PathBuf]) -> Result<Option<Vec<Named>>, Failure> {
-    if lists.iter().any(|list| list == path) {
-        return Err(Failure::new(Reason::Unplayable, "the list names itself"));
+/// The path that is named: as it is written; or, where there is no such file, as other players write it.
+fn existing(named: &Named) -> PathBuf {
+    let raw = named.text.as_bytes();
+    let is_there = |path: &[u8]| named.dir.join(OsString::from_vec(path.to_vec())).symlink_metadata().is_ok();
+    let odd = raw.iter().any(|b| b"%\\".contains(b)) || raw.starts_with(b"file:") || !raw.is_ascii();
+    if named.origin.is_none() || !odd || is_there(raw) {
+        return named.text.clone().into();
     }
-    let bytes = read_list(path)
-        .map_err(|error| Failure::new(of_io(&error), format!("the list cannot be read: {error}")))?;
-    if m3u::is_hls(&bytes) {
-        return Ok(None);
-    }
-    let within = named_in(path, &bytes);
-    if within.is_empty() {
-        return Err(Failure::new(Reason::Unplayable, "the list names nothing"));
-    }
-    Ok(Some(within))
+    let text = list::text(raw);
+    let text = text.strip_prefix("file:").unwrap_or(&text);
+    let decoded = url::percent_decode(text);
+    let slashes = |path: &[u8]| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect::<Vec<u8>>();
+    let readings = [text.as_bytes().to_vec(), decoded.clone(), slashes(text.as_bytes()), slashes(&decoded)];
+    let found = readings.into_iter().find(|path| is_there(path));
+    found.map_or_else(|| named.text.clone().into(), |path| OsString::from_vec(path).into())
 }
 
 fn bad(item: &str, failure: Failure) -> Entry {
-    Entry::new(item.to_owned(), What::Bad(failure))
+    let item: String = item.chars().take(200).collect();
+    Entry::new(one_line(&item), What::Bad(failure))
 }
 
 fn at_path(path: PathBuf) -> Entry {
     Entry::new(path.to_string_lossy().into_owned(), What::File(path))
 }
 
-/// The entry at a URL; `None` for one of a local file.
-fn at_url(address: &str) -> Option<Entry> {
-    let url = address.replace(' ', "%20");
-    let scheme = url::scheme(&url)?;
+/// The entry at a URL that is none of a local file.
+fn at_url(address: &str) -> Entry {
+    let (address, headers) = url::split_headers(address);
+    let url = url::normalized(address);
     let extension = url::extension(&url);
+    let scheme = url::scheme(&url).unwrap_or_default();
     let what = match scheme.as_str() {
-        "file" => return None,
         "http" | "https" => match extension.as_str() {
-            "m3u" | "m3u8" => What::List(url.clone()),
+            "m3u" | "m3u8" | "pls" | "xspf" => What::List(url.clone()),
+            _ if url::asks_for_list(&url) => What::List(url.clone()),
             extension if url::is_media(extension) => What::Direct { url: url.clone(), live: false },
             _ => What::Page { url: url.clone(), index: None },
         },
@@ -360,27 +500,29 @@ fn at_url(address: &str) -> Option<Entry> {
             What::Bad(Failure::new(Reason::Unplayable, format!("nothing here can open a {other}:// address")))
         }
     };
-    Some(Entry::new(url::without_login(&url), what))
+    let mut entry = Entry::new(url::without_login(&url), what);
+    list::add_headers(&mut entry.headers, headers);
+    entry
 }
 
 pub(crate) fn is_list(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("m3u") || e.eq_ignore_ascii_case("m3u8"))
+    let known =
+        |e: &std::ffi::OsStr| ["m3u", "m3u8", "pls", "xspf"].iter().any(|list| e.eq_ignore_ascii_case(list));
+    path.extension().is_some_and(known)
 }
 
 /// The bytes of a list on this machine.
 pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_LIST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_LIST {
-        return Err(io::Error::other(format!("it is over {} MiB, which no list is", MAX_LIST >> 20)));
+    files::read_regular(path, MAX_LIST)
+}
+
+/// The bytes of the playlist file. Unlike a list that another one names it may be a pipe (`--playlist <(find …)`).
+pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileTypeExt;
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return files::read_pipe(path, MAX_LIST, PIPE_TIME_OUT);
     }
-    // File names and URLs hold no zero bytes; media files hold them from the beginning on.
-    if bytes.contains(&0) {
-        return Err(io::Error::other(
-            "it is no list but a media file, it seems: put its name into a list, or give it on the command line",
-        ));
-    }
-    Ok(bytes)
+    read_list(path)
 }
 
 /// The class of a file system error.
@@ -405,8 +547,15 @@ fn folder(dir: &Path) -> Vec<Entry> {
 fn media_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if may_be_media(&path) && path.is_file() {
+        let entry = entry?;
+        let path = entry.path();
+        // A directory mostly tells what its entries are; links must be followed.
+        let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file()) || path.is_file();
+        if may_be_media(&path) && is_file() {
+            if files.len() >= MAX_ENTRIES {
+                log::warn!("{} holds more than {MAX_ENTRIES} files: the rest is left out", dir.display());
+                break;
+            }
             files.push(path);
         }
     }

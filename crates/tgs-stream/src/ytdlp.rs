@@ -74,16 +74,17 @@ impl YtDlp {
 
     /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
     pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, Failure> {
-        self.ask_as(&Client::new(&Source::at(url.to_owned()), Reads::Looks), url, index, cancel)
+        self.ask_as(&Client::new(&Source::at(url.to_owned()), Reads::Looks), url, index, &[], cancel)
     }
 
-    /// Asks as `client` what is at `url`, or what its list has at `index`. Blocks until yt-dlp answers, `cancel` is set, or
-    /// the time is over; nothing it started is left behind then. A proxy in `YTDLP_ARGS` comes before ours.
+    /// Asks as `client` what is at `url`, or what its list has at `index`, with `headers` of a list. Blocks until yt-dlp answers,
+    /// `cancel` is set, or the time is over; nothing it started is left behind then. A proxy in `YTDLP_ARGS` comes before ours.
     pub fn ask_as(
         &self,
         client: &Client,
         url: &str,
         index: Option<u32>,
+        headers: &[(String, String)],
         cancel: &Cancel,
     ) -> Result<Page, Failure> {
         let mut command = process::command(&self.program);
@@ -92,6 +93,9 @@ impl YtDlp {
         // Far more than anybody plays before the list is asked for again; a channel can have a hundred thousand.
         command.arg(index.map_or(":1000".to_owned(), |index| index.to_string()));
         command.args(["--format", FORMAT, "--format-sort", &self.sort()]);
+        for (name, value) in headers {
+            command.arg("--add-headers").arg(format!("{name}:{value}"));
+        }
         command.args(&self.args).arg("--").arg(url);
         client.apply(&mut command);
         let output =

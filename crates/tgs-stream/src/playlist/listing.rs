@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::{
-    m3u,
+    list::NoList,
     source::{self, Entry, Named},
 };
 
@@ -56,7 +56,8 @@ impl fmt::Display for Listing {
 
 impl Listing {
     pub(crate) fn new(sources: Vec<OsString>, file: Option<PathBuf>) -> Self {
-        let named = |text| Named { text, title: None, dir: PathBuf::new(), origin: None };
+        let named =
+            |text| Named { text, title: None, dir: Path::new("").into(), headers: Vec::new(), origin: None };
         // Entries keep their identity wherever the tool is started.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
         Self { sources: sources.into_iter().map(named).collect(), file }
@@ -81,7 +82,7 @@ impl Listing {
     /// What `line` names, as if it stood in the file.
     pub(super) fn entries_of(&self, line: &str) -> Vec<Entry> {
         let list = self.file.clone().unwrap_or_default();
-        let named = source::named_in(&list, line.as_bytes());
+        let named = source::named_in(&list, line.as_bytes()).unwrap_or_default();
         let written = |named: Named| Named { origin: None, ..named };
         source::expand(&named.into_iter().map(written).collect::<Vec<_>>())
     }
@@ -102,9 +103,13 @@ impl Listing {
 
 fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
     let shown = file.display();
-    let bytes = source::read_list(file).with_context(|| {
+    let advice = || {
         format!("cannot read the playlist {shown} (name a SOURCE, or another file by --playlist or PLAYLIST)")
-    })?;
-    ensure!(!m3u::is_hls(&bytes), "{shown} is an HLS playlist, not a list of entries: name it as a SOURCE");
-    Ok(source::named_in(file, &bytes))
+    };
+    let bytes = source::read_playlist(file).with_context(advice)?;
+    match source::named_in(file, &bytes) {
+        Ok(named) => Ok(named),
+        Err(NoList::Hls) => bail!("{shown} is an HLS playlist, not a list of entries: name it as a SOURCE"),
+        Err(NoList::Other(what)) => Err(anyhow!("it is {what}")).with_context(advice),
+    }
 }

@@ -89,6 +89,36 @@ pub fn normalized(url: &str) -> String {
     out
 }
 
+/// Whether the query of a URL asks for an M3U list, as those of IPTV providers do (`get.php?…&type=m3u_plus`).
+#[must_use]
+pub fn asks_for_list(url: &str) -> bool {
+    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    query
+        .split('&')
+        .any(|option| matches!(&*option.to_ascii_lowercase(), "type=m3u" | "type=m3u8" | "type=m3u_plus"))
+}
+
+/// The headers in `User-Agent=a%20b&Referer=c`.
+#[must_use]
+pub fn header_options(options: &str) -> Vec<(String, String)> {
+    let pair = |option: &str| {
+        let (name, value) = option.split_once('=')?;
+        Some((name.trim().to_owned(), String::from_utf8_lossy(&percent_decode(value.trim())).into_owned()))
+    };
+    options.split('&').filter_map(pair).collect()
+}
+
+/// `URL|User-Agent=…&Referer=…`, as Kodi writes it, in its two parts. A `|` without a known header behind it is part of the URL.
+#[must_use]
+pub fn split_headers(text: &str) -> (&str, Vec<(String, String)>) {
+    const KNOWN: [&str; 6] = ["user-agent", "referer", "origin", "cookie", "authorization", "accept"];
+    let Some((url, options)) = text.rsplit_once('|') else { return (text, Vec::new()) };
+    let known = |name: &str| KNOWN.contains(&name) || name.starts_with("x-");
+    let mut headers = header_options(options);
+    headers.retain(|(name, _)| known(&name.to_ascii_lowercase()));
+    if headers.is_empty() { (text, headers) } else { (url, headers) }
+}
+
 /// The host, with its port where one is named, without name and password.
 #[must_use]
 pub fn host(url: &str) -> &str {
@@ -187,7 +217,9 @@ pub fn file_path(url: &str) -> Option<Vec<u8>> {
     Some(percent_decode(path.strip_prefix("localhost").unwrap_or(path)))
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
+/// `text` with each `%41` as the byte that it stands for.
+#[must_use]
+pub fn percent_decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -1,0 +1,212 @@
+//! Fetches lists over HTTP, within bounds of time, size, redirects and the server's patience.
+//!
+//! One request for each answer; what it means is decided by [`crate::resolver`].
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tgs_core::cancel::Cancel;
+use tgs_playout::{
+    item::{Failure, Reason},
+    proxy::Client,
+};
+use ureq::{
+    Agent, Proxy, ResponseExt,
+    http::{HeaderMap, Response},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::source::{MAX_LIST, url};
+
+/// How long the server of a list may take for all of it, redirects included.
+const TIME_OUT: Duration = Duration::from_secs(20);
+
+/// Browsers follow twice as many.
+const MAX_REDIRECTS: u32 = 10;
+
+/// A server that wants to be asked again after so long is waited for, once.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// No server is left alone for longer, whatever it says.
+const MAX_PATIENCE: Duration = Duration::from_hours(1);
+
+/// Servers and lists that are left alone at a time; more are asked all the same.
+const MAX_PATIENT: usize = 256;
+
+/// What has been fetched.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// A text that may be a list.
+    List {
+        /// Where it lies, after redirects.
+        url: String,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
+    /// Picture or sound, of which nothing or only the beginning was read.
+    Media,
+}
+
+/// What is at `url`, asked for with `headers`. Blocks for 20 s at most, and up to ten more where the server asks for that.
+pub(crate) fn get(
+    url: &str,
+    headers: &[(String, String)],
+    client: &Client,
+    cancel: &Cancel,
+) -> Result<Fetched, Failure> {
+    if let Some(left) = left_alone(url::host(url)) {
+        return Err(asks_for_patience(left));
+    }
+    let mut response = ask(url, headers, client)?;
+    if let Some(wait) =
+        retry_after(response.status().as_u16(), response.headers()).filter(|wait| *wait <= MAX_WAIT)
+        && !cancel.wait(wait)
+    {
+        response = ask(url, headers, client)?;
+    }
+    if let Some(wait) = retry_after(response.status().as_u16(), response.headers()) {
+        let wait = wait.min(MAX_PATIENCE);
+        leave_alone(url::host(url), wait);
+        return Err(asks_for_patience(wait));
+    }
+    // The proxy refuses in its server's name.
+    if let Some(failure) = client.failure().filter(|_| !response.status().is_success()) {
+        return Err(failure);
+    }
+    let failed = |reason, detail: &str| Err(Failure::new(reason, detail));
+    match response.status().as_u16() {
+        200..=299 => read(response),
+        404 | 410 => failed(Reason::Missing, "the server says that it is not there (HTTP 404)"),
+        401 | 403 => failed(Reason::Forbidden, "the server refuses it (HTTP 401 or 403)"),
+        status => failed(Reason::Network, &format!("the server fails with HTTP {status}")),
+    }
+}
+
+/// Asks through the proxy, which judges where the server and its redirects lie.
+fn ask(url: &str, headers: &[(String, String)], client: &Client) -> Result<Response<ureq::Body>, Failure> {
+    let mut request = agent().get(url);
+    if let Some(proxy) = client.proxy() {
+        let proxy = Proxy::new(&proxy).map_err(|error| explain(&error))?;
+        request = request.config().proxy(Some(proxy)).build();
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.call().map_err(|error| client.failure().unwrap_or_else(|| explain(&error)))
+}
+
+/// The agent that all requests go through: no connection is kept, so that a server holds none of ours.
+fn agent() -> &'static Agent {
+    static AGENT: OnceLock<Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        let roots = rustls_native_certs::load_native_certs().certs;
+        let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(TIME_OUT))
+            .max_redirects(MAX_REDIRECTS)
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .max_response_header_size(32 << 10)
+            .user_agent(concat!("tgs-stream/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent()
+    })
+}
+
+fn read(response: Response<ureq::Body>) -> Result<Fetched, Failure> {
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    let lists = ["mpegurl", "scpls", "x-pls", "xspf"];
+    let is_media = kind.starts_with("audio/") || kind.starts_with("video/");
+    if is_media && !lists.iter().any(|list| kind.contains(list)) {
+        return Ok(Fetched::Media);
+    }
+    let url = response.get_uri().to_string();
+    let mut body = response.into_body().into_reader().take(MAX_LIST + 1);
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        match body.read(&mut chunk) {
+            Ok(0) => return Ok(Fetched::List { url, bytes }),
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(explain(&ureq::Error::from(error))),
+        }
+        // Media that calls itself a list may have no end.
+        if bytes.len() >= 4096 && crate::list::is_media(&bytes[..4096]) {
+            return Ok(Fetched::Media);
+        }
+        if bytes.len() as u64 > MAX_LIST {
+            let detail = format!("it is over {} MiB, which no list is", MAX_LIST >> 20);
+            return Err(Failure::new(Reason::Unplayable, detail));
+        }
+    }
+}
+
+fn explain(error: &ureq::Error) -> Failure {
+    let (reason, detail) = match error {
+        ureq::Error::Timeout(_) => {
+            (Reason::Timeout, format!("the list's server did not answer within {} s", TIME_OUT.as_secs()))
+        }
+        ureq::Error::HostNotFound => (Reason::Network, "the server's name cannot be resolved".to_owned()),
+        ureq::Error::ConnectionFailed => (Reason::Network, "the server refuses the connection".to_owned()),
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            (Reason::Network, "the server refuses the connection".to_owned())
+        }
+        ureq::Error::TooManyRedirects => {
+            (Reason::Unplayable, format!("the server redirects more than {MAX_REDIRECTS} times"))
+        }
+        ureq::Error::Io(error) => (Reason::Network, format!("the list cannot be fetched: {error}")),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RedirectFailed => {
+            (Reason::Unplayable, "the list, or what its server redirects to, has no valid address".to_owned())
+        }
+        ureq::Error::Protocol(error) => {
+            (Reason::Network, format!("the list's server answers in no valid HTTP: {error}"))
+        }
+        other => (Reason::Network, format!("the list cannot be fetched: {other}")),
+    };
+    Failure::new(reason, detail)
+}
+
+/// How long the server wants to be left alone. A date stands for a minute.
+fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("retry-after").filter(|_| matches!(status, 429 | 503))?;
+    let seconds = value.to_str().ok().and_then(|value| value.trim().parse().ok());
+    Some(seconds.map_or(Duration::from_mins(1), Duration::from_secs))
+}
+
+fn asks_for_patience(left: Duration) -> Failure {
+    let detail = format!("the list's server wants no request for {} s", left.as_secs().max(1));
+    Failure::new(Reason::Network, detail)
+}
+
+/// The hosts and lists that are left alone, and until when.
+fn patient() -> &'static Mutex<HashMap<String, Instant>> {
+    static PATIENT: OnceLock<Mutex<HashMap<String, Instant>>> = OnceLock::new();
+    PATIENT.get_or_init(Mutex::default)
+}
+
+/// How long `what` (a host, or the URL of a list) is still left alone.
+pub(crate) fn left_alone(what: &str) -> Option<Duration> {
+    let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    patient.retain(|_, until| *until > now);
+    patient.get(what).map(|until| *until - now)
+}
+
+/// Leaves `what` alone for so long.
+pub(crate) fn leave_alone(what: &str, wait: Duration) {
+    let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
+    if patient.len() < MAX_PATIENT {
+        patient.insert(what.to_owned(), Instant::now() + wait);
+    }
+}
