@@ -239,8 +239,12 @@ fn what_is_named_as_a_list_and_is_no_file_blocks_nobody() {
     let names = ["pipe.m3u", "socket.m3u8", "zero.pls", "round.m3u", "dir.m3u"];
     let entries = expand(&names.map(|name| named(&dir, name)));
     let words: Vec<&str> = entries[..4].iter().map(detail).collect();
-    let why = ["it is a pipe, not a file", "No such device or address (os error 6)", "it is a device, not a file",
-        "Too many levels of symbolic links (os error 40)"];
+    let why = [
+        "it is a pipe, not a file",
+        "No such device or address (os error 6)",
+        "it is a device, not a file",
+        "Too many levels of symbolic links (os error 40)",
+    ];
     assert_eq!(words, why.map(|why| format!("the list cannot be read: {why}")));
     assert_eq!(items(&dir, &entries[4..]), ["dir.m3u/a.mp4"]);
 }
