@@ -10,7 +10,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fmt,
+    fmt, fs,
     io::{self, Read},
     os::{
         fd::{AsFd, OwnedFd},
@@ -51,7 +51,7 @@ const USER: &str = "user";
 const SELF_EXE: &str = "/proc/self/exe";
 
 /// What a child may know of our environment.
-const PASSED_ON: [&str; 14] = [
+pub(crate) const PASSED_ON: [&str; 14] = [
     "PATH",
     "HOME",
     "LANG",
@@ -336,6 +336,19 @@ impl Child {
             // An error means that it has ended.
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
+    }
+
+    /// The processor time it has used so far; `None` where the system does not tell.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
+        // Behind the name, which may hold anything: state is the 3rd field, user and system time the 14th and 15th.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        let ticks = ticks()?.saturating_add(ticks()?);
+        Some(Duration::from_millis(
+            ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1),
+        ))
     }
 
     /// Kills the child and everything in its group. Does nothing once it has been waited for.

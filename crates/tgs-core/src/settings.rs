@@ -6,13 +6,13 @@
 
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt, io, mem,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::{env_file, env_file::EnvFile, files, secret::Secret, units};
+use crate::{env_file, env_file::EnvFile, files, process, secret::Secret, units};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -296,7 +296,7 @@ pub struct Telegram {
     pub phone: Option<String>,
 }
 
-/// The settings of one run. Paths are as written: relative ones are relative to the working directory.
+/// The settings of one run. [`Settings::load`] makes paths absolute, [`Settings::examine`] leaves them as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
@@ -423,10 +423,27 @@ impl Settings {
         let mut reader = Reader::of(dir, env_file, env, overrides);
         match reader.settings() {
             Some(settings) if reader.problems.is_empty() => {
-                Ok(Self { warnings: reader.warnings, ..settings })
+                Ok(Self { warnings: reader.warnings, ..settings }.absolute(dir))
             }
             _ => Err(Problems(reader.problems)),
         }
+    }
+
+    /// With every path absolute, relative ones as seen from `dir` (empty: the working directory). Children run in other
+    /// directories than the tool. Names of programs without a slash are looked up in PATH and stay.
+    #[must_use]
+    pub fn absolute(mut self, dir: &Path) -> Self {
+        let absolute = |path: &mut PathBuf| {
+            *path = std::path::absolute(dir.join(&*path)).unwrap_or(mem::take(path));
+        };
+        [&mut self.playlist, &mut self.state_dir, &mut self.cache_dir].into_iter().for_each(absolute);
+        [&mut self.filler, &mut self.metrics_file].into_iter().flatten().for_each(absolute);
+        for program in [&mut self.ffmpeg_path, &mut self.ytdlp_path] {
+            if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+                absolute(program);
+            }
+        }
+        self
     }
 
     /// The ffprobe program: the one beside ffmpeg where there is one, else looked up in PATH.
@@ -435,6 +452,34 @@ impl Settings {
         let beside = self.ffmpeg_path.with_file_name("ffprobe");
         if beside.exists() { beside } else { "ffprobe".into() }
     }
+}
+
+/// Behind the name of what was given on the command line.
+const GIVEN: &str = " (on the command line)";
+
+/// So many names that are none of ours are told one by one.
+const MOST_UNKNOWN: usize = 20;
+
+/// What other programs of ours and the runtime read from the environment, which systemd fills from the same file.
+const ENVIRONMENT: [&str; 10] = [
+    "CACHE_DIRECTORY",
+    "JOURNAL_STREAM",
+    "NOTIFY_SOCKET",
+    "NO_COLOR",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "STATE_DIRECTORY",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
+/// Whether a line of the file with this name may have an effect.
+fn is_known(name: &str) -> bool {
+    TABLE.iter().any(|setting| setting.name == name)
+        || ENVIRONMENT.contains(&name)
+        || process::PASSED_ON.contains(&name)
+        || name.starts_with("LC_")
 }
 
 /// Looks values up and collects what is wrong with them.
@@ -486,12 +531,17 @@ impl<'a> Reader<'a> {
         };
         self.problems.extend(content.refused.iter().map(text));
         self.warnings.extend(content.warnings.iter().map(text));
-        for entry in &content.entries {
-            if let Some(meant) = misspelt(&entry.name) {
-                let (line, name) = (entry.line, &entry.name);
-                self.warnings
-                    .push(format!("{shown} line {line}: {name} is no setting of ours; is {meant} meant?"));
-            }
+        let unknown = content.entries.iter().filter(|entry| !is_known(&entry.name));
+        let warning = |entry: &env_file::Entry| {
+            let (line, name) = (entry.line, &entry.name);
+            let hint =
+                misspelt(name).map_or("it has no effect".to_owned(), |meant| format!("is {meant} meant?"));
+            format!("{shown} line {line}: {name} is no setting of ours; {hint}")
+        };
+        self.warnings.extend(unknown.clone().take(MOST_UNKNOWN).map(warning));
+        let more = unknown.count().saturating_sub(MOST_UNKNOWN);
+        if more > 0 {
+            self.warnings.push(format!("{shown}: {more} more names are no settings of ours"));
         }
         self.file = Some(File { shown, named, content });
     }
@@ -501,7 +551,7 @@ impl<'a> Reader<'a> {
         debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
         let given = self.overrides.iter().find(|(known, value)| *known == name && !value.is_empty());
         if let Some((_, value)) = given {
-            return Some(((*value).to_owned(), format!("{name} (on the command line)")));
+            return Some(((*value).to_owned(), format!("{name}{GIVEN}")));
         }
         let in_file = self.file.as_ref().and_then(|file| {
             let entry = file.content.entries.iter().find(|entry| entry.name == name)?;
@@ -589,6 +639,7 @@ impl<'a> Reader<'a> {
         let cache_ahead = self.value("CACHE_AHEAD", flag);
         let copy_matching = self.value("COPY_MATCHING", flag);
         let rust_log = self.value("RUST_LOG", text);
+        let output_url = self.find("OUTPUT_URL");
         let regen = self.value("SESSION_REGEN", regen);
         let on_loss = self.value("ON_SESSION_LOSS", on_loss);
         let telegram = Telegram {
@@ -603,9 +654,17 @@ impl<'a> Reader<'a> {
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
         };
+        let full = telegram.api_id.is_some() && telegram.api_hash.is_some() && telegram.chat.is_some();
+        // Whoever gives it on the command line knows it.
+        if let Some((_, shown)) = output_url.as_ref().filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
+            self.warnings.push(format!(
+                "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \
+                 remove it to go live in Telegram"
+            ));
+        }
         let settings = Settings {
             telegram,
-            output_url: self.optional("OUTPUT_URL", text).map(Secret::new),
+            output_url: output_url.map(|(url, _)| Secret::new(url)),
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),

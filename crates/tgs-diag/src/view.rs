@@ -86,12 +86,11 @@ impl View {
         let env = env.map(|env| EnvPath { named: env.named || as_unit, ..env });
         let vars = unit.as_ref().ok().filter(|_| as_unit).map(Unit::variables);
         let lookup = |name: &str| variable(vars.as_ref(), name);
-        let (mut settings, problems) =
+        let (settings, problems) =
             Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup, &[]);
         let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(Unit::directory);
-        if let (Some(settings), Some(directory)) = (&mut settings, &directory) {
-            settings.playlist = directory.join(&settings.playlist);
-        }
+        let settings =
+            settings.map(|settings| settings.absolute(directory.as_deref().unwrap_or(Path::new(""))));
         let text = match &env {
             Some(env) => files::read(&env.path)
                 .map_err(|e| e.to_string())

@@ -545,6 +545,12 @@ impl Encoder {
         self.child.yield_to_others();
     }
 
+    /// The processor time it has used so far.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.child.cpu_time()
+    }
+
     /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`Ended`] explains; `ConnectionAborted` when
     /// cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
@@ -732,7 +738,8 @@ pub fn first_message(messages: &str) -> String {
 /// hold access tokens).
 #[must_use]
 pub fn last_message(messages: &str) -> String {
-    let line = messages.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("nothing");
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("Last message repeated");
+    let line = messages.lines().map(str::trim).rfind(says).unwrap_or("nothing");
     let line =
         if line.starts_with('[') { line.split_once("] ").map_or(line, |(_, rest)| rest) } else { line };
     let words = line.split(' ').map(|word| if word.contains("://") { "(URL)" } else { word });
@@ -832,6 +839,9 @@ mod tests {
     fn messages_lose_addresses_and_urls() {
         let text = "first\n[https @ 0x55] cannot open https://h/?token=abc now\n";
         assert_eq!(last_message(text), "cannot open (URL) now");
+        let repeated = "[h264 @ 0x1] broken\n    Last message repeated 3 times\n\n";
+        assert_eq!(last_message(repeated), "broken");
+        assert_eq!(last_message("    Last message repeated 3 times\n"), "nothing");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! A failure of an item ends in the encode thread, a failure of the connection in playout; neither reaches the other.
 
 mod encode;
+mod meter;
 mod prepare;
 mod rest;
 mod skip_log;
@@ -39,6 +40,7 @@ use crate::{
     playout::Playout,
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
+    status::METRICS,
     threads::await_end,
     timeline::Timeline,
     trial,
@@ -302,6 +304,14 @@ struct Shared {
     feed: Arc<Feed>,
     control: Control,
     cancel: Cancel,
+}
+
+impl Shared {
+    /// Shows how fast the encoder works; `None` where none does.
+    fn show_speed(&self, ratio: Option<f64>) {
+        METRICS.encoder_speed.set(ratio.unwrap_or_default());
+        self.control.board.update(|status| status.encoder_speed_ratio = ratio);
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub(crate) struct Attempt {
     pub(crate) left: Cancel,
     place: u64,
     live: bool,
+    title: String,
 }
 
 /// The answer to [`Feed::open`].
@@ -156,6 +157,8 @@ struct State {
     waiting: usize,
     runs: Runs,
     attempt: Option<Attempt>,
+    /// The title of what comes behind the attempt.
+    prepared: Option<String>,
     /// The item that was begun last and has no end yet.
     unended: Option<u64>,
     /// The item taken last.
@@ -199,11 +202,33 @@ impl Feed {
             Turn::Over => Opened::Over,
             Turn::Goes(run) => {
                 let (place, live) = (item.place, item.media.live);
-                let attempt = Attempt { run, left: cancel.child(), place, live };
+                let title = item.title.clone();
+                let attempt = Attempt { run, left: cancel.child(), place, live, title };
                 state.attempt = Some(attempt.clone());
                 Opened::Goes(attempt)
             }
         }
+    }
+
+    /// This comes behind what is encoded now.
+    pub(crate) fn set_prepared(&self, title: Option<String>) {
+        self.lock().prepared = title;
+    }
+
+    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of the viewer.
+    pub(crate) fn next_title(&self) -> Option<String> {
+        let state = self.lock();
+        let begun = state.pieces.iter().find_map(|piece| match piece {
+            Piece::Begin(item) => Some(item.item.title.clone()),
+            _ => None,
+        });
+        let attempt = || {
+            let attempt = state.attempt.as_ref()?;
+            let coming = attempt.run > state.runs.on_air() && !state.runs.is_left(attempt.run);
+            coming.then(|| attempt.title.clone())
+        };
+        let prepared = || state.prepared.clone().filter(|_| !state.runs.is_over());
+        begun.or_else(attempt).or_else(prepared)
     }
 
     /// The item that was opened has been encoded as far as it will be. Where its encoding ended in a panic it gets its end here.

@@ -536,9 +536,11 @@ impl Playout {
             Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
         let sent_at = self.sent_at;
+        let next = self.feed.next_title();
         let (now, bridging) = (self.clock.now(), self.source == Source::Filler && !self.feed.is_paused());
         self.control.board.update(|status| {
             status.sent_at = sent_at;
+            status.next = next;
             status.filler_since = bridging.then(|| status.filler_since.unwrap_or(now));
             status.readahead_seconds = ahead;
             status.queue_seconds = queue;

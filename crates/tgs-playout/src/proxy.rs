@@ -31,6 +31,7 @@ use std::{
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tgs_core::supervise::keep_running;
 
 pub use address::Network;
 pub use protocols::{cookies, is_carried, opened_options, opened_url};
@@ -293,7 +294,13 @@ fn start() -> io::Result<Arc<Proxy>> {
     let address = listener.local_addr()?;
     let proxy = Arc::new(Proxy { address, clients: Mutex::default(), held: Mutex::default() });
     let serving = Arc::clone(&proxy);
-    thread::Builder::new().name("proxy".into()).spawn(move || serve::run(&listener, &serving))?;
+    let pause = |delay| {
+        thread::sleep(delay);
+        false
+    };
+    thread::Builder::new()
+        .name("proxy".into())
+        .spawn(move || keep_running("proxy", pause, || serve::run(&listener, &serving)))?;
     Ok(Arc::clone(PROXY.get_or_init(|| proxy)))
 }
 

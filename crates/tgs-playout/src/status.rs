@@ -79,7 +79,8 @@ pub struct Status {
     pub readahead_seconds: f64,
     /// Seconds of sent media that the server's TCP has not acknowledged.
     pub queue_seconds: f64,
-    /// Media seconds encoded in a second of the encoder's time; `None` before the first measurement.
+    /// Media seconds encoded in a second of the encoder's time; `None` before the first measurement, and where nothing is
+    /// encoded.
     pub encoder_speed_ratio: Option<f64>,
     /// Why the last item that failed did so: title and cause.
     pub last_failure: Option<String>,
@@ -89,7 +90,7 @@ pub struct Status {
     pub stops_after_current: bool,
     /// What the broadcast is called, where that was said while it runs.
     pub title: Option<String>,
-    /// What has been prepared to follow what is encoded now.
+    /// What is known to follow what is on air.
     pub next: Option<String>,
     /// A thread that has died, though nothing goes on without it, and its panic.
     #[serde(skip)]
@@ -229,7 +230,8 @@ impl Metrics {
             )?,
             encoder_speed: register_gauge!(
                 "tgs_encoder_speed_ratio",
-                "Media seconds that the encoder makes in a second of its working time; 0 while none works."
+                "Media seconds that the encoder makes in a second of its working time; 0 while none works or nothing \
+                 is measured."
             )?,
             readahead_seconds: register_gauge!(
                 "tgs_readahead_seconds",

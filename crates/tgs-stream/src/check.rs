@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use tgs_core::mask;
 use tgs_playout::item::Failure;
 
 use crate::{
@@ -81,7 +82,7 @@ fn report(
             Ok((title, length)) => format!("{length:>9}  {title}  <{item}>"),
             Err(failure) => format!("{:>9}  {}  <{item}>: {failure}", "CANNOT", entry.title()),
         };
-        writeln!(out, "{number:>5}  {line}")?;
+        writeln!(out, "{number:>5}  {}", mask::urls(&line))?;
         out.flush()?;
     }
     writeln!(out, "{sum}")?;

@@ -2,7 +2,8 @@
 //!
 //! It reads the snapshots that the engine and the Telegram side keep; nothing is decided here.
 
-use tgs_core::{settings::Settings, systemd::Reporter};
+use serde_json::Value;
+use tgs_core::{mask, settings::Settings, systemd::Reporter};
 use tgs_playout::{
     command::Control,
     status::{Link, METRICS, OnAir, Status},
@@ -27,6 +28,26 @@ struct StatusPage {
     engine: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     telegram: Option<Telegram>,
+    /// What the settings were read with doubts about.
+    warnings: Vec<String>,
+}
+
+impl StatusPage {
+    /// As it is shown: without logins and tokens of URLs, which names and failures of items hold.
+    fn to_json(&self) -> serde_json::Result<String> {
+        let mut page = serde_json::to_value(self)?;
+        mask_urls(&mut page);
+        serde_json::to_string(&page)
+    }
+}
+
+fn mask_urls(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = mask::urls(text).into_owned(),
+        Value::Array(all) => all.iter_mut().for_each(mask_urls),
+        Value::Object(fields) => fields.values_mut().for_each(mask_urls),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Shows the broadcast that `control` holds; `desk` is there where it goes into Telegram.
@@ -39,14 +60,17 @@ pub(crate) fn open(settings: &Settings, fixed_port: bool, control: &Control, des
         log::warn!("no metrics of yt-dlp: {error}");
     }
     let (board, own) = (control.board.clone(), desk.clone());
-    let reporter =
-        Reporter::start(control.pulse.clone(), move || line(&board.read(), own.as_ref().map(Desk::read)));
+    let reporter = Reporter::start(control.pulse.clone(), move || {
+        let line = line(&board.read(), own.as_ref().map(Desk::read));
+        mask::urls(&line).into_owned()
+    });
     Front { _web: start_web(settings, fixed_port, control, desk), _reporter: reporter }
 }
 
 fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Web {
     let (health, status) = (control.board.clone(), control.board.clone());
     let (state, telegram) = (desk.clone(), desk);
+    let warnings = settings.warnings.clone();
     Web::start(
         &WebConfig {
             host: settings.prometheus_host.to_string(),
@@ -59,11 +83,12 @@ fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Opt
         Pages {
             health: Box::new(move || match state.as_ref().map(Desk::read) {
                 Some(now) if now.state != "live" => Err(waiting(&now)),
-                _ => health.read().health(),
+                _ => health.read().health().map_err(|why| mask::urls(&why).into_owned()),
             }),
             status_json: Box::new(move || {
-                let page = StatusPage { engine: status.read(), telegram: telegram.as_ref().map(Desk::read) };
-                serde_json::to_string(&page).unwrap_or_default()
+                let telegram = telegram.as_ref().map(Desk::read);
+                let page = StatusPage { engine: status.read(), telegram, warnings: warnings.clone() };
+                page.to_json().unwrap_or_default()
             }),
         },
     )
@@ -99,6 +124,25 @@ mod tests {
     use tgs_playout::status::Showing;
 
     use super::*;
+
+    #[test]
+    fn the_page_shows_no_token_and_what_the_settings_were_doubted_for() {
+        let url = "http://me:hidden@h/film.mp4?token=hidden";
+        let item =
+            Showing { id: url.into(), title: url.into(), duration_seconds: Some(1.5), ..Showing::default() };
+        let mut engine = Status { on_air: OnAir::Item(item), ..Status::default() };
+        engine.last_failure = Some(format!("“{url}”: the server refuses it"));
+        engine.next = Some(url.into());
+        engine.publisher = Link::Reconnecting { cause: format!("{url} is gone") };
+        let warnings = vec!["PROXY is no setting of ours".to_owned()];
+        let json = StatusPage { engine, telegram: None, warnings }.to_json().unwrap();
+        assert!(!json.contains("hidden") && json.contains("film.mp4"), "{json}");
+        let page: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(page["on_air"]["id"], "http://[masked]@h/film.mp4?token=[masked]");
+        assert_eq!(page["on_air"]["duration_seconds"], 1.5);
+        assert_eq!(page["warnings"][0], "PROXY is no setting of ours");
+        assert!(page.get("telegram").is_none());
+    }
 
     #[test]
     fn the_line_says_what_plays_or_what_is_waited_for() {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use tgs_core::{logging, settings::Settings};
+use tgs_core::{logging, mask, settings::Settings};
 use tgs_playout::cache::{self, Kept};
 
 use crate::{check::clock, source::one_line};
@@ -21,7 +21,10 @@ struct Page<'a> {
 
 /// Writes what is kept to `out`.
 pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<()> {
-    let items = cache::list(&settings.cache_dir);
+    let mut items = cache::list(&settings.cache_dir);
+    for kept in &mut items {
+        kept.title = mask::urls(&kept.title).into_owned();
+    }
     let bytes = items.iter().map(|kept| kept.bytes).sum();
     let page = Page { directory: &settings.cache_dir, bytes, limit_bytes: settings.cache_limit, items };
     if json {

@@ -10,6 +10,7 @@ pub mod http;
 mod kept;
 pub mod list;
 pub mod m3u;
+mod overwrite;
 pub mod playlist;
 pub mod position;
 mod preflight;

@@ -523,6 +523,13 @@ impl Program for Playlist {
     fn reload(&mut self) {
         self.look_for_edit();
     }
+
+    fn replaced(&mut self) -> Option<Next> {
+        // What is queued stays; where nothing is given out the next item takes the edit.
+        let ahead = self.ahead.clone().filter(|ahead| !ahead.queued)?;
+        let entries = self.edit.take()?;
+        if self.take_edit_ahead(entries, &ahead.entry) { None } else { Some(self.advance()) }
+    }
 }
 
 /// The title that a list gives; else the one found with the media; else the name.

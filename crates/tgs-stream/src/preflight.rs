@@ -27,6 +27,7 @@ use crate::{
     app::{Failed, engine_failed, overrides, playlist_file, resolver},
     children,
     cli::Cli,
+    overwrite,
     show::profile,
 };
 
@@ -47,7 +48,7 @@ pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Ta
         resolver(settings, cancel).map(drop),
         directory("STATE_DIR", &settings.state_dir, "STATE_DIRECTORY"),
         directory("CACHE_DIR", &settings.cache_dir, "CACHE_DIRECTORY"),
-        output_directory(target.as_ref().ok()),
+        output_file(cli, settings, target.as_ref().ok()),
     ];
     let mut refused: Vec<Failed> = looked.into_iter().filter_map(Result::err).collect();
     match target {
@@ -62,6 +63,7 @@ pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Ta
 pub(crate) fn report(cli: &Cli, cancel: &Cancel, out: &mut dyn Write) -> io::Result<Code> {
     let env = |name: &str| std::env::var_os(name);
     let (settings, unread) = Settings::examine(cli.env_file.as_deref(), &env, &overrides(cli));
+    let settings = settings.map(|settings| settings.absolute(Path::new("")));
     let mut problems = unread.0;
     let mut warnings = Vec::new();
     if let Some(settings) = &settings {
@@ -251,12 +253,15 @@ fn directory(name: &str, dir: &Path, made: &str) -> Result<(), Failed> {
     })
 }
 
-/// Whether the directory of a file as output is there.
-fn output_directory(target: Option<&Target>) -> Result<(), Failed> {
+/// Whether the directory of a file as output is there, and the file nothing that must stay.
+fn output_file(cli: &Cli, settings: &Settings, target: Option<&Target>) -> Result<(), Failed> {
     let Some(Target::Output(Output::File(file))) = target else { return Ok(()) };
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if dir.is_dir() {
-        return Ok(());
+        return overwrite::refuse(file, cli, settings).map_err(|why| {
+            let why = anyhow::anyhow!("use the output {} (--output, OUTPUT_URL): {why}", file.display());
+            Failed(Code::Config, why)
+        });
     }
     let why = anyhow::anyhow!("write the output {}: there is no directory {}", file.display(), dir.display());
     Err(Failed(Code::Failure, why))

@@ -16,7 +16,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tgs_core::files;
+use tgs_core::{files, mask};
 use tgs_playout::item::{Failure, Reason, Trust};
 
 use crate::list::{self, NoList};
@@ -210,16 +210,17 @@ impl Entry {
         Self { key, title: None, what, origin: None, trust: Trust::Operator, headers: Vec::new() }
     }
 
-    /// What to call it in messages and for viewers: the given title, or else its name.
+    /// What to call it in messages and for viewers: the given title, or else its name, without what opens a URL.
     #[must_use]
     pub fn title(&self) -> String {
         let title = self.title.clone().unwrap_or_else(|| match &self.what {
             What::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            What::Direct { url, .. } | What::List(url) => url::name(url),
+            What::Direct { url, .. } | What::List(url) => url::name(&mask::urls(url)),
             What::Page { .. } => {
-                self.key.item.split_once("://").map_or(&*self.key.item, |(_, rest)| rest).to_owned()
+                let shown = mask::urls(&self.key.item);
+                shown.split_once("://").map_or(&*shown, |(_, rest)| rest).to_owned()
             }
-            What::Bad(_) => self.key.item.clone(),
+            What::Bad(_) => mask::urls(&self.key.item).into_owned(),
         });
         one_line(&title)
     }

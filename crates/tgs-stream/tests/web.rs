@@ -354,6 +354,27 @@ fn the_file_is_rewritten_and_fits_the_textfile_collector() {
 }
 
 #[test]
+fn a_file_of_something_else_is_left_alone() {
+    record_log();
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("settings");
+    fs::write(&file, "# my settings\nAPI_ID=1\n").unwrap();
+    let config = WebConfig { metrics_file: Some(file.clone()), ..config(&state, "127.0.0.1", 0) };
+    drop(start(&config));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "# my settings\nAPI_ID=1\n");
+    let said = logged(&file.display().to_string());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("it holds something else than metrics and is left alone; see METRICS_FILE"),
+        "{said:?}"
+    );
+    // Its own of an earlier run is rewritten.
+    fs::write(&file, "# HELP old x\n").unwrap();
+    drop(start(&config));
+    assert!(fs::read_to_string(&file).unwrap().contains("tgs_build_info"));
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_said_once() {
     record_log();
     let state = tempfile::tempdir().unwrap();

@@ -149,3 +149,15 @@ fn a_panic_while_one_child_is_started_is_that_ones_failure() {
     assert_eq!(child.try_wait().unwrap(), None, "the thread that started it lives");
     assert!(spawn(command("true")).unwrap().wait().unwrap().success());
 }
+
+#[test]
+fn the_processor_time_of_a_child_is_told() {
+    let busy = spawn(sh("while :; do :; done")).unwrap();
+    let end = Instant::now() + Duration::from_mins(1);
+    while busy.cpu_time().unwrap() < Duration::from_millis(50) {
+        assert!(Instant::now() < end, "{:?}", busy.cpu_time());
+        thread::yield_now();
+    }
+    let idle = spawn(sh("sleep 60")).unwrap();
+    assert!(idle.cpu_time().unwrap() < Duration::from_millis(50), "{:?}", idle.cpu_time());
+}

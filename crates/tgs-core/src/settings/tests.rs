@@ -24,8 +24,15 @@ fn load(
     let loaded = Settings::load_in(dir.path(), named.map(|_| &*file), &env, overrides);
     let prefix = format!("{}/", dir.path().display());
     let strip = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&prefix, "")).collect();
+    // The working directory of a test is its crate's.
+    let plain = |path: PathBuf| path.strip_prefix(dir.path()).map_or(path.clone(), Path::to_owned);
     match loaded {
-        Ok(settings) => Ok(Settings { warnings: strip(settings.warnings.clone()), ..settings }),
+        Ok(settings) => Ok(Settings {
+            warnings: strip(settings.warnings.clone()),
+            playlist: plain(settings.playlist),
+            state_dir: plain(settings.state_dir),
+            ..settings
+        }),
         Err(problems) => Err(Problems(strip(problems.0))),
     }
 }
@@ -57,7 +64,8 @@ fn the_template_is_a_file_that_can_be_read() {
         })
         .collect();
     let settings = load(&filled, None, &[], &[]).unwrap();
-    assert_eq!(settings.warnings, [""; 0]);
+    let [only] = &*settings.warnings else { panic!("{:?}", settings.warnings) };
+    assert!(only.contains("OUTPUT_URL is set, so the broadcast goes there"), "{only}");
     assert_eq!(settings.ffmpeg_args, "-preset fast -b:v 2500k");
     assert_eq!(env_file::parse(filled.as_bytes()).entries.len(), TABLE.len());
 }
@@ -150,7 +158,7 @@ fn every_setting_is_read() {
         cache_ahead: true,
         copy_matching: true,
         rust_log: "debug".into(),
-        warnings: vec![],
+        warnings: vec![TO_OUTPUT.into()],
     };
     let settings = load(file, None, &[], &[]).unwrap();
     assert_eq!(settings, expected);
@@ -319,6 +327,7 @@ fn misspelt_names_are_warned_of() {
         ".env line 2: loop is no setting of ours; is LOOP meant?",
         ".env line 3: FFMEPG_ARGS is no setting of ours; is FFMPEG_ARGS meant?",
         ".env line 4: PROMETHEUS_PROT is no setting of ours; is PROMETHEUS_PORT meant?",
+        ".env line 6: LOOK_UP is no setting of ours; it has no effect",
     ];
     assert_eq!(load(file, None, &[], &[]).unwrap().warnings, expected);
     // No name of ours is taken for another.
@@ -339,4 +348,62 @@ proptest! {
             }
         }
     }
+}
+
+const TO_OUTPUT: &str = ".env line 1: OUTPUT_URL is set, so the broadcast goes there and not into the Telegram chat that \
+                         CHAT_ID names; remove it to go live in Telegram";
+
+const FULL: &str = "API_ID=7\nAPI_HASH=00112233445566778899aabbccddeeff\nCHAT_ID=@name\n";
+
+#[test]
+fn an_output_beside_a_full_telegram_is_told_unless_it_was_typed() {
+    let warnings = |file: &str, env: &[(&str, &str)], given: &[(&'static str, &str)]| {
+        load(file, None, env, given).unwrap().warnings
+    };
+    let both = format!("OUTPUT_URL=rtmp://h/a/hidden\n{FULL}");
+    assert_eq!(warnings(&both, &[], &[]), [TO_OUTPUT]);
+    let from_env = warnings(FULL, &[("OUTPUT_URL", "out.flv")], &[]);
+    assert!(from_env[0].starts_with("OUTPUT_URL (in the environment) is set, so"), "{from_env:?}");
+    let none: [&str; 0] = [];
+    assert_eq!(warnings(&both, &[], &[("OUTPUT_URL", "out.flv")]), none, "typed");
+    assert_eq!(warnings("OUTPUT_URL=rtmp://h/a/k\nAPI_ID=7\nCHAT_ID=@name\n", &[], &[]), none, "not full");
+    assert_eq!(warnings(FULL, &[], &[]), none);
+}
+
+#[test]
+fn names_of_no_likeness_are_told_too() {
+    let warnings = |file: &str| load(file, None, &[], &[]).unwrap().warnings;
+    assert_eq!(
+        warnings("PROXY=socks5://h\nLOOPS=1\n"),
+        [
+            ".env line 1: PROXY is no setting of ours; it has no effect",
+            ".env line 2: LOOPS is no setting of ours; is LOOP meant?"
+        ]
+    );
+    // What children or the runtime read has an effect, where systemd reads the file.
+    let none: [&str; 0] = [];
+    assert_eq!(warnings("https_proxy=http://h\nTZ=UTC\nRUST_BACKTRACE=1\nLC_ALL=C\nLOOP=1\n"), none);
+    let many = (0..1000).fold(String::new(), |all, n| all + &format!("OTHER_PROGRAM_{n}=x\n"));
+    let told = warnings(&many);
+    assert_eq!(told.len(), 21);
+    assert_eq!(told[20], ".env: 980 more names are no settings of ours");
+}
+
+#[test]
+fn paths_are_absolute_and_names_of_programs_are_not() {
+    let file = "PLAYLIST=list.txt\nFILLER=../f.mp4\nMETRICS_FILE=m.prom\nSTATE_DIR=s\nCACHE_DIR=./c\n\
+                FFMPEG_PATH=bin/ffmpeg\nYTDLP_PATH=yt-dlp\n";
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), file).unwrap();
+    let loaded = Settings::load_in(dir.path(), None, &|_| None, &[]).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    assert_eq!(loaded.playlist, at("list.txt"));
+    assert_eq!(loaded.filler, Some(at("../f.mp4")));
+    assert_eq!(loaded.metrics_file, Some(at("m.prom")));
+    assert_eq!((loaded.state_dir, loaded.cache_dir), (at("s"), at("c")));
+    assert_eq!((loaded.ffmpeg_path, loaded.ytdlp_path), (at("bin/ffmpeg"), "yt-dlp".into()));
+    // From the working directory, and given on the command line.
+    let given = [("PLAYLIST", "typed.txt"), ("STATE_DIR", "s"), ("CACHE_DIR", "/c")];
+    let loaded = Settings::load(None, &|_| None, &given).unwrap();
+    assert_eq!(loaded.playlist, std::env::current_dir().unwrap().join("typed.txt"));
 }

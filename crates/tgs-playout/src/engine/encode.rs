@@ -11,6 +11,7 @@ use tgs_core::{backoff::Backoff, process::describe, supervise::contain};
 
 use super::{
     EARLY, Shared,
+    meter::Meter,
     prepare::{Preparer, Ready, Turn, Way},
     rest::Rest,
     skip_log::SkipLog,
@@ -73,6 +74,8 @@ impl Encode {
                         }
                     }
                     self.shared.feed.close();
+                    // No encoder works, so none is slow.
+                    self.shared.show_speed(None);
                 }
             }
         }
@@ -123,9 +126,6 @@ impl Encode {
     fn replay(&mut self, item: Item, entry: cache::Entry, attempt: &Attempt) {
         self.shared.cache.measure();
         METRICS.cache_hits.inc();
-        // No encoder works, so none is slow.
-        METRICS.encoder_speed.set(0.0);
-        self.shared.control.board.update(|status| status.encoder_speed_ratio = None);
         let feed = &self.shared.feed;
         let on_air = OnAir {
             run: attempt.run,
@@ -326,7 +326,7 @@ impl Encode {
         #[cfg(test)]
         let title = item.title.clone();
         encoder.watch(rest.found.watch(&item.media));
-        let mut meter = Meter::new(self.setup.profile.fps);
+        let mut meter = Meter::new(self.setup.profile.fps, Instant::now());
         let live = item.media.live;
         let mut recording = key.and_then(|key| self.shared.cache.record(key, item, job.expected));
         METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
@@ -345,13 +345,12 @@ impl Encode {
                 Err(error) => break Err(error),
             };
             #[cfg(test)]
-            if meter.frames == 15 {
+            if meter.media() == Duration::from_millis(500) {
                 crate::faults::strike("showing", &title);
             }
             meter.count(began.elapsed(), tag.kind == Kind::Video && tag.is_frame());
-            if let Some(ratio) = meter.due() {
-                METRICS.encoder_speed.set(ratio);
-                self.shared.control.board.update(|status| status.encoder_speed_ratio = Some(ratio));
+            if let Some(ratio) = meter.due(Instant::now(), || encoder.cpu_time()) {
+                self.shared.show_speed(Some(ratio));
             }
             run.played = meter.media();
             recording.take_if(|recording| !recording.push(&tag));
@@ -496,40 +495,4 @@ pub(crate) fn judge(
     };
     let reason = if remote { Reason::Network } else { Reason::Truncated };
     failed(reason, format!("it ended {} before its end{said}", seconds(missing)))
-}
-
-/// Measures how fast an encoder works: media it makes in the time that somebody waits for it.
-struct Meter {
-    fps: f64,
-    frames: u64,
-    window_frames: u64,
-    waited: Duration,
-    since: Instant,
-}
-
-impl Meter {
-    fn new(fps: u32) -> Self {
-        let now = Instant::now();
-        Self { fps: f64::from(fps), frames: 0, window_frames: 0, waited: Duration::ZERO, since: now }
-    }
-
-    fn count(&mut self, waited: Duration, picture: bool) {
-        self.waited += waited;
-        self.frames += u64::from(picture);
-        self.window_frames += u64::from(picture);
-    }
-
-    fn media(&self) -> Duration {
-        Duration::from_secs_f64(self.frames as f64 / self.fps)
-    }
-
-    /// The ratio of the last seconds, every two of them.
-    fn due(&mut self) -> Option<f64> {
-        if self.since.elapsed() < Duration::from_secs(2) || self.waited.is_zero() {
-            return None;
-        }
-        let ratio = self.window_frames as f64 / self.fps / self.waited.as_secs_f64();
-        *self = Self { frames: self.frames, ..Self::new(self.fps as u32) };
-        Some(ratio)
-    }
 }

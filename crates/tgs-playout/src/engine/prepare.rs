@@ -161,12 +161,19 @@ impl Prepare {
             title: "the next entry".to_owned(),
             failure: Failure::of_panic(&panic),
         });
+        self.prepare(next);
+    }
+
+    /// Makes `next` what comes behind what is encoded now.
+    fn prepare(&mut self, next: Next) {
         self.ahead = self.look(next);
         let title = match &self.ahead {
             Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
-        self.shared.control.board.update(|status| status.next = title);
+        self.shared.feed.set_prepared(title);
+        let next = self.shared.feed.next_title();
+        self.shared.control.board.update(|status| status.next = next);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.way {
@@ -185,7 +192,12 @@ impl Prepare {
     fn obey(&mut self, command: Ask) {
         match command {
             Ask::Next => {}
-            Ask::Reload => self.program.reload(),
+            Ask::Reload => {
+                self.program.reload();
+                if let Some(next) = self.program.replaced() {
+                    self.prepare(next);
+                }
+            }
             Ask::Jump(meant, to) => {
                 let ahead = match self.leave(meant.skip) {
                     Some(Next::Play(item)) => Some(item.place),
@@ -203,7 +215,7 @@ impl Prepare {
                     self.program.jump(Some(place), Jump::After);
                     self.look_ahead();
                 } else if let Some(next) = left {
-                    self.ahead = self.look(next);
+                    self.prepare(next);
                 }
             }
         }

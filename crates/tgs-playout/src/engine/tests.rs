@@ -13,7 +13,6 @@ use super::*;
 use crate::{
     flv::{Kind, Reader},
     item::{Coming, Item, Jump, Media, Next},
-    status::METRICS,
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };

@@ -201,3 +201,53 @@ fn a_full_feed_holds_the_encoder_until_it_is_cancelled() {
     cancel.cancel();
     assert!(!feed.give(picture(true, 1), false, &cancel));
 }
+
+#[test]
+fn next_is_what_follows_the_item_on_air_not_the_one_that_is_encoded() {
+    let (feed, cancel) = feed(20);
+    let titled = |run: u64| Item { title: format!("item {run}"), ..item(run, false) };
+    let begin = |run: u64| {
+        let Opened::Goes(_) = feed.open(&titled(run), &cancel) else { panic!("{run} does not go") };
+        let on_air = OnAir { run, item: titled(run), silent: false, expected: None };
+        feed.give(Piece::Begin(Arc::new(on_air)), false, &cancel);
+        for n in 0..4 {
+            feed.give(picture(n % 2 == 0, run * 100 + n), false, &cancel);
+        }
+    };
+    let next = || feed.next_title();
+    feed.set_prepared(Some("item 1".into()));
+    assert_eq!(next().as_deref(), Some("item 1"), "nothing is on air");
+    begin(1);
+    feed.set_prepared(Some("item 2".into()));
+    assert_eq!(next().as_deref(), Some("item 1"), "encoded, and not yet shown");
+    feed.take(Need::Group);
+    assert_eq!(next().as_deref(), Some("item 2"));
+    feed.give(Piece::End, false, &cancel);
+    feed.close();
+    let Opened::Goes(_) = feed.open(&titled(2), &cancel) else { panic!("2 does not go") };
+    feed.set_prepared(Some("item 3".into()));
+    assert_eq!(next().as_deref(), Some("item 2"), "its encoder has begun, and nothing has come of it");
+    feed.close();
+    begin(2);
+    feed.set_prepared(Some("item 3".into()));
+    // The last seconds of the first are on air.
+    assert_eq!(next().as_deref(), Some("item 2"));
+    assert_eq!(taken(&feed, Need::Group)[..5], [100, 101, 102, 103, 0]);
+    assert_eq!(next().as_deref(), Some("item 3"));
+    feed.end_with_current();
+    assert_eq!(next(), None, "the list ends here");
+}
+
+#[test]
+fn an_item_that_a_panic_ended_has_an_end() {
+    let (feed, cancel) = feed(20);
+    encode(&feed, &cancel, 1, false, 3);
+    feed.close();
+    encode(&feed, &cancel, 2, false, 3);
+    assert_eq!(taken(&feed, Need::Group), [0, 100, 101, 102, 0, 0, 200, 201]);
+    // One that was left has none: it is shown no further.
+    feed.skip();
+    feed.close();
+    encode(&feed, &cancel, 3, false, 3);
+    assert_eq!(taken(&feed, Need::Group), [0, 300, 301]);
+}

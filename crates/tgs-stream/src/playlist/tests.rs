@@ -478,3 +478,38 @@ fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
     );
     assert_eq!(letter(&list.next()), 'b');
 }
+
+#[test]
+fn an_edit_names_at_once_what_comes_instead() {
+    let tv = Tv::new("abc");
+    let mut list = tv.open();
+    let Next::Play(first) = list.next() else { panic!("nothing plays") };
+    assert!(matches!(list.confirm(first), Next::Play(_)));
+    assert_eq!(letter(&list.next()), 'b', "looked at ahead");
+    list.reload();
+    assert!(list.replaced().is_none(), "nothing was edited");
+    tv.edit("axbc");
+    list.reload();
+    let Some(Next::Play(other)) = list.replaced() else { panic!("the old one stays") };
+    assert_eq!(other.title, "x");
+    assert!(list.replaced().is_none(), "once");
+    assert!(matches!(list.confirm(other), Next::Play(_)));
+    assert_eq!(letter(&list.next()), 'b');
+    // An edit elsewhere changes nothing of it.
+    tv.edit("axbd");
+    list.reload();
+    assert!(list.replaced().is_none());
+    let Next::Play(same) = list.next() else { panic!("nothing plays") };
+    assert_eq!(same.title, "d");
+}
+
+#[test]
+fn titles_that_are_made_of_urls_hold_no_token() {
+    let tv = Tv::new("");
+    tv.write(
+        "http://h:8080/live/me/hidden/12.ts\nhttps://site/watch?v=abcdefghijk&key=hidden\nhttp://h/?hidden",
+    );
+    let titles: Vec<String> = source::expand(&tv.open().named).iter().map(Entry::title).collect();
+    assert!(!titles.iter().any(|title| title.contains("hidden")), "{titles:?}");
+    assert_eq!(titles[..2], ["12", "site/watch?v=abcdefghijk&key=[masked]"]);
+}

@@ -80,7 +80,7 @@ fn a_password_is_no_part_of_the_identity() {
     let entries = expand(&[named(&dir, "rtsp://me:pa:s@cam/1"), named(&dir, "https://me@h/watch?u=a@b")]);
     assert_eq!(items(&dir, &entries), ["rtsp://cam/1", "https://h/watch?u=a@b"]);
     assert_eq!(entries[0].what, What::Direct { url: "rtsp://me:pa:s@cam/1".into(), live: true });
-    assert_eq!((&*entries[0].title(), &*entries[1].title()), ("1", "h/watch?u=a@b"));
+    assert_eq!((&*entries[0].title(), &*entries[1].title()), ("1", "h/watch?u=[masked]"));
 }
 
 #[test]

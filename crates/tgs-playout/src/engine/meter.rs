@@ -1,0 +1,110 @@
+//! Measures how fast an encoder works: seconds of media in a second of its working time.
+//!
+//! While the read-ahead is full an encoder waits for the broadcast, and nobody waits for it. How much it works then is taken
+//! from its processor time, spread over all processors: what comes out is the most it could do.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How much is measured at a time.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// The measurement of one encoder.
+pub(super) struct Meter {
+    fps: f64,
+    processors: f64,
+    frames: u64,
+    window: Window,
+}
+
+/// What happened since the last measurement.
+struct Window {
+    since: Instant,
+    frames: u64,
+    /// How long somebody waited for the encoder.
+    waited: Duration,
+    /// Its processor time when the window began.
+    cpu: Option<Duration>,
+}
+
+impl Window {
+    fn new(now: Instant, cpu: Option<Duration>) -> Self {
+        Self { since: now, frames: 0, waited: Duration::ZERO, cpu }
+    }
+}
+
+impl Meter {
+    pub(super) fn new(fps: u32, now: Instant) -> Self {
+        let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+        // A process that has just been started has used nothing.
+        let window = Window::new(now, Some(Duration::ZERO));
+        Self { fps: f64::from(fps), processors, frames: 0, window }
+    }
+
+    /// A tag has come, a picture's or not, and was `waited` for.
+    pub(super) fn count(&mut self, waited: Duration, picture: bool) {
+        self.window.waited = self.window.waited.saturating_add(waited);
+        self.frames += u64::from(picture);
+        self.window.frames += u64::from(picture);
+    }
+
+    /// How much media has come.
+    pub(super) fn media(&self) -> Duration {
+        Duration::from_secs_f64(self.frames as f64 / self.fps)
+    }
+
+    /// The ratio of the last two seconds, when they are over; `cpu` tells the encoder's processor time so far.
+    pub(super) fn due(&mut self, now: Instant, cpu: impl FnOnce() -> Option<Duration>) -> Option<f64> {
+        if now.saturating_duration_since(self.window.since) < WINDOW {
+            return None;
+        }
+        let cpu = cpu();
+        let used = cpu.zip(self.window.cpu).map_or(Duration::ZERO, |(now, then)| now.saturating_sub(then));
+        let worked = (used.as_secs_f64() / self.processors).max(self.window.waited.as_secs_f64());
+        let media = self.window.frames as f64 / self.fps;
+        self.window = Window::new(now, cpu);
+        // Less than the system's clock can tell is no measurement.
+        (worked >= 0.005).then(|| media / worked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What a window of two seconds says, in which so much came, was waited for and was worked.
+    fn ratio(media: u64, waited: Duration, cpu: Option<Duration>) -> Option<f64> {
+        let began = Instant::now();
+        let mut meter = Meter { processors: 2.0, ..Meter::new(30, began) };
+        for _ in 0..media * 30 {
+            meter.count(Duration::ZERO, true);
+            meter.count(Duration::ZERO, false);
+        }
+        meter.count(waited, false);
+        assert_eq!(meter.due(began + SECOND, || panic!("too early")), None);
+        let ratio = meter.due(began + 2 * SECOND, || cpu);
+        assert_eq!(meter.media(), media as u32 * SECOND);
+        assert_eq!(meter.due(began + 2 * SECOND, || panic!("a new window")), None);
+        ratio
+    }
+
+    #[test]
+    fn an_encoder_that_is_waited_for_is_as_fast_as_it_gives() {
+        assert_eq!(ratio(1, 2 * SECOND, Some(3 * SECOND)), Some(0.5));
+        // Sleeping (a slow source) is no faster.
+        assert_eq!(ratio(1, 2 * SECOND, Some(SECOND / 10)), Some(0.5));
+        assert_eq!(ratio(1, 2 * SECOND, None), Some(0.5));
+    }
+
+    #[test]
+    fn an_encoder_that_waits_itself_is_as_fast_as_its_work_allows() {
+        let waited = Duration::from_micros(270);
+        assert_eq!(ratio(2, waited, Some(SECOND)), Some(4.0), "not 7407");
+        assert_eq!(ratio(2, waited, Some(Duration::ZERO)), None);
+        assert_eq!(ratio(2, waited, None), None);
+    }
+}

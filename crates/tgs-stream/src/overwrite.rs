@@ -1,0 +1,214 @@
+//! Whether writing the output would destroy something: a source under whatever name, a file that a setting names, or any
+//! file that is no recording.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use tgs_core::settings::Settings;
+
+use crate::{
+    app::playlist_file,
+    cli::Cli,
+    playlist::Listing,
+    source::{self, What},
+};
+
+/// How an FLV file begins.
+const FLV: &[u8] = b"FLV";
+
+/// What tells a file from all others, whatever its name.
+type FileId = (u64, u64);
+
+/// Why `output` must not be written, where it is there already and is more than an older recording.
+///
+/// What a playlist that cannot be read yet will name is not known.
+pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), String> {
+    let meta = match fs::metadata(output) {
+        Ok(meta) if meta.is_dir() => return Err("it is a directory".to_owned()),
+        // A device or a pipe holds nothing that could be lost.
+        Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
+        _ => return Ok(()),
+    };
+    let id = (meta.dev(), meta.ino());
+    if let Some(what) = named(cli, settings).remove(&id) {
+        return Err(format!("{what}; writing it would destroy that: name another file"));
+    }
+    let mut start = [0; 3];
+    let read = File::open(output).and_then(|mut file| file.read_exact(&mut start));
+    match read {
+        Ok(()) if start == *FLV => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(format!("it is there already and cannot be read ({error}): remove it, or name another file"))
+        }
+        _ => Err("it is there already and is no FLV file: remove it, or name another file".to_owned()),
+    }
+}
+
+/// The files that are played or that a setting names, and what they are.
+fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
+    let mut named = HashMap::new();
+    let mut add = |path: &Path, what: String| {
+        if let Ok(meta) = fs::metadata(path) {
+            named.entry((meta.dev(), meta.ino())).or_insert(what);
+        }
+    };
+    let playlist = playlist_file(cli, settings);
+    let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+    let settings_files = [
+        (playlist.as_deref(), "the playlist"),
+        (Some(&*env_file), "the settings file"),
+        (settings.filler.as_deref(), "FILLER"),
+        (settings.metrics_file.as_deref(), "METRICS_FILE"),
+        (Some(&*settings.ffmpeg_path), "FFMPEG_PATH"),
+        (Some(&*settings.ytdlp_path), "YTDLP_PATH"),
+    ];
+    for (path, what) in settings_files {
+        if let Some(path) = path {
+            add(path, format!("it is {what} too"));
+        }
+    }
+    let listed = Listing::new(cli.sources.clone(), playlist).read().unwrap_or_default();
+    for one in source::expand(&listed) {
+        let origin = one.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
+        if let What::File(path) = &one.what {
+            add(path, format!("it is a source too{origin}"));
+        }
+        if let Some(origin) = &one.origin {
+            add(&origin.list, "it is a list that is played, too".to_owned());
+        }
+    }
+    for one in &listed {
+        add(&one.dir.join(&one.text), "it is a source too".to_owned());
+    }
+    for (dir, what) in [(&settings.cache_dir, "CACHE_DIR"), (&settings.state_dir, "STATE_DIR")] {
+        for file in own_files(dir) {
+            add(&file, format!("it belongs to {what} ({})", file.display()));
+        }
+    }
+    named
+}
+
+/// What a tool keeps in its directory `dir` and one below: recordings that were put there, by their name, are none of it.
+fn own_files(dir: &Path) -> Vec<PathBuf> {
+    let list = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    };
+    let (dirs, mut files): (Vec<_>, Vec<_>) = list(dir).into_iter().partition(|path| path.is_dir());
+    files.extend(dirs.iter().flat_map(|dir| list(dir)).filter(|path| !path.is_dir()));
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("filler-") || !name.to_ascii_lowercase().ends_with(".flv")
+    });
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use clap::Parser;
+
+    use super::*;
+
+    struct Scene {
+        dir: tempfile::TempDir,
+    }
+
+    impl Scene {
+        /// A folder, a list in a list, and files of all kinds that begin as recordings do.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let scene = Self { dir };
+            for name in ["films", "cache/items", "state"] {
+                fs::create_dir_all(scene.at(name)).unwrap();
+            }
+            for name in [
+                "a.flv",
+                "films/b.flv",
+                "listed.flv",
+                "queued in a list.flv",
+                "filler.flv",
+                "old.flv",
+                "cache/filler-1.flv",
+                "cache/items/entry",
+            ] {
+                fs::write(scene.at(name), "FLV\x01 and more").unwrap();
+            }
+            fs::write(scene.at("list.txt"), "listed.flv\nfilms\ninner.m3u\n").unwrap();
+            fs::write(scene.at("inner.m3u"), "queued in a list.flv\n").unwrap();
+            fs::write(scene.at("text.flv"), "dear diary").unwrap();
+            fs::write(scene.at("short.flv"), "F").unwrap();
+            fs::write(scene.at("empty.flv"), "").unwrap();
+            fs::write(scene.at(".env"), "LOOP=1\n").unwrap();
+            scene
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn refused(&self, output: &Path) -> Option<String> {
+            let text = |name: &str| self.at(name).to_str().unwrap().to_owned();
+            let (list, env) = (text("list.txt"), text(".env"));
+            let source = text("a.flv");
+            let cli = Cli::try_parse_from(["tgs-stream", "--playlist", &list, "--env-file", &env, &source])
+                .unwrap();
+            let given = [
+                ("PLAYLIST", list.clone()),
+                ("FILLER", text("filler.flv")),
+                ("CACHE_DIR", text("cache")),
+                ("STATE_DIR", text("state")),
+            ];
+            let look = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, v)| v.into());
+            refuse(output, &cli, &Settings::load(Some(&self.at(".env")), &look, &[]).unwrap()).err()
+        }
+    }
+
+    #[test]
+    fn what_is_played_or_set_is_not_overwritten_under_any_name() {
+        let scene = Scene::new();
+        for (name, why) in [
+            ("a.flv", "it is a source too"),
+            ("films/b.flv", "it is a source too (line 2 of "),
+            ("listed.flv", "it is a source too (line 1 of "),
+            ("queued in a list.flv", "it is a source too (line 1 of "),
+            ("filler.flv", "it is FILLER too"),
+            ("list.txt", "it is the playlist too"),
+            ("inner.m3u", "it is a list that is played, too"),
+            (".env", "it is the settings file too"),
+            ("cache/filler-1.flv", "it belongs to CACHE_DIR"),
+            ("cache/items/entry", "it belongs to CACHE_DIR"),
+        ] {
+            let (link, hard) = (scene.at("link.flv"), scene.at("hard.flv"));
+            symlink(scene.at(name), &link).unwrap();
+            fs::hard_link(scene.at(name), &hard).unwrap();
+            for output in [scene.at(name), link.clone(), hard.clone(), scene.at("films/..").join(name)] {
+                let refused =
+                    scene.refused(&output).unwrap_or_else(|| panic!("{} is taken", output.display()));
+                assert!(refused.starts_with(why), "{name}: {refused}");
+                assert!(refused.ends_with("writing it would destroy that: name another file"), "{refused}");
+            }
+            fs::remove_file(link).unwrap();
+            fs::remove_file(hard).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_an_older_recording_is_written_over() {
+        let scene = Scene::new();
+        for name in ["old.flv", "new.flv", "empty.flv", "films/new.flv"] {
+            assert_eq!(scene.refused(&scene.at(name)), None, "{name}");
+        }
+        assert_eq!(scene.refused(Path::new("/dev/null")), None);
+        for name in ["text.flv", "short.flv"] {
+            let refused = scene.refused(&scene.at(name)).unwrap();
+            assert!(refused.starts_with("it is there already and is no FLV file"), "{name}: {refused}");
+        }
+        assert_eq!(scene.refused(&scene.at("films")).as_deref(), Some("it is a directory"));
+    }
+}
