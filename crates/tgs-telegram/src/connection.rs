@@ -195,6 +195,8 @@ impl Connection {
         let (link, tl::enums::Config::Config(config)) = self.bounded(doing, self.limit, async {
             let mut link = match key {
                 Some(key) => connect_with_auth(Full::new(), address, key).await?,
+                #[cfg(feature = "test-dc")]
+                None if self.address.ip().is_loopback() => crate::test_dc::connect(self.address).await?,
                 None => connect(Full::new(), address).await?,
             };
             let config = link.invoke(&hello).await?;

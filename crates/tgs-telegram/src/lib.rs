@@ -17,6 +17,8 @@ mod connection;
 mod dc;
 mod error;
 pub mod sign_in;
+#[cfg(feature = "test-dc")]
+mod test_dc;
 
 pub use account::{Me, OtherSession};
 pub use call::{Call, Ingest, Live};

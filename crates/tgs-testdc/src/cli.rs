@@ -169,6 +169,19 @@ fn introduction(dc: &TestDc, control: SocketAddr) -> String {
             first_account(&world).first_name
         ));
     }
+    lines.push("with what stands on stdout as test.env, for example:".to_owned());
+    for example in ["tgs-session -- --env-file test.env --show", "tgs-stream -- --env-file test.env clip.mp4"]
+    {
+        lines.push(format!("  cargo run -p {example}"));
+    }
+    lines.push(
+        "a sign-in makes a new key, for which a tool must trust this DC; no released one does:".to_owned(),
+    );
+    lines.push(format!(
+        "  TGS_TEST_DCS=1={},2={} cargo run -p tgs-session --features test-dc -- --env-file test.env --write-env",
+        dc.addr(1),
+        dc.addr(2)
+    ));
     lines.push("steer it by, for example:".to_owned());
     for example in ["status", "fault AUTH_KEY_UNREGISTERED --times 1", "fault silence", "clear"] {
         lines.push(format!("  tgs-testdc ctl --control {control} {example}"));
@@ -211,5 +224,8 @@ mod tests {
         assert_eq!(dc.sessions(World::ALICE).len(), 2);
         let said = introduction(&dc, "127.0.0.1:9".parse().unwrap());
         assert!(said.contains("@tgs_demo") && said.contains("--control 127.0.0.1:9 status"), "{said}");
+        let sign_in =
+            format!("TGS_TEST_DCS=1={},2={} cargo run -p tgs-session --features", dc.addr(1), dc.addr(2));
+        assert!(said.contains(&sign_in), "{said}");
     }
 }

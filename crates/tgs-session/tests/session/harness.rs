@@ -16,16 +16,13 @@ use tgs_core::{
     secret::Secret,
     session_string::{AuthKey, SessionString},
 };
-use tgs_e2e::{
-    bin_path::{cargo, profile_dir},
-    telegram::knowing_the_key,
-};
+use tgs_e2e::bin_path::{cargo, profile_dir};
 use tgs_telegram::{App, Connection, Me, TelegramError};
 use tgs_testdc::{Session, SessionInfo, TestDc, World};
 
 use crate::terminal::Run;
 
-/// The tool, made for the test DC: with the feature `test-dc`, and with the test DC's RSA key in place of Telegram's.
+/// The tool with the feature `test-dc`: it knows the test DC's addresses and key.
 fn tool() -> &'static Path {
     static TOOL: OnceLock<PathBuf> = OnceLock::new();
     TOOL.get_or_init(|| {
@@ -41,16 +38,7 @@ fn tool() -> &'static Path {
             .output()
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let made = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-        let path = dir.join(format!("{name}-patched"));
-        if made(&path) < made(&dir.join(name)) {
-            // By rename: another test may run the old one.
-            let new = dir.join(format!("{name}-{}", std::process::id()));
-            let modulus = TestDc::start(World::example()).unwrap().rsa_public().0;
-            knowing_the_key(&dir.join(name), modulus, &new).unwrap();
-            fs::rename(new, &path).unwrap();
-        }
-        path
+        dir.join(name)
     })
 }
 

@@ -298,7 +298,7 @@ fn run_by_root_it_works_as_the_owner_of_the_settings_and_is_led_nowhere() {
     home.dc.fault(Fault::named("FLOOD_WAIT_900"), When::method("auth.acceptLoginToken"));
     run(&RENEW).fails(1, "failed to ");
     home.dc.clear_faults();
-    for args in [&["--show"][..], &["--show", "--standby"], &["--list-dialogs", "--standby"], &["--log-out"]]
+    for args in [&["--show"][..], &["--show", "--standby"], &["--list-dialogs", "--standby"], &["--end-call"]]
     {
         run(args);
     }
@@ -312,6 +312,7 @@ fn run_by_root_it_works_as_the_owner_of_the_settings_and_is_led_nowhere() {
         fs::remove_file(&name).or_else(|_| fs::remove_dir_all(&name)).unwrap();
     }
     run(&RENEW).ok();
+    run(&["--log-out"]).ok();
     for name in [".env", ".env.bak", "state", &format!("state/{sign_ins}")] {
         assert_eq!(fs::metadata(home.path().join(name)).unwrap().uid(), SERVICE, "{name}");
     }
