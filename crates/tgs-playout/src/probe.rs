@@ -327,13 +327,22 @@ fn ask(
         // It says nothing then, and what it was asked about has no part in it.
         return Err(Failure::new(Reason::Tool, format!("ffprobe was {}", describe(output.status))));
     }
+    let messages = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let messages = String::from_utf8_lossy(&output.stderr);
         return Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, source)));
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|error| Failure::new(Reason::Tool, format!("cannot read ffprobe's answer: {error}")))
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Failure::new(Reason::Tool, format!("cannot read ffprobe's answer: {error}")))?;
+    // The index was read, and what is before it cannot be read any more.
+    if !source.is_file() && answer.packets.is_empty() && messages.contains("partial file") {
+        return Err(Failure::new(Reason::Unplayable, INDEX_LAST));
+    }
+    Ok(answer)
 }
+
+/// Why a file plays from a disk and not from its server.
+const INDEX_LAST: &str = "its index (moov) comes last, and its server sends no parts of files: put the index first \
+                          (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4), or serve it with ranges";
 
 /// What the streams that would be picked are as they are stored.
 fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {

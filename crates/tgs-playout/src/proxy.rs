@@ -28,6 +28,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -42,6 +43,12 @@ use held::Held;
 
 /// Clients that are known at a time; of more, those without a connection that were idle longest are forgotten.
 const MAX_CLIENTS: usize = 256;
+
+/// Addresses whose servers are busy that are known at a time; of more the first is asked again early.
+const MAX_BUSY: usize = 64;
+
+/// A server that asks for more time than this (`Retry-After`) is asked again all the same.
+const MAX_WAIT: Duration = Duration::from_mins(10);
 
 /// Whether what a client reads is kept for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +84,6 @@ struct Record {
     near: Option<Network>,
     gets: u32,
     trouble: Option<Trouble>,
-    /// Whether the server gave the whole where a part would have done.
-    no_ranges: bool,
 }
 
 /// Why a client did not get what it asked for.
@@ -167,12 +172,6 @@ impl Client {
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.0.record().trouble.as_ref().map(Trouble::failure)
-    }
-
-    /// Whether the server gives no parts of what it has.
-    #[must_use]
-    pub fn has_no_ranges(&self) -> bool {
-        self.0.record().no_ranges
     }
 }
 
@@ -280,6 +279,8 @@ struct Proxy {
     address: SocketAddr,
     clients: Mutex<VecDeque<Arc<Account>>>,
     held: Mutex<VecDeque<Held>>,
+    /// What servers asked to leave alone, and until when.
+    busy: Mutex<VecDeque<(held::Key, Instant)>>,
 }
 
 /// Starts the proxy where it does not run yet.
@@ -292,7 +293,8 @@ fn start() -> io::Result<Arc<Proxy>> {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
-    let proxy = Arc::new(Proxy { address, clients: Mutex::default(), held: Mutex::default() });
+    let (clients, held, busy) = Default::default();
+    let proxy = Arc::new(Proxy { address, clients, held, busy });
     let serving = Arc::clone(&proxy);
     let pause = |delay| {
         thread::sleep(delay);
@@ -323,6 +325,27 @@ impl Proxy {
         let account = clients.remove(at)?;
         clients.push_back(Arc::clone(&account));
         Some(account)
+    }
+}
+
+impl Proxy {
+    /// Leaves `key` alone for `seconds`, as its server wants it.
+    fn leave_alone(&self, key: &held::Key, seconds: u64) {
+        let until = Instant::now() + Duration::from_secs(seconds).min(MAX_WAIT);
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|(other, _)| other != key);
+        if busy.len() >= MAX_BUSY {
+            busy.pop_front();
+        }
+        busy.push_back((key.clone(), until));
+    }
+
+    /// How long the server of `key` does not want to be asked for it, in seconds.
+    fn wait_for(&self, key: &held::Key) -> Option<u64> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        busy.retain(|(_, until)| *until > now);
+        busy.iter().find(|(other, _)| other == key).map(|(_, until)| (*until - now).as_secs() + 1)
     }
 }
 

@@ -262,3 +262,39 @@ fn what_can_be_asked_for_once_is_asked_for_once() {
     probed(&server.at("/private.ts"), Trust::Operator).unwrap();
     assert!(play(&server.at("/private.ts"), STRANGER).1.contains("403"));
 }
+
+#[test]
+fn a_busy_server_is_left_alone_as_long_as_it_asks() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::new();
+    server.gives("/a.ts", "HTTP/1.1 200 OK", &clip(dir.path(), "a.ts", &[]));
+    server.gives_once("/a.ts", "HTTP/1.1 503 Busy\nRetry-After: 300\nContent-Length: 0", b"");
+    let words = "the server is busy (HTTP 503), and asks to come back in ";
+    for _ in 0..2 {
+        let failure = probed(&server.at("/a.ts"), Trust::Operator).unwrap_err();
+        assert!(failure.reason == Reason::Network && failure.detail.starts_with(words), "{failure}");
+    }
+    assert_eq!(server.connections(), 1);
+    // Only what it is busy with.
+    server.gives_once("/b.ts", "HTTP/1.1 429 Slow down\nRetry-After: 0\nContent-Length: 0", b"");
+    server.gives("/b.ts", "HTTP/1.1 200 OK", &fs::read(dir.path().join("a.ts")).unwrap());
+    assert_eq!(probed(&server.at("/b.ts"), Trust::Operator).unwrap_err().reason, Reason::Network);
+    probed(&server.at("/b.ts"), Trust::Operator).unwrap();
+}
+
+#[test]
+fn an_index_at_the_end_wants_a_server_that_sends_parts() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::new();
+    // Larger than what ffmpeg keeps of what it has read.
+    let large = ["-c:a", "pcm_s16le", "-ar", "192000", "-ac", "2"];
+    let late = clip(dir.path(), "a.mov", &large);
+    let early = clip(dir.path(), "b.mov", &[&large[..], &["-movflags", "faststart"]].concat());
+    for (path, file) in [("/late.mp4", &late), ("/early.mp4", &early)] {
+        server.gives(path, &format!("HTTP/1.1 200 OK\nContent-Length: {}", file.len()), file);
+    }
+    probed(&server.at("/early.mp4"), Trust::Operator).unwrap();
+    let failure = probed(&server.at("/late.mp4"), Trust::Operator).unwrap_err();
+    assert_eq!(failure.reason, Reason::Unplayable);
+    assert!(failure.detail.contains("moov") && failure.detail.contains("-movflags +faststart"), "{failure}");
+}

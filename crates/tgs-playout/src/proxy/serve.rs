@@ -147,6 +147,9 @@ fn fetch(
     keeps: bool,
     (account, proxy): (&Account, &Proxy),
 ) -> io::Result<()> {
+    if let Some(seconds) = proxy.wait_for(key) {
+        return refuse_for(client, account, Trouble::Busy { status: 503, seconds: Some(seconds) });
+    }
     let opened = match &account.carried {
         Some(carried) if key.0.host == carrier::HOST => {
             carrier::open(carried, client).map(|(o, answer)| (o, None, answer))
@@ -162,7 +165,12 @@ fn fetch(
         Exchange::new(Some(origin), Vec::new(), first).run(client);
         return Ok(());
     };
-    note(account, &answer);
+    if let status @ (429 | 503) = answer.status {
+        account.record().trouble = Some(Trouble::Busy { status, seconds: answer.retry_after });
+        if let Some(seconds) = answer.retry_after {
+            proxy.leave_alone(key, seconds);
+        }
+    }
     let keeps = keeps && answer.status == 200 && !answer.ranges && !answer.text;
     let mut exchange = Exchange::new(Some(origin), Vec::new(), answer.head.clone());
     exchange.recording = if keeps { Recording::new().ok() } else { None };
@@ -215,15 +223,6 @@ fn replay(client: &TcpStream, held: Held, account: &Account, proxy: &Proxy) {
     if exchange.grows {
         let answer = Answer { status: 200, length, ranges: false, text: false, retry_after: None, head };
         keep(exchange, Kept { key, address, answer }, account, proxy);
-    }
-}
-
-/// Notes what an answer tells about its server.
-fn note(account: &Account, answer: &Answer) {
-    let mut record = account.record();
-    record.no_ranges |= answer.status == 200 && !answer.ranges;
-    if matches!(answer.status, 429 | 503) {
-        record.trouble = Some(Trouble::Busy { status: answer.status, seconds: answer.retry_after });
     }
 }
 
@@ -312,7 +311,11 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
 
 /// The reason goes into the first line, which yt-dlp repeats.
 fn refuse_for(client: &TcpStream, account: &Account, trouble: Trouble) -> io::Result<()> {
-    let status = if matches!(trouble, Trouble::Forbidden(_)) { 403 } else { 502 };
+    let status = match trouble {
+        Trouble::Forbidden(_) => 403,
+        Trouble::Busy { .. } => 503,
+        _ => 502,
+    };
     let why = trouble.failure().detail;
     account.record().trouble = Some(trouble);
     refuse(client, &format!("{status} {why}"), &why)
