@@ -9,7 +9,7 @@ use std::{
 
 use crate::files;
 
-/// Longer waits than this are those of a clock that was wrong when they were written.
+/// Longer waits than this are kept by nobody, and are those of a clock that was wrong when they were written.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// The waits of the sessions of one instance: a line each, session and second.
@@ -39,7 +39,7 @@ impl FloodWaits {
     pub fn left(&self, session: &str, now: SystemTime) -> Option<Duration> {
         let until = *self.locked().get(session)?;
         let left = Duration::from_secs(until).checked_sub(since_epoch(now))?;
-        (left <= LONGEST && !left.is_zero()).then_some(left)
+        (left <= LONGEST + Duration::from_secs(1) && !left.is_zero()).then_some(left)
     }
 
     /// Telegram asks at `now` to wait.
@@ -47,7 +47,7 @@ impl FloodWaits {
         let mut waits = self.locked();
         let now = since_epoch(now).as_secs();
         waits.retain(|_, until| *until > now);
-        waits.insert(session.to_owned(), now.saturating_add(wait.as_secs()).saturating_add(1));
+        waits.insert(session.to_owned(), now.saturating_add(wait.min(LONGEST).as_secs()).saturating_add(1));
         let lines: Vec<_> = waits.iter().map(|(session, until)| format!("{session} {until}\n")).collect();
         if let Err(error) = files::replace(&self.file, lines.concat().as_bytes(), 0o600) {
             log::warn!("cannot keep Telegram's wait in {}: {error}", self.file.display());
@@ -79,6 +79,8 @@ mod tests {
         assert_eq!(flood.left("b", at(10)), None, "another session is not meant");
         flood.set("b", Duration::from_secs(5), at(10));
         assert_eq!(flood.left("a", at(10)), Some(Duration::from_secs(21)));
+        flood.set("c", Duration::MAX, at(10));
+        assert_eq!(flood.left("c", at(10)), Some(LONGEST + Duration::from_secs(1)));
         // A clock that was years ahead when it was written.
         flood.set("a", Duration::from_secs(30), at(100_000_000));
         assert_eq!(flood.left("a", at(0)), None);

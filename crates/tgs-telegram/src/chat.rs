@@ -1,6 +1,9 @@
 //! Finding the chat that CHAT_ID names, and listing those there are.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use grammers_tl_types as tl;
 use tgs_core::settings::ChatId;
@@ -14,6 +17,10 @@ const CHANNEL_MARK: i64 = -1_000_000_000_000;
 
 /// Dialogs a request.
 const PAGE: i32 = 100;
+
+/// So many requests for dialogs are made, and for so long: Telegram decides where the list ends.
+const PAGES: usize = 200;
+const TIME: Duration = Duration::from_mins(1);
 
 /// What a chat is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +118,11 @@ impl Connection {
             limit: PAGE,
             hash: 0,
         };
-        let mut seen = HashSet::new();
-        loop {
+        let (mut seen, end) = (HashSet::new(), Instant::now() + TIME);
+        for _ in 0..PAGES {
+            if Instant::now() > end {
+                break;
+            }
             let (page, whole) = match self.call(doing, &request)? {
                 tl::enums::messages::Dialogs::Dialogs(all) => (
                     Page { dialogs: all.dialogs, messages: all.messages, chats: all.chats, users: all.users },
@@ -149,6 +159,7 @@ impl Connection {
                 _ => return Ok(None),
             }
         }
+        Err(TelegramError::endless(doing))
     }
 }
 
@@ -208,7 +219,7 @@ impl Chat {
             tl::enums::Chat::Channel(it) if !it.min => {
                 let access_hash = it.access_hash?;
                 Some(Self {
-                    id: CHANNEL_MARK - it.id,
+                    id: CHANNEL_MARK.wrapping_sub(it.id),
                     kind: if it.broadcast { ChatKind::Channel } else { ChatKind::Supergroup },
                     may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
                     peer: tl::types::InputPeerChannel { channel_id: it.id, access_hash }.into(),
@@ -217,7 +228,7 @@ impl Chat {
                 })
             }
             tl::enums::Chat::Chat(it) if it.migrated_to.is_none() && !it.deactivated => Some(Self {
-                id: -it.id,
+                id: it.id.wrapping_neg(),
                 kind: ChatKind::Group,
                 may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
                 peer: tl::types::InputPeerChat { chat_id: it.id }.into(),
@@ -231,8 +242,8 @@ impl Chat {
     /// The number without its mark.
     fn bare_id(&self) -> i64 {
         match self.kind {
-            ChatKind::Group => -self.id,
-            ChatKind::Channel | ChatKind::Supergroup => CHANNEL_MARK - self.id,
+            ChatKind::Group => self.id.wrapping_neg(),
+            ChatKind::Channel | ChatKind::Supergroup => CHANNEL_MARK.wrapping_sub(self.id),
         }
     }
 }
@@ -252,7 +263,7 @@ fn peer_of(dialog: &tl::enums::Dialog) -> Option<&tl::enums::Peer> {
 fn id_of(peer: &tl::enums::Peer) -> Option<i64> {
     match peer {
         tl::enums::Peer::User(_) => None,
-        tl::enums::Peer::Chat(it) => Some(-it.chat_id),
-        tl::enums::Peer::Channel(it) => Some(CHANNEL_MARK - it.channel_id),
+        tl::enums::Peer::Chat(it) => Some(it.chat_id.wrapping_neg()),
+        tl::enums::Peer::Channel(it) => Some(CHANNEL_MARK.wrapping_sub(it.channel_id)),
     }
 }

@@ -91,11 +91,16 @@ impl fmt::Display for TelegramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.doing, self.name)?;
         if let Some(wait) = self.wait {
-            write!(f, " (wait {} s)", wait.as_secs())?;
+            let longer = if wait >= LONGEST_WAIT { " or longer" } else { "" };
+            write!(f, " (wait {} s{longer})", wait.as_secs())?;
         }
         write!(f, ": {}", self.meaning())
     }
 }
+
+/// Telegram is asked again after this long, however long it asks to wait: a longer wait is none for a flood but a limit on
+/// the account, which may be lifted.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// Names of each class with what they mean; the rest of a class has the class's own words.
 const NAMES: &[(&str, Class, &str)] = &[
@@ -145,6 +150,11 @@ const NAMES: &[(&str, Class, &str)] = &[
     ("USERNAME_INVALID", Class::Chat, "this cannot be a public name"),
     ("USERNAME_NOT_OCCUPIED", Class::Chat, "nobody has this public name"),
     (NO_CHAT, Class::Chat, "no such chat is among the account's dialogs"),
+    (
+        ENDLESS,
+        Class::Chat,
+        "Telegram's list of dialogs did not end within 200 pages or a minute; a public chat is found by its @name",
+    ),
     (NOT_A_CHAT, Class::Chat, "this is a person, not a channel or a group"),
     ("GROUPCALL_INVALID", Class::Call, "the call is over"),
     ("GROUPCALL_FORBIDDEN", Class::Call, "the call is over"),
@@ -236,6 +246,7 @@ const NO_CHAT: &str = "no such dialog";
 const NOT_A_CHAT: &str = "not a chat";
 const PEOPLE: &str = "video chat";
 const SCHEDULED: &str = "scheduled call";
+const ENDLESS: &str = "endless dialogs";
 const STOPPED: &str = "stopped";
 const NO_DC: &str = "unknown DC";
 const LOST: &str = "connection lost";
@@ -270,6 +281,10 @@ impl TelegramError {
 
     pub(crate) fn no_chat(doing: &'static str) -> Self {
         Self::named(NO_CHAT, doing)
+    }
+
+    pub(crate) fn endless(doing: &'static str) -> Self {
+        Self::named(ENDLESS, doing)
     }
 
     pub(crate) fn not_a_chat(doing: &'static str) -> Self {
@@ -337,17 +352,24 @@ impl TelegramError {
     }
 
     fn of_rpc(error: &RpcError, doing: &'static str) -> Self {
-        let known = Self::named(&error.name, doing);
+        // A number that fits into no second of ours is left in the name by the library.
+        let flood =
+            ["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"].into_iter().find(|name| error.name.starts_with(name));
+        let known = Self::named(flood.unwrap_or(&error.name), doing);
         let class = match known.class {
             // Telegram's own trouble: every 5xx, and negative codes.
             Class::Other if error.code >= 500 || error.code < 0 => Class::Network,
             class => class,
         };
-        let wait = (class == Class::Flood).then(|| Duration::from_secs(u64::from(error.value.unwrap_or(30))));
+        let unreadable = flood.is_some_and(|name| error.name != name);
+        let wait = (class == Class::Flood).then(|| match error.value {
+            None if unreadable => LONGEST_WAIT,
+            value => Duration::from_secs(value.unwrap_or(30).into()).min(LONGEST_WAIT),
+        });
         // A digit in a name was taken out of it (PHONE_MIGRATE_2), but belongs to what is shown.
         let name = match error.value {
             Some(value) if class == Class::Other => format!("{}_{value}", error.name),
-            _ => error.name.clone(),
+            _ => known.name.clone(),
         };
         Self { class, name, wait, ..known }
     }
@@ -355,6 +377,9 @@ impl TelegramError {
     /// What it means, in words.
     #[must_use]
     pub fn meaning(&self) -> &'static str {
+        if self.wait.is_some_and(|wait| wait >= LONGEST_WAIT) {
+            return "Telegram asks to wait a day or longer, which limits the account; it is asked again after a day";
+        }
         if let Some((.., meaning)) = NAMES.iter().find(|(name, ..)| *name == self.name) {
             return meaning;
         }
@@ -401,4 +426,38 @@ fn sign_in(name: &str) -> Option<(&'static str, &'static str)> {
 fn is_lost(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use grammers_tl_types as tl;
+
+    use super::*;
+
+    fn of(message: &str) -> TelegramError {
+        let error = tl::types::RpcError { error_code: 420, error_message: message.into() };
+        TelegramError::of(&InvocationError::Rpc(error.into()), "try")
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_a_day() {
+        let day = Duration::from_hours(24);
+        let table = [
+            ("FLOOD_WAIT_7", Duration::from_secs(7), "try: FLOOD_WAIT (wait 7 s): too many requests"),
+            ("FLOOD_WAIT_0", Duration::ZERO, "(wait 0 s)"),
+            ("FLOOD_WAIT", Duration::from_secs(30), "(wait 30 s)"),
+            ("FLOOD_WAIT_86399", Duration::from_secs(86_399), "(wait 86399 s): too many"),
+            ("FLOOD_WAIT_86400", day, "(wait 86400 s or longer): Telegram asks to wait a day or longer"),
+            ("FLOOD_WAIT_4294967295", day, "try: FLOOD_WAIT (wait 86400 s or longer)"),
+            ("FLOOD_WAIT_99999999999999999999", day, "try: FLOOD_WAIT (wait 86400 s or longer)"),
+            ("FLOOD_PREMIUM_WAIT_4294967296", day, "try: FLOOD_PREMIUM_WAIT (wait 86400 s or longer)"),
+        ];
+        for (message, wait, words) in table {
+            let error = of(message);
+            assert_eq!((error.class, error.wait), (Class::Flood, Some(wait)), "{message}");
+            assert!(error.to_string().contains(words), "{message}: {error}");
+        }
+        assert_eq!(of("PHONE_MIGRATE_4294967295").moved_to(), None);
+        assert_eq!(of("AUTH_KEY_UNREGISTERED").wait, None);
+    }
 }

@@ -90,7 +90,7 @@ impl Client {
         let fault = self.shared.lock().faults.pick(Occasion::Accept);
         let mut chunk = vec![0; 16 * 1024];
         match fault {
-            None | Some(Fault::Rpc(_) | Fault::BadSalt | Fault::WrongSession) => {}
+            None | Some(Fault::Rpc(_) | Fault::BadSalt | Fault::WrongSession | Fault::Endless) => {}
             Some(Fault::Drop) => return Ok(()),
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(Fault::Silence) => {
@@ -176,7 +176,7 @@ impl Client {
         if let Some(fault) = state.faults.pick(Occasion::Service { method, session: 0 }) {
             match self.act(fault) {
                 Acted::Done(flow) => return flow,
-                Acted::Late(_) | Acted::Answer(_) | Acted::Salt | Acted::Astray => {}
+                Acted::Late(_) | Acted::Answer(_) | Acted::Salt | Acted::Astray | Acted::Endless => {}
             }
         }
         drop(state);
@@ -275,6 +275,7 @@ impl Client {
                 Acted::Late(delay) => late = delay,
                 Acted::Answer(error) => answer = Some(error),
                 Acted::Astray => sent_to = !session,
+                Acted::Endless => state.endless = true,
                 Acted::Salt => {
                     if let Some(key) = state.keys.get_mut(&key) {
                         key.salts = vec![random_id(), random_id()];
@@ -396,6 +397,7 @@ impl Client {
             Fault::Delay(delay) => Acted::Late(delay),
             Fault::BadSalt => Acted::Salt,
             Fault::WrongSession => Acted::Astray,
+            Fault::Endless => Acted::Endless,
         }
     }
 
@@ -442,6 +444,8 @@ enum Acted {
     Answer(RpcError),
     /// The answer is to name another session.
     Astray,
+    /// The answer is to be a list without an end.
+    Endless,
     /// The salt is to be changed.
     Salt,
 }

@@ -23,6 +23,8 @@ pub enum Fault {
     BadSalt,
     /// The answer names another MTProto session: the client library panics on it.
     WrongSession,
+    /// A list of dialogs that has another page behind each.
+    Endless,
 }
 
 impl Fault {
@@ -33,7 +35,7 @@ impl Fault {
     }
 }
 
-/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`, `wrong-session`,
+/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`, `wrong-session`, `endless`,
 /// `delay:500` (ms), `transport:-404`, an error's name, or `401:NAME`.
 impl FromStr for Fault {
     type Err = String;
@@ -46,13 +48,14 @@ impl FromStr for Fault {
             ("garbage", _) => Self::Garbage,
             ("bad-salt", _) => Self::BadSalt,
             ("wrong-session", _) => Self::WrongSession,
+            ("endless", _) => Self::Endless,
             (_, Some(("delay", ms))) => Self::Delay(Duration::from_millis(number(ms)?.unsigned_abs().into())),
             (_, Some(("transport", code))) => Self::Transport(-number(code)?.abs()),
             (_, Some((code, name))) => Self::Rpc(RpcError { code: number(code)?, name: name.to_owned() }),
             (name, None) if name.contains('_') && name == name.to_uppercase() => Self::named(name),
             _ => {
                 return Err(format!(
-                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, wrong-session, delay:MS, \
+                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, wrong-session, endless, delay:MS, \
                      transport:-404 and names of errors"
                 ));
             }
@@ -277,6 +280,7 @@ mod tests {
         for (text, fault) in [
             ("silence", Fault::Silence),
             ("delay:250", Fault::Delay(Duration::from_millis(250))),
+            ("endless", Fault::Endless),
             ("transport:-404", Fault::Transport(-404)),
             ("transport:429", Fault::Transport(-429)),
             ("AUTH_KEY_DUPLICATED", Fault::named("AUTH_KEY_DUPLICATED")),

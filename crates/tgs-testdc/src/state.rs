@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) exported: HashMap<Vec<u8>, i64>,
     pub(crate) ttl_days: HashMap<i64, i32>,
     pub(crate) faults: Faults,
+    /// The next list has no end.
+    pub(crate) endless: bool,
     pub(crate) requests: Vec<Request>,
     pub(crate) connections: HashMap<u64, Connection>,
     /// Makes access hashes differ from run to run.
@@ -183,6 +185,7 @@ impl State {
             exported: HashMap::new(),
             ttl_days: HashMap::new(),
             faults: Faults::default(),
+            endless: false,
             requests: Vec::new(),
             connections: HashMap::new(),
             secret: random(),

@@ -71,6 +71,14 @@ fn dialogs_are_listed_with_their_numbers_and_rights() {
 }
 
 #[test]
+fn a_list_of_dialogs_without_an_end_is_given_up() {
+    let (home, _) = home();
+    home.dc.fault(Fault::Endless, When::method("messages.getDialogs"));
+    let said = home.run(&["--list-dialogs"]).fails(1, "did not end within 200 pages");
+    assert!(home.dc.count("messages.getDialogs") <= 200, "{}", said.err);
+}
+
+#[test]
 fn a_session_that_tgs_stream_uses_is_asked_for_and_not_connected_to() {
     let (home, session) = home();
     let session = SessionString::decode(&session.telethon_string()).unwrap();

@@ -54,9 +54,19 @@ impl Method for functions::messages::GetDialogs {
         /// 2025-01-01: the date of the newest message.
         const NEWEST: i32 = 1_735_689_600;
         let me = caller.me()?.user_id;
+        let endless = std::mem::take(&mut caller.state.endless);
         let state = &*caller.state;
         let mine: Vec<_> = state.world.chats.iter().filter(|chat| chat.role(me).is_some()).collect();
         let total = mine.len();
+        if let (true, Some(chat)) = (endless, mine.first()) {
+            let id = if self.offset_id > 1 { self.offset_id - 1 } else { i32::MAX };
+            let (dialog, message) = objects::dialog(chat, id, NEWEST);
+            let (dialogs, messages, users) = (vec![dialog], vec![message], Vec::new());
+            let chats = vec![objects::chat(state, me, chat)];
+            return Ok(
+                types::messages::DialogsSlice { count: i32::MAX, dialogs, messages, chats, users }.into()
+            );
+        }
         // Only the main folder has anything.
         let all = if self.folder_id.unwrap_or(0) == 0 { mine } else { Vec::new() };
         let dated = all.into_iter().enumerate().map(|(i, chat)| {
