@@ -22,6 +22,7 @@ pub fn cache(dir: &Path) -> Cache {
         profile: Profile::P480,
         extra: ExtraArgs::default(),
         scratch: dir.to_owned(),
+        image_duration: Duration::from_secs(10),
     };
     Cache::open(dir, 1 << 30, &setup, "none")
 }

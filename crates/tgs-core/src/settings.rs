@@ -178,6 +178,11 @@ pub const TABLE: &[Setting] = &[
          FFMPEG_ARGS or PUBLISHER=ffmpeg. Where keyframes come too seldom the item is encoded all the same.",
     ),
     row(
+        "IMAGE_DURATION",
+        Is("10s"),
+        "How long a picture (jpg, png, webp, …) that is an entry of the list is shown, from 1s to 1h.",
+    ),
+    row(
         "RUST_LOG",
         Is("info"),
         "What is logged: error, warn, info, debug or trace, also by part: warn,tgs_playout=debug.",
@@ -344,6 +349,8 @@ pub struct Settings {
     pub cache_ahead: bool,
     /// `COPY_MATCHING`
     pub copy_matching: bool,
+    /// `IMAGE_DURATION`, 1 s to 1 h.
+    pub image_duration: Duration,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
     /// What to tell the operator about the file, once the log is there.
@@ -638,6 +645,7 @@ impl<'a> Reader<'a> {
         let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
         let cache_ahead = self.value("CACHE_AHEAD", flag);
         let copy_matching = self.value("COPY_MATCHING", flag);
+        let image_duration = self.value("IMAGE_DURATION", image_duration);
         let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
         let regen = self.value("SESSION_REGEN", regen);
@@ -685,6 +693,7 @@ impl<'a> Reader<'a> {
             cache_limit: cache_limit?,
             cache_ahead: cache_ahead?,
             copy_matching: copy_matching?,
+            image_duration: image_duration?,
             rust_log: rust_log?,
             warnings: Vec::new(),
         };
@@ -802,6 +811,12 @@ fn read_ahead(value: &str) -> Result<Duration, String> {
     let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
     let allowed = Duration::from_secs(3)..=Duration::from_secs(30);
     if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 3s to 30s".into()) }
+}
+
+fn image_duration(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(1);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 1h".into()) }
 }
 
 fn address(value: &str) -> Result<IpAddr, String> {

@@ -132,7 +132,8 @@ fn arguments(view: &View, settings: &Settings, ffmpeg: &Path, version: &str, out
     let Some(Ok(dir)) = scratch else { return Finding::unseen(check, "there is no room for a trial") };
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();
-    let setup = Setup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch };
+    let image_duration = settings.image_duration;
+    let setup = Setup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch, image_duration };
     let began = Instant::now();
     let tried = trial::prove(&setup, version, dir.path(), &out.cancel);
     let took = began.elapsed();

@@ -109,9 +109,9 @@ impl Ahead {
             return Ok(());
         }
         let tool = |e: io::Error| format!("cannot run ffmpeg: {e}");
-        let height = self.setup.profile.height;
+        let wanted = self.setup.wanted();
         let found =
-            probe::probe(&self.ffprobe, &item.media, height, &self.cancel).map_err(|why| why.to_string())?;
+            probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel).map_err(|why| why.to_string())?;
         let job = Job::item(item, &found, &self.setup);
         let recording = self.cache.record(&key, item, job.expected);
         let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;
@@ -137,22 +137,22 @@ impl Ahead {
             }
         };
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
-        let Setup { profile, .. } = &self.setup;
         let later = probe::later(
             &self.ffprobe,
             &item.media,
-            profile.height,
+            self.setup.wanted(),
             &found,
             &ended.new_streams,
             &self.cancel,
         );
         let goes_on = !matches!(later, Ok(None));
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
-        judge(&read, &ended, job.expected, played, item.media.sources.first())
-            .map_err(|why| why.to_string())?;
+        let source = item.media.sources.first();
+        judge(&read, &ended, job.promised(&ended, source), played, source).map_err(|why| why.to_string())?;
         if !ended.messages.trim().is_empty() || goes_on {
             return Err("ffmpeg complains about it".into());
         }
+        let length = if job.estimated { played } else { length };
         recording.finish(length, job.is_silent(), job.titled);
         log::debug!("“{}” is encoded ahead", item.title);
         Ok(())

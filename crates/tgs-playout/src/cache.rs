@@ -54,6 +54,10 @@ const FORGOTTEN: Duration = Duration::from_hours(24 * 30);
 const CHANGING: [&str; 8] =
     ["drawtext", "movie", "subtitles", "ass=", "sendcmd", "lut3d", "haldclut", "localtime"];
 
+/// Ends of the names of still pictures, whose length is a setting.
+const IMAGES: [&str; 10] =
+    [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"];
+
 /// The name of an encoded item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
@@ -75,6 +79,8 @@ struct Store {
     setup: String,
     /// What a second of the broadcast takes, about.
     bytes_a_second: u64,
+    /// How long a still picture is shown.
+    image_duration: Duration,
     /// Whether the operator knows that nothing can be kept at present.
     told: AtomicBool,
     /// Whether the operator knows that an item is too large.
@@ -115,6 +121,7 @@ impl Cache {
             limit,
             setup: format!("{:?} {:?} {version} {RECIPE}", setup.profile, setup.extra),
             bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
+            image_duration: setup.image_duration,
             told: AtomicBool::new(false),
             told_large: AtomicBool::new(false),
         };
@@ -204,7 +211,7 @@ impl Store {
         }
         let content = match &media.identity {
             Some(identity) => format!("page {identity}"),
-            None => of_file(media)?,
+            None => of_file(media, self.image_duration)?,
         };
         Some(Key(hash(&[&content, &self.setup])))
     }
@@ -405,7 +412,7 @@ fn entry_name(key: &Key) -> String {
 
 /// What tells one file's content from another's. `None` for what is no file, and for lists, whose segments may change
 /// while they do not.
-fn of_file(media: &Media) -> Option<String> {
+fn of_file(media: &Media, image_duration: Duration) -> Option<String> {
     let [source] = &media.sources[..] else { return None };
     let path = source.url.strip_prefix("file:")?;
     // What stands there may be a pipe: nobody is waited for.
@@ -420,7 +427,10 @@ fn of_file(media: &Media) -> Option<String> {
     let mut sample = digest::Context::new(&digest::SHA256);
     add_sample(&file, 0, &mut sample).ok()?;
     add_sample(&file, meta.len().saturating_sub(SAMPLE), &mut sample).ok()?;
-    Some(format!("file {path} {} {} {:?}", meta.len(), changed.as_nanos(), sample.finish()))
+    let name = path.to_ascii_lowercase();
+    let image = IMAGES.iter().any(|end| name.ends_with(end));
+    let shown = if image { format!(" {image_duration:?}") } else { String::new() };
+    Some(format!("file {path} {} {} {:?}{shown}", meta.len(), changed.as_nanos(), sample.finish()))
 }
 
 /// Adds what `file` has from `at` on to `sum`.

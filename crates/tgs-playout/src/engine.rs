@@ -38,6 +38,7 @@ use crate::{
     filler::{Filler, FillerError},
     item::Program,
     playout::Playout,
+    probe::Wanted,
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
     status::METRICS,
@@ -82,6 +83,8 @@ pub struct Config {
     pub cache_limit: u64,
     /// Whether coming items are encoded into it while the broadcast has all it wants.
     pub cache_ahead: bool,
+    /// How long a still picture is shown.
+    pub image_duration: Duration,
     /// Whether items of the profile's own shape are passed on as they are.
     pub copy_matching: bool,
     /// Directory of this instance alone.
@@ -181,7 +184,7 @@ fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Re
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
     let shared = Shared {
         ffprobe: ffprobe.clone(),
-        height: setup.profile.height,
+        wanted: setup.wanted(),
         cache: cache.clone(),
         feed: feed.clone(),
         control: control.clone(),
@@ -253,6 +256,7 @@ fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, Engi
         profile: config.profile,
         extra: ExtraArgs::default(),
         scratch: std::path::absolute(&scratch).unwrap_or(scratch),
+        image_duration: config.image_duration,
     };
     let proven = ExtraArgs::parse(&config.ffmpeg_args).and_then(|extra| {
         let setup = Setup { extra, ..plain.clone() };
@@ -299,7 +303,7 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
 struct Shared {
     ffprobe: PathBuf,
     /// Lines of the broadcast's picture.
-    height: u32,
+    wanted: Wanted,
     cache: Arc<Cache>,
     feed: Arc<Feed>,
     control: Control,

@@ -111,7 +111,7 @@ impl Filler {
             let own = Self::kept(&dir, key, |out| {
                 let item = item(&file);
                 let made = contain(|| {
-                    let found = probe::probe(&ffprobe, &item.media, setup.profile.height, &cancel)
+                    let found = probe::probe(&ffprobe, &item.media, setup.wanted(), &cancel)
                         .map_err(|f| f.to_string())?;
                     encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
                 });

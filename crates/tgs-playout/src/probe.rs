@@ -4,11 +4,14 @@
 
 mod later;
 mod pick;
+mod scan;
+mod times;
 
 pub use later::later;
 
 use std::{
     collections::HashSet,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,11 +22,32 @@ use tgs_core::{
     process::{self, RunError, describe},
 };
 
+pub(crate) use self::times::LONGEST;
+use self::times::{clock, length, ratio, seconds};
 use crate::{
     encoder::{self, Watch},
     item::{Failure, Media, Reason, Source},
     proxy::{self, Client, Reads},
 };
+
+/// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out, where nothing better is
+/// known. Sound fills a shorter one with silence, which takes ffmpeg 0.7 MB a second.
+const GAP: Duration = Duration::from_mins(5);
+
+/// The same where there is sound only: no other stream waits for it.
+const GAP_OF_SOUND: Duration = Duration::from_secs(10);
+
+/// The same for a picture without sound.
+const GAP_OF_PICTURE: Duration = Duration::from_mins(1);
+
+/// A picture and its sound end so near to each other; otherwise the file is looked at more closely.
+const SAME_END: Duration = Duration::from_secs(1);
+
+/// Picture and sound take more than this many bits a second; otherwise parts of what the file claims may not be there.
+const SPARSE: f64 = 300_000.0;
+
+/// A picture that is shown for less than this, without sound, is shown as a still.
+const BRIEF: Duration = Duration::from_millis(300);
 
 /// How long ffprobe may take for one source.
 const TIME_OUT: Duration = Duration::from_secs(20);
@@ -52,6 +76,8 @@ pub struct Video {
     pub fps: f64,
     /// Whether frames are made of two fields.
     pub interlaced: bool,
+    /// How long after the beginning of its source it begins.
+    pub late: Duration,
     /// When it ends, counted from the beginning of its source, where the container tells.
     pub duration: Option<Duration>,
 }
@@ -78,6 +104,10 @@ pub struct Probe {
     pub audio: Option<Audio>,
     /// Length of the longer stream; `None` for live sources and where nothing tells.
     pub duration: Option<Duration>,
+    /// How far its times can be believed.
+    pub times: Times,
+    /// Whether it is one picture without sound, which is shown for as long as the setup says.
+    pub still: bool,
     /// What it is as it is stored, where that might go on air without being encoded.
     pub stored: Option<Stored>,
     /// Whether there is sound that cannot be decoded, and none that can.
@@ -86,6 +116,19 @@ pub struct Probe {
     pub skip_bytes: u64,
     /// In a transport stream, which may go on with other streams half-way: the PID of what is shown, or else heard.
     pub pid: Option<u32>,
+}
+
+/// How far the times in an item can be believed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Whether its length is a guess, not the file's word: an earlier end is no failure.
+    pub estimated: bool,
+    /// Whether ffmpeg takes a step of the clock in this format for another beginning.
+    pub restarts: bool,
+    /// Whether the ends of picture and sound were measured.
+    pub measured: bool,
+    /// A longer gap between two time stamps is a jump.
+    pub longest_gap: Option<Duration>,
 }
 
 impl Probe {
@@ -111,6 +154,9 @@ pub struct Stored {
 
 #[derive(Deserialize)]
 struct Answer {
+    /// What ffprobe said beside it.
+    #[serde(skip)]
+    messages: String,
     #[serde(default)]
     packets: Vec<Packet>,
     #[serde(default)]
@@ -146,6 +192,8 @@ struct Member {
 struct Packet {
     stream_index: Option<usize>,
     pos: Option<String>,
+    /// `K` for a keyframe, `D` for what is decoded and not shown.
+    flags: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
 }
@@ -213,6 +261,15 @@ struct Tags {
     duration: Option<String>,
 }
 
+/// What a broadcast wants of an item.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Lines of its picture.
+    pub height: u32,
+    /// How long a still picture is shown.
+    pub image_duration: Duration,
+}
+
 impl Probe {
     /// What an encoder of it has to keep to, where it comes from `media`.
     #[must_use]
@@ -222,22 +279,22 @@ impl Probe {
     }
 }
 
-/// Asks ffprobe what `media` holds, for a broadcast of `height` lines. Blocks until it answers, `cancel` is set or the
+/// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers, `cancel` is set or the
 /// time-out (20 s a source).
-pub fn probe(ffprobe: &Path, media: &Media, height: u32, cancel: &Cancel) -> Result<Probe, Failure> {
-    probe_from(ffprobe, media, height, 0, cancel)
+pub fn probe(ffprobe: &Path, media: &Media, wanted: Wanted, cancel: &Cancel) -> Result<Probe, Failure> {
+    probe_from(ffprobe, media, wanted, 0, cancel)
 }
 
 /// Asks as [`probe`] does about what begins at a byte of its only source.
 pub fn probe_from(
     ffprobe: &Path,
     media: &Media,
-    height: u32,
+    wanted: Wanted,
     skip_bytes: u64,
     cancel: &Cancel,
 ) -> Result<Probe, Failure> {
     let mut found = Probe { skip_bytes, ..Probe::default() };
-    let mut closed = None;
+    let (mut closed, mut image, mut stated) = (None, false, true);
     for (number, source) in media.sources.iter().enumerate() {
         let mut answer = ask(ffprobe, source, skip_bytes, packets(source), cancel)?;
         answer.note_encrypted();
@@ -246,13 +303,18 @@ pub fn probe_from(
         {
             answer.note_undecodable(&known);
         }
-        let choice = pick::choose(&answer, height);
+        let choice = pick::choose(&answer, wanted.height);
         found.video = found.video.or_else(|| choice.video(&answer, number));
         found.stored = stored(&answer, &choice).filter(|_| media.sources.len() == 1);
         // With two sources the second is the sound's, whatever sound the first may hold.
         found.audio = choice.audio(&answer, number).or(found.audio);
         found.unheard = found.audio.is_none() && answer.streams.iter().any(|s| s.is("audio"));
         found.pid = choice.pid(&answer).filter(|_| media.sources.len() == 1);
+        found.times.estimated |= answer.is_estimated();
+        image |= answer.format.is_image();
+        found.times.restarts |= answer.format.restarts();
+        let mut chosen = [choice.picture, choice.sound].into_iter().flatten();
+        stated &= chosen.all(|stream| stream.states_end(&answer.format));
         closed = closed.or_else(|| answer.streams.iter().find_map(|stream| stream.closed));
     }
     if found.video.is_none() && found.audio.is_none() {
@@ -262,9 +324,13 @@ pub fn probe_from(
         };
         return Err(Failure::new(Reason::Unplayable, why));
     }
-    let video = found.video.and_then(|v| v.duration);
-    let audio = found.audio.and_then(|a| a.duration);
-    found.duration = if media.live { None } else { video.max(audio) };
+    let pictures = found.measure(ffprobe, media, stated, cancel);
+    let brief = found.duration.is_some_and(|whole| whole < BRIEF) || pictures == Some(1);
+    found.still = found.audio.is_none() && !media.live && (image || brief);
+    if found.still {
+        found.duration = Some(wanted.image_duration);
+        found.times.estimated = false;
+    }
     Ok(found)
 }
 
@@ -281,6 +347,71 @@ fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String>> {
         .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
         .collect();
     Some(names).filter(|names| !names.is_empty())
+}
+
+impl Probe {
+    /// Finds out how long it is: by what the container says, and where that is not to be believed, by what is there.
+    /// Each stream's end is known where `stated`. Answers how many pictures there are, where they were counted.
+    fn measure(&mut self, ffprobe: &Path, media: &Media, stated: bool, cancel: &Cancel) -> Option<u64> {
+        let ends = [self.video.and_then(|v| v.duration), self.audio.and_then(|a| a.duration)];
+        let [video, audio] = ends;
+        self.duration = if media.live { None } else { video.max(audio) };
+        self.times.longest_gap = Some(match (self.video, self.audio) {
+            (Some(_), None) => GAP_OF_PICTURE,
+            (None, _) => GAP_OF_SOUND,
+            (Some(v), Some(a)) => {
+                // A stream that begins late has a gap before it, which the other one fills.
+                let within = |late: Duration, other: Option<Duration>| other.is_none_or(|end| late <= end);
+                let late =
+                    [(v.late, audio), (a.late, video)].into_iter().filter(|&(late, end)| within(late, end));
+                late.map(|(late, _)| late.saturating_add(SAME_END)).fold(GAP, Duration::max)
+            }
+        });
+        let source = match &media.sources[..] {
+            [source] if !media.live => source,
+            _ => return None,
+        };
+        let size = source.url.strip_prefix("file:").and_then(|path| fs::metadata(path).ok())?.len();
+        let size = size.saturating_sub(self.skip_bytes);
+        if size > scan::MAX_FILE || stated && !self.is_doubtful(size, ends) {
+            return None;
+        }
+        let streams = (self.video.map(|v| v.index), self.audio.map(|a| a.index));
+        let found = scan::scan(ffprobe, source, self.skip_bytes, streams, cancel)?;
+        self.times.measured = true;
+        self.times.longest_gap = Some(found.longest_gap);
+        // Its own word is more exact than whole packets, where it is about the same.
+        let better = |said: Option<Duration>, found: Option<Duration>| match (said, found) {
+            (Some(said), Some(found)) if stated && said.abs_diff(found) < SAME_END / 2 => Some(said),
+            (_, found) => found,
+        };
+        if let Some(v) = &mut self.video {
+            v.duration = better(v.duration, found.video);
+        }
+        if let Some(a) = &mut self.audio {
+            a.duration = better(a.duration, found.audio);
+        }
+        let measured = self.video.and_then(|v| v.duration).max(self.audio.and_then(|a| a.duration));
+        // What the file says goes before what is there: a file that was cut off is not as long as it should be.
+        if found.jumps || self.times.estimated || self.duration.is_none() {
+            self.duration = measured;
+            self.times.estimated = false;
+        }
+        Some(found.pictures)
+    }
+
+    /// Whether what the container says of the ends of its streams needs a look at the streams, in a file of `size` bytes.
+    fn is_doubtful(&self, size: u64, [video, audio]: [Option<Duration>; 2]) -> bool {
+        match (self.video, self.audio, video, audio) {
+            (Some(_), Some(_), Some(v), Some(a)) => {
+                v.abs_diff(a) > SAME_END
+                    || self.times.estimated
+                    || size as f64 * 8.0 / v.max(a).as_secs_f64() < SPARSE
+            }
+            (Some(_), None, Some(v), _) => v < BRIEF,
+            _ => self.times.estimated,
+        }
+    }
 }
 
 fn packets(source: &Source) -> u32 {
@@ -302,13 +433,13 @@ fn ask(
 ) -> Result<Answer, Failure> {
     let mut command = process::command(ffprobe);
     command
-        .args(["-v", "error", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
+        .args(["-v", "warning", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
         .arg(
             "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
              stream=index,id,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
              sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
              stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
-             packet=stream_index:packet_side_data=side_data_type",
+             packet=stream_index,flags:packet_side_data=side_data_type",
         )
         .args(encoder::source_options(source))
         .args(encoder::skip_options(skip_bytes))
@@ -327,7 +458,7 @@ fn ask(
         // It says nothing then, and what it was asked about has no part in it.
         return Err(Failure::new(Reason::Tool, format!("ffprobe was {}", describe(output.status))));
     }
-    let messages = String::from_utf8_lossy(&output.stderr);
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
         return Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, source)));
     }
@@ -337,7 +468,7 @@ fn ask(
     if !source.is_file() && answer.packets.is_empty() && messages.contains("partial file") {
         return Err(Failure::new(Reason::Unplayable, INDEX_LAST));
     }
-    Ok(answer)
+    Ok(Answer { messages, ..answer })
 }
 
 /// Why a file plays from a disk and not from its server.
@@ -354,7 +485,13 @@ fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
         && matches!(picture.sample_aspect_ratio.as_deref(), None | Some("1:1" | "N/A"))
         && matches!(picture.field_order.as_deref(), Some("progressive"))
         && picture.side_data_list.iter().all(|data| data.get("rotation").is_none())
-        && (sound.codec_name.as_deref(), sound.profile.as_deref()) == (Some("aac"), Some("LC"));
+        && (sound.codec_name.as_deref(), sound.profile.as_deref()) == (Some("aac"), Some("LC"))
+        && !answer.hides();
+    // Copied, what one stream has more than the other would be lost, and what has no end of its own may have it.
+    let ends = [picture.own_end(&answer.format)?, sound.own_end(&answer.format)?];
+    if ends[0].abs_diff(ends[1]) > SAME_END || answer.is_estimated() {
+        return None;
+    }
     Some(Stored {
         fps,
         rate: sound.sample_rate.as_deref()?.parse().ok()?,
@@ -365,6 +502,15 @@ fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
 }
 
 impl Answer {
+    /// Whether an edit list hides its beginning: a copy would show it.
+    fn hides(&self) -> bool {
+        let hidden = |packet: &Packet| packet.flags.as_deref().is_some_and(|flags| flags.contains('D'));
+        let video = |packet: &Packet| {
+            self.streams.iter().any(|s| Some(s.index) == packet.stream_index && s.is("video"))
+        };
+        self.packets.iter().any(|packet| hidden(packet) && video(packet))
+    }
+
     fn note_encrypted(&mut self) {
         let secret = |packet: &&Packet| {
             let kind = |data: &SideData| data.side_data_type.as_deref() == Some("Encryption info");
@@ -398,56 +544,11 @@ impl Stream {
         self.codec_type.as_deref() == Some(kind)
             && self.codec_name.as_deref().is_some_and(|name| name != "none")
     }
-
-    /// How long after the file's beginning it begins.
-    fn late(&self, format: &Format) -> Duration {
-        let time = |text: &Option<String>| text.as_deref().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-        Duration::try_from_secs_f64(time(&self.start_time) - time(&format.start_time)).unwrap_or_default()
-    }
-
-    /// When it ends, counted from the file's beginning. Matroska's tag says that, elsewhere the stream's own length
-    /// is given.
-    fn end(&self, format: &Format) -> Option<Duration> {
-        let own = self.duration.as_deref().and_then(seconds).map(|own| own + self.late(format));
-        let end = own.or_else(|| self.tags.duration.as_deref().and_then(clock));
-        end.or_else(|| format.duration.as_deref().and_then(seconds))
-    }
-}
-
-/// `12.345`, in seconds.
-fn seconds(text: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.parse().ok()?).ok().filter(|d| !d.is_zero())
-}
-
-/// `00:01:02.500000000`, as Matroska's DURATION tag has it.
-fn clock(text: &str) -> Option<Duration> {
-    let mut parts = text.splitn(3, ':');
-    let hours: f64 = parts.next()?.parse().ok()?;
-    let minutes: f64 = parts.next()?.parse().ok()?;
-    let rest: f64 = parts.next()?.parse().ok()?;
-    Duration::try_from_secs_f64(hours * 3600.0 + minutes * 60.0 + rest).ok().filter(|d| !d.is_zero())
-}
-
-/// `30000/1001`, in frames a second.
-fn ratio(text: &str) -> Option<f64> {
-    let (above, below) = text.split_once('/')?;
-    let (above, below): (f64, f64) = (above.parse().ok()?, below.parse().ok()?);
-    Some(above / below).filter(|rate| rate.is_finite() && *rate > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_read() {
-        assert_eq!(clock("00:01:02.500000000"), Some(Duration::from_millis(62_500)));
-        assert_eq!(clock("junk"), None);
-        assert_eq!(seconds("N/A"), None);
-        assert_eq!(seconds("-1"), None);
-        assert_eq!(ratio("0/0"), None);
-        assert_eq!(ratio("25/1"), Some(25.0));
-    }
 
     #[test]
     fn a_stream_that_begins_late_ends_late() {

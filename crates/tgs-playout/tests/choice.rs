@@ -7,12 +7,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     item::{Failure, Media, Reason},
-    probe::{self, Probe},
+    probe::{self, Probe, Wanted},
 };
 
 fn ffmpeg(dir: &Path, args: &str) {
@@ -27,7 +28,8 @@ fn ffmpeg(dir: &Path, args: &str) {
 
 fn probed(path: &Path) -> Result<Probe, Failure> {
     let media = Media::at(format!("file:{}", path.display()), false);
-    probe::probe(Path::new("ffprobe"), &media, 720, &Cancel::new())
+    let wanted = Wanted { height: 720, image_duration: Duration::from_secs(10) };
+    probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 
 /// Indices of picture and sound.

@@ -82,6 +82,7 @@ fn play(dir: &Path, files: &[&str], ffmpeg: &str, realtime: bool) -> (Summary, V
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
         cache_ahead: false,
+        image_duration: Duration::from_secs(10),
         copy_matching: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,

@@ -115,7 +115,8 @@ fn source(url: &str, trust: Trust) -> Source {
 
 fn probed(url: &str, trust: Trust) -> Result<Probe, Failure> {
     let media = Media { sources: vec![source(url, trust)], ..Media::at(String::new(), false) };
-    probe::probe(Path::new("ffprobe"), &media, 720, &Cancel::new())
+    let wanted = probe::Wanted { height: 720, image_duration: std::time::Duration::from_secs(10) };
+    probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 
 /// Plays `url` as an encoder does: how many packets come, and what ffmpeg complains about.

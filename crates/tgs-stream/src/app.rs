@@ -295,6 +295,7 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
         ffmpeg: settings.ffmpeg_path.clone(),
         ffprobe: settings.ffprobe_path(),
         ytdlp,
+        image_duration: settings.image_duration,
         cancel: cancel.clone(),
     })
 }

@@ -135,7 +135,7 @@ impl Sum {
     fn add(&mut self, found: &Result<(String, Length), Failure>) {
         self.entries += 1;
         match found {
-            Ok((_, Length::Known(length))) => self.length += *length,
+            Ok((_, Length::Known(length))) => self.length = self.length.saturating_add(*length),
             Ok(_) => self.endless += 1,
             Err(_) => self.bad += 1,
         }

@@ -168,6 +168,7 @@ fn tools(
         profile: profile(settings.quality),
         extra,
         scratch: scratch.to_owned(),
+        image_duration: settings.image_duration,
     };
     let proven = ExtraArgs::parse(&settings.ffmpeg_args).and_then(|extra| {
         if extra.is_empty() { Ok(()) } else { trial::prove(&setup(extra), &version, scratch, cancel) }

@@ -12,7 +12,7 @@ use std::{
 use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
     item::{Failure, Media, Reason, Source, Trust},
-    probe::{self, Probe},
+    probe::{self, Probe, Wanted},
     proxy::{self, Client, Reads},
 };
 
@@ -45,6 +45,8 @@ pub struct Resolver {
     pub ffprobe: PathBuf,
     /// yt-dlp, for pages.
     pub ytdlp: YtDlp,
+    /// How long a still picture is shown.
+    pub image_duration: Duration,
     /// Ends what is asked for at the moment.
     pub cancel: Cancel,
 }
@@ -103,7 +105,8 @@ impl Resolver {
 
     /// What is in `media`, by ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, Failure> {
-        let found = contain(|| probe::probe(&self.ffprobe, media, self.ytdlp.height, &self.cancel));
+        let wanted = Wanted { height: self.ytdlp.height, image_duration: self.image_duration };
+        let found = contain(|| probe::probe(&self.ffprobe, media, wanted, &self.cancel));
         found.unwrap_or_else(|panic| Err(Failure::of_panic(&panic)))
     }
 
@@ -298,7 +301,14 @@ mod tests {
 
     fn resolver() -> Resolver {
         let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
-        Resolver { ffmpeg: "ffmpeg".into(), ffprobe: "ffprobe".into(), ytdlp, cancel: Cancel::new() }
+        let image_duration = Duration::from_secs(10);
+        Resolver {
+            ffmpeg: "ffmpeg".into(),
+            ffprobe: "ffprobe".into(),
+            ytdlp,
+            image_duration,
+            cancel: Cancel::new(),
+        }
     }
 
     fn at(path: &Path) -> Entry {

@@ -76,6 +76,7 @@ impl<'a> Show<'a> {
             cache_limit: settings.cache_limit,
             cache_ahead: settings.cache_ahead,
             // Headers that change half-way do not come out of that sender again.
+            image_duration: settings.image_duration,
             copy_matching: settings.copy_matching && settings.publisher == Publisher::Native,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,

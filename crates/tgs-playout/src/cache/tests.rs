@@ -22,7 +22,13 @@ impl World {
 
     fn with(&self, limit: u64, profile: Profile, args: &str, version: &str) -> Cache {
         let extra = ExtraArgs::parse(args).unwrap();
-        let setup = Setup { ffmpeg: "ffmpeg".into(), profile, extra, scratch: "/".into() };
+        let setup = Setup {
+            ffmpeg: "ffmpeg".into(),
+            profile,
+            extra,
+            scratch: "/".into(),
+            image_duration: Duration::from_secs(10),
+        };
         Cache::open(self.dir.path(), limit, &setup, version)
     }
 

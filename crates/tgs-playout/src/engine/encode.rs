@@ -218,7 +218,7 @@ impl Encode {
             let why = "what was kept of it is damaged, and its page could not be asked";
             Err(Failure::new(Reason::Missing, why))
         } else {
-            probe::probe(&self.shared.ffprobe, &item.media, self.setup.profile.height, &attempt.left)
+            probe::probe(&self.shared.ffprobe, &item.media, self.setup.wanted(), &attempt.left)
         };
         match found {
             Ok(found) => self.play(item, None, &found, attempt),
@@ -262,8 +262,8 @@ impl Encode {
             log::warn!("“{title}”: {failure}; {how}");
             if live {
                 // It may be another by now.
-                let height = self.setup.profile.height;
-                match probe::probe(&self.shared.ffprobe, &rest.item.media, height, left) {
+                let wanted = self.setup.wanted();
+                match probe::probe(&self.shared.ffprobe, &rest.item.media, wanted, left) {
                     Ok(found) => rest.goes_on_with(found),
                     Err(failure) => break Err(failure),
                 }
@@ -303,8 +303,8 @@ impl Encode {
         if item.media.live || ended.given_up.is_some() || !ended.status.success() {
             return None;
         }
-        let (ffprobe, height) = (&self.shared.ffprobe, self.setup.profile.height);
-        probe::later(ffprobe, &item.media, height, found, &ended.new_streams, &attempt.left)
+        let (ffprobe, wanted) = (&self.shared.ffprobe, self.setup.wanted());
+        probe::later(ffprobe, &item.media, wanted, found, &ended.new_streams, &attempt.left)
             .inspect_err(|failure| {
                 log::warn!("“{}”: cannot look for more behind its streams: {failure}", item.title);
             })
@@ -378,14 +378,15 @@ impl Encode {
         };
         let ended = encoder.finish(over)?;
         let source = item.media.sources.first();
-        run.outcome = judge(&read, &ended, job.expected, run.played, source);
+        run.outcome = judge(&read, &ended, job.promised(&ended, source), run.played, source);
         run.later = self.later(rest, &ended, attempt);
         // A hole that the network left once would be there for ever.
         let clean = ended.status.success()
             && run.later.is_none()
             && (source.is_some_and(Source::is_file) || ended.messages.trim().is_empty())
             && run.outcome.is_ok();
-        if let (Some(recording), Some(length), true) = (recording, job.expected, clean) {
+        let length = if job.estimated { Some(run.played) } else { job.expected };
+        if let (Some(recording), Some(length), true) = (recording, length, clean) {
             recording.finish(length, job.is_silent(), job.titled);
         }
         Ok(ended)

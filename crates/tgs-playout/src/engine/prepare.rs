@@ -331,7 +331,7 @@ impl Prepare {
                 Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
                 Next::End => return Prepared::End,
             };
-            let at_its_end = |whole| !item.start.is_zero() && item.start + EARLY / 2 > whole;
+            let at_its_end = |whole| !item.start.is_zero() && item.start.saturating_add(EARLY / 2) > whole;
             if way.length().is_some_and(at_its_end) {
                 next = self.program.next();
                 continue;
@@ -360,8 +360,8 @@ impl Prepare {
         if item.media.sources.iter().any(proxy::is_carried) {
             return Ok(Way::Later);
         }
-        let Shared { ffprobe, height, cancel, .. } = &self.shared;
-        probe::probe(ffprobe, &item.media, *height, cancel).map(Way::Encode)
+        let Shared { ffprobe, wanted, cancel, .. } = &self.shared;
+        probe::probe(ffprobe, &item.media, *wanted, cancel).map(Way::Encode)
     }
 }
 

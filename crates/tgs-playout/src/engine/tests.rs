@@ -85,6 +85,7 @@ fn play(
         cache_dir: dir.join("cache"),
         cache_limit: 0,
         cache_ahead: true,
+        image_duration: Duration::from_secs(10),
         copy_matching: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
@@ -146,6 +147,7 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
         profile: PROFILE,
         extra: ExtraArgs::default(),
         scratch: dir.path().to_owned(),
+        image_duration: Duration::from_secs(10),
     };
     let cancel = Cancel::new();
     let feed = Arc::new(Feed::new(30, Duration::from_secs(3)));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tgs_core::{cancel::Cancel, process};
 
-use super::{Answer, MAX_ANSWER, Probe, TIME_OUT, ask, packets, probe_from};
+use super::{Answer, MAX_ANSWER, Probe, TIME_OUT, Wanted, ask, packets, probe_from};
 use crate::{
     encoder,
     item::{Failure, Media, Source},
@@ -29,7 +29,7 @@ const MOST_STREAMS: usize = 16;
 pub fn later(
     ffprobe: &Path,
     media: &Media,
-    height: u32,
+    wanted: Wanted,
     found: &Probe,
     noted: &[u64],
     cancel: &Cancel,
@@ -49,7 +49,7 @@ pub fn later(
         let from = place.saturating_sub(TABLES);
         let there = ask(ffprobe, source, from, ENOUGH, cancel)?;
         if !there.has_packets_of(pid) {
-            return probe_from(ffprobe, media, height, from, cancel).map(Some);
+            return probe_from(ffprobe, media, wanted, from, cancel).map(Some);
         }
     }
     Ok(None)

@@ -29,6 +29,7 @@ impl Choice<'_> {
             height: stream.height?,
             fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
             interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
+            late: stream.late(&answer.format),
             duration: stream.end(&answer.format),
         })
     }

@@ -10,7 +10,14 @@ use crate::ytdlp::YtDlp;
 
 fn resolver() -> Resolver {
     let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
-    Resolver { ffmpeg: "ffmpeg".into(), ffprobe: "ffprobe".into(), ytdlp, cancel: Cancel::new() }
+    let image_duration = std::time::Duration::from_secs(10);
+    Resolver {
+        ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
+        ytdlp,
+        image_duration,
+        cancel: Cancel::new(),
+    }
 }
 
 /// A playlist file of direct URLs named by letters.

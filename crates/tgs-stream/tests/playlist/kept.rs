@@ -25,6 +25,7 @@ fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
         cache_ahead: false,
+        image_duration: Duration::from_secs(10),
         copy_matching: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,

@@ -174,5 +174,11 @@ pub(crate) fn yt_dlp() -> YtDlp {
 }
 
 pub(crate) fn resolver() -> Resolver {
-    Resolver { ffmpeg: "ffmpeg".into(), ffprobe: "ffprobe".into(), ytdlp: yt_dlp(), cancel: Cancel::new() }
+    Resolver {
+        ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
+        ytdlp: yt_dlp(),
+        image_duration: std::time::Duration::from_secs(10),
+        cancel: Cancel::new(),
+    }
 }
