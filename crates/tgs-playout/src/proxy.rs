@@ -71,6 +71,7 @@ struct Account {
     /// The host of the address that the child was given.
     host: String,
     reads: Reads,
+    is_proxied: bool,
     /// What is read for it over another protocol than HTTP.
     carried: Option<Carried>,
     connections: AtomicUsize,
@@ -118,6 +119,7 @@ impl Client {
             trust: source.trust,
             host,
             reads,
+            is_proxied: protocols::is_proxied(source),
             carried,
             connections: AtomicUsize::new(0),
             record: Mutex::default(),
@@ -125,9 +127,11 @@ impl Client {
         Self(Arc::new(account))
     }
 
-    /// Has `command` fetch from the network through the proxy. An operator's own proxy stays in force: it decides then.
+    /// Has `command` fetch from the network through the proxy, where its protocol takes one. An operator's own proxy stays
+    /// in force: it decides then.
     pub fn apply(&self, command: &mut Command) {
-        if command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some()) {
+        let own = command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some());
+        if !self.0.is_proxied || (own && self.0.carried.is_none()) {
             return;
         }
         let url = self.url();
@@ -255,10 +259,7 @@ fn host_of(url: &str) -> Option<head::Authority> {
 /// Where the server of `source` is, for a protocol that takes no proxy: checked, so that ffmpeg can be given the address
 /// instead of the name. `None` where the operator names it, or the proxy does the checking.
 pub fn checked_address(source: &Source) -> Result<Option<IpAddr>, Failure> {
-    let proxied = ["http", "https", "rtmps", "rtsps"];
-    let scheme =
-        source.url.split_once("://").map_or(String::new(), |(scheme, _)| scheme.to_ascii_lowercase());
-    if source.is_file() || source.trust == Trust::Operator || proxied.contains(&&*scheme) {
+    if source.is_file() || source.trust == Trust::Operator || protocols::is_tunnelled(source) {
         return Ok(None);
     }
     let server = host_of(&source.url).ok_or_else(unresolved)?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{carrier, head::Authority, host_of};
-use crate::item::Source;
+use crate::item::{Source, Trust};
 
 /// For an HTTP server: its lists may name other servers, encrypted and embedded parts, and no files. Redirects and the
 /// proxy's tunnels are in it.
@@ -46,8 +46,25 @@ fn whitelist(source: &Source) -> Option<&'static str> {
 /// Whether its sender may take one connection only, which the proxy shares out then.
 #[must_use]
 pub fn is_carried(source: &Source) -> bool {
+    is_any(source, &["rist", "srt", "tcp"])
+}
+
+/// Whether ffmpeg opens it through an HTTP proxy where there is one.
+pub(super) fn is_tunnelled(source: &Source) -> bool {
+    is_any(source, &["http", "https", "rtmps", "rtsps"])
+}
+
+/// Whether it is opened through the proxy. TLS alone leads nowhere else, so what the operator names goes without it; RTMPT
+/// keeps its connection for many requests, which the proxy does not.
+pub(super) fn is_proxied(source: &Source) -> bool {
+    is_any(source, &["http", "https"])
+        || is_carried(source)
+        || (source.trust != Trust::Operator && is_tunnelled(source))
+}
+
+fn is_any(source: &Source, schemes: &[&str]) -> bool {
     let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
-    ["rist", "srt", "tcp"].iter().any(|carried| scheme.eq_ignore_ascii_case(carried))
+    schemes.iter().any(|one| scheme.eq_ignore_ascii_case(one))
 }
 
 /// ffmpeg's options for the protocols of `source`, to go before `-i`.
@@ -123,6 +140,20 @@ pub fn cookies(source: &Source) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Network;
+
+    #[test]
+    fn what_goes_through_the_proxy() {
+        let proxied = |trust: Trust| {
+            let schemes =
+                ["http", "HTTPS", "srt", "tcp", "rtmps", "rtsps", "rtmp", "rtsp", "rtmpt", "udp", "ftp"];
+            let all = schemes.map(|scheme| Source { trust, ..Source::at(format!("{scheme}://h/")) });
+            all.iter().take_while(|source| is_proxied(source)).count()
+        };
+        assert_eq!(proxied(Trust::Operator), 4);
+        assert_eq!(proxied(Trust::Found(Network::Public)), 6);
+        assert!(!is_proxied(&Source::at("file:/a.mp4".into())));
+    }
 
     fn at(url: &str, address: &str) -> Source {
         Source { address: address.parse().ok(), ..Source::at(url.into()) }
