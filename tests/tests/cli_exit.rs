@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::symlink, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -111,14 +111,19 @@ fn a_command_line_that_makes_no_sense_is_2() {
 fn what_it_cannot_do_without_is_told() {
     let home = Home::new();
     home.clip("a.mp4");
+    let clip_length = fs::metadata(home.path().join("a.mp4")).unwrap().len();
+    symlink("a.mp4", home.path().join("link.flv")).unwrap();
+    let notes = home.write("notes.flv", "dear diary");
     home.write("empty.txt", "# nothing yet\n\n");
     home.write("list.m3u8", "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:2,\n1.ts\n");
     let ffmpeg = "FFMPEG_PATH=/nonexistent/ffmpeg";
     // Arguments, a variable or none, the exit code, parts of the message.
-    let cases: [(&str, &str, i32, &[&str]); 12] = [
+    let cases: [(&str, &str, i32, &[&str]); 14] = [
         ("a.mp4", "", 78, &["where to publish", "--output", "OUTPUT_URL"]),
         ("a.mp4 --output out.mp4", "", 78, &["--output", ".flv", "rtmp://"]),
         ("a.mp4 --output http://u:hidden@h/hidden", "", 78, &["rtmp://"]),
+        ("a.mp4 --output link.flv", "", 78, &["link.flv", "it is a source too", "name another file"]),
+        ("a.mp4 --output notes.flv", "", 78, &["notes.flv", "is no FLV file", "name another file"]),
         ("a.mp4 --output rtmp://u:hidden@h/app/", "", 78, &["stream key", "rtmp://host/app/key"]),
         ("--output out.flv", "", 1, &["playlist", "DIR/playlist.txt", "No such file"]),
         ("--output out.flv --playlist gone.txt", "", 1, &["playlist", "DIR/gone.txt", "No such file"]),
@@ -140,6 +145,8 @@ fn what_it_cannot_do_without_is_told() {
         }
         assert!(!said.log.contains("hidden"), "{said:?}");
     }
+    assert_eq!(fs::read_to_string(notes).unwrap(), "dear diary", "it was written over");
+    assert_eq!(fs::metadata(home.path().join("a.mp4")).unwrap().len(), clip_length, "it was written over");
 }
 
 /// `--check-settings` refuses what a start refuses because of its settings, in the same words, and accepts what it takes.
@@ -166,8 +173,8 @@ fn what_a_start_refuses_the_check_of_the_settings_refuses() {
             &["/nonexistent/ffmpeg", "install ffmpeg"],
         ),
         (output.to_owned() + "FFMPEG_PATH=/bin/false\n", "", &["/bin/false", "install ffmpeg"]),
-        (output.to_owned() + "STATE_DIR=a.mp4/s\n", "", &["use STATE_DIR a.mp4/s", "not a directory"]),
-        (output.to_owned() + "CACHE_DIR=a.mp4/c\n", "", &["use CACHE_DIR a.mp4/c"]),
+        (output.to_owned() + "STATE_DIR=a.mp4/s\n", "", &["use STATE_DIR DIR/a.mp4/s", "not a directory"]),
+        (output.to_owned() + "CACHE_DIR=a.mp4/c\n", "", &["use CACHE_DIR DIR/a.mp4/c"]),
         (output.to_owned(), "--fixed-port", &["PROMETHEUS_PORT is not set"]),
         (
             "LOOP=2\nSTATE_DIR=a.mp4/s\nFFMPEG_PATH=/bin/false\nOUTPUT_URL=x\n".into(),
@@ -207,7 +214,7 @@ fn what_a_start_refuses_the_check_of_the_settings_refuses() {
         (
             output.to_owned() + "PLAYLIST=gone.txt\nFILLER=gone.mp4\n",
             0,
-            &["WARN PLAYLIST gone.txt", "WARN FILLER gone.mp4"],
+            &["WARN PLAYLIST DIR/gone.txt", "WARN FILLER DIR/gone.mp4"],
         ),
         (telegram.to_owned(), 0, &["WARN SESSION_STRING is not set"]),
         // It begins, and is off the air.
@@ -324,6 +331,21 @@ fn once_plays_everything_once_and_ends() {
     let report = Report::of_file(&broadcast.dir().join("out.flv")).unwrap();
     report.check(30.0, 44_100.0).unwrap();
     assert!(report.video.frames.abs_diff(90) <= 2, "{} pictures", report.video.frames);
+}
+
+/// Children run in another directory: what is found at the start must be found by them too.
+#[test]
+fn relative_paths_of_the_settings_are_those_of_the_working_directory() {
+    let home = Home::new();
+    home.clip("a.mp4");
+    fs::create_dir(home.path().join("bin")).unwrap();
+    for name in ["ffmpeg", "ffprobe"] {
+        symlink(tgs_core::process::find(name).unwrap(), home.path().join("bin").join(name)).unwrap();
+    }
+    let env = [("FFMPEG_PATH", "bin/ffmpeg"), ("FILLER", "a.mp4"), ("STATE_DIR", "s"), ("CACHE_DIR", "./c")];
+    let said = home.run(&["--once", "--output", "out.flv", "a.mp4"], &env);
+    assert!(said.code == 0 && !said.log.contains("WARN"), "{said:?}");
+    assert!(said.log.contains("on air: a\n"), "{said:?}");
 }
 
 #[test]

@@ -166,6 +166,9 @@ impl Status {
         if let (OnAir::Filler { cause }, Some(filler)) = (&self.on_air, self.filler_since.map(since))
             && filler >= HEALTHY_FILLER
         {
+            // What failed since the filler came says more than why it came.
+            let failed = self.last_failure.as_ref().map(|failure| format!("last failure: {failure}"));
+            let cause = failed.as_ref().unwrap_or(cause);
             return Err(format!("only the filler is shown for {} min: {cause}", filler.as_secs() / 60));
         }
         Ok(())
@@ -304,6 +307,9 @@ mod tests {
         assert_eq!(filler(299).health_at(now), Ok(()));
         let long = "only the filler is shown for 5 min: nothing to play";
         assert_eq!(filler(301).health_at(now), Err(long.to_owned()));
+        let failed = Status { last_failure: Some("a film: no such file".into()), ..filler(600) };
+        let long = "only the filler is shown for 10 min: last failure: a film: no such file";
+        assert_eq!(failed.health_at(now), Err(long.to_owned()));
         // Asked for, it is not counted.
         assert_eq!(Status { filler_since: None, ..filler(0) }.health_at(now), Ok(()));
         let away = Status { publisher: Link::Reconnecting { cause: "refused".into() }, ..filler(900) };

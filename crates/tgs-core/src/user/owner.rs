@@ -227,7 +227,10 @@ fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Re
         };
         let meta = match fs::symlink_metadata(&next) {
             Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return see(Part::Missing(&done)),
+            // Behind a file there is nothing either; whoever uses the path says so.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return see(Part::Missing(&done));
+            }
             Err(source) => return Err(failed(&next, source)),
         };
         see(Part::There(&next, &meta))?;

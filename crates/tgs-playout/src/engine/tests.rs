@@ -173,3 +173,26 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
     cancel.cancel();
     thread.join().unwrap();
 }
+
+#[test]
+fn a_filler_that_nobody_asked_for_is_timed() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = Control::default();
+    let wait = |what: &str, done: &dyn Fn(Option<Instant>) -> bool| {
+        let end = Instant::now() + Duration::from_mins(1);
+        while !done(control.board.read().filler_since) {
+            assert!(Instant::now() < end, "{what}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    thread::scope(|threads| {
+        threads.spawn(|| play(dir.path(), vec!["encoding panics"], true, &control).unwrap());
+        wait("the filler is not noticed", &|since| since.is_some());
+        control.send(crate::command::Command::Pause).unwrap();
+        wait("a pause is taken for a fault", &|since| since.is_none());
+        let resumed = Instant::now();
+        control.send(crate::command::Command::Resume).unwrap();
+        wait("the pause is counted", &|since| since.is_some_and(|since| since >= resumed));
+        control.send(crate::command::Command::Stop).unwrap();
+    });
+}
