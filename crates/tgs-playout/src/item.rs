@@ -281,7 +281,8 @@ pub trait Program: Send {
     /// Reads the list anew. What has changed is taken with the next item.
     fn reload(&mut self);
 
-    /// After [`Program::reload`]: what comes in the place of the item given out last, where the edit has another there.
+    /// After [`Program::reload`]: what comes in the place of the item (or skipped entry) given out last, where the edit has
+    /// another there.
     fn replaced(&mut self) -> Option<Next> {
         None
     }

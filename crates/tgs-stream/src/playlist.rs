@@ -525,10 +525,16 @@ impl Program for Playlist {
     }
 
     fn replaced(&mut self) -> Option<Next> {
-        // What is queued stays; where nothing is given out the next item takes the edit.
-        let ahead = self.ahead.clone().filter(|ahead| !ahead.queued)?;
-        let entries = self.edit.take()?;
-        if self.take_edit_ahead(entries, &ahead.entry) { None } else { Some(self.advance()) }
+        match self.ahead.clone() {
+            // It stands in no list.
+            Some(ahead) if ahead.queued => None,
+            Some(ahead) => {
+                let entries = self.edit.take()?;
+                if self.take_edit_ahead(entries, &ahead.entry) { None } else { Some(self.advance()) }
+            }
+            // It could not be played.
+            None => self.edit.is_some().then(|| self.next()),
+        }
     }
 }
 

@@ -194,7 +194,9 @@ impl Prepare {
             Ask::Next => {}
             Ask::Reload => {
                 self.program.reload();
-                if let Some(next) = self.program.replaced() {
+                if !matches!(self.ahead, Prepared::End)
+                    && let Some(next) = self.program.replaced()
+                {
                     self.prepare(next);
                 }
             }

@@ -511,6 +511,19 @@ fn an_edit_names_at_once_what_comes_instead() {
 }
 
 #[test]
+fn an_edit_takes_the_place_of_an_entry_that_cannot_be_played_at_once() {
+    let tv = Tv::new("");
+    tv.write("/no/such/folder.m3u");
+    let mut list = tv.open();
+    assert_eq!(letter(&list.next()), '-');
+    list.reload();
+    assert!(list.replaced().is_none(), "nothing was edited");
+    tv.edit("ab");
+    list.reload();
+    assert_eq!(list.replaced().as_ref().map(letter), Some('a'));
+}
+
+#[test]
 fn titles_that_are_made_of_urls_hold_no_token() {
     let tv = Tv::new("");
     tv.write(
