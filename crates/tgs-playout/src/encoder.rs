@@ -282,7 +282,10 @@ impl Job {
         if let Some(source) = opened.find(|source| !source.is_file()) {
             Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg).apply(&mut command);
         }
-        if let Some((gap, _)) = self.measured {
+        let jumps = |input: &Input| matches!(input, Input::Opened(source, _) if source.jumps);
+        // In a list that says so, a gap of a second is a jump of the clock, not a picture that stands still.
+        let listed = self.inputs.iter().any(jumps).then_some(Duration::from_secs(1));
+        if let Some(gap) = self.measured.map(|(gap, _)| gap).into_iter().chain(listed).min() {
             command.arg("-dts_delta_threshold").arg(format!("{:.3}", gap.as_secs_f64()));
         }
         for input in &self.inputs {
@@ -387,6 +390,11 @@ pub fn source_options(source: &Source) -> Vec<String> {
             add("-reconnect_on_network_error", "1");
             add("-reconnect_delay_max", "5");
         }
+    }
+    if source.ends.is_some() {
+        add("-live_start_index", "0");
+        // Looked at twice for more, which there is none of.
+        add("-m3u8_hold_counters", "2");
     }
     if source.is_hls() && !source.is_named_hls() {
         // Newer versions of ffmpeg take nothing for HLS that does not end with .m3u8.

@@ -34,6 +34,10 @@ pub struct Source {
     pub cookies: Vec<String>,
     /// Whether the content is an HLS playlist although the name does not end with `.m3u8`.
     pub hls: bool,
+    /// Where it is an HLS playlist on disk that has no end and does not grow: how long it is. It plays from its beginning.
+    pub ends: Option<Duration>,
+    /// Whether it is an HLS playlist whose times jump from segment to segment.
+    pub jumps: bool,
     /// Who named it.
     pub trust: Trust,
     /// Where ffmpeg is to connect to instead of asking for the name's address, where that was checked.
@@ -45,7 +49,16 @@ impl Source {
     #[must_use]
     pub fn at(url: String) -> Self {
         let (headers, cookies) = (Vec::new(), Vec::new());
-        Self { url, headers, cookies, hls: false, trust: Trust::Operator, address: None }
+        Self {
+            url,
+            headers,
+            cookies,
+            hls: false,
+            ends: None,
+            jumps: false,
+            trust: Trust::Operator,
+            address: None,
+        }
     }
 
     /// Whether it is on this machine; what is not comes over the network.

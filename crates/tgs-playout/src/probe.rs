@@ -331,6 +331,8 @@ pub fn probe_from(
         found.duration = Some(wanted.image_duration);
         found.times.estimated = false;
     }
+    let ends = media.sources.first().and_then(|source| source.ends);
+    found.duration = found.duration.or(ends.filter(|length| !length.is_zero()));
     Ok(found)
 }
 

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::BufReader,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -14,25 +14,25 @@ use std::{
 use tgs_playout::{
     engine::{self, Config, Control, End, Summary},
     flv::{Kind, Reader, Tag},
-    item::{Item, Jump, Media, Next, Program},
+    item::{Item, Jump, Media, Next, Program, Source},
     profile::Profile,
     publisher::Output,
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 
-/// Plays these files once.
-struct Once(Vec<PathBuf>);
+/// Plays these once.
+struct Once(Vec<Source>);
 
 impl Program for Once {
     fn next(&mut self) -> Next {
         if self.0.is_empty() {
             return Next::End;
         }
-        let path = self.0.remove(0);
-        let media = Media::at(format!("file:{}", path.display()), false);
-        let title = path.file_stem().unwrap().to_string_lossy().into_owned();
-        Next::Play(Item { id: path.display().to_string(), place: 0, title, start: Duration::ZERO, media })
+        let source = self.0.remove(0);
+        let (id, title) = (source.url.clone(), "item".to_owned());
+        let media = Media { sources: vec![source], ..Media::at(String::new(), false) };
+        Next::Play(Item { id, place: 0, title, start: Duration::ZERO, media })
     }
 
     fn confirm(&mut self, item: Item) -> Next {
@@ -68,7 +68,11 @@ fn av(seconds: u32) -> String {
     )
 }
 
-fn play(dir: &Path, files: &[&str], ffmpeg: &str, realtime: bool) -> (Summary, Vec<Tag>) {
+fn at(dir: &Path, name: &str) -> Source {
+    Source::at(format!("file:{}", dir.join(name).display()))
+}
+
+fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str, realtime: bool) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
     let config = Config {
         ffmpeg: ffmpeg.into(),
@@ -87,8 +91,7 @@ fn play(dir: &Path, files: &[&str], ffmpeg: &str, realtime: bool) -> (Summary, V
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };
-    let files = files.iter().map(|name| dir.join(name)).collect();
-    let summary = engine::run(config, Box::new(Once(files)), &Control::default()).unwrap();
+    let summary = engine::run(config, Box::new(Once(sources)), &Control::default()).unwrap();
     let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
     let tags = std::iter::from_fn(|| reader.next_tag().unwrap()).collect();
     (summary, tags)
@@ -131,7 +134,7 @@ fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
         [("kill -KILL $$", 100_001, true), ("kill -STOP $$", 100_000, true), ("kill -SEGV $$", 10, false)]
     {
         let ffmpeg = failing(dir.path(), bytes, ends);
-        let (summary, tags) = play(dir.path(), &["film.mp4"], &ffmpeg, paced);
+        let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg, paced);
         assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "{ends}");
         assert_whole(&tags, 9);
         // What was made by two encoders is not kept.
@@ -142,7 +145,7 @@ fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
     let text = "#!/bin/sh\ncase \"$*\" in *film*) kill -KILL $$;; esac\nexec ffmpeg \"$@\"\n";
     fs::write(dir.path().join("failing"), text).unwrap();
     let ffmpeg = dir.path().join("failing").display().to_string();
-    let (summary, _) = play(dir.path(), &["film.mp4"], &ffmpeg, false);
+    let (summary, _) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg, false);
     assert_eq!(summary, Summary { played: 0, failed: 1, end: End::Over });
 }
 
@@ -158,7 +161,7 @@ fn a_transport_stream_whose_streams_change_plays_to_its_end() {
     }
     let bytes = ["a.ts", "b.ts", "c.ts"].map(|name| fs::read(dir.path().join(name)).unwrap()).concat();
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
-    let (summary, tags) = play(dir.path(), &["film.ts"], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg", false);
     assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
     assert_whole(&tags, 18);
     let kept = tgs_playout::cache::list(&dir.path().join("cache"));
@@ -182,8 +185,34 @@ fn a_broken_picture_is_left() {
         }
     }
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
-    let (summary, tags) = play(dir.path(), &["film.ts"], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg", false);
     assert_eq!(summary, Summary { played: 1, failed: 1, end: End::Over });
     let pictures = times(&tags, Kind::Video).len();
     assert!(pictures < 25 * 30, "{pictures} pictures went on air");
+}
+
+#[test]
+fn lists_of_segments_play_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = |name: &str, options: &str| {
+        let names = format!("-hls_segment_filename {name}%d.ts {name}.m3u8");
+        make(dir.path(), &format!("{} {options} -hls_time 2 -hls_list_size 0 {names}", av(6)));
+        fs::read_to_string(dir.path().join(format!("{name}.m3u8"))).unwrap().replace("#EXT-X-ENDLIST\n", "")
+    };
+    // The clock of the second part is five seconds ahead of where the first one ends.
+    let (first, second) = (segments("a", ""), segments("b", "-output_ts_offset 11"));
+    let second = &second[second.find("#EXTINF").unwrap()..];
+    let jumps = format!("{first}#EXT-X-DISCONTINUITY\n{second}#EXT-X-ENDLIST\n");
+    fs::write(dir.path().join("jumps.m3u8"), jumps).unwrap();
+    let list = |name: &str| Source { hls: true, ..at(dir.path(), name) };
+    let (summary, tags) =
+        play(dir.path(), vec![Source { jumps: true, ..list("jumps.m3u8") }], "ffmpeg", false);
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    assert_whole(&tags, 12);
+    // Nobody writes its end any more.
+    fs::write(dir.path().join("open.m3u8"), first).unwrap();
+    let ends = Some(Duration::from_secs(6));
+    let (summary, tags) = play(dir.path(), vec![Source { ends, ..list("open.m3u8") }], "ffmpeg", false);
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    assert_whole(&tags, 6);
 }

@@ -6,6 +6,7 @@ mod children;
 pub mod cli;
 mod fetch;
 mod front;
+mod hls;
 pub mod http;
 mod kept;
 pub mod list;

@@ -1,6 +1,8 @@
 //! From an entry to what ffmpeg opens, or to the entries it turns out to stand for. Everything that has to be asked of
 //! the network or the disk for one entry is asked here, when its turn comes; nothing is kept.
 
+mod streams;
+
 use std::{
     collections::VecDeque,
     fs,
@@ -19,7 +21,6 @@ use tgs_playout::{
 use crate::{
     fetch::{self, Fetched},
     list::{self, NoList},
-    m3u,
     source::{self, Entry, MAX_REMOTE, What, one_line, url},
     ytdlp::{Listed, Page, YtDlp},
 };
@@ -77,7 +78,7 @@ impl Resolver {
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.what {
             What::Bad(failure) => Err(failure.clone()),
-            What::File(path) => file(entry, path),
+            What::File(path) => file(self, entry, path),
             What::Direct { url, live } => media(source_of(entry, url), *live),
             What::List(url) => self.list(entry, url),
             What::Page { url, index } => self.page(entry, url, *index),
@@ -175,18 +176,7 @@ impl Resolver {
         if let Some(found) = source::expand_remote(&place, &bytes)? {
             return inside(entry, found, Trust::Found(client.network()));
         }
-        let live = match m3u::first_variant(&bytes) {
-            // Where the variant can't be had, ffmpeg will say why when it opens it.
-            Some(variant) => {
-                let variant = url::join(&place, &variant);
-                match fetch::get(&variant, &entry.headers, &client, &self.cancel) {
-                    Ok(Fetched::List { bytes, .. }) => m3u::is_live_hls(&bytes),
-                    _ => false,
-                }
-            }
-            None => m3u::is_live_hls(&bytes),
-        };
-        media(Source { hls: true, ..source_of(entry, url) }, live)
+        self.hls(&Source { hls: true, ..source_of(entry, url) }, &place, &bytes)
     }
 }
 
@@ -245,7 +235,7 @@ fn media(source: Source, live: bool) -> Result<Resolved, Failure> {
 }
 
 /// The file at `path`. One that begins as a list is opened, whatever its name is.
-fn file(entry: &Entry, path: &Path) -> Result<Resolved, Failure> {
+fn file(resolver: &Resolver, entry: &Entry, path: &Path) -> Result<Resolved, Failure> {
     let refused = |reason, detail: &str| Err(Failure::new(reason, detail));
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
@@ -273,7 +263,10 @@ fn file(entry: &Entry, path: &Path) -> Result<Resolved, Failure> {
     match source::named_in(path, &bytes) {
         Ok(named) if !named.is_empty() => inside(entry, source::expand(&named), Trust::Operator),
         Ok(_) => refused(Reason::Unplayable, "the list names nothing"),
-        Err(NoList::Hls) => media(Source { hls: true, ..source }, m3u::is_live_hls(&bytes)),
+        Err(NoList::Hls) => {
+            let place = source.url.clone();
+            resolver.hls(&Source { hls: true, ..source }, &place, &bytes)
+        }
         Err(NoList::Other(what)) => {
             refused(Reason::Unplayable, &format!("the list cannot be read: it is {what}"))
         }
@@ -358,15 +351,57 @@ mod tests {
     }
 
     #[test]
-    fn a_local_hls_playlist_is_live_until_it_ends() {
+    fn a_local_hls_playlist_plays_from_its_beginning_unless_it_grows() {
         let dir = TempDir::new().unwrap();
-        for (text, live) in [("#EXTM3U\n#EXT-X-VERSION:3\n", true), ("#EXTM3U\n#EXT-X-ENDLIST\n", false)] {
-            let path = dir.path().join("a.m3u8");
-            fs::write(&path, text).unwrap();
-            let source = Source { hls: true, ..Source::at(format!("file:{}", path.display())) };
-            let expected = media(source, live);
-            assert_eq!(resolver().resolve(&at(&path)), expected, "{text}");
+        let path = dir.path().join("a.m3u8");
+        let source = Source { hls: true, ..Source::at(format!("file:{}", path.display())) };
+        let list = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n";
+        fs::write(&path, list).unwrap();
+        let ends = Some(Duration::from_secs(1));
+        let expected = media(Source { ends, ..source.clone() }, false);
+        assert_eq!(resolver().resolve(&at(&path)), expected);
+        fs::write(&path, format!("{list}#EXT-X-DISCONTINUITY\n#EXT-X-ENDLIST\n")).unwrap();
+        assert_eq!(resolver().resolve(&at(&path)), media(Source { jumps: true, ..source }, false));
+        fs::write(&path, format!("{list}#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://a\"\n")).unwrap();
+        assert!(resolver().resolve(&at(&path)).unwrap_err().detail.contains("DRM"));
+    }
+
+    #[test]
+    fn of_a_master_list_one_variant_is_opened() {
+        let dir = TempDir::new().unwrap();
+        let name = |name: &str| dir.path().join(name);
+        let of = |name: &str| Source {
+            hls: true,
+            ..Source::at(format!("file:{}", dir.path().join(name).display()))
+        };
+        let ended = "#EXTM3U\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n";
+        for list in ["720.m3u8", "1080.m3u8", "de.m3u8"] {
+            fs::write(name(list), ended).unwrap();
         }
+        let master = |sound: &str| {
+            let variant = |lines: u32| {
+                format!(
+                    "#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION={}x{lines}{sound}\n{lines}.m3u8\n",
+                    lines * 16 / 9
+                )
+            };
+            let media = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",DEFAULT=YES,URI=\"de.m3u8\"\n";
+            format!("#EXTM3U\n{media}{}{}{}", variant(2160), variant(1080), variant(720))
+        };
+        let opened = |sound: &str| {
+            fs::write(name("master.m3u8"), master(sound)).unwrap();
+            match resolver().resolve(&at(&name("master.m3u8"))) {
+                Ok(Resolved::Media { media, .. }) => (media.sources, media.live),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(opened(""), (vec![of("720.m3u8")], false));
+        assert_eq!(opened(",AUDIO=\"a\""), (vec![of("720.m3u8"), of("de.m3u8")], false));
+        // The next best, where it is not there; the master list, where none is.
+        fs::remove_file(name("720.m3u8")).unwrap();
+        assert_eq!(opened("").0, [of("1080.m3u8")]);
+        fs::remove_file(name("1080.m3u8")).unwrap();
+        assert_eq!(opened("").0, [of("master.m3u8")]);
     }
 
     #[test]

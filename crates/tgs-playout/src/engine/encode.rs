@@ -448,7 +448,10 @@ pub(crate) fn judge(
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
     let after = seconds(played);
     let failed = |reason, detail: String| Err(Failure::new(reason, detail));
+    let all = expected.is_some() && missing <= EARLY && !played.is_zero();
     match ended.given_up {
+        // It waits for more of a list that has no end.
+        Some(GivenUp::Stalled) if all => return Ok(()),
         Some(GivenUp::Stalled) => {
             let stall = encoder::STALL.as_secs();
             return failed(Reason::Stalled, format!("no frame came for {stall} s, {after} into it"));

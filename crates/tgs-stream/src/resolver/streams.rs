@@ -1,0 +1,172 @@
+//! From an HLS playlist to what ffmpeg opens of it: one variant, read as its list asks for.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tgs_core::cancel::Cancel;
+use tgs_playout::item::{Failure, Media, Reason, Source};
+
+use super::{Resolved, Resolver, client, found_in};
+use crate::{
+    fetch::{self, Fetched},
+    hls, m3u,
+    source::{self, url},
+};
+
+/// So many variants of a master list are tried, of which the better ones cannot be opened.
+const MOST_VARIANTS: usize = 4;
+
+/// A list on disk that was not written to for so many segments' time does not grow.
+const QUIET_SEGMENTS: u32 = 3;
+
+/// How often a list that may grow is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Resolver {
+    /// What is played of `source`, a playlist that lies at `place` and holds `bytes`.
+    pub(super) fn hls(&self, source: &Source, place: &str, bytes: &[u8]) -> Result<Resolved, Failure> {
+        let variants = hls::variants(bytes, self.ytdlp.height);
+        for variant in variants.iter().take(MOST_VARIANTS) {
+            let url = joined(place, &variant.picture);
+            let Some(list) = self.open_variant(source, &url) else { continue };
+            let (picture, live) = self.playlist(source, &url, &list)?;
+            let Some(sound) = &variant.sound else { return media(vec![picture], live) };
+            if live {
+                // Opened apart, each would begin where its own list is at the moment.
+                break;
+            }
+            let url = joined(place, sound);
+            let Some(list) = self.open_variant(source, &url) else { continue };
+            let (sound, _) = self.playlist(source, &url, &list)?;
+            return media(vec![picture, sound], live);
+        }
+        let (whole, mut live) = self.playlist(source, &source.url, bytes)?;
+        if let Some(variant) = m3u::first_variant(bytes) {
+            // Where the variant can't be had, ffmpeg will say why when it opens it.
+            let list = self.open_variant(source, &joined(place, &variant));
+            live = list.is_some_and(|list| m3u::is_live_hls(&list));
+            return media(vec![Source { ends: None, ..whole }], live);
+        }
+        media(vec![whole], live)
+    }
+
+    /// The list at `url`, which `source` names; `None` where it cannot be opened.
+    fn open_variant(&self, source: &Source, url: &str) -> Option<Vec<u8>> {
+        if let Some(path) = url.strip_prefix("file:") {
+            return source::read_list(Path::new(path)).ok().filter(|_| source.is_file());
+        }
+        match fetch::get(url, &source.headers, &client(url, source.trust), &self.cancel) {
+            Ok(Fetched::List { bytes, .. }) => Some(bytes),
+            Ok(Fetched::Media) | Err(_) => None,
+        }
+    }
+
+    /// The playlist `bytes` at `url`, as `source` names it, and whether it is live.
+    fn playlist(&self, source: &Source, url: &str, bytes: &[u8]) -> Result<(Source, bool), Failure> {
+        if let Some(why) = hls::locked(bytes) {
+            return Err(Failure::new(Reason::Unplayable, why));
+        }
+        let mut live = m3u::is_live_hls(bytes);
+        let mut found =
+            Source { url: url.to_owned(), hls: true, jumps: hls::jumps(bytes), ends: None, ..source.clone() };
+        if live
+            && m3u::first_variant(bytes).is_none()
+            && let Some(path) = url.strip_prefix("file:")
+            && !grows(Path::new(path), hls::target_duration(bytes), &self.cancel)
+        {
+            found.ends = Some(hls::length(bytes));
+            live = false;
+        }
+        Ok((found, live))
+    }
+}
+
+fn media(mut sources: Vec<Source>, live: bool) -> Result<Resolved, Failure> {
+    let trust = sources.first().map(|source| source.trust).unwrap_or_default();
+    sources.dedup();
+    let mut media = Media { sources, live, expires: None, identity: None };
+    found_in(&mut media, trust)?;
+    Ok(Resolved::Media { media, title: None })
+}
+
+/// Where `target` leads that is written in the list at `place`, a URL or `file:` and a path.
+fn joined(place: &str, target: &str) -> String {
+    let Some(path) = place.strip_prefix("file:") else { return url::join(place, target) };
+    if target.contains("://") {
+        return target.to_owned();
+    }
+    let beside = Path::new(path).parent().unwrap_or(Path::new("/")).join(target);
+    format!("file:{}", beside.display())
+}
+
+/// Whether somebody still writes to the list at `path`, whose segments are of this length. Waits for that where it was written a
+/// moment ago.
+fn grows(path: &Path, segment: Duration, cancel: &Cancel) -> bool {
+    let look = || fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
+    let first = look();
+    let Some((_, Some(written))) = first else { return false };
+    // A time in the future says nothing.
+    let age = SystemTime::now().duration_since(written).unwrap_or_default();
+    if age > segment * QUIET_SEGMENTS {
+        return false;
+    }
+    let deadline = Instant::now() + segment * 3 / 2;
+    while Instant::now() < deadline && !cancel.wait(LOOK) {
+        if look() != first {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn targets_are_joined() {
+        for (place, target, joint) in [
+            ("file:/a/m.m3u8", "v/1.m3u8", "file:/a/v/1.m3u8"),
+            ("file:/a/m.m3u8", "/b/1.m3u8", "file:/b/1.m3u8"),
+            ("file:/a/m.m3u8", "https://h/1.m3u8", "https://h/1.m3u8"),
+            ("https://h/a/m.m3u8?t=1", "v/1.m3u8", "https://h/a/v/1.m3u8"),
+        ] {
+            assert_eq!(joined(place, target), joint);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_written_to_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.m3u8");
+        fs::write(&path, "#EXTM3U\n").unwrap();
+        let segment = Duration::from_secs(1);
+        assert!(!grows(&path, segment, &Cancel::new()));
+        let written = thread::scope(|scope| {
+            let done = Cancel::new();
+            let (writes, stop) = (path.clone(), done.clone());
+            scope.spawn(move || {
+                let mut text = "#EXTM3U\n".to_owned();
+                while !stop.wait(Duration::from_millis(100)) {
+                    text.push('\n');
+                    fs::write(&writes, &text).unwrap();
+                }
+            });
+            let grows = grows(&path, segment, &Cancel::new());
+            done.cancel();
+            grows
+        });
+        assert!(written);
+        // Without a look at all, because it is old.
+        let old = SystemTime::now() - Duration::from_secs(9);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        let begun = Instant::now();
+        assert!(!grows(&path, segment, &Cancel::new()) && begun.elapsed() < segment);
+        assert!(!grows(&dir.path().join("gone"), segment, &Cancel::new()));
+    }
+}
