@@ -219,7 +219,8 @@ impl Feed {
     pub(crate) fn next_title(&self) -> Option<String> {
         let state = self.lock();
         let begun = state.pieces.iter().find_map(|piece| match piece {
-            Piece::Begin(item) => Some(item.item.title.clone()),
+            // Another encoder of the item on air is no other item.
+            Piece::Begin(item) if item.run != state.runs.on_air() => Some(item.item.title.clone()),
             _ => None,
         });
         let attempt = || {

@@ -72,7 +72,7 @@ fn at(dir: &Path, name: &str) -> Source {
     Source::at(format!("file:{}", dir.join(name).display()))
 }
 
-fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str, realtime: bool) -> (Summary, Vec<Tag>) {
+fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
     let config = Config {
         ffmpeg: ffmpeg.into(),
@@ -81,7 +81,7 @@ fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str, realtime: bool) -> (Summ
         ffmpeg_args: String::new(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(6),
-        realtime,
+        realtime: false,
         filler: None,
         cache_dir: dir.join("cache"),
         cache_limit: 1 << 30,
@@ -130,11 +130,9 @@ fn failing(dir: &Path, bytes: u32, ends: &str) -> String {
 fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path(), &format!("{} film.mp4", av(9)));
-    for (ends, bytes, paced) in
-        [("kill -KILL $$", 100_001, true), ("kill -STOP $$", 100_000, true), ("kill -SEGV $$", 10, false)]
-    {
+    for (ends, bytes) in [("kill -KILL $$", 100_001), ("kill -STOP $$", 100_000), ("kill -SEGV $$", 10)] {
         let ffmpeg = failing(dir.path(), bytes, ends);
-        let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg, paced);
+        let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg);
         assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "{ends}");
         assert_whole(&tags, 9);
         // What was made by two encoders is not kept.
@@ -145,7 +143,7 @@ fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
     let text = "#!/bin/sh\ncase \"$*\" in *film*) kill -KILL $$;; esac\nexec ffmpeg \"$@\"\n";
     fs::write(dir.path().join("failing"), text).unwrap();
     let ffmpeg = dir.path().join("failing").display().to_string();
-    let (summary, _) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg, false);
+    let (summary, _) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg);
     assert_eq!(summary, Summary { played: 0, failed: 1, end: End::Over });
 }
 
@@ -161,7 +159,7 @@ fn a_transport_stream_whose_streams_change_plays_to_its_end() {
     }
     let bytes = ["a.ts", "b.ts", "c.ts"].map(|name| fs::read(dir.path().join(name)).unwrap()).concat();
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
-    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg");
     assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
     assert_whole(&tags, 18);
     let kept = tgs_playout::cache::list(&dir.path().join("cache"));
@@ -185,7 +183,7 @@ fn a_broken_picture_is_left() {
         }
     }
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
-    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg");
     assert_eq!(summary, Summary { played: 1, failed: 1, end: End::Over });
     let pictures = times(&tags, Kind::Video).len();
     assert!(pictures < 25 * 30, "{pictures} pictures went on air");
@@ -205,14 +203,13 @@ fn lists_of_segments_play_whole() {
     let jumps = format!("{first}#EXT-X-DISCONTINUITY\n{second}#EXT-X-ENDLIST\n");
     fs::write(dir.path().join("jumps.m3u8"), jumps).unwrap();
     let list = |name: &str| Source { hls: true, ..at(dir.path(), name) };
-    let (summary, tags) =
-        play(dir.path(), vec![Source { jumps: true, ..list("jumps.m3u8") }], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![Source { jumps: true, ..list("jumps.m3u8") }], "ffmpeg");
     assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
     assert_whole(&tags, 12);
     // Nobody writes its end any more.
     fs::write(dir.path().join("open.m3u8"), first).unwrap();
     let ends = Some(Duration::from_secs(6));
-    let (summary, tags) = play(dir.path(), vec![Source { ends, ..list("open.m3u8") }], "ffmpeg", false);
+    let (summary, tags) = play(dir.path(), vec![Source { ends, ..list("open.m3u8") }], "ffmpeg");
     assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
     assert_whole(&tags, 6);
 }

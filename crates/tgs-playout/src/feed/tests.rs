@@ -251,3 +251,52 @@ fn an_item_that_a_panic_ended_has_an_end() {
     encode(&feed, &cancel, 3, false, 3);
     assert_eq!(taken(&feed, Need::Group), [0, 300, 301]);
 }
+
+#[test]
+fn where_another_encoder_goes_on_only_whole_groups_are_left() {
+    let (feed, cancel) = feed(10);
+    let sound = || Piece::Tag(Tag { kind: Kind::Audio, timestamp: 2, body: vec![0xaf, 1, 0].into() });
+    for piece in
+        [begin(false), picture(true, 0), picture(false, 1), picture(true, 2), sound(), picture(false, 3)]
+    {
+        feed.give(piece, false, &cancel);
+    }
+    assert_eq!(feed.cut_open_group(), 2);
+    assert_eq!(feed.cut_open_group(), 0);
+    for piece in [begin(false), picture(true, 2), picture(false, 3), Piece::End] {
+        feed.give(piece, false, &cancel);
+    }
+    let taken: Vec<_> = std::iter::from_fn(|| match feed.take(Need::Group) {
+        Taken::Piece(piece) => Some(piece),
+        Taken::NotReady | Taken::Over => None,
+    })
+    .collect();
+    let pictures: Vec<u64> = taken
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Tag(tag) if tag.kind == Kind::Video => Some(tag.timestamp),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((pictures, taken.len()), (vec![0, 1, 2, 3], 8));
+    assert_eq!(feed.seconds().to_bits(), 0.0_f64.to_bits());
+}
+
+#[test]
+fn a_group_that_is_on_air_is_not_cut() {
+    let (feed, cancel) = feed(2);
+    for piece in [begin(false), picture(true, 0), picture(false, 1)] {
+        feed.give(piece, false, &cancel);
+    }
+    // It is full, so the group goes out without its end.
+    assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::Begin(_))));
+    assert_eq!(number(feed.take(Need::Group)), Some(0));
+    assert_eq!(feed.cut_open_group(), 0);
+    assert_eq!(number(feed.take(Need::Group)), Some(1));
+    assert!(matches!(feed.take(Need::Group), Taken::NotReady));
+    for piece in [begin(false), picture(true, 2), Piece::End] {
+        feed.give(piece, false, &cancel);
+    }
+    assert!(matches!(feed.take(Need::Group), Taken::Piece(Piece::Begin(_))));
+    assert_eq!(number(feed.take(Need::Group)), Some(2));
+}
