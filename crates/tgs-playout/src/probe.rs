@@ -279,6 +279,28 @@ impl Probe {
     }
 }
 
+/// Takes any bytes for ffprobe's answer about a file. For tests and fuzzing alone; nothing is run.
+#[doc(hidden)]
+#[must_use]
+pub fn read_any(answer: &[u8]) -> Option<Probe> {
+    let mut answer: Answer = serde_json::from_slice(answer).ok()?;
+    answer.note_encrypted();
+    answer.note_undecodable(&HashSet::new());
+    let choice = pick::choose(&answer, 720);
+    let mut found = Probe {
+        video: choice.video(&answer, 0),
+        audio: choice.audio(&answer, 0),
+        stored: stored(&answer, &choice),
+        pid: choice.pid(&answer),
+        ..Probe::default()
+    };
+    found.times.estimated = answer.is_estimated();
+    found.times.restarts = answer.format.restarts();
+    found.still = answer.format.is_image();
+    found.measure(Path::new("/"), &Media::at("file:/".into(), false), true, &Cancel::new());
+    Some(found)
+}
+
 /// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers, `cancel` is set or the
 /// time-out (20 s a source).
 pub fn probe(ffprobe: &Path, media: &Media, wanted: Wanted, cancel: &Cancel) -> Result<Probe, Failure> {

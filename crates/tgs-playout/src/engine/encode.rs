@@ -33,6 +33,13 @@ const MANY: usize = 50;
 /// Tags that may come before an encoder's first picture: some seconds of sound.
 const MAX_EARLY: usize = 1000;
 
+/// An item that is shorter than this is followed by a pause of [`PAUSE`]: a list of single frames would keep the log and the
+/// processor busy for nothing.
+const BRIEF: Duration = Duration::from_millis(300);
+
+/// See [`BRIEF`].
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// The encode thread.
 pub(super) struct Encode {
     setup: Setup,
@@ -65,6 +72,7 @@ impl Encode {
                 }
                 Turn::Play(ready, attempt) => {
                     self.pause(round, &mut backoff);
+                    let brief = ready.way.length().is_some_and(|length| length < BRIEF);
                     if !attempt.left.is_cancelled() {
                         let title = ready.item.title.clone();
                         #[cfg(test)]
@@ -76,6 +84,9 @@ impl Encode {
                     self.shared.feed.close();
                     // No encoder works, so none is slow.
                     self.shared.show_speed(None);
+                    if brief {
+                        self.shared.feed.wait_told(PAUSE, &self.shared.cancel);
+                    }
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    fn length(&self) -> Option<Duration> {
+    pub(super) fn length(&self) -> Option<Duration> {
         match self {
             Self::Encode(found) => found.duration,
             Self::Later => None,

@@ -1,0 +1,121 @@
+//! What the times in a file are worth, with the real ffprobe and ffmpeg: jumps, late streams, ends that nobody states.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::{path::Path, process::Command, time::Duration};
+
+use tgs_core::cancel::Cancel;
+use tgs_playout::{
+    encoder::{Encoder, Job, Setup},
+    flv::Kind,
+    item::{Item, Media},
+    probe::{self, Wanted},
+    profile::{ExtraArgs, Profile},
+};
+
+const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac -vsync passthrough";
+const PICTURE: &str = "-f lavfi -i testsrc2=s=160x90:r=25:d=6";
+const SOUND: &str = "-f lavfi -i sine=440:r=48000:d=6";
+
+fn make(dir: &Path, args: &str) {
+    let done = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(args.split_whitespace())
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// What a file was probed to be: seconds, and whether that is a guess. Then what its encoder makes: seconds of picture, and
+/// the end of the sound.
+fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
+    let setup = Setup {
+        ffmpeg: "ffmpeg".into(),
+        profile: Profile { width: 160, height: 90, video_kbps: 100, ..Profile::P720 },
+        extra: ExtraArgs::default(),
+        scratch: dir.to_owned(),
+        image_duration: Duration::from_secs(5),
+    };
+    let media = Media::at(format!("file:{}", dir.join(name).display()), false);
+    let wanted = Wanted { height: 90, image_duration: setup.image_duration };
+    let found = probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new()).unwrap();
+    let title = String::new();
+    let item = Item { id: title.clone(), place: 0, title, start: Duration::ZERO, media };
+    let job = Job::item(&item, &found, &setup);
+    let mut encoder = Encoder::start(job.command(&setup), &Cancel::new()).unwrap();
+    let (mut pictures, mut heard) = (0, 0);
+    while let Some(tag) = encoder.next_tag().unwrap() {
+        match tag.kind {
+            Kind::Video if tag.is_frame() => pictures += 1,
+            Kind::Audio if tag.is_frame() => heard = heard.max(tag.timestamp),
+            _ => {}
+        }
+    }
+    let ended = encoder.finish(true).unwrap();
+    assert!(ended.status.success(), "{name}: {}", ended.messages);
+    let length = found.duration.map(|length| length.as_secs_f64());
+    (length, found.times.estimated, f64::from(pictures) / 30.0, heard as f64 / 1000.0)
+}
+
+/// The picture is `seconds` long, and so it was probed; the sound ends at `heard`.
+fn assert_plays(dir: &Path, name: &str, seconds: f64, heard: f64) {
+    let (length, _, pictures, sound) = encoded(dir, name);
+    let near = |a: f64, b: f64| (a - b).abs() < 0.25;
+    assert!(length.is_none_or(|length| near(length, seconds)), "{name}: probed {length:?}");
+    assert!(near(pictures, seconds), "{name}: {pictures} s of picture");
+    assert!(near(sound, heard), "{name}: sound to {sound} s");
+}
+
+#[test]
+fn a_jump_of_the_clock_is_cut_out() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &format!("{PICTURE} {SOUND} {X264} base.mkv"));
+    for (name, picture, sound) in [("both", 1800, 1800), ("sound", 0, 7200), ("picture", 7200, 0)] {
+        let step = |by: u32| format!("setts=ts=if(gt(TS*TB\\,3)\\,TS+{by}/TB\\,TS)");
+        let steps = format!("-bsf:v {} -bsf:a {}", step(picture), step(sound));
+        make(dir.path(), &format!("-i base.mkv -c copy {steps} -max_interleave_delta 0 {name}.mkv"));
+        assert_plays(dir.path(), &format!("{name}.mkv"), 6.0, 6.0);
+    }
+    make(dir.path(), "-i base.mkv -c copy -output_ts_offset 1000 late.mkv");
+    assert_plays(dir.path(), "late.mkv", 6.0, 6.0);
+}
+
+#[test]
+fn a_stream_that_begins_late_or_ends_early_takes_nothing_of_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    for end in ["mkv", "flv", "ts"] {
+        make(
+            dir.path(),
+            &format!("-itsoffset 14 {PICTURE} -f lavfi -i sine=440:r=48000:d=20 {X264} late.{end}"),
+        );
+        assert_plays(dir.path(), &format!("late.{end}"), 20.0, 20.0);
+    }
+    for end in ["flv", "webm"] {
+        let codecs = if end == "webm" { "-c:v libvpx -deadline realtime -c:a libopus" } else { X264 };
+        make(dir.path(), &format!("{PICTURE} -f lavfi -i sine=440:r=48000:d=9 {codecs} early.{end}"));
+        assert_plays(dir.path(), &format!("early.{end}"), 9.0, 9.0);
+    }
+    make(
+        dir.path(),
+        &format!("-f lavfi -i testsrc2=s=160x90:r=1/10:d=30 -f lavfi -i sine=d=30 {X264} slides.mp4"),
+    );
+    assert_plays(dir.path(), "slides.mp4", 30.0, 30.0);
+}
+
+#[test]
+fn a_still_is_shown_for_the_time_that_is_set() {
+    let dir = tempfile::tempdir().unwrap();
+    for end in ["png", "jpg", "bmp", "gif", "webp", "mp4"] {
+        make(dir.path(), &format!("-f lavfi -i testsrc2=s=160x90:r=25 -frames:v 1 still.{end}"));
+        assert_plays(dir.path(), &format!("still.{end}"), 5.0, 0.0);
+    }
+}
+
+#[test]
+fn a_length_that_was_guessed_is_measured_or_no_promise() {
+    let dir = tempfile::tempdir().unwrap();
+    let noise = "-f lavfi -i anoisesrc=r=44100:d=20:a=0.5,volume=0:enable=lt(t\\,12)";
+    make(dir.path(), &format!("{noise} -c:a aac -b:a 256k vbr.aac"));
+    assert_plays(dir.path(), "vbr.aac", 20.0, 20.0);
+}

@@ -1,0 +1,34 @@
+//! No answer of ffprobe panics what reads it, or what makes an encoder's command of it.
+
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use tgs_playout::{
+    encoder::{Job, Setup},
+    item::{Item, Media},
+    probe,
+    profile::{ExtraArgs, Profile},
+};
+
+fuzz_target!(|input: (&[u8], u64)| {
+    let (answer, start) = input;
+    let Some(found) = probe::read_any(answer) else { return };
+    let setup = Setup {
+        ffmpeg: "ffmpeg".into(),
+        profile: Profile::P720,
+        extra: ExtraArgs::default(),
+        scratch: "/no/such".into(),
+        image_duration: Duration::from_secs(10),
+    };
+    let item = Item {
+        id: String::new(),
+        place: 0,
+        title: String::new(),
+        start: Duration::from_millis(start),
+        media: Media::at("file:/a".into(), false),
+    };
+    let _ = Job::copy(&item, &found, &setup);
+    let _ = Job::item(&item, &found, &setup).command(&setup);
+});
