@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod kept;
 pub mod machine;
 pub mod nginx;
+pub mod prometheus;
 pub mod stunnel;
 pub mod telegram;
 pub mod throttle;

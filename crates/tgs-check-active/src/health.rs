@@ -122,11 +122,14 @@ pub(crate) fn judge_as_it_is(now: &Answer) -> Health {
     }
 }
 
-/// Whether the reason is a state of the Telegram side that no second ends.
+/// Whether the reason is a state that the next minute does not end.
 fn waits(reason: &str) -> bool {
     let name = name(reason);
-    name == "degraded" || name.starts_with("waiting_")
+    ["degraded", ONLY_FILLER].contains(&name) || name.starts_with("waiting_")
 }
+
+/// How a page begins that says that nothing in the list can be played.
+const ONLY_FILLER: &str = "only the filler is shown";
 
 /// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all it may say of a
 /// connection to the ingest, which differs from second to second.
@@ -134,6 +137,9 @@ fn name(reason: &str) -> &str {
     const CONNECTION: [&str; 3] = ["not yet connected", "connection lost", "nothing was sent"];
     if CONNECTION.iter().any(|words| reason.starts_with(words)) {
         return "connection";
+    }
+    if reason.starts_with(ONLY_FILLER) {
+        return ONLY_FILLER;
     }
     reason.split(':').next().unwrap_or_default().trim()
 }
@@ -212,7 +218,9 @@ mod tests {
             assert!(matches!(judge(before.as_ref(), &now), Health::Bad(_)), "{before:?} {now:?}");
         }
         assert_eq!(judge_as_it_is(&reason("degraded: a")), Health::Lasting("503: degraded: a".into()));
-        assert!(matches!(judge_as_it_is(&reason("waiting_people: a")), Health::Lasting(_)));
+        for lasts in ["waiting_people: a", "only the filler is shown for 7 min: nothing to play"] {
+            assert!(matches!(judge_as_it_is(&reason(lasts)), Health::Lasting(_)));
+        }
         for soon in ["starting: a", "not yet connected to the server", "connection lost: reset"] {
             assert_eq!(judge_as_it_is(&reason(soon)), Health::Bad(format!("503: {soon}")));
         }

@@ -17,10 +17,12 @@ use std::{
     path::{Path, PathBuf},
     sync::LazyLock,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{IntGaugeVec, TextEncoder, proto::MetricFamily, register_int_gauge_vec};
+use prometheus::{
+    Gauge, IntGaugeVec, TextEncoder, proto::MetricFamily, register_gauge, register_int_gauge_vec,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::supervise::keep_running;
 
@@ -33,6 +35,12 @@ const FOLLOWING_PORTS: u16 = 10;
 static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     register_int_gauge_vec!("tgs_build_info", "Always 1; the labels say which tgs-stream runs.", &["version"])
         .expect("the name is valid and registered here only")
+});
+
+/// Of our own: the crate reads the time of the boot from /proc/stat for its own, which `ProcSubset=pid` hides in the unit.
+static START_TIME: LazyLock<Gauge> = LazyLock::new(|| {
+    let help = "When this tgs-stream began, in seconds since 1970 by the clock of that moment.";
+    register_gauge!("tgs_start_time_seconds", help).expect("the name is valid and registered here only")
 });
 
 /// Where the pages are served, and where the metrics are written.
@@ -80,6 +88,8 @@ impl Web {
     #[must_use]
     pub fn start(config: &WebConfig, pages: Pages) -> Self {
         BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        START_TIME.set(now.as_secs_f64());
         let port_file = config.state_dir.join("metrics.port");
         let mut web = Self { addr: None, port_file, stop: None, threads: Vec::new() };
         let (stop, stopped) = match UnixStream::pair() {
@@ -238,7 +248,12 @@ fn log_first_failure(host: &str, port: u16, error: &io::Error) {
 /// The metrics in the text format 0.0.4, of the families `wanted`.
 fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::Error> {
     let mut families = prometheus::gather();
-    families.retain(wanted);
+    // Where the crate could not find it out it says 1970.
+    let untrue = |family: &MetricFamily| {
+        family.name() == "process_start_time_seconds"
+            && family.get_metric().iter().all(|metric| metric.get_gauge().get_value() == 0.0)
+    };
+    families.retain(|family| wanted(family) && !untrue(family));
     TextEncoder::new().encode_to_string(&families)
 }
 

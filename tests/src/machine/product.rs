@@ -32,6 +32,7 @@ impl Machine {
                 self.put_tree(&from, &format!("{release}/{name}"))?;
             }
         }
+        self.put_tree(&workspace().join("docs"), &format!("{release}/docs"))?;
         for tool in tools {
             self.put(&build(tool)?, &format!("{release}/bin/{tool}"), 0o755, "root:root")?;
         }
