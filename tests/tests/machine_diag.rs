@@ -89,7 +89,7 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
         assert_eq!(found.failing(), [""; 0], "{before}");
     }
     // Somebody else's session on the machine: what he may not see is told, and why.
-    Found::by(&machine, "runuser -u nobody --", "").has("FAIL", "env-file", "sudo -u tgstream tgs-diag");
+    Found::by(&machine, "runuser -u nobody --", "").has("FAIL", "env-file", "run this as root: ");
 
     // What root must not do is done by the unit's user: whoever can replace yt-dlp would be root.
     let versions = "/opt/tg_video_streamer/shared/ytdlp/versions/test/bin";
@@ -119,7 +119,7 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
         .wait_for("a crash", LIMIT, || machine.unit(UNIT).is_ok_and(|it| it["SubState"] == "auto-restart"))
         .unwrap();
     let found = Found::by(&machine, "", "");
-    found.has("FAIL", "unit", "ends again and again").has("FAIL", "settings", "LOOP must be 1 or 0");
+    found.has("FAIL", "unit", "and systemd starts it again").has("FAIL", "settings", "LOOP must be 1 or 0");
     found.has("PASS", "playlist", "1 can be played");
     Found::by(&machine, "", "--unit tg_video_streamer@none").has("FAIL", "env-file", "instances/none.env");
     Found::by(&machine, "", "--unit no_such_unit").has("FAIL", "unit", "systemd knows no unit no_such_unit");

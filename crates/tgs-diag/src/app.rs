@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use tgs_core::{exit::Code, process};
+use tgs_core::{exit::Code, process, remedy};
 
 use crate::{
     cli::Cli,
@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
     // A panic of Telegram's client library is told as a finding; its own words might hold anything.
     panic::set_hook(Box::new(|_| {}));
     let mut view = View::new(&cli);
+    remedy::set_env_file(view.env.as_ref().map(|env| &*env.path));
     match switch::run_as_user_of(&cli, &view) {
         Ok(None) => {}
         Ok(Some(code)) => return code.into(),

@@ -11,7 +11,7 @@ use rustix::{
     fs::{Access, access, statvfs},
     process::geteuid,
 };
-use tgs_core::{confine, process, user::User};
+use tgs_core::{confine, process, remedy::as_root, user::User};
 
 use crate::{finding::Finding, runner::Out, view::View};
 
@@ -62,8 +62,11 @@ fn unwritable(
     exists: bool,
     user: Option<&str>,
 ) -> Option<Finding> {
-    let remedy =
-        |owner: &str| format!("install -d -o {owner} -g {owner} {dir}, or set {name} to another directory");
+    let quoted = shell_words::quote(dir);
+    let remedy = |owner: &str| {
+        let make = as_root(&format!("install -d -o {owner} {quoted}"));
+        format!("{make}, or set {name} to another directory")
+    };
     if let Some(user) = user {
         // systemd makes the unit's directories, and gives them to its user.
         if !exists {
@@ -73,7 +76,7 @@ fn unwritable(
         if User::named(user).map(|user| user.uid) != Some(owner) {
             let text =
                 format!("{name} {dir} belongs to {}, but the unit runs as {user}", User::name_of(owner));
-            return Some(Finding::fail(check, text, format!("chown -R {user}: {dir}")));
+            return Some(Finding::fail(check, text, as_root(&format!("chown -R {user}: {quoted}"))));
         }
         if geteuid().as_raw() != owner && !geteuid().is_root() {
             return None;
@@ -134,7 +137,7 @@ fn synchronised(answer: &str) -> Finding {
     if answer == "yes" {
         return Finding::pass("time-sync", "the clock is kept right by NTP");
     }
-    Finding::warn("time-sync", "nothing keeps the clock right").mended_by("timedatectl set-ntp true")
+    Finding::warn("time-sync", "nothing keeps the clock right").mended_by(as_root("timedatectl set-ntp true"))
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tgs_core::process;
+use tgs_core::{process, remedy};
 
 use crate::{finding::Finding, runner::Out, view::View};
 
 /// Sites change; yt-dlp itself warns from this age on.
 const OLD: u64 = 90;
 
-const UPDATE: &str = "run: tgs-ytdlp-update";
-const RUNTIME: &str =
-    "run tgs-ytdlp-update, which brings deno along; or install deno (2.3 or newer) or node (22 or newer)";
+/// How a newer yt-dlp, and what it needs, comes.
+fn update() -> String {
+    format!("run: {}", remedy::command("tgs-ytdlp-update"))
+}
 
 /// Looks at yt-dlp.
 pub(crate) fn look(view: &View, out: &Out) {
@@ -37,7 +38,7 @@ pub(crate) fn look(view: &View, out: &Out) {
 }
 
 fn missing(why: &str, needed: bool) -> Finding {
-    let remedy = "run tgs-ytdlp-update, or say in YTDLP_PATH where it is";
+    let remedy = format!("{}; or say in YTDLP_PATH where it is", update());
     if needed {
         return Finding::fail(
             "yt-dlp",
@@ -62,22 +63,24 @@ fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     findings.push(match age_in_days(number, now) {
         Some(days) if days > OLD => {
             let text = format!("{days} days old: sites that have changed since cannot be played");
-            Finding::warn("yt-dlp-age", text).mended_by(UPDATE)
+            Finding::warn("yt-dlp-age", text).mended_by(update())
         }
         Some(days) => Finding::pass("yt-dlp-age", format!("{days} days old")),
         None => Finding::unseen("yt-dlp-age", format_args!("the version {number} is no date")),
     });
     findings.push(match line("JS runtimes: ") {
-        None | Some("none") => {
-            Finding::warn("javascript", "no JavaScript runtime: YouTube cannot be played").mended_by(RUNTIME)
-        }
+        None | Some("none") => Finding::warn("javascript", "no JavaScript runtime: YouTube cannot be played")
+            .mended_by(format!(
+                "{}, which brings deno along; or install deno (2.3 or newer) or node (22 or newer)",
+                update()
+            )),
         Some(runtimes) => Finding::pass("javascript", runtimes),
     });
     let libraries = line("Optional libraries: ").unwrap_or_default();
     findings.push(match libraries.split(", ").find_map(|library| library.strip_prefix("yt_dlp_ejs-")) {
         Some(version) => Finding::pass("ejs", format!("yt-dlp-ejs {version}")),
         None => Finding::warn("ejs", "yt-dlp-ejs is missing: YouTube cannot be played")
-            .mended_by("run tgs-ytdlp-update, or install \"yt-dlp[default]\""),
+            .mended_by(format!("{}; or install \"yt-dlp[default]\"", update())),
     });
     findings
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tgs_core::{
-    files, process,
+    files, process, remedy,
     settings::{Quality, Settings},
 };
 
@@ -29,14 +29,39 @@ const LIMIT: Duration = Duration::from_secs(25);
 /// More of a list is not read, in bytes; neither does `tgs-stream`.
 const MAX_LIST: u64 = 16 << 20;
 
-const REMEDY: &str = "mend or remove the entry; tgs-stream --check looks at the whole list";
+/// How URLs of media end that ffmpeg opens without yt-dlp: the usual ones of what tgs-stream knows.
+const MEDIA: [&str; 14] =
+    ["aac", "avi", "flac", "flv", "m3u", "m3u8", "m4a", "mkv", "mov", "mp3", "mp4", "mpd", "ts", "webm"];
 
-/// Whether the list names URLs: yt-dlp and the network are needed then.
+/// What looks at the list as the unit would, wherever it is typed.
+fn whole_list(list: &Path) -> String {
+    let list = list.to_string_lossy();
+    remedy::command(&format!("tgs-stream --check --playlist {}", shell_words::quote(&list)))
+}
+
+/// Whether the list names URLs: the network is needed then.
+fn names_urls(list: &Path) -> bool {
+    names(list, |url| url.contains("://"))
+}
+
+/// Whether the list names web pages: yt-dlp is needed then.
 pub(crate) fn names_pages(list: &Path) -> bool {
+    names(list, |url| {
+        let url = url.to_ascii_lowercase();
+        let Some(rest) = url.strip_prefix("http://").or(url.strip_prefix("https://")) else { return false };
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let file = path.split_once('/').map_or("", |(_, path)| path).rsplit('/').next().unwrap_or_default();
+        !file.rsplit_once('.').is_some_and(|(_, extension)| MEDIA.contains(&extension))
+    })
+}
+
+/// Whether one of its entries is such a URL.
+fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     let text = files::read_regular(list, MAX_LIST)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
-    text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains("://"))
+    let text = text.trim_start_matches('\u{feff}');
+    text.lines().map(str::trim).any(|line| !line.starts_with('#') && wanted(line))
 }
 
 /// Looks whether its entries can be played.
@@ -49,11 +74,11 @@ pub(crate) fn look(view: &View, out: &Out) {
         let remedy = "write the list, one file, folder or URL a line, or set PLAYLIST to the one there is";
         return out.say(Finding::fail(CHECK, format!("{list} cannot be read: {error}"), remedy));
     }
-    if view.offline && names_pages(&settings.playlist) {
+    if view.offline && names_urls(&settings.playlist) {
         return out.say(Finding::unseen(CHECK, format_args!("{list} names URLs, and this is --offline")));
     }
     match run(view, settings, out) {
-        Ok(seen) => out.say_all(seen.findings(&list.to_string())),
+        Ok(seen) => out.say(seen.finding(&settings.playlist)),
         Err(why) => out.say(Finding::unseen(CHECK, why)),
     }
 }
@@ -144,42 +169,36 @@ impl Seen {
         }
     }
 
-    fn findings(&self, list: &str) -> Vec<Finding> {
+    /// One verdict on the list: what cannot be played, or that all can.
+    fn finding(&self, list: &Path) -> Finding {
         let count = self.good + self.bad.len();
-        let first = self.bad.iter().take(TOLD);
-        let mut findings: Vec<_> = first.map(|text| Finding::fail(CHECK, text, REMEDY)).collect();
-        if self.bad.len() > TOLD {
-            let text = format!("{} more entries cannot be played", self.bad.len() - TOLD);
-            findings.push(Finding::fail(CHECK, text, REMEDY));
-        }
+        let shown = list.display();
         if count == 0 {
-            let reason = self.complaint.lines().rev().find(|line| !line.trim().is_empty());
-            let why = reason.map_or_else(
-                || format!("no entry was looked at within {} s", LIMIT.as_secs()),
-                // Behind its time and level.
-                |line| line.split_once("ERROR ").map_or(line, |(_, words)| words).trim().to_owned(),
-            );
-            findings.push(match reason {
-                Some(_) => Finding::fail(CHECK, why, "tgs-stream --check says more"),
-                None => Finding::unseen(CHECK, why),
-            });
-        } else {
-            let looked = if self.whole {
-                format!("all {count} entries of {list} were looked at")
-            } else {
-                format!(
-                    "the first {count} entries of {list} were looked at (for {} s, {MOST} entries at most)",
-                    LIMIT.as_secs()
-                )
+            let Some(line) = self.complaint.lines().rev().find(|line| !line.trim().is_empty()) else {
+                let why = format!("no entry was looked at within {} s", LIMIT.as_secs());
+                return Finding::unseen(CHECK, why);
             };
-            let text = format!("{looked}; {} can be played", self.good);
-            findings.push(if self.good == 0 {
-                Finding::warn(CHECK, text)
-            } else {
-                Finding::pass(CHECK, text)
-            });
+            // Behind its time and level.
+            let why = line.split_once("ERROR ").map_or(line, |(_, words)| words).trim();
+            return Finding::fail(CHECK, why, format!("this says more: {}", whole_list(list)));
         }
-        findings
+        let looked = if self.whole {
+            format!("all {count} entries of {shown} were looked at")
+        } else {
+            let most = format!("for {} s, {MOST} entries at most", LIMIT.as_secs());
+            format!("the first {count} entries of {shown} were looked at ({most})")
+        };
+        let mut parts = vec![looked, format!("{} can be played", self.good)];
+        if self.bad.is_empty() {
+            return Finding::pass(CHECK, parts.join("; "));
+        }
+        parts.extend(self.bad.iter().take(TOLD).cloned());
+        if self.bad.len() > TOLD {
+            parts.push(format!("{} more cannot be played", self.bad.len() - TOLD));
+        }
+        let remedy =
+            format!("mend or remove these entries; this looks at the whole list: {}", whole_list(list));
+        Finding::fail(CHECK, parts.join("; "), remedy)
     }
 }
 
@@ -188,7 +207,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::finding::lines;
+    use crate::finding::{Level, lines};
 
     fn seen(text: &str, whole: bool) -> Seen {
         let mut seen = Seen { whole, ..Seen::default() };
@@ -200,19 +219,23 @@ mod tests {
     fn its_lines_become_findings() {
         let text = "    1    0:00:10  a  </x/a.mp4>\n    2     CANNOT  b  <b.mp4>: it is not there (list.txt line 2)\n\
                     1 of 2 can be played, 0:00:10\n";
-        insta::assert_snapshot!(lines(&seen(text, true).findings("list.txt"), false));
+        insta::assert_snapshot!(lines(&[seen(text, true).finding(Path::new("list.txt"))], false));
         let many: Vec<_> = (1..=30).map(|n| format!("{n:>5}     CANNOT  b  <b>: gone\n")).collect();
-        let findings = seen(&many.concat(), false).findings("list.txt");
-        assert_eq!(findings.len(), TOLD + 2);
-        assert_eq!(findings[TOLD].text, "20 more entries cannot be played");
+        let found = seen(&many.concat(), false).finding(Path::new("list.txt"));
+        assert!(
+            found.text.ends_with("entry 10 cannot be played: b  <b>: gone; 20 more cannot be played"),
+            "{found:?}"
+        );
+        let good = seen("    1    0:00:10  a  </x/a.mp4>\n", true).finding(Path::new("list.txt"));
+        assert_eq!((good.level, good.remedy), (Level::Pass, None));
     }
 
     #[test]
     fn a_complaint_is_told() {
         let seen = Seen { complaint: "2026-01-01T00:00:00Z ERROR failed to x\n".into(), ..Seen::default() };
-        assert_eq!(seen.findings("l")[0].text, "failed to x");
+        assert_eq!(seen.finding(Path::new("l")).text, "failed to x");
         assert_eq!(
-            Seen::default().findings("l")[0].text,
+            Seen::default().finding(Path::new("l")).text,
             "not looked at: no entry was looked at within 25 s"
         );
     }
@@ -224,7 +247,16 @@ mod tests {
         assert!(!names_pages(&list));
         fs::write(&list, "a.mp4\n# https://x\n").unwrap();
         assert!(!names_pages(&list));
-        fs::write(&list, "a.mp4\nhttps://x\n").unwrap();
-        assert!(names_pages(&list));
+        let found = |text: &str| {
+            fs::write(&list, text).unwrap();
+            (names_urls(&list), names_pages(&list))
+        };
+        for page in ["https://x", " HTTPS://x/watch?v=1.mp4", "http://x.mp4", "\u{feff}https://x/a.html"] {
+            assert_eq!(found(&format!("{page}\na.mp4\n")), (true, true), "{page}");
+        }
+        // What ffmpeg opens itself.
+        for media in ["rtmp://h/live/key", "srt://h:1", "https://x/live.m3u8?a=b", "http://x/a/B.MP4"] {
+            assert_eq!(found(&format!("a.mp4\n{media}\n")), (true, false), "{media}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use tgs_core::{session_string::SessionString, settings::Settings, user::User};
+use tgs_core::{remedy, session_string::SessionString, settings::Settings, user::User};
 
 use crate::{
     finding::Finding,
@@ -11,9 +11,23 @@ use crate::{
 };
 
 const MY_TELEGRAM: &str = "copy API_ID and API_HASH from https://my.telegram.org";
-pub(crate) const SIGN_IN: &str = "run: tgs-session --write-env";
-pub(crate) const STANDBY: &str = "run: tgs-session --standby --write-env";
-const CHAT: &str = "set CHAT_ID; tgs-session --list-dialogs shows what the account sees";
+
+/// How another session gets into the settings.
+pub(crate) fn sign_in() -> String {
+    format!("run: {}", remedy::command("tgs-session --write-env"))
+}
+
+/// How another standby session gets there.
+pub(crate) fn standby() -> String {
+    format!("run: {}", remedy::command("tgs-session --standby --write-env"))
+}
+
+fn chat_remedy() -> String {
+    format!(
+        "set CHAT_ID; this shows what the account sees: {}",
+        remedy::command("tgs-session --list-dialogs")
+    )
+}
 
 /// Who has the file, and who may read it.
 #[derive(Debug)]
@@ -72,7 +86,7 @@ fn file(view: &View) -> Vec<Finding> {
 
 fn unreadable(path: &str, error: &str) -> Finding {
     let remedy = if error.contains("denied") {
-        "run tgs-diag as root, or as the user the unit runs as: sudo -u tgstream tgs-diag".to_owned()
+        format!("run this as root: {}", remedy::as_root("tgs-diag"))
     } else {
         format!(
             "copy .env.template to {path}, chmod 600 it and fill it in; or name another file with --env-file"
@@ -87,7 +101,7 @@ fn mode(Access { path, mode, .. }: &Access) -> Finding {
         return Finding::pass("env-mode", format!("{path} has mode {mode:04o}"));
     }
     let text = format!("{path} has mode {mode:04o}: others than its owner can reach the secrets in it");
-    Finding::fail("env-mode", text, format!("chmod 600 {path}"))
+    Finding::fail("env-mode", text, remedy::as_root(&format!("chmod 600 {}", shell_words::quote(path))))
 }
 
 fn owner(access: &Access) -> Finding {
@@ -99,7 +113,7 @@ fn owner(access: &Access) -> Finding {
         Some((_, user)) => Finding::fail(
             "env-owner",
             format!("{path} belongs to {owner}, but the unit runs as {user}"),
-            format!("chown {user}: {path}"),
+            remedy::as_root(&format!("chown {user}: {}", shell_words::quote(path))),
         ),
         None if uid == me => Finding::pass("env-owner", format!("{path} belongs to {owner}, who runs this")),
         None => Finding::warn(
@@ -123,15 +137,15 @@ fn lines(view: &View) -> Vec<Finding> {
 /// Which check a problem belongs to, and what to do about it.
 fn place(problem: &str, file: &str) -> (&'static str, String) {
     let own = [
-        ("API_ID", "api", MY_TELEGRAM),
-        ("API_HASH", "api", MY_TELEGRAM),
-        ("STANDBY_SESSION_STRING", "standby-form", STANDBY),
-        ("SESSION_STRING", "session-form", SIGN_IN),
-        ("CHAT_ID", "chat-id", CHAT),
+        ("API_ID", "api", MY_TELEGRAM.to_owned()),
+        ("API_HASH", "api", MY_TELEGRAM.to_owned()),
+        ("STANDBY_SESSION_STRING", "standby-form", standby()),
+        ("SESSION_STRING", "session-form", sign_in()),
+        ("CHAT_ID", "chat-id", chat_remedy()),
     ];
     let found = own.iter().find(|(name, ..)| problem.contains(name));
     let edit = || ("settings", format!("edit {file}; .env.template explains every setting"));
-    found.map_or_else(edit, |(_, check, remedy)| (check, (*remedy).to_owned()))
+    found.map_or_else(edit, |(_, check, remedy)| (check, remedy.clone()))
 }
 
 fn values(view: &View) -> Vec<Finding> {
@@ -189,7 +203,7 @@ fn chat(settings: &Settings) -> Finding {
     match &settings.telegram.chat {
         Some(chat) => Finding::pass("chat-id", format!("CHAT_ID is {chat}")),
         None if settings.output_url.is_some() => Finding::pass("chat-id", NOT_NEEDED),
-        None => Finding::fail("chat-id", "CHAT_ID is not set", CHAT),
+        None => Finding::fail("chat-id", "CHAT_ID is not set", chat_remedy()),
     }
 }
 
@@ -211,9 +225,9 @@ fn form(settings: &Settings) -> Finding {
     let check = "session-form";
     match settings.telegram.session.as_ref().map(|text| session(text.expose())) {
         Some(Ok(session)) => Finding::pass(check, format!("SESSION_STRING {}", described(&session))),
-        Some(Err(refused)) => Finding::fail(check, format!("SESSION_STRING {refused}"), SIGN_IN),
+        Some(Err(refused)) => Finding::fail(check, format!("SESSION_STRING {refused}"), sign_in()),
         None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
-        None => Finding::fail(check, "SESSION_STRING is not set", SIGN_IN),
+        None => Finding::fail(check, "SESSION_STRING is not set", sign_in()),
     }
 }
 
@@ -221,18 +235,18 @@ fn standby_form(settings: &Settings) -> Finding {
     let (check, telegram) = ("standby-form", &settings.telegram);
     let own = telegram.session.as_ref().and_then(|text| session(text.expose()).ok());
     match telegram.standby.as_ref().map(|text| session(text.expose())) {
-        Some(Ok(standby)) if own.is_some_and(|own| own.key == standby.key) => Finding::fail(
+        Some(Ok(other)) if own.is_some_and(|own| own.key == other.key) => Finding::fail(
             check,
             "STANDBY_SESSION_STRING is the same session as SESSION_STRING, and dies with it",
-            STANDBY,
+            standby(),
         ),
-        Some(Ok(standby)) => Finding::pass(check, format!("STANDBY_SESSION_STRING {}", described(&standby))),
-        Some(Err(refused)) => Finding::fail(check, format!("STANDBY_SESSION_STRING {refused}"), STANDBY),
+        Some(Ok(other)) => Finding::pass(check, format!("STANDBY_SESSION_STRING {}", described(&other))),
+        Some(Err(refused)) => Finding::fail(check, format!("STANDBY_SESSION_STRING {refused}"), standby()),
         None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
         None => Finding::warn(
             check,
             "there is no standby session: when the session dies, somebody has to sign in",
         )
-        .mended_by(STANDBY),
+        .mended_by(standby()),
     }
 }

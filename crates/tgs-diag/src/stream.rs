@@ -96,7 +96,7 @@ impl Stream {
         let mut findings = vec![match valid {
             Some(true) => Finding::pass("session", format!("alive: {holder} uses it{account}")),
             Some(false) if state == "degraded" => {
-                Finding::fail("session", format!("dead, says {holder}: {why}"), crate::settings::SIGN_IN)
+                Finding::fail("session", format!("dead, says {holder}: {why}"), crate::settings::sign_in())
             }
             _ => Finding::warn("session", format!("{holder} uses it, and is {state}: {why}")),
         }];

@@ -6,6 +6,7 @@ use tgs_core::{
     flood_wait::FloodWaits,
     lock_file::Holder,
     logging::moment,
+    remedy,
     secret::Secret,
     session_lock::{self, SessionLock},
     session_string::SessionString,
@@ -18,7 +19,7 @@ use crate::{
     finding::Finding,
     ingest,
     runner::Out,
-    settings::{NOT_NEEDED, SIGN_IN, STANDBY, session},
+    settings::{self, NOT_NEEDED, session},
     stream::Stream,
     view::View,
 };
@@ -57,7 +58,7 @@ pub(crate) fn primary(view: &View, out: &Out) {
         Err(Unasked::Why(why)) => return unseen(out, &CHECKS, &why),
         Err(Unasked::Held(holder)) => return by_status(settings, &own, &holder, out),
         Err(Unasked::Refused(error)) => {
-            out.say(judge("session", &error, SIGN_IN));
+            out.say(judge("session", &error, &settings::sign_in()));
             return unseen(out, &CHECKS[1..], "Telegram does not answer with this session");
         }
     };
@@ -84,7 +85,10 @@ fn chat(connection: &mut Connection, settings: &Settings, out: &Out) {
             out.say(judge(
                 "chat",
                 &error,
-                "check CHAT_ID; tgs-session --list-dialogs shows what the account sees",
+                &format!(
+                    "check CHAT_ID; this shows what the account sees: {}",
+                    remedy::command("tgs-session --list-dialogs")
+                ),
             ));
             return unseen(out, &["rights", "call", "ingest"], "the chat was not found");
         }
@@ -147,11 +151,11 @@ pub(crate) fn standby(view: &View, out: &Out) {
             Finding::pass("standby", text)
         }
         Err(Unasked::Why(why)) => Finding::unseen("standby", why),
-        Err(Unasked::Refused(error)) => judge("standby", &error, STANDBY),
+        Err(Unasked::Refused(error)) => judge("standby", &error, &settings::standby()),
         Err(Unasked::Held(holder)) => {
             match Stream::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
                 Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
-                Some(false) => Finding::fail("standby", format!("dead, says {holder}"), STANDBY),
+                Some(false) => Finding::fail("standby", format!("dead, says {holder}"), settings::standby()),
                 None => Finding::unseen("standby", format_args!("{holder} uses it")),
             }
         }
@@ -192,7 +196,7 @@ pub(crate) fn same_account(own: Option<&Me>, standby: Option<&Me>) -> Option<Fin
     let text = format!(
         "the standby session is of another account, {standby}, and cannot approve a session of {own}"
     );
-    Some(Finding::fail("standby-account", text, STANDBY))
+    Some(Finding::fail("standby-account", text, settings::standby()))
 }
 
 fn unseen(out: &Out, checks: &[&'static str], why: &str) {

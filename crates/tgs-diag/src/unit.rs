@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, process, user::User};
+use tgs_core::{cancel::Cancel, process, remedy::as_root, user::User};
 
 use crate::{finding::Finding, view::View};
 
@@ -114,6 +114,15 @@ impl Unit {
     }
 }
 
+/// How often systemd has started it again, where it has: `, restarted 3 times`.
+fn restarted(count: &str) -> String {
+    match count {
+        "" | "0" => String::new(),
+        "1" => ", restarted once".to_owned(),
+        count => format!(", restarted {count} times"),
+    }
+}
+
 /// Whether it runs.
 pub(crate) fn state(name: &str, unit: &Unit, named: bool) -> Vec<Finding> {
     let check = "unit";
@@ -124,7 +133,7 @@ pub(crate) fn state(name: &str, unit: &Unit, named: bool) -> Vec<Finding> {
             return vec![Finding::fail(
                 check,
                 format!("{name} is masked"),
-                format!("systemctl unmask {name}"),
+                as_root(&format!("systemctl unmask {name}")),
             )];
         }
         "not-found" if named => {
@@ -145,44 +154,50 @@ pub(crate) fn state(name: &str, unit: &Unit, named: bool) -> Vec<Finding> {
             )];
         }
     }
-    let restarts = unit.get("NRestarts");
+    let restarted = restarted(unit.get("NRestarts"));
     let (active, sub) = (unit.get("ActiveState"), unit.get("SubState"));
     let status = Some(unit.get("StatusText")).filter(|text| !text.is_empty());
     let status = status.map(|text| format!("; it says: {text}")).unwrap_or_default();
     let mut findings = vec![match (active, sub) {
         ("active", "running") => {
             let since = unit.get("ActiveEnterTimestamp");
-            Finding::pass(check, format!("{name} runs since {since}, restarted {restarts} times{status}"))
+            Finding::pass(check, format!("{name} runs since {since}{restarted}{status}"))
         }
         ("failed", _) => Finding::fail(
             check,
             format!("{name} has failed: {}, exit status {}", unit.get("Result"), unit.get("ExecMainStatus")),
-            format!("{journal}; then systemctl restart {name}"),
+            format!("{journal}; then {}", as_root(&format!("systemctl restart {name}"))),
         ),
         ("activating", "auto-restart") => Finding::fail(
             check,
             format!(
-                "{name} ends again and again: restarted {restarts} times, last exit status {}",
+                "{name} ended{restarted}, last with exit status {}, and systemd starts it again",
                 unit.get("ExecMainStatus")
             ),
             journal,
         ),
         ("inactive", _) => {
-            Finding::warn(check, format!("{name} does not run")).mended_by(format!("systemctl start {name}"))
+            let start = as_root(&format!("systemctl start {name}"));
+            Finding::warn(check, format!("{name} does not run")).mended_by(start)
         }
-        _ => Finding::warn(check, format!("{name} is {active} ({sub}), restarted {restarts} times{status}"))
-            .mended_by(journal),
+        _ => {
+            Finding::warn(check, format!("{name} is {active} ({sub}){restarted}{status}")).mended_by(journal)
+        }
     }];
     if matches!(unit.get("UnitFileState"), "disabled") {
         findings.push(
             Finding::warn(check, format!("{name} is not started when the machine starts"))
-                .mended_by(format!("systemctl enable {name}")),
+                .mended_by(as_root(&format!("systemctl enable {name}"))),
         );
     }
     if unit.get("NeedDaemonReload") == "yes" {
         findings.push(
             Finding::warn(check, format!("the unit file of {name} has changed since systemd read it"))
-                .mended_by(format!("systemctl daemon-reload; systemctl restart {name}")),
+                .mended_by(format!(
+                    "{} && {}",
+                    as_root("systemctl daemon-reload"),
+                    as_root(&format!("systemctl restart {name}"))
+                )),
         );
     }
     findings
@@ -226,7 +241,7 @@ pub(crate) fn hardening(name: &str, unit: &Unit, no_new_privs: Option<bool>) -> 
     }
     if no_new_privs == Some(false) {
         let text = "the running process may gain privileges, whatever the unit file says now";
-        findings.push(Finding::fail(check, text, format!("systemctl restart {name}")));
+        findings.push(Finding::fail(check, text, as_root(&format!("systemctl restart {name}"))));
     }
     if findings.is_empty() {
         let running = match no_new_privs {
@@ -243,7 +258,9 @@ pub(crate) fn hardening(name: &str, unit: &Unit, no_new_privs: Option<bool>) -> 
 
 /// Whether the main process may gain no privileges, as the kernel says; `None` where it cannot be asked.
 fn no_new_privs(unit: &Unit, proc: &Path) -> Option<bool> {
-    let status = fs::read_to_string(proc.join(unit.pid()?.to_string()).join("status")).ok()?;
+    // Before that it may still be systemd's own child, on its way to the program.
+    let pid = unit.pid().filter(|_| unit.is_active())?;
+    let status = fs::read_to_string(proc.join(pid.to_string()).join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
     Some(line.trim() == "1")
 }
@@ -251,13 +268,13 @@ fn no_new_privs(unit: &Unit, proc: &Path) -> Option<bool> {
 /// What is said of a program that runs and is the installed one no more.
 fn replaced(name: &str) -> Finding {
     Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
-        .mended_by(format!("systemctl restart {name}"))
+        .mended_by(as_root(&format!("systemctl restart {name}")))
 }
 
 /// When yt-dlp is updated next, and how the last update went.
 fn timer(timer: &Unit, service: &Unit) -> Vec<Finding> {
     let check = "timer";
-    let on = format!("systemctl enable --now {UPDATE}.timer");
+    let on = as_root(&format!("systemctl enable --now {UPDATE}.timer"));
     if !timer.is_loaded() {
         return vec![
             Finding::warn(check, format!("there is no {UPDATE}.timer: nobody updates yt-dlp"))
@@ -293,7 +310,11 @@ pub(crate) fn look(view: &View) -> Vec<Finding> {
     let mut findings = state(name, unit, view.unit_named);
     if let Some(user) = unit.user().filter(|user| unit.is_loaded() && User::named(user).is_none()) {
         let text = format!("the user {user}, as which {name} is to run, does not exist");
-        findings.push(Finding::fail("unit", text, "install the package again, or run: systemd-sysusers"));
+        findings.push(Finding::fail(
+            "unit",
+            text,
+            format!("install the package again, or run: {}", as_root("systemd-sysusers")),
+        ));
     }
     if view.replaced || unit.runs_replaced(proc) {
         findings.push(replaced(name));
