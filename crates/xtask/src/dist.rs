@@ -2,6 +2,7 @@
 //! unpacks. Manual pages and completions are made from the command lines themselves.
 
 mod deb;
+mod docs;
 mod manuals;
 
 use std::{
@@ -50,6 +51,7 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
     if !step::run(&format!("build the tools ({profile})"), &mut build) {
         return Ok(false);
     }
+    step::say("strip the tools, write the manual pages and the documents");
     // Where both the package and the archive take them from, without symbols.
     let bin = dist.join("bin");
     fs::create_dir(&bin)?;
@@ -59,6 +61,7 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
         ensure!(strip.status().context("run strip")?.success(), "strip failed on {name}");
     }
     manuals::write(&dist)?;
+    docs::write(workspace(), &dist.join("docs"))?;
     Ok(deb::build(&dist, profile == "release")? && archive(&dist)?)
 }
 
@@ -88,6 +91,7 @@ fn archive(dist: &Path) -> Result<bool> {
         copy(&script, &to, 0o755)?;
     }
     copy(&workspace().join(".env.template"), &top.join(".env.template"), 0o644)?;
+    docs::write(workspace(), &top.join("docs"))?;
     let mut tar = Command::new("tar");
     tar.current_dir(dist).args([
         "--create",

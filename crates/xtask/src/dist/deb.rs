@@ -16,11 +16,12 @@ use crate::step;
 pub(super) fn build(dist: &Path, small: bool) -> Result<bool> {
     fs::write(dist.join("changelog"), changelog()?)?;
     let mut deb = bin_path::cargo();
-    deb.args(["deb", "--no-build", "--no-strip", "--quiet", "--package", "tgs-stream", "--output"]).arg(dist);
+    deb.args(["deb", "--no-build", "--no-strip", "--package", "tgs-stream", "--output"]).arg(dist);
     if !small {
         deb.arg("--fast");
     }
-    Ok(step::run("cargo deb", &mut deb))
+    let name = if small { "cargo deb (packs for half a minute)" } else { "cargo deb" };
+    Ok(step::run(name, &mut deb))
 }
 
 /// The entry that Debian wants of each version; what has changed is in the file that it names.
