@@ -277,7 +277,10 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
 
     // A source that gives half of what it plays.
     scene.fire(&["TgsEncoderSlow"]);
+    let edits = || scene.machine.journal(UNIT).unwrap().matches("was edited").count();
+    let before = edits();
     scene.list("film.mp4\n");
+    scene.machine.wait_for("the edit to be seen", LIMIT, || edits() > before).unwrap();
     scene.machine.sh(&format!("systemctl kill --signal=USR1 --kill-who=main {UNIT}")).unwrap();
     scene.says("playing film");
 
@@ -290,7 +293,9 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     }
     scene.fire(&["TgsReconnecting"]);
     scene.says("playing film");
-    scene.line.set(45_000);
+    scene.line.set(60_000);
+    // The connection there is has more room in it than a slow line gives.
+    scene.ingest.reset();
     scene.fire(&["TgsMediaSlow"]);
     scene.quiet(&["TgsNoMedia"]);
     scene.ingest.refuse();

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener},
 };
 
+use tgs_core::remedy;
+
 use crate::{
     finding::Finding,
     runner::Out,
@@ -34,7 +36,7 @@ pub(crate) fn look(view: &View, out: &Out) {
         Err(silent) => {
             let why = match silent {
                 Silent::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
-                Silent::Hidden(why) => format!("{why}; run tgs-diag as root"),
+                Silent::Hidden(why) => format!("{why}; run this as root: {}", remedy::as_root("tgs-diag")),
                 Silent::NoAnswer(address) => format!(
                     "the tgs-stream that ran with STATE_DIR {dir} does not answer at {address} any more"
                 ),
@@ -62,7 +64,10 @@ fn free(host: IpAddr, port: u16, following: u16) -> Finding {
         return Finding::pass(CHECK, "PROMETHEUS_PORT is 0: any free one is taken");
     }
     let listen = |port| TcpListener::bind((host, port)).map(drop);
-    let remedy = format!("set PROMETHEUS_PORT to another; ss -ltnp 'sport = :{port}' shows who has it");
+    let remedy = format!(
+        "set PROMETHEUS_PORT to another; this shows who has it: {}",
+        remedy::as_root(&format!("ss -ltnp 'sport = :{port}'"))
+    );
     match listen(port) {
         Ok(()) => Finding::pass(CHECK, format!("port {port} of {host} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -1,8 +1,13 @@
 //! The `.env` file and what stands in it, as far as that can be told without asking anybody.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use tgs_core::{remedy, session_string::SessionString, settings::Settings, user::User};
+use tgs_core::{
+    remedy,
+    session_string::SessionString,
+    settings::{self, Settings},
+    user::User,
+};
 
 use crate::{
     finding::Finding,
@@ -84,13 +89,26 @@ fn file(view: &View) -> Vec<Finding> {
     findings
 }
 
+/// How a file of settings comes to be: on an installed host from the template that lies there.
+fn write_settings(path: &str) -> String {
+    const TOP: &str = "/opt/tg_video_streamer";
+    let template = format!("{TOP}/current/docs/examples/env.template");
+    if !path.starts_with(TOP) || !Path::new(&template).exists() {
+        return format!("copy .env.template to {path}, chmod 600 it and fill it in");
+    }
+    // Not through the link of the release, which would be replaced.
+    let file = if path == settings::INSTALLED { format!("{TOP}/shared/.env") } else { path.to_owned() };
+    let file = shell_words::quote(&file);
+    let copy = remedy::as_root(&format!("install -m 600 -o tgstream -g tgstream {template} {file}"));
+    let edit = remedy::as_root(&format!("sensible-editor {file}"));
+    format!("{copy} && {edit}")
+}
+
 fn unreadable(path: &str, error: &str) -> Finding {
     let remedy = if error.contains("denied") {
         format!("run this as root: {}", remedy::as_root("tgs-diag"))
     } else {
-        format!(
-            "copy .env.template to {path}, chmod 600 it and fill it in; or name another file with --env-file"
-        )
+        format!("{}; or name another file with --env-file", write_settings(path))
     };
     Finding::fail("env-file", format!("{path} cannot be read: {error}"), remedy)
 }

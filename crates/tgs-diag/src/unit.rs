@@ -126,7 +126,7 @@ fn restarted(count: &str) -> String {
 /// Whether it runs.
 pub(crate) fn state(name: &str, unit: &Unit, named: bool) -> Vec<Finding> {
     let check = "unit";
-    let journal = format!("journalctl -u {name} -n 50 says why");
+    let journal = format!("{} says why", as_root(&format!("journalctl -u {name} -n 50")));
     match unit.get("LoadState") {
         "loaded" => {}
         "masked" => {
@@ -289,10 +289,10 @@ fn timer(timer: &Unit, service: &Unit) -> Vec<Finding> {
     let mut findings = vec![Finding::pass(check, format!("yt-dlp is updated next on {next}; last: {last}"))];
     if !matches!(service.get("Result"), "" | "success") {
         let text = format!("the last update of yt-dlp failed: {}", service.get("Result"));
-        findings.push(
-            Finding::warn(check, text)
-                .mended_by("/var/log/yt-dlp-update.log says why; the old version is still used"),
-        );
+        findings.push(Finding::warn(check, text).mended_by(format!(
+            "{} says why; the old version is still used",
+            as_root("tail -n 40 /var/log/yt-dlp-update.log")
+        )));
     }
     findings
 }
