@@ -41,7 +41,7 @@ fn compressed(dir: &Path) -> PathBuf {
                 line = line.replace(&format!("[{minutes}m]"), &format!("[{minutes}s]"));
                 line = line.replace(&format!("for: {minutes}m"), &format!("for: {minutes}s"));
             }
-            line = line.replace("[1h]", "[60s]").replace("for: 1h", "for: 60s");
+            line = line.replace("[1h]", "[60s]").replace("for: 1h", "for: 5s");
             short += &line.replace("_seconds > 60", "_seconds > 1");
         } else {
             short += line;
@@ -254,6 +254,8 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.quiet(&off_air);
     scene.quiet(&["TgsFiller", "TgsOnlyFiller", "TgsItemsFail", "TgsRestarting", "TgsReconnecting"]);
 
+    scene.fire(&["TgsYtDlpStale"]);
+
     // Nothing that plays, and a standby session that is dead.
     let missing: Vec<_> = (0..12).map(|n| format!("missing-{n}.mp4\n")).collect();
     scene.list(&missing.concat());
@@ -314,7 +316,6 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.fire(&["TgsRestarting"]);
     scene.machine.sh(&format!("systemctl stop {UNIT}")).unwrap();
     scene.fire(&["TgsDown"]);
-    scene.fire(&["TgsYtDlpStale"]);
     assert!(firing(&alone).contains(&"TgsNotScraped".to_owned()));
     scene.fired.insert("TgsNotScraped".to_owned());
 
