@@ -44,6 +44,8 @@ fn report(
     mut progress: Option<&mut dyn Write>,
 ) -> io::Result<bool> {
     let mut sum = Sum::default();
+    // The entry of the list that is being opened, and what it stands for so far.
+    let mut opened = (String::new(), 0);
     while let Some(entry) = todo.pop() {
         if let Some(terminal) = &mut progress {
             let title: String = entry.title().chars().take(60).collect();
@@ -56,7 +58,14 @@ fn report(
             terminal.flush()?;
         }
         let found = match resolver.resolve(&entry) {
-            Ok(Resolved::Entries(found)) => {
+            Ok(Resolved::Entries(mut found)) => {
+                let root = entry.key.within.first().unwrap_or(&entry.key.item);
+                if opened.0 != *root {
+                    opened = (root.clone(), 0);
+                }
+                // As many as a broadcast opens.
+                found.truncate(source::MAX_REMOTE.saturating_sub(opened.1).max(1));
+                opened.1 += found.len();
                 todo.extend(found.into_iter().rev());
                 continue;
             }

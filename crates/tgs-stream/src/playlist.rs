@@ -35,6 +35,9 @@ const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 /// How long an edit may be probed for something playable. After that it has the benefit of the doubt.
 const EDIT_TIME_OUT: Duration = Duration::from_secs(30);
 
+/// A round has no more entries, with all lists and pages opened.
+const MAX_ORDER: usize = 150_000;
+
 /// What is to be played, and how.
 #[derive(Debug)]
 pub struct Config {
@@ -144,12 +147,11 @@ impl Playlist {
     fn begin_round(&mut self, seed: u64) {
         let entries = source::expand(&self.named);
         self.seed = seed;
+        if self.shuffle {
+            self.seed = order::seed_of_round(&entries, seed, |entry| self.is_last(entry));
+        }
         self.order = self.arrange(entries);
         self.at = 0;
-        while self.begins_with_last(&self.order) && self.order.iter().any(|entry| !self.is_last(entry)) {
-            self.seed = order::next_seed(self.seed);
-            order::shuffle(&mut self.order, self.seed);
-        }
     }
 
     fn arrange(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
@@ -169,8 +171,24 @@ impl Playlist {
         self.shuffle && entries.first().is_some_and(|first| self.is_last(first))
     }
 
+    /// For how many entries the one at `index` may stand: lists in lists have a sum, and so has everything. One at least.
+    fn room_at(&self, index: usize) -> usize {
+        let entry = &self.order[index];
+        let root = entry.key.within.first().unwrap_or(&entry.key.item);
+        let beside = |other: &&Entry| other.key.within.first() == Some(root);
+        let before = self.order[..index].iter().rev().take_while(beside).count();
+        let behind = self.order[index + 1..].iter().take_while(beside).count();
+        let left = source::MAX_REMOTE.saturating_sub(before + behind);
+        left.min(MAX_ORDER.saturating_sub(self.order.len())).max(1)
+    }
+
     /// Puts `found` in the place of the entry at `index`.
-    fn replace(&mut self, index: usize, found: Vec<Entry>) {
+    fn replace(&mut self, index: usize, mut found: Vec<Entry>) {
+        let room = self.room_at(index);
+        if found.len() > room {
+            log::warn!("{} names too many entries: the rest is left out", self.order[index].title());
+            found.truncate(room);
+        }
         let mut found = self.arrange(found);
         if index == 0
             && self.begins_with_last(&found)
@@ -251,6 +269,7 @@ impl Playlist {
         for entry in entries.into_iter().rev() {
             self.queue.push_front((entry, Duration::ZERO));
         }
+        self.queue.truncate(source::MAX_REMOTE);
     }
 
     /// Takes an edit, and goes to where the earlier run was.
@@ -366,7 +385,7 @@ impl Playlist {
 
     /// Makes `entries` the list, and the entry after `anchor` the next one.
     fn take_edit(&mut self, entries: Vec<Entry>, anchor: Option<&Key>) {
-        let new = order::reopen(self.arrange(entries), &self.order);
+        let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
         self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
         self.order = new;
         if self.at == self.order.len() && self.repeat && !self.shuffle {
@@ -461,10 +480,8 @@ impl Program for Playlist {
     }
 
     fn coming(&self, count: usize) -> Vec<Coming> {
-        let mut entries: Vec<Entry> = self.order[self.at.min(self.order.len())..].to_vec();
-        if self.repeat && !self.shuffle {
-            entries.extend_from_slice(&self.order);
-        }
+        let again: &[Entry] = if self.repeat && !self.shuffle { &self.order } else { &[] };
+        let entries = self.order[self.at.min(self.order.len())..].iter().chain(again).cloned();
         let coming = |entry: Entry| -> Coming {
             let resolver = self.resolver.clone();
             let id = entry.key.item.clone();
@@ -478,7 +495,7 @@ impl Program for Playlist {
             });
             Coming { id, find }
         };
-        entries.into_iter().take(count).map(coming).collect()
+        entries.take(count).map(coming).collect()
     }
 
     fn round_len(&self) -> usize {

@@ -88,9 +88,12 @@ impl Resolver {
     fn page(&self, entry: &Entry, url: &str, index: Option<u32>) -> Result<Resolved, Failure> {
         let client = client(url, entry.trust);
         match self.ytdlp.ask_as(&client, url, index, &entry.headers, &self.cancel)? {
-            // yt-dlp takes each M3U list for HLS.
-            Page::Video { media, .. } if media.sources.iter().any(|found| found.hls && found.url == *url) => {
-                self.list(entry, url)
+            Page::M3u { mut media, title } => {
+                if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url) {
+                    return Ok(found);
+                }
+                found_in(&mut media, Trust::Found(client.network()))?;
+                Ok(Resolved::Media { media, title })
             }
             Page::Video { mut media, title } => {
                 found_in(&mut media, Trust::Found(client.network()))?;

@@ -49,6 +49,13 @@ pub enum Page {
         /// The page's own title.
         title: Option<String>,
     },
+    /// What is there is no page but begins as an M3U list. yt-dlp takes each such list for HLS.
+    M3u {
+        /// What ffmpeg opens if it is HLS.
+        media: Media,
+        /// What yt-dlp calls it.
+        title: Option<String>,
+    },
     /// A list of other pages; not empty.
     List(Vec<Listed>),
 }

@@ -5,6 +5,7 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -30,18 +31,34 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
+/// A file that changes all the time is read anew so often at most.
+const CHANGES_EVERY: Duration = Duration::from_secs(5);
+
 /// Looks whether the playlist file was edited; reads nothing of it.
 #[derive(Debug)]
 pub struct Watch {
     listing: Listing,
     stamp: Option<Stamp>,
+    /// When a change was told last.
+    told: Option<Instant>,
 }
 
 impl Watch {
-    /// Whether the file is another one than when this was last asked.
+    /// Whether the file is another one than when this was last asked. What changes within 5 s is told behind them.
     pub fn changed(&mut self) -> bool {
+        self.changed_at(Instant::now())
+    }
+
+    fn changed_at(&mut self, now: Instant) -> bool {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < CHANGES_EVERY) {
+            return false;
+        }
         let stamp = self.listing.stamp();
-        std::mem::replace(&mut self.stamp, stamp) != stamp
+        let changed = std::mem::replace(&mut self.stamp, stamp) != stamp;
+        if changed {
+            self.told = Some(now);
+        }
+        changed
     }
 }
 
@@ -76,7 +93,7 @@ impl Listing {
 
     /// Watches the file for changes since `stamp`.
     pub(super) fn watch(&self, stamp: Option<Stamp>) -> Watch {
-        Watch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp }
+        Watch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp, told: None }
     }
 
     /// What `line` names, as if it stood in the file.
@@ -111,5 +128,31 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
         Ok(named) => Ok(named),
         Err(NoList::Hls) => bail!("{shown} is an HLS playlist, not a list of entries: name it as a SOURCE"),
         Err(NoList::Other(what)) => Err(anyhow!("it is {what}")).with_context(advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_all_the_time_is_read_now_and_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("list.txt");
+        fs::write(&file, "").unwrap();
+        let listing = Listing::new(Vec::new(), Some(file.clone()));
+        let mut watch = listing.watch(listing.stamp());
+        let begun = Instant::now();
+        let mut told = Vec::new();
+        for second in 0..60 {
+            fs::write(&file, "x".repeat(second + 1)).unwrap();
+            if watch.changed_at(begun + Duration::from_secs(second as u64)) {
+                told.push(second);
+            }
+        }
+        assert_eq!(told, (0..60).step_by(5).collect::<Vec<_>>());
+        // The last of them is not lost.
+        assert!(watch.changed_at(begun + Duration::from_secs(61)));
+        assert!(!watch.changed_at(begun + Duration::from_secs(90)));
     }
 }

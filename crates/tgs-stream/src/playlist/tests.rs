@@ -533,3 +533,40 @@ fn titles_that_are_made_of_urls_hold_no_token() {
     assert!(!titles.iter().any(|title| title.contains("hidden")), "{titles:?}");
     assert_eq!(titles[..2], ["12", "site/watch?v=abcdefghijk&key=[masked]"]);
 }
+
+fn lists_in_lists_have_a_sum() {
+    let tv = Tv::new("ab");
+    let mut list = tv.open();
+    let inside = |within: &[&str], count: usize| -> Vec<Entry> {
+        let mut found: Vec<Entry> =
+            (0..count).map(|n| Entry::new(format!("http://h/{n}"), What::List(String::new()))).collect();
+        for entry in &mut found {
+            entry.key.within = within.iter().map(ToString::to_string).collect();
+        }
+        found
+    };
+    list.replace(0, inside(&["http://h/a.mp4"], 15_000));
+    assert_eq!(list.order.len(), 15_001);
+    list.replace(7, inside(&["http://h/a.mp4", "http://h/7"], 15_000));
+    assert_eq!(list.order.len(), source::MAX_REMOTE + 1);
+    list.replace(9, inside(&["http://h/a.mp4", "http://h/9"], 15_000));
+    assert_eq!(list.order.len(), source::MAX_REMOTE + 1);
+    // The other list has its own.
+    let end = list.order.len() - 1;
+    list.replace(end, inside(&["http://h/b.mp4"], 15_000));
+    assert_eq!(list.order.len(), source::MAX_REMOTE + 15_000);
+}
+
+#[test]
+fn a_huge_file_is_no_edit_and_a_long_list_is_cut() {
+    let tv = Tv::new("abc");
+    let mut engine = Engine::new(tv.open());
+    assert_eq!(engine.letters(1), "a");
+    tv.write(&"http://h/x.mp4\n".repeat((17 << 20) / 15));
+    engine.list.reload();
+    assert!(engine.list.edit.is_none());
+    assert_eq!(engine.letters(3), "bca");
+    tv.write(&"x\n".repeat(5 << 20));
+    let (named, entries) = (engine.list.listing.read().unwrap(), 100_000);
+    assert_eq!((named.len(), source::expand(&named).len()), (entries, entries));
+}

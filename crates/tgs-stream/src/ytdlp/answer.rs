@@ -105,7 +105,7 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failur
         Failure::new(Reason::Tool, format!("yt-dlp's answer cannot be read ({e}); see YTDLP_ARGS"))
     })?;
     let Some(entries) = info.entries else {
-        return video(info);
+        return video(info, page);
     };
     let mut entries = entries.into_iter();
     if !only {
@@ -117,7 +117,7 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failur
         return Ok(Page::List(listed));
     }
     match entries.next() {
-        Some(entry) => video(entry),
+        Some(entry) => video(entry, page),
         None => Err(Failure::new(Reason::Missing, "the page no longer lists as many entries")),
     }
 }
@@ -133,13 +133,19 @@ fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
     Some(Listed { url: page.to_owned(), index: Some(index), title: entry.title })
 }
 
-fn video(mut info: Info) -> Result<Page, Failure> {
+fn video(mut info: Info, page: &str) -> Result<Page, Failure> {
     let live = info.is_live == Some(true);
     let mut formats = info.formats();
     // The picture's source comes first.
     formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
     // Of a stream that has just ended there is only a part at first.
     let ended = info.live_status.as_deref() != Some("post_live");
+    let m3u = info.extractor_key.as_deref() == Some("Generic")
+        && formats.iter().any(|format| {
+            let at_page = |url: &Option<String>| url.as_deref() == Some(page);
+            format.protocol.as_deref().is_some_and(|protocol| protocol.contains("m3u8"))
+                && (at_page(&format.url) || at_page(&format.manifest_url))
+        });
     let known = identity(info.extractor_key, info.id, info.duration, &formats);
     let identity = known.filter(|_| ended);
     let refused = formats.iter().find_map(|format| url::refused(format.url.as_deref()?));
@@ -150,7 +156,8 @@ fn video(mut info: Info) -> Result<Page, Failure> {
         return Err(Failure::new(Reason::Unplayable, detail));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
-    Ok(Page::Video { media: Media { sources, live, expires, identity }, title: info.title })
+    let media = Media { sources, live, expires, identity };
+    Ok(if m3u { Page::M3u { media, title: info.title } } else { Page::Video { media, title: info.title } })
 }
 
 /// What is the same wherever and whenever the same is asked for: extractor, id, length, formats. The generic extractor takes its ids

@@ -101,6 +101,19 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
         let _ = hold.send(stream);
         return Ok(());
     }
+    let place = path.strip_prefix("/moved/").map(|name| format!("Location: /deep/{name}\r\n"));
+    // The first time only, and always.
+    let busy =
+        path.strip_prefix("/busy/").filter(|name| fs::create_dir(root.join(format!("{name}.busy"))).is_ok());
+    let patience =
+        busy.map(|_| 1).or_else(|| path.strip_prefix("/patience/")?.split('/').next()?.parse().ok());
+    let other = place.map(|place| format!("302 Found\r\n{place}"));
+    let other = other.or_else(|| Some(format!("429 Too Many Requests\r\nRetry-After: {}\r\n", patience?)));
+    if let Some(head) = other {
+        return stream
+            .write_all(format!("HTTP/1.1 {head}Content-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
+    }
+    let path = path.strip_prefix("/busy").map_or(path.clone(), str::to_owned);
     let page = path.rsplit('.').next() == Some("html");
     // What lies in the directory of this name wants the cookie that its page has set.
     if path.starts_with("/cookie/") && !page && cookie != "tok=abc" {

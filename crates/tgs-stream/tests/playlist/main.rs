@@ -2,6 +2,7 @@
 
 #[expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 mod kept;
+mod lists;
 #[expect(clippy::unwrap_used, reason = "it serves tests alone, outside of test functions")]
 mod loopback;
 mod pages;
