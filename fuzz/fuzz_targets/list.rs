@@ -1,0 +1,29 @@
+//! No list panics its reader, and no list leads to this machine's files, to more entries than are wanted, or to an entry with a
+//! control character.
+
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use tgs_stream::{
+    list, m3u,
+    source::{What, expand, expand_remote, named_in},
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(found) = list::read(bytes, 50) {
+        assert!(found.written.len() <= 50);
+        assert!(found.written.iter().all(|one| !one.text.is_empty()));
+    }
+    let _ = (m3u::is_hls(bytes), m3u::is_live_hls(bytes), m3u::first_variant(bytes));
+    let remote = expand_remote("http://h/d/list.m3u?x", bytes).ok().flatten().unwrap_or_default();
+    assert!(remote.iter().all(|entry| !matches!(entry.what, What::File(_))));
+    let named = named_in(Path::new("/nowhere/list"), bytes).unwrap_or_default();
+    // What is named exists nowhere, or it is a path of this machine's: folders of that are not gone through.
+    let relative = |text: &std::ffi::OsStr| !text.to_string_lossy().contains("..") && !text.to_string_lossy().contains('/');
+    let local = if named.iter().all(|one| relative(&one.text)) { expand(&named) } else { Vec::new() };
+    for entry in remote.iter().chain(&local) {
+        assert!(!entry.key.item.contains(char::is_control) && !entry.title().contains(char::is_control));
+    }
+});
