@@ -534,6 +534,7 @@ fn titles_that_are_made_of_urls_hold_no_token() {
     assert_eq!(titles[..2], ["12", "site/watch?v=abcdefghijk&key=[masked]"]);
 }
 
+#[test]
 fn lists_in_lists_have_a_sum() {
     let tv = Tv::new("ab");
     let mut list = tv.open();
