@@ -8,6 +8,8 @@ pub mod chunk;
 
 mod acked;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handshake;
 mod limits;
 mod session;

@@ -66,8 +66,10 @@ fn lintian() -> Command {
 /// What the tests of tgs-session would build first: longer than a test may take.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
 
-/// The broadcast through 60 days, which takes a release build. The profile `all` has a day of it with debug assertions.
-const LONG_RUN: &str = "test --quiet --release --package tgs-playout --lib long_run";
+/// The broadcast through 60 days, which takes a release build, and the tests of RTMP with it: what overflows panics there.
+/// The profile `all` has a day of it with debug assertions.
+const LONG_RUN: &str =
+    "test --quiet --profile release-checked --package tgs-playout --lib -- long_run rtmp::";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the summary counts them as
 /// skipped; excluded by their binaries, they would not be seen at all.

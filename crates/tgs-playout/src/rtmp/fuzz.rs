@@ -1,0 +1,34 @@
+//! A session without a network, for `fuzz/fuzz_targets/rtmp_answers.rs`. In builds of `cargo fuzz` only.
+
+use std::time::Instant;
+
+use super::{Target, session::Session};
+
+/// What leads to a live stream: answers to `connect` and `createStream`, and the publishing's start.
+const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0\
+    \x03\0\0\0\0\0\x1d\x14\0\0\0\0\x02\0\x07_result\0\x40\x10\0\0\0\0\0\0\x05\0\x3f\xf0\0\0\0\0\0\0\
+    \x03\0\0\0\0\0\x39\x14\0\0\0\0\x02\0\x08onStatus\0\0\0\0\0\0\0\0\0\x05\x03\0\x04code\x02\0\x17NetStream.Publish.Start\0\0\x09";
+
+/// Lets a session hear `pieces` one after the other, `live` or from the beginning, and send media between them.
+///
+/// # Panics
+///
+/// Where what waits to be sent grows beyond what a server may ask for.
+pub fn hear(live: bool, pieces: &[&[u8]]) {
+    let Ok(target) = Target::parse("rtmp://host/app/key") else { return };
+    let (mut session, now) = (Session::new(target), Instant::now());
+    if live {
+        assert!(session.receive(CONSENT, now).is_ok(), "the consent is taken");
+    }
+    session.out.clear();
+    for (piece, time) in pieces.iter().zip((0_u32..).step_by(0x00FF_0000)) {
+        if session.allowance.bytes(piece.len(), now).is_err() || session.receive(piece, now).is_err() {
+            break;
+        }
+        assert!(session.out.len() <= 10_000, "{} bytes wait", session.out.len());
+        let before = session.out.len();
+        session.media(9, time, &[7; 300]);
+        session.out.truncate(before);
+    }
+    session.goodbye();
+}
