@@ -16,7 +16,7 @@ use crate::step;
 pub(super) fn build(dist: &Path, small: bool) -> Result<bool> {
     fs::write(dist.join("changelog"), changelog()?)?;
     let mut deb = bin_path::cargo();
-    deb.args(["deb", "--no-build", "--no-strip", "--package", "tgs-stream", "--output"]).arg(dist);
+    deb.args(["deb", "--no-build", "--no-strip", "--quiet", "--package", "tgs-stream", "--output"]).arg(dist);
     if !small {
         deb.arg("--fast");
     }
