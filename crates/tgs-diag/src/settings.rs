@@ -100,7 +100,7 @@ fn write_settings(path: &str) -> String {
     let file = if path == settings::INSTALLED { format!("{TOP}/shared/.env") } else { path.to_owned() };
     let file = shell_words::quote(&file);
     let copy = remedy::as_root(&format!("install -m 600 -o tgstream -g tgstream {template} {file}"));
-    let edit = remedy::as_root(&format!("sensible-editor {file}"));
+    let edit = remedy::as_root(&format!("editor {file}"));
     format!("{copy} && {edit}")
 }
 

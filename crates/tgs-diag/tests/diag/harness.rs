@@ -135,6 +135,13 @@ impl Home {
         self.dc.new_session(account, dc)
     }
 
+    /// A command of the tool `program` as a remedy words it here: with the path of the one beside tgs-diag, if it is built.
+    pub(crate) fn remedy(&self, program: &str, args: &str) -> String {
+        let beside = Path::new(env!("CARGO_BIN_EXE_tgs-diag")).with_file_name(program);
+        let program = if beside.exists() { beside } else { program.into() };
+        format!("{} {args} --env-file {}", program.display(), self.env_file().display())
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tgs-diag"));
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
