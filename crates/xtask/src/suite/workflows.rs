@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn snippets_are_looked_at_as_part_of_a_workflow() {
         let names: Vec<_> = all().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["ci.yml", "deploy-restart.yml", "restart-tg_video_streamer-step.yml"]);
+        assert_eq!(
+            names,
+            ["ci.yml", "deploy-restart.yml", "release.yml", "restart-tg_video_streamer-step.yml"]
+        );
         assert!(wrap("- run: a\n  env: b\n").ends_with("steps:\n      - run: a\n        env: b\n"));
     }
 
