@@ -2,6 +2,7 @@
 
 pub mod bin_path;
 pub mod broadcast;
+pub mod chaos;
 pub mod clips;
 pub mod disk;
 pub mod flvcheck;
@@ -14,5 +15,6 @@ pub mod stunnel;
 pub mod telegram;
 pub mod throttle;
 pub mod tools;
+pub mod viewer;
 pub mod web;
 pub mod yt_dlp_place;

@@ -4,12 +4,12 @@
 //! Nothing is decoded, and one broadcast is watched: what many cost is the bench's matter.
 
 mod stage;
-mod viewer;
 
 use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{self, IsTerminal, Write},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,11 +21,15 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fastrand::Rng;
-use tgs_e2e::bin_path::target_dir;
+use tgs_e2e::{
+    bin_path::target_dir,
+    broadcast::Launch,
+    chaos::Chaos,
+    viewer::{Gap, Viewer},
+};
 
 use crate::{install, release, step};
 use stage::{Fault, Stage};
-use viewer::{Gap, Viewer};
 
 /// The longest that a viewer may wait for a new picture; after an ingest's absence, counted from its return.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
@@ -48,6 +52,9 @@ pub(crate) struct Options {
     /// How long it lasts, also in parts (0.05)
     #[arg(long, value_name = "N")]
     hours: f64,
+    /// Play hostile inputs from hostile servers between good items, in place of the faults
+    #[arg(long)]
+    chaos: bool,
     /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -81,6 +88,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     step::say(&format!("--seed {seed}; log and events are in target/soak"));
     let dir = target_dir("soak")?;
+    if options.chaos {
+        return chaos(&tools, &dir, length, seed, &stop);
+    }
     let mut rng = Rng::with_seed(seed);
     let log = File::create(dir.join("tgs-stream.log"))?;
     let stage = Stage::set(&tools, log, rng.fork())?;
@@ -102,6 +112,45 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     println!("\n{table}");
     fs::write(dir.join("table.txt"), table)?;
     Ok(good)
+}
+
+/// A chaos run; its table goes where that of the faults goes. `false` where a target is missed.
+fn chaos(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &AtomicBool) -> Result<bool> {
+    let launch = Launch::of(&tools.join("tgs-stream"))?;
+    step::say("making the list and its inputs");
+    let chaos = Chaos::start(launch, seed, length)?;
+    let terminal = io::stdout().is_terminal();
+    let every = if terminal { Duration::from_secs(1) } else { WARM };
+    let mut due = every;
+    let (found, log) = chaos.watch(length, |seen| {
+        if seen.lasted >= due {
+            due = seen.lasted + every;
+            let line = format!(
+                "{} of {} · longest gap {:.2} s · {:.1} MiB, with children at most {:.0} MiB",
+                clock(seen.lasted),
+                clock(length),
+                seen.longest_gap.as_secs_f64(),
+                seen.own,
+                seen.all.0
+            );
+            progress(terminal, &line);
+        }
+        !stop.load(Ordering::Relaxed)
+    })?;
+    fs::write(dir.join("tgs-stream.log"), log)?;
+    println!("\n{}: chaos, seed {seed}\n\n{found}", clock(found.lasted));
+    fs::write(dir.join("table.txt"), found.to_string())?;
+    Ok(found.targets().iter().all(|(met, _)| *met))
+}
+
+/// Shows how far it is: over the line before at a terminal, else on a line of its own.
+fn progress(terminal: bool, line: &str) {
+    if terminal {
+        print!("\r\x1b[K{line}");
+        let _ = io::stdout().flush();
+    } else {
+        step::say(line);
+    }
 }
 
 struct Soak {
@@ -213,12 +262,7 @@ impl Soak {
             self.seen.longest().as_secs_f64(),
             self.stage.memory().unwrap_or(f64::NAN)
         );
-        if self.terminal {
-            print!("\r\x1b[K{line}");
-            let _ = io::stdout().flush();
-        } else {
-            step::say(&line);
-        }
+        progress(self.terminal, &line);
     }
 }
 

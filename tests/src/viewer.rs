@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_e2e::ingest::Message;
+use crate::ingest::Message;
 use tgs_playout::flv::Kind;
 
 /// How many pictures are remembered: more than a broken connection can have taken with it.
@@ -16,7 +16,7 @@ const REMEMBERED: usize = 900;
 
 /// A viewer who never looks away. Takes the same little memory all the time.
 #[derive(Debug, Default)]
-pub(super) struct Viewer {
+pub struct Viewer {
     connection: usize,
     /// Hashes of the newest pictures, oldest first.
     seen: VecDeque<u64>,
@@ -38,14 +38,16 @@ enum Again {
 
 /// Time between two new pictures.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Gap {
-    pub(super) from: Instant,
-    pub(super) to: Instant,
+pub struct Gap {
+    /// When the one before came.
+    pub from: Instant,
+    /// When it came.
+    pub to: Instant,
 }
 
 impl Viewer {
     /// Takes a message of the connection of this number. Answers how long the viewer waited where it is a new picture.
-    pub(super) fn take(&mut self, connection: usize, message: &Message) -> Option<Gap> {
+    pub fn take(&mut self, connection: usize, message: &Message) -> Option<Gap> {
         if connection < self.connection {
             // The rest of a connection that was replaced.
             return None;
@@ -77,14 +79,16 @@ impl Viewer {
     }
 
     /// How long it has been waiting by now, if anything ever came.
-    pub(super) fn waiting(&self) -> Option<Gap> {
+    #[must_use]
+    pub fn waiting(&self) -> Option<Gap> {
         self.last_new.map(|from| Gap { from, to: Instant::now() })
     }
 }
 
 impl Gap {
     /// How long it is, without what lies before `counts_from`.
-    pub(super) fn length(&self, counts_from: Option<Instant>) -> Duration {
+    #[must_use]
+    pub fn length(&self, counts_from: Option<Instant>) -> Duration {
         let from = counts_from.map_or(self.from, |at| at.max(self.from));
         self.to.saturating_duration_since(from)
     }
