@@ -25,7 +25,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -75,6 +75,8 @@ struct Account {
     /// What is read for it over another protocol than HTTP.
     carried: Option<Carried>,
     connections: AtomicUsize,
+    /// Whether somebody on the network may have spoken to the child.
+    heard: AtomicBool,
     record: Mutex<Record>,
 }
 
@@ -122,6 +124,7 @@ impl Client {
             is_proxied: protocols::is_proxied(source),
             carried,
             connections: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
             record: Mutex::default(),
         };
         Self(Arc::new(account))
@@ -132,6 +135,7 @@ impl Client {
     pub fn apply(&self, command: &mut Command) {
         let own = command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some());
         if !self.0.is_proxied || (own && self.0.carried.is_none()) {
+            self.goes_elsewhere();
             return;
         }
         let url = self.url();
@@ -163,6 +167,17 @@ impl Client {
             }
         };
         format!("http://{}@{address}", self.0.credentials)
+    }
+
+    /// The child may ask the network past this proxy.
+    pub fn goes_elsewhere(&self) {
+        self.0.heard.store(true, Ordering::SeqCst);
+    }
+
+    /// The trust in what the child's answer names. Where nothing was asked of the network, no stranger has named it.
+    #[must_use]
+    pub fn trust_in_answer(&self) -> Trust {
+        if self.0.heard.load(Ordering::SeqCst) { Trust::Found(self.network()) } else { self.0.trust }
     }
 
     /// The network that the URL it was given lies in: where its server was reached, or else what a numeric address says.

@@ -299,3 +299,29 @@ fn an_index_at_the_end_wants_a_server_that_sends_parts() {
     assert_eq!(failure.reason, Reason::Unplayable);
     assert!(failure.detail.contains("moov") && failure.detail.contains("-movflags +faststart"), "{failure}");
 }
+
+#[test]
+fn only_what_the_network_has_answered_is_a_strangers_word() {
+    let server = Server::new();
+    server.gives("/a", "HTTP/1.1 200 OK\nContent-Length: 1", b"a");
+    let source = Source::at(server.at("/a"));
+    let run = |command: &mut Command, client: &Client| {
+        client.apply(command);
+        command.output().unwrap();
+        client.trust_in_answer()
+    };
+    let client = Client::new(&source, Reads::Looks);
+    assert_eq!(run(&mut Command::new("true"), &client), Trust::Operator, "nobody was asked");
+    let asks = || {
+        let mut command = Command::new("ffprobe");
+        command.arg(&source.url);
+        command
+    };
+    assert_eq!(run(&mut asks(), &client), Trust::Found(Network::Loopback));
+    // Past this proxy it may have asked anybody.
+    let client = Client::new(&source, Reads::Looks);
+    assert_eq!(run(asks().env("http_proxy", "http://127.0.0.1:9"), &client), Trust::Found(Network::Loopback));
+    let client = Client::new(&Source::at("http://name.invalid/".into()), Reads::Looks);
+    client.goes_elsewhere();
+    assert_eq!(client.trust_in_answer(), Trust::Found(Network::Public));
+}

@@ -92,17 +92,17 @@ impl Resolver {
                 if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url) {
                     return Ok(found);
                 }
-                found_in(&mut media, Trust::Found(client.network()))?;
+                found_in(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
             Page::Video { mut media, title } => {
-                found_in(&mut media, Trust::Found(client.network()))?;
+                found_in(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
             Page::List(listed) => {
                 let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
                 source::number(&mut entries);
-                inside(entry, entries, Trust::Found(client.network()))
+                inside(entry, entries, client.trust_in_answer())
             }
         }
     }
@@ -177,7 +177,7 @@ impl Resolver {
             Fetched::List { url, bytes } => (url, bytes),
         };
         if let Some(found) = source::expand_remote(&place, &bytes)? {
-            return inside(entry, found, Trust::Found(client.network()));
+            return inside(entry, found, client.trust_in_answer());
         }
         self.hls(&Source { hls: true, ..source_of(entry, url) }, &place, &bytes)
     }

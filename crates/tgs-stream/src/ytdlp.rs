@@ -105,6 +105,11 @@ impl YtDlp {
         }
         command.args(&self.args).arg("--").arg(url);
         client.apply(&mut command);
+        // yt-dlp takes abbreviations, and a configuration may hold any option.
+        let bypasses = ["--prox", "--geo-v", "--conf"];
+        if self.args.iter().any(|arg| bypasses.iter().any(|option| arg.starts_with(option))) {
+            client.goes_elsewhere();
+        }
         let output =
             process::output(command, self.time_out, MAX_ANSWER, cancel).map_err(|e| self.explain(&e))?;
         if !output.status.success() {

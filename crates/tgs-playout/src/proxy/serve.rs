@@ -99,6 +99,7 @@ fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
         return (&*client).write_all(answer.as_bytes());
     };
     let _counted = Counted::new(&account);
+    account.heard.store(true, Ordering::SeqCst);
     match asked.request {
         Request::Tunnel(server) => {
             let server = match connect(&account, &server) {
