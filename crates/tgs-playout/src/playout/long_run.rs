@@ -452,7 +452,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         assert!(world.programme.given.is_empty() && viewer.saw_all_of(last), "not to the end: {last:?}");
         assert_eq!((played, last.run), (world.programme.runs(), world.programme.runs()));
         // Nothing else has moved the one anchor.
-        let moved = (viewer.away + viewer.let_go) as i64;
+        let moved = viewer.away + viewer.let_go as i64;
         assert_eq!(viewer.anchor.unwrap(), moved + viewer.first_due);
         // What live sources have skipped is in the broadcast's time, and not in the viewer's.
         let skipped = shown_to as i64 - (viewer.pictures * 1000 / FPS) as i64;
@@ -466,7 +466,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
             real.elapsed().as_secs_f64(),
             world.programme.failed,
             viewer.seen.tags,
-            seconds(viewer.away),
+            seconds(viewer.away.unsigned_abs()),
             seconds(viewer.let_go),
             viewer.seen,
             world.most_ahead,

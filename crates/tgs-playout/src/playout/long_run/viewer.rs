@@ -113,7 +113,7 @@ pub(super) struct Viewer {
     pub(super) waited: bool,
     pub(super) starved: bool,
     /// Sums in ns.
-    pub(super) away: u64,
+    pub(super) away: i64,
     pub(super) let_go: u64,
     pub(super) seen: Seen,
 }
@@ -274,7 +274,8 @@ impl Viewer {
         };
         let resumed = if self.sent.is_empty() { base } else { at };
         let before = self.anchor.replace((now - resumed * MS) as i64);
-        self.away += (self.anchor.unwrap_or(0) - before.unwrap_or(0)) as u64;
+        // A live source that goes on at its newest moves the anchor back.
+        self.away += self.anchor.unwrap_or(0) - before.unwrap_or(0);
         self.behind = 0;
         self.connection.again = self.sent.len();
         base
