@@ -5,6 +5,7 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    io::ErrorKind,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,7 +16,7 @@ use tgs_core::{cancel::Cancel, exit::Code, mask::mask, process, remedy::as_root,
 use crate::{
     health::{self, Answer, Source},
     snapshot::Snapshot,
-    words::Finding,
+    words::{self, Finding},
 };
 
 /// The program that has pages and settings.
@@ -111,10 +112,16 @@ pub(crate) fn refused(unit: &str, seen: &Snapshot) -> Option<Finding> {
         .map(|line| format!("\n  {}", mask(&clean(line))))
         .take(20)
         .collect();
+    let absent = |file: &PathBuf| fs::metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let mend = match seen.env_file().filter(absent) {
+        Some(file) => format!("{};", words::write_settings(&file.to_string_lossy())),
+        None => "mend them,".to_owned(),
+    };
+    let again = as_root(&format!("tgs-check-active {unit} --restart"));
     Some(Finding {
         name: "bad_settings",
         reason: format!("was left as it is: a start would refuse its settings{}", problems.concat()),
-        remedy: Some(format!("mend them, then: {}", as_root(&format!("tgs-check-active {unit} --restart")))),
+        remedy: Some(format!("{mend} then: {again}")),
     })
 }
 

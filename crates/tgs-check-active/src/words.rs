@@ -115,15 +115,20 @@ fn unwell(unit: &str) -> String {
 fn unmet(condition: &str, unit: &str) -> String {
     let start = as_root(&format!("systemctl start {unit}"));
     match condition.split_once('=') {
-        Some((_, path)) if path.ends_with("/.env") || path.contains("/instances/") => format!(
-            "write the settings into {path} (.env.template lists them) and sign in: {}; then: {start}",
-            remedy::command("tgs-session --write-env")
-        ),
+        Some((_, path)) if path.ends_with("/.env") || path.contains("/instances/") => {
+            format!("{}; then: {start}", write_settings(path))
+        }
         Some((kind, path)) if kind.contains("Path") || kind.contains("File") => {
             format!("see to {path}; then: {start}")
         }
         _ => format!("see what it asks for: systemctl cat {unit}"),
     }
+}
+
+/// How a settings file that does not exist comes to be.
+pub(crate) fn write_settings(path: &str) -> String {
+    let sign_in = remedy::command("tgs-session --write-env");
+    format!("write the settings into {path} (.env.template lists them) and sign in: {sign_in}")
 }
 
 /// `Result=` of a unit in words.
