@@ -136,6 +136,9 @@ impl Ahead {
                 Err(error) => break Err(error),
             }
         };
+        if encoder.is_apart() {
+            return Err("its sound goes on without its picture".into());
+        }
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
         let later = probe::later(
             &self.ffprobe,

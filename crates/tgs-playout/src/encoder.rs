@@ -40,6 +40,10 @@ const LATE: Duration = Duration::from_secs(2);
 /// A picture is held for its sound, or the sound padded, by at most this much where the container alone says how long each is.
 const LONGEST_PAD: Duration = Duration::from_mins(1);
 
+/// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg writes both in order of
+/// time as long as they lie within 10 s (its `max_interleave_delta`), from a picture that is [`LATE`] on.
+const AHEAD: Duration = Duration::from_secs(3);
+
 /// A step back of more than this between two time stamps is a jump of the clock, as filter graphs write seconds.
 const STEP_BACK: &str = "-1";
 
@@ -165,6 +169,11 @@ impl Job {
                 inputs.push(Input::Generated(slate_source(profile)));
                 let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
                 (slate_for_sound(profile, &heard, &slate), Some(sound(HEARD)))
+            }
+            (Some(v), Some(heard)) if probe.times.apart => {
+                let chain = picture_chain(profile, &v, jump, Hold::For(Duration::ZERO));
+                let picture = format!("[{}:{}]{chain}", v.source, v.index);
+                (picture_for_sound(profile, &heard, &picture), Some(sound(HEARD)))
             }
             (video, heard) => {
                 let v = video.unwrap_or_default();
@@ -427,7 +436,7 @@ fn reads_twice(item: &Item, probe: &Probe, video: &Video, audio: &Audio) -> bool
     let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
     // Where a clock may begin anew one stream shows ffmpeg where the other one belongs, unless that was measured.
     let alone = file && (probe.times.measured || !probe.times.restarts);
-    !item.media.live && (alone || late)
+    !item.media.live && (alone || late || probe.times.apart)
 }
 
 /// What becomes of the last picture.
@@ -516,13 +525,23 @@ fn silence_source(profile: &Profile) -> String {
 /// A slate that lasts exactly as long as the sound beside it, which need not be known: an invisible level meter, drawn
 /// from that sound, ends the picture. (`-shortest` does not: ffmpeg 5.1 never ends with it behind a filter graph.)
 fn slate_for_sound(profile: &Profile, sound: &str, slate: &str) -> String {
-    let (fps, width) = (profile.fps, profile.width);
+    let meter = meter(profile, sound);
+    format!("{meter};{slate}[slate];[slate][meter]overlay=x={}:shortest=1", profile.width)
+}
+
+/// A picture whose last frame is held while the sound beside it goes on: the invisible meter gives the frames then. Only where
+/// each is read on its own, as the graph holds the decoded frames of the one that the other is behind.
+fn picture_for_sound(profile: &Profile, sound: &str, picture: &str) -> String {
+    let (meter, width, fps) = (meter(profile, sound), profile.width, profile.fps);
+    format!("{meter};{picture}[picture];[picture][meter]overlay=x={width},fps={fps}")
+}
+
+/// The level meter of a sound, as `[meter]`; the sound goes on as [`HEARD`].
+fn meter(profile: &Profile, sound: &str) -> String {
     let sound = sound.trim_end_matches(',');
     let split = if sound.ends_with(']') { "asplit" } else { ",asplit" };
-    format!(
-        "{sound}{split}{HEARD}[measured];[measured]showvolume=r={fps}:w=80:h=8:t=0:v=0[meter];\
-         {slate}[slate];[slate][meter]overlay=x={width}:shortest=1"
-    )
+    let fps = profile.fps;
+    format!("{sound}{split}{HEARD}[measured];[measured]showvolume=r={fps}:w=80:h=8:t=0:v=0[meter]")
 }
 
 /// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.
@@ -657,6 +676,18 @@ impl Encoder {
     /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of system calls may not).
     pub fn yield_to_others(&self) {
         self.child.yield_to_others();
+    }
+
+    /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a held picture to it.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        Duration::from_millis(self.sounds_to.saturating_sub(self.pictures_to)) > AHEAD
+    }
+
+    /// Whether it has made any sound.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.sounds_to > 0
     }
 
     /// The processor time it has used so far.

@@ -49,6 +49,9 @@ const SPARSE: f64 = 300_000.0;
 /// A picture that is shown for less than this, without sound, is shown as a still.
 const BRIEF: Duration = Duration::from_millis(300);
 
+/// Pictures of a source that is not on this machine that are further apart than this are read apart from the sound.
+const SPARSE_PICTURES: f64 = 2.0;
+
 /// How long ffprobe may take for one source.
 const TIME_OUT: Duration = Duration::from_secs(20);
 
@@ -120,6 +123,7 @@ pub struct Probe {
 
 /// How far the times in an item can be believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 pub struct Times {
     /// Whether its length is a guess, not the file's word: an earlier end is no failure.
     pub estimated: bool,
@@ -127,6 +131,8 @@ pub struct Times {
     pub restarts: bool,
     /// Whether the ends of picture and sound were measured.
     pub measured: bool,
+    /// Whether the sound runs far ahead of the picture, or goes on behind it, where one reader reads both.
+    pub apart: bool,
     /// A longer gap between two time stamps is a jump.
     pub longest_gap: Option<Duration>,
 }
@@ -380,6 +386,9 @@ impl Probe {
         let ends = [self.video.and_then(|v| v.duration), self.audio.and_then(|a| a.duration)];
         let [video, audio] = ends;
         self.duration = if media.live { None } else { video.max(audio) };
+        let remote = media.sources.iter().any(|source| !source.is_file());
+        let sparse = self.video.is_some_and(|v| v.fps > 0.0 && 1.0 / v.fps > SPARSE_PICTURES);
+        self.times.apart = remote && !media.live && self.audio.is_some() && sparse;
         self.times.longest_gap = Some(match (self.video, self.audio) {
             (Some(_), None) => GAP_OF_PICTURE,
             (None, _) => GAP_OF_SOUND,

@@ -13,7 +13,7 @@ use super::{
     EARLY, Shared,
     meter::Meter,
     prepare::{Preparer, Ready, Turn, Way},
-    rest::Rest,
+    rest::{Apart, Came, Rest},
     skip_log::SkipLog,
 };
 use crate::{
@@ -32,6 +32,9 @@ const MANY: usize = 50;
 
 /// Tags that may come before an encoder's first picture: some seconds of sound.
 const MAX_EARLY: usize = 1000;
+
+/// So much of a picture that has ended is shown again, for the last of it to be held.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// An item that is shorter than this is followed by a pause of [`PAUSE`]: a list of single frames would keep the log and the
 /// processor busy for nothing.
@@ -246,7 +249,7 @@ impl Encode {
         let mut key = key;
         let outcome = loop {
             let job = rest.job(&self.setup);
-            let Run { outcome, played, later, again } = self.encode(&rest, key.take(), &job, attempt);
+            let Run { outcome, played, later, apart, again } = self.encode(&rest, key.take(), &job, attempt);
             if left.is_cancelled() {
                 // It was left, or the broadcast was stopped.
                 return;
@@ -256,6 +259,18 @@ impl Encode {
                 let at = rest.item.start.as_secs_f64();
                 log::info!("“{title}”: its streams end after {at:.1} s and others go on; encoding those");
                 rest.goes_on_with(later);
+                continue;
+            }
+            if let Some(apart) = apart {
+                let cut = Duration::from_secs(feed.cut_open_group()) / self.setup.profile.fps;
+                rest.came(played.saturating_sub(cut.max(AGAIN)));
+                let at = rest.item.start.as_secs_f64();
+                let how = match apart {
+                    Apart::Each => "its sound goes on without its picture; reading each on its own",
+                    Apart::SoundAlone => "no picture comes; playing its sound",
+                };
+                log::info!("“{title}”, from {at:.1} s on: {how}");
+                rest.read_apart(apart);
                 continue;
             }
             let again = again && outcome.as_ref().is_err_and(|failure| rest.may_go_on(failure, played));
@@ -293,7 +308,7 @@ impl Encode {
 
     /// Runs an encoder of `rest` to its end.
     fn encode(&self, rest: &Rest, key: Option<&cache::Key>, job: &Job, attempt: &Attempt) -> Run {
-        let mut run = Run { outcome: Ok(()), played: Duration::ZERO, later: None, again: false };
+        let mut run = Run { outcome: Ok(()), played: Duration::ZERO, later: None, apart: None, again: false };
         match self.run_encoder(rest, key, job, attempt, &mut run) {
             Ok(ended) => {
                 let hopeless = matches!(ended.given_up, Some(GivenUp::Trickles(_) | GivenUp::Broken(..)));
@@ -364,6 +379,10 @@ impl Encode {
                 self.shared.show_speed(Some(ratio));
             }
             run.played = meter.media();
+            // In a transport stream another picture may begin there.
+            if rest.found.pid.is_none() && rest.may_part() && encoder.is_apart() {
+                break Ok(());
+            }
             recording.take_if(|recording| !recording.push(&tag));
             if on_air.is_some() && !tag.is_keyframe() {
                 // Headers, and sound that comes before the first picture: without one there is nothing to put on air.
@@ -387,13 +406,26 @@ impl Encode {
             Err(FlvError::Io(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
             other => other.is_ok(),
         };
+        let (sound_ahead, heard) = (encoder.is_apart(), encoder.is_heard());
         let ended = encoder.finish(over)?;
         let source = item.media.sources.first();
         run.outcome = judge(&read, &ended, job.promised(&ended, source), run.played, source);
         run.later = self.later(rest, &ended, attempt);
+        // What is broken, encrypted or too slow plays no better so; another encoder replaces one that was killed.
+        let killed = matches!(&run.outcome, Err(failure) if failure.reason == Reason::Encoder);
+        let hopeless = ended.given_up.is_some_and(|why| why != GivenUp::Stalled);
+        if run.later.is_none() && !killed && !hopeless {
+            run.apart = rest.apart(Came {
+                picture: on_air.is_none(),
+                sound: heard,
+                sound_ahead,
+                whole: over && ended.status.success(),
+            });
+        }
         // A hole that the network left once would be there for ever.
         let clean = ended.status.success()
             && run.later.is_none()
+            && run.apart.is_none()
             && (source.is_some_and(Source::is_file) || ended.messages.trim().is_empty())
             && run.outcome.is_ok();
         let length = if job.estimated { Some(run.played) } else { job.expected };
@@ -430,6 +462,8 @@ struct Run {
     played: Duration,
     /// What goes on in the file behind the streams that it encoded.
     later: Option<Probe>,
+    /// How the rest is to be read, where picture and sound do not come together.
+    apart: Option<Apart>,
     /// Whether another encoder may do better.
     again: bool,
 }

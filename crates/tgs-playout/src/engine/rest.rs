@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     encoder::{Job, Setup},
-    item::{Failure, Item, Reason},
+    item::{Failure, Item, Media, Reason},
     probe::Probe,
 };
 
@@ -53,6 +53,43 @@ impl Rest {
         self.item.start = self.item.start.saturating_add(came);
     }
 
+    /// Whether picture and sound may be read apart while an encoder of both is at work.
+    pub(super) fn may_part(&self) -> bool {
+        self.is_together() && !self.item.media.live
+    }
+
+    /// Whether there are picture and sound, and one reader may read both.
+    fn is_together(&self) -> bool {
+        let Probe { video, audio, times, .. } = &self.found;
+        video.is_some() && audio.is_some() && !times.apart
+    }
+
+    /// How it goes on after an encoder from which so much `came`.
+    pub(super) fn apart(&self, came: Came) -> Option<Apart> {
+        let Media { sources, live, .. } = &self.item.media;
+        // What has no length was taken for live. Where it has an end it was a file.
+        let file = !live || came.whole && sources.iter().all(|s| s.url.starts_with("http") && !s.is_hls());
+        if self.is_together() {
+            let blind = came.sound && !came.picture;
+            if file {
+                (blind || came.sound_ahead).then_some(Apart::Each)
+            } else {
+                blind.then_some(Apart::SoundAlone)
+            }
+        } else {
+            let alone = !came.picture && self.found.times.apart && self.found.video.is_some();
+            alone.then_some(Apart::SoundAlone)
+        }
+    }
+
+    /// It goes on so.
+    pub(super) fn read_apart(&mut self, how: Apart) {
+        match how {
+            Apart::Each => (self.found.times.apart, self.item.media.live) = (true, false),
+            Apart::SoundAlone => self.found.video = None,
+        }
+    }
+
     /// It goes on with these streams, from their own beginning.
     pub(super) fn goes_on_with(&mut self, found: Probe) {
         self.found = found;
@@ -60,10 +97,30 @@ impl Rest {
     }
 }
 
+/// What an encoder gave.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
+pub(super) struct Came {
+    pub(super) picture: bool,
+    pub(super) sound: bool,
+    /// Whether the sound came far ahead of the picture.
+    pub(super) sound_ahead: bool,
+    /// Whether it came to the end of its source.
+    pub(super) whole: bool,
+}
+
+/// How an item goes on whose sound has left its picture behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// Picture and sound are read apart, and the last picture is held.
+    Each,
+    /// No picture came: the sound plays over a slate.
+    SoundAlone,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::item::Media;
 
     fn rest() -> Rest {
         let media = Media::at("file:/a".into(), false);
@@ -87,6 +144,44 @@ mod tests {
         assert_eq!(of(&[(&killed, some), (&killed, none)]), 1);
         // What ends early on a disk ends there each time.
         assert_eq!(of(&[(&cut, some)]), 0);
+    }
+
+    #[test]
+    fn sound_without_its_picture_is_read_apart_once_and_then_alone() {
+        let sound = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::probe::Video::default());
+        let both = Probe { video, audio: Some(sound), ..Probe::default() };
+        let came = Came { picture: true, sound: true, ..Came::default() };
+        let (ahead, blind) = (Came { sound_ahead: true, ..came }, Came { picture: false, ..came });
+        let mut rest = rest();
+        assert_eq!(rest.apart(ahead), None, "there is one stream only");
+        rest.found = both;
+        assert_eq!(rest.apart(came), None);
+        assert_eq!(rest.apart(Came::default()), None, "the source is not there");
+        assert_eq!((rest.apart(ahead), rest.apart(blind)), (Some(Apart::Each), Some(Apart::Each)));
+        rest.read_apart(Apart::Each);
+        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, Some(Apart::SoundAlone)));
+        rest.read_apart(Apart::SoundAlone);
+        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, None));
+    }
+
+    #[test]
+    fn what_is_live_is_opened_once() {
+        let sound = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::probe::Video::default());
+        let came = Came { picture: true, sound: true, sound_ahead: true, whole: false };
+        let of = |url: &str, whole, picture| {
+            let mut rest = rest();
+            rest.item.media = Media::at(url.into(), true);
+            rest.found = Probe { video, audio: Some(sound), ..Probe::default() };
+            assert!(!rest.may_part());
+            rest.apart(Came { picture, whole, ..came })
+        };
+        assert_eq!((of("rtmp://h/a", true, true), of("http://h/a.m3u8", true, true)), (None, None));
+        // A recording without a length, as browsers write it, ends.
+        assert_eq!(of("http://h/a.webm", false, true), None);
+        assert_eq!(of("http://h/a.webm", true, true), Some(Apart::Each));
+        assert_eq!(of("rtmp://h/a", true, false), Some(Apart::SoundAlone));
     }
 
     #[test]
