@@ -14,6 +14,9 @@ const MOST_TRIES: u32 = 5;
 /// An encoder that gave this much was a good one: what ended it is counted anew.
 const STEADY: Duration = Duration::from_mins(1);
 
+/// An encoder that gets less than this beyond the others has made no progress.
+const PROGRESS: Duration = Duration::from_millis(100);
+
 /// What is still to be encoded of an item.
 #[derive(Debug)]
 pub(super) struct Rest {
@@ -23,11 +26,14 @@ pub(super) struct Rest {
     /// Where in the item the time 0 of what was found is.
     base: Duration,
     tries: u32,
+    /// How far into the item the encoders have come. The next one begins before that: at a group's beginning.
+    reached: Duration,
 }
 
 impl Rest {
     pub(super) fn new(item: Item, found: Probe) -> Self {
-        Self { item, found, base: Duration::ZERO, tries: 0 }
+        let reached = item.start;
+        Self { item, found, base: Duration::ZERO, tries: 0, reached }
     }
 
     pub(super) fn job(&self, setup: &Setup) -> Job {
@@ -40,11 +46,14 @@ impl Rest {
         if came >= STEADY {
             self.tries = 0;
         }
+        let end = self.item.start.saturating_add(came);
+        let progress = end >= self.reached.saturating_add(PROGRESS);
+        self.reached = self.reached.max(end);
         // Without progress the next will fare no better, unless somebody has killed it at its very start.
         let first = self.tries == 0 && failure.reason == Reason::Encoder;
         self.tries += 1;
         matches!(failure.reason, Reason::Stalled | Reason::Encoder | Reason::Network)
-            && (!came.is_zero() || first)
+            && (progress || first)
             && self.tries <= MOST_TRIES
     }
 
@@ -135,13 +144,22 @@ mod tests {
         let (none, some, much) = (Duration::ZERO, Duration::from_secs(1), STEADY);
         let of = |tries: &[(&Failure, Duration)]| {
             let mut rest = rest();
-            tries.iter().take_while(|(failure, came)| rest.may_go_on(failure, *came)).count()
+            let goes_on = |(failure, came): &&(&Failure, Duration)| {
+                let goes_on = rest.may_go_on(failure, *came);
+                rest.came(*came);
+                goes_on
+            };
+            tries.iter().take_while(goes_on).count()
         };
         assert_eq!(of(&[(&killed, some); 9]), MOST_TRIES as usize);
         assert_eq!(of(&[(&killed, much); 9]), 9);
         assert_eq!(of(&[(&killed, none); 9]), 1);
         assert_eq!(of(&[(&Failure::new(Reason::Stalled, ""), none)]), 0);
         assert_eq!(of(&[(&killed, some), (&killed, none)]), 1);
+        // A server that has only the first second gives that one again, from the group's beginning on.
+        let stalled = Failure::new(Reason::Stalled, "");
+        let mut rest = rest();
+        assert!(rest.may_go_on(&stalled, some) && !rest.may_go_on(&stalled, some));
         // What ends early on a disk ends there each time.
         assert_eq!(of(&[(&cut, some)]), 0);
     }
