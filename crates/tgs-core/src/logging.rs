@@ -33,10 +33,11 @@ pub fn init(filter: &str) {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let (thread, panic) = (thread::current(), Panic::of(info.payload()));
-        log::error!("thread {} panicked at {place}: {panic}", thread.name().unwrap_or("without a name"));
+        // Whoever contains it says what it costs, and an uncontained one ends the thread with an ERROR of its own.
+        log::warn!("thread {} panicked at {place}: {panic}", thread.name().unwrap_or("without a name"));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
-            trace.to_string().lines().for_each(|line| log::error!("{line}"));
+            trace.to_string().lines().for_each(|line| log::warn!("{line}"));
         }
     }));
 }

@@ -48,7 +48,7 @@ const AHEAD: Duration = Duration::from_secs(3);
 const STEP_BACK: &str = "-1";
 
 /// No picture has more pixels (8192 by 8192): larger ones would take more than half a gigabyte each.
-const MAX_PIXELS: &str = "67108864";
+pub(crate) const MAX_PIXELS: &str = "67108864";
 
 /// Number of the way in which [`Job::command`] encodes. What was encoded otherwise is not taken from the cache, so each
 /// change there that changes what comes out needs a new one; a test holds the command to it.
@@ -429,13 +429,17 @@ pub fn skip_options(bytes: u64) -> Vec<String> {
     if bytes == 0 { Vec::new() } else { vec!["-skip_initial_bytes".to_owned(), bytes.to_string()] }
 }
 
+/// Streams that begin so close to each other may be read apart where a clock may begin anew.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 /// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would keep all of one stream
 /// until the other one comes. What is far away is fetched twice only where one of them is known to be late.
 fn reads_twice(item: &Item, probe: &Probe, video: &Video, audio: &Audio) -> bool {
     let file = item.media.sources.get(video.source).is_some_and(Source::is_file);
     let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
-    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs, unless that was measured.
-    let alone = file && (probe.times.measured || !probe.times.restarts);
+    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone, it would begin at zero.
+    let together = video.late.abs_diff(audio.late) <= TOGETHER;
+    let alone = file && (!probe.times.restarts || probe.times.measured && together);
     !item.media.live && (alone || late || probe.times.apart)
 }
 

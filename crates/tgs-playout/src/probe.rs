@@ -476,6 +476,8 @@ fn ask(
         )
         .args(encoder::source_options(source))
         .args(encoder::skip_options(skip_bytes))
+        // It decodes the first pictures, and one of two megabytes may take gigabytes.
+        .args(["-max_pixels", encoder::MAX_PIXELS])
         .args(["-i", &proxy::opened_url(source)]);
     let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
     if !source.is_file() {

@@ -133,7 +133,10 @@ impl Client {
     /// Has `command` fetch from the network through the proxy, where its protocol takes one. An operator's own proxy stays
     /// in force: it decides then.
     pub fn apply(&self, command: &mut Command) {
-        let own = command.get_envs().any(|(name, value)| name == "http_proxy" && value.is_some());
+        // An empty one is none.
+        let own = command
+            .get_envs()
+            .any(|(name, value)| name == "http_proxy" && value.is_some_and(|value| !value.is_empty()));
         if !self.0.is_proxied || (own && self.0.carried.is_none()) {
             self.goes_elsewhere();
             return;
@@ -150,7 +153,11 @@ impl Client {
     /// The proxy's URL for requests that this process makes itself; `None` where an operator's own proxy is in force.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {
-        std::env::var_os("http_proxy").is_none().then(|| self.url())
+        if std::env::var_os("http_proxy").is_some_and(|own| !own.is_empty()) {
+            self.goes_elsewhere();
+            return None;
+        }
+        Some(self.url())
     }
 
     /// The proxy with these credentials.

@@ -321,6 +321,16 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
     // Past this proxy it may have asked anybody.
     let client = Client::new(&source, Reads::Looks);
     assert_eq!(run(asks().env("http_proxy", "http://127.0.0.1:9"), &client), Trust::Found(Network::Loopback));
+    // Without a value it is no proxy, and ours decides.
+    let client = Client::new(&source, Reads::Looks);
+    let mut command = asks();
+    command.env("http_proxy", "");
+    client.apply(&mut command);
+    assert!(
+        command
+            .get_envs()
+            .any(|(name, value)| name == "http_proxy" && value.is_some_and(|it| !it.is_empty()))
+    );
     let client = Client::new(&Source::at("http://name.invalid/".into()), Reads::Looks);
     client.goes_elsewhere();
     assert_eq!(client.trust_in_answer(), Trust::Found(Network::Public));

@@ -67,6 +67,16 @@ fn assert_plays(dir: &Path, name: &str, seconds: f64, heard: f64) {
     assert!(near(sound, heard), "{name}: sound to {sound} s");
 }
 
+/// ffmpeg takes the first stream that it reads for the beginning of a transport stream.
+#[test]
+fn streams_of_a_transport_stream_that_begin_apart_stay_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &format!("-itsoffset 0.6 {PICTURE} {SOUND} {X264} picture.ts"));
+    make(dir.path(), &format!("{PICTURE} -itsoffset 0.7 {SOUND} {X264} sound.ts"));
+    assert_plays(dir.path(), "picture.ts", 6.6, 6.6);
+    assert_plays(dir.path(), "sound.ts", 6.7, 6.7);
+}
+
 #[test]
 fn a_jump_of_the_clock_is_cut_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -131,6 +131,7 @@ pub(super) fn scan(
         .arg("packet=stream_index,pts_time,dts_time,duration_time,flags")
         .args(encoder::source_options(source))
         .args(encoder::skip_options(skip_bytes))
+        .args(["-max_pixels", encoder::MAX_PIXELS])
         .args(["-i", &source.url]);
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
     measure(&String::from_utf8_lossy(&output.stdout), video, audio)

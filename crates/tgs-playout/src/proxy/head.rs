@@ -188,9 +188,10 @@ pub(super) fn authority(text: &str, default: Option<u16>) -> Option<Authority> {
         Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok()?,
         _ => return None,
     };
+    let host = host.trim_end_matches('.');
     let clean = |byte: u8| byte.is_ascii_graphic() && !b"/?#@[]\\".contains(&byte) || byte >= 0x80;
     let valid = !host.is_empty() && host.len() <= 253 && host.bytes().all(clean) && port > 0;
-    valid.then(|| Authority { host: host.trim_end_matches('.').to_ascii_lowercase(), port })
+    valid.then(|| Authority { host: host.to_ascii_lowercase(), port })
 }
 
 #[cfg(test)]
