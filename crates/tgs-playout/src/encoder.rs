@@ -116,6 +116,8 @@ pub struct Job {
     streams: Streams,
     /// Where in the file its streams begin.
     skip_bytes: u64,
+    /// Whether each input holds one stream of a source that both share, and its clock may begin anew.
+    keep_clock: bool,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
     /// Whether that is a guess.
@@ -154,12 +156,14 @@ impl Job {
         let mut inputs: Vec<Input> =
             item.media.sources.iter().map(|s| Input::Opened(s.clone(), start)).collect();
         let mut sound = probe.audio;
+        let mut keep_clock = false;
         if let (Some(v), Some(a)) = (probe.video, &mut sound)
             && v.source == a.source
             && reads_twice(item, probe, &v, a)
         {
             inputs.push(inputs[a.source].clone());
             a.source = inputs.len() - 1;
+            keep_clock = probe.times.restarts;
         }
         let jump = probe.times.longest_gap;
         let heard = sound.map(|a| format!("[{}:{}]{}", a.source, a.index, cut_sound(jump)));
@@ -189,7 +193,7 @@ impl Job {
         let streams = Streams::Filtered { video, audio };
         let measured = probe.times.longest_gap.zip(expected).filter(|_| probe.times.measured && !probe.still);
         let (skip_bytes, estimated) = (probe.skip_bytes, probe.times.estimated);
-        Self { inputs, streams, skip_bytes, expected, estimated, measured, titled }
+        Self { inputs, streams, skip_bytes, keep_clock, expected, estimated, measured, titled }
     }
 
     /// A still picture with `text` and silence, `length` long.
@@ -206,6 +210,7 @@ impl Job {
                 audio: Some("[1:a]anull".into()),
             },
             skip_bytes: 0,
+            keep_clock: false,
             expected: Some(length),
             estimated: false,
             measured: None,
@@ -230,6 +235,7 @@ impl Job {
                 audio: Some(format!("[1:a]{}", sound_chain(profile, Duration::ZERO))),
             },
             skip_bytes: 0,
+            keep_clock: false,
             expected: Some(length),
             estimated: false,
             measured: None,
@@ -257,6 +263,7 @@ impl Job {
             inputs: vec![Input::Opened(source.clone(), Duration::ZERO)],
             streams: Streams::Copied(video.index, audio.index),
             skip_bytes: 0,
+            keep_clock: false,
             expected: probe.duration,
             estimated: false,
             measured: None,
@@ -304,6 +311,10 @@ impl Job {
                     command.args(skip_options(self.skip_bytes));
                     if matches!(self.streams, Streams::Filtered { .. }) {
                         command.args(["-max_pixels", MAX_PIXELS]);
+                    }
+                    if self.keep_clock {
+                        // Else ffmpeg (5.1) moves a transport stream of which it reads one stream to that one's beginning.
+                        command.args(["-itsoffset", "0.000001"]);
                     }
                     if !start.is_zero() {
                         command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));

@@ -73,8 +73,13 @@ fn streams_of_a_transport_stream_that_begin_apart_stay_apart() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path(), &format!("-itsoffset 0.6 {PICTURE} {SOUND} {X264} picture.ts"));
     make(dir.path(), &format!("{PICTURE} -itsoffset 0.7 {SOUND} {X264} sound.ts"));
-    assert_plays(dir.path(), "picture.ts", 6.6, 6.6);
-    assert_plays(dir.path(), "sound.ts", 6.7, 6.7);
+    make(dir.path(), &format!("{PICTURE} -itsoffset 3 {SOUND} {X264} late.ts"));
+    for (name, seconds) in [("picture.ts", 6.6), ("sound.ts", 6.7), ("late.ts", 9.0)] {
+        let (_, _, pictures, heard) = encoded(dir.path(), name);
+        // Moved to the beginning, one of them would end after 6 s.
+        assert!((pictures - seconds).abs() < 0.4, "{name}: {pictures} s of picture");
+        assert!((heard - seconds).abs() < 0.5, "{name}: sound to {heard} s");
+    }
 }
 
 #[test]
