@@ -41,13 +41,13 @@ pub enum Refused {
         /// The other part.
         seconds: PathBuf,
     },
-    /// Others than root can swap what is in a directory of root's.
-    #[error("use {} as root: others may change what is in {}; run: chmod go-w {}",
+    /// Others than root can write to a file of root's, or swap what is in a directory of root's.
+    #[error("use {} as root: others may write to {}; run: chmod go-w {}",
             .path.display(), .dir.display(), shell_words::quote(&.dir.to_string_lossy()))]
     OthersWrite {
         /// The path that was named.
         path: PathBuf,
-        /// The directory.
+        /// The file or directory.
         dir: PathBuf,
     },
     /// It does not exist, and others can make it before root does.
@@ -160,8 +160,8 @@ impl Owner {
             }
         };
         if meta.uid() == 0 {
-            let swaps = meta.is_dir() && meta.mode() & STICKY == 0 && meta.mode() & others(meta) != 0;
-            if swaps && self.found.is_none() {
+            let changes = meta.is_file() || meta.is_dir() && meta.mode() & STICKY == 0;
+            if changes && meta.mode() & others(meta) != 0 && self.found.is_none() {
                 return Err(Refused::OthersWrite { path: path.to_owned(), dir: at.to_owned() });
             }
             return Ok(());

@@ -107,9 +107,9 @@ fn where_others_may_write_root_does_not_go() {
     let open = made(&at("open"), 0, 0o777);
     let inside = file(&open.join(".env"), 0, 0o600);
     let shown = open.display();
-    assert!(
-        refused(&inside).ends_with(&format!("others may change what is in {shown}; run: chmod go-w {shown}"))
-    );
+    assert!(refused(&inside).ends_with(&format!("others may write to {shown}; run: chmod go-w {shown}")));
+    let writable = file(&at("writable"), 0, 0o666);
+    assert!(refused(&writable).contains(&format!("others may write to {}", writable.display())));
     // A group with a member is somebody, one of root's or without members is nobody.
     let group = at("group");
     fs::create_dir(&group).unwrap();
