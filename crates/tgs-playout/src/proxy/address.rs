@@ -1,6 +1,6 @@
 //! Which network an IP address belongs to, as far as it matters to what a stranger's list or page may reach.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// A class of addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,11 +24,23 @@ impl Network {
     /// The network of `address`; of one that embeds an IPv4 address, that of the IPv4 address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
-        match address {
+        let network = match address {
             IpAddr::V4(address) => of_v4(address),
             IpAddr::V6(address) => of_v6(address),
-        }
+        };
+        if network == Self::Public && is_own(address) { Self::Loopback } else { network }
     }
+}
+
+/// Whether `address` is one of this machine's: a connection to it passes no firewall. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
 }
 
 /// Metadata services of clouds, beside 169.254.169.254: of Alibaba, and of Amazon over IPv6.
@@ -84,6 +96,12 @@ fn of_v6(address: Ipv6Addr) -> Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_this_machine() {
+        assert!(is_own(Ipv4Addr::LOCALHOST.into()));
+        assert!(!is_own(Ipv4Addr::new(192, 0, 2, 1).into()));
+    }
 
     #[test]
     fn networks_of_addresses() {
