@@ -2,15 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod ffmpeg;
+
 use std::{
     fs::{self, File},
     io::BufReader,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
     time::Duration,
 };
 
+use ffmpeg::make;
 use tgs_playout::{
     engine::{self, Config, Control, End, Summary},
     flv::{Kind, Reader, Tag},
@@ -48,16 +50,6 @@ impl Program for Once {
     fn queue(&mut self, _: &str) {}
 
     fn reload(&mut self) {}
-}
-
-fn make(dir: &Path, args: &str) {
-    let done = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y"])
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// Picture and sound of so many seconds.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod ffmpeg;
+
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -139,15 +141,10 @@ fn assert_on_air(dir: &Path, url: &str, start: u64, picture: f64, sound: f64) {
 }
 
 fn make(dir: &Path, picture: &str, sound: u32, how: &str) {
-    let args =
-        format!("-f lavfi -i testsrc2=s=160x90:{picture} -f lavfi -i sine=440:r=48000:d={sound} {how}");
-    let done = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y"])
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));
+    ffmpeg::make(
+        dir,
+        &format!("-f lavfi -i testsrc2=s=160x90:{picture} -f lavfi -i sine=440:r=48000:d={sound} {how}"),
+    );
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::{path::Path, process::Command, time::Duration};
+mod ffmpeg;
 
+use std::{path::Path, time::Duration};
+
+use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     encoder::{Encoder, Job, Setup},
@@ -16,16 +19,6 @@ use tgs_playout::{
 const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac -vsync passthrough";
 const PICTURE: &str = "-f lavfi -i testsrc2=s=160x90:r=25:d=6";
 const SOUND: &str = "-f lavfi -i sine=440:r=48000:d=6";
-
-fn make(dir: &Path, args: &str) {
-    let done = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y"])
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));
-}
 
 /// What a file was probed to be: seconds, and whether that is a guess. Then what its encoder makes: seconds of picture, and
 /// the end of the sound.
