@@ -188,8 +188,7 @@ impl Client {
     }
 
     /// The network that the URL it was given lies in: where its server was reached, or else what a numeric address says.
-    #[must_use]
-    pub fn network(&self) -> Network {
+    fn network(&self) -> Network {
         let named = || self.0.host.parse().map(Network::of).unwrap_or_default();
         self.0.record().near.unwrap_or_else(named)
     }
