@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<bool> {
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     check("lintian", lintian().current_dir(workspace()));
+    check("RTMP in a release build with overflow checks", &mut cargo(RELEASE_RTMP));
     check("sixty simulated days", &mut cargo(LONG_RUN));
     // Last, so that its summary is what stands at the end.
     check("tests", &mut tests());
@@ -66,10 +67,13 @@ fn lintian() -> Command {
 /// What the tests of tgs-session would build first: longer than a test may take.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
 
-/// The broadcast through 60 days, which takes a release build, and the tests of RTMP with it: what overflows panics there.
-/// The profile `all` has a day of it with debug assertions.
+/// A release build in which an overflow panics.
+const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-playout --lib -- rtmp::";
+
+/// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it with debug assertions.
+/// It measures the memory of its process, so no other test may run in it.
 const LONG_RUN: &str =
-    "test --quiet --profile release-checked --package tgs-playout --lib -- long_run rtmp::";
+    "test --quiet --profile release-checked --package tgs-playout --lib -- long_run --test-threads=1";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the summary counts them as
 /// skipped; excluded by their binaries, they would not be seen at all.

@@ -5,8 +5,11 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 
 /// What is given to operators beside `docs/*.md`: its place in the repository, and where it lies beside the documents.
-const BESIDE: [(&str, &str); 5] = [
+const BESIDE: [(&str, &str); 8] = [
     ("README.md", "README.md"),
+    ("CONTRIBUTING.md", "CONTRIBUTING.md"),
+    ("SECURITY.md", "SECURITY.md"),
+    ("CODE_OF_CONDUCT.md", "CODE_OF_CONDUCT.md"),
     ("CHANGELOG.md", "NEWS.md"),
     (".env.template", "examples/env.template"),
     ("deploy/prometheus/alerts.yml", "examples/alerts.yml"),
