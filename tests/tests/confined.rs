@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use tgs_core::confine;
+use tgs_core::process::confine;
 use tgs_e2e::bin_path::tgs_stream;
 
 /// In the place of yt-dlp: tries everything it should not be able to do, and some of what it must be able to.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, exit::Code, mask::mask, process, remedy::as_root, user::Owner};
+use tgs_core::{cancel::Cancel, exit::Code, mask::mask, owner::Owner, process, remedy::as_root};
 
 use crate::{
     health::{self, Answer, Source},

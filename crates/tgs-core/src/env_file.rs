@@ -12,6 +12,7 @@
 //! and the word `export`. Messages name lines and variables, never a value. What names mean is [`crate::settings`]' work.
 
 mod edit;
+pub mod writer;
 
 use std::{ops::Range, str};
 

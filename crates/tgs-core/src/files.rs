@@ -1,5 +1,8 @@
 //! Files that are whole at every moment, whoever reads and whenever the power fails.
 
+pub mod lock;
+pub(crate) mod shared_dir;
+
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},

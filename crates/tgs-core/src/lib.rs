@@ -2,27 +2,23 @@
 
 pub mod backoff;
 pub mod cancel;
-pub mod confine;
 pub mod env_file;
-pub mod env_writer;
 pub mod exit;
 pub mod files;
 pub mod flood_wait;
 pub mod http_get;
-pub mod lock_file;
 pub mod logging;
 pub mod mask;
+pub mod owner;
 pub mod process;
 pub mod remedy;
 pub mod secret;
 pub mod session_lock;
 pub mod session_string;
 pub mod settings;
-mod shared_dir;
 pub mod sign_in_limit;
 pub mod signals;
 pub mod supervise;
 pub mod systemd;
 pub mod units;
-pub mod user;
 pub mod ytdlp_dir;

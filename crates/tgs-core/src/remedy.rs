@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use crate::{settings::INSTALLED, systemd, user::Owner};
+use crate::{owner::Owner, settings::INSTALLED, systemd};
 
 /// What a deploy and the package lay out.
 const TOP: &str = "/opt/tg_video_streamer";

@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     cancel::Cancel,
-    lock_file::{Holder, LockFile, NotTaken},
+    files::lock::{Holder, LockFile, NotTaken},
+    files::shared_dir::SharedDir,
     session_string::AuthKey,
-    shared_dir::SharedDir,
 };
 
 /// Writable for everyone, as /tmp is, but never hidden by a unit's `PrivateTmp=`.

@@ -485,7 +485,7 @@ const ENVIRONMENT: [&str; 10] = [
 fn is_known(name: &str) -> bool {
     TABLE.iter().any(|setting| setting.name == name)
         || ENVIRONMENT.contains(&name)
-        || process::PASSED_ON.contains(&name)
+        || process::command::INHERITED.contains(&name)
         || name.starts_with("LC_")
 }
 

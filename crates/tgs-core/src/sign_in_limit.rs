@@ -15,8 +15,8 @@ use std::{
 
 use crate::{
     cancel::Cancel,
-    lock_file::{Holder, LockFile, NotTaken},
-    shared_dir::{SharedDir, new_owner, owner, with},
+    files::lock::{Holder, LockFile, NotTaken},
+    files::shared_dir::{SharedDir, new_owner, owner, with},
 };
 
 /// Attempts in a [`DAY`].

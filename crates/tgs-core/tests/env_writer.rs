@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
     env_file,
-    env_writer::{self, Error, Locked},
+    env_file::writer::{self, Error, Locked},
     secret::Secret,
 };
 
@@ -32,7 +32,7 @@ const CHANGED: &str =
     "# mine\r\nAPI_ID=1\nexport SESSION_STRING = 'new secret'  # note\n#SESSION_STRING=x\n\nLOOP=1";
 
 fn lock(path: &Path) -> Result<Locked, Error> {
-    env_writer::lock(path, Duration::ZERO, &Cancel::new())
+    writer::lock(path, Duration::ZERO, &Cancel::new())
 }
 
 fn set(path: &Path) -> Result<(), Error> {
@@ -289,7 +289,7 @@ fn nothing_shows_a_value() {
 fn the_second_waits_and_then_names_the_first() {
     let (_dir, file) = dir_with(FILE, 0o600);
     let mut first = start(&["env-hold"], &file);
-    let error = env_writer::lock(&file, Duration::from_millis(50), &Cancel::new()).unwrap_err();
+    let error = writer::lock(&file, Duration::from_millis(50), &Cancel::new()).unwrap_err();
     let words = format!(
         "{} is being changed by tgs-core-test-tool (pid {}); try again when that has ended",
         file.display(),
@@ -298,10 +298,10 @@ fn the_second_waits_and_then_names_the_first() {
     assert_eq!(error.to_string(), words);
     let cancel = Cancel::new();
     cancel.cancel();
-    let error = env_writer::lock(&file, Duration::from_mins(1), &cancel).unwrap_err();
+    let error = writer::lock(&file, Duration::from_mins(1), &cancel).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
     thread::scope(|scope| {
-        let second = scope.spawn(|| env_writer::lock(&file, Duration::from_mins(1), &Cancel::new()));
+        let second = scope.spawn(|| writer::lock(&file, Duration::from_mins(1), &Cancel::new()));
         drop(first.stdin.take());
         second.join().unwrap().unwrap();
     });

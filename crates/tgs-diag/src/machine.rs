@@ -11,7 +11,10 @@ use rustix::{
     fs::{Access, access, statvfs},
     process::geteuid,
 };
-use tgs_core::{confine, process, remedy::as_root, user::User};
+use tgs_core::{
+    process::{self, confine, user::User},
+    remedy::as_root,
+};
 
 use crate::{finding::Finding, runner::Out, view::View};
 

@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use tgs_core::{
+    process::user::User,
     remedy,
     session_string::SessionString,
     settings::{self, Settings},
-    user::User,
 };
 
 use crate::{

@@ -6,10 +6,7 @@
 
 use std::{ffi::OsString, path::Path};
 
-use tgs_core::{
-    process,
-    user::{self, User},
-};
+use tgs_core::{owner, process, process::user::User};
 
 use crate::{cli::Cli, view::View};
 
@@ -33,7 +30,7 @@ pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> Result<Option<u8>, Strin
         args.push("--replaced".into());
     }
     // Where root was, the user may not be.
-    let ran = user.run_self(args, Path::new("/"));
+    let ran = owner::run_self_as(&user, args, Path::new("/"));
     ran.map(Some).map_err(|e| format!("failed to become {}, as which the unit runs: {e}", user.name))
 }
 
@@ -46,6 +43,6 @@ fn run_as_owner(view: &View) -> Result<Option<u8>, String> {
         paths.extend([settings.state_dir.clone(), settings.cache_dir.clone()]);
     }
     let env = view.env.as_ref().map(|env| &*env.path);
-    user::run_as_owner(env, paths.iter().map(|path| &**path))
+    owner::run_as_owner(env, paths.iter().map(|path| &**path))
         .map_err(|refused| format!("failed to {refused}"))
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use tgs_core::{
+    files::lock::Holder,
     flood_wait::FloodWaits,
-    lock_file::Holder,
     logging::moment,
     remedy,
     secret::Secret,

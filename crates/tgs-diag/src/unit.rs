@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, process, remedy::as_root, user::User};
+use tgs_core::{cancel::Cancel, process, process::user::User, remedy::as_root};
 
 use crate::{finding::Finding, view::View};
 

@@ -14,9 +14,9 @@ use std::{
 
 use tempfile::TempDir;
 use tgs_core::{
-    confine::{self, Confinement},
     env_file::{self, EnvFile},
     files, process,
+    process::confine::{self, Confinement},
     settings::{self, Problems, Settings},
 };
 use tgs_telegram::Me;

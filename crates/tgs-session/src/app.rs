@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tgs_core::{cancel::Cancel, exit::Code, logging, process, remedy, settings, signals, user};
+use tgs_core::{cancel::Cancel, exit::Code, logging, owner, process, remedy, settings, signals};
 
 use crate::{
     cli::Cli, context::Context, convert, dialogs, end_call, failed::Failed, log_out, person, show,
@@ -46,16 +46,16 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
         cli.env_file = Some(installed);
     }
     remedy::set_env_file(cli.env_file.as_deref());
-    let refused = |refused: user::Refused| Failed::new(refused.to_string()).with_code(Code::Config);
+    let refused = |refused: owner::Refused| Failed::new(refused.to_string()).with_code(Code::Config);
     let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
-    if let Some(code) = user::run_as_owner(Some(&env_file), []).map_err(refused)? {
+    if let Some(code) = owner::run_as_owner(Some(&env_file), []).map_err(refused)? {
         return Ok(code.into());
     }
     let settings = Context::load(&cli).map_err(|problems| {
         Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
     let dirs = [&*settings.state_dir, &*settings.cache_dir];
-    if let Some(code) = user::run_as_owner(Some(&env_file), dirs).map_err(refused)? {
+    if let Some(code) = owner::run_as_owner(Some(&env_file), dirs).map_err(refused)? {
         return Ok(code.into());
     }
     logging::init(&settings.rust_log);

@@ -8,7 +8,7 @@ use std::{
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
-    lock_file::Holder,
+    files::lock::Holder,
     remedy,
     secret::Secret,
     session_lock::{self, SessionLock},

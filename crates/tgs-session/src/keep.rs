@@ -1,6 +1,6 @@
 //! Where a new session goes: into `.env`, or to stdout.
 
-use tgs_core::{env_writer, secret::Secret, session_string::SessionString};
+use tgs_core::{env_file::writer, secret::Secret, session_string::SessionString};
 use tgs_telegram::Me;
 
 use crate::{
@@ -16,7 +16,7 @@ pub(crate) enum Target {
     /// To whoever reads stdout.
     Stdout,
     /// Into the file, which nobody else changes meanwhile.
-    File(Box<env_writer::Locked>),
+    File(Box<writer::Locked>),
 }
 
 impl Target {
@@ -61,9 +61,9 @@ impl Target {
 }
 
 /// `.env`, so that no other tgs tool changes it meanwhile.
-pub(crate) fn lock(context: &Context) -> Result<env_writer::Locked, Failed> {
-    env_writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
-        env_writer::Error::Cancelled { .. } => Failed::stopped(),
+pub(crate) fn lock(context: &Context) -> Result<writer::Locked, Failed> {
+    writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
+        writer::Error::Cancelled { .. } => Failed::stopped(),
         error => Failed::new(format!("use the settings file: {error}")),
     })
 }

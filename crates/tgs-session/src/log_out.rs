@@ -1,7 +1,10 @@
 //! `--log-out`: ends the sessions at Telegram and clears them in `.env`.
 
 use tgs_core::{
-    env_file, env_writer, exit::Code, secret::Secret, session_lock::SessionLock,
+    env_file::{self, writer},
+    exit::Code,
+    secret::Secret,
+    session_lock::SessionLock,
     session_string::SessionString,
 };
 use tgs_telegram::{App, Class, Connection};
@@ -93,7 +96,7 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
     Ok(())
 }
 
-fn clear(context: &Context, file: &env_writer::Locked, which: Which) -> Result<(), Failed> {
+fn clear(context: &Context, file: &writer::Locked, which: Which) -> Result<(), Failed> {
     let variable = which.variable();
     let bytes = file.read().map_err(|error| Failed::new(format!("clear {variable}: {error}")))?;
     let text = context.text(which).map(Secret::expose);

@@ -14,9 +14,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
-    files, logging, process, remedy,
+    files, logging, owner, process, remedy,
     settings::{self, Settings},
-    signals, systemd, user,
+    signals, systemd,
 };
 use tgs_playout::{
     command::{Command, Control},
@@ -72,15 +72,15 @@ fn run(mut cli: Cli) -> ExitCode {
 }
 
 /// What root has to become the owner of the files for, and runs to its end as that: the exit code.
-fn become_owner(cli: &Cli) -> Result<Option<u8>, user::Refused> {
+fn become_owner(cli: &Cli) -> Result<Option<u8>, owner::Refused> {
     let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
-    if let Some(code) = user::run_as_owner(Some(&env_file), [])? {
+    if let Some(code) = owner::run_as_owner(Some(&env_file), [])? {
         return Ok(Some(code));
     }
     let (settings, _) =
         Settings::examine(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(cli));
     let paths = settings.map(|settings| children::written_or_run(&settings)).unwrap_or_default();
-    user::run_as_owner(Some(&env_file), paths.iter().map(|path| &**path))
+    owner::run_as_owner(Some(&env_file), paths.iter().map(|path| &**path))
 }
 
 fn run_as_this_user(cli: Cli) -> Code {

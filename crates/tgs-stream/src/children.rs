@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use tgs_core::{
-    confine::{self, Confinement},
     process,
+    process::confine::{self, Confinement},
     settings::Settings,
 };
 

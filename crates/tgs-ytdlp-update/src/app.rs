@@ -10,9 +10,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
-    confine::{self, Confinement},
     exit::Code,
-    logging, process, signals,
+    logging, process,
+    process::confine::{self, Confinement},
+    signals,
 };
 
 use crate::{

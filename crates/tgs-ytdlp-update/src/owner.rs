@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rustix::process::geteuid;
-use tgs_core::user;
+use tgs_core::owner;
 
 /// Where it is needed, runs this program anew as the owner of `root`, to its end: its exit code. The settings that
 /// `env_file` names must be that user's or root's.
@@ -16,5 +16,5 @@ pub(crate) fn run_as_owner(root: &Path, env_file: Option<&Path>) -> Result<Optio
             root.display()
         ));
     }
-    user::run_as_owner(None, [root].into_iter().chain(env_file)).map_err(|refused| refused.to_string())
+    owner::run_as_owner(None, [root].into_iter().chain(env_file)).map_err(|refused| refused.to_string())
 }

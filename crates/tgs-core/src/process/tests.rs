@@ -1,8 +1,15 @@
 //! Children of a real shell: what they print, how they end, and what is left of them.
 
-use std::io::BufRead;
+use std::{
+    io::{self, BufRead, Read},
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::*;
+use super::{child::on_lasting_thread, *};
+use crate::cancel::Cancel;
 
 fn sh(script: &str) -> Command {
     let mut command = command("sh");

@@ -11,8 +11,8 @@ use std::{
 };
 
 use tgs_core::{
-    cancel::Cancel, env_writer, exit::Code, files, logging, process, secret::Secret,
-    session_lock::SessionLock, session_string::AuthKey, user,
+    cancel::Cancel, env_file::writer, exit::Code, files, logging, owner, process, secret::Secret,
+    session_lock::SessionLock, session_string::AuthKey,
 };
 
 fn main() -> ExitCode {
@@ -26,13 +26,13 @@ fn main() -> ExitCode {
         Some("replace") => replace(&PathBuf::from(first)).map_err(Into::into),
         Some("env-set") => env_set(first.as_ref(), args),
         Some("env-loop") => env_loop(first.as_ref()),
-        Some("env-hold") => env_writer::lock(first.as_ref(), Duration::ZERO, &Cancel::new())
+        Some("env-hold") => writer::lock(first.as_ref(), Duration::ZERO, &Cancel::new())
             .map_err(Into::into)
             .and_then(|_locked| hold()),
         Some("session-hold") => SessionLock::take(&key(&first), args.next().as_ref().map(Path::new))
             .map_err(Into::into)
             .and_then(|_lock| hold()),
-        Some("as-owner") => match user::run_as_owner(None, [Path::new(&first)]) {
+        Some("as-owner") => match owner::run_as_owner(None, [Path::new(&first)]) {
             Ok(Some(code)) => return code.into(),
             Ok(None) => tell_who_i_am().and_then(|()| hold()),
             Err(refused) => Err(refused.into()),
@@ -97,7 +97,7 @@ fn key(number: &OsString) -> AuthKey {
 fn env_set(path: &Path, mut args: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
     let mut next = || args.next().unwrap_or_default().to_string_lossy().into_owned();
     let (name, value) = (next(), next());
-    Ok(env_writer::lock(path, Duration::ZERO, &Cancel::new())?.replace(&name, &Secret::new(value))?)
+    Ok(writer::lock(path, Duration::ZERO, &Cancel::new())?.replace(&name, &Secret::new(value))?)
 }
 
 /// Sets SESSION_STRING for ever, to 353 of a, then of b, …
@@ -106,7 +106,7 @@ fn env_loop(path: &Path) -> Result<(), Box<dyn Error>> {
     loop {
         for letter in 'a'..='z' {
             let value = Secret::new(letter.to_string().repeat(353));
-            env_writer::lock(path, Duration::ZERO, &Cancel::new())?.replace("SESSION_STRING", &value)?;
+            writer::lock(path, Duration::ZERO, &Cancel::new())?.replace("SESSION_STRING", &value)?;
         }
     }
 }

@@ -1,25 +1,11 @@
-//! The users of this machine, and how root goes on as one of them.
-//!
-//! What a service may read and write can only be tried by its user, and root must not run what that user can replace.
+//! The users of this machine, and the change of this process to one of them.
 
-mod owner;
+use std::{ffi::OsString, fs, io};
 
-use std::{
-    env, ffi::OsString, fs, io, os::unix::process::ExitStatusExt, path::Path, process::Stdio, sync::Arc,
-};
-
-pub use owner::{Owner, Refused, run_as_owner};
 use rustix::{
     fs::{Gid, Uid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
-
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-
-use crate::{cancel::Cancel, process, settings, signals};
-
-/// Signals that reach the one that stands in for root's process.
-const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
 /// A line of /etc/passwd. The users of our units are there: sysusers.d puts them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +14,9 @@ pub struct User {
     pub name: String,
     /// The number.
     pub uid: u32,
-    gid: u32,
+    pub(crate) gid: u32,
     home: String,
 }
-
-/// What else of root's environment goes on: how to show it, and what systemd makes for the unit at hand.
-const PASSED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
 
 impl User {
     fn read(line: &str) -> Option<Self> {
@@ -47,7 +30,7 @@ impl User {
         })
     }
 
-    fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
+    pub(crate) fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
         fs::read_to_string("/etc/passwd").ok()?.lines().filter_map(Self::read).find(|user| is_it(user))
     }
 
@@ -64,13 +47,13 @@ impl User {
     }
 
     /// The user of this number, who need not have a name; without one, of the group `gid`.
-    fn of_ids(uid: u32, gid: u32) -> Self {
+    pub(crate) fn of_ids(uid: u32, gid: u32) -> Self {
         let nameless = || Self { name: uid.to_string(), uid, gid, home: "/".to_owned() };
         Self::find(|user| user.uid == uid).unwrap_or_else(nameless)
     }
 
     /// The groups it is in by the lines of /etc/group, its own first.
-    fn groups(&self, text: &str) -> Vec<u32> {
+    pub(crate) fn groups(&self, text: &str) -> Vec<u32> {
         let others = text.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
             let is_in = fields.get(3)?.split(',').any(|member| member == self.name);
@@ -79,33 +62,15 @@ impl User {
         std::iter::once(self.gid).chain(others).collect()
     }
 
-    /// Runs this program itself with `args` as this user in the directory `dir`, and gives its exit code. It has this
-    /// terminal to read from, but a session of its own: nothing of that user's can type into root's. Of root's environment
-    /// it gets what every child gets and the settings. Signals that end or steer this process go to it, and it ends with
-    /// this process. For root, in a program whose `main` begins with the shim.
-    pub fn run_self(&self, args: impl IntoIterator<Item = OsString>, dir: &Path) -> io::Result<u8> {
-        let own = env::current_exe()?;
+    /// What a process of this user has to be given.
+    pub(crate) fn ids(&self) -> Ids {
         let groups = self.groups(&fs::read_to_string("/etc/group").unwrap_or_default());
-        let ids = Ids { uid: self.uid, gid: self.gid, groups };
-        let mut command = process::as_user(own.as_os_str(), &ids)?;
-        command
-            .args(args)
-            .current_dir(dir)
-            .stdin(Stdio::inherit())
-            .env("HOME", &self.home)
-            .env_remove("TMPDIR")
-            .env_remove("XDG_CACHE_HOME");
-        for name in settings::TABLE.iter().map(|setting| setting.name).chain(PASSED) {
-            if let Some(value) = env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        let child = Arc::new(process::spawn(command)?);
-        let running = child.clone();
-        signals::listen(&[], &FORWARDED, Cancel::new(), move |signal| running.signal(signal))?;
-        let status = child.wait()?;
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-        Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        Ids { uid: self.uid, gid: self.gid, groups }
+    }
+
+    /// The home directory.
+    pub(crate) fn home(&self) -> &str {
+        &self.home
     }
 }
 

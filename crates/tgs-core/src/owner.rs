@@ -8,14 +8,27 @@ use std::{
     env,
     ffi::OsString,
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::{Component, Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
 };
 
 use rustix::{io::Errno, process::geteuid};
 
-use super::User;
-use crate::{remedy, systemd};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::{
+    cancel::Cancel,
+    process::{self, user::User},
+    remedy, settings, signals, systemd,
+};
+
+/// Signals that are forwarded to the process that runs in root's place.
+const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+
+/// What that process inherits beside what every child does: how to show text, and what systemd sets for the unit.
+const INHERITED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
 
 /// As many links in a row as Linux follows itself.
 const MAX_LINKS: usize = 40;
@@ -269,10 +282,38 @@ pub fn run_as_owner<'a>(
         return Err(Refused::Unit { path: path.clone(), owner: user.name.clone() });
     }
     log::info!("going on as the owner of {}, {}", path.display(), user.name);
-    let ran = user.run_self(env::args_os().skip(1), Path::new("."));
+    let ran = run_self_as(user, env::args_os().skip(1), Path::new("."));
     ran.map(Some).map_err(|source| Refused::Become { path: path.clone(), owner: user.name.clone(), source })
 }
 
+/// Runs this program itself with `args` as `user` in the directory `dir`, and gives its exit code. For root, in a program
+/// whose `main` begins with the shim.
+///
+/// The child reads from this terminal, but from a session of its own: that user's processes cannot type into root's. It
+/// inherits what every child inherits, and the settings. Signals that end or steer this process are forwarded to it, and it
+/// dies with this process.
+pub fn run_self_as(user: &User, args: impl IntoIterator<Item = OsString>, dir: &Path) -> io::Result<u8> {
+    let own = env::current_exe()?;
+    let mut command = process::command::as_user(own.as_os_str(), &user.ids())?;
+    command
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::inherit())
+        .env("HOME", user.home())
+        .env_remove("TMPDIR")
+        .env_remove("XDG_CACHE_HOME");
+    for name in settings::TABLE.iter().map(|setting| setting.name).chain(INHERITED) {
+        if let Some(value) = env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    let child = Arc::new(process::spawn(command)?);
+    let running = child.clone();
+    signals::listen(&[], &FORWARDED, Cancel::new(), move |signal| running.signal(signal))?;
+    let status = child.wait()?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
 #[cfg(test)]
-#[path = "owner_tests.rs"]
 mod tests;

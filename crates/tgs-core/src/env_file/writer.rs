@@ -21,9 +21,9 @@ use rustix::{fs::Stat, io::Errno, process::geteuid};
 use crate::{
     cancel::Cancel,
     env_file::{self, Unwritable},
-    lock_file::{Holder, LockFile, NotTaken},
+    files::lock::{Holder, LockFile, NotTaken},
+    files::shared_dir::{SharedDir, new_owner, owner, with},
     secret::Secret,
-    shared_dir::{SharedDir, new_owner, owner, with},
 };
 
 /// As many links in a row as Linux follows itself.

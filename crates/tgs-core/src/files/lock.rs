@@ -22,7 +22,7 @@ use rustix::{
 
 use crate::{
     cancel::Cancel,
-    shared_dir::{SharedDir, give, new_owner},
+    files::shared_dir::{SharedDir, give, new_owner},
 };
 
 /// How often a lock that is held is tried again.

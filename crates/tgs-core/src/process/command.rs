@@ -1,0 +1,115 @@
+//! Commands for child processes: a session of their own, an allow-list for an environment, and the program's file.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::{
+    confine::{self, Confinement},
+    shim,
+    user::Ids,
+};
+
+/// The variables that children inherit, beside `LC_*`.
+pub(crate) const INHERITED: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "XDG_CACHE_HOME",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
+/// A command that runs `program` (a path, or a name looked up in PATH) as a child in a session of its own, with empty
+/// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
+/// certificates, proxies, cache directory). Start it with [`spawn`] or [`output`].
+///
+/// It is held to what [`confine::children`] was told, and finds its scratch directory in `TMPDIR` and `XDG_CACHE_HOME`.
+///
+/// In a program whose `main` does not begin with [`shim`] (a test) the child is neither tied to the parent's death nor
+/// confined.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let confinement = confine::current();
+    let mut command = command_of(program.as_ref(), confinement.map(Confinement::to_args).unwrap_or_default());
+    if let Some(confinement) = confinement.filter(|held| held.scratch.is_dir()) {
+        command.env("TMPDIR", &confinement.scratch);
+        command.env("XDG_CACHE_HOME", confinement.scratch.join(confine::CACHE));
+    }
+    command
+}
+
+/// A [`command`] for a program of ours, which may read and write what this process may.
+#[must_use]
+pub fn trusted(program: impl AsRef<OsStr>) -> Command {
+    command_of(program.as_ref(), Vec::new())
+}
+
+/// A [`trusted`] command for this program itself, which is to run as another user. Only the shim can become one.
+pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> io::Result<Command> {
+    if !shim::exists() {
+        return Err(io::Error::other("this program cannot start itself as another user"));
+    }
+    Ok(command_of(program, shim::user_args(ids)))
+}
+
+fn command_of(program: &OsStr, confinement: Vec<OsString>) -> Command {
+    let mut command = if shim::exists() {
+        shim::through(program, confinement)
+    } else {
+        let mut direct = Command::new(program);
+        direct.process_group(0);
+        direct
+    };
+    let inherited = env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|n| INHERITED.contains(&n) || n.starts_with("LC_")));
+    command.env_clear().envs(inherited).stdin(Stdio::null());
+    command
+}
+
+/// The executable file that `program` names: looked up in this process's PATH unless it holds a slash.
+pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    find_in(program.as_ref(), Path::new(""), &path)
+}
+
+pub(super) fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        let file = dir.join(program);
+        return executable(&file).map(|()| file);
+    }
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "not found in PATH");
+    if program.is_empty() {
+        return Err(failed);
+    }
+    for dir in env::split_paths(path) {
+        let file = dir.join(program);
+        match executable(&file) {
+            Ok(()) => return Ok(file),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => failed = e,
+            Err(_) => {}
+        }
+    }
+    Err(failed)
+}
+
+fn executable(file: &Path) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.permissions().mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"))
+}

@@ -1,0 +1,218 @@
+//! Running a child to its end: its output within bounds of time and size, and how it ended in words.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process::{ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use super::{
+    child::{Child, spawn},
+    shim,
+};
+use crate::cancel::Cancel;
+
+/// Why [`output`] has no output to give.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The program is missing, is not executable, or could not be started.
+    #[error("failed to start {program}: {source}")]
+    Start {
+        /// What was to be run.
+        program: String,
+        /// Why it does not run.
+        source: io::Error,
+    },
+    /// Reading its output or waiting for it failed.
+    #[error("failed to read what {program} prints: {source}")]
+    Io {
+        /// What was run.
+        program: String,
+        /// What failed.
+        source: io::Error,
+    },
+    /// It ran longer than it may, and was killed.
+    #[error("{program} did not finish within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// What was run.
+        program: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// It printed more than it may, and was killed.
+    #[error("{program} printed more than {max_bytes} bytes")]
+    TooMuch {
+        /// What was run.
+        program: String,
+        /// How much it may print on stdout.
+        max_bytes: usize,
+    },
+    /// The caller's [`Cancel`] was set, and it was killed.
+    #[error("{program} was stopped")]
+    Cancelled {
+        /// What was run.
+        program: String,
+    },
+}
+
+/// How often a running [`output`] looks at its [`Cancel`].
+const CANCEL_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs `command` to its end and gives what it printed, whatever its exit status. After `timeout`, on `cancel`, or when
+/// stdout exceeds `max_bytes`, its whole group is killed. Of stderr the last `max_bytes` are kept: the reason of a
+/// failure comes last.
+pub fn output(
+    mut command: Command,
+    timeout: Duration,
+    max_bytes: usize,
+    cancel: &Cancel,
+) -> Result<Output, RunError> {
+    let program = shim::program(&command).to_string_lossy().into_owned();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = match spawn(command) {
+        Ok(child) => child,
+        Err(source) => return Err(RunError::Start { program, source }),
+    };
+    let read = collect(&child, Instant::now() + timeout, max_bytes, cancel);
+    let status = |child: &Child| child.wait().map_err(Stop::Io);
+    match read.and_then(|(stdout, stderr)| Ok(Output { status: status(&child)?, stdout, stderr })) {
+        Ok(output) => Ok(output),
+        Err(Stop::Io(source)) => Err(RunError::Io { program, source }),
+        Err(Stop::TimedOut) => Err(RunError::TimedOut { program, after: timeout }),
+        Err(Stop::TooMuch) => Err(RunError::TooMuch { program, max_bytes }),
+        Err(Stop::Cancelled) => Err(RunError::Cancelled { program }),
+    }
+}
+
+/// A [`RunError`] that does not know its program yet.
+enum Stop {
+    Io(io::Error),
+    TimedOut,
+    TooMuch,
+    Cancelled,
+}
+
+/// Reads stdout and stderr until the child has ended.
+fn collect(
+    child: &Child,
+    deadline: Instant,
+    max_bytes: usize,
+    cancel: &Cancel,
+) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+    let (mut out, mut err) = (child.take_stdout(), child.take_stderr());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut ended = false;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if left.is_zero() {
+            return Err(Stop::TimedOut);
+        }
+        // Once the child has ended only what the pipes still hold is taken: a process that left the group could keep
+        // them open for ever.
+        let pause = if ended { Duration::ZERO } else { left.min(CANCEL_EVERY) };
+        let ready = readable(child, out.as_ref(), err.as_ref(), pause).map_err(Stop::Io)?;
+        if ready.out {
+            read_some(&mut out, &mut stdout).map_err(Stop::Io)?;
+        }
+        if ready.err {
+            read_some(&mut err, &mut stderr).map_err(Stop::Io)?;
+            let excess = stderr.len().saturating_sub(max_bytes);
+            stderr.drain(..excess);
+        }
+        if stdout.len() > max_bytes {
+            return Err(Stop::TooMuch);
+        }
+        if ended && !ready.out && !ready.err {
+            return Ok((stdout, stderr));
+        }
+        ended |= ready.ended;
+    }
+}
+
+/// What [`collect`] can do without blocking.
+#[derive(Default)]
+struct Ready {
+    out: bool,
+    err: bool,
+    ended: bool,
+}
+
+fn readable(
+    child: &Child,
+    out: Option<&ChildStdout>,
+    err: Option<&ChildStderr>,
+    pause: Duration,
+) -> io::Result<Ready> {
+    // A pipe that has ended is asked no more; the pidfd stands in for it.
+    let fd = child.pidfd.as_fd();
+    let mut fds = [out.map_or(fd, AsFd::as_fd), err.map_or(fd, AsFd::as_fd), fd]
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let pause = Timespec::try_from(pause).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut fds, Some(&pause)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Ready::default()),
+        Err(e) => return Err(e.into()),
+    }
+    let [out_ready, err_ready, ended] = fds.map(|fd| !fd.revents().is_empty());
+    Ok(Ready { out: out.is_some() && out_ready, err: err.is_some() && err_ready, ended })
+}
+
+/// Takes what `pipe` holds; at its end, closes it.
+fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
+    let Some(open) = pipe else { return Ok(()) };
+    let mut chunk = [0; 16 * 1024];
+    match open.read(&mut chunk) {
+        Ok(0) => *pipe = None,
+        Ok(n) => into.extend_from_slice(&chunk[..n]),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+        Err(e) => return Err(e),
+    }
+    Ok(())
+}
+
+/// How a process ended, in words: "exited with 1", "killed by SIGKILL".
+#[must_use]
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("killed by {}", SignalName(signal)),
+        (None, None) => status.to_string(),
+    }
+}
+
+struct SignalName(i32);
+
+impl fmt::Display for SignalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The signals that end a process, by their Linux numbers.
+        let name = match self.0 {
+            1 => "SIGHUP",
+            2 => "SIGINT",
+            3 => "SIGQUIT",
+            4 => "SIGILL",
+            6 => "SIGABRT",
+            7 => "SIGBUS",
+            8 => "SIGFPE",
+            9 => "SIGKILL",
+            11 => "SIGSEGV",
+            13 => "SIGPIPE",
+            14 => "SIGALRM",
+            15 => "SIGTERM",
+            24 => "SIGXCPU",
+            25 => "SIGXFSZ",
+            31 => "SIGSYS",
+            other => return write!(f, "signal {other}"),
+        };
+        f.write_str(name)
+    }
+}
