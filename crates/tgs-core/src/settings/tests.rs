@@ -1,10 +1,11 @@
 //! Settings as they are written, the words where they are wrong, and the template made from them.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, ffi::OsString, fs, net::Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{table::misspelt, *};
+use crate::env_file;
 
 /// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
 fn load(

@@ -1,0 +1,343 @@
+//! Reading the settings of one run: from the command line, a named file, the environment and `./.env`, in that order.
+//!
+//! Every problem is collected before the first is reported, by name and line, never by value.
+
+use std::{
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Settings, Telegram,
+    parse::{
+        address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path, port,
+        publisher, quality, read_ahead, regen,
+    },
+    table::{TABLE, default, misspelt},
+};
+use crate::{
+    env_file::{self, EnvFile},
+    files, process,
+    secret::Secret,
+};
+
+/// Where the settings of an installed broadcast are, seen from its tools.
+pub const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
+
+/// [`INSTALLED`], where there is one and no `.env` in the directory `dir`: for commands by hand, wherever they are typed.
+/// What may not be looked at there is no `.env` of whoever types; what may not be looked at in the place of the installed
+/// one is there.
+#[must_use]
+pub fn installed(dir: &Path) -> Option<PathBuf> {
+    let here = dir.join(".env").try_exists().unwrap_or(false);
+    (!here && Path::new(INSTALLED).try_exists().unwrap_or(true)).then(|| INSTALLED.into())
+}
+
+/// State and cache of the service whose settings are at `file`: those that its unit gives it, for commands by hand.
+fn directories_of(file: &Path) -> Option<[PathBuf; 2]> {
+    const NAME: &str = "tg_video_streamer";
+    let file = std::fs::canonicalize(file).ok()?;
+    let instance = match file.strip_prefix("/opt/tg_video_streamer").ok()?.to_str()? {
+        "shared/.env" => String::new(),
+        other => format!("@{}", other.strip_prefix("instances/")?.strip_suffix(".env")?),
+    };
+    Some([format!("/var/lib/{NAME}{instance}").into(), format!("/var/cache/{NAME}").into()])
+}
+
+/// Everything that is wrong with the settings, by name and line, never by value. The tool ends with
+/// [`crate::exit::Code::Config`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("read the settings:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// The environment: the value of a variable, if it has one.
+pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+
+impl Settings {
+    /// Reads the settings from the file `env_file` (else from `./.env`, where there is one), the environment `env`
+    /// (`&|name| std::env::var_os(name)`), and the names and values given on the command line.
+    pub fn load(
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> Result<Self, Problems> {
+        Self::load_in(Path::new(""), env_file, env, overrides)
+    }
+
+    /// What can be used of the settings, with the default in the place of a value that is wrong, and everything that is
+    /// wrong: for a tool that says so and looks at the rest. There are none only where STATE_DIR or CACHE_DIR is unknown.
+    #[must_use]
+    pub fn examine(
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> (Option<Self>, Problems) {
+        let mut reader = Reader::of(Path::new(""), env_file, env, overrides);
+        let settings = reader.settings();
+        let settings = settings.map(|settings| Self { warnings: reader.warnings, ..settings });
+        (settings, Problems(reader.problems))
+    }
+
+    /// [`Settings::load`] with a working directory of the test's own.
+    pub(super) fn load_in(
+        dir: &Path,
+        env_file: Option<&Path>,
+        env: &Env<'_>,
+        overrides: &[(&'static str, &str)],
+    ) -> Result<Self, Problems> {
+        let mut reader = Reader::of(dir, env_file, env, overrides);
+        match reader.settings() {
+            Some(settings) if reader.problems.is_empty() => {
+                Ok(Self { warnings: reader.warnings, ..settings }.absolute(dir))
+            }
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+}
+
+/// Behind the name of what was given on the command line.
+const GIVEN: &str = " (on the command line)";
+
+/// So many names that are none of ours are told one by one.
+const MOST_UNKNOWN: usize = 20;
+
+/// What other programs of ours and the runtime read from the environment, which systemd fills from the same file.
+const ENVIRONMENT: [&str; 10] = [
+    "CACHE_DIRECTORY",
+    "JOURNAL_STREAM",
+    "NOTIFY_SOCKET",
+    "NO_COLOR",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "STATE_DIRECTORY",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
+/// Whether a line of the file with this name may have an effect.
+fn is_known(name: &str) -> bool {
+    TABLE.iter().any(|setting| setting.name == name)
+        || ENVIRONMENT.contains(&name)
+        || process::command::INHERITED.contains(&name)
+        || name.starts_with("LC_")
+}
+
+/// Looks values up and collects what is wrong with them.
+struct Reader<'a> {
+    env: &'a Env<'a>,
+    overrides: &'a [(&'static str, &'a str)],
+    file: Option<File>,
+    problems: Vec<String>,
+    warnings: Vec<String>,
+}
+
+struct File {
+    shown: String,
+    /// Whether it was named by `--env-file`.
+    named: bool,
+    content: EnvFile,
+}
+
+impl<'a> Reader<'a> {
+    /// One that has read the file.
+    fn of(
+        dir: &Path,
+        env_file: Option<&Path>,
+        env: &'a Env<'a>,
+        overrides: &'a [(&'static str, &'a str)],
+    ) -> Self {
+        let mut reader = Self { env, overrides, file: None, problems: Vec::new(), warnings: Vec::new() };
+        match env_file {
+            Some(path) => reader.read_file(path, true),
+            None => reader.read_file(&dir.join(".env"), false),
+        }
+        reader
+    }
+
+    fn read_file(&mut self, path: &Path, named: bool) {
+        let shown = path.display().to_string();
+        let content = match files::read(path) {
+            Ok(bytes) => env_file::parse(&bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !named => return,
+            Err(e) => return self.problems.push(format!("{shown} cannot be read: {e}")),
+        };
+        let text = |note: &env_file::Note| {
+            format!(
+                "{shown} line {}: {} {}",
+                note.line,
+                note.name.as_deref().unwrap_or("the line"),
+                note.text
+            )
+        };
+        self.problems.extend(content.refused.iter().map(text));
+        self.warnings.extend(content.warnings.iter().map(text));
+        let unknown = content.entries.iter().filter(|entry| !is_known(&entry.name));
+        let warning = |entry: &env_file::Entry| {
+            let (line, name) = (entry.line, &entry.name);
+            let hint =
+                misspelt(name).map_or("it has no effect".to_owned(), |meant| format!("is {meant} meant?"));
+            format!("{shown} line {line}: {name} is no setting of ours; {hint}")
+        };
+        self.warnings.extend(unknown.clone().take(MOST_UNKNOWN).map(warning));
+        let more = unknown.count().saturating_sub(MOST_UNKNOWN);
+        if more > 0 {
+            self.warnings.push(format!("{shown}: {more} more names are no settings of ours"));
+        }
+        self.file = Some(File { shown, named, content });
+    }
+
+    /// The value of `name` and how to call it in a message; `None` where it is unset.
+    fn find(&mut self, name: &'static str) -> Option<(String, String)> {
+        debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
+        let given = self.overrides.iter().find(|(known, value)| *known == name && !value.is_empty());
+        if let Some((_, value)) = given {
+            return Some(((*value).to_owned(), format!("{name}{GIVEN}")));
+        }
+        let in_file = self.file.as_ref().and_then(|file| {
+            let entry = file.content.entries.iter().find(|entry| entry.name == name)?;
+            Some((file.named, entry.value.clone(), format!("{} line {}: {name}", file.shown, entry.line)))
+        });
+        if let Some((true, value, shown)) = in_file {
+            // An empty one hides the environment too: that may hold what stood here before.
+            return Some((value, shown)).filter(|(value, _)| !value.is_empty());
+        }
+        if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
+            let shown = format!("{name} (in the environment)");
+            if let Ok(value) = value.into_string() {
+                return Some((value, shown));
+            }
+            self.problems.push(format!("{shown} is not UTF-8 text"));
+            return None;
+        }
+        in_file.map(|(_, value, shown)| (value, shown)).filter(|(value, _)| !value.is_empty())
+    }
+
+    /// What has been found, as `parse` reads it; `None` where that is wrong, and noted.
+    fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (value, shown) = found;
+        parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
+    }
+
+    /// The value of `name`, if it has one.
+    fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let found = self.find(name)?;
+        self.parse(found, parse)
+    }
+
+    /// The value of `name`, else its default from the table, also in the place of a wrong one.
+    fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let found = self.find(name).and_then(|found| self.parse(found, &parse));
+        found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
+    }
+
+    /// A directory of the tgs tools: as set, else systemd's, else under that of the user's own programs.
+    fn directory(
+        &mut self,
+        name: &'static str,
+        systemd: &str,
+        xdg: &str,
+        under_home: &str,
+    ) -> Option<PathBuf> {
+        if let Some(found) = self.find(name) {
+            return self.parse(found, path);
+        }
+        // systemd lists several with colons between them; relative ones mean nothing in either variable.
+        let absolute = |name: &str| {
+            let value = (self.env)(name)?.into_string().ok()?;
+            value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
+        };
+        let of_service = self.file.as_ref().and_then(|file| directories_of(Path::new(&file.shown)));
+        let of_service = of_service.map(|[state, cache]| if name == "STATE_DIR" { state } else { cache });
+        let found = absolute(systemd)
+            .or_else(|| of_service.filter(|dir| dir.is_dir()))
+            .or_else(|| Some(absolute(xdg)?.join("tgs")))
+            .or_else(|| Some(absolute("HOME")?.join(under_home).join("tgs")));
+        if found.is_none() {
+            self.problems.push(format!("{name} is not set, and neither are {systemd}, {xdg} and HOME"));
+        }
+        found
+    }
+
+    /// All of them, wrong ones as if they were unset; `None` where a directory is unknown. Every one is read before that is
+    /// found out, so that all problems are noted.
+    fn settings(&mut self) -> Option<Settings> {
+        let text = |value: &str| Ok(value.to_owned());
+        let playlist = self.value("PLAYLIST", path);
+        let repeat = self.value("LOOP", flag);
+        let shuffle = self.value("SHUFFLE", flag);
+        let quality = self.value("VIDEO_QUALITY", quality);
+        let ffmpeg_path = self.value("FFMPEG_PATH", path);
+        let ytdlp_path = self.value("YTDLP_PATH", path);
+        let read_ahead = self.value("READ_AHEAD", read_ahead);
+        let publisher = self.value("PUBLISHER", publisher);
+        let prometheus_host = self.value("PROMETHEUS_HOST", address);
+        let prometheus_port = self.value("PROMETHEUS_PORT", port);
+        let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
+        let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
+        let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
+        let cache_ahead = self.value("CACHE_AHEAD", flag);
+        let copy_matching = self.value("COPY_MATCHING", flag);
+        let image_duration = self.value("IMAGE_DURATION", image_duration);
+        let rust_log = self.value("RUST_LOG", text);
+        let output_url = self.find("OUTPUT_URL");
+        let regen = self.value("SESSION_REGEN", regen);
+        let on_loss = self.value("ON_SESSION_LOSS", on_loss);
+        let telegram = Telegram {
+            api_id: self.optional("API_ID", api_id),
+            api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
+            session: self.optional("SESSION_STRING", text).map(Secret::new),
+            chat: self.optional("CHAT_ID", chat_id),
+            call_title: self.optional("CALL_TITLE", text),
+            regen: regen?,
+            on_loss: on_loss?,
+            standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
+            password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
+            phone: self.optional("PHONE", text),
+        };
+        let full = telegram.api_id.is_some() && telegram.api_hash.is_some() && telegram.chat.is_some();
+        // Whoever gives it on the command line knows it.
+        if let Some((_, shown)) = output_url.as_ref().filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
+            self.warnings.push(format!(
+                "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \
+                 remove it to go live in Telegram"
+            ));
+        }
+        let settings = Settings {
+            telegram,
+            output_url: output_url.map(|(url, _)| Secret::new(url)),
+            filler: self.optional("FILLER", path),
+            ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
+            ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),
+            metrics_file: self.optional("METRICS_FILE", path),
+            playlist: playlist?,
+            repeat: repeat?,
+            shuffle: shuffle?,
+            quality: quality?,
+            ffmpeg_path: ffmpeg_path?,
+            ytdlp_path: ytdlp_path?,
+            read_ahead: read_ahead?,
+            publisher: publisher?,
+            prometheus_host: prometheus_host?,
+            prometheus_port: prometheus_port?,
+            prometheus_port_given,
+            state_dir: state_dir?,
+            cache_dir: cache_dir?,
+            cache_limit: cache_limit?,
+            cache_ahead: cache_ahead?,
+            copy_matching: copy_matching?,
+            image_duration: image_duration?,
+            rust_log: rust_log?,
+            warnings: Vec::new(),
+        };
+        Some(settings)
+    }
+}

@@ -1,0 +1,182 @@
+//! The values that settings can have, and how each is read. A message follows the setting's name and never repeats the value.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::units;
+
+/// Height and bitrate of the picture, `VIDEO_QUALITY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// `480p`
+    P480,
+    /// `720p`
+    P720,
+    /// `1080p`
+    P1080,
+}
+
+/// Who speaks RTMP, `PUBLISHER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publisher {
+    /// `native`: this program.
+    Native,
+    /// `ffmpeg`: a child process.
+    Ffmpeg,
+}
+
+/// Which chat, `CHAT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatId {
+    /// A number: marked (-100…, or negative for a small group) or bare.
+    Number(i64),
+    /// A public name, without `@`.
+    Name(String),
+}
+
+impl std::fmt::Display for ChatId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// How a dead session is replaced, `SESSION_REGEN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regen {
+    /// `loop`: again and again, until one is good.
+    Loop,
+    /// `once`: one attempt, then the tool exits.
+    Once,
+    /// `off`: only `.env` is read again.
+    Off,
+}
+
+/// What the death of the session on air does to the broadcast, `ON_SESSION_LOSS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// `keep`: it goes on.
+    Keep,
+    /// `stop`: it ends.
+    Stop,
+}
+
+pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+    if value.starts_with("~/") {
+        return Err("begins with ~, which only a shell understands; write the whole path".into());
+    }
+    Ok(PathBuf::from(value))
+}
+
+pub(super) fn flag(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("must be 1 or 0".into()),
+    }
+}
+
+/// In bytes.
+pub(super) fn gigabytes(value: &str) -> Result<u64, String> {
+    match value.parse::<f64>() {
+        Ok(gigabytes) if (0.0..=1e6).contains(&gigabytes) => Ok((gigabytes * 1e9) as u64),
+        _ => Err("must be a number of GB from 0 to 1000000, as 20 or 0.5".into()),
+    }
+}
+
+pub(super) fn quality(value: &str) -> Result<Quality, String> {
+    match value {
+        "480p" => Ok(Quality::P480),
+        "720p" => Ok(Quality::P720),
+        "1080p" => Ok(Quality::P1080),
+        _ => Err("must be 480p, 720p or 1080p".into()),
+    }
+}
+
+pub(super) fn publisher(value: &str) -> Result<Publisher, String> {
+    match value {
+        "native" => Ok(Publisher::Native),
+        "ffmpeg" => Ok(Publisher::Ffmpeg),
+        _ => Err("must be native or ffmpeg".into()),
+    }
+}
+
+pub(super) fn regen(value: &str) -> Result<Regen, String> {
+    match value {
+        "loop" => Ok(Regen::Loop),
+        "once" => Ok(Regen::Once),
+        "off" => Ok(Regen::Off),
+        _ => Err("must be loop, once or off".into()),
+    }
+}
+
+pub(super) fn on_loss(value: &str) -> Result<OnLoss, String> {
+    match value {
+        "keep" => Ok(OnLoss::Keep),
+        "stop" => Ok(OnLoss::Stop),
+        _ => Err("must be keep or stop".into()),
+    }
+}
+
+pub(super) fn api_id(value: &str) -> Result<i32, String> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "must be the number that https://my.telegram.org shows as api_id".into())
+}
+
+pub(super) fn api_hash(value: &str) -> Result<String, String> {
+    if value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(value.to_owned());
+    }
+    Err("must be the 32 letters and digits that https://my.telegram.org shows as api_hash".into())
+}
+
+pub(super) fn chat_id(value: &str) -> Result<ChatId, String> {
+    if let Ok(number) = value.parse::<i64>()
+        && number != 0
+    {
+        return Ok(ChatId::Number(number));
+    }
+    // https://t.me/name and t.me/name are what people copy.
+    let name = value.strip_prefix("https://").unwrap_or(value);
+    let name = name.strip_prefix("t.me/").or(name.strip_prefix('@')).unwrap_or(name);
+    let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() >= 4
+        && name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if usable { Ok(ChatId::Name(name.to_owned())) } else { Err("must be a number, -100…, or @name".into()) }
+}
+
+pub(super) fn read_ahead(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(3)..=Duration::from_secs(30);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 3s to 30s".into()) }
+}
+
+pub(super) fn image_duration(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(1);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 1h".into()) }
+}
+
+pub(super) fn address(value: &str) -> Result<IpAddr, String> {
+    if value == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    value.parse().map_err(|_| "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::".into())
+}
+
+pub(super) fn port(value: &str) -> Result<u16, String> {
+    value.parse().map_err(|_| "must be a number from 0 to 65535".into())
+}
+
+pub(super) fn arguments(value: &str) -> Result<String, String> {
+    match shell_words::split(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err("opens a quote and does not close it".into()),
+    }
+}
