@@ -5,7 +5,7 @@
 use std::{fs::File, io::BufReader, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use tgs_playout::flv::{Kind, Reader, Tag};
+use tgs_playout::flv::{FlvReader, Kind, Tag};
 
 /// What one of the two streams looks like. Times in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Report {
     /// Reads the FLV file at `path`. A last tag that is cut short (the server was killed) ends it.
     pub fn of_file(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-        let mut reader = Reader::new(BufReader::new(file));
+        let mut reader = FlvReader::new(BufReader::new(file));
         let mut report = Self::default();
         let mut newest = 0;
         loop {

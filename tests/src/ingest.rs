@@ -27,8 +27,8 @@ use tgs_playout::{
     flv::{FILE_HEADER, Kind, Tag, write_tag},
     profile::Profile,
     rtmp::{
-        amf::{self, Value},
-        chunk::{DEFAULT_CHUNK_SIZE, Reader, Received, kind},
+        amf::{self, AmfValue},
+        chunk::{ChunkReader, DEFAULT_CHUNK_SIZE, Received, kind},
     },
 };
 
@@ -150,7 +150,7 @@ pub struct Record {
 impl Record {
     /// The commands: name and everything behind it.
     #[must_use]
-    pub fn commands(&self) -> Vec<(String, Vec<Value>)> {
+    pub fn commands(&self) -> Vec<(String, Vec<AmfValue>)> {
         let read = |m: &Message| {
             let mut values = amf::read(&m.received.body).into_iter();
             let name = values.next()?.as_str()?.to_owned();
@@ -391,7 +391,7 @@ struct Client {
     index: usize,
     setup: Setup,
     generation: u32,
-    reader: Reader,
+    reader: ChunkReader,
     chunk_size: usize,
     count: usize,
     next_ping: Option<Instant>,
@@ -406,7 +406,7 @@ impl Client {
             index,
             setup,
             generation,
-            reader: Reader::new(16 << 20),
+            reader: ChunkReader::new(16 << 20),
             chunk_size: DEFAULT_CHUNK_SIZE,
             count: 0,
             next_ping,
@@ -517,8 +517,8 @@ impl Client {
     /// Answers a command, or says how the connection ends by it.
     fn command(&mut self, message: &Received) -> Result<Option<&'static str>> {
         let values = amf::read(&message.body);
-        let id = values.get(1).and_then(Value::as_number).unwrap_or_default();
-        match values.first().and_then(Value::as_str).unwrap_or_default() {
+        let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default();
+        match values.first().and_then(AmfValue::as_str).unwrap_or_default() {
             "connect" => return self.welcome(id),
             "releaseStream" => {
                 // Several servers answer so, and publishers must not mind.
@@ -528,7 +528,7 @@ impl Client {
             "FCPublish" => self.answer("onFCPublish", 0.0, 0, Amf0Value::Null, Amf0Value::Null)?,
             "createStream" => self.answer("_result", id, 0, Amf0Value::Null, Amf0Value::Number(1.0))?,
             "publish" => {
-                let name = values.get(3).and_then(Value::as_str).unwrap_or_default();
+                let name = values.get(3).and_then(AmfValue::as_str).unwrap_or_default();
                 if let Some(code) = self.setup.refuse_key {
                     let info = status("error", code, &format!("stream {name} is not welcome"));
                     self.answer("onStatus", 0.0, message.stream, Amf0Value::Null, info)?;

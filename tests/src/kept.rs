@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Result;
 use tgs_playout::{
     cache::Cache,
-    encoder::Setup,
+    encoder::EncodeSetup,
     flv::{Kind, Tag},
     item::{Item, Media},
     profile::{ExtraArgs, Profile},
@@ -17,7 +17,7 @@ pub const ITEMS: u32 = 5;
 /// The cache in `dir`.
 #[must_use]
 pub fn cache(dir: &Path) -> Cache {
-    let setup = Setup {
+    let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
         profile: Profile::P480,
         extra: ExtraArgs::default(),
@@ -36,7 +36,7 @@ pub fn item(dir: &Path, number: u32) -> Result<Item> {
     let media = Media::at(format!("file:{}", path.display()), false);
     Ok(Item {
         id: path.display().to_string(),
-        place: 0,
+        turn: 0,
         title: number.to_string(),
         start: Duration::ZERO,
         media,

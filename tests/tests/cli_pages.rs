@@ -17,7 +17,7 @@ use tgs_e2e::{
     flvcheck::Report,
     ingest::{Ingest, Setup},
 };
-use tgs_playout::flv::{Kind, Reader};
+use tgs_playout::flv::{FlvReader, Kind};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -140,7 +140,7 @@ fn what_went_on_air_is_counted_exactly() {
     let seconds = metrics["tgs_output_media_seconds_total"];
     assert!((seconds - pictures / 30.0).abs() < 0.07, "{seconds} s, {pictures} pictures");
     assert!((seconds - 6.0).abs() < 0.15, "{seconds} s");
-    let mut tags = Reader::new(fs::File::open(&out).unwrap());
+    let mut tags = FlvReader::new(fs::File::open(&out).unwrap());
     let mut bytes = 0;
     while let Some(tag) = tags.next_tag().unwrap() {
         bytes += if tag.kind == Kind::Script { 0 } else { tag.body.len() };

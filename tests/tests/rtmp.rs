@@ -20,9 +20,9 @@ use tgs_e2e::{
     stunnel::{Authority, Stunnel, Validity},
 };
 use tgs_playout::{
-    flv::{FILE_HEADER, Kind, Reader, Tag, write_tag},
+    flv::{FILE_HEADER, FlvReader, Kind, Tag, write_tag},
     rtmp::{
-        Broken, Connection, OpenError, Stage, Target,
+        ConnectionLost, OpenError, OpenStage, RtmpConnection, RtmpUrl,
         chunk::{Received, kind},
     },
 };
@@ -32,8 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A key that is found wherever it is printed.
 const KEY: &str = "s3cr3t-k3y";
 
-fn open(url: &str) -> Result<Connection, OpenError> {
-    Connection::open(&Target::parse(url).unwrap(), &PROFILE, &Cancel::new(), 5 * SECOND)
+fn open(url: &str) -> Result<RtmpConnection, OpenError> {
+    RtmpConnection::open(&RtmpUrl::parse(url).unwrap(), &PROFILE, &Cancel::new(), 5 * SECOND)
 }
 
 /// The error of opening `url`, and its words; the key is in neither.
@@ -60,7 +60,7 @@ fn ffmpeg(to: &str) -> Output {
 fn clip() -> &'static [Tag] {
     static CLIP: LazyLock<Vec<Tag>> = LazyLock::new(|| {
         let bytes = ffmpeg("pipe:1").stdout;
-        let mut reader = Reader::new(bytes.as_slice());
+        let mut reader = FlvReader::new(bytes.as_slice());
         std::iter::from_fn(|| reader.next_tag().unwrap())
             .filter(|tag| tag.kind != Kind::Script && !is_sequence_end(tag))
             .collect()
@@ -203,7 +203,7 @@ fn refusals_are_told_in_words() {
         ),
         (
             welcome(Welcome::Close),
-            |e| matches!(e, OpenError::Closed(Stage::Application)),
+            |e| matches!(e, OpenError::Closed(OpenStage::Application)),
             "is the application",
         ),
         (bad_name, |e| matches!(e, OpenError::Rejected(_)), "the stream key is wrong, or somebody publishes"),
@@ -280,22 +280,22 @@ fn who_does_not_speak_rtmp_is_recognised() {
     let (error, said) = refused(&ingest.url(KEY));
     assert!(matches!(error, OpenError::Refused { .. }) && said.contains("refuses connections"), "{said}");
     let (error, said) = refused(&format!("rtmp://no-such-host.invalid/live/{KEY}"));
-    assert!(matches!(error, OpenError::Resolve { .. } | OpenError::Timeout(Stage::Resolve)), "{said}");
+    assert!(matches!(error, OpenError::Resolve { .. } | OpenError::Timeout(OpenStage::Resolve)), "{said}");
 }
 
 #[test]
 fn opening_ends_with_its_time_or_when_told() {
     let ingest = Ingest::start_with(Setup { welcome: Welcome::Silence, ..Setup::default() }).unwrap();
-    let target = Target::parse(&ingest.url(KEY)).unwrap();
+    let target = RtmpUrl::parse(&ingest.url(KEY)).unwrap();
     let began = Instant::now();
-    let error = Connection::open(&target, &PROFILE, &Cancel::new(), SECOND / 4).unwrap_err();
-    assert!(matches!(error, OpenError::Timeout(Stage::Application)), "{error}");
+    let error = RtmpConnection::open(&target, &PROFILE, &Cancel::new(), SECOND / 4).unwrap_err();
+    assert!(matches!(error, OpenError::Timeout(OpenStage::Application)), "{error}");
     assert!(began.elapsed() >= SECOND / 4 && began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
 
     let cancel = Cancel::new();
     let other = cancel.clone();
     let opening =
-        thread::spawn(move || (Connection::open(&target, &PROFILE, &other, 60 * SECOND), Instant::now()));
+        thread::spawn(move || (RtmpConnection::open(&target, &PROFILE, &other, 60 * SECOND), Instant::now()));
     ingest.wait("a second connection", 5 * SECOND, |r| r.len() == 2 && !r[1].messages.is_empty()).unwrap();
     let cancelled = Instant::now();
     cancel.cancel();
@@ -305,7 +305,7 @@ fn opening_ends_with_its_time_or_when_told() {
 }
 
 /// Sends media until something stops it; `sent` is called after every tag.
-fn send_until_broken(connection: &mut Connection, sent: impl Fn()) -> Broken {
+fn send_until_broken(connection: &mut RtmpConnection, sent: impl Fn()) -> ConnectionLost {
     let frame = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 20_000].into() };
     let until = Instant::now() + 30 * SECOND;
     for time in 1.. {
@@ -324,7 +324,7 @@ fn a_reset_is_told_and_what_arrived_is_known() {
         Ingest::start_with(Setup { reset_after: Some(20), keep_bytes: true, ..Setup::default() }).unwrap();
     let mut connection = open(&ingest.url(KEY)).unwrap();
     let broken = send_until_broken(&mut connection, || {});
-    assert!(matches!(broken, Broken::Reset | Broken::Closed), "{broken:?}");
+    assert!(matches!(broken, ConnectionLost::Reset | ConnectionLost::Closed), "{broken:?}");
     ingest.wait_ended(5 * SECOND).unwrap();
     let read = 1 + 2 * 1536 + ingest.record().unwrap().bytes.len() as u64;
     assert!((read..=connection.written()).contains(&connection.acked()), "{read} {connection:?}");
@@ -340,15 +340,15 @@ fn a_server_that_goes_away_is_noticed_while_waiting() {
     ingest.wait("the metadata", 5 * SECOND, |r| r[0].messages.len() == 7).unwrap();
     ingest.reset();
     let broken = connection.wait(Instant::now() + 5 * SECOND).unwrap_err();
-    assert!(matches!(broken, Broken::Reset), "{broken:?}");
+    assert!(matches!(broken, ConnectionLost::Reset), "{broken:?}");
 }
 
 #[test]
 fn a_blocked_send_is_interrupted_and_little_is_under_way() {
     let ingest = Ingest::start().unwrap();
     let cancel = Cancel::new();
-    let target = Target::parse(&ingest.url(KEY)).unwrap();
-    let mut connection = Connection::open(&target, &PROFILE, &cancel, 5 * SECOND).unwrap();
+    let target = RtmpUrl::parse(&ingest.url(KEY)).unwrap();
+    let mut connection = RtmpConnection::open(&target, &PROFILE, &cancel, 5 * SECOND).unwrap();
     ingest.pause();
     let (sender, sent) = mpsc::channel();
     let blocked = thread::spawn(move || {
@@ -361,7 +361,7 @@ fn a_blocked_send_is_interrupted_and_little_is_under_way() {
     let cancelled = Instant::now();
     cancel.cancel();
     let (broken, connection, ended) = blocked.join().unwrap();
-    assert!(matches!(broken, Broken::Cancelled), "{broken:?}");
+    assert!(matches!(broken, ConnectionLost::Cancelled), "{broken:?}");
     assert!(ended - cancelled < SECOND / 5, "{:?}", ended - cancelled);
     let under_way = connection.written() - connection.acked();
     // What `SEND_BUFFER` promises: twice what 5 Mbit/s need at 200 ms, 2 s at 1 Mbit/s.
@@ -382,7 +382,7 @@ fn a_server_that_takes_nothing_is_given_up() {
     ingest.pause();
     let began = Instant::now();
     let broken = send_until_broken(&mut connection, || {});
-    assert!(matches!(broken, Broken::NoAnswer | Broken::Stalled), "{broken:?}");
+    assert!(matches!(broken, ConnectionLost::NoAnswer | ConnectionLost::Stalled), "{broken:?}");
     assert!(began.elapsed() < 12 * SECOND, "{:?}", began.elapsed());
     assert!(connection.acked() < connection.written());
 }
@@ -414,7 +414,7 @@ fn publish_from(url: &str, start: u64, realtime: bool) {
 /// headers, and begin the recording's clock with it.
 fn assert_whole(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
-    let mut reader = Reader::new(std::io::BufReader::new(file));
+    let mut reader = FlvReader::new(std::io::BufReader::new(file));
     let recorded =
         std::iter::from_fn(|| reader.next_tag().unwrap()).filter(Tag::is_frame).collect::<Vec<_>>();
     let sent = clip().iter().filter(|tag| tag.is_frame()).collect::<Vec<_>>();

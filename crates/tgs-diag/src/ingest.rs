@@ -5,7 +5,7 @@ use std::time::Duration;
 use tgs_core::settings::{Publisher, Settings};
 use tgs_playout::{
     publisher::{Output, parse_output},
-    rtmp::{self, OpenError, Target},
+    rtmp::{self, OpenError, RtmpUrl},
 };
 
 use crate::{finding::Finding, runner::Out, view::View};
@@ -31,11 +31,11 @@ pub(crate) fn look(view: &View, out: &Out) {
 }
 
 /// Whether the server answers.
-pub(crate) fn reach(target: &Target, out: &Out) -> Finding {
+pub(crate) fn reach(target: &RtmpUrl, out: &Out) -> Finding {
     judge(target, rtmp::reach(target, &out.cancel, LIMIT.min(out.left())))
 }
 
-fn judge(target: &Target, reached: Result<(), OpenError>) -> Finding {
+fn judge(target: &RtmpUrl, reached: Result<(), OpenError>) -> Finding {
     let ((host, port), tls) = (target.host(), target.is_tls());
     match reached {
         Ok(()) => {

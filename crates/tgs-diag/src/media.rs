@@ -10,9 +10,9 @@ use tgs_core::{
     settings::{Quality, Settings},
 };
 use tgs_playout::{
-    encoder::Setup,
+    encoder::EncodeSetup,
+    ffmpeg_args_probe,
     profile::{ExtraArgs, Profile},
-    trial,
 };
 
 use crate::{finding::Finding, ingest::by_ffmpeg, runner::Out, view::View};
@@ -133,9 +133,9 @@ fn arguments(view: &View, settings: &Settings, ffmpeg: &Path, version: &str, out
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();
     let image_duration = settings.image_duration;
-    let setup = Setup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch, image_duration };
+    let setup = EncodeSetup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch, image_duration };
     let began = Instant::now();
-    let tried = trial::prove(&setup, version, dir.path(), &out.cancel);
+    let tried = ffmpeg_args_probe::prove(&setup, version, dir.path(), &out.cancel);
     let took = began.elapsed();
     let of = if given { "with FFMPEG_ARGS" } else { "(FFMPEG_ARGS is not set)" };
     match tried {

@@ -12,7 +12,7 @@ use tgs_core::{
     session_string::SessionString,
     settings::Settings,
 };
-use tgs_playout::rtmp::Target;
+use tgs_playout::rtmp::RtmpUrl;
 use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};
 
 use crate::{
@@ -108,7 +108,7 @@ fn chat(connection: &mut Connection, settings: &Settings, out: &Out) {
 }
 
 fn server(given: &Ingest, out: &Out) -> Finding {
-    match Target::parse(given.output().expose()) {
+    match RtmpUrl::parse(given.output().expose()) {
         Ok(target) => ingest::reach(&target, out),
         Err(error) => Finding::fail(
             "ingest",

@@ -31,12 +31,12 @@ use std::{
 
 use ring::digest;
 
-pub use entry::{Damaged, Entry, Playback};
-pub use recording::Recording;
+pub use entry::{CacheEntry, CachePlayback, DamagedEntry};
+pub use recording::CacheRecording;
 
 use crate::{
-    encoder::{RECIPE, Setup},
-    item::{Item, Media, Source},
+    encoder::{EncodeSetup, RECIPE},
+    item::{Item, Media, MediaSource},
     status::METRICS,
     threads::await_end,
 };
@@ -60,18 +60,18 @@ const IMAGES: [&str; 10] =
 
 /// The name of an encoded item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(String);
+pub struct CacheKey(String);
 
 /// The cache of one broadcast. Any number of them may share a directory.
 #[derive(Debug)]
 pub struct Cache {
-    store: Arc<Store>,
+    store: Arc<CacheStore>,
     writers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the writing threads share with it.
 #[derive(Debug)]
-struct Store {
+struct CacheStore {
     dir: PathBuf,
     /// Bytes that all entries together may take; 0 for no cache.
     limit: u64,
@@ -89,7 +89,7 @@ struct Store {
 
 /// What lies in a cache.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Kept {
+pub struct CachedItem {
     /// The item's title when it was encoded.
     pub title: String,
     /// Its length in seconds.
@@ -103,7 +103,7 @@ pub struct Kept {
 impl Cache {
     /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most `limit` bytes (0: none).
     #[must_use]
-    pub fn open(cache_dir: &Path, limit: u64, setup: &Setup, version: &str) -> Self {
+    pub fn open(cache_dir: &Path, limit: u64, setup: &EncodeSetup, version: &str) -> Self {
         let filters = [&setup.extra.video_filter, &setup.extra.audio_filter];
         let changes =
             |word: &&&str| filters.iter().any(|filter| filter.as_ref().is_some_and(|it| it.contains(**word)));
@@ -116,7 +116,7 @@ impl Cache {
             }
             _ => limit,
         };
-        let store = Store {
+        let store = CacheStore {
             dir: cache_dir.join(DIRECTORY),
             limit,
             setup: format!("{:?} {:?} {version} {RECIPE}", setup.profile, setup.extra),
@@ -141,13 +141,13 @@ impl Cache {
 
     /// The name under which `media` is kept, as it is now; `None` where it is not. Reads the beginning and the end of a file.
     #[must_use]
-    pub fn key(&self, media: &Media) -> Option<Key> {
+    pub fn key(&self, media: &Media) -> Option<CacheKey> {
         self.store.key(media)
     }
 
     /// The entry that holds this item under its key, whole as far as its index tells.
     #[must_use]
-    pub fn find(&self, key: &Key, item: &Item) -> Option<Entry> {
+    pub fn find(&self, key: &CacheKey, item: &Item) -> Option<CacheEntry> {
         let entry = self.store.entry(key, &item.title)?;
         if item.media.identity.is_some() {
             self.store.link(&item.id, key);
@@ -157,21 +157,21 @@ impl Cache {
 
     /// The entry that the page `id` led to when it could last be asked. `None` also where it was no page.
     #[must_use]
-    pub fn recall(&self, id: &str) -> Option<Entry> {
+    pub fn recall(&self, id: &str) -> Option<CacheEntry> {
         if self.store.limit == 0 {
             return None;
         }
         let target = fs::read_link(self.store.dir.join(self.store.link_name(id))).ok()?;
         let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?;
         // Its title comes from the page, which cannot be asked: whatever the slate says is right.
-        Entry::open(&self.store.dir.join(entry_name(&Key(key.to_owned())))).ok()
+        CacheEntry::open(&self.store.dir.join(entry_name(&CacheKey(key.to_owned())))).ok()
     }
 
     /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags follow. `None` where it
     /// cannot be kept: without a known length it could not be told whether it is whole, and what does not begin at its
     /// beginning is not.
     #[must_use]
-    pub fn record(&self, key: &Key, item: &Item, length: Option<Duration>) -> Option<Recording> {
+    pub fn record(&self, key: &CacheKey, item: &Item, length: Option<Duration>) -> Option<CacheRecording> {
         let length = length.filter(|_| item.start.is_zero())?;
         let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
         if estimate > self.store.limit {
@@ -202,24 +202,24 @@ impl Cache {
     }
 }
 
-impl Store {
+impl CacheStore {
     /// The name of what `media` holds under this setup; `None` for what cannot be told apart, and where there is no cache.
-    fn key(&self, media: &Media) -> Option<Key> {
+    fn key(&self, media: &Media) -> Option<CacheKey> {
         // The segments of a list may change, or be missing for once.
-        if self.limit == 0 || media.live || media.sources.iter().any(Source::is_hls) {
+        if self.limit == 0 || media.live || media.sources.iter().any(MediaSource::is_hls) {
             return None;
         }
         let content = match &media.identity {
             Some(identity) => format!("page {identity}"),
             None => of_file(media, self.image_duration)?,
         };
-        Some(Key(hash(&[&content, &self.setup])))
+        Some(CacheKey(hash(&[&content, &self.setup])))
     }
 
     /// The entry of this key, used now. One that cannot be read is removed.
-    fn entry(&self, key: &Key, title: &str) -> Option<Entry> {
+    fn entry(&self, key: &CacheKey, title: &str) -> Option<CacheEntry> {
         let path = self.dir.join(entry_name(key));
-        match Entry::open(&path) {
+        match CacheEntry::open(&path) {
             Ok(entry) => Some(entry).filter(|entry| entry.shows(title)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -231,7 +231,7 @@ impl Store {
     }
 
     /// Notes that the page `id` leads to the entry `key`.
-    fn link(&self, id: &str, key: &Key) {
+    fn link(&self, id: &str, key: &CacheKey) {
         let (name, target) = (self.link_name(id), entry_name(key));
         let path = self.dir.join(&name);
         if fs::read_link(&path).is_ok_and(|found| found == Path::new(&target)) {
@@ -263,10 +263,10 @@ impl Store {
     /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. Removes none
     /// and answers `false` where they would not fit even then.
     fn make_room(&self, wanted: u64) -> bool {
-        let mut all: Vec<Found> = files(&self.dir).into_iter().filter(Found::is_ours).collect();
+        let mut all: Vec<CacheFile> = files(&self.dir).into_iter().filter(CacheFile::is_ours).collect();
         let total: u64 = all.iter().map(|file| file.bytes).sum();
         let missing = (total + wanted).saturating_sub(self.limit).max(self.missing_on_disk(wanted));
-        all.retain(Found::is_entry);
+        all.retain(CacheFile::is_entry);
         if all.iter().map(|file| file.bytes).sum::<u64>() < missing {
             return false;
         }
@@ -297,7 +297,7 @@ impl Store {
     }
 
     fn measure(&self) {
-        let entries = files(&self.dir).into_iter().filter(Found::is_entry);
+        let entries = files(&self.dir).into_iter().filter(CacheFile::is_entry);
         METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
     }
 
@@ -314,14 +314,14 @@ impl Store {
 
 /// The entries in `cache_dir`, the one played last first.
 #[must_use]
-pub fn list(cache_dir: &Path) -> Vec<Kept> {
+pub fn list(cache_dir: &Path) -> Vec<CachedItem> {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut kept: Vec<Kept> = files(&cache_dir.join(DIRECTORY))
+    let mut kept: Vec<CachedItem> = files(&cache_dir.join(DIRECTORY))
         .into_iter()
-        .filter(Found::is_entry)
+        .filter(CacheFile::is_entry)
         .filter_map(|file| {
-            let entry = Entry::open(&file.path).ok()?;
-            Some(Kept {
+            let entry = CacheEntry::open(&file.path).ok()?;
+            Some(CachedItem {
                 title: entry.title().to_owned(),
                 seconds: entry.length().as_secs(),
                 bytes: file.bytes,
@@ -346,7 +346,7 @@ pub fn clear(cache_dir: &Path) -> io::Result<u64> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     let mut freed = 0;
-    for file in files(&dir).into_iter().filter(Found::is_ours) {
+    for file in files(&dir).into_iter().filter(CacheFile::is_ours) {
         let part = file.name.starts_with("part-");
         match if part { recording::remove_orphan(&file.path) } else { fs::remove_file(&file.path) } {
             Ok(()) => freed += file.bytes,
@@ -371,14 +371,14 @@ pub(crate) fn forget_fillers(cache_dir: &Path) {
 
 /// A file or link of a directory.
 #[derive(Debug)]
-struct Found {
+struct CacheFile {
     path: PathBuf,
     name: String,
     bytes: u64,
     used: SystemTime,
 }
 
-impl Found {
+impl CacheFile {
     fn is_entry(&self) -> bool {
         self.name.starts_with("item-")
     }
@@ -390,13 +390,13 @@ impl Found {
 }
 
 /// What lies in `dir`, as far as it can be seen.
-fn files(dir: &Path) -> Vec<Found> {
+fn files(dir: &Path) -> Vec<CacheFile> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let meta = entry.metadata().ok().filter(|meta| !meta.is_dir())?;
-            Some(Found {
+            Some(CacheFile {
                 path: entry.path(),
                 name: entry.file_name().into_string().ok()?,
                 bytes: meta.len(),
@@ -406,7 +406,7 @@ fn files(dir: &Path) -> Vec<Found> {
         .collect()
 }
 
-fn entry_name(key: &Key) -> String {
+fn entry_name(key: &CacheKey) -> String {
     format!("item-{}.flv", key.0)
 }
 

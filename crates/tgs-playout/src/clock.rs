@@ -22,9 +22,9 @@ pub(crate) trait Clock: fmt::Debug + Send + Sync {
 
 /// This machine's.
 #[derive(Debug)]
-pub(crate) struct Real;
+pub(crate) struct SystemClock;
 
-impl Clock for Real {
+impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
     }

@@ -5,7 +5,7 @@
 
 /// What a picture's sequence header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Picture {
+pub struct AvcConfig {
     /// Width in pixels after cropping.
     pub width: u32,
     /// Height in pixels after cropping.
@@ -18,7 +18,7 @@ pub struct Picture {
 
 /// What a sound's sequence header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sound {
+pub struct AacConfig {
     /// MPEG-4 audio object type; 2 is AAC-LC.
     pub object_type: u8,
     /// Samples a second.
@@ -31,7 +31,7 @@ pub struct Sound {
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
-impl Sound {
+impl AacConfig {
     /// Reads the body of an FLV audio tag that holds an AudioSpecificConfig. `None` where it is none.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
@@ -46,7 +46,7 @@ impl Sound {
     }
 }
 
-impl Picture {
+impl AvcConfig {
     /// Reads the body of an FLV video tag that holds an AVCDecoderConfigurationRecord. `None` where it is none.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn an_audio_header_is_read() {
-        let sound = Sound::parse(&[0xaf, 0, 0x12, 0x10]).unwrap();
-        assert_eq!(sound, Sound { object_type: 2, rate: 44_100, channels: 2 });
-        assert_eq!(Sound::parse(&[0xaf, 0, 0x12]), None);
+        let sound = AacConfig::parse(&[0xaf, 0, 0x12, 0x10]).unwrap();
+        assert_eq!(sound, AacConfig { object_type: 2, rate: 44_100, channels: 2 });
+        assert_eq!(AacConfig::parse(&[0xaf, 0, 0x12]), None);
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = (Picture::parse(&bytes), Sound::parse(&bytes), Picture::parse_sps(&bytes));
+            let _ = (AvcConfig::parse(&bytes), AacConfig::parse(&bytes), AvcConfig::parse_sps(&bytes));
         }
     }
 }

@@ -17,9 +17,9 @@ use tgs_core::{
 };
 
 use crate::{
-    feed::{Feed, Leave, Meant},
-    item::Jump,
-    status::{Board, METRICS},
+    item::JumpTarget,
+    read_ahead::{Discard, ReadAhead, TargetItem},
+    status::{METRICS, SharedStatus},
 };
 
 /// What may be asked of a running broadcast.
@@ -73,7 +73,7 @@ impl fmt::Display for Command {
 
 /// Why a command was not taken. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum CommandRefused {
     /// The broadcast is being stopped.
     #[error("the broadcast is being stopped")]
     Stopped,
@@ -93,13 +93,13 @@ const MOST_WAITING: usize = 64;
 
 /// What the prepare thread is asked.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum PlaylistRequest {
     /// What to encode now.
     Next,
     /// To go on elsewhere.
-    Jump(Meant, Jump),
+    Jump(TargetItem, JumpTarget),
     /// To play this after the item that is meant.
-    Queue(Meant, String),
+    Queue(TargetItem, String),
     /// To read the list anew.
     Reload,
 }
@@ -109,16 +109,16 @@ pub(crate) enum Ask {
 pub struct Control {
     pub(crate) cancel: Cancel,
     /// What it tells about itself.
-    pub board: Board,
+    pub board: SharedStatus,
     /// Where its pacing loop shows that it turns.
     pub pulse: Pulse,
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Mutex<CommandRouter>>,
 }
 
 /// Where commands are taken.
 #[derive(Debug, Default)]
-struct Desk {
-    engine: Option<Engine>,
+struct CommandRouter {
+    engine: Option<AttachedEngine>,
     /// What is to be told to the engine once there is one.
     waiting: Vec<Command>,
     paused: bool,
@@ -127,16 +127,16 @@ struct Desk {
 
 /// A running engine.
 #[derive(Debug)]
-struct Engine {
-    feed: Arc<Feed>,
-    asks: mpsc::Sender<Ask>,
+struct AttachedEngine {
+    read_ahead: Arc<ReadAhead>,
+    asks: mpsc::Sender<PlaylistRequest>,
 }
 
 /// The engine is told commands until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Attached(Arc<Mutex<Desk>>);
+pub(crate) struct EngineGuard(Arc<Mutex<CommandRouter>>);
 
-impl Drop for Attached {
+impl Drop for EngineGuard {
     fn drop(&mut self) {
         lock(&self.0).engine = None;
     }
@@ -157,14 +157,14 @@ impl Control {
     }
 
     /// Tells the broadcast a command. Does not wait for what comes of it.
-    pub fn send(&self, command: Command) -> Result<(), Refused> {
+    pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
         let mut desk = lock(&self.desk);
         if command == Command::Stop {
             self.cancel.cancel();
             return Ok(());
         }
         if self.cancel.is_cancelled() {
-            return Err(Refused::Stopped);
+            return Err(CommandRefused::Stopped);
         }
         // A watcher may send it any time; what comes of it is told.
         let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
@@ -188,19 +188,23 @@ impl Control {
     }
 
     /// Commands go to these from now on, first those that waited.
-    pub(crate) fn attach(&self, feed: Arc<Feed>, asks: mpsc::Sender<Ask>) -> Attached {
+    pub(crate) fn attach(
+        &self,
+        read_ahead: Arc<ReadAhead>,
+        asks: mpsc::Sender<PlaylistRequest>,
+    ) -> EngineGuard {
         let mut desk = lock(&self.desk);
-        feed.set_paused(desk.paused);
+        read_ahead.set_paused(desk.paused);
         if desk.ending {
-            feed.end_with_current();
+            read_ahead.end_with_current();
         }
-        desk.engine = Some(Engine { feed, asks });
+        desk.engine = Some(AttachedEngine { read_ahead, asks });
         for command in mem::take(&mut desk.waiting) {
             if let Err(refused) = desk.take(command, &self.board) {
                 log::warn!("a command was not taken: {refused}");
             }
         }
-        Attached(Arc::clone(&self.desk))
+        EngineGuard(Arc::clone(&self.desk))
     }
 
     /// Whether the list was to end with the item that was current.
@@ -209,33 +213,33 @@ impl Control {
     }
 }
 
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+fn lock(desk: &Mutex<CommandRouter>) -> MutexGuard<'_, CommandRouter> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
-    fn take(&mut self, command: Command, board: &Board) -> Result<(), Refused> {
+impl CommandRouter {
+    fn take(&mut self, command: Command, board: &SharedStatus) -> Result<(), CommandRefused> {
         match command {
-            Command::Next => self.engine()?.feed.skip(),
-            Command::Previous => self.engine()?.jump(Jump::Before)?,
-            Command::Seek(to) => self.engine()?.jump(Jump::Again(to))?,
+            Command::Next => self.engine()?.read_ahead.skip(),
+            Command::Previous => self.engine()?.jump(JumpTarget::Before)?,
+            Command::Seek(to) => self.engine()?.jump(JumpTarget::Again(to))?,
             Command::Reload if self.waiting.contains(&command) => {}
             Command::Queue(_) | Command::Reload if self.engine.is_none() => {
                 if self.waiting.len() >= MOST_WAITING {
-                    return Err(Refused::Busy);
+                    return Err(CommandRefused::Busy);
                 }
                 self.waiting.push(command);
             }
             Command::Queue(line) => self.engine()?.queue(line)?,
             Command::Reload => {
                 let engine = self.engine()?;
-                engine.feed.ask()?;
-                engine.tell(Ask::Reload);
+                engine.read_ahead.reserve_request()?;
+                engine.send_request(PlaylistRequest::Reload);
             }
             Command::Pause | Command::Resume => {
                 self.paused = command == Command::Pause;
                 if let Some(engine) = &self.engine {
-                    engine.feed.set_paused(self.paused);
+                    engine.read_ahead.set_paused(self.paused);
                 }
                 board.update(|status| status.paused = self.paused);
                 METRICS.paused.set(self.paused.into());
@@ -245,7 +249,7 @@ impl Desk {
             }
             Command::StopAfterCurrent => {
                 if let Some(engine) = self.engine.as_ref().filter(|_| !self.ending) {
-                    engine.feed.end_with_current();
+                    engine.read_ahead.end_with_current();
                 }
                 self.ending = true;
                 board.update(|status| status.stops_after_current = true);
@@ -255,27 +259,27 @@ impl Desk {
         Ok(())
     }
 
-    fn engine(&self) -> Result<&Engine, Refused> {
-        self.engine.as_ref().ok_or(Refused::NothingPlays)
+    fn engine(&self) -> Result<&AttachedEngine, CommandRefused> {
+        self.engine.as_ref().ok_or(CommandRefused::NothingPlays)
     }
 }
 
-impl Engine {
+impl AttachedEngine {
     /// Leaves what is on its way and goes on elsewhere.
-    fn jump(&self, to: Jump) -> Result<(), Refused> {
-        let meant = self.feed.jump(Leave::All, matches!(to, Jump::Again(_)))?;
-        self.tell(Ask::Jump(meant, to));
+    fn jump(&self, to: JumpTarget) -> Result<(), CommandRefused> {
+        let meant = self.read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
+        self.send_request(PlaylistRequest::Jump(meant, to));
         Ok(())
     }
 
-    fn queue(&self, line: String) -> Result<(), Refused> {
-        let meant = self.feed.jump(Leave::Later, false)?;
-        self.tell(Ask::Queue(meant, line));
+    fn queue(&self, line: String) -> Result<(), CommandRefused> {
+        let meant = self.read_ahead.jump(Discard::Later, false)?;
+        self.send_request(PlaylistRequest::Queue(meant, line));
         Ok(())
     }
 
     /// The read-ahead has counted it, so that the queue stays short.
-    fn tell(&self, ask: Ask) {
+    fn send_request(&self, ask: PlaylistRequest) {
         // Without a thread the broadcast is over.
         let _ = self.asks.send(ask);
     }

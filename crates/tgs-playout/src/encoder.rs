@@ -1,7 +1,7 @@
 //! One ffmpeg child that turns one item into FLV of the broadcast's profile.
 //!
 //! Builds its command line, reads its tags, and puts into words why it failed. It neither queues nor times what it
-//! reads: see [`crate::feed`] and [`crate::timeline`].
+//! reads: see [`crate::read_ahead`] and [`crate::timeline`].
 
 mod messages;
 mod watch;
@@ -19,13 +19,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::{cancel::Cancel, process};
 
 use messages::{Messages, NewStream};
-use watch::Watcher;
-pub use watch::{GivenUp, Watch};
+use watch::StallDetector;
+pub use watch::{Abandoned, StallLimits};
 
 use crate::{
-    flv::{FlvError, Kind, Reader, Tag},
-    item::{Failure, Item, Reason, Source},
-    probe::{Audio, Probe, Video, Wanted},
+    flv::{FlvError, FlvReader, Kind, Tag},
+    item::{FailureReason, Item, ItemFailure, MediaSource},
+    probe::{AudioStream, Probe, ProbeOptions, VideoStream},
     profile::{ExtraArgs, Profile},
     proxy::{self, Client, Reads},
 };
@@ -50,7 +50,7 @@ const STEP_BACK: &str = "-1";
 /// No picture has more pixels (8192 by 8192): larger ones would take more than half a gigabyte each.
 pub(crate) const MAX_PIXELS: &str = "67108864";
 
-/// Number of the way in which [`Job::command`] encodes. What was encoded otherwise is not taken from the cache, so each
+/// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not taken from the cache, so each
 /// change there that changes what comes out needs a new one; a test holds the command to it.
 pub const RECIPE: u32 = 3;
 
@@ -68,7 +68,7 @@ const HEARD: &str = "[heard]";
 
 /// What every encoder of a run has in common.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct EncodeSetup {
     /// The ffmpeg executable.
     pub ffmpeg: PathBuf,
     /// The broadcast's shape.
@@ -82,22 +82,22 @@ pub struct Setup {
     pub image_duration: Duration,
 }
 
-/// Name of the font in [`Setup::scratch`].
+/// Name of the font in [`EncodeSetup::scratch`].
 pub const FONT_FILE: &str = "font.ttf";
 
-/// Name of the slate's text in [`Setup::scratch`].
+/// Name of the slate's text in [`EncodeSetup::scratch`].
 const TEXT_FILE: &str = "slate.txt";
 
 /// One of an encoder's inputs.
 #[derive(Debug, Clone)]
-enum Input {
-    Opened(Source, Duration),
+enum JobInput {
+    Opened(MediaSource, Duration),
     Generated(String),
 }
 
 /// What becomes of the inputs' streams.
 #[derive(Debug, Clone)]
-enum Streams {
+enum JobStreams {
     /// They are encoded.
     Filtered {
         /// Filter graph from an input's stream to the picture, without the profile's tail.
@@ -111,9 +111,9 @@ enum Streams {
 
 /// A complete encoding task.
 #[derive(Debug, Clone)]
-pub struct Job {
-    inputs: Vec<Input>,
-    streams: Streams,
+pub struct EncodeJob {
+    inputs: Vec<JobInput>,
+    streams: JobStreams,
     /// Where in the file its streams begin.
     skip_bytes: u64,
     /// Whether each input holds one stream of a source that both share, and its clock may begin anew.
@@ -128,18 +128,18 @@ pub struct Job {
     pub titled: bool,
 }
 
-impl Setup {
+impl EncodeSetup {
     /// What is asked for of items.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        Wanted { height: self.profile.height, image_duration: self.image_duration }
+    pub fn wanted(&self) -> ProbeOptions {
+        ProbeOptions { height: self.profile.height, image_duration: self.image_duration }
     }
 }
 
-impl Job {
+impl EncodeJob {
     /// The task of encoding `item` from its start offset on.
     #[must_use]
-    pub fn item(item: &Item, probe: &Probe, setup: &Setup) -> Self {
+    pub fn item(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Self {
         let profile = &setup.profile;
         let left = |length: Option<Duration>| length.map(|d| d.saturating_sub(item.start));
         let expected = left(probe.duration);
@@ -153,8 +153,8 @@ impl Job {
         };
         // One picture cannot be entered half-way.
         let start = if probe.still { Duration::ZERO } else { item.start };
-        let mut inputs: Vec<Input> =
-            item.media.sources.iter().map(|s| Input::Opened(s.clone(), start)).collect();
+        let mut inputs: Vec<JobInput> =
+            item.media.sources.iter().map(|s| JobInput::Opened(s.clone(), start)).collect();
         let mut sound = probe.audio;
         let mut keep_clock = false;
         if let (Some(v), Some(a)) = (probe.video, &mut sound)
@@ -170,7 +170,7 @@ impl Job {
         let sound = |input: &str| format!("{input}{}", sound_chain(profile, pad(audio_length, video_length)));
         let (video, audio) = match (probe.video, heard) {
             (None, Some(heard)) => {
-                inputs.push(Input::Generated(slate_source(profile)));
+                inputs.push(JobInput::Generated(slate_source(profile)));
                 let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
                 (slate_for_sound(profile, &heard, &slate), Some(sound(HEARD)))
             }
@@ -190,7 +190,7 @@ impl Job {
             }
         };
         let titled = probe.video.is_none();
-        let streams = Streams::Filtered { video, audio };
+        let streams = JobStreams::Filtered { video, audio };
         let measured = probe.times.longest_gap.zip(expected).filter(|_| probe.times.measured && !probe.still);
         let (skip_bytes, estimated) = (probe.skip_bytes, probe.times.estimated);
         Self { inputs, streams, skip_bytes, keep_clock, expected, estimated, measured, titled }
@@ -198,14 +198,14 @@ impl Job {
 
     /// A still picture with `text` and silence, `length` long.
     #[must_use]
-    pub fn slate(setup: &Setup, text: &str, length: Duration) -> Self {
+    pub fn slate(setup: &EncodeSetup, text: &str, length: Duration) -> Self {
         let seconds = length.as_secs_f64();
         Self {
             inputs: vec![
-                Input::Generated(format!("{}:d={seconds}", slate_source(&setup.profile))),
-                Input::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
+                JobInput::Generated(format!("{}:d={seconds}", slate_source(&setup.profile))),
+                JobInput::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
             ],
-            streams: Streams::Filtered {
+            streams: JobStreams::Filtered {
                 video: format!("[0:v]{}", slate_text(setup, text)),
                 audio: Some("[1:a]anull".into()),
             },
@@ -220,17 +220,17 @@ impl Job {
 
     /// A moving test picture with a tone, `length` long, that takes the same way as an item.
     #[must_use]
-    pub fn test_picture(setup: &Setup, length: Duration) -> Self {
+    pub fn test_picture(setup: &EncodeSetup, length: Duration) -> Self {
         let (profile, seconds) = (&setup.profile, length.as_secs_f64());
         Self {
             inputs: vec![
-                Input::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
-                Input::Generated(format!("sine=f=440:r=48000:d={seconds}")),
+                JobInput::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
+                JobInput::Generated(format!("sine=f=440:r=48000:d={seconds}")),
             ],
-            streams: Streams::Filtered {
+            streams: JobStreams::Filtered {
                 video: format!(
                     "[0:v]{}",
-                    picture_chain(profile, &Video::default(), None, Hold::For(Duration::ZERO))
+                    picture_chain(profile, &VideoStream::default(), None, Hold::For(Duration::ZERO))
                 ),
                 audio: Some(format!("[1:a]{}", sound_chain(profile, Duration::ZERO))),
             },
@@ -246,7 +246,7 @@ impl Job {
     /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the broadcast's own shape, or
     /// `setup` asks for more. Whether its pictures come as they must shows on the way.
     #[must_use]
-    pub fn copy(item: &Item, probe: &Probe, setup: &Setup) -> Option<Self> {
+    pub fn copy(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Option<Self> {
         let (video, audio, stored, profile) = (probe.video?, probe.audio?, probe.stored?, &setup.profile);
         let fits = setup.extra.is_empty()
             && item.start.is_zero()
@@ -260,8 +260,8 @@ impl Job {
             && stored.kbps <= (profile.video_kbps + profile.audio_kbps) * 3 / 2;
         let source = item.media.sources.first().filter(|_| fits)?;
         Some(Self {
-            inputs: vec![Input::Opened(source.clone(), Duration::ZERO)],
-            streams: Streams::Copied(video.index, audio.index),
+            inputs: vec![JobInput::Opened(source.clone(), Duration::ZERO)],
+            streams: JobStreams::Copied(video.index, audio.index),
             skip_bytes: 0,
             keep_clock: false,
             expected: probe.duration,
@@ -273,32 +273,32 @@ impl Job {
 
     /// How long it is by the word of its source, after an encoder that `ended` so. A guess is no promise, where nothing
     /// speaks for a source that broke off.
-    pub(crate) fn promised(&self, ended: &Ended, source: Option<&Source>) -> Option<Duration> {
-        let clean = source.is_some_and(Source::is_file) || ended.messages.trim().is_empty();
+    pub(crate) fn promised(&self, ended: &EncoderExit, source: Option<&MediaSource>) -> Option<Duration> {
+        let clean = source.is_some_and(MediaSource::is_file) || ended.messages.trim().is_empty();
         self.expected.filter(|_| !(self.estimated && clean))
     }
 
     /// Whether the encoder makes no sound.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        matches!(self.streams, Streams::Filtered { audio: None, .. })
+        matches!(self.streams, JobStreams::Filtered { audio: None, .. })
     }
 
     /// The ffmpeg command for this task, FLV on its stdout.
     #[must_use]
-    pub fn command(&self, setup: &Setup) -> Command {
+    pub fn command(&self, setup: &EncodeSetup) -> Command {
         let mut command = process::command(&setup.ffmpeg);
         command.current_dir(&setup.scratch);
         command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "repeat+level+warning"]);
         let mut opened = self.inputs.iter().filter_map(|input| match input {
-            Input::Opened(source, _) => Some(source),
-            Input::Generated(_) => None,
+            JobInput::Opened(source, _) => Some(source),
+            JobInput::Generated(_) => None,
         });
         // Of two sources the first stands for both: the proxy takes the second for something that it names.
         if let Some(source) = opened.find(|source| !source.is_file()) {
             Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg).apply(&mut command);
         }
-        let jumps = |input: &Input| matches!(input, Input::Opened(source, _) if source.jumps);
+        let jumps = |input: &JobInput| matches!(input, JobInput::Opened(source, _) if source.jumps);
         // In a list that says so, a gap of a second is a jump of the clock, not a picture that stands still.
         let listed = self.inputs.iter().any(jumps).then_some(Duration::from_secs(1));
         if let Some(gap) = self.measured.map(|(gap, _)| gap).into_iter().chain(listed).min() {
@@ -306,10 +306,10 @@ impl Job {
         }
         for input in &self.inputs {
             match input {
-                Input::Opened(source, start) => {
+                JobInput::Opened(source, start) => {
                     command.args(source_options(source));
                     command.args(skip_options(self.skip_bytes));
-                    if matches!(self.streams, Streams::Filtered { .. }) {
+                    if matches!(self.streams, JobStreams::Filtered { .. }) {
                         command.args(["-max_pixels", MAX_PIXELS]);
                     }
                     if self.keep_clock {
@@ -321,14 +321,14 @@ impl Job {
                     }
                     command.args(["-i", &proxy::opened_url(source)]);
                 }
-                Input::Generated(graph) => {
+                JobInput::Generated(graph) => {
                     command.args(["-f", "lavfi", "-i", graph]);
                 }
             }
         }
         match &self.streams {
-            Streams::Filtered { video, audio } => filter(&mut command, setup, video, audio.as_deref()),
-            Streams::Copied(video, audio) => {
+            JobStreams::Filtered { video, audio } => filter(&mut command, setup, video, audio.as_deref()),
+            JobStreams::Copied(video, audio) => {
                 command.args(["-map", &format!("0:{video}"), "-map", &format!("0:{audio}"), "-c", "copy"]);
                 command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
             }
@@ -344,7 +344,7 @@ impl Job {
 }
 
 /// The options that encode what the graphs `video` and `audio` make to the setup's profile.
-fn filter(command: &mut Command, setup: &Setup, video: &str, audio: Option<&str>) {
+fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option<&str>) {
     let (profile, extra) = (&setup.profile, &setup.extra);
     let join = |chain: &str, more: &Option<String>| match more {
         Some(more) => format!("{chain},{more}"),
@@ -397,7 +397,7 @@ fn filter(command: &mut Command, setup: &Setup, video: &str, audio: Option<&str>
 
 /// Options that go before `-i` for this source.
 #[must_use]
-pub fn source_options(source: &Source) -> Vec<String> {
+pub fn source_options(source: &MediaSource) -> Vec<String> {
     let mut options = proxy::opened_options(source);
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
@@ -445,8 +445,8 @@ const TOGETHER: Duration = Duration::from_millis(50);
 
 /// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would keep all of one stream
 /// until the other one comes. What is far away is fetched twice only where one of them is known to be late.
-fn reads_twice(item: &Item, probe: &Probe, video: &Video, audio: &Audio) -> bool {
-    let file = item.media.sources.get(video.source).is_some_and(Source::is_file);
+fn reads_twice(item: &Item, probe: &Probe, video: &VideoStream, audio: &AudioStream) -> bool {
+    let file = item.media.sources.get(video.source).is_some_and(MediaSource::is_file);
     let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
     // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone, it would begin at zero.
     let together = video.late.abs_diff(audio.late) <= TOGETHER;
@@ -481,7 +481,7 @@ fn cut_sound(longest: Option<Duration>) -> String {
 
 /// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. One that
 /// begins late is preceded by its first frame.
-fn picture_chain(profile: &Profile, video: &Video, jump: Option<Duration>, hold: Hold) -> String {
+fn picture_chain(profile: &Profile, video: &VideoStream, jump: Option<Duration>, hold: Hold) -> String {
     let (w, h) = (profile.width, profile.height);
     let mut chain = Vec::new();
     if video.interlaced {
@@ -560,7 +560,7 @@ fn meter(profile: &Profile, sound: &str) -> String {
 }
 
 /// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.
-fn slate_text(setup: &Setup, text: &str) -> String {
+fn slate_text(setup: &EncodeSetup, text: &str) -> String {
     if text.is_empty() {
         return "null".into();
     }
@@ -606,10 +606,10 @@ fn wrapped(text: &str) -> String {
 #[derive(Debug)]
 pub struct Encoder {
     child: Arc<process::Child>,
-    tags: Reader<BufReader<Pipe>>,
-    clock: Clock,
-    watcher: Watcher,
-    given_up: Option<GivenUp>,
+    tags: FlvReader<BufReader<EncoderPipe>>,
+    clock: TimestampUnwrapper,
+    watcher: StallDetector,
+    given_up: Option<Abandoned>,
     /// How far picture and sound have come, in milliseconds.
     pictures_to: u64,
     sounds_to: u64,
@@ -617,11 +617,11 @@ pub struct Encoder {
 
 /// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(crate) struct TimestampUnwrapper {
     last: u64,
 }
 
-impl Clock {
+impl TimestampUnwrapper {
     const RANGE: u64 = 1 << 31;
 
     /// The time of which these are the low bits: the one nearest to its neighbour.
@@ -635,13 +635,13 @@ impl Clock {
 
 /// How an encoder ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EncoderExit {
     /// Its exit status.
     pub status: ExitStatus,
     /// The end of the errors that it printed.
     pub messages: String,
     /// Why it was given up, where it was.
-    pub given_up: Option<GivenUp>,
+    pub given_up: Option<Abandoned>,
     /// Whether it was killed by [`Encoder::finish`], and not by somebody else.
     pub killed_here: bool,
     /// Pictures that could not be decoded, or not whole.
@@ -653,12 +653,12 @@ pub struct Ended {
 }
 
 impl Encoder {
-    /// Starts `command` (from [`Job::command`]). Setting `cancel` ends a read that waits.
+    /// Starts `command` (from [`EncodeJob::command`]). Setting `cancel` ends a read that waits.
     pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = Arc::new(process::spawn(command)?);
         let lost = || io::Error::other("the child has no output pipe");
-        let pipe = Pipe {
+        let pipe = EncoderPipe {
             stdout: child.take_stdout().ok_or_else(lost)?,
             stderr: child.take_stderr(),
             messages: Messages::default(),
@@ -666,12 +666,12 @@ impl Encoder {
             stopped: false,
             cancel: cancel.clone(),
         };
-        let tags = Reader::new(BufReader::with_capacity(64 * 1024, pipe));
+        let tags = FlvReader::new(BufReader::with_capacity(64 * 1024, pipe));
         Ok(Self {
             child,
             tags,
-            clock: Clock::default(),
-            watcher: Watcher::default(),
+            clock: TimestampUnwrapper::default(),
+            watcher: StallDetector::default(),
             given_up: None,
             pictures_to: 0,
             sounds_to: 0,
@@ -679,12 +679,12 @@ impl Encoder {
     }
 
     /// Gives it up where its input does not keep to this.
-    pub fn watch(&mut self, watch: Watch) {
+    pub fn watch(&mut self, watch: StallLimits) {
         self.watcher.set(watch);
         self.pipe().messages.picture = watch.picture.map(|(index, _)| index);
     }
 
-    fn pipe(&mut self) -> &mut Pipe {
+    fn pipe(&mut self) -> &mut EncoderPipe {
         self.tags.get_mut().get_mut()
     }
 
@@ -711,7 +711,7 @@ impl Encoder {
         self.child.cpu_time()
     }
 
-    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`Ended`] explains; `ConnectionAborted` when
+    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`EncoderExit`] explains; `ConnectionAborted` when
     /// cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         let began = Instant::now();
@@ -720,7 +720,7 @@ impl Encoder {
             && error.kind() == io::ErrorKind::TimedOut
         {
             let stopped = self.pipe().stopped;
-            self.given_up = Some(if stopped { GivenUp::Stopped } else { GivenUp::Stalled });
+            self.given_up = Some(if stopped { Abandoned::Stopped } else { Abandoned::Stalled });
         }
         let Some(tag) = read? else { return Ok(None) };
         let timestamp = self.clock.unwrap(tag.timestamp);
@@ -738,7 +738,7 @@ impl Encoder {
     }
 
     /// Ends it, however it stands, and tells how it ended.
-    pub fn finish(self, read_to_end: bool) -> io::Result<Ended> {
+    pub fn finish(self, read_to_end: bool) -> io::Result<EncoderExit> {
         if read_to_end {
             // Its output is closed, so it is about to exit; a second is for a machine under load.
             let deadline = Instant::now() + Duration::from_secs(1);
@@ -755,7 +755,7 @@ impl Encoder {
         let new = &pipe.messages.new_streams;
         let there = |new: &NewStream| new.sound && new.at.abs_diff(sounds_to) <= SOUND_ENDS_MS;
         let sound_lost = sounds_to + SOUND_ENDS_MS < newest && new.iter().any(there);
-        Ok(Ended {
+        Ok(EncoderExit {
             status,
             given_up: self.given_up,
             killed_here,
@@ -769,7 +769,7 @@ impl Encoder {
 
 /// ffmpeg's stdout, with its messages read along so that it cannot block on them.
 #[derive(Debug)]
-struct Pipe {
+struct EncoderPipe {
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
     messages: Messages,
@@ -782,7 +782,7 @@ struct Pipe {
 /// How often a waiting read looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(100);
 
-impl Read for Pipe {
+impl Read for EncoderPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let began = Instant::now();
         let mut stopped: Option<Instant> = None;
@@ -807,7 +807,7 @@ impl Read for Pipe {
     }
 }
 
-impl Pipe {
+impl EncoderPipe {
     /// Waits a little; tells whether stdout and stderr can be read.
     fn wait(&self) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(&self.stdout, PollFlags::IN)];
@@ -840,52 +840,55 @@ impl Pipe {
 
 /// Puts into words why ffmpeg or ffprobe could not open or read `source`, by what it printed.
 #[must_use]
-pub fn explain(messages: &str, source: &Source) -> Failure {
+pub fn explain(messages: &str, source: &MediaSource) -> ItemFailure {
     if let Some(path) = source.url.strip_prefix("file:")
         && fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == 0)
     {
-        return Failure::new(Reason::Unplayable, "the file is empty");
+        return ItemFailure::new(FailureReason::Unplayable, "the file is empty");
     }
     let has = |words: &[&str]| words.iter().any(|word| messages.contains(word));
     let file = source.is_file();
     let (reason, detail) = if has(&["Unable to open key file", "Unable to read key file"]) {
-        (Reason::Forbidden, "it is encrypted, and its key cannot be fetched")
+        (FailureReason::Forbidden, "it is encrypted, and its key cannot be fetched")
     } else if has(&["No such file or directory"]) && file {
-        (Reason::Missing, "there is no such file")
+        (FailureReason::Missing, "there is no such file")
     } else if has(&["404 Not Found", "410 Gone"]) {
-        (Reason::Missing, "the server says that it is not there (HTTP 404)")
+        (FailureReason::Missing, "the server says that it is not there (HTTP 404)")
     } else if has(&["403 Forbidden", "401 Unauthorized"]) {
-        (Reason::Forbidden, "the server refuses it (HTTP 401 or 403)")
+        (FailureReason::Forbidden, "the server refuses it (HTTP 401 or 403)")
     } else if has(&["Permission denied"]) && file {
-        (Reason::Forbidden, "this user may not read the file")
+        (FailureReason::Forbidden, "this user may not read the file")
     } else if has(&["Connection refused"]) {
-        (Reason::Network, "the server refuses the connection")
+        (FailureReason::Network, "the server refuses the connection")
     } else if has(&["Connection timed out", "Operation timed out"]) {
-        (Reason::Network, "the server does not answer")
+        (FailureReason::Network, "the server does not answer")
     } else if has(&["Failed to resolve hostname", "Name or service not known"]) {
-        (Reason::Network, "the server's name cannot be resolved")
+        (FailureReason::Network, "the server's name cannot be resolved")
     } else if !file
         && has(&["Connection reset", "Input/output error", "5XX Server Error", "Network is unreachable"])
     {
-        (Reason::Network, "the network or the server failed")
+        (FailureReason::Network, "the network or the server failed")
     } else if has(&["Error when loading first segment"]) {
         (
-            Reason::Unplayable,
+            FailureReason::Unplayable,
             "its first segment is no audio or video: it is broken, or encrypted with another key",
         )
     } else if has(&["moov atom not found"]) {
-        (Reason::Unplayable, "it is cut off before its index, or no video at all (moov atom not found)")
+        (
+            FailureReason::Unplayable,
+            "it is cut off before its index, or no video at all (moov atom not found)",
+        )
     } else if has(&["Invalid data found", "End of file", "could not find codec parameters", "Unknown format"])
     {
-        (Reason::Unplayable, "it is no audio or video that ffmpeg knows")
+        (FailureReason::Unplayable, "it is no audio or video that ffmpeg knows")
     } else {
         let last = last_message(messages);
-        return Failure::new(
-            if file { Reason::Unplayable } else { Reason::Network },
+        return ItemFailure::new(
+            if file { FailureReason::Unplayable } else { FailureReason::Network },
             format!("ffmpeg says: {last}"),
         );
     };
-    Failure::new(reason, detail)
+    ItemFailure::new(reason, detail)
 }
 
 /// The first line of ffmpeg's messages, in the same form as [`last_message`].
@@ -911,13 +914,13 @@ mod tests {
     use super::*;
     use crate::probe::Times;
 
-    fn source(url: &str) -> Source {
+    fn source(url: &str) -> MediaSource {
         let headers = vec![("User-Agent".into(), "a\r\nX: y".into())];
-        Source { headers, ..Source::at(url.into()) }
+        MediaSource { headers, ..MediaSource::at(url.into()) }
     }
 
-    fn setup() -> Setup {
-        Setup {
+    fn setup() -> EncodeSetup {
+        EncodeSetup {
             ffmpeg: "ffmpeg".into(),
             profile: Profile::P720,
             extra: ExtraArgs::default(),
@@ -930,12 +933,19 @@ mod tests {
     fn another_command_has_another_recipe() {
         let setup = setup();
         let media = crate::item::Media::at("file:/a".into(), false);
-        let item = Item { id: String::new(), place: 0, title: String::new(), start: Duration::ZERO, media };
+        let item = Item { id: String::new(), turn: 0, title: String::new(), start: Duration::ZERO, media };
         let seconds = |n| Some(Duration::from_secs(n));
-        let video = Video { width: 640, height: 360, fps: 50.0, duration: seconds(5), ..Video::default() };
-        let audio = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };
-        let late = crate::probe::Audio { late: LATE * 2, duration: seconds(9), ..audio };
-        let interlaced = Video { interlaced: true, fps: 25.0, ..video };
+        let video = VideoStream {
+            width: 640,
+            height: 360,
+            fps: 50.0,
+            duration: seconds(5),
+            ..VideoStream::default()
+        };
+        let audio =
+            crate::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };
+        let late = crate::probe::AudioStream { late: LATE * 2, duration: seconds(9), ..audio };
+        let interlaced = VideoStream { interlaced: true, fps: 25.0, ..video };
         let probes = [
             (Some(video), Some(audio)),
             (Some(interlaced), Some(late)),
@@ -952,7 +962,7 @@ mod tests {
                 times: Times { longest_gap: seconds(300), measured: true, ..Times::default() },
                 ..Probe::default()
             };
-            let command = Job::item(&item, &probe, &setup).command(&setup);
+            let command = EncodeJob::item(&item, &probe, &setup).command(&setup);
             digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
         }
         let digest = digest.finish();
@@ -1000,12 +1010,12 @@ mod tests {
             let found = crate::probe::read_any(answer.as_bytes()).expect("it is JSON");
             let media = crate::item::Media::at("file:/a".into(), live);
             let start = Duration::from_millis(start);
-            let item = Item { id: String::new(), place: 0, title: String::new(), start, media };
+            let item = Item { id: String::new(), turn: 0, title: String::new(), start, media };
             let setup = setup();
-            let _ = Job::copy(&item, &found, &setup);
-            let job = Job::item(&item, &found, &setup);
+            let _ = EncodeJob::copy(&item, &found, &setup);
+            let job = EncodeJob::item(&item, &found, &setup);
             let _ = job.command(&setup);
-            let ended = Ended {
+            let ended = EncoderExit {
                 status: std::os::unix::process::ExitStatusExt::from_raw(0),
                 messages: String::new(),
                 given_up: None,
@@ -1022,8 +1032,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_begins_again_goes_on() {
-        let mut clock = Clock::default();
-        let end = Clock::RANGE - 1;
+        let mut clock = TimestampUnwrapper::default();
+        let end = TimestampUnwrapper::RANGE - 1;
         let times = [end - 40, end, 32, end - 3, 20, 65].map(|time| clock.unwrap(time));
         assert_eq!(times, [end - 40, end, end + 33, end - 3, end + 21, end + 66]);
     }
@@ -1039,12 +1049,12 @@ mod tests {
     #[test]
     fn cookies_and_hls_of_any_name_are_options() {
         let cookies = vec!["a=1; Domain=h; Path=/\r\nX: y".to_owned(), "b=2; Domain=h; Path=/".to_owned()];
-        let list = Source { cookies, hls: true, ..Source::at("http://h/get?list=1".into()) };
+        let list = MediaSource { cookies, hls: true, ..MediaSource::at("http://h/get?list=1".into()) };
         let options = source_options(&list).join(" ");
         assert!(options.contains("-f hls") && !options.contains("-reconnect"), "{options}");
         assert!(options.contains("-cookies a=1; Domain=h; Path=/  X: y\n"), "{options}");
         assert!(options.contains("\nb=2; Domain=h; Path=/\nb=2; Domain=h; Path=http://h:80/"), "{options}");
-        let local = Source { hls: true, ..Source::at("file:/a.m3u".into()) };
+        let local = MediaSource { hls: true, ..MediaSource::at("file:/a.m3u".into()) };
         let options = source_options(&local).join(" ");
         assert!(options.contains("-protocol_whitelist file") && options.contains("-f hls"), "{options}");
     }
@@ -1052,12 +1062,20 @@ mod tests {
     #[test]
     fn failures_are_told_in_words() {
         for (messages, url, reason) in [
-            ("file:/x: No such file or directory", "file:/x", Reason::Missing),
-            ("https://h/x: Server returned 404 Not Found", "https://h/x", Reason::Missing),
-            ("http://h/x: Server returned 403 Forbidden (access denied)", "http://h/x", Reason::Forbidden),
-            ("Connection to tcp://127.0.0.1:9 failed: Connection refused", "http://h/x", Reason::Network),
-            ("[mov @ 0x1] moov atom not found\nfile:/x: Invalid data", "file:/x", Reason::Unplayable),
-            ("something new", "file:/x", Reason::Unplayable),
+            ("file:/x: No such file or directory", "file:/x", FailureReason::Missing),
+            ("https://h/x: Server returned 404 Not Found", "https://h/x", FailureReason::Missing),
+            (
+                "http://h/x: Server returned 403 Forbidden (access denied)",
+                "http://h/x",
+                FailureReason::Forbidden,
+            ),
+            (
+                "Connection to tcp://127.0.0.1:9 failed: Connection refused",
+                "http://h/x",
+                FailureReason::Network,
+            ),
+            ("[mov @ 0x1] moov atom not found\nfile:/x: Invalid data", "file:/x", FailureReason::Unplayable),
+            ("something new", "file:/x", FailureReason::Unplayable),
         ] {
             assert_eq!(explain(messages, &source(url)).reason, reason, "{messages}");
         }

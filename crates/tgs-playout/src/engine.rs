@@ -31,23 +31,23 @@ pub use crate::command::Control;
 pub(crate) use encode::judge;
 
 use crate::{
-    ahead::{self, Ahead},
     cache::{self, Cache},
-    encoder::{FONT_FILE, Setup},
-    feed::Feed,
+    encoder::{EncodeSetup, FONT_FILE},
+    ffmpeg_args_probe,
     filler::{Filler, FillerError},
-    item::Program,
+    item::Programme,
     playout::Playout,
-    probe::Wanted,
+    prefetch::{self, CachePrefetcher},
+    probe::ProbeOptions,
     profile::{ExtraArgs, Profile},
     publisher::{Output, Publisher},
+    read_ahead::ReadAhead,
     status::METRICS,
     threads::await_end,
     timeline::Timeline,
-    trial,
 };
-use encode::Encode;
-use prepare::Preparer;
+use encode::EncodeThread;
+use prepare::PrepareHandle;
 
 /// An item that ends this much before its probed end has failed.
 const EARLY: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
 
 /// What a broadcast needs to know.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct EngineConfig {
     /// The ffmpeg executable, a path or a name.
     pub ffmpeg: PathBuf,
     /// The ffprobe executable.
@@ -101,12 +101,12 @@ pub struct Summary {
     /// Items that failed, some of them perhaps after they had been on air for a while.
     pub failed: u64,
     /// Why.
-    pub end: End,
+    pub end: RunEnd,
 }
 
 /// Why a broadcast ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// The programme came to its end.
     Over,
     /// It was asked to end with an item, and that one is over.
@@ -163,7 +163,11 @@ pub enum EngineError {
 
 /// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
 /// stopped afterwards, and no thread or child is left.
-pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
+pub fn run(
+    config: EngineConfig,
+    program: Box<dyn Programme>,
+    control: &Control,
+) -> Result<Summary, EngineError> {
     let ended = broadcast(config, program, control);
     // It stops the broadcast, which then ends as one that was asked to.
     match control.board.read().dead_thread {
@@ -172,45 +176,49 @@ pub fn run(config: Config, program: Box<dyn Program>, control: &Control) -> Resu
     }
 }
 
-fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Result<Summary, EngineError> {
+fn broadcast(
+    config: EngineConfig,
+    program: Box<dyn Programme>,
+    control: &Control,
+) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
     // What a stop interrupts has not failed.
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
-    let feed = Arc::new(Feed::new(config.profile.fps, config.read_ahead));
+    let read_ahead = Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead));
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
-    let shared = Shared {
+    let shared = EngineContext {
         ffprobe: ffprobe.clone(),
         wanted: setup.wanted(),
         cache: cache.clone(),
-        feed: feed.clone(),
+        read_ahead: read_ahead.clone(),
         control: control.clone(),
         cancel: cancel.clone(),
     };
-    let coming = config.cache_ahead.then(ahead::Board::default);
-    let preparer = Preparer::start(program, shared.clone(), coming.clone())
+    let coming = config.cache_ahead.then(prefetch::UpcomingItems::default);
+    let preparer = PrepareHandle::start(program, shared.clone(), coming.clone())
         .map_err(|source| EngineError::Thread { name: "prepare", source })?;
-    let _attached = control.attach(feed.clone(), preparer.ask.clone());
+    let _attached = control.attach(read_ahead.clone(), preparer.ask.clone());
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
-    let ahead = coming.map(|board| Ahead {
+    let ahead = coming.map(|board| CachePrefetcher {
         board,
         cache: cache.clone(),
-        feed: feed.clone(),
+        read_ahead: read_ahead.clone(),
         setup: setup.clone(),
         ffprobe,
         cancel: cancel.clone(),
     });
     cache::forget_fillers(&config.cache_dir);
-    let encode = Encode::new(setup, shared, config.copy_matching);
+    let encode = EncodeThread::new(setup, shared, config.copy_matching);
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
-        feed,
+        read_ahead,
         Timeline::new(&config.profile, filler.silence()),
         filler,
         publisher,
@@ -225,12 +233,12 @@ fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Re
         let encoding = encoding
             .spawn_scoped(threads, move || (control.guard("encode", || encode.run(&preparer)), preparer))
             .map_err(failed("encode"))?;
-        let ahead = ahead.and_then(Ahead::start);
+        let ahead = ahead.and_then(CachePrefetcher::start);
         let played = control.guard("playout", || playout.run());
         let end = match (cancel.is_cancelled(), control.is_ending()) {
-            (true, _) => End::Stopped,
-            (false, true) => End::AfterCurrent,
-            (false, false) => End::Over,
+            (true, _) => RunEnd::Stopped,
+            (false, true) => RunEnd::AfterCurrent,
+            (false, false) => RunEnd::Over,
         };
         cancel.cancel();
         let failed = encoding.join().ok().and_then(|(failed, _)| failed).unwrap_or_default();
@@ -243,7 +251,7 @@ fn broadcast(config: Config, program: Box<dyn Program>, control: &Control) -> Re
 }
 
 /// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.
-fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, EngineError> {
+fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<EncodeSetup, EngineError> {
     std::fs::create_dir_all(&config.cache_dir)
         .map_err(|source| EngineError::Directory { path: config.cache_dir.clone(), source })?;
     let scratch = config.state_dir.join("scratch");
@@ -251,7 +259,7 @@ fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, Engi
     std::fs::create_dir_all(&scratch)
         .and_then(|()| if font.exists() { Ok(()) } else { std::fs::write(&font, FONT) })
         .map_err(|source| EngineError::Directory { path: scratch.clone(), source })?;
-    let plain = Setup {
+    let plain = EncodeSetup {
         ffmpeg: config.ffmpeg.clone(),
         profile: config.profile,
         extra: ExtraArgs::default(),
@@ -259,9 +267,9 @@ fn set_up(config: &Config, version: &str, cancel: &Cancel) -> Result<Setup, Engi
         image_duration: config.image_duration,
     };
     let proven = ExtraArgs::parse(&config.ffmpeg_args).and_then(|extra| {
-        let setup = Setup { extra, ..plain.clone() };
+        let setup = EncodeSetup { extra, ..plain.clone() };
         if !setup.extra.is_empty() {
-            trial::prove(&setup, version, &config.cache_dir, cancel)?;
+            ffmpeg_args_probe::prove(&setup, version, &config.cache_dir, cancel)?;
         }
         Ok(setup)
     });
@@ -300,17 +308,17 @@ fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
 
 /// What prepare and encode threads share.
 #[derive(Debug, Clone)]
-struct Shared {
+struct EngineContext {
     ffprobe: PathBuf,
     /// Lines of the broadcast's picture.
-    wanted: Wanted,
+    wanted: ProbeOptions,
     cache: Arc<Cache>,
-    feed: Arc<Feed>,
+    read_ahead: Arc<ReadAhead>,
     control: Control,
     cancel: Cancel,
 }
 
-impl Shared {
+impl EngineContext {
     /// Shows how fast the encoder works; `None` where none does.
     fn show_speed(&self, ratio: Option<f64>) {
         METRICS.encoder_speed.set(ratio.unwrap_or_default());

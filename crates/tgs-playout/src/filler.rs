@@ -16,8 +16,8 @@ use std::{
 use tgs_core::{cancel::Cancel, files, supervise::contain};
 
 use crate::{
-    encoder::{Encoder, Job, Setup, last_message},
-    flv::{self, FlvError, Kind, Reader},
+    encoder::{EncodeJob, EncodeSetup, Encoder, last_message},
+    flv::{self, FlvError, FlvReader, Kind},
     item::{Item, Media},
     probe,
     timeline::{Silence, Timeline},
@@ -32,23 +32,23 @@ const SLATE_LENGTH: Duration = Duration::from_secs(4);
 /// The encoded filler.
 #[derive(Debug)]
 pub struct Filler {
-    tags: Tags,
+    tags: FillerReader,
     silence: Silence,
     /// Whether it has no sound of its own.
     silent: bool,
     /// FILLER, while it is being encoded.
-    coming: Option<Coming>,
+    coming: Option<PendingFiller>,
 }
 
 /// A FILLER file takes a while the first time; the broadcast begins with the slate.
 #[derive(Debug)]
-struct Coming {
-    done: mpsc::Receiver<(Tags, Option<Silence>)>,
+struct PendingFiller {
+    done: mpsc::Receiver<(FillerReader, Option<Silence>)>,
     cancel: Cancel,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Coming {
+impl Drop for PendingFiller {
     /// Nothing of it outlives the broadcast: neither its ffmpeg nor its half-written file.
     fn drop(&mut self) {
         self.cancel.cancel();
@@ -58,7 +58,7 @@ impl Drop for Coming {
     }
 }
 
-type Tags = Reader<BufReader<File>>;
+type FillerReader = FlvReader<BufReader<File>>;
 
 /// Why there is no filler.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ impl Filler {
     /// Opens the kept filler of this setup. Where there is none yet, encodes the slate at once and the FILLER file from
     /// a thread of its own. A file that cannot be used is told with a WARN and the slate stays.
     pub fn prepare(
-        setup: &Setup,
+        setup: &EncodeSetup,
         version: &str,
         ffprobe: &Path,
         file: Option<&Path>,
@@ -88,10 +88,10 @@ impl Filler {
         cancel: &Cancel,
     ) -> Result<Self, FillerError> {
         let slate = Self::kept(dir, key(setup, version, None), |out| {
-            encode(&Job::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
+            encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
                 // An ffmpeg built without the text filter still makes a bare slate.
                 out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
-                encode(&Job::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
+                encode(&EncodeJob::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
             })
         })?;
         let (tags, Some(silence)) = slate else {
@@ -113,7 +113,7 @@ impl Filler {
                 let made = contain(|| {
                     let found = probe::probe(&ffprobe, &item.media, setup.wanted(), &cancel)
                         .map_err(|f| f.to_string())?;
-                    encode(&Job::item(&item, &found, &setup), &setup, &cancel, out)
+                    encode(&EncodeJob::item(&item, &found, &setup), &setup, &cancel, out)
                 });
                 made.unwrap_or_else(|panic| Err(panic.to_string()))
             });
@@ -132,7 +132,7 @@ impl Filler {
         let thread = thread
             .map_err(|error| log::warn!("FILLER cannot be used: failed to start a thread: {error}"))
             .ok();
-        Ok(Self { coming: Some(Coming { done, cancel: stop, thread }), ..slate })
+        Ok(Self { coming: Some(PendingFiller { done, cancel: stop, thread }), ..slate })
     }
 
     /// Opens what is kept under `key`, or has it made. It is put in place whole.
@@ -140,7 +140,7 @@ impl Filler {
         dir: &Path,
         key: u64,
         make: impl FnOnce(&mut File) -> Result<(), String>,
-    ) -> Result<(Tags, Option<Silence>), FillerError> {
+    ) -> Result<(FillerReader, Option<Silence>), FillerError> {
         let path = kept_at(dir, key);
         let at = |source| FillerError::Io { path: path.clone(), source };
         if let Ok(kept) = open(&path) {
@@ -192,7 +192,7 @@ fn kept_at(dir: &Path, key: u64) -> PathBuf {
     dir.join(format!("filler-{key:016x}.flv"))
 }
 
-impl Reader<BufReader<File>> {
+impl FlvReader<BufReader<File>> {
     /// Reads from the beginning again.
     fn rewind(&mut self) -> io::Result<()> {
         self.restart(|file| file.seek(SeekFrom::Start(0)).map(|_| ()))
@@ -202,11 +202,11 @@ impl Reader<BufReader<File>> {
 fn item(file: &Path) -> Item {
     let url = format!("file:{}", file.display());
     let media = Media::at(url, false);
-    Item { id: file.display().to_string(), place: 0, title: String::new(), start: Duration::ZERO, media }
+    Item { id: file.display().to_string(), turn: 0, title: String::new(), start: Duration::ZERO, media }
 }
 
 /// Names everything that the encoded filler depends on.
-fn key(setup: &Setup, version: &str, file: Option<&Path>) -> u64 {
+fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{:?} {:?} {version} {file:?} {TEXT}", setup.profile, setup.extra).hash(&mut hasher);
     if let Some(meta) = file.and_then(|f| f.metadata().ok()) {
@@ -217,11 +217,11 @@ fn key(setup: &Setup, version: &str, file: Option<&Path>) -> u64 {
 }
 
 /// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.
-fn open(path: &Path) -> io::Result<(Tags, Option<Silence>)> {
+fn open(path: &Path) -> io::Result<(FillerReader, Option<Silence>)> {
     let file = files::open_regular(path)?;
     // Used now; what nobody uses is removed one day.
     let _ = file.set_modified(SystemTime::now());
-    let mut tags = Reader::new(BufReader::new(file));
+    let mut tags = FlvReader::new(BufReader::new(file));
     let (mut header, mut frame) = (None, None);
     let mut pictures = false;
     while let Some(tag) = tags.next_tag().map_err(io::Error::other)? {
@@ -238,7 +238,7 @@ fn open(path: &Path) -> io::Result<(Tags, Option<Silence>)> {
 }
 
 /// Encodes a task into an FLV file.
-fn encode(job: &Job, setup: &Setup, cancel: &Cancel, out: &mut File) -> Result<(), String> {
+fn encode(job: &EncodeJob, setup: &EncodeSetup, cancel: &Cancel, out: &mut File) -> Result<(), String> {
     let mut encoder =
         Encoder::start(job.command(setup), cancel).map_err(|e| format!("cannot start ffmpeg: {e}"))?;
     let mut out = BufWriter::new(out);

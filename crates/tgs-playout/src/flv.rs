@@ -98,12 +98,12 @@ impl Tag {
 
 /// Reads tags one after another.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct FlvReader<R> {
     inner: R,
     started: bool,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> FlvReader<R> {
     /// A reader of the stream `inner`, header first.
     pub fn new(inner: R) -> Self {
         Self { inner, started: false }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<Tag>, FlvError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = FlvReader::new(bytes);
         let mut tags = Vec::new();
         while let Some(tag) = reader.next_tag()? {
             tags.push(tag);

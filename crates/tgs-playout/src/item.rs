@@ -1,6 +1,6 @@
 //! What the engine is asked to play, where it comes from, and why it could not be played.
 //!
-//! No decision is taken here: [`Program`] is implemented by the tool that owns the playlist.
+//! No decision is taken here: [`Programme`] is implemented by the tool that owns the playlist.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ pub enum Trust {
 
 /// One file or URL as ffmpeg opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct MediaSource {
     /// A URL, or `file:` and an absolute path (so that no file name can be read as an option or a protocol).
     pub url: String,
     /// HTTP request headers, name and value; empty for files.
@@ -44,7 +44,7 @@ pub struct Source {
     pub address: Option<IpAddr>,
 }
 
-impl Source {
+impl MediaSource {
     /// What the operator named by `url`, without headers.
     #[must_use]
     pub fn at(url: String) -> Self {
@@ -85,7 +85,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     /// One source that holds everything, or two: the picture's, then the sound's.
-    pub sources: Vec<Source>,
+    pub sources: Vec<MediaSource>,
     /// A live source has no duration and cannot wait for the viewer.
     pub live: bool,
     /// When the URLs stop working, where that is known.
@@ -99,7 +99,7 @@ impl Media {
     /// What one URL leads to.
     #[must_use]
     pub fn at(url: String, live: bool) -> Self {
-        Self { sources: vec![Source::at(url)], live, expires: None, identity: None }
+        Self { sources: vec![MediaSource::at(url)], live, expires: None, identity: None }
     }
 }
 
@@ -108,8 +108,8 @@ impl Media {
 pub struct Item {
     /// Identity that survives restarts and edits of the list: the absolute path or the page's URL.
     pub id: String,
-    /// The program's own number of this turn in its list, another each time it gives one out; [`Program::jump`] names it.
-    pub place: u64,
+    /// The program's own number of this turn in its list, another each time it gives one out; [`Programme::jump`] names it.
+    pub turn: u64,
     /// What viewers and logs are shown.
     pub title: String,
     /// Where to start, from the item's own beginning.
@@ -121,7 +121,7 @@ pub struct Item {
 /// Why an item could not be played, as a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum FailureReason {
     /// The file or page is not there (ENOENT, HTTP 404, removed video).
     Missing,
     /// It may not be read (EACCES, HTTP 401/403, private video).
@@ -150,7 +150,7 @@ pub enum Reason {
     Internal,
 }
 
-impl Reason {
+impl FailureReason {
     /// Every reason, so that each metric series exists from the start.
     pub const ALL: [Self; 13] = [
         Self::Missing,
@@ -191,37 +191,37 @@ impl Reason {
 
 /// A failure of one item, in words for the operator: what happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct ItemFailure {
     /// The class, for metrics and policy.
-    pub reason: Reason,
+    pub reason: FailureReason,
     /// A lower-case sentence without a full stop, fit for "skipped X: …".
     pub detail: String,
 }
 
-impl Failure {
+impl ItemFailure {
     /// A failure of class `reason`, told as `detail`.
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 
     /// The failure of an item at which tgs-stream itself failed.
     #[must_use]
     pub fn of_panic(panic: &Panic) -> Self {
-        Self::new(Reason::Internal, format!("a fault of tgs-stream, please report it: {panic}"))
+        Self::new(FailureReason::Internal, format!("a fault of tgs-stream, please report it: {panic}"))
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ItemFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for ItemFailure {}
 
-/// What a [`Program`] answers when it is asked for the next item.
+/// What a [`Programme`] answers when it is asked for the next item.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextItem {
     /// Play this.
     Play(Item),
     /// The page could not be asked. Play what has been kept of it, or take it for skipped.
@@ -229,7 +229,7 @@ pub enum Next {
         /// The entry, without sources.
         item: Item,
         /// Why it could not be asked.
-        failure: Failure,
+        failure: ItemFailure,
     },
     /// This entry could not be prepared; ask again for the one after it.
     Skip {
@@ -238,23 +238,23 @@ pub enum Next {
         /// The entry's title.
         title: String,
         /// Why.
-        failure: Failure,
+        failure: ItemFailure,
     },
     /// The list has been played to its end and is not repeated.
     End,
 }
 
 /// A coming entry.
-pub struct Coming {
+pub struct UpcomingItem {
     /// Its [`Item::id`].
     pub id: String,
     /// Finds out what it is; `None` where that is nothing that can be played. It changes nothing.
     pub find: Box<dyn FnOnce() -> Option<Item> + Send>,
 }
 
-/// Where a [`Program`] is told to go.
+/// Where a [`Programme`] is told to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jump {
+pub enum JumpTarget {
     /// To the same item, this far from its beginning.
     Again(Duration),
     /// To the item before it, from its beginning; where it is the list's first, to itself.
@@ -265,17 +265,17 @@ pub enum Jump {
 
 /// The list of what is played, in order. Called from one thread, which may block in it (resolving a page URL):
 /// the read-ahead and the filler cover that time.
-pub trait Program: Send {
+pub trait Programme: Send {
     /// The next entry. Called one item ahead of the encoder.
-    fn next(&mut self) -> Next;
+    fn next(&mut self) -> NextItem;
 
-    /// Called immediately before `item` (from an earlier [`Program::next`]) is encoded: gives it back,
+    /// Called immediately before `item` (from an earlier [`Programme::next`]) is encoded: gives it back,
     /// resolved anew where its URLs have expired, or gives what the edited list has in its place.
-    fn confirm(&mut self, item: Item) -> Next;
+    fn confirm(&mut self, item: Item) -> NextItem;
 
     /// The `count` entries that come after those given out, as far as that is known without asking anybody; nearest first.
     /// Whoever calls one may have to wait for it.
-    fn coming(&self, count: usize) -> Vec<Coming> {
+    fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let _ = count;
         Vec::new()
     }
@@ -283,9 +283,9 @@ pub trait Program: Send {
     /// How many entries one round has at present: after so many failures in a row the engine backs off.
     fn round_len(&self) -> usize;
 
-    /// Goes where `to` says, seen from the item of this [`Item::place`]; `None` stands for what [`Program::next`] would
-    /// give. What was given out after that item has not been seen by anybody. [`Program::next`] follows.
-    fn jump(&mut self, place: Option<u64>, to: Jump);
+    /// Goes where `to` says, seen from the item of this [`Item::turn`]; `None` stands for what [`Programme::next`] would
+    /// give. What was given out after that item has not been seen by anybody. [`Programme::next`] follows.
+    fn jump(&mut self, place: Option<u64>, to: JumpTarget);
 
     /// Puts what `line` names (as a playlist's line does) behind what is queued already. It is given out before the list
     /// goes on.
@@ -294,9 +294,9 @@ pub trait Program: Send {
     /// Reads the list anew. What has changed is taken with the next item.
     fn reload(&mut self);
 
-    /// After [`Program::reload`]: what comes in the place of the item (or skipped entry) given out last, where the edit has
+    /// After [`Programme::reload`]: what comes in the place of the item (or skipped entry) given out last, where the edit has
     /// another there.
-    fn replaced(&mut self) -> Option<Next> {
+    fn replaced(&mut self) -> Option<NextItem> {
         None
     }
 }

@@ -1,33 +1,33 @@
 //! Items in, one continuous FLV timeline out, published. Knows no Telegram.
 //!
 //! ```text
-//! item → encoder (one ffmpeg) → feed (read-ahead) → timeline (one clock) → publisher (one connection)
+//! item → encoder (one ffmpeg) → read-ahead (read-ahead) → timeline (one clock) → publisher (one connection)
 //! ```
 //!
 //! [`engine::run`] wires them together and describes the threads.
 
-mod ahead;
 pub mod cache;
 mod clock;
 pub mod codec;
 pub mod command;
-mod copy;
 pub mod encoder;
 pub mod engine;
 #[cfg(test)]
 mod faults;
-pub mod feed;
+pub mod ffmpeg_args_probe;
 pub mod filler;
 pub mod flv;
 pub mod item;
+mod passthrough;
 mod playout;
+mod prefetch;
 pub mod probe;
 pub mod profile;
 pub mod proxy;
 pub mod publisher;
+pub mod read_ahead;
 pub mod rtmp;
-mod runs;
+mod sequence;
 pub mod status;
 mod threads;
 pub mod timeline;
-pub mod trial;

@@ -18,12 +18,12 @@ use tgs_core::{backoff::Backoff, systemd::Beat};
 use crate::{
     clock::Clock,
     command::Control,
-    feed::{self, Feed, Need, Piece, Taken},
     filler::Filler,
     flv::Kind,
-    publisher::{Broken, Publisher},
-    status::{Link, METRICS, OnAir, Published, Showing},
-    timeline::{Origin, Placed, Timeline},
+    publisher::{Publisher, SinkError},
+    read_ahead::{self, Event, Polled, ReadAhead, StartLevel},
+    status::{Connection, METRICS, OnAir, PlayingItem, Published},
+    timeline::{TagOrigin, TimedTag, Timeline},
 };
 
 /// A lag of more than this is let go.
@@ -49,7 +49,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// The pacing thread's state.
 #[derive(Debug)]
 pub(crate) struct Playout {
-    feed: Arc<Feed>,
+    read_ahead: Arc<ReadAhead>,
     timeline: Timeline,
     filler: Filler,
     publisher: Publisher,
@@ -61,16 +61,16 @@ pub(crate) struct Playout {
     started: Instant,
     /// The moment at which the broadcast's time 0 was due.
     anchor: Option<Instant>,
-    source: Source,
+    source: OnAirSource,
     /// Items whose tags are still on their way, oldest first.
-    recent: VecDeque<Arc<feed::OnAir>>,
+    recent: VecDeque<Arc<read_ahead::StartedItem>>,
     /// What was sent last.
-    last: Origin,
+    last: TagOrigin,
     /// Items that have gone on air, and the last one's number.
     played: u64,
     newest: u64,
     /// What has arrived last, of an item.
-    arrived: Option<Origin>,
+    arrived: Option<TagOrigin>,
     /// While there is no connection: the broadcast's time up to which everything has arrived.
     resume_at: Option<u64>,
     /// After a jump of a live source: nothing is sent before the next keyframe.
@@ -89,7 +89,7 @@ pub(crate) struct Playout {
 
 /// Where tags are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum OnAirSource {
     /// Nothing has gone on air yet.
     Nothing,
     Item,
@@ -97,7 +97,7 @@ enum Source {
 }
 
 /// Why the broadcast does not go on.
-enum Stop {
+enum PlayoutEnd {
     Cancelled,
     Failed(String),
 }
@@ -105,7 +105,7 @@ enum Stop {
 impl Playout {
     /// A broadcast that has not begun; `started` is when the tool was.
     pub(crate) fn new(
-        feed: Arc<Feed>,
+        read_ahead: Arc<ReadAhead>,
         timeline: Timeline,
         filler: Filler,
         publisher: Publisher,
@@ -115,7 +115,7 @@ impl Playout {
     ) -> Self {
         let beat = control.pulse.watch("playout", LONGEST_TURN);
         Self {
-            feed,
+            read_ahead,
             timeline,
             filler,
             clock: publisher.clock(),
@@ -125,9 +125,9 @@ impl Playout {
             paced,
             started,
             anchor: None,
-            source: Source::Nothing,
+            source: OnAirSource::Nothing,
             recent: VecDeque::new(),
-            last: Origin { run: 0, offset_ms: 0 },
+            last: TagOrigin { run: 0, offset_ms: 0 },
             played: 0,
             newest: 0,
             arrived: None,
@@ -151,12 +151,12 @@ impl Playout {
         METRICS.on_air.set(0);
         self.control.board.update(|status| status.on_air = OnAir::Stopped);
         match ended {
-            Ok(()) | Err(Stop::Cancelled) => Ok(self.played),
-            Err(Stop::Failed(why)) => Err(why),
+            Ok(()) | Err(PlayoutEnd::Cancelled) => Ok(self.played),
+            Err(PlayoutEnd::Failed(why)) => Err(why),
         }
     }
 
-    fn broadcast(&mut self) -> Result<(), Stop> {
+    fn broadcast(&mut self) -> Result<(), PlayoutEnd> {
         self.connect(false)?;
         while let Some(placed) = self.next_placed()? {
             self.deliver(placed)?;
@@ -168,51 +168,51 @@ impl Playout {
     }
 
     /// The next tag in order; `None` when the programme is over.
-    fn next_placed(&mut self) -> Result<Option<Placed>, Stop> {
+    fn next_placed(&mut self) -> Result<Option<TimedTag>, PlayoutEnd> {
         loop {
             self.beat.turn();
             if let Some(placed) = self.timeline.pop() {
                 return Ok(Some(placed));
             }
             if self.control.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
+                return Err(PlayoutEnd::Cancelled);
             }
             match self.take() {
-                Taken::Piece(piece) => self.accept(piece),
-                Taken::Over => return Ok(None),
-                Taken::NotReady if !self.paced => {}
-                Taken::NotReady => self.bridge()?,
+                Polled::Event(piece) => self.accept(piece),
+                Polled::Ended => return Ok(None),
+                Polled::NotReady if !self.paced => {}
+                Polled::NotReady => self.bridge()?,
             }
         }
     }
 
-    fn take(&self) -> Taken {
+    fn take(&self) -> Polled {
         match self.source {
-            _ if !self.paced => self.feed.take_any(Duration::from_millis(200)),
-            Source::Nothing => self.feed.take(Need::Start),
-            Source::Item => self.feed.take(Need::Group),
+            _ if !self.paced => self.read_ahead.wait_event(Duration::from_millis(200)),
+            OnAirSource::Nothing => self.read_ahead.poll(StartLevel::Start),
+            OnAirSource::Item => self.read_ahead.poll(StartLevel::Group),
             // A few frames more: see there.
-            Source::Filler if !self.timeline.is_whole() => Taken::NotReady,
-            Source::Filler => self.feed.take(Need::Refilled),
+            OnAirSource::Filler if !self.timeline.is_whole() => Polled::NotReady,
+            OnAirSource::Filler => self.read_ahead.poll(StartLevel::Refilled),
         }
     }
 
-    fn accept(&mut self, piece: Piece) {
+    fn accept(&mut self, piece: Event) {
         match piece {
-            Piece::Begin(item) => {
+            Event::Begin(item) => {
                 self.recent.push_back(item);
                 if self.recent.len() > 8 {
                     self.recent.pop_front();
                 }
                 self.begin_segment();
             }
-            Piece::Tag(tag) => {
-                if self.source == Source::Filler {
+            Event::Tag(tag) => {
+                if self.source == OnAirSource::Filler {
                     self.begin_segment();
                 }
                 self.timeline.push(tag);
             }
-            Piece::End => {}
+            Event::End => {}
         }
     }
 
@@ -221,12 +221,12 @@ impl Playout {
         if let Some(item) = self.recent.back() {
             self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
         }
-        self.source = Source::Item;
+        self.source = OnAirSource::Item;
     }
 
     /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its place.
-    fn bridge(&mut self) -> Result<(), Stop> {
-        if self.source != Source::Filler {
+    fn bridge(&mut self) -> Result<(), PlayoutEnd> {
+        if self.source != OnAirSource::Filler {
             return self.bridge_or_wait();
         }
         if let Err(error) = self.filler.next(&mut self.timeline) {
@@ -238,7 +238,7 @@ impl Playout {
         Ok(())
     }
 
-    fn bridge_or_wait(&mut self) -> Result<(), Stop> {
+    fn bridge_or_wait(&mut self) -> Result<(), PlayoutEnd> {
         if self.timeline.settle() {
             return Ok(());
         }
@@ -247,9 +247,9 @@ impl Playout {
             None => self.started + START_PATIENCE,
         };
         let now = self.clock.now();
-        if now < due && (self.anchor.is_some() || self.feed.asked_for().is_none()) {
+        if now < due && (self.anchor.is_some() || self.read_ahead.requested_change().is_none()) {
             if self.anchor.is_none() {
-                self.feed.wait(due.min(now + Duration::from_millis(100)) - now);
+                self.read_ahead.wait(due.min(now + Duration::from_millis(100)) - now);
                 return self.idle(now);
             }
             return self.idle(due);
@@ -260,11 +260,11 @@ impl Playout {
 
     /// Whether the item on air gives nothing, though it is not over and nobody has stopped it.
     fn source_is_slow(&self) -> bool {
-        self.source == Source::Item && self.feed.inside_item() && !self.feed.is_paused()
+        self.source == OnAirSource::Item && self.read_ahead.inside_item() && !self.read_ahead.is_paused()
     }
 
     fn enter_filler(&mut self) {
-        let asked_for = self.feed.asked_for();
+        let asked_for = self.read_ahead.requested_change();
         if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
             log::info!("filler on air: {cause}");
             self.show_filler(cause.to_owned());
@@ -292,11 +292,11 @@ impl Playout {
         if let Err(error) = self.filler.enter(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
         }
-        self.source = Source::Filler;
+        self.source = OnAirSource::Filler;
     }
 
     /// Serves the connection until `until`.
-    fn idle(&mut self, until: Instant) -> Result<(), Stop> {
+    fn idle(&mut self, until: Instant) -> Result<(), PlayoutEnd> {
         self.beat.turn();
         self.report(false);
         let began = self.clock.now();
@@ -305,11 +305,11 @@ impl Playout {
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
             self.recover(&broken)?;
         }
-        if self.control.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+        if self.control.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }
     }
 
     /// Sends one tag at its time, over as many connections as it takes.
-    fn deliver(&mut self, placed: Placed) -> Result<(), Stop> {
+    fn deliver(&mut self, placed: TimedTag) -> Result<(), PlayoutEnd> {
         if self.until_keyframe && !placed.tag.is_keyframe() {
             return Ok(());
         }
@@ -319,7 +319,7 @@ impl Playout {
             for header in self.timeline.headers().collect::<Vec<_>>() {
                 let tag = crate::flv::Tag { timestamp: placed.tag.timestamp, ..header };
                 let origin = placed.origin;
-                if let Err(broken) = self.publisher.send(Placed { tag, origin }) {
+                if let Err(broken) = self.publisher.send(TimedTag { tag, origin }) {
                     self.lost(&broken);
                 }
             }
@@ -341,9 +341,9 @@ impl Playout {
         Ok(())
     }
 
-    fn await_time(&mut self, timestamp: u64) -> Result<(), Stop> {
+    fn await_time(&mut self, timestamp: u64) -> Result<(), PlayoutEnd> {
         if !self.paced {
-            return if self.control.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) };
+            return if self.control.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) };
         }
         loop {
             let since = Duration::from_millis(timestamp);
@@ -359,7 +359,7 @@ impl Playout {
             }
             let lag = now.saturating_duration_since(due);
             if lag > MAX_LAG {
-                self.let_go(lag);
+                self.resynchronise(lag);
             } else if lag < Duration::from_secs(1) {
                 self.sending = Duration::ZERO;
             }
@@ -368,7 +368,7 @@ impl Playout {
     }
 
     /// More than ten seconds behind: files slip, a live source goes on at its newest.
-    fn let_go(&mut self, lag: Duration) {
+    fn resynchronise(&mut self, lag: Duration) {
         let cause = if self.sending > lag / 2 {
             "the uplink is slower than the bitrate: choose a lower VIDEO_QUALITY or a better line"
         } else {
@@ -378,41 +378,41 @@ impl Playout {
         self.sending = Duration::ZERO;
         self.anchor = self.anchor.map(|anchor| anchor + lag);
         if self.is_live() {
-            self.feed.skip_to_live_edge();
+            self.read_ahead.skip_to_live_edge();
             self.begin_segment();
         }
     }
 
     fn is_live(&self) -> bool {
-        self.source == Source::Item && self.recent.back().is_some_and(|item| item.item.media.live)
+        self.source == OnAirSource::Item && self.recent.back().is_some_and(|item| item.item.media.live)
     }
 
     /// The connection is gone: makes another.
-    fn recover(&mut self, broken: &Broken) -> Result<(), Stop> {
+    fn recover(&mut self, broken: &SinkError) -> Result<(), PlayoutEnd> {
         if self.control.cancel.is_cancelled() {
-            return Err(Stop::Cancelled);
+            return Err(PlayoutEnd::Cancelled);
         }
         if self.publisher.is_file() {
             // Another attempt would begin the file anew.
-            return Err(Stop::Failed(broken.to_string()));
+            return Err(PlayoutEnd::Failed(broken.to_string()));
         }
         self.lost(broken);
         self.connect(true)
     }
 
     /// The connection is gone. Shifts the clock to what has arrived.
-    fn lost(&mut self, broken: &Broken) {
+    fn lost(&mut self, broken: &SinkError) {
         log::warn!("connection to {} lost: {broken}", self.publisher.output());
         let cause = broken.to_string();
-        self.control.board.update(|status| status.publisher = Link::Reconnecting { cause });
+        self.control.board.update(|status| status.publisher = Connection::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
         self.resume_at = self.publisher.lose().or(self.resume_at);
-        self.feed.set_at_live_edge(true);
+        self.read_ahead.set_at_live_edge(true);
     }
 
     /// Connects, however long it takes.
-    fn connect(&mut self, again: bool) -> Result<(), Stop> {
+    fn connect(&mut self, again: bool) -> Result<(), PlayoutEnd> {
         if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
             self.backoff.reset();
             self.hurried = false;
@@ -421,17 +421,19 @@ impl Playout {
             self.hurried = true;
         } else if self.pause() {
             // A server that takes the connection and drops it is not asked again at once.
-            return Err(Stop::Cancelled);
+            return Err(PlayoutEnd::Cancelled);
         }
         let mut told: Option<(String, Instant)> = None;
         loop {
             self.beat.turn();
             if self.control.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
+                return Err(PlayoutEnd::Cancelled);
             }
             match self.publisher.connect().and_then(|()| self.resume()) {
                 Ok(()) => break,
-                Err(broken) if self.publisher.is_file() => return Err(Stop::Failed(broken.to_string())),
+                Err(broken) if self.publisher.is_file() => {
+                    return Err(PlayoutEnd::Failed(broken.to_string()));
+                }
                 Err(broken) => {
                     self.publisher.lose();
                     let text = broken.to_string();
@@ -443,9 +445,11 @@ impl Playout {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
                         told = Some((text.clone(), self.clock.now()));
                     }
-                    self.control.board.update(|status| status.publisher = Link::Reconnecting { cause: text });
+                    self.control
+                        .board
+                        .update(|status| status.publisher = Connection::Reconnecting { cause: text });
                     if self.pause() {
-                        return Err(Stop::Cancelled);
+                        return Err(PlayoutEnd::Cancelled);
                     }
                 }
             }
@@ -455,8 +459,8 @@ impl Playout {
             METRICS.reconnects.inc();
         }
         log::info!("connected to {}", self.publisher.output());
-        self.control.board.update(|status| status.publisher = Link::Connected);
-        self.feed.set_at_live_edge(false);
+        self.control.board.update(|status| status.publisher = Connection::Connected);
+        self.read_ahead.set_at_live_edge(false);
         Ok(())
     }
 
@@ -466,10 +470,10 @@ impl Playout {
     }
 
     /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
-    fn resume(&mut self) -> Result<(), Broken> {
+    fn resume(&mut self) -> Result<(), SinkError> {
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {
-            self.feed.skip_to_live_edge();
+            self.read_ahead.skip_to_live_edge();
             self.begin_segment();
             self.until_keyframe = true;
             self.resume_at = None;
@@ -481,7 +485,7 @@ impl Playout {
         Ok(())
     }
 
-    fn note_sent(&mut self, origin: Origin, picture: bool) {
+    fn note_sent(&mut self, origin: TagOrigin, picture: bool) {
         METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
         self.sent_at = Some(self.clock.now());
@@ -503,7 +507,7 @@ impl Playout {
         self.report(changed);
     }
 
-    fn item(&self, run: u64) -> Option<&Arc<feed::OnAir>> {
+    fn item(&self, run: u64) -> Option<&Arc<read_ahead::StartedItem>> {
         self.recent.iter().find(|item| item.run == run)
     }
 
@@ -520,24 +524,25 @@ impl Playout {
         }
         self.reported = Some(self.clock.now());
         self.note_arrived();
-        let (ahead, queue) = (self.feed.seconds(), self.publisher.queue_seconds());
+        let (ahead, queue) = (self.read_ahead.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
         // While filler is shown, what was sent last is an item's still until the first tag of that.
-        let item = self.item(self.last.run).filter(|_| self.source != Source::Filler);
-        let showing = item.map(|item| Showing {
+        let item = self.item(self.last.run).filter(|_| self.source != OnAirSource::Filler);
+        let showing = item.map(|item| PlayingItem {
             id: item.item.id.clone(),
             title: item.item.title.clone(),
             offset_seconds: self.last.offset_ms as f64 / 1000.0,
             duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
         });
         let published = self.arrived.and_then(|origin| {
-            let place = self.item(origin.run)?.item.place;
+            let place = self.item(origin.run)?.item.turn;
             Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
         let sent_at = self.sent_at;
-        let next = self.feed.next_title();
-        let (now, bridging) = (self.clock.now(), self.source == Source::Filler && !self.feed.is_paused());
+        let next = self.read_ahead.next_title();
+        let (now, bridging) =
+            (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
         self.control.board.update(|status| {
             status.sent_at = sent_at;
             status.next = next;

@@ -25,8 +25,8 @@ use tgs_core::{
 pub(crate) use self::times::LONGEST;
 use self::times::{clock, length, ratio, seconds};
 use crate::{
-    encoder::{self, Watch},
-    item::{Failure, Media, Reason, Source},
+    encoder::{self, StallLimits},
+    item::{FailureReason, ItemFailure, Media, MediaSource},
     proxy::{self, Client, Reads},
 };
 
@@ -66,7 +66,7 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// The picture stream that will be shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Video {
+pub struct VideoStream {
     /// Which of the item's sources it is in, from 0.
     pub source: usize,
     /// ffmpeg's stream index within that source.
@@ -87,7 +87,7 @@ pub struct Video {
 
 /// The sound stream that will be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audio {
+pub struct AudioStream {
     /// Which of the item's sources it is in, from 0.
     pub source: usize,
     /// ffmpeg's stream index within that source.
@@ -102,9 +102,9 @@ pub struct Audio {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Probe {
     /// The picture, unless there is only sound (cover art is no picture).
-    pub video: Option<Video>,
+    pub video: Option<VideoStream>,
     /// The sound, unless the item is silent.
-    pub audio: Option<Audio>,
+    pub audio: Option<AudioStream>,
     /// Length of the longer stream; `None` for live sources and where nothing tells.
     pub duration: Option<Duration>,
     /// How far its times can be believed.
@@ -112,7 +112,7 @@ pub struct Probe {
     /// Whether it is one picture without sound, which is shown for as long as the setup says.
     pub still: bool,
     /// What it is as it is stored, where that might go on air without being encoded.
-    pub stored: Option<Stored>,
+    pub stored: Option<EncodedFormat>,
     /// Whether there is sound that cannot be decoded, and none that can.
     pub unheard: bool,
     /// From which byte of its source on it was asked for.
@@ -147,7 +147,7 @@ impl Probe {
 
 /// H.264 with 4:2:0 and 8 bits, square pixels, upright and progressive, beside AAC-LC, in one source.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stored {
+pub struct EncodedFormat {
     /// Frames a second, all of them equally long.
     pub fps: f64,
     /// Samples a second.
@@ -159,22 +159,22 @@ pub struct Stored {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct FfprobeOutput {
     /// What ffprobe said beside it.
     #[serde(skip)]
     messages: String,
     #[serde(default)]
     packets: Vec<Packet>,
     #[serde(default)]
-    programs: Vec<Program>,
+    programs: Vec<FfprobeProgram>,
     #[serde(default)]
-    streams: Vec<Stream>,
+    streams: Vec<FfprobeStream>,
     #[serde(default)]
-    format: Format,
+    format: FfprobeFormat,
 }
 
 #[derive(Deserialize, Default)]
-struct Format {
+struct FfprobeFormat {
     #[serde(rename = "format_name")]
     names: Option<String>,
     bit_rate: Option<String>,
@@ -184,13 +184,13 @@ struct Format {
 
 /// One of the programmes of a transport stream, or one variant of an HLS master list.
 #[derive(Deserialize)]
-struct Program {
+struct FfprobeProgram {
     #[serde(default)]
-    streams: Vec<Member>,
+    streams: Vec<ProgramStream>,
 }
 
 #[derive(Deserialize)]
-struct Member {
+struct ProgramStream {
     index: usize,
 }
 
@@ -210,7 +210,7 @@ struct SideData {
 }
 
 #[derive(Deserialize)]
-struct Stream {
+struct FfprobeStream {
     index: usize,
     id: Option<String>,
     codec_type: Option<String>,
@@ -232,18 +232,18 @@ struct Stream {
     #[serde(default)]
     disposition: Disposition,
     #[serde(default)]
-    tags: Tags,
+    tags: FfprobeTags,
     /// How to turn it upright, among other things.
     #[serde(default)]
     side_data_list: Vec<serde_json::Value>,
     /// Why nothing can be decoded of it, as far as that is known.
     #[serde(skip)]
-    closed: Option<Closed>,
+    closed: Option<ClosedGops>,
 }
 
 /// Why a stream cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
+enum ClosedGops {
     /// This ffmpeg has no decoder for it.
     NoDecoder,
     /// Its packets are encrypted, and there is no key.
@@ -262,14 +262,14 @@ struct Disposition {
 
 /// Matroska keeps a stream's length in a tag.
 #[derive(Deserialize, Default)]
-struct Tags {
+struct FfprobeTags {
     #[serde(rename = "DURATION")]
     duration: Option<String>,
 }
 
 /// What a broadcast wants of an item.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct ProbeOptions {
     /// Lines of its picture.
     pub height: u32,
     /// How long a still picture is shown.
@@ -279,9 +279,9 @@ pub struct Wanted {
 impl Probe {
     /// What an encoder of it has to keep to, where it comes from `media`.
     #[must_use]
-    pub fn watch(&self, media: &Media) -> Watch {
+    pub fn watch(&self, media: &Media) -> StallLimits {
         let remote = media.sources.iter().any(|source| !source.is_file());
-        Watch { remote, picture: self.video.map(|video| (video.index, video.fps)) }
+        StallLimits { remote, picture: self.video.map(|video| (video.index, video.fps)) }
     }
 }
 
@@ -289,7 +289,7 @@ impl Probe {
 #[doc(hidden)]
 #[must_use]
 pub fn read_any(answer: &[u8]) -> Option<Probe> {
-    let mut answer: Answer = serde_json::from_slice(answer).ok()?;
+    let mut answer: FfprobeOutput = serde_json::from_slice(answer).ok()?;
     answer.note_encrypted();
     answer.note_undecodable(&HashSet::new());
     let choice = pick::choose(&answer, 720);
@@ -309,7 +309,12 @@ pub fn read_any(answer: &[u8]) -> Option<Probe> {
 
 /// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers, `cancel` is set or the
 /// time-out (20 s a source).
-pub fn probe(ffprobe: &Path, media: &Media, wanted: Wanted, cancel: &Cancel) -> Result<Probe, Failure> {
+pub fn probe(
+    ffprobe: &Path,
+    media: &Media,
+    wanted: ProbeOptions,
+    cancel: &Cancel,
+) -> Result<Probe, ItemFailure> {
     probe_from(ffprobe, media, wanted, 0, cancel)
 }
 
@@ -317,16 +322,16 @@ pub fn probe(ffprobe: &Path, media: &Media, wanted: Wanted, cancel: &Cancel) -> 
 pub fn probe_from(
     ffprobe: &Path,
     media: &Media,
-    wanted: Wanted,
+    wanted: ProbeOptions,
     skip_bytes: u64,
     cancel: &Cancel,
-) -> Result<Probe, Failure> {
+) -> Result<Probe, ItemFailure> {
     let mut found = Probe { skip_bytes, ..Probe::default() };
     let (mut closed, mut image, mut stated) = (None, false, true);
     for (number, source) in media.sources.iter().enumerate() {
         let mut answer = ask(ffprobe, source, skip_bytes, packets(source), cancel)?;
         answer.note_encrypted();
-        if answer.streams.iter().any(Stream::is_unsure)
+        if answer.streams.iter().any(FfprobeStream::is_unsure)
             && let Some(known) = decoders(ffprobe, cancel)
         {
             answer.note_undecodable(&known);
@@ -347,10 +352,10 @@ pub fn probe_from(
     }
     if found.video.is_none() && found.audio.is_none() {
         let why = match closed {
-            Some(Closed::Encrypted) => "it is encrypted, and there is no key to it",
+            Some(ClosedGops::Encrypted) => "it is encrypted, and there is no key to it",
             _ => "it holds neither picture nor sound that ffmpeg can decode",
         };
-        return Err(Failure::new(Reason::Unplayable, why));
+        return Err(ItemFailure::new(FailureReason::Unplayable, why));
     }
     let pictures = found.measure(ffprobe, media, stated, cancel);
     let brief = found.duration.is_some_and(|whole| whole < BRIEF) || pictures == Some(1);
@@ -447,7 +452,7 @@ impl Probe {
     }
 }
 
-fn packets(source: &Source) -> u32 {
+fn packets(source: &MediaSource) -> u32 {
     if source.is_file() { PACKETS } else { PACKETS_REMOTE }
 }
 
@@ -459,11 +464,11 @@ fn beside(ffprobe: &Path) -> PathBuf {
 
 fn ask(
     ffprobe: &Path,
-    source: &Source,
+    source: &MediaSource,
     skip_bytes: u64,
     packets: u32,
     cancel: &Cancel,
-) -> Result<Answer, Failure> {
+) -> Result<FfprobeOutput, ItemFailure> {
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "warning", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
@@ -484,26 +489,31 @@ fn ask(
         client.apply(&mut command);
     }
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).map_err(|error| match error {
-        RunError::TimedOut { .. } => {
-            Failure::new(Reason::Timeout, format!("ffprobe got no answer within {} s", TIME_OUT.as_secs()))
-        }
-        other => Failure::new(Reason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
+        RunError::TimedOut { .. } => ItemFailure::new(
+            FailureReason::Timeout,
+            format!("ffprobe got no answer within {} s", TIME_OUT.as_secs()),
+        ),
+        other => ItemFailure::new(FailureReason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
     })?;
     if output.status.code().is_none() {
         // It says nothing then, and what it was asked about has no part in it.
-        return Err(Failure::new(Reason::Tool, format!("ffprobe was {}", describe(output.status))));
+        return Err(ItemFailure::new(
+            FailureReason::Tool,
+            format!("ffprobe was {}", describe(output.status)),
+        ));
     }
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
         return Err(client.failure().unwrap_or_else(|| encoder::explain(&messages, source)));
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|error| Failure::new(Reason::Tool, format!("cannot read ffprobe's answer: {error}")))?;
+    let answer: FfprobeOutput = serde_json::from_slice(&output.stdout).map_err(|error| {
+        ItemFailure::new(FailureReason::Tool, format!("cannot read ffprobe's answer: {error}"))
+    })?;
     // The index was read, and what is before it cannot be read any more.
     if !source.is_file() && answer.packets.is_empty() && messages.contains("partial file") {
-        return Err(Failure::new(Reason::Unplayable, INDEX_LAST));
+        return Err(ItemFailure::new(FailureReason::Unplayable, INDEX_LAST));
     }
-    Ok(Answer { messages, ..answer })
+    Ok(FfprobeOutput { messages, ..answer })
 }
 
 /// Why a file plays from a disk and not from its server.
@@ -511,7 +521,7 @@ const INDEX_LAST: &str = "its index (moov) comes last, and its server sends no p
                           (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4), or serve it with ranges";
 
 /// What the streams that would be picked are as they are stored.
-fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
+fn stored(answer: &FfprobeOutput, choice: &pick::StreamChoice) -> Option<EncodedFormat> {
     let (picture, sound) = (choice.picture?, choice.sound?);
     let fps = picture.avg_frame_rate.as_deref().and_then(ratio)?;
     let even = picture.r_frame_rate.as_deref().and_then(ratio).is_some_and(|rate| (rate - fps).abs() < 0.01);
@@ -527,7 +537,7 @@ fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
     if ends[0].abs_diff(ends[1]) > SAME_END || answer.is_estimated() {
         return None;
     }
-    Some(Stored {
+    Some(EncodedFormat {
         fps,
         rate: sound.sample_rate.as_deref()?.parse().ok()?,
         channels: sound.channels?,
@@ -536,7 +546,7 @@ fn stored(answer: &Answer, choice: &pick::Choice) -> Option<Stored> {
     .filter(|_| plain && even)
 }
 
-impl Answer {
+impl FfprobeOutput {
     /// Whether an edit list hides its beginning: a copy would show it.
     fn hides(&self) -> bool {
         let hidden = |packet: &Packet| packet.flags.as_deref().is_some_and(|flags| flags.contains('D'));
@@ -554,20 +564,20 @@ impl Answer {
         let encrypted: HashSet<_> =
             self.packets.iter().filter(secret).filter_map(|packet| packet.stream_index).collect();
         for stream in self.streams.iter_mut().filter(|stream| encrypted.contains(&stream.index)) {
-            stream.closed = Some(Closed::Encrypted);
+            stream.closed = Some(ClosedGops::Encrypted);
         }
     }
 
     fn note_undecodable(&mut self, known: &HashSet<String>) {
         for stream in &mut self.streams {
             if stream.is_unsure() && stream.codec_name.as_ref().is_some_and(|name| !known.contains(name)) {
-                stream.closed = Some(Closed::NoDecoder);
+                stream.closed = Some(ClosedGops::NoDecoder);
             }
         }
     }
 }
 
-impl Stream {
+impl FfprobeStream {
     /// Whether ffprobe has decoded nothing of it so far, though it is picture or sound.
     fn is_unsure(&self) -> bool {
         self.closed.is_none()
@@ -587,7 +597,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_begins_late_ends_late() {
-        let answer: Answer = serde_json::from_str(
+        let answer: FfprobeOutput = serde_json::from_str(
             r#"{"streams":[
                 {"index":0,"codec_type":"video","codec_name":"h264","width":16,"height":16,"start_time":"4.5","duration":"7.0"},
                 {"index":1,"codec_type":"audio","codec_name":"aac","start_time":"1.5","duration":"10.0"}],

@@ -37,7 +37,7 @@ use tgs_core::supervise::keep_running;
 pub use address::Network;
 pub use protocols::{cookies, is_carried, opened_options, opened_url};
 
-use crate::item::{Failure, Reason, Source, Trust};
+use crate::item::{FailureReason, ItemFailure, MediaSource, Trust};
 use carrier::Carried;
 use held::Held;
 
@@ -100,19 +100,19 @@ enum Trouble {
         seconds: Option<u64>,
     },
     /// Of a sender that a carrier speaks to.
-    Sender(Failure),
+    Sender(ItemFailure),
 }
 
 impl Client {
     /// An account for a child that opens `source`.
     #[must_use]
-    pub fn new(source: &Source, reads: Reads) -> Self {
+    pub fn new(source: &MediaSource, reads: Reads) -> Self {
         Self::with_ffmpeg(source, reads, Path::new("ffmpeg"))
     }
 
     /// The same where the proxy may have to run `ffmpeg`, because it does not speak the protocol of `source`.
     #[must_use]
-    pub fn with_ffmpeg(source: &Source, reads: Reads, ffmpeg: &Path) -> Self {
+    pub fn with_ffmpeg(source: &MediaSource, reads: Reads, ffmpeg: &Path) -> Self {
         let carried = protocols::is_carried(source)
             .then(|| Carried { source: source.clone(), ffmpeg: ffmpeg.to_owned() });
         let host = host_of(&source.url).map_or(String::new(), |server| server.host);
@@ -195,24 +195,24 @@ impl Client {
 
     /// Why it did not get what it wanted, where the proxy knows better than the child.
     #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<ItemFailure> {
         self.0.record().trouble.as_ref().map(Trouble::failure)
     }
 }
 
 impl Trouble {
-    fn failure(&self) -> Failure {
+    fn failure(&self) -> ItemFailure {
         match self {
             Self::Forbidden(address) => forbidden(*address),
             Self::Unresolved => unresolved(),
             Self::Sender(failure) => failure.clone(),
             Self::Unreachable(io::ErrorKind::ConnectionRefused) => {
-                Failure::new(Reason::Network, "the server refuses the connection")
+                ItemFailure::new(FailureReason::Network, "the server refuses the connection")
             }
-            Self::Unreachable(_) => Failure::new(Reason::Network, "the server does not answer"),
+            Self::Unreachable(_) => ItemFailure::new(FailureReason::Network, "the server does not answer"),
             Self::Busy { status, seconds } => {
                 let wait = seconds.map_or(String::new(), |s| format!(", and asks to come back in {s} s"));
-                Failure::new(Reason::Network, format!("the server is busy (HTTP {status}){wait}"))
+                ItemFailure::new(FailureReason::Network, format!("the server is busy (HTTP {status}){wait}"))
             }
         }
     }
@@ -249,18 +249,18 @@ fn permits(trust: Trust, network: Network) -> bool {
     }
 }
 
-fn forbidden(address: IpAddr) -> Failure {
+fn forbidden(address: IpAddr) -> ItemFailure {
     let whose = match Network::of(address) {
         Network::Loopback => "this machine",
         Network::Reserved => "no server of media",
         _ => "a private network",
     };
     let why = "lists, pages and redirects from elsewhere may not lead there";
-    Failure::new(Reason::Forbidden, format!("it leads to {address}, an address of {whose}: {why}"))
+    ItemFailure::new(FailureReason::Forbidden, format!("it leads to {address}, an address of {whose}: {why}"))
 }
 
-fn unresolved() -> Failure {
-    Failure::new(Reason::Network, "the server's name cannot be resolved")
+fn unresolved() -> ItemFailure {
+    ItemFailure::new(FailureReason::Network, "the server's name cannot be resolved")
 }
 
 /// The server that `url` names.
@@ -279,7 +279,7 @@ fn host_of(url: &str) -> Option<head::Authority> {
 
 /// Where the server of `source` is, for a protocol that takes no proxy: checked, so that ffmpeg can be given the address
 /// instead of the name. `None` where the operator names it, or the proxy does the checking.
-pub fn checked_address(source: &Source) -> Result<Option<IpAddr>, Failure> {
+pub fn checked_address(source: &MediaSource) -> Result<Option<IpAddr>, ItemFailure> {
     if source.is_file() || source.trust == Trust::Operator || protocols::is_tunnelled(source) {
         return Ok(None);
     }

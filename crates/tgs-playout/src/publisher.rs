@@ -4,28 +4,28 @@
 //! connection breaks, the next one begins with that keyframe: nothing is skipped, whatever was still on its way. When
 //! to connect again is the caller's decision.
 
-mod link;
+mod sink;
 
 use std::{collections::VecDeque, fmt, path::PathBuf, sync::Arc, time::Instant};
 
 use tgs_core::{cancel::Cancel, secret::Secret};
 
-pub(crate) use link::Link;
+pub(crate) use sink::Sink;
 
 use crate::{
-    clock::{Clock, Real},
+    clock::{Clock, SystemClock},
     flv::{Kind, Tag},
     profile::Profile,
-    rtmp::{self, Target},
+    rtmp::{self, RtmpUrl},
     status::METRICS,
-    timeline::{Origin, Placed},
+    timeline::{TagOrigin, TimedTag},
 };
 
 /// Why a connection ended, as a fragment in words without a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken(pub String);
+pub struct SinkError(pub String);
 
-impl fmt::Display for Broken {
+impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Broken {
 #[derive(Debug, Clone)]
 pub enum Output {
     /// An RTMP(S) server, by the native publisher.
-    Rtmp(Target),
+    Rtmp(RtmpUrl),
     /// The same by an ffmpeg child that copies (`PUBLISHER=ffmpeg`).
     Ffmpeg {
         /// The ffmpeg executable.
@@ -65,10 +65,10 @@ pub struct Publisher {
     profile: Profile,
     cancel: Cancel,
     clock: Arc<dyn Clock>,
-    open: Open,
-    link: Option<Box<dyn Link>>,
+    open: OpenSink,
+    link: Option<Box<dyn Sink>>,
     /// What was sent since the last keyframe that has arrived.
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentTag>,
     /// The sequence headers in force before that, of picture and sound.
     headers: [Option<Tag>; 2],
     /// The broadcast's time that is time `origin` on this connection.
@@ -80,7 +80,8 @@ pub struct Publisher {
 }
 
 /// Makes one connection to an output.
-pub(crate) type Open = Box<dyn FnMut(&Output, &Profile, &Cancel) -> Result<Box<dyn Link>, Broken> + Send>;
+pub(crate) type OpenSink =
+    Box<dyn FnMut(&Output, &Profile, &Cancel) -> Result<Box<dyn Sink>, SinkError> + Send>;
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,8 +89,8 @@ impl fmt::Debug for Publisher {
     }
 }
 
-struct Sent {
-    placed: Placed,
+struct SentTag {
+    placed: TimedTag,
     /// Bytes written on the connection when this had been sent.
     end: u64,
 }
@@ -108,8 +109,8 @@ impl Publisher {
             output,
             profile,
             cancel,
-            clock: Arc::new(Real),
-            open: Box::new(link::open),
+            clock: Arc::new(SystemClock),
+            open: Box::new(sink::open),
             link: None,
             sent: VecDeque::new(),
             headers: [None, None],
@@ -121,7 +122,7 @@ impl Publisher {
 
     /// The same over connections that `open` makes, in the time of `clock`.
     #[cfg(test)]
-    pub(crate) fn simulated(self, open: Open, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn simulated(self, open: OpenSink, clock: Arc<dyn Clock>) -> Self {
         Self { clock, open, ..self }
     }
 
@@ -143,21 +144,21 @@ impl Publisher {
     }
 
     /// Connects once. The error says in words what is wrong.
-    pub fn connect(&mut self) -> Result<(), Broken> {
+    pub fn connect(&mut self) -> Result<(), SinkError> {
         self.link = Some((self.open)(&self.output, &self.profile, &self.cancel)?);
         Ok(())
     }
 
     /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
-    pub fn resume(&mut self) -> Result<(), Broken> {
+    pub fn resume(&mut self) -> Result<(), SinkError> {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
         let sent = std::mem::take(&mut self.sent);
-        let none = Origin { run: 0, offset_ms: 0 };
+        let none = TagOrigin { run: 0, offset_ms: 0 };
         // From here on they are a part of what was sent.
         for header in std::mem::take(&mut self.headers).into_iter().flatten() {
             let tag = Tag { timestamp: self.base, ..header };
-            let _ = self.queue(Placed { tag, origin: none });
+            let _ = self.queue(TimedTag { tag, origin: none });
         }
         for placed in sent.into_iter().map(|sent| sent.placed) {
             // An error shows again at the flush; all of them stay in the memory.
@@ -175,7 +176,7 @@ impl Publisher {
 
     /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered: waking the kernel and the
     /// other side is most of what a tag costs, so those that are due together go together.
-    pub fn send(&mut self, placed: Placed) -> Result<(), Broken> {
+    pub fn send(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
         let picture = kind == Kind::Video && placed.tag.is_frame();
         let keyframe = placed.tag.is_keyframe();
@@ -194,7 +195,7 @@ impl Publisher {
     }
 
     /// Waits until `until`, serving the connection.
-    pub fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+    pub fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         if let Some(link) = &mut self.link {
             return link.wait(until);
         }
@@ -216,8 +217,8 @@ impl Publisher {
 
     /// What was published last, for certain.
     #[must_use]
-    pub fn published(&self) -> Option<Origin> {
-        let frame = |sent: &&Sent| sent.placed.tag.is_frame();
+    pub fn published(&self) -> Option<TagOrigin> {
+        let frame = |sent: &&SentTag| sent.placed.tag.is_frame();
         self.sent.range(..self.arrived_count()?).rfind(frame).map(|sent| sent.placed.origin)
     }
 
@@ -238,19 +239,19 @@ impl Publisher {
         }
     }
 
-    fn queue(&mut self, placed: Placed) -> Result<(), Broken> {
+    fn queue(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
         let tag = Tag { timestamp, ..placed.tag.clone() };
         // Kept even when it could not be sent: the next connection sends it.
         if placed.tag.is_frame() || placed.tag.is_sequence_header() {
-            self.sent.push_back(Sent { placed, end: u64::MAX });
+            self.sent.push_back(SentTag { placed, end: u64::MAX });
         }
         self.queued += tag.body.len();
         self.link.as_mut().ok_or_else(not_connected)?.queue(&tag)
     }
 
     /// Sends what was left to wait.
-    pub fn flush(&mut self) -> Result<(), Broken> {
+    pub fn flush(&mut self) -> Result<(), SinkError> {
         if self.queued == 0 {
             return Ok(());
         }
@@ -264,7 +265,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn arrived(&self) -> Option<&Sent> {
+    fn arrived(&self) -> Option<&SentTag> {
         self.sent.get(self.arrived_count()?.checked_sub(1)?)
     }
 
@@ -277,7 +278,7 @@ impl Publisher {
     fn trim(&mut self) {
         let Some(acked) = self.link.as_ref().map(|link| link.acked()) else { return };
         let arrived = self.sent.partition_point(|sent| sent.end <= acked);
-        let is_key = |sent: &Sent| sent.placed.tag.is_keyframe();
+        let is_key = |sent: &SentTag| sent.placed.tag.is_keyframe();
         let mut from = self.sent.range(..arrived).rposition(is_key).unwrap_or(0);
         let kept =
             |from: usize| self.sent.range(from..).map(|sent| sent.placed.tag.body.len()).sum::<usize>();
@@ -287,7 +288,7 @@ impl Publisher {
                 None => break,
             }
         }
-        for Sent { placed: Placed { tag, .. }, .. } in self.sent.drain(..from) {
+        for SentTag { placed: TimedTag { tag, .. }, .. } in self.sent.drain(..from) {
             if tag.is_sequence_header() {
                 let of = usize::from(tag.kind == Kind::Audio);
                 self.headers[of] = Some(tag);
@@ -296,8 +297,8 @@ impl Publisher {
     }
 }
 
-fn not_connected() -> Broken {
-    Broken("not connected".into())
+fn not_connected() -> SinkError {
+    SinkError("not connected".into())
 }
 
 /// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
@@ -311,7 +312,7 @@ pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, St
             Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
         };
     }
-    let target = Target::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
+    let target = RtmpUrl::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
     Ok(match by_ffmpeg {
         Some(ffmpeg) => {
             Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }

@@ -14,7 +14,7 @@ mod handshake;
 mod limits;
 mod session;
 mod target;
-mod wire;
+mod transport;
 
 use std::{
     fmt, io,
@@ -24,13 +24,13 @@ use std::{
 use tgs_core::cancel::Cancel;
 
 pub use self::{
-    error::{Broken, OpenError, Stage},
+    error::{ConnectionLost, OpenError, OpenStage},
     limits::Excess,
-    target::{Target, TargetError},
+    target::{RtmpUrl, TargetError},
 };
 use self::{
-    session::{Refusal, Session, Step},
-    wire::{Deadline, LOOK, Wire, again, closed_or_broken},
+    session::{PublishSession, Refusal, SessionStep},
+    transport::{Deadline, LOOK, Transport, again, closed_or_broken},
 };
 use crate::{
     flv::{Kind, Tag},
@@ -53,9 +53,9 @@ const READS: usize = 16;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection on which media may be published.
-pub struct Connection {
-    wire: Wire,
-    session: Session,
+pub struct RtmpConnection {
+    wire: Transport,
+    session: PublishSession,
     cancel: Cancel,
     buffer: Box<[u8]>,
     usable: bool,
@@ -63,9 +63,9 @@ pub struct Connection {
 
 /// Whether the server of `target` can be reached: its name is looked up, TCP connects, and TLS is set up where the address
 /// asks for it, its certificate verified. No word of RTMP is said and nothing of the key is sent. `timeout` is for all of it.
-pub fn reach(target: &Target, cancel: &Cancel, timeout: Duration) -> Result<(), OpenError> {
+pub fn reach(target: &RtmpUrl, cancel: &Cancel, timeout: Duration) -> Result<(), OpenError> {
     let deadline = Deadline { at: Instant::now() + timeout, cancel };
-    let mut wire = Wire::connect(&target.host, target.port, deadline)?;
+    let mut wire = Transport::connect(&target.host, target.port, deadline)?;
     if target.tls {
         wire.start_tls(&target.host, deadline)?;
     }
@@ -73,28 +73,28 @@ pub fn reach(target: &Target, cancel: &Cancel, timeout: Duration) -> Result<(), 
     Ok(())
 }
 
-impl Connection {
+impl RtmpConnection {
     /// Connects, asks to publish, waits for the server's consent, and sends `profile` as the metadata. `timeout` is for all of it.
     pub fn open(
-        target: &Target,
+        target: &RtmpUrl,
         profile: &Profile,
         cancel: &Cancel,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
         let deadline = Deadline { at: Instant::now() + timeout, cancel };
         let mut connection = match Self::open_once(target, deadline) {
-            Err(Failure::Redirect(to)) => Self::follow(target, &to, deadline)?,
-            Err(Failure::Error(error)) => return Err(error),
+            Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, deadline)?,
+            Err(OpenFailure::Error(error)) => return Err(error),
             Ok(connection) => connection,
         };
         connection.session.metadata(profile);
         connection
             .flush_until(deadline.at)
-            .map_err(|broken| OpenError::Broken { stage: Stage::Publish, broken })?;
+            .map_err(|broken| OpenError::Broken { stage: OpenStage::Publish, broken })?;
         Ok(connection)
     }
 
-    fn follow(target: &Target, to: &str, deadline: Deadline<'_>) -> Result<Self, OpenError> {
+    fn follow(target: &RtmpUrl, to: &str, deadline: Deadline<'_>) -> Result<Self, OpenError> {
         let new = target.redirected(to).map_err(OpenError::RedirectTarget)?;
         log::info!("the server redirects to {new}");
         if target.is_tls() && !new.is_tls() {
@@ -105,20 +105,20 @@ impl Connection {
         }
         match Self::open_once(&new, deadline) {
             Ok(connection) => Ok(connection),
-            Err(Failure::Error(error)) => Err(error),
-            Err(Failure::Redirect(_)) => {
+            Err(OpenFailure::Error(error)) => Err(error),
+            Err(OpenFailure::Redirect(_)) => {
                 Err(OpenError::Redirect { to: new.to_string(), reason: "that server redirects once more" })
             }
         }
     }
 
-    fn open_once(target: &Target, deadline: Deadline<'_>) -> Result<Self, Failure> {
-        let mut wire = Wire::connect(&target.host, target.port, deadline)?;
+    fn open_once(target: &RtmpUrl, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
+        let mut wire = Transport::connect(&target.host, target.port, deadline)?;
         if target.tls {
             wire.start_tls(&target.host, deadline)?;
         }
         let first = shake_hands(&mut wire, deadline)?;
-        let mut session = Session::new(target.clone());
+        let mut session = PublishSession::new(target.clone());
         session.out.splice(0..0, first);
         let mut connection = Self {
             wire,
@@ -131,12 +131,12 @@ impl Connection {
         Ok(connection)
     }
 
-    fn negotiate(&mut self, deadline: Deadline<'_>) -> Result<(), Failure> {
+    fn negotiate(&mut self, deadline: Deadline<'_>) -> Result<(), OpenFailure> {
         loop {
             let stage = match self.session.step() {
-                Step::Application => Stage::Application,
-                Step::Publish => Stage::Publish,
-                Step::Live => return Ok(()),
+                SessionStep::Application => OpenStage::Application,
+                SessionStep::Publish => OpenStage::Publish,
+                SessionStep::Live => return Ok(()),
             };
             // Asked each time: who always has something to say must not be listened to for ever.
             let slice = deadline.slice(stage)?;
@@ -147,7 +147,7 @@ impl Connection {
                     self.wire.poll(!sent, slice);
                 }
                 Err(Unheard::Closed) => return Err(OpenError::Closed(stage).into()),
-                Err(Unheard::Refusal(refusal)) => return Err(Failure::of(refusal, stage)),
+                Err(Unheard::Refusal(refusal)) => return Err(OpenFailure::of(refusal, stage)),
                 Err(Unheard::Io(e)) => return Err(closed_or_broken(e, stage).into()),
             }
         }
@@ -180,12 +180,12 @@ impl Connection {
 
     /// Sends an audio or video tag, behind those that are queued; `tag.timestamp` counts from this connection's
     /// beginning. Returns once the kernel has all of it.
-    pub fn send(&mut self, tag: &Tag) -> Result<(), Broken> {
+    pub fn send(&mut self, tag: &Tag) -> Result<(), ConnectionLost> {
         self.queue(tag);
         self.flush()
     }
 
-    /// Queues a tag for the next [`Connection::send`]. Waking and writing are most of what a connection costs: tags that
+    /// Queues a tag for the next [`RtmpConnection::send`]. Waking and writing are most of what a connection costs: tags that
     /// are due within a few milliseconds of each other are worth sending together.
     pub fn queue(&mut self, tag: &Tag) {
         // Metadata is sent by `open`, in the form servers expect.
@@ -195,7 +195,7 @@ impl Connection {
     }
 
     /// Waits until `until` and serves what the server sends meanwhile. Returns early where `cancel` is set.
-    pub fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+    pub fn wait(&mut self, until: Instant) -> Result<(), ConnectionLost> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if self.wire.poll(false, left.min(LOOK)) {
@@ -254,11 +254,11 @@ impl Connection {
     }
 
     /// Writes all that is queued, serving the server where that has to wait.
-    pub fn flush(&mut self) -> Result<(), Broken> {
+    pub fn flush(&mut self) -> Result<(), ConnectionLost> {
         self.flush_until(Instant::now() + FLUSH)
     }
 
-    fn flush_until(&mut self, end: Instant) -> Result<(), Broken> {
+    fn flush_until(&mut self, end: Instant) -> Result<(), ConnectionLost> {
         let mut looked = (Instant::now(), 0);
         loop {
             match self.push() {
@@ -267,7 +267,7 @@ impl Connection {
                 Err(error) => return Err(self.broken(error)),
             }
             if self.cancel.is_cancelled() {
-                return Err(Broken::Cancelled);
+                return Err(ConnectionLost::Cancelled);
             }
             let now = Instant::now();
             // The kernel asks for more only once a third of its buffer is free; on a slow uplink the acknowledgements
@@ -278,11 +278,11 @@ impl Connection {
                 looked = (now, moved);
             } else if stalled {
                 self.usable = false;
-                return Err(Broken::Stalled);
+                return Err(ConnectionLost::Stalled);
             }
             if now > end {
                 self.usable = false;
-                return Err(Broken::Slow);
+                return Err(ConnectionLost::Slow);
             }
             if self.wire.poll(true, LOOK) {
                 self.receive()?;
@@ -291,7 +291,7 @@ impl Connection {
     }
 
     /// Takes what has arrived, up to the most that is taken in one turn.
-    fn receive(&mut self) -> Result<(), Broken> {
+    fn receive(&mut self) -> Result<(), ConnectionLost> {
         for _ in 0..READS {
             match self.listen() {
                 Ok(true) => {}
@@ -299,7 +299,7 @@ impl Connection {
                 Err(unheard) => {
                     self.usable = false;
                     return Err(match unheard {
-                        Unheard::Closed => Broken::Closed,
+                        Unheard::Closed => ConnectionLost::Closed,
                         Unheard::Refusal(refusal) => refusal.into_broken(),
                         Unheard::Io(e) => e.into(),
                     });
@@ -310,17 +310,17 @@ impl Connection {
     }
 
     /// What a failed write means: the server's last words, where it had any, tell more than the kernel.
-    fn broken(&mut self, error: io::Error) -> Broken {
+    fn broken(&mut self, error: io::Error) -> ConnectionLost {
         let said = self.receive();
         self.usable = false;
         match said {
-            Err(refused @ (Broken::Refused(_) | Broken::Excess(_))) => refused,
+            Err(refused @ (ConnectionLost::Refused(_) | ConnectionLost::Excess(_))) => refused,
             _ => error.into(),
         }
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for RtmpConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("written", &self.written())
@@ -344,46 +344,48 @@ impl From<Refusal> for Unheard {
 }
 
 /// Why one attempt failed.
-enum Failure {
+enum OpenFailure {
     Error(OpenError),
     Redirect(String),
 }
 
-impl From<OpenError> for Failure {
+impl From<OpenError> for OpenFailure {
     fn from(error: OpenError) -> Self {
         Self::Error(error)
     }
 }
 
-impl Failure {
-    fn of(refusal: Refusal, stage: Stage) -> Self {
+impl OpenFailure {
+    fn of(refusal: Refusal, stage: OpenStage) -> Self {
         Self::Error(match refusal {
             Refusal::Redirect(to) => return Self::Redirect(to),
             Refusal::Authentication => OpenError::Authentication,
             Refusal::Said(text) => OpenError::Rejected(text),
             Refusal::Malformed(malformed) => {
-                OpenError::Broken { stage, broken: Broken::Malformed(malformed) }
+                OpenError::Broken { stage, broken: ConnectionLost::Malformed(malformed) }
             }
-            Refusal::Excess(excess) => OpenError::Broken { stage, broken: Broken::Excess(excess) },
+            Refusal::Excess(excess) => OpenError::Broken { stage, broken: ConnectionLost::Excess(excess) },
         })
     }
 }
 
 impl Refusal {
-    fn into_broken(self) -> Broken {
+    fn into_broken(self) -> ConnectionLost {
         match self {
-            Self::Malformed(malformed) => Broken::Malformed(malformed),
-            Self::Excess(excess) => Broken::Excess(excess),
-            Self::Said(text) => Broken::Refused(text),
-            Self::Authentication => Broken::Refused("it asks for a user name and password".to_owned()),
-            Self::Redirect(_) => Broken::Refused("it redirects to another server".to_owned()),
+            Self::Malformed(malformed) => ConnectionLost::Malformed(malformed),
+            Self::Excess(excess) => ConnectionLost::Excess(excess),
+            Self::Said(text) => ConnectionLost::Refused(text),
+            Self::Authentication => {
+                ConnectionLost::Refused("it asks for a user name and password".to_owned())
+            }
+            Self::Redirect(_) => ConnectionLost::Refused("it redirects to another server".to_owned()),
         }
     }
 }
 
 /// RTMP's handshake. Answers the client's last block, which is sent together with the first command.
-fn shake_hands(wire: &mut Wire, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenError> {
-    const STAGE: Stage = Stage::Handshake;
+fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenError> {
+    const STAGE: OpenStage = OpenStage::Handshake;
     let mut hello = handshake::hello();
     let mut answer = [0; handshake::ANSWER];
     let mut have = 0;

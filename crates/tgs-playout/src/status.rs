@@ -13,7 +13,7 @@ use prometheus::{
 };
 use serde::Serialize;
 
-use crate::item::Reason;
+use crate::item::FailureReason;
 
 /// What is on air.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub enum OnAir {
     #[default]
     Starting,
     /// An item.
-    Item(Showing),
+    Item(PlayingItem),
     /// The filler, because of what `cause` says.
     Filler {
         /// In words.
@@ -35,7 +35,7 @@ pub enum OnAir {
 
 /// The item on air.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Showing {
+pub struct PlayingItem {
     /// The item's identity.
     pub id: String,
     /// Its title.
@@ -49,7 +49,7 @@ pub struct Showing {
 /// The publisher's side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum Link {
+pub enum Connection {
     /// Not connected since the start.
     #[default]
     Connecting,
@@ -68,7 +68,7 @@ pub struct Status {
     /// What is on air.
     pub on_air: OnAir,
     /// The publisher.
-    pub publisher: Link,
+    pub publisher: Connection,
     /// The item that was published last and how far: what a restart resumes.
     #[serde(skip)]
     pub published: Option<Published>,
@@ -103,7 +103,7 @@ pub struct Status {
 /// How far an item has been published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// Its [`crate::item::Item::place`].
+    /// Its [`crate::item::Item::turn`].
     pub place: u64,
     /// From its own beginning.
     pub offset: Duration,
@@ -111,9 +111,9 @@ pub struct Published {
 
 /// The shared snapshot.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Status>>);
+pub struct SharedStatus(Arc<Mutex<Status>>);
 
-impl Board {
+impl SharedStatus {
     /// A copy of what is on it.
     #[must_use]
     pub fn read(&self) -> Status {
@@ -154,9 +154,9 @@ impl Status {
             return Err(format!("the thread {name} died ({panic}), and tgs-stream ends"));
         }
         match &self.publisher {
-            Link::Connecting => return Err("not yet connected to the server".into()),
-            Link::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
-            Link::Connected => {}
+            Connection::Connecting => return Err("not yet connected to the server".into()),
+            Connection::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
+            Connection::Connected => {}
         }
         let since = |at: Instant| now.saturating_duration_since(at);
         let still = since(self.sent_at.ok_or("nothing was sent yet")?);
@@ -177,7 +177,7 @@ impl Status {
 
 /// The engine's metrics, in the default registry.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct EngineMetrics {
     pub(crate) streams_played: IntCounter,
     pub(crate) on_air: IntGauge,
     pub(crate) paused: IntGauge,
@@ -197,15 +197,15 @@ pub struct Metrics {
 }
 
 /// The one set of them. Reading it registers all, so that each series exists from the first scrape on.
-pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
-    let metrics = Metrics::register().expect("metric names are constants and registered once");
-    for reason in Reason::ALL {
+pub static METRICS: LazyLock<EngineMetrics> = LazyLock::new(|| {
+    let metrics = EngineMetrics::register().expect("metric names are constants and registered once");
+    for reason in FailureReason::ALL {
         metrics.failures.with_label_values(&[reason.label()]);
     }
     metrics
 });
 
-impl Metrics {
+impl EngineMetrics {
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
             streams_played: register_int_counter!("streams_played_total", "Items that went on air.")?,
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn health_goes_by_a_clock_that_nobody_sets() {
         let sent = |ago: u64| Status {
-            publisher: Link::Connected,
+            publisher: Connection::Connected,
             sent_at: Instant::now().checked_sub(Duration::from_secs(ago)),
             ..Status::default()
         };
@@ -297,7 +297,7 @@ mod tests {
         let filler = |seconds| {
             let since = now.checked_sub(Duration::from_secs(seconds));
             Status {
-                publisher: Link::Connected,
+                publisher: Connection::Connected,
                 sent_at: Some(now),
                 on_air: OnAir::Filler { cause: "nothing to play".into() },
                 filler_since: since,
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(failed.health_at(now), Err(long.to_owned()));
         // Asked for, it is not counted.
         assert_eq!(Status { filler_since: None, ..filler(0) }.health_at(now), Ok(()));
-        let away = Status { publisher: Link::Reconnecting { cause: "refused".into() }, ..filler(900) };
+        let away = Status { publisher: Connection::Reconnecting { cause: "refused".into() }, ..filler(900) };
         assert_eq!(away.health_at(now), Err("connection lost: refused".to_owned()));
     }
 
@@ -320,7 +320,7 @@ mod tests {
     fn a_dead_thread_is_unhealthy_whatever_flows() {
         let now = Instant::now();
         let dead = Status {
-            publisher: Link::Connected,
+            publisher: Connection::Connected,
             sent_at: Some(now),
             dead_thread: Some(("encode", "index 7".into())),
             ..Status::default()

@@ -30,7 +30,7 @@ const ENDED_MS: u64 = 50;
 
 /// Where in an item a placed tag comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
+pub struct TagOrigin {
     /// Number of the item in this run, from 1; 0 is the filler.
     pub run: u64,
     /// Milliseconds from the item's own beginning.
@@ -39,11 +39,11 @@ pub struct Origin {
 
 /// A tag with its time on the broadcast's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct TimedTag {
     /// The tag; its timestamp is the broadcast's, in milliseconds from 0 at the start of the run.
     pub tag: Tag,
     /// What it shows.
-    pub origin: Origin,
+    pub origin: TagOrigin,
 }
 
 /// What is put where there is no sound, as bodies of audio tags.
@@ -66,8 +66,8 @@ pub struct Timeline {
     segment: Segment,
     video_header: Option<Arc<[u8]>>,
     audio_header: Option<Arc<[u8]>>,
-    video: VecDeque<Placed>,
-    audio: VecDeque<Placed>,
+    video: VecDeque<TimedTag>,
+    audio: VecDeque<TimedTag>,
 }
 
 /// The run of tags that is being placed.
@@ -75,20 +75,20 @@ pub struct Timeline {
 enum Segment {
     /// Nothing until a keyframe comes; sound that comes before it waits here.
     Opening {
-        run: u64,
+        seq: u64,
         start_ms: u64,
         silent: bool,
         waiting: Vec<Tag>,
     },
-    Open(Open),
+    Open(OpenSegment),
 }
 
 impl Segment {
-    const IDLE: Self = Self::Opening { run: 0, start_ms: 0, silent: false, waiting: Vec::new() };
+    const IDLE: Self = Self::Opening { seq: 0, start_ms: 0, silent: false, waiting: Vec::new() };
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenSegment {
     run: u64,
     /// Offset in the item of the encoder's time 0.
     start_ms: u64,
@@ -127,7 +127,7 @@ impl Timeline {
     /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first picture must be a
     /// keyframe; pictures before one are dropped. A `silent` encoder brings no sound: silence is put to its pictures.
     pub fn begin(&mut self, run: u64, start_ms: u64, silent: bool) {
-        self.segment = Segment::Opening { run, start_ms, silent, waiting: Vec::new() };
+        self.segment = Segment::Opening { seq: run, start_ms, silent, waiting: Vec::new() };
     }
 
     /// The time at which the next picture will be due, in milliseconds.
@@ -177,7 +177,7 @@ impl Timeline {
     }
 
     /// The next tag in order of time; `None` while the other kind may still bring an earlier one.
-    pub fn pop(&mut self) -> Option<Placed> {
+    pub fn pop(&mut self) -> Option<TimedTag> {
         let (video, audio) = (self.video.front()?, self.audio.front()?);
         if audio.tag.timestamp < video.tag.timestamp {
             self.audio.pop_front()
@@ -187,7 +187,7 @@ impl Timeline {
     }
 
     /// The next tag in order of time, when nothing more will come.
-    pub fn pop_rest(&mut self) -> Option<Placed> {
+    pub fn pop_rest(&mut self) -> Option<TimedTag> {
         self.pop().or_else(|| self.video.pop_front()).or_else(|| self.audio.pop_front())
     }
 
@@ -206,9 +206,9 @@ impl Timeline {
     }
 
     fn push_header(&mut self, tag: Tag) {
-        let (Segment::Opening { run, start_ms, .. } | Segment::Open(Open { run, start_ms, .. })) =
+        let (Segment::Opening { seq: run, start_ms, .. } | Segment::Open(OpenSegment { run, start_ms, .. })) =
             self.segment;
-        let origin = Origin { run, offset_ms: start_ms };
+        let origin = TagOrigin { run, offset_ms: start_ms };
         let (known, queue, time) = match tag.kind {
             Kind::Video => (&mut self.video_header, &mut self.video, self.next_video * 1000 / self.fps),
             _ => (&mut self.audio_header, &mut self.audio, self.next_audio * AAC_FRAME * 1000 / self.rate),
@@ -216,7 +216,7 @@ impl Timeline {
         if known.as_ref() != Some(&tag.body) {
             *known = Some(tag.body.clone());
             let tag = Tag { timestamp: time, ..tag };
-            queue.push_back(Placed { tag, origin });
+            queue.push_back(TimedTag { tag, origin });
         }
     }
 
@@ -233,11 +233,11 @@ impl Timeline {
         let Segment::Open(open) = &mut self.segment else { return };
         open.latest = open.latest.max(self.next_video + shown_later);
         let fill_after = open.fill_after;
-        let origin = Origin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
+        let origin = TagOrigin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
         let decoded = self.video_ms(self.next_video);
         let shown = self.video_ms(self.next_video + shown_later);
         let tag = retimed_picture(tag, decoded, shown - decoded);
-        self.video.push_back(Placed { tag, origin });
+        self.video.push_back(TimedTag { tag, origin });
         self.next_video += 1;
         // Sound that ended before the picture, or was never there.
         while self.audio_ms(self.next_audio) + fill_after <= decoded {
@@ -247,12 +247,12 @@ impl Timeline {
 
     fn open(&mut self, first: &Tag, composed: u64, shown_later: u64) {
         let pts_out = self.video_ms(self.next_video + shown_later);
-        let Segment::Opening { run, start_ms, silent, waiting } =
+        let Segment::Opening { seq: run, start_ms, silent, waiting } =
             std::mem::replace(&mut self.segment, Segment::IDLE)
         else {
             return;
         };
-        self.segment = Segment::Open(Open {
+        self.segment = Segment::Open(OpenSegment {
             run,
             start_ms,
             pts_in: first.timestamp + composed,
@@ -288,7 +288,7 @@ impl Timeline {
         };
         let due = (open.pts_out + tag.timestamp).saturating_sub(open.pts_in);
         let place = (due * self.rate + AAC_FRAME * 500) / (AAC_FRAME * 1000);
-        let origin = Origin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
+        let origin = TagOrigin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
         // Once it runs it is counted; only a whole frame's error means that frames are missing or too many.
         let tolerance = u64::from(open.heard);
         if place + tolerance < self.next_audio || due > latest {
@@ -301,7 +301,7 @@ impl Timeline {
         self.push_frame(tag.body, origin);
     }
 
-    fn push_silence(&mut self, origin: Origin) {
+    fn push_silence(&mut self, origin: TagOrigin) {
         if self.audio_header.is_none() {
             // The run begins with an item without sound.
             self.push_header(Tag { kind: Kind::Audio, timestamp: 0, body: self.silence.header.clone() });
@@ -309,9 +309,9 @@ impl Timeline {
         self.push_frame(self.silence.frame.clone(), origin);
     }
 
-    fn push_frame(&mut self, body: Arc<[u8]>, origin: Origin) {
+    fn push_frame(&mut self, body: Arc<[u8]>, origin: TagOrigin) {
         let tag = Tag { kind: Kind::Audio, timestamp: self.audio_ms(self.next_audio), body };
-        self.audio.push_back(Placed { tag, origin });
+        self.audio.push_back(TimedTag { tag, origin });
         self.next_audio += 1;
     }
 }
@@ -364,14 +364,14 @@ mod tests {
         tags
     }
 
-    fn drain(timeline: &mut Timeline, out: &mut Vec<Placed>) {
+    fn drain(timeline: &mut Timeline, out: &mut Vec<TimedTag>) {
         while let Some(placed) = timeline.pop() {
             out.push(placed);
         }
     }
 
     /// Plays items of so many pictures and sounds one after another.
-    fn play(items: &[(u64, u64)]) -> Vec<Placed> {
+    fn play(items: &[(u64, u64)]) -> Vec<TimedTag> {
         let (mut timeline, mut out) = (timeline(), Vec::new());
         for (run, &(pictures, sounds)) in items.iter().enumerate() {
             timeline.begin(run as u64 + 1, 0, sounds == 0);
@@ -386,7 +386,7 @@ mod tests {
         out
     }
 
-    fn times(out: &[Placed], kind: Kind) -> Vec<u64> {
+    fn times(out: &[TimedTag], kind: Kind) -> Vec<u64> {
         out.iter().filter(|p| p.tag.kind == kind && p.tag.is_frame()).map(|p| p.tag.timestamp).collect()
     }
 
@@ -396,11 +396,11 @@ mod tests {
     }
 
     /// How far the first own sound of each item is off the first picture, beyond what the encoder meant, in ms.
-    fn errors(out: &[Placed], items: usize) -> Vec<i64> {
+    fn errors(out: &[TimedTag], items: usize) -> Vec<i64> {
         (1..=items as u64)
             .map(|run| {
                 let own =
-                    |kind| move |p: &&Placed| p.origin.run == run && p.tag.kind == kind && p.tag.is_frame();
+                    |kind| move |p: &&TimedTag| p.origin.run == run && p.tag.kind == kind && p.tag.is_frame();
                 let picture = out.iter().find(own(Kind::Video)).unwrap();
                 let shown = picture.tag.timestamp as i64 + i64::from(picture.tag.composition_time());
                 let sound = out.iter().find(|p| own(Kind::Audio)(p) && *p.tag.body == [0xaf, 1, 1]).unwrap();
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn a_run_that_begins_without_sound_has_an_audio_header_first() {
         let out = play(&[(60, 0), (60, 88)]);
-        let sounds: Vec<&Placed> = out.iter().filter(|p| p.tag.kind == Kind::Audio).collect();
+        let sounds: Vec<&TimedTag> = out.iter().filter(|p| p.tag.kind == Kind::Audio).collect();
         assert!(sounds[0].tag.is_sequence_header());
         assert_eq!(sounds.iter().filter(|p| p.tag.is_sequence_header()).count(), 1);
     }
@@ -465,7 +465,7 @@ mod tests {
             timeline.push(tag);
             drain(&mut timeline, &mut out);
         }
-        let pictures = |out: &[Placed]| times(out, Kind::Video).len();
+        let pictures = |out: &[TimedTag]| times(out, Kind::Video).len();
         assert!((265..=275).contains(&pictures(&out)), "{}", pictures(&out));
         assert!(timeline.settle());
         drain(&mut timeline, &mut out);

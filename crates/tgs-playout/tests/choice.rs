@@ -14,13 +14,13 @@ use std::{
 use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    item::{Failure, Media, Reason},
-    probe::{self, Probe, Wanted},
+    item::{FailureReason, ItemFailure, Media},
+    probe::{self, Probe, ProbeOptions},
 };
 
-fn probed(path: &Path) -> Result<Probe, Failure> {
+fn probed(path: &Path) -> Result<Probe, ItemFailure> {
     let media = Media::at(format!("file:{}", path.display()), false);
-    let wanted = Wanted { height: 720, image_duration: Duration::from_secs(10) };
+    let wanted = ProbeOptions { height: 720, image_duration: Duration::from_secs(10) };
     probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 
@@ -119,5 +119,8 @@ fn what_is_encrypted_is_refused_with_the_reason() {
                -encryption_kid a7e61c373e219033c21091fa607bf3b8";
     make(dir.path(), &format!("{} {H264} {key} film.mp4", av(320)));
     let failure = probed(&dir.path().join("film.mp4")).unwrap_err();
-    assert_eq!(failure, Failure::new(Reason::Unplayable, "it is encrypted, and there is no key to it"));
+    assert_eq!(
+        failure,
+        ItemFailure::new(FailureReason::Unplayable, "it is encrypted, and there is no key to it")
+    );
 }

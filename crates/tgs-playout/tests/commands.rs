@@ -16,13 +16,13 @@ use std::{
 };
 
 use tgs_playout::{
-    command::{Command, Control, Refused},
-    engine::{self, Config, End, Summary},
-    flv::{Kind, Reader},
-    item::{Item, Jump, Media, Next, Program},
+    command::{Command, CommandRefused, Control},
+    engine::{self, EngineConfig, RunEnd, Summary},
+    flv::{FlvReader, Kind},
+    item::{Item, JumpTarget, Media, NextItem, Programme},
     profile::Profile,
     publisher::Output,
-    status::{OnAir, Showing, Status},
+    status::{OnAir, PlayingItem, Status},
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
@@ -61,10 +61,10 @@ impl List {
     }
 }
 
-impl Program for List {
-    fn next(&mut self) -> Next {
+impl Programme for List {
+    fn next(&mut self) -> NextItem {
         let path = if self.queue.is_empty() || std::mem::take(&mut self.ahead_of_queue) {
-            let Some(path) = self.files.get(self.at) else { return Next::End };
+            let Some(path) = self.files.get(self.at) else { return NextItem::End };
             self.turns.push(Entry::Listed(self.at));
             self.at += 1;
             path.clone()
@@ -78,18 +78,18 @@ impl Program for List {
         let media = Media::at(url, live);
         let title = path.file_stem().unwrap().to_string_lossy().into_owned();
         let (id, place) = (path.display().to_string(), self.turns.len() as u64 - 1);
-        Next::Play(Item { id, place, title, start: std::mem::take(&mut self.start), media })
+        NextItem::Play(Item { id, turn: place, title, start: std::mem::take(&mut self.start), media })
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
-        Next::Play(item)
+    fn confirm(&mut self, item: Item) -> NextItem {
+        NextItem::Play(item)
     }
 
     fn round_len(&self) -> usize {
         self.files.len()
     }
 
-    fn jump(&mut self, place: Option<u64>, to: Jump) {
+    fn jump(&mut self, place: Option<u64>, to: JumpTarget) {
         let Some(place) = place else { return };
         for unseen in self.turns[place as usize + 1..].iter().rev() {
             if let Entry::Queued(_, path) = unseen {
@@ -100,14 +100,14 @@ impl Program for List {
             Entry::Listed(at) => *at,
             Entry::Queued(at, _) => at - 1,
         };
-        self.ahead_of_queue = to != Jump::After;
+        self.ahead_of_queue = to != JumpTarget::After;
         self.at = match to {
-            Jump::Again(from) => {
+            JumpTarget::Again(from) => {
                 self.start = from;
                 at
             }
-            Jump::Before => at.saturating_sub(1),
-            Jump::After => at + 1,
+            JumpTarget::Before => at.saturating_sub(1),
+            JumpTarget::After => at + 1,
         };
     }
 
@@ -210,7 +210,7 @@ impl Running {
     }
 
     fn of(dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
-        let config = Config {
+        let config = EngineConfig {
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
             profile: PROFILE,
@@ -257,7 +257,7 @@ impl Running {
     fn shows(&self, clip: usize, offset: f64) {
         let wanted = clip.to_string();
         self.until(&format!("{clip} at {offset} s"), |status| match &status.on_air {
-            OnAir::Item(Showing { title, offset_seconds, .. }) => {
+            OnAir::Item(PlayingItem { title, offset_seconds, .. }) => {
                 *title == wanted && *offset_seconds >= offset
             }
             _ => false,
@@ -268,7 +268,7 @@ impl Running {
     fn end(self) -> (Summary, Vec<Piece>) {
         let summary = self.thread.join().unwrap();
         let recording = self.dir.path().join("out.flv");
-        let mut reader = Reader::new(BufReader::new(File::open(&recording).unwrap()));
+        let mut reader = FlvReader::new(BufReader::new(File::open(&recording).unwrap()));
         let mut times = [Vec::new(), Vec::new()];
         while let Some(tag) = reader.next_tag().unwrap() {
             if tag.is_frame() {
@@ -311,7 +311,7 @@ fn next_previous_and_seek_lead_where_they_say_without_a_gap() {
     running.send(Command::StopAfterCurrent);
     running.send(Command::Seek(Duration::from_millis(10_500)));
     let (summary, seen) = running.end();
-    assert_eq!((summary.failed, summary.end), (0, End::AfterCurrent));
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::AfterCurrent));
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), clip(1, 0.0), clip(1, 8.0), clip(0, 0.0), clip(2, 0.0), clip(2, 10.5)]);
     assert!((seen.last().unwrap().to - CLIP).abs() < NEAR, "{seen:#?}");
@@ -337,10 +337,10 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     running.send(Command::Next);
     running.shows(1, 0.5);
     running.send(Command::Stop);
-    assert_eq!(running.control.send(Command::Next), Err(Refused::Stopped));
+    assert_eq!(running.control.send(Command::Next), Err(CommandRefused::Stopped));
     assert_eq!(*running.reloads.lock().unwrap(), 1);
     let (summary, seen) = running.end();
-    assert_eq!((summary.failed, summary.end), (0, End::Stopped));
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
     let paused = seen[0].to;
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), (None, 0.0), clip(0, paused), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)]);
@@ -362,7 +362,7 @@ fn a_list_that_has_come_to_its_end_can_still_be_gone_back_in() {
     running.shows(2, 0.2);
     running.send(Command::Next);
     let (summary, seen) = running.end();
-    assert_eq!((summary.failed, summary.end), (0, End::Over));
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::Over));
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), clip(2, 9.0), clip(1, 0.0), clip(2, 0.0)]);
 }
@@ -402,7 +402,7 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
         OnAir::Item(item) => item.offset_seconds > 1.0,
         _ => false,
     });
-    assert_eq!(running.control.send(Command::Seek(Duration::from_secs(3))), Err(Refused::Live));
+    assert_eq!(running.control.send(Command::Seek(Duration::from_secs(3))), Err(CommandRefused::Live));
     running.send(Command::Pause);
     running.until("the filler", |status| matches!(status.on_air, OnAir::Filler { .. }));
     let filler = || {
@@ -418,7 +418,7 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     running.shows(0, 0.5);
     running.send(Command::Stop);
     let (summary, seen) = running.end();
-    assert_eq!((summary.failed, summary.end), (0, End::Stopped));
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
     let paused = seen.iter().rposition(|piece| piece.clip.is_none()).unwrap();
     let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
     assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
@@ -432,7 +432,7 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
 fn what_nothing_plays_for_is_refused_and_the_rest_waits() {
     let control = Control::default();
     for command in [Command::Next, Command::Previous, Command::Seek(Duration::ZERO)] {
-        assert_eq!(control.send(command), Err(Refused::NothingPlays));
+        assert_eq!(control.send(command), Err(CommandRefused::NothingPlays));
     }
     for command in [Command::Queue("x".into()), Command::Reload, Command::Pause, Command::StopAfterCurrent] {
         assert_eq!(control.send(command), Ok(()));

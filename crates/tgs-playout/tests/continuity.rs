@@ -14,9 +14,9 @@ use std::{
 
 use ffmpeg::make;
 use tgs_playout::{
-    engine::{self, Config, Control, End, Summary},
-    flv::{Kind, Reader, Tag},
-    item::{Item, Jump, Media, Next, Program, Source},
+    engine::{self, Control, EngineConfig, RunEnd, Summary},
+    flv::{FlvReader, Kind, Tag},
+    item::{Item, JumpTarget, Media, MediaSource, NextItem, Programme},
     profile::Profile,
     publisher::Output,
 };
@@ -24,28 +24,28 @@ use tgs_playout::{
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 
 /// Plays these once.
-struct Once(Vec<Source>);
+struct Once(Vec<MediaSource>);
 
-impl Program for Once {
-    fn next(&mut self) -> Next {
+impl Programme for Once {
+    fn next(&mut self) -> NextItem {
         if self.0.is_empty() {
-            return Next::End;
+            return NextItem::End;
         }
         let source = self.0.remove(0);
         let (id, title) = (source.url.clone(), "item".to_owned());
         let media = Media { sources: vec![source], ..Media::at(String::new(), false) };
-        Next::Play(Item { id, place: 0, title, start: Duration::ZERO, media })
+        NextItem::Play(Item { id, turn: 0, title, start: Duration::ZERO, media })
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
-        Next::Play(item)
+    fn confirm(&mut self, item: Item) -> NextItem {
+        NextItem::Play(item)
     }
 
     fn round_len(&self) -> usize {
         100
     }
 
-    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+    fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
     fn queue(&mut self, _: &str) {}
 
@@ -60,13 +60,13 @@ fn av(seconds: u32) -> String {
     )
 }
 
-fn at(dir: &Path, name: &str) -> Source {
-    Source::at(format!("file:{}", dir.join(name).display()))
+fn at(dir: &Path, name: &str) -> MediaSource {
+    MediaSource::at(format!("file:{}", dir.join(name).display()))
 }
 
-fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str) -> (Summary, Vec<Tag>) {
+fn play(dir: &Path, sources: Vec<MediaSource>, ffmpeg: &str) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
-    let config = Config {
+    let config = EngineConfig {
         ffmpeg: ffmpeg.into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
@@ -84,7 +84,7 @@ fn play(dir: &Path, sources: Vec<Source>, ffmpeg: &str) -> (Summary, Vec<Tag>) {
         first_timestamp: 0,
     };
     let summary = engine::run(config, Box::new(Once(sources)), &Control::default()).unwrap();
-    let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
+    let mut reader = FlvReader::new(BufReader::new(File::open(out).unwrap()));
     let tags = std::iter::from_fn(|| reader.next_tag().unwrap()).collect();
     (summary, tags)
 }
@@ -125,7 +125,7 @@ fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
     for (ends, bytes) in [("kill -KILL $$", 100_001), ("kill -STOP $$", 100_000), ("kill -SEGV $$", 10)] {
         let ffmpeg = failing(dir.path(), bytes, ends);
         let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg);
-        assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "{ends}");
+        assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over }, "{ends}");
         assert_whole(&tags, 9);
         // What was made by two encoders is not kept.
         let kept = tgs_playout::cache::list(&dir.path().join("cache"));
@@ -136,7 +136,7 @@ fn an_encoder_that_is_killed_or_stopped_is_replaced_where_it_ended() {
     fs::write(dir.path().join("failing"), text).unwrap();
     let ffmpeg = dir.path().join("failing").display().to_string();
     let (summary, _) = play(dir.path(), vec![at(dir.path(), "film.mp4")], &ffmpeg);
-    assert_eq!(summary, Summary { played: 0, failed: 1, end: End::Over });
+    assert_eq!(summary, Summary { played: 0, failed: 1, end: RunEnd::Over });
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_transport_stream_whose_streams_change_plays_to_its_end() {
     let bytes = ["a.ts", "b.ts", "c.ts"].map(|name| fs::read(dir.path().join(name)).unwrap()).concat();
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
     let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg");
-    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over });
     assert_whole(&tags, 18);
     let kept = tgs_playout::cache::list(&dir.path().join("cache"));
     assert!(kept.is_empty(), "a part stands for the whole: {kept:?}");
@@ -176,7 +176,7 @@ fn a_broken_picture_is_left() {
     }
     fs::write(dir.path().join("film.ts"), bytes).unwrap();
     let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg");
-    assert_eq!(summary, Summary { played: 1, failed: 1, end: End::Over });
+    assert_eq!(summary, Summary { played: 1, failed: 1, end: RunEnd::Over });
     let pictures = times(&tags, Kind::Video).len();
     assert!(pictures < 25 * 30, "{pictures} pictures went on air");
 }
@@ -194,14 +194,14 @@ fn lists_of_segments_play_whole() {
     let second = &second[second.find("#EXTINF").unwrap()..];
     let jumps = format!("{first}#EXT-X-DISCONTINUITY\n{second}#EXT-X-ENDLIST\n");
     fs::write(dir.path().join("jumps.m3u8"), jumps).unwrap();
-    let list = |name: &str| Source { hls: true, ..at(dir.path(), name) };
-    let (summary, tags) = play(dir.path(), vec![Source { jumps: true, ..list("jumps.m3u8") }], "ffmpeg");
-    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    let list = |name: &str| MediaSource { hls: true, ..at(dir.path(), name) };
+    let (summary, tags) = play(dir.path(), vec![MediaSource { jumps: true, ..list("jumps.m3u8") }], "ffmpeg");
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over });
     assert_whole(&tags, 12);
     // Nobody writes its end any more.
     fs::write(dir.path().join("open.m3u8"), first).unwrap();
     let ends = Some(Duration::from_secs(6));
-    let (summary, tags) = play(dir.path(), vec![Source { ends, ..list("open.m3u8") }], "ffmpeg");
-    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    let (summary, tags) = play(dir.path(), vec![MediaSource { ends, ..list("open.m3u8") }], "ffmpeg");
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over });
     assert_whole(&tags, 6);
 }

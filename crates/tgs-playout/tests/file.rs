@@ -11,9 +11,9 @@ use std::{
 };
 
 use tgs_playout::{
-    engine::{self, Config, Control, End, Summary},
-    flv::{Kind, Reader, Tag},
-    item::{Coming, Item, Jump, Media, Next, Program},
+    engine::{self, Control, EngineConfig, RunEnd, Summary},
+    flv::{FlvReader, Kind, Tag},
+    item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
     profile::Profile,
     publisher::Output,
 };
@@ -35,27 +35,27 @@ impl Once {
     fn item(path: &Path, start: Duration) -> Item {
         let media = Media::at(format!("file:{}", path.display()), false);
         let title = path.file_name().unwrap().to_string_lossy().into_owned();
-        Item { id: path.display().to_string(), place: 0, title, start, media }
+        Item { id: path.display().to_string(), turn: 0, title, start, media }
     }
 }
 
-impl Program for Once {
-    fn next(&mut self) -> Next {
+impl Programme for Once {
+    fn next(&mut self) -> NextItem {
         if self.files.is_empty() {
-            return Next::End;
+            return NextItem::End;
         }
         let path = self.files.remove(0);
-        Next::Play(Self::item(&path, std::mem::take(&mut self.start)))
+        NextItem::Play(Self::item(&path, std::mem::take(&mut self.start)))
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
-        Next::Play(item)
+    fn confirm(&mut self, item: Item) -> NextItem {
+        NextItem::Play(item)
     }
 
-    fn coming(&self, count: usize) -> Vec<Coming> {
+    fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let coming = |path: &PathBuf| {
             let item = Self::item(path, Duration::ZERO);
-            Coming { id: item.id.clone(), find: Box::new(|| Some(item)) }
+            UpcomingItem { id: item.id.clone(), find: Box::new(|| Some(item)) }
         };
         self.files.iter().take(count).map(coming).collect()
     }
@@ -64,7 +64,7 @@ impl Program for Once {
         100
     }
 
-    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+    fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
     fn queue(&mut self, _: &str) {}
 
@@ -90,7 +90,7 @@ fn play(dir: &Path, files: Vec<PathBuf>, args: &str) -> (Summary, Vec<Tag>) {
 
 fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
-    let config = Config {
+    let config = EngineConfig {
         ffmpeg: ffmpeg.into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
@@ -108,7 +108,7 @@ fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary,
         first_timestamp: 0,
     };
     let summary = engine::run(config, Box::new(programme), &Control::default()).unwrap();
-    let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
+    let mut reader = FlvReader::new(BufReader::new(File::open(out).unwrap()));
     let mut tags = Vec::new();
     while let Some(tag) = reader.next_tag().unwrap() {
         tags.push(tag);
@@ -176,7 +176,7 @@ fn mixed_items_become_one_stream() {
         ),
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 4, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 4, failed: 0, end: RunEnd::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert_even(&times(&tags, Kind::Audio), 23, 24);
@@ -227,7 +227,7 @@ fn bad_items_are_skipped_and_what_is_there_plays() {
         good,
     ];
     let (summary, tags) = play(dir.path(), files, "");
-    assert_eq!(summary, Summary { played: 2, failed: 4, end: End::Over });
+    assert_eq!(summary, Summary { played: 2, failed: 4, end: RunEnd::Over });
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert!((150..200).contains(&video.len()), "{} pictures", video.len());
@@ -294,7 +294,7 @@ fn streams_that_begin_late_keep_their_place() {
     };
     for (name, file) in [("sound", late("sound.mp4", "0", "2")), ("picture", late("picture.mp4", "2", "0"))] {
         let (summary, tags) = play(dir.path(), vec![file], "");
-        assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "late {name}");
+        assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over }, "late {name}");
         let (video, audio) = (times(&tags, Kind::Video), times(&tags, Kind::Audio));
         assert!(video.len().abs_diff(6 * 30) <= 2, "late {name}: {} pictures", video.len());
         // The picture is shown two frames later than the clock begins, and the encoder primes and pads.
@@ -335,11 +335,11 @@ fn what_was_encoded_once_is_not_encoded_again() {
         calls.lines().filter(|call| call.contains("-filter_complex") && call.contains("file:")).count()
     };
     let (summary, first) = play_from(dir.path(), twice(), &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: RunEnd::Over });
     let made = encodings();
     assert!((3..=6).contains(&made), "{made}: an entry is there soon after its item has ended");
     let (summary, second) = play_from(dir.path(), twice(), &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: RunEnd::Over });
     assert_eq!(encodings(), made, "the second time nothing is encoded");
     assert!(first == second, "and every tag is the same, joins and all");
     // Another setup has its own; this one is still there then.
@@ -399,7 +399,7 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
         let _ = std::fs::remove_dir_all(dir.path().join("cache/items"));
         let programme = Once { files: files.clone(), ahead: true, ..Once::default() };
         let (summary, tags) = play_from(dir.path(), programme, &ffmpeg, "");
-        assert_eq!(summary, Summary { played: 3, failed: 0, end: End::Over });
+        assert_eq!(summary, Summary { played: 3, failed: 0, end: RunEnd::Over });
         let video = times(&tags, Kind::Video);
         assert_even(&video, 33, 34);
         // Each by one encoder: the second and third were there when their turn came.
@@ -453,7 +453,7 @@ fn what_is_right_already_is_copied() {
     };
     let (ffmpeg, calls) = counted(dir.path());
     let (summary, tags) = play_from(dir.path(), list(true), &ffmpeg, "");
-    assert_eq!(summary, Summary { played: 6, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 6, failed: 0, end: RunEnd::Over });
     let said = std::fs::read_to_string(&calls).unwrap();
     let calls_of = |file: &Path, copied: bool| {
         let name = format!("file:{}", file.display());

@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    item::{Failure, Media, Reason, Source, Trust},
+    item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
     probe::{self, Probe},
     proxy::{Client, Network, Reads},
 };
@@ -109,13 +109,13 @@ fn clip(dir: &Path, name: &str, options: &[&str]) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-fn source(url: &str, trust: Trust) -> Source {
-    Source { trust, ..Source::at(url.to_owned()) }
+fn source(url: &str, trust: Trust) -> MediaSource {
+    MediaSource { trust, ..MediaSource::at(url.to_owned()) }
 }
 
-fn probed(url: &str, trust: Trust) -> Result<Probe, Failure> {
+fn probed(url: &str, trust: Trust) -> Result<Probe, ItemFailure> {
     let media = Media { sources: vec![source(url, trust)], ..Media::at(String::new(), false) };
-    let wanted = probe::Wanted { height: 720, image_duration: std::time::Duration::from_secs(10) };
+    let wanted = probe::ProbeOptions { height: 720, image_duration: std::time::Duration::from_secs(10) };
     probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 
@@ -158,7 +158,7 @@ fn strangers_reach_no_private_address() {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{host}:{}/a.ts", server.port);
             let failure = probed(&url, STRANGER).unwrap_err();
-            assert_eq!(failure.reason, Reason::Forbidden, "{url}: {failure}");
+            assert_eq!(failure.reason, FailureReason::Forbidden, "{url}: {failure}");
             assert!(failure.detail.starts_with("it leads to "), "{url}: {failure}");
         }
     }
@@ -273,13 +273,13 @@ fn a_busy_server_is_left_alone_as_long_as_it_asks() {
     let words = "the server is busy (HTTP 503), and asks to come back in ";
     for _ in 0..2 {
         let failure = probed(&server.at("/a.ts"), Trust::Operator).unwrap_err();
-        assert!(failure.reason == Reason::Network && failure.detail.starts_with(words), "{failure}");
+        assert!(failure.reason == FailureReason::Network && failure.detail.starts_with(words), "{failure}");
     }
     assert_eq!(server.connections(), 1);
     // Only what it is busy with.
     server.gives_once("/b.ts", "HTTP/1.1 429 Slow down\nRetry-After: 0\nContent-Length: 0", b"");
     server.gives("/b.ts", "HTTP/1.1 200 OK", &fs::read(dir.path().join("a.ts")).unwrap());
-    assert_eq!(probed(&server.at("/b.ts"), Trust::Operator).unwrap_err().reason, Reason::Network);
+    assert_eq!(probed(&server.at("/b.ts"), Trust::Operator).unwrap_err().reason, FailureReason::Network);
     probed(&server.at("/b.ts"), Trust::Operator).unwrap();
 }
 
@@ -296,7 +296,7 @@ fn an_index_at_the_end_wants_a_server_that_sends_parts() {
     }
     probed(&server.at("/early.mp4"), Trust::Operator).unwrap();
     let failure = probed(&server.at("/late.mp4"), Trust::Operator).unwrap_err();
-    assert_eq!(failure.reason, Reason::Unplayable);
+    assert_eq!(failure.reason, FailureReason::Unplayable);
     assert!(failure.detail.contains("moov") && failure.detail.contains("-movflags +faststart"), "{failure}");
 }
 
@@ -304,7 +304,7 @@ fn an_index_at_the_end_wants_a_server_that_sends_parts() {
 fn only_what_the_network_has_answered_is_a_strangers_word() {
     let server = Server::new();
     server.gives("/a", "HTTP/1.1 200 OK\nContent-Length: 1", b"a");
-    let source = Source::at(server.at("/a"));
+    let source = MediaSource::at(server.at("/a"));
     let run = |command: &mut Command, client: &Client| {
         client.apply(command);
         command.output().unwrap();
@@ -331,7 +331,7 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
             .get_envs()
             .any(|(name, value)| name == "http_proxy" && value.is_some_and(|it| !it.is_empty()))
     );
-    let client = Client::new(&Source::at("http://name.invalid/".into()), Reads::Looks);
+    let client = Client::new(&MediaSource::at("http://name.invalid/".into()), Reads::Looks);
     client.goes_elsewhere();
     assert_eq!(client.trust_in_answer(), Trust::Found(Network::Public));
 }

@@ -15,9 +15,9 @@ use std::{
 };
 
 use tgs_playout::{
-    engine::{self, Config, Control, End, Summary},
-    flv::{Kind, Reader},
-    item::{Coming, Item, Jump, Media, Next, Program},
+    engine::{self, Control, EngineConfig, RunEnd, Summary},
+    flv::{FlvReader, Kind},
+    item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
     profile::Profile,
     publisher::Output,
 };
@@ -69,16 +69,16 @@ fn answer(mut stream: TcpStream, dir: &Path) -> std::io::Result<()> {
 
 struct One(Option<Item>);
 
-impl Program for One {
-    fn next(&mut self) -> Next {
-        self.0.take().map_or(Next::End, Next::Play)
+impl Programme for One {
+    fn next(&mut self) -> NextItem {
+        self.0.take().map_or(NextItem::End, NextItem::Play)
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
-        Next::Play(item)
+    fn confirm(&mut self, item: Item) -> NextItem {
+        NextItem::Play(item)
     }
 
-    fn coming(&self, _: usize) -> Vec<Coming> {
+    fn upcoming(&self, _: usize) -> Vec<UpcomingItem> {
         Vec::new()
     }
 
@@ -86,7 +86,7 @@ impl Program for One {
         1
     }
 
-    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+    fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
     fn queue(&mut self, _: &str) {}
 
@@ -96,7 +96,7 @@ impl Program for One {
 /// What is on air of the item at `url` from `start` on: seconds of picture, and of sound that is no silence.
 fn on_air(dir: &Path, url: String, start: Duration) -> (f64, f64) {
     let out = dir.join("out.flv");
-    let config = Config {
+    let config = EngineConfig {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: Profile { width: 160, height: 90, video_kbps: 100, ..Profile::P720 },
@@ -114,10 +114,10 @@ fn on_air(dir: &Path, url: String, start: Duration) -> (f64, f64) {
         first_timestamp: 0,
     };
     let (id, media) = (url.clone(), Media::at(url, false));
-    let item = Item { id: id.clone(), place: 0, title: String::new(), start, media };
+    let item = Item { id: id.clone(), turn: 0, title: String::new(), start, media };
     let summary = engine::run(config, Box::new(One(Some(item))), &Control::default()).unwrap();
-    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over }, "{id}");
-    let mut reader = Reader::new(BufReader::new(File::open(&out).unwrap()));
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over }, "{id}");
+    let mut reader = FlvReader::new(BufReader::new(File::open(&out).unwrap()));
     let mut pictures = 0;
     while let Some(tag) = reader.next_tag().unwrap() {
         pictures += u32::from(tag.kind == Kind::Video && tag.is_frame());

@@ -13,7 +13,7 @@ use tgs_core::cancel::Cancel;
 use tgs_playout::{
     flv::{Kind, Tag},
     profile::Profile,
-    rtmp::{Broken, Connection, Excess, OpenError, Stage, Target},
+    rtmp::{ConnectionLost, Excess, OpenError, OpenStage, RtmpConnection, RtmpUrl},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ fn consent() -> Vec<u8> {
 const PING: [u8; 6] = [0, 6, 0, 0, 0, 1];
 
 /// A server that answers the handshake, and then does as `behave` has it. Its address.
-fn server(behave: impl FnOnce(TcpStream) + Send + 'static) -> Target {
+fn server(behave: impl FnOnce(TcpStream) + Send + 'static) -> RtmpUrl {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // What is not read shows soon, and a little of it at a time: a buffer and segments of a slow line.
     socket2::SockRef::from(&listener).set_tcp_mss(1400).unwrap();
@@ -62,7 +62,7 @@ fn server(behave: impl FnOnce(TcpStream) + Send + 'static) -> Target {
             behave(client);
         }
     });
-    Target::parse(&format!("rtmp://{address}/app/key")).unwrap()
+    RtmpUrl::parse(&format!("rtmp://{address}/app/key")).unwrap()
 }
 
 /// Consents, and waits until the publisher has begun. `false` where it has gone.
@@ -87,8 +87,8 @@ fn for_ever(mut client: TcpStream, bytes: &[u8]) {
     while client.write_all(&bytes).is_ok() {}
 }
 
-fn open(target: &Target) -> Result<Connection, OpenError> {
-    Connection::open(target, &Profile::P720, &Cancel::new(), 10 * SECOND)
+fn open(target: &RtmpUrl) -> Result<RtmpConnection, OpenError> {
+    RtmpConnection::open(target, &Profile::P720, &Cancel::new(), 10 * SECOND)
 }
 
 /// What a server says without an end, before it has taken the stream, and while it is live: the connection is given up at
@@ -114,7 +114,9 @@ fn who_never_stops_talking_is_given_up() {
         });
         let began = Instant::now();
         let error = open(&early).unwrap_err();
-        let OpenError::Broken { stage: Stage::Application, broken: Broken::Excess(excess) } = error else {
+        let OpenError::Broken { stage: OpenStage::Application, broken: ConnectionLost::Excess(excess) } =
+            error
+        else {
             panic!("{what}, early: {error:?}");
         };
         assert_eq!(excess, expected, "{what}, early");
@@ -135,7 +137,7 @@ fn who_never_stops_talking_is_given_up() {
         };
         // A server that floods without reading: what is queued for it says so first.
         assert!(
-            matches!(broken, Broken::Excess(excess) if excess == expected || excess == Excess::Answers),
+            matches!(broken, ConnectionLost::Excess(excess) if excess == expected || excess == Excess::Answers),
             "{what}, live: {broken:?}"
         );
         assert!(began.elapsed() < 5 * SECOND, "{what}, live: {:?}", began.elapsed());
@@ -156,12 +158,12 @@ fn who_trickles_is_given_up_when_the_time_is_over() {
     };
     // The handshake itself; media before the answer; and the same without a pause.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let slow = Target::parse(&format!("rtmp://{}/app/key", listener.local_addr().unwrap())).unwrap();
+    let slow = RtmpUrl::parse(&format!("rtmp://{}/app/key", listener.local_addr().unwrap())).unwrap();
     thread::spawn(move || trickle(listener.accept().unwrap().0, vec![3; 3000]));
     let chatty = server(move |client| trickle(client, message(9, &[7; 100]).repeat(100)));
-    for (target, stage) in [(slow, Stage::Handshake), (chatty, Stage::Application)] {
+    for (target, stage) in [(slow, OpenStage::Handshake), (chatty, OpenStage::Application)] {
         let began = Instant::now();
-        let error = Connection::open(&target, &Profile::P720, &Cancel::new(), limit).unwrap_err();
+        let error = RtmpConnection::open(&target, &Profile::P720, &Cancel::new(), limit).unwrap_err();
         assert!(matches!(error, OpenError::Timeout(at) if at == stage), "{error:?}");
         assert!(began.elapsed() < 4 * limit, "{stage:?}: {:?}", began.elapsed());
     }
@@ -178,7 +180,7 @@ fn a_talkative_server_is_served_and_a_stop_is_heeded() {
         }
     });
     let cancel = Cancel::new();
-    let mut connection = Connection::open(&target, &Profile::P720, &cancel, 10 * SECOND).unwrap();
+    let mut connection = RtmpConnection::open(&target, &Profile::P720, &cancel, 10 * SECOND).unwrap();
     let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 1000].into() };
     let until = Instant::now() + SECOND;
     while Instant::now() < until {
@@ -215,6 +217,6 @@ fn who_reads_next_to_nothing_is_given_up() {
         assert!(began.elapsed() < 30 * SECOND, "it is still waited for");
     };
     // The kernel's own limit is the first where the window stays too small for a segment.
-    assert!(matches!(broken, Broken::Stalled | Broken::NoAnswer), "{broken:?}");
+    assert!(matches!(broken, ConnectionLost::Stalled | ConnectionLost::NoAnswer), "{broken:?}");
     assert!(began.elapsed() < 30 * SECOND, "{:?}", began.elapsed());
 }

@@ -9,10 +9,10 @@ use std::{path::Path, time::Duration};
 use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    encoder::{Encoder, Job, Setup},
+    encoder::{EncodeJob, EncodeSetup, Encoder},
     flv::Kind,
     item::{Item, Media},
-    probe::{self, Wanted},
+    probe::{self, ProbeOptions},
     profile::{ExtraArgs, Profile},
 };
 
@@ -23,7 +23,7 @@ const SOUND: &str = "-f lavfi -i sine=440:r=48000:d=6";
 /// What a file was probed to be: seconds, and whether that is a guess. Then what its encoder makes: seconds of picture, and
 /// the end of the sound.
 fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
-    let setup = Setup {
+    let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
         profile: Profile { width: 160, height: 90, video_kbps: 100, ..Profile::P720 },
         extra: ExtraArgs::default(),
@@ -31,11 +31,11 @@ fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
         image_duration: Duration::from_secs(5),
     };
     let media = Media::at(format!("file:{}", dir.join(name).display()), false);
-    let wanted = Wanted { height: 90, image_duration: setup.image_duration };
+    let wanted = ProbeOptions { height: 90, image_duration: setup.image_duration };
     let found = probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new()).unwrap();
     let title = String::new();
-    let item = Item { id: title.clone(), place: 0, title, start: Duration::ZERO, media };
-    let job = Job::item(&item, &found, &setup);
+    let item = Item { id: title.clone(), turn: 0, title, start: Duration::ZERO, media };
+    let job = EncodeJob::item(&item, &found, &setup);
     let mut encoder = Encoder::start(job.command(&setup), &Cancel::new()).unwrap();
     let (mut pictures, mut heard) = (0, 0);
     while let Some(tag) = encoder.next_tag().unwrap() {

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use tgs_core::mask;
-use tgs_playout::item::Failure;
+use tgs_playout::item::ItemFailure;
 
 use crate::{
     playlist::{Listing, title_of},
@@ -141,7 +141,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, found: &Result<(String, Length), Failure>) {
+    fn add(&mut self, found: &Result<(String, Length), ItemFailure>) {
         self.entries += 1;
         match found {
             Ok((_, Length::Known(length))) => self.length = self.length.saturating_add(*length),

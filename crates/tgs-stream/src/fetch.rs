@@ -11,7 +11,7 @@ use std::{
 
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    item::{Failure, Reason},
+    item::{FailureReason, ItemFailure},
     proxy::Client,
 };
 use ureq::{
@@ -57,7 +57,7 @@ pub(crate) fn get(
     headers: &[(String, String)],
     client: &Client,
     cancel: &Cancel,
-) -> Result<Fetched, Failure> {
+) -> Result<Fetched, ItemFailure> {
     if let Some(left) = left_alone(url::host(url)) {
         return Err(asks_for_patience(left));
     }
@@ -77,17 +77,21 @@ pub(crate) fn get(
     if let Some(failure) = client.failure().filter(|_| !response.status().is_success()) {
         return Err(failure);
     }
-    let failed = |reason, detail: &str| Err(Failure::new(reason, detail));
+    let failed = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     match response.status().as_u16() {
         200..=299 => read(response),
-        404 | 410 => failed(Reason::Missing, "the server says that it is not there (HTTP 404)"),
-        401 | 403 => failed(Reason::Forbidden, "the server refuses it (HTTP 401 or 403)"),
-        status => failed(Reason::Network, &format!("the server fails with HTTP {status}")),
+        404 | 410 => failed(FailureReason::Missing, "the server says that it is not there (HTTP 404)"),
+        401 | 403 => failed(FailureReason::Forbidden, "the server refuses it (HTTP 401 or 403)"),
+        status => failed(FailureReason::Network, &format!("the server fails with HTTP {status}")),
     }
 }
 
 /// Asks through the proxy, which judges where the server and its redirects lie.
-fn ask(url: &str, headers: &[(String, String)], client: &Client) -> Result<Response<ureq::Body>, Failure> {
+fn ask(
+    url: &str,
+    headers: &[(String, String)],
+    client: &Client,
+) -> Result<Response<ureq::Body>, ItemFailure> {
     let mut request = agent().get(url);
     if let Some(proxy) = client.proxy() {
         let proxy = Proxy::new(&proxy).map_err(|error| explain(&error))?;
@@ -122,7 +126,7 @@ fn agent() -> &'static Agent {
     })
 }
 
-fn read(response: Response<ureq::Body>) -> Result<Fetched, Failure> {
+fn read(response: Response<ureq::Body>) -> Result<Fetched, ItemFailure> {
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.to_ascii_lowercase();
     let lists = ["mpegurl", "scpls", "x-pls", "xspf"];
@@ -147,34 +151,40 @@ fn read(response: Response<ureq::Body>) -> Result<Fetched, Failure> {
         }
         if bytes.len() as u64 > MAX_LIST {
             let detail = format!("it is over {} MiB, which no list is", MAX_LIST >> 20);
-            return Err(Failure::new(Reason::Unplayable, detail));
+            return Err(ItemFailure::new(FailureReason::Unplayable, detail));
         }
     }
 }
 
-fn explain(error: &ureq::Error) -> Failure {
+fn explain(error: &ureq::Error) -> ItemFailure {
     let (reason, detail) = match error {
-        ureq::Error::Timeout(_) => {
-            (Reason::Timeout, format!("the list's server did not answer within {} s", TIME_OUT.as_secs()))
+        ureq::Error::Timeout(_) => (
+            FailureReason::Timeout,
+            format!("the list's server did not answer within {} s", TIME_OUT.as_secs()),
+        ),
+        ureq::Error::HostNotFound => {
+            (FailureReason::Network, "the server's name cannot be resolved".to_owned())
         }
-        ureq::Error::HostNotFound => (Reason::Network, "the server's name cannot be resolved".to_owned()),
-        ureq::Error::ConnectionFailed => (Reason::Network, "the server refuses the connection".to_owned()),
+        ureq::Error::ConnectionFailed => {
+            (FailureReason::Network, "the server refuses the connection".to_owned())
+        }
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            (Reason::Network, "the server refuses the connection".to_owned())
+            (FailureReason::Network, "the server refuses the connection".to_owned())
         }
         ureq::Error::TooManyRedirects => {
-            (Reason::Unplayable, format!("the server redirects more than {MAX_REDIRECTS} times"))
+            (FailureReason::Unplayable, format!("the server redirects more than {MAX_REDIRECTS} times"))
         }
-        ureq::Error::Io(error) => (Reason::Network, format!("the list cannot be fetched: {error}")),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RedirectFailed => {
-            (Reason::Unplayable, "the list, or what its server redirects to, has no valid address".to_owned())
-        }
+        ureq::Error::Io(error) => (FailureReason::Network, format!("the list cannot be fetched: {error}")),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RedirectFailed => (
+            FailureReason::Unplayable,
+            "the list, or what its server redirects to, has no valid address".to_owned(),
+        ),
         ureq::Error::Protocol(error) => {
-            (Reason::Network, format!("the list's server answers in no valid HTTP: {error}"))
+            (FailureReason::Network, format!("the list's server answers in no valid HTTP: {error}"))
         }
-        other => (Reason::Network, format!("the list cannot be fetched: {other}")),
+        other => (FailureReason::Network, format!("the list cannot be fetched: {other}")),
     };
-    Failure::new(reason, detail)
+    ItemFailure::new(reason, detail)
 }
 
 /// How long the server wants to be left alone. A date stands for a minute.
@@ -184,9 +194,9 @@ fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
     Some(seconds.map_or(Duration::from_mins(1), Duration::from_secs))
 }
 
-fn asks_for_patience(left: Duration) -> Failure {
+fn asks_for_patience(left: Duration) -> ItemFailure {
     let detail = format!("the list's server wants no request for {} s", left.as_secs().max(1));
-    Failure::new(Reason::Network, detail)
+    ItemFailure::new(FailureReason::Network, detail)
 }
 
 /// The hosts and lists that are left alone, and until when.

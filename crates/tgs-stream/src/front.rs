@@ -6,7 +6,7 @@ use serde_json::Value;
 use tgs_core::{mask, settings::Settings, systemd::Reporter};
 use tgs_playout::{
     command::Control,
-    status::{Link, METRICS, OnAir, Status},
+    status::{Connection, METRICS, OnAir, Status},
 };
 
 use crate::{
@@ -113,27 +113,31 @@ fn line(engine: &Status, telegram: Option<Telegram>) -> String {
         OnAir::Stopped => "stopped".to_owned(),
     };
     match &engine.publisher {
-        Link::Connected => on_air,
-        Link::Connecting => format!("connecting; {on_air}"),
-        Link::Reconnecting { cause } => format!("reconnecting ({cause}); {on_air}"),
+        Connection::Connected => on_air,
+        Connection::Connecting => format!("connecting; {on_air}"),
+        Connection::Reconnecting { cause } => format!("reconnecting ({cause}); {on_air}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tgs_playout::status::Showing;
+    use tgs_playout::status::PlayingItem;
 
     use super::*;
 
     #[test]
     fn the_page_shows_no_token_and_what_the_settings_were_doubted_for() {
         let url = "http://me:hidden@h/film.mp4?token=hidden";
-        let item =
-            Showing { id: url.into(), title: url.into(), duration_seconds: Some(1.5), ..Showing::default() };
+        let item = PlayingItem {
+            id: url.into(),
+            title: url.into(),
+            duration_seconds: Some(1.5),
+            ..PlayingItem::default()
+        };
         let mut engine = Status { on_air: OnAir::Item(item), ..Status::default() };
         engine.last_failure = Some(format!("“{url}”: the server refuses it"));
         engine.next = Some(url.into());
-        engine.publisher = Link::Reconnecting { cause: format!("{url} is gone") };
+        engine.publisher = Connection::Reconnecting { cause: format!("{url} is gone") };
         let warnings = vec!["PROXY is no setting of ours".to_owned()];
         let json = StatusPage { engine, telegram: None, warnings }.to_json().unwrap();
         assert!(!json.contains("hidden") && json.contains("film.mp4"), "{json}");
@@ -146,15 +150,15 @@ mod tests {
 
     #[test]
     fn the_line_says_what_plays_or_what_is_waited_for() {
-        let item = Showing { title: "Film".into(), ..Showing::default() };
+        let item = PlayingItem { title: "Film".into(), ..PlayingItem::default() };
         let mut engine =
-            Status { on_air: OnAir::Item(item), publisher: Link::Connected, ..Status::default() };
+            Status { on_air: OnAir::Item(item), publisher: Connection::Connected, ..Status::default() };
         let live = Telegram { state: "live", chat: Some("News (7)".into()), ..Telegram::default() };
         assert_eq!(line(&engine, None), "playing Film");
         assert_eq!(line(&engine, Some(live.clone())), "playing Film into News (7)");
-        engine.publisher = Link::Reconnecting { cause: "refused".into() };
+        engine.publisher = Connection::Reconnecting { cause: "refused".into() };
         assert_eq!(line(&engine, Some(live.clone())), "reconnecting (refused); playing Film into News (7)");
-        engine = Status { publisher: Link::Connected, ..Status::default() };
+        engine = Status { publisher: Connection::Connected, ..Status::default() };
         engine.on_air = OnAir::Filler { cause: "the source gives nothing".into() };
         assert_eq!(line(&engine, Some(live)), "filler into News (7): the source gives nothing");
         let degraded =

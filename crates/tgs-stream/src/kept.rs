@@ -6,7 +6,7 @@ use std::{
 };
 
 use tgs_core::{logging, mask, settings::Settings};
-use tgs_playout::cache::{self, Kept};
+use tgs_playout::cache::{self, CachedItem};
 
 use crate::{check::clock, source::one_line};
 
@@ -16,7 +16,7 @@ struct Page<'a> {
     directory: &'a std::path::Path,
     bytes: u64,
     limit_bytes: u64,
-    items: Vec<Kept>,
+    items: Vec<CachedItem>,
 }
 
 /// Writes what is kept to `out`.

@@ -16,7 +16,9 @@ use std::{
 };
 
 use anyhow::ensure;
-use tgs_playout::item::{Coming, Failure, Item, Jump, Media, Next, Program, Reason};
+use tgs_playout::item::{
+    FailureReason, Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem,
+};
 
 use bookmark::Turn;
 pub use bookmark::{Bookmark, Bookmarks};
@@ -200,17 +202,18 @@ impl Playlist {
     }
 
     /// The next entry that has not been given out: of the queue, else of the list.
-    fn advance(&mut self) -> Next {
+    fn advance(&mut self) -> NextItem {
         loop {
             let queued = if self.list_first { None } else { self.queue.pop_front() };
             let is_queued = queued.is_some();
             if self.named.is_empty() && !is_queued {
-                let failure = Failure::new(Reason::Missing, "it cannot be read, or names nothing to play");
-                return Next::Skip { id: String::new(), title: self.listing.to_string(), failure };
+                let failure =
+                    ItemFailure::new(FailureReason::Missing, "it cannot be read, or names nothing to play");
+                return NextItem::Skip { id: String::new(), title: self.listing.to_string(), failure };
             }
             if self.at >= self.order.len() && !is_queued {
                 if !self.repeat {
-                    return Next::End;
+                    return NextItem::End;
                 }
                 self.begin_round(order::next_seed(self.seed));
             }
@@ -222,18 +225,21 @@ impl Playlist {
                 Ok(Resolved::Entries(found)) if is_queued => self.queue_first(found),
                 Ok(Resolved::Entries(found)) => self.replace(self.at, found),
                 Ok(Resolved::Media { media, title }) => {
-                    return Next::Play(self.give_out(entry, from, is_queued, title, media));
+                    return NextItem::Play(self.give_out(entry, from, is_queued, title, media));
                 }
                 // What was kept of a page plays though it cannot be asked now.
                 Err(failure) if matches!(entry.what, What::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
-                    return Next::Kept { item: self.give_out(entry, from, is_queued, None, media), failure };
+                    return NextItem::Kept {
+                        item: self.give_out(entry, from, is_queued, None, media),
+                        failure,
+                    };
                 }
                 Err(failure) => {
                     self.at += usize::from(!is_queued);
                     self.list_first = false;
                     self.ahead = None;
-                    return Next::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
+                    return NextItem::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
                 }
             }
         }
@@ -255,7 +261,7 @@ impl Playlist {
         self.newest += 1;
         let item = Item {
             id: entry.key.item.clone(),
-            place: self.newest,
+            turn: self.newest,
             title: title_of(&entry, title),
             start: if media.live { Duration::ZERO } else { start },
             media,
@@ -312,10 +318,10 @@ impl Playlist {
     }
 
     /// Goes where `to` says, seen from `turn`.
-    fn go(&mut self, turn: Turn, to: Jump) {
+    fn go(&mut self, turn: Turn, to: JumpTarget) {
         let Turn { entry, bookmark, queued, .. } = turn;
-        self.list_first = to == Jump::Before || (to != Jump::After && !queued);
-        if let (Jump::Again(from), true) = (to, queued) {
+        self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
+        if let (JumpTarget::Again(from), true) = (to, queued) {
             self.queue.push_front((entry, from));
         }
         let Some(bookmark) = bookmark else { return };
@@ -326,14 +332,16 @@ impl Playlist {
         }
         let found = self.go_to(&bookmark);
         match (to, queued) {
-            (Jump::Again(from), false) if found => {
+            (JumpTarget::Again(from), false) if found => {
                 self.start = Some((self.order[self.at].key.clone(), from));
             }
-            (Jump::Before, false) => self.at = self.at.saturating_sub(1),
-            (Jump::After, false) | (Jump::Again(_) | Jump::After, true) => self.at += usize::from(found),
-            (Jump::Again(_), false) | (Jump::Before, true) => {}
+            (JumpTarget::Before, false) => self.at = self.at.saturating_sub(1),
+            (JumpTarget::After, false) | (JumpTarget::Again(_) | JumpTarget::After, true) => {
+                self.at += usize::from(found);
+            }
+            (JumpTarget::Again(_), false) | (JumpTarget::Before, true) => {}
         }
-        let plays = (queued && to != Jump::Before) || to == Jump::After;
+        let plays = (queued && to != JumpTarget::Before) || to == JumpTarget::After;
         self.playing = Some(bookmark).filter(|_| plays);
     }
 
@@ -373,7 +381,7 @@ impl Playlist {
     }
 
     /// What is on the network may come back at any time; local files are there or not.
-    fn seems_playable(&self, entry: &Entry) -> Result<(), Failure> {
+    fn seems_playable(&self, entry: &Entry) -> Result<(), ItemFailure> {
         if matches!(entry.what, What::Direct { .. } | What::List(_) | What::Page { .. }) {
             return Ok(());
         }
@@ -437,30 +445,32 @@ impl Playlist {
     }
 
     /// `item`, which stands for `entry`, with URLs that will last.
-    fn renewed(&self, item: Item, entry: &Entry) -> Next {
+    fn renewed(&self, item: Item, entry: &Entry) -> NextItem {
         let soon = SystemTime::now() + EXPIRY_MARGIN;
         if item.media.expires.is_none_or(|expires| expires > soon) {
-            return Next::Play(item);
+            return NextItem::Play(item);
         }
         log::debug!("the URLs of {} expire: asking again", item.id);
         let failure = match self.resolver.resolve(entry) {
-            Ok(Resolved::Media { media, .. }) => return Next::Play(Item { media, ..item }),
-            Ok(Resolved::Entries(_)) => Failure::new(Reason::Unplayable, "the page has become a list"),
+            Ok(Resolved::Media { media, .. }) => return NextItem::Play(Item { media, ..item }),
+            Ok(Resolved::Entries(_)) => {
+                ItemFailure::new(FailureReason::Unplayable, "the page has become a list")
+            }
             Err(failure) => failure,
         };
-        Next::Skip { id: item.id, title: item.title, failure }
+        NextItem::Skip { id: item.id, title: item.title, failure }
     }
 }
 
-impl Program for Playlist {
-    fn next(&mut self) -> Next {
+impl Programme for Playlist {
+    fn next(&mut self) -> NextItem {
         self.settle();
         self.advance()
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
-        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.place == item.place) else {
-            return Next::Play(item);
+    fn confirm(&mut self, item: Item) -> NextItem {
+        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.place == item.turn) else {
+            return NextItem::Play(item);
         };
         let same = match self.edit.take() {
             // It stands in no list.
@@ -473,27 +483,27 @@ impl Program for Playlist {
             None => true,
         };
         let next = if same { self.renewed(item, &ahead.entry) } else { self.advance() };
-        if matches!(next, Next::Play(_) | Next::Kept { .. }) {
+        if matches!(next, NextItem::Play(_) | NextItem::Kept { .. }) {
             self.plays();
         }
         next
     }
 
-    fn coming(&self, count: usize) -> Vec<Coming> {
+    fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let again: &[Entry] = if self.repeat && !self.shuffle { &self.order } else { &[] };
         let entries = self.order[self.at.min(self.order.len())..].iter().chain(again).cloned();
-        let coming = |entry: Entry| -> Coming {
+        let coming = |entry: Entry| -> UpcomingItem {
             let resolver = self.resolver.clone();
             let id = entry.key.item.clone();
             let find = Box::new(move || match resolver.resolve(&entry) {
                 Ok(Resolved::Media { media, title }) => {
                     let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
-                    Some(Item { id, place: 0, title, start: Duration::ZERO, media })
+                    Some(Item { id, turn: 0, title, start: Duration::ZERO, media })
                 }
                 // What a list holds is known when its turn comes.
                 Ok(Resolved::Entries(_)) | Err(_) => None,
             });
-            Coming { id, find }
+            UpcomingItem { id, find }
         };
         entries.take(count).map(coming).collect()
     }
@@ -502,7 +512,7 @@ impl Program for Playlist {
         self.order.len()
     }
 
-    fn jump(&mut self, place: Option<u64>, to: Jump) {
+    fn jump(&mut self, place: Option<u64>, to: JumpTarget) {
         self.settle();
         let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
         let ahead = self.ahead.take().map(|turn| {
@@ -517,7 +527,7 @@ impl Program for Playlist {
             }
             (None, Some(ahead)) if Some(ahead.place) == place => ahead,
             (None, _) => {
-                let back = usize::from(to == Jump::Before);
+                let back = usize::from(to == JumpTarget::Before);
                 self.at = self.at.saturating_sub(back);
                 self.list_first = back > 0;
                 return;
@@ -541,7 +551,7 @@ impl Program for Playlist {
         self.look_for_edit();
     }
 
-    fn replaced(&mut self) -> Option<Next> {
+    fn replaced(&mut self) -> Option<NextItem> {
         match self.ahead.clone() {
             // It stands in no list.
             Some(ahead) if ahead.queued => None,

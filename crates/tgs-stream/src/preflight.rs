@@ -16,11 +16,10 @@ use tgs_core::{
     settings::{self, Settings},
 };
 use tgs_playout::{
-    encoder::Setup,
-    engine,
+    encoder::EncodeSetup,
+    engine, ffmpeg_args_probe,
     profile::ExtraArgs,
     publisher::{self, Output},
-    trial,
 };
 
 use crate::{
@@ -163,7 +162,7 @@ fn tools(
         Ok(version) => version,
         Err(error) => return problems.push(format!("failed to {:#}", engine_failed(error).1)),
     };
-    let setup = |extra| Setup {
+    let setup = |extra| EncodeSetup {
         ffmpeg: settings.ffmpeg_path.clone(),
         profile: profile(settings.quality),
         extra,
@@ -171,7 +170,11 @@ fn tools(
         image_duration: settings.image_duration,
     };
     let proven = ExtraArgs::parse(&settings.ffmpeg_args).and_then(|extra| {
-        if extra.is_empty() { Ok(()) } else { trial::prove(&setup(extra), &version, scratch, cancel) }
+        if extra.is_empty() {
+            Ok(())
+        } else {
+            ffmpeg_args_probe::prove(&setup(extra), &version, scratch, cancel)
+        }
     });
     if let Err(why) = proven {
         warnings.push(format!("FFMPEG_ARGS are not used: {why}"));

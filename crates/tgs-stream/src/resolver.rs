@@ -13,8 +13,8 @@ use std::{
 
 use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
-    item::{Failure, Media, Reason, Source, Trust},
-    probe::{self, Probe, Wanted},
+    item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
+    probe::{self, Probe, ProbeOptions},
     proxy::{self, Client, Reads},
 };
 
@@ -68,12 +68,13 @@ pub enum Resolved {
 
 impl Resolver {
     /// Finds out what `entry` is. May block for as long as yt-dlp may take. A panic over it is its failure.
-    pub fn resolve(&self, entry: &Entry) -> Result<Resolved, Failure> {
-        let found = contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(Failure::of_panic(&panic)));
+    pub fn resolve(&self, entry: &Entry) -> Result<Resolved, ItemFailure> {
+        let found =
+            contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
         found.map_err(|failure| entry.failure(failure))
     }
 
-    fn find_out(&self, entry: &Entry) -> Result<Resolved, Failure> {
+    fn find_out(&self, entry: &Entry) -> Result<Resolved, ItemFailure> {
         #[cfg(test)]
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.what {
@@ -85,7 +86,7 @@ impl Resolver {
         }
     }
 
-    fn page(&self, entry: &Entry, url: &str, index: Option<u32>) -> Result<Resolved, Failure> {
+    fn page(&self, entry: &Entry, url: &str, index: Option<u32>) -> Result<Resolved, ItemFailure> {
         let client = client(url, entry.trust);
         match self.ytdlp.ask_as(&client, url, index, &entry.headers, &self.cancel)? {
             Page::M3u { mut media, title } => {
@@ -108,28 +109,28 @@ impl Resolver {
     }
 
     /// What is in `media`, by ffprobe.
-    pub fn probe(&self, media: &Media) -> Result<Probe, Failure> {
-        let wanted = Wanted { height: self.ytdlp.height, image_duration: self.image_duration };
+    pub fn probe(&self, media: &Media) -> Result<Probe, ItemFailure> {
+        let wanted = ProbeOptions { height: self.ytdlp.height, image_duration: self.image_duration };
         let found = contain(|| probe::probe(&self.ffprobe, media, wanted, &self.cancel));
-        found.unwrap_or_else(|panic| Err(Failure::of_panic(&panic)))
+        found.unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)))
     }
 
     /// What the list at `url` leads to. Lists that it begins with are opened until one names something else, within bounds: a
     /// list of lists of nothing is one failure, and costs no turn for each.
-    fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {
+    fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, ItemFailure> {
         if let Some(left) = fetch::left_alone(url) {
             let detail = format!(
                 "it named nothing that can be played, and is opened again in {} s",
                 left.as_secs() + 1
             );
-            return Err(Failure::new(Reason::Unplayable, detail));
+            return Err(ItemFailure::new(FailureReason::Unplayable, detail));
         }
         let begun = Instant::now();
         let mut found = match self.open_list(entry, url)? {
             Resolved::Entries(found) => VecDeque::from(found),
             media @ Resolved::Media { .. } => return Ok(media),
         };
-        let mut useless: Option<Failure> = None;
+        let mut useless: Option<ItemFailure> = None;
         for opened in 0.. {
             let Some(What::List(inner)) = found.front().map(|first| first.what.clone()) else { break };
             if opened >= MAX_LISTS || begun.elapsed() > EXPANSION_TIME_OUT || self.cancel.is_cancelled() {
@@ -144,7 +145,7 @@ impl Resolver {
                     within.into_iter().rev().for_each(|one| found.push_front(one));
                     found.truncate(MAX_REMOTE);
                 }
-                Err(failure) if failure.reason == Reason::Unplayable => {
+                Err(failure) if failure.reason == FailureReason::Unplayable => {
                     useless.get_or_insert(found[0].failure(failure));
                     found.pop_front();
                 }
@@ -157,7 +158,7 @@ impl Resolver {
                 fetch::leave_alone(url, USELESS_FOR);
                 let detail =
                     format!("it names lists, and these name nothing that can be played; the first: {first}");
-                Err(Failure::new(first.reason, detail))
+                Err(ItemFailure::new(first.reason, detail))
             }
             Some(first) => {
                 log::warn!("a list in {} is left out: {first}", entry.title());
@@ -167,7 +168,7 @@ impl Resolver {
         }
     }
 
-    fn open_list(&self, entry: &Entry, url: &str) -> Result<Resolved, Failure> {
+    fn open_list(&self, entry: &Entry, url: &str) -> Result<Resolved, ItemFailure> {
         let client = client(url, entry.trust);
         let (place, bytes) = match fetch::get(url, &entry.headers, &client, &self.cancel)? {
             Fetched::Media => return media(source_of(entry, url), false),
@@ -179,28 +180,28 @@ impl Resolver {
         if let Some(found) = source::expand_remote(&place, &bytes)? {
             return inside(entry, found, client.trust_in_answer());
         }
-        self.hls(&Source { hls: true, ..source_of(entry, url) }, &place, &bytes)
+        self.hls(&MediaSource { hls: true, ..source_of(entry, url) }, &place, &bytes)
     }
 }
 
 /// What ffmpeg opens at `url`, which `entry` stands for.
-fn source_of(entry: &Entry, url: &str) -> Source {
-    Source { headers: entry.headers.clone(), trust: entry.trust, ..Source::at(url.to_owned()) }
+fn source_of(entry: &Entry, url: &str) -> MediaSource {
+    MediaSource { headers: entry.headers.clone(), trust: entry.trust, ..MediaSource::at(url.to_owned()) }
 }
 
 /// `found` as what `parent` stands for, with the `trust` that a list has which lies there.
-fn inside(parent: &Entry, mut found: Vec<Entry>, trust: Trust) -> Result<Resolved, Failure> {
+fn inside(parent: &Entry, mut found: Vec<Entry>, trust: Trust) -> Result<Resolved, ItemFailure> {
     let mut within = parent.key.within.clone();
     within.push(parent.key.item.clone());
     if within.len() > MAX_DEPTH {
-        return Err(Failure::new(
-            Reason::Unplayable,
+        return Err(ItemFailure::new(
+            FailureReason::Unplayable,
             format!("it is a list, {MAX_DEPTH} lists deep: name it itself"),
         ));
     }
     found.retain(|entry| !within.contains(&entry.key.item));
     if found.is_empty() {
-        return Err(Failure::new(Reason::Unplayable, "the list names nothing that can be played"));
+        return Err(ItemFailure::new(FailureReason::Unplayable, "the list names nothing that can be played"));
     }
     for entry in &mut found {
         entry.key.within.clone_from(&within);
@@ -218,11 +219,11 @@ fn on_page(listed: Listed) -> Entry {
 
 /// An account for a child that opens `url`.
 fn client(url: &str, trust: Trust) -> Client {
-    Client::new(&Source { trust, ..Source::at(url.to_owned()) }, Reads::Looks)
+    Client::new(&MediaSource { trust, ..MediaSource::at(url.to_owned()) }, Reads::Looks)
 }
 
 /// Notes who named `media`, and where it lies if it must be known before ffmpeg opens it.
-fn found_in(media: &mut Media, trust: Trust) -> Result<(), Failure> {
+fn found_in(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
     for source in &mut media.sources {
         source.trust = trust;
         source.address = proxy::checked_address(source)?;
@@ -230,7 +231,7 @@ fn found_in(media: &mut Media, trust: Trust) -> Result<(), Failure> {
     Ok(())
 }
 
-fn media(source: Source, live: bool) -> Result<Resolved, Failure> {
+fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
     let trust = source.trust;
     let mut media = Media { sources: vec![source], live, expires: None, identity: None };
     found_in(&mut media, trust)?;
@@ -238,40 +239,41 @@ fn media(source: Source, live: bool) -> Result<Resolved, Failure> {
 }
 
 /// The file at `path`. One that begins as a list is opened, whatever its name is.
-fn file(resolver: &Resolver, entry: &Entry, path: &Path) -> Result<Resolved, Failure> {
-    let refused = |reason, detail: &str| Err(Failure::new(reason, detail));
+fn file(resolver: &Resolver, entry: &Entry, path: &Path) -> Result<Resolved, ItemFailure> {
+    let refused = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         Err(error) => return refused(source::of_io(&error), &words(&error)),
     };
     if !meta.is_file() {
-        return refused(Reason::Unplayable, "it is neither a file nor a folder");
+        return refused(FailureReason::Unplayable, "it is neither a file nor a folder");
     }
     if meta.len() == 0 {
-        return refused(Reason::Unplayable, "the file is empty");
+        return refused(FailureReason::Unplayable, "the file is empty");
     }
     let mut start = Vec::new();
     if let Err(error) = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)) {
         return refused(source::of_io(&error), &words(&error));
     }
     let Some(name) = path.to_str() else {
-        return refused(Reason::Unplayable, "the file's name is not valid UTF-8: rename it");
+        return refused(FailureReason::Unplayable, "the file's name is not valid UTF-8: rename it");
     };
-    let source = Source::at(format!("file:{name}"));
+    let source = MediaSource::at(format!("file:{name}"));
     if !source::is_list(path) && !list::begins_as_list(&start) {
         return media(source, false);
     }
-    let bytes = source::read_list(path)
-        .map_err(|error| Failure::new(source::of_io(&error), format!("the list cannot be read: {error}")))?;
+    let bytes = source::read_list(path).map_err(|error| {
+        ItemFailure::new(source::of_io(&error), format!("the list cannot be read: {error}"))
+    })?;
     match source::named_in(path, &bytes) {
         Ok(named) if !named.is_empty() => inside(entry, source::expand(&named), Trust::Operator),
-        Ok(_) => refused(Reason::Unplayable, "the list names nothing"),
+        Ok(_) => refused(FailureReason::Unplayable, "the list names nothing"),
         Err(NoList::Hls) => {
             let place = source.url.clone();
-            resolver.hls(&Source { hls: true, ..source }, &place, &bytes)
+            resolver.hls(&MediaSource { hls: true, ..source }, &place, &bytes)
         }
         Err(NoList::Other(what)) => {
-            refused(Reason::Unplayable, &format!("the list cannot be read: it is {what}"))
+            refused(FailureReason::Unplayable, &format!("the list cannot be read: it is {what}"))
         }
     }
 }
@@ -320,19 +322,19 @@ mod tests {
             path
         };
         let cases = [
-            (dir.path().join("gone.mp4"), Reason::Missing, "there is no such file"),
+            (dir.path().join("gone.mp4"), FailureReason::Missing, "there is no such file"),
             (
                 write("a.mp4", "x").join("b.mp4"),
-                Reason::Unplayable,
+                FailureReason::Unplayable,
                 "the file cannot be read: Not a directory (os error 20)",
             ),
-            (write("empty.mp4", ""), Reason::Unplayable, "the file is empty"),
-            ("/dev/zero".into(), Reason::Unplayable, "it is neither a file nor a folder"),
+            (write("empty.mp4", ""), FailureReason::Unplayable, "the file is empty"),
+            ("/dev/zero".into(), FailureReason::Unplayable, "it is neither a file nor a folder"),
         ];
         for (path, reason, detail) in cases {
             assert_eq!(
                 resolver().resolve(&at(&path)),
-                Err(Failure::new(reason, detail)),
+                Err(ItemFailure::new(reason, detail)),
                 "{}",
                 path.display()
             );
@@ -341,7 +343,7 @@ mod tests {
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
         // Root may read everything.
         if fs::File::open(&locked).is_err() {
-            assert_eq!(resolver().resolve(&at(&locked)).unwrap_err().reason, Reason::Forbidden);
+            assert_eq!(resolver().resolve(&at(&locked)).unwrap_err().reason, FailureReason::Forbidden);
         }
     }
 
@@ -357,14 +359,14 @@ mod tests {
     fn a_local_hls_playlist_plays_from_its_beginning_unless_it_grows() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("a.m3u8");
-        let source = Source { hls: true, ..Source::at(format!("file:{}", path.display())) };
+        let source = MediaSource { hls: true, ..MediaSource::at(format!("file:{}", path.display())) };
         let list = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n";
         fs::write(&path, list).unwrap();
         let ends = Some(Duration::from_secs(1));
-        let expected = media(Source { ends, ..source.clone() }, false);
+        let expected = media(MediaSource { ends, ..source.clone() }, false);
         assert_eq!(resolver().resolve(&at(&path)), expected);
         fs::write(&path, format!("{list}#EXT-X-DISCONTINUITY\n#EXT-X-ENDLIST\n")).unwrap();
-        assert_eq!(resolver().resolve(&at(&path)), media(Source { jumps: true, ..source }, false));
+        assert_eq!(resolver().resolve(&at(&path)), media(MediaSource { jumps: true, ..source }, false));
         fs::write(&path, format!("{list}#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://a\"\n")).unwrap();
         assert!(resolver().resolve(&at(&path)).unwrap_err().detail.contains("DRM"));
     }
@@ -373,9 +375,9 @@ mod tests {
     fn of_a_master_list_one_variant_is_opened() {
         let dir = TempDir::new().unwrap();
         let name = |name: &str| dir.path().join(name);
-        let of = |name: &str| Source {
+        let of = |name: &str| MediaSource {
             hls: true,
-            ..Source::at(format!("file:{}", dir.path().join(name).display()))
+            ..MediaSource::at(format!("file:{}", dir.path().join(name).display()))
         };
         let ended = "#EXTM3U\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n";
         for list in ["720.m3u8", "1080.m3u8", "de.m3u8"] {
@@ -429,7 +431,7 @@ mod tests {
         );
         assert_eq!(
             inside(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,
-            Reason::Unplayable
+            FailureReason::Unplayable
         );
     }
 }

@@ -13,7 +13,7 @@ use tgs_core::{
 };
 use tgs_playout::{
     command::{Command, Control},
-    engine::{self, Config, End, EngineError},
+    engine::{self, EngineConfig, EngineError, RunEnd},
     profile::Profile,
     publisher::Output,
 };
@@ -63,7 +63,7 @@ impl<'a> Show<'a> {
         let bookmarks = playlist.bookmarks();
         let stopped = control.stopped();
         follow(playlist.watch(), control.clone());
-        let config = Config {
+        let config = EngineConfig {
             ffmpeg: settings.ffmpeg_path.clone(),
             ffprobe: settings.ffprobe_path(),
             profile: profile(settings.quality),
@@ -116,9 +116,9 @@ impl<'a> Show<'a> {
         if let Some(keeper) = &keeper {
             let published = control.board.read().published;
             match summary.end {
-                End::Stopped => {}
-                End::Over => keeper.clear(),
-                End::AfterCurrent => {
+                RunEnd::Stopped => {}
+                RunEnd::Over => keeper.clear(),
+                RunEnd::AfterCurrent => {
                     match published.and_then(|published| bookmarks.behind(published.place)) {
                         Some(bookmark) => keeper.set(Position { bookmark, offset_ms: 0 }),
                         None => keeper.clear(),
@@ -126,7 +126,7 @@ impl<'a> Show<'a> {
                 }
             }
         }
-        if cli.once && summary.end == End::Over && summary.played == 0 {
+        if cli.once && summary.end == RunEnd::Over && summary.played == 0 {
             return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
         }
         Ok(Code::Ok)

@@ -17,7 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tgs_core::{files, mask};
-use tgs_playout::item::{Failure, Reason, Trust};
+use tgs_playout::item::{FailureReason, ItemFailure, Trust};
 
 use crate::list::{self, NoList};
 
@@ -198,7 +198,7 @@ pub enum What {
         index: Option<u32>,
     },
     /// It cannot be played, and this is why.
-    Bad(Failure),
+    Bad(ItemFailure),
 }
 
 impl Entry {
@@ -227,9 +227,9 @@ impl Entry {
 
     /// A failure of this entry, with the line that names it.
     #[must_use]
-    pub fn failure(&self, failure: Failure) -> Failure {
+    pub fn failure(&self, failure: ItemFailure) -> ItemFailure {
         match &self.origin {
-            Some(origin) => Failure::new(failure.reason, format!("{} ({origin})", failure.detail)),
+            Some(origin) => ItemFailure::new(failure.reason, format!("{} ({origin})", failure.detail)),
             None => failure,
         }
     }
@@ -283,8 +283,8 @@ pub fn expand(named: &[Named]) -> Vec<Entry> {
 
 /// The entries of a list read from `list`, a URL: those that can be played, and some of the others, to say why not. Nothing on
 /// this machine can be named there. `None` for an HLS playlist.
-pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, Failure> {
-    let unplayable = |detail: String| Failure::new(Reason::Unplayable, detail);
+pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, ItemFailure> {
+    let unplayable = |detail: String| ItemFailure::new(FailureReason::Unplayable, detail);
     let (named, more) = match named_up_to(MAX_REMOTE, Path::new(&url::without_login(list)), bytes) {
         Ok(named) => named,
         Err(NoList::Hls) => return Ok(None),
@@ -326,7 +326,7 @@ fn found_at(list: &str, named: &Named) -> Entry {
     let target = url::join(list, &text.replace('\\', "/"));
     let entry = match unfit(named.text.as_bytes()).or_else(|| url::refused(&target)) {
         None => at_url(&target),
-        Some(why) => bad(&text, Failure::new(Reason::Forbidden, why)),
+        Some(why) => bad(&text, ItemFailure::new(FailureReason::Forbidden, why)),
     };
     entry.given(named)
 }
@@ -367,14 +367,14 @@ impl Expansion {
             return;
         }
         let text = list::text(named.text.as_bytes());
-        let unplayable = |detail: &str| bad(&text, Failure::new(Reason::Unplayable, detail));
+        let unplayable = |detail: &str| bad(&text, ItemFailure::new(FailureReason::Unplayable, detail));
         let found = match local_path(named) {
             _ if unfit(named.text.as_bytes()).is_some() && named.origin.is_some() => {
                 vec![unplayable(&unfit(named.text.as_bytes()).unwrap_or_default())]
             }
             None => vec![at_url(&text)],
             Some(Err(error)) => {
-                vec![bad(&text, Failure::new(Reason::Missing, format!("it is no path: {error}")))]
+                vec![bad(&text, ItemFailure::new(FailureReason::Missing, format!("it is no path: {error}")))]
             }
             Some(Ok(path)) if path.is_dir() => folder(&path),
             Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
@@ -399,8 +399,8 @@ impl Expansion {
 
     /// What the list at `path` names; `None` for an HLS playlist, which is an entry itself. An error without a failure is one
     /// that was told before.
-    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<Named>>, Option<Failure>> {
-        let refused = |detail: String| Err(Some(Failure::new(Reason::Unplayable, detail)));
+    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<Named>>, Option<ItemFailure>> {
+        let refused = |detail: String| Err(Some(ItemFailure::new(FailureReason::Unplayable, detail)));
         if self.within.contains(&same(path)) {
             return refused("the list names itself".to_owned());
         }
@@ -421,7 +421,7 @@ impl Expansion {
             };
         }
         let bytes = read_list(path).map_err(|error| {
-            Some(Failure::new(of_io(&error), format!("the list cannot be read: {error}")))
+            Some(ItemFailure::new(of_io(&error), format!("the list cannot be read: {error}")))
         })?;
         self.bytes = self.bytes.saturating_add(bytes.len());
         match named_in(path, &bytes) {
@@ -473,7 +473,7 @@ fn existing(named: &Named) -> PathBuf {
     found.map_or_else(|| named.text.clone().into(), |path| OsString::from_vec(path).into())
 }
 
-fn bad(item: &str, failure: Failure) -> Entry {
+fn bad(item: &str, failure: ItemFailure) -> Entry {
     let item: String = item.chars().take(200).collect();
     Entry::new(one_line(&item), What::Bad(failure))
 }
@@ -497,9 +497,10 @@ fn at_url(address: &str) -> Entry {
         },
         scheme if url::is_live(scheme) => What::Direct { url: url.clone(), live: true },
         "ftp" | "sftp" => What::Direct { url: url.clone(), live: false },
-        other => {
-            What::Bad(Failure::new(Reason::Unplayable, format!("nothing here can open a {other}:// address")))
-        }
+        other => What::Bad(ItemFailure::new(
+            FailureReason::Unplayable,
+            format!("nothing here can open a {other}:// address"),
+        )),
     };
     let mut entry = Entry::new(url::without_login(&url), what);
     list::add_headers(&mut entry.headers, headers);
@@ -527,11 +528,11 @@ pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The class of a file system error.
-pub(crate) fn of_io(error: &io::Error) -> Reason {
+pub(crate) fn of_io(error: &io::Error) -> FailureReason {
     match error.kind() {
-        io::ErrorKind::NotFound => Reason::Missing,
-        io::ErrorKind::PermissionDenied => Reason::Forbidden,
-        _ => Reason::Unplayable,
+        io::ErrorKind::NotFound => FailureReason::Missing,
+        io::ErrorKind::PermissionDenied => FailureReason::Forbidden,
+        _ => FailureReason::Unplayable,
     }
 }
 
@@ -539,8 +540,8 @@ pub(crate) fn of_io(error: &io::Error) -> Reason {
 fn folder(dir: &Path) -> Vec<Entry> {
     let failure = match media_files(dir) {
         Ok(files) if !files.is_empty() => return files.into_iter().map(at_path).collect(),
-        Ok(_) => Failure::new(Reason::Unplayable, "the folder holds no media"),
-        Err(error) => Failure::new(of_io(&error), format!("the folder cannot be read: {error}")),
+        Ok(_) => ItemFailure::new(FailureReason::Unplayable, "the folder holds no media"),
+        Err(error) => ItemFailure::new(of_io(&error), format!("the folder cannot be read: {error}")),
     };
     vec![bad(&dir.to_string_lossy(), failure)]
 }

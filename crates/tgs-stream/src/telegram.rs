@@ -29,7 +29,7 @@ use tgs_core::{
 };
 use tgs_playout::{
     command::{Command, Control},
-    status::{Board, Link},
+    status::{Connection, SharedStatus},
 };
 use tgs_telegram::Ingest;
 
@@ -119,7 +119,7 @@ struct Director<'scope, 'env: 'scope, 'a> {
     play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
     line: Line<'a>,
     control: Control,
-    board: Board,
+    board: SharedStatus,
     beat: Beat,
     desk: Desk,
     cancel: Cancel,
@@ -290,7 +290,7 @@ impl Director<'_, '_, '_> {
 
     fn check(&mut self) -> Event {
         self.line.touch_standby();
-        let refused = matches!(self.board.read().publisher, Link::Reconnecting { .. });
+        let refused = matches!(self.board.read().publisher, Connection::Reconnecting { .. });
         let (look, failed) = self.line.check(refused);
         if let Some(failed) = failed {
             self.tell(failed);

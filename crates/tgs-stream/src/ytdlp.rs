@@ -16,7 +16,7 @@ use tgs_core::{
     process::{self, RunError},
 };
 use tgs_playout::{
-    item::{Failure, Media, Reason, Source},
+    item::{FailureReason, ItemFailure, Media, MediaSource},
     proxy::{Client, Reads},
 };
 
@@ -80,8 +80,8 @@ impl YtDlp {
     }
 
     /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
-    pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, Failure> {
-        self.ask_as(&Client::new(&Source::at(url.to_owned()), Reads::Looks), url, index, &[], cancel)
+    pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, ItemFailure> {
+        self.ask_as(&Client::new(&MediaSource::at(url.to_owned()), Reads::Looks), url, index, &[], cancel)
     }
 
     /// Asks as `client` what is at `url`, or what its list has at `index`, with `headers` of a list. Blocks until yt-dlp answers,
@@ -93,7 +93,7 @@ impl YtDlp {
         index: Option<u32>,
         headers: &[(String, String)],
         cancel: &Cancel,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page, ItemFailure> {
         let mut command = process::command(&self.program);
         command.args(["--ignore-config", "--dump-single-json", "--flat-playlist", "--no-progress"]);
         command.args(["--socket-timeout", "15", "--playlist-items"]);
@@ -113,7 +113,9 @@ impl YtDlp {
         let output =
             process::output(command, self.time_out, MAX_ANSWER, cancel).map_err(|e| self.explain(&e))?;
         if !output.status.success() {
-            if let Some(failure) = client.failure().filter(|failure| failure.reason == Reason::Forbidden) {
+            if let Some(failure) =
+                client.failure().filter(|failure| failure.reason == FailureReason::Forbidden)
+            {
                 return Err(failure);
             }
             let messages = String::from_utf8_lossy(&output.stderr);
@@ -128,22 +130,22 @@ impl YtDlp {
         format!("lang,res:{},fps:30,vcodec:h264,acodec:aac", self.height)
     }
 
-    fn explain(&self, error: &RunError) -> Failure {
+    fn explain(&self, error: &RunError) -> ItemFailure {
         let (reason, detail) = match error {
             RunError::TimedOut { .. } => (
-                Reason::Timeout,
+                FailureReason::Timeout,
                 format!("yt-dlp got no answer from the page within {} s", self.time_out.as_secs_f64()),
             ),
             RunError::Start { source, .. } => (
-                Reason::Tool,
+                FailureReason::Tool,
                 format!(
                     "yt-dlp does not start from {} ({source}): install it, or say where it is in YTDLP_PATH",
                     self.program.display()
                 ),
             ),
-            other => (Reason::Tool, other.to_string()),
+            other => (FailureReason::Tool, other.to_string()),
         };
-        Failure::new(reason, detail)
+        ItemFailure::new(reason, detail)
     }
 }
 
@@ -169,7 +171,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
         let failure = ytdlp.ask("http://h/", None, &Cancel::new()).unwrap_err();
-        assert_eq!(failure.reason, Reason::Tool);
+        assert_eq!(failure.reason, FailureReason::Tool);
         assert!(
             failure.detail.starts_with("yt-dlp does not start from /no/such/yt-dlp (")
                 && failure.detail.ends_with("): install it, or say where it is in YTDLP_PATH"),
@@ -183,6 +185,6 @@ mod tests {
         cancel.cancel();
         let mut ytdlp = YtDlp::new("sleep", "", 720).unwrap();
         ytdlp.time_out = Duration::from_mins(10);
-        assert_eq!(ytdlp.ask("http://h/", None, &cancel).unwrap_err().reason, Reason::Tool);
+        assert_eq!(ytdlp.ask("http://h/", None, &cancel).unwrap_err().reason, FailureReason::Tool);
     }
 }

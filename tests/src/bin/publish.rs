@@ -10,8 +10,8 @@ use std::{
 use tgs_core::cancel::Cancel;
 use tgs_e2e::ingest::PROFILE;
 use tgs_playout::{
-    flv::Reader,
-    rtmp::{Connection, Target},
+    flv::FlvReader,
+    rtmp::{RtmpConnection, RtmpUrl},
 };
 
 fn main() -> ExitCode {
@@ -30,9 +30,9 @@ fn main() -> ExitCode {
 
 fn run(url: &str) -> anyhow::Result<()> {
     let mut connection =
-        Connection::open(&Target::parse(url)?, &PROFILE, &Cancel::new(), Duration::from_secs(10))?;
+        RtmpConnection::open(&RtmpUrl::parse(url)?, &PROFILE, &Cancel::new(), Duration::from_secs(10))?;
     let began = Instant::now();
-    let mut tags = Reader::new(io::stdin().lock());
+    let mut tags = FlvReader::new(io::stdin().lock());
     while let Some(tag) = tags.next_tag()? {
         connection.wait(began + Duration::from_millis(tag.timestamp))?;
         connection.send(&tag)?;

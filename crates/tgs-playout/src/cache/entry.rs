@@ -38,7 +38,7 @@ const BUFFER: usize = 32 << 10;
 
 /// What stands behind the tags.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Index {
+pub(super) struct EntryIndex {
     /// The item's title.
     pub(super) title: String,
     /// Whether the title is part of the picture: a slate, for an item without one.
@@ -48,13 +48,13 @@ pub(super) struct Index {
     /// The item's length in milliseconds, as it was probed.
     pub(super) millis: u64,
     /// Where each group of pictures begins.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<IndexedGroup>,
 }
 
 /// A keyframe and what follows it up to the next. The first group has what comes before its keyframe as well.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(from = "(u64, u64, u32)", into = "(u64, u64, u32)")]
-pub(super) struct Group {
+pub(super) struct IndexedGroup {
     /// The keyframe's time in milliseconds.
     at: u64,
     /// The place of its first byte.
@@ -63,36 +63,36 @@ pub(super) struct Group {
     sum: u32,
 }
 
-impl From<(u64, u64, u32)> for Group {
+impl From<(u64, u64, u32)> for IndexedGroup {
     fn from((at, offset, sum): (u64, u64, u32)) -> Self {
         Self { at, offset, sum }
     }
 }
 
-impl From<Group> for (u64, u64, u32) {
-    fn from(group: Group) -> Self {
+impl From<IndexedGroup> for (u64, u64, u32) {
+    fn from(group: IndexedGroup) -> Self {
         (group.at, group.offset, group.sum)
     }
 }
 
 /// An open entry.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CacheEntry {
     file: File,
     path: PathBuf,
     /// Where the tags end.
     end: u64,
-    index: Index,
+    index: EntryIndex,
 }
 
 /// The entry does not hold what was written; from `at` on it cannot be played.
 #[derive(Debug)]
-pub struct Damaged {
+pub struct DamagedEntry {
     /// From the item's beginning.
     pub at: Duration,
 }
 
-impl Entry {
+impl CacheEntry {
     /// Opens the entry at `path`; `InvalidData` where it is not whole.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = files::open_regular(path)?;
@@ -115,7 +115,8 @@ impl Entry {
         if crc32fast::hash(&bytes) != sum {
             return Err(bad("its index is damaged"));
         }
-        let index: Index = serde_json::from_slice(&bytes).map_err(|_| bad("its index cannot be read"))?;
+        let index: EntryIndex =
+            serde_json::from_slice(&bytes).map_err(|_| bad("its index cannot be read"))?;
         let starts = index.groups.iter().map(|group| group.offset);
         let ends = starts.clone().skip(1).chain([end]);
         if index.groups.is_empty() || starts.zip(ends).any(|(from, to)| to <= from || to - from > MAX_GROUP) {
@@ -152,13 +153,13 @@ impl Entry {
     ///
     /// Behind, because a position that was kept is up to two seconds old already.
     #[must_use]
-    pub fn play(self, from: Duration) -> Playback {
+    pub fn play(self, from: Duration) -> CachePlayback {
         // Its age decides what goes first when room is needed; if it cannot be noted, it goes too early.
         let _ = self.file.set_modified(SystemTime::now());
         let from = from.as_millis() as u64;
         let next = self.index.groups.partition_point(|group| group.at < from);
         let next = next.min(self.index.groups.len() - 1);
-        Playback { entry: self, next, begun: false, bytes: Vec::new() }
+        CachePlayback { entry: self, next, begun: false, bytes: Vec::new() }
     }
 
     /// The bytes of a group, proven.
@@ -173,18 +174,18 @@ impl Entry {
 
 /// An entry being played.
 #[derive(Debug)]
-pub struct Playback {
-    entry: Entry,
+pub struct CachePlayback {
+    entry: CacheEntry,
     next: usize,
     begun: bool,
     bytes: Vec<u8>,
 }
 
-impl Playback {
+impl CachePlayback {
     /// The next group of pictures, the sequence headers before the first; `None` at the end.
-    pub fn next_group(&mut self) -> Option<Result<Vec<Tag>, Damaged>> {
+    pub fn next_group(&mut self) -> Option<Result<Vec<Tag>, DamagedEntry>> {
         let group = *self.entry.index.groups.get(self.next)?;
-        let damaged = Damaged { at: Duration::from_millis(group.at) };
+        let damaged = DamagedEntry { at: Duration::from_millis(group.at) };
         let mut tags = Vec::with_capacity(192);
         if !self.begun && self.next > 0 {
             // Where it does not begin at its beginning, only the headers are wanted of that.
@@ -218,9 +219,9 @@ impl Playback {
 
 /// Writes an entry's file, without deciding when it is whole.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct EntryWriter {
     out: BufWriter<File>,
-    groups: Vec<Group>,
+    groups: Vec<IndexedGroup>,
     /// The group that is open: its keyframe's time, once that is here, and its first byte's place.
     at: Option<u64>,
     offset: u64,
@@ -228,7 +229,7 @@ pub(super) struct Writer {
     sum: crc32fast::Hasher,
 }
 
-impl Writer {
+impl EntryWriter {
     /// Begins in `file`, which is empty.
     pub(super) fn new(file: File) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(BUFFER, file);
@@ -249,13 +250,13 @@ impl Writer {
             }
             self.at.get_or_insert(tag.timestamp);
         }
-        flv::write_tag(&mut Summed(self), tag)
+        flv::write_tag(&mut ChecksumWriter(self), tag)
     }
 
     fn close_group(&mut self) {
         if let Some(at) = self.at.take() {
             let sum = std::mem::take(&mut self.sum).finalize();
-            self.groups.push(Group { at, offset: self.offset, sum });
+            self.groups.push(IndexedGroup { at, offset: self.offset, sum });
             self.offset = self.length;
         }
     }
@@ -267,7 +268,7 @@ impl Writer {
     }
 
     /// Writes the end, and waits until all of it is on the disk. Gives the file back, whose lock is still needed.
-    pub(super) fn finish(mut self, mut index: Index) -> io::Result<File> {
+    pub(super) fn finish(mut self, mut index: EntryIndex) -> io::Result<File> {
         self.close_group();
         index.groups = self.groups;
         let bytes = serde_json::to_vec(&index)?;
@@ -283,9 +284,9 @@ impl Writer {
 }
 
 /// What is written through this is counted and summed up.
-struct Summed<'a>(&'a mut Writer);
+struct ChecksumWriter<'a>(&'a mut EntryWriter);
 
-impl Write for Summed<'_> {
+impl Write for ChecksumWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.0.out.write(bytes)?;
         self.0.sum.update(&bytes[..count]);

@@ -18,8 +18,8 @@ use std::{
 use tgs_core::{cancel::Cancel, supervise::contain};
 
 use super::{
-    Key, Store,
-    entry::{Index, Writer},
+    CacheKey, CacheStore,
+    entry::{EntryIndex, EntryWriter},
     entry_name,
 };
 use crate::{flv::Tag, item::Item};
@@ -34,33 +34,33 @@ const PORTION: u64 = 16 << 20;
 const LONGEST: u64 = 1 << 31;
 
 /// What the thread is told.
-enum Told {
+enum RecordingEvent {
     Tag(Tag),
-    Whole(Index),
+    Whole(EntryIndex),
 }
 
 /// An item being kept. Dropped before it is finished, nothing of it stays.
 #[derive(Debug)]
-pub struct Recording {
-    tell: mpsc::Sender<Told>,
+pub struct CacheRecording {
+    tell: mpsc::Sender<RecordingEvent>,
     waiting: Arc<AtomicUsize>,
-    store: Arc<Store>,
+    store: Arc<CacheStore>,
     title: String,
 }
 
 /// Starts keeping `item`, which will take about `estimate` bytes, under `key`.
 pub(super) fn start(
-    store: Arc<Store>,
-    key: Key,
+    store: Arc<CacheStore>,
+    key: CacheKey,
     item: &Item,
     estimate: u64,
-) -> Option<(Recording, JoinHandle<()>)> {
+) -> Option<(CacheRecording, JoinHandle<()>)> {
     let (tell, told) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let recording =
-        Recording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
+        CacheRecording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
     let part = store.dir.join(format!("part-{}", key.0));
-    let work = Work { store, key, part, item: item.clone(), estimate, waiting };
+    let work = RecordingThread { store, key, part, item: item.clone(), estimate, waiting };
     let thread = thread::Builder::new().name("cache".into()).spawn(move || work.run(&told));
     match thread {
         Ok(thread) => Some((recording, thread)),
@@ -71,7 +71,7 @@ pub(super) fn start(
     }
 }
 
-impl Recording {
+impl CacheRecording {
     /// Keeps the next tag. `false` where there is nothing to be had any more: drop it then.
     #[must_use]
     pub fn push(&self, tag: &Tag) -> bool {
@@ -80,7 +80,7 @@ impl Recording {
             self.store.cannot(&"the disk is too slow");
             return false;
         }
-        self.tell.send(Told::Tag(tag.clone())).is_ok()
+        self.tell.send(RecordingEvent::Tag(tag.clone())).is_ok()
     }
 
     /// Waits until the disk has taken most of what was pushed: for whoever encodes faster than the broadcast goes.
@@ -94,44 +94,44 @@ impl Recording {
     /// `slate`. The rest is done behind the broadcast.
     pub fn finish(self, length: Duration, silent: bool, slate: bool) {
         let millis = length.as_millis() as u64;
-        let index = Index { title: self.title, slate, silent, millis, groups: Vec::new() };
-        let _ = self.tell.send(Told::Whole(index));
+        let index = EntryIndex { title: self.title, slate, silent, millis, groups: Vec::new() };
+        let _ = self.tell.send(RecordingEvent::Whole(index));
     }
 }
 
 /// Why an item was not kept.
-enum Given {
+enum RecordingEnd {
     /// Whoever encodes it says so, or it changed meanwhile.
     Up,
     /// The disk.
     To(io::Error),
 }
 
-impl From<io::Error> for Given {
+impl From<io::Error> for RecordingEnd {
     fn from(error: io::Error) -> Self {
         Self::To(error)
     }
 }
 
 /// The thread's part.
-struct Work {
-    store: Arc<Store>,
-    key: Key,
+struct RecordingThread {
+    store: Arc<CacheStore>,
+    key: CacheKey,
     part: PathBuf,
     item: Item,
     estimate: u64,
     waiting: Arc<AtomicUsize>,
 }
 
-impl Work {
-    fn run(&self, told: &mpsc::Receiver<Told>) {
+impl RecordingThread {
+    fn run(&self, told: &mpsc::Receiver<RecordingEvent>) {
         let file = match lock(&self.part, true) {
             // Another process keeps it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             locked => locked,
         };
         // Its lock is held to the end, whatever that is: under this name it is nobody else's.
-        let done = file.map_err(Given::To).and_then(|file| {
+        let done = file.map_err(RecordingEnd::To).and_then(|file| {
             let _held = file.try_clone()?;
             let done = contain(|| self.write(file, told))
                 .unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()).into()));
@@ -140,13 +140,13 @@ impl Work {
             }
             done
         });
-        if let Err(Given::To(error)) = done {
+        if let Err(RecordingEnd::To(error)) = done {
             self.store.cannot(&error);
         }
         self.store.measure();
     }
 
-    fn write(&self, file: File, told: &mpsc::Receiver<Told>) -> Result<(), Given> {
+    fn write(&self, file: File, told: &mpsc::Receiver<RecordingEvent>) -> Result<(), RecordingEnd> {
         let store = &self.store;
         file.set_len(0)?;
         // What is missing to the estimate, but for what is not due for long.
@@ -158,14 +158,14 @@ impl Work {
             }
         };
         room(0)?;
-        let mut writer = Writer::new(file)?;
+        let mut writer = EntryWriter::new(file)?;
         let mut synced = 0;
         let index = loop {
             match told.recv() {
-                Ok(Told::Tag(tag)) => {
+                Ok(RecordingEvent::Tag(tag)) => {
                     self.waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
                     if tag.timestamp >= LONGEST {
-                        return Err(Given::Up);
+                        return Err(RecordingEnd::Up);
                     }
                     writer.push(&tag)?;
                     if writer.length() > store.limit {
@@ -177,15 +177,15 @@ impl Work {
                         room(synced)?;
                     }
                 }
-                Ok(Told::Whole(index)) => break index,
-                Err(mpsc::RecvError) => return Err(Given::Up),
+                Ok(RecordingEvent::Whole(index)) => break index,
+                Err(mpsc::RecvError) => return Err(RecordingEnd::Up),
             }
         };
         let _file = writer.finish(index)?;
         room(u64::MAX)?;
         // What was read may have been written to meanwhile.
         if store.key(&self.item.media).as_ref() != Some(&self.key) {
-            return Err(Given::Up);
+            return Err(RecordingEnd::Up);
         }
         fs::rename(&self.part, store.dir.join(entry_name(&self.key)))?;
         File::open(&store.dir)?.sync_all()?;

@@ -22,7 +22,7 @@ impl World {
 
     fn with(&self, limit: u64, profile: Profile, args: &str, version: &str) -> Cache {
         let extra = ExtraArgs::parse(args).unwrap();
-        let setup = Setup {
+        let setup = EncodeSetup {
             ffmpeg: "ffmpeg".into(),
             profile,
             extra,
@@ -40,7 +40,7 @@ impl World {
         let path = self.dir.path().join(name);
         fs::write(&path, content).unwrap();
         let media = Media::at(format!("file:{}", path.display()), false);
-        Item { id: path.display().to_string(), place: 0, title: name.into(), start: Duration::ZERO, media }
+        Item { id: path.display().to_string(), turn: 0, title: name.into(), start: Duration::ZERO, media }
     }
 
     fn items(&self) -> PathBuf {
@@ -55,7 +55,7 @@ impl World {
 
 fn page(id: &str, identity: &str) -> Item {
     let media = Media { identity: Some(identity.into()), ..Media::at("https://cdn/x".into(), false) };
-    Item { id: id.into(), place: 0, title: id.into(), start: Duration::ZERO, media }
+    Item { id: id.into(), turn: 0, title: id.into(), start: Duration::ZERO, media }
 }
 
 /// So many groups of two seconds at one picture a second, `size` bytes each, begun by headers and an early sound.
@@ -85,15 +85,15 @@ fn keep(cache: &Cache, item: &Item, tags: &[Tag]) -> bool {
     taken && found(cache, item).is_some()
 }
 
-fn found(cache: &Cache, item: &Item) -> Option<Entry> {
+fn found(cache: &Cache, item: &Item) -> Option<CacheEntry> {
     cache.find(&cache.key(&item.media)?, item)
 }
 
-fn record(cache: &Cache, item: &Item, length: Option<Duration>) -> Option<Recording> {
+fn record(cache: &Cache, item: &Item, length: Option<Duration>) -> Option<CacheRecording> {
     cache.record(&cache.key(&item.media)?, item, length)
 }
 
-fn played(entry: Entry, from: Duration) -> Vec<Tag> {
+fn played(entry: CacheEntry, from: Duration) -> Vec<Tag> {
     let mut playback = entry.play(from);
     std::iter::from_fn(|| playback.next_group()).flat_map(Result::unwrap).collect()
 }
@@ -113,7 +113,7 @@ fn what_is_kept_comes_back_tag_by_tag() {
     assert_eq!(rest[2..], tags[3 + 4..]);
     let last = played(found(&cache, &item).unwrap(), SECOND * 100);
     assert_eq!(last[2..], tags[3 + 8..]);
-    let mut reader = crate::flv::Reader::new(File::open(&files(&world.items())[0].path).unwrap());
+    let mut reader = crate::flv::FlvReader::new(File::open(&files(&world.items())[0].path).unwrap());
     assert_eq!(reader.next_tag().unwrap(), Some(tags[0].clone()), "a player can open it");
 }
 

@@ -13,7 +13,7 @@ const BAD_IN_ROW: u32 = 4;
 
 /// What is known of an encoder's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Watch {
+pub struct StallLimits {
     /// Whether it comes over the network, from a server that may be too slow.
     pub remote: bool,
     /// ffmpeg's index of the picture, and how many of them there are a second (0: unknown).
@@ -22,7 +22,7 @@ pub struct Watch {
 
 /// Why an encoder was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivenUp {
+pub enum Abandoned {
     /// It gave nothing for [`super::STALL`].
     Stalled,
     /// Somebody has stopped its process.
@@ -34,8 +34,8 @@ pub enum GivenUp {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Watcher {
-    watch: Watch,
+pub(super) struct StallDetector {
+    watch: StallLimits,
     /// How far the furthest track has come, in milliseconds.
     newest: u64,
     waited: Duration,
@@ -48,30 +48,30 @@ pub(super) struct Watcher {
     bad: u32,
 }
 
-impl Watcher {
-    pub(super) fn set(&mut self, watch: Watch) {
+impl StallDetector {
+    pub(super) fn set(&mut self, watch: StallLimits) {
         self.watch = watch;
     }
 
     /// A tag of this time has come after so long; of the pictures so far so many are damaged.
-    pub(super) fn note(&mut self, time: u64, waited: Duration, damaged: u64) -> Option<GivenUp> {
+    pub(super) fn note(&mut self, time: u64, waited: Duration, damaged: u64) -> Option<Abandoned> {
         self.newest = self.newest.max(time);
         self.waited += waited;
         self.trickles().or_else(|| self.breaks(damaged))
     }
 
-    fn trickles(&mut self) -> Option<GivenUp> {
+    fn trickles(&mut self) -> Option<Abandoned> {
         if self.waited < PACE_OVER {
             return None;
         }
         let came = Duration::from_millis(self.newest.saturating_sub(self.pace_from));
         let slow = self.watch.remote && came < self.waited / 2;
         (self.waited, self.pace_from) = (Duration::ZERO, self.newest);
-        slow.then_some(GivenUp::Trickles(came))
+        slow.then_some(Abandoned::Trickles(came))
     }
 
     /// Whether a quarter of the pictures is damaged, for long: what is lost altogether is not among them.
-    fn breaks(&mut self, damaged: u64) -> Option<GivenUp> {
+    fn breaks(&mut self, damaged: u64) -> Option<Abandoned> {
         let (_, fps) = self.watch.picture?;
         let length = self.newest.saturating_sub(self.damage_from);
         if length < DAMAGE_OVER_MS {
@@ -87,7 +87,7 @@ impl Watcher {
         } else {
             (0, 0, 0)
         };
-        (self.bad >= BAD_IN_ROW).then_some(GivenUp::Broken(self.lost.min(self.of), self.of))
+        (self.bad >= BAD_IN_ROW).then_some(Abandoned::Broken(self.lost.min(self.of), self.of))
     }
 }
 
@@ -98,25 +98,25 @@ mod tests {
     use super::*;
 
     /// Watches tags that come `step` apart, of which each takes `wait` and loses `lost` pictures.
-    fn watched(watch: Watch, step: u64, wait: u64, lost: u64) -> Option<GivenUp> {
-        let mut watcher = Watcher::default();
+    fn watched(watch: StallLimits, step: u64, wait: u64, lost: u64) -> Option<Abandoned> {
+        let mut watcher = StallDetector::default();
         watcher.set(watch);
         (0..1000).find_map(|n| watcher.note(n * step, Duration::from_millis(wait), n * lost))
     }
 
     #[test]
     fn a_server_that_trickles_is_left() {
-        let watch = Watch { remote: true, picture: None };
-        assert!(matches!(watched(watch, 400, 1000, 0), Some(GivenUp::Trickles(_))));
+        let watch = StallLimits { remote: true, picture: None };
+        assert!(matches!(watched(watch, 400, 1000, 0), Some(Abandoned::Trickles(_))));
         assert_eq!(watched(watch, 600, 1000, 0), None);
         // A disk, or a machine, that is slow cannot be left.
-        assert_eq!(watched(Watch { remote: false, picture: None }, 400, 1000, 0), None);
+        assert_eq!(watched(StallLimits { remote: false, picture: None }, 400, 1000, 0), None);
     }
 
     #[test]
     fn a_slow_picture_beside_sound_is_waited_for() {
-        let mut watcher = Watcher::default();
-        watcher.set(Watch { remote: true, picture: Some((0, 0.1)) });
+        let mut watcher = StallDetector::default();
+        watcher.set(StallLimits { remote: true, picture: Some((0, 0.1)) });
         for second in 0..600 {
             // The picture is a slide of five minutes, the sound goes on.
             let picture = second / 300 * 300_000;
@@ -127,14 +127,14 @@ mod tests {
 
     #[test]
     fn a_picture_that_stays_broken_is_left() {
-        let watch = Watch { remote: false, picture: Some((0, 25.0)) };
+        let watch = StallLimits { remote: false, picture: Some((0, 25.0)) };
         // 25 tags a second.
-        assert_eq!(watched(watch, 40, 0, 1), Some(GivenUp::Broken(200, 200)));
-        assert_eq!(watched(watch, 80, 0, 1), Some(GivenUp::Broken(100, 200)));
+        assert_eq!(watched(watch, 40, 0, 1), Some(Abandoned::Broken(200, 200)));
+        assert_eq!(watched(watch, 80, 0, 1), Some(Abandoned::Broken(100, 200)));
         assert_eq!(watched(watch, 200, 0, 1), None);
-        assert_eq!(watched(Watch { picture: None, ..watch }, 40, 0, 1), None);
+        assert_eq!(watched(StallLimits { picture: None, ..watch }, 40, 0, 1), None);
         // Four seconds of it, ten times a minute apart, are no reason.
-        let mut watcher = Watcher::default();
+        let mut watcher = StallDetector::default();
         watcher.set(watch);
         let mut damaged = 0;
         for time in (0..600_000).step_by(40) {
@@ -146,8 +146,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_times_are_watched(tags in prop::collection::vec((any::<u64>(), 0_u64..1 << 40, any::<u64>()), 0..50), fps in any::<f64>()) {
-            let mut watcher = Watcher::default();
-            watcher.set(Watch { remote: true, picture: Some((0, fps)) });
+            let mut watcher = StallDetector::default();
+            watcher.set(StallLimits { remote: true, picture: Some((0, fps)) });
             for (time, waited, damaged) in tags {
                 let _ = watcher.note(time, Duration::from_millis(waited), damaged);
             }

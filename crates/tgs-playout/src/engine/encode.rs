@@ -10,20 +10,20 @@ use std::{
 use tgs_core::{backoff::Backoff, process::describe, supervise::contain};
 
 use super::{
-    EARLY, Shared,
-    meter::Meter,
-    prepare::{Preparer, Ready, Turn, Way},
-    rest::{Apart, Came, Rest},
+    EARLY, EngineContext,
+    meter::SpeedMeter,
+    prepare::{NextStep, PlaySource, PrepareHandle, PreparedItem},
+    rest::{EncodedExtent, SplitInputs, UnplayedItem},
     skip_log::SkipLog,
 };
 use crate::{
     cache,
-    copy::Groups,
-    encoder::{self, Encoder, Ended, GivenUp, Job, Setup, last_message},
-    feed::{Attempt, OnAir, Piece},
+    encoder::{self, Abandoned, EncodeJob, EncodeSetup, Encoder, EncoderExit, last_message},
     flv::{FlvError, Kind, Tag},
-    item::{Failure, Item, Reason, Source},
+    item::{FailureReason, Item, ItemFailure, MediaSource},
+    passthrough::GroupSplitter,
     probe::{self, Probe},
+    read_ahead::{AdmittedItem, Event, StartedItem},
     status::METRICS,
 };
 
@@ -44,51 +44,51 @@ const BRIEF: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The encode thread.
-pub(super) struct Encode {
-    setup: Setup,
+pub(super) struct EncodeThread {
+    setup: EncodeSetup,
     copy_matching: bool,
-    shared: Shared,
+    shared: EngineContext,
     failed: u64,
     failed_in_row: usize,
     skip_log: SkipLog,
 }
 
-impl Encode {
-    pub(super) fn new(setup: Setup, shared: Shared, copy_matching: bool) -> Self {
+impl EncodeThread {
+    pub(super) fn new(setup: EncodeSetup, shared: EngineContext, copy_matching: bool) -> Self {
         let skip_log = SkipLog::new(Instant::now());
         Self { setup, copy_matching, shared, failed: 0, failed_in_row: 0, skip_log }
     }
 
     /// Encodes until the programme is over or the broadcast cancelled; the number of failed items.
-    pub(super) fn run(mut self, preparer: &Preparer) -> u64 {
+    pub(super) fn run(mut self, preparer: &PrepareHandle) -> u64 {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         while !self.shared.cancel.is_cancelled() {
             let (next, round) = preparer.next();
             self.sum_up_failures();
             match next {
                 // What is left is still shown, and a command may lead back.
-                Turn::End => self.shared.feed.wait_reopened(&self.shared.cancel),
-                Turn::Gone => break,
-                Turn::Skip { title, failure } => {
+                NextStep::End => self.shared.read_ahead.wait_reopened(&self.shared.cancel),
+                NextStep::Gone => break,
+                NextStep::Skip { title, failure } => {
                     self.pause(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
-                Turn::Play(ready, attempt) => {
+                NextStep::Play(ready, attempt) => {
                     self.pause(round, &mut backoff);
-                    let brief = ready.way.length().is_some_and(|length| length < BRIEF);
+                    let brief = ready.source.length().is_some_and(|length| length < BRIEF);
                     if !attempt.left.is_cancelled() {
                         let title = ready.item.title.clone();
                         #[cfg(test)]
                         crate::faults::strike("the encode thread", &title);
                         if let Err(panic) = contain(|| self.take_turn(*ready, &attempt)) {
-                            self.fail(&title, &Failure::of_panic(&panic), Duration::ZERO);
+                            self.fail(&title, &ItemFailure::of_panic(&panic), Duration::ZERO);
                         }
                     }
-                    self.shared.feed.close();
+                    self.shared.read_ahead.close();
                     // No encoder works, so none is slow.
                     self.shared.show_speed(None);
                     if brief {
-                        self.shared.feed.wait_told(PAUSE, &self.shared.cancel);
+                        self.shared.read_ahead.wait_command(PAUSE, &self.shared.cancel);
                     }
                 }
             }
@@ -97,20 +97,20 @@ impl Encode {
     }
 
     /// Plays an item in the way that was found for it.
-    fn take_turn(&mut self, ready: Ready, attempt: &Attempt) {
-        let Ready { item, key, way } = ready;
+    fn take_turn(&mut self, ready: PreparedItem, attempt: &AdmittedItem) {
+        let PreparedItem { item, key, source: way } = ready;
         #[cfg(test)]
         crate::faults::strike("encoding", &item.title);
         match way {
-            Way::Encode(found) => {
-                let copied = Job::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
+            PlaySource::Encode(found) => {
+                let copied = EncodeJob::copy(&item, &found, &self.setup).filter(|_| self.copy_matching);
                 match copied {
                     Some(job) => self.copy(item, &job, attempt),
                     None => self.play(item, key.as_ref(), &found, attempt),
                 }
             }
-            Way::Later => self.encode_rest(item, attempt),
-            Way::Kept(entry) => self.replay(item, entry, attempt),
+            PlaySource::Unprobed => self.encode_rest(item, attempt),
+            PlaySource::Cached(entry) => self.replay(item, entry, attempt),
         }
     }
 
@@ -132,16 +132,16 @@ impl Encode {
                 );
             }
             // A command, or an edit of the list, is worth another try.
-            self.shared.feed.wait_told(delay, &self.shared.cancel);
+            self.shared.read_ahead.wait_command(delay, &self.shared.cancel);
         }
     }
 
     /// Plays what was encoded before. Where that turns out to be damaged the rest is encoded.
-    fn replay(&mut self, item: Item, entry: cache::Entry, attempt: &Attempt) {
+    fn replay(&mut self, item: Item, entry: cache::CacheEntry, attempt: &AdmittedItem) {
         self.shared.cache.measure();
         METRICS.cache_hits.inc();
-        let feed = &self.shared.feed;
-        let on_air = OnAir {
+        let read_ahead = &self.shared.read_ahead;
+        let on_air = StartedItem {
             run: attempt.run,
             // Its tags carry their times from the item's beginning on, wherever it goes on air.
             item: Item { start: Duration::ZERO, ..item.clone() },
@@ -149,15 +149,15 @@ impl Encode {
             expected: Some(entry.length()),
         };
         let mut playback = entry.play(item.start);
-        feed.give(Piece::Begin(Arc::new(on_air)), false, &attempt.left);
+        read_ahead.push(Event::Begin(Arc::new(on_air)), false, &attempt.left);
         let mut damaged = None;
         while let Some(group) = playback.next_group() {
             let Ok(tags) = group.map_err(|error| damaged = Some(error.at)) else { break };
-            if !feed.give_group(tags, &attempt.left) {
+            if !read_ahead.push_group(tags, &attempt.left) {
                 return;
             }
         }
-        feed.give(Piece::End, false, &attempt.left);
+        read_ahead.push(Event::End, false, &attempt.left);
         self.failed_in_row = 0;
         if let Some(at) = damaged {
             playback.remove();
@@ -171,19 +171,20 @@ impl Encode {
     }
 
     /// Plays `item` as it is stored, a group of pictures at a time. From the first on that cannot go on air so, it is encoded.
-    fn copy(&mut self, item: Item, job: &Job, attempt: &Attempt) {
+    fn copy(&mut self, item: Item, job: &EncodeJob, attempt: &AdmittedItem) {
         let Ok(mut encoder) = Encoder::start(job.command(&self.setup), &attempt.left) else {
             // It will not encode either, and that says why.
             return self.encode_rest(item, attempt);
         };
-        let (feed, left) = (&self.shared.feed, &attempt.left);
+        let (read_ahead, left) = (&self.shared.read_ahead, &attempt.left);
         let mut on_air =
-            Some(OnAir { run: attempt.run, item: item.clone(), silent: false, expected: job.expected });
+            Some(StartedItem { run: attempt.run, item: item.clone(), silent: false, expected: job.expected });
         let mut give = |group: Vec<Tag>| {
-            let begin = on_air.take().map(|on_air| Piece::Begin(Arc::new(on_air)));
-            begin.is_none_or(|begin| feed.give(begin, false, left)) && feed.give_group(group, left)
+            let begin = on_air.take().map(|on_air| Event::Begin(Arc::new(on_air)));
+            begin.is_none_or(|begin| read_ahead.push(begin, false, left))
+                && read_ahead.push_group(group, left)
         };
-        let mut groups = Groups::new(self.setup.profile.fps);
+        let mut groups = GroupSplitter::new(self.setup.profile.fps);
         let mut newest = 0;
         let ended = loop {
             let group = match encoder.next_tag() {
@@ -214,7 +215,7 @@ impl Encode {
         }
         let begun = on_air.is_none();
         if begun {
-            feed.give(Piece::End, false, left);
+            read_ahead.push(Event::End, false, left);
         }
         match ended {
             Ok(()) => self.failed_in_row = 0,
@@ -227,10 +228,10 @@ impl Encode {
         }
     }
 
-    fn encode_rest(&mut self, item: Item, attempt: &Attempt) {
+    fn encode_rest(&mut self, item: Item, attempt: &AdmittedItem) {
         let found = if item.media.sources.is_empty() {
             let why = "what was kept of it is damaged, and its page could not be asked";
-            Err(Failure::new(Reason::Missing, why))
+            Err(ItemFailure::new(FailureReason::Missing, why))
         } else {
             probe::probe(&self.shared.ffprobe, &item.media, self.setup.wanted(), &attempt.left)
         };
@@ -242,14 +243,15 @@ impl Encode {
     }
 
     /// Encodes `item`, by another encoder from where one has failed.
-    fn play(&mut self, item: Item, key: Option<&cache::Key>, found: &Probe, attempt: &Attempt) {
+    fn play(&mut self, item: Item, key: Option<&cache::CacheKey>, found: &Probe, attempt: &AdmittedItem) {
         let (title, start) = (item.title.clone(), item.start);
-        let (feed, left) = (self.shared.feed.clone(), &attempt.left);
-        let mut rest = Rest::new(item, *found);
+        let (read_ahead, left) = (self.shared.read_ahead.clone(), &attempt.left);
+        let mut rest = UnplayedItem::new(item, *found);
         let mut key = key;
         let outcome = loop {
             let job = rest.job(&self.setup);
-            let Run { outcome, played, later, apart, again } = self.encode(&rest, key.take(), &job, attempt);
+            let EncoderRun { outcome, played, later, apart, again } =
+                self.encode(&rest, key.take(), &job, attempt);
             if left.is_cancelled() {
                 // It was left, or the broadcast was stopped.
                 return;
@@ -262,12 +264,12 @@ impl Encode {
                 continue;
             }
             if let Some(apart) = apart {
-                let cut = Duration::from_secs(feed.cut_open_group()) / self.setup.profile.fps;
+                let cut = Duration::from_secs(read_ahead.cut_open_group()) / self.setup.profile.fps;
                 rest.came(played.saturating_sub(cut.max(AGAIN)));
                 let at = rest.item.start.as_secs_f64();
                 let how = match apart {
-                    Apart::Each => "its sound goes on without its picture; reading each on its own",
-                    Apart::SoundAlone => "no picture comes; playing its sound",
+                    SplitInputs::Each => "its sound goes on without its picture; reading each on its own",
+                    SplitInputs::SoundAlone => "no picture comes; playing its sound",
                 };
                 log::info!("“{title}”, from {at:.1} s on: {how}");
                 rest.read_apart(apart);
@@ -281,7 +283,7 @@ impl Encode {
                     break ended;
                 }
             };
-            let cut = Duration::from_secs(feed.cut_open_group()) / self.setup.profile.fps;
+            let cut = Duration::from_secs(read_ahead.cut_open_group()) / self.setup.profile.fps;
             rest.came(played.saturating_sub(cut));
             let live = rest.item.media.live;
             let how = if live { "connecting again" } else { "encoding the rest" };
@@ -297,7 +299,7 @@ impl Encode {
         };
         let played = rest.item.start.saturating_sub(start);
         if !played.is_zero() {
-            feed.give(Piece::End, false, left);
+            read_ahead.push(Event::End, false, left);
         }
         match outcome {
             Ok(()) => self.failed_in_row = 0,
@@ -307,25 +309,33 @@ impl Encode {
     }
 
     /// Runs an encoder of `rest` to its end.
-    fn encode(&self, rest: &Rest, key: Option<&cache::Key>, job: &Job, attempt: &Attempt) -> Run {
-        let mut run = Run { outcome: Ok(()), played: Duration::ZERO, later: None, apart: None, again: false };
+    fn encode(
+        &self,
+        rest: &UnplayedItem,
+        key: Option<&cache::CacheKey>,
+        job: &EncodeJob,
+        attempt: &AdmittedItem,
+    ) -> EncoderRun {
+        let mut run =
+            EncoderRun { outcome: Ok(()), played: Duration::ZERO, later: None, apart: None, again: false };
         match self.run_encoder(rest, key, job, attempt, &mut run) {
             Ok(ended) => {
-                let hopeless = matches!(ended.given_up, Some(GivenUp::Trickles(_) | GivenUp::Broken(..)));
+                let hopeless = matches!(ended.given_up, Some(Abandoned::Trickles(_) | Abandoned::Broken(..)));
                 run.again = !hopeless;
                 let fps = rest.found.video.map_or(0.0, |video| video.fps);
                 tell_losses(&rest.item.title, &ended, run.played, fps);
             }
             Err(error) => {
-                run.outcome = Err(Failure::new(Reason::Tool, format!("cannot run ffmpeg: {error}")));
+                run.outcome =
+                    Err(ItemFailure::new(FailureReason::Tool, format!("cannot run ffmpeg: {error}")));
             }
         }
         run
     }
 
     /// What goes on in the file behind the streams of `rest`, whose encoder has come to its end.
-    fn later(&self, rest: &Rest, ended: &Ended, attempt: &Attempt) -> Option<Probe> {
-        let Rest { item, found, .. } = rest;
+    fn later(&self, rest: &UnplayedItem, ended: &EncoderExit, attempt: &AdmittedItem) -> Option<Probe> {
+        let UnplayedItem { item, found, .. } = rest;
         if item.media.live || ended.given_up.is_some() || !ended.status.success() {
             return None;
         }
@@ -341,23 +351,23 @@ impl Encode {
     /// Gives what an encoder of `rest` makes to the read-ahead and the cache; `run` tells what came of it.
     fn run_encoder(
         &self,
-        rest: &Rest,
-        key: Option<&cache::Key>,
-        job: &Job,
-        attempt: &Attempt,
-        run: &mut Run,
-    ) -> io::Result<Ended> {
-        let (feed, left, item) = (&self.shared.feed, &attempt.left, &rest.item);
+        rest: &UnplayedItem,
+        key: Option<&cache::CacheKey>,
+        job: &EncodeJob,
+        attempt: &AdmittedItem,
+        run: &mut EncoderRun,
+    ) -> io::Result<EncoderExit> {
+        let (read_ahead, left, item) = (&self.shared.read_ahead, &attempt.left, &rest.item);
         let mut encoder = Encoder::start(job.command(&self.setup), left)?;
         #[cfg(test)]
         let title = item.title.clone();
         encoder.watch(rest.found.watch(&item.media));
-        let mut meter = Meter::new(self.setup.profile.fps, Instant::now());
+        let mut meter = SpeedMeter::new(self.setup.profile.fps, Instant::now());
         let live = item.media.live;
         let mut recording = key.and_then(|key| self.shared.cache.record(key, item, job.expected));
         METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
         let mut early = Vec::new();
-        let mut on_air = Some(OnAir {
+        let mut on_air = Some(StartedItem {
             run: attempt.run,
             item: item.clone(),
             silent: job.is_silent(),
@@ -386,19 +396,19 @@ impl Encode {
             recording.take_if(|recording| !recording.push(&tag));
             if on_air.is_some() && !tag.is_keyframe() {
                 // Headers, and sound that comes before the first picture: without one there is nothing to put on air.
-                early.push(Piece::Tag(tag));
+                early.push(Event::Tag(tag));
                 if early.len() > MAX_EARLY {
                     break Ok(());
                 }
                 continue;
             }
             if let Some(on_air) = on_air.take() {
-                feed.give(Piece::Begin(Arc::new(on_air)), live, left);
+                read_ahead.push(Event::Begin(Arc::new(on_air)), live, left);
                 for piece in early.drain(..) {
-                    feed.give(piece, live, left);
+                    read_ahead.push(piece, live, left);
                 }
             }
-            if !feed.give(Piece::Tag(tag), live, left) {
+            if !read_ahead.push(Event::Tag(tag), live, left) {
                 break Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
             }
         };
@@ -412,10 +422,10 @@ impl Encode {
         run.outcome = judge(&read, &ended, job.promised(&ended, source), run.played, source);
         run.later = self.later(rest, &ended, attempt);
         // What is broken, encrypted or too slow plays no better so; another encoder replaces one that was killed.
-        let killed = matches!(&run.outcome, Err(failure) if failure.reason == Reason::Encoder);
-        let hopeless = ended.given_up.is_some_and(|why| why != GivenUp::Stalled);
+        let killed = matches!(&run.outcome, Err(failure) if failure.reason == FailureReason::Encoder);
+        let hopeless = ended.given_up.is_some_and(|why| why != Abandoned::Stalled);
         if run.later.is_none() && !killed && !hopeless {
-            run.apart = rest.apart(Came {
+            run.apart = rest.apart(EncodedExtent {
                 picture: on_air.is_none(),
                 sound: heard,
                 sound_ahead,
@@ -426,7 +436,7 @@ impl Encode {
         let clean = ended.status.success()
             && run.later.is_none()
             && run.apart.is_none()
-            && (source.is_some_and(Source::is_file) || ended.messages.trim().is_empty())
+            && (source.is_some_and(MediaSource::is_file) || ended.messages.trim().is_empty())
             && run.outcome.is_ok();
         let length = if job.estimated { Some(run.played) } else { job.expected };
         if let (Some(recording), Some(length), true) = (recording, length, clean) {
@@ -442,7 +452,7 @@ impl Encode {
     }
 
     /// Tells about an item that failed, and counts it.
-    fn fail(&mut self, title: &str, failure: &Failure, played: Duration) {
+    fn fail(&mut self, title: &str, failure: &ItemFailure, played: Duration) {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
         if let Some(line) = self.skip_log.add(format!("{what} “{title}”: {failure}"), Instant::now()) {
             log::warn!("{line}");
@@ -456,20 +466,20 @@ impl Encode {
 }
 
 /// What an encoder has come to.
-struct Run {
-    outcome: Result<(), Failure>,
+struct EncoderRun {
+    outcome: Result<(), ItemFailure>,
     /// How much of the item it gave.
     played: Duration,
     /// What goes on in the file behind the streams that it encoded.
     later: Option<Probe>,
     /// How the rest is to be read, where picture and sound do not come together.
-    apart: Option<Apart>,
+    apart: Option<SplitInputs>,
     /// Whether another encoder may do better.
     again: bool,
 }
 
 /// Says what a viewer missed of an item that was played.
-fn tell_losses(title: &str, ended: &Ended, played: Duration, fps: f64) {
+fn tell_losses(title: &str, ended: &EncoderExit, played: Duration, fps: f64) {
     if ended.sound_lost {
         log::warn!(
             "“{title}”: its sound ends before its picture, and another that begins there is not heard"
@@ -484,35 +494,41 @@ fn tell_losses(title: &str, ended: &Ended, played: Duration, fps: f64) {
 /// Whether an encoder's run was what was asked of it.
 pub(crate) fn judge(
     read: &Result<(), FlvError>,
-    ended: &Ended,
+    ended: &EncoderExit,
     expected: Option<Duration>,
     played: Duration,
-    source: Option<&Source>,
-) -> Result<(), Failure> {
+    source: Option<&MediaSource>,
+) -> Result<(), ItemFailure> {
     let missing = expected.map_or(Duration::ZERO, |expected| expected.saturating_sub(played));
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
     let after = seconds(played);
-    let failed = |reason, detail: String| Err(Failure::new(reason, detail));
+    let failed = |reason, detail: String| Err(ItemFailure::new(reason, detail));
     let all = expected.is_some() && missing <= EARLY && !played.is_zero();
     match ended.given_up {
         // It waits for more of a list that has no end.
-        Some(GivenUp::Stalled) if all => return Ok(()),
-        Some(GivenUp::Stalled) => {
+        Some(Abandoned::Stalled) if all => return Ok(()),
+        Some(Abandoned::Stalled) => {
             let stall = encoder::STALL.as_secs();
-            return failed(Reason::Stalled, format!("no frame came for {stall} s, {after} into it"));
+            return failed(FailureReason::Stalled, format!("no frame came for {stall} s, {after} into it"));
         }
-        Some(GivenUp::Stopped) => {
-            return failed(Reason::Encoder, format!("its encoder was stopped by a signal after {after}"));
+        Some(Abandoned::Stopped) => {
+            return failed(
+                FailureReason::Encoder,
+                format!("its encoder was stopped by a signal after {after}"),
+            );
         }
-        Some(GivenUp::Trickles(came)) => {
+        Some(Abandoned::Trickles(came)) => {
             let came = seconds(came);
-            return failed(Reason::Network, format!("its server is too slow: {came} of it came in a minute"));
+            return failed(
+                FailureReason::Network,
+                format!("its server is too slow: {came} of it came in a minute"),
+            );
         }
-        Some(GivenUp::Broken(lost, of)) => {
+        Some(Abandoned::Broken(lost, of)) => {
             let detail = format!(
                 "{lost} of {of} pictures cannot be decoded, {after} into it: it is broken or encrypted"
             );
-            return failed(Reason::Unplayable, detail);
+            return failed(FailureReason::Unplayable, detail);
         }
         None => {}
     }
@@ -523,18 +539,21 @@ pub(crate) fn judge(
         return Ok(());
     }
     if killed {
-        return failed(Reason::Encoder, format!("its encoder was {} after {after}", describe(ended.status)));
+        return failed(
+            FailureReason::Encoder,
+            format!("its encoder was {} after {after}", describe(ended.status)),
+        );
     }
     if let Err(error) = read {
         return failed(
-            Reason::Encoder,
+            FailureReason::Encoder,
             format!("what its encoder makes cannot be read ({error}), {after} into it"),
         );
     }
     if played.is_zero() {
         return Err(match source {
             Some(source) => encoder::explain(&ended.messages, source),
-            None => Failure::new(Reason::Unplayable, "it names no source"),
+            None => ItemFailure::new(FailureReason::Unplayable, "it names no source"),
         });
     }
     let remote = source.is_some_and(|source| !source.is_file());
@@ -542,6 +561,6 @@ pub(crate) fn judge(
         message if ended.messages.trim().is_empty() || message.is_empty() => String::new(),
         message => format!(" (ffmpeg says: {message})"),
     };
-    let reason = if remote { Reason::Network } else { Reason::Truncated };
+    let reason = if remote { FailureReason::Network } else { FailureReason::Truncated };
     failed(reason, format!("it ended {} before its end{said}", seconds(missing)))
 }

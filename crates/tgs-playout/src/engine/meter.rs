@@ -12,15 +12,15 @@ use std::{
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// The measurement of one encoder.
-pub(super) struct Meter {
+pub(super) struct SpeedMeter {
     fps: f64,
     processors: f64,
     frames: u64,
-    window: Window,
+    window: SpeedWindow,
 }
 
 /// What happened since the last measurement.
-struct Window {
+struct SpeedWindow {
     since: Instant,
     frames: u64,
     /// How long somebody waited for the encoder.
@@ -29,17 +29,17 @@ struct Window {
     cpu: Option<Duration>,
 }
 
-impl Window {
+impl SpeedWindow {
     fn new(now: Instant, cpu: Option<Duration>) -> Self {
         Self { since: now, frames: 0, waited: Duration::ZERO, cpu }
     }
 }
 
-impl Meter {
+impl SpeedMeter {
     pub(super) fn new(fps: u32, now: Instant) -> Self {
         let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
         // A process that has just been started has used nothing.
-        let window = Window::new(now, Some(Duration::ZERO));
+        let window = SpeedWindow::new(now, Some(Duration::ZERO));
         Self { fps: f64::from(fps), processors, frames: 0, window }
     }
 
@@ -64,7 +64,7 @@ impl Meter {
         let used = cpu.zip(self.window.cpu).map_or(Duration::ZERO, |(now, then)| now.saturating_sub(then));
         let worked = (used.as_secs_f64() / self.processors).max(self.window.waited.as_secs_f64());
         let media = self.window.frames as f64 / self.fps;
-        self.window = Window::new(now, cpu);
+        self.window = SpeedWindow::new(now, cpu);
         // Less than the system's clock can tell is no measurement.
         (worked >= 0.005).then(|| media / worked)
     }
@@ -79,7 +79,7 @@ mod tests {
     /// What a window of two seconds says, in which so much came, was waited for and was worked.
     fn ratio(media: u64, waited: Duration, cpu: Option<Duration>) -> Option<f64> {
         let began = Instant::now();
-        let mut meter = Meter { processors: 2.0, ..Meter::new(30, began) };
+        let mut meter = SpeedMeter { processors: 2.0, ..SpeedMeter::new(30, began) };
         for _ in 0..media * 30 {
             meter.count(Duration::ZERO, true);
             meter.count(Duration::ZERO, false);

@@ -7,56 +7,57 @@ use tgs_core::{
     supervise::{Panic, contain},
 };
 
-use super::{EARLY, Shared};
+use super::{EARLY, EngineContext};
 use crate::{
-    ahead, cache,
-    command::Ask,
-    feed::{Attempt, Opened},
-    item::{Coming, Failure, Item, Jump, Media, Next, Program},
+    cache,
+    command::PlaylistRequest,
+    item::{Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem},
+    prefetch,
     probe::{self, Probe},
     proxy,
+    read_ahead::{Admission, AdmittedItem},
     threads::await_end,
 };
 
 /// How an item gets to the viewer.
-pub(super) enum Way {
+pub(super) enum PlaySource {
     Encode(Probe),
     /// To be probed when its turn comes: its sender may take one connection only, and not wait for that.
-    Later,
-    Kept(cache::Entry),
+    Unprobed,
+    Cached(cache::CacheEntry),
 }
 
-impl Way {
+impl PlaySource {
     pub(super) fn length(&self) -> Option<Duration> {
         match self {
             Self::Encode(found) => found.duration,
-            Self::Later => None,
-            Self::Kept(entry) => Some(entry.length()),
+            Self::Unprobed => None,
+            Self::Cached(entry) => Some(entry.length()),
         }
     }
 }
 
 /// An item that can be played.
-pub(super) struct Ready {
+pub(super) struct PreparedItem {
     pub(super) item: Item,
     /// What it was called in the cache when it was looked at.
-    pub(super) key: Option<cache::Key>,
-    pub(super) way: Way,
+    pub(super) key: Option<cache::CacheKey>,
+    pub(super) source: PlaySource,
 }
 
 /// An answer of the prepare thread.
 enum Prepared {
-    Play(Box<Ready>),
-    Skip { title: String, failure: Failure },
+    Play(Box<PreparedItem>),
+    Skip { title: String, failure: ItemFailure },
     End,
 }
 
 /// What the encode thread does next.
-pub(super) enum Turn {
-    Play(Box<Ready>, Attempt),
+pub(super) enum NextStep {
+    Play(Box<PreparedItem>, AdmittedItem),
     Skip {
         title: String,
-        failure: Failure,
+        failure: ItemFailure,
     },
     End,
     /// The prepare thread is gone: the broadcast is stopped.
@@ -65,24 +66,24 @@ pub(super) enum Turn {
 
 /// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
 /// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
-pub(super) struct Preparer {
-    pub(super) ask: mpsc::Sender<Ask>,
-    answers: mpsc::Receiver<(Turn, usize)>,
+pub(super) struct PrepareHandle {
+    pub(super) ask: mpsc::Sender<PlaylistRequest>,
+    answers: mpsc::Receiver<(NextStep, usize)>,
     cancel: Cancel,
     thread: thread::JoinHandle<()>,
 }
 
-impl Preparer {
+impl PrepareHandle {
     /// Starts looking for the first item at once.
     pub(super) fn start(
-        program: Box<dyn Program>,
-        shared: Shared,
-        coming: Option<ahead::Board>,
+        program: Box<dyn Programme>,
+        shared: EngineContext,
+        coming: Option<prefetch::UpcomingItems>,
     ) -> io::Result<Self> {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
         let cancel = shared.cancel.clone();
-        let prepare = Prepare { program, shared, coming, ahead: Prepared::End };
+        let prepare = PrepareThread { program, shared, coming, ahead: Prepared::End };
         let thread = thread::Builder::new().name("prepare".into()).spawn(move || {
             let control = prepare.shared.control.clone();
             control.guard("prepare", || prepare.run(&asked, &answer));
@@ -91,9 +92,9 @@ impl Preparer {
     }
 
     /// What to play now, and how many entries a round has. Waits while it is being prepared.
-    pub(super) fn next(&self) -> (Turn, usize) {
-        let gone = (Turn::Gone, 0);
-        if self.ask.send(Ask::Next).is_err() {
+    pub(super) fn next(&self) -> (NextStep, usize) {
+        let gone = (NextStep::Gone, 0);
+        if self.ask.send(PlaylistRequest::Next).is_err() {
             return gone;
         }
         loop {
@@ -106,27 +107,27 @@ impl Preparer {
     }
 }
 
-impl Drop for Preparer {
+impl Drop for PrepareHandle {
     fn drop(&mut self) {
         self.cancel.cancel();
         // It may be waiting to be asked.
-        let _ = self.ask.send(Ask::Next);
+        let _ = self.ask.send(PlaylistRequest::Next);
         await_end([&self.thread], Duration::from_secs(1));
     }
 }
 
 /// The prepare thread.
-struct Prepare {
-    program: Box<dyn Program>,
-    shared: Shared,
+struct PrepareThread {
+    program: Box<dyn Programme>,
+    shared: EngineContext,
     /// Where coming items are noted for whoever encodes them ahead.
-    coming: Option<ahead::Board>,
+    coming: Option<prefetch::UpcomingItems>,
     /// What comes next.
     ahead: Prepared,
 }
 
-impl Prepare {
-    fn run(mut self, asked: &mpsc::Receiver<Ask>, answer: &mpsc::SyncSender<(Turn, usize)>) {
+impl PrepareThread {
+    fn run(mut self, asked: &mpsc::Receiver<PlaylistRequest>, answer: &mpsc::SyncSender<(NextStep, usize)>) {
         self.look_ahead();
         // Whether the encode thread waits for an answer.
         let mut wanted = false;
@@ -134,16 +135,16 @@ impl Prepare {
             && !self.shared.cancel.is_cancelled()
         {
             match ask {
-                Ask::Next => wanted = true,
+                PlaylistRequest::Next => wanted = true,
                 command => {
                     // Logged by the panic hook: the list goes on where it is.
                     let _ = contain(|| self.obey(command));
-                    self.shared.feed.done();
+                    self.shared.read_ahead.release_request();
                 }
             }
             while wanted && let Some(turn) = self.turn() {
                 wanted = false;
-                let over = matches!(turn, Turn::End);
+                let over = matches!(turn, NextStep::End);
                 let round = contain(|| self.program.round_len()).unwrap_or_default();
                 if answer.send((turn, round)).is_err() {
                     return;
@@ -156,43 +157,43 @@ impl Prepare {
     }
 
     fn look_ahead(&mut self) {
-        let next = contain(|| self.program.next()).unwrap_or_else(|panic| Next::Skip {
+        let next = contain(|| self.program.next()).unwrap_or_else(|panic| NextItem::Skip {
             id: String::new(),
             title: "the next entry".to_owned(),
-            failure: Failure::of_panic(&panic),
+            failure: ItemFailure::of_panic(&panic),
         });
         self.prepare(next);
     }
 
     /// Makes `next` what comes behind what is encoded now.
-    fn prepare(&mut self, next: Next) {
+    fn prepare(&mut self, next: NextItem) {
         self.ahead = self.look(next);
         let title = match &self.ahead {
             Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
-        self.shared.feed.set_prepared(title);
-        let next = self.shared.feed.next_title();
+        self.shared.read_ahead.set_prepared(title);
+        let next = self.shared.read_ahead.next_title();
         self.shared.control.board.update(|status| status.next = next);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
-                Prepared::Play(ready) => match ready.way {
-                    Way::Encode(_) => Some(ready.item.clone()),
-                    Way::Kept(_) | Way::Later => None,
+                Prepared::Play(ready) => match ready.source {
+                    PlaySource::Encode(_) => Some(ready.item.clone()),
+                    PlaySource::Cached(_) | PlaySource::Unprobed => None,
                 },
                 Prepared::Skip { .. } | Prepared::End => None,
             };
-            let first = first.map(|item| Coming { id: item.id.clone(), find: Box::new(|| Some(item)) });
-            let coming = contain(|| self.program.coming(ahead::ITEMS)).unwrap_or_default();
+            let first = first.map(|item| UpcomingItem { id: item.id.clone(), find: Box::new(|| Some(item)) });
+            let coming = contain(|| self.program.upcoming(prefetch::ITEMS)).unwrap_or_default();
             board.set(first.into_iter().chain(coming).collect());
         }
     }
 
     /// Does what an operator wants of the list.
-    fn obey(&mut self, command: Ask) {
+    fn obey(&mut self, command: PlaylistRequest) {
         match command {
-            Ask::Next => {}
-            Ask::Reload => {
+            PlaylistRequest::Next => {}
+            PlaylistRequest::Reload => {
                 self.program.reload();
                 if !matches!(self.ahead, Prepared::End)
                     && let Some(next) = self.program.replaced()
@@ -200,21 +201,21 @@ impl Prepare {
                     self.prepare(next);
                 }
             }
-            Ask::Jump(meant, to) => {
+            PlaylistRequest::Jump(meant, to) => {
                 let ahead = match self.leave(meant.skip) {
-                    Some(Next::Play(item)) => Some(item.place),
+                    Some(NextItem::Play(item)) => Some(item.turn),
                     Some(_) => None,
                     None => self.ahead.place(),
                 };
                 self.program.jump(meant.place.or(ahead), to);
                 self.look_ahead();
             }
-            Ask::Queue(meant, line) => {
+            PlaylistRequest::Queue(meant, line) => {
                 let left = self.leave(meant.skip);
                 self.program.queue(&line);
                 // What has not been given out yet is the current item itself.
                 if let Some(place) = meant.place {
-                    self.program.jump(Some(place), Jump::After);
+                    self.program.jump(Some(place), JumpTarget::After);
                     self.look_ahead();
                 } else if let Some(next) = left {
                     self.prepare(next);
@@ -224,15 +225,15 @@ impl Prepare {
     }
 
     /// Leaves entries that were left before they had their turn. Answers what comes then, where that was any.
-    fn leave(&mut self, count: u64) -> Option<Next> {
+    fn leave(&mut self, count: u64) -> Option<NextItem> {
         let mut next = None;
         for _ in 0..count {
             // What cannot be played is none.
             for _ in 0..=self.program.round_len() {
                 next = Some(self.program.next());
                 match &next {
-                    Some(Next::Skip { .. }) => {}
-                    Some(Next::Kept { item, .. }) if self.shared.cache.recall(&item.id).is_none() => {}
+                    Some(NextItem::Skip { .. }) => {}
+                    Some(NextItem::Kept { item, .. }) if self.shared.cache.recall(&item.id).is_none() => {}
                     _ => break,
                 }
             }
@@ -241,7 +242,7 @@ impl Prepare {
     }
 
     /// What to encode now; `None` where a command has to be obeyed first.
-    fn turn(&mut self) -> Option<Turn> {
+    fn turn(&mut self) -> Option<NextStep> {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
                 Prepared::Play(ready) => {
@@ -253,21 +254,22 @@ impl Prepare {
                 other => other,
             };
             return match now {
-                Prepared::Skip { title, failure } => Some(Turn::Skip { title, failure }),
-                Prepared::End => self.shared.feed.finish().then_some(Turn::End),
-                Prepared::Play(ready) => match self.shared.feed.open(&ready.item, &self.shared.cancel) {
-                    Opened::Goes(attempt) => {
+                Prepared::Skip { title, failure } => Some(NextStep::Skip { title, failure }),
+                Prepared::End => self.shared.read_ahead.finish().then_some(NextStep::End),
+                Prepared::Play(ready) => match self.shared.read_ahead.admit(&ready.item, &self.shared.cancel)
+                {
+                    Admission::Admitted(attempt) => {
                         if let Some(board) = &self.coming {
                             board.set(Vec::new());
                         }
-                        Some(Turn::Play(ready, attempt))
+                        Some(NextStep::Play(ready, attempt))
                     }
-                    Opened::Over => self.shared.feed.finish().then_some(Turn::End),
-                    Opened::Left => {
+                    Admission::Ended => self.shared.read_ahead.finish().then_some(NextStep::End),
+                    Admission::Skipped => {
                         self.look_ahead();
                         continue;
                     }
-                    Opened::Stale => {
+                    Admission::Stale => {
                         self.ahead = Prepared::Play(ready);
                         None
                     }
@@ -278,22 +280,22 @@ impl Prepare {
 
     /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs expired; and somebody may
     /// have put it into the cache.
-    fn confirm(&mut self, ready: Ready) -> Prepared {
-        let Ready { mut item, key, way } = ready;
+    fn confirm(&mut self, ready: PreparedItem) -> Prepared {
+        let PreparedItem { mut item, key, source: way } = ready;
         let cache = &self.shared.cache;
         let now = cache.key(&item.media);
         let same = now == key;
         let way = match (now.as_ref().and_then(|key| cache.find(key, &item)), way) {
             (Some(entry), _) => {
                 item.media.expires = None;
-                Some(Way::Kept(entry))
+                Some(PlaySource::Cached(entry))
             }
             (None, way) if same => Some(way),
             (None, _) => None,
         };
         match (self.program.confirm(item.clone()), way) {
-            (Next::Play(confirmed), Some(way)) if confirmed == item => {
-                Prepared::Play(Box::new(Ready { item, key: now, way }))
+            (NextItem::Play(confirmed), Some(way)) if confirmed == item => {
+                Prepared::Play(Box::new(PreparedItem { item, key: now, source: way }))
             }
             // Another item, or another content of it.
             (other, _) => self.look(other),
@@ -301,20 +303,20 @@ impl Prepare {
     }
 
     /// What is to be done about `next`; a panic over it is its failure.
-    fn look(&mut self, next: Next) -> Prepared {
+    fn look(&mut self, next: NextItem) -> Prepared {
         let title = match &next {
-            Next::Play(item) | Next::Kept { item, .. } => item.title.clone(),
-            Next::Skip { title, .. } => title.clone(),
-            Next::End => String::new(),
+            NextItem::Play(item) | NextItem::Kept { item, .. } => item.title.clone(),
+            NextItem::Skip { title, .. } => title.clone(),
+            NextItem::End => String::new(),
         };
         contain(|| self.find_way(next)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
     }
 
     /// What is to be done about `next`, or about what follows it where that was left at its very end.
-    fn find_way(&mut self, mut next: Next) -> Prepared {
+    fn find_way(&mut self, mut next: NextItem) -> Prepared {
         loop {
             let (item, key, way) = match next {
-                Next::Play(item) => {
+                NextItem::Play(item) => {
                     // Before it is probed: what is kept under this key is what was looked at, or nothing.
                     let key = self.shared.cache.key(&item.media);
                     match self.way(key.as_ref(), &item) {
@@ -322,16 +324,16 @@ impl Prepare {
                         Err(failure) => return Prepared::Skip { title: item.title, failure },
                     }
                 }
-                Next::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
+                NextItem::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
                     Some(entry) => {
                         let title = entry.title().to_owned();
                         log::warn!("“{title}” plays as it was kept, because {failure}");
-                        (Item { title, ..item }, None, Way::Kept(entry))
+                        (Item { title, ..item }, None, PlaySource::Cached(entry))
                     }
                     None => return Prepared::Skip { title: item.title, failure },
                 },
-                Next::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
-                Next::End => return Prepared::End,
+                NextItem::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
+                NextItem::End => return Prepared::End,
             };
             let at_its_end = |whole| !item.start.is_zero() && item.start.saturating_add(EARLY / 2) > whole;
             if way.length().is_some_and(at_its_end) {
@@ -342,39 +344,39 @@ impl Prepare {
             let remote = item.media.sources.iter().any(|source| !source.is_file());
             let live = item.media.live || (remote && way.length().is_none());
             // URLs that are not opened need not be asked for anew.
-            let expires = item.media.expires.filter(|_| matches!(way, Way::Encode(_)));
+            let expires = item.media.expires.filter(|_| matches!(way, PlaySource::Encode(_)));
             let media = Media { live, expires, ..item.media };
-            if let Way::Encode(found) = &way
+            if let PlaySource::Encode(found) = &way
                 && let Some(loss) = found.loss()
             {
                 log::warn!("“{}” plays {loss}", item.title);
             }
             let item = Item { media, ..item };
-            return Prepared::Play(Box::new(Ready { item, key, way }));
+            return Prepared::Play(Box::new(PreparedItem { item, key, source: way }));
         }
     }
 
     /// From the cache where it is there; else what an encoder has to know.
-    fn way(&self, key: Option<&cache::Key>, item: &Item) -> Result<Way, Failure> {
+    fn way(&self, key: Option<&cache::CacheKey>, item: &Item) -> Result<PlaySource, ItemFailure> {
         if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
-            return Ok(Way::Kept(entry));
+            return Ok(PlaySource::Cached(entry));
         }
         if item.media.sources.iter().any(proxy::is_carried) {
-            return Ok(Way::Later);
+            return Ok(PlaySource::Unprobed);
         }
-        let Shared { ffprobe, wanted, cancel, .. } = &self.shared;
-        probe::probe(ffprobe, &item.media, *wanted, cancel).map(Way::Encode)
+        let EngineContext { ffprobe, wanted, cancel, .. } = &self.shared;
+        probe::probe(ffprobe, &item.media, *wanted, cancel).map(PlaySource::Encode)
     }
 }
 
 impl Prepared {
     fn failed(title: String, panic: &Panic) -> Self {
-        Self::Skip { title, failure: Failure::of_panic(panic) }
+        Self::Skip { title, failure: ItemFailure::of_panic(panic) }
     }
 
     fn place(&self) -> Option<u64> {
         match self {
-            Self::Play(ready) => Some(ready.item.place),
+            Self::Play(ready) => Some(ready.item.turn),
             Self::Skip { .. } | Self::End => None,
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    encoder::{Job, Setup},
-    item::{Failure, Item, Media, Reason},
+    encoder::{EncodeJob, EncodeSetup},
+    item::{FailureReason, Item, ItemFailure, Media},
     probe::Probe,
 };
 
@@ -19,7 +19,7 @@ const PROGRESS: Duration = Duration::from_millis(100);
 
 /// What is still to be encoded of an item.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct UnplayedItem {
     /// The item; `start` tells where it goes on.
     pub(super) item: Item,
     pub(super) found: Probe,
@@ -30,19 +30,19 @@ pub(super) struct Rest {
     reached: Duration,
 }
 
-impl Rest {
+impl UnplayedItem {
     pub(super) fn new(item: Item, found: Probe) -> Self {
         let reached = item.start;
         Self { item, found, base: Duration::ZERO, tries: 0, reached }
     }
 
-    pub(super) fn job(&self, setup: &Setup) -> Job {
+    pub(super) fn job(&self, setup: &EncodeSetup) -> EncodeJob {
         let start = self.item.start.saturating_sub(self.base);
-        Job::item(&Item { start, ..self.item.clone() }, &self.found, setup)
+        EncodeJob::item(&Item { start, ..self.item.clone() }, &self.found, setup)
     }
 
     /// Whether another encoder is to go on behind one that gave so much before it failed.
-    pub(super) fn may_go_on(&mut self, failure: &Failure, came: Duration) -> bool {
+    pub(super) fn may_go_on(&mut self, failure: &ItemFailure, came: Duration) -> bool {
         if came >= STEADY {
             self.tries = 0;
         }
@@ -50,9 +50,9 @@ impl Rest {
         let progress = end >= self.reached.saturating_add(PROGRESS);
         self.reached = self.reached.max(end);
         // Without progress the next will fare no better, unless somebody has killed it at its very start.
-        let first = self.tries == 0 && failure.reason == Reason::Encoder;
+        let first = self.tries == 0 && failure.reason == FailureReason::Encoder;
         self.tries += 1;
-        matches!(failure.reason, Reason::Stalled | Reason::Encoder | Reason::Network)
+        matches!(failure.reason, FailureReason::Stalled | FailureReason::Encoder | FailureReason::Network)
             && (progress || first)
             && self.tries <= MOST_TRIES
     }
@@ -74,28 +74,28 @@ impl Rest {
     }
 
     /// How it goes on after an encoder from which so much `came`.
-    pub(super) fn apart(&self, came: Came) -> Option<Apart> {
+    pub(super) fn apart(&self, came: EncodedExtent) -> Option<SplitInputs> {
         let Media { sources, live, .. } = &self.item.media;
         // What has no length was taken for live. Where it has an end it was a file.
         let file = !live || came.whole && sources.iter().all(|s| s.url.starts_with("http") && !s.is_hls());
         if self.is_together() {
             let blind = came.sound && !came.picture;
             if file {
-                (blind || came.sound_ahead).then_some(Apart::Each)
+                (blind || came.sound_ahead).then_some(SplitInputs::Each)
             } else {
-                blind.then_some(Apart::SoundAlone)
+                blind.then_some(SplitInputs::SoundAlone)
             }
         } else {
             let alone = !came.picture && self.found.times.apart && self.found.video.is_some();
-            alone.then_some(Apart::SoundAlone)
+            alone.then_some(SplitInputs::SoundAlone)
         }
     }
 
     /// It goes on so.
-    pub(super) fn read_apart(&mut self, how: Apart) {
+    pub(super) fn read_apart(&mut self, how: SplitInputs) {
         match how {
-            Apart::Each => (self.found.times.apart, self.item.media.live) = (true, false),
-            Apart::SoundAlone => self.found.video = None,
+            SplitInputs::Each => (self.found.times.apart, self.item.media.live) = (true, false),
+            SplitInputs::SoundAlone => self.found.video = None,
         }
     }
 
@@ -109,7 +109,7 @@ impl Rest {
 /// What an encoder gave.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
-pub(super) struct Came {
+pub(super) struct EncodedExtent {
     pub(super) picture: bool,
     pub(super) sound: bool,
     /// Whether the sound came far ahead of the picture.
@@ -120,7 +120,7 @@ pub(super) struct Came {
 
 /// How an item goes on whose sound has left its picture behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Apart {
+pub(super) enum SplitInputs {
     /// Picture and sound are read apart, and the last picture is held.
     Each,
     /// No picture came: the sound plays over a slate.
@@ -131,20 +131,20 @@ pub(super) enum Apart {
 mod tests {
     use super::*;
 
-    fn rest() -> Rest {
+    fn rest() -> UnplayedItem {
         let media = Media::at("file:/a".into(), false);
-        let item = Item { id: String::new(), place: 0, title: String::new(), start: Duration::ZERO, media };
-        Rest::new(item, Probe::default())
+        let item = Item { id: String::new(), turn: 0, title: String::new(), start: Duration::ZERO, media };
+        UnplayedItem::new(item, Probe::default())
     }
 
     #[test]
     fn an_encoder_is_replaced_as_long_as_there_is_progress() {
-        let killed = Failure::new(Reason::Encoder, "");
-        let cut = Failure::new(Reason::Truncated, "");
+        let killed = ItemFailure::new(FailureReason::Encoder, "");
+        let cut = ItemFailure::new(FailureReason::Truncated, "");
         let (none, some, much) = (Duration::ZERO, Duration::from_secs(1), STEADY);
-        let of = |tries: &[(&Failure, Duration)]| {
+        let of = |tries: &[(&ItemFailure, Duration)]| {
             let mut rest = rest();
-            let goes_on = |(failure, came): &&(&Failure, Duration)| {
+            let goes_on = |(failure, came): &&(&ItemFailure, Duration)| {
                 let goes_on = rest.may_go_on(failure, *came);
                 rest.came(*came);
                 goes_on
@@ -154,10 +154,10 @@ mod tests {
         assert_eq!(of(&[(&killed, some); 9]), MOST_TRIES as usize);
         assert_eq!(of(&[(&killed, much); 9]), 9);
         assert_eq!(of(&[(&killed, none); 9]), 1);
-        assert_eq!(of(&[(&Failure::new(Reason::Stalled, ""), none)]), 0);
+        assert_eq!(of(&[(&ItemFailure::new(FailureReason::Stalled, ""), none)]), 0);
         assert_eq!(of(&[(&killed, some), (&killed, none)]), 1);
         // A server that has only the first second gives that one again, from the group's beginning on.
-        let stalled = Failure::new(Reason::Stalled, "");
+        let stalled = ItemFailure::new(FailureReason::Stalled, "");
         let mut rest = rest();
         assert!(rest.may_go_on(&stalled, some) && !rest.may_go_on(&stalled, some));
         // What ends early on a disk ends there each time.
@@ -166,40 +166,44 @@ mod tests {
 
     #[test]
     fn sound_without_its_picture_is_read_apart_once_and_then_alone() {
-        let sound = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: None };
-        let video = Some(crate::probe::Video::default());
+        let sound = crate::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::probe::VideoStream::default());
         let both = Probe { video, audio: Some(sound), ..Probe::default() };
-        let came = Came { picture: true, sound: true, ..Came::default() };
-        let (ahead, blind) = (Came { sound_ahead: true, ..came }, Came { picture: false, ..came });
+        let came = EncodedExtent { picture: true, sound: true, ..EncodedExtent::default() };
+        let (ahead, blind) =
+            (EncodedExtent { sound_ahead: true, ..came }, EncodedExtent { picture: false, ..came });
         let mut rest = rest();
         assert_eq!(rest.apart(ahead), None, "there is one stream only");
         rest.found = both;
         assert_eq!(rest.apart(came), None);
-        assert_eq!(rest.apart(Came::default()), None, "the source is not there");
-        assert_eq!((rest.apart(ahead), rest.apart(blind)), (Some(Apart::Each), Some(Apart::Each)));
-        rest.read_apart(Apart::Each);
-        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, Some(Apart::SoundAlone)));
-        rest.read_apart(Apart::SoundAlone);
+        assert_eq!(rest.apart(EncodedExtent::default()), None, "the source is not there");
+        assert_eq!(
+            (rest.apart(ahead), rest.apart(blind)),
+            (Some(SplitInputs::Each), Some(SplitInputs::Each))
+        );
+        rest.read_apart(SplitInputs::Each);
+        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, Some(SplitInputs::SoundAlone)));
+        rest.read_apart(SplitInputs::SoundAlone);
         assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, None));
     }
 
     #[test]
     fn what_is_live_is_opened_once() {
-        let sound = crate::probe::Audio { source: 0, index: 1, late: Duration::ZERO, duration: None };
-        let video = Some(crate::probe::Video::default());
-        let came = Came { picture: true, sound: true, sound_ahead: true, whole: false };
+        let sound = crate::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::probe::VideoStream::default());
+        let came = EncodedExtent { picture: true, sound: true, sound_ahead: true, whole: false };
         let of = |url: &str, whole, picture| {
             let mut rest = rest();
             rest.item.media = Media::at(url.into(), true);
             rest.found = Probe { video, audio: Some(sound), ..Probe::default() };
             assert!(!rest.may_part());
-            rest.apart(Came { picture, whole, ..came })
+            rest.apart(EncodedExtent { picture, whole, ..came })
         };
         assert_eq!((of("rtmp://h/a", true, true), of("http://h/a.m3u8", true, true)), (None, None));
         // A recording without a length, as browsers write it, ends.
         assert_eq!(of("http://h/a.webm", false, true), None);
-        assert_eq!(of("http://h/a.webm", true, true), Some(Apart::Each));
-        assert_eq!(of("rtmp://h/a", true, false), Some(Apart::SoundAlone));
+        assert_eq!(of("http://h/a.webm", true, true), Some(SplitInputs::Each));
+        assert_eq!(of("rtmp://h/a", true, false), Some(SplitInputs::SoundAlone));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::{
 
 use super::*;
 use crate::{
-    flv::{Kind, Reader},
-    item::{Coming, Item, Jump, Media, Next},
+    flv::{FlvReader, Kind},
+    item::{Item, JumpTarget, Media, NextItem, UpcomingItem},
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
@@ -26,23 +26,23 @@ struct Titles {
     repeat: bool,
 }
 
-impl Program for Titles {
-    fn next(&mut self) -> Next {
+impl Programme for Titles {
+    fn next(&mut self) -> NextItem {
         let at = if self.repeat { self.given % self.all.len() } else { self.given };
         self.given += 1;
-        let Some(&title) = self.all.get(at) else { return Next::End };
+        let Some(&title) = self.all.get(at) else { return NextItem::End };
         assert!(title != "next panics", "at an address with http://me:hidden@h/");
         let media = Media::at(format!("file:{}", self.clip.display()), false);
         let (id, place) = (title.to_owned(), self.given as u64);
-        Next::Play(Item { id, place, title: title.to_owned(), start: Duration::ZERO, media })
+        NextItem::Play(Item { id, turn: place, title: title.to_owned(), start: Duration::ZERO, media })
     }
 
-    fn confirm(&mut self, item: Item) -> Next {
+    fn confirm(&mut self, item: Item) -> NextItem {
         assert!(item.title != "confirm panics");
-        Next::Play(item)
+        NextItem::Play(item)
     }
 
-    fn coming(&self, _: usize) -> Vec<Coming> {
+    fn upcoming(&self, _: usize) -> Vec<UpcomingItem> {
         panic!("coming panics")
     }
 
@@ -50,7 +50,7 @@ impl Program for Titles {
         self.all.len()
     }
 
-    fn jump(&mut self, _: Option<u64>, _: Jump) {}
+    fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
     fn queue(&mut self, _: &str) {}
 
@@ -73,7 +73,7 @@ fn play(
     repeat: bool,
     control: &Control,
 ) -> Result<Summary, EngineError> {
-    let config = Config {
+    let config = EngineConfig {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
@@ -103,13 +103,13 @@ fn a_panic_at_an_item_is_that_items_failure() {
         vec!["one", "next panics", "two", "encoding panics", "confirm panics", "showing panics", "three"];
     let summary = play(dir.path(), titles, false, &control).unwrap();
     // The one that fails half-way has been on air.
-    assert_eq!(summary, Summary { played: 4, failed: 4, end: End::Over });
+    assert_eq!(summary, Summary { played: 4, failed: 4, end: RunEnd::Over });
     assert_eq!(failures(), 4);
     let told = control.board.read().last_failure.unwrap();
     assert!(told.starts_with("showing panics: a fault of tgs-stream, please report it: "), "{told}");
     assert!(told.contains("token http://h/?key=[masked]"), "{told}");
     assert_eq!(control.board.read().dead_thread, None);
-    let mut tags = Reader::new(BufReader::new(File::open(dir.path().join("out.flv")).unwrap()));
+    let mut tags = FlvReader::new(BufReader::new(File::open(dir.path().join("out.flv")).unwrap()));
     let mut times = Vec::new();
     while let Some(tag) = tags.next_tag().unwrap() {
         if tag.kind == Kind::Video && tag.is_frame() {
@@ -142,7 +142,7 @@ fn the_death_of_a_thread_that_it_needs_ends_the_broadcast() {
 #[test]
 fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let setup = Setup {
+    let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
         profile: PROFILE,
         extra: ExtraArgs::default(),
@@ -150,10 +150,10 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
         image_duration: Duration::from_secs(10),
     };
     let cancel = Cancel::new();
-    let feed = Arc::new(Feed::new(30, Duration::from_secs(3)));
+    let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3)));
     // Nothing more comes, so nobody waits for an encoder.
-    assert!(feed.finish());
-    let board = ahead::Board::default();
+    assert!(read_ahead.finish());
+    let board = prefetch::UpcomingItems::default();
     let cache = Arc::new(Cache::open(dir.path(), 1 << 30, &setup, "ffmpeg"));
     let (asked, answers) = std::sync::mpsc::channel();
     let coming = |id: &str, panics: bool| {
@@ -163,10 +163,17 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
             assert!(!panics, "as asked");
             None
         };
-        Coming { id: id.to_owned(), find: Box::new(find) }
+        UpcomingItem { id: id.to_owned(), find: Box::new(find) }
     };
     board.set(vec![coming("a", true), coming("b", false)]);
-    let ahead = Ahead { board, cache, feed, setup, ffprobe: "ffprobe".into(), cancel: cancel.clone() };
+    let ahead = CachePrefetcher {
+        board,
+        cache,
+        read_ahead,
+        setup,
+        ffprobe: "ffprobe".into(),
+        cancel: cancel.clone(),
+    };
     let thread = ahead.start().unwrap();
     let patience = Duration::from_mins(1);
     assert_eq!([answers.recv_timeout(patience), answers.recv_timeout(patience)], [Ok(true), Ok(false)]);

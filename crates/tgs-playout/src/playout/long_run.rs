@@ -1,4 +1,4 @@
-//! The long run: timeline, feed, filler, pacing and publisher together through 60 days of simulated time, in minutes.
+//! The long run: timeline, read-ahead, filler, pacing and publisher together through 60 days of simulated time, in minutes.
 //!
 //! # Theory of operation
 //!
@@ -67,8 +67,8 @@ struct Outage {
 struct World {
     now: u64,
     rng: fastrand::Rng,
-    feed: Arc<Feed>,
-    /// How many pictures the feed takes.
+    read_ahead: Arc<ReadAhead>,
+    /// How many pictures the read-ahead takes.
     ahead: u64,
     control: Control,
     programme: Programme,
@@ -114,7 +114,14 @@ fn moments(rng: &mut fastrand::Rng, end: u64, mean: u64, lasts: std::ops::Range<
 }
 
 impl World {
-    fn new(days: u64, seed: u64, feed: Arc<Feed>, ahead: Duration, control: Control, sets: bool) -> Self {
+    fn new(
+        days: u64,
+        seed: u64,
+        read_ahead: Arc<ReadAhead>,
+        ahead: Duration,
+        control: Control,
+        sets: bool,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let end = days * DAY;
         let mut outages = Vec::new();
@@ -153,7 +160,7 @@ impl World {
         }
         Self {
             now: 0,
-            feed,
+            read_ahead,
             ahead: ahead.as_secs() * FPS,
             control,
             programme: Programme::new(days, rng.u64(..)),
@@ -201,28 +208,28 @@ impl World {
 
     /// Lets the encoder work until the read-ahead is full.
     fn fill(&mut self, away: bool) {
-        let mut have = (self.feed.seconds() * FPS as f64).round() as u64;
+        let mut have = (self.read_ahead.seconds() * FPS as f64).round() as u64;
         if have < 2 * GROUP {
             self.starved_at = self.now;
         }
         self.viewer.starved = self.now < self.starved_at + SECOND;
         while have < self.ahead {
             let Some((piece, live)) = self.programme.next(self.now) else { break };
-            have += u64::from(matches!(&piece, Piece::Tag(tag) if tag.kind == Kind::Video && tag.is_frame()));
-            self.feed.give(piece, live, &self.control.cancel);
+            have += u64::from(matches!(&piece, Event::Tag(tag) if tag.kind == Kind::Video && tag.is_frame()));
+            self.read_ahead.push(piece, live, &self.control.cancel);
             if live && away && have >= self.ahead {
                 // The oldest make room.
                 have -= 1;
             }
         }
         if self.programme.is_over(self.now) {
-            self.feed.finish();
+            self.read_ahead.finish();
         }
         self.fill_at = self.now + SECOND / 10;
     }
 
     /// Waits on a connection, which may be cut meanwhile.
-    fn wait(&mut self, until: u64) -> Result<(), Broken> {
+    fn wait(&mut self, until: u64) -> Result<(), SinkError> {
         if until > self.now {
             // Who waits is on time.
             self.viewer.behind = 0;
@@ -235,11 +242,11 @@ impl World {
         self.is_cut()
     }
 
-    fn is_cut(&mut self) -> Result<(), Broken> {
-        if self.now < self.cut_at { Ok(()) } else { Err(Broken("cut by the simulation".into())) }
+    fn is_cut(&mut self) -> Result<(), SinkError> {
+        if self.now < self.cut_at { Ok(()) } else { Err(SinkError("cut by the simulation".into())) }
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
+    fn flush(&mut self) -> Result<(), SinkError> {
         if let Some((_, lasts)) = self.slow.pop_front_if(|(at, _)| *at <= self.now) {
             self.viewer.behind += lasts;
             self.pass(self.now + lasts, false);
@@ -278,12 +285,12 @@ impl World {
     }
 
     /// One attempt to connect.
-    fn connect(&mut self) -> Result<(), Broken> {
+    fn connect(&mut self) -> Result<(), SinkError> {
         let silent = self.now < self.back_at && self.rng.bool();
         let takes = if silent { 10 * SECOND } else { self.rng.u64(SECOND / 100..SECOND / 3) };
         self.pass(self.now + takes, true);
         if self.now < self.back_at || silent {
-            return Err(Broken("refused by the simulation".into()));
+            return Err(SinkError("refused by the simulation".into()));
         }
         let searched = self.now - self.lost_at.max(self.back_at);
         assert!(searched < FOUND, "a server that is there is found after {searched} ns");
@@ -362,17 +369,17 @@ impl Clock for Simulated {
 /// A connection to the simulated server.
 struct Line(Arc<Simulated>);
 
-impl publisher::Link for Line {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+impl publisher::Sink for Line {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
         self.0.world(|world| world.queue(tag));
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
+    fn flush(&mut self) -> Result<(), SinkError> {
         self.0.world(World::flush)
     }
 
-    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         let until = self.0.at(until);
         self.0.world(|world| world.wait(until))
     }
@@ -422,8 +429,8 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     assert_eq!(*filler.silence().header, AUDIO_HEADER);
     let control = Control::default();
     let ahead = Duration::from_secs(10);
-    let feed = Arc::new(Feed::new(FPS as u32, ahead));
-    let world = World::new(days, seed, feed.clone(), ahead, control.clone(), clock_is_set);
+    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead));
+    let world = World::new(days, seed, read_ahead.clone(), ahead, control.clone(), clock_is_set);
     let simulated = Arc::new(Simulated {
         began: Instant::now(),
         now: AtomicU64::new(0),
@@ -431,7 +438,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         world: Mutex::new(world),
     });
     let line = simulated.clone();
-    let open: publisher::Open = Box::new(move |_, _, _| {
+    let open: publisher::OpenSink = Box::new(move |_, _, _| {
         line.world(World::connect)?;
         Ok(Box::new(Line(line.clone())))
     });
@@ -439,7 +446,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, control.cancel.clone())
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let mut playout = Playout::new(feed, timeline, filler, publisher, control, true, simulated.began);
+    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, control, true, simulated.began);
     let played = playout.run().expect("the broadcast goes on to the end");
 
     let shown_to = playout.timeline.next_picture_ms();

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use tgs_core::{cancel::Cancel, process};
 
-use super::{Answer, MAX_ANSWER, Probe, TIME_OUT, Wanted, ask, packets, probe_from};
+use super::{FfprobeOutput, MAX_ANSWER, Probe, ProbeOptions, TIME_OUT, ask, packets, probe_from};
 use crate::{
     encoder,
-    item::{Failure, Media, Source},
+    item::{ItemFailure, Media, MediaSource},
     proxy::{self, Client, Reads},
 };
 
@@ -29,11 +29,11 @@ const MOST_STREAMS: usize = 16;
 pub fn later(
     ffprobe: &Path,
     media: &Media,
-    wanted: Wanted,
+    wanted: ProbeOptions,
     found: &Probe,
     noted: &[u64],
     cancel: &Cancel,
-) -> Result<Option<Probe>, Failure> {
+) -> Result<Option<Probe>, ItemFailure> {
     let (Some(pid), [source]) = (found.pid, &media.sources[..]) else { return Ok(None) };
     // ffprobe also knows those that it has seen at the end of the file.
     let answer = ask(ffprobe, source, found.skip_bytes, packets(source), cancel)?;
@@ -56,7 +56,13 @@ pub fn later(
 }
 
 /// Where the first packet of a stream lies.
-fn first_packet(ffprobe: &Path, source: &Source, skip: u64, index: usize, cancel: &Cancel) -> Option<u64> {
+fn first_packet(
+    ffprobe: &Path,
+    source: &MediaSource,
+    skip: u64,
+    index: usize,
+    cancel: &Cancel,
+) -> Option<u64> {
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "error", "-of", "json", "-read_intervals", "%+#1", "-show_entries", "packet=pos"])
@@ -69,11 +75,11 @@ fn first_packet(ffprobe: &Path, source: &Source, skip: u64, index: usize, cancel
         client.apply(&mut command);
     }
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
-    let answer: Answer = serde_json::from_slice(&output.stdout).ok()?;
+    let answer: FfprobeOutput = serde_json::from_slice(&output.stdout).ok()?;
     answer.packets.first()?.pos.as_deref()?.parse().ok()
 }
 
-impl Answer {
+impl FfprobeOutput {
     /// Whether a stream is of the kind that was found: picture, or only sound.
     fn is_like(&self, found: &Probe, index: usize) -> bool {
         let kind = if found.video.is_some() { "video" } else { "audio" };

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
-use super::{Answer, Audio, Program, Stream, Video, clock, ratio, seconds};
+use super::{AudioStream, FfprobeOutput, FfprobeProgram, FfprobeStream, VideoStream, clock, ratio, seconds};
 
 /// Codecs of single images, which stand beside music as its cover; each of them may hold a film as well.
 const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];
@@ -12,17 +12,17 @@ const STILL: Duration = Duration::from_secs(1);
 
 /// The streams that were chosen in one answer.
 #[derive(Default)]
-pub(super) struct Choice<'a> {
-    pub(super) picture: Option<&'a Stream>,
-    pub(super) sound: Option<&'a Stream>,
+pub(super) struct StreamChoice<'a> {
+    pub(super) picture: Option<&'a FfprobeStream>,
+    pub(super) sound: Option<&'a FfprobeStream>,
 }
 
-impl Choice<'_> {
+impl StreamChoice<'_> {
     /// The picture, as that of the source of this number.
-    pub(super) fn video(&self, answer: &Answer, source: usize) -> Option<Video> {
+    pub(super) fn video(&self, answer: &FfprobeOutput, source: usize) -> Option<VideoStream> {
         let stream = self.picture?;
         let rate = |text: &Option<String>| text.as_deref().and_then(ratio);
-        Some(Video {
+        Some(VideoStream {
             source,
             index: stream.index,
             width: stream.width?,
@@ -35,14 +35,14 @@ impl Choice<'_> {
     }
 
     /// The PID of the picture, or else of the sound, in a transport stream.
-    pub(super) fn pid(&self, answer: &Answer) -> Option<u32> {
+    pub(super) fn pid(&self, answer: &FfprobeOutput) -> Option<u32> {
         self.picture.or(self.sound).filter(|_| answer.is_transport_stream())?.pid()
     }
 
     /// The sound, as that of the source of this number.
-    pub(super) fn audio(&self, answer: &Answer, source: usize) -> Option<Audio> {
+    pub(super) fn audio(&self, answer: &FfprobeOutput, source: usize) -> Option<AudioStream> {
         let stream = self.sound?;
-        Some(Audio {
+        Some(AudioStream {
             source,
             index: stream.index,
             late: stream.late(&answer.format),
@@ -52,11 +52,11 @@ impl Choice<'_> {
 }
 
 /// Chooses for a broadcast of `height` lines: the best picture, and the best sound of the same programme.
-pub(super) fn choose(answer: &Answer, height: u32) -> Choice<'_> {
+pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
     // The variants of a manifest are one film in several sizes; programmes are different films.
     let names = answer.format.names.as_deref().unwrap_or_default();
     let variants = names.split(',').any(|name| matches!(name, "hls" | "applehttp" | "dash"));
-    let rank = |stream: &&Stream| {
+    let rank = |stream: &&FfprobeStream| {
         let size = stream.size();
         let enough = variants && stream.fills(height);
         let size = if enough { -size } else { size };
@@ -71,25 +71,25 @@ pub(super) fn choose(answer: &Answer, height: u32) -> Choice<'_> {
             && mates.as_ref().is_none_or(|mates| mates.contains(&stream.index))
     });
     let sound = first_max(sounds, |stream| (stream.sample_fmt.is_some(), stream.disposition.default));
-    Choice { picture, sound }
+    StreamChoice { picture, sound }
 }
 
 /// The first of those that rank highest.
 fn first_max<'a, R: Ord>(
-    streams: impl Iterator<Item = &'a Stream>,
-    rank: impl Fn(&&'a Stream) -> R,
-) -> Option<&'a Stream> {
+    streams: impl Iterator<Item = &'a FfprobeStream>,
+    rank: impl Fn(&&'a FfprobeStream) -> R,
+) -> Option<&'a FfprobeStream> {
     streams.min_by_key(|stream| Reverse(rank(stream)))
 }
 
-impl Answer {
+impl FfprobeOutput {
     pub(super) fn is_transport_stream(&self) -> bool {
         self.format.names.as_deref() == Some("mpegts")
     }
 
     /// The streams that may go with this picture: those of its programme, and those of none. `None` where that is all.
-    fn mates(&self, picture: Option<&Stream>) -> Option<HashSet<usize>> {
-        let members = |program: &Program| -> HashSet<usize> {
+    fn mates(&self, picture: Option<&FfprobeStream>) -> Option<HashSet<usize>> {
+        let members = |program: &FfprobeProgram| -> HashSet<usize> {
             program.streams.iter().map(|member| member.index).collect()
         };
         let mut found = HashSet::new();
@@ -111,7 +111,7 @@ impl Answer {
     }
 }
 
-impl Stream {
+impl FfprobeStream {
     /// ffprobe writes it as `0x100`.
     pub(super) fn pid(&self) -> Option<u32> {
         u32::from_str_radix(self.id.as_deref()?.strip_prefix("0x")?, 16).ok()
@@ -134,13 +134,13 @@ impl Stream {
     }
 
     /// Whether it is a cover, flagged as one or not: one image beside sound or another picture that goes on.
-    fn is_cover(&self, answer: &Answer) -> bool {
+    fn is_cover(&self, answer: &FfprobeOutput) -> bool {
         self.disposition.attached_pic | self.disposition.timed_thumbnails != 0
             || self.is_image() && self.is_brief(answer)
     }
 
     /// Whether it is a single picture, or a few, where something else goes on.
-    fn is_brief(&self, answer: &Answer) -> bool {
+    fn is_brief(&self, answer: &FfprobeOutput) -> bool {
         let other = answer.streams.iter().any(|other| {
             other.index != self.index && (other.is("audio") || other.is("video")) && !other.has_one_picture()
         });
@@ -175,7 +175,7 @@ mod tests {
 
     /// Indices of the picture and the sound that are chosen for 720 lines.
     fn chosen(json: &str) -> (Option<usize>, Option<usize>) {
-        let mut answer: Answer = serde_json::from_str(json).unwrap();
+        let mut answer: FfprobeOutput = serde_json::from_str(json).unwrap();
         answer.note_encrypted();
         let known = ["h264", "aac", "mp3", "mjpeg", "png"].map(str::to_owned).into();
         answer.note_undecodable(&known);

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use tgs_core::{cancel::Cancel, process};
 
 use super::{LONGEST, length};
-use crate::{encoder, item::Source};
+use crate::{encoder, item::MediaSource};
 
 /// A larger file is not read through.
 pub(super) const MAX_FILE: u64 = 128 << 20;
@@ -28,7 +28,7 @@ const MAX_RUNS: usize = 10_000;
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Measured {
+pub(super) struct ScanResult {
     /// When the picture ends, jumps cut out; `None` where none came.
     pub(super) video: Option<Duration>,
     /// The same of the sound.
@@ -43,7 +43,7 @@ pub(super) struct Measured {
 
 /// Packets whose times follow each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Run {
+struct TrackRun {
     start: f64,
     /// Time of the last packet.
     last: f64,
@@ -53,7 +53,7 @@ struct Run {
 /// One stream's packets so far.
 #[derive(Debug, Default)]
 struct Track {
-    runs: Vec<Run>,
+    runs: Vec<TrackRun>,
     packets: u64,
     /// How long the last packet is, which may stand for long.
     tail: f64,
@@ -70,7 +70,7 @@ impl Track {
                 run.last = time.max(run.last);
                 run.end = end.max(run.end);
             }
-            _ => self.runs.push(Run { start: time, last: time, end }),
+            _ => self.runs.push(TrackRun { start: time, last: time, end }),
         }
     }
 
@@ -87,7 +87,7 @@ impl Track {
 
     /// This track with the runs joined whose gaps `other` fills.
     fn joined(&self, other: &Self) -> Self {
-        let mut runs: Vec<Run> = Vec::new();
+        let mut runs: Vec<TrackRun> = Vec::new();
         for run in &self.runs {
             match runs.last_mut() {
                 Some(last) if is_filled(other, last.end, run.start) => last.end = run.end,
@@ -120,11 +120,11 @@ fn is_filled(other: &Track, from: f64, to: f64) -> bool {
 /// Measures these streams of `source`. `None` where that takes too long, or they cannot be understood.
 pub(super) fn scan(
     ffprobe: &Path,
-    source: &Source,
+    source: &MediaSource,
     skip_bytes: u64,
     (video, audio): (Option<usize>, Option<usize>),
     cancel: &Cancel,
-) -> Option<Measured> {
+) -> Option<ScanResult> {
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "quiet", "-of", "csv=p=0", "-show_entries"])
@@ -138,7 +138,7 @@ pub(super) fn scan(
 }
 
 /// Measures what ffprobe printed: a line a packet, `stream,pts,dts,duration,flags`.
-fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Measured> {
+fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<ScanResult> {
     let (mut picture, mut sound) = (Track::default(), Track::default());
     for line in lines.lines() {
         let mut fields = line.split(',');
@@ -168,7 +168,7 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Me
         Some(jump) if hole < jump => (hole + 1.0).max((jump * 0.9).min(super::GAP.as_secs_f64())),
         _ => (hole + 1.0).max(super::GAP.as_secs_f64()),
     };
-    Some(Measured {
+    Some(ScanResult {
         video: picture.end(begin, longest),
         audio: sound.end(begin, longest),
         pictures: picture.packets,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Format, Stream};
+use super::{FfprobeFormat, FfprobeOutput, FfprobeStream};
 
 /// No item is longer, and none begins later: what a container says beyond this is cut to it.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 366);
@@ -50,7 +50,7 @@ fn time(text: Option<&String>) -> f64 {
     text.and_then(|text| text.parse::<f64>().ok()).filter(|time| time.is_finite()).unwrap_or(0.0)
 }
 
-impl Format {
+impl FfprobeFormat {
     fn is(&self, one: &str) -> bool {
         self.names.as_deref().is_some_and(|names| names.split(',').any(|name| name == one))
     }
@@ -75,7 +75,7 @@ impl Format {
     }
 }
 
-impl Answer {
+impl FfprobeOutput {
     /// Whether the length is no word of the file's: computed from a bitrate, from the time stamps at the file's tail, or
     /// counted from an unknown zero.
     pub(super) fn is_estimated(&self) -> bool {
@@ -88,9 +88,9 @@ impl Answer {
     }
 }
 
-impl Stream {
+impl FfprobeStream {
     /// How long after the file's beginning it begins.
-    pub(super) fn late(&self, format: &Format) -> Duration {
+    pub(super) fn late(&self, format: &FfprobeFormat) -> Duration {
         if self.start_time.is_none() {
             return Duration::ZERO;
         }
@@ -99,7 +99,7 @@ impl Stream {
 
     /// When it ends, counted from the file's beginning: by its own length, or by Matroska's tag, which says the time of
     /// its end and is often stale: no stream of a file ends behind the file.
-    pub(super) fn own_end(&self, format: &Format) -> Option<Duration> {
+    pub(super) fn own_end(&self, format: &FfprobeFormat) -> Option<Duration> {
         let whole = format.length();
         let own = self.duration.as_deref().and_then(seconds);
         if let Some(own) = own {
@@ -111,12 +111,12 @@ impl Stream {
     }
 
     /// Whether the container says when this stream ends. ASF gives the file's length for each of them.
-    pub(super) fn states_end(&self, format: &Format) -> bool {
+    pub(super) fn states_end(&self, format: &FfprobeFormat) -> bool {
         self.own_end(format).is_some() && !format.is("asf")
     }
 
     /// The same, or the end of the file where the stream has none of its own.
-    pub(super) fn end(&self, format: &Format) -> Option<Duration> {
+    pub(super) fn end(&self, format: &FfprobeFormat) -> Option<Duration> {
         self.own_end(format).or_else(|| format.length())
     }
 }
@@ -140,7 +140,7 @@ mod tests {
 
     fn end(stream: &str, format: &str) -> Option<Duration> {
         let json = format!(r#"{{"streams":[{{"index":0,{stream}}}],"format":{{{format}}}}}"#);
-        let answer: Answer = serde_json::from_str(&json).unwrap();
+        let answer: FfprobeOutput = serde_json::from_str(&json).unwrap();
         answer.streams[0].end(&answer.format)
     }
 

@@ -11,7 +11,7 @@ use super::{
     exchange::{Origin, Said},
     head, protocols,
 };
-use crate::{encoder, item::Source};
+use crate::{encoder, item::MediaSource};
 
 /// The host that children ask for such a sender: a name that never resolves.
 pub(super) const HOST: &str = "sender.invalid";
@@ -25,7 +25,7 @@ const TIME: Timespec = Timespec { tv_sec: 9, tv_nsec: 0 };
 /// What a carrier opens, and the ffmpeg that does.
 #[derive(Debug, Clone)]
 pub(super) struct Carried {
-    pub(super) source: Source,
+    pub(super) source: MediaSource,
     pub(super) ffmpeg: PathBuf,
 }
 

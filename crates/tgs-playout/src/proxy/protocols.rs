@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{carrier, head::Authority, host_of};
-use crate::item::{Source, Trust};
+use crate::item::{MediaSource, Trust};
 
 /// For an HTTP server: its lists may name other servers, encrypted and embedded parts, and no files. Redirects and the
 /// proxy's tunnels are in it.
@@ -34,7 +34,7 @@ fn allowed(scheme: &str) -> &'static str {
 
 /// The value of `-protocol_whitelist` for `source`; `None` where ffmpeg's own choice for files is right: files, and what
 /// is embedded in them.
-fn whitelist(source: &Source) -> Option<&'static str> {
+fn whitelist(source: &MediaSource) -> Option<&'static str> {
     if !source.is_file() {
         let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
         return Some(allowed(&scheme.to_ascii_lowercase()));
@@ -45,30 +45,30 @@ fn whitelist(source: &Source) -> Option<&'static str> {
 
 /// Whether its sender may take one connection only, which the proxy shares out then.
 #[must_use]
-pub fn is_carried(source: &Source) -> bool {
+pub fn is_carried(source: &MediaSource) -> bool {
     is_any(source, &["rist", "srt", "tcp"])
 }
 
 /// Whether ffmpeg opens it through an HTTP proxy where there is one.
-pub(super) fn is_tunnelled(source: &Source) -> bool {
+pub(super) fn is_tunnelled(source: &MediaSource) -> bool {
     is_any(source, &["http", "https", "rtmps", "rtsps"])
 }
 
 /// Whether it is opened through the proxy. TLS alone leads nowhere else, so what the operator names goes without it; RTMPT
 /// keeps its connection for many requests, which the proxy does not.
-pub(super) fn is_proxied(source: &Source) -> bool {
+pub(super) fn is_proxied(source: &MediaSource) -> bool {
     is_any(source, &["http", "https"])
         || is_carried(source)
         || (source.trust != Trust::Operator && is_tunnelled(source))
 }
 
-fn is_any(source: &Source, schemes: &[&str]) -> bool {
+fn is_any(source: &MediaSource, schemes: &[&str]) -> bool {
     let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
     schemes.iter().any(|one| scheme.eq_ignore_ascii_case(one))
 }
 
 /// ffmpeg's options for the protocols of `source`, to go before `-i`.
-pub(super) fn options(source: &Source) -> Vec<String> {
+pub(super) fn options(source: &MediaSource) -> Vec<String> {
     let mut options = Vec::new();
     if let Some(protocols) = whitelist(source) {
         options.extend(["-protocol_whitelist".to_owned(), protocols.to_owned()]);
@@ -81,13 +81,13 @@ pub(super) fn options(source: &Source) -> Vec<String> {
 
 /// The URL that ffmpeg is given.
 #[must_use]
-pub fn opened_url(source: &Source) -> String {
+pub fn opened_url(source: &MediaSource) -> String {
     if is_carried(source) { carrier::URL.to_owned() } else { direct_url(source) }
 }
 
 /// The options that go with [`opened_url`].
 #[must_use]
-pub fn opened_options(source: &Source) -> Vec<String> {
+pub fn opened_options(source: &MediaSource) -> Vec<String> {
     if is_carried(source) {
         return ["-rw_timeout", "10000000", "-protocol_whitelist", "http,tcp"].map(str::to_owned).into();
     }
@@ -95,7 +95,7 @@ pub fn opened_options(source: &Source) -> Vec<String> {
 }
 
 /// The URL with the address that was checked in the place of the server's name.
-pub(super) fn direct_url(source: &Source) -> String {
+pub(super) fn direct_url(source: &MediaSource) -> String {
     source
         .address
         .and_then(|address| with_address(&source.url, address))
@@ -113,7 +113,7 @@ fn with_address(url: &str, address: IpAddr) -> Option<String> {
 }
 
 /// What an RTMP server is told that it is called, where ffmpeg is given an address instead of that name.
-fn rtmp_name(source: &Source) -> Option<String> {
+fn rtmp_name(source: &MediaSource) -> Option<String> {
     source.address?;
     let rest = source.url.strip_prefix("rtmp://")?;
     let (place, path) = rest.split_once('/')?;
@@ -126,7 +126,7 @@ fn rtmp_name(source: &Source) -> Option<String> {
 
 /// The cookies of `source`. Through a proxy, ffmpeg compares a cookie's path with the whole URL, so each has one of either form.
 #[must_use]
-pub fn cookies(source: &Source) -> Vec<String> {
+pub fn cookies(source: &MediaSource) -> Vec<String> {
     let place = host_of(&source.url).filter(|_| source.url.starts_with("http://"));
     let whole = |cookie: &String| {
         let Authority { host, port } = place.as_ref()?;
@@ -147,16 +147,17 @@ mod tests {
         let proxied = |trust: Trust| {
             let schemes =
                 ["http", "HTTPS", "srt", "tcp", "rtmps", "rtsps", "rtmp", "rtsp", "rtmpt", "udp", "ftp"];
-            let all = schemes.map(|scheme| Source { trust, ..Source::at(format!("{scheme}://h/")) });
+            let all =
+                schemes.map(|scheme| MediaSource { trust, ..MediaSource::at(format!("{scheme}://h/")) });
             all.iter().take_while(|source| is_proxied(source)).count()
         };
         assert_eq!(proxied(Trust::Operator), 4);
         assert_eq!(proxied(Trust::Found(Network::Public)), 6);
-        assert!(!is_proxied(&Source::at("file:/a.mp4".into())));
+        assert!(!is_proxied(&MediaSource::at("file:/a.mp4".into())));
     }
 
-    fn at(url: &str, address: &str) -> Source {
-        Source { address: address.parse().ok(), ..Source::at(url.into()) }
+    fn at(url: &str, address: &str) -> MediaSource {
+        MediaSource { address: address.parse().ok(), ..MediaSource::at(url.into()) }
     }
 
     #[test]
@@ -164,12 +165,14 @@ mod tests {
         let schemes = "http https HTTP ftp sftp mms mmsh mmst rist rtmp rtmps rtmpe rtmpt rtmpte rtmpts rtp rtsp rtsps \
                        srt tcp udp data other";
         for scheme in schemes.split_whitespace() {
-            let list = whitelist(&Source::at(format!("{scheme}://h/a.m3u8"))).unwrap();
+            let list = whitelist(&MediaSource::at(format!("{scheme}://h/a.m3u8"))).unwrap();
             let bad = ["file", "pipe", "concat", "subfile", "unix", "cache", "async"];
             assert!(list.split(',').all(|one| !bad.contains(&one)), "{scheme}: {list}");
         }
-        assert_eq!(whitelist(&Source::at("file:/a.mp4".into())), None);
-        assert!(whitelist(&Source::at("file:/a.m3u8".into())).is_some_and(|list| list.contains("https")));
+        assert_eq!(whitelist(&MediaSource::at("file:/a.mp4".into())), None);
+        assert!(
+            whitelist(&MediaSource::at("file:/a.m3u8".into())).is_some_and(|list| list.contains("https"))
+        );
     }
 
     #[test]

@@ -11,21 +11,21 @@ use super::*;
 #[derive(Clone, Default)]
 struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>, Vec<Tag>, Arc<AtomicBool>);
 
-impl Link for Wire {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+impl Sink for Wire {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
         self.1.push(tag.clone());
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
+    fn flush(&mut self) -> Result<(), SinkError> {
         if self.2.load(Ordering::SeqCst) {
-            return Err(Broken("cut".into()));
+            return Err(SinkError("cut".into()));
         }
         self.0.lock().unwrap().0.append(&mut self.1);
         Ok(())
     }
 
-    fn wait(&mut self, _until: Instant) -> Result<(), Broken> {
+    fn wait(&mut self, _until: Instant) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -53,21 +53,21 @@ fn connect(publisher: &mut Publisher) -> Wire {
 }
 
 /// Picture `n` at `100 n` ms; every fifth is a keyframe.
-fn picture(n: u64) -> Placed {
+fn picture(n: u64) -> TimedTag {
     let body = vec![if n.is_multiple_of(5) { 0x17 } else { 0x27 }, 1, 0, 0, 0, n as u8].into();
     let tag = Tag { kind: Kind::Video, timestamp: n * 100, body };
-    Placed { tag, origin: Origin { run: 1, offset_ms: n * 100 } }
+    TimedTag { tag, origin: TagOrigin { run: 1, offset_ms: n * 100 } }
 }
 
-fn send(publisher: &mut Publisher, placed: Placed) {
+fn send(publisher: &mut Publisher, placed: TimedTag) {
     publisher.send(placed).unwrap();
     publisher.flush().unwrap();
 }
 
 /// The sequence header of the encoder `which`.
-fn header(which: u8) -> Placed {
+fn header(which: u8) -> TimedTag {
     let tag = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, which].into() };
-    Placed { tag, origin: Origin { run: 1, offset_ms: 0 } }
+    TimedTag { tag, origin: TagOrigin { run: 1, offset_ms: 0 } }
 }
 
 fn pictures(wire: &Wire) -> Vec<(u8, u64)> {

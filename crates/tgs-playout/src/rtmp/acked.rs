@@ -18,11 +18,11 @@ struct TcpInfo {
 }
 
 #[derive(Clone, Copy)]
-struct Info;
+struct TcpInfoOption;
 
 // The call is unsafe, and written in nix's macro: every bit pattern is a valid `TcpInfo`.
 getsockopt_impl!(
-    Info,
+    TcpInfoOption,
     libc::IPPROTO_TCP,
     libc::TCP_INFO,
     TcpInfo,
@@ -32,7 +32,7 @@ getsockopt_impl!(
 /// Bytes of the stream that the peer's TCP has acknowledged, of `written`; 0 where the kernel does not tell.
 pub(super) fn acked(socket: &impl AsFd, written: u64) -> u64 {
     // The count begins with the SYN, and ends with the FIN.
-    Info.get(socket).map_or(0, |info| info.bytes_acked.saturating_sub(1).min(written))
+    TcpInfoOption.get(socket).map_or(0, |info| info.bytes_acked.saturating_sub(1).min(written))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const MAX_DEPTH: u8 = 8;
 
 /// A value, as far as replies are understood.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum AmfValue {
     /// A number.
     Number(f64),
     /// A truth value.
@@ -26,14 +26,14 @@ pub enum Value {
     /// A text; bytes that are not UTF-8 are replaced.
     String(String),
     /// An object or an associative array, in the order it was sent.
-    Object(Vec<(String, Value)>),
+    Object(Vec<(String, AmfValue)>),
     /// An array without names.
-    Array(Vec<Value>),
+    Array(Vec<AmfValue>),
     /// Null, undefined or a date.
     Null,
 }
 
-impl Value {
+impl AmfValue {
     /// The text, where it is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
@@ -48,7 +48,7 @@ impl Value {
 
     /// The field `name`, where this is an object that has it.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&AmfValue> {
         let Self::Object(fields) = self else { return None };
         fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -56,9 +56,9 @@ impl Value {
 
 /// Writes values behind one another into a message body.
 #[derive(Debug)]
-pub(super) struct Out<'a>(pub(super) &'a mut Vec<u8>);
+pub(super) struct AmfWriter<'a>(pub(super) &'a mut Vec<u8>);
 
-impl Out<'_> {
+impl AmfWriter<'_> {
     pub(super) fn number(&mut self, value: f64) -> &mut Self {
         self.0.push(NUMBER);
         self.0.extend(value.to_be_bytes());
@@ -80,7 +80,7 @@ impl Out<'_> {
         self
     }
 
-    /// Begins an object: [`Out::name`] and a value for each field, then [`Out::end`].
+    /// Begins an object: [`AmfWriter::name`] and a value for each field, then [`AmfWriter::end`].
     pub(super) fn object(&mut self) -> &mut Self {
         self.0.push(OBJECT);
         self
@@ -93,7 +93,7 @@ impl Out<'_> {
         self
     }
 
-    /// A field's name. Longer than 65535 bytes cannot be written; nothing here comes near it (`Target` sees to that).
+    /// A field's name. Longer than 65535 bytes cannot be written; nothing here comes near it (`RtmpUrl` sees to that).
     pub(super) fn name(&mut self, name: &str) -> &mut Self {
         let bytes = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
         self.0.extend((bytes.len() as u16).to_be_bytes());
@@ -109,25 +109,25 @@ impl Out<'_> {
 
 /// The values of a message body, up to the first that cannot be read.
 #[must_use]
-pub fn read(body: &[u8]) -> Vec<Value> {
-    let mut input = In(body);
+pub fn read(body: &[u8]) -> Vec<AmfValue> {
+    let mut input = AmfReader(body);
     std::iter::from_fn(|| input.value(0)).collect()
 }
 
-struct In<'a>(&'a [u8]);
+struct AmfReader<'a>(&'a [u8]);
 
-impl In<'_> {
-    fn value(&mut self, depth: u8) -> Option<Value> {
+impl AmfReader<'_> {
+    fn value(&mut self, depth: u8) -> Option<AmfValue> {
         if depth > MAX_DEPTH {
             return None;
         }
         match self.byte()? {
-            NUMBER => Some(Value::Number(f64::from_be_bytes(self.bytes()?))),
-            BOOLEAN => Some(Value::Boolean(self.byte()? != 0)),
-            STRING => Some(Value::String(self.name()?)),
+            NUMBER => Some(AmfValue::Number(f64::from_be_bytes(self.bytes()?))),
+            BOOLEAN => Some(AmfValue::Boolean(self.byte()? != 0)),
+            STRING => Some(AmfValue::String(self.name()?)),
             LONG_STRING => {
                 let len = u32::from_be_bytes(self.bytes()?) as usize;
-                Some(Value::String(self.text(len)?))
+                Some(AmfValue::String(self.text(len)?))
             }
             OBJECT => self.object(depth),
             ECMA_ARRAY => {
@@ -136,21 +136,21 @@ impl In<'_> {
             }
             STRICT_ARRAY => {
                 let count = u32::from_be_bytes(self.bytes()?);
-                (0..count).map(|_| self.value(depth + 1)).collect::<Option<_>>().map(Value::Array)
+                (0..count).map(|_| self.value(depth + 1)).collect::<Option<_>>().map(AmfValue::Array)
             }
-            DATE => self.bytes::<10>().map(|_| Value::Null),
-            NULL | UNDEFINED => Some(Value::Null),
+            DATE => self.bytes::<10>().map(|_| AmfValue::Null),
+            NULL | UNDEFINED => Some(AmfValue::Null),
             _ => None,
         }
     }
 
-    fn object(&mut self, depth: u8) -> Option<Value> {
+    fn object(&mut self, depth: u8) -> Option<AmfValue> {
         let mut fields = Vec::new();
         loop {
             let name = self.name()?;
             if name.is_empty() && self.0.first() == Some(&OBJECT_END) {
                 self.byte()?;
-                return Some(Value::Object(fields));
+                return Some(AmfValue::Object(fields));
             }
             fields.push((name, self.value(depth + 1)?));
         }
@@ -187,32 +187,32 @@ mod tests {
     #[test]
     fn values_are_read_back_in_order() {
         let mut body = Vec::new();
-        let mut out = Out(&mut body);
+        let mut out = AmfWriter(&mut body);
         out.string("connect").number(1.0).object();
         out.name("z").boolean(true).name("a").string("ü").name("o").object().name("n").null().end().end();
         out.array(1).name("k").number(-2.5).end();
         let field = |name: &str, value| (name.to_owned(), value);
-        let text = |text: &str| Value::String(text.to_owned());
+        let text = |text: &str| AmfValue::String(text.to_owned());
         let expected = vec![
             text("connect"),
-            Value::Number(1.0),
-            Value::Object(vec![
-                field("z", Value::Boolean(true)),
+            AmfValue::Number(1.0),
+            AmfValue::Object(vec![
+                field("z", AmfValue::Boolean(true)),
                 field("a", text("ü")),
-                field("o", Value::Object(vec![field("n", Value::Null)])),
+                field("o", AmfValue::Object(vec![field("n", AmfValue::Null)])),
             ]),
-            Value::Object(vec![field("k", Value::Number(-2.5))]),
+            AmfValue::Object(vec![field("k", AmfValue::Number(-2.5))]),
         ];
         assert_eq!(read(&body), expected);
         // Cut short, what is whole is still read.
         assert_eq!(read(&body[..body.len() - 1]), expected[..3]);
-        assert_eq!(expected[2].get("a").and_then(Value::as_str), Some("ü"));
+        assert_eq!(expected[2].get("a").and_then(AmfValue::as_str), Some("ü"));
     }
 
     #[test]
     fn the_other_crate_reads_the_same() {
         let mut body = Vec::new();
-        Out(&mut body).string("s").number(7.0).null().object().name("k").boolean(false).end();
+        AmfWriter(&mut body).string("s").number(7.0).null().object().name("k").boolean(false).end();
         let read = rml_amf0::deserialize(&mut body.as_slice()).unwrap();
         assert_eq!(rml_amf0::serialize(&read).unwrap(), body);
     }

@@ -40,7 +40,7 @@ pub mod kind {
 
 /// The chunk streams ffmpeg sends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum ChunkStream {
     /// Ping replies, acknowledgements, chunk size.
     Network = 2,
     /// Commands of the connection.
@@ -66,7 +66,7 @@ pub(super) struct Message<'a> {
 
 /// What the next header on a lane is compressed against.
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastHeader {
     kind: u8,
     stream: u32,
     timestamp: u32,
@@ -78,20 +78,20 @@ struct Last {
 
 /// Cuts messages into chunks.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct ChunkWriter {
     pub(super) chunk_size: usize,
-    last: [Option<Last>; 9],
+    last: [Option<LastHeader>; 9],
 }
 
-impl Default for Writer {
+impl Default for ChunkWriter {
     fn default() -> Self {
         Self { chunk_size: DEFAULT_CHUNK_SIZE, last: [None; 9] }
     }
 }
 
-impl Writer {
+impl ChunkWriter {
     /// Appends `message` to `out`.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, lane: Lane, message: Message<'_>) {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, lane: ChunkStream, message: Message<'_>) {
         let Message { kind, stream, timestamp, body } = message;
         let last = &mut self.last[lane as usize];
         // ffmpeg begins afresh at metadata and at media of time zero.
@@ -107,7 +107,7 @@ impl Writer {
             Some(last) if last.field != field || (last.full && field != 0) => 2,
             Some(_) => 3,
         };
-        *last = Some(Last { kind, stream, timestamp, len: body.len(), field, full: format == 0 });
+        *last = Some(LastHeader { kind, stream, timestamp, len: body.len(), field, full: format == 0 });
 
         out.reserve(body.len() + 16 + (body.len() / self.chunk_size + 1) * 5);
         out.push(format << 6 | lane as u8);
@@ -168,7 +168,7 @@ pub enum Malformed {
 
 /// Puts messages together. Set Chunk Size and Abort Message are obeyed here, and handed on too.
 #[derive(Debug)]
-pub struct Reader {
+pub struct ChunkReader {
     chunk_size: usize,
     longest: usize,
     streams: Vec<Incoming>,
@@ -192,7 +192,7 @@ struct Incoming {
     body: Vec<u8>,
 }
 
-impl Reader {
+impl ChunkReader {
     /// A reader that takes messages of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: usize) -> Self {
@@ -207,7 +207,7 @@ impl Reader {
 
     /// The next whole message, or `None` where more bytes are needed. Call it until it gives `None`.
     pub fn next_message(&mut self) -> Result<Option<Received>, Malformed> {
-        while let Some((header, len)) = Header::read(&self.buffer[self.start..], &self.streams)? {
+        while let Some((header, len)) = ChunkHeader::read(&self.buffer[self.start..], &self.streams)? {
             let at = slot(&mut self.streams, header.chunk_stream)?;
             let incoming = &mut self.streams[at];
             let total = header.total(incoming);
@@ -267,7 +267,7 @@ pub(super) fn first_u32(body: &[u8]) -> Option<u32> {
 
 /// A chunk's header as it stands in the bytes.
 #[derive(Debug, Clone, Copy)]
-struct Header {
+struct ChunkHeader {
     chunk_stream: u32,
     format: u8,
     /// The timestamp field, replaced by the extension where there is one.
@@ -278,7 +278,7 @@ struct Header {
     stream: u32,
 }
 
-impl Header {
+impl ChunkHeader {
     /// The header at the beginning of `bytes` and its length, or `None` where it is not all there.
     fn read(bytes: &[u8], streams: &[Incoming]) -> Result<Option<(Self, usize)>, Malformed> {
         let mut input = bytes;
@@ -380,7 +380,7 @@ mod tests {
         Message { kind, stream: 1, timestamp, body }
     }
 
-    fn read_all(reader: &mut Reader, bytes: &[u8]) -> Vec<Received> {
+    fn read_all(reader: &mut ChunkReader, bytes: &[u8]) -> Vec<Received> {
         reader.push(bytes);
         std::iter::from_fn(|| reader.next_message().unwrap()).collect()
     }
@@ -425,10 +425,10 @@ mod tests {
             ),
         ];
         for (what, messages, header) in table {
-            let (mut writer, mut out) = (Writer::default(), Vec::new());
+            let (mut writer, mut out) = (ChunkWriter::default(), Vec::new());
             for &(kind, timestamp, len) in messages {
                 out.clear();
-                writer.write(&mut out, Lane::Video, message(kind, timestamp, &vec![7; len]));
+                writer.write(&mut out, ChunkStream::Video, message(kind, timestamp, &vec![7; len]));
             }
             let len = messages[messages.len() - 1].2;
             assert_eq!(out[..out.len() - len], *header, "{what}");
@@ -437,8 +437,8 @@ mod tests {
 
     #[test]
     fn every_chunk_repeats_an_extended_timestamp() {
-        let (mut writer, mut out) = (Writer::default(), Vec::new());
-        writer.write(&mut out, Lane::Video, message(9, 0x0100_0001, &[7; 300]));
+        let (mut writer, mut out) = (ChunkWriter::default(), Vec::new());
+        writer.write(&mut out, ChunkStream::Video, message(9, 0x0100_0001, &[7; 300]));
         let mut expected = vec![0x06, 0xFF, 0xFF, 0xFF, 0, 1, 0x2C, 9, 1, 0, 0, 0, 1, 0, 0, 1];
         expected.extend([7; 128]);
         expected.extend([0xC6, 1, 0, 0, 1]);
@@ -448,7 +448,7 @@ mod tests {
         assert_eq!(out, expected);
         // The next is a small step again, and its chunks carry nothing.
         out.clear();
-        writer.write(&mut out, Lane::Video, message(9, 0x0100_0029, &[7; 129]));
+        writer.write(&mut out, ChunkStream::Video, message(9, 0x0100_0029, &[7; 129]));
         assert_eq!(out[..8], [0x46, 0, 0, 40, 0, 0, 129, 9]);
         assert_eq!(out[8 + 128..], [0xC6, 7]);
     }
@@ -465,7 +465,7 @@ mod tests {
         bytes.extend([3; 128]);
         bytes.extend([0x02, 0, 0, 0, 0, 0, 4, 2, 0, 0, 0, 0, 0, 0, 0, 74]);
         bytes.extend([0x01, 0, 1, 0, 0, 4, 0, 0, 1, 8, 1, 0, 0, 0, 4]);
-        let mut reader = Reader::new(LONGEST);
+        let mut reader = ChunkReader::new(LONGEST);
         let received = read_all(&mut reader, &bytes);
         let seen =
             received.iter().map(|r| (r.chunk_stream, r.kind, r.timestamp, r.body.len())).collect::<Vec<_>>();
@@ -482,11 +482,11 @@ mod tests {
             (&[0x02, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0], Malformed::Control),
         ];
         for (bytes, error) in table {
-            let mut reader = Reader::new(LONGEST);
+            let mut reader = ChunkReader::new(LONGEST);
             reader.push(bytes);
             assert_eq!(reader.next_message(), Err(error), "{bytes:?}");
         }
-        let mut reader = Reader::new(LONGEST);
+        let mut reader = ChunkReader::new(LONGEST);
         for id in 0..=64 {
             reader.push(&[0x00, id, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 7]);
         }
@@ -496,7 +496,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     struct Planned {
-        lane: Lane,
+        lane: ChunkStream,
         kind: u8,
         timestamp: u32,
         len: usize,
@@ -511,7 +511,7 @@ mod tests {
             let plan = |(video, step, len)| {
                 timestamp = timestamp.wrapping_add(step);
                 let (lane, kind) =
-                    if video { (Lane::Video, kind::VIDEO) } else { (Lane::Audio, kind::AUDIO) };
+                    if video { (ChunkStream::Video, kind::VIDEO) } else { (ChunkStream::Audio, kind::AUDIO) };
                 Planned { lane, kind, timestamp, len }
             };
             steps.into_iter().map(plan).collect()
@@ -527,8 +527,8 @@ mod tests {
             chunk_size in prop_oneof![Just(128_usize), Just(4096), Just(60_000)],
             split in 1_usize..5000,
         ) {
-            let mut writer = Writer { chunk_size, ..Writer::default() };
-            let mut reader = Reader { chunk_size, ..Reader::new(LONGEST) };
+            let mut writer = ChunkWriter { chunk_size, ..ChunkWriter::default() };
+            let mut reader = ChunkReader { chunk_size, ..ChunkReader::new(LONGEST) };
             let mut other = ChunkDeserializer::new();
             other.set_max_chunk_size(chunk_size).unwrap();
             let mut bytes = Vec::new();
@@ -568,7 +568,7 @@ mod tests {
 
         #[test]
         fn garbage_is_read_without_panic(bytes in vec(any::<u8>(), 0..2000), split in 1_usize..100) {
-            let mut reader = Reader::new(LONGEST);
+            let mut reader = ChunkReader::new(LONGEST);
             for piece in bytes.chunks(split) {
                 reader.push(piece);
                 while let Ok(Some(_)) = reader.next_message() {}

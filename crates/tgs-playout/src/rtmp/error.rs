@@ -6,7 +6,7 @@ use super::{TargetError, limits::Excess};
 
 /// How far opening a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum OpenStage {
     /// The name is looked up.
     Resolve,
     /// TCP.
@@ -21,7 +21,7 @@ pub enum Stage {
     Publish,
 }
 
-impl Stage {
+impl OpenStage {
     /// What a server that falls silent or goes away at this point leaves undone.
     fn undone(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ pub enum OpenError {
     },
     /// The server did not answer in time.
     #[error("no answer from the server: timed out while {}", .0.undone())]
-    Timeout(Stage),
+    Timeout(OpenStage),
     /// The server's certificate, or the lack of authorities to check it against.
     #[error("the server's TLS certificate cannot be trusted: {0}")]
     Certificate(String),
@@ -91,7 +91,7 @@ pub enum OpenError {
     Handshake(String),
     /// The server closed or reset the connection.
     #[error("the server closed the connection while {}{}", .0.undone(), .0.advice())]
-    Closed(Stage),
+    Closed(OpenStage),
     /// The server sends the publisher elsewhere, and it was not followed.
     #[error("the server redirects to {to}, which is not followed: {reason}")]
     Redirect {
@@ -112,9 +112,9 @@ pub enum OpenError {
     #[error("the connection broke while {}: {broken}", stage.undone())]
     Broken {
         /// When.
-        stage: Stage,
+        stage: OpenStage,
         /// How.
-        broken: Broken,
+        broken: ConnectionLost,
     },
     /// A redirect that cannot be read as an address.
     #[error("the server redirects to an address that cannot be used: {0}")]
@@ -135,8 +135,8 @@ impl OpenError {
 
 /// Why a connection that had been opened is of no use any more.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// `cancel` was set while the server took nothing. [`super::Connection::goodbye`] may still get through.
+pub enum ConnectionLost {
+    /// `cancel` was set while the server took nothing. [`super::RtmpConnection::goodbye`] may still get through.
     #[error("interrupted")]
     Cancelled,
     /// The server reset it.
@@ -171,7 +171,7 @@ pub enum Broken {
     Io(io::Error),
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for ConnectionLost {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset => Self::Reset,

@@ -4,9 +4,12 @@
 use std::{mem, time::Instant};
 
 use super::{
-    Target,
-    amf::{self, Out, Value},
-    chunk::{Lane, Malformed, Message, Reader, Received, Writer, first_u32, kind, usable_chunk_size},
+    RtmpUrl,
+    amf::{self, AmfValue, AmfWriter},
+    chunk::{
+        ChunkReader, ChunkStream, ChunkWriter, Malformed, Message, Received, first_u32, kind,
+        usable_chunk_size,
+    },
     limits::{Allowance, Excess, LONGEST_REPLY},
 };
 use crate::profile::Profile;
@@ -31,7 +34,7 @@ const PING_RESPONSE: u16 = 7;
 
 /// A command whose answer matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+enum PendingCall {
     Connect,
     CreateStream,
     Publish,
@@ -39,7 +42,7 @@ enum Call {
 
 /// How far the session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SessionStep {
     /// `connect` is not answered.
     Application,
     /// The application is there, the stream not.
@@ -78,7 +81,7 @@ impl Profile {
         // ffmpeg's kilobit has 1024 bits.
         let rate = |kbps: u32| f64::from(kbps) * 1000.0 / 1024.0;
         let mut body = Vec::new();
-        let mut out = Out(&mut body);
+        let mut out = AmfWriter(&mut body);
         out.string("onMetaData").array(13);
         out.name("duration").number(0.0);
         out.name("width").number(self.width.into());
@@ -98,17 +101,17 @@ impl Profile {
 }
 
 /// The state of one connection.
-pub(super) struct Session {
-    target: Target,
-    step: Step,
-    reader: Reader,
-    writer: Writer,
+pub(super) struct PublishSession {
+    target: RtmpUrl,
+    step: SessionStep,
+    reader: ChunkReader,
+    writer: ChunkWriter,
     pub(super) allowance: Allowance,
     /// Bytes to be sent.
     pub(super) out: Vec<u8>,
     body: Vec<u8>,
     calls: u32,
-    pending: Vec<(u32, Call)>,
+    pending: Vec<(u32, PendingCall)>,
     stream: u32,
     received: u64,
     reported: u64,
@@ -116,14 +119,14 @@ pub(super) struct Session {
     last_video: Option<u32>,
 }
 
-impl Session {
+impl PublishSession {
     /// A session that begins with `connect`.
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: RtmpUrl) -> Self {
         let mut session = Self {
             target,
-            step: Step::Application,
-            reader: Reader::new(LONGEST_REPLY),
-            writer: Writer::default(),
+            step: SessionStep::Application,
+            reader: ChunkReader::new(LONGEST_REPLY),
+            writer: ChunkWriter::default(),
             allowance: Allowance::default(),
             out: Vec::new(),
             body: Vec::new(),
@@ -139,13 +142,13 @@ impl Session {
         session
     }
 
-    pub(super) fn step(&self) -> Step {
+    pub(super) fn step(&self) -> SessionStep {
         self.step
     }
 
     /// Sends a tag's body on the published stream.
     pub(super) fn media(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
-        let lane = if kind == kind::VIDEO { Lane::Video } else { Lane::Audio };
+        let lane = if kind == kind::VIDEO { ChunkStream::Video } else { ChunkStream::Audio };
         if kind == kind::VIDEO {
             self.last_video = Some(timestamp);
         }
@@ -156,10 +159,10 @@ impl Session {
     pub(super) fn metadata(&mut self, profile: &Profile) {
         let mut body = mem::take(&mut self.body);
         body.clear();
-        Out(&mut body).string("@setDataFrame");
+        AmfWriter(&mut body).string("@setDataFrame");
         body.extend(profile.flv_body());
         let message = Message { kind: kind::DATA, stream: self.stream, timestamp: 0, body: &body };
-        self.writer.write(&mut self.out, Lane::Audio, message);
+        self.writer.write(&mut self.out, ChunkStream::Audio, message);
         self.body = body;
     }
 
@@ -169,11 +172,11 @@ impl Session {
             self.media(kind::VIDEO, timestamp, &[0x17, 2, 0, 0, 0]);
         }
         let key = self.target.key.expose().clone();
-        self.call(None, Lane::System, "FCUnpublish", |out| {
+        self.call(None, ChunkStream::System, "FCUnpublish", |out| {
             out.null().string(&key);
         });
         let stream = self.stream;
-        self.call(None, Lane::System, "deleteStream", |out| {
+        self.call(None, ChunkStream::System, "deleteStream", |out| {
             out.null().number(stream.into());
         });
     }
@@ -232,10 +235,10 @@ impl Session {
 
     fn command(&mut self, body: &[u8]) -> Result<(), Refusal> {
         let values = amf::read(body);
-        let name = values.first().and_then(Value::as_str).unwrap_or_default();
+        let name = values.first().and_then(AmfValue::as_str).unwrap_or_default();
         match name {
             "_result" | "_error" => {
-                let id = values.get(1).and_then(Value::as_number).unwrap_or_default() as u32;
+                let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default() as u32;
                 // Not among them: releaseStream, FCPublish and _checkbw, which servers answer with errors that mean nothing.
                 let Some(at) = self.pending.iter().position(|(call, _)| *call == id) else {
                     return Ok(());
@@ -249,7 +252,7 @@ impl Session {
             }
             "onStatus" => self.status(&values),
             "onBWDone" => {
-                self.call(None, Lane::System, "_checkbw", |out| {
+                self.call(None, ChunkStream::System, "_checkbw", |out| {
                     out.null();
                 });
                 Ok(())
@@ -258,49 +261,49 @@ impl Session {
         }
     }
 
-    fn result(&mut self, call: Call, values: &[Value]) {
+    fn result(&mut self, call: PendingCall, values: &[AmfValue]) {
         let key = self.target.key.expose().clone();
         match call {
-            Call::Connect => {
-                self.step = Step::Publish;
-                self.call(None, Lane::System, "releaseStream", |out| {
+            PendingCall::Connect => {
+                self.step = SessionStep::Publish;
+                self.call(None, ChunkStream::System, "releaseStream", |out| {
                     out.null().string(&key);
                 });
-                self.call(None, Lane::System, "FCPublish", |out| {
+                self.call(None, ChunkStream::System, "FCPublish", |out| {
                     out.null().string(&key);
                 });
-                self.call(Some(Call::CreateStream), Lane::System, "createStream", |out| {
+                self.call(Some(PendingCall::CreateStream), ChunkStream::System, "createStream", |out| {
                     out.null();
                 });
             }
-            Call::CreateStream => {
-                self.stream = values.get(3).and_then(Value::as_number).unwrap_or_default() as u32;
-                self.call(Some(Call::Publish), Lane::Source, "publish", |out| {
+            PendingCall::CreateStream => {
+                self.stream = values.get(3).and_then(AmfValue::as_number).unwrap_or_default() as u32;
+                self.call(Some(PendingCall::Publish), ChunkStream::Source, "publish", |out| {
                     out.null().string(&key).string("live");
                 });
             }
-            Call::Publish => {}
+            PendingCall::Publish => {}
         }
     }
 
-    fn status(&mut self, values: &[Value]) -> Result<(), Refusal> {
+    fn status(&mut self, values: &[AmfValue]) -> Result<(), Refusal> {
         let field =
-            |name| values.iter().find_map(|v| v.get(name)).and_then(Value::as_str).unwrap_or_default();
+            |name| values.iter().find_map(|v| v.get(name)).and_then(AmfValue::as_str).unwrap_or_default();
         if field("level") == "error" {
             return Err(self.refusal(values));
         }
         if field("code") == "NetStream.Publish.Start" {
-            self.step = Step::Live;
+            self.step = SessionStep::Live;
         }
         Ok(())
     }
 
     /// What an error's information object means.
-    fn refusal(&self, values: &[Value]) -> Refusal {
+    fn refusal(&self, values: &[AmfValue]) -> Refusal {
         let info = values.iter().find(|v| v.get("code").is_some() || v.get("description").is_some());
-        let field = |name| info.and_then(|i| i.get(name)).and_then(Value::as_str).unwrap_or_default();
+        let field = |name| info.and_then(|i| i.get(name)).and_then(AmfValue::as_str).unwrap_or_default();
         let redirect =
-            info.and_then(|i| i.get("ex")).and_then(|ex| ex.get("redirect")).and_then(Value::as_str);
+            info.and_then(|i| i.get("ex")).and_then(|ex| ex.get("redirect")).and_then(AmfValue::as_str);
         if let Some(address) = redirect {
             return Refusal::Redirect(address.to_owned());
         }
@@ -321,7 +324,7 @@ impl Session {
 
     fn connect(&mut self) {
         let (app, url) = (self.target.app.clone(), self.target.tc_url());
-        self.call(Some(Call::Connect), Lane::System, "connect", |out| {
+        self.call(Some(PendingCall::Connect), ChunkStream::System, "connect", |out| {
             out.object().name("app").string(&app);
             out.name("type").string("nonprivate");
             out.name("flashVer").string(&format!("FMLE/3.0 (compatible; {MUXER})"));
@@ -330,22 +333,28 @@ impl Session {
     }
 
     /// Queues a command; `answered` is what waits for its reply, where that matters.
-    fn call(&mut self, answered: Option<Call>, lane: Lane, name: &str, arguments: impl FnOnce(&mut Out<'_>)) {
+    fn call(
+        &mut self,
+        answered: Option<PendingCall>,
+        lane: ChunkStream,
+        name: &str,
+        arguments: impl FnOnce(&mut AmfWriter<'_>),
+    ) {
         self.calls = self.calls.wrapping_add(1);
         self.pending.extend(answered.map(|call| (self.calls, call)));
         let mut body = mem::take(&mut self.body);
         body.clear();
-        let mut out = Out(&mut body);
+        let mut out = AmfWriter(&mut body);
         out.string(name).number(self.calls.into());
         arguments(&mut out);
-        let stream = if lane == Lane::Source { self.stream } else { 0 };
+        let stream = if lane == ChunkStream::Source { self.stream } else { 0 };
         let message = Message { kind: kind::COMMAND, stream, timestamp: 0, body: &body };
         self.writer.write(&mut self.out, lane, message);
         self.body = body;
     }
 
     fn network(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
-        self.writer.write(&mut self.out, Lane::Network, Message { kind, stream: 0, timestamp, body });
+        self.writer.write(&mut self.out, ChunkStream::Network, Message { kind, stream: 0, timestamp, body });
     }
 }
 

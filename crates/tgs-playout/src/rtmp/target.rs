@@ -13,7 +13,7 @@ const HIDDEN: &str = "***";
 
 /// An RTMP address: `rtmp[s]://host[:port]/app/key`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct RtmpUrl {
     pub(super) tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
@@ -41,7 +41,7 @@ pub enum TargetError {
     Form,
 }
 
-impl Target {
+impl RtmpUrl {
     /// Takes `address` apart. Ports: 1935, with TLS 443.
     pub fn parse(address: &str) -> Result<Self, TargetError> {
         let address = address.trim();
@@ -109,7 +109,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // No more than the application's first part: services have tokens in what follows it.
         let app = self.app.split(['/', '?']).next().filter(|app| !app.is_empty());
@@ -118,7 +118,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({self})")
     }
@@ -196,7 +196,7 @@ mod tests {
             (" rtmps://host:8443/app/key\n", true, "host", 8443, "app", "key"),
         ];
         for (address, tls, host, port, app, key) in table {
-            let t = Target::parse(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+            let t = RtmpUrl::parse(address).unwrap_or_else(|e| panic!("{address}: {e}"));
             assert_eq!(
                 (t.tls, &*t.host, t.port, &*t.app, &**t.key.expose()),
                 (tls, host, port, app, key),
@@ -226,23 +226,23 @@ mod tests {
             ("rtmp://host/app/SEC\tRET", TargetError::Form),
         ];
         for (address, error) in table {
-            assert_eq!(Target::parse(address), Err(error), "{address}");
+            assert_eq!(RtmpUrl::parse(address), Err(error), "{address}");
             assert!(!error.to_string().contains("SECRET") && !format!("{error:?}").contains("SECRET"));
         }
         let long = format!("rtmp://host/app/{}", "k".repeat(MAX_LEN));
-        assert_eq!(Target::parse(&long), Err(TargetError::Form));
+        assert_eq!(RtmpUrl::parse(&long), Err(TargetError::Form));
     }
 
     #[test]
     fn the_key_is_shown_nowhere() {
-        let target = Target::parse("rtmps://user:passw0rd@host/s/1234:s3cr3t?token=t0ken").unwrap();
+        let target = RtmpUrl::parse("rtmps://user:passw0rd@host/s/1234:s3cr3t?token=t0ken").unwrap();
         for shown in [format!("{target}"), format!("{target:?}"), format!("{target:#?}")] {
             assert!(shown.contains("rtmps://host:443/s/***"), "{shown}");
             for secret in ["1234", "s3cr3t", "t0ken", "passw0rd", "user"] {
                 assert!(!shown.contains(secret), "{shown}");
             }
         }
-        let token = Target::parse("rtmp://host/app?token=t0ken/1234:s3cr3t").unwrap();
+        let token = RtmpUrl::parse("rtmp://host/app?token=t0ken/1234:s3cr3t").unwrap();
         assert_eq!(token.to_string(), "rtmp://host:1935/app/***");
         assert_eq!(token.redact("no token=t0ken/ for 1234:s3cr3t"), "no ***/ for ***");
         let told = target.redact("stream 1234:s3cr3t is taken, 1234:s3cr3t?token=t0ken too");
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn redirects_name_the_stream_or_the_application() {
-        let target = Target::parse("rtmp://host/app/key").unwrap();
+        let target = RtmpUrl::parse("rtmp://host/app/key").unwrap();
         let table = [
             ("rtmp://other:99/app/key", ("other", 99, "app")),
             ("rtmp://other/app/key/", ("other", 1935, "app")),
@@ -271,7 +271,7 @@ mod tests {
         #[test]
         fn anything_is_parsed_or_refused(rest in "[ -~]{0,60}", key in "[a-z]{12}") {
             for address in [format!("rtmp://{rest}"), format!("rtmps://host/app/{key}{rest}"), rest] {
-                if let Ok(target) = Target::parse(&address) {
+                if let Ok(target) = RtmpUrl::parse(&address) {
                     prop_assert!(!format!("{target} {target:?}").contains(&key), "{}", target);
                 }
             }

@@ -104,7 +104,7 @@ impl People {
 }
 
 fn played(engine: &mut Engine) -> (char, Duration) {
-    let Next::Play(item) = engine.play() else { panic!("nothing plays") };
+    let NextItem::Play(item) = engine.play() else { panic!("nothing plays") };
     (item.title.chars().next().unwrap(), item.start)
 }
 
@@ -148,16 +148,16 @@ fn what_people_do_in_sixty_days_is_followed_and_never_stops_it() {
             let at = old.iter().position(|name| *name == last).unwrap();
             match people.rng.u32(..3) {
                 0 => {
-                    engine.jump(engine.place, Jump::Again(Duration::from_secs(seconds)));
+                    engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(seconds)));
                     expected = (last, Duration::from_secs(seconds));
                 }
                 1 => {
-                    engine.jump(engine.place, Jump::Before);
+                    engine.jump(engine.place, JumpTarget::Before);
                     expected.0 = old[at.saturating_sub(1)];
                 }
                 _ => {
                     engine.list.queue(&line('!'));
-                    engine.jump(engine.place, Jump::After);
+                    engine.jump(engine.place, JumpTarget::After);
                     assert_eq!(played(&mut engine), ('!', Duration::ZERO), "turn {turn}");
                 }
             }

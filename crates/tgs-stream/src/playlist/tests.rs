@@ -76,18 +76,18 @@ impl Tv {
 }
 
 /// The letter of an item, `-` for a skipped entry, `.` for the end.
-fn letter(next: &Next) -> char {
+fn letter(next: &NextItem) -> char {
     match next {
-        Next::Play(item) => item.title.chars().next().unwrap(),
-        Next::Kept { .. } | Next::Skip { .. } => '-',
-        Next::End => '.',
+        NextItem::Play(item) => item.title.chars().next().unwrap(),
+        NextItem::Kept { .. } | NextItem::Skip { .. } => '-',
+        NextItem::End => '.',
     }
 }
 
 /// The engine's part: asks one item ahead. Whoever watches the file has always seen the last edit.
 pub(super) struct Engine {
     pub(super) list: Playlist,
-    ahead: Option<Next>,
+    ahead: Option<NextItem>,
     /// That of the item played last.
     pub(super) place: u64,
 }
@@ -99,23 +99,23 @@ impl Engine {
     }
 
     /// The item that plays now.
-    pub(super) fn play(&mut self) -> Next {
+    pub(super) fn play(&mut self) -> NextItem {
         self.list.reload();
         let now = match self.ahead.take().unwrap() {
-            Next::Play(item) => self.list.confirm(item),
+            NextItem::Play(item) => self.list.confirm(item),
             other => other,
         };
-        if !matches!(now, Next::End) {
+        if !matches!(now, NextItem::End) {
             self.ahead = Some(self.list.next());
         }
-        if let Next::Play(item) = &now {
-            self.place = item.place;
+        if let NextItem::Play(item) = &now {
+            self.place = item.turn;
         }
         now
     }
 
     /// A command that leads elsewhere, as long as this item is on air.
-    pub(super) fn jump(&mut self, place: u64, to: Jump) {
+    pub(super) fn jump(&mut self, place: u64, to: JumpTarget) {
         self.list.jump(Some(place), to);
         self.ahead = Some(self.list.next());
     }
@@ -146,7 +146,7 @@ fn a_bad_entry_is_skipped_each_round() {
     tv.write("http://h/a.mp4\nnothing.mp4\n");
     let mut list = tv.open();
     assert_eq!((letter(&list.next()), list.round_len()), ('a', 2));
-    let Next::Skip { id, title, failure } = list.next() else { panic!("played") };
+    let NextItem::Skip { id, title, failure } = list.next() else { panic!("played") };
     assert_eq!((id, &*title), (tv.dir.path().join("nothing.mp4").display().to_string(), "nothing"));
     assert_eq!(failure.detail, format!("there is no such file (line 2 of {})", tv.file.display()));
     assert_eq!(letter(&list.next()), 'a');
@@ -317,9 +317,9 @@ fn a_restart_goes_on_where_it_was() {
     let resume = || Some((serde_json::from_str(&json).unwrap(), Duration::from_secs(9)));
     let open = || Engine::new(Playlist::open(Config { resume: resume(), ..tv.config() }).unwrap());
     let mut again = open();
-    let Next::Play(item) = again.play() else { panic!("nothing plays") };
+    let NextItem::Play(item) = again.play() else { panic!("nothing plays") };
     assert_eq!((&*item.title, item.start), ("b", Duration::from_secs(9)));
-    let Next::Play(item) = again.play() else { panic!("nothing plays") };
+    let NextItem::Play(item) = again.play() else { panic!("nothing plays") };
     assert_eq!((&*item.title, item.start), ("d", Duration::ZERO));
     let cases = [("bac", "bacb"), ("acd", "dacd"), ("xyz", "xyzx")];
     for (edited, expected) in cases {
@@ -348,31 +348,31 @@ fn a_jump_goes_on_from_there() {
     let tv = Tv::new("ajbjc");
     let cases = [
         // how many play (the last of them is ahead of what is on air by so many), where to, what plays then
-        (3, 0, Jump::Again(Duration::from_secs(5)), "bjca"),
-        (3, 0, Jump::Before, "jbjc"),
-        (3, 0, Jump::After, "jcaj"),
-        (3, 2, Jump::Before, "ajbj"),
-        (3, 2, Jump::After, "jbjc"),
-        (7, 3, Jump::Before, "bjca"),
-        (6, 1, Jump::Again(Duration::ZERO), "cajb"),
+        (3, 0, JumpTarget::Again(Duration::from_secs(5)), "bjca"),
+        (3, 0, JumpTarget::Before, "jbjc"),
+        (3, 0, JumpTarget::After, "jcaj"),
+        (3, 2, JumpTarget::Before, "ajbj"),
+        (3, 2, JumpTarget::After, "jbjc"),
+        (7, 3, JumpTarget::Before, "bjca"),
+        (6, 1, JumpTarget::Again(Duration::ZERO), "cajb"),
     ];
     for (played, ahead, to, expected) in cases {
         let mut engine = Engine::new(tv.open());
         engine.letters(played);
         engine.jump(engine.place - ahead, to);
-        let Next::Play(first) = engine.play() else { panic!("not played") };
-        let from = if let Jump::Again(from) = to { from } else { Duration::ZERO };
+        let NextItem::Play(first) = engine.play() else { panic!("not played") };
+        let from = if let JumpTarget::Again(from) = to { from } else { Duration::ZERO };
         assert_eq!(first.start, from, "{played} {ahead} {to:?}");
         assert_eq!(format!("{}{}", first.title, engine.letters(3)), expected, "{played} {ahead} {to:?}");
     }
     // What has been prepared and not played is a place too.
     let mut engine = Engine::new(tv.open());
     engine.letters(1);
-    engine.jump(engine.place + 1, Jump::Before);
+    engine.jump(engine.place + 1, JumpTarget::Before);
     assert_eq!(engine.letters(3), "ajb");
     let mut once = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
     assert_eq!(once.letters(6), "ajbjc.");
-    once.jump(once.place, Jump::Before);
+    once.jump(once.place, JumpTarget::Before);
     assert_eq!(once.letters(3), "jc.");
 }
 
@@ -382,7 +382,7 @@ fn a_jump_into_the_round_before_keeps_its_order() {
     let whole = Engine::new(tv.shuffled(5)).letters(16);
     let mut engine = Engine::new(tv.shuffled(5));
     engine.letters(9);
-    engine.jump(engine.place - 2, Jump::After);
+    engine.jump(engine.place - 2, JumpTarget::After);
     assert_eq!(engine.letters(9), whole[7..]);
 }
 
@@ -393,29 +393,29 @@ fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
     assert_eq!(engine.letters(1), "a");
     let a = engine.place;
     engine.list.queue(&line('x'));
-    engine.jump(a, Jump::After);
+    engine.jump(a, JumpTarget::After);
     engine.list.queue(&line('y'));
-    engine.jump(a, Jump::After);
+    engine.jump(a, JumpTarget::After);
     // It survives an edit.
     tv.edit("anbc");
     assert_eq!(engine.letters(2), "xy");
     let y = engine.place;
     // Nobody has seen them: "a" is still on air.
     engine.list.queue(&line('z'));
-    engine.jump(a, Jump::After);
+    engine.jump(a, JumpTarget::After);
     assert_eq!(engine.letters(1), "x");
     let x = engine.place;
     assert!(x > y);
-    engine.jump(x, Jump::Again(Duration::from_secs(3)));
-    let Next::Play(item) = engine.play() else { panic!("not played") };
+    engine.jump(x, JumpTarget::Again(Duration::from_secs(3)));
+    let NextItem::Play(item) = engine.play() else { panic!("not played") };
     assert_eq!((&*item.title, item.start), ("x", Duration::from_secs(3)));
-    engine.jump(engine.place, Jump::Before);
+    engine.jump(engine.place, JumpTarget::Before);
     assert_eq!(engine.letters(1), "a");
     assert_eq!(engine.letters(4), "yznb", "x was seen, and is not queued any more");
     // The item one goes to comes before the queue.
     engine.list.queue(&line('q'));
-    engine.jump(engine.place, Jump::After);
-    engine.jump(engine.place, Jump::Again(Duration::from_secs(1)));
+    engine.jump(engine.place, JumpTarget::After);
+    engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(1)));
     assert_eq!(engine.letters(4), "bqca");
 }
 
@@ -426,7 +426,7 @@ fn a_restart_goes_on_behind_what_was_queued() {
     engine.letters(1);
     let bookmarks = engine.list.bookmarks();
     engine.list.queue(&line('x'));
-    engine.jump(engine.place, Jump::After);
+    engine.jump(engine.place, JumpTarget::After);
     assert_eq!(engine.letters(1), "x");
     let (bookmark, offset) = bookmarks.left_at(engine.place, Duration::from_secs(9)).unwrap();
     assert_eq!((bookmark.key.item, offset), (line('b'), Duration::ZERO));
@@ -456,7 +456,7 @@ fn a_live_item_has_no_place_to_start_from() {
     };
     let resume = Some((bookmark, Duration::from_secs(50)));
     let mut list = Playlist::open(Config { resume, ..tv.config() }).unwrap();
-    let Next::Play(item) = list.next() else { panic!("not played") };
+    let NextItem::Play(item) = list.next() else { panic!("not played") };
     assert!(item.media.live && item.start.is_zero());
 }
 
@@ -465,7 +465,7 @@ fn paths_do_not_depend_on_where_the_tool_is_started() {
     let tv = Tv::new("");
     fs::write(tv.dir.path().join("clip one.mp4"), "x").unwrap();
     tv.write("clip one.mp4\r\n");
-    let Next::Play(item) = tv.open().next() else { panic!("not played") };
+    let NextItem::Play(item) = tv.open().next() else { panic!("not played") };
     let path = tv.dir.path().join("clip one.mp4");
     assert_eq!(Path::new(&item.id), path);
     assert_eq!(item.media.sources[0].url, format!("file:{}", path.display()));
@@ -477,8 +477,8 @@ fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
     tv.write("http://h/a.mp4\nhttp://h/panic.mp4\nhttp://h/b.mp4");
     let mut list = tv.open();
     assert_eq!(letter(&list.next()), 'a');
-    let Next::Skip { title, failure, .. } = list.next() else { panic!("it is played") };
-    assert_eq!((title.as_str(), failure.reason), ("panic", Reason::Internal));
+    let NextItem::Skip { title, failure, .. } = list.next() else { panic!("it is played") };
+    assert_eq!((title.as_str(), failure.reason), ("panic", FailureReason::Internal));
     assert!(
         failure.detail.starts_with("a fault of tgs-stream, please report it: as asked (line 2 of "),
         "{failure}"
@@ -490,23 +490,23 @@ fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
 fn an_edit_names_at_once_what_comes_instead() {
     let tv = Tv::new("abc");
     let mut list = tv.open();
-    let Next::Play(first) = list.next() else { panic!("nothing plays") };
-    assert!(matches!(list.confirm(first), Next::Play(_)));
+    let NextItem::Play(first) = list.next() else { panic!("nothing plays") };
+    assert!(matches!(list.confirm(first), NextItem::Play(_)));
     assert_eq!(letter(&list.next()), 'b', "looked at ahead");
     list.reload();
     assert!(list.replaced().is_none(), "nothing was edited");
     tv.edit("axbc");
     list.reload();
-    let Some(Next::Play(other)) = list.replaced() else { panic!("the old one stays") };
+    let Some(NextItem::Play(other)) = list.replaced() else { panic!("the old one stays") };
     assert_eq!(other.title, "x");
     assert!(list.replaced().is_none(), "once");
-    assert!(matches!(list.confirm(other), Next::Play(_)));
+    assert!(matches!(list.confirm(other), NextItem::Play(_)));
     assert_eq!(letter(&list.next()), 'b');
     // An edit elsewhere changes nothing of it.
     tv.edit("axbd");
     list.reload();
     assert!(list.replaced().is_none());
-    let Next::Play(same) = list.next() else { panic!("nothing plays") };
+    let NextItem::Play(same) = list.next() else { panic!("nothing plays") };
     assert_eq!(same.title, "d");
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tgs_core::cancel::Cancel;
-use tgs_playout::item::{Failure, Media, Reason, Source};
+use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 
 use super::{Resolved, Resolver, client, found_in};
 use crate::{
@@ -27,7 +27,12 @@ const LOOK: Duration = Duration::from_millis(250);
 
 impl Resolver {
     /// What is played of `source`, a playlist that lies at `place` and holds `bytes`.
-    pub(super) fn hls(&self, source: &Source, place: &str, bytes: &[u8]) -> Result<Resolved, Failure> {
+    pub(super) fn hls(
+        &self,
+        source: &MediaSource,
+        place: &str,
+        bytes: &[u8],
+    ) -> Result<Resolved, ItemFailure> {
         let variants = hls::variants(bytes, self.ytdlp.height);
         for variant in variants.iter().take(MOST_VARIANTS) {
             let url = joined(place, &variant.picture);
@@ -48,13 +53,13 @@ impl Resolver {
             // Where the variant can't be had, ffmpeg will say why when it opens it.
             let list = self.open_variant(source, &joined(place, &variant));
             live = list.is_some_and(|list| m3u::is_live_hls(&list));
-            return media(vec![Source { ends: None, ..whole }], live);
+            return media(vec![MediaSource { ends: None, ..whole }], live);
         }
         media(vec![whole], live)
     }
 
     /// The list at `url`, which `source` names; `None` where it cannot be opened.
-    fn open_variant(&self, source: &Source, url: &str) -> Option<Vec<u8>> {
+    fn open_variant(&self, source: &MediaSource, url: &str) -> Option<Vec<u8>> {
         if let Some(path) = url.strip_prefix("file:") {
             return source::read_list(Path::new(path)).ok().filter(|_| source.is_file());
         }
@@ -65,13 +70,23 @@ impl Resolver {
     }
 
     /// The playlist `bytes` at `url`, as `source` names it, and whether it is live.
-    fn playlist(&self, source: &Source, url: &str, bytes: &[u8]) -> Result<(Source, bool), Failure> {
+    fn playlist(
+        &self,
+        source: &MediaSource,
+        url: &str,
+        bytes: &[u8],
+    ) -> Result<(MediaSource, bool), ItemFailure> {
         if let Some(why) = hls::locked(bytes) {
-            return Err(Failure::new(Reason::Unplayable, why));
+            return Err(ItemFailure::new(FailureReason::Unplayable, why));
         }
         let mut live = m3u::is_live_hls(bytes);
-        let mut found =
-            Source { url: url.to_owned(), hls: true, jumps: hls::jumps(bytes), ends: None, ..source.clone() };
+        let mut found = MediaSource {
+            url: url.to_owned(),
+            hls: true,
+            jumps: hls::jumps(bytes),
+            ends: None,
+            ..source.clone()
+        };
         if live
             && m3u::first_variant(bytes).is_none()
             && let Some(path) = url.strip_prefix("file:")
@@ -84,7 +99,7 @@ impl Resolver {
     }
 }
 
-fn media(mut sources: Vec<Source>, live: bool) -> Result<Resolved, Failure> {
+fn media(mut sources: Vec<MediaSource>, live: bool) -> Result<Resolved, ItemFailure> {
     let trust = sources.first().map(|source| source.trust).unwrap_or_default();
     sources.dedup();
     let mut media = Media { sources, live, expires: None, identity: None };

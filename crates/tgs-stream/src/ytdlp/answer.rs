@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use tgs_playout::item::{Failure, Media, Reason, Source};
+use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 
 use super::{Listed, Page, cookies, lenient};
 use crate::source::url;
@@ -93,7 +93,7 @@ impl Info {
 }
 
 /// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
-pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failure> {
+pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, ItemFailure> {
     let is_answer = |info: &Info| {
         info.kind.is_some()
             || info.id.is_some()
@@ -102,7 +102,7 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failur
             || info.requested_formats.is_some()
     };
     let info = lenient::object(answer, is_answer).map_err(|e| {
-        Failure::new(Reason::Tool, format!("yt-dlp's answer cannot be read ({e}); see YTDLP_ARGS"))
+        ItemFailure::new(FailureReason::Tool, format!("yt-dlp's answer cannot be read ({e}); see YTDLP_ARGS"))
     })?;
     let Some(entries) = info.entries else {
         return video(info, page);
@@ -112,13 +112,16 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, Failur
         let listed: Vec<Listed> =
             entries.zip(1..).filter_map(|(entry, at)| listed(entry, page, at)).collect();
         if listed.is_empty() {
-            return Err(Failure::new(Reason::Unplayable, "the page lists nothing that can be played"));
+            return Err(ItemFailure::new(
+                FailureReason::Unplayable,
+                "the page lists nothing that can be played",
+            ));
         }
         return Ok(Page::List(listed));
     }
     match entries.next() {
         Some(entry) => video(entry, page),
-        None => Err(Failure::new(Reason::Missing, "the page no longer lists as many entries")),
+        None => Err(ItemFailure::new(FailureReason::Missing, "the page no longer lists as many entries")),
     }
 }
 
@@ -133,7 +136,7 @@ fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
     Some(Listed { url: page.to_owned(), index: Some(index), title: entry.title })
 }
 
-fn video(mut info: Info, page: &str) -> Result<Page, Failure> {
+fn video(mut info: Info, page: &str) -> Result<Page, ItemFailure> {
     let live = info.is_live == Some(true);
     let mut formats = info.formats();
     // The picture's source comes first.
@@ -149,11 +152,11 @@ fn video(mut info: Info, page: &str) -> Result<Page, Failure> {
     let known = identity(info.extractor_key, info.id, info.duration, &formats);
     let identity = known.filter(|_| ended);
     let refused = formats.iter().find_map(|format| url::refused(format.url.as_deref()?));
-    let sources: Vec<Source> = formats.into_iter().filter_map(source).collect();
+    let sources: Vec<MediaSource> = formats.into_iter().filter_map(source).collect();
     if sources.is_empty() || sources.len() > 2 {
         let why = refused.map_or(String::new(), |why| format!(" ({why})"));
         let detail = format!("yt-dlp finds no URL on the page that can be opened{why}");
-        return Err(Failure::new(Reason::Unplayable, detail));
+        return Err(ItemFailure::new(FailureReason::Unplayable, detail));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
     let media = Media { sources, live, expires, identity };
@@ -175,7 +178,7 @@ fn identity(
 }
 
 /// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.
-fn source(format: Format) -> Option<Source> {
+fn source(format: Format) -> Option<MediaSource> {
     let in_pieces = format.protocol.as_deref().is_some_and(|protocol| protocol.contains("dash"));
     let url = if in_pieces { format.manifest_url.or(format.url) } else { format.url };
     let url = url.filter(|url| url::is_remote(url))?;
@@ -185,7 +188,7 @@ fn source(format: Format) -> Option<Source> {
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("cookie"));
     headers.truncate(MAX_HEADERS);
     let cookies = cookies::for_ffmpeg(&format.cookies.unwrap_or_default(), &url);
-    Some(Source { headers, cookies, hls, ..Source::at(url) })
+    Some(MediaSource { headers, cookies, hls, ..MediaSource::at(url) })
 }
 
 /// Until when a URL is good, where it says so as most content networks do: seconds since 1970 as `expire=…` or
@@ -214,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(json: &str) -> Result<Page, Failure> {
+    fn parse(json: &str) -> Result<Page, ItemFailure> {
         read(json.as_bytes(), "http://h/page", false)
     }
 
@@ -313,7 +316,7 @@ mod tests {
         assert_eq!((media.identity.as_deref(), media.live), (Some("S 12 61 137"), true));
         for nothing in ["", "\u{feff}", "WARNING: none", "null", "[1]", "{}", "{\"a\":1}", "{\"url\":"] {
             let failure = parse(nothing).unwrap_err();
-            assert_eq!(failure.reason, Reason::Tool, "{nothing}: {failure}");
+            assert_eq!(failure.reason, FailureReason::Tool, "{nothing}: {failure}");
         }
     }
 
@@ -349,7 +352,7 @@ mod tests {
             "subfile,,start,0,end,9,,:/etc/passwd",
         ] {
             let failure = parse(&format!(r#"{{"url":"{url}"}}"#)).unwrap_err();
-            assert_eq!(failure.reason, Reason::Unplayable, "{url}");
+            assert_eq!(failure.reason, FailureReason::Unplayable, "{url}");
         }
         let failure = parse(r#"{"url":"srt://h:1?mode=listener"}"#).unwrap_err().detail;
         let expected = "yt-dlp finds no URL on the page that can be opened (it would wait for connections on this machine";
@@ -374,7 +377,10 @@ mod tests {
                 ("http://h/page", Some(9), Some("In it"))
             ]
         );
-        assert_eq!(parse(r#"{"_type":"playlist","entries":[]}"#).unwrap_err().reason, Reason::Unplayable);
+        assert_eq!(
+            parse(r#"{"_type":"playlist","entries":[]}"#).unwrap_err().reason,
+            FailureReason::Unplayable
+        );
     }
 
     #[test]
@@ -383,7 +389,7 @@ mod tests {
         let Ok(Page::Video { media, .. }) = read(json, "http://h/page", true) else { panic!("no video") };
         assert_eq!(media.sources[0].url, "https://c/3.mp4");
         let gone = read(br#"{"_type":"playlist","entries":[]}"#, "http://h/page", true).unwrap_err();
-        assert_eq!(gone.reason, Reason::Missing);
+        assert_eq!(gone.reason, FailureReason::Missing);
     }
 
     #[test]

@@ -3,19 +3,24 @@
 //! yt-dlp has no codes: what it prints is all there is, and much of that is the site's own text. The words looked for
 //! are those of yt-dlp 2026.10 and of YouTube, the site most played; the rest is passed on as it is.
 
-use tgs_playout::item::{Failure, Reason};
+use tgs_playout::item::{FailureReason, ItemFailure};
 
 /// A class of refusals.
 struct Class {
     /// In the error, in lower case: one of these is enough.
     signs: &'static [&'static str],
-    reason: Reason,
+    reason: FailureReason,
     words: &'static str,
     /// Whether what yt-dlp said tells more.
     quoted: bool,
 }
 
-const fn class(signs: &'static [&'static str], reason: Reason, words: &'static str, quoted: bool) -> Class {
+const fn class(
+    signs: &'static [&'static str],
+    reason: FailureReason,
+    words: &'static str,
+    quoted: bool,
+) -> Class {
     Class { signs, reason, words, quoted }
 }
 
@@ -23,14 +28,14 @@ const fn class(signs: &'static [&'static str], reason: Reason, words: &'static s
 const CLASSES: [Class; 15] = [
     class(
         &["not a bot", "captcha", "anti-bot", "likely being blocked"],
-        Reason::BotCheck,
+        FailureReason::BotCheck,
         "the site wants proof that no bot asks: give it a browser's cookies (--cookies FILE in YTDLP_ARGS) \
          or use another address",
         false,
     ),
     class(
         &["http error 429", "too many requests", "rate-limit", "rate limit"],
-        Reason::Network,
+        FailureReason::Network,
         "the site has had too many requests from this address and wants some rest (HTTP 429)",
         false,
     ),
@@ -44,35 +49,35 @@ const CLASSES: [Class; 15] = [
             "subscribers",
             "purchase",
         ],
-        Reason::Forbidden,
+        FailureReason::Forbidden,
         "it is for paying members: give yt-dlp such a member's cookies (--cookies FILE in YTDLP_ARGS)",
         false,
     ),
     class(
         &["private video", "is private", "playlist is private", "private playlist", "made it private"],
-        Reason::Forbidden,
+        FailureReason::Forbidden,
         "it is private: only accounts invited by its owner may see it",
         false,
     ),
     class(
         &["confirm your age", "age-restricted", "age restricted", "inappropriate for some users"],
-        Reason::Forbidden,
+        FailureReason::Forbidden,
         "it is for adults: give yt-dlp the cookies of an account whose age is confirmed (--cookies FILE in YTDLP_ARGS)",
         false,
     ),
     class(
         &["your country", "your location", "your region", "geo restrict", "geo-restrict", "georestrict"],
-        Reason::GeoBlocked,
+        FailureReason::GeoBlocked,
         "it is not offered in this server's country: use a proxy (--proxy URL in YTDLP_ARGS)",
         false,
     ),
     class(
         &["sign in", "log in", "login", "registered users", "--cookies", "--username", "account credentials"],
-        Reason::Forbidden,
+        FailureReason::Forbidden,
         "the site wants somebody signed in: give yt-dlp a browser's cookies (--cookies FILE in YTDLP_ARGS)",
         false,
     ),
-    class(&["drm"], Reason::Unplayable, "it is protected against copying (DRM)", false),
+    class(&["drm"], FailureReason::Unplayable, "it is protected against copying (DRM)", false),
     class(
         &[
             "will begin",
@@ -83,14 +88,14 @@ const CLASSES: [Class; 15] = [
             "has not started",
             "event has ended",
         ],
-        Reason::Unplayable,
+        FailureReason::Unplayable,
         "it is not live at present",
         true,
     ),
-    class(&NO_FORMAT, Reason::Unplayable, "yt-dlp finds nothing on the page that can be played", true),
+    class(&NO_FORMAT, FailureReason::Unplayable, "yt-dlp finds nothing on the page that can be played", true),
     class(
         &["javascript runtime", "js runtime"],
-        Reason::NoJsRuntime,
+        FailureReason::NoJsRuntime,
         "yt-dlp needs a JavaScript runtime for this site: install deno, or name another one (--js-runtimes node in YTDLP_ARGS)",
         false,
     ),
@@ -109,12 +114,12 @@ const CLASSES: [Class; 15] = [
             "http error 404",
             "http error 410",
         ],
-        Reason::Missing,
+        FailureReason::Missing,
         "it has been removed, or never was there",
         true,
     ),
-    class(&["http error 401", "http error 403"], Reason::Forbidden, "the server refuses it", true),
-    class(&["unsupported url"], Reason::Unplayable, "yt-dlp finds nothing to play on the page", false),
+    class(&["http error 401", "http error 403"], FailureReason::Forbidden, "the server refuses it", true),
+    class(&["unsupported url"], FailureReason::Unplayable, "yt-dlp finds nothing to play on the page", false),
     class(
         &[
             "unable to download",
@@ -130,7 +135,7 @@ const CLASSES: [Class; 15] = [
             "http error 5",
             "transporterror",
         ],
-        Reason::Network,
+        FailureReason::Network,
         "the network or the site failed",
         true,
     ),
@@ -142,14 +147,14 @@ const NO_FORMAT: [&str; 3] =
 const NO_RUNTIME: [&str; 2] = ["no supported javascript runtime", "challenge solving failed"];
 
 /// The failure in what yt-dlp printed (`messages`); `ended` says how it ended, for where it printed nothing.
-pub(super) fn explain(messages: &str, ended: &str) -> Failure {
+pub(super) fn explain(messages: &str, ended: &str) -> ItemFailure {
     let Some(error) = last_error(messages) else {
         let last = messages.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed no error");
-        return Failure::new(Reason::Tool, format!("yt-dlp {ended}: {}", shortened(last)));
+        return ItemFailure::new(FailureReason::Tool, format!("yt-dlp {ended}: {}", shortened(last)));
     };
     if let Some(usage) = error.strip_prefix(USAGE) {
-        return Failure::new(
-            Reason::Tool,
+        return ItemFailure::new(
+            FailureReason::Tool,
             format!("yt-dlp does not accept YTDLP_ARGS ({})", shortened(usage)),
         );
     }
@@ -163,13 +168,13 @@ pub(super) fn explain(messages: &str, ended: &str) -> Failure {
     }
     let said = shortened(essence(error));
     match CLASSES.iter().find(|class| has(error, class.signs)) {
-        Some(class) if class.quoted => Failure::new(class.reason, format!("{} ({said})", class.words)),
-        Some(class) => Failure::new(class.reason, class.words),
-        None if error.contains("please report this issue") => Failure::new(
-            Reason::Unplayable,
+        Some(class) if class.quoted => ItemFailure::new(class.reason, format!("{} ({said})", class.words)),
+        Some(class) => ItemFailure::new(class.reason, class.words),
+        None if error.contains("please report this issue") => ItemFailure::new(
+            FailureReason::Unplayable,
             format!("yt-dlp does not understand the page ({said}): a newer one may"),
         ),
-        None => Failure::new(Reason::Unplayable, format!("yt-dlp says: {said}")),
+        None => ItemFailure::new(FailureReason::Unplayable, format!("yt-dlp says: {said}")),
     }
 }
 
@@ -222,35 +227,35 @@ mod tests {
     fn refusals_in_words() {
         let long = "Use --cookies-from-browser or --cookies for the authentication. See  https://github.com/yt-dlp/yt-dlp/wiki/FAQ#how-do-i-pass-cookies-to-yt-dlp  for how to manually pass cookies";
         let cases = [
-            (format!("ERROR: [youtube] x: Sign in to confirm you\u{2019}re not a bot. {long}"), Reason::BotCheck, "the site wants proof"),
-            ("ERROR: [youtube] x: All player responses are invalid. Your IP is likely being blocked by Youtube".into(), Reason::BotCheck, "the site wants proof"),
-            (format!("ERROR: [youtube] x: Sign in to confirm your age. This video may be inappropriate for some users. {long}"), Reason::Forbidden, "it is for adults"),
-            (format!("ERROR: [youtube] x: Private video. Sign in if you've been granted access to this video. {long}"), Reason::Forbidden, "it is private"),
-            ("ERROR: [youtube] x: Join this channel to get access to members-only content like this video, and other exclusive perks.".into(), Reason::Forbidden, "it is for paying members"),
-            (format!("ERROR: [vimeo] 1: This video is only available for registered users. {long}"), Reason::Forbidden, "the site wants somebody signed in"),
-            ("ERROR: [youtube] x: Video unavailable. This video has been removed by the uploader".into(), Reason::Missing, "it has been removed, or never was there (Video unavailable. This video has been removed by the uploader)"),
-            ("ERROR: [youtube] x: Video unavailable. This video is no longer available because the YouTube account associated with this video has been terminated.".into(), Reason::Missing, "it has been removed"),
-            ("ERROR: [youtube] x: Video unavailable".into(), Reason::Missing, "it has been removed, or never was there (Video unavailable)"),
-            ("ERROR: [youtube:tab] PLx: YouTube said: The playlist does not exist.".into(), Reason::Missing, "it has been removed"),
-            ("ERROR: [youtube] x: The uploader has not made this video available in your country\nThis video is available in Japan.\nYou might want to use a VPN or a proxy server (with --proxy) to workaround.".into(), Reason::GeoBlocked, "it is not offered in this server's country"),
-            ("ERROR: [svt] x: This video is not available from your location due to geo restriction".into(), Reason::GeoBlocked, "it is not offered"),
-            ("WARNING: [youtube] No supported JavaScript runtime could be found. Only deno is enabled by default; to use another runtime add  --js-runtimes RUNTIME[:PATH]  to your command/config.\nWARNING: Only images are available for download. use --list-formats to see them\nERROR: [youtube] x: Requested format is not available. Use --list-formats for a list of available formats".into(), Reason::NoJsRuntime, "yt-dlp needs a JavaScript runtime"),
-            ("WARNING: [youtube] x: n challenge solving failed: Some formats may be missing.\nERROR: [youtube] x: Requested format is not available. Use --list-formats for a list of available formats".into(), Reason::NoJsRuntime, "yt-dlp needs a JavaScript runtime"),
-            ("WARNING: [youtube] No supported JavaScript runtime could be found.\nERROR: [youtube] x: Video unavailable".into(), Reason::Missing, "it has been removed"),
-            ("ERROR: [a] x: Requested format is not available. Use --list-formats for a list of available formats".into(), Reason::Unplayable, "yt-dlp finds nothing on the page that can be played (Requested format is not available.)"),
-            ("ERROR: [youtube] x: This content isn't available, try again later. The current session has been rate-limited by YouTube for up to an hour.".into(), Reason::Network, "the site has had too many requests"),
-            ("ERROR: [x] y: Unable to download JSON metadata: HTTP Error 429: Too Many Requests (caused by <HTTPError 429: Too Many Requests>)".into(), Reason::Network, "the site has had too many requests"),
-            ("ERROR: [generic] Unable to download webpage: HTTP Error 403: Forbidden (caused by <HTTPError 403: Forbidden>)".into(), Reason::Forbidden, "the server refuses it (Unable to download webpage: HTTP Error 403: Forbidden)"),
-            ("ERROR: [generic] x: Unable to download webpage: [Errno -2] Name or service not known (caused by TransportError('[Errno -2] Name or service not known'))".into(), Reason::Network, "the network or the site failed (Unable to download webpage: [Errno -2] Name or service not known)"),
-            ("ERROR: Unsupported URL: http://h/premium/login?token=x".into(), Reason::Unplayable, "yt-dlp finds nothing to play on the page"),
-            ("ERROR: [youtube] x: This live event will begin in 3 hours.".into(), Reason::Unplayable, "it is not live at present (This live event will begin in 3 hours.)"),
-            ("ERROR: [x] y: The channel is not currently live".into(), Reason::Unplayable, "it is not live at present"),
-            ("ERROR: [generic] drm-captcha: Unable to download webpage: timed out".into(), Reason::Network, "the network or the site failed"),
-            ("ERROR: [DRM] The requested site is known to use DRM protection. It will NOT be supported.".into(), Reason::Unplayable, "it is protected against copying"),
-            ("ERROR: [x] y: Unable to extract title; please report this issue on  https://github.com/yt-dlp/yt-dlp/issues?q= , filling out the appropriate issue template.".into(), Reason::Unplayable, "yt-dlp does not understand the page (Unable to extract title)"),
-            ("\nUsage: yt-dlp [OPTIONS] URL [URL...]\n\nyt-dlp: error: no such option: --nope\n".into(), Reason::Tool, "yt-dlp does not accept YTDLP_ARGS (no such option: --nope)"),
-            ("Traceback (most recent call last):\n  File \"x\"\nValueError: Invalid IPv6 URL\n".into(), Reason::Tool, "yt-dlp exited with 1: ValueError: Invalid IPv6 URL"),
-            (String::new(), Reason::Tool, "yt-dlp exited with 1: it printed no error"),
+            (format!("ERROR: [youtube] x: Sign in to confirm you\u{2019}re not a bot. {long}"), FailureReason::BotCheck, "the site wants proof"),
+            ("ERROR: [youtube] x: All player responses are invalid. Your IP is likely being blocked by Youtube".into(), FailureReason::BotCheck, "the site wants proof"),
+            (format!("ERROR: [youtube] x: Sign in to confirm your age. This video may be inappropriate for some users. {long}"), FailureReason::Forbidden, "it is for adults"),
+            (format!("ERROR: [youtube] x: Private video. Sign in if you've been granted access to this video. {long}"), FailureReason::Forbidden, "it is private"),
+            ("ERROR: [youtube] x: Join this channel to get access to members-only content like this video, and other exclusive perks.".into(), FailureReason::Forbidden, "it is for paying members"),
+            (format!("ERROR: [vimeo] 1: This video is only available for registered users. {long}"), FailureReason::Forbidden, "the site wants somebody signed in"),
+            ("ERROR: [youtube] x: Video unavailable. This video has been removed by the uploader".into(), FailureReason::Missing, "it has been removed, or never was there (Video unavailable. This video has been removed by the uploader)"),
+            ("ERROR: [youtube] x: Video unavailable. This video is no longer available because the YouTube account associated with this video has been terminated.".into(), FailureReason::Missing, "it has been removed"),
+            ("ERROR: [youtube] x: Video unavailable".into(), FailureReason::Missing, "it has been removed, or never was there (Video unavailable)"),
+            ("ERROR: [youtube:tab] PLx: YouTube said: The playlist does not exist.".into(), FailureReason::Missing, "it has been removed"),
+            ("ERROR: [youtube] x: The uploader has not made this video available in your country\nThis video is available in Japan.\nYou might want to use a VPN or a proxy server (with --proxy) to workaround.".into(), FailureReason::GeoBlocked, "it is not offered in this server's country"),
+            ("ERROR: [svt] x: This video is not available from your location due to geo restriction".into(), FailureReason::GeoBlocked, "it is not offered"),
+            ("WARNING: [youtube] No supported JavaScript runtime could be found. Only deno is enabled by default; to use another runtime add  --js-runtimes RUNTIME[:PATH]  to your command/config.\nWARNING: Only images are available for download. use --list-formats to see them\nERROR: [youtube] x: Requested format is not available. Use --list-formats for a list of available formats".into(), FailureReason::NoJsRuntime, "yt-dlp needs a JavaScript runtime"),
+            ("WARNING: [youtube] x: n challenge solving failed: Some formats may be missing.\nERROR: [youtube] x: Requested format is not available. Use --list-formats for a list of available formats".into(), FailureReason::NoJsRuntime, "yt-dlp needs a JavaScript runtime"),
+            ("WARNING: [youtube] No supported JavaScript runtime could be found.\nERROR: [youtube] x: Video unavailable".into(), FailureReason::Missing, "it has been removed"),
+            ("ERROR: [a] x: Requested format is not available. Use --list-formats for a list of available formats".into(), FailureReason::Unplayable, "yt-dlp finds nothing on the page that can be played (Requested format is not available.)"),
+            ("ERROR: [youtube] x: This content isn't available, try again later. The current session has been rate-limited by YouTube for up to an hour.".into(), FailureReason::Network, "the site has had too many requests"),
+            ("ERROR: [x] y: Unable to download JSON metadata: HTTP Error 429: Too Many Requests (caused by <HTTPError 429: Too Many Requests>)".into(), FailureReason::Network, "the site has had too many requests"),
+            ("ERROR: [generic] Unable to download webpage: HTTP Error 403: Forbidden (caused by <HTTPError 403: Forbidden>)".into(), FailureReason::Forbidden, "the server refuses it (Unable to download webpage: HTTP Error 403: Forbidden)"),
+            ("ERROR: [generic] x: Unable to download webpage: [Errno -2] Name or service not known (caused by TransportError('[Errno -2] Name or service not known'))".into(), FailureReason::Network, "the network or the site failed (Unable to download webpage: [Errno -2] Name or service not known)"),
+            ("ERROR: Unsupported URL: http://h/premium/login?token=x".into(), FailureReason::Unplayable, "yt-dlp finds nothing to play on the page"),
+            ("ERROR: [youtube] x: This live event will begin in 3 hours.".into(), FailureReason::Unplayable, "it is not live at present (This live event will begin in 3 hours.)"),
+            ("ERROR: [x] y: The channel is not currently live".into(), FailureReason::Unplayable, "it is not live at present"),
+            ("ERROR: [generic] drm-captcha: Unable to download webpage: timed out".into(), FailureReason::Network, "the network or the site failed"),
+            ("ERROR: [DRM] The requested site is known to use DRM protection. It will NOT be supported.".into(), FailureReason::Unplayable, "it is protected against copying"),
+            ("ERROR: [x] y: Unable to extract title; please report this issue on  https://github.com/yt-dlp/yt-dlp/issues?q= , filling out the appropriate issue template.".into(), FailureReason::Unplayable, "yt-dlp does not understand the page (Unable to extract title)"),
+            ("\nUsage: yt-dlp [OPTIONS] URL [URL...]\n\nyt-dlp: error: no such option: --nope\n".into(), FailureReason::Tool, "yt-dlp does not accept YTDLP_ARGS (no such option: --nope)"),
+            ("Traceback (most recent call last):\n  File \"x\"\nValueError: Invalid IPv6 URL\n".into(), FailureReason::Tool, "yt-dlp exited with 1: ValueError: Invalid IPv6 URL"),
+            (String::new(), FailureReason::Tool, "yt-dlp exited with 1: it printed no error"),
         ];
         for (messages, reason, words) in cases {
             let got = explain(&messages, "exited with 1");

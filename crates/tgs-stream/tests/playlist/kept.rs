@@ -4,8 +4,8 @@ use std::{fs::File, io::BufReader, path::Path, time::Duration};
 
 use crate::{loopback::Site, programme::config};
 use tgs_playout::{
-    engine::{self, Config, Control, End, Summary},
-    flv::{Reader, Tag},
+    engine::{self, Control, EngineConfig, RunEnd, Summary},
+    flv::{FlvReader, Tag},
     profile::Profile,
     publisher::Output,
 };
@@ -13,7 +13,7 @@ use tgs_stream::playlist::{self, Playlist};
 
 fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
-    let config = Config {
+    let config = EngineConfig {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 },
@@ -32,7 +32,7 @@ fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
     };
     let list = Playlist::open(list).unwrap();
     let summary = engine::run(config, Box::new(list), &Control::default()).unwrap();
-    let mut reader = Reader::new(BufReader::new(File::open(out).unwrap()));
+    let mut reader = FlvReader::new(BufReader::new(File::open(out).unwrap()));
     (summary, std::iter::from_fn(|| reader.next_tag().unwrap()).collect())
 }
 
@@ -44,7 +44,7 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     let dir = tempfile::tempdir().unwrap();
     let list = || config(&site, "SITE/apart/one\n");
     let (summary, first) = play(list(), dir.path());
-    assert_eq!(summary, Summary { played: 1, failed: 0, end: End::Over });
+    assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over });
     // The page answers, and its picture and sound are gone: they are not fetched again.
     for file in ["v.mp4", "a.m4a"] {
         std::fs::remove_file(site.dir.path().join(file)).unwrap();
@@ -57,5 +57,5 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     };
     assert_eq!(play(deaf(list()), dir.path()), (summary, first));
     let unknown = play(deaf(config(&site, "SITE/apart/two\n")), dir.path()).0;
-    assert_eq!(unknown, Summary { played: 0, failed: 1, end: End::Over });
+    assert_eq!(unknown, Summary { played: 0, failed: 1, end: RunEnd::Over });
 }

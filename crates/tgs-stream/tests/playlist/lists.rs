@@ -9,7 +9,7 @@ use crate::{
     loopback::{Site, resolver},
     programme::config,
 };
-use tgs_playout::item::{Failure, Reason};
+use tgs_playout::item::{FailureReason, ItemFailure};
 use tgs_stream::{
     check::check,
     playlist::Config,
@@ -17,7 +17,7 @@ use tgs_stream::{
     source::{Entry, What},
 };
 
-fn open(url: &str) -> Result<Resolved, Failure> {
+fn open(url: &str) -> Result<Resolved, ItemFailure> {
     resolver().resolve(&Entry::new(url.into(), What::List(url.into())))
 }
 
@@ -109,7 +109,7 @@ fn a_busy_server_is_waited_for_or_left_alone() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
     for url in ["patience/600/l.m3u", "l.m3u"] {
         let failure = open(&site.at(url)).unwrap_err();
-        assert_eq!(failure.reason, Reason::Network);
+        assert_eq!(failure.reason, FailureReason::Network);
         assert!(failure.detail.starts_with("the list's server wants no request for "), "{failure}");
     }
 }

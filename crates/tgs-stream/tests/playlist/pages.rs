@@ -8,14 +8,14 @@ use std::{
 
 use crate::loopback::{Site, resolver, yt_dlp};
 use tgs_core::cancel::Cancel;
-use tgs_playout::item::{Failure, Media, Reason};
+use tgs_playout::item::{FailureReason, ItemFailure, Media};
 use tgs_stream::{
     resolver::{Resolved, Resolver},
     source::{Entry, What},
     ytdlp::{Page, YtDlp},
 };
 
-fn ask(url: &str) -> Result<Page, Failure> {
+fn ask(url: &str) -> Result<Page, ItemFailure> {
     yt_dlp().ask(url, None, &Cancel::new())
 }
 
@@ -30,7 +30,7 @@ fn urls(media: &Media) -> Vec<&str> {
     media.sources.iter().map(|source| &*source.url).collect()
 }
 
-fn list(url: &str, resolver: &Resolver) -> Result<Resolved, Failure> {
+fn list(url: &str, resolver: &Resolver) -> Result<Resolved, ItemFailure> {
     resolver.resolve(&Entry::new(url.into(), What::List(url.into())))
 }
 
@@ -66,7 +66,7 @@ fn media_that_wants_the_cookie_of_its_page() {
     assert_eq!(media.sources[0].cookies, [format!("tok=abc; Domain={host}; Path=/")]);
     assert!(resolver().probe(&media).unwrap().video.is_some());
     let without = Media::at(site.at("cookie/film.mp4"), false);
-    assert_eq!(resolver().probe(&without).unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(resolver().probe(&without).unwrap_err().reason, FailureReason::Forbidden);
 }
 
 #[test]
@@ -132,43 +132,43 @@ fn a_page_with_several_videos_is_a_list_of_its_own() {
         panic!("no video")
     };
     assert_eq!(urls(&media), [site.at("2.mp4")]);
-    assert_eq!(yt_dlp().ask(&page, Some(3), &Cancel::new()).unwrap_err().reason, Reason::Missing);
+    assert_eq!(yt_dlp().ask(&page, Some(3), &Cancel::new()).unwrap_err().reason, FailureReason::Missing);
 }
 
 #[test]
 fn refusals_have_their_reason() {
     let site = Site::new();
     let cases = [
-        ("refuse/bot", Reason::BotCheck, "the site wants proof that no bot asks"),
-        ("refuse/age", Reason::Forbidden, "it is for adults"),
-        ("refuse/private", Reason::Forbidden, "it is private"),
-        ("refuse/members", Reason::Forbidden, "it is for paying members"),
-        ("refuse/account", Reason::Forbidden, "the site wants somebody signed in"),
-        ("refuse/removed", Reason::Missing, "it has been removed, or never was there"),
-        ("refuse/geo", Reason::GeoBlocked, "it is not offered in this server's country"),
-        ("refuse/no_js", Reason::NoJsRuntime, "yt-dlp needs a JavaScript runtime for this site"),
-        ("refuse/rate", Reason::Network, "the site has had too many requests"),
+        ("refuse/bot", FailureReason::BotCheck, "the site wants proof that no bot asks"),
+        ("refuse/age", FailureReason::Forbidden, "it is for adults"),
+        ("refuse/private", FailureReason::Forbidden, "it is private"),
+        ("refuse/members", FailureReason::Forbidden, "it is for paying members"),
+        ("refuse/account", FailureReason::Forbidden, "the site wants somebody signed in"),
+        ("refuse/removed", FailureReason::Missing, "it has been removed, or never was there"),
+        ("refuse/geo", FailureReason::GeoBlocked, "it is not offered in this server's country"),
+        ("refuse/no_js", FailureReason::NoJsRuntime, "yt-dlp needs a JavaScript runtime for this site"),
+        ("refuse/rate", FailureReason::Network, "the site has had too many requests"),
         (
             "refuse/upcoming",
-            Reason::Unplayable,
+            FailureReason::Unplayable,
             "it is not live at present (This live event will begin in 3 hours.)",
         ),
         (
             "refuse/bug",
-            Reason::Unplayable,
+            FailureReason::Unplayable,
             "yt-dlp does not understand the page (Unable to extract initial data)",
         ),
         (
             "gone.html",
-            Reason::Missing,
+            FailureReason::Missing,
             "it has been removed, or never was there (Unable to download webpage: HTTP Error 404",
         ),
-        ("nothing.html", Reason::Unplayable, "yt-dlp finds nothing to play on the page"),
-        ("evil", Reason::Unplayable, "yt-dlp finds no URL on the page that can be opened"),
+        ("nothing.html", FailureReason::Unplayable, "yt-dlp finds nothing to play on the page"),
+        ("evil", FailureReason::Unplayable, "yt-dlp finds no URL on the page that can be opened"),
     ];
     site.write("nothing.html", "<html><body>Words.</body></html>");
     let site = site.url.as_str();
-    let check = |(path, reason, words): &(&str, Reason, &str)| {
+    let check = |(path, reason, words): &(&str, FailureReason, &str)| {
         let failure = ask(&format!("{site}/{path}")).unwrap_err();
         assert_eq!(failure.reason, *reason, "{path}: {failure}");
         assert!(failure.detail.starts_with(words), "{path}: {failure}");
@@ -184,7 +184,7 @@ fn refusals_have_their_reason() {
 #[test]
 fn a_server_that_is_not_there() {
     let failure = ask("http://127.0.0.1:1/page").unwrap_err();
-    assert_eq!(failure.reason, Reason::Network);
+    assert_eq!(failure.reason, FailureReason::Network);
     assert!(
         failure.detail.starts_with("the network or the site failed (Unable to download webpage: "),
         "{failure}"
@@ -196,7 +196,7 @@ fn arguments_that_yt_dlp_does_not_know() {
     let mut ytdlp = yt_dlp();
     ytdlp.args.push("--no-such-thing".into());
     let failure = ytdlp.ask("http://127.0.0.1:1/page", None, &Cancel::new()).unwrap_err();
-    assert_eq!(failure.reason, Reason::Tool);
+    assert_eq!(failure.reason, FailureReason::Tool);
     assert_eq!(failure.detail, "yt-dlp does not accept YTDLP_ARGS (no such option: --no-such-thing)");
 }
 
@@ -205,7 +205,10 @@ fn a_page_that_never_answers() {
     let site = Site::new();
     let ytdlp = YtDlp { time_out: Duration::from_secs(1), ..yt_dlp() };
     let failure = ytdlp.ask(&site.at("hold"), None, &Cancel::new()).unwrap_err();
-    assert_eq!(failure, Failure::new(Reason::Timeout, "yt-dlp got no answer from the page within 1 s"));
+    assert_eq!(
+        failure,
+        ItemFailure::new(FailureReason::Timeout, "yt-dlp got no answer from the page within 1 s")
+    );
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn nothing_that_yt_dlp_starts_is_left_behind() {
         let asked = scope.spawn(|| yt_dlp().ask(&page, None, &cancel));
         let mut held = site.held.recv_timeout(Duration::from_secs(50)).expect("yt-dlp never came");
         cancel.cancel();
-        assert_eq!(asked.join().unwrap().unwrap_err().reason, Reason::Tool);
+        assert_eq!(asked.join().unwrap().unwrap_err().reason, FailureReason::Tool);
         held.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         // The end of the connection comes with the end of the last process that holds it.
         let end = held.read(&mut [0]);
@@ -254,6 +257,6 @@ fn lists_on_the_network() {
     assert_eq!(got, [&*site.at("one.mp3"), &*site.at("watch?v=2"), "file:///etc/passwd"]);
     assert_eq!((entries[0].title().as_str(), &entries[0].key.within), ("One", &vec![site.at("radio.m3u")]));
     let failure = list(&site.at("gone.m3u"), &resolver).unwrap_err();
-    assert_eq!(failure.reason, Reason::Missing, "{failure}");
-    assert_eq!(list("http://127.0.0.1:1/x.m3u", &resolver).unwrap_err().reason, Reason::Network);
+    assert_eq!(failure.reason, FailureReason::Missing, "{failure}");
+    assert_eq!(list("http://127.0.0.1:1/x.m3u", &resolver).unwrap_err().reason, FailureReason::Network);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::loopback::{Site, resolver};
-use tgs_playout::item::{Item, Next, Program};
+use tgs_playout::item::{Item, NextItem, Programme};
 use tgs_stream::{
     check::check,
     playlist::{Config, Playlist},
@@ -21,9 +21,9 @@ pub(crate) fn config(site: &Site, list: &str) -> Config {
     }
 }
 
-fn played(next: Next) -> Item {
+fn played(next: NextItem) -> Item {
     match next {
-        Next::Play(item) => item,
+        NextItem::Play(item) => item,
         other => panic!("{other:?}"),
     }
 }
@@ -38,14 +38,14 @@ fn turns(mut list: Playlist) -> Vec<(String, u64)> {
     let mut turns = Vec::new();
     loop {
         match list.next() {
-            Next::Play(item) => {
+            NextItem::Play(item) => {
                 let item = played(list.confirm(item));
-                turns.push((item.title, item.place));
+                turns.push((item.title, item.turn));
             }
-            Next::Kept { item: Item { title, .. }, .. } | Next::Skip { title, .. } => {
+            NextItem::Kept { item: Item { title, .. }, .. } | NextItem::Skip { title, .. } => {
                 turns.push((format!("({title})"), 0));
             }
-            Next::End => return turns,
+            NextItem::End => return turns,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::loopback::{Site, resolver};
 use tgs_playout::{
-    item::{Failure, Reason, Trust},
+    item::{FailureReason, ItemFailure, Trust},
     proxy::Network,
 };
 use tgs_stream::{
@@ -11,7 +11,7 @@ use tgs_stream::{
 };
 
 /// What comes of `what`, named by a list in `network`.
-fn found(resolver: &Resolver, network: Network, what: What) -> Result<Resolved, Failure> {
+fn found(resolver: &Resolver, network: Network, what: What) -> Result<Resolved, ItemFailure> {
     resolver.resolve(&Entry { trust: Trust::Found(network), ..Entry::new("entry".into(), what) })
 }
 
@@ -33,7 +33,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         direct("rtsp://[::ffff:10.0.0.1]/a".into()),
     ] {
         let failure = found(&resolver, Network::Public, what.clone()).unwrap_err();
-        assert_eq!(failure.reason, Reason::Forbidden, "{what:?}: {failure}");
+        assert_eq!(failure.reason, FailureReason::Forbidden, "{what:?}: {failure}");
         assert!(failure.detail.starts_with("it leads to "), "{what:?}: {failure}");
     }
     // A file is judged when it is opened.
@@ -41,7 +41,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
     let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Public, video.clone()) else {
         panic!("no media")
     };
-    assert_eq!(resolver.probe(&media).unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(resolver.probe(&media).unwrap_err().reason, FailureReason::Forbidden);
     // From a list on the same network all of it is reached.
     for what in [page(site.at("page.html")), video] {
         let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Loopback, what) else {

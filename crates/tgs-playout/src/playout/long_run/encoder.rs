@@ -4,10 +4,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
-    encoder::Clock,
-    feed::{OnAir, Piece},
+    encoder::TimestampUnwrapper,
     flv::{Kind, Tag},
     item::{Item, Media},
+    read_ahead::{Event, StartedItem},
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -88,9 +88,9 @@ struct Job {
     next_sound: u64,
     /// When it began, for one that is as fast as time.
     began: u64,
-    clock: Clock,
+    clock: TimestampUnwrapper,
     /// The pieces before its first frame.
-    opening: VecDeque<Piece>,
+    opening: VecDeque<Event>,
 }
 
 /// The programme, played by one encoder after another.
@@ -155,7 +155,7 @@ impl Programme {
     }
 
     /// What the encoder has ready, and whether it is live.
-    pub(super) fn next(&mut self, now: u64) -> Option<(Piece, bool)> {
+    pub(super) fn next(&mut self, now: u64) -> Option<(Event, bool)> {
         if now < self.ready {
             return None;
         }
@@ -172,7 +172,7 @@ impl Programme {
             self.job = None;
             // ffmpeg ends, the next one starts.
             self.ready = now + self.rng.u64(..SECOND / 2);
-            return Some((Piece::End, live));
+            return Some((Event::End, live));
         }
         let sound_first = job.next_picture == job.shown.pictures
             || job.next_sound < job.sounds && heard(job.next_sound) < decoded(job.next_picture);
@@ -191,7 +191,7 @@ impl Programme {
         }
         // As ffmpeg writes it, and as it is read.
         tag.timestamp = job.clock.unwrap(tag.timestamp & 0x7fff_ffff);
-        Some((Piece::Tag(tag), live))
+        Some((Event::Tag(tag), live))
     }
 
     /// Opens the next item, unless it fails at once.
@@ -231,19 +231,19 @@ impl Programme {
         }
         let shown = Shown { run: self.runs, pictures, live };
         let item = Item {
-            place: 0,
+            turn: 0,
             id: format!("item {}", self.runs),
             title: format!("title {}", self.runs),
             start: Duration::from_secs(if rng.u32(..20) == 0 { 100 } else { 0 }),
             media: Media { sources: Vec::new(), live, expires: None, identity: None },
         };
         let expected = (!live).then(|| Duration::from_secs(pictures / FPS));
-        let on_air = Arc::new(OnAir { run: shown.run, item, silent, expected });
-        let mut opening = VecDeque::from([Piece::Begin(on_air), Piece::Tag(header(Kind::Video))]);
+        let on_air = Arc::new(StartedItem { run: shown.run, item, silent, expected });
+        let mut opening = VecDeque::from([Event::Begin(on_air), Event::Tag(header(Kind::Video))]);
         if !silent {
-            opening.push_back(Piece::Tag(header(Kind::Audio)));
+            opening.push_back(Event::Tag(header(Kind::Audio)));
         }
-        let clock = Clock::default();
+        let clock = TimestampUnwrapper::default();
         self.job = Some(Job { shown, sounds, next_picture: 0, next_sound: 0, began: now, clock, opening });
         Some(())
     }

@@ -4,27 +4,27 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-impl Session {
+impl PublishSession {
     fn hear(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.receive(bytes, Instant::now())
     }
 }
 
-fn session() -> Session {
-    Session::new(Target::parse("rtmp://host/app/s3cr3t").unwrap())
+fn session() -> PublishSession {
+    PublishSession::new(RtmpUrl::parse("rtmp://host/app/s3cr3t").unwrap())
 }
 
 /// The server's bytes of one message.
 fn from_server(kind: u8, timestamp: u32, body: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::default();
+    let mut writer = ChunkWriter::default();
     let mut bytes = Vec::new();
-    writer.write(&mut bytes, Lane::System, Message { kind, stream: 0, timestamp, body });
+    writer.write(&mut bytes, ChunkStream::System, Message { kind, stream: 0, timestamp, body });
     bytes
 }
 
-fn command(name: &str, id: f64, rest: impl FnOnce(&mut Out<'_>)) -> Vec<u8> {
+fn command(name: &str, id: f64, rest: impl FnOnce(&mut AmfWriter<'_>)) -> Vec<u8> {
     let mut body = Vec::new();
-    let mut out = Out(&mut body);
+    let mut out = AmfWriter(&mut body);
     out.string(name).number(id);
     rest(&mut out);
     from_server(kind::COMMAND, 0, &body)
@@ -38,7 +38,7 @@ fn status(level: &str, code: &str, description: &str) -> Vec<u8> {
 }
 
 /// What the session has to say, taken apart.
-fn said(session: &mut Session, reader: &mut Reader) -> Vec<Received> {
+fn said(session: &mut PublishSession, reader: &mut ChunkReader) -> Vec<Received> {
     reader.push(&mem::take(&mut session.out));
     std::iter::from_fn(|| reader.next_message().unwrap()).collect()
 }
@@ -48,8 +48,8 @@ fn names(messages: &[Received]) -> Vec<String> {
     messages.iter().filter_map(name).collect()
 }
 
-fn live() -> (Session, Reader) {
-    let (mut session, mut reader) = (session(), Reader::new(1 << 20));
+fn live() -> (PublishSession, ChunkReader) {
+    let (mut session, mut reader) = (session(), ChunkReader::new(1 << 20));
     session.hear(&command("_result", 1.0, |_| {})).unwrap();
     session
         .hear(&command("_result", 4.0, |out| {
@@ -57,14 +57,14 @@ fn live() -> (Session, Reader) {
         }))
         .unwrap();
     session.hear(&status("status", "NetStream.Publish.Start", "")).unwrap();
-    assert_eq!(session.step(), Step::Live);
+    assert_eq!(session.step(), SessionStep::Live);
     said(&mut session, &mut reader);
     (session, reader)
 }
 
 #[test]
 fn answers_decide_how_it_goes_on_whatever_comes_between() {
-    let (mut session, mut reader) = (session(), Reader::new(1 << 20));
+    let (mut session, mut reader) = (session(), ChunkReader::new(1 << 20));
     assert_eq!(names(&said(&mut session, &mut reader)), ["connect"]);
     // Nothing of this is an answer to `connect`.
     session.hear(&status("status", "NetConnection.Something", "")).unwrap();
@@ -85,9 +85,9 @@ fn answers_decide_how_it_goes_on_whatever_comes_between() {
         .unwrap();
     let publish = said(&mut session, &mut reader);
     assert_eq!((names(&publish), publish[0].stream), (vec!["publish".to_owned()], 7));
-    assert_eq!(session.step(), Step::Publish);
+    assert_eq!(session.step(), SessionStep::Publish);
     session.hear(&status("status", "NetStream.Publish.Start", "")).unwrap();
-    assert_eq!(session.step(), Step::Live);
+    assert_eq!(session.step(), SessionStep::Live);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::{
 use tgs_core::{cancel::Cancel, files};
 
 use crate::{
-    codec::{Picture, Sound},
-    encoder::{Encoder, Job, Setup, first_message},
+    codec::{AacConfig, AvcConfig},
+    encoder::{EncodeJob, EncodeSetup, Encoder, first_message},
     flv::{FlvError, Kind, Tag},
     profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
 };
@@ -27,7 +27,7 @@ const GOOD: &str = "good";
 
 /// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error says in words why not.
 /// `version` names the ffmpeg, `dir` keeps the verdict.
-pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), String> {
+pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), String> {
     let mut hasher = DefaultHasher::new();
     format!("{:?} {:?} {version}", setup.profile, setup.extra).hash(&mut hasher);
     let path = dir.join(format!("ffmpeg-args-{:016x}", hasher.finish()));
@@ -35,7 +35,7 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
         return if verdict == GOOD { Ok(()) } else { Err(verdict) };
     }
     // What kept the trial from taking place says nothing about the arguments.
-    let verdict = attempt(setup, cancel)?;
+    let verdict = run_trial(setup, cancel)?;
     let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
     if !cancel.is_cancelled()
         && let Err(error) = files::replace(&path, text.as_bytes(), 0o644)
@@ -46,11 +46,11 @@ pub fn prove(setup: &Setup, version: &str, dir: &Path, cancel: &Cancel) -> Resul
 }
 
 /// The verdict; the outer error says why there could be none.
-fn attempt(setup: &Setup, cancel: &Cancel) -> Result<Result<(), String>, String> {
+fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), String>, String> {
     // In a directory of its own: an argument that is taken for an output file would show there.
     let scratch =
         tempfile::tempdir_in(&setup.scratch).map_err(|e| format!("there is no room for the trial: {e}"))?;
-    let job = Job::test_picture(setup, LENGTH);
+    let job = EncodeJob::test_picture(setup, LENGTH);
     let mut command = job.command(setup);
     command.current_dir(scratch.path());
     let mut encoder = Encoder::start(command, cancel).map_err(|e| format!("ffmpeg does not start: {e}"))?;
@@ -100,10 +100,10 @@ pub(crate) fn holds_idr(body: &[u8]) -> bool {
 fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
     let header = |kind| tags.iter().find(|t| t.kind == kind && t.is_sequence_header());
     let picture = header(Kind::Video)
-        .and_then(|t| Picture::parse(&t.body))
+        .and_then(|t| AvcConfig::parse(&t.body))
         .ok_or("the picture is not H.264, which Telegram needs")?;
     let sound = header(Kind::Audio)
-        .and_then(|t| Sound::parse(&t.body))
+        .and_then(|t| AacConfig::parse(&t.body))
         .ok_or("the sound is not AAC, which Telegram needs")?;
     if (picture.chroma_format, picture.bit_depth) != (1, 8) {
         return Err("the picture is not yuv420p with 8 bits, which Telegram needs".into());

@@ -15,11 +15,11 @@ use tgs_core::{
     secret::Secret,
 };
 
-use super::{Broken, FLUSH_AT, Output};
+use super::{FLUSH_AT, Output, SinkError};
 use crate::{
     flv::{self, Kind, Tag},
     profile::Profile,
-    rtmp::Connection,
+    rtmp::RtmpConnection,
 };
 
 /// An ffmpeg that takes nothing for this long is replaced.
@@ -29,13 +29,13 @@ const STALL: Duration = Duration::from_secs(10);
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// One way out. Times on it are the connection's own.
-pub(crate) trait Link: Send {
+pub(crate) trait Sink: Send {
     /// Takes one tag, to be sent by the next `flush` at the latest.
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken>;
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError>;
     /// Sends what is queued; blocks while the way is full.
-    fn flush(&mut self) -> Result<(), Broken>;
+    fn flush(&mut self) -> Result<(), SinkError>;
     /// Waits, serving what the other side says.
-    fn wait(&mut self, until: Instant) -> Result<(), Broken>;
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError>;
     /// Bytes sent so far.
     fn written(&self) -> u64;
     /// Bytes of these that have arrived.
@@ -45,54 +45,54 @@ pub(crate) trait Link: Send {
 }
 
 /// Makes one connection.
-pub(super) fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Link>, Broken> {
+pub(super) fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
     Ok(match output {
         Output::Rtmp(target) => Box::new(
-            Connection::open(target, profile, cancel, CONNECT_TIME_OUT)
-                .map_err(|error| Broken(error.to_string()))?,
+            RtmpConnection::open(target, profile, cancel, CONNECT_TIME_OUT)
+                .map_err(|error| SinkError(error.to_string()))?,
         ),
-        Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegLink::start(ffmpeg, url, profile, cancel)?),
+        Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
         Output::File(path) => Box::new(
-            FileLink::create(path, profile)
-                .map_err(|error| Broken(format!("cannot write {}: {error}", path.display())))?,
+            FileSink::create(path, profile)
+                .map_err(|error| SinkError(format!("cannot write {}: {error}", path.display())))?,
         ),
     })
 }
 
-impl Link for Connection {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
-        Connection::queue(self, tag);
+impl Sink for RtmpConnection {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        RtmpConnection::queue(self, tag);
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
-        Connection::flush(self).map_err(|error| Broken(error.to_string()))
+    fn flush(&mut self) -> Result<(), SinkError> {
+        RtmpConnection::flush(self).map_err(|error| SinkError(error.to_string()))
     }
 
-    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
-        Connection::wait(self, until).map_err(|error| Broken(error.to_string()))
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+        RtmpConnection::wait(self, until).map_err(|error| SinkError(error.to_string()))
     }
 
     fn written(&self) -> u64 {
-        Connection::written(self)
+        RtmpConnection::written(self)
     }
 
     fn acked(&self) -> u64 {
-        Connection::acked(self)
+        RtmpConnection::acked(self)
     }
 
     fn goodbye(self: Box<Self>) {
-        Connection::goodbye(*self);
+        RtmpConnection::goodbye(*self);
     }
 }
 
 /// An FLV file, written as it comes.
-struct FileLink {
+struct FileSink {
     file: BufWriter<File>,
     written: u64,
 }
 
-impl FileLink {
+impl FileSink {
     fn create(path: &PathBuf, profile: &Profile) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&flv::FILE_HEADER)?;
@@ -101,19 +101,19 @@ impl FileLink {
     }
 }
 
-impl Link for FileLink {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
+impl Sink for FileSink {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
         flv::write_tag(&mut self.file, tag)
-            .map_err(|error| Broken(format!("cannot write the file: {error}")))?;
+            .map_err(|error| SinkError(format!("cannot write the file: {error}")))?;
         self.written += tag.body.len() as u64;
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
+    fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
         Ok(())
     }
@@ -139,7 +139,7 @@ fn metadata_tag(profile: &Profile) -> Tag {
 }
 
 /// An ffmpeg child that copies what it reads to the server and reconnects by itself.
-struct FfmpegLink {
+struct FfmpegSink {
     child: Child,
     stdin: Option<ChildStdin>,
     cancel: Cancel,
@@ -152,13 +152,13 @@ struct FfmpegLink {
 /// ffmpeg is given what has gathered this often: waking it for each frame costs more than copying the frame.
 const GATHER: Duration = Duration::from_millis(100);
 
-impl FfmpegLink {
+impl FfmpegSink {
     fn start(
         ffmpeg: &PathBuf,
         url: &Secret<String>,
         profile: &Profile,
         cancel: &Cancel,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, SinkError> {
         let mut command = process::command(ffmpeg);
         // The fifo muxer's options as measured to come back 0.25 s after the server does.
         command
@@ -195,11 +195,11 @@ impl FfmpegLink {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child =
-            process::spawn(command).map_err(|e| Broken(format!("cannot start {}: {e}", ffmpeg.display())))?;
-        let stdin = child.take_stdin().ok_or_else(|| Broken("ffmpeg has no input".into()))?;
+        let child = process::spawn(command)
+            .map_err(|e| SinkError(format!("cannot start {}: {e}", ffmpeg.display())))?;
+        let stdin = child.take_stdin().ok_or_else(|| SinkError("ffmpeg has no input".into()))?;
         rustix::io::ioctl_fionbio(&stdin, true)
-            .map_err(|e| Broken(format!("cannot prepare ffmpeg's input: {e}")))?;
+            .map_err(|e| SinkError(format!("cannot prepare ffmpeg's input: {e}")))?;
         let mut link = Self {
             child,
             stdin: Some(stdin),
@@ -213,21 +213,23 @@ impl FfmpegLink {
     }
 
     /// Gives it all that is queued.
-    fn give(&mut self) -> Result<(), Broken> {
+    fn give(&mut self) -> Result<(), SinkError> {
         self.given = Instant::now();
         let (mut from, mut moved) = (0, Instant::now());
         while from < self.buffer.len() {
-            let Some(stdin) = &mut self.stdin else { return Err(Broken("ffmpeg's input is closed".into())) };
+            let Some(stdin) = &mut self.stdin else {
+                return Err(SinkError("ffmpeg's input is closed".into()));
+            };
             match stdin.write(&self.buffer[from..]) {
                 Ok(count) => (from, moved) = (from + count, Instant::now()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
                     let _ = poll(&mut [PollFd::new(stdin, PollFlags::OUT)], Some(&timeout));
                     if self.cancel.is_cancelled() {
-                        return Err(Broken("stopped".into()));
+                        return Err(SinkError("stopped".into()));
                     }
                     if moved.elapsed() > STALL {
-                        return Err(Broken("the ffmpeg that publishes took no data for 10 s".into()));
+                        return Err(SinkError("the ffmpeg that publishes took no data for 10 s".into()));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -243,22 +245,22 @@ impl FfmpegLink {
         Ok(())
     }
 
-    fn ended(&self) -> Broken {
+    fn ended(&self) -> SinkError {
         let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
-        Broken(format!("the ffmpeg that publishes ended: {how}"))
+        SinkError(format!("the ffmpeg that publishes ended: {how}"))
     }
 }
 
-impl Link for FfmpegLink {
-    fn queue(&mut self, tag: &Tag) -> Result<(), Broken> {
-        flv::write_tag(&mut self.buffer, tag).map_err(|e| Broken(e.to_string()))
+impl Sink for FfmpegSink {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        flv::write_tag(&mut self.buffer, tag).map_err(|e| SinkError(e.to_string()))
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
+    fn flush(&mut self) -> Result<(), SinkError> {
         if self.given.elapsed() < GATHER && self.buffer.len() < FLUSH_AT { Ok(()) } else { self.give() }
     }
 
-    fn wait(&mut self, until: Instant) -> Result<(), Broken> {
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         // Nothing is said back; a dead child shows at the next write.
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
         Ok(())

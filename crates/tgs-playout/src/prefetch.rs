@@ -20,12 +20,12 @@ use tgs_core::{
 
 use crate::{
     cache::Cache,
-    encoder::{Encoder, Job, Setup},
+    encoder::{EncodeJob, EncodeSetup, Encoder},
     engine::judge,
-    feed::Feed,
     flv::Kind,
-    item::{Coming, Item},
+    item::{Item, UpcomingItem},
     probe,
+    read_ahead::ReadAhead,
 };
 
 /// How many items ahead of the one that is encoded.
@@ -33,17 +33,17 @@ pub(crate) const ITEMS: usize = 3;
 
 /// What comes, as the list was last seen.
 #[derive(Clone, Default)]
-pub(crate) struct Board(Arc<(Mutex<Vec<Coming>>, Condvar)>);
+pub(crate) struct UpcomingItems(Arc<(Mutex<Vec<UpcomingItem>>, Condvar)>);
 
-impl Board {
+impl UpcomingItems {
     /// These come next.
-    pub(crate) fn set(&self, coming: Vec<Coming>) {
+    pub(crate) fn set(&self, coming: Vec<UpcomingItem>) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = coming;
         self.0.1.notify_all();
     }
 
     /// The nearest of them that nobody has taken; waits for one until `cancel` is set.
-    fn take(&self, cancel: &Cancel) -> Option<Coming> {
+    fn take(&self, cancel: &Cancel) -> Option<UpcomingItem> {
         let mut coming = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !cancel.is_cancelled() {
             if !coming.is_empty() {
@@ -58,16 +58,16 @@ impl Board {
 }
 
 /// The thread's part of a broadcast.
-pub(crate) struct Ahead {
-    pub(crate) board: Board,
+pub(crate) struct CachePrefetcher {
+    pub(crate) board: UpcomingItems,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) feed: Arc<Feed>,
-    pub(crate) setup: Setup,
+    pub(crate) read_ahead: Arc<ReadAhead>,
+    pub(crate) setup: EncodeSetup,
     pub(crate) ffprobe: PathBuf,
     pub(crate) cancel: Cancel,
 }
 
-impl Ahead {
+impl CachePrefetcher {
     /// Starts the thread; the broadcast does without where that fails.
     pub(crate) fn start(self) -> Option<JoinHandle<()>> {
         let run = move || keep_running("ahead", |delay| self.cancel.wait(delay), || self.run());
@@ -79,8 +79,8 @@ impl Ahead {
     fn run(&self) {
         // What comes is taken as late as that: it may have its turn meanwhile.
         let mut hopeless = HashSet::new();
-        while self.feed.wait_full(&self.cancel)
-            && let Some(Coming { id, find }) = self.board.take(&self.cancel)
+        while self.read_ahead.wait_full(&self.cancel)
+            && let Some(UpcomingItem { id, find }) = self.board.take(&self.cancel)
         {
             // A page that is kept need not be asked, and what did not come to be kept will not the next time.
             if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
@@ -112,7 +112,7 @@ impl Ahead {
         let wanted = self.setup.wanted();
         let found =
             probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel).map_err(|why| why.to_string())?;
-        let job = Job::item(item, &found, &self.setup);
+        let job = EncodeJob::item(item, &found, &self.setup);
         let recording = self.cache.record(&key, item, job.expected);
         let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;
         let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
@@ -121,7 +121,7 @@ impl Ahead {
         let mut pictures = 0;
         let read = loop {
             recording.wait_room(&self.cancel);
-            if !self.feed.wait_full(&self.cancel) {
+            if !self.read_ahead.wait_full(&self.cancel) {
                 return Ok(());
             }
             match encoder.next_tag() {

@@ -4,14 +4,14 @@
 //! a picture that needs no other, and hold as many pictures as its time asks for.
 
 use crate::{
+    ffmpeg_args_probe::holds_idr,
     flv::{Kind, Tag},
     profile::MAX_KEYFRAME_DISTANCE,
-    trial::holds_idr,
 };
 
 /// Takes tags, gives groups that have been looked at.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(crate) struct GroupSplitter {
     fps: u64,
     open: Vec<Tag>,
     /// The time of the open group's keyframe, and its pictures so far.
@@ -19,7 +19,7 @@ pub(crate) struct Groups {
     pictures: u64,
 }
 
-impl Groups {
+impl GroupSplitter {
     /// For pictures that are to come at `fps` a second.
     pub(crate) fn new(fps: u32) -> Self {
         Self { fps: u64::from(fps), open: Vec::new(), begun: None, pictures: 0 }
@@ -86,7 +86,7 @@ mod tests {
 
     /// Sizes of the groups given out, and how it ended.
     fn groups(tags: &[(char, u64)]) -> (Vec<usize>, Result<(), String>) {
-        let mut groups = Groups::new(2);
+        let mut groups = GroupSplitter::new(2);
         let mut sizes = Vec::new();
         for &(kind, time) in tags {
             match groups.push(tag(kind, time)) {

@@ -4,7 +4,7 @@
 //! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
 //! bridged between two keyframes and nothing is lost.
 //!
-//! What an operator leaves is taken out of it at the end of a group as well (`Feed::skip`, `Feed::jump`): the item on
+//! What an operator leaves is taken out of it at the end of a group as well (`ReadAhead::skip`, `ReadAhead::jump`): the item on
 //! air is shown for a group more where the other one is not here yet. Which item is meant is decided in `runs`; where the
 //! list goes on, by the program.
 
@@ -17,10 +17,10 @@ use std::{
 use tgs_core::cancel::Cancel;
 
 use crate::{
-    command::Refused,
+    command::CommandRefused,
     flv::{Kind, Tag},
     item::Item,
-    runs::{Runs, Turn},
+    sequence::{ItemSequence, SeqAdmission},
 };
 
 /// No sane read-ahead is larger; it protects memory from an absurd bitrate.
@@ -31,9 +31,9 @@ const MOST_ASKED: usize = 64;
 
 /// What the encoder's thread hands over.
 #[derive(Debug, Clone)]
-pub enum Piece {
+pub enum Event {
     /// An item begins.
-    Begin(Arc<OnAir>),
+    Begin(Arc<StartedItem>),
     /// The next tag of the item.
     Tag(Tag),
     /// The item has no more tags.
@@ -42,7 +42,7 @@ pub enum Piece {
 
 /// An item as it goes on air.
 #[derive(Debug)]
-pub struct OnAir {
+pub struct StartedItem {
     /// Number in this run, from 1.
     pub run: u64,
     /// The item; `start` tells where its encoder began.
@@ -55,7 +55,7 @@ pub struct OnAir {
 
 /// The item that is being encoded.
 #[derive(Debug, Clone)]
-pub(crate) struct Attempt {
+pub(crate) struct AdmittedItem {
     /// Its number in this run, from 1.
     pub(crate) run: u64,
     /// Set once nobody is to see more of it.
@@ -65,23 +65,23 @@ pub(crate) struct Attempt {
     title: String,
 }
 
-/// The answer to [`Feed::open`].
+/// The answer to [`ReadAhead::admit`].
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum Admission {
     /// The item is to be encoded.
-    Goes(Attempt),
+    Admitted(AdmittedItem),
     /// It was left before its turn came.
-    Left,
+    Skipped,
     /// Another place was asked for meanwhile.
     Stale,
     /// The list has ended before it.
-    Over,
+    Ended,
 }
 
 /// The item that a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Meant {
-    /// Its [`Item::place`]; `None` where it has not been prepared yet.
+pub(crate) struct TargetItem {
+    /// Its [`Item::turn`]; `None` where it has not been prepared yet.
     pub(crate) place: Option<u64>,
     /// How many entries of the list are to be left before it.
     pub(crate) skip: u64,
@@ -89,7 +89,7 @@ pub(crate) struct Meant {
 
 /// What is left of the encoder's items when a command is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum Discard {
     /// All of them: the list goes on elsewhere.
     All,
     /// Those after the current one: something comes between.
@@ -98,7 +98,7 @@ pub(crate) enum Leave {
 
 /// How much must be here before an item goes on air (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum StartLevel {
     /// Half a second of picture from an encoder that runs at twice the speed of time or more: nobody watches yet, and
     /// the start shall be quick. From a slower one the whole group, so that the next is here in time.
     Start,
@@ -108,23 +108,23 @@ pub enum Need {
     Refilled,
 }
 
-/// The answer to [`Feed::take`].
+/// The answer to [`ReadAhead::poll`].
 #[derive(Debug)]
-pub enum Taken {
+pub enum Polled {
     /// The next piece.
-    Piece(Piece),
+    Event(Event),
     /// Nothing that may go on air yet.
     NotReady,
     /// The programme is over and everything has been taken.
-    Over,
+    Ended,
 }
 
 /// The read-ahead. One thread gives, one takes.
 #[derive(Debug)]
-pub struct Feed {
+pub struct ReadAhead {
     fps: u64,
     frames_wanted: u64,
-    state: Mutex<State>,
+    state: Mutex<Buffer>,
     /// There is something to take.
     more: Condvar,
     /// There is room to give.
@@ -133,10 +133,10 @@ pub struct Feed {
 
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
-struct State {
+struct Buffer {
     /// What is still shown of an item that was left, up to its `End`; taken before `pieces`.
-    rest: VecDeque<Piece>,
-    pieces: VecDeque<Piece>,
+    rest: VecDeque<Event>,
+    pieces: VecDeque<Event>,
     bytes: usize,
     /// Pictures among the pieces.
     frames: u64,
@@ -155,14 +155,14 @@ struct State {
     paused: bool,
     /// How many wait for something to be given.
     waiting: usize,
-    runs: Runs,
-    attempt: Option<Attempt>,
+    runs: ItemSequence,
+    attempt: Option<AdmittedItem>,
     /// The title of what comes behind the attempt.
     prepared: Option<String>,
     /// The item that was begun last and has no end yet.
     unended: Option<u64>,
     /// The item taken last.
-    taken: Option<Arc<OnAir>>,
+    taken: Option<Arc<StartedItem>>,
     /// Whether the item on air was left and the next has not been taken yet.
     jumping: bool,
     /// Commands that the prepare thread has not done yet: what it has prepared may be stale.
@@ -171,8 +171,8 @@ struct State {
     told: u64,
 }
 
-impl Feed {
-    /// A feed for `fps` frames a second that holds `ahead` of them.
+impl ReadAhead {
+    /// A read-ahead for `fps` frames a second that holds `ahead` of them.
     #[must_use]
     pub fn new(fps: u32, ahead: Duration) -> Self {
         let frames_wanted = (ahead.as_millis() as u64 * u64::from(fps) / 1000).max(1);
@@ -192,20 +192,20 @@ impl Feed {
     }
 
     /// Gives the next item its number.
-    pub(crate) fn open(&self, item: &Item, cancel: &Cancel) -> Opened {
+    pub(crate) fn admit(&self, item: &Item, cancel: &Cancel) -> Admission {
         let mut state = self.lock();
         if state.asked > 0 {
-            return Opened::Stale;
+            return Admission::Stale;
         }
         match state.runs.open() {
-            Turn::Left => Opened::Left,
-            Turn::Over => Opened::Over,
-            Turn::Goes(run) => {
-                let (place, live) = (item.place, item.media.live);
+            SeqAdmission::Skipped => Admission::Skipped,
+            SeqAdmission::Ended => Admission::Ended,
+            SeqAdmission::Admitted(run) => {
+                let (place, live) = (item.turn, item.media.live);
                 let title = item.title.clone();
-                let attempt = Attempt { run, left: cancel.child(), place, live, title };
+                let attempt = AdmittedItem { run, left: cancel.child(), place, live, title };
                 state.attempt = Some(attempt.clone());
-                Opened::Goes(attempt)
+                Admission::Admitted(attempt)
             }
         }
     }
@@ -220,7 +220,7 @@ impl Feed {
         let state = self.lock();
         let begun = state.pieces.iter().find_map(|piece| match piece {
             // Another encoder of the item on air is no other item.
-            Piece::Begin(item) if item.run != state.runs.on_air() => Some(item.item.title.clone()),
+            Event::Begin(item) if item.run != state.runs.on_air() => Some(item.item.title.clone()),
             _ => None,
         });
         let attempt = || {
@@ -237,7 +237,7 @@ impl Feed {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
             if state.unended == Some(attempt.run) && !state.runs.is_left(attempt.run) {
-                state.add(Piece::End);
+                state.add(Event::End);
             }
             state.runs.closed(attempt.run);
         }
@@ -245,20 +245,20 @@ impl Feed {
         self.more.notify_all();
     }
 
-    /// Adds a piece; waits while the feed is full. `false` when `cancel` was set meanwhile, or the item was left.
-    pub fn give(&self, piece: Piece, live: bool, cancel: &Cancel) -> bool {
-        let waits = matches!(piece, Piece::Tag(_));
-        self.give_all([piece], waits, live, cancel)
+    /// Adds a piece; waits while the read-ahead is full. `false` when `cancel` was set meanwhile, or the item was left.
+    pub fn push(&self, piece: Event, live: bool, cancel: &Cancel) -> bool {
+        let waits = matches!(piece, Event::Tag(_));
+        self.push_all([piece], waits, live, cancel)
     }
 
     /// Adds a group of pictures as soon as there is room for its first tag: one wake-up for all of them.
-    pub(crate) fn give_group(&self, tags: Vec<Tag>, cancel: &Cancel) -> bool {
-        self.give_all(tags.into_iter().map(Piece::Tag), true, false, cancel)
+    pub(crate) fn push_group(&self, tags: Vec<Tag>, cancel: &Cancel) -> bool {
+        self.push_all(tags.into_iter().map(Event::Tag), true, false, cancel)
     }
 
-    fn give_all(
+    fn push_all(
         &self,
-        pieces: impl IntoIterator<Item = Piece>,
+        pieces: impl IntoIterator<Item = Event>,
         waits: bool,
         live: bool,
         cancel: &Cancel,
@@ -298,9 +298,9 @@ impl Feed {
     /// Waits for something to be given, `patience` at most.
     fn wait_more<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, Buffer>,
         patience: Duration,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, Buffer> {
         state.waiting += 1;
         let mut state = self.more.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         state.waiting -= 1;
@@ -332,12 +332,12 @@ impl Feed {
     }
 
     /// Waits until anything is told, `patience` at most, or `cancel` is set.
-    pub(crate) fn wait_told(&self, patience: Duration, cancel: &Cancel) {
+    pub(crate) fn wait_command(&self, patience: Duration, cancel: &Cancel) {
         let told = self.lock().told;
         self.wait_until(&self.room, patience, cancel, |state| state.told != told);
     }
 
-    fn wait_until(&self, on: &Condvar, patience: Duration, cancel: &Cancel, done: impl Fn(&State) -> bool) {
+    fn wait_until(&self, on: &Condvar, patience: Duration, cancel: &Cancel, done: impl Fn(&Buffer) -> bool) {
         let began = Instant::now();
         let mut state = self.lock();
         while !done(&state) && !cancel.is_cancelled() && began.elapsed() < patience {
@@ -348,14 +348,14 @@ impl Feed {
     }
 
     /// Counts a command for the prepare thread, which is worth another look at what failed.
-    pub(crate) fn ask(&self) -> Result<(), Refused> {
+    pub(crate) fn reserve_request(&self) -> Result<(), CommandRefused> {
         let asked = self.lock().ask();
         self.room.notify_all();
         asked
     }
 
     /// The prepare thread has done one of them.
-    pub(crate) fn done(&self) {
+    pub(crate) fn release_request(&self) {
         self.lock().asked -= 1;
     }
 
@@ -368,20 +368,20 @@ impl Feed {
 
     /// Leaves what `leave` says, because the list is to go on elsewhere: counts a command for the prepare thread.
     /// Answers what the current item was. With `seek` it must not be live.
-    pub(crate) fn jump(&self, leave: Leave, seek: bool) -> Result<Meant, Refused> {
+    pub(crate) fn jump(&self, leave: Discard, seek: bool) -> Result<TargetItem, CommandRefused> {
         let mut state = self.lock();
         let found = state.find(state.runs.current());
         if seek && found.is_some_and(|(_, live)| live) {
-            return Err(Refused::Live);
+            return Err(CommandRefused::Live);
         }
         state.ask()?;
         let skip = match leave {
-            Leave::All => state.runs.leave_all(),
-            Leave::Later => state.runs.leave_later(),
+            Discard::All => state.runs.leave_all(),
+            Discard::Later => state.runs.leave_later(),
         };
         state.over = false;
         self.cut(&mut state);
-        Ok(Meant { place: found.map(|(place, _)| place), skip })
+        Ok(TargetItem { place: found.map(|(place, _)| place), skip })
     }
 
     /// Ends the list with the current item.
@@ -391,7 +391,7 @@ impl Feed {
         self.cut(&mut state);
     }
 
-    fn cut(&self, state: &mut State) {
+    fn cut(&self, state: &mut Buffer) {
         state.cut();
         state.told += 1;
         self.room.notify_all();
@@ -411,7 +411,7 @@ impl Feed {
     }
 
     /// Why nothing is handed out, where an operator wanted it so.
-    pub(crate) fn asked_for(&self) -> Option<&'static str> {
+    pub(crate) fn requested_change(&self) -> Option<&'static str> {
         let state = self.lock();
         match (state.paused, state.jumping) {
             (true, _) => Some("paused"),
@@ -427,40 +427,41 @@ impl Feed {
     }
 
     /// Takes the next piece, where what `need` asks for is here.
-    pub fn take(&self, need: Need) -> Taken {
+    pub fn poll(&self, need: StartLevel) -> Polled {
         let mut state = self.lock();
         if state.paused && state.at_boundary() {
-            return Taken::NotReady;
+            return Polled::NotReady;
         }
         if !state.rest.is_empty() {
-            let other = need == Need::Refilled || (state.at_boundary() && (state.over || state.groups > 0));
+            let other =
+                need == StartLevel::Refilled || (state.at_boundary() && (state.over || state.groups > 0));
             if !other {
-                return state.remove().map_or(Taken::NotReady, Taken::Piece);
+                return state.remove().map_or(Polled::NotReady, Polled::Event);
             }
             state.drop_rest();
         }
         let ready = match need {
-            Need::Start => state.groups > 0 || self.is_quick(&state),
-            Need::Group => state.groups > 0 || self.is_full(&state),
-            Need::Refilled => self.is_full(&state) || state.has_end() || state.over,
+            StartLevel::Start => state.groups > 0 || self.is_quick(&state),
+            StartLevel::Group => state.groups > 0 || self.is_full(&state),
+            StartLevel::Refilled => self.is_full(&state) || state.has_end() || state.over,
         };
         // At the end of the programme what is left goes out as it is.
-        let anywhere = need == Need::Refilled;
+        let anywhere = need == StartLevel::Refilled;
         if !state.over && (anywhere || state.at_boundary()) && !ready {
-            return Taken::NotReady;
+            return Polled::NotReady;
         }
         match state.remove() {
             Some(piece) => {
                 self.make_room(&state);
-                Taken::Piece(piece)
+                Polled::Event(piece)
             }
-            None if state.over => Taken::Over,
-            None => Taken::NotReady,
+            None if state.over => Polled::Ended,
+            None => Polled::NotReady,
         }
     }
 
     /// Takes the next piece as soon as there is one (nobody watches: a file). `NotReady` after `patience`.
-    pub fn take_any(&self, patience: Duration) -> Taken {
+    pub fn wait_event(&self, patience: Duration) -> Polled {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
@@ -470,14 +471,14 @@ impl Feed {
             }
             if !held && let Some(piece) = state.remove() {
                 self.make_room(&state);
-                return Taken::Piece(piece);
+                return Polled::Event(piece);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if state.over && !held {
-                return Taken::Over;
+                return Polled::Ended;
             }
             if left.is_zero() {
-                return Taken::NotReady;
+                return Polled::NotReady;
             }
             state = self.wait_more(state, left);
         }
@@ -525,46 +526,46 @@ impl Feed {
     }
 
     /// Wakes the giver when a third of a second is free: woken for each tag, it would cost more than copying them does.
-    fn make_room(&self, state: &State) {
+    fn make_room(&self, state: &Buffer) {
         if state.frames + self.fps / 3 <= self.frames_wanted && state.bytes < MAX_BYTES {
             self.room.notify_all();
         }
     }
 
     /// Whether half a second of picture came in a quarter of a second.
-    fn is_quick(&self, state: &State) -> bool {
+    fn is_quick(&self, state: &Buffer) -> bool {
         let took = state.first_picture.map_or(0.0, |first| first.elapsed().as_secs_f64());
         state.frames >= self.fps / 2 && state.frames as f64 / self.fps as f64 > 2.0 * took
     }
 
-    fn is_full(&self, state: &State) -> bool {
+    fn is_full(&self, state: &Buffer) -> bool {
         state.frames >= self.frames_wanted || state.bytes >= MAX_BYTES
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Buffer {
     /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
     fn at_boundary(&self) -> bool {
         match self.rest.front().or(self.pieces.front()) {
             // The end of what is left may be dropped for something that is better.
-            Some(Piece::End) if !self.rest.is_empty() => true,
-            None | Some(Piece::Begin(_)) => true,
-            Some(Piece::Tag(tag)) => self.taking_item && tag.is_keyframe(),
-            Some(Piece::End) => false,
+            Some(Event::End) if !self.rest.is_empty() => true,
+            None | Some(Event::Begin(_)) => true,
+            Some(Event::Tag(tag)) => self.taking_item && tag.is_keyframe(),
+            Some(Event::End) => false,
         }
     }
 
     fn has_end(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::End))
+        self.pieces.iter().any(|piece| matches!(piece, Event::End))
     }
 
-    fn ask(&mut self) -> Result<(), Refused> {
+    fn ask(&mut self) -> Result<(), CommandRefused> {
         if self.asked >= MOST_ASKED {
-            return Err(Refused::Busy);
+            return Err(CommandRefused::Busy);
         }
         self.asked += 1;
         self.told += 1;
@@ -574,13 +575,13 @@ impl State {
     /// Place and liveness of an item that was opened.
     fn find(&self, run: u64) -> Option<(u64, bool)> {
         let begun = self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Begin(item) => Some(item),
+            Event::Begin(item) => Some(item),
             _ => None,
         });
         let found = self.taken.iter().chain(begun).find(|item| item.run == run);
         let attempt = || self.attempt.as_ref().filter(|attempt| attempt.run == run);
         found
-            .map(|item| (item.item.place, item.item.media.live))
+            .map(|item| (item.item.turn, item.item.media.live))
             .or_else(|| attempt().map(|attempt| (attempt.place, attempt.live)))
     }
 
@@ -592,15 +593,15 @@ impl State {
         let on_air = self.runs.on_air();
         let leaves = !self.runs.is_between() && self.runs.is_left(on_air);
         self.jumping = true;
-        let mut run = on_air;
+        let mut seq = on_air;
         let (mut head, mut kept) = (Vec::new(), Vec::new());
         for piece in self.pieces.drain(..) {
-            if let Piece::Begin(item) = &piece {
-                run = item.run;
+            if let Event::Begin(item) = &piece {
+                seq = item.run;
             }
-            if run == on_air && leaves {
+            if seq == on_air && leaves {
                 head.push(piece);
-            } else if !self.runs.is_left(run) {
+            } else if !self.runs.is_left(seq) {
                 kept.push(piece);
             }
         }
@@ -609,9 +610,9 @@ impl State {
             self.add(piece);
         }
         if leaves && self.rest.is_empty() {
-            head.truncate(shown_to(&head));
+            head.truncate(end_of_shown(&head));
             self.rest = head.into();
-            self.rest.push_back(Piece::End);
+            self.rest.push_back(Event::End);
         }
         self.end_where_asked();
     }
@@ -629,17 +630,17 @@ impl State {
         self.runs.end();
     }
 
-    fn add(&mut self, piece: Piece) {
+    fn add(&mut self, piece: Event) {
         match &piece {
-            Piece::Begin(item) => {
+            Event::Begin(item) => {
                 self.runs.begun(item.run);
                 self.unended = Some(item.run);
             }
-            Piece::End => self.unended = None,
-            Piece::Tag(_) => {}
+            Event::End => self.unended = None,
+            Event::Tag(_) => {}
         }
         match &piece {
-            Piece::Tag(tag) => {
+            Event::Tag(tag) => {
                 self.bytes += tag.body.len();
                 self.frames += u64::from(is_picture(tag));
                 self.first_picture.get_or_insert_with(Instant::now);
@@ -648,11 +649,11 @@ impl State {
                     self.group_open = true;
                 }
             }
-            Piece::End => {
+            Event::End => {
                 self.groups += isize::from(self.group_open);
                 self.group_open = false;
             }
-            Piece::Begin(_) => {
+            Event::Begin(_) => {
                 // Another encoder of the same item may go on behind one that was whole.
                 self.groups += isize::from(self.group_open);
                 self.group_open = false;
@@ -661,26 +662,26 @@ impl State {
         self.pieces.push_back(piece);
     }
 
-    fn remove(&mut self) -> Option<Piece> {
+    fn remove(&mut self) -> Option<Event> {
         if let Some(piece) = self.rest.pop_front() {
-            if matches!(piece, Piece::End) {
+            if matches!(piece, Event::End) {
                 self.drop_rest();
             }
             return Some(piece);
         }
         let piece = self.pieces.pop_front()?;
         match &piece {
-            Piece::Begin(item) => {
+            Event::Begin(item) => {
                 self.taking_item = false;
                 self.jumping = false;
                 self.runs.shown(item.run);
                 self.taken = Some(Arc::clone(item));
             }
-            Piece::End => {
+            Event::End => {
                 self.taking_item = false;
                 self.runs.end();
             }
-            Piece::Tag(tag) => {
+            Event::Tag(tag) => {
                 self.bytes -= tag.body.len();
                 self.frames -= u64::from(is_picture(tag));
                 if tag.is_keyframe() {
@@ -696,7 +697,7 @@ impl State {
         if !std::mem::take(&mut self.group_open) {
             return 0;
         }
-        let key = self.pieces.iter().rposition(|p| matches!(p, Piece::Tag(tag) if tag.is_keyframe()));
+        let key = self.pieces.iter().rposition(|p| matches!(p, Event::Tag(tag) if tag.is_keyframe()));
         let Some(key) = key.filter(|_| self.groups >= 0) else {
             // It is on air: what is here of it is all that comes.
             self.groups += 1;
@@ -705,7 +706,7 @@ impl State {
         let mut cut = 0;
         for piece in self.pieces.split_off(key) {
             match &piece {
-                Piece::Tag(tag) if is_picture(tag) => {
+                Event::Tag(tag) if is_picture(tag) => {
                     self.bytes -= tag.body.len();
                     self.frames -= 1;
                     cut += 1;
@@ -722,14 +723,14 @@ impl State {
             // Another item's rest is before it, which waits for the viewer.
             return false;
         }
-        let is_key = |piece: &Piece| matches!(piece, Piece::Tag(tag) if tag.is_keyframe());
+        let is_key = |piece: &Event| matches!(piece, Event::Tag(tag) if tag.is_keyframe());
         let mut keys = self.pieces.iter().enumerate().filter(|(_, p)| is_key(p)).map(|(at, _)| at);
         let (Some(_), Some(second)) = (keys.next(), keys.next()) else { return false };
-        let kept: Vec<Piece> = self
+        let kept: Vec<Event> = self
             .pieces
             .drain(..second)
             .filter(|piece| match piece {
-                Piece::Tag(tag) if tag.is_frame() => {
+                Event::Tag(tag) if tag.is_frame() => {
                     self.bytes -= tag.body.len();
                     self.frames -= u64::from(is_picture(tag));
                     false
@@ -746,11 +747,11 @@ impl State {
 }
 
 /// How much of an item that was left is still shown: the group on air, and one more for the next item to get ready in.
-fn shown_to(head: &[Piece]) -> usize {
-    let ends = |piece: &Piece| match piece {
-        Piece::Tag(tag) => tag.is_keyframe(),
-        Piece::End => true,
-        Piece::Begin(_) => false,
+fn end_of_shown(head: &[Event]) -> usize {
+    let ends = |piece: &Event| match piece {
+        Event::Tag(tag) => tag.is_keyframe(),
+        Event::End => true,
+        Event::Begin(_) => false,
     };
     let mut ends = head.iter().enumerate().filter(|(_, piece)| ends(piece)).map(|(at, _)| at);
     let first = ends.next();

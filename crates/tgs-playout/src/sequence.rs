@@ -6,7 +6,7 @@
 
 /// The numbers of a broadcast.
 #[derive(Debug)]
-pub(crate) struct Runs {
+pub(crate) struct ItemSequence {
     /// The newest number that is not only lent.
     used: u64,
     /// The newest number that an item has, lent or not.
@@ -24,34 +24,34 @@ pub(crate) struct Runs {
 
 /// What becomes of the item that is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum SeqAdmission {
     /// It is to be encoded, under this number.
-    Goes(u64),
+    Admitted(u64),
     /// It was left before its turn came.
-    Left,
+    Skipped,
     /// The list has ended before it.
-    Over,
+    Ended,
 }
 
-impl Default for Runs {
+impl Default for ItemSequence {
     fn default() -> Self {
         Self { used: 0, newest: 0, on_air: 0, ended: true, below: 0, kept: None, last: None }
     }
 }
 
-impl Runs {
+impl ItemSequence {
     /// Gives the next item its number.
-    pub(crate) fn open(&mut self) -> Turn {
+    pub(crate) fn open(&mut self) -> SeqAdmission {
         let number = self.used + 1;
         if self.is_over() {
-            return Turn::Over;
+            return SeqAdmission::Ended;
         }
         self.newest = self.newest.max(number);
         if self.is_left(number) {
             self.used = number;
-            return Turn::Left;
+            return SeqAdmission::Skipped;
         }
-        Turn::Goes(number)
+        SeqAdmission::Admitted(number)
     }
 
     /// Whether the list ends before the next item.
@@ -123,7 +123,7 @@ impl Runs {
         ahead
     }
 
-    /// Leaves what comes after the current item and has a number. Answers as [`Runs::leave_all`].
+    /// Leaves what comes after the current item and has a number. Answers as [`ItemSequence::leave_all`].
     pub(crate) fn leave_later(&mut self) -> u64 {
         let (current, ahead) = (self.current(), self.ahead());
         self.below = self.newest + 1;
@@ -152,10 +152,10 @@ mod tests {
     use super::*;
 
     /// Items up to `newest` are encoded, of which `on_air` is shown.
-    fn runs(on_air: u64, newest: u64) -> Runs {
-        let mut runs = Runs::default();
+    fn runs(on_air: u64, newest: u64) -> ItemSequence {
+        let mut runs = ItemSequence::default();
         for number in 1..=newest {
-            assert_eq!(runs.open(), Turn::Goes(number));
+            assert_eq!(runs.open(), SeqAdmission::Admitted(number));
             runs.begun(number);
         }
         if on_air > 0 {
@@ -167,13 +167,13 @@ mod tests {
     #[test]
     fn an_item_of_which_nothing_came_lends_its_number() {
         let mut runs = runs(1, 1);
-        assert_eq!(runs.open(), Turn::Goes(2));
+        assert_eq!(runs.open(), SeqAdmission::Admitted(2));
         runs.closed(2);
-        assert_eq!(runs.open(), Turn::Goes(2));
+        assert_eq!(runs.open(), SeqAdmission::Admitted(2));
         runs.leave_current();
         runs.leave_current();
         runs.closed(2);
-        assert_eq!((runs.open(), runs.current()), (Turn::Goes(3), 3));
+        assert_eq!((runs.open(), runs.current()), (SeqAdmission::Admitted(3), 3));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         runs.leave_current();
         runs.leave_current();
         assert_eq!(runs.current(), 4);
-        assert_eq!((runs.open(), runs.open()), (Turn::Left, Turn::Goes(4)));
+        assert_eq!((runs.open(), runs.open()), (SeqAdmission::Skipped, SeqAdmission::Admitted(4)));
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         runs.end();
         assert_eq!(runs.current(), 2);
         runs.leave_current();
-        assert_eq!((runs.open(), runs.open()), (Turn::Left, Turn::Goes(3)));
+        assert_eq!((runs.open(), runs.open()), (SeqAdmission::Skipped, SeqAdmission::Admitted(3)));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         runs.leave_current();
         // 4 and 5 have no number yet.
         assert_eq!(runs.leave_all(), 2);
-        assert_eq!((runs.open(), runs.current()), (Turn::Goes(4), 4));
+        assert_eq!((runs.open(), runs.current()), (SeqAdmission::Admitted(4), 4));
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         let mut runs = runs(1, 3);
         assert_eq!(runs.leave_later(), 0);
         assert_eq!((runs.is_left(1), runs.is_left(2), runs.is_left(3)), (false, true, true));
-        assert_eq!((runs.current(), runs.open()), (1, Turn::Goes(4)));
+        assert_eq!((runs.current(), runs.open()), (1, SeqAdmission::Admitted(4)));
         runs.leave_current();
         assert_eq!(
             (runs.is_left(1), runs.current(), runs.is_left(3), runs.is_left(4)),
@@ -225,18 +225,18 @@ mod tests {
     fn the_list_ends_with_the_current_item() {
         let mut runs = runs(1, 2);
         runs.end_with_current();
-        assert_eq!((runs.is_left(1), runs.is_left(2), runs.open()), (false, true, Turn::Over));
+        assert_eq!((runs.is_left(1), runs.is_left(2), runs.open()), (false, true, SeqAdmission::Ended));
         // Between two, with the one that comes.
-        let mut runs = super::Runs::default();
+        let mut runs = super::ItemSequence::default();
         runs.end_with_current();
-        assert_eq!(runs.open(), Turn::Goes(1));
+        assert_eq!(runs.open(), SeqAdmission::Admitted(1));
         runs.begun(1);
-        assert_eq!(runs.open(), Turn::Over);
+        assert_eq!(runs.open(), SeqAdmission::Ended);
         // From elsewhere, with where one goes.
         runs.shown(1);
         runs.leave_all();
-        assert_eq!(runs.open(), Turn::Goes(2));
+        assert_eq!(runs.open(), SeqAdmission::Admitted(2));
         runs.begun(2);
-        assert_eq!(runs.open(), Turn::Over);
+        assert_eq!(runs.open(), SeqAdmission::Ended);
     }
 }

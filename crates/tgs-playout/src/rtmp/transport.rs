@@ -19,7 +19,7 @@ use tgs_core::cancel::Cancel;
 
 use super::{
     acked::acked,
-    error::{OpenError, Stage},
+    error::{OpenError, OpenStage},
 };
 
 /// After this long without any answer to what was sent the kernel gives the connection up.
@@ -53,7 +53,7 @@ pub(super) struct Deadline<'a> {
 
 impl Deadline<'_> {
     /// How long to sleep before looking again; an error where there is nothing more to wait for.
-    pub(super) fn slice(&self, stage: Stage) -> Result<Duration, OpenError> {
+    pub(super) fn slice(&self, stage: OpenStage) -> Result<Duration, OpenError> {
         if self.cancel.is_cancelled() {
             return Err(OpenError::Cancelled);
         }
@@ -63,7 +63,7 @@ impl Deadline<'_> {
 }
 
 /// An open connection.
-pub(super) struct Wire {
+pub(super) struct Transport {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     written: u64,
@@ -73,7 +73,7 @@ pub(super) struct Wire {
     unread: bool,
 }
 
-impl Wire {
+impl Transport {
     /// Connects to the first address of `host` that answers.
     pub(super) fn connect(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Self, OpenError> {
         let mut addresses = resolve(host, port, deadline)?;
@@ -87,8 +87,8 @@ impl Wire {
             let deadline = Deadline { at: Instant::now() + share, ..deadline };
             match connect_to(address, deadline) {
                 Ok(socket) => return Ok(Self { socket, tls: None, written: 0, arrived: 0, unread: false }),
-                Err(Attempt::Fatal(error)) => return Err(error),
-                Err(Attempt::Failed(error)) => last = Some(error),
+                Err(ConnectAttempt::Fatal(error)) => return Err(error),
+                Err(ConnectAttempt::Failed(error)) => last = Some(error),
             }
         }
         let host = host.to_owned();
@@ -96,7 +96,7 @@ impl Wire {
             Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 OpenError::Refused { host, port }
             }
-            Some(error) if error.kind() == io::ErrorKind::TimedOut => OpenError::Timeout(Stage::Connect),
+            Some(error) if error.kind() == io::ErrorKind::TimedOut => OpenError::Timeout(OpenStage::Connect),
             Some(source) => OpenError::Connect { host, port, source },
             None => OpenError::Resolve { host, reason: "it has no address".to_owned() },
         })
@@ -125,20 +125,20 @@ impl Wire {
             let outcome = tls.process_new_packets().map(|_| ()).map_err(describe);
             let sent = self.push(&mut Vec::new());
             outcome?;
-            let all_sent = sent.map_err(|e| closed_or_broken(e, Stage::Tls))?;
+            let all_sent = sent.map_err(|e| closed_or_broken(e, OpenStage::Tls))?;
             let Some(tls) = &mut self.tls else { return Ok(()) };
             if !tls.is_handshaking() && all_sent {
                 return Ok(());
             }
-            if !self.poll(!all_sent, deadline.slice(Stage::Tls)?) {
+            if !self.poll(!all_sent, deadline.slice(OpenStage::Tls)?) {
                 continue;
             }
             let Some(tls) = &mut self.tls else { return Ok(()) };
             match tls.read_tls(&mut self.socket) {
-                Ok(0) => return Err(OpenError::Closed(Stage::Tls)),
+                Ok(0) => return Err(OpenError::Closed(OpenStage::Tls)),
                 Ok(_) => {}
                 Err(e) if again(&e) => {}
-                Err(e) => return Err(closed_or_broken(e, Stage::Tls)),
+                Err(e) => return Err(closed_or_broken(e, OpenStage::Tls)),
             }
         }
     }
@@ -237,19 +237,19 @@ impl Wire {
 }
 
 /// Why one address did not do.
-enum Attempt {
+enum ConnectAttempt {
     /// The next one may.
     Failed(io::Error),
     Fatal(OpenError),
 }
 
-impl From<io::Error> for Attempt {
+impl From<io::Error> for ConnectAttempt {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
 }
 
-fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, Attempt> {
+fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, ConnectAttempt> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
@@ -259,15 +259,15 @@ fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, 
         other => other?,
     }
     loop {
-        let slice = match deadline.slice(Stage::Connect) {
+        let slice = match deadline.slice(OpenStage::Connect) {
             Ok(slice) => slice,
-            Err(OpenError::Timeout(_)) => return Err(Attempt::Failed(io::ErrorKind::TimedOut.into())),
-            Err(error) => return Err(Attempt::Fatal(error)),
+            Err(OpenError::Timeout(_)) => return Err(ConnectAttempt::Failed(io::ErrorKind::TimedOut.into())),
+            Err(error) => return Err(ConnectAttempt::Fatal(error)),
         };
         if wait_for(&socket, PollFlags::OUT, slice) {
             return match socket.take_error()? {
                 None => Ok(socket.into()),
-                Some(error) => Err(Attempt::Failed(error)),
+                Some(error) => Err(ConnectAttempt::Failed(error)),
             };
         }
     }
@@ -297,7 +297,7 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
     };
     thread::Builder::new().name("resolve".to_owned()).spawn(lookup).map_err(|e| failed(e.to_string()))?;
     loop {
-        match receiver.recv_timeout(deadline.slice(Stage::Resolve)?) {
+        match receiver.recv_timeout(deadline.slice(OpenStage::Resolve)?) {
             Ok(found) => return found.map_err(|e| failed(e.to_string())),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("the resolver died".to_owned())),
@@ -338,11 +338,11 @@ fn describe(error: rustls::Error) -> OpenError {
     })
 }
 
-pub(super) fn closed_or_broken(error: io::Error, stage: Stage) -> OpenError {
-    use super::error::Broken;
-    match Broken::from(error) {
-        Broken::Closed | Broken::Reset => OpenError::Closed(stage),
-        Broken::NoAnswer => OpenError::Timeout(stage),
+pub(super) fn closed_or_broken(error: io::Error, stage: OpenStage) -> OpenError {
+    use super::error::ConnectionLost;
+    match ConnectionLost::from(error) {
+        ConnectionLost::Closed | ConnectionLost::Reset => OpenError::Closed(stage),
+        ConnectionLost::NoAnswer => OpenError::Timeout(stage),
         broken => OpenError::Broken { stage, broken },
     }
 }
