@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
-use tgs_core::{exit::Code, process, remedy};
+use clap::{CommandFactory, error::ErrorKind};
+use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
     cli::Cli,
@@ -25,19 +25,8 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    let cli = match Cli::try_parse().and_then(checked) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // To stdout or stderr, as it should be; a closed one is no reason to fail.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
-        }
-    };
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let cli = checked(cli)?;
     let began = Instant::now();
     let since = cli.restart.then(SystemTime::now);
     let seen = look(&cli, began);
@@ -58,7 +47,7 @@ pub fn main() -> ExitCode {
         }
         Err(finding) => tell(&cli, &Report::new(&cli.unit, &finding, began.elapsed(), &[])),
     };
-    if up { Code::Ok } else { Code::Failure }.into()
+    Ok(if up { Code::Ok } else { Code::Failure }.into())
 }
 
 /// What goes together on the command line.

@@ -14,7 +14,7 @@ mod snapshot;
 mod systemd;
 mod words;
 
-pub use app::main;
+pub use app::run;
 
 /// The command line's definition, for manual pages and completions.
 #[must_use]

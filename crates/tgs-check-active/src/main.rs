@@ -1,5 +1,5 @@
 //! The `tgs-check-active` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_check_active::main()
+    tgs_core::cli::main(tgs_check_active::run)
 }

@@ -2,7 +2,9 @@
 
 pub mod backoff;
 pub mod cancel;
+pub mod cli;
 pub mod env_file;
+pub mod error;
 pub mod exit;
 pub mod files;
 pub mod flood_wait;

@@ -9,8 +9,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
-use tgs_core::{exit::Code, process, remedy};
+use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
     cli::Cli,
@@ -25,35 +24,19 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // To stdout or stderr, as it should be; a closed one is no reason to fail.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
-        }
-    };
+#[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     // A panic of Telegram's client library is told as a finding; its own words might hold anything.
     panic::set_hook(Box::new(|_| {}));
     let mut view = View::new(&cli);
     remedy::set_env_file(view.env.as_ref().map(|env| &*env.path));
-    match switch::run_as_user_of(&cli, &view) {
-        Ok(None) => {}
-        Ok(Some(code)) => return code.into(),
-        Err(why) => {
-            let _ = writeln!(stderr(), "tgs-diag: {why}");
-            return Code::Failure.into();
-        }
+    if let Some(code) = switch::run_as_user_of(&cli, &view)? {
+        return Ok(code.into());
     }
     let _scratch = view.confine();
     let view = Arc::new(view);
     let findings = look(&view);
-    tell(&findings, cli.json).into()
+    Ok(tell(&findings, cli.json).into())
 }
 
 /// Every area in the order it is told in.

@@ -26,7 +26,7 @@ Exit codes: 0 nothing fails, 1 something does, 2 usage.";
 /// Says what is wrong with the settings, the session, the tools and the service, and how to mend it.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-diag", version, about, after_help = EXAMPLES)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Look at this file of settings instead of ./.env or /opt/tg_video_streamer/current/.env
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,

@@ -5,7 +5,7 @@
 //! that every verdict can be tested without the fault. Whatever is said goes through `redact` once more at the end.
 
 mod app;
-mod cli;
+pub mod cli;
 mod finding;
 mod ingest;
 mod machine;
@@ -22,7 +22,7 @@ mod telegram;
 mod unit;
 mod view;
 
-pub use app::main;
+pub use app::run;
 
 /// The command line's definition, for manual pages and completions.
 #[must_use]

@@ -1,5 +1,5 @@
 //! The `tgs-diag` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_diag::main()
+    tgs_core::cli::main(tgs_diag::run)
 }

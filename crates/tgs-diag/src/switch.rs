@@ -6,12 +6,14 @@
 
 use std::{ffi::OsString, path::Path};
 
+use anyhow::Context;
+
 use tgs_core::{owner, process, process::user::User};
 
 use crate::{cli::Cli, view::View};
 
 /// Runs this program anew as that user, where this is root: its exit code. Words where that failed.
-pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> Result<Option<u8>, String> {
+pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> anyhow::Result<Option<u8>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -31,11 +33,11 @@ pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> Result<Option<u8>, Strin
     }
     // Where root was, the user may not be.
     let ran = owner::run_self_as(&user, args, Path::new("/"));
-    ran.map(Some).map_err(|e| format!("failed to become {}, as which the unit runs: {e}", user.name))
+    ran.map(Some).with_context(|| format!("become {}, as which the unit runs", user.name))
 }
 
 /// The same as the owner of the settings, of STATE_DIR and CACHE_DIR, and of the programs that would be run.
-fn run_as_owner(view: &View) -> Result<Option<u8>, String> {
+fn run_as_owner(view: &View) -> anyhow::Result<Option<u8>> {
     let mut paths = Vec::new();
     if let Some(settings) = &view.settings {
         let programs = [settings.ffmpeg_path.clone(), settings.ffprobe_path(), settings.ytdlp_path.clone()];
@@ -43,6 +45,5 @@ fn run_as_owner(view: &View) -> Result<Option<u8>, String> {
         paths.extend([settings.state_dir.clone(), settings.cache_dir.clone()]);
     }
     let env = view.env.as_ref().map(|env| &*env.path);
-    owner::run_as_owner(env, paths.iter().map(|path| &**path))
-        .map_err(|refused| format!("failed to {refused}"))
+    Ok(owner::run_as_owner(env, paths.iter().map(|path| &**path))?)
 }

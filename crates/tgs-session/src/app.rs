@@ -6,37 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tgs_core::{cancel::Cancel, exit::Code, logging, owner, process, remedy, settings, signals};
+use tgs_core::{cancel::Cancel, error::CliError, exit::Code, logging, owner, remedy, settings, signals};
 
 use crate::{
-    cli::Cli, context::Context, convert, dialogs, end_call, failed::Failed, log_out, person, show,
-    terminal::say, unattended,
+    cli::Cli, context::Context, convert, dialogs, end_call, log_out, person, show, terminal::say, unattended,
 };
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // To stdout or stderr, as it should be; a closed one is no reason to fail.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
-        }
-    };
-    run(cli).unwrap_or_else(|failed| {
-        // One line, whatever is in it: the last one is what tgs-stream logs.
-        say(&format!("tgs-session: failed to {failed}").replace('\n', " "));
-        failed.code.into()
-    })
-}
-
-fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
+pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
     // Typed on a server, wherever that is, the broadcast that is installed there is meant.
     if cli.env_file.is_none()
         && std::env::var_os("API_ID").is_none()
@@ -46,13 +25,13 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
         cli.env_file = Some(installed);
     }
     remedy::set_env_file(cli.env_file.as_deref());
-    let refused = |refused: owner::Refused| Failed::new(refused.to_string()).with_code(Code::Config);
+    let refused = |refused: owner::Refused| CliError::new(Code::Config, refused);
     let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
     if let Some(code) = owner::run_as_owner(Some(&env_file), []).map_err(refused)? {
         return Ok(code.into());
     }
     let settings = Context::load(&cli).map_err(|problems| {
-        Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
+        CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
     let dirs = [&*settings.state_dir, &*settings.cache_dir];
     if let Some(code) = owner::run_as_owner(Some(&env_file), dirs).map_err(refused)? {
@@ -63,8 +42,7 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
         log::warn!("{warning}");
     }
     let cancel = Cancel::new();
-    signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {})
-        .map_err(|error| Failed::new(format!("listen for signals: {error}")))?;
+    signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {}).context("listen for signals")?;
     let context = Context { cli, settings, cancel };
     let cli = &context.cli;
     let done = match cli.convert {
@@ -80,9 +58,8 @@ fn run(mut cli: Cli) -> Result<ExitCode, Failed> {
 }
 
 /// Writes what was asked for.
-pub(crate) fn print(text: &str) -> Result<(), Failed> {
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
     let mut out = stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failed::new(format!("write to stdout: {error}")))
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("write to stdout")?;
+    Ok(())
 }

@@ -26,7 +26,7 @@ Exit codes: 0 ok, 1 failure, 2 usage, 75 the session is in use, 78 bad settings.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-session", version, about, after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Sign in by a QR code that a phone scans
     #[arg(long, group = "way")]
     pub(crate) qr: bool,

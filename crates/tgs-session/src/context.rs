@@ -7,6 +7,7 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
     files::lock::Holder,
     remedy,
@@ -19,7 +20,7 @@ use tgs_telegram::{App, Connection};
 
 use crate::{
     cli::Cli,
-    failed::Failed,
+    error,
     stream::Stream,
     terminal::{plain, say},
 };
@@ -94,11 +95,11 @@ impl Context {
     }
 
     /// The application.
-    pub(crate) fn app(&self) -> Result<App, Failed> {
+    pub(crate) fn app(&self) -> Result<App, CliError> {
         let telegram = &self.settings.telegram;
         let missing = |what: &str| {
             let env_file = self.env_file().display();
-            Failed::new(format!(
+            CliError::failure(format!(
                 "find the application: {what} not set; copy API_ID and API_HASH from https://my.telegram.org into {env_file}"
             ))
             .with_code(Code::Config)
@@ -122,32 +123,33 @@ impl Context {
     }
 
     /// The session, if there is one that can be read.
-    pub(crate) fn session(&self, which: Which) -> Result<SessionString, Failed> {
+    pub(crate) fn session(&self, which: Which) -> Result<SessionString, CliError> {
         let (variable, maker) = (which.variable(), which.maker());
         let Some(text) = self.text(which) else {
-            return Err(Failed::new(format!("find the session: {variable} is not set; run: {maker}")));
+            return Err(CliError::failure(format!("find the session: {variable} is not set; run: {maker}")));
         };
-        SessionString::decode(text.expose())
-            .map_err(|refused| Failed::new(format!("read the session: {variable} {refused}; run: {maker}")))
+        SessionString::decode(text.expose()).map_err(|refused| {
+            CliError::failure(format!("read the session: {variable} {refused}; run: {maker}"))
+        })
     }
 
     /// The right to use `session`, or who has it.
-    pub(crate) fn claim(&self, session: &SessionString) -> Result<Use, Failed> {
+    pub(crate) fn claim(&self, session: &SessionString) -> Result<Use, CliError> {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
             Ok(lock) => Ok(Use::Ours(lock)),
             Err(session_lock::Error::Held(holder)) => Ok(Use::Theirs(holder)),
-            Err(error) => Err(Failed::new(format!("use the session: {error}"))),
+            Err(error) => Err(CliError::failure(format!("use the session: {error}"))),
         }
     }
 
     /// The right to use `session`, once another process is done with it.
-    pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Use, Failed> {
+    pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Use, CliError> {
         let until = Instant::now() + WAIT;
         loop {
             match self.claim(session)? {
                 Use::Theirs(_) if Instant::now() < until => {
                     if self.cancel.wait(TURN) {
-                        return Err(Failed::stopped());
+                        return Err(error::stopped());
                     }
                 }
                 done => return Ok(done),

@@ -1,19 +1,19 @@
 //! `--convert`: the session in another library's form.
 
-use tgs_core::{exit::Code, session_string::SessionString};
+use tgs_core::{error::CliError, exit::Code, session_string::SessionString};
 use tgs_telegram::Connection;
 
 use crate::{
     app::print,
     cli::Form,
     context::{Context, Use},
-    failed::Failed,
+    error::of_telegram,
     keep::telethon,
     terminal::say,
 };
 
 /// Writes it to stdout.
-pub(crate) fn run(context: &Context, form: Form) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
     let mut session = context.session(context.which())?;
     let text = match form {
         Form::Telethon => telethon(&session)?,
@@ -25,7 +25,9 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, Failed> {
                 session.user_id = Some(account(context, &session)?);
                 session.is_bot = Some(false);
             }
-            session.to_pyrogram().map_err(|missing| Failed::new(format!("convert the session: {missing}")))?
+            session
+                .to_pyrogram()
+                .map_err(|missing| CliError::failure(format!("convert the session: {missing}")))?
         }
     };
     print(text.expose())?;
@@ -34,13 +36,15 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, Failed> {
 }
 
 /// The number of the account, which only Telegram, or who is connected to it, can tell.
-fn account(context: &Context, session: &SessionString) -> Result<u64, Failed> {
+fn account(context: &Context, session: &SessionString) -> Result<u64, CliError> {
     let id = match context.claim(session)? {
-        Use::Ours(_lock) => Connection::open(context.app()?, session, &context.cancel)?.1.id,
+        Use::Ours(_lock) => {
+            Connection::open(context.app()?, session, &context.cancel).map_err(of_telegram)?.1.id
+        }
         Use::Theirs(holder) => {
             let known = context.stream(session).and_then(|stream| stream.account_id());
             known.ok_or_else(|| {
-                Failed::new(format!(
+                CliError::failure(format!(
                     "convert the session: Pyrogram's form needs the account's number, and the session is in use by \
                      {holder}, which does not tell it; stop that first"
                 ))

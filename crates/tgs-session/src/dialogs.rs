@@ -1,13 +1,13 @@
 //! `--list-dialogs`: what CHAT_ID can be.
 
 use serde::Serialize;
-use tgs_core::exit::Code;
+use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{Chat, Connection};
 
 use crate::{
     app::print,
     context::{Context, Use, in_use},
-    failed::Failed,
+    error::of_telegram,
     terminal::{plain, say},
 };
 
@@ -34,7 +34,7 @@ impl From<Chat> for Dialog {
 }
 
 /// Lists them.
-pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let app = context.app()?;
     let _ours = match context.claim(&session)? {
@@ -44,14 +44,15 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
                 say(&line);
             }
             let remedy = "stop that first, or list with the standby session: --standby";
-            return Err(Failed::new(format!(
+            return Err(CliError::failure(format!(
                 "list the dialogs: the session is in use by {holder}; {remedy}"
             ))
             .with_code(Code::Busy));
         }
     };
-    let (mut connection, _) = Connection::open(app, &session, &context.cancel)?;
-    let dialogs: Vec<Dialog> = connection.chats()?.into_iter().map(Dialog::from).collect();
+    let (mut connection, _) = Connection::open(app, &session, &context.cancel).map_err(of_telegram)?;
+    let dialogs: Vec<Dialog> =
+        connection.chats().map_err(of_telegram)?.into_iter().map(Dialog::from).collect();
     if context.cli.json {
         let text = serde_json::to_string_pretty(&dialogs).map_err(anyhow::Error::from)?;
         print(&text)?;

@@ -1,46 +1,46 @@
 //! `--end-call`: ends the live stream in the chat that CHAT_ID names. The only command that ends one.
 
-use tgs_core::exit::Code;
+use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{Connection, Live};
 
 use crate::{
     context::{Context, Use},
-    failed::Failed,
+    error::of_telegram,
     terminal::{plain, say},
 };
 
 /// Ends it, where there is one. A call that people hold there is theirs.
-pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let app = context.app()?;
     let Some(id) = &context.settings.telegram.chat else {
         let file = context.env_file().display();
         let why = format!("find the chat: CHAT_ID is not set; set it in {file}");
-        return Err(Failed::new(why).with_code(Code::Config));
+        return Err(CliError::failure(why).with_code(Code::Config));
     };
     let session = context.session(context.which())?;
     let _ours = match context.claim(&session)? {
         Use::Ours(lock) => lock,
         Use::Theirs(holder) => {
             let why = format!("end the live stream: the session is in use by {holder}; stop that first");
-            return Err(Failed::new(why).with_code(Code::Busy));
+            return Err(CliError::failure(why).with_code(Code::Busy));
         }
     };
-    let (mut connection, _) = Connection::open(app, &session, &context.cancel)?;
-    let chat = connection.chat(id)?;
+    let (mut connection, _) = Connection::open(app, &session, &context.cancel).map_err(of_telegram)?;
+    let chat = connection.chat(id).map_err(of_telegram)?;
     let title = plain(&chat.title);
-    match connection.live(&chat)? {
+    match connection.live(&chat).map_err(of_telegram)? {
         Live::Rtmp(call) => {
-            connection.end_call(&call)?;
+            connection.end_call(&call).map_err(of_telegram)?;
             say(&format!("The live stream in {title} is ended."));
         }
         Live::Nothing => say(&format!("There is no live stream in {title}.")),
         Live::People => {
-            return Err(Failed::new(format!(
+            return Err(CliError::failure(format!(
                 "end the live stream: people hold a video chat of their own in {title}; end that in Telegram"
             )));
         }
         Live::Scheduled => {
-            return Err(Failed::new(format!(
+            return Err(CliError::failure(format!(
                 "end the live stream: the one in {title} is scheduled for later; end that in Telegram"
             )));
         }

@@ -1,12 +1,12 @@
 //! Where a new session goes: into `.env`, or to stdout.
 
-use tgs_core::{env_file::writer, secret::Secret, session_string::SessionString};
+use tgs_core::{env_file::writer, error::CliError, secret::Secret, session_string::SessionString};
 use tgs_telegram::Me;
 
 use crate::{
     app::print,
     context::{Context, WAIT, Which},
-    failed::Failed,
+    error,
     terminal::{plain, say},
 };
 
@@ -21,7 +21,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// The one that the command line names.
-    pub(crate) fn open(context: &Context) -> Result<Self, Failed> {
+    pub(crate) fn open(context: &Context) -> Result<Self, CliError> {
         if context.cli.write_env { Ok(Self::File(Box::new(lock(context)?))) } else { Ok(Self::Stdout) }
     }
 
@@ -32,13 +32,13 @@ impl Target {
         which: Which,
         session: &SessionString,
         me: &Me,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CliError> {
         let text = telethon(session)?;
         let kept = match self {
             Self::Stdout => print(text.expose()),
             Self::File(file) => file
                 .replace(which.variable(), &text)
-                .map_err(|error| Failed::new(format!("write the new session: {error}"))),
+                .map_err(|error| CliError::failure(format!("write the new session: {error}"))),
         };
         if kept.is_err() {
             context.discard(session);
@@ -61,17 +61,17 @@ impl Target {
 }
 
 /// `.env`, so that no other tgs tool changes it meanwhile.
-pub(crate) fn lock(context: &Context) -> Result<writer::Locked, Failed> {
+pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
-        writer::Error::Cancelled { .. } => Failed::stopped(),
-        error => Failed::new(format!("use the settings file: {error}")),
+        writer::Error::Cancelled { .. } => error::stopped(),
+        error => CliError::failure(format!("use the settings file: {error}")),
     })
 }
 
 /// In the form that is ours.
-pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, Failed> {
+pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, CliError> {
     let address = session.socket_addr().ok_or_else(|| {
-        Failed::new(format!(
+        CliError::failure(format!(
             "write the session: nothing is known of a test DC {}, which it names",
             session.dc
         ))

@@ -4,12 +4,12 @@
 //! converted string. A session that another process uses is never connected to.
 
 mod app;
-mod cli;
+pub mod cli;
 mod context;
 mod convert;
 mod dialogs;
 mod end_call;
-mod failed;
+mod error;
 mod keep;
 mod log_out;
 mod person;
@@ -19,7 +19,7 @@ mod stream;
 mod terminal;
 mod unattended;
 
-pub use app::main;
+pub use app::run;
 
 /// The command line's definition, for manual pages and completions.
 #[must_use]

@@ -2,6 +2,7 @@
 
 use tgs_core::{
     env_file::{self, writer},
+    error::CliError,
     exit::Code,
     secret::Secret,
     session_lock::SessionLock,
@@ -11,7 +12,7 @@ use tgs_telegram::{App, Class, Connection};
 
 use crate::{
     context::{Context, Use, Which},
-    failed::Failed,
+    error::of_telegram,
     keep,
     terminal::{plain, say},
 };
@@ -25,13 +26,13 @@ struct Held {
 
 /// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared; one that cannot be ended
 /// now is kept, and does not keep the other.
-pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let file = keep::lock(context)?;
     let wanted = if context.cli.standby { &[Which::Standby][..] } else { &[Which::Primary, Which::Standby] };
     let set: Vec<Which> = wanted.iter().copied().filter(|which| context.text(*which).is_some()).collect();
     if set.is_empty() {
         let names: Vec<_> = wanted.iter().map(|which| which.variable()).collect();
-        return Err(Failed::new(format!(
+        return Err(CliError::failure(format!(
             "find a session to end: {} is not set",
             names.join(" is not set, and ")
         )));
@@ -54,8 +55,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
 }
 
 /// The right to use each, before one of them is ended; and those that cannot be read.
-fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<Failed>), Failed> {
-    let (mut all, mut failures): (Vec<Held>, Vec<Failed>) = (Vec::new(), Vec::new());
+fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<CliError>), CliError> {
+    let (mut all, mut failures): (Vec<Held>, Vec<CliError>) = (Vec::new(), Vec::new());
     for which in set.iter().copied() {
         let session = match context.session(which) {
             Ok(session) => session,
@@ -73,7 +74,7 @@ fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<Failed>), F
             Use::Theirs(holder) => {
                 let variable = which.variable();
                 let why = format!("end the session in {variable}: it is in use by {holder}; stop that first");
-                return Err(Failed::new(why).with_code(Code::Busy));
+                return Err(CliError::failure(why).with_code(Code::Busy));
             }
         };
         all.push(Held { session, variables: vec![which], _lock: lock });
@@ -81,7 +82,7 @@ fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<Failed>), F
     Ok((all, failures))
 }
 
-fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Result<(), Failed> {
+fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Result<(), CliError> {
     let opened = Connection::open(app, session, &context.cancel);
     match opened.and_then(|(connection, me)| connection.log_out().map(|()| me)) {
         Ok(me) => say(&format!("The session of {} is ended ({names}).", plain(&me.to_string()))),
@@ -89,16 +90,16 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
             say(&format!("The session was dead already ({names}): {}.", error.meaning()));
         }
         Err(error) => {
-            let failed = Failed::from(error);
-            return Err(Failed::new(format!("end the session in {names}, which stays: {failed}")));
+            let failed = of_telegram(error);
+            return Err(CliError::failure(format!("end the session in {names}, which stays: {failed}")));
         }
     }
     Ok(())
 }
 
-fn clear(context: &Context, file: &writer::Locked, which: Which) -> Result<(), Failed> {
+fn clear(context: &Context, file: &writer::Locked, which: Which) -> Result<(), CliError> {
     let variable = which.variable();
-    let bytes = file.read().map_err(|error| Failed::new(format!("clear {variable}: {error}")))?;
+    let bytes = file.read().map_err(|error| CliError::failure(format!("clear {variable}: {error}")))?;
     let text = context.text(which).map(Secret::expose);
     let there = env_file::parse(bytes.expose())
         .entries
@@ -110,7 +111,7 @@ fn clear(context: &Context, file: &writer::Locked, which: Which) -> Result<(), F
         return Ok(());
     }
     file.replace(variable, &Secret::new(String::new()))
-        .map_err(|error| Failed::new(format!("clear {variable}: {error}")))?;
+        .map_err(|error| CliError::failure(format!("clear {variable}: {error}")))?;
     say(&format!("{variable} in {} is empty now.", path.display()));
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The `tgs-session` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_session::main()
+    tgs_core::cli::main(tgs_session::run)
 }

@@ -1,6 +1,6 @@
 //! Signing in with a person at the terminal.
 
-use tgs_core::{exit::Code, secret::Secret};
+use tgs_core::{error::CliError, exit::Code, secret::Secret};
 use tgs_telegram::{
     Connection, TelegramError,
     sign_in::{Code as Sent, LoginToken, Scan, SignIn, Step, Way},
@@ -8,7 +8,7 @@ use tgs_telegram::{
 
 use crate::{
     context::{Context, Use, Which},
-    failed::Failed,
+    error::of_telegram,
     keep::Target,
     qr::Drawn,
     terminal::{Terminal, plain, say},
@@ -22,14 +22,14 @@ const CODES: usize = 3;
 const TOKENS: usize = 20;
 
 /// Signs in and keeps the session.
-pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let which = context.which();
     let mut terminal = Terminal::open(&context.cancel)?;
     let app = context.app()?;
     let target = Target::open(context)?;
     let account = (which == Which::Standby).then(|| primary_account(context)).transpose()?.flatten();
     let by_phone = choose(context, &mut terminal)?;
-    let mut sign_in = SignIn::begin(&app, None, &context.cancel)?;
+    let mut sign_in = SignIn::begin(&app, None, &context.cancel).map_err(of_telegram)?;
     let step = match by_phone {
         Some(phone) => with_code(&mut terminal, &mut sign_in, &phone)?,
         None => with_qr(&mut sign_in)?,
@@ -40,13 +40,13 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
         sign_in.abandon();
         return Err(failed);
     }
-    let (session, me) = sign_in.finish()?;
+    let (session, me) = sign_in.finish().map_err(of_telegram)?;
     if let Some(account) = account
         && account != me.id
     {
         context.discard(&session);
         let me = plain(&me.to_string());
-        return Err(Failed::new(format!(
+        return Err(CliError::failure(format!(
             "make a standby session: {me} is another account than that of SESSION_STRING ({account}); sign in with that"
         )));
     }
@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
 }
 
 /// The number to sign in with, or nothing where it is by QR code.
-fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<String>, Failed> {
+fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<String>, CliError> {
     let given = context.cli.phone.as_ref();
     if context.cli.qr {
         return Ok(None);
@@ -85,39 +85,39 @@ fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<Strin
 }
 
 /// A phone number without what people write for the eye.
-fn number(text: &str) -> Result<String, Failed> {
+fn number(text: &str) -> Result<String, CliError> {
     let number: String = text.chars().filter(|c| !" -()./".contains(*c)).collect();
     let digits = number.strip_prefix('+').unwrap_or_default();
     if (5..=17).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(number);
     }
-    Err(Failed::new("use the phone number: write it with + and the country code, as in +491701234567"))
+    Err(CliError::failure("use the phone number: write it with + and the country code, as in +491701234567"))
 }
 
-fn with_qr(sign_in: &mut SignIn) -> Result<Step, Failed> {
+fn with_qr(sign_in: &mut SignIn) -> Result<Step, CliError> {
     say("In Telegram on your phone: Settings > Devices > Link Desktop Device; then point the camera here.");
     for _ in 0..TOKENS {
-        match sign_in.scan()? {
+        match sign_in.scan().map_err(of_telegram)? {
             Scan::Over(step) => return Ok(step),
             Scan::Show(token) => show(sign_in, &token)?,
         }
     }
-    Err(Failed::new("sign in: nobody scanned the QR code"))
+    Err(CliError::failure("sign in: nobody scanned the QR code"))
 }
 
-fn show(sign_in: &mut SignIn, token: &LoginToken) -> Result<(), Failed> {
+fn show(sign_in: &mut SignIn, token: &LoginToken) -> Result<(), CliError> {
     let _drawn = Drawn::draw(&token.link())?;
-    Ok(sign_in.wait_for_scan(token)?)
+    sign_in.wait_for_scan(token).map_err(of_telegram)
 }
 
-fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> Result<Step, Failed> {
+fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> Result<Step, CliError> {
     let (mut sent, mut wrong) = (1, 0);
-    let mut code = sign_in.send_code(phone)?;
+    let mut code = sign_in.send_code(phone).map_err(of_telegram)?;
     loop {
         say(&format!("Telegram sends the code {}.", code.way));
         let impossible = matches!(code.way, Way::SetUpEmail | Way::Firebase);
         if impossible && (code.next.is_none() || sent == CODES) {
-            return Err(Failed::new(format!(
+            return Err(CliError::failure(format!(
                 "get a login code: Telegram sends it {}; sign in with --qr instead",
                 code.way
             )));
@@ -132,13 +132,13 @@ fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> 
             Err(error) if error.name == "PHONE_CODE_EXPIRED" && sent < CODES => {
                 say("The code has expired; a new one is on its way.");
                 sent += 1;
-                code = sign_in.send_code(phone)?;
+                code = sign_in.send_code(phone).map_err(of_telegram)?;
             }
             Err(error) if is_wrong_code(&error) && wrong + 1 < TRIES => {
                 say("The code is wrong.");
                 wrong += 1;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(of_telegram(error)),
         }
     }
 }
@@ -160,13 +160,15 @@ fn question(code: &Sent) -> String {
 }
 
 /// Has the code sent by its other way. Where there is none, the one that was sent still counts.
-fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, Failed> {
+fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, CliError> {
     if code.next.is_none() {
         say("It cannot be sent in another way.");
         return Ok(code);
     }
     if *sent == CODES {
-        return Err(Failed::new("get a login code: enough have been sent; try again later, or with --qr"));
+        return Err(CliError::failure(
+            "get a login code: enough have been sent; try again later, or with --qr",
+        ));
     }
     *sent += 1;
     match sign_in.resend_code() {
@@ -175,12 +177,20 @@ fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, Fai
             say("It cannot be sent in another way.");
             Ok(code)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(of_telegram(error)),
     }
 }
 
-fn with_password(context: &Context, terminal: &mut Terminal<'_>, sign_in: &mut SignIn) -> Result<(), Failed> {
-    let hint = sign_in.password_hint()?.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+fn with_password(
+    context: &Context,
+    terminal: &mut Terminal<'_>,
+    sign_in: &mut SignIn,
+) -> Result<(), CliError> {
+    let hint = sign_in
+        .password_hint()
+        .map_err(of_telegram)?
+        .map(|hint| format!(" (hint: {hint})"))
+        .unwrap_or_default();
     let (mut kept, mut wrong) = (context.settings.telegram.password.as_ref(), 0);
     loop {
         let (password, name) = match kept.take() {
@@ -193,7 +203,7 @@ fn with_password(context: &Context, terminal: &mut Terminal<'_>, sign_in: &mut S
                 wrong += 1;
                 say(&format!("{name} is not the password of the account."));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(of_telegram(error)),
         }
     }
 }
@@ -204,7 +214,7 @@ fn is_wrong_password(error: &TelegramError) -> bool {
 }
 
 /// The account that the standby session has to be of, as far as it can be found out.
-fn primary_account(context: &Context) -> Result<Option<i64>, Failed> {
+fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
     let unknown = |why: &str| {
         say(&format!(
             "It is not known which account SESSION_STRING is of ({why}): sign in with the same one."

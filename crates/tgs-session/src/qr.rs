@@ -4,9 +4,7 @@ use std::io::{Write, stderr};
 
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use rustix::termios::tcgetwinsize;
-use tgs_core::secret::Secret;
-
-use crate::failed::Failed;
+use tgs_core::{error::CliError, secret::Secret};
 
 /// Black on white, whatever colours the terminal has: many a camera reads nothing else.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
@@ -20,7 +18,7 @@ pub(crate) struct Drawn {
 
 impl Drawn {
     /// Draws a code that says `link`.
-    pub(crate) fn draw(link: &Secret<String>) -> Result<Self, Failed> {
+    pub(crate) fn draw(link: &Secret<String>) -> Result<Self, CliError> {
         let lines = picture(link.expose())?;
         let mut screen = stderr();
         fits(&lines, tcgetwinsize(&screen).map_or((0, 0), |size| (size.ws_col, size.ws_row)))?;
@@ -40,11 +38,11 @@ impl Drop for Drawn {
 
 /// Whether the screen is large enough: a code whose lines are broken can be neither read nor taken away. A screen that
 /// does not tell its size (0) is trusted.
-fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), Failed> {
+fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), CliError> {
     let width = lines.first().map_or(0, |line| line.chars().count());
     let small = |is: u16, needs: usize| is != 0 && usize::from(is) < needs;
     if small(columns, width) || small(rows, lines.len() + 1) {
-        return Err(Failed::new(format!(
+        return Err(CliError::failure(format!(
             "draw the QR code: the terminal has {columns} columns and {rows} lines, and it needs {width} and {}; make \
              it larger, or use --phone",
             lines.len() + 1
@@ -54,10 +52,10 @@ fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), Failed> {
 }
 
 /// Two rows of the code in each line, with the blank border that readers need.
-fn picture(link: &str) -> Result<Vec<String>, Failed> {
+fn picture(link: &str) -> Result<Vec<String>, CliError> {
     // Nothing covers a code on a screen, and a smaller one is read from further away.
     let code = QrCode::with_error_correction_level(link, EcLevel::L)
-        .map_err(|error| Failed::new(format!("draw the QR code: {error}; use --phone instead")))?;
+        .map_err(|error| CliError::failure(format!("draw the QR code: {error}; use --phone instead")))?;
     let picture = code.render::<Dense1x2>().module_dimensions(1, 1).build();
     Ok(picture.lines().map(str::to_owned).collect())
 }

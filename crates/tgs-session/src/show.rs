@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tgs_core::{exit::Code, logging::moment, session_string::SessionString};
+use tgs_core::{error::CliError, exit::Code, logging::moment, session_string::SessionString};
 use tgs_telegram::{Connection, Me, OtherSession, TelegramError};
 
 use crate::{
     app::print,
     context::{Context, Use, in_use},
-    failed::Failed,
+    error::of_telegram,
     stream::Stream,
     terminal::plain,
 };
@@ -56,7 +56,7 @@ struct Other {
 }
 
 /// Shows it. A dead session is a failure, after everything that can be told.
-pub(crate) fn run(context: &Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let mut shown = Shown::of(&session);
     let ended = shown.ask(context, &session);
@@ -81,7 +81,7 @@ impl Shown {
     }
 
     /// Asks Telegram, or the one who uses the session.
-    fn ask(&mut self, context: &Context, session: &SessionString) -> Result<(), Failed> {
+    fn ask(&mut self, context: &Context, session: &SessionString) -> Result<(), CliError> {
         let app = context.app().inspect_err(|failed| self.problem = Some(failed.to_string()))?;
         match context.claim(session)? {
             Use::Theirs(holder) => {
@@ -96,7 +96,7 @@ impl Shown {
                     .and_then(|(mut connection, me)| self.fill(&mut connection, me));
                 asked.map_err(|error| {
                     self.problem = Some(error.to_string());
-                    error.into()
+                    of_telegram(error)
                 })
             }
         }

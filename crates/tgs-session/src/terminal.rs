@@ -7,14 +7,13 @@ use std::{
     io::{self, IsTerminal, Write, stderr, stdin},
 };
 
+use crate::error;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
-use tgs_core::{cancel::Cancel, secret::Secret};
-
-use crate::failed::Failed;
+use tgs_core::{cancel::Cancel, error::CliError, secret::Secret};
 
 /// How often the stop flag is looked at.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -49,24 +48,24 @@ pub(crate) struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    pub(crate) fn open(cancel: &'a Cancel) -> Result<Self, Failed> {
+    pub(crate) fn open(cancel: &'a Cancel) -> Result<Self, CliError> {
         if stdin().is_terminal() && stderr().is_terminal() {
             return Ok(Self { cancel, typed: Vec::new() });
         }
-        Err(Failed::new(
+        Err(CliError::failure(
             "ask how to sign in: there is no terminal; run it in one (with ssh: ssh -t), or with a standby session \
              use --non-interactive",
         ))
     }
 
     /// Asks for a line.
-    pub(crate) fn ask(&mut self, prompt: &str) -> Result<String, Failed> {
+    pub(crate) fn ask(&mut self, prompt: &str) -> Result<String, CliError> {
         let _ = write!(stderr(), "{}", plain(prompt));
         self.line().map(|line| line.trim().to_owned())
     }
 
     /// Asks for a line that is not shown. Its blanks are part of it.
-    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Result<Secret<String>, Failed> {
+    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Result<Secret<String>, CliError> {
         // Before the question is seen, so that no answer is quicker.
         let hidden = Hidden::begin();
         let _ = write!(stderr(), "{}", plain(prompt));
@@ -75,28 +74,28 @@ impl<'a> Terminal<'a> {
         line
     }
 
-    fn line(&mut self) -> Result<String, Failed> {
+    fn line(&mut self) -> Result<String, CliError> {
         loop {
             if let Some(end) = self.typed.iter().position(|byte| *byte == b'\n') {
                 let rest = self.typed.split_off(end + 1);
                 let line = std::mem::replace(&mut self.typed, rest);
                 let line = String::from_utf8(line)
-                    .map_err(|_| Failed::new("read the answer: it is not UTF-8 text"))?;
+                    .map_err(|_| CliError::failure("read the answer: it is not UTF-8 text"))?;
                 return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
             }
             if self.typed.len() > LONGEST {
-                return Err(Failed::new("read the answer: it is too long"));
+                return Err(CliError::failure("read the answer: it is too long"));
             }
             self.read()?;
         }
     }
 
-    fn read(&mut self) -> Result<(), Failed> {
+    fn read(&mut self) -> Result<(), CliError> {
         if self.cancel.is_cancelled() {
             let _ = writeln!(stderr());
-            return Err(Failed::stopped());
+            return Err(error::stopped());
         }
-        let failed = |error: Errno| Failed::new(format!("read the answer: {}", io::Error::from(error)));
+        let failed = |error: Errno| CliError::failure(format!("read the answer: {}", io::Error::from(error)));
         let stdin = stdin();
         match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&LOOK_EVERY)) {
             Ok(0) | Err(Errno::INTR) => return Ok(()),
@@ -105,7 +104,7 @@ impl<'a> Terminal<'a> {
         }
         let mut bytes = [0; 512];
         match rustix::io::read(&stdin, &mut bytes) {
-            Ok(0) => Err(Failed::new("read the answer: the terminal was closed")),
+            Ok(0) => Err(CliError::failure("read the answer: the terminal was closed")),
             Ok(count) => {
                 self.typed.extend_from_slice(&bytes[..count]);
                 Ok(())

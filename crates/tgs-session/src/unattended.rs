@@ -3,6 +3,7 @@
 use std::{path::Path, time::SystemTime};
 
 use tgs_core::{
+    error::CliError,
     exit::Code,
     flood_wait::FloodWaits,
     logging::moment,
@@ -17,20 +18,20 @@ use tgs_telegram::{
 
 use crate::{
     context::{Context, Use, Which},
-    failed::Failed,
+    error::{self, of_telegram},
     keep::Target,
     terminal::{plain, say},
 };
 
 /// Signs in and keeps the session.
-pub(crate) fn run(context: Context) -> Result<Code, Failed> {
+pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     if context.text(Which::Standby).is_none() {
         return Err(no_standby());
     }
     let target = Target::open(&context)?;
     // Again, now that nobody else changes the file: the one who was waited for may have done the work.
     let settings = Context::load(&context.cli).map_err(|problems| {
-        Failed::new(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
+        CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
     let context = Context { settings, ..context };
     let app = context.app()?;
@@ -44,7 +45,7 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
     let _ours = match context.claim_soon(&standby)? {
         Use::Ours(lock) => lock,
         Use::Theirs(holder) => {
-            return Err(Failed::new(format!(
+            return Err(CliError::failure(format!(
                 "sign in: the standby session is in use by {holder}; try again when that has ended"
             )));
         }
@@ -52,7 +53,10 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
     let (state_dir, name, now) = (&context.settings.state_dir, standby.fingerprint(), SystemTime::now());
     let flood = FloodWaits::new(state_dir);
     if let Some(left) = flood.left(&name, now) {
-        return Err(Failed::new(format!("sign in: Telegram wants silence until {}", moment(now + left))));
+        return Err(CliError::failure(format!(
+            "sign in: Telegram wants silence until {}",
+            moment(now + left)
+        )));
     }
     // Counted in both: the cache is what the instances of a machine share, and what an operator may empty.
     let limit = |me: &tgs_telegram::Me, ask| {
@@ -79,15 +83,15 @@ pub(crate) fn run(context: Context) -> Result<Code, Failed> {
     Ok(Code::Ok)
 }
 
-fn no_standby() -> Failed {
-    Failed::new(format!(
+fn no_standby() -> CliError {
+    CliError::failure(format!(
         "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: {}",
         Which::Standby.maker()
     ))
 }
 
 /// Words for a session in `.env` that need not be replaced.
-fn still_good(context: &Context) -> Result<Option<String>, Failed> {
+fn still_good(context: &Context) -> Result<Option<String>, CliError> {
     let Ok(session) = context.session(Which::Primary) else { return Ok(None) };
     match context.claim(&session)? {
         Use::Theirs(holder) => Ok(in_good_use(context, &session).then(|| {
@@ -107,7 +111,7 @@ fn still_good(context: &Context) -> Result<Option<String>, Failed> {
                 Ok(None)
             }
             // Nothing is known against the session, and a sign-in would fail the same way.
-            Err(error) => Err(error.into()),
+            Err(error) => Err(of_telegram(error)),
         },
     }
 }
@@ -118,22 +122,22 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
     stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid == Some(true))
 }
 
-fn failed(error: RenewError<sign_in_limit::Error>) -> Failed {
+fn failed(error: RenewError<sign_in_limit::Error>) -> CliError {
     match error {
         RenewError::Standby(error) if error.class == Class::Session => {
-            let failed = Failed::telegram(&error, &format!("make a new one: {}", Which::Standby.maker()));
-            Failed::new(format!("use the standby session: {failed}"))
+            let failed = error::telegram(&error, &format!("make a new one: {}", Which::Standby.maker()));
+            CliError::failure(format!("use the standby session: {failed}"))
         }
-        RenewError::Standby(error) | RenewError::New(error) => error.into(),
-        RenewError::Limit(sign_in_limit::Error::Exhausted { until, .. }) => Failed::new(format!(
+        RenewError::Standby(error) | RenewError::New(error) => of_telegram(error),
+        RenewError::Limit(sign_in_limit::Error::Exhausted { until, .. }) => CliError::failure(format!(
             "sign in: there were 5 sign-ins of this account within 24 hours, and with more Telegram may lock it; the \
              next may be after {}",
             moment(until)
         )),
-        RenewError::Limit(error) => Failed::new(format!("sign in: {error}")),
+        RenewError::Limit(error) => CliError::failure(format!("sign in: {error}")),
         error @ (RenewError::NoPassword | RenewError::WrongPassword) => {
             let file = remedy::env_file().unwrap_or(Path::new(".env"));
-            Failed::new(format!("{error}; put the right one into {}", file.display()))
+            CliError::failure(format!("{error}; put the right one into {}", file.display()))
         }
     }
 }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
-    files, logging, owner, process, remedy,
+    files, logging, owner, remedy,
     settings::{self, Settings},
     signals, systemd,
 };
@@ -36,23 +36,7 @@ use crate::{
 };
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // To stdout or stderr, as it should be; a closed one is no reason to fail.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
-        }
-    };
-    run(cli)
-}
-
-fn run(mut cli: Cli) -> ExitCode {
+pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
     // Typed on a server, wherever that is, the broadcast that is installed there is meant.
     if (cli.cache_status || cli.cache_clear) && cli.env_file.is_none() {
         cli.env_file = settings::installed(Path::new(""));
@@ -61,14 +45,14 @@ fn run(mut cli: Cli) -> ExitCode {
     // Before the settings are read: they may be another user's pipe or link.
     match become_owner(&cli) {
         Ok(None) => {}
-        Ok(Some(code)) => return code.into(),
+        Ok(Some(code)) => return Ok(code.into()),
         Err(refused) => {
             logging::init("info");
             log::error!("failed to {refused}");
-            return Code::Config.into();
+            return Ok(Code::Config.into());
         }
     }
-    run_as_this_user(cli).into()
+    Ok(run_as_this_user(cli).into())
 }
 
 /// What root has to become the owner of the files for, and runs to its end as that: the exit code.
@@ -109,7 +93,7 @@ fn run_as_this_user(cli: Cli) -> Code {
         } else {
             kept::status(&settings, cli.json, &mut out).context("show the cache")
         };
-        return done.map_or_else(|error| Failed::from(error).told(), |()| Code::Ok);
+        return done.map_or_else(|error| CliError::from(error).log(), |()| Code::Ok);
     }
     let control = Control::default();
     if let Err(error) = listen(&control, cli.check) {
@@ -118,7 +102,7 @@ fn run_as_this_user(cli: Cli) -> Code {
     }
     let ended =
         if cli.check { check_only(cli, &settings, &control) } else { broadcast(&cli, &settings, &control) };
-    ended.unwrap_or_else(Failed::told)
+    ended.unwrap_or_else(|error| error.log())
 }
 
 /// `--check-settings`. What cannot be written has no reader; the exit code is the answer.
@@ -153,36 +137,17 @@ pub(crate) fn overrides(cli: &Cli) -> Vec<(&'static str, &str)> {
         .collect()
 }
 
-/// An error, and the exit code it leads to.
-pub(crate) struct Failed(pub(crate) Code, pub(crate) anyhow::Error);
-
-impl Failed {
-    /// Logs it; its code.
-    fn told(self) -> Code {
-        log::error!("failed to {:#}", self.1);
-        self.0
+/// The first of several errors; the others are logged.
+fn first_of(all: Vec<CliError>) -> CliError {
+    let mut all = all.into_iter();
+    let first = all.next().unwrap_or_else(|| CliError::failure("use the settings"));
+    for other in all {
+        let _ = other.log();
     }
+    first
 }
 
-impl Failed {
-    /// The first of several; the others are logged.
-    fn first_of(all: Vec<Self>) -> Self {
-        let mut all = all.into_iter();
-        let first = all.next().unwrap_or_else(|| anyhow::anyhow!("use the settings").into());
-        for failed in all {
-            failed.told();
-        }
-        first
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self(Code::Failure, error)
-    }
-}
-
-fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
+fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
     let file = playlist_file(&cli, settings);
     // It may run beside a broadcast, and leaves nothing behind.
     let scratch = tempfile::tempdir().context("make a temporary directory")?;
@@ -197,8 +162,8 @@ fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, 
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, Failed> {
-    let target = preflight::look(cli, settings, &control.stopped()).map_err(Failed::first_of)?;
+fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
+    let target = preflight::look(cli, settings, &control.stopped()).map_err(first_of)?;
     if settings.publisher == settings::Publisher::Ffmpeg {
         warn_of_ffmpeg();
     }
@@ -224,7 +189,7 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
                     "the ingest that Telegram names",
                 )
                 .and_then(|output| show.play(output, control));
-                played.unwrap_or_else(Failed::told)
+                played.unwrap_or_else(|error| error.log())
             };
             let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
             let config = telegram::Config {
@@ -246,10 +211,10 @@ fn reload(cli: &Cli) -> Option<Settings> {
     loaded.map_err(|problems| log::error!("failed to read the settings again: {problems}")).ok()
 }
 
-pub(crate) fn engine_failed(error: EngineError) -> Failed {
+pub(crate) fn engine_failed(error: EngineError) -> CliError {
     let missing = matches!(error, EngineError::NoFfmpeg { .. });
     let code = if missing { Code::Unavailable } else { Code::Failure };
-    Failed(code, anyhow::Error::new(error).context("broadcast"))
+    CliError::new(code, anyhow::Error::new(error).context("broadcast"))
 }
 
 fn warn_of_ffmpeg() {
@@ -260,7 +225,7 @@ fn warn_of_ffmpeg() {
 }
 
 /// Claims the state directory: two broadcasts in one would overwrite each other's position.
-fn hold(state_dir: &Path) -> Result<File, Failed> {
+fn hold(state_dir: &Path) -> Result<File, CliError> {
     let path = state_dir.join("lock");
     let open = || -> std::io::Result<File> {
         fs::create_dir_all(state_dir)?;
@@ -276,7 +241,7 @@ fn hold(state_dir: &Path) -> Result<File, Failed> {
             let why = anyhow::anyhow!(
                 "use STATE_DIR {dir}: another tgs-stream (pid {pid}) runs with it; give this one a STATE_DIR of its own"
             );
-            return Err(Failed(Code::Busy, why));
+            return Err(CliError::new(Code::Busy, why));
         }
         Err(TryLockError::Error(error)) => {
             return Err(anyhow::Error::new(error).context(format!("lock {}", path.display())).into());
@@ -287,10 +252,10 @@ fn hold(state_dir: &Path) -> Result<File, Failed> {
     Ok(file)
 }
 
-pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, Failed> {
+pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, CliError> {
     let height = profile(settings.quality).height;
     let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, height)
-        .map_err(|error| Failed(Code::Config, error.context("use YTDLP_ARGS")))?;
+        .map_err(|error| CliError::new(Code::Config, error.context("use YTDLP_ARGS")))?;
     Ok(Resolver {
         ffmpeg: settings.ffmpeg_path.clone(),
         ffprobe: settings.ffprobe_path(),

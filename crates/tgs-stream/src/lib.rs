@@ -21,7 +21,7 @@ pub mod source;
 mod telegram;
 pub mod ytdlp;
 
-pub use app::main;
+pub use app::run;
 
 /// The command line's definition, for manual pages and completions.
 #[must_use]

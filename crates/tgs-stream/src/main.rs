@@ -1,5 +1,5 @@
 //! The `tgs-stream` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_stream::main()
+    tgs_core::cli::main(tgs_stream::run)
 }

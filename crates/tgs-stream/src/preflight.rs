@@ -10,6 +10,7 @@ use std::{
 use rustix::fs::{Access, access};
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
     remedy,
     session_string::SessionString,
@@ -23,7 +24,7 @@ use tgs_playout::{
 };
 
 use crate::{
-    app::{Failed, engine_failed, overrides, playlist_file, resolver},
+    app::{engine_failed, overrides, playlist_file, resolver},
     children,
     cli::Cli,
     overwrite,
@@ -40,7 +41,7 @@ pub(crate) enum Target {
 }
 
 /// Where the broadcast goes, or everything because of which it does not begin. That ffmpeg runs is proven apart.
-pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Target, Vec<Failed>> {
+pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Target, Vec<CliError>> {
     let target = target(settings);
     let looked = [
         fixed_port(cli, settings),
@@ -49,7 +50,7 @@ pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Ta
         directory("CACHE_DIR", &settings.cache_dir, "CACHE_DIRECTORY"),
         output_file(cli, settings, target.as_ref().ok()),
     ];
-    let mut refused: Vec<Failed> = looked.into_iter().filter_map(Result::err).collect();
+    let mut refused: Vec<CliError> = looked.into_iter().filter_map(Result::err).collect();
     match target {
         Ok(target) if refused.is_empty() => return Ok(target),
         Ok(_) => {}
@@ -98,7 +99,7 @@ fn examine(
 ) {
     let target = look(cli, settings, cancel);
     let into_telegram = !matches!(target, Ok(Target::Output(_))) && settings.output_url.is_none();
-    problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {:#}", refused.1)));
+    problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {refused}")));
     if into_telegram {
         sessions(settings, problems, warnings);
     }
@@ -160,7 +161,7 @@ fn tools(
 ) {
     let version = match engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), cancel) {
         Ok(version) => version,
-        Err(error) => return problems.push(format!("failed to {:#}", engine_failed(error).1)),
+        Err(error) => return problems.push(format!("failed to {}", engine_failed(error))),
     };
     let setup = |extra| EncodeSetup {
         ffmpeg: settings.ffmpeg_path.clone(),
@@ -181,7 +182,7 @@ fn tools(
     }
 }
 
-fn target(settings: &Settings) -> Result<Target, Failed> {
+fn target(settings: &Settings) -> Result<Target, CliError> {
     if let Some(url) = &settings.output_url {
         return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)").map(Target::Output);
     }
@@ -206,27 +207,27 @@ fn target(settings: &Settings) -> Result<Target, Failed> {
     } else {
         format!("{} not set in the .env file{file}", missing.join(" and "))
     };
-    Err(Failed(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
+    Err(CliError::new(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
 }
 
 /// The publisher for `url`, which `named` names.
-pub(crate) fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, Failed> {
+pub(crate) fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, CliError> {
     let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     publisher::parse_output(url, by_ffmpeg)
-        .map_err(|why| Failed(Code::Config, anyhow::anyhow!("use {named}: {why}")))
+        .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {named}: {why}")))
 }
 
-fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), Failed> {
+fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), CliError> {
     if !cli.fixed_port || settings.prometheus_port_given {
         return Ok(());
     }
     let why = "serve the metrics with --fixed-port: PROMETHEUS_PORT is not set; give each broadcast of a machine its own";
-    Err(Failed(Code::Config, anyhow::anyhow!(why)))
+    Err(CliError::new(Code::Config, anyhow::anyhow!(why)))
 }
 
 /// Whether the directory of the setting `name` is there and can be written, or can be made. systemd makes the one that the
 /// variable `made` names.
-fn directory(name: &str, dir: &Path, made: &str) -> Result<(), Failed> {
+fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
     let by_systemd =
         std::env::var_os(made).is_some_and(|dirs| std::env::split_paths(&dirs).any(|one| one == dir));
     if by_systemd && !dir.exists() {
@@ -253,22 +254,22 @@ fn directory(name: &str, dir: &Path, made: &str) -> Result<(), Failed> {
         let why = anyhow::anyhow!(
             "use {name} {dir}: {there} cannot be written: {why}; set {name} to a directory of this user's"
         );
-        Failed(Code::Failure, why)
+        CliError::new(Code::Failure, why)
     })
 }
 
 /// Whether the directory of a file as output is there, and the file nothing that must stay.
-fn output_file(cli: &Cli, settings: &Settings, target: Option<&Target>) -> Result<(), Failed> {
+fn output_file(cli: &Cli, settings: &Settings, target: Option<&Target>) -> Result<(), CliError> {
     let Some(Target::Output(Output::File(file))) = target else { return Ok(()) };
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if dir.is_dir() {
         return overwrite::refuse(file, cli, settings).map_err(|why| {
             let why = anyhow::anyhow!("use the output {} (--output, OUTPUT_URL): {why}", file.display());
-            Failed(Code::Config, why)
+            CliError::new(Code::Config, why)
         });
     }
     let why = anyhow::anyhow!("write the output {}: there is no directory {}", file.display(), dir.display());
-    Err(Failed(Code::Failure, why))
+    Err(CliError::new(Code::Failure, why))
 }
 
 #[cfg(test)]
@@ -290,9 +291,12 @@ mod tests {
             (at("file/x"), "not a directory"),
             (at("link/x"), "No such file"),
         ] {
-            let Err(Failed(code, error)) = fits(&bad) else { panic!("{} is taken", bad.display()) };
-            let text = format!("{error:#}");
-            assert!(code == Code::Failure && text.contains("use STATE_DIR ") && text.contains(why), "{text}");
+            let Err(error) = fits(&bad) else { panic!("{} is taken", bad.display()) };
+            let text = error.to_string();
+            assert!(
+                error.code() == Code::Failure && text.contains("use STATE_DIR ") && text.contains(why),
+                "{text}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{ffi::OsString, fs, path::Path, thread, time::Duration};
 use anyhow::Context;
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
     settings::{Publisher, Quality, Settings},
     supervise::keep_running,
@@ -19,7 +20,7 @@ use tgs_playout::{
 };
 
 use crate::{
-    app::{Failed, engine_failed, playlist_file, resolver},
+    app::{engine_failed, playlist_file, resolver},
     cli::Cli,
     playlist::{self, Playlist, Watch},
     position::{Keeper, Position, SAVE_EVERY, list_key},
@@ -48,13 +49,13 @@ struct Opened {
 }
 
 impl<'a> Show<'a> {
-    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, cancel: &Cancel) -> Result<Self, Failed> {
+    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, cancel: &Cancel) -> Result<Self, CliError> {
         let next = Some(Opened::open(cli, settings, cli.from_start, cancel)?);
         Ok(Self { cli, settings, next, cancel: cancel.clone() })
     }
 
     /// Plays it, until it ends or `control` stops it.
-    pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, Failed> {
+    pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let Opened { playlist, keeper } = match self.next.take() {
             Some(opened) => opened,
@@ -135,7 +136,7 @@ impl<'a> Show<'a> {
 
 impl Opened {
     /// Opens the list where it was left, or at its beginning.
-    fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, Failed> {
+    fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, CliError> {
         let file = playlist_file(cli, settings);
         let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
         // Played once, a list has no position to come back to, and the broadcast's own is left alone.

@@ -4,6 +4,7 @@ use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use tgs_core::error::CliError;
 
 use crate::{
     control::{self, COMMANDS},
@@ -25,7 +26,7 @@ Stdout gets the contents of an .env file, stderr what can be tried with it. Noth
 /// A Telegram DC on loopback, for tests and the demo
 #[derive(Debug, Parser)]
 #[command(name = "tgs-testdc", version, about, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -69,21 +70,19 @@ fn ports(text: &str) -> Result<[u16; 2], String> {
 }
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     tgs_core::logging::init("info,tgs_testdc=debug");
-    let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Ctl { control, words }) => ctl(control, &words),
-        None => run(&cli.run),
+        None => serve(&cli.run),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    Ok(done.map_or_else(
+        |error| {
             eprintln!("tgs-testdc: {error:#}");
             ExitCode::FAILURE
-        }
-    }
+        },
+        |()| ExitCode::SUCCESS,
+    ))
 }
 
 fn ctl(control: SocketAddr, words: &[String]) -> anyhow::Result<()> {
@@ -93,7 +92,7 @@ fn ctl(control: SocketAddr, words: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(options: &Run) -> anyhow::Result<()> {
+fn serve(options: &Run) -> anyhow::Result<()> {
     let mut world = World::example();
     if let Some(ingest) = &options.ingest {
         world.ingest.clone_from(ingest);

@@ -1,5 +1,5 @@
 //! The `tgs-testdc` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_testdc::cli::main()
+    tgs_core::cli::main(tgs_testdc::cli::run)
 }

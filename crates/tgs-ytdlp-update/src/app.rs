@@ -5,13 +5,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
-    logging, process,
+    logging,
     process::confine::{self, Confinement},
     signals,
 };
@@ -26,19 +26,8 @@ use crate::{
 };
 
 /// Runs the tool.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // To stdout or stderr, as it should be; a closed one is no reason to fail.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Ok }.into();
-        }
-    };
+#[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     logging::init("info");
     // --check needs the owner's rights too: it runs what is in use. --status reads files that a link may stand for.
     let ran = if cli.status && !cli.root.exists() {
@@ -46,14 +35,14 @@ pub fn main() -> ExitCode {
     } else {
         owner::run_as_owner(Tree::at(&cli.root).root(), cli.env_file.as_deref())
     };
-    match ran {
-        Ok(None) => run(&cli).into(),
+    Ok(match ran {
+        Ok(None) => update(&cli).into(),
         Ok(Some(code)) => code.into(),
-        Err(why) => failed(&why, Code::Failure).into(),
-    }
+        Err(error) => failed(&error.to_string(), Code::Failure).into(),
+    })
 }
 
-fn run(cli: &Cli) -> Code {
+fn update(cli: &Cli) -> Code {
     let tree = Tree::at(&cli.root);
     if cli.status {
         return show(cli, &tree);

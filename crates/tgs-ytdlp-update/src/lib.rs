@@ -17,7 +17,7 @@ mod trial;
 mod update;
 mod version;
 
-pub use app::main;
+pub use app::run;
 
 /// The command line's definition, for manual pages and completions.
 #[must_use]

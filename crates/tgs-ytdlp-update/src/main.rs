@@ -1,5 +1,5 @@
 //! The `tgs-ytdlp-update` binary: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    tgs_ytdlp_update::main()
+    tgs_core::cli::main(tgs_ytdlp_update::run)
 }

@@ -16,7 +16,7 @@ Examples:
 /// Tests, demo, bench, soak and packages of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
-pub(crate) struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     task: Task,
 }

@@ -12,21 +12,15 @@ mod suite;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use tgs_core::{exit::Code, process};
+use tgs_core::{error::CliError, exit::Code};
+
+pub use self::cli::Cli;
 
 /// Runs the command line.
-#[must_use]
-pub fn main() -> ExitCode {
-    if let Some(code) = process::shim() {
-        return code;
-    }
-    match cli::Cli::parse().run() {
-        Ok(true) => Code::Ok.into(),
-        Ok(false) => Code::Failure.into(),
-        Err(e) => {
-            eprintln!("xtask: {e:#}");
-            Code::Failure.into()
-        }
-    }
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let passed = cli.run().unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        false
+    });
+    Ok(if passed { Code::Ok } else { Code::Failure }.into())
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask`: everything is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    xtask::main()
+    tgs_core::cli::main(xtask::run)
 }

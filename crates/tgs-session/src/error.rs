@@ -1,0 +1,27 @@
+//! Telegram's errors as the error that ends the tool: one line with what failed, why, and the remedy. `tgs-stream` logs it.
+
+use std::time::SystemTime;
+
+use tgs_core::{error::CliError, logging::moment};
+use tgs_telegram::{Class, TelegramError};
+
+/// The operator stopped the tool.
+pub(crate) fn stopped() -> CliError {
+    CliError::failure("finish: it was stopped, and nothing was changed")
+}
+
+/// An error of Telegram with its usual remedy.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(crate) fn of_telegram(error: TelegramError) -> CliError {
+    if error.class == Class::Stopped { stopped() } else { telegram(&error, &error.remedy()) }
+}
+
+/// An error of Telegram with another remedy.
+pub(crate) fn telegram(error: &TelegramError, remedy: &str) -> CliError {
+    let then = match (error.wait, remedy) {
+        (Some(wait), _) => format!("; try again after {}", moment(SystemTime::now() + wait)),
+        (None, "") => String::new(),
+        (None, remedy) => format!("; {remedy}"),
+    };
+    CliError::failure(format!("{error}{then}"))
+}
