@@ -12,13 +12,13 @@ use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
     cli::Cli,
-    decide::{Health, Verdict, Watch},
-    health::{self, Answer},
+    health::{self, HealthAnswer},
+    messages::{self, Outcome},
     product,
-    report::Report,
-    snapshot::Snapshot,
+    report::CheckReport,
+    snapshot::UnitSnapshot,
     systemd,
-    words::{self, Finding},
+    verdict::{HealthVerdict, UnitWatch, Verdict},
 };
 
 /// How often the unit is looked at. A run that ends and begins anew in between is known by its invocation.
@@ -32,20 +32,20 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let seen = look(&cli, began);
     let journal = |up: bool| if up { Vec::new() } else { systemd::journal(&cli.unit, since) };
     let up = match seen {
-        Ok(Seen { verdict, snapshot, restarts, health }) => {
+        Ok(Observation { verdict, snapshot, restarts, health }) => {
             let journal = journal(matches!(verdict, Verdict::Up(_)));
             // The journal does not tell which assertion failed: the one of ours is that there are settings.
             let settings = snapshot.env_file().filter(|file| !snapshot.assertion && !file.exists());
             let asserted = settings.map(|file| format!("AssertPathExists={}", file.display()));
             let condition = systemd::condition(&journal).or(asserted.as_deref());
-            let finding = words::finding(&cli.unit, &verdict, &snapshot, condition);
+            let finding = messages::finding(&cli.unit, &verdict, &snapshot, condition);
             tell(
                 &cli,
-                &Report::new(&cli.unit, &finding, began.elapsed(), &journal)
+                &CheckReport::new(&cli.unit, &finding, began.elapsed(), &journal)
                     .with(&snapshot, restarts, &health),
             )
         }
-        Err(finding) => tell(&cli, &Report::new(&cli.unit, &finding, began.elapsed(), &[])),
+        Err(finding) => tell(&cli, &CheckReport::new(&cli.unit, &finding, began.elapsed(), &[])),
     };
     Ok(if up { Code::Ok } else { Code::Failure }.into())
 }
@@ -60,19 +60,19 @@ fn checked(cli: Cli) -> Result<Cli, clap::Error> {
 }
 
 /// What was found out.
-struct Seen {
+struct Observation {
     verdict: Verdict,
-    snapshot: Snapshot,
+    snapshot: UnitSnapshot,
     restarts: u32,
-    health: Health,
+    health: HealthVerdict,
 }
 
 /// Restarts the unit where that is wanted, and looks until there is an answer.
-fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
+fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
     let mut snapshot = systemd::show(&cli.unit)?;
     // What is told to be run is worded for the settings and the user of this unit.
     remedy::set_env_file(snapshot.env_file().as_deref());
-    let mut watch = Watch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
+    let mut watch = UnitWatch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
     let mut before = None;
     if cli.restart && snapshot.load == "loaded" {
         if let Some(finding) = product::refused(&cli.unit, &snapshot) {
@@ -85,17 +85,17 @@ fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
     loop {
         let health = if snapshot.active == "active" {
             match ask(cli, &snapshot) {
-                None => Health::NotAsked,
+                None => HealthVerdict::NotAsked,
                 Some(now) if cli.restart => health::judge(before.as_ref(), &now),
                 Some(now) => health::judge_as_it_is(&now),
             }
         } else if cli.healthz.is_some() || before.is_some() {
-            Health::Bad(no_answer(before.as_ref()))
+            HealthVerdict::Bad(no_answer(before.as_ref()))
         } else {
-            Health::NotAsked
+            HealthVerdict::NotAsked
         };
         if let Some(verdict) = watch.see(began.elapsed(), &snapshot, &health) {
-            return Ok(Seen { verdict, restarts: watch.restarts(), snapshot, health });
+            return Ok(Observation { verdict, restarts: watch.restarts(), snapshot, health });
         }
         thread::sleep(EVERY);
         // A new start wipes out how the run before it ended, which is what a loop is about.
@@ -106,7 +106,7 @@ fn look(cli: &Cli, began: Instant) -> Result<Seen, Finding> {
 }
 
 /// What the page of the unit answers, where it is to be asked and there is one.
-fn ask(cli: &Cli, seen: &Snapshot) -> Option<Answer> {
+fn ask(cli: &Cli, seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match &cli.healthz {
         Some(source) => Some(health::ask(source)),
         None if cli.active_only || !product::is_ours(seen) => None,
@@ -114,17 +114,17 @@ fn ask(cli: &Cli, seen: &Snapshot) -> Option<Answer> {
     }
 }
 
-fn no_answer(before: Option<&Answer>) -> String {
+fn no_answer(before: Option<&HealthAnswer>) -> String {
     let before = match before {
-        Some(Answer::Reason(text)) => format!("; before the restart it answered 503: {text}"),
-        Some(Answer::Healthy) => "; before the restart it answered 200".into(),
-        Some(Answer::NotThere(_) | Answer::None(_)) | None => String::new(),
+        Some(HealthAnswer::Reason(text)) => format!("; before the restart it answered 503: {text}"),
+        Some(HealthAnswer::Healthy) => "; before the restart it answered 200".into(),
+        Some(HealthAnswer::NotThere(_) | HealthAnswer::None(_)) | None => String::new(),
     };
     format!("not asked, since the unit is not active{before}")
 }
 
 /// Prints the outcome; a reader that is gone changes nothing about it. Answers whether the unit is up.
-fn tell(cli: &Cli, report: &Report<'_>) -> bool {
+fn tell(cli: &Cli, report: &CheckReport<'_>) -> bool {
     let _ = if cli.json {
         writeln!(stdout(), "{}", report.json())
     } else if report.ok {

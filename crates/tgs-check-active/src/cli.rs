@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use tgs_core::units::parse_duration;
 
-use crate::health::Source;
+use crate::health::HealthSource;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,8 +51,8 @@ pub struct Cli {
     /// A page that must answer too, or the file in which tgs-stream tells its address (STATE_DIR/metrics.port)
     ///
     /// Only where it is not found by itself.
-    #[arg(long, value_name = "URL|FILE", value_parser = Source::parse)]
-    pub healthz: Option<Source>,
+    #[arg(long, value_name = "URL|FILE", value_parser = HealthSource::parse)]
+    pub healthz: Option<HealthSource>,
 
     /// Tell the outcome as one JSON object
     #[arg(long)]

@@ -9,7 +9,7 @@ use std::{
 
 use tgs_core::{http_get, mask::mask};
 
-use crate::decide::Health;
+use crate::verdict::HealthVerdict;
 
 /// How long looking a name up may take, and then the whole answer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ const SHOWN: usize = 200;
 
 /// Where the page is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum HealthSource {
     /// `http://HOST:PORT/PATH`.
     Url {
         /// `HOST:PORT`.
@@ -30,7 +30,7 @@ pub enum Source {
     File(PathBuf),
 }
 
-impl Source {
+impl HealthSource {
     /// Reads an `http://` address, or the absolute path of a file.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('/') {
@@ -54,7 +54,7 @@ impl Source {
 
 /// What the page answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum HealthAnswer {
     /// 200.
     Healthy,
     /// 503 with its text.
@@ -66,22 +66,22 @@ pub(crate) enum Answer {
 }
 
 /// Asks the page.
-pub(crate) fn ask(source: &Source) -> Answer {
+pub(crate) fn ask(source: &HealthSource) -> HealthAnswer {
     let (address, path) = match source {
-        Source::Url { server, path } => match http_get::resolve(server, LIMIT) {
+        HealthSource::Url { server, path } => match http_get::resolve(server, LIMIT) {
             Ok(address) => (address, &**path),
-            Err(e) => return Answer::None(format!("{server} is not known: {e}")),
+            Err(e) => return HealthAnswer::None(format!("{server} is not known: {e}")),
         },
-        Source::File(file) => match told(file) {
+        HealthSource::File(file) => match told(file) {
             Ok(address) => (address, "/healthz"),
-            Err(why) => return Answer::NotThere(why),
+            Err(why) => return HealthAnswer::NotThere(why),
         },
     };
     match http_get::get(address, path, LIMIT) {
-        Ok(answer) if answer.status == 200 => Answer::Healthy,
-        Ok(answer) if answer.status == 503 => Answer::Reason(short(&answer.body)),
-        Ok(answer) => Answer::None(format!("http://{address}{path} answers {}", answer.status)),
-        Err(e) => Answer::None(format!("http://{address}{path} does not answer: {e}")),
+        Ok(answer) if answer.status == 200 => HealthAnswer::Healthy,
+        Ok(answer) if answer.status == 503 => HealthAnswer::Reason(short(&answer.body)),
+        Ok(answer) => HealthAnswer::None(format!("http://{address}{path} answers {}", answer.status)),
+        Err(e) => HealthAnswer::None(format!("http://{address}{path} does not answer: {e}")),
     }
 }
 
@@ -101,23 +101,23 @@ fn short(body: &str) -> String {
 }
 
 /// What the answer says about the unit, where the page said `before` before the restart.
-pub(crate) fn judge(before: Option<&Answer>, now: &Answer) -> Health {
+pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> HealthVerdict {
     match now {
-        Answer::Healthy => Health::Fine("200".into()),
-        Answer::Reason(text) => match before {
-            Some(Answer::Reason(old)) if lasting(text) && name(old) == name(text) => {
-                Health::Fine(format!("503 as before the restart: {text}"))
+        HealthAnswer::Healthy => HealthVerdict::Fine("200".into()),
+        HealthAnswer::Reason(text) => match before {
+            Some(HealthAnswer::Reason(old)) if lasting(text) && name(old) == name(text) => {
+                HealthVerdict::Fine(format!("503 as before the restart: {text}"))
             }
-            _ => Health::Bad(format!("503: {text}")),
+            _ => HealthVerdict::Bad(format!("503: {text}")),
         },
-        Answer::NotThere(why) | Answer::None(why) => Health::Bad(why.clone()),
+        HealthAnswer::NotThere(why) | HealthAnswer::None(why) => HealthVerdict::Bad(why.clone()),
     }
 }
 
 /// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at once.
-pub(crate) fn judge_as_it_is(now: &Answer) -> Health {
+pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     match (judge(None, now), now) {
-        (Health::Bad(why), Answer::Reason(text)) if waits(text) => Health::Lasting(why),
+        (HealthVerdict::Bad(why), HealthAnswer::Reason(text)) if waits(text) => HealthVerdict::Lasting(why),
         (health, _) => health,
     }
 }
@@ -163,15 +163,15 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let url = |server: &str, path: &str| Source::Url { server: server.into(), path: path.into() };
+        let url = |server: &str, path: &str| HealthSource::Url { server: server.into(), path: path.into() };
         let cases = [
             ("http://127.0.0.1:9090/healthz", url("127.0.0.1:9090", "/healthz")),
             ("http://localhost", url("localhost:80", "/")),
             ("http://[::1]:1/a?b", url("[::1]:1", "/a?b")),
-            ("/var/lib/x/metrics.port", Source::File("/var/lib/x/metrics.port".into())),
+            ("/var/lib/x/metrics.port", HealthSource::File("/var/lib/x/metrics.port".into())),
         ];
         for (text, expected) in cases {
-            assert_eq!(Source::parse(text), Ok(expected));
+            assert_eq!(HealthSource::parse(text), Ok(expected));
         }
         for text in [
             "",
@@ -183,30 +183,30 @@ mod tests {
             "http://u:p@h/",
             "http://a/\r\nX: y",
         ] {
-            assert!(Source::parse(text).is_err(), "{text}");
+            assert!(HealthSource::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn what_counts_as_healthy() {
-        let reason = |text: &str| Answer::Reason(text.into());
-        let gone = Answer::None("gone".into());
+        let reason = |text: &str| HealthAnswer::Reason(text.into());
+        let gone = HealthAnswer::None("gone".into());
         let fine = [
-            (None, Answer::Healthy),
-            (Some(gone.clone()), Answer::Healthy),
-            (Some(reason("degraded: a")), Answer::Healthy),
+            (None, HealthAnswer::Healthy),
+            (Some(gone.clone()), HealthAnswer::Healthy),
+            (Some(reason("degraded: a")), HealthAnswer::Healthy),
             (Some(reason("degraded: a")), reason("degraded: b")),
             (Some(reason("waiting_network: a")), reason("waiting_network: a")),
             (Some(reason("connection lost: reset")), reason("not yet connected to the server")),
             (Some(reason("nothing was sent for 9 s")), reason("connection lost: refused")),
         ];
         for (before, now) in fine {
-            assert!(matches!(judge(before.as_ref(), &now), Health::Fine(_)), "{before:?} {now:?}");
+            assert!(matches!(judge(before.as_ref(), &now), HealthVerdict::Fine(_)), "{before:?} {now:?}");
         }
         let bad = [
             (None, reason("degraded: a")),
             (None, gone.clone()),
-            (Some(Answer::Healthy), reason("degraded: a")),
+            (Some(HealthAnswer::Healthy), reason("degraded: a")),
             (Some(gone.clone()), reason("degraded: a")),
             (Some(gone.clone()), gone.clone()),
             (Some(reason("degraded: a")), reason("waiting_rights: a")),
@@ -215,16 +215,16 @@ mod tests {
             (Some(reason("")), reason("")),
         ];
         for (before, now) in bad {
-            assert!(matches!(judge(before.as_ref(), &now), Health::Bad(_)), "{before:?} {now:?}");
+            assert!(matches!(judge(before.as_ref(), &now), HealthVerdict::Bad(_)), "{before:?} {now:?}");
         }
-        assert_eq!(judge_as_it_is(&reason("degraded: a")), Health::Lasting("503: degraded: a".into()));
+        assert_eq!(judge_as_it_is(&reason("degraded: a")), HealthVerdict::Lasting("503: degraded: a".into()));
         for lasts in ["waiting_people: a", "only the filler is shown for 7 min: nothing to play"] {
-            assert!(matches!(judge_as_it_is(&reason(lasts)), Health::Lasting(_)));
+            assert!(matches!(judge_as_it_is(&reason(lasts)), HealthVerdict::Lasting(_)));
         }
         for soon in ["starting: a", "not yet connected to the server", "connection lost: reset"] {
-            assert_eq!(judge_as_it_is(&reason(soon)), Health::Bad(format!("503: {soon}")));
+            assert_eq!(judge_as_it_is(&reason(soon)), HealthVerdict::Bad(format!("503: {soon}")));
         }
-        assert_eq!(judge_as_it_is(&Answer::Healthy), Health::Fine("200".into()));
+        assert_eq!(judge_as_it_is(&HealthAnswer::Healthy), HealthVerdict::Fine("200".into()));
     }
 
     #[test]
@@ -243,12 +243,12 @@ mod tests {
                 stream.write_all(format!("HTTP/1.0 {answer}").as_bytes()).unwrap();
             }
         });
-        let source = Source::File(file.clone());
-        assert_eq!(ask(&source), Answer::Healthy);
-        assert_eq!(ask(&source), Answer::Reason("degraded: API_HASH=[masked] more".into()));
-        assert!(matches!(ask(&source), Answer::None(why) if why.ends_with("answers 404")));
+        let source = HealthSource::File(file.clone());
+        assert_eq!(ask(&source), HealthAnswer::Healthy);
+        assert_eq!(ask(&source), HealthAnswer::Reason("degraded: API_HASH=[masked] more".into()));
+        assert!(matches!(ask(&source), HealthAnswer::None(why) if why.ends_with("answers 404")));
         server.join().unwrap();
-        assert!(matches!(ask(&source), Answer::None(why) if why.contains("does not answer")));
+        assert!(matches!(ask(&source), HealthAnswer::None(why) if why.contains("does not answer")));
     }
 
     #[test]
@@ -266,7 +266,9 @@ mod tests {
         )
         .unwrap();
         for name in ["secret", "link", "pipe", "missing"] {
-            let Answer::NotThere(why) = ask(&Source::File(at(name))) else { panic!("{name} was read") };
+            let HealthAnswer::NotThere(why) = ask(&HealthSource::File(at(name))) else {
+                panic!("{name} was read")
+            };
             assert!(!why.contains("hidden"), "{why}");
         }
     }

@@ -6,13 +6,13 @@
 
 mod app;
 pub mod cli;
-mod decide;
 mod health;
+mod messages;
 mod product;
 mod report;
 mod snapshot;
 mod systemd;
-mod words;
+mod verdict;
 
 pub use app::run;
 

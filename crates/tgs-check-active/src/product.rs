@@ -14,9 +14,9 @@ use std::{
 use tgs_core::{cancel::Cancel, exit::Code, mask::mask, owner::Owner, process, remedy::as_root};
 
 use crate::{
-    health::{self, Answer, Source},
-    snapshot::Snapshot,
-    words::{self, Finding},
+    health::{self, HealthAnswer, HealthSource},
+    messages::{self, Outcome},
+    snapshot::UnitSnapshot,
 };
 
 /// The program that has pages and settings.
@@ -27,21 +27,21 @@ const CHECK_LIMIT: Duration = Duration::from_secs(30);
 const MAX_ENVIRON: u64 = 1 << 20;
 
 /// Whether the unit runs the program at all.
-pub(crate) fn is_ours(seen: &Snapshot) -> bool {
+pub(crate) fn is_ours(seen: &UnitSnapshot) -> bool {
     seen.program.as_deref().and_then(Path::file_name) == Some(OsStr::new(PROGRAM))
 }
 
 /// What its page answers, found by itself; what it has told systemd where no page is to be found; `None` without either.
-pub(crate) fn ask(seen: &Snapshot) -> Option<Answer> {
-    match pages(seen, Path::new("/proc")).map(|file| health::ask(&Source::File(file))) {
-        Some(Answer::NotThere(_)) | None => by_word(&seen.status),
+pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
+    match pages(seen, Path::new("/proc")).map(|file| health::ask(&HealthSource::File(file))) {
+        Some(HealthAnswer::NotThere(_)) | None => by_word(&seen.status),
         found => found,
     }
 }
 
 /// The file that tells the address of the pages: in the STATE_DIR that the running process was given, which is in its
 /// variables (systemd puts there what EnvironmentFile= holds), else in the directory that systemd makes for the unit.
-fn pages(seen: &Snapshot, proc: &Path) -> Option<PathBuf> {
+fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
     let environ = seen.pid.map(|pid| read_bounded(&proc.join(pid.to_string()).join("environ")));
     let environ = environ.unwrap_or_default();
     let variable = |name: &str| {
@@ -65,24 +65,24 @@ fn read_bounded(file: &Path) -> Vec<u8> {
 }
 
 /// The state as `tgs-stream` tells it to systemd, in the words of its page.
-fn by_word(status: &str) -> Option<Answer> {
+fn by_word(status: &str) -> Option<HealthAnswer> {
     let begins = |words: &[&str]| words.iter().any(|words| status.starts_with(words));
     if status.is_empty() {
         return None;
     }
     Some(if begins(&["playing ", "filler"]) {
-        Answer::Healthy
+        HealthAnswer::Healthy
     } else if let Some(cause) = status.strip_prefix("reconnecting (") {
-        Answer::Reason(format!("connection lost: {}", cause.split("); ").next().unwrap_or(cause)))
+        HealthAnswer::Reason(format!("connection lost: {}", cause.split("); ").next().unwrap_or(cause)))
     } else if begins(&["connecting; "]) {
-        Answer::Reason("not yet connected to the server".to_owned())
+        HealthAnswer::Reason("not yet connected to the server".to_owned())
     } else {
-        Answer::Reason(mask(status))
+        HealthAnswer::Reason(mask(status))
     })
 }
 
 /// Runs the unit's own program on its settings, as a start would see them. A finding where a start would refuse them.
-pub(crate) fn refused(unit: &str, seen: &Snapshot) -> Option<Finding> {
+pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     let program = seen.program.as_ref().filter(|_| is_ours(seen))?;
     // Root runs nothing that another user can replace.
     let euid_is_root = rustix::process::geteuid().is_root();
@@ -114,11 +114,11 @@ pub(crate) fn refused(unit: &str, seen: &Snapshot) -> Option<Finding> {
         .collect();
     let absent = |file: &PathBuf| fs::metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let mend = match seen.env_file().filter(absent) {
-        Some(file) => format!("{};", words::write_settings(&file.to_string_lossy())),
+        Some(file) => format!("{};", messages::write_settings(&file.to_string_lossy())),
         None => "mend them,".to_owned(),
     };
     let again = as_root(&format!("tgs-check-active {unit} --restart"));
-    Some(Finding {
+    Some(Outcome {
         name: "bad_settings",
         reason: format!("was left as it is: a start would refuse its settings{}", problems.concat()),
         remedy: Some(format!("{mend} then: {again}")),
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn the_state_in_the_words_of_the_page() {
-        let reason = |text: &str| Answer::Reason(text.into());
+        let reason = |text: &str| HealthAnswer::Reason(text.into());
         for (status, answer) in [
-            ("playing Film into News (7)", Answer::Healthy),
-            ("filler into News (7): the source gives nothing", Answer::Healthy),
+            ("playing Film into News (7)", HealthAnswer::Healthy),
+            ("filler into News (7): the source gives nothing", HealthAnswer::Healthy),
             ("degraded: SESSION_REVOKED", reason("degraded: SESSION_REVOKED")),
             ("waiting_people: a call", reason("waiting_people: a call")),
             ("connecting; starting", reason("not yet connected to the server")),
@@ -151,10 +151,10 @@ mod tests {
         let proc = tempfile::tempdir().unwrap();
         let own = proc.path().join("7");
         fs::create_dir(&own).unwrap();
-        let seen = Snapshot {
+        let seen = UnitSnapshot {
             pid: Some(7),
             shown: [("StateDirectory".to_owned(), "a@b c".to_owned())].into(),
-            ..Snapshot::default()
+            ..UnitSnapshot::default()
         };
         let at = |text: &str| {
             fs::write(own.join("environ"), text).unwrap();
@@ -170,7 +170,7 @@ mod tests {
         for (environ, file) in cases {
             assert_eq!(at(environ), Path::new(file), "{environ:?}");
         }
-        let other = Snapshot { pid: Some(8), ..Snapshot::default() };
+        let other = UnitSnapshot { pid: Some(8), ..UnitSnapshot::default() };
         assert_eq!(pages(&other, proc.path()), None);
     }
 }

@@ -5,14 +5,14 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    decide::Health,
-    snapshot::Snapshot,
-    words::{self, Finding},
+    messages::{self, Outcome},
+    snapshot::UnitSnapshot,
+    verdict::HealthVerdict,
 };
 
 /// Everything that is told.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report<'a> {
+pub(crate) struct CheckReport<'a> {
     /// Whether it is up.
     pub(crate) ok: bool,
     pub(crate) unit: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) remedy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<State<'a>>,
+    pub(crate) state: Option<UnitState<'a>>,
     /// What the health page said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) healthz: Option<&'a str>,
@@ -34,7 +34,7 @@ pub(crate) struct Report<'a> {
 
 /// systemd's own words.
 #[derive(Debug, Serialize)]
-pub(crate) struct State<'a> {
+pub(crate) struct UnitState<'a> {
     active: &'a str,
     sub: &'a str,
     result: &'a str,
@@ -45,8 +45,8 @@ pub(crate) struct State<'a> {
     main_exit: Option<String>,
 }
 
-impl<'a> Report<'a> {
-    pub(crate) fn new(unit: &'a str, finding: &'a Finding, took: Duration, journal: &'a [String]) -> Self {
+impl<'a> CheckReport<'a> {
+    pub(crate) fn new(unit: &'a str, finding: &'a Outcome, took: Duration, journal: &'a [String]) -> Self {
         Self {
             ok: finding.remedy.is_none(),
             unit,
@@ -61,18 +61,20 @@ impl<'a> Report<'a> {
     }
 
     /// Adds what was seen last.
-    pub(crate) fn with(self, seen: &'a Snapshot, restarts: u32, health: &'a Health) -> Self {
-        let state = State {
+    pub(crate) fn with(self, seen: &'a UnitSnapshot, restarts: u32, health: &'a HealthVerdict) -> Self {
+        let state = UnitState {
             active: &seen.active,
             sub: &seen.sub,
             result: &seen.result,
             restarts,
             main_pid: seen.pid,
-            main_exit: seen.end.map(words::ending),
+            main_exit: seen.end.map(messages::ending),
         };
         let healthz = match health {
-            Health::NotAsked => None,
-            Health::Fine(words) | Health::Bad(words) | Health::Lasting(words) => Some(&**words),
+            HealthVerdict::NotAsked => None,
+            HealthVerdict::Fine(words) | HealthVerdict::Bad(words) | HealthVerdict::Lasting(words) => {
+                Some(&**words)
+            }
         };
         Self { state: Some(state), healthz, ..self }
     }

@@ -9,7 +9,7 @@ pub(crate) const PROPERTIES: &str = "Id,LoadState,LoadError,ActiveState,SubState
 
 /// A unit at one moment. Texts are systemd's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Snapshot {
+pub(crate) struct UnitSnapshot {
     /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`.
     pub(crate) load: String,
     /// Why it is not loaded.
@@ -33,7 +33,7 @@ pub(crate) struct Snapshot {
     /// The process that runs.
     pub(crate) pid: Option<u32>,
     /// How the last main process ended.
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<ProcessEnd>,
     /// What the process has told systemd of itself.
     pub(crate) status: String,
     /// What it runs.
@@ -46,14 +46,14 @@ pub(crate) struct Snapshot {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ProcessEnd {
     /// With this exit status.
     Exited(i32),
     /// By this signal.
     Killed(i32),
 }
 
-impl Snapshot {
+impl UnitSnapshot {
     /// Reads `NAME=value` lines; `None` where they are no answer about a unit.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let value = |name: &str| {
@@ -78,8 +78,8 @@ impl Snapshot {
             pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
             // The numbers of CLD_EXITED, CLD_KILLED and CLD_DUMPED.
             end: match value("ExecMainCode") {
-                "1" => Some(End::Exited(status)),
-                "2" | "3" => Some(End::Killed(status)),
+                "1" => Some(ProcessEnd::Exited(status)),
+                "2" | "3" => Some(ProcessEnd::Killed(status)),
                 _ => None,
             },
             status: word("StatusText"),
@@ -154,7 +154,7 @@ mod tests {
         let shown = "MainPID=0\nResult=exit-code\nNRestarts=2\nExecMainPID=107\nExecMainCode=1\nExecMainStatus=78\n\
                      Id=f.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\nJob=\n\
                      ConditionResult=yes\nAssertResult=yes\nLoadError=\nInvocationID=19e5\n";
-        let expected = Snapshot {
+        let expected = UnitSnapshot {
             load: "loaded".into(),
             active: "activating".into(),
             sub: "auto-restart".into(),
@@ -163,13 +163,13 @@ mod tests {
             restarts: 2,
             condition: true,
             assertion: true,
-            end: Some(End::Exited(78)),
+            end: Some(ProcessEnd::Exited(78)),
             shown: ["ExecStart", "Environment", "StateDirectory", "CacheDirectory"]
                 .map(|name| (name.to_owned(), String::new()))
                 .into(),
-            ..Snapshot::default()
+            ..UnitSnapshot::default()
         };
-        assert_eq!(Snapshot::read(shown), Some(expected));
+        assert_eq!(UnitSnapshot::read(shown), Some(expected));
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         let shown = "LoadState=loaded\nStatusText=playing a\nWorkingDirectory=!/opt/x\nStateDirectory=x@a y\nCacheDirectory=x\n\
                      Environment=PATH=/a:/b \"A=b c\"\nExecStart={ path=/opt/x/bin/tgs-stream ; \
                      argv[]=/opt/x/bin/tgs-stream --fixed-port --env-file /opt/x/a.env ; ignore_errors=no ; pid=7 }\n";
-        let read = Snapshot::read(shown).unwrap();
+        let read = UnitSnapshot::read(shown).unwrap();
         assert_eq!(read.status, "playing a");
         assert_eq!(read.program, Some("/opt/x/bin/tgs-stream".into()));
         assert_eq!(read.directory, Some("/opt/x".into()));
@@ -190,8 +190,9 @@ mod tests {
             ("CACHE_DIRECTORY", "/var/cache/x"),
         ];
         assert_eq!(read.variables(), variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let bare = Snapshot::read("LoadState=loaded\nExecStart={ path=/bin/x ; argv[]=/bin/x --env-file ; }")
-            .unwrap();
+        let bare =
+            UnitSnapshot::read("LoadState=loaded\nExecStart={ path=/bin/x ; argv[]=/bin/x --env-file ; }")
+                .unwrap();
         assert_eq!((bare.settings_args(), bare.state_directory()), (Vec::<String>::new(), None));
     }
 
@@ -199,11 +200,11 @@ mod tests {
     fn what_else_it_may_say() {
         let shown = "LoadState=masked\nLoadError=org.freedesktop.systemd1.UnitMasked \"Unit m.service is masked.\"\n\
                      Job=743\nMainPID=9\nExecMainCode=2\nExecMainStatus=9";
-        let read = Snapshot::read(shown).unwrap();
+        let read = UnitSnapshot::read(shown).unwrap();
         assert_eq!(read.load_error, "Unit m.service is masked.");
-        assert_eq!((read.job, read.pid, read.end), (true, Some(9), Some(End::Killed(9))));
+        assert_eq!((read.job, read.pid, read.end), (true, Some(9), Some(ProcessEnd::Killed(9))));
         for nothing in ["", "System has not been booted", "LoadState=\nId=x"] {
-            assert_eq!(Snapshot::read(nothing), None);
+            assert_eq!(UnitSnapshot::read(nothing), None);
         }
     }
 }

@@ -13,8 +13,8 @@ use tgs_core::{
 };
 
 use crate::{
-    snapshot::{PROPERTIES, Snapshot},
-    words::Finding,
+    messages::Outcome,
+    snapshot::{PROPERTIES, UnitSnapshot},
 };
 
 /// How long one question may take. systemd itself may be busy with a daemon-reload.
@@ -25,14 +25,14 @@ const MAX_BYTES: usize = 256 * 1024;
 const LINES: &str = "15";
 
 /// Asks for the state of `unit`.
-pub(crate) fn show(unit: &str) -> Result<Snapshot, Finding> {
+pub(crate) fn show(unit: &str) -> Result<UnitSnapshot, Outcome> {
     let printed = systemctl(&["show", "--property", PROPERTIES, "--", unit])?;
     // Without a systemd some versions say nothing and exit with 0.
-    Snapshot::read(&printed.out).ok_or_else(|| refused("show", unit, &printed.err))
+    UnitSnapshot::read(&printed.out).ok_or_else(|| refused("show", unit, &printed.err))
 }
 
 /// Has systemd restart `unit`, without waiting for that.
-pub(crate) fn restart(unit: &str) -> Result<(), Finding> {
+pub(crate) fn restart(unit: &str) -> Result<(), Outcome> {
     let printed = systemctl(&["restart", "--no-block", "--", unit])?;
     if printed.ok { Ok(()) } else { Err(refused("restart", unit, &printed.err)) }
 }
@@ -73,13 +73,13 @@ struct Printed {
     err: String,
 }
 
-fn systemctl(args: &[&str]) -> Result<Printed, Finding> {
+fn systemctl(args: &[&str]) -> Result<Printed, Outcome> {
     let own = ["--no-ask-password", "--no-pager"];
     run("systemctl", own.iter().chain(args).copied()).map_err(|e| match e {
         RunError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             no_systemd("there is no systemctl")
         }
-        e => Finding {
+        e => Outcome {
             name: "systemctl_failed",
             reason: format!("cannot be asked for: {e}"),
             remedy: Some("look whether systemd answers: systemctl status".into()),
@@ -97,7 +97,7 @@ fn run<'a>(program: &str, args: impl Iterator<Item = &'a str>) -> Result<Printed
 }
 
 /// What systemctl's refusal means.
-fn refused(verb: &str, unit: &str, said: &str) -> Finding {
+fn refused(verb: &str, unit: &str, said: &str) -> Outcome {
     let has = |words: &[&str]| words.iter().any(|words| said.contains(words));
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("systemctl says nothing").trim();
     if has(&["has not been booted with systemd", "Failed to connect to bus", "Running in chroot"])
@@ -106,7 +106,7 @@ fn refused(verb: &str, unit: &str, said: &str) -> Finding {
         return no_systemd(line);
     }
     if has(&["authentication required", "Access denied", "Permission denied", "Not authorized"]) {
-        return Finding {
+        return Outcome {
             name: "no_permission",
             reason: format!("may not be {verb}ed by this user: {line}"),
             remedy: Some("run this as root".into()),
@@ -119,11 +119,11 @@ fn refused(verb: &str, unit: &str, said: &str) -> Finding {
     } else {
         ("refused", format!("read what systemctl says: systemctl status {unit}"))
     };
-    Finding { name, reason: format!("cannot be {verb}ed: {}", mask(line)), remedy: Some(remedy) }
+    Outcome { name, reason: format!("cannot be {verb}ed: {}", mask(line)), remedy: Some(remedy) }
 }
 
-fn no_systemd(why: &str) -> Finding {
-    Finding {
+fn no_systemd(why: &str) -> Outcome {
+    Outcome {
         name: "no_systemd",
         reason: format!("cannot be looked at: this machine does not run systemd ({why})"),
         remedy: Some("run this on the host, not in a container or a chroot".into()),

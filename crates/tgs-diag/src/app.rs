@@ -13,11 +13,12 @@ use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
     cli::Cli,
+    context::DiagContext,
+    drop_privileges, ffmpeg,
     finding::{Finding, Level, lines, sum},
-    ingest, machine, media, pages, playlist, port,
-    runner::{self, Check, Out},
-    settings, switch, telegram, unit,
-    view::View,
+    host, ingest, playlist, port,
+    runner::{self, Check, CheckSink},
+    settings, telegram, unit, ytdlp,
 };
 
 /// How long everything together may take.
@@ -28,9 +29,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     // A panic of Telegram's client library is told as a finding; its own words might hold anything.
     panic::set_hook(Box::new(|_| {}));
-    let mut view = View::new(&cli);
+    let mut view = DiagContext::new(&cli);
     remedy::set_env_file(view.env.as_ref().map(|env| &*env.path));
-    if let Some(code) = switch::run_as_user_of(&cli, &view)? {
+    if let Some(code) = drop_privileges::run_as_user_of(&cli, &view)? {
         return Ok(code.into());
     }
     let _scratch = view.confine();
@@ -40,8 +41,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 /// Every area in the order it is told in.
-fn look(view: &Arc<View>) -> Vec<Finding> {
-    let check = |name, run: fn(&View, &Out)| {
+fn look(view: &Arc<DiagContext>) -> Vec<Finding> {
+    let check = |name, run: fn(&DiagContext, &CheckSink)| {
         let view = Arc::clone(view);
         Check::new(name, move |out| run(&view, out))
     };
@@ -50,11 +51,11 @@ fn look(view: &Arc<View>) -> Vec<Finding> {
         check("telegram", telegram::primary),
         check("standby", telegram::standby),
         check("ingest", ingest::look),
-        check("ffmpeg", media::look),
-        check("yt-dlp", pages::look),
+        check("ffmpeg", ffmpeg::look),
+        check("yt-dlp", ytdlp::look),
         check("playlist", playlist::look),
         check("port", port::look),
-        check("machine", machine::look),
+        check("machine", host::look),
         check("unit", |view, out| out.say_all(unit::look(view))),
     ];
     let total = checks.len();

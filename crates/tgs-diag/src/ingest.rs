@@ -8,7 +8,7 @@ use tgs_playout::{
     rtmp::{self, OpenError, RtmpUrl},
 };
 
-use crate::{finding::Finding, runner::Out, view::View};
+use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "ingest";
 
@@ -16,7 +16,7 @@ const CHECK: &str = "ingest";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Looks at the server of OUTPUT_URL, where that is set.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else { return };
     let Some(url) = &settings.output_url else { return };
     out.say(match parse_output(url.expose(), None) {
@@ -31,7 +31,7 @@ pub(crate) fn look(view: &View, out: &Out) {
 }
 
 /// Whether the server answers.
-pub(crate) fn reach(target: &RtmpUrl, out: &Out) -> Finding {
+pub(crate) fn reach(target: &RtmpUrl, out: &CheckSink) -> Finding {
     judge(target, rtmp::reach(target, &out.cancel, LIMIT.min(out.left())))
 }
 

@@ -6,21 +6,21 @@
 
 mod app;
 pub mod cli;
+mod context;
+mod drop_privileges;
+mod ffmpeg;
 mod finding;
+mod host;
 mod ingest;
-mod machine;
-mod media;
-mod pages;
 mod playlist;
 mod port;
 mod redact;
 mod runner;
 mod settings;
-mod stream;
-mod switch;
+mod status_client;
 mod telegram;
 mod unit;
-mod view;
+mod ytdlp;
 
 pub use app::run;
 

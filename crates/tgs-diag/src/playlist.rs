@@ -15,7 +15,7 @@ use tgs_core::{
     settings::{Quality, Settings},
 };
 
-use crate::{finding::Finding, runner::Out, view::View};
+use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "playlist";
 
@@ -65,7 +65,7 @@ fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Looks whether its entries can be played.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else {
         return out.say(Finding::unseen(CHECK, "the settings cannot be read"));
     };
@@ -84,7 +84,7 @@ pub(crate) fn look(view: &View, out: &Out) {
 }
 
 /// The tgs-stream beside this program, else the one in the search path.
-fn sibling(view: &View) -> Result<PathBuf, String> {
+fn sibling(view: &DiagContext) -> Result<PathBuf, String> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("tgs-stream"));
     match beside.filter(|path| path.exists()) {
         Some(path) => Ok(path),
@@ -94,7 +94,7 @@ fn sibling(view: &View) -> Result<PathBuf, String> {
 
 /// What tgs-stream has said.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct CheckOutput {
     good: usize,
     bad: Vec<String>,
     /// Whether it came to the list's end.
@@ -103,7 +103,7 @@ struct Seen {
     complaint: String,
 }
 
-fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
+fn run(view: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<CheckOutput, String> {
     // It confines its own children.
     let mut command = process::trusted(sibling(view)?);
     let quality = match settings.quality {
@@ -137,7 +137,7 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
         let _ = complaints.map(|err| err.take(1 << 20).read_to_end(&mut text));
         String::from_utf8_lossy(&text).into_owned()
     });
-    let mut seen = Seen::default();
+    let mut seen = CheckOutput::default();
     while seen.good + seen.bad.len() < MOST && !out.cancel.is_cancelled() {
         match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => seen.add(&line),
@@ -156,7 +156,7 @@ fn run(view: &View, settings: &Settings, out: &Out) -> Result<Seen, String> {
     Ok(seen)
 }
 
-impl Seen {
+impl CheckOutput {
     /// `    3     CANNOT  title  <item>: why` or `    3    0:04:10  title  <item>`; the sum at the end is no entry.
     fn add(&mut self, line: &str) {
         let Some((number, rest)) = line.trim_start().split_once("  ") else { return };
@@ -209,8 +209,8 @@ mod tests {
     use super::*;
     use crate::finding::{Level, lines};
 
-    fn seen(text: &str, whole: bool) -> Seen {
-        let mut seen = Seen { whole, ..Seen::default() };
+    fn seen(text: &str, whole: bool) -> CheckOutput {
+        let mut seen = CheckOutput { whole, ..CheckOutput::default() };
         text.lines().for_each(|line| seen.add(line));
         seen
     }
@@ -232,10 +232,13 @@ mod tests {
 
     #[test]
     fn a_complaint_is_told() {
-        let seen = Seen { complaint: "2026-01-01T00:00:00Z ERROR failed to x\n".into(), ..Seen::default() };
+        let seen = CheckOutput {
+            complaint: "2026-01-01T00:00:00Z ERROR failed to x\n".into(),
+            ..CheckOutput::default()
+        };
         assert_eq!(seen.finding(Path::new("l")).text, "failed to x");
         assert_eq!(
-            Seen::default().finding(Path::new("l")).text,
+            CheckOutput::default().finding(Path::new("l")).text,
             "not looked at: no entry was looked at within 25 s"
         );
     }

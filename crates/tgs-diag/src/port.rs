@@ -8,10 +8,10 @@ use std::{
 use tgs_core::remedy;
 
 use crate::{
+    context::DiagContext,
     finding::Finding,
-    runner::Out,
-    stream::{Silent, Stream},
-    view::View,
+    runner::CheckSink,
+    status_client::{NoStatus, StatusPages},
 };
 
 const CHECK: &str = "port";
@@ -20,7 +20,7 @@ const CHECK: &str = "port";
 const FOLLOWING: u16 = 10;
 
 /// Looks at the broadcast that runs, and at the port of its pages.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else { return };
     let (host, port) = (settings.prometheus_host, settings.prometheus_port);
     let following = match &view.unit {
@@ -28,16 +28,16 @@ pub(crate) fn look(view: &View, out: &Out) {
         _ => FOLLOWING,
     };
     let dir = settings.state_dir.display();
-    match Stream::of(&settings.state_dir) {
+    match StatusPages::of(&settings.state_dir) {
         Ok(stream) => {
             out.say(stream.broadcast());
             out.say(answered(stream.address, port));
         }
         Err(silent) => {
             let why = match silent {
-                Silent::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
-                Silent::Hidden(why) => format!("{why}; run this as root: {}", remedy::as_root("tgs-diag")),
-                Silent::NoAnswer(address) => format!(
+                NoStatus::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
+                NoStatus::Hidden(why) => format!("{why}; run this as root: {}", remedy::as_root("tgs-diag")),
+                NoStatus::NoAnswer(address) => format!(
                     "the tgs-stream that ran with STATE_DIR {dir} does not answer at {address} any more"
                 ),
             };
@@ -71,7 +71,7 @@ fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     match listen(port) {
         Ok(()) => Finding::pass(CHECK, format!("port {port} of {host} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if Stream::at(SocketAddr::new(host, port)).is_some() {
+            if StatusPages::at(SocketAddr::new(host, port)).is_some() {
                 return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
                     .mended_by(remedy);
             }

@@ -19,14 +19,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a check reports to, and asks how long it may go on.
 #[derive(Debug, Clone)]
-pub(crate) struct Out {
+pub(crate) struct CheckSink {
     findings: Arc<Mutex<Vec<Finding>>>,
     /// Set when the time is up.
     pub(crate) cancel: Cancel,
     deadline: Instant,
 }
 
-impl Out {
+impl CheckSink {
     /// One for `limit` from now.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { findings: Arc::default(), cancel: Cancel::new(), deadline: Instant::now() + limit }
@@ -57,11 +57,11 @@ impl Out {
 pub(crate) struct Check {
     /// What the progress line calls it.
     pub(crate) name: &'static str,
-    run: Box<dyn FnOnce(&Out) + Send>,
+    run: Box<dyn FnOnce(&CheckSink) + Send>,
 }
 
 impl Check {
-    pub(crate) fn new(name: &'static str, run: impl FnOnce(&Out) + Send + 'static) -> Self {
+    pub(crate) fn new(name: &'static str, run: impl FnOnce(&CheckSink) + Send + 'static) -> Self {
         Self { name, run: Box::new(run) }
     }
 }
@@ -70,9 +70,9 @@ impl Check {
 pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(&[&str])) -> Vec<Finding> {
     let (ended, ends) = mpsc::channel();
     let deadline = Instant::now() + limit;
-    let mut running: Vec<(&'static str, Out, bool)> = Vec::new();
+    let mut running: Vec<(&'static str, CheckSink, bool)> = Vec::new();
     for (index, Check { name, run }) in checks.into_iter().enumerate() {
-        let out = Out::new(limit);
+        let out = CheckSink::new(limit);
         running.push((name, out.clone(), false));
         let ended = ended.clone();
         let work = move || {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_hangs_costs_one_limit_and_keeps_what_it_had_found() {
         let hang = |name| {
-            Check::new(name, move |out: &Out| {
+            Check::new(name, move |out: &CheckSink| {
                 out.say(Finding::pass(name, "before"));
                 thread::sleep(Duration::from_hours(1));
             })

@@ -10,9 +10,9 @@ use tgs_core::{
 };
 
 use crate::{
+    context::{DiagContext, EnvPath},
     finding::Finding,
-    unit::Unit,
-    view::{EnvPath, View},
+    unit::UnitProperties,
 };
 
 const MY_TELEGRAM: &str = "copy API_ID and API_HASH from https://my.telegram.org";
@@ -49,14 +49,14 @@ struct Access {
 }
 
 /// Everything about the settings.
-pub(crate) fn look(view: &View) -> Vec<Finding> {
+pub(crate) fn look(view: &DiagContext) -> Vec<Finding> {
     let mut findings = file(view);
     findings.extend(lines(view));
     findings.extend(values(view));
     findings
 }
 
-fn file(view: &View) -> Vec<Finding> {
+fn file(view: &DiagContext) -> Vec<Finding> {
     let Some(EnvPath { path, .. }) = &view.env else {
         let text = "there is no .env here, and no installed one; the environment alone is looked at";
         let remedy = "copy .env.template to .env, chmod 600 it and fill it in; or name one with --env-file";
@@ -142,7 +142,7 @@ fn owner(access: &Access) -> Finding {
 }
 
 /// The lines that systemd reads otherwise, and misspelt names.
-fn lines(view: &View) -> Vec<Finding> {
+fn lines(view: &DiagContext) -> Vec<Finding> {
     let Some(settings) = view.settings.as_ref().filter(|_| view.env.is_some() && view.text.is_ok()) else {
         return Vec::new();
     };
@@ -166,7 +166,7 @@ fn place(problem: &str, file: &str) -> (&'static str, String) {
     found.map_or_else(edit, |(_, check, remedy)| (check, remedy.clone()))
 }
 
-fn values(view: &View) -> Vec<Finding> {
+fn values(view: &DiagContext) -> Vec<Finding> {
     let file = view.env_shown();
     let unread = format!("{file} cannot be read:");
     let problems = view.problems.0.iter().filter(|problem| !problem.starts_with(&unread));
@@ -183,7 +183,7 @@ fn values(view: &View) -> Vec<Finding> {
         findings.push(Finding::pass("settings", format!("{count} are set, and all can be used")));
     }
     let Some(settings) = &view.settings else { return findings };
-    let fixed = view.as_unit && view.unit.as_ref().is_ok_and(Unit::has_fixed_port);
+    let fixed = view.as_unit && view.unit.as_ref().is_ok_and(UnitProperties::has_fixed_port);
     if fixed && !settings.prometheus_port_given && view.text.is_ok() {
         let text = "PROMETHEUS_PORT is not set, and an instance takes no port but the one it is given";
         findings.push(Finding::fail(

@@ -16,12 +16,12 @@ use tgs_playout::rtmp::RtmpUrl;
 use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};
 
 use crate::{
+    context::DiagContext,
     finding::Finding,
     ingest,
-    runner::Out,
+    runner::CheckSink,
     settings::{self, NOT_NEEDED, session},
-    stream::Stream,
-    view::View,
+    status_client::StatusPages,
 };
 
 /// What is said of the session that broadcasts.
@@ -33,7 +33,7 @@ const CLOCK_WRONG: u64 = 60;
 const CLOCK_ODD: u64 = 5;
 
 /// Why Telegram is not asked about a session.
-enum Unasked {
+enum NotAsked {
     /// It is not to be asked, in words.
     Why(String),
     /// Somebody else uses the session.
@@ -43,7 +43,7 @@ enum Unasked {
 }
 
 /// Looks with SESSION_STRING at everything that tgs-stream will need of Telegram.
-pub(crate) fn primary(view: &View, out: &Out) {
+pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else { return unseen(out, &CHECKS, "the settings cannot be read") };
     if settings.output_url.is_some() {
         // The ingest is looked at without Telegram.
@@ -55,9 +55,9 @@ pub(crate) fn primary(view: &View, out: &Out) {
     };
     let (mut connection, me, _lock) = match open(view, settings, &own, out) {
         Ok(opened) => opened,
-        Err(Unasked::Why(why)) => return unseen(out, &CHECKS, &why),
-        Err(Unasked::Held(holder)) => return by_status(settings, &own, &holder, out),
-        Err(Unasked::Refused(error)) => {
+        Err(NotAsked::Why(why)) => return unseen(out, &CHECKS, &why),
+        Err(NotAsked::Held(holder)) => return by_status(settings, &own, &holder, out),
+        Err(NotAsked::Refused(error)) => {
             out.say(judge("session", &error, &settings::sign_in()));
             return unseen(out, &CHECKS[1..], "Telegram does not answer with this session");
         }
@@ -75,7 +75,7 @@ pub(crate) fn primary(view: &View, out: &Out) {
 }
 
 /// The chat, what may be done there, what goes on there, and where the picture goes.
-fn chat(connection: &mut Connection, settings: &Settings, out: &Out) {
+fn chat(connection: &mut Connection, settings: &Settings, out: &CheckSink) {
     let Some(id) = &settings.telegram.chat else {
         return unseen(out, &["chat", "rights", "call", "ingest"], "CHAT_ID is not set");
     };
@@ -107,7 +107,7 @@ fn chat(connection: &mut Connection, settings: &Settings, out: &Out) {
     }
 }
 
-fn server(given: &Ingest, out: &Out) -> Finding {
+fn server(given: &Ingest, out: &CheckSink) -> Finding {
     match RtmpUrl::parse(given.output().expose()) {
         Ok(target) => ingest::reach(&target, out),
         Err(error) => Finding::fail(
@@ -119,9 +119,9 @@ fn server(given: &Ingest, out: &Out) -> Finding {
 }
 
 /// What the tgs-stream that holds the session says.
-fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &Out) {
+fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &CheckSink) {
     let name = holder.to_string();
-    match Stream::of(&settings.state_dir) {
+    match StatusPages::of(&settings.state_dir) {
         Ok(stream) if stream.is_about(&own.fingerprint()) => {
             out.say_all(stream.session(&name));
             out.say(Finding::unseen("clock", format_args!("{name} uses the session")));
@@ -136,7 +136,7 @@ fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &Ou
 }
 
 /// Looks whether STANDBY_SESSION_STRING is alive.
-pub(crate) fn standby(view: &View, out: &Out) {
+pub(crate) fn standby(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else { return };
     let text = settings.telegram.standby.as_ref();
     let Some(own) =
@@ -150,10 +150,10 @@ pub(crate) fn standby(view: &View, out: &Out) {
             let _ = view.accounts[1].set(me);
             Finding::pass("standby", text)
         }
-        Err(Unasked::Why(why)) => Finding::unseen("standby", why),
-        Err(Unasked::Refused(error)) => judge("standby", &error, &settings::standby()),
-        Err(Unasked::Held(holder)) => {
-            match Stream::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
+        Err(NotAsked::Why(why)) => Finding::unseen("standby", why),
+        Err(NotAsked::Refused(error)) => judge("standby", &error, &settings::standby()),
+        Err(NotAsked::Held(holder)) => {
+            match StatusPages::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
                 Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
                 Some(false) => Finding::fail("standby", format!("dead, says {holder}"), settings::standby()),
                 None => Finding::unseen("standby", format_args!("{holder} uses it")),
@@ -164,29 +164,29 @@ pub(crate) fn standby(view: &View, out: &Out) {
 
 /// Connects with a session, once it is ours to use.
 fn open(
-    view: &View,
+    view: &DiagContext,
     settings: &Settings,
     own: &SessionString,
-    out: &Out,
-) -> Result<(Connection, Me, SessionLock), Unasked> {
+    out: &CheckSink,
+) -> Result<(Connection, Me, SessionLock), NotAsked> {
     let telegram = &settings.telegram;
     let (Some(api_id), Some(api_hash)) = (telegram.api_id, telegram.api_hash.clone()) else {
-        return Err(Unasked::Why("API_ID and API_HASH are needed for it".to_owned()));
+        return Err(NotAsked::Why("API_ID and API_HASH are needed for it".to_owned()));
     };
     let lock = match SessionLock::take(&own.key, None) {
         Ok(lock) => lock,
-        Err(session_lock::Error::Held(holder)) => return Err(Unasked::Held(holder)),
-        Err(error) => return Err(Unasked::Why(format!("{error}; without the lock it might be used twice"))),
+        Err(session_lock::Error::Held(holder)) => return Err(NotAsked::Held(holder)),
+        Err(error) => return Err(NotAsked::Why(format!("{error}; without the lock it might be used twice"))),
     };
     if view.offline {
-        return Err(Unasked::Why("--offline".to_owned()));
+        return Err(NotAsked::Why("--offline".to_owned()));
     }
     // Asking before its end makes the wait longer.
     if let Some(left) = FloodWaits::new(&settings.state_dir).left(&own.fingerprint(), SystemTime::now()) {
-        return Err(Unasked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
+        return Err(NotAsked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
     }
     let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag" };
-    let (connection, me) = Connection::open(app, own, &out.cancel).map_err(Unasked::Refused)?;
+    let (connection, me) = Connection::open(app, own, &out.cancel).map_err(NotAsked::Refused)?;
     Ok((connection, me, lock))
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn same_account(own: Option<&Me>, standby: Option<&Me>) -> Option<Fin
     Some(Finding::fail("standby-account", text, settings::standby()))
 }
 
-fn unseen(out: &Out, checks: &[&'static str], why: &str) {
+fn unseen(out: &CheckSink, checks: &[&'static str], why: &str) {
     out.say_all(checks.iter().map(|check| Finding::unseen(check, why)));
 }
 

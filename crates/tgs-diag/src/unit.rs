@@ -9,7 +9,7 @@ use std::{
 
 use tgs_core::{cancel::Cancel, process, process::user::User, remedy::as_root};
 
-use crate::{finding::Finding, view::View};
+use crate::{context::DiagContext, finding::Finding};
 
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";
@@ -25,10 +25,10 @@ const PROPERTIES: &str = "LoadState,LoadError,ActiveState,SubState,Result,NResta
 
 /// The properties of a unit, as `systemctl show` has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unit(BTreeMap<String, String>);
+pub(crate) struct UnitProperties(BTreeMap<String, String>);
 
 /// Asks systemd about `name`. An error says in words why it cannot be asked; a unit that does not exist is none.
-pub(crate) fn ask(name: &str) -> Result<Unit, String> {
+pub(crate) fn ask(name: &str) -> Result<UnitProperties, String> {
     let mut command = process::command("systemctl");
     command.args(["show", "--no-pager", "-p", PROPERTIES, "--", name]);
     let output = process::output(command, ASK_LIMIT, 1 << 20, &Cancel::new()).map_err(|e| e.to_string())?;
@@ -36,10 +36,10 @@ pub(crate) fn ask(name: &str) -> Result<Unit, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(said.lines().next().unwrap_or("systemctl fails and does not say why").to_owned());
     }
-    Ok(Unit::read(&String::from_utf8_lossy(&output.stdout)))
+    Ok(UnitProperties::read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-impl Unit {
+impl UnitProperties {
     pub(crate) fn read(text: &str) -> Self {
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
@@ -124,7 +124,7 @@ fn restarted(count: &str) -> String {
 }
 
 /// Whether it runs.
-pub(crate) fn state(name: &str, unit: &Unit, named: bool) -> Vec<Finding> {
+pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Finding> {
     let check = "unit";
     let journal = format!("{} says why", as_root(&format!("journalctl -u {name} -n 50")));
     match unit.get("LoadState") {
@@ -212,7 +212,7 @@ const HARDENING: [(&str, &[&str]); 4] = [
 ];
 
 /// Whether its hardening is in force; `no_new_privs` is what /proc says of its process.
-pub(crate) fn hardening(name: &str, unit: &Unit, no_new_privs: Option<bool>) -> Vec<Finding> {
+pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<bool>) -> Vec<Finding> {
     let check = "hardening";
     if !unit.is_loaded() {
         return vec![Finding::unseen(check, format_args!("there is no unit {name}"))];
@@ -257,7 +257,7 @@ pub(crate) fn hardening(name: &str, unit: &Unit, no_new_privs: Option<bool>) -> 
 }
 
 /// Whether the main process may gain no privileges, as the kernel says; `None` where it cannot be asked.
-fn no_new_privs(unit: &Unit, proc: &Path) -> Option<bool> {
+fn no_new_privs(unit: &UnitProperties, proc: &Path) -> Option<bool> {
     // Before that it may still be systemd's own child, on its way to the program.
     let pid = unit.pid().filter(|_| unit.is_active())?;
     let status = fs::read_to_string(proc.join(pid.to_string()).join("status")).ok()?;
@@ -272,7 +272,7 @@ fn replaced(name: &str) -> Finding {
 }
 
 /// When yt-dlp is updated next, and how the last update went.
-fn timer(timer: &Unit, service: &Unit) -> Vec<Finding> {
+fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     let check = "timer";
     let on = as_root(&format!("systemctl enable --now {UPDATE}.timer"));
     if !timer.is_loaded() {
@@ -298,7 +298,7 @@ fn timer(timer: &Unit, service: &Unit) -> Vec<Finding> {
 }
 
 /// Looks at the unit and the timer.
-pub(crate) fn look(view: &View) -> Vec<Finding> {
+pub(crate) fn look(view: &DiagContext) -> Vec<Finding> {
     let name = &*view.unit_name;
     let unit = match &view.unit {
         Ok(unit) => unit,

@@ -25,13 +25,14 @@ use tgs_playout::{
 use tgs_telegram::Ingest;
 
 use crate::{
-    check, children,
+    broadcast::{Broadcast, order, profile},
+    cache_cli, check, children,
     cli::Cli,
-    front, kept, preflight,
-    preflight::Target,
+    preflight,
+    preflight::PublishTarget,
     resolver::Resolver,
-    show::{Show, order, profile},
-    telegram::{self, Desk},
+    status_server,
+    telegram::{self, SharedTelegramStatus},
     ytdlp::YtDlp,
 };
 
@@ -89,9 +90,9 @@ fn run_as_this_user(cli: Cli) -> Code {
     if cli.cache_status || cli.cache_clear {
         let mut out = std::io::stdout();
         let done = if cli.cache_clear {
-            kept::clear(&settings, &mut out).context("empty the cache")
+            cache_cli::clear(&settings, &mut out).context("empty the cache")
         } else {
-            kept::status(&settings, cli.json, &mut out).context("show the cache")
+            cache_cli::status(&settings, cli.json, &mut out).context("show the cache")
         };
         return done.map_or_else(|error| CliError::from(error).log(), |()| Code::Ok);
     }
@@ -169,14 +170,14 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
     }
     let _held = hold(&settings.state_dir)?;
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
-    let desk = Desk::default();
-    let into_telegram = matches!(target, Target::Telegram);
-    let mut show = Show::new(cli, settings, &control.stopped())?;
-    let _front = front::open(settings, cli.fixed_port, control, into_telegram.then(|| desk.clone()));
+    let desk = SharedTelegramStatus::default();
+    let into_telegram = matches!(target, PublishTarget::Telegram);
+    let mut show = Broadcast::new(cli, settings, &control.stopped())?;
+    let _front = status_server::open(settings, cli.fixed_port, control, into_telegram.then(|| desk.clone()));
     systemd::ready();
     match target {
-        Target::Output(output) => show.play(output, control),
-        Target::Telegram => {
+        PublishTarget::Output(output) => show.play(output, control),
+        PublishTarget::Telegram => {
             // Found missing now, not when a call has been created for it.
             engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
                 .map_err(engine_failed)?;
@@ -192,13 +193,13 @@ fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, 
                 played.unwrap_or_else(|error| error.log())
             };
             let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
-            let config = telegram::Config {
+            let config = telegram::TelegramConfig {
                 settings: settings.clone(),
                 reload: Box::new(|| reload(cli)),
                 env_file,
-                desk,
+                status: desk,
                 control: control.clone(),
-                hurry: cli.hurry.max(1),
+                time_scale: cli.hurry.max(1),
             };
             Ok(telegram::run(config, &play))
         }

@@ -15,7 +15,7 @@ use tgs_playout::item::ItemFailure;
 use crate::{
     playlist::{Listing, title_of},
     resolver::{Resolved, Resolver},
-    source::{self, Entry},
+    source::{self, PlaylistEntry},
 };
 
 /// Writes a line for each entry and a sum to `out`, and, where `progress` is given (a terminal), what is being looked at
@@ -38,12 +38,12 @@ pub fn check(
 }
 
 fn report(
-    mut todo: Vec<Entry>,
+    mut todo: Vec<PlaylistEntry>,
     resolver: &Resolver,
     out: &mut dyn Write,
     mut progress: Option<&mut dyn Write>,
 ) -> io::Result<bool> {
-    let mut sum = Sum::default();
+    let mut sum = CheckTotals::default();
     // The entry of the list that is being opened, and what it stands for so far.
     let mut opened = (String::new(), 0);
     while let Some(entry) = todo.pop() {
@@ -73,7 +73,7 @@ fn report(
                 .probe(&media)
                 .map(|probe| {
                     let loss = probe.loss().map(|loss| format!(" ({loss})")).unwrap_or_default();
-                    (title_of(&entry, title) + &loss, Length::of(media.live, probe.duration))
+                    (title_of(&entry, title) + &loss, PlayLength::of(media.live, probe.duration))
                 })
                 .map_err(|failure| entry.failure(failure)),
             Err(failure) => Err(failure),
@@ -100,13 +100,13 @@ fn report(
 
 /// How long an entry plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
+enum PlayLength {
     Known(Duration),
     Unknown,
     Live,
 }
 
-impl Length {
+impl PlayLength {
     fn of(live: bool, duration: Option<Duration>) -> Self {
         match duration {
             Some(duration) => Self::Known(duration),
@@ -116,7 +116,7 @@ impl Length {
     }
 }
 
-impl fmt::Display for Length {
+impl fmt::Display for PlayLength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(duration) => f.pad(&clock(*duration)),
@@ -133,25 +133,25 @@ pub(crate) fn clock(duration: Duration) -> String {
 }
 
 #[derive(Debug, Default)]
-struct Sum {
+struct CheckTotals {
     entries: usize,
     bad: usize,
     endless: usize,
     length: Duration,
 }
 
-impl Sum {
-    fn add(&mut self, found: &Result<(String, Length), ItemFailure>) {
+impl CheckTotals {
+    fn add(&mut self, found: &Result<(String, PlayLength), ItemFailure>) {
         self.entries += 1;
         match found {
-            Ok((_, Length::Known(length))) => self.length = self.length.saturating_add(*length),
+            Ok((_, PlayLength::Known(length))) => self.length = self.length.saturating_add(*length),
             Ok(_) => self.endless += 1,
             Err(_) => self.bad += 1,
         }
     }
 }
 
-impl fmt::Display for Sum {
+impl fmt::Display for CheckTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} can be played, {}", self.entries - self.bad, self.entries, clock(self.length))?;
         if self.endless > 0 {
@@ -177,7 +177,7 @@ mod tests {
         for (millis, words) in cases {
             assert_eq!(clock(Duration::from_millis(millis)), words);
         }
-        assert_eq!(format!("[{:>9}]", Length::of(true, None)), "[     live]");
-        assert_eq!(Length::of(false, None).to_string(), "unknown");
+        assert_eq!(format!("[{:>9}]", PlayLength::of(true, None)), "[     live]");
+        assert_eq!(PlayLength::of(false, None).to_string(), "unknown");
     }
 }

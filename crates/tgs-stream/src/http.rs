@@ -26,7 +26,7 @@ use prometheus::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::supervise::keep_running;
 
-/// How often [`WebConfig::metrics_file`] is rewritten.
+/// How often [`HttpConfig::metrics_file`] is rewritten.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);
 
 /// How many ports after the wanted one are tried.
@@ -45,7 +45,7 @@ static START_TIME: LazyLock<Gauge> = LazyLock::new(|| {
 
 /// Where the pages are served, and where the metrics are written.
 #[derive(Debug, Clone)]
-pub struct WebConfig {
+pub struct HttpConfig {
     /// Address or name to listen on (`PROMETHEUS_HOST`). An IPv6 address may stand in brackets.
     pub host: String,
     /// The port wanted (`PROMETHEUS_PORT`); 0 takes any free one.
@@ -61,12 +61,12 @@ pub struct WebConfig {
 }
 
 /// Tells whether media flows; if it does not, the reason in words.
-pub type Health = Box<dyn Fn() -> Result<(), String> + Send>;
+pub type HealthCheck = Box<dyn Fn() -> Result<(), String> + Send>;
 
 /// What the pages show. Both are called for each request on the server's thread, so they must not block.
 pub struct Pages {
     /// `/healthz`: 200, or 503 with the reason.
-    pub health: Health,
+    pub health: HealthCheck,
     /// `/status`: a JSON document.
     pub status_json: Box<dyn Fn() -> String + Send>,
 }
@@ -74,7 +74,7 @@ pub struct Pages {
 /// The running server and file writer. Dropping it ends their threads, writes the file a last time and removes
 /// `metrics.port`.
 #[derive(Debug)]
-pub struct Web {
+pub struct HttpServer {
     addr: Option<SocketAddr>,
     port_file: PathBuf,
     /// The threads stop when this end is closed.
@@ -82,11 +82,11 @@ pub struct Web {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Web {
+impl HttpServer {
     /// Starts the threads for the pages, and one for the metrics file if there is to be one. Never fails: what
     /// cannot be had is logged and done without.
     #[must_use]
-    pub fn start(config: &WebConfig, pages: Pages) -> Self {
+    pub fn start(config: &HttpConfig, pages: Pages) -> Self {
         BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         START_TIME.set(now.as_secs_f64());
@@ -164,7 +164,7 @@ impl Web {
     }
 }
 
-impl Drop for Web {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.stop = None;
         for thread in self.threads.drain(..) {

@@ -1,14 +1,14 @@
 //! `tgs-stream`: plays a playlist as one unbroken live stream.
 
 pub mod app;
+mod broadcast;
+mod cache_cli;
 pub mod check;
 mod children;
 pub mod cli;
 mod fetch;
-mod front;
 mod hls;
 pub mod http;
-mod kept;
 pub mod list;
 pub mod m3u;
 mod overwrite;
@@ -16,8 +16,8 @@ pub mod playlist;
 pub mod position;
 mod preflight;
 pub mod resolver;
-mod show;
 pub mod source;
+mod status_server;
 mod telegram;
 pub mod ytdlp;
 

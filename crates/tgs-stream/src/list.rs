@@ -10,7 +10,7 @@ use crate::m3u;
 
 /// One entry as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct ListLine {
     /// Its line in the file, from 1.
     pub number: usize,
     /// The title, where the list tells; not empty.
@@ -23,16 +23,16 @@ pub struct Written {
 
 /// The entries of a list, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Entries {
+pub struct ListLines {
     /// The first of them, as many as were asked for at most.
-    pub written: Vec<Written>,
+    pub written: Vec<ListLine>,
     /// Whether there are more.
     pub more: bool,
 }
 
 /// What is no list of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoList {
+pub enum NotAList {
     /// An HLS playlist, which is one entry as a whole.
     Hls,
     /// Something else, in words that follow "it is".
@@ -44,9 +44,9 @@ const MAX_HEADERS: usize = 16;
 const MAX_HEADER: usize = 4096;
 
 /// The entries of the list that `bytes` are, `max` of them at most.
-pub fn read(bytes: &[u8], max: usize) -> Result<Entries, NoList> {
+pub fn read(bytes: &[u8], max: usize) -> Result<ListLines, NotAList> {
     if is_media(bytes) {
-        return Err(NoList::Other(
+        return Err(NotAList::Other(
             "no list but a media file, it seems: put its name into a list, or give it on the command line",
         ));
     }
@@ -60,22 +60,22 @@ pub fn read(bytes: &[u8], max: usize) -> Result<Entries, NoList> {
     if start.first().is_some_and(|b| b"{[".contains(b))
         && serde_json::from_slice::<serde::de::IgnoredAny>(start).is_ok()
     {
-        return Err(NoList::Other("JSON, not a list"));
+        return Err(NotAList::Other("JSON, not a list"));
     }
     if is_pls(start) {
         return Ok(pls(&bytes, max));
     }
     if m3u::is_hls(&bytes) {
-        return Err(NoList::Hls);
+        return Err(NotAList::Hls);
     }
-    let mut lines = m3u::lines(&bytes).map(|line| Written {
+    let mut lines = m3u::lines(&bytes).map(|line| ListLine {
         number: line.number,
         title: line.title.map(text).map(Cow::into_owned),
         text: line.text.to_vec(),
         headers: line.headers,
     });
     let written = lines.by_ref().take(max).collect();
-    Ok(Entries { written, more: lines.next().is_some() })
+    Ok(ListLines { written, more: lines.next().is_some() })
 }
 
 /// Whether a file that begins with `start` is an M3U or PLS list, or an HLS playlist, whatever its name says.
@@ -161,8 +161,8 @@ pub(crate) fn add_headers(headers: &mut Vec<(String, String)>, more: Vec<(String
 }
 
 /// `File1=…`, `Title1=…`, in the order of the numbers.
-fn pls(bytes: &[u8], max: usize) -> Entries {
-    let mut found: BTreeMap<u32, Written> = BTreeMap::new();
+fn pls(bytes: &[u8], max: usize) -> ListLines {
+    let mut found: BTreeMap<u32, ListLine> = BTreeMap::new();
     let mut titles: BTreeMap<u32, String> = BTreeMap::new();
     let mut more = false;
     // Each line is an entry for the reader of M3U, which leaves out comments and blanks.
@@ -180,7 +180,7 @@ fn pls(bytes: &[u8], max: usize) -> Entries {
             more |= found.len() >= max && !found.contains_key(&at);
             if found.len() < max {
                 let (number, text) = (line.number, value.to_vec());
-                found.entry(at).or_insert(Written { number, title: None, text, headers: Vec::new() });
+                found.entry(at).or_insert(ListLine { number, title: None, text, headers: Vec::new() });
             }
         } else if let Some(at) = number(b"title")
             && titles.len() < max
@@ -188,17 +188,17 @@ fn pls(bytes: &[u8], max: usize) -> Entries {
             titles.insert(at, text(value).into_owned());
         }
     }
-    let with_title = |(at, written)| Written { title: titles.get(&at).cloned(), ..written };
-    Entries { written: found.into_iter().map(with_title).collect(), more }
+    let with_title = |(at, written)| ListLine { title: titles.get(&at).cloned(), ..written };
+    ListLines { written: found.into_iter().map(with_title).collect(), more }
 }
 
 /// The tracks of an XSPF list: the first location of each.
-fn xspf(text: &str, max: usize) -> Result<Entries, NoList> {
+fn xspf(text: &str, max: usize) -> Result<ListLines, NotAList> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = false;
-    let mut list = Entries::default();
+    let mut list = ListLines::default();
     let (mut is_xspf, mut field, mut value) = (false, String::new(), String::new());
-    let mut track: Option<Written> = None;
+    let mut track: Option<ListLine> = None;
     let (mut number, mut counted) = (1, 0);
     // What is no XML further on ends the list there.
     while let Ok(event) = reader.read_event() {
@@ -211,7 +211,7 @@ fn xspf(text: &str, max: usize) -> Result<Entries, NoList> {
                     let at = (reader.buffer_position() as usize).min(text.len());
                     number += text.as_bytes()[counted..at].split(|b| *b == b'\n').count() - 1;
                     counted = at;
-                    track = Some(Written { number, title: None, text: Vec::new(), headers: Vec::new() });
+                    track = Some(ListLine { number, title: None, text: Vec::new(), headers: Vec::new() });
                 }
             }
             Event::Text(part) => value.push_str(&part),
@@ -238,12 +238,12 @@ fn xspf(text: &str, max: usize) -> Result<Entries, NoList> {
     }
     match (is_xspf, text.to_ascii_lowercase().contains("<html") || !text.contains("<?xml")) {
         (true, _) => Ok(list),
-        (false, true) => Err(NoList::Other("a web page, not a list")),
-        (false, false) => Err(NoList::Other("XML, but no list (XSPF is read)")),
+        (false, true) => Err(NotAList::Other("a web page, not a list")),
+        (false, false) => Err(NotAList::Other("XML, but no list (XSPF is read)")),
     }
 }
 
-fn set_field(track: &mut Written, name: &str, value: &str) {
+fn set_field(track: &mut ListLine, name: &str, value: &str) {
     match name {
         "location" if track.text.is_empty() => track.text = value.as_bytes().to_vec(),
         "title" if track.title.is_none() && !value.is_empty() => track.title = Some(value.to_owned()),
@@ -276,13 +276,13 @@ mod tests {
 
     /// `number:title|text`, an entry a line.
     fn shown(bytes: &[u8]) -> String {
-        let show = |w: &Written| {
+        let show = |w: &ListLine| {
             format!("{}:{}|{}", w.number, w.title.as_deref().unwrap_or_default(), text(&w.text))
         };
         match read(bytes, 100) {
             Ok(list) => list.written.iter().map(show).collect::<Vec<_>>().join("\n"),
-            Err(NoList::Hls) => "HLS".into(),
-            Err(NoList::Other(what)) => what.into(),
+            Err(NotAList::Hls) => "HLS".into(),
+            Err(NotAList::Other(what)) => what.into(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{list, source::url};
 
 /// One entry as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct M3uLine<'a> {
     /// Its line in the file, from 1.
     pub number: usize,
     /// From the `#EXTINF` before it; not empty.
@@ -23,7 +23,7 @@ pub struct Line<'a> {
 
 /// The entries of a list. Any bytes are one: a UTF-8 byte order mark, line ends of any kind, blank lines and blanks around
 /// an entry mean nothing.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
     let (mut title, mut headers) = (None, Vec::new());
     numbered(bytes).filter_map(move |(number, text)| {
         if let Some(info) = tag(text, b"#EXTINF:") {
@@ -37,7 +37,12 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
                 list::add_headers(&mut headers, fields(json));
             }
         } else if !text.is_empty() {
-            return Some(Line { number, title: title.take(), text, headers: std::mem::take(&mut headers) });
+            return Some(M3uLine {
+                number,
+                title: title.take(),
+                text,
+                headers: std::mem::take(&mut headers),
+            });
         }
         None
     })
@@ -143,7 +148,7 @@ mod tests {
     fn read(text: &[u8]) -> String {
         let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let show =
-            |l: Line| format!("{}:{}|{}", l.number, l.title.map(words).unwrap_or_default(), words(l.text));
+            |l: M3uLine| format!("{}:{}|{}", l.number, l.title.map(words).unwrap_or_default(), words(l.text));
         lines(text).map(show).collect::<Vec<_>>().join("\n")
     }
 

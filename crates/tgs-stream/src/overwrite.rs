@@ -15,7 +15,7 @@ use crate::{
     app::playlist_file,
     cli::Cli,
     playlist::Listing,
-    source::{self, What},
+    source::{self, EntryKind},
 };
 
 /// How an FLV file begins.
@@ -75,7 +75,7 @@ fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
     let listed = Listing::new(cli.sources.clone(), playlist).read().unwrap_or_default();
     for one in source::expand(&listed) {
         let origin = one.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
-        if let What::File(path) = &one.what {
+        if let EntryKind::File(path) = &one.kind {
             add(path, format!("it is a source too{origin}"));
         }
         if let Some(origin) = &one.origin {

@@ -20,15 +20,15 @@ use tgs_playout::item::{
     FailureReason, Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem,
 };
 
-use bookmark::Turn;
+use bookmark::PlayedEntry;
 pub use bookmark::{Bookmark, Bookmarks};
+use listing::FileStamp;
 pub(crate) use listing::Listing;
-use listing::Stamp;
-pub use listing::Watch;
+pub use listing::PlaylistWatch;
 
 use crate::{
     resolver::{Resolved, Resolver},
-    source::{self, Entry, Key, Named, What, one_line},
+    source::{self, EntryKey, EntryKind, NamedSource, PlaylistEntry, one_line},
 };
 
 /// URLs that have no longer to live are asked for anew: ffmpeg opens them some time after it is started.
@@ -42,7 +42,7 @@ const MAX_ORDER: usize = 150_000;
 
 /// What is to be played, and how.
 #[derive(Debug)]
-pub struct Config {
+pub struct PlaylistConfig {
     /// Paths and URLs from the command line; they come before those of the file.
     pub sources: Vec<OsString>,
     /// The playlist file; its edits are followed.
@@ -64,30 +64,30 @@ pub struct Config {
 pub struct Playlist {
     listing: Listing,
     /// The file as it was last looked at, whether or not that edit was taken.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     /// What sources and file name; opened anew each round.
-    named: Vec<Named>,
+    named: Vec<NamedSource>,
     repeat: bool,
     shuffle: bool,
     resolver: Resolver,
     /// What this round is shuffled with.
     seed: u64,
     /// This round, as far as it is known: a page that lists others stands for them until its turn comes.
-    order: Vec<Entry>,
+    order: Vec<PlaylistEntry>,
     /// Where in `order` the entry is that comes next.
     at: usize,
     /// Where to start, before the first item is asked for.
     resume: Option<(Bookmark, Duration)>,
     /// The entry that does not begin at its beginning.
-    start: Option<(Key, Duration)>,
+    start: Option<(EntryKey, Duration)>,
     /// What an edit has made of the list, until the next item takes it.
-    edit: Option<Vec<Entry>>,
+    edit: Option<Vec<PlaylistEntry>>,
     /// What was queued, with how far into it to start.
-    queue: VecDeque<(Entry, Duration)>,
+    queue: VecDeque<(PlaylistEntry, Duration)>,
     /// Whether an entry of the list has its turn before the queue: somebody went to it.
     list_first: bool,
     /// Given out last, and not yet confirmed.
-    ahead: Option<Turn>,
+    ahead: Option<PlayedEntry>,
     /// The number of the newest turn.
     newest: u64,
     /// The entry of the list confirmed last: it plays, or something queued behind it.
@@ -97,7 +97,7 @@ pub struct Playlist {
 
 impl Playlist {
     /// Reads the list. An error says in words what is missing where it names nothing at all.
-    pub fn open(config: Config) -> anyhow::Result<Self> {
+    pub fn open(config: PlaylistConfig) -> anyhow::Result<Self> {
         let listing = Listing::new(config.sources, config.file);
         let stamp = listing.stamp();
         let named = match listing.read() {
@@ -140,7 +140,7 @@ impl Playlist {
 
     /// Watches the file for edits from how it was read.
     #[must_use]
-    pub fn watch(&self) -> Watch {
+    pub fn watch(&self) -> PlaylistWatch {
         self.listing.watch(self.stamp)
     }
 
@@ -156,7 +156,7 @@ impl Playlist {
         self.at = 0;
     }
 
-    fn arrange(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+    fn arrange(&self, mut entries: Vec<PlaylistEntry>) -> Vec<PlaylistEntry> {
         if self.shuffle {
             order::shuffle(&mut entries, self.seed);
         }
@@ -164,12 +164,12 @@ impl Playlist {
     }
 
     /// Whether this was played last.
-    fn is_last(&self, entry: &Entry) -> bool {
+    fn is_last(&self, entry: &PlaylistEntry) -> bool {
         self.playing.as_ref().is_some_and(|playing| playing.key.item == entry.key.item)
     }
 
     /// Whether these, shuffled, begin with what was played last.
-    fn begins_with_last(&self, entries: &[Entry]) -> bool {
+    fn begins_with_last(&self, entries: &[PlaylistEntry]) -> bool {
         self.shuffle && entries.first().is_some_and(|first| self.is_last(first))
     }
 
@@ -177,7 +177,7 @@ impl Playlist {
     fn room_at(&self, index: usize) -> usize {
         let entry = &self.order[index];
         let root = entry.key.within.first().unwrap_or(&entry.key.item);
-        let beside = |other: &&Entry| other.key.within.first() == Some(root);
+        let beside = |other: &&PlaylistEntry| other.key.within.first() == Some(root);
         let before = self.order[..index].iter().rev().take_while(beside).count();
         let behind = self.order[index + 1..].iter().take_while(beside).count();
         let left = source::MAX_REMOTE.saturating_sub(before + behind);
@@ -185,7 +185,7 @@ impl Playlist {
     }
 
     /// Puts `found` in the place of the entry at `index`.
-    fn replace(&mut self, index: usize, mut found: Vec<Entry>) {
+    fn replace(&mut self, index: usize, mut found: Vec<PlaylistEntry>) {
         let room = self.room_at(index);
         if found.len() > room {
             log::warn!("{} names too many entries: the rest is left out", self.order[index].title());
@@ -228,7 +228,7 @@ impl Playlist {
                     return NextItem::Play(self.give_out(entry, from, is_queued, title, media));
                 }
                 // What was kept of a page plays though it cannot be asked now.
-                Err(failure) if matches!(entry.what, What::Page { .. }) => {
+                Err(failure) if matches!(entry.kind, EntryKind::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
                     return NextItem::Kept {
                         item: self.give_out(entry, from, is_queued, None, media),
@@ -248,7 +248,7 @@ impl Playlist {
     /// `entry`, which is next, as the item that `media` and `title` make of it.
     fn give_out(
         &mut self,
-        entry: Entry,
+        entry: PlaylistEntry,
         from: Duration,
         queued: bool,
         title: Option<String>,
@@ -266,12 +266,12 @@ impl Playlist {
             start: if media.live { Duration::ZERO } else { start },
             media,
         };
-        self.ahead = Some(Turn { place: self.newest, entry, bookmark: None, queued });
+        self.ahead = Some(PlayedEntry { turn: self.newest, entry, bookmark: None, queued });
         item
     }
 
     /// Puts `entries` before what is queued.
-    fn queue_first(&mut self, entries: Vec<Entry>) {
+    fn queue_first(&mut self, entries: Vec<PlaylistEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front((entry, Duration::ZERO));
         }
@@ -318,8 +318,8 @@ impl Playlist {
     }
 
     /// Goes where `to` says, seen from `turn`.
-    fn go(&mut self, turn: Turn, to: JumpTarget) {
-        let Turn { entry, bookmark, queued, .. } = turn;
+    fn go(&mut self, turn: PlayedEntry, to: JumpTarget) {
+        let PlayedEntry { entry, bookmark, queued, .. } = turn;
         self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
         if let (JumpTarget::Again(from), true) = (to, queued) {
             self.queue.push_front((entry, from));
@@ -364,7 +364,7 @@ impl Playlist {
         }
     }
 
-    fn read_edit(&self) -> anyhow::Result<(Vec<Named>, Vec<Entry>)> {
+    fn read_edit(&self) -> anyhow::Result<(Vec<NamedSource>, Vec<PlaylistEntry>)> {
         let named = self.listing.read()?;
         let entries = source::expand(&named);
         let deadline = Instant::now() + EDIT_TIME_OUT;
@@ -381,8 +381,8 @@ impl Playlist {
     }
 
     /// What is on the network may come back at any time; local files are there or not.
-    fn seems_playable(&self, entry: &Entry) -> Result<(), ItemFailure> {
-        if matches!(entry.what, What::Direct { .. } | What::List(_) | What::Page { .. }) {
+    fn seems_playable(&self, entry: &PlaylistEntry) -> Result<(), ItemFailure> {
+        if matches!(entry.kind, EntryKind::Direct { .. } | EntryKind::List(_) | EntryKind::Page { .. }) {
             return Ok(());
         }
         match self.resolver.resolve(entry)? {
@@ -392,7 +392,7 @@ impl Playlist {
     }
 
     /// Makes `entries` the list, and the entry after `anchor` the next one.
-    fn take_edit(&mut self, entries: Vec<Entry>, anchor: Option<&Key>) {
+    fn take_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
         let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
         self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
         self.order = new;
@@ -401,9 +401,9 @@ impl Playlist {
         }
     }
 
-    /// An edit has come between an item's [`Program::next`] and its confirmation: goes back to what follows the item
+    /// An edit has come between an item's [`Programme::next`] and its confirmation: goes back to what follows the item
     /// that plays. Answers whether that is still the same.
-    fn take_edit_ahead(&mut self, entries: Vec<Entry>, ahead: &Entry) -> bool {
+    fn take_edit_ahead(&mut self, entries: Vec<PlaylistEntry>, ahead: &PlaylistEntry) -> bool {
         match self.playing.clone() {
             // It belongs to the round before this one.
             Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
@@ -428,11 +428,11 @@ impl Playlist {
         if !turn.queued {
             self.playing = Some(self.bookmark(&turn.entry));
         }
-        self.bookmarks.add(Turn { bookmark: self.playing.clone(), ..turn });
+        self.bookmarks.add(PlayedEntry { bookmark: self.playing.clone(), ..turn });
     }
 
     /// The place of the entry given out last.
-    fn bookmark(&self, entry: &Entry) -> Bookmark {
+    fn bookmark(&self, entry: &PlaylistEntry) -> Bookmark {
         Bookmark {
             key: entry.key.clone(),
             shuffle_seed: self.shuffle.then_some(self.seed),
@@ -445,7 +445,7 @@ impl Playlist {
     }
 
     /// `item`, which stands for `entry`, with URLs that will last.
-    fn renewed(&self, item: Item, entry: &Entry) -> NextItem {
+    fn renewed(&self, item: Item, entry: &PlaylistEntry) -> NextItem {
         let soon = SystemTime::now() + EXPIRY_MARGIN;
         if item.media.expires.is_none_or(|expires| expires > soon) {
             return NextItem::Play(item);
@@ -469,7 +469,7 @@ impl Programme for Playlist {
     }
 
     fn confirm(&mut self, item: Item) -> NextItem {
-        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.place == item.turn) else {
+        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.turn == item.turn) else {
             return NextItem::Play(item);
         };
         let same = match self.edit.take() {
@@ -490,9 +490,9 @@ impl Programme for Playlist {
     }
 
     fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
-        let again: &[Entry] = if self.repeat && !self.shuffle { &self.order } else { &[] };
+        let again: &[PlaylistEntry] = if self.repeat && !self.shuffle { &self.order } else { &[] };
         let entries = self.order[self.at.min(self.order.len())..].iter().chain(again).cloned();
-        let coming = |entry: Entry| -> UpcomingItem {
+        let coming = |entry: PlaylistEntry| -> UpcomingItem {
             let resolver = self.resolver.clone();
             let id = entry.key.item.clone();
             let find = Box::new(move || match resolver.resolve(&entry) {
@@ -517,7 +517,7 @@ impl Programme for Playlist {
         let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
         let ahead = self.ahead.take().map(|turn| {
             let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
-            Turn { bookmark, ..turn }
+            PlayedEntry { bookmark, ..turn }
         });
         let known = place.and_then(|place| self.bookmarks.turn(place));
         let turn = match (known, ahead) {
@@ -525,7 +525,7 @@ impl Programme for Playlist {
                 unseen.extend(ahead);
                 turn
             }
-            (None, Some(ahead)) if Some(ahead.place) == place => ahead,
+            (None, Some(ahead)) if Some(ahead.turn) == place => ahead,
             (None, _) => {
                 let back = usize::from(to == JumpTarget::Before);
                 self.at = self.at.saturating_sub(back);
@@ -566,7 +566,7 @@ impl Programme for Playlist {
 }
 
 /// The title that a list gives; else the one found with the media; else the name.
-pub(crate) fn title_of(entry: &Entry, found: Option<String>) -> String {
+pub(crate) fn title_of(entry: &PlaylistEntry, found: Option<String>) -> String {
     match found {
         Some(title) if entry.title.is_none() && !one_line(&title).is_empty() => one_line(&title),
         _ => entry.title(),

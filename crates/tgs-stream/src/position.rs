@@ -55,21 +55,21 @@ pub fn list_key<S: AsRef<[u8]>>(sources: impl IntoIterator<Item = S>) -> String 
 
 /// The file: the positions in several lists, the one last played first.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Book {
+struct PositionFile {
     version: u32,
-    lists: Vec<Entry>,
+    lists: Vec<SavedList>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct SavedList {
     list: String,
     #[serde(flatten)]
     position: Position,
 }
 
-/// Why a file is not a [`Book`].
+/// Why a file is not a [`PositionFile`].
 #[derive(Debug, thiserror::Error)]
-enum Unreadable {
+enum PositionFileError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it is not what tgs-stream writes: {0}")]
@@ -80,18 +80,18 @@ enum Unreadable {
     Version(u32),
 }
 
-impl Book {
+impl PositionFile {
     /// Reads the file. Whatever is wrong with it, the answer is a book; what could not be understood is kept beside.
     fn open(path: &Path) -> Self {
         let problem = match Self::read(path) {
             Ok(book) => return book,
-            Err(Unreadable::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
+            Err(PositionFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
             Err(problem) => problem,
         };
         let aside = path.with_extension("json.broken");
         let shown = path.display();
         // A file that may not be read, or a failing disk, says nothing about what is in it: left where it is.
-        if matches!(problem, Unreadable::Io(_)) {
+        if matches!(problem, PositionFileError::Io(_)) {
             log::warn!("failed to read {shown}: {problem}; starting from the beginning");
         } else if let Err(e) = fs::rename(path, &aside) {
             log::warn!(
@@ -106,7 +106,7 @@ impl Book {
         Self::default()
     }
 
-    fn read(path: &Path) -> Result<Self, Unreadable> {
+    fn read(path: &Path) -> Result<Self, PositionFileError> {
         #[derive(Deserialize)]
         struct Head {
             version: u32,
@@ -114,12 +114,12 @@ impl Book {
         let mut bytes = Vec::new();
         tgs_core::files::open_regular(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_FILE {
-            return Err(Unreadable::Large);
+            return Err(PositionFileError::Large);
         }
         // The version first: another one may have another form.
         let head: Head = serde_json::from_slice(&bytes)?;
         if head.version != VERSION {
-            return Err(Unreadable::Version(head.version));
+            return Err(PositionFileError::Version(head.version));
         }
         Ok(serde_json::from_slice(&bytes)?)
     }
@@ -131,7 +131,7 @@ impl Book {
     fn set(&mut self, list: &str, position: Option<Position>) {
         self.lists.retain(|entry| entry.list != list);
         if let Some(position) = position {
-            self.lists.insert(0, Entry { list: list.to_owned(), position });
+            self.lists.insert(0, SavedList { list: list.to_owned(), position });
         }
         self.lists.truncate(MAX_LISTS);
     }
@@ -162,27 +162,27 @@ impl Book {
 ///
 /// Dropping it writes the last position.
 #[derive(Debug)]
-pub struct Keeper {
-    shared: Arc<Shared>,
+pub struct PositionStore {
+    shared: Arc<StoreShared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct StoreShared {
+    state: Mutex<StoreState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StoreState {
     position: Option<Position>,
     /// Do not wait for the next regular time.
     now: bool,
     stop: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl StoreShared {
+    fn lock(&self) -> MutexGuard<'_, StoreState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,19 +193,19 @@ impl Shared {
     }
 }
 
-impl Keeper {
+impl PositionStore {
     /// Opens `position.json` in `state_dir`, which must exist, for the list called `list` (see [`list_key`]).
     ///
-    /// Gives the keeper and the position the list was left at, which stays in force until [`Keeper::set`] or
-    /// [`Keeper::clear`]. `every` is [`SAVE_EVERY`], except in tests.
+    /// Gives the keeper and the position the list was left at, which stays in force until [`PositionStore::set`] or
+    /// [`PositionStore::clear`]. `every` is [`SAVE_EVERY`], except in tests.
     #[must_use]
     pub fn start(state_dir: &Path, list: String, every: Duration) -> (Self, Option<Position>) {
         let path = state_dir.join("position.json");
-        let book = Book::open(&path);
+        let book = PositionFile::open(&path);
         let position = book.get(&list).cloned();
-        let state = State { position: position.clone(), ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let mut saver = Saver { path, list, saved: position.clone(), book, failing: false };
+        let state = StoreState { position: position.clone(), ..StoreState::default() };
+        let shared = Arc::new(StoreShared { state: Mutex::new(state), changed: Condvar::new() });
+        let mut saver = Writer { path, list, saved: position.clone(), book, failing: false };
         let thread = thread::Builder::new().name("position".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -239,7 +239,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for PositionStore {
     fn drop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.changed.notify_one();
@@ -250,16 +250,16 @@ impl Drop for Keeper {
 }
 
 /// What the thread holds.
-struct Saver {
+struct Writer {
     path: PathBuf,
     list: String,
-    book: Book,
+    book: PositionFile,
     saved: Option<Position>,
     failing: bool,
 }
 
-impl Saver {
-    fn run(&mut self, shared: &Shared, every: Duration) {
+impl Writer {
+    fn run(&mut self, shared: &StoreShared, every: Duration) {
         loop {
             let (position, stop) = {
                 let waiting = shared.changed.wait_timeout_while(shared.lock(), every, |s| !s.now && !s.stop);
@@ -307,26 +307,26 @@ mod tests {
     };
 
     use super::*;
-    use crate::source::Key;
+    use crate::source::EntryKey;
 
     /// Long enough that nothing is saved by time alone.
     const NEVER: Duration = Duration::from_hours(1);
 
     fn at(item: &str, offset_ms: u64) -> Position {
-        let key = |item: &str| Key { item: item.into(), nth: 1, within: Vec::new() };
+        let key = |item: &str| EntryKey { item: item.into(), nth: 1, within: Vec::new() };
         let bookmark =
             Bookmark { key: key(item), shuffle_seed: Some(u64::MAX), followed_by: vec![key("next")] };
         Position { bookmark, offset_ms }
     }
 
     fn left_at(dir: &Path, list: &str) -> Option<Position> {
-        Keeper::start(dir, list.into(), NEVER).1
+        PositionStore::start(dir, list.into(), NEVER).1
     }
 
     #[test]
     fn survives_stop_and_start() {
         let dir = tempfile::tempdir().unwrap();
-        let (keeper, before) = Keeper::start(dir.path(), "a".into(), NEVER);
+        let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
         assert_eq!(before, None);
         keeper.set(at("/clips/ö \"1\"\n.mp4", 1));
         keeper.set(at("/clips/ö \"1\"\n.mp4", 61_234));
@@ -343,7 +343,7 @@ mod tests {
     fn lists_do_not_disturb_each_other() {
         let dir = tempfile::tempdir().unwrap();
         for list in 0..MAX_LISTS + 2 {
-            let (keeper, before) = Keeper::start(dir.path(), list.to_string(), NEVER);
+            let (keeper, before) = PositionStore::start(dir.path(), list.to_string(), NEVER);
             assert_eq!(before, None);
             keeper.set(at("x", list as u64));
         }
@@ -351,7 +351,7 @@ mod tests {
             let remembered = (list >= 2).then(|| at("x", list as u64));
             assert_eq!(left_at(dir.path(), &list.to_string()), remembered, "list {list}");
         }
-        Keeper::start(dir.path(), "5".into(), NEVER).0.clear();
+        PositionStore::start(dir.path(), "5".into(), NEVER).0.clear();
         assert_eq!(left_at(dir.path(), "5"), None);
         assert_eq!(left_at(dir.path(), "6"), Some(at("x", 6)));
     }
@@ -362,19 +362,19 @@ mod tests {
         let file = dir.path().join("position.json");
         let wait_for = |wanted: &Position| {
             let end = Instant::now() + Duration::from_mins(1);
-            while !Book::read(&file).is_ok_and(|book| book.get("a") == Some(wanted)) {
+            while !PositionFile::read(&file).is_ok_and(|book| book.get("a") == Some(wanted)) {
                 assert!(Instant::now() < end, "{wanted:?} is not written");
                 thread::yield_now();
             }
         };
-        let (keeper, _) = Keeper::start(dir.path(), "a".into(), NEVER);
+        let (keeper, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
         keeper.set(at("one", 0));
         wait_for(&at("one", 0));
         keeper.set(at("one", 500));
         keeper.set(at("two", 0));
         wait_for(&at("two", 0));
         drop(keeper);
-        let (keeper, _) = Keeper::start(dir.path(), "a".into(), Duration::from_millis(1));
+        let (keeper, _) = PositionStore::start(dir.path(), "a".into(), Duration::from_millis(1));
         keeper.set(at("two", 700));
         wait_for(&at("two", 700));
     }
@@ -383,16 +383,16 @@ mod tests {
     fn what_has_not_changed_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("position.json");
-        let (keeper, _) = Keeper::start(dir.path(), "a".into(), NEVER);
+        let (keeper, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
         keeper.set(at("one", 7));
         drop(keeper);
         fs::remove_file(&file).unwrap();
-        let shared = Shared { state: Mutex::default(), changed: Condvar::new() };
-        *shared.lock() = State { position: Some(at("one", 7)), now: true, stop: true };
-        let saver = |saved| Saver {
+        let shared = StoreShared { state: Mutex::default(), changed: Condvar::new() };
+        *shared.lock() = StoreState { position: Some(at("one", 7)), now: true, stop: true };
+        let saver = |saved| Writer {
             path: file.clone(),
             list: "a".into(),
-            book: Book::default(),
+            book: PositionFile::default(),
             saved,
             failing: false,
         };
@@ -406,14 +406,14 @@ mod tests {
     fn what_is_written_can_be_read_back_however_long_names_are() {
         let dir = tempfile::tempdir().unwrap();
         let name = |tail: usize, length: usize| format!("{}{tail}", "x".repeat(length));
-        let follower = |n| Key { item: name(n, 200_000), nth: 0, within: Vec::new() };
+        let follower = |n| EntryKey { item: name(n, 200_000), nth: 0, within: Vec::new() };
         let long = |item: usize, length| {
             let mut position = at(&name(item, length), 9);
             position.bookmark.followed_by = (0..8).map(follower).collect();
             position
         };
         for (list, length) in [("old", 900_000), ("new", 300_000)] {
-            let keeper = Keeper::start(dir.path(), list.into(), NEVER).0;
+            let keeper = PositionStore::start(dir.path(), list.into(), NEVER).0;
             keeper.set(long(1, length));
         }
         let size = fs::metadata(dir.path().join("position.json")).unwrap().len();
@@ -423,10 +423,10 @@ mod tests {
         assert_eq!(kept.bookmark.followed_by, (0..3).map(follower).collect::<Vec<_>>());
         assert_eq!(left_at(dir.path(), "old"), None, "the one played longest ago goes first");
         // A name that alone is too long: what was kept before stays.
-        let keeper = Keeper::start(dir.path(), "new".into(), NEVER).0;
+        let keeper = PositionStore::start(dir.path(), "new".into(), NEVER).0;
         keeper.set(long(2, MAX_FILE as usize));
         drop(keeper);
-        assert!(Book::read(&dir.path().join("position.json")).is_ok());
+        assert!(PositionFile::read(&dir.path().join("position.json")).is_ok());
     }
 
     #[test]
@@ -440,7 +440,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("position.json");
             fs::write(&file, content).unwrap();
-            let (keeper, before) = Keeper::start(dir.path(), "a".into(), NEVER);
+            let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
             assert_eq!(before, None);
             assert_eq!(fs::read(dir.path().join("position.json.broken")).unwrap(), content);
             keeper.set(at("x", 1));
@@ -452,13 +452,13 @@ mod tests {
     #[test]
     fn a_directory_that_is_gone_or_a_name_that_is_taken_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        let (keeper, before) = Keeper::start(&dir.path().join("missing"), "a".into(), NEVER);
+        let (keeper, before) = PositionStore::start(&dir.path().join("missing"), "a".into(), NEVER);
         assert_eq!(before, None);
         keeper.set(at("x", 1));
         drop(keeper);
 
         fs::create_dir(dir.path().join("position.json")).unwrap();
-        let (keeper, before) = Keeper::start(dir.path(), "a".into(), NEVER);
+        let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
         assert_eq!(before, None);
         keeper.set(at("x", 1));
     }
@@ -467,10 +467,10 @@ mod tests {
     fn failing_is_said_once_and_ends() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("later");
-        let mut saver = Saver {
+        let mut saver = Writer {
             path: home.join("position.json"),
             list: "a".into(),
-            book: Book::default(),
+            book: PositionFile::default(),
             saved: None,
             failing: false,
         };
@@ -497,9 +497,14 @@ mod tests {
         const ROLE: &str = "TGS_TEST_POSITION_WRITER";
         if let Some(dir) = env::var_os(ROLE) {
             let file = Path::new(&dir).join("position.json");
-            let first = Book::open(&file).get("a").map_or(0, |old| old.offset_ms + 1);
-            let mut saver =
-                Saver { path: file, list: "a".into(), book: Book::default(), saved: None, failing: false };
+            let first = PositionFile::open(&file).get("a").map_or(0, |old| old.offset_ms + 1);
+            let mut saver = Writer {
+                path: file,
+                list: "a".into(),
+                book: PositionFile::default(),
+                saved: None,
+                failing: false,
+            };
             for n in first.. {
                 saver.save(Some(at(&"x".repeat(n as usize % 5000), n)));
                 assert!(!saver.failing);
@@ -530,7 +535,7 @@ mod tests {
             while let Some(n) = saved() {
                 last = n;
             }
-            let found = Book::read(&file).unwrap().get("a").unwrap().clone();
+            let found = PositionFile::read(&file).unwrap().get("a").unwrap().clone();
             assert_eq!(found.bookmark.key.item.len() as u64, found.offset_ms % 5000, "round {round}");
             assert!(
                 (last..=last + 1).contains(&found.offset_ms),

@@ -25,15 +25,15 @@ use tgs_playout::{
 
 use crate::{
     app::{engine_failed, overrides, playlist_file, resolver},
+    broadcast::profile,
     children,
     cli::Cli,
     overwrite,
-    show::profile,
 };
 
 /// Where the broadcast goes.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) enum PublishTarget {
     /// Where the settings say.
     Output(Output),
     /// Into the chat CHAT_ID names; Telegram says where that is.
@@ -41,7 +41,7 @@ pub(crate) enum Target {
 }
 
 /// Where the broadcast goes, or everything because of which it does not begin. That ffmpeg runs is proven apart.
-pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Target, Vec<CliError>> {
+pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<PublishTarget, Vec<CliError>> {
     let target = target(settings);
     let looked = [
         fixed_port(cli, settings),
@@ -98,7 +98,7 @@ fn examine(
     warnings: &mut Vec<String>,
 ) {
     let target = look(cli, settings, cancel);
-    let into_telegram = !matches!(target, Ok(Target::Output(_))) && settings.output_url.is_none();
+    let into_telegram = !matches!(target, Ok(PublishTarget::Output(_))) && settings.output_url.is_none();
     problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {refused}")));
     if into_telegram {
         sessions(settings, problems, warnings);
@@ -182,9 +182,10 @@ fn tools(
     }
 }
 
-fn target(settings: &Settings) -> Result<Target, CliError> {
+fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
     if let Some(url) = &settings.output_url {
-        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)").map(Target::Output);
+        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)")
+            .map(PublishTarget::Output);
     }
     let telegram = &settings.telegram;
     let missing: Vec<_> = [
@@ -196,7 +197,7 @@ fn target(settings: &Settings) -> Result<Target, CliError> {
     .filter_map(|(name, missing)| missing.then_some(name))
     .collect();
     if missing.is_empty() {
-        return Ok(Target::Telegram);
+        return Ok(PublishTarget::Telegram);
     }
     let file = remedy::env_file().map(|file| format!(" {}", file.display())).unwrap_or_default();
     let why = if missing.len() == 3 {
@@ -259,8 +260,8 @@ fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
 }
 
 /// Whether the directory of a file as output is there, and the file nothing that must stay.
-fn output_file(cli: &Cli, settings: &Settings, target: Option<&Target>) -> Result<(), CliError> {
-    let Some(Target::Output(Output::File(file))) = target else { return Ok(()) };
+fn output_file(cli: &Cli, settings: &Settings, target: Option<&PublishTarget>) -> Result<(), CliError> {
+    let Some(PublishTarget::Output(Output::File(file))) = target else { return Ok(()) };
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if dir.is_dir() {
         return overwrite::refuse(file, cli, settings).map_err(|why| {

@@ -20,9 +20,9 @@ use tgs_playout::{
 
 use crate::{
     fetch::{self, Fetched},
-    list::{self, NoList},
-    source::{self, Entry, MAX_REMOTE, What, one_line, url},
-    ytdlp::{Listed, Page, YtDlp},
+    list::{self, NotAList},
+    source::{self, EntryKind, MAX_REMOTE, PlaylistEntry, one_line, url},
+    ytdlp::{Listed, PageItem, YtDlp},
 };
 
 /// So many lists of one list are opened at once, to find the first that names something else.
@@ -63,45 +63,45 @@ pub enum Resolved {
         title: Option<String>,
     },
     /// Entries that take its place; not empty.
-    Entries(Vec<Entry>),
+    Entries(Vec<PlaylistEntry>),
 }
 
 impl Resolver {
     /// Finds out what `entry` is. May block for as long as yt-dlp may take. A panic over it is its failure.
-    pub fn resolve(&self, entry: &Entry) -> Result<Resolved, ItemFailure> {
+    pub fn resolve(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
         let found =
             contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
         found.map_err(|failure| entry.failure(failure))
     }
 
-    fn find_out(&self, entry: &Entry) -> Result<Resolved, ItemFailure> {
+    fn find_out(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
         #[cfg(test)]
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
-        match &entry.what {
-            What::Bad(failure) => Err(failure.clone()),
-            What::File(path) => file(self, entry, path),
-            What::Direct { url, live } => media(source_of(entry, url), *live),
-            What::List(url) => self.list(entry, url),
-            What::Page { url, index } => self.page(entry, url, *index),
+        match &entry.kind {
+            EntryKind::Bad(failure) => Err(failure.clone()),
+            EntryKind::File(path) => file(self, entry, path),
+            EntryKind::Direct { url, live } => media(source_of(entry, url), *live),
+            EntryKind::List(url) => self.list(entry, url),
+            EntryKind::Page { url, index } => self.page(entry, url, *index),
         }
     }
 
-    fn page(&self, entry: &Entry, url: &str, index: Option<u32>) -> Result<Resolved, ItemFailure> {
+    fn page(&self, entry: &PlaylistEntry, url: &str, index: Option<u32>) -> Result<Resolved, ItemFailure> {
         let client = client(url, entry.trust);
         match self.ytdlp.ask_as(&client, url, index, &entry.headers, &self.cancel)? {
-            Page::M3u { mut media, title } => {
+            PageItem::M3u { mut media, title } => {
                 if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url) {
                     return Ok(found);
                 }
                 found_in(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
-            Page::Video { mut media, title } => {
+            PageItem::Video { mut media, title } => {
                 found_in(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
-            Page::List(listed) => {
-                let mut entries: Vec<Entry> = listed.into_iter().map(on_page).collect();
+            PageItem::List(listed) => {
+                let mut entries: Vec<PlaylistEntry> = listed.into_iter().map(on_page).collect();
                 source::number(&mut entries);
                 inside(entry, entries, client.trust_in_answer())
             }
@@ -117,7 +117,7 @@ impl Resolver {
 
     /// What the list at `url` leads to. Lists that it begins with are opened until one names something else, within bounds: a
     /// list of lists of nothing is one failure, and costs no turn for each.
-    fn list(&self, entry: &Entry, url: &str) -> Result<Resolved, ItemFailure> {
+    fn list(&self, entry: &PlaylistEntry, url: &str) -> Result<Resolved, ItemFailure> {
         if let Some(left) = fetch::left_alone(url) {
             let detail = format!(
                 "it named nothing that can be played, and is opened again in {} s",
@@ -132,7 +132,7 @@ impl Resolver {
         };
         let mut useless: Option<ItemFailure> = None;
         for opened in 0.. {
-            let Some(What::List(inner)) = found.front().map(|first| first.what.clone()) else { break };
+            let Some(EntryKind::List(inner)) = found.front().map(|first| first.kind.clone()) else { break };
             if opened >= MAX_LISTS || begun.elapsed() > EXPANSION_TIME_OUT || self.cancel.is_cancelled() {
                 if useless.is_some() {
                     found.clear();
@@ -168,7 +168,7 @@ impl Resolver {
         }
     }
 
-    fn open_list(&self, entry: &Entry, url: &str) -> Result<Resolved, ItemFailure> {
+    fn open_list(&self, entry: &PlaylistEntry, url: &str) -> Result<Resolved, ItemFailure> {
         let client = client(url, entry.trust);
         let (place, bytes) = match fetch::get(url, &entry.headers, &client, &self.cancel)? {
             Fetched::Media => return media(source_of(entry, url), false),
@@ -185,12 +185,16 @@ impl Resolver {
 }
 
 /// What ffmpeg opens at `url`, which `entry` stands for.
-fn source_of(entry: &Entry, url: &str) -> MediaSource {
+fn source_of(entry: &PlaylistEntry, url: &str) -> MediaSource {
     MediaSource { headers: entry.headers.clone(), trust: entry.trust, ..MediaSource::at(url.to_owned()) }
 }
 
 /// `found` as what `parent` stands for, with the `trust` that a list has which lies there.
-fn inside(parent: &Entry, mut found: Vec<Entry>, trust: Trust) -> Result<Resolved, ItemFailure> {
+fn inside(
+    parent: &PlaylistEntry,
+    mut found: Vec<PlaylistEntry>,
+    trust: Trust,
+) -> Result<Resolved, ItemFailure> {
     let mut within = parent.key.within.clone();
     within.push(parent.key.item.clone());
     if within.len() > MAX_DEPTH {
@@ -210,11 +214,11 @@ fn inside(parent: &Entry, mut found: Vec<Entry>, trust: Trust) -> Result<Resolve
     Ok(Resolved::Entries(found))
 }
 
-fn on_page(listed: Listed) -> Entry {
+fn on_page(listed: Listed) -> PlaylistEntry {
     let shown = url::without_login(&listed.url);
     let item = listed.index.map_or(shown.clone(), |index| format!("{shown}#{index}"));
-    let what = What::Page { url: listed.url, index: listed.index };
-    Entry { title: listed.title.map(|title| one_line(&title)), ..Entry::new(item, what) }
+    let what = EntryKind::Page { url: listed.url, index: listed.index };
+    PlaylistEntry { title: listed.title.map(|title| one_line(&title)), ..PlaylistEntry::new(item, what) }
 }
 
 /// An account for a child that opens `url`.
@@ -239,7 +243,7 @@ fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
 }
 
 /// The file at `path`. One that begins as a list is opened, whatever its name is.
-fn file(resolver: &Resolver, entry: &Entry, path: &Path) -> Result<Resolved, ItemFailure> {
+fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resolved, ItemFailure> {
     let refused = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
@@ -268,11 +272,11 @@ fn file(resolver: &Resolver, entry: &Entry, path: &Path) -> Result<Resolved, Ite
     match source::named_in(path, &bytes) {
         Ok(named) if !named.is_empty() => inside(entry, source::expand(&named), Trust::Operator),
         Ok(_) => refused(FailureReason::Unplayable, "the list names nothing"),
-        Err(NoList::Hls) => {
+        Err(NotAList::Hls) => {
             let place = source.url.clone();
             resolver.hls(&MediaSource { hls: true, ..source }, &place, &bytes)
         }
-        Err(NoList::Other(what)) => {
+        Err(NotAList::Other(what)) => {
             refused(FailureReason::Unplayable, &format!("the list cannot be read: it is {what}"))
         }
     }
@@ -295,7 +299,7 @@ mod tests {
     use super::*;
     use tgs_playout::proxy::Network;
 
-    use crate::source::Key;
+    use crate::source::EntryKey;
 
     fn resolver() -> Resolver {
         let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
@@ -309,8 +313,8 @@ mod tests {
         }
     }
 
-    fn at(path: &Path) -> Entry {
-        Entry::new(path.to_string_lossy().into_owned(), What::File(path.to_owned()))
+    fn at(path: &Path) -> PlaylistEntry {
+        PlaylistEntry::new(path.to_string_lossy().into_owned(), EntryKind::File(path.to_owned()))
     }
 
     #[test]
@@ -412,7 +416,9 @@ mod tests {
     #[test]
     fn what_is_inside_knows_where_it_was_found() {
         let found = || {
-            ["http://h/l", "http://h/a"].map(|url| Entry::new(url.into(), What::List(url.into()))).to_vec()
+            ["http://h/l", "http://h/a"]
+                .map(|url| PlaylistEntry::new(url.into(), EntryKind::List(url.into())))
+                .to_vec()
         };
         let mut parent = found()[0].clone();
         for depth in 1..=MAX_DEPTH {
@@ -422,8 +428,10 @@ mod tests {
             };
             // The list that names itself is left out.
             assert_eq!((entries.len(), entries[0].key.within.len()), (1, depth));
-            parent =
-                Entry { key: Key { item: format!("http://h/{depth}"), ..entries[0].key.clone() }, ..parent };
+            parent = PlaylistEntry {
+                key: EntryKey { item: format!("http://h/{depth}"), ..entries[0].key.clone() },
+                ..parent
+            };
         }
         assert_eq!(
             inside(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tgs_core::{files, mask};
 use tgs_playout::item::{FailureReason, ItemFailure, Trust};
 
-use crate::list::{self, NoList};
+use crate::list::{self, NotAList};
 
 /// More entries than this are left out: a list that names folders that hold lists is somebody's mistake.
 const MAX_ENTRIES: usize = 100_000;
@@ -113,7 +113,7 @@ const NOT_MEDIA: [&str; 59] = [
 
 /// One argument or line that names something to play.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedSource {
     /// A path or a URL.
     pub text: OsString,
     /// What viewers are to see instead of the name.
@@ -123,19 +123,19 @@ pub struct Named {
     /// HTTP headers that its server wants.
     pub headers: Vec<(String, String)>,
     /// Where it is written; `None` for the command line.
-    pub origin: Option<Origin>,
+    pub origin: Option<EntryOrigin>,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct EntryOrigin {
     /// The file, or the URL of the list.
     pub list: Arc<Path>,
     /// From 1.
     pub line: usize,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for EntryOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {} of {}", self.line, self.list.display())
     }
@@ -143,7 +143,7 @@ impl fmt::Display for Origin {
 
 /// What tells an entry from every other one, also after a restart and an edit of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Key {
+pub struct EntryKey {
     /// The absolute path or the URL (without name and password).
     pub item: String,
     /// Which one, from 0, where the list names the same thing several times.
@@ -161,15 +161,15 @@ fn is_zero(n: &u32) -> bool {
 
 /// One entry of the programme.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct PlaylistEntry {
     /// Its identity.
-    pub key: Key,
+    pub key: EntryKey,
     /// A title given by a list.
     pub title: Option<String>,
     /// What it is.
-    pub what: What,
+    pub kind: EntryKind,
     /// Where it is written.
-    pub origin: Option<Origin>,
+    pub origin: Option<EntryOrigin>,
     /// Who named it: the operator, or a list or page from the network.
     pub trust: Trust,
     /// HTTP headers that its server wants, beside those that yt-dlp finds.
@@ -178,7 +178,7 @@ pub struct Entry {
 
 /// What an entry is, as far as can be told without the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum EntryKind {
     /// A file, by its absolute path; it need not be there.
     File(PathBuf),
     /// A URL that ffmpeg opens.
@@ -201,26 +201,26 @@ pub enum What {
     Bad(ItemFailure),
 }
 
-impl Entry {
+impl PlaylistEntry {
     /// An entry that is not in any page or remote list.
     #[must_use]
-    pub fn new(item: String, what: What) -> Self {
+    pub fn new(item: String, what: EntryKind) -> Self {
         let item = if item.contains(char::is_control) { item.replace(char::is_control, " ") } else { item };
-        let key = Key { item, nth: 0, within: Vec::new() };
-        Self { key, title: None, what, origin: None, trust: Trust::Operator, headers: Vec::new() }
+        let key = EntryKey { item, nth: 0, within: Vec::new() };
+        Self { key, title: None, kind: what, origin: None, trust: Trust::Operator, headers: Vec::new() }
     }
 
     /// What to call it in messages and for viewers: the given title, or else its name, without what opens a URL.
     #[must_use]
     pub fn title(&self) -> String {
-        let title = self.title.clone().unwrap_or_else(|| match &self.what {
-            What::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            What::Direct { url, .. } | What::List(url) => url::name(&mask::urls(url)),
-            What::Page { .. } => {
+        let title = self.title.clone().unwrap_or_else(|| match &self.kind {
+            EntryKind::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            EntryKind::Direct { url, .. } | EntryKind::List(url) => url::name(&mask::urls(url)),
+            EntryKind::Page { .. } => {
                 let shown = mask::urls(&self.key.item);
                 shown.split_once("://").map_or(&*shown, |(_, rest)| rest).to_owned()
             }
-            What::Bad(_) => mask::urls(&self.key.item).into_owned(),
+            EntryKind::Bad(_) => mask::urls(&self.key.item).into_owned(),
         });
         one_line(&title)
     }
@@ -242,7 +242,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// The entries written in the list `bytes` at `list`.
-pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<Named>, NoList> {
+pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<NamedSource>, NotAList> {
     let (named, more) = named_up_to(MAX_ENTRIES, list, bytes)?;
     if more {
         log::warn!("{} names more than {MAX_ENTRIES} entries: the rest is left out", list.display());
@@ -251,23 +251,23 @@ pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<Named>, NoList> {
 }
 
 /// The first `max` entries, and whether there are more.
-fn named_up_to(max: usize, list: &Path, bytes: &[u8]) -> Result<(Vec<Named>, bool), NoList> {
+fn named_up_to(max: usize, list: &Path, bytes: &[u8]) -> Result<(Vec<NamedSource>, bool), NotAList> {
     let found = list::read(bytes, max)?;
     let dir: Arc<Path> = list.parent().unwrap_or(Path::new("")).into();
     let list: Arc<Path> = list.into();
-    let named = |one: list::Written| Named {
+    let named = |one: list::ListLine| NamedSource {
         text: OsString::from_vec(one.text),
         title: one.title,
         dir: Arc::clone(&dir),
         headers: one.headers,
-        origin: Some(Origin { list: Arc::clone(&list), line: one.number }),
+        origin: Some(EntryOrigin { list: Arc::clone(&list), line: one.number }),
     };
     Ok((found.written.into_iter().map(named).collect(), found.more))
 }
 
 /// The entries that `named` stands for, in order. Each yields one at least, if only to say that it can't be played.
 #[must_use]
-pub fn expand(named: &[Named]) -> Vec<Entry> {
+pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
     let mut expansion = Expansion::default();
     for one in named {
         expansion.open(one);
@@ -283,18 +283,18 @@ pub fn expand(named: &[Named]) -> Vec<Entry> {
 
 /// The entries of a list read from `list`, a URL: those that can be played, and some of the others, to say why not. Nothing on
 /// this machine can be named there. `None` for an HLS playlist.
-pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, ItemFailure> {
+pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntry>>, ItemFailure> {
     let unplayable = |detail: String| ItemFailure::new(FailureReason::Unplayable, detail);
     let (named, more) = match named_up_to(MAX_REMOTE, Path::new(&url::without_login(list)), bytes) {
         Ok(named) => named,
-        Err(NoList::Hls) => return Ok(None),
-        Err(NoList::Other(what)) => return Err(unplayable(format!("it is {what}"))),
+        Err(NotAList::Hls) => return Ok(None),
+        Err(NotAList::Other(what)) => return Err(unplayable(format!("it is {what}"))),
     };
     let mut entries = Vec::new();
     let (mut good, mut bad) = (0, 0);
     for named in named {
         let entry = found_at(list, &named);
-        let is_bad = matches!(entry.what, What::Bad(_));
+        let is_bad = matches!(entry.kind, EntryKind::Bad(_));
         *(if is_bad { &mut bad } else { &mut good }) += 1;
         if !is_bad || bad <= MAX_BAD {
             entries.push(entry);
@@ -302,10 +302,12 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, Ite
     }
     if good == 0 {
         return Err(match entries.first() {
-            Some(Entry { what: What::Bad(why), origin: Some(origin), .. }) => unplayable(format!(
-                "none of the {bad} entries of the list can be played; the first, line {}: {why}",
-                origin.line
-            )),
+            Some(PlaylistEntry { kind: EntryKind::Bad(why), origin: Some(origin), .. }) => {
+                unplayable(format!(
+                    "none of the {bad} entries of the list can be played; the first, line {}: {why}",
+                    origin.line
+                ))
+            }
             _ => unplayable("the list names nothing".to_owned()),
         });
     }
@@ -321,7 +323,7 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<Entry>>, Ite
 }
 
 /// What `named` in the list at `list`, a URL, stands for.
-fn found_at(list: &str, named: &Named) -> Entry {
+fn found_at(list: &str, named: &NamedSource) -> PlaylistEntry {
     let text = list::text(named.text.as_bytes());
     let target = url::join(list, &text.replace('\\', "/"));
     let entry = match unfit(named.text.as_bytes()).or_else(|| url::refused(&target)) {
@@ -340,7 +342,7 @@ fn unfit(text: &[u8]) -> Option<String> {
 }
 
 /// Tells entries with the same name apart.
-pub fn number(entries: &mut [Entry]) {
+pub fn number(entries: &mut [PlaylistEntry]) {
     let mut seen: HashMap<String, u32> = HashMap::new();
     for entry in entries {
         let count = seen.entry(entry.key.item.clone()).or_default();
@@ -352,7 +354,7 @@ pub fn number(entries: &mut [Entry]) {
 /// What is found while local lists and folders are opened.
 #[derive(Default)]
 struct Expansion {
-    entries: Vec<Entry>,
+    entries: Vec<PlaylistEntry>,
     /// The lists that are being opened, outermost first, to find one that names itself.
     within: Vec<PathBuf>,
     /// Lists opened so far, and their bytes.
@@ -362,7 +364,7 @@ struct Expansion {
 
 impl Expansion {
     /// Adds what `named` stands for.
-    fn open(&mut self, named: &Named) {
+    fn open(&mut self, named: &NamedSource) {
         if self.entries.len() >= MAX_ENTRIES {
             return;
         }
@@ -393,13 +395,13 @@ impl Expansion {
             Some(Ok(path)) => vec![at_path(path)],
         };
         // The title of a folder is not that of all its files.
-        let titled = Named { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
+        let titled = NamedSource { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
         self.entries.extend(found.into_iter().map(|entry| entry.given(&titled)));
     }
 
     /// What the list at `path` names; `None` for an HLS playlist, which is an entry itself. An error without a failure is one
     /// that was told before.
-    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<Named>>, Option<ItemFailure>> {
+    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<NamedSource>>, Option<ItemFailure>> {
         let refused = |detail: String| Err(Some(ItemFailure::new(FailureReason::Unplayable, detail)));
         if self.within.contains(&same(path)) {
             return refused("the list names itself".to_owned());
@@ -427,15 +429,15 @@ impl Expansion {
         match named_in(path, &bytes) {
             Ok(within) if within.is_empty() => refused("the list names nothing".to_owned()),
             Ok(within) => Ok(Some(within)),
-            Err(NoList::Hls) => Ok(None),
-            Err(NoList::Other(what)) => refused(format!("the list cannot be read: it is {what}")),
+            Err(NotAList::Hls) => Ok(None),
+            Err(NotAList::Other(what)) => refused(format!("the list cannot be read: it is {what}")),
         }
     }
 }
 
-impl Entry {
+impl PlaylistEntry {
     /// This, with what the list says of it.
-    fn given(mut self, named: &Named) -> Self {
+    fn given(mut self, named: &NamedSource) -> Self {
         list::add_headers(&mut self.headers, named.headers.clone());
         Self { title: named.title.clone(), origin: named.origin.clone(), ..self }
     }
@@ -447,7 +449,7 @@ fn same(path: &Path) -> PathBuf {
 }
 
 /// The absolute path that is named; `None` for a URL.
-fn local_path(named: &Named) -> Option<io::Result<PathBuf>> {
+fn local_path(named: &NamedSource) -> Option<io::Result<PathBuf>> {
     let text = named.text.to_string_lossy();
     let path = match url::scheme(&text) {
         None => existing(named),
@@ -457,7 +459,7 @@ fn local_path(named: &Named) -> Option<io::Result<PathBuf>> {
 }
 
 /// The path that is named: as it is written; or, where there is no such file, as other players write it.
-fn existing(named: &Named) -> PathBuf {
+fn existing(named: &NamedSource) -> PathBuf {
     let raw = named.text.as_bytes();
     let is_there = |path: &[u8]| named.dir.join(OsString::from_vec(path.to_vec())).symlink_metadata().is_ok();
     let odd = raw.iter().any(|b| b"%\\".contains(b)) || raw.starts_with(b"file:") || !raw.is_ascii();
@@ -473,36 +475,36 @@ fn existing(named: &Named) -> PathBuf {
     found.map_or_else(|| named.text.clone().into(), |path| OsString::from_vec(path).into())
 }
 
-fn bad(item: &str, failure: ItemFailure) -> Entry {
+fn bad(item: &str, failure: ItemFailure) -> PlaylistEntry {
     let item: String = item.chars().take(200).collect();
-    Entry::new(one_line(&item), What::Bad(failure))
+    PlaylistEntry::new(one_line(&item), EntryKind::Bad(failure))
 }
 
-fn at_path(path: PathBuf) -> Entry {
-    Entry::new(path.to_string_lossy().into_owned(), What::File(path))
+fn at_path(path: PathBuf) -> PlaylistEntry {
+    PlaylistEntry::new(path.to_string_lossy().into_owned(), EntryKind::File(path))
 }
 
 /// The entry at a URL that is none of a local file.
-fn at_url(address: &str) -> Entry {
+fn at_url(address: &str) -> PlaylistEntry {
     let (address, headers) = url::split_headers(address);
     let url = url::normalized(address);
     let extension = url::extension(&url);
     let scheme = url::scheme(&url).unwrap_or_default();
     let what = match scheme.as_str() {
         "http" | "https" => match extension.as_str() {
-            "m3u" | "m3u8" | "pls" | "xspf" => What::List(url.clone()),
-            _ if url::asks_for_list(&url) => What::List(url.clone()),
-            extension if url::is_media(extension) => What::Direct { url: url.clone(), live: false },
-            _ => What::Page { url: url.clone(), index: None },
+            "m3u" | "m3u8" | "pls" | "xspf" => EntryKind::List(url.clone()),
+            _ if url::asks_for_list(&url) => EntryKind::List(url.clone()),
+            extension if url::is_media(extension) => EntryKind::Direct { url: url.clone(), live: false },
+            _ => EntryKind::Page { url: url.clone(), index: None },
         },
-        scheme if url::is_live(scheme) => What::Direct { url: url.clone(), live: true },
-        "ftp" | "sftp" => What::Direct { url: url.clone(), live: false },
-        other => What::Bad(ItemFailure::new(
+        scheme if url::is_live(scheme) => EntryKind::Direct { url: url.clone(), live: true },
+        "ftp" | "sftp" => EntryKind::Direct { url: url.clone(), live: false },
+        other => EntryKind::Bad(ItemFailure::new(
             FailureReason::Unplayable,
             format!("nothing here can open a {other}:// address"),
         )),
     };
-    let mut entry = Entry::new(url::without_login(&url), what);
+    let mut entry = PlaylistEntry::new(url::without_login(&url), what);
     list::add_headers(&mut entry.headers, headers);
     entry
 }
@@ -537,7 +539,7 @@ pub(crate) fn of_io(error: &io::Error) -> FailureReason {
 }
 
 /// The files of a folder that may be media, in the order a person would number them ("2" before "10").
-fn folder(dir: &Path) -> Vec<Entry> {
+fn folder(dir: &Path) -> Vec<PlaylistEntry> {
     let failure = match media_files(dir) {
         Ok(files) if !files.is_empty() => return files.into_iter().map(at_path).collect(),
         Ok(_) => ItemFailure::new(FailureReason::Unplayable, "the folder holds no media"),
@@ -561,7 +563,7 @@ fn media_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    files.sort_by_cached_key(|path| Natural(path.clone()));
+    files.sort_by_cached_key(|path| NaturalOrder(path.clone()));
     Ok(files)
 }
 
@@ -573,16 +575,16 @@ fn may_be_media(path: &Path) -> bool {
 
 /// A path in natural order, letters compared without their case. Equal names keep one order.
 #[derive(PartialEq, Eq)]
-struct Natural(PathBuf);
+struct NaturalOrder(PathBuf);
 
-impl Ord for Natural {
+impl Ord for NaturalOrder {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         natord::compare_ignore_case(&self.0.to_string_lossy(), &other.0.to_string_lossy())
             .then_with(|| self.0.cmp(&other.0))
     }
 }
 
-impl PartialOrd for Natural {
+impl PartialOrd for NaturalOrder {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }

@@ -3,9 +3,9 @@
 //! One thread, the caller's, speaks to Telegram; the engine runs in a thread of its own and goes on whatever happens
 //! here. Every wait ends at once when the tool is told to stop, and so does every call.
 
-mod desk;
-mod line;
-mod machine;
+mod session;
+mod state_machine;
+mod status;
 
 use std::{
     collections::VecDeque,
@@ -33,11 +33,14 @@ use tgs_playout::{
 };
 use tgs_telegram::Ingest;
 
-use crate::show::order;
-use desk::METRICS;
-pub(crate) use desk::{Desk, Telegram};
-use line::{Failed, Line};
-use machine::{Action, Event, Look, Policy, Reason, Renewal, Session, State, Trouble, step};
+use crate::broadcast::order;
+use session::{LiveSession, SessionFailure};
+use state_machine::{
+    Action, BroadcastState, CheckOutcome, Policy, RenewalOutcome, SessionHealth, StartError, StateEvent,
+    WaitReason, step,
+};
+use status::METRICS;
+pub(crate) use status::{SharedTelegramStatus, TelegramStatus};
 
 /// How often a wait looks whether the broadcast has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -54,7 +57,7 @@ fn degraded() -> String {
 }
 
 /// What a broadcast into Telegram needs.
-pub(crate) struct Config<'a> {
+pub(crate) struct TelegramConfig<'a> {
     /// The settings as they were read.
     pub(crate) settings: Settings,
     /// Reads them again; `None` where they cannot be read any more, which has been said then.
@@ -62,34 +65,34 @@ pub(crate) struct Config<'a> {
     /// The `.env` file that a new session is written to.
     pub(crate) env_file: PathBuf,
     /// Where /status and /healthz read.
-    pub(crate) desk: Desk,
+    pub(crate) status: SharedTelegramStatus,
     /// The tool's own: commands reach the engine through it, and stopping it ends everything.
     pub(crate) control: Control,
     /// Every wait is this many times shorter; 1 except in tests.
-    pub(crate) hurry: u32,
+    pub(crate) time_scale: u32,
 }
 
 /// Broadcasts until the tool is told to stop, or `play` (which publishes to an ingest until its control is cancelled)
 /// ends by itself.
-pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
+pub(crate) fn run(config: TelegramConfig<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let Config { settings, reload, env_file, desk, control, hurry } = config;
+    let TelegramConfig { settings, reload, env_file, status: desk, control, time_scale: hurry } = config;
     let (board, pulse, cancel) = (control.board.clone(), control.pulse.clone(), control.stopped());
-    let line = Line::new(reload, settings, env_file, cancel.clone(), desk.clone());
+    let line = LiveSession::new(reload, settings, env_file, cancel.clone(), desk.clone());
     thread::scope(|scope| {
         let mut director = Director {
             scope,
             play,
-            line,
+            session: line,
             control,
             board,
             beat: pulse.watch("telegram", LONGEST_TURN),
-            desk,
+            status: desk,
             cancel,
-            hurry,
-            state: State::Starting,
-            stage: None,
+            time_scale: hurry,
+            state: BroadcastState::Starting,
+            engine: None,
             ended,
             ends,
             due: None,
@@ -106,7 +109,7 @@ pub(crate) fn run(config: Config<'_>, play: &(dyn Fn(&Ingest, &Control) -> Code 
 }
 
 /// The broadcast on air.
-struct Stage<'scope> {
+struct RunningEngine<'scope> {
     ingest: Ingest,
     control: Control,
     /// Whether its end was asked for.
@@ -117,28 +120,28 @@ struct Stage<'scope> {
 struct Director<'scope, 'env: 'scope, 'a> {
     scope: &'scope Scope<'scope, 'env>,
     play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
-    line: Line<'a>,
+    session: LiveSession<'a>,
     control: Control,
     board: SharedStatus,
     beat: Beat,
-    desk: Desk,
+    status: SharedTelegramStatus,
     cancel: Cancel,
-    hurry: u32,
-    state: State,
-    stage: Option<Stage<'scope>>,
+    time_scale: u32,
+    state: BroadcastState,
+    engine: Option<RunningEngine<'scope>>,
     ended: mpsc::Sender<Code>,
     ends: mpsc::Receiver<Code>,
     due: Option<Instant>,
     remind: Option<Instant>,
     /// The last failure.
-    trouble: Option<Failed>,
+    trouble: Option<SessionFailure>,
     /// What was told of it last, and when.
     told: Option<(String, Instant)>,
 }
 
 impl Director<'_, '_, '_> {
     fn run(&mut self) -> Code {
-        let mut events = VecDeque::from([Event::Begin]);
+        let mut events = VecDeque::from([StateEvent::Begin]);
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
             let (next, actions) = step(self.state, event, self.policy());
@@ -156,7 +159,7 @@ impl Director<'_, '_, '_> {
                 events.extend(event);
             }
             self.show();
-            if let State::Stopping(code) = self.state {
+            if let BroadcastState::Stopping(code) = self.state {
                 self.halt();
                 return code;
             }
@@ -164,25 +167,25 @@ impl Director<'_, '_, '_> {
     }
 
     fn policy(&self) -> Policy {
-        let telegram = &self.line.settings.telegram;
+        let telegram = &self.session.settings.telegram;
         Policy { regen: telegram.regen, on_loss: telegram.on_loss, standby: telegram.standby.is_some() }
     }
 
     /// Waits for the next event.
-    fn wait(&mut self) -> Event {
+    fn wait(&mut self) -> StateEvent {
         loop {
             self.beat.turn();
             // In this order: the end of the broadcast is sent before it cancels.
             let cancelled = self.cancel.is_cancelled();
             if let Ok(code) = self.ends.try_recv() {
-                return Event::Ended(code);
+                return StateEvent::Ended(code);
             }
             if cancelled {
-                return Event::Stop;
+                return StateEvent::Stop;
             }
             self.retitle();
             let now = Instant::now();
-            for (timer, event) in [(&mut self.due, Event::Due), (&mut self.remind, Event::Remind)] {
+            for (timer, event) in [(&mut self.due, StateEvent::Due), (&mut self.remind, StateEvent::Remind)] {
                 if timer.is_some_and(|at| at <= now) {
                     *timer = None;
                     return event;
@@ -195,57 +198,59 @@ impl Director<'_, '_, '_> {
     /// Passes on the title that was asked for, once there is a live stream to bear it.
     fn retitle(&mut self) {
         let wanted = self.board.read().title;
-        if wanted == self.line.title {
+        if wanted == self.session.title {
             return;
         }
         match self.state {
-            State::Live(Session::Good { .. }) => {
-                self.line.title = wanted;
+            BroadcastState::Live(SessionHealth::Good { .. }) => {
+                self.session.title = wanted;
                 // Whether the session lives is found out by the check, which is made anyway. The hook logs a panic.
-                if let Ok(Err(failed)) = contain(|| self.line.retitle())
+                if let Ok(Err(failed)) = contain(|| self.session.retitle())
                     && !self.cancel.is_cancelled()
                 {
                     log::warn!("{failed}");
                 }
             }
-            State::Live(Session::Lost(_)) | State::Stopping(_) => {}
-            State::Starting | State::Waiting { .. } | State::Degraded(_) => self.line.title = wanted,
+            BroadcastState::Live(SessionHealth::Lost(_)) | BroadcastState::Stopping(_) => {}
+            BroadcastState::Starting | BroadcastState::Waiting { .. } | BroadcastState::Degraded(_) => {
+                self.session.title = wanted;
+            }
         }
     }
 
     /// What a panic over `action` means.
-    fn failed_at(&mut self, action: Action, panic: &Panic) -> Option<Event> {
-        let trouble = Trouble::Wait(Reason::Other);
+    fn failed_at(&mut self, action: Action, panic: &Panic) -> Option<StateEvent> {
+        let trouble = StartError::Wait(WaitReason::Other);
         let words = format!("speak to Telegram, which is a fault of tgs-stream; please report it: {panic}");
-        let failed = Failed { trouble, words, remedy: String::new() };
+        let failed = SessionFailure { error: trouble, message: words, remedy: String::new() };
         match action {
-            Action::Open { .. } => Some(Event::Opened(Err(self.tell(failed)))),
-            Action::Check => Some(Event::Checked(Look::Failed(self.tell(failed)))),
-            Action::Renew => Some(Event::Renewed(Renewal::Failed)),
+            Action::Open { .. } => Some(StateEvent::Opened(Err(self.tell(failed)))),
+            Action::Check => Some(StateEvent::Checked(CheckOutcome::Failed(self.tell(failed)))),
+            Action::Renew => Some(StateEvent::Renewed(RenewalOutcome::Failed)),
             // The stream cannot be opened, which nobody else would notice.
-            Action::Publish => Some(Event::Ended(Code::Failure)),
+            Action::Publish => Some(StateEvent::Ended(Code::Failure)),
             _ => None,
         }
     }
 
-    fn act(&mut self, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action) -> Option<StateEvent> {
         match action {
             Action::Open { unless_same } => {
-                let opened = self.line.open(unless_same);
-                Some(Event::Opened(opened.map_err(|failed| self.tell(failed))))
+                let opened = self.session.open(unless_same);
+                Some(StateEvent::Opened(opened.map_err(|failed| self.tell(failed))))
             }
             Action::Check => Some(self.check()),
             Action::Renew => {
-                let (renewal, words) = self.line.renew();
+                let (renewal, words) = self.session.renew();
                 if self.cancel.is_cancelled() {
                     // What a stop interrupts has not failed.
                     return None;
                 }
                 match renewal {
-                    Renewal::Done => log::info!("signed in again with the standby session"),
-                    Renewal::Failed => log::warn!("failed to sign in again: {words}"),
+                    RenewalOutcome::Done => log::info!("signed in again with the standby session"),
+                    RenewalOutcome::Failed => log::warn!("failed to sign in again: {words}"),
                 }
-                Some(Event::Renewed(renewal))
+                Some(StateEvent::Renewed(renewal))
             }
             Action::Publish => {
                 self.publish();
@@ -256,18 +261,18 @@ impl Director<'_, '_, '_> {
                 None
             }
             Action::Wait(wait) => {
-                self.due = Some(Instant::now() + wait / self.hurry);
+                self.due = Some(Instant::now() + wait / self.time_scale);
                 None
             }
             Action::RemindIn(wait) => {
-                self.remind = Some(Instant::now() + wait / self.hurry);
+                self.remind = Some(Instant::now() + wait / self.time_scale);
                 None
             }
             Action::TellLoss => {
                 if let Some(failed) = &self.trouble {
-                    log::error!("failed to {}", failed.words);
+                    log::error!("failed to {}", failed.message);
                 }
-                if let State::Live(_) = self.state {
+                if let BroadcastState::Live(_) = self.state {
                     log::warn!("the broadcast goes on without a session; a new one is looked for behind it");
                 }
                 None
@@ -278,38 +283,42 @@ impl Director<'_, '_, '_> {
             }
             Action::TellCycle => {
                 let cycle = match self.state {
-                    State::Degraded(recovery) | State::Live(Session::Lost(recovery)) => recovery.cycle,
+                    BroadcastState::Degraded(recovery)
+                    | BroadcastState::Live(SessionHealth::Lost(recovery)) => recovery.cycle,
                     _ => 0,
                 };
-                let why = self.trouble.as_ref().map_or("", |failed| failed.words.as_str());
+                let why = self.trouble.as_ref().map_or("", |failed| failed.message.as_str());
                 log::warn!("no session after cycle {cycle}: failed to {why}; the next in 60 s");
                 None
             }
         }
     }
 
-    fn check(&mut self) -> Event {
-        self.line.touch_standby();
+    fn check(&mut self) -> StateEvent {
+        self.session.touch_standby();
         let refused = matches!(self.board.read().publisher, Connection::Reconnecting { .. });
-        let (look, failed) = self.line.check(refused);
+        let (look, failed) = self.session.check(refused);
         if let Some(failed) = failed {
             self.tell(failed);
         } else {
             (self.trouble, self.told) = (None, None);
         }
         match look {
-            Look::CallOver => log::warn!("the live stream was ended in Telegram; starting it again"),
-            Look::Moved => log::warn!("the stream key was replaced in Telegram; publishing with the new one"),
-            Look::Good | Look::Failed(_) => {}
+            CheckOutcome::CallOver => log::warn!("the live stream was ended in Telegram; starting it again"),
+            CheckOutcome::Moved => {
+                log::warn!("the stream key was replaced in Telegram; publishing with the new one");
+            }
+            CheckOutcome::Good | CheckOutcome::Failed(_) => {}
         }
-        Event::Checked(look)
+        StateEvent::Checked(look)
     }
 
     /// Keeps a failure, and tells one that is not told otherwise: once, then every ten minutes.
-    fn tell(&mut self, failed: Failed) -> Trouble {
-        let trouble = failed.trouble;
-        if let (Trouble::Wait(reason), false) = (trouble, self.cancel.is_cancelled()) {
-            let key = format!("{}{}", reason.name(), failed.words.split(" (wait").next().unwrap_or_default());
+    fn tell(&mut self, failed: SessionFailure) -> StartError {
+        let trouble = failed.error;
+        if let (StartError::Wait(reason), false) = (trouble, self.cancel.is_cancelled()) {
+            let key =
+                format!("{}{}", reason.name(), failed.message.split(" (wait").next().unwrap_or_default());
             if self.told.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT) {
                 log::warn!("{failed}; trying again");
                 self.told = Some((key, Instant::now()));
@@ -320,9 +329,9 @@ impl Director<'_, '_, '_> {
     }
 
     fn publish(&mut self) {
-        let Some(ingest) = self.line.ingest().cloned() else { return };
+        let Some(ingest) = self.session.ingest().cloned() else { return };
         (self.trouble, self.told) = (None, None);
-        if self.stage.as_ref().is_some_and(|stage| stage.ingest == ingest) {
+        if self.engine.as_ref().is_some_and(|stage| stage.ingest == ingest) {
             return;
         }
         self.halt();
@@ -339,12 +348,12 @@ impl Director<'_, '_, '_> {
                 order(&all, Command::Stop);
             }
         });
-        self.stage = Some(Stage { ingest, control, halted, thread });
+        self.engine = Some(RunningEngine { ingest, control, halted, thread });
     }
 
     /// Ends the publishing and waits for its end.
     fn halt(&mut self) {
-        if let Some(stage) = self.stage.take() {
+        if let Some(stage) = self.engine.take() {
             stage.halted.store(true, Ordering::SeqCst);
             order(&stage.control, Command::Stop);
             let _ = stage.thread.join();
@@ -355,22 +364,22 @@ impl Director<'_, '_, '_> {
     /// Renews what /status and /healthz show.
     fn show(&self) {
         let state = match self.state {
-            State::Starting => "starting",
+            BroadcastState::Starting => "starting",
             // The picture goes on, and nobody sees it.
-            State::Live(Session::Good { over: true, .. }) => "waiting_call",
-            State::Live(_) => "live",
-            State::Waiting { reason, .. } => reason.name(),
-            State::Degraded(_) => "degraded",
-            State::Stopping(_) => "stopping",
+            BroadcastState::Live(SessionHealth::Good { over: true, .. }) => "waiting_call",
+            BroadcastState::Live(_) => "live",
+            BroadcastState::Waiting { reason, .. } => reason.name(),
+            BroadcastState::Degraded(_) => "degraded",
+            BroadcastState::Stopping(_) => "stopping",
         };
-        METRICS.degraded.set(matches!(self.state, State::Degraded(_)).into());
+        METRICS.degraded.set(matches!(self.state, BroadcastState::Degraded(_)).into());
         METRICS.set_state(state);
-        let why = self.trouble.as_ref().map(Failed::to_string);
+        let why = self.trouble.as_ref().map(SessionFailure::to_string);
         let retry_at = self.due.filter(|_| why.is_some()).map(|due| {
             let at = SystemTime::now() + due.saturating_duration_since(Instant::now());
             at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
         });
-        self.desk.update(|desk| {
+        self.status.update(|desk| {
             desk.state = state;
             desk.why = why;
             desk.retry_at = retry_at;

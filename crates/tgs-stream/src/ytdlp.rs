@@ -41,7 +41,7 @@ pub struct YtDlp {
 
 /// What a page has to offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Page {
+pub enum PageItem {
     /// Something to play.
     Video {
         /// What ffmpeg opens.
@@ -80,7 +80,7 @@ impl YtDlp {
     }
 
     /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
-    pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<Page, ItemFailure> {
+    pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<PageItem, ItemFailure> {
         self.ask_as(&Client::new(&MediaSource::at(url.to_owned()), Reads::Looks), url, index, &[], cancel)
     }
 
@@ -93,7 +93,7 @@ impl YtDlp {
         index: Option<u32>,
         headers: &[(String, String)],
         cancel: &Cancel,
-    ) -> Result<Page, ItemFailure> {
+    ) -> Result<PageItem, ItemFailure> {
         let mut command = process::command(&self.program);
         command.args(["--ignore-config", "--dump-single-json", "--flat-playlist", "--no-progress"]);
         command.args(["--socket-timeout", "15", "--playlist-items"]);

@@ -23,13 +23,13 @@ use prometheus::{
     proto::MetricFamily,
 };
 use tempfile::TempDir;
-use tgs_stream::http::{FILE_EVERY, Pages, Web, WebConfig};
+use tgs_stream::http::{FILE_EVERY, HttpConfig, HttpServer, Pages};
 
 /// How long a test waits for an answer that is due at once.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-fn config(state: &TempDir, host: &str, port: u16) -> WebConfig {
-    WebConfig {
+fn config(state: &TempDir, host: &str, port: u16) -> HttpConfig {
+    HttpConfig {
         host: host.into(),
         port,
         fixed_port: false,
@@ -46,8 +46,8 @@ fn pages(health: Result<(), &'static str>) -> Pages {
     }
 }
 
-fn start(config: &WebConfig) -> Web {
-    Web::start(config, pages(Ok(())))
+fn start(config: &HttpConfig) -> HttpServer {
+    HttpServer::start(config, pages(Ok(())))
 }
 
 /// Sends `request` and gives all that comes back until the server closes.
@@ -160,8 +160,8 @@ fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
     };
     let every = Duration::from_millis(20);
     let config =
-        WebConfig { metrics_file: Some(file.clone()), file_every: every, ..config(&state, "127.0.0.1", 0) };
-    let web = Web::start(&config, pages);
+        HttpConfig { metrics_file: Some(file.clone()), file_every: every, ..config(&state, "127.0.0.1", 0) };
+    let web = HttpServer::start(&config, pages);
     let addr = web.addr().unwrap();
     let written_anew = || {
         fs::remove_file(&file).unwrap();
@@ -192,7 +192,7 @@ fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
 #[test]
 fn bad_health_is_503_with_the_reason() {
     let state = tempfile::tempdir().unwrap();
-    let web = Web::start(
+    let web = HttpServer::start(
         &config(&state, "127.0.0.1", 0),
         pages(Err("no media for 12 s: the encoder stands still")),
     );
@@ -331,7 +331,7 @@ fn a_host_that_is_none_of_ours_costs_only_the_pages() {
 fn the_file_is_rewritten_and_fits_the_textfile_collector() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("wanted.prom");
-    let config = WebConfig {
+    let config = HttpConfig {
         metrics_file: Some(file.clone()),
         file_every: Duration::from_millis(5),
         ..config(&state, "127.0.0.1", 0)
@@ -359,7 +359,7 @@ fn a_file_of_something_else_is_left_alone() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("settings");
     fs::write(&file, "# my settings\nAPI_ID=1\n").unwrap();
-    let config = WebConfig { metrics_file: Some(file.clone()), ..config(&state, "127.0.0.1", 0) };
+    let config = HttpConfig { metrics_file: Some(file.clone()), ..config(&state, "127.0.0.1", 0) };
     drop(start(&config));
     assert_eq!(fs::read_to_string(&file).unwrap(), "# my settings\nAPI_ID=1\n");
     let said = logged(&file.display().to_string());
@@ -380,7 +380,7 @@ fn a_file_that_cannot_be_written_is_said_once() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join("not there yet");
     let file = dir.join("metrics.prom");
-    let config = WebConfig {
+    let config = HttpConfig {
         metrics_file: Some(file.clone()),
         file_every: Duration::from_millis(1),
         ..config(&state, "127.0.0.1", 0)
@@ -514,7 +514,7 @@ fn who_never_reads_holds_up_nobody() {
     let more_than_any_buffer = "x".repeat(32 << 20);
     let pages =
         Pages { health: Box::new(|| Ok(())), status_json: Box::new(move || more_than_any_buffer.clone()) };
-    let web = Web::start(&config(&state, "127.0.0.1", 0), pages);
+    let web = HttpServer::start(&config(&state, "127.0.0.1", 0), pages);
     let addr = web.addr().unwrap();
     let mut stuck = TcpStream::connect(addr).unwrap();
     stuck.write_all(b"GET /status HTTP/1.1\r\n\r\n").unwrap();

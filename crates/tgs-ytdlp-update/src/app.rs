@@ -18,11 +18,11 @@ use tgs_core::{
 
 use crate::{
     cli::Cli,
-    failure::Failure,
+    error::UpdateError,
     owner,
-    status::Status,
-    tree::Tree,
-    update::{self, Update, Work},
+    status::InstalledVersions,
+    update::{self, Update, UpdateContext},
+    versions_dir::VersionsDir,
 };
 
 /// Runs the tool.
@@ -33,7 +33,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let ran = if cli.status && !cli.root.exists() {
         Ok(None)
     } else {
-        owner::run_as_owner(Tree::at(&cli.root).root(), cli.env_file.as_deref())
+        owner::run_as_owner(VersionsDir::at(&cli.root).root(), cli.env_file.as_deref())
     };
     Ok(match ran {
         Ok(None) => update(&cli).into(),
@@ -43,7 +43,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 fn update(cli: &Cli) -> Code {
-    let tree = Tree::at(&cli.root);
+    let tree = VersionsDir::at(&cli.root);
     if cli.status {
         return show(cli, &tree);
     }
@@ -57,7 +57,7 @@ fn update(cli: &Cli) -> Code {
             return failed(&format!("make a directory for temporary files: {error}"), Code::Failure);
         }
     };
-    let work = Work { cli, tree: &tree, scratch: scratch.path(), cancel: &cancel };
+    let work = UpdateContext { cli, tree: &tree, scratch: scratch.path(), cancel: &cancel };
     if cli.check {
         let update = Update::new(&work);
         return match update.check() {
@@ -67,7 +67,7 @@ fn update(cli: &Cli) -> Code {
     }
     let _lock = match tree.lock() {
         Ok(lock) => lock,
-        Err(failure @ Failure::Busy { .. }) => return failed(&failure.to_string(), Code::Busy),
+        Err(failure @ UpdateError::Busy { .. }) => return failed(&failure.to_string(), Code::Busy),
         Err(failure) => return failed(&failure.to_string(), Code::Failure),
     };
     if cli.rollback {
@@ -85,7 +85,7 @@ fn update(cli: &Cli) -> Code {
 
 /// Keeps pip, and the yt-dlp that is yet to be proved, from every `.env` and from writing anywhere but here and to the
 /// directory that is given.
-fn confine(cli: &Cli, tree: &Tree) -> io::Result<TempDir> {
+fn confine(cli: &Cli, tree: &VersionsDir) -> io::Result<TempDir> {
     let scratch = tempfile::Builder::new().prefix("tgs-ytdlp-update.").tempdir()?;
     confine::make_scratch(scratch.path())?;
     let hidden = cli.env_file.iter().cloned().collect();
@@ -99,10 +99,10 @@ fn succeeded(what: &str) -> Code {
     Code::Ok
 }
 
-fn ended(failure: &Failure, still: &str, cancel: &Cancel) -> Code {
+fn ended(failure: &UpdateError, still: &str, cancel: &Cancel) -> Code {
     if cancel.is_cancelled() {
         // What failed after the signal failed because of it.
-        return failed(&format!("{}; what was in place still is", Failure::Stopped), Code::Failure);
+        return failed(&format!("{}; what was in place still is", UpdateError::Stopped), Code::Failure);
     }
     failed(&format!("{failure}; {still}"), Code::Failure)
 }
@@ -112,8 +112,8 @@ fn failed(why: &str, code: Code) -> Code {
     code
 }
 
-fn show(cli: &Cli, tree: &Tree) -> Code {
-    let status = Status::read(tree);
+fn show(cli: &Cli, tree: &VersionsDir) -> Code {
+    let status = InstalledVersions::read(tree);
     if !cli.json {
         return print(&status.text());
     }

@@ -7,15 +7,15 @@ mod app;
 mod canary;
 mod child;
 pub mod cli;
-mod failure;
+mod error;
 mod owner;
 mod page;
 mod pip;
 mod status;
-mod tree;
 mod trial;
 mod update;
 mod version;
+mod versions_dir;
 
 pub use app::run;
 

@@ -14,14 +14,14 @@ const TIME: Duration = Duration::from_secs(5);
 
 /// The page.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct TestPage {
     /// Where it is.
     pub(crate) url: String,
     /// What it plays.
     pub(crate) film: String,
 }
 
-impl Page {
+impl TestPage {
     /// Serves one.
     pub(crate) fn serve() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

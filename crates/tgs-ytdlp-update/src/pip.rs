@@ -19,7 +19,7 @@ use tgs_core::{
 use crate::{
     child::{self, Stdout},
     cli::{Channel, Cli},
-    failure::Failure,
+    error::UpdateError,
     update::NEEDED_MB,
     version::Version,
 };
@@ -42,17 +42,17 @@ pub(crate) struct Pip {
 
 /// What pip would install.
 #[derive(Debug, Deserialize)]
-struct Report {
-    install: Vec<Item>,
+struct PipReport {
+    install: Vec<PipPackage>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Item {
-    metadata: Metadata,
+struct PipPackage {
+    metadata: PackageMetadata,
 }
 
 #[derive(Debug, Deserialize)]
-struct Metadata {
+struct PackageMetadata {
     name: String,
     version: String,
 }
@@ -64,7 +64,7 @@ impl Pip {
         current: Option<&Path>,
         scratch: &Path,
         cancel: &Cancel,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, UpdateError> {
         if let Some(dir) = current {
             let pip = Self::of(cli, dir, cancel);
             if pip.command(&["--version"]).is_ok_and(|output| output.status.success()) {
@@ -92,7 +92,7 @@ impl Pip {
     }
 
     /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
-    pub(crate) fn newest(&self, channel: Channel) -> Result<Version, Failure> {
+    pub(crate) fn newest(&self, channel: Channel) -> Result<Version, UpdateError> {
         let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
         let pre = (channel == Channel::Nightly).then_some("--pre");
         let args: Vec<_> = pre.into_iter().chain(args).map(ToOwned::to_owned).collect();
@@ -100,7 +100,7 @@ impl Pip {
     }
 
     /// The version of yt-dlp that pip would install for these requirements; the inner error is its refusal.
-    pub(crate) fn ask(&self, requirements: &[String]) -> Result<Result<Version, Output>, Failure> {
+    pub(crate) fn ask(&self, requirements: &[String]) -> Result<Result<Version, Output>, UpdateError> {
         let mut command = self.install();
         command.args(["--quiet", "--dry-run", "--ignore-installed", "--report", "-"]);
         command.args(requirements);
@@ -108,16 +108,16 @@ impl Pip {
         if !output.status.success() {
             return Ok(Err(output));
         }
-        let report: Report = serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure::Rest(format!("read the report of pip: {error}")))?;
+        let report: PipReport = serde_json::from_slice(&output.stdout)
+            .map_err(|error| UpdateError::Rest(format!("read the report of pip: {error}")))?;
         let item = report.install.into_iter().find(|item| item.metadata.name == "yt-dlp");
-        let item = item.ok_or_else(|| Failure::Rest("find yt-dlp in the report of pip".to_owned()))?;
+        let item = item.ok_or_else(|| UpdateError::Rest("find yt-dlp in the report of pip".to_owned()))?;
         let version = item.metadata.version.parse();
-        Ok(Ok(version.map_err(|error| Failure::Rest(format!("read the report of pip: {error}")))?))
+        Ok(Ok(version.map_err(|error| UpdateError::Rest(format!("read the report of pip: {error}")))?))
     }
 
     /// Installs `requirements` into its own environment. Temporary files go to `scratch`.
-    pub(crate) fn install_into(&self, requirements: &[String], scratch: &Path) -> Result<(), Failure> {
+    pub(crate) fn install_into(&self, requirements: &[String], scratch: &Path) -> Result<(), UpdateError> {
         let mut command = self.install();
         command.args(["--progress-bar", "off"]).args(requirements).env("TMPDIR", scratch);
         let output = child::run("pip", command, Stdout::Logged, INSTALL_LIMIT, &self.cancel)?;
@@ -125,12 +125,14 @@ impl Pip {
     }
 
     /// The version of yt-dlp that its environment has.
-    pub(crate) fn installed(&self) -> Result<Version, Failure> {
+    pub(crate) fn installed(&self) -> Result<Version, UpdateError> {
         let mut command = process::command(&self.python);
         command.args(["-I", "-c", "from importlib.metadata import version; print(version('yt-dlp'))"]);
         let output = child::run("python3", command, Stdout::Answer, VENV_LIMIT, &self.cancel)?;
         let text = String::from_utf8_lossy(&output.stdout);
-        text.trim().parse().map_err(|error| Failure::Rest(format!("find out what was installed: {error}")))
+        text.trim()
+            .parse()
+            .map_err(|error| UpdateError::Rest(format!("find out what was installed: {error}")))
     }
 
     fn install(&self) -> Command {
@@ -163,7 +165,7 @@ impl Pip {
 }
 
 /// Makes an environment at `dir`, with a pip in it.
-pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
+pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), UpdateError> {
     let mut venv = process::command("python3");
     venv.args(["-I", "-m", "venv", "--without-pip"]).arg(dir);
     make_part(venv, "venv", dir, cancel)?;
@@ -173,12 +175,12 @@ pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
     make_part(ensurepip, "ensurepip", dir, cancel)
 }
 
-fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Result<(), Failure> {
+fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Result<(), UpdateError> {
     let output = match child::run(module, command, Stdout::Logged, VENV_LIMIT, cancel) {
         Err(RunError::Start { source, .. })
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
         {
-            return Err(Failure::NoPython(source.to_string()));
+            return Err(UpdateError::NoPython(source.to_string()));
         }
         ran => ran?,
     };
@@ -188,16 +190,20 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
     let words = [output.stdout.as_slice(), &output.stderr].concat();
     let words = String::from_utf8_lossy(&words);
     if words.contains(&format!("No module named {module}")) {
-        return Err(Failure::NoVenv(child::reason(&output)));
+        return Err(UpdateError::NoVenv(child::reason(&output)));
     }
     Err(disk_full(&words, dir).unwrap_or_else(|| {
-        Failure::Rest(format!("make a Python environment at {}: {}", dir.display(), child::reason(&output)))
+        UpdateError::Rest(format!(
+            "make a Python environment at {}: {}",
+            dir.display(),
+            child::reason(&output)
+        ))
     }))
 }
 
 /// What a refusal of pip means, other than that some package is not there. `newest` is what was to be installed, `dir`
 /// where.
-pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<Failure> {
+pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError> {
     let line = |parts: &[&str]| {
         words
             .lines()
@@ -208,20 +214,21 @@ pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<Failure> {
         return Some(full);
     }
     if let Some(detail) = line(&NETWORK) {
-        return Some(Failure::NoNetwork(detail));
+        return Some(UpdateError::NoNetwork(detail));
     }
     let python = line(&[
         "requires a different Python",
         "require a different python version: ",
         "no such option: --report",
     ]);
-    python.map(|detail| Failure::PythonTooOld { newest: newest.to_owned(), detail })
+    python.map(|detail| UpdateError::PythonTooOld { newest: newest.to_owned(), detail })
 }
 
 /// The failure that a refusal of pip is.
-pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> Failure {
+pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> UpdateError {
     let words = String::from_utf8_lossy(&output.stderr);
-    cause(&words, newest, dir).unwrap_or_else(|| Failure::Rest(format!("ask pip: {}", child::reason(output))))
+    cause(&words, newest, dir)
+        .unwrap_or_else(|| UpdateError::Rest(format!("ask pip: {}", child::reason(output))))
 }
 
 /// How pip and what it stands on tell that there is no way to the index.
@@ -237,10 +244,10 @@ const NETWORK: [&str; 9] = [
     "Connection aborted",
 ];
 
-fn disk_full(words: &str, dir: &Path) -> Option<Failure> {
+fn disk_full(words: &str, dir: &Path) -> Option<UpdateError> {
     let full = ["No space left on device", "Disk quota exceeded"];
     let line = words.lines().find(|line| full.iter().any(|part| line.contains(part)))?;
-    Some(Failure::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail: shown(line).to_owned() })
+    Some(UpdateError::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail: shown(line).to_owned() })
 }
 
 /// A line of pip without what stands before its words.

@@ -9,14 +9,14 @@ use std::{
 use serde::Serialize;
 use tgs_core::{logging, ytdlp_dir};
 
-use crate::tree::{Found, Tree};
+use crate::versions_dir::{VersionDir, VersionsDir};
 
 /// What is there.
 #[derive(Debug, Serialize)]
-pub(crate) struct Status {
+pub(crate) struct InstalledVersions {
     root: PathBuf,
-    current: Option<Version>,
-    previous: Option<Version>,
+    current: Option<InstalledVersion>,
+    previous: Option<InstalledVersion>,
     /// The version that somebody went back from; no update brings it again.
     rolled_back: Option<String>,
     /// When an update last brought the newest version or found it in place, in seconds since 1970.
@@ -24,19 +24,19 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Serialize)]
-struct Version {
+struct InstalledVersion {
     version: String,
     dir: PathBuf,
 }
 
-impl From<Found> for Version {
-    fn from(found: Found) -> Self {
+impl From<VersionDir> for InstalledVersion {
+    fn from(found: VersionDir) -> Self {
         Self { version: found.version.to_string(), dir: found.dir }
     }
 }
 
-impl Status {
-    pub(crate) fn read(tree: &Tree) -> Self {
+impl InstalledVersions {
+    pub(crate) fn read(tree: &VersionsDir) -> Self {
         let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
         Self {
             root: tree.root().to_owned(),
@@ -48,7 +48,7 @@ impl Status {
     }
 
     pub(crate) fn text(&self) -> String {
-        let version = |found: &Option<Version>| {
+        let version = |found: &Option<InstalledVersion>| {
             found.as_ref().map_or_else(
                 || "none".to_owned(),
                 |found| format!("{} in {}", found.version, found.dir.display()),

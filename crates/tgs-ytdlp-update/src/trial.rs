@@ -8,7 +8,7 @@ use tgs_core::{cancel::Cancel, process};
 
 use crate::{
     child::{self, Stdout},
-    page::Page,
+    page::TestPage,
 };
 
 /// How long yt-dlp may take: the first start compiles, and a disk may be slow.
@@ -16,14 +16,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// What a yt-dlp that works has told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Works {
+pub(crate) struct ProvenYtdlp {
     /// The JavaScript runtimes it has found, as in `deno-2.9.8`; without one, YouTube does not work.
     pub(crate) javascript: Option<String>,
 }
 
 /// Tries the yt-dlp of the environment `dir`. The error is a reason in words.
-pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<Works, String> {
-    let page = Page::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
+pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
+    let page = TestPage::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
     let mut command = process::command(dir.join("bin/yt-dlp"));
     command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--verbose", "--dump-single-json"]);
     // No proxy leads to this machine.
@@ -37,7 +37,7 @@ pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<Works, String> {
     if !found {
         return Err("it extracts something else from a page on this machine than the page plays".to_owned());
     }
-    Ok(Works { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
+    Ok(ProvenYtdlp { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
 }
 
 /// Whether the answer of yt-dlp leads to `film`.

@@ -10,11 +10,11 @@ use crate::{
     canary::Canary,
     child,
     cli::{Channel, Cli},
-    failure::Failure,
+    error::UpdateError,
     pip::{self, Pip},
-    tree::{Found, Tree},
     trial,
     version::Version,
+    versions_dir::{VersionDir, VersionsDir},
 };
 
 /// What must be free before a version is built, in megabytes: an environment takes 170 with its JavaScript runtime, what
@@ -23,13 +23,13 @@ pub(crate) const NEEDED_MB: u64 = 300;
 
 /// How a run ended well, or would end.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum UpdateOutcome {
     Newest(Version),
     RolledBack { current: Version, newest: Version },
     Updated { from: Option<Version>, to: Version },
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for UpdateOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Newest(version) => write!(f, "already newest, {version}"),
@@ -48,9 +48,9 @@ impl fmt::Display for Outcome {
 
 /// What a run works with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Work<'a> {
+pub(crate) struct UpdateContext<'a> {
     pub(crate) cli: &'a Cli,
-    pub(crate) tree: &'a Tree,
+    pub(crate) tree: &'a VersionsDir,
     /// For temporary files of children.
     pub(crate) scratch: &'a Path,
     pub(crate) cancel: &'a Cancel,
@@ -59,9 +59,9 @@ pub(crate) struct Work<'a> {
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
-    work: Work<'a>,
+    work: UpdateContext<'a>,
     /// What is in use.
-    current: Option<Found>,
+    current: Option<VersionDir>,
     /// Whether that works.
     works: bool,
 }
@@ -75,7 +75,7 @@ struct Plan {
 
 impl<'a> Update<'a> {
     /// Looks at what is in use.
-    pub(crate) fn new(work: &Work<'a>) -> Self {
+    pub(crate) fn new(work: &UpdateContext<'a>) -> Self {
         let current = work.tree.current();
         let works = current.as_ref().is_some_and(|found| {
             // Twice: much hangs on it, and a machine can be too busy once.
@@ -100,7 +100,7 @@ impl<'a> Update<'a> {
     }
 
     /// What would happen. Changes nothing.
-    pub(crate) fn check(&self) -> Result<Outcome, Failure> {
+    pub(crate) fn check(&self) -> Result<UpdateOutcome, UpdateError> {
         Ok(match self.plan()? {
             Ok(plan) => self.updated(plan.version),
             Err(outcome) => outcome,
@@ -108,18 +108,18 @@ impl<'a> Update<'a> {
     }
 
     /// Brings the newest version into place.
-    pub(crate) fn run(&self) -> Result<Outcome, Failure> {
+    pub(crate) fn run(&self) -> Result<UpdateOutcome, UpdateError> {
         let outcome = match self.plan()? {
             Ok(plan) => self.install(plan)?,
             Err(outcome) => outcome,
         };
         let root = self.work.tree.root();
-        self.work.tree.note_success().map_err(Failure::io(root))?;
+        self.work.tree.note_success().map_err(UpdateError::io(root))?;
         Ok(outcome)
     }
 
-    fn updated(&self, to: Version) -> Outcome {
-        Outcome::Updated { from: self.current.as_ref().map(|found| found.version.clone()), to }
+    fn updated(&self, to: Version) -> UpdateOutcome {
+        UpdateOutcome::Updated { from: self.current.as_ref().map(|found| found.version.clone()), to }
     }
 
     /// The version that a new one may not be lower than: that in use, if it works.
@@ -128,24 +128,24 @@ impl<'a> Update<'a> {
     }
 
     /// What is to be installed, or why nothing is.
-    fn plan(&self) -> Result<Result<Plan, Outcome>, Failure> {
+    fn plan(&self) -> Result<Result<Plan, UpdateOutcome>, UpdateError> {
         let dir = self.current.as_ref().map(|found| &*found.dir);
         let pip = Pip::to_ask(self.work.cli, dir, self.work.scratch, self.work.cancel)?;
         let newest = pip.newest(self.work.cli.channel)?;
         log::info!("the newest yt-dlp is {newest}");
         if let Some(current) = self.floor() {
             if *current >= newest {
-                return Ok(Err(Outcome::Newest(current.clone())));
+                return Ok(Err(UpdateOutcome::Newest(current.clone())));
             }
             if self.work.tree.rolled_back().is_some_and(|left| left >= newest) {
-                return Ok(Err(Outcome::RolledBack { current: current.clone(), newest }));
+                return Ok(Err(UpdateOutcome::RolledBack { current: current.clone(), newest }));
             }
         }
         self.resolve(&pip, newest).map(Ok)
     }
 
     /// The newest version that can be installed with all it needs: asked before anything is built.
-    fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, Failure> {
+    fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, UpdateError> {
         let mut deno = true;
         let refusal = loop {
             let wanted = requirements(Some(&newest), deno);
@@ -172,7 +172,7 @@ impl<'a> Update<'a> {
             free.push("--pre".to_owned());
         }
         match (pip.ask(&free)?, self.floor()) {
-            (Ok(offered), Some(current)) if offered < *current => Err(Failure::Downgrade {
+            (Ok(offered), Some(current)) if offered < *current => Err(UpdateError::Downgrade {
                 newest: newest.to_string(),
                 offered: offered.to_string(),
                 current: current.to_string(),
@@ -183,11 +183,11 @@ impl<'a> Update<'a> {
                 let requirements = requirements(Some(&offered), deno);
                 Ok(Plan { version: offered, requirements })
             }
-            _ => Err(Failure::Unmet { newest: newest.to_string(), detail }),
+            _ => Err(UpdateError::Unmet { newest: newest.to_string(), detail }),
         }
     }
 
-    fn install(&self, plan: Plan) -> Result<Outcome, Failure> {
+    fn install(&self, plan: Plan) -> Result<UpdateOutcome, UpdateError> {
         let root = self.work.tree.root();
         check_space(root)?;
         let dir = self.work.tree.free_dir(&plan.version);
@@ -197,29 +197,29 @@ impl<'a> Update<'a> {
             .build(&dir, &plan)
             .and_then(|()| self.prove(&dir, &plan.version))
             // What a signal has cut short has proved nothing.
-            .and_then(|()| if self.work.cancel.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) })
-            .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(Failure::io(&dir)));
+            .and_then(|()| if self.work.cancel.is_cancelled() { Err(UpdateError::Stopped) } else { Ok(()) })
+            .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(UpdateError::io(&dir)));
         // What is not linked by now: the version before the one before, or this one where it failed.
         self.work.tree.prune();
         built.map(|()| self.updated(plan.version))
     }
 
-    fn build(&self, dir: &Path, plan: &Plan) -> Result<(), Failure> {
+    fn build(&self, dir: &Path, plan: &Plan) -> Result<(), UpdateError> {
         pip::make_venv(dir, self.work.cancel)?;
         let scratch = dir.join("tmp");
-        fs::create_dir(&scratch).map_err(Failure::io(&scratch))?;
+        fs::create_dir(&scratch).map_err(UpdateError::io(&scratch))?;
         let pip = Pip::of(self.work.cli, dir, self.work.cancel);
         pip.install_into(&plan.requirements, &scratch)?;
-        fs::remove_dir_all(&scratch).map_err(Failure::io(&scratch))?;
+        fs::remove_dir_all(&scratch).map_err(UpdateError::io(&scratch))?;
         let got = pip.installed()?;
         if got == plan.version {
             return Ok(());
         }
-        Err(Failure::WrongVersion { wanted: plan.version.to_string(), got: got.to_string() })
+        Err(UpdateError::WrongVersion { wanted: plan.version.to_string(), got: got.to_string() })
     }
 
-    fn prove(&self, dir: &Path, version: &Version) -> Result<(), Failure> {
-        let broken = |detail| Failure::Broken { version: version.to_string(), detail };
+    fn prove(&self, dir: &Path, version: &Version) -> Result<(), UpdateError> {
+        let broken = |detail| UpdateError::Broken { version: version.to_string(), detail };
         let works = trial::run(dir, self.work.cancel).map_err(broken)?;
         match works.javascript {
             Some(runtimes) => log::info!("yt-dlp {version} works; JavaScript: {runtimes}"),
@@ -242,26 +242,26 @@ fn requirements(version: Option<&Version>, deno: bool) -> Vec<String> {
     }
 }
 
-fn check_space(dir: &Path) -> Result<(), Failure> {
-    let stat = rustix::fs::statvfs(dir).map_err(|errno| Failure::io(dir)(errno.into()))?;
+fn check_space(dir: &Path) -> Result<(), UpdateError> {
+    let stat = rustix::fs::statvfs(dir).map_err(|errno| UpdateError::io(dir)(errno.into()))?;
     let megabytes = stat.f_bavail.saturating_mul(stat.f_frsize) / 1_000_000;
     if megabytes >= NEEDED_MB {
         return Ok(());
     }
     let detail = format!("only {megabytes} MB are free");
-    Err(Failure::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail })
+    Err(UpdateError::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail })
 }
 
 /// Back to the version before, once that has shown that it works.
-pub(crate) fn roll_back(tree: &Tree, cancel: &Cancel) -> Result<String, Failure> {
+pub(crate) fn roll_back(tree: &VersionsDir, cancel: &Cancel) -> Result<String, UpdateError> {
     let (Some(current), Some(previous)) = (tree.current(), tree.previous()) else {
-        return Err(Failure::Rest("roll back: there is no version before this one".to_owned()));
+        return Err(UpdateError::Rest("roll back: there is no version before this one".to_owned()));
     };
     if current.dir == previous.dir {
-        return Err(Failure::Rest("roll back: the version before is gone".to_owned()));
+        return Err(UpdateError::Rest("roll back: the version before is gone".to_owned()));
     }
     trial::run(&previous.dir, cancel)
-        .map_err(|detail| Failure::Rest(format!("roll back to {}: {detail}", previous.version)))?;
-    tree.swap_back(&current, &previous).map_err(Failure::io(tree.root()))?;
+        .map_err(|detail| UpdateError::Rest(format!("roll back to {}: {detail}", previous.version)))?;
+    tree.swap_back(&current, &previous).map_err(UpdateError::io(tree.root()))?;
     Ok(format!("rolled back {} -> {}", current.version, previous.version))
 }

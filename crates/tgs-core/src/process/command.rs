@@ -35,7 +35,7 @@ pub(crate) const INHERITED: [&str; 14] = [
 
 /// A command that runs `program` (a path, or a name looked up in PATH) as a child in a session of its own, with empty
 /// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
-/// certificates, proxies, cache directory). Start it with [`spawn`] or [`output`].
+/// certificates, proxies, cache directory). Start it with [`super::spawn`] or [`super::output`].
 ///
 /// It is held to what [`confine::children`] was told, and finds its scratch directory in `TMPDIR` and `XDG_CACHE_HOME`.
 ///

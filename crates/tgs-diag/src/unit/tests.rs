@@ -31,8 +31,8 @@ StartLimitIntervalUSec=0
 NeedDaemonReload=no
 ";
 
-fn unit(changes: &[(&str, &str)]) -> Unit {
-    let mut unit = Unit::read(RUNNING);
+fn unit(changes: &[(&str, &str)]) -> UnitProperties {
+    let mut unit = UnitProperties::read(RUNNING);
     unit.0.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     unit
 }
@@ -51,11 +51,12 @@ fn what_the_unit_gives_its_process() {
     ] {
         assert_eq!(vars.get(name).map(String::as_str), Some(value));
     }
-    let listed =
-        Unit::read("ExecStart={ path=/x ; argv[]=/x }\nEnvironmentFiles=/opt/y/.env (ignore_errors=no)\n");
+    let listed = UnitProperties::read(
+        "ExecStart={ path=/x ; argv[]=/x }\nEnvironmentFiles=/opt/y/.env (ignore_errors=no)\n",
+    );
     assert_eq!(listed.env_file(), Some("/opt/y/.env".into()));
-    assert_eq!(Unit::read("WorkingDirectory=!/root\n").directory(), Some("/root".into()));
-    assert_eq!(Unit::read("LoadState=not-found\n").env_file(), None);
+    assert_eq!(UnitProperties::read("WorkingDirectory=!/root\n").directory(), Some("/root".into()));
+    assert_eq!(UnitProperties::read("LoadState=not-found\n").env_file(), None);
 }
 
 #[test]
@@ -132,15 +133,18 @@ fn what_the_kernel_says_of_the_process() {
 
 #[test]
 fn timers() {
-    let on = Unit::read(
+    let on = UnitProperties::read(
         "LoadState=loaded\nActiveState=active\nNextElapseUSecRealtime=Sun 2026-11-29 02:03:11 UTC\nLastTriggerUSec=n/a\n",
     );
-    let found = timer(&on, &Unit::read("Result=success\n"));
+    let found = timer(&on, &UnitProperties::read("Result=success\n"));
     assert_eq!(
         lines(&found, false),
         "PASS timer: yt-dlp is updated next on Sun 2026-11-29 02:03:11 UTC; last: never\n"
     );
-    assert_eq!(timer(&on, &Unit::read("Result=exit-code\n"))[1].level, Level::Warn);
-    assert_eq!(timer(&Unit::read("LoadState=loaded\nActiveState=inactive\n"), &on)[0].level, Level::Fail);
-    assert_eq!(timer(&Unit::read("LoadState=not-found\n"), &on)[0].level, Level::Warn);
+    assert_eq!(timer(&on, &UnitProperties::read("Result=exit-code\n"))[1].level, Level::Warn);
+    assert_eq!(
+        timer(&UnitProperties::read("LoadState=loaded\nActiveState=inactive\n"), &on)[0].level,
+        Level::Fail
+    );
+    assert_eq!(timer(&UnitProperties::read("LoadState=not-found\n"), &on)[0].level, Level::Warn);
 }

@@ -11,7 +11,7 @@
 //!
 //! In 60 days one item outlives the 31 bits of its encoder's times, and the broadcast's own clock the 32 bits of
 //! RTMP's; so does each connection's, which begins six hours before. Session and playlist are not here, since neither
-//! reaches the engine: they have long runs of their own (`machine_long_run.rs` and `playlist/long_run.rs` in tgs-stream).
+//! reaches the engine: they have long runs of their own (`telegram/state_machine/long_run.rs` and `playlist/long_run.rs` in tgs-stream).
 //!
 //! Without optimisation it is one day, for the debug assertions' sake.
 

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     closed_within,
-    request::{Asked, Request, simple},
+    request::{HttpRequest, ParsedHead, simple},
     serve::Backend,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
 
 /// Accepts until the other end of `stopped` is closed, and serves from `backend`. A listener that has ended is opened anew.
 pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixStream) {
-    let clients = Arc::new(Clients::default());
+    let clients = Arc::new(OpenConnections::default());
     let mut listener = Some(listener);
     let mut addr = None;
     loop {
@@ -94,22 +94,22 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
 
 /// The open connections, oldest first.
 #[derive(Debug, Default)]
-struct Clients {
-    open: Mutex<Vec<Client>>,
+struct OpenConnections {
+    open: Mutex<Vec<OpenConnection>>,
     /// One of them has ended.
     ended: Condvar,
 }
 
 #[derive(Debug)]
-struct Client {
+struct OpenConnection {
     socket: Arc<TcpStream>,
     /// Since when it waits for a request; `None` while it is answered.
     waiting: Option<Instant>,
     closed: bool,
 }
 
-impl Clients {
-    fn locked(&self) -> MutexGuard<'_, Vec<Client>> {
+impl OpenConnections {
+    fn locked(&self) -> MutexGuard<'_, Vec<OpenConnection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,9 +126,13 @@ impl Clients {
             }
             open = self.ended.wait_timeout(open, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
         }
-        open.push(Client { socket: Arc::clone(&socket), waiting: Some(Instant::now()), closed: false });
+        open.push(OpenConnection {
+            socket: Arc::clone(&socket),
+            waiting: Some(Instant::now()),
+            closed: false,
+        });
         drop(open);
-        let served = Served { clients: Arc::clone(self), socket };
+        let served = ServedConnection { clients: Arc::clone(self), socket };
         let backend = Arc::clone(backend);
         let thread = thread::Builder::new().name("web-client".into()).stack_size(STACK);
         if let Err(e) = thread.spawn(move || served.run(&backend)) {
@@ -144,19 +148,19 @@ impl Clients {
 }
 
 /// One connection that is served; dropping it closes it.
-struct Served {
-    clients: Arc<Clients>,
+struct ServedConnection {
+    clients: Arc<OpenConnections>,
     socket: Arc<TcpStream>,
 }
 
-impl Drop for Served {
+impl Drop for ServedConnection {
     fn drop(&mut self) {
         self.clients.locked().retain(|client| !Arc::ptr_eq(&client.socket, &self.socket));
         self.clients.ended.notify_all();
     }
 }
 
-impl Served {
+impl ServedConnection {
     fn run(self, backend: &Backend) {
         // Whatever fails here is the client's doing, and it has gone.
         if self.serve(backend).is_ok() {
@@ -171,15 +175,15 @@ impl Served {
         loop {
             self.mark(Some(Instant::now()));
             let asked = match self.head(&mut input)? {
-                Head::Whole(head) => Request::parse(&head),
-                Head::TooLong => Asked::Refused(431),
-                Head::TooSlow => Asked::Refused(408),
-                Head::Nothing => return Err(io::ErrorKind::UnexpectedEof.into()),
+                ReadHead::Whole(head) => HttpRequest::parse(&head),
+                ReadHead::TooLong => ParsedHead::Refused(431),
+                ReadHead::TooSlow => ParsedHead::Refused(408),
+                ReadHead::Nothing => return Err(io::ErrorKind::UnexpectedEof.into()),
             };
             self.mark(None);
             let (answer, last) = match asked {
-                Asked::For(request) => (backend.answer(&request), request.last),
-                Asked::Refused(status) => (simple(status), true),
+                ParsedHead::Request(request) => (backend.answer(&request), request.last),
+                ParsedHead::Refused(status) => (simple(status), true),
             };
             self.write(&answer)?;
             if last {
@@ -196,7 +200,7 @@ impl Served {
     }
 
     /// The next head, without its empty line. What follows it stays in `input`.
-    fn head(&self, input: &mut Vec<u8>) -> io::Result<Head> {
+    fn head(&self, input: &mut Vec<u8>) -> io::Result<ReadHead> {
         let end = Instant::now() + REQUEST;
         let mut looked = 0;
         loop {
@@ -204,17 +208,17 @@ impl Served {
             if let Some(at) = found.map(|at| looked + at) {
                 let rest = input.split_off(at + 4);
                 input.truncate(at);
-                return Ok(Head::Whole(std::mem::replace(input, rest)));
+                return Ok(ReadHead::Whole(std::mem::replace(input, rest)));
             }
             if input.len() > HEAD {
-                return Ok(Head::TooLong);
+                return Ok(ReadHead::TooLong);
             }
             looked = input.len().saturating_sub(3);
             let mut some = [0; 4096];
             match self.read_until(&mut some, end)? {
                 Some(count) if count > 0 => input.extend(&some[..count]),
-                None if !input.is_empty() => return Ok(Head::TooSlow),
-                _ => return Ok(Head::Nothing),
+                None if !input.is_empty() => return Ok(ReadHead::TooSlow),
+                _ => return Ok(ReadHead::Nothing),
             }
         }
     }
@@ -262,7 +266,7 @@ impl Served {
     }
 }
 
-enum Head {
+enum ReadHead {
     Whole(Vec<u8>),
     TooLong,
     TooSlow,

@@ -2,7 +2,7 @@
 
 /// A request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     /// `GET`, …
     pub(super) method: String,
     /// The path and what follows it: visible ASCII.
@@ -13,33 +13,33 @@ pub(super) struct Request {
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ParsedHead {
     /// A page.
-    For(Request),
+    Request(HttpRequest),
     /// Something that is answered with this status alone.
     Refused(u16),
 }
 
-impl Request {
+impl HttpRequest {
     /// Reads a head without its last empty line.
-    pub(super) fn parse(head: &[u8]) -> Asked {
+    pub(super) fn parse(head: &[u8]) -> ParsedHead {
         let text = String::from_utf8_lossy(head);
         let (line, headers) = text.split_once("\r\n").unwrap_or((&text, ""));
         let words: Vec<&str> = line.split(' ').collect();
-        let [method, target, version] = words[..] else { return Asked::Refused(400) };
+        let [method, target, version] = words[..] else { return ParsedHead::Refused(400) };
         let visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !visible(method) || !visible(target) {
-            return Asked::Refused(400);
+            return ParsedHead::Refused(400);
         }
         let persistent = match version {
             "HTTP/1.1" => true,
             "HTTP/1.0" => false,
-            other if other.starts_with("HTTP/") => return Asked::Refused(505),
-            _ => return Asked::Refused(400),
+            other if other.starts_with("HTTP/") => return ParsedHead::Refused(505),
+            _ => return ParsedHead::Refused(400),
         };
         let mut last = !persistent;
         for header in headers.split("\r\n").filter(|header| !header.is_empty()) {
-            let Some((name, value)) = header.split_once(':') else { return Asked::Refused(400) };
+            let Some((name, value)) = header.split_once(':') else { return ParsedHead::Refused(400) };
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "connection" if value.to_ascii_lowercase().contains("close") => last = true,
@@ -49,7 +49,7 @@ impl Request {
                 _ => {}
             }
         }
-        Asked::For(Self { method: method.to_owned(), target: target.to_owned(), last })
+        ParsedHead::Request(Self { method: method.to_owned(), target: target.to_owned(), last })
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn heads() {
         let page = |method: &str, target: &str, last| {
-            Asked::For(Request { method: method.into(), target: target.into(), last })
+            ParsedHead::Request(HttpRequest { method: method.into(), target: target.into(), last })
         };
         let table = [
             ("GET /metrics HTTP/1.1", page("GET", "/metrics", false)),
@@ -86,18 +86,18 @@ mod tests {
             ("GET / HTTP/1.1\r\nContent-Length: 99999999999999999999999", page("GET", "/", true)),
             ("GET / HTTP/1.1\r\nContent-Length: -1", page("GET", "/", true)),
             ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked", page("PUT", "/", true)),
-            ("PRI * HTTP/2.0", Asked::Refused(505)),
-            ("GET / HTTP/2.0", Asked::Refused(505)),
-            ("GET / HTTP/1.1\r\nno header", Asked::Refused(400)),
-            ("GET /", Asked::Refused(400)),
-            ("GET  / HTTP/1.1", Asked::Refused(400)),
-            ("GET / SSH-2.0", Asked::Refused(400)),
-            ("GET /\u{e9} HTTP/1.1", Asked::Refused(400)),
-            ("GET /\ta HTTP/1.1", Asked::Refused(400)),
-            ("", Asked::Refused(400)),
+            ("PRI * HTTP/2.0", ParsedHead::Refused(505)),
+            ("GET / HTTP/2.0", ParsedHead::Refused(505)),
+            ("GET / HTTP/1.1\r\nno header", ParsedHead::Refused(400)),
+            ("GET /", ParsedHead::Refused(400)),
+            ("GET  / HTTP/1.1", ParsedHead::Refused(400)),
+            ("GET / SSH-2.0", ParsedHead::Refused(400)),
+            ("GET /\u{e9} HTTP/1.1", ParsedHead::Refused(400)),
+            ("GET /\ta HTTP/1.1", ParsedHead::Refused(400)),
+            ("", ParsedHead::Refused(400)),
         ];
         for (head, expected) in table {
-            assert_eq!(Request::parse(head.as_bytes()), expected, "{head:?}");
+            assert_eq!(HttpRequest::parse(head.as_bytes()), expected, "{head:?}");
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
         /// Whatever is sent, what goes on is one line.
         #[test]
         fn anything_is_read(head in "[ -~\r\n\u{e9}]{0,80}") {
-            if let Asked::For(request) = Request::parse(head.as_bytes()) {
+            if let ParsedHead::Request(request) = HttpRequest::parse(head.as_bytes()) {
                 let line = format!("{} {}", request.method, request.target);
                 prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
             }

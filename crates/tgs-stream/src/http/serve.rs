@@ -66,12 +66,12 @@ fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &Unix
 #[derive(Debug)]
 pub(super) struct Backend {
     dir: TempDir,
-    now: Mutex<Listening>,
+    now: Mutex<BackendServer>,
     /// One page at a time: `tiny_http` has a thread for each connection.
     turn: Mutex<()>,
 }
 
-struct Listening {
+struct BackendServer {
     server: Arc<Server>,
     socket: PathBuf,
     count: u64,
@@ -81,14 +81,14 @@ impl Backend {
     fn new(state_dir: &Path) -> io::Result<Self> {
         let make = |dir: &Path| {
             let dir = tempfile::Builder::new().prefix("tgs-pages-").tempdir_in(dir)?;
-            let now = Listening::new(dir.path(), 0)?;
+            let now = BackendServer::new(dir.path(), 0)?;
             Ok(Self { dir, now: Mutex::new(now), turn: Mutex::new(()) })
         };
         // The name of a socket is no longer than 107 bytes, which a state directory may be.
         make(&std::env::temp_dir()).or_else(|_: io::Error| make(state_dir))
     }
 
-    fn now(&self) -> MutexGuard<'_, Listening> {
+    fn now(&self) -> MutexGuard<'_, BackendServer> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,12 +99,12 @@ impl Backend {
     /// Puts another server in the place of one that accepts nothing any more.
     fn renew(&self) -> io::Result<()> {
         let mut now = self.now();
-        *now = Listening::new(self.dir.path(), now.count.wrapping_add(1))?;
+        *now = BackendServer::new(self.dir.path(), now.count.wrapping_add(1))?;
         Ok(())
     }
 
     /// The whole answer to a request, as it goes to the client.
-    pub(super) fn answer(&self, request: &request::Request) -> Vec<u8> {
+    pub(super) fn answer(&self, request: &request::HttpRequest) -> Vec<u8> {
         let answer = self.ask(request).unwrap_or_else(|e| {
             log::debug!("failed to make the page {}: {e}", request.target);
             simple(503)
@@ -119,7 +119,7 @@ impl Backend {
         }
     }
 
-    fn ask(&self, request: &request::Request) -> io::Result<Vec<u8>> {
+    fn ask(&self, request: &request::HttpRequest) -> io::Result<Vec<u8>> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stream = UnixStream::connect(&self.now().socket)?;
         stream.set_read_timeout(Some(PAGE))?;
@@ -132,7 +132,7 @@ impl Backend {
     }
 }
 
-impl Listening {
+impl BackendServer {
     fn new(dir: &Path, count: u64) -> io::Result<Self> {
         let socket = dir.join(count.to_string());
         let server = Server::from_listener(UnixListener::bind(&socket)?, None).map_err(io::Error::other)?;
@@ -140,7 +140,7 @@ impl Listening {
     }
 }
 
-impl std::fmt::Debug for Listening {
+impl std::fmt::Debug for BackendServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Listening").field(&self.socket).finish()
     }

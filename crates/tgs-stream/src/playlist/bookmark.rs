@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::{Entry, Key};
+use crate::source::{EntryKey, PlaylistEntry};
 
 /// How many of the entries after an item are kept, for the case that it is gone.
 pub(super) const FOLLOWERS: usize = 8;
@@ -21,13 +21,13 @@ const REMEMBERED: usize = 64;
 pub struct Bookmark {
     /// The entry.
     #[serde(flatten)]
-    pub key: Key,
+    pub key: EntryKey,
     /// What its round was shuffled with; `None` in the list's own order.
     #[serde(default)]
     pub shuffle_seed: Option<u64>,
     /// The entries that come after it.
     #[serde(default)]
-    pub followed_by: Vec<Key>,
+    pub followed_by: Vec<EntryKey>,
 }
 
 impl Bookmark {
@@ -44,11 +44,11 @@ impl Bookmark {
 
 /// One turn of an item: what a restart needs to know of it, and a jump.
 #[derive(Debug, Clone)]
-pub(super) struct Turn {
-    /// The number that [`tgs_playout::item::Item::place`] has.
-    pub(super) place: u64,
+pub(super) struct PlayedEntry {
+    /// The number that [`tgs_playout::item::Item::turn`] has.
+    pub(super) turn: u64,
     /// What is played.
-    pub(super) entry: Entry,
+    pub(super) entry: PlaylistEntry,
     /// Its place in the list; of a queued item that of the item before it, where there was one.
     pub(super) bookmark: Option<Bookmark>,
     /// Whether it was queued, and stands nowhere in the list.
@@ -57,13 +57,13 @@ pub(super) struct Turn {
 
 /// The turns of the items encoded last. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Bookmarks(Arc<Mutex<VecDeque<Turn>>>);
+pub struct Bookmarks(Arc<Mutex<VecDeque<PlayedEntry>>>);
 
 impl Bookmarks {
     /// Where a restart goes on that finds the item of this place `offset` into it, and how far into that. A queued item is
     /// not played again: what follows it is. `None` where that is not in the round.
     #[must_use]
-    pub fn left_at(&self, place: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
+    pub fn resume_point(&self, place: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
         let turn = self.turn(place)?;
         if turn.queued {
             return Some((turn.bookmark?.following()?, Duration::ZERO));
@@ -73,15 +73,15 @@ impl Bookmarks {
 
     /// Where a restart goes on behind the item of this place.
     #[must_use]
-    pub fn behind(&self, place: u64) -> Option<Bookmark> {
+    pub fn after(&self, place: u64) -> Option<Bookmark> {
         self.turn(place)?.bookmark?.following()
     }
 
-    pub(super) fn turn(&self, place: u64) -> Option<Turn> {
-        self.locked().iter().rev().find(|turn| turn.place == place).cloned()
+    pub(super) fn turn(&self, place: u64) -> Option<PlayedEntry> {
+        self.locked().iter().rev().find(|turn| turn.turn == place).cloned()
     }
 
-    pub(super) fn add(&self, turn: Turn) {
+    pub(super) fn add(&self, turn: PlayedEntry) {
         let mut kept = self.locked();
         kept.push_back(turn);
         if kept.len() > REMEMBERED {
@@ -90,13 +90,13 @@ impl Bookmarks {
     }
 
     /// Takes away the turns after the one of this place.
-    pub(super) fn take_after(&self, place: u64) -> Vec<Turn> {
+    pub(super) fn take_after(&self, place: u64) -> Vec<PlayedEntry> {
         let mut kept = self.locked();
-        let first = kept.iter().position(|turn| turn.place > place).unwrap_or(kept.len());
+        let first = kept.iter().position(|turn| turn.turn > place).unwrap_or(kept.len());
         kept.split_off(first).into()
     }
 
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Turn>> {
+    fn locked(&self) -> MutexGuard<'_, VecDeque<PlayedEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

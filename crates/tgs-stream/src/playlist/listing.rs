@@ -11,20 +11,20 @@ use std::{
 use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::{
-    list::NoList,
-    source::{self, Entry, Named},
+    list::NotAList,
+    source::{self, NamedSource, PlaylistEntry},
 };
 
 /// Where entries are written.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    sources: Vec<Named>,
+    sources: Vec<NamedSource>,
     file: Option<PathBuf>,
 }
 
 /// What changes when a file is edited. The change time tells where an editor or a copy keeps the modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     inode: u64,
     len: u64,
     modified: (i64, i64),
@@ -36,14 +36,14 @@ const CHANGES_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks whether the playlist file was edited; reads nothing of it.
 #[derive(Debug)]
-pub struct Watch {
+pub struct PlaylistWatch {
     listing: Listing,
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     /// When a change was told last.
     told: Option<Instant>,
 }
 
-impl Watch {
+impl PlaylistWatch {
     /// Whether the file is another one than when this was last asked. What changes within 5 s is told behind them.
     pub fn changed(&mut self) -> bool {
         self.changed_at(Instant::now())
@@ -73,17 +73,22 @@ impl fmt::Display for Listing {
 
 impl Listing {
     pub(crate) fn new(sources: Vec<OsString>, file: Option<PathBuf>) -> Self {
-        let named =
-            |text| Named { text, title: None, dir: Path::new("").into(), headers: Vec::new(), origin: None };
+        let named = |text| NamedSource {
+            text,
+            title: None,
+            dir: Path::new("").into(),
+            headers: Vec::new(),
+            origin: None,
+        };
         // Entries keep their identity wherever the tool is started.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
         Self { sources: sources.into_iter().map(named).collect(), file }
     }
 
     /// The present state of the file; `None` where it is gone, or no file but a pipe, which can be read only once.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
+    pub(super) fn stamp(&self) -> Option<FileStamp> {
         let meta = fs::metadata(self.file.as_ref()?).ok().filter(fs::Metadata::is_file)?;
-        Some(Stamp {
+        Some(FileStamp {
             inode: meta.ino(),
             len: meta.len(),
             modified: (meta.mtime(), meta.mtime_nsec()),
@@ -92,20 +97,20 @@ impl Listing {
     }
 
     /// Watches the file for changes since `stamp`.
-    pub(super) fn watch(&self, stamp: Option<Stamp>) -> Watch {
-        Watch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp, told: None }
+    pub(super) fn watch(&self, stamp: Option<FileStamp>) -> PlaylistWatch {
+        PlaylistWatch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp, told: None }
     }
 
     /// What `line` names, as if it stood in the file.
-    pub(super) fn entries_of(&self, line: &str) -> Vec<Entry> {
+    pub(super) fn entries_of(&self, line: &str) -> Vec<PlaylistEntry> {
         let list = self.file.clone().unwrap_or_default();
         let named = source::named_in(&list, line.as_bytes()).unwrap_or_default();
-        let written = |named: Named| Named { origin: None, ..named };
+        let written = |named: NamedSource| NamedSource { origin: None, ..named };
         source::expand(&named.into_iter().map(written).collect::<Vec<_>>())
     }
 
     /// Everything that is named; one at least.
-    pub(crate) fn read(&self) -> anyhow::Result<Vec<Named>> {
+    pub(crate) fn read(&self) -> anyhow::Result<Vec<NamedSource>> {
         let mut named = self.sources.clone();
         if let Some(file) = &self.file {
             named.extend(read_file(file)?);
@@ -118,7 +123,7 @@ impl Listing {
     }
 }
 
-fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
+fn read_file(file: &Path) -> anyhow::Result<Vec<NamedSource>> {
     let shown = file.display();
     let advice = || {
         format!("cannot read the playlist {shown} (name a SOURCE, or another file by --playlist or PLAYLIST)")
@@ -126,8 +131,8 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<Named>> {
     let bytes = source::read_playlist(file).with_context(advice)?;
     match source::named_in(file, &bytes) {
         Ok(named) => Ok(named),
-        Err(NoList::Hls) => bail!("{shown} is an HLS playlist, not a list of entries: name it as a SOURCE"),
-        Err(NoList::Other(what)) => Err(anyhow!("it is {what}")).with_context(advice),
+        Err(NotAList::Hls) => bail!("{shown} is an HLS playlist, not a list of entries: name it as a SOURCE"),
+        Err(NotAList::Other(what)) => Err(anyhow!("it is {what}")).with_context(advice),
     }
 }
 

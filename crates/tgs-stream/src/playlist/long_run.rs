@@ -2,7 +2,7 @@
 //! and it is what the list has there.
 //!
 //! A turn of an item is all the time there is. The rest of the broadcast has long runs of its own
-//! (`tgs-playout/src/playout/long_run.rs`, `telegram/machine_long_run.rs`).
+//! (`tgs-playout/src/playout/long_run.rs`, `telegram/state_machine/long_run.rs`).
 
 use std::{collections::HashSet, fs};
 
@@ -95,11 +95,11 @@ impl People {
             self.change();
         }
         self.restarts += 1;
-        let kept = engine.list.bookmarks().left_at(engine.place, Duration::from_secs(seconds));
+        let kept = engine.list.bookmarks().resume_point(engine.place, Duration::from_secs(seconds));
         let resume = kept.map(|(bookmark, offset)| {
             (serde_json::from_str(&serde_json::to_string(&bookmark).unwrap()).unwrap(), offset)
         });
-        Engine::new(Playlist::open(Config { shuffle, resume, ..self.tv.config() }).unwrap())
+        Engine::new(Playlist::open(PlaylistConfig { shuffle, resume, ..self.tv.config() }).unwrap())
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::source::{Entry, Key};
+use crate::source::{EntryKey, PlaylistEntry};
 
 /// Puts `entries` into the order that `seed` stands for. Each has its rank by itself, so that an edit moves no other.
-pub(super) fn shuffle(entries: &mut [Entry], seed: u64) {
+pub(super) fn shuffle(entries: &mut [PlaylistEntry], seed: u64) {
     entries.sort_by_cached_key(|entry| rank(&entry.key, seed));
 }
 
@@ -20,7 +20,11 @@ const MAX_SEEDS: usize = 64;
 
 /// `seed`, or the first of those after it whose order does not begin with an entry that `is_last`. Where most entries are such,
 /// there may be none within reason: then it is `seed`.
-pub(super) fn seed_of_round(entries: &[Entry], seed: u64, is_last: impl Fn(&Entry) -> bool) -> u64 {
+pub(super) fn seed_of_round(
+    entries: &[PlaylistEntry],
+    seed: u64,
+    is_last: impl Fn(&PlaylistEntry) -> bool,
+) -> u64 {
     if entries.iter().all(&is_last) {
         return seed;
     }
@@ -36,12 +40,12 @@ pub(super) fn seed_of_round(entries: &[Entry], seed: u64, is_last: impl Fn(&Entr
     seed
 }
 
-fn rank(key: &Key, seed: u64) -> u64 {
+fn rank(key: &EntryKey, seed: u64) -> u64 {
     mix(hash(key) ^ mix(seed))
 }
 
 /// FNV-1a over the identity. Saved positions hold seeds: neither this nor the mixing with them may change between versions.
-fn hash(key: &Key) -> u64 {
+fn hash(key: &EntryKey) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     for text in key.within.iter().chain([&key.item]) {
@@ -60,37 +64,37 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// Where the entry of this identity is; else one of the same name.
-pub(super) fn find(order: &[Entry], key: &Key) -> Option<usize> {
+pub(super) fn find(order: &[PlaylistEntry], key: &EntryKey) -> Option<usize> {
     order.iter().position(|entry| entry.key == *key).or_else(|| find_item(order, &key.item))
 }
 
 /// Where the last entry of this name is.
-pub(super) fn find_item(order: &[Entry], item: &str) -> Option<usize> {
+pub(super) fn find_item(order: &[PlaylistEntry], item: &str) -> Option<usize> {
     order.iter().rposition(|entry| entry.key.item == item)
 }
 
 /// Where to go on in `new` after the entry `key` of `old`: behind it; where it is gone, at the first of those that
 /// followed it, or else behind the last of those before it.
-pub(super) fn after(old: &[Entry], new: &[Entry], key: &Key) -> usize {
+pub(super) fn after(old: &[PlaylistEntry], new: &[PlaylistEntry], key: &EntryKey) -> usize {
     if let Some(index) = find(new, key) {
         return index + 1;
     }
     let Some(was) = old.iter().position(|entry| entry.key == *key) else { return 0 };
     let (before, behind) = (&old[..was], &old[was + 1..]);
-    let mut places: HashMap<&Key, usize> = HashMap::with_capacity(new.len());
+    let mut places: HashMap<&EntryKey, usize> = HashMap::with_capacity(new.len());
     for (place, entry) in new.iter().enumerate() {
         places.entry(&entry.key).or_insert(place);
     }
-    let in_new = |entry: &Entry| places.get(&entry.key).copied();
+    let in_new = |entry: &PlaylistEntry| places.get(&entry.key).copied();
     let follower = behind.iter().find_map(in_new);
     follower.or_else(|| Some(before.iter().rev().find_map(in_new)? + 1)).unwrap_or(0)
 }
 
 /// `new` with the pages and remote lists opened that are open in `old`: an edit need not ask for them again. Those that would
 /// make it longer than `max` stay closed.
-pub(super) fn reopen(new: Vec<Entry>, old: &[Entry], max: usize) -> Vec<Entry> {
+pub(super) fn reopen(new: Vec<PlaylistEntry>, old: &[PlaylistEntry], max: usize) -> Vec<PlaylistEntry> {
     let mut seen = HashSet::new();
-    let mut inside: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    let mut inside: HashMap<&str, Vec<&PlaylistEntry>> = HashMap::new();
     for entry in old {
         if let Some(list) = entry.key.within.first()
             && seen.insert(&entry.key)
@@ -118,22 +122,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::{What, number};
+    use crate::source::{EntryKind, number};
 
     /// Entries by letter; `xy` is `y`, found in the page `x`.
-    fn entries(names: &str) -> Vec<Entry> {
+    fn entries(names: &str) -> Vec<PlaylistEntry> {
         let entry = |name: &str| {
             let (within, item) = name.split_at(name.len() - 1);
-            let mut entry = Entry::new(item.into(), What::List(item.into()));
+            let mut entry = PlaylistEntry::new(item.into(), EntryKind::List(item.into()));
             entry.key.within = within.chars().map(String::from).collect();
             entry
         };
-        let mut all: Vec<Entry> = names.split_whitespace().map(entry).collect();
+        let mut all: Vec<PlaylistEntry> = names.split_whitespace().map(entry).collect();
         number(&mut all);
         all
     }
 
-    fn names(order: &[Entry]) -> String {
+    fn names(order: &[PlaylistEntry]) -> String {
         order.iter().map(|e| format!("{}{}", e.key.within.concat(), e.key.item)).collect::<Vec<_>>().join(" ")
     }
 
@@ -177,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_round_of_a_hundred_thousand_takes_no_time() {
-        let url = |name: &str| Entry::new(name.into(), What::List(name.into()));
+        let url = |name: &str| PlaylistEntry::new(name.into(), EntryKind::List(name.into()));
         let mut all = vec![url("http://h/the/same/clip.mp4"); 100_000];
-        let is_last = |entry: &Entry| entry.key.item.ends_with("clip.mp4");
+        let is_last = |entry: &PlaylistEntry| entry.key.item.ends_with("clip.mp4");
         number(&mut all);
         let begun = std::time::Instant::now();
         assert_eq!(seed_of_round(&all, 1, is_last), 1);
@@ -188,7 +192,7 @@ mod tests {
         seed_of_round(&all, 1, is_last);
         let none = [url("http://h/x")];
         assert_eq!(after(&all, &none, &all[50_000].key), 0);
-        let page: Vec<Entry> = (0..1000)
+        let page: Vec<PlaylistEntry> = (0..1000)
             .map(|n| {
                 let mut entry = url(&n.to_string());
                 entry.key.within = vec!["http://h/the/same/clip.mp4".into()];
@@ -219,7 +223,7 @@ mod tests {
         #[test]
         fn an_edit_moves_no_other(keep in prop::collection::vec(any::<bool>(), 20), seed: u64) {
             let mut whole = entries("a b c d e f g h i j k l m n o p q r s t");
-            let mut part: Vec<Entry> =
+            let mut part: Vec<PlaylistEntry> =
                 whole.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry.clone()).collect();
             shuffle(&mut whole, seed);
             shuffle(&mut part, seed);

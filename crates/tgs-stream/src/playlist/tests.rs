@@ -46,8 +46,8 @@ impl Tv {
         fs::rename(new, &self.file).unwrap();
     }
 
-    pub(super) fn config(&self) -> Config {
-        Config {
+    pub(super) fn config(&self) -> PlaylistConfig {
+        PlaylistConfig {
             sources: Vec::new(),
             file: Some(self.file.clone()),
             repeat: true,
@@ -64,12 +64,12 @@ impl Tv {
 
     pub(super) fn shuffled(&self, seed: u64) -> Playlist {
         let bookmark = Bookmark {
-            key: Key { item: String::new(), nth: 0, within: Vec::new() },
+            key: EntryKey { item: String::new(), nth: 0, within: Vec::new() },
             shuffle_seed: Some(seed),
             followed_by: Vec::new(),
         };
         let resume = Some((bookmark, Duration::ZERO));
-        let mut list = Playlist::open(Config { shuffle: true, resume, ..self.config() }).unwrap();
+        let mut list = Playlist::open(PlaylistConfig { shuffle: true, resume, ..self.config() }).unwrap();
         list.resume = None;
         list
     }
@@ -129,7 +129,7 @@ impl Engine {
 fn plays_in_order_and_again() {
     let tv = Tv::new("abc");
     assert_eq!(Engine::new(tv.open()).letters(7), "abcabca");
-    let mut once = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    let mut once = Engine::new(Playlist::open(PlaylistConfig { repeat: false, ..tv.config() }).unwrap());
     assert_eq!(once.letters(4), "abc.");
 }
 
@@ -137,7 +137,10 @@ fn plays_in_order_and_again() {
 fn sources_come_before_the_file() {
     let tv = Tv::new("b");
     let sources = vec!["http://h/a.mp4".into()];
-    assert_eq!(Engine::new(Playlist::open(Config { sources, ..tv.config() }).unwrap()).letters(3), "aba");
+    assert_eq!(
+        Engine::new(Playlist::open(PlaylistConfig { sources, ..tv.config() }).unwrap()).letters(3),
+        "aba"
+    );
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_bad_entry_is_skipped_each_round() {
 fn nothing_to_play_is_said_in_words() {
     let tv = Tv::new("");
     let file = tv.file.display().to_string();
-    let error = |config: Config| format!("{:#}", Playlist::open(config).unwrap_err());
+    let error = |config: PlaylistConfig| format!("{:#}", Playlist::open(config).unwrap_err());
     assert_eq!(
         error(tv.config()),
         format!("{file} names nothing to play: write a path or a URL on a line, or name a SOURCE")
@@ -171,7 +174,7 @@ fn nothing_to_play_is_said_in_words() {
              or directory (os error 2)"
         )
     );
-    let neither = Config { file: None, ..tv.config() };
+    let neither = PlaylistConfig { file: None, ..tv.config() };
     assert!(error(neither).starts_with("the command line names nothing to play"));
 }
 
@@ -183,7 +186,7 @@ fn a_folder_is_listed_again_each_round() {
     add("c.mp4");
     let tv = Tv::new("");
     let sources = vec![dir.path().as_os_str().to_owned()];
-    let mut list = Playlist::open(Config { sources, file: None, ..tv.config() }).unwrap();
+    let mut list = Playlist::open(PlaylistConfig { sources, file: None, ..tv.config() }).unwrap();
     assert_eq!(letter(&list.next()), 'a');
     add("b.mp4");
     let rest: String = (0..4).map(|_| letter(&list.next())).collect();
@@ -252,7 +255,7 @@ fn an_edit_before_anything_plays_keeps_the_item_that_is_ready() {
 #[test]
 fn a_list_played_once_goes_on_through_an_edit() {
     let tv = Tv::new("abc");
-    let mut engine = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    let mut engine = Engine::new(Playlist::open(PlaylistConfig { repeat: false, ..tv.config() }).unwrap());
     assert_eq!(engine.letters(2), "ab");
     tv.edit("abcd");
     assert_eq!(engine.letters(3), "cd.");
@@ -308,14 +311,14 @@ fn a_restart_goes_on_where_it_was() {
     let tv = Tv::new("abcabd");
     let mut engine = Engine::new(tv.open());
     engine.letters(5);
-    let (saved, _) = engine.list.bookmarks().left_at(engine.place, Duration::ZERO).unwrap();
+    let (saved, _) = engine.list.bookmarks().resume_point(engine.place, Duration::ZERO).unwrap();
     let json = serde_json::to_string(&saved).unwrap();
     assert_eq!(
         json,
         r#"{"item":"http://h/b.mp4","nth":1,"shuffle_seed":null,"followed_by":[{"item":"http://h/d.mp4"}]}"#
     );
     let resume = || Some((serde_json::from_str(&json).unwrap(), Duration::from_secs(9)));
-    let open = || Engine::new(Playlist::open(Config { resume: resume(), ..tv.config() }).unwrap());
+    let open = || Engine::new(Playlist::open(PlaylistConfig { resume: resume(), ..tv.config() }).unwrap());
     let mut again = open();
     let NextItem::Play(item) = again.play() else { panic!("nothing plays") };
     assert_eq!((&*item.title, item.start), ("b", Duration::from_secs(9)));
@@ -334,8 +337,8 @@ fn a_restart_goes_on_in_the_same_shuffled_round() {
     let whole = Engine::new(tv.shuffled(11)).letters(24);
     let mut engine = Engine::new(tv.shuffled(11));
     engine.letters(11);
-    let resume = engine.list.bookmarks().left_at(engine.place, Duration::from_secs(1));
-    let list = Playlist::open(Config { shuffle: true, resume, ..tv.config() }).unwrap();
+    let resume = engine.list.bookmarks().resume_point(engine.place, Duration::from_secs(1));
+    let list = Playlist::open(PlaylistConfig { shuffle: true, resume, ..tv.config() }).unwrap();
     assert_eq!(Engine::new(list).letters(14), whole[10..]);
 }
 
@@ -370,7 +373,7 @@ fn a_jump_goes_on_from_there() {
     engine.letters(1);
     engine.jump(engine.place + 1, JumpTarget::Before);
     assert_eq!(engine.letters(3), "ajb");
-    let mut once = Engine::new(Playlist::open(Config { repeat: false, ..tv.config() }).unwrap());
+    let mut once = Engine::new(Playlist::open(PlaylistConfig { repeat: false, ..tv.config() }).unwrap());
     assert_eq!(once.letters(6), "ajbjc.");
     once.jump(once.place, JumpTarget::Before);
     assert_eq!(once.letters(3), "jc.");
@@ -428,12 +431,15 @@ fn a_restart_goes_on_behind_what_was_queued() {
     engine.list.queue(&line('x'));
     engine.jump(engine.place, JumpTarget::After);
     assert_eq!(engine.letters(1), "x");
-    let (bookmark, offset) = bookmarks.left_at(engine.place, Duration::from_secs(9)).unwrap();
+    let (bookmark, offset) = bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap();
     assert_eq!((bookmark.key.item, offset), (line('b'), Duration::ZERO));
     engine.letters(2);
-    assert_eq!(bookmarks.left_at(engine.place, Duration::from_secs(9)).unwrap().1, Duration::from_secs(9));
-    assert!(bookmarks.behind(engine.place).is_none(), "the round is over");
-    assert_eq!(bookmarks.behind(engine.place - 1).unwrap().key.item, line('c'));
+    assert_eq!(
+        bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap().1,
+        Duration::from_secs(9)
+    );
+    assert!(bookmarks.after(engine.place).is_none(), "the round is over");
+    assert_eq!(bookmarks.after(engine.place - 1).unwrap().key.item, line('c'));
 }
 
 #[test]
@@ -450,12 +456,12 @@ fn a_live_item_has_no_place_to_start_from() {
     let tv = Tv::new("");
     tv.write("rtmp://h/live/x\n");
     let bookmark = Bookmark {
-        key: Key { item: "rtmp://h/live/x".into(), nth: 0, within: Vec::new() },
+        key: EntryKey { item: "rtmp://h/live/x".into(), nth: 0, within: Vec::new() },
         shuffle_seed: None,
         followed_by: Vec::new(),
     };
     let resume = Some((bookmark, Duration::from_secs(50)));
-    let mut list = Playlist::open(Config { resume, ..tv.config() }).unwrap();
+    let mut list = Playlist::open(PlaylistConfig { resume, ..tv.config() }).unwrap();
     let NextItem::Play(item) = list.next() else { panic!("not played") };
     assert!(item.media.live && item.start.is_zero());
 }
@@ -529,7 +535,7 @@ fn titles_that_are_made_of_urls_hold_no_token() {
     tv.write(
         "http://h:8080/live/me/hidden/12.ts\nhttps://site/watch?v=abcdefghijk&key=hidden\nhttp://h/?hidden",
     );
-    let titles: Vec<String> = source::expand(&tv.open().named).iter().map(Entry::title).collect();
+    let titles: Vec<String> = source::expand(&tv.open().named).iter().map(PlaylistEntry::title).collect();
     assert!(!titles.iter().any(|title| title.contains("hidden")), "{titles:?}");
     assert_eq!(titles[..2], ["12", "site/watch?v=abcdefghijk&key=[masked]"]);
 }
@@ -538,9 +544,10 @@ fn titles_that_are_made_of_urls_hold_no_token() {
 fn lists_in_lists_have_a_sum() {
     let tv = Tv::new("ab");
     let mut list = tv.open();
-    let inside = |within: &[&str], count: usize| -> Vec<Entry> {
-        let mut found: Vec<Entry> =
-            (0..count).map(|n| Entry::new(format!("http://h/{n}"), What::List(String::new()))).collect();
+    let inside = |within: &[&str], count: usize| -> Vec<PlaylistEntry> {
+        let mut found: Vec<PlaylistEntry> = (0..count)
+            .map(|n| PlaylistEntry::new(format!("http://h/{n}"), EntryKind::List(String::new())))
+            .collect();
         for entry in &mut found {
             entry.key.within = within.iter().map(ToString::to_string).collect();
         }

@@ -15,19 +15,19 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-fn named(dir: &TempDir, text: impl Into<OsString>) -> Named {
-    Named { text: text.into(), title: None, dir: dir.path().into(), headers: Vec::new(), origin: None }
+fn named(dir: &TempDir, text: impl Into<OsString>) -> NamedSource {
+    NamedSource { text: text.into(), title: None, dir: dir.path().into(), headers: Vec::new(), origin: None }
 }
 
 /// Identities, with the directory left out.
-fn items(dir: &TempDir, entries: &[Entry]) -> Vec<String> {
+fn items(dir: &TempDir, entries: &[PlaylistEntry]) -> Vec<String> {
     let dir = format!("{}/", dir.path().display());
     entries.iter().map(|e| e.key.item.replace(&dir, "")).collect()
 }
 
-fn detail(entry: &Entry) -> &str {
-    match &entry.what {
-        What::Bad(failure) => &failure.detail,
+fn detail(entry: &PlaylistEntry) -> &str {
+    match &entry.kind {
+        EntryKind::Bad(failure) => &failure.detail,
         other => panic!("{other:?} is not refused"),
     }
 }
@@ -36,15 +36,15 @@ fn detail(entry: &Entry) -> &str {
 fn a_media_file_is_no_list() {
     let dir = tree(&[("film.mp4", "\0\0\0 ftypisom"), ("list.txt", "film.mp4\n")]);
     let bytes = read_list(&dir.path().join("film.mp4")).unwrap();
-    let Err(NoList::Other(refused)) = named_in(dir.path(), &bytes) else { panic!("a list") };
+    let Err(NotAList::Other(refused)) = named_in(dir.path(), &bytes) else { panic!("a list") };
     assert!(refused.starts_with("no list but a media file"), "{refused}");
     assert_eq!(read_list(&dir.path().join("list.txt")).unwrap(), b"film.mp4\n");
 }
 
 #[test]
 fn urls_by_what_opens_them() {
-    let direct = |url: &str, live| What::Direct { url: url.into(), live };
-    let page = |url: &str| What::Page { url: url.into(), index: None };
+    let direct = |url: &str, live| EntryKind::Direct { url: url.into(), live };
+    let page = |url: &str| EntryKind::Page { url: url.into(), index: None };
     let cases = [
         ("http://h/a.mp4", direct("http://h/a.mp4", false)),
         ("HTTPS://h/a%20b.MKV?x=1#t", direct("https://h/a%20b.MKV?x=1#t", false)),
@@ -53,25 +53,25 @@ fn urls_by_what_opens_them() {
         ("rtmp://h/app/x", direct("rtmp://h/app/x", true)),
         ("rtsp://h:554/x.mp4", direct("rtsp://h:554/x.mp4", true)),
         ("srt://h:9000?mode=caller", direct("srt://h:9000?mode=caller", true)),
-        ("https://h/live/index.m3u8?t=1", What::List("https://h/live/index.m3u8?t=1".into())),
-        ("http://h/radio.m3u", What::List("http://h/radio.m3u".into())),
-        ("http://h/radio.PLS", What::List("http://h/radio.PLS".into())),
-        ("http://h/a.xspf?x", What::List("http://h/a.xspf?x".into())),
-        ("http://h/get.php?u=1&type=m3u_plus", What::List("http://h/get.php?u=1&type=m3u_plus".into())),
+        ("https://h/live/index.m3u8?t=1", EntryKind::List("https://h/live/index.m3u8?t=1".into())),
+        ("http://h/radio.m3u", EntryKind::List("http://h/radio.m3u".into())),
+        ("http://h/radio.PLS", EntryKind::List("http://h/radio.PLS".into())),
+        ("http://h/a.xspf?x", EntryKind::List("http://h/a.xspf?x".into())),
+        ("http://h/get.php?u=1&type=m3u_plus", EntryKind::List("http://h/get.php?u=1&type=m3u_plus".into())),
         ("https://h/watch?v=a.mp4", page("https://h/watch?v=a.mp4")),
         ("https://h.mp4", page("https://h.mp4")),
     ];
     for (text, what) in cases {
         let dir = TempDir::new().unwrap();
         let entries = expand(&[named(&dir, text)]);
-        assert_eq!((entries.len(), &entries[0].what), (1, &what), "{text}");
+        assert_eq!((entries.len(), &entries[0].kind), (1, &what), "{text}");
     }
     let dir = TempDir::new().unwrap();
     let odd =
         expand(&[named(&dir, "gopher://h/a.mp4"), named(&dir, OsString::from_vec(b"http://h/\xff".into()))]);
     assert_eq!(detail(&odd[0]), "nothing here can open a gopher:// address");
     // Windows-1252, as old players write lists.
-    assert_eq!(odd[1].what, page("http://h/%C3%BF"));
+    assert_eq!(odd[1].kind, page("http://h/%C3%BF"));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_password_is_no_part_of_the_identity() {
     let dir = TempDir::new().unwrap();
     let entries = expand(&[named(&dir, "rtsp://me:pa:s@cam/1"), named(&dir, "https://me@h/watch?u=a@b")]);
     assert_eq!(items(&dir, &entries), ["rtsp://cam/1", "https://h/watch?u=a@b"]);
-    assert_eq!(entries[0].what, What::Direct { url: "rtsp://me:pa:s@cam/1".into(), live: true });
+    assert_eq!(entries[0].kind, EntryKind::Direct { url: "rtsp://me:pa:s@cam/1".into(), live: true });
     assert_eq!((&*entries[0].title(), &*entries[1].title()), ("1", "h/watch?u=[masked]"));
 }
 
@@ -192,8 +192,9 @@ fn headers_of_an_entry_come_from_its_lines_and_its_address() {
     let list = b"#EXTVLCOPT:http-user-agent=V\nhttp://h/a.mp4|Referer=http%3A%2F%2Fr%2F&seekable=0\nhttp://h/b|c=d.mp4\n\
         http://h/live.m3u8|user-agent=K\nhttp://h/x?a=1|2&b=3\n";
     let entries = expand_remote("http://h/l.m3u", list).unwrap().unwrap();
-    let headers =
-        |entry: &Entry| entry.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>().join(", ");
+    let headers = |entry: &PlaylistEntry| {
+        entry.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>().join(", ")
+    };
     assert_eq!(
         entries.iter().map(headers).collect::<Vec<_>>(),
         ["Referer: http://r/, User-Agent: V", "", "user-agent: K", ""]
@@ -291,7 +292,7 @@ proptest! {
     /// Sorting panics where an order contradicts itself.
     #[test]
     fn natural_order_is_an_order(names in prop::array::uniform3("[ab012. -]{0,5}")) {
-        let [a, b, c] = names.map(|name| Natural(name.into()));
+        let [a, b, c] = names.map(|name| NaturalOrder(name.into()));
         prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
         if a <= b && b <= c {
             prop_assert!(a <= c);
@@ -306,7 +307,7 @@ proptest! {
         let entries = expand(&local);
         prop_assert!(entries.len() >= local.len());
         let remote = expand_remote("http://h/d/list.m3u", &bytes).ok().flatten().unwrap_or_default();
-        prop_assert!(remote.iter().all(|entry| !matches!(entry.what, What::File(_))));
+        prop_assert!(remote.iter().all(|entry| !matches!(entry.kind, EntryKind::File(_))));
         for entry in entries.iter().chain(&remote) {
             let shown = format!("{}{}", entry.key.item, entry.title());
             prop_assert!(!shown.contains(char::is_control), "{entry:?}");
@@ -318,6 +319,6 @@ proptest! {
         let entries = expand_remote(&base, target.as_bytes());
         let entries = entries.ok().flatten().unwrap_or_default();
         prop_assert!(entries.len() <= 1 || target.contains(char::is_control));
-        let _ = entries.first().map(Entry::title);
+        let _ = entries.first().map(PlaylistEntry::title);
     }
 }

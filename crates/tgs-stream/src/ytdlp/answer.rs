@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 
-use super::{Listed, Page, cookies, lenient};
+use super::{Listed, PageItem, cookies, lenient};
 use crate::source::url;
 
 /// No request needs more headers.
@@ -14,7 +14,7 @@ const MAX_HEADERS: usize = 32;
 /// The fields that matter of an "info dict"; a list's entries are such dicts themselves.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Info {
+struct VideoInfo {
     #[serde(rename = "_type", deserialize_with = "lenient::text")]
     kind: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -34,10 +34,10 @@ struct Info {
     playlist_index: Option<f64>,
     /// Private and removed videos of a list can be null.
     #[serde(deserialize_with = "lenient::objects")]
-    entries: Option<Vec<Info>>,
+    entries: Option<Vec<VideoInfo>>,
     /// The chosen formats where picture and sound come apart.
     #[serde(deserialize_with = "lenient::objects")]
-    requested_formats: Option<Vec<Format>>,
+    requested_formats: Option<Vec<VideoFormat>>,
     // The chosen format, or the page of a list's entry. Not flattened into one field: serde would keep all other fields.
     #[serde(deserialize_with = "lenient::text")]
     url: Option<String>,
@@ -57,7 +57,7 @@ struct Info {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Format {
+struct VideoFormat {
     #[serde(deserialize_with = "lenient::text")]
     url: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -74,13 +74,13 @@ struct Format {
     name: Option<String>,
 }
 
-impl Info {
+impl VideoInfo {
     /// The chosen formats.
-    fn formats(&mut self) -> Vec<Format> {
+    fn formats(&mut self) -> Vec<VideoFormat> {
         if let Some(formats) = self.requested_formats.take().filter(|formats| !formats.is_empty()) {
             return formats;
         }
-        vec![Format {
+        vec![VideoFormat {
             url: self.url.take(),
             manifest_url: self.manifest_url.take(),
             protocol: self.protocol.take(),
@@ -93,8 +93,8 @@ impl Info {
 }
 
 /// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
-pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, ItemFailure> {
-    let is_answer = |info: &Info| {
+pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<PageItem, ItemFailure> {
+    let is_answer = |info: &VideoInfo| {
         info.kind.is_some()
             || info.id.is_some()
             || info.url.is_some()
@@ -117,7 +117,7 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, ItemFa
                 "the page lists nothing that can be played",
             ));
         }
-        return Ok(Page::List(listed));
+        return Ok(PageItem::List(listed));
     }
     match entries.next() {
         Some(entry) => video(entry, page),
@@ -126,7 +126,7 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<Page, ItemFa
 }
 
 /// The entry at place `at` of the list at `page`; `None` for what cannot be asked for again.
-fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
+fn listed(entry: VideoInfo, page: &str, at: u32) -> Option<Listed> {
     if entry.kind.as_deref().is_some_and(|kind| kind.starts_with("url")) {
         let url = entry.url.filter(|url| url::is_remote(url))?;
         return Some(Listed { url, index: None, title: entry.title });
@@ -136,7 +136,7 @@ fn listed(entry: Info, page: &str, at: u32) -> Option<Listed> {
     Some(Listed { url: page.to_owned(), index: Some(index), title: entry.title })
 }
 
-fn video(mut info: Info, page: &str) -> Result<Page, ItemFailure> {
+fn video(mut info: VideoInfo, page: &str) -> Result<PageItem, ItemFailure> {
     let live = info.is_live == Some(true);
     let mut formats = info.formats();
     // The picture's source comes first.
@@ -160,7 +160,11 @@ fn video(mut info: Info, page: &str) -> Result<Page, ItemFailure> {
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
     let media = Media { sources, live, expires, identity };
-    Ok(if m3u { Page::M3u { media, title: info.title } } else { Page::Video { media, title: info.title } })
+    Ok(if m3u {
+        PageItem::M3u { media, title: info.title }
+    } else {
+        PageItem::Video { media, title: info.title }
+    })
 }
 
 /// What is the same wherever and whenever the same is asked for: extractor, id, length, formats. The generic extractor takes its ids
@@ -169,7 +173,7 @@ fn identity(
     extractor: Option<String>,
     id: Option<String>,
     seconds: Option<f64>,
-    formats: &[Format],
+    formats: &[VideoFormat],
 ) -> Option<String> {
     let extractor = extractor.filter(|extractor| extractor != "Generic")?;
     let ids: Option<Vec<&str>> = formats.iter().map(|format| format.name.as_deref()).collect();
@@ -178,7 +182,7 @@ fn identity(
 }
 
 /// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.
-fn source(format: Format) -> Option<MediaSource> {
+fn source(format: VideoFormat) -> Option<MediaSource> {
     let in_pieces = format.protocol.as_deref().is_some_and(|protocol| protocol.contains("dash"));
     let url = if in_pieces { format.manifest_url.or(format.url) } else { format.url };
     let url = url.filter(|url| url::is_remote(url))?;
@@ -217,13 +221,13 @@ mod tests {
 
     use super::*;
 
-    fn parse(json: &str) -> Result<Page, ItemFailure> {
+    fn parse(json: &str) -> Result<PageItem, ItemFailure> {
         read(json.as_bytes(), "http://h/page", false)
     }
 
     fn sources(json: &str) -> Vec<String> {
         match parse(json) {
-            Ok(Page::Video { media, .. }) => media.sources.into_iter().map(|s| s.url).collect(),
+            Ok(PageItem::Video { media, .. }) => media.sources.into_iter().map(|s| s.url).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -231,7 +235,7 @@ mod tests {
     #[test]
     fn the_same_content_has_the_same_name() {
         let identity = |json: &str| match parse(json) {
-            Ok(Page::Video { media, .. }) => media.identity,
+            Ok(PageItem::Video { media, .. }) => media.identity,
             other => panic!("{other:?}"),
         };
         let formats = r#""requested_formats":[{"format_id":"137","url":"https://a/?x=1"},{"format_id":"140","url":"https://b/","vcodec":"none"}]"#;
@@ -253,7 +257,7 @@ mod tests {
     fn one_format_with_its_headers() {
         let json = r#"{"title":"T","is_live":null,"url":"https://c/a.mp4?expire=1900000000","protocol":"https",
             "http_headers":{"User-Agent":"x","Referer":"http://h/"},"formats":[{"url":"no"}]}"#;
-        let Ok(Page::Video { media, title }) = parse(json) else { panic!("no video") };
+        let Ok(PageItem::Video { media, title }) = parse(json) else { panic!("no video") };
         assert_eq!(title.as_deref(), Some("T"));
         assert_eq!(
             media.sources[0].headers,
@@ -269,7 +273,7 @@ mod tests {
             {"url":"https://c/a","vcodec":"none","protocol":"https"},
             {"url":"https://c/v","vcodec":"avc1","protocol":"m3u8_native"}]}"#;
         assert_eq!(sources(json), ["https://c/v", "https://c/a"]);
-        let Ok(Page::Video { media, .. }) = parse(json) else { panic!("no video") };
+        let Ok(PageItem::Video { media, .. }) = parse(json) else { panic!("no video") };
         assert!(media.live);
     }
 
@@ -301,7 +305,7 @@ mod tests {
             format!("{{\n  {b}\n}}"),
         ];
         for answer in answers {
-            let Ok(Page::Video { media, title }) = parse(&answer) else { panic!("{answer}") };
+            let Ok(PageItem::Video { media, title }) = parse(&answer) else { panic!("{answer}") };
             assert_eq!(
                 (&*media.sources[0].url, title.as_deref(), media.live),
                 ("http://h/a.mp4", Some("T"), false)
@@ -310,7 +314,7 @@ mod tests {
         }
         let json = r#"{"id":12,"title":"NaN, -Infinity \" NaN","duration":"61.4","format_id":137,"extractor_key":"S","is_live":1,
             "url":"http://h/a","http_headers":{"Referer":null,"X-A":5,"Cookie":"a=1","X-B":["no"]},"playlist_index":"x"}"#;
-        let Ok(Page::Video { media, title }) = parse(json) else { panic!("no video") };
+        let Ok(PageItem::Video { media, title }) = parse(json) else { panic!("no video") };
         assert_eq!(title.as_deref(), Some("NaN, -Infinity \" NaN"));
         assert_eq!(media.sources[0].headers, [("X-A".to_owned(), "5".to_owned())]);
         assert_eq!((media.identity.as_deref(), media.live), (Some("S 12 61 137"), true));
@@ -325,7 +329,7 @@ mod tests {
         let json = r#"{"id":"x","requested_formats":[
             {"url":"https://c/v","protocol":"m3u8_native","cookies":"a=1; Domain=c; Path=/"},
             {"url":"https://d/a","vcodec":"none","cookies":"a=1; Domain=c; Path=/"}]}"#;
-        let Ok(Page::Video { media, .. }) = parse(json) else { panic!("no video") };
+        let Ok(PageItem::Video { media, .. }) = parse(json) else { panic!("no video") };
         let [picture, sound] = &media.sources[..] else { panic!("{media:?}") };
         assert_eq!(
             (&picture.cookies[..], picture.is_hls()),
@@ -338,7 +342,7 @@ mod tests {
     fn entries_between_others_are_left_out() {
         let json = r#"{"_type":"playlist","entries":[null,7,"x",[1,[2]],{"_type":"url","url":"https://h/1"},true,
             {"_type":"url","url":"tcp://h/1"},{"title":"In it","playlist_index":"3"},{"title":"Too","playlist_index":-1e99}]}"#;
-        let Ok(Page::List(listed)) = parse(json) else { panic!("no list") };
+        let Ok(PageItem::List(listed)) = parse(json) else { panic!("no list") };
         let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index)).collect();
         assert_eq!(got, [("https://h/1", None), ("http://h/page", Some(3)), ("http://h/page", Some(4))]);
     }
@@ -367,7 +371,7 @@ mod tests {
             {"_type":"url_transparent","url":"https://h/2","ie_key":"X"},
             {"_type":"url","url":"file:///x"},
             {"title":"In it","playlist_index":9,"url":"https://c/3.mp4"}]}"#;
-        let Ok(Page::List(listed)) = parse(json) else { panic!("no list") };
+        let Ok(PageItem::List(listed)) = parse(json) else { panic!("no list") };
         let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index, l.title.as_deref())).collect();
         assert_eq!(
             got,
@@ -386,7 +390,7 @@ mod tests {
     #[test]
     fn one_entry_of_a_list() {
         let json = br#"{"_type":"playlist","entries":[{"url":"https://c/3.mp4","title":"In it"}]}"#;
-        let Ok(Page::Video { media, .. }) = read(json, "http://h/page", true) else { panic!("no video") };
+        let Ok(PageItem::Video { media, .. }) = read(json, "http://h/page", true) else { panic!("no video") };
         assert_eq!(media.sources[0].url, "https://c/3.mp4");
         let gone = read(br#"{"_type":"playlist","entries":[]}"#, "http://h/page", true).unwrap_err();
         assert_eq!(gone.reason, FailureReason::Missing);

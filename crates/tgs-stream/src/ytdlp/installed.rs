@@ -28,23 +28,23 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// The metrics of one yt-dlp.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct YtdlpMetrics {
     /// A path, or a name to look up in PATH.
     program: PathBuf,
-    asked: Arc<Mutex<Asked>>,
+    asked: Arc<Mutex<CachedVersion>>,
     info: IntGaugeVec,
     last_update: IntGaugeVec,
 }
 
 /// The answer of a yt-dlp that is not `tgs-ytdlp-update`'s.
 #[derive(Debug, Default)]
-struct Asked {
+struct CachedVersion {
     /// Which file it is of, and of when.
     of: Option<(PathBuf, Option<SystemTime>)>,
     version: Option<String>,
 }
 
-impl Metrics {
+impl YtdlpMetrics {
     /// Those of `program`.
     pub(crate) fn of(program: &Path) -> prometheus::Result<Self> {
         let info = Opts::new("tgs_ytdlp_info", "Always 1; the label says which yt-dlp runs.");
@@ -87,7 +87,7 @@ impl Metrics {
     }
 }
 
-impl Collector for Metrics {
+impl Collector for YtdlpMetrics {
     fn desc(&self) -> Vec<&Desc> {
         [self.info.desc(), self.last_update.desc()].concat()
     }
@@ -105,7 +105,7 @@ impl Collector for Metrics {
     }
 }
 
-fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+fn lock(asked: &Mutex<CachedVersion>) -> MutexGuard<'_, CachedVersion> {
     asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     /// The metrics without their HELP and TYPE.
-    fn shown(metrics: &Metrics) -> String {
+    fn shown(metrics: &YtdlpMetrics) -> String {
         let families: Vec<_> =
             metrics.collect().into_iter().filter(|family| !family.get_metric().is_empty()).collect();
         let text = TextEncoder::new().encode_to_string(&families).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     fn a_swapped_link_shows_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let metrics = Metrics::of(&at("current/bin/yt-dlp")).unwrap();
+        let metrics = YtdlpMetrics::of(&at("current/bin/yt-dlp")).unwrap();
         assert_eq!(shown(&metrics), "", "there is none");
         for version in ["2026.8.19", "2026.10.26"] {
             let name = format!("versions/{version}");
@@ -175,7 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("yt-dlp");
         program(&path, "2026.08.19; echo asked >>\"$0.log\"");
-        let metrics = Metrics::of(&path).unwrap();
+        let metrics = YtdlpMetrics::of(&path).unwrap();
         assert_eq!(shown(&metrics), "");
         let end = std::time::Instant::now() + LIMIT;
         while shown(&metrics).is_empty() && std::time::Instant::now() < end {

@@ -131,14 +131,14 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let found = Option::<Vec<Loose<T>>>::deserialize(from)?;
+    let found = Option::<Vec<Lenient<T>>>::deserialize(from)?;
     Ok(found.map(|all| all.into_iter().filter_map(|one| one.0).collect()))
 }
 
 /// An object, or another value that counts as missing.
-struct Loose<T>(Option<T>);
+struct Lenient<T>(Option<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(LooseVisitor(PhantomData)).map(Self)
     }

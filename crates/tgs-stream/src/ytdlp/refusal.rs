@@ -6,7 +6,7 @@
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 /// A class of refusals.
-struct Class {
+struct RefusalClass {
     /// In the error, in lower case: one of these is enough.
     signs: &'static [&'static str],
     reason: FailureReason,
@@ -20,12 +20,12 @@ const fn class(
     reason: FailureReason,
     words: &'static str,
     quoted: bool,
-) -> Class {
-    Class { signs, reason, words, quoted }
+) -> RefusalClass {
+    RefusalClass { signs, reason, words, quoted }
 }
 
 /// The first that fits counts: what is more particular stands before what is more general.
-const CLASSES: [Class; 15] = [
+const CLASSES: [RefusalClass; 15] = [
     class(
         &["not a bot", "captcha", "anti-bot", "likely being blocked"],
         FailureReason::BotCheck,

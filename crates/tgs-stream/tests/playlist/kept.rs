@@ -11,7 +11,7 @@ use tgs_playout::{
 };
 use tgs_stream::playlist::{self, Playlist};
 
-fn play(list: playlist::Config, dir: &Path) -> (Summary, Vec<Tag>) {
+fn play(list: playlist::PlaylistConfig, dir: &Path) -> (Summary, Vec<Tag>) {
     let out = dir.join("out.flv");
     let config = EngineConfig {
         ffmpeg: "ffmpeg".into(),
@@ -51,7 +51,7 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     }
     assert_eq!(play(list(), dir.path()), (summary, first.clone()));
     // It cannot be asked at all.
-    let deaf = |mut list: playlist::Config| {
+    let deaf = |mut list: playlist::PlaylistConfig| {
         list.resolver.ytdlp.program = "/no/such/yt-dlp".into();
         list
     };

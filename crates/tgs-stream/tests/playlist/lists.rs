@@ -12,13 +12,13 @@ use crate::{
 use tgs_playout::item::{FailureReason, ItemFailure};
 use tgs_stream::{
     check::check,
-    playlist::Config,
+    playlist::PlaylistConfig,
     resolver::Resolved,
-    source::{Entry, What},
+    source::{EntryKind, PlaylistEntry},
 };
 
 fn open(url: &str) -> Result<Resolved, ItemFailure> {
-    resolver().resolve(&Entry::new(url.into(), What::List(url.into())))
+    resolver().resolve(&PlaylistEntry::new(url.into(), EntryKind::List(url.into())))
 }
 
 fn items(url: &str) -> Vec<String> {
@@ -29,7 +29,7 @@ fn items(url: &str) -> Vec<String> {
 }
 
 /// What ffmpeg opens, and whether it is taken for HLS.
-fn media(entry: &Entry) -> (String, bool) {
+fn media(entry: &PlaylistEntry) -> (String, bool) {
     match resolver().resolve(entry) {
         Ok(Resolved::Media { media, .. }) => (media.sources[0].url.clone(), media.sources[0].is_hls()),
         other => panic!("{entry:?}: {other:?}"),
@@ -66,7 +66,7 @@ fn what_answers_for_a_list_is_told_by_what_it_is() {
     );
     assert_eq!(items(&site.at("a.xspf")), [site.at("a%20b.mp3")]);
     // Media under the name of a list, and HLS under any name.
-    let at = |name: &str| Entry::new(site.at(name), What::List(site.at(name)));
+    let at = |name: &str| PlaylistEntry::new(site.at(name), EntryKind::List(site.at(name)));
     fs::write(site.dir.path().join("radio.m3u"), b"ID3\x04\0\0").unwrap();
     assert_eq!(media(&at("radio.m3u")), (site.at("radio.m3u"), false));
     site.write("tv.m3u", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n");
@@ -74,7 +74,8 @@ fn what_answers_for_a_list_is_told_by_what_it_is() {
     // yt-dlp takes any M3U list without a name for HLS.
     site.write("noname", "#EXTM3U\n#EXTINF:1,One\n/1.mp4\n");
     site.write("nohls", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n");
-    let page = |name: &str| Entry::new(site.at(name), What::Page { url: site.at(name), index: None });
+    let page =
+        |name: &str| PlaylistEntry::new(site.at(name), EntryKind::Page { url: site.at(name), index: None });
     let Ok(Resolved::Entries(entries)) = resolver().resolve(&page("noname")) else { panic!("no list") };
     assert_eq!(entries[0].title(), "One");
     assert_eq!(media(&page("nohls")), (site.at("nohls"), true));
@@ -87,17 +88,18 @@ fn a_file_that_is_a_list_is_opened_whatever_its_name_is() {
     for name in ["vod/tv", "vod/tv.m3u", "vod/tv.txt"] {
         fs::copy(&hls, site.dir.path().join(name)).unwrap();
         let path = site.dir.path().join(name);
-        let entry = Entry::new(name.into(), What::File(path));
+        let entry = PlaylistEntry::new(name.into(), EntryKind::File(path));
         let Ok(Resolved::Media { media, .. }) = resolver().resolve(&entry) else { panic!("{name}") };
         assert!(media.sources[0].is_hls() && !media.live, "{name}");
         assert!(resolver().probe(&media).unwrap().video.is_some(), "{name}");
     }
     let path = site.write("list", "#EXTM3U\nvod/tv\n");
-    let Ok(Resolved::Entries(entries)) = resolver().resolve(&Entry::new("list".into(), What::File(path)))
+    let Ok(Resolved::Entries(entries)) =
+        resolver().resolve(&PlaylistEntry::new("list".into(), EntryKind::File(path)))
     else {
         panic!("no list")
     };
-    assert_eq!(entries[0].what, What::File(site.dir.path().join("vod/tv")));
+    assert_eq!(entries[0].kind, EntryKind::File(site.dir.path().join("vod/tv")));
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn a_list_of_lists_of_nothing_is_one_failure() {
     let site = Site::new();
     site.write("bomb.m3u", &"nothing.m3u\n".repeat(1000));
     site.write("nothing.m3u", "x://1\ntcp://h:1\n");
-    let Config { sources, file, resolver, .. } = config(&site, "SITE/bomb.m3u\n");
+    let PlaylistConfig { sources, file, resolver, .. } = config(&site, "SITE/bomb.m3u\n");
     let mut out = Vec::new();
     assert!(!check(sources, file, &resolver, &mut out, None).unwrap());
     let out = String::from_utf8(out).unwrap();
@@ -143,7 +145,7 @@ fn headers_of_a_list_reach_the_server() {
     site.write("l.m3u", "#EXTVLCOPT:http-user-agent=V\nSITE/token/a-b|X-Token=a-b\n");
     let Ok(Resolved::Entries(entries)) = open(&site.at("l.m3u")) else { panic!("no list") };
     let url = site.at("token/a-b");
-    let entry = Entry { what: What::Direct { url, live: false }, ..entries[0].clone() };
+    let entry = PlaylistEntry { kind: EntryKind::Direct { url, live: false }, ..entries[0].clone() };
     let Ok(Resolved::Media { media, .. }) = resolver().resolve(&entry) else { panic!("no media") };
     assert!(resolver().probe(&media).unwrap().video.is_some(), "the server wants the header");
 }

@@ -11,17 +11,17 @@ use tgs_core::cancel::Cancel;
 use tgs_playout::item::{FailureReason, ItemFailure, Media};
 use tgs_stream::{
     resolver::{Resolved, Resolver},
-    source::{Entry, What},
-    ytdlp::{Page, YtDlp},
+    source::{EntryKind, PlaylistEntry},
+    ytdlp::{PageItem, YtDlp},
 };
 
-fn ask(url: &str) -> Result<Page, ItemFailure> {
+fn ask(url: &str) -> Result<PageItem, ItemFailure> {
     yt_dlp().ask(url, None, &Cancel::new())
 }
 
 fn video(url: &str) -> (Media, String) {
     match ask(url) {
-        Ok(Page::Video { media, title }) => (media, title.unwrap_or_default()),
+        Ok(PageItem::Video { media, title }) => (media, title.unwrap_or_default()),
         other => panic!("{url}: {other:?}"),
     }
 }
@@ -31,7 +31,7 @@ fn urls(media: &Media) -> Vec<&str> {
 }
 
 fn list(url: &str, resolver: &Resolver) -> Result<Resolved, ItemFailure> {
-    resolver.resolve(&Entry::new(url.into(), What::List(url.into())))
+    resolver.resolve(&PlaylistEntry::new(url.into(), EntryKind::List(url.into())))
 }
 
 #[test]
@@ -82,7 +82,8 @@ fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
     let probe = resolver().probe(&media).unwrap();
     assert_eq!((probe.video.map(|v| v.source), probe.audio.map(|a| a.source)), (Some(0), Some(1)));
     for (height, format) in [(480, "token/h264-360"), (1080, "token/h264-1080")] {
-        let Ok(Page::Video { media, .. }) = (YtDlp { height, ..yt_dlp() }).ask(&page, None, &Cancel::new())
+        let Ok(PageItem::Video { media, .. }) =
+            (YtDlp { height, ..yt_dlp() }).ask(&page, None, &Cancel::new())
         else {
             panic!("no video")
         };
@@ -112,7 +113,7 @@ fn pages_that_list_others() {
     let feed =
         format!("<rss version='2.0'><channel><title>Feed</title>{}{}</channel></rss>", item(1), item(2));
     site.write("feed.xml", &feed);
-    let Ok(Page::List(listed)) = ask(&site.at("feed.xml")) else { panic!("no list") };
+    let Ok(PageItem::List(listed)) = ask(&site.at("feed.xml")) else { panic!("no list") };
     let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index, l.title.as_deref())).collect();
     assert_eq!(got, [(&*site.at("1.html"), None, Some("No. 1")), (&*site.at("2.html"), None, Some("No. 2"))]);
 }
@@ -125,10 +126,10 @@ fn a_page_with_several_videos_is_a_list_of_its_own() {
         "two.html",
         "<html><title>Two</title><video src='/1.mp4'></video><video src='/2.mp4'></video></html>",
     );
-    let Ok(Page::List(listed)) = ask(&page) else { panic!("no list") };
+    let Ok(PageItem::List(listed)) = ask(&page) else { panic!("no list") };
     let got: Vec<_> = listed.iter().map(|l| (&*l.url, l.index)).collect();
     assert_eq!(got, [(&*page, Some(1)), (&*page, Some(2))]);
-    let Ok(Page::Video { media, .. }) = yt_dlp().ask(&page, Some(2), &Cancel::new()) else {
+    let Ok(PageItem::Video { media, .. }) = yt_dlp().ask(&page, Some(2), &Cancel::new()) else {
         panic!("no video")
     };
     assert_eq!(urls(&media), [site.at("2.mp4")]);

@@ -6,11 +6,11 @@ use crate::loopback::{Site, resolver};
 use tgs_playout::item::{Item, NextItem, Programme};
 use tgs_stream::{
     check::check,
-    playlist::{Config, Playlist},
+    playlist::{Playlist, PlaylistConfig},
 };
 
-pub(crate) fn config(site: &Site, list: &str) -> Config {
-    Config {
+pub(crate) fn config(site: &Site, list: &str) -> PlaylistConfig {
+    PlaylistConfig {
         sources: Vec::new(),
         file: Some(site.write("list.txt", &list.replace("SITE", &site.url))),
         repeat: false,
@@ -75,9 +75,9 @@ fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
     let turns = turns(list);
     assert!(turns.iter().map(|(title, _)| title).eq(all), "{turns:?}");
     // In the middle of the feed, which is one line of the list.
-    let resume = bookmarks.left_at(turns[3].1, Duration::from_secs(7));
+    let resume = bookmarks.resume_point(turns[3].1, Duration::from_secs(7));
     assert_eq!(resume.as_ref().unwrap().0.key.within, [site.at("feed.xml")]);
-    let mut list = Playlist::open(Config { resume, ..config(&site, LIST) }).unwrap();
+    let mut list = Playlist::open(PlaylistConfig { resume, ..config(&site, LIST) }).unwrap();
     let item = played(list.next());
     assert_eq!((&*item.title, item.start), ("No. 2", Duration::from_secs(7)));
     assert_eq!(titles(list), ["Mine"]);
@@ -120,7 +120,7 @@ fn check_tells_what_plays_and_what_does_not() {
     let list = "clips\n#EXTINF:2,Titled\nv.mp4\nSITE/v.mp4\nSITE/vod/i.m3u8\nSITE/page.html\n\
                 gone.mp4\ngarbage.mp4\nSITE/gone.mp4\nSITE/refuse/private\n";
     let run = |list: &str, progress: bool| {
-        let Config { sources, file, resolver, .. } = config(&site, list);
+        let PlaylistConfig { sources, file, resolver, .. } = config(&site, list);
         let (mut out, mut terminal) = (Vec::new(), Vec::new());
         let all = check(sources, file, &resolver, &mut out, progress.then_some(&mut terminal)).unwrap();
         let text = String::from_utf8(out).unwrap();

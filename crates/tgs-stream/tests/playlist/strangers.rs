@@ -7,12 +7,13 @@ use tgs_playout::{
 };
 use tgs_stream::{
     resolver::{Resolved, Resolver},
-    source::{Entry, What},
+    source::{EntryKind, PlaylistEntry},
 };
 
 /// What comes of `what`, named by a list in `network`.
-fn found(resolver: &Resolver, network: Network, what: What) -> Result<Resolved, ItemFailure> {
-    resolver.resolve(&Entry { trust: Trust::Found(network), ..Entry::new("entry".into(), what) })
+fn found(resolver: &Resolver, network: Network, what: EntryKind) -> Result<Resolved, ItemFailure> {
+    resolver
+        .resolve(&PlaylistEntry { trust: Trust::Found(network), ..PlaylistEntry::new("entry".into(), what) })
 }
 
 #[test]
@@ -23,11 +24,11 @@ fn a_list_elsewhere_leads_to_no_private_address() {
     site.write("page.html", "<html><title>A page</title><video src='/v.mp4'></video></html>");
     site.write("list.m3u", "SITE/v.mp4\n");
     let rtmp = site.url.replace("http", "rtmp");
-    let page = |url| What::Page { url, index: None };
-    let direct = |url| What::Direct { url, live: true };
+    let page = |url| EntryKind::Page { url, index: None };
+    let direct = |url| EntryKind::Direct { url, live: true };
     for what in [
         page(site.at("page.html")),
-        What::List(site.at("list.m3u")),
+        EntryKind::List(site.at("list.m3u")),
         direct(format!("{rtmp}/app/key")),
         direct("srt://localhost:9".into()),
         direct("rtsp://[::ffff:10.0.0.1]/a".into()),
@@ -37,7 +38,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         assert!(failure.detail.starts_with("it leads to "), "{what:?}: {failure}");
     }
     // A file is judged when it is opened.
-    let video = What::Direct { url: site.at("v.mp4"), live: false };
+    let video = EntryKind::Direct { url: site.at("v.mp4"), live: false };
     let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Public, video.clone()) else {
         panic!("no media")
     };
@@ -65,8 +66,11 @@ fn entries_know_the_network_that_they_were_found_in() {
     site.write("list.m3u", "SITE/one.mp4\n");
     let item = "<item><title>No. 1</title><link>SITE/1.html</link></item>";
     site.write("feed.xml", &format!("<rss version='2.0'><channel><title>Feed</title>{item}</channel></rss>"));
-    for what in [What::List(site.at("list.m3u")), What::Page { url: site.at("feed.xml"), index: None }] {
-        let Ok(Resolved::Entries(entries)) = resolver.resolve(&Entry::new("x".into(), what.clone())) else {
+    for what in
+        [EntryKind::List(site.at("list.m3u")), EntryKind::Page { url: site.at("feed.xml"), index: None }]
+    {
+        let Ok(Resolved::Entries(entries)) = resolver.resolve(&PlaylistEntry::new("x".into(), what.clone()))
+        else {
             panic!("{what:?}")
         };
         assert_eq!(entries[0].trust, Trust::Found(Network::Loopback), "{what:?}");

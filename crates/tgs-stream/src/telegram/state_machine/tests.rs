@@ -11,74 +11,89 @@ const OFF: Policy = Policy { regen: Regen::Off, ..LOOP };
 const STOP: Policy = Policy { on_loss: OnLoss::Stop, ..LOOP };
 const POLICIES: [Policy; 5] = [LOOP, ALONE, ONCE, OFF, STOP];
 
-const DEAD: Event = Event::Opened(Err(Trouble::Lost(Cause::Session)));
-const GONE: Event = Event::Opened(Err(Trouble::Lost(Cause::Account)));
-const NETWORK: Event = Event::Opened(Err(Trouble::Wait(Reason::Network)));
-const RIGHTS: Event = Event::Opened(Err(Trouble::Wait(Reason::Rights)));
-const OPENED: Event = Event::Opened(Ok(()));
+const DEAD: StateEvent = StateEvent::Opened(Err(StartError::Lost(LossCause::Session)));
+const GONE: StateEvent = StateEvent::Opened(Err(StartError::Lost(LossCause::Account)));
+const NETWORK: StateEvent = StateEvent::Opened(Err(StartError::Wait(WaitReason::Network)));
+const RIGHTS: StateEvent = StateEvent::Opened(Err(StartError::Wait(WaitReason::Rights)));
+const OPENED: StateEvent = StateEvent::Opened(Ok(()));
 
 const fn recovery(cycle: u32, attempt: u32) -> Recovery {
-    Recovery { cause: Cause::Session, cycle, attempt }
+    Recovery { cause: LossCause::Session, cycle, attempt }
 }
 
-const STATES: [(&str, State); 11] = [
-    ("Starting", State::Starting),
-    ("Live", State::Live(Session::Good { reopened: 0, over: false })),
-    ("Live, call over", State::Live(Session::Good { reopened: 1, over: true })),
-    ("Live without session", State::Live(Session::Lost(recovery(1, 1)))),
-    ("Live without session, between cycles", State::Live(Session::Lost(recovery(1, 0)))),
-    ("Degraded, account gone", State::Degraded(Recovery { cause: Cause::Account, cycle: 1, attempt: 0 })),
+const STATES: [(&str, BroadcastState); 11] = [
+    ("Starting", BroadcastState::Starting),
+    ("Live", BroadcastState::Live(SessionHealth::Good { reopened: 0, over: false })),
+    ("Live, call over", BroadcastState::Live(SessionHealth::Good { reopened: 1, over: true })),
+    ("Live without session", BroadcastState::Live(SessionHealth::Lost(recovery(1, 1)))),
+    ("Live without session, between cycles", BroadcastState::Live(SessionHealth::Lost(recovery(1, 0)))),
+    (
+        "Degraded, account gone",
+        BroadcastState::Degraded(Recovery { cause: LossCause::Account, cycle: 1, attempt: 0 }),
+    ),
     (
         "Live, account gone",
-        State::Live(Session::Lost(Recovery { cause: Cause::Account, cycle: 1, attempt: 0 })),
+        BroadcastState::Live(SessionHealth::Lost(Recovery {
+            cause: LossCause::Account,
+            cycle: 1,
+            attempt: 0,
+        })),
     ),
-    ("Waiting", State::Waiting { reason: Reason::Network, failures: 0 }),
-    ("Degraded, renewing", State::Degraded(recovery(1, 1))),
-    ("Degraded, between cycles", State::Degraded(recovery(1, 0))),
-    ("Stopping", State::Stopping(Code::Ok)),
+    ("Waiting", BroadcastState::Waiting { reason: WaitReason::Network, failures: 0 }),
+    ("Degraded, renewing", BroadcastState::Degraded(recovery(1, 1))),
+    ("Degraded, between cycles", BroadcastState::Degraded(recovery(1, 0))),
+    ("Stopping", BroadcastState::Stopping(Code::Ok)),
 ];
 
-const EVENTS: [(&str, Event); 22] = [
-    ("the tool begins", Event::Begin),
+const EVENTS: [(&str, StateEvent); 22] = [
+    ("the tool begins", StateEvent::Begin),
     ("opened", OPENED),
     ("opening: session dead", DEAD),
     ("opening: account gone", GONE),
     ("opening: network", NETWORK),
-    ("opening: flood", Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_mins(5)))))),
+    ("opening: flood", StateEvent::Opened(Err(StartError::Wait(WaitReason::Flood(Duration::from_mins(5)))))),
     ("opening: rights, chat, call or app", RIGHTS),
-    ("opening: people's call", Event::Opened(Err(Trouble::Wait(Reason::People)))),
-    ("check: good", Event::Checked(Look::Good)),
-    ("check: the stream key was replaced", Event::Checked(Look::Moved)),
-    ("check: account gone", Event::Checked(Look::Failed(Trouble::Lost(Cause::Account)))),
-    ("check: flood", Event::Checked(Look::Failed(Trouble::Wait(Reason::Flood(Duration::from_mins(5)))))),
-    ("check: rights, chat, call or app", Event::Checked(Look::Failed(Trouble::Wait(Reason::Rights)))),
-    ("check: call over", Event::Checked(Look::CallOver)),
-    ("check: session dead", Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)))),
-    ("check: network", Event::Checked(Look::Failed(Trouble::Wait(Reason::Network)))),
-    ("renewal done", Event::Renewed(Renewal::Done)),
-    ("renewal failed", Event::Renewed(Renewal::Failed)),
-    ("wait over", Event::Due),
-    ("reminder due", Event::Remind),
-    ("broadcast ended", Event::Ended(Code::Failure)),
-    ("signal", Event::Stop),
+    ("opening: people's call", StateEvent::Opened(Err(StartError::Wait(WaitReason::People)))),
+    ("check: good", StateEvent::Checked(CheckOutcome::Good)),
+    ("check: the stream key was replaced", StateEvent::Checked(CheckOutcome::Moved)),
+    ("check: account gone", StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(LossCause::Account)))),
+    (
+        "check: flood",
+        StateEvent::Checked(CheckOutcome::Failed(StartError::Wait(WaitReason::Flood(Duration::from_mins(
+            5,
+        ))))),
+    ),
+    (
+        "check: rights, chat, call or app",
+        StateEvent::Checked(CheckOutcome::Failed(StartError::Wait(WaitReason::Rights))),
+    ),
+    ("check: call over", StateEvent::Checked(CheckOutcome::CallOver)),
+    ("check: session dead", StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(LossCause::Session)))),
+    ("check: network", StateEvent::Checked(CheckOutcome::Failed(StartError::Wait(WaitReason::Network)))),
+    ("renewal done", StateEvent::Renewed(RenewalOutcome::Done)),
+    ("renewal failed", StateEvent::Renewed(RenewalOutcome::Failed)),
+    ("wait over", StateEvent::Due),
+    ("reminder due", StateEvent::Remind),
+    ("broadcast ended", StateEvent::Ended(Code::Failure)),
+    ("signal", StateEvent::Stop),
 ];
 
 /// The state's name in the diagram.
-fn kind(state: State) -> &'static str {
+fn kind(state: BroadcastState) -> &'static str {
     match state {
-        State::Starting => "Starting",
-        State::Live(Session::Good { .. }) => "Live",
-        State::Live(Session::Lost(_)) => "LiveWithoutSession",
-        State::Waiting { .. } => "Waiting",
-        State::Degraded(_) => "Degraded",
-        State::Stopping(_) => "Stopping",
+        BroadcastState::Starting => "Starting",
+        BroadcastState::Live(SessionHealth::Good { .. }) => "Live",
+        BroadcastState::Live(SessionHealth::Lost(_)) => "LiveWithoutSession",
+        BroadcastState::Waiting { .. } => "Waiting",
+        BroadcastState::Degraded(_) => "Degraded",
+        BroadcastState::Stopping(_) => "Stopping",
     }
 }
 
 fn document() -> String {
     let mut text = String::from(
         "# What tgs-stream does about its session\n\n\
-         Made from `crates/tgs-stream/src/telegram/machine.rs` by its tests (`TGS_WRITE_DOCS=1 cargo test -p tgs-stream \
+         Made from `crates/tgs-stream/src/telegram/state_machine.rs` by its tests (`TGS_WRITE_DOCS=1 cargo test -p tgs-stream \
          --lib states`).\n\n\
          ```mermaid\nstateDiagram-v2\n    [*] --> Starting\n",
     );
@@ -142,20 +157,26 @@ fn no_state_waits_for_nothing() {
                     questions == 0 || asks(actions.last().unwrap()),
                     "{name}, {label}: asked before the rest"
                 );
-                if kind(next) != kind(state) && !matches!(next, State::Stopping(_)) {
+                if kind(next) != kind(state) && !matches!(next, BroadcastState::Stopping(_)) {
                     let waits = actions.iter().any(|action| matches!(action, Action::Wait(_)));
                     assert!(waits || questions == 1, "{name}, {label}: {next:?} waits for nothing");
                 }
                 // An answer to the one question out is always followed by another or by a wait.
-                let answers =
-                    matches!(event, Event::Opened(_) | Event::Checked(_) | Event::Renewed(_) | Event::Due);
+                let answers = matches!(
+                    event,
+                    StateEvent::Opened(_) | StateEvent::Checked(_) | StateEvent::Renewed(_) | StateEvent::Due
+                );
                 let expected = match state {
-                    State::Starting => matches!(event, Event::Opened(_)),
-                    State::Waiting { .. } => matches!(event, Event::Opened(_) | Event::Due),
-                    State::Live(Session::Good { .. }) => !matches!(event, Event::Renewed(_)),
-                    _ => !matches!(event, Event::Checked(_)),
+                    BroadcastState::Starting => matches!(event, StateEvent::Opened(_)),
+                    BroadcastState::Waiting { .. } => {
+                        matches!(event, StateEvent::Opened(_) | StateEvent::Due)
+                    }
+                    BroadcastState::Live(SessionHealth::Good { .. }) => {
+                        !matches!(event, StateEvent::Renewed(_))
+                    }
+                    _ => !matches!(event, StateEvent::Checked(_)),
                 };
-                if answers && expected && !matches!(next, State::Stopping(_)) {
+                if answers && expected && !matches!(next, BroadcastState::Stopping(_)) {
                     let goes_on =
                         actions.iter().any(|action| asks(action) || matches!(action, Action::Wait(_)));
                     assert!(goes_on, "{name}, {label}: nothing follows");
@@ -166,9 +187,9 @@ fn no_state_waits_for_nothing() {
 }
 
 /// Runs the events in order; the last state and all actions.
-fn story(policy: Policy, events: &[Event]) -> (State, Vec<Action>) {
+fn story(policy: Policy, events: &[StateEvent]) -> (BroadcastState, Vec<Action>) {
     let mut all = Vec::new();
-    let mut state = State::Starting;
+    let mut state = BroadcastState::Starting;
     for event in events {
         let (next, actions) = step(state, *event, policy);
         state = next;
@@ -183,11 +204,12 @@ fn count(actions: &[Action], wanted: Action) -> usize {
 
 #[test]
 fn a_dead_session_at_the_start_is_told_once_and_renewed_with_nobody_present() {
-    let (state, actions) = story(LOOP, &[Event::Begin, DEAD]);
-    assert_eq!(state, State::Degraded(recovery(1, 1)));
+    let (state, actions) = story(LOOP, &[StateEvent::Begin, DEAD]);
+    assert_eq!(state, BroadcastState::Degraded(recovery(1, 1)));
     let told: Vec<_> = actions[1..].to_vec();
     assert_eq!(told, [Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND), Action::Renew]);
-    let (state, actions) = story(LOOP, &[Event::Begin, DEAD, Event::Renewed(Renewal::Done), OPENED]);
+    let (state, actions) =
+        story(LOOP, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Done), OPENED]);
     assert_eq!(kind(state), "Live");
     assert_eq!(count(&actions, Action::Publish), 1);
     assert_eq!(count(&actions, Action::TellDegraded), 1);
@@ -195,24 +217,24 @@ fn a_dead_session_at_the_start_is_told_once_and_renewed_with_nobody_present() {
 
 #[test]
 fn a_cycle_makes_three_attempts_then_waits_a_minute() {
-    let failed = Event::Renewed(Renewal::Failed);
-    let cycle = [failed, Event::Due, failed, Event::Due, failed];
-    let first = [&[Event::Begin, DEAD][..], &cycle].concat();
+    let failed = StateEvent::Renewed(RenewalOutcome::Failed);
+    let cycle = [failed, StateEvent::Due, failed, StateEvent::Due, failed];
+    let first = [&[StateEvent::Begin, DEAD][..], &cycle].concat();
     let (state, actions) = story(LOOP, &first);
     assert_eq!(count(&actions, Action::Renew), 3);
-    assert_eq!(state, State::Degraded(recovery(1, 0)));
+    assert_eq!(state, BroadcastState::Degraded(recovery(1, 0)));
     assert_eq!(actions[actions.len() - 2..], [Action::TellCycle, Action::Wait(CYCLE)]);
     // The next begins with the string in .env.
-    let second = [&first[..], &[Event::Due, DEAD], &cycle].concat();
+    let second = [&first[..], &[StateEvent::Due, DEAD], &cycle].concat();
     let (state, actions) = story(LOOP, &second);
-    assert_eq!(state, State::Degraded(recovery(2, 0)));
+    assert_eq!(state, BroadcastState::Degraded(recovery(2, 0)));
     assert_eq!((count(&actions, Action::Renew), count(&actions, OPEN)), (6, 2));
     assert_eq!(count(&actions, Action::TellDegraded), 1, "the line is said once on entering");
 }
 
 #[test]
 fn the_reminder_comes_every_ten_minutes() {
-    let (_, actions) = story(OFF, &[Event::Begin, DEAD, Event::Remind, Event::Remind]);
+    let (_, actions) = story(OFF, &[StateEvent::Begin, DEAD, StateEvent::Remind, StateEvent::Remind]);
     assert_eq!(count(&actions, Action::TellDegraded), 3);
     assert_eq!(count(&actions, Action::RemindIn(Duration::from_mins(10))), 3);
 }
@@ -220,7 +242,8 @@ fn the_reminder_comes_every_ten_minutes() {
 #[test]
 fn without_a_standby_the_string_in_the_file_is_tried_every_minute() {
     for policy in [ALONE, OFF] {
-        let (state, actions) = story(policy, &[Event::Begin, DEAD, Event::Due, DEAD, Event::Due, OPENED]);
+        let (state, actions) =
+            story(policy, &[StateEvent::Begin, DEAD, StateEvent::Due, DEAD, StateEvent::Due, OPENED]);
         assert_eq!(count(&actions, Action::Renew), 0);
         assert_eq!((count(&actions, OPEN), count(&actions, Action::Wait(CYCLE))), (3, 2));
         assert_eq!(kind(state), "Live");
@@ -229,18 +252,18 @@ fn without_a_standby_the_string_in_the_file_is_tried_every_minute() {
 
 #[test]
 fn once_is_one_attempt_and_an_exit() {
-    let done = story(ONCE, &[Event::Begin, DEAD, Event::Renewed(Renewal::Done)]);
-    assert_eq!((done.0, count(&done.1, Action::Renew)), (State::Stopping(Code::Ok), 1));
-    let failed = story(ONCE, &[Event::Begin, DEAD, Event::Renewed(Renewal::Failed)]);
-    assert_eq!((failed.0, count(&failed.1, Action::Renew)), (State::Stopping(Code::Failure), 1));
+    let done = story(ONCE, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Done)]);
+    assert_eq!((done.0, count(&done.1, Action::Renew)), (BroadcastState::Stopping(Code::Ok), 1));
+    let failed = story(ONCE, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Failed)]);
+    assert_eq!((failed.0, count(&failed.1, Action::Renew)), (BroadcastState::Stopping(Code::Failure), 1));
     // Where no attempt can help, none is made.
-    let gone = story(ONCE, &[Event::Begin, GONE]);
-    assert_eq!((gone.0, count(&gone.1, Action::Renew)), (State::Stopping(Code::Failure), 0));
+    let gone = story(ONCE, &[StateEvent::Begin, GONE]);
+    assert_eq!((gone.0, count(&gone.1, Action::Renew)), (BroadcastState::Stopping(Code::Failure), 0));
 }
 
 #[test]
 fn an_account_that_is_gone_is_not_signed_in_again() {
-    let (state, actions) = story(LOOP, &[Event::Begin, GONE, Event::Due, GONE, Event::Due]);
+    let (state, actions) = story(LOOP, &[StateEvent::Begin, GONE, StateEvent::Due, GONE, StateEvent::Due]);
     assert_eq!(kind(state), "Degraded");
     assert_eq!(count(&actions, Action::Renew), 0);
     // Only another string is tried.
@@ -249,9 +272,9 @@ fn an_account_that_is_gone_is_not_signed_in_again() {
 
 #[test]
 fn on_air_the_picture_outlives_the_session() {
-    let dead = Event::Checked(Look::Failed(Trouble::Lost(Cause::Session)));
-    let start = [Event::Begin, OPENED, Event::Due, dead];
-    let after = |events: &[Event]| [&start[..], events].concat();
+    let dead = StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(LossCause::Session)));
+    let start = [StateEvent::Begin, OPENED, StateEvent::Due, dead];
+    let after = |events: &[StateEvent]| [&start[..], events].concat();
     for policy in [LOOP, ALONE, ONCE, OFF] {
         let (state, actions) = story(policy, &start);
         assert_eq!(kind(state), "LiveWithoutSession");
@@ -260,42 +283,57 @@ fn on_air_the_picture_outlives_the_session() {
         assert_eq!(actions.last(), Some(&Action::Open { unless_same: true }));
         assert_eq!(kind(story(policy, &after(&[OPENED])).0), "Live");
     }
-    let swapped = after(&[DEAD, Event::Renewed(Renewal::Done), OPENED]);
+    let swapped = after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Done), OPENED]);
     let (state, actions) = story(LOOP, &swapped);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
     // `once`: one attempt, then only the file is looked at; the picture stays.
-    let (state, actions) =
-        story(ONCE, &after(&[DEAD, Event::Renewed(Renewal::Failed), Event::Due, DEAD, Event::Due]));
+    let (state, actions) = story(
+        ONCE,
+        &after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Failed), StateEvent::Due, DEAD, StateEvent::Due]),
+    );
     assert_eq!((kind(state), count(&actions, Action::Renew)), ("LiveWithoutSession", 1));
     let (state, actions) = story(STOP, &start);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1));
     let stop_once = Policy { on_loss: OnLoss::Stop, ..ONCE };
-    assert_eq!(story(stop_once, &after(&[DEAD, Event::Renewed(Renewal::Done)])).0, State::Stopping(Code::Ok));
     assert_eq!(
-        story(stop_once, &after(&[DEAD, Event::Renewed(Renewal::Failed)])).0,
-        State::Stopping(Code::Failure)
+        story(stop_once, &after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Done)])).0,
+        BroadcastState::Stopping(Code::Ok)
+    );
+    assert_eq!(
+        story(stop_once, &after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Failed)])).0,
+        BroadcastState::Stopping(Code::Failure)
     );
     let gone = after(&[GONE]);
-    assert_eq!(story(stop_once, &gone).0, State::Stopping(Code::Failure));
+    assert_eq!(story(stop_once, &gone).0, BroadcastState::Stopping(Code::Failure));
 }
 
 #[test]
 fn a_stream_that_would_have_to_be_opened_anew_without_a_session_is_degraded_mode() {
-    let over = Event::Checked(Look::CallOver);
+    let over = StateEvent::Checked(CheckOutcome::CallOver);
     for policy in POLICIES {
-        let (state, actions) = story(policy, &[Event::Begin, OPENED, Event::Due, over, DEAD]);
+        let (state, actions) = story(policy, &[StateEvent::Begin, OPENED, StateEvent::Due, over, DEAD]);
         assert_eq!((kind(state), count(&actions, Action::Halt)), ("Degraded", 1), "{policy:?}");
     }
 }
 
 #[test]
 fn a_call_that_cannot_be_created_again_is_tried_ever_more_slowly_with_the_publisher_kept() {
-    let over = Event::Checked(Look::CallOver);
+    let over = StateEvent::Checked(CheckOutcome::CallOver);
     let (state, actions) = story(
         LOOP,
-        &[Event::Begin, OPENED, Event::Due, over, NETWORK, Event::Due, NETWORK, Event::Due, NETWORK],
+        &[
+            StateEvent::Begin,
+            OPENED,
+            StateEvent::Due,
+            over,
+            NETWORK,
+            StateEvent::Due,
+            NETWORK,
+            StateEvent::Due,
+            NETWORK,
+        ],
     );
-    assert_eq!(state, State::Live(Session::Good { reopened: 3, over: true }));
+    assert_eq!(state, BroadcastState::Live(SessionHealth::Good { reopened: 3, over: true }));
     let waits: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Wait(_))).collect();
     let expected = [30, 1, 2, 4].map(|s| Action::Wait(Duration::from_secs(s)));
     assert_eq!(waits, expected.iter().collect::<Vec<_>>());
@@ -304,15 +342,16 @@ fn a_call_that_cannot_be_created_again_is_tried_ever_more_slowly_with_the_publis
 
 #[test]
 fn a_new_stream_key_is_published_with() {
-    let (state, actions) = story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Checked(Look::Moved)]);
+    let (state, actions) =
+        story(LOOP, &[StateEvent::Begin, OPENED, StateEvent::Due, StateEvent::Checked(CheckOutcome::Moved)]);
     assert_eq!((kind(state), count(&actions, Action::Publish)), ("Live", 2));
 }
 
 #[test]
 fn the_network_is_asked_for_ever_and_never_taken_for_a_dead_session() {
-    let mut events = vec![Event::Begin];
+    let mut events = vec![StateEvent::Begin];
     for _ in 0..200 {
-        events.extend([NETWORK, Event::Due]);
+        events.extend([NETWORK, StateEvent::Due]);
     }
     let (state, actions) = story(LOOP, &events);
     assert_eq!(kind(state), "Waiting");
@@ -326,37 +365,47 @@ fn the_network_is_asked_for_ever_and_never_taken_for_a_dead_session() {
 
 #[test]
 fn a_flood_is_waited_out_to_its_end() {
-    let flood = Event::Opened(Err(Trouble::Wait(Reason::Flood(Duration::from_secs(1234)))));
-    let (_, actions) = story(LOOP, &[Event::Begin, flood]);
+    let flood = StateEvent::Opened(Err(StartError::Wait(WaitReason::Flood(Duration::from_secs(1234)))));
+    let (_, actions) = story(LOOP, &[StateEvent::Begin, flood]);
     assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(1234))));
 }
 
 #[test]
 fn a_call_that_is_ended_is_created_again_ever_more_slowly() {
-    let over = Event::Checked(Look::CallOver);
-    let (state, actions) = story(LOOP, &[Event::Begin, OPENED, Event::Due, over, OPENED]);
-    assert_eq!(state, State::Live(Session::Good { reopened: 1, over: false }));
+    let over = StateEvent::Checked(CheckOutcome::CallOver);
+    let (state, actions) = story(LOOP, &[StateEvent::Begin, OPENED, StateEvent::Due, over, OPENED]);
+    assert_eq!(state, BroadcastState::Live(SessionHealth::Good { reopened: 1, over: false }));
     assert_eq!((count(&actions, OPEN), count(&actions, Action::Halt)), (2, 0));
-    let again = [Event::Begin, OPENED, Event::Due, over, OPENED, Event::Due, over];
+    let again = [StateEvent::Begin, OPENED, StateEvent::Due, over, OPENED, StateEvent::Due, over];
     let (state, actions) = story(LOOP, &again);
-    assert_eq!(state, State::Live(Session::Good { reopened: 1, over: true }));
+    assert_eq!(state, BroadcastState::Live(SessionHealth::Good { reopened: 1, over: true }));
     assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(2))));
     // One good look, and it is all forgotten.
-    let good = [&again[..], &[Event::Due, OPENED, Event::Due, Event::Checked(Look::Good)]].concat();
-    assert_eq!(story(LOOP, &good).0, State::Live(Session::Good { reopened: 0, over: false }));
+    let good =
+        [&again[..], &[StateEvent::Due, OPENED, StateEvent::Due, StateEvent::Checked(CheckOutcome::Good)]]
+            .concat();
+    assert_eq!(story(LOOP, &good).0, BroadcastState::Live(SessionHealth::Good { reopened: 0, over: false }));
 }
 
 #[test]
 fn what_takes_the_stream_away_ends_the_publishing() {
-    for reason in [Reason::Rights, Reason::Chat, Reason::People, Reason::Call, Reason::App] {
-        let (state, actions) =
-            story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Opened(Err(Trouble::Wait(reason)))]);
-        assert_eq!(state, State::Waiting { reason, failures: 0 });
+    for reason in
+        [WaitReason::Rights, WaitReason::Chat, WaitReason::People, WaitReason::Call, WaitReason::App]
+    {
+        let (state, actions) = story(
+            LOOP,
+            &[StateEvent::Begin, OPENED, StateEvent::Due, StateEvent::Opened(Err(StartError::Wait(reason)))],
+        );
+        assert_eq!(state, BroadcastState::Waiting { reason, failures: 0 });
         assert_eq!(actions[actions.len() - 2..], [Action::Halt, Action::Wait(PATIENCE)]);
     }
-    for reason in [Reason::Network, Reason::InUse, Reason::Other, Reason::Flood(Duration::from_secs(9))] {
-        let (state, actions) =
-            story(LOOP, &[Event::Begin, OPENED, Event::Due, Event::Opened(Err(Trouble::Wait(reason)))]);
+    for reason in
+        [WaitReason::Network, WaitReason::InUse, WaitReason::Other, WaitReason::Flood(Duration::from_secs(9))]
+    {
+        let (state, actions) = story(
+            LOOP,
+            &[StateEvent::Begin, OPENED, StateEvent::Due, StateEvent::Opened(Err(StartError::Wait(reason)))],
+        );
         assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
     }
 }

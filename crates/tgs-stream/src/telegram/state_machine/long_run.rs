@@ -134,24 +134,24 @@ impl World {
     }
 
     /// What stands in the way of everything.
-    fn trouble(&self) -> Option<Trouble> {
+    fn trouble(&self) -> Option<StartError> {
         let flood =
             self.wrong.iter().filter(|(_, wrong)| *wrong == Wrong::Flood).map(|(to, _)| to - self.now).max();
         Some(if self.is(Wrong::Network) {
-            Trouble::Wait(Reason::Network)
+            StartError::Wait(WaitReason::Network)
         } else if self.is(Wrong::InUse) {
-            Trouble::Wait(Reason::InUse)
+            StartError::Wait(WaitReason::InUse)
         } else if let Some(flood) = flood {
             // Telegram speaks of whole seconds.
-            Trouble::Wait(Reason::Flood(Duration::from_secs(flood.div_ceil(SECOND))))
+            StartError::Wait(WaitReason::Flood(Duration::from_secs(flood.div_ceil(SECOND))))
         } else if self.is(Wrong::Account) {
-            Trouble::Lost(Cause::Account)
+            StartError::Lost(LossCause::Account)
         } else if !self.alive {
-            Trouble::Lost(Cause::Session)
+            StartError::Lost(LossCause::Session)
         } else if self.is(Wrong::Rights) {
-            Trouble::Wait(Reason::Rights)
+            StartError::Wait(WaitReason::Rights)
         } else if self.is(Wrong::People) {
-            Trouble::Wait(Reason::People)
+            StartError::Wait(WaitReason::People)
         } else {
             return None;
         })
@@ -164,12 +164,12 @@ impl World {
         self.pass(until);
     }
 
-    fn open(&mut self, unless_same: bool) -> Event {
+    fn open(&mut self, unless_same: bool) -> StateEvent {
         self.call_takes();
         let opened = match self.trouble() {
             // An account that was given back has the session that it had, which only another attempt shows.
             None if unless_same && !self.replaced && self.rng.u32(..20) == 0 => {
-                Err(Trouble::Wait(Reason::Other))
+                Err(StartError::Wait(WaitReason::Other))
             }
             None => Ok(()),
             Some(trouble) => Err(trouble),
@@ -177,28 +177,28 @@ impl World {
         if opened.is_ok() {
             (self.call, self.moved) = (true, false);
         }
-        Event::Opened(opened)
+        StateEvent::Opened(opened)
     }
 
-    fn check(&mut self) -> Event {
+    fn check(&mut self) -> StateEvent {
         self.call_takes();
-        Event::Checked(match self.trouble() {
-            Some(trouble) => Look::Failed(trouble),
-            None if !self.call => Look::CallOver,
-            None if std::mem::take(&mut self.moved) => Look::Moved,
-            None => Look::Good,
+        StateEvent::Checked(match self.trouble() {
+            Some(trouble) => CheckOutcome::Failed(trouble),
+            None if !self.call => CheckOutcome::CallOver,
+            None if std::mem::take(&mut self.moved) => CheckOutcome::Moved,
+            None => CheckOutcome::Good,
         })
     }
 
-    fn renew(&mut self) -> Event {
+    fn renew(&mut self) -> StateEvent {
         let until = self.now + self.rng.u64(5 * SECOND..150 * SECOND);
         self.pass(until);
         let refused = self.is(Wrong::Network) || self.is(Wrong::Account) || self.rng.bool();
         if refused || !self.policy.standby {
-            return Event::Renewed(Renewal::Failed);
+            return StateEvent::Renewed(RenewalOutcome::Failed);
         }
         (self.alive, self.replaced) = (true, true);
-        Event::Renewed(Renewal::Done)
+        StateEvent::Renewed(RenewalOutcome::Done)
     }
 }
 
@@ -209,8 +209,8 @@ fn is_question(action: &Action) -> bool {
 /// Sixty days under one policy.
 fn live_through(policy: Policy, seed: u64) {
     let mut world = World::new(policy, seed);
-    let mut state = State::Starting;
-    let mut events = VecDeque::from([Event::Begin]);
+    let mut state = BroadcastState::Starting;
+    let mut events = VecDeque::from([StateEvent::Begin]);
     let (mut due, mut remind): (Option<u64>, Option<u64>) = (None, None);
     let mut publishing = false;
     let (mut hour, mut questions, mut most) = (0, 0, 0);
@@ -224,18 +224,18 @@ fn live_through(policy: Policy, seed: u64) {
             let at = at.min(world.next_change()).max(world.now);
             world.pass(at);
             if std::mem::take(&mut world.restart) {
-                return Event::Stop;
+                return StateEvent::Stop;
             }
-            for (timer, event) in [(&mut due, Event::Due), (&mut remind, Event::Remind)] {
+            for (timer, event) in [(&mut due, StateEvent::Due), (&mut remind, StateEvent::Remind)] {
                 if timer.take_if(|due| *due <= at).is_some() {
                     return event;
                 }
             }
             // No event at all: nothing follows from it in any state.
-            Event::Begin
+            StateEvent::Begin
         });
         let was = state;
-        if event != Event::Begin || state == State::Starting {
+        if event != StateEvent::Begin || state == BroadcastState::Starting {
             let (next, actions) = step(state, event, policy);
             if std::mem::discriminant(&next) != std::mem::discriminant(&state) {
                 (due, remind) = (None, None);
@@ -255,17 +255,23 @@ fn live_through(policy: Policy, seed: u64) {
                 }
             }
         }
-        if let (OnLoss::Keep, State::Live(Session::Good { over: false, .. }), State::Live(Session::Lost(_))) =
-            (policy.on_loss, was, state)
+        if let (
+            OnLoss::Keep,
+            BroadcastState::Live(SessionHealth::Good { over: false, .. }),
+            BroadcastState::Live(SessionHealth::Lost(_)),
+        ) = (policy.on_loss, was, state)
         {
             assert!(publishing, "{policy:?}: the picture goes with the session");
         }
-        assert!(publishing || !matches!(state, State::Live(_)), "{policy:?}: live without a picture");
-        if let State::Stopping(_) = state {
+        assert!(
+            publishing || !matches!(state, BroadcastState::Live(_)),
+            "{policy:?}: live without a picture"
+        );
+        if let BroadcastState::Stopping(_) = state {
             // The supervisor starts it anew.
-            (state, publishing) = (State::Starting, false);
+            (state, publishing) = (BroadcastState::Starting, false);
             (due, remind) = (None, None);
-            events = VecDeque::from([Event::Begin]);
+            events = VecDeque::from([StateEvent::Begin]);
             let until = world.now + RESTART;
             world.pass(until);
         }
@@ -274,7 +280,8 @@ fn live_through(policy: Policy, seed: u64) {
             assert!(questions <= MOST_QUESTIONS, "{policy:?}: {questions} questions in hour {hour}");
             (hour, questions) = (world.now / HOUR, 0);
         }
-        let good = matches!(state, State::Live(Session::Good { over: false, .. })) && world.call;
+        let good =
+            matches!(state, BroadcastState::Live(SessionHealth::Good { over: false, .. })) && world.call;
         if !world.wrong.is_empty() || !world.alive {
             world.peace = world.now;
         } else if good {
@@ -285,8 +292,8 @@ fn live_through(policy: Policy, seed: u64) {
             assert!(took < BACK_WITHIN, "{policy:?}: {state:?} {} s after the last trouble", took / SECOND);
             longest = longest.max(took);
         }
-        degraded += u64::from(matches!(state, State::Degraded(_))) * (world.now - began);
-        live += u64::from(matches!(state, State::Live(_))) * (world.now - began);
+        degraded += u64::from(matches!(state, BroadcastState::Degraded(_))) * (world.now - began);
+        live += u64::from(matches!(state, BroadcastState::Live(_))) * (world.now - began);
     }
     println!(
         "{policy:?}: live {} h, degraded {} h of {}; back after {} s at most; {most} questions an hour at most",

@@ -16,7 +16,7 @@ use tgs_core::{
     remedy::as_root,
 };
 
-use crate::{finding::Finding, runner::Out, view::View};
+use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const MIB: u64 = 1 << 20;
 /// Less than this on a disk is worth a look.
@@ -25,7 +25,7 @@ const LITTLE: u64 = 1024 * MIB;
 const NONE: u64 = 100 * MIB;
 
 /// Looks at the machine.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     if let Some(settings) = &view.settings {
         let user = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| unit.user());
         for (check, name, dir) in [
@@ -122,7 +122,7 @@ fn landlock(supported: bool) -> Finding {
         .mended_by("add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it")
 }
 
-fn time_sync(out: &Out) -> Finding {
+fn time_sync(out: &CheckSink) -> Finding {
     let check = "time-sync";
     let mut command = process::command("timedatectl");
     command.args(["show", "-p", "NTPSynchronized", "--value"]);

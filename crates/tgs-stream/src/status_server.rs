@@ -10,14 +10,14 @@ use tgs_playout::{
 };
 
 use crate::{
-    http::{FILE_EVERY, Pages, Web, WebConfig},
-    telegram::{Desk, Telegram},
+    http::{FILE_EVERY, HttpConfig, HttpServer, Pages},
+    telegram::{SharedTelegramStatus, TelegramStatus},
     ytdlp,
 };
 
 /// What is shown, until this is dropped.
-pub(crate) struct Front {
-    _web: Web,
+pub(crate) struct StatusServer {
+    _http: HttpServer,
     _reporter: Reporter,
 }
 
@@ -27,7 +27,7 @@ struct StatusPage {
     #[serde(flatten)]
     engine: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    telegram: Option<Telegram>,
+    telegram: Option<TelegramStatus>,
     /// What the settings were read with doubts about.
     warnings: Vec<String>,
 }
@@ -52,27 +52,37 @@ fn mask_urls(value: &mut Value) {
 
 /// Shows the broadcast that `control` holds; `desk` is there where it goes into Telegram.
 /// With `fixed_port` no other port takes the wanted one's place.
-pub(crate) fn open(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Front {
+pub(crate) fn open(
+    settings: &Settings,
+    fixed_port: bool,
+    control: &Control,
+    desk: Option<SharedTelegramStatus>,
+) -> StatusServer {
     std::sync::LazyLock::force(&METRICS);
-    let registered = ytdlp::installed::Metrics::of(&settings.ytdlp_path)
+    let registered = ytdlp::installed::YtdlpMetrics::of(&settings.ytdlp_path)
         .and_then(|metrics| prometheus::register(Box::new(metrics)));
     if let Err(error) = registered {
         log::warn!("no metrics of yt-dlp: {error}");
     }
     let (board, own) = (control.board.clone(), desk.clone());
     let reporter = Reporter::start(control.pulse.clone(), move || {
-        let line = line(&board.read(), own.as_ref().map(Desk::read));
+        let line = line(&board.read(), own.as_ref().map(SharedTelegramStatus::read));
         mask::urls(&line).into_owned()
     });
-    Front { _web: start_web(settings, fixed_port, control, desk), _reporter: reporter }
+    StatusServer { _http: start_web(settings, fixed_port, control, desk), _reporter: reporter }
 }
 
-fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Option<Desk>) -> Web {
+fn start_web(
+    settings: &Settings,
+    fixed_port: bool,
+    control: &Control,
+    desk: Option<SharedTelegramStatus>,
+) -> HttpServer {
     let (health, status) = (control.board.clone(), control.board.clone());
     let (state, telegram) = (desk.clone(), desk);
     let warnings = settings.warnings.clone();
-    Web::start(
-        &WebConfig {
+    HttpServer::start(
+        &HttpConfig {
             host: settings.prometheus_host.to_string(),
             port: settings.prometheus_port,
             fixed_port,
@@ -81,12 +91,12 @@ fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Opt
             file_every: FILE_EVERY,
         },
         Pages {
-            health: Box::new(move || match state.as_ref().map(Desk::read) {
+            health: Box::new(move || match state.as_ref().map(SharedTelegramStatus::read) {
                 Some(now) if now.state != "live" => Err(waiting(&now)),
                 _ => health.read().health().map_err(|why| mask::urls(&why).into_owned()),
             }),
             status_json: Box::new(move || {
-                let telegram = telegram.as_ref().map(Desk::read);
+                let telegram = telegram.as_ref().map(SharedTelegramStatus::read);
                 let page = StatusPage { engine: status.read(), telegram, warnings: warnings.clone() };
                 page.to_json().unwrap_or_default()
             }),
@@ -95,12 +105,12 @@ fn start_web(settings: &Settings, fixed_port: bool, control: &Control, desk: Opt
 }
 
 /// The state's name and why it is not live.
-fn waiting(now: &Telegram) -> String {
+fn waiting(now: &TelegramStatus) -> String {
     format!("{}: {}", now.state, now.why.as_deref().unwrap_or_default())
 }
 
 /// What plays, or what is waited for, for `systemctl status`.
-fn line(engine: &Status, telegram: Option<Telegram>) -> String {
+fn line(engine: &Status, telegram: Option<TelegramStatus>) -> String {
     let chat = match telegram {
         Some(now) if now.state != "live" => return waiting(&now),
         Some(now) => now.chat.map(|chat| format!(" into {chat}")).unwrap_or_default(),
@@ -153,7 +163,8 @@ mod tests {
         let item = PlayingItem { title: "Film".into(), ..PlayingItem::default() };
         let mut engine =
             Status { on_air: OnAir::Item(item), publisher: Connection::Connected, ..Status::default() };
-        let live = Telegram { state: "live", chat: Some("News (7)".into()), ..Telegram::default() };
+        let live =
+            TelegramStatus { state: "live", chat: Some("News (7)".into()), ..TelegramStatus::default() };
         assert_eq!(line(&engine, None), "playing Film");
         assert_eq!(line(&engine, Some(live.clone())), "playing Film into News (7)");
         engine.publisher = Connection::Reconnecting { cause: "refused".into() };
@@ -161,8 +172,11 @@ mod tests {
         engine = Status { publisher: Connection::Connected, ..Status::default() };
         engine.on_air = OnAir::Filler { cause: "the source gives nothing".into() };
         assert_eq!(line(&engine, Some(live)), "filler into News (7): the source gives nothing");
-        let degraded =
-            Telegram { state: "degraded", why: Some("SESSION_REVOKED".into()), ..Telegram::default() };
+        let degraded = TelegramStatus {
+            state: "degraded",
+            why: Some("SESSION_REVOKED".into()),
+            ..TelegramStatus::default()
+        };
         assert_eq!(line(&engine, Some(degraded)), "degraded: SESSION_REVOKED");
         assert_eq!(line(&Status::default(), None), "connecting; starting");
     }

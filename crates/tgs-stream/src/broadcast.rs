@@ -22,8 +22,8 @@ use tgs_playout::{
 use crate::{
     app::{engine_failed, playlist_file, resolver},
     cli::Cli,
-    playlist::{self, Playlist, Watch},
-    position::{Keeper, Position, SAVE_EVERY, list_key},
+    playlist::{self, Playlist, PlaylistWatch},
+    position::{Position, PositionStore, SAVE_EVERY, list_key},
 };
 
 /// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
@@ -33,33 +33,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(400);
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// A list and how it is to be played.
-pub(crate) struct Show<'a> {
+pub(crate) struct Broadcast<'a> {
     cli: &'a Cli,
     settings: &'a Settings,
     /// The list, opened before anything is published to find out early that it cannot be read.
-    next: Option<Opened>,
+    next: Option<OpenedPlaylist>,
     /// Stops the questions that the list asks of ffprobe and yt-dlp.
     cancel: Cancel,
 }
 
 /// The list from where it was left.
-struct Opened {
+struct OpenedPlaylist {
     playlist: Playlist,
-    keeper: Option<Keeper>,
+    keeper: Option<PositionStore>,
 }
 
-impl<'a> Show<'a> {
+impl<'a> Broadcast<'a> {
     pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, cancel: &Cancel) -> Result<Self, CliError> {
-        let next = Some(Opened::open(cli, settings, cli.from_start, cancel)?);
+        let next = Some(OpenedPlaylist::open(cli, settings, cli.from_start, cancel)?);
         Ok(Self { cli, settings, next, cancel: cancel.clone() })
     }
 
     /// Plays it, until it ends or `control` stops it.
     pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let (cli, settings) = (self.cli, self.settings);
-        let Opened { playlist, keeper } = match self.next.take() {
+        let OpenedPlaylist { playlist, keeper } = match self.next.take() {
             Some(opened) => opened,
-            None => Opened::open(cli, settings, false, &self.cancel)?,
+            None => OpenedPlaylist::open(cli, settings, false, &self.cancel)?,
         };
         let bookmarks = playlist.bookmarks();
         let stopped = control.stopped();
@@ -85,7 +85,7 @@ impl<'a> Show<'a> {
         let keep = || {
             if let Some(keeper) = &keeper
                 && let Some(published) = control.board.read().published
-                && let Some((bookmark, offset)) = bookmarks.left_at(published.place, published.offset)
+                && let Some((bookmark, offset)) = bookmarks.resume_point(published.place, published.offset)
             {
                 keeper.set(Position { bookmark, offset_ms: offset.as_millis() as u64 });
             }
@@ -120,7 +120,7 @@ impl<'a> Show<'a> {
                 RunEnd::Stopped => {}
                 RunEnd::Over => keeper.clear(),
                 RunEnd::AfterCurrent => {
-                    match published.and_then(|published| bookmarks.behind(published.place)) {
+                    match published.and_then(|published| bookmarks.after(published.place)) {
                         Some(bookmark) => keeper.set(Position { bookmark, offset_ms: 0 }),
                         None => keeper.clear(),
                     }
@@ -134,19 +134,19 @@ impl<'a> Show<'a> {
     }
 }
 
-impl Opened {
+impl OpenedPlaylist {
     /// Opens the list where it was left, or at its beginning.
     fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, CliError> {
         let file = playlist_file(cli, settings);
         let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
         // Played once, a list has no position to come back to, and the broadcast's own is left alone.
         let (keeper, kept) =
-            (!cli.once).then(|| Keeper::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
+            (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
         let kept = kept.flatten().filter(|_| !from_start);
         if let Some(kept) = &kept {
             log::info!("going on with {} at {} s", kept.bookmark.key.item, kept.offset_ms / 1000);
         }
-        let playlist = Playlist::open(playlist::Config {
+        let playlist = Playlist::open(playlist::PlaylistConfig {
             sources: cli.sources.clone(),
             file,
             repeat: settings.repeat && !cli.once,
@@ -161,7 +161,7 @@ impl Opened {
 }
 
 /// Has the list read again whenever its file was edited, until the broadcast is over.
-fn follow(mut watch: Watch, control: Control) {
+fn follow(mut watch: PlaylistWatch, control: Control) {
     let stopped = control.stopped();
     // Nobody waits for its end: a file system that hangs cannot be asked to stop.
     let run = move || {

@@ -29,7 +29,7 @@ pub(crate) const STATES: [&str; 13] = [
 
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Telegram {
+pub(crate) struct TelegramStatus {
     /// One of [`STATES`]: what /healthz answers where nothing is on air.
     pub(crate) state: &'static str,
     /// Why it is not live, in words with the remedy.
@@ -48,7 +48,7 @@ pub(crate) struct Telegram {
     pub(crate) standby_valid: Option<bool>,
 }
 
-impl Default for Telegram {
+impl Default for TelegramStatus {
     fn default() -> Self {
         Self {
             state: "starting",
@@ -65,22 +65,22 @@ impl Default for Telegram {
 
 /// The shared snapshot.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Desk(Arc<Mutex<Telegram>>);
+pub(crate) struct SharedTelegramStatus(Arc<Mutex<TelegramStatus>>);
 
-impl Desk {
+impl SharedTelegramStatus {
     /// A copy of what is on it.
-    pub(crate) fn read(&self) -> Telegram {
+    pub(crate) fn read(&self) -> TelegramStatus {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes it.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Telegram)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut TelegramStatus)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// The metrics of the Telegram side, in the default registry.
-pub(crate) struct Metrics {
+pub(crate) struct TelegramMetrics {
     pub(crate) session_valid: IntGauge,
     pub(crate) degraded: IntGauge,
     pub(crate) regen_attempts: IntCounterVec,
@@ -90,8 +90,8 @@ pub(crate) struct Metrics {
 }
 
 /// The one set of them; only a broadcast into Telegram has it.
-pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
-    let metrics = Metrics::register().expect("metric names are constants and registered once");
+pub(crate) static METRICS: LazyLock<TelegramMetrics> = LazyLock::new(|| {
+    let metrics = TelegramMetrics::register().expect("metric names are constants and registered once");
     for class in Class::COUNTED {
         metrics.errors.with_label_values(&[class.name()]);
     }
@@ -102,7 +102,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     metrics
 });
 
-impl Metrics {
+impl TelegramMetrics {
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
             session_valid: register_int_gauge!(
@@ -161,22 +161,23 @@ impl Metrics {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::machine::Reason, *};
+    use super::{super::state_machine::WaitReason, *};
 
     #[test]
     fn one_state_is_shown_at_a_time_and_every_wait_is_among_them() {
         let reasons = [
-            Reason::Flood(Duration::ZERO),
-            Reason::Network,
-            Reason::Rights,
-            Reason::Chat,
-            Reason::People,
-            Reason::Call,
-            Reason::App,
-            Reason::InUse,
-            Reason::Other,
+            WaitReason::Flood(Duration::ZERO),
+            WaitReason::Network,
+            WaitReason::Rights,
+            WaitReason::Chat,
+            WaitReason::People,
+            WaitReason::Call,
+            WaitReason::App,
+            WaitReason::InUse,
+            WaitReason::Other,
         ];
-        for state in reasons.map(Reason::name).into_iter().chain(["live", "degraded", "stopping", "starting"])
+        for state in
+            reasons.map(WaitReason::name).into_iter().chain(["live", "degraded", "stopping", "starting"])
         {
             METRICS.set_state(state);
             let shown: Vec<_> =

@@ -24,7 +24,7 @@ use tgs_telegram::Me;
 use crate::{
     cli::{Cli, UNIT},
     redact::Redactor,
-    unit::{self, Unit},
+    unit::{self, UnitProperties},
 };
 
 /// The `.env` that is looked at.
@@ -39,13 +39,13 @@ pub(crate) struct EnvPath {
 /// Everything that is known before anything is looked at.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(crate) struct View {
+pub(crate) struct DiagContext {
     /// The file of settings; `None` where there is none.
     pub(crate) env: Option<EnvPath>,
     /// Its text and what that says; an error where it cannot be read.
     pub(crate) text: Result<(String, EnvFile), String>,
     /// The unit, or why it cannot be asked for.
-    pub(crate) unit: Result<Unit, String>,
+    pub(crate) unit: Result<UnitProperties, String>,
     /// The unit's name.
     pub(crate) unit_name: String,
     /// Whether the unit was asked for by name.
@@ -72,23 +72,23 @@ pub(crate) struct View {
     pub(crate) accounts: [OnceLock<Me>; 2],
 }
 
-impl View {
+impl DiagContext {
     /// Asks systemd and reads the settings.
     pub(crate) fn new(cli: &Cli) -> Self {
         let unit_name = cli.unit.clone().unwrap_or_else(|| UNIT.to_owned());
         let unit = unit::ask(&unit_name);
-        let of_unit = unit.as_ref().ok().and_then(Unit::env_file);
+        let of_unit = unit.as_ref().ok().and_then(UnitProperties::env_file);
         let env = choose(cli.env_file.clone(), of_unit.clone().filter(|_| cli.unit.is_some()), Path::new(""));
         let same = |a: &Path, b: &Path| {
             a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
         };
         let as_unit = env.as_ref().zip(of_unit).is_some_and(|(env, of_unit)| same(&env.path, &of_unit));
         let env = env.map(|env| EnvPath { named: env.named || as_unit, ..env });
-        let vars = unit.as_ref().ok().filter(|_| as_unit).map(Unit::variables);
+        let vars = unit.as_ref().ok().filter(|_| as_unit).map(UnitProperties::variables);
         let lookup = |name: &str| variable(vars.as_ref(), name);
         let (settings, problems) =
             Settings::examine(env.as_ref().filter(|env| env.named).map(|env| &*env.path), &lookup, &[]);
-        let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(Unit::directory);
+        let directory = unit.as_ref().ok().filter(|_| as_unit).and_then(UnitProperties::directory);
         let settings =
             settings.map(|settings| settings.absolute(directory.as_deref().unwrap_or(Path::new(""))));
         let text = match &env {

@@ -20,8 +20,8 @@ use tgs_core::{
 use tgs_telegram::{App, Call, Chat, Class, Connection, Ingest, Live, Me, TelegramError};
 
 use super::{
-    desk::{Desk, METRICS},
-    machine::{Cause, Look, Reason, Renewal, Trouble},
+    state_machine::{CheckOutcome, LossCause, RenewalOutcome, StartError, WaitReason},
+    status::{METRICS, SharedTelegramStatus},
 };
 
 /// The longest a renewal takes: some calls of 15 s.
@@ -36,7 +36,7 @@ const STANDBY_AGAIN: Duration = Duration::from_mins(10);
 
 /// A connection that is signed in, and to whom it belongs.
 #[derive(Debug)]
-struct Signed {
+struct SignedInSession {
     connection: Connection,
     me: Me,
     /// The session's short hash.
@@ -46,7 +46,7 @@ struct Signed {
 
 /// The stream on Telegram's side.
 #[derive(Debug)]
-struct Stream {
+struct CallStream {
     chat: Chat,
     call: Call,
     ingest: Ingest,
@@ -54,43 +54,43 @@ struct Stream {
 
 /// A failure, in words for the log and as what it means for the broadcast.
 #[derive(Debug, Clone)]
-pub(crate) struct Failed {
-    pub(crate) trouble: Trouble,
+pub(crate) struct SessionFailure {
+    pub(crate) error: StartError,
     /// What failed and what it means, as it stands behind "failed to".
-    pub(crate) words: String,
+    pub(crate) message: String,
     /// What the operator does about it.
     pub(crate) remedy: String,
 }
 
 /// The line, open or not.
-pub(crate) struct Line<'a> {
+pub(crate) struct LiveSession<'a> {
     /// Reads the settings as they are now.
     reload: Box<dyn Fn() -> Option<Settings> + 'a>,
     pub(crate) settings: Settings,
     env_file: PathBuf,
     cancel: Cancel,
-    desk: Desk,
+    status: SharedTelegramStatus,
     flood: FloodWaits,
-    signed: Option<Signed>,
+    signed: Option<SignedInSession>,
     /// The chat that was found last: for this account, by this CHAT_ID.
     found: Option<(i64, ChatId, Chat)>,
-    stream: Option<Stream>,
+    stream: Option<CallStream>,
     /// What the live stream is called in the place of CALL_TITLE.
     pub(crate) title: Option<String>,
     lock: Option<(String, SessionLock)>,
     /// The last session that was found dead, and why.
-    dead: Option<(String, Cause)>,
+    dead: Option<(String, LossCause)>,
     /// When the standby session is due to be used next; `None` before it was looked up.
     standby_due: Option<Instant>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> LiveSession<'a> {
     pub(crate) fn new(
         reload: Box<dyn Fn() -> Option<Settings> + 'a>,
         settings: Settings,
         env_file: PathBuf,
         cancel: Cancel,
-        desk: Desk,
+        desk: SharedTelegramStatus,
     ) -> Self {
         let flood = FloodWaits::new(&settings.state_dir);
         Self {
@@ -98,7 +98,7 @@ impl<'a> Line<'a> {
             settings,
             env_file,
             cancel,
-            desk,
+            status: desk,
             flood,
             signed: None,
             found: None,
@@ -117,15 +117,15 @@ impl<'a> Line<'a> {
 
     /// Opens the stream with what `.env` says now. A connection that is signed in, and a chat that was found, are used
     /// again: looking a chat up is what Telegram limits most.
-    pub(crate) fn open(&mut self, unless_same: bool) -> Result<(), Failed> {
+    pub(crate) fn open(&mut self, unless_same: bool) -> Result<(), SessionFailure> {
         self.read_settings();
         let session = self.session()?;
         let name = session.fingerprint();
         if let Some((_, cause)) = self.dead.as_ref().filter(|(dead, _)| unless_same && *dead == name) {
-            return Err(Failed::same(*cause));
+            return Err(SessionFailure::same(*cause));
         }
         if let Some(left) = self.flood.left(&name, SystemTime::now()) {
-            return Err(Failed::flood(left, SystemTime::now()));
+            return Err(SessionFailure::flood(left, SystemTime::now()));
         }
         let (app, id) = self.app()?;
         let opened = self.sign_in(app, &session, &name).and_then(|()| {
@@ -139,7 +139,10 @@ impl<'a> Line<'a> {
             }
             Err(failed) => {
                 // Somebody has to mend this, perhaps with a tool that needs the session.
-                if matches!(failed.trouble, Trouble::Wait(Reason::Chat | Reason::Rights | Reason::App)) {
+                if matches!(
+                    failed.error,
+                    StartError::Wait(WaitReason::Chat | WaitReason::Rights | WaitReason::App)
+                ) {
                     (self.signed, self.lock) = (None, None);
                 }
                 Err(failed)
@@ -154,8 +157,8 @@ impl<'a> Line<'a> {
     }
 
     /// Has a connection that is signed in with `session`.
-    fn sign_in(&mut self, app: App, session: &SessionString, name: &str) -> Result<(), Failed> {
-        let same = |signed: &Signed| {
+    fn sign_in(&mut self, app: App, session: &SessionString, name: &str) -> Result<(), SessionFailure> {
+        let same = |signed: &SignedInSession| {
             signed.name == name
                 && signed.app.api_id == app.api_id
                 && signed.app.api_hash.expose() == app.api_hash.expose()
@@ -172,20 +175,20 @@ impl<'a> Line<'a> {
             Ok((connection, me)) => {
                 self.dead = None;
                 self.told_valid(true);
-                self.desk.update(|desk| {
+                self.status.update(|desk| {
                     desk.session = Some(name.to_owned());
                     desk.account = Some(me.to_string());
                 });
                 log::info!("signed in as {me}");
-                self.signed = Some(Signed { connection, me, name: name.to_owned(), app });
+                self.signed = Some(SignedInSession { connection, me, name: name.to_owned(), app });
                 Ok(())
             }
             Err(error) => Err(self.failed(&error, name)),
         }
     }
 
-    fn open_stream(&mut self, id: &ChatId) -> Result<Stream, TelegramError> {
-        let Some(Signed { connection, me, .. }) = &mut self.signed else {
+    fn open_stream(&mut self, id: &ChatId) -> Result<CallStream, TelegramError> {
+        let Some(SignedInSession { connection, me, .. }) = &mut self.signed else {
             return Err(TelegramError::not_signed_in());
         };
         let chat = match &self.found {
@@ -194,7 +197,7 @@ impl<'a> Line<'a> {
         };
         self.found = Some((me.id, id.clone(), chat.clone()));
         let title = format!("{} ({})", chat.title, chat.id);
-        self.desk.update(|desk| desk.chat = Some(title));
+        self.status.update(|desk| desk.chat = Some(title));
         // Before the call: who may not have the key shall not have announced a stream.
         let ingest = connection.ingest(&chat)?;
         let (call, how) = match connection.live(&chat)? {
@@ -207,14 +210,14 @@ impl<'a> Line<'a> {
             Live::Scheduled => return Err(TelegramError::scheduled()),
         };
         log::info!("{} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
-        Ok(Stream { chat, call, ingest })
+        Ok(CallStream { chat, call, ingest })
     }
 
     /// Looks whether session and call are as they were; where the server refuses the picture (`refused`), also whether
     /// the stream key was replaced.
-    pub(crate) fn check(&mut self, refused: bool) -> (Look, Option<Failed>) {
+    pub(crate) fn check(&mut self, refused: bool) -> (CheckOutcome, Option<SessionFailure>) {
         let (Some(signed), Some(stream)) = (&mut self.signed, &mut self.stream) else {
-            return (Look::CallOver, None);
+            return (CheckOutcome::CallOver, None);
         };
         let name = signed.name.clone();
         let connection = &mut signed.connection;
@@ -231,18 +234,18 @@ impl<'a> Line<'a> {
                     moved
                 });
                 self.told_valid(true);
-                (if moved { Look::Moved } else { Look::Good }, None)
+                (if moved { CheckOutcome::Moved } else { CheckOutcome::Good }, None)
             }
-            Ok(_) => (Look::CallOver, None),
+            Ok(_) => (CheckOutcome::CallOver, None),
             Err(error) => {
                 let failed = self.failed(&error, &name);
-                (Look::Failed(failed.trouble), Some(failed))
+                (CheckOutcome::Failed(failed.error), Some(failed))
             }
         }
     }
 
     /// Gives the live stream the title that is wanted now.
-    pub(crate) fn retitle(&mut self) -> Result<(), Failed> {
+    pub(crate) fn retitle(&mut self) -> Result<(), SessionFailure> {
         let (Some(signed), Some(stream)) = (&mut self.signed, &self.stream) else { return Ok(()) };
         let name = signed.name.clone();
         let wanted = self.title.as_deref().or(self.settings.telegram.call_title.as_deref());
@@ -251,11 +254,11 @@ impl<'a> Line<'a> {
     }
 
     /// Runs `tgs-session --write-env --non-interactive` beside this program.
-    pub(crate) fn renew(&mut self) -> (Renewal, String) {
+    pub(crate) fn renew(&mut self) -> (RenewalOutcome, String) {
         let result = self.run_tgs_session().and_then(|words| self.read_renewed(words));
         let (label, renewal, words) = match result {
-            Ok(words) => ("success", Renewal::Done, words),
-            Err(words) => ("failure", Renewal::Failed, words),
+            Ok(words) => ("success", RenewalOutcome::Done, words),
+            Err(words) => ("failure", RenewalOutcome::Failed, words),
         };
         METRICS.regen_attempts.with_label_values(&[label]).inc();
         (renewal, words)
@@ -357,17 +360,21 @@ impl<'a> Line<'a> {
             log::warn!("STANDBY_SESSION_STRING cannot be used: {why}; run: {run}");
         }
         METRICS.set_standby(valid);
-        self.desk.update(|desk| desk.standby_valid = Some(valid));
+        self.status.update(|desk| desk.standby_valid = Some(valid));
     }
 
     fn told_valid(&self, valid: bool) {
         METRICS.session_valid.set(valid.into());
-        self.desk.update(|desk| desk.session_valid = valid);
+        self.status.update(|desk| desk.session_valid = valid);
     }
 
-    fn session(&mut self) -> Result<SessionString, Failed> {
+    fn session(&mut self) -> Result<SessionString, SessionFailure> {
         let remedy = format!("run: {}", remedy::command("tgs-session --write-env"));
-        let lost = |words: String| Failed { trouble: Trouble::Lost(Cause::Session), words, remedy };
+        let lost = |words: String| SessionFailure {
+            error: StartError::Lost(LossCause::Session),
+            message: words,
+            remedy,
+        };
         let text = self.settings.telegram.session.as_ref();
         let session = match text.map(|text| SessionString::decode(text.expose())) {
             Some(Ok(session)) => return Ok(session),
@@ -385,30 +392,31 @@ impl<'a> Line<'a> {
     }
 
     /// Claims the session for this process.
-    fn hold(&mut self, session: &SessionString, name: &str) -> Result<(), Failed> {
+    fn hold(&mut self, session: &SessionString, name: &str) -> Result<(), SessionFailure> {
         if self.lock.as_ref().is_some_and(|(held, _)| held == name) {
             return Ok(());
         }
         self.lock = None;
-        let lock =
-            SessionLock::take(&session.key, Some(&self.settings.state_dir)).map_err(|held| Failed {
-                trouble: Trouble::Wait(Reason::InUse),
-                words: format!("use the session {name}: {held}"),
+        let lock = SessionLock::take(&session.key, Some(&self.settings.state_dir)).map_err(|held| {
+            SessionFailure {
+                error: StartError::Wait(WaitReason::InUse),
+                message: format!("use the session {name}: {held}"),
                 remedy: "one session is for one program: used twice, Telegram ends it; stop the other"
                     .to_owned(),
-            })?;
+            }
+        })?;
         self.lock = Some((name.to_owned(), lock));
         Ok(())
     }
 
-    fn app(&self) -> Result<(App, ChatId), Failed> {
+    fn app(&self) -> Result<(App, ChatId), SessionFailure> {
         let telegram = &self.settings.telegram;
         let (Some(api_id), Some(api_hash), Some(chat)) =
             (telegram.api_id, &telegram.api_hash, &telegram.chat)
         else {
-            return Err(Failed {
-                trouble: Trouble::Wait(Reason::App),
-                words: "read the settings: API_ID, API_HASH or CHAT_ID was taken out of them".to_owned(),
+            return Err(SessionFailure {
+                error: StartError::Wait(WaitReason::App),
+                message: "read the settings: API_ID, API_HASH or CHAT_ID was taken out of them".to_owned(),
                 remedy: "put it back".to_owned(),
             });
         };
@@ -416,55 +424,55 @@ impl<'a> Line<'a> {
     }
 
     /// What `error` means for the broadcast.
-    fn failed(&mut self, error: &TelegramError, session: &str) -> Failed {
+    fn failed(&mut self, error: &TelegramError, session: &str) -> SessionFailure {
         METRICS.count(error.class);
         let trouble = match error.class {
-            Class::Session => Trouble::Lost(Cause::Session),
-            Class::Account => Trouble::Lost(Cause::Account),
+            Class::Session => StartError::Lost(LossCause::Session),
+            Class::Account => StartError::Lost(LossCause::Account),
             Class::Flood => {
                 let wait = error.wait.unwrap_or(Duration::from_mins(1));
                 self.flood.set(session, wait, SystemTime::now());
-                Trouble::Wait(Reason::Flood(wait + Duration::from_secs(1)))
+                StartError::Wait(WaitReason::Flood(wait + Duration::from_secs(1)))
             }
-            Class::Network | Class::Stopped => Trouble::Wait(Reason::Network),
-            Class::Rights => Trouble::Wait(Reason::Rights),
-            Class::Chat => Trouble::Wait(Reason::Chat),
-            Class::People => Trouble::Wait(Reason::People),
-            Class::Call => Trouble::Wait(Reason::Call),
-            Class::App => Trouble::Wait(Reason::App),
-            Class::SignIn | Class::Other => Trouble::Wait(Reason::Other),
+            Class::Network | Class::Stopped => StartError::Wait(WaitReason::Network),
+            Class::Rights => StartError::Wait(WaitReason::Rights),
+            Class::Chat => StartError::Wait(WaitReason::Chat),
+            Class::People => StartError::Wait(WaitReason::People),
+            Class::Call => StartError::Wait(WaitReason::Call),
+            Class::App => StartError::Wait(WaitReason::App),
+            Class::SignIn | Class::Other => StartError::Wait(WaitReason::Other),
         };
-        if let Trouble::Lost(cause) = trouble {
+        if let StartError::Lost(cause) = trouble {
             self.dead = Some((session.to_owned(), cause));
             self.release();
         }
         if error.class == Class::Chat {
             self.found = None;
         }
-        Failed { trouble, words: error.to_string(), remedy: error.remedy().into_owned() }
+        SessionFailure { error: trouble, message: error.to_string(), remedy: error.remedy().into_owned() }
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for SessionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "failed to {}", self.words)?;
+        write!(f, "failed to {}", self.message)?;
         if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
     }
 }
 
-impl Failed {
+impl SessionFailure {
     fn flood(left: Duration, now: SystemTime) -> Self {
         Self {
-            trouble: Trouble::Wait(Reason::Flood(left)),
-            words: format!("ask Telegram, which wants silence until {}", logging::moment(now + left)),
+            error: StartError::Wait(WaitReason::Flood(left)),
+            message: format!("ask Telegram, which wants silence until {}", logging::moment(now + left)),
             remedy: String::new(),
         }
     }
 
-    fn same(cause: Cause) -> Self {
+    fn same(cause: LossCause) -> Self {
         Self {
-            trouble: Trouble::Lost(cause),
-            words: "find another session: SESSION_STRING is still the lost one".to_owned(),
+            error: StartError::Lost(cause),
+            message: "find another session: SESSION_STRING is still the lost one".to_owned(),
             remedy: String::new(),
         }
     }

@@ -18,32 +18,32 @@ use tgs_core::{
     ytdlp_dir::{self, CURRENT, LAST_SUCCESS, PREVIOUS, VERSION, VERSIONS},
 };
 
-use crate::{failure::Failure, version::Version};
+use crate::{error::UpdateError, version::Version};
 
 /// The version that somebody went back from: no update brings it again.
 const ROLLED_BACK: &str = "rolled-back";
 
 /// The directory.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub(crate) struct VersionsDir {
     root: PathBuf,
 }
 
 /// A version that is there and complete.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct VersionDir {
     pub(crate) dir: PathBuf,
     pub(crate) version: Version,
 }
 
-impl Found {
+impl VersionDir {
     /// Its name below `versions`.
     pub(crate) fn name(&self) -> String {
         self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
-impl Tree {
+impl VersionsDir {
     /// The directory at `root`, which need not exist yet.
     pub(crate) fn at(root: &Path) -> Self {
         // Absolute: the programs in an environment name their Python by its path.
@@ -59,10 +59,10 @@ impl Tree {
     }
 
     /// Makes it, where it is missing, and keeps every other update out until the result is dropped.
-    pub(crate) fn lock(&self) -> Result<File, Failure> {
-        fs::create_dir_all(self.versions()).map_err(Failure::io(&self.versions()))?;
+    pub(crate) fn lock(&self) -> Result<File, UpdateError> {
+        fs::create_dir_all(self.versions()).map_err(UpdateError::io(&self.versions()))?;
         let path = self.root.join("lock");
-        let mut file = files::open_lock(&path).map_err(Failure::io(&path))?;
+        let mut file = files::open_lock(&path).map_err(UpdateError::io(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -70,9 +70,9 @@ impl Tree {
                 let _ = file.take(32).read_to_string(&mut pid);
                 let pid = pid.trim();
                 let holder = if pid.is_empty() { String::new() } else { format!(" (pid {pid})") };
-                return Err(Failure::Busy { dir: self.root.clone(), holder });
+                return Err(UpdateError::Busy { dir: self.root.clone(), holder });
             }
-            Err(TryLockError::Error(error)) => return Err(Failure::io(&path)(error)),
+            Err(TryLockError::Error(error)) => return Err(UpdateError::io(&path)(error)),
         }
         // Only for the message above.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
@@ -80,16 +80,16 @@ impl Tree {
     }
 
     /// The version in use.
-    pub(crate) fn current(&self) -> Option<Found> {
+    pub(crate) fn current(&self) -> Option<VersionDir> {
         self.linked(CURRENT)
     }
 
     /// The version that was in use before it.
-    pub(crate) fn previous(&self) -> Option<Found> {
+    pub(crate) fn previous(&self) -> Option<VersionDir> {
         self.linked(PREVIOUS)
     }
 
-    fn linked(&self, link: &str) -> Option<Found> {
+    fn linked(&self, link: &str) -> Option<VersionDir> {
         let target = fs::read_link(self.root.join(link)).ok()?;
         found(&self.versions().join(target.file_name()?))
     }
@@ -121,7 +121,7 @@ impl Tree {
     }
 
     /// Makes the previous version the one in use, and the other way round.
-    pub(crate) fn swap_back(&self, current: &Found, previous: &Found) -> io::Result<()> {
+    pub(crate) fn swap_back(&self, current: &VersionDir, previous: &VersionDir) -> io::Result<()> {
         // What is left is remembered first: killed in between, the worst is an update that does not come.
         match previous.version.cmp(&current.version) {
             std::cmp::Ordering::Less => {
@@ -187,8 +187,8 @@ impl Tree {
 }
 
 /// The version in `dir`.
-fn found(dir: &Path) -> Option<Found> {
-    Some(Found { dir: dir.to_owned(), version: ytdlp_dir::version(dir)?.parse().ok()? })
+fn found(dir: &Path) -> Option<VersionDir> {
+    Some(VersionDir { dir: dir.to_owned(), version: ytdlp_dir::version(dir)?.parse().ok()? })
 }
 
 /// Whether a process names a file in `dir` on its command line, as everything that Python runs from there does.
@@ -212,24 +212,24 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn tree() -> (tempfile::TempDir, Tree) {
+    fn tree() -> (tempfile::TempDir, VersionsDir) {
         let dir = tempfile::tempdir().unwrap();
-        let tree = Tree::at(&dir.path().join("ytdlp"));
+        let tree = VersionsDir::at(&dir.path().join("ytdlp"));
         drop(tree.lock().unwrap());
         (dir, tree)
     }
 
-    fn add(tree: &Tree, version: &str) -> PathBuf {
+    fn add(tree: &VersionsDir, version: &str) -> PathBuf {
         let dir = tree.free_dir(&version.parse().unwrap());
         fs::create_dir(&dir).unwrap();
         dir
     }
 
-    fn swap_in(tree: &Tree, version: &str) {
+    fn swap_in(tree: &VersionsDir, version: &str) {
         tree.swap_in(&add(tree, version), &version.parse().unwrap()).unwrap();
     }
 
-    fn state(tree: &Tree) -> (Option<String>, Option<String>) {
+    fn state(tree: &VersionsDir) -> (Option<String>, Option<String>) {
         (tree.current().map(|found| found.name()), tree.previous().map(|found| found.name()))
     }
 
@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(state(&tree), (Some("2026.3.1".into()), Some("2026.2.1".into())));
         assert_eq!(fs::read_link(tree.root.join(CURRENT)).unwrap(), Path::new("versions/2026.3.1"));
 
-        let back = |tree: &Tree| tree.swap_back(&tree.current().unwrap(), &tree.previous().unwrap()).unwrap();
+        let back =
+            |tree: &VersionsDir| tree.swap_back(&tree.current().unwrap(), &tree.previous().unwrap()).unwrap();
         back(&tree);
         assert_eq!(state(&tree), (Some("2026.2.1".into()), Some("2026.3.1".into())));
         assert_eq!(tree.rolled_back(), Some("2026.3.1".parse().unwrap()));
@@ -300,7 +301,7 @@ mod tests {
         let (_dir, tree) = tree();
         let held = tree.lock().unwrap();
         let refused = tree.lock().unwrap_err();
-        assert!(matches!(refused, Failure::Busy { .. }));
+        assert!(matches!(refused, UpdateError::Busy { .. }));
         assert!(
             refused.to_string().ends_with(&format!("another update runs (pid {})", process::id())),
             "{refused}"

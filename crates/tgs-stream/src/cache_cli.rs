@@ -12,7 +12,7 @@ use crate::{check::clock, source::one_line};
 
 /// What `--json` prints.
 #[derive(serde::Serialize)]
-struct Page<'a> {
+struct CacheReport<'a> {
     directory: &'a std::path::Path,
     bytes: u64,
     limit_bytes: u64,
@@ -26,7 +26,8 @@ pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io
         kept.title = mask::urls(&kept.title).into_owned();
     }
     let bytes = items.iter().map(|kept| kept.bytes).sum();
-    let page = Page { directory: &settings.cache_dir, bytes, limit_bytes: settings.cache_limit, items };
+    let page =
+        CacheReport { directory: &settings.cache_dir, bytes, limit_bytes: settings.cache_limit, items };
     if json {
         return writeln!(out, "{}", serde_json::to_string(&page)?);
     }

@@ -15,7 +15,7 @@ use tgs_playout::{
     profile::{ExtraArgs, Profile},
 };
 
-use crate::{finding::Finding, ingest::by_ffmpeg, runner::Out, view::View};
+use crate::{context::DiagContext, finding::Finding, ingest::by_ffmpeg, runner::CheckSink};
 
 const INSTALL: &str =
     "install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg), or set FFMPEG_PATH to another one";
@@ -25,7 +25,7 @@ const ENCODERS: [(&str, &str); 2] =
     [("libx264", "no picture can be encoded"), ("aac", "no sound can be encoded")];
 
 /// Looks at ffmpeg.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else {
         return out.say(Finding::unseen("ffmpeg", "the settings cannot be read"));
     };
@@ -59,7 +59,7 @@ pub(crate) fn look(view: &View, out: &Out) {
 }
 
 /// ffprobe is taken from beside ffmpeg, else from the search path.
-fn probe(view: &View, settings: &Settings, ffmpeg: &Path, out: &Out) -> Finding {
+fn probe(view: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckSink) -> Finding {
     let beside = settings.ffmpeg_path.with_file_name("ffprobe");
     let found = if settings.ffmpeg_path.components().count() > 1 && beside.exists() {
         Ok(beside)
@@ -75,7 +75,7 @@ fn probe(view: &View, settings: &Settings, ffmpeg: &Path, out: &Out) -> Finding 
 }
 
 /// What ffmpeg prints.
-fn ask(program: &Path, option: &str, out: &Out) -> Result<String, String> {
+fn ask(program: &Path, option: &str, out: &CheckSink) -> Result<String, String> {
     let mut command = process::command(program);
     command.args(["-hide_banner", option]);
     let limit = out.left().min(Duration::from_secs(10));
@@ -119,7 +119,13 @@ fn protocols(list: &str) -> Finding {
 
 /// Three seconds through the whole encoder, as tgs-stream does before it uses FFMPEG_ARGS. In a directory of its own, so
 /// that no verdict is kept and nothing of ours is left.
-fn arguments(view: &View, settings: &Settings, ffmpeg: &Path, version: &str, out: &Out) -> Finding {
+fn arguments(
+    view: &DiagContext,
+    settings: &Settings,
+    ffmpeg: &Path,
+    version: &str,
+    out: &CheckSink,
+) -> Finding {
     let check = "ffmpeg-args";
     let given = !settings.ffmpeg_args.trim().is_empty();
     let remedy =

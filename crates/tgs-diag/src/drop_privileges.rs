@@ -10,10 +10,10 @@ use anyhow::Context;
 
 use tgs_core::{owner, process, process::user::User};
 
-use crate::{cli::Cli, view::View};
+use crate::{cli::Cli, context::DiagContext};
 
 /// Runs this program anew as that user, where this is root: its exit code. Words where that failed.
-pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> anyhow::Result<Option<u8>> {
+pub(crate) fn run_as_user_of(cli: &Cli, view: &DiagContext) -> anyhow::Result<Option<u8>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -37,7 +37,7 @@ pub(crate) fn run_as_user_of(cli: &Cli, view: &View) -> anyhow::Result<Option<u8
 }
 
 /// The same as the owner of the settings, of STATE_DIR and CACHE_DIR, and of the programs that would be run.
-fn run_as_owner(view: &View) -> anyhow::Result<Option<u8>> {
+fn run_as_owner(view: &DiagContext) -> anyhow::Result<Option<u8>> {
     let mut paths = Vec::new();
     if let Some(settings) = &view.settings {
         let programs = [settings.ffmpeg_path.clone(), settings.ffprobe_path(), settings.ytdlp_path.clone()];

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::UnitSnapshot;
 
 /// So many restarts by systemd while we look, and it is a loop: there is no use in waiting for the end of the time.
 const LOOP: u32 = 3;
 
 /// What the health page says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Health {
+pub(crate) enum HealthVerdict {
     /// Nobody wants to know.
     NotAsked,
     /// As it should be, or as it was.
@@ -51,7 +51,7 @@ pub(crate) enum Verdict {
 
 /// Watches one unit.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct UnitWatch {
     /// The run that a restart is to end: to see it says nothing.
     old: Option<String>,
     /// Whether the unit was restarted by us.
@@ -64,9 +64,9 @@ pub(crate) struct Watch {
     restarts: u32,
 }
 
-impl Watch {
+impl UnitWatch {
     /// Times count from the start of the watch, which is before the restart.
-    pub(crate) fn new(restarted_from: Option<&Snapshot>, stable: Duration, timeout: Duration) -> Self {
+    pub(crate) fn new(restarted_from: Option<&UnitSnapshot>, stable: Duration, timeout: Duration) -> Self {
         Self {
             old: restarted_from.map(|old| old.invocation.clone()).filter(|run| !run.is_empty()),
             restarted: restarted_from.is_some(),
@@ -84,7 +84,12 @@ impl Watch {
     }
 
     /// What is seen at the time `at`; an answer once there is one, at the end of the time at the latest.
-    pub(crate) fn see(&mut self, at: Duration, seen: &Snapshot, health: &Health) -> Option<Verdict> {
+    pub(crate) fn see(
+        &mut self,
+        at: Duration,
+        seen: &UnitSnapshot,
+        health: &HealthVerdict,
+    ) -> Option<Verdict> {
         match &*seen.load {
             "not-found" => return Some(Verdict::NotFound),
             "masked" => return Some(Verdict::Masked),
@@ -105,10 +110,12 @@ impl Watch {
         }
         if let Some(held) = held.filter(|held| *held >= self.stable) {
             match health {
-                Health::NotAsked | Health::Fine(_) => return Some(Verdict::Up(held)),
-                Health::Lasting(why) => return Some(Verdict::Unhealthy(why.clone())),
-                Health::Bad(why) if at >= self.timeout => return Some(Verdict::Unhealthy(why.clone())),
-                Health::Bad(_) => return None,
+                HealthVerdict::NotAsked | HealthVerdict::Fine(_) => return Some(Verdict::Up(held)),
+                HealthVerdict::Lasting(why) => return Some(Verdict::Unhealthy(why.clone())),
+                HealthVerdict::Bad(why) if at >= self.timeout => {
+                    return Some(Verdict::Unhealthy(why.clone()));
+                }
+                HealthVerdict::Bad(_) => return None,
             }
         }
         let ended = match &*seen.active {
@@ -134,7 +141,7 @@ impl Watch {
         None
     }
 
-    fn too_late(&self, seen: &Snapshot, held: Option<Duration>) -> Verdict {
+    fn too_late(&self, seen: &UnitSnapshot, held: Option<Duration>) -> Verdict {
         match (&*seen.active, held) {
             _ if self.restarts > 0 => Verdict::CrashLoop(self.restarts),
             (_, Some(held)) => Verdict::TooShort(held),
@@ -145,12 +152,12 @@ impl Watch {
     }
 
     /// Whether this is still the run that was to end.
-    fn is_old(&self, seen: &Snapshot) -> bool {
+    fn is_old(&self, seen: &UnitSnapshot) -> bool {
         let running = ["active", "deactivating", "reloading"].contains(&&*seen.active);
         running && self.old.as_ref().is_some_and(|old| *old == seen.invocation)
     }
 
-    fn count(&mut self, seen: &Snapshot) {
+    fn count(&mut self, seen: &UnitSnapshot) {
         // A start by somebody sets it back to zero.
         let more = self.last_restarts.map_or(0, |last| seen.restarts.saturating_sub(last));
         self.restarts += more;
@@ -158,7 +165,7 @@ impl Watch {
     }
 
     /// For how long it has been in this run.
-    fn held(&mut self, at: Duration, seen: &Snapshot, running: bool) -> Option<Duration> {
+    fn held(&mut self, at: Duration, seen: &UnitSnapshot, running: bool) -> Option<Duration> {
         let same = |run: &(Duration, String, u32)| run.1 == seen.invocation && run.2 == seen.restarts;
         match &self.run {
             _ if !running => self.run = None,
@@ -170,5 +177,5 @@ impl Watch {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
+#[path = "verdict_tests.rs"]
 mod tests;

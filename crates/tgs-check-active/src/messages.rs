@@ -6,13 +6,13 @@ use tgs_core::{
 };
 
 use crate::{
-    decide::Verdict,
-    snapshot::{End, Snapshot},
+    snapshot::{ProcessEnd, UnitSnapshot},
+    verdict::Verdict,
 };
 
 /// A finding for people, and its name for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct Outcome {
     /// For `--json`; stable.
     pub(crate) name: &'static str,
     /// Follows the unit's name: `failed: …`.
@@ -22,14 +22,19 @@ pub(crate) struct Finding {
 }
 
 /// Says what a verdict means. `condition` is the condition that did not hold, where the journal tells.
-pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition: Option<&str>) -> Finding {
+pub(crate) fn finding(
+    unit: &str,
+    verdict: &Verdict,
+    seen: &UnitSnapshot,
+    condition: Option<&str>,
+) -> Outcome {
     let state = format!("{} ({})", seen.active, seen.sub);
     let ended = || seen.end.map_or_else(String::new, |end| format!("; its main process {}", ending(end)));
     let logs = format!("read the log: journalctl -u {unit}");
     let (name, reason, remedy) = match verdict {
         Verdict::Up(held) => {
             let pid = seen.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
-            return Finding {
+            return Outcome {
                 name: "up",
                 reason: format!("is up: {state} for {:.0} s without a restart{pid}", held.as_secs_f64()),
                 remedy: None,
@@ -96,7 +101,7 @@ pub(crate) fn finding(unit: &str, verdict: &Verdict, seen: &Snapshot, condition:
         Verdict::Other => ("not_running", format!("does not run: {state}{}", ended()), logs),
         Verdict::Unhealthy(why) => ("unhealthy", format!("runs, but does not work: {why}"), unwell(unit)),
     };
-    Finding { name, reason, remedy: Some(remedy) }
+    Outcome { name, reason, remedy: Some(remedy) }
 }
 
 /// What to do about a unit that runs and does not work.
@@ -149,13 +154,13 @@ fn result(word: &str) -> &str {
 }
 
 /// How a process ended: `exited with 78, bad configuration`, `was killed by SIGKILL`.
-pub(crate) fn ending(end: End) -> String {
+pub(crate) fn ending(end: ProcessEnd) -> String {
     match end {
-        End::Exited(status) => match meaning(status) {
+        ProcessEnd::Exited(status) => match meaning(status) {
             Some(meaning) => format!("exited with {status}, {meaning}"),
             None => format!("exited with {status}"),
         },
-        End::Killed(signal) => {
+        ProcessEnd::Killed(signal) => {
             use std::os::unix::process::ExitStatusExt;
             // A wait status is the signal's number where a signal ended it.
             let status = std::process::ExitStatus::from_raw(signal & 0x7f);
@@ -187,18 +192,22 @@ fn meaning(status: i32) -> Option<&'static str> {
 }
 
 /// What to do about an end that says so itself.
-fn cure(end: Option<End>) -> Option<String> {
+fn cure(end: Option<ProcessEnd>) -> Option<String> {
     match end? {
-        End::Exited(status) if status == i32::from(Code::Config as u8) => Some(format!(
+        ProcessEnd::Exited(status) if status == i32::from(Code::Config as u8) => Some(format!(
             "mend the settings, which the log below names; this proves them: {}",
             remedy::command("tgs-stream --check-settings")
         )),
-        End::Exited(status) if status == i32::from(Code::Unavailable as u8) => {
+        ProcessEnd::Exited(status) if status == i32::from(Code::Unavailable as u8) => {
             let install = as_root("apt install ffmpeg");
             Some(format!("what it needs is missing, which the log below names: {install}"))
         }
-        End::Exited(217) => Some(format!("make the user of the unit: {}", as_root("systemd-sysusers"))),
-        End::Exited(126 | 203) => Some("look at the ExecStart= of the unit; is the release complete?".into()),
+        ProcessEnd::Exited(217) => {
+            Some(format!("make the user of the unit: {}", as_root("systemd-sysusers")))
+        }
+        ProcessEnd::Exited(126 | 203) => {
+            Some("look at the ExecStart= of the unit; is the release complete?".into())
+        }
         _ => None,
     }
 }
@@ -207,23 +216,23 @@ fn cure(end: Option<End>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(verdict: &Verdict, seen: &Snapshot, condition: Option<&str>) -> String {
-        let Finding { name, reason, remedy } = finding("x.service", verdict, seen, condition);
+    fn told(verdict: &Verdict, seen: &UnitSnapshot, condition: Option<&str>) -> String {
+        let Outcome { name, reason, remedy } = finding("x.service", verdict, seen, condition);
         format!("[{name}] x.service {reason}\n  -> {}", remedy.unwrap_or_default())
     }
 
     #[test]
     fn every_verdict() {
         use std::time::Duration;
-        let seen = |active: &str, sub: &str, result: &str, end| Snapshot {
+        let seen = |active: &str, sub: &str, result: &str, end| UnitSnapshot {
             active: active.into(),
             sub: sub.into(),
             result: result.into(),
             end,
-            ..Snapshot::default()
+            ..UnitSnapshot::default()
         };
         let failed = |result, end| seen("failed", "failed", result, Some(end));
-        let up = Snapshot { pid: Some(7), ..seen("active", "running", "success", None) };
+        let up = UnitSnapshot { pid: Some(7), ..seen("active", "running", "success", None) };
         let dead = seen("inactive", "dead", "success", None);
         let env = "ConditionPathExists=/opt/tg_video_streamer/current/.env";
         let cases = [
@@ -234,21 +243,21 @@ mod tests {
             told(&Verdict::NotStarted, &dead, Some(env)),
             told(&Verdict::NotStarted, &dead, Some("ConditionPathIsDirectory=/srv")),
             told(&Verdict::NotStarted, &dead, None),
-            told(&Verdict::Inactive, &seen("inactive", "dead", "success", Some(End::Exited(0))), None),
-            told(&Verdict::Failed, &failed("exit-code", End::Exited(78)), None),
-            told(&Verdict::Failed, &failed("exit-code", End::Exited(203)), None),
-            told(&Verdict::Failed, &failed("exit-code", End::Exited(42)), None),
-            told(&Verdict::Failed, &failed("signal", End::Killed(9)), None),
-            told(&Verdict::Failed, &failed("watchdog", End::Killed(6)), None),
+            told(&Verdict::Inactive, &seen("inactive", "dead", "success", Some(ProcessEnd::Exited(0))), None),
+            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(78)), None),
+            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(203)), None),
+            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(42)), None),
+            told(&Verdict::Failed, &failed("signal", ProcessEnd::Killed(9)), None),
+            told(&Verdict::Failed, &failed("watchdog", ProcessEnd::Killed(6)), None),
             told(&Verdict::Failed, &seen("failed", "failed", "resources", None), None),
             told(
                 &Verdict::CrashLoop(3),
-                &seen("activating", "auto-restart", "exit-code", Some(End::Exited(69))),
+                &seen("activating", "auto-restart", "exit-code", Some(ProcessEnd::Exited(69))),
                 None,
             ),
             told(&Verdict::Activating, &seen("activating", "start", "success", None), None),
             told(&Verdict::TooShort(Duration::from_secs(3)), &up, None),
-            told(&Verdict::Other, &seen("active", "exited", "success", Some(End::Exited(0))), None),
+            told(&Verdict::Other, &seen("active", "exited", "success", Some(ProcessEnd::Exited(0))), None),
             told(&Verdict::Unhealthy("503: degraded: no session".into()), &up, None),
         ];
         insta::assert_snapshot!(cases.join("\n"));

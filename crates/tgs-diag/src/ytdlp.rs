@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tgs_core::{process, remedy};
 
-use crate::{finding::Finding, runner::Out, view::View};
+use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 /// Sites change; yt-dlp itself warns from this age on.
 const OLD: u64 = 90;
@@ -15,7 +15,7 @@ fn update() -> String {
 }
 
 /// Looks at yt-dlp.
-pub(crate) fn look(view: &View, out: &Out) {
+pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     let Some(settings) = &view.settings else {
         return out.say(Finding::unseen("yt-dlp", "the settings cannot be read"));
     };

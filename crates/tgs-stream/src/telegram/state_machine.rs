@@ -1,6 +1,6 @@
 //! What tgs-stream does about its session, its chat and its call: every state, every event, and nothing else.
 //!
-//! [`step`] is pure: it asks for what is to be done ([`Action`]), waiting included, and is told how it went ([`Event`]).
+//! [`step`] is pure: it asks for what is to be done ([`Action`]), waiting included, and is told how it went ([`StateEvent`]).
 //! The driver beside it (`telegram.rs`) does it. docs/states.md is made from this file by its tests.
 
 use std::time::Duration;
@@ -27,15 +27,15 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the broadcast stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum BroadcastState {
     /// The stream is being opened for the first time, or again after something was mended.
     Starting,
     /// On air.
-    Live(Session),
+    Live(SessionHealth),
     /// The session is good or nothing is known against it, but the stream cannot be opened.
     Waiting {
         /// Why.
-        reason: Reason,
+        reason: WaitReason,
         /// Attempts that have failed in a row.
         failures: u32,
     },
@@ -47,7 +47,7 @@ pub(crate) enum State {
 
 /// The session, while on air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Session {
+pub(crate) enum SessionHealth {
     /// It was good when last looked at.
     Good {
         /// How often in a row the call had to be created again.
@@ -63,7 +63,7 @@ pub(crate) enum Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recovery {
     /// Whether an attempt can help: it cannot once the account is gone.
-    pub(crate) cause: Cause,
+    pub(crate) cause: LossCause,
     /// Counted from 1.
     pub(crate) cycle: u32,
     /// Which attempt of the standby session; 0 while only the string in `.env` is tried.
@@ -72,7 +72,7 @@ pub(crate) struct Recovery {
 
 /// Why there is no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum LossCause {
     /// The session is dead, missing or malformed.
     Session,
     /// The account is banned, frozen or deleted.
@@ -81,7 +81,7 @@ pub(crate) enum Cause {
 
 /// Why the stream cannot be opened though nothing is known against the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum WaitReason {
     /// Telegram asks to wait this long.
     Flood(Duration),
     /// Telegram cannot be reached.
@@ -102,7 +102,7 @@ pub(crate) enum Reason {
     Other,
 }
 
-impl Reason {
+impl WaitReason {
     /// The name in /healthz and /status.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -135,24 +135,24 @@ impl Reason {
 
 /// Why an attempt to open the stream failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum StartError {
     /// There is no session.
-    Lost(Cause),
+    Lost(LossCause),
     /// There may be one.
-    Wait(Reason),
+    Wait(WaitReason),
 }
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum StateEvent {
     /// The tool begins.
     Begin,
     /// [`Action::Open`] has ended.
-    Opened(Result<(), Trouble>),
+    Opened(Result<(), StartError>),
     /// [`Action::Check`] has ended: session and call are as they were, or the call is over.
-    Checked(Look),
+    Checked(CheckOutcome),
     /// [`Action::Renew`] has ended.
-    Renewed(Renewal),
+    Renewed(RenewalOutcome),
     /// The wait asked for is over.
     Due,
     /// The reminder is due.
@@ -165,7 +165,7 @@ pub(crate) enum Event {
 
 /// What a look at session and call has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum CheckOutcome {
     /// Both are as they were.
     Good,
     /// Both are, and the ingest is another.
@@ -173,19 +173,19 @@ pub(crate) enum Look {
     /// The call is over.
     CallOver,
     /// It failed.
-    Failed(Trouble),
+    Failed(StartError),
 }
 
 /// How an attempt with the standby session went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub(crate) enum RenewalOutcome {
     /// A new session stands in `.env`.
     Done,
     /// It failed.
     Failed,
 }
 
-/// What the driver does, in order. One of `Open`, `Check` and `Renew` at most comes in a step, and comes last.
+/// What the driver does, in order. One of `OpenSegment`, `Check` and `Renew` at most comes in a step, and comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Read `.env`, connect, find the chat and its call (or create it), ask for the ingest. `unless_same`: only if the
@@ -202,9 +202,9 @@ pub(crate) enum Action {
     Publish,
     /// End the publishing.
     Halt,
-    /// Wait this long for [`Event::Due`]. Replaces the wait before.
+    /// Wait this long for [`StateEvent::Due`]. Replaces the wait before.
     Wait(Duration),
-    /// Wait this long for [`Event::Remind`].
+    /// Wait this long for [`StateEvent::Remind`].
     RemindIn(Duration),
     /// Name the error that ended the session.
     TellLoss,
@@ -231,27 +231,39 @@ fn doubling(failures: u32) -> Duration {
 }
 
 /// What follows from `event` in `state`.
-pub(crate) fn step(state: State, event: Event, policy: Policy) -> (State, Vec<Action>) {
+pub(crate) fn step(
+    state: BroadcastState,
+    event: StateEvent,
+    policy: Policy,
+) -> (BroadcastState, Vec<Action>) {
     match (state, event) {
-        (State::Stopping(_), _) => (state, Vec::new()),
-        (_, Event::Stop) => (State::Stopping(Code::Ok), vec![Action::Halt]),
-        (_, Event::Ended(code)) => (State::Stopping(code), Vec::new()),
-        (State::Starting, Event::Begin) => (State::Starting, vec![OPEN]),
-        (State::Starting, Event::Opened(Err(Trouble::Wait(reason)))) => wait(reason, 0),
-        (State::Starting | State::Waiting { .. }, Event::Opened(Err(Trouble::Lost(cause)))) => {
-            degrade(Recovery::begin(cause, policy), policy, Vec::new())
-        }
+        (BroadcastState::Stopping(_), _) => (state, Vec::new()),
+        (_, StateEvent::Stop) => (BroadcastState::Stopping(Code::Ok), vec![Action::Halt]),
+        (_, StateEvent::Ended(code)) => (BroadcastState::Stopping(code), Vec::new()),
+        (BroadcastState::Starting, StateEvent::Begin) => (BroadcastState::Starting, vec![OPEN]),
+        (BroadcastState::Starting, StateEvent::Opened(Err(StartError::Wait(reason)))) => wait(reason, 0),
         (
-            State::Starting | State::Waiting { .. } | State::Degraded(_) | State::Live(_),
-            Event::Opened(Ok(())),
+            BroadcastState::Starting | BroadcastState::Waiting { .. },
+            StateEvent::Opened(Err(StartError::Lost(cause))),
+        ) => degrade(Recovery::begin(cause, policy), policy, Vec::new()),
+        (
+            BroadcastState::Starting
+            | BroadcastState::Waiting { .. }
+            | BroadcastState::Degraded(_)
+            | BroadcastState::Live(_),
+            StateEvent::Opened(Ok(())),
         ) => on_air(state),
-        (State::Waiting { .. }, Event::Due) => (state, vec![OPEN]),
-        (State::Waiting { failures, .. }, Event::Opened(Err(Trouble::Wait(reason)))) => {
+        (BroadcastState::Waiting { .. }, StateEvent::Due) => (state, vec![OPEN]),
+        (BroadcastState::Waiting { failures, .. }, StateEvent::Opened(Err(StartError::Wait(reason)))) => {
             wait(reason, failures + 1)
         }
-        (State::Degraded(recovery), event) => degraded(recovery, event, policy),
-        (State::Live(Session::Good { reopened, over }), event) => live(reopened, over, event, policy),
-        (State::Live(Session::Lost(recovery)), event) => live_without_session(recovery, event, policy),
+        (BroadcastState::Degraded(recovery), event) => degraded(recovery, event, policy),
+        (BroadcastState::Live(SessionHealth::Good { reopened, over }), event) => {
+            live(reopened, over, event, policy)
+        }
+        (BroadcastState::Live(SessionHealth::Lost(recovery)), event) => {
+            live_without_session(recovery, event, policy)
+        }
         // Nothing was asked for that could answer so.
         _ => (state, Vec::new()),
     }
@@ -259,30 +271,38 @@ pub(crate) fn step(state: State, event: Event, policy: Policy) -> (State, Vec<Ac
 
 const OPEN: Action = Action::Open { unless_same: false };
 
-fn wait(reason: Reason, failures: u32) -> (State, Vec<Action>) {
-    (State::Waiting { reason, failures }, vec![Action::Wait(reason.delay(failures))])
+fn wait(reason: WaitReason, failures: u32) -> (BroadcastState, Vec<Action>) {
+    (BroadcastState::Waiting { reason, failures }, vec![Action::Wait(reason.delay(failures))])
 }
 
-fn on_air(before: State) -> (State, Vec<Action>) {
+fn on_air(before: BroadcastState) -> (BroadcastState, Vec<Action>) {
     let reopened = match before {
-        State::Live(Session::Good { reopened, .. }) => reopened + 1,
+        BroadcastState::Live(SessionHealth::Good { reopened, .. }) => reopened + 1,
         _ => 0,
     };
-    (State::Live(Session::Good { reopened, over: false }), vec![Action::Publish, Action::Wait(CHECK)])
+    (
+        BroadcastState::Live(SessionHealth::Good { reopened, over: false }),
+        vec![Action::Publish, Action::Wait(CHECK)],
+    )
 }
 
 /// On air with a session that was good when last looked at.
-fn live(reopened: u32, over: bool, event: Event, policy: Policy) -> (State, Vec<Action>) {
-    let good = |reopened, over| State::Live(Session::Good { reopened, over });
+fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (BroadcastState, Vec<Action>) {
+    let good = |reopened, over| BroadcastState::Live(SessionHealth::Good { reopened, over });
     match event {
-        Event::Due if over => (good(reopened, over), vec![OPEN]),
-        Event::Due => (good(reopened, over), vec![Action::Check]),
-        Event::Checked(Look::Good) => (good(0, false), vec![Action::Wait(CHECK)]),
-        Event::Checked(Look::Moved) => (good(0, false), vec![Action::Publish, Action::Wait(CHECK)]),
+        StateEvent::Due if over => (good(reopened, over), vec![OPEN]),
+        StateEvent::Due => (good(reopened, over), vec![Action::Check]),
+        StateEvent::Checked(CheckOutcome::Good) => (good(0, false), vec![Action::Wait(CHECK)]),
+        StateEvent::Checked(CheckOutcome::Moved) => {
+            (good(0, false), vec![Action::Publish, Action::Wait(CHECK)])
+        }
         // The first time at once: viewers are looking at nothing.
-        Event::Checked(Look::CallOver) if reopened == 0 => (good(reopened, true), vec![OPEN]),
-        Event::Checked(Look::CallOver) => (good(reopened, true), vec![Action::Wait(doubling(reopened))]),
-        Event::Checked(Look::Failed(Trouble::Wait(reason))) | Event::Opened(Err(Trouble::Wait(reason))) => {
+        StateEvent::Checked(CheckOutcome::CallOver) if reopened == 0 => (good(reopened, true), vec![OPEN]),
+        StateEvent::Checked(CheckOutcome::CallOver) => {
+            (good(reopened, true), vec![Action::Wait(doubling(reopened))])
+        }
+        StateEvent::Checked(CheckOutcome::Failed(StartError::Wait(reason)))
+        | StateEvent::Opened(Err(StartError::Wait(reason))) => {
             if reason.passes() {
                 // Viewers see nothing while the call is over, so that is asked about more often.
                 let (reopened, delay) = if over {
@@ -295,28 +315,33 @@ fn live(reopened: u32, over: bool, event: Event, policy: Policy) -> (State, Vec<
             let (state, actions) = wait(reason, 0);
             (state, [vec![Action::Halt], actions].concat())
         }
-        Event::Checked(Look::Failed(Trouble::Lost(cause))) | Event::Opened(Err(Trouble::Lost(cause))) => {
+        StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(cause)))
+        | StateEvent::Opened(Err(StartError::Lost(cause))) => {
             // A stream that would have to be opened anew cannot be.
             if policy.on_loss == OnLoss::Stop || over {
                 return degrade(Recovery::on_air(cause), policy, vec![Action::Halt]);
             }
             let (recovery, action) = Recovery::on_air(cause);
-            (State::Live(Session::Lost(recovery)), vec![Action::TellLoss, action])
+            (BroadcastState::Live(SessionHealth::Lost(recovery)), vec![Action::TellLoss, action])
         }
         _ => (good(reopened, over), Vec::new()),
     }
 }
 
 /// On air, while a new session is got behind the picture.
-fn live_without_session(recovery: Recovery, event: Event, policy: Policy) -> (State, Vec<Action>) {
-    let state = |recovery| State::Live(Session::Lost(recovery));
+fn live_without_session(
+    recovery: Recovery,
+    event: StateEvent,
+    policy: Policy,
+) -> (BroadcastState, Vec<Action>) {
+    let state = |recovery| BroadcastState::Live(SessionHealth::Lost(recovery));
     match event {
         // The session is good again, and only the call is not to be had: what is on air stays there.
-        Event::Opened(Err(Trouble::Wait(reason))) if reason.passes() => {
+        StateEvent::Opened(Err(StartError::Wait(reason))) if reason.passes() => {
             let (recovery, actions) = recovery.over();
             (state(recovery), actions)
         }
-        Event::Opened(Err(Trouble::Wait(reason))) => {
+        StateEvent::Opened(Err(StartError::Wait(reason))) => {
             let (state, actions) = wait(reason, 0);
             (state, [vec![Action::Halt], actions].concat())
         }
@@ -328,45 +353,53 @@ fn live_without_session(recovery: Recovery, event: Event, policy: Policy) -> (St
 }
 
 /// Enters degraded mode.
-fn degrade(begin: (Recovery, Action), policy: Policy, mut actions: Vec<Action>) -> (State, Vec<Action>) {
+fn degrade(
+    begin: (Recovery, Action),
+    policy: Policy,
+    mut actions: Vec<Action>,
+) -> (BroadcastState, Vec<Action>) {
     actions.extend([Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND)]);
     let (recovery, action) = begin;
     if policy.regen == Regen::Once && matches!(action, Action::Wait(_)) {
         // The one attempt there is cannot help.
-        return (State::Stopping(Code::Failure), actions);
+        return (BroadcastState::Stopping(Code::Failure), actions);
     }
     actions.push(action);
-    (State::Degraded(recovery), actions)
+    (BroadcastState::Degraded(recovery), actions)
 }
 
-fn degraded(recovery: Recovery, event: Event, policy: Policy) -> (State, Vec<Action>) {
+fn degraded(recovery: Recovery, event: StateEvent, policy: Policy) -> (BroadcastState, Vec<Action>) {
     let once = policy.regen == Regen::Once;
     match event {
-        Event::Remind => (State::Degraded(recovery), vec![Action::TellDegraded, Action::RemindIn(REMIND)]),
+        StateEvent::Remind => {
+            (BroadcastState::Degraded(recovery), vec![Action::TellDegraded, Action::RemindIn(REMIND)])
+        }
         // FR-002: one attempt, then the supervisor starts the tool anew.
-        Event::Renewed(Renewal::Done) if once => (State::Stopping(Code::Ok), Vec::new()),
-        Event::Renewed(Renewal::Failed) if once => (State::Stopping(Code::Failure), Vec::new()),
-        Event::Opened(Err(Trouble::Lost(cause)))
+        StateEvent::Renewed(RenewalOutcome::Done) if once => (BroadcastState::Stopping(Code::Ok), Vec::new()),
+        StateEvent::Renewed(RenewalOutcome::Failed) if once => {
+            (BroadcastState::Stopping(Code::Failure), Vec::new())
+        }
+        StateEvent::Opened(Err(StartError::Lost(cause)))
             if once && !(Recovery { cause, ..recovery }).may_renew(policy) =>
         {
-            (State::Stopping(Code::Failure), Vec::new())
+            (BroadcastState::Stopping(Code::Failure), Vec::new())
         }
         // Says nothing about the session, so this is still degraded mode.
-        Event::Opened(Err(Trouble::Wait(Reason::Network | Reason::InUse))) => {
+        StateEvent::Opened(Err(StartError::Wait(WaitReason::Network | WaitReason::InUse))) => {
             let (recovery, actions) = recovery.over();
-            (State::Degraded(recovery), actions)
+            (BroadcastState::Degraded(recovery), actions)
         }
-        Event::Opened(Err(Trouble::Wait(reason))) => wait(reason, 0),
+        StateEvent::Opened(Err(StartError::Wait(reason))) => wait(reason, 0),
         event => {
             let (recovery, actions) = recovery.step(event, policy);
-            (State::Degraded(recovery), actions)
+            (BroadcastState::Degraded(recovery), actions)
         }
     }
 }
 
 impl Recovery {
     /// The session has just been found dead: its string has been tried, so the standby comes first.
-    fn begin(cause: Cause, policy: Policy) -> (Self, Action) {
+    fn begin(cause: LossCause, policy: Policy) -> (Self, Action) {
         let first = Self { cause, cycle: 1, attempt: 0 };
         if first.may_renew(policy) {
             (first.attempted(), Action::Renew)
@@ -376,7 +409,7 @@ impl Recovery {
     }
 
     /// The session has been found dead on air: the string in `.env` may have been replaced long ago.
-    fn on_air(cause: Cause) -> (Self, Action) {
+    fn on_air(cause: LossCause) -> (Self, Action) {
         (Self { cause, cycle: 1, attempt: 0 }, Action::Open { unless_same: true })
     }
 
@@ -387,7 +420,7 @@ impl Recovery {
             Regen::Once => self.cycle == 1 && self.attempt == 0,
             Regen::Off => false,
         };
-        asked && self.cause == Cause::Session && self.attempt < ATTEMPTS
+        asked && self.cause == LossCause::Session && self.attempt < ATTEMPTS
     }
 
     fn attempted(self) -> Self {
@@ -399,20 +432,20 @@ impl Recovery {
         (Self { attempt: 0, ..self }, vec![Action::TellCycle, Action::Wait(CYCLE)])
     }
 
-    fn step(self, event: Event, policy: Policy) -> (Self, Vec<Action>) {
+    fn step(self, event: StateEvent, policy: Policy) -> (Self, Vec<Action>) {
         match event {
-            Event::Renewed(Renewal::Done) => (self, vec![OPEN]),
+            StateEvent::Renewed(RenewalOutcome::Done) => (self, vec![OPEN]),
             // What failed at once fails again at once: 5 s, then 10 s.
-            Event::Renewed(Renewal::Failed) if self.may_renew(policy) => {
+            StateEvent::Renewed(RenewalOutcome::Failed) if self.may_renew(policy) => {
                 (self, vec![Action::Wait(Duration::from_secs(5) * self.attempt)])
             }
-            Event::Renewed(Renewal::Failed) => self.over(),
-            Event::Due if self.attempt > 0 => (self.attempted(), vec![Action::Renew]),
-            Event::Due => {
+            StateEvent::Renewed(RenewalOutcome::Failed) => self.over(),
+            StateEvent::Due if self.attempt > 0 => (self.attempted(), vec![Action::Renew]),
+            StateEvent::Due => {
                 let next = Self { cycle: self.cycle + 1, ..self };
-                (next, vec![Action::Open { unless_same: self.cause == Cause::Account }])
+                (next, vec![Action::Open { unless_same: self.cause == LossCause::Account }])
             }
-            Event::Opened(Err(Trouble::Lost(cause))) => {
+            StateEvent::Opened(Err(StartError::Lost(cause))) => {
                 let now = Self { cause, ..self };
                 if now.attempt == 0 && now.may_renew(policy) {
                     (now.attempted(), vec![Action::Renew])
@@ -426,9 +459,7 @@ impl Recovery {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "machine_long_run.rs"]
 mod long_run;

@@ -6,8 +6,8 @@ const STABLE: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A unit in `active (sub)`, in the run `invocation`, restarted so often.
-fn at(active: &str, sub: &str, invocation: &str, restarts: u32) -> Snapshot {
-    Snapshot {
+fn at(active: &str, sub: &str, invocation: &str, restarts: u32) -> UnitSnapshot {
+    UnitSnapshot {
         load: "loaded".into(),
         active: active.into(),
         sub: sub.into(),
@@ -16,25 +16,25 @@ fn at(active: &str, sub: &str, invocation: &str, restarts: u32) -> Snapshot {
         restarts,
         condition: true,
         assertion: true,
-        ..Snapshot::default()
+        ..UnitSnapshot::default()
     }
 }
 
-fn running(invocation: &str, restarts: u32) -> Snapshot {
+fn running(invocation: &str, restarts: u32) -> UnitSnapshot {
     at("active", "running", invocation, restarts)
 }
 
-fn dying(restarts: u32) -> Snapshot {
-    Snapshot { result: "exit-code".into(), ..at("activating", "auto-restart", "x", restarts) }
+fn dying(restarts: u32) -> UnitSnapshot {
+    UnitSnapshot { result: "exit-code".into(), ..at("activating", "auto-restart", "x", restarts) }
 }
 
 /// The verdict, and the second it was given in, where the unit is looked at each second and is as `unit` says.
 fn judge_with(
-    old: Option<&Snapshot>,
-    health: impl Fn(u64) -> Health,
-    unit: impl Fn(u64) -> Snapshot,
+    old: Option<&UnitSnapshot>,
+    health: impl Fn(u64) -> HealthVerdict,
+    unit: impl Fn(u64) -> UnitSnapshot,
 ) -> (u64, Verdict) {
-    let mut watch = Watch::new(old, STABLE, TIMEOUT);
+    let mut watch = UnitWatch::new(old, STABLE, TIMEOUT);
     for second in 0..=TIMEOUT.as_secs() {
         if let Some(verdict) = watch.see(Duration::from_secs(second), &unit(second), &health(second)) {
             return (second, verdict);
@@ -43,8 +43,8 @@ fn judge_with(
     panic!("no verdict after the time");
 }
 
-fn judge(old: Option<&Snapshot>, unit: impl Fn(u64) -> Snapshot) -> (u64, Verdict) {
-    judge_with(old, |_| Health::NotAsked, unit)
+fn judge(old: Option<&UnitSnapshot>, unit: impl Fn(u64) -> UnitSnapshot) -> (u64, Verdict) {
+    judge_with(old, |_| HealthVerdict::NotAsked, unit)
 }
 
 fn up() -> Verdict {
@@ -73,8 +73,8 @@ fn the_run_that_a_restart_ends_does_not_count() {
 
 #[test]
 fn a_unit_that_was_down_comes_up() {
-    let old = Snapshot { condition: false, ..at("inactive", "dead", "", 0) };
-    let queued = Snapshot { job: true, ..old.clone() };
+    let old = UnitSnapshot { condition: false, ..at("inactive", "dead", "", 0) };
+    let queued = UnitSnapshot { job: true, ..old.clone() };
     let unit = |second| if second < 2 { queued.clone() } else { running("b", 0) };
     assert_eq!(judge(Some(&old), unit), (7, up()));
 }
@@ -125,12 +125,12 @@ fn a_start_without_an_end() {
 
 #[test]
 fn what_is_not_going_to_run_is_told_at_once() {
-    let failed = Snapshot { result: "exit-code".into(), ..at("failed", "failed", "a", 0) };
+    let failed = UnitSnapshot { result: "exit-code".into(), ..at("failed", "failed", "a", 0) };
     let dead = at("inactive", "dead", "a", 0);
-    let skipped = Snapshot { condition: false, assertion: false, ..at("inactive", "dead", "", 0) };
-    let asserted = Snapshot { assertion: false, ..at("inactive", "dead", "", 0) };
-    let load = |load: &str| Snapshot { load: load.into(), ..skipped.clone() };
-    let bad = Snapshot { load_error: "why".into(), ..load("bad-setting") };
+    let skipped = UnitSnapshot { condition: false, assertion: false, ..at("inactive", "dead", "", 0) };
+    let asserted = UnitSnapshot { assertion: false, ..at("inactive", "dead", "", 0) };
+    let load = |load: &str| UnitSnapshot { load: load.into(), ..skipped.clone() };
+    let bad = UnitSnapshot { load_error: "why".into(), ..load("bad-setting") };
     let cases = [
         (None, failed.clone(), Verdict::Failed),
         (None, dead.clone(), Verdict::Inactive),
@@ -153,15 +153,15 @@ fn what_is_not_going_to_run_is_told_at_once() {
 
 #[test]
 fn what_systemd_has_yet_to_do_is_waited_for() {
-    let failed = Snapshot { job: true, ..at("failed", "failed", "a", 0) };
+    let failed = UnitSnapshot { job: true, ..at("failed", "failed", "a", 0) };
     let unit = |second| if second < 5 { failed.clone() } else { running("b", 0) };
     assert_eq!(judge(Some(&failed), unit), (10, up()));
 }
 
 #[test]
 fn the_page_must_answer_before_the_time_is_over() {
-    let bad = || Health::Bad("no".into());
-    let fine = || Health::Fine("200".into());
+    let bad = || HealthVerdict::Bad("no".into());
+    let fine = || HealthVerdict::Fine("200".into());
     let late = |second| if second < 20 { bad() } else { fine() };
     assert_eq!(judge_with(None, late, |_| running("a", 0)), (20, Verdict::Up(Duration::from_secs(20))));
     let never = judge_with(None, |_| bad(), |_| running("a", 0));
@@ -172,7 +172,7 @@ fn the_page_must_answer_before_the_time_is_over() {
 
 #[test]
 fn no_wait_at_all() {
-    let mut watch = Watch::new(None, Duration::ZERO, Duration::ZERO);
-    let seen = watch.see(Duration::ZERO, &running("a", 0), &Health::NotAsked);
+    let mut watch = UnitWatch::new(None, Duration::ZERO, Duration::ZERO);
+    let seen = watch.see(Duration::ZERO, &running("a", 0), &HealthVerdict::NotAsked);
     assert_eq!(seen, Some(Verdict::Up(Duration::ZERO)));
 }

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// The pages at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Stream {
+pub(crate) struct StatusPages {
     /// Where they answer.
     pub(crate) address: SocketAddr,
     status: Value,
@@ -22,7 +22,7 @@ pub(crate) struct Stream {
 
 /// Why there are no pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Silent {
+pub(crate) enum NoStatus {
     /// Nothing runs with this STATE_DIR.
     NotRunning,
     /// One may run, but the file that says where may not be read.
@@ -31,15 +31,15 @@ pub(crate) enum Silent {
     NoAnswer(SocketAddr),
 }
 
-impl Stream {
+impl StatusPages {
     /// Asks the one that runs with this STATE_DIR.
-    pub(crate) fn of(state_dir: &Path) -> Result<Self, Silent> {
+    pub(crate) fn of(state_dir: &Path) -> Result<Self, NoStatus> {
         let file = state_dir.join("metrics.port");
         let address = http_get::address_in(&file).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Silent::NotRunning,
-            _ => Silent::Hidden(format!("{} cannot be read: {e}", file.display())),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData => NoStatus::NotRunning,
+            _ => NoStatus::Hidden(format!("{} cannot be read: {e}", file.display())),
         })?;
-        Self::at(address).ok_or(Silent::NoAnswer(address))
+        Self::at(address).ok_or(NoStatus::NoAnswer(address))
     }
 
     /// Asks what answers at `address`; `None` where that is no `tgs-stream`.

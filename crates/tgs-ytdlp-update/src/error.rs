@@ -6,7 +6,7 @@ use tgs_core::process::RunError;
 
 /// What went wrong. Each text fits behind "failed to".
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum UpdateError {
     #[error("lock {dir}: another update runs{holder}", dir = dir.display())]
     Busy { dir: PathBuf, holder: String },
     #[error(
@@ -48,7 +48,7 @@ pub(crate) enum Failure {
     Rest(String),
 }
 
-impl Failure {
+impl UpdateError {
     /// For `map_err`: the file or directory that could not be used.
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
