@@ -295,8 +295,10 @@ impl EncodeJob {
             JobInput::Generated(_) => None,
         });
         // Of two sources the first stands for both: the proxy takes the second for something that it names.
-        if let Some(source) = opened.find(|source| !source.is_file()) {
-            Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg).apply(&mut command);
+        let remote = opened.find(|source| !source.is_file());
+        let client = remote.map(|source| Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg));
+        if let Some(client) = &client {
+            client.apply(&mut command);
         }
         let jumps = |input: &JobInput| matches!(input, JobInput::Opened(source, _) if source.jumps);
         // In a list that says so, a gap of a second is a jump of the clock, not a picture that stands still.
@@ -319,7 +321,8 @@ impl EncodeJob {
                     if !start.is_zero() {
                         command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
                     }
-                    command.args(["-i", &proxy::opened_url(source)]);
+                    let url = client.as_ref().map_or_else(|| source.url.clone(), |it| it.opened_url(source));
+                    command.args(["-i", &url]);
                 }
                 JobInput::Generated(graph) => {
                     command.args(["-f", "lavfi", "-i", graph]);

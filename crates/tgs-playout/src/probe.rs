@@ -27,7 +27,7 @@ use self::times::{clock, length, ratio, seconds};
 use crate::{
     encoder::{self, StallLimits},
     item::{FailureReason, ItemFailure, Media, MediaSource},
-    proxy::{self, Client, Reads},
+    proxy::{Client, Reads},
 };
 
 /// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out, where nothing better is
@@ -469,6 +469,7 @@ fn ask(
     packets: u32,
     cancel: &Cancel,
 ) -> Result<FfprobeOutput, ItemFailure> {
+    let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "warning", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
@@ -483,8 +484,7 @@ fn ask(
         .args(encoder::skip_options(skip_bytes))
         // It decodes the first pictures, and one of two megabytes may take gigabytes.
         .args(["-max_pixels", encoder::MAX_PIXELS])
-        .args(["-i", &proxy::opened_url(source)]);
-    let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
+        .args(["-i", &client.opened_url(source)]);
     if !source.is_file() {
         client.apply(&mut command);
     }

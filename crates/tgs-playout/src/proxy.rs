@@ -14,6 +14,8 @@ mod exchange;
 mod head;
 mod held;
 mod protocols;
+mod relay;
+mod rtsp;
 mod serve;
 
 use std::{
@@ -35,7 +37,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tgs_core::supervise::keep_running;
 
 pub use address::Network;
-pub use protocols::{cookies, is_carried, opened_options, opened_url};
+pub use protocols::{cookies, is_carried, opened_options};
 
 use crate::item::{FailureReason, ItemFailure, MediaSource, Trust};
 use carrier::Carried;
@@ -176,6 +178,21 @@ impl Client {
         format!("http://{}@{address}", self.0.credentials)
     }
 
+    /// The URL by which the child opens `source`, once. For RTSP from strangers this starts a relay, which
+    /// waits for the child's connection and ends with it.
+    #[must_use]
+    pub fn opened_url(&self, source: &MediaSource) -> String {
+        if !protocols::is_relayed(source) {
+            return protocols::opened_url(source);
+        }
+        let port = relay::start(source, &self.0).unwrap_or_else(|error| {
+            log::error!("nothing can be fetched over RTSP: cannot listen on 127.0.0.1: {error}");
+            // Nobody listens there: without the relay nothing may be reached.
+            1
+        });
+        protocols::relayed_url(source, port)
+    }
+
     /// The child may ask the network past this proxy.
     pub fn goes_elsewhere(&self) {
         self.0.heard.store(true, Ordering::SeqCst);
@@ -201,6 +218,16 @@ impl Client {
 }
 
 impl Trouble {
+    /// The status of the answer that refuses a client.
+    fn status(&self) -> u16 {
+        match self {
+            Self::Forbidden(_) => 403,
+            Self::Sender(failure) if failure.reason == FailureReason::Forbidden => 403,
+            Self::Busy { .. } => 503,
+            _ => 502,
+        }
+    }
+
     fn failure(&self) -> ItemFailure {
         match self {
             Self::Forbidden(address) => forbidden(*address),
@@ -272,15 +299,20 @@ fn host_of(url: &str) -> Option<head::Authority> {
         "https" => 443,
         "rtmp" => 1935,
         "rtsp" => 554,
+        "rtsps" => 322,
         _ => 80,
     };
     head::authority(place, Some(port))
 }
 
-/// Where the server of `source` is, for a protocol that takes no proxy: checked, so that ffmpeg can be given the address
+/// Where the server of `source` is, for a protocol that takes neither a proxy nor a relay: checked, so that ffmpeg can be given the address
 /// instead of the name. `None` where the operator names it, or the proxy does the checking.
 pub fn checked_address(source: &MediaSource) -> Result<Option<IpAddr>, ItemFailure> {
-    if source.is_file() || source.trust == Trust::Operator || protocols::is_tunnelled(source) {
+    if source.is_file()
+        || source.trust == Trust::Operator
+        || protocols::is_tunnelled(source)
+        || protocols::is_relayed(source)
+    {
         return Ok(None);
     }
     let server = host_of(&source.url).ok_or_else(unresolved)?;

@@ -124,9 +124,10 @@ fn play(url: &str, trust: Trust) -> (usize, String) {
     let mut command = tgs_core::process::command("ffmpeg");
     command.args(["-nostdin", "-v", "error"]);
     command.args(tgs_playout::encoder::source_options(&source(url, trust)));
+    let client = Client::new(&source(url, trust), Reads::Plays);
     command.args([
         "-i",
-        &tgs_playout::proxy::opened_url(&source(url, trust)),
+        &client.opened_url(&source(url, trust)),
         "-map",
         "0",
         "-c",
@@ -135,7 +136,7 @@ fn play(url: &str, trust: Trust) -> (usize, String) {
         "framecrc",
         "-",
     ]);
-    Client::new(&source(url, trust), Reads::Plays).apply(&mut command);
+    client.apply(&mut command);
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let packets = text(output.stdout).lines().filter(|line| !line.starts_with('#')).count();

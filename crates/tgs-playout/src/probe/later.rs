@@ -9,7 +9,7 @@ use super::{FfprobeOutput, MAX_ANSWER, Probe, ProbeOptions, TIME_OUT, ask, packe
 use crate::{
     encoder,
     item::{ItemFailure, Media, MediaSource},
-    proxy::{self, Client, Reads},
+    proxy::{Client, Reads},
 };
 
 /// The packets before a stream's first one that describe it: the tables of a transport stream.
@@ -63,14 +63,14 @@ fn first_packet(
     index: usize,
     cancel: &Cancel,
 ) -> Option<u64> {
+    let client = Client::new(source, Reads::Looks);
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "error", "-of", "json", "-read_intervals", "%+#1", "-show_entries", "packet=pos"])
         .args(["-select_streams", &index.to_string()])
         .args(encoder::source_options(source))
         .args(encoder::skip_options(skip))
-        .args(["-i", &proxy::opened_url(source)]);
-    let client = Client::new(source, Reads::Looks);
+        .args(["-i", &client.opened_url(source)]);
     if !source.is_file() {
         client.apply(&mut command);
     }

@@ -7,12 +7,15 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::{ClientConnection, StreamOwned};
 use tgs_core::process;
 
 use super::{head::Answer, held::Recording};
 
 /// A connection on which nothing moves for that long is closed: an encoder may be paused, a server may be silent.
 pub(super) const IDLE: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
+
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Bytes on their way, in each direction.
 const BUFFER: usize = 32 << 10;
@@ -23,41 +26,72 @@ pub(super) type Said = (Option<Answer>, Vec<u8>);
 /// Where an answer comes from: a server, or a child that speaks to one.
 #[derive(Debug)]
 pub(super) struct Origin {
-    fd: OwnedFd,
+    stream: Stream,
     /// Ends with this.
     _child: Option<process::Child>,
 }
 
+#[derive(Debug)]
+enum Stream {
+    Plain(OwnedFd),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
 impl Origin {
     pub(super) fn server(stream: TcpStream) -> Self {
-        Self { fd: stream.into(), _child: None }
+        Self { stream: Stream::Plain(stream.into()), _child: None }
+    }
+
+    /// A server on the other side of `tls`, whose handshake is done.
+    pub(super) fn tls(tls: ClientConnection, stream: TcpStream) -> Self {
+        Self { stream: Stream::Tls(Box::new(StreamOwned::new(tls, stream))), _child: None }
     }
 
     pub(super) fn child(child: process::Child, output: OwnedFd) -> Self {
-        Self { fd: output, _child: Some(child) }
+        Self { stream: Stream::Plain(output), _child: Some(child) }
     }
 
-    pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.fd, into)?)
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(fd) => Ok(rustix::io::read(fd, into)?),
+            Stream::Tls(tls) => tls.read(into),
+        }
     }
 
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(&self.fd, bytes)?)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(fd) => Ok(rustix::io::write(fd, bytes)?),
+            Stream::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    /// Whether TLS holds bytes to read that the socket does not show any more.
+    fn has_unread(&mut self) -> bool {
+        let Stream::Tls(tls) = &mut self.stream else { return false };
+        tls.conn.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Whether TLS holds bytes that the socket did not take.
+    fn has_unsent(&self) -> bool {
+        matches!(&self.stream, Stream::Tls(tls) if tls.conn.wants_write())
     }
 
     fn set_nonblocking(&self) -> io::Result<()> {
-        Ok(rustix::io::ioctl_fionbio(&self.fd, true)?)
+        Ok(rustix::io::ioctl_fionbio(self, true)?)
     }
 }
 
 impl AsFd for Origin {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        match &self.stream {
+            Stream::Plain(fd) => fd.as_fd(),
+            Stream::Tls(tls) => tls.sock.as_fd(),
+        }
     }
 }
 
 /// Bytes that go both ways until one side is done.
-pub(super) struct Exchange {
+pub(super) struct Exchange<'a> {
     /// `None` once it has closed.
     pub(super) server: Option<Origin>,
     to_server: Buffer,
@@ -68,7 +102,11 @@ pub(super) struct Exchange {
     pub(super) replayed: Option<u64>,
     /// Whether what comes now is recorded too.
     pub(super) grows: bool,
+    pub(super) filter: Option<Filter<'a>>,
 }
+
+/// Decides which of a server's bytes the client gets. An error holds the last bytes; the server's connection ends.
+pub(super) type Filter<'a> = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Vec<u8>> + 'a>;
 
 #[derive(Default)]
 struct Buffer {
@@ -104,7 +142,7 @@ fn is_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-impl Exchange {
+impl Exchange<'_> {
     /// With what is to be sent first.
     pub(super) fn new(server: Option<Origin>, to_server: Vec<u8>, to_client: Vec<u8>) -> Self {
         Self {
@@ -114,6 +152,7 @@ impl Exchange {
             recording: None,
             replayed: None,
             grows: true,
+            filter: None,
         }
     }
 
@@ -150,16 +189,20 @@ impl Exchange {
         of_client.set(PollFlags::OUT, !self.to_client.is_empty());
         let mut of_server = PollFlags::empty();
         of_server.set(PollFlags::IN, self.to_client.is_empty());
-        of_server.set(PollFlags::OUT, !self.to_server.is_empty());
+        let has_unsent = self.server.as_ref().is_some_and(Origin::has_unsent);
+        of_server.set(PollFlags::OUT, has_unsent || !self.to_server.is_empty());
+        let has_unread = self.to_client.is_empty() && self.server.as_mut().is_some_and(Origin::has_unread);
         // A closed server would end each wait while the client has no time for what came before.
         let server = self.server.as_ref().filter(|_| !of_server.is_empty());
         let mut fds = vec![PollFd::new(client, of_client)];
         fds.extend(server.map(|server| PollFd::new(server, of_server)));
-        if poll(&mut fds, Some(&IDLE))? == 0 {
+        let time = if has_unread { &AT_ONCE } else { &IDLE };
+        if poll(&mut fds, Some(time))? == 0 && !has_unread {
             return Ok(false);
         }
         let client_can = fds[0].revents();
-        let server_can = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
+        let mut server_can = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
+        server_can.set(PollFlags::IN, has_unread || server_can.contains(PollFlags::IN));
         if client_can.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
             return Ok(false);
         }
@@ -188,7 +231,7 @@ impl Exchange {
     }
 
     fn exchange_with_server(&mut self, can: PollFlags) {
-        let Some(server) = &self.server else { return };
+        let Some(server) = &mut self.server else { return };
         if can.contains(PollFlags::OUT) && self.to_server.drain_into(|bytes| server.write(bytes)).is_err() {
             self.server = None;
             return;
@@ -199,7 +242,14 @@ impl Exchange {
                 Ok(_) => {
                     let bytes = std::mem::take(&mut self.to_client.bytes);
                     self.record(&bytes);
-                    self.to_client.bytes = bytes;
+                    let passed = match &mut self.filter {
+                        Some(filter) => filter(&bytes),
+                        None => Ok(bytes),
+                    };
+                    self.to_client.bytes = passed.unwrap_or_else(|last| {
+                        self.server = None;
+                        last
+                    });
                 }
                 Err(error) if is_later(&error) => {}
                 Err(_) => self.server = None,

@@ -51,7 +51,12 @@ pub fn is_carried(source: &MediaSource) -> bool {
 
 /// Whether ffmpeg opens it through an HTTP proxy where there is one.
 pub(super) fn is_tunnelled(source: &MediaSource) -> bool {
-    is_any(source, &["http", "https", "rtmps", "rtsps"])
+    is_any(source, &["http", "https", "rtmps"])
+}
+
+/// Whether ffmpeg opens it through a relay of ours: it follows RTSP redirects itself.
+pub(super) fn is_relayed(source: &MediaSource) -> bool {
+    source.trust != Trust::Operator && is_any(source, &["rtsp", "rtsps"])
 }
 
 /// Whether it is opened through the proxy. TLS alone leads nowhere else, so what the operator names goes without it; RTMPT
@@ -80,18 +85,27 @@ pub(super) fn options(source: &MediaSource) -> Vec<String> {
 }
 
 /// The URL that ffmpeg is given.
-#[must_use]
-pub fn opened_url(source: &MediaSource) -> String {
+pub(super) fn opened_url(source: &MediaSource) -> String {
     if is_carried(source) { carrier::URL.to_owned() } else { direct_url(source) }
 }
 
-/// The options that go with [`opened_url`].
+/// The options that go with [`super::Client::opened_url`].
 #[must_use]
 pub fn opened_options(source: &MediaSource) -> Vec<String> {
     if is_carried(source) {
         return ["-rw_timeout", "10000000", "-protocol_whitelist", "http,tcp"].map(str::to_owned).into();
     }
+    if is_relayed(source) {
+        // Interleaved only: over UDP the server would name the address that ffmpeg sends to.
+        return ["-rtsp_transport", "tcp", "-protocol_whitelist", "rtsp,tcp"].map(str::to_owned).into();
+    }
     options(source)
+}
+
+/// The URL of a relay at `port` that leads to `source`.
+pub(super) fn relayed_url(source: &MediaSource, port: u16) -> String {
+    let url = with_place(&source.url, &format!("127.0.0.1:{port}"));
+    format!("rtsp://{}", url.split_once("://").map_or("", |(_, rest)| rest))
 }
 
 /// The URL with the address that was checked in the place of the server's name.
@@ -103,13 +117,18 @@ pub(super) fn direct_url(source: &MediaSource) -> String {
 }
 
 fn with_address(url: &str, address: IpAddr) -> Option<String> {
-    let server = host_of(url)?;
-    let begin = url.find("://")? + 3;
+    let port = host_of(url)?.port;
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    Some(with_place(url, &format!("{host}:{port}")))
+}
+
+/// `url` with `place` instead of its host and port.
+fn with_place(url: &str, place: &str) -> String {
+    let begin = url.find("://").map_or(0, |at| at + 3);
     let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
     let login = url[begin..end].rsplit_once('@').map_or("", |(login, _)| login);
     let at = if login.is_empty() { "" } else { "@" };
-    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-    Some(format!("{}{login}{at}{host}:{}{}", &url[..begin], server.port, &url[end..]))
+    format!("{}{login}{at}{place}{}", &url[..begin], &url[end..])
 }
 
 /// What an RTMP server is told that it is called, where ffmpeg is given an address instead of that name.
@@ -152,8 +171,22 @@ mod tests {
             all.iter().take_while(|source| is_proxied(source)).count()
         };
         assert_eq!(proxied(Trust::Operator), 4);
-        assert_eq!(proxied(Trust::Found(Network::Public)), 6);
+        assert_eq!(proxied(Trust::Found(Network::Public)), 5);
         assert!(!is_proxied(&MediaSource::at("file:/a.mp4".into())));
+    }
+
+    #[test]
+    fn rtsp_of_strangers_goes_through_a_relay() {
+        let trust = Trust::Found(Network::Public);
+        for (url, opened) in [
+            ("rtsps://u:p@cam/a?b=c", "rtsp://u:p@127.0.0.1:5/a?b=c"),
+            ("RTSP://[::1]:9", "rtsp://127.0.0.1:5"),
+        ] {
+            let source = MediaSource { trust, ..MediaSource::at(url.into()) };
+            assert!(is_relayed(&source) && !is_proxied(&source), "{url}");
+            assert_eq!(relayed_url(&source, 5), opened);
+            assert!(!is_relayed(&MediaSource::at(url.into())), "{url}");
+        }
     }
 
     fn at(url: &str, address: &str) -> MediaSource {

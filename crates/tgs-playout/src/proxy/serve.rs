@@ -68,10 +68,10 @@ impl Drop for Slot {
 }
 
 /// A client's connection, counted while it lasts.
-struct Counted<'a>(&'a Account);
+pub(super) struct Counted<'a>(&'a Account);
 
 impl<'a> Counted<'a> {
-    fn new(account: &'a Account) -> Self {
+    pub(super) fn new(account: &'a Account) -> Self {
         account.connections.fetch_add(1, Ordering::SeqCst);
         Self(account)
     }
@@ -228,7 +228,7 @@ fn replay(client: &TcpStream, held: Held, account: &Account, proxy: &Proxy) {
 }
 
 /// A connection to `server`, at an address that the client may reach.
-fn connect(account: &Account, server: &Authority) -> Result<(TcpStream, IpAddr), Trouble> {
+pub(super) fn connect(account: &Account, server: &Authority) -> Result<(TcpStream, IpAddr), Trouble> {
     let deadline = Instant::now() + CONNECT_TIME;
     let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| Trouble::Unresolved)?;
     let mut trouble = Trouble::Unresolved;
@@ -312,11 +312,7 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
 
 /// The reason goes into the first line, which yt-dlp repeats.
 fn refuse_for(client: &TcpStream, account: &Account, trouble: Trouble) -> io::Result<()> {
-    let status = match trouble {
-        Trouble::Forbidden(_) => 403,
-        Trouble::Busy { .. } => 503,
-        _ => 502,
-    };
+    let status = trouble.status();
     let why = trouble.failure().detail;
     account.record().trouble = Some(trouble);
     refuse(client, &format!("{status} {why}"), &why)

@@ -31,18 +31,21 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         EntryKind::List(site.at("list.m3u")),
         direct(format!("{rtmp}/app/key")),
         direct("srt://localhost:9".into()),
-        direct("rtsp://[::ffff:10.0.0.1]/a".into()),
     ] {
         let failure = found(&resolver, Network::Public, what.clone()).unwrap_err();
         assert_eq!(failure.reason, FailureReason::Forbidden, "{what:?}: {failure}");
         assert!(failure.detail.starts_with("it leads to "), "{what:?}: {failure}");
     }
-    // A file is judged when it is opened.
+    // A file and an RTSP server are judged when they are opened.
     let video = EntryKind::Direct { url: site.at("v.mp4"), live: false };
-    let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Public, video.clone()) else {
-        panic!("no media")
-    };
-    assert_eq!(resolver.probe(&media).unwrap_err().reason, FailureReason::Forbidden);
+    for what in [video.clone(), direct("rtsp://[::ffff:10.0.0.1]/a".into())] {
+        let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Public, what) else {
+            panic!("no media")
+        };
+        let failure = resolver.probe(&media).unwrap_err();
+        assert_eq!(failure.reason, FailureReason::Forbidden);
+        assert!(failure.detail.starts_with("it leads to "), "{failure}");
+    }
     // From a list on the same network all of it is reached.
     for what in [page(site.at("page.html")), video] {
         let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Loopback, what) else {
