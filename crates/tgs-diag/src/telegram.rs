@@ -64,9 +64,10 @@ pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
     };
     out.say(Finding::pass("session", format!("alive: {me}")));
     let _ = view.accounts[0].set(me);
-    if let Some(offset) = connection.clock_offset() {
-        out.say(clock(offset));
-    }
+    out.say(match connection.clock_offset() {
+        Ok(offset) => clock(offset),
+        Err(error) => judge("clock", &error, "run tgs-diag again"),
+    });
     out.say(match connection.sessions() {
         Ok(sessions) => age(&sessions, SystemTime::now()),
         Err(error) => judge("session-age", &error, "run tgs-diag again"),

@@ -64,7 +64,7 @@ impl Connection {
 
     /// Ends the session at Telegram.
     pub fn log_out(mut self) -> Result<(), TelegramError> {
-        self.call("end the session", &tl::functions::auth::LogOut {}).map(drop)
+        self.call_client("end the session", async |client| client.sign_out().await).map(drop)
     }
 
     /// Lets the new session that shows `token` (see [`crate::sign_in`]) into this session's account.

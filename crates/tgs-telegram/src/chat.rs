@@ -1,35 +1,32 @@
-//! Finding the chat that CHAT_ID names, and listing those there are.
+//! Finds the chat that CHAT_ID names, and lists the account's channels and groups.
 
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
 };
 
+use grammers_client::peer::Peer;
 use grammers_tl_types as tl;
 use tgs_core::settings::ChatId;
 use tl::enums::InputPeer;
 
 use crate::{Connection, TelegramError};
 
-/// What Telegram's client libraries put before the number of a channel or supergroup, to tell it from people's and
-/// groups' numbers.
+/// Marks the number of a channel or supergroup, as Telegram's client libraries do.
 const CHANNEL_MARK: i64 = -1_000_000_000_000;
 
-/// Dialogs a request.
-const PAGE: i32 = 100;
-
-/// So many requests for dialogs are made, and for so long: Telegram decides where the list ends.
-const PAGES: usize = 200;
+/// Limits of a listing: Telegram decides where the list ends. 200 pages of the client library.
+const DIALOGS: usize = 200 * 100;
 const TIME: Duration = Duration::from_mins(1);
 
-/// What a chat is.
+/// The kind of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChatKind {
     /// A broadcast channel.
     Channel,
     /// A supergroup.
     Supergroup,
-    /// A group of the small kind.
+    /// A basic group.
     Group,
 }
 
@@ -52,18 +49,18 @@ pub struct Chat {
     pub id: i64,
     /// Its title.
     pub title: String,
-    /// What it is.
+    /// Its kind.
     pub kind: ChatKind,
     /// Its public name, without `@`.
     pub username: Option<String>,
-    /// Whether the account may start a live stream there, as far as its rights tell.
+    /// Whether the account's rights allow it to start a live stream there.
     pub may_broadcast: bool,
     pub(crate) peer: InputPeer,
 }
 
 impl Connection {
-    /// The chat `id` names. A number is looked for among the account's dialogs, since Telegram wants to see a secret of
-    /// the chat (its access hash) beside the number.
+    /// The chat that `id` names. A number is searched among the account's dialogs: Telegram requires the chat's access
+    /// hash beside the number.
     pub fn chat(&mut self, id: &ChatId) -> Result<Chat, TelegramError> {
         let doing = "find the chat CHAT_ID names";
         match id {
@@ -74,7 +71,7 @@ impl Connection {
                     if chat.id == *number {
                         return Some(chat);
                     }
-                    // Without its mark, as some programs show it.
+                    // Some programs show the number without its mark.
                     if *number == chat.bare_id() {
                         nearly.get_or_insert(chat);
                     }
@@ -85,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Every channel and group among the account's dialogs, the archived ones included.
+    /// The channels and groups among the account's dialogs, archived ones included.
     pub fn chats(&mut self) -> Result<Vec<Chat>, TelegramError> {
         let mut chats = Vec::new();
         self.each_chat("list the account's dialogs", &mut |chat| {
@@ -96,147 +93,77 @@ impl Connection {
     }
 
     fn named_chat(&mut self, name: &str, doing: &'static str) -> Result<Chat, TelegramError> {
-        let request = tl::functions::contacts::ResolveUsername { username: name.to_owned(), referer: None };
-        let tl::enums::contacts::ResolvedPeer::Peer(resolved) = self.call(doing, &request)?;
-        let chats = resolved.chats.into_iter().filter_map(Chat::of);
-        let peer = id_of(&resolved.peer).ok_or_else(|| TelegramError::not_a_chat(doing))?;
-        chats.into_iter().find(|chat| chat.id == peer).ok_or_else(|| TelegramError::not_a_chat(doing))
+        let found = self.call_client(doing, async |client| {
+            // Converted here, because the conversion panics on a nonsensical answer.
+            client.resolve_username(name).await.map(|peer| peer.map(Chat::of))
+        })?;
+        match found {
+            Some(chat) => chat.ok_or_else(|| TelegramError::not_a_chat(doing)),
+            None => Err(TelegramError::named("USERNAME_NOT_OCCUPIED", doing)),
+        }
     }
 
-    /// Hands each chat among the dialogs to `look`, page by page, until that has found what it looks for.
+    /// Passes each chat among the dialogs to `look` until that returns one.
     fn each_chat(
         &mut self,
         doing: &'static str,
         look: &mut dyn FnMut(Chat) -> Option<Chat>,
     ) -> Result<Option<Chat>, TelegramError> {
-        let mut request = tl::functions::messages::GetDialogs {
-            exclude_pinned: false,
-            folder_id: None,
-            offset_date: 0,
-            offset_id: 0,
-            offset_peer: InputPeer::Empty,
-            limit: PAGE,
-            hash: 0,
-        };
+        let mut dialogs = self.client(doing)?.iter_dialogs();
         let (mut seen, end) = (HashSet::new(), Instant::now() + TIME);
-        for _ in 0..PAGES {
+        for _ in 0..DIALOGS {
             if Instant::now() > end {
                 break;
             }
-            let (page, whole) = match self.call(doing, &request)? {
-                tl::enums::messages::Dialogs::Dialogs(all) => (
-                    Page { dialogs: all.dialogs, messages: all.messages, chats: all.chats, users: all.users },
-                    true,
-                ),
-                tl::enums::messages::Dialogs::Slice(part) => (
-                    Page {
-                        dialogs: part.dialogs,
-                        messages: part.messages,
-                        chats: part.chats,
-                        users: part.users,
-                    },
-                    false,
-                ),
-                tl::enums::messages::Dialogs::NotModified(_) => return Ok(None),
-            };
-            let next = page.next_offset();
-            // The page also names chats that only something in it was forwarded from.
-            let dialogs: HashSet<i64> = page.dialogs.iter().filter_map(peer_of).filter_map(id_of).collect();
-            for chat in page.chats.into_iter().filter_map(Chat::of) {
-                if dialogs.contains(&chat.id)
-                    && seen.insert(chat.id)
-                    && let Some(found) = look(chat)
-                {
-                    return Ok(Some(found));
-                }
-            }
-            // A page without a new offset would be asked for again for ever.
-            match next.filter(|_| !whole) {
-                Some((date, id, peer)) if (date, id) != (request.offset_date, request.offset_id) => {
-                    (request.offset_date, request.offset_id, request.offset_peer) = (date, id, peer);
-                    request.exclude_pinned = true;
-                }
-                _ => return Ok(None),
+            let next = self.call_client(doing, async |_| dialogs.next().await)?;
+            let Some(dialog) = next else { return Ok(None) };
+            if let Some(chat) = Chat::of(dialog.peer)
+                && seen.insert(chat.id)
+                && let Some(found) = look(chat)
+            {
+                return Ok(Some(found));
             }
         }
         Err(TelegramError::endless(doing))
     }
 }
 
-/// One page of dialogs.
-struct Page {
-    dialogs: Vec<tl::enums::Dialog>,
-    messages: Vec<tl::enums::Message>,
-    chats: Vec<tl::enums::Chat>,
-    users: Vec<tl::enums::User>,
-}
-
-impl Page {
-    /// Date, number and peer of the oldest message of the page: the next page begins behind it.
-    fn next_offset(&self) -> Option<(i32, i32, InputPeer)> {
-        self.dialogs.iter().rev().find_map(|dialog| {
-            let tl::enums::Dialog::Dialog(dialog) = dialog else { return None };
-            let date = self.messages.iter().find_map(|message| {
-                let (id, peer, date) = match message {
-                    tl::enums::Message::Message(it) => (it.id, &it.peer_id, it.date),
-                    tl::enums::Message::Service(it) => (it.id, &it.peer_id, it.date),
-                    tl::enums::Message::Empty(_) => return None,
-                };
-                (id == dialog.top_message && *peer == dialog.peer).then_some(date)
-            })?;
-            Some((date, dialog.top_message, self.input_peer(&dialog.peer)?))
-        })
-    }
-
-    fn input_peer(&self, peer: &tl::enums::Peer) -> Option<InputPeer> {
-        match peer {
-            tl::enums::Peer::User(peer) => self.users.iter().find_map(|user| match user {
-                tl::enums::User::User(user) if user.id == peer.user_id => {
-                    let access_hash = user.access_hash.unwrap_or_default();
-                    Some(tl::types::InputPeerUser { user_id: user.id, access_hash }.into())
-                }
-                _ => None,
-            }),
-            tl::enums::Peer::Chat(peer) => Some(tl::types::InputPeerChat { chat_id: peer.chat_id }.into()),
-            tl::enums::Peer::Channel(peer) => self.chats.iter().find_map(|chat| {
-                let (channel_id, access_hash) = match chat {
-                    tl::enums::Chat::Channel(it) => (it.id, it.access_hash.unwrap_or_default()),
-                    tl::enums::Chat::ChannelForbidden(it) => (it.id, it.access_hash),
-                    _ => return None,
-                };
-                (channel_id == peer.channel_id)
-                    .then(|| tl::types::InputPeerChannel { channel_id, access_hash }.into())
-            }),
-        }
-    }
-}
-
 impl Chat {
-    /// A channel or group the account is in or can see; nothing for others.
-    fn of(chat: tl::enums::Chat) -> Option<Self> {
-        match chat {
-            // A `min` one comes with an access hash that is good for nothing but its picture.
-            tl::enums::Chat::Channel(it) if !it.min => {
-                let access_hash = it.access_hash?;
-                Some(Self {
-                    id: CHANNEL_MARK.wrapping_sub(it.id),
-                    kind: if it.broadcast { ChatKind::Channel } else { ChatKind::Supergroup },
+    /// A channel or group that the account is in or can see; `None` for anything else.
+    fn of(peer: Peer) -> Option<Self> {
+        match peer {
+            Peer::Channel(channel) => Self::of_channel(channel.raw),
+            Peer::Group(group) => match group.raw {
+                tl::enums::Chat::Channel(it) => Self::of_channel(it),
+                tl::enums::Chat::Chat(it) if it.migrated_to.is_none() && !it.deactivated => Some(Self {
+                    id: it.id.wrapping_neg(),
+                    kind: ChatKind::Group,
                     may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
-                    peer: tl::types::InputPeerChannel { channel_id: it.id, access_hash }.into(),
+                    peer: tl::types::InputPeerChat { chat_id: it.id }.into(),
                     title: it.title,
-                    username: it.username,
-                })
-            }
-            tl::enums::Chat::Chat(it) if it.migrated_to.is_none() && !it.deactivated => Some(Self {
-                id: it.id.wrapping_neg(),
-                kind: ChatKind::Group,
-                may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
-                peer: tl::types::InputPeerChat { chat_id: it.id }.into(),
-                title: it.title,
-                username: None,
-            }),
-            _ => None,
+                    username: None,
+                }),
+                _ => None,
+            },
+            Peer::User(_) | Peer::Community(_) => None,
         }
+    }
+
+    fn of_channel(it: tl::types::Channel) -> Option<Self> {
+        // The access hash of a `min` channel is valid for its photo alone. grammers makes a channel without a date of a
+        // forbidden one.
+        if it.min || it.date == 0 {
+            return None;
+        }
+        let access_hash = it.access_hash?;
+        Some(Self {
+            id: CHANNEL_MARK.wrapping_sub(it.id),
+            kind: if it.broadcast { ChatKind::Channel } else { ChatKind::Supergroup },
+            may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
+            peer: tl::types::InputPeerChannel { channel_id: it.id, access_hash }.into(),
+            title: it.title,
+            username: it.username,
+        })
     }
 
     /// The number without its mark.
@@ -250,20 +177,4 @@ impl Chat {
 
 fn may_manage_calls(rights: Option<&tl::enums::ChatAdminRights>) -> bool {
     rights.is_some_and(|tl::enums::ChatAdminRights::Rights(rights)| rights.manage_call)
-}
-
-fn peer_of(dialog: &tl::enums::Dialog) -> Option<&tl::enums::Peer> {
-    match dialog {
-        tl::enums::Dialog::Dialog(it) => Some(&it.peer),
-        _ => None,
-    }
-}
-
-/// The marked number of a chat; nothing for a person.
-fn id_of(peer: &tl::enums::Peer) -> Option<i64> {
-    match peer {
-        tl::enums::Peer::User(_) => None,
-        tl::enums::Peer::Chat(it) => Some(it.chat_id.wrapping_neg()),
-        tl::enums::Peer::Channel(it) => Some(CHANNEL_MARK.wrapping_sub(it.channel_id)),
-    }
 }

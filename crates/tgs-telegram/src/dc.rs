@@ -1,49 +1,52 @@
-//! Where the DCs are: as the session names its own, as the server lists them, else as Telegram's known table has them.
+//! The addresses of Telegram's data centres (DCs): from the session, else from the server's list, else built in.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use grammers_tl_types as tl;
+use grammers_session::types::DcOption;
 use tgs_core::session_string::{Address, Host, SessionString, dc_address};
 
-/// Where a sign-in from nothing begins; Telegram says where to move.
+/// The DC at which a sign-in without any session begins; Telegram redirects to another.
 pub(crate) const FIRST: u8 = 2;
 
 /// The addresses known to one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    /// Come before the known ones.
-    own: BTreeMap<u8, SocketAddr>,
+    /// From the session and the server's list; they take precedence over the built-in ones.
+    listed: BTreeMap<u8, SocketAddr>,
     test: bool,
 }
 
 impl Table {
-    /// Telegram's own DCs.
+    /// The production DCs.
     pub(crate) fn production() -> Self {
-        Self { own: override_for_tests(), test: false }
+        Self { listed: override_for_tests(), test: false }
     }
 
-    /// Telegram's, or the test DCs, with what the session names. A host name is one of a web gateway that speaks
-    /// another transport; the table's address of the same DC is used for it.
+    /// The production or test DCs, with the address that the session names. A host name belongs to a WebSocket
+    /// gateway, which speaks another transport; the built-in address of that DC is used instead.
     pub(crate) fn for_session(session: &SessionString) -> Self {
         let mut table = Self { test: session.test == Some(true), ..Self::production() };
         if let Some(Address { host: Host::Ip(ip), port }) = session.address {
-            table.own.insert(session.dc, SocketAddr::new(ip, port));
+            table.listed.insert(session.dc, SocketAddr::new(ip, port));
         }
         table
     }
 
     pub(crate) fn address(&self, dc: u8) -> Option<SocketAddr> {
-        self.own.get(&dc).copied().or_else(|| dc_address(dc, self.test))
+        self.listed(dc).or_else(|| dc_address(dc, self.test))
     }
 
-    /// Takes what `help.getConfig` lists for DCs that are not known better: ordinary IPv4 ones.
-    pub(crate) fn learn(&mut self, config: &tl::types::Config) {
-        for tl::enums::DcOption::Option(option) in &config.dc_options {
-            let ordinary = !(option.ipv6 || option.media_only || option.tcpo_only || option.cdn);
-            let address = option.ip_address.parse().map(|ip| SocketAddr::new(ip, option.port as u16));
-            if let (true, Ok(id), Ok(address)) = (ordinary, u8::try_from(option.id), address) {
-                self.own.entry(id).or_insert(address);
-            }
+    /// The address from the session or the server's list.
+    pub(crate) fn listed(&self, dc: u8) -> Option<SocketAddr> {
+        self.listed.get(&dc).copied()
+    }
+
+    /// Adds the IPv4 address that the server lists for a DC; the first one stays.
+    pub(crate) fn learn(&mut self, option: &DcOption) {
+        if let Ok(id) = u8::try_from(option.id)
+            && !option.ipv4.ip().is_unspecified()
+        {
+            self.listed.entry(id).or_insert(option.ipv4.into());
         }
     }
 }

@@ -8,6 +8,8 @@ use grammers_mtproto::transport;
 use grammers_mtsender::{InvocationError, RpcError};
 use tgs_core::remedy;
 
+use crate::{pinned_session::KeyRefused, pool::Abandoned};
+
 /// What an error is about; it decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
@@ -267,8 +269,17 @@ impl TelegramError {
         Self::named(TIMEOUT, doing)
     }
 
-    pub(crate) fn panicked(doing: &'static str) -> Self {
-        Self::named(PANIC, doing)
+    /// A call that was ended from outside.
+    pub(crate) fn abandoned(why: Abandoned, doing: &'static str) -> Self {
+        match why {
+            Abandoned::Stopped => Self::stopped(doing),
+            Abandoned::TimedOut => Self::timeout(doing),
+            Abandoned::Panicked => Self::named(PANIC, doing),
+        }
+    }
+
+    pub(crate) fn no_key(doing: &'static str) -> Self {
+        Self::named(NO_KEY, doing)
     }
 
     pub(crate) fn garbage(doing: &'static str) -> Self {
@@ -335,8 +346,10 @@ impl TelegramError {
     pub(crate) fn of(error: &InvocationError, doing: &'static str) -> Self {
         match error {
             InvocationError::Rpc(error) => Self::of_rpc(error, doing),
+            // The pool was refused a new key in place of one that Telegram does not know.
+            InvocationError::Session(error) if error.is::<KeyRefused>() => Self::no_key(doing),
             InvocationError::Transport(transport::Error::BadStatus { status }) => match status {
-                404 => Self::named(NO_KEY, doing),
+                404 => Self::no_key(doing),
                 429 => Self::named(TOO_MANY, doing),
                 other => {
                     Self { class: Class::Network, ..Self::named(&format!("transport error {other}"), doing) }

@@ -1,14 +1,15 @@
-//! The only crate that speaks to Telegram: one blocking connection, sign-in, the chat and its RTMP ingest.
+//! The only crate that speaks to Telegram: one blocking connection, sign-in, the chat and its RTMP ingest. It stores
+//! nothing and decides no retry beyond a single call.
 //!
 //! # Theory of operation
 //!
-//! A [`Connection`] owns one TCP connection to the session's home DC and a single-threaded runtime that turns only
-//! while a call is under way. There is no background task: nothing can hang unseen, nothing makes keys behind our
-//! back. Every call has a time-out, ends at once when the tool is told to stop, and survives a panic of the client
-//! library, which is told as a broken connection. A lost connection is opened anew by the next call.
+//! A [`Connection`] owns a grammers `SenderPool` with one connection, to the session's home DC, and a single-threaded
+//! runtime that turns only while a call is under way. Nothing runs in the background. Every call has a time limit,
+//! ends within 100 ms of the stop flag, and survives a panic of the client library as a lost connection. The next call
+//! opens a lost connection again.
 //!
-//! The library's own pool of connections is not used: on transport error 404 it makes a new key and puts it in the
-//! place of the signed-in one.
+//! On transport error 404 the pool makes a new key and stores it over the signed-in one. The session that it is given
+//! here (`PinnedSession`) refuses that, and the call fails with error 404.
 
 mod account;
 mod call;
@@ -16,6 +17,8 @@ mod chat;
 mod connection;
 mod dc;
 mod error;
+mod pinned_session;
+mod pool;
 pub mod sign_in;
 #[cfg(feature = "test-dc")]
 mod test_dc;
@@ -26,5 +29,5 @@ pub use chat::{Chat, ChatKind};
 pub use connection::{App, Connection};
 pub use error::{Class, TelegramError};
 
-/// The longest a call may take, connecting included.
+/// The time limit of a call, connecting included.
 pub const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(15);

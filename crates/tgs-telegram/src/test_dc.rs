@@ -1,29 +1,31 @@
-//! A new key at a DC on loopback that has the key of `tgs-testdc`, not one of Telegram's: only in builds with the feature
-//! `test-dc`. grammers has Telegram's RSA keys compiled in, so the exchange is done here with its parts.
+//! The key exchange with a DC on loopback that has the RSA key of `tgs-testdc`: only in builds with the feature `test-dc`.
+//! grammers has Telegram's RSA keys compiled in, so the exchange is done here from its parts.
 //!
-//! No packaged build has it: whoever can make a tool believe in another key can ask its user for a login code.
+//! No packaged build has it: a tool that accepts another RSA key can be made to give a login code to its owner.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use grammers_crypto::{AuthKey, aes, factorize, generate_key_data_from_nonce, rsa};
-use grammers_mtproto::{
-    mtp::{Encrypted, Plain},
-    transport::Full,
-};
-use grammers_mtsender::{InvocationError, Sender, ServerAddr, connect_with_auth};
+use grammers_mtproto::{mtp::Plain, transport::Full};
+use grammers_mtsender::{InvocationError, Sender, ServerAddr};
 use grammers_tl_types::{Cursor, Deserializable, Serializable, enums, functions, types};
 use num_bigint::BigUint;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
+use crate::pinned_session::PinnedSession;
+
 const MODULUS: &str = include_str!("../../tgs-testdc/src/rsa_modulus.txt");
 const EXPONENT: &str = "65537";
 
-/// Connects to `address` with a key that is made for it.
-pub(crate) async fn connect(address: SocketAddr) -> Result<Sender<Full, Encrypted>, InvocationError> {
-    let address = ServerAddr::Tcp { address };
-    let sender = Sender::connect(Full::new(), Plain::new(), address.clone()).await?;
+/// Makes the key of a session that has none, if its DC is on loopback.
+pub(crate) async fn provide_key(session: &PinnedSession) -> Result<(), InvocationError> {
+    let address = session.connect_address();
+    if session.has_key() || !address.ip().is_loopback() {
+        return Ok(());
+    }
+    let sender = Sender::connect(Full::new(), Plain::new(), ServerAddr::Tcp { address }).await?;
     let key = make_key(sender).await?;
-    Ok(connect_with_auth(Full::new(), address, key).await?)
+    session.pin(key).map_err(|refused| InvocationError::Session(refused.into()))
 }
 
 /// <https://core.telegram.org/mtproto/auth_key>, as the test DC answers it.
@@ -36,7 +38,7 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
     let (p, q) = (without_zeros(p), without_zeros(q));
     let inner =
         types::PQInnerData { pq: offer.pq, p: p.clone(), q: q.clone(), nonce, server_nonce, new_nonce };
-    let key = rsa::Key::new(MODULUS, EXPONENT).ok_or_else(|| refused("the key is none"))?;
+    let key = rsa::Key::new(MODULUS, EXPONENT).ok_or_else(|| refused("the RSA key cannot be read"))?;
     let request = functions::ReqDhParams {
         nonce,
         server_nonce,
@@ -47,12 +49,12 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
         encrypted_data: rsa::encrypt_hashed(&enums::PQInnerData::from(inner).to_bytes(), &key, &random()?),
     };
     let enums::ServerDhParams::Ok(answer) = sender.invoke(&request).await? else {
-        return Err(refused("it is not the test DC's key"));
+        return Err(refused("the DC does not take the test DC's key"));
     };
     let (aes_key, aes_iv) = generate_key_data_from_nonce(&server_nonce, &new_nonce);
     let mut plain = answer.encrypted_answer;
     if plain.len() < 32 || plain.len() % 16 != 0 {
-        return Err(refused("an answer has no whole blocks"));
+        return Err(refused("an answer has a partial block"));
     }
     aes::ige_decrypt(&mut plain, &aes_key, &aes_iv);
     // Behind its SHA-1.
@@ -61,7 +63,7 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
         .map_err(|_| refused("an answer cannot be read"))?;
     let (prime, b) = (BigUint::from_bytes_be(&dh.dh_prime), BigUint::from_bytes_be(&random::<256>()?));
     if prime.bits() != 2048 {
-        return Err(refused("the prime has not 2048 bits"));
+        return Err(refused("the prime does not have 2048 bits"));
     }
     let g_b = BigUint::from(dh.g.cast_unsigned()).modpow(&b, &prime).to_bytes_be();
     let client = types::ClientDhInnerData { nonce, server_nonce, retry_id: 0, g_b };
@@ -71,13 +73,13 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
     aes::ige_encrypt(&mut sealed, &aes_key, &aes_iv);
     let request = functions::SetClientDhParams { nonce, server_nonce, encrypted_data: sealed };
     let enums::SetClientDhParamsAnswer::DhGenOk(done) = sender.invoke(&request).await? else {
-        return Err(refused("it wants another exchange"));
+        return Err(refused("the DC asks for another exchange"));
     };
     let shared = BigUint::from_bytes_be(&dh.g_a).modpow(&b, &prime).to_bytes_be();
     let mut key = [0; 256];
     key[256 - shared.len()..].copy_from_slice(&shared);
     if AuthKey::from_bytes(key).calc_new_nonce_hash(&new_nonce, 1) != done.new_nonce_hash1 {
-        return Err(refused("it has another key"));
+        return Err(refused("the DC has computed another key"));
     }
     Ok(key)
 }
@@ -97,5 +99,5 @@ fn without_zeros(number: u64) -> Vec<u8> {
 }
 
 fn refused(why: &str) -> InvocationError {
-    InvocationError::Io(io::Error::other(format!("no key of a test DC: {why}")))
+    InvocationError::Io(io::Error::other(format!("key exchange with the test DC: {why}")))
 }

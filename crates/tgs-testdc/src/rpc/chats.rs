@@ -59,10 +59,11 @@ impl Method for functions::messages::GetDialogs {
         let mine: Vec<_> = state.world.chats.iter().filter(|chat| chat.role(me).is_some()).collect();
         let total = mine.len();
         if let (true, Some(chat)) = (endless, mine.first()) {
-            let id = if self.offset_id > 1 { self.offset_id - 1 } else { i32::MAX };
-            let (dialog, message) = objects::dialog(chat, id, NEWEST);
-            let (dialogs, messages, users) = (vec![dialog], vec![message], Vec::new());
-            let chats = vec![objects::chat(state, me, chat)];
+            // A full page: clients take a shorter one for the last.
+            let first = if self.offset_id > self.limit { self.offset_id - 1 } else { i32::MAX };
+            let ids = (0..self.limit).map(|place| first - place);
+            let (dialogs, messages) = ids.map(|id| objects::dialog(chat, id, NEWEST)).unzip();
+            let (chats, users) = (vec![objects::chat(state, me, chat)], Vec::new());
             return Ok(
                 types::messages::DialogsSlice { count: i32::MAX, dialogs, messages, chats, users }.into()
             );

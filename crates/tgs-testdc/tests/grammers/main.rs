@@ -1,7 +1,8 @@
-//! The unmodified grammers client against the test DC.
+//! The unmodified grammers client, and the connection that `tgs-telegram` builds on it, against the test DC.
 
 mod chats;
 mod client;
+mod connection;
 mod exchange;
 mod faults;
 mod patched;

@@ -1,0 +1,232 @@
+//! The session that grammers' pool reads and writes: one DC with its address and its key, both pinned. Nothing is
+//! stored on disk, and no peer or update state is kept.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use grammers_session::{
+    BoxFuture, Session,
+    types::{DcOption, PeerId, PeerInfo, UpdateState, UpdatesState},
+};
+use tgs_core::session_string::{AuthKey, SessionString};
+
+use crate::dc;
+
+/// The pool tried to replace the key of a session: Telegram answered transport error 404 to it.
+#[derive(Debug, thiserror::Error)]
+#[error("refused to replace the session's key")]
+pub(crate) struct KeyRefused;
+
+/// The home DC of one session.
+pub(crate) struct PinnedSession(Mutex<Home>);
+
+struct Home {
+    dc: u8,
+    address: SocketAddr,
+    /// `None` until the first connection makes one; never replaced after that.
+    key: Option<AuthKey>,
+    table: dc::Table,
+}
+
+impl PinnedSession {
+    /// A session at `dc`; `None` if the address of that DC is unknown.
+    pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::Table) -> Option<Self> {
+        let address = table.address(dc)?;
+        Some(Self(Mutex::new(Home { dc, address, key, table })))
+    }
+
+    fn home(&self) -> MutexGuard<'_, Home> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The home DC's number, as the pool counts.
+    pub(crate) fn dc(&self) -> i32 {
+        self.home().dc.into()
+    }
+
+    /// The address that a session string names.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.home().address
+    }
+
+    /// The address that the pool connects to. A forwarder on loopback (an MTProxy's) would be returned here.
+    pub(crate) fn connect_address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    pub(crate) fn has_key(&self) -> bool {
+        self.home().key.is_some()
+    }
+
+    /// The session as a string; `None` while it has no key.
+    pub(crate) fn export(&self) -> Option<SessionString> {
+        let home = self.home();
+        SessionString::new(home.dc, home.address, home.key.clone()?).ok()
+    }
+
+    /// Continues at another DC, where a new key will be made. `false` if its address is unknown.
+    pub(crate) fn move_to(&self, dc: u8) -> bool {
+        let mut home = self.home();
+        let Some(address) = home.table.address(dc) else { return false };
+        (home.dc, home.address, home.key) = (dc, address, None);
+        true
+    }
+
+    /// Stores the first key; refuses to replace a key by another.
+    pub(crate) fn pin(&self, new: [u8; 256]) -> Result<(), KeyRefused> {
+        let mut home = self.home();
+        match &home.key {
+            Some(pinned) if *pinned.expose() != new => return Err(KeyRefused),
+            Some(_) => {}
+            None => home.key = Some(AuthKey::new(new)),
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PinnedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let home = self.home();
+        f.debug_struct("PinnedSession").field("dc", &home.dc).field("address", &home.address).finish()
+    }
+}
+
+impl Session for PinnedSession {
+    type Error = KeyRefused;
+
+    fn home_dc_id(&self) -> Result<i32, KeyRefused> {
+        Ok(self.dc())
+    }
+
+    /// Ignored: [`PinnedSession::move_to`] is the only way to another DC.
+    fn set_home_dc_id(&self, _: i32) -> BoxFuture<'_, Result<(), KeyRefused>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn dc_option(&self, id: i32) -> Result<Option<DcOption>, KeyRefused> {
+        let connect_address = self.connect_address();
+        let home = self.home();
+        let option = |address, auth_key| {
+            let (ipv4, ipv6) = both_families(address);
+            DcOption { id, ipv4, ipv6, auth_key }
+        };
+        if id == i32::from(home.dc) {
+            return Ok(Some(option(connect_address, home.key.as_ref().map(|key| *key.expose()))));
+        }
+        // The built-in addresses are left out: those that the server lists take precedence over them.
+        let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
+        Ok(listed.map(|address| option(address, None)))
+    }
+
+    /// Takes the key of the home DC if it has none, and the addresses of the other DCs.
+    fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), KeyRefused>> {
+        let mut home = self.home();
+        let done = if option.id == i32::from(home.dc) {
+            drop(home);
+            option.auth_key.map_or(Ok(()), |key| self.pin(key))
+        } else {
+            home.table.learn(option);
+            Ok(())
+        };
+        Box::pin(async { done })
+    }
+
+    fn peer(&self, _: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, KeyRefused>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn cache_peer(&self, _: PeerInfo) -> BoxFuture<'_, Result<(), KeyRefused>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn updates_state(&self) -> BoxFuture<'_, Result<UpdatesState, KeyRefused>> {
+        Box::pin(async { Ok(UpdatesState::default()) })
+    }
+
+    fn set_update_state(&self, _: UpdateState) -> BoxFuture<'_, Result<(), KeyRefused>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// The address in the field of its family; the other field is not used.
+fn both_families(address: SocketAddr) -> (SocketAddrV4, SocketAddrV6) {
+    match address {
+        SocketAddr::V4(v4) => (v4, SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0)),
+        SocketAddr::V6(v6) => (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), v6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const HOME: &str = "127.0.0.1:4001";
+
+    fn session(key: Option<u8>) -> PinnedSession {
+        let address = HOME.parse().unwrap();
+        let like = SessionString::new(2, address, AuthKey::new(key_of(7))).unwrap();
+        let key = key.map(|first| AuthKey::new(key_of(first)));
+        PinnedSession::new(2, key, dc::Table::for_session(&like)).unwrap()
+    }
+
+    /// Not all bytes are equal: such a key is refused as a placeholder.
+    fn key_of(first: u8) -> [u8; 256] {
+        let mut key = [1; 256];
+        key[0] = first;
+        key
+    }
+
+    fn set(session: &PinnedSession, id: i32, address: &str, key: Option<u8>) -> Result<(), KeyRefused> {
+        let (ipv4, ipv6) = both_families(address.parse().unwrap());
+        let option = DcOption { id, ipv4, ipv6, auth_key: key.map(key_of) };
+        let mut future = session.set_dc_option(&option);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => done,
+            Poll::Pending => panic!("set_dc_option does not wait"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_never_replaced() {
+        for known in [None, Some(7)] {
+            let session = session(known);
+            assert_eq!(session.has_key(), known.is_some());
+            assert_eq!(session.export().is_some(), known.is_some());
+            set(&session, 2, HOME, Some(7)).unwrap();
+            set(&session, 2, HOME, None).unwrap();
+            assert!(set(&session, 2, HOME, Some(8)).is_err());
+            assert_eq!(session.dc_option(2).unwrap().unwrap().auth_key, Some(key_of(7)));
+            assert_eq!(*session.export().unwrap().key.expose(), key_of(7));
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_home_dc_is_pinned_and_those_of_others_are_learnt_once() {
+        let session = session(Some(7));
+        for address in ["10.0.0.1:1", "10.0.0.2:2"] {
+            set(&session, 2, address, Some(7)).unwrap();
+            set(&session, 4, address, None).unwrap();
+        }
+        set(&session, 3, "[2001:db8::1]:443", None).unwrap();
+        set(&session, 300, "10.0.0.3:3", None).unwrap();
+        assert_eq!(session.address(), HOME.parse().unwrap());
+        assert_eq!(session.dc_option(2).unwrap().unwrap().ipv4, HOME.parse().unwrap());
+        assert_eq!(session.dc_option(4).unwrap().unwrap().ipv4, "10.0.0.1:1".parse().unwrap());
+        // An IPv6 address alone is of no use: the built-in IPv4 address stays.
+        assert_eq!((session.dc_option(3).unwrap(), session.dc_option(300).unwrap()), (None, None));
+        assert!(session.move_to(3) && session.address().is_ipv4() && session.export().is_none());
+        assert!(session.move_to(4) && session.address() == "10.0.0.1:1".parse().unwrap());
+        assert!(!session.move_to(9));
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        let shown = format!("{:?}", session(Some(7)));
+        assert_eq!(shown, format!("PinnedSession {{ dc: 2, address: {HOME} }}"));
+    }
+}

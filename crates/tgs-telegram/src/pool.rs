@@ -1,0 +1,120 @@
+//! One [`SenderPool`] on a runtime of its own, which turns only while a call is under way: between two calls nothing
+//! runs in the background. Knows no retry and no session.
+
+use std::{
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use grammers_client::{Client, client::ClientConfiguration};
+use grammers_mtsender::{ConnectionParams, InvocationError, NoRetries, SenderPool, SenderPoolHandle};
+use grammers_session::updates::UpdatesLike;
+use tgs_core::cancel::Cancel;
+use tokio::{runtime::Runtime, sync::mpsc, time};
+
+use crate::{App, pinned_session::PinnedSession};
+
+/// How often a call checks the stop flag.
+pub(crate) const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// Updates that are kept; only a QR sign-in waits for one, and it reads them as they come.
+const UPDATES: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// Why a call was abandoned. The pool may hang or be half broken then, and must be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// The stop flag was set.
+    Stopped,
+    /// The time was up.
+    TimedOut,
+    /// The client library panicked.
+    Panicked,
+}
+
+/// What a call works with.
+pub(crate) struct Handles<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) updates: &'a mut mpsc::Receiver<UpdatesLike>,
+}
+
+/// The pool. Dropping it closes its connections at once.
+pub(crate) struct Pool {
+    client: Client,
+    handle: SenderPoolHandle,
+    updates: mpsc::Receiver<UpdatesLike>,
+    /// Not spawned, but polled beside each call: a panic of it then ends the call.
+    runner: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The last field, so that it is dropped last: that drops the connections, which are tasks of it.
+    runtime: Runtime,
+}
+
+impl Pool {
+    /// Connects to nothing yet: the first call does.
+    pub(crate) fn new(app: &App, session: &Arc<PinnedSession>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let params = params(app, session.connect_address().is_ipv6());
+        let pool = SenderPool::with_configuration(Arc::clone(session), app.api_id, params);
+        let configuration = ClientConfiguration { auto_cache_peers: false };
+        Ok(Self {
+            handle: pool.handle.thin.clone(),
+            client: Client::with_configuration(pool.handle, configuration),
+            updates: pool.updates,
+            runner: Box::pin(pool.runner.run()),
+            runtime,
+        })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Makes the next call open a new connection to `dc`.
+    pub(crate) fn disconnect(&self, dc: i32) {
+        self.handle.disconnect_from_dc(dc);
+    }
+
+    /// Runs `work` until it ends, `limit` is over, or `cancel` is set.
+    pub(crate) fn run<T>(
+        &mut self,
+        cancel: &Cancel,
+        limit: Duration,
+        work: impl AsyncFnOnce(Handles<'_>) -> Result<T, InvocationError>,
+    ) -> Result<Result<T, InvocationError>, Abandoned> {
+        let Self { client, updates, runner, runtime, .. } = self;
+        let stopped = async {
+            while !cancel.is_cancelled() {
+                time::sleep(STOP_CHECK).await;
+            }
+        };
+        let bounded = async {
+            tokio::select! {
+                biased;
+                () = stopped => Err(Abandoned::Stopped),
+                () = runner => Ok(Err(InvocationError::Dropped("the pool has ended"))),
+                done = time::timeout(limit, work(Handles { client, updates })) => {
+                    done.map_err(|_| Abandoned::TimedOut)
+                }
+            }
+        };
+        // The library panics on some answers.
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(bounded))).unwrap_or(Err(Abandoned::Panicked))
+    }
+}
+
+/// All fields by name: the library's defaults come from lsb_release and getconf, which it runs as children.
+fn params(app: &App, use_ipv6: bool) -> ConnectionParams {
+    ConnectionParams {
+        device_model: app.device.to_owned(),
+        system_version: "Linux".to_owned(),
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+        system_lang_code: "en".to_owned(),
+        lang_code: "en".to_owned(),
+        use_ipv6,
+        retry_policy: Box::new(NoRetries),
+        updates_channel_capacity: UPDATES,
+        __non_exhaustive: (),
+    }
+}

@@ -1,0 +1,72 @@
+//! The connection of `tgs-telegram`, which drives grammers' pool: its stop flag, its retries, and what a panic costs.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
+use tgs_telegram::{App, Class, Connection, Me, TelegramError};
+use tgs_testdc::{At, Fault, SessionInfo, TestDc, When, World};
+
+use crate::client::example;
+
+fn open(dc: &TestDc, session: &SessionInfo, cancel: &Cancel) -> Result<(Connection, Me), TelegramError> {
+    let app = App { api_id: dc.api_id(), api_hash: Secret::new(dc.api_hash()), device: "test" };
+    let session = SessionString::decode(&session.telethon_string()).expect("is one");
+    Connection::open(app, &session, cancel)
+}
+
+#[test]
+fn a_stop_ends_a_silent_call_at_any_step() {
+    for when in [When::at(At::Accept), When::at(At::Init), When::method("users.getUsers")] {
+        let (dc, session) = example();
+        dc.fault(Fault::Silence, when.clone());
+        let cancel = Cancel::new();
+        let stopped = thread::scope(|scope| {
+            let stopping = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(300));
+                cancel.cancel();
+                Instant::now()
+            });
+            assert_eq!(open(&dc, &session, &cancel).unwrap_err().class, Class::Stopped, "{when:?}");
+            stopping.join().unwrap().elapsed()
+        });
+        // 100 ms, and as much again for a busy machine.
+        assert!(stopped < Duration::from_millis(200), "{when:?}: {stopped:?}");
+    }
+}
+
+#[test]
+fn a_panic_of_the_library_costs_one_call() {
+    let (dc, session) = example();
+    let (mut connection, me) = open(&dc, &session, &Cancel::new()).unwrap();
+    dc.fault(Fault::WrongSession, When::method("users.getUsers").times(1));
+    let error = connection.me().unwrap_err();
+    assert_eq!((error.class, &error.name[..]), (Class::Network, "client panic"));
+    assert_eq!(connection.me().unwrap(), me);
+}
+
+#[test]
+fn a_lost_connection_is_opened_again_but_a_call_is_created_once() {
+    let (dc, session) = example();
+    let (mut connection, me) = open(&dc, &session, &Cancel::new()).unwrap();
+    let chat = connection.chat(&ChatId::Number(-1_000_000_000_000 - World::CHANNEL)).unwrap();
+    dc.fault(Fault::Drop, When::method("users.getUsers").times(1));
+    assert_eq!((connection.me().unwrap(), dc.count("users.getUsers")), (me, 3));
+    dc.fault(Fault::Drop, When::method("phone.createGroupCall").times(1));
+    let error = connection.create_call(&chat, None).unwrap_err();
+    assert_eq!((error.class, &error.name[..]), (Class::Network, "connection lost"));
+    assert_eq!(dc.count("phone.createGroupCall"), 1);
+    connection.create_call(&chat, None).unwrap();
+}
+
+#[test]
+fn a_list_of_dialogs_survives_a_lost_connection() {
+    let (dc, session) = example();
+    let (mut connection, _) = open(&dc, &session, &Cancel::new()).unwrap();
+    let all = connection.chats().unwrap();
+    dc.fault(Fault::Drop, When::method("messages.getDialogs").times(1));
+    assert_eq!(connection.chats().unwrap(), all);
+    assert!(all.len() > 2 && dc.count("messages.getDialogs") == 3, "{all:?}");
+}
