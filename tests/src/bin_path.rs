@@ -1,4 +1,5 @@
-//! Where the built tools are, and how they get there. Cargo tells a test only the binaries of its own package.
+//! Where the built tools are, and how they get there. Cargo tells a test only the binaries of its
+//! own package.
 
 use std::{
     env,
@@ -9,7 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The `tgs-stream` binary of the profile this test was built with, built now if it is not up to date.
+/// The `tgs-stream` binary of the profile this test was built with, built now if it is not up to
+/// date.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -19,9 +21,10 @@ pub fn tgs_stream() -> &'static Path {
     PATH.get_or_init(|| build("tgs-stream").unwrap_or_else(|e| panic!("no tgs-stream to test: {e:#}")))
 }
 
-/// Builds the tool `name` into the target directory and profile of the running executable. Cargo's own lock makes
-/// this safe for tests that do it at the same moment, and it costs a tenth of a second where nothing changed. Out of the
-/// whole workspace: alone, a package asks its dependencies for other features, and they are compiled once more for it.
+/// Builds the tool `name` into the target directory and profile of the running executable. Cargo's
+/// own lock makes this safe for tests that do it at the same moment, and it costs a tenth of a
+/// second where nothing changed. Out of the whole workspace: alone, a package asks its dependencies
+/// for other features, and they are compiled once more for it.
 pub fn build(name: &str) -> Result<PathBuf> {
     let dir = profile_dir()?;
     let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
@@ -36,8 +39,9 @@ pub fn build(name: &str) -> Result<PathBuf> {
     Ok(dir.join(name))
 }
 
-/// A cargo in the workspace that does not see what the cargo above this process has told it of its package: build
-/// scripts that look at it (ring's) would run anew in every turn of `cargo nextest`, `cargo xtask` and this.
+/// A cargo in the workspace that does not see what the cargo above this process has told it of its
+/// package: build scripts that look at it (ring's) would run anew in every turn of `cargo nextest`,
+/// `cargo xtask` and this.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new("cargo");
@@ -51,7 +55,8 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Where cargo puts what it builds with the profile of the running executable: `target/debug`, `target/release`.
+/// Where cargo puts what it builds with the profile of the running executable: `target/debug`,
+/// `target/release`.
 pub fn profile_dir() -> Result<PathBuf> {
     let exe = env::current_exe().context("find the running executable")?;
     let dir =
@@ -66,7 +71,8 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// A directory of `target/` that outlives the run, made if it is missing: clips, tools, results of the bench.
+/// A directory of `target/` that outlives the run, made if it is missing: clips, tools, results of
+/// the bench.
 pub fn target_dir(name: &str) -> Result<PathBuf> {
     let dir = workspace().join("target").join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

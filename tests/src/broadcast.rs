@@ -1,5 +1,5 @@
-//! The real `tgs-stream` as a child: started with directories of its own, watched by its log, its pages and its
-//! children, and ended.
+//! The real `tgs-stream` as a child: started with directories of its own, watched by its log, its
+//! pages and its children, and ended.
 //!
 //! Whether what it sends is right is judged elsewhere (`flvcheck`, `ingest`, `nginx`).
 
@@ -37,8 +37,8 @@ impl Launch {
         Ok(Self::new()?.arg("--output").arg(output))
     }
 
-    /// One at 480p, with directories of its own and nothing of this process's environment but the search path. Metrics
-    /// on a free port, and every item is encoded each time.
+    /// One at 480p, with directories of its own and nothing of this process's environment but the
+    /// search path. Metrics on a free port, and every item is encoded each time.
     pub fn new() -> Result<Self> {
         Self::of(tgs_stream())
     }
@@ -57,7 +57,8 @@ impl Launch {
         Ok(Self { dir, state: PathBuf::new(), args }.keeping(&own))
     }
 
-    /// With `state` and `cache` in this directory, which outlives it: for what a restart finds again.
+    /// With `state` and `cache` in this directory, which outlives it: for what a restart finds
+    /// again.
     #[must_use]
     pub fn keeping(mut self, dir: &Path) -> Self {
         self.state = dir.join("state");
@@ -85,7 +86,8 @@ impl Launch {
         self
     }
 
-    /// With its log in this file, where the methods of [`Broadcast`] do not see it: for runs of any length.
+    /// With its log in this file, where the methods of [`Broadcast`] do not see it: for runs of any
+    /// length.
     #[must_use]
     pub fn log_to(mut self, file: fs::File) -> Self {
         self.args.stderr(file);
@@ -108,7 +110,8 @@ impl Launch {
         Ok(Broadcast { dir: self.dir, state: self.state, began, child, status: None, log, reader })
     }
 
-    /// Starts it, waits until it has ended by itself within `limit`, and fails where that was not with success.
+    /// Starts it, waits until it has ended by itself within `limit`, and fails where that was not
+    /// with success.
     pub fn finish(self, limit: Duration) -> Result<Broadcast> {
         let mut broadcast = self.start()?;
         let status = broadcast.wait(limit)?;
@@ -237,7 +240,8 @@ impl Broadcast {
         })
     }
 
-    /// Waits until `check` has an answer; fails with the log after `within`, saying `what` was waited for.
+    /// Waits until `check` has an answer; fails with the log after `within`, saying `what` was
+    /// waited for.
     pub fn until<T>(&self, what: &str, within: Duration, check: impl FnMut() -> Option<T>) -> Result<T> {
         until(what, within, check).with_context(|| format!("the log:\n{}", self.log()))
     }
@@ -261,7 +265,8 @@ impl Broadcast {
         serde_json::from_str(&self.get("/status")?.1).context("read /status")
     }
 
-    /// The value of a metric, its labels as they are written (`tgs_item_failures_total{reason="missing"}`).
+    /// The value of a metric, its labels as they are written
+    /// (`tgs_item_failures_total{reason="missing"}`).
     pub fn metric(&self, name: &str) -> Result<f64> {
         let page = self.get("/metrics")?.1;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -313,7 +318,8 @@ impl Broadcast {
         self.status.context("no status")
     }
 
-    /// Tells it to stop (SIGTERM); fails unless it ends with success within 3 s. Answers how long it took.
+    /// Tells it to stop (SIGTERM); fails unless it ends with success within 3 s. Answers how long
+    /// it took.
     pub fn stop(&mut self) -> Result<Duration> {
         let told = Instant::now();
         self.signal(Signal::TERM)?;
@@ -350,8 +356,8 @@ pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Option<
     }
 }
 
-/// A directory that holds `ffmpeg`, which is the script `text` (of `sh`; `$REAL` is the real ffmpeg), and the real
-/// ffprobe beside it. Answers the path for FFMPEG_PATH.
+/// A directory that holds `ffmpeg`, which is the script `text` (of `sh`; `$REAL` is the real
+/// ffmpeg), and the real ffprobe beside it. Answers the path for FFMPEG_PATH.
 pub fn wrapped_ffmpeg(dir: &Path, text: &str) -> Result<PathBuf> {
     let real = |name| tgs_core::process::find(name).with_context(|| format!("find {name}"));
     let script = format!("#!/bin/sh\nREAL='{}'\n{text}\n", real("ffmpeg")?.display());
@@ -361,7 +367,8 @@ pub fn wrapped_ffmpeg(dir: &Path, text: &str) -> Result<PathBuf> {
 
 /// Writes an executable file, and answers its path.
 pub fn executable(path: &Path, text: &str) -> Result<PathBuf> {
-    // Written by a process of its own: where a test forks at the same moment, our own open file would be "busy".
+    // Written by a process of its own: where a test forks at the same moment, our own open file
+    // would be "busy".
     let mut child = Command::new("sh")
         .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
         .arg(path)

@@ -1,5 +1,5 @@
-//! A broadcast whose every other item is hostile, by itself or by the server that it comes from, and what a viewer, the
-//! machine and the operator notice of that.
+//! A broadcast whose every other item is hostile, by itself or by the server that it comes from,
+//! and what a viewer, the machine and the operator notice of that.
 
 pub mod inputs;
 pub mod servers;
@@ -49,7 +49,8 @@ pub struct Seen {
     pub pictures: u64,
     /// The most that the tool took, MiB.
     pub own: f64,
-    /// The most that the tool and its children took together, MiB, and the arguments of the largest child then.
+    /// The most that the tool and its children took together, MiB, and the arguments of the largest
+    /// child then.
     pub all: (f64, String),
     /// The most lines of the log in any minute.
     pub lines: usize,
@@ -75,7 +76,8 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Starts `launch` (with neither output nor sources yet) with the list that `seed` draws, enough for `length`.
+    /// Starts `launch` (with neither output nor sources yet) with the list that `seed` draws,
+    /// enough for `length`.
     pub fn start(launch: Launch, seed: u64, length: Duration) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-chaos-").tempdir()?;
         let (pass_on, messages) = mpsc::channel();
@@ -99,8 +101,8 @@ impl Chaos {
         })
     }
 
-    /// Watches for `length`, or until `go_on` says no more, which is asked about four times a second. Answers what was
-    /// seen, and the log.
+    /// Watches for `length`, or until `go_on` says no more, which is asked about four times a
+    /// second. Answers what was seen, and the log.
     pub fn watch(mut self, length: Duration, mut go_on: impl FnMut(&Seen) -> bool) -> Result<(Seen, String)> {
         let mut looked = Instant::now();
         while self.broadcast.began.elapsed() < length {

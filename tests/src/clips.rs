@@ -1,8 +1,9 @@
-//! Clips to play, made by ffmpeg once and kept in `target/clips` under a name that holds a hash of how they are made.
+//! Clips to play, made by ffmpeg once and kept in `target/clips` under a name that holds a hash of
+//! how they are made.
 //!
-//! Every clip shows black with a white flash of 0.1 s at each whole second but the first, and sounds a 1 kHz beep at the
-//! same moments, so that picture and sound can be measured against each other wherever the clip ends up
-//! (`flvcheck::alignment`).
+//! Every clip shows black with a white flash of 0.1 s at each whole second but the first, and
+//! sounds a 1 kHz beep at the same moments, so that picture and sound can be measured against each
+//! other wherever the clip ends up (`flvcheck::alignment`).
 
 use std::{
     fs,
@@ -87,8 +88,8 @@ pub fn clip(name: &'static str, size: (u32, u32), rate: &'static str, sound: u32
     }
 }
 
-/// A clip of `millis` whose picture is noisy beside its flashes: as many bytes a second as a film has, and no two
-/// frames that are encoded alike.
+/// A clip of `millis` whose picture is noisy beside its flashes: as many bytes a second as a film
+/// has, and no two frames that are encoded alike.
 #[must_use]
 pub fn noisy(name: &'static str, millis: u32) -> Clip {
     let video = Video { millis, filters: ",noise=alls=40:allf=t", ..VIDEO };
@@ -96,7 +97,8 @@ pub fn noisy(name: &'static str, millis: u32) -> Clip {
 }
 
 impl Clip {
-    /// The file, made now if this machine has not got it yet. Several processes may ask at the same moment.
+    /// The file, made now if this machine has not got it yet. Several processes may ask at the same
+    /// moment.
     pub fn path(&self) -> Result<PathBuf> {
         let mut hash = DefaultHasher::new();
         self.hash(&mut hash);
@@ -108,7 +110,8 @@ impl Clip {
         Ok(path)
     }
 
-    /// A copy of the file at `path`, for names and places that matter (spaces, unicode, a leading dash).
+    /// A copy of the file at `path`, for names and places that matter (spaces, unicode, a leading
+    /// dash).
     pub fn copy_to(&self, path: &Path) -> Result<()> {
         fs::copy(self.path()?, path).with_context(|| format!("copy the clip {}", self.name))?;
         Ok(())
@@ -182,11 +185,12 @@ pub fn ffmpeg(args: &[String], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes players turn the picture of an MP4 (first track, coded as `size`) by `degrees` clockwise: writes its display
-/// matrix, for which ffmpeg's own option differs between versions.
+/// Makes players turn the picture of an MP4 (first track, coded as `size`) by `degrees` clockwise:
+/// writes its display matrix, for which ffmpeg's own option differs between versions.
 pub fn rotate(path: &Path, size: (u32, u32), degrees: u16) -> Result<()> {
     const ONE: i32 = 1 << 16;
-    // Behind the box's name: version and flags, times, id, duration, reserved words, layer, group, volume.
+    // Behind the box's name: version and flags, times, id, duration, reserved words, layer, group,
+    // volume.
     const MATRIX: usize = 4 + 40;
     let (width, height) = (size.0.cast_signed() << 16, size.1.cast_signed() << 16);
     // The two rows that turn, then the offset that brings the picture back to the origin.
@@ -204,8 +208,8 @@ pub fn rotate(path: &Path, size: (u32, u32), degrees: u16) -> Result<()> {
     fs::write(path, bytes).context("write the rotated clip")
 }
 
-/// Clips that differ in everything the engine must even out, 3 s each, every one with a picture and a sound of
-/// its full length.
+/// Clips that differ in everything the engine must even out, 3 s each, every one with a picture and
+/// a sound of its full length.
 #[must_use]
 pub fn every_kind() -> Vec<Clip> {
     let video = |video| Some(Video { ..video });
@@ -267,7 +271,8 @@ pub fn every_kind() -> Vec<Clip> {
     clips
 }
 
-/// Clips that lack a stream or whose streams differ in length: no sound, no picture, sound 1 s shorter, 1 s longer.
+/// Clips that lack a stream or whose streams differ in length: no sound, no picture, sound 1 s
+/// shorter, 1 s longer.
 #[must_use]
 pub fn uneven() -> Vec<Clip> {
     let sound_of = |name, millis| Clip { name, audio: Some(Audio { millis, ..AUDIO }), ..PLAIN };
@@ -286,7 +291,8 @@ pub fn uneven() -> Vec<Clip> {
     ]
 }
 
-/// A plain clip with a subtitle track and a cover picture beside picture and sound, both to be ignored.
+/// A plain clip with a subtitle track and a cover picture beside picture and sound, both to be
+/// ignored.
 pub fn with_extras() -> Result<PathBuf> {
     let path = target_dir("clips")?.join("with-extras-1.mkv");
     if path.exists() {

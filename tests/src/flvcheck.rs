@@ -1,6 +1,8 @@
-//! Says of an FLV recording whether it is one unbroken stream, and how far picture and sound are apart in it.
+//! Says of an FLV recording whether it is one unbroken stream, and how far picture and sound are
+//! apart in it.
 //!
-//! Times are judged on decoding timestamps, as the ingest saw them. Content is judged on what ffmpeg decodes.
+//! Times are judged on decoding timestamps, as the ingest saw them. Content is judged on what
+//! ffmpeg decodes.
 
 use std::{fs::File, io::BufReader, path::Path, process::Command};
 
@@ -24,7 +26,8 @@ pub struct Track {
     pub repeated: usize,
     /// Frames with a smaller timestamp than the frame before.
     pub backward: usize,
-    /// Sequence headers. A repetition before the first frame is not counted: nginx-rtmp's recorder makes one of AAC's.
+    /// Sequence headers. A repetition before the first frame is not counted: nginx-rtmp's recorder
+    /// makes one of AAC's.
     pub headers: usize,
     /// Sequence headers that differ from the one before.
     pub distinct_headers: usize,
@@ -81,8 +84,8 @@ impl Report {
         self.keyframes.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0)
     }
 
-    /// Everything in which this is not one unbroken stream of `fps` frames and `sample_rate` samples (1024 a packet)
-    /// a second, in words; empty where it is.
+    /// Everything in which this is not one unbroken stream of `fps` frames and `sample_rate`
+    /// samples (1024 a packet) a second, in words; empty where it is.
     #[must_use]
     pub fn problems(&self, fps: f64, sample_rate: f64) -> Vec<String> {
         let mut problems = Vec::new();
@@ -178,8 +181,9 @@ impl Track {
 /// How flashes and beeps of `clips` lie to each other in a recording.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Alignment {
-    /// For each flash with a beep within half a second: its time in s, and beep minus flash in ms (positive: the sound
-    /// is late). Exact to 1.5 ms; a flash moves by up to half a frame where the clip's rate is not the stream's.
+    /// For each flash with a beep within half a second: its time in s, and beep minus flash in ms
+    /// (positive: the sound is late). Exact to 1.5 ms; a flash moves by up to half a frame where
+    /// the clip's rate is not the stream's.
     pub offsets: Vec<(f64, f64)>,
     /// Times in s of flashes without a beep.
     pub silent_flashes: Vec<f64>,
@@ -188,7 +192,8 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// The smallest and the largest offset in milliseconds, or `None` where nothing could be measured.
+    /// The smallest and the largest offset in milliseconds, or `None` where nothing could be
+    /// measured.
     #[must_use]
     pub fn range(&self) -> Option<(f64, f64)> {
         let offsets = || self.offsets.iter().map(|&(_, offset)| offset);
@@ -197,7 +202,8 @@ impl Alignment {
     }
 }
 
-/// Decodes the recording (any file ffmpeg reads) at `path` and measures its flashes against its beeps.
+/// Decodes the recording (any file ffmpeg reads) at `path` and measures its flashes against its
+/// beeps.
 pub fn alignment(path: &Path) -> Result<Alignment> {
     let flashes = flashes(path)?;
     let beeps = beeps(path)?;

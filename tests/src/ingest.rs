@@ -1,5 +1,6 @@
-//! A recording RTMP server on 127.0.0.1 that can be told to misbehave. It keeps every message of every connection with
-//! the moment it arrived, so that a test can say what a publisher sent, in which order and when.
+//! A recording RTMP server on 127.0.0.1 that can be told to misbehave. It keeps every message of
+//! every connection with the moment it arrived, so that a test can say what a publisher sent, in
+//! which order and when.
 //!
 //! It plays nothing back. Whether a real server takes the stream is tried with `nginx`.
 
@@ -72,7 +73,8 @@ pub enum Welcome {
 pub struct Setup {
     /// The answer to `connect`.
     pub welcome: Welcome,
-    /// The answer to `publish`: `None` for yes, else the code of an error whose description repeats the stream's name.
+    /// The answer to `publish`: `None` for yes, else the code of an error whose description repeats
+    /// the stream's name.
     pub refuse_key: Option<&'static str>,
     /// The size of the server's chunks; `None` leaves it at 128 and says nothing.
     pub chunk_size: Option<u32>,
@@ -86,7 +88,8 @@ pub struct Setup {
     pub silent_after: Option<usize>,
     /// Keep the bytes behind the handshake as well as the messages.
     pub keep_bytes: bool,
-    /// Pass each message on with the number of its connection (from 0) instead of keeping it: for runs of any length.
+    /// Pass each message on with the number of its connection (from 0) instead of keeping it: for
+    /// runs of any length.
     pub pass_on: Option<Sender<(usize, Message)>>,
 }
 
@@ -274,7 +277,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Resets every open connection. Returns when that is done; the publisher may have come back by then.
+    /// Resets every open connection. Returns when that is done; the publisher may have come back by
+    /// then.
     pub fn reset(&self) {
         let state = self.shared.lock();
         let count = state.records.len();
@@ -306,7 +310,8 @@ impl Ingest {
         Ok(records.remove(0))
     }
 
-    /// Waits until `enough` says so of the records, or fails after `within`, saying `what` was waited for.
+    /// Waits until `enough` says so of the records, or fails after `within`, saying `what` was
+    /// waited for.
     pub fn wait(&self, what: &str, within: Duration, enough: impl Fn(&[Record]) -> bool) -> Result<()> {
         let (state, timeout) = self
             .shared

@@ -1,4 +1,5 @@
-//! A cache with items that are known tag by tag, for the test that kills who writes them. Nothing is encoded.
+//! A cache with items that are known tag by tag, for the test that kills who writes them. Nothing
+//! is encoded.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What the end-to-end tests, the demo, the bench and the soak share: a real ingest, clips to play, checks of what arrived.
+//! What the end-to-end tests, the demo, the bench and the soak share: a real ingest, clips to play,
+//! checks of what arrived.
 
 pub mod bin_path;
 pub mod broadcast;

@@ -1,13 +1,15 @@
-//! A box: a real systemd as PID 1 in a container over this machine's own file system, with a real sshd and a network of
-//! its own, booted in a second. What happens in it stays in it.
+//! A box: a real systemd as PID 1 in a container over this machine's own file system, with a real
+//! sshd and a network of its own, booted in a second. What happens in it stays in it.
 //!
-//! It sees the distribution of this machine (`/usr`, `/etc`, `/var`: whatever is installed) and may change everything, on
-//! a layer in memory; homes, `/opt`, sources, and what the machine has enabled or has of the product are not there. Only
-//! what a test puts into it is. Not enforced in it: `MemoryMax=`, `TasksMax=`, `IPAddressDeny=`.
+//! It sees the distribution of this machine (`/usr`, `/etc`, `/var`: whatever is installed) and may
+//! change everything, on a layer in memory; homes, `/opt`, sources, and what the machine has
+//! enabled or has of the product are not there. Only what a test puts into it is. Not enforced in
+//! it: `MemoryMax=`, `TasksMax=`, `IPAddressDeny=`.
 //!
-//! Root only. The box ends with the value, after a panic too, and soon after its test where that is killed (the signal
-//! follows the *thread* that calls [`Machine::boot`]: call it from one that lasts); what is then left on the machine is
-//! cleared by the next boot. Nothing is mounted where the machine sees it.
+//! Root only. The box ends with the value, after a panic too, and soon after its test where that is
+//! killed (the signal follows the *thread* that calls [`Machine::boot`]: call it from one that
+//! lasts); what is then left on the machine is cleared by the next boot. Nothing is mounted where
+//! the machine sees it.
 
 mod network;
 mod product;
@@ -41,7 +43,8 @@ const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUsePAM yes\nPasswordA
 /// A booted box; dropping it ends it and removes everything of it.
 #[derive(Debug)]
 pub struct Machine {
-    // Declared in the order in which they go: processes, then their network, then the claim on the name.
+    // Declared in the order in which they go: processes, then their network, then the claim on the
+    // name.
     nspawn: Option<Child>,
     leader: u32,
     network: Network,
@@ -49,7 +52,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots a box and waits until it is up and its sshd answers. An error says what is missing: root, a package.
+    /// Boots a box and waits until it is up and its sshd answers. An error says what is missing:
+    /// root, a package.
     pub fn boot() -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "a box with systemd can be booted by root only");
         let claim = Claim::new()?;
@@ -66,7 +70,8 @@ impl Machine {
         self.claim.name()
     }
 
-    /// A command that runs as root in the box with an environment of its own (nothing of this process').
+    /// A command that runs as root in the box with an environment of its own (nothing of this
+    /// process').
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
@@ -89,21 +94,23 @@ impl Machine {
         command
     }
 
-    /// Runs the program `words[0]` with the other words as root in the box; its failure is not an error.
+    /// Runs the program `words[0]` with the other words as root in the box; its failure is not an
+    /// error.
     pub fn run(&self, words: &[&str]) -> Result<Output> {
         let (program, args) = words.split_first().context("no program to run")?;
         self.command(program).args(args).output().with_context(|| format!("run {program} in the box"))
     }
 
-    /// Runs a script of bash as root in the box (`set -euo pipefail`) and returns what it writes to its standard
-    /// output, without the line break at the end. That it fails is an error with what it wrote.
+    /// Runs a script of bash as root in the box (`set -euo pipefail`) and returns what it writes to
+    /// its standard output, without the line break at the end. That it fails is an error with what
+    /// it wrote.
     pub fn sh(&self, script: &str) -> Result<String> {
         let output = self.run(&["bash", "-euo", "pipefail", "-c", script])?;
         text_of(script, &output)
     }
 
-    /// Copies the file `host` of this machine to `target` in the box, with `mode` and `owner` (`root`, `a:b`); missing
-    /// directories are made. The target is replaced by a rename.
+    /// Copies the file `host` of this machine to `target` in the box, with `mode` and `owner`
+    /// (`root`, `a:b`); missing directories are made. The target is replaced by a rename.
     pub fn put(&self, host: &Path, target: &str, mode: u32, owner: &str) -> Result<()> {
         let file = File::open(host).with_context(|| format!("open {}", host.display()))?;
         self.receive(file.into(), target, mode, owner)
@@ -117,8 +124,8 @@ impl Machine {
         self.receive(file.into(), target, mode, "root:root")
     }
 
-    /// Copies the directory `host` of this machine with all below it to `target` in the box, modes and links as they
-    /// are, everything owned by root.
+    /// Copies the directory `host` of this machine with all below it to `target` in the box, modes
+    /// and links as they are, everything owned by root.
     pub fn put_tree(&self, host: &Path, target: &str) -> Result<()> {
         let mut tar = Command::new("tar")
             .args(["--create", "--owner=root", "--group=root", "--directory"])
@@ -154,14 +161,16 @@ impl Machine {
             .collect())
     }
 
-    /// The journal of a unit since the boot, messages only: systemd's own about it and what its processes wrote.
+    /// The journal of a unit since the boot, messages only: systemd's own about it and what its
+    /// processes wrote.
     pub fn journal(&self, unit: &str) -> Result<String> {
         let output =
             self.run(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--boot", "--unit", unit])?;
         text_of("journalctl", &output)
     }
 
-    /// A command on the CI side of the network: on this machine's file system, but all it reaches is the box.
+    /// A command on the CI side of the network: on this machine's file system, but all it reaches
+    /// is the box.
     #[must_use]
     pub fn on_ci_side(&self, program: &str) -> Command {
         let mut command = self.network.command(network::Side::Ci);
@@ -181,7 +190,8 @@ impl Machine {
         self.claim.dir().join("known_hosts")
     }
 
-    /// `ssh root@box` from the CI side as a careful CI runs it, without a question: the command for the box follows.
+    /// `ssh root@box` from the CI side as a careful CI runs it, without a question: the command for
+    /// the box follows.
     #[must_use]
     pub fn ssh_command(&self) -> Command {
         self.ssh_as(&self.key())
@@ -219,8 +229,9 @@ impl Machine {
         self.network.command(network::Side::Server)
     }
 
-    /// Moves the calling thread into the box's network for good, and with it the threads and programs it starts later:
-    /// servers on 127.0.0.1 that the box must reach, clients of what listens there.
+    /// Moves the calling thread into the box's network for good, and with it the threads and
+    /// programs it starts later: servers on 127.0.0.1 that the box must reach, clients of what
+    /// listens there.
     pub fn join_network(&self) -> Result<()> {
         self.network.join()
     }
@@ -247,7 +258,8 @@ impl Machine {
         text_of(&format!("write {target}"), &output).map(drop)
     }
 
-    /// Lays out what goes over the machine's files in the box: fresh host key, root's key, sshd's configuration.
+    /// Lays out what goes over the machine's files in the box: fresh host key, root's key, sshd's
+    /// configuration.
     fn seed(&self) -> Result<()> {
         let dir = self.claim.dir();
         let (etc, home) = (dir.join("seed/etc/ssh"), dir.join("seed/root/.ssh"));
@@ -330,7 +342,8 @@ impl Drop for Machine {
     }
 }
 
-/// The PID 1 of the box that systemd-nspawn `pid` runs, once it is there: the only child, and systemd by now.
+/// The PID 1 of the box that systemd-nspawn `pid` runs, once it is there: the only child, and
+/// systemd by now.
 fn first_of_the_box(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     let leader = children.split_whitespace().next()?.parse().ok()?;

@@ -1,8 +1,10 @@
-//! nginx-rtmp as the ingest: started on a free loopback port with a configuration of its own, recording what it is sent.
+//! nginx-rtmp as the ingest: started on a free loopback port with a configuration of its own,
+//! recording what it is sent.
 //!
-//! It runs as one process in the foreground, with a parent-death signal, so that no test and no demo leaves it behind
-//! (the signal follows the *thread* that calls [`Nginx::start`] or [`Nginx::restart`]: call them from one that lasts).
-//! What it records is checked elsewhere (`flvcheck`).
+//! It runs as one process in the foreground, with a parent-death signal, so that no test and no
+//! demo leaves it behind (the signal follows the *thread* that calls [`Nginx::start`] or
+//! [`Nginx::restart`]: call them from one that lasts). What it records is checked elsewhere
+//! (`flvcheck`).
 
 use std::{
     fs,
@@ -36,7 +38,8 @@ pub struct Options {
     pub application: String,
 }
 
-/// A running (or stopped, or paused) server; dropping it kills the process and removes its directory.
+/// A running (or stopped, or paused) server; dropping it kills the process and removes its
+/// directory.
 #[derive(Debug)]
 pub struct Nginx {
     dir: TempDir,
@@ -112,7 +115,8 @@ impl Nginx {
         self.signal(Signal::CONT)
     }
 
-    /// Starts the server again on the same port, ending the one that runs, and waits until it listens.
+    /// Starts the server again on the same port, ending the one that runs, and waits until it
+    /// listens.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         let dir = self.dir.path();
@@ -137,8 +141,8 @@ impl Nginx {
         self.wait_until_listening()
     }
 
-    /// The recordings, oldest first: one file a connection (two that begin within the same second share one, the
-    /// second's timestamps moved behind the first's).
+    /// The recordings, oldest first: one file a connection (two that begin within the same second
+    /// share one, the second's timestamps moved behind the first's).
     pub fn recordings(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.dir.path().join("rec"))? {
@@ -213,7 +217,8 @@ impl Nginx {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let until = Instant::now() + READY_WITHIN;
         loop {
-            // A foreign server on this port would accept as well, so nginx' own word on the bind counts first.
+            // A foreign server on this port would accept as well, so nginx' own word on the bind
+            // counts first.
             let complaint = self.read("stderr.log");
             if !self.is_running() || complaint.contains("bind() to") {
                 self.end(Signal::KILL)?;
@@ -252,8 +257,8 @@ impl Drop for Nginx {
     }
 }
 
-/// A port nobody listens on, below the range that outgoing connections are given ports from: it stays free while
-/// a server is down between two starts.
+/// A port nobody listens on, below the range that outgoing connections are given ports from: it
+/// stays free while a server is down between two starts.
 pub fn free_port() -> Result<u16> {
     static TURN: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1000 {

@@ -1,4 +1,5 @@
-//! A real Prometheus that watches one broadcast with rules, and what alerts and dashboard ask of it.
+//! A real Prometheus that watches one broadcast with rules, and what alerts and dashboard ask of
+//! it.
 
 use std::{
     collections::BTreeSet,
@@ -42,7 +43,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes `target`, where there is one, as the job tgs and evaluates `rules` at each `interval`.
+    /// One that scrapes `target`, where there is one, as the job tgs and evaluates `rules` at each
+    /// `interval`.
     pub fn watching(target: Option<&str>, rules: &Path, interval: &str) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let mut config = format!(
@@ -119,8 +121,8 @@ impl Drop for Prometheus {
     }
 }
 
-/// The names of metrics in a PromQL expression: words that are no keyword, no function, and stand outside of `"…"`,
-/// `{…}`, `[…]` and the lists of labels behind `by` and the like.
+/// The names of metrics in a PromQL expression: words that are no keyword, no function, and stand
+/// outside of `"…"`, `{…}`, `[…]` and the lists of labels behind `by` and the like.
 #[must_use]
 pub fn metrics_of(query: &str) -> BTreeSet<String> {
     const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];

@@ -1,4 +1,5 @@
-//! TLS in front of a plain RTMP server: stunnel4, and a certificate authority of the test's own (made by `openssl`).
+//! TLS in front of a plain RTMP server: stunnel4, and a certificate authority of the test's own
+//! (made by `openssl`).
 
 use std::{
     fs,
@@ -92,8 +93,8 @@ pub struct Stunnel {
 }
 
 impl Stunnel {
-    /// Takes TLS on a free port of 127.0.0.1, shows `certificate` and passes everything on to `backend`, a port there.
-    /// Call it from a thread that lasts: the process dies with it.
+    /// Takes TLS on a free port of 127.0.0.1, shows `certificate` and passes everything on to
+    /// `backend`, a port there. Call it from a thread that lasts: the process dies with it.
     pub fn start(certificate: &Certificate, backend: u16) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-stunnel-").tempdir()?;
         let port = free_port()?;

@@ -1,5 +1,5 @@
-//! A test DC with an account and its sessions, an ingest beside it, and the `.env` that names both: what tgs-stream needs
-//! to go live with nobody's real account.
+//! A test DC with an account and its sessions, an ingest beside it, and the `.env` that names both:
+//! what tgs-stream needs to go live with nobody's real account.
 
 use std::{
     fs,
@@ -137,8 +137,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Fails where a secret is seen: in the log at every level, on a page, on a command line, or in the environment of a
-    /// child (the tool that signs in reads `.env` itself).
+    /// Fails where a secret is seen: in the log at every level, on a page, on a command line, or in
+    /// the environment of a child (the tool that signs in reads `.env` itself).
     pub fn no_secret_in(&self, broadcast: &Broadcast) -> Result<()> {
         let mut secrets = self.secrets.clone();
         secrets.extend(self.read("SESSION_STRING").ok().filter(|session| !session.is_empty()));
@@ -171,10 +171,12 @@ impl Scene {
     }
 }
 
-/// Copies a built tool, with the RSA key of Telegram's servers in it replaced by the test DC's: the client library has
-/// no other place for it. Without that only sessions that exist already can be used there.
+/// Copies a built tool, with the RSA key of Telegram's servers in it replaced by the test DC's: the
+/// client library has no other place for it. Without that only sessions that exist already can be
+/// used there.
 pub fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
-    // How the keys begin that the library knows: of the production DCs, and of Telegram's own test DCs.
+    // How the keys begin that the library knows: of the production DCs, and of Telegram's own test
+    // DCs.
     const KEYS: [&str; 2] = [
         "293795981706693370229861771494561285653884311200588",
         "253428894488404155649716895907134732068988477590847",

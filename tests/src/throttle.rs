@@ -21,7 +21,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A line to `port` at 127.0.0.1 that takes `rate` bytes a second there; back they come at once.
+    /// A line to `port` at 127.0.0.1 that takes `rate` bytes a second there; back they come at
+    /// once.
     pub fn start(port: u16, rate: usize) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
         let address = listener.local_addr()?;

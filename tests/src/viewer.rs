@@ -1,4 +1,5 @@
-//! What a viewer sees of the broadcast: new pictures, whichever connection brings them, and how long none came.
+//! What a viewer sees of the broadcast: new pictures, whichever connection brings them, and how
+//! long none came.
 //!
 //! What is sent again after a reconnection is not new. It knows no reasons for what it sees.
 
@@ -46,7 +47,8 @@ pub struct Gap {
 }
 
 impl Viewer {
-    /// Takes a message of the connection of this number. Answers how long the viewer waited where it is a new picture.
+    /// Takes a message of the connection of this number. Answers how long the viewer waited where
+    /// it is a new picture.
     pub fn take(&mut self, connection: usize, message: &Message) -> Option<Gap> {
         if connection < self.connection {
             // The rest of a connection that was replaced.

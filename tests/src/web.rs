@@ -19,7 +19,8 @@ use anyhow::{Context, Result};
 pub enum Page {
     /// These bytes, from wherever they are asked for.
     Whole(Vec<u8>),
-    /// A share of the bytes (0 to 1), then the connection is closed; whoever asks for the rest finds the server gone.
+    /// A share of the bytes (0 to 1), then the connection is closed; whoever asks for the rest
+    /// finds the server gone.
     DiesAt(Vec<u8>, f64),
     /// A share of the bytes (0 to 1), then nothing more over an open connection.
     StallsAt(Vec<u8>, f64),

@@ -1,5 +1,5 @@
-//! A directory that `tgs-ytdlp-update` keeps yt-dlp in, with an index of wheels of its own: real ones, and such as were
-//! made from real ones to be broken in a certain way.
+//! A directory that `tgs-ytdlp-update` keeps yt-dlp in, with an index of wheels of its own: real
+//! ones, and such as were made from real ones to be broken in a certain way.
 
 use std::{
     fs,
@@ -81,8 +81,8 @@ impl Place {
         Ok(symlink(&wheel, self.index().join(wheel.file_name().context("no name")?))?)
     }
 
-    /// Puts a yt-dlp into the index that calls itself `version`. In its file whose name ends in `file` the first `old` is
-    /// a `new`.
+    /// Puts a yt-dlp into the index that calls itself `version`. In its file whose name ends in
+    /// `file` the first `old` is a `new`.
     pub fn forge(&self, version: &str, file: &str, old: &str, new: &str) -> Result<()> {
         let real = tools::YT_DLP_VERSIONS[1];
         let wheel = |version| format!("yt_dlp-{version}-py3-none-any.whl");

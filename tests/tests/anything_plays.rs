@@ -1,4 +1,5 @@
-//! Whatever ffmpeg can decode plays, in one even stream: written to a file as fast as it is encoded.
+//! Whatever ffmpeg can decode plays, in one even stream: written to a file as fast as it is
+//! encoded.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -100,8 +101,8 @@ fn every_kind_of_clip_plays() {
     }
 }
 
-/// The moment at which the item is seen to begin that flashes first at `flash` s, which must be a keyframe's: clips
-/// flash first after one second.
+/// The moment at which the item is seen to begin that flashes first at `flash` s, which must be a
+/// keyframe's: clips flash first after one second.
 fn keyframe_before(report: &Report, flash: f64, name: &str) -> f64 {
     let times = report.keyframes.iter().map(|&ms| ms as f64 / 1000.0 + REORDERED);
     let nearest = times.min_by(|a, b| (a - flash + 1.0).abs().total_cmp(&(b - flash + 1.0).abs())).unwrap();
@@ -179,8 +180,9 @@ fn duration(path: &Path) -> f64 {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// A picture of `shown` size and `stored` size (with pixels that are not square the two differ), grey, with a white
-/// square in the upper left quarter of what is shown; to be turned by `rotation` when it is shown.
+/// A picture of `shown` size and `stored` size (with pixels that are not square the two differ),
+/// grey, with a white square in the upper left quarter of what is shown; to be turned by `rotation`
+/// when it is shown.
 fn picture(dir: &Path, name: &str, stored: (u32, u32), shown: (u32, u32), rotation: u16) -> PathBuf {
     let (w, h) = shown;
     let side = w.min(h) / 4;
@@ -211,7 +213,8 @@ fn picture(dir: &Path, name: &str, stored: (u32, u32), shown: (u32, u32), rotati
     out
 }
 
-/// The smallest upright rectangle around the pixels that are `such`: left, top, right, bottom (inclusive).
+/// The smallest upright rectangle around the pixels that are `such`: left, top, right, bottom
+/// (inclusive).
 fn around(pixels: &[u8], width: usize, such: impl Fn(u8) -> bool) -> [usize; 4] {
     let hits = pixels.iter().enumerate().filter(|(_, p)| such(**p)).map(|(i, _)| (i % width, i / width));
     hits.fold([usize::MAX, usize::MAX, 0, 0], |[l, t, r, b], (x, y)| [l.min(x), t.min(y), r.max(x), b.max(y)])
@@ -283,7 +286,8 @@ fn names_are_only_names() {
     let folder = dir.path().join("a folder; with 'quotes' & $signs");
     std::fs::create_dir(&folder).unwrap();
     let long = "x".repeat(251);
-    // Text that ffmpeg, a shell, its filters, its numbered files or the log could take for more than a name.
+    // Text that ffmpeg, a shell, its filters, its numbered files or the log could take for more
+    // than a name.
     let names = [
         "with space",
         " begins and ends with space ",

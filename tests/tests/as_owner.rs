@@ -1,5 +1,5 @@
-//! A tool that root starts on a service's files works as the service's user: what that user has planted there leads root
-//! nowhere. As root only.
+//! A tool that root starts on a service's files works as the service's user: what that user has
+//! planted there leads root nowhere. As root only.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,5 +1,5 @@
-//! Encode once, from the outside: what the ingest gets from the cache, two broadcasts in one cache, and a writer killed at
-//! any moment.
+//! Encode once, from the outside: what the ingest gets from the cache, two broadcasts in one cache,
+//! and a writer killed at any moment.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -67,7 +67,8 @@ fn arrived(ingest: &Ingest, broadcast: &Broadcast) -> Vec<Tag> {
 
 #[test]
 fn the_ingest_gets_the_same_tags_from_the_cache() {
-    // Where the machine is under load the first item may be late, and the slate before it moves all that follows.
+    // Where the machine is under load the first item may be late, and the slate before it moves all
+    // that follows.
     for turn in 0..3 {
         let dir = tempfile::tempdir().unwrap();
         let tool = tempfile::tempdir().unwrap();

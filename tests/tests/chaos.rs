@@ -1,4 +1,5 @@
-//! A minute of a chaos run: hostile items between good ones. `cargo xtask soak --chaos` draws more of them.
+//! A minute of a chaos run: hostile items between good ones. `cargo xtask soak --chaos` draws more
+//! of them.
 
 use std::time::Duration;
 

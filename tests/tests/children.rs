@@ -55,7 +55,8 @@ fn none_outlives_a_killed_tool() {
     all_gone(&processes);
 }
 
-/// Stops a broadcast that is in some state; fails where that takes over 3 s, is no success or leaves a child.
+/// Stops a broadcast that is in some state; fails where that takes over 3 s, is no success or
+/// leaves a child.
 fn stops(state: &str, mut broadcast: Broadcast, signal: Signal) {
     let processes = broadcast.processes();
     broadcast.signal(signal).unwrap();

@@ -1,4 +1,5 @@
-//! What `tgs-stream` says and exits with: its options, its settings, `--check`, and what it cannot do without.
+//! What `tgs-stream` says and exits with: its options, its settings, `--check`, and what it cannot
+//! do without.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -106,7 +107,8 @@ fn a_command_line_that_makes_no_sense_is_2() {
     }
 }
 
-/// What is missing or wrong is one ERROR in words that name it and how to mend it, and an exit code of its own.
+/// What is missing or wrong is one ERROR in words that name it and how to mend it, and an exit code
+/// of its own.
 #[test]
 fn what_it_cannot_do_without_is_told() {
     let home = Home::new();
@@ -149,7 +151,8 @@ fn what_it_cannot_do_without_is_told() {
     assert_eq!(fs::metadata(home.path().join("a.mp4")).unwrap().len(), clip_length, "it was written over");
 }
 
-/// `--check-settings` refuses what a start refuses because of its settings, in the same words, and accepts what it takes.
+/// `--check-settings` refuses what a start refuses because of its settings, in the same words, and
+/// accepts what it takes.
 #[test]
 fn what_a_start_refuses_the_check_of_the_settings_refuses() {
     let home = Home::new();

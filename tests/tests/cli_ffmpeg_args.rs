@@ -1,4 +1,5 @@
-//! FFMPEG_ARGS and FILLER: what works is seen in the stream, what does not is one warning and no reason not to start.
+//! FFMPEG_ARGS and FILLER: what works is seen in the stream, what does not is one warning and no
+//! reason not to start.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -29,7 +30,8 @@ fn short() -> PathBuf {
     clip("second", (320, 180), "30", 44_100, 1000).path().unwrap()
 }
 
-/// Plays `source` once with these FFMPEG_ARGS. `cache` holds the slate, so that not every run encodes it.
+/// Plays `source` once with these FFMPEG_ARGS. `cache` holds the slate, so that not every run
+/// encodes it.
 fn played(cache: &TempDir, source: &Path, args: &str) -> (Broadcast, PathBuf) {
     let launch = Launch::to("out.flv").unwrap().play([source]).arg("--once").set("FFMPEG_ARGS", args);
     let broadcast = launch.set("CACHE_DIR", cache.path()).finish(LIMIT).unwrap();
@@ -101,7 +103,8 @@ fn what_cannot_be_used_is_one_warning_with_the_reason() {
     }
 }
 
-/// A start with proven arguments does not wait for a trial, and one with refused ones says so again.
+/// A start with proven arguments does not wait for a trial, and one with refused ones says so
+/// again.
 #[test]
 fn the_verdict_is_kept() {
     let dir = tempfile::tempdir().unwrap();

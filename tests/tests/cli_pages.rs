@@ -1,4 +1,5 @@
-//! Metrics, health and status of a real broadcast, and that none of them, nor the log or `ps`, shows a secret.
+//! Metrics, health and status of a real broadcast, and that none of them, nor the log or `ps`,
+//! shows a secret.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -27,7 +28,8 @@ fn short() -> Clip {
 
 /// The first of `count` neighbouring ports, which are taken for as long as the listeners live.
 fn taken_ports(count: u16) -> (u16, Vec<TcpListener>) {
-    // Below the range that outgoing connections are given ports from; tests are processes of neighbouring ids.
+    // Below the range that outgoing connections are given ports from; tests are processes of
+    // neighbouring ids.
     let turn = (std::process::id() * 131 % 700) as u16;
     (0..700)
         .map(|n| 20_000 + (turn + n) % 700 * 16)

@@ -1,4 +1,5 @@
-//! The list as `tgs-stream` plays it: what it names and in which order, and its edits while it plays.
+//! The list as `tgs-stream` plays it: what it names and in which order, and its edits while it
+//! plays.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -16,7 +17,8 @@ fn short() -> Clip {
     clip("second", (320, 180), "30", 44_100, 1000)
 }
 
-/// Twice what is encoded ahead with `READ_AHEAD=3s`: an edit in its first half is in time for what follows it.
+/// Twice what is encoded ahead with `READ_AHEAD=3s`: an edit in its first half is in time for what
+/// follows it.
 fn long() -> Clip {
     clip("six", (320, 180), "30", 44_100, 6000)
 }

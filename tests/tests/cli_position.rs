@@ -1,4 +1,5 @@
-//! Where a restart goes on: the place is told by the pictures' own content, or by the items that go on air.
+//! Where a restart goes on: the place is told by the pictures' own content, or by the items that go
+//! on air.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -23,7 +24,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// The length of [`ramp`] in seconds.
 const RAMP: f64 = 15.0;
 
-/// A clip that grows from grey to white: each brightness is one moment of it. No slate is as bright as its beginning.
+/// A clip that grows from grey to white: each brightness is one moment of it. No slate is as bright
+/// as its beginning.
 fn ramp() -> PathBuf {
     let filters = ",drawbox=c=white:t=fill,fade=in:st=0:d=15:color=gray";
     let video = Video { size: (320, 180), filters, millis: 15_000, ..VIDEO };
@@ -37,7 +39,8 @@ fn moment(luma: f64) -> f64 {
     (luma - GREY) / (WHITE - GREY) * RAMP
 }
 
-/// The moments of the ramp that a connection began and ended with; a slate before it is not looked at.
+/// The moments of the ramp that a connection began and ended with; a slate before it is not looked
+/// at.
 fn seen(record: &Record, dir: &Path) -> (f64, f64) {
     let path = dir.join("seen.flv");
     record.write_flv(&path).unwrap();
@@ -182,7 +185,8 @@ fn an_item_left_at_its_very_end_is_done_with() {
     let home = Home::new();
     let items = home.items("a b");
     let launch = || home.launch("out.flv").play(&items).set("LOOP", "0");
-    // Its length, a part of its last picture, and more than there is: the file was replaced by a shorter one.
+    // Its length, a part of its last picture, and more than there is: the file was replaced by a
+    // shorter one.
     for millis in [2000, 1985, 5000] {
         stopped_after(1.2, launch().arg("--realtime"));
         home.set_offset(millis);

@@ -1,4 +1,5 @@
-//! Clocks that run over: after 4 h 39 m a time stamp needs RTMP's extended field, after 49 days it begins anew.
+//! Clocks that run over: after 4 h 39 m a time stamp needs RTMP's extended field, after 49 days it
+//! begins anew.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -35,7 +36,8 @@ fn broadcast(url: &str, first: u64) -> Broadcast {
         .unwrap()
 }
 
-/// ffmpeg as it plays (or, with `-listen 1`, as it serves), and the file in which it notes each packet.
+/// ffmpeg as it plays (or, with `-listen 1`, as it serves), and the file in which it notes each
+/// packet.
 struct Player {
     child: Child,
     notes: NamedTempFile,

@@ -1,5 +1,6 @@
-//! What an operator asks of the running `tgs-stream` by signals: the list is read again, the next item comes. What each
-//! command does to the picture is shown frame by frame in `crates/tgs-playout/tests/commands.rs`.
+//! What an operator asks of the running `tgs-stream` by signals: the list is read again, the next
+//! item comes. What each command does to the picture is shown frame by frame in
+//! `crates/tgs-playout/tests/commands.rs`.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,5 +1,5 @@
-//! What strangers serve is read by ffmpeg and yt-dlp; neither they nor what they start can read `.env`, look into the
-//! tool's environment, or write outside their scratch directory.
+//! What strangers serve is read by ffmpeg and yt-dlp; neither they nor what they start can read
+//! `.env`, look into the tool's environment, or write outside their scratch directory.
 
 use std::{
     fs,
@@ -11,7 +11,8 @@ use std::{
 use tgs_core::process::confine;
 use tgs_e2e::bin_path::tgs_stream;
 
-/// In the place of yt-dlp: tries everything it should not be able to do, and some of what it must be able to.
+/// In the place of yt-dlp: tries everything it should not be able to do, and some of what it must
+/// be able to.
 const NOSY: &str = r#"#!/bin/sh
 tried() { if eval "$2" 2>/dev/null; then echo "$1: yes"; else echo "$1: no"; fi >> "$TMPDIR/report"; }
 tried 'read .env' 'cat HERE/.env >/dev/null'
@@ -81,8 +82,9 @@ fn children_read_no_secret_and_write_to_their_scratch_alone() {
     }
 }
 
-/// `command` in `dir`, with a search path for an environment. Root may read every process's environment (CAP_PERFMON),
-/// whatever Landlock says: then as a user without rights, who gets the directory.
+/// `command` in `dir`, with a search path for an environment. Root may read every process's
+/// environment (CAP_PERFMON), whatever Landlock says: then as a user without rights, who gets the
+/// directory.
 fn user(mut command: Command, dir: &Path) -> Command {
     const NOBODY: u32 = 65534;
     command.current_dir(dir).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");

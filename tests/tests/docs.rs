@@ -1,4 +1,5 @@
-//! The documents say what is so: messages that are really written, exit codes, links, and flags that the tools have.
+//! The documents say what is so: messages that are really written, exit codes, links, and flags
+//! that the tools have.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -39,7 +40,8 @@ fn below(dir: &Path, ends: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// What the tools are made of, without comments, and with the strings that go over several lines in one piece.
+/// What the tools are made of, without comments, and with the strings that go over several lines in
+/// one piece.
 fn source() -> String {
     let crates = fs::read_dir(workspace().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = crates.flat_map(|dir| below(&dir.join("src"), &[".rs"])).collect();

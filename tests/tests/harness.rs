@@ -1,4 +1,5 @@
-//! The harness itself: a check that cannot fail proves nothing, so each is shown a broken stream too.
+//! The harness itself: a check that cannot fail proves nothing, so each is shown a broken stream
+//! too.
 
 use std::{path::Path, time::Duration};
 

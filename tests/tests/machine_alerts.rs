@@ -1,5 +1,6 @@
-//! Every alert and every panel, by what the unit emits on a real systemd while the fault is really there: a real Prometheus
-//! scrapes it and evaluates the rules as they are shipped, with minutes made seconds.
+//! Every alert and every panel, by what the unit emits on a real systemd while the fault is really
+//! there: a real Prometheus scrapes it and evaluates the rules as they are shipped, with minutes
+//! made seconds.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -199,7 +200,8 @@ fn film() -> PathBuf {
     noisy("film", 20_000).path().unwrap()
 }
 
-/// A host with the units, a film, and a yt-dlp that was updated last 16 days ago. The calling thread is in its network.
+/// A host with the units, a film, and a yt-dlp that was updated last 16 days ago. The calling
+/// thread is in its network.
 fn host() -> Machine {
     let machine = Machine::boot().unwrap();
     machine.join_network().unwrap();

@@ -1,4 +1,5 @@
-//! The box that the tests of the units and of the deploy run in: that it is up, alone, and gone afterwards.
+//! The box that the tests of the units and of the deploy run in: that it is up, alone, and gone
+//! afterwards.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

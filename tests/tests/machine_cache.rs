@@ -1,4 +1,5 @@
-//! The disk of the cache is full while a broadcast writes to it. Root only: it mounts a small disk of its own.
+//! The disk of the cache is full while a broadcast writes to it. Root only: it mounts a small disk
+//! of its own.
 
 use std::{fs, time::Duration};
 

@@ -223,7 +223,8 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
     let degraded = || machine.unit(UNIT).unwrap()["StatusText"].starts_with("degraded: ");
     machine.wait_for("degraded mode", Duration::from_secs(30), degraded).unwrap();
 
-    // No session. The page is found wherever it is, its state is said at once, and others hear it from systemd.
+    // No session. The page is found wherever it is, its state is said at once, and others hear it
+    // from systemd.
     let began = Instant::now();
     let (code, text) = check(&machine, "--stable 1");
     assert_eq!(code, 1, "{text}");

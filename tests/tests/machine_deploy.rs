@@ -1,5 +1,6 @@
-//! Deploying over real ssh to a host with a real systemd: a release that is good, one that is not, and everything that may
-//! come between. The release is a stand-in whose `tgs-stream` is a script; its `tgs-check-active` is the real one.
+//! Deploying over real ssh to a host with a real systemd: a release that is good, one that is not,
+//! and everything that may come between. The release is a stand-in whose `tgs-stream` is a script;
+//! its `tgs-check-active` is the real one.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -30,7 +31,8 @@ const DIES_LATER: &str = "sleep 6; exit 1";
 const STABLE: &str = "5";
 const SETTINGS: &str = "API_HASH=0123456789abcdef0123456789abcdef\n";
 const OTHER: &str = "API_HASH=other\n";
-/// In the place of a program that the script calls: does the same, and then kills the script, if it was told to here.
+/// In the place of a program that the script calls: does the same, and then kills the script, if it
+/// was told to here.
 const KILLER: &str = r#"#!/bin/bash
 "/usr/bin/${0##*/}" "$@"
 code=$?
@@ -190,7 +192,8 @@ impl Host {
         self.machine.read(&format!("{ROOT}/shared/.env")).unwrap_or_default()
     }
 
-    /// Deploys with --replace-env and kills the script just after its first command that looks like `mark`.
+    /// Deploys with --replace-env and kills the script just after its first command that looks like
+    /// `mark`.
     fn deploy_killed_at(&self, mark: &str, name: &str, id: &str) {
         for program in ["tar", "mv", "ln", "rm", "timeout", "systemctl", "logger"] {
             self.machine.write(&format!("/usr/local/sbin/{program}"), KILLER, 0o755).unwrap();
@@ -303,7 +306,8 @@ fn a_release_that_does_not_stay_up_is_taken_back() {
 fn a_release_that_dies_after_the_first_seconds_is_taken_back() {
     let host = Host::with_a_release();
     host.release("later", DIES_LATER);
-    // A short proof does not see it, the longer one does. On a server that is a minute, without the option.
+    // A short proof does not see it, the longer one does. On a server that is a minute, without the
+    // option.
     let (code, said) = host.deploy("later", &["--stable", "9", "--timeout", "8"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("does not stay up") && host.current() == "first", "{said}");
@@ -320,7 +324,8 @@ fn settings_that_a_start_would_refuse_stop_nothing() {
     let units = [MAIN, "tg_video_streamer@news.service"];
     let runs = || units.map(|unit| host.run_of(unit));
     let before = runs();
-    // The release itself says so, of each broadcast that runs, as the user of the unit and with its directories.
+    // The release itself says so, of each broadcast that runs, as the user of the unit and with its
+    // directories.
     let said_by =
         "id -un; pwd; echo \"FAIL LOOP must be 1 or 0 ($*) $STATE_DIRECTORY $CACHE_DIRECTORY\"; exit 78";
     host.release_with(
@@ -525,7 +530,8 @@ fn what_the_service_plants_is_not_followed() {
         untouched();
     }
     assert_eq!(host.run_of(MAIN), before);
-    // Where nothing was to be written it is said, and holds up nobody: neither the broadcast nor that of another channel.
+    // Where nothing was to be written it is said, and holds up nobody: neither the broadcast nor
+    // that of another channel.
     host.sh(&format!("ln -s /etc/shadow {ROOT}/instances/a.env"));
     as_service(&format!("echo {} >x; mv -T x .env", SETTINGS.trim()));
     let said = host.must_deploy("first", &[]);
@@ -686,7 +692,8 @@ fn killed_at_any_moment_it_leaves_a_release_that_runs() {
         assert_eq!(host.env(), if replaced { OTHER } else { SETTINGS }, "{mark}");
         host.sh(&format!("cd {ROOT}/current/ && ./bin/tgs-check-active --version && test -s .env"));
         host.run_of(MAIN);
-        // The next run takes the settings back before it does anything, even where it comes no further.
+        // The next run takes the settings back before it does anything, even where it comes no
+        // further.
         let (code, said) = host.deploy("cut", &[]);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("is no whole archive"), "{mark}: {said}");
@@ -714,7 +721,8 @@ fn killed_as_it_goes_back_it_goes_back_the_next_time() {
     for (mark, current, env) in marks {
         host.deploy_killed_at(mark, "fails", "fails");
         assert_eq!((&*host.current(), &*host.env()), (current, env), "{mark}");
-        // A release that was never proven is not what one goes back to, and neither are its settings.
+        // A release that was never proven is not what one goes back to, and neither are its
+        // settings.
         let (code, said) = host.deploy("fails", &["--id", "again"]);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("was cut off before it"), "{mark}: {said}");
@@ -739,7 +747,8 @@ fn settings_go_back_to_what_they_were() {
     assert_eq!(left, ".env.bak\nytdlp\nOLD=1", "{said}");
     host.is_tidy();
 
-    // A release that fails has signed in anew before: that session lives, the one in the old settings may not.
+    // A release that fails has signed in anew before: that session lives, the one in the old
+    // settings may not.
     host.write("env", SETTINGS);
     host.must_deploy("first", &["--env", "/root/env"]);
     host.release("signs-in", &format!("cd {ROOT}/shared; umask 077; echo NEW=1 >x; mv x .env; exit 78"));

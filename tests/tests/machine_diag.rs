@@ -1,4 +1,5 @@
-//! `tgs-diag` on a real systemd: as root and as the unit's user, with the unit running, stopped, softened and broken.
+//! `tgs-diag` on a real systemd: as root and as the unit's user, with the unit running, stopped,
+//! softened and broken.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,5 +1,5 @@
-//! The Debian package on a machine with systemd: from nothing to a broadcast that reaches a real ingest through the test
-//! DC, over an upgrade, and away again with nothing of the operator's lost.
+//! The Debian package on a machine with systemd: from nothing to a broadcast that reaches a real
+//! ingest through the test DC, over an upgrade, and away again with nothing of the operator's lost.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -60,7 +60,8 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     for tool in ["tgs-stream", "tgs-session", "tgs-diag", "tgs-check-active", "tgs-ytdlp-update"] {
         let version = machine.sh(&format!("{tool} --version")).unwrap();
         assert_eq!(version, format!("{tool} {}", env!("CARGO_PKG_VERSION")));
-        // Debian keeps documentation, and completions beside it; both may be left out by the machine's dpkg settings.
+        // Debian keeps documentation, and completions beside it; both may be left out by the
+        // machine's dpkg settings.
         machine.sh(&format!("dpkg -L tgs | grep -x /usr/share/man/man1/{tool}.1.gz")).unwrap();
         machine.sh(&format!("test -f /usr/share/bash-completion/completions/{tool}")).unwrap();
     }
@@ -83,7 +84,8 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     );
     assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
 
-    // The documents' links, and what the alerts name, lead somewhere (some machines' dpkg leaves documents out).
+    // The documents' links, and what the alerts name, lead somewhere (some machines' dpkg leaves
+    // documents out).
     let lost = machine
         .sh(r"cd /usr/share/doc/tgs || exit 0; [ -e operations.md ] || exit 0; head -c 1 /opt/tg_video_streamer/current/docs/operations.md >/dev/null
               grep -oHE '\]\([^)#]+' ./*.md | grep -v :// | while IFS= read -r line; do [ -e ${line##*(} ] || echo $line; done")
@@ -126,7 +128,8 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     assert_ne!(pid(&machine), before, "the old program still runs");
     goes_live(&machine, &ingest);
 
-    // Removed: nothing runs, everything of the operator's is there, and how to end what is at Telegram was said.
+    // Removed: nothing runs, everything of the operator's is there, and how to end what is at
+    // Telegram was said.
     let said = machine.sh("apt-get remove --yes tgs").unwrap();
     for what in ["--end-call", "--log-out"] {
         assert!(

@@ -1,5 +1,6 @@
-//! The archive of `cargo xtask dist`, deployed to a machine with systemd: the real broadcast reaches a real ingest through
-//! the test DC, and a release that dies after three seconds is taken back with the picture there again in 90 s.
+//! The archive of `cargo xtask dist`, deployed to a machine with systemd: the real broadcast
+//! reaches a real ingest through the test DC, and a release that dies after three seconds is taken
+//! back with the picture there again in 90 s.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,4 +1,5 @@
-//! The operator's smoke test of a live host, on one: it passes where the unit comes back, and fails where not.
+//! The operator's smoke test of a live host, on one: it passes where the unit comes back, and fails
+//! where not.
 
 use std::process::Command;
 

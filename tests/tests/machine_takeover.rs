@@ -1,4 +1,5 @@
-//! A deploy over the installed package, and the package gone: what runs is then the deploy's, and nothing of it is lost.
+//! A deploy over the installed package, and the package gone: what runs is then the deploy's, and
+//! nothing of it is lost.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,4 +1,5 @@
-//! The update of yt-dlp by its own unit, in its sandbox, on a real systemd; and what a full disk or half a Python do to it.
+//! The update of yt-dlp by its own unit, in its sandbox, on a real systemd; and what a full disk or
+//! half a Python do to it.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

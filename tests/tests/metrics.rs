@@ -1,5 +1,6 @@
-//! Metrics, alerts and dashboard agree: promtool likes the metrics in every state, the alerts fire when they must, and
-//! alerts and dashboard ask for what is really there. Against a real Prometheus that reads a real broadcast.
+//! Metrics, alerts and dashboard agree: promtool likes the metrics in every state, the alerts fire
+//! when they must, and alerts and dashboard ask for what is really there. Against a real Prometheus
+//! that reads a real broadcast.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -209,7 +210,8 @@ fn every_alert_is_tested_and_says_what_to_do() {
             assert!(annotations[part].as_str().is_some_and(|text| !text.is_empty()), "{name} has no {part}");
         }
         let runbook = annotations["runbook_url"].as_str().unwrap();
-        // A URL that leads somewhere on each server that broadcasts: machine_alerts.rs opens it there.
+        // A URL that leads somewhere on each server that broadcasts: machine_alerts.rs opens it
+        // there.
         let place = runbook.strip_prefix("file:///opt/tg_video_streamer/current/docs/operations.md#");
         let place = place.unwrap_or_else(|| panic!("{name}: another place: {runbook}"));
         assert!(anchors.contains(place), "{name}: no heading for {runbook}");

@@ -1,4 +1,5 @@
-//! Within and between items the ingest sees one even stream: at nginx-rtmp and at our own recorder, by both publishers.
+//! Within and between items the ingest sees one even stream: at nginx-rtmp and at our own recorder,
+//! by both publishers.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -15,7 +16,8 @@ use tgs_e2e::{
 const SECOND: Duration = Duration::from_secs(1);
 const FRAME: f64 = 1.0 / 30.0;
 
-/// Five items that differ in size, rate and sound, 2.2 s each, of which the first and the last two flash with a beep.
+/// Five items that differ in size, rate and sound, 2.2 s each, of which the first and the last two
+/// flash with a beep.
 fn mixed() -> Vec<PathBuf> {
     let short = |clip: Clip| Clip {
         video: clip.video.map(|v| Video { millis: 2200, ..v }),
@@ -65,7 +67,8 @@ fn check(broadcast: &Broadcast, recording: &Path) {
     assert_eq!(measured.offsets.len(), 6, "{measured:?}");
     assert_eq!((measured.silent_flashes.len(), measured.dark_beeps.len()), (2, 2), "{measured:?}");
     assert!(measured.offsets.iter().all(|(_, offset)| offset.abs() < 40.0), "{measured:?}");
-    // An item begins a second before its first flash, or beep; B-frames put its sending two frames before its showing.
+    // An item begins a second before its first flash, or beep; B-frames put its sending two frames
+    // before its showing.
     for first in [0, 2, 4].map(|n| measured.offsets[n].0).into_iter().chain([measured.silent_flashes[0]]) {
         let begins = (first - 1.0 - 2.0 * FRAME) * 1000.0;
         let off = report.keyframes.iter().map(|&ms| (ms as f64 - begins).abs()).fold(f64::MAX, f64::min);
@@ -92,7 +95,8 @@ fn at_the_recorder(publisher: &str) {
         ["connect", "releaseStream", "FCPublish", "createStream", "publish", "FCUnpublish", "deleteStream"];
     let commands: Vec<&str> = commands.iter().map(String::as_str).filter(|c| expected.contains(c)).collect();
     assert_eq!(commands, expected);
-    // It came at the pace at which it is watched. (Before it begins, ffmpeg as the sender looks at the stream for a while.)
+    // It came at the pace at which it is watched. (Before it begins, ffmpeg as the sender looks at
+    // the stream for a while.)
     let mut media = record.media().skip_while(|m| m.received.timestamp < 5000);
     let (first, last) = (media.next().unwrap(), media.last().unwrap());
     let took = (last.arrived - first.arrived).as_secs_f64();

@@ -1,4 +1,5 @@
-//! Items, encoders and lines that fail: the ingest sees one even stream over one connection, the operator is told.
+//! Items, encoders and lines that fail: the ingest sees one even stream over one connection, the
+//! operator is told.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -139,7 +140,8 @@ fn bad_servers_are_bridged_and_named() {
         told(&warnings, "none", &["skipped", "404"]);
         told(&warnings, "refused", &["skipped", "403"]);
         told(&warnings, "broken", &["skipped", "server failed"]);
-        // ffmpeg asks again and again for the rest, and another one once more, for longer than viewers are to wait.
+        // ffmpeg asks again and again for the rest, and another one once more, for longer than
+        // viewers are to wait.
         for title in ["“dies”", "“stalls”"] {
             let of_it = |words: &str| warnings.iter().any(|w| w.contains(title) && w.contains(words));
             assert!(of_it("encoding the rest") && of_it("cut short"), "{title} in {warnings:?}");
@@ -182,7 +184,8 @@ fn encoders_that_are_killed_or_stopped_are_replaced() {
         told(&warnings, &killed, &["encoder", "SIGKILL", "encoding the rest"]);
         told(&warnings, &stopped, &["encoder was stopped", "encoding the rest"]);
         let (report, measured) = on_air.recorded();
-        // All of both. The first encoder dies before there is any read-ahead, so there is filler for a while.
+        // All of both. The first encoder dies before there is any read-ahead, so there is filler
+        // for a while.
         assert!(report.video.last > 60_000, "{report:?}");
         let seen = measured.offsets.last().unwrap().0 * 1000.0;
         assert!(seen > report.video.last as f64 - 1500.0, "the last clip was not played: {measured:?}");
@@ -205,7 +208,8 @@ fn slowed_ffmpeg(dir: &Path, speed: &str) -> PathBuf {
 fn an_item_of_few_bytes_in_real_time_does_not_stall() {
     let dir = tempfile::tempdir().unwrap();
     let ffmpeg = slowed_ffmpeg(dir.path(), "0.5");
-    // Hardly more than 1 kB/s: whatever keeps bytes back until they are many keeps these for a long time.
+    // Hardly more than 1 kB/s: whatever keeps bytes back until they are many keeps these for a long
+    // time.
     let quiet = clip("quiet", (320, 180), "30", 44_100, 8000).path().unwrap();
     let mut on_air =
         OnAir::with("native", |launch| launch.arg("--once").set("FFMPEG_PATH", &ffmpeg).play([&quiet]));

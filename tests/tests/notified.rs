@@ -1,5 +1,5 @@
-//! What systemd is told, seen from its side of the socket; and that a service waits for what a person would be told is
-//! missing.
+//! What systemd is told, seen from its side of the socket; and that a service waits for what a
+//! person would be told is missing.
 
 use std::{
     fs,
@@ -26,8 +26,8 @@ fn told(systemd: &UnixDatagram, words: &str) -> Vec<String> {
     panic!("no {words:?} in {all:#?}");
 }
 
-/// The share with the list is mounted later than the tool is started: ready at once, the filler on air, then the list
-/// from where it was left.
+/// The share with the list is mounted later than the tool is started: ready at once, the filler on
+/// air, then the list from where it was left.
 #[test]
 fn a_list_that_comes_late_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The ingest goes away in every way it can: the broadcast comes back and goes on where the viewer was.
+//! The ingest goes away in every way it can: the broadcast comes back and goes on where the viewer
+//! was.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -47,9 +48,11 @@ fn frames(record: &Record, kind: Kind) -> Vec<Tag> {
     record.tags().filter(|tag| tag.kind == kind && tag.is_frame()).collect()
 }
 
-/// Asserts that `second` takes up the stream at the last keyframe of `first`, with the same bytes, and skips nothing.
+/// Asserts that `second` takes up the stream at the last keyframe of `first`, with the same bytes,
+/// and skips nothing.
 fn goes_on(first: &Record, second: &Record) {
-    // It is a stream of its own: commands, metadata, headers, an even run that begins with a keyframe.
+    // It is a stream of its own: commands, metadata, headers, an even run that begins with a
+    // keyframe.
     let kinds: Vec<u8> = second.messages.iter().map(|m| m.received.kind).collect();
     let at = |wanted: u8| kinds.iter().position(|kind| *kind == wanted).unwrap();
     assert!(at(kind::COMMAND) < at(kind::DATA) && at(kind::DATA) < at(kind::VIDEO), "{kinds:?}");
@@ -82,7 +85,8 @@ fn encoder(broadcast: &Broadcast) -> Process {
     broadcast.wait_process(10 * SECOND, Process::is_encoder).unwrap()
 }
 
-/// The warnings that are not about the connection, nor about a first item that was not ready in time.
+/// The warnings that are not about the connection, nor about a first item that was not ready in
+/// time.
 fn other_warnings(broadcast: &Broadcast) -> Vec<String> {
     let known = ["connection to ", "cannot publish to ", "filler on air: the next item is not ready"];
     let is_known = |w: &String| known.iter().any(|words| w.contains(words));

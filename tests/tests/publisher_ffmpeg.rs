@@ -1,5 +1,5 @@
-//! PUBLISHER=ffmpeg, the way out: what it does when its sender or its server goes. (That it passes what the native one
-//! passes while all is well is tested with that.)
+//! PUBLISHER=ffmpeg, the way out: what it does when its sender or its server goes. (That it passes
+//! what the native one passes while all is well is tested with that.)
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -32,7 +32,8 @@ fn sender(broadcast: &Broadcast) -> Process {
     broadcast.wait_process(10 * SECOND, Process::is_sender).unwrap()
 }
 
-/// Asserts that the newest connection's stream is even, but for problems that begin like `excused`, and began within `limit` of `gone`.
+/// Asserts that the newest connection's stream is even, but for problems that begin like `excused`,
+/// and began within `limit` of `gone`.
 fn came_back(ingest: &Ingest, gone: Instant, limit: Duration, excused: &[&str]) {
     let record = ingest.records().pop().unwrap();
     let report = Report::of_tags(&record.tags().collect::<Vec<_>>());
@@ -74,8 +75,8 @@ fn a_killed_or_stopped_sender_is_replaced() {
     broadcast.stop().unwrap();
 }
 
-/// Given ten seconds of media at once, behind a stall, the new sender loses its third picture. Why is not known; the
-/// native publisher sends them all.
+/// Given ten seconds of media at once, behind a stall, the new sender loses its third picture. Why
+/// is not known; the native publisher sends them all.
 const LOSES: [&str; 1] = ["video: step of 67 ms at 33 ms"];
 
 /// ffmpeg's fifo muxer goes on with any packet of sound, and then with the next picture.

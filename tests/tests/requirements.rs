@@ -1,4 +1,5 @@
-//! docs/requirements.md: every requirement and task once, with files that are there and tests that are there.
+//! docs/requirements.md: every requirement and task once, with files that are there and tests that
+//! are there.
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,5 @@
-//! The RTMP connection against ffmpeg's own, against a server that misbehaves, and against real servers.
+//! The RTMP connection against ffmpeg's own, against a server that misbehaves, and against real
+//! servers.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -126,8 +127,9 @@ fn we_send_byte_for_byte_what_ffmpeg_sends() {
     ];
     for setup in setups {
         let (theirs, ours) = both_publish(&setup);
-        // Commands with their order and fields, metadata, sequence headers, frames, goodbye: everything, on the same
-        // chunk and message streams at the same times. The exception: another ffmpeg than 5.1 tells its own version.
+        // Commands with their order and fields, metadata, sequence headers, frames, goodbye:
+        // everything, on the same chunk and message streams at the same times. The exception:
+        // another ffmpeg than 5.1 tells its own version.
         let plain = |r: &Record| r.messages.iter().map(|m| without_version(&m.received)).collect::<Vec<_>>();
         for (i, (their, our)) in plain(&theirs).iter().zip(&plain(&ours)).enumerate() {
             assert_eq!(our, their, "message {i}");
@@ -141,7 +143,8 @@ fn we_send_byte_for_byte_what_ffmpeg_sends() {
             // Two numbers of a version, told twice.
             assert!(ours.bytes.len() - same <= 10, "{} bytes differ", ours.bytes.len() - same);
         }
-        // The first block is random; a server finds ffmpeg's digest in both, and gets its own block back from both.
+        // The first block is random; a server finds ffmpeg's digest in both, and gets its own block
+        // back from both.
         assert_eq!(ours.handshake[..9], theirs.handshake[..9]);
         assert_eq!(ours.handshake[1537..], theirs.handshake[1537..]);
         for record in [&ours, &theirs] {
@@ -410,8 +413,8 @@ fn publish_from(url: &str, start: u64, realtime: bool) {
     connection.goodbye();
 }
 
-/// Fails unless the recording at `path` has every frame of the clip at its time. Some servers repeat the sequence
-/// headers, and begin the recording's clock with it.
+/// Fails unless the recording at `path` has every frame of the clip at its time. Some servers
+/// repeat the sequence headers, and begin the recording's clock with it.
 fn assert_whole(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     let mut reader = FlvReader::new(std::io::BufReader::new(file));
@@ -541,7 +544,8 @@ fn ffmpegs_own_listener_records_it_whole() {
     assert_whole(&recording);
 }
 
-/// Publishes the clip by a process that trusts the authorities in `authorities`. `Err` holds what it said.
+/// Publishes the clip by a process that trusts the authorities in `authorities`. `Err` holds what
+/// it said.
 fn publish_trusting(authorities: &Path, url: &str) -> Result<(), String> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_publish"))
         .arg(url)

@@ -1,5 +1,6 @@
-//! The unit files as text: what the requirements name stands in them, systemd understands every line, and the sandbox is
-//! as tight as it was. What they do on a running system is shown in `machine_units.rs`.
+//! The unit files as text: what the requirements name stands in them, systemd understands every
+//! line, and the sandbox is as tight as it was. What they do on a running system is shown in
+//! `machine_units.rs`.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -139,7 +140,8 @@ fn verify(root: &Path) -> String {
 #[test]
 fn systemd_understands_every_line() {
     assert_eq!(verify(root(|unit| unit).path()), "");
-    // What the check is worth: a key in the wrong section, a value that is none, a program that is not there.
+    // What the check is worth: a key in the wrong section, a value that is none, a program that is
+    // not there.
     let said =
         verify(root(|unit| unit.replace("[Service]\n", "[Service]\nStartLimitIntervalSec=0\n")).path());
     assert!(said.contains("'StartLimitIntervalSec' in section [Service]"), "{said}");
@@ -149,7 +151,8 @@ fn systemd_understands_every_line() {
     assert!(said.contains("no-stream is not executable"), "{said}");
 }
 
-/// Whether systemd finds the sandbox of a unit at most as open as `threshold` tenths, and what it says.
+/// Whether systemd finds the sandbox of a unit at most as open as `threshold` tenths, and what it
+/// says.
 fn is_tight(path: &Path, threshold: u32) -> (bool, String) {
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={threshold}")])

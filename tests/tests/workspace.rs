@@ -1,4 +1,5 @@
-//! Rules of the workspace that no compiler holds: what may depend on what, and that every dependency says why it is there.
+//! Rules of the workspace that no compiler holds: what may depend on what, and that every
+//! dependency says why it is there.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

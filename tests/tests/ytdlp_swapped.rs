@@ -1,4 +1,5 @@
-//! An update of yt-dlp while the broadcast is on air: the next item is asked of the new version, and viewers see nothing.
+//! An update of yt-dlp while the broadcast is on air: the next item is asked of the new version,
+//! and viewers see nothing.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -19,7 +20,8 @@ use tgs_e2e::{
 
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// A version as tgs-ytdlp-update leaves it, which notes each question and has the real yt-dlp answer it.
+/// A version as tgs-ytdlp-update leaves it, which notes each question and has the real yt-dlp
+/// answer it.
 fn version(root: &Path, version: &str) {
     let dir = root.join("versions").join(version);
     fs::create_dir_all(dir.join("bin")).unwrap();

@@ -1,5 +1,5 @@
-//! `tgs-ytdlp-update` with real releases of yt-dlp: updates, ways back, and what it says of everything that can go wrong.
-//! There is no network in it: the index is a folder of wheels.
+//! `tgs-ytdlp-update` with real releases of yt-dlp: updates, ways back, and what it says of
+//! everything that can go wrong. There is no network in it: the index is a folder of wheels.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -1,5 +1,6 @@
-//! One client's connection, from accept to close: frames in, service messages answered, faults acted out, calls handed
-//! to [`crate::rpc`]. Whatever a client sends, only its own connection can end by it.
+//! One client's connection, from accept to close: frames in, service messages answered, faults
+//! acted out, calls handed to [`crate::rpc`]. Whatever a client sends, only its own connection can
+//! end by it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

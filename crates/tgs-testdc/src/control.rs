@@ -1,5 +1,5 @@
-//! Steers a running test DC over a loopback socket: one line in, some lines out, an empty line at the end. Nobody is
-//! asked who they are: it is a test server.
+//! Steers a running test DC over a loopback socket: one line in, some lines out, an empty line at
+//! the end. Nobody is asked who they are: it is a test server.
 
 use std::{
     fmt::Write as _,
@@ -35,7 +35,8 @@ ingest URL           where streams are to be published from now on";
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_LINE: u64 = 4096;
 
-/// Serves a DC's control socket on this loopback port, 0 for a free one. Answers where; runs until the process ends.
+/// Serves a DC's control socket on this loopback port, 0 for a free one. Answers where; runs until
+/// the process ends.
 pub fn serve(dc: Arc<TestDc>, port: u16) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let addr = listener.local_addr()?;

@@ -1,7 +1,8 @@
-//! The server's side of MTProto 2.0 encryption, and the hashes and random bytes it is made of. No framing.
+//! The server's side of MTProto 2.0 encryption, and the hashes and random bytes it is made of. No
+//! framing.
 //!
-//! `grammers_crypto::{encrypt_data_v2, decrypt_data_v2}` are the client's half: they know one `x` each.
-//! <https://core.telegram.org/mtproto/description#defining-aes-key-and-initialization-vector>
+//! `grammers_crypto::{encrypt_data_v2, decrypt_data_v2}` are the client's half: they know one `x`
+//! each. <https://core.telegram.org/mtproto/description#defining-aes-key-and-initialization-vector>
 
 use grammers_crypto::aes::{ige_decrypt, ige_encrypt};
 use ring::{
@@ -86,7 +87,8 @@ fn message_key(key: &AuthKey, plain: &[u8], way: Way) -> [u8; 16] {
     msg_key
 }
 
-/// Opens what a client sent (`msg_key` and what follows it). `None` if it was not encrypted with this key.
+/// Opens what a client sent (`msg_key` and what follows it). `None` if it was not encrypted with
+/// this key.
 pub(crate) fn decrypt(key: &AuthKey, message: &[u8]) -> Option<Vec<u8>> {
     open(key, message, Way::ToServer)
 }

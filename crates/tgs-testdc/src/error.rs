@@ -11,7 +11,8 @@ pub struct RpcError {
     pub name: String,
 }
 
-/// The codes of names that are not 400, from <https://core.telegram.org/api/errors> and the methods' pages.
+/// The codes of names that are not 400, from <https://core.telegram.org/api/errors> and the
+/// methods' pages.
 const CODES: [(i32, &[&str]); 6] = [
     (
         401,
@@ -51,7 +52,8 @@ const CODES: [(i32, &[&str]); 6] = [
 ];
 
 impl RpcError {
-    /// The error of this name, with the code that Telegram gives it. A name that is not known gets 400, as most have.
+    /// The error of this name, with the code that Telegram gives it. A name that is not known gets
+    /// 400, as most have.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();

@@ -1,5 +1,5 @@
-//! The server's side of making an authorization key, without I/O: a request in, an answer out. Permanent keys only, no
-//! temporary ones.
+//! The server's side of making an authorization key, without I/O: a request in, an answer out.
+//! Permanent keys only, no temporary ones.
 //!
 //! <https://core.telegram.org/mtproto/auth_key>
 
@@ -41,7 +41,8 @@ pub(crate) enum Step {
 }
 
 impl Exchange {
-    /// Takes a request that came without a key. `None` where the real server says −404: it is out of turn, or wrong.
+    /// Takes a request that came without a key. `None` where the real server says −404: it is out
+    /// of turn, or wrong.
     pub(crate) fn step(&mut self, request: &[u8], now: i32) -> Option<Step> {
         match (u32::from_bytes(request).ok()?, std::mem::take(self)) {
             (functions::ReqPqMulti::CONSTRUCTOR_ID | functions::ReqPq::CONSTRUCTOR_ID, _) => {
@@ -70,7 +71,8 @@ impl Exchange {
         let server_nonce = random();
         *self = Self::Offered { nonce, server_nonce };
         let pq = u64::from(P) * u64::from(Q);
-        // Ours first: a client that was given our key takes it, one with a replaced modulus finds its own name.
+        // Ours first: a client that was given our key takes it, one with a replaced modulus finds
+        // its own name.
         let mut fingerprints = vec![RSA_FINGERPRINT];
         fingerprints.extend(BUILT_IN_FINGERPRINTS);
         let answer = types::ResPq {

@@ -1,4 +1,5 @@
-//! Faults on demand: what goes wrong, when, and how often. Only picks them; the connection acts them out.
+//! Faults on demand: what goes wrong, when, and how often. Only picks them; the connection acts
+//! them out.
 
 use std::{str::FromStr, time::Duration};
 
@@ -35,8 +36,8 @@ impl Fault {
     }
 }
 
-/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`, `wrong-session`, `endless`,
-/// `delay:500` (ms), `transport:-404`, an error's name, or `401:NAME`.
+/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`,
+/// `wrong-session`, `endless`, `delay:500` (ms), `transport:-404`, an error's name, or `401:NAME`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -66,8 +67,8 @@ impl FromStr for Fault {
 /// Where on a connection's way a fault waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum At {
-    /// When a TCP connection has been accepted, before anything is read. An RPC error or a salt has no place there, and
-    /// does nothing.
+    /// When a TCP connection has been accepted, before anything is read. An RPC error or a salt has
+    /// no place there, and does nothing.
     Accept,
     /// At a call inside `initConnection`.
     Init,
@@ -95,9 +96,10 @@ impl FromStr for At {
 /// When a fault occurs: at every call and for ever, if nothing narrows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct When {
-    /// Only at this method, by its TL name: `users.getUsers`. A service message (`ping`, `get_future_salts`) or a step
-    /// of the key exchange (`req_pq_multi`) meets only faults that name it; the latter can be silenced, dropped,
-    /// garbled or refused by a transport error, and nothing else.
+    /// Only at this method, by its TL name: `users.getUsers`. A service message (`ping`,
+    /// `get_future_salts`) or a step of the key exchange (`req_pq_multi`) meets only faults that
+    /// name it; the latter can be silenced, dropped, garbled or refused by a transport error, and
+    /// nothing else.
     pub method: Option<String>,
     /// Only so often.
     pub times: Option<u32>,

@@ -1,5 +1,6 @@
-//! A Telegram DC on loopback, for tests and the demo: a real MTProto 2.0 server that unmodified clients talk to. Never
-//! installed, holds no real account, and takes connections from this machine only.
+//! A Telegram DC on loopback, for tests and the demo: a real MTProto 2.0 server that unmodified
+//! clients talk to. Never installed, holds no real account, and takes connections from this machine
+//! only.
 //!
 //! ```no_run
 //! use tgs_testdc::{Fault, TestDc, When, World};
@@ -11,9 +12,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What it is: two DCs that share a [`World`] of accounts and chats. Keys belong to one DC, accounts to one home DC, as
-//! with the real ones. What it is not: a place for messages or media, and no judge of what the real servers do beyond
-//! what is documented or was seen.
+//! What it is: two DCs that share a [`World`] of accounts and chats. Keys belong to one DC,
+//! accounts to one home DC, as with the real ones. What it is not: a place for messages or media,
+//! and no judge of what the real servers do beyond what is documented or was seen.
 
 mod connection;
 mod crypt;

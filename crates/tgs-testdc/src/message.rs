@@ -1,7 +1,8 @@
-//! What is inside an encrypted frame: salt, session and messages, containers and gzip, and the numbers that the
-//! server's own messages bear. No meaning of any message.
+//! What is inside an encrypted frame: salt, session and messages, containers and gzip, and the
+//! numbers that the server's own messages bear. No meaning of any message.
 //!
-//! <https://core.telegram.org/mtproto/description>, <https://core.telegram.org/mtproto/service_messages>
+//! <https://core.telegram.org/mtproto/description>,
+//! <https://core.telegram.org/mtproto/service_messages>
 
 use std::{
     fmt,
@@ -27,7 +28,8 @@ const COMPRESS_FROM: usize = 512;
 pub(crate) struct Incoming {
     pub(crate) salt: i64,
     pub(crate) session: i64,
-    /// The message that was sent: the container, or the only message. Notices about the frame name it.
+    /// The message that was sent: the container, or the only message. Notices about the frame name
+    /// it.
     pub(crate) outer: i64,
     pub(crate) outer_sequence: i32,
     pub(crate) messages: Vec<Message>,
@@ -150,7 +152,8 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// The next message id: the time in 2⁻³² seconds, growing strictly, with low bits 01 for an answer, 11 for a push.
+    /// The next message id: the time in 2⁻³² seconds, growing strictly, with low bits 01 for an
+    /// answer, 11 for a push.
     /// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
     pub(crate) fn id(&mut self, answer: bool) -> i64 {
         let now = since_1970();

@@ -1,4 +1,5 @@
-//! The big numbers of the key exchange: the test DC's RSA key, and the Diffie-Hellman prime that it shares with SRP.
+//! The big numbers of the key exchange: the test DC's RSA key, and the Diffie-Hellman prime that it
+//! shares with SRP.
 //!
 //! THE RSA KEY IS A TEST KEY. It is public, it was made for this file, and it protects nothing.
 
@@ -6,8 +7,8 @@ use num_bigint::BigUint;
 
 use crate::crypt::{sha1, sha256};
 
-/// The modulus in decimal: 617 digits, as every modulus of 2048 bits, so that it takes the place of a built-in one in a
-/// client's binary.
+/// The modulus in decimal: 617 digits, as every modulus of 2048 bits, so that it takes the place of
+/// a built-in one in a client's binary.
 pub(crate) const RSA_MODULUS: &str = include_str!("rsa_modulus.txt");
 /// The public exponent.
 pub(crate) const RSA_EXPONENT: u32 = 65537;
@@ -22,8 +23,9 @@ const RSA_PRIVATE: &str = "\
 /// The fingerprint of the key: the lower 64 bits of the SHA-1 of `n:bytes e:bytes`.
 /// <https://core.telegram.org/mtproto/auth_key#dh-exchange-initiation>
 pub(crate) const RSA_FINGERPRINT: i64 = -6_730_547_253_783_695_076;
-/// The fingerprints that grammers and Telethon know by heart: production and test. A client whose built-in modulus was
-/// replaced by ours still asks for its own fingerprint, and gets ours behind it.
+/// The fingerprints that grammers and Telethon know by heart: production and test. A client whose
+/// built-in modulus was replaced by ours still asks for its own fingerprint, and gets ours behind
+/// it.
 pub(crate) const BUILT_IN_FINGERPRINTS: [i64; 2] = [-3_414_540_481_677_951_611, -5_595_554_452_916_591_101];
 
 /// The prime that Telegram's servers use; clients know it, and skip a test of seconds for it.
@@ -67,8 +69,8 @@ pub(crate) fn to_256(number: &BigUint) -> [u8; 256] {
     padded
 }
 
-/// Opens `encrypted_data` of `req_DH_params`, in either padding: `RSA_PAD` of today's clients, or the SHA-1 one before
-/// it, which Telethon still writes. The data is followed by the padding.
+/// Opens `encrypted_data` of `req_DH_params`, in either padding: `RSA_PAD` of today's clients, or
+/// the SHA-1 one before it, which Telethon still writes. The data is followed by the padding.
 /// <https://core.telegram.org/mtproto/auth_key#41-rsa-paddata-server-public-key-mentioned-above-is-implemented-as-follows>
 pub(crate) fn rsa_open(encrypted: &[u8]) -> Option<Vec<u8>> {
     let number = BigUint::from_bytes_be(encrypted);
@@ -90,8 +92,8 @@ fn rsa_pad(block: &[u8; 256]) -> Option<Vec<u8>> {
     (sha256(&[&key, &data])[..] == hash).then_some(data)
 }
 
-/// Zero byte, SHA-1 of the data, data, padding. The data's own length is known by who parses it, so the hash is theirs
-/// to be checked: here every length is tried, there are few.
+/// Zero byte, SHA-1 of the data, data, padding. The data's own length is known by who parses it, so
+/// the hash is theirs to be checked: here every length is tried, there are few.
 fn sha1_padding(block: &[u8; 256]) -> Option<Vec<u8>> {
     let (hash, data) = block[1..].split_first_chunk::<20>()?;
     if block[0] != 0 {

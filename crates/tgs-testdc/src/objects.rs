@@ -1,7 +1,8 @@
-//! Accounts, chats and calls as TL objects, in the eyes of one account. Decides nothing about who may see them.
+//! Accounts, chats and calls as TL objects, in the eyes of one account. Decides nothing about who
+//! may see them.
 //!
-//! The objects have dozens of optional fields. An object without any is read from the bytes that the schema gives it, and
-//! what we have is set on top.
+//! The objects have dozens of optional fields. An object without any is read from the bytes that
+//! the schema gives it, and what we have is set on top.
 
 use grammers_tl_types::{Deserializable, Serializable, enums, types};
 

@@ -1,5 +1,5 @@
-//! API methods: takes the wrappers off a call, finds its method, and writes its answer. Faults and the log of requests
-//! are the connection's matter.
+//! API methods: takes the wrappers off a call, finds its method, and writes its answer. Faults and
+//! the log of requests are the connection's matter.
 
 mod account;
 mod calls;
@@ -19,7 +19,8 @@ use crate::{
     world::Account,
 };
 
-/// The longest call that is read. All that are known are short; the schema's types nest, and their reader recurses.
+/// The longest call that is read. All that are known are short; the schema's types nest, and their
+/// reader recurses.
 const MAX_CALL: usize = 32 * 1024;
 /// How many wrappers may lie around a call.
 const MAX_WRAPPERS: usize = 8;
@@ -81,9 +82,9 @@ pub(crate) fn unwrap(mut call: &[u8]) -> Answer<Unwrapped<'_>> {
     error("INPUT_FETCH_ERROR")
 }
 
-/// `initConnection#c1cd5ea9 flags:# api_id:int device_model:string system_version:string app_version:string
-/// system_lang_code:string lang_pack:string lang_code:string proxy:flags.0?InputClientProxy params:flags.1?JSONValue
-/// query:!X`, up to the query.
+/// `initConnection#c1cd5ea9 flags:# api_id:int device_model:string system_version:string
+/// app_version:string system_lang_code:string lang_pack:string lang_code:string
+/// proxy:flags.0?InputClientProxy params:flags.1?JSONValue query:!X`, up to the query.
 fn init_connection(cursor: &mut Cursor<'_>) -> deserialize::Result<Client> {
     let flags = u32::deserialize(cursor)?;
     let client = Client {

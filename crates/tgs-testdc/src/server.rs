@@ -1,5 +1,5 @@
-//! The DCs as a test holds them: starts them on loopback ports, changes and asks their state. Blocks nobody's runtime:
-//! its own threads do the work, and all is stopped when it is dropped.
+//! The DCs as a test holds them: starts them on loopback ports, changes and asks their state.
+//! Blocks nobody's runtime: its own threads do the work, and all is stopped when it is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -114,8 +114,8 @@ impl TestDc {
             .unwrap_or_else(|| panic!("there is no DC {dc_id}: there are 1 and 2"))
     }
 
-    /// The RSA key that clients must be given for a key exchange: modulus in decimal (617 digits), exponent,
-    /// fingerprint.
+    /// The RSA key that clients must be given for a key exchange: modulus in decimal (617 digits),
+    /// exponent, fingerprint.
     #[must_use]
     pub fn rsa_public(&self) -> (&'static str, u32, i64) {
         (RSA_MODULUS, RSA_EXPONENT, RSA_FINGERPRINT)
@@ -147,8 +147,8 @@ impl TestDc {
         state.verifiers.clear();
     }
 
-    /// A session that is signed in, without a key exchange. On a DC that is not the account's own, calls answer
-    /// `USER_MIGRATE_X`.
+    /// A session that is signed in, without a key exchange. On a DC that is not the account's own,
+    /// calls answer `USER_MIGRATE_X`.
     #[must_use]
     pub fn new_session(&self, user_id: i64, dc_id: i32) -> SessionInfo {
         let auth_key = random();
@@ -164,7 +164,8 @@ impl TestDc {
         SessionInfo { user_id: 0, dc_id, addr: self.addr(dc_id), auth_key, key_id }
     }
 
-    /// What an account must show to name a user, channel or supergroup; another one for each account.
+    /// What an account must show to name a user, channel or supergroup; another one for each
+    /// account.
     #[must_use]
     pub fn access_hash(&self, user_id: i64, id: i64) -> i64 {
         self.shared.lock().access_hash(user_id, id)
@@ -203,8 +204,8 @@ impl TestDc {
         self.shared.lock().faults.waiting().to_vec()
     }
 
-    /// Ends a session as "terminate" in another client does: from now on its calls answer `AUTH_KEY_UNREGISTERED`.
-    /// Answers whether anybody was signed in with it.
+    /// Ends a session as "terminate" in another client does: from now on its calls answer
+    /// `AUTH_KEY_UNREGISTERED`. Answers whether anybody was signed in with it.
     pub fn revoke(&self, key_id: i64) -> bool {
         self.shared.lock().sign_out(key_id)
     }
@@ -276,7 +277,8 @@ impl TestDc {
         self.shared.lock().start_call(chat_id, CallKind::WebRtc, None);
     }
 
-    /// What viewers of the live call see: the time of the last frame, or `None` if nobody publishes.
+    /// What viewers of the live call see: the time of the last frame, or `None` if nobody
+    /// publishes.
     pub fn set_last_frame(&self, chat_id: i64, ms: Option<i64>) {
         let mut state = self.shared.lock();
         for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
@@ -311,8 +313,9 @@ impl TestDc {
         count(&self.shared.lock(), method)
     }
 
-    /// Waits until a method has been requested so often since the start, and has been carried out if no fault was in its
-    /// way; its answer may still be on the wire. Answers whether it was, before the time was up.
+    /// Waits until a method has been requested so often since the start, and has been carried out
+    /// if no fault was in its way; its answer may still be on the wire. Answers whether it was,
+    /// before the time was up.
     pub fn wait_for(&self, method: &str, times: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();

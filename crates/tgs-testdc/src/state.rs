@@ -1,5 +1,5 @@
-//! What a running test DC knows: keys and who is signed in with them, calls, codes, QR tokens, faults, and the log of
-//! requests. One lock holds it all; no I/O.
+//! What a running test DC knows: keys and who is signed in with them, calls, codes, QR tokens,
+//! faults, and the log of requests. One lock holds it all; no I/O.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

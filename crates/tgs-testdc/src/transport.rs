@@ -1,5 +1,5 @@
-//! The TCP framings of MTProto: Full, Abridged and (padded) Intermediate, told apart by a connection's first bytes.
-//! Not the obfuscated one, and no encryption.
+//! The TCP framings of MTProto: Full, Abridged and (padded) Intermediate, told apart by a
+//! connection's first bytes. Not the obfuscated one, and no encryption.
 //!
 //! <https://core.telegram.org/mtproto/mtproto-transports>
 
@@ -124,8 +124,9 @@ impl Transport {
         frame
     }
 
-    /// A transport error (−404, −429): four bytes where a payload would stand. Full has been seen to send the number as
-    /// length, as sequence number and once more, which is what clients look for.
+    /// A transport error (−404, −429): four bytes where a payload would stand. Full has been seen
+    /// to send the number as length, as sequence number and once more, which is what clients look
+    /// for.
     pub(crate) fn encode_error(&mut self, code: i32) -> Vec<u8> {
         let bytes = code.to_le_bytes();
         match self {

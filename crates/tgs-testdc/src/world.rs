@@ -113,7 +113,8 @@ pub enum CallKind {
 }
 
 impl Chat {
-    /// The id that users and `CHAT_ID` give: −100… for channels and supergroups, −… for basic groups.
+    /// The id that users and `CHAT_ID` give: −100… for channels and supergroups, −… for basic
+    /// groups.
     #[must_use]
     pub fn marked_id(&self) -> i64 {
         match self.kind {

@@ -1,5 +1,5 @@
-//! Telethon against the test DC, so that the DC is not merely the mirror of one client. The client comes from PyPI into
-//! a virtual environment beside the build's other products, once.
+//! Telethon against the test DC, so that the DC is not merely the mirror of one client. The client
+//! comes from PyPI into a virtual environment beside the build's other products, once.
 
 use std::{
     env, fs,

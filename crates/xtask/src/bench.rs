@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: what the broadcast costs and how smooth it is, beside a bare ffmpeg that does the same.
+//! `cargo xtask bench`: what the broadcast costs and how smooth it is, beside a bare ffmpeg that
+//! does the same.
 //!
-//! Both sides run on this machine in one run, turn by turn, on the same clips and with the same encoder options. The
-//! targets are those of the project's plan; nothing here is part of the tests.
+//! Both sides run on this machine in one run, turn by turn, on the same clips and with the same
+//! encoder options. The targets are those of the project's plan; nothing here is part of the tests.
 
 mod material;
 mod measure;
@@ -89,7 +90,8 @@ struct Plan {
     window: Duration,
 }
 
-/// Measures, prints the table and writes it to `target/bench.json`. `false` where a figure misses its target.
+/// Measures, prints the table and writes it to `target/bench.json`. `false` where a figure misses
+/// its target.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     install::for_broadcast()?;
     let plan = options.plan()?;

@@ -13,7 +13,8 @@ Examples:
   cargo xtask soak --hours 0.05     faults upon faults, for three minutes
   cargo xtask dist                  the Debian package and the archive for a deploy";
 
-/// Tests, demo, bench, soak and packages of this workspace. Each installs what it needs on Debian and Ubuntu, and says so.
+/// Tests, demo, bench, soak and packages of this workspace. Each installs what it needs on Debian
+/// and Ubuntu, and says so.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
 pub struct Cli {
@@ -23,7 +24,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Format, lints, documentation, shell scripts, unit and end-to-end tests. Exits 1 if any of them fails.
+    /// Format, lints, documentation, shell scripts, unit and end-to-end tests. Exits 1 if any of
+    /// them fails.
     Test,
     /// Play made-up clips of all kinds to a local ingest with the real tgs-stream, until Ctrl-C.
     #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --seconds 30")]
@@ -32,18 +34,21 @@ enum Task {
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
     },
-    /// Measure cost and smoothness beside a bare ffmpeg. Exits 1 if a figure misses its target. Takes some two hours.
+    /// Measure cost and smoothness beside a bare ffmpeg. Exits 1 if a figure misses its target.
+    /// Takes some two hours.
     #[command(
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --only cpu --pairs 7\n  \
                       cargo xtask bench --channels 50 --markdown"
     )]
     Bench(bench::Options),
-    /// Broadcast for hours while one fault follows the other. Exits 1 if a viewer waits too long or it dies.
+    /// Broadcast for hours while one fault follows the other. Exits 1 if a viewer waits too long or
+    /// it dies.
     #[command(
         after_help = "Examples:\n  cargo xtask soak --hours 0.05\n  cargo xtask soak --hours 24 --seed 7"
     )]
     Soak(soak::Options),
-    /// Build the Debian package, the archive for a deploy, manual pages and completions into target/dist.
+    /// Build the Debian package, the archive for a deploy, manual pages and completions into
+    /// target/dist.
     #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist --profile dev")]
     Dist {
         /// The cargo profile of the programs.

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the real tools go the whole way through a local Telegram and a local ingest: sign in, ask for the
-//! ingest, broadcast a few made-up clips, until Ctrl-C.
+//! `cargo xtask demo`: the real tools go the whole way through a local Telegram and a local ingest:
+//! sign in, ask for the ingest, broadcast a few made-up clips, until Ctrl-C.
 
 mod samples;
 mod telegram;
@@ -194,7 +194,8 @@ impl Demo {
         Ok(status.success())
     }
 
-    /// Asks tgs-stream to end and waits for it, a few seconds or until a second signal. The ingest goes after it.
+    /// Asks tgs-stream to end and waits for it, a few seconds or until a second signal. The ingest
+    /// goes after it.
     fn end(&mut self) -> Result<bool> {
         self.screen.say("stopping");
         let began = Instant::now();

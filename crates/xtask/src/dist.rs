@@ -1,5 +1,6 @@
-//! `cargo xtask dist`: what is given to operators, in `target/dist`: the Debian package, and the archive that a deploy
-//! unpacks. Manual pages and completions are made from the command lines themselves.
+//! `cargo xtask dist`: what is given to operators, in `target/dist`: the Debian package, and the
+//! archive that a deploy unpacks. Manual pages and completions are made from the command lines
+//! themselves.
 
 mod deb;
 mod docs;
@@ -45,7 +46,8 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
         build.args(["--package", name, "--bin", name]);
     }
     if profile == "dev" {
-        // For the tests: as everything else is built there, and not once more with the features of these tools alone.
+        // For the tests: as everything else is built there, and not once more with the features of
+        // these tools alone.
         build.arg("--workspace");
     }
     if !step::run(&format!("build the tools ({profile})"), &mut build) {
@@ -76,8 +78,8 @@ fn release_name() -> String {
     format!("tgs-{}-{}", env!("CARGO_PKG_VERSION"), env::consts::ARCH)
 }
 
-/// Packs a release as `deploy/remote_deploy.sh` unpacks it: one folder, everything root's, the same bytes from the same
-/// programs.
+/// Packs a release as `deploy/remote_deploy.sh` unpacks it: one folder, everything root's, the same
+/// bytes from the same programs.
 fn archive(dist: &Path) -> Result<bool> {
     let name = release_name();
     let (top, deploy) = (dist.join(&name), workspace().join("deploy"));

@@ -1,6 +1,7 @@
 //! What the work needs beside the Rust toolchain, and its installation on Debian and Ubuntu.
 //!
-//! Only what is missing is installed, and what is installed is said. No service is left running by it.
+//! Only what is missing is installed, and what is installed is said. No service is left running by
+//! it.
 
 mod apt;
 mod python;

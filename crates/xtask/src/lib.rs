@@ -1,4 +1,5 @@
-//! `cargo xtask test | demo | bench | soak | dist`: what developers and CI run. Nothing here is installed.
+//! `cargo xtask test | demo | bench | soak | dist`: what developers and CI run. Nothing here is
+//! installed.
 
 mod bench;
 mod cli;

@@ -7,8 +7,9 @@ use tgs_e2e::bin_path::{cargo, profile_dir};
 
 use crate::step;
 
-/// Builds tgs-stream and tgs-session with the progress shown, and answers the directory they are in. Always both: alone, each
-/// asks the dependencies for other features, and they would be compiled anew for bench and soak in turn.
+/// Builds tgs-stream and tgs-session with the progress shown, and answers the directory they are
+/// in. Always both: alone, each asks the dependencies for other features, and they would be
+/// compiled anew for bench and soak in turn.
 pub(crate) fn build() -> Result<PathBuf> {
     // Beside what this program was built into.
     let target = profile_dir()?.parent().context("no target directory")?.to_owned();

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the real tgs-stream on air in a local Telegram for hours, with one fault after the other, and a
-//! viewer at the ingest who never looks away.
+//! `cargo xtask soak`: the real tgs-stream on air in a local Telegram for hours, with one fault
+//! after the other, and a viewer at the ingest who never looks away.
 //!
 //! Nothing is decoded, and one broadcast is watched: what many cost is the bench's matter.
 
@@ -31,7 +31,8 @@ use tgs_e2e::{
 use crate::{install, release, step};
 use stage::{Fault, Stage};
 
-/// The longest that a viewer may wait for a new picture; after an ingest's absence, counted from its return.
+/// The longest that a viewer may wait for a new picture; after an ingest's absence, counted from
+/// its return.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
 /// What tgs-stream may have grown by at the end, MiB.
 const MOST_GROWTH: f64 = 2.0;

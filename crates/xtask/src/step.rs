@@ -1,4 +1,5 @@
-//! One step of a longer work: its name before, its outcome and time after, the program's own output between.
+//! One step of a longer work: its name before, its outcome and time after, the program's own output
+//! between.
 
 use std::{
     io::{self, Write},
@@ -8,7 +9,8 @@ use std::{
 
 use tgs_core::process::describe;
 
-/// Runs `command` in the foreground (Ctrl-C reaches it) and tells how it went. `false`: it failed or did not start.
+/// Runs `command` in the foreground (Ctrl-C reaches it) and tells how it went. `false`: it failed
+/// or did not start.
 pub(crate) fn run(name: &str, command: &mut Command) -> bool {
     say(name);
     let began = Instant::now();

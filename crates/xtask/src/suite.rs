@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check, one after another, all of them even where one fails.
 
+mod earlier;
 mod workflows;
 
 use std::{
@@ -27,6 +28,9 @@ pub(crate) fn run() -> Result<bool> {
     let began = Instant::now();
     install::for_tests()?;
     let mut failed = Vec::new();
+    if !earlier::build()? {
+        failed.push("package of an earlier commit");
+    }
     let mut check = |name, command: &mut Command| {
         if !step::run(name, command) {
             failed.push(name);
@@ -70,13 +74,13 @@ const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-
 /// A release build in which an overflow panics.
 const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-playout --lib -- rtmp::";
 
-/// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it with debug assertions.
-/// It measures the memory of its process, so no other test may run in it.
+/// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it
+/// with debug assertions. It measures the memory of its process, so no other test may run in it.
 const LONG_RUN: &str =
     "test --quiet --profile release-checked --package tgs-playout --lib -- long_run --test-threads=1";
 
-/// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the summary counts them as
-/// skipped; excluded by their binaries, they would not be seen at all.
+/// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the
+/// summary counts them as skipped; excluded by their binaries, they would not be seen at all.
 const WITHOUT_ROOT: &str = "not (package(tgs-e2e) and binary(/^machine_/) and test(/./))";
 
 /// `cargo` with `args`, separated by spaces, in the workspace.
@@ -100,7 +104,8 @@ fn tests() -> Command {
     command
 }
 
-/// The search path with our Python tools before it and, for plain users, the system's programs behind it.
+/// The search path with our Python tools before it and, for plain users, the system's programs
+/// behind it.
 fn tool_path() -> OsString {
     let own = env::var_os("PATH").unwrap_or_default();
     let mut dirs = vec![tools::venv().join("bin")];

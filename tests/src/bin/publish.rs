@@ -1,5 +1,6 @@
-//! `publish URL`: publishes the FLV stream on standard input in real time, by the connection under test alone, with the
-//! environment it was given (SSL_CERT_FILE). Prints what went wrong and exits with 1.
+//! `publish URL`: publishes the FLV stream on standard input in real time, by the connection under
+//! test alone, with the environment it was given (SSL_CERT_FILE). Prints what went wrong and exits
+//! with 1.
 
 use std::{
     env, io,

@@ -1,4 +1,5 @@
-//! The hostile inputs of a chaos run: files and lists after public bug reports, each made when it is first asked for.
+//! The hostile inputs of a chaos run: files and lists after public bug reports, each made when it
+//! is first asked for.
 //!
 //! What becomes of one on air is not judged here: it may play, be cut short or be skipped.
 

@@ -1,4 +1,5 @@
-//! Web servers that misbehave, ten ways of it, all on one port: the path names the way and the file.
+//! Web servers that misbehave, ten ways of it, all on one port: the path names the way and the
+//! file.
 
 use std::{
     fs,
@@ -26,7 +27,8 @@ pub enum Manner {
     EndlessHeader,
     /// Half of what is asked for, then nothing more over an open connection.
     Stalls,
-    /// A third of what is asked for, then the connection is reset; the same for whoever asks for the rest.
+    /// A third of what is asked for, then the connection is reset; the same for whoever asks for
+    /// the rest.
     Dies,
     /// Less than the length that it states, and no ranges.
     Lies,

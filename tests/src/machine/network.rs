@@ -1,5 +1,5 @@
-//! The network of a box: two network namespaces joined by a cable (veth), the CI's side and the server's. Nothing else
-//! is reached from either.
+//! The network of a box: two network namespaces joined by a cable (veth), the CI's side and the
+//! server's. Nothing else is reached from either.
 
 use std::{
     fs::File,
@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// The server's address; the other one is the CI's. Every box has the same: their networks do not meet.
+/// The server's address; the other one is the CI's. Every box has the same: their networks do not
+/// meet.
 pub(super) const SERVER: &str = "10.113.0.2";
 const CI: &str = "10.113.0.1";
 

@@ -1,4 +1,5 @@
-//! The product on a box: laid out as a deploy leaves it, without the package and without the deploy script.
+//! The product on a box: laid out as a deploy leaves it, without the package and without the deploy
+//! script.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -21,8 +22,9 @@ pub const ENV_FILE: &str = "/opt/tg_video_streamer/shared/.env";
 const TOP: &str = "/opt/tg_video_streamer";
 
 impl Machine {
-    /// Lays out a release with the `tools` of this build (`tgs-stream`, …), makes user and directories, and links the
-    /// units, as a deploy does. There are no settings yet, and nothing is started or enabled.
+    /// Lays out a release with the `tools` of this build (`tgs-stream`, …), makes user and
+    /// directories, and links the units, as a deploy does. There are no settings yet, and nothing
+    /// is started or enabled.
     pub fn install_tree(&self, tools: &[&str]) -> Result<()> {
         let release = format!("{TOP}/releases/test");
         self.put_tree(&workspace().join("deploy/systemd"), &format!("{release}/systemd"))?;
@@ -82,7 +84,8 @@ impl Machine {
         self.sh("systemctl daemon-reload").map(drop)
     }
 
-    /// What `/status` of the tgs-stream with this state directory shows. From a thread that has joined the network.
+    /// What `/status` of the tgs-stream with this state directory shows. From a thread that has
+    /// joined the network.
     pub fn status(&self, state: &str) -> Result<Value> {
         let address: SocketAddr = self.read(&format!("{state}/metrics.port"))?.trim().parse()?;
         let answer = http_get::get(address, "/status", Duration::from_secs(2)).context("GET /status")?;

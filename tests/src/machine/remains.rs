@@ -1,5 +1,5 @@
-//! What a box leaves on the machine while it runs (a directory, control groups, network namespaces), and its removal:
-//! by its owner, or by the next boot where the owner was killed.
+//! What a box leaves on the machine while it runs (a directory, control groups, network
+//! namespaces), and its removal: by its owner, or by the next boot where the owner was killed.
 
 use std::{
     fs::{self, File},
@@ -19,11 +19,13 @@ use rustix::{
 use super::network;
 
 const DIR: &str = "/run/tgs-machines";
-/// Where control groups of a box can be: two hierarchies of a hybrid machine, the only one of a unified one.
+/// Where control groups of a box can be: two hierarchies of a hybrid machine, the only one of a
+/// unified one.
 const HIERARCHIES: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A name that is this process' as long as the value lives, with the directory `/run/tgs-machines/NAME`.
+/// A name that is this process' as long as the value lives, with the directory
+/// `/run/tgs-machines/NAME`.
 #[derive(Debug)]
 pub(super) struct Claim {
     name: String,
@@ -97,8 +99,8 @@ fn groups(name: &str) -> Vec<PathBuf> {
     HIERARCHIES.iter().map(|h| Path::new(h).join(name)).filter(|group| group.is_dir()).collect()
 }
 
-/// Kills what runs in the control groups of the box until nothing does. That is PID 1 of it, with which the kernel ends
-/// the rest, and systemd-nspawn (alone, its end would leave the box running).
+/// Kills what runs in the control groups of the box until nothing does. That is PID 1 of it, with
+/// which the kernel ends the rest, and systemd-nspawn (alone, its end would leave the box running).
 fn kill(name: &str) -> Result<()> {
     let until = Instant::now() + GONE_WITHIN;
     loop {

@@ -1,4 +1,5 @@
-//! `phone.*`: live streams, their calls, URL and key. No media: what is published goes to the ingest, not here.
+//! `phone.*`: live streams, their calls, URL and key. No media: what is published goes to the
+//! ingest, not here.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -49,7 +50,8 @@ fn told(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
 impl Method for functions::phone::CreateGroupCall {
     const PEOPLE_ONLY: bool = true;
 
-    /// Ends the call that is live: <https://core.telegram.org/method/phone.createGroupCall> allows one per chat.
+    /// Ends the call that is live: <https://core.telegram.org/method/phone.createGroupCall> allows
+    /// one per chat.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let chat = chat_of_peer(caller.state, me, &self.peer)?;
@@ -159,7 +161,8 @@ impl Method for functions::phone::JoinGroupCall {
 impl Method for functions::phone::GetGroupCallStreamChannels {
     const PEOPLE_ONLY: bool = true;
 
-    /// Empty until somebody publishes: <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
+    /// Empty until somebody publishes:
+    /// <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamChannels> {
         let key = caller.key;
         let call = live(caller, &self.call)?;

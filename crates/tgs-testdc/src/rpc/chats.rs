@@ -1,4 +1,5 @@
-//! Dialogs, names, channels and groups. Also: which chat a peer means, and the error if it means none.
+//! Dialogs, names, channels and groups. Also: which chat a peer means, and the error if it means
+//! none.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -9,7 +10,8 @@ use crate::{
     world::{Chat, ChatKind},
 };
 
-/// The channel or supergroup that is meant. A wrong access hash is refused before anything is said about the channel.
+/// The channel or supergroup that is meant. A wrong access hash is refused before anything is said
+/// about the channel.
 fn channel<'a>(state: &'a State, me: i64, input: &enums::InputChannel) -> Answer<&'a Chat> {
     let enums::InputChannel::Channel(input) = input else { return error("CHANNEL_INVALID") };
     by_hash(state, me, input.channel_id, input.access_hash)
@@ -48,8 +50,8 @@ pub(super) fn chat_of_peer<'a>(state: &'a State, me: i64, peer: &enums::InputPee
 impl Method for functions::messages::GetDialogs {
     const PEOPLE_ONLY: bool = true;
 
-    /// The chats that the account is in, the newest first: each with one message, whose id and date fall from chat to
-    /// chat, so that any of the offsets finds its place.
+    /// The chats that the account is in, the newest first: each with one message, whose id and date
+    /// fall from chat to chat, so that any of the offsets finds its place.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Dialogs> {
         /// 2025-01-01: the date of the newest message.
         const NEWEST: i32 = 1_735_689_600;

@@ -1,4 +1,5 @@
-//! Signing in by QR code: a new client shows a token, a client that is signed in accepts it, the new one comes back.
+//! Signing in by QR code: a new client shows a token, a client that is signed in accepts it, the
+//! new one comes back.
 //!
 //! <https://core.telegram.org/api/qr-login>
 

@@ -1,5 +1,5 @@
-//! Signing in by phone and code, signing out, and taking a sign-in to another DC. Nothing is really sent: the code is
-//! the account's own, each time.
+//! Signing in by phone and code, signing out, and taking a sign-in to another DC. Nothing is really
+//! sent: the code is the account's own, each time.
 
 use grammers_tl_types::{enums, functions, types};
 

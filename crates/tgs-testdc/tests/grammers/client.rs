@@ -1,4 +1,5 @@
-//! The unmodified grammers client, held from a plain test: its own runtime, a session in memory, a limit to each call.
+//! The unmodified grammers client, held from a plain test: its own runtime, a session in memory, a
+//! limit to each call.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
@@ -55,7 +56,8 @@ pub(crate) fn dc_option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) ->
 /// Where nobody listens.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
-/// A session in memory with these keys, the first of them at home. Where the other DC is, `help.getConfig` tells.
+/// A session in memory with these keys, the first of them at home. Where the other DC is,
+/// `help.getConfig` tells.
 pub(crate) fn memory(dc: &TestDc, keys: &[&SessionInfo]) -> SessionData {
     let mut data = SessionData { home_dc: keys[0].dc_id, ..SessionData::default() };
     data.dc_options.clear();

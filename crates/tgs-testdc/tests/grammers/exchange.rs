@@ -1,5 +1,5 @@
-//! A key from nothing, by the client's own parts. grammers has its servers' RSA keys compiled in, so the one step that
-//! uses them is done here with ours.
+//! A key from nothing, by the client's own parts. grammers has its servers' RSA keys compiled in,
+//! so the one step that uses them is done here with ours.
 
 use grammers_crypto::{AuthKey, aes, factorize, generate_key_data_from_nonce, rsa};
 use grammers_mtproto::{mtp, transport};
@@ -19,8 +19,9 @@ fn short(number: u64) -> Vec<u8> {
     number.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
-/// Makes a key. The DC's number is told inside the RSA envelope by clients that do; `name` is the place of the key's
-/// name among those offered: our own, or a built-in one, as a client with a replaced modulus has it.
+/// Makes a key. The DC's number is told inside the RSA envelope by clients that do; `name` is the
+/// place of the key's name among those offered: our own, or a built-in one, as a client with a
+/// replaced modulus has it.
 async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool, name: usize) -> Result<[u8; 256], InvocationError> {
     let addr = ServerAddr::Tcp { address: dc.addr(dc_id) };
     let mut sender = Sender::connect(transport::Full::new(), mtp::Plain::new(), addr).await?;

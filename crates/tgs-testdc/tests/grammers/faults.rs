@@ -211,7 +211,8 @@ fn a_dropped_connection_is_an_error_and_the_client_connects_again() {
     });
 }
 
-/// The pool notices the end of a connection some time after its calls do; until then it gives new calls to it.
+/// The pool notices the end of a connection some time after its calls do; until then it gives new
+/// calls to it.
 async fn recovers(pool: &Pool) {
     for _ in 0..100 {
         if pool.call(&get_self()).await.is_ok() {

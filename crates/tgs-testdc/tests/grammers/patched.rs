@@ -1,5 +1,5 @@
-//! Key exchanges by the unmodified client: in a copy of this test program, the RSA key compiled into it is replaced by
-//! the test DC's. The copy then runs one more test.
+//! Key exchanges by the unmodified client: in a copy of this test program, the RSA key compiled
+//! into it is replaced by the test DC's. The copy then runs one more test.
 
 use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -11,7 +11,8 @@ use tgs_testdc::{At, Fault, TestDc, When, World};
 
 use crate::client::{dc_option, example, get_self, pool_of, runtime};
 
-/// The beginning of the modulus that grammers 0.11 has for the production servers; the whole is 617 digits.
+/// The beginning of the modulus that grammers 0.11 has for the production servers; the whole is 617
+/// digits.
 const BUILT_IN: &[u8] = b"2937959817066933702298617714945612856538843112005886376816255642404751219133084745514657634448776440866170189";
 /// What tells the copy where DC 2 is; where DC 1 is, it learns there.
 const PORT: &str = "TGS_TESTDC_PORT";

@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use tgs_e2e::clips::{Clip, clip, ffmpeg};
 
-/// Four clips of `seconds` that differ as a real folder's do: H.264 720p25 and 360p30, HEVC 1080p24, an MP3.
+/// Four clips of `seconds` that differ as a real folder's do: H.264 720p25 and 360p30, HEVC
+/// 1080p24, an MP3.
 pub(super) fn mixed(dir: &Path, seconds: u32) -> Result<Vec<PathBuf>> {
     let video = |size: &str, rate: u32, sound: u32, codec: &str| {
         format!(
@@ -48,7 +49,8 @@ pub(super) fn mixed(dir: &Path, seconds: u32) -> Result<Vec<PathBuf>> {
     .collect()
 }
 
-/// Short clips with a flash and a beep, of rates whose frames meet whole seconds and lengths that meet no audio frame.
+/// Short clips with a flash and a beep, of rates whose frames meet whole seconds and lengths that
+/// meet no audio frame.
 pub(super) fn flashing() -> Result<Vec<PathBuf>> {
     let kinds: [Clip; 4] = [
         clip("bench25", (640, 360), "25", 44_100, 2400),

@@ -32,7 +32,8 @@ pub(super) struct Usage {
     pub(super) peak: f64,
 }
 
-/// A process under the meter. Dropped, it is killed, and its children by their parent-death signals.
+/// A process under the meter. Dropped, it is killed, and its children by their parent-death
+/// signals.
 #[derive(Debug)]
 pub(super) struct Metered {
     child: Child,
@@ -42,9 +43,11 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    /// Starts `command` (its program is looked up in the search path). Call it from a thread that lasts as long.
+    /// Starts `command` (its program is looked up in the search path). Call it from a thread that
+    /// lasts as long.
     pub(super) fn start(command: &Command) -> Result<Self> {
-        // setpriv becomes the program: the process id stays, and what it costs is too little to count.
+        // setpriv becomes the program: the process id stays, and what it costs is too little to
+        // count.
         let mut tied = Command::new("setpriv");
         tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -159,13 +162,14 @@ impl Metered {
 
     fn account(&mut self) -> Result<()> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // The program's name in parentheses may hold anything; behind it come the state and twelve more before
-        // the times of the children.
+        // The program's name in parentheses may hold anything; behind it come the state and twelve
+        // more before the times of the children.
         let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
         let children: Vec<f64> =
             fields.split_whitespace().skip(13).take(2).filter_map(|t| t.parse().ok()).collect();
         ensure!(children.len() == 2, "cannot read /proc/PID/stat");
-        // A channel from the cache uses less in a run than a few of those ticks: its own time by the finer clock.
+        // A channel from the cache uses less in a run than a few of those ticks: its own time by
+        // the finer clock.
         let clock = ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(self.id().cast_signed()))?;
         self.usage.own = Duration::from(clock.now()?).as_secs_f64();
         self.usage.all = self.usage.own + children.iter().sum::<f64>() / TICKS_PER_SECOND;

@@ -1,4 +1,5 @@
-//! The command lines that are compared: tgs-stream, and ffmpeg alone with the options tgs-stream gives it.
+//! The command lines that are compared: tgs-stream, and ffmpeg alone with the options tgs-stream
+//! gives it.
 
 use std::{
     fs,
@@ -48,7 +49,8 @@ impl Plan {
     }
 }
 
-/// One ffmpeg for all clips, joined by its concat filter, paced, to RTMP. `flv` is how it writes (see [`PLAIN`]).
+/// One ffmpeg for all clips, joined by its concat filter, paced, to RTMP. `flv` is how it writes
+/// (see [`PLAIN`]).
 pub(super) fn bare_ffmpeg(clips: &[PathBuf], seconds: u32, flv: &[&str], url: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);

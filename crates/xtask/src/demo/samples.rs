@@ -48,7 +48,8 @@ const SAMPLES: [(&str, &str); 7] = [
     ),
 ];
 
-/// Makes what is missing of the clips in `dir`, and the playlist beside them unless there is one (it may be edited).
+/// Makes what is missing of the clips in `dir`, and the playlist beside them unless there is one
+/// (it may be edited).
 pub(super) fn make(dir: &Path) -> Result<PathBuf> {
     for (name, how) in SAMPLES {
         let path = dir.join(name);

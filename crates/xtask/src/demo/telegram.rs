@@ -1,5 +1,5 @@
-//! Telegram, as far as the demo needs it: the test DC with an account, a channel and a standby session, the `.env` of
-//! all that, and the first sign-in.
+//! Telegram, as far as the demo needs it: the test DC with an account, a channel and a standby
+//! session, the `.env` of all that, and the first sign-in.
 
 use std::{
     fs,
@@ -64,7 +64,8 @@ impl Telegram {
     pub(super) fn sign_in(&self, state: &Path) -> Result<()> {
         let mut command = Command::new(self.dir.join("tgs-session"));
         command.args(["--write-env", "--non-interactive", "--env-file"]).arg(self.env_file());
-        // Its own cache too: sign-ins are counted there, over all of a machine, and an account of the test DC is nobody's.
+        // Its own cache too: sign-ins are counted there, over all of a machine, and an account of
+        // the test DC is nobody's.
         command.env("STATE_DIR", state).env("CACHE_DIR", state.join("cache")).current_dir(&self.dir);
         ensure!(command.status().context("run tgs-session")?.success(), "tgs-session cannot sign in");
         Ok(())

@@ -1,5 +1,5 @@
-//! What the demo shows: tgs-stream's log, and below it one line that says what is on air, kept fresh on a terminal and
-//! printed now and then elsewhere.
+//! What the demo shows: tgs-stream's log, and below it one line that says what is on air, kept
+//! fresh on a terminal and printed now and then elsewhere.
 
 use std::{
     fmt::Write as _,

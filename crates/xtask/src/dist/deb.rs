@@ -1,4 +1,5 @@
-//! The Debian package, by cargo-deb; what it holds is said in `[package.metadata.deb]` of tgs-stream's manifest.
+//! The Debian package, by cargo-deb; what it holds is said in `[package.metadata.deb]` of
+//! tgs-stream's manifest.
 
 use std::{
     fs,
@@ -12,7 +13,8 @@ use tgs_e2e::bin_path::{self, workspace};
 
 use crate::step;
 
-/// Makes `target/dist/tgs_VERSION_ARCH.deb` of what lies in `dist`; `small` takes half a minute more.
+/// Makes `target/dist/tgs_VERSION_ARCH.deb` of what lies in `dist`; `small` takes half a minute
+/// more.
 pub(super) fn build(dist: &Path, small: bool) -> Result<bool> {
     fs::write(dist.join("changelog"), changelog()?)?;
     let mut deb = bin_path::cargo();

@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-/// What is given to operators beside `docs/*.md`: its place in the repository, and where it lies beside the documents.
+/// What is given to operators beside `docs/*.md`: its place in the repository, and where it lies
+/// beside the documents.
 const BESIDE: [(&str, &str); 8] = [
     ("README.md", "README.md"),
     ("CONTRIBUTING.md", "CONTRIBUTING.md"),
@@ -16,7 +17,8 @@ const BESIDE: [(&str, &str); 8] = [
     ("deploy/grafana/tgs.json", "examples/tgs.json"),
 ];
 
-/// Lays the documents of the repository `top` out in the directory `to`. An error is a link to what is not given out.
+/// Lays the documents of the repository `top` out in the directory `to`. An error is a link to what
+/// is not given out.
 pub(super) fn write(top: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.join("examples"))?;
     let mut files: Vec<(String, String)> =
@@ -36,7 +38,8 @@ pub(super) fn write(top: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The text of the document `from` with each link to a file of the repository led to that file's place.
+/// The text of the document `from` with each link to a file of the repository led to that file's
+/// place.
 fn with_links(text: &str, from: &str, files: &[(String, String)]) -> Result<String> {
     let mut parts = text.split("](");
     let mut whole = parts.next().unwrap_or_default().to_owned();

@@ -9,8 +9,8 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{install::find, step};
 
-/// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22) at once, and the
-/// packages that bring them.
+/// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22)
+/// at once, and the packages that bring them.
 const SERVICES: [(&str, &str); 4] = [
     ("nginx", "nginx"),
     ("prometheus", "prometheus"),
@@ -39,7 +39,8 @@ fn by_hand(list: &str) -> String {
     format!("sudo apt-get update && sudo apt-get install --yes --no-install-recommends {list}")
 }
 
-/// Installs from the package lists this machine has, and where they are missing or stale, from fresh ones.
+/// Installs from the package lists this machine has, and where they are missing or stale, from
+/// fresh ones.
 fn try_install(packages: &[&str]) -> bool {
     let name = format!("apt-get install {}", packages.join(" "));
     let known =
@@ -68,8 +69,9 @@ fn apt(verb: &str) -> Command {
     command
 }
 
-/// Keeps the services of new packages from starting, now and at the next boot. The masks are in /run: after a crash
-/// of this program they are gone with the next boot too. Without systemd nothing starts services here.
+/// Keeps the services of new packages from starting, now and at the next boot. The masks are in
+/// /run: after a crash of this program they are gone with the next boot too. Without systemd
+/// nothing starts services here.
 struct Quiet(Vec<&'static str>);
 
 impl Quiet {

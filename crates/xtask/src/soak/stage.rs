@@ -124,7 +124,8 @@ impl Stage {
         })
     }
 
-    /// Lets something go wrong that can at present, and tells what. Each kind has its turn before one comes again.
+    /// Lets something go wrong that can at present, and tells what. Each kind has its turn before
+    /// one comes again.
     pub(super) fn inject(&mut self) -> Result<Option<(Fault, String)>> {
         let mut others = Fault::ALL;
         self.rng.shuffle(&mut others);
@@ -144,7 +145,8 @@ impl Stage {
         Ok(None)
     }
 
-    /// What was done and how long it lasts where it does. `None` where there is nothing to do it to.
+    /// What was done and how long it lasts where it does. `None` where there is nothing to do it
+    /// to.
     fn befall(&mut self, fault: Fault) -> Result<Option<(String, Option<Duration>)>> {
         let mut seconds = |from: u64, to: u64| Duration::from_millis(self.rng.u64(from * 1000..=to * 1000));
         Ok(match fault {

@@ -1,4 +1,5 @@
-//! The workflows for GitHub, looked at by actionlint (do they mean what they say) and zizmor (can they be abused).
+//! The workflows for GitHub, looked at by actionlint (do they mean what they say) and zizmor (can
+//! they be abused).
 
 use std::{
     fs,

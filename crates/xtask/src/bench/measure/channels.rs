@@ -1,7 +1,9 @@
-//! Many cached channels at once: what each costs, and the worst that any viewer gets, as their number grows.
+//! Many cached channels at once: what each costs, and the worst that any viewer gets, as their
+//! number grows.
 //!
-//! All of them send to the recording ingest of this process, which keeps nothing and notes the arrival of every frame of
-//! every channel. What it costs is not counted, but it works on the same processors: a real server would as well.
+//! All of them send to the recording ingest of this process, which keeps nothing and notes the
+//! arrival of every frame of every channel. What it costs is not counted, but it works on the same
+//! processors: a real server would as well.
 
 use std::{
     sync::mpsc::{self, Receiver},

@@ -173,7 +173,8 @@ fn warm_up(plan: &Plan, clips: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// One side once over the four clips, to an nginx-rtmp that records it and whose own cost is not counted.
+/// One side once over the four clips, to an nginx-rtmp that records it and whose own cost is not
+/// counted.
 pub(super) fn run(plan: &Plan, command: impl Fn(&str) -> Result<Command>) -> Result<Run> {
     let nginx = Nginx::start()?;
     let length = Duration::from_secs(u64::from(plan.clip_seconds) * 4);

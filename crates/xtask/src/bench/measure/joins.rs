@@ -1,4 +1,5 @@
-//! What a viewer notices at joins: how long nothing arrives, and whether the broadcast's clock stays with the wall's.
+//! What a viewer notices at joins: how long nothing arrives, and whether the broadcast's clock
+//! stays with the wall's.
 
 use std::{
     process::Command,
@@ -80,7 +81,8 @@ fn longest_wait(arrived: &[(Instant, Tag)]) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// How much later (in seconds, either way) media arrives at the end than its timestamps promised at the beginning.
+/// How much later (in seconds, either way) media arrives at the end than its timestamps promised at
+/// the beginning.
 fn drift(arrived: &[(Instant, Tag)]) -> f64 {
     let Some((began, _)) = arrived.first() else { return f64::NAN };
     let late: Vec<(Duration, f64)> = arrived
@@ -108,7 +110,8 @@ mod tests {
     #[test]
     fn a_slow_clock_and_a_pause_are_seen() {
         let began = Instant::now();
-        // 20 s at 10 frames a second, of which each takes 1 ms too long, with 300 ms of nothing in the middle.
+        // 20 s at 10 frames a second, of which each takes 1 ms too long, with 300 ms of nothing in
+        // the middle.
         let arrived: Vec<_> = (0..200_u64)
             .map(|n| {
                 let at = began + Duration::from_millis(n * 101 + if n >= 100 { 300 } else { 0 });

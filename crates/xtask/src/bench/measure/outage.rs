@@ -1,4 +1,5 @@
-//! The ingest goes away for five seconds: how soon media is back once it is, and whether anything was skipped.
+//! The ingest goes away for five seconds: how soon media is back once it is, and whether anything
+//! was skipped.
 
 use std::{
     process::Command,
@@ -24,7 +25,8 @@ const MEDIA_BEFORE: Duration = Duration::from_secs(5);
 /// What one outage showed.
 struct Outage {
     back_after: f64,
-    /// Media time between the last picture before and the first after it, in ms; negative where it was sent again.
+    /// Media time between the last picture before and the first after it, in ms; negative where it
+    /// was sent again.
     skipped: f64,
 }
 
@@ -87,8 +89,9 @@ fn outage(command: impl Fn(&str) -> Result<Command>) -> Result<Outage> {
     })
 }
 
-/// A new connection may count its time from 0 again, so its first picture is looked for among those sent before; only
-/// where it is a new one, a clock that goes on tells. Unknown is infinite: a miss.
+/// A new connection may count its time from 0 again, so its first picture is looked for among those
+/// sent before; only where it is a new one, a clock that goes on tells. Unknown is infinite: a
+/// miss.
 fn skipped(before: &Record, again: &Record) -> Result<f64> {
     let before = pictures(before);
     let last = before.last().context("no picture before")?.timestamp as f64;
