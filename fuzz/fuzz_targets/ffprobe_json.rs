@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tgs_playout::{
-    encoder::{Job, Setup},
+    ffmpeg::{EncodeJob, EncodeSetup, ExtraArgs, probe},
     item::{Item, Media},
-    probe,
-    profile::{ExtraArgs, Profile},
+    profile::Profile,
 };
 
 fuzz_target!(|input: (&[u8], u64)| {
     let (answer, start) = input;
     let Some(found) = probe::read_any(answer) else { return };
-    let setup = Setup {
+    let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
         profile: Profile::P720,
         extra: ExtraArgs::default(),
@@ -24,11 +23,11 @@ fuzz_target!(|input: (&[u8], u64)| {
     };
     let item = Item {
         id: String::new(),
-        place: 0,
+        turn: 0,
         title: String::new(),
         start: Duration::from_millis(start),
         media: Media::at("file:/a".into(), false),
     };
-    let _ = Job::copy(&item, &found, &setup);
-    let _ = Job::item(&item, &found, &setup).command(&setup);
+    let _ = EncodeJob::copy(&item, &found, &setup);
+    let _ = EncodeJob::item(&item, &found, &setup).command(&setup);
 });

@@ -6,10 +6,10 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Result;
 use tgs_playout::{
     cache::Cache,
-    encoder::EncodeSetup,
+    ffmpeg::{EncodeSetup, ExtraArgs},
     flv::{Kind, Tag},
     item::{Item, Media},
-    profile::{ExtraArgs, Profile},
+    profile::Profile,
 };
 
 /// How many different items there are.

@@ -10,9 +10,8 @@ use tgs_core::{
     settings::{Quality, Settings},
 };
 use tgs_playout::{
-    encoder::EncodeSetup,
-    ffmpeg_args_probe,
-    profile::{ExtraArgs, Profile},
+    ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
+    profile::Profile,
 };
 
 use crate::{context::DiagContext, finding::Finding, ingest::by_ffmpeg, runner::CheckSink};
@@ -141,7 +140,7 @@ fn arguments(
     let image_duration = settings.image_duration;
     let setup = EncodeSetup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch, image_duration };
     let began = Instant::now();
-    let tried = ffmpeg_args_probe::prove(&setup, version, dir.path(), &out.cancel);
+    let tried = args_probe::prove(&setup, version, dir.path(), &out.cancel);
     let took = began.elapsed();
     let of = if given { "with FFMPEG_ARGS" } else { "(FFMPEG_ARGS is not set)" };
     match tried {

@@ -35,7 +35,7 @@ pub use entry::{CacheEntry, CachePlayback, DamagedEntry};
 pub use recording::CacheRecording;
 
 use crate::{
-    encoder::{EncodeSetup, RECIPE},
+    ffmpeg::{EncodeSetup, RECIPE},
     item::{Item, Media, MediaSource},
     status::METRICS,
     threads::await_end,

@@ -28,18 +28,15 @@ use tgs_core::{
 };
 
 pub use crate::command::Control;
-pub(crate) use encode::judge;
 
 use crate::{
     cache::{self, Cache},
-    encoder::{EncodeSetup, FONT_FILE},
-    ffmpeg_args_probe,
+    ffmpeg::{EncodeSetup, ExtraArgs, args_probe, probe::ProbeOptions, slate::FONT_FILE},
     filler::{Filler, FillerError},
     item::Programme,
     playout::Playout,
     prefetch::{self, CachePrefetcher},
-    probe::ProbeOptions,
-    profile::{ExtraArgs, Profile},
+    profile::Profile,
     publisher::{Output, Publisher},
     read_ahead::ReadAhead,
     status::METRICS,
@@ -48,9 +45,6 @@ use crate::{
 };
 use encode::EncodeThread;
 use prepare::PrepareHandle;
-
-/// An item that ends this much before its probed end has failed.
-const EARLY: Duration = Duration::from_secs(1);
 
 /// How long the end of a broadcast waits for what is being put into the cache.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -269,7 +263,7 @@ fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<Encod
     let proven = ExtraArgs::parse(&config.ffmpeg_args).and_then(|extra| {
         let setup = EncodeSetup { extra, ..plain.clone() };
         if !setup.extra.is_empty() {
-            ffmpeg_args_probe::prove(&setup, version, &config.cache_dir, cancel)?;
+            args_probe::prove(&setup, version, &config.cache_dir, cancel)?;
         }
         Ok(setup)
     });

@@ -16,10 +16,9 @@ use std::{
 use tgs_core::{cancel::Cancel, files, supervise::contain};
 
 use crate::{
-    encoder::{EncodeJob, EncodeSetup, Encoder, last_message},
+    ffmpeg::{EncodeJob, EncodeSetup, Encoder, messages::last_message, probe},
     flv::{self, FlvError, FlvReader, Kind},
     item::{Item, Media},
-    probe,
     timeline::{Silence, Timeline},
 };
 

@@ -20,11 +20,9 @@ use tgs_core::{
 
 use crate::{
     cache::Cache,
-    encoder::{EncodeJob, EncodeSetup, Encoder},
-    engine::judge,
+    ffmpeg::{EncodeJob, EncodeSetup, Encoder, outcome::judge, probe},
     flv::Kind,
     item::{Item, UpcomingItem},
-    probe,
     read_ahead::ReadAhead,
 };
 

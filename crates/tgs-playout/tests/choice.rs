@@ -14,8 +14,8 @@ use std::{
 use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
+    ffmpeg::probe::{self, Probe, ProbeOptions},
     item::{FailureReason, ItemFailure, Media},
-    probe::{self, Probe, ProbeOptions},
 };
 
 fn probed(path: &Path) -> Result<Probe, ItemFailure> {

@@ -19,8 +19,8 @@ use std::{
 use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
+    ffmpeg::probe::{self, Probe},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    probe::{self, Probe},
     proxy::{Client, Network, Reads},
 };
 
@@ -123,7 +123,7 @@ fn probed(url: &str, trust: Trust) -> Result<Probe, ItemFailure> {
 fn play(url: &str, trust: Trust) -> (usize, String) {
     let mut command = tgs_core::process::command("ffmpeg");
     command.args(["-nostdin", "-v", "error"]);
-    command.args(tgs_playout::encoder::source_options(&source(url, trust)));
+    command.args(tgs_playout::ffmpeg::input::source_options(&source(url, trust)));
     let client = Client::new(&source(url, trust), Reads::Plays);
     command.args([
         "-i",

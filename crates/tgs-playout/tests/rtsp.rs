@@ -24,9 +24,11 @@ use rustls::{
 use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    encoder,
+    ffmpeg::{
+        input::source_options,
+        probe::{self, Probe},
+    },
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    probe::{self, Probe},
     proxy::{Client, Network, Reads},
 };
 
@@ -177,7 +179,7 @@ fn play(url: &str, trust: Trust) -> (usize, String) {
     let source = source(url, trust);
     let client = Client::new(&source, Reads::Plays);
     let mut command = tgs_core::process::command("ffmpeg");
-    command.args(["-nostdin", "-v", "error"]).args(encoder::source_options(&source));
+    command.args(["-nostdin", "-v", "error"]).args(source_options(&source));
     command.args(["-i", &client.opened_url(&source), "-map", "0", "-c", "copy", "-f", "framecrc", "-"]);
     client.apply(&mut command);
     let output = command.output().unwrap();

@@ -9,11 +9,13 @@ use std::{path::Path, time::Duration};
 use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    encoder::{EncodeJob, EncodeSetup, Encoder},
+    ffmpeg::{
+        EncodeJob, EncodeSetup, Encoder, ExtraArgs,
+        probe::{self, ProbeOptions},
+    },
     flv::Kind,
     item::{Item, Media},
-    probe::{self, ProbeOptions},
-    profile::{ExtraArgs, Profile},
+    profile::Profile,
 };
 
 const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac -vsync passthrough";

@@ -17,9 +17,8 @@ use tgs_core::{
     settings::{self, Settings},
 };
 use tgs_playout::{
-    encoder::EncodeSetup,
-    engine, ffmpeg_args_probe,
-    profile::ExtraArgs,
+    engine,
+    ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
     publisher::{self, Output},
 };
 
@@ -171,11 +170,7 @@ fn tools(
         image_duration: settings.image_duration,
     };
     let proven = ExtraArgs::parse(&settings.ffmpeg_args).and_then(|extra| {
-        if extra.is_empty() {
-            Ok(())
-        } else {
-            ffmpeg_args_probe::prove(&setup(extra), &version, scratch, cancel)
-        }
+        if extra.is_empty() { Ok(()) } else { args_probe::prove(&setup(extra), &version, scratch, cancel) }
     });
     if let Err(why) = proven {
         warnings.push(format!("FFMPEG_ARGS are not used: {why}"));

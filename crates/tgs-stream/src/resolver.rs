@@ -13,8 +13,8 @@ use std::{
 
 use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
+    ffmpeg::probe::{self, Probe, ProbeOptions},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    probe::{self, Probe, ProbeOptions},
     proxy::{self, Client, Reads},
 };
 

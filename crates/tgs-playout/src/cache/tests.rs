@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    ffmpeg::ExtraArgs,
     flv::{Kind, Tag},
-    profile::{ExtraArgs, Profile},
+    profile::Profile,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

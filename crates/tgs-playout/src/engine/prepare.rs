@@ -7,14 +7,16 @@ use tgs_core::{
     supervise::{Panic, contain},
 };
 
-use super::{EARLY, EngineContext};
+use super::EngineContext;
 use crate::{
     cache,
     command::PlaylistRequest,
+    ffmpeg::{
+        outcome::EARLY,
+        probe::{self, Probe},
+    },
     item::{Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem},
-    prefetch,
-    probe::{self, Probe},
-    proxy,
+    prefetch, proxy,
     read_ahead::{Admission, AdmittedItem},
     threads::await_end,
 };

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    encoder::{EncodeJob, EncodeSetup},
+    ffmpeg::{EncodeJob, EncodeSetup, Probe},
     item::{FailureReason, Item, ItemFailure, Media},
-    probe::Probe,
 };
 
 /// So many encoders of one item may fail before it is left, none of which has given [`STEADY`].
@@ -166,8 +165,9 @@ mod tests {
 
     #[test]
     fn sound_without_its_picture_is_read_apart_once_and_then_alone() {
-        let sound = crate::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
-        let video = Some(crate::probe::VideoStream::default());
+        let sound =
+            crate::ffmpeg::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::ffmpeg::probe::VideoStream::default());
         let both = Probe { video, audio: Some(sound), ..Probe::default() };
         let came = EncodedExtent { picture: true, sound: true, ..EncodedExtent::default() };
         let (ahead, blind) =
@@ -189,8 +189,9 @@ mod tests {
 
     #[test]
     fn what_is_live_is_opened_once() {
-        let sound = crate::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
-        let video = Some(crate::probe::VideoStream::default());
+        let sound =
+            crate::ffmpeg::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let video = Some(crate::ffmpeg::probe::VideoStream::default());
         let came = EncodedExtent { picture: true, sound: true, sound_ahead: true, whole: false };
         let of = |url: &str, whole, picture| {
             let mut rest = rest();

@@ -11,7 +11,7 @@ use super::{
     exchange::{Origin, Said},
     head, protocols,
 };
-use crate::{encoder, item::MediaSource};
+use crate::{ffmpeg::messages::explain, item::MediaSource};
 
 /// The host that children ask for such a sender: a name that never resolves.
 pub(super) const HOST: &str = "sender.invalid";
@@ -48,7 +48,7 @@ pub(super) fn open(carried: &Carried, client: &TcpStream) -> Result<(Origin, Sai
         "pipe:1",
     ]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let failed = |messages: &str| Trouble::Sender(encoder::explain(messages, source));
+    let failed = |messages: &str| Trouble::Sender(explain(messages, source));
     let child = process::spawn(command).map_err(|error| failed(&error.to_string()))?;
     let output = child.take_stdout().ok_or_else(|| failed("no output"))?;
     let mut fds = [PollFd::new(&output, PollFlags::IN), PollFd::new(client, PollFlags::RDHUP)];

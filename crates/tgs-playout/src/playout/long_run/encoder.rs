@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
-    encoder::TimestampUnwrapper,
+    ffmpeg::process::TimestampUnwrapper,
     flv::{Kind, Tag},
     item::{Item, Media},
     read_ahead::{Event, StartedItem},

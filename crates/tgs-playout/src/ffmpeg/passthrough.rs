@@ -4,7 +4,6 @@
 //! a picture that needs no other, and hold as many pictures as its time asks for.
 
 use crate::{
-    ffmpeg_args_probe::holds_idr,
     flv::{Kind, Tag},
     profile::MAX_KEYFRAME_DISTANCE,
 };
@@ -66,6 +65,18 @@ impl GroupSplitter {
     pub(crate) fn begun(&self) -> u64 {
         self.begun.unwrap_or(0)
     }
+}
+
+/// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 behind its length of four bytes.
+pub(crate) fn holds_idr(body: &[u8]) -> bool {
+    let mut rest = body.get(5..).unwrap_or_default();
+    while let Some((len, nal)) = rest.split_first_chunk::<4>() {
+        if nal.first().is_some_and(|first| first & 0x1f == 5) {
+            return true;
+        }
+        rest = nal.get(u32::from_be_bytes(*len) as usize..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]

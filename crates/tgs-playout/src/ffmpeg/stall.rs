@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// An encoder that gives nothing for this long is given up.
+pub const STALL: Duration = Duration::from_secs(10);
+
 /// A source that comes over the network is measured over so long a time of waiting for it.
 const PACE_OVER: Duration = Duration::from_mins(1);
 
@@ -23,7 +26,7 @@ pub struct StallLimits {
 /// Why an encoder was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abandoned {
-    /// It gave nothing for [`super::STALL`].
+    /// It gave nothing for [`STALL`].
     Stalled,
     /// Somebody has stopped its process.
     Stopped,

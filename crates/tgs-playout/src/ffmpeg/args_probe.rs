@@ -12,9 +12,11 @@ use std::{
 
 use tgs_core::{cancel::Cancel, files};
 
+use super::{
+    args::EncodeJob, messages::first_message, passthrough::holds_idr, process::Encoder, setup::EncodeSetup,
+};
 use crate::{
     codec::{AacConfig, AvcConfig},
-    encoder::{EncodeJob, EncodeSetup, Encoder, first_message},
     flv::{FlvError, Kind, Tag},
     profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
 };
@@ -82,18 +84,6 @@ fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), String>,
         return Ok(Err("ffmpeg takes a part of them for another output file".into()));
     }
     Ok(examine(&tags, &setup.profile))
-}
-
-/// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 behind its length of four bytes.
-pub(crate) fn holds_idr(body: &[u8]) -> bool {
-    let mut rest = body.get(5..).unwrap_or_default();
-    while let Some((len, nal)) = rest.split_first_chunk::<4>() {
-        if nal.first().is_some_and(|first| first & 0x1f == 5) {
-            return true;
-        }
-        rest = nal.get(u32::from_be_bytes(*len) as usize..).unwrap_or_default();
-    }
-    false
 }
 
 /// Whether these tags of a three-second trial can join the broadcast.

@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
-use super::{AudioStream, FfprobeOutput, FfprobeProgram, FfprobeStream, VideoStream, clock, ratio, seconds};
+use super::{
+    ffprobe::{FfprobeOutput, FfprobeProgram, FfprobeStream},
+    found::{AudioStream, VideoStream},
+    times::{clock, ratio, seconds},
+};
 
 /// Codecs of single images, which stand beside music as its cover; each of them may hold a film as well.
 const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];

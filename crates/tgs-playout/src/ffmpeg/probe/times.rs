@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{FfprobeFormat, FfprobeOutput, FfprobeStream};
+use super::ffprobe::{FfprobeFormat, FfprobeOutput, FfprobeStream};
 
 /// No item is longer, and none begins later: what a container says beyond this is cut to it.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 366);

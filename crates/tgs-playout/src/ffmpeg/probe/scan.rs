@@ -6,8 +6,11 @@ use std::{path::Path, time::Duration};
 
 use tgs_core::{cancel::Cancel, process};
 
-use super::{LONGEST, length};
-use crate::{encoder, item::MediaSource};
+use super::times::{LONGEST, length};
+use crate::{
+    ffmpeg::input::{MAX_PIXELS, skip_options, source_options},
+    item::MediaSource,
+};
 
 /// A larger file is not read through.
 pub(super) const MAX_FILE: u64 = 128 << 20;
@@ -25,6 +28,10 @@ const LOST: f64 = 10.0;
 
 /// A track in more pieces than this is not understood.
 const MAX_RUNS: usize = 10_000;
+
+/// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out, where nothing better is
+/// known. Sound fills a shorter one with silence, which takes ffmpeg 0.7 MB a second.
+pub(super) const GAP: Duration = Duration::from_mins(5);
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,9 +136,9 @@ pub(super) fn scan(
     command
         .args(["-v", "quiet", "-of", "csv=p=0", "-show_entries"])
         .arg("packet=stream_index,pts_time,dts_time,duration_time,flags")
-        .args(encoder::source_options(source))
-        .args(encoder::skip_options(skip_bytes))
-        .args(["-max_pixels", encoder::MAX_PIXELS])
+        .args(source_options(source))
+        .args(skip_options(skip_bytes))
+        .args(["-max_pixels", MAX_PIXELS])
         .args(["-i", &source.url]);
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
     measure(&String::from_utf8_lossy(&output.stdout), video, audio)
@@ -165,8 +172,8 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Sc
     let begin = firsts.into_iter().flatten().reduce(f64::min)?;
     let (hole, jump) = gaps(&picture, &sound, begin);
     let longest = match jump {
-        Some(jump) if hole < jump => (hole + 1.0).max((jump * 0.9).min(super::GAP.as_secs_f64())),
-        _ => (hole + 1.0).max(super::GAP.as_secs_f64()),
+        Some(jump) if hole < jump => (hole + 1.0).max((jump * 0.9).min(GAP.as_secs_f64())),
+        _ => (hole + 1.0).max(GAP.as_secs_f64()),
     };
     Some(ScanResult {
         video: picture.end(begin, longest),
@@ -181,7 +188,7 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Sc
 fn gaps(picture: &Track, sound: &Track, begin: f64) -> (f64, Option<f64>) {
     // With one track alone there is nothing to compare with: a picture may stand for a while.
     let alone = picture.runs.is_empty() || sound.runs.is_empty();
-    let lost = if alone { super::GAP.as_secs_f64() } else { LOST };
+    let lost = if alone { GAP.as_secs_f64() } else { LOST };
     let whole = picture.joined(sound);
     let mut hole: f64 = 0.0;
     let mut jump: Option<f64> = None;

@@ -5,9 +5,13 @@ use std::path::Path;
 
 use tgs_core::{cancel::Cancel, process};
 
-use super::{FfprobeOutput, MAX_ANSWER, Probe, ProbeOptions, TIME_OUT, ask, packets, probe_from};
+use super::{
+    ffprobe::{FfprobeOutput, MAX_ANSWER, TIME_OUT, ask, packets},
+    found::{Probe, ProbeOptions},
+    item::probe_from,
+};
 use crate::{
-    encoder,
+    ffmpeg::input::{skip_options, source_options},
     item::{ItemFailure, Media, MediaSource},
     proxy::{Client, Reads},
 };
@@ -68,8 +72,8 @@ fn first_packet(
     command
         .args(["-v", "error", "-of", "json", "-read_intervals", "%+#1", "-show_entries", "packet=pos"])
         .args(["-select_streams", &index.to_string()])
-        .args(encoder::source_options(source))
-        .args(encoder::skip_options(skip))
+        .args(source_options(source))
+        .args(skip_options(skip))
         .args(["-i", &client.opened_url(source)]);
     if !source.is_file() {
         client.apply(&mut command);

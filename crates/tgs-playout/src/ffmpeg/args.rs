@@ -1,0 +1,468 @@
+//! The command line of an encoder: one item in, FLV of the broadcast's profile out.
+
+use std::{process::Command, time::Duration};
+
+use tgs_core::process;
+
+use super::{
+    filters::{HEARD, Hold, cut_sound, layout, picture_chain, picture_for_sound, sound_chain},
+    input::{MAX_PIXELS, skip_options, source_options},
+    probe::{AudioStream, Probe, VideoStream},
+    process::EncoderExit,
+    setup::EncodeSetup,
+    slate::{silence_source, slate_for_sound, slate_source, slate_text},
+};
+use crate::{
+    item::{Item, MediaSource},
+    proxy::{Client, Reads},
+};
+
+/// A stream that begins this much after its item is late. ffmpeg would hold all of the other one until it comes, so a
+/// source that is not on this machine is opened once more then.
+const LATE: Duration = Duration::from_secs(2);
+
+/// A picture is held for its sound, or the sound padded, by at most this much where the container alone says how long each is.
+const LONGEST_PAD: Duration = Duration::from_mins(1);
+
+/// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not taken from the cache, so each
+/// change there that changes what comes out needs a new one; a test holds the command to it.
+pub const RECIPE: u32 = 3;
+
+/// One of an encoder's inputs.
+#[derive(Debug, Clone)]
+enum JobInput {
+    Opened(MediaSource, Duration),
+    Generated(String),
+}
+
+/// What becomes of the inputs' streams.
+#[derive(Debug, Clone)]
+enum JobStreams {
+    /// They are encoded.
+    Filtered {
+        /// Filter graph from an input's stream to the picture, without the profile's tail.
+        video: String,
+        /// The same for the sound; none where the timeline puts silence to the picture.
+        audio: Option<String>,
+    },
+    /// These two, by ffmpeg's index in the one input, go through as they are.
+    Copied(usize, usize),
+}
+
+/// A complete encoding task.
+#[derive(Debug, Clone)]
+pub struct EncodeJob {
+    inputs: Vec<JobInput>,
+    streams: JobStreams,
+    /// Where in the file its streams begin.
+    skip_bytes: u64,
+    /// Whether each input holds one stream of a source that both share, and its clock may begin anew.
+    keep_clock: bool,
+    /// How long it ought to be, from `start` on.
+    pub expected: Option<Duration>,
+    /// Whether that is a guess.
+    pub estimated: bool,
+    /// Where gaps and ends were measured: what is no jump, and how long it is at most.
+    measured: Option<(Duration, Duration)>,
+    /// Whether the title is written into the picture.
+    pub titled: bool,
+}
+
+impl EncodeJob {
+    /// The task of encoding `item` from its start offset on.
+    #[must_use]
+    pub fn item(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Self {
+        let profile = &setup.profile;
+        let left = |length: Option<Duration>| length.map(|d| d.saturating_sub(item.start));
+        let expected = left(probe.duration);
+        let (video_length, audio_length) =
+            (left(probe.video.and_then(|v| v.duration)), left(probe.audio.and_then(|a| a.duration)));
+        let most = if probe.times.measured { Duration::MAX } else { LONGEST_PAD };
+        // Pad by the probed difference and no more: unbounded padding would hide that a file is cut short.
+        let pad = |own: Option<Duration>, other: Option<Duration>| match (own, other) {
+            (Some(own), Some(other)) if probe.duration.is_some() => other.saturating_sub(own).min(most),
+            _ => Duration::ZERO,
+        };
+        // One picture cannot be entered half-way.
+        let start = if probe.still { Duration::ZERO } else { item.start };
+        let mut inputs: Vec<JobInput> =
+            item.media.sources.iter().map(|s| JobInput::Opened(s.clone(), start)).collect();
+        let mut sound = probe.audio;
+        let mut keep_clock = false;
+        if let (Some(v), Some(a)) = (probe.video, &mut sound)
+            && v.source == a.source
+            && reads_twice(item, probe, &v, a)
+        {
+            inputs.push(inputs[a.source].clone());
+            a.source = inputs.len() - 1;
+            keep_clock = probe.times.restarts;
+        }
+        let jump = probe.times.longest_gap;
+        let heard = sound.map(|a| format!("[{}:{}]{}", a.source, a.index, cut_sound(jump)));
+        let sound = |input: &str| format!("{input}{}", sound_chain(profile, pad(audio_length, video_length)));
+        let (video, audio) = match (probe.video, heard) {
+            (None, Some(heard)) => {
+                inputs.push(JobInput::Generated(slate_source(profile)));
+                let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
+                (slate_for_sound(profile, &heard, &slate), Some(sound(HEARD)))
+            }
+            (Some(v), Some(heard)) if probe.times.apart => {
+                let chain = picture_chain(profile, &v, jump, Hold::For(Duration::ZERO));
+                let picture = format!("[{}:{}]{chain}", v.source, v.index);
+                (picture_for_sound(profile, &heard, &picture), Some(sound(HEARD)))
+            }
+            (video, heard) => {
+                let v = video.unwrap_or_default();
+                let hold = match expected {
+                    Some(expected) if probe.still => Hold::Until(expected),
+                    _ => Hold::For(pad(video_length, audio_length)),
+                };
+                let chain = picture_chain(profile, &v, jump, hold);
+                (format!("[{}:{}]{chain}", v.source, v.index), heard.map(|heard| sound(&heard)))
+            }
+        };
+        let titled = probe.video.is_none();
+        let streams = JobStreams::Filtered { video, audio };
+        let measured = probe.times.longest_gap.zip(expected).filter(|_| probe.times.measured && !probe.still);
+        let (skip_bytes, estimated) = (probe.skip_bytes, probe.times.estimated);
+        Self { inputs, streams, skip_bytes, keep_clock, expected, estimated, measured, titled }
+    }
+
+    /// A still picture with `text` and silence, `length` long.
+    #[must_use]
+    pub fn slate(setup: &EncodeSetup, text: &str, length: Duration) -> Self {
+        let seconds = length.as_secs_f64();
+        Self {
+            inputs: vec![
+                JobInput::Generated(format!("{}:d={seconds}", slate_source(&setup.profile))),
+                JobInput::Generated(format!("{}:d={seconds}", silence_source(&setup.profile))),
+            ],
+            streams: JobStreams::Filtered {
+                video: format!("[0:v]{}", slate_text(setup, text)),
+                audio: Some("[1:a]anull".into()),
+            },
+            skip_bytes: 0,
+            keep_clock: false,
+            expected: Some(length),
+            estimated: false,
+            measured: None,
+            titled: false,
+        }
+    }
+
+    /// A moving test picture with a tone, `length` long, that takes the same way as an item.
+    #[must_use]
+    pub fn test_picture(setup: &EncodeSetup, length: Duration) -> Self {
+        let (profile, seconds) = (&setup.profile, length.as_secs_f64());
+        Self {
+            inputs: vec![
+                JobInput::Generated(format!("testsrc2=s=640x480:r=25:d={seconds}")),
+                JobInput::Generated(format!("sine=f=440:r=48000:d={seconds}")),
+            ],
+            streams: JobStreams::Filtered {
+                video: format!(
+                    "[0:v]{}",
+                    picture_chain(profile, &VideoStream::default(), None, Hold::For(Duration::ZERO))
+                ),
+                audio: Some(format!("[1:a]{}", sound_chain(profile, Duration::ZERO))),
+            },
+            skip_bytes: 0,
+            keep_clock: false,
+            expected: Some(length),
+            estimated: false,
+            measured: None,
+            titled: false,
+        }
+    }
+
+    /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the broadcast's own shape, or
+    /// `setup` asks for more. Whether its pictures come as they must shows on the way.
+    #[must_use]
+    pub fn copy(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Option<Self> {
+        let (video, audio, stored, profile) = (probe.video?, probe.audio?, probe.stored?, &setup.profile);
+        let fits = setup.extra.is_empty()
+            && item.start.is_zero()
+            && !item.media.live
+            && probe.duration.is_some()
+            && (video.width, video.height) == (profile.width, profile.height)
+            && (stored.fps - f64::from(profile.fps)).abs() < 0.01
+            && (stored.rate, stored.channels) == (profile.audio_rate, profile.channels)
+            && audio.late <= LATE
+            // More would be more than the line was chosen for.
+            && stored.kbps <= (profile.video_kbps + profile.audio_kbps) * 3 / 2;
+        let source = item.media.sources.first().filter(|_| fits)?;
+        Some(Self {
+            inputs: vec![JobInput::Opened(source.clone(), Duration::ZERO)],
+            streams: JobStreams::Copied(video.index, audio.index),
+            skip_bytes: 0,
+            keep_clock: false,
+            expected: probe.duration,
+            estimated: false,
+            measured: None,
+            titled: false,
+        })
+    }
+
+    /// How long it is by the word of its source, after an encoder that `ended` so. A guess is no promise, where nothing
+    /// speaks for a source that broke off.
+    pub(crate) fn promised(&self, ended: &EncoderExit, source: Option<&MediaSource>) -> Option<Duration> {
+        let clean = source.is_some_and(MediaSource::is_file) || ended.messages.trim().is_empty();
+        self.expected.filter(|_| !(self.estimated && clean))
+    }
+
+    /// Whether the encoder makes no sound.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self.streams, JobStreams::Filtered { audio: None, .. })
+    }
+
+    /// The ffmpeg command for this task, FLV on its stdout.
+    #[must_use]
+    pub fn command(&self, setup: &EncodeSetup) -> Command {
+        let mut command = process::command(&setup.ffmpeg);
+        command.current_dir(&setup.scratch);
+        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "repeat+level+warning"]);
+        let mut opened = self.inputs.iter().filter_map(|input| match input {
+            JobInput::Opened(source, _) => Some(source),
+            JobInput::Generated(_) => None,
+        });
+        // Of two sources the first stands for both: the proxy takes the second for something that it names.
+        let remote = opened.find(|source| !source.is_file());
+        let client = remote.map(|source| Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg));
+        if let Some(client) = &client {
+            client.apply(&mut command);
+        }
+        let jumps = |input: &JobInput| matches!(input, JobInput::Opened(source, _) if source.jumps);
+        // In a list that says so, a gap of a second is a jump of the clock, not a picture that stands still.
+        let listed = self.inputs.iter().any(jumps).then_some(Duration::from_secs(1));
+        if let Some(gap) = self.measured.map(|(gap, _)| gap).into_iter().chain(listed).min() {
+            command.arg("-dts_delta_threshold").arg(format!("{:.3}", gap.as_secs_f64()));
+        }
+        for input in &self.inputs {
+            match input {
+                JobInput::Opened(source, start) => {
+                    command.args(source_options(source));
+                    command.args(skip_options(self.skip_bytes));
+                    if matches!(self.streams, JobStreams::Filtered { .. }) {
+                        command.args(["-max_pixels", MAX_PIXELS]);
+                    }
+                    if self.keep_clock {
+                        // Else ffmpeg (5.1) moves a transport stream of which it reads one stream to that one's beginning.
+                        command.args(["-itsoffset", "0.000001"]);
+                    }
+                    if !start.is_zero() {
+                        command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
+                    }
+                    let url = client.as_ref().map_or_else(|| source.url.clone(), |it| it.opened_url(source));
+                    command.args(["-i", &url]);
+                }
+                JobInput::Generated(graph) => {
+                    command.args(["-f", "lavfi", "-i", graph]);
+                }
+            }
+        }
+        match &self.streams {
+            JobStreams::Filtered { video, audio } => filter(&mut command, setup, video, audio.as_deref()),
+            JobStreams::Copied(video, audio) => {
+                command.args(["-map", &format!("0:{video}"), "-map", &format!("0:{audio}"), "-c", "copy"]);
+                command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
+            }
+        }
+        if let Some((_, whole)) = self.measured {
+            // The last picture may be said to last for hours.
+            command.arg("-t").arg(format!("{:.3}", whole.saturating_add(LATE).as_secs_f64()));
+        }
+        command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
+        command.arg("pipe:1");
+        command
+    }
+}
+
+/// The options that encode what the graphs `video` and `audio` make to the setup's profile.
+fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option<&str>) {
+    let (profile, extra) = (&setup.profile, &setup.extra);
+    let join = |chain: &str, more: &Option<String>| match more {
+        Some(more) => format!("{chain},{more}"),
+        None => chain.to_owned(),
+    };
+    // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
+    let mut graphs = vec![format!("{},format=yuv420p[v]", join(video, &extra.video_filter))];
+    let mut maps = vec!["-map", "[v]"];
+    if let Some(audio) = audio {
+        let sound = format!(
+            "{},aformat=sample_fmts=fltp:sample_rates={}:channel_layouts={}[a]",
+            join(audio, &extra.audio_filter),
+            profile.audio_rate,
+            layout(profile.channels),
+        );
+        // Two graphs: one of both would hold each decoded picture until the first sound has come.
+        if audio.starts_with(HEARD) {
+            graphs = vec![format!("{};{sound}", graphs.concat())];
+        } else {
+            graphs.push(sound);
+        }
+        maps.extend(["-map", "[a]"]);
+    }
+    for graph in &graphs {
+        command.args(["-filter_complex", graph]);
+    }
+    command.args(maps).args(["-sn", "-dn"]);
+    command.args(["-map_metadata", "-1", "-map_chapters", "-1"]);
+    let rate = format!("{}k", profile.video_kbps);
+    let gop = profile.gop().to_string();
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", &rate, "-maxrate", &rate]);
+    command.args(["-bufsize", &format!("{}k", profile.video_kbps * 2)]);
+    command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
+    command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
+    command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
+    // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
+    command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
+    command.args([
+        "-color_trc",
+        "bt709",
+        "-chroma_sample_location",
+        "left",
+        "-flags:v",
+        "+bitexact",
+        "-flags:a",
+        "+bitexact",
+    ]);
+    command.args(&extra.output);
+}
+
+/// Streams that begin so close to each other may be read apart where a clock may begin anew.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would keep all of one stream
+/// until the other one comes. What is far away is fetched twice only where one of them is known to be late.
+fn reads_twice(item: &Item, probe: &Probe, video: &VideoStream, audio: &AudioStream) -> bool {
+    let file = item.media.sources.get(video.source).is_some_and(MediaSource::is_file);
+    let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
+    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone, it would begin at zero.
+    let together = video.late.abs_diff(audio.late) <= TOGETHER;
+    let alone = file && (!probe.times.restarts || probe.times.measured && together);
+    !item.media.live && (alone || late || probe.times.apart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ffmpeg::{
+            extra_args::ExtraArgs,
+            outcome::judge,
+            probe::{self, Times},
+        },
+        profile::Profile,
+    };
+
+    fn setup() -> EncodeSetup {
+        EncodeSetup {
+            ffmpeg: "ffmpeg".into(),
+            profile: Profile::P720,
+            extra: ExtraArgs::default(),
+            scratch: "/no/such".into(),
+            image_duration: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn another_command_has_another_recipe() {
+        let setup = setup();
+        let media = crate::item::Media::at("file:/a".into(), false);
+        let item = Item { id: String::new(), turn: 0, title: String::new(), start: Duration::ZERO, media };
+        let seconds = |n| Some(Duration::from_secs(n));
+        let video = VideoStream {
+            width: 640,
+            height: 360,
+            fps: 50.0,
+            duration: seconds(5),
+            ..VideoStream::default()
+        };
+        let audio = AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };
+        let late = AudioStream { late: LATE * 2, duration: seconds(9), ..audio };
+        let interlaced = VideoStream { interlaced: true, fps: 25.0, ..video };
+        let probes = [
+            (Some(video), Some(audio)),
+            (Some(interlaced), Some(late)),
+            (Some(video), None),
+            (None, Some(audio)),
+        ];
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        for (video, audio) in probes {
+            let probe = Probe {
+                video,
+                audio,
+                duration: seconds(9),
+                still: audio.is_none(),
+                times: Times { longest_gap: seconds(300), measured: true, ..Times::default() },
+                ..Probe::default()
+            };
+            let command = EncodeJob::item(&item, &probe, &setup).command(&setup);
+            digest.update(format!("{:?}", command.get_args().collect::<Vec<_>>()).as_bytes());
+        }
+        let digest = digest.finish();
+        let digest = u32::from_be_bytes(std::array::from_fn(|n| digest.as_ref()[n]));
+        assert_eq!(
+            (RECIPE, format!("{digest:08x}").as_str()),
+            (3, "87971473"),
+            "ffmpeg is called otherwise: if what it makes is another, raise RECIPE; then put both numbers here"
+        );
+    }
+
+    /// What stands in ffprobe's JSON for a time, a rate or a count.
+    fn number() -> impl proptest::strategy::Strategy<Value = String> {
+        proptest::prop_oneof![
+            "-?[0-9]{1,22}(\\.[0-9]{1,6})?",
+            "(N/A|nan|-?inf|1e309|9223372036854775807|-9223372036854775808|18446744073709551615|0|1)",
+            "[0-9]{1,20}/[0-9]{1,20}",
+            "[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}\\.[0-9]{1,9}",
+        ]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_number_of_ffprobes_overflows_on_its_way_to_a_verdict(
+            numbers in proptest::collection::vec(number(), 16),
+            kinds in proptest::collection::vec(0..3_usize, 2),
+            format in 0..5_usize,
+            (start, played, side) in (0..u64::MAX, 0..u64::MAX, 0..u32::MAX),
+            live in proptest::bool::ANY,
+        ) {
+            let stream = |index: usize, n: &[String]| {
+                let kind = ["video", "audio", "data"][kinds[index]];
+                format!(
+                    r#"{{"index":{index},"codec_type":"{kind}","codec_name":"h264","width":{side},"height":{side},
+                    "start_time":"{}","duration":"{}","avg_frame_rate":"{}","r_frame_rate":"{}","nb_frames":"{}",
+                    "sample_rate":"{}","tags":{{"DURATION":"{}"}}}}"#,
+                    n[0], n[1], n[2], n[3], n[4], n[5], n[6],
+                )
+            };
+            let name = ["mov,mp4", "matroska,webm", "mpegts", "png_pipe", "flv"][format];
+            let answer = format!(
+                r#"{{"streams":[{},{}],"format":{{"format_name":"{name}","start_time":"{}","duration":"{}","bit_rate":"{}"}}}}"#,
+                stream(0, &numbers), stream(1, &numbers[7..]), numbers[14], numbers[15], numbers[3],
+            );
+            let found = probe::read_any(answer.as_bytes()).expect("it is JSON");
+            let media = crate::item::Media::at("file:/a".into(), live);
+            let start = Duration::from_millis(start);
+            let item = Item { id: String::new(), turn: 0, title: String::new(), start, media };
+            let setup = setup();
+            let _ = EncodeJob::copy(&item, &found, &setup);
+            let job = EncodeJob::item(&item, &found, &setup);
+            let _ = job.command(&setup);
+            let ended = EncoderExit {
+                status: std::os::unix::process::ExitStatusExt::from_raw(0),
+                messages: String::new(),
+                given_up: None,
+                killed_here: false,
+                damaged: 0,
+                new_streams: Vec::new(),
+                sound_lost: false,
+            };
+            let source = item.media.sources.first();
+            let promised = job.promised(&ended, source);
+            let _ = judge(&Ok(()), &ended, promised, Duration::from_millis(played), source);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether an encoder's run was what was asked of it.
+
+use std::time::Duration;
+
+use tgs_core::process::describe;
+
+use super::{
+    messages::{explain, last_message},
+    process::EncoderExit,
+    stall::{Abandoned, STALL},
+};
+use crate::{
+    flv::FlvError,
+    item::{FailureReason, ItemFailure, MediaSource},
+};
+
+/// An item that ends this much before its probed end has failed.
+pub(crate) const EARLY: Duration = Duration::from_secs(1);
+
+/// Whether an encoder's run was what was asked of it.
+pub(crate) fn judge(
+    read: &Result<(), FlvError>,
+    ended: &EncoderExit,
+    expected: Option<Duration>,
+    played: Duration,
+    source: Option<&MediaSource>,
+) -> Result<(), ItemFailure> {
+    let missing = expected.map_or(Duration::ZERO, |expected| expected.saturating_sub(played));
+    let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
+    let after = seconds(played);
+    let failed = |reason, detail: String| Err(ItemFailure::new(reason, detail));
+    let all = expected.is_some() && missing <= EARLY && !played.is_zero();
+    match ended.given_up {
+        // It waits for more of a list that has no end.
+        Some(Abandoned::Stalled) if all => return Ok(()),
+        Some(Abandoned::Stalled) => {
+            let stall = STALL.as_secs();
+            return failed(FailureReason::Stalled, format!("no frame came for {stall} s, {after} into it"));
+        }
+        Some(Abandoned::Stopped) => {
+            return failed(
+                FailureReason::Encoder,
+                format!("its encoder was stopped by a signal after {after}"),
+            );
+        }
+        Some(Abandoned::Trickles(came)) => {
+            let came = seconds(came);
+            return failed(
+                FailureReason::Network,
+                format!("its server is too slow: {came} of it came in a minute"),
+            );
+        }
+        Some(Abandoned::Broken(lost, of)) => {
+            let detail = format!(
+                "{lost} of {of} pictures cannot be decoded, {after} into it: it is broken or encrypted"
+            );
+            return failed(FailureReason::Unplayable, detail);
+        }
+        None => {}
+    }
+    let killed = ended.status.code().is_none() && !ended.killed_here;
+    // Without a known end only the encoder tells whether that was it.
+    let whole = missing <= EARLY && !played.is_zero() && !(killed && expected.is_none());
+    if whole && read.is_ok() {
+        return Ok(());
+    }
+    if killed {
+        return failed(
+            FailureReason::Encoder,
+            format!("its encoder was {} after {after}", describe(ended.status)),
+        );
+    }
+    if let Err(error) = read {
+        return failed(
+            FailureReason::Encoder,
+            format!("what its encoder makes cannot be read ({error}), {after} into it"),
+        );
+    }
+    if played.is_zero() {
+        return Err(match source {
+            Some(source) => explain(&ended.messages, source),
+            None => ItemFailure::new(FailureReason::Unplayable, "it names no source"),
+        });
+    }
+    let remote = source.is_some_and(|source| !source.is_file());
+    let said = match last_message(&ended.messages) {
+        message if ended.messages.trim().is_empty() || message.is_empty() => String::new(),
+        message => format!(" (ffmpeg says: {message})"),
+    };
+    let reason = if remote { FailureReason::Network } else { FailureReason::Truncated };
+    failed(reason, format!("it ended {} before its end{said}", seconds(missing)))
+}

@@ -1,0 +1,19 @@
+//! What is in an item, by ffprobe: which streams to use, how long each is, how the picture is stored.
+//!
+//! Runs off the pacing thread, one item ahead: a probe of a remote file can take seconds.
+
+mod ffprobe;
+mod found;
+mod item;
+mod later;
+mod measure;
+mod pick;
+mod scan;
+mod stored;
+mod times;
+
+pub use self::{
+    found::{AudioStream, EncodedFormat, Probe, ProbeOptions, Times, VideoStream},
+    item::{probe, probe_from, read_any},
+    later::later,
+};

@@ -1,0 +1,271 @@
+//! One question to ffprobe, and its answer.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, RunError, describe},
+};
+
+use crate::{
+    ffmpeg::{
+        input::{MAX_PIXELS, skip_options, source_options},
+        messages::explain,
+    },
+    item::{FailureReason, ItemFailure, MediaSource},
+    proxy::{Client, Reads},
+};
+
+/// How long ffprobe may take for one source.
+pub(super) const TIME_OUT: Duration = Duration::from_secs(20);
+
+/// The first packets of a file tell whether they are encrypted.
+pub(super) const PACKETS: u32 = 20;
+
+/// Of what comes from elsewhere, perhaps in real time, only those that ffprobe has read already.
+pub(super) const PACKETS_REMOTE: u32 = 4;
+
+/// ffprobe's answer for thousands of streams would still fit.
+pub(super) const MAX_ANSWER: usize = 4 << 20;
+
+/// Why a file plays from a disk and not from its server.
+pub(super) const INDEX_LAST: &str = "its index (moov) comes last, and its server sends no parts of files: put the index first \
+                          (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4), or serve it with ranges";
+
+#[derive(Deserialize)]
+pub(super) struct FfprobeOutput {
+    /// What ffprobe said beside it.
+    #[serde(skip)]
+    pub(super) messages: String,
+    #[serde(default)]
+    pub(super) packets: Vec<Packet>,
+    #[serde(default)]
+    pub(super) programs: Vec<FfprobeProgram>,
+    #[serde(default)]
+    pub(super) streams: Vec<FfprobeStream>,
+    #[serde(default)]
+    pub(super) format: FfprobeFormat,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct FfprobeFormat {
+    #[serde(rename = "format_name")]
+    pub(super) names: Option<String>,
+    pub(super) bit_rate: Option<String>,
+    pub(super) start_time: Option<String>,
+    pub(super) duration: Option<String>,
+}
+
+/// One of the programmes of a transport stream, or one variant of an HLS master list.
+#[derive(Deserialize)]
+pub(super) struct FfprobeProgram {
+    #[serde(default)]
+    pub(super) streams: Vec<ProgramStream>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ProgramStream {
+    pub(super) index: usize,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Packet {
+    pub(super) stream_index: Option<usize>,
+    pub(super) pos: Option<String>,
+    /// `K` for a keyframe, `D` for what is decoded and not shown.
+    pub(super) flags: Option<String>,
+    #[serde(default)]
+    pub(super) side_data_list: Vec<SideData>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SideData {
+    pub(super) side_data_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FfprobeStream {
+    pub(super) index: usize,
+    pub(super) id: Option<String>,
+    pub(super) codec_type: Option<String>,
+    pub(super) codec_name: Option<String>,
+    pub(super) profile: Option<String>,
+    pub(super) pix_fmt: Option<String>,
+    pub(super) sample_fmt: Option<String>,
+    pub(super) nb_frames: Option<String>,
+    pub(super) sample_aspect_ratio: Option<String>,
+    pub(super) sample_rate: Option<String>,
+    pub(super) channels: Option<u32>,
+    pub(super) width: Option<u32>,
+    pub(super) height: Option<u32>,
+    pub(super) avg_frame_rate: Option<String>,
+    pub(super) r_frame_rate: Option<String>,
+    pub(super) field_order: Option<String>,
+    pub(super) start_time: Option<String>,
+    pub(super) duration: Option<String>,
+    #[serde(default)]
+    pub(super) disposition: Disposition,
+    #[serde(default)]
+    pub(super) tags: FfprobeTags,
+    /// How to turn it upright, among other things.
+    #[serde(default)]
+    pub(super) side_data_list: Vec<serde_json::Value>,
+    /// Why nothing can be decoded of it, as far as that is known.
+    #[serde(skip)]
+    pub(super) closed: Option<ClosedGops>,
+}
+
+/// Why a stream cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClosedGops {
+    /// This ffmpeg has no decoder for it.
+    NoDecoder,
+    /// Its packets are encrypted, and there is no key.
+    Encrypted,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Disposition {
+    #[serde(default)]
+    pub(super) default: u8,
+    #[serde(default)]
+    pub(super) attached_pic: u8,
+    #[serde(default)]
+    pub(super) timed_thumbnails: u8,
+}
+
+/// Matroska keeps a stream's length in a tag.
+#[derive(Deserialize, Default)]
+pub(super) struct FfprobeTags {
+    #[serde(rename = "DURATION")]
+    pub(super) duration: Option<String>,
+}
+
+pub(super) fn packets(source: &MediaSource) -> u32 {
+    if source.is_file() { PACKETS } else { PACKETS_REMOTE }
+}
+
+pub(super) fn ask(
+    ffprobe: &Path,
+    source: &MediaSource,
+    skip_bytes: u64,
+    packets: u32,
+    cancel: &Cancel,
+) -> Result<FfprobeOutput, ItemFailure> {
+    let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
+    let mut command = process::command(ffprobe);
+    command
+        .args(["-v", "warning", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
+        .arg(
+            "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
+             stream=index,id,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
+             sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
+             stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
+             packet=stream_index,flags:packet_side_data=side_data_type",
+        )
+        .args(source_options(source))
+        .args(skip_options(skip_bytes))
+        // It decodes the first pictures, and one of two megabytes may take gigabytes.
+        .args(["-max_pixels", MAX_PIXELS])
+        .args(["-i", &client.opened_url(source)]);
+    if !source.is_file() {
+        client.apply(&mut command);
+    }
+    let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).map_err(|error| match error {
+        RunError::TimedOut { .. } => ItemFailure::new(
+            FailureReason::Timeout,
+            format!("ffprobe got no answer within {} s", TIME_OUT.as_secs()),
+        ),
+        other => ItemFailure::new(FailureReason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
+    })?;
+    if output.status.code().is_none() {
+        // It says nothing then, and what it was asked about has no part in it.
+        return Err(ItemFailure::new(
+            FailureReason::Tool,
+            format!("ffprobe was {}", describe(output.status)),
+        ));
+    }
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(client.failure().unwrap_or_else(|| explain(&messages, source)));
+    }
+    let answer: FfprobeOutput = serde_json::from_slice(&output.stdout).map_err(|error| {
+        ItemFailure::new(FailureReason::Tool, format!("cannot read ffprobe's answer: {error}"))
+    })?;
+    // The index was read, and what is before it cannot be read any more.
+    if !source.is_file() && answer.packets.is_empty() && messages.contains("partial file") {
+        return Err(ItemFailure::new(FailureReason::Unplayable, INDEX_LAST));
+    }
+    Ok(FfprobeOutput { messages, ..answer })
+}
+
+/// The ffmpeg that belongs to `ffprobe`, as FFMPEG_PATH names the one by the other.
+pub(super) fn beside(ffprobe: &Path) -> PathBuf {
+    let name = ffprobe.file_name().unwrap_or_default().to_string_lossy().replace("ffprobe", "ffmpeg");
+    ffprobe.with_file_name(name)
+}
+
+/// The names of all codecs that this ffmpeg can decode; `None` where it does not say.
+pub(super) fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String>> {
+    let mut command = process::command(ffprobe);
+    command.args(["-v", "error", "-codecs"]);
+    let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // ` D.A.L. name  description`, below a line of dashes.
+    let listed = text.lines().skip_while(|line| !line.trim().starts_with("---"));
+    let names: HashSet<String> = listed
+        .filter(|line| line.trim_start().starts_with('D'))
+        .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+        .collect();
+    Some(names).filter(|names| !names.is_empty())
+}
+
+impl FfprobeOutput {
+    /// Whether an edit list hides its beginning: a copy would show it.
+    pub(super) fn hides(&self) -> bool {
+        let hidden = |packet: &Packet| packet.flags.as_deref().is_some_and(|flags| flags.contains('D'));
+        let video = |packet: &Packet| {
+            self.streams.iter().any(|s| Some(s.index) == packet.stream_index && s.is("video"))
+        };
+        self.packets.iter().any(|packet| hidden(packet) && video(packet))
+    }
+
+    pub(super) fn note_encrypted(&mut self) {
+        let secret = |packet: &&Packet| {
+            let kind = |data: &SideData| data.side_data_type.as_deref() == Some("Encryption info");
+            packet.side_data_list.iter().any(kind)
+        };
+        let encrypted: HashSet<_> =
+            self.packets.iter().filter(secret).filter_map(|packet| packet.stream_index).collect();
+        for stream in self.streams.iter_mut().filter(|stream| encrypted.contains(&stream.index)) {
+            stream.closed = Some(ClosedGops::Encrypted);
+        }
+    }
+
+    pub(super) fn note_undecodable(&mut self, known: &HashSet<String>) {
+        for stream in &mut self.streams {
+            if stream.is_unsure() && stream.codec_name.as_ref().is_some_and(|name| !known.contains(name)) {
+                stream.closed = Some(ClosedGops::NoDecoder);
+            }
+        }
+    }
+}
+
+impl FfprobeStream {
+    /// Whether ffprobe has decoded nothing of it so far, though it is picture or sound.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.closed.is_none()
+            && (self.is("video") && self.pix_fmt.is_none() || self.is("audio") && self.sample_fmt.is_none())
+    }
+
+    /// Whether it is of this type and there is a decoder's name for it.
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.codec_type.as_deref() == Some(kind)
+            && self.codec_name.as_deref().is_some_and(|name| name != "none")
+    }
+}

@@ -1,0 +1,276 @@
+//! One running ffmpeg: its tags, its messages, and how it ended.
+
+use std::{
+    io::{self, BufReader, Read},
+    process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tgs_core::{cancel::Cancel, process};
+
+use super::{
+    messages::{Messages, NewStream},
+    stall::{Abandoned, STALL, StallDetector, StallLimits},
+};
+use crate::flv::{FlvError, FlvReader, Kind, Tag};
+
+/// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg writes both in order of
+/// time as long as they lie within 10 s (its `max_interleave_delta`), from a picture that is [`LATE`] on.
+const AHEAD: Duration = Duration::from_secs(3);
+
+/// A process that is stopped for this long is given up: nothing but a signal makes it go on.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// Sound that ends this much before the picture has ended.
+const SOUND_ENDS_MS: u64 = 6000;
+
+/// A running encoder.
+#[derive(Debug)]
+pub struct Encoder {
+    child: Arc<process::Child>,
+    tags: FlvReader<BufReader<EncoderPipe>>,
+    clock: TimestampUnwrapper,
+    watcher: StallDetector,
+    given_up: Option<Abandoned>,
+    /// How far picture and sound have come, in milliseconds.
+    pictures_to: u64,
+    sounds_to: u64,
+}
+
+/// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
+#[derive(Debug, Default)]
+pub(crate) struct TimestampUnwrapper {
+    last: u64,
+}
+
+impl TimestampUnwrapper {
+    const RANGE: u64 = 1 << 31;
+
+    /// The time of which these are the low bits: the one nearest to its neighbour.
+    pub(crate) fn unwrap(&mut self, timestamp: u64) -> u64 {
+        let round = self.last / Self::RANGE;
+        let candidates = (round.saturating_sub(1)..=round + 1).map(|round| round * Self::RANGE + timestamp);
+        self.last = candidates.min_by_key(|time| time.abs_diff(self.last)).unwrap_or(timestamp);
+        self.last
+    }
+}
+
+/// How an encoder ended.
+#[derive(Debug)]
+pub struct EncoderExit {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The end of the errors that it printed.
+    pub messages: String,
+    /// Why it was given up, where it was.
+    pub given_up: Option<Abandoned>,
+    /// Whether it was killed by [`Encoder::finish`], and not by somebody else.
+    pub killed_here: bool,
+    /// Pictures that could not be decoded, or not whole.
+    pub damaged: u64,
+    /// Where in the file other streams were seen to begin.
+    pub new_streams: Vec<u64>,
+    /// Whether the sound has ended where another began.
+    pub sound_lost: bool,
+}
+
+impl Encoder {
+    /// Starts `command` (from [`EncodeJob::command`]). Setting `cancel` ends a read that waits.
+    pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = Arc::new(process::spawn(command)?);
+        let lost = || io::Error::other("the child has no output pipe");
+        let pipe = EncoderPipe {
+            stdout: child.take_stdout().ok_or_else(lost)?,
+            stderr: child.take_stderr(),
+            messages: Messages::default(),
+            child: child.clone(),
+            stopped: false,
+            cancel: cancel.clone(),
+        };
+        let tags = FlvReader::new(BufReader::with_capacity(64 * 1024, pipe));
+        Ok(Self {
+            child,
+            tags,
+            clock: TimestampUnwrapper::default(),
+            watcher: StallDetector::default(),
+            given_up: None,
+            pictures_to: 0,
+            sounds_to: 0,
+        })
+    }
+
+    /// Gives it up where its input does not keep to this.
+    pub fn watch(&mut self, watch: StallLimits) {
+        self.watcher.set(watch);
+        self.pipe().messages.picture = watch.picture.map(|(index, _)| index);
+    }
+
+    fn pipe(&mut self) -> &mut EncoderPipe {
+        self.tags.get_mut().get_mut()
+    }
+
+    /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of system calls may not).
+    pub fn yield_to_others(&self) {
+        self.child.yield_to_others();
+    }
+
+    /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a held picture to it.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        Duration::from_millis(self.sounds_to.saturating_sub(self.pictures_to)) > AHEAD
+    }
+
+    /// Whether it has made any sound.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.sounds_to > 0
+    }
+
+    /// The processor time it has used so far.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.child.cpu_time()
+    }
+
+    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`EncoderExit`] explains; `ConnectionAborted` when
+    /// cancelled.
+    pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
+        let began = Instant::now();
+        let read = self.tags.next_tag();
+        if let Err(FlvError::Io(error)) = &read
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            let stopped = self.pipe().stopped;
+            self.given_up = Some(if stopped { Abandoned::Stopped } else { Abandoned::Stalled });
+        }
+        let Some(tag) = read? else { return Ok(None) };
+        let timestamp = self.clock.unwrap(tag.timestamp);
+        let track = if tag.kind == Kind::Audio { &mut self.sounds_to } else { &mut self.pictures_to };
+        *track = timestamp.max(*track);
+        let newest = self.pictures_to.max(self.sounds_to);
+        let messages = &mut self.pipe().messages;
+        messages.now = newest;
+        let damaged = messages.damaged;
+        self.given_up = self.watcher.note(timestamp, began.elapsed(), damaged);
+        if self.given_up.is_some() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        Ok(Some(Tag { timestamp, ..tag }))
+    }
+
+    /// Ends it, however it stands, and tells how it ended.
+    pub fn finish(self, read_to_end: bool) -> io::Result<EncoderExit> {
+        if read_to_end {
+            // Its output is closed, so it is about to exit; a second is for a machine under load.
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while self.child.try_wait()?.is_none() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        let killed_here = self.child.try_wait()?.is_none();
+        self.child.kill_group();
+        let status = self.child.wait()?;
+        let mut pipe = self.tags.into_inner().into_inner();
+        pipe.drain_messages();
+        let (newest, sounds_to) = (self.pictures_to.max(self.sounds_to), self.sounds_to);
+        let new = &pipe.messages.new_streams;
+        let there = |new: &NewStream| new.sound && new.at.abs_diff(sounds_to) <= SOUND_ENDS_MS;
+        let sound_lost = sounds_to + SOUND_ENDS_MS < newest && new.iter().any(there);
+        Ok(EncoderExit {
+            status,
+            given_up: self.given_up,
+            killed_here,
+            damaged: pipe.messages.damaged,
+            new_streams: new.iter().map(|new| new.position).collect(),
+            sound_lost,
+            messages: pipe.messages.errors(),
+        })
+    }
+}
+
+/// ffmpeg's stdout, with its messages read along so that it cannot block on them.
+#[derive(Debug)]
+struct EncoderPipe {
+    stdout: ChildStdout,
+    stderr: Option<ChildStderr>,
+    messages: Messages,
+    child: Arc<process::Child>,
+    /// Whether the child was found stopped by a signal.
+    stopped: bool,
+    cancel: Cancel,
+}
+
+/// How often a waiting read looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Read for EncoderPipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let began = Instant::now();
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let (ready, chatter) = self.wait()?;
+            if chatter {
+                self.read_messages();
+            }
+            if ready {
+                return self.stdout.read(buf);
+            }
+            if self.cancel.is_cancelled() {
+                // Not `Interrupted`: that would be tried again by every caller in between.
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            stopped = self.child.is_stopped().then(|| stopped.unwrap_or_else(Instant::now));
+            self.stopped = stopped.is_some_and(|since| since.elapsed() >= STOPPED);
+            if self.stopped || began.elapsed() >= STALL {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}
+
+impl EncoderPipe {
+    /// Waits a little; tells whether stdout and stderr can be read.
+    fn wait(&self) -> io::Result<(bool, bool)> {
+        let mut fds = vec![PollFd::new(&self.stdout, PollFlags::IN)];
+        fds.extend(self.stderr.as_ref().map(|e| PollFd::new(e, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok((ready(0), ready(1)))
+    }
+
+    fn read_messages(&mut self) {
+        let Some(stderr) = &mut self.stderr else { return };
+        let mut some = [0; 1024];
+        match stderr.read(&mut some) {
+            Ok(0) | Err(_) => self.stderr = None,
+            Ok(n) => self.messages.push(&some[..n]),
+        }
+    }
+
+    /// Reads what is left after the child has ended.
+    fn drain_messages(&mut self) {
+        while self.stderr.is_some() && self.wait().is_ok_and(|(_, chatter)| chatter) {
+            self.read_messages();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_begins_again_goes_on() {
+        let mut clock = TimestampUnwrapper::default();
+        let end = TimestampUnwrapper::RANGE - 1;
+        let times = [end - 40, end, 32, end - 3, 20, 65].map(|time| clock.unwrap(time));
+        assert_eq!(times, [end - 40, end, end + 33, end - 3, end + 21, end + 66]);
+    }
+}
