@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tgs_core::settings::{Publisher, Settings};
 use tgs_playout::{
-    publisher::{Output, parse_output},
+    output::{Output, parse_output},
     rtmp::{self, OpenError, RtmpUrl},
 };
 

@@ -8,152 +8,54 @@
 //!
 //! A failure of an item ends in the encode thread, a failure of the connection in playout; neither reaches the other.
 
+mod config;
+mod context;
+mod control;
 mod encode;
 mod meter;
+mod prefetch;
 mod prepare;
 mod rest;
 mod skip_log;
+mod tools;
 
 use std::{
-    io,
-    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use tgs_core::{
-    cancel::Cancel,
-    process::{self, RunError, describe},
+use tgs_core::cancel::Cancel;
+
+pub use self::{
+    config::{EngineConfig, EngineError, RunEnd, Summary},
+    control::Control,
+    tools::check_tools,
 };
-
-pub use crate::command::Control;
-
+use self::{
+    context::EngineContext,
+    encode::EncodeThread,
+    prefetch::{CachePrefetcher, UpcomingItems},
+    prepare::PrepareHandle,
+};
 use crate::{
     cache::{self, Cache},
-    ffmpeg::{EncodeSetup, ExtraArgs, args_probe, probe::ProbeOptions, slate::FONT_FILE},
-    filler::{Filler, FillerError},
+    ffmpeg::{EncodeSetup, ExtraArgs, args_probe, slate::FONT_FILE},
+    filler::Filler,
     item::Programme,
-    playout::Playout,
-    prefetch::{self, CachePrefetcher},
-    profile::Profile,
-    publisher::{Output, Publisher},
+    output::Output,
+    pacing::Playout,
+    publisher::Publisher,
     read_ahead::ReadAhead,
-    status::METRICS,
     threads::await_end,
     timeline::Timeline,
 };
-use encode::EncodeThread;
-use prepare::PrepareHandle;
 
 /// How long the end of a broadcast waits for what is being put into the cache.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// The slate's font: DejaVu Sans, cut down to the alphabets of Europe.
 const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
-
-/// What a broadcast needs to know.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// The ffmpeg executable, a path or a name.
-    pub ffmpeg: PathBuf,
-    /// The ffprobe executable.
-    pub ffprobe: PathBuf,
-    /// Shape of the broadcast.
-    pub profile: Profile,
-    /// FFMPEG_ARGS as written.
-    pub ffmpeg_args: String,
-    /// Where it goes.
-    pub output: Output,
-    /// How much is encoded ahead, at least 3 s: more than one group of pictures.
-    pub read_ahead: Duration,
-    /// Whether a file is written at the speed of a broadcast.
-    pub realtime: bool,
-    /// FILLER: a file to show instead of the slate.
-    pub filler: Option<PathBuf>,
-    /// Directory for what can be made again.
-    pub cache_dir: PathBuf,
-    /// Bytes that encoded items may take there; 0 keeps none.
-    pub cache_limit: u64,
-    /// Whether coming items are encoded into it while the broadcast has all it wants.
-    pub cache_ahead: bool,
-    /// How long a still picture is shown.
-    pub image_duration: Duration,
-    /// Whether items of the profile's own shape are passed on as they are.
-    pub copy_matching: bool,
-    /// Directory of this instance alone.
-    pub state_dir: PathBuf,
-    /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
-    pub first_timestamp: u64,
-}
-
-/// How a broadcast ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
-    /// Items that went on air.
-    pub played: u64,
-    /// Items that failed, some of them perhaps after they had been on air for a while.
-    pub failed: u64,
-    /// Why.
-    pub end: RunEnd,
-}
-
-/// Why a broadcast ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunEnd {
-    /// The programme came to its end.
-    Over,
-    /// It was asked to end with an item, and that one is over.
-    AfterCurrent,
-    /// It was stopped.
-    Stopped,
-}
-
-/// Why a broadcast cannot begin or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// ffmpeg or ffprobe is not there.
-    #[error("cannot run {}: {why}; install ffmpeg (apt install ffmpeg) or set FFMPEG_PATH", program.display())]
-    NoFfmpeg {
-        /// What was tried.
-        program: PathBuf,
-        /// Why it does not run.
-        why: String,
-    },
-    /// A directory cannot be used.
-    #[error("cannot write in {} (make room there, or name another by STATE_DIR or CACHE_DIR)", path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It was told to stop before it began.
-    #[error("it was stopped before it began")]
-    Stopped,
-    /// There is nothing to bridge a failure with.
-    #[error(transparent)]
-    Filler(#[from] FillerError),
-    /// A thread of the broadcast cannot be started.
-    #[error("cannot start the thread {name}: {source}")]
-    Thread {
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// A thread without which there is no broadcast has died.
-    #[error("the thread {name} died, which is a fault of tgs-stream; please report it: {panic}")]
-    Died {
-        /// Its name.
-        name: &'static str,
-        /// What it died of.
-        panic: String,
-    },
-    /// The output file cannot be written.
-    #[error("{0}")]
-    Output(String),
-}
 
 /// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
 /// stopped afterwards, and no thread or child is left.
@@ -192,7 +94,7 @@ fn broadcast(
         control: control.clone(),
         cancel: cancel.clone(),
     };
-    let coming = config.cache_ahead.then(prefetch::UpcomingItems::default);
+    let coming = config.cache_ahead.then(UpcomingItems::default);
     let preparer = PrepareHandle::start(program, shared.clone(), coming.clone())
         .map_err(|source| EngineError::Thread { name: "prepare", source })?;
     let _attached = control.attach(read_ahead.clone(), preparer.ask.clone());
@@ -274,50 +176,6 @@ fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<Encod
         log::warn!("FFMPEG_ARGS are not used: {reason}");
         plain
     }))
-}
-
-/// Whether ffmpeg and ffprobe run; the first line of `ffmpeg -version`.
-pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<String, EngineError> {
-    version(ffprobe, cancel)?;
-    version(ffmpeg, cancel)
-}
-
-/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a build.
-const VERSION_TIME_OUT: Duration = Duration::from_secs(25);
-
-fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
-    let fail = |why: String| EngineError::NoFfmpeg { program: program.to_owned(), why };
-    let mut command = process::command(program);
-    command.arg("-version");
-    let output = process::output(command, VERSION_TIME_OUT, 1 << 20, cancel).map_err(|e| match e {
-        RunError::Start { source, .. } => fail(source.to_string()),
-        other => fail(other.to_string()),
-    })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match text.lines().next() {
-        Some(line) if output.status.success() => Ok(line.to_owned()),
-        _ => Err(fail(format!("with -version it {}", describe(output.status)))),
-    }
-}
-
-/// What prepare and encode threads share.
-#[derive(Debug, Clone)]
-struct EngineContext {
-    ffprobe: PathBuf,
-    /// Lines of the broadcast's picture.
-    wanted: ProbeOptions,
-    cache: Arc<Cache>,
-    read_ahead: Arc<ReadAhead>,
-    control: Control,
-    cancel: Cancel,
-}
-
-impl EngineContext {
-    /// Shows how fast the encoder works; `None` where none does.
-    fn show_speed(&self, ratio: Option<f64>) {
-        METRICS.encoder_speed.set(ratio.unwrap_or_default());
-        self.control.board.update(|status| status.encoder_speed_ratio = ratio);
-    }
 }
 
 #[cfg(test)]

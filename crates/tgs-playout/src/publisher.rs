@@ -4,63 +4,22 @@
 //! connection breaks, the next one begins with that keyframe: nothing is skipped, whatever was still on its way. When
 //! to connect again is the caller's decision.
 
-mod sink;
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
-use std::{collections::VecDeque, fmt, path::PathBuf, sync::Arc, time::Instant};
-
-use tgs_core::{cancel::Cancel, secret::Secret};
-
-pub(crate) use sink::Sink;
+use tgs_core::cancel::Cancel;
 
 use crate::{
     clock::{Clock, SystemClock},
     flv::{Kind, Tag},
+    output::Output,
     profile::Profile,
-    rtmp::{self, RtmpUrl},
+    sink::{self, FLUSH_AT, Sink, SinkError, ffmpeg::FfmpegSink, file::FileSink},
     status::METRICS,
     timeline::{TagOrigin, TimedTag},
 };
 
-/// Why a connection ended, as a fragment in words without a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkError(pub String);
-
-impl fmt::Display for SinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Where the broadcast goes.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// An RTMP(S) server, by the native publisher.
-    Rtmp(RtmpUrl),
-    /// The same by an ffmpeg child that copies (`PUBLISHER=ffmpeg`).
-    Ffmpeg {
-        /// The ffmpeg executable.
-        ffmpeg: PathBuf,
-        /// Where to, the stream key included.
-        url: Secret<String>,
-        /// The same, fit to be shown.
-        shown: String,
-    },
-    /// An FLV file.
-    File(PathBuf),
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rtmp(target) => write!(f, "{target}"),
-            Self::Ffmpeg { shown, .. } => f.write_str(shown),
-            Self::File(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
 /// The connection and its memory.
-pub struct Publisher {
+pub(crate) struct Publisher {
     output: Output,
     profile: Profile,
     cancel: Cancel,
@@ -95,22 +54,19 @@ struct SentTag {
     end: u64,
 }
 
-/// This much is sent without waiting for more: a fraction of a second of media.
-const FLUSH_AT: usize = 32 << 10;
-
 /// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is found within 5 s.
 const MAX_KEPT: usize = 8 << 20;
 
 impl Publisher {
     /// A publisher that is not connected yet.
     #[must_use]
-    pub fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
+    pub(crate) fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
         Self {
             output,
             profile,
             cancel,
             clock: Arc::new(SystemClock),
-            open: Box::new(sink::open),
+            open: Box::new(open),
             link: None,
             sent: VecDeque::new(),
             headers: [None, None],
@@ -133,24 +89,24 @@ impl Publisher {
 
     /// Where it publishes, fit to be shown.
     #[must_use]
-    pub fn output(&self) -> &Output {
+    pub(crate) fn output(&self) -> &Output {
         &self.output
     }
 
     /// Whether it writes a file: what cannot be written there is lost, and trying again would begin it anew.
     #[must_use]
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         matches!(self.output, Output::File(_))
     }
 
     /// Connects once. The error says in words what is wrong.
-    pub fn connect(&mut self) -> Result<(), SinkError> {
+    pub(crate) fn connect(&mut self) -> Result<(), SinkError> {
         self.link = Some((self.open)(&self.output, &self.profile, &self.cancel)?);
         Ok(())
     }
 
     /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
-    pub fn resume(&mut self) -> Result<(), SinkError> {
+    pub(crate) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
         let sent = std::mem::take(&mut self.sent);
@@ -168,7 +124,7 @@ impl Publisher {
     }
 
     /// Forgets what was sent: the next connection begins with the next tag, which must be a keyframe.
-    pub fn forget(&mut self, next: u64) {
+    pub(crate) fn forget(&mut self, next: u64) {
         self.sent.clear();
         self.headers = [None, None];
         self.base = next;
@@ -176,7 +132,7 @@ impl Publisher {
 
     /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered: waking the kernel and the
     /// other side is most of what a tag costs, so those that are due together go together.
-    pub fn send(&mut self, placed: TimedTag) -> Result<(), SinkError> {
+    pub(crate) fn send(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
         let picture = kind == Kind::Video && placed.tag.is_frame();
         let keyframe = placed.tag.is_keyframe();
@@ -195,7 +151,7 @@ impl Publisher {
     }
 
     /// Waits until `until`, serving the connection.
-    pub fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+    pub(crate) fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         if let Some(link) = &mut self.link {
             return link.wait(until);
         }
@@ -204,7 +160,7 @@ impl Publisher {
     }
 
     /// Gives the connection up. Answers the broadcast's time up to which everything has arrived.
-    pub fn lose(&mut self) -> Option<u64> {
+    pub(crate) fn lose(&mut self) -> Option<u64> {
         let arrived = self.arrived().map(|sent| sent.placed.tag.timestamp);
         self.trim();
         self.link = None;
@@ -217,21 +173,21 @@ impl Publisher {
 
     /// What was published last, for certain.
     #[must_use]
-    pub fn published(&self) -> Option<TagOrigin> {
+    pub(crate) fn published(&self) -> Option<TagOrigin> {
         let frame = |sent: &&SentTag| sent.placed.tag.is_frame();
         self.sent.range(..self.arrived_count()?).rfind(frame).map(|sent| sent.placed.origin)
     }
 
     /// Seconds of media sent and not acknowledged.
     #[must_use]
-    pub fn queue_seconds(&self) -> f64 {
+    pub(crate) fn queue_seconds(&self) -> f64 {
         let (Some(last), arrived) = (self.sent.back(), self.arrived()) else { return 0.0 };
         let from = arrived.or(self.sent.front()).map_or(0, |sent| sent.placed.tag.timestamp);
         last.placed.tag.timestamp.saturating_sub(from) as f64 / 1000.0
     }
 
     /// Ends the connection in order.
-    pub fn goodbye(&mut self) {
+    pub(crate) fn goodbye(&mut self) {
         if let Some(mut link) = self.link.take() {
             // What cannot be sent any more is not waited for.
             let _ = link.flush();
@@ -251,7 +207,7 @@ impl Publisher {
     }
 
     /// Sends what was left to wait.
-    pub fn flush(&mut self) -> Result<(), SinkError> {
+    pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
         if self.queued == 0 {
             return Ok(());
         }
@@ -297,28 +253,20 @@ impl Publisher {
     }
 }
 
-fn not_connected() -> SinkError {
-    SinkError("not connected".into())
+/// Makes one connection.
+fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
+    Ok(match output {
+        Output::Rtmp(target) => Box::new(sink::rtmp::open(target, profile, cancel)?),
+        Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
+        Output::File(path) => Box::new(
+            FileSink::create(path, profile)
+                .map_err(|error| SinkError(format!("cannot write {}: {error}", path.display())))?,
+        ),
+    })
 }
 
-/// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
-pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, String> {
-    if !text.contains("://") {
-        let path = PathBuf::from(text);
-        let flv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flv"));
-        return if flv {
-            Ok(Output::File(path))
-        } else {
-            Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
-        };
-    }
-    let target = RtmpUrl::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
-    Ok(match by_ffmpeg {
-        Some(ffmpeg) => {
-            Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }
-        }
-        None => Output::Rtmp(target),
-    })
+fn not_connected() -> SinkError {
+    SinkError("not connected".into())
 }
 
 #[cfg(test)]

@@ -8,62 +8,28 @@
 //! air is shown for a group more where the other one is not here yet. Which item is meant is decided in `runs`; where the
 //! list goes on, by the program.
 
+mod buffer;
+mod discard;
+mod event;
+mod sequence;
+
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tgs_core::cancel::Cancel;
 
-use crate::{
-    command::CommandRefused,
-    flv::{Kind, Tag},
-    item::Item,
-    sequence::{ItemSequence, SeqAdmission},
+pub use self::event::{Event, StartedItem};
+pub(crate) use self::{
+    buffer::AdmittedItem,
+    discard::{Discard, TargetItem},
 };
+use self::{buffer::Buffer, sequence::SeqAdmission};
+use crate::{command::CommandRefused, flv::Tag, item::Item};
 
 /// No sane read-ahead is larger; it protects memory from an absurd bitrate.
 const MAX_BYTES: usize = 16 << 20;
-
-/// How many commands may wait for the prepare thread, which may be asking a page.
-const MOST_ASKED: usize = 64;
-
-/// What the encoder's thread hands over.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// An item begins.
-    Begin(Arc<StartedItem>),
-    /// The next tag of the item.
-    Tag(Tag),
-    /// The item has no more tags.
-    End,
-}
-
-/// An item as it goes on air.
-#[derive(Debug)]
-pub struct StartedItem {
-    /// Number in this run, from 1.
-    pub run: u64,
-    /// The item; `start` tells where its encoder began.
-    pub item: Item,
-    /// Whether its encoder makes no sound.
-    pub silent: bool,
-    /// How long it will be, from `item.start` on.
-    pub expected: Option<Duration>,
-}
-
-/// The item that is being encoded.
-#[derive(Debug, Clone)]
-pub(crate) struct AdmittedItem {
-    /// Its number in this run, from 1.
-    pub(crate) run: u64,
-    /// Set once nobody is to see more of it.
-    pub(crate) left: Cancel,
-    place: u64,
-    live: bool,
-    title: String,
-}
 
 /// The answer to [`ReadAhead::admit`].
 #[derive(Debug)]
@@ -76,24 +42,6 @@ pub(crate) enum Admission {
     Stale,
     /// The list has ended before it.
     Ended,
-}
-
-/// The item that a command means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TargetItem {
-    /// Its [`Item::turn`]; `None` where it has not been prepared yet.
-    pub(crate) place: Option<u64>,
-    /// How many entries of the list are to be left before it.
-    pub(crate) skip: u64,
-}
-
-/// What is left of the encoder's items when a command is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Discard {
-    /// All of them: the list goes on elsewhere.
-    All,
-    /// Those after the current one: something comes between.
-    Later,
 }
 
 /// How much must be here before an item goes on air (again).
@@ -129,46 +77,6 @@ pub struct ReadAhead {
     more: Condvar,
     /// There is room to give.
     room: Condvar,
-}
-
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
-struct Buffer {
-    /// What is still shown of an item that was left, up to its `End`; taken before `pieces`.
-    rest: VecDeque<Event>,
-    pieces: VecDeque<Event>,
-    bytes: usize,
-    /// Pictures among the pieces.
-    frames: u64,
-    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end is here.
-    groups: isize,
-    /// Whether the last group has no end yet.
-    group_open: bool,
-    /// Whether the item that is being taken has passed its first keyframe.
-    taking_item: bool,
-    over: bool,
-    /// When the first picture of all was given.
-    first_picture: Option<Instant>,
-    /// Set while the viewer is away: a live item's oldest groups make room for its newest.
-    at_live_edge: bool,
-    /// Set while nothing is to be taken.
-    paused: bool,
-    /// How many wait for something to be given.
-    waiting: usize,
-    runs: ItemSequence,
-    attempt: Option<AdmittedItem>,
-    /// The title of what comes behind the attempt.
-    prepared: Option<String>,
-    /// The item that was begun last and has no end yet.
-    unended: Option<u64>,
-    /// The item taken last.
-    taken: Option<Arc<StartedItem>>,
-    /// Whether the item on air was left and the next has not been taken yet.
-    jumping: bool,
-    /// Commands that the prepare thread has not done yet: what it has prepared may be stale.
-    asked: usize,
-    /// How often anything was told.
-    told: u64,
 }
 
 impl ReadAhead {
@@ -545,221 +453,6 @@ impl ReadAhead {
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Buffer {
-    /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
-    fn at_boundary(&self) -> bool {
-        match self.rest.front().or(self.pieces.front()) {
-            // The end of what is left may be dropped for something that is better.
-            Some(Event::End) if !self.rest.is_empty() => true,
-            None | Some(Event::Begin(_)) => true,
-            Some(Event::Tag(tag)) => self.taking_item && tag.is_keyframe(),
-            Some(Event::End) => false,
-        }
-    }
-
-    fn has_end(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Event::End))
-    }
-
-    fn ask(&mut self) -> Result<(), CommandRefused> {
-        if self.asked >= MOST_ASKED {
-            return Err(CommandRefused::Busy);
-        }
-        self.asked += 1;
-        self.told += 1;
-        Ok(())
-    }
-
-    /// Place and liveness of an item that was opened.
-    fn find(&self, run: u64) -> Option<(u64, bool)> {
-        let begun = self.pieces.iter().filter_map(|piece| match piece {
-            Event::Begin(item) => Some(item),
-            _ => None,
-        });
-        let found = self.taken.iter().chain(begun).find(|item| item.run == run);
-        let attempt = || self.attempt.as_ref().filter(|attempt| attempt.run == run);
-        found
-            .map(|item| (item.item.turn, item.item.media.live))
-            .or_else(|| attempt().map(|attempt| (attempt.place, attempt.live)))
-    }
-
-    /// Takes out what was left, but for the end of what is on air.
-    fn cut(&mut self) {
-        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.runs.is_left(attempt.run)) {
-            attempt.left.cancel();
-        }
-        let on_air = self.runs.on_air();
-        let leaves = !self.runs.is_between() && self.runs.is_left(on_air);
-        self.jumping = true;
-        let mut seq = on_air;
-        let (mut head, mut kept) = (Vec::new(), Vec::new());
-        for piece in self.pieces.drain(..) {
-            if let Event::Begin(item) = &piece {
-                seq = item.run;
-            }
-            if seq == on_air && leaves {
-                head.push(piece);
-            } else if !self.runs.is_left(seq) {
-                kept.push(piece);
-            }
-        }
-        (self.bytes, self.frames, self.groups, self.group_open) = (0, 0, 0, false);
-        for piece in kept {
-            self.add(piece);
-        }
-        if leaves && self.rest.is_empty() {
-            head.truncate(end_of_shown(&head));
-            self.rest = head.into();
-            self.rest.push_back(Event::End);
-        }
-        self.end_where_asked();
-    }
-
-    /// Nothing more comes where the list was to end with an item that is all here.
-    fn end_where_asked(&mut self) {
-        let going = self.attempt.as_ref().is_some_and(|attempt| !self.runs.is_left(attempt.run));
-        self.over |= self.runs.is_over() && !going;
-    }
-
-    /// What is left of the item that was left is not shown.
-    fn drop_rest(&mut self) {
-        self.rest.clear();
-        self.taking_item = false;
-        self.runs.end();
-    }
-
-    fn add(&mut self, piece: Event) {
-        match &piece {
-            Event::Begin(item) => {
-                self.runs.begun(item.run);
-                self.unended = Some(item.run);
-            }
-            Event::End => self.unended = None,
-            Event::Tag(_) => {}
-        }
-        match &piece {
-            Event::Tag(tag) => {
-                self.bytes += tag.body.len();
-                self.frames += u64::from(is_picture(tag));
-                self.first_picture.get_or_insert_with(Instant::now);
-                if tag.is_keyframe() {
-                    self.groups += isize::from(self.group_open);
-                    self.group_open = true;
-                }
-            }
-            Event::End => {
-                self.groups += isize::from(self.group_open);
-                self.group_open = false;
-            }
-            Event::Begin(_) => {
-                // Another encoder of the same item may go on behind one that was whole.
-                self.groups += isize::from(self.group_open);
-                self.group_open = false;
-            }
-        }
-        self.pieces.push_back(piece);
-    }
-
-    fn remove(&mut self) -> Option<Event> {
-        if let Some(piece) = self.rest.pop_front() {
-            if matches!(piece, Event::End) {
-                self.drop_rest();
-            }
-            return Some(piece);
-        }
-        let piece = self.pieces.pop_front()?;
-        match &piece {
-            Event::Begin(item) => {
-                self.taking_item = false;
-                self.jumping = false;
-                self.runs.shown(item.run);
-                self.taken = Some(Arc::clone(item));
-            }
-            Event::End => {
-                self.taking_item = false;
-                self.runs.end();
-            }
-            Event::Tag(tag) => {
-                self.bytes -= tag.body.len();
-                self.frames -= u64::from(is_picture(tag));
-                if tag.is_keyframe() {
-                    self.taking_item = true;
-                    self.groups -= 1;
-                }
-            }
-        }
-        Some(piece)
-    }
-
-    fn cut_open_group(&mut self) -> u64 {
-        if !std::mem::take(&mut self.group_open) {
-            return 0;
-        }
-        let key = self.pieces.iter().rposition(|p| matches!(p, Event::Tag(tag) if tag.is_keyframe()));
-        let Some(key) = key.filter(|_| self.groups >= 0) else {
-            // It is on air: what is here of it is all that comes.
-            self.groups += 1;
-            return 0;
-        };
-        let mut cut = 0;
-        for piece in self.pieces.split_off(key) {
-            match &piece {
-                Event::Tag(tag) if is_picture(tag) => {
-                    self.bytes -= tag.body.len();
-                    self.frames -= 1;
-                    cut += 1;
-                }
-                _ => self.pieces.push_back(piece),
-            }
-        }
-        cut
-    }
-
-    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.
-    fn drop_oldest_group(&mut self) -> bool {
-        if self.has_end() {
-            // Another item's rest is before it, which waits for the viewer.
-            return false;
-        }
-        let is_key = |piece: &Event| matches!(piece, Event::Tag(tag) if tag.is_keyframe());
-        let mut keys = self.pieces.iter().enumerate().filter(|(_, p)| is_key(p)).map(|(at, _)| at);
-        let (Some(_), Some(second)) = (keys.next(), keys.next()) else { return false };
-        let kept: Vec<Event> = self
-            .pieces
-            .drain(..second)
-            .filter(|piece| match piece {
-                Event::Tag(tag) if tag.is_frame() => {
-                    self.bytes -= tag.body.len();
-                    self.frames -= u64::from(is_picture(tag));
-                    false
-                }
-                _ => true,
-            })
-            .collect();
-        for piece in kept.into_iter().rev() {
-            self.pieces.push_front(piece);
-        }
-        self.groups -= 1;
-        true
-    }
-}
-
-/// How much of an item that was left is still shown: the group on air, and one more for the next item to get ready in.
-fn end_of_shown(head: &[Event]) -> usize {
-    let ends = |piece: &Event| match piece {
-        Event::Tag(tag) => tag.is_keyframe(),
-        Event::End => true,
-        Event::Begin(_) => false,
-    };
-    let mut ends = head.iter().enumerate().filter(|(_, piece)| ends(piece)).map(|(at, _)| at);
-    let first = ends.next();
-    ends.next().or(first).unwrap_or(head.len())
-}
-
-fn is_picture(tag: &Tag) -> bool {
-    tag.kind == Kind::Video && tag.is_frame()
 }
 
 #[cfg(test)]

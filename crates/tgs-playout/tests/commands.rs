@@ -16,12 +16,12 @@ use std::{
 };
 
 use tgs_playout::{
-    command::{Command, CommandRefused, Control},
-    engine::{self, EngineConfig, RunEnd, Summary},
+    command::{Command, CommandRefused},
+    engine::{self, Control, EngineConfig, RunEnd, Summary},
     flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, Programme},
+    output::Output,
     profile::Profile,
-    publisher::Output,
     status::{OnAir, PlayingItem, Status},
 };
 

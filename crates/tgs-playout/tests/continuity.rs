@@ -17,8 +17,8 @@ use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
     flv::{FlvReader, Kind, Tag},
     item::{Item, JumpTarget, Media, MediaSource, NextItem, Programme},
+    output::Output,
     profile::Profile,
-    publisher::Output,
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };

@@ -18,8 +18,8 @@ use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
     flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
+    output::Output,
     profile::Profile,
-    publisher::Output,
 };
 
 const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac";

@@ -19,8 +19,8 @@ use tgs_core::{
     signals, systemd,
 };
 use tgs_playout::{
-    command::{Command, Control},
-    engine::{self, EngineError},
+    command::Command,
+    engine::{self, Control, EngineError},
 };
 use tgs_telegram::Ingest;
 

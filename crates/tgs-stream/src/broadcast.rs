@@ -13,10 +13,10 @@ use tgs_core::{
     systemd,
 };
 use tgs_playout::{
-    command::{Command, Control},
-    engine::{self, EngineConfig, EngineError, RunEnd},
+    command::Command,
+    engine::{self, Control, EngineConfig, EngineError, RunEnd},
+    output::Output,
     profile::Profile,
-    publisher::Output,
 };
 
 use crate::{

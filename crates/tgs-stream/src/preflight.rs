@@ -19,7 +19,7 @@ use tgs_core::{
 use tgs_playout::{
     engine,
     ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
-    publisher::{self, Output},
+    output::{self, Output},
 };
 
 use crate::{
@@ -209,7 +209,7 @@ fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
 /// The publisher for `url`, which `named` names.
 pub(crate) fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, CliError> {
     let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
-    publisher::parse_output(url, by_ffmpeg)
+    output::parse_output(url, by_ffmpeg)
         .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {named}: {why}")))
 }
 

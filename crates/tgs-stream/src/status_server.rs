@@ -5,7 +5,7 @@
 use serde_json::Value;
 use tgs_core::{mask, settings::Settings, systemd::Reporter};
 use tgs_playout::{
-    command::Control,
+    engine::Control,
     status::{Connection, METRICS, OnAir, Status},
 };
 

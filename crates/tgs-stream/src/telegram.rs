@@ -28,7 +28,8 @@ use tgs_core::{
     systemd::Beat,
 };
 use tgs_playout::{
-    command::{Command, Control},
+    command::Command,
+    engine::Control,
     status::{Connection, SharedStatus},
 };
 use tgs_telegram::Ingest;

@@ -1,12 +1,22 @@
 //! The cache with items that are known tag by tag, and nothing encoded.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
-use super::*;
+use super::{
+    files::{FORGOTTEN, files},
+    *,
+};
 use crate::{
     ffmpeg::ExtraArgs,
     flv::{Kind, Tag},
     profile::Profile,
+    status::METRICS,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

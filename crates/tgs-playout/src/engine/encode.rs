@@ -10,7 +10,7 @@ use std::{
 use tgs_core::{backoff::Backoff, supervise::contain};
 
 use super::{
-    EngineContext,
+    context::EngineContext,
     meter::SpeedMeter,
     prepare::{NextStep, PlaySource, PrepareHandle, PreparedItem},
     rest::{EncodedExtent, SplitInputs, UnplayedItem},

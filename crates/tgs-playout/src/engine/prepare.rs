@@ -7,16 +7,19 @@ use tgs_core::{
     supervise::{Panic, contain},
 };
 
-use super::EngineContext;
+use super::{
+    context::EngineContext,
+    control::PlaylistRequest,
+    prefetch::{self, UpcomingItems},
+};
 use crate::{
     cache,
-    command::PlaylistRequest,
     ffmpeg::{
         outcome::EARLY,
         probe::{self, Probe},
     },
     item::{Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem},
-    prefetch, proxy,
+    proxy,
     read_ahead::{Admission, AdmittedItem},
     threads::await_end,
 };
@@ -80,7 +83,7 @@ impl PrepareHandle {
     pub(super) fn start(
         program: Box<dyn Programme>,
         shared: EngineContext,
-        coming: Option<prefetch::UpcomingItems>,
+        coming: Option<UpcomingItems>,
     ) -> io::Result<Self> {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
@@ -123,7 +126,7 @@ struct PrepareThread {
     program: Box<dyn Programme>,
     shared: EngineContext,
     /// Where coming items are noted for whoever encodes them ahead.
-    coming: Option<prefetch::UpcomingItems>,
+    coming: Option<UpcomingItems>,
     /// What comes next.
     ahead: Prepared,
 }

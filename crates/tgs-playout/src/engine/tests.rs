@@ -13,6 +13,8 @@ use super::*;
 use crate::{
     flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, UpcomingItem},
+    profile::Profile,
+    status::METRICS,
 };
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
@@ -153,7 +155,7 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
     let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3)));
     // Nothing more comes, so nobody waits for an encoder.
     assert!(read_ahead.finish());
-    let board = prefetch::UpcomingItems::default();
+    let board = UpcomingItems::default();
     let cache = Arc::new(Cache::open(dir.path(), 1 << 30, &setup, "ffmpeg"));
     let (asked, answers) = std::sync::mpsc::channel();
     let coming = |id: &str, panics: bool| {

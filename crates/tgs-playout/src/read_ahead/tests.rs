@@ -1,7 +1,9 @@
 //! The read-ahead with pictures that are numbers, and no encoder behind it.
 
-use super::*;
-use crate::item::Media;
+use std::sync::Arc;
+
+use super::{buffer::MOST_ASKED, *};
+use crate::{flv::Kind, item::Media};
 
 fn begin(live: bool) -> Event {
     let media = Media::at(String::new(), live);

@@ -6,8 +6,8 @@ use crate::{loopback::Site, programme::config};
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
     flv::{FlvReader, Tag},
+    output::Output,
     profile::Profile,
-    publisher::Output,
 };
 use tgs_stream::playlist::{self, Playlist};
 

@@ -27,15 +27,15 @@ use crate::{
 };
 
 /// How many items ahead of the one that is encoded.
-pub(crate) const ITEMS: usize = 3;
+pub(super) const ITEMS: usize = 3;
 
 /// What comes, as the list was last seen.
 #[derive(Clone, Default)]
-pub(crate) struct UpcomingItems(Arc<(Mutex<Vec<UpcomingItem>>, Condvar)>);
+pub(super) struct UpcomingItems(Arc<(Mutex<Vec<UpcomingItem>>, Condvar)>);
 
 impl UpcomingItems {
     /// These come next.
-    pub(crate) fn set(&self, coming: Vec<UpcomingItem>) {
+    pub(super) fn set(&self, coming: Vec<UpcomingItem>) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = coming;
         self.0.1.notify_all();
     }
@@ -56,18 +56,18 @@ impl UpcomingItems {
 }
 
 /// The thread's part of a broadcast.
-pub(crate) struct CachePrefetcher {
-    pub(crate) board: UpcomingItems,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) read_ahead: Arc<ReadAhead>,
-    pub(crate) setup: EncodeSetup,
-    pub(crate) ffprobe: PathBuf,
-    pub(crate) cancel: Cancel,
+pub(super) struct CachePrefetcher {
+    pub(super) board: UpcomingItems,
+    pub(super) cache: Arc<Cache>,
+    pub(super) read_ahead: Arc<ReadAhead>,
+    pub(super) setup: EncodeSetup,
+    pub(super) ffprobe: PathBuf,
+    pub(super) cancel: Cancel,
 }
 
 impl CachePrefetcher {
     /// Starts the thread; the broadcast does without where that fails.
-    pub(crate) fn start(self) -> Option<JoinHandle<()>> {
+    pub(super) fn start(self) -> Option<JoinHandle<()>> {
         let run = move || keep_running("ahead", |delay| self.cancel.wait(delay), || self.run());
         let started = thread::Builder::new().name("ahead".into()).spawn(run);
         started.map_err(|error| log::warn!("nothing is encoded ahead: cannot start a thread: {error}")).ok()

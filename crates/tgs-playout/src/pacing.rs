@@ -17,14 +17,18 @@ use tgs_core::{backoff::Backoff, systemd::Beat};
 
 use crate::{
     clock::Clock,
-    command::Control,
+    engine::Control,
     filler::Filler,
     flv::Kind,
-    publisher::{Publisher, SinkError},
-    read_ahead::{self, Event, Polled, ReadAhead, StartLevel},
-    status::{Connection, METRICS, OnAir, PlayingItem, Published},
+    publisher::Publisher,
+    read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
+    status::{METRICS, OnAir},
     timeline::{TagOrigin, TimedTag, Timeline},
 };
+
+mod bridge;
+mod connection;
+mod report;
 
 /// A lag of more than this is let go.
 const MAX_LAG: Duration = Duration::from_secs(10);
@@ -33,18 +37,9 @@ const MAX_LAG: Duration = Duration::from_secs(10);
 /// No viewer can see it: players hold far more than a picture or two.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 
-/// How long the first picture may take before the filler is shown in its place.
-const START_PATIENCE: Duration = Duration::from_secs(3);
-
-/// A connection that lasted this long was a good one: after it the next is tried at once.
-const STEADY: Duration = Duration::from_secs(5);
-
 /// The longest that one turn of this thread takes, with room: connecting (10 s), names that a resolver does not answer
 /// (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the longest back-off (30 s).
 const LONGEST_TURN: Duration = Duration::from_mins(2);
-
-/// How often the snapshot and the gauges are renewed.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// The pacing thread's state.
 #[derive(Debug)]
@@ -63,7 +58,7 @@ pub(crate) struct Playout {
     anchor: Option<Instant>,
     source: OnAirSource,
     /// Items whose tags are still on their way, oldest first.
-    recent: VecDeque<Arc<read_ahead::StartedItem>>,
+    recent: VecDeque<Arc<StartedItem>>,
     /// What was sent last.
     last: TagOrigin,
     /// Items that have gone on air, and the last one's number.
@@ -224,77 +219,6 @@ impl Playout {
         self.source = OnAirSource::Item;
     }
 
-    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its place.
-    fn bridge(&mut self) -> Result<(), PlayoutEnd> {
-        if self.source != OnAirSource::Filler {
-            return self.bridge_or_wait();
-        }
-        if let Err(error) = self.filler.next(&mut self.timeline) {
-            log::error!("failed to read the filler: {error}");
-            // No more of it comes that the item would have to wait for.
-            self.timeline.begin(0, 0, true);
-            return self.idle(self.clock.now() + Duration::from_millis(500));
-        }
-        Ok(())
-    }
-
-    fn bridge_or_wait(&mut self) -> Result<(), PlayoutEnd> {
-        if self.timeline.settle() {
-            return Ok(());
-        }
-        let due = match self.anchor {
-            Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
-            None => self.started + START_PATIENCE,
-        };
-        let now = self.clock.now();
-        if now < due && (self.anchor.is_some() || self.read_ahead.requested_change().is_none()) {
-            if self.anchor.is_none() {
-                self.read_ahead.wait(due.min(now + Duration::from_millis(100)) - now);
-                return self.idle(now);
-            }
-            return self.idle(due);
-        }
-        self.enter_filler();
-        Ok(())
-    }
-
-    /// Whether the item on air gives nothing, though it is not over and nobody has stopped it.
-    fn source_is_slow(&self) -> bool {
-        self.source == OnAirSource::Item && self.read_ahead.inside_item() && !self.read_ahead.is_paused()
-    }
-
-    fn enter_filler(&mut self) {
-        let asked_for = self.read_ahead.requested_change();
-        if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
-            log::info!("filler on air: {cause}");
-            self.show_filler(cause.to_owned());
-            return;
-        }
-        let status = self.control.board.read();
-        let cause = if self.source_is_slow() {
-            match status.encoder_speed_ratio {
-                Some(ratio) if ratio < 1.0 => format!(
-                    "the encoder is slower than real time ({ratio:.2}×): choose a lower VIDEO_QUALITY or a faster machine"
-                ),
-                _ => "the source gives nothing".to_owned(),
-            }
-        } else if let Some(failure) = status.last_failure {
-            format!("nothing to play, last failure: {failure}")
-        } else {
-            "the next item is not ready".to_owned()
-        };
-        log::warn!("filler on air: {cause}");
-        self.show_filler(cause);
-    }
-
-    fn show_filler(&mut self, cause: String) {
-        self.control.board.update(|status| status.on_air = OnAir::Filler { cause });
-        if let Err(error) = self.filler.enter(&mut self.timeline) {
-            log::error!("failed to read the filler: {error}");
-        }
-        self.source = OnAirSource::Filler;
-    }
-
     /// Serves the connection until `until`.
     fn idle(&mut self, until: Instant) -> Result<(), PlayoutEnd> {
         self.beat.turn();
@@ -385,177 +309,6 @@ impl Playout {
 
     fn is_live(&self) -> bool {
         self.source == OnAirSource::Item && self.recent.back().is_some_and(|item| item.item.media.live)
-    }
-
-    /// The connection is gone: makes another.
-    fn recover(&mut self, broken: &SinkError) -> Result<(), PlayoutEnd> {
-        if self.control.cancel.is_cancelled() {
-            return Err(PlayoutEnd::Cancelled);
-        }
-        if self.publisher.is_file() {
-            // Another attempt would begin the file anew.
-            return Err(PlayoutEnd::Failed(broken.to_string()));
-        }
-        self.lost(broken);
-        self.connect(true)
-    }
-
-    /// The connection is gone. Shifts the clock to what has arrived.
-    fn lost(&mut self, broken: &SinkError) {
-        log::warn!("connection to {} lost: {broken}", self.publisher.output());
-        let cause = broken.to_string();
-        self.control.board.update(|status| status.publisher = Connection::Reconnecting { cause });
-        METRICS.on_air.set(0);
-        self.note_arrived();
-        self.resume_at = self.publisher.lose().or(self.resume_at);
-        self.read_ahead.set_at_live_edge(true);
-    }
-
-    /// Connects, however long it takes.
-    fn connect(&mut self, again: bool) -> Result<(), PlayoutEnd> {
-        if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
-            self.backoff.reset();
-            self.hurried = false;
-        } else if !self.hurried {
-            // One short connection says little: the first break is always followed by an attempt at once.
-            self.hurried = true;
-        } else if self.pause() {
-            // A server that takes the connection and drops it is not asked again at once.
-            return Err(PlayoutEnd::Cancelled);
-        }
-        let mut told: Option<(String, Instant)> = None;
-        loop {
-            self.beat.turn();
-            if self.control.cancel.is_cancelled() {
-                return Err(PlayoutEnd::Cancelled);
-            }
-            match self.publisher.connect().and_then(|()| self.resume()) {
-                Ok(()) => break,
-                Err(broken) if self.publisher.is_file() => {
-                    return Err(PlayoutEnd::Failed(broken.to_string()));
-                }
-                Err(broken) => {
-                    self.publisher.lose();
-                    let text = broken.to_string();
-                    // The same answer is told once a minute, not at each attempt.
-                    if told
-                        .as_ref()
-                        .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
-                    {
-                        log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
-                        told = Some((text.clone(), self.clock.now()));
-                    }
-                    self.control
-                        .board
-                        .update(|status| status.publisher = Connection::Reconnecting { cause: text });
-                    if self.pause() {
-                        return Err(PlayoutEnd::Cancelled);
-                    }
-                }
-            }
-        }
-        self.connected = Some(self.clock.now());
-        if again {
-            METRICS.reconnects.inc();
-        }
-        log::info!("connected to {}", self.publisher.output());
-        self.control.board.update(|status| status.publisher = Connection::Connected);
-        self.read_ahead.set_at_live_edge(false);
-        Ok(())
-    }
-
-    /// Waits before the next attempt to connect; `true` where it was told to stop.
-    fn pause(&mut self) -> bool {
-        self.clock.wait(self.backoff.next_delay(), &self.control.cancel)
-    }
-
-    /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
-    fn resume(&mut self) -> Result<(), SinkError> {
-        let Some(at) = self.resume_at else { return Ok(()) };
-        if self.is_live() {
-            self.read_ahead.skip_to_live_edge();
-            self.begin_segment();
-            self.until_keyframe = true;
-            self.resume_at = None;
-            return Ok(());
-        }
-        self.anchor = self.clock.now().checked_sub(Duration::from_millis(at));
-        self.publisher.resume()?;
-        self.resume_at = None;
-        Ok(())
-    }
-
-    fn note_sent(&mut self, origin: TagOrigin, picture: bool) {
-        METRICS.last_progress.set(self.clock.wall());
-        METRICS.on_air.set(1);
-        self.sent_at = Some(self.clock.now());
-        if origin.run > self.newest {
-            self.newest = origin.run;
-            self.played += 1;
-            METRICS.streams_played.inc();
-            if let Some(item) = self.item(origin.run) {
-                #[cfg(test)]
-                crate::faults::strike("the playout thread", &item.item.title);
-                log::info!("on air: {}", item.item.title);
-            }
-        }
-        let changed = origin.run != self.last.run;
-        self.last = origin;
-        if origin.run == 0 && picture {
-            METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
-        }
-        self.report(changed);
-    }
-
-    fn item(&self, run: u64) -> Option<&Arc<read_ahead::StartedItem>> {
-        self.recent.iter().find(|item| item.run == run)
-    }
-
-    fn note_arrived(&mut self) {
-        if let Some(origin) = self.publisher.published().filter(|origin| origin.run > 0) {
-            self.arrived = Some(origin);
-        }
-    }
-
-    /// Renews the snapshot, at once where something changed.
-    fn report(&mut self, changed: bool) {
-        if !changed && self.reported.is_some_and(|at| self.clock.now() - at < REPORT_EVERY) {
-            return;
-        }
-        self.reported = Some(self.clock.now());
-        self.note_arrived();
-        let (ahead, queue) = (self.read_ahead.seconds(), self.publisher.queue_seconds());
-        METRICS.readahead_seconds.set(ahead);
-        METRICS.queue_seconds.set(queue);
-        // While filler is shown, what was sent last is an item's still until the first tag of that.
-        let item = self.item(self.last.run).filter(|_| self.source != OnAirSource::Filler);
-        let showing = item.map(|item| PlayingItem {
-            id: item.item.id.clone(),
-            title: item.item.title.clone(),
-            offset_seconds: self.last.offset_ms as f64 / 1000.0,
-            duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
-        });
-        let published = self.arrived.and_then(|origin| {
-            let place = self.item(origin.run)?.item.turn;
-            Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
-        });
-        let sent_at = self.sent_at;
-        let next = self.read_ahead.next_title();
-        let (now, bridging) =
-            (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
-        self.control.board.update(|status| {
-            status.sent_at = sent_at;
-            status.next = next;
-            status.filler_since = bridging.then(|| status.filler_since.unwrap_or(now));
-            status.readahead_seconds = ahead;
-            status.queue_seconds = queue;
-            if let Some(showing) = showing {
-                status.on_air = OnAir::Item(showing);
-            }
-            if published.is_some() {
-                status.published = published;
-            }
-        });
     }
 }
 

@@ -1,9 +1,8 @@
-//! The ways out: RTMP of our own, an ffmpeg that copies, a file.
+//! An ffmpeg child that copies what it reads to the server and reconnects by itself (`PUBLISHER=ffmpeg`).
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::PathBuf,
+    io::{self, Write},
+    path::Path,
     process::{ChildStdin, Stdio},
     time::{Duration, Instant},
 };
@@ -15,131 +14,17 @@ use tgs_core::{
     secret::Secret,
 };
 
-use super::{FLUSH_AT, Output, SinkError};
+use super::{FLUSH_AT, Sink, SinkError, file::metadata_tag};
 use crate::{
-    flv::{self, Kind, Tag},
+    flv::{self, Tag},
     profile::Profile,
-    rtmp::RtmpConnection,
 };
 
 /// An ffmpeg that takes nothing for this long is replaced.
 const STALL: Duration = Duration::from_secs(10);
 
-/// How long one attempt to connect may take.
-const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
-
-/// One way out. Times on it are the connection's own.
-pub(crate) trait Sink: Send {
-    /// Takes one tag, to be sent by the next `flush` at the latest.
-    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError>;
-    /// Sends what is queued; blocks while the way is full.
-    fn flush(&mut self) -> Result<(), SinkError>;
-    /// Waits, serving what the other side says.
-    fn wait(&mut self, until: Instant) -> Result<(), SinkError>;
-    /// Bytes sent so far.
-    fn written(&self) -> u64;
-    /// Bytes of these that have arrived.
-    fn acked(&self) -> u64;
-    /// Ends it in order, within a second or two.
-    fn goodbye(self: Box<Self>);
-}
-
-/// Makes one connection.
-pub(super) fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
-    Ok(match output {
-        Output::Rtmp(target) => Box::new(
-            RtmpConnection::open(target, profile, cancel, CONNECT_TIME_OUT)
-                .map_err(|error| SinkError(error.to_string()))?,
-        ),
-        Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
-        Output::File(path) => Box::new(
-            FileSink::create(path, profile)
-                .map_err(|error| SinkError(format!("cannot write {}: {error}", path.display())))?,
-        ),
-    })
-}
-
-impl Sink for RtmpConnection {
-    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
-        RtmpConnection::queue(self, tag);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        RtmpConnection::flush(self).map_err(|error| SinkError(error.to_string()))
-    }
-
-    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
-        RtmpConnection::wait(self, until).map_err(|error| SinkError(error.to_string()))
-    }
-
-    fn written(&self) -> u64 {
-        RtmpConnection::written(self)
-    }
-
-    fn acked(&self) -> u64 {
-        RtmpConnection::acked(self)
-    }
-
-    fn goodbye(self: Box<Self>) {
-        RtmpConnection::goodbye(*self);
-    }
-}
-
-/// An FLV file, written as it comes.
-struct FileSink {
-    file: BufWriter<File>,
-    written: u64,
-}
-
-impl FileSink {
-    fn create(path: &PathBuf, profile: &Profile) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&flv::FILE_HEADER)?;
-        flv::write_tag(&mut file, &metadata_tag(profile))?;
-        Ok(Self { file, written: 0 })
-    }
-}
-
-impl Sink for FileSink {
-    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
-        flv::write_tag(&mut self.file, tag)
-            .map_err(|error| SinkError(format!("cannot write the file: {error}")))?;
-        self.written += tag.body.len() as u64;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
-        std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        Ok(())
-    }
-
-    fn written(&self) -> u64 {
-        self.written
-    }
-
-    fn acked(&self) -> u64 {
-        self.written
-    }
-
-    fn goodbye(mut self: Box<Self>) {
-        if let Err(error) = self.file.flush().and_then(|()| self.file.get_ref().sync_all()) {
-            log::error!("the end of the file may be missing: {error}");
-        }
-    }
-}
-
-/// The metadata of a file, as a tag.
-fn metadata_tag(profile: &Profile) -> Tag {
-    Tag { kind: Kind::Script, timestamp: 0, body: profile.flv_body().into() }
-}
-
 /// An ffmpeg child that copies what it reads to the server and reconnects by itself.
-struct FfmpegSink {
+pub(crate) struct FfmpegSink {
     child: Child,
     stdin: Option<ChildStdin>,
     cancel: Cancel,
@@ -153,8 +38,8 @@ struct FfmpegSink {
 const GATHER: Duration = Duration::from_millis(100);
 
 impl FfmpegSink {
-    fn start(
-        ffmpeg: &PathBuf,
+    pub(crate) fn start(
+        ffmpeg: &Path,
         url: &Secret<String>,
         profile: &Profile,
         cancel: &Cancel,

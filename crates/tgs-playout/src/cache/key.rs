@@ -1,0 +1,77 @@
+//! The name of an entry: a hash of the content and of everything that shapes its encoding.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use ring::digest;
+
+use crate::item::Media;
+
+/// How much of a file's head and of its tail its identity is taken from.
+const SAMPLE: u64 = 64 << 10;
+
+/// Ends of the names of still pictures, whose length is a setting.
+const IMAGES: [&str; 10] =
+    [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"];
+
+/// The name of an encoded item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheKey(pub(super) String);
+
+pub(super) fn entry_name(key: &CacheKey) -> String {
+    format!("item-{}.flv", key.0)
+}
+
+/// What tells one file's content from another's. `None` for what is no file, and for lists, whose segments may change
+/// while they do not.
+pub(super) fn of_file(media: &Media, image_duration: Duration) -> Option<String> {
+    let [source] = &media.sources[..] else { return None };
+    let path = source.url.strip_prefix("file:")?;
+    // What stands there may be a pipe: nobody is waited for.
+    let file = tgs_core::files::open_regular(Path::new(path)).ok()?;
+    let meta = file.metadata().ok()?;
+    let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let mut begin = [0; 8];
+    file.read_at(&mut begin, 0).ok()?;
+    if [&b"#EXTM3U"[..], b"ffconcat", b"<?xml", b"<MPD"].iter().any(|list| begin.starts_with(list)) {
+        return None;
+    }
+    let mut sample = digest::Context::new(&digest::SHA256);
+    add_sample(&file, 0, &mut sample).ok()?;
+    add_sample(&file, meta.len().saturating_sub(SAMPLE), &mut sample).ok()?;
+    let name = path.to_ascii_lowercase();
+    let image = IMAGES.iter().any(|end| name.ends_with(end));
+    let shown = if image { format!(" {image_duration:?}") } else { String::new() };
+    Some(format!("file {path} {} {} {:?}{shown}", meta.len(), changed.as_nanos(), sample.finish()))
+}
+
+/// Adds what `file` has from `at` on to `sum`.
+fn add_sample(file: &File, mut at: u64, sum: &mut digest::Context) -> io::Result<()> {
+    let (end, mut bytes) = (at + SAMPLE, [0; 8 << 10]);
+    while at < end {
+        let count = file.read_at(&mut bytes, at)?;
+        if count == 0 {
+            break;
+        }
+        sum.update(&bytes[..count.min((end - at) as usize)]);
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// 128 bits of a hash of these texts, as they stand in file names.
+pub(super) fn hash(texts: &[&str]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for text in texts {
+        context.update(&(text.len() as u64).to_le_bytes());
+        context.update(text.as_bytes());
+    }
+    let hash = context.finish();
+    let bits = u128::from_be_bytes(std::array::from_fn(|n| hash.as_ref()[n]));
+    format!("{bits:032x}")
+}

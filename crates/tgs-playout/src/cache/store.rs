@@ -1,0 +1,148 @@
+//! What the broadcast and the writing threads share: the directory, its limit, and room in it.
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::{
+    entry::CacheEntry,
+    files::{CacheFile, files},
+    key::{CacheKey, entry_name, hash, of_file},
+    part::remove_orphan,
+};
+use crate::{
+    item::{Media, MediaSource},
+    status::METRICS,
+};
+
+/// What the writing threads share with it.
+#[derive(Debug)]
+pub(super) struct CacheStore {
+    pub(super) dir: PathBuf,
+    /// Bytes that all entries together may take; 0 for no cache.
+    pub(super) limit: u64,
+    /// Everything but the content that shapes an encoding.
+    pub(super) setup: String,
+    /// What a second of the broadcast takes, about.
+    pub(super) bytes_a_second: u64,
+    /// How long a still picture is shown.
+    pub(super) image_duration: Duration,
+    /// Whether the operator knows that nothing can be kept at present.
+    pub(super) told: AtomicBool,
+    /// Whether the operator knows that an item is too large.
+    pub(super) told_large: AtomicBool,
+}
+
+impl CacheStore {
+    /// The name of what `media` holds under this setup; `None` for what cannot be told apart, and where there is no cache.
+    pub(super) fn key(&self, media: &Media) -> Option<CacheKey> {
+        // The segments of a list may change, or be missing for once.
+        if self.limit == 0 || media.live || media.sources.iter().any(MediaSource::is_hls) {
+            return None;
+        }
+        let content = match &media.identity {
+            Some(identity) => format!("page {identity}"),
+            None => of_file(media, self.image_duration)?,
+        };
+        Some(CacheKey(hash(&[&content, &self.setup])))
+    }
+
+    /// The entry of this key, used now. One that cannot be read is removed.
+    pub(super) fn entry(&self, key: &CacheKey, title: &str) -> Option<CacheEntry> {
+        let path = self.dir.join(entry_name(key));
+        match CacheEntry::open(&path) {
+            Ok(entry) => Some(entry).filter(|entry| entry.shows(title)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!("the kept {} is not used and removed: {error}", path.display());
+                let _ = fs::remove_file(&path);
+                None
+            }
+        }
+    }
+
+    /// Notes that the page `id` leads to the entry `key`.
+    pub(super) fn link(&self, id: &str, key: &CacheKey) {
+        let (name, target) = (self.link_name(id), entry_name(key));
+        let path = self.dir.join(&name);
+        if fs::read_link(&path).is_ok_and(|found| found == Path::new(&target)) {
+            return;
+        }
+        let new = self.dir.join(format!(".{name}.{}", std::process::id()));
+        let _ = fs::remove_file(&new);
+        if let Err(error) = symlink(&target, &new).and_then(|()| fs::rename(&new, &path)) {
+            log::debug!("the page {id} is not remembered: {error}");
+        }
+    }
+
+    pub(super) fn link_name(&self, id: &str) -> String {
+        format!("page-{}", hash(&[id, &self.setup]))
+    }
+
+    /// Removes what dead processes have left, and the links to what is gone.
+    pub(super) fn sweep(&self) {
+        for file in files(&self.dir) {
+            let name = file.name.as_str();
+            if name.starts_with("part-") {
+                let _ = remove_orphan(&file.path);
+            } else if name.starts_with(".page-") || name.starts_with("page-") && !file.path.exists() {
+                let _ = fs::remove_file(&file.path);
+            }
+        }
+    }
+
+    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. Removes none
+    /// and answers `false` where they would not fit even then.
+    pub(super) fn make_room(&self, wanted: u64) -> bool {
+        let mut all: Vec<CacheFile> = files(&self.dir).into_iter().filter(CacheFile::is_ours).collect();
+        let total: u64 = all.iter().map(|file| file.bytes).sum();
+        let missing = (total + wanted).saturating_sub(self.limit).max(self.missing_on_disk(wanted));
+        all.retain(CacheFile::is_entry);
+        if all.iter().map(|file| file.bytes).sum::<u64>() < missing {
+            return false;
+        }
+        all.sort_by_key(|file| std::cmp::Reverse(file.used));
+        let mut removed = 0;
+        while removed < missing
+            && let Some(oldest) = all.pop()
+        {
+            match fs::remove_file(&oldest.path) {
+                Ok(()) => METRICS.cache_evictions.inc(),
+                // Another broadcast was quicker.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => continue,
+            }
+            removed += oldest.bytes;
+        }
+        if removed > 0 {
+            self.sweep();
+        }
+        removed >= missing
+    }
+
+    /// How much is missing on the disk to write so much and leave a tenth of it (5 GB at most) for everything else.
+    pub(super) fn missing_on_disk(&self, wanted: u64) -> u64 {
+        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return 0 };
+        let spare = (disk.f_blocks * disk.f_frsize / 10).min(5_000_000_000);
+        (wanted + spare).saturating_sub(disk.f_bavail * disk.f_frsize)
+    }
+
+    pub(super) fn measure(&self) {
+        let entries = files(&self.dir).into_iter().filter(CacheFile::is_entry);
+        METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
+    }
+
+    /// Tells that items are not kept, once until one is again.
+    pub(super) fn cannot(&self, why: &dyn std::fmt::Display) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "encoded items are not kept in {}, the broadcast goes on without: {why} (CACHE_DIR, CACHE_MAX_GB)",
+                self.dir.display()
+            );
+        }
+    }
+}

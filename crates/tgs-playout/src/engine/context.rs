@@ -1,0 +1,28 @@
+//! What the prepare and encode threads share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tgs_core::cancel::Cancel;
+
+use super::control::Control;
+use crate::{cache::Cache, ffmpeg::probe::ProbeOptions, read_ahead::ReadAhead, status::METRICS};
+
+/// What prepare and encode threads share.
+#[derive(Debug, Clone)]
+pub(super) struct EngineContext {
+    pub(super) ffprobe: PathBuf,
+    /// Lines of the broadcast's picture.
+    pub(super) wanted: ProbeOptions,
+    pub(super) cache: Arc<Cache>,
+    pub(super) read_ahead: Arc<ReadAhead>,
+    pub(super) control: Control,
+    pub(super) cancel: Cancel,
+}
+
+impl EngineContext {
+    /// Shows how fast the encoder works; `None` where none does.
+    pub(super) fn show_speed(&self, ratio: Option<f64>) {
+        METRICS.encoder_speed.set(ratio.unwrap_or_default());
+        self.control.board.update(|status| status.encoder_speed_ratio = ratio);
+    }
+}

@@ -1,0 +1,34 @@
+//! Whether ffmpeg and ffprobe are there and run.
+
+use std::{path::Path, time::Duration};
+
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, RunError, describe},
+};
+
+use super::config::EngineError;
+
+/// Whether ffmpeg and ffprobe run; the first line of `ffmpeg -version`.
+pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<String, EngineError> {
+    version(ffprobe, cancel)?;
+    version(ffmpeg, cancel)
+}
+
+/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a build.
+const VERSION_TIME_OUT: Duration = Duration::from_secs(25);
+
+fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {
+    let fail = |why: String| EngineError::NoFfmpeg { program: program.to_owned(), why };
+    let mut command = process::command(program);
+    command.arg("-version");
+    let output = process::output(command, VERSION_TIME_OUT, 1 << 20, cancel).map_err(|e| match e {
+        RunError::Start { source, .. } => fail(source.to_string()),
+        other => fail(other.to_string()),
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().next() {
+        Some(line) if output.status.success() => Ok(line.to_owned()),
+        _ => Err(fail(format!("with -version it {}", describe(output.status)))),
+    }
+}

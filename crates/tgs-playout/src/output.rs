@@ -1,0 +1,72 @@
+//! Where the broadcast goes, as the operator writes it. Opens nothing.
+
+use std::{fmt, path::PathBuf};
+
+use tgs_core::secret::Secret;
+
+use crate::rtmp::{self, RtmpUrl};
+
+/// Where the broadcast goes.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// An RTMP(S) server, by the native publisher.
+    Rtmp(RtmpUrl),
+    /// The same by an ffmpeg child that copies (`PUBLISHER=ffmpeg`).
+    Ffmpeg {
+        /// The ffmpeg executable.
+        ffmpeg: PathBuf,
+        /// Where to, the stream key included.
+        url: Secret<String>,
+        /// The same, fit to be shown.
+        shown: String,
+    },
+    /// An FLV file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtmp(target) => write!(f, "{target}"),
+            Self::Ffmpeg { shown, .. } => f.write_str(shown),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
+pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, String> {
+    if !text.contains("://") {
+        let path = PathBuf::from(text);
+        let flv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flv"));
+        return if flv {
+            Ok(Output::File(path))
+        } else {
+            Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
+        };
+    }
+    let target = RtmpUrl::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
+    Ok(match by_ffmpeg {
+        Some(ffmpeg) => {
+            Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }
+        }
+        None => Output::Rtmp(target),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_read_without_showing_the_key() {
+        assert!(matches!(parse_output("out.FLV", None), Ok(Output::File(_))));
+        assert!(parse_output("out.mp4", None).is_err());
+        let native = parse_output("rtmp://host/app/secretkey", None).unwrap();
+        let piped = parse_output("rtmp://host/app/secretkey", Some("ffmpeg".into())).unwrap();
+        for output in [native, piped] {
+            assert!(!format!("{output} {output:?}").contains("secretkey"), "{output:?}");
+        }
+        assert!(!parse_output("http://host/app/secretkey", None).unwrap_err().contains("secretkey"));
+    }
+}

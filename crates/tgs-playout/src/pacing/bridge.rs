@@ -1,0 +1,82 @@
+//! The filler: shown where the next group of pictures is not here when it is due.
+
+use std::time::Duration;
+
+use super::{OnAirSource, Playout, PlayoutEnd};
+use crate::status::OnAir;
+
+/// How long the first picture may take before the filler is shown in its place.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Playout {
+    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its place.
+    pub(super) fn bridge(&mut self) -> Result<(), PlayoutEnd> {
+        if self.source != OnAirSource::Filler {
+            return self.bridge_or_wait();
+        }
+        if let Err(error) = self.filler.next(&mut self.timeline) {
+            log::error!("failed to read the filler: {error}");
+            // No more of it comes that the item would have to wait for.
+            self.timeline.begin(0, 0, true);
+            return self.idle(self.clock.now() + Duration::from_millis(500));
+        }
+        Ok(())
+    }
+
+    pub(super) fn bridge_or_wait(&mut self) -> Result<(), PlayoutEnd> {
+        if self.timeline.settle() {
+            return Ok(());
+        }
+        let due = match self.anchor {
+            Some(anchor) => anchor + Duration::from_millis(self.timeline.next_picture_ms()),
+            None => self.started + START_PATIENCE,
+        };
+        let now = self.clock.now();
+        if now < due && (self.anchor.is_some() || self.read_ahead.requested_change().is_none()) {
+            if self.anchor.is_none() {
+                self.read_ahead.wait(due.min(now + Duration::from_millis(100)) - now);
+                return self.idle(now);
+            }
+            return self.idle(due);
+        }
+        self.enter_filler();
+        Ok(())
+    }
+
+    /// Whether the item on air gives nothing, though it is not over and nobody has stopped it.
+    pub(super) fn source_is_slow(&self) -> bool {
+        self.source == OnAirSource::Item && self.read_ahead.inside_item() && !self.read_ahead.is_paused()
+    }
+
+    pub(super) fn enter_filler(&mut self) {
+        let asked_for = self.read_ahead.requested_change();
+        if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
+            log::info!("filler on air: {cause}");
+            self.show_filler(cause.to_owned());
+            return;
+        }
+        let status = self.control.board.read();
+        let cause = if self.source_is_slow() {
+            match status.encoder_speed_ratio {
+                Some(ratio) if ratio < 1.0 => format!(
+                    "the encoder is slower than real time ({ratio:.2}×): choose a lower VIDEO_QUALITY or a faster machine"
+                ),
+                _ => "the source gives nothing".to_owned(),
+            }
+        } else if let Some(failure) = status.last_failure {
+            format!("nothing to play, last failure: {failure}")
+        } else {
+            "the next item is not ready".to_owned()
+        };
+        log::warn!("filler on air: {cause}");
+        self.show_filler(cause);
+    }
+
+    pub(super) fn show_filler(&mut self, cause: String) {
+        self.control.board.update(|status| status.on_air = OnAir::Filler { cause });
+        if let Err(error) = self.filler.enter(&mut self.timeline) {
+            log::error!("failed to read the filler: {error}");
+        }
+        self.source = OnAirSource::Filler;
+    }
+}

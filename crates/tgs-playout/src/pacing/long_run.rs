@@ -1,0 +1,212 @@
+//! The long run: timeline, read-ahead, filler, pacing and publisher together through 60 days of simulated time, in minutes.
+//!
+//! # Theory of operation
+//!
+//! One thread and no chance: time passes only where the playout waits, and then the world goes on ([`World`]): encoders
+//! fill the read-ahead, servers go away, machines stand still, clocks are set. The playout, and all it is made of, is
+//! the product's own; simulated are the clock, the encoders (`encoder.rs`) and the server. What reaches the server is
+//! judged as a viewer would (`viewer.rs`): no picture or sound is missing, none comes twice, each lies within a
+//! millisecond of where counting from the very beginning puts it, and comes at its moment by a clock that has moved for
+//! nothing but the time that the viewer was away or a lag that was let go.
+//!
+//! In 60 days one item outlives the 31 bits of its encoder's times, and the broadcast's own clock the 32 bits of
+//! RTMP's; so does each connection's, which begins six hours before. Session and playlist are not here, since neither
+//! reaches the engine: they have long runs of their own (`telegram/state_machine/long_run.rs` and `playlist/long_run.rs` in tgs-stream).
+//!
+//! Without optimisation it is one day, for the debug assertions' sake.
+
+mod encoder;
+mod viewer;
+mod world;
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use tgs_core::cancel::Cancel;
+
+use super::*;
+use crate::{
+    flv::{FILE_HEADER, Tag, write_tag},
+    output::parse_output,
+    profile::Profile,
+    publisher::OpenSink,
+    sink::{Sink, SinkError},
+    timeline::Timeline,
+};
+use encoder::{AUDIO_HEADER, FPS, SECOND, SILENCE};
+use world::{FIRST_TIMESTAMP, World};
+
+/// The clock that the playout sees, and the world behind it.
+#[derive(Debug)]
+struct Simulated {
+    began: Instant,
+    /// Nanoseconds since then, and the offset of the wall's clock in seconds: a copy of the world's, free of locks.
+    now: AtomicU64,
+    wall_offset: AtomicI64,
+    world: Mutex<World>,
+}
+
+impl Simulated {
+    fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        let mut world: MutexGuard<'_, World> = self.world.lock().unwrap();
+        let done = act(&mut world);
+        self.now.store(world.now, Ordering::Relaxed);
+        self.wall_offset.store(world.wall_offset, Ordering::Relaxed);
+        done
+    }
+
+    fn at(&self, moment: Instant) -> u64 {
+        (moment - self.began).as_nanos() as u64
+    }
+}
+
+impl Clock for Simulated {
+    fn now(&self) -> Instant {
+        self.began + Duration::from_nanos(self.now.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> f64 {
+        let since = self.now.load(Ordering::Relaxed) as f64 / SECOND as f64;
+        1.8e9 + since + self.wall_offset.load(Ordering::Relaxed) as f64
+    }
+
+    fn wait(&self, timeout: Duration, cancel: &Cancel) -> bool {
+        self.world(|world| world.pass(world.now + timeout.as_nanos() as u64, true));
+        cancel.is_cancelled()
+    }
+}
+
+/// A connection to the simulated server.
+struct Line(Arc<Simulated>);
+
+impl Sink for Line {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        self.0.world(|world| world.queue(tag));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.0.world(World::flush)
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+        let until = self.0.at(until);
+        self.0.world(|world| world.wait(until))
+    }
+
+    fn written(&self) -> u64 {
+        self.0.world(|world| world.taken)
+    }
+
+    fn acked(&self) -> u64 {
+        self.0.world(World::acked)
+    }
+
+    fn goodbye(self: Box<Self>) {}
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.world(World::lost);
+        }
+    }
+}
+
+/// A filler of four seconds, as the slate is.
+fn filler(dir: &Path) -> Filler {
+    let mut bytes = FILE_HEADER.to_vec();
+    let mut tags = vec![encoder::header(Kind::Video), encoder::header(Kind::Audio)];
+    let mut frames: Vec<Tag> = (0..4 * FPS).map(|n| encoder::picture(0, n)).collect();
+    frames.extend((0..170).map(|n| encoder::sound(0, n)));
+    frames.sort_by_key(|tag| tag.timestamp);
+    tags.extend(frames);
+    tags.push(Tag { kind: Kind::Audio, timestamp: 3980, body: SILENCE.into() });
+    for tag in tags {
+        write_tag(&mut bytes, &tag).unwrap();
+    }
+    let path = dir.join("filler.flv");
+    std::fs::write(&path, bytes).unwrap();
+    Filler::encoded(&path).unwrap()
+}
+
+/// Broadcasts for so many days; what was seen.
+fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
+    let real = Instant::now();
+    fastrand::seed(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let filler = filler(dir.path());
+    assert_eq!(*filler.silence().header, AUDIO_HEADER);
+    let control = Control::default();
+    let ahead = Duration::from_secs(10);
+    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead));
+    let world = World::new(days, seed, read_ahead.clone(), ahead, control.clone(), clock_is_set);
+    let simulated = Arc::new(Simulated {
+        began: Instant::now(),
+        now: AtomicU64::new(0),
+        wall_offset: AtomicI64::new(0),
+        world: Mutex::new(world),
+    });
+    let line = simulated.clone();
+    let open: OpenSink = Box::new(move |_, _, _| {
+        line.world(World::connect)?;
+        Ok(Box::new(Line(line.clone())))
+    });
+    let output = parse_output("rtmp://simulated/app/key", None).unwrap();
+    let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, control.cancel.clone())
+        .simulated(open, simulated.clone());
+    let timeline = Timeline::new(&Profile::P720, filler.silence());
+    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, control, true, simulated.began);
+    let played = playout.run().expect("the broadcast goes on to the end");
+
+    let shown_to = playout.timeline.next_picture_ms();
+    let anchor = simulated.at(playout.anchor.unwrap()) as i64;
+    assert!(playout.recent.len() <= 8);
+    drop(playout);
+    simulated.world(|world| {
+        let viewer = &world.viewer;
+        let last = world.programme.given.pop_front().expect("the last item");
+        assert!(world.programme.given.is_empty() && viewer.saw_all_of(last), "not to the end: {last:?}");
+        assert_eq!((played, last.run), (world.programme.runs(), world.programme.runs()));
+        // Nothing else has moved the one anchor.
+        let moved = viewer.away + viewer.let_go as i64;
+        assert_eq!(viewer.anchor.unwrap(), moved + viewer.first_due);
+        // What live sources have skipped is in the broadcast's time, and not in the viewer's.
+        let skipped = shown_to as i64 - (viewer.pictures * 1000 / FPS) as i64;
+        let drift = (viewer.anchor.unwrap() - anchor) / 1_000_000 - skipped;
+        assert!(drift.abs() <= 1 + viewer.live_breaks as i64, "{drift} ms of drift");
+        assert!(world.most_ahead <= 10.5 && world.most_queued <= 12.0);
+        let seconds = |ns: u64| ns / SECOND;
+        println!(
+            "{days} days in {:.0} s: {played} items played, {} failed; {} tags; away {} s, let go {} s; {:?}; at most \
+             {:.1} s ahead, {:.1} s queued; memory by the day {:?} KiB",
+            real.elapsed().as_secs_f64(),
+            world.programme.failed,
+            viewer.seen.tags,
+            seconds(viewer.away.unsigned_abs()),
+            seconds(viewer.let_go),
+            viewer.seen,
+            world.most_ahead,
+            world.most_queued,
+            world.resident_kib,
+        );
+        viewer.seen.clone()
+    })
+}
+
+#[test]
+fn sixty_days_drift_leak_and_stop_nowhere() {
+    let days = if cfg!(debug_assertions) { 1 } else { 60 };
+    let seen = broadcast(days, 1, true);
+    assert!(seen.connections > 4 * days && seen.wraps >= days / 2 && seen.fillers > days, "{seen:?}");
+}
+
+#[test]
+fn a_clock_that_people_set_changes_nothing() {
+    assert_eq!(broadcast(1, 2, true), broadcast(1, 2, false));
+}

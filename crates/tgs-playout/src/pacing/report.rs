@@ -1,0 +1,88 @@
+//! What the pacing thread shows of itself: the snapshot, the metrics.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{OnAirSource, Playout};
+use crate::{
+    read_ahead::StartedItem,
+    status::{METRICS, OnAir, PlayingItem, Published},
+    timeline::TagOrigin,
+};
+
+/// How often the snapshot and the gauges are renewed.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+impl Playout {
+    pub(super) fn note_sent(&mut self, origin: TagOrigin, picture: bool) {
+        METRICS.last_progress.set(self.clock.wall());
+        METRICS.on_air.set(1);
+        self.sent_at = Some(self.clock.now());
+        if origin.run > self.newest {
+            self.newest = origin.run;
+            self.played += 1;
+            METRICS.streams_played.inc();
+            if let Some(item) = self.item(origin.run) {
+                #[cfg(test)]
+                crate::faults::strike("the playout thread", &item.item.title);
+                log::info!("on air: {}", item.item.title);
+            }
+        }
+        let changed = origin.run != self.last.run;
+        self.last = origin;
+        if origin.run == 0 && picture {
+            METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
+        }
+        self.report(changed);
+    }
+
+    pub(super) fn item(&self, run: u64) -> Option<&Arc<StartedItem>> {
+        self.recent.iter().find(|item| item.run == run)
+    }
+
+    pub(super) fn note_arrived(&mut self) {
+        if let Some(origin) = self.publisher.published().filter(|origin| origin.run > 0) {
+            self.arrived = Some(origin);
+        }
+    }
+
+    /// Renews the snapshot, at once where something changed.
+    pub(super) fn report(&mut self, changed: bool) {
+        if !changed && self.reported.is_some_and(|at| self.clock.now() - at < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(self.clock.now());
+        self.note_arrived();
+        let (ahead, queue) = (self.read_ahead.seconds(), self.publisher.queue_seconds());
+        METRICS.readahead_seconds.set(ahead);
+        METRICS.queue_seconds.set(queue);
+        // While filler is shown, what was sent last is an item's still until the first tag of that.
+        let item = self.item(self.last.run).filter(|_| self.source != OnAirSource::Filler);
+        let showing = item.map(|item| PlayingItem {
+            id: item.item.id.clone(),
+            title: item.item.title.clone(),
+            offset_seconds: self.last.offset_ms as f64 / 1000.0,
+            duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
+        });
+        let published = self.arrived.and_then(|origin| {
+            let place = self.item(origin.run)?.item.turn;
+            Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
+        });
+        let sent_at = self.sent_at;
+        let next = self.read_ahead.next_title();
+        let (now, bridging) =
+            (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
+        self.control.board.update(|status| {
+            status.sent_at = sent_at;
+            status.next = next;
+            status.filler_since = bridging.then(|| status.filler_since.unwrap_or(now));
+            status.readahead_seconds = ahead;
+            status.queue_seconds = queue;
+            if let Some(showing) = showing {
+                status.on_air = OnAir::Item(showing);
+            }
+            if published.is_some() {
+                status.published = published;
+            }
+        });
+    }
+}

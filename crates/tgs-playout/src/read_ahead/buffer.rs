@@ -1,0 +1,214 @@
+//! The queue of events and its accounts: bytes, pictures, groups of pictures. Takes no lock and waits for nothing.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use tgs_core::cancel::Cancel;
+
+use super::{
+    event::{Event, StartedItem, is_picture},
+    sequence::ItemSequence,
+};
+use crate::command::CommandRefused;
+
+/// How many commands may wait for the prepare thread, which may be asking a page.
+pub(super) const MOST_ASKED: usize = 64;
+
+/// The item that is being encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct AdmittedItem {
+    /// Its number in this run, from 1.
+    pub(crate) run: u64,
+    /// Set once nobody is to see more of it.
+    pub(crate) left: Cancel,
+    pub(super) place: u64,
+    pub(super) live: bool,
+    pub(super) title: String,
+}
+
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
+pub(super) struct Buffer {
+    /// What is still shown of an item that was left, up to its `End`; taken before `pieces`.
+    pub(super) rest: VecDeque<Event>,
+    pub(super) pieces: VecDeque<Event>,
+    pub(super) bytes: usize,
+    /// Pictures among the pieces.
+    pub(super) frames: u64,
+    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end is here.
+    pub(super) groups: isize,
+    /// Whether the last group has no end yet.
+    pub(super) group_open: bool,
+    /// Whether the item that is being taken has passed its first keyframe.
+    pub(super) taking_item: bool,
+    pub(super) over: bool,
+    /// When the first picture of all was given.
+    pub(super) first_picture: Option<Instant>,
+    /// Set while the viewer is away: a live item's oldest groups make room for its newest.
+    pub(super) at_live_edge: bool,
+    /// Set while nothing is to be taken.
+    pub(super) paused: bool,
+    /// How many wait for something to be given.
+    pub(super) waiting: usize,
+    pub(super) runs: ItemSequence,
+    pub(super) attempt: Option<AdmittedItem>,
+    /// The title of what comes behind the attempt.
+    pub(super) prepared: Option<String>,
+    /// The item that was begun last and has no end yet.
+    pub(super) unended: Option<u64>,
+    /// The item taken last.
+    pub(super) taken: Option<Arc<StartedItem>>,
+    /// Whether the item on air was left and the next has not been taken yet.
+    pub(super) jumping: bool,
+    /// Commands that the prepare thread has not done yet: what it has prepared may be stale.
+    pub(super) asked: usize,
+    /// How often anything was told.
+    pub(super) told: u64,
+}
+
+impl Buffer {
+    /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
+    pub(super) fn at_boundary(&self) -> bool {
+        match self.rest.front().or(self.pieces.front()) {
+            // The end of what is left may be dropped for something that is better.
+            Some(Event::End) if !self.rest.is_empty() => true,
+            None | Some(Event::Begin(_)) => true,
+            Some(Event::Tag(tag)) => self.taking_item && tag.is_keyframe(),
+            Some(Event::End) => false,
+        }
+    }
+
+    pub(super) fn has_end(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Event::End))
+    }
+
+    /// What is left of the item that was left is not shown.
+    pub(super) fn drop_rest(&mut self) {
+        self.rest.clear();
+        self.taking_item = false;
+        self.runs.end();
+    }
+
+    pub(super) fn add(&mut self, piece: Event) {
+        match &piece {
+            Event::Begin(item) => {
+                self.runs.begun(item.run);
+                self.unended = Some(item.run);
+            }
+            Event::End => self.unended = None,
+            Event::Tag(_) => {}
+        }
+        match &piece {
+            Event::Tag(tag) => {
+                self.bytes += tag.body.len();
+                self.frames += u64::from(is_picture(tag));
+                self.first_picture.get_or_insert_with(Instant::now);
+                if tag.is_keyframe() {
+                    self.groups += isize::from(self.group_open);
+                    self.group_open = true;
+                }
+            }
+            Event::End => {
+                self.groups += isize::from(self.group_open);
+                self.group_open = false;
+            }
+            Event::Begin(_) => {
+                // Another encoder of the same item may go on behind one that was whole.
+                self.groups += isize::from(self.group_open);
+                self.group_open = false;
+            }
+        }
+        self.pieces.push_back(piece);
+    }
+
+    pub(super) fn remove(&mut self) -> Option<Event> {
+        if let Some(piece) = self.rest.pop_front() {
+            if matches!(piece, Event::End) {
+                self.drop_rest();
+            }
+            return Some(piece);
+        }
+        let piece = self.pieces.pop_front()?;
+        match &piece {
+            Event::Begin(item) => {
+                self.taking_item = false;
+                self.jumping = false;
+                self.runs.shown(item.run);
+                self.taken = Some(Arc::clone(item));
+            }
+            Event::End => {
+                self.taking_item = false;
+                self.runs.end();
+            }
+            Event::Tag(tag) => {
+                self.bytes -= tag.body.len();
+                self.frames -= u64::from(is_picture(tag));
+                if tag.is_keyframe() {
+                    self.taking_item = true;
+                    self.groups -= 1;
+                }
+            }
+        }
+        Some(piece)
+    }
+
+    pub(super) fn cut_open_group(&mut self) -> u64 {
+        if !std::mem::take(&mut self.group_open) {
+            return 0;
+        }
+        let key = self.pieces.iter().rposition(|p| matches!(p, Event::Tag(tag) if tag.is_keyframe()));
+        let Some(key) = key.filter(|_| self.groups >= 0) else {
+            // It is on air: what is here of it is all that comes.
+            self.groups += 1;
+            return 0;
+        };
+        let mut cut = 0;
+        for piece in self.pieces.split_off(key) {
+            match &piece {
+                Event::Tag(tag) if is_picture(tag) => {
+                    self.bytes -= tag.body.len();
+                    self.frames -= 1;
+                    cut += 1;
+                }
+                _ => self.pieces.push_back(piece),
+            }
+        }
+        cut
+    }
+
+    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.
+    pub(super) fn drop_oldest_group(&mut self) -> bool {
+        if self.has_end() {
+            // Another item's rest is before it, which waits for the viewer.
+            return false;
+        }
+        let is_key = |piece: &Event| matches!(piece, Event::Tag(tag) if tag.is_keyframe());
+        let mut keys = self.pieces.iter().enumerate().filter(|(_, p)| is_key(p)).map(|(at, _)| at);
+        let (Some(_), Some(second)) = (keys.next(), keys.next()) else { return false };
+        let kept: Vec<Event> = self
+            .pieces
+            .drain(..second)
+            .filter(|piece| match piece {
+                Event::Tag(tag) if tag.is_frame() => {
+                    self.bytes -= tag.body.len();
+                    self.frames -= u64::from(is_picture(tag));
+                    false
+                }
+                _ => true,
+            })
+            .collect();
+        for piece in kept.into_iter().rev() {
+            self.pieces.push_front(piece);
+        }
+        self.groups -= 1;
+        true
+    }
+
+    pub(super) fn ask(&mut self) -> Result<(), CommandRefused> {
+        if self.asked >= MOST_ASKED {
+            return Err(CommandRefused::Busy);
+        }
+        self.asked += 1;
+        self.told += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! What the encode thread hands to the pacing thread.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    flv::{Kind, Tag},
+    item::Item,
+};
+
+/// What the encoder's thread hands over.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// An item begins.
+    Begin(Arc<StartedItem>),
+    /// The next tag of the item.
+    Tag(Tag),
+    /// The item has no more tags.
+    End,
+}
+
+/// An item as it goes on air.
+#[derive(Debug)]
+pub struct StartedItem {
+    /// Number in this run, from 1.
+    pub run: u64,
+    /// The item; `start` tells where its encoder began.
+    pub item: Item,
+    /// Whether its encoder makes no sound.
+    pub silent: bool,
+    /// How long it will be, from `item.start` on.
+    pub expected: Option<Duration>,
+}
+
+pub(super) fn is_picture(tag: &Tag) -> bool {
+    tag.kind == Kind::Video && tag.is_frame()
+}

@@ -1,0 +1,40 @@
+//! The ways out, behind one trait: RTMP of our own, an ffmpeg that copies, a file.
+//!
+//! One connection each; when to connect again is the caller's decision.
+
+pub(crate) mod ffmpeg;
+pub(crate) mod file;
+pub(crate) mod rtmp;
+
+use std::{fmt, time::Instant};
+
+use crate::flv::Tag;
+
+/// Why a connection ended, as a fragment in words without a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkError(pub(crate) String);
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One way out. Times on it are the connection's own.
+pub(crate) trait Sink: Send {
+    /// Takes one tag, to be sent by the next `flush` at the latest.
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError>;
+    /// Sends what is queued; blocks while the way is full.
+    fn flush(&mut self) -> Result<(), SinkError>;
+    /// Waits, serving what the other side says.
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError>;
+    /// Bytes sent so far.
+    fn written(&self) -> u64;
+    /// Bytes of these that have arrived.
+    fn acked(&self) -> u64;
+    /// Ends it in order, within a second or two.
+    fn goodbye(self: Box<Self>);
+}
+
+/// This much is sent without waiting for more: a fraction of a second of media.
+pub(crate) const FLUSH_AT: usize = 32 << 10;

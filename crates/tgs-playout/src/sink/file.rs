@@ -1,0 +1,66 @@
+//! An FLV file, written as it comes.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    time::Instant,
+};
+
+use super::{Sink, SinkError};
+use crate::{
+    flv::{self, Kind, Tag},
+    profile::Profile,
+};
+
+/// An FLV file, written as it comes.
+pub(crate) struct FileSink {
+    file: BufWriter<File>,
+    written: u64,
+}
+
+impl FileSink {
+    pub(crate) fn create(path: &Path, profile: &Profile) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&flv::FILE_HEADER)?;
+        flv::write_tag(&mut file, &metadata_tag(profile))?;
+        Ok(Self { file, written: 0 })
+    }
+}
+
+impl Sink for FileSink {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        flv::write_tag(&mut self.file, tag)
+            .map_err(|error| SinkError(format!("cannot write the file: {error}")))?;
+        self.written += tag.body.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn acked(&self) -> u64 {
+        self.written
+    }
+
+    fn goodbye(mut self: Box<Self>) {
+        if let Err(error) = self.file.flush().and_then(|()| self.file.get_ref().sync_all()) {
+            log::error!("the end of the file may be missing: {error}");
+        }
+    }
+}
+
+/// The metadata of a file, as a tag.
+pub(super) fn metadata_tag(profile: &Profile) -> Tag {
+    Tag { kind: Kind::Script, timestamp: 0, body: profile.flv_body().into() }
+}

@@ -1,0 +1,52 @@
+//! RTMP of our own.
+
+use std::time::{Duration, Instant};
+
+use tgs_core::cancel::Cancel;
+
+use super::{Sink, SinkError};
+use crate::{
+    flv::Tag,
+    profile::Profile,
+    rtmp::{RtmpConnection, RtmpUrl},
+};
+
+/// How long one attempt to connect may take.
+const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
+
+/// Makes one connection to `target`.
+pub(crate) fn open(
+    target: &RtmpUrl,
+    profile: &Profile,
+    cancel: &Cancel,
+) -> Result<RtmpConnection, SinkError> {
+    RtmpConnection::open(target, profile, cancel, CONNECT_TIME_OUT)
+        .map_err(|error| SinkError(error.to_string()))
+}
+
+impl Sink for RtmpConnection {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        RtmpConnection::queue(self, tag);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        RtmpConnection::flush(self).map_err(|error| SinkError(error.to_string()))
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+        RtmpConnection::wait(self, until).map_err(|error| SinkError(error.to_string()))
+    }
+
+    fn written(&self) -> u64 {
+        RtmpConnection::written(self)
+    }
+
+    fn acked(&self) -> u64 {
+        RtmpConnection::acked(self)
+    }
+
+    fn goodbye(self: Box<Self>) {
+        RtmpConnection::goodbye(*self);
+    }
+}
