@@ -128,13 +128,14 @@ fn what_goes_wrong_is_named_and_the_old_version_stays() {
     let ran: Ran = place.bare().args(unreachable).output().unwrap().into();
     ended(&ran, 1, "FAILED to reach the package index, no network: ");
 
-    // Whoever holds the lock has said who it is.
-    let mut held = File::options().write(true).truncate(true).open(place.root().join("lock")).unwrap();
+    // The holder of the lock names itself.
+    let mut held = File::create(place.root().join("lock")).unwrap();
     held.lock().unwrap();
-    writeln!(held, "4321").unwrap();
+    let pid = std::process::id();
+    writeln!(held, "{pid} tgs-ytdlp-update").unwrap();
     let busy = place.run(&[]).unwrap();
     ended(&busy, 75, "FAILED to lock ");
-    assert!(busy.result().ends_with("another update runs (pid 4321)"), "{}", busy.result());
+    assert!(busy.result().ends_with(&format!("another update runs (pid {pid})")), "{}", busy.result());
     drop(held);
 
     // The release that is good for nothing, though it knows its version.

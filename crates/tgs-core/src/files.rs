@@ -38,13 +38,6 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).custom_flags(NONBLOCK).open(path)?)
 }
 
-/// Opens the regular file at `path` to be locked, and makes it where it is missing. Never blocks, as [`open_regular`].
-pub fn open_lock(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).custom_flags(NONBLOCK);
-    regular(options.open(path)?)
-}
-
 /// What the regular file at `path` holds: never blocks, as [`open_regular`], and takes `most` bytes at most.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     whole(open_regular(path)?, most)
@@ -147,10 +140,6 @@ mod tests {
         assert_eq!(words(&at("bytes")), "it is no text");
         assert_eq!(read_regular(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read_text(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
-        for name in ["pipe", "."] {
-            assert!(open_lock(&at(name)).is_err(), "{name}");
-        }
-        assert!(open_lock(&at("new")).is_ok() && at("new").is_file());
         assert_eq!(fs::read(at("file")).unwrap(), b"text");
     }
 

@@ -19,8 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     cancel::Cancel,
-    files::lock::{Holder, LockFile, NotTaken},
-    files::shared_dir::SharedDir,
+    files::lock::{FileLock, Holder, LockError},
     session_string::AuthKey,
 };
 
@@ -30,7 +29,7 @@ const MACHINE: &str = "/run/lock";
 /// The right to use a session, until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct SessionLock {
-    _lock: LockFile,
+    _lock: FileLock,
 }
 
 /// Why there is no right to use the session.
@@ -59,7 +58,7 @@ impl SessionLock {
     fn take_in(machine: &Path, key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
         let (source, state_dir) = match (lock(machine, key), state_dir) {
             (Ok(lock), _) => return Ok(Self { _lock: lock }),
-            (Err(NotTaken::Held(holder)), _) => return Err(Error::Held(holder)),
+            (Err(LockError::Held(holder)), _) => return Err(Error::Held(holder)),
             (Err(e), Some(dir)) => (cause(e), dir),
             (Err(e), None) => return Err(Error::Unusable { path: machine.into(), source: cause(e) }),
         };
@@ -73,20 +72,20 @@ impl SessionLock {
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unusable)?;
         match lock(state_dir, key) {
             Ok(lock) => Ok(Self { _lock: lock }),
-            Err(NotTaken::Held(holder)) => Err(Error::Held(holder)),
+            Err(LockError::Held(holder)) => Err(Error::Held(holder)),
             Err(e) => Err(unusable(cause(e))),
         }
     }
 }
 
-fn lock(dir: &Path, key: &AuthKey) -> Result<LockFile, NotTaken> {
-    LockFile::take(SharedDir::open(dir)?, &name(key), Duration::ZERO, &Cancel::new())
+fn lock(dir: &Path, key: &AuthKey) -> Result<FileLock, LockError> {
+    FileLock::take(dir, &name(key), Duration::ZERO, &Cancel::new())
 }
 
-fn cause(e: NotTaken) -> io::Error {
+fn cause(e: LockError) -> io::Error {
     match e {
-        NotTaken::Io(e) => e,
-        NotTaken::Held(_) | NotTaken::Cancelled => io::ErrorKind::WouldBlock.into(),
+        LockError::Io(e) => e,
+        LockError::Held(_) | LockError::Cancelled => io::ErrorKind::WouldBlock.into(),
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     cancel::Cancel,
-    files::lock::{Holder, LockFile, NotTaken},
+    files::lock::{FileLock, Holder, LockError},
     files::shared_dir::{SharedDir, new_owner, owner, with},
 };
 
@@ -111,12 +111,12 @@ impl SignInLimit {
         })
     }
 
-    fn lock(&self) -> Result<LockFile, Error> {
+    fn lock(&self) -> Result<FileLock, Error> {
         let dir = SharedDir::open(&self.dir).map_err(|e| self.failed(e))?;
-        LockFile::take(dir, &with(&self.name, ".lock"), WAIT, &Cancel::new()).map_err(|e| match e {
-            NotTaken::Held(holder) => Error::Busy { path: self.dir.join(&self.name), holder },
-            NotTaken::Cancelled => self.failed(io::ErrorKind::Interrupted.into()),
-            NotTaken::Io(e) => self.failed(e),
+        FileLock::take_in(dir, &with(&self.name, ".lock"), WAIT, &Cancel::new()).map_err(|e| match e {
+            LockError::Held(holder) => Error::Busy { path: self.dir.join(&self.name), holder },
+            LockError::Cancelled => self.failed(io::ErrorKind::Interrupted.into()),
+            LockError::Io(e) => self.failed(e),
         })
     }
 

@@ -1,11 +1,12 @@
 //! What `tgs-stream` does from its settings to its exit code: puts the parts together, and nothing else.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{IsTerminal, Read, Write},
+    fs,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -14,7 +15,8 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    files, logging, owner, remedy,
+    files::lock::{FileLock, LockError},
+    logging, owner, remedy,
     settings::{self, Settings},
     signals, systemd,
 };
@@ -226,31 +228,26 @@ fn warn_of_ffmpeg() {
 }
 
 /// Claims the state directory: two broadcasts in one would overwrite each other's position.
-fn hold(state_dir: &Path) -> Result<File, CliError> {
+fn hold(state_dir: &Path) -> Result<FileLock, CliError> {
     let path = state_dir.join("lock");
-    let open = || -> std::io::Result<File> {
+    let take = || {
         fs::create_dir_all(state_dir)?;
-        files::open_lock(&path)
+        FileLock::take(state_dir, "lock".as_ref(), Duration::ZERO, &Cancel::new())
     };
-    let mut file = open().with_context(|| format!("use STATE_DIR: cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.take(32).read_to_string(&mut pid);
-            let (dir, pid) = (state_dir.display(), pid.trim());
+    take().map_err(|error| match error {
+        LockError::Held(holder) => {
+            let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             let why = anyhow::anyhow!(
-                "use STATE_DIR {dir}: another tgs-stream (pid {pid}) runs with it; give this one a STATE_DIR of its own"
+                "use STATE_DIR {}: another tgs-stream{pid} runs with it; give this one a STATE_DIR of its own",
+                state_dir.display()
             );
-            return Err(CliError::new(Code::Busy, why));
+            CliError::new(Code::Busy, why)
         }
-        Err(TryLockError::Error(error)) => {
-            return Err(anyhow::Error::new(error).context(format!("lock {}", path.display())).into());
+        error => {
+            let doing = format!("use STATE_DIR: cannot write {}", path.display());
+            anyhow::Error::new(error).context(doing).into()
         }
-    }
-    // Only for the message above.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    })
 }
 
 pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, CliError> {

@@ -5,16 +5,19 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, TryLockError},
-    io::{self, ErrorKind, Read, Write},
+    fs::{self, File},
+    io::{self, ErrorKind},
     os::unix::{ffi::OsStrExt, fs::symlink},
     path::{Path, PathBuf},
-    process,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tgs_core::{
-    files,
+    cancel::Cancel,
+    files::{
+        self,
+        lock::{FileLock, LockError},
+    },
     ytdlp_dir::{self, CURRENT, LAST_SUCCESS, PREVIOUS, VERSION, VERSIONS},
 };
 
@@ -58,25 +61,18 @@ impl VersionsDir {
         self.root.join(VERSIONS)
     }
 
-    /// Makes it, where it is missing, and keeps every other update out until the result is dropped.
-    pub(crate) fn lock(&self) -> Result<File, UpdateError> {
+    /// Makes the directory, where it is missing, and keeps every other update out until the result is dropped.
+    pub(crate) fn lock(&self) -> Result<FileLock, UpdateError> {
         fs::create_dir_all(self.versions()).map_err(UpdateError::io(&self.versions()))?;
-        let path = self.root.join("lock");
-        let mut file = files::open_lock(&path).map_err(UpdateError::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.take(32).read_to_string(&mut pid);
-                let pid = pid.trim();
-                let holder = if pid.is_empty() { String::new() } else { format!(" (pid {pid})") };
-                return Err(UpdateError::Busy { dir: self.root.clone(), holder });
+        let taken = FileLock::take(&self.root, "lock".as_ref(), Duration::ZERO, &Cancel::new());
+        taken.map_err(|error| match error {
+            LockError::Held(holder) => {
+                let holder = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+                UpdateError::Busy { dir: self.root.clone(), holder }
             }
-            Err(TryLockError::Error(error)) => return Err(UpdateError::io(&path)(error)),
-        }
-        // Only for the message above.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
-        Ok(file)
+            LockError::Cancelled => UpdateError::Stopped,
+            LockError::Io(error) => UpdateError::io(&self.root.join("lock"))(error),
+        })
     }
 
     /// The version in use.
@@ -280,9 +276,14 @@ mod tests {
             swap_in(&tree, version);
         }
         let program = tree.versions().join("2026.1.1/tail");
-        let mut command = process::Command::new("tail");
-        let mut child =
-            command.arg("-f").arg(&program).arg("/dev/null").stderr(process::Stdio::null()).spawn().unwrap();
+        let mut command = std::process::Command::new("tail");
+        let mut child = command
+            .arg("-f")
+            .arg(&program)
+            .arg("/dev/null")
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         // It has one a moment after it was started.
         let line = format!("/proc/{}/cmdline", child.id());
         while !fs::read_to_string(&line).unwrap().contains("2026.1.1") {
@@ -303,7 +304,7 @@ mod tests {
         let refused = tree.lock().unwrap_err();
         assert!(matches!(refused, UpdateError::Busy { .. }));
         assert!(
-            refused.to_string().ends_with(&format!("another update runs (pid {})", process::id())),
+            refused.to_string().ends_with(&format!("another update runs (pid {})", std::process::id())),
             "{refused}"
         );
         drop(held);

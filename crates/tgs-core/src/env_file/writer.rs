@@ -21,7 +21,7 @@ use rustix::{fs::Stat, io::Errno, process::geteuid};
 use crate::{
     cancel::Cancel,
     env_file::{self, Unwritable},
-    files::lock::{Holder, LockFile, NotTaken},
+    files::lock::{FileLock, Holder, LockError},
     files::shared_dir::{SharedDir, new_owner, owner, with},
     secret::Secret,
 };
@@ -97,7 +97,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Locked {
     /// In the directory where all links have led.
-    lock: LockFile,
+    lock: FileLock,
     name: OsString,
 }
 
@@ -120,10 +120,10 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Erro
         return Err(Error::Link { path });
     }
     let lock_name = with(name, ".lock");
-    let lock = LockFile::take(dir, &lock_name, wait, cancel).map_err(|e| match e {
-        NotTaken::Held(holder) => Error::Busy { path: path.clone(), holder },
-        NotTaken::Cancelled => Error::Cancelled { path: path.clone() },
-        NotTaken::Io(e) => failed("lock", &parent.join(&lock_name), e),
+    let lock = FileLock::take_in(dir, &lock_name, wait, cancel).map_err(|e| match e {
+        LockError::Held(holder) => Error::Busy { path: path.clone(), holder },
+        LockError::Cancelled => Error::Cancelled { path: path.clone() },
+        LockError::Io(e) => failed("lock", &parent.join(&lock_name), e),
     })?;
     let locked = Locked { lock, name: name.to_owned() };
     if let Some((bytes, stat)) = locked.load()? {

@@ -1,41 +1,42 @@
-//! A lock that one process on the machine holds at a time, and that names its holder.
+//! The one file lock: exclusive on this machine, named after its holder, gone with its holder.
 //!
-//! It is an advisory lock (flock) on a file, so that it ends with its holder however that ends; the file itself means
-//! nothing, is taken away by whoever is done, and left by one that is killed. The directory may be anybody's to write.
-//! Everyone who can list it can also hold the lock: that keeps others waiting and is told by the path, no more.
+//! It is advisory (`flock`). The lock file carries no state; its holder deletes it on release, and one that was killed leaves
+//! it behind. Its directory may be writable by everyone: whoever can list it can hold the lock too, which keeps others
+//! waiting and nothing more. Programs that do not ask for the lock are not kept out.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
+    mem,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
     process,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, Stat},
+    fs::{Mode, OFlags, Stat},
     io::Errno,
     process::{Pid, geteuid, test_kill_process},
 };
 
-use crate::{
-    cancel::Cancel,
-    files::shared_dir::{SharedDir, give, new_owner},
-};
+use super::shared_dir::{SharedDir, give, new_owner};
+use crate::cancel::Cancel;
 
-/// How often a lock that is held is tried again.
-const TURN: Duration = Duration::from_millis(20);
-/// In this time a holder has written his name.
-const NAMED: Duration = Duration::from_millis(200);
+/// How often a held lock is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+/// A holder writes its name within this time of taking the lock.
+const NAMED_WITHIN: Duration = Duration::from_millis(200);
 
-/// Who holds a lock, as far as it has said.
+/// The process that holds a lock, as far as the lock file names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process; `None` where the lock file does not tell, as for an instant after it was taken.
+    /// The process id; `None` for an instant after the lock was taken, and where the file names no live process.
     pub pid: Option<u32>,
-    /// The name of its program.
+    /// The program's name.
     pub program: Option<String>,
 }
 
@@ -50,60 +51,54 @@ impl fmt::Display for Holder {
 }
 
 /// Why a lock was not taken.
-#[derive(Debug)]
-pub(crate) enum NotTaken {
-    /// Somebody has it.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("held by {0}")]
     Held(Holder),
-    /// The wait was called off.
+    /// The wait was cancelled.
+    #[error("the wait was cancelled")]
     Cancelled,
-    /// The file cannot be used.
-    Io(io::Error),
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
-impl From<io::Error> for NotTaken {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl From<Errno> for NotTaken {
-    fn from(e: Errno) -> Self {
-        Self::Io(e.into())
-    }
-}
-
-/// The lock, until it is dropped.
+/// A held lock. Dropping it releases the lock and deletes the lock file.
 #[derive(Debug)]
-pub(crate) struct LockFile {
+pub struct FileLock {
     dir: SharedDir,
     name: OsString,
-    /// The lock itself: it goes when this is closed.
+    /// The lock ends when this is closed.
     _file: File,
     stat: Stat,
 }
 
-impl LockFile {
-    /// Takes the lock on `name`, or waits for it.
-    pub(crate) fn take(
+impl FileLock {
+    /// Takes the lock on the file `name` in `dir`, waiting up to `wait` for its holder. A link in its place is an error.
+    pub fn take(dir: &Path, name: &OsStr, wait: Duration, cancel: &Cancel) -> Result<Self, LockError> {
+        Self::take_in(SharedDir::open(dir)?, name, wait, cancel)
+    }
+
+    pub(crate) fn take_in(
         dir: SharedDir,
         name: &OsStr,
         wait: Duration,
         cancel: &Cancel,
-    ) -> Result<Self, NotTaken> {
+    ) -> Result<Self, LockError> {
         let began = Instant::now();
         let (file, stat) = loop {
             match attempt(&dir, name) {
                 Ok(Some(taken)) => break taken,
-                // The name went to another file meanwhile.
                 Ok(None) => {}
-                Err(NotTaken::Held(holder)) => {
-                    let wait = if holder.pid.is_none() { wait.max(NAMED) } else { wait };
+                Err(LockError::Held(holder)) => {
+                    let wait = if holder.pid.is_none() { wait.max(NAMED_WITHIN) } else { wait };
                     let left = wait.saturating_sub(began.elapsed());
                     if left.is_zero() {
-                        return Err(NotTaken::Held(holder));
+                        return Err(LockError::Held(holder));
                     }
-                    if cancel.wait(TURN.min(left)) {
-                        return Err(NotTaken::Cancelled);
+                    if cancel.wait(RETRY_EVERY.min(left)) {
+                        return Err(LockError::Cancelled);
                     }
                 }
                 Err(e) => return Err(e),
@@ -112,33 +107,57 @@ impl LockFile {
         Ok(Self { dir, name: name.to_owned(), _file: file, stat })
     }
 
-    /// The directory that the lock is in.
+    /// The directory of the lock file.
     pub(crate) fn dir(&self) -> &SharedDir {
         &self.dir
     }
 }
 
-impl Drop for LockFile {
+impl Drop for FileLock {
     fn drop(&mut self) {
-        // Before the lock goes, so that nobody else's file is meant. One that is not ours to take away stays.
+        // While the lock is held: the name can then not yet be another holder's file.
         if self.dir.is(&self.name, &self.stat) {
             let _ = self.dir.remove(&self.name);
         }
     }
 }
 
-/// Tries once; `None` where the locked file has been taken away before it was locked.
-fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, NotTaken> {
+/// Opens the file at `path`, made if `make` says so, and locks it itself until the last copy of its descriptor is closed:
+/// for data that one process at a time writes and renames or deletes.
+///
+/// `WouldBlock` where another process holds it, or held it and has renamed it since.
+pub fn open_locked(path: &Path, make: bool) -> io::Result<File> {
+    let file = File::options().write(true).create(make).truncate(false).mode(0o644).open(path)?;
+    let same = |file: &File| {
+        let inode = file.metadata()?.ino();
+        io::Result::Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == inode))
+    };
+    if try_lock(&file)? && same(&file)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+/// Locks the open file until its last descriptor is closed; `false` where another holds it.
+fn try_lock(file: &File) -> io::Result<bool> {
+    match fd_lock::RwLock::new(file).try_write() {
+        // Its guard would release the lock at the end of this function.
+        Ok(guard) => {
+            mem::forget(guard);
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Tries once; `None` where the file was deleted or replaced before it was locked.
+fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockError> {
     let Some((mut file, stat, writable)) = open(dir, name)? else { return Ok(None) };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Err(NotTaken::Held(holder(&mut file))),
-        done => done?,
+    if !try_lock(&file)? {
+        return Err(LockError::Held(holder(&mut file)));
     }
     if !dir.is(name, &stat) {
         return Ok(None);
     }
-    // It has one name, which is in a directory where somebody wanted a lock: nobody's passwd is overwritten. A full disk
-    // keeps the name from being written, not the lock.
+    // With one link it is not another name of a precious file. A full disk loses the name, not the lock.
     if writable && stat.st_nlink == 1 {
         let line = format!("{} {}\n", process::id(), program());
         let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
@@ -146,14 +165,14 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, NotTak
     Ok(Some((file, stat)))
 }
 
-/// The file, whether it can be written, and made if need be.
+/// Opens the file, made if need be, and says whether it can be written.
 fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>> {
     // First without O_CREAT: with it, the kernel refuses another user's file in a directory like /tmp
     // (fs.protected_regular).
     match dir.open_file(name, OFlags::RDWR) {
         Ok((file, stat)) => return Ok(Some((file, stat, true))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        // Another user's, left by a killed process: what can be read can be locked.
+        // Left by a killed process of another user: a readable file can be locked too.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             return Ok(Some(dir.open_file(name, OFlags::RDONLY).map(|(file, stat)| (file, stat, false))?));
         }
@@ -161,25 +180,25 @@ fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>>
     }
     match dir.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
         Ok((file, stat)) => {
-            // Readable by those who are to find it locked, whatever the umask.
+            // Whatever the umask: other users must be able to find it locked.
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
             if geteuid().is_root() {
                 give(&file, new_owner(dir)?)?;
             }
             Ok(Some((file, stat, true)))
         }
-        // Somebody was quicker.
+        // Another process was quicker.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Who has written himself into the file. It may be anybody's: only a number and a plain name are taken from it, and a
-/// process that is no more has left the file behind.
+/// The holder that the file names. Any user may have written it: only the id of a live process and a plain name count.
 fn holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let _ = file.take(128).read_to_string(&mut text);
-    let (pid, program) = text.trim_end().split_once(' ').unwrap_or_default();
+    let text = text.trim_end();
+    let (pid, program) = text.split_once(' ').unwrap_or((text, ""));
     let alive = |pid: &i32| Pid::from_raw(*pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
     let Some(pid) = pid.parse().ok().filter(|pid| *pid > 0).filter(alive) else {
         return Holder { pid: None, program: None };
@@ -193,7 +212,7 @@ fn holder(file: &mut File) -> Holder {
 fn program() -> String {
     let path = env::current_exe().unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // As the kernel calls a program that was replaced while it runs.
+    // The kernel's mark for a program whose file was replaced while it runs.
     name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
 }
 
@@ -209,15 +228,15 @@ mod tests {
 
     use super::*;
 
-    fn take(dir: &Path, wait: Duration) -> Result<LockFile, NotTaken> {
-        LockFile::take(SharedDir::open(dir).unwrap(), "lock".as_ref(), wait, &Cancel::new())
+    fn take(dir: &Path, wait: Duration) -> Result<FileLock, LockError> {
+        FileLock::take_in(SharedDir::open(dir).unwrap(), "lock".as_ref(), wait, &Cancel::new())
     }
 
     #[test]
     fn one_at_a_time_and_the_holder_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let first = take(dir.path(), Duration::ZERO).unwrap();
-        let Err(NotTaken::Held(holder)) = take(dir.path(), Duration::ZERO) else { panic!("taken twice") };
+        let Err(LockError::Held(holder)) = take(dir.path(), Duration::ZERO) else { panic!("taken twice") };
         assert_eq!((holder.pid, holder.program), (Some(process::id()), Some(program())));
         drop(first);
         assert!(!dir.path().join("lock").exists());
@@ -235,7 +254,7 @@ mod tests {
                         let lock = loop {
                             match take(dir.path(), Duration::ZERO) {
                                 Ok(lock) => break lock,
-                                Err(NotTaken::Held(_)) => thread::yield_now(),
+                                Err(LockError::Held(_)) => thread::yield_now(),
                                 Err(e) => panic!("{e:?}"),
                             }
                         };
@@ -261,8 +280,8 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let dir = SharedDir::open(dir.path()).unwrap();
-        let second = LockFile::take(dir, "lock".as_ref(), Duration::from_mins(1), &cancel);
-        assert!(matches!(second, Err(NotTaken::Cancelled)));
+        let second = FileLock::take_in(dir, "lock".as_ref(), Duration::from_mins(1), &cancel);
+        assert!(matches!(second, Err(LockError::Cancelled)));
     }
 
     #[test]
@@ -271,7 +290,7 @@ mod tests {
         let (lock, other) = (dir.path().join("lock"), dir.path().join("other"));
         fs::write(&other, "precious").unwrap();
         symlink(&other, &lock).unwrap();
-        let Err(NotTaken::Io(e)) = take(dir.path(), Duration::ZERO) else { panic!("followed") };
+        let Err(LockError::Io(e)) = take(dir.path(), Duration::ZERO) else { panic!("followed") };
         assert_eq!(e.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
         fs::remove_file(&lock).unwrap();
         // A second name can be locked as well as a first.
@@ -279,7 +298,7 @@ mod tests {
         drop(take(dir.path(), Duration::ZERO).unwrap());
         assert_eq!(fs::read(&other).unwrap(), b"precious");
         fs::create_dir(&lock).unwrap();
-        assert!(matches!(take(dir.path(), Duration::ZERO), Err(NotTaken::Io(_))));
+        assert!(matches!(take(dir.path(), Duration::ZERO), Err(LockError::Io(_))));
         fs::remove_dir(&lock).unwrap();
         // A leftover that nobody may write is locked all the same.
         fs::write(&lock, "1 init\n").unwrap();
@@ -299,6 +318,8 @@ mod tests {
             // Above the kernel's highest.
             ("2000000000 a".into(), None, None),
             (String::new(), None, None),
+            // As versions before 0.2 wrote it.
+            (format!("{me}\n"), Some(me), None),
         ];
         for (text, pid, program) in cases {
             let mut file = tempfile::tempfile().unwrap();

@@ -14,12 +14,11 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::{cancel::Cancel, supervise::contain};
+use tgs_core::{cancel::Cancel, files::lock::open_locked, supervise::contain};
 
 use super::{
     entry::{EntryIndex, EntryWriter},
     key::{CacheKey, entry_name},
-    part::lock,
     store::CacheStore,
 };
 use crate::{flv::Tag, item::Item};
@@ -125,7 +124,7 @@ struct RecordingThread {
 
 impl RecordingThread {
     fn run(&self, told: &mpsc::Receiver<RecordingEvent>) {
-        let file = match lock(&self.part, true) {
+        let file = match open_locked(&self.part, true) {
             // Another process keeps it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             locked => locked,
