@@ -22,5 +22,6 @@ pub mod sign_in_limit;
 pub mod signals;
 pub mod supervise;
 pub mod systemd;
+pub mod time;
 pub mod units;
 pub mod ytdlp_dir;

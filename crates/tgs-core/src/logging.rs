@@ -10,12 +10,12 @@ use std::{
     fmt::Write as _,
     io::{IsTerminal, Write as _, stderr},
     panic, thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use log::{Level, Record};
 
-use crate::{mask, supervise::Panic};
+use crate::{mask, supervise::Panic, time::Utc};
 
 /// Starts the log. `filter` is `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Later calls change nothing.
 ///
@@ -103,49 +103,10 @@ fn colour(level: Level) -> u8 {
     }
 }
 
-/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be done before.
-#[must_use]
-pub fn moment(time: SystemTime) -> String {
-    let text = Utc(time + Duration::from_millis(999)).to_string();
-    let second = text.split('.').next().unwrap_or(&text);
-    format!("{} UTC", second.replace('T', " "))
-}
-
-/// A time as `2026-02-28T23:59:59.123Z`.
-#[derive(Debug, Clone, Copy)]
-pub struct Utc(pub SystemTime);
-
-impl std::fmt::Display for Utc {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        let (year, month, day) = date(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let milli = since.subsec_millis();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-    }
-}
-
-/// Year, month and day, so many days after 1970-01-01. Counted in years that begin in March, so that the leap day is the
-/// last of its year, and from 0000-03-01 in eras of 400 years, which all have 146 097 days.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // From March on the months' lengths repeat as 31 30 31 30 31: 153 days in five months.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let january_or_february = month >= 10;
-    (
-        era * 400 + year + u64::from(january_or_february),
-        if january_or_february { month - 9 } else { month + 3 },
-        day,
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     fn shown(style: Style, level: Level, message: &str) -> String {
@@ -171,23 +132,6 @@ mod tests {
         ];
         for (style, level, message, expected) in cases {
             assert_eq!(shown(style, level, message), expected);
-        }
-    }
-
-    #[test]
-    fn dates() {
-        let cases = [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_709_164_800, "2024-02-29"),
-            (1_735_603_200, "2024-12-31"),
-            (1_735_689_600, "2025-01-01"),
-            (4_107_542_400, "2100-03-01"),
-        ];
-        for (second, expected) in cases {
-            let shown = Utc(UNIX_EPOCH + Duration::from_secs(second)).to_string();
-            assert_eq!(shown, format!("{expected}T00:00:00.000Z"));
         }
     }
 }

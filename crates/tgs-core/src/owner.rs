@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use nix::unistd::Group;
 use rustix::{io::Errno, process::geteuid};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -147,7 +148,7 @@ impl Owner {
     pub fn must_read(&self, file: &Path) -> Result<(), Refused> {
         let Some((user, path)) = &self.found else { return Ok(()) };
         let Ok(meta) = file.metadata() else { return Ok(()) };
-        let groups = user.groups(&fs::read_to_string("/etc/group").unwrap_or_default());
+        let groups = user.groups();
         let bit = match meta.uid() {
             uid if uid == user.uid => 0o400,
             _ if groups.contains(&meta.gid()) => 0o040,
@@ -202,18 +203,19 @@ fn others(meta: &fs::Metadata) -> u32 {
     OTHERS_WRITE | if with_members { GROUP_WRITE } else { 0 }
 }
 
-/// Whether somebody but root is in the group, by /etc/group and /etc/passwd: `staff`, which owns /usr/local on Debian, is
-/// empty. A number without a line may be anybody's.
+/// Whether a user other than root is in the group: `staff`, which owns /usr/local on Debian, is empty. A number without a
+/// name may be any user's.
 fn has_members(gid: u32) -> bool {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let of_group = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let mut lines =
-        of_group.filter(|fields| fields.get(2).is_some_and(|it| it.parse() == Ok(gid))).peekable();
-    let unknown = lines.peek().is_none();
-    let named = |fields: Vec<&str>| {
-        fields.get(3).is_some_and(|members| members.split(',').any(|it| !["", "root"].contains(&it)))
-    };
-    unknown || lines.any(named) || User::find(|user| user.gid == gid && user.uid != 0).is_some()
+    let Ok(Some(group)) = Group::from_gid(gid.into()) else { return true };
+    group.mem.iter().any(|member| member != "root") || is_primary(gid)
+}
+
+/// Whether the group is a user's primary one. The name service cannot be searched for that; only local users are known.
+fn is_primary(gid: u32) -> bool {
+    fs::read_to_string("/etc/passwd").unwrap_or_default().lines().any(|line| {
+        let mut ids = line.split(':').skip(2).map(str::parse);
+        matches!((ids.next(), ids.next()), (Some(Ok(1_u32..)), Some(Ok(primary))) if primary == gid)
+    })
 }
 
 /// A component of a path.

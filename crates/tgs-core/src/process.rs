@@ -15,7 +15,7 @@ pub mod user;
 
 pub use self::{
     child::{Child, spawn},
-    command::{command, find, trusted},
+    command::{command, find, find_in, trusted},
     run::{RunError, describe, output},
     shim::shim,
 };

@@ -17,6 +17,7 @@ use crate::{
     cancel::Cancel,
     files::lock::{FileLock, Holder, LockError},
     files::shared_dir::{SharedDir, new_owner, owner, with},
+    time::hours_and_minutes,
 };
 
 /// Attempts in a [`DAY`].
@@ -37,7 +38,7 @@ pub struct SignInLimit {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There have been enough.
-    #[error("{MOST} sign-ins of this account in 24 hours are enough; the next may be in {}", span(*.left))]
+    #[error("{MOST} sign-ins of this account in 24 hours are enough; the next may be in {}", hours_and_minutes(*.left))]
     Exhausted {
         /// When the next attempt may be.
         until: SystemTime,
@@ -60,16 +61,6 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-}
-
-/// In words, rounded up to minutes.
-fn span(duration: Duration) -> String {
-    let minutes = duration.as_secs().div_ceil(60);
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }
 
 impl SignInLimit {

@@ -6,7 +6,6 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -154,17 +153,11 @@ impl DiagContext {
 }
 
 fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, String> {
-    let usable = |file: &Path| {
-        let meta = file.metadata().map_err(|e| e.to_string())?;
-        let executable = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-        if executable { Ok(file.to_owned()) } else { Err("it is no executable file".to_owned()) }
-    };
-    if program.as_encoded_bytes().contains(&b'/') {
-        let file = Path::new(program);
-        return usable(file).map_err(|why| format!("{}: {why}", file.display()));
-    }
-    let found = env::split_paths(path).find_map(|dir| usable(&dir.join(program)).ok());
-    found.ok_or_else(|| format!("{} is not found in PATH", program.display()))
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    process::find_in(program, Path::new(""), path).map_err(|error| {
+        let is = if is_path { ":" } else { " is" };
+        format!("{}{is} {error}", program.display())
+    })
 }
 
 /// Which file: the one that was named, the one of the unit that was named, the one here, the installed one.
@@ -191,6 +184,8 @@ fn variable(unit: Option<&BTreeMap<String, String>>, name: &str) -> Option<OsStr
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

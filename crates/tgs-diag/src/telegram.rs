@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use tgs_core::{
     files::lock::Holder,
     flood_wait::FloodWaits,
-    logging::moment,
     remedy,
     secret::Secret,
     session_lock::{self, SessionLock},
     session_string::SessionString,
     settings::Settings,
+    time::moment,
 };
 use tgs_playout::rtmp::RtmpUrl;
 use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use tgs_core::{error::CliError, logging::moment};
+use tgs_core::{error::CliError, time::moment};
 use tgs_telegram::{Class, TelegramError};
 
 /// The operator stopped the tool.

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tgs_core::{error::CliError, exit::Code, logging::moment, session_string::SessionString};
+use tgs_core::{error::CliError, exit::Code, session_string::SessionString, time::moment};
 use tgs_telegram::{Connection, Me, OtherSession, TelegramError};
 
 use crate::{

@@ -6,10 +6,10 @@ use tgs_core::{
     error::CliError,
     exit::Code,
     flood_wait::FloodWaits,
-    logging::moment,
     remedy,
     session_string::SessionString,
     sign_in_limit::{self, SignInLimit},
+    time::moment,
 };
 use tgs_telegram::{
     Class, Connection,

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use tgs_core::{logging, mask, settings::Settings};
+use tgs_core::{
+    mask,
+    settings::Settings,
+    time::{clock, moment},
+};
 use tgs_playout::cache::{self, CachedItem};
 
-use crate::{check::clock, source::one_line};
+use crate::source::one_line;
 
 /// What `--json` prints.
 #[derive(serde::Serialize)]
@@ -35,7 +39,7 @@ pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io
     let items = if count == 1 { "item" } else { "items" };
     writeln!(out, "{dir}: {count} {items}, {} GB of at most {limit} GB", gigabytes(bytes))?;
     for kept in &page.items {
-        let used = logging::moment(UNIX_EPOCH + Duration::from_secs(kept.used));
+        let used = moment(UNIX_EPOCH + Duration::from_secs(kept.used));
         let (size, length) = (gigabytes(kept.bytes), clock(Duration::from_secs(kept.seconds)));
         writeln!(out, "{size:>8} GB  {length:>9}  {used}  {}", one_line(&kept.title))?;
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use tgs_core::mask;
+use tgs_core::{mask, time::clock};
 use tgs_playout::item::ItemFailure;
 
 use crate::{
@@ -126,12 +126,6 @@ impl fmt::Display for PlayLength {
     }
 }
 
-/// `1:02:03`, to the nearest second.
-pub(crate) fn clock(duration: Duration) -> String {
-    let seconds = (duration.as_millis() + 500) / 1000;
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
 #[derive(Debug, Default)]
 struct CheckTotals {
     entries: usize,
@@ -167,16 +161,6 @@ mod tests {
 
     #[test]
     fn lengths() {
-        let cases = [
-            (0, "0:00:00"),
-            (499, "0:00:00"),
-            (59_500, "0:01:00"),
-            (3_723_000, "1:02:03"),
-            (360_000_000, "100:00:00"),
-        ];
-        for (millis, words) in cases {
-            assert_eq!(clock(Duration::from_millis(millis)), words);
-        }
         assert_eq!(format!("[{:>9}]", PlayLength::of(true, None)), "[     live]");
         assert_eq!(PlayLength::of(false, None).to_string(), "unknown");
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tgs_core::{logging, ytdlp_dir};
+use tgs_core::{time::moment, ytdlp_dir};
 
 use crate::versions_dir::{VersionDir, VersionsDir};
 
@@ -60,8 +60,7 @@ impl InstalledVersions {
         if let Some(version) = &self.rolled_back {
             let _ = writeln!(text, "rolled back     {version}; an update takes only a newer one");
         }
-        let _ =
-            write!(text, "last success    {}", success.map_or_else(|| "never".to_owned(), logging::moment));
+        let _ = write!(text, "last success    {}", success.map_or_else(|| "never".to_owned(), moment));
         text
     }
 }

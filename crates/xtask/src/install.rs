@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use tgs_core::process;
 use tgs_e2e::tools;
 
 use crate::step;
@@ -149,11 +150,9 @@ impl Proof {
 
 /// The program `name` in the search path or in /usr/sbin, which plain users have not got in it.
 fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin");
+    process::find_in(name.as_ref(), Path::new(""), &path).ok()
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -3,8 +3,8 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    io,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    fs, io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -86,30 +86,12 @@ pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
     find_in(program.as_ref(), Path::new(""), &path)
 }
 
-pub(super) fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
-    if program.as_encoded_bytes().contains(&b'/') {
-        let file = dir.join(program);
-        return executable(&file).map(|()| file);
-    }
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "not found in PATH");
-    if program.is_empty() {
-        return Err(failed);
-    }
-    for dir in env::split_paths(path) {
-        let file = dir.join(program);
-        match executable(&file) {
-            Ok(()) => return Ok(file),
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => failed = e,
-            Err(_) => {}
-        }
-    }
-    Err(failed)
-}
-
-fn executable(file: &Path) -> io::Result<()> {
-    let meta = file.metadata()?;
-    if meta.is_file() && meta.permissions().mode() & 0o111 != 0 {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"))
+/// As [`find`], in the search path `path`, and for a relative path as seen from `dir`.
+pub fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    which::which_in(program, Some(path), dir).map_err(|_| match fs::metadata(dir.join(program)) {
+        Err(e) if is_path => e,
+        Ok(_) if is_path => io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"),
+        _ => io::Error::new(io::ErrorKind::NotFound, "not found in PATH"),
+    })
 }

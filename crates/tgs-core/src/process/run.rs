@@ -1,7 +1,6 @@
 //! Running a child to its end: its output within bounds of time and size, and how it ended in words.
 
 use std::{
-    fmt,
     io::{self, Read},
     os::{fd::AsFd, unix::process::ExitStatusExt},
     process::{ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
@@ -185,34 +184,10 @@ fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()>
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with {code}"),
-        (None, Some(signal)) => format!("killed by {}", SignalName(signal)),
+        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("killed by {name}"),
+            None => format!("killed by signal {signal}"),
+        },
         (None, None) => status.to_string(),
-    }
-}
-
-struct SignalName(i32);
-
-impl fmt::Display for SignalName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The signals that end a process, by their Linux numbers.
-        let name = match self.0 {
-            1 => "SIGHUP",
-            2 => "SIGINT",
-            3 => "SIGQUIT",
-            4 => "SIGILL",
-            6 => "SIGABRT",
-            7 => "SIGBUS",
-            8 => "SIGFPE",
-            9 => "SIGKILL",
-            11 => "SIGSEGV",
-            13 => "SIGPIPE",
-            14 => "SIGALRM",
-            15 => "SIGTERM",
-            24 => "SIGXCPU",
-            25 => "SIGXFSZ",
-            31 => "SIGSYS",
-            other => return write!(f, "signal {other}"),
-        };
-        f.write_str(name)
     }
 }

@@ -1,75 +1,70 @@
-//! The users of this machine, and the change of this process to one of them.
+//! The users of this machine, as the system's name service knows them, and the change of this process to one of them.
 
-use std::{ffi::OsString, fs, io};
+use std::{
+    ffi::{CString, OsString},
+    io,
+};
 
+use nix::unistd::{self, getgrouplist};
 use rustix::{
     fs::{Gid, Uid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-/// A line of /etc/passwd. The users of our units are there: sysusers.d puts them.
+/// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name; the number where there is none.
+    /// The name; the number where the user has none.
     pub name: String,
     /// The number.
     pub uid: u32,
-    pub(crate) gid: u32,
-    home: String,
+    gid: u32,
+    home: OsString,
+}
+
+impl From<unistd::User> for User {
+    fn from(user: unistd::User) -> Self {
+        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir.into() }
+    }
 }
 
 impl User {
-    fn read(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
-        Some(Self {
-            name: name.to_owned(),
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-            home: home.to_owned(),
-        })
-    }
-
-    pub(crate) fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
-        fs::read_to_string("/etc/passwd").ok()?.lines().filter_map(Self::read).find(|user| is_it(user))
-    }
-
     /// The user of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::find(|user| user.name == name)
+        unistd::User::from_name(name).ok().flatten().map(Self::from)
+    }
+
+    fn numbered(uid: u32) -> Option<Self> {
+        unistd::User::from_uid(uid.into()).ok().flatten().map(Self::from)
     }
 
     /// The name of the user of this number, else the number.
     #[must_use]
     pub fn name_of(uid: u32) -> String {
-        Self::find(|user| user.uid == uid).map_or_else(|| uid.to_string(), |user| user.name)
+        Self::numbered(uid).map_or_else(|| uid.to_string(), |user| user.name)
     }
 
     /// The user of this number, who need not have a name; without one, of the group `gid`.
     pub(crate) fn of_ids(uid: u32, gid: u32) -> Self {
-        let nameless = || Self { name: uid.to_string(), uid, gid, home: "/".to_owned() };
-        Self::find(|user| user.uid == uid).unwrap_or_else(nameless)
+        Self::numbered(uid).unwrap_or_else(|| Self { name: uid.to_string(), uid, gid, home: "/".into() })
     }
 
-    /// The groups it is in by the lines of /etc/group, its own first.
-    pub(crate) fn groups(&self, text: &str) -> Vec<u32> {
-        let others = text.lines().filter_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let is_in = fields.get(3)?.split(',').any(|member| member == self.name);
-            fields[2].parse().ok().filter(|gid| is_in && *gid != self.gid)
-        });
+    /// The groups of the user, the primary one first.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        let name = CString::new(&*self.name).unwrap_or_default();
+        let all = getgrouplist(&name, self.gid.into()).unwrap_or_default();
+        let others = all.iter().map(|gid| gid.as_raw()).filter(|gid| *gid != self.gid);
         std::iter::once(self.gid).chain(others).collect()
     }
 
-    /// What a process of this user has to be given.
+    /// What makes a process this user's.
     pub(crate) fn ids(&self) -> Ids {
-        let groups = self.groups(&fs::read_to_string("/etc/group").unwrap_or_default());
-        Ids { uid: self.uid, gid: self.gid, groups }
+        Ids { uid: self.uid, gid: self.gid, groups: self.groups() }
     }
 
     /// The home directory.
-    pub(crate) fn home(&self) -> &str {
+    pub(crate) fn home(&self) -> &OsString {
         &self.home
     }
 }
@@ -112,17 +107,18 @@ mod tests {
 
     #[test]
     fn users_and_groups() {
-        let user = User::read("tgstream:x:990:980:tgs:/var/lib/tg_video_streamer:/usr/sbin/nologin").unwrap();
-        assert_eq!(
-            (&*user.name, user.uid, user.gid, &*user.home),
-            ("tgstream", 990, 980, "/var/lib/tg_video_streamer")
-        );
-        let groups =
-            "media:x:44:a,tgstream\nother:x:45:tgstream2\ntgstream:x:980:tgstream\nbroken\nx:y:z:tgstream\n";
-        assert_eq!(user.groups(groups), [980, 44]);
-        assert_eq!(User::read("root:x:0"), None);
-        assert_eq!((User::name_of(0), User::named("root").unwrap().uid), ("root".to_owned(), 0));
+        let root = User::named("root").unwrap();
+        assert_eq!((root.uid, root.gid, &*root.home), (0, 0, std::ffi::OsStr::new("/root")));
+        assert_eq!((User::name_of(0), User::named("no such user")), ("root".to_owned(), None));
         assert_eq!(User::name_of(4_000_000_000), "4000000000");
+        let nameless = User::of_ids(4_000_000_000, 4_000_000_001);
+        assert_eq!((&*nameless.name, nameless.groups()), ("4000000000", vec![4_000_000_001]));
+        // The primary group is the first and is not there twice.
+        for name in ["root", "nobody"] {
+            let user = User::named(name).unwrap();
+            let groups = user.groups();
+            assert_eq!((groups[0], groups.iter().filter(|gid| **gid == user.gid).count()), (user.gid, 1));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tgs_core::{
     cancel::Cancel,
     files,
     flood_wait::FloodWaits,
-    logging, process, remedy,
+    process, remedy,
     session_lock::SessionLock,
     session_string::SessionString,
     settings::{ChatId, Settings},
@@ -464,7 +464,10 @@ impl SessionFailure {
     fn flood(left: Duration, now: SystemTime) -> Self {
         Self {
             error: StartError::Wait(WaitReason::Flood(left)),
-            message: format!("ask Telegram, which wants silence until {}", logging::moment(now + left)),
+            message: format!(
+                "ask Telegram, which wants silence until {}",
+                tgs_core::time::moment(now + left)
+            ),
             remedy: String::new(),
         }
     }

@@ -1,10 +1,8 @@
 //! By a QR code: the new session shows a token, a device that is signed in to the account scans and approves it.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 
@@ -28,7 +26,7 @@ impl LoginToken {
     /// What the QR code says: `tg://login?token=…`.
     #[must_use]
     pub fn link(&self) -> Secret<String> {
-        Secret::new(format!("tg://login?token={}", base64url(self.token.expose())))
+        Secret::new(format!("tg://login?token={}", URL_SAFE_NO_PAD.encode(self.token.expose())))
     }
 
     /// The token, for [`crate::Connection::accept_login_token`].
@@ -108,20 +106,6 @@ impl SignIn {
     }
 }
 
-/// Base64 in the alphabet for URLs, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let number =
-            three.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..=three.len() {
-            let _ = text.write_char(ALPHABET[(number >> (18 - 6 * place)) as usize & 63].into());
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +121,7 @@ mod tests {
             (&[0xfb, 0xff, 0xfe], "-__-"),
         ];
         for (bytes, text) in cases {
-            assert_eq!(base64url(bytes), text);
+            assert_eq!(URL_SAFE_NO_PAD.encode(bytes), text);
         }
     }
 
