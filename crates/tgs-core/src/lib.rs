@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod cancel;
 pub mod cli;
+pub mod digest;
 pub mod env_file;
 pub mod error;
 pub mod exit;

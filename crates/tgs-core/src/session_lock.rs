@@ -15,10 +15,9 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     cancel::Cancel,
+    digest::Digest,
     files::lock::{FileLock, Holder, LockError},
     session_string::AuthKey,
 };
@@ -91,9 +90,10 @@ fn cause(e: LockError) -> io::Error {
 
 /// The lock's file name for this key.
 fn name(key: &AuthKey) -> OsString {
-    let hash = Sha256::new().chain_update(b"tgs session lock\0").chain_update(key.expose()).finalize();
-    let start = hash.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
-    format!("tgs-session-{start:016x}.lock").into()
+    let mut digest = Digest::default();
+    digest.add(b"tgs session lock\0");
+    digest.add(key.expose());
+    format!("tgs-session-{}.lock", &digest.hex()[..16]).into()
 }
 
 #[cfg(test)]

@@ -18,10 +18,8 @@ use std::{
     str::FromStr,
 };
 
-use sha2::{Digest, Sha256};
-
 pub use self::dc::dc_address;
-use crate::secret::Secret;
+use crate::{digest::Digest, secret::Secret};
 
 /// The length of an authorisation key in bytes.
 const KEY: usize = 256;
@@ -146,9 +144,9 @@ impl AuthKey {
     /// logs, and gives nothing away about 2048 random bits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let hash = Sha256::digest(self.expose());
-        let start = hash.iter().take(4).fold(0, |start, byte| start << 8 | u32::from(*byte));
-        format!("{start:08x}")
+        let mut digest = Digest::default();
+        digest.add(self.expose());
+        digest.hex()[..8].to_owned()
     }
 }
 

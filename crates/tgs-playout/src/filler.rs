@@ -3,9 +3,7 @@
 //! It is read from disk while it plays: it must not cost memory all the time for what rarely happens.
 
 use std::{
-    collections::hash_map::DefaultHasher,
     fs::File,
-    hash::{Hash, Hasher},
     io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::mpsc,
@@ -13,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, files, supervise::contain};
+use tgs_core::{cancel::Cancel, digest, files, supervise::contain};
 
 use crate::{
     ffmpeg::{EncodeJob, EncodeSetup, Encoder, messages::last_message, probe},
@@ -86,7 +84,7 @@ impl Filler {
         dir: &Path,
         cancel: &Cancel,
     ) -> Result<Self, FillerError> {
-        let slate = Self::kept(dir, key(setup, version, None), |out| {
+        let slate = Self::kept(dir, &key(setup, version, None), |out| {
             encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
                 // An ffmpeg built without the text filter still makes a bare slate.
                 out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
@@ -99,7 +97,7 @@ impl Filler {
         let slate = Self { tags, silence, silent: false, coming: None };
         let Some(file) = file else { return Ok(slate) };
         let key = key(setup, version, Some(file));
-        if let Ok((tags, sound)) = open(&kept_at(dir, key)) {
+        if let Ok((tags, sound)) = open(&kept_at(dir, &key)) {
             return Ok(Self { tags, silent: sound.is_none(), ..slate });
         }
         let (send, done) = mpsc::sync_channel(1);
@@ -107,7 +105,7 @@ impl Filler {
         let stop = cancel.clone();
         let (ffprobe, file, dir) = (ffprobe.to_owned(), file.to_owned(), dir.to_owned());
         let work = move || {
-            let own = Self::kept(&dir, key, |out| {
+            let own = Self::kept(&dir, &key, |out| {
                 let item = item(&file);
                 let made = contain(|| {
                     let found = probe::probe(&ffprobe, &item.media, setup.wanted(), &cancel)
@@ -137,7 +135,7 @@ impl Filler {
     /// Opens what is kept under `key`, or has it made. It is put in place whole.
     fn kept(
         dir: &Path,
-        key: u64,
+        key: &str,
         make: impl FnOnce(&mut File) -> Result<(), String>,
     ) -> Result<(FillerReader, Option<Silence>), FillerError> {
         let path = kept_at(dir, key);
@@ -187,8 +185,8 @@ impl Filler {
 }
 
 /// Where the filler of this key is kept.
-fn kept_at(dir: &Path, key: u64) -> PathBuf {
-    dir.join(format!("filler-{key:016x}.flv"))
+fn kept_at(dir: &Path, key: &str) -> PathBuf {
+    dir.join(format!("filler-{key}.flv"))
 }
 
 impl FlvReader<BufReader<File>> {
@@ -205,14 +203,14 @@ fn item(file: &Path) -> Item {
 }
 
 /// Names everything that the encoded filler depends on.
-fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {version} {file:?} {TEXT}", setup.profile, setup.extra).hash(&mut hasher);
+fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> String {
+    let encoding = format!("{:?} {:?} {version} {file:?} {TEXT}", setup.profile, setup.extra);
+    let mut content = String::new();
     if let Some(meta) = file.and_then(|f| f.metadata().ok()) {
         let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        (meta.len(), changed).hash(&mut hasher);
+        content = format!("{} {changed:?}", meta.len());
     }
-    hasher.finish()
+    digest::key([encoding, content])
 }
 
 /// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use ring::digest;
+use tgs_core::digest::Digest;
 
 use crate::item::Media;
 
@@ -41,37 +41,25 @@ pub(super) fn of_file(media: &Media, image_duration: Duration) -> Option<String>
     if [&b"#EXTM3U"[..], b"ffconcat", b"<?xml", b"<MPD"].iter().any(|list| begin.starts_with(list)) {
         return None;
     }
-    let mut sample = digest::Context::new(&digest::SHA256);
+    let mut sample = Digest::default();
     add_sample(&file, 0, &mut sample).ok()?;
     add_sample(&file, meta.len().saturating_sub(SAMPLE), &mut sample).ok()?;
     let name = path.to_ascii_lowercase();
     let image = IMAGES.iter().any(|end| name.ends_with(end));
     let shown = if image { format!(" {image_duration:?}") } else { String::new() };
-    Some(format!("file {path} {} {} {:?}{shown}", meta.len(), changed.as_nanos(), sample.finish()))
+    Some(format!("file {path} {} {} SHA256:{}{shown}", meta.len(), changed.as_nanos(), sample.hex()))
 }
 
 /// Adds what `file` has from `at` on to `sum`.
-fn add_sample(file: &File, mut at: u64, sum: &mut digest::Context) -> io::Result<()> {
+fn add_sample(file: &File, mut at: u64, sum: &mut Digest) -> io::Result<()> {
     let (end, mut bytes) = (at + SAMPLE, [0; 8 << 10]);
     while at < end {
         let count = file.read_at(&mut bytes, at)?;
         if count == 0 {
             break;
         }
-        sum.update(&bytes[..count.min((end - at) as usize)]);
+        sum.add(&bytes[..count.min((end - at) as usize)]);
         at += count as u64;
     }
     Ok(())
-}
-
-/// 128 bits of a hash of these texts, as they stand in file names.
-pub(super) fn hash(texts: &[&str]) -> String {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for text in texts {
-        context.update(&(text.len() as u64).to_le_bytes());
-        context.update(text.as_bytes());
-    }
-    let hash = context.finish();
-    let bits = u128::from_be_bytes(std::array::from_fn(|n| hash.as_ref()[n]));
-    format!("{bits:032x}")
 }

@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
+use tgs_core::digest;
+
 use super::{
     entry::CacheEntry,
     files::{CacheFile, files},
-    key::{CacheKey, entry_name, hash, of_file},
+    key::{CacheKey, entry_name, of_file},
     part::remove_orphan,
 };
 use crate::{
@@ -48,7 +50,7 @@ impl CacheStore {
             Some(identity) => format!("page {identity}"),
             None => of_file(media, self.image_duration)?,
         };
-        Some(CacheKey(hash(&[&content, &self.setup])))
+        Some(CacheKey(digest::key([&*content, &*self.setup])))
     }
 
     /// The entry of this key, used now. One that cannot be read is removed.
@@ -80,7 +82,7 @@ impl CacheStore {
     }
 
     pub(super) fn link_name(&self, id: &str) -> String {
-        format!("page-{}", hash(&[id, &self.setup]))
+        format!("page-{}", digest::key([id, &*self.setup]))
     }
 
     /// Removes what dead processes have left, and the links to what is gone.

@@ -2,15 +2,9 @@
 //!
 //! The verdict is kept for the same arguments, profile and ffmpeg, so that a start does not wait for it.
 
-use std::{
-    collections::hash_map::DefaultHasher,
-    fs,
-    hash::{Hash, Hasher},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use tgs_core::{cancel::Cancel, files};
+use tgs_core::{cancel::Cancel, digest, files};
 
 use super::{
     args::EncodeJob, messages::first_message, passthrough::holds_idr, process::Encoder, setup::EncodeSetup,
@@ -30,9 +24,8 @@ const GOOD: &str = "good";
 /// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error says in words why not.
 /// `version` names the ffmpeg, `dir` keeps the verdict.
 pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), String> {
-    let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {version}", setup.profile, setup.extra).hash(&mut hasher);
-    let path = dir.join(format!("ffmpeg-args-{:016x}", hasher.finish()));
+    let key = digest::key([format!("{:?} {:?} {version}", setup.profile, setup.extra)]);
+    let path = dir.join(format!("ffmpeg-args-{key}"));
     if let Ok(verdict) = files::read_text(&path) {
         return if verdict == GOOD { Ok(()) } else { Err(verdict) };
     }
