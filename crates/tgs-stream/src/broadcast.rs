@@ -23,7 +23,7 @@ use crate::{
     app::{engine_failed, playlist_file, resolver},
     cli::Cli,
     playlist::{self, Playlist, PlaylistWatch},
-    position::{Position, PositionStore, SAVE_EVERY, list_key},
+    position::{ListKey, Position, PositionStore, SAVE_EVERY},
 };
 
 /// How often the position is passed on: with the keeper's own 1.5 s a `kill -9` costs less than two seconds.
@@ -138,7 +138,8 @@ impl OpenedPlaylist {
     /// Opens the list where it was left, or at its beginning.
     fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, CliError> {
         let file = playlist_file(cli, settings);
-        let list = list_key(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
+        let list =
+            ListKey::of(named(&cli.sources, file.as_deref()).iter().map(|name| name.as_encoded_bytes()));
         // Played once, a list has no position to come back to, and the broadcast's own is left alone.
         let (keeper, kept) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();

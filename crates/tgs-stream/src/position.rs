@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tgs_core::supervise::keep_running;
+use tgs_core::{digest, supervise::keep_running};
 
 use crate::playlist::Bookmark;
 
@@ -39,10 +39,25 @@ pub struct Position {
     pub offset_ms: u64,
 }
 
-/// Names the list of these sources in the file. Stable from version to version and machine to machine.
-///
-/// A hash (FNV-1a, 64 bits), because sources may be many and long, and URLs may hold passwords.
-pub fn list_key<S: AsRef<[u8]>>(sources: impl IntoIterator<Item = S>) -> String {
+/// Names a list of sources in the file: by a hash, because sources may be many and long, and URLs may hold passwords.
+/// Stable from version to version and machine to machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListKey {
+    key: String,
+    /// How versions before 0.2 named the list. Their position is read once, and stays for a return to such a version.
+    before: String,
+}
+
+impl ListKey {
+    /// The name of the list of these sources.
+    pub fn of<S: AsRef<[u8]>>(sources: impl IntoIterator<Item = S, IntoIter: Clone>) -> Self {
+        let sources = sources.into_iter();
+        Self { before: fnv(sources.clone()), key: digest::key(sources) }
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fnv<S: AsRef<[u8]>>(sources: impl Iterator<Item = S>) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for source in sources {
         // The zero byte keeps ["ab"] and ["a", "b"] apart.
@@ -194,15 +209,15 @@ impl StoreShared {
 }
 
 impl PositionStore {
-    /// Opens `position.json` in `state_dir`, which must exist, for the list called `list` (see [`list_key`]).
+    /// Opens `position.json` in `state_dir`, which must exist, for the list called `list`.
     ///
     /// Gives the keeper and the position the list was left at, which stays in force until [`PositionStore::set`] or
     /// [`PositionStore::clear`]. `every` is [`SAVE_EVERY`], except in tests.
     #[must_use]
-    pub fn start(state_dir: &Path, list: String, every: Duration) -> (Self, Option<Position>) {
+    pub fn start(state_dir: &Path, list: ListKey, every: Duration) -> (Self, Option<Position>) {
         let path = state_dir.join("position.json");
         let book = PositionFile::open(&path);
-        let position = book.get(&list).cloned();
+        let position = book.get(&list.key).or_else(|| book.get(&list.before)).cloned();
         let state = StoreState { position: position.clone(), ..StoreState::default() };
         let shared = Arc::new(StoreShared { state: Mutex::new(state), changed: Condvar::new() });
         let mut saver = Writer { path, list, saved: position.clone(), book, failing: false };
@@ -252,7 +267,7 @@ impl Drop for PositionStore {
 /// What the thread holds.
 struct Writer {
     path: PathBuf,
-    list: String,
+    list: ListKey,
     book: PositionFile,
     saved: Option<Position>,
     failing: bool,
@@ -278,7 +293,10 @@ impl Writer {
 
     /// Writes the file; one line in the log when that begins to fail, and one when it works again.
     fn save(&mut self, position: Option<Position>) {
-        self.book.set(&self.list, position.clone());
+        self.book.set(&self.list.key, position.clone());
+        if position.is_none() {
+            self.book.set(&self.list.before, None);
+        }
         let result = self.book.write(&self.path);
         let failed_before = mem::replace(&mut self.failing, result.is_err());
         match result {
@@ -312,6 +330,12 @@ mod tests {
     /// Long enough that nothing is saved by time alone.
     const NEVER: Duration = Duration::from_hours(1);
 
+    impl From<&str> for ListKey {
+        fn from(key: &str) -> Self {
+            Self { key: key.into(), before: String::new() }
+        }
+    }
+
     fn at(item: &str, offset_ms: u64) -> Position {
         let key = |item: &str| EntryKey { item: item.into(), nth: 1, within: Vec::new() };
         let bookmark =
@@ -343,7 +367,7 @@ mod tests {
     fn lists_do_not_disturb_each_other() {
         let dir = tempfile::tempdir().unwrap();
         for list in 0..MAX_LISTS + 2 {
-            let (keeper, before) = PositionStore::start(dir.path(), list.to_string(), NEVER);
+            let (keeper, before) = PositionStore::start(dir.path(), (&*list.to_string()).into(), NEVER);
             assert_eq!(before, None);
             keeper.set(at("x", list as u64));
         }
@@ -485,10 +509,28 @@ mod tests {
 
     #[test]
     fn lists_are_told_apart() {
-        assert_eq!(list_key([""; 0]), "cbf29ce484222325", "FNV-1a's own start");
-        assert_eq!(list_key(["a"]), list_key([b"a"]));
-        assert_ne!(list_key(["ab"]), list_key(["a", "b"]));
-        assert_ne!(list_key(["a", "b"]), list_key(["b", "a"]));
+        assert_eq!(fnv([""; 0].iter()), "cbf29ce484222325", "FNV-1a's own start");
+        assert_eq!(ListKey::of(["a"]), ListKey::of([b"a"]));
+        assert_ne!(ListKey::of(["ab"]), ListKey::of(["a", "b"]));
+        assert_ne!(ListKey::of(["a", "b"]), ListKey::of(["b", "a"]));
+    }
+
+    #[test]
+    fn the_position_of_an_older_version_is_found_and_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let (list, old) = (ListKey::of(["a"]), fnv(["a"].iter()));
+        PositionStore::start(dir.path(), (&*old).into(), NEVER).0.set(at("x", 1));
+        let (keeper, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
+        assert_eq!(before, Some(at("x", 1)));
+        keeper.set(at("x", 2));
+        drop(keeper);
+        let (keeper, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
+        assert_eq!(before, Some(at("x", 2)));
+        let old_file = PositionFile::open(&dir.path().join("position.json"));
+        assert_eq!(old_file.get(&old), Some(&at("x", 1)), "the older version finds its own");
+        keeper.clear();
+        drop(keeper);
+        assert_eq!(PositionStore::start(dir.path(), list, NEVER).1, None);
     }
 
     /// Re-executes itself as a process that does nothing but save, and kills it at moments of no choosing.
