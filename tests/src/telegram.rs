@@ -117,7 +117,7 @@ impl Scene {
 
     /// A tgs-stream with this `.env` that logs everything, and whose waits are 60 times shorter.
     pub fn launch(&self) -> Result<Launch> {
-        Ok(self.launch_in_real_time()?.set("RUST_LOG", "trace").arg("--hurry").arg("60"))
+        Ok(self.launch_in_real_time()?.set("RUST_LOG", "trace").arg("--time-scale").arg("60"))
     }
 
     /// A tgs-stream with this `.env`.

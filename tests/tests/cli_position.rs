@@ -160,7 +160,7 @@ fn a_shuffled_round_is_finished_after_a_restart() {
     // Played to its end, the next run is a round of its own.
     let third = launch().finish(LIMIT).unwrap();
     assert_eq!(third.on_air().len(), 8);
-    assert!(!third.log().contains("going on with"), "{}", third.log());
+    assert!(!third.log().contains("resuming "), "{}", third.log());
 }
 
 #[test]

@@ -219,9 +219,9 @@ fn host() -> Machine {
         ))
         .unwrap();
     // Telegram's minutes are seconds, too, and nobody waits ten seconds for a start.
-    let exec = "/opt/tg_video_streamer/current/bin/tgs-stream --env-file /opt/tg_video_streamer/current/.env --hurry 60";
+    let exec = "/opt/tg_video_streamer/current/bin/tgs-stream --env-file /opt/tg_video_streamer/current/.env --time-scale 60";
     let lines = format!("[Service]\nRestartSec=100ms\nExecStart=\nExecStart={exec}\n");
-    machine.drop_in("tg_video_streamer.service", "hurry", &lines).unwrap();
+    machine.drop_in("tg_video_streamer.service", "time-scale", &lines).unwrap();
     machine
 }
 

@@ -404,7 +404,12 @@ fn one_session_is_for_one_process() {
     live(&scene, 1);
     let own = tempfile::tempdir().unwrap();
     let mut second = scene.launch().unwrap().keeping(own.path()).play([film()]).start().unwrap();
-    second.wait_log(&[" WARN ", "one session is for one program", &first.pid().to_string()], LIMIT).unwrap();
+    second
+        .wait_log(
+            &[" WARN ", "Telegram ends a session that two programs use", &first.pid().to_string()],
+            LIMIT,
+        )
+        .unwrap();
     health(&second, 503, "waiting_in_use");
     second.stop().unwrap();
     end(&scene, &mut first);

@@ -1,9 +1,10 @@
-//! What `tgs-stream` does from its settings to its exit code: puts the parts together, and nothing else.
+//! `tgs-stream` from its command line to its exit code: connects the parts, and does nothing else.
 
 use std::{
     fs,
     io::{IsTerminal, Write},
-    path::{Path, PathBuf},
+    ops::ControlFlow,
+    path::Path,
     process::ExitCode,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -22,60 +23,62 @@ use tgs_core::{
 };
 use tgs_playout::{
     command::Command,
-    engine::{self, Control, EngineError},
+    engine::{self, Control},
 };
 use tgs_telegram::Ingest;
 
 use crate::{
-    broadcast::{Broadcast, order, profile},
+    broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
-    preflight,
-    preflight::PublishTarget,
-    resolver::Resolver,
+    preflight::{self, PublishTarget},
+    settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
+    setup::{engine_failed, resolver, rtmp_output, send},
     status_server,
     telegram::{self, SharedTelegramStatus},
-    ytdlp::YtDlp,
 };
 
 /// Runs the tool.
 pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
-    // Typed on a server, wherever that is, the broadcast that is installed there is meant.
+    // The cache commands mean the installed broadcast, from whichever directory they are typed.
     if (cli.cache_status || cli.cache_clear) && cli.env_file.is_none() {
         cli.env_file = settings::installed(Path::new(""));
     }
     remedy::set_env_file(cli.env_file.as_deref());
-    // Before the settings are read: they may be another user's pipe or link.
-    match become_owner(&cli) {
-        Ok(None) => {}
-        Ok(Some(code)) => return Ok(code.into()),
+    let source = SettingsSource::new(&cli);
+    match read_as_owner(&cli, &source) {
+        Ok(ControlFlow::Continue(read)) => Ok(run_with(&cli, read, source).into()),
+        Ok(ControlFlow::Break(code)) => Ok(code.into()),
         Err(refused) => {
             logging::init("info");
             log::error!("failed to {refused}");
-            return Ok(Code::Config.into());
+            Ok(Code::Config.into())
         }
     }
-    Ok(run_as_this_user(cli).into())
 }
 
-/// What root has to become the owner of the files for, and runs to its end as that: the exit code.
-fn become_owner(cli: &Cli) -> Result<Option<u8>, owner::Refused> {
-    let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+/// Reads the settings. Started by root on another user's files, runs the tool as that user instead
+/// and gives its exit code.
+fn read_as_owner(
+    cli: &Cli,
+    source: &SettingsSource,
+) -> Result<ControlFlow<u8, ReadSettings>, owner::Refused> {
+    let env_file = cli.env_file_path();
+    // Before they are read: the file may be another user's pipe or link.
     if let Some(code) = owner::run_as_owner(Some(&env_file), [])? {
-        return Ok(Some(code));
+        return Ok(ControlFlow::Break(code));
     }
-    let (settings, _) =
-        Settings::examine(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(cli));
-    let paths = settings.map(|settings| children::written_or_run(&settings)).unwrap_or_default();
-    owner::run_as_owner(Some(&env_file), paths.iter().map(|path| &**path))
+    let read = source.read();
+    let paths = read.settings.as_ref().map(children::written_or_run).unwrap_or_default();
+    let code = owner::run_as_owner(Some(&env_file), paths.iter().map(|path| &**path))?;
+    Ok(code.map_or(ControlFlow::Continue(read), ControlFlow::Break))
 }
 
-fn run_as_this_user(cli: Cli) -> Code {
+fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
     if cli.check_settings {
-        return check_settings(&cli);
+        return check_settings(cli, read);
     }
-    let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(&cli));
-    let settings = match loaded {
+    let settings = match read.accept() {
         Ok(settings) => settings,
         Err(problems) => {
             logging::init("info");
@@ -103,133 +106,125 @@ fn run_as_this_user(cli: Cli) -> Code {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
-    let ended =
-        if cli.check { check_only(cli, &settings, &control) } else { broadcast(&cli, &settings, &control) };
+    let ended = if cli.check {
+        check_only(cli, &settings, &control)
+    } else {
+        broadcast(cli, &settings, source, &control)
+    };
     ended.unwrap_or_else(|error| error.log())
 }
 
-/// `--check-settings`. What cannot be written has no reader; the exit code is the answer.
-fn check_settings(cli: &Cli) -> Code {
-    // What is looked at says it itself.
+/// `--check-settings`. A closed stdout is no failure: the exit code is the answer.
+fn check_settings(cli: &Cli, read: ReadSettings) -> Code {
+    // The report holds everything that the checked parts would log.
     logging::init("off");
-    let checked = preflight::report(cli, &Cancel::new(), &mut std::io::stdout());
+    let checked = preflight::report(cli, read, &Cancel::new(), &mut std::io::stdout());
     checked.unwrap_or(Code::Failure)
 }
 
-/// Takes signals as commands. At a terminal, and while a list is only checked, SIGHUP means that the terminal is gone.
+/// Turns signals into commands. At a terminal and with `--check`, SIGHUP means that the terminal was
+/// closed.
 fn listen(control: &Control, check: bool) -> std::io::Result<()> {
     let (stopped, control) = (control.stopped(), control.clone());
-    let attended = check || std::io::stdin().is_terminal();
+    let at_terminal = check || std::io::stdin().is_terminal();
     let others: &[i32] = if check { &[] } else { &[SIGHUP, SIGUSR1] };
     signals::listen(&[SIGTERM, SIGINT], others, stopped, move |signal| match signal {
-        SIGHUP if !attended => order(&control, Command::Reload),
-        SIGUSR1 => order(&control, Command::Next),
+        SIGHUP if !at_terminal => send(&control, Command::Reload),
+        SIGUSR1 => send(&control, Command::Next),
         _ => {
             log::info!("stopping");
             systemd::stopping();
-            order(&control, Command::Stop);
+            send(&control, Command::Stop);
         }
     })
 }
 
-/// What the command line sets.
-pub(crate) fn overrides(cli: &Cli) -> Vec<(&'static str, &str)> {
-    [("OUTPUT_URL", &cli.output), ("PLAYLIST", &cli.playlist)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-        .collect()
-}
-
 /// The first of several errors; the others are logged.
-fn first_of(all: Vec<CliError>) -> CliError {
-    let mut all = all.into_iter();
-    let first = all.next().unwrap_or_else(|| CliError::failure("use the settings"));
-    for other in all {
-        let _ = other.log();
+fn first_of(errors: Vec<CliError>) -> CliError {
+    let mut errors = errors.into_iter();
+    let first = errors.next().unwrap_or_else(|| CliError::failure("use the settings"));
+    for error in errors {
+        let _ = error.log();
     }
     first
 }
 
-fn check_only(cli: Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
-    let file = playlist_file(&cli, settings);
-    // It may run beside a broadcast, and leaves nothing behind.
+fn check_only(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
+    // Not in STATE_DIR: a broadcast may run there.
     let scratch = tempfile::tempdir().context("make a temporary directory")?;
-    children::confine(&cli, settings, scratch.path());
-    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
-        .map_err(engine_failed)?;
+    children::confine(cli, settings, scratch.path());
+    check_tools(settings, control)?;
     let resolver = resolver(settings, &control.stopped())?;
     let mut stderr = std::io::stderr();
     let progress = stderr.is_terminal().then_some(&mut stderr as &mut dyn Write);
-    let all = check::check(cli.sources, file, &resolver, &mut std::io::stdout(), progress)
+    let file = cli.playlist_file(settings);
+    let all = check::check(cli.sources.clone(), file, &resolver, &mut std::io::stdout(), progress)
         .context("check the list")?;
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn broadcast(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
-    let target = preflight::look(cli, settings, &control.stopped()).map_err(first_of)?;
+fn check_tools(settings: &Settings, control: &Control) -> Result<(), CliError> {
+    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
+        .map_err(engine_failed)?;
+    Ok(())
+}
+
+fn broadcast(
+    cli: &Cli,
+    settings: &Settings,
+    source: SettingsSource,
+    control: &Control,
+) -> Result<Code, CliError> {
+    let target = preflight::check_start(cli, settings, &control.stopped()).map_err(first_of)?;
     if settings.publisher == settings::Publisher::Ffmpeg {
-        warn_of_ffmpeg();
+        log::warn!(
+            "PUBLISHER=ffmpeg: the process list shows the stream key, the send queue is not measured, /healthz does \
+             not see an outage, and a reconnect loses what was in flight"
+        );
     }
-    let _held = hold(&settings.state_dir)?;
+    let _lock = lock(&settings.state_dir)?;
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
-    let desk = SharedTelegramStatus::default();
+    let status = SharedTelegramStatus::default();
     let into_telegram = matches!(target, PublishTarget::Telegram);
-    let mut show = Broadcast::new(cli, settings, &control.stopped())?;
-    let _front = status_server::open(settings, cli.fixed_port, control, into_telegram.then(|| desk.clone()));
+    let mut broadcast = Broadcast::new(cli, settings, &control.stopped())?;
+    let shown = into_telegram.then(|| status.clone());
+    let _status_server = status_server::open(settings, cli.fixed_port, control, shown);
     systemd::ready();
     match target {
-        PublishTarget::Output(output) => show.play(output, control),
-        PublishTarget::Telegram => {
-            // Found missing now, not when a call has been created for it.
-            engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
-                .map_err(engine_failed)?;
-            let show = Mutex::new(show);
-            let play = |ingest: &Ingest, control: &Control| {
-                let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
-                let played = preflight::rtmp_output(
-                    settings,
-                    ingest.output().expose(),
-                    "the ingest that Telegram names",
-                )
-                .and_then(|output| show.play(output, control));
-                played.unwrap_or_else(|error| error.log())
-            };
-            let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
-            let config = telegram::TelegramConfig {
-                settings: settings.clone(),
-                reload: Box::new(|| reload(cli)),
-                env_file,
-                status: desk,
-                control: control.clone(),
-                time_scale: cli.hurry.max(1),
-            };
-            Ok(telegram::run(config, &play))
-        }
+        PublishTarget::Output(output) => broadcast.play(output, control),
+        PublishTarget::Telegram => into_chat(cli, settings, source, broadcast, status, control),
     }
 }
 
-/// The settings as they are now; `None`, and said, where they cannot be read any more.
-fn reload(cli: &Cli) -> Option<Settings> {
-    let loaded = Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &overrides(cli));
-    loaded.map_err(|problems| log::error!("failed to read the settings again: {problems}")).ok()
+fn into_chat(
+    cli: &Cli,
+    settings: &Settings,
+    source: SettingsSource,
+    broadcast: Broadcast<'_>,
+    status: SharedTelegramStatus,
+    control: &Control,
+) -> Result<Code, CliError> {
+    // A missing ffmpeg must show before a call is created.
+    check_tools(settings, control)?;
+    let broadcast = Mutex::new(broadcast);
+    let play = |ingest: &Ingest, control: &Control| {
+        let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
+        let played = rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
+            .and_then(|output| broadcast.play(output, control));
+        played.unwrap_or_else(|error| error.log())
+    };
+    let config = telegram::TelegramConfig {
+        settings: ReloadableSettings::new(settings.clone(), source),
+        env_file: cli.env_file_path(),
+        status,
+        control: control.clone(),
+        time_scale: cli.time_scale.max(1),
+    };
+    Ok(telegram::run(config, &play))
 }
 
-pub(crate) fn engine_failed(error: EngineError) -> CliError {
-    let missing = matches!(error, EngineError::NoFfmpeg { .. });
-    let code = if missing { Code::Unavailable } else { Code::Failure };
-    CliError::new(code, anyhow::Error::new(error).context("broadcast"))
-}
-
-fn warn_of_ffmpeg() {
-    log::warn!(
-        "PUBLISHER=ffmpeg: the stream key is shown in the process list, the send queue is not measured, /healthz \
-         does not see an outage, and after one what was on its way is lost"
-    );
-}
-
-/// Claims the state directory: two broadcasts in one would overwrite each other's position.
-fn hold(state_dir: &Path) -> Result<FileLock, CliError> {
-    let path = state_dir.join("lock");
+/// Locks the state directory: two broadcasts in one would overwrite each other's position.
+fn lock(state_dir: &Path) -> Result<FileLock, CliError> {
     let take = || {
         fs::create_dir_all(state_dir)?;
         FileLock::take(state_dir, "lock".as_ref(), Duration::ZERO, &Cancel::new())
@@ -244,26 +239,8 @@ fn hold(state_dir: &Path) -> Result<FileLock, CliError> {
             CliError::new(Code::Busy, why)
         }
         error => {
-            let doing = format!("use STATE_DIR: cannot write {}", path.display());
+            let doing = format!("use STATE_DIR: cannot write {}", state_dir.join("lock").display());
             anyhow::Error::new(error).context(doing).into()
         }
     })
-}
-
-pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, CliError> {
-    let height = profile(settings.quality).height;
-    let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, height)
-        .map_err(|error| CliError::new(Code::Config, error.context("use YTDLP_ARGS")))?;
-    Ok(Resolver {
-        ffmpeg: settings.ffmpeg_path.clone(),
-        ffprobe: settings.ffprobe_path(),
-        ytdlp,
-        image_duration: settings.image_duration,
-        cancel: cancel.clone(),
-    })
-}
-
-/// The playlist file, unless sources on the command line are all that is asked for.
-pub(crate) fn playlist_file(cli: &Cli, settings: &Settings) -> Option<PathBuf> {
-    (cli.playlist.is_some() || cli.sources.is_empty()).then(|| settings.playlist.clone())
 }

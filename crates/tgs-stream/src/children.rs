@@ -15,7 +15,7 @@ pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
     if let Err(error) = confine::make_scratch(scratch) {
         log::warn!("ffmpeg and yt-dlp can write nowhere: failed to make {}: {error}", scratch.display());
     }
-    let hidden = vec![cli.env_file.clone().unwrap_or_else(|| ".env".into())];
+    let hidden = vec![cli.env_file_path()];
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
 }

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Parser;
+use tgs_core::settings::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,11 +86,23 @@ pub struct Cli {
     #[arg(long)]
     pub fixed_port: bool,
 
-    /// Make the waits between talks with Telegram this many times shorter, to test them
-    #[arg(long, value_name = "TIMES", hide = true, default_value_t = 1)]
-    pub hurry: u32,
+    /// Divide the waits between calls of Telegram by this number, for tests
+    #[arg(long, value_name = "FACTOR", hide = true, default_value_t = 1)]
+    pub time_scale: u32,
 
     /// Begin each connection's clock at this many milliseconds, to test clocks that run over
     #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
     pub first_timestamp: u64,
+}
+
+impl Cli {
+    /// The `.env` file, whether or not it exists.
+    pub(crate) fn env_file_path(&self) -> PathBuf {
+        self.env_file.clone().unwrap_or_else(|| ".env".into())
+    }
+
+    /// The playlist file. `None` if the command line names sources and no playlist.
+    pub(crate) fn playlist_file(&self, settings: &Settings) -> Option<PathBuf> {
+        (self.playlist.is_some() || self.sources.is_empty()).then(|| settings.playlist.clone())
+    }
 }

@@ -16,6 +16,8 @@ pub mod playlist;
 pub mod position;
 mod preflight;
 pub mod resolver;
+mod settings_source;
+mod setup;
 pub mod source;
 mod status_server;
 mod telegram;

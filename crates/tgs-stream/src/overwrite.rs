@@ -12,7 +12,6 @@ use std::{
 use tgs_core::settings::Settings;
 
 use crate::{
-    app::playlist_file,
     cli::Cli,
     playlist::Listing,
     source::{self, EntryKind},
@@ -57,8 +56,8 @@ fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
             named.entry((meta.dev(), meta.ino())).or_insert(what);
         }
     };
-    let playlist = playlist_file(cli, settings);
-    let env_file = cli.env_file.clone().unwrap_or_else(|| ".env".into());
+    let playlist = cli.playlist_file(settings);
+    let env_file = cli.env_file_path();
     let settings_files = [
         (playlist.as_deref(), "the playlist"),
         (Some(&*env_file), "the settings file"),

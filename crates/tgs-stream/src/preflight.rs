@@ -9,25 +9,20 @@ use std::{
 
 use rustix::fs::{Access, access};
 use tgs_core::{
-    cancel::Cancel,
-    error::CliError,
-    exit::Code,
-    remedy,
-    session_string::SessionString,
-    settings::{self, Settings},
+    cancel::Cancel, error::CliError, exit::Code, remedy, session_string::SessionString, settings::Settings,
 };
 use tgs_playout::{
     engine,
     ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
-    output::{self, Output},
+    output::Output,
 };
 
 use crate::{
-    app::{engine_failed, overrides, playlist_file, resolver},
-    broadcast::profile,
     children,
     cli::Cli,
     overwrite,
+    settings_source::ReadSettings,
+    setup::{engine_failed, profile, resolver, rtmp_output},
 };
 
 /// Where the broadcast goes.
@@ -40,7 +35,11 @@ pub(crate) enum PublishTarget {
 }
 
 /// Where the broadcast goes, or everything because of which it does not begin. That ffmpeg runs is proven apart.
-pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<PublishTarget, Vec<CliError>> {
+pub(crate) fn check_start(
+    cli: &Cli,
+    settings: &Settings,
+    cancel: &Cancel,
+) -> Result<PublishTarget, Vec<CliError>> {
     let target = target(settings);
     let looked = [
         fixed_port(cli, settings),
@@ -59,11 +58,14 @@ pub(crate) fn look(cli: &Cli, settings: &Settings, cancel: &Cancel) -> Result<Pu
 }
 
 /// `--check-settings`: one line a problem, and whether the settings can be used.
-pub(crate) fn report(cli: &Cli, cancel: &Cancel, out: &mut dyn Write) -> io::Result<Code> {
-    let env = |name: &str| std::env::var_os(name);
-    let (settings, unread) = Settings::examine(cli.env_file.as_deref(), &env, &overrides(cli));
-    let settings = settings.map(|settings| settings.absolute(Path::new("")));
-    let mut problems = unread.0;
+pub(crate) fn report(
+    cli: &Cli,
+    read: ReadSettings,
+    cancel: &Cancel,
+    out: &mut dyn Write,
+) -> io::Result<Code> {
+    let settings = read.settings.map(|settings| settings.absolute(Path::new("")));
+    let mut problems = read.problems.0;
     let mut warnings = Vec::new();
     if let Some(settings) = &settings {
         warnings.extend(settings.warnings.iter().cloned());
@@ -96,7 +98,7 @@ fn examine(
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
-    let target = look(cli, settings, cancel);
+    let target = check_start(cli, settings, cancel);
     let into_telegram = !matches!(target, Ok(PublishTarget::Output(_))) && settings.output_url.is_none();
     problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {refused}")));
     if into_telegram {
@@ -109,7 +111,7 @@ fn examine(
         }
         Err(error) => problems.push(format!("failed to make a temporary directory: {error}")),
     }
-    let list = playlist_file(cli, settings);
+    let list = cli.playlist_file(settings);
     if let Some(list) = list
         && let Err(error) = fs::File::open(&list)
     {
@@ -204,13 +206,6 @@ fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
         format!("{} not set in the .env file{file}", missing.join(" and "))
     };
     Err(CliError::new(Code::Config, anyhow::anyhow!("find out where to publish: {why}")))
-}
-
-/// The publisher for `url`, which `named` names.
-pub(crate) fn rtmp_output(settings: &Settings, url: &str, named: &str) -> Result<Output, CliError> {
-    let by_ffmpeg = (settings.publisher == settings::Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
-    output::parse_output(url, by_ffmpeg)
-        .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {named}: {why}")))
 }
 
 fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), CliError> {

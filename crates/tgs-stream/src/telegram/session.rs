@@ -1,50 +1,36 @@
-//! The line to Telegram: opens the stream with the session that `.env` holds now, looks whether it still lives, and lets
-//! the standby session approve a new one. Decides nothing; retries nothing.
+//! The session in use: connects with SESSION_STRING, opens the chat's stream, and checks that both
+//! still exist. Neither retries nor reads settings: the driver passes those in force.
 
 use std::{
-    env, fmt,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use tgs_core::{
     cancel::Cancel,
-    files,
     flood_wait::FloodWaits,
-    process, remedy,
     session_lock::SessionLock,
     session_string::SessionString,
     settings::{ChatId, Settings},
 };
-use tgs_telegram::{App, Call, Chat, Class, Connection, Ingest, Live, Me, TelegramError};
+use tgs_telegram::{App, Call, Chat, Connection, Ingest, Live, Me, TelegramError};
 
 use super::{
-    state_machine::{CheckOutcome, LossCause, RenewalOutcome, StartError, WaitReason},
+    session_failure::SessionFailure,
+    state_machine::{CheckOutcome, LossCause, StartError, WaitReason},
     status::{METRICS, SharedTelegramStatus},
 };
 
-/// The longest a renewal takes: some calls of 15 s.
-const RENEWAL: Duration = Duration::from_secs(150);
-
-/// The standby session is used this often, so that it does not expire.
-const STANDBY_EVERY: Duration = Duration::from_hours(24);
-
-/// A standby session of which nothing could be found out is looked at again after this long; so are the settings, for a
-/// new one.
-const STANDBY_AGAIN: Duration = Duration::from_mins(10);
-
-/// A connection that is signed in, and to whom it belongs.
+/// A signed-in connection and its account.
 #[derive(Debug)]
 struct SignedInSession {
     connection: Connection,
     me: Me,
-    /// The session's short hash.
-    name: String,
+    fingerprint: String,
     app: App,
 }
 
-/// The stream on Telegram's side.
+/// The live stream in the chat.
 #[derive(Debug)]
 struct CallStream {
     chat: Chat,
@@ -52,158 +38,141 @@ struct CallStream {
     ingest: Ingest,
 }
 
-/// A failure, in words for the log and as what it means for the broadcast.
-#[derive(Debug, Clone)]
-pub(crate) struct SessionFailure {
-    pub(crate) error: StartError,
-    /// What failed and what it means, as it stands behind "failed to".
-    pub(crate) message: String,
-    /// What the operator does about it.
-    pub(crate) remedy: String,
-}
-
-/// The line, open or not.
-pub(crate) struct LiveSession<'a> {
-    /// Reads the settings as they are now.
-    reload: Box<dyn Fn() -> Option<Settings> + 'a>,
-    pub(crate) settings: Settings,
-    env_file: PathBuf,
+/// The session and the stream that it has opened.
+pub(crate) struct LiveSession {
+    state_dir: PathBuf,
     cancel: Cancel,
     status: SharedTelegramStatus,
-    flood: FloodWaits,
-    signed: Option<SignedInSession>,
-    /// The chat that was found last: for this account, by this CHAT_ID.
-    found: Option<(i64, ChatId, Chat)>,
+    flood_waits: FloodWaits,
+    signed_in: Option<SignedInSession>,
+    /// The last chat found, with the account and the CHAT_ID that it was found for.
+    found_chat: Option<(i64, ChatId, Chat)>,
     stream: Option<CallStream>,
-    /// What the live stream is called in the place of CALL_TITLE.
+    /// The title that a command has set; replaces CALL_TITLE.
     pub(crate) title: Option<String>,
     lock: Option<(String, SessionLock)>,
-    /// The last session that was found dead, and why.
+    /// The fingerprint of the last dead session, and the cause.
     dead: Option<(String, LossCause)>,
-    /// When the standby session is due to be used next; `None` before it was looked up.
-    standby_due: Option<Instant>,
 }
 
-impl<'a> LiveSession<'a> {
-    pub(crate) fn new(
-        reload: Box<dyn Fn() -> Option<Settings> + 'a>,
-        settings: Settings,
-        env_file: PathBuf,
-        cancel: Cancel,
-        desk: SharedTelegramStatus,
-    ) -> Self {
-        let flood = FloodWaits::new(&settings.state_dir);
+impl LiveSession {
+    pub(crate) fn new(state_dir: &Path, cancel: Cancel, status: SharedTelegramStatus) -> Self {
         Self {
-            reload,
-            settings,
-            env_file,
+            state_dir: state_dir.to_owned(),
             cancel,
-            status: desk,
-            flood,
-            signed: None,
-            found: None,
+            status,
+            flood_waits: FloodWaits::new(state_dir),
+            signed_in: None,
+            found_chat: None,
             stream: None,
             title: None,
             lock: None,
             dead: None,
-            standby_due: None,
         }
     }
 
-    /// Where the picture goes.
     pub(crate) fn ingest(&self) -> Option<&Ingest> {
         self.stream.as_ref().map(|stream| &stream.ingest)
     }
 
-    /// Opens the stream with what `.env` says now. A connection that is signed in, and a chat that was found, are used
-    /// again: looking a chat up is what Telegram limits most.
-    pub(crate) fn open(&mut self, unless_same: bool) -> Result<(), SessionFailure> {
-        self.read_settings();
-        let session = self.session()?;
-        let name = session.fingerprint();
-        if let Some((_, cause)) = self.dead.as_ref().filter(|(dead, _)| unless_same && *dead == name) {
-            return Err(SessionFailure::same(*cause));
+    /// The fingerprint of the session that is signed in, and its account's number.
+    pub(super) fn signed_in(&self) -> Option<(&str, i64)> {
+        self.signed_in.as_ref().map(|signed_in| (signed_in.fingerprint.as_str(), signed_in.me.id))
+    }
+
+    pub(super) fn flood_waits(&self) -> &FloodWaits {
+        &self.flood_waits
+    }
+
+    /// Opens the stream. Reuses a signed-in connection and a known chat: Telegram limits chat
+    /// look-ups most. `unless_same` refuses a string that is still the dead one.
+    pub(crate) fn open(&mut self, settings: &Settings, unless_same: bool) -> Result<(), SessionFailure> {
+        let session = self.decode(settings)?;
+        let fingerprint = session.fingerprint();
+        let dead = self.dead.as_ref().filter(|(dead, _)| unless_same && *dead == fingerprint);
+        if let Some((_, cause)) = dead {
+            return Err(SessionFailure::still_dead(*cause));
         }
-        if let Some(left) = self.flood.left(&name, SystemTime::now()) {
-            return Err(SessionFailure::flood(left, SystemTime::now()));
+        if let Some(left) = self.flood_waits.left(&fingerprint, SystemTime::now()) {
+            return Err(SessionFailure::flood_wait(left, SystemTime::now()));
         }
-        let (app, id) = self.app()?;
-        let opened = self.sign_in(app, &session, &name).and_then(|()| {
-            let stream = self.open_stream(&id);
-            stream.map_err(|error| self.failed(&error, &name))
+        let (app, chat) = app(settings)?;
+        let opened = self.sign_in(app, &session, &fingerprint).and_then(|()| {
+            let stream = self.open_stream(&chat, settings);
+            stream.map_err(|error| self.failed(&error, &fingerprint))
         });
         match opened {
             Ok(stream) => {
                 self.stream = Some(stream);
                 Ok(())
             }
-            Err(failed) => {
-                // Somebody has to mend this, perhaps with a tool that needs the session.
+            Err(failure) => {
+                // The operator has to act, perhaps with a tool that needs the session.
                 if matches!(
-                    failed.error,
+                    failure.error,
                     StartError::Wait(WaitReason::Chat | WaitReason::Rights | WaitReason::App)
                 ) {
-                    (self.signed, self.lock) = (None, None);
+                    (self.signed_in, self.lock) = (None, None);
                 }
-                Err(failed)
+                Err(failure)
             }
         }
     }
 
-    fn read_settings(&mut self) {
-        if let Some(fresh) = (self.reload)() {
-            self.settings = fresh;
-        }
-    }
-
-    /// Has a connection that is signed in with `session`.
-    fn sign_in(&mut self, app: App, session: &SessionString, name: &str) -> Result<(), SessionFailure> {
-        let same = |signed: &SignedInSession| {
-            signed.name == name
-                && signed.app.api_id == app.api_id
-                && signed.app.api_hash.expose() == app.api_hash.expose()
+    /// Signs in with `session`, unless that is signed in already and Telegram still accepts it.
+    fn sign_in(
+        &mut self,
+        app: App,
+        session: &SessionString,
+        fingerprint: &str,
+    ) -> Result<(), SessionFailure> {
+        let same = |signed_in: &SignedInSession| {
+            signed_in.fingerprint == fingerprint
+                && signed_in.app.api_id == app.api_id
+                && signed_in.app.api_hash.expose() == app.api_hash.expose()
         };
-        if let Some(signed) = self.signed.as_mut().filter(|signed| same(signed)) {
-            return match signed.connection.me() {
+        if let Some(signed_in) = self.signed_in.as_mut().filter(|signed_in| same(signed_in)) {
+            return match signed_in.connection.me() {
                 Ok(_) => Ok(()),
-                Err(error) => Err(self.failed(&error, name)),
+                Err(error) => Err(self.failed(&error, fingerprint)),
             };
         }
-        self.signed = None;
-        self.hold(session, name)?;
+        self.signed_in = None;
+        self.take_lock(session, fingerprint)?;
         match Connection::open(app.clone(), session, &self.cancel) {
             Ok((connection, me)) => {
                 self.dead = None;
-                self.told_valid(true);
-                self.status.update(|desk| {
-                    desk.session = Some(name.to_owned());
-                    desk.account = Some(me.to_string());
+                self.set_valid(true);
+                self.status.update(|status| {
+                    status.session = Some(fingerprint.to_owned());
+                    status.account = Some(me.to_string());
                 });
                 log::info!("signed in as {me}");
-                self.signed = Some(SignedInSession { connection, me, name: name.to_owned(), app });
+                let fingerprint = fingerprint.to_owned();
+                self.signed_in = Some(SignedInSession { connection, me, fingerprint, app });
                 Ok(())
             }
-            Err(error) => Err(self.failed(&error, name)),
+            Err(error) => Err(self.failed(&error, fingerprint)),
         }
     }
 
-    fn open_stream(&mut self, id: &ChatId) -> Result<CallStream, TelegramError> {
-        let Some(SignedInSession { connection, me, .. }) = &mut self.signed else {
+    fn open_stream(&mut self, chat_id: &ChatId, settings: &Settings) -> Result<CallStream, TelegramError> {
+        let Some(SignedInSession { connection, me, .. }) = &mut self.signed_in else {
             return Err(TelegramError::not_signed_in());
         };
-        let chat = match &self.found {
-            Some((account, known, chat)) if *account == me.id && known == id => chat.clone(),
-            _ => connection.chat(id)?,
+        let chat = match &self.found_chat {
+            Some((account, known, chat)) if *account == me.id && known == chat_id => chat.clone(),
+            _ => connection.chat(chat_id)?,
         };
-        self.found = Some((me.id, id.clone(), chat.clone()));
+        self.found_chat = Some((me.id, chat_id.clone(), chat.clone()));
         let title = format!("{} ({})", chat.title, chat.id);
-        self.status.update(|desk| desk.chat = Some(title));
-        // Before the call: who may not have the key shall not have announced a stream.
+        self.status.update(|status| status.chat = Some(title));
+        // Before the call: without the right to the key, no live stream must be announced.
         let ingest = connection.ingest(&chat)?;
         let (call, how) = match connection.live(&chat)? {
             Live::Rtmp(call) => (call, "joining its live stream"),
             Live::Nothing => {
-                let title = self.title.as_deref().or(self.settings.telegram.call_title.as_deref());
+                let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
                 (connection.create_call(&chat, title)?, "live stream started")
             }
             Live::People => return Err(TelegramError::people()),
@@ -213,279 +182,111 @@ impl<'a> LiveSession<'a> {
         Ok(CallStream { chat, call, ingest })
     }
 
-    /// Looks whether session and call are as they were; where the server refuses the picture (`refused`), also whether
-    /// the stream key was replaced.
+    /// Checks session and call. `refused` (the ingest rejects the stream): the stream key as well.
     pub(crate) fn check(&mut self, refused: bool) -> (CheckOutcome, Option<SessionFailure>) {
-        let (Some(signed), Some(stream)) = (&mut self.signed, &mut self.stream) else {
+        let (Some(signed_in), Some(stream)) = (&mut self.signed_in, &mut self.stream) else {
             return (CheckOutcome::CallOver, None);
         };
-        let name = signed.name.clone();
-        let connection = &mut signed.connection;
-        // The account first: a dead session is never taken for a call that is over.
-        let looked = connection.me().and_then(|_| {
+        let fingerprint = signed_in.fingerprint.clone();
+        let connection = &mut signed_in.connection;
+        // The account first: a dead session must not pass for a call that is over.
+        let checked = connection.me().and_then(|_| {
             let live = connection.still_live(&stream.call)?;
             Ok((live, if refused { Some(connection.ingest(&stream.chat)?) } else { None }))
         });
-        match looked {
+        match checked {
             Ok((Live::Rtmp(_), ingest)) => {
                 let moved = ingest.is_some_and(|ingest| {
                     let moved = ingest != stream.ingest;
                     stream.ingest = ingest;
                     moved
                 });
-                self.told_valid(true);
+                self.set_valid(true);
                 (if moved { CheckOutcome::Moved } else { CheckOutcome::Good }, None)
             }
             Ok(_) => (CheckOutcome::CallOver, None),
             Err(error) => {
-                let failed = self.failed(&error, &name);
-                (CheckOutcome::Failed(failed.error), Some(failed))
+                let failure = self.failed(&error, &fingerprint);
+                (CheckOutcome::Failed(failure.error), Some(failure))
             }
         }
     }
 
-    /// Gives the live stream the title that is wanted now.
-    pub(crate) fn retitle(&mut self) -> Result<(), SessionFailure> {
-        let (Some(signed), Some(stream)) = (&mut self.signed, &self.stream) else { return Ok(()) };
-        let name = signed.name.clone();
-        let wanted = self.title.as_deref().or(self.settings.telegram.call_title.as_deref());
-        let told = signed.connection.edit_title(&stream.call, wanted.unwrap_or_default());
-        told.map_err(|error| self.failed(&error, &name))
+    /// Sets the live stream's title to the one wanted now.
+    pub(crate) fn retitle(&mut self, settings: &Settings) -> Result<(), SessionFailure> {
+        let (Some(signed_in), Some(stream)) = (&mut self.signed_in, &self.stream) else { return Ok(()) };
+        let fingerprint = signed_in.fingerprint.clone();
+        let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
+        let edited = signed_in.connection.edit_title(&stream.call, title.unwrap_or_default());
+        edited.map_err(|error| self.failed(&error, &fingerprint))
     }
 
-    /// Runs `tgs-session --write-env --non-interactive` beside this program.
-    pub(crate) fn renew(&mut self) -> (RenewalOutcome, String) {
-        let result = self.run_tgs_session().and_then(|words| self.read_renewed(words));
-        let (label, renewal, words) = match result {
-            Ok(words) => ("success", RenewalOutcome::Done, words),
-            Err(words) => ("failure", RenewalOutcome::Failed, words),
-        };
-        METRICS.regen_attempts.with_label_values(&[label]).inc();
-        (renewal, words)
+    /// Whether SESSION_STRING is still the session that was found dead.
+    pub(super) fn is_dead(&self, settings: &Settings) -> bool {
+        let text = settings.telegram.session.as_ref().map(|text| SessionString::decode(text.expose()));
+        let fingerprint = text.and_then(Result::ok).map(|session| session.fingerprint());
+        fingerprint.is_some() && fingerprint.as_ref() == self.dead.as_ref().map(|(dead, _)| dead)
     }
 
-    fn run_tgs_session(&self) -> Result<String, String> {
-        let beside = env::current_exe().map(|exe| exe.with_file_name("tgs-session"));
-        let program = beside.ok().filter(|path| path.exists()).unwrap_or_else(|| "tgs-session".into());
-        let mut command: Command = process::trusted(program);
-        command.args(["--write-env", "--non-interactive", "--env-file"]).arg(&self.env_file);
-        command.env("STATE_DIR", &self.settings.state_dir).env("CACHE_DIR", &self.settings.cache_dir);
-        let output =
-            process::output(command, RENEWAL, 1 << 16, &self.cancel).map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("").to_owned();
-        if output.status.success() { Ok(last) } else { Err(last) }
-    }
-
-    /// Whether the settings hold another session than the dead one now.
-    fn read_renewed(&mut self, words: String) -> Result<String, String> {
-        self.read_settings();
-        let text = self.settings.telegram.session.as_ref().map(|text| SessionString::decode(text.expose()));
-        let name = text.and_then(Result::ok).map(|session| session.fingerprint());
-        if name.is_some() && name.as_ref() == self.dead.as_ref().map(|(dead, _)| dead) {
-            return Err(format!(
-                "SESSION_STRING in the environment hides the new one in {}: unset it, or start tgs-stream with --env-file",
-                self.env_file.display()
-            ));
-        }
-        Ok(words)
-    }
-
-    /// Uses the standby session, if a day has gone by since the last time.
-    pub(crate) fn touch_standby(&mut self) {
-        if self.standby_due.is_some_and(|due| Instant::now() < due) {
-            return;
-        }
-        // On air nothing else reads them: the operator may have made a standby since.
-        self.read_settings();
-        self.standby_due = Some(Instant::now() + STANDBY_AGAIN);
-        let Some(text) = &self.settings.telegram.standby else { return };
-        let session = match SessionString::decode(text.expose()) {
-            Ok(session) => session,
-            Err(refused) => return self.told_standby(false, &format!("it {refused}")),
-        };
-        let name = session.fingerprint();
-        if self.signed.as_ref().is_some_and(|signed| signed.name == name) {
-            return self.told_standby(false, "it is SESSION_STRING itself");
-        }
-        let path = self.settings.state_dir.join("standby-seen");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let kept = files::read_text(&path).unwrap_or_default();
-        if let Some((verdict, left)) = seen(&kept, &name, now) {
-            self.standby_due = Some(Instant::now() + left);
-            return self.told_standby(verdict == "good", "it was found dead before");
-        }
-        let (valid, why) = match self.use_standby(&session, &name) {
-            // Neither good nor bad: asked again soon.
-            Ok(false) => return,
-            Ok(true) => (true, String::new()),
-            Err(why) => (false, why),
-        };
-        self.told_standby(valid, &why);
-        self.standby_due = Some(Instant::now() + STANDBY_EVERY);
-        let line = format!("{name} {} {}\n", now.as_secs(), if valid { "good" } else { "bad" });
-        if let Err(error) = files::replace(&path, line.as_bytes(), 0o600) {
-            log::warn!("cannot write {}: {error}", path.display());
-        }
-    }
-
-    /// Whether it is good; `Ok(false)` where that cannot be found out now.
-    fn use_standby(&self, session: &SessionString, name: &str) -> Result<bool, String> {
-        let Ok((app, _)) = self.app() else { return Ok(false) };
-        if self.flood.left(name, SystemTime::now()).is_some() {
-            return Ok(false);
-        }
-        let Ok(_held) = SessionLock::take(&session.key, Some(&self.settings.state_dir)) else {
-            return Ok(false);
-        };
-        match Connection::open(app, session, &self.cancel) {
-            Ok((_, me)) if self.signed.as_ref().is_some_and(|signed| signed.me.id != me.id) => {
-                Err(format!("it belongs to another account, {me}"))
-            }
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.class, Class::Session | Class::Account) => Err(error.to_string()),
-            Err(error) => {
-                METRICS.count(error.class);
-                if let Some(wait) = error.wait {
-                    self.flood.set(name, wait, SystemTime::now());
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    fn told_standby(&self, valid: bool, why: &str) {
-        if !valid {
-            let run = remedy::command("tgs-session --standby --write-env");
-            log::warn!("STANDBY_SESSION_STRING cannot be used: {why}; run: {run}");
-        }
-        METRICS.set_standby(valid);
-        self.status.update(|desk| desk.standby_valid = Some(valid));
-    }
-
-    fn told_valid(&self, valid: bool) {
+    fn set_valid(&self, valid: bool) {
         METRICS.session_valid.set(valid.into());
-        self.status.update(|desk| desk.session_valid = valid);
+        self.status.update(|status| status.session_valid = valid);
     }
 
-    fn session(&mut self) -> Result<SessionString, SessionFailure> {
-        let remedy = format!("run: {}", remedy::command("tgs-session --write-env"));
-        let lost = |words: String| SessionFailure {
-            error: StartError::Lost(LossCause::Session),
-            message: words,
-            remedy,
-        };
-        let text = self.settings.telegram.session.as_ref();
-        let session = match text.map(|text| SessionString::decode(text.expose())) {
+    fn decode(&mut self, settings: &Settings) -> Result<SessionString, SessionFailure> {
+        let text = settings.telegram.session.as_ref();
+        let failure = match text.map(|text| SessionString::decode(text.expose())) {
             Some(Ok(session)) => return Ok(session),
-            Some(Err(refused)) => Err(lost(format!("read SESSION_STRING: {refused}"))),
-            None => Err(lost("find a session: SESSION_STRING is not set".to_owned())),
+            Some(Err(refused)) => SessionFailure::no_session(format!("read SESSION_STRING: {refused}")),
+            None => SessionFailure::no_session("find a session: SESSION_STRING is not set".to_owned()),
         };
-        self.release();
-        session
+        self.sign_out();
+        Err(failure)
     }
 
-    /// No session is held any more.
-    fn release(&mut self) {
-        self.told_valid(false);
-        (self.signed, self.lock) = (None, None);
+    /// Drops connection and lock: no session is in use.
+    fn sign_out(&mut self) {
+        self.set_valid(false);
+        (self.signed_in, self.lock) = (None, None);
     }
 
-    /// Claims the session for this process.
-    fn hold(&mut self, session: &SessionString, name: &str) -> Result<(), SessionFailure> {
-        if self.lock.as_ref().is_some_and(|(held, _)| held == name) {
+    fn take_lock(&mut self, session: &SessionString, fingerprint: &str) -> Result<(), SessionFailure> {
+        if self.lock.as_ref().is_some_and(|(held, _)| held == fingerprint) {
             return Ok(());
         }
         self.lock = None;
-        let lock = SessionLock::take(&session.key, Some(&self.settings.state_dir)).map_err(|held| {
-            SessionFailure {
-                error: StartError::Wait(WaitReason::InUse),
-                message: format!("use the session {name}: {held}"),
-                remedy: "one session is for one program: used twice, Telegram ends it; stop the other"
-                    .to_owned(),
-            }
-        })?;
-        self.lock = Some((name.to_owned(), lock));
+        let lock = SessionLock::take(&session.key, Some(&self.state_dir))
+            .map_err(|error| SessionFailure::in_use(fingerprint, &error))?;
+        self.lock = Some((fingerprint.to_owned(), lock));
         Ok(())
     }
 
-    fn app(&self) -> Result<(App, ChatId), SessionFailure> {
-        let telegram = &self.settings.telegram;
-        let (Some(api_id), Some(api_hash), Some(chat)) =
-            (telegram.api_id, &telegram.api_hash, &telegram.chat)
-        else {
-            return Err(SessionFailure {
-                error: StartError::Wait(WaitReason::App),
-                message: "read the settings: API_ID, API_HASH or CHAT_ID was taken out of them".to_owned(),
-                remedy: "put it back".to_owned(),
-            });
-        };
-        Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream" }, chat.clone()))
-    }
-
-    /// What `error` means for the broadcast.
-    fn failed(&mut self, error: &TelegramError, session: &str) -> SessionFailure {
+    /// Counts and classifies `error`; a dead session is signed out, a flood wait is saved.
+    fn failed(&mut self, error: &TelegramError, fingerprint: &str) -> SessionFailure {
         METRICS.count(error.class);
-        let trouble = match error.class {
-            Class::Session => StartError::Lost(LossCause::Session),
-            Class::Account => StartError::Lost(LossCause::Account),
-            Class::Flood => {
-                let wait = error.wait.unwrap_or(Duration::from_mins(1));
-                self.flood.set(session, wait, SystemTime::now());
-                StartError::Wait(WaitReason::Flood(wait + Duration::from_secs(1)))
+        let failure = SessionFailure::of(error);
+        match failure.error {
+            StartError::Lost(cause) => {
+                self.dead = Some((fingerprint.to_owned(), cause));
+                self.sign_out();
             }
-            Class::Network | Class::Stopped => StartError::Wait(WaitReason::Network),
-            Class::Rights => StartError::Wait(WaitReason::Rights),
-            Class::Chat => StartError::Wait(WaitReason::Chat),
-            Class::People => StartError::Wait(WaitReason::People),
-            Class::Call => StartError::Wait(WaitReason::Call),
-            Class::App => StartError::Wait(WaitReason::App),
-            Class::SignIn | Class::Other => StartError::Wait(WaitReason::Other),
-        };
-        if let StartError::Lost(cause) = trouble {
-            self.dead = Some((session.to_owned(), cause));
-            self.release();
+            StartError::Wait(WaitReason::Flood(_)) => {
+                let wait = SessionFailure::requested_wait(error);
+                self.flood_waits.set(fingerprint, wait, SystemTime::now());
+            }
+            StartError::Wait(WaitReason::Chat) => self.found_chat = None,
+            StartError::Wait(_) => {}
         }
-        if error.class == Class::Chat {
-            self.found = None;
-        }
-        SessionFailure { error: trouble, message: error.to_string(), remedy: error.remedy().into_owned() }
+        failure
     }
 }
 
-impl fmt::Display for SessionFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "failed to {}", self.message)?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
-    }
-}
-
-impl SessionFailure {
-    fn flood(left: Duration, now: SystemTime) -> Self {
-        Self {
-            error: StartError::Wait(WaitReason::Flood(left)),
-            message: format!(
-                "ask Telegram, which wants silence until {}",
-                tgs_core::time::moment(now + left)
-            ),
-            remedy: String::new(),
-        }
-    }
-
-    fn same(cause: LossCause) -> Self {
-        Self {
-            error: StartError::Lost(cause),
-            message: "find another session: SESSION_STRING is still the lost one".to_owned(),
-            remedy: String::new(),
-        }
-    }
-}
-
-/// What `kept` (session, time, verdict) says of the session `name`, and for how long that holds yet.
-fn seen<'k>(kept: &'k str, name: &str, now: Duration) -> Option<(&'k str, Duration)> {
-    let mut words = kept.split_whitespace();
-    let (known, at, verdict) = (words.next()?, words.next()?, words.next()?);
-    let since = now.checked_sub(Duration::from_secs(at.parse().ok()?))?;
-    let left = STANDBY_EVERY.checked_sub(since)?;
-    (known == name).then_some((verdict, left))
+/// The application and the chat that the settings name.
+pub(super) fn app(settings: &Settings) -> Result<(App, ChatId), SessionFailure> {
+    let telegram = &settings.telegram;
+    let (Some(api_id), Some(api_hash), Some(chat)) = (telegram.api_id, &telegram.api_hash, &telegram.chat)
+    else {
+        return Err(SessionFailure::incomplete_settings());
+    };
+    Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream" }, chat.clone()))
 }

@@ -1,7 +1,9 @@
-//! What tgs-stream does about its session, its chat and its call: every state, every event, and nothing else.
+//! What a broadcast into Telegram does about its session, chat and call, in every state on every event.
 //!
-//! [`step`] is pure: it asks for what is to be done ([`Action`]), waiting included, and is told how it went ([`StateEvent`]).
-//! The driver beside it (`telegram.rs`) does it. docs/states.md is made from this file by its tests.
+//! [`step`] is pure: it returns actions, waits included, and receives their results as events.
+//! `driver.rs` executes them. The tests of this file generate the states document.
+
+mod states;
 
 use std::time::Duration;
 
@@ -10,225 +12,23 @@ use tgs_core::{
     settings::{OnLoss, Regen},
 };
 
-/// A dead session's string is tried again, and the standby asked again, this often.
+use states::doubling;
+pub(crate) use states::{
+    Action, BroadcastState, CheckOutcome, LossCause, Policy, Recovery, RenewalOutcome, SessionHealth,
+    StartError, StateEvent, WaitReason,
+};
+
+/// How often a dead session is looked up in `.env` again, and the standby session used again.
 const CYCLE: Duration = Duration::from_mins(1);
 
 /// Attempts of the standby session in one cycle.
 const ATTEMPTS: u32 = 3;
 
-/// How often the operator is reminded of degraded mode.
+/// How often the line of degraded mode is logged again.
 const REMIND: Duration = Duration::from_mins(10);
 
-/// How often session and call are looked at while on air.
+/// How often session and call are checked while live.
 const CHECK: Duration = Duration::from_secs(30);
-
-/// What only a person can mend is looked at again this often, and the network asked no less often.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Where the broadcast stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BroadcastState {
-    /// The stream is being opened for the first time, or again after something was mended.
-    Starting,
-    /// On air.
-    Live(SessionHealth),
-    /// The session is good or nothing is known against it, but the stream cannot be opened.
-    Waiting {
-        /// Why.
-        reason: WaitReason,
-        /// Attempts that have failed in a row.
-        failures: u32,
-    },
-    /// No valid session, and nothing is published.
-    Degraded(Recovery),
-    /// The tool ends with this code.
-    Stopping(Code),
-}
-
-/// The session, while on air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SessionHealth {
-    /// It was good when last looked at.
-    Good {
-        /// How often in a row the call had to be created again.
-        reopened: u32,
-        /// Whether the call is over and is to be created again after a wait.
-        over: bool,
-    },
-    /// It is dead; the picture goes on, since the ingest asks for no session.
-    Lost(Recovery),
-}
-
-/// How far getting a new session has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Recovery {
-    /// Whether an attempt can help: it cannot once the account is gone.
-    pub(crate) cause: LossCause,
-    /// Counted from 1.
-    pub(crate) cycle: u32,
-    /// Which attempt of the standby session; 0 while only the string in `.env` is tried.
-    pub(crate) attempt: u32,
-}
-
-/// Why there is no session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LossCause {
-    /// The session is dead, missing or malformed.
-    Session,
-    /// The account is banned, frozen or deleted.
-    Account,
-}
-
-/// Why the stream cannot be opened though nothing is known against the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WaitReason {
-    /// Telegram asks to wait this long.
-    Flood(Duration),
-    /// Telegram cannot be reached.
-    Network,
-    /// The account may not start a live stream there.
-    Rights,
-    /// CHAT_ID names no chat that the account sees.
-    Chat,
-    /// People hold a call of their own.
-    People,
-    /// The call could not be created.
-    Call,
-    /// API_ID or API_HASH is wrong.
-    App,
-    /// Another program on this machine uses the session.
-    InUse,
-    /// Something this version does not know.
-    Other,
-}
-
-impl WaitReason {
-    /// The name in /healthz and /status.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Flood(_) => "waiting_flood",
-            Self::Network => "waiting_network",
-            Self::Rights => "waiting_rights",
-            Self::Chat => "waiting_chat",
-            Self::People => "waiting_people",
-            Self::Call => "waiting_call",
-            Self::App => "waiting_app",
-            Self::InUse => "waiting_in_use",
-            Self::Other => "waiting_other",
-        }
-    }
-
-    /// Whether the stream that is on air goes on: nothing says that it is over.
-    fn passes(self) -> bool {
-        matches!(self, Self::Flood(_) | Self::Network | Self::InUse | Self::Other)
-    }
-
-    /// How long to wait after so many failures.
-    fn delay(self, failures: u32) -> Duration {
-        match self {
-            Self::Flood(wait) => wait,
-            Self::Network => doubling(failures),
-            _ => PATIENCE,
-        }
-    }
-}
-
-/// Why an attempt to open the stream failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StartError {
-    /// There is no session.
-    Lost(LossCause),
-    /// There may be one.
-    Wait(WaitReason),
-}
-
-/// What has happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StateEvent {
-    /// The tool begins.
-    Begin,
-    /// [`Action::Open`] has ended.
-    Opened(Result<(), StartError>),
-    /// [`Action::Check`] has ended: session and call are as they were, or the call is over.
-    Checked(CheckOutcome),
-    /// [`Action::Renew`] has ended.
-    Renewed(RenewalOutcome),
-    /// The wait asked for is over.
-    Due,
-    /// The reminder is due.
-    Remind,
-    /// The broadcast has ended by itself.
-    Ended(Code),
-    /// A signal asks the tool to stop.
-    Stop,
-}
-
-/// What a look at session and call has shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CheckOutcome {
-    /// Both are as they were.
-    Good,
-    /// Both are, and the ingest is another.
-    Moved,
-    /// The call is over.
-    CallOver,
-    /// It failed.
-    Failed(StartError),
-}
-
-/// How an attempt with the standby session went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RenewalOutcome {
-    /// A new session stands in `.env`.
-    Done,
-    /// It failed.
-    Failed,
-}
-
-/// What the driver does, in order. One of `OpenSegment`, `Check` and `Renew` at most comes in a step, and comes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Read `.env`, connect, find the chat and its call (or create it), ask for the ingest. `unless_same`: only if the
-    /// string there is another than the one that failed.
-    Open {
-        /// Whether the string that has failed is not to be tried again.
-        unless_same: bool,
-    },
-    /// Ask whether session and call still live.
-    Check,
-    /// Let the standby session approve a new one.
-    Renew,
-    /// Publish to the ingest that was opened, unless that is where the picture goes already.
-    Publish,
-    /// End the publishing.
-    Halt,
-    /// Wait this long for [`StateEvent::Due`]. Replaces the wait before.
-    Wait(Duration),
-    /// Wait this long for [`StateEvent::Remind`].
-    RemindIn(Duration),
-    /// Name the error that ended the session.
-    TellLoss,
-    /// Say the line of degraded mode.
-    TellDegraded,
-    /// Say how a cycle has ended.
-    TellCycle,
-}
-
-/// What the settings decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Policy {
-    /// `SESSION_REGEN`
-    pub(crate) regen: Regen,
-    /// `ON_SESSION_LOSS`
-    pub(crate) on_loss: OnLoss,
-    /// Whether there is a STANDBY_SESSION_STRING.
-    pub(crate) standby: bool,
-}
-
-/// 1 s, doubling to 60 s.
-fn doubling(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.min(6)).min(PATIENCE)
-}
 
 /// What follows from `event` in `state`.
 pub(crate) fn step(
@@ -322,7 +122,7 @@ fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (Broadc
                 return degrade(Recovery::on_air(cause), policy, vec![Action::Halt]);
             }
             let (recovery, action) = Recovery::on_air(cause);
-            (BroadcastState::Live(SessionHealth::Lost(recovery)), vec![Action::TellLoss, action])
+            (BroadcastState::Live(SessionHealth::Lost(recovery)), vec![Action::LogLoss, action])
         }
         _ => (good(reopened, over), Vec::new()),
     }
@@ -358,7 +158,7 @@ fn degrade(
     policy: Policy,
     mut actions: Vec<Action>,
 ) -> (BroadcastState, Vec<Action>) {
-    actions.extend([Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND)]);
+    actions.extend([Action::LogLoss, Action::LogDegraded, Action::RemindIn(REMIND)]);
     let (recovery, action) = begin;
     if policy.regen == Regen::Once && matches!(action, Action::Wait(_)) {
         // The one attempt there is cannot help.
@@ -372,7 +172,7 @@ fn degraded(recovery: Recovery, event: StateEvent, policy: Policy) -> (Broadcast
     let once = policy.regen == Regen::Once;
     match event {
         StateEvent::Remind => {
-            (BroadcastState::Degraded(recovery), vec![Action::TellDegraded, Action::RemindIn(REMIND)])
+            (BroadcastState::Degraded(recovery), vec![Action::LogDegraded, Action::RemindIn(REMIND)])
         }
         // FR-002: one attempt, then the supervisor starts the tool anew.
         StateEvent::Renewed(RenewalOutcome::Done) if once => (BroadcastState::Stopping(Code::Ok), Vec::new()),
@@ -429,7 +229,7 @@ impl Recovery {
 
     /// The cycle has ended without a session; another follows.
     fn over(self) -> (Self, Vec<Action>) {
-        (Self { attempt: 0, ..self }, vec![Action::TellCycle, Action::Wait(CYCLE)])
+        (Self { attempt: 0, ..self }, vec![Action::LogCycle, Action::Wait(CYCLE)])
     }
 
     fn step(self, event: StateEvent, policy: Policy) -> (Self, Vec<Action>) {

@@ -83,7 +83,7 @@ impl SharedTelegramStatus {
 pub(crate) struct TelegramMetrics {
     pub(crate) session_valid: IntGauge,
     pub(crate) degraded: IntGauge,
-    pub(crate) regen_attempts: IntCounterVec,
+    regen_attempts: IntCounterVec,
     errors: IntCounterVec,
     standby_valid: IntGaugeVec,
     state: IntGaugeVec,
@@ -141,6 +141,11 @@ impl TelegramMetrics {
         if class != Class::Stopped {
             self.errors.with_label_values(&[class.name()]).inc();
         }
+    }
+
+    pub(crate) fn count_renewal(&self, succeeded: bool) {
+        let result = if succeeded { "success" } else { "failure" };
+        self.regen_attempts.with_label_values(&[result]).inc();
     }
 
     /// Shows one of [`STATES`].

@@ -251,7 +251,7 @@ fn live_through(policy: Policy, seed: u64) {
                     Action::Halt => publishing = false,
                     Action::Wait(wait) => due = Some(world.now + wait.as_millis() as u64),
                     Action::RemindIn(wait) => remind = Some(world.now + wait.as_millis() as u64),
-                    Action::TellLoss | Action::TellDegraded | Action::TellCycle => {}
+                    Action::LogLoss | Action::LogDegraded | Action::LogCycle => {}
                 }
             }
         }

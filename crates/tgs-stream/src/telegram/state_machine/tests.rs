@@ -207,12 +207,12 @@ fn a_dead_session_at_the_start_is_told_once_and_renewed_with_nobody_present() {
     let (state, actions) = story(LOOP, &[StateEvent::Begin, DEAD]);
     assert_eq!(state, BroadcastState::Degraded(recovery(1, 1)));
     let told: Vec<_> = actions[1..].to_vec();
-    assert_eq!(told, [Action::TellLoss, Action::TellDegraded, Action::RemindIn(REMIND), Action::Renew]);
+    assert_eq!(told, [Action::LogLoss, Action::LogDegraded, Action::RemindIn(REMIND), Action::Renew]);
     let (state, actions) =
         story(LOOP, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Done), OPENED]);
     assert_eq!(kind(state), "Live");
     assert_eq!(count(&actions, Action::Publish), 1);
-    assert_eq!(count(&actions, Action::TellDegraded), 1);
+    assert_eq!(count(&actions, Action::LogDegraded), 1);
 }
 
 #[test]
@@ -223,19 +223,19 @@ fn a_cycle_makes_three_attempts_then_waits_a_minute() {
     let (state, actions) = story(LOOP, &first);
     assert_eq!(count(&actions, Action::Renew), 3);
     assert_eq!(state, BroadcastState::Degraded(recovery(1, 0)));
-    assert_eq!(actions[actions.len() - 2..], [Action::TellCycle, Action::Wait(CYCLE)]);
+    assert_eq!(actions[actions.len() - 2..], [Action::LogCycle, Action::Wait(CYCLE)]);
     // The next begins with the string in .env.
     let second = [&first[..], &[StateEvent::Due, DEAD], &cycle].concat();
     let (state, actions) = story(LOOP, &second);
     assert_eq!(state, BroadcastState::Degraded(recovery(2, 0)));
     assert_eq!((count(&actions, Action::Renew), count(&actions, OPEN)), (6, 2));
-    assert_eq!(count(&actions, Action::TellDegraded), 1, "the line is said once on entering");
+    assert_eq!(count(&actions, Action::LogDegraded), 1, "the line is said once on entering");
 }
 
 #[test]
 fn the_reminder_comes_every_ten_minutes() {
     let (_, actions) = story(OFF, &[StateEvent::Begin, DEAD, StateEvent::Remind, StateEvent::Remind]);
-    assert_eq!(count(&actions, Action::TellDegraded), 3);
+    assert_eq!(count(&actions, Action::LogDegraded), 3);
     assert_eq!(count(&actions, Action::RemindIn(Duration::from_mins(10))), 3);
 }
 
@@ -278,7 +278,7 @@ fn on_air_the_picture_outlives_the_session() {
     for policy in [LOOP, ALONE, ONCE, OFF] {
         let (state, actions) = story(policy, &start);
         assert_eq!(kind(state), "LiveWithoutSession");
-        assert_eq!((count(&actions, Action::Halt), count(&actions, Action::TellLoss)), (0, 1));
+        assert_eq!((count(&actions, Action::Halt), count(&actions, Action::LogLoss)), (0, 1));
         // The string in .env may be another by now: that comes first.
         assert_eq!(actions.last(), Some(&Action::Open { unless_same: true }));
         assert_eq!(kind(story(policy, &after(&[OPENED])).0), "Live");
@@ -397,7 +397,7 @@ fn what_takes_the_stream_away_ends_the_publishing() {
             &[StateEvent::Begin, OPENED, StateEvent::Due, StateEvent::Opened(Err(StartError::Wait(reason)))],
         );
         assert_eq!(state, BroadcastState::Waiting { reason, failures: 0 });
-        assert_eq!(actions[actions.len() - 2..], [Action::Halt, Action::Wait(PATIENCE)]);
+        assert_eq!(actions[actions.len() - 2..], [Action::Halt, Action::Wait(Duration::from_mins(1))]);
     }
     for reason in
         [WaitReason::Network, WaitReason::InUse, WaitReason::Other, WaitReason::Flood(Duration::from_secs(9))]

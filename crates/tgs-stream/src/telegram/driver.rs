@@ -1,0 +1,388 @@
+//! Executes the actions of the state machine and reports their results to it.
+//!
+//! The caller's thread calls Telegram; the engine runs in a thread of its own, unaffected by what
+//! happens here. A stop ends every wait and every call at once.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, Scope, ScopedJoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tgs_core::{
+    cancel::Cancel,
+    exit::Code,
+    remedy,
+    supervise::{Panic, contain},
+    systemd::Beat,
+};
+use tgs_playout::{
+    command::Command,
+    engine::Control,
+    status::{Connection, SharedStatus},
+};
+use tgs_telegram::Ingest;
+
+use super::{
+    renewal::{self, RenewalError},
+    session::LiveSession,
+    session_failure::SessionFailure,
+    standby::StandbySession,
+    state_machine::{
+        Action, BroadcastState, CheckOutcome, Policy, RenewalOutcome, SessionHealth, StartError, StateEvent,
+        step,
+    },
+    status::{METRICS, SharedTelegramStatus},
+};
+use crate::{settings_source::ReloadableSettings, setup::send};
+
+/// How often a wait checks whether the broadcast has ended.
+const POLL_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest action, with a margin: a renewal may take 150 s, each call of Telegram 15 s.
+const LONGEST_ACTION: Duration = Duration::from_mins(5);
+
+/// How often an unchanged failure is logged again.
+const REPEAT_EVERY: Duration = Duration::from_mins(10);
+
+/// The line of degraded mode; operators and alerts match its beginning.
+fn degraded_line() -> String {
+    format!("Degraded mode; SESSION_STRING invalid; run: {}", remedy::command("tgs-session --write-env"))
+}
+
+/// The inputs of a broadcast into Telegram.
+pub(crate) struct TelegramConfig {
+    pub(crate) settings: ReloadableSettings,
+    /// The `.env` file that a renewal writes to.
+    pub(crate) env_file: PathBuf,
+    /// Read by /status and /healthz.
+    pub(crate) status: SharedTelegramStatus,
+    /// The tool's own: its commands reach the engine, and stopping it ends everything.
+    pub(crate) control: Control,
+    /// Divides every wait; 1 except in tests.
+    pub(crate) time_scale: u32,
+}
+
+/// Broadcasts until the tool is stopped or `play` ends by itself. `play` publishes to an ingest until
+/// its control is stopped.
+pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
+    std::sync::LazyLock::force(&METRICS);
+    let (ended, ends) = mpsc::channel();
+    let TelegramConfig { settings, env_file, status, control, time_scale } = config;
+    let (engine_status, pulse, cancel) = (control.board.clone(), control.pulse.clone(), control.stopped());
+    thread::scope(|scope| {
+        let mut driver = Driver {
+            scope,
+            play,
+            session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone()),
+            standby: StandbySession::new(cancel.clone(), status.clone()),
+            settings,
+            settings_used: false,
+            env_file,
+            control,
+            engine_status,
+            beat: pulse.watch("telegram", LONGEST_ACTION),
+            status,
+            cancel,
+            time_scale,
+            state: BroadcastState::Starting,
+            engine: None,
+            ended,
+            ends,
+            due: None,
+            remind: None,
+            last_failure: None,
+            logged: None,
+        };
+        contain(|| driver.run()).unwrap_or_else(|_| {
+            // Actions contain their panics. After this one the driver's state is unknown.
+            driver.halt();
+            Code::Failure
+        })
+    })
+}
+
+/// The engine while it publishes.
+struct RunningEngine<'scope> {
+    ingest: Ingest,
+    control: Control,
+    /// Set before the driver stops the engine: its end is then no event.
+    halted: Arc<AtomicBool>,
+    thread: ScopedJoinHandle<'scope, ()>,
+}
+
+struct Driver<'scope, 'env: 'scope> {
+    scope: &'scope Scope<'scope, 'env>,
+    play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
+    session: LiveSession,
+    standby: StandbySession,
+    settings: ReloadableSettings,
+    /// Whether an attempt has used the settings that the start has read; the next one reloads them.
+    settings_used: bool,
+    env_file: PathBuf,
+    control: Control,
+    engine_status: SharedStatus,
+    beat: Beat,
+    status: SharedTelegramStatus,
+    cancel: Cancel,
+    time_scale: u32,
+    state: BroadcastState,
+    engine: Option<RunningEngine<'scope>>,
+    ended: mpsc::Sender<Code>,
+    ends: mpsc::Receiver<Code>,
+    due: Option<Instant>,
+    remind: Option<Instant>,
+    last_failure: Option<SessionFailure>,
+    /// The failure logged last, and when.
+    logged: Option<(String, Instant)>,
+}
+
+impl Driver<'_, '_> {
+    fn run(&mut self) -> Code {
+        let mut events = VecDeque::from([StateEvent::Begin]);
+        loop {
+            let event = events.pop_front().unwrap_or_else(|| self.wait());
+            let (next, actions) = step(self.state, event, Policy::of(&self.settings.telegram));
+            if std::mem::discriminant(&next) != std::mem::discriminant(&self.state) {
+                (self.due, self.remind) = (None, None);
+            }
+            self.state = next;
+            // Before the actions, which may take long, and after them.
+            self.update_status();
+            for action in actions {
+                self.beat.turn();
+                // A panic over Telegram's answer is a failed attempt: the state machine retries it.
+                let event = contain(|| self.execute(action))
+                    .unwrap_or_else(|panic| self.event_of_panic(action, &panic));
+                events.extend(event);
+            }
+            self.update_status();
+            if let BroadcastState::Stopping(code) = self.state {
+                self.halt();
+                return code;
+            }
+        }
+    }
+
+    /// Waits for the next event.
+    fn wait(&mut self) -> StateEvent {
+        loop {
+            self.beat.turn();
+            // In this order: the broadcast sends its end before it cancels.
+            let cancelled = self.cancel.is_cancelled();
+            if let Ok(code) = self.ends.try_recv() {
+                return StateEvent::Ended(code);
+            }
+            if cancelled {
+                return StateEvent::Stop;
+            }
+            self.retitle();
+            let now = Instant::now();
+            for (timer, event) in [(&mut self.due, StateEvent::Due), (&mut self.remind, StateEvent::Remind)] {
+                if timer.is_some_and(|at| at <= now) {
+                    *timer = None;
+                    return event;
+                }
+            }
+            let _ = self.cancel.wait(POLL_EVERY);
+        }
+    }
+
+    /// Sets the title that a command has asked for, once there is a live stream.
+    fn retitle(&mut self) {
+        let wanted = self.engine_status.read().title;
+        if wanted == self.session.title {
+            return;
+        }
+        match self.state {
+            BroadcastState::Live(SessionHealth::Good { .. }) => {
+                self.session.title = wanted;
+                // A dead session is the regular check's to find. The panic hook logs a panic.
+                if let Ok(Err(failure)) = contain(|| self.session.retitle(&self.settings))
+                    && !self.cancel.is_cancelled()
+                {
+                    log::warn!("{failure}");
+                }
+            }
+            BroadcastState::Live(SessionHealth::Lost(_)) | BroadcastState::Stopping(_) => {}
+            BroadcastState::Starting | BroadcastState::Waiting { .. } | BroadcastState::Degraded(_) => {
+                self.session.title = wanted;
+            }
+        }
+    }
+
+    fn event_of_panic(&mut self, action: Action, panic: &Panic) -> Option<StateEvent> {
+        let failure = SessionFailure::of_panic(panic);
+        match action {
+            Action::Open { .. } => Some(StateEvent::Opened(Err(self.record(failure)))),
+            Action::Check => Some(StateEvent::Checked(CheckOutcome::Failed(self.record(failure)))),
+            Action::Renew => Some(StateEvent::Renewed(RenewalOutcome::Failed)),
+            // The engine does not run, and nothing else would notice.
+            Action::Publish => Some(StateEvent::Ended(Code::Failure)),
+            _ => None,
+        }
+    }
+
+    fn execute(&mut self, action: Action) -> Option<StateEvent> {
+        match action {
+            Action::Open { unless_same } => return Some(self.open(unless_same)),
+            Action::Check => return Some(self.check()),
+            Action::Renew => return self.renew(),
+            Action::Publish => self.publish(),
+            Action::Halt => self.halt(),
+            Action::Wait(wait) => self.due = Some(Instant::now() + wait / self.time_scale),
+            Action::RemindIn(wait) => self.remind = Some(Instant::now() + wait / self.time_scale),
+            Action::LogLoss => {
+                if let Some(failure) = &self.last_failure {
+                    log::error!("failed to {}", failure.message);
+                }
+                if let BroadcastState::Live(_) = self.state {
+                    log::warn!("broadcast continues without a session; renewing it in the background");
+                }
+            }
+            Action::LogDegraded => log::warn!("{}", degraded_line()),
+            Action::LogCycle => {
+                let cycle = match self.state {
+                    BroadcastState::Degraded(recovery)
+                    | BroadcastState::Live(SessionHealth::Lost(recovery)) => recovery.cycle,
+                    _ => 0,
+                };
+                let why = self.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
+                log::warn!("no session after cycle {cycle}: failed to {why}; next cycle in 60 s");
+            }
+        }
+        None
+    }
+
+    fn open(&mut self, unless_same: bool) -> StateEvent {
+        if std::mem::replace(&mut self.settings_used, true) {
+            self.settings.reload();
+        }
+        let opened = self.session.open(&self.settings, unless_same);
+        StateEvent::Opened(opened.map_err(|failure| self.record(failure)))
+    }
+
+    fn renew(&mut self) -> Option<StateEvent> {
+        let renewed = renewal::run(&self.env_file, &self.settings, &self.cancel).and_then(|()| {
+            self.settings.reload();
+            if self.session.is_dead(&self.settings) {
+                return Err(RenewalError::Hidden { env_file: self.env_file.clone() });
+            }
+            Ok(())
+        });
+        METRICS.count_renewal(renewed.is_ok());
+        if self.cancel.is_cancelled() {
+            // A stop has interrupted the attempt, which is no failure.
+            return None;
+        }
+        Some(StateEvent::Renewed(match renewed {
+            Ok(()) => {
+                log::info!("signed in again with the standby session");
+                RenewalOutcome::Done
+            }
+            Err(error) => {
+                log::warn!("failed to sign in again: {error}");
+                RenewalOutcome::Failed
+            }
+        }))
+    }
+
+    fn check(&mut self) -> StateEvent {
+        self.standby.use_if_due(&mut self.settings, &self.session);
+        let refused = matches!(self.engine_status.read().publisher, Connection::Reconnecting { .. });
+        let (outcome, failure) = self.session.check(refused);
+        if let Some(failure) = failure {
+            self.record(failure);
+        } else {
+            (self.last_failure, self.logged) = (None, None);
+        }
+        match outcome {
+            CheckOutcome::CallOver => log::warn!("the live stream was ended in Telegram; starting it again"),
+            CheckOutcome::Moved => {
+                log::warn!("the stream key was replaced in Telegram; publishing with the new one");
+            }
+            CheckOutcome::Good | CheckOutcome::Failed(_) => {}
+        }
+        StateEvent::Checked(outcome)
+    }
+
+    /// Records a failure. Logs one that is retried at once and then every ten minutes; a lost session
+    /// has log actions of its own.
+    fn record(&mut self, failure: SessionFailure) -> StartError {
+        let error = failure.error;
+        if let (StartError::Wait(reason), false) = (error, self.cancel.is_cancelled()) {
+            let key =
+                format!("{}{}", reason.name(), failure.message.split(" (wait").next().unwrap_or_default());
+            if self.logged.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT_EVERY) {
+                log::warn!("{failure}; trying again");
+                self.logged = Some((key, Instant::now()));
+            }
+        }
+        self.last_failure = Some(failure);
+        error
+    }
+
+    fn publish(&mut self) {
+        let Some(ingest) = self.session.ingest().cloned() else { return };
+        (self.last_failure, self.logged) = (None, None);
+        if self.engine.as_ref().is_some_and(|engine| engine.ingest == ingest) {
+            return;
+        }
+        self.halt();
+        let control = self.control.another();
+        let halted = Arc::new(AtomicBool::new(false));
+        let (play, ended, tool) = (self.play, self.ended.clone(), self.control.clone());
+        let (engine_ingest, engine_control, was_halted) = (ingest.clone(), control.clone(), halted.clone());
+        let thread = self.scope.spawn(move || {
+            // The panic hook logs a panic; the supervisor restarts the tool.
+            let code = contain(|| play(&engine_ingest, &engine_control)).unwrap_or(Code::Failure);
+            if !was_halted.load(Ordering::SeqCst) {
+                let _ = ended.send(code);
+                // Ends a call of Telegram that is under way.
+                send(&tool, Command::Stop);
+            }
+        });
+        self.engine = Some(RunningEngine { ingest, control, halted, thread });
+    }
+
+    /// Stops the engine and waits for its end.
+    fn halt(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.halted.store(true, Ordering::SeqCst);
+            send(&engine.control, Command::Stop);
+            let _ = engine.thread.join();
+            self.engine_status.update(|status| *status = status.said());
+        }
+    }
+
+    /// Updates what /status, /healthz and the metrics show.
+    fn update_status(&self) {
+        let state = match self.state {
+            BroadcastState::Starting => "starting",
+            // The engine publishes, but no viewer sees it.
+            BroadcastState::Live(SessionHealth::Good { over: true, .. }) => "waiting_call",
+            BroadcastState::Live(_) => "live",
+            BroadcastState::Waiting { reason, .. } => reason.name(),
+            BroadcastState::Degraded(_) => "degraded",
+            BroadcastState::Stopping(_) => "stopping",
+        };
+        METRICS.degraded.set(matches!(self.state, BroadcastState::Degraded(_)).into());
+        METRICS.set_state(state);
+        let why = self.last_failure.as_ref().map(SessionFailure::to_string);
+        let retry_at = self.due.filter(|_| why.is_some()).map(|due| {
+            let at = SystemTime::now() + due.saturating_duration_since(Instant::now());
+            at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+        });
+        self.status.update(|status| {
+            status.state = state;
+            status.why = why;
+            status.retry_at = retry_at;
+        });
+    }
+}
