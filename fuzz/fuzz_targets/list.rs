@@ -7,8 +7,8 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use tgs_stream::{
-    list, m3u,
-    source::{What, expand, expand_remote, named_in},
+    list::{self, m3u},
+    source::{EntryKind, expand, expand_remote, named_in},
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = (m3u::is_hls(bytes), m3u::is_live_hls(bytes), m3u::first_variant(bytes));
     let remote = expand_remote("http://h/d/list.m3u?x", bytes).ok().flatten().unwrap_or_default();
-    assert!(remote.iter().all(|entry| !matches!(entry.what, What::File(_))));
+    assert!(remote.iter().all(|entry| !matches!(entry.kind, EntryKind::File(_))));
     let named = named_in(Path::new("/nowhere/list"), bytes).unwrap_or_default();
     // What is named exists nowhere, or it is a path of this machine's: folders of that are not gone through.
     let relative = |text: &std::ffi::OsStr| !text.to_string_lossy().contains("..") && !text.to_string_lossy().contains('/');

@@ -20,7 +20,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::source::{MAX_LIST, url};
+use crate::{source::MAX_LIST, url};
 
 /// How long the server of a list may take for all of it, redirects included.
 const TIME_OUT: Duration = Duration::from_secs(20);

@@ -10,7 +10,6 @@ mod fetch;
 mod hls;
 pub mod http;
 pub mod list;
-pub mod m3u;
 mod overwrite;
 pub mod playlist;
 pub mod position;
@@ -21,6 +20,7 @@ mod setup;
 pub mod source;
 mod status_server;
 mod telegram;
+pub mod url;
 pub mod ytdlp;
 
 pub use app::run;

@@ -5,6 +5,8 @@
 //! the engine asks one item early.
 
 mod bookmark;
+mod edits;
+mod jumps;
 mod listing;
 mod order;
 
@@ -12,10 +14,9 @@ use std::{
     collections::VecDeque,
     ffi::OsString,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use anyhow::ensure;
 use tgs_playout::item::{
     FailureReason, Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem,
 };
@@ -287,141 +288,6 @@ impl Playlist {
         self.go_back();
     }
 
-    /// Goes to where the earlier run was.
-    fn go_back(&mut self) {
-        if self.named.is_empty() {
-            return;
-        }
-        let Some((bookmark, offset)) = self.resume.take() else { return };
-        if self.go_to(&bookmark) {
-            self.start = Some((self.order[self.at].key.clone(), offset));
-        } else {
-            log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
-        }
-    }
-
-    /// Makes the entry of this bookmark the next one; `false` where it is gone, and what followed it is next.
-    fn go_to(&mut self, bookmark: &Bookmark) -> bool {
-        self.start = None;
-        for list in &bookmark.key.within {
-            let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
-            match self.resolver.resolve(&self.order[index]) {
-                Ok(Resolved::Entries(found)) => self.replace(index, found),
-                _ => break,
-            }
-        }
-        let found = order::find(&self.order, &bookmark.key);
-        let next = || bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
-        let list = || bookmark.key.within.iter().find_map(|item| order::find_item(&self.order, item));
-        self.at = found.or_else(next).or_else(list).unwrap_or(0);
-        found.is_some()
-    }
-
-    /// Goes where `to` says, seen from `turn`.
-    fn go(&mut self, turn: PlayedEntry, to: JumpTarget) {
-        let PlayedEntry { entry, bookmark, queued, .. } = turn;
-        self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
-        if let (JumpTarget::Again(from), true) = (to, queued) {
-            self.queue.push_front((entry, from));
-        }
-        let Some(bookmark) = bookmark else { return };
-        if let Some(seed) = bookmark.shuffle_seed.filter(|seed| *seed != self.seed) {
-            // It belongs to the round before this one.
-            self.seed = seed;
-            self.order = self.arrange(source::expand(&self.named));
-        }
-        let found = self.go_to(&bookmark);
-        match (to, queued) {
-            (JumpTarget::Again(from), false) if found => {
-                self.start = Some((self.order[self.at].key.clone(), from));
-            }
-            (JumpTarget::Before, false) => self.at = self.at.saturating_sub(1),
-            (JumpTarget::After, false) | (JumpTarget::Again(_) | JumpTarget::After, true) => {
-                self.at += usize::from(found);
-            }
-            (JumpTarget::Again(_), false) | (JumpTarget::Before, true) => {}
-        }
-        let plays = (queued && to != JumpTarget::Before) || to == JumpTarget::After;
-        self.playing = Some(bookmark).filter(|_| plays);
-    }
-
-    /// What the file names now, if it was edited since it was last looked at and leaves something to play.
-    fn look_for_edit(&mut self) {
-        let stamp = self.listing.stamp();
-        if stamp == self.stamp {
-            return;
-        }
-        self.stamp = stamp;
-        match self.read_edit() {
-            Ok((named, entries)) => {
-                log::info!("{} was edited: {} entries", self.listing, entries.len());
-                self.named = named;
-                self.edit = Some(entries);
-            }
-            Err(why) => {
-                log::warn!("the edit of {} is not taken, the old list goes on: {why:#}", self.listing);
-            }
-        }
-    }
-
-    fn read_edit(&self) -> anyhow::Result<(Vec<NamedSource>, Vec<PlaylistEntry>)> {
-        let named = self.listing.read()?;
-        let entries = source::expand(&named);
-        let deadline = Instant::now() + EDIT_TIME_OUT;
-        let mut first = None;
-        for entry in &entries {
-            let Err(failure) = self.seems_playable(entry) else { return Ok((named, entries)) };
-            if Instant::now() > deadline || self.resolver.cancel.is_cancelled() {
-                return Ok((named, entries));
-            }
-            first.get_or_insert_with(|| format!("{}: {failure}", entry.title()));
-        }
-        ensure!(first.is_none(), "nothing in it can be played ({})", first.unwrap_or_default());
-        Ok((named, entries))
-    }
-
-    /// What is on the network may come back at any time; local files are there or not.
-    fn seems_playable(&self, entry: &PlaylistEntry) -> Result<(), ItemFailure> {
-        if matches!(entry.kind, EntryKind::Direct { .. } | EntryKind::List(_) | EntryKind::Page { .. }) {
-            return Ok(());
-        }
-        match self.resolver.resolve(entry)? {
-            Resolved::Media { media, .. } => self.resolver.probe(&media).map(drop),
-            Resolved::Entries(_) => Ok(()),
-        }
-    }
-
-    /// Makes `entries` the list, and the entry after `anchor` the next one.
-    fn take_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
-        let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
-        self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
-        self.order = new;
-        if self.at == self.order.len() && self.repeat && !self.shuffle {
-            self.at = 0;
-        }
-    }
-
-    /// An edit has come between an item's [`Programme::next`] and its confirmation: goes back to what follows the item
-    /// that plays. Answers whether that is still the same.
-    fn take_edit_ahead(&mut self, entries: Vec<PlaylistEntry>, ahead: &PlaylistEntry) -> bool {
-        match self.playing.clone() {
-            // It belongs to the round before this one.
-            Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
-                self.begin_round(self.seed);
-            }
-            Some(playing) => self.take_edit(entries, Some(&playing.key)),
-            None => {
-                self.take_edit(entries, Some(&ahead.key));
-                self.at = order::find(&self.order, &ahead.key).unwrap_or(self.at);
-            }
-        }
-        let same = self.order.get(self.at).is_some_and(|entry| entry.key == ahead.key);
-        if same {
-            self.at += 1;
-        }
-        same
-    }
-
     /// Notes that the entry given out last plays from now on.
     fn plays(&mut self) {
         let Some(turn) = self.ahead.take() else { return };
@@ -513,30 +379,7 @@ impl Programme for Playlist {
     }
 
     fn jump(&mut self, place: Option<u64>, to: JumpTarget) {
-        self.settle();
-        let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
-        let ahead = self.ahead.take().map(|turn| {
-            let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
-            PlayedEntry { bookmark, ..turn }
-        });
-        let known = place.and_then(|place| self.bookmarks.turn(place));
-        let turn = match (known, ahead) {
-            (Some(turn), ahead) => {
-                unseen.extend(ahead);
-                turn
-            }
-            (None, Some(ahead)) if Some(ahead.turn) == place => ahead,
-            (None, _) => {
-                let back = usize::from(to == JumpTarget::Before);
-                self.at = self.at.saturating_sub(back);
-                self.list_first = back > 0;
-                return;
-            }
-        };
-        for turn in unseen.into_iter().rev().filter(|turn| turn.queued) {
-            self.queue.push_front((turn.entry, Duration::ZERO));
-        }
-        self.go(turn, to);
+        self.jump_to(place, to);
     }
 
     fn queue(&mut self, line: &str) {

@@ -12,8 +12,9 @@ use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 use super::{Resolved, Resolver, client, found_in};
 use crate::{
     fetch::{self, Fetched},
-    hls, m3u,
-    source::{self, url},
+    hls,
+    list::m3u,
+    source, url,
 };
 
 /// So many variants of a master list are tried, of which the better ones cannot be opened.

@@ -3,7 +3,21 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+use super::{
+    entry::{MAX_TEXT, at_path},
+    folder::NaturalOrder,
+    local::MAX_LISTS,
+    remote::MAX_BAD,
+    *,
+};
+use crate::list::NotAList;
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let dir = TempDir::new().unwrap();

@@ -1,6 +1,6 @@
 //! The cookies that yt-dlp gives with a format, as ffmpeg takes them.
 
-use crate::source::url;
+use crate::url;
 
 /// More cookies than these are left out.
 const MAX_COOKIES: usize = 50;

@@ -4,9 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
-use crate::{list, source::url};
+use super::{encoding, headers};
 
 /// One entry as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +28,11 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
             title = title_in(info);
         } else if text.starts_with(b"#") {
             if let Some(option) = tag(text, b"#EXTVLCOPT:") {
-                list::add_headers(&mut headers, vlc_option(&list::text(option)));
+                headers::add(&mut headers, headers::of_vlc_option(&encoding::text(option)));
             } else if let Some(option) = tag(text, b"#KODIPROP:") {
-                list::add_headers(&mut headers, kodi_property(&list::text(option)));
+                headers::add(&mut headers, headers::of_kodi_property(&encoding::text(option)));
             } else if let Some(json) = tag(text, b"#EXTHTTP:") {
-                list::add_headers(&mut headers, fields(json));
+                headers::add(&mut headers, headers::of_json(json));
             }
         } else if !text.is_empty() {
             return Some(M3uLine {
@@ -46,31 +44,6 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
         }
         None
     })
-}
-
-/// The texts of a JSON object, by name.
-fn fields(json: &[u8]) -> Vec<(String, String)> {
-    let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json).unwrap_or_default();
-    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
-}
-
-/// The header that VLC's option `http-user-agent=…` stands for.
-pub(crate) fn vlc_option(option: &str) -> Vec<(String, String)> {
-    let (name, value) = option.split_once('=').unwrap_or_default();
-    let name = match name.trim().trim_start_matches(':').to_ascii_lowercase().as_str() {
-        "http-user-agent" => "User-Agent",
-        "http-referrer" | "http-referer" => "Referer",
-        "http-origin" => "Origin",
-        "http-cookie" => "Cookie",
-        _ => return Vec::new(),
-    };
-    vec![(name.to_owned(), value.trim().trim_matches('"').to_owned())]
-}
-
-/// The headers in Kodi's `inputstream.adaptive.stream_headers=A=b&C=d`.
-fn kodi_property(property: &str) -> Vec<(String, String)> {
-    let (name, value) = property.split_once('=').unwrap_or_default();
-    if name.to_ascii_lowercase().ends_with("_headers") { url::header_options(value) } else { Vec::new() }
 }
 
 /// Whether this is no list of entries but an HLS playlist, which is one entry as a whole.

@@ -1,0 +1,37 @@
+//! Reads PLS lists.
+
+use std::collections::BTreeMap;
+
+use super::{ListLine, ListLines, encoding::text, m3u};
+
+/// `File1=…`, `Title1=…`, in the order of the numbers.
+pub(super) fn read(bytes: &[u8], max: usize) -> ListLines {
+    let mut found: BTreeMap<u32, ListLine> = BTreeMap::new();
+    let mut titles: BTreeMap<u32, String> = BTreeMap::new();
+    let mut more = false;
+    // Each line is an entry for the reader of M3U, which leaves out comments and blanks.
+    for line in m3u::lines(bytes) {
+        let Some((name, value)) = line.text.iter().position(|b| *b == b'=').map(|at| line.text.split_at(at))
+        else {
+            continue;
+        };
+        let (name, value) = (name.trim_ascii().to_ascii_lowercase(), value[1..].trim_ascii());
+        let number = |key: &[u8]| std::str::from_utf8(name.strip_prefix(key)?).ok()?.parse::<u32>().ok();
+        if value.is_empty() {
+            continue;
+        }
+        if let Some(at) = number(b"file") {
+            more |= found.len() >= max && !found.contains_key(&at);
+            if found.len() < max {
+                let (number, text) = (line.number, value.to_vec());
+                found.entry(at).or_insert(ListLine { number, title: None, text, headers: Vec::new() });
+            }
+        } else if let Some(at) = number(b"title")
+            && titles.len() < max
+        {
+            titles.insert(at, text(value).into_owned());
+        }
+    }
+    let with_title = |(at, written)| ListLine { title: titles.get(&at).cloned(), ..written };
+    ListLines { written: found.into_iter().map(with_title).collect(), more }
+}

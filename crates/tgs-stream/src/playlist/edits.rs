@@ -1,0 +1,91 @@
+//! Edits of the playlist file: which are taken, and where the list continues after one.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+use tgs_playout::item::ItemFailure;
+
+use super::{EDIT_TIME_OUT, MAX_ORDER, Playlist, order};
+use crate::{
+    resolver::Resolved,
+    source::{self, EntryKey, EntryKind, NamedSource, PlaylistEntry},
+};
+
+impl Playlist {
+    /// What the file names now, if it was edited since it was last looked at and leaves something to play.
+    pub(super) fn look_for_edit(&mut self) {
+        let stamp = self.listing.stamp();
+        if stamp == self.stamp {
+            return;
+        }
+        self.stamp = stamp;
+        match self.read_edit() {
+            Ok((named, entries)) => {
+                log::info!("{} was edited: {} entries", self.listing, entries.len());
+                self.named = named;
+                self.edit = Some(entries);
+            }
+            Err(why) => {
+                log::warn!("the edit of {} is not taken, the old list goes on: {why:#}", self.listing);
+            }
+        }
+    }
+
+    pub(super) fn read_edit(&self) -> anyhow::Result<(Vec<NamedSource>, Vec<PlaylistEntry>)> {
+        let named = self.listing.read()?;
+        let entries = source::expand(&named);
+        let deadline = Instant::now() + EDIT_TIME_OUT;
+        let mut first = None;
+        for entry in &entries {
+            let Err(failure) = self.seems_playable(entry) else { return Ok((named, entries)) };
+            if Instant::now() > deadline || self.resolver.cancel.is_cancelled() {
+                return Ok((named, entries));
+            }
+            first.get_or_insert_with(|| format!("{}: {failure}", entry.title()));
+        }
+        ensure!(first.is_none(), "nothing in it can be played ({})", first.unwrap_or_default());
+        Ok((named, entries))
+    }
+
+    /// What is on the network may come back at any time; local files are there or not.
+    fn seems_playable(&self, entry: &PlaylistEntry) -> Result<(), ItemFailure> {
+        if matches!(entry.kind, EntryKind::Direct { .. } | EntryKind::List(_) | EntryKind::Page { .. }) {
+            return Ok(());
+        }
+        match self.resolver.resolve(entry)? {
+            Resolved::Media { media, .. } => self.resolver.probe(&media).map(drop),
+            Resolved::Entries(_) => Ok(()),
+        }
+    }
+
+    /// Makes `entries` the list, and the entry after `anchor` the next one.
+    pub(super) fn take_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
+        let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
+        self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
+        self.order = new;
+        if self.at == self.order.len() && self.repeat && !self.shuffle {
+            self.at = 0;
+        }
+    }
+
+    /// An edit has come between an item's [`Programme::next`] and its confirmation: goes back to what follows the item
+    /// that plays. Answers whether that is still the same.
+    pub(super) fn take_edit_ahead(&mut self, entries: Vec<PlaylistEntry>, ahead: &PlaylistEntry) -> bool {
+        match self.playing.clone() {
+            // It belongs to the round before this one.
+            Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
+                self.begin_round(self.seed);
+            }
+            Some(playing) => self.take_edit(entries, Some(&playing.key)),
+            None => {
+                self.take_edit(entries, Some(&ahead.key));
+                self.at = order::find(&self.order, &ahead.key).unwrap_or(self.at);
+            }
+        }
+        let same = self.order.get(self.at).is_some_and(|entry| entry.key == ahead.key);
+        if same {
+            self.at += 1;
+        }
+        same
+    }
+}

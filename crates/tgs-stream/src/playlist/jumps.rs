@@ -1,0 +1,100 @@
+//! Where the list continues after a restart or a command.
+
+use std::time::Duration;
+
+use tgs_playout::item::JumpTarget;
+
+use super::{
+    Playlist,
+    bookmark::{Bookmark, PlayedEntry},
+    order,
+};
+use crate::{resolver::Resolved, source};
+
+impl Playlist {
+    /// Continues at `to`, seen from the item of the turn `place`.
+    pub(super) fn jump_to(&mut self, place: Option<u64>, to: JumpTarget) {
+        self.settle();
+        let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
+        let ahead = self.ahead.take().map(|turn| {
+            let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
+            PlayedEntry { bookmark, ..turn }
+        });
+        let known = place.and_then(|place| self.bookmarks.turn(place));
+        let turn = match (known, ahead) {
+            (Some(turn), ahead) => {
+                unseen.extend(ahead);
+                turn
+            }
+            (None, Some(ahead)) if Some(ahead.turn) == place => ahead,
+            (None, _) => {
+                let back = usize::from(to == JumpTarget::Before);
+                self.at = self.at.saturating_sub(back);
+                self.list_first = back > 0;
+                return;
+            }
+        };
+        for turn in unseen.into_iter().rev().filter(|turn| turn.queued) {
+            self.queue.push_front((turn.entry, Duration::ZERO));
+        }
+        self.go(turn, to);
+    }
+
+    /// Goes to where the earlier run was.
+    pub(super) fn go_back(&mut self) {
+        if self.named.is_empty() {
+            return;
+        }
+        let Some((bookmark, offset)) = self.resume.take() else { return };
+        if self.go_to(&bookmark) {
+            self.start = Some((self.order[self.at].key.clone(), offset));
+        } else {
+            log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
+        }
+    }
+
+    /// Makes the entry of this bookmark the next one; `false` where it is gone, and what followed it is next.
+    fn go_to(&mut self, bookmark: &Bookmark) -> bool {
+        self.start = None;
+        for list in &bookmark.key.within {
+            let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
+            match self.resolver.resolve(&self.order[index]) {
+                Ok(Resolved::Entries(found)) => self.replace(index, found),
+                _ => break,
+            }
+        }
+        let found = order::find(&self.order, &bookmark.key);
+        let next = || bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
+        let list = || bookmark.key.within.iter().find_map(|item| order::find_item(&self.order, item));
+        self.at = found.or_else(next).or_else(list).unwrap_or(0);
+        found.is_some()
+    }
+
+    /// Goes where `to` says, seen from `turn`.
+    fn go(&mut self, turn: PlayedEntry, to: JumpTarget) {
+        let PlayedEntry { entry, bookmark, queued, .. } = turn;
+        self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
+        if let (JumpTarget::Again(from), true) = (to, queued) {
+            self.queue.push_front((entry, from));
+        }
+        let Some(bookmark) = bookmark else { return };
+        if let Some(seed) = bookmark.shuffle_seed.filter(|seed| *seed != self.seed) {
+            // It belongs to the round before this one.
+            self.seed = seed;
+            self.order = self.arrange(source::expand(&self.named));
+        }
+        let found = self.go_to(&bookmark);
+        match (to, queued) {
+            (JumpTarget::Again(from), false) if found => {
+                self.start = Some((self.order[self.at].key.clone(), from));
+            }
+            (JumpTarget::Before, false) => self.at = self.at.saturating_sub(1),
+            (JumpTarget::After, false) | (JumpTarget::Again(_) | JumpTarget::After, true) => {
+                self.at += usize::from(found);
+            }
+            (JumpTarget::Again(_), false) | (JumpTarget::Before, true) => {}
+        }
+        let plays = (queued && to != JumpTarget::Before) || to == JumpTarget::After;
+        self.playing = Some(bookmark).filter(|_| plays);
+    }
+}

@@ -1,0 +1,124 @@
+//! `position.json`: the positions of several lists. An unreadable file means no positions.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Position;
+
+const VERSION: u32 = 1;
+
+/// How many lists are remembered: enough for the ones an operator goes back and forth between.
+pub(super) const MAX_LISTS: usize = 8;
+
+/// Larger than eight positions can be; what is larger is something else.
+pub(super) const MAX_FILE: u64 = 1024 * 1024;
+
+/// The file: the positions in several lists, the one last played first.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PositionFile {
+    version: u32,
+    lists: Vec<SavedList>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedList {
+    list: String,
+    #[serde(flatten)]
+    position: Position,
+}
+
+/// Why a file is not a [`PositionFile`].
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PositionFileError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it is not what tgs-stream writes: {0}")]
+    Foreign(#[from] serde_json::Error),
+    #[error("it is over 1 MiB, which tgs-stream never writes")]
+    Large,
+    #[error("it has version {0} of the format, this tgs-stream knows {VERSION}")]
+    Version(u32),
+}
+
+impl PositionFile {
+    /// Reads the file. Whatever is wrong with it, the answer is a book; what could not be understood is kept beside.
+    pub(super) fn open(path: &Path) -> Self {
+        let problem = match Self::read(path) {
+            Ok(book) => return book,
+            Err(PositionFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
+            Err(problem) => problem,
+        };
+        let aside = path.with_extension("json.broken");
+        let shown = path.display();
+        // A file that may not be read, or a failing disk, says nothing about what is in it: left where it is.
+        if matches!(problem, PositionFileError::Io(_)) {
+            log::warn!("failed to read {shown}: {problem}; starting from the beginning");
+        } else if let Err(e) = fs::rename(path, &aside) {
+            log::warn!(
+                "failed to read {shown}: {problem}; starting from the beginning (not kept aside: {e})"
+            );
+        } else {
+            log::warn!(
+                "failed to read {shown}: {problem}; starting from the beginning, the file is kept as {}",
+                aside.display()
+            );
+        }
+        Self::default()
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, PositionFileError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let mut bytes = Vec::new();
+        tgs_core::files::open_regular(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(PositionFileError::Large);
+        }
+        // The version first: another one may have another form.
+        let head: Head = serde_json::from_slice(&bytes)?;
+        if head.version != VERSION {
+            return Err(PositionFileError::Version(head.version));
+        }
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    pub(super) fn get(&self, list: &str) -> Option<&Position> {
+        self.lists.iter().find(|entry| entry.list == list).map(|entry| &entry.position)
+    }
+
+    pub(super) fn set(&mut self, list: &str, position: Option<Position>) {
+        self.lists.retain(|entry| entry.list != list);
+        if let Some(position) = position {
+            self.lists.insert(0, SavedList { list: list.to_owned(), position });
+        }
+        self.lists.truncate(MAX_LISTS);
+    }
+
+    pub(super) fn write(&mut self, path: &Path) -> io::Result<()> {
+        self.version = VERSION;
+        // Item ids are URLs too, and those may hold passwords.
+        tgs_core::files::replace(path, &self.bytes()?, 0o600)
+    }
+
+    /// The file's content, no longer than what is read back: what matters least is left out of it. Names have any length.
+    fn bytes(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let bytes = serde_json::to_vec(self)?;
+            if bytes.len() as u64 <= MAX_FILE {
+                return Ok(bytes);
+            }
+            let oldest = if self.lists.len() > 1 { self.lists.pop() } else { None };
+            let followers = self.lists.first_mut().map(|entry| &mut entry.position.bookmark.followed_by);
+            if oldest.is_none() && followers.and_then(Vec::pop).is_none() {
+                return Err(io::Error::other("the names of the item and its lists are too long"));
+            }
+        }
+    }
+}

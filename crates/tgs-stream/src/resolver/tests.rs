@@ -1,0 +1,149 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use tgs_playout::proxy::Network;
+
+use crate::source::EntryKey;
+
+fn resolver() -> Resolver {
+    let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
+    let image_duration = Duration::from_secs(10);
+    Resolver {
+        ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
+        ytdlp,
+        image_duration,
+        cancel: Cancel::new(),
+    }
+}
+
+fn at(path: &Path) -> PlaylistEntry {
+    PlaylistEntry::new(path.to_string_lossy().into_owned(), EntryKind::File(path.to_owned()))
+}
+
+#[test]
+fn files_are_looked_at_before_ffmpeg_is() {
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let cases = [
+        (dir.path().join("gone.mp4"), FailureReason::Missing, "there is no such file"),
+        (
+            write("a.mp4", "x").join("b.mp4"),
+            FailureReason::Unplayable,
+            "the file cannot be read: Not a directory (os error 20)",
+        ),
+        (write("empty.mp4", ""), FailureReason::Unplayable, "the file is empty"),
+        ("/dev/zero".into(), FailureReason::Unplayable, "it is neither a file nor a folder"),
+    ];
+    for (path, reason, detail) in cases {
+        assert_eq!(
+            resolver().resolve(&at(&path)),
+            Err(ItemFailure::new(reason, detail)),
+            "{}",
+            path.display()
+        );
+    }
+    let locked = write("locked.mp4", "x");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
+    // Root may read everything.
+    if fs::File::open(&locked).is_err() {
+        assert_eq!(resolver().resolve(&at(&locked)).unwrap_err().reason, FailureReason::Forbidden);
+    }
+}
+
+#[test]
+fn a_failure_names_the_line() {
+    let named = source::named_in(Path::new("/lists/tv.txt"), b"# mine\nnothing.mp4\n").unwrap();
+    let entry = &source::expand(&named)[0];
+    let failure = resolver().resolve(entry).unwrap_err();
+    assert_eq!(failure.detail, "there is no such file (line 2 of /lists/tv.txt)");
+}
+
+#[test]
+fn a_local_hls_playlist_plays_from_its_beginning_unless_it_grows() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.m3u8");
+    let source = MediaSource { hls: true, ..MediaSource::at(format!("file:{}", path.display())) };
+    let list = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n";
+    fs::write(&path, list).unwrap();
+    let ends = Some(Duration::from_secs(1));
+    let expected = media(MediaSource { ends, ..source.clone() }, false);
+    assert_eq!(resolver().resolve(&at(&path)), expected);
+    fs::write(&path, format!("{list}#EXT-X-DISCONTINUITY\n#EXT-X-ENDLIST\n")).unwrap();
+    assert_eq!(resolver().resolve(&at(&path)), media(MediaSource { jumps: true, ..source }, false));
+    fs::write(&path, format!("{list}#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://a\"\n")).unwrap();
+    assert!(resolver().resolve(&at(&path)).unwrap_err().detail.contains("DRM"));
+}
+
+#[test]
+fn of_a_master_list_one_variant_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let name = |name: &str| dir.path().join(name);
+    let of = |name: &str| MediaSource {
+        hls: true,
+        ..MediaSource::at(format!("file:{}", dir.path().join(name).display()))
+    };
+    let ended = "#EXTM3U\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n";
+    for list in ["720.m3u8", "1080.m3u8", "de.m3u8"] {
+        fs::write(name(list), ended).unwrap();
+    }
+    let master = |sound: &str| {
+        let variant = |lines: u32| {
+            format!(
+                "#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION={}x{lines}{sound}\n{lines}.m3u8\n",
+                lines * 16 / 9
+            )
+        };
+        let media = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",DEFAULT=YES,URI=\"de.m3u8\"\n";
+        format!("#EXTM3U\n{media}{}{}{}", variant(2160), variant(1080), variant(720))
+    };
+    let opened = |sound: &str| {
+        fs::write(name("master.m3u8"), master(sound)).unwrap();
+        match resolver().resolve(&at(&name("master.m3u8"))) {
+            Ok(Resolved::Media { media, .. }) => (media.sources, media.live),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(opened(""), (vec![of("720.m3u8")], false));
+    assert_eq!(opened(",AUDIO=\"a\""), (vec![of("720.m3u8"), of("de.m3u8")], false));
+    // The next best, where it is not there; the master list, where none is.
+    fs::remove_file(name("720.m3u8")).unwrap();
+    assert_eq!(opened("").0, [of("1080.m3u8")]);
+    fs::remove_file(name("1080.m3u8")).unwrap();
+    assert_eq!(opened("").0, [of("master.m3u8")]);
+}
+
+#[test]
+fn what_is_inside_knows_where_it_was_found() {
+    let found = || {
+        ["http://h/l", "http://h/a"]
+            .map(|url| PlaylistEntry::new(url.into(), EntryKind::List(url.into())))
+            .to_vec()
+    };
+    let mut parent = found()[0].clone();
+    for depth in 1..=MAX_DEPTH {
+        let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Trust::Found(Network::Public)) else {
+            panic!("depth {depth}")
+        };
+        // The list that names itself is left out.
+        assert_eq!((entries.len(), entries[0].key.within.len()), (1, depth));
+        parent = PlaylistEntry {
+            key: EntryKey { item: format!("http://h/{depth}"), ..entries[0].key.clone() },
+            ..parent
+        };
+    }
+    assert_eq!(
+        inside(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,
+        "it is a list, 4 lists deep: name it itself"
+    );
+    assert_eq!(
+        inside(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,
+        FailureReason::Unplayable
+    );
+}

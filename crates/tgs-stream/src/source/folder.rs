@@ -1,0 +1,132 @@
+//! The media files of a folder, in natural order.
+
+use std::{
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use tgs_playout::item::{FailureReason, ItemFailure};
+
+use super::{
+    entry::{PlaylistEntry, at_path, bad},
+    read::of_io,
+};
+
+/// A folder with more files is named by mistake: the rest is ignored.
+const MAX_FILES: usize = 100_000;
+
+/// What is found beside media in a folder. Everything else is tried, since ffmpeg knows more names than any table.
+const NOT_MEDIA: [&str; 59] = [
+    "7z",
+    "ass",
+    "avif",
+    "bak",
+    "bmp",
+    "bz2",
+    "conf",
+    "crdownload",
+    "css",
+    "csv",
+    "cue",
+    "db",
+    "doc",
+    "docx",
+    "exe",
+    "gz",
+    "heic",
+    "htm",
+    "html",
+    "idx",
+    "ico",
+    "ini",
+    "jpeg",
+    "jpg",
+    "js",
+    "json",
+    "log",
+    "lrc",
+    "lnk",
+    "m3u",
+    "m3u8",
+    "md",
+    "md5",
+    "nfo",
+    "odt",
+    "par2",
+    "part",
+    "pdf",
+    "pls",
+    "png",
+    "py",
+    "rar",
+    "rtf",
+    "sfv",
+    "sh",
+    "smi",
+    "srt",
+    "ssa",
+    "sub",
+    "sup",
+    "svg",
+    "tif",
+    "tmp",
+    "torrent",
+    "txt",
+    "vtt",
+    "xml",
+    "xspf",
+    "zip",
+];
+
+/// The files of a folder that may be media, in the order a person would number them ("2" before "10").
+pub(super) fn folder(dir: &Path) -> Vec<PlaylistEntry> {
+    let failure = match media_files(dir) {
+        Ok(files) if !files.is_empty() => return files.into_iter().map(at_path).collect(),
+        Ok(_) => ItemFailure::new(FailureReason::Unplayable, "the folder holds no media"),
+        Err(error) => ItemFailure::new(of_io(&error), format!("the folder cannot be read: {error}")),
+    };
+    vec![bad(&dir.to_string_lossy(), failure)]
+}
+
+fn media_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        // A directory mostly tells what its entries are; links must be followed.
+        let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file()) || path.is_file();
+        if may_be_media(&path) && is_file() {
+            if files.len() >= MAX_FILES {
+                log::warn!("{} holds more than {MAX_FILES} files: the rest is left out", dir.display());
+                break;
+            }
+            files.push(path);
+        }
+    }
+    files.sort_by_cached_key(|path| NaturalOrder(path.clone()));
+    Ok(files)
+}
+
+fn may_be_media(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    !name.starts_with(b".") && !NOT_MEDIA.iter().any(|known| extension == *known)
+}
+
+/// A path in natural order, letters compared without their case. Equal names keep one order.
+#[derive(PartialEq, Eq)]
+pub(super) struct NaturalOrder(pub(super) PathBuf);
+
+impl Ord for NaturalOrder {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        natord::compare_ignore_case(&self.0.to_string_lossy(), &other.0.to_string_lossy())
+            .then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for NaturalOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}

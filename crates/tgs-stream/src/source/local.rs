@@ -1,0 +1,163 @@
+//! Expands the sources that the operator names: paths, folders, local lists in lists, URLs.
+//!
+//! Opens folders and local lists only; remote lists stay one entry ([`super::expand_remote`]).
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{self, Path, PathBuf},
+};
+
+use tgs_playout::item::{FailureReason, ItemFailure};
+
+use super::{
+    entry::{NamedSource, PlaylistEntry, at_path, at_url, bad, number, unfit},
+    folder::folder,
+    read::{MAX_ENTRIES, is_list, named_in, of_io, read_list},
+};
+use crate::{
+    list::{self, NotAList},
+    url,
+};
+
+/// Local lists in local lists: deeper ones name each other in a circle.
+const MAX_DEPTH: usize = 8;
+
+/// Local lists that one look at the playlist opens in all.
+pub(super) const MAX_LISTS: usize = 1000;
+
+/// Their bytes in all.
+const MAX_LIST_BYTES: usize = 64 << 20;
+
+/// The entries that `named` stands for, in order. Each yields one at least, if only to say that it can't be played.
+#[must_use]
+pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
+    let mut expansion = Expansion::default();
+    for one in named {
+        expansion.open(one);
+    }
+    let mut entries = expansion.entries;
+    if entries.len() >= MAX_ENTRIES {
+        log::warn!("there are {MAX_ENTRIES} entries or more: the rest is left out");
+        entries.truncate(MAX_ENTRIES);
+    }
+    number(&mut entries);
+    entries
+}
+
+/// What is found while local lists and folders are opened.
+#[derive(Default)]
+struct Expansion {
+    entries: Vec<PlaylistEntry>,
+    /// The lists that are being opened, outermost first, to find one that names itself.
+    within: Vec<PathBuf>,
+    /// Lists opened so far, and their bytes.
+    lists: usize,
+    bytes: usize,
+}
+
+impl Expansion {
+    /// Adds what `named` stands for.
+    fn open(&mut self, named: &NamedSource) {
+        if self.entries.len() >= MAX_ENTRIES {
+            return;
+        }
+        let text = list::text(named.text.as_bytes());
+        let unplayable = |detail: &str| bad(&text, ItemFailure::new(FailureReason::Unplayable, detail));
+        let found = match local_path(named) {
+            _ if unfit(named.text.as_bytes()).is_some() && named.origin.is_some() => {
+                vec![unplayable(&unfit(named.text.as_bytes()).unwrap_or_default())]
+            }
+            None => vec![at_url(&text)],
+            Some(Err(error)) => {
+                vec![bad(&text, ItemFailure::new(FailureReason::Missing, format!("it is no path: {error}")))]
+            }
+            Some(Ok(path)) if path.is_dir() => folder(&path),
+            Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
+                Ok(None) => vec![at_path(path)],
+                Ok(Some(within)) => {
+                    self.within.push(same(&path));
+                    for one in &within {
+                        self.open(one);
+                    }
+                    self.within.pop();
+                    return;
+                }
+                Err(None) => return,
+                Err(Some(failure)) => vec![bad(&path.to_string_lossy(), failure)],
+            },
+            Some(Ok(path)) => vec![at_path(path)],
+        };
+        // The title of a folder is not that of all its files.
+        let titled = NamedSource { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
+        self.entries.extend(found.into_iter().map(|entry| entry.given(&titled)));
+    }
+
+    /// What the list at `path` names; `None` for an HLS playlist, which is an entry itself. An error without a failure is one
+    /// that was told before.
+    fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<NamedSource>>, Option<ItemFailure>> {
+        let refused = |detail: String| Err(Some(ItemFailure::new(FailureReason::Unplayable, detail)));
+        if self.within.contains(&same(path)) {
+            return refused("the list names itself".to_owned());
+        }
+        if self.within.len() >= MAX_DEPTH {
+            return refused(format!("it is a list, {MAX_DEPTH} lists deep: name it itself"));
+        }
+        self.lists += 1;
+        if self.lists > MAX_LISTS || self.bytes > MAX_LIST_BYTES {
+            let first = self.lists <= MAX_LISTS + 1 && self.bytes <= MAX_LIST_BYTES * 2;
+            self.bytes = usize::MAX;
+            return if first {
+                let limit = MAX_LIST_BYTES >> 20;
+                refused(format!(
+                    "the lists name over {MAX_LISTS} lists, or {limit} MiB: this one and the rest are left out"
+                ))
+            } else {
+                Err(None)
+            };
+        }
+        let bytes = read_list(path).map_err(|error| {
+            Some(ItemFailure::new(of_io(&error), format!("the list cannot be read: {error}")))
+        })?;
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        match named_in(path, &bytes) {
+            Ok(within) if within.is_empty() => refused("the list names nothing".to_owned()),
+            Ok(within) => Ok(Some(within)),
+            Err(NotAList::Hls) => Ok(None),
+            Err(NotAList::Other(what)) => refused(format!("the list cannot be read: it is {what}")),
+        }
+    }
+}
+
+/// The path by which a file is known whatever leads to it.
+fn same(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The absolute path that is named; `None` for a URL.
+fn local_path(named: &NamedSource) -> Option<io::Result<PathBuf>> {
+    let text = named.text.to_string_lossy();
+    let path = match url::scheme(&text) {
+        None => existing(named),
+        Some(_) => PathBuf::from(OsString::from_vec(url::file_path(&text)?)),
+    };
+    Some(path::absolute(named.dir.join(path)))
+}
+
+/// The path that is named: as it is written; or, where there is no such file, as other players write it.
+fn existing(named: &NamedSource) -> PathBuf {
+    let raw = named.text.as_bytes();
+    let is_there = |path: &[u8]| named.dir.join(OsString::from_vec(path.to_vec())).symlink_metadata().is_ok();
+    let odd = raw.iter().any(|b| b"%\\".contains(b)) || raw.starts_with(b"file:") || !raw.is_ascii();
+    if named.origin.is_none() || !odd || is_there(raw) {
+        return named.text.clone().into();
+    }
+    let text = list::text(raw);
+    let text = text.strip_prefix("file:").unwrap_or(&text);
+    let decoded = url::percent_decode(text);
+    let slashes = |path: &[u8]| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect::<Vec<u8>>();
+    let readings = [text.as_bytes().to_vec(), decoded.clone(), slashes(text.as_bytes()), slashes(&decoded)];
+    let found = readings.into_iter().find(|path| is_there(path));
+    found.map_or_else(|| named.text.clone().into(), |path| OsString::from_vec(path).into())
+}

@@ -1,0 +1,75 @@
+//! Reads lists from this machine: their bytes, and the sources they name.
+
+use std::{ffi::OsString, fs, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
+
+use tgs_core::files;
+use tgs_playout::item::FailureReason;
+
+use super::entry::{EntryOrigin, NamedSource};
+use crate::list::{self, NotAList};
+
+/// More entries than this are left out: a list that names folders that hold lists is somebody's mistake.
+pub(super) const MAX_ENTRIES: usize = 100_000;
+
+/// The largest lists of stations have some ten thousand lines of 200 bytes.
+pub(crate) const MAX_LIST: u64 = 16 << 20;
+
+/// How long whoever writes a list into a pipe may take.
+const PIPE_TIME_OUT: Duration = Duration::from_secs(10);
+
+/// The entries written in the list `bytes` at `list`.
+pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<NamedSource>, NotAList> {
+    let (named, more) = named_up_to(MAX_ENTRIES, list, bytes)?;
+    if more {
+        log::warn!("{} names more than {MAX_ENTRIES} entries: the rest is left out", list.display());
+    }
+    Ok(named)
+}
+
+/// The first `max` entries, and whether there are more.
+pub(super) fn named_up_to(
+    max: usize,
+    list: &Path,
+    bytes: &[u8],
+) -> Result<(Vec<NamedSource>, bool), NotAList> {
+    let found = list::read(bytes, max)?;
+    let dir: Arc<Path> = list.parent().unwrap_or(Path::new("")).into();
+    let list: Arc<Path> = list.into();
+    let named = |one: list::ListLine| NamedSource {
+        text: OsString::from_vec(one.text),
+        title: one.title,
+        dir: Arc::clone(&dir),
+        headers: one.headers,
+        origin: Some(EntryOrigin { list: Arc::clone(&list), line: one.number }),
+    };
+    Ok((found.written.into_iter().map(named).collect(), found.more))
+}
+
+pub(crate) fn is_list(path: &Path) -> bool {
+    let known =
+        |e: &std::ffi::OsStr| ["m3u", "m3u8", "pls", "xspf"].iter().any(|list| e.eq_ignore_ascii_case(list));
+    path.extension().is_some_and(known)
+}
+
+/// The bytes of a list on this machine.
+pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
+    files::read_regular(path, MAX_LIST)
+}
+
+/// The bytes of the playlist file. Unlike a list that another one names it may be a pipe (`--playlist <(find …)`).
+pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileTypeExt;
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return files::read_pipe(path, MAX_LIST, PIPE_TIME_OUT);
+    }
+    read_list(path)
+}
+
+/// The class of a file system error.
+pub(crate) fn of_io(error: &io::Error) -> FailureReason {
+    match error.kind() {
+        io::ErrorKind::NotFound => FailureReason::Missing,
+        io::ErrorKind::PermissionDenied => FailureReason::Forbidden,
+        _ => FailureReason::Unplayable,
+    }
+}

@@ -1,0 +1,72 @@
+//! Expands a list from the network. Its entries cannot name anything on this machine.
+
+use std::{os::unix::ffi::OsStrExt, path::Path};
+
+use tgs_playout::item::{FailureReason, ItemFailure};
+
+use super::{
+    entry::{EntryKind, NamedSource, PlaylistEntry, at_url, bad, number, unfit},
+    read::named_up_to,
+};
+use crate::{
+    list::{self, NotAList},
+    url,
+};
+
+/// So many entries of one list from the network are kept: the largest lists of stations have some ten thousand.
+pub(crate) const MAX_REMOTE: usize = 20_000;
+
+/// So many entries of one list from the network are kept that cannot be played, to say why.
+pub(super) const MAX_BAD: usize = 20;
+
+/// The entries of a list read from `list`, a URL: those that can be played, and some of the others, to say why not. Nothing on
+/// this machine can be named there. `None` for an HLS playlist.
+pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntry>>, ItemFailure> {
+    let unplayable = |detail: String| ItemFailure::new(FailureReason::Unplayable, detail);
+    let (named, more) = match named_up_to(MAX_REMOTE, Path::new(&url::without_login(list)), bytes) {
+        Ok(named) => named,
+        Err(NotAList::Hls) => return Ok(None),
+        Err(NotAList::Other(what)) => return Err(unplayable(format!("it is {what}"))),
+    };
+    let mut entries = Vec::new();
+    let (mut good, mut bad) = (0, 0);
+    for named in named {
+        let entry = found_at(list, &named);
+        let is_bad = matches!(entry.kind, EntryKind::Bad(_));
+        *(if is_bad { &mut bad } else { &mut good }) += 1;
+        if !is_bad || bad <= MAX_BAD {
+            entries.push(entry);
+        }
+    }
+    if good == 0 {
+        return Err(match entries.first() {
+            Some(PlaylistEntry { kind: EntryKind::Bad(why), origin: Some(origin), .. }) => {
+                unplayable(format!(
+                    "none of the {bad} entries of the list can be played; the first, line {}: {why}",
+                    origin.line
+                ))
+            }
+            _ => unplayable("the list names nothing".to_owned()),
+        });
+    }
+    let shown = url::name(list);
+    if bad > MAX_BAD {
+        log::warn!("{} more entries of the list {shown} cannot be played either", bad - MAX_BAD);
+    }
+    if more {
+        log::warn!("the list {shown} names more than {MAX_REMOTE} entries: the rest is left out");
+    }
+    number(&mut entries);
+    Ok(Some(entries))
+}
+
+/// What `named` in the list at `list`, a URL, stands for.
+fn found_at(list: &str, named: &NamedSource) -> PlaylistEntry {
+    let text = list::text(named.text.as_bytes());
+    let target = url::join(list, &text.replace('\\', "/"));
+    let entry = match unfit(named.text.as_bytes()).or_else(|| url::refused(&target)) {
+        None => at_url(&target),
+        Some(why) => bad(&text, ItemFailure::new(FailureReason::Forbidden, why)),
+    };
+    entry.given(named)
+}
