@@ -310,7 +310,7 @@ fn a_flood_is_waited_out_over_restarts() {
     scene.dc.clear_fault(fault);
     let asked = scene.dc.requests().len();
     let mut again = start(&scene);
-    again.wait_log(&[" WARN ", "wants silence until"], LIMIT).unwrap();
+    again.wait_log(&[" WARN ", "Telegram accepts no request until"], LIMIT).unwrap();
     health(&again, 503, "waiting_flood");
     assert_eq!(scene.dc.requests().len(), asked, "it asked during the wait");
     end(&scene, &mut again);
