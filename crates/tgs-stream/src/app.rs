@@ -231,9 +231,9 @@ fn lock(state_dir: &Path) -> Result<FileLock, CliError> {
     };
     take().map_err(|error| match error {
         LockError::Held(holder) => {
-            let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
             let why = anyhow::anyhow!(
-                "use STATE_DIR {}: another tgs-stream{pid} runs with it; give this one a STATE_DIR of its own",
+                "use STATE_DIR {}: another tgs-stream (pid {pid}) runs with it; give this one a STATE_DIR of its own",
                 state_dir.display()
             );
             CliError::new(Code::Busy, why)
