@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Brings a release to a server and has deploy/remote_deploy.sh install it there.
+# Uploads a release to a server and runs deploy/remote_deploy.sh there.
 #
 #   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/deploy.sh [USER@]HOST ARCHIVE [options of remote_deploy.sh]
 #
-# USER is root or may use sudo without a password. One ssh command uploads, checks that all has arrived, and starts the
-# work as a systemd unit of its own: where the connection is lost, a deploy that began goes on to its end (or back), and
-# one that did not changes nothing. What it said is then in the server's journal: journalctl -t tgs-deploy
+# USER is root or may use sudo without a password. One ssh command uploads the archive, verifies it
+# and starts the deploy as a systemd unit: if the connection is lost, a deploy that has begun is
+# completed or rolled back, and one that has not begun changes nothing. Its output is in the server's
+# journal: journalctl -t tgs-deploy
 set -euo pipefail
 here=$(dirname "$(readlink --canonicalize "$0")")
 
@@ -34,7 +35,7 @@ while (($#)); do
 done
 (cd "$parcel" && sha256sum -- * >SHA256SUMS)
 
-# Runs on the server as root, with the parcel on its standard input and the options as its arguments.
+# Runs on the server as root, with the archive on standard input and the options as arguments.
 # shellcheck disable=SC2016 # expanded by the shell that runs it
 server='
 set -euo pipefail
@@ -45,12 +46,12 @@ trap "rm -rf \"\$dir\"" EXIT
 timeout 900 tar --extract --directory="$dir"
 (cd "$dir" && sha256sum --quiet --strict --check SHA256SUMS)
 trap - EXIT
-# However the work ends, killed too, systemd then removes what may hold settings.
+# systemd removes files with settings however the deploy ends, also when it is killed.
 exec systemd-run --quiet --wait --collect --pipe --unit="tgs-deploy-$(date +%s%N)" --working-directory="$dir" \
     --property=ExecStopPost="/bin/rm -rf $dir" -- bash remote_deploy.sh --archive release.tar.gz "$@" </dev/null
 '
 
-# As a word for any shell that the user on the server may have.
+# Quotes one word for any login shell.
 quote() {
     printf " '%s'" "${1//\'/\'\\\'\'}"
 }

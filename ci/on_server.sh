@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs one command on a server over ssh, as CI must: a pinned host key, no question, no wait without an end.
+# Runs one command on a server over ssh for CI: pinned host key, no prompts, bounded waits.
 #
 #   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/on_server.sh [USER@]HOST|ssh://[USER@]HOST:PORT COMMAND...
 #
-# DEPLOY_SSH_KEY is a private key, DEPLOY_KNOWN_HOSTS the line(s) of ssh-keyscan for the server, looked at by a person
-# once. Standard input goes to the command; its exit code is ours, and 255 means that ssh itself failed.
+# DEPLOY_SSH_KEY is a private key, DEPLOY_KNOWN_HOSTS the verified output of ssh-keyscan for the
+# server. The command gets standard input; this script exits with its exit code, or 255 if ssh failed.
 set -euo pipefail
 
 if (($# < 2)); then

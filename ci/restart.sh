@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Restarts a unit on a server and says whether it is really up within 60 s.
+# Restarts a unit on a server and checks that it is up within 60 s.
 #
 #   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/restart.sh [USER@]HOST [UNIT]
 #

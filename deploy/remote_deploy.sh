@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
-# Installs a release on this host and goes back to the one before if it does not stay up. Runs as root; ci/deploy.sh
-# brings it here and starts it out of reach of a lost connection. What it says is in the journal too: journalctl -t tgs-deploy
+# Installs a release on this host and rolls back to the previous one if it does not stay up. Runs as
+# root; ci/deploy.sh uploads it and starts it independently of the ssh connection. Its output is also
+# in the journal: journalctl -t tgs-deploy
 #
-#   releases/<id>    written by root under another name and renamed when it is whole
-#   current          the release that runs; swapped by rename, so that it always leads to a whole one
-#   shared/.env      belongs to the service, and so does its directory: what is done there is done as that user
+#   releases/<id>    written by root under a temporary name, renamed when complete
+#   current          link to the running release; replaced by rename, so it always names a whole one
+#   shared/.env      owned by the service's user, as its directory is: only that user writes there
 #
-# Killed at any moment it leaves the old or the new release in place; the next run clears up and knows which was proven.
+# Killed at any moment it leaves the old or the new release in place; the next run cleans up and
+# knows which release was proven.
 set -euo pipefail
 shopt -s nullglob inherit_errexit
 
 readonly ROOT=/opt/tg_video_streamer
 readonly UNIT_DIR=/etc/systemd/system
-# What the removal of a package has masked.
+# Units that the removal of the package masked.
 readonly DPKG_MASKS=/var/lib/systemd/deb-systemd-helper-masked
 readonly MAIN=tg_video_streamer.service
 readonly ACCOUNT=tgstream
 readonly LOCK=/run/tg_video_streamer-deploy.lock
-# Holds, while a release is not proven yet, the link before, the link now, and the sum of the settings that came with it.
+# Exists while a release is unproven: the previous link, the new link, and the checksum of the
+# settings that came with it.
 readonly UNPROVEN=$ROOT/.deploying
 
 archive='' label='' env_file='' env_how=install keep=5 timeout=60 stable=60
@@ -42,10 +45,10 @@ Exit codes: 0 the new release runs (or waits for its settings), 1 it failed and 
 END
 }
 
-# ── Words ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 say() {
-    # The reader may be gone; the work goes on, and the journal has it.
+    # The reader may have disconnected; the deploy continues, and the journal has the output.
     { printf 'deploy: %s\n' "$*" || :; } 2>/dev/null
     logger -t tgs-deploy -- "$*" 2>/dev/null || :
 }
@@ -93,14 +96,14 @@ read_options() {
 
 take_lock() {
     exec 9>"$LOCK"
-    # Not at once: the last child of a killed run may hold it for a moment.
+    # Waits briefly: the last child of a killed run may still hold the lock.
     flock --wait 3 9 || {
         say "another deploy is under way; try again when it has ended"
         exit 75
     }
 }
 
-# Directories in which root works must be root's: in anybody else's, names could change under its hands.
+# root only works in directories of root: another owner could replace names meanwhile.
 must_be_roots() {
     local dir
     for dir in "$@"; do
@@ -115,7 +118,7 @@ prepare() {
     mkdir -p "$ROOT/releases"
     must_be_roots "$ROOT" "$ROOT/releases"
     [[ -L $ROOT/current || ! -e $ROOT/current ]] || die "$ROOT/current is not a link; move it out of the way"
-    # What a killed run has left.
+    # Leftovers of a killed run.
     rm -rf "$ROOT"/releases/.new.* "$ROOT"/current.new.* "$UNPROVEN".new.*
     if is_masked && ! masked_by_dpkg "$MAIN"; then
         die "$MAIN is masked, so no release could be started; run: systemctl unmask $MAIN"
@@ -127,12 +130,12 @@ is_masked() {
     [[ $(systemctl show --property=LoadState --value "$MAIN") == masked ]]
 }
 
-# Whether UNIT is masked only because the package was removed, and nobody else wanted it.
+# Whether UNIT is masked only because the package was removed.
 masked_by_dpkg() {
     [[ -e $DPKG_MASKS/$1 && ! -e /usr/lib/systemd/system/$1 && $(readlink "$UNIT_DIR/$1" || :) == /dev/null ]]
 }
 
-# The directory of a release as `current` may name it: from $ROOT on, or in full (a package's).
+# The directory that `current` names: relative to $ROOT, or absolute (a package's).
 directory() {
     if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s' "$ROOT/$1"; fi
 }
@@ -156,7 +159,7 @@ find_previous() {
         fi
     fi
     is_release "$previous" || previous=''
-    # The settings that came with what was cut off go with it.
+    # The settings of the interrupted deploy are rolled back with it.
     if [[ -e $ROOT/shared/.env.before-deploy ]]; then
         if [[ $sum ]]; then
             env_work restore "$ROOT/shared/.env" "$sum" </dev/null
@@ -174,7 +177,7 @@ unpack() {
     top=$(cut --delimiter=/ --fields=1 <<<"$names" | sort --unique)
     [[ $top =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "$archive does not hold one folder, as a release does"
     ! grep --quiet --extended-regexp '(^|/)\.\.(/|$)' <<<"$names" || die "$archive holds a path with .. in it"
-    # Two within a second get two names.
+    # Two releases within one second get different names.
     until name=releases/$(date --utc +%Y%m%dT%H%M%SZ)-${label:-$top} && [[ ! -e $ROOT/$name && ! -L $ROOT/$name ]]; do
         sleep 0.2
     done
@@ -187,7 +190,7 @@ unpack() {
     ln -s ../../shared/.env "$dir/.env"
     ln -s ../../shared/ytdlp/current "$dir/venv"
     prove_form "$dir"
-    # Whole on disk before it has its name.
+    # Synced to disk before it is renamed.
     sync --file-system "$dir"
     touch "$dir"
     mark_unproven "$previous" "$name"
@@ -197,7 +200,7 @@ unpack() {
     say "unpacked $new"
 }
 
-# Makes the user and the layout, and has the two programs that matter most answer at all.
+# Creates the user and the layout, and checks that the two main programs start.
 prove_form() {
     local dir=$1 file
     for file in systemd/$MAIN sysusers.d/tg_video_streamer.conf tmpfiles.d/tg_video_streamer.conf; do
@@ -214,14 +217,14 @@ prove_form() {
 
 # ── Settings ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Runs SCRIPT as the service's user, without a terminal (which it could type into as us) and without our lock.
+# Runs SCRIPT as the service's user, without a terminal (TIOCSTI) and without our lock.
 as_service() {
     timeout --kill-after=5 60 setsid --wait setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups --no-new-privs \
         env --ignore-environment PATH=/usr/bin:/bin LC_ALL=C bash -euo pipefail -c "$1" remote_deploy.sh "${@:2}" 9>&-
 }
 
-# What is done to a .env, as the service's user: whatever lies in the directory, it can gain nothing that it has not got.
-# Under the lock of tgs-session (its rules: the file locked must still have the name, and goes when the work is done).
+# Edits a .env as the service's user, so that no file in that directory can gain privileges. Holds the
+# lock of tgs-session (whose rules say: the locked file must still have its name; remove it at the end).
 # shellcheck disable=SC2016 # expanded by the shell that runs it
 readonly ENV_WORK='
 what=$1 file=$2
@@ -246,7 +249,7 @@ unlock() { [[ ! $lock -ef /proc/self/fd/8 ]] || rm -f "$lock"; }
 trap unlock EXIT
 { truncate --size=0 "$lock" && echo "$$ remote_deploy.sh" >&8; } 2>/dev/null || :
 
-# Puts stdin in the place of a file, which is whole and ours alone at every moment.
+# Replaces a file with stdin atomically; the file is readable by its owner only at every moment.
 put() {
     rm -f "$1.tgs-new"
     (set -C; cat >"$1.tgs-new")
@@ -273,12 +276,12 @@ case $what in
             echo "installed $file"
         fi ;;
     replace)
-        # Empty where there was none.
+        # Empty if there was no file.
         if [[ -e $name ]]; then put "$name.before-deploy" <"$name"; else put "$name.before-deploy" </dev/null; fi
         put "$name"
         echo "replaced $file" ;;
     restore)
-        # Somebody has signed in since, perhaps: that session lives, the one before may not.
+        # A later sign-in may have changed the file: its session is valid, the earlier one may not be.
         if [[ -L $name.before-deploy || ! -f $name.before-deploy ]]; then :
         elif [[ -e $name && $(sha256sum <"$name") != "$3  -" ]]; then
             if [[ -s $name.before-deploy ]] && ! cmp --quiet "$name" "$name.before-deploy"; then
@@ -310,7 +313,7 @@ case $what in
 esac
 '
 
-# Does WHAT to a .env FILE (ARGUMENT more) with the content on stdin. What fails is said.
+# Runs the action WHAT on a .env FILE with the content on stdin and reports a failure.
 env_work() {
     local said
     said=$(exec 9>&- && as_service "$ENV_WORK" "$@" 2>&1) || {
@@ -320,8 +323,8 @@ env_work() {
     [[ ! $said ]] || say "$said"
 }
 
-# Gives a .env the right owner and mode. One that is not the service's (an operator put it there as root) is read by
-# root: not through a link, and a second name of somebody else's file cannot be there, which the kernel sees to.
+# Sets owner and mode of a .env. A file that an operator created as root is read as root: symbolic
+# links are refused, and fs.protected_hardlinks rules out hard links to another user's file.
 mend_env() {
     local file=$1
     if [[ ! -L $file && -e $file && $(stat --format=%U "$file") != "$ACCOUNT" ]]; then
@@ -335,12 +338,13 @@ mend_env() {
     fi
 }
 
-# What can fail comes first; the last thing before the swap is to replace the settings, which goes back with it.
+# Steps that can fail come first; replacing the settings is the last step before the swap and is
+# rolled back with it.
 settings() {
     local file shared=$ROOT/shared/.env
     [[ ! -e $shared ]] || had_env=1
     for file in "$shared" "$ROOT"/instances/*.env; do
-        # One channel is not to hold up the others, nor a release that mends what is wrong.
+        # One channel must block neither the others nor a release that fixes its problem.
         mend_env "$file" || [[ $file == "$shared" && $env_file ]] || say "WARNING: left $file as it is"
     done
     [[ $env_file ]] || return 0
@@ -352,15 +356,15 @@ settings() {
     env_work "$env_how" "$shared" <"$env_file" || exit 1
 }
 
-# The old settings come back, where ours are still there.
+# Restores the old settings if ours are still in place.
 restore_env() {
     [[ ! $env_sum ]] || env_work restore "$ROOT/shared/.env" "$env_sum" </dev/null
 }
 
 # ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Links PLACE to what lies at PATH in whichever release is current, so that it goes back with it. What an operator has there
-# stays. Fails where nothing was linked.
+# Links PLACE to PATH inside the current release, so that a rollback covers it. Keeps an operator's own
+# file. Fails if nothing was linked.
 link() {
     local place=$1 target=$ROOT/current/$2
     if [[ -L $place && $(readlink "$place") == "$target" ]]; then
@@ -372,8 +376,9 @@ link() {
     ln -s "$target" "$place"
 }
 
-# A unit of the package stands behind ours: /etc comes before /usr. Remembers in `over` where that is new, and in `fresh` the
-# units that the release before had not got: "systemctl disable" takes our link away too, and is not to be undone.
+# Our unit in /etc overrides the package's in /usr. Records in `over` which overrides are new, and in
+# `fresh` which units the previous release lacked: "systemctl disable" also removes our link, and must
+# not be undone.
 link_files() {
     local file name
     fresh=() over=()
@@ -391,13 +396,13 @@ link_files() {
     done
 }
 
-# Those are to start at boot, once there are settings.
+# Units that start at boot once settings exist.
 enable_units() {
     local name link
     for name in "${fresh[@]}"; do
         [[ $name == "$MAIN" || $name == *.timer ]] || continue
         systemctl --quiet enable "$name" || say "$name could not be enabled"
-        # systemctl follows our link to the release of today, which goes one day.
+        # systemctl would resolve our link to this release, which is deleted one day.
         for link in "$UNIT_DIR"/*.wants/"$name"; do
             ln --symbolic --force --no-dereference "$UNIT_DIR/$name" "$link"
         done
@@ -405,7 +410,7 @@ enable_units() {
     done
 }
 
-# Links of ours that lead nowhere, after going back to a release that has not got the file.
+# Our links without a target, after a rollback to a release that lacks the file.
 unlink_missing() {
     local link
     for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
@@ -415,7 +420,7 @@ unlink_missing() {
     done
 }
 
-# Those that this run has put over the units of the package.
+# Units of this run that override the package's.
 unlink_over() {
     local name
     for name in "${over[@]}"; do
@@ -423,7 +428,7 @@ unlink_over() {
     done
 }
 
-# What runs now: judged is what must run afterwards; others did not run well before and prove nothing.
+# Units that run now must run afterwards; a unit that failed before proves nothing.
 find_units() {
     local unit state
     while read -r unit _ state _; do
@@ -435,7 +440,7 @@ find_units() {
     fi
 }
 
-# The first start is ours, and so is one that failed. A broadcast that somebody has stopped stays so.
+# A stopped broadcast stays stopped. A deploy starts one only the first time, or from `failed`.
 add_main_unit() {
     local unit
     for unit in "${judged[@]}" "${others[@]}"; do
@@ -447,7 +452,7 @@ add_main_unit() {
     fi
 }
 
-# Has the new release prove the settings of what is on air, as its unit would start it, while that still runs.
+# Checks the settings of running broadcasts with the new release while the old one still runs.
 prove_settings() {
     local unit name dir options said refused=''
     for unit in "${judged[@]}" "${others[@]}"; do
@@ -461,7 +466,7 @@ prove_settings() {
         said=$(exec 9>&- && as_service 'cd "$1" && export STATE_DIRECTORY="$2" CACHE_DIRECTORY="$3"
             exec timeout 45 "$4" --check-settings "${@:5}"' "$dir" "/var/lib/$name" "/var/cache/${MAIN%.service}" \
             "$ROOT/$new/bin/tgs-stream" "${options[@]}" </dev/null 2>&1) && continue
-        # Any other code says that it could not be told; whether it stays up is seen after the restart.
+        # Any other exit code: the check itself failed; the check after the restart decides.
         if (($? == 78)); then
             say "$unit would not start with its settings, says $new:"
             say "$said"
@@ -477,34 +482,35 @@ swap_to() {
     ln -s "$1" "$ROOT/current.new.$$" && mv --no-target-directory "$ROOT/current.new.$$" "$ROOT/current" && sync "$ROOT"
 }
 
-# Remembers that the release NOW has yet to prove itself, which was there BEFORE, and the SUM of the settings it brings.
+# Records that release NOW is unproven, release BEFORE it, and the checksum SUM of its settings.
 mark_unproven() {
     printf '%s\n%s\n%s\n' "$1" "$2" "${3:-}" >"$UNPROVEN.new.$$"
     sync "$UNPROVEN.new.$$"
     mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
 }
 
-# Asks the tgs-check-active of the release that is current, with options more.
+# Runs the current release's tgs-check-active with the given options.
 check() {
     local said code=0
-    # It may outlive us, if we are killed, and must not hold up the next deploy.
+    # Without our lock: it may outlive a killed deploy and must not block the next one.
     said=$(exec 9>&- && exec "$ROOT/current/bin/tgs-check-active" "$@" 2>&1) || code=1
     say "$said"
     return "$code"
 }
 
-# Restarts UNIT and says whether it is up and stays so for SECONDS.
+# Restarts UNIT and checks that it is up and stays up for SECONDS.
 restart() {
     local unit=$1 seconds=$2 options=()
-    # One that runs must say afterwards that it works, or what it says now. One that does not may wait for its session.
+    # A running unit must afterwards be healthy or report its present state. A stopped one may wait for
+    # its session.
     [[ $3 ]] && systemctl --quiet is-active "$unit" || options=(--active-only)
-    # A release from before --active-only asks no page by itself.
+    # A release without --active-only never checks /healthz by itself.
     [[ ${options[*]} != --active-only || $("$ROOT/current/bin/tgs-check-active" --help) == *--active-only* ]] || options=()
     check "$unit" --restart --stable "$seconds" --timeout $((timeout + seconds)) "${options[@]}"
 }
 
-# One after another: where one fails, the next still runs the old release. The first is watched for as long as a fault may
-# take to show; where it held, the others follow at once, and all are watched together.
+# Units restart one after another: if one fails, the next still runs the old release. The first is
+# watched long enough for a late failure to show; then the others follow and are watched together.
 start_new() {
     local unit job jobs=() seconds=$stable bad=''
     for unit in "${judged[@]}"; do
@@ -528,7 +534,7 @@ start_new() {
     done
 }
 
-# Goes back to the release before. Called where errors do not end the script: each is looked at.
+# Rolls back to the previous release. Runs without `set -e`: each error is checked.
 roll_back() {
     local unit job jobs=() bad=''
     swapped=''
@@ -544,7 +550,7 @@ roll_back() {
     unlink_over
     unlink_missing
     systemctl daemon-reload || bad=${bad:-1}
-    # All at once: nobody is to be off the air for longer than need be.
+    # All at once, to keep the outage short.
     for unit in "${touched[@]}"; do
         if [[ -x $ROOT/current/bin/tgs-check-active ]]; then
             restart "$unit" 5 '' &
@@ -556,7 +562,7 @@ roll_back() {
     for job in "${jobs[@]}"; do
         wait "$job" || bad=${bad:-1}
     done
-    # With the mark the next run puts the settings back, where that could not be done.
+    # The mark makes the next run restore the settings if that failed here.
     [[ $bad == 'env' ]] || rm -f "$UNPROVEN"
     if [[ $bad ]]; then
         say "FAILED: $new does not stay up; current is $(readlink "$ROOT/current") again, but not everything runs: see above"
@@ -566,9 +572,9 @@ roll_back() {
     fi
 }
 
-# ── Clearing up ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Clean-up ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Whether a process runs from the release.
+# Whether a process of the release runs.
 in_use() {
     local exe
     for exe in /proc/[0-9]*/exe; do
@@ -595,14 +601,14 @@ prune() {
     done < <(find "$ROOT/releases" -mindepth 1 -maxdepth 1 -type d ! -name '.*' -printf '%T@ %f\n' | sort -rn | cut -d' ' -f2-)
 }
 
-# What failed before the swap leaves everything as it was.
+# A failure before the swap changes nothing.
 take_back() {
     local now
     now=$(readlink "$ROOT/current")
     now=${now#"$ROOT"/}
     [[ $new != "$now" ]] || return 0
     if ! restore_env; then
-        # The mark stays, and with it the next run puts them back.
+        # The mark stays, so that the next run restores them.
         :
     elif [[ $previous && $now != "$previous" ]]; then
         mark_unproven "$previous" "$now"
@@ -640,7 +646,7 @@ main() {
     umask 022
     read_options "$@"
     ((EUID == 0)) || die "this must run as root"
-    # Nobody may be listening any more.
+    # The reader may have disconnected.
     trap '' HUP PIPE
     trap 'exit 143' TERM INT
     take_lock
