@@ -75,7 +75,7 @@ enum Name {
 /// What --channels measures.
 const WITH_CACHE: [Name; 3] = [Name::Cached, Name::FirstPass, Name::Channels];
 
-/// What every measurement needs to know.
+/// Parameters of all measurements.
 #[derive(Debug)]
 struct Plan {
     tool: PathBuf,
@@ -120,7 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::FirstPass => measure::cpu::first_pass(&plan)?,
             Name::Channels => measure::channels::measure(&plan)?,
         });
-        // Kept as it grows: an hour's work is not lost with the last measurement.
+        // Written after each measurement, so that a failure later loses nothing.
         report::write_json(&figures, &workspace().join("target/bench.json"))?;
     }
     report::print_table(&figures);

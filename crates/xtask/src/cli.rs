@@ -58,7 +58,7 @@ enum Task {
 }
 
 impl Cli {
-    /// Does the task; `false` where it was done and its result is bad (already told).
+    /// Runs the task; `false` if it ran and its result is bad (already printed).
     pub(crate) fn run(self) -> Result<bool> {
         match self.task {
             Task::Test => suite::run(),

@@ -31,7 +31,7 @@ use crate::{install, step};
 use telegram::Telegram;
 use watch::Screen;
 
-/// How long tgs-stream may take for its goodbye.
+/// Time that tgs-stream has to stop.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// An ingest that was killed is started again after so long, so that the reconnecting can be seen.
 const INGEST_AWAY: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     })?;
     let state = dir.join("state");
     fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
-    // What an earlier local Telegram has said is not true of this one.
+    // Files of an earlier local Telegram do not fit this one.
     for old in ["standby-seen", "flood-wait", "metrics.port"] {
         let _ = fs::remove_file(state.join(old));
     }

@@ -1,6 +1,5 @@
-//! `cargo xtask dist`: what is given to operators, in `target/dist`: the Debian package, and the
-//! archive that a deploy unpacks. Manual pages and completions are made from the command lines
-//! themselves.
+//! `cargo xtask dist`: builds the Debian package and the deploy's archive in `target/dist`. Manual
+//! pages and completions are generated from the command lines.
 
 mod deb;
 mod docs;
@@ -32,7 +31,7 @@ fn tools() -> [(&'static str, clap::Command); 5] {
 /// What of `deploy` lies in a release, beside the programs.
 const RELEASED: [&str; 5] = ["systemd", "sysusers.d", "tmpfiles.d", "logrotate.d", "prometheus"];
 
-/// Builds everything with the cargo profile `profile`; `false` where a step failed (already told).
+/// Builds everything with the cargo profile `profile`; `false` if a step failed (already printed).
 pub(crate) fn run(profile: &str) -> Result<bool> {
     install::for_dist()?;
     let dist = workspace().join("target/dist");
@@ -46,8 +45,7 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
         build.args(["--package", name, "--bin", name]);
     }
     if profile == "dev" {
-        // For the tests: as everything else is built there, and not once more with the features of
-        // these tools alone.
+        // The tests build the workspace: with other features the dependencies would compile twice.
         build.arg("--workspace");
     }
     if !step::run(&format!("build the tools ({profile})"), &mut build) {

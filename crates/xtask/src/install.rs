@@ -1,7 +1,6 @@
-//! What the work needs beside the Rust toolchain, and its installation on Debian and Ubuntu.
+//! Programs needed beside the Rust toolchain, and their installation on Debian and Ubuntu.
 //!
-//! Only what is missing is installed, and what is installed is said. No service is left running by
-//! it.
+//! Installs only what is missing, prints what it installs, and leaves no service running.
 
 mod apt;
 mod python;

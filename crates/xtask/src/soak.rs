@@ -1,7 +1,7 @@
-//! `cargo xtask soak`: the real tgs-stream on air in a local Telegram for hours, with one fault
-//! after the other, and a viewer at the ingest who never looks away.
+//! `cargo xtask soak`: broadcasts with the real tgs-stream into a local Telegram for hours while
+//! faults occur, and measures every gap at the ingest.
 //!
-//! Nothing is decoded, and one broadcast is watched: what many cost is the bench's matter.
+//! Decodes nothing and watches one broadcast; the bench measures many.
 
 mod stage;
 
@@ -31,12 +31,11 @@ use tgs_e2e::{
 use crate::{install, release, step};
 use stage::{Fault, Stage};
 
-/// The longest that a viewer may wait for a new picture; after an ingest's absence, counted from
-/// its return.
+/// Longest allowed gap between two pictures; after an outage of the ingest, from its return.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
-/// What tgs-stream may have grown by at the end, MiB.
+/// Allowed growth of tgs-stream's memory, MiB.
 const MOST_GROWTH: f64 = 2.0;
-/// The most it may take, MiB.
+/// Allowed memory of tgs-stream, MiB.
 const MOST_MEMORY: f64 = 16.0;
 /// When the memory at the start is taken.
 const WARM: Duration = Duration::from_mins(1);
@@ -44,7 +43,7 @@ const WARM: Duration = Duration::from_mins(1);
 const APART: std::ops::RangeInclusive<u64> = 5..=30;
 /// A gap that is worth a line in the record of events.
 const NOTABLE: Duration = Duration::from_millis(200);
-/// A fault is the cause of a gap that begins so soon before it: the last picture came just before.
+/// A gap that begins at most this long before a fault is attributed to it.
 const JUST_BEFORE: Duration = Duration::from_millis(100);
 
 /// How long, and which faults.
@@ -222,12 +221,12 @@ impl Soak {
         *longest = (*longest).max(length);
         if length >= NOTABLE {
             let cause = cause.map_or("before any fault", |(_, fault)| fault.name());
-            // The record is for reading afterwards: where it cannot be written, the soak goes on.
+            // The record is informative: the soak continues if it cannot be written.
             let _ = self.note(&format!("{:.2} s without a new picture ({cause})", length.as_secs_f64()));
         }
     }
 
-    /// What never came back is a gap as well.
+    /// A picture that never arrives is a gap as well.
     fn end(&mut self) {
         while let Ok((connection, message)) = self.stage.messages.try_recv() {
             if let Some(gap) = self.viewer.take(connection, &message) {

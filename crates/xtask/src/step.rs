@@ -9,7 +9,7 @@ use std::{
 
 use tgs_core::process::describe;
 
-/// Runs `command` in the foreground (Ctrl-C reaches it) and tells how it went. `false`: it failed
+/// Runs `command` in the foreground (Ctrl-C reaches it) and prints its result. `false`: it failed
 /// or did not start.
 pub(crate) fn run(name: &str, command: &mut Command) -> bool {
     say(name);
@@ -29,7 +29,7 @@ pub(crate) fn run(name: &str, command: &mut Command) -> bool {
     false
 }
 
-/// Prints a line that is ours, not the program's. Where nobody reads (any more), the work goes on.
+/// Prints a line of xtask itself. A closed output is ignored.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stdout(), "── {line}");
 }

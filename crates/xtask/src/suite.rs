@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, one after another, all of them even where one fails.
+//! `cargo xtask test`: runs every check, one after another, also after a failure.
 
 mod earlier;
 mod workflows;
@@ -68,7 +68,7 @@ fn lintian() -> Command {
     lintian
 }
 
-/// What the tests of tgs-session would build first: longer than a test may take.
+/// Built here because the tests of tgs-session would exceed their time limit with it.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
 
 /// A release build in which an overflow panics.

@@ -1,4 +1,4 @@
-//! What both sides play.
+//! Clips and lists that both sides play.
 
 use std::{
     fs,

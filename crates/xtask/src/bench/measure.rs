@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tgs_e2e::ingest::Record;
 use tgs_playout::flv::Tag;
 
-/// More than any run should need beside the media's own length.
+/// Limit of a run beyond the length of its media.
 const SPARE: Duration = Duration::from_mins(1);
 
 /// The frames of picture and sound that a connection brought, with the moment each arrived.

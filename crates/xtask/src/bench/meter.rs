@@ -1,4 +1,4 @@
-//! Runs one side and accounts for it: CPU time with that of every child, and memory.
+//! Runs one side and measures its CPU time, children included, and its memory.
 
 use std::{
     fs::{self, File},
@@ -32,8 +32,7 @@ pub(super) struct Usage {
     pub(super) peak: f64,
 }
 
-/// A process under the meter. Dropped, it is killed, and its children by their parent-death
-/// signals.
+/// A measured process. Dropping it kills it; its children end by their parent-death signal.
 #[derive(Debug)]
 pub(super) struct Metered {
     child: Child,
@@ -122,7 +121,7 @@ impl Metered {
             self.look();
             thread::sleep(LOOK);
         }
-        // Before it is reaped, so that the kernel still has its whole account.
+        // Before it is reaped: /proc still has its totals.
         self.account()?;
         Ok(self.child.wait()?)
     }
@@ -179,7 +178,7 @@ impl Metered {
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        // Either fails where it is over already.
+        // Both fail if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

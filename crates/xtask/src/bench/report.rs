@@ -1,4 +1,4 @@
-//! The figures: what was measured, what was wanted, and how the other side did.
+//! The figures: measured value, target, and the value of the other side.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,7 +24,7 @@ pub(super) struct Figure {
     pub(super) note: String,
 }
 
-/// How several runs make one verdict.
+/// How several runs become one verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Judged {
@@ -35,7 +35,7 @@ pub(super) enum Judged {
 }
 
 impl Figure {
-    /// Whether the target is kept. Nothing measured is a miss.
+    /// Whether the target is met. No measurement counts as a miss.
     pub(super) fn met(&self) -> bool {
         self.verdict() <= self.target
     }

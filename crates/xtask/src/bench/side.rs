@@ -22,7 +22,7 @@ impl Plan {
         let mut command = Command::new(&self.tool);
         command.args(["--once", "--from-start", "--output", output, "--playlist"]).arg(playlist);
         command.env("STATE_DIR", &state).env("CACHE_DIR", self.dir.join("cache"));
-        // What is measured is the encoding, unless it says otherwise.
+        // Without the cache: the encoding is measured.
         command.env("CACHE_MAX_GB", "0");
         command.env("PROMETHEUS_PORT", "0").env("RUST_LOG", "warn").current_dir(&state);
         Ok(command)
@@ -72,7 +72,7 @@ pub(super) fn copying_ffmpeg(file: &Path, url: &str) -> Command {
 
 /// tgrtmp sending a ready file, by the `python` that has it.
 pub(super) fn tgrtmp(python: &Path, file: &Path, url: &str) -> Result<Command> {
-    // It would hold the last picture for ever.
+    // tgrtmp would repeat the last picture for ever.
     const SCRIPT: &str = "\
 import sys, threading, tgrtmp
 ended = threading.Event()

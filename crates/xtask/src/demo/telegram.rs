@@ -64,8 +64,7 @@ impl Telegram {
     pub(super) fn sign_in(&self, state: &Path) -> Result<()> {
         let mut command = Command::new(self.dir.join("tgs-session"));
         command.args(["--write-env", "--non-interactive", "--env-file"]).arg(self.env_file());
-        // Its own cache too: sign-ins are counted there, over all of a machine, and an account of
-        // the test DC is nobody's.
+        // A cache of its own: sign-ins are counted there per host, and these must not count.
         command.env("STATE_DIR", state).env("CACHE_DIR", state.join("cache")).current_dir(&self.dir);
         ensure!(command.status().context("run tgs-session")?.success(), "tgs-session cannot sign in");
         Ok(())

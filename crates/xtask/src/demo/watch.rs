@@ -45,7 +45,7 @@ impl Screen {
         self.log(&format!("── {line}"));
     }
 
-    /// Whether nobody can see this any more: the terminal or the reader of a pipe is gone.
+    /// Whether the terminal or the reader of the pipe is gone.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }

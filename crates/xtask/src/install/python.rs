@@ -9,7 +9,7 @@ use tgs_e2e::tools;
 
 use crate::step;
 
-/// Installs what is missing of them.
+/// Installs what is missing.
 pub(super) fn install() -> Result<()> {
     let venv = tools::venv();
     let pip = venv.join("bin/pip");
@@ -51,8 +51,8 @@ pub(super) fn install() -> Result<()> {
     Ok(())
 }
 
-/// The Python of an environment of its own that has tgrtmp. It is built from source: without a C++
-/// compiler and the headers of OpenSSL there is none, and what compares with it goes without.
+/// The Python of a virtual environment with tgrtmp; `None` if its build fails (it needs a C++
+/// compiler and OpenSSL's headers). The comparison is then left out.
 pub(super) fn tgrtmp() -> Option<PathBuf> {
     const PACKAGE: &str = "tgrtmp==0.6.0";
     let venv = tools::venv().with_file_name("tgrtmp");

@@ -1,6 +1,4 @@
-//! Everything around the broadcast that is soaked, and the faults that befall it.
-//!
-//! Whether the viewer notices is judged elsewhere.
+//! The surroundings of the soaked broadcast, and its faults. Does not judge the result.
 
 use std::{
     fs::{self, File},
@@ -23,14 +21,14 @@ use tgs_e2e::{
 
 use crate::step;
 
-/// Smaller than what the list is encoded to: items come and go.
+/// Smaller than the encoded list, so that entries are evicted.
 const DISK: &str = "6m";
 /// Where the item lies that comes by HTTP.
 const FILM: &str = "/film.mp4";
-/// When an operator puts a new session into `.env`, where the standby has not by then.
+/// Delay until an operator replaces the session if the standby has not.
 const OPERATOR: Duration = Duration::from_secs(90);
 
-/// What goes wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Kill,
@@ -67,7 +65,7 @@ pub(super) struct Stage {
     pub(super) broadcast: Broadcast,
     scene: Scene,
     pub(super) messages: Receiver<(usize, Message)>,
-    /// What has its turn next, in no order.
+    /// Kinds left in this round, shuffled.
     due: Vec<Fault>,
     /// What ends when.
     pending: Vec<(Instant, Fault)>,
@@ -124,8 +122,7 @@ impl Stage {
         })
     }
 
-    /// Lets something go wrong that can at present, and tells what. Each kind has its turn before
-    /// one comes again.
+    /// Causes a fault that is possible now and returns it. Each kind occurs once a round.
     pub(super) fn inject(&mut self) -> Result<Option<(Fault, String)>> {
         let mut others = Fault::ALL;
         self.rng.shuffle(&mut others);
@@ -192,7 +189,7 @@ impl Stage {
         })
     }
 
-    /// Ends what is due.
+    /// Ends the faults that are due.
     pub(super) fn mend(&mut self) -> Result<()> {
         let now = Instant::now();
         let due = |(at, _): &(Instant, Fault)| *at <= now;

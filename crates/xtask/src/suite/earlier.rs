@@ -1,5 +1,6 @@
-//! Builds the Debian package of an earlier commit, which the upgrade test begins with. Compiles into this workspace's target
-//! directory: the dependencies are the same, so only the product's own crates are compiled again.
+//! Builds the Debian package of an earlier commit, which the upgrade test begins with. Compiles
+//! into this workspace's target directory: the dependencies are the same, so only the product's own
+//! crates are compiled again.
 
 use std::{fs, path::Path, process::Command};
 

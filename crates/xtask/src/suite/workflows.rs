@@ -1,5 +1,4 @@
-//! The workflows for GitHub, looked at by actionlint (do they mean what they say) and zizmor (can
-//! they be abused).
+//! Checks the GitHub workflows with actionlint (correctness) and zizmor (security).
 
 use std::{
     fs,

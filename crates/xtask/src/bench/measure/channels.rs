@@ -1,4 +1,4 @@
-//! Many cached channels at once: what each costs, and the worst that any viewer gets, as their
+//! Many cached channels at once: the cost of each, and the worst figures of any viewer, as their
 //! number grows.
 //!
 //! All of them send to the recording ingest of this process, which keeps nothing and notes the
@@ -28,7 +28,7 @@ const APART: Duration = Duration::from_millis(100);
 /// From the last start to the beginning of the window that counts.
 const SETTLED: Duration = Duration::from_secs(4);
 
-/// What one run with so many channels showed.
+/// Result of one run.
 struct Run {
     /// CPU seconds a second and channel.
     cpu: f64,
@@ -38,7 +38,7 @@ struct Run {
     worst: Seen,
 }
 
-/// What was seen of one channel, or the worst of all.
+/// Observations of one channel, or the worst of all.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     last_video: Option<u32>,
@@ -49,7 +49,7 @@ struct Seen {
     silence: Duration,
 }
 
-/// As many channels as the plan says, a fifth of them, and one; in turn.
+/// Runs the planned number of channels, a fifth of it, and one, alternating.
 pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let short = cached::filled(plan)?;
     let entries = std::fs::read_to_string(&short)?;
@@ -155,7 +155,7 @@ fn run(plan: &Plan, list: &std::path::Path, count: usize) -> Result<Run> {
     let after = used(&mut channels)?;
     let seconds = began.elapsed().as_secs_f64();
     drop(channels);
-    // The watcher ends with the last sender.
+    // The watcher thread ends with the last sender.
     let connections = ingest.records().len();
     ingest.set(Setup::default());
     ingest.wait_ended(super::SPARE)?;

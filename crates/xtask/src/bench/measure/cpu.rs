@@ -39,7 +39,7 @@ struct Pairs {
 }
 
 impl Pairs {
-    /// `set` makes our side what it is to be here, right before each run.
+    /// `set` configures our side before each run.
     fn run(plan: &Plan, set: impl Fn(&mut Command) -> Result<()>) -> Result<Self> {
         let clips = material::mixed(&plan.dir, plan.clip_seconds)?;
         let list = plan.file("mixed.txt");
@@ -53,7 +53,7 @@ impl Pairs {
         warm_up(plan, &clips)?;
         let mut pairs = Self { ours: Vec::new(), bare: Vec::new() };
         for turn in 0..plan.pairs {
-            // Whoever runs second finds the machine warmer: take turns in that too.
+            // The second runner finds warmer caches, so the order alternates.
             let mut first = (turn % 2 == 0).then(|| run(plan, ours)).transpose()?;
             let other = run(plan, bare)?;
             let own = first.take().map_or_else(|| run(plan, ours), Ok)?;
@@ -164,7 +164,8 @@ pub(in crate::bench) fn through_ffmpeg(plan: &Plan) -> Result<Vec<Figure>> {
     Ok(vec![pairs.ratio("CPU, PUBLISHER=ffmpeg", 1.05), back])
 }
 
-/// What is made once and kept (filler, verdicts) is made before the first measured run.
+/// Files that are created once (filler, verdict on FFMPEG_ARGS) exist before the first measured
+/// run.
 fn warm_up(plan: &Plan, clips: &[PathBuf]) -> Result<()> {
     let list = plan.file("warm-up.txt");
     material::playlist(&list, clips, 1)?;

@@ -1,5 +1,5 @@
-//! What a viewer notices at joins: how long nothing arrives, and whether the broadcast's clock
-//! stays with the wall's.
+//! Joins as a viewer sees them: the longest silence, and the drift of the broadcast's clock against
+//! wall time.
 
 use std::{
     process::Command,
@@ -18,7 +18,7 @@ use crate::bench::{
     side::{PLAIN, bare_ffmpeg},
 };
 
-/// The start is no join, and the pace has settled behind it.
+/// Excluded from the figures: the start is no join.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// Both figures from one run over many short items, beside one ffmpeg an item.

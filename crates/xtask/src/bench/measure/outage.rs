@@ -1,5 +1,5 @@
-//! The ingest goes away for five seconds: how soon media is back once it is, and whether anything
-//! was skipped.
+//! The ingest is away for five seconds: the time until media arrives after its return, and whether
+//! media was skipped.
 
 use std::{
     process::Command,
@@ -89,9 +89,8 @@ fn outage(command: impl Fn(&str) -> Result<Command>) -> Result<Outage> {
     })
 }
 
-/// A new connection may count its time from 0 again, so its first picture is looked for among those
-/// sent before; only where it is a new one, a clock that goes on tells. Unknown is infinite: a
-/// miss.
+/// A new connection may restart its timestamps at 0, so its first picture is matched against the
+/// pictures sent before. An unknown picture counts as infinite: a miss.
 fn skipped(before: &Record, again: &Record) -> Result<f64> {
     let before = pictures(before);
     let last = before.last().context("no picture before")?.timestamp as f64;
