@@ -39,9 +39,9 @@ pub fn build(name: &str) -> Result<PathBuf> {
     Ok(dir.join(name))
 }
 
-/// A cargo in the workspace that does not see what the cargo above this process has told it of its
-/// package: build scripts that look at it (ring's) would run anew in every turn of `cargo nextest`,
-/// `cargo xtask` and this.
+/// A cargo in the workspace that does not inherit the variables that the cargo above this process
+/// set of its package: build scripts that look at it (ring's) would run anew in every turn of
+/// `cargo nextest`, `cargo xtask` and this.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new("cargo");

@@ -28,7 +28,7 @@ impl Disk {
         self.0.path()
     }
 
-    /// Takes what is left but for `spare` bytes.
+    /// Fills the disk up to `spare` bytes.
     pub fn fill(&self, spare: u64) -> Result<()> {
         let disk = rustix::fs::statvfs(self.path())?;
         let size = (disk.f_bavail * disk.f_frsize).saturating_sub(spare);
@@ -43,7 +43,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file there keeps it.
+        // Lazily: open files stay usable.
         let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }

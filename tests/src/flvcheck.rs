@@ -31,7 +31,7 @@ pub struct Track {
     pub headers: usize,
     /// Sequence headers that differ from the one before.
     pub distinct_headers: usize,
-    /// Frames before the first sequence header: nobody can decode them.
+    /// Frames before the first sequence header: they cannot be decoded.
     pub undecodable: usize,
     header: Option<Tag>,
 }

@@ -1,4 +1,4 @@
-//! A recording RTMP server on 127.0.0.1 that can be told to misbehave. It keeps every message of
+//! A recording RTMP server on 127.0.0.1 that misbehaves on request. It keeps every message of
 //! every connection with the moment it arrived, so that a test can say what a publisher sent, in
 //! which order and when.
 //!
@@ -460,7 +460,7 @@ impl Client {
                 let command = (received.kind == kind::COMMAND).then(|| received.clone());
                 let message = Message { received, arrived: Instant::now() };
                 match &self.setup.pass_on {
-                    // Whoever measures may have seen enough.
+                    // The receiver may have ended already.
                     Some(to) => drop(to.send((self.index, message))),
                     None => self.shared.change(self.index, |r| r.messages.push(message)),
                 }

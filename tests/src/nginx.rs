@@ -257,7 +257,7 @@ impl Drop for Nginx {
     }
 }
 
-/// A port nobody listens on, below the range that outgoing connections are given ports from: it
+/// A port without a listener, below the range that outgoing connections are given ports from: it
 /// stays free while a server is down between two starts.
 pub fn free_port() -> Result<u16> {
     static TURN: AtomicU32 = AtomicU32::new(0);

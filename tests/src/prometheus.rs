@@ -57,7 +57,7 @@ impl Prometheus {
             config.extend(["scrape_configs:\n", &scrape]);
         }
         fs::write(data.path().join("prometheus.yml"), config)?;
-        // It cannot say which port it was given, so it is told one that was free a moment ago.
+        // It does not report its port, so it gets one that was free a moment ago.
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "prometheus", "--config.file=prometheus.yml"]);

@@ -40,10 +40,10 @@ pub enum Validity {
 }
 
 impl Authority {
-    /// A new authority that nobody knows.
+    /// A new, unknown certificate authority.
     pub fn new() -> Result<Self> {
         let authority = Self { dir: tempfile::Builder::new().prefix("tgs-ca-").tempdir()? };
-        // Two authorities of one name would be told apart by their signatures only.
+        // Two authorities of one name would differ by their signatures only.
         let name =
             format!("/CN={}", authority.dir.path().file_name().and_then(|n| n.to_str()).unwrap_or("test"));
         let subject =

@@ -1,5 +1,5 @@
 //! A test DC with an account and its sessions, an ingest beside it, and the `.env` that names both:
-//! what tgs-stream needs to go live with nobody's real account.
+//! what tgs-stream needs to go live without a real account.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! A small HTTP server on 127.0.0.1 for media, which can be told to fail as real ones do.
+//! A small HTTP server on 127.0.0.1 for media that fails on request as real servers do.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 pub enum Page {
     /// These bytes, from wherever they are asked for.
     Whole(Vec<u8>),
-    /// A share of the bytes (0 to 1), then the connection is closed; whoever asks for the rest
+    /// A share of the bytes (0 to 1), then the connection is closed; a request for the rest
     /// finds the server gone.
     DiesAt(Vec<u8>, f64),
     /// A share of the bytes (0 to 1), then nothing more over an open connection.
@@ -41,7 +41,7 @@ pub struct Web {
 struct Shared {
     pages: Mutex<HashMap<&'static str, Page>>,
     requests: AtomicUsize,
-    /// Ends of channels that nobody reads: connections that hang wait on the other end.
+    /// Unread channel ends: hanging connections wait on the other ends.
     hanging: Mutex<Vec<mpsc::Sender<()>>>,
 }
 
@@ -60,7 +60,7 @@ impl Web {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&inner);
                 thread::spawn(move || {
-                    // Whoever asked may have gone: that is its right.
+                    // The client may have disconnected.
                     let _ = answer(&stream, &shared);
                 });
             }

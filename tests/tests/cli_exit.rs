@@ -327,7 +327,7 @@ fn check_tells_what_would_play_how_long_and_what_cannot() {
 #[test]
 fn once_plays_everything_once_and_ends() {
     let clips = [short().path().unwrap(), clip("two", (320, 180), "25", 48_000, 2000).path().unwrap()];
-    // What an earlier run left is no reason to leave anything out, and LOOP is none to go on.
+    // Neither an earlier position nor LOOP changes what --once plays.
     let broadcast = Launch::to("out.flv").unwrap().play(&clips).arg("--once").set("LOOP", "1");
     let broadcast = broadcast.finish(Duration::from_mins(1)).unwrap();
     assert_eq!(broadcast.warnings(), [""; 0]);

@@ -81,7 +81,7 @@ fn what_cannot_be_used_is_one_warning_with_the_reason() {
         ("-pix_fmt yuv444p", "yuv420p"),
         // Not what can be joined.
         ("-g 300", "keyframes are more than 2.1 s apart"),
-        // Recovery points in place of IDR pictures: nobody can begin there.
+        // Recovery points instead of IDR pictures: decoding cannot begin there.
         ("-x264-params open-gop=1", "keyframes"),
         ("-s 640x360", "640×360"),
         ("-r 25", "frame rate must stay 30"),
@@ -158,7 +158,7 @@ fn a_filler_file_is_shown_in_place_of_the_slate() {
     let video = Video { filters: ",drawbox=c=white:t=fill", size: (320, 180), ..VIDEO };
     let white = Clip { name: "white", video: Some(video), ..PLAIN }.path().unwrap();
     let (home, ingest) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap());
-    // The first start goes on air before the file is encoded.
+    // The first start publishes before the file is encoded.
     let mut first = filling(&home, &white, &Ingest::start().unwrap());
     first.wait_log(&["FILLER", white.to_str().unwrap(), "is ready"], LIMIT).unwrap();
     first.stop().unwrap();

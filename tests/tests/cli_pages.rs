@@ -244,7 +244,7 @@ fn the_stream_key_is_shown_nowhere() {
         dir.path().join(name)
     };
     let clip = PLAIN.path().unwrap();
-    // Nobody listens there; the login of an entry is not for viewers and logs either.
+    // No listener there; an entry's login appears neither in titles nor in logs.
     let list = write("list.txt", format!("{}\nhttp://user:p4ssw0rd@127.0.0.1:9/a.mp4\n", clip.display()));
     let env = write("env", format!("OUTPUT_URL={}\n", ingest.url(KEY)));
     let metrics_file = dir.path().join("tgs.prom");
@@ -276,7 +276,7 @@ fn the_stream_key_is_shown_nowhere() {
         pages += &String::from_utf8_lossy(&fs::read(path).unwrap_or_default());
     }
     pages += &broadcast.log();
-    // What is looked at is what was meant.
+    // The check covers the intended entries.
     for part in ["BadName", "lost: ", "skipped “a”", "streams_played_total 2", "\"followed_by\""] {
         assert!(pages.contains(part), "“{part}” is not in {pages}");
     }

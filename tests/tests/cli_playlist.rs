@@ -59,7 +59,7 @@ fn edits_are_taken_at_the_next_item_and_one_that_leaves_nothing_is_refused() {
     Report::of_file(&broadcast.dir().join("out.flv")).unwrap().check(30.0, 44_100.0).unwrap();
 }
 
-/// What goes on air of these sources, once, started in `dir`.
+/// The items that these sources publish, once, started in `dir`.
 fn on_air(dir: &Path, args: &[&str]) -> Vec<String> {
     let launch = Launch::to("out.flv").unwrap().within(dir).arg("--once").play(args);
     let broadcast = launch.finish(LIMIT).unwrap();

@@ -1,4 +1,4 @@
-//! Where a restart goes on: the place is told by the pictures' own content, or by the items that go
+//! Where a restart resumes: shown by the pictures' own content, or by the items that go
 //! on air.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
@@ -116,7 +116,7 @@ fn a_stop_and_a_start_go_on_where_the_viewers_were() {
     stopped_after(3.6, launch());
     stopped_after(1.4, launch());
     stopped_after(1.4, launch().arg("--from-start"));
-    // What it was told to begin with is where it is now.
+    // --from-start is where it is now.
     stopped_after(0.5, launch());
     let seen = all_seen(&home, &ingest);
     assert!(seen[0].0 < 0.3 && seen[0].1 > 3.0, "{seen:?}");
@@ -138,7 +138,7 @@ fn killed_it_goes_back_two_seconds_at_most() {
     stopped_after(0.5, launch());
     let seen = all_seen(&home, &ingest);
     for (killed, next) in seen.iter().zip(&seen[1..]) {
-        // A moment of the ramp is told to 0.15 s.
+        // The ramp's brightness gives the time to 0.15 s.
         assert!(next.0 > killed.1 - 2.15 && next.0 < killed.1 + 0.3, "{seen:?}");
     }
 }

@@ -218,7 +218,7 @@ fn host() -> Machine {
             now - 16 * 86_400
         ))
         .unwrap();
-    // Telegram's minutes are seconds, too, and nobody waits ten seconds for a start.
+    // Telegram's minutes become seconds too, and RestartSec= is short.
     let exec = "/opt/tg_video_streamer/current/bin/tgs-stream --env-file /opt/tg_video_streamer/current/.env --time-scale 60";
     let lines = format!("[Service]\nRestartSec=100ms\nExecStart=\nExecStart={exec}\n");
     machine.drop_in("tg_video_streamer.service", "time-scale", &lines).unwrap();

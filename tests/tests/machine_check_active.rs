@@ -100,7 +100,7 @@ fn each_failure_has_its_name_and_its_remedy() {
     let (_, text) = check(&machine, "exits78 --restart");
     assert!(text.contains("SESSION_STRING=[masked] is bad"), "{text}");
 
-    // Not started by us, nothing waits: told at once.
+    // Without --restart there is no wait: the answer is immediate.
     let began = Instant::now();
     let (code, text) = check(&machine, "skipped");
     assert_eq!(code, 1);
@@ -115,7 +115,7 @@ fn each_failure_has_its_name_and_its_remedy() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("ok.service is up: active (running) for 1 s"), "{text}");
 
-    // Another user may look, and is told what he may not.
+    // Another user may check, and learns what needs more rights.
     let as_nobody = |args: &str| {
         let script = format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {TOOL} {args}");
         said(&machine.run(&["bash", "-c", &script]).unwrap())
@@ -266,7 +266,7 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
         assert_eq!(pid(), before, "{by}");
     }
 
-    // Nobody takes the picture: connecting is waited for, and is no success.
+    // No ingest: connecting is waited for and is no success.
     machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/thekey42")]).unwrap();
     let (code, text) = check(&machine, "--restart --stable 1 --timeout 6");
     assert_eq!(code, 1, "{text}");

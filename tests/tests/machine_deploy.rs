@@ -23,9 +23,9 @@ const MAIN: &str = "tg_video_streamer.service";
 const GOOD: &str = "exec sleep infinity";
 /// What a release answers that has nothing against the settings.
 const TAKES_ALL: &str = "[[ $* != *--check-settings* ]] || exit 0";
-/// Fools whoever asks only once.
+/// Passes a check that asks only once.
 const DIES: &str = "sleep 3; echo it is over >&2; exit 78";
-/// Fools whoever asks for five seconds only.
+/// Passes a check that asks for five seconds only.
 const DIES_LATER: &str = "sleep 6; exit 1";
 /// How long each release has to hold here; on a server it is a minute.
 const STABLE: &str = "5";
@@ -493,7 +493,7 @@ fn nobody_else_can_read_the_settings_for_an_instant() {
         assert_eq!(host.sh(&format!("stat -c '%a %U:%G' {env}")), "600 tgstream:tgstream");
         assert_eq!(host.machine.read(&env).unwrap(), SETTINGS);
     }
-    // One that everybody could read, as somebody left it, is put right.
+    // A world-readable file gets its mode corrected.
     snoop.kill().unwrap();
     snoop.wait().unwrap();
     assert_eq!(seen(), "ready\n");
@@ -518,7 +518,7 @@ fn what_the_service_plants_is_not_followed() {
         );
     };
     host.write("env", SETTINGS);
-    // In the place of the file: told, and nothing is done.
+    // A directory in the file's place: reported, and nothing changes.
     let before = host.run_of(MAIN);
     for target in ["/root/precious", "/etc/shadow", "/dev/null", "nowhere"] {
         as_service(&format!("ln -sfT {target} .env"));
@@ -655,7 +655,7 @@ fn every_instance_is_restarted_and_one_that_fails_takes_all_back() {
 #[test]
 fn old_releases_go_except_one_that_is_in_use() {
     let host = Host::with_a_release();
-    // A process of the first release that lives on, as a broadcast does that is told to end last.
+    // A process of the first release that is still running.
     host.sh(&format!("cp /bin/sleep {ROOT}/current/bin/lasting; systemd-run --quiet $(readlink -f {ROOT}/current)/bin/lasting infinity"));
     for name in ["b", "c", "d"] {
         host.must_deploy("first", &["--id", name, "--keep", "2"]);
@@ -682,7 +682,7 @@ fn killed_at_any_moment_it_leaves_a_release_that_runs() {
         ("ln -s releases/* */current.new.*", false, true),
         ("mv * /opt/tg_video_streamer/current", true, true),
         ("systemctl daemon-reload", true, true),
-        // It has proven itself; nobody has heard of it.
+        // The release was proven, but the deploy was killed before it reported that.
         ("logger * tg_video_streamer.service *", true, true),
     ];
     for (round, (mark, swapped, replaced)) in marks.into_iter().enumerate() {
@@ -737,7 +737,7 @@ fn settings_go_back_to_what_they_were() {
     let host = Host::new();
     host.release("first", GOOD);
     host.must_deploy("first", &[]);
-    // There were none, and what lies about from another day is nobody's business.
+    // There were no settings before; an unrelated older file is ignored.
     host.sh(&format!("echo OLD=1 >{ROOT}/shared/.env.bak; chown tgstream: {ROOT}/shared/.env.bak"));
     host.release("fails", "exit 78");
     host.write("other", OTHER);
@@ -789,7 +789,7 @@ fn a_mask_is_no_success() {
     assert_eq!(host.machine.unit(MAIN).unwrap()["LoadState"], "masked");
     host.must_deploy("first", &["--env", "/root/env"]);
     host.run_of(MAIN);
-    // As somebody does who wants nothing to run.
+    // As an operator who wants nothing to run.
     host.sh(&format!("systemctl stop {MAIN}; rm /etc/systemd/system/{MAIN}; systemctl mask --quiet {MAIN}"));
     let (code, said) = host.deploy("first", &["--id", "second"]);
     assert_eq!(code, 1, "{said}");

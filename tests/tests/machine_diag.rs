@@ -89,10 +89,10 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
             .has("PASS", "env-mode", "0600");
         assert_eq!(found.failing(), [""; 0], "{before}");
     }
-    // Somebody else's session on the machine: what he may not see is told, and why.
+    // Another user: the report names what that user may not see, and why.
     Found::by(&machine, "runuser -u nobody --", "").has("FAIL", "env-file", "run this as root: ");
 
-    // What root must not do is done by the unit's user: whoever can replace yt-dlp would be root.
+    // Runs as the unit's user: otherwise replacing yt-dlp would give root.
     let versions = "/opt/tg_video_streamer/shared/ytdlp/versions/test/bin";
     machine.sh(&format!("mv {versions}/yt-dlp {versions}/kept; printf '#!/bin/sh\\nid -un >&2\\n' >{versions}/yt-dlp; chmod 755 {versions}/yt-dlp")).unwrap();
     Found::by(&machine, "", "").has("WARN", "yt-dlp", "tgstream");

@@ -1,7 +1,7 @@
 //! The unit of the broadcast on a real systemd: what is in force, and that it comes back from
 //! whatever happens to it.
 //!
-//! What stands in the unit files is looked at in `units.rs`.
+//! `units.rs` checks the text of the unit files.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const STATE: &str = "/var/lib/tg_video_streamer";
 const MEDIA: &str = "/home/editor/media";
 
-/// A box whose unit broadcasts one long clip from somebody's home to an ingest.
+/// A box whose unit broadcasts one long clip from a home directory to an ingest.
 struct Station {
     machine: Machine,
     ingest: Ingest,
@@ -193,7 +193,7 @@ fn it_is_started_again_however_often_and_however_it_fails() {
     assert_eq!(station.property("NRestarts"), "21");
     station.wait_on_air(0.0);
 
-    // Settings that are none: it is tried until they are mended, without anybody at the keyboard.
+    // Invalid settings: systemd restarts the unit until they are corrected.
     station.set(&[("VIDEO_QUALITY", "none"), ("LOOP", "perhaps")]);
     station.systemctl("kill --kill-who=main --signal=SIGKILL");
     station.wait("failing starts", LIMIT, || station.property("NRestarts").parse::<u32>().unwrap() > 24);

@@ -1,4 +1,5 @@
-//! An installation of an earlier commit upgrades to this one: settings, position, cache and standby session stay in use.
+//! An installation of an earlier commit upgrades to this one: settings, position, cache and standby
+//! session stay in use.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

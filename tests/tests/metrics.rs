@@ -59,7 +59,7 @@ fn promtool(args: &[&str], input: &str) {
     assert!(good, "promtool {args:?}: {said}\n{input}");
 }
 
-/// The metrics of a broadcast in the state `state`, looked at by promtool.
+/// The metrics of a broadcast in the state `state`, checked by promtool.
 fn checked(broadcast: &Broadcast, state: &str) -> String {
     let shown = format!("tgs_state{{state=\"{state}\"}}");
     broadcast.wait_metric(&shown, 1.0, LIMIT).unwrap();

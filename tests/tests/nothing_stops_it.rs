@@ -1,5 +1,5 @@
 //! Items, encoders and lines that fail: the ingest sees one even stream over one connection, the
-//! operator is told.
+//! operator sees the reason.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -110,7 +110,7 @@ fn bad_files_are_skipped_and_named() {
         told(&warnings, "cut", &["cut short", "before its end"]);
         assert!(warnings.iter().any(|w| w.contains("the folder holds no media")), "{warnings:?}");
         let (_, measured) = on_air.recorded();
-        // Two flashes of each good clip, one or two of what is left of the cut one.
+        // Two flashes of each good clip, one or two of the truncated one.
         let flashes = measured.offsets.len();
         assert!(flashes == 5 || flashes == 6, "{measured:?}");
     }
@@ -160,7 +160,7 @@ fn bad_servers_are_bridged_and_named() {
 
 #[test]
 fn encoders_that_are_killed_or_stopped_are_replaced() {
-    // Of few bytes a pipe holds so much that the encoder would be over before the item goes on air.
+    // A pipe holds a small item whole, so its encoder would end before the item is published.
     let long = |name| noisy(name, 30_000);
     let list = [long("killed").path().unwrap(), long("stopped").path().unwrap(), PLAIN.path().unwrap()];
     let [killed, stopped] = [title(&list[0]), title(&list[1])];
@@ -251,7 +251,7 @@ fn a_slow_uplink_is_named_and_survived() {
     on_air.broadcast.wait_log(&["WARN", "uplink", "slower than the bitrate"], 60 * SECOND).unwrap();
     assert!(on_air.broadcast.metric("tgs_publisher_queue_seconds").unwrap() > 0.5);
     line.set(10_000_000);
-    // What was behind has been let go: it goes on in real time, with hardly anything in the queue.
+    // The lag was dropped: publishing continues in real time with a nearly empty queue.
     on_air
         .broadcast
         .until("a short queue", 20 * SECOND, || {

@@ -1,5 +1,4 @@
-//! What systemd is told, seen from its side of the socket; and that a service waits for what a
-//! person would be told is missing.
+//! Notifications as systemd receives them; and that a service waits where a terminal gets an error.
 
 use std::{
     fs,

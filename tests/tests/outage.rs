@@ -157,7 +157,7 @@ fn a_server_that_refuses_for_a_while_is_asked_until_it_takes_the_rest() {
     bodies.sort();
     bodies.dedup();
     assert!(bodies.len() >= 330, "{} frames", bodies.len());
-    // The same refusal is told once.
+    // The same refusal is logged once.
     let told = broadcast.warnings().iter().filter(|w| w.contains("refuses connections")).count();
     assert_eq!(told, 1, "{:?}", broadcast.warnings());
     assert_eq!(other_warnings(&broadcast), [""; 0]);

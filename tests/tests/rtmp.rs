@@ -140,7 +140,7 @@ fn we_send_byte_for_byte_what_ffmpeg_sends() {
         assert!(behind_metadata(&ours.bytes) == behind_metadata(&theirs.bytes), "chunks differ in {setup:?}");
         if ours.bytes.len() == theirs.bytes.len() {
             let same = ours.bytes.iter().zip(&theirs.bytes).filter(|(a, b)| a == b).count();
-            // Two numbers of a version, told twice.
+            // Two version numbers, each twice.
             assert!(ours.bytes.len() - same <= 10, "{} bytes differ", ours.bytes.len() - same);
         }
         // The first block is random; a server finds ffmpeg's digest in both, and gets its own block

@@ -44,7 +44,7 @@ fn the_read_ahead_is_bounded_and_shown() {
             || ingest.records().iter().filter_map(|r| r.media().last().map(|m| m.received.timestamp)).max();
         let begun = sent().unwrap_or(0);
         let mut most = 0.0_f64;
-        // Looked at while two more seconds go out, since the encoder would be far ahead in that
+        // Read while two more seconds are published, since the encoder would be far ahead in that
         // time.
         while sent().unwrap_or(0) < begun + 2000 {
             most = most.max(broadcast.metric("tgs_readahead_seconds").unwrap());

@@ -90,7 +90,7 @@ fn it_goes_live_reuses_the_call_and_never_ends_it() {
     end(&scene, &mut second);
 }
 
-/// As tgs-stream does it, which takes the command from whoever holds its `Control`.
+/// As tgs-stream does for a `Command` from any holder of its `Control`.
 #[test]
 fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
     let scene = Scene::new().unwrap();
@@ -159,7 +159,7 @@ fn a_dead_session_is_named_and_a_good_one_in_the_file_is_taken_without_a_restart
         assert_eq!(metric(&broadcast, "tgs_degraded"), 1);
         assert_eq!(metric(&broadcast, "tgs_session_valid"), 0);
         assert!(metric(&broadcast, "tgs_telegram_errors_total{class=\"session\"}") >= 1);
-        // A cycle is told in one line.
+        // One log line a cycle.
         broadcast.wait_log(&["no session after cycle 2"], LIMIT).unwrap();
         scene.no_secret_in(&broadcast).unwrap();
         scene.dc.clear_faults();
@@ -360,7 +360,7 @@ fn a_server_that_never_answers_hangs_nothing() {
         scene.dc.fault(Fault::Silence, when.clone());
         let mut broadcast = start(&scene);
         if when.at == At::Accept {
-            // The time-out is told; the others are stopped in the middle of the call.
+            // The time-out is reported; the other calls are cancelled.
             broadcast.wait_log(&[" WARN ", "Telegram does not answer"], LIMIT).unwrap();
             health(&broadcast, 503, "waiting_network");
         } else {

@@ -109,7 +109,7 @@ fn what_goes_wrong_is_named_and_the_old_version_stays() {
     };
     let before = status(&place)["last_success"].clone();
 
-    // pip alone would take the old one, whatever is installed, once the newest cannot be had.
+    // pip alone would install the old version when the newest is unavailable.
     place.withdraw(NEW).unwrap();
     let certifi = ("Requires-Dist: certifi;", "Requires-Dist: certifi>=2099;");
     quick(

@@ -27,7 +27,7 @@ pub enum Manner {
     EndlessHeader,
     /// Half of what is asked for, then nothing more over an open connection.
     Stalls,
-    /// A third of what is asked for, then the connection is reset; the same for whoever asks for
+    /// A third of what is asked for, then the connection is reset; the same for a request for
     /// the rest.
     Dies,
     /// Less than the length that it states, and no ranges.

@@ -39,7 +39,7 @@ impl Claim {
     pub(super) fn new() -> Result<Self> {
         static TURN: AtomicU32 = AtomicU32::new(0);
         fs::create_dir_all(DIR).with_context(|| format!("make {DIR}"))?;
-        // Nobody may clear a directory between its making and its locking.
+        // No other process may remove a directory between its creation and its locking.
         let all = lock_file(&Path::new(DIR).join(".lock"))?;
         flock(&all, FlockOperation::LockExclusive).context("lock the directory of boxes")?;
         clear_dead()?;
