@@ -87,8 +87,11 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     // The documents' links, and what the alerts name, lead somewhere (some machines' dpkg leaves
     // documents out).
     let lost = machine
-        .sh(r"cd /usr/share/doc/tgs || exit 0; [ -e operations.md ] || exit 0; head -c 1 /opt/tg_video_streamer/current/docs/operations.md >/dev/null
-              grep -oHE '\]\([^)#]+' ./*.md | grep -v :// | while IFS= read -r line; do [ -e ${line##*(} ] || echo $line; done")
+        .sh(r"cd /usr/share/doc/tgs || exit 0; [ -e guide/operations.md ] || exit 0
+              head -c 1 /opt/tg_video_streamer/current/docs/guide/operations.md >/dev/null
+              find . -name '*.md' -exec grep -oHE '\]\([^)#]+' {} + | grep -v :// | while IFS= read -r line; do
+                  [ -e ${line%/*.md:*}/${line##*(} ] || echo $line
+              done")
         .unwrap();
     assert_eq!(lost, "", "links of the packaged documents that lead nowhere");
 

@@ -175,7 +175,7 @@ fn alerts_and_dashboard_ask_for_what_is_there() {
 
 #[test]
 fn the_guides_example_is_one_that_prometheus_takes() {
-    let guide = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let guide = fs::read_to_string(workspace().join("docs/guide/operations.md")).unwrap();
     let (_, rest) = guide.split_once("```yaml\n").unwrap();
     let (config, _) = rest.split_once("```").unwrap();
     assert!(config.contains("job_name: tgs\n"), "{config}");
@@ -199,7 +199,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn every_alert_is_tested_and_says_what_to_do() {
-    let guide = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    let guide = fs::read_to_string(workspace().join("docs/guide/operations.md")).unwrap();
     let headings = guide.lines().filter(|line| line.starts_with('#'));
     let anchors: BTreeSet<_> = headings.map(|line| anchor(line.trim_start_matches(['#', ' ']))).collect();
     let tests = fs::read_to_string(deploy("prometheus/alerts_test.yml")).unwrap();
@@ -212,7 +212,7 @@ fn every_alert_is_tested_and_says_what_to_do() {
         let runbook = annotations["runbook_url"].as_str().unwrap();
         // A URL that leads somewhere on each server that broadcasts: machine_alerts.rs opens it
         // there.
-        let place = runbook.strip_prefix("file:///opt/tg_video_streamer/current/docs/operations.md#");
+        let place = runbook.strip_prefix("file:///opt/tg_video_streamer/current/docs/guide/operations.md#");
         let place = place.unwrap_or_else(|| panic!("{name}: another place: {runbook}"));
         assert!(anchors.contains(place), "{name}: no heading for {runbook}");
         assert_eq!(place, name.to_lowercase(), "{name} leads to the runbook of another");

@@ -381,7 +381,7 @@ fn settings_that_are_missing_are_a_configuration_error() {
     }
     let mut nothing = Launch::new().unwrap().play([film()]).start().unwrap();
     assert_eq!(nothing.wait(LIMIT).unwrap().code(), Some(78));
-    assert!(nothing.log().contains("docs/quickstart.md"), "{}", nothing.log());
+    assert!(nothing.log().contains("docs/guide/quickstart.md"), "{}", nothing.log());
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
     let file = remedy::env_file().map(|file| format!(" {}", file.display())).unwrap_or_default();
     let why = if missing.len() == 3 {
         format!(
-            "set API_ID, API_HASH and CHAT_ID in the .env file{file} (docs/quickstart.md says where they come from), or \
+            "set API_ID, API_HASH and CHAT_ID in the .env file{file} (docs/guide/quickstart.md says where they come from), or \
              give --output (OUTPUT_URL) for another server"
         )
     } else {

@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// That is --only cached --only first-pass --only channels.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     channels: Option<u16>,
-    /// Print the table as Markdown too, as docs/performance.md has it
+    /// Print the table as Markdown too, as docs/design/performance.md has it
     #[arg(long)]
     markdown: bool,
     /// One pair, few items, one minute: whether it works, not how good it is

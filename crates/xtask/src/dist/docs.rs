@@ -1,11 +1,14 @@
-//! The documents as they lie on a server, beside each other: their links lead to what is there.
+//! Lays out the documents for a server: `docs/` without that folder's name, other files beside it,
+//! and every link changed to the file's new place. Does not render or check the text.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
-/// What is given to operators beside `docs/*.md`: its place in the repository, and where it lies
-/// beside the documents.
+/// Files outside `docs/` for operators: the path in the repository and the path in the package.
 const BESIDE: [(&str, &str); 8] = [
     ("README.md", "README.md"),
     ("CONTRIBUTING.md", "CONTRIBUTING.md"),
@@ -17,52 +20,74 @@ const BESIDE: [(&str, &str); 8] = [
     ("deploy/grafana/tgs.json", "examples/tgs.json"),
 ];
 
-/// Lays the documents of the repository `top` out in the directory `to`. An error is a link to what
-/// is not given out.
+/// Writes the documents of the repository `top` to `to`. Fails on a link to a file that is not packaged.
 pub(super) fn write(top: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to.join("examples"))?;
     let mut files: Vec<(String, String)> =
         BESIDE.iter().map(|(from, place)| ((*from).to_owned(), (*place).to_owned())).collect();
-    for entry in fs::read_dir(top.join("docs"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
-            files.push((format!("docs/{name}"), name));
-        }
+    for path in files_below(&top.join("docs"))? {
+        let from = path.strip_prefix(top)?.to_string_lossy().into_owned();
+        let place = from.trim_start_matches("docs/").to_owned();
+        files.push((from, place));
     }
     for (from, place) in &files {
-        let text = fs::read_to_string(top.join(from)).with_context(|| format!("read {from}"))?;
-        let is_page = Path::new(place).extension().is_some_and(|extension| extension == "md");
-        let text = if is_page { with_links(&text, from, &files)? } else { text };
-        fs::write(to.join(place), text)?;
+        let bytes = fs::read(top.join(from)).with_context(|| format!("read {from}"))?;
+        let bytes = if is_page(place) {
+            let text = String::from_utf8(bytes).with_context(|| format!("{from} is not UTF-8"))?;
+            with_links(&text, from, place, &files)?.into_bytes()
+        } else {
+            bytes
+        };
+        let path = to.join(place);
+        fs::create_dir_all(path.parent().unwrap_or(to))?;
+        fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }
 
-/// The text of the document `from` with each link to a file of the repository led to that file's
-/// place.
-fn with_links(text: &str, from: &str, files: &[(String, String)]) -> Result<String> {
+fn is_page(place: &str) -> bool {
+    Path::new(place).extension().is_some_and(|extension| extension == "md")
+}
+
+/// All files below `dir`, in folders too.
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_below(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `text`, the document `from` that is packaged as `place`, with each link changed to its target's place.
+fn with_links(text: &str, from: &str, place: &str, files: &[(String, String)]) -> Result<String> {
     let mut parts = text.split("](");
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.find(')').with_context(|| format!("{from} has a link without an end"))?;
+        let end = part.find(')').with_context(|| format!("{from}: a link has no closing bracket"))?;
         let (link, rest) = part.split_at(end);
-        let (file, place) = link.find('#').map_or((link, ""), |at| link.split_at(at));
+        let (file, anchor) = link.find('#').map_or((link, ""), |at| link.split_at(at));
         whole.push_str("](");
         if file.is_empty() || file.contains("://") {
             whole.push_str(link);
         } else {
             let target = target(from, file);
             let Some((_, there)) = files.iter().find(|(known, _)| *known == target) else {
-                bail!("{from} links to {file}, which operators are not given");
+                bail!("{from} links to {file}, which is not packaged");
             };
-            whole.extend([there, place]);
+            whole.push_str(&relative(place, there));
+            whole.push_str(anchor);
         }
         whole.push_str(rest);
     }
     Ok(whole)
 }
 
-/// The path in the repository that the link `file` of the document `from` leads to.
+/// The path in the repository to which the link `file` of the document `from` leads.
 fn target(from: &str, file: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -76,6 +101,16 @@ fn target(from: &str, file: &str) -> String {
     parts.join("/")
 }
 
+/// The link from the file `from` to the file `to`, both relative to the same folder.
+fn relative(from: &str, to: &str) -> String {
+    let (mut from, mut to): (Vec<_>, Vec<_>) = (from.split('/').collect(), to.split('/').collect());
+    while from.len() > 1 && to.len() > 1 && from[0] == to[0] {
+        from.remove(0);
+        to.remove(0);
+    }
+    "../".repeat(from.len() - 1) + &to.join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use tgs_e2e::bin_path::workspace;
@@ -87,9 +122,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(workspace(), dir.path()).unwrap();
         let mut links = 0;
-        for entry in fs::read_dir(dir.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
+        for path in files_below(dir.path()).unwrap() {
+            if !is_page(&path.to_string_lossy()) {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
@@ -97,7 +131,7 @@ mod tests {
                 let file = link.split('#').next().unwrap();
                 if !file.is_empty() && !file.contains("://") {
                     links += 1;
-                    assert!(dir.path().join(file).exists(), "{}: {link}", path.display());
+                    assert!(path.with_file_name(file).exists(), "{}: {link}", path.display());
                 }
             }
         }
@@ -107,13 +141,15 @@ mod tests {
     #[test]
     fn a_link_to_what_operators_are_not_given_is_refused() {
         let files =
-            [("docs/a.md".to_owned(), "a.md".to_owned()), (".env.template".to_owned(), "e".to_owned())];
-        let led = |text| with_links(text, "docs/b.md", &files);
+            [("docs/guide/a.md", "guide/a.md"), (".env.template", "examples/e"), ("docs/b.md", "b.md")];
+        let files = files.map(|(from, place)| (from.to_owned(), place.to_owned()));
+        let led = |text| with_links(text, "docs/guide/b.md", "guide/b.md", &files);
         assert_eq!(
-            led("[a](a.md#x) [b](../.env.template) [c](#d) [e](https://f/g.md)").unwrap(),
-            "[a](a.md#x) [b](e) [c](#d) [e](https://f/g.md)"
+            led("[a](a.md#x) [b](../../.env.template) [c](#d) [e](https://f/g.md) [h](../b.md)").unwrap(),
+            "[a](a.md#x) [b](../examples/e) [c](#d) [e](https://f/g.md) [h](../b.md)"
         );
         assert!(led("[a](../crates/x.rs)").is_err());
-        assert_eq!(with_links("[a](docs/a.md)", "README.md", &files).unwrap(), "[a](a.md)");
+        let of_readme = |text| with_links(text, "README.md", "README.md", &files);
+        assert_eq!(of_readme("[a](docs/guide/a.md)").unwrap(), "[a](guide/a.md)");
     }
 }

@@ -1,4 +1,4 @@
-//! Every state with every event, as docs/states.md shows it, and what operators were promised, as stories.
+//! Every state with every event, as docs/design/states.md shows it, and what operators were promised, as stories.
 
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
@@ -134,12 +134,12 @@ fn document() -> String {
 
 #[test]
 fn the_states_in_the_documents_are_these() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/states.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/design/states.md");
     if std::env::var_os("TGS_WRITE_DOCS").is_some() {
         fs::write(&path, document()).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(committed, document(), "run this test with TGS_WRITE_DOCS=1 and commit docs/states.md");
+    assert_eq!(committed, document(), "run this test with TGS_WRITE_DOCS=1 and commit docs/design/states.md");
 }
 
 /// Whatever happens, something goes on: each state has a wait running, a question out, or a broadcast on air.

@@ -1,5 +1,5 @@
-//! The documents say what is so: messages that are really written, exit codes, links, and flags
-//! that the tools have.
+//! The documents match the code: messages, exit codes, links and flags that exist.
+//! Does not judge their wording: `prose.rs` does.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -17,13 +17,12 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The documents for operators.
+/// Every document: those in `docs/` and the pages at the top of the repository.
 fn documents() -> Vec<(PathBuf, String)> {
-    let in_docs = fs::read_dir(workspace().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let all = in_docs.chain([workspace().join("README.md")]);
-    all.filter(|path| path.extension().is_some_and(|ext| ext == "md"))
-        .map(|path| (path.clone(), read(path)))
-        .collect()
+    let mut all = below(&workspace().join("docs"), &[".md"]);
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md"];
+    all.extend(top.map(|name| workspace().join(name)));
+    all.into_iter().map(|path| (path.clone(), read(path))).collect()
 }
 
 /// The files below `dir` whose names end so.
@@ -64,7 +63,7 @@ fn source() -> String {
 #[test]
 fn troubleshooting_is_about_messages_that_are_written() {
     let source = source();
-    let text = read("docs/troubleshooting.md");
+    let text = read("docs/guide/troubleshooting.md");
     let headings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert!(headings.len() > 40, "only {} messages", headings.len());
     let mut seen = BTreeSet::new();
@@ -114,7 +113,7 @@ fn links_lead_somewhere() {
 
 #[test]
 fn the_table_of_exit_codes_is_that_of_the_code() {
-    let guide = read("docs/operations.md");
+    let guide = read("docs/guide/operations.md");
     let (_, rest) = guide.split_once("\n## Exit codes\n").unwrap();
     let section = rest.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
@@ -143,9 +142,9 @@ fn commands_in_the_documents_have_the_flags_they_are_given() {
     assert_eq!(names, ["tgs-check-active", "tgs-diag", "tgs-session", "tgs-stream", "tgs-ytdlp-update"]);
     let mut commands = 0;
     for (path, text) in documents() {
-        // A line of a block, or what stands in `…`.
+        // A line of an indented block, a prompt of a `console` block, or `…` within a line.
         for line in text.lines() {
-            let block = line.strip_prefix("    ").into_iter();
+            let block = ["    ", "$ ", "# "].iter().find_map(|prompt| line.strip_prefix(prompt)).into_iter();
             for command in block.chain(line.split('`').skip(1).step_by(2)) {
                 let words: Vec<_> = command.split('#').next().unwrap().split_whitespace().collect();
                 let Some(at) =
