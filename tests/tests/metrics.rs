@@ -6,8 +6,10 @@
 
 use std::{
     collections::BTreeSet,
+    env,
+    fmt::Write as _,
     fs,
-    io::Write,
+    io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -100,7 +102,8 @@ fn promtool_has_nothing_to_say_in_any_state() {
     checked(&broadcast, "live");
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
     broadcast.wait_metric("tgs_filler_seconds_total", 1.0, LIMIT).unwrap();
-    let last = families(&checked(&broadcast, "live"));
+    let page = checked(&broadcast, "live");
+    let last = families(&page);
     scene.ingest.refuse();
     scene.ingest.reset();
     broadcast.wait_log(&["connection to ", "lost"], LIMIT).unwrap();
@@ -111,6 +114,39 @@ fn promtool_has_nothing_to_say_in_any_state() {
     // The help text of this one says so; all else can be asked for from the first scrape on.
     let later: Vec<_> = last.difference(&first).collect();
     assert_eq!(later, ["tgs_standby_valid"]);
+
+    let path = workspace().join("docs/reference/metrics.md");
+    if env::var_os("TGS_WRITE_DOCS").is_some() {
+        fs::write(&path, reference(&page)).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(committed, reference(&page), "run `cargo xtask docs` and commit docs/reference/metrics.md");
+}
+
+/// docs/reference/metrics.md, made from what a broadcast answers at `/metrics`.
+fn reference(page: &str) -> String {
+    let mut text = "\
+# Metrics
+
+Written by `cargo xtask docs` from a broadcast's `/metrics`. Series with a label exist from the first scrape on, with the
+value 0, unless the text says otherwise. [The alerts](../guide/operations.md#the-alerts) use them.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+"
+    .to_owned();
+    for line in page.lines() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) else {
+            continue;
+        };
+        let kind = page.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")));
+        let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        let labels = sample.and_then(|rest| rest.split('}').next()).unwrap_or_default();
+        let labels: Vec<_> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
+        let labels: Vec<_> = labels.iter().map(|(label, _)| format!("`{label}`")).collect();
+        writeln!(text, "| `{name}` | {} | {} | {help} |", kind.unwrap(), labels.join(", ")).unwrap();
+    }
+    text
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn every_main_is_a_few_lines_over_its_library() {
 fn the_readme_names_what_there_is() {
     let text = fs::read_to_string(workspace().join("README.md")).unwrap();
     for command in ["cargo xtask demo", "cargo xtask test"] {
-        assert!(text.contains(&format!("\n    {command}")), "the README does not show {command}");
+        assert!(text.contains(&format!("\n$ {command}")), "the README does not show {command}");
     }
     // `](path)` of this repository.
     for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

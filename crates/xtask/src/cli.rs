@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, dist, soak, suite};
+use crate::{bench, demo, dist, reference, soak, suite};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,7 +11,8 @@ Examples:
   cargo xtask demo                  watch a playlist of mixed clips as one live stream
   cargo xtask bench --quick         the figures, from one short pair of runs
   cargo xtask soak --hours 0.05     faults upon faults, for three minutes
-  cargo xtask dist                  the Debian package and the archive for a deploy";
+  cargo xtask dist                  the Debian package and the archive for a deploy
+  cargo xtask docs                  docs/reference, docs/design/states.md and .env.template from the code";
 
 /// Tests, demo, bench, soak and packages of this workspace. Each installs what it needs on Debian
 /// and Ubuntu, and says so.
@@ -55,6 +56,9 @@ enum Task {
         #[arg(long, value_name = "NAME", default_value = "release")]
         profile: String,
     },
+    /// Write the pages of `docs` that are made from the code, and `.env.template`. Tests compare them with the code.
+    #[command(after_help = "Examples:\n  cargo xtask docs")]
+    Docs,
 }
 
 impl Cli {
@@ -66,6 +70,7 @@ impl Cli {
             Task::Bench(options) => bench::run(&options),
             Task::Soak(options) => soak::run(&options),
             Task::Dist { profile } => dist::run(&profile),
+            Task::Docs => reference::run(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: builds the Debian package and the deploy's archive in `target/dist`. Manual
-//! pages and completions are generated from the command lines.
+//! `cargo xtask dist`: builds the Debian package and the archive for a deploy into `target/dist`.
+//! Publishes nothing.
 
 mod deb;
 mod docs;
@@ -17,8 +17,8 @@ use tgs_e2e::bin_path::{self, workspace};
 
 use crate::{install, step};
 
-/// The programs that operators get, and their command lines.
-fn tools() -> [(&'static str, clap::Command); 5] {
+/// The installed programs and their command lines.
+pub(crate) fn tools() -> [(&'static str, clap::Command); 5] {
     [
         ("tgs-stream", tgs_stream::command()),
         ("tgs-session", tgs_session::command()),
@@ -28,10 +28,10 @@ fn tools() -> [(&'static str, clap::Command); 5] {
     ]
 }
 
-/// What of `deploy` lies in a release, beside the programs.
+/// Folders of `deploy` that a release contains.
 const RELEASED: [&str; 5] = ["systemd", "sysusers.d", "tmpfiles.d", "logrotate.d", "prometheus"];
 
-/// Builds everything with the cargo profile `profile`; `false` if a step failed (already printed).
+/// Builds all with the cargo profile `profile`; `false` if a step failed (its output is printed).
 pub(crate) fn run(profile: &str) -> Result<bool> {
     install::for_dist()?;
     let dist = workspace().join("target/dist");
@@ -45,14 +45,14 @@ pub(crate) fn run(profile: &str) -> Result<bool> {
         build.args(["--package", name, "--bin", name]);
     }
     if profile == "dev" {
-        // The tests build the workspace: with other features the dependencies would compile twice.
+        // As the tests do: the tools alone unify features differently and would compile again.
         build.arg("--workspace");
     }
     if !step::run(&format!("build the tools ({profile})"), &mut build) {
         return Ok(false);
     }
     step::say("strip the tools, write the manual pages and the documents");
-    // Where both the package and the archive take them from, without symbols.
+    // Package and archive take the programs from here, without symbols.
     let bin = dist.join("bin");
     fs::create_dir(&bin)?;
     for (name, _) in tools() {
@@ -76,8 +76,7 @@ fn release_name() -> String {
     format!("tgs-{}-{}", env!("CARGO_PKG_VERSION"), env::consts::ARCH)
 }
 
-/// Packs a release as `deploy/remote_deploy.sh` unpacks it: one folder, everything root's, the same
-/// bytes from the same programs.
+/// Packs a release for `deploy/remote_deploy.sh`: one folder, owned by root, reproducible.
 fn archive(dist: &Path) -> Result<bool> {
     let name = release_name();
     let (top, deploy) = (dist.join(&name), workspace().join("deploy"));
@@ -107,7 +106,7 @@ fn archive(dist: &Path) -> Result<bool> {
     Ok(done)
 }
 
-/// Copies the files of a directory that has no others in it.
+/// Copies the files of a directory without subdirectories.
 fn copy_dir(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::create_dir(to).with_context(|| format!("make {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {

@@ -1,11 +1,12 @@
-//! `cargo xtask test | demo | bench | soak | dist`: what developers and CI run. Nothing here is
-//! installed.
+//! `cargo xtask test | demo | bench | soak | dist | docs`: what developers and CI run. Nothing here
+//! is installed.
 
 mod bench;
 mod cli;
 mod demo;
 mod dist;
 mod install;
+mod reference;
 mod release;
 mod soak;
 mod step;

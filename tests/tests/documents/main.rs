@@ -27,7 +27,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     all.into_iter().map(|path| (path.clone(), read(path))).collect()
 }
 
-/// The files below `dir` whose names end so.
+/// The files below `dir` whose names end with one of `ends`.
 fn below(dir: &Path, ends: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -41,8 +41,7 @@ fn below(dir: &Path, ends: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// What the tools are made of, without comments, and with the strings that go over several lines in
-/// one piece.
+/// The tools' sources without comments; a string over several lines is one line.
 fn source() -> String {
     let crates = fs::read_dir(workspace().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = crates.flat_map(|dir| below(&dir.join("src"), &[".rs"])).collect();
@@ -74,7 +73,7 @@ fn troubleshooting_is_about_messages_that_are_written() {
         let message = heading.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
         let message = message.unwrap_or_else(|| panic!("not of the form ### `message`: {heading}"));
         assert!(seen.insert(message), "twice: {message}");
-        // What stands between two parts that differ may be put there by either side of them.
+        // Either part may write the characters between them.
         let between = [' ', '(', ')', ':', ',', ';', '.', '\'', '"', '×'];
         let parts: Vec<_> = message.split('…').map(|part| part.trim_matches(between)).collect();
         assert!(parts.iter().any(|part| part.len() >= 12), "too little to be found by: {message}");
@@ -84,7 +83,7 @@ fn troubleshooting_is_about_messages_that_are_written() {
     assert!(stale.is_empty(), "nothing writes:\n{}", stale.join("\n"));
 }
 
-/// The anchor that a heading is given on a web page.
+/// The anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
@@ -114,17 +113,54 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn files_that_documents_name_are_there() {
+    let mut named = 0;
+    for (path, text) in documents() {
+        for word in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let in_source =
+                ["crates/", "tests/", "deploy/", "ci/", "docs/"].iter().any(|dir| word.starts_with(dir));
+            let file = word.split("::").next().unwrap();
+            if in_source && !file.contains([' ', '*', '<', '{']) {
+                named += 1;
+                assert!(workspace().join(file).exists(), "{} names {word}", path.display());
+            }
+        }
+    }
+    assert!(named > 50, "only {named} files named");
+}
+
+/// Lines of text that a screen shows.
+const SCREEN: usize = 60;
+
+#[test]
+fn a_page_longer_than_a_screen_has_a_contents_list() {
+    for (path, text) in documents() {
+        let headings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        // The README's sections are links to other pages.
+        if path.ends_with("README.md") || headings.len() < 3 || text.lines().count() <= SCREEN {
+            continue;
+        }
+        let (_, rest) = text
+            .split_once("\n## Contents\n\n")
+            .unwrap_or_else(|| panic!("{} has no contents list", path.display()));
+        let listed: Vec<_> = rest.lines().take_while(|line| !line.is_empty()).collect();
+        let sections = headings.into_iter().filter(|heading| *heading != "Contents");
+        let expected: Vec<_> =
+            sections.map(|heading| format!("- [{heading}](#{})", anchor(heading))).collect();
+        assert_eq!(listed, expected, "{}", path.display());
+    }
+}
+
+#[test]
 fn the_table_of_exit_codes_is_that_of_the_code() {
-    let guide = read("docs/guide/operations.md");
-    let (_, rest) = guide.split_once("\n## Exit codes\n").unwrap();
-    let section = rest.split("\n## ").next().unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let page = read("docs/reference/exit-codes.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
     let rows: Vec<_> =
         rows.filter_map(|(code, rest)| Some((code.parse::<u8>().ok()?, rest.split(" |").next()?))).collect();
     assert_eq!(rows, Code::ALL.map(|code| (code as u8, code.meaning())));
 }
 
-/// The help of each tool, as its own tests hold it.
+/// The help of each tool, from the snapshots of its tests.
 fn helps() -> BTreeMap<String, String> {
     let crates = below(&workspace().join("crates"), &["help.snap"]);
     let all =
@@ -146,7 +182,7 @@ fn commands_in_the_documents_have_the_flags_they_are_given() {
     for (path, text) in documents() {
         // A line of an indented block, a prompt of a `console` block, or `…` within a line.
         for line in text.lines() {
-            let block = ["    ", "$ ", "# "].iter().find_map(|prompt| line.strip_prefix(prompt)).into_iter();
+            let block = ["    ", "$ "].iter().find_map(|prompt| line.strip_prefix(prompt)).into_iter();
             for command in block.chain(line.split('`').skip(1).step_by(2)) {
                 let words: Vec<_> = command.split('#').next().unwrap().split_whitespace().collect();
                 let Some(at) =

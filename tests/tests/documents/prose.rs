@@ -1,5 +1,5 @@
-//! Style of the text in sources and documents: the width of comments, and phrases that only their author understands.
-//! Crates that are not yet rewritten are listed in [`PENDING`]; the test fails where such an entry is no longer needed.
+//! The style of comments, strings and documents: width, and phrases that only their author
+//! understands. Does not judge names. [`PENDING`] lists the folders that are not yet rewritten.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -28,7 +28,7 @@ const BANNED: [&str; 14] = [
     "with nobody present",
 ];
 
-/// Folders whose text is not yet rewritten. Entries may only be removed, or renamed with their folder.
+/// Folders whose text is not yet rewritten. Remove an entry when the test asks for it; add none.
 const PENDING: &[&str] = &[
     "crates/tgs-check-active/",
     "crates/tgs-core/",
@@ -40,7 +40,7 @@ const PENDING: &[&str] = &[
     "crates/tgs-testdc/",
     "crates/tgs-ytdlp-update/",
     "crates/xtask/",
-    "docs/",
+    "docs/guide/troubleshooting.md",
     "fuzz/",
     "tests/",
 ];
@@ -108,10 +108,10 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
-/// The length of the character literal at the start of `text`; lifetimes and an `r` within a name are none.
+/// The length of the name or character literal at the start of `text`. A lifetime is neither.
 fn character(text: &str) -> Option<usize> {
     if text.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
-        // A name as a whole, so that its last letter is not taken for the prefix of a raw string.
+        // As a whole, or its last letter could be taken for the prefix of a raw string.
         let name = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
         let prefix = text[name..].starts_with(['"', '#']) && matches!(&text[..name], "r" | "b" | "br" | "c");
         return (!prefix).then_some(name);
@@ -122,14 +122,14 @@ fn character(text: &str) -> Option<usize> {
     close.filter(|&(_, c)| c == '\'').map(|(at, _)| at + 2)
 }
 
-/// Words in lower case with their lines; a sentence's end is an empty word, which no phrase matches.
+/// Words in lower case with their lines. An empty word ends a sentence; no phrase matches it.
 fn words<'a>(pieces: impl Iterator<Item = (usize, &'a str)>) -> Vec<(String, usize)> {
     let mut words = Vec::new();
     for (first, text) in pieces {
         for (offset, line) in text.lines().enumerate() {
             for word in line.split_whitespace() {
                 let plain = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-                // Not a word: the marker of a comment, a quote, a backslash at a line's end.
+                // `//`, a quote, or a backslash at a line's end is no word.
                 if !plain.is_empty() {
                     words.push((plain, first + offset));
                 }
@@ -154,7 +154,7 @@ fn phrases(words: &[(String, usize)]) -> Vec<String> {
     found
 }
 
-/// What is wrong with the Rust source `source`.
+/// The faults of a Rust source, each with its line.
 fn faults_of_source(source: &str) -> Vec<String> {
     let texts = texts(source);
     let lines: Vec<_> = source.lines().collect();
@@ -176,7 +176,7 @@ fn faults_of_source(source: &str) -> Vec<String> {
     faults
 }
 
-/// What is wrong with each file, by its path in the repository.
+/// The faults of each file, by its path in the repository.
 fn faults() -> BTreeMap<String, Vec<String>> {
     let mut found = BTreeMap::new();
     let mut look = |path: &Path, faults: Vec<String>| {
@@ -196,7 +196,10 @@ fn faults() -> BTreeMap<String, Vec<String>> {
     let pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "fuzz/README.md"];
     let pages = pages.map(|name| workspace().join(name)).into_iter();
     for path in pages.chain(below(&workspace().join("docs"), &[".md"])) {
-        look(&path, phrases(&words([(1, &*read(&path))].into_iter())));
+        // Made from strings of the sources, which are examined there.
+        if !path.parent().is_some_and(|dir| dir.ends_with("docs/reference")) {
+            look(&path, phrases(&words([(1, &*read(&path))].into_iter())));
+        }
     }
     found
 }
@@ -221,7 +224,7 @@ fn text_is_plain_and_comments_are_narrow() {
     assert!(done.is_empty(), "rewritten, so remove it from PENDING in {}: {done:?}", file!());
 }
 
-/// `TGS_PROSE=crates/tgs-core cargo nextest run -p tgs-e2e --profile all every_fault` lists what is wrong there.
+/// `TGS_PROSE=crates/tgs-core cargo nextest run --profile all -p tgs-e2e every_fault`
 #[test]
 fn every_fault_of_a_folder_is_listed_on_request() {
     let Some(folder) = std::env::var_os("TGS_PROSE") else { return };

@@ -1,5 +1,4 @@
-//! The Debian package, by cargo-deb; what it holds is said in `[package.metadata.deb]` of
-//! tgs-stream's manifest.
+//! The Debian package, built by cargo-deb from `[package.metadata.deb]` of tgs-stream's manifest.
 
 use std::{
     fs,
@@ -13,8 +12,7 @@ use tgs_e2e::bin_path::{self, workspace};
 
 use crate::step;
 
-/// Makes `target/dist/tgs_VERSION_ARCH.deb` of what lies in `dist`; `small` takes half a minute
-/// more.
+/// Builds `target/dist/tgs_VERSION_ARCH.deb` from `dist`; `small` takes half a minute more.
 pub(super) fn build(dist: &Path, small: bool) -> Result<bool> {
     fs::write(dist.join("changelog"), changelog()?)?;
     let mut deb = bin_path::cargo();
@@ -26,9 +24,9 @@ pub(super) fn build(dist: &Path, small: bool) -> Result<bool> {
     Ok(step::run(name, &mut deb))
 }
 
-/// The entry that Debian wants of each version; what has changed is in the file that it names.
+/// The changelog entry that Debian requires; it refers to NEWS.md.
 fn changelog() -> Result<String> {
-    // The commit's time, so that the same sources make the same package.
+    // The commit's time makes the package reproducible.
     let git = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(workspace()).output();
     let commit =
         git.ok().and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().ok());

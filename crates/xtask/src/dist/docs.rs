@@ -20,7 +20,7 @@ const BESIDE: [(&str, &str); 8] = [
     ("deploy/grafana/tgs.json", "examples/tgs.json"),
 ];
 
-/// Writes the documents of the repository `top` to `to`. Fails on a link to a file that is not packaged.
+/// Writes the documents of the repository `top` to `to`. Fails on a link to an unpackaged file.
 pub(super) fn write(top: &Path, to: &Path) -> Result<()> {
     let mut files: Vec<(String, String)> =
         BESIDE.iter().map(|(from, place)| ((*from).to_owned(), (*place).to_owned())).collect();
@@ -63,7 +63,7 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// `text`, the document `from` that is packaged as `place`, with each link changed to its target's place.
+/// The document `from`, packaged as `place`, with each link changed to its target's place.
 fn with_links(text: &str, from: &str, place: &str, files: &[(String, String)]) -> Result<String> {
     let mut parts = text.split("](");
     let mut whole = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Manual pages and completions, made from the command lines of the tools.
+//! Manual pages and completions, generated from the command lines of the tools.
 
 use std::{fs, path::Path};
 
@@ -7,16 +7,14 @@ use clap_complete::Shell;
 
 use super::tools;
 
-/// Writes `man/NAME.1` and `completions/{bash,zsh,fish}/…` into `dist`, named as the shells look
-/// for them.
+/// Writes `man/NAME.1` and `completions/{bash,zsh,fish}/…` to `dist`, with each shell's file names.
 pub(super) fn write(dist: &Path) -> Result<()> {
     let (man, completions) = (dist.join("man"), dist.join("completions"));
     fs::create_dir(&man)?;
     for (name, mut command) in tools() {
         let mut page = Vec::new();
         clap_mangen::Man::new(command.clone()).render(&mut page)?;
-        // Examples and exit codes; the generator has no better name for what stands behind the
-        // options.
+        // clap_mangen names the text after the options EXTRA; ours is examples and exit codes.
         let page = String::from_utf8(page)?.replace(".SH EXTRA", ".SH EXAMPLES");
         fs::write(man.join(format!("{name}.1")), page)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
