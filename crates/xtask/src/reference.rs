@@ -89,15 +89,15 @@ An empty value counts as unset. The file of `--env-file` comes before the enviro
 
 fn settings_page() -> String {
     let mut page = SETTINGS.to_owned();
-    for setting in settings::TABLE {
+    page.extend(settings::TABLE.iter().map(|setting| {
         let value = match setting.shown {
             Shown::Default(value) => format!("`{value}`"),
             Shown::Example(value) => format!("example: `{value}`"),
         };
         let secret = if setting.secret { " **Secret.**" } else { "" };
         let help = setting.help.replace('\n', " ").replace('|', "\\|");
-        page += &format!("| `{}` | {value} | {help}{secret} |\n", setting.name);
-    }
+        format!("| `{}` | {value} | {help}{secret} |\n", setting.name)
+    }));
     page
 }
 
@@ -123,15 +123,15 @@ Written by `cargo xtask docs`. All tools use the same codes; those above 2 are t
 |---|---|---|
 "
     .to_owned();
-    for code in Code::ALL {
-        page += &format!("| {} | {} | {} |\n", code as u8, code.meaning(), of_the_unit(code));
-    }
+    page.extend(
+        Code::ALL.map(|code| format!("| {} | {} | {} |\n", code as u8, code.meaning(), of_the_unit(code))),
+    );
     page += "\n| tool | its codes |\n|---|---|\n";
-    for (name, command) in dist::tools() {
+    page.extend(dist::tools().map(|(name, command)| {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let codes = help.lines().find_map(|line| line.strip_prefix("Exit codes: ")).unwrap_or_default();
-        page += &format!("| `{name}` | {} |\n", codes.trim_end_matches('.'));
-    }
+        format!("| `{name}` | {} |\n", codes.trim_end_matches('.'))
+    }));
     page
 }
 
@@ -146,14 +146,12 @@ too (`man tgs-stream`), and completions for bash, zsh and fish.
 
 "
     .to_owned();
-    for (name, _) in dist::tools() {
-        page += &format!("- [{name}](#{name})\n");
-    }
-    for (name, mut command) in dist::tools() {
+    page.extend(dist::tools().map(|(name, _)| format!("- [{name}](#{name})\n")));
+    page.extend(dist::tools().map(|(name, mut command)| {
         let help = command.render_long_help().to_string();
         let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
-        page += &format!("\n## {name}\n\n```console\n$ {name} --help\n{}\n```\n", help.join("\n"));
-    }
+        format!("\n## {name}\n\n```console\n$ {name} --help\n{}\n```\n", help.join("\n"))
+    }));
     page
 }
 

@@ -47,7 +47,7 @@ const PENDING: &[&str] = &[
 
 /// A piece of text in a source, and the line it begins at.
 #[derive(Debug)]
-struct Text {
+struct Piece {
     line: usize,
     kind: Kind,
     text: String,
@@ -60,7 +60,7 @@ enum Kind {
 }
 
 /// The comments and strings of a Rust source. Each line of a comment is a piece of its own.
-fn texts(source: &str) -> Vec<Text> {
+fn texts(source: &str) -> Vec<Piece> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (source, 1);
     while let Some(first) = rest.chars().next() {
@@ -77,7 +77,7 @@ fn texts(source: &str) -> Vec<Text> {
         };
         let (text, after) = rest.split_at(length);
         if let Some(kind) = kind {
-            found.push(Text { line, kind, text: text.to_owned() });
+            found.push(Piece { line, kind, text: text.to_owned() });
         }
         line += text.matches('\n').count();
         rest = after;
