@@ -7,7 +7,7 @@
 use std::{fs::File, io::BufReader, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use tgs_playout::flv::{FlvReader, Kind, Tag};
+use tgs_rtmp::flv::{FlvReader, Kind, Tag};
 
 /// What one of the two streams looks like. Times in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Report {
             match reader.next_tag() {
                 Ok(Some(tag)) => report.take(&tag, &mut newest),
                 Ok(None) => return Ok(report),
-                Err(tgs_playout::flv::FlvError::Io(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(tgs_rtmp::flv::FlvError::Io(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                     return Ok(report);
                 }
                 Err(e) => return Err(e).with_context(|| format!("read {}", path.display())),

@@ -24,17 +24,15 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::sockopt::set_socket_linger,
 };
-use tgs_playout::{
+use tgs_rtmp::{
+    amf0::{self, AmfValue},
+    chunk::{ChunkReader, DEFAULT_CHUNK_SIZE, Received, kind},
     flv::{FILE_HEADER, Kind, Tag, write_tag},
-    profile::Profile,
-    rtmp::{
-        amf::{self, AmfValue},
-        chunk::{ChunkReader, DEFAULT_CHUNK_SIZE, Received, kind},
-    },
+    metadata::Metadata,
 };
 
 /// What the tests of the connection alone publish.
-pub const PROFILE: Profile = Profile {
+pub const METADATA: Metadata = Metadata {
     width: 320,
     height: 180,
     fps: 25,
@@ -155,7 +153,7 @@ impl Record {
     #[must_use]
     pub fn commands(&self) -> Vec<(String, Vec<AmfValue>)> {
         let read = |m: &Message| {
-            let mut values = amf::read(&m.received.body).into_iter();
+            let mut values = amf0::read(&m.received.body).into_iter();
             let name = values.next()?.as_str()?.to_owned();
             Some((name, values.collect()))
         };
@@ -521,7 +519,7 @@ impl Client {
 
     /// Answers a command, or says how the connection ends by it.
     fn command(&mut self, message: &Received) -> Result<Option<&'static str>> {
-        let values = amf::read(&message.body);
+        let values = amf0::read(&message.body);
         let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default();
         match values.first().and_then(AmfValue::as_str).unwrap_or_default() {
             "connect" => return self.welcome(id),

@@ -7,10 +7,10 @@ use anyhow::Result;
 use tgs_playout::{
     cache::Cache,
     ffmpeg::{EncodeSetup, ExtraArgs},
-    flv::{Kind, Tag},
     item::{Item, Media},
     profile::Profile,
 };
+use tgs_rtmp::flv::{Kind, Tag};
 
 /// How many different items there are.
 pub const ITEMS: u32 = 5;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::ingest::Message;
-use tgs_playout::flv::Kind;
+use tgs_rtmp::flv::Kind;
 
 /// How many pictures are remembered: more than a broken connection can have taken with it.
 const REMEMBERED: usize = 900;
@@ -98,7 +98,7 @@ impl Gap {
 
 #[cfg(test)]
 mod tests {
-    use tgs_playout::rtmp::chunk::{Received, kind};
+    use tgs_rtmp::chunk::{Received, kind};
 
     use super::*;
 

@@ -20,7 +20,7 @@ use tgs_e2e::{
     ingest::Ingest,
     kept,
 };
-use tgs_playout::flv::{Kind, Tag};
+use tgs_rtmp::flv::{Kind, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 

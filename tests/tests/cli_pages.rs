@@ -18,7 +18,7 @@ use tgs_e2e::{
     flvcheck::Report,
     ingest::{Ingest, Setup},
 };
-use tgs_playout::flv::{FlvReader, Kind};
+use tgs_rtmp::flv::{FlvReader, Kind};
 
 const LIMIT: Duration = Duration::from_mins(1);
 

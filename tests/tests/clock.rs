@@ -16,7 +16,7 @@ use tgs_e2e::{
     ingest::Ingest,
     nginx::{Nginx, free_port},
 };
-use tgs_playout::flv::Tag;
+use tgs_rtmp::flv::Tag;
 
 const SECOND: Duration = Duration::from_secs(1);
 

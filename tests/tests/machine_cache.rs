@@ -10,7 +10,7 @@ use tgs_e2e::{
     flvcheck::Report,
     ingest::Ingest,
 };
-use tgs_playout::flv::{Kind, Tag};
+use tgs_rtmp::flv::{Kind, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -18,9 +18,9 @@ use tgs_e2e::{
     nginx::Nginx,
     stunnel::{Authority, Stunnel, Validity},
 };
-use tgs_playout::{
+use tgs_rtmp::{
+    chunk::kind,
     flv::{Kind, Tag},
-    rtmp::chunk::kind,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

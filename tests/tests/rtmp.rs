@@ -16,16 +16,15 @@ use std::{
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use tgs_core::cancel::Cancel;
 use tgs_e2e::{
-    ingest::{Ingest, PROFILE, Record, Setup, Welcome},
+    ingest::{Ingest, METADATA, Record, Setup, Welcome},
     nginx::{self, Nginx, free_port},
     stunnel::{Authority, Stunnel, Validity},
 };
-use tgs_playout::{
+use tgs_rtmp::{
+    chunk::{Received, kind},
+    client::{ConnectionLost, OpenError, OpenStage, RtmpConnection},
     flv::{FILE_HEADER, FlvReader, Kind, Tag, write_tag},
-    rtmp::{
-        ConnectionLost, OpenError, OpenStage, RtmpConnection, RtmpUrl,
-        chunk::{Received, kind},
-    },
+    url::RtmpUrl,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +33,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KEY: &str = "s3cr3t-k3y";
 
 fn open(url: &str) -> Result<RtmpConnection, OpenError> {
-    RtmpConnection::open(&RtmpUrl::parse(url).unwrap(), &PROFILE, &Cancel::new(), 5 * SECOND)
+    RtmpConnection::open(&RtmpUrl::parse(url).unwrap(), &METADATA, || false, 5 * SECOND)
 }
 
 /// The error of opening `url`, and its words; the key is in neither.
@@ -45,7 +44,7 @@ fn refused(url: &str) -> (OpenError, String) {
     (error, words)
 }
 
-/// Two seconds that fit [`PROFILE`], as ffmpeg's output `to` (after `-f flv`).
+/// Two seconds that fit [`METADATA`], as ffmpeg's output `to` (after `-f flv`).
 fn ffmpeg(to: &str) -> Output {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2", "-f", "lavfi"])
@@ -291,14 +290,15 @@ fn opening_ends_with_its_time_or_when_told() {
     let ingest = Ingest::start_with(Setup { welcome: Welcome::Silence, ..Setup::default() }).unwrap();
     let target = RtmpUrl::parse(&ingest.url(KEY)).unwrap();
     let began = Instant::now();
-    let error = RtmpConnection::open(&target, &PROFILE, &Cancel::new(), SECOND / 4).unwrap_err();
+    let error = RtmpConnection::open(&target, &METADATA, || false, SECOND / 4).unwrap_err();
     assert!(matches!(error, OpenError::Timeout(OpenStage::Application)), "{error}");
     assert!(began.elapsed() >= SECOND / 4 && began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
 
     let cancel = Cancel::new();
     let other = cancel.clone();
-    let opening =
-        thread::spawn(move || (RtmpConnection::open(&target, &PROFILE, &other, 60 * SECOND), Instant::now()));
+    let opening = thread::spawn(move || {
+        (RtmpConnection::open(&target, &METADATA, move || other.is_cancelled(), 60 * SECOND), Instant::now())
+    });
     ingest.wait("a second connection", 5 * SECOND, |r| r.len() == 2 && !r[1].messages.is_empty()).unwrap();
     let cancelled = Instant::now();
     cancel.cancel();
@@ -350,8 +350,10 @@ fn a_server_that_goes_away_is_noticed_while_waiting() {
 fn a_blocked_send_is_interrupted_and_little_is_under_way() {
     let ingest = Ingest::start().unwrap();
     let cancel = Cancel::new();
+    let stop = cancel.clone();
     let target = RtmpUrl::parse(&ingest.url(KEY)).unwrap();
-    let mut connection = RtmpConnection::open(&target, &PROFILE, &cancel, 5 * SECOND).unwrap();
+    let mut connection =
+        RtmpConnection::open(&target, &METADATA, move || stop.is_cancelled(), 5 * SECOND).unwrap();
     ingest.pause();
     let (sender, sent) = mpsc::channel();
     let blocked = thread::spawn(move || {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tgs_core::settings::{Publisher, Settings};
-use tgs_playout::{
-    output::{Output, parse_output},
-    rtmp::{self, OpenError, RtmpUrl},
+use tgs_playout::output::{Output, parse_output};
+use tgs_rtmp::{
+    client::{self, OpenError},
+    url::RtmpUrl,
 };
 
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
@@ -32,7 +33,8 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
 
 /// Whether the server answers.
 pub(crate) fn reach(target: &RtmpUrl, out: &CheckSink) -> Finding {
-    judge(target, rtmp::reach(target, &out.cancel, LIMIT.min(out.left())))
+    let cancel = out.cancel.clone();
+    judge(target, client::reach(target, move || cancel.is_cancelled(), LIMIT.min(out.left())))
 }
 
 fn judge(target: &RtmpUrl, reached: Result<(), OpenError>) -> Finding {

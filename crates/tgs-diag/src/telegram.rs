@@ -12,7 +12,7 @@ use tgs_core::{
     settings::Settings,
     time::moment,
 };
-use tgs_playout::rtmp::RtmpUrl;
+use tgs_rtmp::url::RtmpUrl;
 use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};
 
 use crate::{

@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
+    io::{self, BufReader, BufWriter, Seek, Write},
     path::{Path, PathBuf},
     sync::mpsc,
     thread::{self, JoinHandle},
@@ -12,10 +12,10 @@ use std::{
 };
 
 use tgs_core::{cancel::Cancel, digest, files, supervise::contain};
+use tgs_rtmp::flv::{self, FlvError, FlvReader, Kind};
 
 use crate::{
     ffmpeg::{EncodeJob, EncodeSetup, Encoder, messages::last_message, probe},
-    flv::{self, FlvError, FlvReader, Kind},
     item::{Item, Media},
     timeline::{Silence, Timeline},
 };
@@ -189,13 +189,6 @@ fn kept_at(dir: &Path, key: &str) -> PathBuf {
     dir.join(format!("filler-{key}.flv"))
 }
 
-impl FlvReader<BufReader<File>> {
-    /// Reads from the beginning again.
-    fn rewind(&mut self) -> io::Result<()> {
-        self.restart(|file| file.seek(SeekFrom::Start(0)).map(|_| ()))
-    }
-}
-
 fn item(file: &Path) -> Item {
     let url = format!("file:{}", file.display());
     let media = Media::at(url, false);
@@ -262,7 +255,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::flv::Tag;
+    use tgs_rtmp::flv::Tag;
 
     #[test]
     fn a_broken_file_is_no_filler() {

@@ -8,14 +8,12 @@
 
 pub mod cache;
 mod clock;
-pub mod codec;
 pub mod command;
 pub mod engine;
 #[cfg(test)]
 mod faults;
 pub mod ffmpeg;
 pub mod filler;
-pub mod flv;
 pub mod item;
 pub mod output;
 mod pacing;
@@ -23,7 +21,6 @@ pub mod profile;
 pub mod proxy;
 mod publisher;
 pub mod read_ahead;
-pub mod rtmp;
 pub mod sink;
 pub mod status;
 mod threads;

@@ -3,8 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use tgs_core::secret::Secret;
-
-use crate::rtmp::{self, RtmpUrl};
+use tgs_rtmp::url::{RtmpUrl, UrlError};
 
 /// Where the broadcast goes.
 #[derive(Debug, Clone)]
@@ -45,7 +44,7 @@ pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, St
             Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
         };
     }
-    let target = RtmpUrl::parse(text).map_err(|error: rtmp::TargetError| error.to_string())?;
+    let target = RtmpUrl::parse(text).map_err(|error: UrlError| error.to_string())?;
     Ok(match by_ffmpeg {
         Some(ffmpeg) => {
             Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }

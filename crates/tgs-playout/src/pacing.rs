@@ -14,12 +14,12 @@ use std::{
 };
 
 use tgs_core::{backoff::Backoff, systemd::Beat};
+use tgs_rtmp::flv::Kind;
 
 use crate::{
     clock::Clock,
     engine::Control,
     filler::Filler,
-    flv::Kind,
     publisher::Publisher,
     read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
     status::{METRICS, OnAir},
@@ -241,7 +241,7 @@ impl Playout {
             self.until_keyframe = false;
             self.publisher.forget(placed.tag.timestamp);
             for header in self.timeline.headers().collect::<Vec<_>>() {
-                let tag = crate::flv::Tag { timestamp: placed.tag.timestamp, ..header };
+                let tag = tgs_rtmp::flv::Tag { timestamp: placed.tag.timestamp, ..header };
                 let origin = placed.origin;
                 if let Err(broken) = self.publisher.send(TimedTag { tag, origin }) {
                     self.lost(&broken);

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tgs_rtmp::metadata::Metadata;
+
 /// The longest distance between two keyframes that the splice and Telegram's players take.
 pub const MAX_KEYFRAME_DISTANCE: Duration = Duration::from_millis(2100);
 
@@ -49,5 +51,12 @@ impl Profile {
     #[must_use]
     pub fn gop(&self) -> u32 {
         self.fps * 2
+    }
+
+    /// The description that servers and files carry.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        let Self { width, height, fps, video_kbps, audio_kbps, audio_rate, channels } = *self;
+        Metadata { width, height, fps, video_kbps, audio_kbps, audio_rate, channels }
     }
 }

@@ -7,10 +7,10 @@
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use tgs_core::cancel::Cancel;
+use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::{
     clock::{Clock, SystemClock},
-    flv::{Kind, Tag},
     output::Output,
     profile::Profile,
     sink::{self, FLUSH_AT, Sink, SinkError, ffmpeg::FfmpegSink, file::FileSink},

@@ -19,6 +19,7 @@ use std::{
 };
 
 use tgs_core::cancel::Cancel;
+use tgs_rtmp::flv::Tag;
 
 pub use self::event::{Event, StartedItem};
 pub(crate) use self::{
@@ -26,7 +27,7 @@ pub(crate) use self::{
     discard::{Discard, TargetItem},
 };
 use self::{buffer::Buffer, sequence::SeqAdmission};
-use crate::{command::CommandRefused, flv::Tag, item::Item};
+use crate::{command::CommandRefused, item::Item};
 
 /// No sane read-ahead is larger; it protects memory from an absurd bitrate.
 const MAX_BYTES: usize = 16 << 20;

@@ -8,7 +8,7 @@ pub(crate) mod rtmp;
 
 use std::{fmt, time::Instant};
 
-use crate::flv::Tag;
+use tgs_rtmp::flv::Tag;
 
 /// Why a connection ended, as a fragment in words without a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,10 +16,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::{
-    flv::{Kind, Tag},
-    profile::{AAC_FRAME, Profile},
-};
+use tgs_rtmp::flv::{Kind, Tag};
+
+use crate::profile::{AAC_FRAME, Profile};
 
 /// Sound may run ahead of the picture, or behind it, by this much inside a segment before it is cut or filled.
 const MAX_APART_MS: u64 = 1000;

@@ -18,12 +18,12 @@ use std::{
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::{self, Control, EngineConfig, RunEnd, Summary},
-    flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, Programme},
     output::Output,
     profile::Profile,
     status::{OnAir, PlayingItem, Status},
 };
+use tgs_rtmp::flv::{FlvReader, Kind};
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 

@@ -15,11 +15,11 @@ use std::{
 use ffmpeg::make;
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
-    flv::{FlvReader, Kind, Tag},
     item::{Item, JumpTarget, Media, MediaSource, NextItem, Programme},
     output::Output,
     profile::Profile,
 };
+use tgs_rtmp::flv::{FlvReader, Kind, Tag};
 
 const PROFILE: Profile = Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 };
 

@@ -16,11 +16,11 @@ use std::{
 
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
-    flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
     output::Output,
     profile::Profile,
 };
+use tgs_rtmp::flv::{FlvReader, Kind};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac";
 const VP8: &str = "-c:v libvpx -deadline realtime -c:a libopus";

@@ -13,10 +13,10 @@ use tgs_playout::{
         EncodeJob, EncodeSetup, Encoder, ExtraArgs,
         probe::{self, ProbeOptions},
     },
-    flv::Kind,
     item::{Item, Media},
     profile::Profile,
 };
+use tgs_rtmp::flv::Kind;
 
 const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac -vsync passthrough";
 const PICTURE: &str = "-f lavfi -i testsrc2=s=160x90:r=25:d=6";

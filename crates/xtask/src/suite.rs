@@ -72,7 +72,7 @@ fn lintian() -> Command {
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
 
 /// A release build in which an overflow panics.
-const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-playout --lib -- rtmp::";
+const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-rtmp";
 
 /// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it
 /// with debug assertions. It measures the memory of its process, so no other test may run in it.

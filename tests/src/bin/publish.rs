@@ -8,12 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::cancel::Cancel;
-use tgs_e2e::ingest::PROFILE;
-use tgs_playout::{
-    flv::FlvReader,
-    rtmp::{RtmpConnection, RtmpUrl},
-};
+use tgs_e2e::ingest::METADATA;
+use tgs_rtmp::{client::RtmpConnection, flv::FlvReader, url::RtmpUrl};
 
 fn main() -> ExitCode {
     let Some(url) = env::args().nth(1) else {
@@ -31,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(url: &str) -> anyhow::Result<()> {
     let mut connection =
-        RtmpConnection::open(&RtmpUrl::parse(url)?, &PROFILE, &Cancel::new(), Duration::from_secs(10))?;
+        RtmpConnection::open(&RtmpUrl::parse(url)?, &METADATA, || false, Duration::from_secs(10))?;
     let began = Instant::now();
     let mut tags = FlvReader::new(io::stdin().lock());
     while let Some(tag) = tags.next_tag()? {

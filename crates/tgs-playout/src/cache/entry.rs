@@ -18,8 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use tgs_core::files;
-
-use crate::flv::{self, FILE_HEADER, Tag};
+use tgs_rtmp::flv::{self, FILE_HEADER, Tag};
 
 /// The last bytes of a whole entry; another form would have another number.
 const MAGIC: [u8; 8] = *b"tgsitem1";

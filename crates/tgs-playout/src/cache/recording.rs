@@ -15,13 +15,14 @@ use std::{
 };
 
 use tgs_core::{cancel::Cancel, files::lock::open_locked, supervise::contain};
+use tgs_rtmp::flv::Tag;
 
 use super::{
     entry::{EntryIndex, EntryWriter},
     key::{CacheKey, entry_name},
     store::CacheStore,
 };
-use crate::{flv::Tag, item::Item};
+use crate::item::Item;
 
 /// Tags that wait for the disk, in bytes: half a minute of the broadcast. A disk that is slower than that has to do without.
 const MAX_WAITING: usize = 8 << 20;

@@ -8,16 +8,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tgs_rtmp::flv::{Kind, Tag};
+
 use super::{
     files::{FORGOTTEN, files},
     *,
 };
-use crate::{
-    ffmpeg::ExtraArgs,
-    flv::{Kind, Tag},
-    profile::Profile,
-    status::METRICS,
-};
+use crate::{ffmpeg::ExtraArgs, profile::Profile, status::METRICS};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -124,7 +121,7 @@ fn what_is_kept_comes_back_tag_by_tag() {
     assert_eq!(rest[2..], tags[3 + 4..]);
     let last = played(found(&cache, &item).unwrap(), SECOND * 100);
     assert_eq!(last[2..], tags[3 + 8..]);
-    let mut reader = crate::flv::FlvReader::new(File::open(&files(&world.items())[0].path).unwrap());
+    let mut reader = tgs_rtmp::flv::FlvReader::new(File::open(&files(&world.items())[0].path).unwrap());
     assert_eq!(reader.next_tag().unwrap(), Some(tags[0].clone()), "a player can open it");
 }
 
@@ -201,7 +198,7 @@ fn only_a_whole_entry_is_used() {
         assert!(!path.exists());
     }
     // Any damage is found at the latest when its group is due, and nothing of that group is given out.
-    for at in crate::flv::FILE_HEADER.len()..whole.len() {
+    for at in tgs_rtmp::flv::FILE_HEADER.len()..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         fs::write(&path, &damaged).unwrap();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tgs_core::{backoff::Backoff, supervise::contain};
+use tgs_rtmp::flv::{FlvError, Kind, Tag};
 
 use super::{
     context::EngineContext,
@@ -24,7 +25,6 @@ use crate::{
         passthrough::GroupSplitter,
         probe::{self, Probe},
     },
-    flv::{FlvError, Kind, Tag},
     item::{FailureReason, Item, ItemFailure, MediaSource},
     read_ahead::{AdmittedItem, Event, StartedItem},
     status::METRICS,

@@ -17,11 +17,11 @@ use tgs_core::{
     cancel::Cancel,
     supervise::{contain, keep_running},
 };
+use tgs_rtmp::flv::Kind;
 
 use crate::{
     cache::Cache,
     ffmpeg::{EncodeJob, EncodeSetup, Encoder, outcome::judge, probe},
-    flv::Kind,
     item::{Item, UpcomingItem},
     read_ahead::ReadAhead,
 };

@@ -9,9 +9,10 @@ use std::{
     sync::Arc,
 };
 
+use tgs_rtmp::flv::{FlvReader, Kind};
+
 use super::*;
 use crate::{
-    flv::{FlvReader, Kind},
     item::{Item, JumpTarget, Media, NextItem, UpcomingItem},
     profile::Profile,
     status::METRICS,

@@ -5,15 +5,15 @@
 use std::{fs, path::Path, time::Duration};
 
 use tgs_core::{cancel::Cancel, digest, files};
+use tgs_rtmp::{
+    codec::{AacConfig, AvcConfig},
+    flv::{FlvError, Kind, Tag},
+};
 
 use super::{
     args::EncodeJob, messages::first_message, passthrough::holds_idr, process::Encoder, setup::EncodeSetup,
 };
-use crate::{
-    codec::{AacConfig, AvcConfig},
-    flv::{FlvError, Kind, Tag},
-    profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
-};
+use crate::profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile};
 
 /// Length of the trial.
 const LENGTH: Duration = Duration::from_secs(3);

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use tgs_core::process::describe;
+use tgs_rtmp::flv::FlvError;
 
 use super::{
     messages::{explain, last_message},
     process::EncoderExit,
     stall::{Abandoned, STALL},
 };
-use crate::{
-    flv::FlvError,
-    item::{FailureReason, ItemFailure, MediaSource},
-};
+use crate::item::{FailureReason, ItemFailure, MediaSource};
 
 /// An item that ends this much before its probed end has failed.
 pub(crate) const EARLY: Duration = Duration::from_secs(1);

@@ -3,10 +3,9 @@
 //! The timeline counts pictures, and the broadcast is left and joined between two keyframes: so a group must be short, begin with
 //! a picture that needs no other, and hold as many pictures as its time asks for.
 
-use crate::{
-    flv::{Kind, Tag},
-    profile::MAX_KEYFRAME_DISTANCE,
-};
+use tgs_rtmp::flv::{Kind, Tag};
+
+use crate::profile::MAX_KEYFRAME_DISTANCE;
 
 /// Takes tags, gives groups that have been looked at.
 #[derive(Debug)]

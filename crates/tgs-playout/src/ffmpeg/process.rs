@@ -9,12 +9,12 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::{cancel::Cancel, process};
+use tgs_rtmp::flv::{FlvError, FlvReader, Kind, Tag};
 
 use super::{
     messages::{Messages, NewStream},
     stall::{Abandoned, STALL, StallDetector, StallLimits},
 };
-use crate::flv::{FlvError, FlvReader, Kind, Tag};
 
 /// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg writes both in order of
 /// time as long as they lie within 10 s (its `max_interleave_delta`), from a picture that is [`LATE`] on.

@@ -28,10 +28,10 @@ use std::{
 };
 
 use tgs_core::cancel::Cancel;
+use tgs_rtmp::flv::{FILE_HEADER, Tag, write_tag};
 
 use super::*;
 use crate::{
-    flv::{FILE_HEADER, Tag, write_tag},
     output::parse_output,
     profile::Profile,
     publisher::OpenSink,

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    flv::{Kind, Tag},
-    item::Item,
-};
+use tgs_rtmp::flv::{Kind, Tag};
+
+use crate::item::Item;
 
 /// What the encoder's thread hands over.
 #[derive(Debug, Clone)]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tgs_rtmp::flv::Kind;
+
 use super::{buffer::MOST_ASKED, *};
-use crate::{flv::Kind, item::Media};
+use crate::item::Media;
 
 fn begin(live: bool) -> Event {
     let media = Media::at(String::new(), live);

@@ -13,12 +13,10 @@ use tgs_core::{
     process::{self, Child, describe},
     secret::Secret,
 };
+use tgs_rtmp::flv::{self, Tag};
 
 use super::{FLUSH_AT, Sink, SinkError, file::metadata_tag};
-use crate::{
-    flv::{self, Tag},
-    profile::Profile,
-};
+use crate::profile::Profile;
 
 /// An ffmpeg that takes nothing for this long is replaced.
 const STALL: Duration = Duration::from_secs(10);

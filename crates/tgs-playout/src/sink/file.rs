@@ -7,11 +7,10 @@ use std::{
     time::Instant,
 };
 
+use tgs_rtmp::flv::{self, Kind, Tag};
+
 use super::{Sink, SinkError};
-use crate::{
-    flv::{self, Kind, Tag},
-    profile::Profile,
-};
+use crate::profile::Profile;
 
 /// An FLV file, written as it comes.
 pub(crate) struct FileSink {
@@ -62,5 +61,5 @@ impl Sink for FileSink {
 
 /// The metadata of a file, as a tag.
 pub(super) fn metadata_tag(profile: &Profile) -> Tag {
-    Tag { kind: Kind::Script, timestamp: 0, body: profile.flv_body().into() }
+    Tag { kind: Kind::Script, timestamp: 0, body: profile.metadata().script_data().into() }
 }

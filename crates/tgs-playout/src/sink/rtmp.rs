@@ -3,13 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tgs_core::cancel::Cancel;
+use tgs_rtmp::{client::RtmpConnection, flv::Tag, url::RtmpUrl};
 
 use super::{Sink, SinkError};
-use crate::{
-    flv::Tag,
-    profile::Profile,
-    rtmp::{RtmpConnection, RtmpUrl},
-};
+use crate::profile::Profile;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
@@ -20,7 +17,8 @@ pub(crate) fn open(
     profile: &Profile,
     cancel: &Cancel,
 ) -> Result<RtmpConnection, SinkError> {
-    RtmpConnection::open(target, profile, cancel, CONNECT_TIME_OUT)
+    let cancel = cancel.clone();
+    RtmpConnection::open(target, &profile.metadata(), move || cancel.is_cancelled(), CONNECT_TIME_OUT)
         .map_err(|error| SinkError(error.to_string()))
 }
 

@@ -5,10 +5,10 @@ use std::{fs::File, io::BufReader, path::Path, time::Duration};
 use crate::{loopback::Site, programme::config};
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
-    flv::{FlvReader, Tag},
     output::Output,
     profile::Profile,
 };
+use tgs_rtmp::flv::{FlvReader, Tag};
 use tgs_stream::playlist::{self, Playlist};
 
 fn play(list: playlist::PlaylistConfig, dir: &Path) -> (Summary, Vec<Tag>) {

@@ -12,7 +12,7 @@ pub(super) mod sync;
 use std::time::{Duration, Instant};
 
 use tgs_e2e::ingest::Record;
-use tgs_playout::flv::Tag;
+use tgs_rtmp::flv::Tag;
 
 /// Limit of a run beyond the length of its media.
 const SPARE: Duration = Duration::from_mins(1);

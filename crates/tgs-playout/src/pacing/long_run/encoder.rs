@@ -3,9 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tgs_rtmp::flv::{Kind, Tag};
+
 use crate::{
     ffmpeg::process::TimestampUnwrapper,
-    flv::{Kind, Tag},
     item::{Item, Media},
     read_ahead::{Event, StartedItem},
 };

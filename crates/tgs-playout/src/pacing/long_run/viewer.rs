@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 
+use tgs_rtmp::flv::{Kind, Tag};
+
 use super::{
     TOGETHER,
     encoder::{FPS, Programme, RATE, Shown, decoded, heard, reordered, shown},
 };
-use crate::flv::{Kind, Tag};
 
 const MS: u64 = 1_000_000;
 

@@ -2,13 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tgs_rtmp::flv::{Kind, Tag};
+
 use super::{
     encoder::{FPS, GROUP, HOUR, Programme, SECOND},
     viewer::{JITTER, Viewer},
 };
 use crate::{
     engine::Control,
-    flv::{Kind, Tag},
     read_ahead::{Event, ReadAhead},
     sink::SinkError,
 };

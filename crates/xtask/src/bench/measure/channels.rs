@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tgs_e2e::ingest::{Ingest, Message, Setup};
-use tgs_playout::flv::Kind;
+use tgs_rtmp::flv::Kind;
 
 use super::cached;
 use crate::bench::{
@@ -191,7 +191,7 @@ fn watch(messages: &Receiver<(usize, Message)>) -> Vec<Seen> {
 impl Seen {
     /// The start is no join: waits count once the pace has `settled`.
     fn take(&mut self, message: &Message, settled: bool) {
-        let Some(tag) = message.tag().filter(tgs_playout::flv::Tag::is_frame) else { return };
+        let Some(tag) = message.tag().filter(tgs_rtmp::flv::Tag::is_frame) else { return };
         let (last, step) = match tag.kind {
             Kind::Video => (&mut self.last_video, &mut self.video_step),
             _ => (&mut self.last_audio, &mut self.audio_step),
@@ -216,7 +216,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use tgs_playout::rtmp::chunk::{Received, kind};
+    use tgs_rtmp::chunk::{Received, kind};
 
     use super::*;
 

@@ -203,7 +203,7 @@ fn sender_killed(plan: &Plan) -> Result<f64> {
     let flowing = |records: &[tgs_e2e::ingest::Record], which: usize| {
         records
             .get(which)
-            .is_some_and(|record| record.tags().filter(tgs_playout::flv::Tag::is_frame).count() > 0)
+            .is_some_and(|record| record.tags().filter(tgs_rtmp::flv::Tag::is_frame).count() > 0)
     };
     ingest.wait("media", SPARE, |records| flowing(records, 0))?;
     // Into the steady state, not into the first burst.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use tgs_e2e::ingest::Ingest;
-use tgs_playout::flv::Tag;
+use tgs_rtmp::flv::Tag;
 
 use super::{SPARE, frames};
 use crate::bench::{
@@ -103,7 +103,7 @@ fn drift(arrived: &[(Instant, Tag)]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tgs_playout::flv::Kind;
+    use tgs_rtmp::flv::Kind;
 
     use super::*;
 

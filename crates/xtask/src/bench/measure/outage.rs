@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tgs_e2e::ingest::{Ingest, Record};
-use tgs_playout::flv::{Kind, Tag};
+use tgs_rtmp::flv::{Kind, Tag};
 
 use super::{SPARE, frames};
 use crate::bench::{

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tgs_e2e::ingest::Ingest;
-use tgs_playout::flv::Tag;
+use tgs_rtmp::flv::Tag;
 
 use super::{SPARE, frames};
 use crate::bench::{

@@ -56,52 +56,52 @@ impl AmfValue {
 
 /// Writes values behind one another into a message body.
 #[derive(Debug)]
-pub(super) struct AmfWriter<'a>(pub(super) &'a mut Vec<u8>);
+pub(crate) struct AmfWriter<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl AmfWriter<'_> {
-    pub(super) fn number(&mut self, value: f64) -> &mut Self {
+    pub(crate) fn number(&mut self, value: f64) -> &mut Self {
         self.0.push(NUMBER);
         self.0.extend(value.to_be_bytes());
         self
     }
 
-    pub(super) fn boolean(&mut self, value: bool) -> &mut Self {
+    pub(crate) fn boolean(&mut self, value: bool) -> &mut Self {
         self.0.extend([BOOLEAN, u8::from(value)]);
         self
     }
 
-    pub(super) fn string(&mut self, value: &str) -> &mut Self {
+    pub(crate) fn string(&mut self, value: &str) -> &mut Self {
         self.0.push(STRING);
         self.name(value)
     }
 
-    pub(super) fn null(&mut self) -> &mut Self {
+    pub(crate) fn null(&mut self) -> &mut Self {
         self.0.push(NULL);
         self
     }
 
     /// Begins an object: [`AmfWriter::name`] and a value for each field, then [`AmfWriter::end`].
-    pub(super) fn object(&mut self) -> &mut Self {
+    pub(crate) fn object(&mut self) -> &mut Self {
         self.0.push(OBJECT);
         self
     }
 
     /// Begins an associative array that says it has `count` fields.
-    pub(super) fn array(&mut self, count: u32) -> &mut Self {
+    pub(crate) fn array(&mut self, count: u32) -> &mut Self {
         self.0.push(ECMA_ARRAY);
         self.0.extend(count.to_be_bytes());
         self
     }
 
     /// A field's name. Longer than 65535 bytes cannot be written; nothing here comes near it (`RtmpUrl` sees to that).
-    pub(super) fn name(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn name(&mut self, name: &str) -> &mut Self {
         let bytes = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
         self.0.extend((bytes.len() as u16).to_be_bytes());
         self.0.extend(bytes);
         self
     }
 
-    pub(super) fn end(&mut self) -> &mut Self {
+    pub(crate) fn end(&mut self) -> &mut Self {
         self.0.extend([0, 0, OBJECT_END]);
         self
     }

@@ -15,9 +15,9 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tgs_core::cancel::Cancel;
 
 use super::{
+    Cancelled,
     acked::acked,
     error::{OpenError, OpenStage},
 };
@@ -45,16 +45,16 @@ const RECORDS: usize = 16;
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// Until when opening a connection may take, and whether it is still wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
     pub(super) at: Instant,
-    pub(super) cancel: &'a Cancel,
+    pub(super) cancelled: &'a Cancelled,
 }
 
 impl Deadline<'_> {
     /// How long to sleep before looking again; an error where there is nothing more to wait for.
     pub(super) fn slice(&self, stage: OpenStage) -> Result<Duration, OpenError> {
-        if self.cancel.is_cancelled() {
+        if (self.cancelled)() {
             return Err(OpenError::Cancelled);
         }
         let left = self.at.saturating_duration_since(Instant::now());
@@ -365,8 +365,8 @@ mod tests {
 
     #[test]
     fn a_resolver_that_never_answers_holds_only_so_many_threads() {
-        let cancel = Cancel::new();
-        let deadline = Deadline { at: Instant::now() + Duration::from_mins(1), cancel: &cancel };
+        let cancelled: Cancelled = Arc::new(|| false);
+        let deadline = Deadline { at: Instant::now() + Duration::from_mins(1), cancelled: &cancelled };
         assert!(resolve("localhost", 1, deadline).is_ok());
         let running = vec![Arc::clone(&RUNNING); LOOKUPS];
         let Err(error) = resolve("localhost", 1, deadline) else { panic!("one look-up too many") };

@@ -40,7 +40,7 @@ pub mod kind {
 
 /// The chunk streams ffmpeg sends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChunkStream {
+pub(crate) enum ChunkStream {
     /// Ping replies, acknowledgements, chunk size.
     Network = 2,
     /// Commands of the connection.
@@ -55,13 +55,13 @@ pub(super) enum ChunkStream {
 
 /// A message to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
-    pub(super) kind: u8,
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u8,
     /// Message stream id: 0 for the connection, else what createStream gave.
-    pub(super) stream: u32,
+    pub(crate) stream: u32,
     /// Milliseconds, modulo 2^32.
-    pub(super) timestamp: u32,
-    pub(super) body: &'a [u8],
+    pub(crate) timestamp: u32,
+    pub(crate) body: &'a [u8],
 }
 
 /// What the next header on a lane is compressed against.
@@ -78,8 +78,8 @@ struct LastHeader {
 
 /// Cuts messages into chunks.
 #[derive(Debug)]
-pub(super) struct ChunkWriter {
-    pub(super) chunk_size: usize,
+pub(crate) struct ChunkWriter {
+    pub(crate) chunk_size: usize,
     last: [Option<LastHeader>; 9],
 }
 
@@ -91,7 +91,7 @@ impl Default for ChunkWriter {
 
 impl ChunkWriter {
     /// Appends `message` to `out`.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, lane: ChunkStream, message: Message<'_>) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, lane: ChunkStream, message: Message<'_>) {
         let Message { kind, stream, timestamp, body } = message;
         let last = &mut self.last[lane as usize];
         // ffmpeg begins afresh at metadata and at media of time zero.
@@ -139,7 +139,7 @@ impl ChunkWriter {
 pub struct Received {
     /// The chunk stream it came on.
     pub chunk_stream: u32,
-    /// The type, see [`mod@kind`].
+    /// The type, see [`kind`](mod@kind).
     pub kind: u8,
     /// The message stream id.
     pub stream: u32,
@@ -256,12 +256,12 @@ fn slot(streams: &mut Vec<Incoming>, chunk_stream: u32) -> Result<usize, Malform
 }
 
 /// A chunk size as the specification allows it.
-pub(super) fn usable_chunk_size(value: u32) -> Option<usize> {
+pub(crate) fn usable_chunk_size(value: u32) -> Option<usize> {
     (1..1 << 31).contains(&value).then_some(value as usize)
 }
 
 /// The number a control message begins with.
-pub(super) fn first_u32(body: &[u8]) -> Option<u32> {
+pub(crate) fn first_u32(body: &[u8]) -> Option<u32> {
     body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 

@@ -4,13 +4,13 @@
 use ring::hmac;
 
 /// The version byte, and the only version there is without encryption.
-pub(super) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 3;
 
 /// Length in bytes of each side's random block.
-pub(super) const BLOCK: usize = 1536;
+pub(crate) const BLOCK: usize = 1536;
 
 /// What the server sends: version, its random block, ours back.
-pub(super) const ANSWER: usize = 1 + BLOCK + BLOCK;
+pub(crate) const ANSWER: usize = 1 + BLOCK + BLOCK;
 
 /// The version of the Flash player that ffmpeg says it is.
 const PLAYER: [u8; 4] = [9, 0, 124, 2];
@@ -19,7 +19,7 @@ const KEY: &[u8] = b"Genuine Adobe Flash Player 001";
 const DIGEST: usize = 32;
 
 /// The client's first bytes.
-pub(super) fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut bytes = vec![VERSION, 0, 0, 0, 0];
     bytes.extend(PLAYER);
     bytes.resize_with(1 + BLOCK, || fastrand::u8(..));
@@ -28,7 +28,7 @@ pub(super) fn hello() -> Vec<u8> {
 }
 
 /// What the client says to the server's answer: the server's block, unchanged.
-pub(super) fn reply(answer: &[u8; ANSWER]) -> &[u8] {
+pub(crate) fn reply(answer: &[u8; ANSWER]) -> &[u8] {
     &answer[1..=BLOCK]
 }
 

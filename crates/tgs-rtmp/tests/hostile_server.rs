@@ -5,18 +5,32 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use tgs_core::cancel::Cancel;
-use tgs_playout::{
+use tgs_rtmp::{
+    client::{ConnectionLost, Excess, OpenError, OpenStage, RtmpConnection},
     flv::{Kind, Tag},
-    profile::Profile,
-    rtmp::{ConnectionLost, Excess, OpenError, OpenStage, RtmpConnection, RtmpUrl},
+    metadata::Metadata,
+    url::RtmpUrl,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+const METADATA: Metadata = Metadata {
+    width: 1280,
+    height: 720,
+    fps: 30,
+    video_kbps: 1800,
+    audio_kbps: 128,
+    audio_rate: 44_100,
+    channels: 2,
+};
 
 /// A server's message on a chunk stream of its own, in one chunk or the first of several.
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -88,7 +102,7 @@ fn for_ever(mut client: TcpStream, bytes: &[u8]) {
 }
 
 fn open(target: &RtmpUrl) -> Result<RtmpConnection, OpenError> {
-    RtmpConnection::open(target, &Profile::P720, &Cancel::new(), 10 * SECOND)
+    RtmpConnection::open(target, &METADATA, || false, 10 * SECOND)
 }
 
 /// What a server says without an end, before it has taken the stream, and while it is live: the connection is given up at
@@ -163,7 +177,7 @@ fn who_trickles_is_given_up_when_the_time_is_over() {
     let chatty = server(move |client| trickle(client, message(9, &[7; 100]).repeat(100)));
     for (target, stage) in [(slow, OpenStage::Handshake), (chatty, OpenStage::Application)] {
         let began = Instant::now();
-        let error = RtmpConnection::open(&target, &Profile::P720, &Cancel::new(), limit).unwrap_err();
+        let error = RtmpConnection::open(&target, &METADATA, || false, limit).unwrap_err();
         assert!(matches!(error, OpenError::Timeout(at) if at == stage), "{error:?}");
         assert!(began.elapsed() < 4 * limit, "{stage:?}: {:?}", began.elapsed());
     }
@@ -179,18 +193,20 @@ fn a_talkative_server_is_served_and_a_stop_is_heeded() {
             thread::sleep(Duration::from_millis(10));
         }
     });
-    let cancel = Cancel::new();
-    let mut connection = RtmpConnection::open(&target, &Profile::P720, &cancel, 10 * SECOND).unwrap();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let cancelled = Arc::clone(&cancel);
+    let mut connection =
+        RtmpConnection::open(&target, &METADATA, move || cancelled.load(Ordering::SeqCst), 10 * SECOND)
+            .unwrap();
     let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 1000].into() };
     let until = Instant::now() + SECOND;
     while Instant::now() < until {
         connection.send(&picture).unwrap();
         connection.wait(Instant::now() + SECOND / 10).unwrap();
     }
-    let stopping = cancel.clone();
     let stop = thread::spawn(move || {
         thread::sleep(SECOND / 5);
-        stopping.cancel();
+        cancel.store(true, Ordering::SeqCst);
         Instant::now()
     });
     connection.wait(Instant::now() + 60 * SECOND).unwrap();

@@ -3,19 +3,16 @@
 
 use std::{mem, time::Instant};
 
-use super::{
-    RtmpUrl,
-    amf::{self, AmfValue, AmfWriter},
+use crate::{
+    amf0::{self, AmfValue, AmfWriter},
     chunk::{
         ChunkReader, ChunkStream, ChunkWriter, Malformed, Message, Received, first_u32, kind,
         usable_chunk_size,
     },
     limits::{Allowance, Excess, LONGEST_REPLY},
+    metadata::{MUXER, Metadata},
+    url::RtmpUrl,
 };
-use crate::profile::Profile;
-
-/// What ffmpeg 5.1 calls itself.
-const MUXER: &str = "Lavf59.27.100";
 
 /// The sizes of chunks that we send in, whatever the server says: smaller ones cost a header for each few bytes of media,
 /// and no message is longer.
@@ -42,7 +39,7 @@ enum PendingCall {
 
 /// How far the session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SessionStep {
+pub(crate) enum SessionStep {
     /// `connect` is not answered.
     Application,
     /// The application is there, the stream not.
@@ -53,7 +50,7 @@ pub(super) enum SessionStep {
 
 /// Why the session cannot go on.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Authentication,
     Redirect(String),
     /// The server's words, without the key.
@@ -74,41 +71,15 @@ impl From<Malformed> for Refusal {
     }
 }
 
-impl Profile {
-    /// The body of an FLV script tag that describes the stream: fields, types and order of ffmpeg's FLV muxer.
-    #[must_use]
-    pub fn flv_body(&self) -> Vec<u8> {
-        // ffmpeg's kilobit has 1024 bits.
-        let rate = |kbps: u32| f64::from(kbps) * 1000.0 / 1024.0;
-        let mut body = Vec::new();
-        let mut out = AmfWriter(&mut body);
-        out.string("onMetaData").array(13);
-        out.name("duration").number(0.0);
-        out.name("width").number(self.width.into());
-        out.name("height").number(self.height.into());
-        out.name("videodatarate").number(rate(self.video_kbps));
-        out.name("framerate").number(self.fps.into());
-        out.name("videocodecid").number(7.0);
-        out.name("audiodatarate").number(rate(self.audio_kbps));
-        out.name("audiosamplerate").number(self.audio_rate.into());
-        out.name("audiosamplesize").number(16.0);
-        out.name("stereo").boolean(self.channels == 2);
-        out.name("audiocodecid").number(10.0);
-        out.name("encoder").string(MUXER);
-        out.name("filesize").number(0.0).end();
-        body
-    }
-}
-
 /// The state of one connection.
-pub(super) struct PublishSession {
+pub(crate) struct PublishSession {
     target: RtmpUrl,
     step: SessionStep,
     reader: ChunkReader,
     writer: ChunkWriter,
-    pub(super) allowance: Allowance,
+    pub(crate) allowance: Allowance,
     /// Bytes to be sent.
-    pub(super) out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
     body: Vec<u8>,
     calls: u32,
     pending: Vec<(u32, PendingCall)>,
@@ -121,7 +92,7 @@ pub(super) struct PublishSession {
 
 impl PublishSession {
     /// A session that begins with `connect`.
-    pub(super) fn new(target: RtmpUrl) -> Self {
+    pub(crate) fn new(target: RtmpUrl) -> Self {
         let mut session = Self {
             target,
             step: SessionStep::Application,
@@ -142,12 +113,12 @@ impl PublishSession {
         session
     }
 
-    pub(super) fn step(&self) -> SessionStep {
+    pub(crate) fn step(&self) -> SessionStep {
         self.step
     }
 
     /// Sends a tag's body on the published stream.
-    pub(super) fn media(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
+    pub(crate) fn media(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
         let lane = if kind == kind::VIDEO { ChunkStream::Video } else { ChunkStream::Audio };
         if kind == kind::VIDEO {
             self.last_video = Some(timestamp);
@@ -156,22 +127,22 @@ impl PublishSession {
     }
 
     /// Sends the description of the stream.
-    pub(super) fn metadata(&mut self, profile: &Profile) {
+    pub(crate) fn metadata(&mut self, metadata: &Metadata) {
         let mut body = mem::take(&mut self.body);
         body.clear();
         AmfWriter(&mut body).string("@setDataFrame");
-        body.extend(profile.flv_body());
+        body.extend(metadata.script_data());
         let message = Message { kind: kind::DATA, stream: self.stream, timestamp: 0, body: &body };
         self.writer.write(&mut self.out, ChunkStream::Audio, message);
         self.body = body;
     }
 
     /// Ends the stream: the end of the video sequence (as ffmpeg's FLV muxer ends), `FCUnpublish`, `deleteStream`.
-    pub(super) fn goodbye(&mut self) {
+    pub(crate) fn goodbye(&mut self) {
         if let Some(timestamp) = self.last_video {
             self.media(kind::VIDEO, timestamp, &[0x17, 2, 0, 0, 0]);
         }
-        let key = self.target.key.expose().clone();
+        let key = self.target.key.expose().to_owned();
         self.call(None, ChunkStream::System, "FCUnpublish", |out| {
             out.null().string(&key);
         });
@@ -182,7 +153,7 @@ impl PublishSession {
     }
 
     /// Takes bytes that came from the server at `now` and queues what has to be answered.
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
         self.received = self.received.wrapping_add(bytes.len() as u64);
         self.reader.push(bytes);
         while let Some(message) = self.reader.next_message()? {
@@ -234,7 +205,7 @@ impl PublishSession {
     }
 
     fn command(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        let values = amf::read(body);
+        let values = amf0::read(body);
         let name = values.first().and_then(AmfValue::as_str).unwrap_or_default();
         match name {
             "_result" | "_error" => {
@@ -262,7 +233,7 @@ impl PublishSession {
     }
 
     fn result(&mut self, call: PendingCall, values: &[AmfValue]) {
-        let key = self.target.key.expose().clone();
+        let key = self.target.key.expose().to_owned();
         match call {
             PendingCall::Connect => {
                 self.step = SessionStep::Publish;

@@ -44,7 +44,7 @@ fn said(session: &mut PublishSession, reader: &mut ChunkReader) -> Vec<Received>
 }
 
 fn names(messages: &[Received]) -> Vec<String> {
-    let name = |m: &Received| amf::read(&m.body).first()?.as_str().map(str::to_owned);
+    let name = |m: &Received| amf0::read(&m.body).first()?.as_str().map(str::to_owned);
     messages.iter().filter_map(name).collect()
 }
 

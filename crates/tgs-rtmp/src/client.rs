@@ -3,38 +3,28 @@
 //!
 //! It does not reconnect, does not pace and starts no thread: the engine calls it from one thread and decides.
 
-pub mod amf;
-pub mod chunk;
-
 mod acked;
 mod error;
-#[cfg(fuzzing)]
-pub mod fuzz;
-mod handshake;
-mod limits;
-mod session;
-mod target;
+pub(crate) mod session;
 mod transport;
 
 use std::{
     fmt, io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tgs_core::cancel::Cancel;
-
-pub use self::{
-    error::{ConnectionLost, OpenError, OpenStage},
-    limits::Excess,
-    target::{RtmpUrl, TargetError},
-};
+pub use self::error::{ConnectionLost, OpenError, OpenStage};
 use self::{
     session::{PublishSession, Refusal, SessionStep},
     transport::{Deadline, LOOK, Transport, again, closed_or_broken},
 };
+pub use crate::{chunk::Malformed, limits::Excess};
 use crate::{
     flv::{Kind, Tag},
-    profile::Profile,
+    handshake,
+    metadata::Metadata,
+    url::RtmpUrl,
 };
 
 /// A connection that takes less than [`PROGRESS`] in this time is given up.
@@ -52,19 +42,27 @@ const READS: usize = 16;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Whether blocking calls shall end; asked every 50 ms.
+type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A connection on which media may be published.
 pub struct RtmpConnection {
     wire: Transport,
     session: PublishSession,
-    cancel: Cancel,
+    cancelled: Cancelled,
     buffer: Box<[u8]>,
     usable: bool,
 }
 
 /// Whether the server of `target` can be reached: its name is looked up, TCP connects, and TLS is set up where the address
 /// asks for it, its certificate verified. No word of RTMP is said and nothing of the key is sent. `timeout` is for all of it.
-pub fn reach(target: &RtmpUrl, cancel: &Cancel, timeout: Duration) -> Result<(), OpenError> {
-    let deadline = Deadline { at: Instant::now() + timeout, cancel };
+pub fn reach(
+    target: &RtmpUrl,
+    cancelled: impl Fn() -> bool + Send + Sync + 'static,
+    timeout: Duration,
+) -> Result<(), OpenError> {
+    let cancelled: Cancelled = Arc::new(cancelled);
+    let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
     let mut wire = Transport::connect(&target.host, target.port, deadline)?;
     if target.tls {
         wire.start_tls(&target.host, deadline)?;
@@ -77,17 +75,18 @@ impl RtmpConnection {
     /// Connects, asks to publish, waits for the server's consent, and sends `profile` as the metadata. `timeout` is for all of it.
     pub fn open(
         target: &RtmpUrl,
-        profile: &Profile,
-        cancel: &Cancel,
+        metadata: &Metadata,
+        cancelled: impl Fn() -> bool + Send + Sync + 'static,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
-        let deadline = Deadline { at: Instant::now() + timeout, cancel };
+        let cancelled: Cancelled = Arc::new(cancelled);
+        let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
         let mut connection = match Self::open_once(target, deadline) {
             Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, deadline)?,
             Err(OpenFailure::Error(error)) => return Err(error),
             Ok(connection) => connection,
         };
-        connection.session.metadata(profile);
+        connection.session.metadata(metadata);
         connection
             .flush_until(deadline.at)
             .map_err(|broken| OpenError::Broken { stage: OpenStage::Publish, broken })?;
@@ -123,7 +122,7 @@ impl RtmpConnection {
         let mut connection = Self {
             wire,
             session,
-            cancel: deadline.cancel.clone(),
+            cancelled: Arc::clone(deadline.cancelled),
             buffer: vec![0; 4096].into(),
             usable: true,
         };
@@ -194,7 +193,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Waits until `until` and serves what the server sends meanwhile. Returns early where `cancel` is set.
+    /// Waits until `until` and serves what the server sends meanwhile. Returns early once `cancelled` says so.
     pub fn wait(&mut self, until: Instant) -> Result<(), ConnectionLost> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -204,7 +203,7 @@ impl RtmpConnection {
             } else if left <= LOOK {
                 return Ok(());
             }
-            if left.is_zero() || self.cancel.is_cancelled() {
+            if left.is_zero() || (self.cancelled)() {
                 return Ok(());
             }
         }
@@ -266,7 +265,7 @@ impl RtmpConnection {
                 Ok(false) => {}
                 Err(error) => return Err(self.broken(error)),
             }
-            if self.cancel.is_cancelled() {
+            if (self.cancelled)() {
                 return Err(ConnectionLost::Cancelled);
             }
             let now = Instant::now();

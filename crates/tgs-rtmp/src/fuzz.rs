@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Target, session::Session};
+use crate::{client::session::PublishSession, url::RtmpUrl};
 
 /// What leads to a live stream: answers to `connect` and `createStream`, and the publishing's start.
 const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0\
@@ -15,8 +15,8 @@ const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\x
 ///
 /// Where what waits to be sent grows beyond what a server may ask for.
 pub fn hear(live: bool, pieces: &[&[u8]]) {
-    let Ok(target) = Target::parse("rtmp://host/app/key") else { return };
-    let (mut session, now) = (Session::new(target), Instant::now());
+    let Ok(target) = RtmpUrl::parse("rtmp://host/app/key") else { return };
+    let (mut session, now) = (PublishSession::new(target), Instant::now());
     if live {
         assert!(session.receive(CONSENT, now).is_ok(), "the consent is taken");
     }

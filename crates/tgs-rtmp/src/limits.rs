@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// The longest message taken from a server; replies are a few hundred bytes.
-pub(super) const LONGEST_REPLY: usize = 64 * 1024;
+pub(crate) const LONGEST_REPLY: usize = 64 * 1024;
 
 /// Bytes that a server may send at once, and bytes a second after that.
 const BYTES: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
@@ -31,7 +31,7 @@ pub enum Excess {
 
 /// What a server may still send.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     bytes: Bucket,
     messages: Bucket,
     answers: usize,
@@ -45,23 +45,23 @@ impl Default for Allowance {
 
 impl Allowance {
     /// Counts bytes that arrived at `now`.
-    pub(super) fn bytes(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
+    pub(crate) fn bytes(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
         self.bytes.take(count as u64, now).then_some(()).ok_or(Excess::Bytes)
     }
 
     /// Counts a message that arrived at `now`.
-    pub(super) fn message(&mut self, now: Instant) -> Result<(), Excess> {
+    pub(crate) fn message(&mut self, now: Instant) -> Result<(), Excess> {
         self.messages.take(1, now).then_some(()).ok_or(Excess::Messages)
     }
 
     /// Counts bytes that were queued as an answer.
-    pub(super) fn answer(&mut self, bytes: usize) -> Result<(), Excess> {
+    pub(crate) fn answer(&mut self, bytes: usize) -> Result<(), Excess> {
         self.answers = self.answers.saturating_add(bytes);
         if self.answers > ANSWERS { Err(Excess::Answers) } else { Ok(()) }
     }
 
     /// The network has taken all answers.
-    pub(super) fn answers_sent(&mut self) {
+    pub(crate) fn answers_sent(&mut self) {
         self.answers = 0;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{TargetError, limits::Excess};
+use crate::{limits::Excess, url::UrlError};
 
 /// How far opening a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl OpenStage {
 /// Why no connection could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// `cancel` was set meanwhile.
+    /// The caller cancelled.
     #[error("interrupted")]
     Cancelled,
     /// The host name has no address.
@@ -118,7 +118,7 @@ pub enum OpenError {
     },
     /// A redirect that cannot be read as an address.
     #[error("the server redirects to an address that cannot be used: {0}")]
-    RedirectTarget(TargetError),
+    RedirectTarget(UrlError),
 }
 
 impl OpenError {
@@ -136,7 +136,7 @@ impl OpenError {
 /// Why a connection that had been opened is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionLost {
-    /// `cancel` was set while the server took nothing. [`super::RtmpConnection::goodbye`] may still get through.
+    /// The caller cancelled while the server took nothing. [`super::RtmpConnection::goodbye`] may still get through.
     #[error("interrupted")]
     Cancelled,
     /// The server reset it.
@@ -159,7 +159,7 @@ pub enum ConnectionLost {
     Refused(String),
     /// The server sent what is not RTMP.
     #[error("the server sent what is not RTMP: {0}")]
-    Malformed(super::chunk::Malformed),
+    Malformed(crate::chunk::Malformed),
     /// The server sends without an end.
     #[error("the server sends too much: {0}")]
     Excess(Excess),

@@ -4,7 +4,7 @@
 //! Timestamps inside an item are what ffmpeg wrote; moving them onto the broadcast's clock is the timeline's work.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     sync::Arc,
 };
 
@@ -109,12 +109,6 @@ impl<R: Read> FlvReader<R> {
         Self { inner, started: false }
     }
 
-    /// Reads on after `seek` has put what is read from at the header of an FLV stream.
-    pub fn restart(&mut self, seek: impl FnOnce(&mut R) -> io::Result<()>) -> io::Result<()> {
-        self.started = false;
-        seek(&mut self.inner)
-    }
-
     /// What is read from.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.inner
@@ -150,6 +144,14 @@ impl<R: Read> FlvReader<R> {
         let mut size_behind = [0; 4];
         self.inner.read_exact(&mut size_behind)?;
         Ok(Some(Tag { kind, timestamp: u64::from(timestamp), body: body.into() }))
+    }
+}
+
+impl<R: Read + Seek> FlvReader<R> {
+    /// Reads from the beginning again.
+    pub fn rewind(&mut self) -> io::Result<()> {
+        self.started = false;
+        self.inner.rewind()
     }
 }
 

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use tgs_core::secret::Secret;
-
 /// Longest address taken. It keeps every string below AMF0's 65535 bytes.
 const MAX_LEN: usize = 4096;
 
@@ -14,16 +12,26 @@ const HIDDEN: &str = "***";
 /// An RTMP address: `rtmp[s]://host[:port]/app/key`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RtmpUrl {
-    pub(super) tls: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) app: String,
-    pub(super) key: Secret<String>,
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) app: String,
+    pub(crate) key: StreamKey,
+}
+
+/// A stream key. It has neither `Debug` nor `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StreamKey(String);
+
+impl StreamKey {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Why an address cannot be published to. Holds no part of the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
+pub enum UrlError {
     /// Neither `rtmp://` nor `rtmps://`.
     #[error("the address does not begin with rtmp:// or rtmps://")]
     Scheme,
@@ -43,29 +51,29 @@ pub enum TargetError {
 
 impl RtmpUrl {
     /// Takes `address` apart. Ports: 1935, with TLS 443.
-    pub fn parse(address: &str) -> Result<Self, TargetError> {
+    pub fn parse(address: &str) -> Result<Self, UrlError> {
         let address = address.trim();
-        let (tls, rest) = scheme(address).ok_or(TargetError::Scheme)?;
+        let (tls, rest) = scheme(address).ok_or(UrlError::Scheme)?;
         if address.len() > MAX_LEN || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(TargetError::Form);
+            return Err(UrlError::Form);
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = host_and_port(authority)?;
         let (app, key) = app_and_key(path);
         if key.is_empty() || key.starts_with('?') {
-            return Err(TargetError::NoKey);
+            return Err(UrlError::NoKey);
         }
         let port = port.unwrap_or(if tls { 443 } else { 1935 });
-        Ok(Self { tls, host, port, app: app.to_owned(), key: Secret::new(key.to_owned()) })
+        Ok(Self { tls, host, port, app: app.to_owned(), key: StreamKey(key.to_owned()) })
     }
 
     /// The address that a server's redirect means: it may name the whole stream or, as SRS does, the application alone.
-    pub(super) fn redirected(&self, to: &str) -> Result<Self, TargetError> {
+    pub(crate) fn redirected(&self, to: &str) -> Result<Self, UrlError> {
         let address = to.trim().trim_end_matches('/');
         if address.strip_suffix(self.key.expose()).is_some_and(|application| application.ends_with('/')) {
             return Self::parse(address);
         }
-        let (tls, rest) = scheme(address).ok_or(TargetError::Scheme)?;
+        let (tls, rest) = scheme(address).ok_or(UrlError::Scheme)?;
         let mut target = Self::parse(&format!("{address}/key"))?;
         target.tls = tls;
         rest.split_once('/').map_or("", |(_, app)| app).clone_into(&mut target.app);
@@ -74,7 +82,7 @@ impl RtmpUrl {
     }
 
     /// The address of the application, as the `connect` command carries it.
-    pub(super) fn tc_url(&self) -> String {
+    pub(crate) fn tc_url(&self) -> String {
         let (scheme, host, port, app) = (self.scheme(), self.bracketed(), self.port, &self.app);
         format!("{scheme}://{host}:{port}/{app}")
     }
@@ -92,7 +100,7 @@ impl RtmpUrl {
     }
 
     /// Takes the key, and what the application has behind a question mark, out of a text that somebody else wrote.
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let key = self.key.expose();
         let bare = key.split_once('?').map_or("", |(bare, _)| bare);
         let query = self.app.split_once('?').map_or("", |(_, query)| query);
@@ -120,7 +128,7 @@ impl fmt::Display for RtmpUrl {
 
 impl fmt::Debug for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({self})")
+        write!(f, "RtmpUrl({self})")
     }
 }
 
@@ -133,13 +141,13 @@ fn scheme(address: &str) -> Option<(bool, &str)> {
     }
 }
 
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), TargetError> {
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     // A user name and password would only be sent when a server asks for them, which is not implemented.
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (host, port) = match host_port.strip_prefix('[') {
         Some(v6) => {
-            let (host, rest) = v6.split_once(']').ok_or(TargetError::Host)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| TargetError::Host)?;
+            let (host, rest) = v6.split_once(']').ok_or(UrlError::Host)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
             (
                 host,
                 rest.strip_prefix(':')
@@ -152,12 +160,12 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), TargetError> 
     };
     let known = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if host.is_empty() || !host.chars().all(known) {
-        return Err(TargetError::Host);
+        return Err(UrlError::Host);
     }
     let port = match port {
         Ok(None) => None,
-        Ok(Some(port)) => Some(port.parse().ok().filter(|p| *p != 0).ok_or(TargetError::Port)?),
-        Err(()) => return Err(TargetError::Host),
+        Ok(Some(port)) => Some(port.parse().ok().filter(|p| *p != 0).ok_or(UrlError::Port)?),
+        Err(()) => return Err(UrlError::Host),
     };
     Ok((host.to_owned(), port))
 }
@@ -198,7 +206,7 @@ mod tests {
         for (address, tls, host, port, app, key) in table {
             let t = RtmpUrl::parse(address).unwrap_or_else(|e| panic!("{address}: {e}"));
             assert_eq!(
-                (t.tls, &*t.host, t.port, &*t.app, &**t.key.expose()),
+                (t.tls, &*t.host, t.port, &*t.app, t.key.expose()),
                 (tls, host, port, app, key),
                 "{address}"
             );
@@ -208,29 +216,29 @@ mod tests {
     #[test]
     fn unusable_addresses_are_refused_in_words_without_the_key() {
         let table = [
-            ("", TargetError::Scheme),
-            ("http://host/app/SECRET", TargetError::Scheme),
-            ("rtmp:/host/app/SECRET", TargetError::Scheme),
-            ("rtmp:///app/SECRET", TargetError::Host),
-            ("rtmp://ho st/app/SECRET", TargetError::Form),
-            ("rtmp://ho%st/app/SECRET", TargetError::Host),
-            ("rtmp://[::1/app/SECRET", TargetError::Host),
-            ("rtmp://[host]/app/SECRET", TargetError::Host),
-            ("rtmp://[::1]x/app/SECRET", TargetError::Host),
-            ("rtmp://host:0/app/SECRET", TargetError::Port),
-            ("rtmp://host:70000/app/SECRET", TargetError::Port),
-            ("rtmp://host:/app/SECRET", TargetError::Port),
-            ("rtmp://host/app/", TargetError::NoKey),
-            ("rtmp://host/app/?SECRET", TargetError::NoKey),
-            ("rtmp://host", TargetError::NoKey),
-            ("rtmp://host/app/SEC\tRET", TargetError::Form),
+            ("", UrlError::Scheme),
+            ("http://host/app/SECRET", UrlError::Scheme),
+            ("rtmp:/host/app/SECRET", UrlError::Scheme),
+            ("rtmp:///app/SECRET", UrlError::Host),
+            ("rtmp://ho st/app/SECRET", UrlError::Form),
+            ("rtmp://ho%st/app/SECRET", UrlError::Host),
+            ("rtmp://[::1/app/SECRET", UrlError::Host),
+            ("rtmp://[host]/app/SECRET", UrlError::Host),
+            ("rtmp://[::1]x/app/SECRET", UrlError::Host),
+            ("rtmp://host:0/app/SECRET", UrlError::Port),
+            ("rtmp://host:70000/app/SECRET", UrlError::Port),
+            ("rtmp://host:/app/SECRET", UrlError::Port),
+            ("rtmp://host/app/", UrlError::NoKey),
+            ("rtmp://host/app/?SECRET", UrlError::NoKey),
+            ("rtmp://host", UrlError::NoKey),
+            ("rtmp://host/app/SEC\tRET", UrlError::Form),
         ];
         for (address, error) in table {
             assert_eq!(RtmpUrl::parse(address), Err(error), "{address}");
             assert!(!error.to_string().contains("SECRET") && !format!("{error:?}").contains("SECRET"));
         }
         let long = format!("rtmp://host/app/{}", "k".repeat(MAX_LEN));
-        assert_eq!(RtmpUrl::parse(&long), Err(TargetError::Form));
+        assert_eq!(RtmpUrl::parse(&long), Err(UrlError::Form));
     }
 
     #[test]
@@ -265,7 +273,7 @@ mod tests {
             assert_eq!((&*new.host, new.port, &*new.app), expected, "{to}");
             assert_eq!(new.key.expose(), "key");
         }
-        assert_eq!(target.redirected("http://other/app"), Err(TargetError::Scheme));
+        assert_eq!(target.redirected("http://other/app"), Err(UrlError::Scheme));
     }
     proptest! {
         #[test]
