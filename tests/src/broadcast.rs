@@ -6,8 +6,8 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,10 +18,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tgs_control::{AddressFile, Status, StatusClient, http_get};
 
 use crate::bin_path::tgs_stream;
 
 const POLL: Duration = Duration::from_millis(5);
+
+/// Time for one of its pages.
+const PAGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A `tgs-stream` that is to be started.
 #[derive(Debug)]
@@ -248,21 +252,18 @@ impl Broadcast {
 
     /// The answer of one of its pages: status code and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let file = self.state.join("metrics.port");
-        let address = until("metrics.port", Duration::from_secs(10), || fs::read_to_string(&file).ok())?;
-        let mut stream = TcpStream::connect(address.trim()).context("connect to its pages")?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).context("read its page")?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no end of the header")?;
-        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status code")?;
-        Ok((code, body.to_owned()))
+        let answer = http_get::get(self.address()?, path, PAGE_LIMIT).context("read its page")?;
+        Ok((answer.code, answer.body))
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        let file = AddressFile::in_dir(&self.state);
+        until("its address", PAGE_LIMIT, || file.read().ok())
     }
 
     /// What /status says.
-    pub fn status(&self) -> Result<serde_json::Value> {
-        serde_json::from_str(&self.get("/status")?.1).context("read /status")
+    pub fn status(&self) -> Result<Status> {
+        Ok(StatusClient::new(self.address()?).status()?)
     }
 
     /// The value of a metric, its labels as they are written

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tgs_core::http_get;
+use tgs_control::http_get;
 
 use crate::{bin_path::workspace, broadcast::until};
 

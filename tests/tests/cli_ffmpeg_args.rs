@@ -10,6 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tgs_control::OnAir;
 use tgs_e2e::{
     broadcast::{Broadcast, Launch, wrapped_ffmpeg},
     clips::{Clip, PLAIN, VIDEO, Video, clip},
@@ -142,7 +143,7 @@ fn filling(home: &TempDir, file: &Path, ingest: &Ingest) -> Broadcast {
 fn filled(mut broadcast: Broadcast, ingest: &Ingest) -> Vec<f64> {
     broadcast.wait_metric("tgs_filler_seconds_total", 1.0, LIMIT).unwrap();
     let status = broadcast.status().unwrap();
-    assert_eq!(status["on_air"]["state"], "filler", "{status}");
+    assert!(matches!(status.engine.on_air, OnAir::Filler { .. }), "{status:?}");
     broadcast.stop().unwrap();
     ingest.wait_ended(Duration::from_secs(5)).unwrap();
     let out = broadcast.dir().join("out.flv");

@@ -5,6 +5,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use tgs_control::OnAir;
 use tgs_e2e::{
     broadcast::Launch,
     clips::{Clip, clip},
@@ -107,10 +108,9 @@ fn titles_of_an_m3u_list_are_shown() {
     let launch = Launch::to("out.flv").unwrap().within(dir.path()).arg("--realtime").arg("tv.m3u");
     let mut broadcast = launch.start().unwrap();
     broadcast.wait_log(&["on air: Täg \"one\", <two>"], LIMIT).unwrap();
-    let status = broadcast.status().unwrap();
-    let on_air = &status["on_air"];
-    assert_eq!((&on_air["state"], &on_air["title"]), (&"item".into(), &title.into()), "{status}");
-    assert_eq!(on_air["id"], dir.path().join("a.mp4").to_str().unwrap(), "{status}");
-    assert!((on_air["duration_seconds"].as_f64().unwrap() - 6.0).abs() < 0.1, "{status}");
+    let OnAir::Item(item) = broadcast.status().unwrap().engine.on_air else { panic!("no item is on air") };
+    assert_eq!(item.title, title);
+    assert_eq!(item.id, dir.path().join("a.mp4").to_str().unwrap());
+    assert!((item.duration_seconds.unwrap() - 6.0).abs() < 0.1, "{item:?}");
     broadcast.stop().unwrap();
 }

@@ -7,6 +7,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use rustix::process::Signal;
+use tgs_control::{OnAir, Status};
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
     clips::clip,
@@ -56,7 +57,9 @@ fn signals_lead_to_the_next_item_and_to_the_list_as_it_is_now() {
     broadcast.signal(Signal::HUP).unwrap();
     assert_eq!(next(&broadcast), "c");
     assert_eq!(next(&broadcast), "d");
-    let shows = |status: &serde_json::Value| status["on_air"]["title"] == "d" && status["paused"] == false;
+    let shows = |status: &Status| {
+        matches!(&status.engine.on_air, OnAir::Item(item) if item.title == "d") && !status.engine.paused
+    };
     broadcast.until("d in /status", 10 * SECOND, || broadcast.status().ok().filter(shows)).unwrap();
     assert_eq!(broadcast.metric("streams_played_total").unwrap() as u64, 4);
     broadcast.stop().unwrap();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tgs_control::OnAir;
 use tgs_e2e::{
     clips::clip,
     ingest::Ingest,
@@ -74,7 +75,7 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
     machine.sh(&format!("systemctl start {UNIT} && systemctl start yt-dlp-update.timer")).unwrap();
     machine
         .wait_for("an item on air", LIMIT, || {
-            machine.status(STATE).is_ok_and(|it| it["on_air"]["state"] == "item")
+            machine.status(STATE).is_ok_and(|it| matches!(it.engine.on_air, OnAir::Item(_)))
         })
         .unwrap();
     for before in ["", "runuser -u tgstream --", "cd /root &&"] {

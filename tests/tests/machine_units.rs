@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::http_get;
+use tgs_control::{OnAir, PublisherState, http_get};
 use tgs_e2e::{
     clips::{PLAIN, clip},
     ingest::Ingest,
@@ -98,9 +98,8 @@ impl Station {
     /// How far into which item the viewer is, once an item is on air.
     fn on_air(&self) -> Option<(String, f64)> {
         let status = self.machine.status(STATE).ok()?;
-        let on_air = &status["on_air"];
-        (on_air["state"] == "item" && status["publisher"]["state"] == "connected")
-            .then(|| Some((on_air["id"].as_str()?.to_owned(), on_air["offset_seconds"].as_f64()?)))?
+        let OnAir::Item(item) = status.engine.on_air else { return None };
+        (status.engine.publisher == PublisherState::Connected).then_some((item.id, item.offset_seconds))
     }
 
     /// Waits until an item is on air, `seconds` into it at least.

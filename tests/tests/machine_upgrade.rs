@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tgs_control::{OnAir, Status};
 use tgs_e2e::{
     clips::clip,
     machine::{ENV_FILE, Machine, UNIT},
@@ -19,7 +20,7 @@ const STATE: &str = "/var/lib/tg_video_streamer";
 const SHORT: &str = "/srv/short.mp4";
 const LONG: &str = "/srv/long.mp4";
 
-fn status(machine: &Machine) -> Value {
+fn status(machine: &Machine) -> Status {
     machine.status(STATE).unwrap_or_default()
 }
 
@@ -27,11 +28,13 @@ fn status(machine: &Machine) -> Value {
 fn wait_on_air(machine: &Machine, path: &str, seconds: f64) -> f64 {
     let mut at = 0.0;
     let done = machine.wait_for(&format!("{path} on air"), LIMIT, || {
-        let on_air = &status(machine)["on_air"];
-        at = on_air["offset_seconds"].as_f64().unwrap_or_default();
-        on_air["id"] == path && at >= seconds
+        let OnAir::Item(item) = status(machine).engine.on_air else { return false };
+        at = item.offset_seconds;
+        item.id == path && at >= seconds
     });
-    done.unwrap_or_else(|error| panic!("{error:#}\n{}\n{}", machine.journal(UNIT).unwrap(), status(machine)));
+    done.unwrap_or_else(|error| {
+        panic!("{error:#}\n{}\n{:?}", machine.journal(UNIT).unwrap(), status(machine))
+    });
     at
 }
 
@@ -96,7 +99,7 @@ fn an_earlier_installation_goes_on_at_its_position() {
     assert!(title(&cached(&machine)), "the earlier release's cache is gone");
     machine
         .wait_for("the standby session is checked", LIMIT, || {
-            status(&machine)["telegram"]["standby_valid"] == true
+            status(&machine).telegram.is_some_and(|telegram| telegram.standby_valid == Some(true))
         })
         .unwrap();
     // One call, joined by both: an upgrade creates no second one.

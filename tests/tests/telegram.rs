@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use tgs_control::TelegramState;
 use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
@@ -73,9 +74,9 @@ fn it_goes_live_reuses_the_call_and_never_ends_it() {
     health(&first, 200, "ok");
     assert_eq!(metric(&first, "tgs_session_valid"), 1);
     assert_eq!(metric(&first, "tgs_degraded"), 0);
-    let status = first.status().unwrap();
-    assert_eq!(status["telegram"]["state"], "live");
-    assert_eq!(status["telegram"]["chat"], format!("Demo channel (-100{})", World::CHANNEL));
+    let telegram = first.status().unwrap().telegram.unwrap();
+    assert_eq!(telegram.state, TelegramState::Live);
+    assert_eq!(telegram.chat, Some(format!("Demo channel (-100{})", World::CHANNEL)));
     let call = scene.dc.calls(World::CHANNEL).remove(0);
     assert_eq!(
         (call.kind, call.live, call.title.as_deref()),
@@ -509,7 +510,7 @@ fn the_standby_is_used_and_reported() {
     let mut scene = Scene::new().unwrap().with_standby().unwrap();
     let mut broadcast = start(&scene);
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
-    assert_eq!(broadcast.status().unwrap()["telegram"]["standby_valid"], true);
+    assert_eq!(broadcast.status().unwrap().telegram.unwrap().standby_valid, Some(true));
     end(&scene, &mut broadcast);
     // Bob's, and then a dead one.
     let bobs = scene.dc.new_session(World::BOB, 1);

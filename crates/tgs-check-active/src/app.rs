@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{CommandFactory, error::ErrorKind};
+use tgs_control::Health;
 use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
@@ -116,9 +117,11 @@ fn ask(cli: &Cli, seen: &UnitSnapshot) -> Option<HealthAnswer> {
 
 fn no_answer(before: Option<&HealthAnswer>) -> String {
     let before = match before {
-        Some(HealthAnswer::Reason(text)) => format!("; before the restart it answered 503: {text}"),
-        Some(HealthAnswer::Healthy) => "; before the restart it answered 200".into(),
-        Some(HealthAnswer::NotThere(_) | HealthAnswer::None(_)) | None => String::new(),
+        Some(HealthAnswer::Page(Health::Unhealthy(text))) => {
+            format!("; before the restart it answered 503: {text}")
+        }
+        Some(HealthAnswer::Page(Health::Healthy)) => "; before the restart it answered 200".into(),
+        Some(HealthAnswer::NoAddress(_) | HealthAnswer::NoAnswer(_)) | None => String::new(),
     };
     format!("not asked, since the unit is not active{before}")
 }

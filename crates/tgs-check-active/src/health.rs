@@ -1,18 +1,18 @@
 //! The health page: 200, or a named reason that was there before. Asked over plain HTTP on this machine.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use tgs_core::{http_get, mask::mask};
+use tgs_control::{
+    AddressFile, Health, StatusClient,
+    health::{CONNECTION_LOST, NOT_CONNECTED, NOTHING_SENT, ONLY_FILLER},
+    http_get,
+};
+use tgs_core::mask::mask;
 
 use crate::verdict::HealthVerdict;
 
-/// How long looking a name up may take, and then the whole answer.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Time to look a name up.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
 /// As much of an answer as is shown.
 const SHOWN: usize = 200;
 
@@ -52,45 +52,41 @@ impl HealthSource {
     }
 }
 
-/// What the page answers.
+/// An answer of the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HealthAnswer {
-    /// 200.
-    Healthy,
-    /// 503 with its text.
-    Reason(String),
-    /// No file tells where the page is, in words.
-    NotThere(String),
-    /// Anything else, in words.
-    None(String),
+    /// 200, or 503 with its reason on one line and without secrets.
+    Page(Health),
+    /// The file with the address gives none; why.
+    NoAddress(String),
+    /// No answer, or another one; why.
+    NoAnswer(String),
 }
 
 /// Asks the page.
 pub(crate) fn ask(source: &HealthSource) -> HealthAnswer {
-    let (address, path) = match source {
-        HealthSource::Url { server, path } => match http_get::resolve(server, LIMIT) {
-            Ok(address) => (address, &**path),
-            Err(e) => return HealthAnswer::None(format!("{server} is not known: {e}")),
+    let asked = match source {
+        HealthSource::Url { server, path } => match http_get::resolve(server, RESOLVE_LIMIT) {
+            Ok(address) => StatusClient::new(address).health_at(path),
+            Err(e) => return HealthAnswer::NoAnswer(format!("{server} is not known: {e}")),
         },
-        HealthSource::File(file) => match told(file) {
-            Ok(address) => (address, "/healthz"),
-            Err(why) => return HealthAnswer::NotThere(why),
+        HealthSource::File(file) => match AddressFile::at(file.clone()).read() {
+            Ok(address) => StatusClient::new(address).health(),
+            Err(error) => return HealthAnswer::NoAddress(error.to_string()),
         },
     };
-    match http_get::get(address, path, LIMIT) {
-        Ok(answer) if answer.status == 200 => HealthAnswer::Healthy,
-        Ok(answer) if answer.status == 503 => HealthAnswer::Reason(short(&answer.body)),
-        Ok(answer) => HealthAnswer::None(format!("http://{address}{path} answers {}", answer.status)),
-        Err(e) => HealthAnswer::None(format!("http://{address}{path} does not answer: {e}")),
+    match asked {
+        Ok(health) => HealthAnswer::Page(presentable(health)),
+        Err(error) => HealthAnswer::NoAnswer(error.to_string()),
     }
 }
 
-/// The address that `tgs-stream` has put into `file`.
-fn told(file: &Path) -> Result<SocketAddr, String> {
-    http_get::address_in(file).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidData => format!("{} holds no address", file.display()),
-        _ => format!("cannot read {}: {e}", file.display()),
-    })
+/// Puts the reason on one line, without secrets.
+pub(crate) fn presentable(health: Health) -> Health {
+    match health {
+        Health::Healthy => Health::Healthy,
+        Health::Unhealthy(reason) => Health::Unhealthy(short(&reason)),
+    }
 }
 
 /// Text of the page on one line, without secrets.
@@ -103,21 +99,23 @@ fn short(body: &str) -> String {
 /// What the answer says about the unit, where the page said `before` before the restart.
 pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> HealthVerdict {
     match now {
-        HealthAnswer::Healthy => HealthVerdict::Fine("200".into()),
-        HealthAnswer::Reason(text) => match before {
-            Some(HealthAnswer::Reason(old)) if lasting(text) && name(old) == name(text) => {
+        HealthAnswer::Page(Health::Healthy) => HealthVerdict::Fine("200".into()),
+        HealthAnswer::Page(Health::Unhealthy(text)) => match before {
+            Some(HealthAnswer::Page(Health::Unhealthy(old))) if lasting(text) && name(old) == name(text) => {
                 HealthVerdict::Fine(format!("503 as before the restart: {text}"))
             }
             _ => HealthVerdict::Bad(format!("503: {text}")),
         },
-        HealthAnswer::NotThere(why) | HealthAnswer::None(why) => HealthVerdict::Bad(why.clone()),
+        HealthAnswer::NoAddress(why) | HealthAnswer::NoAnswer(why) => HealthVerdict::Bad(why.clone()),
     }
 }
 
 /// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at once.
 pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     match (judge(None, now), now) {
-        (HealthVerdict::Bad(why), HealthAnswer::Reason(text)) if waits(text) => HealthVerdict::Lasting(why),
+        (HealthVerdict::Bad(why), HealthAnswer::Page(Health::Unhealthy(text))) if waits(text) => {
+            HealthVerdict::Lasting(why)
+        }
         (health, _) => health,
     }
 }
@@ -128,14 +126,10 @@ fn waits(reason: &str) -> bool {
     ["degraded", ONLY_FILLER].contains(&name) || name.starts_with("waiting_")
 }
 
-/// How a page begins that says that nothing in the list can be played.
-const ONLY_FILLER: &str = "only the filler is shown";
-
 /// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all it may say of a
 /// connection to the ingest, which differs from second to second.
 fn name(reason: &str) -> &str {
-    const CONNECTION: [&str; 3] = ["not yet connected", "connection lost", "nothing was sent"];
-    if CONNECTION.iter().any(|words| reason.starts_with(words)) {
+    if [NOT_CONNECTED, CONNECTION_LOST, NOTHING_SENT].iter().any(|words| reason.starts_with(words)) {
         return "connection";
     }
     if reason.starts_with(ONLY_FILLER) {
@@ -189,12 +183,12 @@ mod tests {
 
     #[test]
     fn what_counts_as_healthy() {
-        let reason = |text: &str| HealthAnswer::Reason(text.into());
-        let gone = HealthAnswer::None("gone".into());
+        let reason = |text: &str| HealthAnswer::Page(Health::Unhealthy(text.into()));
+        let gone = HealthAnswer::NoAnswer("gone".into());
         let fine = [
-            (None, HealthAnswer::Healthy),
-            (Some(gone.clone()), HealthAnswer::Healthy),
-            (Some(reason("degraded: a")), HealthAnswer::Healthy),
+            (None, HealthAnswer::Page(Health::Healthy)),
+            (Some(gone.clone()), HealthAnswer::Page(Health::Healthy)),
+            (Some(reason("degraded: a")), HealthAnswer::Page(Health::Healthy)),
             (Some(reason("degraded: a")), reason("degraded: b")),
             (Some(reason("waiting_network: a")), reason("waiting_network: a")),
             (Some(reason("connection lost: reset")), reason("not yet connected to the server")),
@@ -206,7 +200,7 @@ mod tests {
         let bad = [
             (None, reason("degraded: a")),
             (None, gone.clone()),
-            (Some(HealthAnswer::Healthy), reason("degraded: a")),
+            (Some(HealthAnswer::Page(Health::Healthy)), reason("degraded: a")),
             (Some(gone.clone()), reason("degraded: a")),
             (Some(gone.clone()), gone.clone()),
             (Some(reason("degraded: a")), reason("waiting_rights: a")),
@@ -224,7 +218,7 @@ mod tests {
         for soon in ["starting: a", "not yet connected to the server", "connection lost: reset"] {
             assert_eq!(judge_as_it_is(&reason(soon)), HealthVerdict::Bad(format!("503: {soon}")));
         }
-        assert_eq!(judge_as_it_is(&HealthAnswer::Healthy), HealthVerdict::Fine("200".into()));
+        assert_eq!(judge_as_it_is(&HealthAnswer::Page(Health::Healthy)), HealthVerdict::Fine("200".into()));
     }
 
     #[test]
@@ -244,11 +238,14 @@ mod tests {
             }
         });
         let source = HealthSource::File(file.clone());
-        assert_eq!(ask(&source), HealthAnswer::Healthy);
-        assert_eq!(ask(&source), HealthAnswer::Reason("degraded: API_HASH=[masked] more".into()));
-        assert!(matches!(ask(&source), HealthAnswer::None(why) if why.ends_with("answers 404")));
+        assert_eq!(ask(&source), HealthAnswer::Page(Health::Healthy));
+        assert_eq!(
+            ask(&source),
+            HealthAnswer::Page(Health::Unhealthy("degraded: API_HASH=[masked] more".into()))
+        );
+        assert!(matches!(ask(&source), HealthAnswer::NoAnswer(why) if why.ends_with("answers 404")));
         server.join().unwrap();
-        assert!(matches!(ask(&source), HealthAnswer::None(why) if why.contains("does not answer")));
+        assert!(matches!(ask(&source), HealthAnswer::NoAnswer(why) if why.contains("does not answer")));
     }
 
     #[test]
@@ -266,7 +263,7 @@ mod tests {
         )
         .unwrap();
         for name in ["secret", "link", "pipe", "missing"] {
-            let HealthAnswer::NotThere(why) = ask(&HealthSource::File(at(name))) else {
+            let HealthAnswer::NoAddress(why) = ask(&HealthSource::File(at(name))) else {
                 panic!("{name} was read")
             };
             assert!(!why.contains("hidden"), "{why}");

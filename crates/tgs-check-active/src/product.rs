@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use tgs_control::{AddressFile, Health};
 use tgs_core::{cancel::Cancel, exit::Code, mask::mask, owner::Owner, process, remedy::as_root};
 
 use crate::{
@@ -34,8 +35,10 @@ pub(crate) fn is_ours(seen: &UnitSnapshot) -> bool {
 /// What its page answers, found by itself; what it has told systemd where no page is to be found; `None` without either.
 pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match pages(seen, Path::new("/proc")).map(|file| health::ask(&HealthSource::File(file))) {
-        Some(HealthAnswer::NotThere(_)) | None => by_word(&seen.status),
-        found => found,
+        Some(HealthAnswer::NoAddress(_)) | None => {
+            Health::from_summary(&seen.status).map(|health| HealthAnswer::Page(health::presentable(health)))
+        }
+        answer => answer,
     }
 }
 
@@ -51,7 +54,10 @@ fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
     };
     // systemd lists several with colons between them.
     let made = variable("STATE_DIRECTORY").and_then(|all| env::split_paths(&all).next());
-    variable("STATE_DIR").or(made).or_else(|| seen.state_directory()).map(|dir| dir.join("metrics.port"))
+    variable("STATE_DIR")
+        .or(made)
+        .or_else(|| seen.state_directory())
+        .map(|dir| AddressFile::in_dir(&dir).path().to_owned())
 }
 
 /// What the file holds, as far as it may be read.
@@ -62,23 +68,6 @@ fn read_bounded(file: &Path) -> Vec<u8> {
         let _ = file.take(MAX_ENVIRON).read_to_end(&mut bytes);
     }
     bytes
-}
-
-/// The state as `tgs-stream` tells it to systemd, in the words of its page.
-fn by_word(status: &str) -> Option<HealthAnswer> {
-    let begins = |words: &[&str]| words.iter().any(|words| status.starts_with(words));
-    if status.is_empty() {
-        return None;
-    }
-    Some(if begins(&["playing ", "filler"]) {
-        HealthAnswer::Healthy
-    } else if let Some(cause) = status.strip_prefix("reconnecting (") {
-        HealthAnswer::Reason(format!("connection lost: {}", cause.split("); ").next().unwrap_or(cause)))
-    } else if begins(&["connecting; "]) {
-        HealthAnswer::Reason("not yet connected to the server".to_owned())
-    } else {
-        HealthAnswer::Reason(mask(status))
-    })
 }
 
 /// Runs the unit's own program on its settings, as a start would see them. A finding where a start would refuse them.
@@ -128,23 +117,6 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_state_in_the_words_of_the_page() {
-        let reason = |text: &str| HealthAnswer::Reason(text.into());
-        for (status, answer) in [
-            ("playing Film into News (7)", HealthAnswer::Healthy),
-            ("filler into News (7): the source gives nothing", HealthAnswer::Healthy),
-            ("degraded: SESSION_REVOKED", reason("degraded: SESSION_REVOKED")),
-            ("waiting_people: a call", reason("waiting_people: a call")),
-            ("connecting; starting", reason("not yet connected to the server")),
-            ("reconnecting (refused); playing x", reason("connection lost: refused")),
-            ("starting", reason("starting")),
-        ] {
-            assert_eq!(by_word(status), Some(answer), "{status}");
-        }
-        assert_eq!(by_word(""), None);
-    }
 
     #[test]
     fn the_pages_are_where_the_running_process_was_told() {

@@ -9,7 +9,6 @@ pub mod error;
 pub mod exit;
 pub mod files;
 pub mod flood_wait;
-pub mod http_get;
 pub mod logging;
 pub mod mask;
 pub mod owner;

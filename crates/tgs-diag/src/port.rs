@@ -5,13 +5,14 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener},
 };
 
+use tgs_control::StatusClient;
 use tgs_core::remedy;
 
 use crate::{
     context::DiagContext,
     finding::Finding,
     runner::CheckSink,
-    status_client::{NoStatus, StatusPages},
+    running_broadcast::{NoPages, RunningBroadcast},
 };
 
 const CHECK: &str = "port";
@@ -28,16 +29,18 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
         _ => FOLLOWING,
     };
     let dir = settings.state_dir.display();
-    match StatusPages::of(&settings.state_dir) {
+    match RunningBroadcast::of(&settings.state_dir) {
         Ok(stream) => {
             out.say(stream.broadcast());
             out.say(answered(stream.address, port));
         }
         Err(silent) => {
             let why = match silent {
-                NoStatus::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
-                NoStatus::Hidden(why) => format!("{why}; run this as root: {}", remedy::as_root("tgs-diag")),
-                NoStatus::NoAnswer(address) => format!(
+                NoPages::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
+                NoPages::Unreadable(error) => {
+                    format!("{error}; run this as root: {}", remedy::as_root("tgs-diag"))
+                }
+                NoPages::NoAnswer(address) => format!(
                     "the tgs-stream that ran with STATE_DIR {dir} does not answer at {address} any more"
                 ),
             };
@@ -71,7 +74,7 @@ fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     match listen(port) {
         Ok(()) => Finding::pass(CHECK, format!("port {port} of {host} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if StatusPages::at(SocketAddr::new(host, port)).is_some() {
+            if RunningBroadcast::ask(StatusClient::new(SocketAddr::new(host, port))).is_some() {
                 return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
                     .mended_by(remedy);
             }

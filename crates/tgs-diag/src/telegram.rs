@@ -20,8 +20,8 @@ use crate::{
     finding::Finding,
     ingest,
     runner::CheckSink,
+    running_broadcast::RunningBroadcast,
     settings::{self, NOT_NEEDED, session},
-    status_client::StatusPages,
 };
 
 /// What is said of the session that broadcasts.
@@ -122,7 +122,7 @@ fn server(given: &Ingest, out: &CheckSink) -> Finding {
 /// What the tgs-stream that holds the session says.
 fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &CheckSink) {
     let name = holder.to_string();
-    match StatusPages::of(&settings.state_dir) {
+    match RunningBroadcast::of(&settings.state_dir) {
         Ok(stream) if stream.is_about(&own.fingerprint()) => {
             out.say_all(stream.session(&name));
             out.say(Finding::unseen("clock", format_args!("{name} uses the session")));
@@ -154,7 +154,7 @@ pub(crate) fn standby(view: &DiagContext, out: &CheckSink) {
         Err(NotAsked::Why(why)) => Finding::unseen("standby", why),
         Err(NotAsked::Refused(error)) => judge("standby", &error, &settings::standby()),
         Err(NotAsked::Held(holder)) => {
-            match StatusPages::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
+            match RunningBroadcast::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
                 Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
                 Some(false) => Finding::fail("standby", format!("dead, says {holder}"), settings::standby()),
                 None => Finding::unseen("standby", format_args!("{holder} uses it")),

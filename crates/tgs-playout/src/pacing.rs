@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_control::OnAir;
 use tgs_core::{backoff::Backoff, systemd::Beat};
 use tgs_rtmp::flv::Kind;
 
@@ -22,7 +23,7 @@ use crate::{
     filler::Filler,
     publisher::Publisher,
     read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
-    status::{METRICS, OnAir},
+    status::METRICS,
     timeline::{TagOrigin, TimedTag, Timeline},
 };
 
@@ -144,7 +145,7 @@ impl Playout {
         self.report(true);
         self.publisher.goodbye();
         METRICS.on_air.set(0);
-        self.control.board.update(|status| status.on_air = OnAir::Stopped);
+        self.control.board.show(|status| status.on_air = OnAir::Stopped);
         match ended {
             Ok(()) | Err(PlayoutEnd::Cancelled) => Ok(self.played),
             Err(PlayoutEnd::Failed(why)) => Err(why),

@@ -1,6 +1,4 @@
-//! What a running broadcast tells about itself: one snapshot for /status, and the counters for /metrics.
-//!
-//! Nothing is decided by these values.
+//! The engine's shared state, its health, and its metrics. Serves no page and takes no decision.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -11,92 +9,22 @@ use prometheus::{
     Gauge, IntCounter, IntCounterVec, IntGauge, Opts, register_gauge, register_int_counter,
     register_int_counter_vec, register_int_gauge,
 };
-use serde::Serialize;
+use tgs_control::{EngineStatus, Health, OnAir, PublisherState, health};
 
 use crate::item::FailureReason;
 
-/// What is on air.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum OnAir {
-    /// Nothing has been sent yet.
-    #[default]
-    Starting,
-    /// An item.
-    Item(PlayingItem),
-    /// The filler, because of what `cause` says.
-    Filler {
-        /// In words.
-        cause: String,
-    },
-    /// The broadcast is over.
-    Stopped,
-}
-
-/// The item on air.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct PlayingItem {
-    /// The item's identity.
-    pub id: String,
-    /// Its title.
-    pub title: String,
-    /// How far into it the viewer is, in seconds.
-    pub offset_seconds: f64,
-    /// How long it is, in seconds, where that is known.
-    pub duration_seconds: Option<f64>,
-}
-
-/// The publisher's side.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Connection {
-    /// Not connected since the start.
-    #[default]
-    Connecting,
-    /// Media can be sent.
-    Connected,
-    /// The connection is lost and being made again.
-    Reconnecting {
-        /// Why, in words.
-        cause: String,
-    },
-}
-
-/// Everything at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Status {
-    /// What is on air.
-    pub on_air: OnAir,
-    /// The publisher.
-    pub publisher: Connection,
+/// The engine at one moment: what `/status` shows, and what only this process uses.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EngineState {
+    /// The engine's part of `/status`.
+    pub status: EngineStatus,
     /// The item that was published last and how far: what a restart resumes.
-    #[serde(skip)]
     pub published: Option<Published>,
     /// When media was sent last, to half a second.
-    #[serde(skip)]
     pub sent_at: Option<Instant>,
-    /// Seconds of encoded media that wait to be sent.
-    pub readahead_seconds: f64,
-    /// Seconds of sent media that the server's TCP has not acknowledged.
-    pub queue_seconds: f64,
-    /// Media seconds encoded in a second of the encoder's time; `None` before the first measurement, and where nothing is
-    /// encoded.
-    pub encoder_speed_ratio: Option<f64>,
-    /// Why the last item that failed did so: title and cause.
-    pub last_failure: Option<String>,
-    /// Whether the filler is shown because it was asked for.
-    pub paused: bool,
-    /// Whether the list ends with the item that was current when that was asked for.
-    pub stops_after_current: bool,
-    /// What the broadcast is called, where that was said while it runs.
-    pub title: Option<String>,
-    /// What is known to follow what is on air.
-    pub next: Option<String>,
-    /// A thread that has died, though nothing goes on without it, and its panic.
-    #[serde(skip)]
+    /// A thread that the engine cannot do without and that has died, with its panic.
     pub dead_thread: Option<(&'static str, String)>,
-    /// Since when nothing but the filler has been shown, without having been asked for.
-    #[serde(skip)]
+    /// Start of a filler that no command asked for.
     pub filler_since: Option<Instant>,
 }
 
@@ -109,69 +37,73 @@ pub struct Published {
     pub offset: Duration,
 }
 
-/// The shared snapshot.
+/// The engine's state, shared between its threads and `/status`.
 #[derive(Debug, Clone, Default)]
-pub struct SharedStatus(Arc<Mutex<Status>>);
+pub struct SharedStatus(Arc<Mutex<EngineState>>);
 
 impl SharedStatus {
-    /// A copy of what is on it.
+    /// A copy.
     #[must_use]
-    pub fn read(&self) -> Status {
+    pub fn read(&self) -> EngineState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes it.
-    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+    pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Changes what `/status` shows.
+    pub fn show(&self, change: impl FnOnce(&mut EngineStatus)) {
+        self.update(|state| change(&mut state.status));
     }
 }
 
-/// Media that stood still for longer than this is reported by /healthz.
+/// The longest time without sent media that /healthz accepts.
 const HEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
-/// So is a filler that nobody asked for, after this long.
+/// The longest filler without a command that /healthz accepts.
 const HEALTHY_FILLER: Duration = Duration::from_mins(5);
 
-impl Status {
-    /// What holds beyond one run of the engine: what an operator has said.
+impl EngineState {
+    /// The state for another run of the engine: only what commands have set.
     #[must_use]
-    pub fn said(&self) -> Self {
-        Self {
-            paused: self.paused,
-            stops_after_current: self.stops_after_current,
-            title: self.title.clone(),
-            ..Self::default()
-        }
+    pub fn for_next_run(&self) -> Self {
+        let EngineStatus { paused, stops_after_current, ref title, .. } = self.status;
+        let status = EngineStatus { paused, stops_after_current, title: title.clone(), ..Default::default() };
+        Self { status, ..Self::default() }
     }
 
     /// Whether media flows; if not, why.
-    pub fn health(&self) -> Result<(), String> {
-        self.health_at(Instant::now())
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.problem(Instant::now()).map_or(Health::Healthy, Health::Unhealthy)
     }
 
-    fn health_at(&self, now: Instant) -> Result<(), String> {
+    fn problem(&self, now: Instant) -> Option<String> {
         if let Some((name, panic)) = &self.dead_thread {
-            return Err(format!("the thread {name} died ({panic}), and tgs-stream ends"));
+            return Some(format!("the thread {name} died ({panic}), and tgs-stream ends"));
         }
-        match &self.publisher {
-            Connection::Connecting => return Err("not yet connected to the server".into()),
-            Connection::Reconnecting { cause } => return Err(format!("connection lost: {cause}")),
-            Connection::Connected => {}
+        match &self.status.publisher {
+            PublisherState::Connecting => return Some(health::NOT_CONNECTED.to_owned()),
+            PublisherState::Reconnecting { cause } => {
+                return Some(format!("{}: {cause}", health::CONNECTION_LOST));
+            }
+            PublisherState::Connected => {}
         }
         let since = |at: Instant| now.saturating_duration_since(at);
-        let still = since(self.sent_at.ok_or("nothing was sent yet")?);
+        let Some(still) = self.sent_at.map(since) else {
+            return Some(format!("{} yet", health::NOTHING_SENT));
+        };
         if still > HEALTHY_PAUSE {
-            return Err(format!("nothing was sent for {} s", still.as_secs()));
+            return Some(format!("{} for {} s", health::NOTHING_SENT, still.as_secs()));
         }
-        if let (OnAir::Filler { cause }, Some(filler)) = (&self.on_air, self.filler_since.map(since))
-            && filler >= HEALTHY_FILLER
-        {
-            // What failed since the filler came says more than why it came.
-            let failed = self.last_failure.as_ref().map(|failure| format!("last failure: {failure}"));
-            let cause = failed.as_ref().unwrap_or(cause);
-            return Err(format!("only the filler is shown for {} min: {cause}", filler.as_secs() / 60));
-        }
-        Ok(())
+        let OnAir::Filler { cause } = &self.status.on_air else { return None };
+        let filler = self.filler_since.map(since).filter(|filler| *filler >= HEALTHY_FILLER)?;
+        // A failure since the filler began is more specific than the filler's cause.
+        let failed = self.status.last_failure.as_ref().map(|failure| format!("last failure: {failure}"));
+        let cause = failed.as_ref().unwrap_or(cause);
+        Some(format!("{} for {} min: {cause}", health::ONLY_FILLER, filler.as_secs() / 60))
     }
 }
 
@@ -275,59 +207,52 @@ impl EngineMetrics {
 mod tests {
     use super::*;
 
+    fn connected(sent_at: Option<Instant>) -> EngineState {
+        let status = EngineStatus { publisher: PublisherState::Connected, ..EngineStatus::default() };
+        EngineState { status, sent_at, ..EngineState::default() }
+    }
+
     #[test]
     fn health_goes_by_a_clock_that_nobody_sets() {
-        let sent = |ago: u64| Status {
-            publisher: Connection::Connected,
-            sent_at: Instant::now().checked_sub(Duration::from_secs(ago)),
-            ..Status::default()
-        };
-        assert_eq!(sent(3).health(), Ok(()));
-        assert_eq!(sent(7).health(), Err("nothing was sent for 7 s".to_owned()));
-        let none = Status { sent_at: None, ..sent(0) };
-        assert_eq!(none.health(), Err("nothing was sent yet".to_owned()));
-        // What the wall's clock says is shown, and decides nothing.
+        let sent = |ago: u64| connected(Instant::now().checked_sub(Duration::from_secs(ago)));
+        assert_eq!(sent(3).health(), Health::Healthy);
+        assert_eq!(sent(7).health(), Health::Unhealthy("nothing was sent for 7 s".to_owned()));
+        assert_eq!(connected(None).health(), Health::Unhealthy("nothing was sent yet".to_owned()));
+        // The wall clock's time is shown, and decides nothing.
         METRICS.last_progress.set(4e9);
-        assert!(sent(7).health().is_err());
+        assert_ne!(sent(7).health(), Health::Healthy);
     }
 
     #[test]
     fn five_minutes_of_filler_that_nobody_asked_for_are_unhealthy() {
         let now = Instant::now();
         let filler = |seconds| {
-            let since = now.checked_sub(Duration::from_secs(seconds));
-            Status {
-                publisher: Connection::Connected,
-                sent_at: Some(now),
-                on_air: OnAir::Filler { cause: "nothing to play".into() },
-                filler_since: since,
-                ..Status::default()
-            }
+            let mut state = connected(Some(now));
+            state.status.on_air = OnAir::Filler { cause: "nothing to play".into() };
+            state.filler_since = now.checked_sub(Duration::from_secs(seconds));
+            state
         };
-        assert_eq!(filler(299).health_at(now), Ok(()));
+        assert_eq!(filler(299).problem(now), None);
         let long = "only the filler is shown for 5 min: nothing to play";
-        assert_eq!(filler(301).health_at(now), Err(long.to_owned()));
-        let failed = Status { last_failure: Some("a film: no such file".into()), ..filler(600) };
+        assert_eq!(filler(301).problem(now).as_deref(), Some(long));
+        let mut failed = filler(600);
+        failed.status.last_failure = Some("a film: no such file".into());
         let long = "only the filler is shown for 10 min: last failure: a film: no such file";
-        assert_eq!(failed.health_at(now), Err(long.to_owned()));
+        assert_eq!(failed.problem(now).as_deref(), Some(long));
         // Asked for, it is not counted.
-        assert_eq!(Status { filler_since: None, ..filler(0) }.health_at(now), Ok(()));
-        let away = Status { publisher: Connection::Reconnecting { cause: "refused".into() }, ..filler(900) };
-        assert_eq!(away.health_at(now), Err("connection lost: refused".to_owned()));
+        assert_eq!(EngineState { filler_since: None, ..filler(0) }.problem(now), None);
+        let mut away = filler(900);
+        away.status.publisher = PublisherState::Reconnecting { cause: "refused".into() };
+        assert_eq!(away.problem(now).as_deref(), Some("connection lost: refused"));
     }
 
     #[test]
     fn a_dead_thread_is_unhealthy_whatever_flows() {
         let now = Instant::now();
-        let dead = Status {
-            publisher: Connection::Connected,
-            sent_at: Some(now),
-            dead_thread: Some(("encode", "index 7".into())),
-            ..Status::default()
-        };
+        let dead = EngineState { dead_thread: Some(("encode", "index 7".into())), ..connected(Some(now)) };
         assert_eq!(
-            dead.health_at(now),
-            Err("the thread encode died (index 7), and tgs-stream ends".to_owned())
+            dead.problem(now).as_deref(),
+            Some("the thread encode died (index 7), and tgs-stream ends")
         );
     }
 }

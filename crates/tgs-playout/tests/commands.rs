@@ -15,13 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_control::{EngineStatus, OnAir, PlayingItem};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::{self, Control, EngineConfig, RunEnd, Summary},
     item::{Item, JumpTarget, Media, NextItem, Programme},
     output::Output,
     profile::Profile,
-    status::{OnAir, PlayingItem, Status},
 };
 use tgs_rtmp::flv::{FlvReader, Kind};
 
@@ -241,10 +241,10 @@ impl Running {
         self.control.send(command).unwrap();
     }
 
-    fn until(&self, what: &str, such: impl Fn(&Status) -> bool) {
+    fn until(&self, what: &str, such: impl Fn(&EngineStatus) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            let status = self.control.board.read();
+            let status = self.control.board.read().status;
             if such(&status) {
                 return;
             }
@@ -437,7 +437,7 @@ fn what_nothing_plays_for_is_refused_and_the_rest_waits() {
     for command in [Command::Queue("x".into()), Command::Reload, Command::Pause, Command::StopAfterCurrent] {
         assert_eq!(control.send(command), Ok(()));
     }
-    let status = control.board.read();
+    let status = control.board.read().status;
     assert!(status.paused && status.stops_after_current);
     let other = control.another();
     other.send(Command::Stop).unwrap();

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_control::{StatusClient, TelegramStatus};
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
@@ -21,7 +22,6 @@ use tgs_telegram::{App, Connection};
 use crate::{
     cli::Cli,
     error,
-    stream::Stream,
     terminal::{plain, say},
 };
 
@@ -157,12 +157,14 @@ impl Context {
         }
     }
 
-    /// What the `tgs-stream` that uses `session` says, if it is one and says anything about it.
-    pub(crate) fn stream(&self, session: &SessionString) -> Option<Stream> {
-        let stream = Stream::ask(&self.settings.state_dir)?;
-        // One that has moved on to another session says nothing about this.
-        let same = stream.session.as_ref().is_none_or(|fingerprint| *fingerprint == session.fingerprint());
-        same.then_some(stream)
+    /// The Telegram status of the `tgs-stream` that uses `session`, if one does.
+    pub(crate) fn stream(&self, session: &SessionString) -> Option<TelegramStatus> {
+        let client = StatusClient::of_state_dir(&self.settings.state_dir).ok()?;
+        let status = client.status().inspect_err(|error| log::debug!("failed to ask tgs-stream: {error}"));
+        let telegram = status.ok()?.telegram?;
+        // The status of another session says nothing about this one.
+        let same = telegram.session.as_ref().is_none_or(|fingerprint| *fingerprint == session.fingerprint());
+        same.then_some(telegram)
     }
 
     /// Ends a session that was made and cannot be kept, as far as Telegram can be reached.
@@ -178,18 +180,18 @@ impl Context {
 }
 
 /// What to tell of a session that somebody else uses.
-pub(crate) fn in_use(holder: &Holder, stream: Option<&Stream>) -> Vec<String> {
+pub(crate) fn in_use(holder: &Holder, stream: Option<&TelegramStatus>) -> Vec<String> {
     let mut lines =
         vec![format!("In use:   by {holder}; it is not used from here too, which would end it for good")];
     if let Some(stream) = stream {
         let parts = [
-            ("Account:", &stream.account),
-            ("Chat:", &stream.chat),
-            ("State:", &stream.state),
-            ("Because:", &stream.why),
+            ("Account:", stream.account.as_deref()),
+            ("Chat:", stream.chat.as_deref()),
+            ("State:", Some(stream.state.name())),
+            ("Because:", stream.why.as_deref()),
         ];
         for (label, value) in parts {
-            lines.extend(value.as_ref().map(|value| format!("{label:<9} {}", plain(value))));
+            lines.extend(value.map(|value| format!("{label:<9} {}", plain(value))));
         }
     }
     lines

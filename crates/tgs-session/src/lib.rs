@@ -15,7 +15,6 @@ mod log_out;
 mod person;
 mod qr;
 mod show;
-mod stream;
 mod terminal;
 mod unattended;
 

@@ -10,7 +10,6 @@ use crate::{
     app::print,
     context::{Context, Use, in_use},
     error::of_telegram,
-    stream::Stream,
     terminal::plain,
 };
 
@@ -88,7 +87,7 @@ impl Shown {
                 let stream = context.stream(session);
                 self.stream = in_use(&holder, stream.as_ref());
                 self.in_use_by = Some(holder.to_string());
-                self.chat = stream.and_then(|Stream { chat, .. }| chat);
+                self.chat = stream.and_then(|stream| stream.chat);
                 Ok(())
             }
             Use::Ours(_lock) => {

@@ -119,7 +119,7 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
 /// Whether the one who uses the session says that it is good.
 fn in_good_use(context: &Context, session: &SessionString) -> bool {
     let stream = context.stream(session);
-    stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid == Some(true))
+    stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid)
 }
 
 fn failed(error: RenewError<sign_in_limit::Error>) -> CliError {

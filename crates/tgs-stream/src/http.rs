@@ -10,11 +10,10 @@ mod serve;
 mod textfile;
 
 use std::{
-    fs,
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::LazyLock,
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -24,6 +23,7 @@ use prometheus::{
     Gauge, IntGaugeVec, TextEncoder, proto::MetricFamily, register_gauge, register_int_gauge_vec,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tgs_control::{AddressFile, Health};
 use tgs_core::supervise::keep_running;
 
 /// How often [`HttpConfig::metrics_file`] is rewritten.
@@ -60,13 +60,10 @@ pub struct HttpConfig {
     pub file_every: Duration,
 }
 
-/// Tells whether media flows; if it does not, the reason in words.
-pub type HealthCheck = Box<dyn Fn() -> Result<(), String> + Send>;
-
 /// What the pages show. Both are called for each request on the server's thread, so they must not block.
 pub struct Pages {
     /// `/healthz`: 200, or 503 with the reason.
-    pub health: HealthCheck,
+    pub health: Box<dyn Fn() -> Health + Send>,
     /// `/status`: a JSON document.
     pub status_json: Box<dyn Fn() -> String + Send>,
 }
@@ -76,7 +73,7 @@ pub struct Pages {
 #[derive(Debug)]
 pub struct HttpServer {
     addr: Option<SocketAddr>,
-    port_file: PathBuf,
+    address_file: AddressFile,
     /// The threads stop when this end is closed.
     stop: Option<UnixStream>,
     threads: Vec<JoinHandle<()>>,
@@ -90,8 +87,8 @@ impl HttpServer {
         BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         START_TIME.set(now.as_secs_f64());
-        let port_file = config.state_dir.join("metrics.port");
-        let mut web = Self { addr: None, port_file, stop: None, threads: Vec::new() };
+        let address_file = AddressFile::in_dir(&config.state_dir);
+        let mut web = Self { addr: None, address_file, stop: None, threads: Vec::new() };
         let (stop, stopped) = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(e) => {
@@ -102,7 +99,7 @@ impl HttpServer {
         web.stop = Some(stop);
         let listener = bind(&config.host, config.port, if config.fixed_port { 0 } else { FOLLOWING_PORTS });
         web.addr = listener.as_ref().and_then(|l| l.local_addr().ok());
-        web.write_port_file();
+        web.write_address_file();
         let file = config
             .metrics_file
             .clone()
@@ -148,12 +145,12 @@ impl HttpServer {
         }
     }
 
-    /// Tells the other tools the address, or takes back what a killed run has told them.
-    fn write_port_file(&self) {
-        let path = &self.port_file;
+    /// Writes the address for the other tools, or removes the file of a killed run.
+    fn write_address_file(&self) {
+        let path = self.address_file.path();
         let done = match self.addr {
-            Some(addr) => tgs_core::files::replace(path, format!("{addr}\n").as_bytes(), 0o644),
-            None => remove_if_there(path),
+            Some(addr) => self.address_file.write(addr),
+            None => self.address_file.remove(),
         };
         if let Err(e) = done {
             log::warn!(
@@ -172,18 +169,10 @@ impl Drop for HttpServer {
         }
         // Another instance with the same STATE_DIR may have written its own address since.
         let Some(addr) = self.addr else { return };
-        let ours =
-            tgs_core::files::read_text(&self.port_file).is_ok_and(|text| text.trim_end() == addr.to_string());
-        if ours && let Err(e) = remove_if_there(&self.port_file) {
-            log::warn!("failed to remove {}: {e}", self.port_file.display());
+        let ours = self.address_file.read().is_ok_and(|held| held == addr);
+        if ours && let Err(e) = self.address_file.remove() {
+            log::warn!("failed to remove {}: {e}", self.address_file.path().display());
         }
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
     }
 }
 

@@ -9,4 +9,4 @@ mod state_machine;
 mod status;
 
 pub(crate) use driver::{TelegramConfig, run};
-pub(crate) use status::{SharedTelegramStatus, TelegramStatus};
+pub(crate) use status::SharedTelegramStatus;

@@ -23,6 +23,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 use tempfile::TempDir;
+use tgs_control::Health;
 use tgs_stream::http::{FILE_EVERY, HttpConfig, HttpServer, Pages};
 
 /// How long a test waits for an answer that is due at once.
@@ -39,15 +40,12 @@ fn config(state: &TempDir, host: &str, port: u16) -> HttpConfig {
     }
 }
 
-fn pages(health: Result<(), &'static str>) -> Pages {
-    Pages {
-        health: Box::new(move || health.map_err(String::from)),
-        status_json: Box::new(|| r#"{"on_air":true}"#.into()),
-    }
+fn pages(health: Health) -> Pages {
+    Pages { health: Box::new(move || health.clone()), status_json: Box::new(|| r#"{"on_air":true}"#.into()) }
 }
 
 fn start(config: &HttpConfig) -> HttpServer {
-    HttpServer::start(config, pages(Ok(())))
+    HttpServer::start(config, pages(Health::Healthy))
 }
 
 /// Sends `request` and gives all that comes back until the server closes.
@@ -154,9 +152,9 @@ fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
     let pages = Pages {
         health: Box::new(move || {
             assert!(!health.load(Ordering::SeqCst), "as asked");
-            Ok(())
+            Health::Healthy
         }),
-        ..pages(Ok(()))
+        ..pages(Health::Healthy)
     };
     let every = Duration::from_millis(20);
     let config =
@@ -194,7 +192,7 @@ fn bad_health_is_503_with_the_reason() {
     let state = tempfile::tempdir().unwrap();
     let web = HttpServer::start(
         &config(&state, "127.0.0.1", 0),
-        pages(Err("no media for 12 s: the encoder stands still")),
+        pages(Health::Unhealthy("no media for 12 s: the encoder stands still".into())),
     );
     let (status, body) = get(web.addr().unwrap(), "/healthz");
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
@@ -512,8 +510,10 @@ fn thousands_of_requests_in_a_row_are_answered() {
 fn who_never_reads_holds_up_nobody() {
     let state = tempfile::tempdir().unwrap();
     let more_than_any_buffer = "x".repeat(32 << 20);
-    let pages =
-        Pages { health: Box::new(|| Ok(())), status_json: Box::new(move || more_than_any_buffer.clone()) };
+    let pages = Pages {
+        health: Box::new(|| Health::Healthy),
+        status_json: Box::new(move || more_than_any_buffer.clone()),
+    };
     let web = HttpServer::start(&config(&state, "127.0.0.1", 0), pages);
     let addr = web.addr().unwrap();
     let mut stuck = TcpStream::connect(addr).unwrap();

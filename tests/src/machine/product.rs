@@ -1,11 +1,10 @@
 //! The product on a box: laid out as a deploy leaves it, without the package and without the deploy
 //! script.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
-use tgs_core::http_get;
+use anyhow::Result;
+use tgs_control::{AddressFile, Status, StatusClient};
 
 use super::Machine;
 use crate::{
@@ -86,9 +85,9 @@ impl Machine {
 
     /// What `/status` of the tgs-stream with this state directory shows. From a thread that has
     /// joined the network.
-    pub fn status(&self, state: &str) -> Result<Value> {
-        let address: SocketAddr = self.read(&format!("{state}/metrics.port"))?.trim().parse()?;
-        let answer = http_get::get(address, "/status", Duration::from_secs(2)).context("GET /status")?;
-        serde_json::from_str(&answer.body).with_context(|| format!("/status answers {}", answer.body))
+    pub fn status(&self, state: &str) -> Result<Status> {
+        let file = AddressFile::in_dir(Path::new(state));
+        let address: SocketAddr = self.read(&file.path().to_string_lossy())?.trim().parse()?;
+        Ok(StatusClient::new(address).status()?)
     }
 }

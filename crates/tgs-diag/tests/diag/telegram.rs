@@ -134,7 +134,7 @@ fn a_session_that_tgs_stream_uses_is_not_connected_to() {
     let status = |telegram: &str| {
         let fingerprint = session.fingerprint();
         format!(
-            r#"{{"on_air":{{"title":"A film"}},"publisher":"connected","telegram":{{"session":"{fingerprint}",{telegram}}}}}"#
+            r#"{{"on_air":{{"state":"item","title":"A film"}},"publisher":{{"state":"connected"}},"telegram":{{"session":"{fingerprint}",{telegram}}}}}"#
         )
     };
     home.pages(

@@ -115,7 +115,7 @@ impl Control {
     /// The thread `name` has died of `panic`.
     fn died(&self, name: &'static str, panic: &Panic) {
         self.pulse.died(name);
-        self.board.update(|status| status.dead_thread = Some((name, panic.to_string())));
+        self.board.update(|state| state.dead_thread = Some((name, panic.to_string())));
         self.cancel.cancel();
     }
 
@@ -173,18 +173,18 @@ impl CommandRouter {
                 if let Some(engine) = &self.engine {
                     engine.read_ahead.set_paused(self.paused);
                 }
-                board.update(|status| status.paused = self.paused);
+                board.show(|status| status.paused = self.paused);
                 METRICS.paused.set(self.paused.into());
             }
             Command::Title(title) => {
-                board.update(|status| status.title = Some(title).filter(|title| !title.is_empty()));
+                board.show(|status| status.title = Some(title).filter(|title| !title.is_empty()));
             }
             Command::StopAfterCurrent => {
                 if let Some(engine) = self.engine.as_ref().filter(|_| !self.ending) {
                     engine.read_ahead.end_with_current();
                 }
                 self.ending = true;
-                board.update(|status| status.stops_after_current = true);
+                board.show(|status| status.stops_after_current = true);
             }
             Command::Stop => {}
         }

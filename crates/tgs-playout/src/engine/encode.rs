@@ -461,7 +461,7 @@ impl EncodeThread {
             log::warn!("{line}");
         }
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
-        self.shared.control.board.update(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.shared.control.board.show(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // What was on air for a while has not made the list unplayable.
         self.failed_in_row = if played > EARLY { 0 } else { self.failed_in_row + 1 };

@@ -179,7 +179,7 @@ impl PrepareThread {
         };
         self.shared.read_ahead.set_prepared(title);
         let next = self.shared.read_ahead.next_title();
-        self.shared.control.board.update(|status| status.next = next);
+        self.shared.control.board.show(|status| status.next = next);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.source {

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use tgs_control::Health;
 use tgs_rtmp::flv::{FlvReader, Kind};
 
 use super::*;
@@ -108,7 +109,7 @@ fn a_panic_at_an_item_is_that_items_failure() {
     // The one that fails half-way has been on air.
     assert_eq!(summary, Summary { played: 4, failed: 4, end: RunEnd::Over });
     assert_eq!(failures(), 4);
-    let told = control.board.read().last_failure.unwrap();
+    let told = control.board.read().status.last_failure.unwrap();
     assert!(told.starts_with("showing panics: a fault of tgs-stream, please report it: "), "{told}");
     assert!(told.contains("token http://h/?key=[masked]"), "{told}");
     assert_eq!(control.board.read().dead_thread, None);
@@ -136,7 +137,7 @@ fn the_death_of_a_thread_that_it_needs_ends_the_broadcast() {
         assert!(matches!(ended, Err(EngineError::Died { name: died, .. }) if died == name), "{ended:?}");
         let stuck = control.pulse.stuck(Instant::now());
         assert_eq!(stuck.map(|(thread, _)| thread), Some(name), "the watchdog");
-        let health = control.board.read().health().unwrap_err();
+        let Health::Unhealthy(health) = control.board.read().health() else { panic!("{name} is not missed") };
         assert!(health.starts_with(&format!("the thread {name} died (as asked: ")), "{health}");
         assert!(health.ends_with(", and tgs-stream ends") && !health.contains("hidden"), "{health}");
     }

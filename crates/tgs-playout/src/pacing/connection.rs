@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use tgs_control::PublisherState;
+
 use super::{Playout, PlayoutEnd};
-use crate::{
-    sink::SinkError,
-    status::{Connection, METRICS},
-};
+use crate::{sink::SinkError, status::METRICS};
 
 /// A connection that lasted this long was a good one: after it the next is tried at once.
 const STEADY: Duration = Duration::from_secs(5);
@@ -29,7 +28,7 @@ impl Playout {
     pub(super) fn lost(&mut self, broken: &SinkError) {
         log::warn!("connection to {} lost: {broken}", self.publisher.output());
         let cause = broken.to_string();
-        self.control.board.update(|status| status.publisher = Connection::Reconnecting { cause });
+        self.control.board.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
         self.resume_at = self.publisher.lose().or(self.resume_at);
@@ -72,7 +71,7 @@ impl Playout {
                     }
                     self.control
                         .board
-                        .update(|status| status.publisher = Connection::Reconnecting { cause: text });
+                        .show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
                     if self.pause() {
                         return Err(PlayoutEnd::Cancelled);
                     }
@@ -84,7 +83,7 @@ impl Playout {
             METRICS.reconnects.inc();
         }
         log::info!("connected to {}", self.publisher.output());
-        self.control.board.update(|status| status.publisher = Connection::Connected);
+        self.control.board.show(|status| status.publisher = PublisherState::Connected);
         self.read_ahead.set_at_live_edge(false);
         Ok(())
     }

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tgs_control::{OnAir, PlayingItem};
+
 use super::{OnAirSource, Playout};
 use crate::{
     read_ahead::StartedItem,
-    status::{METRICS, OnAir, PlayingItem, Published},
+    status::{METRICS, Published},
     timeline::TagOrigin,
 };
 
@@ -71,17 +73,16 @@ impl Playout {
         let next = self.read_ahead.next_title();
         let (now, bridging) =
             (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
-        self.control.board.update(|status| {
-            status.sent_at = sent_at;
+        self.control.board.update(|state| {
+            state.sent_at = sent_at;
+            state.filler_since = bridging.then(|| state.filler_since.unwrap_or(now));
+            state.published = published.or_else(|| state.published.take());
+            let status = &mut state.status;
             status.next = next;
-            status.filler_since = bridging.then(|| status.filler_since.unwrap_or(now));
             status.readahead_seconds = ahead;
             status.queue_seconds = queue;
             if let Some(showing) = showing {
                 status.on_air = OnAir::Item(showing);
-            }
-            if published.is_some() {
-                status.published = published;
             }
         });
     }

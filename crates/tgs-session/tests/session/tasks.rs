@@ -87,7 +87,7 @@ fn a_session_that_tgs_stream_uses_is_asked_for_and_not_connected_to() {
     let said = home.run(&["--list-dialogs"]).fails(75, "the session is in use by ");
     assert!(said.last().contains(&pid), "{}", said.err);
     let status = format!(
-        r#"{{"on_air":{{}},"telegram":{{"state":"live","session":"{}","account":"Alice (5000000001)","chat":"Demo (-100)"}}}}"#,
+        r#"{{"on_air":{{"state":"starting"}},"telegram":{{"state":"live","session":"{}","account":"Alice (5000000001)","chat":"Demo (-100)"}}}}"#,
         session.fingerprint()
     );
     home.status_page(&status);

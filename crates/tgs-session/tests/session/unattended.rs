@@ -84,11 +84,15 @@ fn what_tgs_stream_says_of_its_session_is_believed() {
     let session = SessionString::decode(&primary.telethon_string()).unwrap();
     let _held = SessionLock::take(&session.key, None).unwrap();
     let name = session.fingerprint();
-    home.status_page(&format!(r#"{{"telegram":{{"session":"{name}","session_valid":true}}}}"#));
+    home.status_page(&format!(
+        r#"{{"on_air":{{"state":"starting"}},"telegram":{{"session":"{name}","session_valid":true}}}}"#
+    ));
     let said = home.run(&RENEW).ok();
     assert!(said.last().contains("is good and in use by "), "{}", said.err);
     assert_eq!(home.dc.requests().len(), 0);
-    home.status_page(&format!(r#"{{"telegram":{{"session":"{name}","session_valid":false}}}}"#));
+    home.status_page(&format!(
+        r#"{{"on_air":{{"state":"starting"}},"telegram":{{"session":"{name}","session_valid":false}}}}"#
+    ));
     assert!(home.run(&RENEW).ok().last().contains("is new: signed in as Bob"));
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tgs_control::Health;
 use tgs_core::supervise::{contain, keep_running};
 use tiny_http::{Header, Method, Request, Response, Server};
 
@@ -168,8 +169,8 @@ fn page(request: &Request, pages: &Pages) -> Response<Cursor<Vec<u8>>> {
             Err(e) => (500, TEXT, format!("failed to write out the metrics: {e}")),
         },
         "/healthz" => match (pages.health)() {
-            Ok(()) => (200, TEXT, "ok".into()),
-            Err(reason) => (503, TEXT, reason),
+            Health::Healthy => (200, TEXT, "ok".into()),
+            Health::Unhealthy(reason) => (503, TEXT, reason),
         },
         "/status" => (200, "application/json", (pages.status_json)()),
         _ => (404, TEXT, "there are /metrics, /healthz and /status".into()),
@@ -198,7 +199,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let same = listener.try_clone().unwrap();
         let (stop, stopped) = UnixStream::pair().unwrap();
-        let pages = Pages { health: Box::new(|| Ok(())), status_json: Box::new(String::new) };
+        let pages = Pages { health: Box::new(|| Health::Healthy), status_json: Box::new(String::new) };
         let server = thread::spawn(move || run(&listener, &pages, Path::new("/tmp"), &stopped));
         let healthy = || {
             let mut stream = TcpStream::connect(addr)?;

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tgs_control::{PublisherState, TelegramState};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
@@ -22,11 +23,7 @@ use tgs_core::{
     supervise::{Panic, contain},
     systemd::Beat,
 };
-use tgs_playout::{
-    command::Command,
-    engine::Control,
-    status::{Connection, SharedStatus},
-};
+use tgs_playout::{command::Command, engine::Control, status::SharedStatus};
 use tgs_telegram::Ingest;
 
 use super::{
@@ -196,7 +193,7 @@ impl Driver<'_, '_> {
 
     /// Sets the title that a command has asked for, once there is a live stream.
     fn retitle(&mut self) {
-        let wanted = self.engine_status.read().title;
+        let wanted = self.engine_status.read().status.title;
         if wanted == self.session.title {
             return;
         }
@@ -295,7 +292,8 @@ impl Driver<'_, '_> {
 
     fn check(&mut self) -> StateEvent {
         self.standby.use_if_due(&mut self.settings, &self.session);
-        let refused = matches!(self.engine_status.read().publisher, Connection::Reconnecting { .. });
+        let refused =
+            matches!(self.engine_status.read().status.publisher, PublisherState::Reconnecting { .. });
         let (outcome, failure) = self.session.check(refused);
         if let Some(failure) = failure {
             self.record(failure);
@@ -317,8 +315,11 @@ impl Driver<'_, '_> {
     fn record(&mut self, failure: SessionFailure) -> StartError {
         let error = failure.error;
         if let (StartError::Wait(reason), false) = (error, self.cancel.is_cancelled()) {
-            let key =
-                format!("{}{}", reason.name(), failure.message.split(" (wait").next().unwrap_or_default());
+            let key = format!(
+                "{}{}",
+                reason.state().name(),
+                failure.message.split(" (wait").next().unwrap_or_default()
+            );
             if self.logged.as_ref().is_none_or(|(last, at)| *last != key || at.elapsed() >= REPEAT_EVERY) {
                 log::warn!("{failure}; trying again");
                 self.logged = Some((key, Instant::now()));
@@ -357,20 +358,20 @@ impl Driver<'_, '_> {
             engine.halted.store(true, Ordering::SeqCst);
             send(&engine.control, Command::Stop);
             let _ = engine.thread.join();
-            self.engine_status.update(|status| *status = status.said());
+            self.engine_status.update(|state| *state = state.for_next_run());
         }
     }
 
     /// Updates what /status, /healthz and the metrics show.
     fn update_status(&self) {
         let state = match self.state {
-            BroadcastState::Starting => "starting",
+            BroadcastState::Starting => TelegramState::Starting,
             // The engine publishes, but no viewer sees it.
-            BroadcastState::Live(SessionHealth::Good { over: true, .. }) => "waiting_call",
-            BroadcastState::Live(_) => "live",
-            BroadcastState::Waiting { reason, .. } => reason.name(),
-            BroadcastState::Degraded(_) => "degraded",
-            BroadcastState::Stopping(_) => "stopping",
+            BroadcastState::Live(SessionHealth::Good { over: true, .. }) => TelegramState::WaitingCall,
+            BroadcastState::Live(_) => TelegramState::Live,
+            BroadcastState::Waiting { reason, .. } => reason.state(),
+            BroadcastState::Degraded(_) => TelegramState::Degraded,
+            BroadcastState::Stopping(_) => TelegramState::Stopping,
         };
         METRICS.degraded.set(matches!(self.state, BroadcastState::Degraded(_)).into());
         METRICS.set_state(state);

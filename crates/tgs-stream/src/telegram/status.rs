@@ -1,5 +1,4 @@
-//! What the Telegram side tells about itself: the part of /status and /healthz that the engine does not know, and its
-//! metrics. Nothing is decided by these values.
+//! The Telegram side's shared status, and its metrics. Takes no decision.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -7,68 +6,15 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts, register_int_counter_vec, register_int_gauge,
     register_int_gauge_vec,
 };
-use serde::Serialize;
+use tgs_control::{TelegramState, TelegramStatus};
 use tgs_telegram::Class;
 
-/// Every state, as /healthz, /status and `tgs_state` name it.
-pub(crate) const STATES: [&str; 13] = [
-    "starting",
-    "live",
-    "waiting_flood",
-    "waiting_network",
-    "waiting_rights",
-    "waiting_chat",
-    "waiting_people",
-    "waiting_call",
-    "waiting_app",
-    "waiting_in_use",
-    "waiting_other",
-    "degraded",
-    "stopping",
-];
-
-/// Everything at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct TelegramStatus {
-    /// One of [`STATES`]: what /healthz answers where nothing is on air.
-    pub(crate) state: &'static str,
-    /// Why it is not live, in words with the remedy.
-    pub(crate) why: Option<String>,
-    /// When the next attempt is made, in seconds since the epoch.
-    pub(crate) retry_at: Option<u64>,
-    /// Whether the session was good when last asked.
-    pub(crate) session_valid: bool,
-    /// Which session: the short hash of its key.
-    pub(crate) session: Option<String>,
-    /// Whose session it is.
-    pub(crate) account: Option<String>,
-    /// Into which chat, as `title (number)`.
-    pub(crate) chat: Option<String>,
-    /// Whether the standby session was good when it was last used; unset where there is none.
-    pub(crate) standby_valid: Option<bool>,
-}
-
-impl Default for TelegramStatus {
-    fn default() -> Self {
-        Self {
-            state: "starting",
-            why: None,
-            retry_at: None,
-            session_valid: false,
-            session: None,
-            account: None,
-            chat: None,
-            standby_valid: None,
-        }
-    }
-}
-
-/// The shared snapshot.
+/// The status, shared between the Telegram side and `/status`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SharedTelegramStatus(Arc<Mutex<TelegramStatus>>);
 
 impl SharedTelegramStatus {
-    /// A copy of what is on it.
+    /// A copy.
     pub(crate) fn read(&self) -> TelegramStatus {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -98,7 +44,7 @@ pub(crate) static METRICS: LazyLock<TelegramMetrics> = LazyLock::new(|| {
     for result in ["success", "failure"] {
         metrics.regen_attempts.with_label_values(&[result]);
     }
-    metrics.set_state("starting");
+    metrics.set_state(TelegramState::Starting);
     metrics
 });
 
@@ -148,11 +94,9 @@ impl TelegramMetrics {
         self.regen_attempts.with_label_values(&[result]).inc();
     }
 
-    /// Shows one of [`STATES`].
-    pub(crate) fn set_state(&self, state: &str) {
-        debug_assert!(STATES.contains(&state), "{state} is not among the states");
-        for known in STATES {
-            self.state.with_label_values(&[known]).set((known == state).into());
+    pub(crate) fn set_state(&self, state: TelegramState) {
+        for known in TelegramState::ALL {
+            self.state.with_label_values(&[known.name()]).set((known == state).into());
         }
     }
 
@@ -164,29 +108,16 @@ impl TelegramMetrics {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{super::state_machine::WaitReason, *};
+    use super::*;
 
     #[test]
-    fn one_state_is_shown_at_a_time_and_every_wait_is_among_them() {
-        let reasons = [
-            WaitReason::Flood(Duration::ZERO),
-            WaitReason::Network,
-            WaitReason::Rights,
-            WaitReason::Chat,
-            WaitReason::People,
-            WaitReason::Call,
-            WaitReason::App,
-            WaitReason::InUse,
-            WaitReason::Other,
-        ];
-        for state in
-            reasons.map(WaitReason::name).into_iter().chain(["live", "degraded", "stopping", "starting"])
-        {
+    fn one_state_is_shown_at_a_time() {
+        for state in TelegramState::ALL {
             METRICS.set_state(state);
-            let shown: Vec<_> =
-                STATES.into_iter().filter(|s| METRICS.state.with_label_values(&[s]).get() == 1).collect();
+            let shown: Vec<_> = TelegramState::ALL
+                .into_iter()
+                .filter(|s| METRICS.state.with_label_values(&[s.name()]).get() == 1)
+                .collect();
             assert_eq!(shown, [state]);
         }
     }

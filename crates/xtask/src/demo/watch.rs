@@ -2,22 +2,19 @@
 //! fresh on a terminal and printed now and then elsewhere.
 
 use std::{
-    fmt::Write as _,
-    fs,
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
+use tgs_control::{OnAir, PlayingItem, Status, StatusClient};
 
 /// How often the line is printed where it cannot be kept in place.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Takes the line on a terminal away.
 const CLEAR: &str = "\r\x1b[K";
-const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Screen {
     state: PathBuf,
@@ -76,63 +73,62 @@ impl Screen {
     }
 
     /// Asks the running tgs-stream. An error while it starts or ends.
-    fn status(&self) -> Result<(SocketAddr, Value)> {
-        let address: SocketAddr = fs::read_to_string(self.state.join("metrics.port"))?.trim().parse()?;
-        let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
-        stream.set_read_timeout(Some(HTTP_TIMEOUT))?;
-        write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(1 << 20).read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        Ok((address, serde_json::from_str(body)?))
+    fn status(&self) -> Result<(SocketAddr, Status)> {
+        let client = StatusClient::of_state_dir(&self.state)?;
+        Ok((client.address(), client.status()?))
     }
 }
 
-/// One line out of /status; what is missing in it is left out.
-fn describe(status: &Value, running: Duration) -> String {
-    let on_air = &status["on_air"];
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mut line = text(&on_air["title"])
-        .map(|title| format!("▶ {title}"))
-        .or_else(|| text(&on_air["cause"]).map(|cause| format!("filler: {cause}")))
-        .or_else(|| text(&on_air["state"]))
-        .unwrap_or_else(|| "…".to_owned());
-    if let Some(offset) = on_air["offset_seconds"].as_f64() {
-        let _ = write!(line, " {offset:.0}");
-        if let Some(length) = on_air["duration_seconds"].as_f64() {
-            let _ = write!(line, "/{length:.0}");
+/// One line out of /status.
+fn describe(status: &Status, running: Duration) -> String {
+    let engine = &status.engine;
+    let on_air = match &engine.on_air {
+        OnAir::Starting => "starting".to_owned(),
+        OnAir::Item(PlayingItem { title, offset_seconds, duration_seconds, .. }) => {
+            let length = duration_seconds.map(|length| format!("/{length:.0}")).unwrap_or_default();
+            format!("▶ {title} {offset_seconds:.0}{length} s")
         }
-        line.push_str(" s");
-    }
-    if let Some(publisher) = text(&status["publisher"]["state"]) {
-        let _ = write!(line, " · {publisher}");
-    }
-    if let Some(ahead) = status["readahead_seconds"].as_f64() {
-        let _ = write!(line, " · {ahead:.1} s ahead");
-    }
-    let secs = running.as_secs();
-    let _ = write!(line, " · {:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60);
-    line
+        OnAir::Filler { cause } => format!("filler: {cause}"),
+        OnAir::Stopped => "stopped".to_owned(),
+    };
+    let (publisher, ahead, secs) = (engine.publisher.name(), engine.readahead_seconds, running.as_secs());
+    let running = format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60);
+    format!("{on_air} · {publisher} · {ahead:.1} s ahead · {running}")
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use tgs_control::{EngineStatus, PublisherState};
 
     use super::*;
 
     #[test]
     fn the_line_says_what_is_known() {
         let hour = Duration::from_secs(3661);
-        let full = json!({
-            "on_air": {"state": "item", "title": "a clip", "offset_seconds": 3.4, "duration_seconds": 8.0},
-            "publisher": {"state": "connected"},
-            "readahead_seconds": 3.96,
-        });
-        assert_eq!(describe(&full, hour), "▶ a clip 3/8 s · connected · 4.0 s ahead · 01:01:01");
-        let filler = json!({"on_air": {"state": "filler", "cause": "x: not found"}});
-        assert_eq!(describe(&filler, hour), "filler: x: not found · 01:01:01");
-        assert_eq!(describe(&json!([]), hour), "… · 01:01:01");
+        let show = |on_air, publisher| {
+            let engine =
+                EngineStatus { on_air, publisher, readahead_seconds: 3.96, ..EngineStatus::default() };
+            describe(&Status { engine, ..Status::default() }, hour)
+        };
+        let mut item = PlayingItem {
+            title: "a clip".into(),
+            offset_seconds: 3.4,
+            duration_seconds: Some(8.0),
+            ..PlayingItem::default()
+        };
+        assert_eq!(
+            show(OnAir::Item(item.clone()), PublisherState::Connected),
+            "▶ a clip 3/8 s · connected · 4.0 s ahead · 01:01:01"
+        );
+        item.duration_seconds = None;
+        assert_eq!(
+            show(OnAir::Item(item), PublisherState::Connecting),
+            "▶ a clip 3 s · connecting · 4.0 s ahead · 01:01:01"
+        );
+        let filler = OnAir::Filler { cause: "x: not found".into() };
+        assert_eq!(
+            show(filler, PublisherState::Reconnecting { cause: "refused".into() }),
+            "filler: x: not found · reconnecting · 4.0 s ahead · 01:01:01"
+        );
     }
 }

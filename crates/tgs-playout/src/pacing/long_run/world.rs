@@ -285,7 +285,7 @@ impl World {
 
     fn end_day(&mut self) {
         self.next_day += DAY;
-        let status = self.control.board.read();
+        let status = self.control.board.read().status;
         self.most_ahead = self.most_ahead.max(status.readahead_seconds);
         self.most_queued = self.most_queued.max(status.queue_seconds);
         let resident = resident_kib();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tgs_control::TelegramState;
 use tgs_core::{
     exit::Code,
     settings::{OnLoss, Regen, Telegram},
@@ -88,18 +89,18 @@ pub(crate) enum WaitReason {
 }
 
 impl WaitReason {
-    /// The name in /healthz and /status.
-    pub(crate) fn name(self) -> &'static str {
+    /// The state in /healthz and /status.
+    pub(crate) fn state(self) -> TelegramState {
         match self {
-            Self::Flood(_) => "waiting_flood",
-            Self::Network => "waiting_network",
-            Self::Rights => "waiting_rights",
-            Self::Chat => "waiting_chat",
-            Self::People => "waiting_people",
-            Self::Call => "waiting_call",
-            Self::App => "waiting_app",
-            Self::InUse => "waiting_in_use",
-            Self::Other => "waiting_other",
+            Self::Flood(_) => TelegramState::WaitingFlood,
+            Self::Network => TelegramState::WaitingNetwork,
+            Self::Rights => TelegramState::WaitingRights,
+            Self::Chat => TelegramState::WaitingChat,
+            Self::People => TelegramState::WaitingPeople,
+            Self::Call => TelegramState::WaitingCall,
+            Self::App => TelegramState::WaitingApp,
+            Self::InUse => TelegramState::WaitingInUse,
+            Self::Other => TelegramState::WaitingOther,
         }
     }
 

@@ -1,0 +1,19 @@
+//! The answer of `/healthz`, and the beginnings of its reasons. The engine decides what is healthy.
+
+/// An answer of `/healthz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// 200: media flows.
+    Healthy,
+    /// 503, with its reason.
+    Unhealthy(String),
+}
+
+/// The reason before the first connection.
+pub const NOT_CONNECTED: &str = "not yet connected to the server";
+/// Begins the reason while the publisher reconnects.
+pub const CONNECTION_LOST: &str = "connection lost";
+/// Begins the reason while no media is sent.
+pub const NOTHING_SENT: &str = "nothing was sent";
+/// Begins the reason after minutes of filler.
+pub const ONLY_FILLER: &str = "only the filler is shown";

@@ -1,0 +1,196 @@
+//! The document of `/status`: what the broadcast publishes and how far. Reads no clock.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tgs_core::mask;
+
+use crate::TelegramStatus;
+
+/// All of `/status`.
+///
+/// A reader accepts missing and additional fields, but not a document without `on_air`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The engine.
+    #[serde(flatten)]
+    pub engine: EngineStatus,
+    /// The Telegram side; absent with OUTPUT_URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telegram: Option<TelegramStatus>,
+    /// Warnings about the settings.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// The JSON of the page, with credentials in URLs masked: names and failures of items hold URLs.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let mut page = serde_json::to_value(self)?;
+        mask_urls(&mut page);
+        serde_json::to_string(&page)
+    }
+}
+
+fn mask_urls(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = mask::urls(text).into_owned(),
+        Value::Array(all) => all.iter_mut().for_each(mask_urls),
+        Value::Object(fields) => fields.values_mut().for_each(mask_urls),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The engine's part of `/status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// What viewers see.
+    pub on_air: OnAir,
+    /// The connection to the ingest server.
+    #[serde(default)]
+    pub publisher: PublisherState,
+    /// Seconds of encoded media that wait to be sent.
+    #[serde(default)]
+    pub readahead_seconds: f64,
+    /// Seconds of sent media that the server's TCP has not acknowledged.
+    #[serde(default)]
+    pub queue_seconds: f64,
+    /// Media seconds encoded in a second of the encoder's time. `None` before the first measurement,
+    /// and where nothing is encoded.
+    #[serde(default)]
+    pub encoder_speed_ratio: Option<f64>,
+    /// Title and cause of the last item that failed.
+    #[serde(default)]
+    pub last_failure: Option<String>,
+    /// Whether a command has paused the broadcast.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether the broadcast ends with the item that was current at `StopAfterCurrent`.
+    #[serde(default)]
+    pub stops_after_current: bool,
+    /// The title that a command has set.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Title of the next item, if known.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// What viewers see.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum OnAir {
+    /// Nothing has been sent yet.
+    #[default]
+    Starting,
+    /// An item.
+    Item(PlayingItem),
+    /// The filler.
+    Filler {
+        /// Why it is shown.
+        cause: String,
+    },
+    /// The broadcast is over.
+    Stopped,
+}
+
+/// The item on air.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlayingItem {
+    /// The item's identity.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// The viewer's position in it, in seconds.
+    pub offset_seconds: f64,
+    /// Its length in seconds, if known.
+    pub duration_seconds: Option<f64>,
+}
+
+/// The connection to the ingest server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PublisherState {
+    /// Not connected since the start.
+    #[default]
+    Connecting,
+    /// Media can be sent.
+    Connected,
+    /// The connection was lost; the publisher connects again.
+    Reconnecting {
+        /// Why it was lost.
+        cause: String,
+    },
+}
+
+impl PublisherState {
+    /// The name in `/status`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Reconnecting { .. } => "reconnecting",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written by tgs-stream before these types could be read.
+    const PAGES: [&str; 3] = [
+        r#"{"encoder_speed_ratio":3.25,"last_failure":"a film: no such file","next":"c","on_air":{"duration_seconds":8.0,"id":"/m/a.mkv","offset_seconds":3.4,"state":"item","title":"a"},"paused":false,"publisher":{"state":"connected"},"queue_seconds":0.25,"readahead_seconds":3.96,"stops_after_current":true,"telegram":{"account":"Bob (@bob, 5)","chat":"News (-100)","retry_at":null,"session":"0a1b2c3d","session_valid":true,"standby_valid":false,"state":"live","why":null},"title":"Night","warnings":["PROXY is no setting of ours"]}"#,
+        r#"{"encoder_speed_ratio":null,"last_failure":null,"next":null,"on_air":{"cause":"nothing to play","state":"filler"},"paused":true,"publisher":{"cause":"refused","state":"reconnecting"},"queue_seconds":0.0,"readahead_seconds":0.0,"stops_after_current":false,"telegram":{"account":null,"chat":null,"retry_at":1789000000,"session":null,"session_valid":false,"standby_valid":null,"state":"waiting_flood","why":"FLOOD_WAIT"},"title":null,"warnings":[]}"#,
+        r#"{"encoder_speed_ratio":null,"last_failure":null,"next":null,"on_air":{"state":"starting"},"paused":false,"publisher":{"state":"connecting"},"queue_seconds":0.0,"readahead_seconds":0.0,"stops_after_current":false,"title":null,"warnings":[]}"#,
+    ];
+
+    #[test]
+    fn a_page_of_the_version_before_is_read_and_written_as_it_was() {
+        for page in PAGES {
+            let status: Status = serde_json::from_str(page).unwrap();
+            assert_eq!(status.to_json().unwrap(), page);
+        }
+        let first: Status = serde_json::from_str(PAGES[0]).unwrap();
+        assert!(matches!(&first.engine.on_air, OnAir::Item(item) if item.title == "a"));
+        assert_eq!(first.telegram.unwrap().standby_valid, Some(false));
+        assert_eq!(serde_json::from_str::<Status>(PAGES[2]).unwrap(), Status::default());
+    }
+
+    #[test]
+    fn fields_may_be_missing_or_more_but_on_air_marks_the_page() {
+        let read = |json: &str| serde_json::from_str::<Status>(json);
+        let short = read(r#"{"on_air":{"state":"item","new":1},"telegram":{"session":"a"},"x":{}}"#).unwrap();
+        assert_eq!(short.telegram.unwrap().session.as_deref(), Some("a"));
+        for other in ["{}", "[]", r#"{"telegram":{"state":"live"}}"#, r#"{"on_air":true}"#] {
+            assert!(read(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_page_shows_no_token_and_the_warnings_about_the_settings() {
+        let url = "http://me:hidden@h/film.mp4?token=hidden";
+        let item = PlayingItem {
+            id: url.into(),
+            title: url.into(),
+            duration_seconds: Some(1.5),
+            ..PlayingItem::default()
+        };
+        let engine = EngineStatus {
+            on_air: OnAir::Item(item),
+            last_failure: Some(format!("“{url}”: the server refuses it")),
+            next: Some(url.into()),
+            publisher: PublisherState::Reconnecting { cause: format!("{url} is gone") },
+            ..EngineStatus::default()
+        };
+        let warnings = vec!["PROXY is no setting of ours".to_owned()];
+        let json = Status { engine, telegram: None, warnings }.to_json().unwrap();
+        assert!(!json.contains("hidden") && json.contains("film.mp4"), "{json}");
+        let page: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(page["on_air"]["id"], "http://[masked]@h/film.mp4?token=[masked]");
+        assert_eq!(page["on_air"]["duration_seconds"], 1.5);
+        assert_eq!(page["warnings"][0], "PROXY is no setting of ours");
+        assert!(page.get("telegram").is_none());
+    }
+}

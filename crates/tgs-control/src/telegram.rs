@@ -1,0 +1,133 @@
+//! The Telegram side's part of `/status`: its state, session, account and chat.
+
+use serde::{Deserialize, Serialize};
+
+/// The Telegram side at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TelegramStatus {
+    /// The state.
+    pub state: TelegramState,
+    /// Why it is not live, with the remedy.
+    pub why: Option<String>,
+    /// Time of the next attempt, in seconds since the epoch.
+    pub retry_at: Option<u64>,
+    /// Whether the session was valid when Telegram was last asked.
+    pub session_valid: bool,
+    /// Fingerprint of the session's key.
+    pub session: Option<String>,
+    /// `Name (@username, number)`
+    pub account: Option<String>,
+    /// `Title (number)`
+    pub chat: Option<String>,
+    /// Whether the standby session was valid when it was last used; `None` before that.
+    pub standby_valid: Option<bool>,
+}
+
+impl TelegramStatus {
+    /// The number of [`TelegramStatus::account`].
+    #[must_use]
+    pub fn account_id(&self) -> Option<i64> {
+        let account = self.account.as_deref()?.trim_end_matches(')');
+        account.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// The reason in `/healthz` while this is not live: the state's name and why.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("{}: {}", self.state.name(), self.why.as_deref().unwrap_or_default())
+    }
+}
+
+/// A state of going live, named alike in `/status`, `/healthz` and `tgs_state`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TelegramState {
+    /// Connecting to Telegram, and looking for the chat and its call.
+    #[default]
+    Starting,
+    /// The call shows the broadcast.
+    Live,
+    /// Telegram accepts no request until a given time.
+    WaitingFlood,
+    /// Telegram cannot be reached.
+    WaitingNetwork,
+    /// The account lacks a right in the chat.
+    WaitingRights,
+    /// The chat cannot be found.
+    WaitingChat,
+    /// The call has to be started by a member of the chat.
+    WaitingPeople,
+    /// The call has ended, or could not be created.
+    WaitingCall,
+    /// API_ID or API_HASH is wrong.
+    WaitingApp,
+    /// Another program on this machine uses the session.
+    WaitingInUse,
+    /// An error that this version does not know.
+    WaitingOther,
+    /// Nothing is published because no session is valid.
+    Degraded,
+    /// The broadcast ends.
+    Stopping,
+}
+
+impl TelegramState {
+    /// Every state.
+    pub const ALL: [Self; 13] = [
+        Self::Starting,
+        Self::Live,
+        Self::WaitingFlood,
+        Self::WaitingNetwork,
+        Self::WaitingRights,
+        Self::WaitingChat,
+        Self::WaitingPeople,
+        Self::WaitingCall,
+        Self::WaitingApp,
+        Self::WaitingInUse,
+        Self::WaitingOther,
+        Self::Degraded,
+        Self::Stopping,
+    ];
+
+    /// The name on the pages and in the metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::WaitingFlood => "waiting_flood",
+            Self::WaitingNetwork => "waiting_network",
+            Self::WaitingRights => "waiting_rights",
+            Self::WaitingChat => "waiting_chat",
+            Self::WaitingPeople => "waiting_people",
+            Self::WaitingCall => "waiting_call",
+            Self::WaitingApp => "waiting_app",
+            Self::WaitingInUse => "waiting_in_use",
+            Self::WaitingOther => "waiting_other",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_same_name_in_the_json() {
+        for state in TelegramState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
+    }
+
+    #[test]
+    fn accounts() {
+        let cases = [("Ann (@ann, 123)", Some(123)), ("Ann 5 (77)", Some(77)), ("Ann", None), ("", None)];
+        for (account, id) in cases {
+            let status = TelegramStatus { account: Some(account.into()), ..TelegramStatus::default() };
+            assert_eq!(status.account_id(), id, "{account}");
+        }
+    }
+}

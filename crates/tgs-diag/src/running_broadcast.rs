@@ -1,0 +1,125 @@
+//! Findings about a running `tgs-stream`, from its `/status` and `/healthz`. While it holds the
+//! session, these replace every question to Telegram.
+
+use std::{net::SocketAddr, path::Path};
+
+use tgs_control::{
+    AddressError, Health, OnAir, PublisherState, Status, StatusClient, TelegramState, TelegramStatus,
+};
+
+use crate::finding::Finding;
+
+/// The pages at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunningBroadcast {
+    /// Where they answer.
+    pub(crate) address: SocketAddr,
+    status: Status,
+    health: Health,
+}
+
+/// Why there are no pages.
+#[derive(Debug)]
+pub(crate) enum NoPages {
+    /// Nothing runs with this STATE_DIR.
+    NotRunning,
+    /// `metrics.port` cannot be read, so whether one runs is unknown.
+    Unreadable(AddressError),
+    /// Nothing, or another program, answers there.
+    NoAnswer(SocketAddr),
+}
+
+impl RunningBroadcast {
+    /// Asks the `tgs-stream` that runs with this STATE_DIR.
+    pub(crate) fn of(state_dir: &Path) -> Result<Self, NoPages> {
+        let client = StatusClient::of_state_dir(state_dir).map_err(|error| match error {
+            AddressError::Missing(_) | AddressError::NoAddress(_) => NoPages::NotRunning,
+            AddressError::Unreadable { .. } => NoPages::Unreadable(error),
+        })?;
+        Self::ask(client).ok_or(NoPages::NoAnswer(client.address()))
+    }
+
+    /// Asks; `None` where no `tgs-stream` answers.
+    pub(crate) fn ask(client: StatusClient) -> Option<Self> {
+        let status = client.status().ok()?;
+        let health = client.health().unwrap_or_else(|error| Health::Unhealthy(error.to_string()));
+        Some(Self { address: client.address(), status, health })
+    }
+
+    /// Whether it speaks of this session: the status of another session says nothing about it.
+    pub(crate) fn is_about(&self, fingerprint: &str) -> bool {
+        let session = self.status.telegram.as_ref().and_then(|telegram| telegram.session.as_deref());
+        session.is_none_or(|own| own == fingerprint)
+    }
+
+    /// Whether media flows.
+    pub(crate) fn broadcast(&self) -> Finding {
+        let check = "broadcast";
+        match (&self.health, &self.status.engine.on_air) {
+            (Health::Healthy, OnAir::Item(item)) => Finding::pass(check, format!("on air: {}", item.title)),
+            (Health::Healthy, _) => Finding::pass(check, "on air"),
+            (Health::Unhealthy(why), _) => Finding::fail(
+                check,
+                format!("tgs-stream is not live: {why}"),
+                "what it waits for is in that line; what else FAILs here may be the cause",
+            ),
+        }
+    }
+
+    /// The Telegram side: session, chat, rights, call.
+    pub(crate) fn session(&self, holder: &str) -> Vec<Finding> {
+        let Some(telegram) = &self.status.telegram else {
+            return vec![Finding::unseen(
+                "session",
+                format_args!("{holder} uses it and does not speak of it"),
+            )];
+        };
+        let TelegramStatus { state, why, account, .. } = telegram;
+        let (name, why) = (state.name(), why.as_deref().unwrap_or_default());
+        let account = account.as_ref().map(|it| format!(", account {it}")).unwrap_or_default();
+        let mut findings = vec![match state {
+            _ if telegram.session_valid => {
+                Finding::pass("session", format!("alive: {holder} uses it{account}"))
+            }
+            TelegramState::Degraded => {
+                Finding::fail("session", format!("dead, says {holder}: {why}"), crate::settings::sign_in())
+            }
+            _ => Finding::warn("session", format!("{holder} uses it, and is {name}: {why}")),
+        }];
+        findings.push(match &telegram.chat {
+            Some(chat) => Finding::pass("chat", format!("found: {chat}")),
+            None => Finding::unseen("chat", format_args!("{holder} has not found it; it is {name}: {why}")),
+        });
+        if *state == TelegramState::Live {
+            findings.push(Finding::pass("rights", format!("{holder} was given the stream key")));
+            findings.push(Finding::pass("call", "live"));
+        } else {
+            let unseen = |check| {
+                Finding::unseen(check, format_args!("{holder} uses the session, and is {name}: {why}"))
+            };
+            findings.extend(["rights", "call"].map(unseen));
+        }
+        findings
+    }
+
+    /// The connection to the ingest server.
+    pub(crate) fn ingest(&self) -> Finding {
+        let check = "ingest";
+        match (&self.status.engine.publisher, &self.health) {
+            (PublisherState::Reconnecting { cause }, _) => Finding::fail(
+                check,
+                format!("tgs-stream has lost its connection: {cause}"),
+                "if this lasts, check this machine's network; tgs-stream connects again by itself",
+            ),
+            (_, Health::Healthy) => Finding::pass(check, "tgs-stream is connected to it"),
+            (_, Health::Unhealthy(_)) => {
+                Finding::unseen(check, "tgs-stream uses the session and is not connected")
+            }
+        }
+    }
+
+    /// Whether the standby session was valid when `tgs-stream` last used it.
+    pub(crate) fn standby(&self) -> Option<bool> {
+        self.status.telegram.as_ref()?.standby_valid
+    }
+}
