@@ -1,5 +1,7 @@
-//! AMF0, as far as RTMP commands use it (Adobe's "Action Message Format -- AMF 0"). Objects keep the order of their
-//! fields, because commands are compared with ffmpeg's byte for byte; a server's nesting is read to a fixed depth.
+//! AMF0, the part that RTMP commands use (Adobe's "Action Message Format -- AMF 0").
+//!
+//! Objects keep the order of their fields, since the tests compare commands with ffmpeg's byte for
+//! byte. Nesting is read to a fixed depth. Knows no AMF3.
 
 const NUMBER: u8 = 0;
 const BOOLEAN: u8 = 1;
@@ -13,7 +15,7 @@ const STRICT_ARRAY: u8 = 10;
 const DATE: u8 = 11;
 const LONG_STRING: u8 = 12;
 
-/// Deeper nesting than any server's replies have (`ex` inside the information object is the second).
+/// Limit of nesting; `ex` inside a reply's information object is at depth 2.
 const MAX_DEPTH: u8 = 8;
 
 /// A value, as far as replies are understood.
@@ -93,7 +95,7 @@ impl AmfWriter<'_> {
         self
     }
 
-    /// A field's name. Longer than 65535 bytes cannot be written; nothing here comes near it (`RtmpUrl` sees to that).
+    /// A field's name. [`RtmpUrl`](crate::url::RtmpUrl) keeps each below AMF0's 65535 bytes.
     pub(crate) fn name(&mut self, name: &str) -> &mut Self {
         let bytes = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
         self.0.extend((bytes.len() as u16).to_be_bytes());

@@ -1,5 +1,8 @@
-//! RTMP chunks: messages cut into chunks with compressed headers, and put together again (Adobe's "RTMP
-//! specification 1.0", section 5.3). Headers are chosen exactly as ffmpeg chooses them (`ff_rtmp_packet_write`).
+//! RTMP chunk streams: messages cut into chunks with compressed headers, and put together again
+//! (Adobe's "RTMP specification 1.0", section 5.3).
+//!
+//! Headers are chosen as ffmpeg chooses them (`ff_rtmp_packet_write`). Interprets no message except
+//! Set Chunk Size and Abort.
 
 use std::mem;
 
@@ -71,7 +74,7 @@ struct LastHeader {
     stream: u32,
     timestamp: u32,
     len: usize,
-    /// The timestamp field of its header: absolute in a full header, else a difference, at most [`EXTENDED`].
+    /// The header's timestamp field: absolute in a full header, else a delta, at most [`EXTENDED`].
     field: u32,
     full: bool,
 }
@@ -96,14 +99,14 @@ impl ChunkWriter {
         let last = &mut self.last[lane as usize];
         // ffmpeg begins afresh at metadata and at media of time zero.
         let afresh = kind == kind::DATA || (timestamp == 0 && matches!(kind, kind::AUDIO | kind::VIDEO));
-        // A time before the last one (also where 32 bits wrap) has no difference and needs the full header.
+        // A time before the last one (also where 32 bits wrap) has no delta: full header.
         let previous = last.filter(|last| !afresh && last.stream == stream && last.timestamp <= timestamp);
         let time = timestamp - previous.map_or(0, |last| last.timestamp);
         let field = time.min(EXTENDED);
         let format = match previous {
             None => 0,
             Some(last) if (last.kind, last.len) != (kind, body.len()) => 1,
-            // Behind a full header, receivers disagree whether "the same difference" is its time or zero.
+            // After a full header, receivers disagree whether format 3 repeats its time or zero.
             Some(last) if last.field != field || (last.full && field != 0) => 2,
             Some(_) => 3,
         };
@@ -161,7 +164,7 @@ pub enum Malformed {
     /// More than 64 chunk streams.
     #[error("too many chunk streams")]
     TooManyStreams,
-    /// A chunk size of 0 or with the highest bit set, or a control message too short for its content.
+    /// A chunk size of 0 or above 2^31 - 1, or a control message that is too short.
     #[error("a control message that says nothing sensible")]
     Control,
 }
@@ -205,7 +208,7 @@ impl ChunkReader {
         self.buffer.extend(bytes);
     }
 
-    /// The next whole message, or `None` where more bytes are needed. Call it until it gives `None`.
+    /// The next whole message, or `None` until more bytes arrive. Call it until it returns `None`.
     pub fn next_message(&mut self) -> Result<Option<Received>, Malformed> {
         while let Some((header, len)) = ChunkHeader::read(&self.buffer[self.start..], &self.streams)? {
             let at = slot(&mut self.streams, header.chunk_stream)?;

@@ -1,7 +1,7 @@
-//! One RTMP or RTMPS connection that publishes, said message for message as ffmpeg says it, because ffmpeg is what is
-//! known to work with Telegram's ingest.
+//! A blocking RTMP or RTMPS connection that publishes. It sends what ffmpeg sends, byte for byte,
+//! because ffmpeg is known to work with the servers there are.
 //!
-//! It does not reconnect, does not pace and starts no thread: the engine calls it from one thread and decides.
+//! It neither reconnects nor paces, and belongs to one thread.
 
 mod acked;
 mod error;
@@ -30,10 +30,10 @@ use crate::{
 /// A connection that takes less than [`PROGRESS`] in this time is given up.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Bytes, each counted when it is written and when it is acknowledged. The smallest profile has twenty times as much.
+/// Bytes, counted when written and again when acknowledged. 1 Mbit/s has twenty times as much.
 const PROGRESS: u64 = 128 * 1024;
 
-/// What is queued is sent within this time, at whatever pace: the pacing thread has two minutes a turn.
+/// Limit for sending everything that is queued, at any rate.
 const FLUSH: Duration = Duration::from_secs(45);
 
 /// So often a server is listened to before something else is done: 64 kB in all.
@@ -54,8 +54,8 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Whether the server of `target` can be reached: its name is looked up, TCP connects, and TLS is set up where the address
-/// asks for it, its certificate verified. No word of RTMP is said and nothing of the key is sent. `timeout` is for all of it.
+/// Checks that the server of `target` can be reached: DNS, TCP and, for `rtmps`, TLS with a valid
+/// certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
 pub fn reach(
     target: &RtmpUrl,
     cancelled: impl Fn() -> bool + Send + Sync + 'static,
@@ -72,7 +72,8 @@ pub fn reach(
 }
 
 impl RtmpConnection {
-    /// Connects, asks to publish, waits for the server's consent, and sends `profile` as the metadata. `timeout` is for all of it.
+    /// Connects, publishes and sends `metadata`. `timeout` covers all steps; `cancelled` is asked
+    /// every 50 ms, here and in each later blocking call.
     pub fn open(
         target: &RtmpUrl,
         metadata: &Metadata,
@@ -177,15 +178,15 @@ impl RtmpConnection {
         Ok(all)
     }
 
-    /// Sends an audio or video tag, behind those that are queued; `tag.timestamp` counts from this connection's
-    /// beginning. Returns once the kernel has all of it.
+    /// Sends an audio or video tag after those that are queued; `tag.timestamp` counts from the
+    /// start of this connection. Returns once the kernel has all of it.
     pub fn send(&mut self, tag: &Tag) -> Result<(), ConnectionLost> {
         self.queue(tag);
         self.flush()
     }
 
-    /// Queues a tag for the next [`RtmpConnection::send`]. Waking and writing are most of what a connection costs: tags that
-    /// are due within a few milliseconds of each other are worth sending together.
+    /// Queues a tag for the next [`RtmpConnection::send`] or [`RtmpConnection::flush`]. Wake-ups
+    /// and writes are most of a connection's cost: send tags that are due together in one write.
     pub fn queue(&mut self, tag: &Tag) {
         // Metadata is sent by `open`, in the form servers expect.
         if tag.kind != Kind::Script {
@@ -193,7 +194,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Waits until `until` and serves what the server sends meanwhile. Returns early once `cancelled` says so.
+    /// Waits until `until` and answers the server meanwhile. Returns early when cancelled.
     pub fn wait(&mut self, until: Instant) -> Result<(), ConnectionLost> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -237,11 +238,12 @@ impl RtmpConnection {
                 }
                 _ => return,
             }
-            // What the server says now is not listened to, but a full receive buffer must not stop it from reading.
+            // Discarded, but a full receive buffer must not stop the server from reading.
             let _ = self.wire.read(&mut self.buffer);
         }
         self.wire.shutdown();
-        // Closing before the server has would reset the connection and could destroy what is still under way.
+        // Closing before the server does would reset the connection and could discard data in
+        // flight.
         while !left().is_zero() {
             self.wire.poll(false, left());
             match self.wire.read(&mut self.buffer) {
@@ -269,8 +271,8 @@ impl RtmpConnection {
                 return Err(ConnectionLost::Cancelled);
             }
             let now = Instant::now();
-            // The kernel asks for more only once a third of its buffer is free; on a slow uplink the acknowledgements
-            // show much sooner that something moves.
+            // The kernel reports room only once a third of its buffer is free; on a slow uplink
+            // acknowledgements show progress much sooner.
             let moved = self.wire.written().saturating_add(self.wire.acked());
             let stalled = now.saturating_duration_since(looked.0) > STALL;
             if moved.saturating_sub(looked.1) >= PROGRESS {
@@ -308,7 +310,8 @@ impl RtmpConnection {
         Ok(())
     }
 
-    /// What a failed write means: the server's last words, where it had any, tell more than the kernel.
+    /// The cause of a failed write: the server's last message, if any, explains more than the
+    /// kernel.
     fn broken(&mut self, error: io::Error) -> ConnectionLost {
         let said = self.receive();
         self.usable = false;
@@ -382,7 +385,7 @@ impl Refusal {
     }
 }
 
-/// RTMP's handshake. Answers the client's last block, which is sent together with the first command.
+/// The RTMP handshake. Returns the client's last block, which is sent with the first command.
 fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenError> {
     const STAGE: OpenStage = OpenStage::Handshake;
     let mut hello = handshake::hello();

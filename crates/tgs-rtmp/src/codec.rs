@@ -1,7 +1,7 @@
-//! The two sequence headers: what an H.264 or AAC decoder is told before the first frame.
+//! The sequence headers of H.264 and AAC.
 //!
-//! Reads just the fields that decide whether a stream can join the broadcast (ISO/IEC 14496-15 §5.3.3.1,
-//! ISO/IEC 14496-10 §7.3.2.1.1, ISO/IEC 14496-3 §1.6.2.1); it decodes no pictures.
+//! Reads only size, sampling and format (ISO/IEC 14496-15 §5.3.3.1, ISO/IEC 14496-10 §7.3.2.1.1,
+//! ISO/IEC 14496-3 §1.6.2.1). Decodes no pictures and no sound.
 
 /// What a picture's sequence header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 impl AacConfig {
-    /// Reads the body of an FLV audio tag that holds an AudioSpecificConfig. `None` where it is none.
+    /// Reads the body of an FLV audio tag with an AudioSpecificConfig; `None` for any other body.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
         let config = tag_body.get(2..)?;
@@ -47,7 +47,8 @@ impl AacConfig {
 }
 
 impl AvcConfig {
-    /// Reads the body of an FLV video tag that holds an AVCDecoderConfigurationRecord. `None` where it is none.
+    /// Reads the body of an FLV video tag with an AVCDecoderConfigurationRecord; `None` for any
+    /// other.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
         let record = tag_body.get(5..)?;

@@ -1,7 +1,7 @@
-//! FLV tags: read from ffmpeg's pipe, written to a file or a pipe. The format is Adobe's "Video File Format
-//! Specification" version 10, annex E; only its H.264 and AAC parts are known here.
+//! FLV tags, read from and written to a file or pipe (Adobe's "Video File Format Specification"
+//! version 10, annex E). Of codecs, only H.264 and AAC are known.
 //!
-//! Timestamps inside an item are what ffmpeg wrote; moving them onto the broadcast's clock is the timeline's work.
+//! Changes no timestamps.
 
 use std::{
     io::{self, Read, Seek, Write},
@@ -36,7 +36,7 @@ impl Kind {
 pub struct Tag {
     /// Audio, video or metadata.
     pub kind: Kind,
-    /// Decoding time in milliseconds. On the wire it is modulo 2^32; the timeline keeps all its bits.
+    /// Decoding time in milliseconds. On the wire it is modulo 2^32.
     pub timestamp: u64,
     /// The body: codec bytes first, as in FLV and RTMP.
     pub body: Arc<[u8]>,
@@ -57,7 +57,7 @@ pub enum FlvError {
 }
 
 impl Tag {
-    /// Whether this is a video keyframe (sequence headers are marked as such too, but are not pictures).
+    /// Whether this is a video keyframe. A sequence header has the keyframe flag but is no picture.
     #[must_use]
     pub fn is_keyframe(&self) -> bool {
         self.kind == Kind::Video && self.is_frame() && self.body[0] >> 4 == 1
@@ -195,7 +195,7 @@ fn read_or_end(inner: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
 /// The file header: version 1, audio and video present, and the first "previous tag size".
 pub const FILE_HEADER: [u8; 13] = [b'F', b'L', b'V', 1, 5, 0, 0, 0, 9, 0, 0, 0, 0];
 
-/// Writes one tag with the size behind it. The timestamp is written modulo 2^32, as the format has it.
+/// Writes one tag and its size. The timestamp is written modulo 2^32.
 pub fn write_tag(out: &mut impl Write, tag: &Tag) -> io::Result<()> {
     let len = (tag.body.len() as u32).to_be_bytes();
     let time = (tag.timestamp as u32).to_be_bytes();

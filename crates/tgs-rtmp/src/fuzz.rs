@@ -1,19 +1,19 @@
-//! A session without a network, for `fuzz/fuzz_targets/rtmp_answers.rs`. In builds of `cargo fuzz` only.
+//! Sessions without a network for `fuzz/fuzz_targets/`. Exists in builds of `cargo fuzz` only.
 
 use std::time::Instant;
 
 use crate::{client::session::PublishSession, url::RtmpUrl};
 
-/// What leads to a live stream: answers to `connect` and `createStream`, and the publishing's start.
+/// The server's answers to `connect` and `createStream`, and `NetStream.Publish.Start`.
 const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0\
     \x03\0\0\0\0\0\x1d\x14\0\0\0\0\x02\0\x07_result\0\x40\x10\0\0\0\0\0\0\x05\0\x3f\xf0\0\0\0\0\0\0\
     \x03\0\0\0\0\0\x39\x14\0\0\0\0\x02\0\x08onStatus\0\0\0\0\0\0\0\0\0\x05\x03\0\x04code\x02\0\x17NetStream.Publish.Start\0\0\x09";
 
-/// Lets a session hear `pieces` one after the other, `live` or from the beginning, and send media between them.
+/// Feeds `pieces` to a publisher's session, `live` or from the start, and sends media in between.
 ///
 /// # Panics
 ///
-/// Where what waits to be sent grows beyond what a server may ask for.
+/// If the queued output grows beyond the limit of answers.
 pub fn hear(live: bool, pieces: &[&[u8]]) {
     let Ok(target) = RtmpUrl::parse("rtmp://host/app/key") else { return };
     let (mut session, now) = (PublishSession::new(target), Instant::now());

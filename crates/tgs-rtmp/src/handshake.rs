@@ -1,5 +1,5 @@
-//! The handshake as ffmpeg does it when it publishes (`rtmp_handshake` in its `rtmpproto.c`): the client's random block
-//! carries Adobe's digest, so that servers which look for one find it; the server's block is echoed, not signed.
+//! The RTMP handshake as ffmpeg does it when publishing (`rtmp_handshake` in `rtmpproto.c`): the
+//! client's block carries Adobe's digest; the server's block is echoed unsigned.
 
 use ring::hmac;
 

@@ -1,6 +1,8 @@
-//! RTMP for publishing: FLV tags, codec headers, AMF0, chunk streams, the publishing session, and a client connection.
+//! RTMP for publishing: FLV tags, codec headers, AMF0, chunk streams, the publishing session, and a
+//! client connection.
 //!
-//! It encodes nothing, paces nothing and does not reconnect: the caller decides what is sent and when.
+//! It encodes nothing, paces nothing and does not reconnect: the caller decides what to send and
+//! when.
 
 pub mod amf0;
 pub mod chunk;

@@ -1,5 +1,5 @@
-//! How much a server may say. A publisher hears a few hundred bytes while it connects and next to nothing afterwards; a
-//! server that says much more would keep the pacing thread from its work. Only counts: the caller drops the connection.
+//! Limits of what a peer may send. A publisher receives a few hundred bytes while connecting and
+//! next to nothing afterwards. Only counts: the caller closes the connection.
 
 use std::time::{Duration, Instant};
 

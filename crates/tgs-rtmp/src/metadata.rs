@@ -1,4 +1,4 @@
-//! The stream's metadata: the `onMetaData` object of FLV, with the fields, types and order of ffmpeg's FLV muxer.
+//! The `onMetaData` object of FLV, with the fields, types and order of ffmpeg's muxer.
 
 use crate::amf0::AmfWriter;
 

@@ -1,5 +1,5 @@
-//! Where to publish: an RTMP address, taken apart as ffmpeg does it (`rtmp_open` in its `rtmpproto.c`), so that an
-//! address that works there means the same stream here. It holds the stream key and shows it nowhere.
+//! RTMP addresses, split as ffmpeg splits them (`rtmp_open` in `rtmpproto.c`), so that an address
+//! names the same stream here and there. Never shows the stream key.
 
 use std::fmt;
 
@@ -67,7 +67,8 @@ impl RtmpUrl {
         Ok(Self { tls, host, port, app: app.to_owned(), key: StreamKey(key.to_owned()) })
     }
 
-    /// The address that a server's redirect means: it may name the whole stream or, as SRS does, the application alone.
+    /// The address of a redirect, which names the whole stream or, as SRS does, the application
+    /// alone.
     pub(crate) fn redirected(&self, to: &str) -> Result<Self, UrlError> {
         let address = to.trim().trim_end_matches('/');
         if address.strip_suffix(self.key.expose()).is_some_and(|application| application.ends_with('/')) {
@@ -99,7 +100,7 @@ impl RtmpUrl {
         (&self.host, self.port)
     }
 
-    /// Takes the key, and what the application has behind a question mark, out of a text that somebody else wrote.
+    /// Replaces the key, and the application's query, in a text of the server.
     pub(crate) fn redact(&self, text: &str) -> String {
         let key = self.key.expose();
         let bare = key.split_once('?').map_or("", |(bare, _)| bare);
@@ -142,7 +143,7 @@ fn scheme(address: &str) -> Option<(bool, &str)> {
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
-    // A user name and password would only be sent when a server asks for them, which is not implemented.
+    // User name and password would be sent only on request, which is not implemented.
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (host, port) = match host_port.strip_prefix('[') {
         Some(v6) => {
@@ -170,8 +171,8 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     Ok((host.to_owned(), port))
 }
 
-/// ffmpeg's rule: the application is one part of the path, or two where more than one part follows the first; a part
-/// with a colon in it (`123:secret/with/slashes`) begins the key.
+/// ffmpeg's rule: the application is one part of the path, or two if more than one part follows the
+/// first; a part with a colon (`123:secret/with/slashes`) begins the key.
 fn app_and_key(path: &str) -> (&str, &str) {
     let Some((first, rest)) = path.split_once('/') else { return ("", path) };
     match (rest.find('/'), rest.find(':')) {
@@ -253,8 +254,8 @@ mod tests {
         let token = RtmpUrl::parse("rtmp://host/app?token=t0ken/1234:s3cr3t").unwrap();
         assert_eq!(token.to_string(), "rtmp://host:1935/app/***");
         assert_eq!(token.redact("no token=t0ken/ for 1234:s3cr3t"), "no ***/ for ***");
-        let told = target.redact("stream 1234:s3cr3t is taken, 1234:s3cr3t?token=t0ken too");
-        assert_eq!(told, "stream *** is taken, *** too");
+        let redacted = target.redact("stream 1234:s3cr3t is taken, 1234:s3cr3t?token=t0ken too");
+        assert_eq!(redacted, "stream *** is taken, *** too");
     }
 
     #[test]

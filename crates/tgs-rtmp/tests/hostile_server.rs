@@ -1,4 +1,5 @@
-//! The RTMP connection against servers that never come to an end: each is given up by name and in time, whatever it does.
+//! The RTMP connection against servers that never stop sending, trickle, or do not read: each is
+//! given up by name and in time.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -62,7 +63,7 @@ const PING: [u8; 6] = [0, 6, 0, 0, 0, 1];
 /// A server that answers the handshake, and then does as `behave` has it. Its address.
 fn server(behave: impl FnOnce(TcpStream) + Send + 'static) -> RtmpUrl {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // What is not read shows soon, and a little of it at a time: a buffer and segments of a slow line.
+    // A small buffer and small segments make unread data show soon.
     socket2::SockRef::from(&listener).set_tcp_mss(1400).unwrap();
     socket2::SockRef::from(&listener).set_recv_buffer_size(8192).unwrap();
     let address = listener.local_addr().unwrap();
@@ -105,8 +106,8 @@ fn open(target: &RtmpUrl) -> Result<RtmpConnection, OpenError> {
     RtmpConnection::open(target, &METADATA, || false, 10 * SECOND)
 }
 
-/// What a server says without an end, before it has taken the stream, and while it is live: the connection is given up at
-/// once, with the reason.
+/// A server that sends without end, before and after it has accepted the stream: the connection is
+/// given up at once, with the reason.
 #[test]
 fn who_never_stops_talking_is_given_up() {
     let small = [message(1, &1_u32.to_be_bytes()), vec![3, 0, 0, 0, 0, 0, 200, 8, 0, 0, 0, 0, 7]].concat();

@@ -1,12 +1,12 @@
-//! How much the peer's TCP has acknowledged, asked of the kernel (`TCP_INFO`). It stays readable after the connection
-//! broke, for as long as the socket is open.
+//! Bytes that the peer's TCP has acknowledged, read from the kernel (`TCP_INFO`). The count stays
+//! readable after the connection broke, until the socket is closed.
 
 use std::os::fd::AsFd;
 
 use nix::{getsockopt_impl, libc, sys::socket::GetSockOpt};
 
-/// The beginning of the kernel's `struct tcp_info` (include/uapi/linux/tcp.h), up to the one field that is wanted (there
-/// since Linux 4.1). The kernel copies as much as is asked for; the whole struct differs between kernels.
+/// The start of the kernel's `struct tcp_info` (include/uapi/linux/tcp.h) up to `tcpi_bytes_acked`
+/// (Linux 4.1). The kernel copies as many bytes as requested; the whole struct varies by kernel.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct TcpInfo {
@@ -29,7 +29,7 @@ getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<TcpInfo>
 );
 
-/// Bytes of the stream that the peer's TCP has acknowledged, of `written`; 0 where the kernel does not tell.
+/// Acknowledged bytes, at most `written`; 0 if the kernel does not report them.
 pub(super) fn acked(socket: &impl AsFd, written: u64) -> u64 {
     // The count begins with the SYN, and ends with the FIN.
     TcpInfoOption.get(socket).map_or(0, |info| info.bytes_acked.saturating_sub(1).min(written))

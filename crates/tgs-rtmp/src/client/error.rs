@@ -1,4 +1,4 @@
-//! Why a connection could not be opened, and why one broke, in words. Nothing here holds the stream key.
+//! Errors of opening and of losing a connection, in words. None holds the stream key.
 
 use std::io;
 
@@ -122,8 +122,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether trying again is unlikely to help before a person has changed something. A hint: refusals are none,
-    /// because servers also refuse a key while they still hold the last connection.
+    /// Whether a retry is unlikely to help before the configuration changes. Only a hint: a refusal
+    /// does not count, because servers also refuse a key while they still hold the last connection.
     #[must_use]
     pub fn permanent(&self) -> bool {
         matches!(
@@ -136,7 +136,8 @@ impl OpenError {
 /// Why a connection that had been opened is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionLost {
-    /// The caller cancelled while the server took nothing. [`super::RtmpConnection::goodbye`] may still get through.
+    /// The caller cancelled during a blocked write. [`super::RtmpConnection::goodbye`] may still
+    /// work.
     #[error("interrupted")]
     Cancelled,
     /// The server reset it.

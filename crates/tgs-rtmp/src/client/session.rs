@@ -1,5 +1,5 @@
-//! The publisher's side of RTMP above chunks, without any I/O: bytes in, bytes out. What is said, in which order and on
-//! which chunk stream follows ffmpeg (`rtmpproto.c`, `flvenc.c`), which is known to work with the servers there are.
+//! The publisher's RTMP session above chunks, without I/O: bytes in, bytes out. Commands, their
+//! order and their chunk streams follow ffmpeg (`rtmpproto.c`, `flvenc.c`).
 
 use std::{mem, time::Instant};
 
@@ -14,11 +14,11 @@ use crate::{
     url::RtmpUrl,
 };
 
-/// The sizes of chunks that we send in, whatever the server says: smaller ones cost a header for each few bytes of media,
-/// and no message is longer.
+/// Limits of the chunk size used for sending: smaller chunks cost a header for a few bytes of
+/// media, and no message is longer.
 const CHUNKS: (usize, usize) = (128, 0x00FF_FFFF);
 
-/// Bytes after which the server wants to hear how much has arrived, until it says otherwise (ffmpeg's default).
+/// Bytes between two Acknowledgements until the server sets a window (ffmpeg's default).
 const REPORT_EVERY: u64 = 1 << 20;
 
 /// How much of a server's words is shown.
@@ -137,7 +137,8 @@ impl PublishSession {
         self.body = body;
     }
 
-    /// Ends the stream: the end of the video sequence (as ffmpeg's FLV muxer ends), `FCUnpublish`, `deleteStream`.
+    /// Ends the stream: end of the video sequence (as ffmpeg's muxer), `FCUnpublish`,
+    /// `deleteStream`.
     pub(crate) fn goodbye(&mut self) {
         if let Some(timestamp) = self.last_video {
             self.media(kind::VIDEO, timestamp, &[0x17, 2, 0, 0, 0]);
@@ -175,7 +176,7 @@ impl PublishSession {
             kind::CHUNK_SIZE => {
                 let size = first_u32(&message.body).and_then(usable_chunk_size).ok_or(Malformed::Control)?;
                 let size = size.clamp(CHUNKS.0, CHUNKS.1);
-                // ffmpeg sends in the chunk size it is sent in, and says so by returning the message.
+                // ffmpeg adopts the server's chunk size and announces it by returning the message.
                 self.network(kind::CHUNK_SIZE, message.timestamp, &(size as u32).to_be_bytes());
                 self.writer.chunk_size = size;
             }
@@ -210,7 +211,8 @@ impl PublishSession {
         match name {
             "_result" | "_error" => {
                 let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default() as u32;
-                // Not among them: releaseStream, FCPublish and _checkbw, which servers answer with errors that mean nothing.
+                // Servers answer releaseStream, FCPublish and _checkbw with meaningless errors: not
+                // pending.
                 let Some(at) = self.pending.iter().position(|(call, _)| *call == id) else {
                     return Ok(());
                 };

@@ -1,5 +1,5 @@
-//! The socket under a connection: TCP to the first address that answers, TLS where it is asked for, waiting that can be
-//! interrupted. Knows no RTMP.
+//! The socket under a connection: TCP to the first address that answers, TLS, and waiting that can
+//! be cancelled. Knows no RTMP.
 
 use std::{
     io::{self, Read, Write},
@@ -25,20 +25,18 @@ use super::{
 /// After this long without any answer to what was sent the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the kernel may hold for the network, in bytes. It doubles the figure for its own overhead and fills nearly all of
-/// that with payload: 260 kB. 5 Mbit/s have 125 kB under way at a round trip of 200 ms, so that up to twice that rate
-/// goes through unhindered after an outage; and no more than 2 s of the smallest profile (1 Mbit/s) sit there, too
-/// late to be dropped. Left alone the kernel would let it grow to megabytes.
+/// SO_SNDBUF in bytes; the kernel doubles it and fills nearly all with payload: 260 kB. 5 Mbit/s at
+/// a round trip of 200 ms need 125 kB, so twice that rate passes after an outage, and at 1 Mbit/s
+/// at most 2 s wait here, too late to be dropped. Autotuning would grow it to megabytes.
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// So many addresses of a name are tried.
 const ADDRESSES: usize = 8;
 
-/// So many names are looked up at once: a look-up that the resolver does not answer cannot be ended.
+/// Look-ups that may run at once: one that the resolver does not answer cannot be ended.
 const LOOKUPS: usize = 4;
 
-/// So much is read from the socket for one call's sake where TLS holds no data of ours: a server may send records without
-/// an end that carry none.
+/// Socket reads in one call while TLS yields no data: a server may send empty records without end.
 const RECORDS: usize = 16;
 
 /// How long a blocked call sleeps before it looks whether it is wanted any more.
@@ -143,8 +141,8 @@ impl Transport {
         }
     }
 
-    /// Writes from the front of `out` what the socket takes now and removes it there. Answers whether nothing is left,
-    /// in `out` or inside TLS.
+    /// Writes the front of `out` as far as the socket accepts it and removes that part. Returns
+    /// whether everything is written, including what TLS holds.
     pub(super) fn push(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else {
             let mut done = 0;
@@ -207,8 +205,8 @@ impl Transport {
         std::mem::take(&mut self.arrived)
     }
 
-    /// Waits until there is something to read, or with `to_write` until there is room to write; at most `timeout`.
-    /// Answers whether something happened.
+    /// Waits at most `timeout` until the socket is readable, or with `to_write` also writable.
+    /// Returns whether it is.
     pub(super) fn poll(&self, to_write: bool, timeout: Duration) -> bool {
         if self.unread {
             return true;
@@ -276,8 +274,8 @@ fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, 
 /// Each look-up that runs holds a count of it.
 static RUNNING: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
 
-/// The addresses of a name. The resolver cannot be interrupted, so it is asked by a thread that is left alone where it
-/// does not come back.
+/// The addresses of a name. A look-up cannot be interrupted, so a thread does it, which is left
+/// behind if the resolver does not answer.
 fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAddr>, OpenError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
