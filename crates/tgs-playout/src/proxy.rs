@@ -52,6 +52,9 @@ const MAX_BUSY: usize = 64;
 /// A server that asks for more time than this (`Retry-After`) is asked again all the same.
 const MAX_WAIT: Duration = Duration::from_mins(10);
 
+/// The variables by which an operator names a proxy for https.
+const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+
 /// Whether what a client reads is kept for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
@@ -132,30 +135,43 @@ impl Client {
         Self(Arc::new(account))
     }
 
-    /// Has `command` fetch from the network through the proxy, where its protocol takes one. An operator's own proxy stays
-    /// in force: it decides then.
+    /// Makes `command` fetch from the network through the proxy, where its protocol takes one. A proxy of the
+    /// operator's stays in force for its scheme: it decides then.
     pub fn apply(&self, command: &mut Command) {
-        // An empty one is none.
-        let own = command
-            .get_envs()
-            .any(|(name, value)| name == "http_proxy" && value.is_some_and(|value| !value.is_empty()));
-        if !self.0.is_proxied || (own && self.0.carried.is_none()) {
+        // An empty value sets no proxy.
+        let is_own = |command: &Command, names: [&str; 2]| {
+            let mut set = command.get_envs().filter(|(_, value)| value.is_some_and(|it| !it.is_empty()));
+            set.any(|(name, _)| names.iter().any(|one| name == *one))
+        };
+        // ffmpeg reads this name alone, for https too.
+        let is_http_own = is_own(command, ["http_proxy"; 2]);
+        if !self.0.is_proxied || (is_http_own && self.0.carried.is_none()) {
             self.goes_elsewhere();
             return;
         }
         let url = self.url();
-        for name in ["http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY"] {
-            command.env(name, &url);
+        for names in [["http_proxy", "HTTP_PROXY"], HTTPS_PROXY, ["ftp_proxy", "FTP_PROXY"]] {
+            if names == HTTPS_PROXY && self.0.carried.is_none() && is_own(command, names) {
+                self.goes_elsewhere();
+                continue;
+            }
+            for name in names {
+                command.env(name, &url);
+            }
         }
+        // Hosts that are exempt from the operator's proxy would be exempt from this one.
         for name in ["no_proxy", "NO_PROXY"] {
             command.env_remove(name);
         }
     }
 
-    /// The proxy's URL for requests that this process makes itself; `None` where an operator's own proxy is in force.
+    /// The proxy's URL for a request of this process itself for `url`; `None` where a proxy of the operator's is
+    /// in force.
     #[must_use]
-    pub fn proxy(&self) -> Option<String> {
-        if std::env::var_os("http_proxy").is_some_and(|own| !own.is_empty()) {
+    pub fn proxy(&self, url: &str) -> Option<String> {
+        let is_own = |name: &str| std::env::var_os(name).is_some_and(|own| !own.is_empty());
+        let is_https = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        if is_own("http_proxy") || (is_https && HTTPS_PROXY.into_iter().any(is_own)) {
             self.goes_elsewhere();
             return None;
         }

@@ -332,6 +332,19 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
             .get_envs()
             .any(|(name, value)| name == "http_proxy" && value.is_some_and(|it| !it.is_empty()))
     );
+    // A proxy for https alone stays in force there, and ours decides about the rest.
+    for own in ["https_proxy", "HTTPS_PROXY"] {
+        let client = Client::new(&source, Reads::Looks);
+        let mut command = asks();
+        command.env(own, "http://127.0.0.1:9").env("no_proxy", "10.0.0.1");
+        client.apply(&mut command);
+        let set = |name: &str| command.get_envs().find(|(one, _)| *one == name).and_then(|(_, value)| value);
+        assert_eq!(set(own).unwrap(), "http://127.0.0.1:9");
+        assert!(set("http_proxy").unwrap().to_str().unwrap().contains('@'));
+        assert!(["https_proxy", "HTTPS_PROXY"].iter().all(|name| *name == own || set(name).is_none()));
+        assert_eq!(set("no_proxy"), None);
+        assert_eq!(client.trust_in_answer(), Trust::Found(Network::Loopback));
+    }
     let client = Client::new(&MediaSource::at("http://name.invalid/".into()), Reads::Looks);
     client.goes_elsewhere();
     assert_eq!(client.trust_in_answer(), Trust::Found(Network::Public));

@@ -93,7 +93,7 @@ fn ask(
     client: &Client,
 ) -> Result<Response<ureq::Body>, ItemFailure> {
     let mut request = agent().get(url);
-    if let Some(proxy) = client.proxy() {
+    if let Some(proxy) = client.proxy(url) {
         let proxy = Proxy::new(&proxy).map_err(|error| explain(&error))?;
         request = request.config().proxy(Some(proxy)).build();
     }

@@ -70,6 +70,10 @@ pub(super) fn end(bytes: &[u8]) -> Option<usize> {
 pub(super) fn request(head: &[u8]) -> Result<Asked, &'static str> {
     let mut lines = lines(head);
     let first = lines.next().and_then(|line| str::from_utf8(line).ok()).ok_or("no request line")?;
+    // A server could take a bare CR for the end of a line.
+    if first.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("control characters in the request line");
+    }
     let mut words = first.split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -238,6 +242,9 @@ mod tests {
             "GET http://h/ HTTP/2\r\n\r\n",
             "GET http://h/a b HTTP/1.1\r\n\r\n",
             "GET http:/// HTTP/1.1\r\n\r\n",
+            "GET http://h/a\rX:y HTTP/1.1\r\n\r\n",
+            "GET http://h/a\0 HTTP/1.1\r\n\r\n",
+            "GET http://h/\t HTTP/1.1\r\n\r\n",
             "GET http://h:99999/ HTTP/1.1\r\n\r\n",
             "GET http://h:0/ HTTP/1.1\r\n\r\n",
             "GET http://h/ HTTP/1.1\r\nno header\r\n\r\n",
@@ -293,6 +300,7 @@ mod tests {
                 prop_assert_eq!(end(&head), Some(head.len()));
                 prop_assert!(head.split(|b| *b == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r")));
                 prop_assert!(!server.host.is_empty() && server.port > 0);
+                prop_assert!(!String::from_utf8_lossy(&head).replace("\r\n", "").contains('\r'));
                 prop_assert!(answer(&head).is_none());
             }
         }

@@ -1,5 +1,13 @@
 //! What entries reach that a stranger's list or page names, against a site on loopback.
 
+use std::{
+    env,
+    io::{Read, Write},
+    net::TcpListener,
+    process::Command,
+    thread,
+};
+
 use crate::loopback::{Site, resolver};
 use tgs_playout::{
     item::{FailureReason, ItemFailure, Trust},
@@ -59,6 +67,53 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         panic!("no media")
     };
     assert_eq!(media.sources[0].address, "127.0.0.1".parse().ok());
+}
+
+/// An operator's own proxy may fetch from anywhere: what it answers is a stranger's word.
+#[test]
+fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
+    const NAME: &str = "strangers::behind_an_operators_own_proxy_lists_and_pages_stay_strangers";
+    if env::var_os("http_proxy").is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut request = [0; 4096];
+                let mut read = stream.read(&mut request).unwrap_or(0);
+                if request.starts_with(b"CONNECT ") {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                    read = stream.read(&mut request).unwrap_or(0);
+                }
+                let is_list = String::from_utf8_lossy(&request[..read]).contains("list.m3u");
+                let list = "http://elsewhere.invalid/one.mp4\nfile:///etc/passwd\n";
+                let item = "<item><title>No. 1</title><link>http://elsewhere.invalid/1.html</link></item>";
+                let feed = format!("<rss version='2.0'><channel><title>Feed</title>{item}</channel></rss>");
+                let body = if is_list { list } else { &feed };
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all((head + body).as_bytes());
+            }
+        });
+        // The environment of a process cannot be changed safely.
+        let mut inner = Command::new(env::current_exe().unwrap());
+        let output = inner.args(["--exact", NAME]).env("http_proxy", proxy).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let resolver = resolver();
+    for kind in [
+        EntryKind::List("http://lists.invalid/list.m3u".into()),
+        EntryKind::Page { url: "http://pages.invalid/feed.xml".into(), index: None },
+    ] {
+        let found = resolver.resolve(&PlaylistEntry::new("x".into(), kind.clone()));
+        let Ok(Resolved::Entries(entries)) = found else { panic!("{kind:?}: {:?}", found.err()) };
+        let strangers = entries.iter().all(|entry| entry.trust == Trust::Found(Network::Public));
+        assert!(strangers, "{kind:?}");
+        let opens_files = entries.iter().any(|entry| matches!(entry.kind, EntryKind::File(_)));
+        assert!(!opens_files, "{kind:?}");
+    }
 }
 
 /// Who named an entry is known where it is found: in a list, in a page, in a page of pages.
