@@ -123,6 +123,16 @@ fn a_still_is_shown_for_the_time_that_is_set() {
 }
 
 #[test]
+fn a_raw_stream_of_pictures_is_no_still() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), "-f lavfi -i testsrc2=s=160x90:r=25:d=3 -c:v mjpeg -f mjpeg motion.mjpeg");
+    assert_plays(dir.path(), "motion.mjpeg", 3.0, 0.0);
+    // A photo with a second picture behind it.
+    make(dir.path(), "-f lavfi -i testsrc2=s=160x90:r=25 -frames:v 2 -c:v mjpeg -f mjpeg photo.mpo");
+    assert_plays(dir.path(), "photo.mpo", 5.0, 0.0);
+}
+
+#[test]
 fn a_length_that_was_guessed_is_measured_or_no_promise() {
     let dir = tempfile::tempdir().unwrap();
     let noise = "-f lavfi -i anoisesrc=r=44100:d=20:a=0.5,volume=0:enable=lt(t\\,12)";

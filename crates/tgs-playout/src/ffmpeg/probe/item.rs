@@ -50,7 +50,8 @@ pub fn probe_from(
         found.unheard = found.audio.is_none() && answer.streams.iter().any(|s| s.is("audio"));
         found.pid = choice.pid(&answer).filter(|_| media.sources.len() == 1);
         found.times.estimated |= answer.is_estimated();
-        image |= answer.format.is_image();
+        // A photo may hold a second picture (MPO); a raw MJPEG stream has as many as are asked for.
+        image |= answer.format.is_image() && answer.packets.len() < packets(source) as usize;
         found.times.restarts |= answer.format.restarts();
         let mut chosen = [choice.picture, choice.sound].into_iter().flatten();
         stated &= chosen.all(|stream| stream.states_end(&answer.format));
