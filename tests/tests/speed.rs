@@ -31,6 +31,17 @@ fn a_file_is_paced_where_that_is_asked_for() {
     assert!(Report::of_file(&broadcast.dir().join("out.flv")).unwrap().video.frames >= 180);
 }
 
+/// It would come from the cache at the speed of the disk, and fill it.
+#[test]
+fn a_file_of_a_list_that_repeats_is_paced() {
+    let short = clip("paced", (320, 180), "30", 44_100, 6000).path().unwrap();
+    let mut broadcast = Launch::to("out.flv").unwrap().play([&short]).start().unwrap();
+    broadcast.wait_metric("tgs_output_media_seconds_total", 13.0, 60 * SECOND).unwrap();
+    let took = broadcast.began.elapsed();
+    assert!(took > 11 * SECOND, "{took:?} for 13 s");
+    broadcast.stop().unwrap();
+}
+
 #[test]
 fn the_read_ahead_is_bounded_and_shown() {
     let long = clip("killed", (320, 180), "30", 44_100, 30_000).path().unwrap();

@@ -97,7 +97,8 @@ impl<'a> Broadcast<'a> {
             ffmpeg_args: settings.ffmpeg_args.clone(),
             output,
             read_ahead: settings.read_ahead,
-            realtime: cli.realtime,
+            // A list that repeats comes from the cache at the speed of the disk, and would fill it.
+            realtime: cli.realtime || (settings.repeat && !cli.once),
             filler: settings.filler.clone(),
             cache_dir: settings.cache_dir.clone(),
             cache_limit: settings.cache_limit,

@@ -76,7 +76,7 @@ pub struct Cli {
     #[arg(long)]
     pub from_start: bool,
 
-    /// Write a file at the speed of a broadcast
+    /// Write a file at the speed of a broadcast, which is the default where the list repeats
     #[arg(long)]
     pub realtime: bool,
 
