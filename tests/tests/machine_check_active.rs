@@ -265,6 +265,11 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
         assert!(!text.contains("thekey42"), "{text}");
         assert_eq!(pid(), before, "{by}");
     }
+    // A user who may not read the settings cannot say that a start would refuse them.
+    let as_nobody = format!("{} --restart", as_nobody.replace(" --stable 0", ""));
+    let (code, text) = said(&machine.run(&["bash", "-c", &as_nobody]).unwrap());
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("may not be restarted by this user") && !text.contains("would refuse"), "{text}");
 
     // No ingest: connecting is waited for and is no success.
     machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/thekey42")]).unwrap();

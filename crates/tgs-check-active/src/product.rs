@@ -12,7 +12,9 @@ use std::{
 };
 
 use tgs_control::{AddressFile, Health};
-use tgs_core::{cancel::Cancel, exit::Code, mask::mask, owner::Owner, process, remedy::as_root};
+use tgs_core::{
+    cancel::Cancel, exit::Code, mask::mask, owner::Owner, process, process::user::User, remedy::as_root,
+};
 
 use crate::{
     health::{self, HealthAnswer, HealthSource},
@@ -74,8 +76,11 @@ fn read_bounded(file: &Path) -> Vec<u8> {
 pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     let program = seen.program.as_ref().filter(|_| is_ours(seen))?;
     // Root runs nothing that another user can replace.
-    let euid_is_root = rustix::process::geteuid().is_root();
-    if euid_is_root && !matches!(Owner::of(program), Ok(None)) {
+    let euid = rustix::process::geteuid();
+    if euid.is_root() && !matches!(Owner::of(program), Ok(None)) {
+        return None;
+    }
+    if !may_check(euid.as_raw(), seen.user()) {
         return None;
     }
     let mut command = process::trusted(program);
@@ -114,9 +119,29 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     })
 }
 
+/// Whether a check of the settings by `uid` says what a start as `user` would: another user may not read the files
+/// that the service reads.
+fn may_check(uid: u32, user: &str) -> bool {
+    uid == 0 || user == uid.to_string() || user == User::name_of(uid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_root_and_the_units_user_check_the_settings() {
+        for (uid, user, expected) in [
+            (0, "", true),
+            (0, "tgstream", true),
+            (65534, "nobody", true),
+            (65534, "65534", true),
+            (65534, "tgstream", false),
+            (65534, "", false),
+        ] {
+            assert_eq!(may_check(uid, user), expected, "{uid} {user:?}");
+        }
+    }
 
     #[test]
     fn the_pages_are_where_the_running_process_was_told() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// The properties that are asked for.
 pub(crate) const PROPERTIES: &str = "Id,LoadState,LoadError,ActiveState,SubState,Result,InvocationID,NRestarts,Job,\
                                      ConditionResult,AssertResult,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,StatusText,\
-                                     ExecStart,Environment,StateDirectory,CacheDirectory,WorkingDirectory";
+                                     ExecStart,Environment,User,StateDirectory,CacheDirectory,WorkingDirectory";
 
 /// A unit at one moment. Texts are systemd's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl UnitSnapshot {
             directory: Some(value("WorkingDirectory").trim_start_matches('!'))
                 .filter(|dir| dir.starts_with('/'))
                 .map(PathBuf::from),
-            shown: ["ExecStart", "Environment", "StateDirectory", "CacheDirectory"]
+            shown: ["ExecStart", "Environment", "User", "StateDirectory", "CacheDirectory"]
                 .map(|name| (name.to_owned(), word(name)))
                 .into(),
         })
@@ -101,6 +101,11 @@ impl UnitSnapshot {
 
     fn shown(&self, name: &str) -> &str {
         self.shown.get(name).map_or("", String::as_str)
+    }
+
+    /// The user that its program runs as; empty for root.
+    pub(crate) fn user(&self) -> &str {
+        self.shown("User")
     }
 
     /// The directory that systemd makes for its state.
@@ -164,7 +169,7 @@ mod tests {
             condition: true,
             assertion: true,
             end: Some(ProcessEnd::Exited(78)),
-            shown: ["ExecStart", "Environment", "StateDirectory", "CacheDirectory"]
+            shown: ["ExecStart", "Environment", "User", "StateDirectory", "CacheDirectory"]
                 .map(|name| (name.to_owned(), String::new()))
                 .into(),
             ..UnitSnapshot::default()
