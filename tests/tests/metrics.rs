@@ -245,6 +245,10 @@ fn every_alert_is_tested_and_says_what_to_do() {
         for part in ["summary", "description"] {
             assert!(annotations[part].as_str().is_some_and(|text| !text.is_empty()), "{name} has no {part}");
         }
+        let description = annotations["description"].as_str().unwrap();
+        let pasted = description.contains("sudo -u tgstream tgs-session ")
+            && description.ends_with(" --env-file /opt/tg_video_streamer/current/.env");
+        assert!(pasted || !description.contains("tgs-session"), "{name} cannot be pasted: {description}");
         let runbook = annotations["runbook_url"].as_str().unwrap();
         // A URL that leads somewhere on each server that broadcasts: machine_alerts.rs opens it
         // there.
