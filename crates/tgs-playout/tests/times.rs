@@ -132,6 +132,17 @@ fn a_raw_stream_of_pictures_is_no_still() {
     assert_plays(dir.path(), "photo.mpo", 5.0, 0.0);
 }
 
+/// A recorder's file. ffmpeg mixes 9 channels and more by itself only where the file says where each belongs.
+#[test]
+fn channels_without_a_place_are_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    for channels in [9, 16, 32] {
+        let tone = vec!["0.2*sin(2764*t)"; channels].join("|");
+        make(dir.path(), &format!("-f lavfi -i aevalsrc={tone}:d=3 tracks{channels}.wav"));
+        assert_plays(dir.path(), &format!("tracks{channels}.wav"), 3.0, 3.0);
+    }
+}
+
 #[test]
 fn a_length_that_was_guessed_is_measured_or_no_promise() {
     let dir = tempfile::tempdir().unwrap();

@@ -165,8 +165,13 @@ mod tests {
 
     #[test]
     fn sound_without_its_picture_is_read_apart_once_and_then_alone() {
-        let sound =
-            crate::ffmpeg::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let sound = crate::ffmpeg::probe::AudioStream {
+            source: 0,
+            index: 1,
+            late: Duration::ZERO,
+            duration: None,
+            unplaced: 0,
+        };
         let video = Some(crate::ffmpeg::probe::VideoStream::default());
         let both = Probe { video, audio: Some(sound), ..Probe::default() };
         let came = EncodedExtent { picture: true, sound: true, ..EncodedExtent::default() };
@@ -189,8 +194,13 @@ mod tests {
 
     #[test]
     fn what_is_live_is_opened_once() {
-        let sound =
-            crate::ffmpeg::probe::AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: None };
+        let sound = crate::ffmpeg::probe::AudioStream {
+            source: 0,
+            index: 1,
+            late: Duration::ZERO,
+            duration: None,
+            unplaced: 0,
+        };
         let video = Some(crate::ffmpeg::probe::VideoStream::default());
         let came = EncodedExtent { picture: true, sound: true, sound_ahead: true, whole: false };
         let of = |url: &str, whole, picture| {

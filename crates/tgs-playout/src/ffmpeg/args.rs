@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use tgs_core::process;
 
 use super::{
-    filters::{HEARD, Hold, cut_sound, layout, picture_chain, picture_for_sound, sound_chain},
+    filters::{HEARD, Hold, cut_sound, layout, mix_unplaced, picture_chain, picture_for_sound, sound_chain},
     input::{MAX_PIXELS, skip_options, source_options},
     probe::{AudioStream, Probe, VideoStream},
     process::EncoderExit,
@@ -98,7 +98,8 @@ impl EncodeJob {
             keep_clock = probe.times.restarts;
         }
         let jump = probe.times.longest_gap;
-        let heard = sound.map(|a| format!("[{}:{}]{}", a.source, a.index, cut_sound(jump)));
+        let heard = sound
+            .map(|a| format!("[{}:{}]{}{}", a.source, a.index, mix_unplaced(a.unplaced), cut_sound(jump)));
         let sound = |input: &str| format!("{input}{}", sound_chain(profile, pad(audio_length, video_length)));
         let (video, audio) = match (probe.video, heard) {
             (None, Some(heard)) => {
@@ -379,7 +380,8 @@ mod tests {
             duration: seconds(5),
             ..VideoStream::default()
         };
-        let audio = AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4) };
+        let audio =
+            AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4), unplaced: 0 };
         let late = AudioStream { late: LATE * 2, duration: seconds(9), ..audio };
         let interlaced = VideoStream { interlaced: true, fps: 25.0, ..video };
         let probes = [

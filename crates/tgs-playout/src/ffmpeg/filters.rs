@@ -32,6 +32,18 @@ fn cut(filter: &str, longest: Option<Duration>, frame: &str) -> String {
     )
 }
 
+/// Mixes channels without a known place, which ffmpeg itself refuses to: the even ones to the left, the odd to the right.
+pub(super) fn mix_unplaced(channels: u32) -> String {
+    if channels == 0 {
+        return String::new();
+    }
+    let side = |first: u32| {
+        let names: Vec<_> = (first..channels).step_by(2).map(|channel| format!("c{channel}")).collect();
+        names.join("+")
+    };
+    format!("pan=stereo|FL<{}|FR<{},", side(0), side(1))
+}
+
 pub(super) fn cut_sound(longest: Option<Duration>) -> String {
     cut("asetpts", longest, "NB_SAMPLES/SR")
 }

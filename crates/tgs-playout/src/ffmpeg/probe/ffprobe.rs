@@ -101,6 +101,7 @@ pub(super) struct FfprobeStream {
     pub(super) sample_aspect_ratio: Option<String>,
     pub(super) sample_rate: Option<String>,
     pub(super) channels: Option<u32>,
+    pub(super) channel_layout: Option<String>,
     pub(super) width: Option<u32>,
     pub(super) height: Option<u32>,
     pub(super) avg_frame_rate: Option<String>,
@@ -164,7 +165,7 @@ pub(super) fn ask(
         .arg(
             "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
              stream=index,id,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
-             sample_aspect_ratio,sample_rate,channels,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
+             sample_aspect_ratio,sample_rate,channels,channel_layout,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
              stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
              packet=stream_index,flags:packet_side_data=side_data_type",
         )

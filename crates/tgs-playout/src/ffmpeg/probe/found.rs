@@ -36,6 +36,8 @@ pub struct AudioStream {
     pub late: Duration,
     /// When it ends, counted from the beginning of its source, where the container tells.
     pub duration: Option<Duration>,
+    /// How many channels it has, where ffmpeg knows no place for them (more than eight); else 0.
+    pub unplaced: u32,
 }
 
 /// What an item holds. At least one of the two streams is there.

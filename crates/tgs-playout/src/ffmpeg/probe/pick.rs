@@ -51,6 +51,7 @@ impl StreamChoice<'_> {
             index: stream.index,
             late: stream.late(&answer.format),
             duration: stream.end(&answer.format),
+            unplaced: stream.unplaced_channels(),
         })
     }
 }
@@ -166,6 +167,14 @@ impl FfprobeStream {
             // Its mean rate cannot be told from one picture.
             (None, None) => self.avg_frame_rate.as_deref().and_then(ratio).is_none() && self.is_image(),
         }
+    }
+
+    /// See [`AudioStream::unplaced`].
+    fn unplaced_channels(&self) -> u32 {
+        // Up to 8 channels ffmpeg takes for the usual ones; it decodes no more than 64.
+        let channels = self.channels.filter(|count| (9..=64).contains(count)).unwrap_or(0);
+        let layout = self.channel_layout.as_deref().unwrap_or("unknown");
+        if layout == "unknown" || layout.ends_with(" channels") { channels } else { 0 }
     }
 
     fn is_image(&self) -> bool {
