@@ -4,7 +4,7 @@
 
 mod ffmpeg;
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use ffmpeg::make;
 use tgs_core::cancel::Cancel;
@@ -141,6 +141,30 @@ fn channels_without_a_place_are_heard() {
         make(dir.path(), &format!("-f lavfi -i aevalsrc={tone}:d=3 tracks{channels}.wav"));
         assert_plays(dir.path(), &format!("tracks{channels}.wav"), 3.0, 3.0);
     }
+}
+
+/// ffmpeg builds the filter graph anew then, and its state is lost.
+#[test]
+fn a_change_of_rate_or_size_half_way_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let join = |parts: [&str; 2], name: &str| {
+        let bytes = parts.map(|part| fs::read(dir.path().join(part)).unwrap()).concat();
+        fs::write(dir.path().join(name), bytes).unwrap();
+    };
+    let picture = "-f lavfi -i testsrc2=s=160x90:r=25:d=15";
+    let sound = |rate: u32| format!("-f lavfi -i sine=440:r={rate}:d=15");
+    make(dir.path(), &format!("{picture} {} {X264} -ac 2 stereo.ts", sound(44_100)));
+    make(dir.path(), &format!("{picture} {} {X264} -ac 1 mono.ts", sound(22_050)));
+    join(["stereo.ts", "mono.ts"], "rate.ts");
+    assert_plays(dir.path(), "rate.ts", 30.0, 30.0);
+    let sized = |size: &str, seconds: u32| format!("-f lavfi -i testsrc2=s={size}:r=5:d={seconds} {X264}");
+    make(dir.path(), &format!("{} small.ts", sized("160x90", 66)));
+    make(dir.path(), &format!("{} -output_ts_offset 66 large.ts", sized("320x180", 6)));
+    join(["small.ts", "large.ts"], "size.ts");
+    assert_plays(dir.path(), "size.ts", 72.0, 0.0);
+    make(dir.path(), &format!("{} -c:a libvorbis -ac 2 part.ogg", sound(44_100)));
+    join(["part.ogg", "part.ogg"], "chained.ogg");
+    assert_plays(dir.path(), "chained.ogg", 30.0, 30.0);
 }
 
 #[test]

@@ -20,15 +20,25 @@ pub(super) enum Hold {
     Until(Duration),
 }
 
+/// What counts as a jump between two time stamps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Jump {
+    pub(super) longest: Duration,
+    /// The same for the first frame. ffmpeg builds the graph anew where rate, layout or size change half-way, and its
+    /// first frame then lies anywhere in the item.
+    pub(super) first: Duration,
+}
+
 /// The filter that takes jumps of the clock out of the time stamps, each frame's own length left in: gaps longer than
 /// `longest` (from the beginning to the first frame as well), and steps back.
-fn cut(filter: &str, longest: Option<Duration>, frame: &str) -> String {
-    let Some(longest) = longest else { return String::new() };
+fn cut(filter: &str, jump: Option<Jump>, frame: &str) -> String {
+    let Some(Jump { longest, first }) = jump else { return String::new() };
     // Number 0 holds what was cut out so far, 1 the step to this frame in seconds, 2 the time before it.
     format!(
         "{filter}='st(1,(PTS-ld(2))*TB);st(2,if(isnan(PTS),ld(2),PTS));\
-         st(0,ld(0)+if(gt(ld(1),{:.3})+lt(ld(1),{STEP_BACK}),(ld(1)-{frame})/TB));PTS-ld(0)',",
-        longest.as_secs_f64()
+         st(0,ld(0)+if(gt(ld(1),if(N,{:.3},{:.3}))+lt(ld(1),{STEP_BACK}),(ld(1)-{frame})/TB));PTS-ld(0)',",
+        longest.as_secs_f64(),
+        first.as_secs_f64()
     )
 }
 
@@ -44,8 +54,8 @@ pub(super) fn mix_unplaced(channels: u32) -> String {
     format!("pan=stereo|FL<{}|FR<{},", side(0), side(1))
 }
 
-pub(super) fn cut_sound(longest: Option<Duration>) -> String {
-    cut("asetpts", longest, "NB_SAMPLES/SR")
+pub(super) fn cut_sound(jump: Option<Jump>) -> String {
+    cut("asetpts", jump, "NB_SAMPLES/SR")
 }
 
 /// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. One that
@@ -53,7 +63,7 @@ pub(super) fn cut_sound(longest: Option<Duration>) -> String {
 pub(super) fn picture_chain(
     profile: &Profile,
     video: &VideoStream,
-    jump: Option<Duration>,
+    jump: Option<Jump>,
     hold: Hold,
 ) -> String {
     let (w, h) = (profile.width, profile.height);

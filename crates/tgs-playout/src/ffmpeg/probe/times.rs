@@ -110,9 +110,10 @@ impl FfprobeStream {
         Some(whole.map_or(end, |whole| end.min(whole)))
     }
 
-    /// Whether the container says when this stream ends. ASF gives the file's length for each of them.
+    /// Whether the container says when this stream ends. ASF gives the file's length for each of them, Ogg that of the
+    /// last of several chained streams.
     pub(super) fn states_end(&self, format: &FfprobeFormat) -> bool {
-        self.own_end(format).is_some() && !format.is("asf")
+        self.own_end(format).is_some() && !format.is("asf") && !format.is("ogg")
     }
 
     /// The same, or the end of the file where the stream has none of its own.
