@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::Command,
     thread,
@@ -78,13 +78,14 @@ fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
         let proxy = format!("http://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut request = [0; 4096];
-                let mut read = stream.read(&mut request).unwrap_or(0);
-                if request.starts_with(b"CONNECT ") {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let mut head = || lines.by_ref().take_while(|line| !line.is_empty()).collect::<String>();
+                let mut request = head();
+                if request.starts_with("CONNECT ") {
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-                    read = stream.read(&mut request).unwrap_or(0);
+                    request = head();
                 }
-                let is_list = String::from_utf8_lossy(&request[..read]).contains("list.m3u");
+                let is_list = request.contains("list.m3u");
                 let list = "http://elsewhere.invalid/one.mp4\nfile:///etc/passwd\n";
                 let item = "<item><title>No. 1</title><link>http://elsewhere.invalid/1.html</link></item>";
                 let feed = format!("<rss version='2.0'><channel><title>Feed</title>{item}</channel></rss>");
