@@ -16,8 +16,9 @@ use super::{
     stall::{Abandoned, STALL, StallDetector, StallLimits},
 };
 
-/// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg writes both in order of
-/// time as long as they lie within 10 s (its `max_interleave_delta`), from a picture that is [`LATE`] on.
+/// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg
+/// writes both in order of time as long as they lie within 10 s (its `max_interleave_delta`), from
+/// a picture that is [`LATE`] on.
 const AHEAD: Duration = Duration::from_secs(3);
 
 /// A process that is stopped for this long is given up: nothing but a signal makes it go on.
@@ -39,7 +40,8 @@ pub struct Encoder {
     sounds_to: u64,
 }
 
-/// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after 24.8 days of one item.
+/// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after
+/// 24.8 days of one item.
 #[derive(Debug, Default)]
 pub(crate) struct TimestampUnwrapper {
     last: u64,
@@ -77,7 +79,8 @@ pub struct EncoderExit {
 }
 
 impl Encoder {
-    /// Starts `command` (from [`EncodeJob::command`]). Setting `cancel` ends a read that waits.
+    /// Starts `command` (from [`EncodeJob::command`](super::args::EncodeJob::command)). Setting
+    /// `cancel` ends a read that waits.
     pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = Arc::new(process::spawn(command)?);
@@ -112,12 +115,14 @@ impl Encoder {
         self.tags.get_mut().get_mut()
     }
 
-    /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of system calls may not).
+    /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of
+    /// system calls may not).
     pub fn yield_to_others(&self) {
         self.child.yield_to_others();
     }
 
-    /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a held picture to it.
+    /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a
+    /// held picture to it.
     #[must_use]
     pub fn is_apart(&self) -> bool {
         Duration::from_millis(self.sounds_to.saturating_sub(self.pictures_to)) > AHEAD
@@ -135,8 +140,8 @@ impl Encoder {
         self.child.cpu_time()
     }
 
-    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`EncoderExit`] explains; `ConnectionAborted` when
-    /// cancelled.
+    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`EncoderExit`]
+    /// explains; `ConnectionAborted` when cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         let began = Instant::now();
         let read = self.tags.next_tag();
