@@ -21,10 +21,11 @@ use tgs_core::cancel::Cancel;
 use tgs_playout::{
     ffmpeg::probe::{self, Probe},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    proxy::{Client, Network, Reads},
+    proxy::{Network, ProxyClient, ReadPurpose},
 };
 
-/// A server that answers each path with the bytes given for it, head and body, and counts its connections.
+/// A server that answers each path with the bytes given for it, head and body, and counts its
+/// connections.
 struct Server {
     port: u16,
     answers: Arc<Mutex<HashMap<String, Vec<u8>>>>,
@@ -124,10 +125,10 @@ fn play(url: &str, trust: Trust) -> (usize, String) {
     let mut command = tgs_core::process::command("ffmpeg");
     command.args(["-nostdin", "-v", "error"]);
     command.args(tgs_playout::ffmpeg::input::source_options(&source(url, trust)));
-    let client = Client::new(&source(url, trust), Reads::Plays);
+    let client = ProxyClient::new(&source(url, trust), ReadPurpose::Playback);
     command.args([
         "-i",
-        &client.opened_url(&source(url, trust)),
+        &client.input_url(&source(url, trust)),
         "-map",
         "0",
         "-c",
@@ -306,12 +307,12 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
     let server = Server::new();
     server.gives("/a", "HTTP/1.1 200 OK\nContent-Length: 1", b"a");
     let source = MediaSource::at(server.at("/a"));
-    let run = |command: &mut Command, client: &Client| {
+    let run = |command: &mut Command, client: &ProxyClient| {
         client.apply(command);
         command.output().unwrap();
         client.trust_in_answer()
     };
-    let client = Client::new(&source, Reads::Looks);
+    let client = ProxyClient::new(&source, ReadPurpose::Probe);
     assert_eq!(run(&mut Command::new("true"), &client), Trust::Operator, "nobody was asked");
     let asks = || {
         let mut command = Command::new("ffprobe");
@@ -320,10 +321,10 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
     };
     assert_eq!(run(&mut asks(), &client), Trust::Found(Network::Loopback));
     // Past this proxy it may have asked anybody.
-    let client = Client::new(&source, Reads::Looks);
+    let client = ProxyClient::new(&source, ReadPurpose::Probe);
     assert_eq!(run(asks().env("http_proxy", "http://127.0.0.1:9"), &client), Trust::Found(Network::Loopback));
     // Without a value it is no proxy, and ours decides.
-    let client = Client::new(&source, Reads::Looks);
+    let client = ProxyClient::new(&source, ReadPurpose::Probe);
     let mut command = asks();
     command.env("http_proxy", "");
     client.apply(&mut command);
@@ -334,7 +335,7 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
     );
     // A proxy for https alone stays in force there, and ours decides about the rest.
     for own in ["https_proxy", "HTTPS_PROXY"] {
-        let client = Client::new(&source, Reads::Looks);
+        let client = ProxyClient::new(&source, ReadPurpose::Probe);
         let mut command = asks();
         command.env(own, "http://127.0.0.1:9").env("no_proxy", "10.0.0.1");
         client.apply(&mut command);
@@ -345,7 +346,7 @@ fn only_what_the_network_has_answered_is_a_strangers_word() {
         assert_eq!(set("no_proxy"), None);
         assert_eq!(client.trust_in_answer(), Trust::Found(Network::Loopback));
     }
-    let client = Client::new(&MediaSource::at("http://name.invalid/".into()), Reads::Looks);
-    client.goes_elsewhere();
+    let client = ProxyClient::new(&MediaSource::at("http://name.invalid/".into()), ReadPurpose::Probe);
+    client.note_bypass();
     assert_eq!(client.trust_in_answer(), Trust::Found(Network::Public));
 }

@@ -29,7 +29,7 @@ use tgs_playout::{
         probe::{self, Probe},
     },
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    proxy::{Client, Network, Reads},
+    proxy::{Network, ProxyClient, ReadPurpose},
 };
 
 const NEIGHBOUR: Trust = Trust::Found(Network::Loopback);
@@ -177,10 +177,10 @@ fn probed(url: &str, trust: Trust) -> Result<Probe, ItemFailure> {
 /// Plays `url` as an encoder does: how many packets come, and ffmpeg's messages.
 fn play(url: &str, trust: Trust) -> (usize, String) {
     let source = source(url, trust);
-    let client = Client::new(&source, Reads::Plays);
+    let client = ProxyClient::new(&source, ReadPurpose::Playback);
     let mut command = tgs_core::process::command("ffmpeg");
     command.args(["-nostdin", "-v", "error"]).args(source_options(&source));
-    command.args(["-i", &client.opened_url(&source), "-map", "0", "-c", "copy", "-f", "framecrc", "-"]);
+    command.args(["-i", &client.input_url(&source), "-map", "0", "-c", "copy", "-f", "framecrc", "-"]);
     client.apply(&mut command);
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

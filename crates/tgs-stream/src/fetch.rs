@@ -12,7 +12,7 @@ use std::{
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     item::{FailureReason, ItemFailure},
-    proxy::Client,
+    proxy::ProxyClient,
 };
 use ureq::{
     Agent, Proxy, ResponseExt,
@@ -55,7 +55,7 @@ pub(crate) enum Fetched {
 pub(crate) fn get(
     url: &str,
     headers: &[(String, String)],
-    client: &Client,
+    client: &ProxyClient,
     cancel: &Cancel,
 ) -> Result<Fetched, ItemFailure> {
     if let Some(left) = left_alone(url::host(url)) {
@@ -90,10 +90,10 @@ pub(crate) fn get(
 fn ask(
     url: &str,
     headers: &[(String, String)],
-    client: &Client,
+    client: &ProxyClient,
 ) -> Result<Response<ureq::Body>, ItemFailure> {
     let mut request = agent().get(url);
-    if let Some(proxy) = client.proxy(url) {
+    if let Some(proxy) = client.proxy_url(url) {
         let proxy = Proxy::new(&proxy).map_err(|error| explain(&error))?;
         request = request.config().proxy(Some(proxy)).build();
     }

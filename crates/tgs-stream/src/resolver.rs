@@ -15,7 +15,7 @@ use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
     ffmpeg::probe::{self, Probe, ProbeOptions},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    proxy::{self, Client, Reads},
+    proxy::{self, ProxyClient, ReadPurpose},
 };
 
 use crate::{
@@ -223,8 +223,8 @@ fn on_page(listed: Listed) -> PlaylistEntry {
 }
 
 /// An account for a child that opens `url`.
-fn client(url: &str, trust: Trust) -> Client {
-    Client::new(&MediaSource { trust, ..MediaSource::at(url.to_owned()) }, Reads::Looks)
+fn client(url: &str, trust: Trust) -> ProxyClient {
+    ProxyClient::new(&MediaSource { trust, ..MediaSource::at(url.to_owned()) }, ReadPurpose::Probe)
 }
 
 /// Notes who named `media`, and where it lies if it must be known before ffmpeg opens it.

@@ -17,7 +17,7 @@ use tgs_core::{
 };
 use tgs_playout::{
     item::{FailureReason, ItemFailure, Media, MediaSource},
-    proxy::{Client, Reads},
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 /// How long yt-dlp may take for one page.
@@ -81,14 +81,20 @@ impl YtDlp {
 
     /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
     pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<PageItem, ItemFailure> {
-        self.ask_as(&Client::new(&MediaSource::at(url.to_owned()), Reads::Looks), url, index, &[], cancel)
+        self.ask_as(
+            &ProxyClient::new(&MediaSource::at(url.to_owned()), ReadPurpose::Probe),
+            url,
+            index,
+            &[],
+            cancel,
+        )
     }
 
     /// Asks as `client` what is at `url`, or what its list has at `index`, with `headers` of a list. Blocks until yt-dlp answers,
     /// `cancel` is set, or the time is over; nothing it started is left behind then. A proxy in `YTDLP_ARGS` comes before ours.
     pub fn ask_as(
         &self,
-        client: &Client,
+        client: &ProxyClient,
         url: &str,
         index: Option<u32>,
         headers: &[(String, String)],
@@ -108,7 +114,7 @@ impl YtDlp {
         // yt-dlp takes abbreviations, and a configuration may hold any option.
         let bypasses = ["--prox", "--geo-v", "--conf"];
         if self.args.iter().any(|arg| bypasses.iter().any(|option| arg.starts_with(option))) {
-            client.goes_elsewhere();
+            client.note_bypass();
         }
         let output =
             process::output(command, self.time_out, MAX_ANSWER, cancel).map_err(|e| self.explain(&e))?;

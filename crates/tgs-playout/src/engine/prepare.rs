@@ -366,7 +366,7 @@ impl PrepareThread {
         if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
             return Ok(PlaySource::Cached(entry));
         }
-        if item.media.sources.iter().any(proxy::is_carried) {
+        if item.media.sources.iter().any(proxy::is_bridged) {
             return Ok(PlaySource::Unprobed);
         }
         let EngineContext { ffprobe, wanted, cancel, .. } = &self.shared;

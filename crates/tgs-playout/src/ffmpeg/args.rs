@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     item::{Item, MediaSource},
-    proxy::{Client, Reads},
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 /// A stream that begins this much after its item is late. ffmpeg would hold all of the other one until it comes, so a
@@ -234,7 +234,8 @@ impl EncodeJob {
         });
         // Of two sources the first stands for both: the proxy takes the second for something that it names.
         let remote = opened.find(|source| !source.is_file());
-        let client = remote.map(|source| Client::with_ffmpeg(source, Reads::Plays, &setup.ffmpeg));
+        let client =
+            remote.map(|source| ProxyClient::with_ffmpeg(source, ReadPurpose::Playback, &setup.ffmpeg));
         if let Some(client) = &client {
             client.apply(&mut command);
         }
@@ -259,7 +260,7 @@ impl EncodeJob {
                     if !start.is_zero() {
                         command.arg("-ss").arg(format!("{:.3}", start.as_secs_f64()));
                     }
-                    let url = client.as_ref().map_or_else(|| source.url.clone(), |it| it.opened_url(source));
+                    let url = client.as_ref().map_or_else(|| source.url.clone(), |it| it.input_url(source));
                     command.args(["-i", &url]);
                 }
                 JobInput::Generated(graph) => {

@@ -8,7 +8,7 @@ pub(crate) const MAX_PIXELS: &str = "67108864";
 /// Options that go before `-i` for this source.
 #[must_use]
 pub fn source_options(source: &MediaSource) -> Vec<String> {
-    let mut options = proxy::opened_options(source);
+    let mut options = proxy::input_options(source);
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
     if http {

@@ -1,11 +1,12 @@
-//! Which network an IP address belongs to, as far as it matters to what a stranger's list or page may reach.
+//! The network of an IP address, as far as it decides what an untrusted list may reach. Sends
+//! nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// A class of addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Network {
-    /// Reachable by everybody.
+    /// Reachable from everywhere.
     #[default]
     Public,
     /// This machine.
@@ -14,14 +15,14 @@ pub enum Network {
     Private,
     /// Shared address space of a provider (RFC 6598).
     Shared,
-    /// The link, and nothing behind a router.
+    /// The local link.
     LinkLocal,
-    /// Multicast, unspecified, reserved, and where clouds keep their machines' credentials.
+    /// Multicast, unspecified, reserved, and metadata services of clouds.
     Reserved,
 }
 
 impl Network {
-    /// The network of `address`; of one that embeds an IPv4 address, that of the IPv4 address.
+    /// The network of `address`, or of the IPv4 address that it embeds.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         let network = match address {
@@ -32,7 +33,7 @@ impl Network {
     }
 }
 
-/// Whether `address` is one of this machine's: a connection to it passes no firewall. Nothing is sent.
+/// Whether `address` is this machine's: a connection to it passes no firewall. Sends no packet.
 fn is_own(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -43,7 +44,7 @@ fn is_own(address: IpAddr) -> bool {
     from.is_ok_and(|from| from.ip() == address)
 }
 
-/// Metadata services of clouds, beside 169.254.169.254: of Alibaba, and of Amazon over IPv6.
+/// Metadata services of clouds: the common one, Alibaba's, and Amazon's over IPv6.
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(100, 100, 100, 200)];
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
@@ -56,7 +57,8 @@ fn of_v4(address: Ipv4Addr) -> Network {
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Network::Private,
         [100, 64..=127, ..] => Network::Shared,
         [169, 254, ..] => Network::LinkLocal,
-        // "This network", IETF assignments, documentation, the retired 6to4 relays, benchmarks, multicast, reserved.
+        // "This network", IETF assignments, documentation, 6to4 relays, benchmarks, multicast,
+        // reserved.
         [0 | 224..=255, ..]
         | [192, 0, 0 | 2, _]
         | [192, 88, 99, _]
@@ -83,7 +85,7 @@ fn of_v6(address: Ipv6Addr) -> Network {
         | [0x2002, high, low, ..] => embedded(high, low),
         [0xfe80..=0xfebf, ..] => Network::LinkLocal,
         [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Network::Private,
-        // Global unicast but Teredo and others of the IETF's, and documentation.
+        // Global unicast without Teredo, other IETF assignments, and documentation.
         [0x2000..=0x3fff, second, ..]
             if !matches!((segments[0], second), (0x2001, 0..=0x1ff | 0xdb8) | (0x3fff, 0..=0xfff)) =>
         {

@@ -1,4 +1,4 @@
-//! What goes through a connection of the proxy behind the heads: bytes, both ways, until one side is done.
+//! Copies bytes both ways between a client and a server until one side ends. Reads no heads.
 
 use std::{
     io::{self, Read, Write},
@@ -10,70 +10,70 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 use tgs_core::process;
 
-use super::{head::Answer, held::Recording};
+use super::{head::ResponseHead, parked::Spool};
 
-/// A connection on which nothing moves for that long is closed: an encoder may be paused, a server may be silent.
+/// Limit without a byte: an encoder may be paused, and a server silent.
 pub(super) const IDLE: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
 
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Bytes on their way, in each direction.
+/// Size of the buffer for each direction.
 const BUFFER: usize = 32 << 10;
 
-/// What a server said: its answer where that is one of HTTP's, and what came with it.
-pub(super) type Said = (Option<Answer>, Vec<u8>);
+/// A server's response, if it is HTTP, and the bytes that came with its head.
+pub(super) type UpstreamReply = (Option<ResponseHead>, Vec<u8>);
 
-/// Where an answer comes from: a server, or a child that speaks to one.
+/// The source of a response: a server, or a child that reads from one.
 #[derive(Debug)]
-pub(super) struct Origin {
-    stream: Stream,
-    /// Ends with this.
+pub(super) struct Upstream {
+    stream: UpstreamStream,
+    /// Killed when this is dropped.
     _child: Option<process::Child>,
 }
 
 #[derive(Debug)]
-enum Stream {
+enum UpstreamStream {
     Plain(OwnedFd),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Origin {
+impl Upstream {
     pub(super) fn server(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream.into()), _child: None }
+        Self { stream: UpstreamStream::Plain(stream.into()), _child: None }
     }
 
-    /// A server on the other side of `tls`, whose handshake is done.
+    /// A server behind `tls`, after the handshake.
     pub(super) fn tls(tls: ClientConnection, stream: TcpStream) -> Self {
-        Self { stream: Stream::Tls(Box::new(StreamOwned::new(tls, stream))), _child: None }
+        Self { stream: UpstreamStream::Tls(Box::new(StreamOwned::new(tls, stream))), _child: None }
     }
 
     pub(super) fn child(child: process::Child, output: OwnedFd) -> Self {
-        Self { stream: Stream::Plain(output), _child: Some(child) }
+        Self { stream: UpstreamStream::Plain(output), _child: Some(child) }
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.stream {
-            Stream::Plain(fd) => Ok(rustix::io::read(fd, into)?),
-            Stream::Tls(tls) => tls.read(into),
+            UpstreamStream::Plain(fd) => Ok(rustix::io::read(fd, into)?),
+            UpstreamStream::Tls(tls) => tls.read(into),
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.stream {
-            Stream::Plain(fd) => Ok(rustix::io::write(fd, bytes)?),
-            Stream::Tls(tls) => tls.write(bytes),
+            UpstreamStream::Plain(fd) => Ok(rustix::io::write(fd, bytes)?),
+            UpstreamStream::Tls(tls) => tls.write(bytes),
         }
     }
 
-    /// Whether TLS holds bytes to read that the socket does not show any more.
+    /// Whether TLS holds decrypted bytes, which a poll of the socket does not show.
     fn has_unread(&mut self) -> bool {
-        let Stream::Tls(tls) = &mut self.stream else { return false };
+        let UpstreamStream::Tls(tls) = &mut self.stream else { return false };
         tls.conn.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
     }
 
-    /// Whether TLS holds bytes that the socket did not take.
+    /// Whether TLS holds bytes that the socket has not taken.
     fn has_unsent(&self) -> bool {
-        matches!(&self.stream, Stream::Tls(tls) if tls.conn.wants_write())
+        matches!(&self.stream, UpstreamStream::Tls(tls) if tls.conn.wants_write())
     }
 
     fn set_nonblocking(&self) -> io::Result<()> {
@@ -81,45 +81,45 @@ impl Origin {
     }
 }
 
-impl AsFd for Origin {
+impl AsFd for Upstream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.stream {
-            Stream::Plain(fd) => fd.as_fd(),
-            Stream::Tls(tls) => tls.sock.as_fd(),
+            UpstreamStream::Plain(fd) => fd.as_fd(),
+            UpstreamStream::Tls(tls) => tls.sock.as_fd(),
         }
     }
 }
 
-/// Bytes that go both ways until one side is done.
+/// A connection of a client through the proxy.
 pub(super) struct Exchange<'a> {
-    /// `None` once it has closed.
-    pub(super) server: Option<Origin>,
-    to_server: Buffer,
-    to_client: Buffer,
-    /// What has come so far.
-    pub(super) recording: Option<Recording>,
-    /// How much of the recording the client has been given, where it gets it from the beginning.
-    pub(super) replayed: Option<u64>,
-    /// Whether what comes now is recorded too.
-    pub(super) grows: bool,
-    pub(super) filter: Option<Filter<'a>>,
+    /// `None` after its end.
+    pub(super) server: Option<Upstream>,
+    to_server: CopyBuffer,
+    to_client: CopyBuffer,
+    /// The beginning of the body.
+    pub(super) spool: Option<Spool>,
+    /// Bytes of the spool that the client has, while it gets the spool.
+    pub(super) replay_at: Option<u64>,
+    /// Whether new bytes go into the spool.
+    pub(super) records: bool,
+    pub(super) filter: Option<ByteFilter<'a>>,
 }
 
-/// Decides which of a server's bytes the client gets. An error holds the last bytes; the server's connection ends.
-pub(super) type Filter<'a> = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Vec<u8>> + 'a>;
+/// Decides which of a server's bytes the client gets. An error holds the last bytes before the end.
+pub(super) type ByteFilter<'a> = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Vec<u8>> + 'a>;
 
 #[derive(Default)]
-struct Buffer {
+struct CopyBuffer {
     bytes: Vec<u8>,
     at: usize,
 }
 
-impl Buffer {
+impl CopyBuffer {
     fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
-    /// Reads anew into it, which must be empty; how much came.
+    /// Refills the empty buffer; answers how many bytes came.
     fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         self.bytes.resize(BUFFER, 0);
         self.at = 0;
@@ -131,54 +131,54 @@ impl Buffer {
     fn drain_into(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         match write(&self.bytes[self.at..]) {
             Ok(n) => self.at += n,
-            Err(error) if is_later(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 }
 
-fn is_later(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl Exchange<'_> {
-    /// With what is to be sent first.
-    pub(super) fn new(server: Option<Origin>, to_server: Vec<u8>, to_client: Vec<u8>) -> Self {
+    /// With the bytes to send first.
+    pub(super) fn new(server: Option<Upstream>, to_server: Vec<u8>, to_client: Vec<u8>) -> Self {
         Self {
             server,
-            to_server: Buffer { bytes: to_server, at: 0 },
-            to_client: Buffer { bytes: to_client, at: 0 },
-            recording: None,
-            replayed: None,
-            grows: true,
+            to_server: CopyBuffer { bytes: to_server, at: 0 },
+            to_client: CopyBuffer { bytes: to_client, at: 0 },
+            spool: None,
+            replay_at: None,
+            records: true,
             filter: None,
         }
     }
 
-    /// Takes bytes of the body that came with the head.
-    pub(super) fn came(&mut self, bytes: &[u8]) {
+    /// Adds bytes of the body that came with the head.
+    pub(super) fn push_body(&mut self, bytes: &[u8]) {
         self.record(bytes);
         self.to_client.bytes.extend_from_slice(bytes);
     }
 
     fn record(&mut self, bytes: &[u8]) {
-        if self.grows {
-            self.recording.take_if(|recording| !recording.push(bytes));
+        if self.records {
+            self.spool.take_if(|spool| !spool.push(bytes));
         }
     }
 
-    /// Runs until the client goes away, or has all that the server sent.
+    /// Runs until the client closes, or has all that the server sent.
     pub(super) fn run(&mut self, client: &TcpStream) {
-        let servers = self.server.as_ref().map_or(Ok(()), Origin::set_nonblocking);
-        if client.set_nonblocking(true).is_err() || servers.is_err() {
+        let prepared = self.server.as_ref().map_or(Ok(()), Upstream::set_nonblocking);
+        if client.set_nonblocking(true).is_err() || prepared.is_err() {
             return;
         }
         while self.step(client).unwrap_or(false) {}
         let _ = client.shutdown(Shutdown::Both);
     }
 
-    /// Moves what can be moved; `false` at the end. An error is the client's.
+    /// Copies what is ready; `false` at the end. An error is the client's.
     fn step(&mut self, mut client: &TcpStream) -> io::Result<bool> {
         self.refill()?;
         if self.to_client.is_empty() && self.server.is_none() {
@@ -189,10 +189,10 @@ impl Exchange<'_> {
         of_client.set(PollFlags::OUT, !self.to_client.is_empty());
         let mut of_server = PollFlags::empty();
         of_server.set(PollFlags::IN, self.to_client.is_empty());
-        let has_unsent = self.server.as_ref().is_some_and(Origin::has_unsent);
+        let has_unsent = self.server.as_ref().is_some_and(Upstream::has_unsent);
         of_server.set(PollFlags::OUT, has_unsent || !self.to_server.is_empty());
-        let has_unread = self.to_client.is_empty() && self.server.as_mut().is_some_and(Origin::has_unread);
-        // A closed server would end each wait while the client has no time for what came before.
+        let has_unread = self.to_client.is_empty() && self.server.as_mut().is_some_and(Upstream::has_unread);
+        // A closed server would end each poll while the client has not read everything.
         let server = self.server.as_ref().filter(|_| !of_server.is_empty());
         let mut fds = vec![PollFd::new(client, of_client)];
         fds.extend(server.map(|server| PollFd::new(server, of_server)));
@@ -212,7 +212,7 @@ impl Exchange<'_> {
         if client_can.contains(PollFlags::IN) && self.to_server.is_empty() {
             self.to_server
                 .fill(|into| client.read(into))
-                .or_else(|e| if is_later(&e) { Ok(1) } else { Err(e) })?;
+                .or_else(|e| if is_transient(&e) { Ok(1) } else { Err(e) })?;
         }
         if !server_can.is_empty() {
             self.exchange_with_server(server_can);
@@ -220,12 +220,11 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// What was recorded goes to the client before what still comes.
+    /// Fills the client's buffer from the spool, which goes before new bytes.
     fn refill(&mut self) -> io::Result<()> {
-        if let (true, Some(at), Some(recording)) = (self.to_client.is_empty(), self.replayed, &self.recording)
-        {
-            let count = self.to_client.fill(|into| recording.read(at, into))?;
-            self.replayed = Some(at + count as u64).filter(|_| count > 0);
+        if let (true, Some(at), Some(spool)) = (self.to_client.is_empty(), self.replay_at, &self.spool) {
+            let count = self.to_client.fill(|into| spool.read(at, into))?;
+            self.replay_at = Some(at + count as u64).filter(|_| count > 0);
         }
         Ok(())
     }
@@ -251,7 +250,7 @@ impl Exchange<'_> {
                         last
                     });
                 }
-                Err(error) if is_later(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(_) => self.server = None,
             }
         }

@@ -1,15 +1,16 @@
-//! The heads of an HTTP request to a proxy and of a server's answer: read, and written again for the other side. Pure.
+//! Parses the heads of HTTP requests to the proxy and of servers' responses, and rewrites them for
+//! the other side. Does no I/O and reads no bodies.
 //!
-//! Bodies pass unread. Each connection carries one request, so both sides get `Connection: close`.
+//! Each connection carries one request, so both sides get `Connection: close`.
 
-/// Longer heads are refused; sites' cookies take a few kilobytes.
+/// Limit for a head: cookies take a few kilobytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
-/// Headers that are about one connection, not about what is fetched.
+/// Headers that belong to one connection.
 const HOP: [&str; 6] =
     ["connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"];
 
-/// Where to connect to.
+/// A server's host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authority {
     /// In lower case, without the brackets of an IPv6 address.
@@ -17,60 +18,60 @@ pub(super) struct Authority {
     pub(super) port: u16,
 }
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
-    /// A connection that carries whatever it will.
+pub(super) enum ProxyRequest {
+    /// `CONNECT`: a connection for any bytes.
     Tunnel(Authority),
-    /// Something at an `http://` address.
+    /// A request for an `http://` URL.
     Fetch {
         server: Authority,
         path: String,
         is_get: bool,
-        /// Whether it asks for a part that does not begin at the beginning.
+        /// Whether it is a range that does not start at 0.
         is_part: bool,
-        /// The headers that show who asks, as they stand there.
+        /// The headers that identify the client to the server.
         identity: Vec<u8>,
-        /// The head as the server is to see it.
+        /// The head for the server.
         head: Vec<u8>,
     },
 }
 
-/// A request, and what the client showed to be allowed to ask.
+/// A request and its `Proxy-Authorization`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) request: Request,
+pub(super) struct RequestHead {
+    pub(super) request: ProxyRequest,
     pub(super) authorization: Option<String>,
 }
 
-/// A server's answer.
+/// The head of a server's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ResponseHead {
     pub(super) status: u16,
-    /// Bytes that follow, where it tells.
+    /// `Content-Length`.
     pub(super) length: Option<u64>,
-    /// Whether the server gives parts of it.
+    /// Whether the server serves ranges.
     pub(super) ranges: bool,
-    /// Whether it says that it is text: a page or a list.
+    /// Whether its type is text: a page or a list.
     pub(super) text: bool,
-    /// Seconds that the client is to wait.
+    /// `Retry-After` in seconds.
     pub(super) retry_after: Option<u64>,
-    /// The head as the client is to see it.
+    /// The head for the client.
     pub(super) head: Vec<u8>,
 }
 
-/// Where the head in `bytes` ends, behind its empty line.
+/// The end of the head in `bytes`, after its empty line.
 pub(super) fn end(bytes: &[u8]) -> Option<usize> {
     let full = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
     let bare = bytes.windows(2).position(|two| two == b"\n\n").map(|at| at + 2);
     full.into_iter().chain(bare).min()
 }
 
-/// Reads the head of a request; the error is for a person.
-pub(super) fn request(head: &[u8]) -> Result<Asked, &'static str> {
+/// Parses the head of a request. The error is a reason for the log and the client.
+pub(super) fn parse_request(head: &[u8]) -> Result<RequestHead, &'static str> {
     let mut lines = lines(head);
     let first = lines.next().and_then(|line| str::from_utf8(line).ok()).ok_or("no request line")?;
-    // A server could take a bare CR for the end of a line.
+    // Some servers take a bare CR for the end of a line.
     if first.bytes().any(|byte| byte.is_ascii_control()) {
         return Err("control characters in the request line");
     }
@@ -98,7 +99,7 @@ pub(super) fn request(head: &[u8]) -> Result<Asked, &'static str> {
         }
     }
     let request = if method == "CONNECT" {
-        Request::Tunnel(authority(target, None).ok_or("no host and port to connect to")?)
+        ProxyRequest::Tunnel(authority(target, None).ok_or("no host and port to connect to")?)
     } else {
         let rest = target.strip_prefix("http://").ok_or("the address is not one of http://")?;
         let (place, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -107,14 +108,21 @@ pub(super) fn request(head: &[u8]) -> Result<Asked, &'static str> {
         let path = path.split('#').next().unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
         let mut head = format!("{method} {slash}{path} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
-        write(&mut head, &kept);
-        Request::Fetch { server, path: path.to_owned(), is_get: method == "GET", is_part, identity, head }
+        write_headers(&mut head, &kept);
+        ProxyRequest::Fetch {
+            server,
+            path: path.to_owned(),
+            is_get: method == "GET",
+            is_part,
+            identity,
+            head,
+        }
     };
-    Ok(Asked { request, authorization })
+    Ok(RequestHead { request, authorization })
 }
 
-/// Reads the head of an answer; `None` where it is none of HTTP's. Shoutcast's own protocol is made one of HTTP's.
-pub(super) fn answer(head: &[u8]) -> Option<Answer> {
+/// Parses the head of a response; `None` if it is not HTTP. Shoutcast's `ICY` becomes HTTP.
+pub(super) fn parse_response(head: &[u8]) -> Option<ResponseHead> {
     let mut lines = lines(head);
     let first = lines.next()?;
     let (first, is_icy) = match first.strip_prefix(b"ICY ") {
@@ -122,12 +130,18 @@ pub(super) fn answer(head: &[u8]) -> Option<Answer> {
         None => (first.to_vec(), false),
     };
     let status = str::from_utf8(first.strip_prefix(b"HTTP/1.")?).ok()?.split(' ').nth(1)?.parse().ok()?;
-    let mut answer =
-        Answer { status, length: None, ranges: status == 206, text: false, retry_after: None, head: first };
+    let mut answer = ResponseHead {
+        status,
+        length: None,
+        ranges: status == 206,
+        text: false,
+        retry_after: None,
+        head: first,
+    };
     answer.head.extend_from_slice(b"\r\n");
     let mut kept = Vec::new();
     for line in lines {
-        // What is no header passes as it is: the client judges it.
+        // A malformed header passes unchanged: the client judges it.
         let Some((name, value)) = header(line) else {
             kept.push(line);
             continue;
@@ -150,12 +164,12 @@ pub(super) fn answer(head: &[u8]) -> Option<Answer> {
     if is_icy {
         answer.length = None;
     }
-    write(&mut answer.head, &kept);
+    write_headers(&mut answer.head, &kept);
     Some(answer)
 }
 
-/// The rest of a head behind its first line.
-fn write(head: &mut Vec<u8>, lines: &[&[u8]]) {
+/// Writes the headers after a first line.
+fn write_headers(head: &mut Vec<u8>, lines: &[&[u8]]) {
     for line in lines {
         head.extend_from_slice(line);
         head.extend_from_slice(b"\r\n");
@@ -163,13 +177,13 @@ fn write(head: &mut Vec<u8>, lines: &[&[u8]]) {
     head.extend_from_slice(b"Connection: close\r\n\r\n");
 }
 
-/// The lines before the empty one.
+/// The lines before the empty line.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines.take_while(|line| !line.is_empty())
 }
 
-/// A header's name in lower case, and its value.
+/// A header's name in lower case and its value.
 fn header(line: &[u8]) -> Option<(String, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -181,7 +195,7 @@ fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
-/// `host:port`, `[address]:port`, or either without a port where there is one to take.
+/// Parses `host:port` or `[address]:port`, or either without a port if there is a default.
 pub(super) fn authority(text: &str, default: Option<u16>) -> Option<Authority> {
     let (host, rest) = match text.strip_prefix('[') {
         Some(text) => text.split_once(']')?,
@@ -205,11 +219,11 @@ mod tests {
     use super::*;
 
     fn fetch(text: &str) -> Result<(Authority, String, bool), &'static str> {
-        match request(text.as_bytes())?.request {
-            Request::Fetch { server, head, is_part, .. } => {
+        match parse_request(text.as_bytes())?.request {
+            ProxyRequest::Fetch { server, head, is_part, .. } => {
                 Ok((server, String::from_utf8(head).unwrap(), is_part))
             }
-            Request::Tunnel(_) => Err("a tunnel"),
+            ProxyRequest::Tunnel(_) => Err("a tunnel"),
         }
     }
 
@@ -224,12 +238,12 @@ mod tests {
             "GET /a?b=http://c HTTP/1.1\r\nHost: Ex.org:81\r\nUser-Agent: x\r\nRange: bytes=7-\r\nConnection: close\r\n\r\n"
         );
         assert!(is_part);
-        assert_eq!(request(asked.as_bytes()).unwrap().authorization.as_deref(), Some("Basic eA=="));
+        assert_eq!(parse_request(asked.as_bytes()).unwrap().authorization.as_deref(), Some("Basic eA=="));
         let (server, head, _) = fetch("HEAD http://[::1]?q HTTP/1.0\n\n").unwrap();
         assert_eq!(server, Authority { host: "::1".into(), port: 80 });
         assert!(head.starts_with("HEAD /?q HTTP/1.1\r\nHost: [::1]\r\n"), "{head}");
-        let tunnel = request(b"CONNECT h.example.:443 HTTP/1.1\r\n\r\n").unwrap().request;
-        assert_eq!(tunnel, Request::Tunnel(Authority { host: "h.example".into(), port: 443 }));
+        let tunnel = parse_request(b"CONNECT h.example.:443 HTTP/1.1\r\n\r\n").unwrap().request;
+        assert_eq!(tunnel, ProxyRequest::Tunnel(Authority { host: "h.example".into(), port: 443 }));
     }
 
     #[test]
@@ -255,33 +269,34 @@ mod tests {
             "CONNECT u@h:1 HTTP/1.1\r\n\r\n",
             "CONNECT [::1:443 HTTP/1.1\r\n\r\n",
         ] {
-            assert!(request(text.as_bytes()).is_err(), "{text:?}");
+            assert!(parse_request(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn answers_tell_what_matters() {
-        let icy = answer(b"ICY 200 OK\r\nicy-name:x\r\nContent-Type:audio/mpeg\r\n\r\n").unwrap();
+    fn responses_are_parsed() {
+        let icy = parse_response(b"ICY 200 OK\r\nicy-name:x\r\nContent-Type:audio/mpeg\r\n\r\n").unwrap();
         assert_eq!((icy.status, icy.length, icy.ranges, icy.text), (200, None, false, false));
         let head = String::from_utf8(icy.head).unwrap();
         assert_eq!(
             head,
             "HTTP/1.0 200 OK\r\nicy-name:x\r\nContent-Type:audio/mpeg\r\nConnection: close\r\n\r\n"
         );
-        let file = answer(b"HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nContent-Length: 12\r\n\r\n").unwrap();
+        let file =
+            parse_response(b"HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nContent-Length: 12\r\n\r\n").unwrap();
         assert_eq!((file.length, file.ranges), (Some(12), true));
-        assert!(answer(b"HTTP/1.1 206 Partial Content\r\n\r\n").unwrap().ranges);
-        let busy =
-            answer(b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nConnection: Keep-Alive\r\n\r\n").unwrap();
+        assert!(parse_response(b"HTTP/1.1 206 Partial Content\r\n\r\n").unwrap().ranges);
+        let busy = parse_response(b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nConnection: Keep-Alive\r\n\r\n")
+            .unwrap();
         assert_eq!((busy.status, busy.retry_after), (503, Some(120)));
-        assert!(answer(b"HTTP/1.1 200\r\nContent-Type: text/html; charset=x\r\n\r\n").unwrap().text);
+        assert!(parse_response(b"HTTP/1.1 200\r\nContent-Type: text/html; charset=x\r\n\r\n").unwrap().text);
         for other in [&b""[..], b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x\r\n\r\n"] {
-            assert_eq!(answer(other), None);
+            assert_eq!(parse_response(other), None);
         }
     }
 
     #[test]
-    fn where_heads_end() {
+    fn heads_end_at_an_empty_line() {
         assert_eq!(end(b"GET\r\n\r\nbody\n\n"), Some(7));
         assert_eq!(end(b"ICY 200\n\nx\r\n\r\n"), Some(9));
         assert_eq!(end(b"GET\r\n\r"), None);
@@ -289,19 +304,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (request(&bytes), answer(&bytes), end(&bytes));
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (parse_request(&bytes), parse_response(&bytes), end(&bytes));
         }
 
-        /// Whatever is passed on is one head with one first line: nothing can be smuggled in behind it.
+        /// A request that passes stays one head with one first line: nothing is smuggled in after
+        /// it.
         #[test]
         fn a_request_stays_one(text in "(GET|POST|CONNECT|X Y) (http://)?[a-z@:/?#\\[\\] .0-9]{0,12}(\r|\n|\t|é)?[a-z/]{0,5} HTTP/1.[01]\r\n([A-Za-z-]{1,6}:? ?[ -~é\r\n]{0,9}\r\n){0,3}\r\n") {
-            if let Ok(Asked { request: Request::Fetch { head, server, .. }, .. }) = request(text.as_bytes()) {
+            if let Ok(RequestHead { request: ProxyRequest::Fetch { head, server, .. }, .. }) = parse_request(text.as_bytes()) {
                 prop_assert_eq!(end(&head), Some(head.len()));
                 prop_assert!(head.split(|b| *b == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r")));
                 prop_assert!(!server.host.is_empty() && server.port > 0);
                 prop_assert!(!String::from_utf8_lossy(&head).replace("\r\n", "").contains('\r'));
-                prop_assert!(answer(&head).is_none());
+                prop_assert!(parse_response(&head).is_none());
             }
         }
     }

@@ -1,15 +1,18 @@
-//! What ffmpeg may open to play a URL, and the URL as it opens it.
+//! The protocols, options and URL by which ffmpeg opens a source. Judges no address.
 
 use std::net::IpAddr;
 
-use super::{carrier, head::Authority, host_of};
+use super::{
+    bridge,
+    head::{self, Authority},
+};
 use crate::item::{MediaSource, Trust};
 
-/// For an HTTP server: its lists may name other servers, encrypted and embedded parts, and no files. Redirects and the
-/// proxy's tunnels are in it.
+/// For HTTP: a list may name other servers, encrypted and embedded parts, but no files.
 const HTTP: &str = "http,https,httpproxy,tcp,tls,crypto,data";
 
-/// The protocols that ffmpeg may use for a URL of `scheme`, itself and whatever it finds there: never `file`.
+/// The protocols that ffmpeg may use for a URL of `scheme` and for what that URL names: never
+/// `file`.
 fn allowed(scheme: &str) -> &'static str {
     match scheme {
         "ftp" => "ftp,tcp",
@@ -32,39 +35,54 @@ fn allowed(scheme: &str) -> &'static str {
     }
 }
 
-/// The value of `-protocol_whitelist` for `source`; `None` where ffmpeg's own choice for files is right: files, and what
-/// is embedded in them.
+/// The value of `-protocol_whitelist` for `source`; `None` for files, where ffmpeg's default is
+/// right.
 fn whitelist(source: &MediaSource) -> Option<&'static str> {
     if !source.is_file() {
         let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
         return Some(allowed(&scheme.to_ascii_lowercase()));
     }
-    // A list on disk may name segments on a server.
+    // An HLS list on disk may name segments on a server.
     source.is_hls().then_some("file,crypto,data,http,https,httpproxy,tcp,tls")
 }
 
-/// Whether its sender may take one connection only, which the proxy shares out then.
+/// Whether an ffmpeg of the proxy reads it: its sender may take a single connection.
 #[must_use]
-pub fn is_carried(source: &MediaSource) -> bool {
+pub fn is_bridged(source: &MediaSource) -> bool {
     is_any(source, &["rist", "srt", "tcp"])
 }
 
-/// Whether ffmpeg opens it through an HTTP proxy where there is one.
+/// Whether ffmpeg uses an HTTP proxy for it.
 pub(super) fn is_tunnelled(source: &MediaSource) -> bool {
     is_any(source, &["http", "https", "rtmps"])
 }
 
-/// Whether ffmpeg opens it through a relay of ours: it follows RTSP redirects itself.
+/// Whether ffmpeg opens it through an RTSP relay, because it follows RTSP redirects itself.
 pub(super) fn is_relayed(source: &MediaSource) -> bool {
     source.trust != Trust::Operator && is_any(source, &["rtsp", "rtsps"])
 }
 
-/// Whether it is opened through the proxy. TLS alone leads nowhere else, so what the operator names goes without it; RTMPT
-/// keeps its connection for many requests, which the proxy does not.
+/// Whether it is opened through the proxy. TLS alone cannot redirect, so the operator's sources go
+/// direct. RTMPT needs a connection for many requests, which the proxy does not keep.
 pub(super) fn is_proxied(source: &MediaSource) -> bool {
     is_any(source, &["http", "https"])
-        || is_carried(source)
+        || is_bridged(source)
         || (source.trust != Trust::Operator && is_tunnelled(source))
+}
+
+/// The server that `url` names.
+pub(super) fn server_of(url: &str) -> Option<Authority> {
+    let (scheme, rest) = url.split_once("://")?;
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let port = match &*scheme.to_ascii_lowercase() {
+        "https" => 443,
+        "rtmp" => 1935,
+        "rtsp" => 554,
+        "rtsps" => 322,
+        _ => 80,
+    };
+    head::authority(place, Some(port))
 }
 
 fn is_any(source: &MediaSource, schemes: &[&str]) -> bool {
@@ -72,7 +90,7 @@ fn is_any(source: &MediaSource, schemes: &[&str]) -> bool {
     schemes.iter().any(|one| scheme.eq_ignore_ascii_case(one))
 }
 
-/// ffmpeg's options for the protocols of `source`, to go before `-i`.
+/// The options before `-i` for a source that ffmpeg opens itself.
 pub(super) fn options(source: &MediaSource) -> Vec<String> {
     let mut options = Vec::new();
     if let Some(protocols) = whitelist(source) {
@@ -84,19 +102,19 @@ pub(super) fn options(source: &MediaSource) -> Vec<String> {
     options
 }
 
-/// The URL that ffmpeg is given.
-pub(super) fn opened_url(source: &MediaSource) -> String {
-    if is_carried(source) { carrier::URL.to_owned() } else { direct_url(source) }
+/// The URL that ffmpeg opens, without a relay.
+pub(super) fn input_url(source: &MediaSource) -> String {
+    if is_bridged(source) { bridge::URL.to_owned() } else { direct_url(source) }
 }
 
-/// The options that go with [`super::Client::opened_url`].
+/// The options that belong to [`super::ProxyClient::input_url`].
 #[must_use]
-pub fn opened_options(source: &MediaSource) -> Vec<String> {
-    if is_carried(source) {
+pub fn input_options(source: &MediaSource) -> Vec<String> {
+    if is_bridged(source) {
         return ["-rw_timeout", "10000000", "-protocol_whitelist", "http,tcp"].map(str::to_owned).into();
     }
     if is_relayed(source) {
-        // Interleaved only: over UDP the server would name the address that ffmpeg sends to.
+        // Over UDP the server would name the address that ffmpeg sends to.
         return ["-rtsp_transport", "tcp", "-protocol_whitelist", "rtsp,tcp"].map(str::to_owned).into();
     }
     options(source)
@@ -108,7 +126,7 @@ pub(super) fn relayed_url(source: &MediaSource, port: u16) -> String {
     format!("rtsp://{}", url.split_once("://").map_or("", |(_, rest)| rest))
 }
 
-/// The URL with the address that was checked in the place of the server's name.
+/// The URL with the checked address instead of the server's name.
 pub(super) fn direct_url(source: &MediaSource) -> String {
     source
         .address
@@ -117,7 +135,7 @@ pub(super) fn direct_url(source: &MediaSource) -> String {
 }
 
 fn with_address(url: &str, address: IpAddr) -> Option<String> {
-    let port = host_of(url)?.port;
+    let port = server_of(url)?.port;
     let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
     Some(with_place(url, &format!("{host}:{port}")))
 }
@@ -131,22 +149,24 @@ fn with_place(url: &str, place: &str) -> String {
     format!("{}{login}{at}{place}{}", &url[..begin], &url[end..])
 }
 
-/// What an RTMP server is told that it is called, where ffmpeg is given an address instead of that name.
+/// The `tcUrl` for an RTMP server that ffmpeg opens by its address.
 fn rtmp_name(source: &MediaSource) -> Option<String> {
     source.address?;
     let rest = source.url.strip_prefix("rtmp://")?;
     let (place, path) = rest.split_once('/')?;
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    // As ffmpeg parts it: the application is the first part of the path, or the first two of three.
+    // As ffmpeg splits it: the application is the first part of the path, or the first two of
+    // three.
     let parts: Vec<&str> = path.split(['?', '#']).next()?.splitn(3, '/').collect();
     let app = if parts.len() == 3 { parts[..2].join("/") } else { parts[0].to_owned() };
     Some(format!("rtmp://{place}/{app}"))
 }
 
-/// The cookies of `source`. Through a proxy, ffmpeg compares a cookie's path with the whole URL, so each has one of either form.
+/// The cookies of `source`, each in two forms: through a proxy, ffmpeg compares a cookie's path
+/// with the whole URL.
 #[must_use]
 pub fn cookies(source: &MediaSource) -> Vec<String> {
-    let place = host_of(&source.url).filter(|_| source.url.starts_with("http://"));
+    let place = server_of(&source.url).filter(|_| source.url.starts_with("http://"));
     let whole = |cookie: &String| {
         let Authority { host, port } = place.as_ref()?;
         let (rest, path) = cookie.split_once("; Path=")?;
@@ -162,7 +182,7 @@ mod tests {
     use crate::proxy::Network;
 
     #[test]
-    fn what_goes_through_the_proxy() {
+    fn schemes_that_use_the_proxy() {
         let proxied = |trust: Trust| {
             let schemes =
                 ["http", "HTTPS", "srt", "tcp", "rtmps", "rtsps", "rtmp", "rtsp", "rtmpt", "udp", "ftp"];
@@ -176,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn rtsp_of_strangers_goes_through_a_relay() {
+    fn rtsp_of_untrusted_sources_uses_a_relay() {
         let trust = Trust::Found(Network::Public);
         for (url, opened) in [
             ("rtsps://u:p@cam/a?b=c", "rtsp://u:p@127.0.0.1:5/a?b=c"),

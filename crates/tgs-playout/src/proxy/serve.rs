@@ -1,4 +1,4 @@
-//! Serves the proxy's connections, a thread each: one request, its answer, and no more.
+//! Serves the proxy's connections, each with a thread, one request and its response.
 
 use std::{
     io::{self, Read, Write},
@@ -11,32 +11,34 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    Account, Proxy, Reads, Trouble, carrier,
-    exchange::{Exchange, IDLE, Origin, Said},
-    head::{self, Answer, Authority, MAX_HEAD, Request},
-    held::{Held, Key, Recording},
+    LoopbackProxy, ReadPurpose, bridge,
+    client::ClientAccount,
+    error::ProxyError,
+    exchange::{Exchange, IDLE, Upstream, UpstreamReply},
+    head::{self, Authority, MAX_HEAD, ProxyRequest, ResponseHead},
+    parked::{ParkedResponse, RequestKey, Spool},
 };
 
-/// Connections at a time; more wait to be accepted. An HLS item with its sound apart has about six.
+/// Limit of connections; more wait to be accepted. An HLS item with separate sound has about six.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a client may take for its request.
+/// Limit for a client's request.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
-/// How long connecting may take in all, so that the answer comes before ffmpeg gives up after ten seconds.
+/// Limit for connecting to a server: ffmpeg gives up after ten seconds.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
 
-/// How long one address of several may take.
+/// Limit for one of several addresses.
 const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
-/// Accepts connections for ever.
-pub(super) fn run(listener: &TcpListener, proxy: &Arc<Proxy>) {
+/// Accepts connections without end.
+pub(super) fn run(listener: &TcpListener, proxy: &Arc<LoopbackProxy>) {
     let slots: Arc<(Mutex<usize>, Condvar)> = Arc::default();
     loop {
         let taken = slots.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = slots.1.wait_while(taken, |taken| *taken >= MAX_CONNECTIONS);
         *free.unwrap_or_else(PoisonError::into_inner) += 1;
-        let slot = Slot(Arc::clone(&slots));
+        let slot = ConnectionSlot(Arc::clone(&slots));
         match listener.accept() {
             Ok((client, _)) => {
                 let proxy = Arc::clone(proxy);
@@ -46,7 +48,7 @@ pub(super) fn run(listener: &TcpListener, proxy: &Arc<Proxy>) {
                         log::debug!("a connection through the proxy ended: {error}");
                     }
                 };
-                // Where there is no thread to be had the connection is closed, which the client takes for a refusal.
+                // Without a thread the connection closes, which the client takes for a refusal.
                 let _ = thread::Builder::new().name("proxied".into()).stack_size(256 << 10).spawn(serve);
             }
             Err(error) => {
@@ -57,66 +59,66 @@ pub(super) fn run(listener: &TcpListener, proxy: &Arc<Proxy>) {
     }
 }
 
-/// One of the connections that may be.
-struct Slot(Arc<(Mutex<usize>, Condvar)>);
+/// A share of [`MAX_CONNECTIONS`].
+struct ConnectionSlot(Arc<(Mutex<usize>, Condvar)>);
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.1.notify_one();
     }
 }
 
-/// A client's connection, counted while it lasts.
-pub(super) struct Counted<'a>(&'a Account);
+/// Counts a client's connection until it is dropped.
+pub(super) struct CountedConnection<'a>(&'a ClientAccount);
 
-impl<'a> Counted<'a> {
-    pub(super) fn new(account: &'a Account) -> Self {
+impl<'a> CountedConnection<'a> {
+    pub(super) fn new(account: &'a ClientAccount) -> Self {
         account.connections.fetch_add(1, Ordering::SeqCst);
         Self(account)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedConnection<'_> {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
+fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
     client.set_nodelay(true)?;
     client.set_write_timeout(Some(REQUEST_TIME))?;
     let Some((head, rest)) = read_head(client, Instant::now() + REQUEST_TIME)? else {
-        return refuse(client, "400 Bad Request", "no head of a request");
+        return refuse(client, "400 Bad ProxyRequest", "incomplete head");
     };
-    let asked = match head::request(&head) {
+    let asked = match head::parse_request(&head) {
         Ok(asked) => asked,
-        Err(why) => return refuse(client, "400 Bad Request", why),
+        Err(why) => return refuse(client, "400 Bad ProxyRequest", why),
     };
     let Some(account) = asked.authorization.and_then(|shown| proxy.client(&shown)) else {
-        let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"tgs\"\r\n\
+        let answer = "HTTP/1.1 407 LoopbackProxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"tgs\"\r\n\
                       Content-Length: 0\r\nConnection: close\r\n\r\n";
         return (&*client).write_all(answer.as_bytes());
     };
-    let _counted = Counted::new(&account);
-    account.heard.store(true, Ordering::SeqCst);
+    let _counted = CountedConnection::new(&account);
+    account.note_answer();
     match asked.request {
-        Request::Tunnel(server) => {
+        ProxyRequest::Tunnel(server) => {
             let server = match connect(&account, &server) {
-                Ok((server, _)) => Origin::server(server),
-                Err(trouble) => return refuse_for(client, &account, trouble),
+                Ok((server, _)) => Upstream::server(server),
+                Err(error) => return refuse_for(client, &account, error),
             };
             (&*client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
             Exchange::new(Some(server), rest, Vec::new()).run(client);
         }
-        Request::Fetch { server, path, is_get, is_part, identity, head } => {
-            let key = match &account.carried {
-                Some(carried) if server.host == carrier::HOST => {
-                    (server, carried.source.url.clone(), Vec::new())
+        ProxyRequest::Fetch { server, path, is_get, is_part, identity, head } => {
+            let key = match &account.bridged {
+                Some(bridged) if server.host == bridge::HOST => {
+                    (server, bridged.source.url.clone(), Vec::new())
                 }
                 _ => (server, path, identity),
             };
-            // Of what is asked for several times, playlists above all, each answer is to be new.
+            // A request that is repeated, such as a live playlist, needs a new response each time.
             let gets = {
                 let mut record = account.record();
                 record.gets += u32::from(is_get);
@@ -124,15 +126,15 @@ fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
             };
             if is_get
                 && !is_part
-                && let Some(held) = proxy.take_held(&key)
-                && held.address.is_none_or(|address| account.permits(&key.0.host, address))
+                && let Some(parked) = proxy.take_parked(&key)
+                && parked.address.is_none_or(|address| account.permits(&key.0.host, address))
             {
-                if let Some(address) = held.address {
+                if let Some(address) = parked.address {
                     account.reached(&key.0.host, address);
                 }
-                replay(client, held, &account, proxy);
+                replay(client, parked, &account, proxy);
             } else {
-                let keeps = is_get && gets == 1 && !is_part && account.reads == Reads::Looks;
+                let keeps = is_get && gets == 1 && !is_part && account.purpose == ReadPurpose::Probe;
                 fetch(client, &key, &[head, rest].concat(), keeps, (&account, proxy))?;
             }
         }
@@ -140,101 +142,105 @@ fn serve(client: &TcpStream, proxy: &Proxy) -> io::Result<()> {
     Ok(())
 }
 
-/// Fetches what `request` asks for; with `keeps`, its answer is for the next client too.
+/// Sends `request` to the server; with `keeps`, its response is parked for the next client.
 fn fetch(
     client: &TcpStream,
-    key: &Key,
+    key: &RequestKey,
     request: &[u8],
     keeps: bool,
-    (account, proxy): (&Account, &Proxy),
+    (account, proxy): (&ClientAccount, &LoopbackProxy),
 ) -> io::Result<()> {
-    if let Some(seconds) = proxy.wait_for(key) {
-        return refuse_for(client, account, Trouble::Busy { status: 503, seconds: Some(seconds) });
+    if let Some(seconds) = proxy.busy_for(key) {
+        return refuse_for(client, account, ProxyError::Busy { status: 503, seconds: Some(seconds) });
     }
-    let opened = match &account.carried {
-        Some(carried) if key.0.host == carrier::HOST => {
-            carrier::open(carried, client).map(|(o, answer)| (o, None, answer))
+    let opened = match &account.bridged {
+        Some(bridged) if key.0.host == bridge::HOST => {
+            bridge::open(bridged, client).map(|(o, answer)| (o, None, answer))
         }
-        _ => ask_server(client, account, &key.0, request),
+        _ => send_request(client, account, &key.0, request),
     };
     let (origin, address, (answer, first)) = match opened {
         Ok(opened) => opened,
-        Err(trouble) => return refuse_for(client, account, trouble),
+        Err(error) => return refuse_for(client, account, error),
     };
     let Some(answer) = answer else {
-        // It is for the client to say what is wrong with it.
+        // The client reports what is wrong with it.
         Exchange::new(Some(origin), Vec::new(), first).run(client);
         return Ok(());
     };
     if let status @ (429 | 503) = answer.status {
-        account.record().trouble = Some(Trouble::Busy { status, seconds: answer.retry_after });
+        account.record().error = Some(ProxyError::Busy { status, seconds: answer.retry_after });
         if let Some(seconds) = answer.retry_after {
-            proxy.leave_alone(key, seconds);
+            proxy.note_busy(key, seconds);
         }
     }
     let keeps = keeps && answer.status == 200 && !answer.ranges && !answer.text;
     let mut exchange = Exchange::new(Some(origin), Vec::new(), answer.head.clone());
-    exchange.recording = if keeps { Recording::new().ok() } else { None };
-    exchange.came(&first);
+    exchange.spool = if keeps { Spool::new().ok() } else { None };
+    exchange.push_body(&first);
     exchange.run(client);
-    keep(exchange, Kept { key: key.clone(), address, answer }, account, proxy);
+    keep(exchange, FetchedHead { key: key.clone(), address, answer }, account, proxy);
     Ok(())
 }
 
-/// Sends `request` to `server` and waits for its answer.
-fn ask_server(
+/// Sends `request` to `server` and waits for the head of its response.
+fn send_request(
     client: &TcpStream,
-    account: &Account,
+    account: &ClientAccount,
     server: &Authority,
     request: &[u8],
-) -> Result<(Origin, Option<IpAddr>, Said), Trouble> {
+) -> Result<(Upstream, Option<IpAddr>, UpstreamReply), ProxyError> {
     let (stream, address) = connect(account, server)?;
     let said = (&stream).write_all(request).and_then(|()| read_answer(&stream, client));
-    let said = said.map_err(|error| Trouble::Unreachable(error.kind()))?;
-    Ok((Origin::server(stream), Some(address), said))
+    let said = said.map_err(|error| ProxyError::Unreachable(error.kind()))?;
+    Ok((Upstream::server(stream), Some(address), said))
 }
 
-/// What is known of an answer beside its body.
-struct Kept {
-    key: Key,
+/// A response without its body.
+struct FetchedHead {
+    key: RequestKey,
     address: Option<IpAddr>,
-    answer: Answer,
+    answer: ResponseHead,
 }
 
-fn keep(exchange: Exchange, kept: Kept, account: &Account, proxy: &Proxy) {
-    let Some(begun) = exchange.recording.filter(|_| account.record().gets == 1) else { return };
-    let Kept { key, address, answer } = kept;
-    // Nothing but a whole answer ends before its length says so.
-    let whole = exchange.server.is_some() || answer.length.is_none_or(|length| begun.len >= length);
+fn keep(exchange: Exchange, kept: FetchedHead, account: &ClientAccount, proxy: &LoopbackProxy) {
+    let Some(spool) = exchange.spool.filter(|_| account.record().gets == 1) else { return };
+    let FetchedHead { key, address, answer } = kept;
+    // A response that ended before its length is incomplete.
+    let whole = exchange.server.is_some() || answer.length.is_none_or(|length| spool.len >= length);
     if whole {
         let (head, length, since) = (answer.head, answer.length, Instant::now());
-        proxy.hold(Held { key, address, head, begun, length, server: exchange.server, since });
+        proxy.park(ParkedResponse { key, address, head, spool, length, server: exchange.server, since });
     }
 }
 
-/// Gives `held` to another client, from its beginning.
-fn replay(client: &TcpStream, held: Held, account: &Account, proxy: &Proxy) {
-    log::debug!("{} is read on where the probe left it", held.key.0.host);
-    let Held { key, address, head, begun, length, server, .. } = held;
+/// Serves a parked response to another client, from its beginning.
+fn replay(client: &TcpStream, parked: ParkedResponse, account: &ClientAccount, proxy: &LoopbackProxy) {
+    log::debug!("continuing the response of {} that the probe has begun", parked.key.0.host);
+    let ParkedResponse { key, address, head, spool, length, server, .. } = parked;
     let mut exchange = Exchange::new(server, Vec::new(), head.clone());
-    exchange.replayed = Some(0);
-    exchange.recording = Some(begun);
-    exchange.grows = account.reads == Reads::Looks;
+    exchange.replay_at = Some(0);
+    exchange.spool = Some(spool);
+    exchange.records = account.purpose == ReadPurpose::Probe;
     exchange.run(client);
-    if exchange.grows {
-        let answer = Answer { status: 200, length, ranges: false, text: false, retry_after: None, head };
-        keep(exchange, Kept { key, address, answer }, account, proxy);
+    if exchange.records {
+        let answer =
+            ResponseHead { status: 200, length, ranges: false, text: false, retry_after: None, head };
+        keep(exchange, FetchedHead { key, address, answer }, account, proxy);
     }
 }
 
-/// A connection to `server`, at an address that the client may reach.
-pub(super) fn connect(account: &Account, server: &Authority) -> Result<(TcpStream, IpAddr), Trouble> {
+/// Connects to `server` at an address that the client may reach.
+pub(super) fn connect(
+    account: &ClientAccount,
+    server: &Authority,
+) -> Result<(TcpStream, IpAddr), ProxyError> {
     let deadline = Instant::now() + CONNECT_TIME;
-    let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| Trouble::Unresolved)?;
-    let mut trouble = Trouble::Unresolved;
+    let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| ProxyError::Unresolved)?;
+    let mut failed = ProxyError::Unresolved;
     for address in found {
         if !account.permits(&server.host, address.ip()) {
-            trouble = Trouble::Forbidden(address.ip());
+            failed = ProxyError::Forbidden(address.ip());
             continue;
         }
         let left = deadline.saturating_duration_since(Instant::now()).min(ADDRESS_TIME);
@@ -248,13 +254,13 @@ pub(super) fn connect(account: &Account, server: &Authority) -> Result<(TcpStrea
                 let _ = stream.set_write_timeout(Some(CONNECT_TIME));
                 return Ok((stream, address.ip()));
             }
-            Err(error) => trouble = Trouble::Unreachable(error.kind()),
+            Err(error) => failed = ProxyError::Unreachable(error.kind()),
         }
     }
-    Err(trouble)
+    Err(failed)
 }
 
-/// The head that comes, and what came behind it. `None` where it is too long, or ends before its end.
+/// Reads a head, and the bytes after it. `None` if it is too long or incomplete.
 fn read_head(stream: &TcpStream, deadline: Instant) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -277,18 +283,18 @@ fn read_head(stream: &TcpStream, deadline: Instant) -> io::Result<Option<(Vec<u8
     }
 }
 
-/// The server's answer and what came behind its head; without an answer, all that came.
-fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
+/// Reads a response's head and the bytes after it; if it is not HTTP, only the bytes.
+fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<UpstreamReply> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         if let Some(end) = head::end(&bytes) {
-            return Ok(match head::answer(&bytes[..end]) {
+            return Ok(match head::parse_response(&bytes[..end]) {
                 Some(answer) => (Some(answer), bytes.split_off(end)),
                 None => (None, bytes),
             });
         }
-        // What does not begin like an answer never becomes one.
+        // Bytes that do not begin like a response are none.
         let known = [&b"HTTP/1."[..], b"ICY "].iter().any(|begin| {
             let common = begin.len().min(bytes.len());
             begin[..common] == bytes[..common]
@@ -296,7 +302,7 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
         if !known || bytes.len() > MAX_HEAD {
             return Ok((None, bytes));
         }
-        // A server may take its time, as long as the client has it.
+        // A server may take its time while the client waits.
         let mut fds = [PollFd::new(server, PollFlags::IN), PollFd::new(client, PollFlags::RDHUP)];
         if poll(&mut fds, Some(&IDLE))? == 0 || !fds[1].revents().is_empty() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -310,11 +316,11 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<Said> {
     }
 }
 
-/// The reason goes into the first line, which yt-dlp repeats.
-fn refuse_for(client: &TcpStream, account: &Account, trouble: Trouble) -> io::Result<()> {
-    let status = trouble.status();
-    let why = trouble.failure().detail;
-    account.record().trouble = Some(trouble);
+/// Refuses with the reason in the status line, which yt-dlp repeats.
+fn refuse_for(client: &TcpStream, account: &ClientAccount, error: ProxyError) -> io::Result<()> {
+    let status = error.status();
+    let why = error.failure().detail;
+    account.record().error = Some(error);
     refuse(client, &format!("{status} {why}"), &why)
 }
 

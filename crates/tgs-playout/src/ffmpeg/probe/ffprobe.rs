@@ -18,7 +18,7 @@ use crate::{
         messages::explain,
     },
     item::{FailureReason, ItemFailure, MediaSource},
-    proxy::{Client, Reads},
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 /// How long ffprobe may take for one source.
@@ -158,7 +158,7 @@ pub(super) fn ask(
     packets: u32,
     cancel: &Cancel,
 ) -> Result<FfprobeOutput, ItemFailure> {
-    let client = Client::with_ffmpeg(source, Reads::Looks, &beside(ffprobe));
+    let client = ProxyClient::with_ffmpeg(source, ReadPurpose::Probe, &beside(ffprobe));
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "warning", "-of", "json", "-read_intervals", &format!("%+#{packets}"), "-show_entries"])
@@ -173,7 +173,7 @@ pub(super) fn ask(
         .args(skip_options(skip_bytes))
         // It decodes the first pictures, and one of two megabytes may take gigabytes.
         .args(["-max_pixels", MAX_PIXELS])
-        .args(["-i", &client.opened_url(source)]);
+        .args(["-i", &client.input_url(source)]);
     if !source.is_file() {
         client.apply(&mut command);
     }

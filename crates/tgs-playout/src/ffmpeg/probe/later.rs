@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ffmpeg::input::{skip_options, source_options},
     item::{ItemFailure, Media, MediaSource},
-    proxy::{Client, Reads},
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 /// The packets before a stream's first one that describe it: the tables of a transport stream.
@@ -67,14 +67,14 @@ fn first_packet(
     index: usize,
     cancel: &Cancel,
 ) -> Option<u64> {
-    let client = Client::new(source, Reads::Looks);
+    let client = ProxyClient::new(source, ReadPurpose::Probe);
     let mut command = process::command(ffprobe);
     command
         .args(["-v", "error", "-of", "json", "-read_intervals", "%+#1", "-show_entries", "packet=pos"])
         .args(["-select_streams", &index.to_string()])
         .args(source_options(source))
         .args(skip_options(skip))
-        .args(["-i", &client.opened_url(source)]);
+        .args(["-i", &client.input_url(source)]);
     if !source.is_file() {
         client.apply(&mut command);
     }

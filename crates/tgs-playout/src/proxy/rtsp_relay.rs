@@ -1,13 +1,15 @@
-//! Relays one RTSP connection of ffmpeg, which takes no proxy for RTSP and follows redirects itself.
+//! Relays one RTSP connection of ffmpeg, which takes no proxy for RTSP and follows redirects
+//! itself.
 //!
-//! ffmpeg opens `rtsp://127.0.0.1:PORT/…`; the relay connects to the server where its address permits that.
-//! Requests pass unchanged, so digest authentication works. Media come interleaved: no UDP port is opened.
+//! ffmpeg opens `rtsp://127.0.0.1:PORT/…`, and the relay connects to the server at a permitted
+//! address. Requests pass unchanged, so digest authentication works. Media come interleaved: no UDP
+//! port is open.
 
 use std::{
     fs,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -21,12 +23,13 @@ use rustls::{
 };
 
 use super::{
-    Account, Trouble,
-    exchange::{Exchange, Origin},
+    client::ClientAccount,
+    error::ProxyError,
+    exchange::{Exchange, Upstream},
     head::Authority,
-    host_of,
-    rtsp::Filter,
-    serve::{Counted, connect},
+    protocols::server_of,
+    rtsp_filter::RtspFilter,
+    serve::{CountedConnection, connect},
 };
 use crate::item::MediaSource;
 
@@ -37,8 +40,8 @@ const START_TIME: Duration = Duration::from_secs(30);
 const TLS_TIME: Duration = Duration::from_secs(5);
 
 /// Starts a relay for one connection to the server of `source`; answers its port.
-pub(super) fn start(source: &MediaSource, account: &Arc<Account>) -> io::Result<u16> {
-    let server = host_of(&source.url).ok_or(io::ErrorKind::InvalidInput)?;
+pub(super) fn start(source: &MediaSource, account: &Arc<ClientAccount>) -> io::Result<u16> {
+    let server = server_of(&source.url).ok_or(io::ErrorKind::InvalidInput)?;
     let is_tls = source.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("rtsps:"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -52,26 +55,26 @@ pub(super) fn start(source: &MediaSource, account: &Arc<Account>) -> io::Result<
     Ok(port)
 }
 
-fn run(listener: TcpListener, server: &Authority, is_tls: bool, account: &Account) -> io::Result<()> {
+fn run(listener: TcpListener, server: &Authority, is_tls: bool, account: &ClientAccount) -> io::Result<()> {
     let client = accept(&listener)?;
     drop(listener);
     client.set_nodelay(true)?;
-    let _counted = Counted::new(account);
-    account.heard.store(true, Ordering::SeqCst);
+    let _counted = CountedConnection::new(account);
+    account.note_answer();
     let connected = connect(account, server).and_then(|(stream, _)| {
         if !is_tls {
-            return Ok(Origin::server(stream));
+            return Ok(Upstream::server(stream));
         }
-        start_tls(stream, &server.host).map_err(|error| Trouble::Unreachable(error.kind()))
+        start_tls(stream, &server.host).map_err(|error| ProxyError::Unreachable(error.kind()))
     });
     let origin = match connected {
         Ok(origin) => origin,
-        Err(trouble) => return (&client).write_all(&refuse(account, trouble)),
+        Err(error) => return (&client).write_all(&refuse(account, error)),
     };
-    let mut filter = Filter::default();
+    let mut filter = RtspFilter::default();
     let mut exchange = Exchange::new(Some(origin), Vec::new(), Vec::new());
     exchange.filter = Some(Box::new(move |bytes| {
-        filter.pass(bytes).map_err(|refusal| refuse(account, Trouble::Sender(refusal.failure())))
+        filter.pass(bytes).map_err(|refusal| refuse(account, ProxyError::Upstream(refusal.failure())))
     }));
     exchange.run(&client);
     Ok(())
@@ -93,8 +96,8 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether the loopback connection from `peer` to `own` is this user's. Other users must not use up the relay. Where
-/// the kernel's table cannot be read, every connection counts as this user's.
+/// Whether the loopback connection from `peer` to `own` is this user's: others must not use up the
+/// relay. If the kernel's table cannot be read, every connection counts as this user's.
 fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
     let Ok(table) = fs::read_to_string("/proc/self/net/tcp") else { return true };
     let place = |address: SocketAddr| match address.ip() {
@@ -102,7 +105,8 @@ fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
         IpAddr::V6(_) => String::new(),
     };
     let (peer, own) = (place(peer), place(own));
-    // The columns are: number, local address, remote address, state, queues, timer, retransmits, user.
+    // The columns are: number, local address, remote address, state, queues, timer, retransmits,
+    // user.
     table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|columns| {
         columns.get(1) == Some(&&*peer)
             && columns.get(2) == Some(&&*own)
@@ -110,16 +114,16 @@ fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
     })
 }
 
-/// Records `trouble` and answers the message for ffmpeg, which then ends. The order matters: the record is read
-/// once ffmpeg has ended.
-fn refuse(account: &Account, trouble: Trouble) -> Vec<u8> {
-    let answer = format!("RTSP/1.0 {} {}\r\n\r\n", trouble.status(), trouble.failure().detail);
-    account.record().trouble = Some(trouble);
+/// Records `error`; answers the message for ffmpeg. The record comes first, because it is read once
+/// ffmpeg has ended.
+fn refuse(account: &ClientAccount, error: ProxyError) -> Vec<u8> {
+    let answer = format!("RTSP/1.0 {} {}\r\n\r\n", error.status(), error.failure().detail);
+    account.record().error = Some(error);
     answer.into_bytes()
 }
 
 /// Sets up TLS within [`TLS_TIME`].
-fn start_tls(mut stream: TcpStream, host: &str) -> io::Result<Origin> {
+fn start_tls(mut stream: TcpStream, host: &str) -> io::Result<Upstream> {
     let provider = Arc::new(ring::default_provider());
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -144,7 +148,7 @@ fn start_tls(mut stream: TcpStream, host: &str) -> io::Result<Origin> {
         }
         tls.process_new_packets().map_err(io::Error::other)?;
     }
-    Ok(Origin::tls(tls, stream))
+    Ok(Upstream::tls(tls, stream))
 }
 
 /// Accepts every certificate, as ffmpeg does by default: cameras sign their own.

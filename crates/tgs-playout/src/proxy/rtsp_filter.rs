@@ -1,9 +1,10 @@
-//! The messages and media packets that an RTSP server sends, checked on their way to ffmpeg. Pure.
+//! Checks the messages and packets of an RTSP server on their way to ffmpeg. Does no I/O and reads
+//! no requests.
 //!
-//! ffmpeg follows redirects itself, to any address, so a redirect ends the connection. Whatever ffmpeg could
-//! frame differently than this module does is refused or dropped. Requests to the server pass unread.
+//! ffmpeg follows redirects to any address, so a redirect ends the connection. Bytes that ffmpeg
+//! could frame differently than this module are refused or dropped.
 
-use super::{head::Authority, host_of};
+use super::{head::Authority, protocols::server_of};
 use crate::item::{FailureReason, ItemFailure};
 
 /// Limit for a status line and headers.
@@ -17,14 +18,14 @@ const MIN_PACKET: usize = 8;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RtspRefusal {
     /// The server sends the client elsewhere.
     Redirect { status: u16, target: Option<Authority> },
     /// Not RTSP, or RTSP that other readers frame differently.
     Malformed(&'static str),
 }
 
-impl Refusal {
+impl RtspRefusal {
     pub(super) fn failure(&self) -> ItemFailure {
         match self {
             Self::Redirect { status, target } => {
@@ -45,19 +46,19 @@ impl Refusal {
     }
 }
 
-/// Passes on a server's bytes as far as they are complete messages and packets.
+/// Passes a server's bytes on once their message or packet has been checked.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
-    /// The head of the message or packet that has begun.
+pub(super) struct RtspFilter {
+    /// The head of the current message or packet.
     head: Vec<u8>,
-    /// Bytes of a body or payload that follow.
+    /// Bytes of body or payload still to come.
     body: usize,
     is_dropped: bool,
 }
 
-impl Filter {
-    /// The part of the stream that ffmpeg may read after `bytes` have come.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+impl RtspFilter {
+    /// Takes `bytes` from the server; answers the bytes for ffmpeg.
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, RtspRefusal> {
         let mut passed = Vec::with_capacity(bytes.len());
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.body > 0 {
@@ -83,7 +84,9 @@ impl Filter {
                     self.body = body_length(&self.head)?;
                     self.finish_head(false, &mut passed);
                 }
-                _ if self.head.len() > MAX_HEAD => return Err(Refusal::Malformed("a head without an end")),
+                _ if self.head.len() > MAX_HEAD => {
+                    return Err(RtspRefusal::Malformed("a head without an end"));
+                }
                 _ => {}
             }
         }
@@ -100,10 +103,10 @@ impl Filter {
 }
 
 /// Bytes that follow the head of a message, which must not redirect.
-fn body_length(head: &[u8]) -> Result<usize, Refusal> {
+fn body_length(head: &[u8]) -> Result<usize, RtspRefusal> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     if lines.clone().any(|line| line.contains(&b'\r') || line.contains(&0) || line.starts_with(b"$")) {
-        return Err(Refusal::Malformed("control characters in a head"));
+        return Err(RtspRefusal::Malformed("control characters in a head"));
     }
     let first = lines.next().unwrap_or_default();
     let (mut length, mut target) = (None, None);
@@ -111,22 +114,22 @@ fn body_length(head: &[u8]) -> Result<usize, Refusal> {
         if let Some(value) = value_of(line, b"content-length:") {
             let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
             let count = digits.and_then(|digits| digits.parse().ok()).filter(|count| *count <= MAX_BODY);
-            let count = count.ok_or(Refusal::Malformed("a body without a usable length"))?;
+            let count = count.ok_or(RtspRefusal::Malformed("a body without a usable length"))?;
             if length.replace(count).is_some() {
-                return Err(Refusal::Malformed("a body with two lengths"));
+                return Err(RtspRefusal::Malformed("a body with two lengths"));
             }
         } else if let Some(value) = value_of(line, b"location:") {
-            target = str::from_utf8(value).ok().and_then(host_of);
+            target = str::from_utf8(value).ok().and_then(server_of);
         }
     }
     if let Some(status) = redirect(first)? {
-        return Err(Refusal::Redirect { status, target });
+        return Err(RtspRefusal::Redirect { status, target });
     }
     Ok(length.unwrap_or(0))
 }
 
 /// The status of a message whose `first` line redirects: an answer, or the request `REDIRECT`.
-fn redirect(first: &[u8]) -> Result<Option<u16>, Refusal> {
+fn redirect(first: &[u8]) -> Result<Option<u16>, RtspRefusal> {
     let mut words = first.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     let start = words.next().unwrap_or_default();
     if !start.starts_with(b"RTSP/") {
@@ -134,12 +137,13 @@ fn redirect(first: &[u8]) -> Result<Option<u16>, Refusal> {
     }
     let status = words.next().filter(|word| word.len() == 3).and_then(|word| str::from_utf8(word).ok());
     let status = status.filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let status: u16 =
-        status.and_then(|text| text.parse().ok()).ok_or(Refusal::Malformed("an answer without a status"))?;
+    let status: u16 = status
+        .and_then(|text| text.parse().ok())
+        .ok_or(RtspRefusal::Malformed("an answer without a status"))?;
     Ok((300..400).contains(&status).then_some(status))
 }
 
-/// The value of the header `line` where it begins with `name`, which is in lower case and ends with the colon.
+/// The value of the header `line` if it begins with `name`, in lower case and with its colon.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, value) = line.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
@@ -151,8 +155,8 @@ mod tests {
 
     use super::*;
 
-    fn passed(bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        Filter::default().pass(bytes)
+    fn passed(bytes: &[u8]) -> Result<Vec<u8>, RtspRefusal> {
+        RtspFilter::default().pass(bytes)
     }
 
     #[test]
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_ffmpeg_frames_differently_does_not_pass() {
+    fn bytes_that_ffmpeg_frames_differently_do_not_pass() {
         assert_eq!(
             passed(b"\r\n\n$\x01\0\x03abcRTSP/1.0 200 OK\r\n\r\n").unwrap(),
             b"RTSP/1.0 200 OK\r\n\r\n"
@@ -185,9 +189,9 @@ mod tests {
             "RTSP/1.0 +200 OK\r\n\r\n",
             "RTSP/1.0\r\n\r\n",
         ] {
-            assert!(matches!(passed(text.as_bytes()), Err(Refusal::Malformed(_))), "{text:?}");
+            assert!(matches!(passed(text.as_bytes()), Err(RtspRefusal::Malformed(_))), "{text:?}");
         }
-        assert!(matches!(passed(&vec![b'a'; MAX_HEAD + 1]), Err(Refusal::Malformed(_))));
+        assert!(matches!(passed(&vec![b'a'; MAX_HEAD + 1]), Err(RtspRefusal::Malformed(_))));
     }
 
     #[test]
@@ -199,12 +203,12 @@ mod tests {
             ("RTSP/1.0 200 OK\n\nRTSP/1.0 399 \n\n", 399, None),
             ("REDIRECT rtsp://a RTSP/1.0\r\nCSeq: 1\r\n\r\n", 302, None),
         ] {
-            assert_eq!(passed(text.as_bytes()), Err(Refusal::Redirect { status, target }), "{text:?}");
+            assert_eq!(passed(text.as_bytes()), Err(RtspRefusal::Redirect { status, target }), "{text:?}");
         }
     }
 
     proptest! {
-        /// Where the network cuts the stream does not matter.
+        /// The boundaries of reads do not matter.
         #[test]
         fn pieces_pass_as_the_whole(
             parts in prop::collection::vec(
@@ -221,7 +225,7 @@ mod tests {
             piece in 1..9_usize,
         ) {
             let bytes = parts.concat();
-            let mut filter = Filter::default();
+            let mut filter = RtspFilter::default();
             let pieces: Result<Vec<_>, _> = bytes.chunks(piece).map(|piece| filter.pass(piece)).collect();
             prop_assert_eq!(pieces.map(|pieces| pieces.concat()), passed(&bytes));
         }
