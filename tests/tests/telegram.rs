@@ -13,7 +13,7 @@ use tgs_e2e::{
     flvcheck::Report,
     telegram::Scene,
 };
-use tgs_telegram::{App, Class, Connection};
+use tgs_telegram::{App, ErrorClass, TelegramClient};
 use tgs_testdc::{At, CallKind, Fault, When, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,16 +98,16 @@ fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
     let session = SessionString::decode(&scene.read("SESSION_STRING").unwrap()).unwrap();
     let app =
         App { api_id: scene.dc.api_id(), api_hash: Secret::new(scene.dc.api_hash()), device: "tgs-stream" };
-    let (mut line, _) = Connection::open(app, &session, &Cancel::new()).unwrap();
+    let (mut line, _) = TelegramClient::connect(app, &session, &Cancel::new()).unwrap();
     let chat = line.chat(&ChatId::Number(scene.read("CHAT_ID").unwrap().parse().unwrap())).unwrap();
-    let call = line.create_call(&chat, None).unwrap();
+    let call = line.create_group_call(&chat, None).unwrap();
     for title in ["Night", "Night", "Day", ""] {
-        line.edit_title(&call, title).unwrap();
+        line.set_title(&call, title).unwrap();
         let shown = scene.dc.calls(World::CHANNEL).remove(0).title.unwrap_or_default();
         assert_eq!(shown, title);
     }
     scene.dc.end_call(World::CHANNEL);
-    assert_eq!(line.edit_title(&call, "Late").unwrap_err().class, Class::Call);
+    assert_eq!(line.set_title(&call, "Late").unwrap_err().class, ErrorClass::Call);
 }
 
 #[test]

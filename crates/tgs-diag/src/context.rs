@@ -18,7 +18,7 @@ use tgs_core::{
     process::confine::{self, Confinement},
     settings::{self, Problems, Settings},
 };
-use tgs_telegram::Me;
+use tgs_telegram::SelfUser;
 
 use crate::{
     cli::{Cli, UNIT},
@@ -68,7 +68,7 @@ pub(crate) struct DiagContext {
     /// What children may write in; none where there is no room for it.
     pub(crate) scratch: Option<PathBuf>,
     /// Whose the session and the standby session turned out to be.
-    pub(crate) accounts: [OnceLock<Me>; 2],
+    pub(crate) accounts: [OnceLock<SelfUser>; 2],
 }
 
 impl DiagContext {

@@ -13,7 +13,9 @@ use tgs_core::{
     time::moment,
 };
 use tgs_rtmp::url::RtmpUrl;
-use tgs_telegram::{App, Class, Connection, Ingest, Live, Me, OtherSession, TelegramError};
+use tgs_telegram::{
+    ActiveSession, App, ErrorClass, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError,
+};
 
 use crate::{
     context::DiagContext,
@@ -53,7 +55,7 @@ pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
     let Some(own) = text.and_then(|text| session(text.expose()).ok()) else {
         return unseen(out, &CHECKS, "there is no SESSION_STRING that can be read");
     };
-    let (mut connection, me, _lock) = match open(view, settings, &own, out) {
+    let (mut client, me, _lock) = match open(view, settings, &own, out) {
         Ok(opened) => opened,
         Err(NotAsked::Why(why)) => return unseen(out, &CHECKS, &why),
         Err(NotAsked::Held(holder)) => return by_status(settings, &own, &holder, out),
@@ -64,23 +66,23 @@ pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
     };
     out.say(Finding::pass("session", format!("alive: {me}")));
     let _ = view.accounts[0].set(me);
-    out.say(match connection.clock_offset() {
+    out.say(match client.clock_offset() {
         Ok(offset) => clock(offset),
         Err(error) => judge("clock", &error, "run tgs-diag again"),
     });
-    out.say(match connection.sessions() {
+    out.say(match client.active_sessions() {
         Ok(sessions) => age(&sessions, SystemTime::now()),
         Err(error) => judge("session-age", &error, "run tgs-diag again"),
     });
-    chat(&mut connection, settings, out);
+    chat(&mut client, settings, out);
 }
 
 /// The chat, what may be done there, what goes on there, and where the picture goes.
-fn chat(connection: &mut Connection, settings: &Settings, out: &CheckSink) {
+fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
     let Some(id) = &settings.telegram.chat else {
         return unseen(out, &["chat", "rights", "call", "ingest"], "CHAT_ID is not set");
     };
-    let chat = match connection.chat(id) {
+    let chat = match client.chat(id) {
         Ok(chat) => chat,
         Err(error) => {
             out.say(judge(
@@ -96,9 +98,9 @@ fn chat(connection: &mut Connection, settings: &Settings, out: &CheckSink) {
     };
     out.say(Finding::pass("chat", format!("found: {} ({}), a {}", chat.title, chat.id, chat.kind.name())));
     // Telegram gives the key to whoever may broadcast; asking changes nothing.
-    let given = connection.ingest(&chat);
+    let given = client.ingest(&chat);
     out.say(rights(chat.may_broadcast, given.as_ref().err()));
-    out.say(match connection.live(&chat) {
+    out.say(match client.group_call(&chat) {
         Ok(live) => call(&live),
         Err(error) => judge("call", &error, "run tgs-diag again"),
     });
@@ -169,7 +171,7 @@ fn open(
     settings: &Settings,
     own: &SessionString,
     out: &CheckSink,
-) -> Result<(Connection, Me, SessionLock), NotAsked> {
+) -> Result<(TelegramClient, SelfUser, SessionLock), NotAsked> {
     let telegram = &settings.telegram;
     let (Some(api_id), Some(api_hash)) = (telegram.api_id, telegram.api_hash.clone()) else {
         return Err(NotAsked::Why("API_ID and API_HASH are needed for it".to_owned()));
@@ -187,12 +189,12 @@ fn open(
         return Err(NotAsked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
     }
     let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag" };
-    let (connection, me) = Connection::open(app, own, &out.cancel).map_err(NotAsked::Refused)?;
-    Ok((connection, me, lock))
+    let (client, me) = TelegramClient::connect(app, own, &out.cancel).map_err(NotAsked::Refused)?;
+    Ok((client, me, lock))
 }
 
 /// Whether the standby session can stand in; nothing where one of them was not heard.
-pub(crate) fn same_account(own: Option<&Me>, standby: Option<&Me>) -> Option<Finding> {
+pub(crate) fn same_account(own: Option<&SelfUser>, standby: Option<&SelfUser>) -> Option<Finding> {
     let (own, standby) = own.zip(standby).filter(|(own, standby)| own.id != standby.id)?;
     let text = format!(
         "the standby session is of another account, {standby}, and cannot approve a session of {own}"
@@ -208,17 +210,17 @@ fn unseen(out: &CheckSink, checks: &[&'static str], why: &str) {
 fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
     let text = format!("failed to {error}");
     match error.class {
-        Class::Flood => {
+        ErrorClass::Flood => {
             let wait = error.wait.unwrap_or(Duration::from_secs(30)).as_secs();
             Finding::warn(check, text).mended_by(format!("wait {wait} s before you run tgs-diag again"))
         }
-        Class::Stopped => Finding::fail(
+        ErrorClass::Stopped => Finding::fail(
             check,
             "Telegram did not answer in time",
             "check that this machine reaches Telegram (port 443)",
         ),
         // The standby session has a maker of its own.
-        Class::Session => Finding::fail(check, text, remedy),
+        ErrorClass::Session => Finding::fail(check, text, remedy),
         _ if error.remedy().is_empty() => Finding::fail(check, text, remedy),
         _ => Finding::fail(check, text, error.remedy().into_owned()),
     }
@@ -236,14 +238,14 @@ fn rights(may_broadcast: bool, refused: Option<&TelegramError>) -> Finding {
     }
 }
 
-fn call(live: &Live) -> Finding {
+fn call(live: &GroupCallState) -> Finding {
     let remedy = "end it in Telegram, or wait for its end";
     let failed = |error: TelegramError| Finding::fail("call", error.meaning(), remedy);
     match live {
-        Live::Rtmp(_) => Finding::pass("call", "a live stream is on"),
-        Live::Nothing => Finding::pass("call", "no live stream is on; tgs-stream starts one"),
-        Live::People => failed(TelegramError::people()),
-        Live::Scheduled => failed(TelegramError::scheduled()),
+        GroupCallState::Rtmp(_) => Finding::pass("call", "a live stream is on"),
+        GroupCallState::Absent => Finding::pass("call", "no live stream is on; tgs-stream starts one"),
+        GroupCallState::VideoChat => failed(TelegramError::video_chat()),
+        GroupCallState::Scheduled => failed(TelegramError::scheduled()),
     }
 }
 
@@ -258,7 +260,7 @@ fn clock(offset: i64) -> Finding {
     }
 }
 
-fn age(sessions: &[OtherSession], now: SystemTime) -> Finding {
+fn age(sessions: &[ActiveSession], now: SystemTime) -> Finding {
     let others = sessions.iter().filter(|session| !session.current).count();
     let others = format!("the account has {others} other sessions (tgs-session --show lists them)");
     match sessions.iter().find(|session| session.current) {
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn ages() {
-        let session = |current| OtherSession {
+        let session = |current| ActiveSession {
             app: String::new(),
             device: String::new(),
             country: String::new(),

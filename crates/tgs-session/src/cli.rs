@@ -35,7 +35,8 @@ pub struct Cli {
     #[arg(long, group = "way", value_name = "NUMBER")]
     pub(crate) phone: Option<String>,
 
-    /// Sign in with nobody present: the standby session approves, with TWO_FA_PASSWORD where it is asked for
+    /// Sign in with nobody present: the standby session approves, with TWO_FA_PASSWORD where it is
+    /// asked for
     #[arg(long, group = "way", conflicts_with = "standby")]
     pub(crate) non_interactive: bool,
 
@@ -51,7 +52,8 @@ pub struct Cli {
     #[arg(long, groups = ["task", "listing"], conflicts_with_all = ["way", "write_env"])]
     pub(crate) list_dialogs: bool,
 
-    /// Tell about the session: its form, DC, account, age, and the account's other sessions; never its key
+    /// Tell about the session: its form, DC, account, age, and the account's other sessions; never
+    /// its key
     #[arg(long, groups = ["task", "listing"], conflicts_with_all = ["way", "write_env"])]
     pub(crate) show: bool,
 
@@ -59,7 +61,8 @@ pub struct Cli {
     #[arg(long, group = "task", value_name = "FORM", conflicts_with_all = ["way", "write_env"])]
     pub(crate) convert: Option<Form>,
 
-    /// End the session and the standby session at Telegram and clear them in .env; with --standby, that one alone
+    /// End the session and the standby session at Telegram and clear them in .env; with --standby,
+    /// that one alone
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) log_out: bool,
 

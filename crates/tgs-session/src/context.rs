@@ -17,7 +17,7 @@ use tgs_core::{
     session_string::SessionString,
     settings::{Problems, Settings},
 };
-use tgs_telegram::{App, Connection};
+use tgs_telegram::{App, TelegramClient};
 
 use crate::{
     cli::Cli,
@@ -170,7 +170,7 @@ impl Context {
     /// Ends a session that was made and cannot be kept, as far as Telegram can be reached.
     pub(crate) fn discard(&self, session: &SessionString) {
         let ended = self.app().ok().map(|app| {
-            Connection::open(app, session, &self.cancel).and_then(|(connection, _)| connection.log_out())
+            TelegramClient::connect(app, session, &self.cancel).and_then(|(client, _)| client.log_out())
         });
         match ended {
             Some(Ok(())) => say("The new session was ended again."),

@@ -1,7 +1,7 @@
 //! `--convert`: the session in another library's form.
 
 use tgs_core::{error::CliError, exit::Code, session_string::SessionString};
-use tgs_telegram::Connection;
+use tgs_telegram::TelegramClient;
 
 use crate::{
     app::print,
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
 fn account(context: &Context, session: &SessionString) -> Result<u64, CliError> {
     let id = match context.claim(session)? {
         Use::Ours(_lock) => {
-            Connection::open(context.app()?, session, &context.cancel).map_err(of_telegram)?.1.id
+            TelegramClient::connect(context.app()?, session, &context.cancel).map_err(of_telegram)?.1.id
         }
         Use::Theirs(holder) => {
             let known = context.stream(session).and_then(|stream| stream.account_id());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code};
-use tgs_telegram::{Chat, Connection};
+use tgs_telegram::{Chat, TelegramClient};
 
 use crate::{
     app::print,
@@ -50,9 +50,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
             .with_code(Code::Busy));
         }
     };
-    let (mut connection, _) = Connection::open(app, &session, &context.cancel).map_err(of_telegram)?;
-    let dialogs: Vec<Dialog> =
-        connection.chats().map_err(of_telegram)?.into_iter().map(Dialog::from).collect();
+    let (mut client, _) = TelegramClient::connect(app, &session, &context.cancel).map_err(of_telegram)?;
+    let dialogs: Vec<Dialog> = client.chats().map_err(of_telegram)?.into_iter().map(Dialog::from).collect();
     if context.cli.json {
         let text = serde_json::to_string_pretty(&dialogs).map_err(anyhow::Error::from)?;
         print(&text)?;

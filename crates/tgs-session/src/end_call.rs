@@ -1,7 +1,8 @@
-//! `--end-call`: ends the live stream in the chat that CHAT_ID names. The only command that ends one.
+//! `--end-call`: ends the live stream in the chat that CHAT_ID names. The only command that ends
+//! one.
 
 use tgs_core::{error::CliError, exit::Code};
-use tgs_telegram::{Connection, Live};
+use tgs_telegram::{GroupCallState, TelegramClient};
 
 use crate::{
     context::{Context, Use},
@@ -25,21 +26,21 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
             return Err(CliError::failure(why).with_code(Code::Busy));
         }
     };
-    let (mut connection, _) = Connection::open(app, &session, &context.cancel).map_err(of_telegram)?;
-    let chat = connection.chat(id).map_err(of_telegram)?;
+    let (mut client, _) = TelegramClient::connect(app, &session, &context.cancel).map_err(of_telegram)?;
+    let chat = client.chat(id).map_err(of_telegram)?;
     let title = plain(&chat.title);
-    match connection.live(&chat).map_err(of_telegram)? {
-        Live::Rtmp(call) => {
-            connection.end_call(&call).map_err(of_telegram)?;
+    match client.group_call(&chat).map_err(of_telegram)? {
+        GroupCallState::Rtmp(call) => {
+            client.discard_group_call(&call).map_err(of_telegram)?;
             say(&format!("The live stream in {title} is ended."));
         }
-        Live::Nothing => say(&format!("There is no live stream in {title}.")),
-        Live::People => {
+        GroupCallState::Absent => say(&format!("There is no live stream in {title}.")),
+        GroupCallState::VideoChat => {
             return Err(CliError::failure(format!(
                 "end the live stream: people hold a video chat of their own in {title}; end that in Telegram"
             )));
         }
-        Live::Scheduled => {
+        GroupCallState::Scheduled => {
             return Err(CliError::failure(format!(
                 "end the live stream: the one in {title} is scheduled for later; end that in Telegram"
             )));

@@ -1,9 +1,10 @@
-//! Telegram's errors as the error that ends the tool: one line with what failed, why, and the remedy. `tgs-stream` logs it.
+//! Telegram's errors as the error that ends the tool: one line with what failed, why, and the
+//! remedy. `tgs-stream` logs it.
 
 use std::time::SystemTime;
 
 use tgs_core::{error::CliError, time::moment};
-use tgs_telegram::{Class, TelegramError};
+use tgs_telegram::{ErrorClass, TelegramError};
 
 /// The operator stopped the tool.
 pub(crate) fn stopped() -> CliError {
@@ -13,7 +14,7 @@ pub(crate) fn stopped() -> CliError {
 /// An error of Telegram with its usual remedy.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn of_telegram(error: TelegramError) -> CliError {
-    if error.class == Class::Stopped { stopped() } else { telegram(&error, &error.remedy()) }
+    if error.class == ErrorClass::Stopped { stopped() } else { telegram(&error, &error.remedy()) }
 }
 
 /// An error of Telegram with another remedy.

@@ -1,7 +1,7 @@
 //! Where a new session goes: into `.env`, or to stdout.
 
 use tgs_core::{env_file::writer, error::CliError, secret::Secret, session_string::SessionString};
-use tgs_telegram::Me;
+use tgs_telegram::SelfUser;
 
 use crate::{
     app::print,
@@ -10,7 +10,8 @@ use crate::{
     terminal::{plain, say},
 };
 
-/// Where it goes. Found out before anybody signs in: a session that cannot be kept is a sign-in wasted.
+/// Where it goes. Found out before anybody signs in: a session that cannot be kept is a sign-in
+/// wasted.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// To whoever reads stdout.
@@ -31,7 +32,7 @@ impl Target {
         context: &Context,
         which: Which,
         session: &SessionString,
-        me: &Me,
+        me: &SelfUser,
     ) -> Result<(), CliError> {
         let text = telethon(session)?;
         let kept = match self {

@@ -1,7 +1,8 @@
 //! `tgs-session`: signs in to Telegram, and keeps, shows and converts session strings.
 //!
-//! What is asked and told goes to stderr; stdout has what was asked for and nothing else: the new string, the list, the
-//! converted string. A session that another process uses is never connected to.
+//! What is asked and told goes to stderr; stdout has what was asked for and nothing else: the new
+//! string, the list, the converted string. A session that another process uses is never connected
+//! to.
 
 mod app;
 pub mod cli;

@@ -8,7 +8,7 @@ use tgs_core::{
     session_lock::SessionLock,
     session_string::SessionString,
 };
-use tgs_telegram::{App, Class, Connection};
+use tgs_telegram::{App, ErrorClass, TelegramClient};
 
 use crate::{
     context::{Context, Use, Which},
@@ -24,8 +24,8 @@ struct Held {
     _lock: SessionLock,
 }
 
-/// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared; one that cannot be ended
-/// now is kept, and does not keep the other.
+/// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared;
+/// one that cannot be ended now is kept, and does not keep the other.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let file = keep::lock(context)?;
     let wanted = if context.cli.standby { &[Which::Standby][..] } else { &[Which::Primary, Which::Standby] };
@@ -83,10 +83,10 @@ fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<CliError>),
 }
 
 fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Result<(), CliError> {
-    let opened = Connection::open(app, session, &context.cancel);
-    match opened.and_then(|(connection, me)| connection.log_out().map(|()| me)) {
+    let opened = TelegramClient::connect(app, session, &context.cancel);
+    match opened.and_then(|(client, me)| client.log_out().map(|()| me)) {
         Ok(me) => say(&format!("The session of {} is ended ({names}).", plain(&me.to_string()))),
-        Err(error) if matches!(error.class, Class::Session | Class::Account) => {
+        Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
             say(&format!("The session was dead already ({names}): {}.", error.meaning()));
         }
         Err(error) => {

@@ -2,8 +2,8 @@
 
 use tgs_core::{error::CliError, exit::Code, secret::Secret};
 use tgs_telegram::{
-    Connection, TelegramError,
-    sign_in::{Code as Sent, LoginToken, Scan, SignIn, Step, Way},
+    TelegramClient, TelegramError,
+    sign_in::{CodeDelivery, LoginToken, QrStep, SentCode, SignIn, SignInStep},
 };
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
         Some(phone) => with_code(&mut terminal, &mut sign_in, &phone)?,
         None => with_qr(&mut sign_in)?,
     };
-    if step == Step::PasswordNeeded
+    if step == SignInStep::PasswordNeeded
         && let Err(failed) = with_password(context, &mut terminal, &mut sign_in)
     {
         sign_in.abandon();
@@ -94,12 +94,12 @@ fn number(text: &str) -> Result<String, CliError> {
     Err(CliError::failure("use the phone number: write it with + and the country code, as in +491701234567"))
 }
 
-fn with_qr(sign_in: &mut SignIn) -> Result<Step, CliError> {
+fn with_qr(sign_in: &mut SignIn) -> Result<SignInStep, CliError> {
     say("In Telegram on your phone: Settings > Devices > Link Desktop Device; then point the camera here.");
     for _ in 0..TOKENS {
-        match sign_in.scan().map_err(of_telegram)? {
-            Scan::Over(step) => return Ok(step),
-            Scan::Show(token) => show(sign_in, &token)?,
+        match sign_in.qr_step().map_err(of_telegram)? {
+            QrStep::Scanned(step) => return Ok(step),
+            QrStep::Show(token) => show(sign_in, &token)?,
         }
     }
     Err(CliError::failure("sign in: nobody scanned the QR code"))
@@ -110,16 +110,16 @@ fn show(sign_in: &mut SignIn, token: &LoginToken) -> Result<(), CliError> {
     sign_in.wait_for_scan(token).map_err(of_telegram)
 }
 
-fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> Result<Step, CliError> {
+fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> Result<SignInStep, CliError> {
     let (mut sent, mut wrong) = (1, 0);
     let mut code = sign_in.send_code(phone).map_err(of_telegram)?;
     loop {
-        say(&format!("Telegram sends the code {}.", code.way));
-        let impossible = matches!(code.way, Way::SetUpEmail | Way::Firebase);
+        say(&format!("Telegram sends the code {}.", code.delivery));
+        let impossible = matches!(code.delivery, CodeDelivery::SetUpEmail | CodeDelivery::Firebase);
         if impossible && (code.next.is_none() || sent == CODES) {
             return Err(CliError::failure(format!(
                 "get a login code: Telegram sends it {}; sign in with --qr instead",
-                code.way
+                code.delivery
             )));
         }
         let entered = if impossible { String::new() } else { terminal.ask(&question(&code))? };
@@ -127,7 +127,7 @@ fn with_code(terminal: &mut Terminal<'_>, sign_in: &mut SignIn, phone: &str) -> 
             code = again(sign_in, code, &mut sent)?;
             continue;
         }
-        match sign_in.code(&Secret::new(entered)) {
+        match sign_in.submit_code(&Secret::new(entered)) {
             Ok(step) => return Ok(step),
             Err(error) if error.name == "PHONE_CODE_EXPIRED" && sent < CODES => {
                 say("The code has expired; a new one is on its way.");
@@ -147,11 +147,13 @@ fn is_wrong_code(error: &TelegramError) -> bool {
     matches!(error.name.as_str(), "PHONE_CODE_INVALID" | "PHONE_CODE_EMPTY" | "EMAIL_CODE_INVALID")
 }
 
-fn question(code: &Sent) -> String {
+fn question(code: &SentCode) -> String {
     let length = code.length.map(|length| format!(" ({length} characters)")).unwrap_or_default();
     let next = code.next.as_ref().map(|next| match next {
-        Way::Sms => "by SMS".to_owned(),
-        Way::Call | Way::FlashCall(_) | Way::MissedCall(_) => "by a phone call".to_owned(),
+        CodeDelivery::Sms => "by SMS".to_owned(),
+        CodeDelivery::Call | CodeDelivery::FlashCall(_) | CodeDelivery::MissedCall(_) => {
+            "by a phone call".to_owned()
+        }
         other => other.to_string(),
     });
     let wait = code.wait.map(|wait| format!(", after {} s", wait.as_secs())).unwrap_or_default();
@@ -160,7 +162,7 @@ fn question(code: &Sent) -> String {
 }
 
 /// Has the code sent by its other way. Where there is none, the one that was sent still counts.
-fn again(sign_in: &mut SignIn, code: Sent, sent: &mut usize) -> Result<Sent, CliError> {
+fn again(sign_in: &mut SignIn, code: SentCode, sent: &mut usize) -> Result<SentCode, CliError> {
     if code.next.is_none() {
         say("It cannot be sent in another way.");
         return Ok(code);
@@ -197,7 +199,7 @@ fn with_password(
             Some(password) => (password.clone(), "TWO_FA_PASSWORD"),
             None => (terminal.ask_secret(&format!("Password of the account{hint}, not shown: "))?, "This"),
         };
-        match sign_in.password(&password) {
+        match sign_in.submit_password(&password) {
             Ok(_) => return Ok(()),
             Err(error) if is_wrong_password(&error) && wrong + 1 < TRIES => {
                 wrong += 1;
@@ -240,7 +242,7 @@ fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
             };
         }
     };
-    match Connection::open(context.app()?, &primary, &context.cancel) {
+    match TelegramClient::connect(context.app()?, &primary, &context.cancel) {
         Ok((_, me)) => Ok(Some(me.id)),
         Err(error) => unknown(&error.to_string()),
     }
@@ -264,10 +266,10 @@ mod tests {
 
     #[test]
     fn questions() {
-        let code = |length, next, wait| Sent { way: Way::App, length, next, wait };
+        let code = |length, next, wait| SentCode { delivery: CodeDelivery::App, length, next, wait };
         assert_eq!(question(&code(None, None, Some(Duration::from_secs(9)))), "Code: ");
         assert_eq!(
-            question(&code(Some(5), Some(Way::Sms), Some(Duration::from_mins(1)))),
+            question(&code(Some(5), Some(CodeDelivery::Sms), Some(Duration::from_mins(1)))),
             "Code (5 characters); press Enter to have it sent by SMS, after 60 s: "
         );
     }

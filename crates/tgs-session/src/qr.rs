@@ -1,4 +1,5 @@
-//! A QR code in the terminal. It is the login token, so it is taken off the screen once it is of no use.
+//! A QR code in the terminal. It is the login token, so it is taken off the screen once it is of no
+//! use.
 
 use std::io::{Write, stderr};
 
@@ -36,8 +37,8 @@ impl Drop for Drawn {
     }
 }
 
-/// Whether the screen is large enough: a code whose lines are broken can be neither read nor taken away. A screen that
-/// does not tell its size (0) is trusted.
+/// Whether the screen is large enough: a code whose lines are broken can be neither read nor taken
+/// away. A screen that does not tell its size (0) is trusted.
 fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), CliError> {
     let width = lines.first().map_or(0, |line| line.chars().count());
     let small = |is: u16, needs: usize| is != 0 && usize::from(is) < needs;

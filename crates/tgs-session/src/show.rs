@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code, session_string::SessionString, time::moment};
-use tgs_telegram::{Connection, Me, OtherSession, TelegramError};
+use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError};
 
 use crate::{
     app::print,
@@ -91,8 +91,8 @@ impl Shown {
                 Ok(())
             }
             Use::Ours(_lock) => {
-                let asked = Connection::open(app, session, &context.cancel)
-                    .and_then(|(mut connection, me)| self.fill(&mut connection, me));
+                let asked = TelegramClient::connect(app, session, &context.cancel)
+                    .and_then(|(mut client, me)| self.fill(&mut client, me));
                 asked.map_err(|error| {
                     self.problem = Some(error.to_string());
                     of_telegram(error)
@@ -101,11 +101,11 @@ impl Shown {
         }
     }
 
-    fn fill(&mut self, connection: &mut Connection, me: Me) -> Result<(), TelegramError> {
+    fn fill(&mut self, client: &mut TelegramClient, me: SelfUser) -> Result<(), TelegramError> {
         let shown = me.to_string();
         self.account = Some(Account { id: me.id, name: me.name, username: me.username, shown });
         let (current, others): (Vec<_>, Vec<_>) =
-            connection.sessions()?.into_iter().partition(|session| session.current);
+            client.active_sessions()?.into_iter().partition(|session| session.current);
         self.created = current.first().map(|session| seconds(session.created));
         self.others = others.into_iter().map(Other::from).collect();
         Ok(())
@@ -140,8 +140,8 @@ impl Shown {
     }
 }
 
-impl From<OtherSession> for Other {
-    fn from(it: OtherSession) -> Self {
+impl From<ActiveSession> for Other {
+    fn from(it: ActiveSession) -> Self {
         let (active, created) = (seconds(it.active), seconds(it.created));
         Self { app: it.app, device: it.device, country: it.country, active, created }
     }

@@ -12,8 +12,8 @@ use tgs_core::{
     time::moment,
 };
 use tgs_telegram::{
-    Class, Connection,
-    sign_in::{Ask, RenewError, renew},
+    ErrorClass, TelegramClient,
+    sign_in::{LimitQuery, RenewError, renew},
 };
 
 use crate::{
@@ -29,7 +29,8 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
         return Err(no_standby());
     }
     let target = Target::open(&context)?;
-    // Again, now that nobody else changes the file: the one who was waited for may have done the work.
+    // Again, now that nobody else changes the file: the one who was waited for may have done the
+    // work.
     let settings = Context::load(&context.cli).map_err(|problems| {
         CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
@@ -58,14 +59,15 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
             moment(now + left)
         )));
     }
-    // Counted in both: the cache is what the instances of a machine share, and what an operator may empty.
-    let limit = |me: &tgs_telegram::Me, ask| {
+    // Counted in both: the cache is what the instances of a machine share, and what an operator may
+    // empty.
+    let limit = |me: &tgs_telegram::SelfUser, ask| {
         for dir in [&context.settings.cache_dir, state_dir] {
             let limit = SignInLimit::open(dir, me.id.unsigned_abs())?;
             match ask {
-                Ask::Left if limit.left(SystemTime::now()) > 0 => {}
+                LimitQuery::Check if limit.left(SystemTime::now()) > 0 => {}
                 // With none left this counts nothing, and says until when.
-                Ask::Left | Ask::Take => limit.try_take(SystemTime::now())?,
+                LimitQuery::Check | LimitQuery::Consume => limit.try_take(SystemTime::now())?,
             }
         }
         Ok(())
@@ -100,13 +102,13 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
                 context.env_file().display()
             )
         })),
-        Use::Ours(_lock) => match Connection::open(context.app()?, &session, &context.cancel) {
+        Use::Ours(_lock) => match TelegramClient::connect(context.app()?, &session, &context.cancel) {
             Ok((_, me)) => Ok(Some(format!(
                 "The session in {} is good, of {}: it stays.",
                 context.env_file().display(),
                 plain(&me.to_string())
             ))),
-            Err(error) if matches!(error.class, Class::Session | Class::Account) => {
+            Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
                 log::info!("the session in {} is to be replaced: {error}", context.env_file().display());
                 Ok(None)
             }
@@ -124,7 +126,7 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
 
 fn failed(error: RenewError<sign_in_limit::Error>) -> CliError {
     match error {
-        RenewError::Standby(error) if error.class == Class::Session => {
+        RenewError::Standby(error) if error.class == ErrorClass::Session => {
             let failed = error::telegram(&error, &format!("make a new one: {}", Which::Standby.maker()));
             CliError::failure(format!("use the standby session: {failed}"))
         }

@@ -10,7 +10,7 @@ use grammers_tl_types as tl;
 use tgs_core::settings::ChatId;
 use tl::enums::InputPeer;
 
-use crate::{Connection, TelegramError};
+use crate::{TelegramClient, TelegramError};
 
 /// Marks the number of a channel or supergroup, as Telegram's client libraries do.
 const CHANNEL_MARK: i64 = -1_000_000_000_000;
@@ -58,9 +58,9 @@ pub struct Chat {
     pub(crate) peer: InputPeer,
 }
 
-impl Connection {
-    /// The chat that `id` names. A number is searched among the account's dialogs: Telegram requires the chat's access
-    /// hash beside the number.
+impl TelegramClient {
+    /// The chat that `id` names. A number is searched among the account's dialogs: Telegram
+    /// requires the chat's access hash beside the number.
     pub fn chat(&mut self, id: &ChatId) -> Result<Chat, TelegramError> {
         let doing = "find the chat CHAT_ID names";
         match id {
@@ -150,8 +150,8 @@ impl Chat {
     }
 
     fn of_channel(it: tl::types::Channel) -> Option<Self> {
-        // The access hash of a `min` channel is valid for its photo alone. grammers makes a channel without a date of a
-        // forbidden one.
+        // The access hash of a `min` channel is valid for its photo alone. grammers makes a channel
+        // without a date of a forbidden one.
         if it.min || it.date == 0 {
             return None;
         }

@@ -1,4 +1,5 @@
-//! The addresses of Telegram's data centres (DCs): from the session, else from the server's list, else built in.
+//! The addresses of Telegram's data centres (DCs): from the session, else from the server's list,
+//! else built in.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -10,20 +11,21 @@ pub(crate) const FIRST: u8 = 2;
 
 /// The addresses known to one connection.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
+pub(crate) struct DcTable {
     /// From the session and the server's list; they take precedence over the built-in ones.
     listed: BTreeMap<u8, SocketAddr>,
     test: bool,
 }
 
-impl Table {
+impl DcTable {
     /// The production DCs.
     pub(crate) fn production() -> Self {
         Self { listed: override_for_tests(), test: false }
     }
 
-    /// The production or test DCs, with the address that the session names. A host name belongs to a WebSocket
-    /// gateway, which speaks another transport; the built-in address of that DC is used instead.
+    /// The production or test DCs, with the address that the session names. A host name belongs to
+    /// a WebSocket gateway, which speaks another transport; the built-in address of that DC is used
+    /// instead.
     pub(crate) fn for_session(session: &SessionString) -> Self {
         let mut table = Self { test: session.test == Some(true), ..Self::production() };
         if let Some(Address { host: Host::Ip(ip), port }) = session.address {

@@ -1,6 +1,7 @@
-//! What can go wrong at Telegram, by name: what it means and what the operator does about it.
-//!
-//! Only names are looked at: the numbers beside them vary. Of what the server says an error keeps the name alone.
+//! Telegram errors by name: class, meaning and remedy. Numeric codes are ignored where the name is
+//! known, because they vary; of the server's answer an error keeps only the name.
+
+mod names;
 
 use std::{borrow::Cow, fmt, io, time::Duration};
 
@@ -8,18 +9,22 @@ use grammers_mtproto::transport;
 use grammers_mtsender::{InvocationError, RpcError};
 use tgs_core::remedy;
 
-use crate::{pinned_session::KeyRefused, pool::Abandoned};
+use self::names::{
+    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NOT_A_CHAT, PANIC, SCHEDULED, STOPPED,
+    TIMEOUT, TOO_MANY, VIDEO_CHAT, sign_in,
+};
+use crate::{pinned_session::KeyReplacementRefused, pool::CallAborted};
 
-/// What an error is about; it decides what happens next.
+/// The class of an error, by which callers decide how to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
-    /// The session can never be used again: sign in anew.
+pub enum ErrorClass {
+    /// The session is dead: a new sign-in is needed.
     Session,
-    /// The account is banned, frozen or deleted: only a person can help.
+    /// The account is banned, frozen or deleted: only its owner can act.
     Account,
-    /// Telegram asks to wait.
+    /// Telegram requires a wait.
     Flood,
-    /// The network, or Telegram itself, fails for the moment. Says nothing about the session.
+    /// A temporary failure of the network or of Telegram. Says nothing about the session.
     Network,
     /// The account may not do this in the chat.
     Rights,
@@ -27,20 +32,21 @@ pub enum Class {
     Chat,
     /// The call is over, or another one is live.
     Call,
-    /// People hold a call of their own in the chat.
-    People,
-    /// API_ID and API_HASH are not those of an application.
+    /// A video chat is live in the chat.
+    VideoChat,
+    /// API_ID and API_HASH belong to no application.
     App,
-    /// A phone number, code or password was not taken; only where somebody signs in, so it is not counted.
+    /// A phone number, code or password was refused. Not counted: it occurs only in an interactive
+    /// sign-in.
     SignIn,
-    /// The tool was told to stop.
+    /// The stop flag was set.
     Stopped,
-    /// A name that is not in the table.
+    /// An unknown name.
     Other,
 }
 
-impl Class {
-    /// Every class that is counted.
+impl ErrorClass {
+    /// The classes that metrics count.
     pub const COUNTED: [Self; 10] = [
         Self::Session,
         Self::Account,
@@ -49,7 +55,7 @@ impl Class {
         Self::Rights,
         Self::Chat,
         Self::Call,
-        Self::People,
+        Self::VideoChat,
         Self::App,
         Self::Other,
     ];
@@ -65,7 +71,7 @@ impl Class {
             Self::Rights => "rights",
             Self::Chat => "chat",
             Self::Call => "call",
-            Self::People => "people",
+            Self::VideoChat => "people",
             Self::App => "app",
             Self::SignIn => "sign_in",
             Self::Stopped => "stopped",
@@ -77,13 +83,14 @@ impl Class {
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelegramError {
-    /// What it is about.
-    pub class: Class,
-    /// Telegram's name of it, or ours: `AUTH_KEY_UNREGISTERED`, `FLOOD_WAIT`, `timeout`, `transport error 404`.
+    /// The class of the name.
+    pub class: ErrorClass,
+    /// Telegram's name, or the client's own: `AUTH_KEY_UNREGISTERED`, `FLOOD_WAIT`, `timeout`,
+    /// `transport error 404`.
     pub name: String,
-    /// What was tried, as it stands behind "failed to".
+    /// The failed action, to be read after "failed to".
     pub doing: &'static str,
-    /// How long Telegram asks to wait.
+    /// The wait that Telegram requires.
     pub wait: Option<Duration>,
 }
 
@@ -100,181 +107,33 @@ impl fmt::Display for TelegramError {
     }
 }
 
-/// Telegram is asked again after this long, however long it asks to wait: a longer wait is none for a flood but a limit on
-/// the account, which may be lifted.
+/// No wait is longer: a longer one is a limit on the account rather than a flood wait, and may be
+/// lifted.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
-
-/// Names of each class with what they mean; the rest of a class has the class's own words.
-const NAMES: &[(&str, Class, &str)] = &[
-    ("AUTH_KEY_UNREGISTERED", Class::Session, "the session was ended, or was never signed in"),
-    ("AUTH_KEY_INVALID", Class::Session, "Telegram does not know the session's key"),
-    ("AUTH_KEY_PERM_EMPTY", Class::Session, "the session's key was never signed in"),
-    ("SESSION_REVOKED", Class::Session, "somebody ended this session (\"terminate other sessions\")"),
-    ("SESSION_EXPIRED", Class::Session, "the session was unused for too long"),
-    (
-        "SESSION_PASSWORD_NEEDED",
-        Class::Session,
-        "the sign-in of this session was never finished with its password",
-    ),
-    (
-        "AUTH_KEY_DUPLICATED",
-        Class::Session,
-        "the session was used in two places at once; Telegram has ended it for good",
-    ),
-    (NO_KEY, Class::Session, "Telegram has no such key: the session is gone"),
-    (NO_DC, Class::Session, "the session names a DC that does not exist"),
-    (BOT, Class::Session, "the session belongs to a bot, and a bot cannot start a live stream"),
-    ("USER_DEACTIVATED", Class::Account, "the account was deleted"),
-    ("USER_DEACTIVATED_BAN", Class::Account, "the account was banned by Telegram"),
-    ("PHONE_NUMBER_BANNED", Class::Account, "the phone number was banned by Telegram"),
-    ("FROZEN_METHOD_INVALID", Class::Account, "the account is frozen by Telegram"),
-    ("FLOOD_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
-    ("FLOOD_PREMIUM_WAIT", Class::Flood, "too many requests; Telegram asks to wait"),
-    (TOO_MANY, Class::Network, "too many connections from this address for the moment"),
-    ("CONNECTION_NOT_INITED", Class::Network, "the connection was not set up; it is opened anew"),
-    (LOST, Class::Network, "the connection to Telegram broke"),
-    (TIMEOUT, Class::Network, "Telegram does not answer"),
-    (PANIC, Class::Network, "an answer that the client library cannot read; the connection is opened anew"),
-    (GARBAGE, Class::Network, "an answer that is not Telegram's protocol"),
-    ("CHAT_ADMIN_REQUIRED", Class::Rights, "the account may not manage video chats there"),
-    ("RIGHT_FORBIDDEN", Class::Rights, "the account lacks a right it needs there"),
-    ("CHAT_FORBIDDEN", Class::Rights, "the account may not use this chat"),
-    ("CHAT_WRITE_FORBIDDEN", Class::Rights, "the account may not write in this chat"),
-    ("CHAT_RESTRICTED", Class::Rights, "the chat is restricted by Telegram"),
-    ("USER_NOT_PARTICIPANT", Class::Rights, "the account is not a member of the chat"),
-    ("USER_BANNED_IN_CHANNEL", Class::Rights, "the account is banned from the chat"),
-    ("BROADCAST_CALLS_DISABLED", Class::Rights, "live streams are switched off in this channel"),
-    ("PEER_ID_INVALID", Class::Chat, "there is no such chat for this account"),
-    ("CHANNEL_INVALID", Class::Chat, "there is no such channel for this account"),
-    ("CHANNEL_PRIVATE", Class::Chat, "the channel is private and the account is not in it"),
-    ("CHANNEL_BANNED", Class::Chat, "the channel was banned by Telegram"),
-    ("CHAT_ID_INVALID", Class::Chat, "there is no such group for this account"),
-    ("USERNAME_INVALID", Class::Chat, "this cannot be a public name"),
-    ("USERNAME_NOT_OCCUPIED", Class::Chat, "nobody has this public name"),
-    (NO_CHAT, Class::Chat, "no such chat is among the account's dialogs"),
-    (
-        ENDLESS,
-        Class::Chat,
-        "Telegram's list of dialogs did not end within 200 pages or a minute; a public chat is found by its @name",
-    ),
-    (NOT_A_CHAT, Class::Chat, "this is a person, not a channel or a group"),
-    ("GROUPCALL_INVALID", Class::Call, "the call is over"),
-    ("GROUPCALL_FORBIDDEN", Class::Call, "the call is over"),
-    ("GROUPCALL_ALREADY_STARTED", Class::Call, "another call is live already"),
-    ("GROUPCALL_ALREADY_DISCARDED", Class::Call, "the call is over"),
-    ("CREATE_CALL_FAILED", Class::Call, "Telegram could not create the call"),
-    (PEOPLE, Class::People, "people hold a video chat of their own there, which is not ours to end"),
-    (SCHEDULED, Class::People, "a call is scheduled there, which would be ended by ours"),
-    ("API_ID_INVALID", Class::App, "API_ID and API_HASH do not belong together"),
-    ("CONNECTION_API_ID_INVALID", Class::App, "Telegram knows no application of this API_ID"),
-    ("API_ID_PUBLISHED_FLOOD", Class::App, "this API_ID was published and may not be used any more"),
-];
-
-/// What can go wrong with a sign-in: the name, what it means, and what to do.
-const SIGN_IN: &[(&str, &str, &str)] = &[
-    (
-        "PHONE_NUMBER_INVALID",
-        "Telegram does not know such a phone number",
-        "write it with + and the country code, as in +491701234567",
-    ),
-    ("PHONE_NUMBER_UNOCCUPIED", "no account has this phone number", SIGN_UP),
-    ("SIGN_UP_REQUIRED", "no account has this phone number", SIGN_UP),
-    (
-        "PHONE_NUMBER_FLOOD",
-        "codes were asked for too often for this phone number",
-        "wait a day, or sign in with --qr",
-    ),
-    (
-        "PHONE_PASSWORD_FLOOD",
-        "there were too many sign-ins with this phone number",
-        "wait a day, or sign in with --qr",
-    ),
-    (
-        "PHONE_NUMBER_APP_SIGNUP_FORBIDDEN",
-        "this application may not sign this phone number in",
-        "sign in with --qr",
-    ),
-    ("PHONE_CODE_INVALID", "the code is wrong", "look at it again; it is not the code of an earlier try"),
-    ("PHONE_CODE_EMPTY", "the code is wrong", "look at it again; it is not the code of an earlier try"),
-    ("EMAIL_CODE_INVALID", "the code is wrong", "look at it again; it is not the code of an earlier try"),
-    (
-        "PHONE_CODE_EXPIRED",
-        "the code has expired",
-        "have a new one sent; do not forward a code inside Telegram, which ends it at once",
-    ),
-    ("SEND_CODE_UNAVAILABLE", "there is no other way to send this code", "wait for it, or sign in with --qr"),
-    (
-        "sentCodePaymentRequired",
-        "Telegram wants to be paid for sending a code to this number",
-        "sign in with --qr",
-    ),
-    (
-        "sentCodeSuccess",
-        "Telegram signed in without a code, which was not asked for",
-        "try again, or sign in with --qr",
-    ),
-    ("AUTH_RESTART", "Telegram wants the sign-in to begin anew", "try again"),
-    ("UPDATE_APP_TO_LOGIN", "Telegram signs nobody in with a program this old", UPDATE),
-    (
-        "PASSWORD_HASH_INVALID",
-        "the password is wrong",
-        "it is the one of Settings > Privacy > Two-Step Verification",
-    ),
-    ("PASSWORD_EMPTY", "the account has no password by now", "sign in again"),
-    ("SRP_ID_INVALID", "Telegram has changed its question meanwhile", "try again"),
-    ("SRP_PASSWORD_CHANGED", "the password was changed meanwhile", "try again"),
-    (
-        "passwordKdfAlgoUnknown",
-        "Telegram wants the password proved in a way this version does not know",
-        UPDATE,
-    ),
-    ("bad SRP parameters", "Telegram asks about the password in an unsafe way", UPDATE),
-    ("no randomness", "the system has no random numbers", "try again"),
-    ("AUTH_TOKEN_EXPIRED", "the QR code has expired", "scan the one that is shown now"),
-    ("AUTH_TOKEN_INVALID", "Telegram does not know this QR code", "scan the one that is shown now"),
-    ("AUTH_TOKEN_EXCEPTION", "Telegram does not take this QR code", "scan the one that is shown now"),
-];
-
-const SIGN_UP: &str = "check the number; an account is made in the Telegram app first";
-const UPDATE: &str = "look for a newer version of this tool, or sign in without it and move the session here";
-
-const NO_KEY: &str = "transport error 404";
-const TOO_MANY: &str = "transport error 429";
-const TIMEOUT: &str = "timeout";
-const PANIC: &str = "client panic";
-const GARBAGE: &str = "garbage";
-const BOT: &str = "BOT_METHOD_INVALID";
-const NO_CHAT: &str = "no such dialog";
-const NOT_A_CHAT: &str = "not a chat";
-const PEOPLE: &str = "video chat";
-const SCHEDULED: &str = "scheduled call";
-const ENDLESS: &str = "endless dialogs";
-const STOPPED: &str = "stopped";
-const NO_DC: &str = "unknown DC";
-const LOST: &str = "connection lost";
 
 impl TelegramError {
     /// The error of this name, of the class the table gives it.
     pub(crate) fn named(name: &str, doing: &'static str) -> Self {
         let known = NAMES.iter().find(|(known, ..)| *known == name).map(|(_, class, _)| *class);
-        let class = known.unwrap_or(if sign_in(name).is_some() { Class::SignIn } else { Class::Other });
+        let class =
+            known.unwrap_or(if sign_in(name).is_some() { ErrorClass::SignIn } else { ErrorClass::Other });
         Self { class, name: name.to_owned(), doing, wait: None }
     }
 
     pub(crate) fn stopped(doing: &'static str) -> Self {
-        Self { class: Class::Stopped, ..Self::named(STOPPED, doing) }
+        Self { class: ErrorClass::Stopped, ..Self::named(STOPPED, doing) }
     }
 
     pub(crate) fn timeout(doing: &'static str) -> Self {
         Self::named(TIMEOUT, doing)
     }
 
-    /// A call that was ended from outside.
-    pub(crate) fn abandoned(why: Abandoned, doing: &'static str) -> Self {
+    /// A call that was abandoned before its answer.
+    pub(crate) fn aborted(why: CallAborted, doing: &'static str) -> Self {
         match why {
-            Abandoned::Stopped => Self::stopped(doing),
-            Abandoned::TimedOut => Self::timeout(doing),
-            Abandoned::Panicked => Self::named(PANIC, doing),
+            CallAborted::Stopped => Self::stopped(doing),
+            CallAborted::TimedOut => Self::timeout(doing),
+            CallAborted::Panicked => Self::named(PANIC, doing),
         }
     }
 
@@ -302,13 +161,13 @@ impl TelegramError {
         Self::named(NOT_A_CHAT, doing)
     }
 
-    /// A call of people among themselves is live in the chat.
+    /// A video chat is live in the chat.
     #[must_use]
-    pub fn people() -> Self {
-        Self::named(PEOPLE, "start a live stream in the chat")
+    pub fn video_chat() -> Self {
+        Self::named(VIDEO_CHAT, "start a live stream in the chat")
     }
 
-    /// Nobody is signed in.
+    /// No session is signed in.
     #[must_use]
     pub fn not_signed_in() -> Self {
         Self::named(LOST, "speak to Telegram")
@@ -324,12 +183,12 @@ impl TelegramError {
         Self::named(NO_DC, doing)
     }
 
-    /// Whether Telegram does not know the key.
+    /// Whether Telegram answered transport error 404: it does not know the key.
     pub(crate) fn is_no_key(&self) -> bool {
         self.name == NO_KEY
     }
 
-    /// The DC that the account or the phone number lives on, where that is what was said.
+    /// The DC to continue at, if the error is a redirect.
     pub(crate) fn moved_to(&self) -> Option<u8> {
         let dc = ["PHONE_MIGRATE_", "USER_MIGRATE_", "NETWORK_MIGRATE_"]
             .iter()
@@ -337,27 +196,28 @@ impl TelegramError {
         dc.parse().ok()
     }
 
-    /// Whether the connection had gone.
+    /// Whether the connection was lost.
     pub(crate) fn is_lost_connection(&self) -> bool {
         self.name == LOST
     }
 
-    /// What the client library says.
+    /// The error of the client library by its name.
     pub(crate) fn of(error: &InvocationError, doing: &'static str) -> Self {
         match error {
             InvocationError::Rpc(error) => Self::of_rpc(error, doing),
             // The pool was refused a new key in place of one that Telegram does not know.
-            InvocationError::Session(error) if error.is::<KeyRefused>() => Self::no_key(doing),
+            InvocationError::Session(error) if error.is::<KeyReplacementRefused>() => Self::no_key(doing),
             InvocationError::Transport(transport::Error::BadStatus { status }) => match status {
                 404 => Self::no_key(doing),
                 429 => Self::named(TOO_MANY, doing),
-                other => {
-                    Self { class: Class::Network, ..Self::named(&format!("transport error {other}"), doing) }
-                }
+                other => Self {
+                    class: ErrorClass::Network,
+                    ..Self::named(&format!("transport error {other}"), doing)
+                },
             },
             InvocationError::Io(error) if is_lost(error.kind()) => Self::named(LOST, doing),
             InvocationError::Io(error) => {
-                Self { class: Class::Network, ..Self::named(&error.kind().to_string(), doing) }
+                Self { class: ErrorClass::Network, ..Self::named(&error.kind().to_string(), doing) }
             }
             InvocationError::Transport(_) | InvocationError::Deserialize(_) => Self::garbage(doing),
             _ => Self::named(LOST, doing),
@@ -365,33 +225,33 @@ impl TelegramError {
     }
 
     fn of_rpc(error: &RpcError, doing: &'static str) -> Self {
-        // A number that fits into no second of ours is left in the name by the library.
+        // The library leaves a number above 32 bits in the name.
         let flood =
             ["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"].into_iter().find(|name| error.name.starts_with(name));
         let known = Self::named(flood.unwrap_or(&error.name), doing);
         let class = match known.class {
-            // Telegram's own trouble: every 5xx, and negative codes.
-            Class::Other if error.code >= 500 || error.code < 0 => Class::Network,
+            // An internal error of Telegram.
+            ErrorClass::Other if error.code >= 500 || error.code < 0 => ErrorClass::Network,
             class => class,
         };
         let unreadable = flood.is_some_and(|name| error.name != name);
-        let wait = (class == Class::Flood).then(|| match error.value {
+        let wait = (class == ErrorClass::Flood).then(|| match error.value {
             None if unreadable => LONGEST_WAIT,
             value => Duration::from_secs(value.unwrap_or(30).into()).min(LONGEST_WAIT),
         });
-        // A digit in a name was taken out of it (PHONE_MIGRATE_2), but belongs to what is shown.
+        // The library takes a number out of the name (PHONE_MIGRATE_2); it is shown again.
         let name = match error.value {
-            Some(value) if class == Class::Other => format!("{}_{value}", error.name),
+            Some(value) if class == ErrorClass::Other => format!("{}_{value}", error.name),
             _ => known.name.clone(),
         };
         Self { class, name, wait, ..known }
     }
 
-    /// What it means, in words.
+    /// The meaning, for the operator.
     #[must_use]
     pub fn meaning(&self) -> &'static str {
         if self.wait.is_some_and(|wait| wait >= LONGEST_WAIT) {
-            return "Telegram asks to wait a day or longer, which limits the account; it is asked again after a day";
+            return "Telegram asks to wait a day or longer, which limits the account; the next try is in a day";
         }
         if let Some((.., meaning)) = NAMES.iter().find(|(name, ..)| *name == self.name) {
             return meaning;
@@ -400,40 +260,39 @@ impl TelegramError {
             return meaning;
         }
         match self.class {
-            Class::Network => "the network or Telegram fails for the moment",
-            Class::Stopped => "the tool was told to stop",
-            _ => "an error this version does not know",
+            ErrorClass::Network => "a temporary failure of the network or of Telegram",
+            ErrorClass::Stopped => "the tool is stopping",
+            _ => "unknown to this version",
         }
     }
 
-    /// What the operator does about it; empty where nothing is to be done.
+    /// The remedy; empty if the operator has nothing to do.
     #[must_use]
     pub fn remedy(&self) -> Cow<'static, str> {
         let remedy = match self.class {
-            Class::Session => return format!("run: {}", remedy::command("tgs-session --write-env")).into(),
-            Class::Chat => {
+            ErrorClass::Session => {
+                return format!("run: {}", remedy::command("tgs-session --write-env")).into();
+            }
+            ErrorClass::Chat => {
                 let list = remedy::command("tgs-session --list-dialogs");
                 return format!("check CHAT_ID; {list} shows what the account sees").into();
             }
-            Class::Account => "write to Telegram from the account's phone, or sign in with another account",
-            Class::Flood | Class::Stopped => "",
-            Class::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
-            Class::Rights => {
+            ErrorClass::Account => {
+                "contact Telegram from the account's phone, or sign in with another account"
+            }
+            ErrorClass::Flood | ErrorClass::Stopped => "",
+            ErrorClass::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
+            ErrorClass::Rights => {
                 "make the account an administrator of the chat with the right to manage video chats"
             }
-            Class::Call => "look at the chat's video chat in Telegram",
-            Class::People => "end it in Telegram, or wait for its end",
-            Class::App => "copy API_ID and API_HASH again from https://my.telegram.org",
-            Class::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
-            Class::Other => "report this name; RUST_LOG=debug tells more",
+            ErrorClass::Call => "look at the chat's video chat in Telegram",
+            ErrorClass::VideoChat => "end it in Telegram, or wait for its end",
+            ErrorClass::App => "copy API_ID and API_HASH again from https://my.telegram.org",
+            ErrorClass::SignIn => sign_in(&self.name).map_or("", |(_, remedy)| remedy),
+            ErrorClass::Other => "report this name; RUST_LOG=debug tells more",
         };
         remedy.into()
     }
-}
-
-/// Meaning and remedy of what a sign-in met.
-fn sign_in(name: &str) -> Option<(&'static str, &'static str)> {
-    SIGN_IN.iter().find(|(known, ..)| *known == name).map(|(_, meaning, remedy)| (*meaning, *remedy))
 }
 
 fn is_lost(kind: io::ErrorKind) -> bool {
@@ -467,7 +326,7 @@ mod tests {
         ];
         for (message, wait, words) in table {
             let error = of(message);
-            assert_eq!((error.class, error.wait), (Class::Flood, Some(wait)), "{message}");
+            assert_eq!((error.class, error.wait), (ErrorClass::Flood, Some(wait)), "{message}");
             assert!(error.to_string().contains(words), "{message}: {error}");
         }
         assert_eq!(of("PHONE_MIGRATE_4294967295").moved_to(), None);

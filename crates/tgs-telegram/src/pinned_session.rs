@@ -1,5 +1,5 @@
-//! The session that grammers' pool reads and writes: one DC with its address and its key, both pinned. Nothing is
-//! stored on disk, and no peer or update state is kept.
+//! The session that grammers' pool reads and writes: one DC with its address and its key, both
+//! pinned. Nothing is stored on disk, and no peer or update state is kept.
 
 use std::{
     fmt,
@@ -18,27 +18,27 @@ use crate::dc;
 /// The pool tried to replace the key of a session: Telegram answered transport error 404 to it.
 #[derive(Debug, thiserror::Error)]
 #[error("refused to replace the session's key")]
-pub(crate) struct KeyRefused;
+pub(crate) struct KeyReplacementRefused;
 
 /// The home DC of one session.
-pub(crate) struct PinnedSession(Mutex<Home>);
+pub(crate) struct PinnedSession(Mutex<HomeDc>);
 
-struct Home {
+struct HomeDc {
     dc: u8,
     address: SocketAddr,
     /// `None` until the first connection makes one; never replaced after that.
     key: Option<AuthKey>,
-    table: dc::Table,
+    table: dc::DcTable,
 }
 
 impl PinnedSession {
     /// A session at `dc`; `None` if the address of that DC is unknown.
-    pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::Table) -> Option<Self> {
+    pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::DcTable) -> Option<Self> {
         let address = table.address(dc)?;
-        Some(Self(Mutex::new(Home { dc, address, key, table })))
+        Some(Self(Mutex::new(HomeDc { dc, address, key, table })))
     }
 
-    fn home(&self) -> MutexGuard<'_, Home> {
+    fn home(&self) -> MutexGuard<'_, HomeDc> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -52,7 +52,8 @@ impl PinnedSession {
         self.home().address
     }
 
-    /// The address that the pool connects to. A forwarder on loopback (an MTProxy's) would be returned here.
+    /// The address that the pool connects to. A forwarder on loopback (an MTProxy's) would be
+    /// returned here.
     pub(crate) fn connect_address(&self) -> SocketAddr {
         self.address()
     }
@@ -76,10 +77,10 @@ impl PinnedSession {
     }
 
     /// Stores the first key; refuses to replace a key by another.
-    pub(crate) fn pin(&self, new: [u8; 256]) -> Result<(), KeyRefused> {
+    pub(crate) fn pin(&self, new: [u8; 256]) -> Result<(), KeyReplacementRefused> {
         let mut home = self.home();
         match &home.key {
-            Some(pinned) if *pinned.expose() != new => return Err(KeyRefused),
+            Some(pinned) if *pinned.expose() != new => return Err(KeyReplacementRefused),
             Some(_) => {}
             None => home.key = Some(AuthKey::new(new)),
         }
@@ -95,18 +96,18 @@ impl fmt::Debug for PinnedSession {
 }
 
 impl Session for PinnedSession {
-    type Error = KeyRefused;
+    type Error = KeyReplacementRefused;
 
-    fn home_dc_id(&self) -> Result<i32, KeyRefused> {
+    fn home_dc_id(&self) -> Result<i32, KeyReplacementRefused> {
         Ok(self.dc())
     }
 
     /// Ignored: [`PinnedSession::move_to`] is the only way to another DC.
-    fn set_home_dc_id(&self, _: i32) -> BoxFuture<'_, Result<(), KeyRefused>> {
+    fn set_home_dc_id(&self, _: i32) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn dc_option(&self, id: i32) -> Result<Option<DcOption>, KeyRefused> {
+    fn dc_option(&self, id: i32) -> Result<Option<DcOption>, KeyReplacementRefused> {
         let connect_address = self.connect_address();
         let home = self.home();
         let option = |address, auth_key| {
@@ -116,13 +117,14 @@ impl Session for PinnedSession {
         if id == i32::from(home.dc) {
             return Ok(Some(option(connect_address, home.key.as_ref().map(|key| *key.expose()))));
         }
-        // The built-in addresses are left out: those that the server lists take precedence over them.
+        // The built-in addresses are left out: those that the server lists take precedence over
+        // them.
         let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
         Ok(listed.map(|address| option(address, None)))
     }
 
     /// Takes the key of the home DC if it has none, and the addresses of the other DCs.
-    fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), KeyRefused>> {
+    fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         let mut home = self.home();
         let done = if option.id == i32::from(home.dc) {
             drop(home);
@@ -134,19 +136,19 @@ impl Session for PinnedSession {
         Box::pin(async { done })
     }
 
-    fn peer(&self, _: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, KeyRefused>> {
+    fn peer(&self, _: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, KeyReplacementRefused>> {
         Box::pin(async { Ok(None) })
     }
 
-    fn cache_peer(&self, _: PeerInfo) -> BoxFuture<'_, Result<(), KeyRefused>> {
+    fn cache_peer(&self, _: PeerInfo) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn updates_state(&self) -> BoxFuture<'_, Result<UpdatesState, KeyRefused>> {
+    fn updates_state(&self) -> BoxFuture<'_, Result<UpdatesState, KeyReplacementRefused>> {
         Box::pin(async { Ok(UpdatesState::default()) })
     }
 
-    fn set_update_state(&self, _: UpdateState) -> BoxFuture<'_, Result<(), KeyRefused>> {
+    fn set_update_state(&self, _: UpdateState) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -171,7 +173,7 @@ mod tests {
         let address = HOME.parse().unwrap();
         let like = SessionString::new(2, address, AuthKey::new(key_of(7))).unwrap();
         let key = key.map(|first| AuthKey::new(key_of(first)));
-        PinnedSession::new(2, key, dc::Table::for_session(&like)).unwrap()
+        PinnedSession::new(2, key, dc::DcTable::for_session(&like)).unwrap()
     }
 
     /// Not all bytes are equal: such a key is refused as a placeholder.
@@ -181,7 +183,12 @@ mod tests {
         key
     }
 
-    fn set(session: &PinnedSession, id: i32, address: &str, key: Option<u8>) -> Result<(), KeyRefused> {
+    fn set(
+        session: &PinnedSession,
+        id: i32,
+        address: &str,
+        key: Option<u8>,
+    ) -> Result<(), KeyReplacementRefused> {
         let (ipv4, ipv6) = both_families(address.parse().unwrap());
         let option = DcOption { id, ipv4, ipv6, auth_key: key.map(key_of) };
         let mut future = session.set_dc_option(&option);

@@ -1,5 +1,5 @@
-//! One [`SenderPool`] on a runtime of its own, which turns only while a call is under way: between two calls nothing
-//! runs in the background. Knows no retry and no session.
+//! One [`SenderPool`] on a runtime of its own, which turns only while a call is under way: between
+//! two calls nothing runs in the background. Knows no retry and no session.
 
 use std::{
     num::NonZeroUsize,
@@ -25,7 +25,7 @@ const UPDATES: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// Why a call was abandoned. The pool may hang or be half broken then, and must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Abandoned {
+pub(crate) enum CallAborted {
     /// The stop flag was set.
     Stopped,
     /// The time was up.
@@ -35,23 +35,24 @@ pub(crate) enum Abandoned {
 }
 
 /// What a call works with.
-pub(crate) struct Handles<'a> {
+pub(crate) struct CallHandles<'a> {
     pub(crate) client: &'a Client,
     pub(crate) updates: &'a mut mpsc::Receiver<UpdatesLike>,
 }
 
 /// The pool. Dropping it closes its connections at once.
-pub(crate) struct Pool {
+pub(crate) struct ClientPool {
     client: Client,
     handle: SenderPoolHandle,
     updates: mpsc::Receiver<UpdatesLike>,
     /// Not spawned, but polled beside each call: a panic of it then ends the call.
     runner: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// The last field, so that it is dropped last: that drops the connections, which are tasks of it.
+    /// The last field, so that it is dropped last: that drops the connections, which are tasks of
+    /// it.
     runtime: Runtime,
 }
 
-impl Pool {
+impl ClientPool {
     /// Connects to nothing yet: the first call does.
     pub(crate) fn new(app: &App, session: &Arc<PinnedSession>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,8 +82,8 @@ impl Pool {
         &mut self,
         cancel: &Cancel,
         limit: Duration,
-        work: impl AsyncFnOnce(Handles<'_>) -> Result<T, InvocationError>,
-    ) -> Result<Result<T, InvocationError>, Abandoned> {
+        work: impl AsyncFnOnce(CallHandles<'_>) -> Result<T, InvocationError>,
+    ) -> Result<Result<T, InvocationError>, CallAborted> {
         let Self { client, updates, runner, runtime, .. } = self;
         let stopped = async {
             while !cancel.is_cancelled() {
@@ -92,19 +93,20 @@ impl Pool {
         let bounded = async {
             tokio::select! {
                 biased;
-                () = stopped => Err(Abandoned::Stopped),
+                () = stopped => Err(CallAborted::Stopped),
                 () = runner => Ok(Err(InvocationError::Dropped("the pool has ended"))),
-                done = time::timeout(limit, work(Handles { client, updates })) => {
-                    done.map_err(|_| Abandoned::TimedOut)
+                done = time::timeout(limit, work(CallHandles { client, updates })) => {
+                    done.map_err(|_| CallAborted::TimedOut)
                 }
             }
         };
         // The library panics on some answers.
-        catch_unwind(AssertUnwindSafe(|| runtime.block_on(bounded))).unwrap_or(Err(Abandoned::Panicked))
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(bounded))).unwrap_or(Err(CallAborted::Panicked))
     }
 }
 
-/// All fields by name: the library's defaults come from lsb_release and getconf, which it runs as children.
+/// All fields by name: the library's defaults come from lsb_release and getconf, which it runs as
+/// children.
 fn params(app: &App, use_ipv6: bool) -> ConnectionParams {
     ConnectionParams {
         device_model: app.device.to_owned(),

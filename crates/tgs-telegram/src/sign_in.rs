@@ -1,8 +1,9 @@
-//! Signing in: a new key becomes a session of an account, by a login code, by a QR code, or approved by another session
-//! of the account ([`renew`]). Whoever asks the person shows and reads what is needed; nothing is shown here.
+//! Sign-in: turns a new key into a session of an account, by a login code, by a QR code, or
+//! approved by another session of the account ([`renew`]). Shows nothing and reads no input; the
+//! caller does.
 //!
-//! A sign-in ends with [`SignIn::finish`], which proves the new session by a connection of its own before it hands it
-//! out. Login tokens and passwords are in no log and in no error.
+//! A sign-in ends with [`SignIn::finish`], which verifies the new session over a connection of its
+//! own. No log line and no error contains a login token or a password.
 
 mod code;
 mod password;
@@ -12,82 +13,82 @@ mod standby;
 use grammers_tl_types as tl;
 use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
 
-pub use code::{Code, Way};
-pub use qr::{LoginToken, Scan};
-pub use standby::{Ask, RenewError, renew};
+pub use code::{CodeDelivery, SentCode};
+pub use qr::{LoginToken, QrStep};
+pub use standby::{LimitQuery, RenewError, renew};
 
-use crate::{App, Connection, Me, TelegramError};
+use crate::{App, SelfUser, TelegramClient, TelegramError};
 
-/// How often a sign-in follows Telegram to another DC before that is taken for nonsense.
+/// Redirects to another DC that one request follows.
 const MOVES: usize = 3;
 
-/// How far a sign-in has come.
+/// The state of a sign-in after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// The account is open.
-    Done(Me),
-    /// The account has a password (two-step verification), which [`SignIn::password`] takes.
+pub enum SignInStep {
+    /// The session is signed in.
+    Done(SelfUser),
+    /// The account has a password (two-step verification): see [`SignIn::submit_password`].
     PasswordNeeded,
 }
 
-/// A sign-in under way, on a connection with a new key.
+/// A sign-in under way, with a new key.
 #[derive(Debug)]
 pub struct SignIn {
-    connection: Connection,
+    client: TelegramClient,
     cancel: Cancel,
-    sent: Option<code::Sent>,
+    pending: Option<code::PendingCode>,
 }
 
 impl SignIn {
-    /// Begins one. Nothing is sent yet. Where the account's home is known, `like` is a session of it; otherwise Telegram
-    /// says where to go on.
+    /// Begins a sign-in; sends nothing yet. `like` is a session of the account, if there is one:
+    /// its DC is the account's.
     pub fn begin(app: &App, like: Option<&SessionString>, cancel: &Cancel) -> Result<Self, TelegramError> {
-        let connection = Connection::unsigned(app.clone(), like, cancel)?;
-        Ok(Self { connection, cancel: cancel.clone(), sent: None })
+        let client = TelegramClient::unsigned(app.clone(), like, cancel)?;
+        Ok(Self { client, cancel: cancel.clone(), pending: None })
     }
 
-    /// What the account's owner wrote down to remember the password by, where there is something.
+    /// The account owner's hint for the password.
     pub fn password_hint(&mut self) -> Result<Option<String>, TelegramError> {
-        Ok(password::ask(&mut self.connection)?.hint.filter(|hint| !hint.is_empty()))
+        Ok(password::challenge(&mut self.client)?.hint.filter(|hint| !hint.is_empty()))
     }
 
-    /// Ends the sign-in with the account's password. After `PASSWORD_HASH_INVALID` it can be tried again.
-    pub fn password(&mut self, password: &Secret<String>) -> Result<Me, TelegramError> {
-        password::check(&mut self.connection, password)
+    /// Completes the sign-in with the account's password. After `PASSWORD_HASH_INVALID` another try
+    /// is possible.
+    pub fn submit_password(&mut self, password: &Secret<String>) -> Result<SelfUser, TelegramError> {
+        password::check(&mut self.client, password)
     }
 
-    /// The new session, once a step was [`Step::Done`]. It is looked at through a connection of its own, as everybody
-    /// will who is given it.
-    pub fn finish(self) -> Result<(SessionString, Me), TelegramError> {
-        let doing = "look at the new session";
-        let session = self.connection.session().ok_or_else(|| TelegramError::garbage(doing))?;
-        let app = self.connection.app.clone();
-        // First closed, then opened: a session is used in one place at a time.
-        drop(self.connection);
-        let (_, me) = Connection::open(app, &session, &self.cancel)?;
+    /// The new session, after [`SignInStep::Done`], verified over a new connection.
+    pub fn finish(self) -> Result<(SessionString, SelfUser), TelegramError> {
+        let doing = "verify the new session";
+        let session = self.client.session().ok_or_else(|| TelegramError::garbage(doing))?;
+        let app = self.client.app.clone();
+        // Closed first: a session is used in one place at a time.
+        drop(self.client);
+        let (_, me) = TelegramClient::connect(app, &session, &self.cancel)?;
         Ok((session, me))
     }
 
-    /// Ends at Telegram what was begun, as far as it can be reached: a sign-in that is given up must not stay in the
-    /// account's list of devices.
+    /// Logs the unfinished session out, if Telegram can be reached: an abandoned sign-in must not
+    /// stay in the account's list of devices.
     pub fn abandon(self) {
-        if self.connection.session().is_some()
-            && let Err(error) = self.connection.log_out()
+        if self.client.session().is_some()
+            && let Err(error) = self.client.log_out()
         {
             log::debug!("failed to {error}");
         }
     }
 
-    /// Calls `request`, and again wherever Telegram says that the account lives.
+    /// Calls `request`, and follows redirects to the account's DC.
     fn call<R: tl::RemoteCall>(
         &mut self,
         doing: &'static str,
         request: &R,
     ) -> Result<R::Return, TelegramError> {
         for _ in 0..MOVES {
-            match self.connection.call(doing, request) {
+            match self.client.call(doing, request) {
                 Err(error) => match error.moved_to() {
-                    Some(dc) if self.connection.move_to(dc, doing).is_ok() => {}
+                    Some(dc) if self.client.move_to(dc, doing).is_ok() => {}
                     _ => return Err(error),
                 },
                 done => return done,
@@ -97,23 +98,23 @@ impl SignIn {
     }
 }
 
-/// A step that Telegram answered with an account, a refusal, or the wish for a password.
+/// The step after an authorization, or after the request for a password.
 fn step(
     doing: &'static str,
     answer: Result<tl::enums::auth::Authorization, TelegramError>,
-) -> Result<Step, TelegramError> {
+) -> Result<SignInStep, TelegramError> {
     match answer {
-        Ok(authorization) => signed_in(doing, authorization).map(Step::Done),
-        Err(error) if error.name == "SESSION_PASSWORD_NEEDED" => Ok(Step::PasswordNeeded),
+        Ok(authorization) => signed_in(doing, authorization).map(SignInStep::Done),
+        Err(error) if error.name == "SESSION_PASSWORD_NEEDED" => Ok(SignInStep::PasswordNeeded),
         Err(error) => Err(error),
     }
 }
 
-/// The account that has been opened.
-fn signed_in(doing: &'static str, answer: tl::enums::auth::Authorization) -> Result<Me, TelegramError> {
+/// The account of an authorization.
+fn signed_in(doing: &'static str, answer: tl::enums::auth::Authorization) -> Result<SelfUser, TelegramError> {
     match answer {
         tl::enums::auth::Authorization::Authorization(it) => match it.user {
-            tl::enums::User::User(user) => Ok(Me::of(user)),
+            tl::enums::User::User(user) => Ok(SelfUser::of(user)),
             tl::enums::User::Empty(_) => Err(TelegramError::garbage(doing)),
         },
         tl::enums::auth::Authorization::SignUpRequired(_) => {

@@ -1,7 +1,9 @@
-//! The key exchange with a DC on loopback that has the RSA key of `tgs-testdc`: only in builds with the feature `test-dc`.
-//! grammers has Telegram's RSA keys compiled in, so the exchange is done here from its parts.
+//! The key exchange with a DC on loopback that has the RSA key of `tgs-testdc`: only in builds with
+//! the feature `test-dc`. grammers has Telegram's RSA keys compiled in, so the exchange is done
+//! here from its parts.
 //!
-//! No packaged build has it: a tool that accepts another RSA key can be made to give a login code to its owner.
+//! No packaged build has it: a tool that accepts another RSA key can be made to give a login code
+//! to its owner.
 
 use std::io;
 

@@ -120,7 +120,7 @@ fn three_wrong_codes_are_enough() {
     for _ in 0..3 {
         run.expect("Code (").enter("11111");
     }
-    run.end().fails(1, "PHONE_CODE_INVALID: the code is wrong; look at it again");
+    run.end().fails(1, "PHONE_CODE_INVALID: the code is wrong; enter the newest code again");
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn what_telegram_refuses_is_told_in_words() {
             "FLOOD_WAIT (wait 600 s): too many requests; Telegram asks to wait; try again after 20",
         ),
         ("PHONE_NUMBER_INVALID", "does not know such a phone number; write it with +"),
-        ("PHONE_NUMBER_BANNED", "the phone number was banned by Telegram; write to Telegram"),
-        ("PHONE_NUMBER_FLOOD", "codes were asked for too often for this phone number; wait a day"),
+        ("PHONE_NUMBER_BANNED", "the phone number was banned by Telegram; contact Telegram"),
+        ("PHONE_NUMBER_FLOOD", "too many codes were requested for this phone number; wait a day"),
         ("API_ID_INVALID", "API_ID and API_HASH do not belong together; copy"),
-        ("AUTH_RESTART", "Telegram wants the sign-in to begin anew; try again"),
-        ("PHONE_MIGRATE_9", "PHONE_MIGRATE_9: an error this version does not know; report this name"),
+        ("AUTH_RESTART", "Telegram restarted the sign-in; try again"),
+        ("PHONE_MIGRATE_9", "PHONE_MIGRATE_9: unknown to this version; report this name"),
     ];
     let home = Home::new();
     for (name, words) in cases {

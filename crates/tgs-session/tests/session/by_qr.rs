@@ -10,7 +10,8 @@ use crate::{
     terminal::Run,
 };
 
-/// The last line of a drawn code: it is all there. Then what it shows is scanned by a session of the account.
+/// The last line of a drawn code: it is all there. Then what it shows is scanned by a session of
+/// the account.
 pub(crate) fn scan(home: &Home, run: &mut Run<'_>, account: i64) -> Vec<u8> {
     run.expect("then point the camera here.");
     for _ in 0..20 {

@@ -1,4 +1,5 @@
-//! A directory with a `.env`, a test DC, and the tool run in them. Whatever it says is searched for secrets.
+//! A directory with a `.env`, a test DC, and the tool run in them. Whatever it says is searched for
+//! secrets.
 
 use std::{
     fs,
@@ -17,7 +18,7 @@ use tgs_core::{
     session_string::{AuthKey, SessionString},
 };
 use tgs_e2e::bin_path::{cargo, profile_dir};
-use tgs_telegram::{App, Connection, Me, TelegramError};
+use tgs_telegram::{App, SelfUser, TelegramClient, TelegramError};
 use tgs_testdc::{Session, SessionInfo, TestDc, World};
 
 use crate::terminal::Run;
@@ -155,10 +156,10 @@ impl Home {
     }
 
     /// Opens a session as `tgs-stream` would.
-    pub(crate) fn open(&self, text: &str) -> Result<(Connection, Me), TelegramError> {
+    pub(crate) fn open(&self, text: &str) -> Result<(TelegramClient, SelfUser), TelegramError> {
         let api_hash = Secret::new(self.dc.api_hash());
         let app = App { api_id: self.dc.api_id(), api_hash, device: "test" };
-        Connection::open(app, &SessionString::decode(text).unwrap(), &Cancel::new())
+        TelegramClient::connect(app, &SessionString::decode(text).unwrap(), &Cancel::new())
     }
 
     /// What this session's string is.

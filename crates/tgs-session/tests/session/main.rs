@@ -1,4 +1,5 @@
-//! The real `tgs-session` against the test DC: every way to sign in, every task, and what must not happen.
+//! The real `tgs-session` against the test DC: every way to sign in, every task, and what must not
+//! happen.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

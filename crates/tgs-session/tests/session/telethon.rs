@@ -1,5 +1,5 @@
-//! Telethon takes the strings that the tool makes. It comes from PyPI, into the environment that the tests of `tgs-testdc`
-//! make and use too.
+//! Telethon takes the strings that the tool makes. It comes from PyPI, into the environment that
+//! the tests of `tgs-testdc` make and use too.
 
 use std::{
     fs::{self, File},
@@ -32,7 +32,8 @@ fn python() -> PathBuf {
     python
 }
 
-/// Telethon goes on with Alice's session: who it is, its dialogs, and the calls that start a live stream.
+/// Telethon goes on with Alice's session: who it is, its dialogs, and the calls that start a live
+/// stream.
 fn goes_on(dc: &TestDc, string: &str) {
     let script = workspace().join("crates/tgs-testdc/tests/telethon/given_session.py");
     let (api_id, api_hash) = (dc.api_id().to_string(), dc.api_hash());

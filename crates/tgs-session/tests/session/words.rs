@@ -1,4 +1,5 @@
-//! What the tool says without Telegram: its help, and what is wrong with its command line and settings.
+//! What the tool says without Telegram: its help, and what is wrong with its command line and
+//! settings.
 
 use std::{fmt::Write, fs, process::Command};
 

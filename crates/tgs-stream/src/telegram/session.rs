@@ -13,7 +13,7 @@ use tgs_core::{
     session_string::SessionString,
     settings::{ChatId, Settings},
 };
-use tgs_telegram::{App, Call, Chat, Connection, Ingest, Live, Me, TelegramError};
+use tgs_telegram::{App, Chat, GroupCall, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError};
 
 use super::{
     session_failure::SessionFailure,
@@ -24,8 +24,8 @@ use super::{
 /// A signed-in connection and its account.
 #[derive(Debug)]
 struct SignedInSession {
-    connection: Connection,
-    me: Me,
+    client: TelegramClient,
+    me: SelfUser,
     fingerprint: String,
     app: App,
 }
@@ -34,7 +34,7 @@ struct SignedInSession {
 #[derive(Debug)]
 struct CallStream {
     chat: Chat,
-    call: Call,
+    call: GroupCall,
     ingest: Ingest,
 }
 
@@ -132,15 +132,15 @@ impl LiveSession {
                 && signed_in.app.api_hash.expose() == app.api_hash.expose()
         };
         if let Some(signed_in) = self.signed_in.as_mut().filter(|signed_in| same(signed_in)) {
-            return match signed_in.connection.me() {
+            return match signed_in.client.self_user() {
                 Ok(_) => Ok(()),
                 Err(error) => Err(self.failed(&error, fingerprint)),
             };
         }
         self.signed_in = None;
         self.take_lock(session, fingerprint)?;
-        match Connection::open(app.clone(), session, &self.cancel) {
-            Ok((connection, me)) => {
+        match TelegramClient::connect(app.clone(), session, &self.cancel) {
+            Ok((client, me)) => {
                 self.dead = None;
                 self.set_valid(true);
                 self.status.update(|status| {
@@ -149,7 +149,7 @@ impl LiveSession {
                 });
                 log::info!("signed in as {me}");
                 let fingerprint = fingerprint.to_owned();
-                self.signed_in = Some(SignedInSession { connection, me, fingerprint, app });
+                self.signed_in = Some(SignedInSession { client, me, fingerprint, app });
                 Ok(())
             }
             Err(error) => Err(self.failed(&error, fingerprint)),
@@ -157,26 +157,26 @@ impl LiveSession {
     }
 
     fn open_stream(&mut self, chat_id: &ChatId, settings: &Settings) -> Result<CallStream, TelegramError> {
-        let Some(SignedInSession { connection, me, .. }) = &mut self.signed_in else {
+        let Some(SignedInSession { client, me, .. }) = &mut self.signed_in else {
             return Err(TelegramError::not_signed_in());
         };
         let chat = match &self.found_chat {
             Some((account, known, chat)) if *account == me.id && known == chat_id => chat.clone(),
-            _ => connection.chat(chat_id)?,
+            _ => client.chat(chat_id)?,
         };
         self.found_chat = Some((me.id, chat_id.clone(), chat.clone()));
         let title = format!("{} ({})", chat.title, chat.id);
         self.status.update(|status| status.chat = Some(title));
         // Before the call: without the right to the key, no live stream must be announced.
-        let ingest = connection.ingest(&chat)?;
-        let (call, how) = match connection.live(&chat)? {
-            Live::Rtmp(call) => (call, "joining its live stream"),
-            Live::Nothing => {
+        let ingest = client.ingest(&chat)?;
+        let (call, how) = match client.group_call(&chat)? {
+            GroupCallState::Rtmp(call) => (call, "joining its live stream"),
+            GroupCallState::Absent => {
                 let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
-                (connection.create_call(&chat, title)?, "live stream started")
+                (client.create_group_call(&chat, title)?, "live stream started")
             }
-            Live::People => return Err(TelegramError::people()),
-            Live::Scheduled => return Err(TelegramError::scheduled()),
+            GroupCallState::VideoChat => return Err(TelegramError::video_chat()),
+            GroupCallState::Scheduled => return Err(TelegramError::scheduled()),
         };
         log::info!("{} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
         Ok(CallStream { chat, call, ingest })
@@ -188,14 +188,14 @@ impl LiveSession {
             return (CheckOutcome::CallOver, None);
         };
         let fingerprint = signed_in.fingerprint.clone();
-        let connection = &mut signed_in.connection;
+        let client = &mut signed_in.client;
         // The account first: a dead session must not pass for a call that is over.
-        let checked = connection.me().and_then(|_| {
-            let live = connection.still_live(&stream.call)?;
-            Ok((live, if refused { Some(connection.ingest(&stream.chat)?) } else { None }))
+        let checked = client.self_user().and_then(|_| {
+            let live = client.group_call_state(&stream.call)?;
+            Ok((live, if refused { Some(client.ingest(&stream.chat)?) } else { None }))
         });
         match checked {
-            Ok((Live::Rtmp(_), ingest)) => {
+            Ok((GroupCallState::Rtmp(_), ingest)) => {
                 let moved = ingest.is_some_and(|ingest| {
                     let moved = ingest != stream.ingest;
                     stream.ingest = ingest;
@@ -217,7 +217,7 @@ impl LiveSession {
         let (Some(signed_in), Some(stream)) = (&mut self.signed_in, &self.stream) else { return Ok(()) };
         let fingerprint = signed_in.fingerprint.clone();
         let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
-        let edited = signed_in.connection.edit_title(&stream.call, title.unwrap_or_default());
+        let edited = signed_in.client.set_title(&stream.call, title.unwrap_or_default());
         edited.map_err(|error| self.failed(&error, &fingerprint))
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tgs_core::{remedy, session_lock, time::moment};
-use tgs_telegram::{Class, TelegramError};
+use tgs_telegram::{ErrorClass, TelegramError};
 
 use super::state_machine::{LossCause, StartError, WaitReason};
 
@@ -29,19 +29,19 @@ impl fmt::Display for SessionFailure {
 impl SessionFailure {
     pub(super) fn of(error: &TelegramError) -> Self {
         let start_error = match error.class {
-            Class::Session => StartError::Lost(LossCause::Session),
-            Class::Account => StartError::Lost(LossCause::Account),
-            Class::Flood => {
+            ErrorClass::Session => StartError::Lost(LossCause::Session),
+            ErrorClass::Account => StartError::Lost(LossCause::Account),
+            ErrorClass::Flood => {
                 let wait = Self::requested_wait(error) + Duration::from_secs(1);
                 StartError::Wait(WaitReason::Flood(wait))
             }
-            Class::Network | Class::Stopped => StartError::Wait(WaitReason::Network),
-            Class::Rights => StartError::Wait(WaitReason::Rights),
-            Class::Chat => StartError::Wait(WaitReason::Chat),
-            Class::People => StartError::Wait(WaitReason::People),
-            Class::Call => StartError::Wait(WaitReason::Call),
-            Class::App => StartError::Wait(WaitReason::App),
-            Class::SignIn | Class::Other => StartError::Wait(WaitReason::Other),
+            ErrorClass::Network | ErrorClass::Stopped => StartError::Wait(WaitReason::Network),
+            ErrorClass::Rights => StartError::Wait(WaitReason::Rights),
+            ErrorClass::Chat => StartError::Wait(WaitReason::Chat),
+            ErrorClass::VideoChat => StartError::Wait(WaitReason::People),
+            ErrorClass::Call => StartError::Wait(WaitReason::Call),
+            ErrorClass::App => StartError::Wait(WaitReason::App),
+            ErrorClass::SignIn | ErrorClass::Other => StartError::Wait(WaitReason::Other),
         };
         Self { error: start_error, message: error.to_string(), remedy: error.remedy().into_owned() }
     }

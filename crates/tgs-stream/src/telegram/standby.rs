@@ -10,7 +10,7 @@ use tgs_core::{
     cancel::Cancel, files, remedy, session_lock::SessionLock, session_string::SessionString,
     settings::Settings,
 };
-use tgs_telegram::{Class, Connection};
+use tgs_telegram::{ErrorClass, TelegramClient};
 
 use super::{
     session::{self, LiveSession},
@@ -96,12 +96,12 @@ impl StandbySession {
         let Ok(_lock) = SessionLock::take(&session.key, Some(&settings.state_dir)) else {
             return Verdict::Unknown;
         };
-        match Connection::open(app, session, &self.cancel) {
+        match TelegramClient::connect(app, session, &self.cancel) {
             Ok((_, me)) if live.signed_in().is_some_and(|(_, account)| account != me.id) => {
                 Verdict::Invalid(format!("it belongs to another account, {me}"))
             }
             Ok(_) => Verdict::Valid,
-            Err(error) if matches!(error.class, Class::Session | Class::Account) => {
+            Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
                 Verdict::Invalid(error.to_string())
             }
             Err(error) => {

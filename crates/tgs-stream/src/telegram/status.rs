@@ -7,7 +7,7 @@ use prometheus::{
     register_int_gauge_vec,
 };
 use tgs_control::{TelegramState, TelegramStatus};
-use tgs_telegram::Class;
+use tgs_telegram::ErrorClass;
 
 /// The status, shared between the Telegram side and `/status`.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct TelegramMetrics {
 /// The one set of them; only a broadcast into Telegram has it.
 pub(crate) static METRICS: LazyLock<TelegramMetrics> = LazyLock::new(|| {
     let metrics = TelegramMetrics::register().expect("metric names are constants and registered once");
-    for class in Class::COUNTED {
+    for class in ErrorClass::COUNTED {
         metrics.errors.with_label_values(&[class.name()]);
     }
     for result in ["success", "failure"] {
@@ -83,8 +83,8 @@ impl TelegramMetrics {
         })
     }
 
-    pub(crate) fn count(&self, class: Class) {
-        if class != Class::Stopped {
+    pub(crate) fn count(&self, class: ErrorClass) {
+        if class != ErrorClass::Stopped {
             self.errors.with_label_values(&[class.name()]).inc();
         }
     }

@@ -1,42 +1,42 @@
-//! By phone number and login code.
+//! Sign-in by phone number and login code.
 
 use std::{fmt, time::Duration};
 
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 
-use super::{SignIn, Step, step};
+use super::{SignIn, SignInStep, step};
 use crate::TelegramError;
 
-/// How a login code travels.
+/// How Telegram delivers a login code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum CodeDelivery {
     /// As a message from Telegram to the account's other devices.
     App,
     /// By SMS.
     Sms,
-    /// Spoken on the phone.
+    /// Spoken in a phone call.
     Call,
-    /// In the number that calls, which matches this pattern.
+    /// As the calling number, which matches this pattern.
     FlashCall(String),
-    /// In the last digits of the number that calls, which begins so.
+    /// As the last digits of the calling number, which has this prefix.
     MissedCall(String),
-    /// To the login e-mail address, shown in part.
+    /// To the login e-mail address, partly masked.
     Email(String),
-    /// To no place yet: the account has to be given a login e-mail address first.
+    /// Not at all: the account first needs a login e-mail address.
     SetUpEmail,
     /// As a message at fragment.com, at this address.
     Fragment(String),
-    /// By a way that only Telegram's own apps can take.
+    /// In a way that only Telegram's own apps support.
     Firebase,
-    /// A word by SMS, which begins so.
+    /// As a word by SMS, with this beginning.
     Word(Option<String>),
-    /// A phrase by SMS, which begins so.
+    /// As a phrase by SMS, with this beginning.
     Phrase(Option<String>),
 }
 
-impl fmt::Display for Way {
-    /// To be read behind "Telegram sends the code ".
+impl fmt::Display for CodeDelivery {
+    /// To be read after "Telegram sends the code ".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App => f.write_str("in the Telegram app, to the devices that are signed in to the account"),
@@ -56,7 +56,7 @@ impl fmt::Display for Way {
                 f.write_str("only after a login e-mail address is set up in the Telegram app")
             }
             Self::Fragment(url) => write!(f, "as a message at {url}"),
-            Self::Firebase => f.write_str("by a way that only Telegram's own apps can take"),
+            Self::Firebase => f.write_str("in a way that only Telegram's own apps support"),
             Self::Word(beginning) => write!(f, "as a word by SMS{}", Beginning(beginning.as_deref())),
             Self::Phrase(beginning) => write!(f, "as a phrase by SMS{}", Beginning(beginning.as_deref())),
         }
@@ -71,35 +71,35 @@ impl fmt::Display for Beginning<'_> {
     }
 }
 
-/// A login code that is on its way.
+/// A login code that Telegram has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Code {
-    /// How it travels.
-    pub way: Way,
-    /// How many characters it has, where that is said.
+pub struct SentCode {
+    /// How it is delivered.
+    pub delivery: CodeDelivery,
+    /// Its number of characters, if Telegram says it.
     pub length: Option<u32>,
-    /// How it can be sent again, where it can.
-    pub next: Option<Way>,
-    /// How long to wait before it is sent again.
+    /// How it can be sent again.
+    pub next: Option<CodeDelivery>,
+    /// The wait before it is sent again.
     pub wait: Option<Duration>,
 }
 
-/// What the sign-in has to remember of a code.
+/// The request that a login code answers.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct PendingCode {
     phone: String,
     hash: Secret<String>,
     by_email: bool,
 }
 
 impl SignIn {
-    /// Asks Telegram to send a login code to the account with this number (`+491701234567`).
-    pub fn send_code(&mut self, phone: &str) -> Result<Code, TelegramError> {
-        let doing = "ask for a login code";
+    /// Requests a login code for the account with this phone number (`+491701234567`).
+    pub fn send_code(&mut self, phone: &str) -> Result<SentCode, TelegramError> {
+        let doing = "request a login code";
         let request = tl::functions::auth::SendCode {
             phone_number: phone.to_owned(),
-            api_id: self.connection.app.api_id,
-            api_hash: self.connection.app.api_hash.expose().clone(),
+            api_id: self.client.app.api_id,
+            api_hash: self.client.app.api_hash.expose().clone(),
             settings: tl::types::CodeSettings {
                 allow_flashcall: false,
                 current_number: false,
@@ -114,37 +114,39 @@ impl SignIn {
             .into(),
         };
         let answer = self.call(doing, &request)?;
-        self.sent(doing, phone, answer)
+        self.on_sent(doing, phone, answer)
     }
 
-    /// Asks for the code again, by the way that [`Code::next`] names.
-    pub fn resend_code(&mut self) -> Result<Code, TelegramError> {
-        let doing = "ask for the login code again";
-        let sent = self.sent.as_ref().ok_or_else(|| TelegramError::named("PHONE_CODE_EXPIRED", doing))?;
-        let phone = sent.phone.clone();
+    /// Requests the code again, delivered as [`SentCode::next`] says.
+    pub fn resend_code(&mut self) -> Result<SentCode, TelegramError> {
+        let doing = "request the login code again";
+        let pending =
+            self.pending.as_ref().ok_or_else(|| TelegramError::named("PHONE_CODE_EXPIRED", doing))?;
+        let phone = pending.phone.clone();
         let request = tl::functions::auth::ResendCode {
             phone_number: phone.clone(),
-            phone_code_hash: sent.hash.expose().clone(),
+            phone_code_hash: pending.hash.expose().clone(),
             reason: None,
         };
         let answer = self.call(doing, &request)?;
-        self.sent(doing, &phone, answer)
+        self.on_sent(doing, &phone, answer)
     }
 
-    /// Signs in with the code. After `PHONE_CODE_INVALID` another can be tried; after `PHONE_CODE_EXPIRED` a new one has
-    /// to be sent.
-    pub fn code(&mut self, code: &Secret<String>) -> Result<Step, TelegramError> {
+    /// Signs in with the code. After `PHONE_CODE_INVALID` another try is possible; after
+    /// `PHONE_CODE_EXPIRED` a new code is needed.
+    pub fn submit_code(&mut self, code: &Secret<String>) -> Result<SignInStep, TelegramError> {
         let doing = "sign in with the code";
-        let sent = self.sent.as_ref().ok_or_else(|| TelegramError::named("PHONE_CODE_EXPIRED", doing))?;
+        let pending =
+            self.pending.as_ref().ok_or_else(|| TelegramError::named("PHONE_CODE_EXPIRED", doing))?;
         let code = code.expose().clone();
-        let (phone_code, email_verification) = if sent.by_email {
+        let (phone_code, email_verification) = if pending.by_email {
             (None, Some(tl::types::EmailVerificationCode { code }.into()))
         } else {
             (Some(code), None)
         };
         let request = tl::functions::auth::SignIn {
-            phone_number: sent.phone.clone(),
-            phone_code_hash: sent.hash.expose().clone(),
+            phone_number: pending.phone.clone(),
+            phone_code_hash: pending.hash.expose().clone(),
             phone_code,
             email_verification,
         };
@@ -152,12 +154,12 @@ impl SignIn {
         step(doing, answer)
     }
 
-    fn sent(
+    fn on_sent(
         &mut self,
         doing: &'static str,
         phone: &str,
         answer: tl::enums::auth::SentCode,
-    ) -> Result<Code, TelegramError> {
+    ) -> Result<SentCode, TelegramError> {
         let sent = match answer {
             tl::enums::auth::SentCode::Code(sent) => sent,
             tl::enums::auth::SentCode::PaymentRequired(_) => {
@@ -167,12 +169,13 @@ impl SignIn {
                 return Err(TelegramError::named("sentCodeSuccess", doing));
             }
         };
-        let (way, length) = way(sent.r#type);
-        let by_email = matches!(way, Way::Email(_));
-        self.sent = Some(Sent { phone: phone.to_owned(), hash: Secret::new(sent.phone_code_hash), by_email });
+        let (delivery, length) = delivery(sent.r#type);
+        let by_email = matches!(delivery, CodeDelivery::Email(_));
+        self.pending =
+            Some(PendingCode { phone: phone.to_owned(), hash: Secret::new(sent.phone_code_hash), by_email });
         let positive = |number: i32| u32::try_from(number).ok().filter(|number| *number > 0);
-        Ok(Code {
-            way,
+        Ok(SentCode {
+            delivery,
             length: length.and_then(positive),
             next: sent.next_type.as_ref().map(next),
             wait: sent.timeout.and_then(positive).map(|seconds| Duration::from_secs(seconds.into())),
@@ -180,31 +183,31 @@ impl SignIn {
     }
 }
 
-fn way(kind: tl::enums::auth::SentCodeType) -> (Way, Option<i32>) {
+fn delivery(kind: tl::enums::auth::SentCodeType) -> (CodeDelivery, Option<i32>) {
     use tl::enums::auth::SentCodeType as Kind;
     match kind {
-        Kind::App(it) => (Way::App, Some(it.length)),
-        Kind::Sms(it) => (Way::Sms, Some(it.length)),
-        Kind::Call(it) => (Way::Call, Some(it.length)),
-        Kind::FlashCall(it) => (Way::FlashCall(it.pattern), None),
-        Kind::MissedCall(it) => (Way::MissedCall(it.prefix), Some(it.length)),
-        Kind::EmailCode(it) => (Way::Email(it.email_pattern), Some(it.length)),
-        Kind::SetUpEmailRequired(_) => (Way::SetUpEmail, None),
-        Kind::FragmentSms(it) => (Way::Fragment(it.url), Some(it.length)),
-        Kind::FirebaseSms(it) => (Way::Firebase, Some(it.length)),
-        Kind::SmsWord(it) => (Way::Word(it.beginning), None),
-        Kind::SmsPhrase(it) => (Way::Phrase(it.beginning), None),
+        Kind::App(it) => (CodeDelivery::App, Some(it.length)),
+        Kind::Sms(it) => (CodeDelivery::Sms, Some(it.length)),
+        Kind::Call(it) => (CodeDelivery::Call, Some(it.length)),
+        Kind::FlashCall(it) => (CodeDelivery::FlashCall(it.pattern), None),
+        Kind::MissedCall(it) => (CodeDelivery::MissedCall(it.prefix), Some(it.length)),
+        Kind::EmailCode(it) => (CodeDelivery::Email(it.email_pattern), Some(it.length)),
+        Kind::SetUpEmailRequired(_) => (CodeDelivery::SetUpEmail, None),
+        Kind::FragmentSms(it) => (CodeDelivery::Fragment(it.url), Some(it.length)),
+        Kind::FirebaseSms(it) => (CodeDelivery::Firebase, Some(it.length)),
+        Kind::SmsWord(it) => (CodeDelivery::Word(it.beginning), None),
+        Kind::SmsPhrase(it) => (CodeDelivery::Phrase(it.beginning), None),
     }
 }
 
-fn next(kind: &tl::enums::auth::CodeType) -> Way {
+fn next(kind: &tl::enums::auth::CodeType) -> CodeDelivery {
     use tl::enums::auth::CodeType as Kind;
     match kind {
-        Kind::Sms => Way::Sms,
-        Kind::Call => Way::Call,
-        Kind::FlashCall => Way::FlashCall("*".into()),
-        Kind::MissedCall => Way::MissedCall("*".into()),
-        Kind::FragmentSms => Way::Fragment("https://fragment.com".into()),
+        Kind::Sms => CodeDelivery::Sms,
+        Kind::Call => CodeDelivery::Call,
+        Kind::FlashCall => CodeDelivery::FlashCall("*".into()),
+        Kind::MissedCall => CodeDelivery::MissedCall("*".into()),
+        Kind::FragmentSms => CodeDelivery::Fragment("https://fragment.com".into()),
     }
 }
 
@@ -213,15 +216,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_in_words() {
+    fn deliveries_in_words() {
         let cases = [
-            (Way::App, "in the Telegram app, to the devices that are signed in to the account"),
-            (Way::Email("a***@b.c".into()), "by e-mail to a***@b.c"),
-            (Way::Word(Some("bl".into())), "as a word by SMS, beginning with bl"),
-            (Way::Phrase(None), "as a phrase by SMS"),
+            (CodeDelivery::App, "in the Telegram app, to the devices that are signed in to the account"),
+            (CodeDelivery::Email("a***@b.c".into()), "by e-mail to a***@b.c"),
+            (CodeDelivery::Word(Some("bl".into())), "as a word by SMS, beginning with bl"),
+            (CodeDelivery::Phrase(None), "as a phrase by SMS"),
         ];
-        for (way, words) in cases {
-            assert_eq!(way.to_string(), words);
+        for (delivery, words) in cases {
+            assert_eq!(delivery.to_string(), words);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The account's password, proved by SRP without being sent: <https://core.telegram.org/api/srp>.
+//! Proves the account's password by SRP, without sending it: <https://core.telegram.org/api/srp>.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,53 +8,57 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tgs_core::secret::Secret;
 
 use super::signed_in;
-use crate::{Connection, Me, TelegramError};
+use crate::{SelfUser, TelegramClient, TelegramError};
 
-/// The bases Telegram may name; the library panics at others.
+/// The generators that Telegram may use; the library panics on others.
 const BASES: std::ops::RangeInclusive<i32> = 2..=7;
-/// 2048 bits.
+/// Of the prime: 2048 bits.
 const LENGTH: usize = 256;
 
-/// What Telegram has about the password. It is good for one try.
-pub(super) fn ask(connection: &mut Connection) -> Result<tl::types::account::Password, TelegramError> {
-    let doing = "ask how the account's password is to be proved";
+/// The password challenge. It is valid for one try.
+pub(super) fn challenge(client: &mut TelegramClient) -> Result<tl::types::account::Password, TelegramError> {
+    let doing = "request the password challenge";
     let tl::enums::account::Password::Password(password) =
-        connection.call(doing, &tl::functions::account::GetPassword {})?;
+        client.call(doing, &tl::functions::account::GetPassword {})?;
     Ok(password)
 }
 
 /// Whether the account of a signed-in session has a password.
-pub(super) fn is_set(connection: &mut Connection) -> Result<bool, TelegramError> {
-    ask(connection).map(|password| password.has_password)
+pub(super) fn is_set(client: &mut TelegramClient) -> Result<bool, TelegramError> {
+    challenge(client).map(|password| password.has_password)
 }
 
-/// Ends the sign-in. What is asked of Telegram is asked anew for every try.
-pub(super) fn check(connection: &mut Connection, password: &Secret<String>) -> Result<Me, TelegramError> {
+/// Completes the sign-in, with a new challenge for every try.
+pub(super) fn check(
+    client: &mut TelegramClient,
+    password: &Secret<String>,
+) -> Result<SelfUser, TelegramError> {
     let doing = "sign in with the account's password";
-    let asked = ask(connection)?;
-    let proof = proof(asked, password).map_err(|name| TelegramError::named(name, doing))?;
+    let challenge = challenge(client)?;
+    let proof = proof(challenge, password).map_err(|name| TelegramError::named(name, doing))?;
     let request = tl::functions::auth::CheckPassword { password: proof.into() };
-    let answer = connection.call(doing, &request)?;
+    let answer = client.call(doing, &request)?;
     signed_in(doing, answer)
 }
 
-/// What proves the password, or the name of what is wrong with what Telegram asks for.
+/// The answer to a challenge, or the name of its fault.
 fn proof(
-    asked: tl::types::account::Password,
+    challenge: tl::types::account::Password,
     password: &Secret<String>,
 ) -> Result<tl::types::InputCheckPasswordSrp, &'static str> {
     use tl::enums::PasswordKdfAlgo as Algo;
-    let algo = match asked.current_algo {
+    let algo = match challenge.current_algo {
         Some(Algo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow(algo)) => algo,
         Some(Algo::Unknown) => return Err("passwordKdfAlgoUnknown"),
         None => return Err("PASSWORD_EMPTY"),
     };
-    let (Some(srp_id), Some(g_b)) = (asked.srp_id, asked.srp_b) else { return Err("PASSWORD_EMPTY") };
+    let (Some(srp_id), Some(g_b)) = (challenge.srp_id, challenge.srp_b) else { return Err("PASSWORD_EMPTY") };
     let mut a = [0; LENGTH];
     if getrandom(&mut a, GetRandomFlags::empty()) != Ok(LENGTH) {
         return Err("no randomness");
     }
-    // Each of these would otherwise panic, or let a server that is none learn something about the password.
+    // Other values make the library panic, or let a false server learn something about the
+    // password.
     let usable = algo.p.len() == LENGTH
         && BASES.contains(&algo.g)
         && (1..=LENGTH).contains(&g_b.len())
@@ -74,7 +78,7 @@ fn proof(
     }
 }
 
-/// With zeros in front, so that numbers compare as their bytes do.
+/// Padded with zeros in front, so that comparing bytes compares numbers.
 fn padded(number: &[u8]) -> Vec<u8> {
     [&vec![0; LENGTH - number.len()], number].concat()
 }
@@ -83,7 +87,7 @@ fn padded(number: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn asked(algo: Option<tl::enums::PasswordKdfAlgo>, g_b: &[u8]) -> tl::types::account::Password {
+    fn challenge(algo: Option<tl::enums::PasswordKdfAlgo>, g_b: &[u8]) -> tl::types::account::Password {
         tl::types::account::Password {
             has_recovery: false,
             has_secure_values: false,
@@ -108,20 +112,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_may_not_ask() {
+    fn a_faulty_challenge_is_refused() {
         let cases = [
-            (asked(None, &[5]), "PASSWORD_EMPTY"),
-            (asked(Some(tl::enums::PasswordKdfAlgo::Unknown), &[5]), "passwordKdfAlgoUnknown"),
-            (asked(Some(algo(vec![7; 255], 3)), &[5]), "bad SRP parameters"),
-            (asked(Some(algo(vec![7; 256], 9)), &[5]), "bad SRP parameters"),
-            (asked(Some(algo(vec![6; 256], 3)), &[5]), "bad SRP parameters"),
-            (asked(Some(algo(vec![7; 256], 3)), &[]), "bad SRP parameters"),
-            (asked(Some(algo(vec![7; 256], 3)), &[0; 9]), "bad SRP parameters"),
-            (asked(Some(algo(vec![7; 256], 3)), &[1; 257]), "bad SRP parameters"),
-            (asked(Some(algo(vec![7; 256], 3)), &[8; 256]), "bad SRP parameters"),
+            (challenge(None, &[5]), "PASSWORD_EMPTY"),
+            (challenge(Some(tl::enums::PasswordKdfAlgo::Unknown), &[5]), "passwordKdfAlgoUnknown"),
+            (challenge(Some(algo(vec![7; 255], 3)), &[5]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![7; 256], 9)), &[5]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![6; 256], 3)), &[5]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![7; 256], 3)), &[]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![7; 256], 3)), &[0; 9]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![7; 256], 3)), &[1; 257]), "bad SRP parameters"),
+            (challenge(Some(algo(vec![7; 256], 3)), &[8; 256]), "bad SRP parameters"),
         ];
-        for (asked, name) in cases {
-            assert_eq!(proof(asked, &Secret::new("secret".to_owned())).unwrap_err(), name);
+        for (challenge, name) in cases {
+            assert_eq!(proof(challenge, &Secret::new("secret".to_owned())).unwrap_err(), name);
         }
     }
 }

@@ -1,21 +1,22 @@
-//! By a QR code: the new session shows a token, a device that is signed in to the account scans and approves it.
+//! Sign-in by a QR code: the code shows a login token, which a signed-in device of the account
+//! scans and approves.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 
-use super::{SignIn, Step, signed_in, step};
+use super::{SignIn, SignInStep, signed_in, step};
 use crate::TelegramError;
 
-/// Between what a token's life is taken for, whatever the clocks of both sides say.
+/// Limits of a token's life, because the clocks of both sides may differ.
 const LIFE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
-/// After a lost connection, before the next token is asked for.
+/// The wait after a lost connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a device of the account scans. Whoever has it can put this sign-in into his own account; it is shown to the
-/// person in front of the screen and to nobody else.
+/// The token in the QR code. A reader of it can sign this session in to an account of his own, so
+/// it goes to the screen and to no log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginToken {
     token: Secret<Vec<u8>>,
@@ -23,46 +24,46 @@ pub struct LoginToken {
 }
 
 impl LoginToken {
-    /// What the QR code says: `tg://login?token=…`.
+    /// The content of the QR code: `tg://login?token=…`.
     #[must_use]
     pub fn link(&self) -> Secret<String> {
         Secret::new(format!("tg://login?token={}", URL_SAFE_NO_PAD.encode(self.token.expose())))
     }
 
-    /// The token, for [`crate::Connection::accept_login_token`].
+    /// The token, for [`crate::TelegramClient::accept_login_token`].
     #[must_use]
     pub fn token(&self) -> &Secret<Vec<u8>> {
         &self.token
     }
 
-    /// How long it is good for.
+    /// The remaining life.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.expires.duration_since(SystemTime::now()).unwrap_or_default().clamp(LIFE.0, LIFE.1)
     }
 }
 
-/// How far the scanning has come.
+/// The next step of a sign-in by QR code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scan {
-    /// This is to be shown.
+pub enum QrStep {
+    /// Show this token.
     Show(LoginToken),
-    /// It was scanned.
-    Over(Step),
+    /// The token was scanned.
+    Scanned(SignInStep),
 }
 
 impl SignIn {
-    /// A token to show, or what came of the one that was shown.
-    pub fn scan(&mut self) -> Result<Scan, TelegramError> {
-        let doing = "ask for a QR code to sign in by";
+    /// A token to show, or the result of the one that was shown.
+    pub fn qr_step(&mut self) -> Result<QrStep, TelegramError> {
+        let doing = "request a QR code";
         let request = tl::functions::auth::ExportLoginToken {
-            api_id: self.connection.app.api_id,
-            api_hash: self.connection.app.api_hash.expose().clone(),
+            api_id: self.client.app.api_id,
+            api_hash: self.client.app.api_hash.expose().clone(),
             except_ids: Vec::new(),
         };
         match self.call(doing, &request) {
             Ok(answer) => self.scanned(doing, answer),
-            Err(error) => step(doing, Err(error)).map(Scan::Over),
+            Err(error) => step(doing, Err(error)).map(QrStep::Scanned),
         }
     }
 
@@ -70,36 +71,38 @@ impl SignIn {
         &mut self,
         doing: &'static str,
         answer: tl::enums::auth::LoginToken,
-    ) -> Result<Scan, TelegramError> {
+    ) -> Result<QrStep, TelegramError> {
         use tl::enums::auth::LoginToken as Answer;
         match answer {
-            Answer::Token(it) => Ok(Scan::Show(LoginToken {
+            Answer::Token(it) => Ok(QrStep::Show(LoginToken {
                 token: Secret::new(it.token),
                 expires: UNIX_EPOCH + Duration::from_secs(it.expires.max(0) as u64),
             })),
-            Answer::Success(it) => signed_in(doing, it.authorization).map(|me| Scan::Over(Step::Done(me))),
+            Answer::Success(it) => {
+                signed_in(doing, it.authorization).map(|me| QrStep::Scanned(SignInStep::Done(me)))
+            }
             Answer::MigrateTo(it) => {
                 let dc = u8::try_from(it.dc_id).map_err(|_| TelegramError::no_dc(doing))?;
-                self.connection.move_to(dc, doing)?;
+                self.client.move_to(dc, doing)?;
                 let request = tl::functions::auth::ImportLoginToken { token: it.token };
-                match self.connection.call(doing, &request) {
+                match self.client.call(doing, &request) {
                     Ok(Answer::Success(it)) => {
-                        signed_in(doing, it.authorization).map(|me| Scan::Over(Step::Done(me)))
+                        signed_in(doing, it.authorization).map(|me| QrStep::Scanned(SignInStep::Done(me)))
                     }
                     Ok(Answer::Token(_) | Answer::MigrateTo(_)) => Err(TelegramError::garbage(doing)),
-                    Err(error) => step(doing, Err(error)).map(Scan::Over),
+                    Err(error) => step(doing, Err(error)).map(QrStep::Scanned),
                 }
             }
         }
     }
 
-    /// Waits until the token has been scanned or has expired: either way, [`SignIn::scan`] is next.
+    /// Waits until the token is scanned or expired; in both cases [`SignIn::qr_step`] comes next.
     pub fn wait_for_scan(&mut self, token: &LoginToken) -> Result<(), TelegramError> {
         let doing = "wait for the QR code to be scanned";
         let wanted = |update: &tl::enums::Update| matches!(update, tl::enums::Update::LoginToken);
-        let heard = self.connection.listen(doing, token.left(), wanted)?;
-        // Nothing heard before the time is up: the connection is gone.
-        if !heard && !self.connection.is_open() && self.cancel.wait(PAUSE) {
+        let heard = self.client.listen(doing, token.left(), wanted)?;
+        // The connection was lost before the token expired.
+        if !heard && !self.client.is_open() && self.cancel.wait(PAUSE) {
             return Err(TelegramError::stopped(doing));
         }
         Ok(())
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_for_urls() {
+    fn a_link_has_base64_for_urls() {
         let cases: [(&[u8], &str); 6] = [
             (b"", ""),
             (b"f", "Zg"),
@@ -121,7 +124,8 @@ mod tests {
             (&[0xfb, 0xff, 0xfe], "-__-"),
         ];
         for (bytes, text) in cases {
-            assert_eq!(URL_SAFE_NO_PAD.encode(bytes), text);
+            let token = LoginToken { token: Secret::new(bytes.to_vec()), expires: UNIX_EPOCH };
+            assert_eq!(*token.link().expose(), format!("tg://login?token={text}"));
         }
     }
 

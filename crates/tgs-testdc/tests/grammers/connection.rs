@@ -1,4 +1,5 @@
-//! The connection of `tgs-telegram`, which drives grammers' pool: its stop flag, its retries, and what a panic costs.
+//! The connection of `tgs-telegram`, which drives grammers' pool: its stop flag, its retries, and
+//! what a panic costs.
 
 use std::{
     thread,
@@ -6,15 +7,19 @@ use std::{
 };
 
 use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
-use tgs_telegram::{App, Class, Connection, Me, TelegramError};
+use tgs_telegram::{App, ErrorClass, SelfUser, TelegramClient, TelegramError};
 use tgs_testdc::{At, Fault, SessionInfo, TestDc, When, World};
 
 use crate::client::example;
 
-fn open(dc: &TestDc, session: &SessionInfo, cancel: &Cancel) -> Result<(Connection, Me), TelegramError> {
+fn open(
+    dc: &TestDc,
+    session: &SessionInfo,
+    cancel: &Cancel,
+) -> Result<(TelegramClient, SelfUser), TelegramError> {
     let app = App { api_id: dc.api_id(), api_hash: Secret::new(dc.api_hash()), device: "test" };
     let session = SessionString::decode(&session.telethon_string()).expect("is one");
-    Connection::open(app, &session, cancel)
+    TelegramClient::connect(app, &session, cancel)
 }
 
 #[test]
@@ -29,7 +34,7 @@ fn a_stop_ends_a_silent_call_at_any_step() {
                 cancel.cancel();
                 Instant::now()
             });
-            assert_eq!(open(&dc, &session, &cancel).unwrap_err().class, Class::Stopped, "{when:?}");
+            assert_eq!(open(&dc, &session, &cancel).unwrap_err().class, ErrorClass::Stopped, "{when:?}");
             stopping.join().unwrap().elapsed()
         });
         // 100 ms, and as much again for a busy machine.
@@ -42,9 +47,9 @@ fn a_panic_of_the_library_costs_one_call() {
     let (dc, session) = example();
     let (mut connection, me) = open(&dc, &session, &Cancel::new()).unwrap();
     dc.fault(Fault::WrongSession, When::method("users.getUsers").times(1));
-    let error = connection.me().unwrap_err();
-    assert_eq!((error.class, &error.name[..]), (Class::Network, "client panic"));
-    assert_eq!(connection.me().unwrap(), me);
+    let error = connection.self_user().unwrap_err();
+    assert_eq!((error.class, &error.name[..]), (ErrorClass::Network, "client panic"));
+    assert_eq!(connection.self_user().unwrap(), me);
 }
 
 #[test]
@@ -53,12 +58,12 @@ fn a_lost_connection_is_opened_again_but_a_call_is_created_once() {
     let (mut connection, me) = open(&dc, &session, &Cancel::new()).unwrap();
     let chat = connection.chat(&ChatId::Number(-1_000_000_000_000 - World::CHANNEL)).unwrap();
     dc.fault(Fault::Drop, When::method("users.getUsers").times(1));
-    assert_eq!((connection.me().unwrap(), dc.count("users.getUsers")), (me, 3));
+    assert_eq!((connection.self_user().unwrap(), dc.count("users.getUsers")), (me, 3));
     dc.fault(Fault::Drop, When::method("phone.createGroupCall").times(1));
-    let error = connection.create_call(&chat, None).unwrap_err();
-    assert_eq!((error.class, &error.name[..]), (Class::Network, "connection lost"));
+    let error = connection.create_group_call(&chat, None).unwrap_err();
+    assert_eq!((error.class, &error.name[..]), (ErrorClass::Network, "connection lost"));
     assert_eq!(dc.count("phone.createGroupCall"), 1);
-    connection.create_call(&chat, None).unwrap();
+    connection.create_group_call(&chat, None).unwrap();
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The unmodified grammers client, and the connection that `tgs-telegram` builds on it, against the test DC.
+//! The unmodified grammers client, and the connection that `tgs-telegram` builds on it, against the
+//! test DC.
 
 mod chats;
 mod client;

@@ -6,7 +6,7 @@ use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use grammers_session::{SessionData, storages::MemorySession};
 use grammers_tl_types::{enums, functions};
 use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
-use tgs_telegram::{App, Class, Connection};
+use tgs_telegram::{App, ErrorClass, TelegramClient};
 use tgs_testdc::{At, Fault, TestDc, When, World};
 
 use crate::client::{dc_option, example, get_self, pool_of, runtime};
@@ -72,14 +72,14 @@ fn keeps_its_key() {
     let variable = |name| env::var_os(name).expect("is run by the other test").into_string().unwrap();
     let session = SessionString::decode(&variable(SESSION)).unwrap();
     let app = App { api_id: World::example().api_id, api_hash: Secret::new(String::new()), device: "test" };
-    let opened = Connection::open(app, &session, &Cancel::new());
+    let opened = TelegramClient::connect(app, &session, &Cancel::new());
     if variable(REPLACED) == "once" {
         let (mut connection, me) = opened.unwrap();
-        assert_eq!((me.id, connection.me().unwrap()), (World::ALICE, me.clone()));
+        assert_eq!((me.id, connection.self_user().unwrap()), (World::ALICE, me.clone()));
         assert_eq!(connection.session().unwrap().key, session.key);
     } else {
         let error = opened.unwrap_err();
-        assert_eq!((error.class, &error.name[..]), (Class::Session, "transport error 404"));
+        assert_eq!((error.class, &error.name[..]), (ErrorClass::Session, "transport error 404"));
     }
 }
 

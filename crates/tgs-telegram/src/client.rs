@@ -1,5 +1,5 @@
-//! A blocking connection to the home DC of one session: the time limit, the stop flag and the retries of every call.
-//! Decides nothing by the answers; a lost connection is opened again by the next call.
+//! A blocking client of one session's home DC: the time limit, the stop flag and the retries of
+//! every call. Draws no conclusion from the answers.
 
 use std::{
     sync::Arc,
@@ -14,9 +14,9 @@ use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
 use tokio::time;
 
 use crate::{
-    CALL_LIMIT, Me, TelegramError, dc,
+    CALL_LIMIT, SelfUser, TelegramError, dc,
     pinned_session::PinnedSession,
-    pool::{Handles, Pool, STOP_CHECK},
+    pool::{CallHandles, ClientPool, STOP_CHECK},
 };
 
 /// Waits before the second, third and fourth try with a key that Telegram does not know.
@@ -33,44 +33,48 @@ pub struct App {
     pub device: &'static str,
 }
 
-/// A connection to the home DC of a session, signed in or about to be.
-pub struct Connection {
+/// A client of the home DC of a session, which is signed in or about to be.
+pub struct TelegramClient {
     pub(crate) app: App,
     session: Arc<PinnedSession>,
-    /// `None` before the first call, and after a call that left the pool in an unknown state.
-    pool: Option<Pool>,
+    /// `None` before the first call, and after a call that was abandoned.
+    pool: Option<ClientPool>,
     /// Whether Telegram answered the last call, so that the connection is expected to be open.
     answered: bool,
     cancel: Cancel,
     limit: Duration,
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for TelegramClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("TelegramClient").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl Connection {
-    /// Connects with `session` and asks for its account. An error of [`crate::Class::Session`] means that the session
-    /// is dead.
-    pub fn open(app: App, session: &SessionString, cancel: &Cancel) -> Result<(Self, Me), TelegramError> {
+impl TelegramClient {
+    /// Connects with `session` and asks for its account. An error of [`crate::ErrorClass::Session`]
+    /// means that the session is dead.
+    pub fn connect(
+        app: App,
+        session: &SessionString,
+        cancel: &Cancel,
+    ) -> Result<(Self, SelfUser), TelegramError> {
         let doing = "sign in with the session";
         if session.is_bot == Some(true) {
             return Err(TelegramError::bot(doing));
         }
-        let table = dc::Table::for_session(session);
+        let table = dc::DcTable::for_session(session);
         let pinned = PinnedSession::new(session.dc, Some(session.key.clone()), table)
             .ok_or_else(|| TelegramError::no_dc(doing))?;
-        let mut connection = Self::new(app, pinned, cancel);
-        let me = connection.me()?;
-        Ok((connection, me))
+        let mut client = Self::new(app, pinned, cancel);
+        let me = client.self_user()?;
+        Ok((client, me))
     }
 
-    /// A connection whose first call makes a new key, for a sign-in. It uses the DC and the addresses of the session
-    /// `like`; without one, the DC at which Telegram lets a sign-in begin.
+    /// A client whose first call makes a new key, for a sign-in. It uses the DC and the addresses
+    /// of the session `like`; without one, the DC at which Telegram lets a sign-in begin.
     pub fn unsigned(app: App, like: Option<&SessionString>, cancel: &Cancel) -> Result<Self, TelegramError> {
-        let table = like.map_or_else(dc::Table::production, dc::Table::for_session);
+        let table = like.map_or_else(dc::DcTable::production, dc::DcTable::for_session);
         let dc = like.map_or(dc::FIRST, |session| session.dc);
         let pinned = PinnedSession::new(dc, None, table).ok_or_else(|| TelegramError::no_dc("connect"))?;
         Ok(Self::new(app, pinned, cancel))
@@ -81,8 +85,8 @@ impl Connection {
         Self { app, session, pool: None, answered: false, cancel: cancel.clone(), limit: limit() }
     }
 
-    /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind), give or take the time of one
-    /// answer.
+    /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind), give or
+    /// take the time of one answer.
     pub fn clock_offset(&mut self) -> Result<i64, TelegramError> {
         let tl::enums::Config::Config(config) =
             self.call("ask Telegram for the time", &tl::functions::help::GetConfig {})?;
@@ -90,8 +94,9 @@ impl Connection {
         Ok(now as i64 - i64::from(config.date))
     }
 
-    /// The session, for the settings file. Its key is signed in only after a sign-in or [`Connection::open`]. `None`
-    /// before the first call of a connection that began without a key.
+    /// The session, for the settings file. Its key is signed in only after a sign-in or
+    /// [`TelegramClient::connect`]. `None` before the first call of a client that began without a
+    /// key.
     #[must_use]
     pub fn session(&self) -> Option<SessionString> {
         self.session.export()
@@ -112,7 +117,7 @@ impl Connection {
     }
 
     /// Calls `request`, within [`CALL_LIMIT`] an attempt, and connects first if needed. Repeats as
-    /// [`Connection::call_client`] does.
+    /// [`TelegramClient::call_client`] does.
     pub(crate) fn call<R: RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -121,7 +126,7 @@ impl Connection {
         self.call_client(doing, async |client| client.invoke(request).await)
     }
 
-    /// [`Connection::call`] for a request that must not be sent twice.
+    /// [`TelegramClient::call`] for a request that must not be sent twice.
     pub(crate) fn call_once<R: RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -130,9 +135,9 @@ impl Connection {
         self.attempt(doing, &mut async |client| client.invoke(request).await)
     }
 
-    /// Runs `work`, a helper of the client library that sends one request. If the connection was lost since the last
-    /// call, `work` runs again, once. Transport error 404 is believed after four attempts: it also comes from a DC that
-    /// restarts.
+    /// Runs `work`, a helper of the client library that sends one request. If the connection was
+    /// lost since the last call, `work` runs again, once. Transport error 404 is believed after
+    /// four attempts: it also comes from a DC that restarts.
     pub(crate) fn call_client<T>(
         &mut self,
         doing: &'static str,
@@ -156,15 +161,16 @@ impl Connection {
         answer
     }
 
-    /// The client, which stays valid until a call fails for another reason than a lost connection.
+    /// The library's client, which stays valid until a call fails for another reason than a lost
+    /// connection.
     pub(crate) fn client(&mut self, doing: &'static str) -> Result<Client, TelegramError> {
         self.pool(doing).map(|pool| pool.client().clone())
     }
 
-    fn pool(&mut self, doing: &'static str) -> Result<&mut Pool, TelegramError> {
+    fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {
         let pool = match self.pool.take() {
             Some(pool) => pool,
-            None => Pool::new(&self.app, &self.session)
+            None => ClientPool::new(&self.app, &self.session)
                 .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?,
         };
         Ok(self.pool.insert(pool))
@@ -182,7 +188,7 @@ impl Connection {
     ) -> Result<T, TelegramError> {
         let (cancel, limit, session) = (self.cancel.clone(), self.limit, Arc::clone(&self.session));
         let had_key = session.has_key();
-        let done = self.pool(doing)?.run(&cancel, limit, async |handles: Handles<'_>| {
+        let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
             // Nobody waits for what came before this call.
             while handles.updates.try_recv().is_ok() {}
             #[cfg(feature = "test-dc")]
@@ -195,17 +201,18 @@ impl Connection {
                 Ok(answer)
             }
             Ok(Err(error)) => Err(self.failed(doing, &error, had_key)),
-            Err(abandoned) => {
+            Err(aborted) => {
                 self.close();
-                Err(TelegramError::abandoned(abandoned, doing))
+                Err(TelegramError::aborted(aborted, doing))
             }
         }
     }
 
-    /// Names the error, and keeps of the connection what can still be used.
+    /// Names the error, and drops what can no longer be used: the connection, or the whole pool.
     fn failed(&mut self, doing: &'static str, error: &InvocationError, had_key: bool) -> TelegramError {
         let named = match error {
-            // With a key, the pool exchanges keys only after a transport error 404, which this replaces.
+            // With a key, the pool exchanges keys only after a transport error 404, which this
+            // replaces.
             InvocationError::Authentication(_) if had_key => TelegramError::no_key(doing),
             error => TelegramError::of(error, doing),
         };
@@ -227,7 +234,7 @@ impl Connection {
         wanted: impl Fn(&tl::enums::Update) -> bool,
     ) -> Result<bool, TelegramError> {
         let Some(pool) = self.pool.as_mut().filter(|_| self.answered) else { return Ok(false) };
-        let heard = pool.run(&self.cancel, limit + STOP_CHECK, async |handles: Handles<'_>| {
+        let heard = pool.run(&self.cancel, limit + STOP_CHECK, async |handles: CallHandles<'_>| {
             let deadline = time::Instant::now() + limit;
             loop {
                 match time::timeout_at(deadline, handles.updates.recv()).await {
@@ -248,9 +255,9 @@ impl Connection {
                 self.close();
                 Ok(false)
             }
-            Err(abandoned) => {
+            Err(aborted) => {
                 self.close();
-                Err(TelegramError::abandoned(abandoned, doing))
+                Err(TelegramError::aborted(aborted, doing))
             }
         }
     }

@@ -1,48 +1,49 @@
-//! The live stream of a chat: finding it, starting it, where its picture goes, and ending it where that is asked for.
+//! The group call of a chat that is fed by RTMP: its state, start, title, end and ingest. Sends no
+//! media.
 
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 use tl::enums::InputPeer;
 
-use crate::{Chat, Connection, TelegramError};
+use crate::{Chat, TelegramClient, TelegramError};
 
-/// A call that takes its picture by RTMP.
+/// A group call that takes its media by RTMP.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call(tl::enums::InputGroupCall);
+pub struct GroupCall(tl::enums::InputGroupCall);
 
-/// What goes on in a chat.
+/// The group call of a chat.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Live {
+pub enum GroupCallState {
     /// No call.
-    Nothing,
-    /// A live stream of the kind we feed.
-    Rtmp(Call),
-    /// A call of people among themselves. It is theirs.
-    People,
-    /// A call that is to begin later.
+    Absent,
+    /// A live stream fed by RTMP.
+    Rtmp(GroupCall),
+    /// A video chat, which this tool never ends.
+    VideoChat,
+    /// A call that is scheduled for later.
     Scheduled,
 }
 
-/// Where the picture goes.
+/// The RTMP server of a chat, and its stream key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingest {
     /// The server's address, `rtmps://…/s/`.
     pub url: String,
-    /// The stream key of the chat. It outlives calls and sessions.
+    /// The stream key of the chat. It stays valid after the call and the session end.
     pub key: Secret<String>,
 }
 
 impl Ingest {
-    /// Address and key as one URL for a publisher.
+    /// The URL for a publisher: address and key.
     #[must_use]
     pub fn output(&self) -> Secret<String> {
         Secret::new(format!("{}/{}", self.url.trim_end_matches('/'), self.key.expose()))
     }
 }
 
-impl Connection {
-    /// What goes on in `chat` now.
-    pub fn live(&mut self, chat: &Chat) -> Result<Live, TelegramError> {
+impl TelegramClient {
+    /// The group call of `chat`.
+    pub fn group_call(&mut self, chat: &Chat) -> Result<GroupCallState, TelegramError> {
         let doing = "look for a live stream in the chat";
         let full = match &chat.peer {
             InputPeer::Channel(peer) => {
@@ -62,33 +63,38 @@ impl Connection {
             tl::enums::ChatFull::Full(it) => it.call,
             tl::enums::ChatFull::CommunityFull(_) => None,
         };
-        call.map_or(Ok(Live::Nothing), |call| self.look_at(doing, Call(call)))
+        call.map_or(Ok(GroupCallState::Absent), |call| self.state_of(doing, GroupCall(call)))
     }
 
-    /// What has become of a call that was live.
-    pub fn still_live(&mut self, call: &Call) -> Result<Live, TelegramError> {
-        self.look_at("look whether the live stream goes on", call.clone())
+    /// The state of a call found earlier.
+    pub fn group_call_state(&mut self, call: &GroupCall) -> Result<GroupCallState, TelegramError> {
+        self.state_of("check the live stream", call.clone())
     }
 
-    fn look_at(&mut self, doing: &'static str, call: Call) -> Result<Live, TelegramError> {
+    fn state_of(&mut self, doing: &'static str, call: GroupCall) -> Result<GroupCallState, TelegramError> {
         let request = tl::functions::phone::GetGroupCall { call: call.0.clone(), limit: 1 };
         let answer = match self.call(doing, &request) {
             Ok(tl::enums::phone::GroupCall::Call(answer)) => answer,
             Err(error) if matches!(error.name.as_str(), "GROUPCALL_INVALID" | "GROUPCALL_FORBIDDEN") => {
-                return Ok(Live::Nothing);
+                return Ok(GroupCallState::Absent);
             }
             Err(error) => return Err(error),
         };
         Ok(match answer.call {
-            tl::enums::GroupCall::Discarded(_) => Live::Nothing,
-            tl::enums::GroupCall::Call(it) if it.schedule_date.is_some() => Live::Scheduled,
-            tl::enums::GroupCall::Call(it) if it.rtmp_stream => Live::Rtmp(call),
-            tl::enums::GroupCall::Call(_) => Live::People,
+            tl::enums::GroupCall::Discarded(_) => GroupCallState::Absent,
+            tl::enums::GroupCall::Call(it) if it.schedule_date.is_some() => GroupCallState::Scheduled,
+            tl::enums::GroupCall::Call(it) if it.rtmp_stream => GroupCallState::Rtmp(call),
+            tl::enums::GroupCall::Call(_) => GroupCallState::VideoChat,
         })
     }
 
-    /// Starts a live stream in `chat`. Only where [`Connection::live`] has found nothing: Telegram ends what is live.
-    pub fn create_call(&mut self, chat: &Chat, title: Option<&str>) -> Result<Call, TelegramError> {
+    /// Starts a live stream in `chat`. Only after [`TelegramClient::group_call`] found none:
+    /// Telegram ends the call that is live.
+    pub fn create_group_call(
+        &mut self,
+        chat: &Chat,
+        title: Option<&str>,
+    ) -> Result<GroupCall, TelegramError> {
         let doing = "start a live stream in the chat";
         let request = tl::functions::phone::CreateGroupCall {
             rtmp_stream: true,
@@ -97,13 +103,13 @@ impl Connection {
             title: title.map(str::to_owned),
             schedule_date: None,
         };
-        // Not sent twice: in between, people may have begun a call of their own, and creating ends it.
+        // Not sent twice: a video chat may have begun in between, and creating a call ends it.
         let updates = self.call_once(doing, &request)?;
         created(updates).ok_or_else(|| TelegramError::named("CREATE_CALL_FAILED", doing))
     }
 
-    /// Calls the live stream `title`; empty for the chat's own.
-    pub fn edit_title(&mut self, call: &Call, title: &str) -> Result<(), TelegramError> {
+    /// Sets the title of the live stream; an empty one stands for the chat's title.
+    pub fn set_title(&mut self, call: &GroupCall, title: &str) -> Result<(), TelegramError> {
         let request =
             tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
         match self.call("change the live stream's title", &request) {
@@ -113,8 +119,9 @@ impl Connection {
         }
     }
 
-    /// Ends the live stream for everybody. One that has ended meanwhile is fine. Only on an operator's own command.
-    pub fn end_call(&mut self, call: &Call) -> Result<(), TelegramError> {
+    /// Ends the live stream for everybody; it may have ended already. Only on an operator's
+    /// command.
+    pub fn discard_group_call(&mut self, call: &GroupCall) -> Result<(), TelegramError> {
         let request = tl::functions::phone::DiscardGroupCall { call: call.0.clone() };
         match self.call("end the live stream", &request) {
             Ok(_) => Ok(()),
@@ -128,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// Address and key of the chat's ingest.
+    /// The ingest of `chat`.
     pub fn ingest(&mut self, chat: &Chat) -> Result<Ingest, TelegramError> {
         let request = tl::functions::phone::GetGroupCallStreamRtmpUrl {
             live_story: false,
@@ -141,8 +148,8 @@ impl Connection {
     }
 }
 
-/// The call that was created, as the answer names it.
-fn created(updates: tl::enums::Updates) -> Option<Call> {
+/// The new call in the answer to its creation.
+fn created(updates: tl::enums::Updates) -> Option<GroupCall> {
     let updates = match updates {
         tl::enums::Updates::Updates(all) => all.updates,
         tl::enums::Updates::Combined(all) => all.updates,
@@ -152,7 +159,7 @@ fn created(updates: tl::enums::Updates) -> Option<Call> {
     updates.into_iter().find_map(|update| match update {
         tl::enums::Update::GroupCall(update) => match update.call {
             tl::enums::GroupCall::Call(it) if it.rtmp_stream => {
-                Some(Call(tl::types::InputGroupCall { id: it.id, access_hash: it.access_hash }.into()))
+                Some(GroupCall(tl::types::InputGroupCall { id: it.id, access_hash: it.access_hash }.into()))
             }
             _ => None,
         },
