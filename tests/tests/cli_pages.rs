@@ -98,7 +98,7 @@ fn without_a_port_the_metrics_go_to_a_file_and_the_broadcast_on() {
     let file = broadcast.dir().join("state/metrics.prom");
     for part in [
         format!(" ERROR port {port} "),
-        format!(" ERROR no port from {port} to {}", port + 10),
+        format!(" ERROR no free port from {port} to {}", port + 10),
         format!(" WARN  metrics are written to {} every 15s", file.display()),
     ] {
         assert_eq!(log.matches(&part).count(), 1, "“{part}” in {log}");

@@ -54,7 +54,7 @@ fn edits_are_taken_at_the_next_item_and_one_that_leaves_nothing_is_refused() {
     let warnings: Vec<_> =
         broadcast.warnings().into_iter().filter(|line| line.contains("list.txt")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in [list.to_str().unwrap(), "the old list goes on", "gone: there is no such file"] {
+    for part in [list.to_str().unwrap(), "the old list stays in use", "gone: there is no such file"] {
         assert!(warnings[0].contains(part), "“{part}” is not in {}", warnings[0]);
     }
     Report::of_file(&broadcast.dir().join("out.flv")).unwrap().check(30.0, 44_100.0).unwrap();

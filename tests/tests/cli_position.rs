@@ -176,7 +176,7 @@ fn an_item_that_is_gone_is_followed_by_what_followed_it() {
     assert_eq!(first.on_air(), ["a", "b"]);
     let second = launch("d a c").finish(LIMIT).unwrap();
     assert_eq!(second.on_air(), ["c"]);
-    assert!(second.log().contains("b.mp4 is not in the list any more"), "{}", second.log());
+    assert!(second.log().contains("b.mp4 is no longer in the list"), "{}", second.log());
     assert_eq!(second.warnings(), [""; 0]);
 }
 

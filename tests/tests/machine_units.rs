@@ -395,7 +395,7 @@ fn instances_run_side_by_side() {
     };
     restarted_with("s/9191/9192/");
     station.wait("the taken port is said", LIMIT, || {
-        station.machine.journal(&north).unwrap().contains("no port from 9192 to 9192 can be had")
+        station.machine.journal(&north).unwrap().contains("no free port from 9192 to 9192")
     });
     station.wait("on air without pages", LIMIT, || {
         station.machine.unit(&north).unwrap()["StatusText"] == "playing short"

@@ -122,8 +122,8 @@ fn check_settings(cli: &Cli, read: ReadSettings) -> Code {
     checked.unwrap_or(Code::Failure)
 }
 
-/// Turns signals into commands. At a terminal and with `--check`, SIGHUP means that the terminal was
-/// closed.
+/// Turns signals into commands. At a terminal and with `--check`, SIGHUP means that the terminal
+/// was closed.
 fn listen(control: &Control, check: bool) -> std::io::Result<()> {
     let (stopped, control) = (control.stopped(), control.clone());
     let at_terminal = check || std::io::stdin().is_terminal();

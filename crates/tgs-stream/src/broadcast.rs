@@ -1,5 +1,5 @@
-//! One broadcast: the playlist from its saved position, the engine that plays it, and the saving of the
-//! position. Plays again after a stream was closed, from where that ended.
+//! One broadcast: the playlist from its saved position, the engine that plays it, and the saving of
+//! the position. Plays again after a stream was closed, from where that ended.
 
 use std::{ffi::OsString, fs, path::Path, thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! `--cache-status` and `--cache-clear`: what the cache holds, for operators. Broadcasts may play from it meanwhile.
+//! `--cache-status` and `--cache-clear`. Both are safe while a broadcast plays from the cache.
 
 use std::{
     io::{self, Write},
@@ -14,7 +14,7 @@ use tgs_playout::cache::{self, CachedItem};
 
 use crate::source::one_line;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(serde::Serialize)]
 struct CacheReport<'a> {
     directory: &'a std::path::Path,
@@ -23,7 +23,7 @@ struct CacheReport<'a> {
     items: Vec<CachedItem>,
 }
 
-/// Writes what is kept to `out`.
+/// Writes the list of cached items to `out`.
 pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<()> {
     let mut items = cache::list(&settings.cache_dir);
     for kept in &mut items {
@@ -46,13 +46,13 @@ pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io
     Ok(())
 }
 
-/// Removes what is kept, and says so to `out`.
+/// Empties the cache and writes the freed size to `out`.
 pub(crate) fn clear(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
     let freed = cache::clear(&settings.cache_dir)?;
     writeln!(out, "{}: {} GB freed", settings.cache_dir.display(), gigabytes(freed))
 }
 
-/// `bytes` as GB, to the nearest MB.
+/// `bytes` in GB, rounded to MB.
 fn gigabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e9)
 }

@@ -1,4 +1,5 @@
-//! `--check`: what would play, how long, and what cannot and why. Asks every entry everything, in the list's order.
+//! `--check`: resolves and probes every entry, in the list's order, and prints its length or its
+//! failure.
 
 use std::{
     ffi::OsString,
@@ -18,10 +19,10 @@ use crate::{
     source::{self, PlaylistEntry},
 };
 
-/// Writes a line for each entry and a sum to `out`, and, where `progress` is given (a terminal), what is being looked at
-/// there. Answers whether everything can be played.
+/// Writes a line for each entry and a total to `out`, and the current entry to `progress` (a
+/// terminal). Returns whether every entry can be played.
 ///
-/// An error is a list that names nothing, an output that cannot be written, or the resolver's cancelling.
+/// Fails if the list names nothing, `out` cannot be written, or the resolver is cancelled.
 pub fn check(
     sources: Vec<OsString>,
     file: Option<PathBuf>,
@@ -44,7 +45,7 @@ fn report(
     mut progress: Option<&mut dyn Write>,
 ) -> io::Result<bool> {
     let mut sum = CheckTotals::default();
-    // The entry of the list that is being opened, and what it stands for so far.
+    // The list being expanded, and how many of its entries have been taken.
     let mut opened = (String::new(), 0);
     while let Some(entry) = todo.pop() {
         if let Some(terminal) = &mut progress {
@@ -63,7 +64,7 @@ fn report(
                 if opened.0 != *root {
                     opened = (root.clone(), 0);
                 }
-                // As many as a broadcast opens.
+                // The limit of a broadcast.
                 found.truncate(source::MAX_REMOTE.saturating_sub(opened.1).max(1));
                 opened.1 += found.len();
                 todo.extend(found.into_iter().rev());
@@ -98,7 +99,7 @@ fn report(
     Ok(sum.bad == 0)
 }
 
-/// How long an entry plays.
+/// An entry's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PlayLength {
     Known(Duration),

@@ -1,4 +1,5 @@
-//! What ffmpeg and yt-dlp may see and write: which files are ours, and which are the operator's grant to them.
+//! The confinement of ffmpeg and yt-dlp: which files are hidden from them, and which they may
+//! write.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +11,21 @@ use tgs_core::{
 
 use crate::cli::Cli;
 
-/// Confines every child from now on, with `scratch` as the one directory it can write in.
+/// Confines every child started from now on. Children can write in `scratch` only.
 pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
     if let Err(error) = confine::make_scratch(scratch) {
-        log::warn!("ffmpeg and yt-dlp can write nowhere: failed to make {}: {error}", scratch.display());
+        log::warn!(
+            "ffmpeg and yt-dlp have no writable directory: failed to create {}: {error}",
+            scratch.display()
+        );
     }
     let hidden = vec![cli.env_file_path()];
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
 }
 
-/// Everything that a broadcast writes or executes. The lists are not among it: they say what to play, and may be anybody's.
+/// All paths that a broadcast writes or executes. Lists are not among them: they may belong to
+/// anybody.
 pub(crate) fn written_or_run(settings: &Settings) -> Vec<PathBuf> {
     let programs = [settings.ffmpeg_path.clone(), settings.ffprobe_path(), settings.ytdlp_path.clone()];
     let mut paths: Vec<_> = programs.iter().filter_map(|program| process::find(program).ok()).collect();
@@ -32,7 +37,7 @@ pub(crate) fn written_or_run(settings: &Settings) -> Vec<PathBuf> {
     paths
 }
 
-/// The file that `--cookies` in YTDLP_ARGS names: yt-dlp writes back what sites have set, and fails where it cannot.
+/// The file of `--cookies` in YTDLP_ARGS: yt-dlp writes cookies back, and fails if it cannot.
 fn cookies(args: &str) -> Vec<PathBuf> {
     let args = shell_words::split(args).unwrap_or_default();
     let named =
@@ -59,7 +64,7 @@ mod tests {
         let jar = jar.to_str().unwrap();
         assert_eq!(cookies(&format!("-4 --cookies '{jar}' -v")), [PathBuf::from(jar)]);
         assert_eq!(cookies(&format!("--cookies={jar}")), [PathBuf::from(jar)]);
-        // A directory would be all that is in it.
+        // A directory would grant everything in it.
         for args in ["", "--cookies", "--cookies /", "--cookies /no/such/file", "'"] {
             assert!(cookies(args).is_empty(), "{args}");
         }

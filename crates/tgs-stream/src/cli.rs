@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line, and the paths it implies.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -14,75 +14,77 @@ Examples:
   tgs-stream --cache-status
   tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
 
-Without --output and OUTPUT_URL it goes live in the Telegram chat that CHAT_ID names, with the session that
-tgs-session --write-env has put into the .env file.
+Without --output and OUTPUT_URL, the broadcast goes to the Telegram chat CHAT_ID, with the session that
+tgs-session --write-env has written to the .env file.
 
-A SOURCE, or a line of the playlist, is a media file, a folder, an .m3u list, the URL of a media file or of a live
-stream, or a page that yt-dlp knows. All settings are listed in .env.template.
+A SOURCE, or a line of the playlist, is a media file, a folder, a list (.m3u, .pls, .xspf), the URL of a media file or a
+live stream, or a page that yt-dlp supports. .env.template lists all settings.
 
-Signals: SIGUSR1 goes on to the next item, SIGHUP reads the playlist again (not at a terminal), SIGTERM and SIGINT end it.
+Signals: SIGUSR1 skips to the next item, SIGHUP reloads the playlist (not at a terminal), SIGTERM and SIGINT stop.
 
-Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg is missing, 75 another one runs with this STATE_DIR, 78 bad settings.";
+Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg missing, 75 STATE_DIR in use by another tgs-stream, 78 bad settings.";
 
 /// Plays a playlist as one unbroken live stream.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-stream", version, about, after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Cli {
-    /// What to play: files, folders, lists, URLs, pages
+    /// Files, folders, lists, URLs and pages to play
     pub sources: Vec<OsString>,
 
-    /// Play the entries of this file too, and follow its edits (PLAYLIST)
+    /// Also play the entries of this file, and follow its edits (PLAYLIST)
     #[arg(long, value_name = "FILE")]
     pub playlist: Option<String>,
 
-    /// Where to: an rtmp:// or rtmps:// URL, or a file that ends in .flv (OUTPUT_URL)
+    /// Publish to an rtmp:// or rtmps:// URL, or to a file that ends in .flv (OUTPUT_URL)
     ///
-    /// A stream key given here can be read by every user of this machine; OUTPUT_URL in the .env file cannot.
+    /// Every user of this machine can read a stream key given here; OUTPUT_URL in the .env file
+    /// keeps it private.
     #[arg(long, value_name = "URL|FILE.flv")]
     pub output: Option<String>,
 
-    /// Play the list once, then end
+    /// Play the list once, then exit
     #[arg(long)]
     pub once: bool,
 
-    /// Say what would play, how long, and what cannot; then end, with 1 if anything cannot
+    /// Print what would play and how long; exit with 1 if any entry cannot be played
     #[arg(long)]
     pub check: bool,
 
-    /// Say whether a broadcast could begin with these settings, and every reason why not; then end, with 78 if it could not
+    /// Print every reason against a start with these settings; exit with 78 if there is one
     ///
-    /// Looks at no entry of the list and asks nothing over the network. A start refuses the same; run it before a restart.
+    /// Neither opens entries of the list nor uses the network. A start refuses the same settings,
+    /// so run this before a restart.
     #[arg(long, conflicts_with_all = ["check", "cache_status", "cache_clear"])]
     pub check_settings: bool,
 
-    /// Say what is kept in the cache of encoded items (CACHE_DIR), the one played last first; then end
+    /// Print the cache of encoded items (CACHE_DIR), the item played last first, and exit
     #[arg(long, conflicts_with_all = ["check", "cache_clear"])]
     pub cache_status: bool,
 
-    /// Print it as JSON
+    /// Print the cache as JSON
     #[arg(long, requires = "cache_status")]
     pub json: bool,
 
-    /// Empty the cache of encoded items; then end. Broadcasts that play from it go on
+    /// Empty the cache of encoded items and exit. Broadcasts that play from it continue
     #[arg(long, conflicts_with = "check")]
     pub cache_clear: bool,
 
-    /// Read the settings from this file; it wins over the environment
+    /// Read the settings from this file; they override the environment
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 
-    /// Begin at the list's beginning, not where the last run was
+    /// Start at the beginning of the list, not at the saved position
     #[arg(long)]
     pub from_start: bool,
 
-    /// Write a file at the speed of a broadcast, which is the default where the list repeats
+    /// Write a file in real time, which is the default for a list that repeats
     #[arg(long)]
     pub realtime: bool,
 
-    /// Serve the metrics at PROMETHEUS_PORT, which must be set, or nowhere: never at one of the next ports
+    /// Serve the metrics on PROMETHEUS_PORT only, which must be set; try no following port
     ///
-    /// For several broadcasts on one machine, whose ports must not depend on which of them began first.
+    /// For several broadcasts on one machine: their ports must not depend on the order of starts.
     #[arg(long)]
     pub fixed_port: bool,
 
@@ -90,7 +92,7 @@ pub struct Cli {
     #[arg(long, value_name = "FACTOR", hide = true, default_value_t = 1)]
     pub time_scale: u32,
 
-    /// Begin each connection's clock at this many milliseconds, to test clocks that run over
+    /// Start the timestamps of each connection at this value, for tests of the wrap-around
     #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
     pub first_timestamp: u64,
 }

@@ -1,6 +1,6 @@
-//! Fetches lists over HTTP, within bounds of time, size, redirects and the server's patience.
+//! Fetches lists over HTTP, with limits on time, size and redirects; honours `Retry-After`.
 //!
-//! One request for each answer; what it means is decided by [`crate::resolver`].
+//! Sends one request per answer. [`crate::resolver`] interprets it.
 
 use std::{
     collections::HashMap,
@@ -22,43 +22,43 @@ use ureq::{
 
 use crate::{source::MAX_LIST, url};
 
-/// How long the server of a list may take for all of it, redirects included.
+/// For one list, including redirects.
 const TIME_OUT: Duration = Duration::from_secs(20);
 
-/// Browsers follow twice as many.
+/// Half of what browsers follow.
 const MAX_REDIRECTS: u32 = 10;
 
-/// A server that wants to be asked again after so long is waited for, once.
+/// A `Retry-After` up to this long is waited for, once.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// No server is left alone for longer, whatever it says.
+/// The longest `Retry-After` that is honoured.
 const MAX_PATIENCE: Duration = Duration::from_hours(1);
 
-/// Servers and lists that are left alone at a time; more are asked all the same.
+/// Limits the table of blocked hosts and lists. With a full table, nothing more is blocked.
 const MAX_PATIENT: usize = 256;
 
-/// What has been fetched.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    /// A text that may be a list.
+    /// Text that may be a list.
     List {
-        /// Where it lies, after redirects.
+        /// The URL after redirects.
         url: String,
-        /// All of it.
+        /// The whole body.
         bytes: Vec<u8>,
     },
-    /// Picture or sound, of which nothing or only the beginning was read.
+    /// Media. At most its beginning was read.
     Media,
 }
 
-/// What is at `url`, asked for with `headers`. Blocks for 20 s at most, and up to ten more where the server asks for that.
+/// Requests `url` with `headers`. Blocks for up to 20 s, and 10 s more for a `Retry-After`.
 pub(crate) fn get(
     url: &str,
     headers: &[(String, String)],
     client: &ProxyClient,
     cancel: &Cancel,
 ) -> Result<Fetched, ItemFailure> {
-    if let Some(left) = left_alone(url::host(url)) {
+    if let Some(left) = blocked_for(url::host(url)) {
         return Err(asks_for_patience(left));
     }
     let mut response = ask(url, headers, client)?;
@@ -70,23 +70,23 @@ pub(crate) fn get(
     }
     if let Some(wait) = retry_after(response.status().as_u16(), response.headers()) {
         let wait = wait.min(MAX_PATIENCE);
-        leave_alone(url::host(url), wait);
+        block(url::host(url), wait);
         return Err(asks_for_patience(wait));
     }
-    // The proxy refuses in its server's name.
+    // The proxy answers for the server where it refuses the address.
     if let Some(failure) = client.failure().filter(|_| !response.status().is_success()) {
         return Err(failure);
     }
     let failed = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     match response.status().as_u16() {
         200..=299 => read(response),
-        404 | 410 => failed(FailureReason::Missing, "the server says that it is not there (HTTP 404)"),
+        404 | 410 => failed(FailureReason::Missing, "the server reports that it does not exist (HTTP 404)"),
         401 | 403 => failed(FailureReason::Forbidden, "the server refuses it (HTTP 401 or 403)"),
         status => failed(FailureReason::Network, &format!("the server fails with HTTP {status}")),
     }
 }
 
-/// Asks through the proxy, which judges where the server and its redirects lie.
+/// Sends the request through the proxy, which checks the address of every redirect.
 fn ask(
     url: &str,
     headers: &[(String, String)],
@@ -103,7 +103,7 @@ fn ask(
     request.call().map_err(|error| client.failure().unwrap_or_else(|| explain(&error)))
 }
 
-/// The agent that all requests go through: no connection is kept, so that a server holds none of ours.
+/// The shared agent. It keeps no connections, so that no server can hold them.
 fn agent() -> &'static Agent {
     static AGENT: OnceLock<Agent> = OnceLock::new();
     AGENT.get_or_init(|| {
@@ -145,12 +145,12 @@ fn read(response: Response<ureq::Body>) -> Result<Fetched, ItemFailure> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(explain(&ureq::Error::from(error))),
         }
-        // Media that calls itself a list may have no end.
+        // Media declared as a list may have no end.
         if bytes.len() >= 4096 && crate::list::is_media(&bytes[..4096]) {
             return Ok(Fetched::Media);
         }
         if bytes.len() as u64 > MAX_LIST {
-            let detail = format!("it is over {} MiB, which no list is", MAX_LIST >> 20);
+            let detail = format!("it exceeds {} MiB, the limit of a list", MAX_LIST >> 20);
             return Err(ItemFailure::new(FailureReason::Unplayable, detail));
         }
     }
@@ -180,14 +180,14 @@ fn explain(error: &ureq::Error) -> ItemFailure {
             "the list, or what its server redirects to, has no valid address".to_owned(),
         ),
         ureq::Error::Protocol(error) => {
-            (FailureReason::Network, format!("the list's server answers in no valid HTTP: {error}"))
+            (FailureReason::Network, format!("the list's server sends invalid HTTP: {error}"))
         }
         other => (FailureReason::Network, format!("the list cannot be fetched: {other}")),
     };
     ItemFailure::new(reason, detail)
 }
 
-/// How long the server wants to be left alone. A date stands for a minute.
+/// The delay of `Retry-After`. A date counts as one minute.
 fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("retry-after").filter(|_| matches!(status, 429 | 503))?;
     let seconds = value.to_str().ok().and_then(|value| value.trim().parse().ok());
@@ -195,26 +195,26 @@ fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn asks_for_patience(left: Duration) -> ItemFailure {
-    let detail = format!("the list's server wants no request for {} s", left.as_secs().max(1));
+    let detail = format!("the list's server accepts no request for {} s", left.as_secs().max(1));
     ItemFailure::new(FailureReason::Network, detail)
 }
 
-/// The hosts and lists that are left alone, and until when.
+/// Blocked hosts and lists, and until when.
 fn patient() -> &'static Mutex<HashMap<String, Instant>> {
     static PATIENT: OnceLock<Mutex<HashMap<String, Instant>>> = OnceLock::new();
     PATIENT.get_or_init(Mutex::default)
 }
 
-/// How long `what` (a host, or the URL of a list) is still left alone.
-pub(crate) fn left_alone(what: &str) -> Option<Duration> {
+/// How long `key` (a host, or the URL of a list) is still blocked.
+pub(crate) fn blocked_for(what: &str) -> Option<Duration> {
     let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     patient.retain(|_, until| *until > now);
     patient.get(what).map(|until| *until - now)
 }
 
-/// Leaves `what` alone for so long.
-pub(crate) fn leave_alone(what: &str, wait: Duration) {
+/// Blocks `key` for `wait`.
+pub(crate) fn block(what: &str, wait: Duration) {
     let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
     if patient.len() < MAX_PATIENT {
         patient.insert(what.to_owned(), Instant::now() + wait);

@@ -1,19 +1,18 @@
-//! What an HLS playlist says of itself: which variant of a master list suits the broadcast, whether it can be decrypted, and how
-//! it has to be read. Pure.
+//! Parses HLS playlists: the variant that suits the broadcast, encryption, and timing. No I/O.
 
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
-/// A variant of a master list, its URLs as they are written there.
+/// A variant of a master playlist, with URLs as written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variant {
-    /// The list of the picture's segments, which hold the sound as well unless it has a list of its own.
+    /// The media playlist of the video; it includes the audio if `sound` is `None`.
     pub(crate) picture: String,
-    /// The list of the sound's segments.
+    /// The media playlist of the audio.
     pub(crate) sound: Option<String>,
 }
 
-/// The variants of a master list for a broadcast of `height` lines, the best first: the smallest that is large enough, or
-/// else the largest. Empty where it is no master list, or does not tell the sizes.
+/// The variants of a master playlist, best first for a broadcast of `height` lines: the smallest of
+/// at least that height, else the largest. Empty for a media playlist, or without sizes.
 #[must_use]
 pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
     let text = String::from_utf8_lossy(list);
@@ -33,7 +32,7 @@ pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
             found.push((rank, line.to_owned(), about.get("AUDIO").cloned()));
         }
     }
-    // A name that is to be replaced is left to ffmpeg.
+    // `EXT-X-DEFINE` variables are left to ffmpeg.
     if found.iter().any(|(_, url, _)| url.contains("{$")) {
         return Vec::new();
     }
@@ -47,7 +46,7 @@ pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
         .collect()
 }
 
-/// Why nobody without the site's own player can decrypt a list; `None` where ffmpeg can try.
+/// Why the list cannot be decrypted without a DRM licence; `None` if ffmpeg may try.
 #[must_use]
 pub(crate) fn locked(list: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(list);
@@ -71,16 +70,16 @@ pub(crate) fn locked(list: &[u8]) -> Option<&'static str> {
     if keys.any(open) {
         return None;
     }
-    Some("it is encrypted for players with a licence (DRM), and there is no key to it")
+    Some("it is encrypted for licensed players (DRM): ffmpeg cannot decrypt it")
 }
 
-/// Whether the times of its segments may jump.
+/// Whether segment timestamps may jump.
 #[must_use]
 pub(crate) fn jumps(list: &[u8]) -> bool {
     String::from_utf8_lossy(list).lines().any(|line| line.trim() == "#EXT-X-DISCONTINUITY")
 }
 
-/// How long all its segments are together.
+/// The total length of the segments.
 #[must_use]
 pub(crate) fn length(list: &[u8]) -> Duration {
     let text = String::from_utf8_lossy(list);
@@ -90,7 +89,7 @@ pub(crate) fn length(list: &[u8]) -> Duration {
     Duration::try_from_secs_f64(sum).unwrap_or_default()
 }
 
-/// How long a segment may be.
+/// The maximum segment length.
 #[must_use]
 pub(crate) fn target_duration(list: &[u8]) -> Duration {
     let text = String::from_utf8_lossy(list);
@@ -99,7 +98,7 @@ pub(crate) fn target_duration(list: &[u8]) -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or(6.0)).unwrap_or_default().min(Duration::from_secs(10))
 }
 
-/// The sound of a group is its default one, or else the first that a player may choose.
+/// Records the audio of a group: the default rendition, else the first autoselected one.
 fn note_sound(media: &HashMap<String, String>, sounds: &mut HashMap<String, (u8, Option<String>)>) {
     let is = |name: &str| media.get(name).is_some_and(|value| value == "YES");
     let (Some(group), Some("AUDIO")) = (media.get("GROUP-ID"), media.get("TYPE").map(String::as_str)) else {
@@ -112,7 +111,7 @@ fn note_sound(media: &HashMap<String, String>, sounds: &mut HashMap<String, (u8,
     }
 }
 
-/// How well a variant suits; `None` where its size is unknown, or it is sound only.
+/// A variant's rank; `None` for audio only or an unknown size.
 fn rank(about: &HashMap<String, String>, height: u32) -> Option<(bool, bool, i64, u64)> {
     let (wide, high) = about.get("RESOLUTION")?.split_once(['x', 'X'])?;
     let (wide, high): (u32, u32) = (wide.trim().parse().ok()?, high.trim().parse().ok()?);

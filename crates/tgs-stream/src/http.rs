@@ -1,8 +1,7 @@
-//! Metrics, health and status for Prometheus, operators and the other tools: `/metrics`, `/healthz`, `/status`.
+//! The status server: `/metrics`, `/healthz`, `/status`, and the metrics file.
 //!
-//! The broadcast waits for nothing here. A taken port is gone round, with none free the metrics go to a file, and
-//! every failure ends as a line in the log. What a client may do is said in `http/acceptor.rs`. What is counted
-//! and what is healthy is decided elsewhere.
+//! Never blocks the broadcast: without a free port the metrics go to a file, and every error is
+//! only logged. `http/acceptor.rs` limits clients. Metrics and health are defined elsewhere.
 
 mod acceptor;
 mod request;
@@ -26,10 +25,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_control::{AddressFile, Health};
 use tgs_core::supervise::keep_running;
 
-/// How often [`HttpConfig::metrics_file`] is rewritten.
+/// How often [`HttpConfig::metrics_file`] is written.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);
 
-/// How many ports after the wanted one are tried.
+/// How many following ports are tried.
 const FOLLOWING_PORTS: u16 = 10;
 
 static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -37,30 +36,30 @@ static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         .expect("the name is valid and registered here only")
 });
 
-/// Of our own: the crate reads the time of the boot from /proc/stat for its own, which `ProcSubset=pid` hides in the unit.
+/// Replaces the prometheus crate's value, which needs /proc/stat: `ProcSubset=pid` hides that.
 static START_TIME: LazyLock<Gauge> = LazyLock::new(|| {
-    let help = "When this tgs-stream began, in seconds since 1970 by the clock of that moment.";
+    let help = "Unix time when this tgs-stream started.";
     register_gauge!("tgs_start_time_seconds", help).expect("the name is valid and registered here only")
 });
 
-/// Where the pages are served, and where the metrics are written.
+/// Addresses and files of the server.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// Address or name to listen on (`PROMETHEUS_HOST`). An IPv6 address may stand in brackets.
+    /// The address or name to listen on (`PROMETHEUS_HOST`). IPv6 may be in brackets.
     pub host: String,
-    /// The port wanted (`PROMETHEUS_PORT`); 0 takes any free one.
+    /// The port (`PROMETHEUS_PORT`); 0 takes any free one.
     pub port: u16,
-    /// Whether no other port will do.
+    /// Whether following ports are not tried.
     pub fixed_port: bool,
-    /// Also write the metrics to this file, whether or not a port is free (`METRICS_FILE`).
+    /// Also write the metrics to this file (`METRICS_FILE`).
     pub metrics_file: Option<PathBuf>,
-    /// Where `metrics.port` is put, and `metrics.prom` if neither a port nor a file is to be had. It must exist.
+    /// The directory of `metrics.port`, and of `metrics.prom` without port and file. It must exist.
     pub state_dir: PathBuf,
-    /// How often the file is rewritten: [`FILE_EVERY`], except in tests.
+    /// The write interval: [`FILE_EVERY`], except in tests.
     pub file_every: Duration,
 }
 
-/// What the pages show. Both are called for each request on the server's thread, so they must not block.
+/// The content of the pages. Called on the server's thread for each request: must not block.
 pub struct Pages {
     /// `/healthz`: 200, or 503 with the reason.
     pub health: Box<dyn Fn() -> Health + Send>,
@@ -68,20 +67,19 @@ pub struct Pages {
     pub status_json: Box<dyn Fn() -> String + Send>,
 }
 
-/// The running server and file writer. Dropping it ends their threads, writes the file a last time and removes
+/// The running server and file writer. Drop ends the threads, writes the file and removes
 /// `metrics.port`.
 #[derive(Debug)]
 pub struct HttpServer {
     addr: Option<SocketAddr>,
     address_file: AddressFile,
-    /// The threads stop when this end is closed.
+    /// Closing this end stops the threads.
     stop: Option<UnixStream>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl HttpServer {
-    /// Starts the threads for the pages, and one for the metrics file if there is to be one. Never fails: what
-    /// cannot be had is logged and done without.
+    /// Starts the threads of the pages and of the metrics file. Errors are logged, never returned.
     #[must_use]
     pub fn start(config: &HttpConfig, pages: Pages) -> Self {
         BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -122,7 +120,7 @@ impl HttpServer {
         web
     }
 
-    /// The address the pages are served at; `None` if no port could be had.
+    /// The server's address; `None` without a port.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
@@ -176,7 +174,7 @@ impl Drop for HttpServer {
     }
 }
 
-/// Listens on `port` or the next free one of the `following`. Logs what it finds; `None` if there is none.
+/// Listens on `port` or the next free one of the `following`. Logs the result.
 fn bind(host: &str, port: u16, following: u16) -> Option<TcpListener> {
     let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addrs: Vec<SocketAddr> = match (name, port).to_socket_addrs() {
@@ -198,14 +196,14 @@ fn bind(host: &str, port: u16, following: u16) -> Option<TcpListener> {
                 if candidate == port {
                     log_first_failure(host, port, &e);
                 }
-                // The rest (no such address) is as true of every other port.
+                // Other errors (no such address) apply to every port.
                 if !matches!(e.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) {
                     return None;
                 }
             }
         }
     }
-    log::error!("no port from {port} to {last} can be had on {host}: free one or set PROMETHEUS_PORT");
+    log::error!("no free port from {port} to {last} on {host}: free one or set PROMETHEUS_PORT");
     None
 }
 
@@ -234,10 +232,10 @@ fn log_first_failure(host: &str, port: u16, error: &io::Error) {
     }
 }
 
-/// The metrics in the text format 0.0.4, of the families `wanted`.
+/// Formats the families `wanted` in text format 0.0.4.
 fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::Error> {
     let mut families = prometheus::gather();
-    // Where the crate could not find it out it says 1970.
+    // Without /proc/stat, the crate reports 1970.
     let untrue = |family: &MetricFamily| {
         family.name() == "process_start_time_seconds"
             && family.get_metric().iter().all(|metric| metric.get_gauge().get_value() == 0.0)
@@ -246,7 +244,7 @@ fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::
     TextEncoder::new().encode_to_string(&families)
 }
 
-/// Waits for the other end of `stopped` to be closed, `limit` at most.
+/// Waits up to `limit` for the other end of `stopped` to close.
 fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
     let end = Instant::now() + limit;
     loop {

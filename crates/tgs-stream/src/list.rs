@@ -1,6 +1,6 @@
-//! Reads lists as players write them: M3U, PLS and XSPF, in UTF-8, UTF-16 or Windows-1252; says what is none.
+//! Reads the lists of media players: M3U, PLS and XSPF, in UTF-8, UTF-16 or Windows-1252.
 //!
-//! Any bytes may come: what comes out is bounded. Says nothing about what an entry is; see [`crate::source`].
+//! Accepts any bytes; the output is bounded. Does not interpret entries; see [`crate::source`].
 
 mod encoding;
 pub(crate) mod headers;
@@ -13,42 +13,42 @@ use std::borrow::Cow;
 use encoding::decoded;
 pub use encoding::text;
 
-/// One entry as it is written.
+/// One entry as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListLine {
-    /// Its line in the file, from 1.
+    /// The line number, from 1.
     pub number: usize,
-    /// The title, where the list tells; not empty.
+    /// The title, if the list has one; not empty.
     pub title: Option<String>,
-    /// A path or a URL, in the file's own bytes unless these are UTF-16; not empty.
+    /// A path or a URL: the file's bytes, but converted from UTF-16; not empty.
     pub text: Vec<u8>,
-    /// HTTP headers that its server wants.
+    /// HTTP headers for its server.
     pub headers: Vec<(String, String)>,
 }
 
-/// The entries of a list, in their order.
+/// The entries of a list, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ListLines {
-    /// The first of them, as many as were asked for at most.
+    /// The first entries, up to the requested maximum.
     pub written: Vec<ListLine>,
-    /// Whether there are more.
+    /// Whether the list has more.
     pub more: bool,
 }
 
-/// What is no list of entries.
+/// Why bytes are not a list of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAList {
     /// An HLS playlist, which is one entry as a whole.
     Hls,
-    /// Something else, in words that follow "it is".
+    /// Something else; the text follows "it is".
     Other(&'static str),
 }
 
-/// The entries of the list that `bytes` are, `max` of them at most.
+/// Reads up to `max` entries.
 pub fn read(bytes: &[u8], max: usize) -> Result<ListLines, NotAList> {
     if is_media(bytes) {
         return Err(NotAList::Other(
-            "no list but a media file, it seems: put its name into a list, or give it on the command line",
+            "a media file, not a list: put its name into a list, or give it on the command line",
         ));
     }
     let bytes = decoded(bytes);
@@ -79,14 +79,14 @@ pub fn read(bytes: &[u8], max: usize) -> Result<ListLines, NotAList> {
     Ok(ListLines { written, more: lines.next().is_some() })
 }
 
-/// Whether a file that begins with `start` is an M3U or PLS list, or an HLS playlist, whatever its name says.
+/// Whether a file that starts so is M3U, PLS or HLS, whatever its name.
 #[must_use]
 pub fn begins_as_list(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     start.starts_with(b"#EXTM3U") || is_pls(start)
 }
 
-/// Whether this is no text: file names and URLs hold no zero bytes; media files hold them from the beginning on.
+/// Whether this is binary. Media files start with zero bytes; names and URLs hold none.
 #[must_use]
 pub fn is_media(bytes: &[u8]) -> bool {
     decoded(bytes).contains(&0)

@@ -1,4 +1,4 @@
-//! The `tgs-stream` binary: everything is in the library beside it.
+//! The `tgs-stream` binary.
 
 fn main() -> std::process::ExitCode {
     tgs_core::cli::main(tgs_stream::run)

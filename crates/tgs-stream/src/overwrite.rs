@@ -1,5 +1,5 @@
-//! Whether writing the output would destroy something: a source under whatever name, a file that a setting names, or any
-//! file that is no recording.
+//! Refuses an output file that holds something else than an older recording: a source, a list, or a
+//! file that a setting names.
 
 use std::{
     collections::HashMap,
@@ -17,38 +17,38 @@ use crate::{
     source::{self, EntryKind},
 };
 
-/// How an FLV file begins.
+/// The signature of FLV.
 const FLV: &[u8] = b"FLV";
 
-/// What tells a file from all others, whatever its name.
+/// Device and inode.
 type FileId = (u64, u64);
 
-/// Why `output` must not be written, where it is there already and is more than an older recording.
+/// Refuses `output` if it exists and is not an older recording.
 ///
-/// What a playlist that cannot be read yet will name is not known.
+/// An unreadable playlist's entries are unknown, so they are not protected.
 pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), String> {
     let meta = match fs::metadata(output) {
         Ok(meta) if meta.is_dir() => return Err("it is a directory".to_owned()),
-        // A device or a pipe holds nothing that could be lost.
+        // A device or a pipe stores nothing.
         Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
         _ => return Ok(()),
     };
     let id = (meta.dev(), meta.ino());
     if let Some(what) = named(cli, settings).remove(&id) {
-        return Err(format!("{what}; writing it would destroy that: name another file"));
+        return Err(format!("{what}; writing would destroy it: name another file"));
     }
     let mut start = [0; 3];
     let read = File::open(output).and_then(|mut file| file.read_exact(&mut start));
     match read {
         Ok(()) if start == *FLV => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(format!("it is there already and cannot be read ({error}): remove it, or name another file"))
+            Err(format!("it exists and cannot be read ({error}): remove it, or name another file"))
         }
-        _ => Err("it is there already and is no FLV file: remove it, or name another file".to_owned()),
+        _ => Err("it exists and is not an FLV file: remove it, or name another file".to_owned()),
     }
 }
 
-/// The files that are played or that a setting names, and what they are.
+/// The files that are played or that a setting names, each with its role.
 fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
     let mut named = HashMap::new();
     let mut add = |path: &Path, what: String| {
@@ -68,21 +68,21 @@ fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
     ];
     for (path, what) in settings_files {
         if let Some(path) = path {
-            add(path, format!("it is {what} too"));
+            add(path, format!("it is also {what}"));
         }
     }
     let listed = Listing::new(cli.sources.clone(), playlist).read().unwrap_or_default();
     for one in source::expand(&listed) {
         let origin = one.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
         if let EntryKind::File(path) = &one.kind {
-            add(path, format!("it is a source too{origin}"));
+            add(path, format!("it is also a source{origin}"));
         }
         if let Some(origin) = &one.origin {
-            add(&origin.list, "it is a list that is played, too".to_owned());
+            add(&origin.list, "it is also a list that is played".to_owned());
         }
     }
     for one in &listed {
-        add(&one.dir.join(&one.text), "it is a source too".to_owned());
+        add(&one.dir.join(&one.text), "it is also a source".to_owned());
     }
     for (dir, what) in [(&settings.cache_dir, "CACHE_DIR"), (&settings.state_dir, "STATE_DIR")] {
         for file in own_files(dir) {
@@ -92,7 +92,7 @@ fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
     named
 }
 
-/// What a tool keeps in its directory `dir` and one below: recordings that were put there, by their name, are none of it.
+/// The files of `dir` and its subdirectories, except recordings, recognised by name.
 fn own_files(dir: &Path) -> Vec<PathBuf> {
     let list = |dir: &Path| -> Vec<PathBuf> {
         fs::read_dir(dir).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
@@ -119,7 +119,7 @@ mod tests {
     }
 
     impl Scene {
-        /// A folder, a list in a list, and files of all kinds that begin as recordings do.
+        /// A folder, a list in a list, and files that start as recordings do.
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let scene = Self { dir };
@@ -172,14 +172,14 @@ mod tests {
     fn what_is_played_or_set_is_not_overwritten_under_any_name() {
         let scene = Scene::new();
         for (name, why) in [
-            ("a.flv", "it is a source too"),
-            ("films/b.flv", "it is a source too (line 2 of "),
-            ("listed.flv", "it is a source too (line 1 of "),
-            ("queued in a list.flv", "it is a source too (line 1 of "),
-            ("filler.flv", "it is FILLER too"),
-            ("list.txt", "it is the playlist too"),
-            ("inner.m3u", "it is a list that is played, too"),
-            (".env", "it is the settings file too"),
+            ("a.flv", "it is also a source"),
+            ("films/b.flv", "it is also a source (line 2 of "),
+            ("listed.flv", "it is also a source (line 1 of "),
+            ("queued in a list.flv", "it is also a source (line 1 of "),
+            ("filler.flv", "it is also FILLER"),
+            ("list.txt", "it is also the playlist"),
+            ("inner.m3u", "it is also a list that is played"),
+            (".env", "it is also the settings file"),
             ("cache/filler-1.flv", "it belongs to CACHE_DIR"),
             ("cache/items/entry", "it belongs to CACHE_DIR"),
         ] {
@@ -190,7 +190,7 @@ mod tests {
                 let refused =
                     scene.refused(&output).unwrap_or_else(|| panic!("{} is taken", output.display()));
                 assert!(refused.starts_with(why), "{name}: {refused}");
-                assert!(refused.ends_with("writing it would destroy that: name another file"), "{refused}");
+                assert!(refused.ends_with("writing would destroy it: name another file"), "{refused}");
             }
             fs::remove_file(link).unwrap();
             fs::remove_file(hard).unwrap();
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(scene.refused(Path::new("/dev/null")), None);
         for name in ["text.flv", "short.flv"] {
             let refused = scene.refused(&scene.at(name)).unwrap();
-            assert!(refused.starts_with("it is there already and is no FLV file"), "{name}: {refused}");
+            assert!(refused.starts_with("it exists and is not an FLV file"), "{name}: {refused}");
         }
         assert_eq!(scene.refused(&scene.at("films")).as_deref(), Some("it is a directory"));
     }

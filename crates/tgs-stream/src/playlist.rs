@@ -1,8 +1,8 @@
-//! The programme: which entry is next, in the list's order or shuffled, from where a broken-off run left it, and
-//! through edits of the playlist file.
+//! The playlist: which entry is next, in order or shuffled, after a restart and after edits of the
+//! file.
 //!
-//! What a line names is found by [`crate::source`], what an entry plays by [`crate::resolver`]. Nothing here runs ahead:
-//! the engine asks one item early.
+//! [`crate::source`] expands a line into entries, [`crate::resolver`] an entry into media. Nothing
+//! here runs ahead: the engine requests one item early.
 
 mod bookmark;
 mod edits;
@@ -32,31 +32,31 @@ use crate::{
     source::{self, EntryKey, EntryKind, NamedSource, PlaylistEntry, one_line},
 };
 
-/// URLs that have no longer to live are asked for anew: ffmpeg opens them some time after it is started.
+/// URLs that expire sooner are requested anew: ffmpeg opens them some time after it starts.
 const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 
-/// How long an edit may be probed for something playable. After that it has the benefit of the doubt.
+/// How long an edit is probed for a playable entry. After that it is accepted.
 const EDIT_TIME_OUT: Duration = Duration::from_secs(30);
 
-/// A round has no more entries, with all lists and pages opened.
+/// The longest round, with all lists and pages expanded.
 const MAX_ORDER: usize = 150_000;
 
-/// What is to be played, and how.
+/// The sources and how they are played.
 #[derive(Debug)]
 pub struct PlaylistConfig {
-    /// Paths and URLs from the command line; they come before those of the file.
+    /// Paths and URLs of the command line; they precede those of the file.
     pub sources: Vec<OsString>,
     /// The playlist file; its edits are followed.
     pub file: Option<PathBuf>,
-    /// Begin again after the last entry (`LOOP`; not with `--once`).
+    /// Repeat after the last entry (`LOOP`; not with `--once`).
     pub repeat: bool,
-    /// Play each round in an order of its own (`SHUFFLE`).
+    /// Shuffle each round (`SHUFFLE`).
     pub shuffle: bool,
-    /// Whether a file that cannot be read is waited for, and is no error of [`Playlist::open`].
+    /// Whether [`Playlist::open`] accepts an unreadable file and waits for it.
     pub wait: bool,
-    /// Where an earlier run was, and how far it had come in that item.
+    /// The saved position: the place and the offset into its item.
     pub resume: Option<(Bookmark, Duration)>,
-    /// What finds out what an entry plays.
+    /// Resolves entries to media.
     pub resolver: Resolver,
 }
 
@@ -64,40 +64,40 @@ pub struct PlaylistConfig {
 #[derive(Debug)]
 pub struct Playlist {
     listing: Listing,
-    /// The file as it was last looked at, whether or not that edit was taken.
+    /// The last version of the file that was read, whether or not it was accepted.
     stamp: Option<FileStamp>,
-    /// What sources and file name; opened anew each round.
+    /// The sources of command line and file; expanded anew each round.
     named: Vec<NamedSource>,
     repeat: bool,
     shuffle: bool,
     resolver: Resolver,
-    /// What this round is shuffled with.
+    /// The seed of this round.
     seed: u64,
-    /// This round, as far as it is known: a page that lists others stands for them until its turn comes.
+    /// This round. Pages and remote lists are single entries until they are due.
     order: Vec<PlaylistEntry>,
-    /// Where in `order` the entry is that comes next.
+    /// The index in `order` of the next entry.
     at: usize,
-    /// Where to start, before the first item is asked for.
+    /// The saved position, until the first item is requested.
     resume: Option<(Bookmark, Duration)>,
-    /// The entry that does not begin at its beginning.
+    /// The entry that starts at an offset.
     start: Option<(EntryKey, Duration)>,
-    /// What an edit has made of the list, until the next item takes it.
+    /// The entries of an edit that is not applied yet.
     edit: Option<Vec<PlaylistEntry>>,
-    /// What was queued, with how far into it to start.
+    /// Queued entries, each with its start offset.
     queue: VecDeque<(PlaylistEntry, Duration)>,
-    /// Whether an entry of the list has its turn before the queue: somebody went to it.
+    /// Whether the next entry of the list precedes the queue: it is the target of a jump.
     list_first: bool,
-    /// Given out last, and not yet confirmed.
+    /// The entry returned last, until it is confirmed.
     ahead: Option<PlayedEntry>,
-    /// The number of the newest turn.
+    /// The number of the last turn.
     newest: u64,
-    /// The entry of the list confirmed last: it plays, or something queued behind it.
+    /// The last confirmed entry of the list; a queued one may play after it.
     playing: Option<Bookmark>,
     bookmarks: Bookmarks,
 }
 
 impl Playlist {
-    /// Reads the list. An error says in words what is missing where it names nothing at all.
+    /// Reads the list. Fails if it names nothing.
     pub fn open(config: PlaylistConfig) -> anyhow::Result<Self> {
         let listing = Listing::new(config.sources, config.file);
         let stamp = listing.stamp();
@@ -133,20 +133,20 @@ impl Playlist {
         Ok(playlist)
     }
 
-    /// What to keep of the items that play, so that a restart finds them again.
+    /// The bookmarks of the played items, for restarts.
     #[must_use]
     pub fn bookmarks(&self) -> Bookmarks {
         self.bookmarks.clone()
     }
 
-    /// Watches the file for edits from how it was read.
+    /// Watches the file for edits since it was read.
     #[must_use]
     pub fn watch(&self) -> PlaylistWatch {
         self.listing.watch(self.stamp)
     }
 
-    /// Begins a round with what is named now. Shuffled, it does not begin with what has just been played: the seed is
-    /// another one then, so that the order follows from the seed alone and an edit finds it again.
+    /// Begins a round. A shuffled one does not begin with the entry played last: another seed is
+    /// chosen, so that the order depends on the seed alone.
     fn begin_round(&mut self, seed: u64) {
         let entries = source::expand(&self.named);
         self.seed = seed;
@@ -164,17 +164,17 @@ impl Playlist {
         entries
     }
 
-    /// Whether this was played last.
+    /// Whether `entry` was played last.
     fn is_last(&self, entry: &PlaylistEntry) -> bool {
         self.playing.as_ref().is_some_and(|playing| playing.key.item == entry.key.item)
     }
 
-    /// Whether these, shuffled, begin with what was played last.
+    /// Whether a shuffled round of these would begin with the entry played last.
     fn begins_with_last(&self, entries: &[PlaylistEntry]) -> bool {
         self.shuffle && entries.first().is_some_and(|first| self.is_last(first))
     }
 
-    /// For how many entries the one at `index` may stand: lists in lists have a sum, and so has everything. One at least.
+    /// How many entries may replace the one at `index`: nested lists share a limit. At least one.
     fn room_at(&self, index: usize) -> usize {
         let entry = &self.order[index];
         let root = entry.key.within.first().unwrap_or(&entry.key.item);
@@ -185,11 +185,11 @@ impl Playlist {
         left.min(MAX_ORDER.saturating_sub(self.order.len())).max(1)
     }
 
-    /// Puts `found` in the place of the entry at `index`.
+    /// Replaces the entry at `index` by `found`.
     fn replace(&mut self, index: usize, mut found: Vec<PlaylistEntry>) {
         let room = self.room_at(index);
         if found.len() > room {
-            log::warn!("{} names too many entries: the rest is left out", self.order[index].title());
+            log::warn!("{} names too many entries; ignoring the rest", self.order[index].title());
             found.truncate(room);
         }
         let mut found = self.arrange(found);
@@ -202,7 +202,7 @@ impl Playlist {
         self.order.splice(index..=index, found);
     }
 
-    /// The next entry that has not been given out: of the queue, else of the list.
+    /// The next entry: of the queue, else of the list.
     fn advance(&mut self) -> NextItem {
         loop {
             let queued = if self.list_first { None } else { self.queue.pop_front() };
@@ -228,7 +228,7 @@ impl Playlist {
                 Ok(Resolved::Media { media, title }) => {
                     return NextItem::Play(self.give_out(entry, from, is_queued, title, media));
                 }
-                // What was kept of a page plays though it cannot be asked now.
+                // The cache can play a page that cannot be reached.
                 Err(failure) if matches!(entry.kind, EntryKind::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
                     return NextItem::Kept {
@@ -246,7 +246,7 @@ impl Playlist {
         }
     }
 
-    /// `entry`, which is next, as the item that `media` and `title` make of it.
+    /// Makes the next `entry` an item.
     fn give_out(
         &mut self,
         entry: PlaylistEntry,
@@ -271,7 +271,7 @@ impl Playlist {
         item
     }
 
-    /// Puts `entries` before what is queued.
+    /// Puts `entries` at the front of the queue.
     fn queue_first(&mut self, entries: Vec<PlaylistEntry>) {
         for entry in entries.into_iter().rev() {
             self.queue.push_front((entry, Duration::ZERO));
@@ -279,7 +279,7 @@ impl Playlist {
         self.queue.truncate(source::MAX_REMOTE);
     }
 
-    /// Takes an edit, and goes to where the earlier run was.
+    /// Applies an edit, then goes to the saved position.
     fn settle(&mut self) {
         if let Some(entries) = self.edit.take() {
             let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
@@ -288,7 +288,7 @@ impl Playlist {
         self.go_back();
     }
 
-    /// Notes that the entry given out last plays from now on.
+    /// Records that the entry returned last plays now.
     fn plays(&mut self) {
         let Some(turn) = self.ahead.take() else { return };
         if !turn.queued {
@@ -297,7 +297,7 @@ impl Playlist {
         self.bookmarks.add(PlayedEntry { bookmark: self.playing.clone(), ..turn });
     }
 
-    /// The place of the entry given out last.
+    /// The bookmark of the entry returned last.
     fn bookmark(&self, entry: &PlaylistEntry) -> Bookmark {
         Bookmark {
             key: entry.key.clone(),
@@ -310,7 +310,7 @@ impl Playlist {
         }
     }
 
-    /// `item`, which stands for `entry`, with URLs that will last.
+    /// `item` with URLs that do not expire soon.
     fn renewed(&self, item: Item, entry: &PlaylistEntry) -> NextItem {
         let soon = SystemTime::now() + EXPIRY_MARGIN;
         if item.media.expires.is_none_or(|expires| expires > soon) {
@@ -339,7 +339,7 @@ impl Programme for Playlist {
             return NextItem::Play(item);
         };
         let same = match self.edit.take() {
-            // It stands in no list.
+            // It is queued: an edit does not move it.
             Some(entries) if ahead.queued => {
                 let anchor = self.playing.as_ref().map(|playing| playing.key.clone());
                 self.take_edit(entries, anchor.as_ref());
@@ -366,7 +366,7 @@ impl Programme for Playlist {
                     let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
                     Some(Item { id, turn: 0, title, start: Duration::ZERO, media })
                 }
-                // What a list holds is known when its turn comes.
+                // A list is expanded when it is due.
                 Ok(Resolved::Entries(_)) | Err(_) => None,
             });
             UpcomingItem { id, find }
@@ -396,7 +396,7 @@ impl Programme for Playlist {
 
     fn replaced(&mut self) -> Option<NextItem> {
         match self.ahead.clone() {
-            // It stands in no list.
+            // It is queued: an edit does not move it.
             Some(ahead) if ahead.queued => None,
             Some(ahead) => {
                 let entries = self.edit.take()?;
@@ -408,7 +408,7 @@ impl Programme for Playlist {
     }
 }
 
-/// The title that a list gives; else the one found with the media; else the name.
+/// The title of the list, else of the media, else the name.
 pub(crate) fn title_of(entry: &PlaylistEntry, found: Option<String>) -> String {
     match found {
         Some(title) if entry.title.is_none() && !one_line(&title).is_empty() => one_line(&title),

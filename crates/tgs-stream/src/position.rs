@@ -1,7 +1,7 @@
-//! Where the broadcast is in its list, kept in `STATE_DIR` so that a restart goes on there.
+//! The position in each list, saved in `STATE_DIR` for restarts.
 //!
-//! A position that cannot be read or written never stops anything: the worst that happens is a start from the
-//! beginning. Whether the item is still in the list, and how it is resumed, is the playlist's business.
+//! An error never stops a broadcast: at worst it starts from the beginning. How an item is found
+//! again is the playlist's job.
 
 mod file;
 
@@ -19,30 +19,31 @@ use tgs_core::{digest, supervise::keep_running};
 use crate::playlist::Bookmark;
 use file::PositionFile;
 
-/// How old the file may be while one item plays. A restart has to be within 2 s of where the viewers were.
+/// The save interval within an item. A restart resumes within 2 s of the published position.
 pub const SAVE_EVERY: Duration = Duration::from_millis(1500);
 
-/// A place in a list, and how far it had been played.
+/// A place in a list and the offset into its item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The item, and what finds it again in an edited or shuffled list.
+    /// The item, and what finds it in an edited or shuffled list.
     #[serde(flatten)]
     pub bookmark: Bookmark,
-    /// How much of the item has really been published, in milliseconds from the item's own beginning.
+    /// The published length of the item, in milliseconds from its beginning.
     pub offset_ms: u64,
 }
 
-/// Names a list of sources in the file: by a hash, because sources may be many and long, and URLs may hold passwords.
-/// Stable from version to version and machine to machine.
+/// The key of a list of sources, stable across versions and machines. A hash: sources may be many
+/// and long, and URLs may hold passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListKey {
     key: String,
-    /// How versions before 0.2 named the list. Their position is read once, and stays for a return to such a version.
+    /// The key that versions before 0.2 used. Their position is read once, and stays for a
+    /// downgrade.
     before: String,
 }
 
 impl ListKey {
-    /// The name of the list of these sources.
+    /// The key of these sources.
     pub fn of<S: AsRef<[u8]>>(sources: impl IntoIterator<Item = S, IntoIter: Clone>) -> Self {
         let sources = sources.into_iter();
         Self { before: fnv(sources.clone()), key: digest::key(sources) }
@@ -53,7 +54,7 @@ impl ListKey {
 fn fnv<S: AsRef<[u8]>>(sources: impl Iterator<Item = S>) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for source in sources {
-        // The zero byte keeps ["ab"] and ["a", "b"] apart.
+        // The zero byte separates ["ab"] from ["a", "b"].
         for byte in source.as_ref().iter().chain(&[0]) {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -61,9 +62,9 @@ fn fnv<S: AsRef<[u8]>>(sources: impl Iterator<Item = S>) -> String {
     format!("{hash:016x}")
 }
 
-/// Keeps a list's position on disk, from a thread of its own: writing waits for the disk.
+/// Saves a list's position on a thread of its own, because writing waits for the disk.
 ///
-/// Dropping it writes the last position.
+/// Dropping it saves the last position.
 #[derive(Debug)]
 pub struct PositionStore {
     shared: Arc<StoreShared>,
@@ -79,7 +80,7 @@ struct StoreShared {
 #[derive(Debug, Default)]
 struct StoreState {
     position: Option<Position>,
-    /// Do not wait for the next regular time.
+    /// Save before the interval ends.
     now: bool,
     stop: bool,
 }
@@ -89,7 +90,7 @@ impl StoreShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the end of the keeper, `limit` at most. Answers whether it has come.
+    /// Waits up to `limit` for the stop. Returns whether it has come.
     fn stopped_within(&self, limit: Duration) -> bool {
         let waiting = self.changed.wait_timeout_while(self.lock(), limit, |s| !s.stop);
         waiting.unwrap_or_else(PoisonError::into_inner).0.stop
@@ -97,9 +98,10 @@ impl StoreShared {
 }
 
 impl PositionStore {
-    /// Opens `position.json` in `state_dir`, which must exist, for the list called `list`.
+    /// Opens `position.json` in `state_dir`, which must exist, for the list `list` (see
+    /// [`list_key`]).
     ///
-    /// Gives the keeper and the position the list was left at, which stays in force until [`PositionStore::set`] or
+    /// Returns the store and the saved position, which stays saved until [`PositionStore::set`] or
     /// [`PositionStore::clear`]. `every` is [`SAVE_EVERY`], except in tests.
     #[must_use]
     pub fn start(state_dir: &Path, list: ListKey, every: Duration) -> (Self, Option<Position>) {
@@ -121,8 +123,8 @@ impl PositionStore {
         (Self { shared, thread: thread.ok() }, position)
     }
 
-    /// This has been published now. Returns at once; a new item is written at once too, progress within one at the
-    /// next regular time.
+    /// Sets the published position without blocking. A new item is saved at once, progress at the
+    /// next interval.
     pub fn set(&self, position: Position) {
         let mut state = self.shared.lock();
         let same_item = state.position.as_ref().is_some_and(|old| old.bookmark == position.bookmark);
@@ -133,7 +135,7 @@ impl PositionStore {
         }
     }
 
-    /// The list has been played to its end: the next run begins at its beginning.
+    /// The list has ended: the next run starts at its beginning.
     pub fn clear(&self) {
         let mut state = self.shared.lock();
         state.position = None;
@@ -152,7 +154,7 @@ impl Drop for PositionStore {
     }
 }
 
-/// What the thread holds.
+/// The thread's state.
 struct Writer {
     path: PathBuf,
     list: ListKey,
@@ -179,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Writes the file; one line in the log when that begins to fail, and one when it works again.
+    /// Writes the file. Logs the first of a series of failures, and the recovery.
     fn save(&mut self, position: Option<Position>) {
         self.book.set(&self.list.key, position.clone());
         if position.is_none() {

@@ -1,5 +1,5 @@
-//! What a start refuses because of its settings. A start begins with [`refusals`]; `--check-settings` reports all of them
-//! and what a start would only warn of. Takes no lock and changes nothing, so that it may run beside a broadcast.
+//! The checks before a start. A start stops at [`check_start`]'s errors; `--check-settings` reports
+//! them all, and the warnings. Takes no lock and changes nothing: safe beside a broadcast.
 
 use std::{
     fs,
@@ -25,16 +25,16 @@ use crate::{
     setup::{engine_failed, profile, resolver, rtmp_output},
 };
 
-/// Where the broadcast goes.
+/// The destination of the broadcast.
 #[derive(Debug)]
 pub(crate) enum PublishTarget {
-    /// Where the settings say.
+    /// The output that the settings name.
     Output(Output),
-    /// Into the chat CHAT_ID names; Telegram says where that is.
+    /// The chat CHAT_ID; Telegram names its ingest.
     Telegram,
 }
 
-/// Where the broadcast goes, or everything because of which it does not begin. That ffmpeg runs is proven apart.
+/// The destination, or every reason against a start. Does not check that ffmpeg runs.
 pub(crate) fn check_start(
     cli: &Cli,
     settings: &Settings,
@@ -57,7 +57,7 @@ pub(crate) fn check_start(
     Err(refused)
 }
 
-/// `--check-settings`: one line a problem, and whether the settings can be used.
+/// `--check-settings`: prints one line a problem. The code says whether the settings are usable.
 pub(crate) fn report(
     cli: &Cli,
     read: ReadSettings,
@@ -82,15 +82,15 @@ pub(crate) fn report(
         return Ok(Code::Ok);
     }
     let count = problems.len();
-    let (problem, them) = if count == 1 { ("problem", "it") } else { ("problems", "them") };
+    let problems = if count == 1 { "problem" } else { "problems" };
     writeln!(
         out,
-        "the settings of {file} cannot be used: mend the {count} {problem} above, then check {them} again"
+        "the settings of {file} cannot be used: fix the {count} {problems} above, then run the check again"
     )?;
     Ok(Code::Config)
 }
 
-/// What a start would refuse with these settings goes to `problems`, and what it would begin without to `warnings`.
+/// Adds what a start would refuse to `problems`, and what it would do without to `warnings`.
 fn examine(
     cli: &Cli,
     settings: &Settings,
@@ -116,7 +116,7 @@ fn examine(
         && let Err(error) = fs::File::open(&list)
     {
         warnings.push(format!(
-            "PLAYLIST {} cannot be read: {error}; under systemd the filler is shown until it can",
+            "PLAYLIST {} cannot be read: {error}; under systemd the filler plays until it can be read",
             list.display()
         ));
     }
@@ -130,11 +130,12 @@ fn examine(
     }
     let cache = &settings.cache_dir;
     if cache.is_dir() && access(cache, Access::WRITE_OK).is_err() {
-        warnings.push(format!("CACHE_DIR {} cannot be written: no encoded item is kept", cache.display()));
+        warnings.push(format!("CACHE_DIR {} cannot be written: items are not cached", cache.display()));
     }
 }
 
-/// A dead session is no fault of the settings; one that cannot be read is, and takes a broadcast off the air at its restart.
+/// A dead session is no problem of the settings; a malformed one is, because a restart would lose
+/// it.
 fn sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
     let telegram = &settings.telegram;
     match telegram.session.as_ref().map(|text| SessionString::decode(text.expose())) {
@@ -152,7 +153,7 @@ fn sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<
     }
 }
 
-/// Whether ffmpeg runs, and whether FFMPEG_ARGS do what they must. Where they do not, a start goes on without them.
+/// Checks ffmpeg and FFMPEG_ARGS. A start ignores FFMPEG_ARGS that fail.
 fn tools(
     settings: &Settings,
     scratch: &Path,
@@ -216,15 +217,15 @@ fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), CliError> {
     Err(CliError::new(Code::Config, anyhow::anyhow!(why)))
 }
 
-/// Whether the directory of the setting `name` is there and can be written, or can be made. systemd makes the one that the
-/// variable `made` names.
+/// Checks that the directory of the setting `name` is writable or can be created. systemd creates
+/// the one that the variable `made` names.
 fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
     let by_systemd =
         std::env::var_os(made).is_some_and(|dirs| std::env::split_paths(&dirs).any(|one| one == dir));
     if by_systemd && !dir.exists() {
         return Ok(());
     }
-    // A relative path has an empty last ancestor, which is where it begins.
+    // The last ancestor of a relative path is empty: the working directory.
     let there: PathBuf = dir
         .ancestors()
         .map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
@@ -233,7 +234,7 @@ fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
         .to_owned();
     let usable = match fs::metadata(&there) {
         Ok(meta) if !meta.is_dir() => Err("it is not a directory".to_owned()),
-        // A cache that cannot be written is done without.
+        // Without a writable cache, items are not cached.
         Ok(_) if there == dir && name == "CACHE_DIR" => Ok(()),
         Ok(_) => {
             access(&there, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| io::Error::from(e).to_string())
@@ -243,13 +244,13 @@ fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
     usable.map_err(|why| {
         let (dir, there) = (dir.display(), there.display());
         let why = anyhow::anyhow!(
-            "use {name} {dir}: {there} cannot be written: {why}; set {name} to a directory of this user's"
+            "use {name} {dir}: {there} cannot be written: {why}; set {name} to a directory that this user can write"
         );
         CliError::new(Code::Failure, why)
     })
 }
 
-/// Whether the directory of a file as output is there, and the file nothing that must stay.
+/// Checks the directory of an output file, and that the file may be overwritten.
 fn output_file(cli: &Cli, settings: &Settings, target: Option<&PublishTarget>) -> Result<(), CliError> {
     let Some(PublishTarget::Output(Output::File(file))) = target else { return Ok(()) };
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

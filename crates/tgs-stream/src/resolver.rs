@@ -1,5 +1,5 @@
-//! From an entry to what ffmpeg opens, or to the entries it turns out to stand for. Everything that has to be asked of
-//! the network or the disk for one entry is asked here, when its turn comes; nothing is kept.
+//! Resolves an entry to the media that ffmpeg opens, or to the entries of a list or page. All
+//! requests to network and disk for an entry are made here, when it is due. Caches nothing.
 
 mod streams;
 
@@ -26,19 +26,19 @@ use crate::{
     ytdlp::{Listed, PageItem, YtDlp},
 };
 
-/// So many lists of one list are opened at once, to find the first that names something else.
+/// Nested lists opened at once, to find the first entry of another kind.
 const MAX_LISTS: usize = 32;
 
-/// And for so long.
+/// The time limit for that.
 const EXPANSION_TIME_OUT: Duration = Duration::from_mins(1);
 
-/// Lists in lists in lists: deeper ones are a site's own navigation.
+/// Deeper nesting is a site's own navigation.
 const MAX_DEPTH: usize = 4;
 
-/// A list of lists of nothing is not opened again for so long.
+/// How long a list of nothing but useless lists is blocked.
 const USELESS_FOR: Duration = Duration::from_mins(5);
 
-/// The programs that are asked.
+/// The tools and settings of a resolution.
 #[derive(Debug, Clone)]
 pub struct Resolver {
     /// The ffmpeg executable.
@@ -47,28 +47,28 @@ pub struct Resolver {
     pub ffprobe: PathBuf,
     /// yt-dlp, for pages.
     pub ytdlp: YtDlp,
-    /// How long a still picture is shown.
+    /// How long an image is shown.
     pub image_duration: Duration,
-    /// Ends what is asked for at the moment.
+    /// Cancels the current request.
     pub cancel: Cancel,
 }
 
-/// What an entry turns out to be.
+/// What an entry resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
-    /// Something to play.
+    /// Media.
     Media {
-        /// What ffmpeg opens.
+        /// The sources that ffmpeg opens.
         media: Media,
-        /// What it is called there.
+        /// The title that yt-dlp reports.
         title: Option<String>,
     },
-    /// Entries that take its place; not empty.
+    /// Entries that replace it; not empty.
     Entries(Vec<PlaylistEntry>),
 }
 
 impl Resolver {
-    /// Finds out what `entry` is. May block for as long as yt-dlp may take. A panic over it is its failure.
+    /// Resolves `entry`. Blocks as long as yt-dlp does. A panic becomes the entry's failure.
     pub fn resolve(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
         let found =
             contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
@@ -109,21 +109,18 @@ impl Resolver {
         }
     }
 
-    /// What is in `media`, by ffprobe.
+    /// Probes `media` with ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, ItemFailure> {
         let wanted = ProbeOptions { height: self.ytdlp.height, image_duration: self.image_duration };
         let found = contain(|| probe::probe(&self.ffprobe, media, wanted, &self.cancel));
         found.unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)))
     }
 
-    /// What the list at `url` leads to. Lists that it begins with are opened until one names something else, within bounds: a
-    /// list of lists of nothing is one failure, and costs no turn for each.
+    /// Resolves the list at `url`. Leading nested lists are expanded, within limits, until another
+    /// kind of entry comes first: a list of useless lists is one failure.
     fn list(&self, entry: &PlaylistEntry, url: &str) -> Result<Resolved, ItemFailure> {
-        if let Some(left) = fetch::left_alone(url) {
-            let detail = format!(
-                "it named nothing that can be played, and is opened again in {} s",
-                left.as_secs() + 1
-            );
+        if let Some(left) = fetch::blocked_for(url) {
+            let detail = format!("it had no playable entry; the next attempt is in {} s", left.as_secs() + 1);
             return Err(ItemFailure::new(FailureReason::Unplayable, detail));
         }
         let begun = Instant::now();
@@ -150,19 +147,18 @@ impl Resolver {
                     useless.get_or_insert(found[0].failure(failure));
                     found.pop_front();
                 }
-                // Its turn comes, and with it what it plays or why it does not.
+                // It is resolved when it is due.
                 Ok(Resolved::Media { .. }) | Err(_) => break,
             }
         }
         match useless {
             Some(first) if found.is_empty() => {
-                fetch::leave_alone(url, USELESS_FOR);
-                let detail =
-                    format!("it names lists, and these name nothing that can be played; the first: {first}");
+                fetch::block(url, USELESS_FOR);
+                let detail = format!("it holds only lists without a playable entry; the first: {first}");
                 Err(ItemFailure::new(first.reason, detail))
             }
             Some(first) => {
-                log::warn!("a list in {} is left out: {first}", entry.title());
+                log::warn!("ignoring a list in {}: {first}", entry.title());
                 Ok(Resolved::Entries(found.into()))
             }
             None => Ok(Resolved::Entries(found.into())),
@@ -185,12 +181,12 @@ impl Resolver {
     }
 }
 
-/// What ffmpeg opens at `url`, which `entry` stands for.
+/// The sources that ffmpeg opens.
 fn source_of(entry: &PlaylistEntry, url: &str) -> MediaSource {
     MediaSource { headers: entry.headers.clone(), trust: entry.trust, ..MediaSource::at(url.to_owned()) }
 }
 
-/// `found` as what `parent` stands for, with the `trust` that a list has which lies there.
+/// `found` as the content of `parent`, with the `trust` of its location.
 fn inside(
     parent: &PlaylistEntry,
     mut found: Vec<PlaylistEntry>,
@@ -201,7 +197,7 @@ fn inside(
     if within.len() > MAX_DEPTH {
         return Err(ItemFailure::new(
             FailureReason::Unplayable,
-            format!("it is a list, {MAX_DEPTH} lists deep: name it itself"),
+            format!("it is a list, {MAX_DEPTH} lists deep: name it directly"),
         ));
     }
     found.retain(|entry| !within.contains(&entry.key.item));
@@ -222,12 +218,12 @@ fn on_page(listed: Listed) -> PlaylistEntry {
     PlaylistEntry { title: listed.title.map(|title| one_line(&title)), ..PlaylistEntry::new(item, what) }
 }
 
-/// An account for a child that opens `url`.
+/// The proxy client of a child that opens `url`.
 fn client(url: &str, trust: Trust) -> ProxyClient {
     ProxyClient::new(&MediaSource { trust, ..MediaSource::at(url.to_owned()) }, ReadPurpose::Probe)
 }
 
-/// Notes who named `media`, and where it lies if it must be known before ffmpeg opens it.
+/// Sets the trust of `media`, and resolves addresses that must be known before ffmpeg opens it.
 fn found_in(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
     for source in &mut media.sources {
         source.trust = trust;
@@ -243,7 +239,7 @@ fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
     Ok(Resolved::Media { media, title: None })
 }
 
-/// The file at `path`. One that begins as a list is opened, whatever its name is.
+/// Resolves the file at `path`. One that starts as a list is expanded, whatever its name.
 fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resolved, ItemFailure> {
     let refused = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     let meta = match fs::metadata(path) {
@@ -251,7 +247,7 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
         Err(error) => return refused(source::of_io(&error), &words(&error)),
     };
     if !meta.is_file() {
-        return refused(FailureReason::Unplayable, "it is neither a file nor a folder");
+        return refused(FailureReason::Unplayable, "it is neither a file nor a directory");
     }
     if meta.len() == 0 {
         return refused(FailureReason::Unplayable, "the file is empty");

@@ -1,6 +1,6 @@
-//! Where this run's settings come from: `--env-file`, the environment, and the command line's overrides.
+//! Reads this run's settings from `--env-file`, the environment and the command line.
 //!
-//! A start reads them once. Only a broadcast into Telegram reads them again, to find another session in `.env`.
+//! A start reads them once. Only a broadcast into Telegram reads them again, for a new session.
 
 use std::{
     ops::Deref,

@@ -1,4 +1,5 @@
-//! Translates settings into what the engine and the resolver take, and the engine's errors into exit codes.
+//! Converts settings to the engine's and the resolver's configuration, and engine errors to exit
+//! codes.
 
 use tgs_core::{
     cancel::Cancel,

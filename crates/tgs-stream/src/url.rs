@@ -1,9 +1,9 @@
-//! The little that has to be known of a URL: what it begins with, how its path ends, and what another one means
-//! beside it. It is opened by ffmpeg or yt-dlp, which judge it properly.
+//! URL helpers: scheme, extension, display name, relative references, and what remote lists may
+//! name. ffmpeg and yt-dlp do the full parsing.
 
 use std::fmt::Write as _;
 
-/// What ffmpeg opens without yt-dlp when a web server has it.
+/// Extensions that ffmpeg opens over HTTP without yt-dlp.
 const MEDIA: [&str; 41] = [
     "3g2", "3gp", "aac", "ac3", "aif", "aiff", "asf", "avi", "eac3", "f4v", "flac", "flv", "m1v", "m2t",
     "m2ts", "m2v", "m4a", "m4b", "m4v", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpd", "mpeg", "mpg",
@@ -16,33 +16,33 @@ const LIVE: [&str; 16] = [
     "rtsps", "srt", "tcp", "udp",
 ];
 
-/// Whether `extension` (in lower case) is that of media that ffmpeg opens by its URL.
+/// Whether ffmpeg opens URLs with this (lower-case) extension directly.
 #[must_use]
 pub fn is_media(extension: &str) -> bool {
     MEDIA.contains(&extension)
 }
 
-/// Whether what is opened with this `scheme` is live.
+/// Whether `scheme` carries live streams.
 #[must_use]
 pub fn is_live(scheme: &str) -> bool {
     LIVE.contains(&scheme)
 }
 
-/// What a list or a page from the network may name. The others open ports here, reach this machine's files, or answer with
-/// what reaches them.
+/// Protocols that remote lists and pages may name. Others open local ports or files, or accept any
+/// sender.
 const FROM_STRANGERS: [&str; 7] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt"];
 
-/// Whether this may be opened because a page or a list on the network says so.
+/// Whether a remote list or page may name this.
 #[must_use]
 pub fn is_remote(url: &str) -> bool {
     refused(url).is_none()
 }
 
-/// Why `url` may not be opened although a page or a list on the network says so; `None` where it may.
+/// Why a remote list or page may not name `url`; `None` if it may.
 #[must_use]
 pub fn refused(url: &str) -> Option<String> {
     let allowed = "a list or page from the network may name http(s), rtmp(s), rtsp(s) and srt addresses only";
-    let Some(scheme) = scheme(url) else { return Some(format!("it is no URL: {allowed}")) };
+    let Some(scheme) = scheme(url) else { return Some(format!("it is not a URL: {allowed}")) };
     if scheme == "file" {
         return Some("a list from the network may not name local files".to_owned());
     }
@@ -50,9 +50,9 @@ pub fn refused(url: &str) -> Option<String> {
         return Some(format!("it is a {scheme}:// address: {allowed}"));
     }
     if host(url).split(':').next().is_none_or(str::is_empty) {
-        return Some("it names no host".to_owned());
+        return Some("it has no host".to_owned());
     }
-    // A web server's own query means nothing to ffmpeg; those of the other protocols do.
+    // ffmpeg ignores the query of HTTP URLs, but not of other protocols.
     let mut options =
         url.split(['?', '&', ';', '#']).skip(1).map(|option| option.split_once('=').unwrap_or((option, "")));
     let waits = |(name, value): (&str, &str)| match &*name.to_ascii_lowercase() {
@@ -66,8 +66,7 @@ pub fn refused(url: &str) -> Option<String> {
     None
 }
 
-/// `url` as ffmpeg and HTTP want it: the scheme in lower case (ffmpeg knows no other), blanks and what may stand in no URL
-/// percent-encoded.
+/// Normalises `url` for ffmpeg and HTTP: lower-case scheme, invalid characters percent-encoded.
 #[must_use]
 pub fn normalized(url: &str) -> String {
     let scheme = scheme(url).unwrap_or_default();
@@ -89,7 +88,7 @@ pub fn normalized(url: &str) -> String {
     out
 }
 
-/// Whether the query of a URL asks for an M3U list, as those of IPTV providers do (`get.php?…&type=m3u_plus`).
+/// Whether the query requests an M3U list, as IPTV providers use it (`get.php?…&type=m3u_plus`).
 #[must_use]
 pub fn asks_for_list(url: &str) -> bool {
     let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
@@ -98,7 +97,7 @@ pub fn asks_for_list(url: &str) -> bool {
         .any(|option| matches!(&*option.to_ascii_lowercase(), "type=m3u" | "type=m3u8" | "type=m3u_plus"))
 }
 
-/// The headers in `User-Agent=a%20b&Referer=c`.
+/// Parses the headers in `User-Agent=a%20b&Referer=c`.
 #[must_use]
 pub fn header_options(options: &str) -> Vec<(String, String)> {
     let pair = |option: &str| {
@@ -108,7 +107,7 @@ pub fn header_options(options: &str) -> Vec<(String, String)> {
     options.split('&').filter_map(pair).collect()
 }
 
-/// `URL|User-Agent=…&Referer=…`, as Kodi writes it, in its two parts. A `|` without a known header behind it is part of the URL.
+/// Splits Kodi's `URL|User-Agent=…&Referer=…`. A `|` without a known header is part of the URL.
 #[must_use]
 pub fn split_headers(text: &str) -> (&str, Vec<(String, String)>) {
     const KNOWN: [&str; 6] = ["user-agent", "referer", "origin", "cookie", "authorization", "accept"];
@@ -119,13 +118,13 @@ pub fn split_headers(text: &str) -> (&str, Vec<(String, String)>) {
     if headers.is_empty() { (text, headers) } else { (url, headers) }
 }
 
-/// The host, with its port where one is named, without name and password.
+/// The host and port, without login.
 #[must_use]
 pub fn host(url: &str) -> &str {
     without_user(parts(url).1)
 }
 
-/// What stands before `://`, in lower case.
+/// The lower-case scheme before `://`.
 #[must_use]
 pub fn scheme(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
@@ -134,7 +133,7 @@ pub fn scheme(text: &str) -> Option<String> {
     valid.then(|| scheme.to_ascii_lowercase())
 }
 
-/// The three parts before the query: `http://`, `me@host:80`, `/dir/file`.
+/// The parts before the query: `http://`, `me@host:80`, `/dir/file`.
 fn parts(url: &str) -> (&str, &str, &str) {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
@@ -142,7 +141,7 @@ fn parts(url: &str) -> (&str, &str, &str) {
     (scheme, host, path)
 }
 
-/// How the path ends, in lower case; empty where it has no extension.
+/// The lower-case extension of the path, or empty.
 #[must_use]
 pub fn extension(url: &str) -> String {
     let (_, _, path) = parts(url);
@@ -150,7 +149,7 @@ pub fn extension(url: &str) -> String {
     name.rsplit_once('.').map_or(String::new(), |(_, extension)| extension.to_ascii_lowercase())
 }
 
-/// What to call it: the last part of the path without a media extension, or else the host.
+/// The display name: the last path segment without a media extension, else the host.
 #[must_use]
 pub fn name(url: &str) -> String {
     let (_, host, path) = parts(url);
@@ -166,7 +165,7 @@ pub fn name(url: &str) -> String {
     String::from_utf8_lossy(&percent_decode(last)).into_owned()
 }
 
-/// The URL without the name and password before the host.
+/// The URL without login.
 #[must_use]
 pub fn without_login(url: &str) -> String {
     let (scheme, host, _) = parts(url);
@@ -177,7 +176,7 @@ fn without_user(host: &str) -> &str {
     host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 
-/// What `target`, written in the document at `base`, means.
+/// Resolves the reference `target` in the document at `base`.
 #[must_use]
 pub fn join(base: &str, target: &str) -> String {
     if scheme(target).is_some() {
@@ -207,7 +206,7 @@ pub fn join(base: &str, target: &str) -> String {
     }
 }
 
-/// The path in a `file://` URL, in the file system's own bytes.
+/// The path of a `file://` URL, as raw bytes.
 #[must_use]
 pub fn file_path(url: &str) -> Option<Vec<u8>> {
     if scheme(url)? != "file" {
@@ -217,7 +216,7 @@ pub fn file_path(url: &str) -> Option<Vec<u8>> {
     Some(percent_decode(path.strip_prefix("localhost").unwrap_or(path)))
 }
 
-/// `text` with each `%41` as the byte that it stands for.
+/// Decodes `%41` to bytes.
 #[must_use]
 pub fn percent_decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
@@ -318,9 +317,9 @@ mod tests {
             ("crypto+http://h/a", "it is a crypto+http:// address"),
             ("file:///etc/passwd", "a list from the network may not name local files"),
             ("FILE:///etc/passwd", "a list from the network may not name local files"),
-            ("subfile,,start,0,end,9,,:http://h/", "it is no URL"),
-            ("srt://:9000", "it names no host"),
-            ("http:///etc/passwd", "it names no host"),
+            ("subfile,,start,0,end,9,,:http://h/", "it is not a URL"),
+            ("srt://:9000", "it has no host"),
+            ("http:///etc/passwd", "it has no host"),
             ("srt://h:1?mode=listener", "it would wait for connections on this machine"),
             ("srt://h:1?latency=1&MODE=Listener", "it would wait for connections on this machine"),
             ("srt://h:1?mode=caller&mode=rendezvous", "it would wait for connections on this machine"),

@@ -1,7 +1,6 @@
-//! `yt-dlp -J`: what a page plays, as URLs that ffmpeg opens, or the pages that it lists.
+//! Runs `yt-dlp -J` on a page and reads the media URLs, or the pages it lists.
 //!
-//! Runs the operator's yt-dlp and reads its JSON. Why it refused is put into words by `refusal`; when to ask, and what
-//! to do with the answer, is decided by the callers.
+//! `refusal` words its errors. When to ask, and what follows, is up to the callers.
 
 mod answer;
 mod cookies;
@@ -20,10 +19,10 @@ use tgs_playout::{
     proxy::{ProxyClient, ReadPurpose},
 };
 
-/// How long yt-dlp may take for one page.
+/// The time limit for one page.
 pub const TIME_OUT: Duration = Duration::from_mins(1);
 
-/// A list of a thousand pages takes about 3 MB, a video with all its subtitles half as much.
+/// A list of a thousand pages takes about 3 MB, a video with subtitles half as much.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// How yt-dlp is run.
@@ -33,27 +32,27 @@ pub struct YtDlp {
     pub program: PathBuf,
     /// `YTDLP_ARGS`, split. They come last and win.
     pub args: Vec<String>,
-    /// The picture's height in pixels that is wanted and should not be exceeded.
+    /// The maximum height in pixels.
     pub height: u32,
-    /// How long it may take: [`TIME_OUT`], except in tests.
+    /// The time limit: [`TIME_OUT`], except in tests.
     pub time_out: Duration,
 }
 
-/// What a page has to offer.
+/// The content of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PageItem {
-    /// Something to play.
+    /// A video.
     Video {
-        /// What ffmpeg opens.
+        /// The sources that ffmpeg opens.
         media: Media,
-        /// The page's own title.
+        /// The page's title.
         title: Option<String>,
     },
-    /// What is there is no page but begins as an M3U list. yt-dlp takes each such list for HLS.
+    /// A URL that starts as an M3U list, which yt-dlp always takes for HLS.
     M3u {
-        /// What ffmpeg opens if it is HLS.
+        /// The source if it is HLS.
         media: Media,
-        /// What yt-dlp calls it.
+        /// yt-dlp's title.
         title: Option<String>,
     },
     /// A list of other pages; not empty.
@@ -65,21 +64,21 @@ pub enum PageItem {
 pub struct Listed {
     /// Its page; with an `index`, the page that lists it.
     pub url: String,
-    /// Its place in the list, from 1, where it has no page of its own.
+    /// Its number in the list, from 1, if it has no page of its own.
     pub index: Option<u32>,
-    /// Its title, where the list tells.
+    /// Its title, if known.
     pub title: Option<String>,
 }
 
 impl YtDlp {
-    /// `program` for pictures up to `height` pixels high, with `args` as they stand in `YTDLP_ARGS`. The error fits behind
-    /// that name.
+    /// Runs `program` for videos up to `height` lines, with `args` as in `YTDLP_ARGS`. The error
+    /// follows that name.
     pub fn new(program: impl Into<PathBuf>, args: &str, height: u32) -> anyhow::Result<Self> {
         let args = shell_words::split(args).map_err(|_| anyhow::anyhow!("a quote in it is not closed"))?;
         Ok(Self { program: program.into(), args, height, time_out: TIME_OUT })
     }
 
-    /// Asks what is at `url`, which the operator names: see [`YtDlp::ask_as`].
+    /// Asks about `url` on the operator's behalf; see [`YtDlp::ask_as`].
     pub fn ask(&self, url: &str, index: Option<u32>, cancel: &Cancel) -> Result<PageItem, ItemFailure> {
         self.ask_as(
             &ProxyClient::new(&MediaSource::at(url.to_owned()), ReadPurpose::Probe),
@@ -90,8 +89,9 @@ impl YtDlp {
         )
     }
 
-    /// Asks as `client` what is at `url`, or what its list has at `index`, with `headers` of a list. Blocks until yt-dlp answers,
-    /// `cancel` is set, or the time is over; nothing it started is left behind then. A proxy in `YTDLP_ARGS` comes before ours.
+    /// Asks as `client` about `url`, or about entry `index` of its list, with the `headers` of a
+    /// list. Blocks until the answer, the time limit or `cancel`; leaves no process behind. A proxy
+    /// in `YTDLP_ARGS` wins over ours.
     pub fn ask_as(
         &self,
         client: &ProxyClient,
@@ -103,7 +103,7 @@ impl YtDlp {
         let mut command = process::command(&self.program);
         command.args(["--ignore-config", "--dump-single-json", "--flat-playlist", "--no-progress"]);
         command.args(["--socket-timeout", "15", "--playlist-items"]);
-        // Far more than anybody plays before the list is asked for again; a channel can have a hundred thousand.
+        // Channels can have a hundred thousand entries; the list is requested again each round.
         command.arg(index.map_or(":1000".to_owned(), |index| index.to_string()));
         command.args(["--format", FORMAT, "--format-sort", &self.sort()]);
         for (name, value) in headers {
@@ -111,7 +111,7 @@ impl YtDlp {
         }
         command.args(&self.args).arg("--").arg(url);
         client.apply(&mut command);
-        // yt-dlp takes abbreviations, and a configuration may hold any option.
+        // yt-dlp accepts abbreviations, and a configuration may hold any option.
         let bypasses = ["--prox", "--geo-v", "--conf"];
         if self.args.iter().any(|arg| bypasses.iter().any(|option| arg.starts_with(option))) {
             client.note_bypass();
@@ -130,8 +130,8 @@ impl YtDlp {
         answer::read(&output.stdout, url, index.is_some())
     }
 
-    /// The language comes first, as yt-dlp itself has it: the original before its dubs. H.264 and AAC at the wanted size cost
-    /// the least to decode and are what most sites have.
+    /// Language first, as by default: the original before dubs. H.264 and AAC at the wanted size
+    /// decode cheapest, and most sites have them.
     fn sort(&self) -> String {
         format!("lang,res:{},fps:30,vcodec:h264,acodec:aac", self.height)
     }
@@ -145,7 +145,7 @@ impl YtDlp {
             RunError::Start { source, .. } => (
                 FailureReason::Tool,
                 format!(
-                    "yt-dlp does not start from {} ({source}): install it, or say where it is in YTDLP_PATH",
+                    "yt-dlp does not start from {} ({source}): install it, or set YTDLP_PATH",
                     self.program.display()
                 ),
             ),
@@ -155,8 +155,8 @@ impl YtDlp {
     }
 }
 
-/// Picture and sound apart, where the site has them so, or else both in one; what ffmpeg cannot open by its URL alone
-/// (DASH in pieces) only where there is nothing else.
+/// Separate video and audio if the site has them, else one file. DASH segments, which ffmpeg cannot
+/// open by URL alone, come last.
 const FORMAT: &str = "bv*[protocol!*=dash]+ba[protocol!*=dash]/b[protocol!*=dash]/bv*+ba/b/b*";
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         let ytdlp = YtDlp::new("yt-dlp", r#"--cookies "/a b/c.txt" -4"#, 720).unwrap();
         assert_eq!(ytdlp.args, ["--cookies", "/a b/c.txt", "-4"]);
         assert_eq!(ytdlp.sort(), "lang,res:720,fps:30,vcodec:h264,acodec:aac");
-        // The arguments can hold a password: never in the message.
+        // The arguments may hold a password.
         let error = YtDlp::new("yt-dlp", "--password 'hush", 720).unwrap_err();
         assert_eq!(error.to_string(), "a quote in it is not closed");
     }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(failure.reason, FailureReason::Tool);
         assert!(
             failure.detail.starts_with("yt-dlp does not start from /no/such/yt-dlp (")
-                && failure.detail.ends_with("): install it, or say where it is in YTDLP_PATH"),
+                && failure.detail.ends_with("): install it, or set YTDLP_PATH"),
             "{failure}"
         );
     }

@@ -1,4 +1,4 @@
-//! The pages over real sockets: what a scraper, an operator and a hostile client get.
+//! The status server over real sockets: scrapers, operators and hostile clients.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tgs_control::Health;
 use tgs_stream::http::{FILE_EVERY, HttpConfig, HttpServer, Pages};
 
-/// How long a test waits for an answer that is due at once.
+/// How long a test waits for an immediate answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 fn config(state: &TempDir, host: &str, port: u16) -> HttpConfig {
@@ -48,7 +48,7 @@ fn start(config: &HttpConfig) -> HttpServer {
     HttpServer::start(config, pages(Health::Healthy))
 }
 
-/// Sends `request` and gives all that comes back until the server closes.
+/// Sends `request`; returns everything until the server closes.
 fn exchange(addr: SocketAddr, request: &str) -> io::Result<String> {
     exchange_within(PATIENCE, addr, request)
 }
@@ -72,9 +72,9 @@ fn get(addr: SocketAddr, path: &str) -> (String, String) {
     (head.lines().next().unwrap().into(), body.into())
 }
 
-/// `count` neighbouring ports that are taken for as long as the listeners live.
+/// `count` adjacent ports, taken while the listeners live.
 fn taken_ports(count: u16) -> (u16, Vec<TcpListener>) {
-    // Below the range the kernel hands out, so that other tests' sockets are not among them.
+    // Below the kernel's ephemeral ports, so that other tests do not use them.
     for first in (20_000..32_000).step_by(usize::from(count) + 1).skip(std::process::id() as usize % 500) {
         let taken: io::Result<Vec<_>> =
             (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
@@ -85,7 +85,7 @@ fn taken_ports(count: u16) -> (u16, Vec<TcpListener>) {
     panic!("no {count} neighbouring ports are free");
 }
 
-/// What has been logged in this process so far, of the lines that hold `part`.
+/// The lines logged so far in this process that hold `part`.
 fn logged(part: &str) -> Vec<String> {
     LINES.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
 }
@@ -127,7 +127,7 @@ fn pages_are_served() {
     assert_eq!(get(addr, "/").0, "HTTP/1.1 404 Not Found");
 }
 
-/// Metrics that cannot be collected while the flag is set.
+/// Metrics whose collection panics while the flag is set.
 struct Broken(IntGauge, Arc<AtomicBool>);
 
 impl Collector for Broken {
@@ -178,12 +178,12 @@ fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
     for path in ["/healthz", "/metrics", "/healthz"] {
         let (status, body) = get(addr, path);
         assert_eq!(status, "HTTP/1.1 500 Internal Server Error", "{path}");
-        assert!(body.starts_with("a fault of tgs-stream: as asked") && !body.contains("hidden"), "{body}");
+        assert!(body.starts_with("internal error of tgs-stream: as asked") && !body.contains("hidden"), "{body}");
     }
     assert_eq!(get(addr, "/status").0, "HTTP/1.1 200 OK");
     broken.store(false, Ordering::SeqCst);
     assert_eq!(get(addr, "/healthz").1, "ok\n");
-    // Its thread starts again by itself.
+    // Its thread restarts.
     written_anew();
 }
 
@@ -307,7 +307,7 @@ fn with_no_port_free_the_metrics_go_to_a_file() {
     assert!(!old.exists(), "what a killed run has said is not true any more");
     let file = state.path().join("metrics.prom");
     wait_until(|| file.exists());
-    let errors = logged(&format!("ERROR no port from {port} to {} can be had", port + 10));
+    let errors = logged(&format!("ERROR no free port from {port} to {}", port + 10));
     assert_eq!(errors.len(), 1);
     let place = file.display().to_string();
     assert!(logged(&place).iter().any(|line| line.starts_with("WARN metrics are written to")));
@@ -363,10 +363,10 @@ fn a_file_of_something_else_is_left_alone() {
     let said = logged(&file.display().to_string());
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
-        said[0].contains("it holds something else than metrics and is left alone; see METRICS_FILE"),
+        said[0].contains("the file holds something other than metrics, not overwriting it; see METRICS_FILE"),
         "{said:?}"
     );
-    // Its own of an earlier run is rewritten.
+    // A file of an earlier run is overwritten.
     fs::write(&file, "# HELP old x\n").unwrap();
     drop(start(&config));
     assert!(fs::read_to_string(&file).unwrap().contains("tgs_build_info"));
@@ -394,7 +394,7 @@ fn a_file_that_cannot_be_written_is_said_once() {
     assert!(lines[1].starts_with("INFO") && lines.len() == 2, "{lines:?}");
 }
 
-/// What clients may do instead of asking for a page.
+/// Client behaviour other than a request.
 const STUCK: [&str; 11] = [
     "",
     "GET /metr",
@@ -409,13 +409,13 @@ const STUCK: [&str; 11] = [
     "GET /metrics HTTP/1.1\r\n\r\n",
 ];
 
-/// Sockets that this process has open.
+/// Open descriptors of this process.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Six hundred clients that send nothing, half a request, a body without end or one too long to be true, or that never
-/// read: they cost few descriptors of the broadcast, and honest ones are answered at once all the same.
+/// 600 clients that send nothing, half a request, an endless or huge body, or never read: they use
+/// few descriptors, and other clients are answered at once.
 #[test]
 fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
     let state = tempfile::tempdir().unwrap();
@@ -425,10 +425,10 @@ fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
     let mut stuck = Vec::new();
     for start in STUCK.iter().cycle().take(600) {
         let mut stream = TcpStream::connect(addr).unwrap();
-        // It may have been closed for a newer one already.
+        // It may have been replaced by a newer one.
         let _ = stream.write_all(start.as_bytes());
         stuck.push(stream);
-        // Their own ends are open here, too.
+        // Their own ends are open here too.
         let theirs = descriptors() - before - stuck.len();
         assert!(theirs <= 50, "{theirs} descriptors after {} clients", stuck.len());
         if stuck.len() % 100 == 0 {
@@ -439,7 +439,7 @@ fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
     }
 }
 
-/// Each has the time for a whole request, however little of it comes at a time.
+/// The time for a request is limited, however slowly it arrives.
 #[test]
 fn who_drips_is_closed_when_the_time_is_over() {
     let state = tempfile::tempdir().unwrap();
@@ -494,7 +494,7 @@ fn what_is_no_sensible_request_is_refused() {
     }
 }
 
-/// A connection is used for as many requests as a client likes, and closed where it has been said.
+/// A connection serves any number of requests, and closes on request.
 #[test]
 fn thousands_of_requests_in_a_row_are_answered() {
     let state = tempfile::tempdir().unwrap();

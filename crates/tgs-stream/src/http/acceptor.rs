@@ -1,8 +1,8 @@
-//! Who may connect to the pages, and for how long: `tiny_http` bounds neither connections nor their time.
+//! Limits clients of the status server: `tiny_http` bounds neither connections nor their time.
 //!
-//! At most [`MOST`] connections, with a thread each; where one more comes, the oldest that waits is closed for it, so that
-//! idle ones keep nobody out. A whole request has [`REQUEST`], a whole answer [`ANSWER`]. Only what is one request for a page
-//! goes on to [`Backend`], without its headers and body.
+//! At most [`MAX_CONNECTIONS`], one thread each; a new one replaces the one idle for longest, so
+//! that idle clients block nobody. A request must arrive within [`REQUEST_TIME_OUT`], an answer be
+//! read within [`ANSWER_TIME_OUT`]. Only a checked request line reaches [`Backend`].
 
 use std::{
     io::{self, Read, Write},
@@ -21,38 +21,37 @@ use super::{
     serve::Backend,
 };
 
-/// Connections at once: Prometheus, a few tools, and a person or two.
+/// Enough for Prometheus, a few tools and operators.
 const MOST: usize = 32;
 
-/// The time for a whole request, from the connection's beginning or the answer before; who asks nothing more by then is
-/// closed.
+/// From the start of the connection or the end of the last answer.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// The time in which a client takes a whole answer.
+/// The time for a client to read an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The longest head of a request.
+/// The longest request head.
 const HEAD: usize = 8 * 1024;
 
-/// What a client still sends behind its last answer is read for so long, and so much of it: a connection closed with unread
-/// bytes is reset, and the answer may be lost with it.
+/// How long, and how many bytes, input after the last answer is read: closing a socket with unread
+/// input resets it, which may lose the answer.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
 
-/// How long to wait where the system has no descriptor or no port.
+/// The pause after a lack of descriptors or threads.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Small, since there are 32 of them.
+/// Small: there are 32 of them.
 const STACK: usize = 256 * 1024;
 
-/// Listens at the first of `addrs` that can be had.
+/// Listens on the first of `addrs` that is free.
 pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(addrs)?;
-    // A client that gives up between poll and accept must not block us.
+    // accept must not block on a client that has disconnected since poll.
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// Accepts until the other end of `stopped` is closed, and serves from `backend`. A listener that has ended is opened anew.
+/// Accepts until the other end of `stopped` closes. Reopens a listener that has failed.
 pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixStream) {
     let clients = Arc::new(OpenConnections::default());
     let mut listener = Some(listener);
@@ -61,7 +60,7 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
         let Some(open) = &listener else {
             match addr.map(|addr| listen(&[addr])) {
                 Some(Ok(again)) => {
-                    log::warn!("the listener for metrics, health and status had ended; it is open again");
+                    log::warn!("reopened the listener of metrics, health and status");
                     listener = Some(again);
                 }
                 _ if closed_within(stopped, PAUSE) => break,
@@ -71,7 +70,7 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
         };
         addr = open.local_addr().ok().or(addr);
         let mut fds = [PollFd::new(open, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        // An error is an interruption by a signal.
+        // Errors are interruptions by signals.
         let _ = poll(&mut fds, None);
         if closed_within(stopped, Duration::ZERO) {
             break;
@@ -80,9 +79,9 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
             Ok((socket, _)) => clients.admit(socket, backend),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => listener = None,
-            // A client that has gone already (ECONNABORTED), or no descriptor left: others of the process need them too.
+            // ECONNABORTED, or no descriptor left, which the rest of the process may need.
             Err(e) => {
-                log::debug!("failed to accept a connection to the pages: {e}");
+                log::debug!("failed to accept a connection to the status server: {e}");
                 if closed_within(stopped, PAUSE / 10) {
                     break;
                 }
@@ -96,14 +95,14 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
 #[derive(Debug, Default)]
 struct OpenConnections {
     open: Mutex<Vec<OpenConnection>>,
-    /// One of them has ended.
+    /// A connection has ended.
     ended: Condvar,
 }
 
 #[derive(Debug)]
 struct OpenConnection {
     socket: Arc<TcpStream>,
-    /// Since when it waits for a request; `None` while it is answered.
+    /// When it began to wait for a request; `None` during an answer.
     waiting: Option<Instant>,
     closed: bool,
 }
@@ -113,12 +112,13 @@ impl OpenConnections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for `socket` and serves it in a thread of its own.
+    /// Serves `socket` on a thread of its own; closes another connection if there are too many.
     fn admit(self: &Arc<Self>, socket: TcpStream, backend: &Arc<Backend>) {
         let socket = Arc::new(socket);
         let mut open = self.locked();
         while open.len() >= MOST {
-            // Those who wait first, by how long; then whoever has been answered longest. One that is closed ends at once.
+            // Idle ones first, longest idle time first; then the oldest. A shut down connection
+            // ends at once.
             let oldest = open.iter_mut().filter(|client| !client.closed);
             if let Some(oldest) = oldest.min_by_key(|client| (client.waiting.is_none(), client.waiting)) {
                 oldest.closed = true;
@@ -136,7 +136,7 @@ impl OpenConnections {
         let backend = Arc::clone(backend);
         let thread = thread::Builder::new().name("web-client".into()).stack_size(STACK);
         if let Err(e) = thread.spawn(move || served.run(&backend)) {
-            log::warn!("failed to start a thread for a connection to the pages: {e}");
+            log::warn!("failed to start a thread for a connection to the status server: {e}");
         }
     }
 
@@ -147,7 +147,7 @@ impl OpenConnections {
     }
 }
 
-/// One connection that is served; dropping it closes it.
+/// A served connection; closed on drop.
 struct ServedConnection {
     clients: Arc<OpenConnections>,
     socket: Arc<TcpStream>,
@@ -162,13 +162,13 @@ impl Drop for ServedConnection {
 
 impl ServedConnection {
     fn run(self, backend: &Backend) {
-        // Whatever fails here is the client's doing, and it has gone.
+        // Errors are the client's.
         if self.serve(backend).is_ok() {
             self.linger();
         }
     }
 
-    /// Answers request by request; ends after an answer that is the last.
+    /// Answers requests until the last one.
     fn serve(&self, backend: &Backend) -> io::Result<()> {
         self.socket.set_nonblocking(false)?;
         let mut input = Vec::new();
@@ -199,7 +199,7 @@ impl ServedConnection {
         }
     }
 
-    /// The next head, without its empty line. What follows it stays in `input`.
+    /// Reads the next head without its empty line. Further input stays in `input`.
     fn head(&self, input: &mut Vec<u8>) -> io::Result<ReadHead> {
         let end = Instant::now() + REQUEST;
         let mut looked = 0;
@@ -223,7 +223,7 @@ impl ServedConnection {
         }
     }
 
-    /// Reads once; `None` where nothing comes until `end`.
+    /// Reads once; `None` at `end`.
     fn read_until(&self, some: &mut [u8], end: Instant) -> io::Result<Option<usize>> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -251,7 +251,7 @@ impl ServedConnection {
         Ok(())
     }
 
-    /// Reads away what the client still sends, so that it can read the answer.
+    /// Drains input so that the client can read the answer.
     fn linger(&self) {
         let (time, most) = LINGER;
         let (end, mut read) = (Instant::now() + time, 0);
@@ -270,6 +270,6 @@ enum ReadHead {
     Whole(Vec<u8>),
     TooLong,
     TooSlow,
-    /// The client has gone, or has nothing to ask.
+    /// The client has disconnected or sent nothing.
     Nothing,
 }

@@ -1,27 +1,27 @@
-//! A request's head, as far as it decides how the connection goes on. What is asked for is `tiny_http`'s to answer.
+//! Parses a request head as far as it affects the connection. `tiny_http` handles the request.
 
-/// A request for a page.
+/// A request that can be forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HttpRequest {
-    /// `GET`, …
+    /// The method.
     pub(super) method: String,
-    /// The path and what follows it: visible ASCII.
+    /// Path and query: visible ASCII.
     pub(super) target: String,
-    /// Whether the connection ends with its answer.
+    /// Whether the connection closes after the answer.
     pub(super) last: bool,
 }
 
-/// What a client asks.
+/// The result of parsing a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ParsedHead {
-    /// A page.
+    /// A request.
     Request(HttpRequest),
-    /// Something that is answered with this status alone.
+    /// Refused with this status.
     Refused(u16),
 }
 
 impl HttpRequest {
-    /// Reads a head without its last empty line.
+    /// Parses a head without its empty line.
     pub(super) fn parse(head: &[u8]) -> ParsedHead {
         let text = String::from_utf8_lossy(head);
         let (line, headers) = text.split_once("\r\n").unwrap_or((&text, ""));
@@ -43,7 +43,7 @@ impl HttpRequest {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "connection" if value.to_ascii_lowercase().contains("close") => last = true,
-                // A body is not read: what follows it cannot be found.
+                // Bodies are not read, so the next request cannot be found.
                 "content-length" if value != "0" => last = true,
                 "transfer-encoding" => last = true,
                 _ => {}
@@ -53,7 +53,7 @@ impl HttpRequest {
     }
 }
 
-/// An answer that is a status alone, and the connection's last.
+/// An answer without a body; closes the connection.
 pub(super) fn simple(status: u16) -> Vec<u8> {
     let words = match status {
         400 => "Bad Request",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is sent, what goes on is one line.
+        /// Whatever is sent, one line is forwarded.
         #[test]
         fn anything_is_read(head in "[ -~\r\n\u{e9}]{0,80}") {
             if let ParsedHead::Request(request) = HttpRequest::parse(head.as_bytes()) {

@@ -1,5 +1,5 @@
-//! The pages by `tiny_http`, which listens on a socket that nobody else can open. What may reach it is decided by
-//! `acceptor.rs`: one request at a time, checked, without headers and body.
+//! Serves the pages with `tiny_http`, on a private socket. `acceptor.rs` forwards one checked
+//! request at a time, without headers and body.
 
 use std::{
     io::{self, Cursor, Read, Write},
@@ -21,13 +21,13 @@ use super::{
     request::{self, simple},
 };
 
-/// The time for a page, which is made from memory.
+/// The time limit for a page, which is made from memory.
 const PAGE: Duration = Duration::from_secs(10);
 
-/// How long to wait before another server takes the place of one that has ended.
+/// The pause before a failed server is replaced.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Serves at `listener` until the other end of `stopped` is closed.
+/// Serves on `listener` until the other end of `stopped` closes.
 pub(super) fn run(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) {
     if let Err(e) = serve(listener, pages, state_dir, stopped) {
         log::error!("metrics, health and status are off from now on: {e}");
@@ -52,9 +52,9 @@ fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &Unix
         while !closed_within(stopped, Duration::ZERO) {
             match backend.server().recv() {
                 Ok(request) => answer(request, pages),
-                // Told to stop, or it could not accept: no descriptor was left.
+                // Unblocked by the stop, or accept failed without a descriptor.
                 Err(e) => {
-                    log::debug!("the server of the pages has ended: {e}");
+                    log::debug!("the status server failed, restarting it: {e}");
                     while !closed_within(stopped, AGAIN) && backend.renew().is_err() {}
                 }
             }
@@ -63,12 +63,12 @@ fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &Unix
     })
 }
 
-/// Where `tiny_http` listens: in a directory that only this user can enter.
+/// `tiny_http` on a socket in a directory that only this user can enter.
 #[derive(Debug)]
 pub(super) struct Backend {
     dir: TempDir,
     now: Mutex<BackendServer>,
-    /// One page at a time: `tiny_http` has a thread for each connection.
+    /// Serialises requests: `tiny_http` starts a thread per connection.
     turn: Mutex<()>,
 }
 
@@ -85,7 +85,7 @@ impl Backend {
             let now = BackendServer::new(dir.path(), 0)?;
             Ok(Self { dir, now: Mutex::new(now), turn: Mutex::new(()) })
         };
-        // The name of a socket is no longer than 107 bytes, which a state directory may be.
+        // A socket's path is limited to 107 bytes, which a state directory may exceed.
         make(&std::env::temp_dir()).or_else(|_: io::Error| make(state_dir))
     }
 
@@ -97,21 +97,21 @@ impl Backend {
         Arc::clone(&self.now().server)
     }
 
-    /// Puts another server in the place of one that accepts nothing any more.
+    /// Replaces a server that no longer accepts.
     fn renew(&self) -> io::Result<()> {
         let mut now = self.now();
         *now = BackendServer::new(self.dir.path(), now.count.wrapping_add(1))?;
         Ok(())
     }
 
-    /// The whole answer to a request, as it goes to the client.
+    /// The complete answer for the client.
     pub(super) fn answer(&self, request: &request::HttpRequest) -> Vec<u8> {
         let answer = self.ask(request).unwrap_or_else(|e| {
             log::debug!("failed to make the page {}: {e}", request.target);
             simple(503)
         });
         let last = if request.last { "Connection: close\r\n" } else { "" };
-        // Behind the status line, whose version is that of the one connection here.
+        // After the status line; its version is that of the client's connection.
         match answer.iter().position(|byte| *byte == b'\n') {
             Some(end) if answer.starts_with(b"HTTP/1.0 ") => {
                 [b"HTTP/1.1", &answer[8..=end], last.as_bytes(), &answer[end + 1..]].concat()
@@ -127,7 +127,7 @@ impl Backend {
         stream.set_write_timeout(Some(PAGE))?;
         stream.write_all(format!("{} {} HTTP/1.0\r\n\r\n", request.method, request.target).as_bytes())?;
         let mut answer = Vec::new();
-        // Its end is that of the connection: a page of ours, not a stranger's.
+        // The answer ends with the connection; it is ours, so its length is bounded.
         stream.read_to_end(&mut answer)?;
         Ok(answer)
     }
@@ -148,11 +148,11 @@ impl std::fmt::Debug for BackendServer {
 }
 
 fn answer(request: Request, pages: &Pages) {
-    // Logged by the panic hook. The next request gets its answer.
+    // The panic hook logs it. The next request is answered.
     let page = contain(|| page(&request, pages)).unwrap_or_else(|panic| {
-        Response::from_string(format!("a fault of tgs-stream: {panic}\n")).with_status_code(500)
+        Response::from_string(format!("internal error of tgs-stream: {panic}\n")).with_status_code(500)
     });
-    // What cannot be sent has nobody waiting for it.
+    // The client has disconnected.
     drop(request.respond(page));
 }
 

@@ -1,4 +1,4 @@
-//! The metrics as a file for `node_exporter`'s textfile collector.
+//! Writes the metrics to a file for `node_exporter`'s textfile collector.
 
 use std::{
     fs::{self, File},
@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// Writes `path` at once, then every `every`, and a last time when the other end of `stopped` is closed, so that what
-/// stays behind are the final figures.
+/// Writes `path` at once, then every `every`, and finally when the other end of `stopped` closes.
 pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
     let mut failing = false;
     let mut last = false;
@@ -36,13 +35,13 @@ pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    // node_exporter serves its own `process_*`, and two of a name are an error to it.
+    // node_exporter rejects `process_*`, which it exports itself.
     let mut start = Vec::new();
     if fs::metadata(path).is_ok_and(|meta| meta.is_file()) {
         File::open(path)?.take(7).read_to_end(&mut start)?;
     }
     if !start.is_empty() && start != b"# HELP " && start != b"# TYPE " {
-        return Err(io::Error::other("it holds something else than metrics and is left alone"));
+        return Err(io::Error::other("the file holds something other than metrics, not overwriting it"));
     }
     let text = super::render(|family| !family.name().starts_with("process_")).map_err(io::Error::other)?;
     tgs_core::files::replace(path, text.as_bytes(), 0o644)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// `bytes` without byte order mark; UTF-16 as UTF-8.
+/// Removes the byte order mark and converts UTF-16 to UTF-8.
 pub(super) fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
     let plain = |b: &u8| b.is_ascii_graphic();
     let (rest, big_endian) = match bytes {
@@ -19,7 +19,7 @@ pub(super) fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text.into_bytes())
 }
 
-/// `bytes` as text: UTF-8, or else Windows-1252, of which Latin-1 is a part.
+/// Decodes UTF-8, else Windows-1252, which includes Latin-1.
 #[must_use]
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     const HIGH: [char; 32] = [

@@ -1,14 +1,14 @@
-//! The HTTP headers that a list asks for, within bounds.
+//! The HTTP headers that a list sets for its entries, limited in number, size and name.
 
 use serde_json::Value;
 
 use crate::url;
 
-/// No request needs more headers than these, or longer ones.
+/// Limits on one entry's headers.
 pub(super) const MAX_HEADERS: usize = 16;
 const MAX_HEADER: usize = 4096;
 
-/// Adds to `headers` what of `more` a list may ask for: nothing that says where a request goes, or what it is.
+/// Adds those of `more` that a list may set: none that changes a request's destination or framing.
 pub(crate) fn add(headers: &mut Vec<(String, String)>, more: Vec<(String, String)>) {
     const OURS: [&str; 8] = [
         "host",
@@ -39,13 +39,13 @@ pub(crate) fn add(headers: &mut Vec<(String, String)>, more: Vec<(String, String
     }
 }
 
-/// The texts of a JSON object, by name.
+/// The string values of a JSON object.
 pub(super) fn of_json(json: &[u8]) -> Vec<(String, String)> {
     let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(json).unwrap_or_default();
     fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
 }
 
-/// The header that VLC's option `http-user-agent=…` stands for.
+/// The header that VLC's option `http-user-agent=…` sets.
 pub(super) fn of_vlc_option(option: &str) -> Vec<(String, String)> {
     let (name, value) = option.split_once('=').unwrap_or_default();
     let name = match name.trim().trim_start_matches(':').to_ascii_lowercase().as_str() {

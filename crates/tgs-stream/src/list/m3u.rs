@@ -1,26 +1,27 @@
-//! The syntax that a playlist file and an `.m3u` list have in common: one entry a line, `#` before what is none.
+//! Reads M3U: one entry per line, `#` before comments and tags. Playlist files use the same syntax.
 //!
-//! Says nothing about what an entry is; see [`crate::source`]. Other formats and other encodings: [`crate::list`].
+//! Does not interpret entries; see [`crate::source`]. [`crate::list`] reads other formats and
+//! encodings.
 
 use std::borrow::Cow;
 
 use super::{encoding, headers};
 
-/// One entry as it is written.
+/// One entry as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct M3uLine<'a> {
-    /// Its line in the file, from 1.
+    /// The line number, from 1.
     pub number: usize,
-    /// From the `#EXTINF` before it; not empty.
+    /// The title of the preceding `#EXTINF`; not empty.
     pub title: Option<&'a [u8]>,
-    /// A path or a URL in the file's own bytes, without blanks around it; not empty.
+    /// A path or a URL as raw bytes, trimmed; not empty.
     pub text: &'a [u8],
-    /// The HTTP headers that the lines before it ask for.
+    /// The HTTP headers that preceding tags set.
     pub headers: Vec<(String, String)>,
 }
 
-/// The entries of a list. Any bytes are one: a UTF-8 byte order mark, line ends of any kind, blank lines and blanks around
-/// an entry mean nothing.
+/// The entries of a list. Accepts any bytes and line ends; skips a UTF-8 byte order mark and
+/// blanks.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
     let (mut title, mut headers) = (None, Vec::new());
     numbered(bytes).filter_map(move |(number, text)| {
@@ -46,19 +47,19 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
     })
 }
 
-/// Whether this is no list of entries but an HLS playlist, which is one entry as a whole.
+/// Whether this is an HLS playlist, which is one entry as a whole.
 #[must_use]
 pub fn is_hls(bytes: &[u8]) -> bool {
     has_tag(bytes, b"#EXT-X-")
 }
 
-/// Whether an HLS playlist may still grow. A master playlist does not tell: see [`first_variant`].
+/// Whether a media playlist may grow. Use [`first_variant`] first: a master playlist never ends.
 #[must_use]
 pub fn is_live_hls(bytes: &[u8]) -> bool {
     !has_tag(bytes, b"#EXT-X-ENDLIST") && !has_tag(bytes, b"#EXT-X-PLAYLIST-TYPE:VOD")
 }
 
-/// The first variant of a master playlist, as it is written there; `None` for a playlist of segments.
+/// The URL of a master playlist's first variant; `None` for a media playlist.
 #[must_use]
 pub fn first_variant(bytes: &[u8]) -> Option<Cow<'_, str>> {
     if !has_tag(bytes, b"#EXT-X-STREAM-INF") {
@@ -67,7 +68,7 @@ pub fn first_variant(bytes: &[u8]) -> Option<Cow<'_, str>> {
     lines(bytes).next().map(|line| String::from_utf8_lossy(line.text))
 }
 
-/// Lines end with LF, with CR LF, or with CR alone.
+/// The trimmed lines, numbered. Lines end with LF, CR LF or CR.
 fn numbered(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut rest = Some(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     (1..).zip(std::iter::from_fn(move || {
@@ -86,21 +87,21 @@ fn has_tag(bytes: &[u8], tag: &[u8]) -> bool {
     numbered(bytes).any(|(_, text)| text.starts_with(tag))
 }
 
-/// What follows `name`, in letters of either case.
+/// The text after `name`, compared without case.
 fn tag<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = text.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then_some(rest)
 }
 
-/// The title in `-1 group-title="News, local",Channel 4`: behind the first comma outside quotes. Where there is none: the
-/// attribute `tvg-name`.
+/// The title in `-1 group-title="News, local",Channel 4`: the text after the first unquoted comma,
+/// else `tvg-name`.
 fn title_in(info: &[u8]) -> Option<&[u8]> {
     let mut quoted = false;
     let outside = info.iter().position(|byte| {
         quoted ^= *byte == b'"';
         *byte == b',' && !quoted
     });
-    // A quote that is not closed hides nothing.
+    // An unclosed quote hides nothing.
     let comma = outside.or_else(|| info.iter().rposition(|byte| *byte == b',').filter(|_| quoted));
     let title = comma.map(|comma| info[comma + 1..].trim_ascii()).filter(|title| !title.is_empty());
     title.or_else(|| {

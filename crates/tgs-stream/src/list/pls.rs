@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{ListLine, ListLines, encoding::text, m3u};
 
-/// `File1=…`, `Title1=…`, in the order of the numbers.
+/// Reads `File1=…` and `Title1=…`, ordered by number.
 pub(super) fn read(bytes: &[u8], max: usize) -> ListLines {
     let mut found: BTreeMap<u32, ListLine> = BTreeMap::new();
     let mut titles: BTreeMap<u32, String> = BTreeMap::new();
     let mut more = false;
-    // Each line is an entry for the reader of M3U, which leaves out comments and blanks.
+    // The M3U reader skips comments and blank lines.
     for line in m3u::lines(bytes) {
         let Some((name, value)) = line.text.iter().position(|b| *b == b'=').map(|at| line.text.split_at(at))
         else {

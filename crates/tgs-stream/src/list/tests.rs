@@ -70,14 +70,14 @@ fn what_is_no_list_is_named() {
         (b"<html>\n<body>\n<p>no such list</p>\n</body>\n</html>\n", "a web page, not a list"),
         (b"\xef\xbb\xbf\n  <!DOCTYPE html><title>x", "a web page, not a list"),
         (b"<h1>Not Found</h1>\n", "a web page, not a list"),
-        (b"<?xml version=\"1.0\"?><rss><channel/></rss>", "XML, but no list (XSPF is read)"),
+        (b"<?xml version=\"1.0\"?><rss><channel/></rss>", "XML, but not an XSPF list"),
         (b"{\"error\": \"gone\"}\n", "JSON, not a list"),
         (b"{1} a.mp4\n", "1:|{1} a.mp4"),
         (b"<3 songs.mp4\n", "1:|<3 songs.mp4"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n", "HLS"),
         (
             b"ID3\x03\x00\x00",
-            "no list but a media file, it seems: put its name into a list, or give it on the command line",
+            "a media file, not a list: put its name into a list, or give it on the command line",
         ),
     ];
     for (bytes, expected) in cases {

@@ -4,7 +4,7 @@ use quick_xml::{Reader, events::Event};
 
 use super::{ListLine, ListLines, NotAList, headers};
 
-/// The tracks of an XSPF list: the first location of each.
+/// Reads the first location of each track.
 pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = false;
@@ -12,7 +12,7 @@ pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
     let (mut is_xspf, mut field, mut value) = (false, String::new(), String::new());
     let mut track: Option<ListLine> = None;
     let (mut number, mut counted) = (1, 0);
-    // What is no XML further on ends the list there.
+    // A syntax error ends the list.
     while let Ok(event) = reader.read_event() {
         match event {
             Event::Start(tag) => {
@@ -51,7 +51,7 @@ pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
     match (is_xspf, text.to_ascii_lowercase().contains("<html") || !text.contains("<?xml")) {
         (true, _) => Ok(list),
         (false, true) => Err(NotAList::Other("a web page, not a list")),
-        (false, false) => Err(NotAList::Other("XML, but no list (XSPF is read)")),
+        (false, false) => Err(NotAList::Other("XML, but not an XSPF list")),
     }
 }
 
@@ -64,7 +64,7 @@ fn set_field(track: &mut ListLine, name: &str, value: &str) {
     }
 }
 
-/// The character of `&name;`. A list needs no entities of its own, which could stand for anything.
+/// The character of `&name;`. Declared entities are ignored, because they may expand without limit.
 fn entity(name: &str) -> Option<char> {
     let code = |digits: &str, radix| char::from_u32(u32::from_str_radix(digits, radix).ok()?);
     match name {

@@ -1,4 +1,4 @@
-//! What has to be kept of an item to find its place in the list again.
+//! Bookmarks: what identifies an item's place in a list that may be edited or shuffled.
 
 use std::{
     collections::VecDeque,
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{EntryKey, PlaylistEntry};
 
-/// How many of the entries after an item are kept, for the case that it is gone.
+/// How many following entries a bookmark names, in case its own is gone.
 pub(super) const FOLLOWERS: usize = 8;
 
-/// The encoder is a few items ahead of what is on air, where they are short.
+/// Short items: the encoder may be many items ahead of the published one.
 const REMEMBERED: usize = 64;
 
 /// A place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bookmark {
-    /// The entry.
+    /// The entry at the place.
     #[serde(flatten)]
     pub key: EntryKey,
-    /// What its round was shuffled with; `None` in the list's own order.
+    /// The seed of its round; `None` in the list's own order.
     #[serde(default)]
     pub shuffle_seed: Option<u64>,
-    /// The entries that come after it.
+    /// The entries that follow.
     #[serde(default)]
     pub followed_by: Vec<EntryKey>,
 }
 
 impl Bookmark {
-    /// The place behind it; `None` where the round ends with it, or what follows is not known.
+    /// The next place; `None` at the end of the round.
     #[must_use]
     pub fn following(mut self) -> Option<Self> {
         if self.followed_by.is_empty() {
@@ -42,26 +42,26 @@ impl Bookmark {
     }
 }
 
-/// One turn of an item: what a restart needs to know of it, and a jump.
+/// One play of an entry, as restarts and jumps need it.
 #[derive(Debug, Clone)]
 pub(super) struct PlayedEntry {
-    /// The number that [`tgs_playout::item::Item::turn`] has.
+    /// Equals [`tgs_playout::item::Item::turn`].
     pub(super) turn: u64,
-    /// What is played.
+    /// The entry.
     pub(super) entry: PlaylistEntry,
-    /// Its place in the list; of a queued item that of the item before it, where there was one.
+    /// Its place in the list; for a queued entry, that of the item before it.
     pub(super) bookmark: Option<Bookmark>,
-    /// Whether it was queued, and stands nowhere in the list.
+    /// Whether it was queued: it has no place of its own.
     pub(super) queued: bool,
 }
 
-/// The turns of the items encoded last. Clones share them.
+/// The entries encoded last. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Bookmarks(Arc<Mutex<VecDeque<PlayedEntry>>>);
 
 impl Bookmarks {
-    /// Where a restart goes on that finds the item of this place `offset` into it, and how far into that. A queued item is
-    /// not played again: what follows it is. `None` where that is not in the round.
+    /// Where a restart resumes that was at `offset` of the item `place`. A queued item is not
+    /// repeated: its follower comes. `None` if the round ends there.
     #[must_use]
     pub fn resume_point(&self, place: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
         let turn = self.turn(place)?;
@@ -71,7 +71,7 @@ impl Bookmarks {
         Some((turn.bookmark?, offset))
     }
 
-    /// Where a restart goes on behind the item of this place.
+    /// Where a restart continues after the item `place`.
     #[must_use]
     pub fn after(&self, place: u64) -> Option<Bookmark> {
         self.turn(place)?.bookmark?.following()
@@ -89,7 +89,7 @@ impl Bookmarks {
         }
     }
 
-    /// Takes away the turns after the one of this place.
+    /// Removes the entries after `place`.
     pub(super) fn take_after(&self, place: u64) -> Vec<PlayedEntry> {
         let mut kept = self.locked();
         let first = kept.iter().position(|turn| turn.turn > place).unwrap_or(kept.len());

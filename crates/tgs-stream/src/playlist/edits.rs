@@ -1,4 +1,4 @@
-//! Edits of the playlist file: which are taken, and where the list continues after one.
+//! Edits of the playlist file: which are accepted, and where the list continues after one.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Playlist {
-    /// What the file names now, if it was edited since it was last looked at and leaves something to play.
+    /// Reads the file if it has changed. An edit with nothing to play is refused.
     pub(super) fn look_for_edit(&mut self) {
         let stamp = self.listing.stamp();
         if stamp == self.stamp {
@@ -26,7 +26,7 @@ impl Playlist {
                 self.edit = Some(entries);
             }
             Err(why) => {
-                log::warn!("the edit of {} is not taken, the old list goes on: {why:#}", self.listing);
+                log::warn!("edit of {} rejected; the old list stays in use: {why:#}", self.listing);
             }
         }
     }
@@ -47,7 +47,7 @@ impl Playlist {
         Ok((named, entries))
     }
 
-    /// What is on the network may come back at any time; local files are there or not.
+    /// A remote source may come back at any time, so only local files are probed.
     fn seems_playable(&self, entry: &PlaylistEntry) -> Result<(), ItemFailure> {
         if matches!(entry.kind, EntryKind::Direct { .. } | EntryKind::List(_) | EntryKind::Page { .. }) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Playlist {
         }
     }
 
-    /// Makes `entries` the list, and the entry after `anchor` the next one.
+    /// Replaces the list by `entries`; the entry after `anchor` is next.
     pub(super) fn take_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
         let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
         self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
@@ -68,11 +68,11 @@ impl Playlist {
         }
     }
 
-    /// An edit has come between an item's [`Programme::next`] and its confirmation: goes back to what follows the item
-    /// that plays. Answers whether that is still the same.
+    /// Applies an edit between an item's [`Programme::next`] and its confirmation: goes back to the
+    /// entry after the playing one. Returns whether that entry is still the same.
     pub(super) fn take_edit_ahead(&mut self, entries: Vec<PlaylistEntry>, ahead: &PlaylistEntry) -> bool {
         match self.playing.clone() {
-            // It belongs to the round before this one.
+            // It belongs to the previous round.
             Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
                 self.begin_round(self.seed);
             }

@@ -40,7 +40,7 @@ impl Playlist {
         self.go(turn, to);
     }
 
-    /// Goes to where the earlier run was.
+    /// Goes to the saved position.
     pub(super) fn go_back(&mut self) {
         if self.named.is_empty() {
             return;
@@ -49,11 +49,12 @@ impl Playlist {
         if self.go_to(&bookmark) {
             self.start = Some((self.order[self.at].key.clone(), offset));
         } else {
-            log::info!("{} is not in the list any more: going on with what followed it", bookmark.key.item);
+            log::info!("{} is no longer in the list; continuing with its follower", bookmark.key.item);
         }
     }
 
-    /// Makes the entry of this bookmark the next one; `false` where it is gone, and what followed it is next.
+    /// Makes the bookmark's entry the next one. If it is gone, returns `false` and chooses its
+    /// follower.
     fn go_to(&mut self, bookmark: &Bookmark) -> bool {
         self.start = None;
         for list in &bookmark.key.within {
@@ -70,7 +71,7 @@ impl Playlist {
         found.is_some()
     }
 
-    /// Goes where `to` says, seen from `turn`.
+    /// Goes to `to`, relative to `turn`.
     fn go(&mut self, turn: PlayedEntry, to: JumpTarget) {
         let PlayedEntry { entry, bookmark, queued, .. } = turn;
         self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
@@ -79,7 +80,7 @@ impl Playlist {
         }
         let Some(bookmark) = bookmark else { return };
         if let Some(seed) = bookmark.shuffle_seed.filter(|seed| *seed != self.seed) {
-            // It belongs to the round before this one.
+            // It belongs to the previous round.
             self.seed = seed;
             self.order = self.arrange(source::expand(&self.named));
         }

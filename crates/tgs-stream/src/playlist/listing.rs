@@ -1,4 +1,4 @@
-//! The sources of the command line and the playlist file, as they stand now.
+//! Reads the sources of the command line and the playlist file, and watches the file.
 
 use std::{
     ffi::OsString,
@@ -15,14 +15,15 @@ use crate::{
     source::{self, NamedSource, PlaylistEntry},
 };
 
-/// Where entries are written.
+/// The places that name entries.
 #[derive(Debug)]
 pub(crate) struct Listing {
     sources: Vec<NamedSource>,
     file: Option<PathBuf>,
 }
 
-/// What changes when a file is edited. The change time tells where an editor or a copy keeps the modification time.
+/// Identifies a version of the file. The change time covers editors that preserve the modification
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStamp {
     inode: u64,
@@ -31,20 +32,20 @@ pub(super) struct FileStamp {
     changed: (i64, i64),
 }
 
-/// A file that changes all the time is read anew so often at most.
+/// The minimum interval between two reported changes.
 const CHANGES_EVERY: Duration = Duration::from_secs(5);
 
-/// Looks whether the playlist file was edited; reads nothing of it.
+/// Detects edits of the playlist file without reading it.
 #[derive(Debug)]
 pub struct PlaylistWatch {
     listing: Listing,
     stamp: Option<FileStamp>,
-    /// When a change was told last.
+    /// When a change was reported last.
     told: Option<Instant>,
 }
 
 impl PlaylistWatch {
-    /// Whether the file is another one than when this was last asked. What changes within 5 s is told behind them.
+    /// Whether the file has changed since the last call. Changes within 5 s are reported together.
     pub fn changed(&mut self) -> bool {
         self.changed_at(Instant::now())
     }
@@ -80,12 +81,12 @@ impl Listing {
             headers: Vec::new(),
             origin: None,
         };
-        // Entries keep their identity wherever the tool is started.
+        // Entries must have the same identity in every working directory.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
         Self { sources: sources.into_iter().map(named).collect(), file }
     }
 
-    /// The present state of the file; `None` where it is gone, or no file but a pipe, which can be read only once.
+    /// The file's version; `None` without a regular file. A pipe can be read only once.
     pub(super) fn stamp(&self) -> Option<FileStamp> {
         let meta = fs::metadata(self.file.as_ref()?).ok().filter(fs::Metadata::is_file)?;
         Some(FileStamp {
@@ -96,12 +97,12 @@ impl Listing {
         })
     }
 
-    /// Watches the file for changes since `stamp`.
+    /// Watches for changes since `stamp`.
     pub(super) fn watch(&self, stamp: Option<FileStamp>) -> PlaylistWatch {
         PlaylistWatch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp, told: None }
     }
 
-    /// What `line` names, as if it stood in the file.
+    /// The entries of `line`, as if it stood in the file.
     pub(super) fn entries_of(&self, line: &str) -> Vec<PlaylistEntry> {
         let list = self.file.clone().unwrap_or_default();
         let named = source::named_in(&list, line.as_bytes()).unwrap_or_default();
@@ -109,7 +110,7 @@ impl Listing {
         source::expand(&named.into_iter().map(written).collect::<Vec<_>>())
     }
 
-    /// Everything that is named; one at least.
+    /// All named sources; at least one.
     pub(crate) fn read(&self) -> anyhow::Result<Vec<NamedSource>> {
         let mut named = self.sources.clone();
         if let Some(file) = &self.file {
@@ -156,7 +157,7 @@ mod tests {
             }
         }
         assert_eq!(told, (0..60).step_by(5).collect::<Vec<_>>());
-        // The last of them is not lost.
+        // The last change is not lost.
         assert!(watch.changed_at(begun + Duration::from_secs(61)));
         assert!(!watch.changed_at(begun + Duration::from_secs(90)));
     }

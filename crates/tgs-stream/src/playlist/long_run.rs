@@ -1,7 +1,7 @@
-//! The playlist through 60 days of people: edits good and broken, commands, restarts. Whatever they do, something plays,
-//! and it is what the list has there.
+//! 60 simulated days of edits (good and broken), commands and restarts: something always plays, and
+//! it is the entry that the list has there.
 //!
-//! A turn of an item is all the time there is. The rest of the broadcast has long runs of its own
+//! Time advances by whole items. Other parts have long runs of their own
 //! (`tgs-playout/src/playout/long_run.rs`, `telegram/state_machine/long_run.rs`).
 
 use std::{collections::HashSet, fs};
@@ -11,21 +11,21 @@ use super::{
     *,
 };
 
-/// Of 500 s each they last 60 days.
+/// 500 s each: 60 days.
 const TURNS: usize = 10_368;
 
-/// What may stand in a list.
+/// The entries that a list may have.
 const NAMES: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// Whoever looks after the channel.
+/// The operators of the channel.
 struct People {
     rng: fastrand::Rng,
     tv: Tv,
-    /// The list in force.
+    /// The accepted list.
     list: Vec<char>,
-    /// Whether what they saved last is none.
+    /// Whether the last saved file is broken.
     broken: bool,
-    /// Edits taken, edits that were none, commands, restarts.
+    /// Accepted edits, broken ones, commands, restarts.
     edits: usize,
     mistakes: usize,
     commands: usize,
@@ -51,7 +51,7 @@ impl People {
         self.rng.u32(..n) == 0
     }
 
-    /// Saves another list, or none.
+    /// Saves another list or a broken one.
     fn edit(&mut self) {
         match self.rng.u32(..12) {
             0 => self.tv.write(""),
@@ -79,7 +79,7 @@ impl People {
         (self.broken, self.edits) = (false, self.edits + 1);
     }
 
-    /// Where `old` is left at `last` and the list is as it is now, this comes next.
+    /// The entry that follows `last` of `old` in the current list.
     fn follows(&self, last: char, old: &[char]) -> char {
         let place = |of: char| self.list.iter().position(|name| *name == of);
         let at = old.iter().position(|name| *name == last).unwrap();
@@ -89,7 +89,7 @@ impl People {
         self.list[next % self.list.len()]
     }
 
-    /// The tool is started again, `seconds` into the item on air.
+    /// Restarts the tool, `seconds` into the item on air.
     fn restart(&mut self, engine: &Engine, shuffle: bool, seconds: u64) -> Engine {
         if self.broken {
             self.change();
@@ -125,7 +125,7 @@ fn what_people_do_in_sixty_days_is_followed_and_never_stops_it() {
             let (now, from) = played(&mut engine);
             let kept = people.list.contains(&last);
             let expected = if kept { last } else { people.follows(last, &old) };
-            // A bookmark knows the next eight only.
+            // A bookmark names the next eight only.
             let known = kept
                 || old
                     .iter()
@@ -197,7 +197,7 @@ fn shuffled_every_entry_has_its_turn_in_each_round_through_sixty_days_of_edits()
         all_along.retain(|name| people.list.contains(name));
         let resumed = restarted && last == Some(now);
         if restarted && !resumed {
-            // What played is gone, and so may be all that a bookmark knows to follow it.
+            // The playing entry and all followers that its bookmark names may be gone.
             (seen, all_along) = (HashSet::new(), HashSet::new());
         }
         if round != shuffled_with {

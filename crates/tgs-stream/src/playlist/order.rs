@@ -1,25 +1,25 @@
-//! The order of a round, and the same place in another one. Pure.
+//! The order of a round, and how places map between two orders. No I/O.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::source::{EntryKey, PlaylistEntry};
 
-/// Puts `entries` into the order that `seed` stands for. Each has its rank by itself, so that an edit moves no other.
+/// Sorts `entries` into the order of `seed`. Each has a rank of its own, so an edit moves no other.
 pub(super) fn shuffle(entries: &mut [PlaylistEntry], seed: u64) {
     entries.sort_by_cached_key(|entry| rank(&entry.key, seed));
 }
 
-/// What the round after that of `seed` is shuffled with.
+/// The seed of the next round.
 pub(super) fn next_seed(seed: u64) -> u64 {
-    // The increment of SplitMix64, whose steps this takes.
+    // The increment of SplitMix64.
     mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
 
-/// So many seeds are tried for a round that does not begin with what was just played.
+/// Seeds tried for a round that does not begin with the last played entry.
 const MAX_SEEDS: usize = 64;
 
-/// `seed`, or the first of those after it whose order does not begin with an entry that `is_last`. Where most entries are such,
-/// there may be none within reason: then it is `seed`.
+/// `seed`, or the first seed after it whose order does not begin with an entry that `is_last`.
+/// Returns `seed` if none of the tried ones does.
 pub(super) fn seed_of_round(
     entries: &[PlaylistEntry],
     seed: u64,
@@ -44,7 +44,7 @@ fn rank(key: &EntryKey, seed: u64) -> u64 {
     mix(hash(key) ^ mix(seed))
 }
 
-/// FNV-1a over the identity. Saved positions hold seeds: neither this nor the mixing with them may change between versions.
+/// FNV-1a over the identity. Saved positions hold seeds: this and `mix` must never change.
 fn hash(key: &EntryKey) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -63,18 +63,18 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Where the entry of this identity is; else one of the same name.
+/// The index of the entry `key`, else of one of the same name.
 pub(super) fn find(order: &[PlaylistEntry], key: &EntryKey) -> Option<usize> {
     order.iter().position(|entry| entry.key == *key).or_else(|| find_item(order, &key.item))
 }
 
-/// Where the last entry of this name is.
+/// The index of the last entry of this name.
 pub(super) fn find_item(order: &[PlaylistEntry], item: &str) -> Option<usize> {
     order.iter().rposition(|entry| entry.key.item == item)
 }
 
-/// Where to go on in `new` after the entry `key` of `old`: behind it; where it is gone, at the first of those that
-/// followed it, or else behind the last of those before it.
+/// Where to continue in `new` after the entry `key` of `old`: after it; if it is gone, at its first
+/// follower, else after its last predecessor.
 pub(super) fn after(old: &[PlaylistEntry], new: &[PlaylistEntry], key: &EntryKey) -> usize {
     if let Some(index) = find(new, key) {
         return index + 1;
@@ -90,8 +90,8 @@ pub(super) fn after(old: &[PlaylistEntry], new: &[PlaylistEntry], key: &EntryKey
     follower.or_else(|| Some(before.iter().rev().find_map(in_new)? + 1)).unwrap_or(0)
 }
 
-/// `new` with the pages and remote lists opened that are open in `old`: an edit need not ask for them again. Those that would
-/// make it longer than `max` stay closed.
+/// Expands those pages and remote lists of `new` that are expanded in `old`, which saves requests.
+/// Those that would exceed `max` entries stay closed.
 pub(super) fn reopen(new: Vec<PlaylistEntry>, old: &[PlaylistEntry], max: usize) -> Vec<PlaylistEntry> {
     let mut seen = HashSet::new();
     let mut inside: HashMap<&str, Vec<&PlaylistEntry>> = HashMap::new();
@@ -105,7 +105,7 @@ pub(super) fn reopen(new: Vec<PlaylistEntry>, old: &[PlaylistEntry], max: usize)
     let mut left = max.saturating_sub(new.len());
     let mut order = Vec::with_capacity(new.len());
     for entry in new {
-        // The same page may stand in the list twice: each time it stands for its entries once.
+        // A page that is listed twice is expanded twice.
         match inside.get(&*entry.key.item).filter(|found| found.len() <= left) {
             Some(found) => {
                 left -= found.len();
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn going_on_in_an_edited_list() {
         let cases = [
-            // before, index of what plays, after, what is next there
+            // before, index of the playing entry, after, index of the next one
             ("a b c", 1, "a b c", 2),
             ("a b c", 1, "c b a", 2),
             ("a b c", 1, "x b y z", 2),
@@ -187,7 +187,7 @@ mod tests {
         number(&mut all);
         let begun = std::time::Instant::now();
         assert_eq!(seed_of_round(&all, 1, is_last), 1);
-        // One of them is another: it comes first once in a hundred thousand orders.
+        // A single other entry comes first once in a hundred thousand orders.
         all[5] = url("http://h/other.mp4");
         seed_of_round(&all, 1, is_last);
         let none = [url("http://h/x")];
@@ -200,7 +200,7 @@ mod tests {
             })
             .collect();
         assert_eq!(reopen(all, &page, 150_000).len(), 100_000 + 50 * 999);
-        // Once it took hours; unoptimised and on a busy machine it takes two seconds.
+        // It used to take hours; a debug build on a busy machine takes two seconds.
         assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     }
 

@@ -1,4 +1,4 @@
-//! The programme with entries that need no network: direct URLs are handed out as they are.
+//! The playlist with entries that need no network: direct URLs are passed through.
 
 use std::{fs, path::Path};
 
@@ -34,7 +34,7 @@ impl Tv {
         tv
     }
 
-    /// Replaces the file as most editors do: another file, renamed.
+    /// Replaces the file by renaming, as most editors do.
     pub(super) fn edit(&self, letters: &str) {
         let lines: Vec<String> = letters.chars().map(|c| format!("http://h/{c}.mp4")).collect();
         self.write(&lines.join("\n"));
@@ -84,11 +84,11 @@ fn letter(next: &NextItem) -> char {
     }
 }
 
-/// The engine's part: asks one item ahead. Whoever watches the file has always seen the last edit.
+/// The engine: requests one item ahead. The watch has always seen the last edit.
 pub(super) struct Engine {
     pub(super) list: Playlist,
     ahead: Option<NextItem>,
-    /// That of the item played last.
+    /// The turn of the last played item.
     pub(super) place: u64,
 }
 
@@ -114,7 +114,7 @@ impl Engine {
         now
     }
 
-    /// A command that leads elsewhere, as long as this item is on air.
+    /// A jump while the item `place` is on air.
     pub(super) fn jump(&mut self, place: u64, to: JumpTarget) {
         self.list.jump(Some(place), to);
         self.ahead = Some(self.list.next());
@@ -216,14 +216,14 @@ fn a_shuffled_round_does_not_begin_with_the_last_item() {
             assert!(played.windows(2).all(|pair| pair[0] != pair[1]), "{letters} {seed}: {played:?}");
         }
     }
-    // Nothing else is there: it has to.
+    // A single entry has to repeat.
     assert_eq!(Engine::new(Tv::new("a").shuffled(1)).letters(3), "aaa");
 }
 
 #[test]
 fn an_edit_is_taken_at_the_next_item() {
     let cases = [
-        // at first, how many play, edited to, what plays then
+        // list, how many play, edited list, what plays then
         ("abc", 1, "abc", "bcab"),
         ("abc", 1, "axbc", "xbca"),
         ("abc", 1, "xya", "xyax"),
@@ -350,7 +350,7 @@ pub(super) fn line(letter: char) -> String {
 fn a_jump_goes_on_from_there() {
     let tv = Tv::new("ajbjc");
     let cases = [
-        // how many play (the last of them is ahead of what is on air by so many), where to, what plays then
+        // how many play, how many of them are read ahead, jump target, what plays then
         (3, 0, JumpTarget::Again(Duration::from_secs(5)), "bjca"),
         (3, 0, JumpTarget::Before, "jbjc"),
         (3, 0, JumpTarget::After, "jcaj"),
@@ -368,7 +368,7 @@ fn a_jump_goes_on_from_there() {
         assert_eq!(first.start, from, "{played} {ahead} {to:?}");
         assert_eq!(format!("{}{}", first.title, engine.letters(3)), expected, "{played} {ahead} {to:?}");
     }
-    // What has been prepared and not played is a place too.
+    // A prepared item that has not played is a place too.
     let mut engine = Engine::new(tv.open());
     engine.letters(1);
     engine.jump(engine.place + 1, JumpTarget::Before);
@@ -399,11 +399,11 @@ fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
     engine.jump(a, JumpTarget::After);
     engine.list.queue(&line('y'));
     engine.jump(a, JumpTarget::After);
-    // It survives an edit.
+    // The queue survives an edit.
     tv.edit("anbc");
     assert_eq!(engine.letters(2), "xy");
     let y = engine.place;
-    // Nobody has seen them: "a" is still on air.
+    // Not published: "a" is still on air.
     engine.list.queue(&line('z'));
     engine.jump(a, JumpTarget::After);
     assert_eq!(engine.letters(1), "x");
@@ -415,7 +415,7 @@ fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
     engine.jump(engine.place, JumpTarget::Before);
     assert_eq!(engine.letters(1), "a");
     assert_eq!(engine.letters(4), "yznb", "x was seen, and is not queued any more");
-    // The item one goes to comes before the queue.
+    // The target of a jump comes before the queue.
     engine.list.queue(&line('q'));
     engine.jump(engine.place, JumpTarget::After);
     engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(1)));
@@ -508,7 +508,7 @@ fn an_edit_names_at_once_what_comes_instead() {
     assert!(list.replaced().is_none(), "once");
     assert!(matches!(list.confirm(other), NextItem::Play(_)));
     assert_eq!(letter(&list.next()), 'b');
-    // An edit elsewhere changes nothing of it.
+    // An edit elsewhere does not affect it.
     tv.edit("axbd");
     list.reload();
     assert!(list.replaced().is_none());
@@ -559,7 +559,7 @@ fn lists_in_lists_have_a_sum() {
     assert_eq!(list.order.len(), source::MAX_REMOTE + 1);
     list.replace(9, inside(&["http://h/a.mp4", "http://h/9"], 15_000));
     assert_eq!(list.order.len(), source::MAX_REMOTE + 1);
-    // The other list has its own.
+    // The other list has a position of its own.
     let end = list.order.len() - 1;
     list.replace(end, inside(&["http://h/b.mp4"], 15_000));
     assert_eq!(list.order.len(), source::MAX_REMOTE + 15_000);

@@ -12,13 +12,13 @@ use super::Position;
 
 const VERSION: u32 = 1;
 
-/// How many lists are remembered: enough for the ones an operator goes back and forth between.
+/// Lists remembered: enough for those an operator alternates between.
 pub(super) const MAX_LISTS: usize = 8;
 
-/// Larger than eight positions can be; what is larger is something else.
+/// More than eight positions need.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 
-/// The file: the positions in several lists, the one last played first.
+/// The positions of several lists, the one played last first.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PositionFile {
     version: u32,
@@ -46,7 +46,7 @@ pub(super) enum PositionFileError {
 }
 
 impl PositionFile {
-    /// Reads the file. Whatever is wrong with it, the answer is a book; what could not be understood is kept beside.
+    /// Reads the file. On any error, returns no positions and moves a malformed file aside.
     pub(super) fn open(path: &Path) -> Self {
         let problem = match Self::read(path) {
             Ok(book) => return book,
@@ -55,7 +55,7 @@ impl PositionFile {
         };
         let aside = path.with_extension("json.broken");
         let shown = path.display();
-        // A file that may not be read, or a failing disk, says nothing about what is in it: left where it is.
+        // An I/O error says nothing about the content: the file stays.
         if matches!(problem, PositionFileError::Io(_)) {
             log::warn!("failed to read {shown}: {problem}; starting from the beginning");
         } else if let Err(e) = fs::rename(path, &aside) {
@@ -81,7 +81,7 @@ impl PositionFile {
         if bytes.len() as u64 > MAX_FILE {
             return Err(PositionFileError::Large);
         }
-        // The version first: another one may have another form.
+        // Another version may have another format.
         let head: Head = serde_json::from_slice(&bytes)?;
         if head.version != VERSION {
             return Err(PositionFileError::Version(head.version));
@@ -103,11 +103,11 @@ impl PositionFile {
 
     pub(super) fn write(&mut self, path: &Path) -> io::Result<()> {
         self.version = VERSION;
-        // Item ids are URLs too, and those may hold passwords.
+        // Item ids may be URLs with passwords.
         tgs_core::files::replace(path, &self.bytes()?, 0o600)
     }
 
-    /// The file's content, no longer than what is read back: what matters least is left out of it. Names have any length.
+    /// The content, limited to what is read back: drops the oldest lists, then followers.
     fn bytes(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let bytes = serde_json::to_vec(self)?;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::source::EntryKey;
 
-/// Long enough that nothing is saved by time alone.
+/// Long enough that no save is due by time alone.
 const NEVER: Duration = Duration::from_hours(1);
 
 impl From<&str> for ListKey {
@@ -129,7 +129,7 @@ fn what_is_written_can_be_read_back_however_long_names_are() {
     assert_eq!((kept.bookmark.key.item, kept.offset_ms), (name(1, 300_000), 9));
     assert_eq!(kept.bookmark.followed_by, (0..3).map(follower).collect::<Vec<_>>());
     assert_eq!(left_at(dir.path(), "old"), None, "the one played longest ago goes first");
-    // A name that alone is too long: what was kept before stays.
+    // With a name that alone is too long, the last saved position stays.
     let keeper = PositionStore::start(dir.path(), "new".into(), NEVER).0;
     keeper.set(long(2, MAX_FILE as usize));
     drop(keeper);
@@ -215,7 +215,7 @@ fn the_position_of_an_older_version_is_found_and_cleared() {
     assert_eq!(PositionStore::start(dir.path(), list, NEVER).1, None);
 }
 
-/// Re-executes itself as a process that does nothing but save, and kills it at moments of no choosing.
+/// Re-executes itself as a process that only saves, and kills it at random moments.
 #[test]
 fn killed_at_any_moment_the_file_is_whole() {
     const ROLE: &str = "TGS_TEST_POSITION_WRITER";
@@ -235,7 +235,7 @@ fn killed_at_any_moment_the_file_is_whole() {
             println!("saved {n}");
         }
     }
-    // In memory: a kill is not a power failure, and a busy disk takes seconds for some thousand fsyncs.
+    // On tmpfs: a kill is no power failure, and thousands of fsyncs take seconds.
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = dir.path().join("position.json");
     let mut random = fastrand::Rng::with_seed(0x7067_7301);

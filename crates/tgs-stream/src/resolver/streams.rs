@@ -1,4 +1,4 @@
-//! From an HLS playlist to what ffmpeg opens of it: one variant, read as its list asks for.
+//! Resolves an HLS playlist to one variant, and to how ffmpeg reads it.
 
 use std::{
     fs,
@@ -17,17 +17,17 @@ use crate::{
     source, url,
 };
 
-/// So many variants of a master list are tried, of which the better ones cannot be opened.
+/// How many variants are tried if the better ones fail.
 const MOST_VARIANTS: usize = 4;
 
-/// A list on disk that was not written to for so many segments' time does not grow.
+/// A local list without a write for so many segment lengths does not grow.
 const QUIET_SEGMENTS: u32 = 3;
 
-/// How often a list that may grow is looked at.
+/// How often a local list is checked for growth.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Resolver {
-    /// What is played of `source`, a playlist that lies at `place` and holds `bytes`.
+    /// The media of `source`, a playlist at `place` with the content `bytes`.
     pub(super) fn hls(
         &self,
         source: &MediaSource,
@@ -41,7 +41,7 @@ impl Resolver {
             let (picture, live) = self.playlist(source, &url, &list)?;
             let Some(sound) = &variant.sound else { return media(vec![picture], live) };
             if live {
-                // Opened apart, each would begin where its own list is at the moment.
+                // Opened separately, each would start at its own live edge.
                 break;
             }
             let url = joined(place, sound);
@@ -51,7 +51,7 @@ impl Resolver {
         }
         let (whole, mut live) = self.playlist(source, &source.url, bytes)?;
         if let Some(variant) = m3u::first_variant(bytes) {
-            // Where the variant can't be had, ffmpeg will say why when it opens it.
+            // If the variant cannot be fetched, ffmpeg reports the reason when it opens it.
             let list = self.open_variant(source, &joined(place, &variant));
             live = list.is_some_and(|list| m3u::is_live_hls(&list));
             return media(vec![MediaSource { ends: None, ..whole }], live);
@@ -59,7 +59,7 @@ impl Resolver {
         media(vec![whole], live)
     }
 
-    /// The list at `url`, which `source` names; `None` where it cannot be opened.
+    /// The list at `url`, named by `source`; `None` if it cannot be read.
     fn open_variant(&self, source: &MediaSource, url: &str) -> Option<Vec<u8>> {
         if let Some(path) = url.strip_prefix("file:") {
             return source::read_list(Path::new(path)).ok().filter(|_| source.is_file());
@@ -70,7 +70,7 @@ impl Resolver {
         }
     }
 
-    /// The playlist `bytes` at `url`, as `source` names it, and whether it is live.
+    /// The media playlist `bytes` at `url`, and whether it is live.
     fn playlist(
         &self,
         source: &MediaSource,
@@ -108,7 +108,7 @@ fn media(mut sources: Vec<MediaSource>, live: bool) -> Result<Resolved, ItemFail
     Ok(Resolved::Media { media, title: None })
 }
 
-/// Where `target` leads that is written in the list at `place`, a URL or `file:` and a path.
+/// The URL of `target`, written in the list at `place` (a URL or `file:` and a path).
 fn joined(place: &str, target: &str) -> String {
     let Some(path) = place.strip_prefix("file:") else { return url::join(place, target) };
     if target.contains("://") {
@@ -118,13 +118,12 @@ fn joined(place: &str, target: &str) -> String {
     format!("file:{}", beside.display())
 }
 
-/// Whether somebody still writes to the list at `path`, whose segments are of this length. Waits for that where it was written a
-/// moment ago.
+/// Whether the local list at `path` grows. After a recent write, waits for the next one.
 fn grows(path: &Path, segment: Duration, cancel: &Cancel) -> bool {
     let look = || fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
     let first = look();
     let Some((_, Some(written))) = first else { return false };
-    // A time in the future says nothing.
+    // A time in the future proves nothing.
     let age = SystemTime::now().duration_since(written).unwrap_or_default();
     if age > segment * QUIET_SEGMENTS {
         return false;
@@ -178,7 +177,7 @@ mod tests {
             grows
         });
         assert!(written);
-        // Without a look at all, because it is old.
+        // Old enough not to be checked.
         let old = SystemTime::now() - Duration::from_secs(9);
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         let begun = Instant::now();

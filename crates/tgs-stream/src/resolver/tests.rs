@@ -39,7 +39,7 @@ fn files_are_looked_at_before_ffmpeg_is() {
             "the file cannot be read: Not a directory (os error 20)",
         ),
         (write("empty.mp4", ""), FailureReason::Unplayable, "the file is empty"),
-        ("/dev/zero".into(), FailureReason::Unplayable, "it is neither a file nor a folder"),
+        ("/dev/zero".into(), FailureReason::Unplayable, "it is neither a file nor a directory"),
     ];
     for (path, reason, detail) in cases {
         assert_eq!(
@@ -51,7 +51,7 @@ fn files_are_looked_at_before_ffmpeg_is() {
     }
     let locked = write("locked.mp4", "x");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
-    // Root may read everything.
+    // Root may read every file.
     if fs::File::open(&locked).is_err() {
         assert_eq!(resolver().resolve(&at(&locked)).unwrap_err().reason, FailureReason::Forbidden);
     }
@@ -112,7 +112,7 @@ fn of_a_master_list_one_variant_is_opened() {
     };
     assert_eq!(opened(""), (vec![of("720.m3u8")], false));
     assert_eq!(opened(",AUDIO=\"a\""), (vec![of("720.m3u8"), of("de.m3u8")], false));
-    // The next best, where it is not there; the master list, where none is.
+    // If it is missing, the next best; if all are missing, the master playlist.
     fs::remove_file(name("720.m3u8")).unwrap();
     assert_eq!(opened("").0, [of("1080.m3u8")]);
     fs::remove_file(name("1080.m3u8")).unwrap();
@@ -131,7 +131,7 @@ fn what_is_inside_knows_where_it_was_found() {
         let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Trust::Found(Network::Public)) else {
             panic!("depth {depth}")
         };
-        // The list that names itself is left out.
+        // A list's own entry is dropped.
         assert_eq!((entries.len(), entries[0].key.within.len()), (1, depth));
         parent = PlaylistEntry {
             key: EntryKey { item: format!("http://h/{depth}"), ..entries[0].key.clone() },
@@ -140,7 +140,7 @@ fn what_is_inside_knows_where_it_was_found() {
     }
     assert_eq!(
         inside(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,
-        "it is a list, 4 lists deep: name it itself"
+        "it is a list, 4 lists deep: name it directly"
     );
     assert_eq!(
         inside(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,

@@ -14,28 +14,28 @@ use tgs_playout::item::{FailureReason, ItemFailure, Trust};
 
 use crate::{list, url};
 
-/// No path and hardly a URL is longer, in bytes; one argument of a program could hold 128 KiB.
+/// In bytes; longer than any path and almost any URL.
 pub(super) const MAX_TEXT: usize = 8192;
 
-/// One argument or line that names something to play.
+/// One argument or line that names a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedSource {
     /// A path or a URL.
     pub text: OsString,
-    /// What viewers are to see instead of the name.
+    /// The title to show instead of the name.
     pub title: Option<String>,
-    /// The directory that a relative path begins at; empty for the current one.
+    /// The base of a relative path; empty for the working directory.
     pub dir: Arc<Path>,
-    /// HTTP headers that its server wants.
+    /// HTTP headers for its server.
     pub headers: Vec<(String, String)>,
-    /// Where it is written; `None` for the command line.
+    /// The line that names it; `None` for the command line.
     pub origin: Option<EntryOrigin>,
 }
 
-/// A line of a file.
+/// A line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryOrigin {
-    /// The file, or the URL of the list.
+    /// The file or the URL of the list.
     pub list: Arc<Path>,
     /// From 1.
     pub line: usize,
@@ -47,15 +47,15 @@ impl fmt::Display for EntryOrigin {
     }
 }
 
-/// What tells an entry from every other one, also after a restart and an edit of the list.
+/// An entry's identity, stable across restarts and edits of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EntryKey {
-    /// The absolute path or the URL (without name and password).
+    /// The absolute path, or the URL without login.
     pub item: String,
-    /// Which one, from 0, where the list names the same thing several times.
+    /// Its number among equal names, from 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub nth: u32,
-    /// The pages and remote lists that it was found through, outermost first.
+    /// The pages and remote lists it was found in, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<String>,
 }
@@ -65,50 +65,50 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// One entry of the programme.
+/// One entry of the playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaylistEntry {
-    /// Its identity.
+    /// The identity.
     pub key: EntryKey,
-    /// A title given by a list.
+    /// The title given by a list.
     pub title: Option<String>,
-    /// What it is.
+    /// How it is opened.
     pub kind: EntryKind,
-    /// Where it is written.
+    /// The line that names it.
     pub origin: Option<EntryOrigin>,
     /// Who named it: the operator, or a list or page from the network.
     pub trust: Trust,
-    /// HTTP headers that its server wants, beside those that yt-dlp finds.
+    /// HTTP headers for its server, in addition to those of yt-dlp.
     pub headers: Vec<(String, String)>,
 }
 
-/// What an entry is, as far as can be told without the network.
+/// How an entry is opened, as far as its name shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A file, by its absolute path; it need not be there.
+    /// A file, by its absolute path; it need not exist.
     File(PathBuf),
     /// A URL that ffmpeg opens.
     Direct {
         /// The URL.
         url: String,
-        /// Whether its protocol is one for live streams.
+        /// Whether its protocol carries live streams.
         live: bool,
     },
-    /// The URL of a list (`.m3u`, `.m3u8`, `.pls`, `.xspf`), or of an HLS playlist.
+    /// The URL of a list (`.m3u`, `.m3u8`, `.pls`, `.xspf`) or of an HLS playlist.
     List(String),
     /// A page for yt-dlp.
     Page {
         /// The URL.
         url: String,
-        /// One entry of the list that yt-dlp makes of the page, from 1, where it has no URL of its own.
+        /// The number, from 1, of an entry of the page without a URL of its own.
         index: Option<u32>,
     },
-    /// It cannot be played, and this is why.
+    /// It cannot be played.
     Bad(ItemFailure),
 }
 
 impl PlaylistEntry {
-    /// An entry that is not in any page or remote list.
+    /// An entry that is in no page or remote list.
     #[must_use]
     pub fn new(item: String, what: EntryKind) -> Self {
         let item = if item.contains(char::is_control) { item.replace(char::is_control, " ") } else { item };
@@ -116,7 +116,7 @@ impl PlaylistEntry {
         Self { key, title: None, kind: what, origin: None, trust: Trust::Operator, headers: Vec::new() }
     }
 
-    /// What to call it in messages and for viewers: the given title, or else its name, without what opens a URL.
+    /// The title for messages and viewers: the given one, else the name without credentials.
     #[must_use]
     pub fn title(&self) -> String {
         let title = self.title.clone().unwrap_or_else(|| match &self.kind {
@@ -131,7 +131,7 @@ impl PlaylistEntry {
         one_line(&title)
     }
 
-    /// A failure of this entry, with the line that names it.
+    /// Adds the line that names this entry to `failure`.
     #[must_use]
     pub fn failure(&self, failure: ItemFailure) -> ItemFailure {
         match &self.origin {
@@ -142,14 +142,14 @@ impl PlaylistEntry {
 }
 
 impl PlaylistEntry {
-    /// This, with what the list says of it.
+    /// Adds what the list says about this entry.
     pub(super) fn given(mut self, named: &NamedSource) -> Self {
         list::headers::add(&mut self.headers, named.headers.clone());
         Self { title: named.title.clone(), origin: named.origin.clone(), ..self }
     }
 }
 
-/// Tells entries with the same name apart.
+/// Numbers entries of the same name.
 pub fn number(entries: &mut [PlaylistEntry]) {
     let mut seen: HashMap<String, u32> = HashMap::new();
     for entry in entries {
@@ -168,7 +168,7 @@ pub(super) fn at_path(path: PathBuf) -> PlaylistEntry {
     PlaylistEntry::new(path.to_string_lossy().into_owned(), EntryKind::File(path))
 }
 
-/// The entry at a URL that is none of a local file.
+/// The entry of a URL other than `file:`.
 pub(super) fn at_url(address: &str) -> PlaylistEntry {
     let (address, headers) = url::split_headers(address);
     let url = url::normalized(address);
@@ -193,7 +193,7 @@ pub(super) fn at_url(address: &str) -> PlaylistEntry {
     entry
 }
 
-/// `text` without line breaks and other control characters.
+/// Replaces control characters, line breaks included.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()

@@ -16,7 +16,8 @@ use super::{
 /// A folder with more files is named by mistake: the rest is ignored.
 const MAX_FILES: usize = 100_000;
 
-/// What is found beside media in a folder. Everything else is tried, since ffmpeg knows more names than any table.
+/// Extensions of other files in media folders. All others are tried: ffmpeg knows more than any
+/// table.
 const NOT_MEDIA: [&str; 59] = [
     "7z",
     "ass",
@@ -79,7 +80,7 @@ const NOT_MEDIA: [&str; 59] = [
     "zip",
 ];
 
-/// The files of a folder that may be media, in the order a person would number them ("2" before "10").
+/// The media files of a folder in natural order ("2" before "10").
 pub(super) fn folder(dir: &Path) -> Vec<PlaylistEntry> {
     let failure = match media_files(dir) {
         Ok(files) if !files.is_empty() => return files.into_iter().map(at_path).collect(),
@@ -94,11 +95,11 @@ fn media_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let path = entry.path();
-        // A directory mostly tells what its entries are; links must be followed.
+        // The directory entry usually has the type; links must be followed.
         let is_file = || entry.file_type().is_ok_and(|kind| kind.is_file()) || path.is_file();
         if may_be_media(&path) && is_file() {
             if files.len() >= MAX_FILES {
-                log::warn!("{} holds more than {MAX_FILES} files: the rest is left out", dir.display());
+                log::warn!("{} holds more than {MAX_FILES} files; ignoring the rest", dir.display());
                 break;
             }
             files.push(path);
@@ -114,7 +115,7 @@ fn may_be_media(path: &Path) -> bool {
     !name.starts_with(b".") && !NOT_MEDIA.iter().any(|known| extension == *known)
 }
 
-/// A path in natural order, letters compared without their case. Equal names keep one order.
+/// Natural order without case. Equal names keep a fixed order.
 #[derive(PartialEq, Eq)]
 pub(super) struct NaturalOrder(pub(super) PathBuf);
 

@@ -21,16 +21,16 @@ use crate::{
     url,
 };
 
-/// Local lists in local lists: deeper ones name each other in a circle.
+/// Deeper nesting is a cycle.
 const MAX_DEPTH: usize = 8;
 
-/// Local lists that one look at the playlist opens in all.
+/// Local lists opened in one expansion.
 pub(super) const MAX_LISTS: usize = 1000;
 
-/// Their bytes in all.
+/// Bytes of those lists.
 const MAX_LIST_BYTES: usize = 64 << 20;
 
-/// The entries that `named` stands for, in order. Each yields one at least, if only to say that it can't be played.
+/// Expands `named`, in order. Each yields at least one entry, if only a failure.
 #[must_use]
 pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
     let mut expansion = Expansion::default();
@@ -39,18 +39,18 @@ pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
     }
     let mut entries = expansion.entries;
     if entries.len() >= MAX_ENTRIES {
-        log::warn!("there are {MAX_ENTRIES} entries or more: the rest is left out");
+        log::warn!("there are {MAX_ENTRIES} entries or more; ignoring the rest");
         entries.truncate(MAX_ENTRIES);
     }
     number(&mut entries);
     entries
 }
 
-/// What is found while local lists and folders are opened.
+/// The state of one expansion.
 #[derive(Default)]
 struct Expansion {
     entries: Vec<PlaylistEntry>,
-    /// The lists that are being opened, outermost first, to find one that names itself.
+    /// The open lists, outermost first, to detect a list that names itself.
     within: Vec<PathBuf>,
     /// Lists opened so far, and their bytes.
     lists: usize,
@@ -58,7 +58,7 @@ struct Expansion {
 }
 
 impl Expansion {
-    /// Adds what `named` stands for.
+    /// Adds the entries of `named`.
     fn open(&mut self, named: &NamedSource) {
         if self.entries.len() >= MAX_ENTRIES {
             return;
@@ -71,7 +71,10 @@ impl Expansion {
             }
             None => vec![at_url(&text)],
             Some(Err(error)) => {
-                vec![bad(&text, ItemFailure::new(FailureReason::Missing, format!("it is no path: {error}")))]
+                vec![bad(
+                    &text,
+                    ItemFailure::new(FailureReason::Missing, format!("it is not a path: {error}")),
+                )]
             }
             Some(Ok(path)) if path.is_dir() => folder(&path),
             Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
@@ -89,20 +92,20 @@ impl Expansion {
             },
             Some(Ok(path)) => vec![at_path(path)],
         };
-        // The title of a folder is not that of all its files.
+        // A folder's title is not that of each file.
         let titled = NamedSource { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
         self.entries.extend(found.into_iter().map(|entry| entry.given(&titled)));
     }
 
-    /// What the list at `path` names; `None` for an HLS playlist, which is an entry itself. An error without a failure is one
-    /// that was told before.
+    /// The sources in the list at `path`; `None` for an HLS playlist, which is one entry. An error
+    /// without a failure has been reported before.
     fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<NamedSource>>, Option<ItemFailure>> {
         let refused = |detail: String| Err(Some(ItemFailure::new(FailureReason::Unplayable, detail)));
         if self.within.contains(&same(path)) {
             return refused("the list names itself".to_owned());
         }
         if self.within.len() >= MAX_DEPTH {
-            return refused(format!("it is a list, {MAX_DEPTH} lists deep: name it itself"));
+            return refused(format!("it is a list, {MAX_DEPTH} lists deep: name it directly"));
         }
         self.lists += 1;
         if self.lists > MAX_LISTS || self.bytes > MAX_LIST_BYTES {
@@ -111,7 +114,7 @@ impl Expansion {
             return if first {
                 let limit = MAX_LIST_BYTES >> 20;
                 refused(format!(
-                    "the lists name over {MAX_LISTS} lists, or {limit} MiB: this one and the rest are left out"
+                    "the lists name over {MAX_LISTS} lists, or {limit} MiB: ignoring this one and the rest"
                 ))
             } else {
                 Err(None)
@@ -130,12 +133,12 @@ impl Expansion {
     }
 }
 
-/// The path by which a file is known whatever leads to it.
+/// The canonical path, to compare files.
 fn same(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The absolute path that is named; `None` for a URL.
+/// The absolute path; `None` for a URL.
 fn local_path(named: &NamedSource) -> Option<io::Result<PathBuf>> {
     let text = named.text.to_string_lossy();
     let path = match url::scheme(&text) {
@@ -145,7 +148,7 @@ fn local_path(named: &NamedSource) -> Option<io::Result<PathBuf>> {
     Some(path::absolute(named.dir.join(path)))
 }
 
-/// The path that is named: as it is written; or, where there is no such file, as other players write it.
+/// The path as written or, if there is no such file, as other players would read it.
 fn existing(named: &NamedSource) -> PathBuf {
     let raw = named.text.as_bytes();
     let is_there = |path: &[u8]| named.dir.join(OsString::from_vec(path.to_vec())).symlink_metadata().is_ok();

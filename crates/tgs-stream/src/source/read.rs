@@ -8,25 +8,25 @@ use tgs_playout::item::FailureReason;
 use super::entry::{EntryOrigin, NamedSource};
 use crate::list::{self, NotAList};
 
-/// More entries than this are left out: a list that names folders that hold lists is somebody's mistake.
+/// More entries come from a list of folders with lists, which is a mistake.
 pub(super) const MAX_ENTRIES: usize = 100_000;
 
-/// The largest lists of stations have some ten thousand lines of 200 bytes.
+/// The largest station lists have some ten thousand lines of 200 bytes.
 pub(crate) const MAX_LIST: u64 = 16 << 20;
 
-/// How long whoever writes a list into a pipe may take.
+/// How long the writer of a pipe may take.
 const PIPE_TIME_OUT: Duration = Duration::from_secs(10);
 
-/// The entries written in the list `bytes` at `list`.
+/// The sources in the list `bytes` at `list`.
 pub fn named_in(list: &Path, bytes: &[u8]) -> Result<Vec<NamedSource>, NotAList> {
     let (named, more) = named_up_to(MAX_ENTRIES, list, bytes)?;
     if more {
-        log::warn!("{} names more than {MAX_ENTRIES} entries: the rest is left out", list.display());
+        log::warn!("{} names more than {MAX_ENTRIES} entries; ignoring the rest", list.display());
     }
     Ok(named)
 }
 
-/// The first `max` entries, and whether there are more.
+/// The first `max` sources, and whether there are more.
 pub(super) fn named_up_to(
     max: usize,
     list: &Path,
@@ -51,12 +51,12 @@ pub(crate) fn is_list(path: &Path) -> bool {
     path.extension().is_some_and(known)
 }
 
-/// The bytes of a list on this machine.
+/// Reads a list on this machine.
 pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
     files::read_regular(path, MAX_LIST)
 }
 
-/// The bytes of the playlist file. Unlike a list that another one names it may be a pipe (`--playlist <(find …)`).
+/// Reads the playlist file. Unlike a nested list it may be a pipe (`--playlist <(find …)`).
 pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileTypeExt;
     if fs::metadata(path)?.file_type().is_fifo() {
@@ -65,7 +65,7 @@ pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
     read_list(path)
 }
 
-/// The class of a file system error.
+/// The failure class of a file system error.
 pub(crate) fn of_io(error: &io::Error) -> FailureReason {
     match error.kind() {
         io::ErrorKind::NotFound => FailureReason::Missing,

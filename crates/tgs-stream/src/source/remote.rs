@@ -13,14 +13,14 @@ use crate::{
     url,
 };
 
-/// So many entries of one list from the network are kept: the largest lists of stations have some ten thousand.
+/// The most entries of a remote list: the largest station lists have some ten thousand.
 pub(crate) const MAX_REMOTE: usize = 20_000;
 
-/// So many entries of one list from the network are kept that cannot be played, to say why.
+/// The most unplayable entries that are reported.
 pub(super) const MAX_BAD: usize = 20;
 
-/// The entries of a list read from `list`, a URL: those that can be played, and some of the others, to say why not. Nothing on
-/// this machine can be named there. `None` for an HLS playlist.
+/// Expands the list `bytes` at the URL `list`: all playable entries and some failures. `None` for
+/// an HLS playlist.
 pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntry>>, ItemFailure> {
     let unplayable = |detail: String| ItemFailure::new(FailureReason::Unplayable, detail);
     let (named, more) = match named_up_to(MAX_REMOTE, Path::new(&url::without_login(list)), bytes) {
@@ -54,13 +54,13 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntr
         log::warn!("{} more entries of the list {shown} cannot be played either", bad - MAX_BAD);
     }
     if more {
-        log::warn!("the list {shown} names more than {MAX_REMOTE} entries: the rest is left out");
+        log::warn!("the list {shown} names more than {MAX_REMOTE} entries; ignoring the rest");
     }
     number(&mut entries);
     Ok(Some(entries))
 }
 
-/// What `named` in the list at `list`, a URL, stands for.
+/// The entry of `named` in the list at `list`.
 fn found_at(list: &str, named: &NamedSource) -> PlaylistEntry {
     let text = list::text(named.text.as_bytes());
     let target = url::join(list, &text.replace('\\', "/"));

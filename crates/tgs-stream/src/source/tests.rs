@@ -1,4 +1,4 @@
-//! What paths, folders, lines and URLs are taken for.
+//! What paths, folders, lines and URLs expand to.
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ fn named(dir: &TempDir, text: impl Into<OsString>) -> NamedSource {
     NamedSource { text: text.into(), title: None, dir: dir.path().into(), headers: Vec::new(), origin: None }
 }
 
-/// Identities, with the directory left out.
+/// Identities without the directory.
 fn items(dir: &TempDir, entries: &[PlaylistEntry]) -> Vec<String> {
     let dir = format!("{}/", dir.path().display());
     entries.iter().map(|e| e.key.item.replace(&dir, "")).collect()
@@ -51,7 +51,7 @@ fn a_media_file_is_no_list() {
     let dir = tree(&[("film.mp4", "\0\0\0 ftypisom"), ("list.txt", "film.mp4\n")]);
     let bytes = read_list(&dir.path().join("film.mp4")).unwrap();
     let Err(NotAList::Other(refused)) = named_in(dir.path(), &bytes) else { panic!("a list") };
-    assert!(refused.starts_with("no list but a media file"), "{refused}");
+    assert!(refused.starts_with("a media file, not a list"), "{refused}");
     assert_eq!(read_list(&dir.path().join("list.txt")).unwrap(), b"film.mp4\n");
 }
 
@@ -266,7 +266,7 @@ fn what_is_named_as_a_list_and_is_no_file_blocks_nobody() {
 
 #[test]
 fn local_lists_without_end_are_bounded() {
-    // Each names itself by another path, twice; and a thousand lines name a list of nothing.
+    // Each list names itself by another path, twice; a thousand lines name an empty list.
     let round = "sub/../round.m3u\nsub/../round.m3u\n";
     let many = "none.m3u\n".repeat(5000);
     let dir = tree(&[("round.m3u", round), ("sub/x", ""), ("none.m3u", "#\n"), ("many.m3u", &many)]);
@@ -275,7 +275,7 @@ fn local_lists_without_end_are_bounded() {
     }
     assert_eq!(detail(&expand(&[named(&dir, "round.m3u")])[0]), "the list names itself");
     let deep = expand(&[named(&dir, "0.m3u")]);
-    assert_eq!((deep.len(), detail(&deep[0])), (1, "it is a list, 8 lists deep: name it itself"));
+    assert_eq!((deep.len(), detail(&deep[0])), (1, "it is a list, 8 lists deep: name it directly"));
     let wide = expand(&[named(&dir, "many.m3u"), named(&dir, "sub")]);
     assert_eq!(wide.len(), MAX_LISTS + 1);
     assert!(
@@ -303,7 +303,7 @@ fn titles_are_one_line() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
-    /// Sorting panics where an order contradicts itself.
+    /// Sorting panics on an inconsistent order.
     #[test]
     fn natural_order_is_an_order(names in prop::array::uniform3("[ab012. -]{0,5}")) {
         let [a, b, c] = names.map(|name| NaturalOrder(name.into()));

@@ -66,8 +66,8 @@ pub(crate) struct TelegramConfig {
     pub(crate) time_scale: u32,
 }
 
-/// Broadcasts until the tool is stopped or `play` ends by itself. `play` publishes to an ingest until
-/// its control is stopped.
+/// Broadcasts until the tool is stopped or `play` ends by itself. `play` publishes to an ingest
+/// until its control is stopped.
 pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
@@ -310,8 +310,8 @@ impl Driver<'_, '_> {
         StateEvent::Checked(outcome)
     }
 
-    /// Records a failure. Logs one that is retried at once and then every ten minutes; a lost session
-    /// has log actions of its own.
+    /// Records a failure. Logs one that is retried at once and then every ten minutes; a lost
+    /// session has log actions of its own.
     fn record(&mut self, failure: SessionFailure) -> StartError {
         let error = failure.error;
         if let (StartError::Wait(reason), false) = (error, self.cancel.is_cancelled()) {

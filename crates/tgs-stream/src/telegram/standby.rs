@@ -1,5 +1,5 @@
-//! Uses the standby session once a day, so that Telegram does not let it expire, and reports whether
-//! it is valid. Approves no sign-in: `tgs-session` does ([`super::renewal`]).
+//! Uses the standby session once a day, so that Telegram does not let it expire, and reports
+//! whether it is valid. Approves no sign-in: `tgs-session` does ([`super::renewal`]).
 
 use std::{
     path::Path,
@@ -20,7 +20,8 @@ use crate::settings_source::ReloadableSettings;
 
 const USE_EVERY: Duration = Duration::from_hours(24);
 
-/// How soon an undecided check is repeated, and the settings are searched for a new standby session.
+/// How soon an undecided check is repeated, and the settings are searched for a new standby
+/// session.
 const RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// The schedule of the daily use.

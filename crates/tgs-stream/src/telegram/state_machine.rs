@@ -1,7 +1,7 @@
-//! What a broadcast into Telegram does about its session, chat and call, in every state on every event.
+//! The policy of a broadcast into Telegram: what each event leads to in each state.
 //!
-//! [`step`] is pure: it returns actions, waits included, and receives their results as events.
-//! `driver.rs` executes them. The tests of this file generate the states document.
+//! [`step`] is pure: it returns actions, timers included, and receives their results as events.
+//! `driver.rs` executes them. The tests generate the states document.
 
 mod states;
 
@@ -18,7 +18,7 @@ pub(crate) use states::{
     StartError, StateEvent, WaitReason,
 };
 
-/// How often a dead session is looked up in `.env` again, and the standby session used again.
+/// How often a cycle of recovery starts.
 const CYCLE: Duration = Duration::from_mins(1);
 
 /// Attempts of the standby session in one cycle.
@@ -30,7 +30,7 @@ const REMIND: Duration = Duration::from_mins(10);
 /// How often session and call are checked while live.
 const CHECK: Duration = Duration::from_secs(30);
 
-/// What follows from `event` in `state`.
+/// The transition of `event` in `state`.
 pub(crate) fn step(
     state: BroadcastState,
     event: StateEvent,
@@ -64,7 +64,7 @@ pub(crate) fn step(
         (BroadcastState::Live(SessionHealth::Lost(recovery)), event) => {
             live_without_session(recovery, event, policy)
         }
-        // Nothing was asked for that could answer so.
+        // No pending action has this result.
         _ => (state, Vec::new()),
     }
 }
@@ -86,7 +86,7 @@ fn on_air(before: BroadcastState) -> (BroadcastState, Vec<Action>) {
     )
 }
 
-/// On air with a session that was good when last looked at.
+/// Publishing with a valid session.
 fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (BroadcastState, Vec<Action>) {
     let good = |reopened, over| BroadcastState::Live(SessionHealth::Good { reopened, over });
     match event {
@@ -96,7 +96,7 @@ fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (Broadc
         StateEvent::Checked(CheckOutcome::Moved) => {
             (good(0, false), vec![Action::Publish, Action::Wait(CHECK)])
         }
-        // The first time at once: viewers are looking at nothing.
+        // The first time without a wait: viewers see nothing.
         StateEvent::Checked(CheckOutcome::CallOver) if reopened == 0 => (good(reopened, true), vec![OPEN]),
         StateEvent::Checked(CheckOutcome::CallOver) => {
             (good(reopened, true), vec![Action::Wait(doubling(reopened))])
@@ -104,7 +104,7 @@ fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (Broadc
         StateEvent::Checked(CheckOutcome::Failed(StartError::Wait(reason)))
         | StateEvent::Opened(Err(StartError::Wait(reason))) => {
             if reason.passes() {
-                // Viewers see nothing while the call is over, so that is asked about more often.
+                // Shorter waits while the call is over: viewers see nothing.
                 let (reopened, delay) = if over {
                     (reopened + 1, reason.delay(reopened))
                 } else {
@@ -117,7 +117,7 @@ fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (Broadc
         }
         StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(cause)))
         | StateEvent::Opened(Err(StartError::Lost(cause))) => {
-            // A stream that would have to be opened anew cannot be.
+            // Without a session, the stream cannot be opened again.
             if policy.on_loss == OnLoss::Stop || over {
                 return degrade(Recovery::on_air(cause), policy, vec![Action::Halt]);
             }
@@ -128,7 +128,7 @@ fn live(reopened: u32, over: bool, event: StateEvent, policy: Policy) -> (Broadc
     }
 }
 
-/// On air, while a new session is got behind the picture.
+/// Publishing while the session is renewed.
 fn live_without_session(
     recovery: Recovery,
     event: StateEvent,
@@ -136,7 +136,7 @@ fn live_without_session(
 ) -> (BroadcastState, Vec<Action>) {
     let state = |recovery| BroadcastState::Live(SessionHealth::Lost(recovery));
     match event {
-        // The session is good again, and only the call is not to be had: what is on air stays there.
+        // The session is valid again, but the call cannot be opened: publishing continues.
         StateEvent::Opened(Err(StartError::Wait(reason))) if reason.passes() => {
             let (recovery, actions) = recovery.over();
             (state(recovery), actions)
@@ -161,7 +161,7 @@ fn degrade(
     actions.extend([Action::LogLoss, Action::LogDegraded, Action::RemindIn(REMIND)]);
     let (recovery, action) = begin;
     if policy.regen == Regen::Once && matches!(action, Action::Wait(_)) {
-        // The one attempt there is cannot help.
+        // The only attempt cannot succeed.
         return (BroadcastState::Stopping(Code::Failure), actions);
     }
     actions.push(action);
@@ -174,7 +174,7 @@ fn degraded(recovery: Recovery, event: StateEvent, policy: Policy) -> (Broadcast
         StateEvent::Remind => {
             (BroadcastState::Degraded(recovery), vec![Action::LogDegraded, Action::RemindIn(REMIND)])
         }
-        // FR-002: one attempt, then the supervisor starts the tool anew.
+        // FR-002: one attempt, then the supervisor restarts the tool.
         StateEvent::Renewed(RenewalOutcome::Done) if once => (BroadcastState::Stopping(Code::Ok), Vec::new()),
         StateEvent::Renewed(RenewalOutcome::Failed) if once => {
             (BroadcastState::Stopping(Code::Failure), Vec::new())
@@ -184,7 +184,7 @@ fn degraded(recovery: Recovery, event: StateEvent, policy: Policy) -> (Broadcast
         {
             (BroadcastState::Stopping(Code::Failure), Vec::new())
         }
-        // Says nothing about the session, so this is still degraded mode.
+        // This says nothing about the session: degraded mode continues.
         StateEvent::Opened(Err(StartError::Wait(WaitReason::Network | WaitReason::InUse))) => {
             let (recovery, actions) = recovery.over();
             (BroadcastState::Degraded(recovery), actions)
@@ -198,7 +198,7 @@ fn degraded(recovery: Recovery, event: StateEvent, policy: Policy) -> (Broadcast
 }
 
 impl Recovery {
-    /// The session has just been found dead: its string has been tried, so the standby comes first.
+    /// The string in `.env` has just failed: the standby session comes first.
     fn begin(cause: LossCause, policy: Policy) -> (Self, Action) {
         let first = Self { cause, cycle: 1, attempt: 0 };
         if first.may_renew(policy) {
@@ -208,7 +208,7 @@ impl Recovery {
         }
     }
 
-    /// The session has been found dead on air: the string in `.env` may have been replaced long ago.
+    /// Found dead while publishing: the string in `.env` may be another one by now.
     fn on_air(cause: LossCause) -> (Self, Action) {
         (Self { cause, cycle: 1, attempt: 0 }, Action::Open { unless_same: true })
     }
@@ -216,7 +216,7 @@ impl Recovery {
     fn may_renew(self, policy: Policy) -> bool {
         let asked = match policy.regen {
             Regen::Loop => policy.standby,
-            // Without a standby the one attempt says how to make one.
+            // Without a standby session, the attempt logs how to create one.
             Regen::Once => self.cycle == 1 && self.attempt == 0,
             Regen::Off => false,
         };
@@ -227,7 +227,7 @@ impl Recovery {
         Self { attempt: self.attempt + 1, ..self }
     }
 
-    /// The cycle has ended without a session; another follows.
+    /// The cycle has failed; another follows.
     fn over(self) -> (Self, Vec<Action>) {
         (Self { attempt: 0, ..self }, vec![Action::LogCycle, Action::Wait(CYCLE)])
     }
@@ -235,7 +235,7 @@ impl Recovery {
     fn step(self, event: StateEvent, policy: Policy) -> (Self, Vec<Action>) {
         match event {
             StateEvent::Renewed(RenewalOutcome::Done) => (self, vec![OPEN]),
-            // What failed at once fails again at once: 5 s, then 10 s.
+            // An immediate failure would repeat at once: waits 5 s, then 10 s.
             StateEvent::Renewed(RenewalOutcome::Failed) if self.may_renew(policy) => {
                 (self, vec![Action::Wait(Duration::from_secs(5) * self.attempt)])
             }

@@ -1,4 +1,4 @@
-//! Reads the JSON that `yt-dlp -J --flat-playlist` prints.
+//! Reads the JSON of `yt-dlp -J --flat-playlist`.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +8,10 @@ use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 use super::{Listed, PageItem, cookies, lenient};
 use crate::url;
 
-/// No request needs more headers.
+/// The most headers of a request.
 const MAX_HEADERS: usize = 32;
 
-/// The fields that matter of an "info dict"; a list's entries are such dicts themselves.
+/// The used fields of an "info dict"; entries of a list are info dicts too.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct VideoInfo {
@@ -23,7 +23,7 @@ struct VideoInfo {
     extractor_key: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     id: Option<String>,
-    /// Seconds.
+    /// In seconds.
     #[serde(deserialize_with = "lenient::number")]
     duration: Option<f64>,
     #[serde(deserialize_with = "lenient::text")]
@@ -32,13 +32,14 @@ struct VideoInfo {
     is_live: Option<bool>,
     #[serde(deserialize_with = "lenient::number")]
     playlist_index: Option<f64>,
-    /// Private and removed videos of a list can be null.
+    /// Private and removed videos can be null.
     #[serde(deserialize_with = "lenient::objects")]
     entries: Option<Vec<VideoInfo>>,
-    /// The chosen formats where picture and sound come apart.
+    /// The chosen formats if video and audio are separate.
     #[serde(deserialize_with = "lenient::objects")]
     requested_formats: Option<Vec<VideoFormat>>,
-    // The chosen format, or the page of a list's entry. Not flattened into one field: serde would keep all other fields.
+    // The chosen format, or the page of an entry. Not flattened: serde would store all other
+    // fields.
     #[serde(deserialize_with = "lenient::text")]
     url: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -92,7 +93,7 @@ impl VideoInfo {
     }
 }
 
-/// What yt-dlp's `answer` about the page at `page` says. With `only`, one entry of a list was asked for.
+/// Parses yt-dlp's `answer` about the page `page`. `only`: one entry of its list was requested.
 pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<PageItem, ItemFailure> {
     let is_answer = |info: &VideoInfo| {
         info.kind.is_some()
@@ -125,13 +126,13 @@ pub(super) fn read(answer: &[u8], page: &str, only: bool) -> Result<PageItem, It
     }
 }
 
-/// The entry at place `at` of the list at `page`; `None` for what cannot be asked for again.
+/// The entry number `at` of the list `page`; `None` if it cannot be requested again.
 fn listed(entry: VideoInfo, page: &str, at: u32) -> Option<Listed> {
     if entry.kind.as_deref().is_some_and(|kind| kind.starts_with("url")) {
         let url = entry.url.filter(|url| url::is_remote(url))?;
         return Some(Listed { url, index: None, title: entry.title });
     }
-    // The entry itself, found in the page: there is no other way to it.
+    // A video inside the page: only its number identifies it.
     let index = entry.playlist_index.filter(|at| (1.0..1e6).contains(at)).map_or(at, |at| at as u32);
     Some(Listed { url: page.to_owned(), index: Some(index), title: entry.title })
 }
@@ -139,9 +140,9 @@ fn listed(entry: VideoInfo, page: &str, at: u32) -> Option<Listed> {
 fn video(mut info: VideoInfo, page: &str) -> Result<PageItem, ItemFailure> {
     let live = info.is_live == Some(true);
     let mut formats = info.formats();
-    // The picture's source comes first.
+    // The video comes first.
     formats.sort_by_key(|format| format.vcodec.as_deref() == Some("none"));
-    // Of a stream that has just ended there is only a part at first.
+    // A stream that has just ended is incomplete at first.
     let ended = info.live_status.as_deref() != Some("post_live");
     let m3u = info.extractor_key.as_deref() == Some("Generic")
         && formats.iter().any(|format| {
@@ -155,7 +156,7 @@ fn video(mut info: VideoInfo, page: &str) -> Result<PageItem, ItemFailure> {
     let sources: Vec<MediaSource> = formats.into_iter().filter_map(source).collect();
     if sources.is_empty() || sources.len() > 2 {
         let why = refused.map_or(String::new(), |why| format!(" ({why})"));
-        let detail = format!("yt-dlp finds no URL on the page that can be opened{why}");
+        let detail = format!("yt-dlp finds no usable URL on the page{why}");
         return Err(ItemFailure::new(FailureReason::Unplayable, detail));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
@@ -167,8 +168,8 @@ fn video(mut info: VideoInfo, page: &str) -> Result<PageItem, ItemFailure> {
     })
 }
 
-/// What is the same wherever and whenever the same is asked for: extractor, id, length, formats. The generic extractor takes its ids
-/// from names, which many pages share.
+/// A stable identity of the content: extractor, id, length, formats. The generic extractor's ids
+/// are names, which many pages share.
 fn identity(
     extractor: Option<String>,
     id: Option<String>,
@@ -181,22 +182,22 @@ fn identity(
     Some(format!("{extractor} {} {seconds} {}", id?, ids?.join("+")))
 }
 
-/// A page must not make ffmpeg read this machine's files: only what is fetched over the network passes.
+/// Accepts network URLs only: a page must not make ffmpeg read local files.
 fn source(format: VideoFormat) -> Option<MediaSource> {
     let in_pieces = format.protocol.as_deref().is_some_and(|protocol| protocol.contains("dash"));
     let url = if in_pieces { format.manifest_url.or(format.url) } else { format.url };
     let url = url.filter(|url| url::is_remote(url))?;
     let hls = format.protocol.is_some_and(|protocol| protocol.contains("m3u8"));
     let mut headers = format.http_headers;
-    // An old yt-dlp put the cookies here; ffmpeg would send these to every host.
+    // Old versions of yt-dlp put cookies here, which ffmpeg would send to every host.
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("cookie"));
     headers.truncate(MAX_HEADERS);
     let cookies = cookies::for_ffmpeg(&format.cookies.unwrap_or_default(), &url);
     Some(MediaSource { headers, cookies, hls, ..MediaSource::at(url) })
 }
 
-/// Until when a URL is good, where it says so as most content networks do: seconds since 1970 as `expire=…` or
-/// `Expires=…` in the query, or as `/expire/…/` in the path.
+/// The expiry of a URL as most CDNs write it: Unix time as `expire=…` or `Expires=…` in the query,
+/// or `/expire/…/` in the path.
 fn expires(url: &str) -> Option<SystemTime> {
     let mut parts = url.split(['?', '&', '/', '#', ';']);
     while let Some(part) = parts.next() {
@@ -205,7 +206,7 @@ fn expires(url: &str) -> Option<SystemTime> {
             "expire" | "expires" => parts.next(),
             _ => lower.strip_prefix("expire=").or_else(|| lower.strip_prefix("expires=")),
         };
-        // From 2001 to 2286: what is smaller is a duration, what is larger is not in seconds.
+        // From 2001 to 2286: smaller values are durations, larger ones not seconds.
         let seconds =
             value.and_then(|v| v.parse::<u64>().ok()).filter(|v| (1_000_000_000..10_000_000_000).contains(v));
         if let Some(seconds) = seconds {

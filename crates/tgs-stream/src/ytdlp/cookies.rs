@@ -1,14 +1,14 @@
-//! The cookies that yt-dlp gives with a format, as ffmpeg takes them.
+//! Converts yt-dlp's cookies to ffmpeg's option `-cookies`.
 
 use crate::url;
 
-/// More cookies than these are left out.
+/// The most cookies passed on.
 const MAX_COOKIES: usize = 50;
 
-/// The cookies of yt-dlp's field `cookies` that the server of `address` may see, each a line for ffmpeg's option `-cookies`.
+/// The cookies of yt-dlp's field `cookies` for the server of `address`, one line each.
 ///
-/// ffmpeg compares `Domain` with the end of the host and port, and knows no `Secure`. So a cookie gets the whole host and the
-/// port as its domain; one for a whole domain is given a second time, with a dot in front, for hosts below it.
+/// ffmpeg compares `Domain` with the end of host and port, and ignores `Secure`. So the domain of a
+/// cookie is the whole host with its port; a domain cookie is repeated with a leading dot.
 pub(super) fn for_ffmpeg(field: &str, address: &str) -> Vec<String> {
     let host = url::host(address);
     let (name, port) = match host.rsplit_once(':') {
@@ -45,7 +45,7 @@ struct Cookie<'a> {
     secure: bool,
 }
 
-/// `a=1; Domain=h; Path=/; Secure; b=2; …`: an attribute belongs to the cookie before it.
+/// `a=1; Domain=h; Path=/; Secure; b=2; …`: attributes belong to the cookie before them.
 fn parse(field: &str) -> Vec<Cookie<'_>> {
     let mut cookies: Vec<Cookie> = Vec::new();
     for part in field.split(';').map(str::trim) {
@@ -61,7 +61,7 @@ fn parse(field: &str) -> Vec<Cookie<'_>> {
             _ => cookies.push(Cookie { name, value: unquoted(value), ..Cookie::default() }),
         }
     }
-    // What is no value of a cookie would be taken for something else by ffmpeg or the server.
+    // ffmpeg or the server would misread other characters.
     let sound = |text: &str| !text.contains(|c: char| c == ';' || c.is_control());
     cookies.retain(|cookie| {
         sound(cookie.name)
@@ -72,7 +72,7 @@ fn parse(field: &str) -> Vec<Cookie<'_>> {
     cookies
 }
 
-/// The value as the site has set it: Python quotes what it holds beside plain characters, with octal numbers.
+/// Undoes Python's quoting of special characters as octal escapes.
 fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) else {
         return value.to_owned();
@@ -124,7 +124,7 @@ mod tests {
         }
         let many = "a=1; ".repeat(1000);
         assert_eq!(for_ffmpeg(&many, "http://h/").len(), MAX_COOKIES);
-        // A line break would be another cookie.
+        // A line break would start another cookie.
         assert_eq!(for_ffmpeg(r#"a="x\012b=2""#, "http://h/"), [""; 0]);
     }
 

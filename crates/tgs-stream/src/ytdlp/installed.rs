@@ -1,8 +1,8 @@
-//! Which yt-dlp runs and when it was last updated, as metrics.
+//! Metrics of the installed yt-dlp: its version and last update.
 //!
-//! Looked up when the metrics are asked for, so that a swapped link shows with the next scrape: the program's own
-//! directory tells, where `tgs-ytdlp-update` has installed it. Any other is asked once, in the background; until it has
-//! answered there is no metric of it. Whether it works is seen by those who use it.
+//! Evaluated at each scrape, so that an update shows at once. The version is in the directory of
+//! `tgs-ytdlp-update`; any other yt-dlp is run once in the background. Does not check that it
+//! works.
 
 use std::{
     fs,
@@ -36,21 +36,21 @@ pub(crate) struct YtdlpMetrics {
     last_update: IntGaugeVec,
 }
 
-/// The answer of a yt-dlp that is not `tgs-ytdlp-update`'s.
+/// The version of a yt-dlp that `tgs-ytdlp-update` has not installed.
 #[derive(Debug, Default)]
 struct CachedVersion {
-    /// Which file it is of, and of when.
+    /// The file and its modification time.
     of: Option<(PathBuf, Option<SystemTime>)>,
     version: Option<String>,
 }
 
 impl YtdlpMetrics {
-    /// Those of `program`.
+    /// The metrics of `program`.
     pub(crate) fn of(program: &Path) -> prometheus::Result<Self> {
         let info = Opts::new("tgs_ytdlp_info", "Always 1; the label says which yt-dlp runs.");
         let last_update = Opts::new(
             "tgs_ytdlp_last_update_timestamp_seconds",
-            "When tgs-ytdlp-update last brought the newest yt-dlp, or found it in place.",
+            "Unix time when tgs-ytdlp-update last installed or confirmed the newest yt-dlp.",
         );
         Ok(Self {
             program: program.to_owned(),
@@ -109,7 +109,7 @@ fn lock(asked: &Mutex<CachedVersion>) -> MutexGuard<'_, CachedVersion> {
     asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What `program` says is its version, as `tgs-ytdlp-update` would write it.
+/// Runs `program --version` and normalises the version as `tgs-ytdlp-update` does.
 fn ask(program: &Path) -> Option<String> {
     let mut command = process::command(program);
     command.args(["--ignore-config", "--version"]);
@@ -120,7 +120,7 @@ fn ask(program: &Path) -> Option<String> {
     plain(text.trim()).filter(|_| output.status.success())
 }
 
-/// `2026.8.19` for `2026.08.19`; `None` for what is no version.
+/// `2026.8.19` for `2026.08.19`; `None` for anything but a version.
 fn plain(version: &str) -> Option<String> {
     let numbers: Option<Vec<_>> =
         version.split('.').map(|part| Some(part.parse::<u64>().ok()?.to_string())).collect();
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// The metrics without their HELP and TYPE.
+    /// The metrics without HELP and TYPE.
     fn shown(metrics: &YtdlpMetrics) -> String {
         let families: Vec<_> =
             metrics.collect().into_iter().filter(|family| !family.get_metric().is_empty()).collect();

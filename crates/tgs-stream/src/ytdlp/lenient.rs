@@ -1,4 +1,4 @@
-//! Reads JSON that is not quite JSON: Python's `NaN` and `Infinity`, words around it, fields of another type than usual.
+//! Reads almost-JSON: Python's `NaN` and `Infinity`, text around it, fields of unexpected types.
 //!
 //! A field of an unusable type counts as missing.
 
@@ -10,11 +10,11 @@ use serde::{
 };
 use serde_json::Value;
 
-/// So many places of the output are tried as the beginning of the answer: warnings may hold braces.
+/// How many positions are tried as the start of the answer: warnings may hold braces.
 const MAX_STARTS: usize = 32;
 
-/// The first object in `output` that `is_answer` accepts, looked for at the beginnings of lines first. Where there is none,
-/// the error is that of the last object that could not be read.
+/// The first object in `output` that `is_answer` accepts; starts of lines are tried first.
+/// Otherwise the last parse error.
 pub(super) fn object<T: DeserializeOwned>(
     output: &[u8],
     is_answer: impl Fn(&T) -> bool,
@@ -22,7 +22,7 @@ pub(super) fn object<T: DeserializeOwned>(
     let text = without_nan(output);
     let mut failed = None;
     for start in starts(&text) {
-        // What follows the object means nothing.
+        // Text after the object is ignored.
         match serde_json::Deserializer::from_slice(&text[start..]).into_iter::<T>().next() {
             Some(Ok(found)) if is_answer(&found) => return Ok(found),
             Some(Err(error)) => failed = Some(error),
@@ -35,7 +35,7 @@ pub(super) fn object<T: DeserializeOwned>(
     }
 }
 
-/// Where an object may begin: lines that begin with a brace, then the first brace of the other lines.
+/// Candidate positions: lines that start with a brace, then the first brace of the others.
 fn starts(text: &[u8]) -> Vec<usize> {
     let mut lines = Vec::new();
     let mut others = Vec::new();
@@ -56,7 +56,7 @@ fn starts(text: &[u8]) -> Vec<usize> {
     lines
 }
 
-/// `json` with `null` for each `NaN`, `Infinity` and `-Infinity` that stands outside of strings.
+/// Replaces `NaN`, `Infinity` and `-Infinity` outside strings by `null`.
 fn without_nan(json: &[u8]) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let mut out: Option<Vec<u8>> = None;
@@ -65,7 +65,8 @@ fn without_nan(json: &[u8]) -> Cow<'_, [u8]> {
         match json[at] {
             b'\\' if quoted => at += 1,
             b'"' => quoted = !quoted,
-            // A string of JSON ends on its line: an odd quote in a warning means nothing for the next line.
+            // JSON strings end on their line: an odd quote in a warning must not affect the next
+            // line.
             b'\n' => quoted = false,
             b'N' | b'I' | b'-' if !quoted => {
                 if let Some(word) = WORDS.iter().find(|word| json[at..].starts_with(word)) {
@@ -90,7 +91,7 @@ fn without_nan(json: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The text of a plain value.
+/// The text of a string or number.
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(plain_text(Value::deserialize(from)?))
 }
@@ -103,13 +104,13 @@ fn plain_text(value: Value) -> Option<String> {
     }
 }
 
-/// A finite number, also one that is written as text.
+/// A finite number, also as a string.
 pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let number = text(from)?.and_then(|text| text.trim().parse::<f64>().ok());
     Ok(number.filter(|number| number.is_finite()))
 }
 
-/// `true` or `false`, also where written as text or number.
+/// A boolean, also as a string or number.
 pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::Bool(flag) => Some(flag),
@@ -119,13 +120,13 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D
     })
 }
 
-/// The plain values of an object, by name.
+/// The strings and numbers of an object.
 pub(super) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     let Value::Object(fields) = Value::deserialize(from)? else { return Ok(Vec::new()) };
     Ok(fields.into_iter().filter_map(|(name, value)| Some((name, plain_text(value)?))).collect())
 }
 
-/// The objects of an array; what stands between them is left out.
+/// The objects of an array; other elements are skipped.
 pub(super) fn objects<'de, D, T>(from: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -135,7 +136,7 @@ where
     Ok(found.map(|all| all.into_iter().filter_map(|one| one.0).collect()))
 }
 
-/// An object, or another value that counts as missing.
+/// An object; other values count as missing.
 struct Lenient<T>(Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {

@@ -1,4 +1,4 @@
-//! A page that cannot be asked any more plays from the cache: the whole engine, into a file.
+//! An unreachable page plays from the cache: the whole engine, into a file.
 
 use std::{fs::File, io::BufReader, path::Path, time::Duration};
 
@@ -45,12 +45,12 @@ fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
     let list = || config(&site, "SITE/apart/one\n");
     let (summary, first) = play(list(), dir.path());
     assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over });
-    // The page answers, and its picture and sound are gone: they are not fetched again.
+    // The page answers, but its media are gone: they are not fetched again.
     for file in ["v.mp4", "a.m4a"] {
         std::fs::remove_file(site.dir.path().join(file)).unwrap();
     }
     assert_eq!(play(list(), dir.path()), (summary, first.clone()));
-    // It cannot be asked at all.
+    // The page cannot be reached.
     let deaf = |mut list: playlist::PlaylistConfig| {
         list.resolver.ytdlp.program = "/no/such/yt-dlp".into();
         list

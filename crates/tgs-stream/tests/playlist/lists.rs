@@ -1,4 +1,4 @@
-//! Lists on a web server, as they are fetched and opened.
+//! Fetches and expands lists from a web server.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ fn items(url: &str) -> Vec<String> {
     }
 }
 
-/// What ffmpeg opens, and whether it is taken for HLS.
+/// The source that ffmpeg opens, and whether it is HLS.
 fn media(entry: &PlaylistEntry) -> (String, bool) {
     match resolver().resolve(entry) {
         Ok(Resolved::Media { media, .. }) => (media.sources[0].url.clone(), media.sources[0].is_hls()),
@@ -41,7 +41,7 @@ fn entries_of_a_redirected_list_lie_where_it_lies() {
     let site = Site::new();
     site.write("deep/l.m3u", "a.mp4\n/b.mp4\n");
     assert_eq!(items(&site.at("moved/l.m3u")), [site.at("deep/a.mp4"), site.at("b.mp4")]);
-    // So do the variants of a master playlist.
+    // Variants of a master playlist follow the redirect too.
     site.write("deep/m.m3u8", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
     site.write("deep/v.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n");
     let Ok(Resolved::Media { media, .. }) = open(&site.at("moved/m.m3u8")) else { panic!("no media") };
@@ -65,13 +65,13 @@ fn what_answers_for_a_list_is_told_by_what_it_is() {
         "<playlist><trackList><track><location>a%20b.mp3</location></track></trackList></playlist>",
     );
     assert_eq!(items(&site.at("a.xspf")), [site.at("a%20b.mp3")]);
-    // Media under the name of a list, and HLS under any name.
+    // Media with a list's name, and HLS with any name.
     let at = |name: &str| PlaylistEntry::new(site.at(name), EntryKind::List(site.at(name)));
     fs::write(site.dir.path().join("radio.m3u"), b"ID3\x04\0\0").unwrap();
     assert_eq!(media(&at("radio.m3u")), (site.at("radio.m3u"), false));
     site.write("tv.m3u", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n");
     assert_eq!(media(&at("tv.m3u")), (site.at("tv.m3u"), true));
-    // yt-dlp takes any M3U list without a name for HLS.
+    // yt-dlp takes any M3U list without an extension for HLS.
     site.write("noname", "#EXTM3U\n#EXTINF:1,One\n/1.mp4\n");
     site.write("nohls", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n");
     let page =
@@ -112,7 +112,7 @@ fn a_busy_server_is_waited_for_or_left_alone() {
     for url in ["patience/600/l.m3u", "l.m3u"] {
         let failure = open(&site.at(url)).unwrap_err();
         assert_eq!(failure.reason, FailureReason::Network);
-        assert!(failure.detail.starts_with("the list's server wants no request for "), "{failure}");
+        assert!(failure.detail.starts_with("the list's server accepts no request for "), "{failure}");
     }
 }
 
@@ -126,13 +126,10 @@ fn a_list_of_lists_of_nothing_is_one_failure() {
     assert!(!check(sources, file, &resolver, &mut out, None).unwrap());
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.lines().count(), 2, "{out}");
-    assert!(
-        out.contains("it names lists, and these name nothing that can be played; the first: none of the 2"),
-        "{out}"
-    );
+    assert!(out.contains("it holds only lists without a playable entry; the first: none of the 2"), "{out}");
     let again = open(&site.at("bomb.m3u")).unwrap_err().detail;
-    assert!(again.starts_with("it named nothing that can be played, and is opened again in "), "{again}");
-    // One that leads to something plays that.
+    assert!(again.starts_with("it had no playable entry; the next attempt is in "), "{again}");
+    // A list with one useful entry plays it.
     site.write("deep.m3u", "nothing.m3u\nmore.m3u\n");
     site.write("more.m3u", "a.mp4\n");
     assert_eq!(items(&site.at("deep.m3u")), [site.at("a.mp4")]);

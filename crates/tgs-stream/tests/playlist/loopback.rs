@@ -1,4 +1,4 @@
-//! A web site on loopback, and the real yt-dlp to be sent there.
+//! A web site on loopback for the real yt-dlp.
 
 use std::{
     env,
@@ -16,11 +16,11 @@ use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
 use tgs_stream::{resolver::Resolver, ytdlp::YtDlp};
 
-/// A site that serves the files of a directory. `SITE` in a text file stands for the site's own address.
+/// Serves the files of a directory. `SITE` in a text file is replaced by the site's address.
 pub(crate) struct Site {
     pub(crate) url: String,
     pub(crate) dir: TempDir,
-    /// Connections for `/hold`, which are never answered.
+    /// Connections to `/hold`, which are never answered.
     pub(crate) held: Receiver<TcpStream>,
 }
 
@@ -34,7 +34,7 @@ impl Site {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (root, site, give) = (root.clone(), site.clone(), give.clone());
-                // A client that goes away is no failure.
+                // A client that disconnects is no failure.
                 thread::spawn(move || drop(answer(stream, &root, &site, &give)));
             }
         });
@@ -48,7 +48,7 @@ impl Site {
         path
     }
 
-    /// Makes a file of picture and sound, picture only (`v`), or sound only (`a`), 2 s long.
+    /// Makes a 2 s file of video and audio, video only (`v`), or audio only (`a`).
     pub(crate) fn clip(&self, name: &str, streams: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -102,7 +102,7 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
         return Ok(());
     }
     let place = path.strip_prefix("/moved/").map(|name| format!("Location: /deep/{name}\r\n"));
-    // The first time only, and always.
+    // Once, and always.
     let busy =
         path.strip_prefix("/busy/").filter(|name| fs::create_dir(root.join(format!("{name}.busy"))).is_ok());
     let patience =
@@ -115,7 +115,7 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
     }
     let path = path.strip_prefix("/busy").map_or(path.clone(), str::to_owned);
     let page = path.rsplit('.').next() == Some("html");
-    // What lies in the directory of this name wants the cookie that its page has set.
+    // Files in this directory require the cookie that the page sets.
     if path.starts_with("/cookie/") && !page && cookie != "tok=abc" {
         let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return Ok(());
@@ -152,8 +152,8 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
     Ok(())
 }
 
-/// The yt-dlp to test with: `TGS_TEST_YTDLP`, that of `cargo xtask test` (in `TGS_TOOLS`, if that is set), or the one in
-/// PATH.
+/// The yt-dlp under test: `TGS_TEST_YTDLP`, that of `cargo xtask test` (in `TGS_TOOLS`, if set), or
+/// the one in PATH.
 fn yt_dlp_path() -> PathBuf {
     if let Some(path) = env::var_os("TGS_TEST_YTDLP") {
         return path.into();
@@ -168,19 +168,19 @@ fn yt_dlp_path() -> PathBuf {
     })
 }
 
-/// The extractors of this directory, where yt-dlp finds plugins and Python may put its own files beside them.
+/// The extractors of this directory, where yt-dlp finds plugins and Python writes its cache.
 fn plugins() -> PathBuf {
     let plugins = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
     let dir = plugins.join("tgs/yt_dlp_plugins/extractor");
     fs::create_dir_all(&dir).unwrap();
-    // Tests run side by side: the file has to be whole at every moment.
+    // Tests run in parallel: the file must be complete at every moment.
     let mut file = tempfile::NamedTempFile::new_in(&plugins).unwrap();
     file.write_all(include_bytes!("extractors.py")).unwrap();
     file.persist(dir.join("tgs.py")).unwrap();
     plugins
 }
 
-/// yt-dlp with the test's own extractors, for pictures up to 720p.
+/// yt-dlp with the tests' extractors, for videos up to 720 lines.
 pub(crate) fn yt_dlp() -> YtDlp {
     let args = format!("--no-cache-dir --plugin-dirs '{}'", plugins().display());
     YtDlp::new(yt_dlp_path(), &args, 720).unwrap()

@@ -1,4 +1,4 @@
-//! Lists and pages on loopback, by the real yt-dlp and ffprobe.
+//! Lists and pages on loopback, with the real yt-dlp and ffprobe.
 
 #[expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 mod kept;

@@ -78,7 +78,7 @@ fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
     let (media, title) = video(&page);
     assert_eq!(title, "Apart\n together");
     assert_eq!(urls(&media), [site.at("token/h264-720"), site.at("token/aac")]);
-    // The site answers only where each request has its own header.
+    // The site requires each request's own header.
     let probe = resolver().probe(&media).unwrap();
     assert_eq!((probe.video.map(|v| v.source), probe.audio.map(|a| a.source)), (Some(0), Some(1)));
     for (height, format) in [(480, "token/h264-360"), (1080, "token/h264-1080")] {
@@ -140,32 +140,32 @@ fn a_page_with_several_videos_is_a_list_of_its_own() {
 fn refusals_have_their_reason() {
     let site = Site::new();
     let cases = [
-        ("refuse/bot", FailureReason::BotCheck, "the site wants proof that no bot asks"),
-        ("refuse/age", FailureReason::Forbidden, "it is for adults"),
+        ("refuse/bot", FailureReason::BotCheck, "the site suspects a bot"),
+        ("refuse/age", FailureReason::Forbidden, "it is age-restricted"),
         ("refuse/private", FailureReason::Forbidden, "it is private"),
         ("refuse/members", FailureReason::Forbidden, "it is for paying members"),
-        ("refuse/account", FailureReason::Forbidden, "the site wants somebody signed in"),
-        ("refuse/removed", FailureReason::Missing, "it has been removed, or never was there"),
-        ("refuse/geo", FailureReason::GeoBlocked, "it is not offered in this server's country"),
+        ("refuse/account", FailureReason::Forbidden, "the site requires a login"),
+        ("refuse/removed", FailureReason::Missing, "it was removed or never existed"),
+        ("refuse/geo", FailureReason::GeoBlocked, "it is not available in this server's country"),
         ("refuse/no_js", FailureReason::NoJsRuntime, "yt-dlp needs a JavaScript runtime for this site"),
-        ("refuse/rate", FailureReason::Network, "the site has had too many requests"),
+        ("refuse/rate", FailureReason::Network, "the site limits requests"),
         (
             "refuse/upcoming",
             FailureReason::Unplayable,
-            "it is not live at present (This live event will begin in 3 hours.)",
+            "it is not live now (This live event will begin in 3 hours.)",
         ),
         (
             "refuse/bug",
             FailureReason::Unplayable,
-            "yt-dlp does not understand the page (Unable to extract initial data)",
+            "yt-dlp cannot parse the page (Unable to extract initial data)",
         ),
         (
             "gone.html",
             FailureReason::Missing,
-            "it has been removed, or never was there (Unable to download webpage: HTTP Error 404",
+            "it was removed or never existed (Unable to download webpage: HTTP Error 404",
         ),
         ("nothing.html", FailureReason::Unplayable, "yt-dlp finds nothing to play on the page"),
-        ("evil", FailureReason::Unplayable, "yt-dlp finds no URL on the page that can be opened"),
+        ("evil", FailureReason::Unplayable, "yt-dlp finds no usable URL on the page"),
     ];
     site.write("nothing.html", "<html><body>Words.</body></html>");
     let site = site.url.as_str();
@@ -174,7 +174,7 @@ fn refusals_have_their_reason() {
         assert_eq!(failure.reason, *reason, "{path}: {failure}");
         assert!(failure.detail.starts_with(words), "{path}: {failure}");
     };
-    // Most of the time is the start of Python.
+    // Most of the time is Python's start.
     thread::scope(|scope| {
         for half in cases.chunks(cases.len().div_ceil(2)) {
             scope.spawn(move || half.iter().for_each(check));
@@ -222,7 +222,7 @@ fn nothing_that_yt_dlp_starts_is_left_behind() {
         cancel.cancel();
         assert_eq!(asked.join().unwrap().unwrap_err().reason, FailureReason::Tool);
         held.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        // The end of the connection comes with the end of the last process that holds it.
+        // The connection closes with the last process that holds it.
         let end = held.read(&mut [0]);
         assert!(matches!(&end, Ok(0)) || end.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
     });

@@ -1,4 +1,4 @@
-//! The programme with everything a list can name, and `--check`, against a site on loopback.
+//! Playlists of every kind of source, and `--check`, against a site on loopback.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ fn played(next: NextItem) -> Item {
     }
 }
 
-/// Plays to the end; the titles.
+/// Plays to the end; returns the titles.
 fn titles(list: Playlist) -> Vec<String> {
     turns(list).into_iter().map(|(title, _)| title).collect()
 }
 
-/// Plays to the end; titles and places.
+/// Plays to the end; returns titles and turns.
 fn turns(mut list: Playlist) -> Vec<(String, u64)> {
     let mut turns = Vec::new();
     loop {
@@ -74,7 +74,7 @@ fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
     let bookmarks = list.bookmarks();
     let turns = turns(list);
     assert!(turns.iter().map(|(title, _)| title).eq(all), "{turns:?}");
-    // In the middle of the feed, which is one line of the list.
+    // Within the feed, which is one line of the list.
     let resume = bookmarks.resume_point(turns[3].1, Duration::from_secs(7));
     assert_eq!(resume.as_ref().unwrap().0.key.within, [site.at("feed.xml")]);
     let mut list = Playlist::open(PlaylistConfig { resume, ..config(&site, LIST) }).unwrap();

@@ -1,4 +1,4 @@
-//! What entries reach that a stranger's list or page names, against a site on loopback.
+//! What entries of remote lists and pages may reach, against a site on loopback.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ use tgs_stream::{
     source::{EntryKind, PlaylistEntry},
 };
 
-/// What comes of `what`, named by a list in `network`.
+/// Resolves `what`, named by a list in `network`.
 fn found(resolver: &Resolver, network: Network, what: EntryKind) -> Result<Resolved, ItemFailure> {
     resolver
         .resolve(&PlaylistEntry { trust: Trust::Found(network), ..PlaylistEntry::new("entry".into(), what) })
@@ -44,7 +44,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         assert_eq!(failure.reason, FailureReason::Forbidden, "{what:?}: {failure}");
         assert!(failure.detail.starts_with("it leads to "), "{what:?}: {failure}");
     }
-    // A file and an RTSP server are judged when they are opened.
+    // Files and RTSP servers are checked when they are opened.
     let video = EntryKind::Direct { url: site.at("v.mp4"), live: false };
     for what in [video.clone(), direct("rtsp://[::ffff:10.0.0.1]/a".into())] {
         let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Public, what) else {
@@ -54,7 +54,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
         assert_eq!(failure.reason, FailureReason::Forbidden);
         assert!(failure.detail.starts_with("it leads to "), "{failure}");
     }
-    // From a list on the same network all of it is reached.
+    // A list in the same network may name all of it.
     for what in [page(site.at("page.html")), video] {
         let Ok(Resolved::Media { media, .. }) = found(&resolver, Network::Loopback, what) else {
             panic!("no media")
@@ -69,7 +69,7 @@ fn a_list_elsewhere_leads_to_no_private_address() {
     assert_eq!(media.sources[0].address, "127.0.0.1".parse().ok());
 }
 
-/// An operator's own proxy may fetch from anywhere: what it answers is a stranger's word.
+/// An operator's own proxy may fetch from anywhere: its answers are not trusted.
 #[test]
 fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
     const NAME: &str = "strangers::behind_an_operators_own_proxy_lists_and_pages_stay_strangers";
@@ -117,7 +117,7 @@ fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
     }
 }
 
-/// Who named an entry is known where it is found: in a list, in a page, in a page of pages.
+/// The trust of an entry depends on where it is found: a list, a page, a page of pages.
 #[test]
 fn entries_know_the_network_that_they_were_found_in() {
     let site = Site::new();

@@ -1,9 +1,9 @@
-//! The state machine through 60 days of simulated time, under every policy: sessions die, Telegram asks to wait, networks
-//! fail, rights are taken and given back, calls are ended, people come and mend things. Whatever it was, the broadcast is
-//! live again soon after; nothing waits for nothing, and nothing is asked in a hurry.
+//! 60 simulated days under every policy: sessions die, Telegram limits requests, networks fail,
+//! rights change, calls end. Each time the broadcast is live again soon, no state stalls, and
+//! requests stay few.
 //!
-//! The driver's rules for timers (`telegram.rs`) are followed here in a few lines; its calls are answered by [`World`].
-//! What this says to the engine is nothing: that has a long run of its own (`tgs-playout/src/playout/long_run.rs`).
+//! Timers follow the driver's rules (`driver.rs`); [`World`] answers its calls. The engine has a
+//! long run of its own (`tgs-playout/src/playout/long_run.rs`).
 
 use std::collections::VecDeque;
 
@@ -14,34 +14,34 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAYS: u64 = 60;
 
-/// How long after the last disturbance it may take to be live: what was asked for before must end (a cycle of three
-/// renewals of 150 s), a wait of a minute, and a call that does not answer.
+/// The longest recovery: a running cycle of three renewals of 150 s, a wait of a minute, and a call
+/// that times out.
 const BACK_WITHIN: u64 = 11 * MINUTE;
 
-/// What systemd waits before it starts the tool anew (`RestartSec=`).
+/// systemd's `RestartSec=`.
 const RESTART: u64 = 10 * SECOND;
 
-/// Questions to Telegram in one hour. In peace it is one every 30 s; with SESSION_REGEN=once and no way to a session, one
-/// a start.
+/// Requests to Telegram per hour. Normally one every 30 s; one per start with SESSION_REGEN=once
+/// and no session.
 const MOST_QUESTIONS: usize = 360;
 
-/// What goes wrong, from a moment to another, in ms.
+/// A fault between two moments, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
-    /// The session dies; a person replaces it in the end, where the standby did not.
+    /// The session dies; the operator replaces it unless the standby session has.
     Session,
-    /// The account is banned, and given back.
+    /// The account is banned and later restored.
     Account,
     Network,
     Flood,
     Rights,
     People,
     InUse,
-    /// The call is ended: it stays over until it is opened again.
+    /// The call ends, until it is opened again.
     Call,
     /// The stream key is replaced.
     Key,
-    /// The tool is restarted.
+    /// The tool restarts.
     Restart,
 }
 
@@ -64,15 +64,15 @@ struct World {
     policy: Policy,
     now: u64,
     coming: VecDeque<(u64, u64, Wrong)>,
-    /// What is wrong now, and until when.
+    /// Current faults, each with its end.
     wrong: Vec<(u64, Wrong)>,
-    /// Whether the session lives, and whether the string in `.env` is another than the one that failed.
+    /// Whether the session is alive, and whether `.env` holds another one.
     alive: bool,
     replaced: bool,
     call: bool,
     moved: bool,
     restart: bool,
-    /// When something was wrong last.
+    /// The last moment with a fault.
     peace: u64,
 }
 
@@ -105,13 +105,13 @@ impl World {
         self.wrong.iter().any(|(_, now)| *now == wrong)
     }
 
-    /// When something breaks or is mended next.
+    /// The next start or end of a fault.
     fn next_change(&self) -> u64 {
         let mended = self.wrong.iter().map(|(to, _)| *to);
         mended.chain(self.coming.front().map(|(at, ..)| *at)).min().unwrap_or(u64::MAX)
     }
 
-    /// Time passes until `until`.
+    /// Advances time to `until`.
     fn pass(&mut self, until: u64) {
         self.now = until;
         while let Some((_, to, wrong)) = self.coming.pop_front_if(|(at, ..)| *at <= until) {
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// What stands in the way of everything.
+    /// The current obstacle.
     fn trouble(&self) -> Option<StartError> {
         let flood =
             self.wrong.iter().filter(|(_, wrong)| *wrong == Wrong::Flood).map(|(to, _)| to - self.now).max();
@@ -142,7 +142,7 @@ impl World {
         } else if self.is(Wrong::InUse) {
             StartError::Wait(WaitReason::InUse)
         } else if let Some(flood) = flood {
-            // Telegram speaks of whole seconds.
+            // Telegram counts whole seconds.
             StartError::Wait(WaitReason::Flood(Duration::from_secs(flood.div_ceil(SECOND))))
         } else if self.is(Wrong::Account) {
             StartError::Lost(LossCause::Account)
@@ -157,7 +157,7 @@ impl World {
         })
     }
 
-    /// A call of Telegram takes this long.
+    /// A call of Telegram takes some time.
     fn call_takes(&mut self) {
         let most = if self.is(Wrong::Network) { 15 * SECOND } else { 2 * SECOND };
         let until = self.now + self.rng.u64(50..most);
@@ -167,7 +167,7 @@ impl World {
     fn open(&mut self, unless_same: bool) -> StateEvent {
         self.call_takes();
         let opened = match self.trouble() {
-            // An account that was given back has the session that it had, which only another attempt shows.
+            // A restored account keeps its session, which only another attempt shows.
             None if unless_same && !self.replaced && self.rng.u32(..20) == 0 => {
                 Err(StartError::Wait(WaitReason::Other))
             }
@@ -206,7 +206,7 @@ fn is_question(action: &Action) -> bool {
     matches!(action, Action::Open { .. } | Action::Check | Action::Renew)
 }
 
-/// Sixty days under one policy.
+/// Runs 60 days under one policy.
 fn live_through(policy: Policy, seed: u64) {
     let mut world = World::new(policy, seed);
     let mut state = BroadcastState::Starting;
@@ -220,7 +220,7 @@ fn live_through(policy: Policy, seed: u64) {
         let event = events.pop_front().unwrap_or_else(|| {
             let first = due.into_iter().chain(remind).min();
             let at = first.unwrap_or_else(|| panic!("{policy:?}: {state:?} waits for nothing"));
-            // What happens meanwhile happens in its time.
+            // Faults take effect in order.
             let at = at.min(world.next_change()).max(world.now);
             world.pass(at);
             if std::mem::take(&mut world.restart) {
@@ -231,7 +231,7 @@ fn live_through(policy: Policy, seed: u64) {
                     return event;
                 }
             }
-            // No event at all: nothing follows from it in any state.
+            // No event: no state reacts to it.
             StateEvent::Begin
         });
         let was = state;
@@ -268,7 +268,7 @@ fn live_through(policy: Policy, seed: u64) {
             "{policy:?}: live without a picture"
         );
         if let BroadcastState::Stopping(_) = state {
-            // The supervisor starts it anew.
+            // The supervisor restarts it.
             (state, publishing) = (BroadcastState::Starting, false);
             (due, remind) = (None, None);
             events = VecDeque::from([StateEvent::Begin]);

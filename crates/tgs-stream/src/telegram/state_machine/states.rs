@@ -8,51 +8,52 @@ use tgs_core::{
     settings::{OnLoss, Regen, Telegram},
 };
 
-/// How often a cause is checked that only the operator can remove; the longest wait for the network.
+/// How often a cause is checked that only the operator can remove; the longest wait for the
+/// network.
 const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
-/// Where the broadcast stands.
+/// The state of the broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BroadcastState {
-    /// The stream is being opened for the first time, or again after something was mended.
+    /// The first attempt to open the stream.
     Starting,
-    /// On air.
+    /// Publishing.
     Live(SessionHealth),
-    /// The session is good or nothing is known against it, but the stream cannot be opened.
+    /// The session may be valid, but the stream cannot be opened.
     Waiting {
-        /// Why.
+        /// The reason.
         reason: WaitReason,
-        /// Attempts that have failed in a row.
+        /// Failed attempts in a row.
         failures: u32,
     },
-    /// No valid session, and nothing is published.
+    /// No valid session; nothing is published.
     Degraded(Recovery),
-    /// The tool ends with this code.
+    /// The tool exits with this code.
     Stopping(Code),
 }
 
-/// The session, while on air.
+/// The session while publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionHealth {
-    /// It was good when last looked at.
+    /// Valid at the last check.
     Good {
-        /// How often in a row the call had to be created again.
+        /// How often in a row the call was created again.
         reopened: u32,
-        /// Whether the call is over and is to be created again after a wait.
+        /// Whether the call is over and is to be created again.
         over: bool,
     },
-    /// It is dead; the picture goes on, since the ingest asks for no session.
+    /// Dead. Publishing continues: the ingest needs no session.
     Lost(Recovery),
 }
 
-/// How far getting a new session has come.
+/// The progress of getting a new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recovery {
-    /// Whether an attempt can help: it cannot once the account is gone.
+    /// Nothing can be renewed once the account is gone.
     pub(crate) cause: LossCause,
-    /// Counted from 1.
+    /// From 1.
     pub(crate) cycle: u32,
-    /// Which attempt of the standby session; 0 while only the string in `.env` is tried.
+    /// The attempt of the standby session; 0 while only the string in `.env` is tried.
     pub(crate) attempt: u32,
 }
 
@@ -65,10 +66,10 @@ pub(crate) enum LossCause {
     Account,
 }
 
-/// Why the stream cannot be opened though nothing is known against the session.
+/// Why the stream cannot be opened, although the session may be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitReason {
-    /// Telegram asks to wait this long.
+    /// FLOOD_WAIT: Telegram accepts no request for this long.
     Flood(Duration),
     /// Telegram cannot be reached.
     Network,
@@ -76,7 +77,7 @@ pub(crate) enum WaitReason {
     Rights,
     /// CHAT_ID names no chat that the account sees.
     Chat,
-    /// People hold a call of their own.
+    /// A video chat is running in the chat.
     People,
     /// The call could not be created.
     Call,
@@ -84,7 +85,7 @@ pub(crate) enum WaitReason {
     App,
     /// Another program on this machine uses the session.
     InUse,
-    /// Something this version does not know.
+    /// An error unknown to this version.
     Other,
 }
 
@@ -104,12 +105,12 @@ impl WaitReason {
         }
     }
 
-    /// Whether the stream that is on air goes on: nothing says that it is over.
+    /// Whether publishing continues: nothing says that the stream is over.
     pub(super) fn passes(self) -> bool {
         matches!(self, Self::Flood(_) | Self::Network | Self::InUse | Self::Other)
     }
 
-    /// How long to wait after so many failures.
+    /// The delay after so many failures.
     pub(super) fn delay(self, failures: u32) -> Duration {
         match self {
             Self::Flood(wait) => wait,
@@ -119,42 +120,42 @@ impl WaitReason {
     }
 }
 
-/// Why an attempt to open the stream failed.
+/// Why the stream could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartError {
     /// There is no session.
     Lost(LossCause),
-    /// There may be one.
+    /// The session may be valid.
     Wait(WaitReason),
 }
 
-/// What has happened.
+/// Input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateEvent {
-    /// The tool begins.
+    /// The tool starts.
     Begin,
-    /// [`Action::Open`] has ended.
+    /// [`Action::Open`] is done.
     Opened(Result<(), StartError>),
-    /// [`Action::Check`] has ended: session and call are as they were, or the call is over.
+    /// [`Action::Check`] is done.
     Checked(CheckOutcome),
-    /// [`Action::Renew`] has ended.
+    /// [`Action::Renew`] is done.
     Renewed(RenewalOutcome),
-    /// The wait asked for is over.
+    /// The timer of [`Action::Wait`] has expired.
     Due,
-    /// The reminder is due.
+    /// The timer of [`Action::RemindIn`] has expired.
     Remind,
-    /// The broadcast has ended by itself.
+    /// The engine has ended by itself.
     Ended(Code),
-    /// A signal asks the tool to stop.
+    /// A signal stops the tool.
     Stop,
 }
 
-/// What a look at session and call has shown.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CheckOutcome {
-    /// Both are as they were.
+    /// Session and call are unchanged.
     Good,
-    /// Both are, and the ingest is another.
+    /// Unchanged, but the ingest is another.
     Moved,
     /// The call is over.
     CallOver,
@@ -162,45 +163,44 @@ pub(crate) enum CheckOutcome {
     Failed(StartError),
 }
 
-/// How an attempt with the standby session went.
+/// The result of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RenewalOutcome {
-    /// A new session stands in `.env`.
+    /// `.env` holds a new session.
     Done,
     /// It failed.
     Failed,
 }
 
-/// What the driver does, in order. One of `OpenSegment`, `Check` and `Renew` at most comes in a step, and comes last.
+/// Output of the state machine. A step has at most one of `Open`, `Check` and `Renew`, as its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Read `.env`, connect, find the chat and its call (or create it), ask for the ingest. `unless_same`: only if the
-    /// string there is another than the one that failed.
+    /// Connect, find the chat, join or create its call, and get the ingest.
     Open {
-        /// Whether the string that has failed is not to be tried again.
+        /// Fail if SESSION_STRING is still the dead one.
         unless_same: bool,
     },
-    /// Ask whether session and call still live.
+    /// Check session and call.
     Check,
     /// Let the standby session approve a new one.
     Renew,
-    /// Publish to the ingest that was opened, unless that is where the picture goes already.
+    /// Publish to the opened ingest, unless already publishing there.
     Publish,
-    /// End the publishing.
+    /// Stop publishing.
     Halt,
-    /// Wait this long for [`StateEvent::Due`]. Replaces the wait before.
+    /// Start the timer of [`StateEvent::Due`], replacing the last one.
     Wait(Duration),
-    /// Wait this long for [`StateEvent::Remind`].
+    /// Start the timer of [`StateEvent::Remind`].
     RemindIn(Duration),
-    /// Name the error that ended the session.
+    /// Log the error that ended the session.
     LogLoss,
-    /// Say the line of degraded mode.
+    /// Log the line of degraded mode.
     LogDegraded,
-    /// Say how a cycle has ended.
+    /// Log the end of a cycle.
     LogCycle,
 }
 
-/// What the settings decide.
+/// The settings that the transitions depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// `SESSION_REGEN`

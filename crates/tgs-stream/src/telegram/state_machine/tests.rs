@@ -1,4 +1,4 @@
-//! Every state with every event, as docs/design/states.md shows it, and what operators were promised, as stories.
+//! Every state with every event, as the states document shows it, and the promised sequences.
 
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
@@ -109,7 +109,7 @@ fn document() -> String {
         }
     }
     for (from, to, label) in edges {
-        // Everything ends at a signal, and with the broadcast.
+        // Every state ends at a signal and with the broadcast.
         if !matches!(label, "signal" | "broadcast ended") {
             writeln!(text, "    {from} --> {to}: {label}").unwrap();
         }
@@ -142,7 +142,7 @@ fn the_states_in_the_documents_are_these() {
     assert_eq!(committed, document(), "run this test with TGS_WRITE_DOCS=1 and commit docs/design/states.md");
 }
 
-/// Whatever happens, something goes on: each state has a wait running, a question out, or a broadcast on air.
+/// No state stalls: each has a timer, a request in progress, or a running engine.
 #[test]
 fn no_state_waits_for_nothing() {
     for policy in POLICIES {
@@ -161,7 +161,7 @@ fn no_state_waits_for_nothing() {
                     let waits = actions.iter().any(|action| matches!(action, Action::Wait(_)));
                     assert!(waits || questions == 1, "{name}, {label}: {next:?} waits for nothing");
                 }
-                // An answer to the one question out is always followed by another or by a wait.
+                // The result of a request leads to another request or to a timer.
                 let answers = matches!(
                     event,
                     StateEvent::Opened(_) | StateEvent::Checked(_) | StateEvent::Renewed(_) | StateEvent::Due
@@ -186,7 +186,7 @@ fn no_state_waits_for_nothing() {
     }
 }
 
-/// Runs the events in order; the last state and all actions.
+/// Runs the events in order. Returns the last state and all actions.
 fn story(policy: Policy, events: &[StateEvent]) -> (BroadcastState, Vec<Action>) {
     let mut all = Vec::new();
     let mut state = BroadcastState::Starting;
@@ -224,7 +224,7 @@ fn a_cycle_makes_three_attempts_then_waits_a_minute() {
     assert_eq!(count(&actions, Action::Renew), 3);
     assert_eq!(state, BroadcastState::Degraded(recovery(1, 0)));
     assert_eq!(actions[actions.len() - 2..], [Action::LogCycle, Action::Wait(CYCLE)]);
-    // The next begins with the string in .env.
+    // The next cycle starts with the string in .env.
     let second = [&first[..], &[StateEvent::Due, DEAD], &cycle].concat();
     let (state, actions) = story(LOOP, &second);
     assert_eq!(state, BroadcastState::Degraded(recovery(2, 0)));
@@ -256,7 +256,7 @@ fn once_is_one_attempt_and_an_exit() {
     assert_eq!((done.0, count(&done.1, Action::Renew)), (BroadcastState::Stopping(Code::Ok), 1));
     let failed = story(ONCE, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Failed)]);
     assert_eq!((failed.0, count(&failed.1, Action::Renew)), (BroadcastState::Stopping(Code::Failure), 1));
-    // Where no attempt can help, none is made.
+    // Without a chance, no attempt is made.
     let gone = story(ONCE, &[StateEvent::Begin, GONE]);
     assert_eq!((gone.0, count(&gone.1, Action::Renew)), (BroadcastState::Stopping(Code::Failure), 0));
 }
@@ -279,14 +279,14 @@ fn on_air_the_picture_outlives_the_session() {
         let (state, actions) = story(policy, &start);
         assert_eq!(kind(state), "LiveWithoutSession");
         assert_eq!((count(&actions, Action::Halt), count(&actions, Action::LogLoss)), (0, 1));
-        // The string in .env may be another by now: that comes first.
+        // The string in .env may be another one by now: it is tried first.
         assert_eq!(actions.last(), Some(&Action::Open { unless_same: true }));
         assert_eq!(kind(story(policy, &after(&[OPENED])).0), "Live");
     }
     let swapped = after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Done), OPENED]);
     let (state, actions) = story(LOOP, &swapped);
     assert_eq!((kind(state), count(&actions, Action::Halt)), ("Live", 0));
-    // `once`: one attempt, then only the file is looked at; the picture stays.
+    // `once`: one attempt, then only .env is read; publishing continues.
     let (state, actions) = story(
         ONCE,
         &after(&[DEAD, StateEvent::Renewed(RenewalOutcome::Failed), StateEvent::Due, DEAD, StateEvent::Due]),
@@ -380,7 +380,7 @@ fn a_call_that_is_ended_is_created_again_ever_more_slowly() {
     let (state, actions) = story(LOOP, &again);
     assert_eq!(state, BroadcastState::Live(SessionHealth::Good { reopened: 1, over: true }));
     assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(2))));
-    // One good look, and it is all forgotten.
+    // A good check resets the count.
     let good =
         [&again[..], &[StateEvent::Due, OPENED, StateEvent::Due, StateEvent::Checked(CheckOutcome::Good)]]
             .concat();

@@ -62,7 +62,7 @@ fn dash_in_pieces_is_opened_by_its_manifest() {
     let json =
         r#"{"url":"https://c/piece","manifest_url":"https://c/m.mpd","protocol":"http_dash_segments"}"#;
     assert_eq!(sources(json), ["https://c/m.mpd"]);
-    // An HLS variant has the master playlist as its manifest.
+    // The manifest of an HLS variant is the master playlist.
     let json = r#"{"url":"https://c/720.m3u8","manifest_url":"https://c/all.m3u8","protocol":"m3u8_native"}"#;
     assert_eq!(sources(json), ["https://c/720.m3u8"]);
 }
@@ -132,8 +132,7 @@ fn a_page_cannot_name_local_files() {
         assert_eq!(failure.reason, FailureReason::Unplayable, "{url}");
     }
     let failure = parse(r#"{"url":"srt://h:1?mode=listener"}"#).unwrap_err().detail;
-    let expected =
-        "yt-dlp finds no URL on the page that can be opened (it would wait for connections on this machine";
+    let expected = "yt-dlp finds no usable URL on the page (it would wait for connections on this machine";
     assert!(failure.starts_with(expected), "{failure}");
 }
 
