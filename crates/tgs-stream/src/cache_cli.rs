@@ -26,22 +26,22 @@ struct CacheReport<'a> {
 /// Writes the list of cached items to `out`.
 pub(crate) fn status(settings: &Settings, json: bool, out: &mut dyn Write) -> io::Result<()> {
     let mut items = cache::list(&settings.cache_dir);
-    for kept in &mut items {
-        kept.title = mask::urls(&kept.title).into_owned();
+    for item in &mut items {
+        item.title = mask::urls(&item.title).into_owned();
     }
-    let bytes = items.iter().map(|kept| kept.bytes).sum();
-    let page =
+    let bytes = items.iter().map(|item| item.bytes).sum();
+    let report =
         CacheReport { directory: &settings.cache_dir, bytes, limit_bytes: settings.cache_limit, items };
     if json {
-        return writeln!(out, "{}", serde_json::to_string(&page)?);
+        return writeln!(out, "{}", serde_json::to_string(&report)?);
     }
-    let (dir, count, limit) = (page.directory.display(), page.items.len(), gigabytes(page.limit_bytes));
+    let (dir, count, limit) = (report.directory.display(), report.items.len(), gigabytes(report.limit_bytes));
     let items = if count == 1 { "item" } else { "items" };
     writeln!(out, "{dir}: {count} {items}, {} GB of at most {limit} GB", gigabytes(bytes))?;
-    for kept in &page.items {
-        let used = moment(UNIX_EPOCH + Duration::from_secs(kept.used));
-        let (size, length) = (gigabytes(kept.bytes), clock(Duration::from_secs(kept.seconds)));
-        writeln!(out, "{size:>8} GB  {length:>9}  {used}  {}", one_line(&kept.title))?;
+    for item in &report.items {
+        let used = moment(UNIX_EPOCH + Duration::from_secs(item.used));
+        let (size, length) = (gigabytes(item.bytes), clock(Duration::from_secs(item.seconds)));
+        writeln!(out, "{size:>8} GB  {length:>9}  {used}  {}", one_line(&item.title))?;
     }
     Ok(())
 }

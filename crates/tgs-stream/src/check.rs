@@ -44,7 +44,7 @@ fn report(
     out: &mut dyn Write,
     mut progress: Option<&mut dyn Write>,
 ) -> io::Result<bool> {
-    let mut sum = CheckTotals::default();
+    let mut totals = CheckTotals::default();
     // The list being expanded, and how many of its entries have been taken.
     let mut opened = (String::new(), 0);
     while let Some(entry) = todo.pop() {
@@ -53,8 +53,8 @@ fn report(
             write!(
                 terminal,
                 "\r\x1b[Kchecking {} of {}: {title}",
-                sum.entries + 1,
-                sum.entries + 1 + todo.len()
+                totals.entries + 1,
+                totals.entries + 1 + todo.len()
             )?;
             terminal.flush()?;
         }
@@ -86,8 +86,8 @@ fn report(
         if resolver.cancel.is_cancelled() {
             return Ok(false);
         }
-        sum.add(&found);
-        let (number, item) = (sum.entries, source::one_line(&entry.key.item));
+        totals.add(&found);
+        let (number, item) = (totals.entries, source::one_line(&entry.key.item));
         let line = match found {
             Ok((title, length)) => format!("{length:>9}  {title}  <{item}>"),
             Err(failure) => format!("{:>9}  {}  <{item}>: {failure}", "CANNOT", entry.title()),
@@ -95,8 +95,8 @@ fn report(
         writeln!(out, "{number:>5}  {}", mask::urls(&line))?;
         out.flush()?;
     }
-    writeln!(out, "{sum}")?;
-    Ok(sum.bad == 0)
+    writeln!(out, "{totals}")?;
+    Ok(totals.bad == 0)
 }
 
 /// An entry's length.

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cookies_are_the_operators_grant() {
+    fn children_may_write_the_cookie_file() {
         let dir = tempfile::tempdir().unwrap();
         let jar = dir.path().join("c.txt");
         std::fs::write(&jar, "").unwrap();

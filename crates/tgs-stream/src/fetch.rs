@@ -32,10 +32,10 @@ const MAX_REDIRECTS: u32 = 10;
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest `Retry-After` that is honoured.
-const MAX_PATIENCE: Duration = Duration::from_hours(1);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Limits the table of blocked hosts and lists. With a full table, nothing more is blocked.
-const MAX_PATIENT: usize = 256;
+const MAX_BLOCKED: usize = 256;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn get(
     cancel: &Cancel,
 ) -> Result<Fetched, ItemFailure> {
     if let Some(left) = blocked_for(url::host(url)) {
-        return Err(asks_for_patience(left));
+        return Err(retry_later(left));
     }
     let mut response = ask(url, headers, client)?;
     if let Some(wait) =
@@ -69,9 +69,9 @@ pub(crate) fn get(
         response = ask(url, headers, client)?;
     }
     if let Some(wait) = retry_after(response.status().as_u16(), response.headers()) {
-        let wait = wait.min(MAX_PATIENCE);
+        let wait = wait.min(MAX_RETRY_AFTER);
         block(url::host(url), wait);
-        return Err(asks_for_patience(wait));
+        return Err(retry_later(wait));
     }
     // The proxy answers for the server where it refuses the address.
     if let Some(failure) = client.failure().filter(|_| !response.status().is_success()) {
@@ -194,29 +194,29 @@ fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
     Some(seconds.map_or(Duration::from_mins(1), Duration::from_secs))
 }
 
-fn asks_for_patience(left: Duration) -> ItemFailure {
+fn retry_later(left: Duration) -> ItemFailure {
     let detail = format!("the list's server accepts no request for {} s", left.as_secs().max(1));
     ItemFailure::new(FailureReason::Network, detail)
 }
 
 /// Blocked hosts and lists, and until when.
-fn patient() -> &'static Mutex<HashMap<String, Instant>> {
-    static PATIENT: OnceLock<Mutex<HashMap<String, Instant>>> = OnceLock::new();
-    PATIENT.get_or_init(Mutex::default)
+fn blocked() -> &'static Mutex<HashMap<String, Instant>> {
+    static BLOCKED: OnceLock<Mutex<HashMap<String, Instant>>> = OnceLock::new();
+    BLOCKED.get_or_init(Mutex::default)
 }
 
 /// How long `key` (a host, or the URL of a list) is still blocked.
-pub(crate) fn blocked_for(what: &str) -> Option<Duration> {
-    let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn blocked_for(key: &str) -> Option<Duration> {
+    let mut blocked = blocked().lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
-    patient.retain(|_, until| *until > now);
-    patient.get(what).map(|until| *until - now)
+    blocked.retain(|_, until| *until > now);
+    blocked.get(key).map(|until| *until - now)
 }
 
 /// Blocks `key` for `wait`.
-pub(crate) fn block(what: &str, wait: Duration) {
-    let mut patient = patient().lock().unwrap_or_else(PoisonError::into_inner);
-    if patient.len() < MAX_PATIENT {
-        patient.insert(what.to_owned(), Instant::now() + wait);
+pub(crate) fn block(key: &str, wait: Duration) {
+    let mut blocked = blocked().lock().unwrap_or_else(PoisonError::into_inner);
+    if blocked.len() < MAX_BLOCKED {
+        blocked.insert(key.to_owned(), Instant::now() + wait);
     }
 }

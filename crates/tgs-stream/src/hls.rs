@@ -6,9 +6,9 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variant {
     /// The media playlist of the video; it includes the audio if `sound` is `None`.
-    pub(crate) picture: String,
+    pub(crate) video: String,
     /// The media playlist of the audio.
-    pub(crate) sound: Option<String>,
+    pub(crate) audio: Option<String>,
 }
 
 /// The variants of a master playlist, best first for a broadcast of `height` lines: the smallest of
@@ -16,12 +16,12 @@ pub(crate) struct Variant {
 #[must_use]
 pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
     let text = String::from_utf8_lossy(list);
-    let mut sounds = HashMap::new();
+    let mut groups = HashMap::new();
     let mut found = Vec::new();
     let mut about = None;
     for line in text.lines().map(str::trim) {
         if let Some(media) = line.strip_prefix("#EXT-X-MEDIA:") {
-            note_sound(&attributes(media), &mut sounds);
+            record_audio(&attributes(media), &mut groups);
         } else if let Some(info) = line.strip_prefix("#EXT-X-STREAM-INF:") {
             about = Some(attributes(info));
         } else if !line.is_empty()
@@ -39,16 +39,16 @@ pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
     found.sort_by_key(|(rank, ..)| Reverse(*rank));
     found
         .into_iter()
-        .map(|(_, picture, group)| {
-            let sound = group.and_then(|group| sounds.get(&group)).and_then(|(_, url)| url.clone());
-            Variant { picture, sound }
+        .map(|(_, video, group)| {
+            let audio = group.and_then(|group| groups.get(&group)).and_then(|(_, url)| url.clone());
+            Variant { video, audio }
         })
         .collect()
 }
 
 /// Why the list cannot be decrypted without a DRM licence; `None` if ffmpeg may try.
 #[must_use]
-pub(crate) fn locked(list: &[u8]) -> Option<&'static str> {
+pub(crate) fn drm_reason(list: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(list);
     let mut keys = text
         .lines()
@@ -99,15 +99,15 @@ pub(crate) fn target_duration(list: &[u8]) -> Duration {
 }
 
 /// Records the audio of a group: the default rendition, else the first autoselected one.
-fn note_sound(media: &HashMap<String, String>, sounds: &mut HashMap<String, (u8, Option<String>)>) {
+fn record_audio(media: &HashMap<String, String>, groups: &mut HashMap<String, (u8, Option<String>)>) {
     let is = |name: &str| media.get(name).is_some_and(|value| value == "YES");
     let (Some(group), Some("AUDIO")) = (media.get("GROUP-ID"), media.get("TYPE").map(String::as_str)) else {
         return;
     };
     let rank = if is("DEFAULT") { 3 } else { 1 + u8::from(is("AUTOSELECT")) };
-    let known = sounds.get(group).map_or(0, |(rank, _)| *rank);
+    let known = groups.get(group).map_or(0, |(rank, _)| *rank);
     if rank > known {
-        sounds.insert(group.clone(), (rank, media.get("URI").cloned()));
+        groups.insert(group.clone(), (rank, media.get("URI").cloned()));
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     const MASTER: &[u8] = b"#EXTM3U\r\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Dub, English\",URI=\"en.m3u8\"\r\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Original\",DEFAULT=YES,URI=\"de.m3u8\"\r\n\
-        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"In the picture\",DEFAULT=YES\r\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"In the video\",DEFAULT=YES\r\n\
         #EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"a\",URI=\"s.m3u8\"\r\n\
         #EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=3840x2160,VIDEO-RANGE=SDR\r\n2160.m3u8\r\n\
         #EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360,AUDIO=\"b\",CODECS=\"avc1.4d401e,mp4a.40.2\"\r\n360.m3u8\r\n\
@@ -158,18 +158,18 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\"\r\nsound.m3u8\r\n";
 
     fn order(height: u32) -> Vec<String> {
-        variants(MASTER, height).into_iter().map(|variant| variant.picture).collect()
+        variants(MASTER, height).into_iter().map(|variant| variant.video).collect()
     }
 
     #[test]
-    fn the_variant_that_suits_comes_first() {
+    fn the_best_variant_comes_first() {
         assert_eq!(order(720)[..3], ["720.m3u8", "720-low.m3u8", "2160.m3u8"]);
         assert_eq!(order(360)[0], "360.m3u8");
         assert_eq!(order(1080)[0], "2160.m3u8");
         assert_eq!(order(720).len(), 5);
         let first = &variants(MASTER, 720)[0];
-        assert_eq!(first.sound.as_deref(), Some("de.m3u8"));
-        assert_eq!(variants(MASTER, 360)[0].sound, None);
+        assert_eq!(first.audio.as_deref(), Some("de.m3u8"));
+        assert_eq!(variants(MASTER, 360)[0].audio, None);
         for none in [&b"#EXTM3U\n#EXTINF:2,\n1.ts\n"[..], b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n"]
         {
             assert_eq!(variants(none, 720), []);
@@ -177,9 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_licence_is_told_from_what_needs_a_key() {
-        let of =
-            |key: &str| locked(format!("#EXTM3U\n#EXT-X-KEY:{key}\n#EXTINF:2,\n1.ts\n").as_bytes()).is_some();
+    fn drm_is_distinguished_from_plain_encryption() {
+        let of = |key: &str| {
+            drm_reason(format!("#EXTM3U\n#EXT-X-KEY:{key}\n#EXTINF:2,\n1.ts\n").as_bytes()).is_some()
+        };
         for open in [
             "METHOD=NONE",
             "METHOD=AES-128,URI=\"https://h/key\"",
@@ -194,11 +195,11 @@ mod tests {
         ] {
             assert!(of(locked), "{locked}");
         }
-        assert!(locked(b"#EXTM3U\n#EXTINF:2,\n1.ts\n").is_none());
+        assert!(drm_reason(b"#EXTM3U\n#EXTINF:2,\n1.ts\n").is_none());
     }
 
     #[test]
-    fn how_it_is_to_be_read() {
+    fn timing_tags() {
         assert!(jumps(b"#EXTM3U\n#EXT-X-DISCONTINUITY\r\n") && !jumps(b"#EXT-X-DISCONTINUITY-SEQUENCE:3\n"));
         assert_eq!(
             length(b"#EXTINF:2.5,a\n1.ts\n#EXTINF:1\n2.ts\n#EXTINF:-1,\n3.ts\n"),
@@ -216,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_list_is_read(text in "(#EXT-X-(STREAM-INF|MEDIA|KEY):|TYPE=AUDIO|GROUP-ID=|AUDIO=|RESOLUTION=|[0-9]{1,12}x[0-9]{1,12}|METHOD=|\"|,|=|\n|a){0,30}") {
-            let _ = (variants(text.as_bytes(), 720), locked(text.as_bytes()), jumps(text.as_bytes()));
+            let _ = (variants(text.as_bytes(), 720), drm_reason(text.as_bytes()), jumps(text.as_bytes()));
         }
     }
 }

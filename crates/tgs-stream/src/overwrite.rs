@@ -23,37 +23,51 @@ const FLV: &[u8] = b"FLV";
 /// Device and inode.
 type FileId = (u64, u64);
 
+/// Why an output file must not be written. The text follows the file's name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OverwriteRefused {
+    #[error("it is a directory")]
+    Directory,
+    /// The file's role, as a sentence.
+    #[error("{role}; writing would destroy it: name another file")]
+    InUse { role: String },
+    #[error("it exists and cannot be read ({0}): remove it, or name another file")]
+    Unreadable(io::Error),
+    #[error("it exists and is not an FLV file: remove it, or name another file")]
+    NotFlv,
+}
+
 /// Refuses `output` if it exists and is not an older recording.
 ///
 /// An unreadable playlist's entries are unknown, so they are not protected.
-pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), String> {
+pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), OverwriteRefused> {
     let meta = match fs::metadata(output) {
-        Ok(meta) if meta.is_dir() => return Err("it is a directory".to_owned()),
+        Ok(meta) if meta.is_dir() => return Err(OverwriteRefused::Directory),
         // A device or a pipe stores nothing.
         Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
         _ => return Ok(()),
     };
     let id = (meta.dev(), meta.ino());
-    if let Some(what) = named(cli, settings).remove(&id) {
-        return Err(format!("{what}; writing would destroy it: name another file"));
+    if let Some(role) = protected_files(cli, settings).remove(&id) {
+        return Err(OverwriteRefused::InUse { role });
     }
     let mut start = [0; 3];
     let read = File::open(output).and_then(|mut file| file.read_exact(&mut start));
     match read {
         Ok(()) if start == *FLV => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(format!("it exists and cannot be read ({error}): remove it, or name another file"))
+            Err(OverwriteRefused::Unreadable(error))
         }
-        _ => Err("it exists and is not an FLV file: remove it, or name another file".to_owned()),
+        _ => Err(OverwriteRefused::NotFlv),
     }
 }
 
 /// The files that are played or that a setting names, each with its role.
-fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
-    let mut named = HashMap::new();
-    let mut add = |path: &Path, what: String| {
+fn protected_files(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
+    let mut files = HashMap::new();
+    let mut add = |path: &Path, role: String| {
         if let Ok(meta) = fs::metadata(path) {
-            named.entry((meta.dev(), meta.ino())).or_insert(what);
+            files.entry((meta.dev(), meta.ino())).or_insert(role);
         }
     };
     let playlist = cli.playlist_file(settings);
@@ -85,15 +99,15 @@ fn named(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
         add(&one.dir.join(&one.text), "it is also a source".to_owned());
     }
     for (dir, what) in [(&settings.cache_dir, "CACHE_DIR"), (&settings.state_dir, "STATE_DIR")] {
-        for file in own_files(dir) {
+        for file in directory_files(dir) {
             add(&file, format!("it belongs to {what} ({})", file.display()));
         }
     }
-    named
+    files
 }
 
 /// The files of `dir` and its subdirectories, except recordings, recognised by name.
-fn own_files(dir: &Path) -> Vec<PathBuf> {
+fn directory_files(dir: &Path) -> Vec<PathBuf> {
     let list = |dir: &Path| -> Vec<PathBuf> {
         fs::read_dir(dir).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     };
@@ -164,12 +178,14 @@ mod tests {
                 ("STATE_DIR", text("state")),
             ];
             let look = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, v)| v.into());
-            refuse(output, &cli, &Settings::load(Some(&self.at(".env")), &look, &[]).unwrap()).err()
+            refuse(output, &cli, &Settings::load(Some(&self.at(".env")), &look, &[]).unwrap())
+                .err()
+                .map(|refused| refused.to_string())
         }
     }
 
     #[test]
-    fn what_is_played_or_set_is_not_overwritten_under_any_name() {
+    fn sources_and_settings_files_are_not_overwritten_under_any_name() {
         let scene = Scene::new();
         for (name, why) in [
             ("a.flv", "it is also a source"),
@@ -198,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_older_recording_is_written_over() {
+    fn only_an_older_recording_is_overwritten() {
         let scene = Scene::new();
         for name in ["old.flv", "new.flv", "empty.flv", "films/new.flv"] {
             assert_eq!(scene.refused(&scene.at(name)), None, "{name}");

@@ -76,7 +76,7 @@ pub struct Playlist {
     /// This round. Pages and remote lists are single entries until they are due.
     order: Vec<PlaylistEntry>,
     /// The index in `order` of the next entry.
-    at: usize,
+    next_index: usize,
     /// The saved position, until the first item is requested.
     resume: Option<(Bookmark, Duration)>,
     /// The entry that starts at an offset.
@@ -88,7 +88,7 @@ pub struct Playlist {
     /// Whether the next entry of the list precedes the queue: it is the target of a jump.
     list_first: bool,
     /// The entry returned last, until it is confirmed.
-    ahead: Option<PlayedEntry>,
+    pending: Option<PlayedEntry>,
     /// The number of the last turn.
     newest: u64,
     /// The last confirmed entry of the list; a queued one may play after it.
@@ -118,13 +118,13 @@ impl Playlist {
             resolver: config.resolver,
             seed: saved.unwrap_or_else(|| fastrand::u64(..)),
             order: Vec::new(),
-            at: 0,
+            next_index: 0,
             resume: config.resume,
             start: None,
             edit: None,
             queue: VecDeque::new(),
             list_first: false,
-            ahead: None,
+            pending: None,
             newest: 0,
             playing: None,
             bookmarks: Bookmarks::default(),
@@ -151,10 +151,10 @@ impl Playlist {
         let entries = source::expand(&self.named);
         self.seed = seed;
         if self.shuffle {
-            self.seed = order::seed_of_round(&entries, seed, |entry| self.is_last(entry));
+            self.seed = order::seed_of_round(&entries, seed, |entry| self.was_played_last(entry));
         }
         self.order = self.arrange(entries);
-        self.at = 0;
+        self.next_index = 0;
     }
 
     fn arrange(&self, mut entries: Vec<PlaylistEntry>) -> Vec<PlaylistEntry> {
@@ -165,13 +165,13 @@ impl Playlist {
     }
 
     /// Whether `entry` was played last.
-    fn is_last(&self, entry: &PlaylistEntry) -> bool {
+    fn was_played_last(&self, entry: &PlaylistEntry) -> bool {
         self.playing.as_ref().is_some_and(|playing| playing.key.item == entry.key.item)
     }
 
     /// Whether a shuffled round of these would begin with the entry played last.
     fn begins_with_last(&self, entries: &[PlaylistEntry]) -> bool {
-        self.shuffle && entries.first().is_some_and(|first| self.is_last(first))
+        self.shuffle && entries.first().is_some_and(|first| self.was_played_last(first))
     }
 
     /// How many entries may replace the one at `index`: nested lists share a limit. At least one.
@@ -195,7 +195,7 @@ impl Playlist {
         let mut found = self.arrange(found);
         if index == 0
             && self.begins_with_last(&found)
-            && let Some(other) = found.iter().position(|entry| !self.is_last(entry))
+            && let Some(other) = found.iter().position(|entry| !self.was_played_last(entry))
         {
             found.swap(0, other);
         }
@@ -212,7 +212,7 @@ impl Playlist {
                     ItemFailure::new(FailureReason::Missing, "it cannot be read, or names nothing to play");
                 return NextItem::Skip { id: String::new(), title: self.listing.to_string(), failure };
             }
-            if self.at >= self.order.len() && !is_queued {
+            if self.next_index >= self.order.len() && !is_queued {
                 if !self.repeat {
                     return NextItem::End;
                 }
@@ -220,26 +220,26 @@ impl Playlist {
             }
             let (entry, from) = match queued {
                 Some(queued) => queued,
-                None => (self.order[self.at].clone(), Duration::ZERO),
+                None => (self.order[self.next_index].clone(), Duration::ZERO),
             };
             match self.resolver.resolve(&entry) {
                 Ok(Resolved::Entries(found)) if is_queued => self.queue_first(found),
-                Ok(Resolved::Entries(found)) => self.replace(self.at, found),
+                Ok(Resolved::Entries(found)) => self.replace(self.next_index, found),
                 Ok(Resolved::Media { media, title }) => {
-                    return NextItem::Play(self.give_out(entry, from, is_queued, title, media));
+                    return NextItem::Play(self.make_item(entry, from, is_queued, title, media));
                 }
                 // The cache can play a page that cannot be reached.
                 Err(failure) if matches!(entry.kind, EntryKind::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
                     return NextItem::Kept {
-                        item: self.give_out(entry, from, is_queued, None, media),
+                        item: self.make_item(entry, from, is_queued, None, media),
                         failure,
                     };
                 }
                 Err(failure) => {
-                    self.at += usize::from(!is_queued);
+                    self.next_index += usize::from(!is_queued);
                     self.list_first = false;
-                    self.ahead = None;
+                    self.pending = None;
                     return NextItem::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
                 }
             }
@@ -247,7 +247,7 @@ impl Playlist {
     }
 
     /// Makes the next `entry` an item.
-    fn give_out(
+    fn make_item(
         &mut self,
         entry: PlaylistEntry,
         from: Duration,
@@ -257,7 +257,7 @@ impl Playlist {
     ) -> Item {
         let saved = self.start.take_if(|(key, _)| !queued && *key == entry.key);
         let start = saved.map_or(from, |(_, offset)| offset);
-        self.at += usize::from(!queued);
+        self.next_index += usize::from(!queued);
         self.list_first = false;
         self.newest += 1;
         let item = Item {
@@ -267,7 +267,7 @@ impl Playlist {
             start: if media.live { Duration::ZERO } else { start },
             media,
         };
-        self.ahead = Some(PlayedEntry { turn: self.newest, entry, bookmark: None, queued });
+        self.pending = Some(PlayedEntry { turn: self.newest, entry, bookmark: None, queued });
         item
     }
 
@@ -280,17 +280,17 @@ impl Playlist {
     }
 
     /// Applies an edit, then goes to the saved position.
-    fn settle(&mut self) {
+    fn apply_pending(&mut self) {
         if let Some(entries) = self.edit.take() {
-            let anchor = self.at.checked_sub(1).map(|last| self.order[last].key.clone());
-            self.take_edit(entries, anchor.as_ref());
+            let anchor = self.next_index.checked_sub(1).map(|last| self.order[last].key.clone());
+            self.apply_edit(entries, anchor.as_ref());
         }
-        self.go_back();
+        self.go_to_saved();
     }
 
     /// Records that the entry returned last plays now.
-    fn plays(&mut self) {
-        let Some(turn) = self.ahead.take() else { return };
+    fn confirm_pending(&mut self) {
+        let Some(turn) = self.pending.take() else { return };
         if !turn.queued {
             self.playing = Some(self.bookmark(&turn.entry));
         }
@@ -302,7 +302,7 @@ impl Playlist {
         Bookmark {
             key: entry.key.clone(),
             shuffle_seed: self.shuffle.then_some(self.seed),
-            followed_by: self.order[self.at.min(self.order.len())..]
+            followed_by: self.order[self.next_index.min(self.order.len())..]
                 .iter()
                 .take(bookmark::FOLLOWERS)
                 .map(|e| e.key.clone())
@@ -311,7 +311,7 @@ impl Playlist {
     }
 
     /// `item` with URLs that do not expire soon.
-    fn renewed(&self, item: Item, entry: &PlaylistEntry) -> NextItem {
+    fn with_fresh_urls(&self, item: Item, entry: &PlaylistEntry) -> NextItem {
         let soon = SystemTime::now() + EXPIRY_MARGIN;
         if item.media.expires.is_none_or(|expires| expires > soon) {
             return NextItem::Play(item);
@@ -330,34 +330,34 @@ impl Playlist {
 
 impl Programme for Playlist {
     fn next(&mut self) -> NextItem {
-        self.settle();
+        self.apply_pending();
         self.advance()
     }
 
     fn confirm(&mut self, item: Item) -> NextItem {
-        let Some(ahead) = self.ahead.clone().filter(|ahead| ahead.turn == item.turn) else {
+        let Some(ahead) = self.pending.clone().filter(|ahead| ahead.turn == item.turn) else {
             return NextItem::Play(item);
         };
         let same = match self.edit.take() {
             // It is queued: an edit does not move it.
             Some(entries) if ahead.queued => {
                 let anchor = self.playing.as_ref().map(|playing| playing.key.clone());
-                self.take_edit(entries, anchor.as_ref());
+                self.apply_edit(entries, anchor.as_ref());
                 true
             }
-            Some(entries) => self.take_edit_ahead(entries, &ahead.entry),
+            Some(entries) => self.apply_edit_to_pending(entries, &ahead.entry),
             None => true,
         };
-        let next = if same { self.renewed(item, &ahead.entry) } else { self.advance() };
+        let next = if same { self.with_fresh_urls(item, &ahead.entry) } else { self.advance() };
         if matches!(next, NextItem::Play(_) | NextItem::Kept { .. }) {
-            self.plays();
+            self.confirm_pending();
         }
         next
     }
 
     fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let again: &[PlaylistEntry] = if self.repeat && !self.shuffle { &self.order } else { &[] };
-        let entries = self.order[self.at.min(self.order.len())..].iter().chain(again).cloned();
+        let entries = self.order[self.next_index.min(self.order.len())..].iter().chain(again).cloned();
         let coming = |entry: PlaylistEntry| -> UpcomingItem {
             let resolver = self.resolver.clone();
             let id = entry.key.item.clone();
@@ -391,16 +391,16 @@ impl Programme for Playlist {
     }
 
     fn reload(&mut self) {
-        self.look_for_edit();
+        self.read_if_edited();
     }
 
     fn replaced(&mut self) -> Option<NextItem> {
-        match self.ahead.clone() {
+        match self.pending.clone() {
             // It is queued: an edit does not move it.
             Some(ahead) if ahead.queued => None,
             Some(ahead) => {
                 let entries = self.edit.take()?;
-                if self.take_edit_ahead(entries, &ahead.entry) { None } else { Some(self.advance()) }
+                if self.apply_edit_to_pending(entries, &ahead.entry) { None } else { Some(self.advance()) }
             }
             // It could not be played.
             None => self.edit.is_some().then(|| self.next()),

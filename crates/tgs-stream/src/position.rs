@@ -106,19 +106,19 @@ impl PositionStore {
     #[must_use]
     pub fn start(state_dir: &Path, list: ListKey, every: Duration) -> (Self, Option<Position>) {
         let path = state_dir.join("position.json");
-        let book = PositionFile::open(&path);
-        let position = book.get(&list.key).or_else(|| book.get(&list.before)).cloned();
+        let positions = PositionFile::open(&path);
+        let position = positions.get(&list.key).or_else(|| positions.get(&list.before)).cloned();
         let state = StoreState { position: position.clone(), ..StoreState::default() };
         let shared = Arc::new(StoreShared { state: Mutex::new(state), changed: Condvar::new() });
-        let mut saver = Writer { path, list, saved: position.clone(), book, failing: false };
+        let mut writer = Writer { path, list, saved: position.clone(), positions, failing: false };
         let thread = thread::Builder::new().name("position".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                keep_running("position", |delay| shared.stopped_within(delay), || saver.run(&shared, every));
+                keep_running("position", |delay| shared.stopped_within(delay), || writer.run(&shared, every));
             }
         });
         if let Err(e) = &thread {
-            log::warn!("failed to start the thread that keeps the position, so it will not be kept: {e}");
+            log::warn!("failed to start the thread that keeps the position, so it will not be saved: {e}");
         }
         (Self { shared, thread: thread.ok() }, position)
     }
@@ -158,7 +158,7 @@ impl Drop for PositionStore {
 struct Writer {
     path: PathBuf,
     list: ListKey,
-    book: PositionFile,
+    positions: PositionFile,
     saved: Option<Position>,
     failing: bool,
 }
@@ -183,21 +183,21 @@ impl Writer {
 
     /// Writes the file. Logs the first of a series of failures, and the recovery.
     fn save(&mut self, position: Option<Position>) {
-        self.book.set(&self.list.key, position.clone());
+        self.positions.set(&self.list.key, position.clone());
         if position.is_none() {
-            self.book.set(&self.list.before, None);
+            self.positions.set(&self.list.before, None);
         }
-        let result = self.book.write(&self.path);
+        let result = self.positions.write(&self.path);
         let failed_before = mem::replace(&mut self.failing, result.is_err());
         match result {
             Ok(()) => {
                 self.saved = position;
                 if failed_before {
-                    log::info!("the position is kept in {} again", self.path.display());
+                    log::info!("the position is saved in {} again", self.path.display());
                 }
             }
             Err(e) if !failed_before => log::warn!(
-                "failed to keep the position in {}: {e}; the broadcast goes on, a restart would go back to what was kept last",
+                "failed to keep the position in {}: {e}; the broadcast goes on, a restart would go back to what was saved last",
                 self.path.display()
             ),
             Err(_) => {}

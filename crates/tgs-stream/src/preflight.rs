@@ -41,14 +41,14 @@ pub(crate) fn check_start(
     cancel: &Cancel,
 ) -> Result<PublishTarget, Vec<CliError>> {
     let target = target(settings);
-    let looked = [
+    let checks = [
         fixed_port(cli, settings),
         resolver(settings, cancel).map(drop),
         directory("STATE_DIR", &settings.state_dir, "STATE_DIRECTORY"),
         directory("CACHE_DIR", &settings.cache_dir, "CACHE_DIRECTORY"),
         output_file(cli, settings, target.as_ref().ok()),
     ];
-    let mut refused: Vec<CliError> = looked.into_iter().filter_map(Result::err).collect();
+    let mut refused: Vec<CliError> = checks.into_iter().filter_map(Result::err).collect();
     match target {
         Ok(target) if refused.is_empty() => return Ok(target),
         Ok(_) => {}
@@ -102,12 +102,12 @@ fn examine(
     let into_telegram = !matches!(target, Ok(PublishTarget::Output(_))) && settings.output_url.is_none();
     problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {refused}")));
     if into_telegram {
-        sessions(settings, problems, warnings);
+        check_sessions(settings, problems, warnings);
     }
     match tempfile::tempdir() {
         Ok(scratch) => {
             children::confine(cli, settings, scratch.path());
-            tools(settings, scratch.path(), cancel, problems, warnings);
+            check_tools(settings, scratch.path(), cancel, problems, warnings);
         }
         Err(error) => problems.push(format!("failed to make a temporary directory: {error}")),
     }
@@ -136,7 +136,7 @@ fn examine(
 
 /// A dead session is no problem of the settings; a malformed one is, because a restart would lose
 /// it.
-fn sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
+fn check_sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
     let telegram = &settings.telegram;
     match telegram.session.as_ref().map(|text| SessionString::decode(text.expose())) {
         Some(Ok(session)) if session.is_bot == Some(true) => {
@@ -154,7 +154,7 @@ fn sessions(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<
 }
 
 /// Checks ffmpeg and FFMPEG_ARGS. A start ignores FFMPEG_ARGS that fail.
-fn tools(
+fn check_tools(
     settings: &Settings,
     scratch: &Path,
     cancel: &Cancel,
@@ -218,10 +218,10 @@ fn fixed_port(cli: &Cli, settings: &Settings) -> Result<(), CliError> {
 }
 
 /// Checks that the directory of the setting `name` is writable or can be created. systemd creates
-/// the one that the variable `made` names.
-fn directory(name: &str, dir: &Path, made: &str) -> Result<(), CliError> {
-    let by_systemd =
-        std::env::var_os(made).is_some_and(|dirs| std::env::split_paths(&dirs).any(|one| one == dir));
+/// the one that `systemd_variable` names.
+fn directory(name: &str, dir: &Path, systemd_variable: &str) -> Result<(), CliError> {
+    let by_systemd = std::env::var_os(systemd_variable)
+        .is_some_and(|dirs| std::env::split_paths(&dirs).any(|one| one == dir));
     if by_systemd && !dir.exists() {
         return Ok(());
     }
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_must_be_there_or_fit_to_be_made() {
+    fn a_directory_must_be_writable_or_creatable() {
         let top = tempfile::tempdir().unwrap();
         let at = |name: &str| top.path().join(name);
         fs::write(at("file"), "").unwrap();

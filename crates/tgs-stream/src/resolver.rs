@@ -71,11 +71,11 @@ impl Resolver {
     /// Resolves `entry`. Blocks as long as yt-dlp does. A panic becomes the entry's failure.
     pub fn resolve(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
         let found =
-            contain(|| self.find_out(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
+            contain(|| self.resolve_kind(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
         found.map_err(|failure| entry.failure(failure))
     }
 
-    fn find_out(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
+    fn resolve_kind(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
         #[cfg(test)]
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.kind {
@@ -94,17 +94,17 @@ impl Resolver {
                 if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url) {
                     return Ok(found);
                 }
-                found_in(&mut media, client.trust_in_answer())?;
+                set_trust(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
             PageItem::Video { mut media, title } => {
-                found_in(&mut media, client.trust_in_answer())?;
+                set_trust(&mut media, client.trust_in_answer())?;
                 Ok(Resolved::Media { media, title })
             }
             PageItem::List(listed) => {
-                let mut entries: Vec<PlaylistEntry> = listed.into_iter().map(on_page).collect();
+                let mut entries: Vec<PlaylistEntry> = listed.into_iter().map(page_entry).collect();
                 source::number(&mut entries);
-                inside(entry, entries, client.trust_in_answer())
+                entries_within(entry, entries, client.trust_in_answer())
             }
         }
     }
@@ -175,7 +175,7 @@ impl Resolver {
             Fetched::List { url, bytes } => (url, bytes),
         };
         if let Some(found) = source::expand_remote(&place, &bytes)? {
-            return inside(entry, found, client.trust_in_answer());
+            return entries_within(entry, found, client.trust_in_answer());
         }
         self.hls(&MediaSource { hls: true, ..source_of(entry, url) }, &place, &bytes)
     }
@@ -187,7 +187,7 @@ fn source_of(entry: &PlaylistEntry, url: &str) -> MediaSource {
 }
 
 /// `found` as the content of `parent`, with the `trust` of its location.
-fn inside(
+fn entries_within(
     parent: &PlaylistEntry,
     mut found: Vec<PlaylistEntry>,
     trust: Trust,
@@ -211,11 +211,11 @@ fn inside(
     Ok(Resolved::Entries(found))
 }
 
-fn on_page(listed: Listed) -> PlaylistEntry {
+fn page_entry(listed: Listed) -> PlaylistEntry {
     let shown = url::without_login(&listed.url);
     let item = listed.index.map_or(shown.clone(), |index| format!("{shown}#{index}"));
-    let what = EntryKind::Page { url: listed.url, index: listed.index };
-    PlaylistEntry { title: listed.title.map(|title| one_line(&title)), ..PlaylistEntry::new(item, what) }
+    let kind = EntryKind::Page { url: listed.url, index: listed.index };
+    PlaylistEntry { title: listed.title.map(|title| one_line(&title)), ..PlaylistEntry::new(item, kind) }
 }
 
 /// The proxy client of a child that opens `url`.
@@ -224,7 +224,7 @@ fn client(url: &str, trust: Trust) -> ProxyClient {
 }
 
 /// Sets the trust of `media`, and resolves addresses that must be known before ffmpeg opens it.
-fn found_in(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
+fn set_trust(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
     for source in &mut media.sources {
         source.trust = trust;
         source.address = proxy::checked_address(source)?;
@@ -235,7 +235,7 @@ fn found_in(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
 fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
     let trust = source.trust;
     let mut media = Media { sources: vec![source], live, expires: None, identity: None };
-    found_in(&mut media, trust)?;
+    set_trust(&mut media, trust)?;
     Ok(Resolved::Media { media, title: None })
 }
 
@@ -244,7 +244,7 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
     let refused = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) => return refused(source::of_io(&error), &words(&error)),
+        Err(error) => return refused(source::io_reason(&error), &io_detail(&error)),
     };
     if !meta.is_file() {
         return refused(FailureReason::Unplayable, "it is neither a file nor a directory");
@@ -254,7 +254,7 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
     }
     let mut start = Vec::new();
     if let Err(error) = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)) {
-        return refused(source::of_io(&error), &words(&error));
+        return refused(source::io_reason(&error), &io_detail(&error));
     }
     let Some(name) = path.to_str() else {
         return refused(FailureReason::Unplayable, "the file's name is not valid UTF-8: rename it");
@@ -264,10 +264,10 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
         return media(source, false);
     }
     let bytes = source::read_list(path).map_err(|error| {
-        ItemFailure::new(source::of_io(&error), format!("the list cannot be read: {error}"))
+        ItemFailure::new(source::io_reason(&error), format!("the list cannot be read: {error}"))
     })?;
     match source::named_in(path, &bytes) {
-        Ok(named) if !named.is_empty() => inside(entry, source::expand(&named), Trust::Operator),
+        Ok(named) if !named.is_empty() => entries_within(entry, source::expand(&named), Trust::Operator),
         Ok(_) => refused(FailureReason::Unplayable, "the list names nothing"),
         Err(NotAList::Hls) => {
             let place = source.url.clone();
@@ -279,7 +279,7 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
     }
 }
 
-fn words(error: &std::io::Error) -> String {
+fn io_detail(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "this user may not read the file".to_owned(),

@@ -12,7 +12,7 @@ mod remote;
 pub use entry::{EntryKey, EntryKind, EntryOrigin, NamedSource, PlaylistEntry, number, one_line};
 pub use local::expand;
 pub use read::named_in;
-pub(crate) use read::{MAX_LIST, is_list, of_io, read_list, read_playlist};
+pub(crate) use read::{MAX_LIST, io_reason, is_list, read_list, read_playlist};
 pub(crate) use remote::MAX_REMOTE;
 pub use remote::expand_remote;
 

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_may_name_what_is_fetched_and_nothing_that_waits_here() {
+    fn remote_lists_may_not_name_files_or_listeners() {
         let allowed = [
             "https://h/a?listen=1&mode=listener",
             "rtmps://h/app/x",
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_made_such_as_ffmpeg_opens() {
+    fn urls_are_normalised_for_ffmpeg() {
         let cases = [
             ("HTTPS://Me@H/a b|c.mp4?x=1#t", "https://Me@H/a%20b%7Cc.mp4?x=1#t"),
             ("http://h/\u{e9}%20", "http://h/%C3%A9%20"),

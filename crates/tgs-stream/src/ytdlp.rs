@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_question_ends_at_once() {
+    fn a_cancelled_request_ends_at_once() {
         let cancel = Cancel::new();
         cancel.cancel();
         let mut ytdlp = YtDlp::new("sleep", "", 720).unwrap();

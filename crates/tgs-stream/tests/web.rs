@@ -142,7 +142,7 @@ impl Collector for Broken {
 }
 
 #[test]
-fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
+fn a_panic_fails_only_its_page_or_metrics_file() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("tgs.prom");
     let broken = Arc::new(AtomicBool::new(false));
@@ -178,7 +178,10 @@ fn a_panic_over_a_page_or_the_metrics_file_is_that_ones_failure() {
     for path in ["/healthz", "/metrics", "/healthz"] {
         let (status, body) = get(addr, path);
         assert_eq!(status, "HTTP/1.1 500 Internal Server Error", "{path}");
-        assert!(body.starts_with("internal error of tgs-stream: as asked") && !body.contains("hidden"), "{body}");
+        assert!(
+            body.starts_with("internal error of tgs-stream: as asked") && !body.contains("hidden"),
+            "{body}"
+        );
     }
     assert_eq!(get(addr, "/status").0, "HTTP/1.1 200 OK");
     broken.store(false, Ordering::SeqCst);
@@ -200,7 +203,7 @@ fn bad_health_is_503_with_the_reason() {
 }
 
 #[test]
-fn requests_are_answered_as_http_has_it() {
+fn requests_are_answered_as_http_requires() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let post = |path: &str, length: usize| {
@@ -229,7 +232,7 @@ fn requests_are_answered_as_http_has_it() {
 }
 
 #[test]
-fn a_connection_can_be_kept() {
+fn connections_are_persistent() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let request = "GET /healthz HTTP/1.1\r\n\r\n".repeat(3) + "GET /status HTTP/1.0\r\n\r\n";
@@ -239,7 +242,7 @@ fn a_connection_can_be_kept() {
 }
 
 #[test]
-fn promtool_has_nothing_to_say() {
+fn promtool_accepts_the_metrics() {
     LazyLock::force(&tgs_playout::status::METRICS);
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
@@ -275,7 +278,7 @@ fn hosts_are_names_and_ipv6_too() {
 }
 
 #[test]
-fn a_taken_port_is_gone_round() {
+fn a_taken_port_is_skipped() {
     record_log();
     let state = tempfile::tempdir().unwrap();
     let (port, mut taken) = taken_ports(3);
@@ -316,7 +319,7 @@ fn with_no_port_free_the_metrics_go_to_a_file() {
 }
 
 #[test]
-fn a_host_that_is_none_of_ours_costs_only_the_pages() {
+fn a_foreign_host_disables_only_the_server() {
     for host in ["192.0.2.1", "no such host", ""] {
         let state = tempfile::tempdir().unwrap();
         let web = start(&config(&state, host, 9090));
@@ -352,7 +355,7 @@ fn the_file_is_rewritten_and_fits_the_textfile_collector() {
 }
 
 #[test]
-fn a_file_of_something_else_is_left_alone() {
+fn a_foreign_file_is_not_overwritten() {
     record_log();
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("settings");
@@ -373,7 +376,7 @@ fn a_file_of_something_else_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_said_once() {
+fn an_unwritable_file_is_logged_once() {
     record_log();
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join("not there yet");
@@ -417,7 +420,7 @@ fn descriptors() -> usize {
 /// 600 clients that send nothing, half a request, an endless or huge body, or never read: they use
 /// few descriptors, and other clients are answered at once.
 #[test]
-fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
+fn stuck_clients_block_nobody_and_use_few_descriptors() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let addr = web.addr().unwrap();
@@ -441,7 +444,7 @@ fn stuck_clients_hold_up_nobody_and_use_up_nothing() {
 
 /// The time for a request is limited, however slowly it arrives.
 #[test]
-fn who_drips_is_closed_when_the_time_is_over() {
+fn a_slow_request_is_closed_at_its_time_limit() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let addr = web.addr().unwrap();
@@ -475,7 +478,7 @@ fn who_drips_is_closed_when_the_time_is_over() {
 }
 
 #[test]
-fn what_is_no_sensible_request_is_refused() {
+fn invalid_requests_are_refused() {
     let state = tempfile::tempdir().unwrap();
     let web = start(&config(&state, "127.0.0.1", 0));
     let long = "x".repeat(20_000);
@@ -507,7 +510,7 @@ fn thousands_of_requests_in_a_row_are_answered() {
 }
 
 #[test]
-fn who_never_reads_holds_up_nobody() {
+fn a_client_that_never_reads_blocks_nobody() {
     let state = tempfile::tempdir().unwrap();
     let more_than_any_buffer = "x".repeat(32 << 20);
     let pages = Pages {

@@ -17,31 +17,31 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     closed_within,
-    request::{HttpRequest, ParsedHead, simple},
+    request::{HttpRequest, ParsedHead, status_only},
     serve::Backend,
 };
 
 /// Enough for Prometheus, a few tools and operators.
-const MOST: usize = 32;
+const MAX_CONNECTIONS: usize = 32;
 
 /// From the start of the connection or the end of the last answer.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The time for a client to read an answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The longest request head.
-const HEAD: usize = 8 * 1024;
+const MAX_HEAD: usize = 8 * 1024;
 
 /// How long, and how many bytes, input after the last answer is read: closing a socket with unread
 /// input resets it, which may lose the answer.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
 
 /// The pause after a lack of descriptors or threads.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Small: there are 32 of them.
-const STACK: usize = 256 * 1024;
+const STACK_SIZE: usize = 256 * 1024;
 
 /// Listens on the first of `addrs` that is free.
 pub(super) fn listen(addrs: &[SocketAddr]) -> io::Result<TcpListener> {
@@ -63,7 +63,7 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
                     log::warn!("reopened the listener of metrics, health and status");
                     listener = Some(again);
                 }
-                _ if closed_within(stopped, PAUSE) => break,
+                _ if closed_within(stopped, RETRY_PAUSE) => break,
                 _ => {}
             }
             continue;
@@ -82,7 +82,7 @@ pub(super) fn run(listener: TcpListener, backend: &Arc<Backend>, stopped: &UnixS
             // ECONNABORTED, or no descriptor left, which the rest of the process may need.
             Err(e) => {
                 log::debug!("failed to accept a connection to the status server: {e}");
-                if closed_within(stopped, PAUSE / 10) {
+                if closed_within(stopped, RETRY_PAUSE / 10) {
                     break;
                 }
             }
@@ -116,7 +116,7 @@ impl OpenConnections {
     fn admit(self: &Arc<Self>, socket: TcpStream, backend: &Arc<Backend>) {
         let socket = Arc::new(socket);
         let mut open = self.locked();
-        while open.len() >= MOST {
+        while open.len() >= MAX_CONNECTIONS {
             // Idle ones first, longest idle time first; then the oldest. A shut down connection
             // ends at once.
             let oldest = open.iter_mut().filter(|client| !client.closed);
@@ -124,7 +124,7 @@ impl OpenConnections {
                 oldest.closed = true;
                 let _ = oldest.socket.shutdown(Shutdown::Both);
             }
-            open = self.ended.wait_timeout(open, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
+            open = self.ended.wait_timeout(open, RETRY_PAUSE).unwrap_or_else(PoisonError::into_inner).0;
         }
         open.push(OpenConnection {
             socket: Arc::clone(&socket),
@@ -134,7 +134,7 @@ impl OpenConnections {
         drop(open);
         let served = ServedConnection { clients: Arc::clone(self), socket };
         let backend = Arc::clone(backend);
-        let thread = thread::Builder::new().name("web-client".into()).stack_size(STACK);
+        let thread = thread::Builder::new().name("web-client".into()).stack_size(STACK_SIZE);
         if let Err(e) = thread.spawn(move || served.run(&backend)) {
             log::warn!("failed to start a thread for a connection to the status server: {e}");
         }
@@ -173,26 +173,26 @@ impl ServedConnection {
         self.socket.set_nonblocking(false)?;
         let mut input = Vec::new();
         loop {
-            self.mark(Some(Instant::now()));
-            let asked = match self.head(&mut input)? {
+            self.set_waiting(Some(Instant::now()));
+            let parsed = match self.head(&mut input)? {
                 ReadHead::Whole(head) => HttpRequest::parse(&head),
                 ReadHead::TooLong => ParsedHead::Refused(431),
                 ReadHead::TooSlow => ParsedHead::Refused(408),
                 ReadHead::Nothing => return Err(io::ErrorKind::UnexpectedEof.into()),
             };
-            self.mark(None);
-            let (answer, last) = match asked {
-                ParsedHead::Request(request) => (backend.answer(&request), request.last),
-                ParsedHead::Refused(status) => (simple(status), true),
+            self.set_waiting(None);
+            let (answer, close) = match parsed {
+                ParsedHead::Request(request) => (backend.answer(&request), request.close),
+                ParsedHead::Refused(status) => (status_only(status), true),
             };
             self.write(&answer)?;
-            if last {
+            if close {
                 return Ok(());
             }
         }
     }
 
-    fn mark(&self, waiting: Option<Instant>) {
+    fn set_waiting(&self, waiting: Option<Instant>) {
         let mut open = self.clients.locked();
         if let Some(client) = open.iter_mut().find(|client| Arc::ptr_eq(&client.socket, &self.socket)) {
             client.waiting = waiting;
@@ -201,19 +201,19 @@ impl ServedConnection {
 
     /// Reads the next head without its empty line. Further input stays in `input`.
     fn head(&self, input: &mut Vec<u8>) -> io::Result<ReadHead> {
-        let end = Instant::now() + REQUEST;
-        let mut looked = 0;
+        let end = Instant::now() + REQUEST_TIME_OUT;
+        let mut searched = 0;
         loop {
-            let found = input[looked..].windows(4).position(|four| four == b"\r\n\r\n");
-            if let Some(at) = found.map(|at| looked + at) {
+            let found = input[searched..].windows(4).position(|four| four == b"\r\n\r\n");
+            if let Some(at) = found.map(|at| searched + at) {
                 let rest = input.split_off(at + 4);
                 input.truncate(at);
                 return Ok(ReadHead::Whole(std::mem::replace(input, rest)));
             }
-            if input.len() > HEAD {
+            if input.len() > MAX_HEAD {
                 return Ok(ReadHead::TooLong);
             }
-            looked = input.len().saturating_sub(3);
+            searched = input.len().saturating_sub(3);
             let mut some = [0; 4096];
             match self.read_until(&mut some, end)? {
                 Some(count) if count > 0 => input.extend(&some[..count]),
@@ -238,7 +238,7 @@ impl ServedConnection {
     }
 
     fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let end = Instant::now() + ANSWER;
+        let end = Instant::now() + ANSWER_TIME_OUT;
         while !bytes.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

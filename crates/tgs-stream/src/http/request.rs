@@ -8,7 +8,7 @@ pub(super) struct HttpRequest {
     /// Path and query: visible ASCII.
     pub(super) target: String,
     /// Whether the connection closes after the answer.
-    pub(super) last: bool,
+    pub(super) close: bool,
 }
 
 /// The result of parsing a head.
@@ -37,24 +37,24 @@ impl HttpRequest {
             other if other.starts_with("HTTP/") => return ParsedHead::Refused(505),
             _ => return ParsedHead::Refused(400),
         };
-        let mut last = !persistent;
+        let mut close = !persistent;
         for header in headers.split("\r\n").filter(|header| !header.is_empty()) {
             let Some((name, value)) = header.split_once(':') else { return ParsedHead::Refused(400) };
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
-                "connection" if value.to_ascii_lowercase().contains("close") => last = true,
+                "connection" if value.to_ascii_lowercase().contains("close") => close = true,
                 // Bodies are not read, so the next request cannot be found.
-                "content-length" if value != "0" => last = true,
-                "transfer-encoding" => last = true,
+                "content-length" if value != "0" => close = true,
+                "transfer-encoding" => close = true,
                 _ => {}
             }
         }
-        ParsedHead::Request(Self { method: method.to_owned(), target: target.to_owned(), last })
+        ParsedHead::Request(Self { method: method.to_owned(), target: target.to_owned(), close })
     }
 }
 
 /// An answer without a body; closes the connection.
-pub(super) fn simple(status: u16) -> Vec<u8> {
+pub(super) fn status_only(status: u16) -> Vec<u8> {
     let words = match status {
         400 => "Bad Request",
         408 => "Request Timeout",
@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn heads() {
-        let page = |method: &str, target: &str, last| {
-            ParsedHead::Request(HttpRequest { method: method.into(), target: target.into(), last })
+        let page = |method: &str, target: &str, close| {
+            ParsedHead::Request(HttpRequest { method: method.into(), target: target.into(), close })
         };
         let table = [
             ("GET /metrics HTTP/1.1", page("GET", "/metrics", false)),
@@ -104,7 +104,7 @@ mod tests {
     proptest! {
         /// Whatever is sent, one line is forwarded.
         #[test]
-        fn anything_is_read(head in "[ -~\r\n\u{e9}]{0,80}") {
+        fn any_head_is_parsed(head in "[ -~\r\n\u{e9}]{0,80}") {
             if let ParsedHead::Request(request) = HttpRequest::parse(head.as_bytes()) {
                 let line = format!("{} {}", request.method, request.target);
                 prop_assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));

@@ -18,14 +18,14 @@ use tiny_http::{Header, Method, Request, Response, Server};
 
 use super::{
     Pages, acceptor, closed_within,
-    request::{self, simple},
+    request::{self, status_only},
 };
 
 /// The time limit for a page, which is made from memory.
-const PAGE: Duration = Duration::from_secs(10);
+const PAGE_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The pause before a failed server is replaced.
-const AGAIN: Duration = Duration::from_millis(200);
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves on `listener` until the other end of `stopped` closes.
 pub(super) fn run(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &UnixStream) {
@@ -55,7 +55,7 @@ fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &Unix
                 // Unblocked by the stop, or accept failed without a descriptor.
                 Err(e) => {
                     log::debug!("the status server failed, restarting it: {e}");
-                    while !closed_within(stopped, AGAIN) && backend.renew().is_err() {}
+                    while !closed_within(stopped, RESTART_PAUSE) && backend.renew().is_err() {}
                 }
             }
         }
@@ -67,9 +67,9 @@ fn serve(listener: &TcpListener, pages: &Pages, state_dir: &Path, stopped: &Unix
 #[derive(Debug)]
 pub(super) struct Backend {
     dir: TempDir,
-    now: Mutex<BackendServer>,
+    current: Mutex<BackendServer>,
     /// Serialises requests: `tiny_http` starts a thread per connection.
-    turn: Mutex<()>,
+    serial: Mutex<()>,
 }
 
 struct BackendServer {
@@ -82,25 +82,25 @@ impl Backend {
     fn new(state_dir: &Path) -> io::Result<Self> {
         let make = |dir: &Path| {
             let dir = tempfile::Builder::new().prefix("tgs-pages-").tempdir_in(dir)?;
-            let now = BackendServer::new(dir.path(), 0)?;
-            Ok(Self { dir, now: Mutex::new(now), turn: Mutex::new(()) })
+            let current = BackendServer::new(dir.path(), 0)?;
+            Ok(Self { dir, current: Mutex::new(current), serial: Mutex::new(()) })
         };
         // A socket's path is limited to 107 bytes, which a state directory may exceed.
         make(&std::env::temp_dir()).or_else(|_: io::Error| make(state_dir))
     }
 
-    fn now(&self) -> MutexGuard<'_, BackendServer> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, BackendServer> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn server(&self) -> Arc<Server> {
-        Arc::clone(&self.now().server)
+        Arc::clone(&self.current().server)
     }
 
     /// Replaces a server that no longer accepts.
     fn renew(&self) -> io::Result<()> {
-        let mut now = self.now();
-        *now = BackendServer::new(self.dir.path(), now.count.wrapping_add(1))?;
+        let mut current = self.current();
+        *current = BackendServer::new(self.dir.path(), current.count.wrapping_add(1))?;
         Ok(())
     }
 
@@ -108,23 +108,23 @@ impl Backend {
     pub(super) fn answer(&self, request: &request::HttpRequest) -> Vec<u8> {
         let answer = self.ask(request).unwrap_or_else(|e| {
             log::debug!("failed to make the page {}: {e}", request.target);
-            simple(503)
+            status_only(503)
         });
-        let last = if request.last { "Connection: close\r\n" } else { "" };
+        let close = if request.close { "Connection: close\r\n" } else { "" };
         // After the status line; its version is that of the client's connection.
         match answer.iter().position(|byte| *byte == b'\n') {
             Some(end) if answer.starts_with(b"HTTP/1.0 ") => {
-                [b"HTTP/1.1", &answer[8..=end], last.as_bytes(), &answer[end + 1..]].concat()
+                [b"HTTP/1.1", &answer[8..=end], close.as_bytes(), &answer[end + 1..]].concat()
             }
             _ => answer,
         }
     }
 
     fn ask(&self, request: &request::HttpRequest) -> io::Result<Vec<u8>> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stream = UnixStream::connect(&self.now().socket)?;
-        stream.set_read_timeout(Some(PAGE))?;
-        stream.set_write_timeout(Some(PAGE))?;
+        let _serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = UnixStream::connect(&self.current().socket)?;
+        stream.set_read_timeout(Some(PAGE_TIME_OUT))?;
+        stream.set_write_timeout(Some(PAGE_TIME_OUT))?;
         stream.write_all(format!("{} {} HTTP/1.0\r\n\r\n", request.method, request.target).as_bytes())?;
         let mut answer = Vec::new();
         // The answer ends with the connection; it is ours, so its length is bounded.
@@ -143,7 +143,7 @@ impl BackendServer {
 
 impl std::fmt::Debug for BackendServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Listening").field(&self.socket).finish()
+        f.debug_tuple("BackendServer").field(&self.socket).finish()
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_that_has_ended_comes_back() {
+    fn a_failed_listener_is_reopened() {
         let listener = acceptor::listen(&[([127, 0, 0, 1], 0).into()]).unwrap();
         let addr = listener.local_addr().unwrap();
         let same = listener.try_clone().unwrap();

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_belong_to_the_entry_behind_them() {
+    fn headers_belong_to_the_following_entry() {
         let list = b"#EXTVLCOPT:http-user-agent=VLC/3 a=b\n#EXTVLCOPT:network-caching=1\n#EXTINF:1,x\n\
             #EXTVLCOPT:http-referrer=\"http://h/\"\n\nhttp://h/1\nhttp://h/2\n#EXTHTTP:{\"Cookie\":\"a=1\",\"X-A\":null}\n\
             #KODIPROP:inputstream.adaptive.stream_headers=User-Agent=Kodi%2F1&Host=evil\n#KODIPROP:x=y\nhttp://h/3\n\
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn hls_is_told_from_a_list() {
+    fn hls_is_distinguished_from_a_list() {
         let live = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n1.ts\n";
         let ended = b"#EXTM3U\r\n#EXT-X-TARGETDURATION:2\r\n#EXTINF:2,\r\n1.ts\r\n#EXT-X-ENDLIST\r\n";
         let master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow/i.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nhigh/i.m3u8\n";
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(names in prop::collection::vec("[a-z/][a-z #,\"]{0,8}[a-z]", 0..9), end in "\r|\n|\r\n") {
+        fn written_entries_are_read(names in prop::collection::vec("[a-z/][a-z #,\"]{0,8}[a-z]", 0..9), end in "\r|\n|\r\n") {
             let text = format!("{}{end}", names.join(&format!(" {end}#EXTINF:1,x{end}")));
             let got: Vec<_> = lines(text.as_bytes()).map(|l| l.text.to_vec()).collect();
             prop_assert_eq!(got, names.into_iter().map(String::into_bytes).collect::<Vec<_>>());

@@ -65,7 +65,7 @@ fn xspf_lists() {
 }
 
 #[test]
-fn what_is_no_list_is_named() {
+fn other_formats_are_named() {
     let cases: [(&[u8], &str); 9] = [
         (b"<html>\n<body>\n<p>no such list</p>\n</body>\n</html>\n", "a web page, not a list"),
         (b"\xef\xbb\xbf\n  <!DOCTYPE html><title>x", "a web page, not a list"),
@@ -91,7 +91,7 @@ fn what_is_no_list_is_named() {
 }
 
 #[test]
-fn headers_that_a_list_may_ask_for() {
+fn headers_that_a_list_may_set() {
     let mut found = vec![("user-agent".to_owned(), "a".to_owned())];
     let more = [
         ("User-Agent", "b"),
@@ -111,7 +111,7 @@ fn headers_that_a_list_may_ask_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
-    fn any_bytes_give_few_entries(
+    fn any_bytes_give_bounded_entries(
         start in "(|\u{feff}|#EXTM3U\n|\\[playlist\\]\r|<playlist><trackList>|<\\?xml|\\{)",
         bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\r\n=<>/&;File1#track\0"[..])], 0..300),
         max in 0_usize..5,

@@ -1,4 +1,4 @@
-//! Bookmarks: what identifies an item's place in a list that may be edited or shuffled.
+//! Bookmarks: what identifies an item's turn in a list that may be edited or shuffled.
 
 use std::{
     collections::VecDeque,
@@ -16,10 +16,10 @@ pub(super) const FOLLOWERS: usize = 8;
 /// Short items: the encoder may be many items ahead of the published one.
 const REMEMBERED: usize = 64;
 
-/// A place in a list.
+/// A turn in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bookmark {
-    /// The entry at the place.
+    /// The entry at the turn.
     #[serde(flatten)]
     pub key: EntryKey,
     /// The seed of its round; `None` in the list's own order.
@@ -31,7 +31,7 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
-    /// The next place; `None` at the end of the round.
+    /// The next turn; `None` at the end of the round.
     #[must_use]
     pub fn following(mut self) -> Option<Self> {
         if self.followed_by.is_empty() {
@@ -49,9 +49,9 @@ pub(super) struct PlayedEntry {
     pub(super) turn: u64,
     /// The entry.
     pub(super) entry: PlaylistEntry,
-    /// Its place in the list; for a queued entry, that of the item before it.
+    /// Its turn in the list; for a queued entry, that of the item before it.
     pub(super) bookmark: Option<Bookmark>,
-    /// Whether it was queued: it has no place of its own.
+    /// Whether it was queued: it has no turn of its own.
     pub(super) queued: bool,
 }
 
@@ -60,40 +60,40 @@ pub(super) struct PlayedEntry {
 pub struct Bookmarks(Arc<Mutex<VecDeque<PlayedEntry>>>);
 
 impl Bookmarks {
-    /// Where a restart resumes that was at `offset` of the item `place`. A queued item is not
+    /// Where a restart resumes that was at `offset` of the item `turn`. A queued item is not
     /// repeated: its follower comes. `None` if the round ends there.
     #[must_use]
-    pub fn resume_point(&self, place: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
-        let turn = self.turn(place)?;
-        if turn.queued {
-            return Some((turn.bookmark?.following()?, Duration::ZERO));
+    pub fn resume_point(&self, turn: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
+        let played = self.find(turn)?;
+        if played.queued {
+            return Some((played.bookmark?.following()?, Duration::ZERO));
         }
-        Some((turn.bookmark?, offset))
+        Some((played.bookmark?, offset))
     }
 
-    /// Where a restart continues after the item `place`.
+    /// Where a restart continues after the item `turn`.
     #[must_use]
-    pub fn after(&self, place: u64) -> Option<Bookmark> {
-        self.turn(place)?.bookmark?.following()
+    pub fn after(&self, turn: u64) -> Option<Bookmark> {
+        self.find(turn)?.bookmark?.following()
     }
 
-    pub(super) fn turn(&self, place: u64) -> Option<PlayedEntry> {
-        self.locked().iter().rev().find(|turn| turn.turn == place).cloned()
+    pub(super) fn find(&self, turn: u64) -> Option<PlayedEntry> {
+        self.locked().iter().rev().find(|played| played.turn == turn).cloned()
     }
 
-    pub(super) fn add(&self, turn: PlayedEntry) {
-        let mut kept = self.locked();
-        kept.push_back(turn);
-        if kept.len() > REMEMBERED {
-            kept.pop_front();
+    pub(super) fn add(&self, entry: PlayedEntry) {
+        let mut entries = self.locked();
+        entries.push_back(entry);
+        if entries.len() > REMEMBERED {
+            entries.pop_front();
         }
     }
 
-    /// Removes the entries after `place`.
-    pub(super) fn take_after(&self, place: u64) -> Vec<PlayedEntry> {
-        let mut kept = self.locked();
-        let first = kept.iter().position(|turn| turn.turn > place).unwrap_or(kept.len());
-        kept.split_off(first).into()
+    /// Removes the entries after `turn`.
+    pub(super) fn take_after(&self, turn: u64) -> Vec<PlayedEntry> {
+        let mut entries = self.locked();
+        let first = entries.iter().position(|played| played.turn > turn).unwrap_or(entries.len());
+        entries.split_off(first).into()
     }
 
     fn locked(&self) -> MutexGuard<'_, VecDeque<PlayedEntry>> {

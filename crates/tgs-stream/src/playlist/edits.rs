@@ -13,7 +13,7 @@ use crate::{
 
 impl Playlist {
     /// Reads the file if it has changed. An edit with nothing to play is refused.
-    pub(super) fn look_for_edit(&mut self) {
+    pub(super) fn read_if_edited(&mut self) {
         let stamp = self.listing.stamp();
         if stamp == self.stamp {
             return;
@@ -59,32 +59,36 @@ impl Playlist {
     }
 
     /// Replaces the list by `entries`; the entry after `anchor` is next.
-    pub(super) fn take_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
+    pub(super) fn apply_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
         let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
-        self.at = anchor.map_or(0, |key| order::after(&self.order, &new, key));
+        self.next_index = anchor.map_or(0, |key| order::after(&self.order, &new, key));
         self.order = new;
-        if self.at == self.order.len() && self.repeat && !self.shuffle {
-            self.at = 0;
+        if self.next_index == self.order.len() && self.repeat && !self.shuffle {
+            self.next_index = 0;
         }
     }
 
     /// Applies an edit between an item's [`Programme::next`] and its confirmation: goes back to the
     /// entry after the playing one. Returns whether that entry is still the same.
-    pub(super) fn take_edit_ahead(&mut self, entries: Vec<PlaylistEntry>, ahead: &PlaylistEntry) -> bool {
+    pub(super) fn apply_edit_to_pending(
+        &mut self,
+        entries: Vec<PlaylistEntry>,
+        ahead: &PlaylistEntry,
+    ) -> bool {
         match self.playing.clone() {
             // It belongs to the previous round.
             Some(playing) if self.shuffle && playing.shuffle_seed != Some(self.seed) => {
                 self.begin_round(self.seed);
             }
-            Some(playing) => self.take_edit(entries, Some(&playing.key)),
+            Some(playing) => self.apply_edit(entries, Some(&playing.key)),
             None => {
-                self.take_edit(entries, Some(&ahead.key));
-                self.at = order::find(&self.order, &ahead.key).unwrap_or(self.at);
+                self.apply_edit(entries, Some(&ahead.key));
+                self.next_index = order::find(&self.order, &ahead.key).unwrap_or(self.next_index);
             }
         }
-        let same = self.order.get(self.at).is_some_and(|entry| entry.key == ahead.key);
+        let same = self.order.get(self.next_index).is_some_and(|entry| entry.key == ahead.key);
         if same {
-            self.at += 1;
+            self.next_index += 1;
         }
         same
     }

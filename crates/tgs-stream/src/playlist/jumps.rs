@@ -14,13 +14,13 @@ use crate::{resolver::Resolved, source};
 impl Playlist {
     /// Continues at `to`, seen from the item of the turn `place`.
     pub(super) fn jump_to(&mut self, place: Option<u64>, to: JumpTarget) {
-        self.settle();
+        self.apply_pending();
         let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
-        let ahead = self.ahead.take().map(|turn| {
+        let ahead = self.pending.take().map(|turn| {
             let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
             PlayedEntry { bookmark, ..turn }
         });
-        let known = place.and_then(|place| self.bookmarks.turn(place));
+        let known = place.and_then(|place| self.bookmarks.find(place));
         let turn = match (known, ahead) {
             (Some(turn), ahead) => {
                 unseen.extend(ahead);
@@ -29,7 +29,7 @@ impl Playlist {
             (None, Some(ahead)) if Some(ahead.turn) == place => ahead,
             (None, _) => {
                 let back = usize::from(to == JumpTarget::Before);
-                self.at = self.at.saturating_sub(back);
+                self.next_index = self.next_index.saturating_sub(back);
                 self.list_first = back > 0;
                 return;
             }
@@ -37,17 +37,17 @@ impl Playlist {
         for turn in unseen.into_iter().rev().filter(|turn| turn.queued) {
             self.queue.push_front((turn.entry, Duration::ZERO));
         }
-        self.go(turn, to);
+        self.go_relative(turn, to);
     }
 
     /// Goes to the saved position.
-    pub(super) fn go_back(&mut self) {
+    pub(super) fn go_to_saved(&mut self) {
         if self.named.is_empty() {
             return;
         }
         let Some((bookmark, offset)) = self.resume.take() else { return };
         if self.go_to(&bookmark) {
-            self.start = Some((self.order[self.at].key.clone(), offset));
+            self.start = Some((self.order[self.next_index].key.clone(), offset));
         } else {
             log::info!("{} is no longer in the list; continuing with its follower", bookmark.key.item);
         }
@@ -67,12 +67,12 @@ impl Playlist {
         let found = order::find(&self.order, &bookmark.key);
         let next = || bookmark.followed_by.iter().find_map(|key| order::find(&self.order, key));
         let list = || bookmark.key.within.iter().find_map(|item| order::find_item(&self.order, item));
-        self.at = found.or_else(next).or_else(list).unwrap_or(0);
+        self.next_index = found.or_else(next).or_else(list).unwrap_or(0);
         found.is_some()
     }
 
     /// Goes to `to`, relative to `turn`.
-    fn go(&mut self, turn: PlayedEntry, to: JumpTarget) {
+    fn go_relative(&mut self, turn: PlayedEntry, to: JumpTarget) {
         let PlayedEntry { entry, bookmark, queued, .. } = turn;
         self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
         if let (JumpTarget::Again(from), true) = (to, queued) {
@@ -87,11 +87,11 @@ impl Playlist {
         let found = self.go_to(&bookmark);
         match (to, queued) {
             (JumpTarget::Again(from), false) if found => {
-                self.start = Some((self.order[self.at].key.clone(), from));
+                self.start = Some((self.order[self.next_index].key.clone(), from));
             }
-            (JumpTarget::Before, false) => self.at = self.at.saturating_sub(1),
+            (JumpTarget::Before, false) => self.next_index = self.next_index.saturating_sub(1),
             (JumpTarget::After, false) | (JumpTarget::Again(_) | JumpTarget::After, true) => {
-                self.at += usize::from(found);
+                self.next_index += usize::from(found);
             }
             (JumpTarget::Again(_), false) | (JumpTarget::Before, true) => {}
         }

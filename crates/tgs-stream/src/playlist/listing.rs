@@ -41,7 +41,7 @@ pub struct PlaylistWatch {
     listing: Listing,
     stamp: Option<FileStamp>,
     /// When a change was reported last.
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl PlaylistWatch {
@@ -51,13 +51,13 @@ impl PlaylistWatch {
     }
 
     fn changed_at(&mut self, now: Instant) -> bool {
-        if self.told.is_some_and(|told| now.saturating_duration_since(told) < CHANGES_EVERY) {
+        if self.reported.is_some_and(|reported| now.saturating_duration_since(reported) < CHANGES_EVERY) {
             return false;
         }
         let stamp = self.listing.stamp();
         let changed = std::mem::replace(&mut self.stamp, stamp) != stamp;
         if changed {
-            self.told = Some(now);
+            self.reported = Some(now);
         }
         changed
     }
@@ -99,7 +99,11 @@ impl Listing {
 
     /// Watches for changes since `stamp`.
     pub(super) fn watch(&self, stamp: Option<FileStamp>) -> PlaylistWatch {
-        PlaylistWatch { listing: Self { sources: Vec::new(), file: self.file.clone() }, stamp, told: None }
+        PlaylistWatch {
+            listing: Self { sources: Vec::new(), file: self.file.clone() },
+            stamp,
+            reported: None,
+        }
     }
 
     /// The entries of `line`, as if it stood in the file.
@@ -142,21 +146,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_changes_all_the_time_is_read_now_and_then() {
+    fn changes_are_reported_every_five_seconds_at_most() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("list.txt");
         fs::write(&file, "").unwrap();
         let listing = Listing::new(Vec::new(), Some(file.clone()));
         let mut watch = listing.watch(listing.stamp());
         let begun = Instant::now();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for second in 0..60 {
             fs::write(&file, "x".repeat(second + 1)).unwrap();
             if watch.changed_at(begun + Duration::from_secs(second as u64)) {
-                told.push(second);
+                reported.push(second);
             }
         }
-        assert_eq!(told, (0..60).step_by(5).collect::<Vec<_>>());
+        assert_eq!(reported, (0..60).step_by(5).collect::<Vec<_>>());
         // The last change is not lost.
         assert!(watch.changed_at(begun + Duration::from_secs(61)));
         assert!(!watch.changed_at(begun + Duration::from_secs(90)));

@@ -109,7 +109,7 @@ fn played(engine: &mut Engine) -> (char, Duration) {
 }
 
 #[test]
-fn what_people_do_in_sixty_days_is_followed_and_never_stops_it() {
+fn sixty_days_of_edits_commands_and_restarts() {
     let mut people = People::new(1);
     let mut engine = Engine::new(people.tv.open());
     let (mut last, mut old) = (played(&mut engine).0, people.list.clone());
@@ -176,7 +176,7 @@ fn what_people_do_in_sixty_days_is_followed_and_never_stops_it() {
 }
 
 #[test]
-fn shuffled_every_entry_has_its_turn_in_each_round_through_sixty_days_of_edits() {
+fn a_shuffled_round_plays_every_entry_through_sixty_days_of_edits() {
     let mut people = People::new(2);
     let mut engine = Engine::new(people.tv.shuffled(2));
     let mut round = None;
@@ -193,7 +193,7 @@ fn shuffled_every_entry_has_its_turn_in_each_round_through_sixty_days_of_edits()
         let (now, _) = played(&mut engine);
         assert!(people.list.contains(&now), "turn {turn}: {now} of {:?}", people.list);
         let shuffled_with =
-            engine.list.bookmarks().turn(engine.place).unwrap().bookmark.unwrap().shuffle_seed;
+            engine.list.bookmarks().find(engine.place).unwrap().bookmark.unwrap().shuffle_seed;
         all_along.retain(|name| people.list.contains(name));
         let resumed = restarted && last == Some(now);
         if restarted && !resumed {

@@ -18,21 +18,21 @@ pub(super) fn next_seed(seed: u64) -> u64 {
 /// Seeds tried for a round that does not begin with the last played entry.
 const MAX_SEEDS: usize = 64;
 
-/// `seed`, or the first seed after it whose order does not begin with an entry that `is_last`.
+/// `seed`, or the first seed after it whose order does not begin with an entry that `was_played_last`.
 /// Returns `seed` if none of the tried ones does.
 pub(super) fn seed_of_round(
     entries: &[PlaylistEntry],
     seed: u64,
-    is_last: impl Fn(&PlaylistEntry) -> bool,
+    was_played_last: impl Fn(&PlaylistEntry) -> bool,
 ) -> u64 {
-    if entries.iter().all(&is_last) {
+    if entries.iter().all(&was_played_last) {
         return seed;
     }
     let hashes: Vec<u64> = entries.iter().map(|entry| hash(&entry.key)).collect();
     let mut tried = seed;
     for _ in 0..MAX_SEEDS {
         let first = hashes.iter().zip(entries).min_by_key(|(hash, _)| mix(**hash ^ mix(tried)));
-        if first.is_none_or(|(_, entry)| !is_last(entry)) {
+        if first.is_none_or(|(_, entry)| !was_played_last(entry)) {
             return tried;
         }
         tried = next_seed(tried);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn going_on_in_an_edited_list() {
+    fn places_in_an_edited_list() {
         let cases = [
             // before, index of the playing entry, after, index of the next one
             ("a b c", 1, "a b c", 2),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_opened_stays_open() {
+    fn expanded_lists_stay_expanded() {
         let old = entries("a xb xc yd");
         assert_eq!(names(&reopen(entries("x e z"), &old, 9)), "xb xc e z");
         assert_eq!(names(&reopen(entries("x x"), &old, 9)), "xb xc xb xc");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_a_seed_is_kept_between_versions() {
+    fn the_order_of_a_seed_never_changes() {
         let mut order = entries("a b c d e f g h");
         shuffle(&mut order, 1);
         assert_eq!(names(&order), "e a c g f d h b");
@@ -180,16 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn a_round_of_a_hundred_thousand_takes_no_time() {
+    fn a_round_of_a_hundred_thousand_entries_is_fast() {
         let url = |name: &str| PlaylistEntry::new(name.into(), EntryKind::List(name.into()));
         let mut all = vec![url("http://h/the/same/clip.mp4"); 100_000];
-        let is_last = |entry: &PlaylistEntry| entry.key.item.ends_with("clip.mp4");
+        let was_played_last = |entry: &PlaylistEntry| entry.key.item.ends_with("clip.mp4");
         number(&mut all);
         let begun = std::time::Instant::now();
-        assert_eq!(seed_of_round(&all, 1, is_last), 1);
+        assert_eq!(seed_of_round(&all, 1, was_played_last), 1);
         // A single other entry comes first once in a hundred thousand orders.
         all[5] = url("http://h/other.mp4");
-        seed_of_round(&all, 1, is_last);
+        seed_of_round(&all, 1, was_played_last);
         let none = [url("http://h/x")];
         assert_eq!(after(&all, &none, &all[50_000].key), 0);
         let page: Vec<PlaylistEntry> = (0..1000)
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_as_likely() {
+    fn every_place_is_equally_likely() {
         let (mut counts, mut seed) = ([[0_u32; 4]; 4], 7);
         for _ in 0..4000 {
             let mut order = entries("a b c d");
@@ -221,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_edit_moves_no_other(keep in prop::collection::vec(any::<bool>(), 20), seed: u64) {
+        fn an_edit_moves_no_other_entry(keep in prop::collection::vec(any::<bool>(), 20), seed: u64) {
             let mut whole = entries("a b c d e f g h i j k l m n o p q r s t");
             let mut part: Vec<PlaylistEntry> =
                 whole.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry.clone()).collect();

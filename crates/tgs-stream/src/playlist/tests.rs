@@ -126,7 +126,7 @@ impl Engine {
 }
 
 #[test]
-fn plays_in_order_and_again() {
+fn plays_in_order_and_repeats() {
     let tv = Tv::new("abc");
     assert_eq!(Engine::new(tv.open()).letters(7), "abcabca");
     let mut once = Engine::new(Playlist::open(PlaylistConfig { repeat: false, ..tv.config() }).unwrap());
@@ -156,7 +156,7 @@ fn a_bad_entry_is_skipped_each_round() {
 }
 
 #[test]
-fn nothing_to_play_is_said_in_words() {
+fn an_empty_list_is_an_error_with_advice() {
     let tv = Tv::new("");
     let file = tv.file.display().to_string();
     let error = |config: PlaylistConfig| format!("{:#}", Playlist::open(config).unwrap_err());
@@ -194,7 +194,7 @@ fn a_folder_is_listed_again_each_round() {
 }
 
 #[test]
-fn each_round_is_shuffled_anew_and_repeatably() {
+fn each_round_has_its_own_repeatable_order() {
     let tv = Tv::new("abcdefgh");
     let rounds = Engine::new(tv.shuffled(3)).letters(40);
     assert_eq!(Engine::new(tv.shuffled(3)).letters(40), rounds);
@@ -221,7 +221,7 @@ fn a_shuffled_round_does_not_begin_with_the_last_item() {
 }
 
 #[test]
-fn an_edit_is_taken_at_the_next_item() {
+fn an_edit_applies_at_the_next_item() {
     let cases = [
         // list, how many play, edited list, what plays then
         ("abc", 1, "abc", "bcab"),
@@ -245,7 +245,7 @@ fn an_edit_is_taken_at_the_next_item() {
 }
 
 #[test]
-fn an_edit_before_anything_plays_keeps_the_item_that_is_ready() {
+fn an_edit_before_the_first_item_keeps_the_prepared_one() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(tv.open());
     tv.edit("xab");
@@ -253,7 +253,7 @@ fn an_edit_before_anything_plays_keeps_the_item_that_is_ready() {
 }
 
 #[test]
-fn a_list_played_once_goes_on_through_an_edit() {
+fn a_list_played_once_continues_after_an_edit() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(Playlist::open(PlaylistConfig { repeat: false, ..tv.config() }).unwrap());
     assert_eq!(engine.letters(2), "ab");
@@ -273,7 +273,7 @@ fn an_edit_of_a_shuffled_list_moves_nothing_else() {
 }
 
 #[test]
-fn an_edit_that_leaves_nothing_is_refused_once() {
+fn an_edit_without_a_playable_entry_is_rejected_once() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(tv.open());
     assert_eq!(engine.letters(1), "a");
@@ -292,7 +292,7 @@ fn an_edit_that_leaves_nothing_is_refused_once() {
 }
 
 #[test]
-fn an_edit_with_one_good_file_is_taken() {
+fn an_edit_with_one_good_file_is_accepted() {
     let tv = Tv::new("ab");
     let mut engine = Engine::new(tv.open());
     assert_eq!(engine.letters(1), "a");
@@ -307,7 +307,7 @@ fn an_edit_with_one_good_file_is_taken() {
 }
 
 #[test]
-fn a_restart_goes_on_where_it_was() {
+fn a_restart_resumes_at_the_saved_position() {
     let tv = Tv::new("abcabd");
     let mut engine = Engine::new(tv.open());
     engine.letters(5);
@@ -332,7 +332,7 @@ fn a_restart_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_restart_goes_on_in_the_same_shuffled_round() {
+fn a_restart_continues_the_shuffled_round() {
     let tv = Tv::new("abcdefgh");
     let whole = Engine::new(tv.shuffled(11)).letters(24);
     let mut engine = Engine::new(tv.shuffled(11));
@@ -347,7 +347,7 @@ pub(super) fn line(letter: char) -> String {
 }
 
 #[test]
-fn a_jump_goes_on_from_there() {
+fn the_list_continues_from_the_target_of_a_jump() {
     let tv = Tv::new("ajbjc");
     let cases = [
         // how many play, how many of them are read ahead, jump target, what plays then
@@ -390,7 +390,7 @@ fn a_jump_into_the_round_before_keeps_its_order() {
 }
 
 #[test]
-fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
+fn queued_items_play_next_and_again_if_they_were_not_published() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(tv.open());
     assert_eq!(engine.letters(1), "a");
@@ -423,7 +423,7 @@ fn what_is_queued_plays_between_and_again_where_nobody_saw_it() {
 }
 
 #[test]
-fn a_restart_goes_on_behind_what_was_queued() {
+fn a_restart_continues_after_a_queued_item() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(tv.open());
     engine.letters(1);
@@ -443,7 +443,7 @@ fn a_restart_goes_on_behind_what_was_queued() {
 }
 
 #[test]
-fn the_watch_tells_each_edit_once() {
+fn the_watch_reports_each_edit_once() {
     let tv = Tv::new("ab");
     let mut watch = tv.open().watch();
     assert!(!watch.changed());
@@ -452,7 +452,7 @@ fn the_watch_tells_each_edit_once() {
 }
 
 #[test]
-fn a_live_item_has_no_place_to_start_from() {
+fn a_live_item_has_no_start_offset() {
     let tv = Tv::new("");
     tv.write("rtmp://h/live/x\n");
     let bookmark = Bookmark {
@@ -467,7 +467,7 @@ fn a_live_item_has_no_place_to_start_from() {
 }
 
 #[test]
-fn paths_do_not_depend_on_where_the_tool_is_started() {
+fn identities_do_not_depend_on_the_working_directory() {
     let tv = Tv::new("");
     fs::write(tv.dir.path().join("clip one.mp4"), "x").unwrap();
     tv.write("clip one.mp4\r\n");
@@ -478,7 +478,7 @@ fn paths_do_not_depend_on_where_the_tool_is_started() {
 }
 
 #[test]
-fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
+fn a_panic_is_the_failure_of_its_entry_only() {
     let tv = Tv::new("");
     tv.write("http://h/a.mp4\nhttp://h/panic.mp4\nhttp://h/b.mp4");
     let mut list = tv.open();
@@ -493,7 +493,7 @@ fn a_panic_over_an_entry_is_that_ones_failure_and_the_next_follows() {
 }
 
 #[test]
-fn an_edit_names_at_once_what_comes_instead() {
+fn an_edit_replaces_the_prepared_item_at_once() {
     let tv = Tv::new("abc");
     let mut list = tv.open();
     let NextItem::Play(first) = list.next() else { panic!("nothing plays") };
@@ -517,7 +517,7 @@ fn an_edit_names_at_once_what_comes_instead() {
 }
 
 #[test]
-fn an_edit_takes_the_place_of_an_entry_that_cannot_be_played_at_once() {
+fn an_edit_replaces_an_unplayable_entry_at_once() {
     let tv = Tv::new("");
     tv.write("/no/such/folder.m3u");
     let mut list = tv.open();
@@ -530,7 +530,7 @@ fn an_edit_takes_the_place_of_an_entry_that_cannot_be_played_at_once() {
 }
 
 #[test]
-fn titles_that_are_made_of_urls_hold_no_token() {
+fn titles_from_urls_hold_no_token() {
     let tv = Tv::new("");
     tv.write(
         "http://h:8080/live/me/hidden/12.ts\nhttps://site/watch?v=abcdefghijk&key=hidden\nhttp://h/?hidden",
@@ -541,7 +541,7 @@ fn titles_that_are_made_of_urls_hold_no_token() {
 }
 
 #[test]
-fn lists_in_lists_have_a_sum() {
+fn nested_lists_share_a_limit() {
     let tv = Tv::new("ab");
     let mut list = tv.open();
     let inside = |within: &[&str], count: usize| -> Vec<PlaylistEntry> {
@@ -566,7 +566,7 @@ fn lists_in_lists_have_a_sum() {
 }
 
 #[test]
-fn a_huge_file_is_no_edit_and_a_long_list_is_cut() {
+fn a_huge_file_is_rejected_and_a_long_list_is_truncated() {
     let tv = Tv::new("abc");
     let mut engine = Engine::new(tv.open());
     assert_eq!(engine.letters(1), "a");

@@ -49,7 +49,7 @@ impl PositionFile {
     /// Reads the file. On any error, returns no positions and moves a malformed file aside.
     pub(super) fn open(path: &Path) -> Self {
         let problem = match Self::read(path) {
-            Ok(book) => return book,
+            Ok(positions) => return positions,
             Err(PositionFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
             Err(problem) => problem,
         };
@@ -60,11 +60,11 @@ impl PositionFile {
             log::warn!("failed to read {shown}: {problem}; starting from the beginning");
         } else if let Err(e) = fs::rename(path, &aside) {
             log::warn!(
-                "failed to read {shown}: {problem}; starting from the beginning (not kept aside: {e})"
+                "failed to read {shown}: {problem}; starting from the beginning (not saved aside: {e})"
             );
         } else {
             log::warn!(
-                "failed to read {shown}: {problem}; starting from the beginning, the file is kept as {}",
+                "failed to read {shown}: {problem}; starting from the beginning, the file is saved as {}",
                 aside.display()
             );
         }

@@ -26,21 +26,21 @@ fn at(item: &str, offset_ms: u64) -> Position {
     Position { bookmark, offset_ms }
 }
 
-fn left_at(dir: &Path, list: &str) -> Option<Position> {
+fn saved_position(dir: &Path, list: &str) -> Option<Position> {
     PositionStore::start(dir, list.into(), NEVER).1
 }
 
 #[test]
 fn survives_stop_and_start() {
     let dir = tempfile::tempdir().unwrap();
-    let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
+    let (store, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
     assert_eq!(before, None);
-    keeper.set(at("/clips/ö \"1\"\n.mp4", 1));
-    keeper.set(at("/clips/ö \"1\"\n.mp4", 61_234));
-    drop(keeper);
-    assert_eq!(left_at(dir.path(), "a"), Some(at("/clips/ö \"1\"\n.mp4", 61_234)));
+    store.set(at("/clips/ö \"1\"\n.mp4", 1));
+    store.set(at("/clips/ö \"1\"\n.mp4", 61_234));
+    drop(store);
+    assert_eq!(saved_position(dir.path(), "a"), Some(at("/clips/ö \"1\"\n.mp4", 61_234)));
     assert_eq!(
-        left_at(dir.path(), "a"),
+        saved_position(dir.path(), "a"),
         Some(at("/clips/ö \"1\"\n.mp4", 61_234)),
         "reading does not spend it"
     );
@@ -50,67 +50,67 @@ fn survives_stop_and_start() {
 fn lists_do_not_disturb_each_other() {
     let dir = tempfile::tempdir().unwrap();
     for list in 0..MAX_LISTS + 2 {
-        let (keeper, before) = PositionStore::start(dir.path(), (&*list.to_string()).into(), NEVER);
+        let (store, before) = PositionStore::start(dir.path(), (&*list.to_string()).into(), NEVER);
         assert_eq!(before, None);
-        keeper.set(at("x", list as u64));
+        store.set(at("x", list as u64));
     }
     for list in 0..MAX_LISTS + 2 {
         let remembered = (list >= 2).then(|| at("x", list as u64));
-        assert_eq!(left_at(dir.path(), &list.to_string()), remembered, "list {list}");
+        assert_eq!(saved_position(dir.path(), &list.to_string()), remembered, "list {list}");
     }
     PositionStore::start(dir.path(), "5".into(), NEVER).0.clear();
-    assert_eq!(left_at(dir.path(), "5"), None);
-    assert_eq!(left_at(dir.path(), "6"), Some(at("x", 6)));
+    assert_eq!(saved_position(dir.path(), "5"), None);
+    assert_eq!(saved_position(dir.path(), "6"), Some(at("x", 6)));
 }
 
 #[test]
-fn a_new_item_is_written_at_once_and_progress_in_time() {
+fn a_new_item_is_saved_at_once_and_progress_at_intervals() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("position.json");
     let wait_for = |wanted: &Position| {
         let end = Instant::now() + Duration::from_mins(1);
-        while !PositionFile::read(&file).is_ok_and(|book| book.get("a") == Some(wanted)) {
+        while !PositionFile::read(&file).is_ok_and(|positions| positions.get("a") == Some(wanted)) {
             assert!(Instant::now() < end, "{wanted:?} is not written");
             thread::yield_now();
         }
     };
-    let (keeper, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
-    keeper.set(at("one", 0));
+    let (store, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
+    store.set(at("one", 0));
     wait_for(&at("one", 0));
-    keeper.set(at("one", 500));
-    keeper.set(at("two", 0));
+    store.set(at("one", 500));
+    store.set(at("two", 0));
     wait_for(&at("two", 0));
-    drop(keeper);
-    let (keeper, _) = PositionStore::start(dir.path(), "a".into(), Duration::from_millis(1));
-    keeper.set(at("two", 700));
+    drop(store);
+    let (store, _) = PositionStore::start(dir.path(), "a".into(), Duration::from_millis(1));
+    store.set(at("two", 700));
     wait_for(&at("two", 700));
 }
 
 #[test]
-fn what_has_not_changed_is_not_written() {
+fn an_unchanged_position_is_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("position.json");
-    let (keeper, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
-    keeper.set(at("one", 7));
-    drop(keeper);
+    let (store, _) = PositionStore::start(dir.path(), "a".into(), NEVER);
+    store.set(at("one", 7));
+    drop(store);
     fs::remove_file(&file).unwrap();
     let shared = StoreShared { state: Mutex::default(), changed: Condvar::new() };
     *shared.lock() = StoreState { position: Some(at("one", 7)), now: true, stop: true };
-    let saver = |saved| Writer {
+    let writer = |saved| Writer {
         path: file.clone(),
         list: "a".into(),
-        book: PositionFile::default(),
+        positions: PositionFile::default(),
         saved,
         failing: false,
     };
-    saver(Some(at("one", 7))).run(&shared, NEVER);
+    writer(Some(at("one", 7))).run(&shared, NEVER);
     assert!(!file.exists());
-    saver(Some(at("one", 6))).run(&shared, NEVER);
+    writer(Some(at("one", 6))).run(&shared, NEVER);
     assert!(file.exists());
 }
 
 #[test]
-fn what_is_written_can_be_read_back_however_long_names_are() {
+fn long_names_are_limited_to_what_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let name = |tail: usize, length: usize| format!("{}{tail}", "x".repeat(length));
     let follower = |n| EntryKey { item: name(n, 200_000), nth: 0, within: Vec::new() };
@@ -120,24 +120,24 @@ fn what_is_written_can_be_read_back_however_long_names_are() {
         position
     };
     for (list, length) in [("old", 900_000), ("new", 300_000)] {
-        let keeper = PositionStore::start(dir.path(), list.into(), NEVER).0;
-        keeper.set(long(1, length));
+        let store = PositionStore::start(dir.path(), list.into(), NEVER).0;
+        store.set(long(1, length));
     }
     let size = fs::metadata(dir.path().join("position.json")).unwrap().len();
     assert!(size <= MAX_FILE, "{size}");
-    let kept = left_at(dir.path(), "new").unwrap();
-    assert_eq!((kept.bookmark.key.item, kept.offset_ms), (name(1, 300_000), 9));
-    assert_eq!(kept.bookmark.followed_by, (0..3).map(follower).collect::<Vec<_>>());
-    assert_eq!(left_at(dir.path(), "old"), None, "the one played longest ago goes first");
+    let saved = saved_position(dir.path(), "new").unwrap();
+    assert_eq!((saved.bookmark.key.item, saved.offset_ms), (name(1, 300_000), 9));
+    assert_eq!(saved.bookmark.followed_by, (0..3).map(follower).collect::<Vec<_>>());
+    assert_eq!(saved_position(dir.path(), "old"), None, "the one played longest ago goes first");
     // With a name that alone is too long, the last saved position stays.
-    let keeper = PositionStore::start(dir.path(), "new".into(), NEVER).0;
-    keeper.set(long(2, MAX_FILE as usize));
-    drop(keeper);
+    let store = PositionStore::start(dir.path(), "new".into(), NEVER).0;
+    store.set(long(2, MAX_FILE as usize));
+    drop(store);
     assert!(PositionFile::read(&dir.path().join("position.json")).is_ok());
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_kept_aside() {
+fn a_malformed_file_is_moved_aside() {
     let large = vec![b' '; MAX_FILE as usize + 1];
     let newer = br#"{"version":2,"lists":{"a":1}}"#;
     let torn = br#"{"version":1,"lists":[{"list":"a","item":"x","offset_"#;
@@ -146,51 +146,51 @@ fn a_file_that_is_not_ours_is_kept_aside() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("position.json");
         fs::write(&file, content).unwrap();
-        let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
+        let (store, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
         assert_eq!(before, None);
         assert_eq!(fs::read(dir.path().join("position.json.broken")).unwrap(), content);
-        keeper.set(at("x", 1));
-        drop(keeper);
-        assert_eq!(left_at(dir.path(), "a"), Some(at("x", 1)));
+        store.set(at("x", 1));
+        drop(store);
+        assert_eq!(saved_position(dir.path(), "a"), Some(at("x", 1)));
     }
 }
 
 #[test]
-fn a_directory_that_is_gone_or_a_name_that_is_taken_is_no_error() {
+fn a_missing_directory_or_a_taken_name_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
-    let (keeper, before) = PositionStore::start(&dir.path().join("missing"), "a".into(), NEVER);
+    let (store, before) = PositionStore::start(&dir.path().join("missing"), "a".into(), NEVER);
     assert_eq!(before, None);
-    keeper.set(at("x", 1));
-    drop(keeper);
+    store.set(at("x", 1));
+    drop(store);
 
     fs::create_dir(dir.path().join("position.json")).unwrap();
-    let (keeper, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
+    let (store, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
     assert_eq!(before, None);
-    keeper.set(at("x", 1));
+    store.set(at("x", 1));
 }
 
 #[test]
-fn failing_is_said_once_and_ends() {
+fn a_failure_is_logged_once_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("later");
-    let mut saver = Writer {
+    let mut writer = Writer {
         path: home.join("position.json"),
         list: "a".into(),
-        book: PositionFile::default(),
+        positions: PositionFile::default(),
         saved: None,
         failing: false,
     };
-    saver.save(Some(at("x", 1)));
-    assert!(saver.failing);
-    assert_eq!(saver.saved, None, "it must be tried again");
+    writer.save(Some(at("x", 1)));
+    assert!(writer.failing);
+    assert_eq!(writer.saved, None, "it must be tried again");
     fs::create_dir(&home).unwrap();
-    saver.save(Some(at("x", 1)));
-    assert!(!saver.failing);
-    assert_eq!(saver.saved, Some(at("x", 1)));
+    writer.save(Some(at("x", 1)));
+    assert!(!writer.failing);
+    assert_eq!(writer.saved, Some(at("x", 1)));
 }
 
 #[test]
-fn lists_are_told_apart() {
+fn keys_of_lists_differ() {
     assert_eq!(fnv([""; 0].iter()), "cbf29ce484222325", "FNV-1a's own start");
     assert_eq!(ListKey::of(["a"]), ListKey::of([b"a"]));
     assert_ne!(ListKey::of(["ab"]), ListKey::of(["a", "b"]));
@@ -202,16 +202,16 @@ fn the_position_of_an_older_version_is_found_and_cleared() {
     let dir = tempfile::tempdir().unwrap();
     let (list, old) = (ListKey::of(["a"]), fnv(["a"].iter()));
     PositionStore::start(dir.path(), (&*old).into(), NEVER).0.set(at("x", 1));
-    let (keeper, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
+    let (store, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
     assert_eq!(before, Some(at("x", 1)));
-    keeper.set(at("x", 2));
-    drop(keeper);
-    let (keeper, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
+    store.set(at("x", 2));
+    drop(store);
+    let (store, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
     assert_eq!(before, Some(at("x", 2)));
     let old_file = PositionFile::open(&dir.path().join("position.json"));
     assert_eq!(old_file.get(&old), Some(&at("x", 1)), "the older version finds its own");
-    keeper.clear();
-    drop(keeper);
+    store.clear();
+    drop(store);
     assert_eq!(PositionStore::start(dir.path(), list, NEVER).1, None);
 }
 
@@ -222,16 +222,16 @@ fn killed_at_any_moment_the_file_is_whole() {
     if let Some(dir) = env::var_os(ROLE) {
         let file = Path::new(&dir).join("position.json");
         let first = PositionFile::open(&file).get("a").map_or(0, |old| old.offset_ms + 1);
-        let mut saver = Writer {
+        let mut writer = Writer {
             path: file,
             list: "a".into(),
-            book: PositionFile::default(),
+            positions: PositionFile::default(),
             saved: None,
             failing: false,
         };
         for n in first.. {
-            saver.save(Some(at(&"x".repeat(n as usize % 5000), n)));
-            assert!(!saver.failing);
+            writer.save(Some(at(&"x".repeat(n as usize % 5000), n)));
+            assert!(!writer.failing);
             println!("saved {n}");
         }
     }

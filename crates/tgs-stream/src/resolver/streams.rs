@@ -9,7 +9,7 @@ use std::{
 use tgs_core::cancel::Cancel;
 use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 
-use super::{Resolved, Resolver, client, found_in};
+use super::{Resolved, Resolver, client, set_trust};
 use crate::{
     fetch::{self, Fetched},
     hls,
@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// How many variants are tried if the better ones fail.
-const MOST_VARIANTS: usize = 4;
+const MAX_VARIANTS: usize = 4;
 
 /// A local list without a write for so many segment lengths does not grow.
 const QUIET_SEGMENTS: u32 = 3;
 
 /// How often a local list is checked for growth.
-const LOOK: Duration = Duration::from_millis(250);
+const GROWTH_POLL: Duration = Duration::from_millis(250);
 
 impl Resolver {
     /// The media of `source`, a playlist at `place` with the content `bytes`.
@@ -35,24 +35,24 @@ impl Resolver {
         bytes: &[u8],
     ) -> Result<Resolved, ItemFailure> {
         let variants = hls::variants(bytes, self.ytdlp.height);
-        for variant in variants.iter().take(MOST_VARIANTS) {
-            let url = joined(place, &variant.picture);
+        for variant in variants.iter().take(MAX_VARIANTS) {
+            let url = reference(place, &variant.video);
             let Some(list) = self.open_variant(source, &url) else { continue };
-            let (picture, live) = self.playlist(source, &url, &list)?;
-            let Some(sound) = &variant.sound else { return media(vec![picture], live) };
+            let (video, live) = self.playlist(source, &url, &list)?;
+            let Some(audio) = &variant.audio else { return media(vec![video], live) };
             if live {
                 // Opened separately, each would start at its own live edge.
                 break;
             }
-            let url = joined(place, sound);
+            let url = reference(place, audio);
             let Some(list) = self.open_variant(source, &url) else { continue };
-            let (sound, _) = self.playlist(source, &url, &list)?;
-            return media(vec![picture, sound], live);
+            let (audio, _) = self.playlist(source, &url, &list)?;
+            return media(vec![video, audio], live);
         }
         let (whole, mut live) = self.playlist(source, &source.url, bytes)?;
         if let Some(variant) = m3u::first_variant(bytes) {
             // If the variant cannot be fetched, ffmpeg reports the reason when it opens it.
-            let list = self.open_variant(source, &joined(place, &variant));
+            let list = self.open_variant(source, &reference(place, &variant));
             live = list.is_some_and(|list| m3u::is_live_hls(&list));
             return media(vec![MediaSource { ends: None, ..whole }], live);
         }
@@ -77,7 +77,7 @@ impl Resolver {
         url: &str,
         bytes: &[u8],
     ) -> Result<(MediaSource, bool), ItemFailure> {
-        if let Some(why) = hls::locked(bytes) {
+        if let Some(why) = hls::drm_reason(bytes) {
             return Err(ItemFailure::new(FailureReason::Unplayable, why));
         }
         let mut live = m3u::is_live_hls(bytes);
@@ -104,12 +104,12 @@ fn media(mut sources: Vec<MediaSource>, live: bool) -> Result<Resolved, ItemFail
     let trust = sources.first().map(|source| source.trust).unwrap_or_default();
     sources.dedup();
     let mut media = Media { sources, live, expires: None, identity: None };
-    found_in(&mut media, trust)?;
+    set_trust(&mut media, trust)?;
     Ok(Resolved::Media { media, title: None })
 }
 
 /// The URL of `target`, written in the list at `place` (a URL or `file:` and a path).
-fn joined(place: &str, target: &str) -> String {
+fn reference(place: &str, target: &str) -> String {
     let Some(path) = place.strip_prefix("file:") else { return url::join(place, target) };
     if target.contains("://") {
         return target.to_owned();
@@ -129,7 +129,7 @@ fn grows(path: &Path, segment: Duration, cancel: &Cancel) -> bool {
         return false;
     }
     let deadline = Instant::now() + segment * 3 / 2;
-    while Instant::now() < deadline && !cancel.wait(LOOK) {
+    while Instant::now() < deadline && !cancel.wait(GROWTH_POLL) {
         if look() != first {
             return true;
         }
@@ -144,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_joined() {
+    fn references_are_resolved() {
         for (place, target, joint) in [
             ("file:/a/m.m3u8", "v/1.m3u8", "file:/a/v/1.m3u8"),
             ("file:/a/m.m3u8", "/b/1.m3u8", "file:/b/1.m3u8"),
             ("file:/a/m.m3u8", "https://h/1.m3u8", "https://h/1.m3u8"),
             ("https://h/a/m.m3u8?t=1", "v/1.m3u8", "https://h/a/v/1.m3u8"),
         ] {
-            assert_eq!(joined(place, target), joint);
+            assert_eq!(reference(place, target), joint);
         }
     }
 

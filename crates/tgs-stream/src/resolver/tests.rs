@@ -24,7 +24,7 @@ fn at(path: &Path) -> PlaylistEntry {
 }
 
 #[test]
-fn files_are_looked_at_before_ffmpeg_is() {
+fn files_are_checked_before_ffmpeg_runs() {
     let dir = TempDir::new().unwrap();
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -82,7 +82,7 @@ fn a_local_hls_playlist_plays_from_its_beginning_unless_it_grows() {
 }
 
 #[test]
-fn of_a_master_list_one_variant_is_opened() {
+fn one_variant_of_a_master_playlist_is_opened() {
     let dir = TempDir::new().unwrap();
     let name = |name: &str| dir.path().join(name);
     let of = |name: &str| MediaSource {
@@ -120,7 +120,7 @@ fn of_a_master_list_one_variant_is_opened() {
 }
 
 #[test]
-fn what_is_inside_knows_where_it_was_found() {
+fn entries_know_the_lists_they_were_found_in() {
     let found = || {
         ["http://h/l", "http://h/a"]
             .map(|url| PlaylistEntry::new(url.into(), EntryKind::List(url.into())))
@@ -128,7 +128,8 @@ fn what_is_inside_knows_where_it_was_found() {
     };
     let mut parent = found()[0].clone();
     for depth in 1..=MAX_DEPTH {
-        let Ok(Resolved::Entries(entries)) = inside(&parent, found(), Trust::Found(Network::Public)) else {
+        let Ok(Resolved::Entries(entries)) = entries_within(&parent, found(), Trust::Found(Network::Public))
+        else {
             panic!("depth {depth}")
         };
         // A list's own entry is dropped.
@@ -139,11 +140,11 @@ fn what_is_inside_knows_where_it_was_found() {
         };
     }
     assert_eq!(
-        inside(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,
+        entries_within(&parent, found(), Trust::Found(Network::Public)).unwrap_err().detail,
         "it is a list, 4 lists deep: name it directly"
     );
     assert_eq!(
-        inside(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,
+        entries_within(&found()[0], found()[..1].to_vec(), Trust::Found(Network::Public)).unwrap_err().reason,
         FailureReason::Unplayable
     );
 }

@@ -110,10 +110,10 @@ pub enum EntryKind {
 impl PlaylistEntry {
     /// An entry that is in no page or remote list.
     #[must_use]
-    pub fn new(item: String, what: EntryKind) -> Self {
+    pub fn new(item: String, kind: EntryKind) -> Self {
         let item = if item.contains(char::is_control) { item.replace(char::is_control, " ") } else { item };
         let key = EntryKey { item, nth: 0, within: Vec::new() };
-        Self { key, title: None, kind: what, origin: None, trust: Trust::Operator, headers: Vec::new() }
+        Self { key, title: None, kind, origin: None, trust: Trust::Operator, headers: Vec::new() }
     }
 
     /// The title for messages and viewers: the given one, else the name without credentials.
@@ -143,7 +143,7 @@ impl PlaylistEntry {
 
 impl PlaylistEntry {
     /// Adds what the list says about this entry.
-    pub(super) fn given(mut self, named: &NamedSource) -> Self {
+    pub(super) fn with_listing(mut self, named: &NamedSource) -> Self {
         list::headers::add(&mut self.headers, named.headers.clone());
         Self { title: named.title.clone(), origin: named.origin.clone(), ..self }
     }
@@ -159,22 +159,22 @@ pub fn number(entries: &mut [PlaylistEntry]) {
     }
 }
 
-pub(super) fn bad(item: &str, failure: ItemFailure) -> PlaylistEntry {
+pub(super) fn failed_entry(item: &str, failure: ItemFailure) -> PlaylistEntry {
     let item: String = item.chars().take(200).collect();
     PlaylistEntry::new(one_line(&item), EntryKind::Bad(failure))
 }
 
-pub(super) fn at_path(path: PathBuf) -> PlaylistEntry {
+pub(super) fn file_entry(path: PathBuf) -> PlaylistEntry {
     PlaylistEntry::new(path.to_string_lossy().into_owned(), EntryKind::File(path))
 }
 
 /// The entry of a URL other than `file:`.
-pub(super) fn at_url(address: &str) -> PlaylistEntry {
+pub(super) fn url_entry(address: &str) -> PlaylistEntry {
     let (address, headers) = url::split_headers(address);
     let url = url::normalized(address);
     let extension = url::extension(&url);
     let scheme = url::scheme(&url).unwrap_or_default();
-    let what = match scheme.as_str() {
+    let kind = match scheme.as_str() {
         "http" | "https" => match extension.as_str() {
             "m3u" | "m3u8" | "pls" | "xspf" => EntryKind::List(url.clone()),
             _ if url::asks_for_list(&url) => EntryKind::List(url.clone()),
@@ -188,7 +188,7 @@ pub(super) fn at_url(address: &str) -> PlaylistEntry {
             format!("nothing here can open a {other}:// address"),
         )),
     };
-    let mut entry = PlaylistEntry::new(url::without_login(&url), what);
+    let mut entry = PlaylistEntry::new(url::without_login(&url), kind);
     list::headers::add(&mut entry.headers, headers);
     entry
 }
@@ -200,7 +200,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// Why this is neither a path nor a URL.
-pub(super) fn unfit(text: &[u8]) -> Option<String> {
+pub(super) fn invalid_text(text: &[u8]) -> Option<String> {
     if text.len() > MAX_TEXT {
         return Some(format!("the line has over {MAX_TEXT} bytes"));
     }

@@ -9,8 +9,8 @@ use std::{
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
-    entry::{PlaylistEntry, at_path, bad},
-    read::of_io,
+    entry::{PlaylistEntry, failed_entry, file_entry},
+    read::io_reason,
 };
 
 /// A folder with more files is named by mistake: the rest is ignored.
@@ -83,11 +83,11 @@ const NOT_MEDIA: [&str; 59] = [
 /// The media files of a folder in natural order ("2" before "10").
 pub(super) fn folder(dir: &Path) -> Vec<PlaylistEntry> {
     let failure = match media_files(dir) {
-        Ok(files) if !files.is_empty() => return files.into_iter().map(at_path).collect(),
+        Ok(files) if !files.is_empty() => return files.into_iter().map(file_entry).collect(),
         Ok(_) => ItemFailure::new(FailureReason::Unplayable, "the folder holds no media"),
-        Err(error) => ItemFailure::new(of_io(&error), format!("the folder cannot be read: {error}")),
+        Err(error) => ItemFailure::new(io_reason(&error), format!("the folder cannot be read: {error}")),
     };
-    vec![bad(&dir.to_string_lossy(), failure)]
+    vec![failed_entry(&dir.to_string_lossy(), failure)]
 }
 
 fn media_files(dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -12,9 +12,9 @@ use std::{
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
-    entry::{NamedSource, PlaylistEntry, at_path, at_url, bad, number, unfit},
+    entry::{NamedSource, PlaylistEntry, failed_entry, file_entry, invalid_text, number, url_entry},
     folder::folder,
-    read::{MAX_ENTRIES, is_list, named_in, of_io, read_list},
+    read::{MAX_ENTRIES, io_reason, is_list, named_in, read_list},
 };
 use crate::{
     list::{self, NotAList},
@@ -64,23 +64,24 @@ impl Expansion {
             return;
         }
         let text = list::text(named.text.as_bytes());
-        let unplayable = |detail: &str| bad(&text, ItemFailure::new(FailureReason::Unplayable, detail));
+        let unplayable =
+            |detail: &str| failed_entry(&text, ItemFailure::new(FailureReason::Unplayable, detail));
         let found = match local_path(named) {
-            _ if unfit(named.text.as_bytes()).is_some() && named.origin.is_some() => {
-                vec![unplayable(&unfit(named.text.as_bytes()).unwrap_or_default())]
+            _ if invalid_text(named.text.as_bytes()).is_some() && named.origin.is_some() => {
+                vec![unplayable(&invalid_text(named.text.as_bytes()).unwrap_or_default())]
             }
-            None => vec![at_url(&text)],
+            None => vec![url_entry(&text)],
             Some(Err(error)) => {
-                vec![bad(
+                vec![failed_entry(
                     &text,
                     ItemFailure::new(FailureReason::Missing, format!("it is not a path: {error}")),
                 )]
             }
             Some(Ok(path)) if path.is_dir() => folder(&path),
             Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
-                Ok(None) => vec![at_path(path)],
+                Ok(None) => vec![file_entry(path)],
                 Ok(Some(within)) => {
-                    self.within.push(same(&path));
+                    self.within.push(canonical(&path));
                     for one in &within {
                         self.open(one);
                     }
@@ -88,20 +89,20 @@ impl Expansion {
                     return;
                 }
                 Err(None) => return,
-                Err(Some(failure)) => vec![bad(&path.to_string_lossy(), failure)],
+                Err(Some(failure)) => vec![failed_entry(&path.to_string_lossy(), failure)],
             },
-            Some(Ok(path)) => vec![at_path(path)],
+            Some(Ok(path)) => vec![file_entry(path)],
         };
         // A folder's title is not that of each file.
         let titled = NamedSource { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
-        self.entries.extend(found.into_iter().map(|entry| entry.given(&titled)));
+        self.entries.extend(found.into_iter().map(|entry| entry.with_listing(&titled)));
     }
 
     /// The sources in the list at `path`; `None` for an HLS playlist, which is one entry. An error
     /// without a failure has been reported before.
     fn entries_of(&mut self, path: &Path) -> Result<Option<Vec<NamedSource>>, Option<ItemFailure>> {
         let refused = |detail: String| Err(Some(ItemFailure::new(FailureReason::Unplayable, detail)));
-        if self.within.contains(&same(path)) {
+        if self.within.contains(&canonical(path)) {
             return refused("the list names itself".to_owned());
         }
         if self.within.len() >= MAX_DEPTH {
@@ -121,7 +122,7 @@ impl Expansion {
             };
         }
         let bytes = read_list(path).map_err(|error| {
-            Some(ItemFailure::new(of_io(&error), format!("the list cannot be read: {error}")))
+            Some(ItemFailure::new(io_reason(&error), format!("the list cannot be read: {error}")))
         })?;
         self.bytes = self.bytes.saturating_add(bytes.len());
         match named_in(path, &bytes) {
@@ -134,7 +135,7 @@ impl Expansion {
 }
 
 /// The canonical path, to compare files.
-fn same(path: &Path) -> PathBuf {
+fn canonical(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn read_playlist(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The failure class of a file system error.
-pub(crate) fn of_io(error: &io::Error) -> FailureReason {
+pub(crate) fn io_reason(error: &io::Error) -> FailureReason {
     match error.kind() {
         io::ErrorKind::NotFound => FailureReason::Missing,
         io::ErrorKind::PermissionDenied => FailureReason::Forbidden,

@@ -5,7 +5,7 @@ use std::{os::unix::ffi::OsStrExt, path::Path};
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
-    entry::{EntryKind, NamedSource, PlaylistEntry, at_url, bad, number, unfit},
+    entry::{EntryKind, NamedSource, PlaylistEntry, failed_entry, invalid_text, number, url_entry},
     read::named_up_to,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntr
     let mut entries = Vec::new();
     let (mut good, mut bad) = (0, 0);
     for named in named {
-        let entry = found_at(list, &named);
+        let entry = remote_entry(list, &named);
         let is_bad = matches!(entry.kind, EntryKind::Bad(_));
         *(if is_bad { &mut bad } else { &mut good }) += 1;
         if !is_bad || bad <= MAX_BAD {
@@ -61,12 +61,12 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntr
 }
 
 /// The entry of `named` in the list at `list`.
-fn found_at(list: &str, named: &NamedSource) -> PlaylistEntry {
+fn remote_entry(list: &str, named: &NamedSource) -> PlaylistEntry {
     let text = list::text(named.text.as_bytes());
     let target = url::join(list, &text.replace('\\', "/"));
-    let entry = match unfit(named.text.as_bytes()).or_else(|| url::refused(&target)) {
-        None => at_url(&target),
-        Some(why) => bad(&text, ItemFailure::new(FailureReason::Forbidden, why)),
+    let entry = match invalid_text(named.text.as_bytes()).or_else(|| url::refused(&target)) {
+        None => url_entry(&target),
+        Some(why) => failed_entry(&text, ItemFailure::new(FailureReason::Forbidden, why)),
     };
-    entry.given(named)
+    entry.with_listing(named)
 }

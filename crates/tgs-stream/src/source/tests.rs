@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    entry::{MAX_TEXT, at_path},
+    entry::{MAX_TEXT, file_entry},
     folder::NaturalOrder,
     local::MAX_LISTS,
     remote::MAX_BAD,
@@ -47,7 +47,7 @@ fn detail(entry: &PlaylistEntry) -> &str {
 }
 
 #[test]
-fn a_media_file_is_no_list() {
+fn a_media_file_is_not_a_list() {
     let dir = tree(&[("film.mp4", "\0\0\0 ftypisom"), ("list.txt", "film.mp4\n")]);
     let bytes = read_list(&dir.path().join("film.mp4")).unwrap();
     let Err(NotAList::Other(refused)) = named_in(dir.path(), &bytes) else { panic!("a list") };
@@ -56,7 +56,7 @@ fn a_media_file_is_no_list() {
 }
 
 #[test]
-fn urls_by_what_opens_them() {
+fn urls_by_kind() {
     let direct = |url: &str, live| EntryKind::Direct { url: url.into(), live };
     let page = |url: &str| EntryKind::Page { url: url.into(), index: None };
     let cases = [
@@ -89,7 +89,7 @@ fn urls_by_what_opens_them() {
 }
 
 #[test]
-fn a_password_is_no_part_of_the_identity() {
+fn a_password_is_not_part_of_the_identity() {
     let dir = TempDir::new().unwrap();
     let entries = expand(&[named(&dir, "rtsp://me:pa:s@cam/1"), named(&dir, "https://me@h/watch?u=a@b")]);
     assert_eq!(items(&dir, &entries), ["rtsp://cam/1", "https://h/watch?u=a@b"]);
@@ -98,7 +98,7 @@ fn a_password_is_no_part_of_the_identity() {
 }
 
 #[test]
-fn a_folder_in_natural_order_without_what_is_no_media() {
+fn a_folder_lists_media_files_in_natural_order() {
     let names = [
         "10.mp4",
         "2.MP4",
@@ -118,7 +118,7 @@ fn a_folder_in_natural_order_without_what_is_no_media() {
 }
 
 #[test]
-fn lists_are_opened_relative_to_themselves() {
+fn paths_are_relative_to_their_list() {
     let dir = tree(&[
         ("a.mp4", ""),
         ("sub/one.m3u", "#EXTM3U\n#EXTINF:3,Second  \n../b c.mp4\nclips\ntwo.M3U8\nhttp://h/x.mp3\n"),
@@ -137,7 +137,7 @@ fn lists_are_opened_relative_to_themselves() {
 }
 
 #[test]
-fn lists_that_cannot_be_opened_say_so() {
+fn unreadable_lists_have_a_reason() {
     let dir =
         tree(&[("self.m3u", "a.mp4\nother.m3u"), ("other.m3u", "self.m3u\n"), ("empty.m3u", "#EXTM3U\n")]);
     let entries = expand(&["self.m3u", "empty.m3u", "gone.m3u"].map(|name| named(&dir, name)));
@@ -221,7 +221,7 @@ fn headers_of_an_entry_come_from_its_lines_and_its_address() {
 }
 
 #[test]
-fn a_list_of_nothing_is_one_failure_and_a_long_one_is_cut() {
+fn an_unplayable_list_is_one_failure_and_a_long_one_is_truncated() {
     let lines = |line: &dyn Fn(u32) -> String| (0..100_000).map(line).collect::<String>();
     let nothing = lines(&|n| format!("x://{n}\n"));
     let failure = expand_remote("http://h/l.m3u", nothing.as_bytes()).unwrap_err();
@@ -243,7 +243,7 @@ fn a_list_of_nothing_is_one_failure_and_a_long_one_is_cut() {
 }
 
 #[test]
-fn what_is_named_as_a_list_and_is_no_file_blocks_nobody() {
+fn a_list_that_is_no_regular_file_does_not_block() {
     use rustix::fs::{CWD, FileType, mknodat};
     let dir = tree(&[("a.mp4", "")]);
     mknodat(CWD, dir.path().join("pipe.m3u"), FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -265,7 +265,7 @@ fn what_is_named_as_a_list_and_is_no_file_blocks_nobody() {
 }
 
 #[test]
-fn local_lists_without_end_are_bounded() {
+fn nested_local_lists_are_bounded() {
     // Each list names itself by another path, twice; a thousand lines name an empty list.
     let round = "sub/../round.m3u\nsub/../round.m3u\n";
     let many = "none.m3u\n".repeat(5000);
@@ -295,7 +295,7 @@ fn the_same_name_twice_is_two_entries() {
 
 #[test]
 fn titles_are_one_line() {
-    let mut entry = at_path("/x/two\nlines.tar.mp4".into());
+    let mut entry = file_entry("/x/two\nlines.tar.mp4".into());
     assert_eq!(entry.title(), "two lines.tar");
     entry.title = Some(" given\t".into());
     assert_eq!(entry.title(), "given");
@@ -305,7 +305,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     /// Sorting panics on an inconsistent order.
     #[test]
-    fn natural_order_is_an_order(names in prop::array::uniform3("[ab012. -]{0,5}")) {
+    fn natural_order_is_total(names in prop::array::uniform3("[ab012. -]{0,5}")) {
         let [a, b, c] = names.map(|name| NaturalOrder(name.into()));
         prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
         if a <= b && b <= c {
@@ -316,7 +316,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn no_list_is_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_list_is_expanded(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let local = named_in(Path::new("/nowhere/list"), &bytes).unwrap_or_default();
         let entries = expand(&local);
         prop_assert!(entries.len() >= local.len());
@@ -329,7 +329,7 @@ proptest! {
     }
 
     #[test]
-    fn no_url_is_too_odd(base in "[a-z]{1,4}://\\PC{0,20}", target in "\\PC{0,30}") {
+    fn any_url_is_handled(base in "[a-z]{1,4}://\\PC{0,20}", target in "\\PC{0,30}") {
         let entries = expand_remote(&base, target.as_bytes());
         let entries = entries.ok().flatten().unwrap_or_default();
         prop_assert!(entries.len() <= 1 || target.contains(char::is_control));

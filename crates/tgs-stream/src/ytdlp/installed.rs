@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct YtdlpMetrics {
     /// A path, or a name to look up in PATH.
     program: PathBuf,
-    asked: Arc<Mutex<CachedVersion>>,
+    cached: Arc<Mutex<CachedVersion>>,
     info: IntGaugeVec,
     last_update: IntGaugeVec,
 }
@@ -40,7 +40,7 @@ pub(crate) struct YtdlpMetrics {
 #[derive(Debug, Default)]
 struct CachedVersion {
     /// The file and its modification time.
-    of: Option<(PathBuf, Option<SystemTime>)>,
+    file: Option<(PathBuf, Option<SystemTime>)>,
     version: Option<String>,
 }
 
@@ -54,36 +54,36 @@ impl YtdlpMetrics {
         );
         Ok(Self {
             program: program.to_owned(),
-            asked: Arc::default(),
+            cached: Arc::default(),
             info: IntGaugeVec::new(info, &["version"])?,
             last_update: IntGaugeVec::new(last_update, &[])?,
         })
     }
 
-    fn look(&self) -> Option<Installed> {
+    fn installed(&self) -> Option<Installed> {
         let program = process::find(&self.program).ok()?;
         if let Some(installed) = ytdlp_dir::installed(&program) {
             return Some(installed);
         }
         let file = fs::canonicalize(&program).ok()?;
         let of = Some((file, program.metadata().and_then(|meta| meta.modified()).ok()));
-        let mut asked = lock(&self.asked);
-        if asked.of != of {
-            asked.of.clone_from(&of);
-            asked.version = None;
-            let answer = Arc::clone(&self.asked);
+        let mut cached = lock(&self.cached);
+        if cached.file != of {
+            cached.file.clone_from(&of);
+            cached.version = None;
+            let answer = Arc::clone(&self.cached);
             let thread = thread::Builder::new().name("yt-dlp-version".into()).spawn(move || {
                 let version = ask(&program);
-                let mut asked = lock(&answer);
-                if asked.of == of {
-                    asked.version = version;
+                let mut cached = lock(&answer);
+                if cached.file == of {
+                    cached.version = version;
                 }
             });
             if let Err(error) = thread {
                 log::debug!("failed to start a thread that asks yt-dlp for its version: {error}");
             }
         }
-        Some(Installed { version: asked.version.clone()?, last_success: None })
+        Some(Installed { version: cached.version.clone()?, last_success: None })
     }
 }
 
@@ -95,7 +95,7 @@ impl Collector for YtdlpMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
         self.info.reset();
         self.last_update.reset();
-        if let Some(now) = self.look() {
+        if let Some(now) = self.installed() {
             self.info.with_label_values(&[&now.version]).set(1);
             if let Some(since) = now.last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
                 self.last_update.with_label_values::<&str>(&[]).set(since.as_secs() as i64);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swapped_link_shows_at_once() {
+    fn an_update_shows_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let metrics = YtdlpMetrics::of(&at("current/bin/yt-dlp")).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn another_yt_dlp_is_asked_once_and_not_waited_for() {
+    fn an_unmanaged_yt_dlp_is_run_once_in_the_background() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("yt-dlp");
         program(&path, "2026.08.19; echo asked >>\"$0.log\"");

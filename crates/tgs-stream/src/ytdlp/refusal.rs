@@ -8,20 +8,20 @@ use tgs_playout::item::{FailureReason, ItemFailure};
 /// A class of errors.
 struct RefusalClass {
     /// One of these in the lower-case error is enough.
-    signs: &'static [&'static str],
+    patterns: &'static [&'static str],
     reason: FailureReason,
-    words: &'static str,
+    message: &'static str,
     /// Whether yt-dlp's own text is appended.
     quoted: bool,
 }
 
 const fn class(
-    signs: &'static [&'static str],
+    patterns: &'static [&'static str],
     reason: FailureReason,
-    words: &'static str,
+    message: &'static str,
     quoted: bool,
 ) -> RefusalClass {
-    RefusalClass { signs, reason, words, quoted }
+    RefusalClass { patterns, reason, message, quoted }
 }
 
 /// The first match counts: specific classes precede general ones.
@@ -158,18 +158,18 @@ pub(super) fn explain(messages: &str, ended: &str) -> ItemFailure {
             format!("yt-dlp does not accept YTDLP_ARGS ({})", shortened(usage)),
         );
     }
-    let has = |text: &str, signs: &[&str]| {
+    let has = |text: &str, patterns: &[&str]| {
         let text = without_urls(text).to_lowercase().replace('\u{2019}', "'");
-        signs.iter().any(|sign| text.contains(sign))
+        patterns.iter().any(|sign| text.contains(sign))
     };
-    let error = unmarked(error);
+    let error = without_prefix(error);
     if has(error, &NO_FORMAT) && has(messages, &NO_RUNTIME) {
         return explain("ERROR: no JavaScript runtime", ended);
     }
-    let said = shortened(essence(error));
-    match CLASSES.iter().find(|class| has(error, class.signs)) {
-        Some(class) if class.quoted => ItemFailure::new(class.reason, format!("{} ({said})", class.words)),
-        Some(class) => ItemFailure::new(class.reason, class.words),
+    let said = shortened(summary(error));
+    match CLASSES.iter().find(|class| has(error, class.patterns)) {
+        Some(class) if class.quoted => ItemFailure::new(class.reason, format!("{} ({said})", class.message)),
+        Some(class) => ItemFailure::new(class.reason, class.message),
         None if error.contains("please report this issue") => ItemFailure::new(
             FailureReason::Unplayable,
             format!("yt-dlp cannot parse the page ({said}): a newer version may"),
@@ -189,7 +189,7 @@ fn last_error(messages: &str) -> Option<&str> {
 }
 
 /// Strips extractor and video id: `ERROR: [youtube] dQw4w9WgXcQ: Private video`.
-fn unmarked(error: &str) -> &str {
+fn without_prefix(error: &str) -> &str {
     let text = error.strip_prefix(ERROR).unwrap_or(error);
     let Some((_, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { return text };
     match rest.split_once(": ") {
@@ -199,7 +199,7 @@ fn unmarked(error: &str) -> &str {
 }
 
 /// The first line, without Python's cause and advice for terminal users.
-fn essence(error: &str) -> &str {
+fn summary(error: &str) -> &str {
     let line = error.lines().next().unwrap_or_default();
     let ends = ["; please report this issue", " (caused by", " Use --", ". See  ", "  https://"];
     ends.iter().fold(line, |text, end| text.split(end).next().unwrap_or(text))
@@ -224,7 +224,7 @@ mod tests {
 
     /// Literal texts of yt-dlp, and their wording.
     #[test]
-    fn refusals_in_words() {
+    fn errors_are_classified() {
         let long = "Use --cookies-from-browser or --cookies for the authentication. See  https://github.com/yt-dlp/yt-dlp/wiki/FAQ#how-do-i-pass-cookies-to-yt-dlp  for how to manually pass cookies";
         let cases = [
             (format!("ERROR: [youtube] x: Sign in to confirm you\u{2019}re not a bot. {long}"), FailureReason::BotCheck, "the site suspects a bot"),
@@ -265,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn no_url_is_passed_on() {
+    fn urls_are_removed() {
         let got = explain("ERROR: [x] y: Bad thing at http://h/?token=secret happened", "");
         assert_eq!(got.detail, "yt-dlp says: Bad thing at (URL) happened");
     }
 
     proptest! {
         #[test]
-        fn any_message_is_explained(messages in "(ERROR: |\\[|\\] |: |\n|WARNING:|\\PC{0,8}){0,12}") {
+        fn any_message_has_a_bounded_explanation(messages in "(ERROR: |\\[|\\] |: |\n|WARNING:|\\PC{0,8}){0,12}") {
             prop_assert!(explain(&messages, "exited with 1").detail.chars().count() < 400);
         }
     }

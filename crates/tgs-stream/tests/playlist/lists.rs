@@ -37,7 +37,7 @@ fn media(entry: &PlaylistEntry) -> (String, bool) {
 }
 
 #[test]
-fn entries_of_a_redirected_list_lie_where_it_lies() {
+fn entries_are_relative_to_the_redirected_list() {
     let site = Site::new();
     site.write("deep/l.m3u", "a.mp4\n/b.mp4\n");
     assert_eq!(items(&site.at("moved/l.m3u")), [site.at("deep/a.mp4"), site.at("b.mp4")]);
@@ -49,7 +49,7 @@ fn entries_of_a_redirected_list_lie_where_it_lies() {
 }
 
 #[test]
-fn what_answers_for_a_list_is_told_by_what_it_is() {
+fn answers_that_are_not_lists_are_named() {
     let site = Site::new();
     let refused = |name: &str, text: &str| {
         site.write(name, text);
@@ -82,7 +82,7 @@ fn what_answers_for_a_list_is_told_by_what_it_is() {
 }
 
 #[test]
-fn a_file_that_is_a_list_is_opened_whatever_its_name_is() {
+fn a_list_is_recognised_whatever_its_name() {
     let site = Site::new();
     let hls = site.clip("vod/i.m3u8", "v");
     for name in ["vod/tv", "vod/tv.m3u", "vod/tv.txt"] {
@@ -103,7 +103,7 @@ fn a_file_that_is_a_list_is_opened_whatever_its_name_is() {
 }
 
 #[test]
-fn a_busy_server_is_waited_for_or_left_alone() {
+fn retry_after_is_honoured() {
     let site = Site::new();
     site.write("l.m3u", "a.mp4\n");
     let begun = Instant::now();
@@ -117,7 +117,7 @@ fn a_busy_server_is_waited_for_or_left_alone() {
 }
 
 #[test]
-fn a_list_of_lists_of_nothing_is_one_failure() {
+fn a_list_of_useless_lists_is_one_failure() {
     let site = Site::new();
     site.write("bomb.m3u", &"nothing.m3u\n".repeat(1000));
     site.write("nothing.m3u", "x://1\ntcp://h:1\n");

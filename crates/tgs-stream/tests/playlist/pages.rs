@@ -57,7 +57,7 @@ fn pages_with_one_video() {
 }
 
 #[test]
-fn media_that_wants_the_cookie_of_its_page() {
+fn media_that_require_the_cookie_of_the_page() {
     let site = Site::new();
     site.clip("cookie/film.mp4", "av");
     site.write("cookie/page.html", "<html><title>Film</title><video src='/cookie/film.mp4'></video></html>");
@@ -70,7 +70,7 @@ fn media_that_wants_the_cookie_of_its_page() {
 }
 
 #[test]
-fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
+fn separate_video_and_audio_in_the_wanted_quality_with_their_headers() {
     let site = Site::new();
     site.clip("v.mp4", "v");
     site.clip("a.m4a", "a");
@@ -92,7 +92,7 @@ fn picture_and_sound_apart_in_the_wanted_quality_and_with_their_headers() {
 }
 
 #[test]
-fn the_original_is_heard_before_its_dubs() {
+fn the_original_language_precedes_dubs() {
     let site = Site::new();
     let (media, _) = video(&site.at("dubbed/x"));
     assert_eq!(urls(&media), [site.at("picture"), site.at("original")]);
@@ -119,7 +119,7 @@ fn pages_that_list_others() {
 }
 
 #[test]
-fn a_page_with_several_videos_is_a_list_of_its_own() {
+fn a_page_with_several_videos_is_a_list() {
     let site = Site::new();
     let page = site.at("two.html");
     site.write(
@@ -137,7 +137,7 @@ fn a_page_with_several_videos_is_a_list_of_its_own() {
 }
 
 #[test]
-fn refusals_have_their_reason() {
+fn errors_have_their_reason() {
     let site = Site::new();
     let cases = [
         ("refuse/bot", FailureReason::BotCheck, "the site suspects a bot"),
@@ -183,7 +183,7 @@ fn refusals_have_their_reason() {
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn an_unreachable_server() {
     let failure = ask("http://127.0.0.1:1/page").unwrap_err();
     assert_eq!(failure.reason, FailureReason::Network);
     assert!(
@@ -193,7 +193,7 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn arguments_that_yt_dlp_does_not_know() {
+fn unknown_arguments() {
     let mut ytdlp = yt_dlp();
     ytdlp.args.push("--no-such-thing".into());
     let failure = ytdlp.ask("http://127.0.0.1:1/page", None, &Cancel::new()).unwrap_err();
@@ -213,7 +213,7 @@ fn a_page_that_never_answers() {
 }
 
 #[test]
-fn nothing_that_yt_dlp_starts_is_left_behind() {
+fn yt_dlp_leaves_no_process_behind() {
     let site = Site::new();
     let (cancel, page) = (Cancel::new(), site.at("hang"));
     thread::scope(|scope| {

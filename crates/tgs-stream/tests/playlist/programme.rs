@@ -63,7 +63,7 @@ fn feed(site: &Site) {
 const LIST: &str = "clips\nSITE/feed.xml\n#EXTINF:-1,Mine\nSITE/1.html\n";
 
 #[test]
-fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
+fn folders_and_pages_play_in_order_and_resume_after_a_restart() {
     let site = Site::new();
     feed(&site);
     for name in ["10.mp4", "9.mp4"] {
@@ -84,7 +84,7 @@ fn folders_and_pages_play_in_order_and_go_on_after_a_restart() {
 }
 
 #[test]
-fn an_edit_does_not_ask_again_for_a_list_that_plays() {
+fn an_edit_does_not_fetch_an_expanded_list_again() {
     let site = Site::new();
     feed(&site);
     let mut list = Playlist::open(config(&site, "SITE/feed.xml\n")).unwrap();
@@ -97,7 +97,7 @@ fn an_edit_does_not_ask_again_for_a_list_that_plays() {
 }
 
 #[test]
-fn a_url_about_to_expire_is_asked_for_again() {
+fn an_expiring_url_is_requested_again() {
     let site = Site::new();
     let mut list = Playlist::open(config(&site, "SITE/expiring/30\nSITE/expiring/600\n")).unwrap();
     let short = played(list.next());
@@ -109,7 +109,7 @@ fn a_url_about_to_expire_is_asked_for_again() {
 }
 
 #[test]
-fn check_tells_what_plays_and_what_does_not() {
+fn check_lists_playable_and_unplayable_entries() {
     let site = Site::new();
     site.clip("clips/b.mp4", "av");
     site.clip("clips/a.m4a", "a");

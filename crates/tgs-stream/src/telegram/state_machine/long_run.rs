@@ -305,7 +305,7 @@ fn live_through(policy: Policy, seed: u64) {
 }
 
 #[test]
-fn sixty_days_of_trouble_end_live_each_time() {
+fn sixty_days_of_faults_end_live_each_time() {
     let all = [Regen::Loop, Regen::Once, Regen::Off].into_iter().flat_map(|regen| {
         [OnLoss::Keep, OnLoss::Stop]
             .into_iter()

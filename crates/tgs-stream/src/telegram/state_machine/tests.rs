@@ -133,8 +133,8 @@ fn document() -> String {
 }
 
 #[test]
-fn the_states_in_the_documents_are_these() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/design/states.md");
+fn the_states_document_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/states.md");
     if std::env::var_os("TGS_WRITE_DOCS").is_some() {
         fs::write(&path, document()).unwrap();
     }
@@ -144,7 +144,7 @@ fn the_states_in_the_documents_are_these() {
 
 /// No state stalls: each has a timer, a request in progress, or a running engine.
 #[test]
-fn no_state_waits_for_nothing() {
+fn no_state_stalls() {
     for policy in POLICIES {
         for (name, state) in STATES {
             for (label, event) in EVENTS {
@@ -203,7 +203,7 @@ fn count(actions: &[Action], wanted: Action) -> usize {
 }
 
 #[test]
-fn a_dead_session_at_the_start_is_told_once_and_renewed_with_nobody_present() {
+fn a_dead_session_at_the_start_is_logged_once_and_renewed() {
     let (state, actions) = story(LOOP, &[StateEvent::Begin, DEAD]);
     assert_eq!(state, BroadcastState::Degraded(recovery(1, 1)));
     let told: Vec<_> = actions[1..].to_vec();
@@ -240,7 +240,7 @@ fn the_reminder_comes_every_ten_minutes() {
 }
 
 #[test]
-fn without_a_standby_the_string_in_the_file_is_tried_every_minute() {
+fn without_a_standby_session_the_string_in_the_file_is_tried_every_minute() {
     for policy in [ALONE, OFF] {
         let (state, actions) =
             story(policy, &[StateEvent::Begin, DEAD, StateEvent::Due, DEAD, StateEvent::Due, OPENED]);
@@ -251,7 +251,7 @@ fn without_a_standby_the_string_in_the_file_is_tried_every_minute() {
 }
 
 #[test]
-fn once_is_one_attempt_and_an_exit() {
+fn once_makes_one_attempt_then_exits() {
     let done = story(ONCE, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Done)]);
     assert_eq!((done.0, count(&done.1, Action::Renew)), (BroadcastState::Stopping(Code::Ok), 1));
     let failed = story(ONCE, &[StateEvent::Begin, DEAD, StateEvent::Renewed(RenewalOutcome::Failed)]);
@@ -262,7 +262,7 @@ fn once_is_one_attempt_and_an_exit() {
 }
 
 #[test]
-fn an_account_that_is_gone_is_not_signed_in_again() {
+fn a_lost_account_is_not_renewed() {
     let (state, actions) = story(LOOP, &[StateEvent::Begin, GONE, StateEvent::Due, GONE, StateEvent::Due]);
     assert_eq!(kind(state), "Degraded");
     assert_eq!(count(&actions, Action::Renew), 0);
@@ -271,7 +271,7 @@ fn an_account_that_is_gone_is_not_signed_in_again() {
 }
 
 #[test]
-fn on_air_the_picture_outlives_the_session() {
+fn publishing_outlives_the_session() {
     let dead = StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(LossCause::Session)));
     let start = [StateEvent::Begin, OPENED, StateEvent::Due, dead];
     let after = |events: &[StateEvent]| [&start[..], events].concat();
@@ -308,7 +308,7 @@ fn on_air_the_picture_outlives_the_session() {
 }
 
 #[test]
-fn a_stream_that_would_have_to_be_opened_anew_without_a_session_is_degraded_mode() {
+fn a_call_that_ends_without_a_session_is_degraded_mode() {
     let over = StateEvent::Checked(CheckOutcome::CallOver);
     for policy in POLICIES {
         let (state, actions) = story(policy, &[StateEvent::Begin, OPENED, StateEvent::Due, over, DEAD]);
@@ -317,7 +317,7 @@ fn a_stream_that_would_have_to_be_opened_anew_without_a_session_is_degraded_mode
 }
 
 #[test]
-fn a_call_that_cannot_be_created_again_is_tried_ever_more_slowly_with_the_publisher_kept() {
+fn a_failing_call_is_retried_with_back_off_while_publishing() {
     let over = StateEvent::Checked(CheckOutcome::CallOver);
     let (state, actions) = story(
         LOOP,
@@ -341,14 +341,14 @@ fn a_call_that_cannot_be_created_again_is_tried_ever_more_slowly_with_the_publis
 }
 
 #[test]
-fn a_new_stream_key_is_published_with() {
+fn a_replaced_stream_key_is_used() {
     let (state, actions) =
         story(LOOP, &[StateEvent::Begin, OPENED, StateEvent::Due, StateEvent::Checked(CheckOutcome::Moved)]);
     assert_eq!((kind(state), count(&actions, Action::Publish)), ("Live", 2));
 }
 
 #[test]
-fn the_network_is_asked_for_ever_and_never_taken_for_a_dead_session() {
+fn network_errors_are_retried_and_are_no_dead_session() {
     let mut events = vec![StateEvent::Begin];
     for _ in 0..200 {
         events.extend([NETWORK, StateEvent::Due]);
@@ -364,14 +364,14 @@ fn the_network_is_asked_for_ever_and_never_taken_for_a_dead_session() {
 }
 
 #[test]
-fn a_flood_is_waited_out_to_its_end() {
+fn a_flood_wait_is_kept_to_its_end() {
     let flood = StateEvent::Opened(Err(StartError::Wait(WaitReason::Flood(Duration::from_secs(1234)))));
     let (_, actions) = story(LOOP, &[StateEvent::Begin, flood]);
     assert_eq!(actions.last(), Some(&Action::Wait(Duration::from_secs(1234))));
 }
 
 #[test]
-fn a_call_that_is_ended_is_created_again_ever_more_slowly() {
+fn an_ended_call_is_created_again_with_back_off() {
     let over = StateEvent::Checked(CheckOutcome::CallOver);
     let (state, actions) = story(LOOP, &[StateEvent::Begin, OPENED, StateEvent::Due, over, OPENED]);
     assert_eq!(state, BroadcastState::Live(SessionHealth::Good { reopened: 1, over: false }));
@@ -388,7 +388,7 @@ fn a_call_that_is_ended_is_created_again_ever_more_slowly() {
 }
 
 #[test]
-fn what_takes_the_stream_away_ends_the_publishing() {
+fn a_lost_stream_ends_publishing() {
     for reason in
         [WaitReason::Rights, WaitReason::Chat, WaitReason::People, WaitReason::Call, WaitReason::App]
     {

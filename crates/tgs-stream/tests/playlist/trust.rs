@@ -25,7 +25,7 @@ fn found(resolver: &Resolver, network: Network, what: EntryKind) -> Result<Resol
 }
 
 #[test]
-fn a_list_elsewhere_leads_to_no_private_address() {
+fn a_public_list_reaches_no_private_address() {
     let site = Site::new();
     let resolver = resolver();
     site.clip("v.mp4", "v");

@@ -37,7 +37,7 @@ fn play(list: playlist::PlaylistConfig, dir: &Path) -> (Summary, Vec<Tag>) {
 }
 
 #[test]
-fn a_page_that_cannot_be_asked_plays_as_it_was_kept() {
+fn an_unreachable_page_plays_from_the_cache() {
     let site = Site::new();
     site.clip("v.mp4", "v");
     site.clip("a.m4a", "a");
