@@ -15,7 +15,7 @@ use crate::{dist, step};
 /// Tests that write a page of their own with `TGS_WRITE_DOCS=1`: what they show is private to a
 /// crate, or takes a broadcast.
 const WRITING_TESTS: [&str; 2] = [
-    "test --quiet --package tgs-stream --lib the_states_in_the_documents_are_these",
+    "test --quiet --package tgs-stream --lib the_states_document_is_up_to_date",
     "test --quiet --package tgs-e2e --test metrics promtool_has_nothing_to_say_in_any_state",
 ];
 

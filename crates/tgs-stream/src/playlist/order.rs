@@ -18,8 +18,8 @@ pub(super) fn next_seed(seed: u64) -> u64 {
 /// Seeds tried for a round that does not begin with the last played entry.
 const MAX_SEEDS: usize = 64;
 
-/// `seed`, or the first seed after it whose order does not begin with an entry that `was_played_last`.
-/// Returns `seed` if none of the tried ones does.
+/// `seed`, or the first seed after it whose order does not begin with an entry that
+/// `was_played_last`. Returns `seed` if none of the tried ones does.
 pub(super) fn seed_of_round(
     entries: &[PlaylistEntry],
     seed: u64,

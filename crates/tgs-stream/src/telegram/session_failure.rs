@@ -15,7 +15,7 @@ pub(crate) struct SessionFailure {
     pub(crate) error: StartError,
     /// Follows "failed to".
     pub(crate) message: String,
-    /// The operator's next step; empty if there is none.
+    /// The operator's next step, if any.
     pub(crate) remedy: String,
 }
 

@@ -154,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let metrics = YtdlpMetrics::of(&at("current/bin/yt-dlp")).unwrap();
-        assert_eq!(shown(&metrics), "", "there is none");
+        assert_eq!(shown(&metrics), "", "not installed");
         for version in ["2026.8.19", "2026.10.26"] {
             let name = format!("versions/{version}");
             program(&at(&name).join("bin/yt-dlp"), "wrong");

@@ -134,7 +134,7 @@ fn document() -> String {
 
 #[test]
 fn the_states_document_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/states.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/design/states.md");
     if std::env::var_os("TGS_WRITE_DOCS").is_some() {
         fs::write(&path, document()).unwrap();
     }
