@@ -280,7 +280,7 @@ impl Playlist {
     }
 
     /// Applies an edit, then goes to the saved position.
-    fn apply_pending(&mut self) {
+    fn apply_edit_and_resume(&mut self) {
         if let Some(entries) = self.edit.take() {
             let anchor = self.next_index.checked_sub(1).map(|last| self.order[last].key.clone());
             self.apply_edit(entries, anchor.as_ref());
@@ -290,11 +290,11 @@ impl Playlist {
 
     /// Records that the entry returned last plays now.
     fn confirm_pending(&mut self) {
-        let Some(turn) = self.pending.take() else { return };
-        if !turn.queued {
-            self.playing = Some(self.bookmark(&turn.entry));
+        let Some(played) = self.pending.take() else { return };
+        if !played.queued {
+            self.playing = Some(self.bookmark(&played.entry));
         }
-        self.bookmarks.add(PlayedEntry { bookmark: self.playing.clone(), ..turn });
+        self.bookmarks.add(PlayedEntry { bookmark: self.playing.clone(), ..played });
     }
 
     /// The bookmark of the entry returned last.
@@ -316,7 +316,7 @@ impl Playlist {
         if item.media.expires.is_none_or(|expires| expires > soon) {
             return NextItem::Play(item);
         }
-        log::debug!("the URLs of {} expire: asking again", item.id);
+        log::debug!("the URLs of {} expire; requesting them again", item.id);
         let failure = match self.resolver.resolve(entry) {
             Ok(Resolved::Media { media, .. }) => return NextItem::Play(Item { media, ..item }),
             Ok(Resolved::Entries(_)) => {
@@ -330,7 +330,7 @@ impl Playlist {
 
 impl Programme for Playlist {
     fn next(&mut self) -> NextItem {
-        self.apply_pending();
+        self.apply_edit_and_resume();
         self.advance()
     }
 
@@ -378,8 +378,8 @@ impl Programme for Playlist {
         self.order.len()
     }
 
-    fn jump(&mut self, place: Option<u64>, to: JumpTarget) {
-        self.jump_to(place, to);
+    fn jump(&mut self, turn: Option<u64>, to: JumpTarget) {
+        self.jump_to(turn, to);
     }
 
     fn queue(&mut self, line: &str) {

@@ -12,21 +12,22 @@ use super::{
 use crate::{resolver::Resolved, source};
 
 impl Playlist {
-    /// Continues at `to`, seen from the item of the turn `place`.
-    pub(super) fn jump_to(&mut self, place: Option<u64>, to: JumpTarget) {
-        self.apply_pending();
-        let mut unseen = self.bookmarks.take_after(place.unwrap_or(u64::MAX));
-        let ahead = self.pending.take().map(|turn| {
-            let bookmark = if turn.queued { self.playing.clone() } else { Some(self.bookmark(&turn.entry)) };
-            PlayedEntry { bookmark, ..turn }
+    /// Continues at `to`, relative to the item of turn `turn`.
+    pub(super) fn jump_to(&mut self, turn: Option<u64>, to: JumpTarget) {
+        self.apply_edit_and_resume();
+        let mut unseen = self.bookmarks.take_after(turn.unwrap_or(u64::MAX));
+        let ahead = self.pending.take().map(|played| {
+            let bookmark =
+                if played.queued { self.playing.clone() } else { Some(self.bookmark(&played.entry)) };
+            PlayedEntry { bookmark, ..played }
         });
-        let known = place.and_then(|place| self.bookmarks.find(place));
-        let turn = match (known, ahead) {
-            (Some(turn), ahead) => {
+        let known = turn.and_then(|turn| self.bookmarks.find(turn));
+        let from = match (known, ahead) {
+            (Some(played), ahead) => {
                 unseen.extend(ahead);
-                turn
+                played
             }
-            (None, Some(ahead)) if Some(ahead.turn) == place => ahead,
+            (None, Some(ahead)) if Some(ahead.turn) == turn => ahead,
             (None, _) => {
                 let back = usize::from(to == JumpTarget::Before);
                 self.next_index = self.next_index.saturating_sub(back);
@@ -34,10 +35,10 @@ impl Playlist {
                 return;
             }
         };
-        for turn in unseen.into_iter().rev().filter(|turn| turn.queued) {
-            self.queue.push_front((turn.entry, Duration::ZERO));
+        for played in unseen.into_iter().rev().filter(|played| played.queued) {
+            self.queue.push_front((played.entry, Duration::ZERO));
         }
-        self.go_relative(turn, to);
+        self.go_relative(from, to);
     }
 
     /// Goes to the saved position.
@@ -71,9 +72,9 @@ impl Playlist {
         found.is_some()
     }
 
-    /// Goes to `to`, relative to `turn`.
-    fn go_relative(&mut self, turn: PlayedEntry, to: JumpTarget) {
-        let PlayedEntry { entry, bookmark, queued, .. } = turn;
+    /// Goes to `to`, relative to `origin`.
+    fn go_relative(&mut self, origin: PlayedEntry, to: JumpTarget) {
+        let PlayedEntry { entry, bookmark, queued, .. } = origin;
         self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !queued);
         if let (JumpTarget::Again(from), true) = (to, queued) {
             self.queue.push_front((entry, from));

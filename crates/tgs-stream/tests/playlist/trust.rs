@@ -71,8 +71,8 @@ fn a_public_list_reaches_no_private_address() {
 
 /// An operator's own proxy may fetch from anywhere: its answers are not trusted.
 #[test]
-fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
-    const NAME: &str = "strangers::behind_an_operators_own_proxy_lists_and_pages_stay_strangers";
+fn behind_an_operators_proxy_lists_and_pages_stay_untrusted() {
+    const NAME: &str = "trust::behind_an_operators_proxy_lists_and_pages_stay_untrusted";
     if env::var_os("http_proxy").is_none() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = format!("http://{}", listener.local_addr().unwrap());
@@ -110,8 +110,8 @@ fn behind_an_operators_own_proxy_lists_and_pages_stay_strangers() {
     ] {
         let found = resolver.resolve(&PlaylistEntry::new("x".into(), kind.clone()));
         let Ok(Resolved::Entries(entries)) = found else { panic!("{kind:?}: {:?}", found.err()) };
-        let strangers = entries.iter().all(|entry| entry.trust == Trust::Found(Network::Public));
-        assert!(strangers, "{kind:?}");
+        let untrusted = entries.iter().all(|entry| entry.trust == Trust::Found(Network::Public));
+        assert!(untrusted, "{kind:?}");
         let opens_files = entries.iter().any(|entry| matches!(entry.kind, EntryKind::File(_)));
         assert!(!opens_files, "{kind:?}");
     }
