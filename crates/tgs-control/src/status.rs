@@ -23,7 +23,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// The JSON of the page, with credentials in URLs masked: names and failures of items hold URLs.
+    /// The JSON of the page. Masks credentials in URLs, which names and failures of items hold.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut page = serde_json::to_value(self)?;
         mask_urls(&mut page);
@@ -54,8 +54,8 @@ pub struct EngineStatus {
     /// Seconds of sent media that the server's TCP has not acknowledged.
     #[serde(default)]
     pub queue_seconds: f64,
-    /// Media seconds encoded in a second of the encoder's time. `None` before the first measurement,
-    /// and where nothing is encoded.
+    /// Media seconds encoded in a second of the encoder's time. `None` before the first
+    /// measurement, and where nothing is encoded.
     #[serde(default)]
     pub encoder_speed_ratio: Option<f64>,
     /// Title and cause of the last item that failed.

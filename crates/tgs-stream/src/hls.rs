@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 /// A variant of a master playlist, with URLs as written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variant {
-    /// The media playlist of the video; it carries the audio too if `audio` is `None`.
+    /// The media playlist of the video; it carries the audio too, unless `audio` names another.
     pub(crate) video: String,
     /// The media playlist of the audio.
     pub(crate) audio: Option<String>,
