@@ -6,5 +6,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, Vec<&[u8]>)| {
     let (live, pieces) = input;
-    tgs_rtmp::fuzz::hear(live, &pieces);
+    tgs_rtmp::fuzz::server_answers(live, &pieces);
 });

@@ -161,6 +161,9 @@ pub enum Malformed {
     /// A message longer than the reader takes.
     #[error("a message of {0} bytes")]
     TooLong(usize),
+    /// More than twice the longest message in unfinished messages.
+    #[error("too much data in unfinished messages")]
+    Unfinished,
     /// More than 64 chunk streams.
     #[error("too many chunk streams")]
     TooManyStreams,
@@ -178,6 +181,8 @@ pub struct ChunkReader {
     buffer: Vec<u8>,
     /// How much of `buffer` is done with.
     start: usize,
+    /// Bytes in unfinished messages.
+    unfinished: usize,
 }
 
 #[derive(Debug, Default)]
@@ -199,7 +204,14 @@ impl ChunkReader {
     /// A reader that takes messages of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: usize) -> Self {
-        Self { chunk_size: DEFAULT_CHUNK_SIZE, longest, streams: Vec::new(), buffer: Vec::new(), start: 0 }
+        Self {
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            longest,
+            streams: Vec::new(),
+            buffer: Vec::new(),
+            start: 0,
+            unfinished: 0,
+        }
     }
 
     /// Takes bytes that arrived.
@@ -223,8 +235,13 @@ impl ChunkReader {
             self.start = payload.end;
             header.apply(incoming);
             incoming.body.extend(bytes);
+            self.unfinished += bytes.len();
+            if self.unfinished > self.longest * 2 {
+                return Err(Malformed::Unfinished);
+            }
             if incoming.body.len() >= total {
                 let message = incoming.finish();
+                self.unfinished -= message.body.len();
                 self.obey(&message)?;
                 return Ok(Some(message));
             }
@@ -240,7 +257,7 @@ impl ChunkReader {
         if message.kind == kind::CHUNK_SIZE {
             self.chunk_size = usable_chunk_size(value).ok_or(Malformed::Control)?;
         } else if let Some(aborted) = self.streams.iter_mut().find(|s| s.chunk_stream == value) {
-            aborted.finish();
+            self.unfinished -= aborted.finish().body.len();
         }
         Ok(())
     }

@@ -15,11 +15,12 @@ use std::{
 };
 
 pub use self::error::{ConnectionLost, OpenError, OpenStage};
+pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
     session::{PublishSession, Refusal, SessionStep},
     transport::{Deadline, LOOK, Transport, again, closed_or_broken},
 };
-pub use crate::{chunk::Malformed, limits::Excess};
+pub use crate::limits::{Excess, Rate};
 use crate::{
     flv::{Kind, Tag},
     handshake,

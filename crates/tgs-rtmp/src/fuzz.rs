@@ -2,7 +2,12 @@
 
 use std::time::Instant;
 
-use crate::{client::session::PublishSession, url::RtmpUrl};
+use crate::{
+    client::session::PublishSession,
+    handshake,
+    server::{KeyCheck, ServerConfig, ServerSession},
+    url::RtmpUrl,
+};
 
 /// The server's answers to `connect` and `createStream`, and `NetStream.Publish.Start`.
 const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\xf0\0\0\0\0\0\0\
@@ -14,7 +19,7 @@ const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\x
 /// # Panics
 ///
 /// If the queued output grows beyond the limit of answers.
-pub fn hear(live: bool, pieces: &[&[u8]]) {
+pub fn server_answers(live: bool, pieces: &[&[u8]]) {
     let Ok(target) = RtmpUrl::parse("rtmp://host/app/key") else { return };
     let (mut session, now) = (PublishSession::new(target), Instant::now());
     if live {
@@ -31,4 +36,26 @@ pub fn hear(live: bool, pieces: &[&[u8]]) {
         session.out.truncate(before);
     }
     session.goodbye();
+}
+
+/// Feeds `pieces` to a server's session, behind the handshake or from the start.
+///
+/// # Panics
+///
+/// If the queued output grows beyond the limit of answers.
+pub fn client_requests(skip_handshake: bool, pieces: &[&[u8]]) {
+    let now = Instant::now();
+    let mut session = ServerSession::new(ServerConfig::new(KeyCheck::Any), now);
+    if skip_handshake {
+        let _ = session.receive(&handshake::hello(), now);
+        let _ = session.receive(&[0; handshake::BLOCK], now);
+        session.output().clear();
+    }
+    for piece in pieces {
+        if session.receive(piece, now).is_err() {
+            break;
+        }
+        while matches!(session.next_event(now), Ok(Some(_))) {}
+        assert!(session.output().len() <= 20_000, "{} bytes wait", session.output().len());
+    }
 }

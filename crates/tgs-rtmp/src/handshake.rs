@@ -1,5 +1,5 @@
-//! The RTMP handshake as ffmpeg does it when publishing (`rtmp_handshake` in `rtmpproto.c`): the
-//! client's block carries Adobe's digest; the server's block is echoed unsigned.
+//! The RTMP handshake of both sides. The client's is ffmpeg's (`rtmp_handshake` in `rtmpproto.c`):
+//! its block carries Adobe's digest, and it echoes the server's block unsigned.
 
 use ring::hmac;
 
@@ -30,6 +30,18 @@ pub(crate) fn hello() -> Vec<u8> {
 /// What the client says to the server's answer: the server's block, unchanged.
 pub(crate) fn reply(answer: &[u8; ANSWER]) -> &[u8] {
     &answer[1..=BLOCK]
+}
+
+/// What the client sends first: version and its random block.
+pub(crate) const HELLO: usize = 1 + BLOCK;
+
+/// The server's answer to the client's first bytes: version 0 without digest, which every client
+/// accepts, and the client's block as the echo.
+pub(crate) fn answer(hello: &[u8; HELLO]) -> Vec<u8> {
+    let mut bytes = vec![VERSION, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.resize_with(1 + BLOCK, || fastrand::u8(..));
+    bytes.extend(&hello[1..]);
+    bytes
 }
 
 /// Puts the digest of the other bytes where the block's bytes 8 to 11 say.

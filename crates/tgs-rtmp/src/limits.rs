@@ -3,33 +3,24 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest message taken from a server; replies are a few hundred bytes.
-pub(crate) const LONGEST_REPLY: usize = 64 * 1024;
+/// Bytes of answers (ping replies, acknowledgements) that wait for a peer that does not read.
+pub(crate) const UNREAD_ANSWERS: usize = 8 * 1024;
 
-/// Bytes that a server may send at once, and bytes a second after that.
-const BYTES: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
-
-/// The same in messages. A server that acknowledges each picture and each sound sends 110 a second.
-const MESSAGES: Rate = Rate { at_once: 2000, per_second: 500 };
-
-/// Bytes of answers (ping replies, acknowledgements) that wait for a server that does not read.
-const ANSWERS: usize = 8 * 1024;
-
-/// What a server sent too much of.
+/// The limit that a peer exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// Bytes.
-    #[error("more than {} kB at once or {} kB/s", BYTES.at_once / 1024, BYTES.per_second / 1024)]
-    Bytes,
+    #[error("more than {} kB at once or {} kB/s", .0.at_once / 1024, .0.per_second / 1024)]
+    Bytes(Rate),
     /// Messages.
-    #[error("more than {} messages at once or {}/s", MESSAGES.at_once, MESSAGES.per_second)]
-    Messages,
-    /// Questions whose answers it does not read.
+    #[error("more than {} messages at once or {}/s", .0.at_once, .0.per_second)]
+    Messages(Rate),
+    /// Requests whose answers it does not read.
     #[error("it asks for answers and does not read them")]
     Answers,
 }
 
-/// What a server may still send.
+/// What a peer may still send.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     bytes: Bucket,
@@ -37,27 +28,25 @@ pub(crate) struct Allowance {
     answers: usize,
 }
 
-impl Default for Allowance {
-    fn default() -> Self {
-        Self { bytes: Bucket::new(BYTES), messages: Bucket::new(MESSAGES), answers: 0 }
-    }
-}
-
 impl Allowance {
+    pub(crate) fn new(bytes: Rate, messages: Rate) -> Self {
+        Self { bytes: Bucket::new(bytes), messages: Bucket::new(messages), answers: 0 }
+    }
+
     /// Counts bytes that arrived at `now`.
     pub(crate) fn bytes(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
-        self.bytes.take(count as u64, now).then_some(()).ok_or(Excess::Bytes)
+        self.bytes.take(count as u64, now).then_some(()).ok_or(Excess::Bytes(self.bytes.rate))
     }
 
     /// Counts a message that arrived at `now`.
     pub(crate) fn message(&mut self, now: Instant) -> Result<(), Excess> {
-        self.messages.take(1, now).then_some(()).ok_or(Excess::Messages)
+        self.messages.take(1, now).then_some(()).ok_or(Excess::Messages(self.messages.rate))
     }
 
     /// Counts bytes that were queued as an answer.
     pub(crate) fn answer(&mut self, bytes: usize) -> Result<(), Excess> {
         self.answers = self.answers.saturating_add(bytes);
-        if self.answers > ANSWERS { Err(Excess::Answers) } else { Ok(()) }
+        if self.answers > UNREAD_ANSWERS { Err(Excess::Answers) } else { Ok(()) }
     }
 
     /// The network has taken all answers.
@@ -66,10 +55,13 @@ impl Allowance {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    at_once: u64,
-    per_second: u64,
+/// A number of bytes or messages per time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// The burst.
+    pub at_once: u64,
+    /// The rate after the burst.
+    pub per_second: u64,
 }
 
 /// A token bucket.
@@ -90,8 +82,8 @@ impl Bucket {
     fn take(&mut self, amount: u64, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.filled.get_or_insert(now));
         // No more than fills it, so that the product cannot overflow.
-        let since = since.min(Duration::from_secs(self.rate.at_once / self.rate.per_second + 1));
-        let more = since.as_micros() as u64 * self.rate.per_second / 1_000_000;
+        let since = since.min(Duration::from_secs(self.rate.at_once / self.rate.per_second.max(1) + 1));
+        let more = (since.as_micros() as u64).saturating_mul(self.rate.per_second) / 1_000_000;
         if more > 0 {
             self.left = self.left.saturating_add(more).min(self.rate.at_once);
             self.filled = Some(now);
@@ -105,6 +97,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const RATE: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
 
     #[test]
     fn what_is_allowed_is_the_burst_and_then_the_rate() {
@@ -121,14 +115,14 @@ mod tests {
 
     #[test]
     fn answers_count_until_they_are_sent() {
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(RATE, RATE);
         for _ in 0..3 {
-            for _ in 0..ANSWERS / 16 {
+            for _ in 0..UNREAD_ANSWERS / 16 {
                 allowance.answer(16).unwrap();
             }
             allowance.answers_sent();
         }
-        allowance.answer(ANSWERS).unwrap();
+        allowance.answer(UNREAD_ANSWERS).unwrap();
         assert_eq!(allowance.answer(1), Err(Excess::Answers));
     }
 
@@ -136,14 +130,14 @@ mod tests {
         /// No count and no time overflows, and nobody gets more than the burst and the rate.
         #[test]
         fn nobody_gets_more(steps in proptest::collection::vec((0_u64..1 << 40, any::<u32>()), 1..200)) {
-            let mut bucket = Bucket::new(BYTES);
+            let mut bucket = Bucket::new(RATE);
             let start = Instant::now();
             let (mut now, mut taken) = (start, 0_u64);
             for (amount, micros) in steps {
                 now += Duration::from_micros(u64::from(micros));
                 taken += if bucket.take(amount, now) { amount } else { 0 };
             }
-            let most = BYTES.at_once + (now - start).as_secs().saturating_add(1) * BYTES.per_second;
+            let most = RATE.at_once + (now - start).as_secs().saturating_add(1) * RATE.per_second;
             prop_assert!(taken <= most, "{taken} > {most}");
         }
     }

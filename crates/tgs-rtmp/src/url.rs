@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::stream_key::StreamKey;
+
 /// Longest address taken. It keeps every string below AMF0's 65535 bytes.
 const MAX_LEN: usize = 4096;
 
@@ -17,16 +19,6 @@ pub struct RtmpUrl {
     pub(crate) port: u16,
     pub(crate) app: String,
     pub(crate) key: StreamKey,
-}
-
-/// A stream key. It has neither `Debug` nor `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct StreamKey(String);
-
-impl StreamKey {
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
 }
 
 /// Why an address cannot be published to. Holds no part of the address.
@@ -64,7 +56,7 @@ impl RtmpUrl {
             return Err(UrlError::NoKey);
         }
         let port = port.unwrap_or(if tls { 443 } else { 1935 });
-        Ok(Self { tls, host, port, app: app.to_owned(), key: StreamKey(key.to_owned()) })
+        Ok(Self { tls, host, port, app: app.to_owned(), key: StreamKey::new(key) })
     }
 
     /// The address of a redirect, which names the whole stream or, as SRS does, the application

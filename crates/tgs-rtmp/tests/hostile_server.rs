@@ -15,7 +15,7 @@ use std::{
 };
 
 use tgs_rtmp::{
-    client::{ConnectionLost, Excess, OpenError, OpenStage, RtmpConnection},
+    client::{ConnectionLost, Excess, OpenError, OpenStage, RtmpConnection, SERVER_BYTES, SERVER_MESSAGES},
     flv::{Kind, Tag},
     metadata::Metadata,
     url::RtmpUrl,
@@ -112,14 +112,29 @@ fn open(target: &RtmpUrl) -> Result<RtmpConnection, OpenError> {
 fn who_never_stops_talking_is_given_up() {
     let small = [message(1, &1_u32.to_be_bytes()), vec![3, 0, 0, 0, 0, 0, 200, 8, 0, 0, 0, 0, 7]].concat();
     let talk: [(&str, Vec<u8>, Vec<u8>, Excess); 8] = [
-        ("pings", vec![], message(4, &PING), Excess::Messages),
-        ("a window of one byte", message(5, &1_u32.to_be_bytes()), message(4, &PING), Excess::Messages),
-        ("empty messages", message(6, &[]), vec![0xC3], Excess::Messages),
-        ("aborted messages", vec![], message(2, &3_u32.to_be_bytes()), Excess::Messages),
-        ("chunk sizes", vec![], message(1, &128_u32.to_be_bytes()), Excess::Messages),
-        ("media", message(1, &65_536_u32.to_be_bytes()), message(9, &vec![7; 50_000]), Excess::Bytes),
-        ("long names", message(1, &65_536_u32.to_be_bytes()), message(20, &vec![2; 60_000]), Excess::Bytes),
-        ("chunks of one byte", small, [0xC3, 7].repeat(1000), Excess::Bytes),
+        ("pings", vec![], message(4, &PING), Excess::Messages(SERVER_MESSAGES)),
+        (
+            "a window of one byte",
+            message(5, &1_u32.to_be_bytes()),
+            message(4, &PING),
+            Excess::Messages(SERVER_MESSAGES),
+        ),
+        ("empty messages", message(6, &[]), vec![0xC3], Excess::Messages(SERVER_MESSAGES)),
+        ("aborted messages", vec![], message(2, &3_u32.to_be_bytes()), Excess::Messages(SERVER_MESSAGES)),
+        ("chunk sizes", vec![], message(1, &128_u32.to_be_bytes()), Excess::Messages(SERVER_MESSAGES)),
+        (
+            "media",
+            message(1, &65_536_u32.to_be_bytes()),
+            message(9, &vec![7; 50_000]),
+            Excess::Bytes(SERVER_BYTES),
+        ),
+        (
+            "long names",
+            message(1, &65_536_u32.to_be_bytes()),
+            message(20, &vec![2; 60_000]),
+            Excess::Bytes(SERVER_BYTES),
+        ),
+        ("chunks of one byte", small, [0xC3, 7].repeat(1000), Excess::Bytes(SERVER_BYTES)),
     ];
     for (what, before, again, expected) in talk {
         let (first, then) = (before.clone(), again.clone());

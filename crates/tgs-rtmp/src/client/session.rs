@@ -9,7 +9,7 @@ use crate::{
         ChunkReader, ChunkStream, ChunkWriter, Malformed, Message, Received, first_u32, kind,
         usable_chunk_size,
     },
-    limits::{Allowance, Excess, LONGEST_REPLY},
+    limits::{Allowance, Excess, Rate},
     metadata::{MUXER, Metadata},
     url::RtmpUrl,
 };
@@ -20,6 +20,15 @@ const CHUNKS: (usize, usize) = (128, 0x00FF_FFFF);
 
 /// Bytes between two Acknowledgements until the server sets a window (ffmpeg's default).
 const REPORT_EVERY: u64 = 1 << 20;
+
+/// The longest message taken from a server; replies are a few hundred bytes.
+const LONGEST_REPLY: usize = 64 * 1024;
+
+/// Bytes that a server may send.
+pub const SERVER_BYTES: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
+
+/// Messages that a server may send: one that acknowledges each frame sends 110 a second.
+pub const SERVER_MESSAGES: Rate = Rate { at_once: 2000, per_second: 500 };
 
 /// How much of a server's words is shown.
 const LONGEST_QUOTE: usize = 200;
@@ -98,7 +107,7 @@ impl PublishSession {
             step: SessionStep::Application,
             reader: ChunkReader::new(LONGEST_REPLY),
             writer: ChunkWriter::default(),
-            allowance: Allowance::default(),
+            allowance: Allowance::new(SERVER_BYTES, SERVER_MESSAGES),
             out: Vec::new(),
             body: Vec::new(),
             calls: 0,

@@ -178,7 +178,7 @@ fn what_a_server_may_ask_for_is_bounded() {
     let check = command("onBWDone", 0.0, |_| {});
     let chunks = from_server(kind::CHUNK_SIZE, 0, &128_u32.to_be_bytes());
     let unread = Err(Refusal::Excess(Excess::Answers));
-    let spoken = Err(Refusal::Excess(Excess::Messages));
+    let spoken = Err(Refusal::Excess(Excess::Messages(SERVER_MESSAGES)));
     // What is sent without an end, whether we can send meanwhile, and how it ends.
     let table = [
         (&ping, false, &unread),

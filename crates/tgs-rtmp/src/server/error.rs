@@ -1,0 +1,43 @@
+//! Why a publisher's connection ended. No error holds the stream key.
+
+use std::{io, time::Duration};
+
+use crate::{chunk::Malformed, limits::Excess};
+
+/// Why a publisher's connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The first byte is not 3, RTMP's version.
+    #[error("the client does not speak RTMP: its first byte is {0} instead of 3")]
+    Handshake(u8),
+    /// The client sent bytes that are not RTMP.
+    #[error("the client does not speak RTMP: {0}")]
+    Malformed(#[from] Malformed),
+    /// The client exceeded a limit of [`super::ServerLimits`].
+    #[error("the client sends too much: {0}")]
+    Excess(#[from] Excess),
+    /// The client did not publish in time.
+    #[error("the client did not publish within {} s", .0.as_secs())]
+    NotPublished(Duration),
+    /// The publisher sent no audio or video.
+    #[error("the publisher sent no media for {} s", .0.as_secs())]
+    Idle(Duration),
+    /// The client named another application.
+    #[error("the client named an application that does not exist here")]
+    Application,
+    /// The client named another stream key.
+    #[error("the client gave a wrong stream key")]
+    Key,
+    /// The client sent a message that its state does not permit.
+    #[error("the client sent {0}")]
+    Sequence(&'static str),
+    /// The client closed the connection.
+    #[error("the client closed the connection")]
+    Closed,
+    /// The caller cancelled.
+    #[error("interrupted")]
+    Cancelled,
+    /// The socket failed.
+    #[error("the connection to the client failed: {0}")]
+    Io(#[from] io::Error),
+}

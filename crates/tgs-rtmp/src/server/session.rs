@@ -1,0 +1,412 @@
+//! The server's RTMP session with one publisher, without I/O: bytes in, events and bytes out.
+//!
+//! Every amount that a client controls has a limit. It stores nothing and plays nothing back.
+
+use std::{
+    fmt, mem,
+    time::{Duration, Instant},
+};
+
+use super::ServerError;
+use crate::{
+    amf0::{self, AmfValue, AmfWriter},
+    chunk::{ChunkReader, ChunkStream, ChunkWriter, Malformed, Message, Received, first_u32, kind},
+    flv::{Kind, Tag},
+    handshake,
+    limits::{Allowance, Rate},
+    stream_key::StreamKey,
+};
+
+/// The longest message that is neither audio nor video.
+const LONGEST_COMMAND: usize = 64 * 1024;
+
+/// The window that the server announces, in bytes.
+const WINDOW: u32 = 5_000_000;
+
+/// The only message stream that `createStream` gives.
+const STREAM: u32 = 1;
+
+/// Which stream keys may publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyCheck {
+    /// Every key: for tests.
+    Any,
+    /// This key alone, compared in constant time.
+    Exactly(StreamKey),
+}
+
+/// What a client may send before the connection is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The longest audio or video message in bytes. Unfinished messages hold at most twice as much.
+    pub longest_message: usize,
+    /// Bytes, headers and handshake included.
+    pub bytes: Rate,
+    /// Messages.
+    pub messages: Rate,
+    /// Time from the start of the connection to `publish`.
+    pub time_to_publish: Duration,
+    /// Time without audio or video after that.
+    pub idle: Duration,
+}
+
+impl Default for ServerLimits {
+    /// Messages of 4 MiB, 32 Mbit/s, 1000 messages per second, 10 s to publish and between media.
+    fn default() -> Self {
+        Self {
+            longest_message: 4 << 20,
+            bytes: Rate { at_once: 16 << 20, per_second: 4 << 20 },
+            messages: Rate { at_once: 5000, per_second: 1000 },
+            time_to_publish: Duration::from_secs(10),
+            idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a server treats its publishers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// The application, the first part of the address's path; `None` accepts every one.
+    pub app: Option<String>,
+    /// The stream keys, the last part of the path.
+    pub key: KeyCheck,
+    /// The size of the server's chunks; `None` leaves it at 128.
+    pub chunk_size: Option<u32>,
+    /// The limits.
+    pub limits: ServerLimits,
+}
+
+impl ServerConfig {
+    /// A server that accepts `key` in every application, with the default limits.
+    #[must_use]
+    pub fn new(key: KeyCheck) -> Self {
+        Self { app: None, key, chunk_size: Some(4096), limits: ServerLimits::default() }
+    }
+}
+
+/// What a publisher does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerEvent {
+    /// It publishes: application and key are accepted.
+    Publishing,
+    /// It describes the stream (`onMetaData`).
+    Metadata(AmfValue),
+    /// Audio or video. The timestamp counts modulo 2^32.
+    Media(Tag),
+    /// It ended the stream.
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Connecting,
+    Connected,
+    Live,
+    Ended,
+}
+
+/// One connection of a publisher.
+pub struct ServerSession {
+    config: ServerConfig,
+    state: State,
+    /// The client's bytes until the handshake is complete.
+    handshake: Vec<u8>,
+    reader: ChunkReader,
+    writer: ChunkWriter,
+    allowance: Allowance,
+    out: Vec<u8>,
+    received: u64,
+    acknowledged: u64,
+    /// Bytes between two Acknowledgements, once the client has set a window.
+    acknowledge_every: Option<u64>,
+    began: Instant,
+    last_media: Instant,
+}
+
+impl ServerSession {
+    /// The session of a connection that was accepted at `now`.
+    #[must_use]
+    pub fn new(config: ServerConfig, now: Instant) -> Self {
+        let limits = config.limits;
+        Self {
+            config,
+            state: State::Handshake,
+            handshake: Vec::new(),
+            reader: ChunkReader::new(limits.longest_message),
+            writer: ChunkWriter::default(),
+            allowance: Allowance::new(limits.bytes, limits.messages),
+            out: Vec::new(),
+            received: 0,
+            acknowledged: 0,
+            acknowledge_every: None,
+            began: now,
+            last_media: now,
+        }
+    }
+
+    /// Takes bytes that arrived at `now`. Call [`ServerSession::next_event`] afterwards.
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), ServerError> {
+        self.allowance.bytes(bytes.len(), now)?;
+        self.received = self.received.wrapping_add(bytes.len() as u64);
+        if self.state == State::Handshake {
+            return self.shake_hands(bytes);
+        }
+        self.reader.push(bytes);
+        Ok(())
+    }
+
+    fn shake_hands(&mut self, bytes: &[u8]) -> Result<(), ServerError> {
+        let answered = self.handshake.len() >= handshake::HELLO;
+        self.handshake.extend(bytes);
+        if let Some(version) = self.handshake.first().filter(|v| **v != handshake::VERSION) {
+            return Err(ServerError::Handshake(*version));
+        }
+        if let (false, Some(hello)) = (answered, self.handshake.first_chunk()) {
+            self.out.extend(handshake::answer(hello));
+        }
+        // The content of the client's second block is not checked: some clients send zeros.
+        if self.handshake.len() >= handshake::ANSWER {
+            self.state = State::Connecting;
+            let rest = mem::take(&mut self.handshake).split_off(handshake::ANSWER);
+            self.reader.push(&rest);
+        }
+        Ok(())
+    }
+
+    /// Fails once the client is late: at `now` it has not published, or sends no media.
+    pub fn check_time(&self, now: Instant) -> Result<(), ServerError> {
+        let limits = self.config.limits;
+        match self.state {
+            State::Live if now.saturating_duration_since(self.last_media) > limits.idle => {
+                Err(ServerError::Idle(limits.idle))
+            }
+            State::Handshake | State::Connecting | State::Connected
+                if now.saturating_duration_since(self.began) > limits.time_to_publish =>
+            {
+                Err(ServerError::NotPublished(limits.time_to_publish))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next event, or `None` until more bytes arrive. Call it until it returns `None`. After
+    /// an error send the [output](ServerSession::output), which may hold the reason, and close.
+    pub fn next_event(&mut self, now: Instant) -> Result<Option<ServerEvent>, ServerError> {
+        while let Some(message) = self.next_message(now)? {
+            if let Some(event) = self.handle(&message, now)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message, for servers that answer some messages themselves: all others go to
+    /// [`ServerSession::handle`].
+    pub fn next_message(&mut self, now: Instant) -> Result<Option<Received>, ServerError> {
+        if self.state == State::Handshake {
+            return Ok(None);
+        }
+        let Some(message) = self.reader.next_message()? else { return Ok(None) };
+        self.allowance.message(now)?;
+        let media = matches!(message.kind, kind::AUDIO | kind::VIDEO);
+        if !media && message.body.len() > LONGEST_COMMAND {
+            return Err(Malformed::TooLong(message.body.len()).into());
+        }
+        Ok(Some(message))
+    }
+
+    /// Answers a message and returns the event that it is.
+    pub fn handle(&mut self, message: &Received, now: Instant) -> Result<Option<ServerEvent>, ServerError> {
+        let queued = self.out.len();
+        let event = self.dispatch(message, now);
+        self.acknowledge();
+        self.allowance.answer(self.out.len() - queued)?;
+        event
+    }
+
+    fn dispatch(&mut self, message: &Received, now: Instant) -> Result<Option<ServerEvent>, ServerError> {
+        match message.kind {
+            kind::AUDIO => self.media(Kind::Audio, message, now),
+            kind::VIDEO => self.media(Kind::Video, message, now),
+            kind::DATA => Ok(self.metadata(&message.body)),
+            kind::COMMAND => self.command(message.stream, &message.body, now),
+            kind::COMMAND_AMF3 => {
+                self.command(message.stream, message.body.get(1..).unwrap_or_default(), now)
+            }
+            kind::WINDOW => {
+                let window = first_u32(&message.body).filter(|w| *w > 0).ok_or(Malformed::Control)?;
+                self.acknowledge_every = Some(u64::from(window) / 2);
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn media(
+        &mut self,
+        kind: Kind,
+        message: &Received,
+        now: Instant,
+    ) -> Result<Option<ServerEvent>, ServerError> {
+        match self.state {
+            State::Live => {
+                self.last_media = now;
+                let body = message.body.as_slice().into();
+                Ok(Some(ServerEvent::Media(Tag { kind, timestamp: message.timestamp.into(), body })))
+            }
+            State::Ended => Ok(None),
+            _ => Err(ServerError::Sequence("media before publish")),
+        }
+    }
+
+    fn metadata(&self, body: &[u8]) -> Option<ServerEvent> {
+        let mut values = amf0::read(body).into_iter().skip_while(|v| v.as_str() == Some("@setDataFrame"));
+        let named = values.next().is_some_and(|v| v.as_str() == Some("onMetaData"));
+        let description = values.next().filter(|_| named && self.state == State::Live)?;
+        Some(ServerEvent::Metadata(description))
+    }
+
+    fn command(
+        &mut self,
+        stream: u32,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<Option<ServerEvent>, ServerError> {
+        let values = amf0::read(body);
+        let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default();
+        match values.first().and_then(AmfValue::as_str).unwrap_or_default() {
+            "connect" => self.connect(id, &values)?,
+            "releaseStream" => self.result(id, |out| _ = out.null().null()),
+            "FCPublish" => self.command_out(0, "onFCPublish", 0.0, |out| _ = out.null().null()),
+            "createStream" => self.result(id, |out| _ = out.null().number(STREAM.into())),
+            "publish" => return self.publish(stream, &values, now).map(Some),
+            "play" => return Err(ServerError::Sequence("play, which this server does not offer")),
+            "FCUnpublish" | "deleteStream" | "closeStream" if self.state == State::Live => {
+                self.state = State::Ended;
+                return Ok(Some(ServerEvent::Ended));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn connect(&mut self, id: f64, values: &[AmfValue]) -> Result<(), ServerError> {
+        if self.state != State::Connecting {
+            return Err(ServerError::Sequence("connect twice"));
+        }
+        let app = values.get(2).and_then(|v| v.get("app")).and_then(AmfValue::as_str).unwrap_or_default();
+        if self.config.app.as_ref().is_some_and(|expected| expected != app) {
+            self.command_out(0, "_error", id, |out| {
+                status(out.null(), "error", "NetConnection.Connect.InvalidApp", "no such application");
+            });
+            return Err(ServerError::Application);
+        }
+        self.state = State::Connected;
+        self.send_control(kind::WINDOW, &WINDOW.to_be_bytes());
+        self.send_control(kind::BANDWIDTH, &[&WINDOW.to_be_bytes()[..], &[2]].concat());
+        if let Some(size) = self.config.chunk_size {
+            self.send_control(kind::CHUNK_SIZE, &size.to_be_bytes());
+            self.writer.chunk_size = (size as usize).max(1);
+        }
+        self.result(id, |out| {
+            out.object().name("fmsVer").string("FMS/3,0,1,123").name("capabilities").number(31.0).end();
+            status(out, "status", "NetConnection.Connect.Success", "Connection succeeded.");
+        });
+        Ok(())
+    }
+
+    fn publish(
+        &mut self,
+        stream: u32,
+        values: &[AmfValue],
+        now: Instant,
+    ) -> Result<ServerEvent, ServerError> {
+        if self.state != State::Connected {
+            return Err(ServerError::Sequence("publish before connect, or twice"));
+        }
+        let name = values.get(3).and_then(AmfValue::as_str).unwrap_or_default();
+        if let KeyCheck::Exactly(key) = &self.config.key
+            && !key.matches(name)
+        {
+            self.command_out(stream, "onStatus", 0.0, |out| {
+                status(out.null(), "error", "NetStream.Publish.BadName", "wrong stream key");
+            });
+            return Err(ServerError::Key);
+        }
+        self.state = State::Live;
+        self.last_media = now;
+        // User Control 0: Stream Begin.
+        self.send_control(kind::USER_CONTROL, &[&[0, 0][..], &stream.to_be_bytes()].concat());
+        self.command_out(stream, "onStatus", 0.0, |out| {
+            status(out.null(), "status", "NetStream.Publish.Start", "publishing");
+        });
+        Ok(ServerEvent::Publishing)
+    }
+
+    fn acknowledge(&mut self) {
+        let due = |every| self.received.wrapping_sub(self.acknowledged) > every;
+        if self.acknowledge_every.is_some_and(due) {
+            self.acknowledged = self.received;
+            self.send_control(kind::ACKNOWLEDGEMENT, &(self.received as u32).to_be_bytes());
+        }
+    }
+
+    fn result(&mut self, id: f64, values: impl FnOnce(&mut AmfWriter<'_>)) {
+        self.command_out(0, "_result", id, values);
+    }
+
+    fn command_out(&mut self, stream: u32, name: &str, id: f64, values: impl FnOnce(&mut AmfWriter<'_>)) {
+        let mut body = Vec::new();
+        let mut out = AmfWriter(&mut body);
+        out.string(name).number(id);
+        values(&mut out);
+        self.send_command(stream, &body);
+    }
+
+    /// Queues a command of the server's own: AMF0 values on message stream `stream`.
+    pub fn send_command(&mut self, stream: u32, body: &[u8]) {
+        let message = Message { kind: kind::COMMAND, stream, timestamp: 0, body };
+        self.writer.write(&mut self.out, ChunkStream::System, message);
+    }
+
+    /// Queues a control message of the server's own, of a type of [`kind`](mod@kind).
+    pub fn send_control(&mut self, kind: u8, body: &[u8]) {
+        let message = Message { kind, stream: 0, timestamp: 0, body };
+        self.writer.write(&mut self.out, ChunkStream::Network, message);
+    }
+
+    /// Bytes to be sent. Remove what is sent, then call [`ServerSession::output_sent`].
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Resets the limit of unread answers: the client has read all output.
+    pub fn output_sent(&mut self) {
+        self.allowance.answers_sent();
+    }
+
+    /// Whether the client publishes.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
+}
+
+impl fmt::Debug for ServerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSession")
+            .field("state", &self.state)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An information object.
+fn status(out: &mut AmfWriter<'_>, level: &str, code: &str, description: &str) {
+    out.object().name("level").string(level).name("code").string(code);
+    out.name("description").string(description).end();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The server against clients that are not ours: ffmpeg and rml_rtmp; and against hostile clients
+//! on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rml_rtmp::{
+    handshake::{Handshake, HandshakeProcessResult, PeerType},
+    sessions::{
+        ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
+    },
+    time::RtmpTimestamp,
+};
+use tgs_rtmp::{
+    amf0::AmfValue,
+    flv::{Kind, Tag},
+    server::{
+        KeyCheck, ServerConfig, ServerConnection, ServerError, ServerEvent, ServerLimits, ServerSession,
+    },
+    stream_key::StreamKey,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const KEY: &str = "s3cr3t";
+
+fn config() -> ServerConfig {
+    let limits = ServerLimits { time_to_publish: 5 * SECOND, idle: 5 * SECOND, ..Default::default() };
+    ServerConfig { limits, ..ServerConfig::new(KeyCheck::Exactly(StreamKey::new(KEY))) }
+}
+
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, format!("rtmp://{address}/live"))
+}
+
+/// Publishes three seconds to `url` without pacing.
+fn ffmpeg(url: &str) -> Child {
+    Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=3"])
+        .args(["-f", "lavfi", "-i", "sine=r=44100:d=3", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-c:a", "aac", "-f", "flv", url])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn ffmpeg_publishes_every_frame() {
+    let (listener, url) = listen();
+    let child = ffmpeg(&format!("{url}/{KEY}"));
+    let socket = listener.accept().unwrap().0;
+    let mut connection = ServerConnection::accept(socket, config(), || false).unwrap();
+    let (mut frames, mut width, mut headers) = ([0, 0], None, 0);
+    loop {
+        match connection.next_event().unwrap() {
+            ServerEvent::Metadata(metadata) => width = metadata.get("width").and_then(AmfValue::as_number),
+            ServerEvent::Media(tag) if tag.is_sequence_header() => headers += 1,
+            ServerEvent::Media(tag) if tag.is_frame() => frames[usize::from(tag.kind == Kind::Video)] += 1,
+            ServerEvent::Ended => break,
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((frames[1], headers, width), (75, 2, Some(320.0)));
+    assert!((129..=131).contains(&frames[0]), "{} frames of sound", frames[0]);
+}
+
+#[test]
+fn ffmpeg_with_a_wrong_key_is_refused_with_the_reason() {
+    let (listener, url) = listen();
+    let child = ffmpeg(&format!("{url}/other"));
+    let socket = listener.accept().unwrap().0;
+    let error = ServerConnection::accept(socket, config(), || false).unwrap_err();
+    assert!(matches!(error, ServerError::Key), "{error}");
+    let output = child.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains("wrong stream key"), "{words}");
+}
+
+/// rml_rtmp's client against the session, without sockets.
+#[test]
+fn another_library_publishes() {
+    let now = Instant::now();
+    let mut server = ServerSession::new(config(), now);
+    let mut handshake = Handshake::new(PeerType::Client);
+    server.receive(&handshake.generate_outbound_p0_and_p1().unwrap(), now).unwrap();
+    let answer = std::mem::take(server.output());
+    let HandshakeProcessResult::Completed { response_bytes, .. } = handshake.process_bytes(&answer).unwrap()
+    else {
+        panic!("the handshake is not complete");
+    };
+    server.receive(&response_bytes, now).unwrap();
+
+    let (mut client, mut results) = ClientSession::new(ClientSessionConfig::new()).unwrap();
+    results.push(client.request_connection("live".to_owned()).unwrap());
+    let (mut events, mut published) = (Vec::new(), false);
+    while !results.is_empty() {
+        for result in std::mem::take(&mut results) {
+            match result {
+                ClientSessionResult::OutboundResponse(packet) => {
+                    server.receive(&packet.bytes, now).unwrap();
+                    events.extend(std::iter::from_fn(|| server.next_event(now).unwrap()));
+                    let answer = std::mem::take(server.output());
+                    server.output_sent();
+                    results.extend(client.handle_input(&answer).unwrap());
+                }
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestAccepted) => {
+                    results
+                        .push(client.request_publishing(KEY.to_owned(), PublishRequestType::Live).unwrap());
+                }
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => {
+                    published = true;
+                    let time = RtmpTimestamp::new(40);
+                    let body = vec![0x17, 1, 0, 0, 0, 9].into();
+                    results.push(client.publish_video_data(body, time, false).unwrap());
+                    results.extend(client.stop_publishing().unwrap());
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(published);
+    let video = Tag { kind: Kind::Video, timestamp: 40, body: [0x17, 1, 0, 0, 0, 9].as_slice().into() };
+    assert_eq!(events, [ServerEvent::Publishing, ServerEvent::Media(video), ServerEvent::Ended]);
+}
+
+#[test]
+fn a_client_that_does_nothing_or_trickles_is_given_up_in_time() {
+    let short = ServerLimits { time_to_publish: SECOND / 2, ..Default::default() };
+    for trickles in [false, true] {
+        let (listener, _) = listen();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = listener.accept().unwrap().0;
+        let done = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&done);
+        let trickle = thread::spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                if trickles {
+                    let _ = client.write_all(&[3]);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let began = Instant::now();
+        let error = ServerConnection::accept(socket, ServerConfig { limits: short, ..config() }, || false)
+            .unwrap_err();
+        assert!(matches!(error, ServerError::NotPublished(_)), "{error}");
+        assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
+        done.store(true, Ordering::SeqCst);
+        trickle.join().unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_floods_or_is_no_client_is_given_up_and_a_cancel_is_heeded() {
+    let (listener, _) = listen();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = listener.accept().unwrap().0;
+    let flood = thread::spawn(move || {
+        let mut sent = client.write_all(&[3; 3073]);
+        // Empty messages without end.
+        while sent.is_ok() {
+            sent = client.write_all(&[[6, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0]; 1000].concat());
+        }
+    });
+    let error = ServerConnection::accept(socket, config(), || false).unwrap_err();
+    assert!(matches!(error, ServerError::Excess(_)), "{error}");
+    flood.join().unwrap();
+
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let error = ServerConnection::accept(listener.accept().unwrap().0, config(), || false).unwrap_err();
+    assert!(matches!(error, ServerError::Handshake(b'G')), "{error}");
+    assert_eq!(client.read(&mut [0; 10]).unwrap(), 0);
+
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let began = Instant::now();
+    let cancelled = move || began.elapsed() > SECOND / 5;
+    let error = ServerConnection::accept(listener.accept().unwrap().0, config(), cancelled).unwrap_err();
+    assert!(matches!(error, ServerError::Cancelled), "{error}");
+    assert!(began.elapsed() < 3 * SECOND, "{:?}", began.elapsed());
+}
