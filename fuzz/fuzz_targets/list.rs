@@ -1,5 +1,5 @@
-//! No list panics its reader, and no list leads to this machine's files, to more entries than are wanted, or to an entry with a
-//! control character.
+//! No list panics its reader, and none leads to files of this machine, to too many entries, or to
+//! an entry with a control character.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let remote = expand_remote("http://h/d/list.m3u?x", bytes).ok().flatten().unwrap_or_default();
     assert!(remote.iter().all(|entry| !matches!(entry.kind, EntryKind::File(_))));
     let named = named_in(Path::new("/nowhere/list"), bytes).unwrap_or_default();
-    // What is named exists nowhere, or it is a path of this machine's: folders of that are not gone through.
+    // An entry exists nowhere, or is a path of this machine, whose folders are not walked.
     let relative = |text: &std::ffi::OsStr| !text.to_string_lossy().contains("..") && !text.to_string_lossy().contains('/');
     let local = if named.iter().all(|one| relative(&one.text)) { expand(&named) } else { Vec::new() };
     for entry in remote.iter().chain(&local) {

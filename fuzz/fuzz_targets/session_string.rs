@@ -1,4 +1,4 @@
-//! No text panics the reader of session strings, and what it reads is written and read again as it was.
+//! No text panics the reader of session strings; an accepted one is written and read unchanged.
 
 #![no_main]
 

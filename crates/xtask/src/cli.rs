@@ -56,7 +56,7 @@ enum Task {
         #[arg(long, value_name = "NAME", default_value = "release")]
         profile: String,
     },
-    /// Write the pages of `docs` that are made from the code, and `.env.template`. Tests compare them with the code.
+    /// Write the generated pages of `docs`, and `.env.template`; tests compare them with the code.
     #[command(after_help = "Examples:\n  cargo xtask docs")]
     Docs,
 }

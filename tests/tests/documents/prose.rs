@@ -34,13 +34,12 @@ const PENDING: &[&str] = &[
     "crates/tgs-core/",
     "crates/tgs-diag/",
     "crates/tgs-playout/",
+    "crates/tgs-rtmp/",
     "crates/tgs-session/",
     "crates/tgs-telegram/",
     "crates/tgs-testdc/",
     "crates/tgs-ytdlp-update/",
-    "crates/xtask/",
     "docs/guide/troubleshooting.md",
-    "fuzz/",
     "tests/",
 ];
 

@@ -106,7 +106,7 @@ pub(super) fn print_table(figures: &[Figure]) {
     }
 }
 
-/// The same as a table in Markdown, as docs/design/performance.md has it, below what it was measured on.
+/// The same as a Markdown table, for docs/design/performance.md, below the machine's description.
 pub(super) fn print_markdown(figures: &[Figure], machine: &str) {
     print!("\n{}", markdown(figures, machine));
 }
