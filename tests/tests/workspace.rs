@@ -9,7 +9,7 @@ use tgs_e2e::bin_path::{cargo, workspace};
 /// What developers use, and operators never see: free to depend on anything.
 const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
 /// The crates that tools are made of.
-const LIBRARIES: [&str; 4] = ["tgs-core", "tgs-playout", "tgs-rtmp", "tgs-telegram"];
+const LIBRARIES: [&str; 5] = ["tgs-control", "tgs-core", "tgs-playout", "tgs-rtmp", "tgs-telegram"];
 /// Who may speak to Telegram.
 const TELEGRAM: [&str; 3] = ["tgs-stream", "tgs-session", "tgs-diag"];
 

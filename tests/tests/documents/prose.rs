@@ -34,7 +34,6 @@ const PENDING: &[&str] = &[
     "crates/tgs-core/",
     "crates/tgs-diag/",
     "crates/tgs-playout/",
-    "crates/tgs-rtmp/",
     "crates/tgs-session/",
     "crates/tgs-telegram/",
     "crates/tgs-testdc/",
