@@ -224,7 +224,7 @@ impl Broadcast {
         self.locked().iter().filter(|line| bad(line)).map(|line| line.text.clone()).collect()
     }
 
-    /// The titles of the items that went on air so far, in order.
+    /// The titles of the items shown so far, in order.
     #[must_use]
     pub fn on_air(&self) -> Vec<String> {
         let title = |line: &Line| Some(line.text.split_once(" INFO  on air: ")?.1.to_owned());
@@ -381,7 +381,7 @@ pub fn executable(path: &Path, text: &str) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// The arguments of a process, empty where there is none.
+/// The arguments of a process; empty if the process does not exist.
 fn arguments(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let args = bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());

@@ -54,7 +54,7 @@ pub struct Seen {
     pub all: (f64, String),
     /// The most lines of the log in any minute.
     pub lines: usize,
-    /// How many good items went on air.
+    /// How many good items were shown.
     pub good: usize,
     /// A good item that was passed over.
     pub missed: Option<String>,
@@ -218,7 +218,7 @@ fn most_in_a_minute(lines: &[Line]) -> usize {
     most
 }
 
-/// The resident memory of a process in MiB; 0 where there is none.
+/// The resident memory of a process in MiB; 0 if the process does not exist.
 fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

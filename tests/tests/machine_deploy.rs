@@ -31,8 +31,8 @@ const DIES_LATER: &str = "sleep 6; exit 1";
 const STABLE: &str = "5";
 const SETTINGS: &str = "API_HASH=0123456789abcdef0123456789abcdef\n";
 const OTHER: &str = "API_HASH=other\n";
-/// In the place of a program that the script calls: does the same, and then kills the script, if it
-/// was told to here.
+/// Replaces a program that the script calls: runs it, and then kills the script if this call is the
+/// configured one.
 const KILLER: &str = r#"#!/bin/bash
 "/usr/bin/${0##*/}" "$@"
 code=$?

@@ -20,7 +20,7 @@ fn install(machine: &Machine, package: &str) -> String {
     machine.sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get install --yes {package}")).unwrap()
 }
 
-/// The unit's process; 0 while there is none.
+/// The unit's process; 0 while the unit does not run.
 fn pid(machine: &Machine) -> u32 {
     machine.unit(UNIT).unwrap()["MainPID"].parse().unwrap()
 }

@@ -25,7 +25,7 @@ fn every_requirement_is_here_and_shown() {
     for line in text.lines().filter(|line| line.starts_with("| FR-") || line.starts_with("| T0")) {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
         let &[id, asked, here, files, tests] = cells.as_slice() else { panic!("not five cells: {line}") };
-        assert!(ids.contains(id), "{id} is none of the requirements");
+        assert!(ids.contains(id), "{id} is not a requirement");
         assert!(seen.insert(id.to_owned()), "{id} is there twice");
         assert!(!asked.is_empty() && !here.is_empty(), "{id} says nothing");
         let (files, tests) = (quoted(files), quoted(tests));

@@ -129,7 +129,7 @@ fn a_call_of_people_is_waited_for_and_never_ended() {
     assert_eq!(calls(&scene), [(CallKind::WebRtc, true)]);
     scene.dc.end_call(World::CHANNEL);
     live(&scene, 1);
-    assert_eq!(count(&broadcast, "people hold a video chat"), 1, "it is told at each look");
+    assert_eq!(count(&broadcast, "people hold a video chat"), 1, "logged at each check");
     end(&scene, &mut broadcast);
 }
 

@@ -140,8 +140,7 @@ fn verify(root: &Path) -> String {
 #[test]
 fn systemd_understands_every_line() {
     assert_eq!(verify(root(|unit| unit).path()), "");
-    // What the check is worth: a key in the wrong section, a value that is none, a program that is
-    // not there.
+    // The check finds a key in the wrong section, an invalid value and a missing program.
     let said =
         verify(root(|unit| unit.replace("[Service]\n", "[Service]\nStartLimitIntervalSec=0\n")).path());
     assert!(said.contains("'StartLimitIntervalSec' in section [Service]"), "{said}");
