@@ -35,7 +35,6 @@ const PENDING: &[&str] = &[
     "crates/tgs-diag/",
     "crates/tgs-playout/",
     "crates/tgs-session/",
-    "crates/tgs-telegram/",
     "crates/tgs-testdc/",
     "crates/tgs-ytdlp-update/",
     "docs/guide/troubleshooting.md",
