@@ -93,8 +93,8 @@ pub struct Settings {
     pub cache_limit: u64,
     /// `CACHE_AHEAD`
     pub cache_ahead: bool,
-    /// `COPY_MATCHING`
-    pub copy_matching: bool,
+    /// `PASSTHROUGH`
+    pub passthrough: bool,
     /// `IMAGE_DURATION`, 1 s to 1 h.
     pub image_duration: Duration,
     /// `RUST_LOG`, unchecked.

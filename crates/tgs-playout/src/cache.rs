@@ -40,7 +40,7 @@ pub use self::{
 };
 use self::{files::DIRECTORY, key::entry_name, store::CacheStore};
 use crate::{
-    ffmpeg::{EncodeSetup, RECIPE},
+    ffmpeg::{ENCODER_VERSION, EncodeSetup},
     item::{Item, Media},
     threads::await_end,
 };
@@ -75,7 +75,7 @@ impl Cache {
         let store = CacheStore {
             dir: cache_dir.join(DIRECTORY),
             limit,
-            setup: format!("{:?} {:?} {version} {RECIPE}", setup.profile, setup.extra),
+            setup: format!("{:?} {:?} {version} {ENCODER_VERSION}", setup.profile, setup.extra),
             bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
             image_duration: setup.image_duration,
             told: AtomicBool::new(false),

@@ -2,7 +2,11 @@
 //!
 //! Only names it; [`crate::engine::Control`] takes it to the engine.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// What may be asked of a running broadcast.
 ///
@@ -68,4 +72,34 @@ pub enum CommandRefused {
     /// More commands came than can be done.
     #[error("too many commands at once")]
     Busy,
+}
+
+/// The commands that hold until they are taken back, or to the end: the one place where they are noted.
+///
+/// The router sets them, the read-ahead acts by them, and the status shows them.
+#[derive(Debug, Default)]
+pub(crate) struct StandingCommands {
+    paused: AtomicBool,
+    stops_after_current: AtomicBool,
+}
+
+impl StandingCommands {
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether [`Command::Pause`] holds.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Notes [`Command::StopAfterCurrent`]. Answers whether it was noted before.
+    pub(crate) fn stop_after_current(&self) -> bool {
+        self.stops_after_current.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether [`Command::StopAfterCurrent`] holds.
+    pub(crate) fn stops_after_current(&self) -> bool {
+        self.stops_after_current.load(Ordering::Relaxed)
+    }
 }

@@ -12,12 +12,14 @@ mod config;
 mod context;
 mod control;
 mod encode;
-mod meter;
+mod encoder_run;
+mod play;
 mod prefetch;
 mod prepare;
-mod rest;
 mod skip_log;
+mod speed_meter;
 mod tools;
+mod unplayed;
 
 use std::{
     sync::Arc,
@@ -44,7 +46,7 @@ use crate::{
     filler::Filler,
     item::Programme,
     output::Output,
-    pacing::Playout,
+    pacing::{Playout, Supervision},
     publisher::Publisher,
     read_ahead::ReadAhead,
     threads::await_end,
@@ -83,7 +85,8 @@ fn broadcast(
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
-    let read_ahead = Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead));
+    let read_ahead =
+        Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead, control.board.standing()));
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
     let shared = EngineContext {
@@ -110,7 +113,7 @@ fn broadcast(
         cancel: cancel.clone(),
     });
     cache::forget_fillers(&config.cache_dir);
-    let encode = EncodeThread::new(setup, shared, config.copy_matching);
+    let encode = EncodeThread::new(setup, shared, config.passthrough);
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let mut playout = Playout::new(
@@ -118,9 +121,13 @@ fn broadcast(
         Timeline::new(&config.profile, filler.silence()),
         filler,
         publisher,
-        control.clone(),
+        Supervision {
+            cancel: cancel.clone(),
+            board: control.board.clone(),
+            pulse: control.pulse.clone(),
+            started,
+        },
         !is_file || config.realtime,
-        started,
     );
     thread::scope(|threads| {
         let failed = |name| move |source| EngineError::Thread { name, source };
@@ -141,7 +148,7 @@ fn broadcast(
         cache.settle(SETTLE);
         // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
         await_end(&ahead, Duration::from_secs(1));
-        let played = played.unwrap_or(Ok(0)).map_err(EngineError::Output)?;
+        let played = played.unwrap_or(Ok(0))?;
         Ok(Summary { played, failed, end })
     })
 }

@@ -17,8 +17,8 @@ pub mod slate;
 pub mod stall;
 
 pub use self::{
-    args::{EncodeJob, RECIPE},
-    extra_args::ExtraArgs,
+    args::{ENCODER_VERSION, EncodeJob},
+    extra_args::{ExtraArgs, ExtraArgsError},
     probe::Probe,
     process::{Encoder, EncoderExit},
     setup::EncodeSetup,

@@ -33,18 +33,25 @@ impl fmt::Display for Output {
     }
 }
 
+/// Why a text names no output.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It has the form of none.
+    #[error("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv")]
+    Unknown,
+    /// It is a URL that cannot be published to.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+}
+
 /// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
-pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, String> {
+pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, OutputError> {
     if !text.contains("://") {
         let path = PathBuf::from(text);
         let flv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flv"));
-        return if flv {
-            Ok(Output::File(path))
-        } else {
-            Err("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv".into())
-        };
+        return if flv { Ok(Output::File(path)) } else { Err(OutputError::Unknown) };
     }
-    let target = RtmpUrl::parse(text).map_err(|error: UrlError| error.to_string())?;
+    let target = RtmpUrl::parse(text)?;
     Ok(match by_ffmpeg {
         Some(ffmpeg) => {
             Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }
@@ -66,6 +73,8 @@ mod tests {
         for output in [native, piped] {
             assert!(!format!("{output} {output:?}").contains("secretkey"), "{output:?}");
         }
-        assert!(!parse_output("http://host/app/secretkey", None).unwrap_err().contains("secretkey"));
+        assert!(
+            !parse_output("http://host/app/secretkey", None).unwrap_err().to_string().contains("secretkey")
+        );
     }
 }

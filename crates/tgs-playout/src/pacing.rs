@@ -14,16 +14,20 @@ use std::{
 };
 
 use tgs_control::OnAir;
-use tgs_core::{backoff::Backoff, systemd::Beat};
+use tgs_core::{
+    backoff::Backoff,
+    cancel::Cancel,
+    systemd::{Beat, Pulse},
+};
 use tgs_rtmp::flv::Kind;
 
 use crate::{
     clock::Clock,
-    engine::Control,
     filler::Filler,
     publisher::Publisher,
     read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
-    status::METRICS,
+    sink::SinkError,
+    status::{METRICS, SharedStatus},
     timeline::{TagOrigin, TimedTag, Timeline},
 };
 
@@ -50,7 +54,8 @@ pub(crate) struct Playout {
     filler: Filler,
     publisher: Publisher,
     clock: Arc<dyn Clock>,
-    control: Control,
+    cancel: Cancel,
+    board: SharedStatus,
     beat: Beat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
     paced: bool,
@@ -83,6 +88,19 @@ pub(crate) struct Playout {
     sending: Duration,
 }
 
+/// What ties the pacing thread to the rest of the tool.
+#[derive(Debug)]
+pub(crate) struct Supervision {
+    /// Stops the broadcast.
+    pub(crate) cancel: Cancel,
+    /// Takes the snapshot.
+    pub(crate) board: SharedStatus,
+    /// Takes the heartbeat.
+    pub(crate) pulse: Pulse,
+    /// The start of the tool.
+    pub(crate) started: Instant,
+}
+
 /// Where tags are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnAirSource {
@@ -95,35 +113,36 @@ enum OnAirSource {
 /// Why the broadcast does not go on.
 enum PlayoutEnd {
     Cancelled,
-    Failed(String),
+    Failed(SinkError),
 }
 
 impl Playout {
-    /// A broadcast that has not begun; `started` is when the tool was.
+    /// A broadcast that has not begun.
     pub(crate) fn new(
         read_ahead: Arc<ReadAhead>,
         timeline: Timeline,
         filler: Filler,
         publisher: Publisher,
-        control: Control,
+        supervision: Supervision,
         paced: bool,
-        started: Instant,
     ) -> Self {
-        let beat = control.pulse.watch("playout", LONGEST_TURN);
+        let Supervision { cancel, board, pulse, started } = supervision;
+        let beat = pulse.watch("playout", LONGEST_TURN);
         Self {
             read_ahead,
             timeline,
             filler,
             clock: publisher.clock(),
             publisher,
-            control,
+            cancel,
+            board,
             beat,
             paced,
             started,
             anchor: None,
             source: OnAirSource::Nothing,
             recent: VecDeque::new(),
-            last: TagOrigin { run: 0, offset_ms: 0 },
+            last: TagOrigin { seq: 0, offset_ms: 0 },
             played: 0,
             newest: 0,
             arrived: None,
@@ -140,15 +159,15 @@ impl Playout {
 
     /// Runs until the programme is over, the tool is told to stop, or the output cannot be written. Answers how many
     /// items went on air.
-    pub(crate) fn run(&mut self) -> Result<u64, String> {
+    pub(crate) fn run(&mut self) -> Result<u64, SinkError> {
         let ended = self.broadcast();
         self.report(true);
         self.publisher.goodbye();
         METRICS.on_air.set(0);
-        self.control.board.show(|status| status.on_air = OnAir::Stopped);
+        self.board.show(|status| status.on_air = OnAir::Stopped);
         match ended {
             Ok(()) | Err(PlayoutEnd::Cancelled) => Ok(self.played),
-            Err(PlayoutEnd::Failed(why)) => Err(why),
+            Err(PlayoutEnd::Failed(error)) => Err(error),
         }
     }
 
@@ -170,7 +189,7 @@ impl Playout {
             if let Some(placed) = self.timeline.pop() {
                 return Ok(Some(placed));
             }
-            if self.control.cancel.is_cancelled() {
+            if self.cancel.is_cancelled() {
                 return Err(PlayoutEnd::Cancelled);
             }
             match self.take() {
@@ -215,7 +234,7 @@ impl Playout {
     /// Begins a segment of the newest item: its first, or another behind filler or a jump.
     fn begin_segment(&mut self) {
         if let Some(item) = self.recent.back() {
-            self.timeline.begin(item.run, item.item.start.as_millis() as u64, item.silent);
+            self.timeline.begin(item.seq, item.item.start.as_millis() as u64, item.silent);
         }
         self.source = OnAirSource::Item;
     }
@@ -228,9 +247,9 @@ impl Playout {
         let flushed = self.publisher.flush();
         self.sending += self.clock.now() - began;
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
-            self.recover(&broken)?;
+            self.recover(broken)?;
         }
-        if self.control.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }
+        if self.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }
     }
 
     /// Sends one tag at its time, over as many connections as it takes.
@@ -259,7 +278,7 @@ impl Playout {
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag: it goes out with the replay.
-            self.recover(&broken)?;
+            self.recover(broken)?;
         }
         self.sending += self.clock.now() - began;
         self.note_sent(origin, picture);
@@ -268,7 +287,7 @@ impl Playout {
 
     fn await_time(&mut self, timestamp: u64) -> Result<(), PlayoutEnd> {
         if !self.paced {
-            return if self.control.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) };
+            return if self.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) };
         }
         loop {
             let since = Duration::from_millis(timestamp);

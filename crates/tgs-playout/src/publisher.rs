@@ -110,7 +110,7 @@ impl Publisher {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
         let sent = std::mem::take(&mut self.sent);
-        let none = TagOrigin { run: 0, offset_ms: 0 };
+        let none = TagOrigin { seq: 0, offset_ms: 0 };
         // From here on they are a part of what was sent.
         for header in std::mem::take(&mut self.headers).into_iter().flatten() {
             let tag = Tag { timestamp: self.base, ..header };
@@ -203,7 +203,7 @@ impl Publisher {
             self.sent.push_back(SentTag { placed, end: u64::MAX });
         }
         self.queued += tag.body.len();
-        self.link.as_mut().ok_or_else(not_connected)?.queue(&tag)
+        self.link.as_mut().ok_or(SinkError::NotConnected)?.queue(&tag)
     }
 
     /// Sends what was left to wait.
@@ -211,7 +211,7 @@ impl Publisher {
         if self.queued == 0 {
             return Ok(());
         }
-        let link = self.link.as_mut().ok_or_else(not_connected)?;
+        let link = self.link.as_mut().ok_or(SinkError::NotConnected)?;
         link.flush()?;
         let end = link.written();
         for queued in self.sent.iter_mut().rev().take_while(|sent| sent.end == u64::MAX) {
@@ -258,15 +258,8 @@ fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn S
     Ok(match output {
         Output::Rtmp(target) => Box::new(sink::rtmp::open(target, profile, cancel)?),
         Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
-        Output::File(path) => Box::new(
-            FileSink::create(path, profile)
-                .map_err(|error| SinkError(format!("cannot write {}: {error}", path.display())))?,
-        ),
+        Output::File(path) => Box::new(FileSink::create(path, profile)?),
     })
-}
-
-fn not_connected() -> SinkError {
-    SinkError("not connected".into())
 }
 
 #[cfg(test)]

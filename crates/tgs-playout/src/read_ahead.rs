@@ -14,7 +14,10 @@ mod event;
 mod sequence;
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,10 +30,16 @@ pub(crate) use self::{
     discard::{Discard, TargetItem},
 };
 use self::{buffer::Buffer, sequence::SeqAdmission};
-use crate::{command::CommandRefused, item::Item};
+use crate::{
+    command::{CommandRefused, StandingCommands},
+    item::Item,
+};
 
 /// No sane read-ahead is larger; it protects memory from an absurd bitrate.
 const MAX_BYTES: usize = 16 << 20;
+
+/// How many commands may wait for the prepare thread, which may be asking a page.
+const MAX_PENDING: usize = 64;
 
 /// The answer to [`ReadAhead::admit`].
 #[derive(Debug)]
@@ -74,6 +83,10 @@ pub struct ReadAhead {
     fps: u64,
     frames_wanted: u64,
     state: Mutex<Buffer>,
+    /// Commands that the prepare thread has not done yet: what it has prepared may be stale. Raised under
+    /// the lock, lowered without.
+    pending: AtomicUsize,
+    standing: Arc<StandingCommands>,
     /// There is something to take.
     more: Condvar,
     /// There is room to give.
@@ -82,13 +95,14 @@ pub struct ReadAhead {
 
 impl ReadAhead {
     /// A read-ahead for `fps` frames a second that holds `ahead` of them.
-    #[must_use]
-    pub fn new(fps: u32, ahead: Duration) -> Self {
+    pub(crate) fn new(fps: u32, ahead: Duration, standing: Arc<StandingCommands>) -> Self {
         let frames_wanted = (ahead.as_millis() as u64 * u64::from(fps) / 1000).max(1);
         Self {
             fps: u64::from(fps),
             frames_wanted,
             state: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            standing,
             more: Condvar::new(),
             room: Condvar::new(),
         }
@@ -103,52 +117,42 @@ impl ReadAhead {
     /// Gives the next item its number.
     pub(crate) fn admit(&self, item: &Item, cancel: &Cancel) -> Admission {
         let mut state = self.lock();
-        if state.asked > 0 {
+        if self.pending.load(Ordering::Relaxed) > 0 {
             return Admission::Stale;
         }
         match state.runs.open() {
             SeqAdmission::Skipped => Admission::Skipped,
             SeqAdmission::Ended => Admission::Ended,
-            SeqAdmission::Admitted(run) => {
+            SeqAdmission::Admitted(seq) => {
                 let (place, live) = (item.turn, item.media.live);
                 let title = item.title.clone();
-                let attempt = AdmittedItem { run, left: cancel.child(), place, live, title };
+                let attempt = AdmittedItem { seq, discarded: cancel.child(), place, live, title };
                 state.attempt = Some(attempt.clone());
                 Admission::Admitted(attempt)
             }
         }
     }
 
-    /// This comes behind what is encoded now.
-    pub(crate) fn set_prepared(&self, title: Option<String>) {
-        self.lock().prepared = title;
+    /// This comes behind what is encoded now. Answers as [`ReadAhead::next_title`].
+    pub(crate) fn set_prepared(&self, title: Option<String>) -> Option<String> {
+        let mut state = self.lock();
+        state.prepared = title;
+        state.next_title()
     }
 
     /// The title of what follows the item on air, as far as it is known: the encoder is ahead of the viewer.
     pub(crate) fn next_title(&self) -> Option<String> {
-        let state = self.lock();
-        let begun = state.pieces.iter().find_map(|piece| match piece {
-            // Another encoder of the item on air is no other item.
-            Event::Begin(item) if item.run != state.runs.on_air() => Some(item.item.title.clone()),
-            _ => None,
-        });
-        let attempt = || {
-            let attempt = state.attempt.as_ref()?;
-            let coming = attempt.run > state.runs.on_air() && !state.runs.is_left(attempt.run);
-            coming.then(|| attempt.title.clone())
-        };
-        let prepared = || state.prepared.clone().filter(|_| !state.runs.is_over());
-        begun.or_else(attempt).or_else(prepared)
+        self.lock().next_title()
     }
 
     /// The item that was opened has been encoded as far as it will be. Where its encoding ended in a panic it gets its end here.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
-            if state.unended == Some(attempt.run) && !state.runs.is_left(attempt.run) {
+            if state.unended == Some(attempt.seq) && !state.runs.is_left(attempt.seq) {
                 state.add(Event::End);
             }
-            state.runs.closed(attempt.run);
+            state.runs.closed(attempt.seq);
         }
         state.end_where_asked();
         self.more.notify_all();
@@ -174,7 +178,7 @@ impl ReadAhead {
     ) -> bool {
         let mut state = self.lock();
         loop {
-            if state.attempt.as_ref().is_some_and(|attempt| state.runs.is_left(attempt.run)) {
+            if state.attempt.as_ref().is_some_and(|attempt| state.runs.is_left(attempt.seq)) {
                 return false;
             }
             if !waits || !self.is_full(&state) {
@@ -183,7 +187,7 @@ impl ReadAhead {
             if cancel.is_cancelled() {
                 return false;
             }
-            let away = state.at_live_edge || (state.paused && state.at_boundary());
+            let away = state.at_live_edge || (self.is_paused() && state.at_boundary());
             if live && away && state.drop_oldest_group() {
                 continue;
             }
@@ -228,7 +232,7 @@ impl ReadAhead {
     /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come just now.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.lock();
-        if state.asked == 0 {
+        if self.pending.load(Ordering::Relaxed) == 0 {
             state.over = true;
             self.more.notify_all();
         }
@@ -242,8 +246,8 @@ impl ReadAhead {
 
     /// Waits until anything is told, `patience` at most, or `cancel` is set.
     pub(crate) fn wait_command(&self, patience: Duration, cancel: &Cancel) {
-        let told = self.lock().told;
-        self.wait_until(&self.room, patience, cancel, |state| state.told != told);
+        let commands = self.lock().commands;
+        self.wait_until(&self.room, patience, cancel, |state| state.commands != commands);
     }
 
     fn wait_until(&self, on: &Condvar, patience: Duration, cancel: &Cancel, done: impl Fn(&Buffer) -> bool) {
@@ -258,14 +262,14 @@ impl ReadAhead {
 
     /// Counts a command for the prepare thread, which is worth another look at what failed.
     pub(crate) fn reserve_request(&self) -> Result<(), CommandRefused> {
-        let asked = self.lock().ask();
+        self.add_pending(&mut self.lock())?;
         self.room.notify_all();
-        asked
+        Ok(())
     }
 
     /// The prepare thread has done one of them.
     pub(crate) fn release_request(&self) {
-        self.lock().asked -= 1;
+        self.pending.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Leaves the current item: what comes after it is next.
@@ -283,7 +287,7 @@ impl ReadAhead {
         if seek && found.is_some_and(|(_, live)| live) {
             return Err(CommandRefused::Live);
         }
-        state.ask()?;
+        self.add_pending(&mut state)?;
         let skip = match leave {
             Discard::All => state.runs.leave_all(),
             Discard::Later => state.runs.leave_later(),
@@ -300,29 +304,38 @@ impl ReadAhead {
         self.cut(&mut state);
     }
 
+    fn add_pending(&self, state: &mut Buffer) -> Result<(), CommandRefused> {
+        if self.pending.load(Ordering::Relaxed) >= MAX_PENDING {
+            return Err(CommandRefused::Busy);
+        }
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        state.commands += 1;
+        Ok(())
+    }
+
     fn cut(&self, state: &mut Buffer) {
         state.cut();
-        state.told += 1;
+        state.commands += 1;
         self.room.notify_all();
         self.more.notify_all();
     }
 
-    /// Hands nothing out any more from the next group on, or goes on where it stopped.
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.lock().paused = paused;
+    /// A pause has begun or ended: what waits for one looks again.
+    pub(crate) fn wake(&self) {
+        drop(self.lock());
         self.room.notify_all();
         self.more.notify_all();
     }
 
     /// Whether an operator wants nothing to be handed out.
     pub(crate) fn is_paused(&self) -> bool {
-        self.lock().paused
+        self.standing.is_paused()
     }
 
     /// Why nothing is handed out, where an operator wanted it so.
     pub(crate) fn requested_change(&self) -> Option<&'static str> {
         let state = self.lock();
-        match (state.paused, state.jumping) {
+        match (self.is_paused(), state.jumping) {
             (true, _) => Some("paused"),
             (_, true) => Some("what was asked for is not ready yet"),
             _ => None,
@@ -338,7 +351,7 @@ impl ReadAhead {
     /// Takes the next piece, where what `need` asks for is here.
     pub fn poll(&self, need: StartLevel) -> Polled {
         let mut state = self.lock();
-        if state.paused && state.at_boundary() {
+        if self.is_paused() && state.at_boundary() {
             return Polled::NotReady;
         }
         if !state.rest.is_empty() {
@@ -374,7 +387,7 @@ impl ReadAhead {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
-            let held = state.paused && state.at_boundary();
+            let held = self.is_paused() && state.at_boundary();
             if !state.rest.is_empty() && state.at_boundary() {
                 state.drop_rest();
             }

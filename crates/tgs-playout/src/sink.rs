@@ -2,23 +2,16 @@
 //!
 //! One connection each; when to connect again is the caller's decision.
 
+mod error;
 pub(crate) mod ffmpeg;
 pub(crate) mod file;
 pub(crate) mod rtmp;
 
-use std::{fmt, time::Instant};
+use std::time::Instant;
+
+pub use self::error::SinkError;
 
 use tgs_rtmp::flv::Tag;
-
-/// Why a connection ended, as a fragment in words without a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkError(pub(crate) String);
-
-impl fmt::Display for SinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One way out. Times on it are the connection's own.
 pub(crate) trait Sink: Send {

@@ -11,7 +11,7 @@ use prometheus::{
 };
 use tgs_control::{EngineStatus, Health, OnAir, PublisherState, health};
 
-use crate::item::FailureReason;
+use crate::{command::StandingCommands, item::FailureReason};
 
 /// The engine at one moment: what `/status` shows, and what only this process uses.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,18 +39,29 @@ pub struct Published {
 
 /// The engine's state, shared between its threads and `/status`.
 #[derive(Debug, Clone, Default)]
-pub struct SharedStatus(Arc<Mutex<EngineState>>);
+pub struct SharedStatus {
+    snapshot: Arc<Mutex<EngineState>>,
+    standing: Arc<StandingCommands>,
+}
 
 impl SharedStatus {
     /// A copy.
     #[must_use]
     pub fn read(&self) -> EngineState {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut state = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        state.status.paused = self.standing.is_paused();
+        state.status.stops_after_current = self.standing.stops_after_current();
+        state
     }
 
     /// Changes it.
     pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The commands that hold, of which it shows.
+    pub(crate) fn standing(&self) -> Arc<StandingCommands> {
+        self.standing.clone()
     }
 
     /// Changes what `/status` shows.
@@ -69,8 +80,7 @@ impl EngineState {
     /// The state for another run of the engine: only what commands have set.
     #[must_use]
     pub fn for_next_run(&self) -> Self {
-        let EngineStatus { paused, stops_after_current, ref title, .. } = self.status;
-        let status = EngineStatus { paused, stops_after_current, title: title.clone(), ..Default::default() };
+        let status = EngineStatus { title: self.status.title.clone(), ..EngineStatus::default() };
         Self { status, ..Self::default() }
     }
 

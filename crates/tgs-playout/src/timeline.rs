@@ -31,7 +31,7 @@ const ENDED_MS: u64 = 50;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagOrigin {
     /// Number of the item in this run, from 1; 0 is the filler.
-    pub run: u64,
+    pub seq: u64,
     /// Milliseconds from the item's own beginning.
     pub offset_ms: u64,
 }
@@ -88,7 +88,7 @@ impl Segment {
 
 #[derive(Debug)]
 struct OpenSegment {
-    run: u64,
+    seq: u64,
     /// Offset in the item of the encoder's time 0.
     start_ms: u64,
     /// The encoder's time at which the first picture is shown.
@@ -125,8 +125,8 @@ impl Timeline {
 
     /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first picture must be a
     /// keyframe; pictures before one are dropped. A `silent` encoder brings no sound: silence is put to its pictures.
-    pub fn begin(&mut self, run: u64, start_ms: u64, silent: bool) {
-        self.segment = Segment::Opening { seq: run, start_ms, silent, waiting: Vec::new() };
+    pub fn begin(&mut self, seq: u64, start_ms: u64, silent: bool) {
+        self.segment = Segment::Opening { seq, start_ms, silent, waiting: Vec::new() };
     }
 
     /// The time at which the next picture will be due, in milliseconds.
@@ -205,9 +205,9 @@ impl Timeline {
     }
 
     fn push_header(&mut self, tag: Tag) {
-        let (Segment::Opening { seq: run, start_ms, .. } | Segment::Open(OpenSegment { run, start_ms, .. })) =
+        let (Segment::Opening { seq, start_ms, .. } | Segment::Open(OpenSegment { seq, start_ms, .. })) =
             self.segment;
-        let origin = TagOrigin { run, offset_ms: start_ms };
+        let origin = TagOrigin { seq, offset_ms: start_ms };
         let (known, queue, time) = match tag.kind {
             Kind::Video => (&mut self.video_header, &mut self.video, self.next_video * 1000 / self.fps),
             _ => (&mut self.audio_header, &mut self.audio, self.next_audio * AAC_FRAME * 1000 / self.rate),
@@ -232,7 +232,7 @@ impl Timeline {
         let Segment::Open(open) = &mut self.segment else { return };
         open.latest = open.latest.max(self.next_video + shown_later);
         let fill_after = open.fill_after;
-        let origin = TagOrigin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
+        let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
         let decoded = self.video_ms(self.next_video);
         let shown = self.video_ms(self.next_video + shown_later);
         let tag = retimed_picture(tag, decoded, shown - decoded);
@@ -246,13 +246,13 @@ impl Timeline {
 
     fn open(&mut self, first: &Tag, composed: u64, shown_later: u64) {
         let pts_out = self.video_ms(self.next_video + shown_later);
-        let Segment::Opening { seq: run, start_ms, silent, waiting } =
+        let Segment::Opening { seq, start_ms, silent, waiting } =
             std::mem::replace(&mut self.segment, Segment::IDLE)
         else {
             return;
         };
         self.segment = Segment::Open(OpenSegment {
-            run,
+            seq,
             start_ms,
             pts_in: first.timestamp + composed,
             pts_out,
@@ -287,7 +287,7 @@ impl Timeline {
         };
         let due = (open.pts_out + tag.timestamp).saturating_sub(open.pts_in);
         let place = (due * self.rate + AAC_FRAME * 500) / (AAC_FRAME * 1000);
-        let origin = TagOrigin { run: open.run, offset_ms: open.start_ms + tag.timestamp };
+        let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
         // Once it runs it is counted; only a whole frame's error means that frames are missing or too many.
         let tolerance = u64::from(open.heard);
         if place + tolerance < self.next_audio || due > latest {

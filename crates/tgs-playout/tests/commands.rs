@@ -223,7 +223,7 @@ impl Running {
             cache_limit: 0,
             cache_ahead: false,
             image_duration: Duration::from_secs(10),
-            copy_matching: false,
+            passthrough: false,
             state_dir: dir.path().join("state"),
             first_timestamp: 0,
         };

@@ -79,7 +79,7 @@ fn play(dir: &Path, sources: Vec<MediaSource>, ffmpeg: &str) -> (Summary, Vec<Ta
         cache_limit: 1 << 30,
         cache_ahead: false,
         image_duration: Duration::from_secs(10),
-        copy_matching: false,
+        passthrough: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };

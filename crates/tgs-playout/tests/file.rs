@@ -103,7 +103,7 @@ fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary,
         cache_limit: 1 << 30,
         cache_ahead: programme.ahead,
         image_duration: Duration::from_secs(10),
-        copy_matching: programme.copy,
+        passthrough: programme.copy,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };

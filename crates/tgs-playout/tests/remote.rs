@@ -109,7 +109,7 @@ fn on_air(dir: &Path, url: String, start: Duration) -> (f64, f64) {
         cache_limit: 0,
         cache_ahead: false,
         image_duration: Duration::from_secs(10),
-        copy_matching: false,
+        passthrough: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };

@@ -105,7 +105,7 @@ impl<'a> Broadcast<'a> {
             cache_ahead: settings.cache_ahead,
             image_duration: settings.image_duration,
             // ffmpeg as the publisher cannot send codec headers that change within the stream.
-            copy_matching: settings.copy_matching && settings.publisher == Publisher::Native,
+            passthrough: settings.passthrough && settings.publisher == Publisher::Native,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,
         }

@@ -14,7 +14,7 @@ use super::{
         address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path, port,
         publisher, quality, read_ahead, regen,
     },
-    table::{TABLE, default, misspelt},
+    table::{RENAMED, TABLE, default, misspelt},
 };
 use crate::{
     env_file::{self, EnvFile},
@@ -125,6 +125,7 @@ const ENVIRONMENT: [&str; 10] = [
 /// Whether a line of the file with this name may have an effect.
 fn is_known(name: &str) -> bool {
     TABLE.iter().any(|setting| setting.name == name)
+        || RENAMED.iter().any(|(former, _)| *former == name)
         || ENVIRONMENT.contains(&name)
         || process::command::INHERITED.contains(&name)
         || name.starts_with("LC_")
@@ -194,9 +195,18 @@ impl<'a> Reader<'a> {
         self.file = Some(File { shown, named, content });
     }
 
-    /// The value of `name` and how to call it in a message; `None` where it is unset.
+    /// The value of `name`, also under its former name, and how to call it in a message; `None` where
+    /// it is unset.
     fn find(&mut self, name: &'static str) -> Option<(String, String)> {
         debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
+        let found = self.find_exact(name);
+        let renamed = RENAMED.iter().find(|(_, now)| *now == name);
+        let Some(former) = renamed.and_then(|(former, _)| self.find_exact(former)) else { return found };
+        self.warnings.push(format!("{} is now {name}: rename it", former.1));
+        found.or(Some(former))
+    }
+
+    fn find_exact(&mut self, name: &'static str) -> Option<(String, String)> {
         let given = self.overrides.iter().find(|(known, value)| *known == name && !value.is_empty());
         if let Some((_, value)) = given {
             return Some(((*value).to_owned(), format!("{name}{GIVEN}")));
@@ -285,7 +295,7 @@ impl<'a> Reader<'a> {
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
         let cache_ahead = self.value("CACHE_AHEAD", flag);
-        let copy_matching = self.value("COPY_MATCHING", flag);
+        let passthrough = self.value("PASSTHROUGH", flag);
         let image_duration = self.value("IMAGE_DURATION", image_duration);
         let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
@@ -333,7 +343,7 @@ impl<'a> Reader<'a> {
             cache_dir: cache_dir?,
             cache_limit: cache_limit?,
             cache_ahead: cache_ahead?,
-            copy_matching: copy_matching?,
+            passthrough: passthrough?,
             image_duration: image_duration?,
             rust_log: rust_log?,
             warnings: Vec::new(),

@@ -32,6 +32,9 @@ const fn secret(name: &'static str, shown: Shown, help: &'static str) -> Setting
 
 use Shown::{Default as Is, Example};
 
+/// Renamed settings, the former name first: still read, with a warning.
+pub(super) const RENAMED: &[(&str, &str)] = &[("COPY_MATCHING", "PASSTHROUGH")];
+
 /// Every setting, in the template's order.
 pub const TABLE: &[Setting] = &[
     row(
@@ -157,7 +160,7 @@ pub const TABLE: &[Setting] = &[
          which some items encode slower than they play. It takes the memory of a second encoder.",
     ),
     row(
-        "COPY_MATCHING",
+        "PASSTHROUGH",
         Is("0"),
         "Whether items that are H.264 and AAC of the broadcast's own size, frame rate and sound already are sent as they are:\n\
          1 or 0. It saves encoding them; but the stream's headers change at such items, which some players do not like. Not with\n\

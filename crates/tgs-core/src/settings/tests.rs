@@ -107,7 +107,7 @@ fn defaults() {
         cache_dir: "/home/me/.cache/tgs".into(),
         cache_limit: 20_000_000_000,
         cache_ahead: false,
-        copy_matching: false,
+        passthrough: false,
         image_duration: Duration::from_secs(10),
         rust_log: "info".into(),
         warnings: vec![],
@@ -120,7 +120,7 @@ fn every_setting_is_read() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                 READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nCOPY_MATCHING=1\nIMAGE_DURATION=2m\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                 ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
     let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -158,7 +158,7 @@ fn every_setting_is_read() {
         cache_dir: "/c".into(),
         cache_limit: 500_000_000,
         cache_ahead: true,
-        copy_matching: true,
+        passthrough: true,
         image_duration: Duration::from_mins(2),
         rust_log: "debug".into(),
         warnings: vec![TO_OUTPUT.into()],
@@ -409,4 +409,15 @@ fn paths_are_absolute_and_names_of_programs_are_not() {
     let given = [("PLAYLIST", "typed.txt"), ("STATE_DIR", "s"), ("CACHE_DIR", "/c")];
     let loaded = Settings::load(None, &|_| None, &given).unwrap();
     assert_eq!(loaded.playlist, std::env::current_dir().unwrap().join("typed.txt"));
+}
+
+#[test]
+fn a_former_name_is_read_with_a_warning() {
+    let settings = load("OUTPUT_URL=rtmp://h/a/k\nCOPY_MATCHING=1\n", None, &[], &[]).unwrap();
+    assert!(settings.passthrough);
+    let warnings = settings.warnings.join("\n");
+    assert!(warnings.contains("line 2: COPY_MATCHING is now PASSTHROUGH"), "{warnings}");
+    let file = "OUTPUT_URL=rtmp://h/a/k\nCOPY_MATCHING=1\nPASSTHROUGH=0\n";
+    let both = load(file, None, &[], &[]).unwrap();
+    assert!(!both.passthrough && both.warnings.len() == 1, "{:?}", both.warnings);
 }

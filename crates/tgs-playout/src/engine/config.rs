@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{filler::FillerError, output::Output, profile::Profile};
+use crate::{filler::FillerError, output::Output, profile::Profile, sink::SinkError};
 
 /// What a broadcast needs to know.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct EngineConfig {
     /// How long a still picture is shown.
     pub image_duration: Duration,
     /// Whether items of the profile's own shape are passed on as they are.
-    pub copy_matching: bool,
+    pub passthrough: bool,
     /// Directory of this instance alone.
     pub state_dir: PathBuf,
     /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
@@ -103,6 +103,6 @@ pub enum EngineError {
         panic: String,
     },
     /// The output file cannot be written.
-    #[error("{0}")]
-    Output(String),
+    #[error(transparent)]
+    Output(#[from] SinkError),
 }

@@ -53,8 +53,6 @@ struct CommandRouter {
     engine: Option<AttachedEngine>,
     /// What is to be told to the engine once there is one.
     waiting: Vec<Command>,
-    paused: bool,
-    ending: bool,
 }
 
 /// A running engine.
@@ -126,8 +124,7 @@ impl Control {
         asks: mpsc::Sender<PlaylistRequest>,
     ) -> EngineGuard {
         let mut desk = lock(&self.desk);
-        read_ahead.set_paused(desk.paused);
-        if desk.ending {
+        if self.board.standing().stops_after_current() {
             read_ahead.end_with_current();
         }
         desk.engine = Some(AttachedEngine { read_ahead, asks });
@@ -141,7 +138,7 @@ impl Control {
 
     /// Whether the list was to end with the item that was current.
     pub(crate) fn is_ending(&self) -> bool {
-        lock(&self.desk).ending
+        self.board.standing().stops_after_current()
     }
 }
 
@@ -169,22 +166,21 @@ impl CommandRouter {
                 engine.send_request(PlaylistRequest::Reload);
             }
             Command::Pause | Command::Resume => {
-                self.paused = command == Command::Pause;
+                let paused = command == Command::Pause;
+                board.standing().set_paused(paused);
                 if let Some(engine) = &self.engine {
-                    engine.read_ahead.set_paused(self.paused);
+                    engine.read_ahead.wake();
                 }
-                board.show(|status| status.paused = self.paused);
-                METRICS.paused.set(self.paused.into());
+                METRICS.paused.set(paused.into());
             }
             Command::Title(title) => {
                 board.show(|status| status.title = Some(title).filter(|title| !title.is_empty()));
             }
             Command::StopAfterCurrent => {
-                if let Some(engine) = self.engine.as_ref().filter(|_| !self.ending) {
+                let again = board.standing().stop_after_current();
+                if let Some(engine) = self.engine.as_ref().filter(|_| !again) {
                     engine.read_ahead.end_with_current();
                 }
-                self.ending = true;
-                board.show(|status| status.stops_after_current = true);
             }
             Command::Stop => {}
         }

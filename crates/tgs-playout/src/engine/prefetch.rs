@@ -134,11 +134,11 @@ impl CachePrefetcher {
                 Err(error) => break Err(error),
             }
         };
-        if encoder.is_apart() {
+        if encoder.is_sound_ahead() {
             return Err("its sound goes on without its picture".into());
         }
         let ended = encoder.finish(read.is_ok()).map_err(tool)?;
-        let later = probe::later(
+        let later = probe::following(
             &self.ffprobe,
             &item.media,
             self.setup.wanted(),

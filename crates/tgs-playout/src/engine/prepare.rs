@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cache,
     ffmpeg::{
-        outcome::EARLY,
+        outcome::TOLERATED_SHORTFALL,
         probe::{self, Probe},
     },
     item::{Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem},
@@ -177,8 +177,7 @@ impl PrepareThread {
             Prepared::Play(ready) => Some(ready.item.title.clone()),
             Prepared::Skip { .. } | Prepared::End => None,
         };
-        self.shared.read_ahead.set_prepared(title);
-        let next = self.shared.read_ahead.next_title();
+        let next = self.shared.read_ahead.set_prepared(title);
         self.shared.control.board.show(|status| status.next = next);
         if let Some(board) = &self.coming {
             let first = match &self.ahead {
@@ -340,7 +339,8 @@ impl PrepareThread {
                 NextItem::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
                 NextItem::End => return Prepared::End,
             };
-            let at_its_end = |whole| !item.start.is_zero() && item.start.saturating_add(EARLY / 2) > whole;
+            let at_its_end =
+                |whole| !item.start.is_zero() && item.start.saturating_add(TOLERATED_SHORTFALL / 2) > whole;
             if way.length().is_some_and(at_its_end) {
                 next = self.program.next();
                 continue;

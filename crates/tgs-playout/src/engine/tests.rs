@@ -90,7 +90,7 @@ fn play(
         cache_limit: 0,
         cache_ahead: true,
         image_duration: Duration::from_secs(10),
-        copy_matching: false,
+        passthrough: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };
@@ -154,7 +154,7 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
         image_duration: Duration::from_secs(10),
     };
     let cancel = Cancel::new();
-    let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3)));
+    let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3), Arc::default()));
     // Nothing more comes, so nobody waits for an encoder.
     assert!(read_ahead.finish());
     let board = UpcomingItems::default();

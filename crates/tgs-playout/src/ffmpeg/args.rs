@@ -28,7 +28,7 @@ const LONGEST_PAD: Duration = Duration::from_mins(1);
 
 /// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not taken from the cache, so each
 /// change there that changes what comes out needs a new one; a test holds the command to it.
-pub const RECIPE: u32 = 4;
+pub const ENCODER_VERSION: u32 = 4;
 
 /// One of an encoder's inputs.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl EncodeJob {
                 let slate = format!("[{}:v]{}", inputs.len() - 1, slate_text(setup, &item.title));
                 (slate_for_sound(profile, &heard, &slate), Some(sound(HEARD)))
             }
-            (Some(v), Some(heard)) if probe.times.apart => {
+            (Some(v), Some(heard)) if probe.times.split => {
                 let chain = picture_chain(profile, &v, jump, Hold::For(Duration::ZERO));
                 let picture = format!("[{}:{}]{chain}", v.source, v.index);
                 (picture_for_sound(profile, &heard, &picture), Some(sound(HEARD)))
@@ -348,7 +348,7 @@ fn reads_twice(item: &Item, probe: &Probe, video: &VideoStream, audio: &AudioStr
     // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone, it would begin at zero.
     let together = video.late.abs_diff(audio.late) <= TOGETHER;
     let alone = file && (!probe.times.restarts || probe.times.measured && together);
-    !item.media.live && (alone || late || probe.times.apart)
+    !item.media.live && (alone || late || probe.times.split)
 }
 
 #[cfg(test)]
@@ -412,9 +412,9 @@ mod tests {
         let digest = digest.finish();
         let digest = u32::from_be_bytes(std::array::from_fn(|n| digest.as_ref()[n]));
         assert_eq!(
-            (RECIPE, format!("{digest:08x}").as_str()),
+            (ENCODER_VERSION, format!("{digest:08x}").as_str()),
             (4, "4da24eb4"),
-            "ffmpeg is called otherwise: if what it makes is another, raise RECIPE; then put both numbers here"
+            "ffmpeg is called otherwise: if what it makes is another, raise ENCODER_VERSION; then put both numbers here"
         );
     }
 
@@ -462,7 +462,7 @@ mod tests {
             let ended = EncoderExit {
                 status: std::os::unix::process::ExitStatusExt::from_raw(0),
                 messages: String::new(),
-                given_up: None,
+                abandoned: None,
                 killed_here: false,
                 damaged: 0,
                 new_streams: Vec::new(),

@@ -11,7 +11,8 @@ use tgs_rtmp::{
 };
 
 use super::{
-    args::EncodeJob, messages::first_message, passthrough::holds_idr, process::Encoder, setup::EncodeSetup,
+    args::EncodeJob, extra_args::ExtraArgsError, messages::first_message, passthrough::holds_idr,
+    process::Encoder, setup::EncodeSetup,
 };
 use crate::profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile};
 
@@ -23,21 +24,21 @@ const GOOD: &str = "good";
 
 /// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error says in words why not.
 /// `version` names the ffmpeg, `dir` keeps the verdict.
-pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), String> {
+pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), ExtraArgsError> {
     let key = digest::key([format!("{:?} {:?} {version}", setup.profile, setup.extra)]);
     let path = dir.join(format!("ffmpeg-args-{key}"));
     if let Ok(verdict) = files::read_text(&path) {
-        return if verdict == GOOD { Ok(()) } else { Err(verdict) };
+        return if verdict == GOOD { Ok(()) } else { Err(ExtraArgsError::Rejected(verdict)) };
     }
     // What kept the trial from taking place says nothing about the arguments.
-    let verdict = run_trial(setup, cancel)?;
+    let verdict = run_trial(setup, cancel).map_err(ExtraArgsError::Untried)?;
     let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
     if !cancel.is_cancelled()
         && let Err(error) = files::replace(&path, text.as_bytes(), 0o644)
     {
         log::debug!("the verdict on FFMPEG_ARGS is not kept in {}: {error}", path.display());
     }
-    verdict
+    verdict.map_err(ExtraArgsError::Rejected)
 }
 
 /// The verdict; the outer error says why there could be none.

@@ -11,6 +11,26 @@ pub struct ExtraArgs {
     pub audio_filter: Option<String>,
 }
 
+/// Why FFMPEG_ARGS cannot be used, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraArgsError {
+    /// The shell's quoting rules are not kept.
+    #[error("a quote is opened and never closed; write \"…\" around values with spaces")]
+    UnclosedQuote,
+    /// A word stands alone.
+    #[error("“{0}” stands where an option (-name value) was expected")]
+    NotAnOption(String),
+    /// The engine sets this option itself.
+    #[error("{0} belongs to the engine and cannot be set here")]
+    Reserved(String),
+    /// The trial showed that their stream cannot be broadcast.
+    #[error("{0}")]
+    Rejected(String),
+    /// There could be no trial, which says nothing about them.
+    #[error("{0}")]
+    Untried(String),
+}
+
 /// Options that the engine needs for itself: with them the operator would take the splice out of its hands.
 const RESERVED: [&str; 20] = [
     "-i",
@@ -37,18 +57,16 @@ const RESERVED: [&str; 20] = [
 
 impl ExtraArgs {
     /// Takes FFMPEG_ARGS apart by the shell's quoting rules. The error says in words what cannot be used.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let words = shell_words::split(text).map_err(|_| {
-            "a quote is opened and never closed; write \"…\" around values with spaces".to_owned()
-        })?;
+    pub fn parse(text: &str) -> Result<Self, ExtraArgsError> {
+        let words = shell_words::split(text).map_err(|_| ExtraArgsError::UnclosedQuote)?;
         let mut args = Self::default();
         let mut words = words.into_iter().peekable();
         while let Some(option) = words.next() {
             if !option.starts_with('-') || option == "-" {
-                return Err(format!("“{option}” stands where an option (-name value) was expected"));
+                return Err(ExtraArgsError::NotAnOption(option));
             }
             if RESERVED.contains(&option.as_str()) || option.starts_with("-frames:") {
-                return Err(format!("{option} belongs to the engine and cannot be set here"));
+                return Err(ExtraArgsError::Reserved(option));
             }
             // A value may begin with a dash where it is a number (`-qmin -1`), otherwise that is the next option.
             let value = words.next_if(|next| {
@@ -99,7 +117,7 @@ mod tests {
             ("-t 5", "-t belongs to the engine"),
             ("-", "stands where an option"),
         ] {
-            let error = ExtraArgs::parse(text).unwrap_err();
+            let error = ExtraArgs::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::item::{FailureReason, ItemFailure, MediaSource};
 
 /// An item that ends this much before its probed end has failed.
-pub(crate) const EARLY: Duration = Duration::from_secs(1);
+pub(crate) const TOLERATED_SHORTFALL: Duration = Duration::from_secs(1);
 
 /// Whether an encoder's run was what was asked of it.
 pub(crate) fn judge(
@@ -27,8 +27,8 @@ pub(crate) fn judge(
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
     let after = seconds(played);
     let failed = |reason, detail: String| Err(ItemFailure::new(reason, detail));
-    let all = expected.is_some() && missing <= EARLY && !played.is_zero();
-    match ended.given_up {
+    let all = expected.is_some() && missing <= TOLERATED_SHORTFALL && !played.is_zero();
+    match ended.abandoned {
         // It waits for more of a list that has no end.
         Some(Abandoned::Stalled) if all => return Ok(()),
         Some(Abandoned::Stalled) => {
@@ -58,7 +58,7 @@ pub(crate) fn judge(
     }
     let killed = ended.status.code().is_none() && !ended.killed_here;
     // Without a known end only the encoder tells whether that was it.
-    let whole = missing <= EARLY && !played.is_zero() && !(killed && expected.is_none());
+    let whole = missing <= TOLERATED_SHORTFALL && !played.is_zero() && !(killed && expected.is_none());
     if whole && read.is_ok() {
         return Ok(());
     }

@@ -3,9 +3,9 @@
 //! Runs off the pacing thread, one item ahead: a probe of a remote file can take seconds.
 
 mod ffprobe;
+mod following;
 mod found;
 mod item;
-mod later;
 mod measure;
 mod pick;
 mod scan;
@@ -13,7 +13,7 @@ mod stored;
 mod times;
 
 pub use self::{
+    following::following,
     found::{AudioStream, EncodedFormat, Probe, ProbeOptions, Times, VideoStream},
     item::{probe, probe_from, read_any},
-    later::later,
 };

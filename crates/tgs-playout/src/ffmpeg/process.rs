@@ -34,7 +34,7 @@ pub struct Encoder {
     tags: FlvReader<BufReader<EncoderPipe>>,
     clock: TimestampUnwrapper,
     watcher: StallDetector,
-    given_up: Option<Abandoned>,
+    abandoned: Option<Abandoned>,
     /// How far picture and sound have come, in milliseconds.
     pictures_to: u64,
     sounds_to: u64,
@@ -67,7 +67,7 @@ pub struct EncoderExit {
     /// The end of the errors that it printed.
     pub messages: String,
     /// Why it was given up, where it was.
-    pub given_up: Option<Abandoned>,
+    pub abandoned: Option<Abandoned>,
     /// Whether it was killed by [`Encoder::finish`], and not by somebody else.
     pub killed_here: bool,
     /// Pictures that could not be decoded, or not whole.
@@ -99,7 +99,7 @@ impl Encoder {
             tags,
             clock: TimestampUnwrapper::default(),
             watcher: StallDetector::default(),
-            given_up: None,
+            abandoned: None,
             pictures_to: 0,
             sounds_to: 0,
         })
@@ -124,13 +124,13 @@ impl Encoder {
     /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a
     /// held picture to it.
     #[must_use]
-    pub fn is_apart(&self) -> bool {
+    pub fn is_sound_ahead(&self) -> bool {
         Duration::from_millis(self.sounds_to.saturating_sub(self.pictures_to)) > AHEAD
     }
 
     /// Whether it has made any sound.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
+    pub fn has_sound(&self) -> bool {
         self.sounds_to > 0
     }
 
@@ -149,7 +149,7 @@ impl Encoder {
             && error.kind() == io::ErrorKind::TimedOut
         {
             let stopped = self.pipe().stopped;
-            self.given_up = Some(if stopped { Abandoned::Stopped } else { Abandoned::Stalled });
+            self.abandoned = Some(if stopped { Abandoned::Stopped } else { Abandoned::Stalled });
         }
         let Some(tag) = read? else { return Ok(None) };
         let timestamp = self.clock.unwrap(tag.timestamp);
@@ -159,8 +159,8 @@ impl Encoder {
         let messages = &mut self.pipe().messages;
         messages.now = newest;
         let damaged = messages.damaged;
-        self.given_up = self.watcher.note(timestamp, began.elapsed(), damaged);
-        if self.given_up.is_some() {
+        self.abandoned = self.watcher.note(timestamp, began.elapsed(), damaged);
+        if self.abandoned.is_some() {
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
         Ok(Some(Tag { timestamp, ..tag }))
@@ -186,7 +186,7 @@ impl Encoder {
         let sound_lost = sounds_to + SOUND_ENDS_MS < newest && new.iter().any(there);
         Ok(EncoderExit {
             status,
-            given_up: self.given_up,
+            abandoned: self.abandoned,
             killed_here,
             damaged: pipe.messages.damaged,
             new_streams: new.iter().map(|new| new.position).collect(),

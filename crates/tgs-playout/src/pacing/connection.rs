@@ -12,15 +12,15 @@ const STEADY: Duration = Duration::from_secs(5);
 
 impl Playout {
     /// The connection is gone: makes another.
-    pub(super) fn recover(&mut self, broken: &SinkError) -> Result<(), PlayoutEnd> {
-        if self.control.cancel.is_cancelled() {
+    pub(super) fn recover(&mut self, broken: SinkError) -> Result<(), PlayoutEnd> {
+        if self.cancel.is_cancelled() {
             return Err(PlayoutEnd::Cancelled);
         }
         if self.publisher.is_file() {
             // Another attempt would begin the file anew.
-            return Err(PlayoutEnd::Failed(broken.to_string()));
+            return Err(PlayoutEnd::Failed(broken));
         }
-        self.lost(broken);
+        self.lost(&broken);
         self.connect(true)
     }
 
@@ -28,7 +28,7 @@ impl Playout {
     pub(super) fn lost(&mut self, broken: &SinkError) {
         log::warn!("connection to {} lost: {broken}", self.publisher.output());
         let cause = broken.to_string();
-        self.control.board.show(|status| status.publisher = PublisherState::Reconnecting { cause });
+        self.board.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
         self.resume_at = self.publisher.lose().or(self.resume_at);
@@ -50,13 +50,13 @@ impl Playout {
         let mut told: Option<(String, Instant)> = None;
         loop {
             self.beat.turn();
-            if self.control.cancel.is_cancelled() {
+            if self.cancel.is_cancelled() {
                 return Err(PlayoutEnd::Cancelled);
             }
             match self.publisher.connect().and_then(|()| self.resume()) {
                 Ok(()) => break,
                 Err(broken) if self.publisher.is_file() => {
-                    return Err(PlayoutEnd::Failed(broken.to_string()));
+                    return Err(PlayoutEnd::Failed(broken));
                 }
                 Err(broken) => {
                     self.publisher.lose();
@@ -69,9 +69,7 @@ impl Playout {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
                         told = Some((text.clone(), self.clock.now()));
                     }
-                    self.control
-                        .board
-                        .show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
+                    self.board.show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
                     if self.pause() {
                         return Err(PlayoutEnd::Cancelled);
                     }
@@ -83,14 +81,14 @@ impl Playout {
             METRICS.reconnects.inc();
         }
         log::info!("connected to {}", self.publisher.output());
-        self.control.board.show(|status| status.publisher = PublisherState::Connected);
+        self.board.show(|status| status.publisher = PublisherState::Connected);
         self.read_ahead.set_at_live_edge(false);
         Ok(())
     }
 
     /// Waits before the next attempt to connect; `true` where it was told to stop.
     pub(super) fn pause(&mut self) -> bool {
-        self.clock.wait(self.backoff.next_delay(), &self.control.cancel)
+        self.clock.wait(self.backoff.next_delay(), &self.cancel)
     }
 
     /// Goes on over a new connection: files where the viewer left them, live sources at their newest.

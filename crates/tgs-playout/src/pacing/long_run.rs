@@ -142,10 +142,11 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let dir = tempfile::tempdir().unwrap();
     let filler = filler(dir.path());
     assert_eq!(*filler.silence().header, AUDIO_HEADER);
-    let control = Control::default();
+    let (cancel, board) = (Cancel::new(), SharedStatus::default());
     let ahead = Duration::from_secs(10);
-    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead));
-    let world = World::new(days, seed, read_ahead.clone(), ahead, control.clone(), clock_is_set);
+    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead, board.standing()));
+    let world =
+        World::new(days, seed, read_ahead.clone(), ahead, (cancel.clone(), board.clone()), clock_is_set);
     let simulated = Arc::new(Simulated {
         began: Instant::now(),
         now: AtomicU64::new(0),
@@ -158,10 +159,11 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         Ok(Box::new(Line(line.clone())))
     });
     let output = parse_output("rtmp://simulated/app/key", None).unwrap();
-    let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, control.cancel.clone())
+    let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, cancel.clone())
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, control, true, simulated.began);
+    let supervision = Supervision { cancel, board, pulse: Pulse::default(), started: simulated.began };
+    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
     let played = playout.run().expect("the broadcast goes on to the end");
 
     let shown_to = playout.timeline.next_picture_ms();
@@ -172,7 +174,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         let viewer = &world.viewer;
         let last = world.programme.given.pop_front().expect("the last item");
         assert!(world.programme.given.is_empty() && viewer.saw_all_of(last), "not to the end: {last:?}");
-        assert_eq!((played, last.run), (world.programme.runs(), world.programme.runs()));
+        assert_eq!((played, last.seq), (world.programme.runs(), world.programme.runs()));
         // Nothing else has moved the one anchor.
         let moved = viewer.away + viewer.let_go as i64;
         assert_eq!(viewer.anchor.unwrap(), moved + viewer.first_due);

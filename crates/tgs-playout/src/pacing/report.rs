@@ -19,30 +19,30 @@ impl Playout {
         METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
         self.sent_at = Some(self.clock.now());
-        if origin.run > self.newest {
-            self.newest = origin.run;
+        if origin.seq > self.newest {
+            self.newest = origin.seq;
             self.played += 1;
             METRICS.streams_played.inc();
-            if let Some(item) = self.item(origin.run) {
+            if let Some(item) = self.item(origin.seq) {
                 #[cfg(test)]
                 crate::faults::strike("the playout thread", &item.item.title);
                 log::info!("on air: {}", item.item.title);
             }
         }
-        let changed = origin.run != self.last.run;
+        let changed = origin.seq != self.last.seq;
         self.last = origin;
-        if origin.run == 0 && picture {
+        if origin.seq == 0 && picture {
             METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
         }
         self.report(changed);
     }
 
-    pub(super) fn item(&self, run: u64) -> Option<&Arc<StartedItem>> {
-        self.recent.iter().find(|item| item.run == run)
+    pub(super) fn item(&self, seq: u64) -> Option<&Arc<StartedItem>> {
+        self.recent.iter().find(|item| item.seq == seq)
     }
 
     pub(super) fn note_arrived(&mut self) {
-        if let Some(origin) = self.publisher.published().filter(|origin| origin.run > 0) {
+        if let Some(origin) = self.publisher.published().filter(|origin| origin.seq > 0) {
             self.arrived = Some(origin);
         }
     }
@@ -58,7 +58,7 @@ impl Playout {
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
         // While filler is shown, what was sent last is an item's still until the first tag of that.
-        let item = self.item(self.last.run).filter(|_| self.source != OnAirSource::Filler);
+        let item = self.item(self.last.seq).filter(|_| self.source != OnAirSource::Filler);
         let showing = item.map(|item| PlayingItem {
             id: item.item.id.clone(),
             title: item.item.title.clone(),
@@ -66,14 +66,14 @@ impl Playout {
             duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
         });
         let published = self.arrived.and_then(|origin| {
-            let place = self.item(origin.run)?.item.turn;
+            let place = self.item(origin.seq)?.item.turn;
             Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
         });
         let sent_at = self.sent_at;
         let next = self.read_ahead.next_title();
         let (now, bridging) =
             (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
-        self.control.board.update(|state| {
+        self.board.update(|state| {
             state.sent_at = sent_at;
             state.filler_since = bridging.then(|| state.filler_since.unwrap_or(now));
             state.published = published.or_else(|| state.published.take());

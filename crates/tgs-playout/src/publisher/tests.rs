@@ -19,7 +19,7 @@ impl Sink for Wire {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         if self.2.load(Ordering::SeqCst) {
-            return Err(SinkError("cut".into()));
+            return Err(SinkError::Simulated);
         }
         self.0.lock().unwrap().0.append(&mut self.1);
         Ok(())
@@ -56,7 +56,7 @@ fn connect(publisher: &mut Publisher) -> Wire {
 fn picture(n: u64) -> TimedTag {
     let body = vec![if n.is_multiple_of(5) { 0x17 } else { 0x27 }, 1, 0, 0, 0, n as u8].into();
     let tag = Tag { kind: Kind::Video, timestamp: n * 100, body };
-    TimedTag { tag, origin: TagOrigin { run: 1, offset_ms: n * 100 } }
+    TimedTag { tag, origin: TagOrigin { seq: 1, offset_ms: n * 100 } }
 }
 
 fn send(publisher: &mut Publisher, placed: TimedTag) {
@@ -67,7 +67,7 @@ fn send(publisher: &mut Publisher, placed: TimedTag) {
 /// The sequence header of the encoder `which`.
 fn header(which: u8) -> TimedTag {
     let tag = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x17, 0, 0, 0, 0, which].into() };
-    TimedTag { tag, origin: TagOrigin { run: 1, offset_ms: 0 } }
+    TimedTag { tag, origin: TagOrigin { seq: 1, offset_ms: 0 } }
 }
 
 fn pictures(wire: &Wire) -> Vec<(u8, u64)> {

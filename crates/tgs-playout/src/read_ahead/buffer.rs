@@ -8,18 +8,13 @@ use super::{
     event::{Event, StartedItem, is_picture},
     sequence::ItemSequence,
 };
-use crate::command::CommandRefused;
-
-/// How many commands may wait for the prepare thread, which may be asking a page.
-pub(super) const MOST_ASKED: usize = 64;
-
 /// The item that is being encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct AdmittedItem {
     /// Its number in this run, from 1.
-    pub(crate) run: u64,
+    pub(crate) seq: u64,
     /// Set once nobody is to see more of it.
-    pub(crate) left: Cancel,
+    pub(crate) discarded: Cancel,
     pub(super) place: u64,
     pub(super) live: bool,
     pub(super) title: String,
@@ -45,8 +40,6 @@ pub(super) struct Buffer {
     pub(super) first_picture: Option<Instant>,
     /// Set while the viewer is away: a live item's oldest groups make room for its newest.
     pub(super) at_live_edge: bool,
-    /// Set while nothing is to be taken.
-    pub(super) paused: bool,
     /// How many wait for something to be given.
     pub(super) waiting: usize,
     pub(super) runs: ItemSequence,
@@ -59,13 +52,27 @@ pub(super) struct Buffer {
     pub(super) taken: Option<Arc<StartedItem>>,
     /// Whether the item on air was left and the next has not been taken yet.
     pub(super) jumping: bool,
-    /// Commands that the prepare thread has not done yet: what it has prepared may be stale.
-    pub(super) asked: usize,
-    /// How often anything was told.
-    pub(super) told: u64,
+    /// Commands taken so far.
+    pub(super) commands: u64,
 }
 
 impl Buffer {
+    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of the viewer.
+    pub(super) fn next_title(&self) -> Option<String> {
+        let begun = self.pieces.iter().find_map(|piece| match piece {
+            // Another encoder of the item on air is no other item.
+            Event::Begin(item) if item.seq != self.runs.on_air() => Some(item.item.title.clone()),
+            _ => None,
+        });
+        let attempt = || {
+            let attempt = self.attempt.as_ref()?;
+            let coming = attempt.seq > self.runs.on_air() && !self.runs.is_left(attempt.seq);
+            coming.then(|| attempt.title.clone())
+        };
+        let prepared = || self.prepared.clone().filter(|_| !self.runs.is_over());
+        begun.or_else(attempt).or_else(prepared)
+    }
+
     /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
     pub(super) fn at_boundary(&self) -> bool {
         match self.rest.front().or(self.pieces.front()) {
@@ -91,8 +98,8 @@ impl Buffer {
     pub(super) fn add(&mut self, piece: Event) {
         match &piece {
             Event::Begin(item) => {
-                self.runs.begun(item.run);
-                self.unended = Some(item.run);
+                self.runs.begun(item.seq);
+                self.unended = Some(item.seq);
             }
             Event::End => self.unended = None,
             Event::Tag(_) => {}
@@ -132,7 +139,7 @@ impl Buffer {
             Event::Begin(item) => {
                 self.taking_item = false;
                 self.jumping = false;
-                self.runs.shown(item.run);
+                self.runs.shown(item.seq);
                 self.taken = Some(Arc::clone(item));
             }
             Event::End => {
@@ -201,14 +208,5 @@ impl Buffer {
         }
         self.groups -= 1;
         true
-    }
-
-    pub(super) fn ask(&mut self) -> Result<(), CommandRefused> {
-        if self.asked >= MOST_ASKED {
-            return Err(CommandRefused::Busy);
-        }
-        self.asked += 1;
-        self.told += 1;
-        Ok(())
     }
 }

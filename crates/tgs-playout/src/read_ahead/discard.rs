@@ -22,13 +22,13 @@ pub(crate) enum Discard {
 
 impl Buffer {
     /// Place and liveness of an item that was opened.
-    pub(super) fn find(&self, run: u64) -> Option<(u64, bool)> {
+    pub(super) fn find(&self, seq: u64) -> Option<(u64, bool)> {
         let begun = self.pieces.iter().filter_map(|piece| match piece {
             Event::Begin(item) => Some(item),
             _ => None,
         });
-        let found = self.taken.iter().chain(begun).find(|item| item.run == run);
-        let attempt = || self.attempt.as_ref().filter(|attempt| attempt.run == run);
+        let found = self.taken.iter().chain(begun).find(|item| item.seq == seq);
+        let attempt = || self.attempt.as_ref().filter(|attempt| attempt.seq == seq);
         found
             .map(|item| (item.item.turn, item.item.media.live))
             .or_else(|| attempt().map(|attempt| (attempt.place, attempt.live)))
@@ -36,8 +36,8 @@ impl Buffer {
 
     /// Takes out what was left, but for the end of what is on air.
     pub(super) fn cut(&mut self) {
-        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.runs.is_left(attempt.run)) {
-            attempt.left.cancel();
+        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.runs.is_left(attempt.seq)) {
+            attempt.discarded.cancel();
         }
         let on_air = self.runs.on_air();
         let leaves = !self.runs.is_between() && self.runs.is_left(on_air);
@@ -46,7 +46,7 @@ impl Buffer {
         let (mut head, mut kept) = (Vec::new(), Vec::new());
         for piece in self.pieces.drain(..) {
             if let Event::Begin(item) = &piece {
-                seq = item.run;
+                seq = item.seq;
             }
             if seq == on_air && leaves {
                 head.push(piece);
@@ -68,7 +68,7 @@ impl Buffer {
 
     /// Nothing more comes where the list was to end with an item that is all here.
     pub(super) fn end_where_asked(&mut self) {
-        let going = self.attempt.as_ref().is_some_and(|attempt| !self.runs.is_left(attempt.run));
+        let going = self.attempt.as_ref().is_some_and(|attempt| !self.runs.is_left(attempt.seq));
         self.over |= self.runs.is_over() && !going;
     }
 }

@@ -21,7 +21,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct StartedItem {
     /// Number in this run, from 1.
-    pub run: u64,
+    pub seq: u64,
     /// The item; `start` tells where its encoder began.
     pub item: Item,
     /// Whether its encoder makes no sound.

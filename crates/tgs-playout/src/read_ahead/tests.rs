@@ -1,16 +1,14 @@
 //! The read-ahead with pictures that are numbers, and no encoder behind it.
 
-use std::sync::Arc;
-
 use tgs_rtmp::flv::Kind;
 
-use super::{buffer::MOST_ASKED, *};
+use super::*;
 use crate::item::Media;
 
 fn begin(live: bool) -> Event {
     let media = Media::at(String::new(), live);
     let item = Item { id: "x".into(), turn: 1, title: "x".into(), start: Duration::ZERO, media };
-    Event::Begin(Arc::new(StartedItem { run: 1, item, silent: false, expected: None }))
+    Event::Begin(Arc::new(StartedItem { seq: 1, item, silent: false, expected: None }))
 }
 
 fn picture(key: bool, number: u64) -> Event {
@@ -20,7 +18,7 @@ fn picture(key: bool, number: u64) -> Event {
 
 /// Groups of two pictures, at one frame a second.
 fn read_ahead(seconds: u64) -> (ReadAhead, Cancel) {
-    (ReadAhead::new(1, Duration::from_secs(seconds)), Cancel::new())
+    (ReadAhead::new(1, Duration::from_secs(seconds), Arc::default()), Cancel::new())
 }
 
 fn number(taken: Polled) -> Option<u64> {
@@ -74,21 +72,21 @@ fn a_live_item_keeps_its_newest_while_the_viewer_is_away() {
     assert_eq!(left, [6, 7, 8]);
 }
 
-fn item(run: u64, live: bool) -> Item {
+fn item(seq: u64, live: bool) -> Item {
     let media = Media::at(String::new(), live);
-    Item { id: "x".into(), turn: 100 + run, title: "x".into(), start: Duration::ZERO, media }
+    Item { id: "x".into(), turn: 100 + seq, title: "x".into(), start: Duration::ZERO, media }
 }
 
 /// Opens an item and gives `pictures` of it, in groups of two, numbered from 100 times its own number.
-fn encode(read_ahead: &ReadAhead, cancel: &Cancel, run: u64, live: bool, pictures: u64) -> AdmittedItem {
-    let Admission::Admitted(attempt) = read_ahead.admit(&item(run, live), cancel) else {
-        panic!("{run} does not go")
+fn encode(read_ahead: &ReadAhead, cancel: &Cancel, seq: u64, live: bool, pictures: u64) -> AdmittedItem {
+    let Admission::Admitted(attempt) = read_ahead.admit(&item(seq, live), cancel) else {
+        panic!("{seq} does not go")
     };
-    assert_eq!(attempt.run, run);
-    let on_air = StartedItem { run, item: item(run, live), silent: false, expected: None };
+    assert_eq!(attempt.seq, seq);
+    let on_air = StartedItem { seq, item: item(seq, live), silent: false, expected: None };
     read_ahead.push(Event::Begin(Arc::new(on_air)), live, cancel);
     for n in 0..pictures {
-        read_ahead.push(picture(n % 2 == 0, run * 100 + n), live, cancel);
+        read_ahead.push(picture(n % 2 == 0, seq * 100 + n), live, cancel);
     }
     attempt
 }
@@ -111,7 +109,7 @@ fn an_item_that_is_left_is_shown_to_the_end_of_a_group_and_one_more_at_most() {
         read_ahead.poll(StartLevel::Group);
         assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
         read_ahead.skip();
-        assert!(attempt.left.is_cancelled());
+        assert!(attempt.discarded.is_cancelled());
         assert!(
             !read_ahead.push(picture(true, 999), false, &cancel)
                 && !read_ahead.push(Event::End, false, &cancel)
@@ -132,7 +130,7 @@ fn what_is_encoded_of_the_next_item_stays() {
     read_ahead.poll(StartLevel::Group);
     read_ahead.poll(StartLevel::Group);
     read_ahead.skip();
-    assert!(!second.left.is_cancelled());
+    assert!(!second.discarded.is_cancelled());
     assert_eq!(taken(&read_ahead, StartLevel::Group), [101, 0, 200, 201]);
     assert!((read_ahead.seconds() - 2.0).abs() < 0.1, "{}", read_ahead.seconds());
 }
@@ -149,7 +147,7 @@ fn a_jump_makes_stale_what_is_prepared_until_it_is_done() {
     read_ahead.release_request();
     encode(&read_ahead, &cancel, 2, true, 3);
     assert_eq!(read_ahead.jump(Discard::All, true), Err(CommandRefused::Live));
-    for _ in 0..MOST_ASKED {
+    for _ in 0..MAX_PENDING {
         read_ahead.reserve_request().unwrap();
     }
     assert_eq!(read_ahead.jump(Discard::All, false), Err(CommandRefused::Busy));
@@ -169,7 +167,7 @@ fn what_is_queued_leaves_the_item_on_air_whole() {
     read_ahead.poll(StartLevel::Group);
     read_ahead.poll(StartLevel::Group);
     assert_eq!(read_ahead.jump(Discard::Later, false), Ok(TargetItem { place: Some(101), skip: 0 }));
-    assert!(second.left.is_cancelled());
+    assert!(second.discarded.is_cancelled());
     read_ahead.close();
     read_ahead.release_request();
     encode(&read_ahead, &cancel, 3, false, 3);
@@ -195,13 +193,15 @@ fn a_pause_begins_between_groups_and_a_live_item_goes_on_at_its_newest() {
     encode(&read_ahead, &cancel, 1, true, 3);
     read_ahead.poll(StartLevel::Group);
     assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
-    read_ahead.set_paused(true);
+    read_ahead.standing.set_paused(true);
+    read_ahead.wake();
     assert_eq!(taken(&read_ahead, StartLevel::Group), [101]);
     for n in 3..12 {
         assert!(read_ahead.push(picture(n % 2 == 0, 100 + n), true, &cancel));
     }
     assert_eq!(taken(&read_ahead, StartLevel::Refilled), [0; 0]);
-    read_ahead.set_paused(false);
+    read_ahead.standing.set_paused(false);
+    read_ahead.wake();
     assert_eq!(number(read_ahead.poll(StartLevel::Refilled)), Some(108));
 }
 
@@ -217,15 +217,15 @@ fn a_full_feed_holds_the_encoder_until_it_is_cancelled() {
 #[test]
 fn next_is_what_follows_the_item_on_air_not_the_one_that_is_encoded() {
     let (read_ahead, cancel) = read_ahead(20);
-    let titled = |run: u64| Item { title: format!("item {run}"), ..item(run, false) };
-    let begin = |run: u64| {
-        let Admission::Admitted(_) = read_ahead.admit(&titled(run), &cancel) else {
-            panic!("{run} does not go")
+    let titled = |seq: u64| Item { title: format!("item {seq}"), ..item(seq, false) };
+    let begin = |seq: u64| {
+        let Admission::Admitted(_) = read_ahead.admit(&titled(seq), &cancel) else {
+            panic!("{seq} does not go")
         };
-        let on_air = StartedItem { run, item: titled(run), silent: false, expected: None };
+        let on_air = StartedItem { seq, item: titled(seq), silent: false, expected: None };
         read_ahead.push(Event::Begin(Arc::new(on_air)), false, &cancel);
         for n in 0..4 {
-            read_ahead.push(picture(n % 2 == 0, run * 100 + n), false, &cancel);
+            read_ahead.push(picture(n % 2 == 0, seq * 100 + n), false, &cancel);
         }
     };
     let next = || read_ahead.next_title();

@@ -79,10 +79,9 @@ impl FfmpegSink {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = process::spawn(command)
-            .map_err(|e| SinkError(format!("cannot start {}: {e}", ffmpeg.display())))?;
-        let stdin = child.take_stdin().ok_or_else(|| SinkError("ffmpeg has no input".into()))?;
-        rustix::io::ioctl_fionbio(&stdin, true)
-            .map_err(|e| SinkError(format!("cannot prepare ffmpeg's input: {e}")))?;
+            .map_err(|source| SinkError::Start { program: ffmpeg.to_owned(), source })?;
+        let stdin = child.take_stdin().ok_or_else(|| SinkError::Pipe(io::ErrorKind::BrokenPipe.into()))?;
+        rustix::io::ioctl_fionbio(&stdin, true).map_err(|error| SinkError::Pipe(error.into()))?;
         let mut link = Self {
             child,
             stdin: Some(stdin),
@@ -101,7 +100,7 @@ impl FfmpegSink {
         let (mut from, mut moved) = (0, Instant::now());
         while from < self.buffer.len() {
             let Some(stdin) = &mut self.stdin else {
-                return Err(SinkError("ffmpeg's input is closed".into()));
+                return Err(SinkError::Pipe(io::ErrorKind::BrokenPipe.into()));
             };
             match stdin.write(&self.buffer[from..]) {
                 Ok(count) => (from, moved) = (from + count, Instant::now()),
@@ -109,10 +108,10 @@ impl FfmpegSink {
                     let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
                     let _ = poll(&mut [PollFd::new(stdin, PollFlags::OUT)], Some(&timeout));
                     if self.cancel.is_cancelled() {
-                        return Err(SinkError("stopped".into()));
+                        return Err(SinkError::Cancelled);
                     }
                     if moved.elapsed() > STALL {
-                        return Err(SinkError("the ffmpeg that publishes took no data for 10 s".into()));
+                        return Err(SinkError::Stalled);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -130,13 +129,13 @@ impl FfmpegSink {
 
     fn ended(&self) -> SinkError {
         let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
-        SinkError(format!("the ffmpeg that publishes ended: {how}"))
+        SinkError::Ended(how)
     }
 }
 
 impl Sink for FfmpegSink {
     fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
-        flv::write_tag(&mut self.buffer, tag).map_err(|e| SinkError(e.to_string()))
+        flv::write_tag(&mut self.buffer, tag).map_err(SinkError::Pipe)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -14,23 +14,31 @@ use crate::profile::Profile;
 
 /// An FLV file, written as it comes.
 pub(crate) struct FileSink {
+    path: PathBuf,
     file: BufWriter<File>,
     written: u64,
 }
 
 impl FileSink {
-    pub(crate) fn create(path: &Path, profile: &Profile) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, profile: &Profile) -> Result<Self, SinkError> {
+        Self::begin(path, profile).map_err(|source| SinkError::File { path: path.to_owned(), source })
+    }
+
+    fn begin(path: &Path, profile: &Profile) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&flv::FILE_HEADER)?;
         flv::write_tag(&mut file, &metadata_tag(profile))?;
-        Ok(Self { file, written: 0 })
+        Ok(Self { path: path.to_owned(), file, written: 0 })
+    }
+
+    fn failed(&self, source: io::Error) -> SinkError {
+        SinkError::File { path: self.path.clone(), source }
     }
 }
 
 impl Sink for FileSink {
     fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
-        flv::write_tag(&mut self.file, tag)
-            .map_err(|error| SinkError(format!("cannot write the file: {error}")))?;
+        flv::write_tag(&mut self.file, tag).map_err(|error| self.failed(error))?;
         self.written += tag.body.len() as u64;
         Ok(())
     }

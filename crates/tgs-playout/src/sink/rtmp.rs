@@ -19,7 +19,7 @@ pub(crate) fn open(
 ) -> Result<RtmpConnection, SinkError> {
     let cancel = cancel.clone();
     RtmpConnection::open(target, &profile.metadata(), move || cancel.is_cancelled(), CONNECT_TIME_OUT)
-        .map_err(|error| SinkError(error.to_string()))
+        .map_err(SinkError::from)
 }
 
 impl Sink for RtmpConnection {
@@ -29,11 +29,11 @@ impl Sink for RtmpConnection {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        RtmpConnection::flush(self).map_err(|error| SinkError(error.to_string()))
+        RtmpConnection::flush(self).map_err(SinkError::from)
     }
 
     fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
-        RtmpConnection::wait(self, until).map_err(|error| SinkError(error.to_string()))
+        RtmpConnection::wait(self, until).map_err(SinkError::from)
     }
 
     fn written(&self) -> u64 {

@@ -45,8 +45,8 @@ fn drain(timeline: &mut Timeline, out: &mut Vec<TimedTag>) {
 /// Plays items of so many pictures and sounds one after another.
 fn play(items: &[(u64, u64)]) -> Vec<TimedTag> {
     let (mut timeline, mut out) = (timeline(), Vec::new());
-    for (run, &(pictures, sounds)) in items.iter().enumerate() {
-        timeline.begin(run as u64 + 1, 0, sounds == 0);
+    for (seq, &(pictures, sounds)) in items.iter().enumerate() {
+        timeline.begin(seq as u64 + 1, 0, sounds == 0);
         for tag in encoded(pictures, sounds) {
             timeline.push(tag);
             drain(&mut timeline, &mut out);
@@ -70,9 +70,9 @@ fn steps(times: &[u64]) -> (u64, u64) {
 /// How far the first own sound of each item is off the first picture, beyond what the encoder meant, in ms.
 fn errors(out: &[TimedTag], items: usize) -> Vec<i64> {
     (1..=items as u64)
-        .map(|run| {
+        .map(|seq| {
             let own =
-                |kind| move |p: &&TimedTag| p.origin.run == run && p.tag.kind == kind && p.tag.is_frame();
+                |kind| move |p: &&TimedTag| p.origin.seq == seq && p.tag.kind == kind && p.tag.is_frame();
             let picture = out.iter().find(own(Kind::Video)).unwrap();
             let shown = picture.tag.timestamp as i64 + i64::from(picture.tag.composition_time());
             let sound = out.iter().find(|p| own(Kind::Audio)(p) && *p.tag.body == [0xaf, 1, 1]).unwrap();

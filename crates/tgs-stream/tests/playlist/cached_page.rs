@@ -26,7 +26,7 @@ fn play(list: playlist::PlaylistConfig, dir: &Path) -> (Summary, Vec<Tag>) {
         cache_limit: 1 << 30,
         cache_ahead: false,
         image_duration: Duration::from_secs(10),
-        copy_matching: false,
+        passthrough: false,
         state_dir: dir.join("state"),
         first_timestamp: 0,
     };

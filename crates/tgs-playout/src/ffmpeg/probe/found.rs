@@ -74,7 +74,7 @@ pub struct Times {
     /// Whether the ends of picture and sound were measured.
     pub measured: bool,
     /// Whether the sound runs far ahead of the picture, or goes on behind it, where one reader reads both.
-    pub apart: bool,
+    pub split: bool,
     /// A longer gap between two time stamps is a jump.
     pub longest_gap: Option<Duration>,
 }

@@ -43,7 +43,7 @@ impl Probe {
         self.duration = if media.live { None } else { video.max(audio) };
         let remote = media.sources.iter().any(|source| !source.is_file());
         let sparse = self.video.is_some_and(|v| v.fps > 0.0 && 1.0 / v.fps > SPARSE_PICTURES);
-        self.times.apart = remote && !media.live && self.audio.is_some() && sparse;
+        self.times.split = remote && !media.live && self.audio.is_some() && sparse;
         self.times.longest_gap = Some(match (self.video, self.audio) {
             (Some(_), None) => GAP_OF_PICTURE,
             (None, _) => GAP_OF_SOUND,

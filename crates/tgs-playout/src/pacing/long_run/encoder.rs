@@ -46,23 +46,23 @@ pub(super) fn heard(n: u64) -> u64 {
     n * 1024 * 1000 / RATE + 66 - 23
 }
 
-fn number(run: u64, n: u64) -> [u8; 8] {
-    (run << 32 | n).to_be_bytes()
+fn number(seq: u64, n: u64) -> [u8; 8] {
+    (seq << 32 | n).to_be_bytes()
 }
 
-pub(super) fn picture(run: u64, n: u64) -> Tag {
+pub(super) fn picture(seq: u64, n: u64) -> Tag {
     let mut body = [0; 13];
     body[0] = if n.is_multiple_of(GROUP) { 0x17 } else { 0x27 };
     body[1] = 1;
     body[4] = (reordered(n) * 1000 / FPS) as u8;
-    body[5..].copy_from_slice(&number(run, n));
+    body[5..].copy_from_slice(&number(seq, n));
     Tag { kind: Kind::Video, timestamp: decoded(n), body: body.into() }
 }
 
-pub(super) fn sound(run: u64, n: u64) -> Tag {
+pub(super) fn sound(seq: u64, n: u64) -> Tag {
     let mut body = [0; 10];
     body[..2].copy_from_slice(&[0xaf, 1]);
-    body[2..].copy_from_slice(&number(run, n));
+    body[2..].copy_from_slice(&number(seq, n));
     Tag { kind: Kind::Audio, timestamp: heard(n), body: body.into() }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn header(kind: Kind) -> Tag {
 /// What comes of an item.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
-    pub(super) run: u64,
+    pub(super) seq: u64,
     /// Pictures that its encoder gave to its end.
     pub(super) pictures: u64,
     pub(super) live: bool,
@@ -178,9 +178,9 @@ impl Programme {
         let sound_first = job.next_picture == job.shown.pictures
             || job.next_sound < job.sounds && heard(job.next_sound) < decoded(job.next_picture);
         let mut tag = if sound_first {
-            sound(job.shown.run, job.next_sound)
+            sound(job.shown.seq, job.next_sound)
         } else {
-            picture(job.shown.run, job.next_picture)
+            picture(job.shown.seq, job.next_picture)
         };
         if live && job.began + tag.timestamp * 1_000_000 > now {
             return None;
@@ -230,7 +230,7 @@ impl Programme {
         if live {
             self.live.push(self.runs);
         }
-        let shown = Shown { run: self.runs, pictures, live };
+        let shown = Shown { seq: self.runs, pictures, live };
         let item = Item {
             turn: 0,
             id: format!("item {}", self.runs),
@@ -239,7 +239,7 @@ impl Programme {
             media: Media { sources: Vec::new(), live, expires: None, identity: None },
         };
         let expected = (!live).then(|| Duration::from_secs(pictures / FPS));
-        let on_air = Arc::new(StartedItem { run: shown.run, item, silent, expected });
+        let on_air = Arc::new(StartedItem { seq: shown.seq, item, silent, expected });
         let mut opening = VecDeque::from([Event::Begin(on_air), Event::Tag(header(Kind::Video))]);
         if !silent {
             opening.push_back(Event::Tag(header(Kind::Audio)));

@@ -57,7 +57,7 @@ struct Sent {
 /// Pictures of one encoder one after another.
 #[derive(Debug, Clone, Copy, Default)]
 struct Segment {
-    run: u64,
+    seq: u64,
     /// When its first picture is shown, by its encoder's clock and by the broadcast's.
     by_encoder: u64,
     by_broadcast: u64,
@@ -103,7 +103,7 @@ pub(super) struct Viewer {
     segment: u64,
     heard_in: u64,
     /// The item on air and its next picture, then its next sound.
-    run: u64,
+    seq: u64,
     next_picture: u64,
     next_sound: (u64, u64),
     /// The next picture of the filler, while that is on air.
@@ -154,7 +154,7 @@ impl Viewer {
             early: None,
             segment: 0,
             heard_in: 0,
-            run: 0,
+            seq: 0,
             next_picture: 0,
             next_sound: (0, 0),
             filler: None,
@@ -263,9 +263,9 @@ impl Viewer {
             first.time
         } else {
             // A live source has gone on at its newest, which is a time nobody knows: it is taken to follow at once.
-            let (run, n) = frame.number.expect("a picture");
-            let newer = run > self.run || run == self.run && n > self.next_picture;
-            let live = programme.live.contains(&run) && newer || run == 0 && !programme.live.is_empty();
+            let (seq, n) = frame.number.expect("a picture");
+            let newer = seq > self.seq || seq == self.seq && n > self.next_picture;
+            let live = programme.live.contains(&seq) && newer || seq == 0 && !programme.live.is_empty();
             assert!(live, "{frame:?} after {:?}", self.sent.back());
             self.live_breaks += 1;
             self.last_sound = None;
@@ -293,7 +293,7 @@ impl Viewer {
         self.sent.push_back(Sent { frame, time, end: u64::MAX });
         self.pace(now, time, frame);
         match (frame.kind, frame.number) {
-            (Kind::Video, Some((run, n))) => self.see(time, run, n, tag.composition_time() as u64, programme),
+            (Kind::Video, Some((seq, n))) => self.see(time, seq, n, tag.composition_time() as u64, programme),
             (_, number) => self.hear(time, number),
         }
     }
@@ -323,7 +323,7 @@ impl Viewer {
     }
 
     /// Whether a picture is the next one, at its place.
-    fn see(&mut self, time: u64, run: u64, n: u64, later: u64, programme: &mut Programme) {
+    fn see(&mut self, time: u64, seq: u64, n: u64, later: u64, programme: &mut Programme) {
         let at = |frames: u64| (frames * 1000 + FPS / 2) / FPS;
         let frames = reordered(n);
         if self.live_breaks == 0 {
@@ -335,23 +335,23 @@ impl Viewer {
         }
         self.pictures += 1;
         self.last_picture = time;
-        let begins = self.goes_on_with(run, n, programme);
+        let begins = self.goes_on_with(seq, n, programme);
         if begins {
-            assert!(n.is_multiple_of(60), "picture {n} of item {run} follows another's");
+            assert!(n.is_multiple_of(60), "picture {n} of item {seq} follows another's");
             self.segment += 1;
             self.segments.rotate_right(1);
             self.segments[0] =
-                Segment { run, by_encoder: shown(n), by_broadcast: time + later, heard: false };
+                Segment { seq, by_encoder: shown(n), by_broadcast: time + later, heard: false };
         }
-        if let Some((time, run, n)) = self.early.take() {
-            let is_there = self.is_with_picture(time, run, n);
-            assert!(is_there, "sound {n} of item {run} is off its picture: {:?}", self.segments);
+        if let Some((time, seq, n)) = self.early.take() {
+            let is_there = self.is_with_picture(time, seq, n);
+            assert!(is_there, "sound {n} of item {seq} is off its picture: {:?}", self.segments);
         }
     }
 
     /// Whether picture `n` of `run` begins a segment. Panics where it cannot come next.
-    fn goes_on_with(&mut self, run: u64, n: u64, programme: &mut Programme) -> bool {
-        if run == 0 {
+    fn goes_on_with(&mut self, seq: u64, n: u64, programme: &mut Programme) -> bool {
+        if seq == 0 {
             let expected = self.filler.filter(|next| *next == n);
             assert!(n == 0 || expected.is_some(), "the filler jumps to {n}");
             self.seen.fillers += u64::from(self.filler.is_none());
@@ -359,37 +359,37 @@ impl Viewer {
             return n == 0;
         }
         let behind_filler = self.filler.take().is_some();
-        let (before, next) = (self.run, self.next_picture);
-        (self.run, self.next_picture) = (run, n + 1);
-        if run == before && n == next {
+        let (before, next) = (self.seq, self.next_picture);
+        (self.seq, self.next_picture) = (seq, n + 1);
+        if seq == before && n == next {
             return behind_filler;
         }
-        if run == before {
-            assert!(n > next && programme.live.contains(&run), "{run}: {n} after {next}");
+        if seq == before {
+            assert!(n > next && programme.live.contains(&seq), "{seq}: {n} after {next}");
             return true;
         }
-        assert_eq!(run, before + 1, "an item is missing");
+        assert_eq!(seq, before + 1, "an item is missing");
         if before > 0 {
             let ended = programme.given.pop_front().expect("its encoder has ended");
-            assert_eq!(ended.run, before);
+            assert_eq!(ended.seq, before);
             assert!(
                 ended.live || next == ended.pictures,
                 "item {before} ends at {next} of {}",
                 ended.pictures
             );
         }
-        assert_eq!(n, 0, "item {run} begins in the middle");
+        assert_eq!(n, 0, "item {seq} begins in the middle");
         true
     }
 
     /// Whether the item on air was seen to its end.
     pub(super) fn saw_all_of(&self, last: Shown) -> bool {
-        (self.run, self.next_picture) == (last.run, last.pictures)
+        (self.seq, self.next_picture) == (last.seq, last.pictures)
     }
 
     /// Whether a sound is where its picture wants it.
-    fn is_with_picture(&mut self, time: u64, run: u64, n: u64) -> bool {
-        let of_run = self.segments.iter_mut().filter(|segment| segment.run == run);
+    fn is_with_picture(&mut self, time: u64, seq: u64, n: u64) -> bool {
+        let of_run = self.segments.iter_mut().filter(|segment| segment.seq == seq);
         let apart = |segment: &Segment| (segment.by_broadcast + heard(n)).abs_diff(segment.by_encoder + time);
         let Some(segment) = of_run.min_by_key(|segment| apart(segment)) else { return false };
         // It is placed by the first; an encoder's times are cut to a millisecond, which shows in those behind it.
@@ -412,17 +412,17 @@ impl Viewer {
         self.sounds += 1;
         self.last_sound = Some(time);
         assert!(self.connection.headers[1], "sound without its header");
-        let Some((run, n)) = number else { return };
-        if !self.is_with_picture(time, run, n) {
+        let Some((seq, n)) = number else { return };
+        if !self.is_with_picture(time, seq, n) {
             // It may lie just before the first picture of its segment.
-            assert!(self.early.is_none(), "sound {n} of item {run} is off its picture: {:?}", self.segments);
-            self.early = Some((time, run, n));
+            assert!(self.early.is_none(), "sound {n} of item {seq} is off its picture: {:?}", self.segments);
+            self.early = Some((time, seq, n));
         }
         let (before, next) = self.next_sound;
-        if run == before && run > 0 && n != next {
-            assert!(n > next && self.heard_in != self.segment, "item {run}: sound {n} after {next}");
+        if seq == before && seq > 0 && n != next {
+            assert!(n > next && self.heard_in != self.segment, "item {seq}: sound {n} after {next}");
         }
-        self.next_sound = (run, n + 1);
+        self.next_sound = (seq, n + 1);
         self.heard_in = self.segment;
     }
 }

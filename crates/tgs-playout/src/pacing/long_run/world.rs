@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::{Kind, Tag};
 
 use super::{
@@ -9,9 +10,9 @@ use super::{
     viewer::{JITTER, Viewer},
 };
 use crate::{
-    engine::Control,
     read_ahead::{Event, ReadAhead},
     sink::SinkError,
+    status::SharedStatus,
 };
 
 pub(super) const DAY: u64 = 24 * HOUR;
@@ -45,7 +46,8 @@ pub(super) struct World {
     read_ahead: Arc<ReadAhead>,
     /// How many pictures the read-ahead takes.
     ahead: u64,
-    control: Control,
+    cancel: Cancel,
+    board: SharedStatus,
     pub(super) programme: Programme,
     pub(super) viewer: Viewer,
     /// When the encoder is looked at next: it is woken when a third of a second is free.
@@ -94,7 +96,7 @@ impl World {
         seed: u64,
         read_ahead: Arc<ReadAhead>,
         ahead: Duration,
-        control: Control,
+        (cancel, board): (Cancel, SharedStatus),
         sets: bool,
     ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -137,7 +139,8 @@ impl World {
             now: 0,
             read_ahead,
             ahead: ahead.as_secs() * FPS,
-            control,
+            cancel,
+            board,
             programme: Programme::new(days, rng.u64(..)),
             viewer: Viewer::new(FIRST_TIMESTAMP),
             fill_at: 0,
@@ -191,7 +194,7 @@ impl World {
         while have < self.ahead {
             let Some((piece, live)) = self.programme.next(self.now) else { break };
             have += u64::from(matches!(&piece, Event::Tag(tag) if tag.kind == Kind::Video && tag.is_frame()));
-            self.read_ahead.push(piece, live, &self.control.cancel);
+            self.read_ahead.push(piece, live, &self.cancel);
             if live && away && have >= self.ahead {
                 // The oldest make room.
                 have -= 1;
@@ -218,7 +221,7 @@ impl World {
     }
 
     fn is_cut(&mut self) -> Result<(), SinkError> {
-        if self.now < self.cut_at { Ok(()) } else { Err(SinkError("cut by the simulation".into())) }
+        if self.now < self.cut_at { Ok(()) } else { Err(SinkError::Simulated) }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
@@ -265,7 +268,7 @@ impl World {
         let takes = if silent { 10 * SECOND } else { self.rng.u64(SECOND / 100..SECOND / 3) };
         self.pass(self.now + takes, true);
         if self.now < self.back_at || silent {
-            return Err(SinkError("refused by the simulation".into()));
+            return Err(SinkError::Simulated);
         }
         let searched = self.now - self.lost_at.max(self.back_at);
         assert!(searched < FOUND, "a server that is there is found after {searched} ns");
@@ -285,7 +288,7 @@ impl World {
 
     fn end_day(&mut self) {
         self.next_day += DAY;
-        let status = self.control.board.read().status;
+        let status = self.board.read().status;
         self.most_ahead = self.most_ahead.max(status.readahead_seconds);
         self.most_queued = self.most_queued.max(status.queue_seconds);
         let resident = resident_kib();

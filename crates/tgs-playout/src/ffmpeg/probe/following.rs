@@ -30,7 +30,7 @@ const MOST_STREAMS: usize = 16;
 
 /// The streams of `media` that go on where those of `found` have ended, as they are found there; `None` where there are none.
 /// `noted` are the places in the file where streams were seen to begin.
-pub fn later(
+pub fn following(
     ffprobe: &Path,
     media: &Media,
     wanted: ProbeOptions,

@@ -41,7 +41,7 @@ impl UnplayedItem {
     }
 
     /// Whether another encoder is to go on behind one that gave so much before it failed.
-    pub(super) fn may_go_on(&mut self, failure: &ItemFailure, came: Duration) -> bool {
+    pub(super) fn may_retry(&mut self, failure: &ItemFailure, came: Duration) -> bool {
         if came >= STEADY {
             self.tries = 0;
         }
@@ -57,23 +57,23 @@ impl UnplayedItem {
     }
 
     /// So much of it has been given.
-    pub(super) fn came(&mut self, came: Duration) {
+    pub(super) fn advance(&mut self, came: Duration) {
         self.item.start = self.item.start.saturating_add(came);
     }
 
     /// Whether picture and sound may be read apart while an encoder of both is at work.
-    pub(super) fn may_part(&self) -> bool {
+    pub(super) fn may_split(&self) -> bool {
         self.is_together() && !self.item.media.live
     }
 
     /// Whether there are picture and sound, and one reader may read both.
     fn is_together(&self) -> bool {
         let Probe { video, audio, times, .. } = &self.found;
-        video.is_some() && audio.is_some() && !times.apart
+        video.is_some() && audio.is_some() && !times.split
     }
 
     /// How it goes on after an encoder from which so much `came`.
-    pub(super) fn apart(&self, came: EncodedExtent) -> Option<SplitInputs> {
+    pub(super) fn needs_split(&self, came: EncodedExtent) -> Option<SplitInputs> {
         let Media { sources, live, .. } = &self.item.media;
         // What has no length was taken for live. Where it has an end it was a file.
         let file = !live || came.whole && sources.iter().all(|s| s.url.starts_with("http") && !s.is_hls());
@@ -85,21 +85,21 @@ impl UnplayedItem {
                 blind.then_some(SplitInputs::SoundAlone)
             }
         } else {
-            let alone = !came.picture && self.found.times.apart && self.found.video.is_some();
+            let alone = !came.picture && self.found.times.split && self.found.video.is_some();
             alone.then_some(SplitInputs::SoundAlone)
         }
     }
 
     /// It goes on so.
-    pub(super) fn read_apart(&mut self, how: SplitInputs) {
+    pub(super) fn split(&mut self, how: SplitInputs) {
         match how {
-            SplitInputs::Each => (self.found.times.apart, self.item.media.live) = (true, false),
+            SplitInputs::Each => (self.found.times.split, self.item.media.live) = (true, false),
             SplitInputs::SoundAlone => self.found.video = None,
         }
     }
 
     /// It goes on with these streams, from their own beginning.
-    pub(super) fn goes_on_with(&mut self, found: Probe) {
+    pub(super) fn continue_with(&mut self, found: Probe) {
         self.found = found;
         self.base = self.item.start;
     }
@@ -144,8 +144,8 @@ mod tests {
         let of = |tries: &[(&ItemFailure, Duration)]| {
             let mut rest = rest();
             let goes_on = |(failure, came): &&(&ItemFailure, Duration)| {
-                let goes_on = rest.may_go_on(failure, *came);
-                rest.came(*came);
+                let goes_on = rest.may_retry(failure, *came);
+                rest.advance(*came);
                 goes_on
             };
             tries.iter().take_while(goes_on).count()
@@ -158,7 +158,7 @@ mod tests {
         // A server that has only the first second gives that one again, from the group's beginning on.
         let stalled = ItemFailure::new(FailureReason::Stalled, "");
         let mut rest = rest();
-        assert!(rest.may_go_on(&stalled, some) && !rest.may_go_on(&stalled, some));
+        assert!(rest.may_retry(&stalled, some) && !rest.may_retry(&stalled, some));
         // What ends early on a disk ends there each time.
         assert_eq!(of(&[(&cut, some)]), 0);
     }
@@ -178,18 +178,18 @@ mod tests {
         let (ahead, blind) =
             (EncodedExtent { sound_ahead: true, ..came }, EncodedExtent { picture: false, ..came });
         let mut rest = rest();
-        assert_eq!(rest.apart(ahead), None, "there is one stream only");
+        assert_eq!(rest.needs_split(ahead), None, "there is one stream only");
         rest.found = both;
-        assert_eq!(rest.apart(came), None);
-        assert_eq!(rest.apart(EncodedExtent::default()), None, "the source is not there");
+        assert_eq!(rest.needs_split(came), None);
+        assert_eq!(rest.needs_split(EncodedExtent::default()), None, "the source is not there");
         assert_eq!(
-            (rest.apart(ahead), rest.apart(blind)),
+            (rest.needs_split(ahead), rest.needs_split(blind)),
             (Some(SplitInputs::Each), Some(SplitInputs::Each))
         );
-        rest.read_apart(SplitInputs::Each);
-        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, Some(SplitInputs::SoundAlone)));
-        rest.read_apart(SplitInputs::SoundAlone);
-        assert_eq!((rest.apart(ahead), rest.apart(blind)), (None, None));
+        rest.split(SplitInputs::Each);
+        assert_eq!((rest.needs_split(ahead), rest.needs_split(blind)), (None, Some(SplitInputs::SoundAlone)));
+        rest.split(SplitInputs::SoundAlone);
+        assert_eq!((rest.needs_split(ahead), rest.needs_split(blind)), (None, None));
     }
 
     #[test]
@@ -207,8 +207,8 @@ mod tests {
             let mut rest = rest();
             rest.item.media = Media::at(url.into(), true);
             rest.found = Probe { video, audio: Some(sound), ..Probe::default() };
-            assert!(!rest.may_part());
-            rest.apart(EncodedExtent { picture, whole, ..came })
+            assert!(!rest.may_split());
+            rest.needs_split(EncodedExtent { picture, whole, ..came })
         };
         assert_eq!((of("rtmp://h/a", true, true), of("http://h/a.m3u8", true, true)), (None, None));
         // A recording without a length, as browsers write it, ends.
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn each_part_begins_behind_the_last() {
         let mut rest = rest();
-        rest.came(Duration::from_secs(4));
-        rest.goes_on_with(Probe::default());
-        rest.came(Duration::from_secs(3));
+        rest.advance(Duration::from_secs(4));
+        rest.continue_with(Probe::default());
+        rest.advance(Duration::from_secs(3));
         assert_eq!((rest.item.start, rest.base), (Duration::from_secs(7), Duration::from_secs(4)));
     }
 }
