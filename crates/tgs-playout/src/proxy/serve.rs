@@ -89,14 +89,14 @@ fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
     client.set_nodelay(true)?;
     client.set_write_timeout(Some(REQUEST_TIME))?;
     let Some((head, rest)) = read_head(client, Instant::now() + REQUEST_TIME)? else {
-        return refuse(client, "400 Bad ProxyRequest", "incomplete head");
+        return refuse(client, "400 Bad Request", "incomplete head");
     };
     let asked = match head::parse_request(&head) {
         Ok(asked) => asked,
-        Err(why) => return refuse(client, "400 Bad ProxyRequest", why),
+        Err(why) => return refuse(client, "400 Bad Request", why),
     };
     let Some(account) = asked.authorization.and_then(|shown| proxy.client(&shown)) else {
-        let answer = "HTTP/1.1 407 LoopbackProxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"tgs\"\r\n\
+        let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"tgs\"\r\n\
                       Content-Length: 0\r\nConnection: close\r\n\r\n";
         return (&*client).write_all(answer.as_bytes());
     };
