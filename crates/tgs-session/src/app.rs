@@ -1,22 +1,16 @@
-//! What `tgs-session` does from its command line to its exit code.
+//! Dispatches the command line of `tgs-session` to its tasks.
 
-use std::{
-    io::{Write, stdout},
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tgs_core::{cancel::Cancel, error::CliError, exit::Code, logging, owner, remedy, settings, signals};
 
-use crate::{
-    cli::Cli, context::Context, convert, dialogs, end_call, log_out, person, show, terminal::say, unattended,
-};
+use crate::{cli::Cli, context::Context, convert, dialogs, end_call, log_out, login, show, terminal::say};
 
 /// Runs the tool.
 pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
-    // Typed on a server, wherever that is, the broadcast that is installed there is meant.
+    // In any directory of a server, the default is the installed broadcast.
     if cli.env_file.is_none()
         && std::env::var_os("API_ID").is_none()
         && let Some(installed) = settings::installed(Path::new(""))
@@ -51,15 +45,8 @@ pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
         None if cli.show => show::run(&context),
         None if cli.log_out => log_out::run(&context),
         None if cli.end_call => end_call::run(&context),
-        None if cli.non_interactive => unattended::run(context),
-        None => person::run(&context),
+        None if cli.non_interactive => login::standby::run(context),
+        None => login::interactive::run(&context),
     };
     done.map(Into::into)
-}
-
-/// Writes what was asked for.
-pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    let mut out = stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("write to stdout")?;
-    Ok(())
 }

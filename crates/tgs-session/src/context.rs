@@ -1,4 +1,4 @@
-//! What every task needs: the settings, the session that is meant, and the right to use it.
+//! What every task shares: settings, the selected session, and the claim to use it.
 
 use std::{
     path::Path,
@@ -29,17 +29,17 @@ use crate::{
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_millis(100);
 
-/// Which session of `.env`.
+/// SessionRole session of `.env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// The one that broadcasts.
+pub(crate) enum SessionRole {
+    /// The session that broadcasts.
     Primary,
-    /// The one that approves others.
+    /// The session that approves new ones.
     Standby,
 }
 
-impl Which {
-    /// The variable it is kept in.
+impl SessionRole {
+    /// Its variable in `.env`.
     pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::Primary => "SESSION_STRING",
@@ -47,7 +47,7 @@ impl Which {
         }
     }
 
-    /// The command that makes one.
+    /// The command that makes a new one.
     pub(crate) fn maker(self) -> String {
         remedy::command(match self {
             Self::Primary => "tgs-session --write-env",
@@ -56,13 +56,13 @@ impl Which {
     }
 }
 
-/// Whether a session may be used.
+/// The claim to a session.
 #[derive(Debug)]
-pub(crate) enum Use {
-    /// By us, as long as this lives.
-    Ours(SessionLock),
-    /// By somebody else.
-    Theirs(Holder),
+pub(crate) enum Claim {
+    /// This process may use it while the lock lives.
+    Granted(SessionLock),
+    /// Another process uses it.
+    InUse(Holder),
 }
 
 /// One run of the tool.
@@ -89,9 +89,9 @@ impl Context {
         self.cli.env_file.is_none() && std::env::var_os(variable).is_some_and(|value| !value.is_empty())
     }
 
-    /// The session that the command line means.
-    pub(crate) fn which(&self) -> Which {
-        if self.cli.standby { Which::Standby } else { Which::Primary }
+    /// The session that the command line selects.
+    pub(crate) fn which(&self) -> SessionRole {
+        if self.cli.standby { SessionRole::Standby } else { SessionRole::Primary }
     }
 
     /// The application.
@@ -114,16 +114,16 @@ impl Context {
         }
     }
 
-    /// The session as it is written.
-    pub(crate) fn text(&self, which: Which) -> Option<&Secret<String>> {
+    /// The session string.
+    pub(crate) fn text(&self, which: SessionRole) -> Option<&Secret<String>> {
         match which {
-            Which::Primary => self.settings.telegram.session.as_ref(),
-            Which::Standby => self.settings.telegram.standby.as_ref(),
+            SessionRole::Primary => self.settings.telegram.session.as_ref(),
+            SessionRole::Standby => self.settings.telegram.standby.as_ref(),
         }
     }
 
-    /// The session, if there is one that can be read.
-    pub(crate) fn session(&self, which: Which) -> Result<SessionString, CliError> {
+    /// The session, decoded.
+    pub(crate) fn session(&self, which: SessionRole) -> Result<SessionString, CliError> {
         let (variable, maker) = (which.variable(), which.maker());
         let Some(text) = self.text(which) else {
             return Err(CliError::failure(format!("find the session: {variable} is not set; run: {maker}")));
@@ -133,21 +133,21 @@ impl Context {
         })
     }
 
-    /// The right to use `session`, or who has it.
-    pub(crate) fn claim(&self, session: &SessionString) -> Result<Use, CliError> {
+    /// Claims `session`, or names its holder.
+    pub(crate) fn claim(&self, session: &SessionString) -> Result<Claim, CliError> {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
-            Ok(lock) => Ok(Use::Ours(lock)),
-            Err(session_lock::Error::Held(holder)) => Ok(Use::Theirs(holder)),
+            Ok(lock) => Ok(Claim::Granted(lock)),
+            Err(session_lock::Error::Held(holder)) => Ok(Claim::InUse(holder)),
             Err(error) => Err(CliError::failure(format!("use the session: {error}"))),
         }
     }
 
-    /// The right to use `session`, once another process is done with it.
-    pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Use, CliError> {
+    /// Claims `session`, and waits a while for another process to release it.
+    pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Claim, CliError> {
         let until = Instant::now() + WAIT;
         loop {
             match self.claim(session)? {
-                Use::Theirs(_) if Instant::now() < until => {
+                Claim::InUse(_) if Instant::now() < until => {
                     if self.cancel.wait(TURN) {
                         return Err(error::stopped());
                     }
@@ -167,7 +167,7 @@ impl Context {
         same.then_some(telegram)
     }
 
-    /// Ends a session that was made and cannot be kept, as far as Telegram can be reached.
+    /// Logs out a new session that cannot be stored, if Telegram can be reached.
     pub(crate) fn discard(&self, session: &SessionString) {
         let ended = self.app().ok().map(|app| {
             TelegramClient::connect(app, session, &self.cancel).and_then(|(client, _)| client.log_out())

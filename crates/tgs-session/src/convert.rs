@@ -4,12 +4,11 @@ use tgs_core::{error::CliError, exit::Code, session_string::SessionString};
 use tgs_telegram::TelegramClient;
 
 use crate::{
-    app::print,
     cli::Form,
-    context::{Context, Use},
+    context::{Claim, Context},
     error::of_telegram,
-    keep::telethon,
-    terminal::say,
+    session_sink::telethon,
+    terminal::{print, say},
 };
 
 /// Writes it to stdout.
@@ -38,10 +37,10 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
 /// The number of the account, which only Telegram, or who is connected to it, can tell.
 fn account(context: &Context, session: &SessionString) -> Result<u64, CliError> {
     let id = match context.claim(session)? {
-        Use::Ours(_lock) => {
+        Claim::Granted(_lock) => {
             TelegramClient::connect(context.app()?, session, &context.cancel).map_err(of_telegram)?.1.id
         }
-        Use::Theirs(holder) => {
+        Claim::InUse(holder) => {
             let known = context.stream(session).and_then(|stream| stream.account_id());
             known.ok_or_else(|| {
                 CliError::failure(format!(

@@ -1,14 +1,13 @@
-//! `--list-dialogs`: what CHAT_ID can be.
+//! `--list-dialogs`: lists the values that CHAT_ID can have.
 
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{Chat, TelegramClient};
 
 use crate::{
-    app::print,
-    context::{Context, Use, in_use},
+    context::{Claim, Context, in_use},
     error::of_telegram,
-    terminal::{plain, say},
+    terminal::{plain, print, say},
 };
 
 /// One line of the list.
@@ -38,8 +37,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let app = context.app()?;
     let _ours = match context.claim(&session)? {
-        Use::Ours(lock) => lock,
-        Use::Theirs(holder) => {
+        Claim::Granted(lock) => lock,
+        Claim::InUse(holder) => {
             for line in in_use(&holder, context.stream(&session).as_ref()) {
                 say(&line);
             }

@@ -5,7 +5,7 @@ use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{GroupCallState, TelegramClient};
 
 use crate::{
-    context::{Context, Use},
+    context::{Claim, Context},
     error::of_telegram,
     terminal::{plain, say},
 };
@@ -20,8 +20,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     };
     let session = context.session(context.which())?;
     let _ours = match context.claim(&session)? {
-        Use::Ours(lock) => lock,
-        Use::Theirs(holder) => {
+        Claim::Granted(lock) => lock,
+        Claim::InUse(holder) => {
             let why = format!("end the live stream: the session is in use by {holder}; stop that first");
             return Err(CliError::failure(why).with_code(Code::Busy));
         }

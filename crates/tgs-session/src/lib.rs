@@ -11,13 +11,12 @@ mod convert;
 mod dialogs;
 mod end_call;
 mod error;
-mod keep;
 mod log_out;
-mod person;
+mod login;
 mod qr;
+mod session_sink;
 mod show;
 mod terminal;
-mod unattended;
 
 pub use app::run;
 

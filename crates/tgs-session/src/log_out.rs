@@ -11,25 +11,30 @@ use tgs_core::{
 use tgs_telegram::{App, ErrorClass, TelegramClient};
 
 use crate::{
-    context::{Context, Use, Which},
+    context::{Claim, Context, SessionRole},
     error::of_telegram,
-    keep,
+    session_sink,
     terminal::{plain, say},
 };
 
-/// A session that is ours alone, and the variables that hold it.
-struct Held {
+/// A claimed session, and the variables that hold it.
+struct ClaimedSession {
     session: SessionString,
-    variables: Vec<Which>,
+    variables: Vec<SessionRole>,
     _lock: SessionLock,
 }
 
 /// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared;
 /// one that cannot be ended now is kept, and does not keep the other.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
-    let file = keep::lock(context)?;
-    let wanted = if context.cli.standby { &[Which::Standby][..] } else { &[Which::Primary, Which::Standby] };
-    let set: Vec<Which> = wanted.iter().copied().filter(|which| context.text(*which).is_some()).collect();
+    let file = session_sink::lock(context)?;
+    let wanted = if context.cli.standby {
+        &[SessionRole::Standby][..]
+    } else {
+        &[SessionRole::Primary, SessionRole::Standby]
+    };
+    let set: Vec<SessionRole> =
+        wanted.iter().copied().filter(|which| context.text(*which).is_some()).collect();
     if set.is_empty() {
         let names: Vec<_> = wanted.iter().map(|which| which.variable()).collect();
         return Err(CliError::failure(format!(
@@ -39,7 +44,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     }
     let app = context.app()?;
     let (held, mut failures) = claim(context, &set)?;
-    for Held { session, variables, .. } in &held {
+    for ClaimedSession { session, variables, .. } in &held {
         let names: Vec<_> = variables.iter().map(|which| which.variable()).collect();
         let names = names.join(" and ");
         let ended = end(context, app.clone(), session, &names)
@@ -55,8 +60,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
 }
 
 /// The right to use each, before one of them is ended; and those that cannot be read.
-fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<CliError>), CliError> {
-    let (mut all, mut failures): (Vec<Held>, Vec<CliError>) = (Vec::new(), Vec::new());
+fn claim(context: &Context, set: &[SessionRole]) -> Result<(Vec<ClaimedSession>, Vec<CliError>), CliError> {
+    let (mut all, mut failures): (Vec<ClaimedSession>, Vec<CliError>) = (Vec::new(), Vec::new());
     for which in set.iter().copied() {
         let session = match context.session(which) {
             Ok(session) => session,
@@ -70,14 +75,14 @@ fn claim(context: &Context, set: &[Which]) -> Result<(Vec<Held>, Vec<CliError>),
             continue;
         }
         let lock = match context.claim(&session)? {
-            Use::Ours(lock) => lock,
-            Use::Theirs(holder) => {
+            Claim::Granted(lock) => lock,
+            Claim::InUse(holder) => {
                 let variable = which.variable();
                 let why = format!("end the session in {variable}: it is in use by {holder}; stop that first");
                 return Err(CliError::failure(why).with_code(Code::Busy));
             }
         };
-        all.push(Held { session, variables: vec![which], _lock: lock });
+        all.push(ClaimedSession { session, variables: vec![which], _lock: lock });
     }
     Ok((all, failures))
 }
@@ -97,7 +102,7 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
     Ok(())
 }
 
-fn clear(context: &Context, file: &writer::Locked, which: Which) -> Result<(), CliError> {
+fn clear(context: &Context, file: &writer::Locked, which: SessionRole) -> Result<(), CliError> {
     let variable = which.variable();
     let bytes = file.read().map_err(|error| CliError::failure(format!("clear {variable}: {error}")))?;
     let text = context.text(which).map(Secret::expose);

@@ -1,4 +1,4 @@
-//! `--show`: everything about a session that may be shown.
+//! `--show`: reports everything about a session but its key.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,36 +7,35 @@ use tgs_core::{error::CliError, exit::Code, session_string::SessionString, time:
 use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError};
 
 use crate::{
-    app::print,
-    context::{Context, Use, in_use},
+    context::{Claim, Context, in_use},
     error::of_telegram,
-    terminal::plain,
+    terminal::{plain, print},
 };
 
-/// What is known of it.
+/// The report.
 #[derive(Debug, Default, Serialize)]
-struct Shown {
+struct SessionReport {
     format: &'static str,
     dc: u8,
     address: Option<String>,
-    /// Tells one key from another, and nothing more.
+    /// Identifies the key without revealing it.
     fingerprint: String,
-    account: Option<Account>,
+    account: Option<AccountReport>,
     /// Seconds since 1970.
     created: Option<u64>,
-    others: Vec<Other>,
-    /// Who uses it, where that is not us.
+    others: Vec<OtherSessionReport>,
+    /// The other process that uses the session.
     in_use_by: Option<String>,
-    /// What that one says.
+    /// The status of that process.
     #[serde(skip)]
     stream: Vec<String>,
     chat: Option<String>,
-    /// Why Telegram was not asked, or what it said.
+    /// Why Telegram was not asked, or its error.
     problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Account {
+struct AccountReport {
     id: i64,
     name: String,
     username: Option<String>,
@@ -46,7 +45,7 @@ struct Account {
 
 /// Another session of the account.
 #[derive(Debug, Serialize)]
-struct Other {
+struct OtherSessionReport {
     app: String,
     device: String,
     country: String,
@@ -57,7 +56,7 @@ struct Other {
 /// Shows it. A dead session is a failure, after everything that can be told.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
-    let mut shown = Shown::of(&session);
+    let mut shown = SessionReport::of(&session);
     let ended = shown.ask(context, &session);
     let text = if context.cli.json {
         serde_json::to_string_pretty(&shown).map_err(anyhow::Error::from)?
@@ -68,7 +67,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     ended.map(|()| Code::Ok)
 }
 
-impl Shown {
+impl SessionReport {
     fn of(session: &SessionString) -> Self {
         Self {
             format: session.format.name(),
@@ -79,18 +78,18 @@ impl Shown {
         }
     }
 
-    /// Asks Telegram, or the one who uses the session.
+    /// Asks Telegram, or the process that uses the session.
     fn ask(&mut self, context: &Context, session: &SessionString) -> Result<(), CliError> {
         let app = context.app().inspect_err(|failed| self.problem = Some(failed.to_string()))?;
         match context.claim(session)? {
-            Use::Theirs(holder) => {
+            Claim::InUse(holder) => {
                 let stream = context.stream(session);
                 self.stream = in_use(&holder, stream.as_ref());
                 self.in_use_by = Some(holder.to_string());
                 self.chat = stream.and_then(|stream| stream.chat);
                 Ok(())
             }
-            Use::Ours(_lock) => {
+            Claim::Granted(_lock) => {
                 let asked = TelegramClient::connect(app, session, &context.cancel)
                     .and_then(|(mut client, me)| self.fill(&mut client, me));
                 asked.map_err(|error| {
@@ -103,11 +102,11 @@ impl Shown {
 
     fn fill(&mut self, client: &mut TelegramClient, me: SelfUser) -> Result<(), TelegramError> {
         let shown = me.to_string();
-        self.account = Some(Account { id: me.id, name: me.name, username: me.username, shown });
+        self.account = Some(AccountReport { id: me.id, name: me.name, username: me.username, shown });
         let (current, others): (Vec<_>, Vec<_>) =
             client.active_sessions()?.into_iter().partition(|session| session.current);
         self.created = current.first().map(|session| seconds(session.created));
-        self.others = others.into_iter().map(Other::from).collect();
+        self.others = others.into_iter().map(OtherSessionReport::from).collect();
         Ok(())
     }
 
@@ -140,7 +139,7 @@ impl Shown {
     }
 }
 
-impl From<ActiveSession> for Other {
+impl From<ActiveSession> for OtherSessionReport {
     fn from(it: ActiveSession) -> Self {
         let (active, created) = (seconds(it.active), seconds(it.created));
         Self { app: it.app, device: it.device, country: it.country, active, created }
@@ -151,7 +150,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A moment that is over, and how long ago.
+/// A past moment and its age.
 fn past(second: u64, now: SystemTime) -> String {
     let time = UNIX_EPOCH + std::time::Duration::from_secs(second);
     let since = now.duration_since(time).unwrap_or_default().as_secs();
@@ -169,21 +168,26 @@ mod tests {
 
     #[test]
     fn lines() {
-        let shown = Shown {
+        let shown = SessionReport {
             format: "Telethon",
             dc: 2,
             address: Some("149.154.167.41:443".into()),
             fingerprint: "0123abcd".into(),
-            account: Some(Account { id: 7, name: "A\x1b".into(), username: None, shown: "A\x1b (7)".into() }),
+            account: Some(AccountReport {
+                id: 7,
+                name: "A\x1b".into(),
+                username: None,
+                shown: "A\x1b (7)".into(),
+            }),
             created: Some(86_400),
-            others: vec![Other {
+            others: vec![OtherSessionReport {
                 app: "Telegram\nAndroid".into(),
                 device: "Pixel".into(),
                 country: "DE".into(),
                 active: 604_000,
                 created: 0,
             }],
-            ..Shown::default()
+            ..SessionReport::default()
         };
         let now = UNIX_EPOCH + std::time::Duration::from_hours(168);
         assert_eq!(

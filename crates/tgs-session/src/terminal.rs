@@ -1,13 +1,12 @@
-//! The person at the terminal: what is told and asked goes to stderr, answers come from stdin.
-//!
-//! Asking heeds the stop flag, and a password is not shown while it is typed.
+//! The terminal: messages and questions go to stderr, answers come from stdin, results go to
+//! stdout. A question ends at the stop flag, and a password is not echoed.
 
 use std::{
     fmt::Write as _,
-    io::{self, IsTerminal, Write, stderr, stdin},
+    io::{self, IsTerminal, Write, stderr, stdin, stdout},
 };
 
-use crate::error;
+use anyhow::Context as _;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -15,18 +14,27 @@ use rustix::{
 };
 use tgs_core::{cancel::Cancel, error::CliError, secret::Secret};
 
-/// How often the stop flag is looked at.
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// No answer is longer.
+use crate::error;
+
+/// How often a question checks the stop flag.
+const STOP_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The most bytes of an answer.
 const LONGEST: usize = 4096;
 
-/// Tells the person something, on a line of its own.
+/// Writes a message to stderr, on a line of its own.
 pub(crate) fn say(text: &str) {
     // A closed stderr is no reason to fail.
     let _ = writeln!(stderr(), "{}", plain(text));
 }
 
-/// `text` without what steers a terminal: names and titles are anybody's.
+/// Writes the result of the tool to stdout.
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = stdout();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("write to stdout")?;
+    Ok(())
+}
+
+/// `text` with control characters escaped: anybody chooses names and titles.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -39,11 +47,11 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// A terminal with somebody at it.
+/// An interactive terminal.
 #[derive(Debug)]
 pub(crate) struct Terminal<'a> {
     cancel: &'a Cancel,
-    /// What was typed ahead.
+    /// Bytes that were typed ahead.
     typed: Vec<u8>,
 }
 
@@ -97,7 +105,7 @@ impl<'a> Terminal<'a> {
         }
         let failed = |error: Errno| CliError::failure(format!("read the answer: {}", io::Error::from(error)));
         let stdin = stdin();
-        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&LOOK_EVERY)) {
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&STOP_CHECK)) {
             Ok(0) | Err(Errno::INTR) => return Ok(()),
             Ok(_) => {}
             Err(error) => return Err(failed(error)),

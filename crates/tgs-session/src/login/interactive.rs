@@ -1,4 +1,4 @@
-//! Signing in with a person at the terminal.
+//! Sign-in with the operator at a terminal, by QR code or by phone number.
 
 use tgs_core::{error::CliError, exit::Code, secret::Secret};
 use tgs_telegram::{
@@ -7,27 +7,27 @@ use tgs_telegram::{
 };
 
 use crate::{
-    context::{Context, Use, Which},
+    context::{Claim, Context, SessionRole},
     error::of_telegram,
-    keep::Target,
     qr::Drawn,
+    session_sink::SessionSink,
     terminal::{Terminal, plain, say},
 };
 
-/// Passwords, and codes, that may be wrong.
+/// Wrong passwords, and wrong codes, before the tool gives up.
 const TRIES: usize = 3;
-/// Codes that are sent.
+/// Codes that are requested.
 const CODES: usize = 3;
-/// QR codes that are drawn, each for half a minute.
+/// QR codes that are shown, each for half a minute.
 const TOKENS: usize = 20;
 
-/// Signs in and keeps the session.
+/// Signs in and stores the session.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let which = context.which();
     let mut terminal = Terminal::open(&context.cancel)?;
     let app = context.app()?;
-    let target = Target::open(context)?;
-    let account = (which == Which::Standby).then(|| primary_account(context)).transpose()?.flatten();
+    let target = SessionSink::open(context)?;
+    let account = (which == SessionRole::Standby).then(|| primary_account(context)).transpose()?.flatten();
     let by_phone = choose(context, &mut terminal)?;
     let mut sign_in = SignIn::begin(&app, None, &context.cancel).map_err(of_telegram)?;
     let step = match by_phone {
@@ -50,8 +50,8 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
             "make a standby session: {me} is another account than that of SESSION_STRING ({account}); sign in with that"
         )));
     }
-    target.keep(context, which, &session, &me)?;
-    if which == Which::Standby {
+    target.store(context, which, &session, &me)?;
+    if which == SessionRole::Standby {
         say(
             "\"Terminate all other sessions\" in Telegram ends it together with the session it is to replace.",
         );
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     Ok(Code::Ok)
 }
 
-/// The number to sign in with, or nothing where it is by QR code.
+/// The phone number to sign in with; `None` for a QR code.
 fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<String>, CliError> {
     let given = context.cli.phone.as_ref();
     if context.cli.qr {
@@ -84,7 +84,7 @@ fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<Strin
     number(&phone).map(Some)
 }
 
-/// A phone number without what people write for the eye.
+/// A phone number without spaces and punctuation.
 fn number(text: &str) -> Result<String, CliError> {
     let number: String = text.chars().filter(|c| !" -()./".contains(*c)).collect();
     let digits = number.strip_prefix('+').unwrap_or_default();
@@ -161,7 +161,7 @@ fn question(code: &SentCode) -> String {
     format!("Code{length}{again}: ")
 }
 
-/// Has the code sent by its other way. Where there is none, the one that was sent still counts.
+/// Requests the code again in its other way. Without one, the code that was sent stays valid.
 fn again(sign_in: &mut SignIn, code: SentCode, sent: &mut usize) -> Result<SentCode, CliError> {
     if code.next.is_none() {
         say("It cannot be sent in another way.");
@@ -211,11 +211,11 @@ fn with_password(
 }
 
 fn is_wrong_password(error: &TelegramError) -> bool {
-    // The latter two: Telegram has changed its question meanwhile.
+    // The latter two: the password challenge has changed.
     matches!(error.name.as_str(), "PASSWORD_HASH_INVALID" | "SRP_ID_INVALID" | "SRP_PASSWORD_CHANGED")
 }
 
-/// The account that the standby session has to be of, as far as it can be found out.
+/// The account that the standby session must belong to, if it can be determined.
 fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
     let unknown = |why: &str| {
         say(&format!(
@@ -223,10 +223,10 @@ fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
         ));
         Ok(None)
     };
-    if context.text(Which::Primary).is_none() {
+    if context.text(SessionRole::Primary).is_none() {
         return unknown("it is not set");
     }
-    let primary = match context.session(Which::Primary) {
+    let primary = match context.session(SessionRole::Primary) {
         Ok(primary) => primary,
         Err(failed) => return unknown(&failed.to_string()),
     };
@@ -234,8 +234,8 @@ fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
         return Ok(i64::try_from(id).ok());
     }
     let _ours = match context.claim(&primary)? {
-        Use::Ours(lock) => lock,
-        Use::Theirs(holder) => {
+        Claim::Granted(lock) => lock,
+        Claim::InUse(holder) => {
             return match context.stream(&primary).and_then(|stream| stream.account_id()) {
                 Some(id) => Ok(Some(id)),
                 None => unknown(&format!("it is in use by {holder}")),

@@ -1,36 +1,35 @@
-//! Where a new session goes: into `.env`, or to stdout.
+//! Stores a new session: in `.env`, or on stdout.
 
 use tgs_core::{env_file::writer, error::CliError, secret::Secret, session_string::SessionString};
 use tgs_telegram::SelfUser;
 
 use crate::{
-    app::print,
-    context::{Context, WAIT, Which},
+    context::{Context, SessionRole, WAIT},
     error,
-    terminal::{plain, say},
+    terminal::{plain, print, say},
 };
 
 /// Where it goes. Found out before anybody signs in: a session that cannot be kept is a sign-in
 /// wasted.
 #[derive(Debug)]
-pub(crate) enum Target {
-    /// To whoever reads stdout.
+pub(crate) enum SessionSink {
+    /// Stdout.
     Stdout,
-    /// Into the file, which nobody else changes meanwhile.
+    /// The settings file, locked.
     File(Box<writer::Locked>),
 }
 
-impl Target {
-    /// The one that the command line names.
+impl SessionSink {
+    /// The sink that the command line names.
     pub(crate) fn open(context: &Context) -> Result<Self, CliError> {
         if context.cli.write_env { Ok(Self::File(Box::new(lock(context)?))) } else { Ok(Self::Stdout) }
     }
 
     /// Keeps the session, which has proved good. One that cannot be kept is ended again.
-    pub(crate) fn keep(
+    pub(crate) fn store(
         &self,
         context: &Context,
-        which: Which,
+        which: SessionRole,
         session: &SessionString,
         me: &SelfUser,
     ) -> Result<(), CliError> {
@@ -69,7 +68,7 @@ pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     })
 }
 
-/// In the form that is ours.
+/// The session string in Telethon's form.
 pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, CliError> {
     let address = session.socket_addr().ok_or_else(|| {
         CliError::failure(format!(

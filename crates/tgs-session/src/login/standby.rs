@@ -1,4 +1,4 @@
-//! Signing in with nobody present: the standby session approves the new one.
+//! Unattended sign-in: the standby session approves the new one.
 
 use std::{path::Path, time::SystemTime};
 
@@ -17,18 +17,18 @@ use tgs_telegram::{
 };
 
 use crate::{
-    context::{Context, Use, Which},
+    context::{Claim, Context, SessionRole},
     error::{self, of_telegram},
-    keep::Target,
+    session_sink::SessionSink,
     terminal::{plain, say},
 };
 
-/// Signs in and keeps the session.
+/// Signs in and stores the session.
 pub(crate) fn run(context: Context) -> Result<Code, CliError> {
-    if context.text(Which::Standby).is_none() {
+    if context.text(SessionRole::Standby).is_none() {
         return Err(no_standby());
     }
-    let target = Target::open(&context)?;
+    let target = SessionSink::open(&context)?;
     // Again, now that nobody else changes the file: the one who was waited for may have done the
     // work.
     let settings = Context::load(&context.cli).map_err(|problems| {
@@ -36,16 +36,16 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     })?;
     let context = Context { settings, ..context };
     let app = context.app()?;
-    if matches!(target, Target::File(_))
+    if matches!(target, SessionSink::File(_))
         && let Some(words) = still_good(&context)?
     {
         say(&words);
         return Ok(Code::Ok);
     }
-    let standby = context.session(Which::Standby)?;
+    let standby = context.session(SessionRole::Standby)?;
     let _ours = match context.claim_soon(&standby)? {
-        Use::Ours(lock) => lock,
-        Use::Theirs(holder) => {
+        Claim::Granted(lock) => lock,
+        Claim::InUse(holder) => {
             return Err(CliError::failure(format!(
                 "sign in: the standby session is in use by {holder}; try again when that has ended"
             )));
@@ -81,28 +81,28 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
         flood.set(&name, wait, SystemTime::now());
     }
     let (session, me) = renewed.map_err(failed)?;
-    target.keep(&context, Which::Primary, &session, &me)?;
+    target.store(&context, SessionRole::Primary, &session, &me)?;
     Ok(Code::Ok)
 }
 
 fn no_standby() -> CliError {
     CliError::failure(format!(
         "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: {}",
-        Which::Standby.maker()
+        SessionRole::Standby.maker()
     ))
 }
 
-/// Words for a session in `.env` that need not be replaced.
+/// A message, if the session in `.env` works and stays.
 fn still_good(context: &Context) -> Result<Option<String>, CliError> {
-    let Ok(session) = context.session(Which::Primary) else { return Ok(None) };
+    let Ok(session) = context.session(SessionRole::Primary) else { return Ok(None) };
     match context.claim(&session)? {
-        Use::Theirs(holder) => Ok(in_good_use(context, &session).then(|| {
+        Claim::InUse(holder) => Ok(in_good_use(context, &session).then(|| {
             format!(
                 "The session in {} is good and in use by {holder}: it stays.",
                 context.env_file().display()
             )
         })),
-        Use::Ours(_lock) => match TelegramClient::connect(context.app()?, &session, &context.cancel) {
+        Claim::Granted(_lock) => match TelegramClient::connect(context.app()?, &session, &context.cancel) {
             Ok((_, me)) => Ok(Some(format!(
                 "The session in {} is good, of {}: it stays.",
                 context.env_file().display(),
@@ -112,13 +112,13 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
                 log::info!("the session in {} is to be replaced: {error}", context.env_file().display());
                 Ok(None)
             }
-            // Nothing is known against the session, and a sign-in would fail the same way.
+            // Says nothing about the session, and a sign-in would fail in the same way.
             Err(error) => Err(of_telegram(error)),
         },
     }
 }
 
-/// Whether the one who uses the session says that it is good.
+/// Whether the process that uses the session reports it valid.
 fn in_good_use(context: &Context, session: &SessionString) -> bool {
     let stream = context.stream(session);
     stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid)
@@ -127,7 +127,8 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
 fn failed(error: RenewError<sign_in_limit::Error>) -> CliError {
     match error {
         RenewError::Standby(error) if error.class == ErrorClass::Session => {
-            let failed = error::telegram(&error, &format!("make a new one: {}", Which::Standby.maker()));
+            let failed =
+                error::telegram(&error, &format!("make a new one: {}", SessionRole::Standby.maker()));
             CliError::failure(format!("use the standby session: {failed}"))
         }
         RenewError::Standby(error) | RenewError::New(error) => of_telegram(error),
