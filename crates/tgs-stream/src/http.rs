@@ -4,8 +4,12 @@
 //! only logged. `http/acceptor.rs` limits clients. Metrics and health are defined elsewhere.
 
 mod acceptor;
+mod backend;
+mod exposition;
+mod pages;
 mod request;
 mod serve;
+mod stop;
 mod textfile;
 
 use std::{
@@ -15,15 +19,15 @@ use std::{
     path::PathBuf,
     sync::LazyLock,
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{
-    Gauge, IntGaugeVec, TextEncoder, proto::MetricFamily, register_gauge, register_int_gauge_vec,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tgs_control::{AddressFile, Health};
+use prometheus::{Gauge, IntGaugeVec, register_gauge, register_int_gauge_vec};
+use tgs_control::AddressFile;
 use tgs_core::supervise::keep_running;
+
+pub use pages::Pages;
+use stop::closed_within;
 
 /// How often [`HttpConfig::metrics_file`] is written.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);
@@ -57,14 +61,6 @@ pub struct HttpConfig {
     pub state_dir: PathBuf,
     /// The write interval: [`FILE_EVERY`], except in tests.
     pub file_every: Duration,
-}
-
-/// The content of the pages. Called on the server's thread for each request: must not block.
-pub struct Pages {
-    /// `/healthz`: 200, or 503 with the reason.
-    pub health: Box<dyn Fn() -> Health + Send>,
-    /// `/status`: a JSON document.
-    pub status_json: Box<dyn Fn() -> String + Send>,
 }
 
 /// The running server and file writer. Drop ends the threads, writes the file and removes
@@ -229,32 +225,5 @@ fn log_first_failure(host: &str, port: u16, error: &io::Error) {
         log::error!(
             "failed to listen on port {port} of {host}: {error}; see PROMETHEUS_HOST and PROMETHEUS_PORT"
         );
-    }
-}
-
-/// Formats the families `wanted` in text format 0.0.4.
-fn render(wanted: impl Fn(&MetricFamily) -> bool) -> Result<String, prometheus::Error> {
-    let mut families = prometheus::gather();
-    // Without /proc/stat, the crate reports 1970.
-    let untrue = |family: &MetricFamily| {
-        family.name() == "process_start_time_seconds"
-            && family.get_metric().iter().all(|metric| metric.get_gauge().get_value() == 0.0)
-    };
-    families.retain(|family| wanted(family) && !untrue(family));
-    TextEncoder::new().encode_to_string(&families)
-}
-
-/// Waits up to `limit` for the other end of `stopped` to close.
-fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
-    let end = Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        let mut fds = [PollFd::new(stopped, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(n) => return n > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return true,
-        }
     }
 }

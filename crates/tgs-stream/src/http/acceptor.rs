@@ -16,9 +16,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    closed_within,
+    backend::Backend,
     request::{HttpRequest, ParsedHead, status_only},
-    serve::Backend,
+    stop::closed_within,
 };
 
 /// Enough for Prometheus, a few tools and operators.

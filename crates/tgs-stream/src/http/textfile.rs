@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use super::{exposition, stop::closed_within};
+
 /// Writes `path` at once, then every `every`, and finally when the other end of `stopped` closes.
 pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
     let mut failing = false;
@@ -30,7 +32,7 @@ pub(super) fn run(path: &Path, every: Duration, stopped: &UnixStream) {
         if last {
             return;
         }
-        last = super::closed_within(stopped, every);
+        last = closed_within(stopped, every);
     }
 }
 
@@ -43,6 +45,7 @@ fn write(path: &Path) -> io::Result<()> {
     if !start.is_empty() && start != b"# HELP " && start != b"# TYPE " {
         return Err(io::Error::other("the file holds something other than metrics, not overwriting it"));
     }
-    let text = super::render(|family| !family.name().starts_with("process_")).map_err(io::Error::other)?;
+    let text =
+        exposition::render(|family| !family.name().starts_with("process_")).map_err(io::Error::other)?;
     tgs_core::files::replace(path, text.as_bytes(), 0o644)
 }
