@@ -98,8 +98,7 @@ impl StoreShared {
 }
 
 impl PositionStore {
-    /// Opens `position.json` in `state_dir`, which must exist, for the list `list` (see
-    /// [`list_key`]).
+    /// Opens `position.json` in `state_dir`, which must exist, for the list `list`.
     ///
     /// Returns the store and the saved position, which stays saved until [`PositionStore::set`] or
     /// [`PositionStore::clear`]. `every` is [`SAVE_EVERY`], except in tests.

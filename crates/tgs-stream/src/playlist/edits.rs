@@ -68,7 +68,7 @@ impl Playlist {
         }
     }
 
-    /// Applies an edit between an item's [`Programme::next`] and its confirmation: goes back to the
+    /// Applies an edit between an item's `Programme::next` and its confirmation: goes back to the
     /// entry after the playing one. Returns whether that entry is still the same.
     pub(super) fn apply_edit_to_pending(
         &mut self,
