@@ -1,6 +1,6 @@
 //! `tgs-session`: signs in to Telegram, and keeps, shows and converts session strings.
 //!
-//! What is asked and told goes to stderr; stdout has what was asked for and nothing else: the new
+//! Questions and messages go to stderr; stdout carries only the result: the new
 //! string, the list, the converted string. A session that another process uses is never connected
 //! to.
 

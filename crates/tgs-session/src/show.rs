@@ -53,7 +53,7 @@ struct OtherSessionReport {
     created: u64,
 }
 
-/// Shows it. A dead session is a failure, after everything that can be told.
+/// Prints the report. A dead session is a failure after it.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let mut shown = SessionReport::of(&session);
