@@ -92,11 +92,16 @@ fn kind(state: BroadcastState) -> &'static str {
 
 fn document() -> String {
     let mut text = String::from(
-        "# What tgs-stream does about its session\n\n\
-         Made from `crates/tgs-stream/src/telegram/state_machine.rs` by its tests (`TGS_WRITE_DOCS=1 cargo test -p tgs-stream \
-         --lib states`).\n\n\
-         ```mermaid\nstateDiagram-v2\n    [*] --> Starting\n",
+        "# Session states\n\n\
+         Written by `cargo xtask docs` from `crates/tgs-stream/src/telegram/state_machine.rs`. The tables hold for\n\
+         SESSION_REGEN=loop and ON_SESSION_LOSS=keep, with a standby session.\n\n\
+         ## Contents\n\n- [Diagram](#diagram)\n",
     );
+    for (name, _) in STATES {
+        let anchor = name.to_lowercase().replace(',', "").replace(' ', "-");
+        writeln!(text, "- [{name}](#{anchor})").unwrap();
+    }
+    text.push_str("\n## Diagram\n\n```mermaid\nstateDiagram-v2\n    [*] --> Starting\n");
     let mut edges = BTreeSet::new();
     for policy in POLICIES {
         for (_, state) in STATES {
@@ -114,11 +119,14 @@ fn document() -> String {
             writeln!(text, "    {from} --> {to}: {label}").unwrap();
         }
     }
-    text.push_str(
-        "    Stopping --> [*]\n```\n\n## SESSION_REGEN=loop, ON_SESSION_LOSS=keep, with a standby session\n",
-    );
+    text.push_str("    Stopping --> [*]\n```\n");
     for (name, state) in STATES {
-        write!(text, "\n### {name}\n\n| event | then | and |\n|---|---|---|\n").unwrap();
+        write!(text, "\n## {name}\n\n").unwrap();
+        if name == "Stopping" {
+            text.push_str("No event leads out of this state.\n");
+            continue;
+        }
+        text.push_str("| event | next state | actions |\n|---|---|---|\n");
         for (label, event) in EVENTS {
             let (next, actions) = step(state, event, LOOP);
             if next == state && actions.is_empty() {
