@@ -89,6 +89,35 @@ impl People {
         self.list[next % self.list.len()]
     }
 
+    /// Gives a command while `last` is on air; returns the next item and its start. `next` follows
+    /// without a command.
+    fn command(
+        &mut self,
+        engine: &mut Engine,
+        last: char,
+        old: &[char],
+        seconds: u64,
+        next: char,
+    ) -> (char, Duration) {
+        let at = old.iter().position(|name| *name == last).unwrap();
+        match self.rng.u32(..3) {
+            0 => {
+                engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(seconds)));
+                (last, Duration::from_secs(seconds))
+            }
+            1 => {
+                engine.jump(engine.place, JumpTarget::Before);
+                (old[at.saturating_sub(1)], Duration::ZERO)
+            }
+            _ => {
+                engine.list.queue(&line('!'));
+                engine.jump(engine.place, JumpTarget::After);
+                assert_eq!(played(engine), ('!', Duration::ZERO));
+                (next, Duration::ZERO)
+            }
+        }
+    }
+
     /// Restarts the tool, `seconds` into the item on air.
     fn restart(&mut self, engine: &Engine, shuffle: bool, seconds: u64) -> Engine {
         if self.broken {
@@ -145,22 +174,7 @@ fn sixty_days_of_edits_commands_and_restarts() {
         let mut expected = (people.follows(last, &old), Duration::ZERO);
         if people.list == old && people.one_in(20) {
             people.commands += 1;
-            let at = old.iter().position(|name| *name == last).unwrap();
-            match people.rng.u32(..3) {
-                0 => {
-                    engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(seconds)));
-                    expected = (last, Duration::from_secs(seconds));
-                }
-                1 => {
-                    engine.jump(engine.place, JumpTarget::Before);
-                    expected.0 = old[at.saturating_sub(1)];
-                }
-                _ => {
-                    engine.list.queue(&line('!'));
-                    engine.jump(engine.place, JumpTarget::After);
-                    assert_eq!(played(&mut engine), ('!', Duration::ZERO), "turn {turn}");
-                }
-            }
+            expected = people.command(&mut engine, last, &old, seconds, expected.0);
         }
         let now = played(&mut engine);
         assert_eq!(now, expected, "turn {turn}: after {last} of {old:?}, now {:?}", people.list);

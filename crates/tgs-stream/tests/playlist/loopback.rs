@@ -76,9 +76,10 @@ impl Site {
     }
 }
 
-fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStream>) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let request = lines.next().transpose()?.unwrap_or_default();
+/// The values of `X-Token` and `Cookie` in a request's headers.
+fn token_and_cookie(
+    lines: impl Iterator<Item = std::io::Result<String>>,
+) -> std::io::Result<(Option<String>, String)> {
     let (mut token, mut cookie) = (None, String::new());
     for line in lines {
         let line = line?;
@@ -96,6 +97,13 @@ fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStrea
             value.clone_into(&mut cookie);
         }
     }
+    Ok((token, cookie))
+}
+
+fn answer(mut stream: TcpStream, root: &Path, site: &str, hold: &Sender<TcpStream>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let (token, cookie) = token_and_cookie(lines)?;
     let path = request.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
     if path == "/hold" {
         let _ = hold.send(stream);

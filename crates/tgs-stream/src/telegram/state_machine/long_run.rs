@@ -206,101 +206,157 @@ fn is_question(action: &Action) -> bool {
     matches!(action, Action::Open { .. } | Action::Check | Action::Renew)
 }
 
-/// Runs 60 days under one policy.
-fn live_through(policy: Policy, seed: u64) {
-    let mut world = World::new(policy, seed);
-    let mut state = BroadcastState::Starting;
-    let mut events = VecDeque::from([StateEvent::Begin]);
-    let (mut due, mut remind): (Option<u64>, Option<u64>) = (None, None);
-    let mut publishing = false;
-    let (mut hour, mut questions, mut most) = (0, 0, 0);
-    let (mut longest, mut degraded, mut live) = (0, 0, 0);
-    while world.now < DAYS * 24 * HOUR {
-        let began = world.now;
-        let event = events.pop_front().unwrap_or_else(|| {
-            let first = due.into_iter().chain(remind).min();
-            let at = first.unwrap_or_else(|| panic!("{policy:?}: {state:?} waits for nothing"));
-            // Faults take effect in order.
-            let at = at.min(world.next_change()).max(world.now);
-            world.pass(at);
-            if std::mem::take(&mut world.restart) {
-                return StateEvent::Stop;
-            }
-            for (timer, event) in [(&mut due, StateEvent::Due), (&mut remind, StateEvent::Remind)] {
-                if timer.take_if(|due| *due <= at).is_some() {
-                    return event;
-                }
-            }
-            // No event: no state reacts to it.
-            StateEvent::Begin
-        });
-        let was = state;
-        if event != StateEvent::Begin || state == BroadcastState::Starting {
-            let (next, actions) = step(state, event, policy);
-            if std::mem::discriminant(&next) != std::mem::discriminant(&state) {
-                (due, remind) = (None, None);
-            }
-            state = next;
-            questions += actions.iter().filter(|action| is_question(action)).count();
-            for action in actions {
-                match action {
-                    Action::Open { unless_same } => events.push_back(world.open(unless_same)),
-                    Action::Check => events.push_back(world.check()),
-                    Action::Renew => events.push_back(world.renew()),
-                    Action::Publish => publishing = true,
-                    Action::Halt => publishing = false,
-                    Action::Wait(wait) => due = Some(world.now + wait.as_millis() as u64),
-                    Action::RemindIn(wait) => remind = Some(world.now + wait.as_millis() as u64),
-                    Action::LogLoss | Action::LogDegraded | Action::LogCycle => {}
-                }
+/// The driver's timers and queue, as in `driver.rs`.
+struct Driver {
+    world: World,
+    state: BroadcastState,
+    events: VecDeque<StateEvent>,
+    due: Option<u64>,
+    remind: Option<u64>,
+    publishing: bool,
+}
+
+impl Driver {
+    fn new(policy: Policy, seed: u64) -> Self {
+        Self {
+            world: World::new(policy, seed),
+            state: BroadcastState::Starting,
+            events: VecDeque::from([StateEvent::Begin]),
+            due: None,
+            remind: None,
+            publishing: false,
+        }
+    }
+
+    /// Waits for the next event; `None` if a fault starts or ends first.
+    fn next_event(&mut self) -> Option<StateEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let first = self.due.into_iter().chain(self.remind).min();
+        let at = first.unwrap_or_else(|| panic!("{:?}: {:?} stalls", self.world.policy, self.state));
+        // Faults take effect in order.
+        let at = at.min(self.world.next_change()).max(self.world.now);
+        self.world.pass(at);
+        if std::mem::take(&mut self.world.restart) {
+            return Some(StateEvent::Stop);
+        }
+        let timers = [(&mut self.due, StateEvent::Due), (&mut self.remind, StateEvent::Remind)];
+        timers.into_iter().find_map(|(timer, event)| timer.take_if(|due| *due <= at).map(|_| event))
+    }
+
+    /// Handles one event; returns the number of requests to Telegram.
+    fn handle(&mut self, event: StateEvent) -> usize {
+        let (next, actions) = step(self.state, event, self.world.policy);
+        if std::mem::discriminant(&next) != std::mem::discriminant(&self.state) {
+            (self.due, self.remind) = (None, None);
+        }
+        self.state = next;
+        let requests = actions.iter().filter(|action| is_question(action)).count();
+        for action in actions {
+            match action {
+                Action::Open { unless_same } => self.events.push_back(self.world.open(unless_same)),
+                Action::Check => self.events.push_back(self.world.check()),
+                Action::Renew => self.events.push_back(self.world.renew()),
+                Action::Publish => self.publishing = true,
+                Action::Halt => self.publishing = false,
+                Action::Wait(wait) => self.due = Some(self.world.now + wait.as_millis() as u64),
+                Action::RemindIn(wait) => self.remind = Some(self.world.now + wait.as_millis() as u64),
+                Action::LogLoss | Action::LogDegraded | Action::LogCycle => {}
             }
         }
+        requests
+    }
+
+    fn check_publishing(&self, before: BroadcastState) {
+        let policy = self.world.policy;
         if let (
             OnLoss::Keep,
             BroadcastState::Live(SessionHealth::Good { over: false, .. }),
             BroadcastState::Live(SessionHealth::Lost(_)),
-        ) = (policy.on_loss, was, state)
+        ) = (policy.on_loss, before, self.state)
         {
-            assert!(publishing, "{policy:?}: the picture goes with the session");
+            assert!(self.publishing, "{policy:?}: publishing ends with the session");
         }
-        assert!(
-            publishing || !matches!(state, BroadcastState::Live(_)),
-            "{policy:?}: live without a picture"
-        );
-        if let BroadcastState::Stopping(_) = state {
-            // The supervisor restarts it.
-            (state, publishing) = (BroadcastState::Starting, false);
-            (due, remind) = (None, None);
-            events = VecDeque::from([StateEvent::Begin]);
-            let until = world.now + RESTART;
-            world.pass(until);
+        let live = matches!(self.state, BroadcastState::Live(_));
+        assert!(self.publishing || !live, "{policy:?}: live without publishing");
+    }
+
+    /// The supervisor restarts a tool that has stopped.
+    fn restart_if_stopped(&mut self) {
+        if let BroadcastState::Stopping(_) = self.state {
+            (self.state, self.publishing) = (BroadcastState::Starting, false);
+            (self.due, self.remind) = (None, None);
+            self.events = VecDeque::from([StateEvent::Begin]);
+            let until = self.world.now + RESTART;
+            self.world.pass(until);
         }
-        if world.now / HOUR > hour {
-            most = most.max(questions);
-            assert!(questions <= MOST_QUESTIONS, "{policy:?}: {questions} questions in hour {hour}");
-            (hour, questions) = (world.now / HOUR, 0);
+    }
+
+    fn is_good(&self) -> bool {
+        let good = matches!(self.state, BroadcastState::Live(SessionHealth::Good { over: false, .. }));
+        good && self.world.call
+    }
+}
+
+/// The figures of a run; times in ms.
+#[derive(Default)]
+struct Figures {
+    hour: u64,
+    requests: usize,
+    most_requests: usize,
+    longest_recovery: u64,
+    degraded: u64,
+    live: u64,
+}
+
+impl Figures {
+    /// Accounts for the time since `began`. Panics where a limit is exceeded.
+    fn account(&mut self, driver: &mut Driver, began: u64) {
+        let (policy, state, good) = (driver.world.policy, driver.state, driver.is_good());
+        let world = &mut driver.world;
+        if world.now / HOUR > self.hour {
+            let (requests, hour) = (self.requests, self.hour);
+            self.most_requests = self.most_requests.max(requests);
+            assert!(requests <= MOST_QUESTIONS, "{policy:?}: {requests} requests in hour {hour}");
+            (self.hour, self.requests) = (world.now / HOUR, 0);
         }
-        let good =
-            matches!(state, BroadcastState::Live(SessionHealth::Good { over: false, .. })) && world.call;
         if !world.wrong.is_empty() || !world.alive {
             world.peace = world.now;
         } else if good {
-            longest = longest.max(began.saturating_sub(world.peace).min(world.now - world.peace));
+            let took = began.saturating_sub(world.peace).min(world.now - world.peace);
+            self.longest_recovery = self.longest_recovery.max(took);
             world.peace = world.now;
         } else {
             let took = world.now - world.peace;
-            assert!(took < BACK_WITHIN, "{policy:?}: {state:?} {} s after the last trouble", took / SECOND);
-            longest = longest.max(took);
+            assert!(took < BACK_WITHIN, "{policy:?}: {state:?} {} s after the last fault", took / SECOND);
+            self.longest_recovery = self.longest_recovery.max(took);
         }
-        degraded += u64::from(matches!(state, BroadcastState::Degraded(_))) * (world.now - began);
-        live += u64::from(matches!(state, BroadcastState::Live(_))) * (world.now - began);
+        self.degraded += u64::from(matches!(state, BroadcastState::Degraded(_))) * (world.now - began);
+        self.live += u64::from(matches!(state, BroadcastState::Live(_))) * (world.now - began);
+    }
+}
+
+/// Runs 60 days under one policy.
+fn live_through(policy: Policy, seed: u64) {
+    let mut driver = Driver::new(policy, seed);
+    let mut figures = Figures::default();
+    while driver.world.now < DAYS * 24 * HOUR {
+        let (began, before) = (driver.world.now, driver.state);
+        if let Some(event) = driver.next_event() {
+            figures.requests += driver.handle(event);
+        }
+        driver.check_publishing(before);
+        driver.restart_if_stopped();
+        figures.account(&mut driver, began);
     }
     println!(
-        "{policy:?}: live {} h, degraded {} h of {}; back after {} s at most; {most} questions an hour at most",
-        live / HOUR,
-        degraded / HOUR,
+        "{policy:?}: live {} h, degraded {} h of {}; back after {} s at most; {} requests an hour at most",
+        figures.live / HOUR,
+        figures.degraded / HOUR,
         DAYS * 24,
-        longest / SECOND,
+        figures.longest_recovery / SECOND,
+        figures.most_requests,
     );
 }
 
