@@ -40,7 +40,7 @@ fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
     assert_eq!(count("item-"), 0, "{}", broadcast.log());
     disk.free().unwrap();
     assert!(broadcast.wait(60 * SECOND).unwrap().success(), "{}", broadcast.log());
-    let told = broadcast.warnings().into_iter().filter(|line| line.contains("are not kept in")).count();
+    let told = broadcast.warnings().into_iter().filter(|line| line.contains("cannot cache items in")).count();
     assert_eq!(told, 1, "{}", broadcast.log());
     // Two of them at least were begun only after the disk was free again.
     assert!(count("item-") >= 1, "with room again, items are kept again: {}", broadcast.log());

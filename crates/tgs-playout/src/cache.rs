@@ -1,17 +1,21 @@
-//! Encode once: items as they were encoded, kept on disk, so that the next time they are due nothing is encoded.
+//! Encode once: items as they were encoded, kept on disk, so that the next time they are due
+//! nothing is encoded.
 //!
 //! # Theory of operation
 //!
-//! An entry is one file, `item-KEY.flv`: the encoder's tags as they came, and behind them an index of the groups of pictures
-//! with a checksum each. KEY is a hash of the content (a file's path, size, time and the bytes at its head and tail; a page's
-//! extractor, id and format) and of everything that shapes the encoding, so that an entry never has to be invalidated: what
-//! has changed has another key, and what is not asked for any more is the first to go.
+//! An entry is one file, `item-KEY.flv`: the encoder's tags as they came, and behind them an index
+//! of the groups of pictures with a checksum each. KEY is a hash of the content (a file's path,
+//! size, time and the bytes at its head and tail; a page's extractor, id and format) and of
+//! everything that shapes the encoding, so that an entry never has to be invalidated: what has
+//! changed has another key, and what is not asked for any more is the first to go.
 //!
-//! It is written by a thread of its own beside the encoding, under the name `part-KEY` and a lock, and renamed when it
-//! is whole. A process that dies leaves a part that nobody holds, which the next start removes. Two broadcasts that encode the
-//! same item at once both play; the first to lock the part writes it.
+//! It is written by a thread of its own beside the encoding, under the name `part-KEY` and a lock,
+//! and renamed when it is whole. A process that dies leaves a part that nobody holds, which the
+//! next start removes. Two broadcasts that encode the same item at once both play; the first to
+//! lock the part writes it.
 //!
-//! Nothing here may disturb the broadcast: what cannot be kept is not kept, and that is said once.
+//! Nothing here disturbs the broadcast: an item that cannot be cached plays uncached, with one
+//! WARN.
 
 mod entry;
 mod files;
@@ -45,7 +49,8 @@ use crate::{
     threads::await_end,
 };
 
-/// Filters of FFMPEG_ARGS that show what is not in the item and may change: what they make is not kept.
+/// Filters of FFMPEG_ARGS that show what is not in the item and may change: what they make is not
+/// kept.
 const CHANGING: [&str; 8] =
     ["drawtext", "movie", "subtitles", "ass=", "sendcmd", "lut3d", "haldclut", "localtime"];
 
@@ -57,7 +62,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most `limit` bytes (0: none).
+    /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most
+    /// `limit` bytes (0: none).
     #[must_use]
     pub fn open(cache_dir: &Path, limit: u64, setup: &EncodeSetup, version: &str) -> Self {
         let filters = [&setup.extra.video_filter, &setup.extra.audio_filter];
@@ -95,7 +101,8 @@ impl Cache {
         Self { store: Arc::new(store), writers: Mutex::default() }
     }
 
-    /// The name under which `media` is kept, as it is now; `None` where it is not. Reads the beginning and the end of a file.
+    /// The name under which `media` is kept, as it is now; `None` where it is not. Reads the
+    /// beginning and the end of a file.
     #[must_use]
     pub fn key(&self, media: &Media) -> Option<CacheKey> {
         self.store.key(media)
@@ -111,7 +118,8 @@ impl Cache {
         Some(entry)
     }
 
-    /// The entry that the page `id` led to when it could last be asked. `None` also where it was no page.
+    /// The entry that the page `id` led to when it could last be asked. `None` also where it was no
+    /// page.
     #[must_use]
     pub fn recall(&self, id: &str) -> Option<CacheEntry> {
         if self.store.limit == 0 {
@@ -123,9 +131,9 @@ impl Cache {
         CacheEntry::open(&self.store.dir.join(entry_name(&CacheKey(key.to_owned())))).ok()
     }
 
-    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags follow. `None` where it
-    /// cannot be kept: without a known length it could not be told whether it is whole, and what does not begin at its
-    /// beginning is not.
+    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags
+    /// follow. `None` where it cannot be kept: without a known length nothing shows whether it is
+    /// whole, and what does not begin at its beginning is not.
     #[must_use]
     pub fn record(&self, key: &CacheKey, item: &Item, length: Option<Duration>) -> Option<CacheRecording> {
         let length = length.filter(|_| item.start.is_zero())?;
@@ -147,12 +155,13 @@ impl Cache {
         Some(recording)
     }
 
-    /// Renews what is told of its size: other broadcasts write to it as well.
+    /// Measures its size again: other broadcasts write to it as well.
     pub(crate) fn measure(&self) {
         self.store.measure();
     }
 
-    /// Waits for what is being written, at most so long: an entry that is whole should not be lost with the process.
+    /// Waits for what is being written, at most so long: an entry that is whole should not be lost
+    /// with the process.
     pub fn settle(&self, patience: Duration) {
         await_end(self.writers.lock().unwrap_or_else(PoisonError::into_inner).iter(), patience);
     }

@@ -1,7 +1,8 @@
-//! Where the time comes from for what is paced by it: the one seam through which a test can live through months in minutes.
+//! Where the time comes from for what is paced by it: the one seam through which a test can live
+//! through months in minutes.
 //!
-//! It measures nothing and plans nothing. What waits for a child or a socket uses the machine's clock directly: there is
-//! nothing to simulate behind it.
+//! It measures nothing and plans nothing. What waits for a child or a socket uses the machine's
+//! clock directly: there is nothing to simulate behind it.
 
 use std::{
     fmt,
@@ -14,7 +15,8 @@ use tgs_core::cancel::Cancel;
 pub(crate) trait Clock: fmt::Debug + Send + Sync {
     /// The moment, on a clock that nobody sets.
     fn now(&self) -> Instant;
-    /// Seconds since the epoch, on the clock that people and time servers set. Only fit to be shown.
+    /// Seconds since the epoch, on the clock that people and time servers set. Only fit to be
+    /// shown.
     fn wall(&self) -> f64;
     /// Waits for `timeout`, or until `cancel` is set. Answers whether it is.
     fn wait(&self, timeout: Duration, cancel: &Cancel) -> bool;

@@ -10,22 +10,24 @@ use std::{
 
 /// What may be asked of a running broadcast.
 ///
-/// The *current* item is the one on air. Between two items, and after a command that leaves one, it is the one that comes:
-/// two [`Command::Next`] at once leave two items.
+/// The *current* item is the one on air. Between two items, and after a command that leaves one, it
+/// is the one that comes: two [`Command::Next`] at once leave two items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// On to the next item, when the group of pictures on air (two seconds) is over and the item is ready; the current one
-    /// stays for one group more until it is. No failure of the item that is left.
+    /// On to the next item, when the group of pictures on air (two seconds) is over and the item is
+    /// ready; the current one stays for one group more until it is. No failure of the item that is
+    /// left.
     Next,
-    /// Back to the item before the current one in the list, from its beginning; at the list's first item to that.
+    /// Back to the item before the current one in the list, from its beginning; at the list's first
+    /// item to that.
     Previous,
-    /// To this distance from the current item's beginning (from the cache: to the next keyframe, up to two seconds behind it);
-    /// beyond its end as [`Command::Next`]. Refused by a live item.
+    /// To this distance from the current item's beginning (from the cache: to the next keyframe, up
+    /// to two seconds behind it); beyond its end as [`Command::Next`]. Refused by a live item.
     Seek(Duration),
-    /// Plays what this line of a playlist names after the current item, behind what was queued before. Edits of the list
-    /// do not touch it; it is not kept over a restart.
+    /// Plays what this line of a playlist names after the current item, behind what was queued
+    /// before. Edits of the list do not touch it; it is not kept over a restart.
     Queue(String),
-    /// The filler goes on air until [`Command::Resume`]: files stop, live sources go on without being seen.
+    /// Shows the filler until [`Command::Resume`]: files stop, live sources continue unseen.
     Pause,
     /// Ends [`Command::Pause`]: files go on where they stopped, live sources with their newest.
     Resume,
@@ -74,7 +76,8 @@ pub enum CommandRefused {
     Busy,
 }
 
-/// The commands that hold until they are taken back, or to the end: the one place where they are noted.
+/// The commands that hold until they are taken back, or to the end: the one place where they are
+/// noted.
 ///
 /// The router sets them, the read-ahead acts by them, and the status shows them.
 #[derive(Debug, Default)]

@@ -4,9 +4,11 @@
 //! - *encode* runs one encoder after another into the read-ahead.
 //! - *playout*, the caller's own thread, paces and publishes.
 //!
-//! Beside them, and needed by none of them: one that keeps the item being encoded, one that encodes ahead.
+//! Beside them, and needed by none of them: one that keeps the item being encoded, one that encodes
+//! ahead.
 //!
-//! A failure of an item ends in the encode thread, a failure of the connection in playout; neither reaches the other.
+//! A failure of an item ends in the encode thread, a failure of the connection in playout; neither
+//! reaches the other.
 
 mod config;
 mod context;
@@ -59,8 +61,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// The slate's font: DejaVu Sans, cut down to the alphabets of Europe.
 const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
 
-/// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each case `control` is
-/// stopped afterwards, and no thread or child is left.
+/// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each
+/// case `control` is stopped afterwards, and no thread or child is left.
 pub fn run(
     config: EngineConfig,
     program: Box<dyn Programme>,

@@ -1,4 +1,5 @@
-//! All that is ffmpeg's: what an item holds, the command that encodes it, the child that runs, and what its end means.
+//! All that is ffmpeg's: what an item holds, the command that encodes it, the child that runs, and
+//! what its end means.
 //!
 //! It neither queues nor times what it reads: see [`crate::read_ahead`] and [`crate::timeline`].
 

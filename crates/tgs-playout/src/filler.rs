@@ -1,6 +1,8 @@
-//! What is shown when there is nothing to show: a slate, or the operator's FILLER file, encoded once and kept.
+//! What is shown when there is nothing to show: a slate, or the operator's FILLER file, encoded
+//! once and kept.
 //!
-//! It is read from disk while it plays: it must not cost memory all the time for what rarely happens.
+//! It is read from disk while it plays: it must not cost memory all the time for what rarely
+//! happens.
 
 use std::{
     fs::File,
@@ -74,8 +76,9 @@ pub enum FillerError {
 }
 
 impl Filler {
-    /// Opens the kept filler of this setup. Where there is none yet, encodes the slate at once and the FILLER file from
-    /// a thread of its own. A file that cannot be used is told with a WARN and the slate stays.
+    /// Opens the kept filler of this setup. Where it is missing, encodes the slate at once and the
+    /// FILLER file from a thread of its own. For a file that cannot be used it warns, and the slate
+    /// stays.
     pub fn prepare(
         setup: &EncodeSetup,
         version: &str,
@@ -164,7 +167,7 @@ impl Filler {
         self.silence.clone()
     }
 
-    /// Goes on air from its beginning.
+    /// Starts from its beginning.
     pub fn enter(&mut self, timeline: &mut Timeline) -> io::Result<()> {
         if let Some((tags, sound)) = self.coming.as_ref().and_then(|coming| coming.done.try_recv().ok()) {
             (self.tags, self.silent) = (tags, sound.is_none());
@@ -206,7 +209,8 @@ fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> String {
     digest::key([encoding, content])
 }
 
-/// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the slate's.
+/// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the
+/// slate's.
 fn open(path: &Path) -> io::Result<(FillerReader, Option<Silence>)> {
     let file = files::open_regular(path)?;
     // Used now; what nobody uses is removed one day.

@@ -26,21 +26,25 @@ pub enum Trust {
 /// One file or URL as ffmpeg opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSource {
-    /// A URL, or `file:` and an absolute path (so that no file name can be read as an option or a protocol).
+    /// A URL, or `file:` and an absolute path (so that no file name can be read as an option or a
+    /// protocol).
     pub url: String,
     /// HTTP request headers, name and value; empty for files.
     pub headers: Vec<(String, String)>,
-    /// HTTP cookies in the form of `Set-Cookie`, each with its domain and path: ffmpeg sends one only where these match.
+    /// HTTP cookies in the form of `Set-Cookie`, each with its domain and path: ffmpeg sends one
+    /// only where these match.
     pub cookies: Vec<String>,
     /// Whether the content is an HLS playlist although the name does not end with `.m3u8`.
     pub hls: bool,
-    /// Where it is an HLS playlist on disk that has no end and does not grow: how long it is. It plays from its beginning.
+    /// Where it is an HLS playlist on disk that has no end and does not grow: how long it is. It
+    /// plays from its beginning.
     pub ends: Option<Duration>,
     /// Whether it is an HLS playlist whose times jump from segment to segment.
     pub jumps: bool,
     /// Who named it.
     pub trust: Trust,
-    /// Where ffmpeg is to connect to instead of asking for the name's address, where that was checked.
+    /// Where ffmpeg is to connect to instead of asking for the name's address, where that was
+    /// checked.
     pub address: Option<IpAddr>,
 }
 
@@ -90,8 +94,8 @@ pub struct Media {
     pub live: bool,
     /// When the URLs stop working, where that is known.
     pub expires: Option<SystemTime>,
-    /// What the site calls this picture and sound, whatever their URLs: the extractor, its id, the formats. `None` where
-    /// nobody tells; files are told apart by what they hold.
+    /// What the site calls this picture and sound, whatever their URLs: the extractor, its id, the
+    /// formats. `None` where it is unknown; files are identified by their content.
     pub identity: Option<String>,
 }
 
@@ -108,7 +112,8 @@ impl Media {
 pub struct Item {
     /// Identity that survives restarts and edits of the list: the absolute path or the page's URL.
     pub id: String,
-    /// The program's own number of this turn in its list, another each time it gives one out; [`Programme::jump`] names it.
+    /// The program's own number of this turn in its list, another each time it gives one out;
+    /// [`Programme::jump`] names it.
     pub turn: u64,
     /// What viewers and logs are shown.
     pub title: String,
@@ -199,7 +204,7 @@ pub struct ItemFailure {
 }
 
 impl ItemFailure {
-    /// A failure of class `reason`, told as `detail`.
+    /// A failure of class `reason`, described by `detail`.
     pub fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
@@ -252,7 +257,7 @@ pub struct UpcomingItem {
     pub find: Box<dyn FnOnce() -> Option<Item> + Send>,
 }
 
-/// Where a [`Programme`] is told to go.
+/// Where a [`Programme`] goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JumpTarget {
     /// To the same item, this far from its beginning.
@@ -263,39 +268,42 @@ pub enum JumpTarget {
     After,
 }
 
-/// The list of what is played, in order. Called from one thread, which may block in it (resolving a page URL):
-/// the read-ahead and the filler cover that time.
+/// The list of what is played, in order. Called from one thread, which may block in it (resolving a
+/// page URL): the read-ahead and the filler cover that time.
 pub trait Programme: Send {
     /// The next entry. Called one item ahead of the encoder.
     fn next(&mut self) -> NextItem;
 
-    /// Called immediately before `item` (from an earlier [`Programme::next`]) is encoded: gives it back,
-    /// resolved anew where its URLs have expired, or gives what the edited list has in its place.
+    /// Called immediately before `item` (from an earlier [`Programme::next`]) is encoded: gives it
+    /// back, resolved anew where its URLs have expired, or gives what the edited list has in its
+    /// place.
     fn confirm(&mut self, item: Item) -> NextItem;
 
-    /// The `count` entries that come after those given out, as far as that is known without asking anybody; nearest first.
-    /// Whoever calls one may have to wait for it.
+    /// The `count` entries that come after those given out, as far as that is known without asking
+    /// anybody; nearest first. A call may block.
     fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let _ = count;
         Vec::new()
     }
 
-    /// How many entries one round has at present: after so many failures in a row the engine backs off.
+    /// How many entries one round has at present: after so many failures in a row the engine backs
+    /// off.
     fn round_len(&self) -> usize;
 
-    /// Goes where `to` says, seen from the item of this [`Item::turn`]; `None` stands for what [`Programme::next`] would
-    /// give. What was given out after that item has not been seen by anybody. [`Programme::next`] follows.
+    /// Goes where `to` says, seen from the item of this [`Item::turn`]; `None` stands for what
+    /// [`Programme::next`] would give. What was given out after that item has not been seen by
+    /// anybody. [`Programme::next`] follows.
     fn jump(&mut self, place: Option<u64>, to: JumpTarget);
 
-    /// Puts what `line` names (as a playlist's line does) behind what is queued already. It is given out before the list
-    /// goes on.
+    /// Puts what `line` names (as a playlist's line does) behind what is queued already. It is
+    /// given out before the list goes on.
     fn queue(&mut self, line: &str);
 
     /// Reads the list anew. What has changed is taken with the next item.
     fn reload(&mut self);
 
-    /// After [`Programme::reload`]: what comes in the place of the item (or skipped entry) given out last, where the edit has
-    /// another there.
+    /// After [`Programme::reload`]: what comes in the place of the item (or skipped entry) given
+    /// out last, where the edit has another there.
     fn replaced(&mut self) -> Option<NextItem> {
         None
     }

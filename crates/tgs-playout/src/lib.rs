@@ -1,7 +1,7 @@
 //! Items in, one continuous FLV timeline out, published. Knows no Telegram.
 //!
 //! ```text
-//! item → encoder (one ffmpeg) → read-ahead (read-ahead) → timeline (one clock) → publisher (one connection)
+//! item → encoder (one ffmpeg) → read-ahead → timeline (one clock) → publisher (one connection)
 //! ```
 //!
 //! [`engine::run`] wires them together and describes the threads.

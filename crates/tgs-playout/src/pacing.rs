@@ -2,10 +2,11 @@
 //!
 //! # Theory of operation
 //!
-//! There is one anchor between the broadcast's clock and the wall's for the whole run. It moves in two cases only: by
-//! exactly the time the viewer was away (files wait), and by a lag that is let go. When the read-ahead cannot give the
-//! next group of pictures by the moment it is due, filler is sent instead, between two keyframes. This thread starts
-//! no process and opens no item; all it waits for is its connection and the clock.
+//! There is one anchor between the broadcast's clock and the wall's for the whole run. It moves in
+//! two cases only: by exactly the time the viewer was away (files wait), and by a lag that it
+//! resynchronises. When the read-ahead cannot give the next group of pictures by the moment it is
+//! due, filler is sent instead, between two keyframes. This thread starts no process and opens no
+//! item; all it waits for is its connection and the clock.
 
 use std::{
     collections::VecDeque,
@@ -35,15 +36,16 @@ mod bridge;
 mod connection;
 mod report;
 
-/// A lag of more than this is let go.
+/// A longer lag is given up: the clock resynchronises.
 const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// What is due within this goes out together: a third of the wake-ups, which are most of what a channel from the cache costs.
-/// No viewer can see it: players hold far more than a picture or two.
+/// What is due within this goes out together: a third of the wake-ups, which are most of what a
+/// channel from the cache costs. No viewer can see it: players hold far more than a picture or two.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 
-/// The longest that one turn of this thread takes, with room: connecting (10 s), names that a resolver does not answer
-/// (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the longest back-off (30 s).
+/// The longest that one turn of this thread takes, with room: connecting (10 s), names that a
+/// resolver does not answer (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the
+/// longest back-off (30 s).
 const LONGEST_TURN: Duration = Duration::from_mins(2);
 
 /// The pacing thread's state.
@@ -84,7 +86,8 @@ pub(crate) struct Playout {
     /// Whether a connection that was not steady has been followed by an attempt at once already.
     hurried: bool,
     backoff: Backoff,
-    /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a machine that stood still.
+    /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a
+    /// machine that stood still.
     sending: Duration,
 }
 
@@ -157,8 +160,8 @@ impl Playout {
         }
     }
 
-    /// Runs until the programme is over, the tool is told to stop, or the output cannot be written. Answers how many
-    /// items went on air.
+    /// Runs until the programme is over, the broadcast is stopped, or the output cannot be
+    /// written. Returns the number of items that were shown.
     pub(crate) fn run(&mut self) -> Result<u64, SinkError> {
         let ended = self.broadcast();
         self.report(true);
@@ -318,7 +321,7 @@ impl Playout {
         } else {
             "this machine stood still"
         };
-        log::warn!("{:.1} s behind, which is let go: {cause}", lag.as_secs_f64());
+        log::warn!("{:.1} s behind real time; resynchronising: {cause}", lag.as_secs_f64());
         self.sending = Duration::ZERO;
         self.anchor = self.anchor.map(|anchor| anchor + lag);
         if self.is_live() {

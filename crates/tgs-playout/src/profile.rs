@@ -17,7 +17,8 @@ pub const AAC_FRAME: u64 = 1024;
 pub struct Profile {
     /// Picture width in pixels.
     pub width: u32,
-    /// Picture height in pixels; always 16:9, because Telegram scales to 1280×720 whatever the shape.
+    /// Picture height in pixels; always 16:9, because Telegram scales to 1280×720 whatever the
+    /// shape.
     pub height: u32,
     /// Frames a second.
     pub fps: u32,

@@ -1,8 +1,9 @@
-//! The one connection that the whole broadcast goes out on, and what was sent over it but may not have arrived.
+//! The one connection that the whole broadcast goes out on, and what was sent over it but may not
+//! have arrived.
 //!
-//! [`Publisher`] remembers every tag back to the last keyframe that the server's TCP has acknowledged. When the
-//! connection breaks, the next one begins with that keyframe: nothing is skipped, whatever was still on its way. When
-//! to connect again is the caller's decision.
+//! [`Publisher`] remembers every tag back to the last keyframe that the server's TCP has
+//! acknowledged. When the connection breaks, the next one begins with that keyframe: nothing is
+//! skipped, whatever was still on its way. When to connect again is the caller's decision.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
@@ -54,7 +55,8 @@ struct SentTag {
     end: u64,
 }
 
-/// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is found within 5 s.
+/// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is
+/// found within 5 s.
 const MAX_KEPT: usize = 8 << 20;
 
 impl Publisher {
@@ -93,7 +95,8 @@ impl Publisher {
         &self.output
     }
 
-    /// Whether it writes a file: what cannot be written there is lost, and trying again would begin it anew.
+    /// Whether it writes a file: what cannot be written there is lost, and trying again would begin
+    /// it anew.
     #[must_use]
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.output, Output::File(_))
@@ -105,7 +108,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Begins a new connection's stream: the headers, then what may not have arrived over the one before.
+    /// Begins a new connection's stream: the headers, then what may not have arrived over the one
+    /// before.
     pub(crate) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
@@ -123,15 +127,17 @@ impl Publisher {
         self.flush()
     }
 
-    /// Forgets what was sent: the next connection begins with the next tag, which must be a keyframe.
+    /// Forgets what was sent: the next connection begins with the next tag, which must be a
+    /// keyframe.
     pub(crate) fn forget(&mut self, next: u64) {
         self.sent.clear();
         self.headers = [None, None];
         self.base = next;
     }
 
-    /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered: waking the kernel and the
-    /// other side is most of what a tag costs, so those that are due together go together.
+    /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered:
+    /// waking the kernel and the other side is most of what a tag costs, so those that are due
+    /// together go together.
     pub(crate) fn send(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
         let picture = kind == Kind::Video && placed.tag.is_frame();

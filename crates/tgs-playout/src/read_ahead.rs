@@ -1,12 +1,13 @@
-//! The read-ahead: tags that are encoded and not yet due, between the thread that encodes and the thread that paces.
+//! The read-ahead: tags that are encoded and not yet due, between the thread that encodes and the
+//! thread that paces.
 //!
-//! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is handed out only when all
-//! of it is here, so that the broadcast is never left in the middle of one: whatever goes wrong in the encoder is
-//! bridged between two keyframes and nothing is lost.
+//! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is
+//! handed out only when all of it is here, so that the broadcast is never left in the middle of
+//! one: whatever goes wrong in the encoder is bridged between two keyframes and nothing is lost.
 //!
-//! What an operator leaves is taken out of it at the end of a group as well (`ReadAhead::skip`, `ReadAhead::jump`): the item on
-//! air is shown for a group more where the other one is not here yet. Which item is meant is decided in `runs`; where the
-//! list goes on, by the program.
+//! What an operator leaves is taken out of it at the end of a group as well (`ReadAhead::skip`,
+//! `ReadAhead::jump`): the item on air is shown for a group more where the other one is not here
+//! yet. Which item is meant is decided in `runs`; where the list goes on, by the program.
 
 mod buffer;
 mod discard;
@@ -54,11 +55,12 @@ pub(crate) enum Admission {
     Ended,
 }
 
-/// How much must be here before an item goes on air (again).
+/// How much must be buffered before an item is shown (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartLevel {
-    /// Half a second of picture from an encoder that runs at twice the speed of time or more: nobody watches yet, and
-    /// the start shall be quick. From a slower one the whole group, so that the next is here in time.
+    /// Half a second of picture from an encoder that runs at twice the speed of time or more:
+    /// nobody watches yet, and the start shall be quick. From a slower one the whole group, so that
+    /// the next is here in time.
     Start,
     /// The whole of the next group of pictures.
     Group,
@@ -83,8 +85,8 @@ pub struct ReadAhead {
     fps: u64,
     frames_wanted: u64,
     state: Mutex<Buffer>,
-    /// Commands that the prepare thread has not done yet: what it has prepared may be stale. Raised under
-    /// the lock, lowered without.
+    /// Commands that the prepare thread has not done yet: what it has prepared may be stale. Raised
+    /// under the lock, lowered without.
     pending: AtomicUsize,
     standing: Arc<StandingCommands>,
     /// There is something to take.
@@ -120,7 +122,7 @@ impl ReadAhead {
         if self.pending.load(Ordering::Relaxed) > 0 {
             return Admission::Stale;
         }
-        match state.runs.open() {
+        match state.sequence.open() {
             SeqAdmission::Skipped => Admission::Skipped,
             SeqAdmission::Ended => Admission::Ended,
             SeqAdmission::Admitted(seq) => {
@@ -140,31 +142,35 @@ impl ReadAhead {
         state.next_title()
     }
 
-    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of the viewer.
+    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of
+    /// the viewer.
     pub(crate) fn next_title(&self) -> Option<String> {
         self.lock().next_title()
     }
 
-    /// The item that was opened has been encoded as far as it will be. Where its encoding ended in a panic it gets its end here.
+    /// The item that was opened has been encoded as far as it will be. Where its encoding ended in
+    /// a panic it gets its end here.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
-            if state.unended == Some(attempt.seq) && !state.runs.is_left(attempt.seq) {
+            if state.unended == Some(attempt.seq) && !state.sequence.is_left(attempt.seq) {
                 state.add(Event::End);
             }
-            state.runs.closed(attempt.seq);
+            state.sequence.closed(attempt.seq);
         }
         state.end_where_asked();
         self.more.notify_all();
     }
 
-    /// Adds a piece; waits while the read-ahead is full. `false` when `cancel` was set meanwhile, or the item was left.
+    /// Adds a piece; waits while the read-ahead is full. `false` when `cancel` was set meanwhile,
+    /// or the item was left.
     pub fn push(&self, piece: Event, live: bool, cancel: &Cancel) -> bool {
         let waits = matches!(piece, Event::Tag(_));
         self.push_all([piece], waits, live, cancel)
     }
 
-    /// Adds a group of pictures as soon as there is room for its first tag: one wake-up for all of them.
+    /// Adds a group of pictures as soon as there is room for its first tag: one wake-up for all of
+    /// them.
     pub(crate) fn push_group(&self, tags: Vec<Tag>, cancel: &Cancel) -> bool {
         self.push_all(tags.into_iter().map(Event::Tag), true, false, cancel)
     }
@@ -178,7 +184,7 @@ impl ReadAhead {
     ) -> bool {
         let mut state = self.lock();
         loop {
-            if state.attempt.as_ref().is_some_and(|attempt| state.runs.is_left(attempt.seq)) {
+            if state.attempt.as_ref().is_some_and(|attempt| state.sequence.is_left(attempt.seq)) {
                 return false;
             }
             if !waits || !self.is_full(&state) {
@@ -220,8 +226,9 @@ impl ReadAhead {
         state
     }
 
-    /// Another encoder goes on with the item that is being given. What has no end yet of its pictures is taken out, unless that
-    /// is on air already; the sound beside it stays. Answers how many pictures that were.
+    /// Another encoder goes on with the item that is being given. What has no end yet of its
+    /// pictures is taken out, unless that is on air already; the sound beside it stays. Answers how
+    /// many pictures that were.
     pub(crate) fn cut_open_group(&self) -> u64 {
         let cut = self.lock().cut_open_group();
         self.room.notify_all();
@@ -229,7 +236,8 @@ impl ReadAhead {
         cut
     }
 
-    /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come just now.
+    /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come
+    /// just now.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.lock();
         if self.pending.load(Ordering::Relaxed) == 0 {
@@ -239,12 +247,12 @@ impl ReadAhead {
         state.over
     }
 
-    /// Waits until the program is told to go elsewhere after all, or `cancel` is set.
+    /// Waits until a command leads the list elsewhere, or `cancel` is set.
     pub(crate) fn wait_reopened(&self, cancel: &Cancel) {
         self.wait_until(&self.room, Duration::MAX, cancel, |state| !state.over);
     }
 
-    /// Waits until anything is told, `patience` at most, or `cancel` is set.
+    /// Waits until a command is given, `patience` at most, or `cancel` is set.
     pub(crate) fn wait_command(&self, patience: Duration, cancel: &Cancel) {
         let commands = self.lock().commands;
         self.wait_until(&self.room, patience, cancel, |state| state.commands != commands);
@@ -275,22 +283,22 @@ impl ReadAhead {
     /// Leaves the current item: what comes after it is next.
     pub(crate) fn skip(&self) {
         let mut state = self.lock();
-        state.runs.leave_current();
+        state.sequence.leave_current();
         self.cut(&mut state);
     }
 
-    /// Leaves what `leave` says, because the list is to go on elsewhere: counts a command for the prepare thread.
-    /// Answers what the current item was. With `seek` it must not be live.
+    /// Leaves what `leave` says, because the list is to go on elsewhere: counts a command for the
+    /// prepare thread. Answers what the current item was. With `seek` it must not be live.
     pub(crate) fn jump(&self, leave: Discard, seek: bool) -> Result<TargetItem, CommandRefused> {
         let mut state = self.lock();
-        let found = state.find(state.runs.current());
+        let found = state.find(state.sequence.current());
         if seek && found.is_some_and(|(_, live)| live) {
             return Err(CommandRefused::Live);
         }
         self.add_pending(&mut state)?;
         let skip = match leave {
-            Discard::All => state.runs.leave_all(),
-            Discard::Later => state.runs.leave_later(),
+            Discard::All => state.sequence.leave_all(),
+            Discard::Later => state.sequence.leave_later(),
         };
         state.over = false;
         self.cut(&mut state);
@@ -300,7 +308,7 @@ impl ReadAhead {
     /// Ends the list with the current item.
     pub(crate) fn end_with_current(&self) {
         let mut state = self.lock();
-        state.runs.end_with_current();
+        state.sequence.end_with_current();
         self.cut(&mut state);
     }
 
@@ -367,7 +375,7 @@ impl ReadAhead {
             StartLevel::Group => state.groups > 0 || self.is_full(&state),
             StartLevel::Refilled => self.is_full(&state) || state.has_end() || state.over,
         };
-        // At the end of the programme what is left goes out as it is.
+        // At the end of the programme the remainder is handed out as it is.
         let anywhere = need == StartLevel::Refilled;
         if !state.over && (anywhere || state.at_boundary()) && !ready {
             return Polled::NotReady;
@@ -382,7 +390,8 @@ impl ReadAhead {
         }
     }
 
-    /// Takes the next piece as soon as there is one (nobody watches: a file). `NotReady` after `patience`.
+    /// Takes the next piece as soon as there is one (nobody watches: a file). `NotReady` after
+    /// `patience`.
     pub fn wait_event(&self, patience: Duration) -> Polled {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -406,7 +415,8 @@ impl ReadAhead {
         }
     }
 
-    /// Waits until it is full, so that nobody waits for an encoder. `false` when `cancel` was set meanwhile.
+    /// Waits until it is full, so that nobody waits for an encoder. `false` when `cancel` was set
+    /// meanwhile.
     pub fn wait_full(&self, cancel: &Cancel) -> bool {
         let mut state = self.lock();
         // Filled up again as soon as a third of a second is free: what is between counts as full.
@@ -436,7 +446,7 @@ impl ReadAhead {
         let mut state = self.lock();
         if state.rest.is_empty() {
             // Behind the end of the item on air lie those of another, which wait.
-            while !state.runs.is_between()
+            while !state.sequence.is_between()
                 && state.groups > 1
                 && !state.has_end()
                 && state.drop_oldest_group()
@@ -447,7 +457,8 @@ impl ReadAhead {
         self.room.notify_all();
     }
 
-    /// Wakes the giver when a third of a second is free: woken for each tag, it would cost more than copying them does.
+    /// Wakes the giver when a third of a second is free: woken for each tag, it would cost more
+    /// than copying them does.
     fn make_room(&self, state: &Buffer) {
         if state.frames + self.fps / 3 <= self.frames_wanted && state.bytes < MAX_BYTES {
             self.room.notify_all();

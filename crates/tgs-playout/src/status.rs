@@ -138,7 +138,8 @@ pub struct EngineMetrics {
     pub(crate) cache_bytes: Gauge,
 }
 
-/// The one set of them. Reading it registers all, so that each series exists from the first scrape on.
+/// The one set of them. Reading it registers all, so that each series exists from the first scrape
+/// on.
 pub static METRICS: LazyLock<EngineMetrics> = LazyLock::new(|| {
     let metrics = EngineMetrics::register().expect("metric names are constants and registered once");
     for reason in FailureReason::ALL {
@@ -150,7 +151,7 @@ pub static METRICS: LazyLock<EngineMetrics> = LazyLock::new(|| {
 impl EngineMetrics {
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
-            streams_played: register_int_counter!("streams_played_total", "Items that went on air.")?,
+            streams_played: register_int_counter!("streams_played_total", "Items that were broadcast.")?,
             on_air: register_int_gauge!("tgs_on_air", "1 while media is being published, else 0.")?,
             paused: register_int_gauge!(
                 "tgs_paused",

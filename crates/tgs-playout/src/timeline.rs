@@ -2,15 +2,16 @@
 //!
 //! # Theory of operation
 //!
-//! The clock is a pair of counters: video frames at the profile's rate and AAC frames of 1024 samples. A tag's time
-//! is computed from its count, so nothing accumulates: after months each is still within half a millisecond of where
-//! it belongs.
+//! The clock is a pair of counters: video frames at the profile's rate and AAC frames of 1024
+//! samples. A tag's time is computed from its count, so nothing accumulates: after months each is
+//! still within half a millisecond of where it belongs.
 //!
-//! A *segment* is an unbroken run of tags of one encoder that begins with a keyframe: an item, a piece of the filler,
-//! or the rest of an item after a piece of the filler. Its picture takes the next frame numbers. Its sound is placed by
-//! its distance from the first picture, rounded to the AAC grid: an encoder's priming frame falls on the last frame of
-//! the segment before and is dropped, and a missing frame becomes one of silence. So sound is never more than half an
-//! AAC frame (11.6 ms at 44.1 kHz) off the picture, however many segments went before.
+//! A *segment* is an unbroken run of tags of one encoder that begins with a keyframe: an item, a
+//! piece of the filler, or the rest of an item after a piece of the filler. Its picture takes the
+//! next frame numbers. Its sound is placed by its distance from the first picture, rounded to the
+//! AAC grid: an encoder's priming frame falls on the last frame of the segment before and is
+//! dropped, and a missing frame becomes one of silence. So sound is never more than half an AAC
+//! frame (11.6 ms at 44.1 kHz) off the picture, however many segments went before.
 //!
 //! Repeated sequence headers are dropped. Sound and picture leave in order of time.
 
@@ -20,11 +21,12 @@ use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::profile::{AAC_FRAME, Profile};
 
-/// Sound may run ahead of the picture, or behind it, by this much inside a segment before it is cut or filled.
+/// Sound may run ahead of the picture, or behind it, by this much inside a segment before it is cut
+/// or filled.
 const MAX_APART_MS: u64 = 1000;
 
-/// Where nothing more is here, sound that is behind the picture by this much has ended: encoders write both in order of
-/// time, so it is two frames of sound and a little.
+/// Where nothing more is here, sound that is behind the picture by this much has ended: encoders
+/// write both in order of time, so it is two frames of sound and a little.
 const ENDED_MS: u64 = 50;
 
 /// Where in an item a placed tag comes from.
@@ -123,8 +125,9 @@ impl Timeline {
         }
     }
 
-    /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first picture must be a
-    /// keyframe; pictures before one are dropped. A `silent` encoder brings no sound: silence is put to its pictures.
+    /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first
+    /// picture must be a keyframe; pictures before one are dropped. A `silent` encoder brings no
+    /// sound: silence is put to its pictures.
     pub fn begin(&mut self, seq: u64, start_ms: u64, silent: bool) {
         self.segment = Segment::Opening { seq, start_ms, silent, waiting: Vec::new() };
     }
@@ -135,8 +138,8 @@ impl Timeline {
         self.video_ms(self.next_video)
     }
 
-    /// Whether every picture up to the last of this segment has been placed. Elsewhere another segment's first picture
-    /// would be shown at the time of one that is there already.
+    /// Whether every picture up to the last of this segment has been placed. Elsewhere another
+    /// segment's first picture would be shown at the time of one that is there already.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match &self.segment {
@@ -164,7 +167,8 @@ impl Timeline {
         }
     }
 
-    /// Nothing more is here for now: pictures that wait for sound that has ended get silence. Answers whether any did.
+    /// Nothing more is here for now: pictures that wait for sound that has ended get silence.
+    /// Answers whether any did.
     pub fn settle(&mut self) -> bool {
         let Some(last) = self.video.back() else { return false };
         let (origin, decoded) = (last.origin, last.tag.timestamp);
@@ -288,7 +292,8 @@ impl Timeline {
         let due = (open.pts_out + tag.timestamp).saturating_sub(open.pts_in);
         let place = (due * self.rate + AAC_FRAME * 500) / (AAC_FRAME * 1000);
         let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
-        // Once it runs it is counted; only a whole frame's error means that frames are missing or too many.
+        // Once it runs it is counted; only a whole frame's error means that frames are missing or
+        // too many.
         let tolerance = u64::from(open.heard);
         if place + tolerance < self.next_audio || due > latest {
             return;
@@ -315,7 +320,8 @@ impl Timeline {
     }
 }
 
-/// The same picture at another time; its body is copied only where the composition time in it changes.
+/// The same picture at another time; its body is copied only where the composition time in it
+/// changes.
 fn retimed_picture(tag: Tag, decoded: u64, composition: u64) -> Tag {
     let bytes = (composition as u32).to_be_bytes();
     let mut body = tag.body;

@@ -106,7 +106,7 @@ fn what_cannot_be_decoded_gives_way() {
     make(dir.path(), &format!("{} {} -map 0 -map 1 -map 3 {H264} two.mp4", av(320), av(320)));
     make(dir.path(), &format!("{} {H264} one.mp4", av(320)));
     assert_eq!(chosen(&as_mpeg_h(&at("two.mp4"), &at("two-h.mp4"))), (Some(0), Some(2)));
-    // Where no other sound is there the picture plays, and the loss can be told.
+    // Where no other sound is there the picture plays, and the loss is reported.
     let found = probed(&as_mpeg_h(&at("one.mp4"), &at("one-h.mp4"))).unwrap();
     assert_eq!((found.video.map(|v| v.index), found.audio, found.unheard), (Some(0), None, true));
     assert!(!probed(&at("one.mp4")).unwrap().unheard);

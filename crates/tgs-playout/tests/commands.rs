@@ -1,7 +1,7 @@
-//! A running engine with the real ffmpeg is told commands: what viewers see of them, frame by frame.
+//! Commands to a running engine with the real ffmpeg: their effect for viewers, frame by frame.
 //!
-//! Each clip shows its number as brightness and its time as colour, so that every frame of the recording says where it
-//! comes from.
+//! Each clip shows its number as brightness and its time as colour, so that every frame of the
+//! recording says where it comes from.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 

@@ -1,4 +1,5 @@
-//! What becomes of the rest of an item whose encoder or streams end half-way: with the real ffmpeg, into a file.
+//! What becomes of the rest of an item whose encoder or streams end half-way: with the real ffmpeg,
+//! into a file.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -104,7 +105,8 @@ fn assert_whole(tags: &[Tag], seconds: u64) {
     assert!(silent <= 12, "{silent} frames of silence");
 }
 
-/// An ffmpeg of which the first encoder of `film` gives so many bytes and then `ends`, a shell command.
+/// An ffmpeg of which the first encoder of `film` gives so many bytes and then `ends`, a shell
+/// command.
 fn failing(dir: &Path, bytes: u32, ends: &str) -> String {
     let (script, done) = (dir.join("failing"), dir.join("done"));
     let _ = fs::remove_file(&done);
@@ -178,7 +180,7 @@ fn a_broken_picture_is_left() {
     let (summary, tags) = play(dir.path(), vec![at(dir.path(), "film.ts")], "ffmpeg");
     assert_eq!(summary, Summary { played: 1, failed: 1, end: RunEnd::Over });
     let pictures = times(&tags, Kind::Video).len();
-    assert!(pictures < 25 * 30, "{pictures} pictures went on air");
+    assert!(pictures < 25 * 30, "{pictures} pictures were sent");
 }
 
 #[test]

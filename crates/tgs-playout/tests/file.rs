@@ -180,7 +180,8 @@ fn mixed_items_become_one_stream() {
     let video = times(&tags, Kind::Video);
     assert_even(&video, 33, 34);
     assert_even(&times(&tags, Kind::Audio), 23, 24);
-    // 3 + 2 + 2 + 4 s: each item is as long as its longer stream. The mp3 has up to two frames of padding.
+    // 3 + 2 + 2 + 4 s: each item is as long as its longer stream. The mp3 has up to two frames of
+    // padding.
     assert!(video.len().abs_diff(11 * 30) <= 3, "{} pictures", video.len());
     assert_eq!(tags.iter().filter(|t| t.is_sequence_header()).count(), 2);
     let keys: Vec<u64> = tags.iter().filter(|t| t.is_keyframe()).map(|t| t.timestamp).collect();
@@ -297,7 +298,8 @@ fn streams_that_begin_late_keep_their_place() {
         assert_eq!(summary, Summary { played: 1, failed: 0, end: RunEnd::Over }, "late {name}");
         let (video, audio) = (times(&tags, Kind::Video), times(&tags, Kind::Audio));
         assert!(video.len().abs_diff(6 * 30) <= 2, "late {name}: {} pictures", video.len());
-        // The picture is shown two frames later than the clock begins, and the encoder primes and pads.
+        // The picture is shown two frames later than the clock begins, and the encoder primes and
+        // pads.
         assert!(audio.len().abs_diff(6 * 44_100 / 1024) <= 6, "late {name}: {} sounds", audio.len());
         // Two seconds of silence are small frames; a tone's are not.
         let loud = |t: &&Tag| t.kind == Kind::Audio && t.is_frame() && t.body.len() > 60;
@@ -393,7 +395,8 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
             )
         })
         .into();
-    // On a machine under load the broadcast has what it wants only late: then an item is encoded twice.
+    // On a machine under load the broadcast has what it wants only late: then an item is encoded
+    // twice.
     for turn in 0..3 {
         let (ffmpeg, calls) = counted(dir.path());
         let _ = std::fs::remove_dir_all(dir.path().join("cache/items"));

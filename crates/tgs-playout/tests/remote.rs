@@ -1,4 +1,5 @@
-//! The whole engine with the real ffmpeg, from a server on loopback into a file: what of a picture and its sound comes when.
+//! The whole engine with the real ffmpeg, from a server on loopback into a file: what of a picture
+//! and its sound comes when.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -93,7 +94,8 @@ impl Programme for One {
     fn reload(&mut self) {}
 }
 
-/// What is on air of the item at `url` from `start` on: seconds of picture, and of sound that is no silence.
+/// What is on air of the item at `url` from `start` on: seconds of picture, and of sound that is no
+/// silence.
 fn on_air(dir: &Path, url: String, start: Duration) -> (f64, f64) {
     let out = dir.join("out.flv");
     let config = EngineConfig {

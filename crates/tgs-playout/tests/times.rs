@@ -1,4 +1,5 @@
-//! What the times in a file are worth, with the real ffprobe and ffmpeg: jumps, late streams, ends that nobody states.
+//! What the times in a file are worth, with the real ffprobe and ffmpeg: jumps, late streams, ends
+//! that nobody states.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -22,8 +23,8 @@ const X264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a a
 const PICTURE: &str = "-f lavfi -i testsrc2=s=160x90:r=25:d=6";
 const SOUND: &str = "-f lavfi -i sine=440:r=48000:d=6";
 
-/// What a file was probed to be: seconds, and whether that is a guess. Then what its encoder makes: seconds of picture, and
-/// the end of the sound.
+/// What a file was probed to be: seconds, and whether that is a guess. Then what its encoder makes:
+/// seconds of picture, and the end of the sound.
 fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
     let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
@@ -132,7 +133,8 @@ fn a_raw_stream_of_pictures_is_no_still() {
     assert_plays(dir.path(), "photo.mpo", 5.0, 0.0);
 }
 
-/// A recorder's file. ffmpeg mixes 9 channels and more by itself only where the file says where each belongs.
+/// A recorder's file. ffmpeg mixes 9 channels and more by itself only where the file says where
+/// each belongs.
 #[test]
 fn channels_without_a_place_are_heard() {
     let dir = tempfile::tempdir().unwrap();

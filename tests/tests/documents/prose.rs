@@ -33,11 +33,9 @@ const PENDING: &[&str] = &[
     "crates/tgs-check-active/",
     "crates/tgs-core/",
     "crates/tgs-diag/",
-    "crates/tgs-playout/",
     "crates/tgs-session/",
     "crates/tgs-testdc/",
     "crates/tgs-ytdlp-update/",
-    "docs/guide/troubleshooting.md",
     "tests/",
 ];
 

@@ -1,8 +1,8 @@
-//! One entry's file: tags, the index behind them, and at its very end where that begins. It is read a group of pictures at
-//! a time, each proven by its checksum before any of it is given out.
+//! One entry's file: tags, the index behind them, and at its very end where that begins. It is read
+//! a group of pictures at a time, each proven by its checksum before any of it is given out.
 //!
 //! ```text
-//! FLV header │ tags … │ index (JSON) │ length of the tags (u64) │ length of the index (u64) │ its CRC-32 (u32) │ magic
+//! FLV header │ tags … │ index (JSON) │ tags length u64 │ index length u64 │ CRC-32 u32 │ magic
 //! ```
 //!
 //! Numbers are little-endian. A player takes it for an FLV file with something behind its end.
@@ -31,8 +31,8 @@ const MAX_INDEX: u64 = 64 << 20;
 /// No group of pictures is longer, in bytes: two seconds at ten times the largest bitrate.
 const MAX_GROUP: u64 = 16 << 20;
 
-/// What gathers before it is written. The C library keeps as much in stock for each of a dozen threads: with 256 KiB it
-/// was 2.4 MiB more after ten minutes of `cargo xtask soak`.
+/// What gathers before it is written. The C library keeps as much in stock for each of a dozen
+/// threads: with 256 KiB it was 2.4 MiB more after ten minutes of `cargo xtask soak`.
 const BUFFER: usize = 32 << 10;
 
 /// What stands behind the tags.
@@ -50,7 +50,8 @@ pub(super) struct EntryIndex {
     pub(super) groups: Vec<IndexedGroup>,
 }
 
-/// A keyframe and what follows it up to the next. The first group has what comes before its keyframe as well.
+/// A keyframe and what follows it up to the next. The first group has what comes before its
+/// keyframe as well.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(from = "(u64, u64, u32)", into = "(u64, u64, u32)")]
 pub(super) struct IndexedGroup {
@@ -147,13 +148,14 @@ impl CacheEntry {
         !self.index.slate || self.index.title == title
     }
 
-    /// Plays it from the first keyframe at `from` or behind it (the last of all, where there is none). It counts as used
-    /// from now on.
+    /// Plays it from the first keyframe at `from` or behind it (else from the last
+    /// one). It counts as used from now on.
     ///
     /// Behind, because a position that was kept is up to two seconds old already.
     #[must_use]
     pub fn play(self, from: Duration) -> CachePlayback {
-        // Its age decides what goes first when room is needed; if it cannot be noted, it goes too early.
+        // Its age decides what goes first when room is needed; if it cannot be noted, it goes too
+        // early.
         let _ = self.file.set_modified(SystemTime::now());
         let from = from.as_millis() as u64;
         let next = self.index.groups.partition_point(|group| group.at < from);
@@ -266,7 +268,8 @@ impl EntryWriter {
         self.out.get_ref().sync_data()
     }
 
-    /// Writes the end, and waits until all of it is on the disk. Gives the file back, whose lock is still needed.
+    /// Writes the end, and waits until all of it is on the disk. Gives the file back, whose lock is
+    /// still needed.
     pub(super) fn finish(mut self, mut index: EntryIndex) -> io::Result<File> {
         self.close_group();
         index.groups = self.groups;

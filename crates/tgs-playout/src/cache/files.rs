@@ -49,8 +49,9 @@ pub fn list(cache_dir: &Path) -> Vec<CachedItem> {
     kept
 }
 
-/// Removes every entry in `cache_dir`, also while broadcasts play from them: those go on with the files they have open.
-/// Answers how many bytes that frees. Root is refused where the directory is another user's, who could lead it elsewhere.
+/// Removes every entry in `cache_dir`, also while broadcasts play from them: those go on with the
+/// files they have open. Answers how many bytes that frees. Root is refused where the directory is
+/// another user's, who could lead it elsewhere.
 pub fn clear(cache_dir: &Path) -> io::Result<u64> {
     let dir = cache_dir.join(DIRECTORY);
     let meta = match fs::symlink_metadata(&dir) {

@@ -27,8 +27,8 @@ pub(super) fn entry_name(key: &CacheKey) -> String {
     format!("item-{}.flv", key.0)
 }
 
-/// What tells one file's content from another's. `None` for what is no file, and for lists, whose segments may change
-/// while they do not.
+/// What tells one file's content from another's. `None` for what is no file, and for lists, whose
+/// segments may change while they do not.
 pub(super) fn of_file(media: &Media, image_duration: Duration) -> Option<String> {
     let [source] = &media.sources[..] else { return None };
     let path = source.url.strip_prefix("file:")?;

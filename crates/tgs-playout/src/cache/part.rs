@@ -1,4 +1,5 @@
-//! An entry that is being written: `part-KEY`, locked by its writer ([`tgs_core::files::lock::open_locked`]).
+//! An entry that is being written: `part-KEY`, locked by its writer
+//! ([`tgs_core::files::lock::open_locked`]).
 
 use std::{fs, io, path::Path};
 

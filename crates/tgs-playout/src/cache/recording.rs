@@ -1,5 +1,5 @@
-//! Keeps one item while it is encoded: a thread that writes beside the broadcast, and the hand that feeds it without ever
-//! waiting for a disk.
+//! Keeps one item while it is encoded: a thread that writes beside the broadcast, and the hand that
+//! feeds it without ever waiting for a disk.
 
 use std::{
     fs::{self, File},
@@ -24,16 +24,18 @@ use super::{
 };
 use crate::item::Item;
 
-/// Tags that wait for the disk, in bytes: half a minute of the broadcast. A disk that is slower than that has to do without.
+/// Tags that wait for the disk, in bytes: half a minute of the broadcast. A disk that is slower
+/// than that has to do without.
 const MAX_WAITING: usize = 8 << 20;
 
-/// The disk is given what has gathered this often, so that the end is not one long wait; room is made as often.
+/// The disk is given what has gathered this often, so that the end is not one long wait; room is
+/// made as often.
 const PORTION: u64 = 16 << 20;
 
 /// FLV's own times have 31 bits: a longer item is not kept.
 const LONGEST: u64 = 1 << 31;
 
-/// What the thread is told.
+/// An event for the writing thread.
 enum RecordingEvent {
     Tag(Tag),
     Whole(EntryIndex),
@@ -72,7 +74,7 @@ pub(super) fn start(
 }
 
 impl CacheRecording {
-    /// Keeps the next tag. `false` where there is nothing to be had any more: drop it then.
+    /// Keeps the next tag. `false` where the recording has failed: drop it then.
     #[must_use]
     pub fn push(&self, tag: &Tag) -> bool {
         let size = tag.body.len();
@@ -83,15 +85,15 @@ impl CacheRecording {
         self.tell.send(RecordingEvent::Tag(tag.clone())).is_ok()
     }
 
-    /// Waits until the disk has taken most of what was pushed: for whoever encodes faster than the broadcast goes.
+    /// Waits until the disk has taken most of what was pushed: for encoders faster than real time.
     pub fn wait_room(&self, cancel: &Cancel) {
         while self.waiting.load(Ordering::Relaxed) > MAX_WAITING / 2
             && !cancel.wait(Duration::from_millis(20))
         {}
     }
 
-    /// The item is whole: `length` long, `silent` where it has no sound, with its title in the picture where it is a
-    /// `slate`. The rest is done behind the broadcast.
+    /// The item is whole: `length` long, `silent` where it has no sound, with its title in the
+    /// picture where it is a `slate`. The rest is done behind the broadcast.
     pub fn finish(self, length: Duration, silent: bool, slate: bool) {
         let millis = length.as_millis() as u64;
         let index = EntryIndex { title: self.title, slate, silent, millis, groups: Vec::new() };
@@ -101,15 +103,15 @@ impl CacheRecording {
 
 /// Why an item was not kept.
 enum RecordingEnd {
-    /// Whoever encodes it says so, or it changed meanwhile.
-    Up,
+    /// The encoder has failed, or the source changed meanwhile.
+    Abandoned,
     /// The disk.
-    To(io::Error),
+    Disk(io::Error),
 }
 
 impl From<io::Error> for RecordingEnd {
     fn from(error: io::Error) -> Self {
-        Self::To(error)
+        Self::Disk(error)
     }
 }
 
@@ -131,7 +133,7 @@ impl RecordingThread {
             locked => locked,
         };
         // Its lock is held to the end, whatever that is: under this name it is nobody else's.
-        let done = file.map_err(RecordingEnd::To).and_then(|file| {
+        let done = file.map_err(RecordingEnd::Disk).and_then(|file| {
             let _held = file.try_clone()?;
             let done = contain(|| self.write(file, told))
                 .unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()).into()));
@@ -140,7 +142,7 @@ impl RecordingThread {
             }
             done
         });
-        if let Err(RecordingEnd::To(error)) = done {
+        if let Err(RecordingEnd::Disk(error)) = done {
             self.store.cannot(&error);
         }
         self.store.measure();
@@ -165,7 +167,7 @@ impl RecordingThread {
                 Ok(RecordingEvent::Tag(tag)) => {
                     self.waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
                     if tag.timestamp >= LONGEST {
-                        return Err(RecordingEnd::Up);
+                        return Err(RecordingEnd::Abandoned);
                     }
                     writer.push(&tag)?;
                     if writer.length() > store.limit {
@@ -178,14 +180,14 @@ impl RecordingThread {
                     }
                 }
                 Ok(RecordingEvent::Whole(index)) => break index,
-                Err(mpsc::RecvError) => return Err(RecordingEnd::Up),
+                Err(mpsc::RecvError) => return Err(RecordingEnd::Abandoned),
             }
         };
         let _file = writer.finish(index)?;
         room(u64::MAX)?;
         // What was read may have been written to meanwhile.
         if store.key(&self.item.media).as_ref() != Some(&self.key) {
-            return Err(RecordingEnd::Up);
+            return Err(RecordingEnd::Abandoned);
         }
         fs::rename(&self.part, store.dir.join(entry_name(&self.key)))?;
         File::open(&store.dir)?.sync_all()?;

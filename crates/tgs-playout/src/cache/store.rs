@@ -40,7 +40,8 @@ pub(super) struct CacheStore {
 }
 
 impl CacheStore {
-    /// The name of what `media` holds under this setup; `None` for what cannot be told apart, and where there is no cache.
+    /// The name of what `media` holds under this setup; `None` for content that cannot be
+    /// identified, and where there is no cache.
     pub(super) fn key(&self, media: &Media) -> Option<CacheKey> {
         // The segments of a list may change, or be missing for once.
         if self.limit == 0 || media.live || media.sources.iter().any(MediaSource::is_hls) {
@@ -60,7 +61,7 @@ impl CacheStore {
             Ok(entry) => Some(entry).filter(|entry| entry.shows(title)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                log::warn!("the kept {} is not used and removed: {error}", path.display());
+                log::warn!("removing the cache entry {}: {error}", path.display());
                 let _ = fs::remove_file(&path);
                 None
             }
@@ -97,8 +98,8 @@ impl CacheStore {
         }
     }
 
-    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto the disk. Removes none
-    /// and answers `false` where they would not fit even then.
+    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto
+    /// the disk. Removes none and answers `false` where they would not fit even then.
     pub(super) fn make_room(&self, wanted: u64) -> bool {
         let mut all: Vec<CacheFile> = files(&self.dir).into_iter().filter(CacheFile::is_ours).collect();
         let total: u64 = all.iter().map(|file| file.bytes).sum();
@@ -126,7 +127,8 @@ impl CacheStore {
         removed >= missing
     }
 
-    /// How much is missing on the disk to write so much and leave a tenth of it (5 GB at most) for everything else.
+    /// How much is missing on the disk to write so much and leave a tenth of it (5 GB at most) for
+    /// everything else.
     pub(super) fn missing_on_disk(&self, wanted: u64) -> u64 {
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return 0 };
         let spare = (disk.f_blocks * disk.f_frsize / 10).min(5_000_000_000);
@@ -138,11 +140,11 @@ impl CacheStore {
         METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
     }
 
-    /// Tells that items are not kept, once until one is again.
+    /// Warns that items are not cached, once until one is again.
     pub(super) fn cannot(&self, why: &dyn std::fmt::Display) {
         if !self.told.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "encoded items are not kept in {}, the broadcast goes on without: {why} (CACHE_DIR, CACHE_MAX_GB)",
+                "cannot cache items in {}: {why}; continuing uncached (CACHE_DIR, CACHE_MAX_GB)",
                 self.dir.display()
             );
         }

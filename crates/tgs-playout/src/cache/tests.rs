@@ -66,7 +66,8 @@ fn page(id: &str, identity: &str) -> Item {
     Item { id: id.into(), turn: 0, title: id.into(), start: Duration::ZERO, media }
 }
 
-/// So many groups of two seconds at one picture a second, `size` bytes each, begun by headers and an early sound.
+/// So many groups of two seconds at one picture a second, `size` bytes each, begun by headers and
+/// an early sound.
 fn encoded(groups: u64, size: usize) -> Vec<Tag> {
     let tag = |kind, timestamp, body: Vec<u8>| Tag { kind, timestamp, body: body.into() };
     let mut tags = vec![
@@ -197,7 +198,8 @@ fn only_a_whole_entry_is_used() {
         assert!(found(&cache, &item).is_none(), "{length} of {} bytes", whole.len());
         assert!(!path.exists());
     }
-    // Any damage is found at the latest when its group is due, and nothing of that group is given out.
+    // Any damage is found at the latest when its group is due, and nothing of that group is given
+    // out.
     for at in tgs_rtmp::flv::FILE_HEADER.len()..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
@@ -246,7 +248,7 @@ fn two_that_keep_the_same_make_one_entry() {
         (world.cache(1 << 30), world.cache(1 << 30), world.file("a", "a"), encoded(2, 9));
     let recordings = [&one, &two].map(|cache| record(cache, &item, Some(SECOND)).unwrap());
     for tag in &tags {
-        // One of them may have been told by now that the other does it.
+        // One of them may know by now that the other writes it.
         let taken = recordings.iter().filter(|recording| recording.push(tag)).count();
         assert!(taken > 0);
     }

@@ -42,7 +42,7 @@ pub struct EngineConfig {
 /// How a broadcast ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Items that went on air.
+    /// Items that were shown.
     pub played: u64,
     /// Items that failed, some of them perhaps after they had been on air for a while.
     pub failed: u64,
@@ -80,7 +80,7 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
-    /// It was told to stop before it began.
+    /// It was stopped before it began.
     #[error("it was stopped before it began")]
     Stopped,
     /// There is nothing to bridge a failure with.

@@ -1,4 +1,5 @@
-//! The other threads' hold on a broadcast, and the router that takes commands to the running engine.
+//! The other threads' hold on a broadcast, and the router that takes commands to the running
+//! engine.
 //!
 //! Sending waits for nothing. Nothing here knows a signal, a socket or a playlist.
 
@@ -47,11 +48,14 @@ pub struct Control {
     desk: Arc<Mutex<CommandRouter>>,
 }
 
-/// Where commands are taken.
+/// Takes commands to the engine, or keeps them until there is one.
+///
+/// Its lock is the outermost: the locks of the read-ahead and the status are taken under it, and
+/// neither of those two is held while another lock is taken.
 #[derive(Debug, Default)]
 struct CommandRouter {
     engine: Option<AttachedEngine>,
-    /// What is to be told to the engine once there is one.
+    /// Commands for the next engine.
     waiting: Vec<Command>,
 }
 
@@ -62,7 +66,7 @@ struct AttachedEngine {
     asks: mpsc::Sender<PlaylistRequest>,
 }
 
-/// The engine is told commands until this is dropped.
+/// Dropping this detaches the engine from the router.
 #[derive(Debug)]
 pub(crate) struct EngineGuard(Arc<Mutex<CommandRouter>>);
 
@@ -73,8 +77,8 @@ impl Drop for EngineGuard {
 }
 
 impl Control {
-    /// The hold on a further broadcast with the same snapshot, that the same commands reach. [`Command::Stop`] is each
-    /// one's own.
+    /// The hold on a further broadcast with the same snapshot, that the same commands reach.
+    /// [`Command::Stop`] is each one's own.
     #[must_use]
     pub fn another(&self) -> Self {
         Self { cancel: Cancel::new(), ..self.clone() }
@@ -96,16 +100,17 @@ impl Control {
         if self.cancel.is_cancelled() {
             return Err(CommandRefused::Stopped);
         }
-        // A watcher may send it any time; what comes of it is told.
+        // The playlist watch sends it often; its effect is logged.
         let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
-        let told = command.to_string();
+        let shown = command.to_string();
         desk.take(command, &self.board)?;
-        log::log!(level, "command: {told}");
+        log::log!(level, "command: {shown}");
         Ok(())
     }
 
-    /// Runs `work`, the whole life of the thread `name`, without which there is no broadcast. Where it panics the broadcast
-    /// ends: /healthz says so, the watchdog gets no ping any more, and `engine::run` fails.
+    /// Runs `work`, the whole life of the thread `name`, without which there is no broadcast. Where
+    /// it panics the broadcast ends: /healthz says so, the watchdog gets no ping any more, and
+    /// `engine::run` fails.
     pub(crate) fn guard<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
         contain(work).map_err(|panic| self.died(name, &panic)).ok()
     }

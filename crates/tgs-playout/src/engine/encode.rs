@@ -88,8 +88,8 @@ impl EncodeThread {
         }
     }
 
-    /// Waits where the whole list, or much of a long one, has just failed: the filler is on air, and
-    /// another try at once would fail the same way.
+    /// Waits where the whole list, or much of a long one, has just failed: the filler is on air,
+    /// and another try at once would fail the same way.
     fn pause(&mut self, round: usize, backoff: &mut Backoff) {
         if self.failed_in_row == 0 {
             backoff.reset();

@@ -1,5 +1,5 @@
-//! One encoder of an item, from its start to its end: its tags go to the read-ahead and the cache, its
-//! end is judged. Whether another encoder continues is [`super::play`]'s decision.
+//! One encoder of an item, from its start to its end: its tags go to the read-ahead and the cache,
+//! its end is judged. Whether another encoder continues is [`super::play`]'s decision.
 
 use std::{
     io,

@@ -1,5 +1,5 @@
-//! Plays one item into the read-ahead: from the cache, passed through, or encoded, by several encoders
-//! one after another where it has to be. Counts nothing and does not back off.
+//! Plays one item into the read-ahead: from the cache, passed through, or encoded, by several
+//! encoders one after another where it has to be. Counts nothing and does not back off.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -101,8 +101,8 @@ impl ItemPlayer {
         self.probe_and_encode(Item { start: at, ..item }, admitted)
     }
 
-    /// Plays `item` as it is stored. From the first group of pictures on that cannot be broadcast, the
-    /// item is encoded.
+    /// Plays `item` as it is stored. From the first group of pictures on that cannot be broadcast,
+    /// the item is encoded.
     fn pass_through(&self, item: Item, job: &EncodeJob, admitted: &AdmittedItem) -> PlayResult {
         let discarded = &admitted.discarded;
         let Ok(mut encoder) = Encoder::start(job.command(&self.setup), discarded) else {

@@ -1,8 +1,8 @@
 //! Puts coming items into the cache while the broadcast has all it wants (`CACHE_AHEAD`).
 //!
-//! One encoder, of the lowest priority where the system permits that. It is read only while the read-ahead is full, so that it
-//! stands still, blocked on its pipe, whenever the broadcast's own encoder has something to do. Nothing that goes wrong here is
-//! told but in the debug log: the item's turn comes, and then it is.
+//! One encoder, of the lowest priority where the system permits that. It is read only while the
+//! read-ahead is full, so it blocks on its pipe whenever the broadcast's own encoder has work.
+//! Failures are logged at debug level; they are reported when the item is due.
 
 use std::{
     collections::HashSet,
@@ -68,8 +68,8 @@ pub(super) struct CachePrefetcher {
 impl CachePrefetcher {
     /// Starts the thread; the broadcast does without where that fails.
     pub(super) fn start(self) -> Option<JoinHandle<()>> {
-        let run = move || keep_running("ahead", |delay| self.cancel.wait(delay), || self.run());
-        let started = thread::Builder::new().name("ahead".into()).spawn(run);
+        let run = move || keep_running("prefetch", |delay| self.cancel.wait(delay), || self.run());
+        let started = thread::Builder::new().name("prefetch".into()).spawn(run);
         started.map_err(|error| log::warn!("nothing is encoded ahead: cannot start a thread: {error}")).ok()
     }
 
@@ -80,7 +80,8 @@ impl CachePrefetcher {
         while self.read_ahead.wait_full(&self.cancel)
             && let Some(UpcomingItem { id, find }) = self.board.take(&self.cancel)
         {
-            // A page that is kept need not be asked, and what did not come to be kept will not the next time.
+            // A page that is kept need not be asked, and what did not come to be kept will not the
+            // next time.
             if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the list.
+//! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the
+//! list.
 
 use std::{io, sync::mpsc, thread, time::Duration};
 
@@ -27,7 +28,8 @@ use crate::{
 /// How an item gets to the viewer.
 pub(super) enum PlaySource {
     Encode(Probe),
-    /// To be probed when its turn comes: its sender may take one connection only, and not wait for that.
+    /// To be probed when its turn comes: its sender may take one connection only, and not wait for
+    /// that.
     Unprobed,
     Cached(cache::CacheEntry),
 }
@@ -69,8 +71,9 @@ pub(super) enum NextStep {
     Gone,
 }
 
-/// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that no question it asks
-/// of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file system that hangs cannot be asked to stop.
+/// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that
+/// no question it asks of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file
+/// system that hangs cannot be asked to stop.
 pub(super) struct PrepareHandle {
     pub(super) ask: mpsc::Sender<PlaylistRequest>,
     answers: mpsc::Receiver<(NextStep, usize)>,
@@ -125,7 +128,7 @@ impl Drop for PrepareHandle {
 struct PrepareThread {
     program: Box<dyn Programme>,
     shared: EngineContext,
-    /// Where coming items are noted for whoever encodes them ahead.
+    /// The coming items, for the prefetcher.
     coming: Option<UpcomingItems>,
     /// What comes next.
     ahead: Prepared,
@@ -228,11 +231,12 @@ impl PrepareThread {
         }
     }
 
-    /// Leaves entries that were left before they had their turn. Answers what comes then, where that was any.
+    /// Leaves entries that were left before they had their turn. Answers what comes then, where
+    /// that was any.
     fn leave(&mut self, count: u64) -> Option<NextItem> {
         let mut next = None;
         for _ in 0..count {
-            // What cannot be played is none.
+            // An entry that cannot be played does not count.
             for _ in 0..=self.program.round_len() {
                 next = Some(self.program.next());
                 match &next {
@@ -282,8 +286,8 @@ impl PrepareThread {
         }
     }
 
-    /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs expired; and somebody may
-    /// have put it into the cache.
+    /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs
+    /// expired; and somebody may have put it into the cache.
     fn confirm(&mut self, ready: PreparedItem) -> Prepared {
         let PreparedItem { mut item, key, source: way } = ready;
         let cache = &self.shared.cache;
@@ -316,12 +320,14 @@ impl PrepareThread {
         contain(|| self.find_way(next)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
     }
 
-    /// What is to be done about `next`, or about what follows it where that was left at its very end.
+    /// What is to be done about `next`, or about what follows it where that was left at its very
+    /// end.
     fn find_way(&mut self, mut next: NextItem) -> Prepared {
         loop {
             let (item, key, way) = match next {
                 NextItem::Play(item) => {
-                    // Before it is probed: what is kept under this key is what was looked at, or nothing.
+                    // Before it is probed: what is kept under this key is what was looked at, or
+                    // nothing.
                     let key = self.shared.cache.key(&item.media);
                     match self.way(key.as_ref(), &item) {
                         Ok(way) => (item, key, way),
@@ -345,7 +351,7 @@ impl PrepareThread {
                 next = self.program.next();
                 continue;
             }
-            // What comes from elsewhere and has no end is live, whoever did not know it before.
+            // A remote source without an end is live.
             let remote = item.media.sources.iter().any(|source| !source.is_file());
             let live = item.media.live || (remote && way.length().is_none());
             // URLs that are not opened need not be asked for anew.

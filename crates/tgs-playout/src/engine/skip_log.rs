@@ -1,4 +1,5 @@
-//! Keeps the log readable where one item after the other fails: some lines of their own, then one line for many.
+//! Keeps the log readable where one item after the other fails: some lines of their own, then one
+//! line for many.
 
 use std::time::{Duration, Instant};
 

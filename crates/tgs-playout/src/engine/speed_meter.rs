@@ -1,7 +1,8 @@
 //! Measures how fast an encoder works: seconds of media in a second of its working time.
 //!
-//! While the read-ahead is full an encoder waits for the broadcast, and nobody waits for it. How much it works then is taken
-//! from its processor time, spread over all processors: what comes out is the most it could do.
+//! While the read-ahead is full an encoder waits for the broadcast, and nobody waits for it. How
+//! much it works then is taken from its processor time, spread over all processors: what comes out
+//! is the most it could do.
 
 use std::{
     thread,
@@ -55,7 +56,8 @@ impl SpeedMeter {
         Duration::from_secs_f64(self.frames as f64 / self.fps)
     }
 
-    /// The ratio of the last two seconds, when they are over; `cpu` tells the encoder's processor time so far.
+    /// The ratio of the last two seconds, when they are over; `cpu` tells the encoder's processor
+    /// time so far.
     pub(super) fn due(&mut self, now: Instant, cpu: impl FnOnce() -> Option<Duration>) -> Option<f64> {
         if now.saturating_duration_since(self.window.since) < WINDOW {
             return None;

@@ -1,5 +1,5 @@
-//! What a panic costs: that one item where an item is at work, the broadcast (with a failure that all can see) where a thread
-//! dies that it needs.
+//! What a panic costs: that one item where an item is at work, the broadcast (with a failure that
+//! all can see) where a thread dies that it needs.
 
 use std::{
     fs::File,
@@ -109,9 +109,9 @@ fn a_panic_at_an_item_is_that_items_failure() {
     // The one that fails half-way has been on air.
     assert_eq!(summary, Summary { played: 4, failed: 4, end: RunEnd::Over });
     assert_eq!(failures(), 4);
-    let told = control.board.read().status.last_failure.unwrap();
-    assert!(told.starts_with("showing panics: a fault of tgs-stream, please report it: "), "{told}");
-    assert!(told.contains("token http://h/?key=[masked]"), "{told}");
+    let failure = control.board.read().status.last_failure.unwrap();
+    assert!(failure.starts_with("showing panics: a fault of tgs-stream, please report it: "), "{failure}");
+    assert!(failure.contains("token http://h/?key=[masked]"), "{failure}");
     assert_eq!(control.board.read().dead_thread, None);
     let mut tags = FlvReader::new(BufReader::new(File::open(dir.path().join("out.flv")).unwrap()));
     let mut times = Vec::new();

@@ -15,7 +15,8 @@ pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<Str
     version(ffmpeg, cancel)
 }
 
-/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a build.
+/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a
+/// build.
 const VERSION_TIME_OUT: Duration = Duration::from_secs(25);
 
 fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {

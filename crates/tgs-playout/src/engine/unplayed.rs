@@ -1,4 +1,5 @@
-//! What of an item is still to be encoded, and whether another encoder goes on where one has failed. Pure.
+//! What of an item is still to be encoded, and whether another encoder goes on where one has
+//! failed. Pure.
 
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub(super) struct UnplayedItem {
     /// Where in the item the time 0 of what was found is.
     base: Duration,
     tries: u32,
-    /// How far into the item the encoders have come. The next one begins before that: at a group's beginning.
+    /// How far into the item the encoders have come. The next one begins before that: at a group's
+    /// beginning.
     reached: Duration,
 }
 
@@ -48,7 +50,8 @@ impl UnplayedItem {
         let end = self.item.start.saturating_add(came);
         let progress = end >= self.reached.saturating_add(PROGRESS);
         self.reached = self.reached.max(end);
-        // Without progress the next will fare no better, unless somebody has killed it at its very start.
+        // Without progress the next will fare no better, unless somebody has killed it at its very
+        // start.
         let first = self.tries == 0 && failure.reason == FailureReason::Encoder;
         self.tries += 1;
         matches!(failure.reason, FailureReason::Stalled | FailureReason::Encoder | FailureReason::Network)
@@ -155,7 +158,8 @@ mod tests {
         assert_eq!(of(&[(&killed, none); 9]), 1);
         assert_eq!(of(&[(&ItemFailure::new(FailureReason::Stalled, ""), none)]), 0);
         assert_eq!(of(&[(&killed, some), (&killed, none)]), 1);
-        // A server that has only the first second gives that one again, from the group's beginning on.
+        // A server that has only the first second gives that one again, from the group's beginning
+        // on.
         let stalled = ItemFailure::new(FailureReason::Stalled, "");
         let mut rest = rest();
         assert!(rest.may_retry(&stalled, some) && !rest.may_retry(&stalled, some));

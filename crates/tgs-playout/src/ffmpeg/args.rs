@@ -19,15 +19,17 @@ use crate::{
     proxy::{ProxyClient, ReadPurpose},
 };
 
-/// A stream that begins this much after its item is late. ffmpeg would hold all of the other one until it comes, so a
-/// source that is not on this machine is opened once more then.
+/// A stream that begins this much after its item is late. ffmpeg would hold all of the other one
+/// until it comes, so a source that is not on this machine is opened once more then.
 const LATE: Duration = Duration::from_secs(2);
 
-/// A picture is held for its sound, or the sound padded, by at most this much where the container alone says how long each is.
+/// A picture is held for its sound, or the sound padded, by at most this much where the container
+/// alone says how long each is.
 const LONGEST_PAD: Duration = Duration::from_mins(1);
 
-/// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not taken from the cache, so each
-/// change there that changes what comes out needs a new one; a test holds the command to it.
+/// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not
+/// taken from the cache, so each change there that changes what comes out needs a new one; a test
+/// holds the command to it.
 pub const ENCODER_VERSION: u32 = 4;
 
 /// One of an encoder's inputs.
@@ -58,7 +60,8 @@ pub struct EncodeJob {
     streams: JobStreams,
     /// Where in the file its streams begin.
     skip_bytes: u64,
-    /// Whether each input holds one stream of a source that both share, and its clock may begin anew.
+    /// Whether each input holds one stream of a source that both share, and its clock may begin
+    /// anew.
     keep_clock: bool,
     /// How long it ought to be, from `start` on.
     pub expected: Option<Duration>,
@@ -80,7 +83,8 @@ impl EncodeJob {
         let (video_length, audio_length) =
             (left(probe.video.and_then(|v| v.duration)), left(probe.audio.and_then(|a| a.duration)));
         let most = if probe.times.measured { Duration::MAX } else { LONGEST_PAD };
-        // Pad by the probed difference and no more: unbounded padding would hide that a file is cut short.
+        // Pad by the probed difference and no more: unbounded padding would hide that a file is cut
+        // short.
         let pad = |own: Option<Duration>, other: Option<Duration>| match (own, other) {
             (Some(own), Some(other)) if probe.duration.is_some() => other.saturating_sub(own).min(most),
             _ => Duration::ZERO,
@@ -181,8 +185,9 @@ impl EncodeJob {
         }
     }
 
-    /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the broadcast's own shape, or
-    /// `setup` asks for more. Whether its pictures come as they must shows on the way.
+    /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the
+    /// broadcast's own shape, or `setup` asks for more. Whether its pictures come as they must
+    /// shows on the way.
     #[must_use]
     pub fn copy(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Option<Self> {
         let (video, audio, stored, profile) = (probe.video?, probe.audio?, probe.stored?, &setup.profile);
@@ -209,8 +214,8 @@ impl EncodeJob {
         })
     }
 
-    /// How long it is by the word of its source, after an encoder that `ended` so. A guess is no promise, where nothing
-    /// speaks for a source that broke off.
+    /// How long it is by the word of its source, after an encoder that `ended` so. A guess is no
+    /// promise, where nothing speaks for a source that broke off.
     pub(crate) fn promised(&self, ended: &EncoderExit, source: Option<&MediaSource>) -> Option<Duration> {
         let clean = source.is_some_and(MediaSource::is_file) || ended.messages.trim().is_empty();
         self.expected.filter(|_| !(self.estimated && clean))
@@ -232,7 +237,8 @@ impl EncodeJob {
             JobInput::Opened(source, _) => Some(source),
             JobInput::Generated(_) => None,
         });
-        // Of two sources the first stands for both: the proxy takes the second for something that it names.
+        // Of two sources the first stands for both: the proxy takes the second for something that
+        // it names.
         let remote = opened.find(|source| !source.is_file());
         let client =
             remote.map(|source| ProxyClient::with_ffmpeg(source, ReadPurpose::Playback, &setup.ffmpeg));
@@ -240,7 +246,8 @@ impl EncodeJob {
             client.apply(&mut command);
         }
         let jumps = |input: &JobInput| matches!(input, JobInput::Opened(source, _) if source.jumps);
-        // In a list that says so, a gap of a second is a jump of the clock, not a picture that stands still.
+        // In a list that says so, a gap of a second is a jump of the clock, not a picture that
+        // stands still.
         let listed = self.inputs.iter().any(jumps).then_some(Duration::from_secs(1));
         if let Some(gap) = self.measured.map(|(gap, _)| gap).into_iter().chain(listed).min() {
             command.arg("-dts_delta_threshold").arg(format!("{:.3}", gap.as_secs_f64()));
@@ -254,7 +261,8 @@ impl EncodeJob {
                         command.args(["-max_pixels", MAX_PIXELS]);
                     }
                     if self.keep_clock {
-                        // Else ffmpeg (5.1) moves a transport stream of which it reads one stream to that one's beginning.
+                        // Else ffmpeg (5.1) moves a transport stream of which it reads one stream
+                        // to that one's beginning.
                         command.args(["-itsoffset", "0.000001"]);
                     }
                     if !start.is_zero() {
@@ -292,7 +300,8 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
         Some(more) => format!("{chain},{more}"),
         None => chain.to_owned(),
     };
-    // The pixel and sample formats come last, so that a filter of the operator's cannot change them.
+    // The pixel and sample formats come last, so that a filter of the operator's cannot change
+    // them.
     let mut graphs = vec![format!("{},format=yuv420p[v]", join(video, &extra.video_filter))];
     let mut maps = vec!["-map", "[v]"];
     if let Some(audio) = audio {
@@ -322,7 +331,8 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
     command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
     command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
     command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
-    // Pinned, and without the encoder's version in the stream: otherwise items differ in their sequence header.
+    // Pinned, and without the encoder's version in the stream: otherwise items differ in their
+    // sequence header.
     command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
     command.args([
         "-color_trc",
@@ -340,12 +350,14 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
 /// Streams that begin so close to each other may be read apart where a clock may begin anew.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would keep all of one stream
-/// until the other one comes. What is far away is fetched twice only where one of them is known to be late.
+/// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would
+/// keep all of one stream until the other one comes. What is far away is fetched twice only where
+/// one of them is known to be late.
 fn reads_twice(item: &Item, probe: &Probe, video: &VideoStream, audio: &AudioStream) -> bool {
     let file = item.media.sources.get(video.source).is_some_and(MediaSource::is_file);
     let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
-    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone, it would begin at zero.
+    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone,
+    // it would begin at zero.
     let together = video.late.abs_diff(audio.late) <= TOGETHER;
     let alone = file && (!probe.times.restarts || probe.times.measured && together);
     !item.media.live && (alone || late || probe.times.split)

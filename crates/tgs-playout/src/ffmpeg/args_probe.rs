@@ -1,6 +1,8 @@
-//! FFMPEG_ARGS are proven before they are used: three seconds through the whole encoder and our own reader.
+//! FFMPEG_ARGS are proven before they are used: three seconds through the whole encoder and our own
+//! reader.
 //!
-//! The verdict is kept for the same arguments, profile and ffmpeg, so that a start does not wait for it.
+//! The verdict is kept for the same arguments, profile and ffmpeg, so that a start does not wait
+//! for it.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -22,8 +24,8 @@ const LENGTH: Duration = Duration::from_secs(3);
 /// How the first line of a kept verdict reads when the arguments may be used.
 const GOOD: &str = "good";
 
-/// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error says in words why not.
-/// `version` names the ffmpeg, `dir` keeps the verdict.
+/// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error
+/// says in words why not. `version` names the ffmpeg, `dir` keeps the verdict.
 pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), ExtraArgsError> {
     let key = digest::key([format!("{:?} {:?} {version}", setup.profile, setup.extra)]);
     let path = dir.join(format!("ffmpeg-args-{key}"));

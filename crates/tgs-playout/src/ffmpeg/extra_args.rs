@@ -31,7 +31,8 @@ pub enum ExtraArgsError {
     Untried(String),
 }
 
-/// Options that the engine needs for itself: with them the operator would take the splice out of its hands.
+/// Options that the engine needs for itself: with them the operator would take the splice out of
+/// its hands.
 const RESERVED: [&str; 20] = [
     "-i",
     "-f",
@@ -56,7 +57,8 @@ const RESERVED: [&str; 20] = [
 ];
 
 impl ExtraArgs {
-    /// Takes FFMPEG_ARGS apart by the shell's quoting rules. The error says in words what cannot be used.
+    /// Takes FFMPEG_ARGS apart by the shell's quoting rules. The error says in words what cannot be
+    /// used.
     pub fn parse(text: &str) -> Result<Self, ExtraArgsError> {
         let words = shell_words::split(text).map_err(|_| ExtraArgsError::UnclosedQuote)?;
         let mut args = Self::default();
@@ -68,7 +70,8 @@ impl ExtraArgs {
             if RESERVED.contains(&option.as_str()) || option.starts_with("-frames:") {
                 return Err(ExtraArgsError::Reserved(option));
             }
-            // A value may begin with a dash where it is a number (`-qmin -1`), otherwise that is the next option.
+            // A value may begin with a dash where it is a number (`-qmin -1`), otherwise that is
+            // the next option.
             let value = words.next_if(|next| {
                 !next.starts_with('-') || next[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.')
             });

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::probe::VideoStream;
 use crate::profile::Profile;
 
-/// A step back of more than this between two time stamps is a jump of the clock, as filter graphs write seconds.
+/// A step back of more than this between two time stamps is a jump of the clock, as filter graphs
+/// write seconds.
 const STEP_BACK: &str = "-1";
 
 /// Where the graph of a slate hands on the sound that it is made for.
@@ -24,16 +25,17 @@ pub(super) enum Hold {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jump {
     pub(super) longest: Duration,
-    /// The same for the first frame. ffmpeg builds the graph anew where rate, layout or size change half-way, and its
-    /// first frame then lies anywhere in the item.
+    /// The same for the first frame. ffmpeg builds the graph anew where rate, layout or size change
+    /// half-way, and its first frame then lies anywhere in the item.
     pub(super) first: Duration,
 }
 
-/// The filter that takes jumps of the clock out of the time stamps, each frame's own length left in: gaps longer than
-/// `longest` (from the beginning to the first frame as well), and steps back.
+/// The filter that takes jumps of the clock out of the time stamps, each frame's own length left
+/// in: gaps longer than `longest` (from the beginning to the first frame as well), and steps back.
 fn cut(filter: &str, jump: Option<Jump>, frame: &str) -> String {
     let Some(Jump { longest, first }) = jump else { return String::new() };
-    // Number 0 holds what was cut out so far, 1 the step to this frame in seconds, 2 the time before it.
+    // Number 0 holds what was cut out so far, 1 the step to this frame in seconds, 2 the time
+    // before it.
     format!(
         "{filter}='st(1,(PTS-ld(2))*TB);st(2,if(isnan(PTS),ld(2),PTS));\
          st(0,ld(0)+if(gt(ld(1),if(N,{:.3},{:.3}))+lt(ld(1),{STEP_BACK}),(ld(1)-{frame})/TB));PTS-ld(0)',",
@@ -42,7 +44,8 @@ fn cut(filter: &str, jump: Option<Jump>, frame: &str) -> String {
     )
 }
 
-/// Mixes channels without a known place, which ffmpeg itself refuses to: the even ones to the left, the odd to the right.
+/// Mixes channels without a known place, which ffmpeg itself refuses to: the even ones to the left,
+/// the odd to the right.
 pub(super) fn mix_unplaced(channels: u32) -> String {
     if channels == 0 {
         return String::new();
@@ -58,8 +61,8 @@ pub(super) fn cut_sound(jump: Option<Jump>) -> String {
     cut("asetpts", jump, "NB_SAMPLES/SR")
 }
 
-/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never stretched, padded. One that
-/// begins late is preceded by its first frame.
+/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never
+/// stretched, padded. One that begins late is preceded by its first frame.
 pub(super) fn picture_chain(
     profile: &Profile,
     video: &VideoStream,
@@ -71,8 +74,8 @@ pub(super) fn picture_chain(
     if video.interlaced {
         chain.push("yadif=deint=interlaced".to_owned());
     }
-    // The start also closes the hole that ffmpeg leaves where it builds the graph anew, because the source changes its
-    // size half-way; what that repeats from before is dropped by the encoder.
+    // The start also closes the hole that ffmpeg leaves where it builds the graph anew, because the
+    // source changes its size half-way; what that repeats from before is dropped by the encoder.
     let rate = format!("fps={}:start_time=0", profile.fps);
     let fit = format!(
         "scale=w='max(2,2*trunc(min({w},{h}*dar)/2))':h='max(2,2*trunc(min({h},{w}/dar)/2))':out_color_matrix=bt709:out_range=tv,\
@@ -97,8 +100,8 @@ pub(super) fn picture_chain(
     cut("setpts", jump, &format!("{frame:.4}")) + &chain.join(",")
 }
 
-/// Resamples to the profile's rate and fills holes with silence; before its beginning and behind its end the
-/// timeline does.
+/// Resamples to the profile's rate and fills holes with silence; before its beginning and behind
+/// its end the timeline does.
 pub(super) fn sound_chain(profile: &Profile, pad: Duration) -> String {
     let padding =
         if pad.is_zero() { String::new() } else { format!(",apad=pad_dur={:.3}", pad.as_secs_f64()) };
@@ -113,8 +116,9 @@ pub(super) fn layout(channels: u32) -> &'static str {
     if channels == 1 { "mono" } else { "stereo" }
 }
 
-/// A picture whose last frame is held while the sound beside it goes on: the invisible meter gives the frames then. Only where
-/// each is read on its own, as the graph holds the decoded frames of the one that the other is behind.
+/// A picture whose last frame is held while the sound beside it goes on: the invisible meter gives
+/// the frames then. Only where each is read on its own, as the graph holds the decoded frames of
+/// the one that the other is behind.
 pub(super) fn picture_for_sound(profile: &Profile, sound: &str, picture: &str) -> String {
     let (meter, width, fps) = (meter(profile, sound), profile.width, profile.fps);
     format!("{meter};{picture}[picture];[picture][meter]overlay=x={width},fps={fps}")

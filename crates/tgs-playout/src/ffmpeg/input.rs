@@ -2,7 +2,8 @@
 
 use crate::{item::MediaSource, proxy};
 
-/// No picture has more pixels (8192 by 8192): larger ones would take more than half a gigabyte each.
+/// No picture has more pixels (8192 by 8192): larger ones would take more than half a gigabyte
+/// each.
 pub(crate) const MAX_PIXELS: &str = "67108864";
 
 /// Options that go before `-i` for this source.
@@ -12,9 +13,11 @@ pub fn source_options(source: &MediaSource) -> Vec<String> {
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
     if http {
-        // Time enough to connect anew before the encoder is given up (STALL). A segment is not asked for twice.
+        // Time enough to connect anew before the encoder is given up (STALL). A segment is not
+        // asked for twice.
         add("-rw_timeout", if source.is_hls() { "10000000" } else { "6000000" });
-        // The HLS demuxer reopens by itself, and "reconnect" would take each list's end for a broken connection.
+        // The HLS demuxer reopens by itself, and "reconnect" would take each list's end for a
+        // broken connection.
         if !source.is_hls() {
             add("-reconnect", "1");
             add("-reconnect_on_network_error", "1");
@@ -23,7 +26,7 @@ pub fn source_options(source: &MediaSource) -> Vec<String> {
     }
     if source.ends.is_some() {
         add("-live_start_index", "0");
-        // Looked at twice for more, which there is none of.
+        // The list does not grow: two reads without a new segment end it.
         add("-m3u8_hold_counters", "2");
     }
     if source.is_hls() && !source.is_named_hls() {

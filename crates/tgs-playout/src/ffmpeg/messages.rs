@@ -1,5 +1,5 @@
-//! What ffmpeg prints with `-v repeat+level+warning`, read line by line: its errors as text, and what its warnings say about
-//! the input's streams. Bounded, however much it prints.
+//! What ffmpeg prints with `-v repeat+level+warning`, read line by line: its errors as text, and
+//! what its warnings say about the input's streams. Bounded, however much it prints.
 
 use std::fs;
 
@@ -79,7 +79,8 @@ impl Messages {
     }
 }
 
-/// The level of a line, and the line without it: `[h264 @ 0x1] [error] no frame!` is an error, `[h264 @ 0x1] no frame!`.
+/// The level of a line, and the line without it: `[h264 @ 0x1] [error] no frame!` is an error,
+/// `[h264 @ 0x1] no frame!`.
 fn split_level(line: &str) -> (Option<&str>, String) {
     let mut rest = line;
     while let Some((group, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
@@ -177,8 +178,8 @@ pub fn first_message(messages: &str) -> String {
     last_message(messages.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
 }
 
-/// The last line of ffmpeg's messages, without the address of the part that speaks and without URLs (their queries
-/// hold access tokens).
+/// The last line of ffmpeg's messages, without the address of the part that speaks and without URLs
+/// (their queries hold access tokens).
 #[must_use]
 pub fn last_message(messages: &str) -> String {
     let says = |line: &&str| !line.is_empty() && !line.starts_with("Last message repeated");

@@ -1,7 +1,9 @@
-//! Groups of pictures that were encoded by somebody else, and whether they can go on air as they are. Pure.
+//! Groups of pictures that were encoded by somebody else, and whether they can go on air as they
+//! are. Pure.
 //!
-//! The timeline counts pictures, and the broadcast is left and joined between two keyframes: so a group must be short, begin with
-//! a picture that needs no other, and hold as many pictures as its time asks for.
+//! The timeline counts pictures, and the broadcast is left and joined between two keyframes: so a
+//! group must be short, begin with a picture that needs no other, and hold as many pictures as its
+//! time asks for.
 
 use tgs_rtmp::flv::{FlvError, Kind, Tag};
 

@@ -259,7 +259,7 @@ impl EncoderPipe {
         }
     }
 
-    /// Reads what is left after the child has ended.
+    /// Reads the remaining messages after the child has ended.
     fn drain_messages(&mut self) {
         while self.stderr.is_some() && self.wait().is_ok_and(|(_, chatter)| chatter) {
             self.read_messages();

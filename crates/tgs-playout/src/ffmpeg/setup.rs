@@ -14,8 +14,8 @@ pub struct EncodeSetup {
     pub profile: Profile,
     /// FFMPEG_ARGS, proven.
     pub extra: ExtraArgs,
-    /// Directory that holds [`super::slate::FONT_FILE`] and takes the slate's text: the encoder's working directory, so that no
-    /// path has to be quoted for a filter.
+    /// Directory that holds [`super::slate::FONT_FILE`] and takes the slate's text: the encoder's
+    /// working directory, so that no path has to be quoted for a filter.
     pub scratch: PathBuf,
     /// How long a still picture is shown.
     pub image_duration: Duration,

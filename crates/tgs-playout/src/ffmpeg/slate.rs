@@ -25,14 +25,16 @@ pub(super) fn silence_source(profile: &Profile) -> String {
     format!("anullsrc=r={}:cl={}", profile.audio_rate, layout(profile.channels))
 }
 
-/// A slate that lasts exactly as long as the sound beside it, which need not be known: an invisible level meter, drawn
-/// from that sound, ends the picture. (`-shortest` does not: ffmpeg 5.1 never ends with it behind a filter graph.)
+/// A slate that lasts exactly as long as the sound beside it, which need not be known: an invisible
+/// level meter, drawn from that sound, ends the picture. (`-shortest` does not: ffmpeg 5.1 never
+/// ends with it behind a filter graph.)
 pub(super) fn slate_for_sound(profile: &Profile, sound: &str, slate: &str) -> String {
     let meter = meter(profile, sound);
     format!("{meter};{slate}[slate];[slate][meter]overlay=x={}:shortest=1", profile.width)
 }
 
-/// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays bare.
+/// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays
+/// bare.
 pub(super) fn slate_text(setup: &EncodeSetup, text: &str) -> String {
     if text.is_empty() {
         return "null".into();

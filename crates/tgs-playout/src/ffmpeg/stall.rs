@@ -45,7 +45,8 @@ pub(super) struct StallDetector {
     pace_from: u64,
     damage_from: u64,
     damaged: u64,
-    /// Of the bad stretch that goes on: damaged pictures, all pictures, and how often it was measured.
+    /// Of the bad stretch that goes on: damaged pictures, all pictures, and how often it was
+    /// measured.
     lost: u64,
     of: u64,
     bad: u32,
@@ -73,7 +74,8 @@ impl StallDetector {
         slow.then_some(Abandoned::Trickles(came))
     }
 
-    /// Whether a quarter of the pictures is damaged, for long: what is lost altogether is not among them.
+    /// Whether a quarter of the pictures is damaged, for long: what is lost altogether is not among
+    /// them.
     fn breaks(&mut self, damaged: u64) -> Option<Abandoned> {
         let (_, fps) = self.watch.picture?;
         let length = self.newest.saturating_sub(self.damage_from);

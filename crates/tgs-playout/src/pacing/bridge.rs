@@ -9,7 +9,8 @@ use tgs_control::OnAir;
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Playout {
-    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its place.
+    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its
+    /// place.
     pub(super) fn bridge(&mut self) -> Result<(), PlayoutEnd> {
         if self.source != OnAirSource::Filler {
             return self.bridge_or_wait();

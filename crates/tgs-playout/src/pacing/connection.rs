@@ -1,4 +1,6 @@
-//! The connection: made, lost, made again, and gone on with.
+//! The connection: opens it, notes its loss, reconnects, and resumes.
+//!
+//! What is sent again is decided by [`crate::publisher`].
 
 use std::time::{Duration, Instant};
 
@@ -41,13 +43,14 @@ impl Playout {
             self.backoff.reset();
             self.hurried = false;
         } else if !self.hurried {
-            // One short connection says little: the first break is always followed by an attempt at once.
+            // One short connection says little: the first break is always followed by an attempt at
+            // once.
             self.hurried = true;
         } else if self.pause() {
             // A server that takes the connection and drops it is not asked again at once.
             return Err(PlayoutEnd::Cancelled);
         }
-        let mut told: Option<(String, Instant)> = None;
+        let mut logged: Option<(String, Instant)> = None;
         loop {
             self.beat.turn();
             if self.cancel.is_cancelled() {
@@ -61,13 +64,13 @@ impl Playout {
                 Err(broken) => {
                     self.publisher.lose();
                     let text = broken.to_string();
-                    // The same answer is told once a minute, not at each attempt.
-                    if told
+                    // Logged once a minute, not at each attempt.
+                    if logged
                         .as_ref()
                         .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
                     {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
-                        told = Some((text.clone(), self.clock.now()));
+                        logged = Some((text.clone(), self.clock.now()));
                     }
                     self.board.show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
                     if self.pause() {
@@ -86,12 +89,13 @@ impl Playout {
         Ok(())
     }
 
-    /// Waits before the next attempt to connect; `true` where it was told to stop.
+    /// Waits before the next attempt to connect; `true` where the broadcast is stopped.
     pub(super) fn pause(&mut self) -> bool {
         self.clock.wait(self.backoff.next_delay(), &self.cancel)
     }
 
-    /// Goes on over a new connection: files where the viewer left them, live sources at their newest.
+    /// Goes on over a new connection: files where the viewer left them, live sources at their
+    /// newest.
     pub(super) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {

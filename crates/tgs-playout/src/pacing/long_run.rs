@@ -1,17 +1,20 @@
-//! The long run: timeline, read-ahead, filler, pacing and publisher together through 60 days of simulated time, in minutes.
+//! The long run: timeline, read-ahead, filler, pacing and publisher together through 60 days of
+//! simulated time, in minutes.
 //!
 //! # Theory of operation
 //!
-//! One thread and no chance: time passes only where the playout waits, and then the world goes on ([`World`]): encoders
-//! fill the read-ahead, servers go away, machines stand still, clocks are set. The playout, and all it is made of, is
-//! the product's own; simulated are the clock, the encoders (`encoder.rs`) and the server. What reaches the server is
-//! judged as a viewer would (`viewer.rs`): no picture or sound is missing, none comes twice, each lies within a
-//! millisecond of where counting from the very beginning puts it, and comes at its moment by a clock that has moved for
-//! nothing but the time that the viewer was away or a lag that was let go.
+//! One thread and no chance: time passes only where the playout waits, and then the world goes on
+//! ([`World`]): encoders fill the read-ahead, servers go away, machines stand still, clocks are
+//! set. The playout, and all it is made of, is the product's own; simulated are the clock, the
+//! encoders (`encoder.rs`) and the server. What reaches the server is judged as a viewer would
+//! (`viewer.rs`): no picture or sound is missing, none comes twice, each lies within a millisecond
+//! of where counting from the very beginning puts it, and comes at its moment by a clock that has
+//! moved for nothing but the time that the viewer was away or a resynchronised lag.
 //!
-//! In 60 days one item outlives the 31 bits of its encoder's times, and the broadcast's own clock the 32 bits of
-//! RTMP's; so does each connection's, which begins six hours before. Session and playlist are not here, since neither
-//! reaches the engine: they have long runs of their own (`telegram/state_machine/long_run.rs` and `playlist/long_run.rs` in tgs-stream).
+//! In 60 days one item outlives the 31 bits of its encoder's times, and the broadcast's own clock
+//! the 32 bits of RTMP's; so does each connection's, which begins six hours before. Session and
+//! playlist are not here, since neither reaches the engine: they have long runs of their own
+//! (`telegram/state_machine/long_run.rs` and `playlist/long_run.rs` in tgs-stream).
 //!
 //! Without optimisation it is one day, for the debug assertions' sake.
 
@@ -45,7 +48,8 @@ use world::{FIRST_TIMESTAMP, World};
 #[derive(Debug)]
 struct Simulated {
     began: Instant,
-    /// Nanoseconds since then, and the offset of the wall's clock in seconds: a copy of the world's, free of locks.
+    /// Nanoseconds since then, and the offset of the wall's clock in seconds: a copy of the
+    /// world's, free of locks.
     now: AtomicU64,
     wall_offset: AtomicI64,
     world: Mutex<World>,
@@ -185,7 +189,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         assert!(world.most_ahead <= 10.5 && world.most_queued <= 12.0);
         let seconds = |ns: u64| ns / SECOND;
         println!(
-            "{days} days in {:.0} s: {played} items played, {} failed; {} tags; away {} s, let go {} s; {:?}; at most \
+            "{days} days in {:.0} s: {played} items played, {} failed; {} tags; away {} s, resynchronised {} s; {:?}; at most \
              {:.1} s ahead, {:.1} s queued; memory by the day {:?} KiB",
             real.elapsed().as_secs_f64(),
             world.programme.failed,

@@ -7,7 +7,8 @@ use std::sync::{
 
 use super::*;
 
-/// A way out whose acknowledgements the test decides: with a real server they come when the kernel likes.
+/// A way out whose acknowledgements the test decides: with a real server they come when the kernel
+/// likes.
 #[derive(Clone, Default)]
 struct Wire(Arc<Mutex<(Vec<Tag>, u64)>>, Vec<Tag>, Arc<AtomicBool>);
 

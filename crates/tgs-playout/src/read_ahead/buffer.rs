@@ -1,4 +1,5 @@
-//! The queue of events and its accounts: bytes, pictures, groups of pictures. Takes no lock and waits for nothing.
+//! The queue of events and its accounts: bytes, pictures, groups of pictures. Takes no lock and
+//! waits for nothing.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -29,7 +30,8 @@ pub(super) struct Buffer {
     pub(super) bytes: usize,
     /// Pictures among the pieces.
     pub(super) frames: u64,
-    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end is here.
+    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end
+    /// is here.
     pub(super) groups: isize,
     /// Whether the last group has no end yet.
     pub(super) group_open: bool,
@@ -42,7 +44,7 @@ pub(super) struct Buffer {
     pub(super) at_live_edge: bool,
     /// How many wait for something to be given.
     pub(super) waiting: usize,
-    pub(super) runs: ItemSequence,
+    pub(super) sequence: ItemSequence,
     pub(super) attempt: Option<AdmittedItem>,
     /// The title of what comes behind the attempt.
     pub(super) prepared: Option<String>,
@@ -57,26 +59,28 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of the viewer.
+    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of
+    /// the viewer.
     pub(super) fn next_title(&self) -> Option<String> {
         let begun = self.pieces.iter().find_map(|piece| match piece {
             // Another encoder of the item on air is no other item.
-            Event::Begin(item) if item.seq != self.runs.on_air() => Some(item.item.title.clone()),
+            Event::Begin(item) if item.seq != self.sequence.on_air() => Some(item.item.title.clone()),
             _ => None,
         });
         let attempt = || {
             let attempt = self.attempt.as_ref()?;
-            let coming = attempt.seq > self.runs.on_air() && !self.runs.is_left(attempt.seq);
+            let coming = attempt.seq > self.sequence.on_air() && !self.sequence.is_left(attempt.seq);
             coming.then(|| attempt.title.clone())
         };
-        let prepared = || self.prepared.clone().filter(|_| !self.runs.is_over());
+        let prepared = || self.prepared.clone().filter(|_| !self.sequence.is_over());
         begun.or_else(attempt).or_else(prepared)
     }
 
-    /// Whether the next piece begins an item or a group, so that the broadcast may also go elsewhere.
+    /// Whether the next piece begins an item or a group, so that the broadcast may also go
+    /// elsewhere.
     pub(super) fn at_boundary(&self) -> bool {
         match self.rest.front().or(self.pieces.front()) {
-            // The end of what is left may be dropped for something that is better.
+            // The rest of a discarded item may be dropped for the next item.
             Some(Event::End) if !self.rest.is_empty() => true,
             None | Some(Event::Begin(_)) => true,
             Some(Event::Tag(tag)) => self.taking_item && tag.is_keyframe(),
@@ -88,17 +92,17 @@ impl Buffer {
         self.pieces.iter().any(|piece| matches!(piece, Event::End))
     }
 
-    /// What is left of the item that was left is not shown.
+    /// Drops the rest of the discarded item.
     pub(super) fn drop_rest(&mut self) {
         self.rest.clear();
         self.taking_item = false;
-        self.runs.end();
+        self.sequence.end();
     }
 
     pub(super) fn add(&mut self, piece: Event) {
         match &piece {
             Event::Begin(item) => {
-                self.runs.begun(item.seq);
+                self.sequence.begun(item.seq);
                 self.unended = Some(item.seq);
             }
             Event::End => self.unended = None,
@@ -139,12 +143,12 @@ impl Buffer {
             Event::Begin(item) => {
                 self.taking_item = false;
                 self.jumping = false;
-                self.runs.shown(item.seq);
+                self.sequence.shown(item.seq);
                 self.taken = Some(Arc::clone(item));
             }
             Event::End => {
                 self.taking_item = false;
-                self.runs.end();
+                self.sequence.end();
             }
             Event::Tag(tag) => {
                 self.bytes -= tag.body.len();
@@ -182,7 +186,8 @@ impl Buffer {
         cut
     }
 
-    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false` where there is none.
+    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false`
+    /// without a second one.
     pub(super) fn drop_oldest_group(&mut self) -> bool {
         if self.has_end() {
             // Another item's rest is before it, which waits for the viewer.

@@ -11,7 +11,7 @@ pub(crate) struct TargetItem {
     pub(crate) skip: u64,
 }
 
-/// What is left of the encoder's items when a command is given.
+/// The encoded items that a command discards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Discard {
     /// All of them: the list goes on elsewhere.
@@ -36,11 +36,11 @@ impl Buffer {
 
     /// Takes out what was left, but for the end of what is on air.
     pub(super) fn cut(&mut self) {
-        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.runs.is_left(attempt.seq)) {
+        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.sequence.is_left(attempt.seq)) {
             attempt.discarded.cancel();
         }
-        let on_air = self.runs.on_air();
-        let leaves = !self.runs.is_between() && self.runs.is_left(on_air);
+        let on_air = self.sequence.on_air();
+        let leaves = !self.sequence.is_between() && self.sequence.is_left(on_air);
         self.jumping = true;
         let mut seq = on_air;
         let (mut head, mut kept) = (Vec::new(), Vec::new());
@@ -50,7 +50,7 @@ impl Buffer {
             }
             if seq == on_air && leaves {
                 head.push(piece);
-            } else if !self.runs.is_left(seq) {
+            } else if !self.sequence.is_left(seq) {
                 kept.push(piece);
             }
         }
@@ -68,12 +68,13 @@ impl Buffer {
 
     /// Nothing more comes where the list was to end with an item that is all here.
     pub(super) fn end_where_asked(&mut self) {
-        let going = self.attempt.as_ref().is_some_and(|attempt| !self.runs.is_left(attempt.seq));
-        self.over |= self.runs.is_over() && !going;
+        let going = self.attempt.as_ref().is_some_and(|attempt| !self.sequence.is_left(attempt.seq));
+        self.over |= self.sequence.is_over() && !going;
     }
 }
 
-/// How much of an item that was left is still shown: the group on air, and one more for the next item to get ready in.
+/// How much of an item that was left is still shown: the group on air, and one more for the next
+/// item to get ready in.
 fn end_of_shown(head: &[Event]) -> usize {
     let ends = |piece: &Event| match piece {
         Event::Tag(tag) => tag.is_keyframe(),

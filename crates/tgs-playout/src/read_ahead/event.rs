@@ -17,7 +17,7 @@ pub enum Event {
     End,
 }
 
-/// An item as it goes on air.
+/// An item whose tags follow.
 #[derive(Debug)]
 pub struct StartedItem {
     /// Number in this run, from 1.

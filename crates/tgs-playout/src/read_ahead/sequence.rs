@@ -1,8 +1,9 @@
-//! Which items are still to be shown: their numbers, and what a command leaves. Pure: it holds no media.
+//! Which items are still to be shown: their numbers, and what a command leaves. Pure: it holds no
+//! media.
 //!
-//! Every item that an encoder is started for gets a number, from 1. One of which nothing came lends its number only: the
-//! next item gets the same. So the item that a command means can be named before there is any: it is the one on air, or
-//! else the one with the next number.
+//! Every item that an encoder is started for gets a number, from 1. One of which nothing came lends
+//! its number only: the next item gets the same. So the item that a command means can be named
+//! before there is any: it is the one on air, or else the one with the next number.
 
 /// The numbers of a broadcast.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl ItemSequence {
         }
     }
 
-    /// This item goes on air.
+    /// This item is shown.
     pub(crate) fn shown(&mut self, number: u64) {
         (self.on_air, self.ended) = (number, false);
     }
@@ -111,8 +112,8 @@ impl ItemSequence {
         self.kept = None;
     }
 
-    /// Leaves everything that has a number; the next item to get one becomes the current. Answers how many items that
-    /// have none yet were to be left before it.
+    /// Leaves everything that has a number; the next item to get one becomes the current. Answers
+    /// how many items that have none yet were to be left before it.
     pub(crate) fn leave_all(&mut self) -> u64 {
         let ahead = self.ahead();
         self.below = self.newest + 1;
@@ -123,7 +124,8 @@ impl ItemSequence {
         ahead
     }
 
-    /// Leaves what comes after the current item and has a number. Answers as [`ItemSequence::leave_all`].
+    /// Leaves what comes after the current item and has a number. Answers as
+    /// [`ItemSequence::leave_all`].
     pub(crate) fn leave_later(&mut self) -> u64 {
         let (current, ahead) = (self.current(), self.ahead());
         self.below = self.newest + 1;

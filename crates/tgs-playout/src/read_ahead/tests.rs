@@ -77,7 +77,8 @@ fn item(seq: u64, live: bool) -> Item {
     Item { id: "x".into(), turn: 100 + seq, title: "x".into(), start: Duration::ZERO, media }
 }
 
-/// Opens an item and gives `pictures` of it, in groups of two, numbered from 100 times its own number.
+/// Opens an item and gives `pictures` of it, in groups of two, numbered from 100 times its own
+/// number.
 fn encode(read_ahead: &ReadAhead, cancel: &Cancel, seq: u64, live: bool, pictures: u64) -> AdmittedItem {
     let Admission::Admitted(attempt) = read_ahead.admit(&item(seq, live), cancel) else {
         panic!("{seq} does not go")

@@ -1,4 +1,5 @@
-//! An ffmpeg child that copies what it reads to the server and reconnects by itself (`PUBLISHER=ffmpeg`).
+//! An ffmpeg child that copies what it reads to the server and reconnects by itself
+//! (`PUBLISHER=ffmpeg`).
 
 use std::{
     io::{self, Write},
@@ -32,7 +33,8 @@ pub(crate) struct FfmpegSink {
     given: Instant,
 }
 
-/// ffmpeg is given what has gathered this often: waking it for each frame costs more than copying the frame.
+/// ffmpeg is given what has gathered this often: waking it for each frame costs more than copying
+/// the frame.
 const GATHER: Duration = Duration::from_millis(100);
 
 impl FfmpegSink {
@@ -52,7 +54,8 @@ impl FfmpegSink {
                 "error",
                 "-probesize",
                 "200k",
-                // Not 20 frames of waiting to find out the rate: the copy needs none, and a viewer is waiting.
+                // Not 20 frames of waiting to find out the rate: the copy needs none, and a viewer
+                // is waiting.
                 "-fpsprobesize",
                 "0",
                 "-f",

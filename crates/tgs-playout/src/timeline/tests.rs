@@ -12,8 +12,8 @@ fn timeline() -> Timeline {
     Timeline::new(&Profile::P720, silence)
 }
 
-/// What an encoder writes for `pictures` frames and `sounds` AAC frames: reordering delays the picture by two
-/// frames, priming starts the sound 1024 samples early.
+/// What an encoder writes for `pictures` frames and `sounds` AAC frames: reordering delays the
+/// picture by two frames, priming starts the sound 1024 samples early.
 fn encoded(pictures: u64, sounds: u64) -> Vec<Tag> {
     let delay = 2 * 1000 / FPS;
     let mut tags = vec![
@@ -67,7 +67,8 @@ fn steps(times: &[u64]) -> (u64, u64) {
     (steps.clone().min().unwrap_or(0), steps.max().unwrap_or(0))
 }
 
-/// How far the first own sound of each item is off the first picture, beyond what the encoder meant, in ms.
+/// How far the first own sound of each item is off the first picture, beyond what the encoder
+/// meant, in ms.
 fn errors(out: &[TimedTag], items: usize) -> Vec<i64> {
     (1..=items as u64)
         .map(|seq| {

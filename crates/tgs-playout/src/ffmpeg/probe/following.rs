@@ -1,5 +1,5 @@
-//! What comes behind the streams of a transport stream that have ended: recordings are cut together of others, and a
-//! broadcaster changes its PIDs.
+//! What comes behind the streams of a transport stream that have ended: recordings are cut together
+//! of others, and a broadcaster changes its PIDs.
 
 use std::path::Path;
 
@@ -28,8 +28,9 @@ const ENOUGH: u32 = 300;
 /// How many other streams of a file are looked at.
 const MOST_STREAMS: usize = 16;
 
-/// The streams of `media` that go on where those of `found` have ended, as they are found there; `None` where there are none.
-/// `noted` are the places in the file where streams were seen to begin.
+/// The streams of `media` that go on where those of `found` have ended, as they are found there;
+/// `None` where there are none. `noted` are the places in the file where streams were seen to
+/// begin.
 pub fn following(
     ffprobe: &Path,
     media: &Media,

@@ -59,7 +59,8 @@ pub struct Probe {
     pub unheard: bool,
     /// From which byte of its source on it was asked for.
     pub skip_bytes: u64,
-    /// In a transport stream, which may go on with other streams half-way: the PID of what is shown, or else heard.
+    /// In a transport stream, which may go on with other streams half-way: the PID of what is
+    /// shown, or else heard.
     pub pid: Option<u32>,
 }
 
@@ -73,13 +74,15 @@ pub struct Times {
     pub restarts: bool,
     /// Whether the ends of picture and sound were measured.
     pub measured: bool,
-    /// Whether the sound runs far ahead of the picture, or goes on behind it, where one reader reads both.
+    /// Whether the sound runs far ahead of the picture, or goes on behind it, where one reader
+    /// reads both.
     pub split: bool,
     /// A longer gap between two time stamps is a jump.
     pub longest_gap: Option<Duration>,
 }
 
-/// H.264 with 4:2:0 and 8 bits, square pixels, upright and progressive, beside AAC-LC, in one source.
+/// H.264 with 4:2:0 and 8 bits, square pixels, upright and progressive, beside AAC-LC, in one
+/// source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EncodedFormat {
     /// Frames a second, all of them equally long.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::item::{FailureReason, ItemFailure, Media};
 
-/// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers, `cancel` is set or the
-/// time-out (20 s a source).
+/// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers,
+/// `cancel` is set or the time-out (20 s a source).
 pub fn probe(
     ffprobe: &Path,
     media: &Media,

@@ -19,18 +19,21 @@ const GAP_OF_PICTURE: Duration = Duration::from_mins(1);
 /// A picture and its sound end so near to each other; otherwise the file is looked at more closely.
 pub(super) const SAME_END: Duration = Duration::from_secs(1);
 
-/// Picture and sound take more than this many bits a second; otherwise parts of what the file claims may not be there.
+/// Picture and sound take more than this many bits a second; otherwise parts of what the file
+/// claims may not be there.
 const SPARSE: f64 = 300_000.0;
 
 /// A picture that is shown for less than this, without sound, is shown as a still.
 pub(super) const BRIEF: Duration = Duration::from_millis(300);
 
-/// Pictures of a source that is not on this machine that are further apart than this are read apart from the sound.
+/// Pictures of a source that is not on this machine that are further apart than this are read apart
+/// from the sound.
 const SPARSE_PICTURES: f64 = 2.0;
 
 impl Probe {
-    /// Finds out how long it is: by what the container says, and where that is not to be believed, by what is there.
-    /// Each stream's end is known where `stated`. Answers how many pictures there are, where they were counted.
+    /// Finds out how long it is: by what the container says, and where that is not to be believed,
+    /// by what is there. Each stream's end is known where `stated`. Answers how many pictures there
+    /// are, where they were counted.
     pub(super) fn measure(
         &mut self,
         ffprobe: &Path,
@@ -80,7 +83,8 @@ impl Probe {
             a.duration = better(a.duration, found.audio);
         }
         let measured = self.video.and_then(|v| v.duration).max(self.audio.and_then(|a| a.duration));
-        // What the file says goes before what is there: a file that was cut off is not as long as it should be.
+        // What the file says goes before what is there: a file that was cut off is not as long as
+        // it should be.
         if found.jumps || self.times.estimated || self.duration.is_none() {
             self.duration = measured;
             self.times.estimated = false;
@@ -88,7 +92,8 @@ impl Probe {
         Some(found.pictures)
     }
 
-    /// Whether what the container says of the ends of its streams needs a look at the streams, in a file of `size` bytes.
+    /// Whether what the container says of the ends of its streams needs a look at the streams, in a
+    /// file of `size` bytes.
     fn is_doubtful(&self, size: u64, [video, audio]: [Option<Duration>; 2]) -> bool {
         match (self.video, self.audio, video, audio) {
             (Some(_), Some(_), Some(v), Some(a)) => {

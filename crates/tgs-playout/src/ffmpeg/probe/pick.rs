@@ -1,4 +1,5 @@
-//! Which streams of a source are shown and heard: those of one programme, that can be decoded, and no covers.
+//! Which streams of a source are shown and heard: those of one programme, that can be decoded, and
+//! no covers.
 
 use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
@@ -8,7 +9,8 @@ use super::{
     times::{clock, ratio, seconds},
 };
 
-/// Codecs of single images, which stand beside music as its cover; each of them may hold a film as well.
+/// Codecs of single images, which stand beside music as its cover; each of them may hold a film as
+/// well.
 const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];
 
 /// What lasts less than this is one picture, where something else goes on.
@@ -56,7 +58,8 @@ impl StreamChoice<'_> {
     }
 }
 
-/// Chooses for a broadcast of `height` lines: the best picture, and the best sound of the same programme.
+/// Chooses for a broadcast of `height` lines: the best picture, and the best sound of the same
+/// programme.
 pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
     // The variants of a manifest are one film in several sizes; programmes are different films.
     let names = answer.format.names.as_deref().unwrap_or_default();
@@ -92,7 +95,8 @@ impl FfprobeOutput {
         self.format.names.as_deref() == Some("mpegts")
     }
 
-    /// The streams that may go with this picture: those of its programme, and those of none. `None` where that is all.
+    /// The streams that may go with this picture: those of its programme, and those of none. `None`
+    /// where that is all.
     fn mates(&self, picture: Option<&FfprobeStream>) -> Option<HashSet<usize>> {
         let members = |program: &FfprobeProgram| -> HashSet<usize> {
             program.streams.iter().map(|member| member.index).collect()
@@ -138,7 +142,8 @@ impl FfprobeStream {
         u64::from(self.height.unwrap_or(0)) >= lines || width * 9 >= lines * 16
     }
 
-    /// Whether it is a cover, flagged as one or not: one image beside sound or another picture that goes on.
+    /// Whether it is a cover, flagged as one or not: one image beside sound or another picture that
+    /// goes on.
     fn is_cover(&self, answer: &FfprobeOutput) -> bool {
         self.disposition.attached_pic | self.disposition.timed_thumbnails != 0
             || self.is_image() && self.is_brief(answer)
@@ -164,7 +169,7 @@ impl FfprobeStream {
             // A still that is shown for long is one picture of its own length.
             (Some(length), _) => length < STILL,
             (None, Some(count)) => count == 1,
-            // Its mean rate cannot be told from one picture.
+            // One picture has no mean rate.
             (None, None) => self.avg_frame_rate.as_deref().and_then(ratio).is_none() && self.is_image(),
         }
     }

@@ -1,4 +1,5 @@
-//! Reads the time stamps of a whole file, where its own words about its times do not agree: what is there is measured.
+//! Reads the time stamps of a whole file, where its own words about its times do not agree: what is
+//! there is measured.
 //!
 //! Only for files on this machine, up to a size that takes a second. Nothing is decoded.
 
@@ -19,7 +20,8 @@ pub(super) const MAX_FILE: u64 = 128 << 20;
 const TIME_OUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 4 << 20;
 
-/// Packets further apart than this belong to two runs; steps back are small where frames are reordered.
+/// Packets further apart than this belong to two runs; steps back are small where frames are
+/// reordered.
 const APART: f64 = 2.0;
 const BACK: f64 = -1.0;
 
@@ -29,8 +31,9 @@ const LOST: f64 = 10.0;
 /// A track in more pieces than this is not understood.
 const MAX_RUNS: usize = 10_000;
 
-/// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out, where nothing better is
-/// known. Sound fills a shorter one with silence, which takes ffmpeg 0.7 MB a second.
+/// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out,
+/// where nothing better is known. Sound fills a shorter one with silence, which takes ffmpeg 0.7 MB
+/// a second.
 pub(super) const GAP: Duration = Duration::from_mins(5);
 
 /// What was measured.
@@ -124,7 +127,8 @@ fn is_filled(other: &Track, from: f64, to: f64) -> bool {
     to >= from && other.covers(from, to) * 2.0 >= to - from
 }
 
-/// Measures these streams of `source`. `None` where that takes too long, or they cannot be understood.
+/// Measures these streams of `source`. `None` where that takes too long, or they cannot be
+/// understood.
 pub(super) fn scan(
     ffprobe: &Path,
     source: &MediaSource,
@@ -184,7 +188,8 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Sc
     })
 }
 
-/// The longest gap of one track that the other one fills, and the shortest jump: a gap that nothing fills, or a step back.
+/// The longest gap of one track that the other one fills, and the shortest jump: a gap that nothing
+/// fills, or a step back.
 fn gaps(picture: &Track, sound: &Track, begin: f64) -> (f64, Option<f64>) {
     // With one track alone there is nothing to compare with: a picture may stand for a while.
     let alone = picture.runs.is_empty() || sound.runs.is_empty();
@@ -212,7 +217,8 @@ mod tests {
 
     use super::*;
 
-    /// Packets of the picture (stream 0, 25 a second) and of the sound (stream 1, 50 a second) that lie in these times.
+    /// Packets of the picture (stream 0, 25 a second) and of the sound (stream 1, 50 a second) that
+    /// lie in these times.
     fn packets(picture: &[(f64, f64)], sound: &[(f64, f64)]) -> String {
         let stream = |index: usize, step: f64, runs: &[(f64, f64)]| {
             let mut lines = String::new();

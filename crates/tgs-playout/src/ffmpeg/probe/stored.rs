@@ -16,7 +16,8 @@ pub(super) fn stored(answer: &FfprobeOutput, choice: &StreamChoice) -> Option<En
         && picture.side_data_list.iter().all(|data| data.get("rotation").is_none())
         && (sound.codec_name.as_deref(), sound.profile.as_deref()) == (Some("aac"), Some("LC"))
         && !answer.hides();
-    // Copied, what one stream has more than the other would be lost, and what has no end of its own may have it.
+    // Copied, what one stream has more than the other would be lost, and what has no end of its own
+    // may have it.
     let ends = [picture.own_end(&answer.format)?, sound.own_end(&answer.format)?];
     if ends[0].abs_diff(ends[1]) > SAME_END || answer.is_estimated() {
         return None;

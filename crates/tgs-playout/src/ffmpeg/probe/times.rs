@@ -1,6 +1,7 @@
 //! Times as ffprobe prints them, and what a container says about when its streams begin and end.
 //!
-//! Nothing here is believed beyond [`LONGEST`], so that sums of these times cannot overflow anywhere.
+//! Nothing here is believed beyond [`LONGEST`], so that sums of these times cannot overflow
+//! anywhere.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use super::ffprobe::{FfprobeFormat, FfprobeOutput, FfprobeStream};
 /// No item is longer, and none begins later: what a container says beyond this is cut to it.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 366);
 
-/// A container that begins later than this may count its length from zero or from its own beginning.
+/// A container that begins later than this may count its length from zero or from its own
+/// beginning.
 const BEGINS_LATE: f64 = 2.0;
 
 /// Where ffprobe had no length in the file, it says so among its warnings.
@@ -45,7 +47,7 @@ pub(super) fn length(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(longest)).ok().filter(|length| !length.is_zero())
 }
 
-/// A time that may be negative; zero where there is none.
+/// A time that may be negative; zero where it is missing.
 fn time(text: Option<&String>) -> f64 {
     text.and_then(|text| text.parse::<f64>().ok()).filter(|time| time.is_finite()).unwrap_or(0.0)
 }
@@ -76,8 +78,8 @@ impl FfprobeFormat {
 }
 
 impl FfprobeOutput {
-    /// Whether the length is no word of the file's: computed from a bitrate, from the time stamps at the file's tail, or
-    /// counted from an unknown zero.
+    /// Whether the length is no word of the file's: computed from a bitrate, from the time stamps
+    /// at the file's tail, or counted from an unknown zero.
     pub(super) fn is_estimated(&self) -> bool {
         let format = &self.format;
         let unclear = !["mov", "matroska", "mpegts"].iter().any(|name| format.is(name));
@@ -97,8 +99,8 @@ impl FfprobeStream {
         length(time(self.start_time.as_ref()) - time(format.start_time.as_ref())).unwrap_or_default()
     }
 
-    /// When it ends, counted from the file's beginning: by its own length, or by Matroska's tag, which says the time of
-    /// its end and is often stale: no stream of a file ends behind the file.
+    /// When it ends, counted from the file's beginning: by its own length, or by Matroska's tag,
+    /// which says the time of its end and is often stale: no stream of a file ends behind the file.
     pub(super) fn own_end(&self, format: &FfprobeFormat) -> Option<Duration> {
         let whole = format.length();
         let own = self.duration.as_deref().and_then(seconds);
@@ -110,8 +112,8 @@ impl FfprobeStream {
         Some(whole.map_or(end, |whole| end.min(whole)))
     }
 
-    /// Whether the container says when this stream ends. ASF gives the file's length for each of them, Ogg that of the
-    /// last of several chained streams.
+    /// Whether the container says when this stream ends. ASF gives the file's length for each of
+    /// them, Ogg that of the last of several chained streams.
     pub(super) fn states_end(&self, format: &FfprobeFormat) -> bool {
         self.own_end(format).is_some() && !format.is("asf") && !format.is("ogg")
     }

@@ -1,5 +1,5 @@
-//! The simulated programme and its encoders: what the prepare and encode threads put into the read-ahead, with empty
-//! payloads. A body holds nothing but which frame of which item it is.
+//! The simulated programme and its encoders: what the prepare and encode threads put into the
+//! read-ahead, with empty payloads. A body holds nothing but which frame of which item it is.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -41,7 +41,8 @@ pub(super) fn shown(n: u64) -> u64 {
     decoded(n) + reordered(n) * 1000 / FPS
 }
 
-/// When the encoder says that sound `n` is heard, in ms: one frame of priming before the first picture is shown.
+/// When the encoder says that sound `n` is heard, in ms: one frame of priming before the first
+/// picture is shown.
 pub(super) fn heard(n: u64) -> u64 {
     n * 1024 * 1000 / RATE + 66 - 23
 }
@@ -202,7 +203,8 @@ impl Programme {
         }
         let rng = &mut self.rng;
         if self.runs > 0 && rng.u32(..100) < 3 {
-            // What fails takes its time: a server that does not answer, a back-off where the whole list fails.
+            // What fails takes its time: a server that does not answer, a back-off where the whole
+            // list fails.
             self.failed += 1;
             self.ready = now + rng.u64(SECOND / 10..40 * SECOND);
             return None;

@@ -1,5 +1,6 @@
-//! The other end: judges what comes out as a server and its viewers would, tag by tag, and keeps its own account of the
-//! time that they were away. It knows nothing of the engine but the numbers in the bodies.
+//! The other end: judges what comes out as a server and its viewers would, tag by tag, and keeps
+//! its own account of the time that they were away. It knows nothing of the engine but the numbers
+//! in the bodies.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,7 @@ const HELD_BACK: u64 = (34 + 24 + 50) * MS;
 /// Sound lies on a grid of 23.2 ms: half of that is how far it may be off, in ms.
 const MOST_APART: u64 = 12;
 
-/// A longer lag is let go.
+/// The playout resynchronises after a longer lag.
 const LET_GO: u64 = 10_000 * MS;
 
 /// A frame, as its body names it.
@@ -85,9 +86,11 @@ pub(super) struct Viewer {
     sent: VecDeque<Sent>,
     /// The broadcast's time up to which all has arrived, from a break until it goes on.
     resume_at: Option<u64>,
-    /// When the broadcast's time 0 was due, in ns; earlier than the beginning where a live source has skipped.
+    /// When the broadcast's time 0 was due, in ns; earlier than the beginning where a live source
+    /// has skipped.
     pub(super) anchor: Option<i64>,
-    /// Pictures and sounds shown; their times follow from these alone until a live source has skipped some.
+    /// Pictures and sounds shown; their times follow from these alone until a live source has
+    /// skipped some.
     pub(super) first_due: i64,
     pub(super) pictures: u64,
     sounds: u64,
@@ -110,7 +113,8 @@ pub(super) struct Viewer {
     filler: Option<u64>,
     /// How long the world stood still since the broadcast was last on time, in ns.
     pub(super) behind: u64,
-    /// Whether the playout has just waited, and whether the read-ahead has just been about to be empty.
+    /// Whether the playout has just waited, and whether the read-ahead has just been about to be
+    /// empty.
     pub(super) waited: bool,
     pub(super) starved: bool,
     /// Sums in ns.
@@ -119,7 +123,7 @@ pub(super) struct Viewer {
     pub(super) seen: Seen,
 }
 
-/// What was seen, to be told at the end.
+/// The totals, printed at the end.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) tags: u64,
@@ -262,7 +266,8 @@ impl Viewer {
         let base = if frame == first.frame {
             first.time
         } else {
-            // A live source has gone on at its newest, which is a time nobody knows: it is taken to follow at once.
+            // A live source has gone on at its newest, which is a time nobody knows: it is taken to
+            // follow at once.
             let (seq, n) = frame.number.expect("a picture");
             let newer = seq > self.seq || seq == self.seq && n > self.next_picture;
             let live = programme.live.contains(&seq) && newer || seq == 0 && !programme.live.is_empty();
@@ -307,12 +312,17 @@ impl Viewer {
         assert!(late >= -early, "{time} ms comes {late} ns early");
         let late = late.max(0) as u64;
         if late > LET_GO {
-            assert!(late <= self.behind.saturating_add(JITTER), "{late} ns let go, {} lost", self.behind);
+            assert!(
+                late <= self.behind.saturating_add(JITTER),
+                "{late} ns resynchronised, {} lost",
+                self.behind
+            );
             self.anchor = Some(now as i64 - (time * MS) as i64);
             self.let_go += late;
             self.seen.lags_let_go += 1;
         } else if self.behind == 0 {
-            // What stands last in what the encoder has given leaves once it is known what follows, or that nothing does.
+            // What stands last in what the encoder has given leaves once it is known what follows,
+            // or that nothing does.
             assert!(late <= HELD_BACK + JITTER, "{frame:?} at {time} ms comes {late} ns late");
             assert!(
                 late <= JITTER || self.starved,
@@ -392,7 +402,8 @@ impl Viewer {
         let of_run = self.segments.iter_mut().filter(|segment| segment.seq == seq);
         let apart = |segment: &Segment| (segment.by_broadcast + heard(n)).abs_diff(segment.by_encoder + time);
         let Some(segment) = of_run.min_by_key(|segment| apart(segment)) else { return false };
-        // It is placed by the first; an encoder's times are cut to a millisecond, which shows in those behind it.
+        // It is placed by the first; an encoder's times are cut to a millisecond, which shows in
+        // those behind it.
         let is_there = apart(segment) <= MOST_APART + u64::from(segment.heard);
         segment.heard |= is_there;
         if is_there {
@@ -427,7 +438,8 @@ impl Viewer {
     }
 }
 
-/// The times of the simulated encoder are what the judgement is about, so they are judged themselves.
+/// The times of the simulated encoder are what the judgement is about, so they are judged
+/// themselves.
 #[test]
 fn the_encoder_counts_as_ffmpeg_does() {
     assert_eq!((decoded(0), decoded(1), decoded(90)), (0, 33, 3000));

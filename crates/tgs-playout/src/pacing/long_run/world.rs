@@ -247,7 +247,8 @@ impl World {
         self.taken += tag.body.len() as u64;
         self.viewer.take(self.now, tag, &mut self.programme);
         if self.viewer.behind > 0 && tag.is_keyframe() {
-            // While the playout makes up for a lag it does not wait, and the encoder works beside it.
+            // While the playout makes up for a lag it does not wait, and the encoder works beside
+            // it.
             self.fill(false);
         }
     }
