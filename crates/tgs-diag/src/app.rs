@@ -1,4 +1,4 @@
-//! What `tgs-diag` does from its command line to its exit code: which checks there are, and how they are told.
+//! From the command line to the exit code: which checks run, and how their findings are printed.
 
 use std::{
     env,
@@ -21,33 +21,33 @@ use crate::{
     settings, telegram, unit, ytdlp,
 };
 
-/// How long everything together may take.
+/// Time limit for all checks together.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the tool.
 #[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    // A panic of Telegram's client library is told as a finding; its own words might hold anything.
+    // A panic becomes a finding; its message may hold secrets.
     panic::set_hook(Box::new(|_| {}));
-    let mut view = DiagContext::new(&cli);
-    remedy::set_env_file(view.env.as_ref().map(|env| &*env.path));
-    if let Some(code) = drop_privileges::run_as_user_of(&cli, &view)? {
+    let mut context = DiagContext::new(&cli);
+    remedy::set_env_file(context.env.as_ref().map(|env| &*env.path));
+    if let Some(code) = drop_privileges::run_as_user_of(&cli, &context)? {
         return Ok(code.into());
     }
-    let _scratch = view.confine();
-    let view = Arc::new(view);
-    let findings = look(&view);
+    let _scratch = context.confine();
+    let context = Arc::new(context);
+    let findings = look(&context);
     Ok(tell(&findings, cli.json).into())
 }
 
-/// Every area in the order it is told in.
-fn look(view: &Arc<DiagContext>) -> Vec<Finding> {
+/// All checks, in the order of the report.
+fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
     let check = |name, run: fn(&DiagContext, &CheckSink)| {
-        let view = Arc::clone(view);
-        Check::new(name, move |out| run(&view, out))
+        let context = Arc::clone(context);
+        Check::new(name, move |out| run(&context, out))
     };
     let checks = vec![
-        check("settings", |view, out| out.say_all(settings::look(view))),
+        check("settings", |context, out| out.say_all(settings::look(context))),
         check("telegram", telegram::primary),
         check("standby", telegram::standby),
         check("ingest", ingest::look),
@@ -56,7 +56,7 @@ fn look(view: &Arc<DiagContext>) -> Vec<Finding> {
         check("playlist", playlist::look),
         check("port", port::look),
         check("machine", host::look),
-        check("unit", |view, out| out.say_all(unit::look(view))),
+        check("unit", |context, out| out.say_all(unit::look(context))),
     ];
     let total = checks.len();
     let shows = stderr().is_terminal() && env::var_os("TERM").is_some_and(|term| term != "dumb");
@@ -64,19 +64,19 @@ fn look(view: &Arc<DiagContext>) -> Vec<Finding> {
         if shows {
             let done = total - left.len();
             let wait = format!("{done} of {total}, waiting for {}", left.join(", "));
-            // A line that wraps would stay. At the end there is nothing to wait for.
+            // A wrapped line cannot be cleared. After the last check there is no progress.
             let wait: String = wait.chars().take(if left.is_empty() { 0 } else { 76 }).collect();
-            // A line that is lost is no loss.
+            // Progress is optional: errors are ignored.
             let _ = write!(stderr(), "\r\x1b[K{wait}").and_then(|()| stderr().flush());
         }
     };
     let mut found = runner::run(checks, LIMIT, &mut progress);
-    let [own, standby] = &view.accounts;
+    let [own, standby] = &context.accounts;
     if let Some(finding) = telegram::same_account(own.get(), standby.get()) {
         let behind = found.iter().rposition(|finding| finding.check == "standby").map_or(0, |last| last + 1);
         found.insert(behind, finding);
     }
-    found.into_iter().map(|finding| view.redactor.finding(finding)).collect()
+    found.into_iter().map(|finding| context.redactor.finding(finding)).collect()
 }
 
 fn tell(findings: &[Finding], json: bool) -> Code {
@@ -88,7 +88,7 @@ fn tell(findings: &[Finding], json: bool) -> Code {
     } else {
         lines(findings, colour)
     };
-    // A reader who has seen enough is no failure of what was looked at.
+    // A closed pipe is not a failed check.
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
     if !json {
         let _ = writeln!(stderr(), "{}", sum(findings));

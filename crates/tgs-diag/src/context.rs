@@ -1,5 +1,5 @@
-//! Whose eyes to look with: the unit's, where the `.env` at hand is the one it reads, else the caller's own. The unit has a
-//! search path, directories and variables that an operator's shell does not.
+//! The facts that all checks share: settings, unit, environment. Where the unit reads the `.env` in
+//! question, its search path, directories and variables replace those of the caller's shell.
 
 use std::{
     collections::BTreeMap,
@@ -23,51 +23,51 @@ use tgs_telegram::SelfUser;
 use crate::{
     cli::{Cli, UNIT},
     redact::Redactor,
-    unit::{self, UnitProperties},
+    unit_properties::{SystemctlError, UnitProperties},
 };
 
-/// The `.env` that is looked at.
+/// The `.env` to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvPath {
     /// The path.
     pub(crate) path: PathBuf,
-    /// Whether it wins over the environment, as `--env-file` does.
+    /// Whether it overrides the environment, as `--env-file` does.
     pub(crate) named: bool,
 }
 
-/// Everything that is known before anything is looked at.
+/// The facts known before the checks run.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct DiagContext {
-    /// The file of settings; `None` where there is none.
+    /// The settings file, if any.
     pub(crate) env: Option<EnvPath>,
-    /// Its text and what that says; an error where it cannot be read.
+    /// Its text and parsed lines; an error where it cannot be read.
     pub(crate) text: Result<(String, EnvFile), String>,
-    /// The unit, or why it cannot be asked for.
-    pub(crate) unit: Result<UnitProperties, String>,
+    /// The unit's properties, or why systemd cannot be asked.
+    pub(crate) unit: Result<UnitProperties, SystemctlError>,
     /// The unit's name.
     pub(crate) unit_name: String,
-    /// Whether the unit was asked for by name.
+    /// Whether `--unit` names it.
     pub(crate) unit_named: bool,
     /// Whether the unit reads this `.env`.
     pub(crate) as_unit: bool,
     /// The search path.
     pub(crate) path: OsString,
-    /// Where the unit begins relative paths.
+    /// The unit's working directory.
     pub(crate) directory: Option<PathBuf>,
-    /// The settings as far as they can be used.
+    /// The settings, where they are usable.
     pub(crate) settings: Option<Settings>,
-    /// What is wrong with them.
+    /// Their problems.
     pub(crate) problems: Problems,
-    /// Takes secrets out of what is said.
+    /// Removes secrets from findings.
     pub(crate) redactor: Redactor,
-    /// Whether the network is left alone.
+    /// Whether checks that need the network are skipped.
     pub(crate) offline: bool,
-    /// Whether root has seen that the running program is not the installed one.
+    /// Whether root found that the running program is not the installed one.
     pub(crate) replaced: bool,
-    /// What children may write in; none where there is no room for it.
+    /// Where children may write; `None` where it could not be created.
     pub(crate) scratch: Option<PathBuf>,
-    /// Whose the session and the standby session turned out to be.
+    /// The accounts of the session and the standby session, once known.
     pub(crate) accounts: [OnceLock<SelfUser>; 2],
 }
 
@@ -75,7 +75,7 @@ impl DiagContext {
     /// Asks systemd and reads the settings.
     pub(crate) fn new(cli: &Cli) -> Self {
         let unit_name = cli.unit.clone().unwrap_or_else(|| UNIT.to_owned());
-        let unit = unit::ask(&unit_name);
+        let unit = UnitProperties::ask(&unit_name);
         let of_unit = unit.as_ref().ok().and_then(UnitProperties::env_file);
         let env = choose(cli.env_file.clone(), of_unit.clone().filter(|_| cli.unit.is_some()), Path::new(""));
         let same = |a: &Path, b: &Path| {
@@ -120,12 +120,12 @@ impl DiagContext {
         }
     }
 
-    /// Holds every child of this process to what those of tgs-stream are held to: ffmpeg and yt-dlp read no `.env`. What
-    /// is returned is removed with all that children have left in it, also beside a check that hangs.
+    /// Confines every child as tgs-stream confines its own: ffmpeg and yt-dlp read no `.env`. The
+    /// returned directory is removed with its content, even while a check hangs.
     pub(crate) fn confine(&mut self) -> Option<TempDir> {
         let dir = tempfile::tempdir().ok()?;
         let scratch = dir.path().to_owned();
-        // Where its caches have no place, a child does without.
+        // Without their caches children are slower, nothing else.
         let _ = confine::make_scratch(&scratch);
         self.scratch = Some(scratch.clone());
         let hidden = self.env.iter().map(|env| env.path.clone()).collect();
@@ -133,7 +133,7 @@ impl DiagContext {
         Some(dir)
     }
 
-    /// A command with the search path of this view. Where the program is not found, the error says so.
+    /// A command with this context's PATH; an error where the program is not found.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, String> {
         let program = self.find(program.as_ref())?;
         let mut command = process::command(program);
@@ -141,12 +141,12 @@ impl DiagContext {
         Ok(command)
     }
 
-    /// The executable that `program` names in the search path of this view.
+    /// The executable `program` in this context's PATH.
     pub(crate) fn find(&self, program: &OsStr) -> Result<PathBuf, String> {
         find_in(&self.path, program)
     }
 
-    /// The file of settings in words.
+    /// The settings file, for messages.
     pub(crate) fn env_shown(&self) -> String {
         self.env.as_ref().map_or(".env".to_owned(), |env| env.path.display().to_string())
     }
@@ -160,7 +160,7 @@ fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, String> {
     })
 }
 
-/// Which file: the one that was named, the one of the unit that was named, the one here, the installed one.
+/// The settings file: `--env-file`, that of `--unit`, the installed one, `.env` here.
 fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Option<EnvPath> {
     if let Some(path) = named.or(of_unit) {
         return Some(EnvPath { path, named: true });
@@ -172,10 +172,10 @@ fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Optio
     here.try_exists().unwrap_or(true).then_some(EnvPath { path: here, named: false })
 }
 
-/// A variable: the unit's, as systemd would set it, or our own.
+/// A variable of the unit, or of this process.
 fn variable(unit: Option<&BTreeMap<String, String>>, name: &str) -> Option<OsString> {
     match unit {
-        // A unit without HOME= gets that of its user; ours stands in for it.
+        // systemd sets HOME from the user; this process runs as that user.
         Some(vars) if name == "HOME" => vars.get(name).map(OsString::from).or_else(|| env::var_os(name)),
         Some(vars) => vars.get(name).map(OsString::from),
         None => env::var_os(name),

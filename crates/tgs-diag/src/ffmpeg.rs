@@ -1,4 +1,4 @@
-//! ffmpeg: its version, what it was built with, and whether it can encode the broadcast with FFMPEG_ARGS.
+//! ffmpeg: its version, its build options, and whether it encodes with FFMPEG_ARGS.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,19 +19,19 @@ use crate::{context::DiagContext, finding::Finding, ingest::by_ffmpeg, runner::C
 const INSTALL: &str =
     "install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg), or set FFMPEG_PATH to another one";
 
-/// What a list of ffmpeg's must name, and what cannot be done without it.
+/// What a list of ffmpeg must name, and what fails without it.
 const ENCODERS: [(&str, &str); 2] =
     [("libx264", "no picture can be encoded"), ("aac", "no sound can be encoded")];
 
-/// Looks at ffmpeg.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else {
+/// Checks ffmpeg.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else {
         return out.say(Finding::unseen("ffmpeg", "the settings cannot be read"));
     };
     let unseen = |why: &str| {
         out.say_all(["ffmpeg-encoders", "ffmpeg-args"].map(|check| Finding::unseen(check, why)));
     };
-    let ffmpeg = match view.find(settings.ffmpeg_path.as_os_str()) {
+    let ffmpeg = match context.find(settings.ffmpeg_path.as_os_str()) {
         Ok(ffmpeg) => ffmpeg,
         Err(why) => {
             out.say(Finding::fail("ffmpeg", why, INSTALL));
@@ -46,7 +46,7 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
         }
     };
     out.say(Finding::pass("ffmpeg", shown_version(&version)));
-    out.say(probe(view, settings, &ffmpeg, out));
+    out.say(probe(context, settings, &ffmpeg, out));
     out.say_all(match ask(&ffmpeg, "-encoders", out) {
         Ok(text) => encoders(&text),
         Err(why) => vec![Finding::unseen("ffmpeg-encoders", why)],
@@ -54,16 +54,16 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     if by_ffmpeg(settings) {
         out.say_all(ask(&ffmpeg, "-protocols", out).ok().map(|text| protocols(&text)));
     }
-    out.say(arguments(view, settings, &ffmpeg, &version, out));
+    out.say(arguments(context, settings, &ffmpeg, &version, out));
 }
 
-/// ffprobe is taken from beside ffmpeg, else from the search path.
-fn probe(view: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckSink) -> Finding {
+/// Checks ffprobe: the one beside ffmpeg, else in PATH.
+fn probe(context: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckSink) -> Finding {
     let beside = settings.ffmpeg_path.with_file_name("ffprobe");
     let found = if settings.ffmpeg_path.components().count() > 1 && beside.exists() {
         Ok(beside)
     } else {
-        view.find("ffprobe".as_ref())
+        context.find("ffprobe".as_ref())
     };
     match found.and_then(|ffprobe| ask(&ffprobe, "-version", out).map(|_| ffprobe)) {
         Ok(ffprobe) => Finding::pass("ffprobe", format!("{} runs", ffprobe.display())),
@@ -73,7 +73,7 @@ fn probe(view: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckSink
     }
 }
 
-/// What ffmpeg prints.
+/// The output of ffmpeg.
 fn ask(program: &Path, option: &str, out: &CheckSink) -> Result<String, String> {
     let mut command = process::command(program);
     command.args(["-hide_banner", option]);
@@ -116,10 +116,10 @@ fn protocols(list: &str) -> Finding {
         .mended_by("leave PUBLISHER out, or install an ffmpeg with TLS")
 }
 
-/// Three seconds through the whole encoder, as tgs-stream does before it uses FFMPEG_ARGS. In a directory of its own, so
-/// that no verdict is kept and nothing of ours is left.
+/// Encodes three seconds, as tgs-stream does before it uses FFMPEG_ARGS. A directory of its own
+/// keeps no verdict and no file.
 fn arguments(
-    view: &DiagContext,
+    context: &DiagContext,
     settings: &Settings,
     ffmpeg: &Path,
     version: &str,
@@ -133,7 +133,7 @@ fn arguments(
         Ok(extra) => extra,
         Err(why) => return Finding::fail(check, format!("FFMPEG_ARGS cannot be used: {why}"), remedy),
     };
-    let scratch = view.scratch.as_ref().map(tempfile::tempdir_in);
+    let scratch = context.scratch.as_ref().map(tempfile::tempdir_in);
     let Some(Ok(dir)) = scratch else { return Finding::unseen(check, "there is no room for a trial") };
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();

@@ -1,4 +1,4 @@
-//! The machine: room on disk, directories that can be written, the clock's keeper, and Landlock.
+//! The machine: free disk space, writable directories, time synchronisation, and Landlock.
 
 use std::{
     fs,
@@ -19,15 +19,15 @@ use tgs_core::{
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const MIB: u64 = 1 << 20;
-/// Less than this on a disk is worth a look.
+/// Less free space than this is a WARN.
 const LITTLE: u64 = 1024 * MIB;
-/// With less than this the broadcast soon cannot keep what it must.
+/// Less free space than this is a FAIL: state can soon not be written.
 const NONE: u64 = 100 * MIB;
 
-/// Looks at the machine.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    if let Some(settings) = &view.settings {
-        let user = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| unit.user());
+/// Checks the machine.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    if let Some(settings) = &context.settings {
+        let user = context.unit.as_ref().ok().filter(|_| context.as_unit).and_then(|unit| unit.user());
         for (check, name, dir) in [
             ("disk-state", "STATE_DIR", &settings.state_dir),
             ("disk-cache", "CACHE_DIR", &settings.cache_dir),
@@ -39,7 +39,7 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
     out.say(time_sync(out));
 }
 
-/// The first directory on the way up from `dir` that is there.
+/// The nearest existing ancestor of `dir`.
 fn existing(dir: &Path) -> PathBuf {
     dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new(".")).to_owned()
 }
@@ -56,7 +56,7 @@ fn disk(check: &'static str, name: &str, dir: &Path, user: Option<&str>) -> Find
     }
 }
 
-/// A finding where the directory cannot be written by who must, or where that cannot be told.
+/// A finding where the directory's user cannot write it, or that cannot be determined.
 fn unwritable(
     check: &'static str,
     name: &str,

@@ -1,4 +1,4 @@
-//! The server that takes the picture: its name, TCP and TLS. Nothing is published, and the key goes nowhere.
+//! The ingest server: DNS, TCP and TLS. Publishes nothing and sends no key.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "ingest";
 
-/// How long the server has.
+/// Time limit for the server.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Looks at the server of OUTPUT_URL, where that is set.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else { return };
+/// Checks the server of OUTPUT_URL, if set.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else { return };
     let Some(url) = &settings.output_url else { return };
     out.say(match parse_output(url.expose(), None) {
         Err(why) => {
             let remedy = "write OUTPUT_URL as rtmp://host/app/KEY or rtmps://host/app/KEY";
             Finding::fail(CHECK, format!("OUTPUT_URL cannot be used: {why}"), remedy)
         }
-        Ok(Output::Rtmp(_)) if view.offline => Finding::unseen(CHECK, "--offline"),
+        Ok(Output::Rtmp(_)) if context.offline => Finding::unseen(CHECK, "--offline"),
         Ok(Output::Rtmp(target)) => reach(&target, out),
         Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
     });
@@ -62,7 +62,7 @@ fn judge(target: &RtmpUrl, reached: Result<(), OpenError>) -> Finding {
     }
 }
 
-/// Whether ffmpeg is to publish.
+/// Whether ffmpeg publishes (PUBLISHER=ffmpeg).
 pub(crate) fn by_ffmpeg(settings: &Settings) -> bool {
     settings.publisher == Publisher::Ffmpeg
 }

@@ -1,8 +1,8 @@
-//! `tgs-diag`: says what is wrong with an installation, and how to mend it.
+//! `tgs-diag`: finds the faults of an installation and names their remedies.
 //!
-//! It only looks: it writes nothing, restarts nothing, and connects with a session only where no other process uses it.
-//! Each module looks at one area; in each, what looks (files, children, the network) is kept apart from what judges, so
-//! that every verdict can be tested without the fault. Whatever is said goes through `redact` once more at the end.
+//! Writes nothing, restarts nothing, and uses a session only where no other process does. Each
+//! module checks one area and separates observation (files, children, network) from judgement, so
+//! that every verdict is tested without the fault. All output passes through `redact`.
 
 mod app;
 pub mod cli;
@@ -20,6 +20,7 @@ mod running_broadcast;
 mod settings;
 mod telegram;
 mod unit;
+mod unit_properties;
 mod ytdlp;
 
 pub use app::run;

@@ -1,4 +1,4 @@
-//! The playlist: `tgs-stream --check` is run, and its lines become findings. One program says what can be played.
+//! The playlist: runs `tgs-stream --check` and turns its lines into findings. Opens no media.
 
 use std::{
     env,
@@ -19,32 +19,32 @@ use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "playlist";
 
-/// No more entries are looked at.
+/// The most entries checked.
 const MOST: usize = 200;
-/// No more failures are told one by one.
+/// The most failures listed one by one.
 const TOLD: usize = 10;
-/// How long it may take; what has been looked at by then is told.
+/// Time limit; entries checked by then are reported.
 const LIMIT: Duration = Duration::from_secs(25);
 
-/// More of a list is not read, in bytes; neither does `tgs-stream`.
+/// The most bytes read of a list, as in `tgs-stream`.
 const MAX_LIST: u64 = 16 << 20;
 
-/// How URLs of media end that ffmpeg opens without yt-dlp: the usual ones of what tgs-stream knows.
+/// Endings of URLs that ffmpeg opens without yt-dlp: the usual ones of those tgs-stream knows.
 const MEDIA: [&str; 14] =
     ["aac", "avi", "flac", "flv", "m3u", "m3u8", "m4a", "mkv", "mov", "mp3", "mp4", "mpd", "ts", "webm"];
 
-/// What looks at the list as the unit would, wherever it is typed.
+/// The command that checks the list as the unit does, from any directory.
 fn whole_list(list: &Path) -> String {
     let list = list.to_string_lossy();
     remedy::command(&format!("tgs-stream --check --playlist {}", shell_words::quote(&list)))
 }
 
-/// Whether the list names URLs: the network is needed then.
+/// Whether the list names URLs, which need the network.
 fn names_urls(list: &Path) -> bool {
     names(list, |url| url.contains("://"))
 }
 
-/// Whether the list names web pages: yt-dlp is needed then.
+/// Whether the list names web pages, which need yt-dlp.
 pub(crate) fn names_pages(list: &Path) -> bool {
     names(list, |url| {
         let url = url.to_ascii_lowercase();
@@ -55,7 +55,7 @@ pub(crate) fn names_pages(list: &Path) -> bool {
     })
 }
 
-/// Whether one of its entries is such a URL.
+/// Whether an entry is such a URL.
 fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     let text = files::read_regular(list, MAX_LIST)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -64,9 +64,9 @@ fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     text.lines().map(str::trim).any(|line| !line.starts_with('#') && wanted(line))
 }
 
-/// Looks whether its entries can be played.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else {
+/// Checks whether the entries can be played.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else {
         return out.say(Finding::unseen(CHECK, "the settings cannot be read"));
     };
     let list = settings.playlist.display();
@@ -74,50 +74,50 @@ pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
         let remedy = "write the list, one file, folder or URL a line, or set PLAYLIST to the one there is";
         return out.say(Finding::fail(CHECK, format!("{list} cannot be read: {error}"), remedy));
     }
-    if view.offline && names_urls(&settings.playlist) {
+    if context.offline && names_urls(&settings.playlist) {
         return out.say(Finding::unseen(CHECK, format_args!("{list} names URLs, and this is --offline")));
     }
-    match run(view, settings, out) {
+    match run(context, settings, out) {
         Ok(seen) => out.say(seen.finding(&settings.playlist)),
         Err(why) => out.say(Finding::unseen(CHECK, why)),
     }
 }
 
 /// The tgs-stream beside this program, else the one in the search path.
-fn sibling(view: &DiagContext) -> Result<PathBuf, String> {
+fn sibling(context: &DiagContext) -> Result<PathBuf, String> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("tgs-stream"));
     match beside.filter(|path| path.exists()) {
         Some(path) => Ok(path),
-        None => view.find("tgs-stream".as_ref()),
+        None => context.find("tgs-stream".as_ref()),
     }
 }
 
-/// What tgs-stream has said.
+/// The output of `tgs-stream --check`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CheckOutput {
     good: usize,
     bad: Vec<String>,
-    /// Whether it came to the list's end.
+    /// Whether it reached the end of the list.
     whole: bool,
-    /// What it said on stderr, where it said nothing else.
+    /// Its stderr, where it printed nothing else.
     complaint: String,
 }
 
-fn run(view: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<CheckOutput, String> {
+fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<CheckOutput, String> {
     // It confines its own children.
-    let mut command = process::trusted(sibling(view)?);
+    let mut command = process::trusted(sibling(context)?);
     let quality = match settings.quality {
         Quality::P480 => "480p",
         Quality::P720 => "720p",
         Quality::P1080 => "1080p",
     };
-    // It gets what it needs and no more: an empty file in place of .env, whatever is wrong in that, and no secret.
+    // An empty file in place of .env: its faults do not matter here, and no secret is passed on.
     command.args(["--check", "--env-file", "/dev/null", "--playlist"]).arg(&settings.playlist);
-    command.env("PATH", &view.path).env("VIDEO_QUALITY", quality).env("RUST_LOG", "error");
+    command.env("PATH", &context.path).env("VIDEO_QUALITY", quality).env("RUST_LOG", "error");
     command.env("FFMPEG_PATH", &settings.ffmpeg_path).env("YTDLP_PATH", &settings.ytdlp_path);
     command.env("YTDLP_ARGS", &settings.ytdlp_args);
     command.env("STATE_DIR", &settings.state_dir).env("CACHE_DIR", &settings.cache_dir);
-    if let Some(dir) = &view.directory {
+    if let Some(dir) = &context.directory {
         command.current_dir(dir);
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -148,7 +148,7 @@ fn run(view: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<Check
             Err(RecvTimeoutError::Timeout) => break,
         }
     }
-    // Ends both threads.
+    // Ends both reader threads.
     drop(heard);
     drop(child);
     let _ = reading.join();
@@ -157,7 +157,7 @@ fn run(view: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<Check
 }
 
 impl CheckOutput {
-    /// `    3     CANNOT  title  <item>: why` or `    3    0:04:10  title  <item>`; the sum at the end is no entry.
+    /// An entry: `    3     CANNOT  title  <item>: why` or `    3    0:04:10  title  <item>`.
     fn add(&mut self, line: &str) {
         let Some((number, rest)) = line.trim_start().split_once("  ") else { return };
         if number.parse::<usize>().is_err() {
@@ -178,7 +178,7 @@ impl CheckOutput {
                 let why = format!("no entry was looked at within {} s", LIMIT.as_secs());
                 return Finding::unseen(CHECK, why);
             };
-            // Behind its time and level.
+            // After time and level.
             let why = line.split_once("ERROR ").map_or(line, |(_, words)| words).trim();
             return Finding::fail(CHECK, why, format!("this says more: {}", whole_list(list)));
         }

@@ -1,4 +1,4 @@
-//! The pages of tgs-stream: whether it answers, or could.
+//! The metrics port of tgs-stream: whether it answers, or is free.
 
 use std::{
     io,
@@ -17,15 +17,15 @@ use crate::{
 
 const CHECK: &str = "port";
 
-/// How many ports after the wanted one tgs-stream tries.
+/// The ports after PROMETHEUS_PORT that tgs-stream tries.
 const FOLLOWING: u16 = 10;
 
-/// Looks at the broadcast that runs, and at the port of its pages.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else { return };
+/// Checks the running broadcast and its port.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else { return };
     let (host, port) = (settings.prometheus_host, settings.prometheus_port);
-    let following = match &view.unit {
-        Ok(unit) if view.as_unit && unit.has_fixed_port() => 0,
+    let following = match &context.unit {
+        Ok(unit) if context.as_unit && unit.has_fixed_port() => 0,
         _ => FOLLOWING,
     };
     let dir = settings.state_dir.display();
@@ -61,7 +61,7 @@ fn answered(address: SocketAddr, wanted: u16) -> Finding {
     .mended_by("point the scraper there, or set PROMETHEUS_PORT to a free one")
 }
 
-/// Whether the port can be had.
+/// Whether the port is free.
 fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     if port == 0 {
         return Finding::pass(CHECK, "PROMETHEUS_PORT is 0: any free one is taken");

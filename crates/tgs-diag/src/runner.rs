@@ -1,7 +1,8 @@
-//! Runs checks side by side, within one time limit for all: what hangs costs that limit once, and is said.
+//! Runs checks in parallel within one time limit. Checks that hang cost the limit once, and are
+//! reported.
 //!
-//! A check hands in its findings one by one, so that what it had found before it hung is shown. A thread that hangs in
-//! the kernel or in the resolver is left behind; the process ends soon after.
+//! A check reports each finding at once, so that those before a hang are kept. A thread that hangs
+//! in the kernel or the resolver is abandoned; the process ends soon after.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,14 +15,14 @@ use tgs_core::cancel::Cancel;
 
 use crate::finding::Finding;
 
-/// How long a check that was told to stop has for its last words.
+/// Time for a cancelled check to report its last findings.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What a check reports to, and asks how long it may go on.
+/// Takes the findings of a check and knows its deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckSink {
     findings: Arc<Mutex<Vec<Finding>>>,
-    /// Set when the time is up.
+    /// Set at the deadline.
     pub(crate) cancel: Cancel,
     deadline: Instant,
 }
@@ -32,30 +33,30 @@ impl CheckSink {
         Self { findings: Arc::default(), cancel: Cancel::new(), deadline: Instant::now() + limit }
     }
 
-    /// Hands in a finding.
+    /// Reports a finding.
     pub(crate) fn say(&self, finding: Finding) {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
     }
 
-    /// Hands in several.
+    /// Reports several findings.
     pub(crate) fn say_all(&self, findings: impl IntoIterator<Item = Finding>) {
         findings.into_iter().for_each(|finding| self.say(finding));
     }
 
-    /// How long the check has left, less a moment to say what came of it.
+    /// The time to the deadline, less the time to report.
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_millis(500))
     }
 
-    /// What was handed in.
+    /// The findings so far.
     pub(crate) fn found(&self) -> Vec<Finding> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Something to look at.
+/// A named check.
 pub(crate) struct Check {
-    /// What the progress line calls it.
+    /// Its name in the progress line.
     pub(crate) name: &'static str,
     run: Box<dyn FnOnce(&CheckSink) + Send>,
 }
@@ -66,7 +67,8 @@ impl Check {
     }
 }
 
-/// Runs them all; their findings in the order of `checks`. `progress` is told which still run, whenever one has ended.
+/// Runs all checks; the findings are in the order of `checks`. Calls `progress` with the names of
+/// those still running, each time one ends.
 pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(&[&str])) -> Vec<Finding> {
     let (ended, ends) = mpsc::channel();
     let deadline = Instant::now() + limit;
@@ -83,7 +85,7 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
                     "report it with what tgs-diag --version says",
                 ));
             }
-            // Nobody listens where the time is up.
+            // The receiver is gone after the deadline.
             let _ = ended.send(index);
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {

@@ -12,7 +12,7 @@ use tgs_core::{
 use crate::{
     context::{DiagContext, EnvPath},
     finding::Finding,
-    unit::UnitProperties,
+    unit_properties::UnitProperties,
 };
 
 const MY_TELEGRAM: &str = "copy API_ID and API_HASH from https://my.telegram.org";
@@ -49,15 +49,15 @@ struct Access {
 }
 
 /// Everything about the settings.
-pub(crate) fn look(view: &DiagContext) -> Vec<Finding> {
-    let mut findings = file(view);
-    findings.extend(lines(view));
-    findings.extend(values(view));
+pub(crate) fn look(context: &DiagContext) -> Vec<Finding> {
+    let mut findings = file(context);
+    findings.extend(lines(context));
+    findings.extend(values(context));
     findings
 }
 
-fn file(view: &DiagContext) -> Vec<Finding> {
-    let Some(EnvPath { path, .. }) = &view.env else {
+fn file(context: &DiagContext) -> Vec<Finding> {
+    let Some(EnvPath { path, .. }) = &context.env else {
         let text = "there is no .env here, and no installed one; the environment alone is looked at";
         let remedy = "copy .env.template to .env, chmod 600 it and fill it in; or name one with --env-file";
         return vec![Finding::fail("env-file", text, remedy)];
@@ -67,7 +67,7 @@ fn file(view: &DiagContext) -> Vec<Finding> {
         Ok(meta) => meta,
         Err(error) => return vec![unreadable(&shown.to_string(), &error.to_string())],
     };
-    let expected = view.unit.as_ref().ok().filter(|_| view.as_unit).and_then(|unit| {
+    let expected = context.unit.as_ref().ok().filter(|_| context.as_unit).and_then(|unit| {
         let user = unit.user()?.to_owned();
         Some((User::named(&user)?.uid, user))
     });
@@ -80,8 +80,9 @@ fn file(view: &DiagContext) -> Vec<Finding> {
         expected,
         me: rustix::process::geteuid().as_raw(),
     };
-    let how = if view.as_unit { format!(", looked at as {} does", view.unit_name) } else { String::new() };
-    let mut findings = vec![match &view.text {
+    let how =
+        if context.as_unit { format!(", looked at as {} does", context.unit_name) } else { String::new() };
+    let mut findings = vec![match &context.text {
         Ok(_) => Finding::pass("env-file", format!("{shown} is used{how}")),
         Err(error) => unreadable(&shown.to_string(), error),
     }];
@@ -142,8 +143,9 @@ fn owner(access: &Access) -> Finding {
 }
 
 /// The lines that systemd reads otherwise, and misspelt names.
-fn lines(view: &DiagContext) -> Vec<Finding> {
-    let Some(settings) = view.settings.as_ref().filter(|_| view.env.is_some() && view.text.is_ok()) else {
+fn lines(context: &DiagContext) -> Vec<Finding> {
+    let Some(settings) = context.settings.as_ref().filter(|_| context.env.is_some() && context.text.is_ok())
+    else {
         return Vec::new();
     };
     if settings.warnings.is_empty() {
@@ -166,10 +168,10 @@ fn place(problem: &str, file: &str) -> (&'static str, String) {
     found.map_or_else(edit, |(_, check, remedy)| (check, remedy.clone()))
 }
 
-fn values(view: &DiagContext) -> Vec<Finding> {
-    let file = view.env_shown();
+fn values(context: &DiagContext) -> Vec<Finding> {
+    let file = context.env_shown();
     let unread = format!("{file} cannot be read:");
-    let problems = view.problems.0.iter().filter(|problem| !problem.starts_with(&unread));
+    let problems = context.problems.0.iter().filter(|problem| !problem.starts_with(&unread));
     let wrong: Vec<Finding> = problems
         .map(|problem| {
             let (check, remedy) = place(problem, &file);
@@ -178,13 +180,13 @@ fn values(view: &DiagContext) -> Vec<Finding> {
         .collect();
     let mut findings: Vec<Finding> =
         wrong.iter().filter(|finding| finding.check == "settings").cloned().collect();
-    if findings.is_empty() && view.env.is_some() && view.text.is_ok() {
-        let count = view.text.as_ref().map_or(0, |(_, file)| file.entries.len());
+    if findings.is_empty() && context.env.is_some() && context.text.is_ok() {
+        let count = context.text.as_ref().map_or(0, |(_, file)| file.entries.len());
         findings.push(Finding::pass("settings", format!("{count} are set, and all can be used")));
     }
-    let Some(settings) = &view.settings else { return findings };
-    let fixed = view.as_unit && view.unit.as_ref().is_ok_and(UnitProperties::has_fixed_port);
-    if fixed && !settings.prometheus_port_given && view.text.is_ok() {
+    let Some(settings) = &context.settings else { return findings };
+    let fixed = context.as_unit && context.unit.as_ref().is_ok_and(UnitProperties::has_fixed_port);
+    if fixed && !settings.prometheus_port_given && context.text.is_ok() {
         let text = "PROMETHEUS_PORT is not set, and an instance takes no port but the one it is given";
         findings.push(Finding::fail(
             "settings",

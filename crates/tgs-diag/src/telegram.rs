@@ -1,4 +1,4 @@
-//! The session, the chat and the call, as Telegram or the `tgs-stream` that holds the session says.
+//! Session, chat and call: from Telegram, or from the `tgs-stream` that uses the session.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,36 +26,38 @@ use crate::{
     settings::{self, NOT_NEEDED, session},
 };
 
-/// What is said of the session that broadcasts.
+/// The checks of SESSION_STRING.
 const CHECKS: [&str; 6] = ["session", "chat", "rights", "call", "clock", "ingest"];
 
-/// A clock that is off by this much is a fault: certificates and Telegram's messages carry times.
+/// A clock off by this much is a FAIL: certificates and MTProto messages carry times.
 const CLOCK_WRONG: u64 = 60;
-/// By this much it is worth a look.
+/// A clock off by this much is a WARN.
 const CLOCK_ODD: u64 = 5;
 
 /// Why Telegram is not asked about a session.
 enum NotAsked {
-    /// It is not to be asked, in words.
+    /// The reason.
     Why(String),
-    /// Somebody else uses the session.
+    /// Another process uses the session.
     Held(Holder),
-    /// Asked, and refused.
+    /// Telegram refused.
     Refused(TelegramError),
 }
 
-/// Looks with SESSION_STRING at everything that tgs-stream will need of Telegram.
-pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else { return unseen(out, &CHECKS, "the settings cannot be read") };
+/// Checks with SESSION_STRING what tgs-stream needs from Telegram.
+pub(crate) fn primary(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else {
+        return unseen(out, &CHECKS, "the settings cannot be read");
+    };
     if settings.output_url.is_some() {
-        // The ingest is looked at without Telegram.
+        // The ingest check does not need Telegram.
         return out.say(Finding::pass("session", NOT_NEEDED));
     }
     let text = settings.telegram.session.as_ref();
     let Some(own) = text.and_then(|text| session(text.expose()).ok()) else {
         return unseen(out, &CHECKS, "there is no SESSION_STRING that can be read");
     };
-    let (mut client, me, _lock) = match open(view, settings, &own, out) {
+    let (mut client, me, _lock) = match open(context, settings, &own, out) {
         Ok(opened) => opened,
         Err(NotAsked::Why(why)) => return unseen(out, &CHECKS, &why),
         Err(NotAsked::Held(holder)) => return by_status(settings, &own, &holder, out),
@@ -65,7 +67,7 @@ pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
         }
     };
     out.say(Finding::pass("session", format!("alive: {me}")));
-    let _ = view.accounts[0].set(me);
+    let _ = context.accounts[0].set(me);
     out.say(match client.clock_offset() {
         Ok(offset) => clock(offset),
         Err(error) => judge("clock", &error, "run tgs-diag again"),
@@ -77,7 +79,7 @@ pub(crate) fn primary(view: &DiagContext, out: &CheckSink) {
     chat(&mut client, settings, out);
 }
 
-/// The chat, what may be done there, what goes on there, and where the picture goes.
+/// Chat, rights, call and ingest.
 fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
     let Some(id) = &settings.telegram.chat else {
         return unseen(out, &["chat", "rights", "call", "ingest"], "CHAT_ID is not set");
@@ -97,7 +99,7 @@ fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
         }
     };
     out.say(Finding::pass("chat", format!("found: {} ({}), a {}", chat.title, chat.id, chat.kind.name())));
-    // Telegram gives the key to whoever may broadcast; asking changes nothing.
+    // Requesting the stream key changes nothing.
     let given = client.ingest(&chat);
     out.say(rights(chat.may_broadcast, given.as_ref().err()));
     out.say(match client.group_call(&chat) {
@@ -121,7 +123,7 @@ fn server(given: &Ingest, out: &CheckSink) -> Finding {
     }
 }
 
-/// What the tgs-stream that holds the session says.
+/// The findings from the tgs-stream that uses the session.
 fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &CheckSink) {
     let name = holder.to_string();
     match RunningBroadcast::of(&settings.state_dir) {
@@ -138,19 +140,19 @@ fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &Ch
     }
 }
 
-/// Looks whether STANDBY_SESSION_STRING is alive.
-pub(crate) fn standby(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else { return };
+/// Checks whether STANDBY_SESSION_STRING is valid.
+pub(crate) fn standby(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else { return };
     let text = settings.telegram.standby.as_ref();
     let Some(own) =
         text.and_then(|text| session(text.expose()).ok()).filter(|_| settings.output_url.is_none())
     else {
         return;
     };
-    out.say(match open(view, settings, &own, out) {
+    out.say(match open(context, settings, &own, out) {
         Ok((_, me, _)) => {
             let text = format!("alive: {me}");
-            let _ = view.accounts[1].set(me);
+            let _ = context.accounts[1].set(me);
             Finding::pass("standby", text)
         }
         Err(NotAsked::Why(why)) => Finding::unseen("standby", why),
@@ -165,9 +167,9 @@ pub(crate) fn standby(view: &DiagContext, out: &CheckSink) {
     });
 }
 
-/// Connects with a session, once it is ours to use.
+/// Connects with a session, once its lock is taken.
 fn open(
-    view: &DiagContext,
+    context: &DiagContext,
     settings: &Settings,
     own: &SessionString,
     out: &CheckSink,
@@ -181,10 +183,10 @@ fn open(
         Err(session_lock::Error::Held(holder)) => return Err(NotAsked::Held(holder)),
         Err(error) => return Err(NotAsked::Why(format!("{error}; without the lock it might be used twice"))),
     };
-    if view.offline {
+    if context.offline {
         return Err(NotAsked::Why("--offline".to_owned()));
     }
-    // Asking before its end makes the wait longer.
+    // A request before its end extends a FLOOD_WAIT.
     if let Some(left) = FloodWaits::new(&settings.state_dir).left(&own.fingerprint(), SystemTime::now()) {
         return Err(NotAsked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
     }
@@ -193,7 +195,7 @@ fn open(
     Ok((client, me, lock))
 }
 
-/// Whether the standby session can stand in; nothing where one of them was not heard.
+/// Whether the standby session can renew the other; none where an account is unknown.
 pub(crate) fn same_account(own: Option<&SelfUser>, standby: Option<&SelfUser>) -> Option<Finding> {
     let (own, standby) = own.zip(standby).filter(|(own, standby)| own.id != standby.id)?;
     let text = format!(

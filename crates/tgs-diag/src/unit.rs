@@ -1,120 +1,16 @@
-//! systemd: whether the unit runs, whether its hardening is in force, and when yt-dlp is updated next.
+//! Checks of the unit: whether it runs, whether its hardening is in force, and when the next update
+//! of yt-dlp is due.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path};
 
-use tgs_core::{cancel::Cancel, process, process::user::User, remedy::as_root};
+use tgs_core::{process::user::User, remedy::as_root};
 
-use crate::{context::DiagContext, finding::Finding};
+use crate::{context::DiagContext, finding::Finding, unit_properties::UnitProperties};
 
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";
 
-/// systemd answers from memory.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
-
-/// What is asked of a unit.
-const PROPERTIES: &str = "LoadState,LoadError,ActiveState,SubState,Result,NRestarts,UnitFileState,MainPID,User,\
-    Environment,EnvironmentFiles,ExecStart,StateDirectory,CacheDirectory,NoNewPrivileges,ProtectSystem,PrivateTmp,\
-    Restart,StartLimitIntervalUSec,NeedDaemonReload,StatusText,ActiveEnterTimestamp,ExecMainStatus,ExecMainCode,\
-    NextElapseUSecRealtime,LastTriggerUSec,WorkingDirectory";
-
-/// The properties of a unit, as `systemctl show` has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct UnitProperties(BTreeMap<String, String>);
-
-/// Asks systemd about `name`. An error says in words why it cannot be asked; a unit that does not exist is none.
-pub(crate) fn ask(name: &str) -> Result<UnitProperties, String> {
-    let mut command = process::command("systemctl");
-    command.args(["show", "--no-pager", "-p", PROPERTIES, "--", name]);
-    let output = process::output(command, ASK_LIMIT, 1 << 20, &Cancel::new()).map_err(|e| e.to_string())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(said.lines().next().unwrap_or("systemctl fails and does not say why").to_owned());
-    }
-    Ok(UnitProperties::read(&String::from_utf8_lossy(&output.stdout)))
-}
-
-impl UnitProperties {
-    pub(crate) fn read(text: &str) -> Self {
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    /// Whether there is such a unit.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.get("LoadState") == "loaded"
-    }
-
-    /// Whose processes it runs; `None` for root, which is nobody's intention.
-    pub(crate) fn user(&self) -> Option<&str> {
-        Some(self.get("User")).filter(|user| !user.is_empty())
-    }
-
-    /// Its main process.
-    fn pid(&self) -> Option<u32> {
-        self.get("MainPID").parse().ok().filter(|pid| *pid > 0)
-    }
-
-    /// Where relative paths of its settings begin.
-    pub(crate) fn directory(&self) -> Option<PathBuf> {
-        // With a `!` in front where it may be missing.
-        let path = self.get("WorkingDirectory").trim_start_matches('!');
-        Some(path).filter(|path| path.starts_with('/')).map(PathBuf::from)
-    }
-
-    /// Whether it is running.
-    pub(crate) fn is_active(&self) -> bool {
-        self.get("ActiveState") == "active"
-    }
-
-    /// The settings it reads: those of `--env-file`, else of EnvironmentFile=.
-    pub(crate) fn env_file(&self) -> Option<PathBuf> {
-        let mut words = self.get("ExecStart").split(' ');
-        let named = words.find(|word| *word == "--env-file").and_then(|_| words.next());
-        // /path (ignore_errors=no)
-        let listed = self.get("EnvironmentFiles").split(" (").next().filter(|path| !path.is_empty());
-        named.or(listed).map(PathBuf::from)
-    }
-
-    /// Whether its port is the one that is set or none.
-    pub(crate) fn has_fixed_port(&self) -> bool {
-        self.get("ExecStart").split(' ').any(|word| word == "--fixed-port")
-    }
-
-    /// Whether the program it runs has been replaced since; only root can see that.
-    pub(crate) fn runs_replaced(&self, proc: &Path) -> bool {
-        let exe = self.pid().and_then(|pid| fs::read_link(proc.join(pid.to_string()).join("exe")).ok());
-        exe.is_some_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
-    }
-
-    /// The variables its processes see, those of EnvironmentFile= left out.
-    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
-        let words = shell_words::split(self.get("Environment")).unwrap_or_default();
-        let pairs = words.iter().filter_map(|word| word.split_once('='));
-        let mut vars: BTreeMap<_, _> =
-            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        for (property, variable, root) in [
-            ("StateDirectory", "STATE_DIRECTORY", "/var/lib"),
-            ("CacheDirectory", "CACHE_DIRECTORY", "/var/cache"),
-        ] {
-            if let Some(first) = self.get(property).split(' ').next().filter(|first| !first.is_empty()) {
-                vars.insert(variable.to_owned(), format!("{root}/{first}"));
-            }
-        }
-        vars
-    }
-}
-
-/// How often systemd has started it again, where it has: `, restarted 3 times`.
+/// The restarts by systemd, if any: `, restarted 3 times`.
 fn restarted(count: &str) -> String {
     match count {
         "" | "0" => String::new(),
@@ -203,7 +99,7 @@ pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Findi
     findings
 }
 
-/// What the unit file must say for the promises of the documents to hold.
+/// The properties that the documents promise.
 const HARDENING: [(&str, &[&str]); 4] = [
     ("NoNewPrivileges", &["yes"]),
     ("ProtectSystem", &["full", "strict"]),
@@ -211,7 +107,7 @@ const HARDENING: [(&str, &[&str]); 4] = [
     ("Restart", &["always"]),
 ];
 
-/// Whether its hardening is in force; `no_new_privs` is what /proc says of its process.
+/// Whether its hardening is in force; `no_new_privs` is the kernel's value for its process.
 pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<bool>) -> Vec<Finding> {
     let check = "hardening";
     if !unit.is_loaded() {
@@ -256,22 +152,22 @@ pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<
     findings
 }
 
-/// Whether the main process may gain no privileges, as the kernel says; `None` where it cannot be asked.
+/// `NoNewPrivs` of the main process; `None` where none runs.
 fn no_new_privs(unit: &UnitProperties, proc: &Path) -> Option<bool> {
-    // Before that it may still be systemd's own child, on its way to the program.
+    // A starting process may still be systemd's own child, before the exec.
     let pid = unit.pid().filter(|_| unit.is_active())?;
     let status = fs::read_to_string(proc.join(pid.to_string()).join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
     Some(line.trim() == "1")
 }
 
-/// What is said of a program that runs and is the installed one no more.
+/// A running program that is no longer the installed one.
 fn replaced(name: &str) -> Finding {
     Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
         .mended_by(as_root(&format!("systemctl restart {name}")))
 }
 
-/// When yt-dlp is updated next, and how the last update went.
+/// When the next update of yt-dlp is due, and the result of the last.
 fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     let check = "timer";
     let on = as_root(&format!("systemctl enable --now {UPDATE}.timer"));
@@ -297,17 +193,17 @@ fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     findings
 }
 
-/// Looks at the unit and the timer.
-pub(crate) fn look(view: &DiagContext) -> Vec<Finding> {
-    let name = &*view.unit_name;
-    let unit = match &view.unit {
+/// Checks the unit and the timer.
+pub(crate) fn look(context: &DiagContext) -> Vec<Finding> {
+    let name = &*context.unit_name;
+    let unit = match &context.unit {
         Ok(unit) => unit,
         Err(why) => {
             return ["unit", "hardening", "timer"].map(|check| Finding::unseen(check, why)).into();
         }
     };
     let proc = Path::new("/proc");
-    let mut findings = state(name, unit, view.unit_named);
+    let mut findings = state(name, unit, context.unit_named);
     if let Some(user) = unit.user().filter(|user| unit.is_loaded() && User::named(user).is_none()) {
         let text = format!("the user {user}, as which {name} is to run, does not exist");
         findings.push(Finding::fail(
@@ -316,12 +212,13 @@ pub(crate) fn look(view: &DiagContext) -> Vec<Finding> {
             format!("install the package again, or run: {}", as_root("systemd-sysusers")),
         ));
     }
-    if view.replaced || unit.runs_replaced(proc) {
+    if context.replaced || unit.runs_replaced(proc) {
         findings.push(replaced(name));
     }
     findings.extend(hardening(name, unit, no_new_privs(unit, proc)));
-    match (ask(&format!("{UPDATE}.timer")), ask(&format!("{UPDATE}.service"))) {
-        (Ok(it), Ok(service)) => findings.extend(timer(&it, &service)),
+    let ask = |kind| UnitProperties::ask(&format!("{UPDATE}.{kind}"));
+    match (ask("timer"), ask("service")) {
+        (Ok(properties), Ok(service)) => findings.extend(timer(&properties, &service)),
         (Err(why), _) | (_, Err(why)) => findings.push(Finding::unseen("timer", why)),
     }
     findings

@@ -1,4 +1,4 @@
-//! yt-dlp: its version and age, the JavaScript runtime and the scripts that YouTube needs. No page is asked for.
+//! yt-dlp: its version and age, JavaScript runtime and scripts for YouTube. Requests no page.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,25 +6,25 @@ use tgs_core::{process, remedy, time::days_since_1970};
 
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
-/// Sites change; yt-dlp itself warns from this age on.
+/// yt-dlp warns from this age on.
 const OLD: u64 = 90;
 
-/// How a newer yt-dlp, and what it needs, comes.
+/// The remedy: update yt-dlp with its dependencies.
 fn update() -> String {
     format!("run: {}", remedy::command("tgs-ytdlp-update"))
 }
 
-/// Looks at yt-dlp.
-pub(crate) fn look(view: &DiagContext, out: &CheckSink) {
-    let Some(settings) = &view.settings else {
+/// Checks yt-dlp.
+pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else {
         return out.say(Finding::unseen("yt-dlp", "the settings cannot be read"));
     };
     let needed = crate::playlist::names_pages(&settings.playlist);
-    let mut command = match view.command(&settings.ytdlp_path) {
+    let mut command = match context.command(&settings.ytdlp_path) {
         Ok(command) => command,
         Err(why) => return out.say(missing(&why, needed)),
     };
-    // Without a URL it tells about itself and ends with its usage.
+    // Without a URL, `-v` prints its configuration and then its usage.
     let args = shell_words::split(&settings.ytdlp_args).unwrap_or_default();
     command.arg("--ignore-config").args(args).arg("-v");
     let limit = out.left().min(Duration::from_secs(25));
@@ -50,7 +50,7 @@ fn missing(why: &str, needed: bool) -> Finding {
         .mended_by(remedy)
 }
 
-/// What `yt-dlp -v` says of itself.
+/// The configuration that `yt-dlp -v` prints.
 fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     let line = |start: &str| said.lines().find_map(|line| line.strip_prefix("[debug] ")?.strip_prefix(start));
     // `stable@2026.08.19 from yt-dlp/yt-dlp [594bd50c2] (pip)`
@@ -85,7 +85,7 @@ fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     findings
 }
 
-/// How old a version that is a date is: `2026.08.19`, `2026.8.19`, `2026.08.19.232843`, `2026.8.19.dev0`.
+/// The age of a version: `2026.08.19`, `2026.8.19`, `2026.08.19.232843`, `2026.8.19.dev0`.
 fn age_in_days(version: &str, now: SystemTime) -> Option<u64> {
     let mut parts = version.split('.').map(str::parse::<u64>);
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);

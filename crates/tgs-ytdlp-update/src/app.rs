@@ -1,4 +1,4 @@
-//! What `tgs-ytdlp-update` does from its command line to its exit code and its last line.
+//! From the command line to the exit code and the `RESULT:` line.
 
 use std::{
     io::{self, Write, stdout},
@@ -29,7 +29,7 @@ use crate::{
 #[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     logging::init("info");
-    // --check needs the owner's rights too: it runs what is in use. --status reads files that a link may stand for.
+    // --check runs the version in use; --status follows links in the owner's directory.
     let ran = if cli.status && !cli.root.exists() {
         Ok(None)
     } else {
@@ -83,8 +83,8 @@ fn update(cli: &Cli) -> Code {
     }
 }
 
-/// Keeps pip, and the yt-dlp that is yet to be proved, from every `.env` and from writing anywhere but here and to the
-/// directory that is given.
+/// Confines pip and the untested yt-dlp: they read no `.env` and write only below --root and in the
+/// returned directory.
 fn confine(cli: &Cli, tree: &VersionsDir) -> io::Result<TempDir> {
     let scratch = tempfile::Builder::new().prefix("tgs-ytdlp-update.").tempdir()?;
     confine::make_scratch(scratch.path())?;
@@ -101,7 +101,7 @@ fn succeeded(what: &str) -> Code {
 
 fn ended(failure: &UpdateError, still: &str, cancel: &Cancel) -> Code {
     if cancel.is_cancelled() {
-        // What failed after the signal failed because of it.
+        // A failure after the signal is caused by it.
         return failed(&format!("{}; what was in place still is", UpdateError::Stopped), Code::Failure);
     }
     failed(&format!("{failure}; {still}"), Code::Failure)

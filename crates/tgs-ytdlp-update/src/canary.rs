@@ -1,6 +1,6 @@
-//! The canary: a real page, which the new yt-dlp has to extract where the one in use can.
+//! The canary: a real page that the new yt-dlp must extract if the one in use can.
 //!
-//! Where neither can, the page or the network is at fault, not the new version.
+//! If neither can, the fault is the page's or the network's, and the new version passes.
 
 use std::{
     fs::{self, Permissions},
@@ -18,17 +18,17 @@ use crate::{
     cli::Cli,
 };
 
-/// As long as `tgs-stream` gives it for one page.
+/// Time limit for one page, as in `tgs-stream`.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// No list of pages is longer, in bytes.
+/// The most bytes read of a playlist.
 const MAX_LIST: u64 = 1 << 20;
 
-/// The page, and how it is asked for.
+/// The page and the arguments for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Canary {
     url: String,
-    /// YTDLP_ARGS: cookies or a proxy may be what makes it work.
+    /// YTDLP_ARGS: the page may need cookies or a proxy.
     args: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Canary {
         Some(Self { url: url?, args: with_own_cookies(args, scratch) })
     }
 
-    /// Asks `new`, and `old` where that fails. The error says in words why `new` must not be used.
+    /// Tries `new`, then `old` where `new` fails. The error is why `new` must not be used.
     pub(crate) fn run(&self, new: &Path, old: Option<&Path>, cancel: &Cancel) -> Result<(), String> {
         let Err(first) = self.ask(new, cancel) else {
             log::info!("the canary {} works with the new version", self.url);
@@ -65,7 +65,7 @@ impl Canary {
             );
             return Ok(());
         }
-        // Sites refuse now and then: only what fails twice, with a success of the old one between, is a fault.
+        // Sites refuse at random: only two failures with a success of the old one between count.
         self.ask(new, cancel).map_err(|second| {
             format!("it does not extract {}, which the version in use does: {second}", self.url)
         })
@@ -82,14 +82,13 @@ impl Canary {
     }
 }
 
-/// The settings that the canary is taken from. Where they cannot be read, the update goes on without.
+/// The settings that name the playlist. Unreadable settings only skip the canary.
 fn settings(path: &Path) -> Option<Settings> {
     let loaded = Settings::load(Some(path), &|name| std::env::var_os(name), &[]);
     loaded.map_err(|problems| log::warn!("no canary from the playlist: failed to {problems}")).ok()
 }
 
-/// `args` with a copy of the cookies in the place of the operator's: yt-dlp writes back what a site has set, and fails
-/// where it cannot.
+/// `args` with a copy of the operator's cookies file, which yt-dlp must be able to write.
 fn with_own_cookies(args: Vec<String>, scratch: &Path) -> Vec<String> {
     let own = |file: &str| {
         let copy = scratch.join("cookies.txt");

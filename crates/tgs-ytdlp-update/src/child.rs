@@ -1,4 +1,4 @@
-//! Children of one run: their words go to the log, line by line, and their time is limited.
+//! Children of one run: logs their output line by line, and limits their time.
 
 use std::{
     process::{Command, Output},
@@ -10,18 +10,17 @@ use tgs_core::{
     process::{self, RunError},
 };
 
-/// A report of pip with the descriptions of a dozen packages is below a megabyte, yt-dlp's word on a page with all its
-/// formats and subtitles below two.
+/// A pip report of a dozen packages is below 1 MB, yt-dlp's JSON of a page below 2 MB.
 const MAX_OUTPUT: usize = 32 << 20;
 
-/// Whether stdout is words for the log or an answer for us.
+/// Whether stdout is logged, or is the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdout {
     Logged,
     Answer,
 }
 
-/// Runs `command`, at most for `limit`, and logs what it prints, each line behind `name`.
+/// Runs `command` for at most `limit` and logs its output, each line after `name`.
 pub(crate) fn run(
     name: &str,
     command: Command,
@@ -37,7 +36,7 @@ pub(crate) fn run(
     Ok(output)
 }
 
-/// pip can list every version of a package in one line; so many characters of it tell all there is to know.
+/// The longest line logged, in characters: pip lists every version of a package in one line.
 const LINE: usize = 500;
 
 fn log_lines(name: &str, printed: &[u8]) {
@@ -49,7 +48,7 @@ fn log_lines(name: &str, printed: &[u8]) {
     }
 }
 
-/// What went wrong in the words of a child: its last line that begins with `ERROR`, else its last one.
+/// Why a child failed: its last line that begins with `ERROR`, else its last line.
 pub(crate) fn reason(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

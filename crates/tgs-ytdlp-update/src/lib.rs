@@ -1,7 +1,7 @@
-//! `tgs-ytdlp-update`: brings the newest yt-dlp into place beside the one in use, proves it, and swaps a link.
+//! `tgs-ytdlp-update`: installs the newest yt-dlp beside the one in use, tests it, swaps a link.
 //!
-//! The version in use is never touched: a run that fails, or is killed, leaves it as it was. The broadcast is not
-//! touched either; `tgs-stream` finds the new version with its next item.
+//! Never changes the version in use: a failed or killed run leaves it as it was. Does not touch the
+//! broadcast: `tgs-stream` uses the new version from its next item on.
 
 mod app;
 mod canary;

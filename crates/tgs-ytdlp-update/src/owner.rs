@@ -1,5 +1,5 @@
-//! Run as root, the tool works as the owner of the directory: nothing of root's is left there, and no page or package is
-//! worked on with root's rights.
+//! Root becomes the owner of --root: it leaves no file of its own there, and handles no page or
+//! package with its rights.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use anyhow::bail;
 use rustix::process::geteuid;
 use tgs_core::owner;
 
-/// Where it is needed, runs this program anew as the owner of `root`, to its end: its exit code. The settings that
-/// `env_file` names must be that user's or root's.
+/// Where this is root, runs this program again as the owner of `root` and returns its exit code.
+/// `env_file` must belong to that user or root.
 pub(crate) fn run_as_owner(root: &Path, env_file: Option<&Path>) -> anyhow::Result<Option<u8>> {
     if geteuid().is_root() && !root.exists() {
         bail!(

@@ -1,6 +1,6 @@
-//! A page on loopback for yt-dlp to extract from: a film in a web page, as no version of it may fail to find.
+//! A test page on loopback with a video that every working yt-dlp extracts.
 //!
-//! It serves the page alone; there is no film. The thread ends with the process.
+//! Serves the page alone, no video. The thread ends with the process.
 
 use std::{
     io::{self, Read, Write},
@@ -9,15 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long one client has for its whole request: the next one waits meanwhile.
+/// Time limit for one request; clients are served one after the other.
 const TIME: Duration = Duration::from_secs(5);
 
 /// The page.
 #[derive(Debug)]
 pub(crate) struct TestPage {
-    /// Where it is.
+    /// Its URL.
     pub(crate) url: String,
-    /// What it plays.
+    /// The URL of its video.
     pub(crate) film: String,
 }
 
@@ -26,7 +26,7 @@ impl TestPage {
     pub(crate) fn serve() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let here = format!("http://{}", listener.local_addr()?);
-        // A name of this run: an answer out of some cache would prove nothing.
+        // Unique to this run: a cached answer would prove nothing.
         let film = format!("/film-{}.mp4", process::id());
         let body = format!(
             "<!DOCTYPE html><html><head><title>tgs</title></head><body><video src=\"{film}\"></video></body></html>\n"
@@ -34,7 +34,7 @@ impl TestPage {
         let page = Self { url: format!("{here}/page.html"), film: format!("{here}{film}") };
         thread::Builder::new().name("page".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whoever asked may have gone again; yt-dlp's own words will tell.
+                // A failed answer shows in yt-dlp's own result.
                 let _ = answer(stream, &body);
             }
         })?;

@@ -19,8 +19,7 @@ use tgs_core::{
 use crate::{
     child::{self, Stdout},
     cli::{Channel, Cli},
-    error::UpdateError,
-    update::NEEDED_MB,
+    error::{NEEDED_MB, UpdateError},
     version::Version,
 };
 

@@ -1,4 +1,4 @@
-//! `--status`: which versions there are. Reads the directory only, and starts nothing.
+//! `--status`: the installed versions. Reads the directory, and starts no program.
 
 use std::{
     fmt::Write as _,
@@ -11,15 +11,15 @@ use tgs_core::{time::moment, ytdlp_dir};
 
 use crate::versions_dir::{VersionDir, VersionsDir};
 
-/// What is there.
+/// The installed versions.
 #[derive(Debug, Serialize)]
 pub(crate) struct InstalledVersions {
     root: PathBuf,
     current: Option<InstalledVersion>,
     previous: Option<InstalledVersion>,
-    /// The version that somebody went back from; no update brings it again.
+    /// The version that a rollback left; no update installs it again.
     rolled_back: Option<String>,
-    /// When an update last brought the newest version or found it in place, in seconds since 1970.
+    /// Time of the last successful update, in seconds since the epoch.
     last_success: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Whether a yt-dlp works: it has to extract what a page on loopback plays. `--version` alone would pass releases that
-//! cannot extract anything.
+//! Tests whether a yt-dlp works: it must extract the video of a page on loopback. `--version` also
+//! works in releases that cannot extract anything.
 
 use std::{path::Path, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     page::TestPage,
 };
 
-/// How long yt-dlp may take: the first start compiles, and a disk may be slow.
+/// Time limit: the first start compiles, and a disk may be slow.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What a yt-dlp that works has told of itself.
+/// What a working yt-dlp reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProvenYtdlp {
-    /// The JavaScript runtimes it has found, as in `deno-2.9.8`; without one, YouTube does not work.
+    /// The JavaScript runtimes it found, as in `deno-2.9.8`; YouTube needs one.
     pub(crate) javascript: Option<String>,
 }
 
-/// Tries the yt-dlp of the environment `dir`. The error is a reason in words.
+/// Tests the yt-dlp of the environment `dir`; the error is the reason.
 pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
     let page = TestPage::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
     let mut command = process::command(dir.join("bin/yt-dlp"));
@@ -40,7 +40,7 @@ pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
     Ok(ProvenYtdlp { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
 }
 
-/// Whether the answer of yt-dlp leads to `film`.
+/// Whether yt-dlp's result plays `film`.
 fn plays(answer: &Value, film: &str) -> bool {
     let formats = answer["formats"].as_array().into_iter().flatten();
     formats.chain([answer]).any(|format| format["url"] == film)

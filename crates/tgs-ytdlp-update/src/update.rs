@@ -1,6 +1,6 @@
-//! The update: what is there, what is newest, the new one beside the old, the proof, the swap.
+//! The update: find the newest version, build it beside the one in use, test it, swap the link.
 //!
-//! The version in use is only looked at. Everything that can fail comes before the swap, which is one rename.
+//! Reads the version in use only. Everything that can fail comes before the swap, one rename.
 
 use std::{fmt, fs, path::Path};
 
@@ -10,18 +10,14 @@ use crate::{
     canary::Canary,
     child,
     cli::{Channel, Cli},
-    error::UpdateError,
+    error::{NEEDED_MB, UpdateError},
     pip::{self, Pip},
     trial,
     version::Version,
     versions_dir::{VersionDir, VersionsDir},
 };
 
-/// What must be free before a version is built, in megabytes: an environment takes 170 with its JavaScript runtime, what
-/// pip downloads 60 beside it.
-pub(crate) const NEEDED_MB: u64 = 300;
-
-/// How a run ended well, or would end.
+/// The outcome of a successful run, or of --check.
 #[derive(Debug)]
 pub(crate) enum UpdateOutcome {
     Newest(Version),
@@ -46,7 +42,7 @@ impl fmt::Display for UpdateOutcome {
     }
 }
 
-/// What a run works with.
+/// The inputs of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UpdateContext<'a> {
     pub(crate) cli: &'a Cli,
@@ -60,13 +56,13 @@ pub(crate) struct UpdateContext<'a> {
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     work: UpdateContext<'a>,
-    /// What is in use.
+    /// The version in use.
     current: Option<VersionDir>,
-    /// Whether that works.
+    /// Whether it works.
     works: bool,
 }
 
-/// What is to be installed.
+/// The version to install.
 #[derive(Debug)]
 struct Plan {
     version: Version,
@@ -74,11 +70,11 @@ struct Plan {
 }
 
 impl<'a> Update<'a> {
-    /// Looks at what is in use.
+    /// Tests the version in use.
     pub(crate) fn new(work: &UpdateContext<'a>) -> Self {
         let current = work.tree.current();
         let works = current.as_ref().is_some_and(|found| {
-            // Twice: much hangs on it, and a machine can be too busy once.
+            // Twice: a busy machine can exceed the time limit once.
             (1..=2).any(|_| {
                 let tried = trial::run(&found.dir, work.cancel);
                 if let Err(reason) = &tried {
@@ -90,7 +86,7 @@ impl<'a> Update<'a> {
         Self { work: *work, current, works }
     }
 
-    /// What is in use, for the end of a message of failure.
+    /// The version in use, for the end of a failure's message.
     pub(crate) fn still(&self) -> String {
         match &self.current {
             Some(found) if self.works => format!("still {}, which works", found.version),
@@ -99,7 +95,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// What would happen. Changes nothing.
+    /// The outcome that a run would have. Changes nothing.
     pub(crate) fn check(&self) -> Result<UpdateOutcome, UpdateError> {
         Ok(match self.plan()? {
             Ok(plan) => self.updated(plan.version),
@@ -107,7 +103,7 @@ impl<'a> Update<'a> {
         })
     }
 
-    /// Brings the newest version into place.
+    /// Installs the newest version.
     pub(crate) fn run(&self) -> Result<UpdateOutcome, UpdateError> {
         let outcome = match self.plan()? {
             Ok(plan) => self.install(plan)?,
@@ -122,12 +118,12 @@ impl<'a> Update<'a> {
         UpdateOutcome::Updated { from: self.current.as_ref().map(|found| found.version.clone()), to }
     }
 
-    /// The version that a new one may not be lower than: that in use, if it works.
+    /// The lowest acceptable version: the one in use, if it works.
     fn floor(&self) -> Option<&Version> {
         self.current.as_ref().filter(|_| self.works).map(|found| &found.version)
     }
 
-    /// What is to be installed, or why nothing is.
+    /// The version to install, or the outcome without one.
     fn plan(&self) -> Result<Result<Plan, UpdateOutcome>, UpdateError> {
         let dir = self.current.as_ref().map(|found| &*found.dir);
         let pip = Pip::to_ask(self.work.cli, dir, self.work.scratch, self.work.cancel)?;
@@ -144,7 +140,7 @@ impl<'a> Update<'a> {
         self.resolve(&pip, newest).map(Ok)
     }
 
-    /// The newest version that can be installed with all it needs: asked before anything is built.
+    /// The newest version whose dependencies resolve, determined before anything is built.
     fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, UpdateError> {
         let mut deno = true;
         let refusal = loop {
@@ -166,7 +162,7 @@ impl<'a> Update<'a> {
             );
         };
         let detail = child::reason(&refusal);
-        // What pip would do by itself.
+        // pip's own choice.
         let mut free = requirements(None, deno);
         if self.work.cli.channel == Channel::Nightly {
             free.push("--pre".to_owned());
@@ -191,15 +187,15 @@ impl<'a> Update<'a> {
         let root = self.work.tree.root();
         check_space(root)?;
         let dir = self.work.tree.free_dir(&plan.version);
-        // Only now: what a killed run has left keeps its name from being taken.
+        // After free_dir: leftovers of a killed run keep their names reserved.
         self.work.tree.prune();
         let built = self
             .build(&dir, &plan)
             .and_then(|()| self.prove(&dir, &plan.version))
-            // What a signal has cut short has proved nothing.
+            // A test that a signal cut short proves nothing.
             .and_then(|()| if self.work.cancel.is_cancelled() { Err(UpdateError::Stopped) } else { Ok(()) })
             .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(UpdateError::io(&dir)));
-        // What is not linked by now: the version before the one before, or this one where it failed.
+        // Removes what no link names: an older version, or this one where it failed.
         self.work.tree.prune();
         built.map(|()| self.updated(plan.version))
     }
@@ -231,8 +227,8 @@ impl<'a> Update<'a> {
     }
 }
 
-/// What pip is asked for: yt-dlp with what it recommends and a JavaScript runtime, which it needs for YouTube and finds in
-/// its own environment. The extra `deno` says which deno is new enough; versions before that extra ask for none.
+/// The requirements for pip: yt-dlp with its recommended packages and a JavaScript runtime for
+/// YouTube. The extra `deno` pins a new enough deno; older versions lack that extra.
 fn requirements(version: Option<&Version>, deno: bool) -> Vec<String> {
     let pin = version.map_or_else(String::new, |version| format!("=={version}"));
     if deno {
@@ -252,7 +248,7 @@ fn check_space(dir: &Path) -> Result<(), UpdateError> {
     Err(UpdateError::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail })
 }
 
-/// Back to the version before, once that has shown that it works.
+/// Returns to the previous version, if it works.
 pub(crate) fn roll_back(tree: &VersionsDir, cancel: &Cancel) -> Result<String, UpdateError> {
     let (Some(current), Some(previous)) = (tree.current(), tree.previous()) else {
         return Err(UpdateError::Rest("roll back: there is no version before this one".to_owned()));

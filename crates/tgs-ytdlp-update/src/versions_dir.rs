@@ -1,7 +1,8 @@
-//! The directory of the versions: who is current, what is complete, and the swap. See [`tgs_core::ytdlp_dir`].
+//! The directory of versions: current, previous, complete or not, and the swap. See
+//! [`tgs_core::ytdlp_dir`].
 //!
-//! What a killed run has left is known by the missing `tgs-version` and removed by the next. A version is built where it
-//! stays, because a Python environment that is moved breaks.
+//! Leftovers of a killed run lack `tgs-version`; the next run removes them. A version is built in
+//! its final place, because a Python environment cannot be moved.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,7 @@ use tgs_core::{
 
 use crate::{error::UpdateError, version::Version};
 
-/// The version that somebody went back from: no update brings it again.
+/// The file that names the version a rollback left: no update installs it again.
 const ROLLED_BACK: &str = "rolled-back";
 
 /// The directory.
@@ -32,7 +33,7 @@ pub(crate) struct VersionsDir {
     root: PathBuf,
 }
 
-/// A version that is there and complete.
+/// A complete version.
 #[derive(Debug, Clone)]
 pub(crate) struct VersionDir {
     pub(crate) dir: PathBuf,
@@ -47,9 +48,9 @@ impl VersionDir {
 }
 
 impl VersionsDir {
-    /// The directory at `root`, which need not exist yet.
+    /// The directory `root`, which may not exist yet.
     pub(crate) fn at(root: &Path) -> Self {
-        // Absolute: the programs in an environment name their Python by its path.
+        // Absolute: scripts in an environment name their Python by path.
         Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
@@ -61,7 +62,7 @@ impl VersionsDir {
         self.root.join(VERSIONS)
     }
 
-    /// Makes the directory, where it is missing, and keeps every other update out until the result is dropped.
+    /// Creates the directory if missing, and excludes other updates until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<FileLock, UpdateError> {
         fs::create_dir_all(self.versions()).map_err(UpdateError::io(&self.versions()))?;
         let taken = FileLock::take(&self.root, "lock".as_ref(), Duration::ZERO, &Cancel::new());
@@ -90,13 +91,13 @@ impl VersionsDir {
         found(&self.versions().join(target.file_name()?))
     }
 
-    /// The names of everything below `versions`, complete or not.
+    /// All names below `versions`, complete or not.
     fn names(&self) -> BTreeSet<String> {
         let entries = fs::read_dir(self.versions()).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
-    /// A directory for `version` that nobody uses and no killed run has used: a child of that one may still write there.
+    /// An unused directory for `version`: children of a killed run may still write in an old one.
     pub(crate) fn free_dir(&self, version: &Version) -> PathBuf {
         let names = self.names();
         let numbered = (2..).map(|n| format!("{version}-{n}"));
@@ -105,10 +106,10 @@ impl VersionsDir {
         self.versions().join(name)
     }
 
-    /// Marks the version in `dir` as complete and makes it the one in use, with the one before kept for a way back.
+    /// Marks the version in `dir` as complete and puts it in use; the old one stays for rollback.
     pub(crate) fn swap_in(&self, dir: &Path, version: &Version) -> io::Result<()> {
         files::replace(&dir.join(VERSION), format!("{version}\n").as_bytes(), 0o644)?;
-        // A power failure must not leave a link to files that were never written.
+        // After a power failure, no link may point to unwritten files.
         rustix::fs::syncfs(File::open(dir)?)?;
         if let Some(current) = self.current() {
             self.point(PREVIOUS, &current.name())?;
@@ -116,9 +117,9 @@ impl VersionsDir {
         self.point(CURRENT, &dir.file_name().unwrap_or_default().to_string_lossy())
     }
 
-    /// Makes the previous version the one in use, and the other way round.
+    /// Exchanges the previous version and the one in use.
     pub(crate) fn swap_back(&self, current: &VersionDir, previous: &VersionDir) -> io::Result<()> {
-        // What is left is remembered first: killed in between, the worst is an update that does not come.
+        // Recorded first: a kill in between at worst skips one update.
         match previous.version.cmp(&current.version) {
             std::cmp::Ordering::Less => {
                 let text = format!("{}\n", current.version);
@@ -130,12 +131,12 @@ impl VersionsDir {
         self.point(PREVIOUS, &current.name())
     }
 
-    /// The version that somebody went back from.
+    /// The version that a rollback left.
     pub(crate) fn rolled_back(&self) -> Option<Version> {
         files::read_text(&self.root.join(ROLLED_BACK)).ok()?.trim().parse().ok()
     }
 
-    /// Points `link` at the version `name`: whoever looks has the old one or the new one.
+    /// Points `link` at the version `name`, atomically.
     fn point(&self, link: &str, name: &str) -> io::Result<()> {
         let beside = self.root.join(format!(".{link}.new"));
         remove_if_there(&beside)?;
@@ -144,20 +145,20 @@ impl VersionsDir {
         File::open(&self.root)?.sync_all()
     }
 
-    /// Notes that now the newest version is in place.
+    /// Records the time of a successful update.
     pub(crate) fn note_success(&self) -> io::Result<()> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         files::replace(&self.root.join(LAST_SUCCESS), format!("{seconds}\n").as_bytes(), 0o644)
     }
 
-    /// Removes what is neither in use, nor kept for a way back, nor run by any process that can be seen.
+    /// Removes versions that are neither in use, nor the previous, nor run by a visible process.
     pub(crate) fn prune(&self) {
         let mut linked = Vec::new();
         for link in [CURRENT, PREVIOUS] {
             match fs::read_link(self.root.join(link)) {
                 Ok(target) => linked.extend(target.file_name().map(ToOwned::to_owned)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // Better too much on the disk than too little.
+                // In doubt a version stays.
                 Err(error) => {
                     return log::warn!("failed to read the link {link}: {error}; nothing old is removed");
                 }
@@ -187,7 +188,7 @@ fn found(dir: &Path) -> Option<VersionDir> {
     Some(VersionDir { dir: dir.to_owned(), version: ytdlp_dir::version(dir)?.parse().ok()? })
 }
 
-/// Whether a process names a file in `dir` on its command line, as everything that Python runs from there does.
+/// Whether a process names a file in `dir` on its command line, as Python programs do.
 fn runs(dir: &Path) -> bool {
     let mut wanted = dir.as_os_str().as_bytes().to_owned();
     wanted.push(b'/');

@@ -1,0 +1,125 @@
+//! The properties of a systemd unit, from `systemctl show`. Judges none of them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tgs_core::{
+    cancel::Cancel,
+    process::{self, RunError},
+};
+
+/// Time for an answer, which systemd gives from memory.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// The properties that the checks use.
+const PROPERTIES: &str = "LoadState,LoadError,ActiveState,SubState,Result,NRestarts,UnitFileState,MainPID,User,\
+    Environment,EnvironmentFiles,ExecStart,StateDirectory,CacheDirectory,NoNewPrivileges,ProtectSystem,PrivateTmp,\
+    Restart,StartLimitIntervalUSec,NeedDaemonReload,StatusText,ActiveEnterTimestamp,ExecMainStatus,ExecMainCode,\
+    NextElapseUSecRealtime,LastTriggerUSec,WorkingDirectory";
+
+/// The properties of a unit, as `systemctl show` has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct UnitProperties(pub(crate) BTreeMap<String, String>);
+
+/// Why systemd cannot be asked about a unit.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SystemctlError {
+    /// It does not run to its end.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// It fails, with this line.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl UnitProperties {
+    /// Asks systemd about `name`. A unit that does not exist has properties too.
+    pub(crate) fn ask(name: &str) -> Result<Self, SystemctlError> {
+        let mut command = process::command("systemctl");
+        command.args(["show", "--no-pager", "-p", PROPERTIES, "--", name]);
+        let output = process::output(command, ASK_LIMIT, 1 << 20, &Cancel::new())?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let line = stderr.lines().next().unwrap_or("systemctl fails without a message");
+            return Err(SystemctlError::Failed(line.to_owned()));
+        }
+        Ok(Self::read(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    pub(crate) fn read(text: &str) -> Self {
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether the unit exists and its file is valid.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.get("LoadState") == "loaded"
+    }
+
+    /// `User=`; `None` for root.
+    pub(crate) fn user(&self) -> Option<&str> {
+        Some(self.get("User")).filter(|user| !user.is_empty())
+    }
+
+    /// Its main process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.get("MainPID").parse().ok().filter(|pid| *pid > 0)
+    }
+
+    /// `WorkingDirectory=`: relative paths of its settings begin there.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        // `!` marks a directory that may be missing.
+        let path = self.get("WorkingDirectory").trim_start_matches('!');
+        Some(path).filter(|path| path.starts_with('/')).map(PathBuf::from)
+    }
+
+    /// Whether it is running.
+    pub(crate) fn is_active(&self) -> bool {
+        self.get("ActiveState") == "active"
+    }
+
+    /// The settings file it reads: `--env-file`, else `EnvironmentFile=`.
+    pub(crate) fn env_file(&self) -> Option<PathBuf> {
+        let mut words = self.get("ExecStart").split(' ');
+        let named = words.find(|word| *word == "--env-file").and_then(|_| words.next());
+        // /path (ignore_errors=no)
+        let listed = self.get("EnvironmentFiles").split(" (").next().filter(|path| !path.is_empty());
+        named.or(listed).map(PathBuf::from)
+    }
+
+    /// Whether it starts with `--fixed-port`.
+    pub(crate) fn has_fixed_port(&self) -> bool {
+        self.get("ExecStart").split(' ').any(|word| word == "--fixed-port")
+    }
+
+    /// Whether the running program was replaced on disk. Only root can read that.
+    pub(crate) fn runs_replaced(&self, proc: &Path) -> bool {
+        let exe = self.pid().and_then(|pid| fs::read_link(proc.join(pid.to_string()).join("exe")).ok());
+        exe.is_some_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
+    }
+
+    /// The variables of its processes, without those of `EnvironmentFile=`.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        let words = shell_words::split(self.get("Environment")).unwrap_or_default();
+        let pairs = words.iter().filter_map(|word| word.split_once('='));
+        let mut vars: BTreeMap<_, _> =
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for (property, variable, root) in [
+            ("StateDirectory", "STATE_DIRECTORY", "/var/lib"),
+            ("CacheDirectory", "CACHE_DIRECTORY", "/var/cache"),
+        ] {
+            if let Some(first) = self.get(property).split(' ').next().filter(|first| !first.is_empty()) {
+                vars.insert(variable.to_owned(), format!("{root}/{first}"));
+            }
+        }
+        vars
+    }
+}
