@@ -1,0 +1,324 @@
+//! Imports between the files of a crate run one way: no file imports another that, directly or over
+//! others, imports it. Reads `use` lines and paths outside of `#[cfg(test)]`; sees no macro bodies.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use syn::{
+    Attribute, ImplItem, Item, ItemMod, ItemUse, UseTree,
+    visit::{self, Visit},
+};
+use tgs_e2e::bin_path::workspace;
+
+/// The files of the circles that still exist, below `crates/`. A circle may only shrink: take out
+/// what left it, add nothing. Most are a module and a submodule that uses its parent's items.
+const KNOWN: &[&[&str]] = &[
+    &["tgs-core/src/env_file.rs", "tgs-core/src/env_file/edit.rs"],
+    &[
+        "tgs-core/src/mask.rs",
+        "tgs-core/src/process.rs",
+        "tgs-core/src/process/child.rs",
+        "tgs-core/src/process/run.rs",
+        "tgs-core/src/settings.rs",
+        "tgs-core/src/settings/load.rs",
+        "tgs-core/src/supervise.rs",
+    ],
+    &["tgs-core/src/owner.rs", "tgs-core/src/remedy.rs"],
+    &["tgs-core/src/session_string.rs", "tgs-core/src/session_string/base64.rs"],
+    &[
+        "tgs-playout/src/proxy.rs",
+        "tgs-playout/src/proxy/bridge.rs",
+        "tgs-playout/src/proxy/client.rs",
+        "tgs-playout/src/proxy/error.rs",
+        "tgs-playout/src/proxy/exchange.rs",
+        "tgs-playout/src/proxy/parked.rs",
+        "tgs-playout/src/proxy/policy.rs",
+        "tgs-playout/src/proxy/protocols.rs",
+        "tgs-playout/src/proxy/rtsp_filter.rs",
+        "tgs-playout/src/proxy/rtsp_relay.rs",
+        "tgs-playout/src/proxy/serve.rs",
+    ],
+    &["tgs-rtmp/src/client.rs", "tgs-rtmp/src/client/transport.rs"],
+    &["tgs-stream/src/list.rs", "tgs-stream/src/list/pls.rs", "tgs-stream/src/list/xspf.rs"],
+    &["tgs-stream/src/position.rs", "tgs-stream/src/position/file.rs"],
+    &["tgs-stream/src/ytdlp.rs", "tgs-stream/src/ytdlp/answer.rs"],
+    &[
+        "tgs-telegram/src/account.rs",
+        "tgs-telegram/src/chat.rs",
+        "tgs-telegram/src/client.rs",
+        "tgs-telegram/src/error.rs",
+        "tgs-telegram/src/error/names.rs",
+        "tgs-telegram/src/group_call.rs",
+        "tgs-telegram/src/lib.rs",
+        "tgs-telegram/src/pool.rs",
+    ],
+    &[
+        "tgs-telegram/src/sign_in.rs",
+        "tgs-telegram/src/sign_in/code.rs",
+        "tgs-telegram/src/sign_in/password.rs",
+        "tgs-telegram/src/sign_in/qr.rs",
+        "tgs-telegram/src/sign_in/standby.rs",
+    ],
+    &[
+        "xtask/src/bench.rs",
+        "xtask/src/bench/measure/cached.rs",
+        "xtask/src/bench/measure/channels.rs",
+        "xtask/src/bench/measure/cpu.rs",
+        "xtask/src/bench/measure/joins.rs",
+        "xtask/src/bench/measure/memory.rs",
+        "xtask/src/bench/measure/outage.rs",
+        "xtask/src/bench/measure/start.rs",
+        "xtask/src/bench/measure/sync.rs",
+        "xtask/src/bench/side.rs",
+    ],
+    &["xtask/src/dist.rs", "xtask/src/dist/manuals.rs"],
+    &["xtask/src/install.rs", "xtask/src/install/apt.rs", "xtask/src/install/python.rs"],
+];
+
+type ModulePath = Vec<String>;
+
+/// One module: its file, the names it imports, and every path it mentions.
+#[derive(Debug, Default)]
+struct Module {
+    file: PathBuf,
+    imported: BTreeMap<String, ModulePath>,
+    mentioned: Vec<ModulePath>,
+}
+
+/// The modules of one crate.
+#[derive(Debug, Default)]
+struct Modules(BTreeMap<ModulePath, Module>);
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let test = |text: &str| text == "test" || text.starts_with("all(test");
+        attribute.path().is_ident("test")
+            || attribute.path().is_ident("cfg")
+                && attribute
+                    .meta
+                    .require_list()
+                    .is_ok_and(|list| test(&list.tokens.to_string().replace(' ', "")))
+    })
+}
+
+impl Modules {
+    fn read(&mut self, file: &Path, module: &ModulePath) {
+        let items = syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap().items;
+        let stem = file.file_stem().unwrap().to_string_lossy();
+        let parent = file.parent().unwrap();
+        let below = if stem == "lib" { parent.to_owned() } else { parent.join(&*stem) };
+        self.add(file, &below, module, &items);
+    }
+
+    fn add(&mut self, file: &Path, below: &Path, module: &ModulePath, items: &[Item]) {
+        let mut found = Found { children: children(items), ..Found::default() };
+        for item in items {
+            found.visit_item(item);
+        }
+        for child in found.modules {
+            let path = [&module[..], &[child.ident.to_string()]].concat();
+            match child.content {
+                Some((_, items)) => self.add(file, &below.join(child.ident.to_string()), &path, &items),
+                None => self.read(&below.join(format!("{}.rs", child.ident)), &path),
+            }
+        }
+        let absolute = |path: &ModulePath| absolute(module, path, &found.children);
+        let imported = found.imported.iter().filter_map(|(name, path)| Some((name.clone(), absolute(path)?)));
+        let entry = Module {
+            file: file.to_owned(),
+            imported: imported.collect(),
+            mentioned: found.mentioned.iter().filter_map(absolute).collect(),
+        };
+        self.0.insert(module.clone(), entry);
+    }
+
+    /// The file that defines what `path` names, through re-exports.
+    fn file_of(&self, path: &ModulePath, depth: usize) -> Option<&Path> {
+        let (length, module) =
+            (0..=path.len()).rev().find_map(|length| Some((length, self.0.get(&path[..length])?)))?;
+        match path.get(length).and_then(|name| module.imported.get(name)) {
+            Some(target) if depth > 0 => {
+                self.file_of(&[&target[..], &path[length + 1..]].concat(), depth - 1)
+            }
+            _ => Some(&module.file),
+        }
+    }
+
+    /// Which file imports which.
+    fn imports(&self) -> BTreeMap<&Path, BTreeSet<&Path>> {
+        let mut imports: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
+        for module in self.0.values() {
+            let targets = module.mentioned.iter().filter_map(|path| self.file_of(path, 8));
+            imports.entry(&module.file).or_default().extend(targets.filter(|file| *file != module.file));
+        }
+        imports
+    }
+}
+
+/// What the items of one module mention.
+#[derive(Default)]
+struct Found {
+    children: BTreeSet<String>,
+    modules: Vec<ItemMod>,
+    imported: BTreeMap<String, ModulePath>,
+    mentioned: Vec<ModulePath>,
+}
+
+fn children(items: &[Item]) -> BTreeSet<String> {
+    let modules = items.iter().filter_map(|item| match item {
+        Item::Mod(module) if !is_test(&module.attrs) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    modules.collect()
+}
+
+impl Found {
+    fn add_use(&mut self, prefix: &ModulePath, tree: &UseTree) {
+        let with = |name: &syn::Ident| [&prefix[..], &[name.to_string()]].concat();
+        match tree {
+            UseTree::Path(path) => self.add_use(&with(&path.ident), &path.tree),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_use(prefix, tree)),
+            UseTree::Glob(_) => self.mentioned.push(prefix.clone()),
+            UseTree::Name(name) => self.add_import(&name.ident, with(&name.ident)),
+            UseTree::Rename(name) => self.add_import(&name.rename, with(&name.ident)),
+        }
+    }
+
+    /// `self` in a group imports the group's own path.
+    fn add_import(&mut self, name: &syn::Ident, mut path: ModulePath) {
+        if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+        let name = if name == "self" { path.last().unwrap().clone() } else { name.to_string() };
+        self.imported.insert(name, path.clone());
+        self.mentioned.push(path);
+    }
+}
+
+impl<'a> Visit<'a> for Found {
+    fn visit_item(&mut self, item: &'a Item) {
+        let attributes = match item {
+            Item::Fn(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            Item::Const(item) => &item.attrs,
+            Item::Static(item) => &item.attrs,
+            Item::Struct(item) => &item.attrs,
+            Item::Enum(item) => &item.attrs,
+            Item::Mod(item) => &item.attrs,
+            _ => &Vec::new(),
+        };
+        if !is_test(attributes) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_impl_item(&mut self, item: &'a ImplItem) {
+        if !matches!(item, ImplItem::Fn(function) if is_test(&function.attrs)) {
+            visit::visit_impl_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, module: &'a ItemMod) {
+        self.modules.push(module.clone());
+    }
+
+    fn visit_item_use(&mut self, item: &'a ItemUse) {
+        self.add_use(&Vec::new(), &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        if path.segments.len() > 1 {
+            self.mentioned.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+/// `path` as it is named from the crate's root; `None` for another crate, or a local name.
+fn absolute(module: &ModulePath, path: &ModulePath, children: &BTreeSet<String>) -> Option<ModulePath> {
+    let first = path.first()?;
+    let (mut base, rest) = match &**first {
+        "crate" => (Vec::new(), &path[1..]),
+        "self" => (module.clone(), &path[1..]),
+        "super" => (module.clone(), &path[..]),
+        name if children.contains(name) => (module.clone(), &path[..]),
+        _ => return None,
+    };
+    let up = rest.iter().take_while(|name| *name == "super").count();
+    base.truncate(base.len().checked_sub(up)?);
+    base.extend_from_slice(&rest[up..]);
+    Some(base)
+}
+
+/// The files that reach each other, as sets of more than one.
+fn circles(imports: &BTreeMap<&Path, BTreeSet<&Path>>) -> BTreeSet<BTreeSet<PathBuf>> {
+    let reached = |from: &Path| -> BTreeSet<PathBuf> {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = left.pop() {
+            for next in imports.get(file).into_iter().flatten() {
+                if seen.insert(next.to_path_buf()) {
+                    left.push(next);
+                }
+            }
+        }
+        seen
+    };
+    let all: BTreeMap<&Path, _> = imports.keys().map(|file| (*file, reached(file))).collect();
+    let circle = |file: &&Path| -> BTreeSet<PathBuf> {
+        let back = |other: &&PathBuf| all.get(other.as_path()).is_some_and(|seen| seen.contains(*file));
+        all[file].iter().filter(back).cloned().collect()
+    };
+    all.keys().map(circle).filter(|files| files.len() > 1).collect()
+}
+
+fn modules_of(root: &Path) -> Modules {
+    let mut modules = Modules::default();
+    modules.read(root, &Vec::new());
+    modules
+}
+
+#[test]
+fn no_file_imports_one_that_imports_it() {
+    let crates = workspace().join("crates");
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(&crates).unwrap() {
+        let modules = modules_of(&entry.unwrap().path().join("src/lib.rs"));
+        found.extend(circles(&modules.imports()));
+    }
+    let below = |file: &Path| file.strip_prefix(&crates).unwrap().to_string_lossy().into_owned();
+    let found: BTreeSet<BTreeSet<String>> =
+        found.iter().map(|circle| circle.iter().map(|file| below(file)).collect()).collect();
+    let known: BTreeSet<BTreeSet<String>> =
+        KNOWN.iter().map(|circle| circle.iter().map(ToString::to_string).collect()).collect();
+    let is_known = |circle: &&BTreeSet<String>| known.iter().any(|known| circle.is_subset(known));
+    let is_left = |known: &&BTreeSet<String>| found.iter().any(|circle| circle.is_subset(known));
+    let new: Vec<_> = found.iter().filter(|circle| !is_known(circle)).collect();
+    let gone: Vec<_> = known.iter().filter(|known| !is_left(known)).collect();
+    assert!(new.is_empty(), "files import each other in a circle: {new:#?}");
+    assert!(gone.is_empty(), "no longer a circle, remove it from KNOWN: {gone:#?}");
+}
+
+#[test]
+fn circles_are_seen_through_re_exports_and_not_in_tests() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    fs::create_dir(file("a")).unwrap();
+    for (name, text) in [
+        ("lib.rs", "mod a; mod b; mod c; pub use b::B; #[cfg(test)] mod t { use super::a; }"),
+        ("a.rs", "mod d; pub(crate) struct A(d::D); #[cfg(test)] mod tests { use crate::c::C; }"),
+        ("a/d.rs", "use crate::B; pub(crate) struct D(B);"),
+        ("b.rs", "pub struct B; fn f() { crate::a::A; }"),
+        ("c.rs", "use crate::{a::A, b::{self, B}};"),
+    ] {
+        fs::write(file(name), text).unwrap();
+    }
+    let modules = modules_of(&file("lib.rs"));
+    let circle = ["a.rs", "a/d.rs", "b.rs"].map(file);
+    assert_eq!(circles(&modules.imports()), BTreeSet::from([BTreeSet::from(circle)]));
+}
