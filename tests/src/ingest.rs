@@ -26,9 +26,10 @@ use rustix::{
 };
 use tgs_rtmp::{
     amf0::{self, AmfValue},
-    chunk::{ChunkReader, DEFAULT_CHUNK_SIZE, Received, kind},
+    chunk::{Received, kind},
     flv::{FILE_HEADER, Kind, Tag, write_tag},
     metadata::Metadata,
+    server::{KeyCheck, Rate, ServerConfig, ServerLimits, ServerSession},
 };
 
 /// What the tests of the connection alone publish.
@@ -140,6 +141,8 @@ pub struct Record {
     pub began: Instant,
     /// The client's handshake: version byte, first block, second block.
     pub handshake: Vec<u8>,
+    /// The server's answer to it: version byte, first block, second block.
+    pub handshake_answer: Vec<u8>,
     /// Every message, oldest first.
     pub messages: Vec<Message>,
     /// Every byte behind the handshake, where [`Setup::keep_bytes`] asked for it.
@@ -361,6 +364,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         state.records.push(Record {
             began: Instant::now(),
             handshake: Vec::new(),
+            handshake_answer: Vec::new(),
             messages: Vec::new(),
             bytes: Vec::new(),
             ended: None,
@@ -394,26 +398,27 @@ struct Client {
     index: usize,
     setup: Setup,
     generation: u32,
-    reader: ChunkReader,
-    chunk_size: usize,
+    session: ServerSession,
     count: usize,
     next_ping: Option<Instant>,
 }
 
+/// No limit: the tests publish faster than real time.
+const LIMITS: ServerLimits = ServerLimits {
+    longest_message: 16 << 20,
+    bytes: Rate { at_once: u64::MAX, per_second: 1 },
+    messages: Rate { at_once: u64::MAX, per_second: 1 },
+    time_to_publish: Duration::MAX,
+    idle: Duration::MAX,
+};
+
 impl Client {
     fn new(stream: TcpStream, shared: Arc<Shared>, index: usize, setup: Setup, generation: u32) -> Self {
         let next_ping = setup.ping.map(|every| Instant::now() + every);
-        Self {
-            stream,
-            shared,
-            index,
-            setup,
-            generation,
-            reader: ChunkReader::new(16 << 20),
-            chunk_size: DEFAULT_CHUNK_SIZE,
-            count: 0,
-            next_ping,
-        }
+        let config =
+            ServerConfig { app: None, key: KeyCheck::Any, chunk_size: setup.chunk_size, limits: LIMITS };
+        let session = ServerSession::new(config, Instant::now());
+        Self { stream, shared, index, setup, generation, session, count: 0, next_ping }
     }
 
     /// Serves until the end, and says what it was.
@@ -424,14 +429,17 @@ impl Client {
         if !self.read_whole(&mut hello)? {
             return Ok("closed before the handshake");
         }
-        let mut answer = vec![3, 0, 0, 0, 0, 0, 0, 0, 0];
-        answer.resize(1 + BLOCK, 0x5A);
-        answer.extend(&hello[1..]);
-        self.stream.write_all(&answer)?;
+        self.session.receive(&hello, Instant::now())?;
+        let answer = self.session.output().clone();
+        self.flush()?;
         if !self.read_whole(&mut echo)? {
             return Ok("closed in the handshake");
         }
-        self.shared.change(self.index, |r| r.handshake = [&hello[..], &echo[..]].concat());
+        self.session.receive(&echo, Instant::now())?;
+        self.shared.change(self.index, |r| {
+            r.handshake = [&hello[..], &echo[..]].concat();
+            r.handshake_answer = answer;
+        });
         let mut buffer = vec![0; 64 * 1024];
         loop {
             if let Some(end) = self.told_to_end()? {
@@ -452,19 +460,19 @@ impl Client {
             if self.setup.keep_bytes {
                 self.shared.change(self.index, |r| r.bytes.extend(&buffer[..n]));
             }
-            self.reader.push(&buffer[..n]);
-            while let Some(received) = self.reader.next_message()? {
+            self.session.receive(&buffer[..n], Instant::now())?;
+            while let Some(received) = self.session.next_message(Instant::now())? {
                 self.count += 1;
-                let command = (received.kind == kind::COMMAND).then(|| received.clone());
+                let end = self.answer(&received)?;
                 let message = Message { received, arrived: Instant::now() };
                 match &self.setup.pass_on {
                     // The receiver may have ended already.
                     Some(to) => drop(to.send((self.index, message))),
                     None => self.shared.change(self.index, |r| r.messages.push(message)),
                 }
-                if let Some(command) = command
-                    && let Some(end) = self.command(&command)?
-                {
+                // Sent after the record: a test that sees an answer finds its cause.
+                self.flush()?;
+                if let Some(end) = end {
                     return Ok(end);
                 }
                 if let Some(end) = self.told_to_end()? {
@@ -512,45 +520,50 @@ impl Client {
             && at <= Instant::now()
         {
             self.next_ping = Some(at + every);
-            self.send(2, kind::USER_CONTROL, 0, &[0, 6, 0xDE, 0xAD, 0xBE, 0xEF])?;
+            self.session.send_control(kind::USER_CONTROL, &[0, 6, 0xDE, 0xAD, 0xBE, 0xEF]);
+            self.flush()?;
         }
         Ok(())
     }
 
-    /// Answers a command, or says how the connection ends by it.
-    fn command(&mut self, message: &Received) -> Result<Option<&'static str>> {
-        let values = amf0::read(&message.body);
+    fn flush(&mut self) -> Result<()> {
+        self.stream.write_all(self.session.output()).context("write to the publisher")?;
+        self.session.output().clear();
+        self.session.output_sent();
+        Ok(())
+    }
+
+    /// Answers a message as a server does, or misbehaves as the setup asks. Returns how the
+    /// connection ends, if it does.
+    fn answer(&mut self, message: &Received) -> Result<Option<&'static str>> {
+        let values = if message.kind == kind::COMMAND { amf0::read(&message.body) } else { Vec::new() };
         let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default();
-        match values.first().and_then(AmfValue::as_str).unwrap_or_default() {
-            "connect" => return self.welcome(id),
-            "releaseStream" => {
+        let name = values.first().and_then(AmfValue::as_str).unwrap_or_default();
+        match (name, self.setup.refuse_key) {
+            ("connect", _) if !matches!(self.setup.welcome, Welcome::Accept) => return self.refuse_app(id),
+            ("releaseStream", _) => {
                 // Several servers answer so, and publishers must not mind.
                 let info = status("error", "NetConnection.Call.Failed", "no such method");
-                self.answer("_error", id, 0, Amf0Value::Null, info)?;
+                self.command("_error", id, 0, info)?;
             }
-            "FCPublish" => self.answer("onFCPublish", 0.0, 0, Amf0Value::Null, Amf0Value::Null)?,
-            "createStream" => self.answer("_result", id, 0, Amf0Value::Null, Amf0Value::Number(1.0))?,
-            "publish" => {
-                let name = values.get(3).and_then(AmfValue::as_str).unwrap_or_default();
-                if let Some(code) = self.setup.refuse_key {
-                    let info = status("error", code, &format!("stream {name} is not welcome"));
-                    self.answer("onStatus", 0.0, message.stream, Amf0Value::Null, info)?;
-                    return Ok(Some("the key was refused"));
-                }
-                self.send(2, kind::USER_CONTROL, 0, &[0, 0, 0, 0, 0, 1])?;
-                let info = status("status", "NetStream.Publish.Start", "publishing");
-                self.answer("onStatus", 0.0, message.stream, Amf0Value::Null, info)?;
+            ("publish", Some(code)) => {
+                let stream = values.get(3).and_then(AmfValue::as_str).unwrap_or_default();
+                let info = status("error", code, &format!("stream {stream} is not welcome"));
+                self.command("onStatus", 0.0, message.stream, info)?;
+                return Ok(Some("the key was refused"));
             }
-            _ => {}
+            _ => _ = self.session.handle(message, Instant::now())?,
+        }
+        if name == "connect" && self.setup.check_bandwidth {
+            self.command("onBWDone", 0.0, 0, Amf0Value::Number(8192.0))?;
         }
         Ok(None)
     }
 
-    fn welcome(&mut self, id: f64) -> Result<Option<&'static str>> {
+    fn refuse_app(&mut self, id: f64) -> Result<Option<&'static str>> {
         let rejected = "NetConnection.Connect.Rejected";
         let mut info = match &self.setup.welcome {
-            Welcome::Accept => return self.accept(id).map(|()| None),
-            Welcome::Silence => return Ok(None),
+            Welcome::Accept | Welcome::Silence => return Ok(None),
             Welcome::Close => return Ok(Some("closed by the server")),
             Welcome::Redirect(_) => status("error", rejected, "redirect"),
             Welcome::Authenticate(mode) => status(
@@ -564,52 +577,15 @@ impl Client {
             let ex = [("code", Amf0Value::Number(302.0)), ("redirect", Amf0Value::Utf8String(to.clone()))];
             fields.insert("ex".to_owned(), object(ex));
         }
-        self.answer("_error", id, 0, Amf0Value::Null, info)?;
+        self.command("_error", id, 0, info)?;
         Ok(Some("the application was refused"))
     }
 
-    fn accept(&mut self, id: f64) -> Result<()> {
-        let window = 5_000_000_u32.to_be_bytes();
-        self.send(2, kind::WINDOW, 0, &window)?;
-        self.send(2, kind::BANDWIDTH, 0, &[&window[..], &[2]].concat())?;
-        if let Some(size) = self.setup.chunk_size {
-            self.send(2, kind::CHUNK_SIZE, 0, &size.to_be_bytes())?;
-            self.chunk_size = size as usize;
-        }
-        if self.setup.check_bandwidth {
-            self.answer("onBWDone", 0.0, 0, Amf0Value::Null, Amf0Value::Number(8192.0))?;
-        }
-        let server = object([("fmsVer", Amf0Value::Utf8String("FMS/3,0,1,123".to_owned()))]);
-        let info = status("status", "NetConnection.Connect.Success", "Connection succeeded.");
-        self.answer("_result", id, 0, server, info)
-    }
-
-    fn answer(
-        &mut self,
-        name: &str,
-        id: f64,
-        stream: u32,
-        first: Amf0Value,
-        second: Amf0Value,
-    ) -> Result<()> {
-        let values = vec![Amf0Value::Utf8String(name.to_owned()), Amf0Value::Number(id), first, second];
-        let body = rml_amf0::serialize(&values).context("write AMF0")?;
-        self.send(3, kind::COMMAND, stream, &body)
-    }
-
-    /// Sends a message with the full header, which needs no history.
-    fn send(&mut self, chunk_stream: u8, kind: u8, stream: u32, body: &[u8]) -> Result<()> {
-        let mut bytes = vec![chunk_stream, 0, 0, 0];
-        bytes.extend(&(body.len() as u32).to_be_bytes()[1..]);
-        bytes.push(kind);
-        bytes.extend(stream.to_le_bytes());
-        for (i, piece) in body.chunks(self.chunk_size).enumerate() {
-            if i > 0 {
-                bytes.push(0xC0 | chunk_stream);
-            }
-            bytes.extend(piece);
-        }
-        self.stream.write_all(&bytes).context("write to the publisher")
+    fn command(&mut self, name: &str, id: f64, stream: u32, info: Amf0Value) -> Result<()> {
+        let name = Amf0Value::Utf8String(name.to_owned());
+        let values = vec![name, Amf0Value::Number(id), Amf0Value::Null, info];
+        self.session.send_command(stream, &rml_amf0::serialize(&values).context("write AMF0")?);
+        Ok(())
     }
 }
 

@@ -82,7 +82,8 @@ impl Bucket {
     fn take(&mut self, amount: u64, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.filled.get_or_insert(now));
         // No more than fills it, so that the product cannot overflow.
-        let since = since.min(Duration::from_secs(self.rate.at_once / self.rate.per_second.max(1) + 1));
+        let since = since
+            .min(Duration::from_secs((self.rate.at_once / self.rate.per_second.max(1)).saturating_add(1)));
         let more = (since.as_micros() as u64).saturating_mul(self.rate.per_second) / 1_000_000;
         if more > 0 {
             self.left = self.left.saturating_add(more).min(self.rate.at_once);

@@ -12,3 +12,4 @@ pub use self::{
     error::ServerError,
     session::{KeyCheck, ServerConfig, ServerEvent, ServerLimits, ServerSession},
 };
+pub use crate::limits::{Excess, Rate};
