@@ -118,12 +118,12 @@ pub(super) struct FfprobeStream {
     pub(super) side_data_list: Vec<serde_json::Value>,
     /// Why nothing can be decoded of it, as far as that is known.
     #[serde(skip)]
-    pub(super) closed: Option<ClosedGops>,
+    pub(super) undecodable: Option<Undecodable>,
 }
 
 /// Why a stream cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClosedGops {
+pub(super) enum Undecodable {
     /// This ffmpeg has no decoder for it.
     NoDecoder,
     /// Its packets are encrypted, and there is no key.
@@ -244,14 +244,14 @@ impl FfprobeOutput {
         let encrypted: HashSet<_> =
             self.packets.iter().filter(secret).filter_map(|packet| packet.stream_index).collect();
         for stream in self.streams.iter_mut().filter(|stream| encrypted.contains(&stream.index)) {
-            stream.closed = Some(ClosedGops::Encrypted);
+            stream.undecodable = Some(Undecodable::Encrypted);
         }
     }
 
     pub(super) fn note_undecodable(&mut self, known: &HashSet<String>) {
         for stream in &mut self.streams {
             if stream.is_unsure() && stream.codec_name.as_ref().is_some_and(|name| !known.contains(name)) {
-                stream.closed = Some(ClosedGops::NoDecoder);
+                stream.undecodable = Some(Undecodable::NoDecoder);
             }
         }
     }
@@ -260,7 +260,7 @@ impl FfprobeOutput {
 impl FfprobeStream {
     /// Whether ffprobe has decoded nothing of it so far, though it is picture or sound.
     pub(super) fn is_unsure(&self) -> bool {
-        self.closed.is_none()
+        self.undecodable.is_none()
             && (self.is("video") && self.pix_fmt.is_none() || self.is("audio") && self.sample_fmt.is_none())
     }
 

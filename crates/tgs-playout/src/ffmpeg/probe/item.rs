@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::Path};
 use tgs_core::cancel::Cancel;
 
 use super::{
-    ffprobe::{ClosedGops, FfprobeOutput, FfprobeStream, ask, decoders, packets},
+    ffprobe::{FfprobeOutput, FfprobeStream, Undecodable, ask, decoders, packets},
     found::{Probe, ProbeOptions},
     measure::BRIEF,
     pick,
@@ -55,11 +55,11 @@ pub fn probe_from(
         found.times.restarts |= answer.format.restarts();
         let mut chosen = [choice.picture, choice.sound].into_iter().flatten();
         stated &= chosen.all(|stream| stream.states_end(&answer.format));
-        closed = closed.or_else(|| answer.streams.iter().find_map(|stream| stream.closed));
+        closed = closed.or_else(|| answer.streams.iter().find_map(|stream| stream.undecodable));
     }
     if found.video.is_none() && found.audio.is_none() {
         let why = match closed {
-            Some(ClosedGops::Encrypted) => "it is encrypted, and there is no key to it",
+            Some(Undecodable::Encrypted) => "it is encrypted, and there is no key to it",
             _ => "it holds neither picture nor sound that ffmpeg can decode",
         };
         return Err(ItemFailure::new(FailureReason::Unplayable, why));

@@ -75,7 +75,7 @@ pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
     let mates = answer.mates(picture);
     let sounds = answer.streams.iter().filter(|stream| {
         stream.is("audio")
-            && stream.closed.is_none()
+            && stream.undecodable.is_none()
             && mates.as_ref().is_none_or(|mates| mates.contains(&stream.index))
     });
     let sound = first_max(sounds, |stream| (stream.sample_fmt.is_some(), stream.disposition.default));
@@ -127,7 +127,7 @@ impl FfprobeStream {
     }
 
     fn is_picture(&self) -> bool {
-        self.is("video") && self.closed.is_none() && self.size() > 0
+        self.is("video") && self.undecodable.is_none() && self.size() > 0
     }
 
     fn size(&self) -> i64 {
