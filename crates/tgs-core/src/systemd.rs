@@ -1,8 +1,8 @@
-//! What systemd is told of a running tool (`Type=notify`): that it is ready, one line of what it does, and, for
-//! `WatchdogSec=`, that its loops turn. Where systemd did not start the tool nothing happens.
+//! Notifications to systemd (`Type=notify`): readiness, a status line, and the watchdog's ping for
+//! `WatchdogSec=`. Does nothing unless systemd started the tool.
 //!
-//! The watchdog is fed by loops that prove to turn, never by what they wait for: a server that is away must not
-//! restart the tool.
+//! The ping depends on loops that iterate, never on what they wait for: an unreachable server must
+//! not restart the tool.
 
 use std::{
     sync::{
@@ -18,83 +18,83 @@ use sd_notify::NotifyState;
 
 use crate::supervise::contain;
 
-/// How often the status line is made anew, and the loops are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the status line is renewed and the heartbeats are checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest status line, in bytes; systemd cuts longer ones off.
+/// The limit of a status line, in bytes. systemd truncates longer ones.
 const LONGEST: usize = 500;
 
-/// The tool can do its work, or say why it waits: `READY=1`.
+/// `READY=1`: the tool works, or reports what it waits for.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// The tool has begun to stop: `STOPPING=1`.
+/// `STOPPING=1`: the tool has begun to stop.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Whether systemd waits for our word: then nobody sits at a terminal and mends what is missing.
+/// Whether systemd supervises the process, so that no operator at a terminal can fix a problem.
 #[must_use]
 pub fn is_supervising() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::debug!("failed to tell systemd: {error}");
+        log::debug!("failed to notify systemd: {error}");
     }
 }
 
-/// The loops of a process that the watchdog looks at.
+/// The heartbeats of a process, which decide about the watchdog's ping.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Vec<Watched>>>);
+pub struct Watchdog(Arc<Mutex<Vec<Watched>>>);
 
-/// For [`Watched::limit`]: the loop has ended and must not have.
+/// For [`Watched::limit`]: the thread has died.
 const DEAD: Duration = Duration::ZERO;
 
 #[derive(Debug)]
 struct Watched {
     name: &'static str,
-    /// The longest a turn may take.
+    /// The limit of an iteration.
     limit: Duration,
     began: Instant,
-    /// When it turned last, in milliseconds after `began`.
-    turned: Arc<AtomicU64>,
+    /// The last heartbeat, in milliseconds after `began`.
+    last_beat: Arc<AtomicU64>,
 }
 
-/// A watched loop's own end: dropped, the loop is not watched any more.
+/// The heartbeat of one loop, which is watched until this is dropped.
 #[derive(Debug)]
-pub struct Beat {
-    pulse: Pulse,
+pub struct Heartbeat {
+    watchdog: Watchdog,
     began: Instant,
-    turned: Arc<AtomicU64>,
+    last_beat: Arc<AtomicU64>,
 }
 
-impl Pulse {
-    /// Watches the loop `name` from now on, whose turns take at most `limit`.
+impl Watchdog {
+    /// Watches the loop `name`, whose iterations take at most `limit`.
     #[must_use]
-    pub fn watch(&self, name: &'static str, limit: Duration) -> Beat {
-        let (began, turned) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-        self.with(|all| all.push(Watched { name, limit, began, turned: turned.clone() }));
-        Beat { pulse: self.clone(), began, turned }
+    pub fn watch(&self, name: &'static str, limit: Duration) -> Heartbeat {
+        let (began, last_beat) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        self.with(|all| all.push(Watched { name, limit, began, last_beat: last_beat.clone() }));
+        Heartbeat { watchdog: self.clone(), began, last_beat }
     }
 
-    /// The thread `name`, without which the tool cannot work, has died: the watchdog gets no ping any more, so that systemd
-    /// ends the process where its own end hangs.
+    /// The vital thread `name` has died. Withholds the ping from now on, so that systemd kills the
+    /// process if its own end hangs.
     pub fn died(&self, name: &'static str) {
-        let (began, turned) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-        self.with(|all| all.push(Watched { name, limit: DEAD, began, turned }));
+        let (began, last_beat) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        self.with(|all| all.push(Watched { name, limit: DEAD, began, last_beat }));
     }
 
-    /// The loop that has not turned for longer than it may at `now`, and for how long.
+    /// A loop whose last heartbeat is older than its limit at `now`, and how old that is.
     #[must_use]
     pub fn stuck(&self, now: Instant) -> Option<(&'static str, Duration)> {
         self.with(|all| {
             all.iter().find_map(|watched| {
-                let turned = watched.began + Duration::from_millis(watched.turned.load(Ordering::Relaxed));
-                let still = now.saturating_duration_since(turned);
-                (still > watched.limit || watched.limit == DEAD).then_some((watched.name, still))
+                let beat = watched.began + Duration::from_millis(watched.last_beat.load(Ordering::Relaxed));
+                let age = now.saturating_duration_since(beat);
+                (age > watched.limit || watched.limit == DEAD).then_some((watched.name, age))
             })
         })
     }
@@ -104,20 +104,20 @@ impl Pulse {
     }
 }
 
-impl Beat {
-    /// The loop has turned once more. Costs nothing worth counting.
-    pub fn turn(&self) {
-        self.turned.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+impl Heartbeat {
+    /// Records an iteration of the loop: one relaxed store.
+    pub fn beat(&self) {
+        self.last_beat.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 }
 
-impl Drop for Beat {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
-        self.pulse.with(|all| all.retain(|watched| !Arc::ptr_eq(&watched.turned, &self.turned)));
+        self.watchdog.with(|all| all.retain(|watched| !Arc::ptr_eq(&watched.last_beat, &self.last_beat)));
     }
 }
 
-/// The thread that tells systemd, until this is dropped.
+/// The thread that notifies systemd until this is dropped.
 #[derive(Debug)]
 pub struct Reporter {
     stop: Option<mpsc::Sender<()>>,
@@ -125,21 +125,21 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Tells systemd the line that `status` makes, whenever it has changed, and feeds the watchdog while every loop of
-    /// `pulse` turns. Does nothing where systemd wants to know nothing.
+    /// Sends the line that `status` makes whenever it changes, and the ping while no loop of
+    /// `watchdog` is stuck. Does nothing without systemd.
     #[must_use]
-    pub fn start(pulse: Pulse, status: impl Fn() -> String + Send + 'static) -> Self {
+    pub fn start(watchdog: Watchdog, status: impl Fn() -> String + Send + 'static) -> Self {
         if !is_supervising() {
             return Self { stop: None, thread: None };
         }
-        // Twice within the time, as sd_watchdog_enabled(3) advises.
-        let feed_every = sd_notify::watchdog_enabled().map(|time| time / 2);
+        // Twice per period, as sd_watchdog_enabled(3) advises.
+        let ping_every = sd_notify::watchdog_enabled().map(|time| time / 2);
         let (stop, stopped) = mpsc::channel();
-        let run = move || report(&pulse, &status, feed_every, &stopped);
+        let run = move || report(&watchdog, &status, ping_every, &stopped);
         match thread::Builder::new().name("systemd".into()).spawn(run) {
             Ok(thread) => Self { stop: Some(stop), thread: Some(thread) },
             Err(error) => {
-                log::error!("failed to start the thread that tells systemd: {error}");
+                log::error!("failed to start the thread that notifies systemd: {error}");
                 Self { stop: None, thread: None }
             }
         }
@@ -156,35 +156,32 @@ impl Drop for Reporter {
 }
 
 fn report(
-    pulse: &Pulse,
+    watchdog: &Watchdog,
     status: &dyn Fn() -> String,
-    feed_every: Option<Duration>,
+    ping_every: Option<Duration>,
     stopped: &mpsc::Receiver<()>,
 ) {
-    let every = feed_every.map_or(LOOK_EVERY, |feed| feed.min(LOOK_EVERY));
-    let (mut told, mut fed, mut complained) = (String::new(), None::<Instant>, false);
+    let every = ping_every.map_or(CHECK_EVERY, |ping| ping.min(CHECK_EVERY));
+    let (mut sent, mut pinged, mut reported) = (String::new(), None::<Instant>, false);
     loop {
-        // A line that cannot be made must not stop the pings.
+        // A panic in `status` must not stop the pings.
         let line = contain(status).map_or_else(|panic| format!("no status: {panic}"), |line| one_line(&line));
-        if line != told {
-            tell(&[NotifyState::Status(&line)]);
-            told = line;
+        if line != sent {
+            notify(&[NotifyState::Status(&line)]);
+            sent = line;
         }
-        let stuck = pulse.stuck(Instant::now());
-        match (stuck, feed_every) {
-            (Some((name, still)), _) if !complained => {
-                log::error!(
-                    "the loop {name:?} has not turned for {} s: systemd is to start the tool anew",
-                    still.as_secs()
-                );
-                complained = true;
+        let stuck = watchdog.stuck(Instant::now());
+        match (stuck, ping_every) {
+            (Some((name, age)), _) if !reported => {
+                log::error!("loop {name} stuck for {} s; withholding the watchdog ping", age.as_secs());
+                reported = true;
             }
             (None, Some(interval)) => {
-                if fed.is_none_or(|at| at.elapsed() + every > interval) {
-                    tell(&[NotifyState::Watchdog]);
-                    fed = Some(Instant::now());
+                if pinged.is_none_or(|at| at.elapsed() + every > interval) {
+                    notify(&[NotifyState::Watchdog]);
+                    pinged = Some(Instant::now());
                 }
-                complained = false;
+                reported = false;
             }
             _ => {}
         }
@@ -194,7 +191,7 @@ fn report(
     }
 }
 
-/// `text` as systemd takes it: without line breaks, and not too long.
+/// `text` as a status line: without line breaks, and bounded.
 fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.truncate(line.floor_char_boundary(LONGEST));
@@ -206,41 +203,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_that_stands_still_is_named_and_one_that_ended_is_not() {
-        let pulse = Pulse::default();
+    fn a_stuck_loop_is_named_and_an_ended_one_is_not() {
+        let watchdog = Watchdog::default();
         let (slow, fast) =
-            (pulse.watch("slow", Duration::from_mins(5)), pulse.watch("fast", Duration::from_secs(10)));
+            (watchdog.watch("slow", Duration::from_mins(5)), watchdog.watch("fast", Duration::from_secs(10)));
         let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert_eq!(pulse.stuck(at(9)), None);
-        assert_eq!(pulse.stuck(at(60)).map(|(name, _)| name), Some("fast"));
+        assert_eq!(watchdog.stuck(at(9)), None);
+        assert_eq!(watchdog.stuck(at(60)).map(|(name, _)| name), Some("fast"));
         drop(fast);
-        assert_eq!(pulse.stuck(at(60)), None);
-        assert_eq!(pulse.stuck(at(301)).map(|(name, _)| name), Some("slow"));
-        slow.turn();
+        assert_eq!(watchdog.stuck(at(60)), None);
+        assert_eq!(watchdog.stuck(at(301)).map(|(name, _)| name), Some("slow"));
+        slow.beat();
         drop(slow);
-        assert_eq!(pulse.stuck(at(10_000)), None);
+        assert_eq!(watchdog.stuck(at(10_000)), None);
     }
 
     #[test]
     fn a_dead_thread_is_never_forgotten() {
-        let pulse = Pulse::default();
-        drop(pulse.watch("encode", Duration::from_mins(1)));
-        assert_eq!(pulse.stuck(Instant::now()), None);
-        pulse.died("encode");
-        assert_eq!(pulse.stuck(Instant::now()).map(|(name, _)| name), Some("encode"));
+        let watchdog = Watchdog::default();
+        drop(watchdog.watch("encode", Duration::from_mins(1)));
+        assert_eq!(watchdog.stuck(Instant::now()), None);
+        watchdog.died("encode");
+        assert_eq!(watchdog.stuck(Instant::now()).map(|(name, _)| name), Some("encode"));
     }
 
     #[test]
-    fn a_turn_counts_from_when_it_was_made() {
-        let pulse = Pulse::default();
-        let mut beat = pulse.watch("loop", Duration::from_secs(10));
-        // As if it had been watched for a minute.
+    fn a_heartbeat_counts_from_its_own_time() {
+        let watchdog = Watchdog::default();
+        let mut heartbeat = watchdog.watch("loop", Duration::from_secs(10));
+        // As if watched for a minute.
         let minute = Duration::from_mins(1);
-        pulse.with(|all| all[0].began -= minute);
-        beat.began -= minute;
-        assert!(pulse.stuck(Instant::now()).is_some());
-        beat.turn();
-        assert_eq!(pulse.stuck(Instant::now()), None);
+        watchdog.with(|all| all[0].began -= minute);
+        heartbeat.began -= minute;
+        assert!(watchdog.stuck(Instant::now()).is_some());
+        heartbeat.beat();
+        assert_eq!(watchdog.stuck(Instant::now()), None);
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn broadcast(
         Supervision {
             cancel: cancel.clone(),
             board: control.board.clone(),
-            pulse: control.pulse.clone(),
+            watchdog: control.watchdog.clone(),
             started,
         },
         !is_file || config.realtime,

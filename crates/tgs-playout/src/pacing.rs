@@ -18,7 +18,7 @@ use tgs_control::OnAir;
 use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
-    systemd::{Beat, Pulse},
+    systemd::{Heartbeat, Watchdog},
 };
 use tgs_rtmp::flv::Kind;
 
@@ -58,7 +58,7 @@ pub(crate) struct Playout {
     clock: Arc<dyn Clock>,
     cancel: Cancel,
     board: SharedStatus,
-    beat: Beat,
+    heartbeat: Heartbeat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
     paced: bool,
     started: Instant,
@@ -99,7 +99,7 @@ pub(crate) struct Supervision {
     /// Takes the snapshot.
     pub(crate) board: SharedStatus,
     /// Takes the heartbeat.
-    pub(crate) pulse: Pulse,
+    pub(crate) watchdog: Watchdog,
     /// The start of the tool.
     pub(crate) started: Instant,
 }
@@ -129,8 +129,8 @@ impl Playout {
         supervision: Supervision,
         paced: bool,
     ) -> Self {
-        let Supervision { cancel, board, pulse, started } = supervision;
-        let beat = pulse.watch("playout", LONGEST_TURN);
+        let Supervision { cancel, board, watchdog, started } = supervision;
+        let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         Self {
             read_ahead,
             timeline,
@@ -139,7 +139,7 @@ impl Playout {
             publisher,
             cancel,
             board,
-            beat,
+            heartbeat,
             paced,
             started,
             anchor: None,
@@ -188,7 +188,7 @@ impl Playout {
     /// The next tag in order; `None` when the programme is over.
     fn next_placed(&mut self) -> Result<Option<TimedTag>, PlayoutEnd> {
         loop {
-            self.beat.turn();
+            self.heartbeat.beat();
             if let Some(placed) = self.timeline.pop() {
                 return Ok(Some(placed));
             }
@@ -244,7 +244,7 @@ impl Playout {
 
     /// Serves the connection until `until`.
     fn idle(&mut self, until: Instant) -> Result<(), PlayoutEnd> {
-        self.beat.turn();
+        self.heartbeat.beat();
         self.report(false);
         let began = self.clock.now();
         let flushed = self.publisher.flush();

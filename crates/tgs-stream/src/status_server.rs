@@ -32,7 +32,7 @@ pub(crate) fn open(
         log::warn!("no metrics of yt-dlp: {error}");
     }
     let (engine, own) = (control.board.clone(), telegram.clone());
-    let reporter = Reporter::start(control.pulse.clone(), move || {
+    let reporter = Reporter::start(control.watchdog.clone(), move || {
         let telegram = own.as_ref().map(SharedTelegramStatus::read);
         Status { engine: engine.read().status, telegram, warnings: Vec::new() }.summary()
     });

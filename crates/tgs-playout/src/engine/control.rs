@@ -11,7 +11,7 @@ use std::{
 use tgs_core::{
     cancel::Cancel,
     supervise::{Panic, contain},
-    systemd::Pulse,
+    systemd::Watchdog,
 };
 
 use crate::{
@@ -44,7 +44,7 @@ pub struct Control {
     /// What it tells about itself.
     pub board: SharedStatus,
     /// Where its pacing loop shows that it turns.
-    pub pulse: Pulse,
+    pub watchdog: Watchdog,
     desk: Arc<Mutex<CommandRouter>>,
 }
 
@@ -117,7 +117,7 @@ impl Control {
 
     /// The thread `name` has died of `panic`.
     fn died(&self, name: &'static str, panic: &Panic) {
-        self.pulse.died(name);
+        self.watchdog.died(name);
         self.board.update(|state| state.dead_thread = Some((name, panic.to_string())));
         self.cancel.cancel();
     }

@@ -135,7 +135,7 @@ fn the_death_of_a_thread_that_it_needs_ends_the_broadcast() {
         let control = Control::default();
         let ended = play(dir.path(), vec!["one", title], true, &control);
         assert!(matches!(ended, Err(EngineError::Died { name: died, .. }) if died == name), "{ended:?}");
-        let stuck = control.pulse.stuck(Instant::now());
+        let stuck = control.watchdog.stuck(Instant::now());
         assert_eq!(stuck.map(|(thread, _)| thread), Some(name), "the watchdog");
         let Health::Unhealthy(health) = control.board.read().health() else { panic!("{name} is not missed") };
         assert!(health.starts_with(&format!("the thread {name} died (as asked: ")), "{health}");

@@ -52,7 +52,7 @@ impl Playout {
         }
         let mut logged: Option<(String, Instant)> = None;
         loop {
-            self.beat.turn();
+            self.heartbeat.beat();
             if self.cancel.is_cancelled() {
                 return Err(PlayoutEnd::Cancelled);
             }

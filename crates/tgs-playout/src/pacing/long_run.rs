@@ -166,7 +166,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, cancel.clone())
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let supervision = Supervision { cancel, board, pulse: Pulse::default(), started: simulated.began };
+    let supervision = Supervision { cancel, board, watchdog: Watchdog::default(), started: simulated.began };
     let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
     let played = playout.run().expect("the broadcast goes on to the end");
 

@@ -21,7 +21,7 @@ use tgs_core::{
     exit::Code,
     remedy,
     supervise::{Panic, contain},
-    systemd::Beat,
+    systemd::Heartbeat,
 };
 use tgs_playout::{command::Command, engine::Control, status::SharedStatus};
 use tgs_telegram::Ingest;
@@ -72,7 +72,7 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
     let TelegramConfig { settings, env_file, status, control, time_scale } = config;
-    let (engine_status, pulse, cancel) = (control.board.clone(), control.pulse.clone(), control.stopped());
+    let (engine_status, watchdog, cancel) = (control.board.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
         let mut driver = Driver {
             scope,
@@ -84,7 +84,7 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
             env_file,
             control,
             engine_status,
-            beat: pulse.watch("telegram", LONGEST_ACTION),
+            heartbeat: watchdog.watch("telegram", LONGEST_ACTION),
             status,
             cancel,
             time_scale,
@@ -125,7 +125,7 @@ struct Driver<'scope, 'env: 'scope> {
     env_file: PathBuf,
     control: Control,
     engine_status: SharedStatus,
-    beat: Beat,
+    heartbeat: Heartbeat,
     status: SharedTelegramStatus,
     cancel: Cancel,
     time_scale: u32,
@@ -153,7 +153,7 @@ impl Driver<'_, '_> {
             // Before the actions, which may take long, and after them.
             self.update_status();
             for action in actions {
-                self.beat.turn();
+                self.heartbeat.beat();
                 // A panic over Telegram's answer is a failed attempt: the state machine retries it.
                 let event = contain(|| self.execute(action))
                     .unwrap_or_else(|panic| self.event_of_panic(action, &panic));
@@ -170,7 +170,7 @@ impl Driver<'_, '_> {
     /// Waits for the next event.
     fn wait(&mut self) -> StateEvent {
         loop {
-            self.beat.turn();
+            self.heartbeat.beat();
             // In this order: the broadcast sends its end before it cancels.
             let cancelled = self.cancel.is_cancelled();
             if let Ok(code) = self.ends.try_recv() {
