@@ -1,27 +1,27 @@
-//! How long to wait before the next attempt. Only counts: the caller sleeps.
+//! Delays between attempts. Only counts: the caller sleeps.
 
 use std::time::Duration;
 
-/// A row of growing waits: first steady ones, where asked for, then doubling ones with jitter up to a cap.
+/// Growing delays: steady ones first, where asked for, then doubling ones with jitter up to a cap.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
     cap: Duration,
     steady_for: Duration,
-    /// What has been handed out as steady waits.
+    /// The sum of the steady delays handed out so far.
     waited: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// Waits that double from `first` to `cap`. Each is drawn between half of that and the whole, so that many tools
-    /// that failed at the same moment do not come back at the same moment.
+    /// Delays that double from `first` to `cap`. Each is drawn between half of that and the whole,
+    /// so that tools that failed at the same moment do not retry at the same moment.
     #[must_use]
     pub fn new(first: Duration, cap: Duration) -> Self {
         Self { first, cap, steady_for: Duration::ZERO, waited: Duration::ZERO, next: first }
     }
 
-    /// For a lost connection: every 0.5 s for the first 10 s of waiting, because most outages are short, then doubling
+    /// For a lost connection: every 0.5 s for 10 s, because most outages are short, then doubling
     /// to 30 s.
     #[must_use]
     pub fn reconnecting() -> Self {
@@ -29,7 +29,7 @@ impl Backoff {
         Self { steady_for, ..Self::new(Duration::from_millis(500), Duration::from_secs(30)) }
     }
 
-    /// How long to wait now.
+    /// The next delay.
     pub fn next_delay(&mut self) -> Duration {
         if self.waited < self.steady_for {
             self.waited += self.first;
@@ -41,7 +41,7 @@ impl Backoff {
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Begins anew, after a success.
+    /// Starts over, after a success.
     pub fn reset(&mut self) {
         self.waited = Duration::ZERO;
         self.next = self.first;

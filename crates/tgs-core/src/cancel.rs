@@ -1,5 +1,5 @@
-//! One flag that asks every thread holding a copy of it to stop. It interrupts no system call: a thread blocked in a
-//! read is freed by closing or killing what it reads from.
+//! A flag that asks all threads holding a copy of it to stop. It interrupts no system call: a
+//! thread blocked in a read is woken by closing or killing what it reads from.
 
 use std::{
     sync::{
@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-/// The flag. Clones share it; once set, it stays set.
+/// A cancellation flag. Clones share it; once set, it stays set.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
-    // Beside the mutex, so that asking costs no lock.
+    // Outside the mutex, so that a look takes no lock.
     cancelled: Arc<AtomicBool>,
-    /// The flags of those it is a child of.
+    /// The flags of its parents.
     above: Arc<[Arc<AtomicBool>]>,
-    /// Shared by the whole family: who waits for a child is woken by its parent too.
+    /// Shared with all parents and children: setting a parent wakes who waits for its child.
     woken: Arc<(Mutex<()>, Condvar)>,
 }
 
@@ -27,16 +27,17 @@ impl Cancel {
         Self::default()
     }
 
-    /// A flag of its own that is also set once this one is: for a part of what this one stops.
+    /// A flag of its own that is also set once this one is: to cancel a part of the work.
     #[must_use]
     pub fn child(&self) -> Self {
         let above = self.above.iter().chain([&self.cancelled]).cloned().collect();
         Self { cancelled: Arc::default(), above, woken: Arc::clone(&self.woken) }
     }
 
-    /// Sets the flag and wakes everyone in [`Cancel::wait`].
+    /// Sets the flag and wakes all threads in [`Cancel::wait`].
     pub fn cancel(&self) {
-        // Set under the lock: a waiter that has just found it unset must be in the wait before the wake-up.
+        // Under the lock: a thread that has just seen the flag unset must be waiting before the
+        // wake-up.
         let _guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.cancelled.store(true, Ordering::SeqCst);
         self.woken.1.notify_all();
@@ -48,7 +49,7 @@ impl Cancel {
         self.above.iter().chain([&self.cancelled]).any(|flag| flag.load(Ordering::SeqCst))
     }
 
-    /// Sleeps for `timeout`, or until the flag is set. Answers whether it is.
+    /// Sleeps for `timeout`, or until the flag is set. Returns whether it is set.
     pub fn wait(&self, timeout: Duration) -> bool {
         let guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.woken.1.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());

@@ -26,7 +26,8 @@ impl Digest {
     }
 }
 
-/// 128 bits of a hash of these parts, in 32 hexadecimal digits: for file names and keys. Unlike parts never run together.
+/// 128 bits of a hash of these parts, in 32 hexadecimal digits: for file names and keys. Unlike
+/// parts never run together.
 pub fn key<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut digest = Digest::default();
     for part in parts {

@@ -1,15 +1,15 @@
-//! The `.env` file, read in the one way that every reader of such files agrees on.
+//! The `.env` file, restricted to lines that all readers of such files read alike.
 //!
-//! Half of what can be written in one is read differently by systemd's `EnvironmentFile=` and by dotenv: `$` and
-//! backslashes, quotes, comments. A line is therefore a name, `=` and one of three forms of value, and everything else is
-//! refused with the way to write it:
+//! systemd's `EnvironmentFile=` and dotenv read half of the possible lines differently: `$`,
+//! backslashes, quotes, comments. A line is therefore a name, `=` and one of three forms of value;
+//! anything else is refused with a hint:
 //!
-//! - bare: no spaces, quotes, backslashes or `$`, no `#` at the beginning;
+//! - bare: no blanks, quotes, backslashes or `$`, no `#` at the beginning;
 //! - `'…'`: all characters stand for themselves;
-//! - `"…"`: but `\\`, `\"` and `\$` for those three.
+//! - `"…"`: with `\\`, `\"` and `\$` for those three.
 //!
-//! Two habits of dotenv files that systemd lacks are read as dotenv reads them, with a warning: a comment behind a value,
-//! and the word `export`. Messages name lines and variables, never a value. What names mean is [`crate::settings`]' work.
+//! A comment after a value and the word `export`, which systemd lacks, are accepted with a warning.
+//! Messages name lines and variables, never a value. [`crate::settings`] knows what names mean.
 
 mod edit;
 pub mod writer;
@@ -18,12 +18,12 @@ use std::{ops::Range, str};
 
 pub use self::edit::{Unwritable, set};
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EnvFile {
-    /// The assignments, in the file's order; no name twice.
+    /// The assignments, in the order of the file; each name once.
     pub entries: Vec<Entry>,
-    /// The lines that cannot be read. One is enough to make the file unusable.
+    /// The lines that cannot be read. One is enough to reject the file.
     pub refused: Vec<Note>,
     /// The lines that systemd reads differently.
     pub warnings: Vec<Note>,
@@ -38,18 +38,18 @@ pub struct Entry {
     pub name: String,
     /// Without quotes and escapes.
     pub value: String,
-    /// Where in the file the value stands: the bytes from the first quote to the last, where it has any.
+    /// The bytes of the value in the file, its quotes included.
     pub span: Range<usize>,
 }
 
-/// What is wrong with a line.
+/// A problem with a line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
     /// Counted from 1.
     pub line: usize,
-    /// The variable, where the line has got that far.
+    /// The variable, if the line names one.
     pub name: Option<String>,
-    /// The words for it, to follow the name or "the line".
+    /// The problem; follows the name or "the line".
     pub text: String,
 }
 
@@ -64,16 +64,16 @@ const HASH: &str = "begins with #; write it as '#…', or leave the value empty"
 const BARE: &str = "holds a space, quote, backslash or $; write it as '…', or where it holds ' or \\ itself as \"…\" \
                     with \\ before each \\, \" and $";
 const UNCLOSED: &str = "opens a quote and does not close it on the same line";
-const BEHIND: &str = "has text behind the closing quote; put the quotes around the whole value";
+const BEHIND: &str = "has text after the closing quote; quote the whole value";
 const BEFORE_QUOTE: &str =
     "has a backslash before the closing quote; write it as \"…\" with \\ before each \\, \" and $";
 const ESCAPE: &str = "has a \\ or $ inside \"…\"; write \\\\ for \\, \\\" for \" and \\$ for $";
-const COMMENT: &str = "has a comment behind it, which systemd's EnvironmentFile= would take as part of the value; \
-                       give the comment its own line";
+const COMMENT: &str = "is followed by a comment, which systemd's EnvironmentFile= reads as part of the value; \
+                       put it on its own line";
 const UNDECODED: &str = "cannot be read; write it as '…'";
 const EXPORT: &str = "is written with export, which systemd's EnvironmentFile= skips; remove that word";
 
-/// Reads a whole file. Refuses lines, not files: every one of them is named.
+/// Reads a whole file and reports every bad line.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> EnvFile {
     let mut file = EnvFile::default();
@@ -86,7 +86,7 @@ pub fn parse(bytes: &[u8]) -> EnvFile {
 }
 
 impl EnvFile {
-    /// The line `number`, which begins at the byte `start` of the file.
+    /// Reads line `number`, which begins at byte `start` of the file.
     fn line(&mut self, number: usize, start: usize, bytes: &[u8]) {
         let note =
             |name: Option<&str>, text: String| Note { line: number, name: name.map(str::to_owned), text };
@@ -110,7 +110,7 @@ impl EnvFile {
                 let warnings = [(exported, EXPORT), (!rest.is_empty(), COMMENT)];
                 let given = warnings.into_iter().filter_map(|(given, text)| given.then_some(text));
                 self.warnings.extend(given.map(|text| note(Some(name), text.into())));
-                // The text is a piece of the line, which is a piece of the file.
+                // `text` is a slice of the line, which is a slice of the file.
                 let start = start + (text.as_ptr().addr() - bytes.as_ptr().addr());
                 let span = start..start + text.len() - rest.len();
                 self.entries.push(Entry { line: number, name: name.into(), value, span });
@@ -120,14 +120,14 @@ impl EnvFile {
     }
 }
 
-/// The line as text without the blanks around it.
+/// The line as text, without surrounding blanks.
 fn readable(bytes: &[u8]) -> Result<&str, &'static str> {
     let line = str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.starts_with('\u{feff}') {
         return Err(BYTE_ORDER_MARK);
     }
-    // In comments too: systemd takes a carriage return for the end of the line.
+    // In comments too: systemd ends a line at a carriage return.
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return Err(CONTROL);
     }
@@ -204,8 +204,8 @@ fn decode(line: &str, name: &str) -> Result<String, &'static str> {
     }
 }
 
-/// `value` as it is written in a file: quoted always, so that it can hold everything but control characters (a tab is
-/// fine); `None` where it holds such a one.
+/// `value` as written in a file, always quoted. `None` if it contains a control character other
+/// than a tab.
 #[must_use]
 pub fn quote(value: &str) -> Option<String> {
     if value.contains(|c: char| c.is_control() && c != '\t') {

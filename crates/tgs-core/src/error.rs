@@ -51,7 +51,8 @@ impl CliError {
         self.code
     }
 
-    /// Prints the error to stderr, on one line that begins with the tool's name. A closed stderr is no further failure.
+    /// Prints the error to stderr, on one line that begins with the tool's name. A closed stderr is
+    /// no further failure.
     pub fn print(&self, tool: &str) {
         let _ = match &self.cause {
             Cause::Usage(error) => error.print(),
@@ -82,7 +83,8 @@ impl fmt::Display for CliError {
     }
 }
 
-/// The error and its causes. A cause that the text holds already is not repeated: typed errors show theirs themselves.
+/// The error and its causes. A cause that the text holds already is not repeated: typed errors show
+/// theirs themselves.
 fn chain(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let mut text = causes.next().unwrap_or_default();

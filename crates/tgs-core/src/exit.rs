@@ -1,4 +1,4 @@
-//! The exit codes of every tool. The numbers above 2 are those of sysexits.h.
+//! The exit codes of all tools. Codes above 2 are those of sysexits.h.
 
 use std::process::ExitCode;
 
@@ -6,26 +6,26 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// What was asked for is done.
+    /// The task is done.
     Ok = 0,
-    /// It was tried and failed.
+    /// The task failed.
     Failure = 1,
-    /// The command line cannot be understood (clap's own code).
+    /// The command line is invalid (clap's own code).
     Usage = 2,
-    /// Something that is needed is not there: a program, a server, a file (`EX_UNAVAILABLE`).
+    /// Something needed is missing: a program, a server, a file (`EX_UNAVAILABLE`).
     Unavailable = 69,
-    /// Somebody else is at it; try later (`EX_TEMPFAIL`).
+    /// Another process holds a lock; try later (`EX_TEMPFAIL`).
     Busy = 75,
-    /// The settings are wrong (`EX_CONFIG`).
+    /// The settings are invalid (`EX_CONFIG`).
     Config = 78,
 }
 
 impl Code {
-    /// Every code, for the table in the documents.
+    /// All codes, for the documents' table.
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Failure, Self::Usage, Self::Unavailable, Self::Busy, Self::Config];
 
-    /// The meaning, as the documents have it.
+    /// The meaning, as in the documents.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Reading files that another user may have planted, without blocking and within bounds; [`replace()`] writes them.
+//! Bounded reads of files that another user may have planted. Never block; [`replace()`] writes.
 
 pub mod lock;
 mod replace;
@@ -16,14 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use self::replace::replace;
 
-/// For opening what a stranger may have put there.
+/// The path may be a FIFO planted by another user.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
-/// No file that is read whole is longer, in bytes.
+/// The limit of [`read`], in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// What the file at `path` holds, without a wait for somebody who writes: what stands there may be a stranger's pipe. An
-/// error where it is none that can be read at once, or is over 16 MiB.
+/// The content of the file at `path`, up to 16 MiB. Never blocks: a FIFO or socket is an error.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
     let kind = file.metadata()?.file_type();
@@ -33,23 +32,25 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     whole(file, LONGEST)
 }
 
-/// Opens the regular file at `path` to be read. Never blocks, and refuses pipes, devices and directories.
+/// Opens the regular file at `path` for reading. Never blocks; rejects FIFOs, devices and
+/// directories.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).custom_flags(NONBLOCK).open(path)?)
 }
 
-/// What the regular file at `path` holds: never blocks, as [`open_regular`], and takes `most` bytes at most.
+/// The content of the regular file at `path`, up to `most` bytes. Never blocks, as
+/// [`open_regular`].
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     whole(open_regular(path)?, most)
 }
 
-/// The same of a small file of text, as the tools keep their state in: 64 KiB at most.
+/// The text of a small regular file, such as the tools' state: up to 64 KiB.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_regular(path, 64 << 10)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
 }
 
-/// What is written into the pipe at `path` until it is closed: `limit` from now at the latest, `most` bytes at most.
+/// Reads the pipe at `path` until its writer closes it, for at most `limit` and up to `most` bytes.
 pub fn read_pipe(path: &Path, most: u64, limit: Duration) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + limit;
     let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;

@@ -1,4 +1,5 @@
-//! What every tgs tool shares: settings, secrets, exit codes, files and child processes. No Telegram traffic, no media.
+//! What every tgs tool shares: settings, secrets, exit codes, files and child processes. No
+//! Telegram traffic, no media.
 
 pub mod backoff;
 pub mod cancel;

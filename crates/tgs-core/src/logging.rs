@@ -1,8 +1,8 @@
-//! The log on stderr, for three readers: journald gets a priority on each line and keeps the time itself, a terminal
-//! gets a time and colour, anything else a time and plain text.
+//! The log on stderr, for three readers: the journal gets a priority with each line and adds the
+//! time itself, a terminal gets time and colour, anything else time and plain text.
 //!
-//! Which lines are written is `RUST_LOG`'s matter, passed in by the settings. Control characters in a message are
-//! escaped: a file's name must not be able to forge a line or steer a terminal. Logins and tokens in URLs are masked.
+//! `RUST_LOG`, which the settings pass in, selects the lines. Control characters are escaped: a
+//! file name must not forge a line or steer a terminal. Logins and tokens in URLs are masked.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -17,9 +17,10 @@ use log::{Level, Record};
 
 use crate::{mask, supervise::Panic, time::Utc};
 
-/// Starts the log. `filter` is `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Later calls change nothing.
+/// Starts the log. `filter` has `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Only the
+/// first call counts.
 ///
-/// Panics are logged too, with their thread and place, and without secrets.
+/// Panics are logged with thread and location, and with secrets masked.
 pub fn init(filter: &str) {
     let style = Style::of_stderr();
     let started = env_logger::Builder::new()
@@ -33,7 +34,8 @@ pub fn init(filter: &str) {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let (thread, panic) = (thread::current(), Panic::of(info.payload()));
-        // Whoever contains it says what it costs, and an uncontained one ends the thread with an ERROR of its own.
+        // Whatever contains the panic reports its effect; an uncontained one ends the thread with
+        // an ERROR.
         log::warn!("thread {} panicked at {place}: {panic}", thread.name().unwrap_or("without a name"));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
@@ -42,7 +44,7 @@ pub fn init(filter: &str) {
     }));
 }
 
-/// Who reads stderr.
+/// The reader of stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Journal,
@@ -53,7 +55,8 @@ enum Style {
 impl Style {
     fn of_stderr() -> Self {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        // JOURNAL_STREAM names the journal's socket by device and inode; it is inherited, stderr may have been redirected.
+        // JOURNAL_STREAM names the journal's socket by device and inode. It is inherited, so
+        // compare.
         let stream = rustix::fs::fstat(stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
         if stream.is_ok_and(|stream| set("JOURNAL_STREAM").is_some_and(|journal| *journal == *stream)) {
             return Self::Journal;
@@ -63,7 +66,7 @@ impl Style {
     }
 }
 
-/// One line of the log, with its end.
+/// One line of the log, with its line end.
 fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
     let level = record.level();
     let mut line = match style {
@@ -71,7 +74,7 @@ fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
         Style::Colour => format!("{} \x1b[{}m{level:<5}\x1b[0m ", Utc(now), colour(level)),
         Style::Plain => format!("{} {level:<5} ", Utc(now)),
     };
-    // Whose line it is matters to the one who debugs, not to the operator.
+    // The module matters for debugging, not to the operator.
     if level > Level::Info {
         let _ = write!(line, "[{}] ", record.target());
     }
@@ -82,7 +85,7 @@ fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
     line
 }
 
-/// The priorities of syslog(3), which systemd reads from a `<N>` before a line.
+/// The priorities of syslog(3), which the journal reads from `<N>` before a line.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,

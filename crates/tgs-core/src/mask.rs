@@ -1,23 +1,24 @@
-//! Takes secrets out of text that others wrote, so that it can be shown: lines of the journal, what a child printed.
+//! Masks secrets in text of unknown origin: lines of the journal, output of a child. Secrets that
+//! our tools know never enter a message ([`crate::secret`]).
 //!
-//! What our own tools know to be secret never gets into a message ([`crate::secret`]); this is for what cannot be known.
-//! It goes by form: the value behind the name of a secret setting, the path of an RTMP address, a password in any
-//! address, an API hash (32 hexadecimal digits), and long runs of letters and digits without a pattern, as session strings are.
-//! A short secret that stands alone looks like any word and stays.
+//! Recognises by form: the value after the name of a secret setting, the path of an RTMP URL, a
+//! password in any URL, an API hash (32 hexadecimal digits), and long runs of letters and digits
+//! without a pattern, such as session strings. A short secret on its own looks like any word and
+//! stays.
 
 use std::borrow::Cow;
 
 use crate::settings;
 
-/// What stands where a secret was.
+/// Replaces a secret.
 pub const MASKED: &str = "[masked]";
 
-/// The digits of an API hash.
+/// The length of an API hash.
 const HASH_LENGTH: usize = 32;
-/// Session strings have 351 characters and more; a part of one is worth hiding too.
+/// A session string has at least 351 characters; a part of one is masked too.
 const KEY_LENGTH: usize = 40;
 
-/// `text` with [`MASKED`] in the place of every secret.
+/// `text` with each secret replaced by [`MASKED`].
 #[must_use]
 pub fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
@@ -32,12 +33,13 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
-/// The values behind the names of secret settings, as in `.env`, in JSON and in a debugger's output.
+/// Masks the values of secret settings, as written in `.env`, in JSON and by a debugger.
 fn settings_values(line: &str) -> Cow<'_, str> {
     let names = || settings::TABLE.iter().filter(|setting| setting.secret).map(|setting| setting.name);
     let mut masked = String::new();
     let mut rest = line;
-    // The name that comes first; of two at one place the longer (STANDBY_SESSION_STRING holds SESSION_STRING).
+    // The first name; of two at one place the longer (STANDBY_SESSION_STRING contains
+    // SESSION_STRING).
     while let Some((at, name)) = names()
         .filter_map(|name| rest.find(name).map(|at| (at, name)))
         .min_by_key(|(at, name)| (*at, usize::MAX - name.len()))
@@ -57,7 +59,8 @@ fn settings_values(line: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Where the value begins in what follows a name: right behind `=`, or at a quote behind `=` or `:` and blanks.
+/// Where the value begins after a name: at once after `=`, or at a quote after `=` or `:` and
+/// blanks.
 fn value_at(after: &str) -> Option<usize> {
     let closed = after.trim_start_matches(['"', '\'', ' ']);
     let behind = closed.strip_prefix(['=', ':'])?;
@@ -67,7 +70,8 @@ fn value_at(after: &str) -> Option<usize> {
     (quoted || direct).then_some(after.len() - value.len())
 }
 
-/// How much of `text` is the value: to the closing quote, or to the next blank. A password may hold blanks itself.
+/// The length of the value: to the closing quote, or to the next blank. A password may contain
+/// blanks.
 fn value_length(text: &str, name: &str) -> usize {
     let line = text.trim_end().len();
     let Some(quote @ ('"' | '\'')) = text.chars().next() else {
@@ -84,7 +88,7 @@ fn value_length(text: &str, name: &str) -> usize {
     line
 }
 
-/// The path of RTMP addresses but for its first part where there are more, and what [`urls`] masks in every address.
+/// Masks what [`urls`] masks, and the path of RTMP URLs except its first of several parts.
 fn addresses(line: &str) -> Cow<'_, str> {
     each_address(line, |scheme, address, masked| {
         let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
@@ -97,14 +101,14 @@ fn addresses(line: &str) -> Cow<'_, str> {
     })
 }
 
-/// `text` with [`MASKED`] in the place of what may open a URL in it: the login before the host, the values of its query, and
-/// parts of its path that look like tokens. What names the media stays.
+/// Masks whatever could grant access in the URLs of `text`: the login before the host, query
+/// values, and parts of the path that look like tokens. What names the media stays.
 #[must_use]
 pub fn urls(text: &str) -> Cow<'_, str> {
     each_address(text, |_, address, masked| masked.push_str(&without_token(address)))
 }
 
-/// `text` with what `mask` makes of each address: what stands behind `://`. It is given the scheme too.
+/// `text` with each URL replaced by `mask`, which is given the scheme and what follows `://`.
 fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, str> {
     if !text.contains("://") {
         return Cow::Borrowed(text);
@@ -116,7 +120,7 @@ fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, s
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
         let end = after.find(|c: char| c.is_whitespace() || "\"'<>`“”".contains(c)).unwrap_or(after.len());
-        // Punctuation at the end is that of the sentence.
+        // Punctuation at the end belongs to the sentence.
         let address = after[..end].trim_end_matches([',', '.', ':', ';', ')', '…']);
         mask(scheme, address, &mut masked);
         rest = &after[address.len()..];
@@ -131,7 +135,7 @@ fn without_token(address: &str) -> String {
     let (path, rest) = rest.split_at(rest.find(['?', '#', '|']).unwrap_or(rest.len()));
     let mut shown = without_login(host) + &path_without_token(host, path);
     let mut bare_is_harmless = false;
-    // Behind `|` some players write request headers.
+    // Some players take request headers after `|`.
     for part in rest.split_inclusive(['?', '#', '|', '&', ';']) {
         let (value, end) = match part.strip_suffix(['?', '#', '|', '&', ';']) {
             Some(value) => (value, &part[value.len()..]),
@@ -144,7 +148,8 @@ fn without_token(address: &str) -> String {
     shown
 }
 
-/// `name=value` of a query or fragment. `bare_is_harmless` tells whether a short one without `=` names a place in a page.
+/// Masks `name=value` of a query or fragment. `bare_is_harmless`: a short one without `=` is a
+/// place in a page.
 fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     let Some((name, value)) = text.split_once('=') else {
         let shown = text.is_empty() || (bare_is_harmless && text.len() <= 20);
@@ -153,7 +158,7 @@ fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     let place = ["id", "index", "p", "page", "start", "t"].contains(&name)
         && value.len() <= 6
         && value.bytes().all(|b| b.is_ascii_digit());
-    // What YouTube calls its videos.
+    // YouTube's names of its videos.
     let video = name == "v"
         && value.len() == 11
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -164,8 +169,8 @@ fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     format!("{name}={MASKED}").into()
 }
 
-/// A path without what looks like a token, and without the login of `/live/USER/PASSWORD/7.ts` and `/USER/PASSWORD/70`, as
-/// sellers of television write it.
+/// Masks parts of a path that look like tokens, and the login of `/live/USER/PASSWORD/7.ts` and
+/// `/USER/PASSWORD/70`, the form of IPTV providers.
 fn path_without_token(host: &str, path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     let numbered = parts.last().is_some_and(|last| {
@@ -187,7 +192,7 @@ fn path_without_token(host: &str, path: &str) -> String {
     shown.collect::<Vec<_>>().join("/")
 }
 
-/// `host`, with the login before it masked.
+/// Masks the login before `host`.
 fn without_login(host: &str) -> String {
     match host.rsplit_once('@') {
         Some((_, host)) => format!("{MASKED}@{host}"),
@@ -195,7 +200,7 @@ fn without_login(host: &str) -> String {
     }
 }
 
-/// `/app/KEY` as `/app/[masked]`; a path of one part is taken for the key.
+/// `/app/KEY` as `/app/[masked]`; a path of one part is the key.
 fn without_key(path: &str) -> String {
     let inner = path.strip_prefix('/').unwrap_or(path);
     match inner.split_once('/') {
@@ -205,7 +210,7 @@ fn without_key(path: &str) -> String {
     }
 }
 
-/// API hashes, and runs that look like base64 of random bytes.
+/// Masks API hashes and runs that look like base64 of random bytes.
 fn keys(line: &str) -> Cow<'_, str> {
     let in_run = |c: char| c.is_ascii_alphanumeric() || "+/_-=".contains(c);
     let mut masked = String::new();
@@ -225,7 +230,7 @@ fn keys(line: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// A run with its API hashes masked.
+/// Masks the API hashes in a run.
 fn without_hashes(run: &str) -> String {
     let parts = run.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
     parts
@@ -237,9 +242,9 @@ fn without_hashes(run: &str) -> String {
         .collect()
 }
 
-/// Whether a run is long, changes between capitals, small letters and digits nearly as often as chance would have it (two
-/// times in three), and has few other characters, as base64 of random bytes. Words, paths and names in CamelCase change
-/// once in five characters or less, or have a separator every few; hexadecimal digests have no capitals.
+/// Whether a run is long and switches between capitals, small letters and digits almost as often as
+/// random base64 (two times in three). Words, paths and CamelCase switch once in five characters or
+/// less, or have separators; hexadecimal digests have no capitals.
 fn is_random(run: &str) -> bool {
     if run.len() < KEY_LENGTH {
         return false;
@@ -253,7 +258,7 @@ fn is_random(run: &str) -> bool {
     let kinds: Vec<_> = run.chars().map(kind).collect();
     let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1] && !pair.contains(&3)).count();
     let count = |kind: i32| kinds.iter().filter(|k| **k == kind).count();
-    // One character in six is a digit, one in thirty another.
+    // One character in six is a digit, one in thirty is another.
     let mixed = count(0) > 0 && count(1) > 0 && count(2) * 20 >= run.len() && count(3) * 8 <= run.len();
     mixed && changes * 5 >= run.len() * 2
 }

@@ -1,8 +1,9 @@
-//! The one rule for root: on files of a service, a tool first becomes their owner.
+//! The rule for root: before a tool works on files of a service, it becomes their owner.
 //!
-//! A path is walked component by component, links included. The owner of each directory on the way can swap what is in
-//! it, the owner of a link has chosen where it leads, so each counts. Up to the first owner that is not root, only root
-//! can change the way; behind it the process is that owner and can lose nothing to it.
+//! A path is walked by component, links included. The owner of a directory can replace what is in
+//! it, the owner of a link chose its target: each counts. Up to the first owner other than root
+//! only root can redirect the path; beyond it the process is that owner and has nothing to lose to
+//! it.
 
 use std::{
     env,
@@ -28,34 +29,36 @@ use crate::{
 /// Signals that are forwarded to the process that runs in root's place.
 const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
-/// What that process inherits beside what every child does: how to show text, and what systemd sets for the unit.
+/// What that process inherits beside [`process::command()`]'s variables: for the terminal, and
+/// systemd's for the unit.
 const INHERITED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
 
-/// As many links in a row as Linux follows itself.
+/// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
 const STICKY: u32 = 0o1000;
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
 
-/// Why root does not work with these files.
+/// Why root does not work on these files.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Two users own parts of it, so that each could lead root to what is the other's.
+    /// Two users own parts of the path, and each could lead root to the other's files.
     #[error("use {} as root: {} belongs to {first}, but {} to {second}; run this as one of them ({}), or give both to one \
              user with chown", .path.display(), .firsts.display(), .seconds.display(), run_as(.second))]
     TwoOwners {
         /// The path that was named.
         path: PathBuf,
-        /// Who owns the first part, and which that is.
+        /// The owner of the first part.
         first: String,
         /// The first part.
         firsts: PathBuf,
-        /// Who owns the other part.
+        /// The owner of the other part.
         second: String,
         /// The other part.
         seconds: PathBuf,
     },
-    /// Others than root can write to a file of root's, or swap what is in a directory of root's.
+    /// Users other than root can write to a file of root's, or replace what is in a directory of
+    /// root's.
     #[error("use {} as root: others may write to {}; run: chmod go-w {}",
             .path.display(), .dir.display(), shell_words::quote(&.dir.to_string_lossy()))]
     OthersWrite {
@@ -64,8 +67,8 @@ pub enum Refused {
         /// The file or directory.
         dir: PathBuf,
     },
-    /// It does not exist, and others can make it before root does.
-    #[error("use {} as root: it does not exist, and anybody may make it in {}; make it first, or name another place",
+    /// The path does not exist, and other users can create it first.
+    #[error("use {} as root: it does not exist, and any user can create it in {}; create it first, or use another path",
             .path.display(), .dir.display())]
     AnybodyMakes {
         /// The path that was named.
@@ -73,42 +76,42 @@ pub enum Refused {
         /// The directory.
         dir: PathBuf,
     },
-    /// The files belong to a user who cannot read the settings.
+    /// The owner of the files cannot read the settings.
     #[error("use {} as root: it belongs to {owner}, who cannot read {}, which is root's; run: chown {owner}: {}",
             .path.display(), .file.display(), shell_words::quote(&.file.to_string_lossy()))]
     Unreadable {
-        /// A path of the user's.
+        /// A path that the user owns.
         path: PathBuf,
         /// The user.
         owner: String,
-        /// What the user cannot read.
+        /// The unreadable file.
         file: PathBuf,
     },
-    /// systemd would watch a process that only waits for another.
+    /// systemd would supervise a process that only waits for another.
     #[error("work as root in a unit: {} belongs to {owner}; set User={owner} in the unit's [Service] section",
             .path.display())]
     Unit {
-        /// A path of the user's.
+        /// A path that the user owns.
         path: PathBuf,
         /// The user.
         owner: String,
     },
-    /// The user cannot be become.
-    #[error("go on as {owner}, the owner of {}: {source}", .path.display())]
+    /// This process cannot become the user.
+    #[error("continue as {owner}, the owner of {}: {source}", .path.display())]
     Become {
-        /// A path of the user's.
+        /// A path that the user owns.
         path: PathBuf,
         /// The user.
         owner: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The way cannot be walked.
+    /// The path cannot be walked.
     #[error("look at {}: {source}", .path.display())]
     Io {
-        /// Where it ends.
+        /// The component that failed.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -117,34 +120,34 @@ fn run_as(user: &str) -> String {
     remedy::as_user(user, "…")
 }
 
-/// Whom root has to become to work with these files.
+/// The user that root must become to work on a set of files.
 #[derive(Debug, Default)]
 pub struct Owner {
-    /// The first owner that is not root, and what showed that.
+    /// The first owner other than root, and the path component that it owns.
     found: Option<(User, PathBuf)>,
 }
 
 impl Owner {
-    /// The owner of everything on the way to `path`, and of it; `None` while that is root alone. What does not exist yet
-    /// is its directory's owner's.
+    /// The owner of `path` and of all that leads to it; `None` if that is root alone. A missing
+    /// file counts as its directory's owner's.
     pub fn of(path: &Path) -> Result<Option<User>, Refused> {
         let mut owner = Self::default();
         owner.add(path)?;
         Ok(owner.found.map(|(user, _)| user))
     }
 
-    /// Adds a path that will be read for secrets, written or executed.
+    /// Adds a path that is to be read for secrets, written or executed.
     pub fn add(&mut self, path: &Path) -> Result<(), Refused> {
         walk(path, &mut |part| self.count(path, part))
     }
 
-    /// The user, if it is not root.
+    /// The user, unless it is root.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
         self.found.as_ref().map(|(user, _)| user)
     }
 
-    /// Refuses where the user cannot read `file`, which is on nobody else's way.
+    /// Fails if the user cannot read `file`.
     pub fn must_read(&self, file: &Path) -> Result<(), Refused> {
         let Some((user, path)) = &self.found else { return Ok(()) };
         let Ok(meta) = file.metadata() else { return Ok(()) };
@@ -164,7 +167,7 @@ impl Owner {
     fn count(&mut self, path: &Path, part: Part<'_>) -> Result<(), Refused> {
         let (at, meta) = match part {
             Part::There(at, meta) => (at, meta),
-            // Where several may make the same name, it is not known who does.
+            // If several users can create the name, its creator is unknown.
             Part::Missing(dir) => {
                 let meta = dir.metadata().map_err(|source| Refused::Io { path: dir.to_owned(), source })?;
                 if self.found.is_none() && meta.mode() & (OTHERS_WRITE | GROUP_WRITE) & others(&meta) != 0 {
@@ -197,20 +200,21 @@ impl Owner {
     }
 }
 
-/// The bits of a mode with which somebody else than root can write: those of a group count where it has a member.
+/// The mode bits that let users other than root write. Group bits count if the group has a member.
 fn others(meta: &fs::Metadata) -> u32 {
     let with_members = meta.mode() & GROUP_WRITE != 0 && meta.gid() != 0 && has_members(meta.gid());
     OTHERS_WRITE | if with_members { GROUP_WRITE } else { 0 }
 }
 
-/// Whether a user other than root is in the group: `staff`, which owns /usr/local on Debian, is empty. A number without a
-/// name may be any user's.
+/// Whether a user other than root is in the group: `staff`, which owns /usr/local on Debian, is
+/// empty. A number without a name may be any user's.
 fn has_members(gid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(gid.into()) else { return true };
     group.mem.iter().any(|member| member != "root") || is_primary(gid)
 }
 
-/// Whether the group is a user's primary one. The name service cannot be searched for that; only local users are known.
+/// Whether the group is a user's primary one. The name service cannot be searched for that; only
+/// local users are known.
 fn is_primary(gid: u32) -> bool {
     fs::read_to_string("/etc/passwd").unwrap_or_default().lines().any(|line| {
         let mut ids = line.split(':').skip(2).map(str::parse);
@@ -222,27 +226,27 @@ fn is_primary(gid: u32) -> bool {
 #[derive(Clone, Copy)]
 enum Part<'a> {
     There(&'a Path, &'a fs::Metadata),
-    /// It does not exist; the directory does.
+    /// Missing; its directory exists.
     Missing(&'a Path),
 }
 
-/// Shows `see` everything on the way to `path`, links and what they lead to included.
+/// Calls `see` with each component on the way to `path`, through links.
 fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
     let failed = |at: &Path, source| Refused::Io { path: at.to_owned(), source };
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
-    // The current directory as the kernel names it: without links.
+    // The kernel's name of the current directory has no links.
     let whole = std::path::absolute(path).map_err(|source| failed(path, source))?;
     let (mut done, mut rest, mut links) = (PathBuf::new(), parts(&whole), 0);
     while let Some(part) = rest.pop() {
-        // No link is before it, so the parent is the one that is written there.
+        // Nothing before it is a link, so `..` is the written parent.
         let next = match Path::new(&part).components().next() {
             Some(Component::ParentDir) => done.parent().unwrap_or(Path::new("/")).to_owned(),
             _ => done.join(&part),
         };
         let meta = match fs::symlink_metadata(&next) {
             Ok(meta) => meta,
-            // Behind a file there is nothing either; whoever uses the path says so.
+            // Nothing exists below a file. Whoever uses the path reports it.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return see(Part::Missing(&done));
             }
@@ -263,8 +267,9 @@ fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Re
     Ok(())
 }
 
-/// For root, before anything of this is read, written or executed: where it is a user's, runs this program anew as that
-/// user, to its end, and gives its exit code. `settings` is the file that the user must be able to read.
+/// For root, before it reads, writes or executes any of `paths`: if a user owns them, runs this
+/// program again as that user to its end, and returns its exit code. The user must be able to read
+/// `settings`.
 pub fn run_as_owner<'a>(
     settings: Option<&'a Path>,
     paths: impl IntoIterator<Item = &'a Path>,
@@ -283,17 +288,17 @@ pub fn run_as_owner<'a>(
     if systemd::is_supervising() {
         return Err(Refused::Unit { path: path.clone(), owner: user.name.clone() });
     }
-    log::info!("going on as the owner of {}, {}", path.display(), user.name);
+    log::info!("continuing as {}, the owner of {}", user.name, path.display());
     let ran = run_self_as(user, env::args_os().skip(1), Path::new("."));
     ran.map(Some).map_err(|source| Refused::Become { path: path.clone(), owner: user.name.clone(), source })
 }
 
-/// Runs this program itself with `args` as `user` in the directory `dir`, and gives its exit code. For root, in a program
-/// whose `main` begins with the shim.
+/// Runs this program with `args` as `user` in the directory `dir`, and returns its exit code. For
+/// root, in a program whose `main` begins with the shim.
 ///
-/// The child reads from this terminal, but from a session of its own: that user's processes cannot type into root's. It
-/// inherits what every child inherits, and the settings. Signals that end or steer this process are forwarded to it, and it
-/// dies with this process.
+/// The child reads from this terminal, but in a session of its own: the user's processes cannot
+/// type into root's. It inherits the settings. Signals are forwarded to it, and it dies with this
+/// process.
 pub fn run_self_as(user: &User, args: impl IntoIterator<Item = OsString>, dir: &Path) -> io::Result<u8> {
     let own = env::current_exe()?;
     let mut command = process::command::as_user(own.as_os_str(), &user.ids())?;

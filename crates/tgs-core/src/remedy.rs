@@ -1,5 +1,5 @@
-//! Commands that messages tell the operator to run, worded so that they work when pasted on this host: with the tool's
-//! path, the settings file and the user of the installation at hand.
+//! Commands for messages, worded so that they work when pasted on this host: with the program's
+//! path, the settings file and the user of this installation.
 
 use std::{
     env,
@@ -11,26 +11,26 @@ use rustix::process::geteuid;
 
 use crate::{owner::Owner, settings::INSTALLED, systemd};
 
-/// What a deploy and the package lay out.
+/// Where the package and deploys install.
 const TOP: &str = "/opt/tg_video_streamer";
-/// Where programs are found by their name, with sudo too.
+/// Directories in everybody's PATH, with sudo too.
 const SEARCHED: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
 
 static HOST: OnceLock<Host> = OnceLock::new();
 
-/// Tells which file the settings of this process come from: `--env-file`, else `./.env`. Until then commands are not
-/// changed, as in tests. The first call counts.
+/// Sets the settings file of this process: `--env-file`, else `./.env`. Before this, as in tests,
+/// commands stay as they are. Only the first call counts.
 pub fn set_env_file(file: Option<&Path>) {
     let _ = HOST.set(Host::find(file));
 }
 
-/// A command of one of our tools, given without its settings file: `tgs-session --write-env`.
+/// A command of one of our tools, without its settings file: `tgs-session --write-env`.
 #[must_use]
 pub fn command(words: &str) -> String {
     HOST.get().map_or_else(|| words.to_owned(), |host| host.command(words))
 }
 
-/// A command for root, whichever program it runs: `systemctl start NAME`.
+/// A command for root, of any program: `systemctl start NAME`.
 #[must_use]
 pub fn as_root(words: &str) -> String {
     HOST.get().map_or_else(|| words.to_owned(), |host| host.as_root(words))
@@ -42,7 +42,7 @@ pub fn as_user(user: &str, words: &str) -> String {
     HOST.get().map_or_else(|| with_sudo(true, user, words), |host| with_sudo(host.has_sudo, user, words))
 }
 
-/// The settings file, where there is one, as messages name it.
+/// The settings file, if any, as messages name it.
 #[must_use]
 pub fn env_file() -> Option<&'static Path> {
     HOST.get()?.env_file.as_deref()
@@ -51,11 +51,11 @@ pub fn env_file() -> Option<&'static Path> {
 /// How commands are typed on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
-    /// Where our programs lie; nothing where they are found by their name.
+    /// The directory of our programs; `None` if they are in PATH.
     programs: Option<PathBuf>,
-    /// `--env-file`, where there is one to name.
+    /// `--env-file`, if it must be given.
     env_file: Option<PathBuf>,
-    /// The user whose files these are, unless the one who reads the message is that user.
+    /// The owner of the files, unless that is the reader of the message.
     user: Option<String>,
     has_sudo: bool,
 }
@@ -68,7 +68,7 @@ impl Host {
         let env_file = there.then(|| std::path::absolute(&named).unwrap_or(named));
         let owner = env_file.as_deref().and_then(|file| Owner::of(file).ok().flatten());
         let is_service = env_file.as_deref().is_some_and(is_installed) || systemd::is_supervising();
-        // A service's user has no shell to paste into.
+        // The user of a service has no shell to paste into.
         let user = owner.filter(|user| is_service || user.uid != geteuid().as_raw()).map(|user| user.name);
         Self {
             programs: exe.parent().and_then(programs),
@@ -94,7 +94,7 @@ impl Host {
         if self.has_sudo { format!("sudo {words}") } else { words }
     }
 
-    /// With the path of one of our programs.
+    /// `words` with the path of a program of ours.
     fn with_path(&self, words: &str) -> String {
         let (program, rest) = words.split_once(' ').map_or((words, ""), |(program, rest)| (program, rest));
         let path = self.programs.as_ref().map(|dir| dir.join(program));
@@ -109,24 +109,24 @@ fn with_sudo(has_sudo: bool, user: &str, words: &str) -> String {
     if has_sudo { format!("sudo -u {user} {words}") } else { format!("runuser -u {user} -- {words}") }
 }
 
-/// Where the programs beside the one in `dir` are named from.
+/// The directory to name for programs that lie in `dir`.
 fn programs(dir: &Path) -> Option<PathBuf> {
     if SEARCHED.iter().any(|searched| dir == Path::new(searched)) {
         return None;
     }
-    // The next release lies elsewhere.
+    // The next release has another directory.
     let current = Path::new(TOP).join("current/bin");
     let is_release = dir.starts_with(Path::new(TOP).join("releases"));
     Some(if is_release { current } else { dir.to_owned() })
 }
 
-/// Whether this is a settings file of the installation's.
+/// Whether this is a settings file of the installation.
 fn is_installed(file: &Path) -> bool {
     let whole = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     file == Path::new(INSTALLED) || whole.starts_with(TOP)
 }
 
-/// As the documents spell it: the first instance's file by way of `current`.
+/// The path as the documents spell it: `current` for the first instance's file.
 fn spelt(file: &Path) -> PathBuf {
     let first = Path::new(TOP).join("shared/.env");
     let is_first = file == first || file.canonicalize().is_ok_and(|whole| whole == first);

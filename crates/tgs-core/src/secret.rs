@@ -1,20 +1,20 @@
-//! A value that may not be shown: the stream key, the session string, the API hash, a password.
+//! A value that must not be shown: stream key, session string, API hash, password.
 //!
-//! It guards against showing by accident (`{:?}` of a struct, an error text), not against reading memory.
+//! Prevents showing it by accident (`{:?}` of a struct, an error text), not reading it from memory.
 
 use std::fmt;
 
-/// Holds a value and prints `[redacted]` in its place.
+/// A value that prints as `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Keeps `value`.
+    /// Wraps `value`.
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself, for the one who needs it; never for a log, an error or an argument list.
+    /// The value, for its use; never for a log, an error or an argument list.
     pub fn expose(&self) -> &T {
         &self.0
     }

@@ -1,8 +1,9 @@
 //! The settings of one run.
 //!
-//! A value comes from the first of: the command line; a file named by `--env-file`; the environment; `./.env`; the
-//! default. The named file precedes the environment because systemd's `EnvironmentFile=` puts there what the file
-//! held when the unit started. An empty value is an unset one. What values mean for the broadcast is not known here.
+//! A value comes from the first of: the command line; a file named by `--env-file`; the
+//! environment; `./.env`; the default. The named file precedes the environment because systemd's
+//! `EnvironmentFile=` puts there what the file held when the unit started. An empty value is an
+//! unset one. What values mean for the broadcast is not known here.
 
 mod load;
 mod parse;
@@ -22,7 +23,7 @@ pub use self::{
 };
 use crate::secret::Secret;
 
-/// The settings that only Telegram needs.
+/// The settings for Telegram alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telegram {
     /// `API_ID`
@@ -47,11 +48,12 @@ pub struct Telegram {
     pub phone: Option<String>,
 }
 
-/// The settings of one run. [`Settings::load`] makes paths absolute, [`Settings::examine`] leaves them as written.
+/// The settings of one run. [`Settings::load`] makes paths absolute, [`Settings::examine`] does
+/// not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
-    /// What Telegram needs.
+    /// The settings for Telegram.
     pub telegram: Telegram,
     /// `OUTPUT_URL`, unchecked.
     pub output_url: Option<Secret<String>>,
@@ -65,13 +67,13 @@ pub struct Settings {
     pub quality: Quality,
     /// `FILLER`
     pub filler: Option<PathBuf>,
-    /// `FFMPEG_ARGS`, unchecked: arguments that do not work are no reason not to start.
+    /// `FFMPEG_ARGS`, unchecked: arguments that fail do not prevent a start.
     pub ffmpeg_args: String,
     /// `FFMPEG_PATH`: a path, or a name to look up in PATH.
     pub ffmpeg_path: PathBuf,
     /// `YTDLP_PATH`: a path, or a name to look up in PATH.
     pub ytdlp_path: PathBuf,
-    /// `YTDLP_ARGS`, one text; its quotes are closed.
+    /// `YTDLP_ARGS`; its quotes are balanced.
     pub ytdlp_args: String,
     /// `READ_AHEAD`, 3 s to 30 s.
     pub read_ahead: Duration,
@@ -99,13 +101,14 @@ pub struct Settings {
     pub image_duration: Duration,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
-    /// What to tell the operator about the file, once the log is there.
+    /// Warnings for the operator, to be logged once the log is started.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
-    /// With every path absolute, relative ones as seen from `dir` (empty: the working directory). Children run in other
-    /// directories than the tool. Names of programs without a slash are looked up in PATH and stay.
+    /// Makes all paths absolute, relative to `dir` (empty: the working directory), since children
+    /// run in other directories. Names of programs without a slash stay: they are looked up in
+    /// PATH.
     #[must_use]
     pub fn absolute(mut self, dir: &Path) -> Self {
         let absolute = |path: &mut PathBuf| {
@@ -121,7 +124,7 @@ impl Settings {
         self
     }
 
-    /// The ffprobe program: the one beside ffmpeg where there is one, else looked up in PATH.
+    /// The ffprobe program: the one beside ffmpeg if there is one, else looked up in PATH.
     #[must_use]
     pub fn ffprobe_path(&self) -> PathBuf {
         let beside = self.ffmpeg_path.with_file_name("ffprobe");

@@ -1,5 +1,5 @@
-//! Signals as wishes: SIGTERM and its like to stop in order (the first asks, the second ends the process), others as the
-//! tool reads them.
+//! Signal handling in a thread. The first SIGTERM or SIGINT stops gracefully, the second kills;
+//! what other signals mean is the caller's decision.
 
 use std::{io, thread};
 
@@ -7,34 +7,34 @@ use signal_hook::iterator::Signals;
 
 use crate::{cancel::Cancel, supervise::contain};
 
-/// Watches for `signals` (of `signal_hook::consts`) from now on, in a thread of its own. Each time one comes that does not
-/// end the process, `told` is called before `cancel` is set.
-pub fn watch(signals: &[i32], cancel: Cancel, told: impl Fn() + Send + 'static) -> io::Result<()> {
+/// Watches for `signals` (of `signal_hook::consts`) in a thread of its own. Each one that does not
+/// kill the process calls `on_signal`, then sets `cancel`.
+pub fn watch(signals: &[i32], cancel: Cancel, on_signal: impl Fn() + Send + 'static) -> io::Result<()> {
     let stopped = cancel.clone();
     listen(signals, &[], stopped, move |_| {
-        told();
+        on_signal();
         cancel.cancel();
     })
 }
 
-/// Tells `told` each signal of `ending` and `others` from now on, in a thread of its own. One of `ending` that comes once
-/// `stopped` is set ends the process.
+/// Calls `on_signal` with each signal of `ending` and `others`, in a thread of its own. A signal of
+/// `ending` kills the process once `stopped` is set.
 pub fn listen(
     ending: &[i32],
     others: &[i32],
     stopped: Cancel,
-    told: impl Fn(i32) + Send + 'static,
+    on_signal: impl Fn(i32) + Send + 'static,
 ) -> io::Result<()> {
     let mut signals = Signals::new(ending.iter().chain(others))?;
     let ending = ending.to_vec();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in &mut signals {
             if ending.contains(&signal) && stopped.is_cancelled() {
-                // Children die with this process: their parent-death signal is set.
+                // The kernel kills the children with this process.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            // Logged by the panic hook. A thread that is gone would take no further signal.
-            let _ = contain(|| told(signal));
+            // The panic hook logs a panic. The thread must survive it, or later signals are lost.
+            let _ = contain(|| on_signal(signal));
         }
     })?;
     Ok(())

@@ -1,7 +1,6 @@
-//! Contains panics: a panic fails the one item, request or turn it happens in, and the process goes on.
-//!
-//! The panic hook that [`crate::logging::init`] sets logs each panic with its place. What the failure means is the caller's
-//! matter.
+//! Contains panics: a panic fails one item, request or iteration, and the process continues. The
+//! hook that [`crate::logging::init`] sets logs each panic with its location; the caller decides
+//! what the failure means.
 
 use std::{
     any::Any,
@@ -15,12 +14,12 @@ use crate::{backoff::Backoff, mask};
 /// The longest message, in characters.
 const LONGEST: usize = 200;
 
-/// The wait before a loop that has panicked starts again: it doubles from here to [`SLOWEST`].
+/// The delay before a loop that panicked restarts; it doubles up to [`SLOWEST`].
 const FIRST: Duration = Duration::from_secs(1);
 
 const SLOWEST: Duration = Duration::from_mins(1);
 
-/// A contained panic. Shows its message on one line, bounded, and without secrets.
+/// A contained panic. Displays its message on one line, bounded, with secrets masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic(String);
 
@@ -43,19 +42,20 @@ impl Panic {
 
 /// Runs `work`; a panic in it is an error.
 ///
-/// What `work` has changed stays as the panic left it: let it own its data, or check the data afterwards.
+/// Data that `work` has changed stays as the panic left it: let `work` own its data, or check the
+/// data afterwards.
 pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic::of(&*payload))
 }
 
-/// Runs the loop `name` until it returns. After a panic it starts again, each time after a longer wait. `pause` waits and
-/// answers whether the loop is to end.
+/// Runs the loop `name` until it returns, and restarts it after each panic with a growing delay.
+/// `pause` waits and returns whether to stop.
 pub fn keep_running(name: &str, mut pause: impl FnMut(Duration) -> bool, mut run: impl FnMut()) {
     let mut backoff = Backoff::new(FIRST, SLOWEST);
     while let Err(panic) = contain(&mut run) {
         let delay = backoff.next_delay();
         log::error!(
-            "the thread {name} failed ({panic}) and starts again in {:.0} s; please report it",
+            "thread {name} panicked ({panic}); restarting it in {:.0} s; please report this",
             delay.as_secs_f64().ceil()
         );
         if pause(delay) {
@@ -97,7 +97,8 @@ mod tests {
             assert!(runs > 5, "run {runs}");
         });
         assert_eq!((runs, waits.len()), (6, 5));
-        // Each wait lies between half of its step and the whole: the first and the last cannot overlap.
+        // Each wait lies between half of its step and the whole: the first and the last cannot
+        // overlap.
         assert!(waits[0] <= FIRST && waits[4] >= 8 * FIRST && waits[4] <= SLOWEST, "{waits:?}");
     }
 

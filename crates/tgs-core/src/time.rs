@@ -8,7 +8,8 @@ use std::{
 /// The last second that has a year of four digits: 9999-12-31T23:59:59Z.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A time as `2026-02-28T23:59:59.123Z`. One before 1970 or after 9999 is shown as the nearest within.
+/// A time as `2026-02-28T23:59:59.123Z`. One before 1970 or after 9999 is shown as the nearest
+/// within.
 #[derive(Debug, Clone, Copy)]
 pub struct Utc(pub SystemTime);
 
@@ -19,7 +20,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be done before.
+/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be
+/// done before.
 #[must_use]
 pub fn moment(time: SystemTime) -> String {
     let text = Utc(time + Duration::from_millis(999)).to_string();

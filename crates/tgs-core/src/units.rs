@@ -1,22 +1,22 @@
-//! Durations that carry a unit, as settings and flags are written: `500ms`, `10s`, `2m`, `1h`.
+//! Durations with a unit, as in settings and flags: `500ms`, `10s`, `2m`, `1h`.
 
 use std::time::Duration;
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// It does not begin with digits, or there is more in it than a number and a unit.
+    /// It does not begin with digits, or has more than a number and a unit.
     #[error("is not a duration; write it like 500ms, 10s, 2m or 1h")]
     Malformed,
-    /// A bare number: seconds for one reader, milliseconds for another.
+    /// A bare number, which could mean seconds or milliseconds.
     #[error("has no unit; write it like 500ms, 10s, 2m or 1h")]
     NoUnit,
-    /// More than a `Duration` holds.
+    /// It exceeds a `Duration`.
     #[error("is too long a duration")]
     TooLong,
 }
 
-/// Reads a whole number with one of the units ms, s, m and h.
+/// Parses a whole number with one of the units ms, s, m and h.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,11 +1,11 @@
-//! The directory in which `tgs-ytdlp-update` keeps yt-dlp, as those see it who only want to know what is there.
+//! The directory in which `tgs-ytdlp-update` installs yt-dlp, for its readers. Changes nothing.
 //!
 //! ```text
 //! <root>/current  -> versions/<name>       swapped by rename
 //! <root>/previous -> versions/<name>
-//! <root>/last-success                      seconds since 1970, when the newest was last in place for certain
+//! <root>/last-success                      seconds since 1970 of the last successful update
 //! <root>/versions/<name>/                  a Python environment
-//! <root>/versions/<name>/tgs-version       the version of yt-dlp in it; there since it was complete
+//! <root>/versions/<name>/tgs-version       its version of yt-dlp; written once it is complete
 //! ```
 //!
 //! Nothing here changes it.
@@ -19,13 +19,13 @@ use crate::files;
 
 /// The link to the version in use.
 pub const CURRENT: &str = "current";
-/// The link to the version that was in use before it.
+/// The link to the previous version.
 pub const PREVIOUS: &str = "previous";
 /// The directory of the versions.
 pub const VERSIONS: &str = "versions";
 /// The file that holds the time of the last success.
 pub const LAST_SUCCESS: &str = "last-success";
-/// The file in a version that says which it is, and that it is complete.
+/// The file that names a version and marks it as complete.
 pub const VERSION: &str = "tgs-version";
 
 /// A version of yt-dlp that `tgs-ytdlp-update` has installed.
@@ -33,11 +33,12 @@ pub const VERSION: &str = "tgs-version";
 pub struct Installed {
     /// Its version as PyPI writes it: `2026.8.19`.
     pub version: String,
-    /// When an update last succeeded: it brought the newest version, or found it in place.
+    /// When an update last succeeded: it installed the newest version, or found it in place.
     pub last_success: Option<SystemTime>,
 }
 
-/// What `yt-dlp`, a path to the program, is a version of; `None` where it was not installed by `tgs-ytdlp-update`.
+/// The version of the program at the path `yt_dlp`; `None` if `tgs-ytdlp-update` did not install
+/// it.
 #[must_use]
 pub fn installed(yt_dlp: &Path) -> Option<Installed> {
     // Through `current` to <root>/versions/<name>/bin/yt-dlp.
@@ -48,14 +49,14 @@ pub fn installed(yt_dlp: &Path) -> Option<Installed> {
     Some(Installed { version, last_success })
 }
 
-/// The version in the directory of one; `None` where it is not complete.
+/// The version in the directory `dir`; `None` if it is incomplete.
 #[must_use]
 pub fn version(dir: &Path) -> Option<String> {
     let text = files::read_text(&dir.join(VERSION)).ok()?;
     Some(text.trim().to_owned()).filter(|version| !version.is_empty())
 }
 
-/// When an update of the directory `root` last succeeded.
+/// When an update in the directory `root` last succeeded.
 #[must_use]
 pub fn last_success(root: &Path) -> Option<SystemTime> {
     let seconds = files::read_text(&root.join(LAST_SUCCESS)).ok()?.trim().parse().ok()?;

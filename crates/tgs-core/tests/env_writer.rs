@@ -61,7 +61,8 @@ fn dir_with(text: &str, mode: u32) -> (TempDir, PathBuf) {
     (dir, file)
 }
 
-/// A directory, its `.env` and a copy of the tool that the second user can start; `None` where the test is not root.
+/// A directory, its `.env` and a copy of the tool that the second user can start; `None` where the
+/// test is not root.
 fn second_user(text: &str) -> Option<(TempDir, PathBuf, PathBuf)> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not root: there is no second user");
@@ -80,7 +81,8 @@ fn set_as_other(tool: &Path, file: &Path) -> String {
         let mut command = Command::new(tool);
         command.arg("env-set").arg(file).args(["SESSION_STRING", "new secret"]).uid(OTHER).gid(OTHER);
         match command.output() {
-            // A child of another test was forked while the copy was written, and has yet to close it.
+            // A child of another test was forked while the copy was written, and has yet to close
+            // it.
             Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
             output => return String::from_utf8(output.expect("the tool starts").stderr).expect("text"),
         }
@@ -214,7 +216,8 @@ fn root_is_led_nowhere_by_another_user() {
         symlink(to, &link).unwrap();
         lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
     };
-    // To a file of root's, to a new one in root's directory, and to a second name of root's file in the user's own.
+    // To a file of root's, to a new one in root's directory, and to a second name of root's file in
+    // the user's own.
     fs::hard_link(&precious, dir.path().join("second")).unwrap();
     for to in [&precious, &roots.path().join("new"), &dir.path().join("second")] {
         point(to);
@@ -243,8 +246,8 @@ fn what_is_not_allowed_is_told_with_its_remedy() {
     assert_eq!(
         set_as_other(&tool, &file),
         format!(
-            "no file can be made in {at} (Permission denied (os error 13)); the user that runs this must be allowed to \
-             write there, and where a systemd unit runs it, the unit's ReadWritePaths= must name it\n"
+            "cannot create files in {at} (Permission denied (os error 13)); this user needs write permission there, and \
+             in a systemd unit ReadWritePaths= must list it\n"
         )
     );
     chown(dir.path(), Some(OTHER), Some(OTHER)).unwrap();

@@ -1,4 +1,5 @@
-//! Root that goes on as the owner of files: as whom, with what, and how it is steered. As root only.
+//! Root that goes on as the owner of files: as whom, with what, and how it is steered. As root
+//! only.
 
 use std::{
     fs::{self, Permissions},
@@ -18,7 +19,8 @@ const TOOL: &str = env!("CARGO_BIN_EXE_tgs-core-test-tool");
 /// nobody, of the group nogroup.
 const OTHER: u32 = 65534;
 
-/// A directory of another user's, and the tool where only root can go; `None` where the test is not root.
+/// A directory of another user's, and the tool where only root can go; `None` where the test is not
+/// root.
 fn scene() -> Option<(TempDir, PathBuf, PathBuf)> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not root: there is no second user");

@@ -1,18 +1,18 @@
-//! One value of a file changed, and no other byte of it.
+//! Changes one value of a `.env` file and no other byte.
 
 use super::{EnvFile, Note, parse, quote, split};
 
-/// Why a value cannot be put into a file. Nothing in the words is a value.
+/// Why a value cannot be written. Contains no value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritable {
-    /// The file has lines that cannot be read, so that nobody knows what a change would make of it.
+    /// The file has unreadable lines, so the effect of a change is unknown.
     #[error("{}", lines(.0))]
     Refused(Vec<Note>),
-    /// The new value has a control character, for which the file has no form.
+    /// The new value contains a control character, which no form can hold.
     #[error("the new value holds a control character")]
     Control,
     /// Not letters, digits and `_`.
-    #[error("the name is not one of a variable")]
+    #[error("the name is not a variable name")]
     Name,
 }
 
@@ -23,9 +23,8 @@ fn lines(notes: &[Note]) -> String {
     notes.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// The file `bytes` with `value` for `name`. An assignment keeps its place, its `export`, its comment and its line end,
-/// and its quotes where the new value fits into such; a name that is not there gets a line at the end. What is commented
-/// out stays so.
+/// `bytes` with `name` set to `value`. An assignment keeps its place, `export`, comment and line
+/// end, and its quotes if the new value fits. A new name is appended. Commented lines stay.
 pub fn set(bytes: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable> {
     let EnvFile { entries, refused, .. } = parse(bytes);
     if !refused.is_empty() {
@@ -55,7 +54,7 @@ pub fn set(bytes: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable>
     Ok([bytes, line.as_bytes()].concat())
 }
 
-/// `value`, if it can stand without quotes for every reader there is.
+/// `value`, if every reader accepts it without quotes.
 fn bare(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.:/@+,%".contains(c);
     (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())
@@ -170,7 +169,8 @@ mod tests {
                 expected.push((line, "S".into(), value));
             }
             prop_assert_eq!(pairs(&read), expected);
-            // As dotenv reads it too, which only minds blanks at the end of a file without a last line end.
+            // As dotenv reads it too, which only minds blanks at the end of a file without a last
+            // line end.
             let ended = [&*new, b"\n"].concat();
             let dotenv: Vec<_> = dotenvy::from_read_iter(&*ended).collect::<Result<_, _>>().unwrap();
             let own: Vec<_> = read.entries.into_iter().map(|entry| (entry.name, entry.value)).collect();

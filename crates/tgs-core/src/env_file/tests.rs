@@ -16,8 +16,9 @@ enum Read {
 
 use Read::{As, Refused, Warned};
 
-/// Texts that were given to systemd 252, dotenvy 0.15.7 and bash. Where the three read one differently (or one of
-/// them not at all) it must be refused or warned of; some that they agree on are refused to keep the forms few.
+/// Texts that were given to systemd 252, dotenvy 0.15.7 and bash. Where the three read one
+/// differently (or one of them not at all) it must be refused or warned of; some that they agree on
+/// are refused to keep the forms few.
 const CASES: &[(&str, Read)] = &[
     ("A=plain\n", As(&[("A", "plain")])),
     ("A=x", As(&[("A", "x")])),
@@ -172,7 +173,8 @@ fn near() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The value that the text between an entry's first and last byte stands for, by the three forms as documented.
+/// The value that the text between an entry's first and last byte stands for, by the three forms as
+/// documented.
 fn by_the_forms(raw: &str) -> String {
     let inner = |quote| raw.strip_prefix(quote).and_then(|raw| raw.strip_suffix(quote));
     if let Some(inner) = inner('\'') {

@@ -1,12 +1,14 @@
-//! One value in a `.env` file replaced, safely: at every moment the file is whole, it stays its owner's, and no other byte
-//! of it changes. What a change of a value makes of the file's text is [`crate::env_file::set`]'s work.
+//! Replaces one value in a `.env` file: the file is whole at every moment, keeps its owner, and no
+//! other byte changes. [`crate::env_file::set`] makes the new text.
 //!
-//! The file may lie in a service's directory and the tool may run as root, so nothing that the service could plant there
-//! is followed or written through. Links that lead to the file from elsewhere (a release's `.env`) are followed, but root
-//! follows those of another user only to that user's own file. Beside the file there can be `.env.bak`, the last content (0600); `.env.lock`, while somebody
-//! writes; and `.env.tgs-new` or `.env.bak.tgs-new`, what a killed writer leaves until the next one.
+//! The file may lie in a service's directory while the tool runs as root, so nothing that the
+//! service could plant there is followed or written through. Links to the file from elsewhere (a
+//! release's `.env`) are followed; root follows another user's link only to that user's own file.
 //!
-//! The lock is advisory: an editor does not know it.
+//! Beside the file lie `.env.bak`, the previous content (0600); `.env.lock`, during a change; and
+//! `.env.tgs-new` or `.env.bak.tgs-new`, left by a killed writer until the next one.
+//!
+//! The lock is advisory: editors ignore it.
 
 use std::{
     ffi::OsString,
@@ -26,36 +28,36 @@ use crate::{
     secret::Secret,
 };
 
-/// As many links in a row as Linux follows itself.
+/// As many links in a row as Linux follows.
 const MAX_LINKS: usize = 40;
-/// What the file's owner may do; nobody else may do anything.
+/// Mode bits of the owner.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Why the file was not read or written. Nothing in the words is a value.
+/// Why the file was not read or written. Contains no value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process is at it and did not end within the wait.
+    /// Another process held the lock for the whole wait.
     #[error("{} is being changed by {holder}; try again when that has ended", .path.display())]
     Busy {
         /// The file.
         path: PathBuf,
-        /// The other process.
+        /// The process that holds the lock.
         holder: Holder,
     },
-    /// The wait was called off.
+    /// The wait was cancelled.
     #[error("stopped while waiting for another process to release {}", .path.display())]
     Cancelled {
         /// The file.
         path: PathBuf,
     },
-    /// A link that another user made to what is not his, or any in the place of a file of ours.
+    /// A link that another user made to a file that is not that user's.
     #[error("{} is, or is reached by, a symbolic link that is not followed, since another user may have planted it; \
              look where it leads and remove it, or name the file itself", .path.display())]
     Link {
         /// The link, or where it led.
         path: PathBuf,
     },
-    /// Only its owner and root can replace the file by one that is still the owner's.
+    /// Only the owner and root can write a file that still belongs to the owner.
     #[error("{} belongs to the user with uid {uid}; run this as that user or as root, or make the file yours with chown",
             .path.display())]
     Foreign {
@@ -64,21 +66,21 @@ pub enum Error {
         /// Its owner.
         uid: u32,
     },
-    /// No file can be made in the directory.
-    #[error("no file can be made in {} ({source}); the user that runs this must be allowed to write there, and where a \
-             systemd unit runs it, the unit's ReadWritePaths= must name it", .path.display())]
+    /// No file can be created in the directory.
+    #[error("cannot create files in {} ({source}); this user needs write permission there, and in a systemd unit \
+             ReadWritePaths= must list it", .path.display())]
     ReadOnly {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The change cannot be made to what the file holds.
+    /// The change does not fit the content of the file.
     #[error("{}: {source}", .path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, by line.
+        /// The bad lines.
         source: Unwritable,
     },
     /// Everything else.
@@ -88,22 +90,21 @@ pub enum Error {
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A `.env` file that no other tgs tool changes meanwhile, until this is dropped.
+/// A locked `.env` file: no other tgs tool changes it until this is dropped.
 #[derive(Debug)]
 pub struct Locked {
-    /// In the directory where all links have led.
+    /// In the directory of the file itself, beyond all links.
     lock: FileLock,
     name: OsString,
 }
 
-/// Takes the lock on the `.env` file at `path`, which need not exist, waiting up to `wait` for another process. Finds out
-/// at once whether the file could be replaced, so that nobody signs in for nothing: whether it can be read and parsed,
-/// whether it can stay its owner's, and whether its directory can be written.
+/// Locks the `.env` file at `path`, which need not exist, waiting up to `wait`. Checks at once that
+/// the file can be parsed and replaced, so that nobody signs in for nothing.
 pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Error> {
     let (path, planter) = resolve(path)?;
     let parent = match path.parent() {
@@ -143,19 +144,19 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Erro
 }
 
 impl Locked {
-    /// The file itself, where all links have led.
+    /// The file itself, beyond all links.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.lock.dir().at(&self.name)
     }
 
-    /// The file's bytes; none where there is no file.
+    /// The content of the file; empty if it does not exist.
     pub fn read(&self) -> Result<Secret<Vec<u8>>, Error> {
         Ok(Secret::new(self.load()?.map(|(bytes, _)| bytes).unwrap_or_default()))
     }
 
-    /// Replaces the value of `name`, or adds it, on disk for good when this returns. The old content becomes `.env.bak`.
-    /// Owner and group stay (a new file of root's gets the directory's), and of the mode what is within 0600.
+    /// Sets `name` to `value`, durably. The old content becomes `.env.bak`. Owner and group stay;
+    /// the mode is reduced to the owner's bits.
     pub fn replace(&self, name: &str, value: &Secret<String>) -> Result<(), Error> {
         let (dir, path) = (self.lock.dir(), self.path());
         let old = self.load()?;
@@ -178,7 +179,7 @@ impl Locked {
     }
 }
 
-/// The error for what went wrong with a file in the directory.
+/// The error for a failed operation on a file in the directory.
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {
     let parent = || path.parent().unwrap_or(Path::new("/")).to_owned();
     match source.kind() {
@@ -193,19 +194,19 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// Where `path` leads in the end, by way of no more links, and the user that root must not be led by further than that
-/// user could go himself: one who made a link on the way. What such a link leads to must be that user's.
+/// The file behind all links of `path`, and the user that made one of these links. Root must not
+/// follow it further than that user could.
 fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), Error> {
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
     let (mut done, mut rest) = (PathBuf::new(), parts(path));
     let (mut links, mut planter) = (0, None);
     while let Some(part) = rest.pop() {
-        // The root takes the place of all before it; `..` is right, since there is no link before it.
+        // The root directory replaces all before it. Nothing before `..` is a link.
         let next = done.join(part);
         let stat = match fs::symlink_metadata(&next) {
             Ok(stat) if stat.is_symlink() => stat,
-            // What else may be wrong the opening will find.
+            // Opening reports any other error.
             _ => {
                 done = next;
                 continue;

@@ -1,8 +1,9 @@
 //! The one file lock: exclusive on this machine, named after its holder, gone with its holder.
 //!
-//! It is advisory (`flock`). The lock file carries no state; its holder deletes it on release, and one that was killed leaves
-//! it behind. Its directory may be writable by everyone: whoever can list it can hold the lock too, which keeps others
-//! waiting and nothing more. Programs that do not ask for the lock are not kept out.
+//! It is advisory (`flock`). The lock file carries no state; its holder deletes it on release, and
+//! one that was killed leaves it behind. Its directory may be writable by everyone: whoever can
+//! list it can hold the lock too, which keeps others waiting and nothing more. Programs that do not
+//! ask for the lock are not kept out.
 
 use std::{
     env,
@@ -34,7 +35,8 @@ const NAMED_WITHIN: Duration = Duration::from_millis(200);
 /// The process that holds a lock, as far as the lock file names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The process id; `None` for an instant after the lock was taken, and where the file names no live process.
+    /// The process id; `None` for an instant after the lock was taken, and where the file names no
+    /// live process.
     pub pid: Option<u32>,
     /// The program's name.
     pub program: Option<String>,
@@ -75,7 +77,8 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock on the file `name` in `dir`, waiting up to `wait` for its holder. A link in its place is an error.
+    /// Takes the lock on the file `name` in `dir`, waiting up to `wait` for its holder. A link in
+    /// its place is an error.
     pub fn take(dir: &Path, name: &OsStr, wait: Duration, cancel: &Cancel) -> Result<Self, LockError> {
         Self::take_in(SharedDir::open(dir)?, name, wait, cancel)
     }
@@ -122,8 +125,8 @@ impl Drop for FileLock {
     }
 }
 
-/// Opens the file at `path`, made if `make` says so, and locks it itself until the last copy of its descriptor is closed:
-/// for data that one process at a time writes and renames or deletes.
+/// Opens the file at `path`, made if `make` says so, and locks it itself until the last copy of its
+/// descriptor is closed: for data that one process at a time writes and renames or deletes.
 ///
 /// `WouldBlock` where another process holds it, or held it and has renamed it since.
 pub fn open_locked(path: &Path, make: bool) -> io::Result<File> {
@@ -157,7 +160,8 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockEr
     if !dir.is(name, &stat) {
         return Ok(None);
     }
-    // With one link it is not another name of a precious file. A full disk loses the name, not the lock.
+    // With one link it is not another name of a precious file. A full disk loses the name, not the
+    // lock.
     if writable && stat.st_nlink == 1 {
         let line = format!("{} {}\n", process::id(), program());
         let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
@@ -167,8 +171,8 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockEr
 
 /// Opens the file, made if need be, and says whether it can be written.
 fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>> {
-    // First without O_CREAT: with it, the kernel refuses another user's file in a directory like /tmp
-    // (fs.protected_regular).
+    // First without O_CREAT: with it, the kernel refuses another user's file in a directory like
+    // /tmp (fs.protected_regular).
     match dir.open_file(name, OFlags::RDWR) {
         Ok((file, stat)) => return Ok(Some((file, stat, true))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -193,7 +197,8 @@ fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>>
     }
 }
 
-/// The holder that the file names. Any user may have written it: only the id of a live process and a plain name count.
+/// The holder that the file names. Any user may have written it: only the id of a live process and
+/// a plain name count.
 fn holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let _ = file.take(128).read_to_string(&mut text);

@@ -1,4 +1,4 @@
-//! Replacing a file atomically: readers, and the disk after a crash, have the old content or the new, never a part.
+//! Atomic replacement of files: a reader, and a disk after a crash, has the old content or the new.
 
 use std::{
     fs::{self, File, Permissions},
@@ -10,11 +10,10 @@ use std::{
 /// As many links in a row as Linux itself follows.
 const MAX_LINKS: usize = 40;
 
-/// Puts a file with these `bytes` and this `mode` (0o600, …, whatever the umask) at `path`, in place of what is there.
-/// A reader, and a disk after a crash, has the old file or the new one, never a part. A symlink is followed: its
-/// target is replaced, existing or not.
+/// Replaces the file at `path` by one with these `bytes` and this `mode`, whatever the umask. A
+/// symbolic link is followed: its target is replaced or created.
 ///
-/// The new file belongs to the caller. One killed in the middle can leave a file `.NAME.xxxxxx` behind.
+/// The new file belongs to the caller. A killed writer leaves a file `.NAME.xxxxxx` behind.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let path = target(path)?;
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -22,7 +21,8 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    // In the same directory: a rename does not cross file systems. Created 0600, so that it is never wider than asked.
+    // In the same directory: rename does not cross file systems. Created 0600: never wider than
+    // asked for.
     let mut file = tempfile::Builder::new()
         .prefix(&format!(".{}.", name.to_string_lossy()))
         .permissions(Permissions::from_mode(0o600))
@@ -31,17 +31,17 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
-    // The name is the directory's content.
+    // The directory entry is content of the directory.
     File::open(dir)?.sync_all()
 }
 
-/// Where `path` leads in the end.
+/// The path with all symbolic links of its last component followed.
 fn target(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            // Not a link (EINVAL), or nothing there; what else may be wrong the writing will find.
+            // No link (EINVAL), or missing. Writing reports any other error.
             Err(_) => return Ok(path),
         }
     }

@@ -1,10 +1,11 @@
-//! Files in a directory that another user may write too: what root must do with care in a service's directory.
+//! A directory that another user may write to: how root handles files in a service's directory.
 //!
-//! Everything goes through the directory's descriptor, and names in it are never followed as links: whoever may write
-//! there could plant one that leads to a file of root's. What is read and locked is a regular file that has this one
-//! name, what is written is made anew and put in the name's place, and descriptors, not names, get owner and mode.
+//! Everything goes through the directory's descriptor, and no name in it is followed as a link,
+//! since the service could plant one to a file of root's. Files are read and locked only if they
+//! are regular; they are written as new files that replace the name; owner and mode are set on
+//! descriptors.
 //!
-//! [`crate::files`] is the simpler one, for what is the caller's alone.
+//! [`crate::files`] is for directories that only the caller writes to.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,10 +21,10 @@ use rustix::{
     process::geteuid,
 };
 
-/// No file that is handled this way is longer.
+/// The limit of a file's size, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// A directory, kept open.
+/// An open directory.
 #[derive(Debug)]
 pub(crate) struct SharedDir {
     fd: OwnedFd,
@@ -39,18 +40,18 @@ impl SharedDir {
         Ok(Self { fd: rustix::fs::open(path, flags, Mode::empty())?, path: path.to_owned() })
     }
 
-    /// Opens one by a path in which all links have been followed. One that appears there meanwhile is [`Errno::LOOP`], where
-    /// the kernel can tell (5.6).
+    /// Opens a directory by a path whose links have all been followed. A link that appeared since
+    /// is [`Errno::LOOP`], on kernels that can tell (5.6).
     pub(crate) fn open_resolved(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // As some sandboxes answer too.
+            // Some sandboxes answer EPERM.
             Err(Errno::NOSYS | Errno::PERM) => Self::open(path),
             opened => Ok(Self { fd: opened?, path: path.to_owned() }),
         }
     }
 
-    /// Where `name` is, for messages.
+    /// The path of `name`, for messages.
     pub(crate) fn at(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)
     }
@@ -59,10 +60,10 @@ impl SharedDir {
         rustix::fs::fstat(&self.fd).map(|stat| owner(&stat)).map_err(Into::into)
     }
 
-    /// Opens a regular file, or makes one (0644) as the flags have it. A link is [`Errno::LOOP`], as the kernel has it;
-    /// anything else that is no file is `InvalidInput`.
+    /// Opens a regular file, or creates it (0644) if `flags` say so. A link is [`Errno::LOOP`];
+    /// anything else is `InvalidInput`.
     pub(crate) fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
-        // A pipe's open would wait for the other side.
+        // Opening a FIFO would wait for its other end.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))?);
         let stat = rustix::fs::fstat(&file)?;
@@ -72,7 +73,7 @@ impl SharedDir {
         Ok((file, stat))
     }
 
-    /// The content of a file and what it is; `None` where there is no such name.
+    /// The content and status of a file; `None` if the name does not exist.
     pub(crate) fn read(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>> {
         let (file, stat) = match self.open_file(name, OFlags::RDONLY) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -86,15 +87,14 @@ impl SharedDir {
         Ok(Some((bytes, stat)))
     }
 
-    /// Whether `name` still stands for this open file.
+    /// Whether `name` still refers to this open file.
     pub(crate) fn is(&self, name: &OsStr, stat: &Stat) -> bool {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
     }
 
-    /// Puts a file with these `bytes`, this owner and mode in the place of `name`, at once and for good. Only one process
-    /// at a time may do that to a name, so the caller holds a lock: the new file grows under a fixed name beside it, of
-    /// which a killed writer leaves one and no more.
+    /// Atomically replaces `name` by a file with these `bytes`, this owner and mode. The caller
+    /// must hold a lock: the new file has a fixed name, so that killed writers leave at most one.
     pub(crate) fn write(&self, name: &OsStr, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<()> {
         let growing = with(name, ".tgs-new");
         self.remove(&growing)?;
@@ -111,11 +111,11 @@ impl SharedDir {
             let _ = self.remove(&growing);
         }
         written?;
-        // The name is the directory's content.
+        // The directory entry is content of the directory.
         rustix::fs::fsync(&self.fd).map_err(Into::into)
     }
 
-    /// Takes a name away, and not what it may link to. One that is not there is fine.
+    /// Deletes a name, never a link's target. A missing name is fine.
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(e) if e != Errno::NOENT => Err(e.into()),
@@ -132,25 +132,25 @@ pub(crate) fn owner(stat: &Stat) -> Owner {
     (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
 }
 
-/// The owner of a file that is yet to be made: where root makes it, that of the directory.
+/// The owner of a new file: the directory's owner if root creates it.
 pub(crate) fn new_owner(dir: &SharedDir) -> io::Result<Owner> {
     if geteuid().is_root() { dir.owner() } else { Ok((geteuid(), rustix::process::getegid())) }
 }
 
-/// Makes `owner` the file's owner.
+/// Changes the owner of the file.
 pub(crate) fn give(file: &File, (user, group): Owner) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     if owner(&stat) == (user, group) {
         return Ok(());
     }
     match rustix::fs::fchown(file, Some(user), Some(group)) {
-        // A group that the caller is no member of: a file that only its owner can open loses nothing by another.
+        // The caller is not in that group. A file that only its owner can open does not need it.
         Err(Errno::PERM) if Uid::from_raw(stat.st_uid) == user => Ok(()),
         done => done.map_err(Into::into),
     }
 }
 
-/// `name` with something behind it.
+/// `name` with a suffix.
 pub(crate) fn with(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(suffix);

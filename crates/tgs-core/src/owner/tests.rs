@@ -120,7 +120,7 @@ fn where_others_may_write_root_does_not_go() {
     }
     // What is not there yet, anybody may make first.
     let sticky = made(&at("sticky"), 0, 0o1777);
-    assert!(refused(&sticky.join("state")).contains("anybody may make it in"));
+    assert!(refused(&sticky.join("state")).contains("any user can create it in"));
     assert_eq!(owner(&file(&sticky.join("mine"), 0, 0o600)), None);
     // In a user's own directory that is the user's business.
     let theirs = made(&at("theirs"), ONE, 0o777);
@@ -158,7 +158,7 @@ fn the_user_must_be_able_to_read_the_settings() {
 fn without_the_shim_nobody_becomes_another_user() {
     let Some(dir) = scene() else { return };
     let state = made(&dir.path().join("state"), ONE, 0o700);
-    // This test's own process has no shim: it must fail, not go on as root.
+    // This test's own process has no shim: it must fail, not continue as root.
     let error = run_as_owner(None, [&*state]).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("go on as {ONE}, the owner of {}: ", state.display())), "{error}");
+    assert!(error.starts_with(&format!("continue as {ONE}, the owner of {}: ", state.display())), "{error}");
 }

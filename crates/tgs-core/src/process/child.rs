@@ -23,9 +23,9 @@ use rustix::{
 use super::{command::find_in, shim};
 use crate::supervise::contain;
 
-/// Starts a [`super::command`]. `NotFound` and `PermissionDenied` are about the program itself.
+/// Starts a [`super::command()`]. `NotFound` and `PermissionDenied` concern the program itself.
 pub fn spawn(command: Command) -> io::Result<Child> {
-    // Found out here: the shim's exec fails after the start, where nobody but a reader of its stderr would see it.
+    // Looked up here: the shim's exec fails after the start, where only stderr would show it.
     let path = command.get_envs().find_map(|(name, value)| (name == "PATH").then_some(value)?);
     find_in(
         shim::program(&command),
@@ -44,19 +44,19 @@ pub fn spawn(command: Command) -> io::Result<Child> {
     }
 }
 
-/// What starts one child.
+/// A function that starts one child.
 type Start = Box<dyn FnOnce() -> io::Result<process::Child> + Send>;
 
 type Job = (Start, SyncSender<io::Result<process::Child>>);
 
-/// Starts `command` from a thread that lasts as long as the process: the parent-death signal is sent when the *thread*
-/// that started the child ends.
+/// Starts `command` from a thread that lasts as long as the process: the parent-death signal is
+/// sent when the *thread* that started the child ends.
 fn from_lasting_thread(mut command: Command) -> io::Result<process::Child> {
     on_lasting_thread(Box::new(move || command.spawn()))
 }
 
-/// Runs `start` on the one thread that starts all children. A panic in it fails this child only: were the thread to end, every
-/// running child would get its parent-death signal.
+/// Runs `start` on the one thread that starts all children. A panic in it fails this child only: if
+/// the thread ended, all running children would get the parent-death signal.
 pub(super) fn on_lasting_thread(start: Start) -> io::Result<process::Child> {
     static SPAWNER: Mutex<Option<Sender<Job>>> = Mutex::new(None);
     let gone = || io::Error::other("the thread that starts children is gone");
@@ -67,7 +67,7 @@ pub(super) fn on_lasting_thread(start: Start) -> io::Result<process::Child> {
             Some(jobs) => jobs,
             None => start_spawner()?,
         };
-        // The next attempt starts another thread where this one is gone.
+        // If this thread is gone, the next attempt starts another.
         jobs.send((start, reply)).map_err(|_| gone())?;
         *spawner = Some(jobs);
     }
@@ -79,17 +79,18 @@ fn start_spawner() -> io::Result<Sender<Job>> {
     thread::Builder::new().name("spawner".into()).spawn(move || {
         for (start, reply) in todo {
             let started = contain(start);
-            // The asker waits for the answer, so it is there to take it.
+            // The caller waits for the answer.
             let _ = reply.send(started.unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()))));
         }
     })?;
     Ok(jobs)
 }
 
-/// A running child and its process group. Shareable: one thread may read its output while another kills it.
+/// A running child and its process group. Threads can share it: one reads the output, another
+/// kills.
 ///
-/// Its group is killed when it ends, when [`Child::kill_group`] is called, and when this is dropped: nothing it started
-/// is left behind, unless that has made a group of its own.
+/// The group is killed when the child ends, by [`Child::kill_group`], and on drop. Only a
+/// descendant with a group of its own survives.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -104,48 +105,49 @@ struct Inner {
 }
 
 impl Child {
-    /// The process id, which is the group's id as well.
+    /// The process id, which is also the group's id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The pipe to its stdin, once, where the command asked for one.
+    /// The pipe to stdin, once, if the command asked for one.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         self.lock().child.stdin.take()
     }
 
-    /// The pipe from its stdout, once, where the command asked for one.
+    /// The pipe from stdout, once, if the command asked for one.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         self.lock().child.stdout.take()
     }
 
-    /// The pipe from its stderr, once, where the command asked for one.
+    /// The pipe from stderr, once, if the command asked for one.
     pub fn take_stderr(&self) -> Option<ChildStderr> {
         self.lock().child.stderr.take()
     }
 
-    /// Gives it and what it will start the lowest priority, where that is permitted.
+    /// Gives the child and its descendants the lowest priority, if permitted.
     pub fn yield_to_others(&self) {
         let lowest = 19;
         if let Err(error) = rustix::process::setpriority_process(Some(self.pid), lowest) {
-            log::debug!("a child keeps its priority: {error}");
+            log::debug!("failed to lower the priority of a child: {error}");
         }
     }
 
-    /// Sends the child, and it alone, a signal of `signal_hook::consts`.
+    /// Sends a signal of `signal_hook::consts` to the child alone.
     pub fn signal(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
-            // An error means that it has ended.
+            // An error means that the child has ended.
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
     }
 
-    /// The processor time it has used so far; `None` where the system does not tell.
+    /// The processor time used so far; `None` if the system does not say.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
-        // Behind the name, which may hold anything: state is the 3rd field, user and system time the 14th and 15th.
+        // After the name, which may contain anything: state is field 3, user and system time are 14
+        // and 15.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         let ticks = ticks()?.saturating_add(ticks()?);
@@ -154,18 +156,18 @@ impl Child {
         ))
     }
 
-    /// Kills the child and everything in its group. Does nothing once it has been waited for.
+    /// Kills the child and its group. Does nothing after a wait.
     pub fn kill_group(&self) {
         self.lock().kill_group(self.pid, &self.pidfd);
     }
 
-    /// Waits until the child has ended, kills what is left of its group, and says how it ended.
+    /// Waits for the child to end, kills the rest of its group, and returns its status.
     pub fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            // Without the lock, so that others can kill meanwhile.
+            // Without the lock, so that other threads can kill.
             match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -177,21 +179,21 @@ impl Child {
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         let mut inner = self.lock();
         if inner.ended.is_none() && self.has_ended()? {
-            // Before the child is reaped: as long as its zombie holds the id, no other group can have it.
+            // Before the child is reaped: while its zombie holds the id, no other group can get it.
             inner.kill_group(self.pid, &self.pidfd);
             inner.ended = Some(inner.child.wait()?);
         }
         Ok(inner.ended)
     }
 
-    /// Whether somebody has stopped it (SIGSTOP), so that it does nothing until it is told to go on.
+    /// Whether the child is stopped (SIGSTOP).
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok_and(|found| found.is_some())
     }
 
-    /// Whether the child has ended and is yet to be reaped.
+    /// Whether the child has ended and must be reaped.
     fn has_ended(&self) -> io::Result<bool> {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look)?.is_some())
@@ -205,9 +207,9 @@ impl Child {
 impl Inner {
     fn kill_group(&self, pid: Pid, pidfd: &OwnedFd) {
         if self.ended.is_none() {
-            // An error means that there is nothing left to kill.
+            // An error means that nothing is left to kill.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            // It has no group of its own before the shim has made it.
+            // Before the shim has started it there is no group yet.
             let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
         }
     }

@@ -1,4 +1,4 @@
-//! Commands for child processes: a session of their own, an allow-list for an environment, and the program's file.
+//! Commands for child processes: session, inherited environment, and the lookup of programs.
 
 use std::{
     env,
@@ -33,14 +33,15 @@ pub(crate) const INHERITED: [&str; 14] = [
     "NO_PROXY",
 ];
 
-/// A command that runs `program` (a path, or a name looked up in PATH) as a child in a session of its own, with empty
-/// stdin and nothing in its environment but an allow-list (search path, home, locale, time zone, temporary directory,
-/// certificates, proxies, cache directory). Start it with [`super::spawn`] or [`super::output`].
+/// A command that runs `program` (a path, or a name in PATH) in a session of its own, with empty
+/// stdin and with [`INHERITED`] and `LC_*` as its environment. Start it with [`super::spawn`] or
+/// [`super::output`].
 ///
-/// It is held to what [`confine::children`] was told, and finds its scratch directory in `TMPDIR` and `XDG_CACHE_HOME`.
+/// It is confined as set by [`confine::children`], and its `TMPDIR` and `XDG_CACHE_HOME` are the
+/// scratch directory.
 ///
-/// In a program whose `main` does not begin with [`shim`] (a test) the child is neither tied to the parent's death nor
-/// confined.
+/// In a program whose `main` does not begin with [`super::shim`] (a test) the child is neither
+/// confined nor killed with its parent.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let confinement = confine::current();
@@ -52,13 +53,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A [`command`] for a program of ours, which may read and write what this process may.
+/// A [`command()`] for a program of ours: unconfined.
 #[must_use]
 pub fn trusted(program: impl AsRef<OsStr>) -> Command {
     command_of(program.as_ref(), Vec::new())
 }
 
-/// A [`trusted`] command for this program itself, which is to run as another user. Only the shim can become one.
+/// A [`trusted`] command for this program itself, to run as another user. Needs the shim.
 pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> io::Result<Command> {
     if !shim::exists() {
         return Err(io::Error::other("this program cannot start itself as another user"));
@@ -80,13 +81,13 @@ fn command_of(program: &OsStr, confinement: Vec<OsString>) -> Command {
     command
 }
 
-/// The executable file that `program` names: looked up in this process's PATH unless it holds a slash.
+/// The executable file of `program`: looked up in this process's PATH unless it contains a slash.
 pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     find_in(program.as_ref(), Path::new(""), &path)
 }
 
-/// As [`find`], in the search path `path`, and for a relative path as seen from `dir`.
+/// As [`find`], in the search path `path`; a relative path is relative to `dir`.
 pub fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
     let is_path = program.as_encoded_bytes().contains(&b'/');
     which::which_in(program, Some(path), dir).map_err(|_| match fs::metadata(dir.join(program)) {

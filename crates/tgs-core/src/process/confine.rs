@@ -1,12 +1,13 @@
-//! What child processes may not do, by Landlock: read the `.env` files, write outside their scratch directory, or reach
-//! into other processes (the environment of this one holds what the unit's `EnvironmentFile=` said).
+//! Confines child processes with Landlock: they cannot read `.env` files, write outside their
+//! scratch directory, or reach into other processes (the environment of this one holds what
+//! `EnvironmentFile=` set).
 //!
-//! ffmpeg and yt-dlp read whatever strangers serve. Landlock takes away from a process and all it starts, for good; it
-//! knows permissions only, no exceptions to them. So everything is permitted but what leads to a hidden file: of each
-//! directory on the way to it the other entries are, one by one, at the moment the child is started.
+//! ffmpeg and yt-dlp read whatever strangers serve. Landlock only knows permissions, no exceptions.
+//! So everything is permitted except what leads to a hidden file: of each directory on the way to
+//! one, the other entries, one by one, when the child is started.
 //!
-//! A kernel before 5.13 has no Landlock; one before 6.2 does not keep a child from emptying a file (`truncate(2)`), one
-//! before 6.12 not from sending signals. See landlock(7).
+//! Linux before 5.13 has no Landlock; before 6.2 a child can truncate files (`truncate(2)`), before
+//! 6.12 it can send signals. See landlock(7).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,27 +21,27 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-/// What the children of this process are held to.
+/// What the children of this process may not do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// Files, or directories with all that is in them, that cannot be read. Of a `.env` file its copies beside it
-    /// (`.env.bak`, and any other name with `.env` in it) are meant too.
+    /// Unreadable files, and directories with their content. Of a `.env` file this includes copies
+    /// beside it (`.env.bak`, and other names that contain `.env`).
     pub hidden: Vec<PathBuf>,
-    /// What can be written: directories with all that is in them, and files.
+    /// Writable files, and directories with their content.
     pub writable: Vec<PathBuf>,
-    /// The directory for what the children keep for themselves ($TMPDIR, and in it $`XDG_CACHE_HOME`); writable too.
+    /// The children's $TMPDIR, which contains their $`XDG_CACHE_HOME`; writable.
     pub scratch: PathBuf,
 }
 
-/// Beside what the `.env` files of a server lie, which belong to one user: hidden from every child, whoever starts it.
+/// The `.env` files of a server lie beside these. Hidden from every child.
 const OF_THE_SERVER: [&str; 2] =
     ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances/.env"];
 
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
-/// Holds every child that is started from now on to `confinement`, except those of [`crate::process::trusted`]. The first
-/// call counts. Paths that do not exist are left out, `.` is the directory at this moment. Where there is no Landlock, a
-/// warning says so, and they are held to nothing.
+/// Confines all children started from now on, except [`crate::process::trusted`] ones. Only the
+/// first call counts. Missing paths are ignored. Without Landlock it warns, and children are not
+/// confined.
 pub fn children(confinement: &Confinement) {
     if !is_supported() {
         log::warn!(
@@ -48,7 +49,7 @@ pub fn children(confinement: &Confinement) {
              unit's SystemCallFilter= forbids it: child processes could read the .env file"
         );
     }
-    // What the names lead to, and where they are: a link may be replaced by a file.
+    // Both the link and its target: a link may be replaced by a file.
     let everywhere = |paths: &[PathBuf]| -> Vec<PathBuf> {
         let mut found: Vec<_> =
             paths.iter().flat_map(|path| [fs::canonicalize(path).ok(), place(path)]).flatten().collect();
@@ -64,13 +65,13 @@ pub fn children(confinement: &Confinement) {
     let _ = CONFINEMENT.set(Confinement { hidden: everywhere(&hidden), writable, scratch });
 }
 
-/// Where `path` lies, whether or not it exists: the last name is not followed.
+/// The path of `path`, existing or not, with all links but the last followed.
 fn place(path: &Path) -> Option<PathBuf> {
     let parent = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
     Some(fs::canonicalize(parent).ok()?.join(path.file_name()?))
 }
 
-/// What children are held to now.
+/// The confinement of children.
 pub(crate) fn current() -> Option<&'static Confinement> {
     CONFINEMENT.get()
 }
@@ -83,7 +84,7 @@ pub fn is_supported() -> bool {
 }
 
 impl Confinement {
-    /// As arguments of the shim, which are read back by [`Confinement::from_args`].
+    /// As arguments of the shim; read by [`Confinement::from_args`].
     pub(crate) fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
         for (flag, paths) in [("hide", &self.hidden), ("write", &self.writable)] {
@@ -94,7 +95,7 @@ impl Confinement {
         args
     }
 
-    /// What [`Confinement::to_args`] has written; the scratch directory is among what is writable.
+    /// Reads [`Confinement::to_args`]; the scratch directory is among `writable`.
     pub(crate) fn from_args(args: &[OsString]) -> Self {
         let mut read = Self::default();
         for pair in args.chunks_exact(2) {
@@ -104,18 +105,18 @@ impl Confinement {
         read
     }
 
-    /// Holds this process, and what it becomes, to it; for good. `false`: the kernel has no Landlock.
+    /// Confines this process and what it executes, for good. `false`: the kernel has no Landlock.
     pub(crate) fn enforce(&self) -> Result<bool, RulesetError> {
         let abi = ABI::V6;
         let read = AccessFs::from_read(abi);
-        // Not IoctlDev: what a device is asked for is no file's content, and PrivateDevices= is the unit's.
+        // Not IoctlDev: an ioctl reads no file, and the unit has PrivateDevices=.
         let all = read | (AccessFs::from_write(abi) & !BitFlags::from(AccessFs::IoctlDev));
         let mut ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(all)?
             .scope(Scope::from_all(abi))?
             .create()?;
-        // Names are no secret, and `ls` of a directory on the way should work.
+        // Names are no secret, and listing a directory on the way should work.
         ruleset = permit(ruleset, Path::new("/"), AccessFs::ReadDir.into())?;
         for path in readable(Path::new("/"), &self.hidden) {
             ruleset = permit(ruleset, &path, read)?;
@@ -131,7 +132,8 @@ impl Confinement {
     }
 }
 
-/// Permits `access` at `path` and beneath; nothing where it cannot be opened, or is a file and the access a directory's.
+/// Permits `access` at and below `path`. Nothing if it cannot be opened, or is a file and the
+/// access is for directories.
 fn permit(
     ruleset: RulesetCreated,
     path: &Path,
@@ -145,7 +147,7 @@ fn permit(
     }
 }
 
-/// What a child may write to beside files: nowhere, and to a graphics card that FFMPEG_ARGS may have encode.
+/// The writable devices: /dev/null, and graphics cards for FFMPEG_ARGS.
 fn devices() -> Vec<PathBuf> {
     let cards =
         fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| {
@@ -154,10 +156,11 @@ fn devices() -> Vec<PathBuf> {
     cards.chain(["/dev/null".into()]).collect()
 }
 
-/// The largest parts of `dir` that hold nothing of `hidden`. Links are left out: what they lead to is where it lies.
+/// The largest parts of `dir` that contain nothing of `hidden`. Links are skipped; their targets
+/// have places of their own.
 fn readable(dir: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    // What cannot be listed cannot be permitted piece by piece.
+    // A directory that cannot be listed cannot be permitted in parts.
     let Ok(entries) = fs::read_dir(dir) else { return found };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -173,7 +176,7 @@ fn readable(dir: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Whether `path` is hidden itself, or is a copy of a hidden file.
+/// Whether `path` is hidden, or is a copy of a hidden file.
 fn is_hidden(path: &Path, hidden: &[PathBuf]) -> bool {
     let name = |path: &Path| path.file_name().map(OsStr::to_string_lossy).unwrap_or_default().into_owned();
     hidden.iter().any(|hidden| {
@@ -184,12 +187,12 @@ fn is_hidden(path: &Path, hidden: &[PathBuf]) -> bool {
     })
 }
 
-/// The directory at `path` for a [`Confinement`], made where it is missing.
+/// Makes the scratch directory of a [`Confinement`].
 pub fn make_scratch(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path.join(CACHE))
 }
 
-/// Where in the scratch directory programs keep their caches.
+/// The cache directory in the scratch directory.
 pub(crate) const CACHE: &str = "cache";
 
 #[cfg(test)]

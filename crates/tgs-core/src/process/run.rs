@@ -1,4 +1,4 @@
-//! Running a child to its end: its output within bounds of time and size, and how it ended in words.
+//! Running a child to its end, its output and run time bounded, and the words for how it ended.
 
 use std::{
     io::{self, Read},
@@ -18,55 +18,55 @@ use super::{
 };
 use crate::cancel::Cancel;
 
-/// Why [`output`] has no output to give.
+/// Why [`output`] returns no output.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The program is missing, is not executable, or could not be started.
     #[error("failed to start {program}: {source}")]
     Start {
-        /// What was to be run.
+        /// The program.
         program: String,
-        /// Why it does not run.
+        /// The system's error.
         source: io::Error,
     },
-    /// Reading its output or waiting for it failed.
+    /// Reading the output or waiting failed.
     #[error("failed to read what {program} prints: {source}")]
     Io {
-        /// What was run.
+        /// The program.
         program: String,
-        /// What failed.
+        /// The system's error.
         source: io::Error,
     },
-    /// It ran longer than it may, and was killed.
+    /// The program exceeded its time limit and was killed.
     #[error("{program} did not finish within {} s", after.as_secs_f32())]
     TimedOut {
-        /// What was run.
+        /// The program.
         program: String,
-        /// How long it was given.
+        /// The time limit.
         after: Duration,
     },
-    /// It printed more than it may, and was killed.
+    /// The program printed more than its limit and was killed.
     #[error("{program} printed more than {max_bytes} bytes")]
     TooMuch {
-        /// What was run.
+        /// The program.
         program: String,
-        /// How much it may print on stdout.
+        /// The limit for stdout.
         max_bytes: usize,
     },
-    /// The caller's [`Cancel`] was set, and it was killed.
+    /// The caller's [`Cancel`] was set, and the program was killed.
     #[error("{program} was stopped")]
     Cancelled {
-        /// What was run.
+        /// The program.
         program: String,
     },
 }
 
-/// How often a running [`output`] looks at its [`Cancel`].
+/// How often a running [`output`] checks its [`Cancel`].
 const CANCEL_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs `command` to its end and gives what it printed, whatever its exit status. After `timeout`, on `cancel`, or when
-/// stdout exceeds `max_bytes`, its whole group is killed. Of stderr the last `max_bytes` are kept: the reason of a
-/// failure comes last.
+/// Runs `command` to its end and returns its output, whatever its exit status. Kills its group
+/// after `timeout`, on `cancel`, or when stdout exceeds `max_bytes`. Of stderr the last `max_bytes`
+/// are kept: the reason of a failure comes last.
 pub fn output(
     mut command: Command,
     timeout: Duration,
@@ -90,7 +90,7 @@ pub fn output(
     }
 }
 
-/// A [`RunError`] that does not know its program yet.
+/// A [`RunError`] without its program.
 enum Stop {
     Io(io::Error),
     TimedOut,
@@ -116,8 +116,8 @@ fn collect(
         if left.is_zero() {
             return Err(Stop::TimedOut);
         }
-        // Once the child has ended only what the pipes still hold is taken: a process that left the group could keep
-        // them open for ever.
+        // After the child's end only what the pipes hold is read: a process that left the group
+        // could keep them open for ever.
         let pause = if ended { Duration::ZERO } else { left.min(CANCEL_EVERY) };
         let ready = readable(child, out.as_ref(), err.as_ref(), pause).map_err(Stop::Io)?;
         if ready.out {
@@ -138,7 +138,7 @@ fn collect(
     }
 }
 
-/// What [`collect`] can do without blocking.
+/// What [`collect`] can read without blocking.
 #[derive(Default)]
 struct Ready {
     out: bool,
@@ -152,7 +152,7 @@ fn readable(
     err: Option<&ChildStderr>,
     pause: Duration,
 ) -> io::Result<Ready> {
-    // A pipe that has ended is asked no more; the pidfd stands in for it.
+    // The pidfd stands in for a pipe that has ended.
     let fd = child.pidfd.as_fd();
     let mut fds = [out.map_or(fd, AsFd::as_fd), err.map_or(fd, AsFd::as_fd), fd]
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -166,7 +166,7 @@ fn readable(
     Ok(Ready { out: out.is_some() && out_ready, err: err.is_some() && err_ready, ended })
 }
 
-/// Takes what `pipe` holds; at its end, closes it.
+/// Reads what `pipe` holds; closes it at its end.
 fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
     let Some(open) = pipe else { return Ok(()) };
     let mut chunk = [0; 16 * 1024];

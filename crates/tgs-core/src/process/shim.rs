@@ -1,7 +1,8 @@
 //! The exec shim: the step between `fork` and `exec` that std offers only as unsafe code.
 //!
-//! A child is started as this tool's own executable, which makes a session of its own, sets the parent-death signal, confines
-//! itself or changes its user, and becomes the program. What a child may do is [`super::confine`]'s and [`super::user`]'s part.
+//! A child is started as this tool's own executable, which starts a session, sets the parent-death
+//! signal, confines itself or changes its user, and becomes the program. The limits are those of
+//! [`super::confine`] and [`super::user`].
 
 use std::{
     env,
@@ -16,7 +17,8 @@ use rustix::process::Signal;
 
 use super::{confine::Confinement, user::Ids};
 
-/// The shim's first argument; it is followed by the parent's pid, the confinement, this again, the program and its arguments.
+/// The shim's first argument. Next come the parent's pid, the confinement, this again, the program
+/// and its arguments.
 const EXEC: &str = "__exec";
 
 /// Precedes the user that the child runs as.
@@ -28,10 +30,10 @@ const SELF_EXE: &str = "/proc/self/exe";
 /// Whether this program's `main` begins with [`shim`].
 static HAS_SHIM: AtomicBool = AtomicBool::new(false);
 
-/// The first line of every tool's `main`: where this process was started as the shim of a child, becomes that child.
-/// Otherwise `None`, and the tool goes on.
+/// The first call of every tool's `main`: becomes the child if this process was started as its
+/// shim. Otherwise returns `None`.
 ///
-/// A result means that the program could not be started (126) or that the tool is already gone (125); `main` ends with it.
+/// An exit code means that the program could not be started (126) or that the parent is gone (125).
 #[must_use]
 pub fn shim() -> Option<ExitCode> {
     let mut args = env::args_os().skip(1);
@@ -43,12 +45,12 @@ pub fn shim() -> Option<ExitCode> {
     let held: Vec<_> = args.by_ref().take_while(|arg| arg != EXEC).collect();
     let program = args.next().unwrap_or_default();
     let name = program.to_string_lossy();
-    // Without a terminal there is none that a child, or what it starts, could type into (TIOCSTI).
+    // Without a controlling terminal no descendant can type into it (TIOCSTI).
     if let Err(e) = rustix::process::setsid() {
         eprintln!("failed to start {name}: failed to give it a session of its own: {e}");
         return Some(ExitCode::from(126));
     }
-    // Before the signal, which a change of user takes back.
+    // A change of user resets the parent-death signal, so it comes first.
     let user = held.iter().position(|arg| arg == USER).and_then(|at| held.get(at + 1)?.to_str());
     if let Some(user) = user
         && let Err(e) =
@@ -75,7 +77,7 @@ pub fn shim() -> Option<ExitCode> {
     }
     let args: Vec<_> = args.collect();
     let mut e = Command::new(&program).args(&args).exec();
-    // Another user runs this program itself, also where he could not go to find it.
+    // This program itself can be run by a user who cannot reach its file.
     if user.is_some() && e.kind() == io::ErrorKind::PermissionDenied {
         e = Command::new(SELF_EXE).args(&args).exec();
     }
@@ -83,7 +85,7 @@ pub fn shim() -> Option<ExitCode> {
     Some(ExitCode::from(126))
 }
 
-/// Whether [`through`] has a shim to start children through.
+/// Whether this program's `main` begins with [`shim`].
 pub(super) fn exists() -> bool {
     HAS_SHIM.load(Ordering::SeqCst)
 }
@@ -100,7 +102,7 @@ pub(super) fn user_args(ids: &Ids) -> Vec<OsString> {
     vec![USER.into(), ids.to_arg()]
 }
 
-/// The program a command runs: behind the shim, where there is one.
+/// The program that a command runs, behind the shim if there is one.
 pub(super) fn program(command: &Command) -> &OsStr {
     let mut args = command.get_args();
     let own = command.get_program();

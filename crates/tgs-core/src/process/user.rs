@@ -1,4 +1,5 @@
-//! The users of this machine, as the system's name service knows them, and the change of this process to one of them.
+//! The users of this machine, as the system's name service knows them, and the change of this
+//! process to one of them.
 
 use std::{
     ffi::{CString, OsString},
@@ -92,7 +93,8 @@ impl Ids {
         Some(Self { uid, gid, groups })
     }
 
-    /// Gives this process to the user, for good. Before it has a second thread: the change is the calling thread's alone.
+    /// Gives this process to the user, for good. Before it has a second thread: the change is the
+    /// calling thread's alone.
     pub(crate) fn assume(&self) -> io::Result<()> {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         set_thread_groups(&groups)?;

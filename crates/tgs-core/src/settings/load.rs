@@ -1,6 +1,6 @@
-//! Reading the settings of one run: from the command line, a named file, the environment and `./.env`, in that order.
-//!
-//! Every problem is collected before the first is reported, by name and line, never by value.
+//! Loads the settings of one run: from the command line, a named file, the environment and
+//! `./.env`, in this order. All problems are collected and reported together, by name and line,
+//! never by value.
 
 use std::{
     ffi::OsString,
@@ -22,19 +22,18 @@ use crate::{
     secret::Secret,
 };
 
-/// Where the settings of an installed broadcast are, seen from its tools.
+/// The settings file of an installed broadcast, for its tools.
 pub const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
 
-/// [`INSTALLED`], where there is one and no `.env` in the directory `dir`: for commands by hand, wherever they are typed.
-/// What may not be looked at there is no `.env` of whoever types; what may not be looked at in the place of the installed
-/// one is there.
+/// [`INSTALLED`] if it exists and `dir` has no `.env`: for commands typed anywhere on a server. An
+/// inaccessible `dir/.env` does not exist; an inaccessible [`INSTALLED`] does.
 #[must_use]
 pub fn installed(dir: &Path) -> Option<PathBuf> {
     let here = dir.join(".env").try_exists().unwrap_or(false);
     (!here && Path::new(INSTALLED).try_exists().unwrap_or(true)).then(|| INSTALLED.into())
 }
 
-/// State and cache of the service whose settings are at `file`: those that its unit gives it, for commands by hand.
+/// STATE_DIR and CACHE_DIR of the unit whose settings are in `file`, for commands by hand.
 fn directories_of(file: &Path) -> Option<[PathBuf; 2]> {
     const NAME: &str = "tg_video_streamer";
     let file = std::fs::canonicalize(file).ok()?;
@@ -45,7 +44,7 @@ fn directories_of(file: &Path) -> Option<[PathBuf; 2]> {
     Some([format!("/var/lib/{NAME}{instance}").into(), format!("/var/cache/{NAME}").into()])
 }
 
-/// Everything that is wrong with the settings, by name and line, never by value. The tool ends with
+/// All problems of the settings, by name and line, never by value. The exit code is
 /// [`crate::exit::Code::Config`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<String>);
@@ -57,12 +56,13 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The environment: the value of a variable, if it has one.
+/// The environment: looks up a variable.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 impl Settings {
-    /// Reads the settings from the file `env_file` (else from `./.env`, where there is one), the environment `env`
-    /// (`&|name| std::env::var_os(name)`), and the names and values given on the command line.
+    /// Loads the settings from the file `env_file` (else from `./.env`, if it exists), the
+    /// environment `env` (`&|name| std::env::var_os(name)`), and the names and values of the
+    /// command line.
     pub fn load(
         env_file: Option<&Path>,
         env: &Env<'_>,
@@ -71,8 +71,8 @@ impl Settings {
         Self::load_in(Path::new(""), env_file, env, overrides)
     }
 
-    /// What can be used of the settings, with the default in the place of a value that is wrong, and everything that is
-    /// wrong: for a tool that says so and looks at the rest. There are none only where STATE_DIR or CACHE_DIR is unknown.
+    /// The settings with defaults in place of invalid values, and all problems: for a tool that
+    /// reports them and continues. `None` only if STATE_DIR or CACHE_DIR is unknown.
     #[must_use]
     pub fn examine(
         env_file: Option<&Path>,
@@ -85,7 +85,7 @@ impl Settings {
         (settings, Problems(reader.problems))
     }
 
-    /// [`Settings::load`] with a working directory of the test's own.
+    /// [`Settings::load`] with another working directory, for tests.
     pub(super) fn load_in(
         dir: &Path,
         env_file: Option<&Path>,
@@ -102,13 +102,13 @@ impl Settings {
     }
 }
 
-/// Behind the name of what was given on the command line.
+/// Follows the name of a setting from the command line.
 const GIVEN: &str = " (on the command line)";
 
-/// So many names that are none of ours are told one by one.
+/// Unknown names beyond this number are only counted.
 const MOST_UNKNOWN: usize = 20;
 
-/// What other programs of ours and the runtime read from the environment, which systemd fills from the same file.
+/// Variables that systemd may set from the same file and that other programs and the runtime read.
 const ENVIRONMENT: [&str; 10] = [
     "CACHE_DIRECTORY",
     "JOURNAL_STREAM",
@@ -122,7 +122,7 @@ const ENVIRONMENT: [&str; 10] = [
     "XDG_STATE_HOME",
 ];
 
-/// Whether a line of the file with this name may have an effect.
+/// Whether a line of the file with this name can have an effect.
 fn is_known(name: &str) -> bool {
     TABLE.iter().any(|setting| setting.name == name)
         || RENAMED.iter().any(|(former, _)| *former == name)
@@ -131,7 +131,7 @@ fn is_known(name: &str) -> bool {
         || name.starts_with("LC_")
 }
 
-/// Looks values up and collects what is wrong with them.
+/// Looks up values and collects problems.
 struct Reader<'a> {
     env: &'a Env<'a>,
     overrides: &'a [(&'static str, &'a str)],
@@ -148,7 +148,7 @@ struct File {
 }
 
 impl<'a> Reader<'a> {
-    /// One that has read the file.
+    /// A reader that has read the file.
     fn of(
         dir: &Path,
         env_file: Option<&Path>,
@@ -183,20 +183,19 @@ impl<'a> Reader<'a> {
         let unknown = content.entries.iter().filter(|entry| !is_known(&entry.name));
         let warning = |entry: &env_file::Entry| {
             let (line, name) = (entry.line, &entry.name);
-            let hint =
-                misspelt(name).map_or("it has no effect".to_owned(), |meant| format!("is {meant} meant?"));
-            format!("{shown} line {line}: {name} is no setting of ours; {hint}")
+            let hint = misspelt(name)
+                .map_or("it has no effect".to_owned(), |meant| format!("did you mean {meant}?"));
+            format!("{shown} line {line}: {name} is not a setting; {hint}")
         };
         self.warnings.extend(unknown.clone().take(MOST_UNKNOWN).map(warning));
         let more = unknown.count().saturating_sub(MOST_UNKNOWN);
         if more > 0 {
-            self.warnings.push(format!("{shown}: {more} more names are no settings of ours"));
+            self.warnings.push(format!("{shown}: {more} more names are not settings"));
         }
         self.file = Some(File { shown, named, content });
     }
 
-    /// The value of `name`, also under its former name, and how to call it in a message; `None` where
-    /// it is unset.
+    /// The value of `name`, also under its former name, and its name in messages; `None` if it is unset.
     fn find(&mut self, name: &'static str) -> Option<(String, String)> {
         debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
         let found = self.find_exact(name);
@@ -216,7 +215,7 @@ impl<'a> Reader<'a> {
             Some((file.named, entry.value.clone(), format!("{} line {}: {name}", file.shown, entry.line)))
         });
         if let Some((true, value, shown)) = in_file {
-            // An empty one hides the environment too: that may hold what stood here before.
+            // An empty value hides the environment too, which may hold a former value of the file.
             return Some((value, shown)).filter(|(value, _)| !value.is_empty());
         }
         if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
@@ -230,7 +229,7 @@ impl<'a> Reader<'a> {
         in_file.map(|(_, value, shown)| (value, shown)).filter(|(value, _)| !value.is_empty())
     }
 
-    /// What has been found, as `parse` reads it; `None` where that is wrong, and noted.
+    /// Parses the value; `None`, and a problem, if it is invalid.
     fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (value, shown) = found;
         parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
@@ -242,13 +241,13 @@ impl<'a> Reader<'a> {
         self.parse(found, parse)
     }
 
-    /// The value of `name`, else its default from the table, also in the place of a wrong one.
+    /// The value of `name`, else its default, also in place of an invalid value.
     fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let found = self.find(name).and_then(|found| self.parse(found, &parse));
         found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
     }
 
-    /// A directory of the tgs tools: as set, else systemd's, else under that of the user's own programs.
+    /// A directory of the tools: the setting, else systemd's, else the unit's, else the user's.
     fn directory(
         &mut self,
         name: &'static str,
@@ -259,7 +258,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = self.find(name) {
             return self.parse(found, path);
         }
-        // systemd lists several with colons between them; relative ones mean nothing in either variable.
+        // systemd separates several by colons; relative ones mean nothing in either variable.
         let absolute = |name: &str| {
             let value = (self.env)(name)?.into_string().ok()?;
             value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
@@ -276,8 +275,8 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// All of them, wrong ones as if they were unset; `None` where a directory is unknown. Every one is read before that is
-    /// found out, so that all problems are noted.
+    /// All settings, invalid ones as if unset; `None` if a directory is unknown. All are read
+    /// before that returns, so that all problems are collected.
     fn settings(&mut self) -> Option<Settings> {
         let text = |value: &str| Ok(value.to_owned());
         let playlist = self.value("PLAYLIST", path);
@@ -314,7 +313,7 @@ impl<'a> Reader<'a> {
             phone: self.optional("PHONE", text),
         };
         let full = telegram.api_id.is_some() && telegram.api_hash.is_some() && telegram.chat.is_some();
-        // Whoever gives it on the command line knows it.
+        // An output on the command line was given on purpose.
         if let Some((_, shown)) = output_url.as_ref().filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
             self.warnings.push(format!(
                 "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \

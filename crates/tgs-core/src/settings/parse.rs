@@ -1,4 +1,5 @@
-//! The values that settings can have, and how each is read. A message follows the setting's name and never repeats the value.
+//! The values of settings and their parsers. Messages follow the setting's name and never repeat
+//! the value.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -8,7 +9,7 @@ use std::{
 
 use crate::units;
 
-/// Height and bitrate of the picture, `VIDEO_QUALITY`.
+/// The picture's height and bitrate, `VIDEO_QUALITY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quality {
     /// `480p`
@@ -19,7 +20,7 @@ pub enum Quality {
     P1080,
 }
 
-/// Who speaks RTMP, `PUBLISHER`.
+/// The RTMP client, `PUBLISHER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publisher {
     /// `native`: this program.
@@ -28,7 +29,7 @@ pub enum Publisher {
     Ffmpeg,
 }
 
-/// Which chat, `CHAT_ID`.
+/// The chat, `CHAT_ID`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatId {
     /// A number: marked (-100…, or negative for a small group) or bare.
@@ -57,7 +58,7 @@ pub enum Regen {
     Off,
 }
 
-/// What the death of the session on air does to the broadcast, `ON_SESSION_LOSS`.
+/// What happens to the broadcast when its session dies, `ON_SESSION_LOSS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLoss {
     /// `keep`: it goes on.
@@ -141,7 +142,7 @@ pub(super) fn chat_id(value: &str) -> Result<ChatId, String> {
     {
         return Ok(ChatId::Number(number));
     }
-    // https://t.me/name and t.me/name are what people copy.
+    // People copy https://t.me/name and t.me/name.
     let name = value.strip_prefix("https://").unwrap_or(value);
     let name = name.strip_prefix("t.me/").or(name.strip_prefix('@')).unwrap_or(name);
     let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -1,24 +1,24 @@
-//! The table of all settings, from which `.env.template` is made. Knows no value of a run.
+//! The table of all settings and `.env.template`, which is generated from it.
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug)]
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// What the template shows as its value.
+    /// The value in the template.
     pub shown: Shown,
-    /// Whether the value may be shown to nobody.
+    /// Whether the value must not be shown.
     pub secret: bool,
-    /// What it is for, in lines of at most 110 characters.
+    /// The description, in lines of at most 110 characters.
     pub help: &'static str,
 }
 
-/// The value of a setting in the template.
+/// How the template shows a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// What holds where nothing is set.
+    /// The default.
     Default(&'static str),
-    /// Unset by default; this is how a value looks.
+    /// Unset by default; an example.
     Example(&'static str),
 }
 
@@ -35,158 +35,150 @@ use Shown::{Default as Is, Example};
 /// Renamed settings, the former name first: still read, with a warning.
 pub(super) const RENAMED: &[(&str, &str)] = &[("COPY_MATCHING", "PASSTHROUGH")];
 
-/// Every setting, in the template's order.
+/// All settings, in the order of the template.
 pub const TABLE: &[Setting] = &[
-    row(
-        "API_ID",
-        Example("1234567"),
-        "The number of your application at Telegram, from https://my.telegram.org.",
-    ),
-    secret("API_HASH", Example("0123456789abcdef0123456789abcdef"), "The secret that belongs to API_ID."),
+    row("API_ID", Example("1234567"), "The application's number at Telegram, from https://my.telegram.org."),
+    secret("API_HASH", Example("0123456789abcdef0123456789abcdef"), "The secret of the application API_ID."),
     secret(
         "SESSION_STRING",
         Example("1ApWapzMBu..."),
-        "A signed-in Telegram session; tgs-session --write-env makes it. Strings of Telethon, GramJS and Pyrogram are read\n\
-         too. One session is for one program: used in two places at once, Telegram ends it for good.",
+        "A signed-in Telegram session; tgs-session --write-env creates it. Strings of Telethon, GramJS and\n\
+         Pyrogram work too. Telegram ends a session for good if two processes use it at once.",
     ),
     row(
         "CHAT_ID",
         Example("-1001234567890"),
-        "The channel or group to broadcast into: a number, -100…, or @name. tgs-session --list-dialogs shows them.",
+        "The channel or group of the broadcast: a number, -100…, or @name. tgs-session --list-dialogs lists them.",
     ),
-    row(
-        "CALL_TITLE",
-        Example("Round the clock"),
-        "The title of the live stream, where one has to be started.",
-    ),
+    row("CALL_TITLE", Example("Round the clock"), "The title of a live stream that tgs-stream starts."),
     row(
         "SESSION_REGEN",
         Is("loop"),
-        "What happens once the session is dead: loop (every 60 s the string in .env is tried, then the standby session\n\
-         signs in anew), once (one attempt, then exit), or off (only the string in .env is tried again).",
+        "What to do about a dead session: loop (every 60 s try the string in .env, then sign in with the standby\n\
+         session), once (one attempt, then exit), or off (only try the string in .env).",
     ),
     row(
         "ON_SESSION_LOSS",
         Is("keep"),
-        "What happens to the broadcast when the session dies on air: keep (it goes on; it needs no session) or stop.",
+        "What to do with the broadcast when its session dies: keep (continue; it needs no session) or stop.",
     ),
     secret(
         "STANDBY_SESSION_STRING",
         Example("1BJWap1wBu..."),
-        "A second session of the same account, used for nothing but signing in again; tgs-session --standby makes it.",
+        "A second session of the same account, used only to sign in again; tgs-session --standby creates it.",
     ),
     secret(
         "TWO_FA_PASSWORD",
         Example("correct horse"),
-        "The account's password (two-step verification), for signing in again.",
+        "The account's password (two-step verification), needed to sign in again.",
     ),
     row("PHONE", Example("+491701234567"), "The account's phone number, for tgs-session."),
     secret(
         "OUTPUT_URL",
         Example("rtmps://live.example.org:443/app/KEY"),
-        "Where the broadcast goes: rtmp:// or rtmps:// with the stream key, or a .flv file. --output comes first.",
+        "The output: rtmp:// or rtmps:// with the stream key, or a .flv file. --output takes precedence.",
     ),
     row(
         "PLAYLIST",
         Is("playlist.txt"),
-        "The list to play, one file, folder, list or URL a line. --playlist comes first.",
+        "The playlist: one file, folder, playlist or URL per line. --playlist takes precedence.",
     ),
-    row("LOOP", Is("1"), "Whether the list begins again after its end: 1 or 0."),
-    row("SHUFFLE", Is("0"), "Whether each round has an order of its own: 1 or 0."),
+    row("LOOP", Is("1"), "Repeat the playlist: 1 or 0."),
+    row("SHUFFLE", Is("0"), "Play each round in a new random order: 1 or 0."),
     row("VIDEO_QUALITY", Is("720p"), "480p (900 kbit/s), 720p (1800 kbit/s) or 1080p (3500 kbit/s)."),
     row(
         "FILLER",
         Example("/srv/media/filler.mp4"),
-        "A file to show while nothing else can be played, in place of the built-in slate.",
+        "A file to show while nothing can be played, instead of the built-in slate.",
     ),
     row(
         "FFMPEG_ARGS",
         Example("-preset fast -b:v 2500k"),
-        "More output options for the encoder, separated by spaces; double quotes around a value with spaces.\n\
-         They are tried first: where they do not work, a warning says why and the stream starts without them.",
+        "Additional output options for the encoder, separated by spaces; double quotes around values with spaces.\n\
+         They are tried first: if they fail, a warning gives the reason and the stream starts without them.",
     ),
-    row("FFMPEG_PATH", Is("ffmpeg"), "The ffmpeg program; ffprobe is taken from beside it."),
+    row("FFMPEG_PATH", Is("ffmpeg"), "The ffmpeg program; ffprobe is expected in the same directory."),
     row("YTDLP_PATH", Is("yt-dlp"), "The yt-dlp program."),
     row(
         "YTDLP_ARGS",
         Example("--cookies /etc/tgs/cookies.txt"),
-        "More options for yt-dlp, written as FFMPEG_ARGS are.",
+        "Additional options for yt-dlp, written as in FFMPEG_ARGS.",
     ),
     row(
         "READ_AHEAD",
         Is("4s"),
-        "How much is encoded ahead of the viewer, from 3s to 30s: what a slow moment may take unnoticed.",
+        "How far the encoder runs ahead of the viewer, from 3s to 30s: the longest stall without effect.",
     ),
     row(
         "PUBLISHER",
         Is("native"),
-        "Who speaks to the server: native, or ffmpeg as a way out (it shows the stream key to ps and\n\
-         cannot resume where the connection broke).",
+        "The RTMP client: native, or ffmpeg as a fallback (ps then shows the stream key, and a broken connection\n\
+         does not resume where it stopped).",
     ),
-    row("PROMETHEUS_HOST", Is("127.0.0.1"), "The address at which /metrics, /healthz and /status answer."),
+    row("PROMETHEUS_HOST", Is("127.0.0.1"), "The address of /metrics, /healthz and /status."),
     row(
         "PROMETHEUS_PORT",
         Is("9090"),
-        "Its port, or 0 for any free one; where it is taken, one of the next ten is used.",
+        "The port of /metrics, or 0 for any free one. If it is taken, one of the next ten is used.",
     ),
     row(
         "METRICS_FILE",
         Example("/var/lib/node_exporter/textfile/tgs.prom"),
-        "Write the metrics to this file too, for node_exporter's textfile collector.\n\
-         Unset, that happens only if none of the ports is free, in STATE_DIR/metrics.prom.",
+        "Also write the metrics to this file, for node_exporter's textfile collector. If unset, they are written to\n\
+         STATE_DIR/metrics.prom, and only when no port is free.",
     ),
     row(
         "STATE_DIR",
         Example("/var/lib/tg_video_streamer"),
-        "Where the position in the list is kept. By default systemd's $STATE_DIRECTORY, that of the service for its own\n\
-         .env, else $XDG_STATE_HOME/tgs, else ~/.local/state/tgs.",
+        "Directory for the position in the playlist. Default: systemd's $STATE_DIRECTORY; for the .env of a service,\n\
+         the directory of that service; else $XDG_STATE_HOME/tgs or ~/.local/state/tgs.",
     ),
     row(
         "CACHE_DIR",
         Example("/var/cache/tg_video_streamer"),
-        "Where what can be made again is kept. By default systemd's $CACHE_DIRECTORY, that of the service for its own\n\
-         .env, else $XDG_CACHE_HOME/tgs, else ~/.cache/tgs.",
+        "Directory for re-creatable data (the encode cache). Default: systemd's $CACHE_DIRECTORY; for the .env of a\n\
+         service, the directory of that service; else $XDG_CACHE_HOME/tgs or ~/.cache/tgs.",
     ),
     row(
         "CACHE_MAX_GB",
         Is("20"),
-        "How many GB of encoded items are kept there, so that none is encoded twice; 0 keeps none. What was played\n\
-         longest ago goes first. A broadcast takes 0.9 GB an hour at 720p, 0.5 at 480p and 1.6 at 1080p.",
+        "Size limit of the encode cache in GB; 0 disables it. The items played longest ago are deleted first. An hour\n\
+         of broadcast takes 0.9 GB at 720p, 0.5 at 480p and 1.6 at 1080p.",
     ),
     row(
         "CACHE_AHEAD",
         Is("0"),
-        "Whether coming items are encoded into the cache while the broadcast has all it wants: 1 or 0. For machines on\n\
-         which some items encode slower than they play. It takes the memory of a second encoder.",
+        "Encode coming items into the cache while the broadcast has enough read-ahead: 1 or 0. For machines that\n\
+         encode some items slower than real time. Needs the memory of a second encoder.",
     ),
     row(
         "PASSTHROUGH",
         Is("0"),
-        "Whether items that are H.264 and AAC of the broadcast's own size, frame rate and sound already are sent as they are:\n\
-         1 or 0. It saves encoding them; but the stream's headers change at such items, which some players do not like. Not with\n\
-         FFMPEG_ARGS or PUBLISHER=ffmpeg. Where keyframes come too seldom the item is encoded all the same.",
+        "Send items as they are if they are H.264 and AAC in the broadcast's own size, frame rate and sound format:\n\
+         1 or 0. Saves encoding, but the stream's headers change at such items, which some players cannot handle.\n\
+         Not with FFMPEG_ARGS or PUBLISHER=ffmpeg. Items with too few keyframes are encoded nevertheless.",
     ),
     row(
         "IMAGE_DURATION",
         Is("10s"),
-        "How long a picture (jpg, png, webp, …) that is an entry of the list is shown, from 1s to 1h.",
+        "How long a picture in the playlist (jpg, png, webp, …) is shown, from 1s to 1h.",
     ),
     row(
         "RUST_LOG",
         Is("info"),
-        "What is logged: error, warn, info, debug or trace, also by part: warn,tgs_playout=debug.",
+        "The log level: error, warn, info, debug or trace, also per module: warn,tgs_playout=debug.",
     ),
 ];
 
-/// `.env.template`, as it is made from [`TABLE`].
+/// The content of `.env.template`.
 #[must_use]
 pub fn template() -> String {
     let mut text = String::from(
-        "# The settings of the tgs tools. Copy this to .env, keep that readable by you alone (chmod 600), and take the #\n\
-         # from the front of what you set. What is commented out is the default, or an example where it says so.\n\
+        "# The settings of the tgs tools. Copy this file to .env, make it readable only by you (chmod 600), and\n\
+         # remove the # of each setting you change. Commented lines show the default, or an example where noted.\n\
          #\n\
-         # NAME=value. Put a value with spaces into '…'; one with ' or \\ into \"…\" with \\ before each \\, \" and $.\n\
-         # A comment has a line of its own. An empty value is an unset one. Durations carry a unit: 500ms, 10s, 2m, 1h.\n",
+         # NAME=value. Write a value with spaces as '…'; one with ' or \\ as \"…\" with \\ before each \\, \" and $.\n\
+         # A comment has a line of its own. An empty value counts as unset. Durations have a unit: 500ms, 10s, 2m, 1h.\n",
     );
     for setting in TABLE {
         text.push('\n');
@@ -207,13 +199,13 @@ pub fn template() -> String {
     text
 }
 
-/// The default of a setting that has one.
+/// The default of a setting, or nothing.
 pub(super) fn default(name: &str) -> &'static str {
     let shown = TABLE.iter().find(|setting| setting.name == name).map(|setting| setting.shown);
     if let Some(Is(value)) = shown { value } else { "" }
 }
 
-/// The setting that `name` comes close to without being one.
+/// The setting that `name` is a likely misspelling of.
 pub(super) fn misspelt(name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     let mut names = TABLE.iter().map(|setting| setting.name);

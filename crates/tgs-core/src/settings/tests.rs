@@ -326,11 +326,11 @@ fn what_is_right_can_be_used_beside_what_is_wrong() {
 fn misspelt_names_are_warned_of() {
     let file = "PLAYLST=a\nloop=1\nFFMEPG_ARGS=a\nPROMETHEUS_PROT=1\nTZ=UTC\nLOOK_UP=1\nAPI_ID=1\n# LOPP=1\n";
     let expected = [
-        ".env line 1: PLAYLST is no setting of ours; is PLAYLIST meant?",
-        ".env line 2: loop is no setting of ours; is LOOP meant?",
-        ".env line 3: FFMEPG_ARGS is no setting of ours; is FFMPEG_ARGS meant?",
-        ".env line 4: PROMETHEUS_PROT is no setting of ours; is PROMETHEUS_PORT meant?",
-        ".env line 6: LOOK_UP is no setting of ours; it has no effect",
+        ".env line 1: PLAYLST is not a setting; did you mean PLAYLIST?",
+        ".env line 2: loop is not a setting; did you mean LOOP?",
+        ".env line 3: FFMEPG_ARGS is not a setting; did you mean FFMPEG_ARGS?",
+        ".env line 4: PROMETHEUS_PROT is not a setting; did you mean PROMETHEUS_PORT?",
+        ".env line 6: LOOK_UP is not a setting; it has no effect",
     ];
     assert_eq!(load(file, None, &[], &[]).unwrap().warnings, expected);
     // No name of ours is taken for another.
@@ -379,8 +379,8 @@ fn names_of_no_likeness_are_told_too() {
     assert_eq!(
         warnings("PROXY=socks5://h\nLOOPS=1\n"),
         [
-            ".env line 1: PROXY is no setting of ours; it has no effect",
-            ".env line 2: LOOPS is no setting of ours; is LOOP meant?"
+            ".env line 1: PROXY is not a setting; it has no effect",
+            ".env line 2: LOOPS is not a setting; did you mean LOOP?"
         ]
     );
     // What children or the runtime read has an effect, where systemd reads the file.
@@ -389,7 +389,7 @@ fn names_of_no_likeness_are_told_too() {
     let many = (0..1000).fold(String::new(), |all, n| all + &format!("OTHER_PROGRAM_{n}=x\n"));
     let told = warnings(&many);
     assert_eq!(told.len(), 21);
-    assert_eq!(told[20], ".env: 980 more names are no settings of ours");
+    assert_eq!(told[20], ".env: 980 more names are not settings");
 }
 
 #[test]

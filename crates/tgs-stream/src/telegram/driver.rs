@@ -72,7 +72,8 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
     let TelegramConfig { settings, env_file, status, control, time_scale } = config;
-    let (engine_status, watchdog, cancel) = (control.board.clone(), control.watchdog.clone(), control.stopped());
+    let (engine_status, watchdog, cancel) =
+        (control.board.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
         let mut driver = Driver {
             scope,
