@@ -1,4 +1,5 @@
-//! A wait that Telegram has asked for, kept over restarts: asking again before its end makes it longer.
+//! A wait that Telegram has asked for, kept over restarts: asking again before its end makes it
+//! longer.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +10,8 @@ use std::{
 
 use crate::files;
 
-/// Longer waits than this are kept by nobody, and are those of a clock that was wrong when they were written.
+/// Longer waits than this are kept by nobody, and are those of a clock that was wrong when they
+/// were written.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// The waits of the sessions of one instance: a line each, session and second.

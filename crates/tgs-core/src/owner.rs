@@ -246,7 +246,7 @@ fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Re
         };
         let meta = match fs::symlink_metadata(&next) {
             Ok(meta) => meta,
-            // Nothing exists below a file. Whoever uses the path reports it.
+            // Nothing exists below a file. The user of the path reports it.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return see(Part::Missing(&done));
             }

@@ -1,10 +1,11 @@
-//! One process on a machine uses a session at a time: Telegram ends a session for good that it sees in two places
-//! (`AUTH_KEY_DUPLICATED`).
+//! One process on a machine uses a session at a time: Telegram ends a session for good that it sees
+//! in two places (`AUTH_KEY_DUPLICATED`).
 //!
-//! The lock is a file in `/run/lock`, where root and every user can make one, named by a hash of the session's key. The
-//! hash is not the fingerprint that logs show, so that nobody who only reads those can take the lock beforehand. A user
-//! of the machine who lists that directory can keep a session locked, and is named by his process; he gains nothing else.
-//! It does not reach into another container or to another machine.
+//! The lock is a file in `/run/lock`, where root and every user can make one, named by a hash of
+//! the session's key. The hash is not the fingerprint that logs show, so that nobody who only reads
+//! those can take the lock beforehand. A user of the machine who lists that directory can keep a
+//! session locked, and is named by his process; he gains nothing else. It does not reach into
+//! another container or to another machine.
 
 use std::{
     ffi::OsString,
@@ -48,8 +49,9 @@ pub enum Error {
 }
 
 impl SessionLock {
-    /// Takes the session with this key, or says at once who has it. Where `/run/lock` cannot be used, the lock lies in
-    /// `state_dir`, made if need be, with a warning: a process that has another one is not noticed then.
+    /// Takes the session with this key, or says at once who has it. Where `/run/lock` cannot be
+    /// used, the lock lies in `state_dir`, made if need be, with a warning: a process that has
+    /// another one is not noticed then.
     pub fn take(key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
         Self::take_in(Path::new(MACHINE), key, state_dir)
     }

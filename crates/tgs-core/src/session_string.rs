@@ -1,13 +1,14 @@
-//! Session strings: what Telegram client libraries write a signed-in session into, read from every form that is in use
-//! and written in Telethon's.
+//! Session strings: what Telegram client libraries write a signed-in session into, read from every
+//! form that is in use and written in Telethon's.
 //!
-//! All forms are base64 over big-endian fields: the data centre (DC), the 256-byte authorisation key, and for some the
-//! server's address or the account. A string that begins with `1` is Telethon's or GramJS', every other one Pyrogram's;
-//! which of each, the number of bytes says. Nothing here speaks to Telegram, so a string that can be read may still be of
-//! a dead session, of a bot, or of a key that never signed in; that is the caller's to find out.
+//! All forms are base64 over big-endian fields: the data centre (DC), the 256-byte authorisation
+//! key, and for some the server's address or the account. A string that begins with `1` is
+//! Telethon's or GramJS', every other one Pyrogram's; which of each, the number of bytes says.
+//! Nothing here speaks to Telegram, so a string that can be read may still be of a dead session, of
+//! a bot, or of a key that never signed in; that is the caller's to find out.
 //!
-//! Whoever has the string has the account. No error repeats a part of it; what may be shown is a key's
-//! [`AuthKey::fingerprint`].
+//! The string gives access to the account. No error repeats a part of it; only a key's
+//! [`AuthKey::fingerprint`] may be shown.
 
 mod base64;
 mod dc;
@@ -100,12 +101,14 @@ pub struct Address {
 pub enum Host {
     /// By its address.
     Ip(IpAddr),
-    /// By its name, which only GramJS does: those of its `WebSocket` servers, no use for another transport.
+    /// By its name, which only GramJS does: those of its `WebSocket` servers, no use for another
+    /// transport.
     Name(String),
 }
 
 impl Host {
-    /// Whether it is in 0.0.0.0/8 or e::/16, which are nobody's: in Telethon's form they would look like GramJS'.
+    /// Whether it is in 0.0.0.0/8 or e::/16, which are nobody's: in Telethon's form they would look
+    /// like GramJS'.
     fn is_nowhere(&self) -> bool {
         match self {
             Self::Ip(IpAddr::V4(ip)) => ip.octets()[0] == 0,
@@ -115,7 +118,8 @@ impl Host {
     }
 }
 
-/// The authorisation key of a session: 256 bytes that are as good as a password. `{:?}` shows its fingerprint.
+/// The authorisation key of a session: 256 bytes that are as good as a password. `{:?}` shows its
+/// fingerprint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthKey(Secret<[u8; KEY]>);
 
@@ -132,16 +136,16 @@ impl AuthKey {
         self.0.expose()
     }
 
-    /// Whether it is none: all bytes are the same, as in placeholders, and zeros as libraries write them that have not
-    /// signed in.
+    /// Whether the key is a placeholder: all bytes are the same. Libraries write zeros before a
+    /// sign-in.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let [first, rest @ ..] = self.expose();
         rest.iter().all(|byte| byte == first)
     }
 
-    /// The first 8 hexadecimal digits of the key's SHA-256: the only thing that may be shown. Tells two sessions apart in
-    /// logs, and gives nothing away about 2048 random bits.
+    /// The first 8 hexadecimal digits of the key's SHA-256: the only thing that may be shown. Tells
+    /// two sessions apart in logs, and gives nothing away about 2048 random bits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Digest::default();
@@ -156,7 +160,8 @@ impl fmt::Debug for AuthKey {
     }
 }
 
-/// Why a text is no session string. The words follow the variable's name, and none comes from the text.
+/// Why a text is no session string. The words follow the variable's name, and none comes from the
+/// text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Nothing but white space.
@@ -175,7 +180,7 @@ pub enum Refused {
     #[error("names a data centre that does not exist; it may be damaged, or no session string at all")]
     Dc,
     /// An address that is neither an IP address nor a host name or that is nobody's, or port 0.
-    #[error("holds a server address that is none; it may be damaged, or no session string at all")]
+    #[error("holds an invalid server address; it may be damaged, or not be a session string")]
     Address,
     /// A flag that is neither 0 nor 1, or an `api_id` over 31 bits.
     #[error("holds a field with an impossible value; it may be damaged, or no session string at all")]
@@ -203,7 +208,8 @@ impl SessionString {
         Self::with(Format::Telethon, dc, Some(address), key)
     }
 
-    /// Reads a string of any form. White space around it, missing padding, and either base64 alphabet are fine.
+    /// Reads a string of any form. White space around it, missing padding, and either base64
+    /// alphabet are fine.
     pub fn decode(text: &str) -> Result<Self, Refused> {
         let text = text.trim();
         if text.is_empty() {
@@ -232,8 +238,8 @@ impl SessionString {
         Ok(Self { format, dc, address, key, api_id: None, test: None, user_id: None, is_bot: None })
     }
 
-    /// Where to connect: the string's own address, or where it has none that can be used, the DC's from the table. `None`
-    /// for a test DC above 3.
+    /// Where to connect: the string's own address, or where it has none that can be used, the DC's
+    /// from the table. `None` for a test DC above 3.
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.address {
@@ -242,7 +248,8 @@ impl SessionString {
         }
     }
 
-    /// In Telethon's form, with this address (see [`SessionString::socket_addr`]) in place of its own.
+    /// In Telethon's form, with this address (see [`SessionString::socket_addr`]) in place of its
+    /// own.
     #[must_use]
     pub fn to_telethon(&self, address: SocketAddr) -> Secret<String> {
         let mut raw = vec![self.dc];
@@ -255,8 +262,9 @@ impl SessionString {
         Secret::new(format!("1{}", base64::encode(&raw, true)))
     }
 
-    /// In Pyrogram's form v2. A session read from a form without `api_id` and `user_id` needs them set first; without the
-    /// other two it is taken for a person's, and for one of the test DCs where its address is one of theirs.
+    /// In Pyrogram's form v2. A session read from a form without `api_id` and `user_id` needs them
+    /// set first; without the other two it is taken for a user account's, and for one of the test
+    /// DCs if its address is one of theirs.
     pub fn to_pyrogram(&self) -> Result<Secret<String>, Missing> {
         let api_id = self.api_id.ok_or(Missing::ApiId)?;
         let user_id = self.user_id.ok_or(Missing::UserId)?;
@@ -320,12 +328,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Telethon: dc u8, ip 4 or 16 bytes, port u16, key. GramJS: dc u8, length u16, address, port u16, key.
+/// Telethon: dc u8, ip 4 or 16 bytes, port u16, key. GramJS: dc u8, length u16, address, port u16,
+/// key.
 fn with_address(raw: &[u8]) -> Result<SessionString, Refused> {
     let mut fields = Fields(raw);
     let dc = fields.byte()?;
-    // A GramJS string with an address of 14 characters is as long as a Telethon one with IPv6: what decides is whether
-    // the bytes where GramJS has the length are the length. Telethon's would have to hold a `Host::is_nowhere`.
+    // A GramJS string with an address of 14 characters is as long as a Telethon one with IPv6: what
+    // decides is whether the bytes where GramJS has the length are the length. Telethon's would
+    // have to hold a `Host::is_nowhere`.
     let gramjs = Fields(fields.0).u16()?;
     let (format, host) = match raw.len() {
         len if usize::from(gramjs) + 261 == len => {
@@ -351,7 +361,8 @@ fn host(bytes: &[u8]) -> Result<Host, Refused> {
     if name { Ok(Host::Name(text.to_owned())) } else { Err(Refused::Address) }
 }
 
-/// v2: dc u8, api_id u32, test u8, key, user_id u64, is_bot u8. v1: the same without api_id, user_id of 64 or 32 bits.
+/// v2: dc u8, api_id u32, test u8, key, user_id u64, is_bot u8. v1: the same without api_id,
+/// user_id of 64 or 32 bits.
 fn pyrogram(raw: &[u8]) -> Result<SessionString, Refused> {
     let format = match raw.len() {
         271 => Format::Pyrogram,

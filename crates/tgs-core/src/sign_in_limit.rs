@@ -1,8 +1,10 @@
-//! How often the standby session may approve a new one: at most five times in any 24 hours for each account, since
-//! Telegram locks an account out that signs in too often, and a process in a crash loop would not stop at that.
+//! How often the standby session may approve a new one: at most five times in any 24 hours for each
+//! account, since Telegram locks an account out that signs in too often, and a process in a crash
+//! loop would not stop at that.
 //!
-//! The times are kept in the state directory, one for each line, and each is on disk before the attempt it stands for. All
-//! instances that share the directory share the count. Here is only counted; who signs in is the caller.
+//! The times are kept in the state directory, one for each line, and each is on disk before the
+//! attempt it stands for. All instances that share the directory share the count. Here is only
+//! counted; who signs in is the caller.
 
 use std::{
     ffi::OsString,
@@ -87,7 +89,8 @@ impl SignInLimit {
         })
     }
 
-    /// How many attempts are left at `now`, 0 to 5. Reads only; a count that cannot be read leaves none.
+    /// How many attempts are left at `now`, 0 to 5. Reads only; a count that cannot be read leaves
+    /// none.
     #[must_use]
     pub fn left(&self, now: SystemTime) -> usize {
         let read = SharedDir::open(&self.dir).and_then(|dir| dir.read(&self.name));
@@ -111,8 +114,9 @@ impl SignInLimit {
         })
     }
 
-    /// What has been counted, and what of that the file says. A file that cannot be understood is put aside and stands
-    /// for one attempt: for none, damage would be a way around the limit; for five, it would keep a stream down for a day.
+    /// What has been counted, and what of that the file says. A file that cannot be understood is
+    /// put aside and stands for one attempt: for none, damage would be a way around the limit; for
+    /// five, it would keep a stream down for a day.
     fn load(&self, dir: &SharedDir, now: u64) -> io::Result<(Counted, Counted)> {
         let Some((bytes, _)) = dir.read(&self.name)? else { return Ok(<_>::default()) };
         if let Some(counted) = Counted::parse(&bytes) {
@@ -161,8 +165,8 @@ impl Counted {
         self.0.iter().flat_map(|time| [time.to_string(), "\n".into()]).collect()
     }
 
-    /// Forgets what is a day old. Times that are yet to come are from before the clock was set back; when they really
-    /// were nobody knows, so they count as of now.
+    /// Forgets what is a day old. Times that are yet to come are from before the clock was set
+    /// back; when they really were nobody knows, so they count as of now.
     fn pass(&mut self, now: u64) {
         self.0.retain(|time| time.saturating_add(DAY) > now);
         for time in &mut self.0 {

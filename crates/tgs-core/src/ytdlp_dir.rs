@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn told_from_the_program_through_the_links() {
+    fn known_from_the_program_through_the_links() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("ytdlp");
         let bin = root.join("versions/2026.8.19/bin");

@@ -240,7 +240,7 @@ fn root_is_led_nowhere_by_another_user() {
 }
 
 #[test]
-fn what_is_not_allowed_is_told_with_its_remedy() {
+fn what_is_not_allowed_is_reported_with_its_remedy() {
     let Some((dir, file, tool)) = second_user(FILE) else { return };
     let at = dir.path().display();
     assert_eq!(

@@ -82,7 +82,7 @@ fn failures_to_start() {
 }
 
 #[test]
-fn a_file_that_cannot_be_executed_is_told_by_the_shim() {
+fn a_file_that_cannot_be_executed_is_reported_by_the_shim() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken");
     std::fs::write(&file, "#!/no/such/interpreter\n").unwrap();
@@ -103,7 +103,7 @@ fn a_shim_whose_parent_is_gone_starts_nothing() {
 }
 
 #[test]
-fn a_killed_child_is_told_as_such() {
+fn a_killed_child_is_reported_as_such() {
     let out = run(&["sh", "-c", "kill -9 $$"]);
     assert_eq!(text(&out.stderr), "killed by SIGKILL\n");
 }

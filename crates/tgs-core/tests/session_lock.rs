@@ -23,7 +23,8 @@ fn started(command: &mut Command) -> (Child, String) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = loop {
         match command.spawn() {
-            // A child of another test was forked while the program was copied, and has yet to close it.
+            // A child of another test was forked while the program was copied, and has yet to close
+            // it.
             Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
             spawned => break spawned.expect("the tool starts"),
         }
@@ -80,7 +81,8 @@ fn root_and_a_service_share_the_lock() {
         assert_eq!(line, "held\n");
         let words = refused(hold(number, second, &tool));
         assert!(words.contains(&format!("in use by tool (pid {})", holder.id())), "{words}");
-        // What a killed process leaves, the other user can lock, and need not be able to take away or write.
+        // What a killed process leaves, the other user can lock, and need not be able to take away
+        // or write.
         holder.kill().unwrap();
         holder.wait().unwrap();
         let (holder, line) = hold(number, second, &tool);

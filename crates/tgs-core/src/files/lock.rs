@@ -1,9 +1,9 @@
 //! The one file lock: exclusive on this machine, named after its holder, gone with its holder.
 //!
 //! It is advisory (`flock`). The lock file carries no state; its holder deletes it on release, and
-//! one that was killed leaves it behind. Its directory may be writable by everyone: whoever can
-//! list it can hold the lock too, which keeps others waiting and nothing more. Programs that do not
-//! ask for the lock are not kept out.
+//! one that was killed leaves it behind. Its directory may be writable by everyone: every user that
+//! can list it can hold the lock too, which keeps others waiting and nothing more. Programs that do
+//! not ask for the lock are not kept out.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Children of a real shell: what they print, how they end, and what is left of them.
+//! Children of a real shell: their output, their end, and their descendants after it.
 
 use std::{
     io::{self, BufRead, Read},
@@ -71,7 +71,7 @@ fn output_stops_when_cancelled() {
 }
 
 #[test]
-fn a_program_that_cannot_run_is_told_by_the_start() {
+fn a_program_that_cannot_run_is_reported_by_the_start() {
     let cases = [
         ("no-such-program-here", io::ErrorKind::NotFound),
         ("/no/such/program", io::ErrorKind::NotFound),
@@ -158,7 +158,7 @@ fn a_panic_while_one_child_is_started_is_that_ones_failure() {
 }
 
 #[test]
-fn the_processor_time_of_a_child_is_told() {
+fn the_processor_time_of_a_child_is_reported() {
     let busy = spawn(sh("while :; do :; done")).unwrap();
     let end = Instant::now() + Duration::from_mins(1);
     while busy.cpu_time().unwrap() < Duration::from_millis(50) {

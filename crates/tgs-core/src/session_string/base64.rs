@@ -1,4 +1,5 @@
-//! Base64 as session strings use it: read in both alphabets, padded or not, and written in the URL-safe one.
+//! Base64 as session strings use it: read in both alphabets, padded or not, and written in the
+//! URL-safe one.
 
 use base64::{
     Engine, alphabet,

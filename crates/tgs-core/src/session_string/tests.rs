@@ -234,7 +234,8 @@ fn any_session() -> impl Strategy<Value = SessionString> {
     )
 }
 
-/// Every text that a refusal can have. That they are these and no others proves that none holds a part of the input.
+/// Every text that a refusal can have. That they are these and no others proves that none holds a
+/// part of the input.
 const REFUSALS: [Refused; 8] = [
     Refused::Empty,
     Refused::TooLong,

@@ -273,7 +273,7 @@ fn wrong_values() {
 }
 
 #[test]
-fn all_problems_are_told_together() {
+fn all_problems_are_reported_together() {
     let file = "LOOP=hunter2\nSHUFFLE=1\nSHUFFLE=hunter2\nREAD_AHEAD=hunter2 \\\n\nPLAYLIST=hunter2 x\n";
     let failed = load("", Some(file), &[("PROMETHEUS_PORT", "hunter2")], &[("VIDEO_QUALITY", "hunter2")]);
     let shown = failed.unwrap_err().to_string();
@@ -359,7 +359,7 @@ const TO_OUTPUT: &str = ".env line 1: OUTPUT_URL is set, so the broadcast goes t
 const FULL: &str = "API_ID=7\nAPI_HASH=00112233445566778899aabbccddeeff\nCHAT_ID=@name\n";
 
 #[test]
-fn an_output_beside_a_full_telegram_is_told_unless_it_was_typed() {
+fn an_output_beside_a_full_telegram_is_reported_unless_it_was_typed() {
     let warnings = |file: &str, env: &[(&str, &str)], given: &[(&'static str, &str)]| {
         load(file, None, env, given).unwrap().warnings
     };
@@ -374,7 +374,7 @@ fn an_output_beside_a_full_telegram_is_told_unless_it_was_typed() {
 }
 
 #[test]
-fn names_of_no_likeness_are_told_too() {
+fn names_of_no_likeness_are_reported_too() {
     let warnings = |file: &str| load(file, None, &[], &[]).unwrap().warnings;
     assert_eq!(
         warnings("PROXY=socks5://h\nLOOPS=1\n"),
@@ -387,9 +387,9 @@ fn names_of_no_likeness_are_told_too() {
     let none: [&str; 0] = [];
     assert_eq!(warnings("https_proxy=http://h\nTZ=UTC\nRUST_BACKTRACE=1\nLC_ALL=C\nLOOP=1\n"), none);
     let many = (0..1000).fold(String::new(), |all, n| all + &format!("OTHER_PROGRAM_{n}=x\n"));
-    let told = warnings(&many);
-    assert_eq!(told.len(), 21);
-    assert_eq!(told[20], ".env: 980 more names are not settings");
+    let found = warnings(&many);
+    assert_eq!(found.len(), 21);
+    assert_eq!(found[20], ".env: 980 more names are not settings");
 }
 
 #[test]
