@@ -195,7 +195,8 @@ impl<'a> Reader<'a> {
         self.file = Some(File { shown, named, content });
     }
 
-    /// The value of `name`, also under its former name, and its name in messages; `None` if it is unset.
+    /// The value of `name`, also under its former name, and its name in messages; `None` if it is
+    /// unset.
     fn find(&mut self, name: &'static str) -> Option<(String, String)> {
         debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
         let found = self.find_exact(name);
