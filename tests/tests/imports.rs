@@ -43,7 +43,6 @@ const KNOWN: &[&[&str]] = &[
         "tgs-playout/src/proxy/rtsp_relay.rs",
         "tgs-playout/src/proxy/serve.rs",
     ],
-    &["tgs-rtmp/src/client.rs", "tgs-rtmp/src/client/transport.rs"],
     &["tgs-stream/src/list.rs", "tgs-stream/src/list/pls.rs", "tgs-stream/src/list/xspf.rs"],
     &["tgs-stream/src/position.rs", "tgs-stream/src/position/file.rs"],
     &["tgs-stream/src/ytdlp.rs", "tgs-stream/src/ytdlp/answer.rs"],

@@ -18,7 +18,7 @@ pub use self::error::{ConnectionLost, OpenError, OpenStage};
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
     session::{PublishSession, Refusal, SessionStep},
-    transport::{Deadline, LOOK, Transport, again, closed_or_broken},
+    transport::{Cancelled, Deadline, LOOK, Transport, again, closed_or_broken},
 };
 pub use crate::limits::{Excess, Rate};
 use crate::{
@@ -42,9 +42,6 @@ const READS: usize = 16;
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Whether blocking calls shall end; asked every 50 ms.
-type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A connection on which media may be published.
 pub struct RtmpConnection {

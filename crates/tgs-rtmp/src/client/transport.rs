@@ -17,7 +17,6 @@ use rustls::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    Cancelled,
     acked::acked,
     error::{OpenError, OpenStage},
 };
@@ -41,6 +40,9 @@ const RECORDS: usize = 16;
 
 /// How long a blocked call sleeps before it looks whether it is wanted any more.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
+
+/// Whether blocking calls shall end; asked every 50 ms.
+pub(super) type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Until when opening a connection may take, and whether it is still wanted.
 #[derive(Clone, Copy)]
