@@ -22,7 +22,8 @@ use crate::{
     verdict::{HealthVerdict, UnitWatch, Verdict},
 };
 
-/// How often the unit is looked at. A run that ends and begins anew in between is known by its invocation.
+/// How often the unit is looked at. A run that ends and begins anew in between is known by its
+/// invocation.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the tool.
@@ -35,7 +36,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let up = match seen {
         Ok(Observation { verdict, snapshot, restarts, health }) => {
             let journal = journal(matches!(verdict, Verdict::Up(_)));
-            // The journal does not tell which assertion failed: the one of ours is that there are settings.
+            // The journal does not tell which assertion failed: the one of ours is that there are
+            // settings.
             let settings = snapshot.env_file().filter(|file| !snapshot.assertion && !file.exists());
             let asserted = settings.map(|file| format!("AssertPathExists={}", file.display()));
             let condition = systemd::condition(&journal).or(asserted.as_deref());
@@ -126,7 +128,8 @@ fn no_answer(before: Option<&HealthAnswer>) -> String {
     format!("not asked, since the unit is not active{before}")
 }
 
-/// Prints the outcome; a reader that is gone changes nothing about it. Answers whether the unit is up.
+/// Prints the outcome; a reader that is gone changes nothing about it. Answers whether the unit is
+/// up.
 fn tell(cli: &Cli, report: &CheckReport<'_>) -> bool {
     let _ = if cli.json {
         writeln!(stdout(), "{}", report.json())

@@ -48,7 +48,8 @@ pub struct Cli {
     #[arg(long, conflicts_with = "healthz")]
     pub active_only: bool,
 
-    /// A page that must answer too, or the file in which tgs-stream tells its address (STATE_DIR/metrics.port)
+    /// A page that must answer too, or the file in which tgs-stream tells its address
+    /// (STATE_DIR/metrics.port)
     ///
     /// Only where it is not found by itself.
     #[arg(long, value_name = "URL|FILE", value_parser = HealthSource::parse)]

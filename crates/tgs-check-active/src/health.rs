@@ -1,4 +1,5 @@
-//! The health page: 200, or a named reason that was there before. Asked over plain HTTP on this machine.
+//! The health page: 200, or a named reason that was there before. Asked over plain HTTP on this
+//! machine.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -110,7 +111,8 @@ pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> Health
     }
 }
 
-/// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at once.
+/// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at
+/// once.
 pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     match (judge(None, now), now) {
         (HealthVerdict::Bad(why), HealthAnswer::Page(Health::Unhealthy(text))) if waits(text) => {
@@ -126,8 +128,8 @@ fn waits(reason: &str) -> bool {
     ["degraded", ONLY_FILLER].contains(&name) || name.starts_with("waiting_")
 }
 
-/// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all it may say of a
-/// connection to the ingest, which differs from second to second.
+/// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all
+/// it may say of a connection to the ingest, which differs from second to second.
 fn name(reason: &str) -> &str {
     if [NOT_CONNECTED, CONNECTION_LOST, NOTHING_SENT].iter().any(|words| reason.starts_with(words)) {
         return "connection";

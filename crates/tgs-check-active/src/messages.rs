@@ -21,7 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) remedy: Option<String>,
 }
 
-/// Says what a verdict means. `condition` is the condition that did not hold, where the journal tells.
+/// Says what a verdict means. `condition` is the condition that did not hold, where the journal
+/// tells.
 pub(crate) fn finding(
     unit: &str,
     verdict: &Verdict,

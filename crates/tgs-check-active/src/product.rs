@@ -1,5 +1,5 @@
-//! What is known of a unit that runs `tgs-stream`: where its pages are, what it says of itself, and whether a start would
-//! take its settings. Nothing here holds for a unit with another program.
+//! What is known of a unit that runs `tgs-stream`: where its pages are, what it says of itself, and
+//! whether a start would take its settings. Nothing here holds for a unit with another program.
 
 use std::{
     env,
@@ -34,7 +34,8 @@ pub(crate) fn is_ours(seen: &UnitSnapshot) -> bool {
     seen.program.as_deref().and_then(Path::file_name) == Some(OsStr::new(PROGRAM))
 }
 
-/// What its page answers, found by itself; what it has told systemd where no page is to be found; `None` without either.
+/// What its page answers, found by itself; what it has told systemd where no page is to be found;
+/// `None` without either.
 pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match pages(seen, Path::new("/proc")).map(|file| health::ask(&HealthSource::File(file))) {
         Some(HealthAnswer::NoAddress(_)) | None => {
@@ -44,8 +45,9 @@ pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     }
 }
 
-/// The file that tells the address of the pages: in the STATE_DIR that the running process was given, which is in its
-/// variables (systemd puts there what EnvironmentFile= holds), else in the directory that systemd makes for the unit.
+/// The file that tells the address of the pages: in the STATE_DIR that the running process was
+/// given, which is in its variables (systemd puts there what EnvironmentFile= holds), else in the
+/// directory that systemd makes for the unit.
 fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
     let environ = seen.pid.map(|pid| read_bounded(&proc.join(pid.to_string()).join("environ")));
     let environ = environ.unwrap_or_default();
@@ -72,7 +74,8 @@ fn read_bounded(file: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Runs the unit's own program on its settings, as a start would see them. A finding where a start would refuse them.
+/// Runs the unit's own program on its settings, as a start would see them. A finding where a start
+/// would refuse them.
 pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     let program = seen.program.as_ref().filter(|_| is_ours(seen))?;
     // Root runs nothing that another user can replace.
@@ -92,7 +95,8 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
         command.current_dir(dir);
     }
     let output = process::output(command, CHECK_LIMIT, 1 << 18, &Cancel::new()).ok()?;
-    // A release that does not know the check yet answers with another code, and is restarted as it ever was.
+    // A release that does not know the check yet answers with another code, and is restarted as it
+    // ever was.
     if output.status.code() != Some(i32::from(Code::Config as u8)) {
         return None;
     }
@@ -119,8 +123,8 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     })
 }
 
-/// Whether a check of the settings by `uid` says what a start as `user` would: another user may not read the files
-/// that the service reads.
+/// Whether a check of the settings by `uid` says what a start as `user` would: another user may not
+/// read the files that the service reads.
 fn may_check(uid: u32, user: &str) -> bool {
     uid == 0 || user == uid.to_string() || user == User::name_of(uid)
 }

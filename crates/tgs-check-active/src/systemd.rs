@@ -1,4 +1,5 @@
-//! systemctl and journalctl as children: each with a time limit, none that could ask for a password. No judgement.
+//! systemctl and journalctl as children: each with a time limit, none that could ask for a
+//! password. No judgement.
 
 use std::{
     io,
@@ -37,7 +38,8 @@ pub(crate) fn restart(unit: &str) -> Result<(), Outcome> {
     if printed.ok { Ok(()) } else { Err(refused("restart", unit, &printed.err)) }
 }
 
-/// The last lines of the journal of `unit` since `since`, without secrets; empty where they cannot be read.
+/// The last lines of the journal of `unit` since `since`, without secrets; empty where they cannot
+/// be read.
 pub(crate) fn journal(unit: &str, since: Option<SystemTime>) -> Vec<String> {
     let mut args = vec![
         "--no-pager".to_owned(),

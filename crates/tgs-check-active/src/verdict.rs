@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::snapshot::UnitSnapshot;
 
-/// So many restarts by systemd while we look, and it is a loop: there is no use in waiting for the end of the time.
+/// So many restarts by systemd while we look, and it is a loop: there is no use in waiting for the
+/// end of the time.
 const LOOP: u32 = 3;
 
 /// What the health page says.
@@ -16,7 +17,8 @@ pub(crate) enum HealthVerdict {
     Fine(String),
     /// It is not, or there is no answer; in words.
     Bad(String),
-    /// It is not, and to wait will not change that: it was not restarted, and is in a state that lasts.
+    /// It is not, and to wait will not change that: it was not restarted, and is in a state that
+    /// lasts.
     Lasting(String),
 }
 
@@ -83,7 +85,8 @@ impl UnitWatch {
         self.restarts
     }
 
-    /// What is seen at the time `at`; an answer once there is one, at the end of the time at the latest.
+    /// What is seen at the time `at`; an answer once there is one, at the end of the time at the
+    /// latest.
     pub(crate) fn see(
         &mut self,
         at: Duration,

@@ -28,7 +28,8 @@ fn dying(restarts: u32) -> UnitSnapshot {
     UnitSnapshot { result: "exit-code".into(), ..at("activating", "auto-restart", "x", restarts) }
 }
 
-/// The verdict, and the second it was given in, where the unit is looked at each second and is as `unit` says.
+/// The verdict, and the second it was given in, where the unit is looked at each second and is as
+/// `unit` says.
 fn judge_with(
     old: Option<&UnitSnapshot>,
     health: impl Fn(u64) -> HealthVerdict,

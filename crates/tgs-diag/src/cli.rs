@@ -23,7 +23,8 @@ it asks the running tgs-stream instead of connecting beside it.
 
 Exit codes: 0 nothing fails, 1 something does, 2 usage.";
 
-/// Says what is wrong with the settings, the session, the tools and the service, and how to mend it.
+/// Says what is wrong with the settings, the session, the tools and the service, and how to mend
+/// it.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-diag", version, about, after_help = EXAMPLES)]
 pub struct Cli {
@@ -31,7 +32,8 @@ pub struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
 
-    /// The systemd unit of the broadcast, tg_video_streamer where none is named; its own .env is looked at
+    /// The systemd unit of the broadcast, tg_video_streamer where none is named; its own .env is
+    /// looked at
     #[arg(long, value_name = "NAME")]
     pub(crate) unit: Option<String>,
 
@@ -43,7 +45,8 @@ pub struct Cli {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Told by root to itself as the unit's user, who cannot see it: the running program is not the installed one
+    /// Told by root to itself as the unit's user, who cannot see it: the running program is not the
+    /// installed one
     #[arg(long, hide = true)]
     pub(crate) replaced: bool,
 }

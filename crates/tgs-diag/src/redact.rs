@@ -1,7 +1,8 @@
-//! The last look at everything that is said: no secret of the settings, no token of a URL, nothing that steers a terminal.
+//! The last look at everything that is said: no secret of the settings, no token of a URL, nothing
+//! that steers a terminal.
 //!
-//! No text of ours has a secret in it to begin with; this is for what other programs say and what other people named. It
-//! knows the secrets, where [`tgs_core::mask`] has to go by their form.
+//! No text of ours has a secret in it to begin with; this is for what other programs say and what
+//! other people named. It knows the secrets, where [`tgs_core::mask`] has to go by their form.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -84,7 +85,8 @@ impl Redactor {
     }
 }
 
-/// What stands for `value` in its file: itself, without one quote at an end or both, without all that it has there.
+/// What stands for `value` in its file: itself, without one quote at an end or both, without all
+/// that it has there.
 fn unquoted(value: &str) -> impl Iterator<Item = &str> {
     let begun = [value, value.strip_prefix(QUOTES).unwrap_or(value), value.trim_start_matches(QUOTES)];
     begun.into_iter().flat_map(|it| [it, it.strip_suffix(QUOTES).unwrap_or(it), it.trim_end_matches(QUOTES)])

@@ -33,7 +33,8 @@ pub struct Cli {
     #[arg(long, group = "task")]
     pub(crate) status: bool,
 
-    /// Go back to the version before; the next update takes only a newer one than that which is left
+    /// Go back to the version before; the next update takes only a newer one than that which is
+    /// left
     #[arg(long, group = "task")]
     pub(crate) rollback: bool,
 
@@ -45,8 +46,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Channel::Stable)]
     pub(crate) channel: Channel,
 
-    /// A page that the new version must extract where the old one can [default: the first page of the playlist that
-    /// --env-file names]
+    /// A page that the new version must extract where the old one can [default: the first page of
+    /// the playlist that --env-file names]
     #[arg(long, value_name = "URL")]
     pub(crate) canary: Option<String>,
 

@@ -1,7 +1,8 @@
-//! pip: what there is, what could be installed, and the installation. What it says in words is turned into causes here.
+//! pip: what there is, what could be installed, and the installation. What it says in words is
+//! turned into causes here.
 //!
-//! Its exit code is not believed where it matters: it is 0 when pip has gone down to an older version, and can be 0
-//! without any network.
+//! Its exit code is not believed where it matters: it is 0 when pip has gone down to an older
+//! version, and can be 0 without any network.
 
 use std::{
     io::ErrorKind,
@@ -57,7 +58,8 @@ struct PackageMetadata {
 }
 
 impl Pip {
-    /// A pip to ask questions: that of the version in use, else, where that has none that works, one made in `scratch`.
+    /// A pip to ask questions: that of the version in use, else, where that has none that works,
+    /// one made in `scratch`.
     pub(crate) fn to_ask(
         cli: &Cli,
         current: Option<&Path>,
@@ -90,7 +92,8 @@ impl Pip {
         Self { python: dir.join("bin/python3"), root: cli.root.clone(), sources, cancel: cancel.clone() }
     }
 
-    /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install it.
+    /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install
+    /// it.
     pub(crate) fn newest(&self, channel: Channel) -> Result<Version, UpdateError> {
         let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
         let pre = (channel == Channel::Nightly).then_some("--pre");
@@ -98,7 +101,8 @@ impl Pip {
         self.ask(&args)?.map_err(|output| refused(&output, "", &self.root))
     }
 
-    /// The version of yt-dlp that pip would install for these requirements; the inner error is its refusal.
+    /// The version of yt-dlp that pip would install for these requirements; the inner error is its
+    /// refusal.
     pub(crate) fn ask(&self, requirements: &[String]) -> Result<Result<Version, Output>, UpdateError> {
         let mut command = self.install();
         command.args(["--quiet", "--dry-run", "--ignore-installed", "--report", "-"]);
@@ -200,8 +204,8 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
     }))
 }
 
-/// What a refusal of pip means, other than that some package is not there. `newest` is what was to be installed, `dir`
-/// where.
+/// What a refusal of pip means, other than that some package is not there. `newest` is what was to
+/// be installed, `dir` where.
 pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError> {
     let line = |parts: &[&str]| {
         words

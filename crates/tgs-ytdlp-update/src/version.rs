@@ -1,6 +1,8 @@
-//! Versions of yt-dlp, compared as pip compares them: dates with the time of day behind a nightly's, and `.devN`.
+//! Versions of yt-dlp, compared as pip compares them: dates with the time of day behind a
+//! nightly's, and `.devN`.
 //!
-//! Not all of PEP 440: yt-dlp has no epochs, alphas or local versions. One that has is not understood, not guessed.
+//! Not all of PEP 440: yt-dlp has no epochs, alphas or local versions. One that has is not
+//! understood, not guessed.
 
 use std::{
     cmp::Ordering,
@@ -46,7 +48,8 @@ fn read(text: &str) -> Option<Version> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse::<u64>().ok())?.filter(|number| *number < u64::MAX)
     };
-    // A nightly's wheel says `2026.10.26.220202dev`; the index, and pip elsewhere, `2026.10.26.220202.dev0`.
+    // A nightly's wheel says `2026.10.26.220202dev`; the index, and pip elsewhere,
+    // `2026.10.26.220202.dev0`.
     let (text, dev) = match text.split_once("dev") {
         Some((text, "")) => (text, Some(0)),
         Some((text, dev)) => (text, Some(number(dev)?)),

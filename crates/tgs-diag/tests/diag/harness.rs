@@ -1,4 +1,5 @@
-//! A directory with a `.env`, a test DC, and the tool run in them. Whatever it says is searched for secrets.
+//! A directory with a `.env`, a test DC, and the tool run in them. Whatever it says is searched for
+//! secrets.
 
 use std::{
     fs,
@@ -135,7 +136,8 @@ impl Home {
         self.dc.new_session(account, dc)
     }
 
-    /// A command of the tool `program` as a remedy words it here: with the path of the one beside tgs-diag, if it is built.
+    /// A command of the tool `program` as a remedy words it here: with the path of the one beside
+    /// tgs-diag, if it is built.
     pub(crate) fn remedy(&self, program: &str, args: &str) -> String {
         let beside = Path::new(env!("CARGO_BIN_EXE_tgs-diag")).with_file_name(program);
         let program = if beside.exists() { beside } else { program.into() };

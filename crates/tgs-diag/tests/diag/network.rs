@@ -1,4 +1,5 @@
-//! The network: none of it with `--offline`, one time-out where it is dead, the server that takes the picture.
+//! The network: none of it with `--offline`, one time-out where it is dead, the server that takes
+//! the picture.
 
 use std::{
     net::TcpListener,
