@@ -122,7 +122,7 @@ fn what_goes_wrong_is_named_and_the_old_version_stays() {
     );
     quick("2026.9.2", "Requires-Python: >=3.10", "Requires-Python: >=4", "Python too old: ");
     place.offer(&format!("yt_dlp-{NEW}-")).unwrap();
-    quick("2026.9.3", certifi.0, certifi.1, "a package it needs is not to be had: No matching");
+    quick("2026.9.3", certifi.0, certifi.1, "a package that it needs is not available: No matching");
 
     let unreachable = ["--index-url", "http://127.0.0.1:9/simple"];
     let ran: Ran = place.bare().args(unreachable).output().unwrap().into();

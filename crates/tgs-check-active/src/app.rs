@@ -73,7 +73,7 @@ struct Observation {
 /// Restarts the unit where that is wanted, and looks until there is an answer.
 fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
     let mut snapshot = systemd::show(&cli.unit)?;
-    // What is told to be run is worded for the settings and the user of this unit.
+    // Remedies name this unit's settings file and user.
     remedy::set_env_file(snapshot.env_file().as_deref());
     let mut watch = UnitWatch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
     let mut before = None;

@@ -18,11 +18,11 @@ Examples:
 Up is a unit that is active and running, in the same run and without a restart, for --stable seconds. Where it runs
 tgs-stream, its /healthz must answer too: 200, or the named state (waiting_network, degraded, ...) that it gave before
 --restart. So Telegram's outage or a dead session does not count against a good release. Without --restart only 200 will
-do. The page is found by itself, by root; others are told what the tool has told systemd. --active-only leaves it out.
+do. root finds the page's address; other users get the unit's STATUS= instead. --active-only skips this check.
 
 Before a tgs-stream is restarted, tgs-stream --check-settings proves its settings; refused ones leave what runs alone.
 
-Exit codes: 0 up, 1 not up (the reason is told), 2 usage.";
+Exit codes: 0 up, 1 not up (with the reason), 2 usage.";
 
 /// Says whether a systemd unit is really up.
 #[derive(Debug, Parser)]

@@ -111,8 +111,7 @@ pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> Health
     }
 }
 
-/// [`judge`] where nothing was restarted: a state in which the tool waits for somebody is told at
-/// once.
+/// [`judge`] without a restart: a state that needs an operator is reported at once.
 pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     match (judge(None, now), now) {
         (HealthVerdict::Bad(why), HealthAnswer::Page(Health::Unhealthy(text))) if waits(text) => {

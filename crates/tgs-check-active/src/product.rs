@@ -34,8 +34,7 @@ pub(crate) fn is_ours(seen: &UnitSnapshot) -> bool {
     seen.program.as_deref().and_then(Path::file_name) == Some(OsStr::new(PROGRAM))
 }
 
-/// What its page answers, found by itself; what it has told systemd where no page is to be found;
-/// `None` without either.
+/// The answer of the unit's health page; without a page, the unit's STATUS=; `None` without both.
 pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match pages(seen, Path::new("/proc")).map(|file| health::ask(&HealthSource::File(file))) {
         Some(HealthAnswer::NoAddress(_)) | None => {

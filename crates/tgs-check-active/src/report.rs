@@ -10,7 +10,7 @@ use crate::{
     verdict::HealthVerdict,
 };
 
-/// Everything that is told.
+/// The whole result.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReport<'a> {
     /// Whether it is up.

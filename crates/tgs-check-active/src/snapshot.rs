@@ -34,7 +34,7 @@ pub(crate) struct UnitSnapshot {
     pub(crate) pid: Option<u32>,
     /// How the last main process ended.
     pub(crate) end: Option<ProcessEnd>,
-    /// What the process has told systemd of itself.
+    /// STATUS= of the process.
     pub(crate) status: String,
     /// What it runs.
     pub(crate) program: Option<PathBuf>,

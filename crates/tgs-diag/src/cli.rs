@@ -45,8 +45,8 @@ pub struct Cli {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Told by root to itself as the unit's user, who cannot see it: the running program is not the
-    /// installed one
+    /// Passed by root to itself when it continues as the unit's user, who cannot see it: the
+    /// running program is not the installed one
     #[arg(long, hide = true)]
     pub(crate) replaced: bool,
 }

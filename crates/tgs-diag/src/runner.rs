@@ -166,7 +166,7 @@ mod tests {
         };
         let heeds = Check::new("c", |out| {
             out.cancel.wait(Duration::from_hours(1));
-            out.say(Finding::warn("c", "was told to stop"));
+            out.say(Finding::warn("c", "was cancelled"));
         });
         let began = Instant::now();
         let found = run(vec![hang("a"), hang("b"), heeds], Duration::from_millis(300), &mut |_| {});
@@ -178,7 +178,7 @@ mod tests {
                 "a: did not come to an end within 0.3 s",
                 "b: before",
                 "b: did not come to an end within 0.3 s",
-                "c: was told to stop",
+                "c: was cancelled",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The `.env` file and what stands in it, as far as that can be told without asking anybody.
+//! Checks the `.env` file and its content without a network.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 

@@ -9,7 +9,7 @@ Examples:
   tgs-session --write-env                        sign in, and put the session into .env
   tgs-session --qr --write-env                   the same, by a QR code
   tgs-session --standby --write-env              make the standby session that can approve new ones
-  tgs-session --non-interactive --write-env      sign in with nobody present, approved by the standby session
+  tgs-session --non-interactive --write-env      sign in without a prompt, approved by the standby session
   tgs-session --list-dialogs                     find the number for CHAT_ID
   tgs-session --show
   tgs-session --convert pyrogram
@@ -35,8 +35,8 @@ pub struct Cli {
     #[arg(long, group = "way", value_name = "NUMBER")]
     pub(crate) phone: Option<String>,
 
-    /// Sign in with nobody present: the standby session approves, with TWO_FA_PASSWORD where it is
-    /// asked for
+    /// Sign in without a prompt: the standby session approves, with TWO_FA_PASSWORD if Telegram
+    /// asks for it
     #[arg(long, group = "way", conflicts_with = "standby")]
     pub(crate) non_interactive: bool,
 

@@ -52,7 +52,7 @@ impl SessionSink {
         }
         say(&match self {
             Self::Stdout => format!(
-                "Signed in as {me}. The line on stdout is for {variable}; whoever has it has the account."
+                "Signed in as {me}. The line on stdout is for {variable}; it gives full access to the account."
             ),
             Self::File(file) => format!("{variable} in {} is new: signed in as {me}.", file.path().display()),
         });

@@ -38,7 +38,7 @@ enum Command {
     /// Steers a test DC that runs
     #[command(after_help = format!("Commands:\n{COMMANDS}"))]
     Ctl {
-        /// Its control socket, as it told on stderr
+        /// Its control socket, as printed on stderr
         #[arg(long, value_name = "ADDR:PORT")]
         control: SocketAddr,
         /// A command and its options
@@ -107,7 +107,7 @@ fn serve(options: &Run) -> anyhow::Result<()> {
     };
     let dc = Arc::new(TestDc::start_on(world, options.ports).context("the test DC cannot listen")?);
     let control = control::serve(Arc::clone(&dc), port).context("the control socket cannot listen")?;
-    // Before the first word on stdout: whoever reads it may begin at once.
+    // Before the first line on stdout: its reader may begin at once.
     eprint!("{}", introduction(&dc, control));
     let mut stdout = std::io::stdout();
     stdout.write_all(env_file(&dc).as_bytes()).and_then(|()| stdout.flush()).context("stdout is closed")?;

@@ -54,7 +54,7 @@ struct Client {
     numbers: Numbers,
     /// What goes onto the wire next.
     wire: Vec<u8>,
-    /// For whoever wants to send on this connection, now or later.
+    /// For all senders on this connection.
     out: UnboundedSender<Outgoing>,
     /// When to close if no `ping_delay_disconnect` comes.
     deadline: Option<Instant>,

@@ -16,7 +16,7 @@ use crate::{
     world::Chat,
 };
 
-/// What can be said, for `--help` and for whoever says something else.
+/// The commands, for `--help` and for the error of an unknown one.
 pub const COMMANDS: &str = "\
 fault FAULT [--method NAME] [--times N] [--session KEY] [--at accept|init|later|call]
         FAULT is an error's name (FLOOD_WAIT_31, AUTH_KEY_UNREGISTERED), 401:NAME, transport:-404, transport:-429,

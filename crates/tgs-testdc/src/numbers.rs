@@ -71,7 +71,7 @@ pub(crate) fn to_256(number: &BigUint) -> [u8; 256] {
 
 /// Opens `encrypted_data` of `req_DH_params`, in either padding: `RSA_PAD` of today's clients, or
 /// the SHA-1 one before it, which Telethon still writes. The data is followed by the padding.
-/// <https://core.telegram.org/mtproto/auth_key#41-rsa-paddata-server-public-key-mentioned-above-is-implemented-as-follows>
+/// <https://core.telegram.org/mtproto/auth_key>, 4.1 (RSA_PAD)
 pub(crate) fn rsa_open(encrypted: &[u8]) -> Option<Vec<u8>> {
     let number = BigUint::from_bytes_be(encrypted);
     if number >= modulus() {

@@ -1,4 +1,4 @@
-//! The server's side of SRP, by which Telegram checks a 2FA password without being told it.
+//! The server's side of SRP, by which Telegram checks a 2FA password without receiving it.
 //!
 //! <https://core.telegram.org/api/srp>
 

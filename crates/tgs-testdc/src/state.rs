@@ -164,7 +164,7 @@ pub(crate) struct Connection {
     pub(crate) out: UnboundedSender<Outgoing>,
 }
 
-/// What a connection is told to do from outside.
+/// A request to a connection's thread.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Message { key: i64, session: i64, kind: Kind, body: Vec<u8> },

@@ -1,4 +1,4 @@
-//! The TCP framings of MTProto: Full, Abridged and (padded) Intermediate, told apart by a
+//! The TCP framings of MTProto: Full, Abridged and (padded) Intermediate, recognised by a
 //! connection's first bytes. Not the obfuscated one, and no encryption.
 //!
 //! <https://core.telegram.org/mtproto/mtproto-transports>

@@ -36,8 +36,8 @@ pub(crate) enum UpdateError {
     )]
     Downgrade { newest: String, offered: String, current: String, detail: String },
     #[error(
-        "install yt-dlp {newest}, a package it needs is not to be had: {detail}; wait for it, or give an index that has \
-         it by --index-url"
+        "install yt-dlp {newest}, a package that it needs is not available: {detail}; wait for it, or name another index \
+         with --index-url"
     )]
     Unmet { newest: String, detail: String },
     #[error("install yt-dlp {wanted}, silent downgrade: pip installed {got}")]

@@ -146,7 +146,7 @@ impl Pip {
 
     fn pip(&self) -> Command {
         let mut command = process::command(&self.python);
-        // Isolated: a pip.py in the working directory is none of ours.
+        // Isolated: ignores a pip.py in the working directory.
         command.args([
             "-I",
             "-m",

@@ -77,7 +77,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     if let Err(RenewError::Standby(error) | RenewError::New(error)) = &renewed
         && let Some(wait) = error.wait
     {
-        // Whoever tries next, a minute from now perhaps, must not ask before that.
+        // The next attempt must not call Telegram before that time.
         flood.set(&name, wait, SystemTime::now());
     }
     let (session, me) = renewed.map_err(failed)?;
@@ -87,7 +87,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
 
 fn no_standby() -> CliError {
     CliError::failure(format!(
-        "sign in with nobody present: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: {}",
+        "sign in without a prompt: STANDBY_SESSION_STRING is not set; make a standby session once, at a terminal: {}",
         SessionRole::Standby.maker()
     ))
 }

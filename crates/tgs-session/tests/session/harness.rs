@@ -170,7 +170,7 @@ impl Home {
         session.to_telethon(address).expose().clone()
     }
 
-    /// Nothing secret is in what the tool has told.
+    /// Fails if the output contains a secret.
     #[track_caller]
     pub(crate) fn no_secret_in(&self, text: &str) {
         let accounts = self.dc.world().accounts;

@@ -1,4 +1,4 @@
-//! A person at a pseudo-terminal: waits for words, and types.
+//! A user at a pseudo-terminal: waits for text, and types.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -61,7 +61,7 @@ fn what_is_wrong_with_the_settings() {
         ("no session string", "--show", "SESSION_STRING=1xyz".into()),
         ("no standby to approve", "--non-interactive", app.clone()),
         (
-            "a standby that is none",
+            "a standby that is no session string",
             "--non-interactive",
             format!("{app}\nSTANDBY_SESSION_STRING=none-of-them"),
         ),

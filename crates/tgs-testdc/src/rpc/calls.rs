@@ -34,8 +34,8 @@ fn live<'a>(caller: &'a mut Caller<'_>, input: &enums::InputGroupCall) -> Answer
     if call.live { Ok(call) } else { error("GROUPCALL_FORBIDDEN") }
 }
 
-/// A call that has changed, told as updates.
-fn told(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
+/// The updates that announce a changed call.
+fn updates(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
     let state = &*caller.state;
     let chat = state.chat(call.chat_id);
     let update = types::UpdateGroupCall {
@@ -62,7 +62,7 @@ impl Method for functions::phone::CreateGroupCall {
         }
         let kind = if self.rtmp_stream { CallKind::Rtmp } else { CallKind::WebRtc };
         let call = caller.state.start_call(chat_id, kind, self.title).clone();
-        Ok(told(caller, me, &call))
+        Ok(updates(caller, me, &call))
     }
 }
 
@@ -83,7 +83,7 @@ impl Method for functions::phone::DiscardGroupCall {
             .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
         caller.state.end_call(chat_id);
         let call = caller.state.calls[position].clone();
-        Ok(told(caller, me, &call))
+        Ok(updates(caller, me, &call))
     }
 }
 
@@ -104,7 +104,7 @@ impl Method for functions::phone::EditGroupCallTitle {
         }
         call.title = title;
         let call = call.clone();
-        Ok(told(caller, me, &call))
+        Ok(updates(caller, me, &call))
     }
 }
 
@@ -147,14 +147,14 @@ impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
 impl Method for functions::phone::JoinGroupCall {
     const PEOPLE_ONLY: bool = true;
 
-    /// Marks the caller as a viewer; there is no media to be had.
+    /// Marks the caller as a viewer; the test DC has no media.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let key = caller.key;
         let call = live(caller, &self.call)?;
         call.joined.insert(key);
         let call = call.clone();
-        Ok(told(caller, me, &call))
+        Ok(updates(caller, me, &call))
     }
 }
 

@@ -38,7 +38,7 @@ fn group(state: &State, me: i64, id: i64) -> Answer<&Chat> {
     }
 }
 
-/// The chat that a peer means; a user is none.
+/// The chat of a peer; a user is refused.
 pub(super) fn chat_of_peer<'a>(state: &'a State, me: i64, peer: &enums::InputPeer) -> Answer<&'a Chat> {
     match peer {
         enums::InputPeer::Channel(peer) => by_hash(state, me, peer.channel_id, peer.access_hash),

@@ -107,7 +107,7 @@ fn a_call_is_created_found_titled_and_replaced() {
         assert_eq!(name_of(pool.call(&title).await).1, "GROUPCALL_NOT_MODIFIED");
         assert_eq!(dc.calls(World::CHANNEL)[0].title.as_deref(), Some("now: second"));
 
-        // Whoever creates ends what is live.
+        // A new call ends the live one.
         pool.call(&create(peer.clone(), None)).await.unwrap();
         let live: Vec<_> = dc.calls(World::CHANNEL).iter().map(|call| call.live).collect();
         assert_eq!(live, [false, true]);

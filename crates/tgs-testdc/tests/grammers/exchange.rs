@@ -19,7 +19,7 @@ fn short(number: u64) -> Vec<u8> {
     number.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
-/// Makes a key. The DC's number is told inside the RSA envelope by clients that do; `name` is the
+/// Makes a key. Some clients send the DC's number inside the RSA envelope; `name` is the
 /// place of the key's name among those offered: our own, or a built-in one, as a client with a
 /// replaced modulus has it.
 async fn make_key(dc: &TestDc, dc_id: i32, tell_dc: bool, name: usize) -> Result<[u8; 256], InvocationError> {
