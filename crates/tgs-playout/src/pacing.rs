@@ -1,12 +1,13 @@
-//! The pacing thread: takes what is encoded, puts it on the one clock, sends it when it is due.
+//! The playout thread: takes encoded media, puts it on the one clock, sends it when it is due.
 //!
 //! # Theory of operation
 //!
 //! There is one anchor between the broadcast's clock and the wall's for the whole run. It moves in
 //! two cases only: by exactly the time the viewer was away (files wait), and by a lag that it
 //! resynchronises. When the read-ahead cannot give the next group of pictures by the moment it is
-//! due, filler is sent instead, between two keyframes. This thread starts no process and opens no
-//! item; all it waits for is its connection and the clock.
+//! due, filler is sent instead, between two keyframes. This thread opens no item
+//! and starts no process but the sender of `PUBLISHER=ffmpeg`; it waits for its connection and the
+//! clock only.
 
 use std::{
     collections::VecDeque,
@@ -48,7 +49,7 @@ pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 /// longest back-off (30 s).
 const LONGEST_TURN: Duration = Duration::from_mins(2);
 
-/// The pacing thread's state.
+/// The playout thread's state.
 #[derive(Debug)]
 pub(crate) struct Playout {
     read_ahead: Arc<ReadAhead>,
@@ -91,7 +92,7 @@ pub(crate) struct Playout {
     sending: Duration,
 }
 
-/// What ties the pacing thread to the rest of the tool.
+/// What connects the playout thread to the rest of the tool.
 #[derive(Debug)]
 pub(crate) struct Supervision {
     /// Stops the broadcast.

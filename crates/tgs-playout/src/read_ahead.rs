@@ -5,9 +5,9 @@
 //! handed out only when all of it is here, so that the broadcast is never left in the middle of
 //! one: whatever goes wrong in the encoder is bridged between two keyframes and nothing is lost.
 //!
-//! What an operator leaves is taken out of it at the end of a group as well (`ReadAhead::skip`,
-//! `ReadAhead::jump`): the item on air is shown for a group more where the other one is not here
-//! yet. Which item is meant is decided in `runs`; where the list goes on, by the program.
+//! A command discards an item at the end of a group as well (`ReadAhead::skip`, `ReadAhead::jump`):
+//! one more group of the current item is sent if the next item is not ready. `sequence` decides
+//! which item a command means; the `Programme` decides where the list continues.
 
 mod buffer;
 mod discard;

@@ -1,4 +1,4 @@
-//! The engine's shared state, its health, and its metrics. Serves no page and takes no decision.
+//! The engine's shared state and metrics; decides whether the engine is healthy. Serves no page.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -24,7 +24,7 @@ pub struct EngineState {
     pub sent_at: Option<Instant>,
     /// A thread that the engine cannot do without and that has died, with its panic.
     pub dead_thread: Option<(&'static str, String)>,
-    /// Start of a filler that no command asked for.
+    /// Start of the present filler, unless the broadcast is paused.
     pub filler_since: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl SharedStatus {
 /// The longest time without sent media that /healthz accepts.
 const HEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest filler without a command that /healthz accepts.
+/// The longest filler outside a pause that /healthz accepts.
 const HEALTHY_FILLER: Duration = Duration::from_mins(5);
 
 impl EngineState {

@@ -125,7 +125,7 @@ impl Timeline {
         }
     }
 
-    /// The next tags belong to item `run`, whose encoder began `start_ms` into it. The first
+    /// The next tags belong to item `seq`, whose encoder began `start_ms` into it. The first
     /// picture must be a keyframe; pictures before one are dropped. A `silent` encoder brings no
     /// sound: silence is put to its pictures.
     pub fn begin(&mut self, seq: u64, start_ms: u64, silent: bool) {

@@ -1,5 +1,5 @@
-//! The pages of a running broadcast, and its line in `systemctl status`. Reads the state that the
-//! engine and the Telegram side keep; decides nothing.
+//! The pages of a running broadcast, and its line in `systemctl status`. Joins the engine's health
+//! with the state of the Telegram side.
 
 use tgs_control::{Health, Status, TelegramState};
 use tgs_core::{mask, settings::Settings, systemd::Reporter};

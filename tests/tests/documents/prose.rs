@@ -1,7 +1,7 @@
 //! The style of comments, strings and documents: width, and phrases that only their author
-//! understands. Does not judge names. [`PENDING`] lists the folders that are not yet rewritten.
+//! understands. Does not judge names.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use tgs_e2e::bin_path::workspace;
 
@@ -27,9 +27,6 @@ const BANNED: [&str; 14] = [
     "a person",
     "with nobody present",
 ];
-
-/// Folders whose text is not yet rewritten. Remove an entry when the test asks for it; add none.
-const PENDING: &[&str] = &[];
 
 /// A piece of text in a source, and the line it begins at.
 #[derive(Debug)]
@@ -162,14 +159,12 @@ fn faults_of_source(source: &str) -> Vec<String> {
     faults
 }
 
-/// The faults of each file, by its path in the repository.
-fn faults() -> BTreeMap<String, Vec<String>> {
-    let mut found = BTreeMap::new();
+/// The faults of all files, each as `path:line: fault`.
+fn faults() -> Vec<String> {
+    let mut found = Vec::new();
     let mut look = |path: &Path, faults: Vec<String>| {
-        if !faults.is_empty() {
-            let path = path.strip_prefix(workspace()).unwrap_or(path);
-            found.insert(path.display().to_string(), faults);
-        }
+        let path = path.strip_prefix(workspace()).unwrap_or(path).display();
+        found.extend(faults.iter().map(|fault| format!("{path}:{fault}")));
     };
     for dir in ["crates", "tests", "fuzz/fuzz_targets"] {
         for path in below(&workspace().join(dir), &[".rs"]) {
@@ -193,32 +188,7 @@ fn faults() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn text_is_plain_and_comments_are_narrow() {
     let faults = faults();
-    let pending = |path: &str| PENDING.iter().find(|folder| path.starts_with(**folder));
-    let (mut wrong, mut left) = (Vec::new(), BTreeMap::<_, usize>::new());
-    for (path, faults) in &faults {
-        if let Some(folder) = pending(path) {
-            *left.entry(*folder).or_default() += faults.len();
-        } else {
-            wrong.extend(faults.iter().map(|fault| format!("{path}:{fault}")));
-        }
-    }
-    for (folder, count) in &left {
-        println!("not yet rewritten: {folder} ({count} places)");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let done: Vec<_> = PENDING.iter().filter(|folder| !left.contains_key(**folder)).collect();
-    assert!(done.is_empty(), "rewritten, so remove it from PENDING in {}: {done:?}", file!());
-}
-
-/// `TGS_PROSE=crates/tgs-core cargo nextest run --profile all -p tgs-e2e every_fault`
-#[test]
-fn every_fault_of_a_folder_is_listed_on_request() {
-    let Some(folder) = std::env::var_os("TGS_PROSE") else { return };
-    let folder = folder.to_string_lossy().into_owned();
-    let faults = faults().into_iter().filter(|(path, _)| path.starts_with(&folder));
-    let faults: Vec<_> =
-        faults.flat_map(|(path, all)| all.into_iter().map(move |fault| format!("{path}:{fault}"))).collect();
-    assert!(faults.is_empty(), "{} places:\n{}", faults.len(), faults.join("\n"));
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]

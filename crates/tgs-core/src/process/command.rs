@@ -34,7 +34,7 @@ pub(crate) const INHERITED: [&str; 14] = [
 ];
 
 /// A command that runs `program` (a path, or a name in PATH) in a session of its own, with empty
-/// stdin and with [`INHERITED`] and `LC_*` as its environment. Start it with [`super::spawn`] or
+/// stdin and with `INHERITED` and `LC_*` as its environment. Start it with [`super::spawn`] or
 /// [`super::output`].
 ///
 /// It is confined as set by [`confine::children`], and its `TMPDIR` and `XDG_CACHE_HOME` are the

@@ -1,7 +1,7 @@
 //! What is in an item, by ffprobe: which streams to use, how long each is, how the picture is
 //! stored.
 //!
-//! Runs off the pacing thread, one item ahead: a probe of a remote file can take seconds.
+//! Runs off the playout thread, one item ahead: a probe of a remote file can take seconds.
 
 mod ffprobe;
 mod following;

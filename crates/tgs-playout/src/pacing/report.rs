@@ -1,4 +1,4 @@
-//! What the pacing thread shows of itself: the snapshot, the metrics.
+//! What the playout thread shows of itself: the snapshot, the metrics.
 
 use std::{sync::Arc, time::Duration};
 

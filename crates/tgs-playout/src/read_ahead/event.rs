@@ -1,4 +1,4 @@
-//! What the encode thread hands to the pacing thread.
+//! What the encode thread hands to the playout thread.
 
 use std::{sync::Arc, time::Duration};
 
