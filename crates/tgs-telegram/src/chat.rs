@@ -15,8 +15,11 @@ use crate::{TelegramClient, TelegramError};
 /// Marks the number of a channel or supergroup, as Telegram's client libraries do.
 const CHANNEL_MARK: i64 = -1_000_000_000_000;
 
-/// Limits of a listing: Telegram decides where the list ends. 200 pages of the client library.
-const DIALOGS: usize = 200 * 100;
+/// Dialogs that one request asks for.
+const PAGE: i32 = 100;
+
+/// Limits of a listing: Telegram decides where the list ends.
+const PAGES: usize = 200;
 const TIME: Duration = Duration::from_mins(1);
 
 /// The kind of a chat.
@@ -95,7 +98,7 @@ impl TelegramClient {
     fn named_chat(&mut self, name: &str, doing: &'static str) -> Result<Chat, TelegramError> {
         let found = self.call_client(doing, async |client| {
             // Converted here, because the conversion panics on a nonsensical answer.
-            client.resolve_username(name).await.map(|peer| peer.map(Chat::of))
+            client.resolve_username(name).await.map(|peer| peer.map(Chat::of_peer))
         })?;
         match found {
             Some(chat) => chat.ok_or_else(|| TelegramError::not_a_chat(doing)),
@@ -103,67 +106,160 @@ impl TelegramClient {
         }
     }
 
-    /// Passes each chat among the dialogs to `look` until that returns one.
+    /// Passes each chat among the dialogs to `look` until that returns one. The client library's
+    /// own list is unfit: it ends at a short page, and panics on a dialog without an access hash.
     fn each_chat(
         &mut self,
         doing: &'static str,
         look: &mut dyn FnMut(Chat) -> Option<Chat>,
     ) -> Result<Option<Chat>, TelegramError> {
-        let mut dialogs = self.client(doing)?.iter_dialogs();
+        let mut request = tl::functions::messages::GetDialogs {
+            exclude_pinned: false,
+            folder_id: None,
+            offset_date: 0,
+            offset_id: 0,
+            offset_peer: InputPeer::Empty,
+            limit: PAGE,
+            hash: 0,
+        };
         let (mut seen, end) = (HashSet::new(), Instant::now() + TIME);
-        for _ in 0..DIALOGS {
+        for _ in 0..PAGES {
             if Instant::now() > end {
                 break;
             }
-            let next = self.call_client(doing, async |_| dialogs.next().await)?;
-            let Some(dialog) = next else { return Ok(None) };
-            if let Some(chat) = Chat::of(dialog.peer)
-                && seen.insert(chat.id)
-                && let Some(found) = look(chat)
-            {
-                return Ok(Some(found));
+            let (page, whole) = match self.call(doing, &request)? {
+                tl::enums::messages::Dialogs::Dialogs(all) => (
+                    Page { dialogs: all.dialogs, messages: all.messages, chats: all.chats, users: all.users },
+                    true,
+                ),
+                tl::enums::messages::Dialogs::Slice(part) => (
+                    Page {
+                        dialogs: part.dialogs,
+                        messages: part.messages,
+                        chats: part.chats,
+                        users: part.users,
+                    },
+                    false,
+                ),
+                // The request has no hash of an earlier answer.
+                tl::enums::messages::Dialogs::NotModified(_) => return Err(TelegramError::garbage(doing)),
+            };
+            let next = page.next_offset();
+            // The page also names chats that its messages were forwarded from.
+            let dialogs: HashSet<i64> = page.dialogs.iter().filter_map(id_of).collect();
+            for chat in page.chats.into_iter().filter_map(Chat::of) {
+                if dialogs.contains(&chat.id)
+                    && seen.insert(chat.id)
+                    && let Some(found) = look(chat)
+                {
+                    return Ok(Some(found));
+                }
+            }
+            // A short page need not be the last one. A page without a message has no offset.
+            match next.filter(|_| !whole) {
+                Some((date, id, peer))
+                    if (date, id) != (request.offset_date, request.offset_id)
+                        || peer != request.offset_peer =>
+                {
+                    (request.offset_date, request.offset_id, request.offset_peer) = (date, id, peer);
+                    request.exclude_pinned = true;
+                }
+                _ => return Ok(None),
             }
         }
         Err(TelegramError::endless(doing))
     }
 }
 
+/// One page of dialogs.
+struct Page {
+    dialogs: Vec<tl::enums::Dialog>,
+    messages: Vec<tl::enums::Message>,
+    chats: Vec<tl::enums::Chat>,
+    users: Vec<tl::enums::User>,
+}
+
+impl Page {
+    /// The date, number and peer of the page's last message that has all three: the next page
+    /// begins after it.
+    fn next_offset(&self) -> Option<(i32, i32, InputPeer)> {
+        self.dialogs.iter().rev().find_map(|dialog| {
+            let tl::enums::Dialog::Dialog(dialog) = dialog else { return None };
+            let date = self.messages.iter().find_map(|message| {
+                let (id, peer, date) = match message {
+                    tl::enums::Message::Message(it) => (it.id, &it.peer_id, it.date),
+                    tl::enums::Message::Service(it) => (it.id, &it.peer_id, it.date),
+                    tl::enums::Message::Empty(_) => return None,
+                };
+                (id == dialog.top_message && *peer == dialog.peer).then_some(date)
+            })?;
+            Some((date, dialog.top_message, self.input_peer(&dialog.peer)?))
+        })
+    }
+
+    /// The peer with its access hash, if the page has a valid one.
+    fn input_peer(&self, peer: &tl::enums::Peer) -> Option<InputPeer> {
+        match peer {
+            tl::enums::Peer::User(peer) => self.users.iter().find_map(|user| match user {
+                tl::enums::User::User(user) if user.id == peer.user_id && !user.min => {
+                    let access_hash = user.access_hash?;
+                    Some(tl::types::InputPeerUser { user_id: user.id, access_hash }.into())
+                }
+                _ => None,
+            }),
+            tl::enums::Peer::Chat(peer) => Some(tl::types::InputPeerChat { chat_id: peer.chat_id }.into()),
+            tl::enums::Peer::Channel(peer) => self.chats.iter().find_map(|chat| {
+                let (channel_id, access_hash) = match chat {
+                    tl::enums::Chat::Channel(it) if !it.min => (it.id, it.access_hash?),
+                    tl::enums::Chat::ChannelForbidden(it) => (it.id, it.access_hash),
+                    _ => return None,
+                };
+                (channel_id == peer.channel_id)
+                    .then(|| tl::types::InputPeerChannel { channel_id, access_hash }.into())
+            }),
+        }
+    }
+}
+
 impl Chat {
     /// A channel or group that the account is in or can see; `None` for anything else.
-    fn of(peer: Peer) -> Option<Self> {
-        match peer {
-            Peer::Channel(channel) => Self::of_channel(channel.raw),
-            Peer::Group(group) => match group.raw {
-                tl::enums::Chat::Channel(it) => Self::of_channel(it),
-                tl::enums::Chat::Chat(it) if it.migrated_to.is_none() && !it.deactivated => Some(Self {
-                    id: it.id.wrapping_neg(),
-                    kind: ChatKind::Group,
+    fn of(chat: tl::enums::Chat) -> Option<Self> {
+        match chat {
+            // The access hash of a `min` channel is valid for its photo alone.
+            tl::enums::Chat::Channel(it) if !it.min => {
+                let access_hash = it.access_hash?;
+                Some(Self {
+                    id: CHANNEL_MARK.wrapping_sub(it.id),
+                    kind: if it.broadcast { ChatKind::Channel } else { ChatKind::Supergroup },
                     may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
-                    peer: tl::types::InputPeerChat { chat_id: it.id }.into(),
+                    peer: tl::types::InputPeerChannel { channel_id: it.id, access_hash }.into(),
                     title: it.title,
-                    username: None,
-                }),
-                _ => None,
-            },
-            Peer::User(_) | Peer::Community(_) => None,
+                    username: it.username,
+                })
+            }
+            tl::enums::Chat::Chat(it) if it.migrated_to.is_none() && !it.deactivated => Some(Self {
+                id: it.id.wrapping_neg(),
+                kind: ChatKind::Group,
+                may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
+                peer: tl::types::InputPeerChat { chat_id: it.id }.into(),
+                title: it.title,
+                username: None,
+            }),
+            _ => None,
         }
     }
 
-    fn of_channel(it: tl::types::Channel) -> Option<Self> {
-        // The access hash of a `min` channel is valid for its photo alone. grammers makes a channel
-        // without a date of a forbidden one.
-        if it.min || it.date == 0 {
-            return None;
+    /// The chat of a name.
+    fn of_peer(peer: Peer) -> Option<Self> {
+        match peer {
+            // grammers makes a channel without a date of a forbidden one.
+            Peer::Channel(channel) if channel.raw.date != 0 => Self::of(channel.raw.into()),
+            Peer::Group(group) => match group.raw {
+                tl::enums::Chat::Channel(it) if it.date == 0 => None,
+                raw => Self::of(raw),
+            },
+            Peer::Channel(_) | Peer::User(_) | Peer::Community(_) => None,
         }
-        let access_hash = it.access_hash?;
-        Some(Self {
-            id: CHANNEL_MARK.wrapping_sub(it.id),
-            kind: if it.broadcast { ChatKind::Channel } else { ChatKind::Supergroup },
-            may_broadcast: it.creator || may_manage_calls(it.admin_rights.as_ref()),
-            peer: tl::types::InputPeerChannel { channel_id: it.id, access_hash }.into(),
-            title: it.title,
-            username: it.username,
-        })
     }
 
     /// The number without its mark.
@@ -177,4 +273,14 @@ impl Chat {
 
 fn may_manage_calls(rights: Option<&tl::enums::ChatAdminRights>) -> bool {
     rights.is_some_and(|tl::enums::ChatAdminRights::Rights(rights)| rights.manage_call)
+}
+
+/// The marked number of a dialog's chat; `None` for a user or a folder.
+fn id_of(dialog: &tl::enums::Dialog) -> Option<i64> {
+    let tl::enums::Dialog::Dialog(dialog) = dialog else { return None };
+    match &dialog.peer {
+        tl::enums::Peer::User(_) => None,
+        tl::enums::Peer::Chat(it) => Some(it.chat_id.wrapping_neg()),
+        tl::enums::Peer::Channel(it) => Some(CHANNEL_MARK.wrapping_sub(it.channel_id)),
+    }
 }

@@ -161,12 +161,6 @@ impl TelegramClient {
         answer
     }
 
-    /// The library's client, which stays valid until a call fails for another reason than a lost
-    /// connection.
-    pub(crate) fn client(&mut self, doing: &'static str) -> Result<Client, TelegramError> {
-        self.pool(doing).map(|pool| pool.client().clone())
-    }
-
     fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {
         let pool = match self.pool.take() {
             Some(pool) => pool,

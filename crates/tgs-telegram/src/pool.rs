@@ -68,10 +68,6 @@ impl ClientPool {
         })
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Makes the next call open a new connection to `dc`.
     pub(crate) fn disconnect(&self, dc: i32) {
         self.handle.disconnect_from_dc(dc);

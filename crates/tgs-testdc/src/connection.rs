@@ -91,7 +91,15 @@ impl Client {
         let fault = self.shared.lock().faults.pick(Occasion::Accept);
         let mut chunk = vec![0; 16 * 1024];
         match fault {
-            None | Some(Fault::Rpc(_) | Fault::BadSalt | Fault::WrongSession | Fault::Endless) => {}
+            None
+            | Some(
+                Fault::Rpc(_)
+                | Fault::BadSalt
+                | Fault::WrongSession
+                | Fault::Endless
+                | Fault::ShortPage
+                | Fault::OddDialogs,
+            ) => {}
             Some(Fault::Drop) => return Ok(()),
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(Fault::Silence) => {
@@ -177,7 +185,7 @@ impl Client {
         if let Some(fault) = state.faults.pick(Occasion::Service { method, session: 0 }) {
             match self.act(fault) {
                 Acted::Done(flow) => return flow,
-                Acted::Late(_) | Acted::Answer(_) | Acted::Salt | Acted::Astray | Acted::Endless => {}
+                Acted::Late(_) | Acted::Answer(_) | Acted::Salt | Acted::Astray | Acted::Dialogs(_) => {}
             }
         }
         drop(state);
@@ -276,7 +284,7 @@ impl Client {
                 Acted::Late(delay) => late = delay,
                 Acted::Answer(error) => answer = Some(error),
                 Acted::Astray => sent_to = !session,
-                Acted::Endless => state.endless = true,
+                Acted::Dialogs(fault) => state.dialogs = Some(fault),
                 Acted::Salt => {
                     if let Some(key) = state.keys.get_mut(&key) {
                         key.salts = vec![random_id(), random_id()];
@@ -398,7 +406,7 @@ impl Client {
             Fault::Delay(delay) => Acted::Late(delay),
             Fault::BadSalt => Acted::Salt,
             Fault::WrongSession => Acted::Astray,
-            Fault::Endless => Acted::Endless,
+            Fault::Endless | Fault::ShortPage | Fault::OddDialogs => Acted::Dialogs(fault),
         }
     }
 
@@ -445,8 +453,8 @@ enum Acted {
     Answer(RpcError),
     /// The answer is to name another session.
     Astray,
-    /// The answer is to be a list without an end.
-    Endless,
+    /// The answer is to be a list of dialogs with this fault.
+    Dialogs(Fault),
     /// The salt is to be changed.
     Salt,
 }

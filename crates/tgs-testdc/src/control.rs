@@ -20,7 +20,7 @@ use crate::{
 pub const COMMANDS: &str = "\
 fault FAULT [--method NAME] [--times N] [--session KEY] [--at accept|init|later|call]
         FAULT is an error's name (FLOOD_WAIT_31, AUTH_KEY_UNREGISTERED), 401:NAME, transport:-404, transport:-429,
-        silence, drop, garbage, bad-salt, wrong-session, endless, or delay:MS
+        silence, drop, garbage, bad-salt, wrong-session, endless, short-page, odd-dialogs, or delay:MS
 clear [N]            takes fault N away, or all
 status               sessions, calls and faults
 session PHONE [DC]   makes a session that is signed in, and prints its string

@@ -26,6 +26,10 @@ pub enum Fault {
     WrongSession,
     /// A list of dialogs that has another page behind each.
     Endless,
+    /// A page of dialogs that has one fewer than asked for, though more follow.
+    ShortPage,
+    /// A page of dialogs that ends with those of channels and users without a valid access hash.
+    OddDialogs,
 }
 
 impl Fault {
@@ -37,7 +41,8 @@ impl Fault {
 }
 
 /// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`,
-/// `wrong-session`, `endless`, `delay:500` (ms), `transport:-404`, an error's name, or `401:NAME`.
+/// `wrong-session`, `endless`, `short-page`, `odd-dialogs`, `delay:500` (ms), `transport:-404`, an
+/// error's name, or `401:NAME`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -50,14 +55,16 @@ impl FromStr for Fault {
             ("bad-salt", _) => Self::BadSalt,
             ("wrong-session", _) => Self::WrongSession,
             ("endless", _) => Self::Endless,
+            ("short-page", _) => Self::ShortPage,
+            ("odd-dialogs", _) => Self::OddDialogs,
             (_, Some(("delay", ms))) => Self::Delay(Duration::from_millis(number(ms)?.unsigned_abs().into())),
             (_, Some(("transport", code))) => Self::Transport(-number(code)?.abs()),
             (_, Some((code, name))) => Self::Rpc(RpcError { code: number(code)?, name: name.to_owned() }),
             (name, None) if name.contains('_') && name == name.to_uppercase() => Self::named(name),
             _ => {
                 return Err(format!(
-                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, wrong-session, endless, delay:MS, \
-                     transport:-404 and names of errors"
+                    "no fault is called {text:?}: there are silence, drop, garbage, bad-salt, wrong-session, endless, \
+                     short-page, odd-dialogs, delay:MS, transport:-404 and names of errors"
                 ));
             }
         })
@@ -283,6 +290,8 @@ mod tests {
             ("silence", Fault::Silence),
             ("delay:250", Fault::Delay(Duration::from_millis(250))),
             ("endless", Fault::Endless),
+            ("short-page", Fault::ShortPage),
+            ("odd-dialogs", Fault::OddDialogs),
             ("transport:-404", Fault::Transport(-404)),
             ("transport:429", Fault::Transport(-429)),
             ("AUTH_KEY_DUPLICATED", Fault::named("AUTH_KEY_DUPLICATED")),

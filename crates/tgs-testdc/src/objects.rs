@@ -205,6 +205,36 @@ pub(crate) fn dialog(chat: &Chat, message_id: i32, date: i32) -> (enums::Dialog,
     (types::Dialog { pts, ..base }.into(), types::Message { post, ..message }.into())
 }
 
+/// Adds dialogs that a client cannot use: of a channel without an access hash, of a `min` channel,
+/// of an empty user, and of a user that the page does not describe.
+pub(crate) fn add_odd_dialogs(page: &mut types::messages::DialogsSlice) {
+    let (Some(enums::Dialog::Dialog(dialog)), Some(enums::Message::Message(message))) =
+        (page.dialogs.last().cloned(), page.messages.last().cloned())
+    else {
+        return;
+    };
+    let (no_hash, min, empty, missing) = (3_900_000_001, 3_900_000_002, 5_900_000_001, 5_900_000_002);
+    for peer in [
+        types::PeerChannel { channel_id: no_hash }.into(),
+        types::PeerChannel { channel_id: min }.into(),
+        types::PeerUser { user_id: empty }.into(),
+        types::PeerUser { user_id: missing }.into(),
+    ] {
+        let peer: enums::Peer = peer;
+        page.dialogs.push(types::Dialog { peer: peer.clone(), ..dialog.clone() }.into());
+        page.messages.push(types::Message { peer_id: peer, ..message.clone() }.into());
+    }
+    let channel = |id: i64| -> types::Channel {
+        plain!(NO_FLAGS, NO_FLAGS, id, "Odd".to_owned(), enums::ChatPhoto::Empty, LONG_AGO)
+    };
+    page.chats.push(channel(no_hash).into());
+    page.chats.push(types::Channel { min: true, access_hash: Some(1), ..channel(min) }.into());
+    page.users.push(types::UserEmpty { id: empty }.into());
+}
+
+/// How many dialogs [`add_odd_dialogs`] adds.
+pub(crate) const ODD_DIALOGS: usize = 4;
+
 /// Several updates at once.
 pub(crate) fn updates(updates: Vec<enums::Update>, chats: Vec<enums::Chat>, date: i32) -> enums::Updates {
     types::Updates { updates, users: Vec::new(), chats, date, seq: 0 }.into()

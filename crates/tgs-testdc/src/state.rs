@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     crypt::{AuthKey, key_id, random, random_id, sha256},
     error::RpcError,
-    fault::Faults,
+    fault::{Fault, Faults},
     message::{Kind, now},
     srp::{Challenge, Verifier},
     world::{Account, CallKind, Chat, CodeBy, World},
@@ -57,8 +57,8 @@ pub(crate) struct State {
     pub(crate) exported: HashMap<Vec<u8>, i64>,
     pub(crate) ttl_days: HashMap<i64, i32>,
     pub(crate) faults: Faults,
-    /// The next list has no end.
-    pub(crate) endless: bool,
+    /// What is wrong with the next list of dialogs.
+    pub(crate) dialogs: Option<Fault>,
     pub(crate) requests: Vec<Request>,
     pub(crate) connections: HashMap<u64, Connection>,
     /// Makes access hashes differ from run to run.
@@ -185,7 +185,7 @@ impl State {
             exported: HashMap::new(),
             ttl_days: HashMap::new(),
             faults: Faults::default(),
-            endless: false,
+            dialogs: None,
             requests: Vec::new(),
             connections: HashMap::new(),
             secret: random(),

@@ -5,6 +5,7 @@ use grammers_tl_types::{enums, functions, types};
 
 use super::{Answer, Caller, Method, error};
 use crate::{
+    fault::Fault,
     objects,
     state::State,
     world::{Chat, ChatKind},
@@ -56,16 +57,15 @@ impl Method for functions::messages::GetDialogs {
         /// 2025-01-01: the date of the newest message.
         const NEWEST: i32 = 1_735_689_600;
         let me = caller.me()?.user_id;
-        let endless = std::mem::take(&mut caller.state.endless);
+        let fault = caller.state.dialogs.take();
         let state = &*caller.state;
         let mine: Vec<_> = state.world.chats.iter().filter(|chat| chat.role(me).is_some()).collect();
         let total = mine.len();
-        if let (true, Some(chat)) = (endless, mine.first()) {
-            // A full page: clients take a shorter one for the last.
-            let first = if self.offset_id > self.limit { self.offset_id - 1 } else { i32::MAX };
-            let ids = (0..self.limit).map(|place| first - place);
-            let (dialogs, messages) = ids.map(|id| objects::dialog(chat, id, NEWEST)).unzip();
-            let (chats, users) = (vec![objects::chat(state, me, chat)], Vec::new());
+        if let (Some(Fault::Endless), Some(chat)) = (&fault, mine.first()) {
+            let id = if self.offset_id > 1 { self.offset_id - 1 } else { i32::MAX };
+            let (dialog, message) = objects::dialog(chat, id, NEWEST);
+            let (dialogs, messages, users) = (vec![dialog], vec![message], Vec::new());
+            let chats = vec![objects::chat(state, me, chat)];
             return Ok(
                 types::messages::DialogsSlice { count: i32::MAX, dialogs, messages, chats, users }.into()
             );
@@ -92,16 +92,26 @@ impl Method for functions::messages::GetDialogs {
         }
         // The server decides how many when the client does not.
         let limit = if self.limit > 0 { self.limit.unsigned_abs() as usize } else { 20 };
+        let odd = fault == Some(Fault::OddDialogs);
+        let limit = limit.saturating_sub(match fault {
+            Some(Fault::ShortPage) => 1,
+            Some(Fault::OddDialogs) => objects::ODD_DIALOGS,
+            _ => 0,
+        });
         let page: Vec<_> = rest.iter().take(limit).collect();
         let chats = page.iter().map(|(chat, ..)| objects::chat(state, me, chat)).collect();
         let (dialogs, messages): (Vec<_>, Vec<_>) =
             page.iter().map(|(chat, id, date)| objects::dialog(chat, *id, *date)).unzip();
         let users = Vec::new();
-        if dialogs.len() == total {
+        if dialogs.len() == total && !odd {
             return Ok(types::messages::Dialogs { dialogs, messages, chats, users }.into());
         }
         let count = total as i32;
-        Ok(types::messages::DialogsSlice { count, dialogs, messages, chats, users }.into())
+        let mut slice = types::messages::DialogsSlice { count, dialogs, messages, chats, users };
+        if odd {
+            objects::add_odd_dialogs(&mut slice);
+        }
+        Ok(slice.into())
     }
 }
 

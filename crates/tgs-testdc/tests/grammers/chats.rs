@@ -2,9 +2,9 @@
 
 use grammers_session::Session;
 use grammers_tl_types::{enums, functions, types};
-use tgs_testdc::{CallKind, ChatKind, SessionInfo, TestDc, World};
+use tgs_testdc::{CallKind, ChatKind, Fault, SessionInfo, TestDc, When, World};
 
-use crate::client::{Pool, example, name_of, pool, runtime};
+use crate::client::{Pool, example, many_chats, name_of, pool, runtime};
 
 fn channel(dc: &TestDc, viewer: i64, id: i64) -> enums::InputPeer {
     types::InputPeerChannel { channel_id: id, access_hash: dc.access_hash(viewer, id) }.into()
@@ -52,14 +52,7 @@ fn dialogs_end_and_fill_the_cache() {
 
 #[test]
 fn dialogs_come_in_pages() {
-    let (dc, session) = example();
-    dc.change(|world| {
-        for i in 0..250 {
-            let mut chat = world.chats[0].clone();
-            (chat.id, chat.username) = (3_000_000_000 + i, None);
-            world.chats.push(chat);
-        }
-    });
+    let (dc, session) = many_chats();
     runtime().block_on(async {
         let pool = pool(&dc, &[&session]);
         let mut dialogs = pool.client.iter_dialogs();
@@ -70,6 +63,26 @@ fn dialogs_come_in_pages() {
         assert_eq!(seen.len(), 253);
     });
     assert_eq!(dc.count("messages.getDialogs"), 3);
+}
+
+/// Why `tgs-telegram` pages through the dialogs itself. If this fails, the library has improved.
+#[test]
+fn the_librarys_dialogs_end_at_a_short_page_and_panic_without_an_access_hash() {
+    let (dc, session) = many_chats();
+    runtime().block_on(async {
+        let pool = pool(&dc, &[&session]);
+        let count = |mut dialogs: grammers_client::client::DialogIter| async move {
+            let mut count = 0;
+            while dialogs.next().await.unwrap().is_some() {
+                count += 1;
+            }
+            count
+        };
+        dc.fault(Fault::ShortPage, When::method("messages.getDialogs").times(1));
+        assert_eq!(tokio::spawn(count(pool.client.iter_dialogs())).await.unwrap(), 99);
+        dc.fault(Fault::OddDialogs, When::method("messages.getDialogs").times(1));
+        assert!(tokio::spawn(count(pool.client.iter_dialogs())).await.unwrap_err().is_panic());
+    });
 }
 
 #[test]

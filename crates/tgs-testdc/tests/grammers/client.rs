@@ -46,6 +46,19 @@ pub(crate) fn example() -> (TestDc, SessionInfo) {
     (dc, session)
 }
 
+/// [`example`] with 253 chats: three pages of dialogs.
+pub(crate) fn many_chats() -> (TestDc, SessionInfo) {
+    let (dc, session) = example();
+    dc.change(|world| {
+        for i in 0..250 {
+            let mut chat = world.chats[0].clone();
+            (chat.id, chat.username) = (3_000_000_000 + i, None);
+            world.chats.push(chat);
+        }
+    });
+    (dc, session)
+}
+
 /// Where a DC is, and the key for it.
 pub(crate) fn dc_option(id: i32, addr: SocketAddr, key: Option<&SessionInfo>) -> DcOption {
     let SocketAddr::V4(ipv4) = addr else { panic!("loopback is IPv4 here") };

@@ -10,7 +10,7 @@ use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, se
 use tgs_telegram::{App, ErrorClass, SelfUser, TelegramClient, TelegramError};
 use tgs_testdc::{At, Fault, SessionInfo, TestDc, When, World};
 
-use crate::client::example;
+use crate::client::{example, many_chats};
 
 fn open(
     dc: &TestDc,
@@ -74,4 +74,34 @@ fn a_list_of_dialogs_survives_a_lost_connection() {
     dc.fault(Fault::Drop, When::method("messages.getDialogs").times(1));
     assert_eq!(connection.chats().unwrap(), all);
     assert!(all.len() > 2 && dc.count("messages.getDialogs") == 3, "{all:?}");
+}
+
+/// Telegram may send 99 of 375 dialogs.
+#[test]
+fn a_short_page_of_dialogs_is_not_the_last() {
+    let (dc, session) = many_chats();
+    let (mut connection, _) = open(&dc, &session, &Cancel::new()).unwrap();
+    let all = connection.chats().unwrap();
+    let ids: std::collections::HashSet<_> = all.iter().map(|chat| chat.id).collect();
+    assert_eq!((all.len(), ids.len()), (253, 253));
+    // The first page is short, then each.
+    for times in [1, 4] {
+        dc.fault(Fault::ShortPage, When::method("messages.getDialogs").times(times));
+        assert_eq!(connection.chats().unwrap(), all);
+    }
+    let last = all.last().unwrap();
+    dc.fault(Fault::ShortPage, When::method("messages.getDialogs").times(1));
+    assert_eq!(connection.chat(&ChatId::Number(last.id)).unwrap(), *last);
+}
+
+#[test]
+fn a_dialog_without_an_access_hash_is_skipped() {
+    let (dc, session) = many_chats();
+    let (mut connection, _) = open(&dc, &session, &Cancel::new()).unwrap();
+    let all = connection.chats().unwrap();
+    // Each page ends with such dialogs, so that its offset is that of an earlier one.
+    dc.fault(Fault::OddDialogs, When::method("messages.getDialogs"));
+    assert_eq!(connection.chats().unwrap(), all);
+    let last = all.last().unwrap();
+    assert_eq!(connection.chat(&ChatId::Number(last.id)).unwrap(), *last);
 }
