@@ -105,7 +105,12 @@ impl EnvFile {
             let text = format!("is set a second time, first in line {}; keep one of them", first.line);
             return self.refused.push(note(Some(name), text));
         }
-        match behind(text).and_then(|rest| Ok((decode(line, name)?, rest))) {
+        // Without the comment, in which dotenvy may take a quote for the start of a string.
+        let decoded = behind(text).and_then(|rest| {
+            let uncommented = &line[..line.len() - rest.len()];
+            Ok((decode(uncommented, name)?, rest))
+        });
+        match decoded {
             Ok((value, rest)) => {
                 let warnings = [(exported, EXPORT), (!rest.is_empty(), COMMENT)];
                 let given = warnings.into_iter().filter_map(|(given, text)| given.then_some(text));
