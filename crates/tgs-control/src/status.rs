@@ -1,6 +1,6 @@
 //! The document of `/status`: what the broadcast publishes and how far. Reads no clock.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
@@ -8,7 +8,8 @@ use crate::TelegramStatus;
 
 /// All of `/status`.
 ///
-/// A reader accepts missing and additional fields, but not a document without `on_air`.
+/// A reader accepts the documents of other versions: missing, additional and `null` fields, and
+/// states that it does not know. Only a document without `on_air` is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The engine.
@@ -18,7 +19,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telegram: Option<TelegramStatus>,
     /// Warnings about the settings.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
 }
 
@@ -29,6 +30,15 @@ impl Status {
         mask_urls(&mut page);
         serde_json::to_string(&page)
     }
+}
+
+/// Reads `null` as the default. JSON has no NaN: serde_json writes `null` for it.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn mask_urls(value: &mut Value) {
@@ -46,13 +56,13 @@ pub struct EngineStatus {
     /// What viewers see.
     pub on_air: OnAir,
     /// The connection to the ingest server.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub publisher: PublisherState,
     /// Seconds of encoded media that wait to be sent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub readahead_seconds: f64,
     /// Seconds of sent media that the server's TCP has not acknowledged.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub queue_seconds: f64,
     /// Media seconds encoded in a second of the encoder's time. `None` before the first
     /// measurement, and where nothing is encoded.
@@ -62,10 +72,10 @@ pub struct EngineStatus {
     #[serde(default)]
     pub last_failure: Option<String>,
     /// Whether a command has paused the broadcast.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub paused: bool,
     /// Whether the broadcast ends with the item that was current at `StopAfterCurrent`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub stops_after_current: bool,
     /// The title that a command has set.
     #[serde(default)]
@@ -79,18 +89,20 @@ pub struct EngineStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum OnAir {
-    /// Nothing has been sent yet.
-    #[default]
-    Starting,
     /// An item.
     Item(PlayingItem),
     /// The filler.
     Filler {
         /// Why it is shown.
+        #[serde(default, deserialize_with = "null_as_default")]
         cause: String,
     },
     /// The broadcast is over.
     Stopped,
+    /// Nothing has been sent yet. A reader also takes a state that it does not know for this one.
+    #[default]
+    #[serde(other)]
+    Starting,
 }
 
 /// The item on air.
@@ -98,10 +110,13 @@ pub enum OnAir {
 #[serde(default)]
 pub struct PlayingItem {
     /// The item's identity.
+    #[serde(deserialize_with = "null_as_default")]
     pub id: String,
     /// Its title.
+    #[serde(deserialize_with = "null_as_default")]
     pub title: String,
     /// The viewer's position in it, in seconds.
+    #[serde(deserialize_with = "null_as_default")]
     pub offset_seconds: f64,
     /// Its length in seconds, if known.
     pub duration_seconds: Option<f64>,
@@ -111,16 +126,19 @@ pub struct PlayingItem {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PublisherState {
-    /// Not connected since the start.
-    #[default]
-    Connecting,
     /// Media can be sent.
     Connected,
     /// The connection was lost; the publisher connects again.
     Reconnecting {
         /// Why it was lost.
+        #[serde(default, deserialize_with = "null_as_default")]
         cause: String,
     },
+    /// Not connected since the start. A reader also takes a state that it does not know for this
+    /// one.
+    #[default]
+    #[serde(other)]
+    Connecting,
 }
 
 impl PublisherState {
@@ -137,6 +155,8 @@ impl PublisherState {
 
 #[cfg(test)]
 mod tests {
+    use crate::TelegramState;
+
     use super::*;
 
     /// Written by tgs-stream before these types could be read.
@@ -166,6 +186,40 @@ mod tests {
         for other in ["{}", "[]", r#"{"telegram":{"state":"live"}}"#, r#"{"on_air":true}"#] {
             assert!(read(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn unknown_states_and_nulls_leave_the_rest_readable() {
+        let page = r#"{"on_air":{"state":"advert","id":"x","cause":{}},"publisher":{"state":"resting","for":3},
+            "readahead_seconds":null,"queue_seconds":0.5,"paused":null,"stops_after_current":null,"title":"Night",
+            "warnings":null,"telegram":{"state":"waiting_votes","session":"a","session_valid":null}}"#;
+        let status: Status = serde_json::from_str(page).unwrap();
+        let telegram = TelegramStatus {
+            state: TelegramState::WaitingOther,
+            session: Some("a".into()),
+            ..TelegramStatus::default()
+        };
+        let engine =
+            EngineStatus { queue_seconds: 0.5, title: Some("Night".into()), ..EngineStatus::default() };
+        assert_eq!(status, Status { engine, telegram: Some(telegram), warnings: Vec::new() });
+
+        let page = r#"{"on_air":{"state":"item","id":null,"title":"a","offset_seconds":null},
+            "publisher":null,"telegram":{"state":null}}"#;
+        let status: Status = serde_json::from_str(page).unwrap();
+        let item = PlayingItem { title: "a".into(), ..PlayingItem::default() };
+        let engine = EngineStatus { on_air: OnAir::Item(item), ..EngineStatus::default() };
+        let telegram = Some(TelegramStatus::default());
+        assert_eq!(status, Status { engine, telegram, warnings: Vec::new() });
+
+        let page = r#"{"on_air":{"state":"filler"},"publisher":{"state":"reconnecting","cause":null}}"#;
+        let engine = serde_json::from_str::<Status>(page).unwrap().engine;
+        assert_eq!(engine.on_air, OnAir::Filler { cause: String::new() });
+        assert_eq!(engine.publisher, PublisherState::Reconnecting { cause: String::new() });
+        assert!(serde_json::from_str::<Status>(r#"{"on_air":null}"#).is_err());
+
+        let engine = EngineStatus { readahead_seconds: f64::NAN, ..EngineStatus::default() };
+        let json = Status { engine, ..Status::default() }.to_json().unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), Status::default());
     }
 
     #[test]

@@ -2,17 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::status::null_as_default;
+
 /// The Telegram side at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TelegramStatus {
     /// The state.
+    #[serde(deserialize_with = "null_as_default")]
     pub state: TelegramState,
     /// Why it is not live, with the remedy.
     pub why: Option<String>,
     /// Time of the next attempt, in seconds since the epoch.
     pub retry_at: Option<u64>,
     /// Whether the session was valid when Telegram was last asked.
+    #[serde(deserialize_with = "null_as_default")]
     pub session_valid: bool,
     /// Fingerprint of the session's key.
     pub session: Option<String>,
@@ -64,12 +68,13 @@ pub enum TelegramState {
     WaitingApp,
     /// Another program on this machine uses the session.
     WaitingInUse,
-    /// An error that this version does not know.
-    WaitingOther,
     /// Nothing is published because no session is valid.
     Degraded,
     /// The broadcast ends.
     Stopping,
+    /// An error that this version does not know, or, to a reader, a state that it does not know.
+    #[serde(other)]
+    WaitingOther,
 }
 
 impl TelegramState {
@@ -118,7 +123,9 @@ mod tests {
     #[test]
     fn states_have_the_same_name_in_the_json() {
         for state in TelegramState::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+            let json = serde_json::to_value(state).unwrap();
+            assert_eq!(json, state.name());
+            assert_eq!(serde_json::from_value::<TelegramState>(json).unwrap(), state);
         }
     }
 

@@ -176,7 +176,7 @@ fn broadcast(
     control: &Control,
 ) -> Result<Code, CliError> {
     let target = preflight::check_start(cli, settings, &control.stopped()).map_err(first_of)?;
-    if settings.publisher == settings::Publisher::Ffmpeg {
+    if settings.publisher == settings::PublisherKind::Ffmpeg {
         log::warn!(
             "PUBLISHER=ffmpeg: the process list shows the stream key, the send queue is not measured, /healthz does \
              not see an outage, and a reconnect loses what was in flight"
@@ -227,7 +227,8 @@ fn into_chat(
 fn lock(state_dir: &Path) -> Result<FileLock, CliError> {
     let take = || {
         fs::create_dir_all(state_dir)?;
-        FileLock::take(state_dir, "lock".as_ref(), Duration::ZERO, &Cancel::new())
+        // Versions before 0.2 lock the same file.
+        FileLock::take(state_dir, "lock".as_ref(), Duration::ZERO, &Cancel::new()).map(FileLock::keep_file)
     };
     take().map_err(|error| match error {
         LockError::Held(holder) => {

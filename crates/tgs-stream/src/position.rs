@@ -37,8 +37,8 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListKey {
     key: String,
-    /// The key that versions before 0.2 used. Their position is read once, and stays for a
-    /// downgrade.
+    /// The key that versions before 0.2 used. Every position is saved under both keys: after a
+    /// rollback, the older version finds it.
     before: String,
 }
 
@@ -49,6 +49,9 @@ impl ListKey {
         Self { before: fnv(sources.clone()), key: digest::key(sources) }
     }
 }
+
+/// The length of a key from [`fnv`]. Keys from [`digest::key`] are longer.
+const FNV_DIGITS: usize = 16;
 
 /// FNV-1a, 64 bits.
 fn fnv<S: AsRef<[u8]>>(sources: impl Iterator<Item = S>) -> String {
@@ -106,7 +109,7 @@ impl PositionStore {
     pub fn start(state_dir: &Path, list: ListKey, every: Duration) -> (Self, Option<Position>) {
         let path = state_dir.join("position.json");
         let positions = PositionFile::open(&path);
-        let position = positions.get(&list.key).or_else(|| positions.get(&list.before)).cloned();
+        let position = positions.get(&list).cloned();
         let state = StoreState { position: position.clone(), ..StoreState::default() };
         let shared = Arc::new(StoreShared { state: Mutex::new(state), changed: Condvar::new() });
         let mut writer = Writer { path, list, saved: position.clone(), positions, failing: false };
@@ -182,10 +185,7 @@ impl Writer {
 
     /// Writes the file. Logs the first of a series of failures, and the recovery.
     fn save(&mut self, position: Option<Position>) {
-        self.positions.set(&self.list.key, position.clone());
-        if position.is_none() {
-            self.positions.set(&self.list.before, None);
-        }
+        self.positions.set(&self.list, position.as_ref());
         let result = self.positions.write(&self.path);
         let failed_before = mem::replace(&mut self.failing, result.is_err());
         match result {

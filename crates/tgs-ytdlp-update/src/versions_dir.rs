@@ -66,7 +66,8 @@ impl VersionsDir {
     pub(crate) fn lock(&self) -> Result<FileLock, UpdateError> {
         fs::create_dir_all(self.versions()).map_err(UpdateError::io(&self.versions()))?;
         let taken = FileLock::take(&self.root, "lock".as_ref(), Duration::ZERO, &Cancel::new());
-        taken.map_err(|error| match error {
+        // Versions before 0.2 lock the same file.
+        taken.map(FileLock::keep_file).map_err(|error| match error {
             LockError::Held(holder) => {
                 let holder = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
                 UpdateError::Busy { dir: self.root.clone(), holder }
@@ -310,5 +311,6 @@ mod tests {
         );
         drop(held);
         tree.lock().unwrap();
+        assert!(tree.root().join("lock").exists(), "older versions lock the same file");
     }
 }

@@ -1,9 +1,9 @@
-//! The one file lock: exclusive on this machine, named after its holder, gone with its holder.
+//! The one file lock: exclusive on this machine, and released when its holder ends.
 //!
-//! It is advisory (`flock`). The lock file carries no state; its holder deletes it on release, and
-//! one that was killed leaves it behind. Its directory may be writable by everyone: every user that
-//! can list it can hold the lock too, which keeps others waiting and nothing more. Programs that do
-//! not ask for the lock are not kept out.
+//! It is advisory (`flock`). The lock file names its holder and carries no other state. The holder
+//! deletes it on release, except after [`FileLock::keep_file`]; a killed holder leaves it. Its
+//! directory may be writable by everyone: every user that can list it can hold the lock too, which
+//! keeps others waiting and nothing more. Programs that do not ask for the lock are not kept out.
 
 use std::{
     env,
@@ -66,7 +66,8 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
-/// A held lock. Dropping it releases the lock and deletes the lock file.
+/// A held lock. Dropping it releases the lock and deletes the lock file, or keeps it after
+/// [`FileLock::keep_file`].
 #[derive(Debug)]
 pub struct FileLock {
     dir: SharedDir,
@@ -74,6 +75,7 @@ pub struct FileLock {
     /// The lock ends when this is closed.
     _file: File,
     stat: Stat,
+    keep_file: bool,
 }
 
 impl FileLock {
@@ -107,7 +109,16 @@ impl FileLock {
                 Err(e) => return Err(e),
             }
         };
-        Ok(Self { dir, name: name.to_owned(), _file: file, stat })
+        Ok(Self { dir, name: name.to_owned(), _file: file, stat, keep_file: false })
+    }
+
+    /// Keeps the lock file on release. The next holder then needs no disk space for a new file, and
+    /// a program that does not check whether its open file is still the named one cannot lock a
+    /// deleted file while another program locks a new one.
+    #[must_use]
+    pub fn keep_file(mut self) -> Self {
+        self.keep_file = true;
+        self
     }
 
     /// The directory of the lock file.
@@ -119,7 +130,7 @@ impl FileLock {
 impl Drop for FileLock {
     fn drop(&mut self) {
         // While the lock is held: the name can then not yet be another holder's file.
-        if self.dir.is(&self.name, &self.stat) {
+        if !self.keep_file && self.dir.is(&self.name, &self.stat) {
             let _ = self.dir.remove(&self.name);
         }
     }
@@ -231,6 +242,8 @@ mod tests {
         thread,
     };
 
+    use rustix::fs::FileType;
+
     use super::*;
 
     fn take(dir: &Path, wait: Duration) -> Result<FileLock, LockError> {
@@ -246,6 +259,41 @@ mod tests {
         drop(first);
         assert!(!dir.path().join("lock").exists());
         take(dir.path(), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn the_file_is_kept_where_older_programs_lock_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = take(dir.path(), Duration::ZERO).unwrap().keep_file();
+        // As an older program does: it opens the file, locks it later, and compares no inode.
+        let older = File::options().read(true).write(true).open(&path).unwrap();
+        assert!(!try_lock(&older).unwrap());
+        drop(first);
+        assert_eq!(fs::metadata(&path).unwrap().ino(), older.metadata().unwrap().ino());
+        assert!(try_lock(&older).unwrap());
+        assert!(matches!(take(dir.path(), Duration::ZERO), Err(LockError::Held(_))));
+        drop(older);
+        let inode = fs::metadata(&path).unwrap().ino();
+        drop(take(dir.path(), Duration::ZERO).unwrap().keep_file());
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn a_fifo_is_refused_without_blocking() {
+        let dir = tempfile::tempdir().unwrap();
+        // A user who cannot write it opens it for reading, which blocks without O_NONBLOCK.
+        for mode in [0o600, 0o444] {
+            let fifo = dir.path().join("lock");
+            let mode = Mode::from_raw_mode(mode);
+            rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, mode, 0).unwrap();
+            let Err(LockError::Io(e)) = take(dir.path(), Duration::ZERO) else {
+                panic!("{mode:?} is locked")
+            };
+            assert_eq!(e.kind(), io::ErrorKind::InvalidInput);
+            assert!(fs::symlink_metadata(&fifo).is_ok(), "it stays");
+            fs::remove_file(&fifo).unwrap();
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct SharedDir {
 }
 
 /// The owner of a file: user and group.
-pub(crate) type Owner = (Uid, Gid);
+pub(crate) type DirOwner = (Uid, Gid);
 
 impl SharedDir {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
@@ -56,7 +56,7 @@ impl SharedDir {
         self.path.join(name)
     }
 
-    pub(crate) fn owner(&self) -> io::Result<Owner> {
+    pub(crate) fn owner(&self) -> io::Result<DirOwner> {
         rustix::fs::fstat(&self.fd).map(|stat| owner(&stat)).map_err(Into::into)
     }
 
@@ -95,7 +95,7 @@ impl SharedDir {
 
     /// Atomically replaces `name` by a file with these `bytes`, this owner and mode. The caller
     /// must hold a lock: the new file has a fixed name, so that killed writers leave at most one.
-    pub(crate) fn write(&self, name: &OsStr, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &OsStr, bytes: &[u8], owner: DirOwner, mode: u32) -> io::Result<()> {
         let growing = with(name, ".tgs-new");
         self.remove(&growing)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -128,17 +128,17 @@ impl SharedDir {
     }
 }
 
-pub(crate) fn owner(stat: &Stat) -> Owner {
+pub(crate) fn owner(stat: &Stat) -> DirOwner {
     (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
 }
 
 /// The owner of a new file: the directory's owner if root creates it.
-pub(crate) fn new_owner(dir: &SharedDir) -> io::Result<Owner> {
+pub(crate) fn new_owner(dir: &SharedDir) -> io::Result<DirOwner> {
     if geteuid().is_root() { dir.owner() } else { Ok((geteuid(), rustix::process::getegid())) }
 }
 
 /// Changes the owner of the file.
-pub(crate) fn give(file: &File, (user, group): Owner) -> io::Result<()> {
+pub(crate) fn give(file: &File, (user, group): DirOwner) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     if owner(&stat) == (user, group) {
         return Ok(());

@@ -8,17 +8,20 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Position;
+use super::{FNV_DIGITS, ListKey, Position};
 
 const VERSION: u32 = 1;
 
 /// Lists remembered: enough for those an operator alternates between.
 pub(super) const MAX_LISTS: usize = 8;
 
-/// More than eight positions need.
+/// More than eight positions need, each saved twice.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 
 /// The positions of several lists, the one played last first.
+///
+/// A list has an entry under each key of its [`ListKey`]. An older version replaces only the entry
+/// that it knows, so the two may differ.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PositionFile {
     version: u32,
@@ -30,6 +33,12 @@ struct SavedList {
     list: String,
     #[serde(flatten)]
     position: Position,
+}
+
+impl SavedList {
+    fn is_of(&self, list: &ListKey) -> bool {
+        [&list.key, &list.before].contains(&&self.list)
+    }
 }
 
 /// Why a file is not a [`PositionFile`].
@@ -89,16 +98,25 @@ impl PositionFile {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    pub(super) fn get(&self, list: &str) -> Option<&Position> {
-        self.lists.iter().find(|entry| entry.list == list).map(|entry| &entry.position)
+    /// The position saved last, under either key.
+    pub(super) fn get(&self, list: &ListKey) -> Option<&Position> {
+        self.lists.iter().find(|entry| entry.is_of(list)).map(|entry| &entry.position)
     }
 
-    pub(super) fn set(&mut self, list: &str, position: Option<Position>) {
-        self.lists.retain(|entry| entry.list != list);
+    pub(super) fn set(&mut self, list: &ListKey, position: Option<&Position>) {
+        self.lists.retain(|entry| !entry.is_of(list));
         if let Some(position) = position {
-            self.lists.insert(0, SavedList { list: list.to_owned(), position });
+            // The older key first: an older version reads eight entries back, from the first.
+            let entry = |list: &String| SavedList { list: list.clone(), position: position.clone() };
+            self.lists.splice(..0, [&list.before, &list.key].map(entry));
         }
-        self.lists.truncate(MAX_LISTS);
+        // Entries of other lists cannot be paired, but a list has at most one of each kind.
+        let mut counts = [0; 2];
+        self.lists.retain(|entry| {
+            let count = &mut counts[usize::from(entry.list.len() == FNV_DIGITS)];
+            *count += 1;
+            *count <= MAX_LISTS
+        });
     }
 
     pub(super) fn write(&mut self, path: &Path) -> io::Result<()> {
@@ -107,7 +125,7 @@ impl PositionFile {
         tgs_core::files::replace(path, &self.bytes()?, 0o600)
     }
 
-    /// The content, limited to what is read back: drops the oldest lists, then followers.
+    /// The content, limited to what is read back: drops the oldest entries, then followers.
     fn bytes(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let bytes = serde_json::to_vec(self)?;

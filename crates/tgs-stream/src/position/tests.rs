@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 use super::{
     file::{MAX_FILE, MAX_LISTS},
     *,
@@ -16,7 +18,7 @@ const NEVER: Duration = Duration::from_hours(1);
 
 impl From<&str> for ListKey {
     fn from(key: &str) -> Self {
-        Self { key: key.into(), before: String::new() }
+        Self::of([key])
     }
 }
 
@@ -69,7 +71,7 @@ fn a_new_item_is_saved_at_once_and_progress_at_intervals() {
     let file = dir.path().join("position.json");
     let wait_for = |wanted: &Position| {
         let end = Instant::now() + Duration::from_mins(1);
-        while !PositionFile::read(&file).is_ok_and(|positions| positions.get("a") == Some(wanted)) {
+        while !PositionFile::read(&file).is_ok_and(|positions| positions.get(&"a".into()) == Some(wanted)) {
             assert!(Instant::now() < end, "{wanted:?} is not written");
             thread::yield_now();
         }
@@ -192,27 +194,91 @@ fn a_failure_is_logged_once_and_recovers() {
 #[test]
 fn keys_of_lists_differ() {
     assert_eq!(fnv([""; 0].iter()), "cbf29ce484222325", "FNV-1a's own start");
+    assert_eq!(fnv([""; 0].iter()).len(), FNV_DIGITS);
+    assert!(ListKey::from("a").key.len() > FNV_DIGITS);
     assert_eq!(ListKey::of(["a"]), ListKey::of([b"a"]));
     assert_ne!(ListKey::of(["ab"]), ListKey::of(["a", "b"]));
     assert_ne!(ListKey::of(["a", "b"]), ListKey::of(["b", "a"]));
 }
 
+/// `position.json` as versions before 0.2 read and write it.
+struct OlderVersion<'a>(&'a Path);
+
+impl OlderVersion<'_> {
+    fn read(&self) -> Vec<Value> {
+        let bytes = fs::read(self.0.join("position.json")).unwrap_or_else(|_| br#"{"lists":[]}"#.to_vec());
+        let mut file: Value = serde_json::from_slice(&bytes).unwrap();
+        serde_json::from_value(file["lists"].take()).unwrap()
+    }
+
+    fn get(&self, list: &str) -> Option<Position> {
+        let name = fnv([list].iter());
+        let entry = self.read().into_iter().find(|entry| entry["list"] == *name)?;
+        Some(serde_json::from_value(entry).unwrap())
+    }
+
+    fn set(&self, list: &str, position: &Position) {
+        self.set_named(fnv([list].iter()), position);
+    }
+
+    fn set_named(&self, name: String, position: &Position) {
+        let mut lists = self.read();
+        lists.retain(|entry| entry["list"] != *name);
+        let mut entry = serde_json::to_value(position).unwrap();
+        entry["list"] = name.into();
+        lists.insert(0, entry);
+        lists.truncate(MAX_LISTS);
+        let file = serde_json::json!({"version": 1, "lists": lists});
+        fs::write(self.0.join("position.json"), file.to_string()).unwrap();
+    }
+}
+
 #[test]
-fn the_position_of_an_older_version_is_found_and_cleared() {
+fn upgrades_and_rollbacks_find_the_position_saved_last() {
     let dir = tempfile::tempdir().unwrap();
-    let (list, old) = (ListKey::of(["a"]), fnv(["a"].iter()));
-    PositionStore::start(dir.path(), (&*old).into(), NEVER).0.set(at("x", 1));
-    let (store, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
-    assert_eq!(before, Some(at("x", 1)));
-    store.set(at("x", 2));
-    drop(store);
-    let (store, before) = PositionStore::start(dir.path(), list.clone(), NEVER);
-    assert_eq!(before, Some(at("x", 2)));
-    let old_file = PositionFile::open(&dir.path().join("position.json"));
-    assert_eq!(old_file.get(&old), Some(&at("x", 1)), "the older version finds its own");
+    let older = OlderVersion(dir.path());
+    older.set("a", &at("x", 1));
+    for upgrade in 0..3 {
+        let (store, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
+        assert_eq!(before, Some(at("x", 10 * upgrade + 1)));
+        store.set(at("x", 10 * upgrade + 2));
+        drop(store);
+        assert_eq!(saved_position(dir.path(), "a"), Some(at("x", 10 * upgrade + 2)));
+        assert_eq!(older.get("a"), Some(at("x", 10 * upgrade + 2)), "a rollback resumes there");
+        older.set("b", &at("y", upgrade));
+        older.set("a", &at("x", 10 * upgrade + 11));
+    }
+    // Its new key may be in front as well.
+    older.set_named(ListKey::from("a").key, &at("x", 99));
+    let (store, before) = PositionStore::start(dir.path(), "a".into(), NEVER);
+    assert_eq!(before, Some(at("x", 99)));
     store.clear();
     drop(store);
-    assert_eq!(PositionStore::start(dir.path(), list, NEVER).1, None);
+    assert_eq!((saved_position(dir.path(), "a"), older.get("a")), (None, None));
+    assert_eq!(saved_position(dir.path(), "b"), Some(at("y", 2)));
+}
+
+#[test]
+fn both_entries_of_a_list_take_one_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let older = OlderVersion(dir.path());
+    let names: Vec<_> = (0..MAX_LISTS).map(|list| list.to_string()).collect();
+    for name in &names {
+        older.set(name, &at(name, 1));
+    }
+    for (migrated, name) in names.iter().enumerate() {
+        PositionStore::start(dir.path(), (&**name).into(), NEVER).0.set(at(name, 2));
+        for (list, name) in names.iter().enumerate() {
+            let saved = Some(at(name, if list <= migrated { 2 } else { 1 }));
+            assert_eq!(saved_position(dir.path(), name), saved, "{list} after {migrated}");
+            assert_eq!(older.get(name), saved, "{list} after {migrated}");
+        }
+    }
+    assert_eq!(older.read().len(), 2 * MAX_LISTS);
+    PositionStore::start(dir.path(), "one more".into(), NEVER).0.set(at("x", 3));
+    assert_eq!((saved_position(dir.path(), "0"), older.get("0")), (None, None));
+    assert_eq!(saved_position(dir.path(), "1"), Some(at("1", 2)));
+    assert_eq!(older.read().len(), 2 * MAX_LISTS);
 }
 
 /// Re-executes itself as a process that only saves, and kills it at random moments.
@@ -221,7 +287,7 @@ fn killed_at_any_moment_the_file_is_whole() {
     const ROLE: &str = "TGS_TEST_POSITION_WRITER";
     if let Some(dir) = env::var_os(ROLE) {
         let file = Path::new(&dir).join("position.json");
-        let first = PositionFile::open(&file).get("a").map_or(0, |old| old.offset_ms + 1);
+        let first = PositionFile::open(&file).get(&"a".into()).map_or(0, |old| old.offset_ms + 1);
         let mut writer = Writer {
             path: file,
             list: "a".into(),
@@ -258,7 +324,7 @@ fn killed_at_any_moment_the_file_is_whole() {
         while let Some(n) = saved() {
             last = n;
         }
-        let found = PositionFile::read(&file).unwrap().get("a").unwrap().clone();
+        let found = PositionFile::read(&file).unwrap().get(&"a".into()).unwrap().clone();
         assert_eq!(found.bookmark.key.item.len() as u64, found.offset_ms % 5000, "round {round}");
         assert!((last..=last + 1).contains(&found.offset_ms), "round {round}: {last} saved, {found:?} found");
     }
