@@ -210,7 +210,18 @@ fn others(meta: &fs::Metadata) -> u32 {
 /// empty. A number without a name may be any user's.
 fn has_members(gid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(gid.into()) else { return true };
-    group.mem.iter().any(|member| member != "root") || is_primary(gid)
+    let local = fs::read_to_string("/etc/group").unwrap_or_default();
+    group.mem.iter().any(|member| member != "root") || is_listed(&local, gid) || is_primary(gid)
+}
+
+/// Whether a line of /etc/group gives the group a member: several lines may have one number, of
+/// which the name service returns the first.
+fn is_listed(groups: &str, gid: u32) -> bool {
+    groups.lines().any(|line| {
+        let mut fields = line.split(':').skip(2);
+        fields.next().and_then(|number| number.parse().ok()) == Some(gid)
+            && fields.next().is_some_and(|all| all.split(',').any(|name| !matches!(name.trim(), "" | "root")))
+    })
 }
 
 /// Whether the group is a user's primary one. The name service cannot be searched for that; only

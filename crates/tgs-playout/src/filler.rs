@@ -87,17 +87,7 @@ impl Filler {
         dir: &Path,
         cancel: &Cancel,
     ) -> Result<Self, FillerError> {
-        let slate = Self::kept(dir, &key(setup, version, None), |out| {
-            encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
-                // An ffmpeg built without the text filter still makes a bare slate.
-                out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
-                encode(&EncodeJob::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
-            })
-        })?;
-        let (tags, Some(silence)) = slate else {
-            return Err(FillerError::Encode("it has no sound".into()));
-        };
-        let slate = Self { tags, silence, silent: false, coming: None };
+        let slate = Self::slate(setup, version, dir, cancel)?;
         let Some(file) = file else { return Ok(slate) };
         let key = key(setup, version, Some(file));
         if let Ok((tags, sound)) = open(&kept_at(dir, &key)) {
@@ -151,6 +141,27 @@ impl Filler {
         new.as_file().sync_all().map_err(at)?;
         new.persist(&path).map_err(|error| at(error.error))?;
         open(&path).map_err(at)
+    }
+
+    /// The slate of this setup, from `dir` or encoded anew.
+    fn slate(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<Self, FillerError> {
+        let make = |out: &mut File| {
+            encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
+                // An ffmpeg built without the text filter still makes a bare slate.
+                out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
+                encode(&EncodeJob::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
+            })
+        };
+        let key = key(setup, version, None);
+        let slate = Self::kept(dir, &key, make).or_else(|error| {
+            // A full or read-only cache must not stop the broadcast.
+            log::warn!("{error}; the filler is made for this run only");
+            Self::kept(&setup.scratch, &key, make)
+        })?;
+        let (tags, Some(silence)) = slate else {
+            return Err(FillerError::Encode("it has no sound".into()));
+        };
+        Ok(Self { tags, silence, silent: false, coming: None })
     }
 
     /// What is encoded in `path` already.

@@ -129,6 +129,17 @@ fn assert_even(times: &[u64], least: u64, most: u64) {
 }
 
 #[test]
+fn a_cache_directory_that_cannot_be_written_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // No user can create a file there.
+    std::os::unix::fs::symlink("/proc", dir.path().join("cache")).unwrap();
+    let film = clip(dir.path(), "film.mp4", &["-f", "lavfi", "-i", "testsrc=s=320x180:r=30:d=2"]);
+    let (summary, tags) = play(dir.path(), vec![film], "");
+    assert_eq!(summary.played, 1);
+    assert!(times(&tags, Kind::Video).len() >= 58);
+}
+
+#[test]
 fn mixed_items_become_one_stream() {
     let dir = tempfile::tempdir().unwrap();
     let made = |name: &str, args: &[&str]| clip(dir.path(), name, args);

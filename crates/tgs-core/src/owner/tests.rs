@@ -162,3 +162,10 @@ fn without_the_shim_nobody_becomes_another_user() {
     let error = run_as_owner(None, [&*state]).unwrap_err().to_string();
     assert!(error.starts_with(&format!("continue as {ONE}, the owner of {}: ", state.display())), "{error}");
 }
+
+#[test]
+fn every_line_of_a_group_counts_for_its_members() {
+    let groups = "staff:x:50:\nroot:x:0:root\nother:x:50:root,alice\nlast:x:51:root\nbroken:x\n";
+    assert!(is_listed(groups, 50));
+    assert!(!is_listed(groups, 51) && !is_listed(groups, 0) && !is_listed(groups, 52));
+}

@@ -90,6 +90,9 @@ pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
 /// As [`find`], in the search path `path`; a relative path is relative to `dir`.
 pub fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
     let is_path = program.as_encoded_bytes().contains(&b'/');
+    // `which` expands a leading `~`, execvp does not: both must find the same file.
+    let literal = |dir: PathBuf| if dir.starts_with("~") { Path::new(".").join(dir) } else { dir };
+    let path = env::join_paths(env::split_paths(path).map(literal)).unwrap_or_default();
     which::which_in(program, Some(path), dir).map_err(|_| match fs::metadata(dir.join(program)) {
         Err(e) if is_path => e,
         Ok(_) if is_path => io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"),

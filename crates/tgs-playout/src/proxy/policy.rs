@@ -30,14 +30,13 @@ pub(super) fn unresolved() -> ItemFailure {
 /// A permitted address of the server of `source`, which ffmpeg gets instead of the name. `None` if
 /// the operator named the source, or if the proxy or a relay judges its address.
 pub fn checked_address(source: &MediaSource) -> Result<Option<IpAddr>, ItemFailure> {
-    if source.is_file()
-        || source.trust == Trust::Operator
-        || protocols::is_tunnelled(source)
-        || protocols::is_relayed(source)
-    {
+    if source.is_file() || source.trust == Trust::Operator || protocols::is_tunnelled(source) {
         return Ok(None);
     }
     let server = protocols::server_of(&source.url).ok_or_else(unresolved)?;
+    if protocols::is_relayed(source) {
+        return Ok(None);
+    }
     let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| unresolved())?;
     let mut refused = None;
     for address in found.map(|address| address.ip()) {
