@@ -16,12 +16,12 @@ const TOP: &str = "/opt/tg_video_streamer";
 /// Directories in everybody's PATH, with sudo too.
 const SEARCHED: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
 
-static HOST: OnceLock<Host> = OnceLock::new();
+static HOST: OnceLock<RemedyHost> = OnceLock::new();
 
 /// Sets the settings file of this process: `--env-file`, else `./.env`. Before this, as in tests,
 /// commands stay as they are. Only the first call counts.
 pub fn set_env_file(file: Option<&Path>) {
-    let _ = HOST.set(Host::find(file));
+    let _ = HOST.set(RemedyHost::find(file));
 }
 
 /// A command of one of our tools, without its settings file: `tgs-session --write-env`.
@@ -50,7 +50,7 @@ pub fn env_file() -> Option<&'static Path> {
 
 /// How commands are typed on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
+struct RemedyHost {
     /// The directory of our programs; `None` if they are in PATH.
     programs: Option<PathBuf>,
     /// `--env-file`, if it must be given.
@@ -60,7 +60,7 @@ struct Host {
     has_sudo: bool,
 }
 
-impl Host {
+impl RemedyHost {
     fn find(file: Option<&Path>) -> Self {
         let exe = env::current_exe().unwrap_or_default();
         let named = file.map_or_else(|| PathBuf::from(".env"), Path::to_owned);
@@ -137,9 +137,9 @@ fn spelt(file: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn host(programs: Option<&str>, env_file: &str, user: Option<&str>, has_sudo: bool) -> Host {
+    fn host(programs: Option<&str>, env_file: &str, user: Option<&str>, has_sudo: bool) -> RemedyHost {
         let user = user.map(str::to_owned);
-        Host { programs: programs.map(Into::into), env_file: Some(env_file.into()), user, has_sudo }
+        RemedyHost { programs: programs.map(Into::into), env_file: Some(env_file.into()), user, has_sudo }
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
             "sudo -u tgstream tgs-session --write-env --env-file /opt/tg_video_streamer/current/.env"
         );
         assert_eq!(package.as_root("systemctl start x"), "sudo systemctl start x");
-        let without_sudo = Host { has_sudo: false, ..package };
+        let without_sudo = RemedyHost { has_sudo: false, ..package };
         assert_eq!(
             without_sudo.command("tgs-session --write-env"),
             "runuser -u tgstream -- tgs-session --write-env --env-file /opt/tg_video_streamer/current/.env"
@@ -194,12 +194,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".env");
         std::fs::write(&file, "").unwrap();
-        let me = Host::find(Some(&file));
+        let me = RemedyHost::find(Some(&file));
         assert_eq!((me.env_file.as_deref(), me.user), (Some(&*file), None));
-        assert_eq!(Host::find(Some(Path::new("/nowhere/.env"))).env_file, Some("/nowhere/.env".into()));
+        assert_eq!(RemedyHost::find(Some(Path::new("/nowhere/.env"))).env_file, Some("/nowhere/.env".into()));
         if geteuid().is_root() {
             std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
-            assert_eq!(Host::find(Some(&file)).user.as_deref(), Some("nobody"));
+            assert_eq!(RemedyHost::find(Some(&file)).user.as_deref(), Some("nobody"));
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct SessionLock {
 
 /// Why there is no right to use the session.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SessionLockError {
     /// Another process uses it, or this one in another place.
     #[error("the session is in use by {0}, and Telegram ends a session that is used twice")]
     Held(Holder),
@@ -52,16 +52,18 @@ impl SessionLock {
     /// Takes the session with this key, or says at once who has it. Where `/run/lock` cannot be
     /// used, the lock lies in `state_dir`, made if need be, with a warning: a process that has
     /// another one is not noticed then.
-    pub fn take(key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
+    pub fn take(key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, SessionLockError> {
         Self::take_in(Path::new(MACHINE), key, state_dir)
     }
 
-    fn take_in(machine: &Path, key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, Error> {
+    fn take_in(machine: &Path, key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, SessionLockError> {
         let (source, state_dir) = match (lock(machine, key), state_dir) {
             (Ok(lock), _) => return Ok(Self { _lock: lock }),
-            (Err(LockError::Held(holder)), _) => return Err(Error::Held(holder)),
+            (Err(LockError::Held(holder)), _) => return Err(SessionLockError::Held(holder)),
             (Err(e), Some(dir)) => (cause(e), dir),
-            (Err(e), None) => return Err(Error::Unusable { path: machine.into(), source: cause(e) }),
+            (Err(e), None) => {
+                return Err(SessionLockError::Unusable { path: machine.into(), source: cause(e) });
+            }
         };
         log::warn!(
             "{} cannot be used ({source}), so the session is locked in {}: a tgs tool with another STATE_DIR would not \
@@ -69,11 +71,11 @@ impl SessionLock {
             machine.display(),
             state_dir.display()
         );
-        let unusable = |source| Error::Unusable { path: state_dir.into(), source };
+        let unusable = |source| SessionLockError::Unusable { path: state_dir.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unusable)?;
         match lock(state_dir, key) {
             Ok(lock) => Ok(Self { _lock: lock }),
-            Err(LockError::Held(holder)) => Err(Error::Held(holder)),
+            Err(LockError::Held(holder)) => Err(SessionLockError::Held(holder)),
             Err(e) => Err(unusable(cause(e))),
         }
     }
@@ -114,7 +116,7 @@ mod tests {
         let take = |byte| SessionLock::take_in(dir.path(), &key(byte), None);
         let first = take(1).unwrap();
         let _other = take(2).unwrap();
-        let Err(Error::Held(holder)) = take(1) else { panic!("taken twice") };
+        let Err(SessionLockError::Held(holder)) = take(1) else { panic!("taken twice") };
         assert_eq!(holder.pid, Some(process::id()));
         drop(first);
         take(1).unwrap();
@@ -131,12 +133,12 @@ mod tests {
     fn falls_back_to_the_state_directory() {
         let dir = tempfile::tempdir().unwrap();
         let (none, state) = (dir.path().join("none"), dir.path().join("state/of/tgs"));
-        let Err(Error::Unusable { path, .. }) = SessionLock::take_in(&none, &key(1), None) else {
+        let Err(SessionLockError::Unusable { path, .. }) = SessionLock::take_in(&none, &key(1), None) else {
             panic!("locked nowhere")
         };
         assert_eq!(path, none);
         let _first = SessionLock::take_in(&none, &key(1), Some(&state)).unwrap();
-        assert!(matches!(SessionLock::take_in(&none, &key(1), Some(&state)), Err(Error::Held(_))));
+        assert!(matches!(SessionLock::take_in(&none, &key(1), Some(&state)), Err(SessionLockError::Held(_))));
         // A planted link leads there too, not to where it points.
         fs::write(dir.path().join("precious"), "precious").unwrap();
         let machine = tempfile::tempdir().unwrap();
@@ -150,6 +152,6 @@ mod tests {
         let holder = Holder { pid: Some(4711), program: Some("tgs-stream".into()) };
         let words =
             "the session is in use by tgs-stream (pid 4711), and Telegram ends a session that is used twice";
-        assert_eq!(Error::Held(holder).to_string(), words);
+        assert_eq!(SessionLockError::Held(holder).to_string(), words);
     }
 }

@@ -163,7 +163,7 @@ impl fmt::Debug for AuthKey {
 /// Why a text is no session string. The words follow the variable's name, and none comes from the
 /// text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidSessionString {
     /// Nothing but white space.
     #[error("is empty")]
     Empty,
@@ -203,20 +203,20 @@ pub enum Missing {
 
 impl SessionString {
     /// A session that has just been signed in. `dc` is from 1 to 5.
-    pub fn new(dc: u8, address: SocketAddr, key: AuthKey) -> Result<Self, Refused> {
+    pub fn new(dc: u8, address: SocketAddr, key: AuthKey) -> Result<Self, InvalidSessionString> {
         let address = Address { host: Host::Ip(address.ip()), port: address.port() };
         Self::with(Format::Telethon, dc, Some(address), key)
     }
 
     /// Reads a string of any form. White space around it, missing padding, and either base64
     /// alphabet are fine.
-    pub fn decode(text: &str) -> Result<Self, Refused> {
+    pub fn decode(text: &str) -> Result<Self, InvalidSessionString> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(Refused::Empty);
+            return Err(InvalidSessionString::Empty);
         }
         if text.len() > LONGEST {
-            return Err(Refused::TooLong);
+            return Err(InvalidSessionString::TooLong);
         }
         // No Pyrogram string begins with a 1: that would be a DC above 200.
         if let Some(rest) = text.strip_prefix('1') {
@@ -225,15 +225,20 @@ impl SessionString {
         pyrogram(&base64::decode(text)?)
     }
 
-    fn with(format: Format, dc: u8, address: Option<Address>, key: AuthKey) -> Result<Self, Refused> {
+    fn with(
+        format: Format,
+        dc: u8,
+        address: Option<Address>,
+        key: AuthKey,
+    ) -> Result<Self, InvalidSessionString> {
         if !(1..=5).contains(&dc) {
-            return Err(Refused::Dc);
+            return Err(InvalidSessionString::Dc);
         }
         if address.as_ref().is_some_and(|address| address.port == 0 || address.host.is_nowhere()) {
-            return Err(Refused::Address);
+            return Err(InvalidSessionString::Address);
         }
         if key.is_none() {
-            return Err(Refused::NoKey);
+            return Err(InvalidSessionString::NoKey);
         }
         Ok(Self { format, dc, address, key, api_id: None, test: None, user_id: None, is_bot: None })
     }
@@ -286,9 +291,9 @@ impl SessionString {
 }
 
 impl FromStr for SessionString {
-    type Err = Refused;
+    type Err = InvalidSessionString;
 
-    fn from_str(text: &str) -> Result<Self, Refused> {
+    fn from_str(text: &str) -> Result<Self, InvalidSessionString> {
         Self::decode(text)
     }
 }
@@ -297,40 +302,40 @@ impl FromStr for SessionString {
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Refused> {
-        let (bytes, rest) = self.0.split_at_checked(count).ok_or(Refused::Length)?;
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], InvalidSessionString> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(InvalidSessionString::Length)?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
-        self.bytes(N)?.try_into().map_err(|_| Refused::Length)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], InvalidSessionString> {
+        self.bytes(N)?.try_into().map_err(|_| InvalidSessionString::Length)
     }
 
-    fn byte(&mut self) -> Result<u8, Refused> {
+    fn byte(&mut self) -> Result<u8, InvalidSessionString> {
         self.array().map(u8::from_be_bytes)
     }
 
-    fn u16(&mut self) -> Result<u16, Refused> {
+    fn u16(&mut self) -> Result<u16, InvalidSessionString> {
         self.array().map(u16::from_be_bytes)
     }
 
-    fn flag(&mut self) -> Result<bool, Refused> {
+    fn flag(&mut self) -> Result<bool, InvalidSessionString> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Refused::Field),
+            _ => Err(InvalidSessionString::Field),
         }
     }
 
-    fn key(&mut self) -> Result<AuthKey, Refused> {
+    fn key(&mut self) -> Result<AuthKey, InvalidSessionString> {
         self.array().map(AuthKey::new)
     }
 }
 
 /// Telethon: dc u8, ip 4 or 16 bytes, port u16, key. GramJS: dc u8, length u16, address, port u16,
 /// key.
-fn with_address(raw: &[u8]) -> Result<SessionString, Refused> {
+fn with_address(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
     let mut fields = Fields(raw);
     let dc = fields.byte()?;
     // A GramJS string with an address of 14 characters is as long as a Telethon one with IPv6: what
@@ -344,31 +349,31 @@ fn with_address(raw: &[u8]) -> Result<SessionString, Refused> {
         }
         263 => (Format::Telethon, Host::Ip(Ipv4Addr::from(fields.array::<4>()?).into())),
         275 => (Format::Telethon, Host::Ip(Ipv6Addr::from(fields.array::<16>()?).into())),
-        _ => return Err(Refused::Length),
+        _ => return Err(InvalidSessionString::Length),
     };
     let address = Address { host, port: fields.u16()? };
     SessionString::with(format, dc, Some(address), fields.key()?)
 }
 
 /// An address in words.
-fn host(bytes: &[u8]) -> Result<Host, Refused> {
-    let text = str::from_utf8(bytes).map_err(|_| Refused::Address)?;
+fn host(bytes: &[u8]) -> Result<Host, InvalidSessionString> {
+    let text = str::from_utf8(bytes).map_err(|_| InvalidSessionString::Address)?;
     if let Ok(ip) = text.parse() {
         return Ok(Host::Ip(ip));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     let name = (1..=253).contains(&text.len()) && text.chars().all(plain);
-    if name { Ok(Host::Name(text.to_owned())) } else { Err(Refused::Address) }
+    if name { Ok(Host::Name(text.to_owned())) } else { Err(InvalidSessionString::Address) }
 }
 
 /// v2: dc u8, api_id u32, test u8, key, user_id u64, is_bot u8. v1: the same without api_id,
 /// user_id of 64 or 32 bits.
-fn pyrogram(raw: &[u8]) -> Result<SessionString, Refused> {
+fn pyrogram(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
     let format = match raw.len() {
         271 => Format::Pyrogram,
         267 => Format::PyrogramV1,
         263 => Format::PyrogramV1Old,
-        _ => return Err(Refused::Length),
+        _ => return Err(InvalidSessionString::Length),
     };
     let mut fields = Fields(raw);
     let dc = fields.byte()?;
@@ -376,7 +381,7 @@ fn pyrogram(raw: &[u8]) -> Result<SessionString, Refused> {
         Format::Pyrogram => Some(u32::from_be_bytes(fields.array()?)),
         _ => None,
     };
-    let api_id = api_id.map(i32::try_from).transpose().map_err(|_| Refused::Field)?;
+    let api_id = api_id.map(i32::try_from).transpose().map_err(|_| InvalidSessionString::Field)?;
     let test = fields.flag()?;
     let key = fields.key()?;
     let user_id = match format {

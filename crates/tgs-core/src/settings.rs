@@ -18,8 +18,8 @@ use std::{
 
 pub use self::{
     load::{Env, INSTALLED, Problems, installed},
-    parse::{ChatId, OnLoss, Publisher, Quality, Regen},
-    table::{Setting, Shown, TABLE, template},
+    parse::{ChatId, OnLoss, PublisherKind, Quality, Regen},
+    table::{Setting, TABLE, Visibility, template},
 };
 use crate::secret::Secret;
 
@@ -78,7 +78,7 @@ pub struct Settings {
     /// `READ_AHEAD`, 3 s to 30 s.
     pub read_ahead: Duration,
     /// `PUBLISHER`
-    pub publisher: Publisher,
+    pub publisher: PublisherKind,
     /// `PROMETHEUS_HOST`
     pub prometheus_host: IpAddr,
     /// `PROMETHEUS_PORT`; 0 is any free port.

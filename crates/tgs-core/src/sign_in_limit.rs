@@ -38,7 +38,7 @@ pub struct SignInLimit {
 
 /// Why there must be no attempt now.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SignInLimitError {
     /// There have been enough.
     #[error("{MOST} sign-ins of this account in 24 hours are enough; the next may be in {}", hours_and_minutes(*.left))]
     Exhausted {
@@ -67,14 +67,14 @@ pub enum Error {
 
 impl SignInLimit {
     /// The count of `account` (its user id) in `state_dir`, which is made if need be.
-    pub fn open(state_dir: &Path, account: u64) -> Result<Self, Error> {
+    pub fn open(state_dir: &Path, account: u64) -> Result<Self, SignInLimitError> {
         let this = Self { dir: state_dir.into(), name: format!("sign-ins-{account}").into() };
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| this.failed(e))?;
         Ok(this)
     }
 
     /// Counts an attempt at `now` and allows it; it is on disk when this returns.
-    pub fn try_take(&self, now: SystemTime) -> Result<(), Error> {
+    pub fn try_take(&self, now: SystemTime) -> Result<(), SignInLimitError> {
         let lock = self.lock()?;
         let now = seconds(now);
         let (mut counted, kept) = self.load(lock.dir(), now).map_err(|e| self.failed(e))?;
@@ -83,7 +83,7 @@ impl SignInLimit {
         if counted != kept {
             self.store(lock.dir(), &counted).map_err(|e| self.failed(e))?;
         }
-        taken.map_err(|until| Error::Exhausted {
+        taken.map_err(|until| SignInLimitError::Exhausted {
             until: UNIX_EPOCH + Duration::from_secs(until),
             left: Duration::from_secs(until - now),
         })
@@ -105,10 +105,10 @@ impl SignInLimit {
         })
     }
 
-    fn lock(&self) -> Result<FileLock, Error> {
+    fn lock(&self) -> Result<FileLock, SignInLimitError> {
         let dir = SharedDir::open(&self.dir).map_err(|e| self.failed(e))?;
         FileLock::take_in(dir, &with(&self.name, ".lock"), WAIT, &Cancel::new()).map_err(|e| match e {
-            LockError::Held(holder) => Error::Busy { path: self.dir.join(&self.name), holder },
+            LockError::Held(holder) => SignInLimitError::Busy { path: self.dir.join(&self.name), holder },
             LockError::Cancelled => self.failed(io::ErrorKind::Interrupted.into()),
             LockError::Io(e) => self.failed(e),
         })
@@ -140,8 +140,8 @@ impl SignInLimit {
         dir.write(&self.name, counted.text().as_bytes(), owner, 0o600)
     }
 
-    fn failed(&self, source: io::Error) -> Error {
-        Error::Io { path: self.dir.join(&self.name), source }
+    fn failed(&self, source: io::Error) -> SignInLimitError {
+        SignInLimitError::Io { path: self.dir.join(&self.name), source }
     }
 }
 
@@ -199,9 +199,9 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(second)
     }
 
-    fn until(result: Result<(), Error>) -> Option<SystemTime> {
+    fn until(result: Result<(), SignInLimitError>) -> Option<SystemTime> {
         match result {
-            Err(Error::Exhausted { until, .. }) => Some(until),
+            Err(SignInLimitError::Exhausted { until, .. }) => Some(until),
             Ok(()) => None,
             Err(e) => panic!("{e}"),
         }
@@ -270,10 +270,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("sign-ins-7")).unwrap();
         let limit = SignInLimit::open(dir.path(), 7).unwrap();
-        assert!(matches!(limit.try_take(at(NOON)), Err(Error::Io { .. })));
+        assert!(matches!(limit.try_take(at(NOON)), Err(SignInLimitError::Io { .. })));
         std::os::unix::fs::symlink("/dev/null", dir.path().join("sign-ins-8")).unwrap();
         let limit = SignInLimit::open(dir.path(), 8).unwrap();
-        assert!(matches!(limit.try_take(at(NOON)), Err(Error::Io { .. })));
+        assert!(matches!(limit.try_take(at(NOON)), Err(SignInLimitError::Io { .. })));
         assert!(dir.path().join("sign-ins-8").is_symlink());
     }
 
@@ -282,7 +282,7 @@ mod tests {
         let cases = [(1, "1 min"), (60, "1 min"), (3600, "1 h"), (7261, "2 h 2 min"), (DAY, "24 h")];
         for (second, shown) in cases {
             let left = Duration::from_secs(second);
-            let words = Error::Exhausted { until: UNIX_EPOCH, left }.to_string();
+            let words = SignInLimitError::Exhausted { until: UNIX_EPOCH, left }.to_string();
             assert_eq!(
                 words,
                 format!("5 sign-ins of this account in 24 hours are enough; the next may be in {shown}")

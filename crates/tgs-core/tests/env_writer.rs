@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tgs_core::{
     cancel::Cancel,
     env_file,
-    env_file::writer::{self, Error, Locked},
+    env_file::writer::{self, EnvWriteError, Locked},
     secret::Secret,
 };
 
@@ -31,11 +31,11 @@ const FILE: &str =
 const CHANGED: &str =
     "# mine\r\nAPI_ID=1\nexport SESSION_STRING = 'new secret'  # note\n#SESSION_STRING=x\n\nLOOP=1";
 
-fn lock(path: &Path) -> Result<Locked, Error> {
+fn lock(path: &Path) -> Result<Locked, EnvWriteError> {
     writer::lock(path, Duration::ZERO, &Cancel::new())
 }
 
-fn set(path: &Path) -> Result<(), Error> {
+fn set(path: &Path) -> Result<(), EnvWriteError> {
     lock(path)?.replace("SESSION_STRING", &Secret::new("new secret".into()))
 }
 
@@ -173,7 +173,7 @@ fn links_in_the_place_of_our_files_are_not_followed() {
     let link = dir.path().join(".env.lock");
     symlink(dir.path().join("precious"), &link).unwrap();
     let error = set(&file).unwrap_err();
-    assert!(matches!(&error, Error::Link { path } if *path == link), "{error}");
+    assert!(matches!(&error, EnvWriteError::Link { path } if *path == link), "{error}");
     assert_eq!(names(dir.path()), [".env", ".env.lock"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), FILE);
 }
@@ -222,13 +222,13 @@ fn root_is_led_nowhere_by_another_user() {
     for to in [&precious, &roots.path().join("new"), &dir.path().join("second")] {
         point(to);
         let error = set(&link).unwrap_err();
-        assert!(matches!(&error, Error::Link { .. }), "{error}");
+        assert!(matches!(&error, EnvWriteError::Link { .. }), "{error}");
     }
     // Nor to root's directory by a link on the way.
     point(roots.path());
     for name in ["precious.env", "new"] {
         let error = set(&link.join(name)).unwrap_err();
-        assert!(matches!(&error, Error::Link { .. }), "{error}");
+        assert!(matches!(&error, EnvWriteError::Link { .. }), "{error}");
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), "A=1\n");
     assert_eq!(names(roots.path()), ["precious.env"]);
@@ -302,7 +302,7 @@ fn the_second_waits_and_then_names_the_first() {
     let cancel = Cancel::new();
     cancel.cancel();
     let error = writer::lock(&file, Duration::from_mins(1), &cancel).unwrap_err();
-    assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    assert!(matches!(error, EnvWriteError::Cancelled { .. }), "{error}");
     thread::scope(|scope| {
         let second = scope.spawn(|| writer::lock(&file, Duration::from_mins(1), &Cancel::new()));
         drop(first.stdin.take());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tgs_core::settings::{Publisher, Settings};
+use tgs_core::settings::{PublisherKind, Settings};
 use tgs_playout::output::{Output, parse_output};
 use tgs_rtmp::{
     client::{self, OpenError},
@@ -64,5 +64,5 @@ fn judge(target: &RtmpUrl, reached: Result<(), OpenError>) -> Finding {
 
 /// Whether ffmpeg publishes (PUBLISHER=ffmpeg).
 pub(crate) fn by_ffmpeg(settings: &Settings) -> bool {
-    settings.publisher == Publisher::Ffmpeg
+    settings.publisher == PublisherKind::Ffmpeg
 }

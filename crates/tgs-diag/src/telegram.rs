@@ -180,7 +180,7 @@ fn open(
     };
     let lock = match SessionLock::take(&own.key, None) {
         Ok(lock) => lock,
-        Err(session_lock::Error::Held(holder)) => return Err(NotAsked::Held(holder)),
+        Err(session_lock::SessionLockError::Held(holder)) => return Err(NotAsked::Held(holder)),
         Err(error) => return Err(NotAsked::Why(format!("{error}; without the lock it might be used twice"))),
     };
     if context.offline {

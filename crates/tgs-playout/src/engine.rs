@@ -70,7 +70,7 @@ pub fn run(
 ) -> Result<Summary, EngineError> {
     let ended = broadcast(config, program, control);
     // It stops the broadcast, which then ends as one that was asked to.
-    match control.board.read().dead_thread {
+    match control.status.read().dead_thread {
         Some((name, panic)) => Err(EngineError::Died { name, panic }),
         None => ended,
     }
@@ -88,7 +88,7 @@ fn broadcast(
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
     let read_ahead =
-        Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead, control.board.standing()));
+        Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead, control.status.standing()));
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
     let shared = EngineContext {
@@ -106,8 +106,8 @@ fn broadcast(
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
-    let ahead = coming.map(|board| CachePrefetcher {
-        board,
+    let ahead = coming.map(|upcoming| CachePrefetcher {
+        upcoming,
         cache: cache.clone(),
         read_ahead: read_ahead.clone(),
         setup: setup.clone(),
@@ -125,7 +125,7 @@ fn broadcast(
         publisher,
         Supervision {
             cancel: cancel.clone(),
-            board: control.board.clone(),
+            shared_status: control.status.clone(),
             watchdog: control.watchdog.clone(),
             started,
         },

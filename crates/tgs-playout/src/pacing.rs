@@ -58,7 +58,7 @@ pub(crate) struct Playout {
     publisher: Publisher,
     clock: Arc<dyn Clock>,
     cancel: Cancel,
-    board: SharedStatus,
+    shared_status: SharedStatus,
     heartbeat: Heartbeat,
     /// Whether somebody watches; a file is written as fast as it is encoded.
     paced: bool,
@@ -98,7 +98,7 @@ pub(crate) struct Supervision {
     /// Stops the broadcast.
     pub(crate) cancel: Cancel,
     /// Takes the snapshot.
-    pub(crate) board: SharedStatus,
+    pub(crate) shared_status: SharedStatus,
     /// Takes the heartbeat.
     pub(crate) watchdog: Watchdog,
     /// The start of the tool.
@@ -130,7 +130,7 @@ impl Playout {
         supervision: Supervision,
         paced: bool,
     ) -> Self {
-        let Supervision { cancel, board, watchdog, started } = supervision;
+        let Supervision { cancel, shared_status, watchdog, started } = supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         Self {
             read_ahead,
@@ -139,7 +139,7 @@ impl Playout {
             clock: publisher.clock(),
             publisher,
             cancel,
-            board,
+            shared_status,
             heartbeat,
             paced,
             started,
@@ -168,7 +168,7 @@ impl Playout {
         self.report(true);
         self.publisher.goodbye();
         METRICS.on_air.set(0);
-        self.board.show(|status| status.on_air = OnAir::Stopped);
+        self.shared_status.show(|status| status.on_air = OnAir::Stopped);
         match ended {
             Ok(()) | Err(PlayoutEnd::Cancelled) => Ok(self.played),
             Err(PlayoutEnd::Failed(error)) => Err(error),

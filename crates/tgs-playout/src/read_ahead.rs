@@ -128,7 +128,7 @@ impl ReadAhead {
             SeqAdmission::Admitted(seq) => {
                 let (place, live) = (item.turn, item.media.live);
                 let title = item.title.clone();
-                let attempt = AdmittedItem { seq, discarded: cancel.child(), place, live, title };
+                let attempt = AdmittedItem { seq, discarded: cancel.child(), turn: place, live, title };
                 state.attempt = Some(attempt.clone());
                 Admission::Admitted(attempt)
             }
@@ -302,7 +302,7 @@ impl ReadAhead {
         };
         state.over = false;
         self.cut(&mut state);
-        Ok(TargetItem { place: found.map(|(place, _)| place), skip })
+        Ok(TargetItem { turn: found.map(|(place, _)| place), skip })
     }
 
     /// Ends the list with the current item.

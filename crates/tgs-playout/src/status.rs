@@ -32,7 +32,7 @@ pub struct EngineState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Its [`crate::item::Item::turn`].
-    pub place: u64,
+    pub turn: u64,
     /// From its own beginning.
     pub offset: Duration,
 }

@@ -244,7 +244,7 @@ impl Running {
     fn until(&self, what: &str, such: impl Fn(&EngineStatus) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            let status = self.control.board.read().status;
+            let status = self.control.status.read().status;
             if such(&status) {
                 return;
             }
@@ -437,7 +437,7 @@ fn what_nothing_plays_for_is_refused_and_the_rest_waits() {
     for command in [Command::Queue("x".into()), Command::Reload, Command::Pause, Command::StopAfterCurrent] {
         assert_eq!(control.send(command), Ok(()));
     }
-    let status = control.board.read().status;
+    let status = control.status.read().status;
     assert!(status.paused && status.stops_after_current);
     let other = control.another();
     other.send(Command::Stop).unwrap();

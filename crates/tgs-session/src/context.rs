@@ -137,7 +137,7 @@ impl Context {
     pub(crate) fn claim(&self, session: &SessionString) -> Result<Claim, CliError> {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
             Ok(lock) => Ok(Claim::Granted(lock)),
-            Err(session_lock::Error::Held(holder)) => Ok(Claim::InUse(holder)),
+            Err(session_lock::SessionLockError::Held(holder)) => Ok(Claim::InUse(holder)),
             Err(error) => Err(CliError::failure(format!("use the session: {error}"))),
         }
     }

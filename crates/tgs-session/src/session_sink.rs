@@ -63,7 +63,7 @@ impl SessionSink {
 /// `.env`, so that no other tgs tool changes it meanwhile.
 pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
-        writer::Error::Cancelled { .. } => error::stopped(),
+        writer::EnvWriteError::Cancelled { .. } => error::stopped(),
         error => CliError::failure(format!("use the settings file: {error}")),
     })
 }

@@ -8,7 +8,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    settings::{Publisher, Settings},
+    settings::{PublisherKind, Settings},
     supervise::keep_running,
     systemd,
 };
@@ -105,7 +105,7 @@ impl<'a> Broadcast<'a> {
             cache_ahead: settings.cache_ahead,
             image_duration: settings.image_duration,
             // ffmpeg as the publisher cannot send codec headers that change within the stream.
-            passthrough: settings.passthrough && settings.publisher == Publisher::Native,
+            passthrough: settings.passthrough && settings.publisher == PublisherKind::Native,
             state_dir: settings.state_dir.clone(),
             first_timestamp: cli.first_timestamp,
         }
@@ -113,8 +113,8 @@ impl<'a> Broadcast<'a> {
 }
 
 fn save_position(store: &PositionStore, bookmarks: &Bookmarks, control: &Control) {
-    if let Some(published) = control.board.read().published
-        && let Some((bookmark, offset)) = bookmarks.resume_point(published.place, published.offset)
+    if let Some(published) = control.status.read().published
+        && let Some((bookmark, offset)) = bookmarks.resume_point(published.turn, published.offset)
     {
         store.set(Position { bookmark, offset_ms: offset.as_millis() as u64 });
     }
@@ -139,8 +139,8 @@ fn save_end(store: &PositionStore, bookmarks: &Bookmarks, control: &Control, end
         RunEnd::Stopped => {}
         RunEnd::Over => store.clear(),
         RunEnd::AfterCurrent => {
-            let published = control.board.read().published;
-            match published.and_then(|published| bookmarks.after(published.place)) {
+            let published = control.status.read().published;
+            match published.and_then(|published| bookmarks.after(published.turn)) {
                 Some(bookmark) => store.set(Position { bookmark, offset_ms: 0 }),
                 None => store.clear(),
             }

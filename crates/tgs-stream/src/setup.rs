@@ -5,7 +5,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    settings::{Publisher, Quality, Settings},
+    settings::{PublisherKind, Quality, Settings},
 };
 use tgs_playout::{
     command::Command,
@@ -40,7 +40,7 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
 
 /// The output at `url`. `origin` names the setting or server that gave the URL, for the error.
 pub(crate) fn rtmp_output(settings: &Settings, url: &str, origin: &str) -> Result<Output, CliError> {
-    let by_ffmpeg = (settings.publisher == Publisher::Ffmpeg).then(|| settings.ffmpeg_path.clone());
+    let by_ffmpeg = (settings.publisher == PublisherKind::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     output::parse_output(url, by_ffmpeg)
         .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {origin}: {why}")))
 }

@@ -31,7 +31,7 @@ pub(crate) fn open(
     if let Err(error) = registered {
         log::warn!("no metrics of yt-dlp: {error}");
     }
-    let (engine, own) = (control.board.clone(), telegram.clone());
+    let (engine, own) = (control.status.clone(), telegram.clone());
     let reporter = Reporter::start(control.watchdog.clone(), move || {
         let telegram = own.as_ref().map(SharedTelegramStatus::read);
         Status { engine: engine.read().status, telegram, warnings: Vec::new() }.summary()
@@ -45,7 +45,7 @@ fn start_http(
     control: &Control,
     telegram: Option<SharedTelegramStatus>,
 ) -> HttpServer {
-    let (health, engine) = (control.board.clone(), control.board.clone());
+    let (health, engine) = (control.status.clone(), control.status.clone());
     let own = telegram.clone();
     let warnings = settings.warnings.clone();
     HttpServer::start(

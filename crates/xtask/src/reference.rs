@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use tgs_core::{
     exit::Code,
-    settings::{self, Shown},
+    settings::{self, Visibility},
 };
 use tgs_e2e::bin_path::{self, workspace};
 
@@ -91,8 +91,8 @@ fn settings_page() -> String {
     let mut page = SETTINGS.to_owned();
     page.extend(settings::TABLE.iter().map(|setting| {
         let value = match setting.shown {
-            Shown::Default(value) => format!("`{value}`"),
-            Shown::Example(value) => format!("example: `{value}`"),
+            Visibility::Default(value) => format!("`{value}`"),
+            Visibility::Example(value) => format!("example: `{value}`"),
         };
         let secret = if setting.secret { " **Secret.**" } else { "" };
         let help = setting.help.replace('\n', " ").replace('|', "\\|");

@@ -35,7 +35,7 @@ const OWNER_ONLY: u32 = 0o600;
 
 /// Why the file was not read or written. Contains no value.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum EnvWriteError {
     /// Another process held the lock for the whole wait.
     #[error("{} is being changed by {holder}; try again when that has ended", .path.display())]
     Busy {
@@ -105,7 +105,7 @@ pub struct Locked {
 
 /// Locks the `.env` file at `path`, which need not exist, waiting up to `wait`. Checks at once that
 /// the file can be parsed and replaced, so that nobody signs in for nothing.
-pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Error> {
+pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, EnvWriteError> {
     let (path, planter) = resolve(path)?;
     let parent = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
@@ -118,26 +118,26 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, Erro
     let is_planters = |uid: u32| planter.is_none_or(|planter| planter == uid);
     let owner = dir.owner().map_err(|e| failed("look at", parent, e))?;
     if !is_planters(owner.0.as_raw()) {
-        return Err(Error::Link { path });
+        return Err(EnvWriteError::Link { path });
     }
     let lock_name = with(name, ".lock");
     let lock = FileLock::take_in(dir, &lock_name, wait, cancel).map_err(|e| match e {
-        LockError::Held(holder) => Error::Busy { path: path.clone(), holder },
-        LockError::Cancelled => Error::Cancelled { path: path.clone() },
+        LockError::Held(holder) => EnvWriteError::Busy { path: path.clone(), holder },
+        LockError::Cancelled => EnvWriteError::Cancelled { path: path.clone() },
         LockError::Io(e) => failed("lock", &parent.join(&lock_name), e),
     })?;
     let locked = Locked { lock, name: name.to_owned() };
     if let Some((bytes, stat)) = locked.load()? {
         let (uid, me) = (stat.st_uid, geteuid());
         if !is_planters(uid) {
-            return Err(Error::Link { path });
+            return Err(EnvWriteError::Link { path });
         }
         if uid != me.as_raw() && !me.is_root() {
-            return Err(Error::Foreign { path, uid });
+            return Err(EnvWriteError::Foreign { path, uid });
         }
         let refused = env_file::parse(&bytes).refused;
         if !refused.is_empty() {
-            return Err(Error::Content { path, source: Unwritable::Refused(refused) });
+            return Err(EnvWriteError::Content { path, source: Unwritable::Refused(refused) });
         }
     }
     Ok(locked)
@@ -151,18 +151,18 @@ impl Locked {
     }
 
     /// The content of the file; empty if it does not exist.
-    pub fn read(&self) -> Result<Secret<Vec<u8>>, Error> {
+    pub fn read(&self) -> Result<Secret<Vec<u8>>, EnvWriteError> {
         Ok(Secret::new(self.load()?.map(|(bytes, _)| bytes).unwrap_or_default()))
     }
 
     /// Sets `name` to `value`, durably. The old content becomes `.env.bak`. Owner and group stay;
     /// the mode is reduced to the owner's bits.
-    pub fn replace(&self, name: &str, value: &Secret<String>) -> Result<(), Error> {
+    pub fn replace(&self, name: &str, value: &Secret<String>) -> Result<(), EnvWriteError> {
         let (dir, path) = (self.lock.dir(), self.path());
         let old = self.load()?;
         let bytes = old.as_ref().map_or(&[][..], |(bytes, _)| bytes);
         let new = env_file::set(bytes, name, value.expose())
-            .map_err(|source| Error::Content { path: path.clone(), source })?;
+            .map_err(|source| EnvWriteError::Content { path: path.clone(), source })?;
         let (owner, mode) = match &old {
             Some((_, stat)) => (owner(stat), stat.st_mode & OWNER_ONLY),
             None => (new_owner(dir).map_err(|e| failed("look at", &path, e))?, OWNER_ONLY),
@@ -174,29 +174,29 @@ impl Locked {
         dir.write(&self.name, &new, owner, mode).map_err(|e| failed("write", &path, e))
     }
 
-    fn load(&self) -> Result<Option<(Vec<u8>, Stat)>, Error> {
+    fn load(&self) -> Result<Option<(Vec<u8>, Stat)>, EnvWriteError> {
         self.lock.dir().read(&self.name).map_err(|e| failed("read", &self.path(), e))
     }
 }
 
 /// The error for a failed operation on a file in the directory.
-fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {
+fn failed(doing: &'static str, path: &Path, source: io::Error) -> EnvWriteError {
     let parent = || path.parent().unwrap_or(Path::new("/")).to_owned();
     match source.kind() {
         _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            Error::Link { path: path.to_owned() }
+            EnvWriteError::Link { path: path.to_owned() }
         }
-        io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: parent(), source },
+        io::ErrorKind::ReadOnlyFilesystem => EnvWriteError::ReadOnly { path: parent(), source },
         io::ErrorKind::PermissionDenied if ["lock", "write"].contains(&doing) => {
-            Error::ReadOnly { path: parent(), source }
+            EnvWriteError::ReadOnly { path: parent(), source }
         }
-        _ => Error::Io { doing, path: path.to_owned(), source },
+        _ => EnvWriteError::Io { doing, path: path.to_owned(), source },
     }
 }
 
 /// The file behind all links of `path`, and the user that made one of these links. Root must not
 /// follow it further than that user could.
-fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), Error> {
+fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), EnvWriteError> {
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
     let (mut done, mut rest) = (PathBuf::new(), parts(path));
@@ -214,11 +214,11 @@ fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), Error> {
         };
         links += 1;
         if links > MAX_LINKS {
-            return Err(Error::Io { doing: "follow", path: next, source: Errno::LOOP.into() });
+            return Err(EnvWriteError::Io { doing: "follow", path: next, source: Errno::LOOP.into() });
         }
         if geteuid().is_root() && stat.uid() != 0 {
             if planter.is_some_and(|planter| planter != stat.uid()) {
-                return Err(Error::Link { path: next });
+                return Err(EnvWriteError::Link { path: next });
             }
             planter = Some(stat.uid());
         }

@@ -6,24 +6,24 @@ use base64::{
     engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 
-use super::Refused;
+use super::InvalidSessionString;
 
 /// Drops the bits that are left over at the end, as Python and JavaScript do.
 const READER: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// The bytes that `text` encodes.
-pub(super) fn decode(text: &str) -> Result<Vec<u8>, Refused> {
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, InvalidSessionString> {
     let digits = text.trim_end_matches('=');
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "-_+/".contains(c);
     if !digits.chars().all(is_digit) {
-        return Err(Refused::NotBase64);
+        return Err(InvalidSessionString::NotBase64);
     }
     // One digit more than whole bytes need encodes nothing: a piece is missing.
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
-        return Err(Refused::Length);
+        return Err(InvalidSessionString::Length);
     }
-    READER.decode(digits.replace('+', "-").replace('/', "_")).map_err(|_| Refused::Length)
+    READER.decode(digits.replace('+', "-").replace('/', "_")).map_err(|_| InvalidSessionString::Length)
 }
 
 /// `bytes` in the URL-safe alphabet.
@@ -49,10 +49,10 @@ mod tests {
         }
         assert_eq!(decode("-_+/").unwrap(), decode("+/-_").unwrap());
         for text in ["Z g=", "Zg=a", "Zm9v\n", "é", "====a", "Z!"] {
-            assert_eq!(decode(text), Err(Refused::NotBase64), "{text}");
+            assert_eq!(decode(text), Err(InvalidSessionString::NotBase64), "{text}");
         }
         for text in ["Z", "Zm9vY", "Zg==="] {
-            assert_eq!(decode(text), Err(Refused::Length), "{text}");
+            assert_eq!(decode(text), Err(InvalidSessionString::Length), "{text}");
         }
     }
 

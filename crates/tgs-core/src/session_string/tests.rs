@@ -99,7 +99,15 @@ fn what_is_refused() {
         .iter()
         .map(|vector| SessionString::decode(vector["string"].as_str().unwrap()).unwrap_err())
         .collect();
-    assert_eq!(reasons, [Refused::Empty, Refused::Length, Refused::NotBase64, Refused::Dc]);
+    assert_eq!(
+        reasons,
+        [
+            InvalidSessionString::Empty,
+            InvalidSessionString::Length,
+            InvalidSessionString::NotBase64,
+            InvalidSessionString::Dc
+        ]
+    );
 
     // By the form, the dc, and what stands in the field that is wrong.
     let key = signed_in();
@@ -108,22 +116,22 @@ fn what_is_refused() {
         if one { format!("1{text}") } else { text }
     };
     let cases = [
-        (text(true, &[&[6], &[149, 154, 167, 51], &[1, 187], &key]), Refused::Dc),
-        (text(true, &[&[2], &[149, 154, 167, 51], &[0, 0], &key]), Refused::Address),
-        (text(true, &[&[2], &[0, 7], b"0.0.0.0", &[1, 187], &key]), Refused::Address),
-        (text(true, &[&[2], &[0, 4], b"a b:", &[1, 187], &key]), Refused::Address),
-        (text(true, &[&[2], &[0, 0], &[1, 187], &key]), Refused::Address),
-        (text(true, &[&[2], &[0, 9], b"127.0.0.1", &[1, 187], &key[1..]]), Refused::Length),
-        (text(true, &[&[2], &[0xff, 0xff]]), Refused::Length),
-        ("1".into(), Refused::Length),
-        (text(false, &[&[0, 0], &key, &[0; 4], &[0]]), Refused::Dc),
-        (text(false, &[&[1, 2], &key, &[0; 4], &[0]]), Refused::Field),
-        (text(false, &[&[1, 0], &key, &[0; 8], &[2]]), Refused::Field),
-        (text(false, &[&[1], &[0x80, 0, 0, 0], &[0], &key, &[0; 8], &[0]]), Refused::Field),
-        (text(false, &[&[1, 0], &key]), Refused::Length),
-        (" \n".into(), Refused::Empty),
-        ("A".repeat(LONGEST + 1), Refused::TooLong),
-        (format!("'{}'", text(false, &[&[1, 0], &key, &[0; 4], &[0]])), Refused::NotBase64),
+        (text(true, &[&[6], &[149, 154, 167, 51], &[1, 187], &key]), InvalidSessionString::Dc),
+        (text(true, &[&[2], &[149, 154, 167, 51], &[0, 0], &key]), InvalidSessionString::Address),
+        (text(true, &[&[2], &[0, 7], b"0.0.0.0", &[1, 187], &key]), InvalidSessionString::Address),
+        (text(true, &[&[2], &[0, 4], b"a b:", &[1, 187], &key]), InvalidSessionString::Address),
+        (text(true, &[&[2], &[0, 0], &[1, 187], &key]), InvalidSessionString::Address),
+        (text(true, &[&[2], &[0, 9], b"127.0.0.1", &[1, 187], &key[1..]]), InvalidSessionString::Length),
+        (text(true, &[&[2], &[0xff, 0xff]]), InvalidSessionString::Length),
+        ("1".into(), InvalidSessionString::Length),
+        (text(false, &[&[0, 0], &key, &[0; 4], &[0]]), InvalidSessionString::Dc),
+        (text(false, &[&[1, 2], &key, &[0; 4], &[0]]), InvalidSessionString::Field),
+        (text(false, &[&[1, 0], &key, &[0; 8], &[2]]), InvalidSessionString::Field),
+        (text(false, &[&[1], &[0x80, 0, 0, 0], &[0], &key, &[0; 8], &[0]]), InvalidSessionString::Field),
+        (text(false, &[&[1, 0], &key]), InvalidSessionString::Length),
+        (" \n".into(), InvalidSessionString::Empty),
+        ("A".repeat(LONGEST + 1), InvalidSessionString::TooLong),
+        (format!("'{}'", text(false, &[&[1, 0], &key, &[0; 4], &[0]])), InvalidSessionString::NotBase64),
     ];
     for (text, expected) in cases {
         assert_eq!(SessionString::decode(&text).unwrap_err(), expected, "{text}");
@@ -192,10 +200,14 @@ fn a_placeholder_is_no_session() {
         let key = [byte; KEY];
         for format in Format::ALL {
             let placeholder = SessionString { key: AuthKey::new(key), ..session(format, signed_in()) };
-            assert_eq!(SessionString::decode(&encode(&placeholder)), Err(Refused::NoKey), "{format} {byte}");
+            assert_eq!(
+                SessionString::decode(&encode(&placeholder)),
+                Err(InvalidSessionString::NoKey),
+                "{format} {byte}"
+            );
         }
         let address = dc_address(2, false).unwrap();
-        assert_eq!(SessionString::new(2, address, AuthKey::new(key)), Err(Refused::NoKey));
+        assert_eq!(SessionString::new(2, address, AuthKey::new(key)), Err(InvalidSessionString::NoKey));
     }
 }
 
@@ -236,15 +248,15 @@ fn any_session() -> impl Strategy<Value = SessionString> {
 
 /// Every text that a refusal can have. That they are these and no others proves that none holds a
 /// part of the input.
-const REFUSALS: [Refused; 8] = [
-    Refused::Empty,
-    Refused::TooLong,
-    Refused::NotBase64,
-    Refused::Length,
-    Refused::Dc,
-    Refused::Address,
-    Refused::Field,
-    Refused::NoKey,
+const REFUSALS: [InvalidSessionString; 8] = [
+    InvalidSessionString::Empty,
+    InvalidSessionString::TooLong,
+    InvalidSessionString::NotBase64,
+    InvalidSessionString::Length,
+    InvalidSessionString::Dc,
+    InvalidSessionString::Address,
+    InvalidSessionString::Field,
+    InvalidSessionString::NoKey,
 ];
 
 fn tells_nothing(text: &str) -> Result<(), TestCaseError> {

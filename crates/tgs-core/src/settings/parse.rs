@@ -22,7 +22,7 @@ pub enum Quality {
 
 /// The RTMP client, `PUBLISHER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Publisher {
+pub enum PublisherKind {
     /// `native`: this program.
     Native,
     /// `ffmpeg`: a child process.
@@ -99,10 +99,10 @@ pub(super) fn quality(value: &str) -> Result<Quality, String> {
     }
 }
 
-pub(super) fn publisher(value: &str) -> Result<Publisher, String> {
+pub(super) fn publisher(value: &str) -> Result<PublisherKind, String> {
     match value {
-        "native" => Ok(Publisher::Native),
-        "ffmpeg" => Ok(Publisher::Ffmpeg),
+        "native" => Ok(PublisherKind::Native),
+        "ffmpeg" => Ok(PublisherKind::Ffmpeg),
         _ => Err("must be native or ffmpeg".into()),
     }
 }

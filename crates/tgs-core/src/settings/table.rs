@@ -6,7 +6,7 @@ pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
     /// The value in the template.
-    pub shown: Shown,
+    pub shown: Visibility,
     /// Whether the value must not be shown.
     pub secret: bool,
     /// The description, in lines of at most 110 characters.
@@ -15,22 +15,22 @@ pub struct Setting {
 
 /// How the template shows a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum Visibility {
     /// The default.
     Default(&'static str),
     /// Unset by default; an example.
     Example(&'static str),
 }
 
-const fn row(name: &'static str, shown: Shown, help: &'static str) -> Setting {
+const fn row(name: &'static str, shown: Visibility, help: &'static str) -> Setting {
     Setting { name, shown, secret: false, help }
 }
 
-const fn secret(name: &'static str, shown: Shown, help: &'static str) -> Setting {
+const fn secret(name: &'static str, shown: Visibility, help: &'static str) -> Setting {
     Setting { name, shown, secret: true, help }
 }
 
-use Shown::{Default as Is, Example};
+use Visibility::{Default as Is, Example};
 
 /// Renamed settings, the former name first: still read, with a warning.
 pub(super) const RENAMED: &[(&str, &str)] = &[("COPY_MATCHING", "PASSTHROUGH")];

@@ -23,6 +23,6 @@ impl EngineContext {
     /// Shows how fast the encoder works; `None` where none does.
     pub(super) fn show_speed(&self, ratio: Option<f64>) {
         METRICS.encoder_speed.set(ratio.unwrap_or_default());
-        self.control.board.show(|status| status.encoder_speed_ratio = ratio);
+        self.control.status.show(|status| status.encoder_speed_ratio = ratio);
     }
 }

@@ -42,10 +42,10 @@ pub(crate) enum PlaylistRequest {
 pub struct Control {
     pub(crate) cancel: Cancel,
     /// What it tells about itself.
-    pub board: SharedStatus,
+    pub status: SharedStatus,
     /// Where its pacing loop shows that it turns.
     pub watchdog: Watchdog,
-    desk: Arc<Mutex<CommandRouter>>,
+    router: Arc<Mutex<CommandRouter>>,
 }
 
 /// Takes commands to the engine, or keeps them until there is one.
@@ -63,7 +63,7 @@ struct CommandRouter {
 #[derive(Debug)]
 struct AttachedEngine {
     read_ahead: Arc<ReadAhead>,
-    asks: mpsc::Sender<PlaylistRequest>,
+    requests: mpsc::Sender<PlaylistRequest>,
 }
 
 /// Dropping this detaches the engine from the router.
@@ -92,7 +92,7 @@ impl Control {
 
     /// Tells the broadcast a command. Does not wait for what comes of it.
     pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
-        let mut desk = lock(&self.desk);
+        let mut router = lock(&self.router);
         if command == Command::Stop {
             self.cancel.cancel();
             return Ok(());
@@ -103,7 +103,7 @@ impl Control {
         // The playlist watch sends it often; its effect is logged.
         let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
         let shown = command.to_string();
-        desk.take(command, &self.board)?;
+        router.take(command, &self.status)?;
         log::log!(level, "command: {shown}");
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Control {
     /// The thread `name` has died of `panic`.
     fn died(&self, name: &'static str, panic: &Panic) {
         self.watchdog.died(name);
-        self.board.update(|state| state.dead_thread = Some((name, panic.to_string())));
+        self.status.update(|state| state.dead_thread = Some((name, panic.to_string())));
         self.cancel.cancel();
     }
 
@@ -128,31 +128,31 @@ impl Control {
         read_ahead: Arc<ReadAhead>,
         asks: mpsc::Sender<PlaylistRequest>,
     ) -> EngineGuard {
-        let mut desk = lock(&self.desk);
-        if self.board.standing().stops_after_current() {
+        let mut router = lock(&self.router);
+        if self.status.standing().stops_after_current() {
             read_ahead.end_with_current();
         }
-        desk.engine = Some(AttachedEngine { read_ahead, asks });
-        for command in mem::take(&mut desk.waiting) {
-            if let Err(refused) = desk.take(command, &self.board) {
+        router.engine = Some(AttachedEngine { read_ahead, requests: asks });
+        for command in mem::take(&mut router.waiting) {
+            if let Err(refused) = router.take(command, &self.status) {
                 log::warn!("a command was not taken: {refused}");
             }
         }
-        EngineGuard(Arc::clone(&self.desk))
+        EngineGuard(Arc::clone(&self.router))
     }
 
     /// Whether the list was to end with the item that was current.
     pub(crate) fn is_ending(&self) -> bool {
-        self.board.standing().stops_after_current()
+        self.status.standing().stops_after_current()
     }
 }
 
-fn lock(desk: &Mutex<CommandRouter>) -> MutexGuard<'_, CommandRouter> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(router: &Mutex<CommandRouter>) -> MutexGuard<'_, CommandRouter> {
+    router.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CommandRouter {
-    fn take(&mut self, command: Command, board: &SharedStatus) -> Result<(), CommandRefused> {
+    fn take(&mut self, command: Command, status: &SharedStatus) -> Result<(), CommandRefused> {
         match command {
             Command::Next => self.engine()?.read_ahead.skip(),
             Command::Previous => self.engine()?.jump(JumpTarget::Before)?,
@@ -172,17 +172,17 @@ impl CommandRouter {
             }
             Command::Pause | Command::Resume => {
                 let paused = command == Command::Pause;
-                board.standing().set_paused(paused);
+                status.standing().set_paused(paused);
                 if let Some(engine) = &self.engine {
                     engine.read_ahead.wake();
                 }
                 METRICS.paused.set(paused.into());
             }
             Command::Title(title) => {
-                board.show(|status| status.title = Some(title).filter(|title| !title.is_empty()));
+                status.show(|status| status.title = Some(title).filter(|title| !title.is_empty()));
             }
             Command::StopAfterCurrent => {
-                let again = board.standing().stop_after_current();
+                let again = status.standing().stop_after_current();
                 if let Some(engine) = self.engine.as_ref().filter(|_| !again) {
                     engine.read_ahead.end_with_current();
                 }
@@ -214,6 +214,6 @@ impl AttachedEngine {
     /// The read-ahead has counted it, so that the queue stays short.
     fn send_request(&self, ask: PlaylistRequest) {
         // Without a thread the broadcast is over.
-        let _ = self.asks.send(ask);
+        let _ = self.requests.send(ask);
     }
 }

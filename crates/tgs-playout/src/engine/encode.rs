@@ -56,11 +56,11 @@ impl EncodeThread {
                 NextStep::End => self.context.read_ahead.wait_reopened(&self.context.cancel),
                 NextStep::Gone => break,
                 NextStep::Skip { title, failure } => {
-                    self.pause(round, &mut backoff);
+                    self.wait_backoff(round, &mut backoff);
                     self.fail(&title, &failure, Duration::ZERO);
                 }
                 NextStep::Play(prepared, admitted) => {
-                    self.pause(round, &mut backoff);
+                    self.wait_backoff(round, &mut backoff);
                     self.play(*prepared, &admitted);
                 }
             }
@@ -90,7 +90,7 @@ impl EncodeThread {
 
     /// Waits where the whole list, or much of a long one, has just failed: the filler is on air,
     /// and another try at once would fail the same way.
-    fn pause(&mut self, round: usize, backoff: &mut Backoff) {
+    fn wait_backoff(&mut self, round: usize, backoff: &mut Backoff) {
         if self.failed_in_row == 0 {
             backoff.reset();
         } else if self.failed_in_row >= round.clamp(1, MAX_FAILURES_IN_ROW) {
@@ -123,7 +123,7 @@ impl EncodeThread {
             log::warn!("{line}");
         }
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
-        self.context.control.board.show(|status| status.last_failure = Some(format!("{title}: {failure}")));
+        self.context.control.status.show(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
         // An item that was on air for a while does not make the list unplayable.
         self.failed_in_row = if played > TOLERATED_SHORTFALL { 0 } else { self.failed_in_row + 1 };

@@ -57,7 +57,7 @@ impl UpcomingItems {
 
 /// The thread's part of a broadcast.
 pub(super) struct CachePrefetcher {
-    pub(super) board: UpcomingItems,
+    pub(super) upcoming: UpcomingItems,
     pub(super) cache: Arc<Cache>,
     pub(super) read_ahead: Arc<ReadAhead>,
     pub(super) setup: EncodeSetup,
@@ -78,7 +78,7 @@ impl CachePrefetcher {
         // What comes is taken as late as that: it may have its turn meanwhile.
         let mut hopeless = HashSet::new();
         while self.read_ahead.wait_full(&self.cancel)
-            && let Some(UpcomingItem { id, find }) = self.board.take(&self.cancel)
+            && let Some(UpcomingItem { id, find }) = self.upcoming.take(&self.cancel)
         {
             // A page that is kept need not be asked, and what did not come to be kept will not the
             // next time.

@@ -91,7 +91,7 @@ impl PrepareHandle {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::sync_channel(1);
         let cancel = shared.cancel.clone();
-        let prepare = PrepareThread { program, shared, coming, ahead: Prepared::End };
+        let prepare = PrepareThread { program, shared, upcoming: coming, ahead: Prepared::End };
         let thread = thread::Builder::new().name("prepare".into()).spawn(move || {
             let control = prepare.shared.control.clone();
             control.guard("prepare", || prepare.run(&asked, &answer));
@@ -129,7 +129,7 @@ struct PrepareThread {
     program: Box<dyn Programme>,
     shared: EngineContext,
     /// The coming items, for the prefetcher.
-    coming: Option<UpcomingItems>,
+    upcoming: Option<UpcomingItems>,
     /// What comes next.
     ahead: Prepared,
 }
@@ -181,8 +181,8 @@ impl PrepareThread {
             Prepared::Skip { .. } | Prepared::End => None,
         };
         let next = self.shared.read_ahead.set_prepared(title);
-        self.shared.control.board.show(|status| status.next = next);
-        if let Some(board) = &self.coming {
+        self.shared.control.status.show(|status| status.next = next);
+        if let Some(upcoming) = &self.upcoming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.source {
                     PlaySource::Encode(_) => Some(ready.item.clone()),
@@ -192,7 +192,7 @@ impl PrepareThread {
             };
             let first = first.map(|item| UpcomingItem { id: item.id.clone(), find: Box::new(|| Some(item)) });
             let coming = contain(|| self.program.upcoming(prefetch::ITEMS)).unwrap_or_default();
-            board.set(first.into_iter().chain(coming).collect());
+            upcoming.set(first.into_iter().chain(coming).collect());
         }
     }
 
@@ -214,14 +214,14 @@ impl PrepareThread {
                     Some(_) => None,
                     None => self.ahead.place(),
                 };
-                self.program.jump(meant.place.or(ahead), to);
+                self.program.jump(meant.turn.or(ahead), to);
                 self.look_ahead();
             }
             PlaylistRequest::Queue(meant, line) => {
                 let left = self.leave(meant.skip);
                 self.program.queue(&line);
                 // What has not been given out yet is the current item itself.
-                if let Some(place) = meant.place {
+                if let Some(place) = meant.turn {
                     self.program.jump(Some(place), JumpTarget::After);
                     self.look_ahead();
                 } else if let Some(next) = left {
@@ -267,8 +267,8 @@ impl PrepareThread {
                 Prepared::Play(ready) => match self.shared.read_ahead.admit(&ready.item, &self.shared.cancel)
                 {
                     Admission::Admitted(attempt) => {
-                        if let Some(board) = &self.coming {
-                            board.set(Vec::new());
+                        if let Some(upcoming) = &self.upcoming {
+                            upcoming.set(Vec::new());
                         }
                         Some(NextStep::Play(ready, attempt))
                     }

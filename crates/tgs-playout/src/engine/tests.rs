@@ -109,10 +109,10 @@ fn a_panic_at_an_item_is_that_items_failure() {
     // The one that fails half-way has been on air.
     assert_eq!(summary, Summary { played: 4, failed: 4, end: RunEnd::Over });
     assert_eq!(failures(), 4);
-    let failure = control.board.read().status.last_failure.unwrap();
+    let failure = control.status.read().status.last_failure.unwrap();
     assert!(failure.starts_with("showing panics: a fault of tgs-stream, please report it: "), "{failure}");
     assert!(failure.contains("token http://h/?key=[masked]"), "{failure}");
-    assert_eq!(control.board.read().dead_thread, None);
+    assert_eq!(control.status.read().dead_thread, None);
     let mut tags = FlvReader::new(BufReader::new(File::open(dir.path().join("out.flv")).unwrap()));
     let mut times = Vec::new();
     while let Some(tag) = tags.next_tag().unwrap() {
@@ -137,7 +137,9 @@ fn the_death_of_a_thread_that_it_needs_ends_the_broadcast() {
         assert!(matches!(ended, Err(EngineError::Died { name: died, .. }) if died == name), "{ended:?}");
         let stuck = control.watchdog.stuck(Instant::now());
         assert_eq!(stuck.map(|(thread, _)| thread), Some(name), "the watchdog");
-        let Health::Unhealthy(health) = control.board.read().health() else { panic!("{name} is not missed") };
+        let Health::Unhealthy(health) = control.status.read().health() else {
+            panic!("{name} is not missed")
+        };
         assert!(health.starts_with(&format!("the thread {name} died (as asked: ")), "{health}");
         assert!(health.ends_with(", and tgs-stream ends") && !health.contains("hidden"), "{health}");
     }
@@ -157,7 +159,7 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
     let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3), Arc::default()));
     // Nothing more comes, so nobody waits for an encoder.
     assert!(read_ahead.finish());
-    let board = UpcomingItems::default();
+    let upcoming = UpcomingItems::default();
     let cache = Arc::new(Cache::open(dir.path(), 1 << 30, &setup, "ffmpeg"));
     let (asked, answers) = std::sync::mpsc::channel();
     let coming = |id: &str, panics: bool| {
@@ -169,9 +171,9 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
         };
         UpcomingItem { id: id.to_owned(), find: Box::new(find) }
     };
-    board.set(vec![coming("a", true), coming("b", false)]);
+    upcoming.set(vec![coming("a", true), coming("b", false)]);
     let ahead = CachePrefetcher {
-        board,
+        upcoming,
         cache,
         read_ahead,
         setup,
@@ -191,7 +193,7 @@ fn a_filler_that_nobody_asked_for_is_timed() {
     let control = Control::default();
     let wait = |what: &str, done: &dyn Fn(Option<Instant>) -> bool| {
         let end = Instant::now() + Duration::from_mins(1);
-        while !done(control.board.read().filler_since) {
+        while !done(control.status.read().filler_since) {
             assert!(Instant::now() < end, "{what}");
             thread::sleep(Duration::from_millis(10));
         }

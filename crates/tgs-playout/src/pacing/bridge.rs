@@ -56,7 +56,7 @@ impl Playout {
             self.show_filler(cause.to_owned());
             return;
         }
-        let status = self.board.read().status;
+        let status = self.shared_status.read().status;
         let cause = if self.source_is_slow() {
             match status.encoder_speed_ratio {
                 Some(ratio) if ratio < 1.0 => format!(
@@ -74,7 +74,7 @@ impl Playout {
     }
 
     pub(super) fn show_filler(&mut self, cause: String) {
-        self.board.show(|status| status.on_air = OnAir::Filler { cause });
+        self.shared_status.show(|status| status.on_air = OnAir::Filler { cause });
         if let Err(error) = self.filler.enter(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
         }

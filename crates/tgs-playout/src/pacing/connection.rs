@@ -30,7 +30,7 @@ impl Playout {
     pub(super) fn lost(&mut self, broken: &SinkError) {
         log::warn!("connection to {} lost: {broken}", self.publisher.output());
         let cause = broken.to_string();
-        self.board.show(|status| status.publisher = PublisherState::Reconnecting { cause });
+        self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
         self.resume_at = self.publisher.lose().or(self.resume_at);
@@ -46,7 +46,7 @@ impl Playout {
             // One short connection says little: the first break is always followed by an attempt at
             // once.
             self.hurried = true;
-        } else if self.pause() {
+        } else if self.wait_backoff() {
             // A server that takes the connection and drops it is not asked again at once.
             return Err(PlayoutEnd::Cancelled);
         }
@@ -72,8 +72,9 @@ impl Playout {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
                         logged = Some((text.clone(), self.clock.now()));
                     }
-                    self.board.show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
-                    if self.pause() {
+                    self.shared_status
+                        .show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
+                    if self.wait_backoff() {
                         return Err(PlayoutEnd::Cancelled);
                     }
                 }
@@ -84,13 +85,13 @@ impl Playout {
             METRICS.reconnects.inc();
         }
         log::info!("connected to {}", self.publisher.output());
-        self.board.show(|status| status.publisher = PublisherState::Connected);
+        self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         self.read_ahead.set_at_live_edge(false);
         Ok(())
     }
 
     /// Waits before the next attempt to connect; `true` where the broadcast is stopped.
-    pub(super) fn pause(&mut self) -> bool {
+    pub(super) fn wait_backoff(&mut self) -> bool {
         self.clock.wait(self.backoff.next_delay(), &self.cancel)
     }
 

@@ -146,11 +146,17 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let dir = tempfile::tempdir().unwrap();
     let filler = filler(dir.path());
     assert_eq!(*filler.silence().header, AUDIO_HEADER);
-    let (cancel, board) = (Cancel::new(), SharedStatus::default());
+    let (cancel, shared_status) = (Cancel::new(), SharedStatus::default());
     let ahead = Duration::from_secs(10);
-    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead, board.standing()));
-    let world =
-        World::new(days, seed, read_ahead.clone(), ahead, (cancel.clone(), board.clone()), clock_is_set);
+    let read_ahead = Arc::new(ReadAhead::new(FPS as u32, ahead, shared_status.standing()));
+    let world = World::new(
+        days,
+        seed,
+        read_ahead.clone(),
+        ahead,
+        (cancel.clone(), shared_status.clone()),
+        clock_is_set,
+    );
     let simulated = Arc::new(Simulated {
         began: Instant::now(),
         now: AtomicU64::new(0),
@@ -166,7 +172,8 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, cancel.clone())
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let supervision = Supervision { cancel, board, watchdog: Watchdog::default(), started: simulated.began };
+    let supervision =
+        Supervision { cancel, shared_status, watchdog: Watchdog::default(), started: simulated.began };
     let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
     let played = playout.run().expect("the broadcast goes on to the end");
 

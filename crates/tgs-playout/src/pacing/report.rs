@@ -67,13 +67,13 @@ impl Playout {
         });
         let published = self.arrived.and_then(|origin| {
             let place = self.item(origin.seq)?.item.turn;
-            Some(Published { place, offset: Duration::from_millis(origin.offset_ms) })
+            Some(Published { turn: place, offset: Duration::from_millis(origin.offset_ms) })
         });
         let sent_at = self.sent_at;
         let next = self.read_ahead.next_title();
         let (now, bridging) =
             (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
-        self.board.update(|state| {
+        self.shared_status.update(|state| {
             state.sent_at = sent_at;
             state.filler_since = bridging.then(|| state.filler_since.unwrap_or(now));
             state.published = published.or_else(|| state.published.take());

@@ -16,7 +16,7 @@ pub(crate) struct AdmittedItem {
     pub(crate) seq: u64,
     /// Set once nobody is to see more of it.
     pub(crate) discarded: Cancel,
-    pub(super) place: u64,
+    pub(super) turn: u64,
     pub(super) live: bool,
     pub(super) title: String,
 }

@@ -6,7 +6,7 @@ use super::{buffer::Buffer, event::Event};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TargetItem {
     /// Its [`Item::turn`]; `None` where it has not been prepared yet.
-    pub(crate) place: Option<u64>,
+    pub(crate) turn: Option<u64>,
     /// How many entries of the list are to be left before it.
     pub(crate) skip: u64,
 }
@@ -31,7 +31,7 @@ impl Buffer {
         let attempt = || self.attempt.as_ref().filter(|attempt| attempt.seq == seq);
         found
             .map(|item| (item.item.turn, item.item.media.live))
-            .or_else(|| attempt().map(|attempt| (attempt.place, attempt.live)))
+            .or_else(|| attempt().map(|attempt| (attempt.turn, attempt.live)))
     }
 
     /// Takes out what was left, but for the end of what is on air.

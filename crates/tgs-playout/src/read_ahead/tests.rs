@@ -141,7 +141,7 @@ fn a_jump_makes_stale_what_is_prepared_until_it_is_done() {
     let (read_ahead, cancel) = read_ahead(20);
     encode(&read_ahead, &cancel, 1, false, 3);
     read_ahead.poll(StartLevel::Group);
-    assert_eq!(read_ahead.jump(Discard::All, true), Ok(TargetItem { place: Some(101), skip: 0 }));
+    assert_eq!(read_ahead.jump(Discard::All, true), Ok(TargetItem { turn: Some(101), skip: 0 }));
     read_ahead.close();
     assert!(matches!(read_ahead.admit(&item(2, false), &cancel), Admission::Stale));
     assert!(!read_ahead.finish(), "the list has come to its end elsewhere");
@@ -167,7 +167,7 @@ fn what_is_queued_leaves_the_item_on_air_whole() {
     let second = encode(&read_ahead, &cancel, 2, false, 4);
     read_ahead.poll(StartLevel::Group);
     read_ahead.poll(StartLevel::Group);
-    assert_eq!(read_ahead.jump(Discard::Later, false), Ok(TargetItem { place: Some(101), skip: 0 }));
+    assert_eq!(read_ahead.jump(Discard::Later, false), Ok(TargetItem { turn: Some(101), skip: 0 }));
     assert!(second.discarded.is_cancelled());
     read_ahead.close();
     read_ahead.release_request();

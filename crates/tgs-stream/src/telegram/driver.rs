@@ -73,7 +73,7 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
     let (ended, ends) = mpsc::channel();
     let TelegramConfig { settings, env_file, status, control, time_scale } = config;
     let (engine_status, watchdog, cancel) =
-        (control.board.clone(), control.watchdog.clone(), control.stopped());
+        (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
         let mut driver = Driver {
             scope,

@@ -74,7 +74,7 @@ impl SessionFailure {
         Self { error: StartError::Lost(LossCause::Session), message, remedy }
     }
 
-    pub(super) fn in_use(fingerprint: &str, error: &session_lock::Error) -> Self {
+    pub(super) fn in_use(fingerprint: &str, error: &session_lock::SessionLockError) -> Self {
         Self {
             error: StartError::Wait(WaitReason::InUse),
             message: format!("use the session {fingerprint}: {error}"),

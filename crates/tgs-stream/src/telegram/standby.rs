@@ -31,7 +31,7 @@ pub(super) struct StandbySession {
     due: Option<Instant>,
 }
 
-enum Verdict {
+enum StandbyVerdict {
     Valid,
     /// The reason.
     Invalid(String),
@@ -69,12 +69,12 @@ impl StandbySession {
             return self.report(valid, "an earlier check found it dead");
         }
         let valid = match self.verdict(&session, &fingerprint, settings, live) {
-            Verdict::Unknown => return,
-            Verdict::Valid => {
+            StandbyVerdict::Unknown => return,
+            StandbyVerdict::Valid => {
                 self.report(true, "");
                 true
             }
-            Verdict::Invalid(why) => {
+            StandbyVerdict::Invalid(why) => {
                 self.report(false, &why);
                 false
             }
@@ -89,28 +89,28 @@ impl StandbySession {
         fingerprint: &str,
         settings: &Settings,
         live: &LiveSession,
-    ) -> Verdict {
-        let Ok((app, _)) = session::app(settings) else { return Verdict::Unknown };
+    ) -> StandbyVerdict {
+        let Ok((app, _)) = session::app(settings) else { return StandbyVerdict::Unknown };
         if live.flood_waits().left(fingerprint, SystemTime::now()).is_some() {
-            return Verdict::Unknown;
+            return StandbyVerdict::Unknown;
         }
         let Ok(_lock) = SessionLock::take(&session.key, Some(&settings.state_dir)) else {
-            return Verdict::Unknown;
+            return StandbyVerdict::Unknown;
         };
         match TelegramClient::connect(app, session, &self.cancel) {
             Ok((_, me)) if live.signed_in().is_some_and(|(_, account)| account != me.id) => {
-                Verdict::Invalid(format!("it belongs to another account, {me}"))
+                StandbyVerdict::Invalid(format!("it belongs to another account, {me}"))
             }
-            Ok(_) => Verdict::Valid,
+            Ok(_) => StandbyVerdict::Valid,
             Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
-                Verdict::Invalid(error.to_string())
+                StandbyVerdict::Invalid(error.to_string())
             }
             Err(error) => {
                 METRICS.count(error.class);
                 if let Some(wait) = error.wait {
                     live.flood_waits().set(fingerprint, wait, SystemTime::now());
                 }
-                Verdict::Unknown
+                StandbyVerdict::Unknown
             }
         }
     }

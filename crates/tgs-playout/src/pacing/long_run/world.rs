@@ -47,7 +47,7 @@ pub(super) struct World {
     /// How many pictures the read-ahead takes.
     ahead: u64,
     cancel: Cancel,
-    board: SharedStatus,
+    shared_status: SharedStatus,
     pub(super) programme: Programme,
     pub(super) viewer: Viewer,
     /// When the encoder is looked at next: it is woken when a third of a second is free.
@@ -96,7 +96,7 @@ impl World {
         seed: u64,
         read_ahead: Arc<ReadAhead>,
         ahead: Duration,
-        (cancel, board): (Cancel, SharedStatus),
+        (cancel, shared_status): (Cancel, SharedStatus),
         sets: bool,
     ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -140,7 +140,7 @@ impl World {
             read_ahead,
             ahead: ahead.as_secs() * FPS,
             cancel,
-            board,
+            shared_status,
             programme: Programme::new(days, rng.u64(..)),
             viewer: Viewer::new(FIRST_TIMESTAMP),
             fill_at: 0,
@@ -289,7 +289,7 @@ impl World {
 
     fn end_day(&mut self) {
         self.next_day += DAY;
-        let status = self.board.read().status;
+        let status = self.shared_status.read().status;
         self.most_ahead = self.most_ahead.max(status.readahead_seconds);
         self.most_queued = self.most_queued.max(status.queue_seconds);
         let resident = resident_kib();
