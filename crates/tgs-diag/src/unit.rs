@@ -7,6 +7,9 @@ use tgs_core::{process::user::User, remedy::as_root};
 
 use crate::{context::DiagContext, finding::Finding, unit_properties::UnitProperties};
 
+/// The name of this check.
+const CHECK: &str = "unit";
+
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";
 
@@ -21,74 +24,19 @@ fn restarted(count: &str) -> String {
 
 /// Whether it runs.
 pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Finding> {
-    let check = "unit";
-    let journal = format!("{} says why", as_root(&format!("journalctl -u {name} -n 50")));
-    match unit.get("LoadState") {
-        "loaded" => {}
-        "masked" => {
-            return vec![Finding::fail(
-                check,
-                format!("{name} is masked"),
-                as_root(&format!("systemctl unmask {name}")),
-            )];
-        }
-        "not-found" if named => {
-            return vec![Finding::fail(
-                check,
-                format!("systemd knows no unit {name}"),
-                "check the name: systemctl list-units 'tg_video_streamer*' shows them",
-            )];
-        }
-        "not-found" => return vec![Finding::unseen(check, format_args!("systemd knows no unit {name}"))],
-        other => {
-            let error = unit.get("LoadError");
-            let text = format!("{name} cannot be loaded: {other} {error}");
-            return vec![Finding::fail(
-                check,
-                text.trim_end(),
-                format!("systemd-analyze verify {name}.service"),
-            )];
-        }
+    if let Some(finding) = not_loaded(name, unit, named) {
+        return vec![finding];
     }
-    let restarted = restarted(unit.get("NRestarts"));
-    let (active, sub) = (unit.get("ActiveState"), unit.get("SubState"));
-    let status = Some(unit.get("StatusText")).filter(|text| !text.is_empty());
-    let status = status.map(|text| format!("; it says: {text}")).unwrap_or_default();
-    let mut findings = vec![match (active, sub) {
-        ("active", "running") => {
-            let since = unit.get("ActiveEnterTimestamp");
-            Finding::pass(check, format!("{name} runs since {since}{restarted}{status}"))
-        }
-        ("failed", _) => Finding::fail(
-            check,
-            format!("{name} has failed: {}, exit status {}", unit.get("Result"), unit.get("ExecMainStatus")),
-            format!("{journal}; then {}", as_root(&format!("systemctl restart {name}"))),
-        ),
-        ("activating", "auto-restart") => Finding::fail(
-            check,
-            format!(
-                "{name} ended{restarted}, last with exit status {}, and systemd starts it again",
-                unit.get("ExecMainStatus")
-            ),
-            journal,
-        ),
-        ("inactive", _) => {
-            let start = as_root(&format!("systemctl start {name}"));
-            Finding::warn(check, format!("{name} does not run")).mended_by(start)
-        }
-        _ => {
-            Finding::warn(check, format!("{name} is {active} ({sub}){restarted}{status}")).mended_by(journal)
-        }
-    }];
+    let mut findings = vec![activity(name, unit)];
     if matches!(unit.get("UnitFileState"), "disabled") {
         findings.push(
-            Finding::warn(check, format!("{name} is not started when the machine starts"))
+            Finding::warn(CHECK, format!("{name} is not started when the machine starts"))
                 .mended_by(as_root(&format!("systemctl enable {name}"))),
         );
     }
     if unit.get("NeedDaemonReload") == "yes" {
         findings.push(
-            Finding::warn(check, format!("the unit file of {name} has changed since systemd read it"))
+            Finding::warn(CHECK, format!("the unit file of {name} has changed since systemd read it"))
                 .mended_by(format!(
                     "{} && {}",
                     as_root("systemctl daemon-reload"),
@@ -97,6 +45,63 @@ pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Findi
         );
     }
     findings
+}
+
+/// Why systemd has not loaded the unit; `None` if it has.
+fn not_loaded(name: &str, unit: &UnitProperties, named: bool) -> Option<Finding> {
+    let finding = match unit.get("LoadState") {
+        "loaded" => return None,
+        "masked" => {
+            Finding::fail(CHECK, format!("{name} is masked"), as_root(&format!("systemctl unmask {name}")))
+        }
+        "not-found" if named => Finding::fail(
+            CHECK,
+            format!("systemd knows no unit {name}"),
+            "check the name: systemctl list-units 'tg_video_streamer*' shows them",
+        ),
+        "not-found" => Finding::unseen(CHECK, format_args!("systemd knows no unit {name}")),
+        other => {
+            let error = unit.get("LoadError");
+            let text = format!("{name} cannot be loaded: {other} {error}");
+            Finding::fail(CHECK, text.trim_end(), format!("systemd-analyze verify {name}.service"))
+        }
+    };
+    Some(finding)
+}
+
+/// Whether the loaded unit runs.
+fn activity(name: &str, unit: &UnitProperties) -> Finding {
+    let journal = format!("{} says why", as_root(&format!("journalctl -u {name} -n 50")));
+    let restarted = restarted(unit.get("NRestarts"));
+    let (active, sub) = (unit.get("ActiveState"), unit.get("SubState"));
+    let status = Some(unit.get("StatusText")).filter(|text| !text.is_empty());
+    let status = status.map(|text| format!("; it says: {text}")).unwrap_or_default();
+    match (active, sub) {
+        ("active", "running") => {
+            let since = unit.get("ActiveEnterTimestamp");
+            Finding::pass(CHECK, format!("{name} runs since {since}{restarted}{status}"))
+        }
+        ("failed", _) => Finding::fail(
+            CHECK,
+            format!("{name} has failed: {}, exit status {}", unit.get("Result"), unit.get("ExecMainStatus")),
+            format!("{journal}; then {}", as_root(&format!("systemctl restart {name}"))),
+        ),
+        ("activating", "auto-restart") => Finding::fail(
+            CHECK,
+            format!(
+                "{name} ended{restarted}, last with exit status {}, and systemd starts it again",
+                unit.get("ExecMainStatus")
+            ),
+            journal,
+        ),
+        ("inactive", _) => {
+            let start = as_root(&format!("systemctl start {name}"));
+            Finding::warn(CHECK, format!("{name} does not run")).mended_by(start)
+        }
+        _ => {
+            Finding::warn(CHECK, format!("{name} is {active} ({sub}){restarted}{status}")).mended_by(journal)
+        }
+    }
 }
 
 /// The properties that the documents promise.

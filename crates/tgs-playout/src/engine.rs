@@ -118,7 +118,7 @@ fn broadcast(
     let encode = EncodeThread::new(setup, shared, config.passthrough);
     let is_file = matches!(config.output, Output::File(_));
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
-    let mut playout = Playout::new(
+    let playout = Playout::new(
         read_ahead,
         Timeline::new(&config.profile, filler.silence()),
         filler,
@@ -131,6 +131,19 @@ fn broadcast(
         },
         !is_file || config.realtime,
     );
+    run_threads(encode, preparer, ahead, playout, &cache, control)
+}
+
+/// Runs the encode, prefetch and playout threads until the broadcast ends.
+fn run_threads(
+    encode: EncodeThread,
+    preparer: PrepareHandle,
+    ahead: Option<CachePrefetcher>,
+    mut playout: Playout,
+    cache: &Cache,
+    control: &Control,
+) -> Result<Summary, EngineError> {
+    let cancel = &control.cancel;
     thread::scope(|threads| {
         let failed = |name| move |source| EngineError::Thread { name, source };
         let encoding = thread::Builder::new().name("encode".into());
