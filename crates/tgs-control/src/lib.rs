@@ -8,6 +8,7 @@ mod address_file;
 mod client;
 pub mod health;
 pub mod http_get;
+mod null;
 mod status;
 mod summary;
 mod telegram;

@@ -1,10 +1,10 @@
 //! The document of `/status`: what the broadcast publishes and how far. Reads no clock.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::TelegramStatus;
+use crate::{TelegramStatus, null::null_as_default};
 
 /// All of `/status`.
 ///
@@ -30,15 +30,6 @@ impl Status {
         mask_urls(&mut page);
         serde_json::to_string(&page)
     }
-}
-
-/// Reads `null` as the default. JSON has no NaN: serde_json writes `null` for it.
-pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn mask_urls(value: &mut Value) {
