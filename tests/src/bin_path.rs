@@ -1,4 +1,4 @@
-//! Where the built tools are, and how they get there. Cargo tells a test only the binaries of its
+//! Paths of the built tools; builds them if necessary. Cargo gives a test only the binaries of its
 //! own package.
 
 use std::{
@@ -10,11 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The `tgs-stream` binary of the profile this test was built with, built now if it is not up to
-/// date.
+/// The `tgs-stream` binary of this test's profile, rebuilt if outdated.
 ///
 /// # Panics
-/// If it cannot be built.
+/// If the build fails.
 #[must_use]
 pub fn tgs_stream() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
@@ -22,9 +21,8 @@ pub fn tgs_stream() -> &'static Path {
 }
 
 /// Builds the tool `name` into the target directory and profile of the running executable. Cargo's
-/// own lock makes this safe for tests that do it at the same moment, and it costs a tenth of a
-/// second where nothing changed. Out of the whole workspace: alone, a package asks its dependencies
-/// for other features, and they are compiled once more for it.
+/// lock serialises concurrent tests; an up-to-date build takes 0.1 s. Builds from the whole
+/// workspace: a single package would select other features and recompile its dependencies.
 pub fn build(name: &str) -> Result<PathBuf> {
     let dir = profile_dir()?;
     let profile = dir.file_name().and_then(|n| n.to_str()).context("no profile directory")?;
@@ -39,9 +37,9 @@ pub fn build(name: &str) -> Result<PathBuf> {
     Ok(dir.join(name))
 }
 
-/// A cargo in the workspace that does not inherit the variables that the cargo above this process
-/// set of its package: build scripts that look at it (ring's) would run anew in every turn of
-/// `cargo nextest`, `cargo xtask` and this.
+/// A cargo command in the workspace without the package variables that an outer cargo set: build
+/// scripts that read them (ring's) would run again after each change between `cargo nextest`,
+/// `cargo xtask` and this.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new("cargo");
@@ -55,7 +53,7 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Where cargo puts what it builds with the profile of the running executable: `target/debug`,
+/// Cargo's output directory for the profile of the running executable: `target/debug`,
 /// `target/release`.
 pub fn profile_dir() -> Result<PathBuf> {
     let exe = env::current_exe().context("find the running executable")?;
@@ -67,12 +65,12 @@ pub fn profile_dir() -> Result<PathBuf> {
 /// The root of the workspace.
 #[must_use]
 pub fn workspace() -> &'static Path {
-    // This package lies directly in it.
+    // This package is a direct subdirectory of the workspace.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// A directory of `target/` that outlives the run, made if it is missing: clips, tools, results of
-/// the bench.
+/// A directory of `target/` that outlives the run, created if missing: clips, tools, bench
+/// results.
 pub fn target_dir(name: &str) -> Result<PathBuf> {
     let dir = workspace().join("target").join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

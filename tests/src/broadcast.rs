@@ -1,7 +1,7 @@
-//! The real `tgs-stream` as a child: started with directories of its own, watched by its log, its
-//! pages and its children, and ended.
+//! The real `tgs-stream` as a child process: starts it with its own directories, observes its log,
+//! pages and children, and ends it.
 //!
-//! Whether what it sends is right is judged elsewhere (`flvcheck`, `ingest`, `nginx`).
+//! The stream itself is checked elsewhere (`flvcheck`, `ingest`, `nginx`).
 
 use std::{
     ffi::OsStr,
@@ -24,10 +24,10 @@ use crate::bin_path::tgs_stream;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Time for one of its pages.
+/// Time limit for a request of a page.
 const PAGE_LIMIT: Duration = Duration::from_secs(10);
 
-/// A `tgs-stream` that is to be started.
+/// A `tgs-stream` to be started.
 #[derive(Debug)]
 pub struct Launch {
     dir: TempDir,
@@ -36,13 +36,13 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// One that writes to `output` (a URL or a `.flv` file).
+    /// A launch that writes to `output` (a URL or a `.flv` file).
     pub fn to(output: impl AsRef<OsStr>) -> Result<Self> {
         Ok(Self::new()?.arg("--output").arg(output))
     }
 
-    /// One at 480p, with directories of its own and nothing of this process's environment but the
-    /// search path. Metrics on a free port, and every item is encoded each time.
+    /// A launch at 480p with its own directories and no environment except the search path. Metrics
+    /// use a free port; no item is cached.
     pub fn new() -> Result<Self> {
         Self::of(tgs_stream())
     }
@@ -55,14 +55,13 @@ impl Launch {
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p").env("CACHE_MAX_GB", "0");
-        // Away from the developer's own ./.env.
+        // Hides the developer's ./.env.
         args.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let own = dir.path().to_owned();
         Ok(Self { dir, state: PathBuf::new(), args }.keeping(&own))
     }
 
-    /// With `state` and `cache` in this directory, which outlives it: for what a restart finds
-    /// again.
+    /// Puts `state` and `cache` into this directory, which outlives the broadcast, for restarts.
     #[must_use]
     pub fn keeping(mut self, dir: &Path) -> Self {
         self.state = dir.join("state");
@@ -70,42 +69,42 @@ impl Launch {
         self
     }
 
-    /// With these sources, in this order.
+    /// Adds these sources in order.
     #[must_use]
     pub fn play(self, sources: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         sources.into_iter().fold(self, Self::arg)
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.arg(arg);
         self
     }
 
-    /// With this setting in the environment.
+    /// Adds a setting to the environment.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.args.env(name, value);
         self
     }
 
-    /// With its log in this file, where the methods of [`Broadcast`] do not see it: for runs of any
-    /// length.
+    /// Writes the log to this file instead of memory, for runs of any length; the methods of
+    /// [`Broadcast`] then see no log.
     #[must_use]
     pub fn log_to(mut self, file: fs::File) -> Self {
         self.args.stderr(file);
         self
     }
 
-    /// Started in this directory.
+    /// Sets the working directory.
     #[must_use]
     pub fn within(mut self, dir: &Path) -> Self {
         self.args.current_dir(dir);
         self
     }
 
-    /// Starts it. Call it from a thread that lasts: the process dies with it.
+    /// Starts the process. Call it from a long-lived thread: the process dies with the thread.
     pub fn start(mut self) -> Result<Broadcast> {
         let began = Instant::now();
         let mut child = self.args.spawn().context("start tgs-stream")?;
@@ -114,8 +113,7 @@ impl Launch {
         Ok(Broadcast { dir: self.dir, state: self.state, began, child, status: None, log, reader })
     }
 
-    /// Starts it, waits until it has ended by itself within `limit`, and fails where that was not
-    /// with success.
+    /// Starts the process, waits for its exit within `limit`, and fails unless it succeeded.
     pub fn finish(self, limit: Duration) -> Result<Broadcast> {
         let mut broadcast = self.start()?;
         let status = broadcast.wait(limit)?;
@@ -124,12 +122,12 @@ impl Launch {
     }
 }
 
-/// A line of the log, and when it came.
+/// A line of the log and its time.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// The line: time, level, words.
+    /// The line: time, level, message.
     pub text: String,
-    /// When it was read.
+    /// The time at which it was read.
     pub at: Instant,
 }
 
@@ -142,17 +140,17 @@ fn follow(stderr: ChildStderr, log: Arc<Mutex<Vec<Line>>>) -> thread::JoinHandle
     })
 }
 
-/// A process below the broadcast.
+/// A descendant process of the broadcast.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// Its arguments, the program first.
+    /// The arguments, including the program.
     pub args: Vec<String>,
 }
 
 impl Process {
-    /// Whether this encodes an item (the sender copies, ffprobe has no codec).
+    /// Whether this is an item's encoder (the sender copies, ffprobe has no codec).
     #[must_use]
     pub fn is_encoder(&self) -> bool {
         self.args.iter().any(|arg| arg == "libx264")
@@ -165,7 +163,7 @@ impl Process {
         self.args.iter().any(|arg| arg == "fifo")
     }
 
-    /// Whether it still runs; a zombie does not.
+    /// Whether the process runs; a zombie does not.
     #[must_use]
     pub fn runs(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
@@ -173,18 +171,18 @@ impl Process {
         state.is_some_and(|state| !matches!(state, 'Z' | 'X')) && arguments(self.pid) == self.args
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         send(self.pid, signal)
     }
 }
 
-/// A `tgs-stream` that was started. Dropping it kills it, and shows its log where the test fails.
+/// A started `tgs-stream`. Dropping it kills the process, and shows its log if the test fails.
 #[derive(Debug)]
 pub struct Broadcast {
     dir: TempDir,
     state: PathBuf,
-    /// When it was started.
+    /// The start time.
     pub began: Instant,
     child: Child,
     status: Option<ExitStatus>,
@@ -193,13 +191,13 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// The directory that holds everything of it (`state`, `cache`), removed in the end.
+    /// The directory of the broadcast's files (`state`, `cache`), removed on drop.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Its process.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -217,26 +215,26 @@ impl Broadcast {
         self.locked().iter().flat_map(|line| [line.text.as_str(), "\n"]).collect()
     }
 
-    /// The lines logged so far that are warnings or errors.
+    /// The warnings and errors logged so far.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let bad = |line: &Line| line.text.contains(" WARN ") || line.text.contains(" ERROR ");
         self.locked().iter().filter(|line| bad(line)).map(|line| line.text.clone()).collect()
     }
 
-    /// The titles of the items shown so far, in order.
+    /// The titles of the items broadcast so far, in order.
     #[must_use]
     pub fn on_air(&self) -> Vec<String> {
         let title = |line: &Line| Some(line.text.split_once(" INFO  on air: ")?.1.to_owned());
         self.locked().iter().filter_map(title).collect()
     }
 
-    /// Waits for a line of the log that holds all of `words`, from its beginning on.
+    /// Waits for a line that contains all of `words`, searching the whole log.
     pub fn wait_log(&self, words: &[&str], within: Duration) -> Result<Line> {
         self.wait_log_nth(words, 1, within)
     }
 
-    /// Waits for the `nth` (from 1) line that holds all of `words`.
+    /// Waits for the `nth` (from 1) line that contains all of `words`.
     pub fn wait_log_nth(&self, words: &[&str], nth: usize, within: Duration) -> Result<Line> {
         let holds = |line: &&Line| words.iter().all(|word| line.text.contains(word));
         self.until(&format!("line {nth} with {words:?}"), within, || {
@@ -244,13 +242,12 @@ impl Broadcast {
         })
     }
 
-    /// Waits until `check` has an answer; fails with the log after `within`, saying `what` was
-    /// waited for.
+    /// Waits until `check` returns a value; fails after `within` with the log and `what`.
     pub fn until<T>(&self, what: &str, within: Duration, check: impl FnMut() -> Option<T>) -> Result<T> {
         until(what, within, check).with_context(|| format!("the log:\n{}", self.log()))
     }
 
-    /// The answer of one of its pages: status code and body.
+    /// Requests one of its pages: status code and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let answer = http_get::get(self.address()?, path, PAGE_LIMIT).context("read its page")?;
         Ok((answer.code, answer.body))
@@ -261,13 +258,12 @@ impl Broadcast {
         until("its address", PAGE_LIMIT, || file.read().ok())
     }
 
-    /// What /status says.
+    /// The parsed /status page.
     pub fn status(&self) -> Result<Status> {
         Ok(StatusClient::new(self.address()?).status()?)
     }
 
-    /// The value of a metric, its labels as they are written
-    /// (`tgs_item_failures_total{reason="missing"}`).
+    /// The value of a metric, with labels as printed (`tgs_item_failures_total{reason="missing"}`).
     pub fn metric(&self, name: &str) -> Result<f64> {
         let page = self.get("/metrics")?.1;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -280,23 +276,23 @@ impl Broadcast {
             .map(drop)
     }
 
-    /// Its children and theirs.
+    /// All descendant processes.
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
         below(self.pid())
     }
 
-    /// Waits for a process below it that is `such`.
+    /// Waits for a descendant process that satisfies `such`.
     pub fn wait_process(&self, within: Duration, such: impl Fn(&Process) -> bool) -> Result<Process> {
         self.until("a child", within, || self.processes().into_iter().find(&such))
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         send(self.pid(), signal)
     }
 
-    /// How it ended, where it has.
+    /// The exit status, if the process has exited.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -304,7 +300,7 @@ impl Broadcast {
         Ok(self.status)
     }
 
-    /// Waits until it has ended; everything it logged can be read then.
+    /// Waits for the exit; the log is complete afterwards.
     pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + within;
         while self.ended()?.is_none() {
@@ -313,14 +309,14 @@ impl Broadcast {
             }
             thread::sleep(POLL);
         }
-        // A child that outlives it would hold the pipe open, which is not this function's matter.
+        // A surviving child may hold the pipe open, hence the limit.
         let limit = Duration::from_secs(2);
         let _ = until("the log's end", limit, || self.reader.as_ref()?.is_finished().then_some(()));
         self.status.context("no status")
     }
 
-    /// Tells it to stop (SIGTERM); fails unless it ends with success within 3 s. Answers how long
-    /// it took.
+    /// Stops the broadcast (SIGTERM); fails unless it exits with success within 3 s. Returns the
+    /// time taken.
     pub fn stop(&mut self) -> Result<Duration> {
         let told = Instant::now();
         self.signal(Signal::TERM)?;
@@ -336,7 +332,7 @@ impl Broadcast {
 
 impl Drop for Broadcast {
     fn drop(&mut self) {
-        // It may be gone already, and the parent-death signal is behind it.
+        // Best effort: the process may have exited, and the parent-death signal also kills it.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -345,7 +341,7 @@ impl Drop for Broadcast {
     }
 }
 
-/// Waits until `check` has an answer; fails after `within`, saying `what` was waited for.
+/// Waits until `check` returns a value; fails after `within` with `what`.
 pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Option<T>) -> Result<T> {
     let until = Instant::now() + within;
     loop {
@@ -357,8 +353,8 @@ pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Option<
     }
 }
 
-/// A directory that holds `ffmpeg`, which is the script `text` (of `sh`; `$REAL` is the real
-/// ffmpeg), and the real ffprobe beside it. Answers the path for FFMPEG_PATH.
+/// Creates `ffmpeg` in `dir` as the shell script `text` (`$REAL` is the real ffmpeg), and the real
+/// ffprobe beside it. Returns the path for FFMPEG_PATH.
 pub fn wrapped_ffmpeg(dir: &Path, text: &str) -> Result<PathBuf> {
     let real = |name| tgs_core::process::find(name).with_context(|| format!("find {name}"));
     let script = format!("#!/bin/sh\nREAL='{}'\n{text}\n", real("ffmpeg")?.display());
@@ -366,10 +362,10 @@ pub fn wrapped_ffmpeg(dir: &Path, text: &str) -> Result<PathBuf> {
     executable(&dir.join("ffmpeg"), &script)
 }
 
-/// Writes an executable file, and answers its path.
+/// Writes an executable file and returns its path.
 pub fn executable(path: &Path, text: &str) -> Result<PathBuf> {
-    // Written by a process of its own: where a test forks at the same moment, our own open file
-    // would be "busy".
+    // A separate process writes the file: a fork of another test at this time would inherit an open
+    // descriptor and cause ETXTBSY.
     let mut child = Command::new("sh")
         .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
         .arg(path)
@@ -390,7 +386,7 @@ fn arguments(pid: u32) -> Vec<String> {
     args
 }
 
-/// What has `pid` above it.
+/// The descendants of `pid`.
 fn below(pid: u32) -> Vec<Process> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let all: Vec<(u32, u32)> = pids
@@ -407,7 +403,7 @@ fn below(pid: u32) -> Vec<Process> {
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything: state, parent.
+    // Fields after the process name, which may contain any character: state, parent.
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 

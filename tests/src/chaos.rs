@@ -1,5 +1,5 @@
-//! A broadcast whose every other item is hostile, by itself or by the server that it comes from,
-//! and what a viewer, the machine and the operator notice of that.
+//! A broadcast in which every other item is hostile, by its content or its server, with
+//! measurements from the view of viewer, machine and operator.
 
 pub mod inputs;
 pub mod servers;
@@ -23,48 +23,48 @@ use crate::{
 use inputs::INPUTS;
 use servers::{Manner, Server};
 
-/// The longest that a viewer may wait for a new picture.
+/// Longest acceptable time without a new picture.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
-/// The most that tgs-stream may take, MiB.
+/// Memory limit of tgs-stream in MiB.
 const MOST_OWN: f64 = 64.0;
-/// The most that it may take with all its children, MiB.
+/// Memory limit of tgs-stream and its children in MiB.
 const MOST_ALL: f64 = 700.0;
-/// The most lines that the log may get within a minute.
+/// Log line limit per minute.
 const MOST_LINES: usize = 200;
-/// The shortest good item, seconds: so many of them at most go on air.
+/// Duration of the shortest good item in seconds, which bounds the number of items.
 const SHORTEST: u64 = 3;
-/// How often the memory is looked at.
+/// Interval between memory measurements.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What was seen.
+/// The measurements of a run.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// How long it lasted.
+    /// Duration of the run.
     pub lasted: Duration,
-    /// The longest time without a new picture.
+    /// Longest time without a new picture.
     pub longest_gap: Duration,
-    /// When, counted from the beginning, that gap ended, and what was said before it.
+    /// Time since the start at which that gap ended, and the last log line before it.
     pub gap_at: (Duration, String),
-    /// New pictures.
+    /// Number of new pictures.
     pub pictures: u64,
-    /// The most that the tool took, MiB.
+    /// Peak memory of the tool in MiB.
     pub own: f64,
-    /// The most that the tool and its children took together, MiB, and the arguments of the largest
-    /// child then.
+    /// Peak memory of the tool and its children together in MiB, and the arguments of the largest
+    /// child at that time.
     pub all: (f64, String),
-    /// The most lines of the log in any minute.
+    /// Most log lines in any minute.
     pub lines: usize,
-    /// How many good items were shown.
+    /// Number of good items shown.
     pub good: usize,
-    /// A good item that was passed over.
+    /// A good item that was skipped.
     pub missed: Option<String>,
-    /// How many connections the ingest saw.
+    /// Number of connections to the ingest.
     pub connections: usize,
-    /// How it died, where it did.
+    /// The cause if the tool died.
     pub died: Option<String>,
 }
 
-/// A chaos run. Its directories go with it.
+/// A chaos run. Dropping it removes its directories.
 #[derive(Debug)]
 pub struct Chaos {
     _dir: tempfile::TempDir,
@@ -76,7 +76,7 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Starts `launch` (with neither output nor sources yet) with the list that `seed` draws,
+    /// Starts `launch` (still without output and sources) with a list drawn from `seed`, long
     /// enough for `length`.
     pub fn start(launch: Launch, seed: u64, length: Duration) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-chaos-").tempdir()?;
@@ -101,8 +101,8 @@ impl Chaos {
         })
     }
 
-    /// Watches for `length`, or until `go_on` says no more, which is asked about four times a
-    /// second. Answers what was seen, and the log.
+    /// Observes for `length`, or until `go_on`, called about four times a second, returns false.
+    /// Returns the measurements and the log.
     pub fn watch(mut self, length: Duration, mut go_on: impl FnMut(&Seen) -> bool) -> Result<(Seen, String)> {
         let mut looked = Instant::now();
         while self.broadcast.began.elapsed() < length {
@@ -143,7 +143,7 @@ impl Chaos {
         }
     }
 
-    /// Looks at the memory of all processes.
+    /// Measures the memory of all processes.
     fn look(&mut self) {
         self.seen.lasted = self.broadcast.began.elapsed();
         let own = resident(self.broadcast.pid());
@@ -181,7 +181,7 @@ fn good_name(number: usize) -> String {
     format!("good-{number:04}")
 }
 
-/// The list: a good item, a hostile one, and so on.
+/// The list: good and hostile items alternate.
 fn list(dir: &Path, seed: u64, length: Duration) -> Result<PathBuf> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let files = dir.join("inputs");
@@ -206,7 +206,7 @@ fn list(dir: &Path, seed: u64, length: Duration) -> Result<PathBuf> {
     Ok(list)
 }
 
-/// The most lines within any minute.
+/// Most log lines within any minute.
 fn most_in_a_minute(lines: &[Line]) -> usize {
     let (mut most, mut end) = (0, 0);
     for (at, line) in lines.iter().enumerate() {
@@ -227,7 +227,7 @@ fn resident(pid: u32) -> f64 {
 }
 
 impl Seen {
-    /// The targets: whether each is met, and its words.
+    /// The targets: whether each is met, and its description.
     #[must_use]
     pub fn targets(&self) -> Vec<(bool, String)> {
         let gap = self.longest_gap.as_secs_f64();

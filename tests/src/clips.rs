@@ -1,9 +1,9 @@
-//! Clips to play, made by ffmpeg once and kept in `target/clips` under a name that holds a hash of
-//! how they are made.
+//! Test clips, made once by ffmpeg and stored in `target/clips` under a name with a hash of their
+//! definition.
 //!
-//! Every clip shows black with a white flash of 0.1 s at each whole second but the first, and
-//! sounds a 1 kHz beep at the same moments, so that picture and sound can be measured against each
-//! other wherever the clip ends up (`flvcheck::alignment`).
+//! Every clip shows black with a white flash of 0.1 s at each whole second but the first, and a
+//! 1 kHz beep at the same times, so that the offset of picture and sound can be measured in any
+//! output (`flvcheck::alignment`).
 
 use std::{
     fs,
@@ -21,47 +21,47 @@ use crate::bin_path::target_dir;
 pub struct Video {
     /// Coded width and height in pixels.
     pub size: (u32, u32),
-    /// Frames a second, as ffmpeg reads it (`25`, `30000/1001`).
+    /// Frames per second in ffmpeg's syntax (`25`, `30000/1001`).
     pub rate: &'static str,
     /// Length in milliseconds.
     pub millis: u32,
-    /// Rotation that a player must apply, in degrees clockwise (0, 90, 180, 270); MP4 and MOV only.
+    /// Clockwise rotation for players in degrees (0, 90, 180, 270); MP4 and MOV only.
     pub rotation: u16,
-    /// Filters behind the flashing source, beginning with a comma (`,setsar=4/3`), or nothing.
+    /// Filters after the flashing source, with a leading comma (`,setsar=4/3`), or empty.
     pub filters: &'static str,
-    /// ffmpeg's output options of the picture, separated by spaces.
+    /// ffmpeg's video output options, separated by spaces.
     pub codec: &'static str,
 }
 
 /// The sound of a clip.
 #[derive(Debug, Clone, Hash)]
 pub struct Audio {
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub rate: u32,
-    /// ffmpeg's name of the channel layout (`mono`, `stereo`, `5.1`, `7.1`).
+    /// ffmpeg's channel layout name (`mono`, `stereo`, `5.1`, `7.1`).
     pub layout: &'static str,
     /// Length in milliseconds.
     pub millis: u32,
-    /// ffmpeg's output options of the sound, separated by spaces.
+    /// ffmpeg's audio output options, separated by spaces.
     pub codec: &'static str,
 }
 
-/// How a clip is made.
+/// The definition of a clip.
 #[derive(Debug, Clone, Hash)]
 pub struct Clip {
-    /// What it is called in messages and file names: letters, digits, `-`.
+    /// The name in messages and file names: letters, digits, `-`.
     pub name: &'static str,
     /// The container, as a file name extension.
     pub ext: &'static str,
-    /// The picture, or none.
+    /// The picture, if any.
     pub video: Option<Video>,
-    /// The sound, or none.
+    /// The sound, if any.
     pub audio: Option<Audio>,
     /// Further output options, separated by spaces.
     pub more: &'static str,
 }
 
-/// 640x360, 30 frames a second, 3 s, H.264.
+/// 640x360, 30 fps, 3 s, H.264.
 pub const VIDEO: Video = Video {
     size: (640, 360),
     rate: "30",
@@ -74,10 +74,10 @@ pub const VIDEO: Video = Video {
 /// 48 kHz stereo, 3 s, AAC.
 pub const AUDIO: Audio = Audio { rate: 48_000, layout: "stereo", millis: 3000, codec: "-c:a aac -b:a 128k" };
 
-/// The plainest clip: [`VIDEO`] and [`AUDIO`] in MP4. A base for `..PLAIN`.
+/// The simplest clip: [`VIDEO`] and [`AUDIO`] in MP4. A base for `..PLAIN`.
 pub const PLAIN: Clip = Clip { name: "plain", ext: "mp4", video: Some(VIDEO), audio: Some(AUDIO), more: "" };
 
-/// A plain clip of `millis` in which only size and rate of picture and sound are chosen.
+/// A plain clip of `millis` with this size, frame rate and sample rate.
 #[must_use]
 pub fn clip(name: &'static str, size: (u32, u32), rate: &'static str, sound: u32, millis: u32) -> Clip {
     Clip {
@@ -88,8 +88,8 @@ pub fn clip(name: &'static str, size: (u32, u32), rate: &'static str, sound: u32
     }
 }
 
-/// A clip of `millis` whose picture is noisy beside its flashes: as many bytes a second as a film
-/// has, and no two frames that are encoded alike.
+/// A clip of `millis` with noise beside its flashes: the bitrate of a film, and no two equal
+/// encoded frames.
 #[must_use]
 pub fn noisy(name: &'static str, millis: u32) -> Clip {
     let video = Video { millis, filters: ",noise=alls=40:allf=t", ..VIDEO };
@@ -97,8 +97,7 @@ pub fn noisy(name: &'static str, millis: u32) -> Clip {
 }
 
 impl Clip {
-    /// The file, made now if this machine has not got it yet. Several processes may ask at the same
-    /// moment.
+    /// The file, created if missing. Safe for concurrent processes.
     pub fn path(&self) -> Result<PathBuf> {
         let mut hash = DefaultHasher::new();
         self.hash(&mut hash);
@@ -110,14 +109,13 @@ impl Clip {
         Ok(path)
     }
 
-    /// A copy of the file at `path`, for names and places that matter (spaces, unicode, a leading
-    /// dash).
+    /// Copies the file to `path`, to test special names (spaces, unicode, a leading dash).
     pub fn copy_to(&self, path: &Path) -> Result<()> {
         fs::copy(self.path()?, path).with_context(|| format!("copy the clip {}", self.name))?;
         Ok(())
     }
 
-    /// The first `share` (0 to 1) of the file's bytes at `path`: a truncated download.
+    /// Writes the first `share` (0 to 1) of the file's bytes to `path`: a truncated download.
     pub fn cut_to(&self, path: &Path, share: f64) -> Result<()> {
         let bytes = fs::read(self.path()?)?;
         let keep = (bytes.len() as f64 * share) as usize;
@@ -152,7 +150,7 @@ impl Clip {
         if let Some(a) = &self.audio {
             let (rate, layout) = (a.rate, a.layout);
             let beep = "0.5*sin(2*PI*1000*t)*gte(t,0.5)*lt(mod(t+0.00001,1),0.1)";
-            // One expression is repeated for all channels of the layout.
+            // One expression applies to all channels of the layout.
             words(&format!("-f lavfi -t {}ms -i aevalsrc='{beep}':s={rate}:c={layout}", a.millis));
         }
         if let Some(v) = &self.video {
@@ -168,7 +166,7 @@ impl Clip {
 
 /// Runs ffmpeg with `args` and the output file `out`, which it overwrites.
 pub fn ffmpeg(args: &[String], out: &Path) -> Result<()> {
-    // A clip takes a second or two: an ffmpeg that does not end must not hang the tests.
+    // A clip takes a second or two; the timeout ends an ffmpeg that hangs.
     let output = Command::new("timeout")
         .args(["120", "ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y"])
         .args(args)
@@ -185,15 +183,15 @@ pub fn ffmpeg(args: &[String], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes players turn the picture of an MP4 (first track, coded as `size`) by `degrees` clockwise:
-/// writes its display matrix, for which ffmpeg's own option differs between versions.
+/// Rotates the picture of an MP4 (first track, coded as `size`) by `degrees` clockwise in players:
+/// writes its display matrix, because ffmpeg's own option differs between versions.
 pub fn rotate(path: &Path, size: (u32, u32), degrees: u16) -> Result<()> {
     const ONE: i32 = 1 << 16;
-    // Behind the box's name: version and flags, times, id, duration, reserved words, layer, group,
+    // Offset after the box type: version and flags, times, id, duration, reserved, layer, group,
     // volume.
     const MATRIX: usize = 4 + 40;
     let (width, height) = (size.0.cast_signed() << 16, size.1.cast_signed() << 16);
-    // The two rows that turn, then the offset that brings the picture back to the origin.
+    // The two rotation rows, then the offset that moves the picture back to the origin.
     let [turn_x, turn_y, offset] = match degrees {
         90 => [[0, ONE], [-ONE, 0], [height, 0]],
         180 => [[-ONE, 0], [0, -ONE], [width, height]],
@@ -208,8 +206,8 @@ pub fn rotate(path: &Path, size: (u32, u32), degrees: u16) -> Result<()> {
     fs::write(path, bytes).context("write the rotated clip")
 }
 
-/// Clips that differ in everything the engine must even out, 3 s each, every one with a picture and
-/// a sound of its full length.
+/// Clips of 3 s that differ in every property that the engine normalises, each with picture and
+/// sound of full length.
 #[must_use]
 pub fn every_kind() -> Vec<Clip> {
     let video = |video| Some(Video { ..video });
@@ -229,7 +227,7 @@ pub fn every_kind() -> Vec<Clip> {
         turned("turned180", 180),
         turned("turned270", 270),
         filtered("anamorphic", "mp4", ",scale=720:576,setsar=64/45"),
-        // Two of three frames, then one of three: a rate that no single number tells.
+        // Two of three frames, then one of three: a variable frame rate.
         filtered("variable-rate", "mkv", ",select='if(lt(t,1.5),mod(n,3),not(mod(n,3)))'"),
         picture(
             "ten-bit",
@@ -271,8 +269,7 @@ pub fn every_kind() -> Vec<Clip> {
     clips
 }
 
-/// Clips that lack a stream or whose streams differ in length: no sound, no picture, sound 1 s
-/// shorter, 1 s longer.
+/// Clips without sound, without picture, with sound 1 s shorter, and with sound 1 s longer.
 #[must_use]
 pub fn uneven() -> Vec<Clip> {
     let sound_of = |name, millis| Clip { name, audio: Some(Audio { millis, ..AUDIO }), ..PLAIN };
@@ -291,8 +288,7 @@ pub fn uneven() -> Vec<Clip> {
     ]
 }
 
-/// A plain clip with a subtitle track and a cover picture beside picture and sound, both to be
-/// ignored.
+/// A plain clip with a subtitle track and a cover picture, both to be ignored.
 pub fn with_extras() -> Result<PathBuf> {
     let path = target_dir("clips")?.join("with-extras-1.mkv");
     if path.exists() {
@@ -320,7 +316,7 @@ pub fn with_extras() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// An MP3 with a cover picture (an attached picture is no video: the slate is shown).
+/// An MP3 with a cover picture: an attached picture is no video, so the slate is shown.
 pub fn with_cover() -> Result<PathBuf> {
     let path = target_dir("clips")?.join("with-cover-1.mp3");
     if path.exists() {

@@ -1,11 +1,11 @@
-//! A small disk in memory, to be filled. Root only: it is mounted.
+//! A small tmpfs that a test can fill. Root only, because it is mounted.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-/// The file that takes the room.
+/// The file that fills the disk.
 const OTHERS: &str = "others";
 
 /// The disk; dropping it unmounts it.
@@ -13,7 +13,7 @@ const OTHERS: &str = "others";
 pub struct Disk(TempDir);
 
 impl Disk {
-    /// One of this `size`, as mount has it (`8m`).
+    /// A disk of this `size` in the syntax of mount (`8m`).
     pub fn of(size: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let mut mount = Command::new("mount");
@@ -22,7 +22,7 @@ impl Disk {
         Ok(Self(dir))
     }
 
-    /// Where it is.
+    /// The mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -35,7 +35,7 @@ impl Disk {
         fs::write(self.path().join(OTHERS), vec![0; size as usize]).context("fill the disk")
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Frees the space that [`Disk::fill`] used.
     pub fn free(&self) -> Result<()> {
         fs::remove_file(self.path().join(OTHERS)).context("free the disk")
     }
@@ -43,7 +43,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: open files stay usable.
+        // A lazy unmount keeps open files usable.
         let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }

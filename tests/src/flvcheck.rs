@@ -1,42 +1,42 @@
-//! Says of an FLV recording whether it is one unbroken stream, and how far picture and sound are
-//! apart in it.
+//! Checks whether an FLV recording is one unbroken stream, and measures the offset of picture and
+//! sound.
 //!
-//! Times are judged on decoding timestamps, as the ingest saw them. Content is judged on what
-//! ffmpeg decodes.
+//! Times are checked on decoding timestamps, as the ingest received them; content is checked on
+//! ffmpeg's decoded output.
 
 use std::{fs::File, io::BufReader, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use tgs_rtmp::flv::{FlvReader, Kind, Tag};
 
-/// What one of the two streams looks like. Times in milliseconds.
+/// Measurements of one of the two streams. Times in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Track {
-    /// Frames (packets), sequence headers not counted.
+    /// Frames (packets), without sequence headers.
     pub frames: usize,
     /// Timestamp of the first frame.
     pub first: u64,
     /// Timestamp of the last frame.
     pub last: u64,
-    /// The largest step between two neighbouring frames.
+    /// The largest step between two adjacent frames.
     pub max_step: u64,
     /// The timestamp before that step.
     pub max_step_at: u64,
-    /// Frames with the timestamp of the frame before.
+    /// Frames with the timestamp of the previous frame.
     pub repeated: usize,
-    /// Frames with a smaller timestamp than the frame before.
+    /// Frames with a smaller timestamp than the previous frame.
     pub backward: usize,
     /// Sequence headers. A repetition before the first frame is not counted: nginx-rtmp's recorder
-    /// makes one of AAC's.
+    /// repeats AAC's.
     pub headers: usize,
-    /// Sequence headers that differ from the one before.
+    /// Sequence headers that differ from the previous header.
     pub distinct_headers: usize,
-    /// Frames before the first sequence header: they cannot be decoded.
+    /// Frames before the first sequence header, which cannot be decoded.
     pub undecodable: usize,
     header: Option<Tag>,
 }
 
-/// What a recording looks like. Times in milliseconds.
+/// Measurements of a recording. Times in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The picture.
@@ -45,14 +45,14 @@ pub struct Report {
     pub audio: Track,
     /// Timestamps of all keyframes.
     pub keyframes: Vec<u64>,
-    /// The most that a tag lies before its predecessor in the file, of whichever stream.
+    /// The largest amount by which a tag precedes an earlier tag of either stream in the file.
     pub max_interleave: u64,
     /// Metadata tags.
     pub scripts: usize,
 }
 
 impl Report {
-    /// Reads the FLV file at `path`. A last tag that is cut short (the server was killed) ends it.
+    /// Reads the FLV file at `path`. A truncated last tag (the server was killed) ends the file.
     pub fn of_file(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
         let mut reader = FlvReader::new(BufReader::new(file));
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// A report over `tags` in the order of arrival.
+    /// Measures `tags` in arrival order.
     pub fn of_tags<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Self {
         let mut report = Self::default();
         let mut newest = 0;
@@ -78,14 +78,14 @@ impl Report {
         report
     }
 
-    /// The largest distance between two neighbouring keyframes.
+    /// The largest distance between two adjacent keyframes.
     #[must_use]
     pub fn max_keyframe_step(&self) -> u64 {
         self.keyframes.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0)
     }
 
-    /// Everything in which this is not one unbroken stream of `fps` frames and `sample_rate`
-    /// samples (1024 a packet) a second, in words; empty where it is.
+    /// All deviations from one unbroken stream of `fps` frames and `sample_rate` samples (1024 per
+    /// packet) per second; empty if there are none.
     #[must_use]
     pub fn problems(&self, fps: f64, sample_rate: f64) -> Vec<String> {
         let mut problems = Vec::new();
@@ -100,7 +100,7 @@ impl Report {
         problems
     }
 
-    /// Fails with all of [`Self::problems`].
+    /// Fails if [`Self::problems`] finds any, and lists all.
     pub fn check(&self, fps: f64, sample_rate: f64) -> Result<()> {
         let problems = self.problems(fps, sample_rate);
         ensure!(problems.is_empty(), "{}\nin {self:#?}", problems.join("\n"));
@@ -164,7 +164,7 @@ impl Track {
             }
         };
         say(self.frames == 0, "no frames".to_owned());
-        // Timestamps are whole milliseconds: a step of exactly one and a half may show as one more.
+        // Timestamps are whole milliseconds: rounding may add one to a step of exactly 1.5 frames.
         let allowed = (frame_time * 1.5).ceil() as u64;
         say(
             self.max_step > allowed,
@@ -178,12 +178,12 @@ impl Track {
     }
 }
 
-/// How flashes and beeps of `clips` lie to each other in a recording.
+/// The offsets between flashes and beeps of `clips` in a recording.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Alignment {
     /// For each flash with a beep within half a second: its time in s, and beep minus flash in ms
-    /// (positive: the sound is late). Exact to 1.5 ms; a flash moves by up to half a frame where
-    /// the clip's rate is not the stream's.
+    /// (positive: the sound is late). Exact to 1.5 ms; a flash moves by up to half a frame if the
+    /// clip's frame rate is not the stream's.
     pub offsets: Vec<(f64, f64)>,
     /// Times in s of flashes without a beep.
     pub silent_flashes: Vec<f64>,
@@ -192,8 +192,7 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// The smallest and the largest offset in milliseconds, or `None` where nothing could be
-    /// measured.
+    /// The smallest and the largest offset in milliseconds; `None` without any offset.
     #[must_use]
     pub fn range(&self) -> Option<(f64, f64)> {
         let offsets = || self.offsets.iter().map(|&(_, offset)| offset);
@@ -202,8 +201,7 @@ impl Alignment {
     }
 }
 
-/// Decodes the recording (any file ffmpeg reads) at `path` and measures its flashes against its
-/// beeps.
+/// Decodes the recording (any file ffmpeg reads) at `path` and measures flashes against beeps.
 pub fn alignment(path: &Path) -> Result<Alignment> {
     let flashes = flashes(path)?;
     let beeps = beeps(path)?;
@@ -229,7 +227,7 @@ pub fn flashes(path: &Path) -> Result<Vec<f64>> {
     Ok(onsets(&brightness(path)?, |luma| luma > 128.0))
 }
 
-/// The mean luma (16 black, 235 white) of the middle of each picture, and the picture's time in s.
+/// Mean luma (16 black, 235 white) of the middle of each picture, with the picture's time in s.
 pub fn brightness(path: &Path) -> Result<Vec<(f64, f64)>> {
     let filter =
         "crop=iw/8:ih/8,scale=16:16:flags=area,signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-";
@@ -244,7 +242,7 @@ pub fn beeps(path: &Path) -> Result<Vec<f64>> {
     Ok(onsets(&measure(path, "a:0", "-af", filter)?, |level| level > -26.0))
 }
 
-/// The moments at which `values` become `on` after at least 0.2 s without.
+/// The times at which `values` turn `on` after at least 0.2 s off.
 fn onsets(values: &[(f64, f64)], on: impl Fn(f64) -> bool) -> Vec<f64> {
     let mut last_on = f64::NEG_INFINITY;
     let mut found = Vec::new();

@@ -1,8 +1,7 @@
-//! A recording RTMP server on 127.0.0.1 that misbehaves on request. It keeps every message of
-//! every connection with the moment it arrived, so that a test can say what a publisher sent, in
-//! which order and when.
+//! A recording RTMP server on 127.0.0.1 that misbehaves on request. It stores every message of
+//! every connection with its arrival time, so that a test can check content, order and timing.
 //!
-//! It plays nothing back. Whether a real server takes the stream is tried with `nginx`.
+//! No playback. Tests with `nginx` cover a real server.
 
 use std::{
     collections::HashMap,
@@ -32,7 +31,7 @@ use tgs_rtmp::{
     server::{KeyCheck, Rate, ServerConfig, ServerLimits, ServerSession},
 };
 
-/// What the tests of the connection alone publish.
+/// Metadata of the connection tests.
 pub const METADATA: Metadata = Metadata {
     width: 320,
     height: 180,
@@ -43,52 +42,52 @@ pub const METADATA: Metadata = Metadata {
     channels: 2,
 };
 
-/// Length in bytes of a random block of the handshake.
+/// Length in bytes of C1, S1, C2 and S2.
 const BLOCK: usize = 1536;
 
-/// How soon threads see that they are to do something else.
+/// Interval at which threads check for instructions.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What the server answers to `connect`.
+/// The server's answer to `connect`.
 #[derive(Debug, Clone, Default)]
 pub enum Welcome {
-    /// Yes.
+    /// Accept.
     #[default]
     Accept,
-    /// An error that sends the publisher to this address.
+    /// An error that redirects the publisher to this address.
     Redirect(String),
-    /// An error that asks for a user name and password in this way (`adobe`, `llnw`).
+    /// An error that requires a user name and password of this mode (`adobe`, `llnw`).
     Authenticate(&'static str),
     /// An error with this code and description.
     Reject(&'static str, &'static str),
-    /// Nothing, and the connection closed.
+    /// Close the connection without an answer.
     Close,
-    /// Nothing.
+    /// No answer.
     Silence,
 }
 
-/// How connections are treated.
+/// The treatment of connections.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The answer to `connect`.
     pub welcome: Welcome,
-    /// The answer to `publish`: `None` for yes, else the code of an error whose description repeats
-    /// the stream's name.
+    /// The answer to `publish`: `None` accepts; otherwise the code of an error whose description
+    /// repeats the stream's name.
     pub refuse_key: Option<&'static str>,
-    /// The size of the server's chunks; `None` leaves it at 128 and says nothing.
+    /// Size of the server's chunks in bytes; `None` keeps the default of 128 and sends no message.
     pub chunk_size: Option<u32>,
-    /// Ask the publisher to check the bandwidth (`onBWDone`), as Adobe's servers do.
+    /// Send a bandwidth check (`onBWDone`), as Adobe's servers do.
     pub check_bandwidth: bool,
-    /// Ping once in this time.
+    /// Interval of ping requests.
     pub ping: Option<Duration>,
-    /// Reset the connection once so many messages of any kind came over it.
+    /// Reset the connection after this many messages of any type.
     pub reset_after: Option<usize>,
-    /// Stop reading once so many messages of any kind came.
+    /// Stop reading after this many messages of any type.
     pub silent_after: Option<usize>,
-    /// Keep the bytes behind the handshake as well as the messages.
+    /// Also store the bytes after the handshake.
     pub keep_bytes: bool,
-    /// Pass each message on with the number of its connection (from 0) instead of keeping it: for
-    /// runs of any length.
+    /// Pass each message on with its connection number (from 0) instead of storing it: for runs of
+    /// any length.
     pub pass_on: Option<Sender<(usize, Message)>>,
 }
 
@@ -108,17 +107,17 @@ impl Default for Setup {
     }
 }
 
-/// A message and when it was whole.
+/// A message and its arrival time.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The message.
     pub received: Received,
-    /// When its last byte was read.
+    /// The time at which its last byte was read.
     pub arrived: Instant,
 }
 
 impl Message {
-    /// The tag it is, where it is audio or video.
+    /// The message as a tag, if it is audio or video.
     #[must_use]
     pub fn tag(&self) -> Option<Tag> {
         let kind = match self.received.kind {
@@ -134,25 +133,25 @@ impl Message {
     }
 }
 
-/// What one connection brought.
+/// The record of one connection.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// When it was accepted.
+    /// The time at which the connection was accepted.
     pub began: Instant,
-    /// The client's handshake: version byte, first block, second block.
+    /// The client's C0, C1 and C2.
     pub handshake: Vec<u8>,
-    /// The server's answer to it: version byte, first block, second block.
+    /// The server's S0, S1 and S2.
     pub handshake_answer: Vec<u8>,
     /// Every message, oldest first.
     pub messages: Vec<Message>,
-    /// Every byte behind the handshake, where [`Setup::keep_bytes`] asked for it.
+    /// Every byte after the handshake, if [`Setup::keep_bytes`] is set.
     pub bytes: Vec<u8>,
-    /// How and when it ended, in words.
+    /// Time and cause of the end.
     pub ended: Option<(Instant, String)>,
 }
 
 impl Record {
-    /// The commands: name and everything behind it.
+    /// The commands: name and arguments.
     #[must_use]
     pub fn commands(&self) -> Vec<(String, Vec<AmfValue>)> {
         let read = |m: &Message| {
@@ -183,7 +182,7 @@ impl Record {
     }
 }
 
-/// The server. Dropping it closes everything.
+/// The server. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct Ingest {
     port: u16,
@@ -198,7 +197,7 @@ struct Shared {
     paused: AtomicBool,
     /// Connections of an older generation are reset.
     generation: AtomicU32,
-    /// The acceptor ends.
+    /// Tells the acceptor to end.
     closed: AtomicBool,
 }
 
@@ -220,12 +219,12 @@ impl Shared {
 }
 
 impl Ingest {
-    /// A server that takes every stream.
+    /// Starts a server that accepts every stream.
     pub fn start() -> Result<Self> {
         Self::start_with(Setup::default())
     }
 
-    /// A server that treats connections as `setup` says.
+    /// Starts a server that treats connections as `setup` says.
     pub fn start_with(setup: Setup) -> Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { setup, records: Vec::new() }),
@@ -239,33 +238,33 @@ impl Ingest {
         Ok(ingest)
     }
 
-    /// The publishing address of the stream `key` (application `live`).
+    /// The publishing URL of the stream `key` (application `live`).
     #[must_use]
     pub fn url(&self, key: &str) -> String {
         format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
     }
 
-    /// The port at 127.0.0.1; it stays the same.
+    /// The port at 127.0.0.1; it never changes.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Treats connections that come from now on as `setup` says.
+    /// Applies `setup` to new connections.
     pub fn set(&self, setup: Setup) {
         self.shared.lock().setup = setup;
     }
 
-    /// Refuses new connections until [`Ingest::listen`]. Those that are open stay.
+    /// Refuses new connections until [`Ingest::listen`]. Open connections stay.
     pub fn refuse(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         if let Some(acceptor) = self.acceptor.take() {
-            // Its panic would have shown in the test's output.
+            // A panic of the acceptor already appears in the test's output.
             let _ = acceptor.join();
         }
     }
 
-    /// Takes new connections again, on the same port.
+    /// Accepts new connections again, on the same port.
     pub fn listen(&mut self) -> Result<()> {
         self.refuse();
         self.shared.closed.store(false, Ordering::SeqCst);
@@ -278,8 +277,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Resets every open connection. Returns when that is done; the publisher may have come back by
-    /// then.
+    /// Resets every open connection and waits until that is done; the publisher may have
+    /// reconnected by then.
     pub fn reset(&self) {
         let state = self.shared.lock();
         let count = state.records.len();
@@ -288,31 +287,30 @@ impl Ingest {
         drop(self.shared.changed.wait_while(state, open).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Stops reading from every connection; they stay open.
+    /// Stops reading from every connection; the connections stay open.
     pub fn pause(&self) {
         self.shared.paused.store(true, Ordering::SeqCst);
     }
 
-    /// Reads again.
+    /// Resumes reading.
     pub fn resume(&self) {
         self.shared.paused.store(false, Ordering::SeqCst);
     }
 
-    /// What every connection brought so far, oldest first.
+    /// The records of all connections so far, oldest first.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         self.shared.lock().records.clone()
     }
 
-    /// What the only connection brought; an error where there were none or several.
+    /// The record of the only connection; an error if there were none or several.
     pub fn record(&self) -> Result<Record> {
         let mut records = self.records();
         ensure!(records.len() == 1, "{} connections where there should be one", records.len());
         Ok(records.remove(0))
     }
 
-    /// Waits until `enough` says so of the records, or fails after `within`, saying `what` was
-    /// waited for.
+    /// Waits until `enough` accepts the records; fails after `within`, naming `what`.
     pub fn wait(&self, what: &str, within: Duration, enough: impl Fn(&[Record]) -> bool) -> Result<()> {
         let (state, timeout) = self
             .shared
@@ -378,20 +376,20 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 Err(error) => format!("{error:#}"),
             };
             let (shared, index) = (Arc::clone(&client.shared), client.index);
-            // Closed before it is said to have ended.
+            // Closed before the record shows the end.
             drop(client);
             shared.change(index, |record| record.ended = Some((Instant::now(), end)));
         });
     }
 }
 
-/// Waits a moment for something to read.
+/// Waits briefly for readable data.
 fn readable(socket: &impl std::os::fd::AsFd) -> bool {
     let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
     poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)).is_ok_and(|n| n > 0)
 }
 
-/// One connection.
+/// One connection of a publisher.
 struct Client {
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -403,7 +401,7 @@ struct Client {
     next_ping: Option<Instant>,
 }
 
-/// No limit: the tests publish faster than real time.
+/// No effective limit: the tests publish faster than real time.
 const LIMITS: ServerLimits = ServerLimits {
     longest_message: 16 << 20,
     bytes: Rate { at_once: u64::MAX, per_second: 1 },
@@ -421,7 +419,7 @@ impl Client {
         Self { stream, shared, index, setup, generation, session, count: 0, next_ping }
     }
 
-    /// Serves until the end, and says what it was.
+    /// Serves the connection and returns the cause of its end.
     fn serve(&mut self) -> Result<&'static str> {
         self.stream.set_nonblocking(false)?;
         let mut hello = [0; 1 + BLOCK];
@@ -470,7 +468,7 @@ impl Client {
                     Some(to) => drop(to.send((self.index, message))),
                     None => self.shared.change(self.index, |r| r.messages.push(message)),
                 }
-                // Sent after the record: a test that sees an answer finds its cause.
+                // Sent after the record is stored: a test that sees an answer finds its cause.
                 self.flush()?;
                 if let Some(end) = end {
                     return Ok(end);
@@ -482,7 +480,7 @@ impl Client {
         }
     }
 
-    /// Reads all of `buffer`; `false` where the client closes first.
+    /// Reads all of `buffer`; `false` if the client closes first.
     fn read_whole(&mut self, buffer: &mut [u8]) -> Result<bool> {
         let mut have = 0;
         while have < buffer.len() {
@@ -533,8 +531,8 @@ impl Client {
         Ok(())
     }
 
-    /// Answers a message as a server does, or misbehaves as the setup asks. Returns how the
-    /// connection ends, if it does.
+    /// Answers a message as a server does, or misbehaves as the setup says. Returns the cause of
+    /// the connection's end, if it ends.
     fn answer(&mut self, message: &Received) -> Result<Option<&'static str>> {
         let values = if message.kind == kind::COMMAND { amf0::read(&message.body) } else { Vec::new() };
         let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default();
@@ -542,7 +540,7 @@ impl Client {
         match (name, self.setup.refuse_key) {
             ("connect", _) if !matches!(self.setup.welcome, Welcome::Accept) => return self.refuse_app(id),
             ("releaseStream", _) => {
-                // Several servers answer so, and publishers must not mind.
+                // Several real servers answer so; publishers must ignore it.
                 let info = status("error", "NetConnection.Call.Failed", "no such method");
                 self.command("_error", id, 0, info)?;
             }

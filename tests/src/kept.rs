@@ -1,5 +1,4 @@
-//! A cache with items that are known tag by tag, for the test that kills who writes them. Nothing
-//! is encoded.
+//! A cache of items with known tags, for the test that kills the writer. Nothing is encoded.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,7 +11,7 @@ use tgs_playout::{
 };
 use tgs_rtmp::flv::{Kind, Tag};
 
-/// How many different items there are.
+/// Number of different items.
 pub const ITEMS: u32 = 5;
 
 /// The cache in `dir`.
@@ -44,7 +43,7 @@ pub fn item(dir: &Path, number: u32) -> Result<Item> {
     })
 }
 
-/// What the item of this number is encoded to: forty groups of pictures, about a megabyte.
+/// The encoded tags of the item of this number: forty GOPs, about 1 MB.
 #[must_use]
 pub fn tags(number: u32) -> Vec<Tag> {
     let body = |first: u8, size: usize, n: u32| {

@@ -1,5 +1,5 @@
-//! What the end-to-end tests, the demo, the bench and the soak share: a real ingest, clips to play,
-//! checks of what arrived.
+//! Shared code of the end-to-end tests, the demo, the bench and the soak: a real ingest, clips to
+//! play, checks of the received stream.
 
 pub mod bin_path;
 pub mod broadcast;

@@ -1,15 +1,14 @@
-//! A box: a real systemd as PID 1 in a container over this machine's own file system, with a real
-//! sshd and a network of its own, booted in a second. What happens in it stays in it.
+//! A box: a real systemd as PID 1 in a container over this machine's file system, with a real sshd
+//! and its own network, booted in a second. Its changes stay inside.
 //!
-//! It sees the distribution of this machine (`/usr`, `/etc`, `/var`: whatever is installed) and may
-//! change everything, on a layer in memory; homes, `/opt`, sources, and what the machine has
-//! enabled or has of the product are not there. Only what a test puts into it is. Not enforced in
-//! it: `MemoryMax=`, `TasksMax=`, `IPAddressDeny=`.
+//! It sees the distribution of this machine (`/usr`, `/etc`, `/var`, with all installed packages)
+//! and writes to a layer in memory. Homes, `/opt`, sources, and the machine's enabled units and
+//! product files are hidden; a test adds the files that it needs. Not enforced: `MemoryMax=`,
+//! `TasksMax=`, `IPAddressDeny=`.
 //!
-//! Root only. The box ends with the value, after a panic too, and soon after its test where that is
-//! killed (the signal follows the *thread* that calls [`Machine::boot`]: call it from one that
-//! lasts); what is then left on the machine is cleared by the next boot. Nothing is mounted where
-//! the machine sees it.
+//! Root only. The box ends with the value, also after a panic, and soon after its test is killed
+//! (the signal follows the *thread* that calls [`Machine::boot`]: call it from a long-lived
+//! thread). The next boot removes any remains. Its mounts are invisible to the machine.
 
 mod network;
 mod product;
@@ -31,7 +30,7 @@ use network::Network;
 pub use product::{ENV_FILE, UNIT};
 use remains::Claim;
 
-/// Where the box answers ssh, seen from its CI side.
+/// The box's ssh address, as seen from the CI side.
 pub const ADDRESS: &str = network::SERVER;
 
 const BOOT: &str = include_str!("machine/boot.sh");
@@ -40,11 +39,10 @@ const POLL: Duration = Duration::from_millis(20);
 const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUsePAM yes\nPasswordAuthentication no\n\
                     KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n";
 
-/// A booted box; dropping it ends it and removes everything of it.
+/// A booted box; dropping it ends the box and removes its resources.
 #[derive(Debug)]
 pub struct Machine {
-    // Declared in the order in which they go: processes, then their network, then the claim on the
-    // name.
+    // Declared in drop order: processes, then their network, then the claim on the name.
     nspawn: Option<Child>,
     leader: u32,
     network: Network,
@@ -52,8 +50,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots a box and waits until it is up and its sshd answers. An error says what is missing:
-    /// root, a package.
+    /// Boots a box and waits until systemd is up and sshd answers. An error names the missing
+    /// requirement: root or a package.
     pub fn boot() -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "a box with systemd can be booted by root only");
         let claim = Claim::new()?;
@@ -64,14 +62,14 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Its name, unique on this machine; also its host name.
+    /// The name, unique on this machine; also the host name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.claim.name()
     }
 
-    /// A command that runs as root in the box with an environment of its own (nothing of this
-    /// process').
+    /// A command that runs as root in the box with a separate environment (no variables of this
+    /// process).
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
@@ -94,29 +92,28 @@ impl Machine {
         command
     }
 
-    /// Runs the program `words[0]` with the other words as root in the box; its failure is not an
-    /// error.
+    /// Runs the program `words[0]` with the other words as root in the box; a non-zero exit status
+    /// is not an error.
     pub fn run(&self, words: &[&str]) -> Result<Output> {
         let (program, args) = words.split_first().context("no program to run")?;
         self.command(program).args(args).output().with_context(|| format!("run {program} in the box"))
     }
 
-    /// Runs a script of bash as root in the box (`set -euo pipefail`) and returns what it writes to
-    /// its standard output, without the line break at the end. That it fails is an error with what
-    /// it wrote.
+    /// Runs a bash script as root in the box (`set -euo pipefail`) and returns its standard output
+    /// without the final line break. A non-zero exit status is an error that includes the output.
     pub fn sh(&self, script: &str) -> Result<String> {
         let output = self.run(&["bash", "-euo", "pipefail", "-c", script])?;
         text_of(script, &output)
     }
 
     /// Copies the file `host` of this machine to `target` in the box, with `mode` and `owner`
-    /// (`root`, `a:b`); missing directories are made. The target is replaced by a rename.
+    /// (`root`, `a:b`). Creates missing directories; replaces the target by a rename.
     pub fn put(&self, host: &Path, target: &str, mode: u32, owner: &str) -> Result<()> {
         let file = File::open(host).with_context(|| format!("open {}", host.display()))?;
         self.receive(file.into(), target, mode, owner)
     }
 
-    /// Writes the file `target` of the box, owned by root; missing directories are made.
+    /// Writes the file `target` in the box, owned by root; creates missing directories.
     pub fn write(&self, target: &str, content: &str, mode: u32) -> Result<()> {
         let mut file = tempfile::tempfile().context("make a temporary file")?;
         file.write_all(content.as_bytes())?;
@@ -124,8 +121,8 @@ impl Machine {
         self.receive(file.into(), target, mode, "root:root")
     }
 
-    /// Copies the directory `host` of this machine with all below it to `target` in the box, modes
-    /// and links as they are, everything owned by root.
+    /// Copies the directory `host` of this machine recursively to `target` in the box; modes and
+    /// links are preserved, the owner is root.
     pub fn put_tree(&self, host: &Path, target: &str) -> Result<()> {
         let mut tar = Command::new("tar")
             .args(["--create", "--owner=root", "--group=root", "--directory"])
@@ -143,14 +140,14 @@ impl Machine {
         Ok(())
     }
 
-    /// What the file `path` of the box holds.
+    /// Reads the file `path` of the box.
     pub fn read(&self, path: &str) -> Result<String> {
         let output = self.run(&["cat", path])?;
         ensure!(output.status.success(), "read {path}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).with_context(|| format!("{path} is no UTF-8"))
     }
 
-    /// Every property of a unit, as `systemctl show` names and prints them.
+    /// All properties of a unit, as printed by `systemctl show`.
     pub fn unit(&self, name: &str) -> Result<BTreeMap<String, String>> {
         let output = self.run(&["systemctl", "show", "--", name])?;
         let text = text_of("systemctl show", &output)?;
@@ -161,16 +158,16 @@ impl Machine {
             .collect())
     }
 
-    /// The journal of a unit since the boot, messages only: systemd's own about it and what its
-    /// processes wrote.
+    /// The journal of a unit since the boot, messages only: from systemd and from the unit's
+    /// processes.
     pub fn journal(&self, unit: &str) -> Result<String> {
         let output =
             self.run(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--boot", "--unit", unit])?;
         text_of("journalctl", &output)
     }
 
-    /// A command on the CI side of the network: on this machine's file system, but all it reaches
-    /// is the box.
+    /// A command on the CI side of the network: on this machine's file system, but with the box as
+    /// the only reachable host.
     #[must_use]
     pub fn on_ci_side(&self, program: &str) -> Command {
         let mut command = self.network.command(network::Side::Ci);
@@ -178,20 +175,20 @@ impl Machine {
         command
     }
 
-    /// The private key that root of the box lets in.
+    /// The private key that root of the box accepts.
     #[must_use]
     pub fn key(&self) -> PathBuf {
         self.claim.dir().join("key")
     }
 
-    /// A `known_hosts` with the box's host key and no other.
+    /// A `known_hosts` file with the box's host key only.
     #[must_use]
     pub fn known_hosts(&self) -> PathBuf {
         self.claim.dir().join("known_hosts")
     }
 
-    /// `ssh root@box` from the CI side as a careful CI runs it, without a question: the command for
-    /// the box follows.
+    /// `ssh root@box` from the CI side with a strict CI's options and no prompts; the remote
+    /// command follows.
     #[must_use]
     pub fn ssh_command(&self) -> Command {
         self.ssh_as(&self.key())
@@ -213,12 +210,12 @@ impl Machine {
         self.ssh_as(key).arg(command).output().context("run ssh")
     }
 
-    /// Pulls the cable between CI and box: packets vanish, both ends find that the link is down.
+    /// Sets the link between CI and box down: packets are lost, and both ends see the link state.
     pub fn cut_cable(&self) -> Result<()> {
         self.network.link("down")
     }
 
-    /// Plugs it in again.
+    /// Sets the link up again.
     pub fn mend_cable(&self) -> Result<()> {
         self.network.link("up")
     }
@@ -229,14 +226,13 @@ impl Machine {
         self.network.command(network::Side::Server)
     }
 
-    /// Moves the calling thread into the box's network for good, and with it the threads and
-    /// programs it starts later: servers on 127.0.0.1 that the box must reach, clients of what
-    /// listens there.
+    /// Moves the calling thread permanently into the box's network, with all threads and programs
+    /// that it starts later: servers on 127.0.0.1 for the box, clients of the box's servers.
     pub fn join_network(&self) -> Result<()> {
         self.network.join()
     }
 
-    /// Waits until `condition` holds, at most for `limit`; an error names `what` was waited for.
+    /// Waits until `condition` holds, at most for `limit`; an error names `what`.
     pub fn wait_for(&self, what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
         let until = Instant::now() + limit;
         while !condition() {
@@ -258,7 +254,7 @@ impl Machine {
         text_of(&format!("write {target}"), &output).map(drop)
     }
 
-    /// Lays out what goes over the machine's files in the box: fresh host key, root's key, sshd's
+    /// Writes the files that overlay the machine's in the box: fresh host key, root's key, sshd's
     /// configuration.
     fn seed(&self) -> Result<()> {
         let dir = self.claim.dir();
@@ -317,7 +313,7 @@ impl Machine {
     }
 
     fn is_up(&self) -> Result<bool> {
-        // `degraded` is up too: which unit failed is for a test to judge.
+        // `degraded` is up too: the test judges failed units.
         let state = self.run(&["systemctl", "is-system-running", "--wait"])?;
         let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
         let up = matches!(state.as_str(), "running" | "degraded");
@@ -331,7 +327,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // What cannot be removed now is the next boot's to remove.
+        // The next boot removes any remains.
         let _ = self.claim.kill();
         if let Some(mut child) = self.nspawn.take() {
             let _ = child.kill();
@@ -342,8 +338,7 @@ impl Drop for Machine {
     }
 }
 
-/// The PID 1 of the box that systemd-nspawn `pid` runs, once it is there: the only child, and
-/// systemd by now.
+/// The PID 1 of the box that systemd-nspawn `pid` runs: its only child, once that is systemd.
 fn first_of_the_box(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     let leader = children.split_whitespace().next()?.parse().ok()?;

@@ -1,10 +1,9 @@
-//! nginx-rtmp as the ingest: started on a free loopback port with a configuration of its own,
-//! recording what it is sent.
+//! nginx-rtmp as the ingest: runs on a free loopback port with its own configuration and records
+//! the received streams.
 //!
 //! It runs as one process in the foreground, with a parent-death signal, so that no test and no
-//! demo leaves it behind (the signal follows the *thread* that calls [`Nginx::start`] or
-//! [`Nginx::restart`]: call them from one that lasts). What it records is checked elsewhere
-//! (`flvcheck`).
+//! demo leaves it running. The signal follows the *thread* that calls [`Nginx::start`] or
+//! [`Nginx::restart`]: call them from a long-lived thread. `flvcheck` checks the recordings.
 
 use std::{
     fs,
@@ -21,25 +20,24 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Where Debian and Ubuntu put nginx-rtmp (package libnginx-mod-rtmp).
+/// Path of nginx-rtmp in Debian and Ubuntu (package libnginx-mod-rtmp).
 pub const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 
-/// How the server is set up; the default records and uses nginx-rtmp's own chunk size.
+/// Server options; the default records and uses nginx-rtmp's chunk size.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Size in bytes of the chunks that the server sends; `None`: nginx-rtmp's own (4096).
+    /// Size in bytes of the server's chunks; `None` keeps nginx-rtmp's default (4096).
     pub chunk_size: Option<u32>,
-    /// Do not write recordings (long runs, demo).
+    /// Disables recording (long runs, demo).
     pub no_recording: bool,
-    /// Further lines for `application live { … }`, each with its semicolon.
+    /// Further directives for `application live { … }`, each with its semicolon.
     pub application: String,
 }
 
-/// A running (or stopped, or paused) server; dropping it kills the process and removes its
-/// directory.
+/// A running, stopped or paused server; dropping it kills the process and removes its directory.
 #[derive(Debug)]
 pub struct Nginx {
     dir: TempDir,
@@ -48,18 +46,18 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts a server that records, and waits until it listens.
+    /// Starts a recording server and waits until it listens.
     pub fn start() -> Result<Self> {
         Self::start_with(&Options::default())
     }
 
-    /// Starts a server set up as `options` say, and waits until it listens.
+    /// Starts a server with `options` and waits until it listens.
     pub fn start_with(options: &Options) -> Result<Self> {
         ensure!(Path::new(MODULE).exists(), "{MODULE} is missing: apt-get install libnginx-mod-rtmp");
         let dir = tempfile::Builder::new().prefix("tgs-nginx-").tempdir().context("make a directory")?;
         fs::create_dir(dir.path().join("rec")).context("make the directory of recordings")?;
         let mut nginx = Self { dir, port: 0, child: None };
-        // Another process can take the port between its choice and nginx' bind: choose again.
+        // Retries: another process can take the port between its choice and nginx's bind.
         let mut outcome = Ok(());
         for _ in 0..5 {
             nginx.port = free_port()?;
@@ -72,56 +70,55 @@ impl Nginx {
         outcome.map(|()| nginx)
     }
 
-    /// The publishing and playing address of the stream `key` (application `live`).
+    /// The publishing and playback URL of the stream `key` (application `live`).
     #[must_use]
     pub fn url(&self, key: &str) -> String {
         format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
     }
 
-    /// The port it listens on at 127.0.0.1; the same after every restart.
+    /// The port at 127.0.0.1; a restart keeps it.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The server's process, while there is one.
+    /// The process id, while the server runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Whether the process is there (a paused one is).
+    /// Whether the process exists (also while paused).
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Asks the server to go (SIGTERM) and waits for it: clients see their connections close.
+    /// Stops the server (SIGTERM) and waits for its exit; clients see their connections close.
     pub fn stop(&mut self) -> Result<()> {
         self.end(Signal::TERM)
     }
 
-    /// Kills the server (SIGKILL). The kernel closes its connections.
+    /// Kills the server (SIGKILL); the kernel closes its connections.
     pub fn kill(&mut self) -> Result<()> {
         self.end(Signal::KILL)
     }
 
-    /// Stops the process (SIGSTOP): connections stay open, nothing is read or answered.
+    /// Pauses the process (SIGSTOP): connections stay open without reads or answers.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a paused process go on.
+    /// Resumes a paused process.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Starts the server again on the same port, ending the one that runs, and waits until it
-    /// listens.
+    /// Restarts the server on the same port and waits until it listens.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         let dir = self.dir.path();
         let log = fs::File::create(dir.join("stderr.log"))?;
-        // Plain users have not got /usr/sbin in their search path.
+        // /usr/sbin is not in the search path of ordinary users.
         let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", program, "-p"])
@@ -130,7 +127,7 @@ impl Nginx {
             .arg(dir.join("error.log"))
             .arg("-c")
             .arg(dir.join("nginx.conf"))
-            // Away from the terminal's Ctrl-C: the ingest goes after its clients.
+            // Protects it from the terminal's Ctrl-C: the ingest must outlive its clients.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -141,8 +138,8 @@ impl Nginx {
         self.wait_until_listening()
     }
 
-    /// The recordings, oldest first: one file a connection (two that begin within the same second
-    /// share one, the second's timestamps moved behind the first's).
+    /// The recordings, oldest first: one file per connection. Two connections that begin within one
+    /// second share a file, with the second's timestamps shifted after the first's.
     pub fn recordings(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.dir.path().join("rec"))? {
@@ -155,19 +152,19 @@ impl Nginx {
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// The only recording; an error where there are none or several.
+    /// The only recording; an error if there are none or several.
     pub fn recording(&self) -> Result<PathBuf> {
         let mut found = self.recordings()?;
         ensure!(found.len() == 1, "{} recordings where there should be one: {found:?}", found.len());
         Ok(found.remove(0))
     }
 
-    /// Bytes recorded so far, over all recordings.
+    /// Bytes recorded so far in all recordings.
     pub fn recorded_bytes(&self) -> Result<u64> {
         self.recordings()?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
     }
 
-    /// Waits until at least `bytes` are recorded over all recordings.
+    /// Waits until all recordings hold at least `bytes`.
     pub fn wait_recorded(&self, bytes: u64, within: Duration) -> Result<()> {
         let until = Instant::now() + within;
         while self.recorded_bytes()? < bytes {
@@ -182,7 +179,7 @@ impl Nginx {
         Ok(())
     }
 
-    /// What the server has logged at level `info` since it was first started.
+    /// The server's log at level `info` since its first start.
     #[must_use]
     pub fn log(&self) -> String {
         self.read("error.log") + &self.read("stderr.log")
@@ -217,8 +214,7 @@ impl Nginx {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let until = Instant::now() + READY_WITHIN;
         loop {
-            // A foreign server on this port would accept as well, so nginx' own word on the bind
-            // counts first.
+            // Checks nginx's bind error first: another server on this port would accept as well.
             let complaint = self.read("stderr.log");
             if !self.is_running() || complaint.contains("bind() to") {
                 self.end(Signal::KILL)?;
@@ -252,18 +248,18 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Nothing more can be done where this fails, and the parent-death signal is behind it.
+        // Best effort: the parent-death signal also kills the process.
         let _ = self.kill();
     }
 }
 
-/// A port without a listener, below the range that outgoing connections are given ports from: it
-/// stays free while a server is down between two starts.
+/// A port without a listener, below the ephemeral port range, so that it stays free while a server
+/// is down between two starts.
 pub fn free_port() -> Result<u16> {
     static TURN: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1000 {
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
-        // Tests are processes of neighbouring ids: a large odd step spreads them over the range.
+        // Tests run in processes with adjacent ids: a large odd step spreads them over the range.
         let spread = std::process::id().wrapping_mul(7919).wrapping_add(turn.wrapping_mul(104_729));
         let port = 12_000 + (spread % 20_000) as u16;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -1,5 +1,4 @@
-//! A real Prometheus that watches one broadcast with rules, and what alerts and dashboard ask of
-//! it.
+//! A real Prometheus that monitors one broadcast, and the queries of alerts and dashboard.
 
 use std::{
     collections::BTreeSet,
@@ -16,25 +15,25 @@ use tgs_control::http_get;
 
 use crate::{bin_path::workspace, broadcast::until};
 
-/// How long it may take to begin and to evaluate every rule once.
+/// Time limit for the start and one evaluation of every rule.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One of the alerts, as Prometheus tells it.
+/// An alert as reported by Prometheus.
 #[derive(Debug)]
 pub struct Alert {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its expression.
+    /// The PromQL expression.
     pub query: String,
     /// `inactive`, `pending`, `firing`.
     pub state: String,
-    /// Its own labels.
+    /// The alert's own labels.
     pub labels: Value,
-    /// Its annotations, not filled in.
+    /// The annotations, with templates unexpanded.
     pub annotations: Value,
 }
 
-/// The server; dropping it ends it. It runs in the network of the thread that started it.
+/// The server; dropping it ends the process. It runs in the network of the thread that started it.
 #[derive(Debug)]
 pub struct Prometheus {
     child: Child,
@@ -43,7 +42,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes `target`, where there is one, as the job tgs and evaluates `rules` at each
+    /// Starts a server that scrapes `target`, if any, as the job tgs and evaluates `rules` at each
     /// `interval`.
     pub fn watching(target: Option<&str>, rules: &Path, interval: &str) -> Result<Self> {
         let data = tempfile::tempdir()?;
@@ -57,7 +56,7 @@ impl Prometheus {
             config.extend(["scrape_configs:\n", &scrape]);
         }
         fs::write(data.path().join("prometheus.yml"), config)?;
-        // It does not report its port, so it gets one that was free a moment ago.
+        // Prometheus does not report its port, so the test chooses a free one.
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "prometheus", "--config.file=prometheus.yml"]);
@@ -68,14 +67,14 @@ impl Prometheus {
         Ok(Self { child, addr, _data: data })
     }
 
-    /// What its API says; `None` while it has no answer.
+    /// A response of the API; `None` while it does not answer.
     fn ask(&self, path: &str) -> Option<Value> {
         let answer = http_get::get(self.addr, path, Duration::from_secs(5)).ok()?;
         let answer: Value = serde_json::from_str(&answer.body).ok()?;
         Some(answer["data"].clone())
     }
 
-    /// The values that a query has for an answer.
+    /// The values of a query's result.
     #[must_use]
     pub fn values(&self, query: &str) -> Vec<f64> {
         let encoded = query.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
@@ -84,7 +83,7 @@ impl Prometheus {
         series.iter().filter_map(|series| series["value"][1].as_str()?.parse().ok()).collect()
     }
 
-    /// The alerts, once each has been evaluated; an error where one cannot be.
+    /// The alerts, once each has been evaluated; an error if one cannot be evaluated.
     pub fn alerts(&self) -> Result<Vec<Alert>> {
         let evaluated = || {
             let data = self.ask("/api/v1/rules")?;
@@ -121,8 +120,8 @@ impl Drop for Prometheus {
     }
 }
 
-/// The names of metrics in a PromQL expression: words that are no keyword, no function, and stand
-/// outside of `"…"`, `{…}`, `[…]` and the lists of labels behind `by` and the like.
+/// The metric names in a PromQL expression: words that are neither keyword nor function, outside of
+/// `"…"`, `{…}`, `[…]` and the label lists of `by` and similar clauses.
 #[must_use]
 pub fn metrics_of(query: &str) -> BTreeSet<String> {
     const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
@@ -159,7 +158,7 @@ pub fn metrics_of(query: &str) -> BTreeSet<String> {
     names
 }
 
-/// The title, and the expressions, of each panel of the dashboard.
+/// Title and expressions of each panel of the dashboard.
 pub fn panels() -> Result<Vec<(String, Vec<String>)>> {
     let text = fs::read_to_string(workspace().join("deploy/grafana/tgs.json"))?;
     let dashboard: Value = serde_json::from_str(&text)?;

@@ -1,5 +1,4 @@
-//! TLS in front of a plain RTMP server: stunnel4, and a certificate authority of the test's own
-//! (made by `openssl`).
+//! TLS for a plain RTMP server: stunnel4, and a test certificate authority made by `openssl`.
 
 use std::{
     fs,
@@ -30,20 +29,20 @@ pub struct Certificate {
     key: PathBuf,
 }
 
-/// How long a certificate is good for.
+/// The validity period of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// From now on for a day.
+    /// Valid for one day from now.
     Now,
-    /// It ended yesterday.
+    /// Expired yesterday.
     Expired,
 }
 
 impl Authority {
-    /// A new, unknown certificate authority.
+    /// Creates a new certificate authority that nothing trusts.
     pub fn new() -> Result<Self> {
         let authority = Self { dir: tempfile::Builder::new().prefix("tgs-ca-").tempdir()? };
-        // Two authorities of one name would differ by their signatures only.
+        // A unique name: two authorities with one name would differ by their signatures only.
         let name =
             format!("/CN={}", authority.dir.path().file_name().and_then(|n| n.to_str()).unwrap_or("test"));
         let subject =
@@ -53,13 +52,13 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The file to name in SSL_CERT_FILE.
+    /// The CA file for SSL_CERT_FILE.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    /// A certificate for `names`, in openssl's form (`IP:127.0.0.1,DNS:localhost`).
+    /// Issues a certificate for `names` in openssl's syntax (`IP:127.0.0.1,DNS:localhost`).
     pub fn certificate(&self, name: &str, names: &str, validity: Validity) -> Result<Certificate> {
         let (key, request, cert) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
         let extensions = format!("{name}.ext");
@@ -84,7 +83,7 @@ impl Authority {
     }
 }
 
-/// A running TLS terminator; dropping it kills it.
+/// A running TLS terminator; dropping it kills the process.
 #[derive(Debug)]
 pub struct Stunnel {
     dir: TempDir,
@@ -93,8 +92,8 @@ pub struct Stunnel {
 }
 
 impl Stunnel {
-    /// Takes TLS on a free port of 127.0.0.1, shows `certificate` and passes everything on to
-    /// `backend`, a port there. Call it from a thread that lasts: the process dies with it.
+    /// Accepts TLS on a free port of 127.0.0.1, presents `certificate` and forwards to the local
+    /// port `backend`. Call it from a long-lived thread: the process dies with the thread.
     pub fn start(certificate: &Certificate, backend: u16) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-stunnel-").tempdir()?;
         let port = free_port()?;
@@ -112,19 +111,19 @@ impl Stunnel {
         Ok(stunnel)
     }
 
-    /// The port it takes TLS on, at 127.0.0.1.
+    /// The TLS port at 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The publishing address of the stream `key` (application `live`) at this host name.
+    /// The publishing URL of the stream `key` (application `live`) at this host name.
     #[must_use]
     pub fn url(&self, host: &str, key: &str) -> String {
         format!("rtmps://{host}:{}/live/{key}", self.port)
     }
 
-    /// What it has logged.
+    /// The log.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -144,7 +143,7 @@ impl Stunnel {
 
 impl Drop for Stunnel {
     fn drop(&mut self) {
-        // It may be gone already, and the parent-death signal is behind it.
+        // Best effort: the process may have exited, and the parent-death signal also kills it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! A test DC with an account and its sessions, an ingest beside it, and the `.env` that names both:
-//! what tgs-stream needs to go live without a real account.
+//! A test DC with an account and its sessions, an ingest, and the `.env` that names both:
+//! tgs-stream goes live with them without a real account.
 
 use std::{
     fs,
@@ -17,27 +17,27 @@ use crate::{
     ingest::Ingest,
 };
 
-/// The DC that Alice, the account of these tests, lives on.
+/// The home DC of Alice, the account of these tests.
 const HOME: i32 = 2;
 
-/// Everything around one broadcast.
+/// The environment of one broadcast.
 #[derive(Debug)]
 pub struct Scene {
     dir: TempDir,
-    /// The DC.
+    /// The test DC.
     pub dc: TestDc,
-    /// Where the picture goes.
+    /// The ingest that receives the stream.
     pub ingest: Ingest,
-    /// What stands in `.env`, in order.
+    /// The lines of `.env` in order.
     pub env: Vec<(&'static str, String)>,
-    /// What may be seen nowhere.
+    /// Texts that must not appear anywhere.
     secrets: Vec<String>,
-    /// tgs-stream, beside a tgs-session that can make a key with the test DC.
+    /// A tgs-stream beside a tgs-session that can exchange keys with the test DC.
     tool: Option<PathBuf>,
 }
 
 impl Scene {
-    /// Alice with a session in `.env`, her channel, and an ingest.
+    /// Creates Alice's session in `.env`, her channel, and an ingest.
     pub fn new() -> Result<Self> {
         let ingest = Ingest::start()?;
         let dc = TestDc::start(World::example())?;
@@ -56,14 +56,14 @@ impl Scene {
         Ok(scene)
     }
 
-    /// With a standby session and the account's password in `.env`.
+    /// Adds a standby session and the account's password to `.env`.
     pub fn with_standby(self) -> Result<Self> {
         bin_path::build("tgs-session")?;
         let stream = bin_path::build("tgs-stream")?;
         self.with_standby_of(stream.parent().context("a tool without directory")?)
     }
 
-    /// The same with the tools that lie in `tools`.
+    /// The same with the tools in the directory `tools`.
     pub fn with_standby_of(mut self, tools: &Path) -> Result<Self> {
         let modulus = self.dc.rsa_public().0;
         for tool in ["tgs-stream", "tgs-session"] {
@@ -78,7 +78,7 @@ impl Scene {
         Ok(self)
     }
 
-    /// Another session of Alice's.
+    /// Creates another session of Alice.
     pub fn new_session(&mut self) -> Result<SessionInfo> {
         let session = self.dc.new_session(World::ALICE, HOME);
         self.secrets.push(session.telethon_string());
@@ -94,13 +94,13 @@ impl Scene {
         self.write()
     }
 
-    /// The `.env` file.
+    /// The path of `.env`.
     #[must_use]
     pub fn env_file(&self) -> PathBuf {
         self.dir.path().join(".env")
     }
 
-    /// What `.env` holds under `name` now.
+    /// The current value of `name` in `.env`.
     pub fn read(&self, name: &str) -> Result<String> {
         let text = fs::read_to_string(self.env_file())?;
         let prefix = format!("{name}=");
@@ -115,18 +115,18 @@ impl Scene {
         Ok(())
     }
 
-    /// A tgs-stream with this `.env` that logs everything, and whose waits are 60 times shorter.
+    /// A tgs-stream with this `.env`, log level `trace` and 60 times shorter waits.
     pub fn launch(&self) -> Result<Launch> {
         Ok(self.launch_in_real_time()?.set("RUST_LOG", "trace").arg("--time-scale").arg("60"))
     }
 
-    /// A tgs-stream with this `.env`.
+    /// A tgs-stream with this `.env` in real time.
     pub fn launch_in_real_time(&self) -> Result<Launch> {
         let launch = self.tool.as_deref().map_or_else(Launch::new, Launch::of)?;
         Ok(launch.keeping(self.dir.path()).arg("--env-file").arg(self.env_file()))
     }
 
-    /// Revokes the session that stands in `.env`.
+    /// Revokes the session in `.env`.
     pub fn revoke(&self) -> Result<()> {
         let text = self.read("SESSION_STRING")?;
         let session = tgs_core::session_string::SessionString::decode(&text)?;
@@ -137,13 +137,13 @@ impl Scene {
         Ok(())
     }
 
-    /// Fails where a secret is seen: in the log at every level, on a page, on a command line, or in
-    /// the environment of a child (the tool that signs in reads `.env` itself).
+    /// Fails if a secret appears in the log at any level, on a page, on a command line, or in the
+    /// environment of a child (the tool that signs in reads `.env` itself).
     pub fn no_secret_in(&self, broadcast: &Broadcast) -> Result<()> {
         let mut secrets = self.secrets.clone();
         secrets.extend(self.read("SESSION_STRING").ok().filter(|session| !session.is_empty()));
         let mut places = vec![("the log".to_owned(), broadcast.log())];
-        // One that has ended has no pages any more.
+        // A broadcast that has ended serves no pages.
         let serves = self.dir.path().join("state/metrics.port").exists();
         for page in ["/metrics", "/status", "/healthz"].iter().filter(|_| serves) {
             places.extend(broadcast.get(page).ok().map(|(_, body)| ((*page).to_owned(), body)));
@@ -158,7 +158,7 @@ impl Scene {
         for (place, text) in &places {
             for (which, secret) in secrets.iter().enumerate() {
                 ensure!(!text.contains(secret.as_str()), "secret {which} is seen in {place}");
-                // A part of it would do as well.
+                // A part of the secret counts as well.
                 let (from, part) = (secret.len() / 2, secret.len().min(24));
                 let part = secret.get(from..from + part / 2).unwrap_or(secret);
                 ensure!(
@@ -171,12 +171,10 @@ impl Scene {
     }
 }
 
-/// Copies a built tool, with the RSA key of Telegram's servers in it replaced by the test DC's: the
-/// client library has no other place for it. Without that only sessions that exist already can be
-/// used there.
+/// Copies a built tool with the RSA key of Telegram's servers replaced by the test DC's: the client
+/// library has no setting for it. Without this, only existing sessions work with the test DC.
 pub fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
-    // How the keys begin that the library knows: of the production DCs, and of Telegram's own test
-    // DCs.
+    // The first digits of the library's keys: of the production DCs and of Telegram's test DCs.
     const KEYS: [&str; 2] = [
         "293795981706693370229861771494561285653884311200588",
         "253428894488404155649716895907134732068988477590847",
@@ -184,7 +182,7 @@ pub fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
     let mut program = fs::read(tool).with_context(|| format!("read {}", tool.display()))?;
     for key in KEYS {
         let mut places = memmem(&program, key.as_bytes()).into_iter();
-        // tgs-stream makes no key, so the linker may have left them out.
+        // tgs-stream exchanges no keys, so the linker may have dropped them.
         if let Some(at) = places.next() {
             ensure!(places.next().is_none(), "a key is twice in {}", tool.display());
             program[at..][..modulus.len()].copy_from_slice(modulus.as_bytes());
@@ -195,7 +193,7 @@ pub fn knowing_the_key(tool: &Path, modulus: &str, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where `needle` begins in `bytes`.
+/// The offsets of `needle` in `bytes`.
 fn memmem(bytes: &[u8], needle: &[u8]) -> Vec<usize> {
     let first = needle[0];
     let begins = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(at, _)| at);

@@ -1,4 +1,4 @@
-//! A slow line: a TCP proxy that lets bytes through at a rate that can be changed.
+//! A slow network link: a TCP proxy with an adjustable rate.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The line. Its threads end with the connections and the test's process.
+/// The link. Its threads end with the connections and the test process.
 #[derive(Debug)]
 pub struct Throttle {
     port: u16,
@@ -21,8 +21,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A line to `port` at 127.0.0.1 that takes `rate` bytes a second there; back they come at
-    /// once.
+    /// Starts a link to `port` at 127.0.0.1 that forwards `rate` bytes per second; the reverse
+    /// direction is unlimited.
     pub fn start(port: u16, rate: usize) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
         let address = listener.local_addr()?;
@@ -46,13 +46,13 @@ impl Throttle {
         self.port
     }
 
-    /// Lets so many bytes a second through from now on.
+    /// Sets the rate in bytes per second.
     pub fn set(&self, rate: usize) {
         self.rate.store(rate, Ordering::SeqCst);
     }
 }
 
-/// Carries one connection until either side ends it.
+/// Forwards one connection until either side ends it.
 fn carry(mut client: TcpStream, mut server: TcpStream, rate: &AtomicUsize) {
     let (Ok(mut from_server), Ok(mut to_client)) = (server.try_clone(), client.try_clone()) else { return };
     thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
@@ -67,7 +67,7 @@ fn carry(mut client: TcpStream, mut server: TcpStream, rate: &AtomicUsize) {
         thread::sleep(free_at.saturating_duration_since(Instant::now()));
     }
     for side in [client, server] {
-        // The other thread waits on these.
+        // Wakes the other thread, which waits on these sockets.
         let _ = side.shutdown(std::net::Shutdown::Both);
     }
 }

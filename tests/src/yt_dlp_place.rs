@@ -1,5 +1,5 @@
-//! A directory that `tgs-ytdlp-update` keeps yt-dlp in, with an index of wheels of its own: real
-//! ones, and such as were made from real ones to be broken in a certain way.
+//! A directory managed by `tgs-ytdlp-update`, with a wheel index of its own: real wheels, and
+//! copies of real wheels with a deliberate defect.
 
 use std::{
     fs,
@@ -14,25 +14,25 @@ use tempfile::TempDir;
 
 use crate::{bin_path, tools};
 
-/// The directory, its index, and the tool.
+/// The directory and its index.
 #[derive(Debug)]
 pub struct Place {
     dir: TempDir,
 }
 
-/// How a run of the tool ended.
+/// The result of a run of the tool.
 #[derive(Debug)]
 pub struct Ran {
-    /// Its exit code.
+    /// The exit code.
     pub code: Option<i32>,
-    /// What it was asked for.
+    /// Standard output.
     pub stdout: String,
-    /// Its log.
+    /// The log.
     pub log: String,
 }
 
 impl Ran {
-    /// What the last line of the log says behind RESULT.
+    /// The text after `RESULT:` in the last line of the log.
     #[must_use]
     pub fn result(&self) -> &str {
         self.log.lines().last().and_then(|line| line.split_once("RESULT: ")).map_or("", |(_, result)| result)
@@ -46,10 +46,10 @@ impl From<Output> for Ran {
     }
 }
 
-/// The tool.
+/// The path of the tool.
 ///
 /// # Panics
-/// If it cannot be built.
+/// If the build fails.
 pub fn tool() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -58,7 +58,7 @@ pub fn tool() -> &'static Path {
 }
 
 impl Place {
-    /// An empty one, whose index has yt-dlp in these versions and what they need, but no deno.
+    /// An empty directory; its index has these yt-dlp versions, their dependencies, and no deno.
     pub fn with(versions: &[&str]) -> Result<Self> {
         let place = Self { dir: tempfile::tempdir()? };
         fs::create_dir(place.root())?;
@@ -73,7 +73,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Puts the wheel whose name begins so into the index.
+    /// Adds the wheel whose name begins with `start` to the index.
     pub fn offer(&self, start: &str) -> Result<()> {
         let named =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
@@ -81,8 +81,8 @@ impl Place {
         Ok(symlink(&wheel, self.index().join(wheel.file_name().context("no name")?))?)
     }
 
-    /// Puts a yt-dlp into the index that calls itself `version`. In its file whose name ends in
-    /// `file` the first `old` is a `new`.
+    /// Adds a yt-dlp of version `version` to the index. In the file whose name ends in `file` the
+    /// first `old` is replaced by `new`.
     pub fn forge(&self, version: &str, file: &str, old: &str, new: &str) -> Result<()> {
         let real = tools::YT_DLP_VERSIONS[1];
         let wheel = |version| format!("yt_dlp-{version}-py3-none-any.whl");
@@ -96,24 +96,24 @@ impl Place {
         Ok(())
     }
 
-    /// Takes a version out of the index again.
+    /// Removes a version from the index.
     pub fn withdraw(&self, version: &str) -> Result<()> {
         Ok(fs::remove_file(self.index().join(format!("yt_dlp-{version}-py3-none-any.whl")))?)
     }
 
-    /// Where the versions are kept.
+    /// The root directory of the versions.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("ytdlp")
     }
 
-    /// The folder of wheels.
+    /// The directory of wheels.
     #[must_use]
     pub fn index(&self) -> PathBuf {
         self.dir.path().join("index")
     }
 
-    /// The tool with its directory and nothing else.
+    /// The tool with its directory as the only setting.
     #[must_use]
     pub fn bare(&self) -> Command {
         let mut command = Command::new(tool());
@@ -129,19 +129,19 @@ impl Place {
         command
     }
 
-    /// Runs the tool to its end.
+    /// Runs the tool until it exits.
     pub fn run(&self, args: &[&str]) -> Result<Ran> {
         Ok(self.command(args).output()?.into())
     }
 
-    /// What the yt-dlp in use says is its version, if it runs.
+    /// The version that the current yt-dlp reports, if it runs.
     pub fn version(&self) -> Result<String> {
         let output = Command::new(self.root().join("current/bin/yt-dlp")).arg("--version").output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// What is below `versions`, sorted.
+    /// The entries of `versions`, sorted.
     pub fn versions(&self) -> Result<Vec<String>> {
         let entries = fs::read_dir(self.root().join("versions"))?;
         let mut names: Vec<_> = entries
@@ -152,7 +152,7 @@ impl Place {
     }
 }
 
-/// Copies a wheel of yt-dlp under another version, with a change.
+/// Copies a yt-dlp wheel under another version, with a modification.
 const FORGE: &str = r#"
 import sys, zipfile
 source, target, real, version, file, old, new = sys.argv[1:]

@@ -49,7 +49,7 @@ fn what_it_cannot_do_is_said() {
     let ingest = Ingest::start().unwrap();
     let mut broadcast = broadcast(&ingest);
     let words =
-        ["WARN", "PUBLISHER=ffmpeg", "key is shown in the process list", "queue is not measured", "lost"];
+        ["WARN", "PUBLISHER=ffmpeg", "shows the stream key", "queue is not measured", "loses what was"];
     broadcast.wait_log(&words, 10 * SECOND).unwrap();
     until_media(&ingest, 1, 0.5);
     broadcast.stop().unwrap();

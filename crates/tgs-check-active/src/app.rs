@@ -1,4 +1,4 @@
-//! What `tgs-check-active` does from its command line to its exit code.
+//! Runs `tgs-check-active`: polls the unit, prints the outcome, sets the exit code.
 
 use std::{
     io::{Write, stderr, stdout},
@@ -22,8 +22,7 @@ use crate::{
     verdict::{HealthVerdict, UnitWatch, Verdict},
 };
 
-/// How often the unit is looked at. A run that ends and begins anew in between is known by its
-/// invocation.
+/// Poll interval of the unit's state. A restart between two polls shows as a new InvocationID.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the tool.
@@ -36,8 +35,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let up = match seen {
         Ok(Observation { verdict, snapshot, restarts, health }) => {
             let journal = journal(matches!(verdict, Verdict::Up(_)));
-            // The journal does not tell which assertion failed: the one of ours is that there are
-            // settings.
+            // The journal does not name the failed assertion; tgs units assert that the settings
+            // file exists.
             let settings = snapshot.env_file().filter(|file| !snapshot.assertion && !file.exists());
             let asserted = settings.map(|file| format!("AssertPathExists={}", file.display()));
             let condition = systemd::condition(&journal).or(asserted.as_deref());
@@ -53,7 +52,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(if up { Code::Ok } else { Code::Failure }.into())
 }
 
-/// What goes together on the command line.
+/// Validates combinations of options.
 fn checked(cli: Cli) -> Result<Cli, clap::Error> {
     if cli.stable < cli.timeout {
         return Ok(cli);
@@ -62,7 +61,7 @@ fn checked(cli: Cli) -> Result<Cli, clap::Error> {
         .error(ErrorKind::ValueValidation, "--timeout must be longer than --stable: it could never be up"))
 }
 
-/// What was found out.
+/// The verdict and the last observed state.
 struct Observation {
     verdict: Verdict,
     snapshot: UnitSnapshot,
@@ -70,7 +69,7 @@ struct Observation {
     health: HealthVerdict,
 }
 
-/// Restarts the unit where that is wanted, and looks until there is an answer.
+/// Restarts the unit if requested, then polls it until there is a verdict.
 fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
     let mut snapshot = systemd::show(&cli.unit)?;
     // Remedies name this unit's settings file and user.
@@ -101,14 +100,14 @@ fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
             return Ok(Observation { verdict, restarts: watch.restarts(), snapshot, health });
         }
         thread::sleep(EVERY);
-        // A new start wipes out how the run before it ended, which is what a loop is about.
+        // A new start clears ExecMainStatus, but a crash loop is explained by the previous exit.
         let end = snapshot.end;
         snapshot = systemd::show(&cli.unit)?;
         snapshot.end = snapshot.end.or(end);
     }
 }
 
-/// What the page of the unit answers, where it is to be asked and there is one.
+/// The health of the unit; `None` if it is not to be checked or the unit has no health page.
 fn ask(cli: &Cli, seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match &cli.healthz {
         Some(source) => Some(health::ask(source)),
@@ -128,8 +127,7 @@ fn no_answer(before: Option<&HealthAnswer>) -> String {
     format!("not asked, since the unit is not active{before}")
 }
 
-/// Prints the outcome; a reader that is gone changes nothing about it. Answers whether the unit is
-/// up.
+/// Prints the outcome; ignores a closed pipe. Returns whether the unit is up.
 fn tell(cli: &Cli, report: &CheckReport<'_>) -> bool {
     let _ = if cli.json {
         writeln!(stdout(), "{}", report.json())

@@ -1,5 +1,5 @@
-//! The health page: 200, or a named reason that was there before. Asked over plain HTTP on this
-//! machine.
+//! Queries the health page over plain HTTP and judges the answer. A restart is not blamed for a 503
+//! whose reason existed before it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,22 +12,22 @@ use tgs_core::mask::mask;
 
 use crate::verdict::HealthVerdict;
 
-/// Time to look a name up.
+/// Time limit of name resolution.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
-/// As much of an answer as is shown.
+/// Maximum length of a shown answer, in characters.
 const SHOWN: usize = 200;
 
-/// Where the page is.
+/// The location of the health page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthSource {
     /// `http://HOST:PORT/PATH`.
     Url {
         /// `HOST:PORT`.
         server: String,
-        /// With its first slash.
+        /// The path with its leading slash.
         path: String,
     },
-    /// The file in which `tgs-stream` tells its address; the page is `/healthz` there.
+    /// The file in which `tgs-stream` publishes its address; the page is `/healthz` there.
     File(PathBuf),
 }
 
@@ -53,18 +53,18 @@ impl HealthSource {
     }
 }
 
-/// An answer of the page.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HealthAnswer {
-    /// 200, or 503 with its reason on one line and without secrets.
+    /// 200, or 503 with its reason on one line, secrets masked.
     Page(Health),
-    /// The file with the address gives none; why.
+    /// The address file holds no address, for this reason.
     NoAddress(String),
-    /// No answer, or another one; why.
+    /// No answer or an unexpected one, for this reason.
     NoAnswer(String),
 }
 
-/// Asks the page.
+/// Queries the page.
 pub(crate) fn ask(source: &HealthSource) -> HealthAnswer {
     let asked = match source {
         HealthSource::Url { server, path } => match http_get::resolve(server, RESOLVE_LIMIT) {
@@ -82,7 +82,7 @@ pub(crate) fn ask(source: &HealthSource) -> HealthAnswer {
     }
 }
 
-/// Puts the reason on one line, without secrets.
+/// Reduces the reason to one line and masks secrets.
 pub(crate) fn presentable(health: Health) -> Health {
     match health {
         Health::Healthy => Health::Healthy,
@@ -90,14 +90,14 @@ pub(crate) fn presentable(health: Health) -> Health {
     }
 }
 
-/// Text of the page on one line, without secrets.
+/// The first [`SHOWN`] characters of a page on one line, secrets masked.
 fn short(body: &str) -> String {
     let line: String =
         body.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
     mask(&line)
 }
 
-/// What the answer says about the unit, where the page said `before` before the restart.
+/// Judges an answer against the answer `before` the restart.
 pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> HealthVerdict {
     match now {
         HealthAnswer::Page(Health::Healthy) => HealthVerdict::Fine("200".into()),
@@ -111,7 +111,7 @@ pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> Health
     }
 }
 
-/// [`judge`] without a restart: a state that needs an operator is reported at once.
+/// [`judge`] without a restart: a state that needs an operator is reported without waiting.
 pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     match (judge(None, now), now) {
         (HealthVerdict::Bad(why), HealthAnswer::Page(Health::Unhealthy(text))) if waits(text) => {
@@ -121,14 +121,14 @@ pub(crate) fn judge_as_it_is(now: &HealthAnswer) -> HealthVerdict {
     }
 }
 
-/// Whether the reason is a state that the next minute does not end.
+/// Whether the reason names a state that waiting does not end.
 fn waits(reason: &str) -> bool {
     let name = name(reason);
     ["degraded", ONLY_FILLER].contains(&name) || name.starts_with("waiting_")
 }
 
-/// The name of a reason: tgs-stream's state where it says one (`degraded: …`), and one name for all
-/// it may say of a connection to the ingest, which differs from second to second.
+/// The name of a reason: the state of tgs-stream (`degraded: …`), or one name for all ingest
+/// connection reasons, because their texts change within seconds.
 fn name(reason: &str) -> &str {
     if [NOT_CONNECTED, CONNECTION_LOST, NOTHING_SENT].iter().any(|words| reason.starts_with(words)) {
         return "connection";
@@ -139,7 +139,7 @@ fn name(reason: &str) -> &str {
     reason.split(':').next().unwrap_or_default().trim()
 }
 
-/// Whether a state can last: on the way into another one, there is nothing to compare yet.
+/// Whether a state can last; only lasting states before and after a restart are comparable.
 fn lasting(reason: &str) -> bool {
     !["starting", "stopping", ""].contains(&name(reason))
 }

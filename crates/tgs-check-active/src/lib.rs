@@ -1,9 +1,8 @@
-//! `tgs-check-active`: restarts a systemd unit on request and says whether it is really up.
+//! `tgs-check-active`: checks whether a systemd unit is up, optionally after restarting it.
 //!
-//! "Active" alone proves nothing: a service that dies after two seconds is active at once, and
-//! again after each restart. So the unit is watched until it has been the same run for a while.
-//! `decide` is the whole judgement, a pure function of what was seen; `systemd`, `health` and
-//! `product` look, `report` tells.
+//! `ActiveState=active` alone proves nothing: a service that exits after two seconds is active at
+//! once and after each restart. The unit counts as up once one invocation has run for `--stable`.
+//! The judgement is pure (`verdict`); `systemd`, `health` and `product` observe, `report` prints.
 
 mod app;
 pub mod cli;
@@ -17,7 +16,7 @@ mod verdict;
 
 pub use app::run;
 
-/// The command line's definition, for manual pages and completions.
+/// The clap definition, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     <cli::Cli as clap::CommandFactory>::command()

@@ -1,4 +1,4 @@
-//! The `tgs-check-active` binary: everything is in the library beside it.
+//! The `tgs-check-active` binary; the library holds all logic.
 
 fn main() -> std::process::ExitCode {
     tgs_core::cli::main(tgs_check_active::run)

@@ -1,4 +1,4 @@
-//! What is found, in words: the reason, and what to do about it.
+//! Turns a verdict into text: the reason and the remedy.
 
 use tgs_core::{
     exit::Code,
@@ -10,19 +10,18 @@ use crate::{
     verdict::Verdict,
 };
 
-/// A finding for people, and its name for programs.
+/// An outcome as text, with a stable name for scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// For `--json`; stable.
+    /// The name in `--json`; stable.
     pub(crate) name: &'static str,
-    /// Follows the unit's name: `failed: …`.
+    /// The reason, to be read after the unit's name: `failed: …`.
     pub(crate) reason: String,
-    /// What to do; none where it is up.
+    /// The remedy; `None` if the unit is up.
     pub(crate) remedy: Option<String>,
 }
 
-/// Says what a verdict means. `condition` is the condition that did not hold, where the journal
-/// tells.
+/// The outcome of a verdict. `condition` is the unmet condition, if the journal names it.
 pub(crate) fn finding(
     unit: &str,
     verdict: &Verdict,
@@ -105,7 +104,7 @@ pub(crate) fn finding(
     Outcome { name, reason, remedy: Some(remedy) }
 }
 
-/// What to do about a unit that runs and does not work.
+/// The remedy for a unit that runs but is unhealthy.
 fn unwell(unit: &str) -> String {
     let log = format!("journalctl -u {unit}");
     match unit.trim_end_matches(".service") {
@@ -117,7 +116,7 @@ fn unwell(unit: &str) -> String {
     }
 }
 
-/// What to do about a condition that does not hold.
+/// The remedy for an unmet condition.
 fn unmet(condition: &str, unit: &str) -> String {
     let start = as_root(&format!("systemctl start {unit}"));
     match condition.split_once('=') {
@@ -131,13 +130,13 @@ fn unmet(condition: &str, unit: &str) -> String {
     }
 }
 
-/// How a settings file that does not exist comes to be.
+/// The remedy for a missing settings file.
 pub(crate) fn write_settings(path: &str) -> String {
     let sign_in = remedy::command("tgs-session --write-env");
     format!("write the settings into {path} (.env.template lists them) and sign in: {sign_in}")
 }
 
-/// `Result=` of a unit in words.
+/// The meaning of the unit property `Result=`.
 fn result(word: &str) -> &str {
     match word {
         "success" => "it ended by itself",
@@ -154,7 +153,7 @@ fn result(word: &str) -> &str {
     }
 }
 
-/// How a process ended: `exited with 78, bad configuration`, `was killed by SIGKILL`.
+/// The end of a process: `exited with 78, bad configuration`, `was killed by SIGKILL`.
 pub(crate) fn ending(end: ProcessEnd) -> String {
     match end {
         ProcessEnd::Exited(status) => match meaning(status) {
@@ -163,14 +162,14 @@ pub(crate) fn ending(end: ProcessEnd) -> String {
         },
         ProcessEnd::Killed(signal) => {
             use std::os::unix::process::ExitStatusExt;
-            // A wait status is the signal's number where a signal ended it.
+            // The low 7 bits of a wait status are the signal that ended the process.
             let status = std::process::ExitStatus::from_raw(signal & 0x7f);
             format!("was {}", tgs_core::process::describe(status))
         }
     }
 }
 
-/// What an exit status means: our own table, and systemd's for a program that it could not start.
+/// The meaning of an exit status: the tools' own codes, and systemd's for a failed start.
 fn meaning(status: i32) -> Option<&'static str> {
     if let Some(code) = Code::ALL.into_iter().find(|code| i32::from(*code as u8) == status) {
         return Some(code.meaning());
@@ -192,7 +191,7 @@ fn meaning(status: i32) -> Option<&'static str> {
     })
 }
 
-/// What to do about an end that says so itself.
+/// The remedy for an exit status that identifies its cause.
 fn cure(end: Option<ProcessEnd>) -> Option<String> {
     match end? {
         ProcessEnd::Exited(status) if status == i32::from(Code::Config as u8) => Some(format!(

@@ -1,5 +1,5 @@
-//! What is known of a unit that runs `tgs-stream`: where its pages are, what it says of itself, and
-//! whether a start would take its settings. Nothing here holds for a unit with another program.
+//! Knowledge of units that run `tgs-stream`: the address of their pages, their STATUS= line, and
+//! the check of their settings. Does not apply to units with another program.
 
 use std::{
     env,
@@ -22,19 +22,19 @@ use crate::{
     snapshot::UnitSnapshot,
 };
 
-/// The program that has pages and settings.
+/// The program whose units have pages and settings.
 const PROGRAM: &str = "tgs-stream";
-/// How long the check of the settings may take; it is done in a second where the disk is not busy.
+/// Time limit of the settings check, which takes about a second on an idle disk.
 const CHECK_LIMIT: Duration = Duration::from_secs(30);
-/// No variables of a process are longer.
+/// Upper bound for the size of `/proc/PID/environ`.
 const MAX_ENVIRON: u64 = 1 << 20;
 
-/// Whether the unit runs the program at all.
+/// Whether the unit runs [`PROGRAM`].
 pub(crate) fn is_ours(seen: &UnitSnapshot) -> bool {
     seen.program.as_deref().and_then(Path::file_name) == Some(OsStr::new(PROGRAM))
 }
 
-/// The answer of the unit's health page; without a page, the unit's STATUS=; `None` without both.
+/// The answer of the health page, else the health in the unit's STATUS=; `None` without both.
 pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     match pages(seen, Path::new("/proc")).map(|file| health::ask(&HealthSource::File(file))) {
         Some(HealthAnswer::NoAddress(_)) | None => {
@@ -44,9 +44,8 @@ pub(crate) fn ask(seen: &UnitSnapshot) -> Option<HealthAnswer> {
     }
 }
 
-/// The file that tells the address of the pages: in the STATE_DIR that the running process was
-/// given, which is in its variables (systemd puts there what EnvironmentFile= holds), else in the
-/// directory that systemd makes for the unit.
+/// The address file: in the STATE_DIR of the running process (its environment includes
+/// EnvironmentFile=), else in the unit's StateDirectory=.
 fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
     let environ = seen.pid.map(|pid| read_bounded(&proc.join(pid.to_string()).join("environ")));
     let environ = environ.unwrap_or_default();
@@ -55,7 +54,7 @@ fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
         let value = all.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         Some(PathBuf::from(OsStr::from_bytes(value))).filter(|path| path.is_absolute())
     };
-    // systemd lists several with colons between them.
+    // systemd separates several directories by colons.
     let made = variable("STATE_DIRECTORY").and_then(|all| env::split_paths(&all).next());
     variable("STATE_DIR")
         .or(made)
@@ -63,7 +62,7 @@ fn pages(seen: &UnitSnapshot, proc: &Path) -> Option<PathBuf> {
         .map(|dir| AddressFile::in_dir(&dir).path().to_owned())
 }
 
-/// What the file holds, as far as it may be read.
+/// The content of a file, up to [`MAX_ENVIRON`] bytes; empty if unreadable.
 fn read_bounded(file: &Path) -> Vec<u8> {
     use std::io::Read;
     let mut bytes = Vec::new();
@@ -73,11 +72,11 @@ fn read_bounded(file: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Runs the unit's own program on its settings, as a start would see them. A finding where a start
-/// would refuse them.
+/// Runs `tgs-stream --check-settings` with the unit's arguments and environment. Returns an outcome
+/// if a start would refuse the settings.
 pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     let program = seen.program.as_ref().filter(|_| is_ours(seen))?;
-    // Root runs nothing that another user can replace.
+    // Root must not run a program that another user can replace.
     let euid = rustix::process::geteuid();
     if euid.is_root() && !matches!(Owner::of(program), Ok(None)) {
         return None;
@@ -94,8 +93,7 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
         command.current_dir(dir);
     }
     let output = process::output(command, CHECK_LIMIT, 1 << 18, &Cancel::new()).ok()?;
-    // A release that does not know the check yet answers with another code, and is restarted as it
-    // ever was.
+    // Releases without this check exit with another code; they are restarted unchecked.
     if output.status.code() != Some(i32::from(Code::Config as u8)) {
         return None;
     }
@@ -122,8 +120,8 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     })
 }
 
-/// Whether a check of the settings by `uid` says what a start as `user` would: another user may not
-/// read the files that the service reads.
+/// Whether a check as `uid` equals a start as `user`: another user may lack access to the service's
+/// files.
 fn may_check(uid: u32, user: &str) -> bool {
     uid == 0 || user == uid.to_string() || user == User::name_of(uid)
 }

@@ -1,4 +1,4 @@
-//! The outcome, as text for people or as one JSON object.
+//! The outcome as text or as one JSON object.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     verdict::HealthVerdict,
 };
 
-/// The whole result.
+/// The complete result.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReport<'a> {
-    /// Whether it is up.
+    /// Whether the unit is up.
     pub(crate) ok: bool,
     pub(crate) unit: &'a str,
     /// The outcome's name: `up`, `failed`, `crash_loop`, …
@@ -23,22 +23,22 @@ pub(crate) struct CheckReport<'a> {
     pub(crate) remedy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<UnitState<'a>>,
-    /// What the health page said.
+    /// The answer of the health page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) healthz: Option<&'a str>,
-    /// How long it took to find out.
+    /// Duration of the check.
     pub(crate) seconds: f64,
-    /// The last lines, where it is not up.
+    /// The last journal lines; empty if the unit is up.
     pub(crate) journal: &'a [String],
 }
 
-/// systemd's own words.
+/// Unit properties in systemd's terms.
 #[derive(Debug, Serialize)]
 pub(crate) struct UnitState<'a> {
     active: &'a str,
     sub: &'a str,
     result: &'a str,
-    /// How often systemd restarted it while we looked.
+    /// Restarts by systemd during the check.
     restarts: u32,
     main_pid: Option<u32>,
     /// How the last main process ended.
@@ -60,7 +60,7 @@ impl<'a> CheckReport<'a> {
         }
     }
 
-    /// Adds what was seen last.
+    /// Adds the last observed state.
     pub(crate) fn with(self, seen: &'a UnitSnapshot, restarts: u32, health: &'a HealthVerdict) -> Self {
         let state = UnitState {
             active: &seen.active,
@@ -79,12 +79,12 @@ impl<'a> CheckReport<'a> {
         Self { state: Some(state), healthz, ..self }
     }
 
-    /// One object on one line.
+    /// The report as one JSON line.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|e| format!("{{\"ok\":false,\"reason\":\"{e}\"}}"))
     }
 
-    /// For people: what, why, what to do, and the log's last lines.
+    /// The report as text: outcome, reason, remedy, last journal lines.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{} {}", self.unit, self.reason);
         match self.healthz {

@@ -1,18 +1,18 @@
-//! What systemd says of a unit at one moment, read from `systemctl show`. No judgement.
+//! The state of a unit at one moment, parsed from `systemctl show`. Judges nothing.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// The properties that are asked for.
+/// The requested properties.
 pub(crate) const PROPERTIES: &str = "Id,LoadState,LoadError,ActiveState,SubState,Result,InvocationID,NRestarts,Job,\
                                      ConditionResult,AssertResult,MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,StatusText,\
                                      ExecStart,Environment,User,StateDirectory,CacheDirectory,WorkingDirectory";
 
-/// A unit at one moment. Texts are systemd's own words.
+/// The state of a unit at one moment. Strings are systemd's own values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UnitSnapshot {
     /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`.
     pub(crate) load: String,
-    /// Why it is not loaded.
+    /// The load error, if the unit is not loaded.
     pub(crate) load_error: String,
     /// `active`, `activating`, `failed`, …
     pub(crate) active: String,
@@ -20,41 +20,41 @@ pub(crate) struct UnitSnapshot {
     pub(crate) sub: String,
     /// `success`, `exit-code`, `signal`, `timeout`, `watchdog`, …
     pub(crate) result: String,
-    /// Names this run of the unit; empty where it never ran.
+    /// InvocationID of the current run; empty if the unit never ran.
     pub(crate) invocation: String,
-    /// How often systemd has restarted it by itself since somebody started it.
+    /// Automatic restarts (NRestarts) since the last manual start.
     pub(crate) restarts: u32,
-    /// Whether systemd has yet to start or stop it.
+    /// Whether a start or stop job is queued.
     pub(crate) job: bool,
-    /// Whether the conditions held when last looked at. `false` too where they never were.
+    /// Result of the last condition check; also `false` if none was made.
     pub(crate) condition: bool,
-    /// The same for its assertions.
+    /// Result of the last assertion check; also `false` if none was made.
     pub(crate) assertion: bool,
-    /// The process that runs.
+    /// PID of the main process.
     pub(crate) pid: Option<u32>,
     /// How the last main process ended.
     pub(crate) end: Option<ProcessEnd>,
-    /// STATUS= of the process.
+    /// STATUS= text of the process.
     pub(crate) status: String,
-    /// What it runs.
+    /// The program of ExecStart=.
     pub(crate) program: Option<PathBuf>,
-    /// Where it runs.
+    /// WorkingDirectory=.
     pub(crate) directory: Option<PathBuf>,
-    /// The other properties, by name.
+    /// Other properties, by name.
     pub(crate) shown: BTreeMap<String, String>,
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProcessEnd {
-    /// With this exit status.
+    /// Exit status.
     Exited(i32),
-    /// By this signal.
+    /// Signal number.
     Killed(i32),
 }
 
 impl UnitSnapshot {
-    /// Reads `NAME=value` lines; `None` where they are no answer about a unit.
+    /// Parses `NAME=value` lines; `None` if they do not describe a unit.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let value = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
@@ -65,7 +65,7 @@ impl UnitSnapshot {
         let status = number("ExecMainStatus").unwrap_or_default();
         Some(Self {
             load,
-            // `org.freedesktop.systemd1.X "words"`.
+            // D-Bus error name and text: `org.freedesktop.systemd1.X "text"`.
             load_error: value("LoadError").split('"').nth(1).unwrap_or_default().to_owned(),
             active: word("ActiveState"),
             sub: word("SubState"),
@@ -76,7 +76,7 @@ impl UnitSnapshot {
             condition: value("ConditionResult") == "yes",
             assertion: value("AssertResult") == "yes",
             pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
-            // The numbers of CLD_EXITED, CLD_KILLED and CLD_DUMPED.
+            // CLD_EXITED is 1, CLD_KILLED 2, CLD_DUMPED 3.
             end: match value("ExecMainCode") {
                 "1" => Some(ProcessEnd::Exited(status)),
                 "2" | "3" => Some(ProcessEnd::Killed(status)),
@@ -89,7 +89,7 @@ impl UnitSnapshot {
                 .and_then(|(_, rest)| rest.split(" ;").next())
                 .filter(|path| path.starts_with('/'))
                 .map(PathBuf::from),
-            // With a `!` in front where it may be missing.
+            // A leading `!` marks a directory that may be missing.
             directory: Some(value("WorkingDirectory").trim_start_matches('!'))
                 .filter(|dir| dir.starts_with('/'))
                 .map(PathBuf::from),
@@ -103,29 +103,29 @@ impl UnitSnapshot {
         self.shown.get(name).map_or("", String::as_str)
     }
 
-    /// The user that its program runs as; empty for root.
+    /// User=; empty for root.
     pub(crate) fn user(&self) -> &str {
         self.shown("User")
     }
 
-    /// The directory that systemd makes for its state.
+    /// The unit's StateDirectory=, as an absolute path.
     pub(crate) fn state_directory(&self) -> Option<PathBuf> {
         self.made("StateDirectory", "/var/lib")
     }
 
-    /// The first of the directories that systemd makes below `root`.
+    /// The first directory of `property`, below `root`.
     fn made(&self, property: &str, root: &str) -> Option<PathBuf> {
         let name = self.shown(property).split(' ').next().filter(|name| !name.is_empty())?;
         Some(PathBuf::from(root).join(name))
     }
 
-    /// The settings that its program is started with.
+    /// The settings file: the argument of `--env-file`.
     pub(crate) fn env_file(&self) -> Option<PathBuf> {
         let args = self.settings_args();
         args.get(1).filter(|_| args[0] == "--env-file").map(PathBuf::from)
     }
 
-    /// The arguments of its program that choose its settings.
+    /// The ExecStart= arguments that select the settings.
     pub(crate) fn settings_args(&self) -> Vec<String> {
         let argv = self.shown("ExecStart").split_once("argv[]=").map_or("", |(_, rest)| rest);
         let words: Vec<&str> = argv.split(" ;").next().unwrap_or_default().split(' ').collect();
@@ -134,7 +134,7 @@ impl UnitSnapshot {
         file.unwrap_or_default().iter().chain(fixed).map(|word| (*word).to_owned()).collect()
     }
 
-    /// The variables of its program, those of EnvironmentFile= left out.
+    /// The environment of the program, without EnvironmentFile=.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let words = shell_words::split(self.shown("Environment")).unwrap_or_default();
         let pairs = words.iter().filter_map(|word| word.split_once('='));

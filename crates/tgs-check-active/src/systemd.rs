@@ -1,5 +1,4 @@
-//! systemctl and journalctl as children: each with a time limit, none that could ask for a
-//! password. No judgement.
+//! Runs systemctl and journalctl with a time limit and without password prompts. Judges nothing.
 
 use std::{
     io,
@@ -18,28 +17,27 @@ use crate::{
     snapshot::{PROPERTIES, UnitSnapshot},
 };
 
-/// How long one question may take. systemd itself may be busy with a daemon-reload.
+/// Time limit of one call; systemd may be busy with a daemon-reload.
 const LIMIT: Duration = Duration::from_secs(20);
-/// More than any answer has.
+/// Maximum output of a child, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// How many lines of the journal are shown.
+/// Number of journal lines shown.
 const LINES: &str = "15";
 
-/// Asks for the state of `unit`.
+/// Queries the state of `unit`.
 pub(crate) fn show(unit: &str) -> Result<UnitSnapshot, Outcome> {
     let printed = systemctl(&["show", "--property", PROPERTIES, "--", unit])?;
-    // Without a systemd some versions say nothing and exit with 0.
+    // Without systemd, some versions of systemctl print nothing and exit with 0.
     UnitSnapshot::read(&printed.out).ok_or_else(|| refused("show", unit, &printed.err))
 }
 
-/// Has systemd restart `unit`, without waiting for that.
+/// Queues a restart of `unit` without waiting for the job.
 pub(crate) fn restart(unit: &str) -> Result<(), Outcome> {
     let printed = systemctl(&["restart", "--no-block", "--", unit])?;
     if printed.ok { Ok(()) } else { Err(refused("restart", unit, &printed.err)) }
 }
 
-/// The last lines of the journal of `unit` since `since`, without secrets; empty where they cannot
-/// be read.
+/// The last journal lines of `unit` since `since`, secrets masked; empty if unreadable.
 pub(crate) fn journal(unit: &str, since: Option<SystemTime>) -> Vec<String> {
     let mut args = vec![
         "--no-pager".to_owned(),
@@ -54,14 +52,14 @@ pub(crate) fn journal(unit: &str, since: Option<SystemTime>) -> Vec<String> {
     args.push(format!("--unit={unit}"));
     let printed = run("journalctl", args.iter().map(|arg| &**arg));
     let text = printed.map(|printed| printed.out).unwrap_or_default();
-    // A line may hold what steers a terminal.
+    // Journal lines may contain terminal escape sequences.
     let clean = |line: &str| -> String {
         line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
     };
     text.lines().map(|line| mask(&clean(line))).collect()
 }
 
-/// The condition that kept a unit from starting, as the journal's last word of it has it.
+/// The latest unmet start condition that the journal names.
 pub(crate) fn condition(journal: &[String]) -> Option<&str> {
     const SAYS: [&str; 3] =
         ["unmet condition check (", "Condition check resulted in", "Assertion failed for "];
@@ -91,14 +89,14 @@ fn systemctl(args: &[&str]) -> Result<Printed, Outcome> {
 
 fn run<'a>(program: &str, args: impl Iterator<Item = &'a str>) -> Result<Printed, RunError> {
     let mut command = process::command(program);
-    // Its messages are read below.
+    // systemctl's messages are parsed below.
     command.args(args).env("LC_ALL", "C");
     let output = process::output(command, LIMIT, MAX_BYTES, &Cancel::new())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Printed { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) })
 }
 
-/// What systemctl's refusal means.
+/// Classifies a refusal of systemctl.
 fn refused(verb: &str, unit: &str, said: &str) -> Outcome {
     let has = |words: &[&str]| words.iter().any(|words| said.contains(words));
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("systemctl says nothing").trim();

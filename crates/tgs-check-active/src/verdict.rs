@@ -1,73 +1,71 @@
-//! Whether a unit is up: the judgement, made from what was seen over time. Looks at nothing itself.
+//! Judges from successive snapshots whether a unit is up. Does no I/O.
 
 use std::time::Duration;
 
 use crate::snapshot::UnitSnapshot;
 
-/// So many restarts by systemd while we look, and it is a loop: there is no use in waiting for the
-/// end of the time.
+/// Restarts by systemd that count as a crash loop and end the check before `--timeout`.
 const LOOP: u32 = 3;
 
-/// What the health page says.
+/// Verdict on the health page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HealthVerdict {
-    /// Nobody wants to know.
+    /// The health was not queried.
     NotAsked,
-    /// As it should be, or as it was.
+    /// Healthy, or unhealthy for the same reason as before the restart.
     Fine(String),
-    /// It is not, or there is no answer; in words.
+    /// Unhealthy or no answer, with the reason.
     Bad(String),
-    /// It is not, and to wait will not change that: it was not restarted, and is in a state that
-    /// lasts.
+    /// Unhealthy in a state that waiting does not end; only without a restart.
     Lasting(String),
 }
 
-/// How it ended.
+/// The outcome of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is up, in this run for so long as far as was seen.
+    /// The unit is up; the observed duration of this run.
     Up(Duration),
-    /// There is no such unit.
+    /// No such unit exists.
     NotFound,
-    /// Somebody has masked it.
+    /// The unit is masked.
     Masked,
-    /// Its unit file cannot be used.
+    /// The unit file is invalid.
     BadUnit(String),
-    /// It was to start, and a condition or an assertion of its unit file did not hold.
+    /// A condition or assertion of the unit prevented the start.
     NotStarted,
-    /// It does not run, and nothing is going to start it.
+    /// The unit is inactive, and no start job is queued.
     Inactive,
-    /// It ended badly, and nothing is going to start it again.
+    /// The unit failed, and systemd will not restart it.
     Failed,
-    /// It ends and is started again, so often while we looked.
+    /// systemd restarted the unit this often during the watch.
     CrashLoop(u32),
-    /// It has not finished starting.
+    /// The start has not finished.
     Activating,
-    /// The time was over before it had run for long enough; so long it did.
+    /// The timeout came before the unit had run long enough; the observed duration of this run.
     TooShort(Duration),
-    /// It is stopping, or in another state that is not up (`active (exited)`).
+    /// The unit is stopping, or in another state that is not up, such as `active (exited)`.
     Other,
-    /// It is up, and its page says that it does not work.
+    /// The unit is up, but its health page reports a failure.
     Unhealthy(String),
 }
 
-/// Watches one unit.
+/// Observes one unit over time.
 #[derive(Debug)]
 pub(crate) struct UnitWatch {
-    /// The run that a restart is to end: to see it says nothing.
+    /// InvocationID of the run that the restart ends; its state is ignored.
     old: Option<String>,
-    /// Whether the unit was restarted by us.
+    /// Whether this tool restarted the unit.
     restarted: bool,
     stable: Duration,
     timeout: Duration,
-    /// Since when it is in which run.
+    /// Start time, InvocationID and restart count of the current run.
     run: Option<(Duration, String, u32)>,
     last_restarts: Option<u32>,
     restarts: u32,
 }
 
 impl UnitWatch {
-    /// Times count from the start of the watch, which is before the restart.
+    /// Times are measured from the start of the watch, before the restart.
     pub(crate) fn new(restarted_from: Option<&UnitSnapshot>, stable: Duration, timeout: Duration) -> Self {
         Self {
             old: restarted_from.map(|old| old.invocation.clone()).filter(|run| !run.is_empty()),
@@ -80,13 +78,13 @@ impl UnitWatch {
         }
     }
 
-    /// How often systemd has restarted the unit so far.
+    /// Restarts by systemd during the watch.
     pub(crate) fn restarts(&self) -> u32 {
         self.restarts
     }
 
-    /// What is seen at the time `at`; an answer once there is one, at the end of the time at the
-    /// latest.
+    /// Processes the state at time `at`. Returns a verdict as soon as there is one, at the timeout
+    /// at the latest.
     pub(crate) fn see(
         &mut self,
         at: Duration,
@@ -136,7 +134,7 @@ impl UnitWatch {
         if ended.is_some() {
             return ended;
         }
-        // What is not up by now cannot have been up for long enough when the time is over.
+        // A run that starts now could not reach the stable time before the timeout.
         let since = self.run.as_ref().map_or(at, |(since, ..)| *since);
         if since + self.stable > self.timeout || at >= self.timeout {
             return Some(self.too_late(seen, held));
@@ -154,20 +152,20 @@ impl UnitWatch {
         }
     }
 
-    /// Whether this is still the run that was to end.
+    /// Whether this is still the run that the restart ends.
     fn is_old(&self, seen: &UnitSnapshot) -> bool {
         let running = ["active", "deactivating", "reloading"].contains(&&*seen.active);
         running && self.old.as_ref().is_some_and(|old| *old == seen.invocation)
     }
 
     fn count(&mut self, seen: &UnitSnapshot) {
-        // A start by somebody sets it back to zero.
+        // A manual start resets NRestarts to 0.
         let more = self.last_restarts.map_or(0, |last| seen.restarts.saturating_sub(last));
         self.restarts += more;
         self.last_restarts = Some(seen.restarts);
     }
 
-    /// For how long it has been in this run.
+    /// How long the current run has lasted.
     fn held(&mut self, at: Duration, seen: &UnitSnapshot, running: bool) -> Option<Duration> {
         let same = |run: &(Duration, String, u32)| run.1 == seen.invocation && run.2 == seen.restarts;
         match &self.run {

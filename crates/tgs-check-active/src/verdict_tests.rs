@@ -1,11 +1,11 @@
-//! What is seen over time in, verdict out: a table of stories.
+//! Tables of state sequences and the expected verdicts.
 
 use super::*;
 
 const STABLE: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A unit in `active (sub)`, in the run `invocation`, restarted so often.
+/// A unit in `active (sub)` with this InvocationID and restart count.
 fn at(active: &str, sub: &str, invocation: &str, restarts: u32) -> UnitSnapshot {
     UnitSnapshot {
         load: "loaded".into(),
@@ -28,8 +28,7 @@ fn dying(restarts: u32) -> UnitSnapshot {
     UnitSnapshot { result: "exit-code".into(), ..at("activating", "auto-restart", "x", restarts) }
 }
 
-/// The verdict, and the second it was given in, where the unit is looked at each second and is as
-/// `unit` says.
+/// The verdict and the second in which it is returned, with one poll per second.
 fn judge_with(
     old: Option<&UnitSnapshot>,
     health: impl Fn(u64) -> HealthVerdict,
@@ -60,7 +59,7 @@ fn what_runs_without_a_restart_is_up() {
 #[test]
 fn the_run_that_a_restart_ends_does_not_count() {
     let old = running("a", 0);
-    // Still there for 9 s, as a slow stop is.
+    // A slow stop: the old run lasts another 9 s.
     let unit = |second| match second {
         0..4 => running("a", 0),
         4..9 => at("deactivating", "stop-sigterm", "a", 0),
@@ -68,7 +67,7 @@ fn the_run_that_a_restart_ends_does_not_count() {
         _ => running("b", 0),
     };
     assert_eq!(judge(Some(&old), unit), (17, up()));
-    // A restart that never happens is no success.
+    // A restart that does not happen is not a success.
     assert_eq!(judge(Some(&old), |_| running("a", 0)), (56, Verdict::Other));
 }
 
@@ -135,7 +134,7 @@ fn what_is_not_going_to_run_is_told_at_once() {
     let cases = [
         (None, failed.clone(), Verdict::Failed),
         (None, dead.clone(), Verdict::Inactive),
-        // Never asked to start: that its conditions were not looked at says nothing.
+        // Without a requested start, an unchecked condition is not evidence.
         (None, skipped.clone(), Verdict::Inactive),
         (Some(&dead), skipped.clone(), Verdict::NotStarted),
         (Some(&dead), asserted, Verdict::NotStarted),
@@ -167,7 +166,7 @@ fn the_page_must_answer_before_the_time_is_over() {
     assert_eq!(judge_with(None, late, |_| running("a", 0)), (20, Verdict::Up(Duration::from_secs(20))));
     let never = judge_with(None, |_| bad(), |_| running("a", 0));
     assert_eq!(never, (60, Verdict::Unhealthy("no".into())));
-    // A page of another process does not make a dead unit good.
+    // The health page of another process does not make a dead unit healthy.
     assert_eq!(judge_with(None, |_| fine(), |_| at("failed", "failed", "a", 0)).1, Verdict::Failed);
 }
 

@@ -11,7 +11,7 @@ use std::{
 use rustix::fs::OFlags;
 use tgs_core::files;
 
-/// Longer than any address; what follows is not read.
+/// Longer than any address; further bytes are not read.
 const LONGEST: u64 = 64;
 
 /// The file that holds the address.
@@ -21,42 +21,42 @@ pub struct AddressFile(PathBuf);
 /// Why the file gives no address.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    /// It does not exist: no `tgs-stream` serves pages for this STATE_DIR.
+    /// The file does not exist: no `tgs-stream` serves pages for this STATE_DIR.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
-    /// It holds something else, which may be a secret and is not shown.
+    /// The file holds no address. Its content may be a secret and is not shown.
     #[error("{} holds no address", .0.display())]
     NoAddress(PathBuf),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl AddressFile {
-    /// The file of the `tgs-stream` with this STATE_DIR.
+    /// The address file of the `tgs-stream` with this STATE_DIR.
     #[must_use]
     pub fn in_dir(state_dir: &Path) -> Self {
         Self(state_dir.join("metrics.port"))
     }
 
-    /// A file at any path.
+    /// An address file at `path`.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Its path.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Reads the address. The service's user can replace the file: symlinks are not followed, and
+    /// Reads the address. The service's user can replace the file, so symlinks are not followed and
     /// a FIFO does not block.
     pub fn read(&self) -> Result<SocketAddr, AddressError> {
         self.text()
@@ -84,12 +84,12 @@ impl AddressFile {
         }
     }
 
-    /// Replaces the file's address, readable by every user.
+    /// Writes the address, readable by every user.
     pub fn write(&self, address: SocketAddr) -> io::Result<()> {
         files::replace(&self.0, format!("{address}\n").as_bytes(), 0o644)
     }
 
-    /// Removes the file, also where it does not exist.
+    /// Removes the file; a missing file is not an error.
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

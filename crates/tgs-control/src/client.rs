@@ -1,4 +1,4 @@
-//! Asks a running `tgs-stream` for `/status` and `/healthz`. Does not retry.
+//! Queries `/status` and `/healthz` of a running `tgs-stream`. Does not retry.
 
 use std::{io, net::SocketAddr, path::Path, time::Duration};
 
@@ -7,63 +7,63 @@ use crate::{
     http_get::{self, HttpAnswer},
 };
 
-/// Time for one whole answer: the pages are made from memory on the same machine.
+/// Time limit of one request: the pages come from memory on the same machine.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Client of one `tgs-stream`.
+/// A client of one `tgs-stream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusClient {
     address: SocketAddr,
 }
 
-/// Why there is no answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nothing answers there in time.
+    /// No answer within the time limit.
     #[error("{url} does not answer: {source}")]
     NoAnswer {
-        /// The page.
+        /// The URL of the page.
         url: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The page answers with a code of its own.
+    /// An unexpected HTTP status code.
     #[error("{url} answers {code}")]
     Code {
-        /// The page.
+        /// The URL of the page.
         url: String,
         /// The HTTP status code.
         code: u16,
     },
-    /// Something else than `tgs-stream` answers.
+    /// The answer is not the status document of `tgs-stream`.
     #[error("{url} is not the status of a tgs-stream: {source}")]
     NotStatus {
-        /// The page.
+        /// The URL of the page.
         url: String,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
 }
 
 impl StatusClient {
-    /// Of the `tgs-stream` whose pages are at `address`.
+    /// A client of the `tgs-stream` whose pages are at `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self { address }
     }
 
-    /// Of the `tgs-stream` that runs with this STATE_DIR.
+    /// A client of the `tgs-stream` that runs with this STATE_DIR.
     pub fn of_state_dir(state_dir: &Path) -> Result<Self, AddressError> {
         AddressFile::in_dir(state_dir).read().map(Self::new)
     }
 
-    /// Where the pages are.
+    /// The address of the pages.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `/status`.
+    /// Gets `/status`.
     pub fn status(&self) -> Result<Status, ClientError> {
         let path = "/status";
         let answer = self.get(path)?;
@@ -74,12 +74,12 @@ impl StatusClient {
             .map_err(|source| ClientError::NotStatus { url: self.url(path), source })
     }
 
-    /// `/healthz`.
+    /// Gets `/healthz`.
     pub fn health(&self) -> Result<Health, ClientError> {
         self.health_at("/healthz")
     }
 
-    /// A health page at another `path`: 200, or 503 with the reason as its body.
+    /// Gets a health page at another `path`: 200, or 503 with the reason as its body.
     pub fn health_at(&self, path: &str) -> Result<Health, ClientError> {
         let answer = self.get(path)?;
         match answer.code {

@@ -1,4 +1,4 @@
-//! The answer of `/healthz`, and the beginnings of its reasons. The engine decides what is healthy.
+//! The answer of `/healthz` and the prefixes of its reasons. The engine decides what is healthy.
 
 /// An answer of `/healthz`.
 #[derive(Debug, Clone, PartialEq, Eq)]

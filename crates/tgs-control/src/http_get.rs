@@ -1,6 +1,6 @@
-//! One HTTP GET, bounded in time and size as a whole: another program may have taken the port.
+//! One HTTP GET with a limit on total time and size, because another program may own the port.
 //!
-//! No redirects, no TLS, no kept connections: the pages lie on this machine.
+//! No redirects, no TLS, no keep-alive: the pages are on this machine.
 
 use std::{
     io::{self, Read, Write},
@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most bytes read of an answer; the rest is dropped.
+/// Maximum size of an answer in bytes; the rest is dropped.
 const LONGEST: usize = 1 << 20;
 
-/// An answer.
+/// An HTTP answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
     /// The status code: 200, 503, …
@@ -22,7 +22,7 @@ pub struct HttpAnswer {
     pub body: String,
 }
 
-/// Gets `path` (with its leading `/`) from `address`, within `limit` as a whole.
+/// Gets `path` (with its leading `/`) from `address`. `limit` covers the whole exchange.
 pub fn get(address: SocketAddr, path: &str, limit: Duration) -> io::Result<HttpAnswer> {
     let end = Instant::now() + limit;
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
@@ -36,7 +36,7 @@ pub fn get(address: SocketAddr, path: &str, limit: Duration) -> io::Result<HttpA
             Ok(0) => break,
             Ok(count) => page.extend(&chunk[..count]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // The kind of an expired SO_RCVTIMEO.
+            // An expired SO_RCVTIMEO is reported as EAGAIN.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(too_slow()),
             Err(e) => return Err(e),
         }
@@ -45,13 +45,13 @@ pub fn get(address: SocketAddr, path: &str, limit: Duration) -> io::Result<HttpA
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
-/// An address of `server` (`HOST:PORT`). The resolver cannot be interrupted: after `limit` its
-/// thread is abandoned.
+/// Resolves `server` (`HOST:PORT`). getaddrinfo cannot be interrupted: after `limit` its thread is
+/// abandoned.
 pub fn resolve(server: &str, limit: Duration) -> io::Result<SocketAddr> {
     let (sender, receiver) = mpsc::channel();
     let name = server.to_owned();
     let look = move || {
-        // The receiver is gone after `limit`.
+        // After `limit` the receiver no longer exists.
         let _ = sender.send(name.to_socket_addrs().map(|mut found| found.next()));
     };
     thread::Builder::new().name("resolve".into()).spawn(look)?;
@@ -59,7 +59,7 @@ pub fn resolve(server: &str, limit: Duration) -> io::Result<SocketAddr> {
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no address"))
 }
 
-/// The time until `end`; an error after it.
+/// The time until `end`, or an error after it.
 fn remaining(end: Instant) -> io::Result<Duration> {
     let remaining = end.saturating_duration_since(Instant::now());
     if remaining.is_zero() { Err(too_slow()) } else { Ok(remaining) }
@@ -81,7 +81,7 @@ mod tests {
 
     use std::net::TcpListener;
 
-    /// Asks a server that behaves so; the outcome, and the time it took.
+    /// Queries a server with this behaviour; returns the result and the duration.
     fn ask(behave: fn(TcpStream), limit: Duration) -> (io::Result<HttpAnswer>, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

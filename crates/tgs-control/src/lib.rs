@@ -1,8 +1,8 @@
-//! What a running `tgs-stream` shows, and the client that asks for it.
+//! The status interface of a running `tgs-stream`, and a client for it.
 //!
-//! The types of `/status` and `/healthz`, the line in `systemctl status`, the file that holds the
-//! address of the metrics port, and one HTTP client. Serving the pages, counting metrics and
-//! deciding what is healthy stay with `tgs-stream` and the engine.
+//! Holds the types of `/status` and `/healthz`, the status line of `systemctl status`, the address
+//! file of the metrics port, and an HTTP client. The engine and `tgs-stream` serve the pages, count
+//! metrics and decide what is healthy.
 
 mod address_file;
 mod client;

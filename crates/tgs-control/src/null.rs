@@ -1,4 +1,4 @@
-//! How numbers that JSON cannot hold are read.
+//! Deserializes `null`, which serde_json writes for numbers that JSON cannot represent.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,4 +1,4 @@
-//! The document of `/status`: what the broadcast publishes and how far. Reads no clock.
+//! The `/status` document: what the broadcast publishes, and its progress. Reads no clock.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,16 +6,16 @@ use tgs_core::mask;
 
 use crate::{TelegramStatus, null::null_as_default};
 
-/// All of `/status`.
+/// The `/status` document.
 ///
-/// A reader accepts the documents of other versions: missing, additional and `null` fields, and
-/// states that it does not know. Only a document without `on_air` is an error.
+/// Readers accept documents of other versions: missing, additional and `null` fields, and unknown
+/// states. Only a document without `on_air` is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The engine.
+    /// The engine's part.
     #[serde(flatten)]
     pub engine: EngineStatus,
-    /// The Telegram side; absent with OUTPUT_URL.
+    /// The Telegram part; absent with OUTPUT_URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telegram: Option<TelegramStatus>,
     /// Warnings about the settings.
@@ -24,7 +24,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// The JSON of the page. Masks credentials in URLs, which names and failures of items hold.
+    /// Serializes the page. Masks credentials in URLs, which item titles and failures may contain.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut page = serde_json::to_value(self)?;
         mask_urls(&mut page);
@@ -49,14 +49,14 @@ pub struct EngineStatus {
     /// The connection to the ingest server.
     #[serde(default, deserialize_with = "null_as_default")]
     pub publisher: PublisherState,
-    /// Seconds of encoded media that wait to be sent.
+    /// Read-ahead in seconds.
     #[serde(default, deserialize_with = "null_as_default")]
     pub readahead_seconds: f64,
-    /// Seconds of sent media that the server's TCP has not acknowledged.
+    /// Seconds of sent media that the server has not acknowledged by TCP.
     #[serde(default, deserialize_with = "null_as_default")]
     pub queue_seconds: f64,
-    /// Media seconds encoded in a second of the encoder's time. `None` before the first
-    /// measurement, and where nothing is encoded.
+    /// Encoding speed: media seconds per second of encoder time. `None` before the first
+    /// measurement, and while nothing is encoded.
     #[serde(default)]
     pub encoder_speed_ratio: Option<f64>,
     /// Title and cause of the last item that failed.
@@ -65,10 +65,10 @@ pub struct EngineStatus {
     /// Whether a command has paused the broadcast.
     #[serde(default, deserialize_with = "null_as_default")]
     pub paused: bool,
-    /// Whether the broadcast ends with the item that was current at `StopAfterCurrent`.
+    /// Whether the broadcast ends after the item that was current at `StopAfterCurrent`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub stops_after_current: bool,
-    /// The title that a command has set.
+    /// The title set by a command.
     #[serde(default)]
     pub title: Option<String>,
     /// Title of the next item, if known.
@@ -90,7 +90,7 @@ pub enum OnAir {
     },
     /// The broadcast is over.
     Stopped,
-    /// Nothing has been sent yet. A reader also takes a state that it does not know for this one.
+    /// Nothing has been sent yet; also any unknown state.
     #[default]
     #[serde(other)]
     Starting,
@@ -100,16 +100,16 @@ pub enum OnAir {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlayingItem {
-    /// The item's identity.
+    /// The item's ID.
     #[serde(deserialize_with = "null_as_default")]
     pub id: String,
-    /// Its title.
+    /// The item's title.
     #[serde(deserialize_with = "null_as_default")]
     pub title: String,
-    /// The viewer's position in it, in seconds.
+    /// The viewers' position in the item, in seconds.
     #[serde(deserialize_with = "null_as_default")]
     pub offset_seconds: f64,
-    /// Its length in seconds, if known.
+    /// The item's duration in seconds, if known.
     pub duration_seconds: Option<f64>,
 }
 
@@ -117,23 +117,22 @@ pub struct PlayingItem {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PublisherState {
-    /// Media can be sent.
+    /// Connected; media can be sent.
     Connected,
-    /// The connection was lost; the publisher connects again.
+    /// The connection was lost; the publisher reconnects.
     Reconnecting {
-        /// Why it was lost.
+        /// The cause of the loss.
         #[serde(default, deserialize_with = "null_as_default")]
         cause: String,
     },
-    /// Not connected since the start. A reader also takes a state that it does not know for this
-    /// one.
+    /// Not connected since the start; also any unknown state.
     #[default]
     #[serde(other)]
     Connecting,
 }
 
 impl PublisherState {
-    /// The name in `/status`.
+    /// The state's name in `/status`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -150,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Written by tgs-stream before these types could be read.
+    /// Recorded from tgs-stream before these types were deserializable.
     const PAGES: [&str; 3] = [
         r#"{"encoder_speed_ratio":3.25,"last_failure":"a film: no such file","next":"c","on_air":{"duration_seconds":8.0,"id":"/m/a.mkv","offset_seconds":3.4,"state":"item","title":"a"},"paused":false,"publisher":{"state":"connected"},"queue_seconds":0.25,"readahead_seconds":3.96,"stops_after_current":true,"telegram":{"account":"Bob (@bob, 5)","chat":"News (-100)","retry_at":null,"session":"0a1b2c3d","session_valid":true,"standby_valid":false,"state":"live","why":null},"title":"Night","warnings":["PROXY is no setting of ours"]}"#,
         r#"{"encoder_speed_ratio":null,"last_failure":null,"next":null,"on_air":{"cause":"nothing to play","state":"filler"},"paused":true,"publisher":{"cause":"refused","state":"reconnecting"},"queue_seconds":0.0,"readahead_seconds":0.0,"stops_after_current":false,"telegram":{"account":null,"chat":null,"retry_at":1789000000,"session":null,"session_valid":false,"standby_valid":null,"state":"waiting_flood","why":"FLOOD_WAIT"},"title":null,"warnings":[]}"#,

@@ -1,11 +1,11 @@
-//! The status line in `systemctl status`: written by `tgs-stream`, read where its pages cannot be.
+//! The line in `systemctl status`: written by `tgs-stream`, read if the pages are unreachable.
 
 use tgs_core::mask;
 
 use crate::{Health, OnAir, PublisherState, Status, TelegramState, health};
 
 impl Status {
-    /// What plays, or what the broadcast waits for, with credentials in URLs masked.
+    /// The item on air, or what the broadcast waits for; credentials in URLs are masked.
     #[must_use]
     pub fn summary(&self) -> String {
         mask::urls(&self.unmasked_summary()).into_owned()

@@ -1,68 +1,68 @@
-//! The Telegram side's part of `/status`: its state, session, account and chat.
+//! The Telegram part of `/status`: state, session, account and chat.
 
 use serde::{Deserialize, Serialize};
 
 use crate::null::null_as_default;
 
-/// The Telegram side at one moment.
+/// The Telegram state at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TelegramStatus {
     /// The state.
     #[serde(deserialize_with = "null_as_default")]
     pub state: TelegramState,
-    /// Why it is not live, with the remedy.
+    /// Why the broadcast is not live, with the remedy.
     pub why: Option<String>,
-    /// Time of the next attempt, in seconds since the epoch.
+    /// Time of the next attempt, as a Unix timestamp.
     pub retry_at: Option<u64>,
-    /// Whether the session was valid when Telegram was last asked.
+    /// Whether the session was valid at the last request to Telegram.
     #[serde(deserialize_with = "null_as_default")]
     pub session_valid: bool,
-    /// Fingerprint of the session's key.
+    /// Fingerprint of the session's auth key.
     pub session: Option<String>,
     /// `Name (@username, number)`
     pub account: Option<String>,
     /// `Title (number)`
     pub chat: Option<String>,
-    /// Whether the standby session was valid when it was last used; `None` before that.
+    /// Whether the standby session was valid at its last use; `None` before that.
     pub standby_valid: Option<bool>,
 }
 
 impl TelegramStatus {
-    /// The number of [`TelegramStatus::account`].
+    /// The user ID in [`TelegramStatus::account`].
     #[must_use]
     pub fn account_id(&self) -> Option<i64> {
         let account = self.account.as_deref()?.trim_end_matches(')');
         account.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 
-    /// The reason in `/healthz` while this is not live: the state's name and why.
+    /// The reason in `/healthz` while the broadcast is not live: state name and cause.
     #[must_use]
     pub fn reason(&self) -> String {
         format!("{}: {}", self.state.name(), self.why.as_deref().unwrap_or_default())
     }
 }
 
-/// A state of going live, named alike in `/status`, `/healthz` and `tgs_state`.
+/// A Telegram state; `/status`, `/healthz` and the metric `tgs_state` use the same names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TelegramState {
-    /// Connecting to Telegram, and looking for the chat and its call.
+    /// Connects to Telegram and looks up the chat and its group call.
     #[default]
     Starting,
-    /// The call shows the broadcast.
+    /// The group call shows the broadcast.
     Live,
-    /// Telegram accepts no request until a given time.
+    /// FLOOD_WAIT: Telegram accepts no request until a given time.
     WaitingFlood,
-    /// Telegram cannot be reached.
+    /// Telegram is unreachable.
     WaitingNetwork,
     /// The account lacks a right in the chat.
     WaitingRights,
     /// The chat cannot be found.
     WaitingChat,
-    /// The call has to be started by a member of the chat.
+    /// A member of the chat must start the group call.
     WaitingPeople,
-    /// The call has ended, or could not be created.
+    /// The group call has ended, or could not be created.
     WaitingCall,
     /// API_ID or API_HASH is wrong.
     WaitingApp,
@@ -70,9 +70,9 @@ pub enum TelegramState {
     WaitingInUse,
     /// Nothing is published because no session is valid.
     Degraded,
-    /// The broadcast ends.
+    /// The broadcast is ending.
     Stopping,
-    /// An error that this version does not know, or, to a reader, a state that it does not know.
+    /// An error that this version does not know; also any unknown state.
     #[serde(other)]
     WaitingOther,
 }

@@ -1,21 +1,21 @@
-//! Delays between attempts. Only counts: the caller sleeps.
+//! Delays between attempts. Only computes them: the caller sleeps.
 
 use std::time::Duration;
 
-/// Growing delays: steady ones first, where asked for, then doubling ones with jitter up to a cap.
+/// Growing delays: optionally constant ones first, then doubling ones with jitter up to a cap.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
     cap: Duration,
     steady_for: Duration,
-    /// The sum of the steady delays handed out so far.
+    /// Sum of the constant delays returned so far.
     waited: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// Delays that double from `first` to `cap`. Each is drawn between half of that and the whole,
-    /// so that tools that failed at the same moment do not retry at the same moment.
+    /// Delays that double from `first` to `cap`. Each is drawn between half of its value and the
+    /// whole, so that tools that failed at the same moment do not retry at the same moment.
     #[must_use]
     pub fn new(first: Duration, cap: Duration) -> Self {
         Self { first, cap, steady_for: Duration::ZERO, waited: Duration::ZERO, next: first }
@@ -41,7 +41,7 @@ impl Backoff {
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Starts over, after a success.
+    /// Starts over. Call it after a success.
     pub fn reset(&mut self) {
         self.waited = Duration::ZERO;
         self.next = self.first;

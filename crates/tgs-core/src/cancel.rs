@@ -1,5 +1,5 @@
-//! A flag that asks all threads holding a copy of it to stop. It interrupts no system call: a
-//! thread blocked in a read is woken by closing or killing what it reads from.
+//! A flag that asks all threads with a copy of it to stop. It interrupts no system call: to wake a
+//! thread blocked in a read, close or kill the source.
 
 use std::{
     sync::{
@@ -12,22 +12,22 @@ use std::{
 /// A cancellation flag. Clones share it; once set, it stays set.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
-    // Outside the mutex, so that a look takes no lock.
+    // Outside the mutex, so that a check takes no lock.
     cancelled: Arc<AtomicBool>,
-    /// The flags of its parents.
+    /// The flags of all parents.
     above: Arc<[Arc<AtomicBool>]>,
-    /// Shared with all parents and children: setting a parent wakes who waits for its child.
+    /// Shared with all parents and children: setting a parent wakes threads that wait for a child.
     woken: Arc<(Mutex<()>, Condvar)>,
 }
 
 impl Cancel {
-    /// A flag that is not set.
+    /// Creates an unset flag.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A flag of its own that is also set once this one is: to cancel a part of the work.
+    /// Creates a flag that is also set once this one is, to cancel a part of the work.
     #[must_use]
     pub fn child(&self) -> Self {
         let above = self.above.iter().chain([&self.cancelled]).cloned().collect();
@@ -36,8 +36,7 @@ impl Cancel {
 
     /// Sets the flag and wakes all threads in [`Cancel::wait`].
     pub fn cancel(&self) {
-        // Under the lock: a thread that has just seen the flag unset must be waiting before the
-        // wake-up.
+        // Under the lock: a thread that just saw the flag unset must be waiting before the wake-up.
         let _guard = self.woken.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.cancelled.store(true, Ordering::SeqCst);
         self.woken.1.notify_all();

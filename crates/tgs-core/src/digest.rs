@@ -1,20 +1,20 @@
-//! The one hash for what is kept on disk: SHA-256, the same on every machine and in every version.
+//! The hash for data kept on disk: SHA-256, identical on every machine and in every version.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// A hash over bytes that are added piece by piece.
+/// An incremental hash.
 #[derive(Debug, Clone, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// Adds bytes. Where one piece ends and the next begins makes no difference.
+    /// Adds bytes. The division into calls does not affect the hash.
     pub fn add(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The hash, in 64 hexadecimal digits.
+    /// Returns the hash in 64 hexadecimal digits.
     #[must_use]
     pub fn hex(self) -> String {
         let mut hex = String::with_capacity(64);
@@ -26,8 +26,8 @@ impl Digest {
     }
 }
 
-/// 128 bits of a hash of these parts, in 32 hexadecimal digits: for file names and keys. Unlike
-/// parts never run together.
+/// Returns 128 bits of a hash of `parts` in 32 hexadecimal digits, for file names and keys. Each
+/// part is length-prefixed, so that `ab`, `c` and `a`, `bc` differ.
 pub fn key<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut digest = Digest::default();
     for part in parts {

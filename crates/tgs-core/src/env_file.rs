@@ -1,15 +1,15 @@
-//! The `.env` file, restricted to lines that all readers of such files read alike.
+//! The `.env` file, restricted to lines that every reader parses alike.
 //!
-//! systemd's `EnvironmentFile=` and dotenv read half of the possible lines differently: `$`,
-//! backslashes, quotes, comments. A line is therefore a name, `=` and one of three forms of value;
-//! anything else is refused with a hint:
+//! systemd's `EnvironmentFile=` and dotenv differ on `$`, backslashes, quotes and comments. A line
+//! is therefore a name, `=` and a value in one of three forms; any other line is refused with a
+//! hint:
 //!
-//! - bare: no blanks, quotes, backslashes or `$`, no `#` at the beginning;
-//! - `'…'`: all characters stand for themselves;
-//! - `"…"`: with `\\`, `\"` and `\$` for those three.
+//! - bare: no blanks, quotes, backslashes or `$`, no leading `#`;
+//! - `'…'`: all characters are literal;
+//! - `"…"`: with the escapes `\\`, `\"` and `\$`.
 //!
-//! A comment after a value and the word `export`, which systemd lacks, are accepted with a warning.
-//! Messages name lines and variables, never a value. [`crate::settings`] knows what names mean.
+//! A comment after a value and the word `export`, unsupported by systemd, are accepted with a
+//! warning. Messages name lines and variables, never a value. [`crate::settings`] interprets names.
 
 mod edit;
 pub mod writer;
@@ -18,38 +18,38 @@ use std::{ops::Range, str};
 
 pub use self::edit::{Unwritable, set};
 
-/// The content of a file.
+/// The content of a `.env` file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EnvFile {
-    /// The assignments, in the order of the file; each name once.
+    /// Assignments in the order of the file; each name occurs once.
     pub entries: Vec<Entry>,
-    /// The lines that cannot be read. One is enough to reject the file.
+    /// Unreadable lines. A single one rejects the file.
     pub refused: Vec<Note>,
-    /// The lines that systemd reads differently.
+    /// Lines that systemd reads differently.
     pub warnings: Vec<Note>,
 }
 
-/// One assignment.
+/// An assignment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// Letters, digits and `_`.
     pub name: String,
-    /// Without quotes and escapes.
+    /// The value, without quotes and escapes.
     pub value: String,
-    /// The bytes of the value in the file, its quotes included.
+    /// Byte range of the value in the file, including its quotes.
     pub span: Range<usize>,
 }
 
 /// A problem with a line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// The variable, if the line names one.
     pub name: Option<String>,
-    /// The problem; follows the name or "the line".
+    /// The problem, as a predicate of the name or of "the line".
     pub text: String,
 }
 
@@ -73,7 +73,7 @@ const COMMENT: &str = "is followed by a comment, which systemd's EnvironmentFile
 const UNDECODED: &str = "cannot be read; write it as '…'";
 const EXPORT: &str = "is written with export, which systemd's EnvironmentFile= skips; remove that word";
 
-/// Reads a whole file and reports every bad line.
+/// Parses a whole file and collects every bad line.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> EnvFile {
     let mut file = EnvFile::default();
@@ -86,7 +86,7 @@ pub fn parse(bytes: &[u8]) -> EnvFile {
 }
 
 impl EnvFile {
-    /// Reads line `number`, which begins at byte `start` of the file.
+    /// Parses line `number`, which begins at byte `start` of the file.
     fn line(&mut self, number: usize, start: usize, bytes: &[u8]) {
         let note =
             |name: Option<&str>, text: String| Note { line: number, name: name.map(str::to_owned), text };
@@ -105,7 +105,7 @@ impl EnvFile {
             let text = format!("is set a second time, first in line {}; keep one of them", first.line);
             return self.refused.push(note(Some(name), text));
         }
-        // Without the comment, in which dotenvy may take a quote for the start of a string.
+        // Strip the comment first: dotenvy may take a quote in it for the start of a string.
         let decoded = behind(text).and_then(|rest| {
             let uncommented = &line[..line.len() - rest.len()];
             Ok((decode(uncommented, name)?, rest))
@@ -125,14 +125,14 @@ impl EnvFile {
     }
 }
 
-/// The line as text, without surrounding blanks.
+/// Decodes the line and trims blanks.
 fn readable(bytes: &[u8]) -> Result<&str, &'static str> {
     let line = str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.starts_with('\u{feff}') {
         return Err(BYTE_ORDER_MARK);
     }
-    // In comments too: systemd ends a line at a carriage return.
+    // Comments included: systemd ends a line at a carriage return.
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return Err(CONTROL);
     }
@@ -144,7 +144,7 @@ fn readable(bytes: &[u8]) -> Result<&str, &'static str> {
 
 const BLANK: [char; 2] = [' ', '\t'];
 
-/// Whether a line says `export`, its name, and the text of its value.
+/// Splits a line into whether it has `export`, the name, and the text of the value.
 fn split(line: &str) -> Option<(bool, &str, &str)> {
     let (name, text) = line.split_once('=')?;
     let name = name.trim_end_matches(BLANK);
@@ -158,7 +158,7 @@ fn split(line: &str) -> Option<(bool, &str, &str)> {
     valid.then(|| (exported, name, text.trim_start_matches(BLANK)))
 }
 
-/// What follows the value: nothing, or blanks and a comment.
+/// Returns the text after the value: empty, or blanks and a comment.
 fn behind(text: &str) -> Result<&str, &'static str> {
     let rest = match text.chars().next() {
         Some('\'') => single_quoted(&text[1..])?,
@@ -181,10 +181,10 @@ fn behind(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// What follows the closing quote.
+/// Returns the text after the closing quote.
 fn single_quoted(text: &str) -> Result<&str, &'static str> {
     let (value, rest) = text.split_once('\'').ok_or(UNCLOSED)?;
-    // Some readers take the quote for an escaped one.
+    // Some readers take `\'` for an escaped quote.
     if value.ends_with('\\') { Err(BEFORE_QUOTE) } else { Ok(rest) }
 }
 
@@ -200,17 +200,16 @@ fn double_quoted(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// The value of an accepted line, decoded by dotenvy.
+/// Decodes the value of an accepted line with dotenvy.
 fn decode(line: &str, name: &str) -> Result<String, &'static str> {
-    // Its error carries the line, which may hold a secret.
+    // Drop dotenvy's error: it contains the line, which may hold a secret.
     match dotenvy::from_read_iter(format!("{line}\n").as_bytes()).next() {
         Some(Ok((read, value))) if read == name => Ok(value),
         _ => Err(UNDECODED),
     }
 }
 
-/// `value` as written in a file, always quoted. `None` if it contains a control character other
-/// than a tab.
+/// Quotes `value` for a `.env` file. `None` if it contains a control character other than a tab.
 #[must_use]
 pub fn quote(value: &str) -> Option<String> {
     if value.contains(|c: char| c.is_control() && c != '\t') {

@@ -1,4 +1,4 @@
-//! The error that ends a tool, with its exit code. Libraries have typed errors of their own.
+//! The error that ends a tool, with its exit code. Libraries have their own typed errors.
 
 use std::{
     fmt,
@@ -16,18 +16,18 @@ pub struct CliError {
 
 #[derive(Debug)]
 enum Cause {
-    /// The command line: clap words and prints this, help and version too.
+    /// An error of the command line, help or version; clap formats and prints it.
     Usage(clap::Error),
     Other(anyhow::Error),
 }
 
 impl CliError {
-    /// An error that leads to `code`.
+    /// Creates an error with the exit code `code`.
     pub fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
         Self { code, cause: Cause::Other(error.into()) }
     }
 
-    /// A failure in words.
+    /// Creates an error with the text `text` and the exit code of a failure.
     pub fn failure(text: impl Into<String>) -> Self {
         anyhow::Error::msg(text.into()).into()
     }
@@ -44,15 +44,15 @@ impl CliError {
         self.code
     }
 
-    /// Logs the error and gives its exit code.
+    /// Logs the error and returns its exit code.
     #[must_use]
     pub fn log(&self) -> Code {
         log::error!("failed to {self}");
         self.code
     }
 
-    /// Prints the error to stderr, on one line that begins with the tool's name. A closed stderr is
-    /// no further failure.
+    /// Prints the error to stderr, on one line that begins with the tool's name. Ignores a closed
+    /// stderr.
     pub fn print(&self, tool: &str) {
         let _ = match &self.cause {
             Cause::Usage(error) => error.print(),
@@ -62,7 +62,7 @@ impl CliError {
 
     fn line(&self, tool: &str) -> String {
         let mut line = String::new();
-        // Names and titles come from strangers: no text may steer the terminal.
+        // Names and titles are untrusted: escape characters that could control the terminal.
         for c in format!("{tool}: failed to {self}").chars() {
             match c {
                 '\n' => line.push(' '),
@@ -83,8 +83,8 @@ impl fmt::Display for CliError {
     }
 }
 
-/// The error and its causes. A cause that the text holds already is not repeated: typed errors show
-/// theirs themselves.
+/// Joins the error and its causes. Omits a cause that the text already contains: typed errors print
+/// theirs.
 fn chain(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let mut text = causes.next().unwrap_or_default();

@@ -12,7 +12,7 @@ pub enum Code {
     Failure = 1,
     /// The command line is invalid (clap's own code).
     Usage = 2,
-    /// Something needed is missing: a program, a server, a file (`EX_UNAVAILABLE`).
+    /// A required program, server or file is missing (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// Another process holds a lock; try later (`EX_TEMPFAIL`).
     Busy = 75,
@@ -21,11 +21,11 @@ pub enum Code {
 }
 
 impl Code {
-    /// All codes, for the documents' table.
+    /// All codes, for the table in the documents.
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Failure, Self::Usage, Self::Unavailable, Self::Busy, Self::Config];
 
-    /// The meaning, as in the documents.
+    /// The meaning, as in the documents' table.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {

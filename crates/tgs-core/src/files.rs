@@ -1,4 +1,4 @@
-//! Bounded reads of files that another user may have planted. Never block; [`replace()`] writes.
+//! Bounded, non-blocking reads of files that another user may have planted. [`replace()`] writes.
 
 pub mod lock;
 mod replace;
@@ -16,13 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use self::replace::replace;
 
-/// The path may be a FIFO planted by another user.
+/// O_NONBLOCK: the path may be a FIFO planted by another user.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
-/// The limit of [`read`], in bytes.
+/// Limit of [`read`], in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// The content of the file at `path`, up to 16 MiB. Never blocks: a FIFO or socket is an error.
+/// Reads the file at `path`, up to 16 MiB. Never blocks: a FIFO or socket is an error.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
     let kind = file.metadata()?.file_type();
@@ -38,13 +38,12 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).custom_flags(NONBLOCK).open(path)?)
 }
 
-/// The content of the regular file at `path`, up to `most` bytes. Never blocks, as
-/// [`open_regular`].
+/// Reads the regular file at `path`, up to `most` bytes. Never blocks, like [`open_regular`].
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     whole(open_regular(path)?, most)
 }
 
-/// The text of a small regular file, such as the tools' state: up to 64 KiB.
+/// Reads the text of a small regular file, such as the tools' state: up to 64 KiB.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_regular(path, 64 << 10)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))

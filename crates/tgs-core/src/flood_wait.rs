@@ -1,5 +1,4 @@
-//! A wait that Telegram has asked for, kept over restarts: asking again before its end makes it
-//! longer.
+//! Telegram's FLOOD_WAIT, kept across restarts: a request before its end makes it longer.
 
 use std::{
     collections::BTreeMap,
@@ -10,20 +9,20 @@ use std::{
 
 use crate::files;
 
-/// Longer waits than this are kept by nobody, and are those of a clock that was wrong when they
-/// were written.
+/// Limit of a stored wait. A longer wait in the file comes from a wrong clock.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-/// The waits of the sessions of one instance: a line each, session and second.
+/// The FLOOD_WAITs of one instance's sessions. The file has a line per session: session, end in
+/// Unix seconds.
 #[derive(Debug)]
 pub struct FloodWaits {
     file: PathBuf,
-    /// The same, should the file not be writable.
+    /// The same waits, in case the file is not writable.
     waits: Mutex<BTreeMap<String, u64>>,
 }
 
 impl FloodWaits {
-    /// Those kept in `state_dir`.
+    /// Reads the waits kept in `state_dir`.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
         let file = state_dir.join("flood-wait");
@@ -36,7 +35,7 @@ impl FloodWaits {
         Self { file, waits }
     }
 
-    /// How long is still to be waited at `now` with this session (its short hash).
+    /// Returns the remaining wait of this session (its short hash) at `now`.
     #[must_use]
     pub fn left(&self, session: &str, now: SystemTime) -> Option<Duration> {
         let until = *self.locked().get(session)?;
@@ -44,7 +43,7 @@ impl FloodWaits {
         (left <= LONGEST + Duration::from_secs(1) && !left.is_zero()).then_some(left)
     }
 
-    /// Telegram asks at `now` to wait.
+    /// Records a FLOOD_WAIT that Telegram sent at `now`.
     pub fn set(&self, session: &str, wait: Duration, now: SystemTime) {
         let mut waits = self.locked();
         let now = since_epoch(now).as_secs();

@@ -1,4 +1,4 @@
-//! What every tgs tool shares: settings, secrets, exit codes, files and child processes. No
+//! Code that all tgs tools share: settings, secrets, exit codes, files and child processes. No
 //! Telegram traffic, no media.
 
 pub mod backoff;

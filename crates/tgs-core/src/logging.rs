@@ -1,8 +1,8 @@
-//! The log on stderr, for three readers: the journal gets a priority with each line and adds the
-//! time itself, a terminal gets time and colour, anything else time and plain text.
+//! Log output on stderr. The journal gets a priority per line and adds the time itself; a terminal
+//! gets time and colour; any other reader gets time and plain text.
 //!
-//! `RUST_LOG`, which the settings pass in, selects the lines. Control characters are escaped: a
-//! file name must not forge a line or steer a terminal. Logins and tokens in URLs are masked.
+//! `RUST_LOG`, passed in by the settings, filters the lines. Control characters are escaped: a file
+//! name cannot forge a line or control a terminal. Logins and tokens in URLs are masked.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -17,10 +17,10 @@ use log::{Level, Record};
 
 use crate::{mask, supervise::Panic, time::Utc};
 
-/// Starts the log. `filter` has `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Only the
-/// first call counts.
+/// Starts logging. `filter` has `RUST_LOG`'s syntax (`info`, `warn,tgs_playout=debug`). Only the
+/// first call has an effect.
 ///
-/// Panics are logged with thread and location, and with secrets masked.
+/// Panics are logged with thread and location; secrets in them are masked.
 pub fn init(filter: &str) {
     let style = Style::of_stderr();
     let started = env_logger::Builder::new()
@@ -34,8 +34,8 @@ pub fn init(filter: &str) {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let (thread, panic) = (thread::current(), Panic::of(info.payload()));
-        // Whatever contains the panic reports its effect; an uncontained one ends the thread with
-        // an ERROR.
+        // Only a warning: the code that contains the panic reports its effect, and an uncontained
+        // panic ends the thread with an ERROR.
         log::warn!("thread {} panicked at {place}: {panic}", thread.name().unwrap_or("without a name"));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
@@ -44,7 +44,7 @@ pub fn init(filter: &str) {
     }));
 }
 
-/// The reader of stderr.
+/// Output format, chosen by the reader of stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Journal,
@@ -55,7 +55,7 @@ enum Style {
 impl Style {
     fn of_stderr() -> Self {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        // JOURNAL_STREAM names the journal's socket by device and inode. It is inherited, so
+        // JOURNAL_STREAM holds device and inode of the journal's socket. Children inherit it, so
         // compare.
         let stream = rustix::fs::fstat(stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
         if stream.is_ok_and(|stream| set("JOURNAL_STREAM").is_some_and(|journal| *journal == *stream)) {
@@ -66,7 +66,7 @@ impl Style {
     }
 }
 
-/// One line of the log, with its line end.
+/// Formats one log line, including its newline.
 fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
     let level = record.level();
     let mut line = match style {
@@ -74,7 +74,7 @@ fn line(style: Style, now: SystemTime, record: &Record<'_>) -> String {
         Style::Colour => format!("{} \x1b[{}m{level:<5}\x1b[0m ", Utc(now), colour(level)),
         Style::Plain => format!("{} {level:<5} ", Utc(now)),
     };
-    // The module matters for debugging, not to the operator.
+    // The module serves debugging, not the operator.
     if level > Level::Info {
         let _ = write!(line, "[{}] ", record.target());
     }

@@ -1,16 +1,16 @@
-//! Masks secrets in text of unknown origin: lines of the journal, output of a child. Secrets that
-//! our tools know never enter a message ([`crate::secret`]).
+//! Masks secrets in text of unknown origin: journal lines, output of children. Secrets that the tgs
+//! tools know never enter a message ([`crate::secret`]).
 //!
-//! Recognises by form: the value after the name of a secret setting, the path of an RTMP URL, a
-//! password in any URL, an API hash (32 hexadecimal digits), and long runs of letters and digits
-//! without a pattern, such as session strings. A short secret on its own looks like any word and
+//! Detection is by form: the value after the name of a secret setting, the path of an RTMP URL, a
+//! password in any URL, an API hash (32 hexadecimal digits), and long random-looking runs of
+//! letters and digits, such as session strings. A short secret on its own looks like a word and
 //! stays.
 
 use std::borrow::Cow;
 
 use crate::settings;
 
-/// Replaces a secret.
+/// The replacement of a secret.
 pub const MASKED: &str = "[masked]";
 
 /// The length of an API hash.
@@ -18,7 +18,7 @@ const HASH_LENGTH: usize = 32;
 /// A session string has at least 351 characters; a part of one is masked too.
 const KEY_LENGTH: usize = 40;
 
-/// `text` with each secret replaced by [`MASKED`].
+/// Returns `text` with each secret replaced by [`MASKED`].
 #[must_use]
 pub fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
@@ -33,13 +33,13 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
-/// Masks the values of secret settings, as written in `.env`, in JSON and by a debugger.
+/// Masks the values of secret settings in the syntax of `.env`, JSON and `{:?}`.
 fn settings_values(line: &str) -> Cow<'_, str> {
     let names = || settings::TABLE.iter().filter(|setting| setting.secret).map(|setting| setting.name);
     let mut masked = String::new();
     let mut rest = line;
-    // The first name; of two at one place the longer (STANDBY_SESSION_STRING contains
-    // SESSION_STRING).
+    // The first name, and the longer of two at one place: STANDBY_SESSION_STRING contains
+    // SESSION_STRING.
     while let Some((at, name)) = names()
         .filter_map(|name| rest.find(name).map(|at| (at, name)))
         .min_by_key(|(at, name)| (*at, usize::MAX - name.len()))
@@ -59,8 +59,8 @@ fn settings_values(line: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Where the value begins after a name: at once after `=`, or at a quote after `=` or `:` and
-/// blanks.
+/// Returns where the value begins after a name: directly after `=`, or at a quote after `=` or `:`
+/// and blanks.
 fn value_at(after: &str) -> Option<usize> {
     let closed = after.trim_start_matches(['"', '\'', ' ']);
     let behind = closed.strip_prefix(['=', ':'])?;
@@ -70,8 +70,8 @@ fn value_at(after: &str) -> Option<usize> {
     (quoted || direct).then_some(after.len() - value.len())
 }
 
-/// The length of the value: to the closing quote, or to the next blank. A password may contain
-/// blanks.
+/// Returns the length of the value: to the closing quote, or to the next blank; to the line end for
+/// a password, which may contain blanks.
 fn value_length(text: &str, name: &str) -> usize {
     let line = text.trim_end().len();
     let Some(quote @ ('"' | '\'')) = text.chars().next() else {
@@ -88,7 +88,7 @@ fn value_length(text: &str, name: &str) -> usize {
     line
 }
 
-/// Masks what [`urls`] masks, and the path of RTMP URLs except its first of several parts.
+/// Masks login and stream key of RTMP URLs, and other URLs as [`urls`] does.
 fn addresses(line: &str) -> Cow<'_, str> {
     each_address(line, |scheme, address, masked| {
         let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
@@ -101,14 +101,14 @@ fn addresses(line: &str) -> Cow<'_, str> {
     })
 }
 
-/// Masks whatever could grant access in the URLs of `text`: the login before the host, query
-/// values, and parts of the path that look like tokens. What names the media stays.
+/// Masks everything that could grant access in the URLs of `text`: the login before the host, query
+/// values, and path parts that look like tokens. The media's name stays.
 #[must_use]
 pub fn urls(text: &str) -> Cow<'_, str> {
     each_address(text, |_, address, masked| masked.push_str(&without_token(address)))
 }
 
-/// `text` with each URL replaced by `mask`, which is given the scheme and what follows `://`.
+/// Calls `mask` with the scheme, the text after `://` and the output, for each URL in `text`.
 fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, str> {
     if !text.contains("://") {
         return Cow::Borrowed(text);
@@ -120,7 +120,7 @@ fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, s
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
         let end = after.find(|c: char| c.is_whitespace() || "\"'<>`“”".contains(c)).unwrap_or(after.len());
-        // Punctuation at the end belongs to the sentence.
+        // Trailing punctuation belongs to the sentence.
         let address = after[..end].trim_end_matches([',', '.', ':', ';', ')', '…']);
         mask(scheme, address, &mut masked);
         rest = &after[address.len()..];
@@ -129,13 +129,13 @@ fn each_address(text: &str, mask: impl Fn(&str, &str, &mut String)) -> Cow<'_, s
     Cow::Owned(masked)
 }
 
-/// An address as [`urls`] shows it.
+/// Masks an address as [`urls`] shows it.
 fn without_token(address: &str) -> String {
     let (host, rest) = address.split_at(address.find(['/', '?', '#', '|']).unwrap_or(address.len()));
     let (path, rest) = rest.split_at(rest.find(['?', '#', '|']).unwrap_or(rest.len()));
     let mut shown = without_login(host) + &path_without_token(host, path);
     let mut bare_is_harmless = false;
-    // Some players take request headers after `|`.
+    // Some players read request headers after `|`.
     for part in rest.split_inclusive(['?', '#', '|', '&', ';']) {
         let (value, end) = match part.strip_suffix(['?', '#', '|', '&', ';']) {
             Some(value) => (value, &part[value.len()..]),
@@ -148,8 +148,8 @@ fn without_token(address: &str) -> String {
     shown
 }
 
-/// Masks `name=value` of a query or fragment. `bare_is_harmless`: a short one without `=` is a
-/// place in a page.
+/// Masks `name=value` of a query or fragment. `bare_is_harmless`: a short text without `=` is an
+/// anchor in a page.
 fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     let Some((name, value)) = text.split_once('=') else {
         let shown = text.is_empty() || (bare_is_harmless && text.len() <= 20);
@@ -158,7 +158,7 @@ fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     let place = ["id", "index", "p", "page", "start", "t"].contains(&name)
         && value.len() <= 6
         && value.bytes().all(|b| b.is_ascii_digit());
-    // YouTube's names of its videos.
+    // The id of a YouTube video.
     let video = name == "v"
         && value.len() == 11
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -169,7 +169,7 @@ fn parameter(text: &str, bare_is_harmless: bool) -> Cow<'_, str> {
     format!("{name}={MASKED}").into()
 }
 
-/// Masks parts of a path that look like tokens, and the login of `/live/USER/PASSWORD/7.ts` and
+/// Masks path parts that look like tokens, and the login of `/live/USER/PASSWORD/7.ts` and
 /// `/USER/PASSWORD/70`, the form of IPTV providers.
 fn path_without_token(host: &str, path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
@@ -200,7 +200,7 @@ fn without_login(host: &str) -> String {
     }
 }
 
-/// `/app/KEY` as `/app/[masked]`; a path of one part is the key.
+/// Masks `/app/KEY` as `/app/[masked]`; a path of one part is the key.
 fn without_key(path: &str) -> String {
     let inner = path.strip_prefix('/').unwrap_or(path);
     match inner.split_once('/') {
@@ -242,9 +242,9 @@ fn without_hashes(run: &str) -> String {
         .collect()
 }
 
-/// Whether a run is long and switches between capitals, small letters and digits almost as often as
-/// random base64 (two times in three). Words, paths and CamelCase switch once in five characters or
-/// less, or have separators; hexadecimal digests have no capitals.
+/// Whether a run is long and changes between upper case, lower case and digits almost as often as
+/// random base64 (two times in three). Words, paths and CamelCase change at most once in five
+/// characters, or have separators; hexadecimal digests have no upper case.
 fn is_random(run: &str) -> bool {
     if run.len() < KEY_LENGTH {
         return false;
@@ -258,7 +258,7 @@ fn is_random(run: &str) -> bool {
     let kinds: Vec<_> = run.chars().map(kind).collect();
     let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1] && !pair.contains(&3)).count();
     let count = |kind: i32| kinds.iter().filter(|k| **k == kind).count();
-    // One character in six is a digit, one in thirty is another.
+    // In base64 one character in six is a digit, one in thirty is neither letter nor digit.
     let mixed = count(0) > 0 && count(1) > 0 && count(2) * 20 >= run.len() && count(3) * 8 <= run.len();
     mixed && changes * 5 >= run.len() * 2
 }

@@ -1,9 +1,9 @@
-//! The rule for root: before a tool works on files of a service, it becomes their owner.
+//! The rule for root: before a tool works on files of a service, it switches to their owner.
 //!
-//! A path is walked by component, links included. The owner of a directory can replace what is in
-//! it, the owner of a link chose its target: each counts. Up to the first owner other than root
-//! only root can redirect the path; beyond it the process is that owner and has nothing to lose to
-//! it.
+//! A path is walked by component, including links. The owner of a directory can replace its
+//! entries, the owner of a link chose its target: each counts. Up to the first owner other than
+//! root, only root can redirect the path; beyond it the process runs as that owner, who gains
+//! nothing by a redirection.
 
 use std::{
     env,
@@ -26,27 +26,27 @@ use crate::{
     remedy, settings, signals, systemd,
 };
 
-/// Signals that are forwarded to the process that runs in root's place.
+/// Signals forwarded to the child that runs as the owner.
 const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
-/// What that process inherits beside [`process::command()`]'s variables: for the terminal, and
+/// Variables that the child inherits besides those of [`process::command()`]: for the terminal, and
 /// systemd's for the unit.
 const INHERITED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
 
-/// As many links in a row as Linux follows.
+/// Linux follows at most 40 links in one lookup.
 const MAX_LINKS: usize = 40;
 const STICKY: u32 = 0o1000;
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
 
-/// Why root does not work on these files.
+/// Why root must not work on these files.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Two users own parts of the path, and each could lead root to the other's files.
+    /// Two users own parts of the path, and each could redirect root to the other's files.
     #[error("use {} as root: {} belongs to {first}, but {} to {second}; run this as one of them ({}), or give both to one \
              user with chown", .path.display(), .firsts.display(), .seconds.display(), run_as(.second))]
     TwoOwners {
-        /// The path that was named.
+        /// The given path.
         path: PathBuf,
         /// The owner of the first part.
         first: String,
@@ -57,12 +57,12 @@ pub enum Refused {
         /// The other part.
         seconds: PathBuf,
     },
-    /// Users other than root can write to a file of root's, or replace what is in a directory of
+    /// Users other than root can write to a file of root's, or replace entries of a directory of
     /// root's.
     #[error("use {} as root: others may write to {}; run: chmod go-w {}",
             .path.display(), .dir.display(), shell_words::quote(&.dir.to_string_lossy()))]
     OthersWrite {
-        /// The path that was named.
+        /// The given path.
         path: PathBuf,
         /// The file or directory.
         dir: PathBuf,
@@ -71,7 +71,7 @@ pub enum Refused {
     #[error("use {} as root: it does not exist, and any user can create it in {}; create it first, or use another path",
             .path.display(), .dir.display())]
     AnybodyMakes {
-        /// The path that was named.
+        /// The given path.
         path: PathBuf,
         /// The directory.
         dir: PathBuf,
@@ -128,15 +128,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of `path` and of all that leads to it; `None` if that is root alone. A missing
-    /// file counts as its directory's owner's.
+    /// Returns the owner of `path` and its components; `None` if root owns all. A missing file
+    /// counts as owned by the owner of its directory.
     pub fn of(path: &Path) -> Result<Option<User>, Refused> {
         let mut owner = Self::default();
         owner.add(path)?;
         Ok(owner.found.map(|(user, _)| user))
     }
 
-    /// Adds a path that is to be read for secrets, written or executed.
+    /// Adds a path that is read for secrets, written or executed.
     pub fn add(&mut self, path: &Path) -> Result<(), Refused> {
         walk(path, &mut |part| self.count(path, part))
     }
@@ -200,21 +200,22 @@ impl Owner {
     }
 }
 
-/// The mode bits that let users other than root write. Group bits count if the group has a member.
+/// The mode bits with which users other than root can write. Group bits count if the group has a
+/// member.
 fn others(meta: &fs::Metadata) -> u32 {
     let with_members = meta.mode() & GROUP_WRITE != 0 && meta.gid() != 0 && has_members(meta.gid());
     OTHERS_WRITE | if with_members { GROUP_WRITE } else { 0 }
 }
 
-/// Whether a user other than root is in the group: `staff`, which owns /usr/local on Debian, is
-/// empty. A number without a name may be any user's.
+/// Whether the group has a member other than root: `staff`, which owns /usr/local on Debian, is
+/// empty. A gid without a name may be any user's.
 fn has_members(gid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(gid.into()) else { return true };
     let local = fs::read_to_string("/etc/group").unwrap_or_default();
     group.mem.iter().any(|member| member != "root") || is_listed(&local, gid) || is_primary(gid)
 }
 
-/// Whether a line of /etc/group gives the group a member: several lines may have one number, of
+/// Whether a line of /etc/group lists a member of the group. Several lines may share a gid, of
 /// which the name service returns the first.
 fn is_listed(groups: &str, gid: u32) -> bool {
     groups.lines().any(|line| {
@@ -224,8 +225,8 @@ fn is_listed(groups: &str, gid: u32) -> bool {
     })
 }
 
-/// Whether the group is a user's primary one. The name service cannot be searched for that; only
-/// local users are known.
+/// Whether the group is a user's primary group. The name service has no such query; only local
+/// users are known.
 fn is_primary(gid: u32) -> bool {
     fs::read_to_string("/etc/passwd").unwrap_or_default().lines().any(|line| {
         let mut ids = line.split(':').skip(2).map(str::parse);
@@ -237,27 +238,27 @@ fn is_primary(gid: u32) -> bool {
 #[derive(Clone, Copy)]
 enum Part<'a> {
     There(&'a Path, &'a fs::Metadata),
-    /// Missing; its directory exists.
+    /// The directory of a missing component.
     Missing(&'a Path),
 }
 
-/// Calls `see` with each component on the way to `path`, through links.
+/// Calls `see` with each component on the way to `path`, following links.
 fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
     let failed = |at: &Path, source| Refused::Io { path: at.to_owned(), source };
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
-    // The kernel's name of the current directory has no links.
+    // getcwd(2) returns a path without links.
     let whole = std::path::absolute(path).map_err(|source| failed(path, source))?;
     let (mut done, mut rest, mut links) = (PathBuf::new(), parts(&whole), 0);
     while let Some(part) = rest.pop() {
-        // Nothing before it is a link, so `..` is the written parent.
+        // `done` contains no link, so `..` is its parent.
         let next = match Path::new(&part).components().next() {
             Some(Component::ParentDir) => done.parent().unwrap_or(Path::new("/")).to_owned(),
             _ => done.join(&part),
         };
         let meta = match fs::symlink_metadata(&next) {
             Ok(meta) => meta,
-            // Nothing exists below a file. The user of the path reports it.
+            // A path below a file does not exist. The code that uses the path reports it.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return see(Part::Missing(&done));
             }
@@ -279,8 +280,7 @@ fn walk(path: &Path, see: &mut dyn FnMut(Part<'_>) -> Result<(), Refused>) -> Re
 }
 
 /// For root, before it reads, writes or executes any of `paths`: if a user owns them, runs this
-/// program again as that user to its end, and returns its exit code. The user must be able to read
-/// `settings`.
+/// program again as that user and returns its exit code. The user must be able to read `settings`.
 pub fn run_as_owner<'a>(
     settings: Option<&'a Path>,
     paths: impl IntoIterator<Item = &'a Path>,
@@ -307,9 +307,9 @@ pub fn run_as_owner<'a>(
 /// Runs this program with `args` as `user` in the directory `dir`, and returns its exit code. For
 /// root, in a program whose `main` begins with the shim.
 ///
-/// The child reads from this terminal, but in a session of its own: the user's processes cannot
-/// type into root's. It inherits the settings. Signals are forwarded to it, and it dies with this
-/// process.
+/// The child reads from this terminal, but in its own session: the user's processes cannot inject
+/// input into root's terminal. The child inherits the settings, gets this process's signals, and
+/// dies with this process.
 pub fn run_self_as(user: &User, args: impl IntoIterator<Item = OsString>, dir: &Path) -> io::Result<u8> {
     let own = env::current_exe()?;
     let mut command = process::command::as_user(own.as_os_str(), &user.ids())?;

@@ -1,11 +1,11 @@
-//! Child processes: none outlives the tool, sees a secret in its environment, or leaves children of
-//! its own behind.
+//! Child processes. No child outlives the tool, receives a secret in its environment, or leaves
+//! descendants behind.
 //!
-//! A child is started through the tool's own executable (the exec shim), confined by Landlock. When
-//! the tool is killed the kernel kills the child; its grandchildren are reached through the process
+//! Children start through the tool's own executable (the exec shim) and are confined by Landlock.
+//! If the tool is killed, the kernel kills the child; grandchildren are killed through the process
 //! group, and after a `kill -9` of the tool only through the unit's cgroup.
 //!
-//! Does not restart children and does not interpret their output.
+//! Does not restart children or interpret their output.
 
 mod child;
 pub(crate) mod command;

@@ -1,5 +1,5 @@
-//! Commands for messages, worded so that they work when pasted on this host: with the program's
-//! path, the settings file and the user of this installation.
+//! Commands for messages, ready to paste on this host: with the program's path, the settings file
+//! and the user of this installation.
 
 use std::{
     env,
@@ -11,51 +11,51 @@ use rustix::process::geteuid;
 
 use crate::{owner::Owner, settings::INSTALLED, systemd};
 
-/// Where the package and deploys install.
+/// Directory of packaged and deployed installations.
 const TOP: &str = "/opt/tg_video_streamer";
-/// Directories in everybody's PATH, with sudo too.
+/// Directories in every user's PATH, also under sudo.
 const SEARCHED: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
 
 static HOST: OnceLock<RemedyHost> = OnceLock::new();
 
-/// Sets the settings file of this process: `--env-file`, else `./.env`. Before this, as in tests,
-/// commands stay as they are. Only the first call counts.
+/// Sets the settings file of this process: `--env-file`, else `./.env`. Before this call, as in
+/// tests, commands stay unchanged. Only the first call has an effect.
 pub fn set_env_file(file: Option<&Path>) {
     let _ = HOST.set(RemedyHost::find(file));
 }
 
-/// A command of one of our tools, without its settings file: `tgs-session --write-env`.
+/// Completes a command of a tgs tool, given without its settings file: `tgs-session --write-env`.
 #[must_use]
 pub fn command(words: &str) -> String {
     HOST.get().map_or_else(|| words.to_owned(), |host| host.command(words))
 }
 
-/// A command for root, of any program: `systemctl start NAME`.
+/// Completes a command for root, of any program: `systemctl start NAME`.
 #[must_use]
 pub fn as_root(words: &str) -> String {
     HOST.get().map_or_else(|| words.to_owned(), |host| host.as_root(words))
 }
 
-/// A command for the user `user`.
+/// Completes a command for the user `user`.
 #[must_use]
 pub fn as_user(user: &str, words: &str) -> String {
     HOST.get().map_or_else(|| with_sudo(true, user, words), |host| with_sudo(host.has_sudo, user, words))
 }
 
-/// The settings file, if any, as messages name it.
+/// The settings file as messages name it, if any.
 #[must_use]
 pub fn env_file() -> Option<&'static Path> {
     HOST.get()?.env_file.as_deref()
 }
 
-/// How commands are typed on this host.
+/// The form of commands on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RemedyHost {
-    /// The directory of our programs; `None` if they are in PATH.
+    /// The directory of the tgs programs; `None` if it is in PATH.
     programs: Option<PathBuf>,
-    /// `--env-file`, if it must be given.
+    /// The value of `--env-file`, if the option is needed.
     env_file: Option<PathBuf>,
-    /// The owner of the files, unless that is the reader of the message.
+    /// The owner of the files, unless the reader of the message is the owner.
     user: Option<String>,
     has_sudo: bool,
 }
@@ -68,7 +68,7 @@ impl RemedyHost {
         let env_file = there.then(|| std::path::absolute(&named).unwrap_or(named));
         let owner = env_file.as_deref().and_then(|file| Owner::of(file).ok().flatten());
         let is_service = env_file.as_deref().is_some_and(is_installed) || systemd::is_supervising();
-        // The user of a service has no shell to paste into.
+        // A service's user has no shell to paste into.
         let user = owner.filter(|user| is_service || user.uid != geteuid().as_raw()).map(|user| user.name);
         Self {
             programs: exe.parent().and_then(programs),
@@ -94,7 +94,7 @@ impl RemedyHost {
         if self.has_sudo { format!("sudo {words}") } else { words }
     }
 
-    /// `words` with the path of a program of ours.
+    /// Adds its path to a tgs program in `words`.
     fn with_path(&self, words: &str) -> String {
         let (program, rest) = words.split_once(' ').map_or((words, ""), |(program, rest)| (program, rest));
         let path = self.programs.as_ref().map(|dir| dir.join(program));
@@ -109,24 +109,24 @@ fn with_sudo(has_sudo: bool, user: &str, words: &str) -> String {
     if has_sudo { format!("sudo -u {user} {words}") } else { format!("runuser -u {user} -- {words}") }
 }
 
-/// The directory to name for programs that lie in `dir`.
+/// Returns the directory to name for programs in `dir`; `None` if it is in PATH.
 fn programs(dir: &Path) -> Option<PathBuf> {
     if SEARCHED.iter().any(|searched| dir == Path::new(searched)) {
         return None;
     }
-    // The next release has another directory.
+    // The next release has another directory; `current` follows it.
     let current = Path::new(TOP).join("current/bin");
     let is_release = dir.starts_with(Path::new(TOP).join("releases"));
     Some(if is_release { current } else { dir.to_owned() })
 }
 
-/// Whether this is a settings file of the installation.
+/// Whether `file` is a settings file of the installation.
 fn is_installed(file: &Path) -> bool {
     let whole = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     file == Path::new(INSTALLED) || whole.starts_with(TOP)
 }
 
-/// The path as the documents spell it: `current` for the first instance's file.
+/// Returns the path as the documents write it: `current` for the first instance's file.
 fn spelt(file: &Path) -> PathBuf {
     let first = Path::new(TOP).join("shared/.env");
     let is_first = file == first || file.canonicalize().is_ok_and(|whole| whole == first);

@@ -1,6 +1,6 @@
 //! A value that must not be shown: stream key, session string, API hash, password.
 //!
-//! Prevents showing it by accident (`{:?}` of a struct, an error text), not reading it from memory.
+//! Prevents accidental display (`{:?}` of a struct, an error text), not reading from memory.
 
 use std::fmt;
 

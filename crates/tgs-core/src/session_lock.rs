@@ -1,11 +1,11 @@
-//! One process on a machine uses a session at a time: Telegram ends a session for good that it sees
-//! in two places (`AUTH_KEY_DUPLICATED`).
+//! Allows one process on a machine to use a session at a time: Telegram ends a session for good
+//! that is used in two places (`AUTH_KEY_DUPLICATED`).
 //!
-//! The lock is a file in `/run/lock`, where root and every user can make one, named by a hash of
-//! the session's key. The hash is not the fingerprint that logs show, so that nobody who only reads
-//! those can take the lock beforehand. A user of the machine who lists that directory can keep a
-//! session locked, and is named by his process; he gains nothing else. It does not reach into
-//! another container or to another machine.
+//! The lock is a file in `/run/lock`, where every user can create files, named by a hash of the
+//! session's key. The hash differs from the fingerprint in logs, so that a reader of logs cannot
+//! take the lock beforehand. A local user who lists the directory can hold a session's lock, but
+//! the error names that process, and the user gains nothing else. Other containers and machines are
+//! not covered.
 
 use std::{
     ffi::OsString,
@@ -23,35 +23,35 @@ use crate::{
     session_string::AuthKey,
 };
 
-/// Writable for everyone, as /tmp is, but never hidden by a unit's `PrivateTmp=`.
+/// World-writable like /tmp, but never hidden by a unit's `PrivateTmp=`.
 const MACHINE: &str = "/run/lock";
 
-/// The right to use a session, until this is dropped or the process ends, however it ends.
+/// Exclusive use of a session on this machine, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct SessionLock {
     _lock: FileLock,
 }
 
-/// Why there is no right to use the session.
+/// Why the session cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionLockError {
-    /// Another process uses it, or this one in another place.
+    /// Another process uses the session, or this process already does.
     #[error("the session is in use by {0}, and Telegram ends a session that is used twice")]
     Held(Holder),
-    /// No place for a lock.
+    /// No directory accepts the lock file.
     #[error("cannot lock the session by a file in {}: {source}", .path.display())]
     Unusable {
-        /// The last directory that was tried.
+        /// The last directory tried.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl SessionLock {
-    /// Takes the session with this key, or says at once who has it. Where `/run/lock` cannot be
-    /// used, the lock lies in `state_dir`, made if need be, with a warning: a process that has
-    /// another one is not noticed then.
+    /// Locks the session with this key, or returns its holder without waiting. If `/run/lock` is
+    /// unusable, logs a warning and locks in `state_dir`, created if missing: a process with
+    /// another `state_dir` is then not detected.
     pub fn take(key: &AuthKey, state_dir: Option<&Path>) -> Result<Self, SessionLockError> {
         Self::take_in(Path::new(MACHINE), key, state_dir)
     }
@@ -92,7 +92,7 @@ fn cause(e: LockError) -> io::Error {
     }
 }
 
-/// The lock's file name for this key.
+/// The lock file's name for this key.
 fn name(key: &AuthKey) -> OsString {
     let mut digest = Digest::default();
     digest.add(b"tgs session lock\0");

@@ -1,13 +1,13 @@
-//! Session strings: what Telegram client libraries write a signed-in session into, read from every
-//! form that is in use and written in Telethon's.
+//! Session strings: the text in which Telegram client libraries store a signed-in session. Reads
+//! every form in use; writes Telethon's and Pyrogram's.
 //!
-//! All forms are base64 over big-endian fields: the data centre (DC), the 256-byte authorisation
-//! key, and for some the server's address or the account. A string that begins with `1` is
-//! Telethon's or GramJS', every other one Pyrogram's; which of each, the number of bytes says.
-//! Nothing here speaks to Telegram, so a string that can be read may still be of a dead session, of
-//! a bot, or of a key that never signed in; that is the caller's to find out.
+//! All forms are base64 of big-endian fields: the data centre (DC), the 256-byte authorisation key,
+//! and in some forms the server's address or the account. A string that begins with `1` is
+//! Telethon's or GramJS', any other Pyrogram's; the number of bytes selects the variant. This
+//! module does not contact Telegram: a readable string may belong to a dead session, a bot, or a
+//! key that never signed in.
 //!
-//! The string gives access to the account. No error repeats a part of it; only a key's
+//! The string grants access to the account. No error repeats a part of it; only a key's
 //! [`AuthKey::fingerprint`] may be shown.
 
 mod base64;
@@ -22,32 +22,32 @@ use std::{
 pub use self::dc::dc_address;
 use crate::{digest::Digest, secret::Secret};
 
-/// The length of an authorisation key in bytes.
+/// Length of an authorisation key, in bytes.
 const KEY: usize = 256;
-/// More characters than any string has: a host name of 253 bytes in the GramJS form makes 687.
+/// Longer than any valid string: a host name of 253 bytes in the GramJS form makes 687 characters.
 const LONGEST: usize = 1024;
 
-/// Who writes a session this way.
+/// The form of a session string, named after the library that writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Telethon, with an IPv4 or IPv6 address; ours.
+    /// Telethon, with an IPv4 or IPv6 address; the form of the tgs tools.
     Telethon,
     /// GramJS and teleproto.
     GramJs,
     /// Pyrogram 2, Kurigram, Pyrofork, Hydrogram.
     Pyrogram,
-    /// Pyrogram 1 with an account number of 64 bits.
+    /// Pyrogram 1 with a 64-bit user id.
     PyrogramV1,
-    /// Pyrogram 1 with an account number of 32 bits.
+    /// Pyrogram 1 with a 32-bit user id.
     PyrogramV1Old,
 }
 
 impl Format {
-    /// Every form.
+    /// All forms.
     pub const ALL: [Self; 5] =
         [Self::Telethon, Self::GramJs, Self::Pyrogram, Self::PyrogramV1, Self::PyrogramV1Old];
 
-    /// The name to show to people.
+    /// The display name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -66,49 +66,49 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a session string says.
+/// The content of a session string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionString {
-    /// The form it was read from; [`Format::Telethon`] for one made by [`SessionString::new`].
+    /// The form of the text; [`Format::Telethon`] after [`SessionString::new`].
     pub format: Format,
     /// The account's home DC, 1 to 5.
     pub dc: u8,
     /// The DC's address; Pyrogram's forms have none.
     pub address: Option<Address>,
-    /// The key that the account was signed in with.
+    /// The key with which the account signed in.
     pub key: AuthKey,
-    /// The application that signed in, in Pyrogram's form v2 only.
+    /// The application that signed in; Pyrogram v2 only.
     pub api_id: Option<i32>,
-    /// Whether the account is one of Telegram's test DCs; Pyrogram's forms only.
+    /// Whether the account is on one of Telegram's test DCs; Pyrogram's forms only.
     pub test: Option<bool>,
-    /// The account; Pyrogram's forms only.
+    /// The account's user id; Pyrogram's forms only.
     pub user_id: Option<u64>,
-    /// Whether that is a bot; Pyrogram's forms only.
+    /// Whether the account is a bot; Pyrogram's forms only.
     pub is_bot: Option<bool>,
 }
 
-/// Where a DC listens.
+/// The network address of a DC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The machine.
+    /// The IP address or host name.
     pub host: Host,
     /// The port, not 0.
     pub port: u16,
 }
 
-/// A machine, as a session string names it.
+/// The host of a DC, as a session string names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// By its address.
+    /// An IP address.
     Ip(IpAddr),
-    /// By its name, which only GramJS does: those of its `WebSocket` servers, no use for another
-    /// transport.
+    /// A host name. Only GramJS writes one, of its `WebSocket` servers; other transports cannot use
+    /// it.
     Name(String),
 }
 
 impl Host {
-    /// Whether it is in 0.0.0.0/8 or e::/16, which are nobody's: in Telethon's form they would look
-    /// like GramJS'.
+    /// Whether the address is in 0.0.0.0/8 or e::/16, which are unassigned: in Telethon's form they
+    /// would look like GramJS'.
     fn is_nowhere(&self) -> bool {
         match self {
             Self::Ip(IpAddr::V4(ip)) => ip.octets()[0] == 0,
@@ -118,25 +118,25 @@ impl Host {
     }
 }
 
-/// The authorisation key of a session: 256 bytes that are as good as a password. `{:?}` shows its
+/// The authorisation key of a session: 256 bytes, equivalent to a password. `{:?}` shows its
 /// fingerprint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthKey(Secret<[u8; KEY]>);
 
 impl AuthKey {
-    /// Keeps a key.
+    /// Wraps a key.
     #[must_use]
     pub fn new(bytes: [u8; KEY]) -> Self {
         Self(Secret::new(bytes))
     }
 
-    /// The key itself, for the one who signs in with it.
+    /// Returns the key itself, for the connection that uses it.
     #[must_use]
     pub fn expose(&self) -> &[u8; KEY] {
         self.0.expose()
     }
 
-    /// Whether the key is a placeholder: all bytes are the same. Libraries write zeros before a
+    /// Whether the key is a placeholder: all bytes are equal. Libraries write zeros before a
     /// sign-in.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -144,8 +144,8 @@ impl AuthKey {
         rest.iter().all(|byte| byte == first)
     }
 
-    /// The first 8 hexadecimal digits of the key's SHA-256: the only thing that may be shown. Tells
-    /// two sessions apart in logs, and gives nothing away about 2048 random bits.
+    /// The first 8 hexadecimal digits of the key's SHA-256, the only part that may be shown.
+    /// Distinguishes sessions in logs and reveals nothing about 2048 random bits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Digest::default();
@@ -160,26 +160,26 @@ impl fmt::Debug for AuthKey {
     }
 }
 
-/// Why a text is no session string. The words follow the variable's name, and none comes from the
-/// text.
+/// Why a text is not a session string. Messages follow the variable's name and contain no part of
+/// the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSessionString {
-    /// Nothing but white space.
+    /// The text is empty or white space.
     #[error("is empty")]
     Empty,
-    /// More than 1024 characters.
+    /// The text has more than 1024 characters.
     #[error("is too long to be a session string")]
     TooLong,
-    /// Not base64, in neither alphabet.
+    /// The text has a character of neither base64 alphabet.
     #[error("holds a character that is in no session string, such as a space, a quote or a line break")]
     NotBase64,
     /// No form has this many bytes.
     #[error("has a length that no kind of session string has; it may have been cut off while copying")]
     Length,
-    /// DCs are numbered from 1 to 5.
+    /// The DC is not from 1 to 5.
     #[error("names a data centre that does not exist; it may be damaged, or no session string at all")]
     Dc,
-    /// An address that is neither an IP address nor a host name or that is nobody's, or port 0.
+    /// The address is neither an IP address nor a host name, is unassigned, or has port 0.
     #[error("holds an invalid server address; it may be damaged, or not be a session string")]
     Address,
     /// A flag that is neither 0 nor 1, or an `api_id` over 31 bits.
@@ -190,26 +190,26 @@ pub enum InvalidSessionString {
     NoKey,
 }
 
-/// What Pyrogram's form needs and the session does not say.
+/// A field that Pyrogram's form requires and the session lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
-    /// The application's number.
+    /// The application's `api_id`.
     #[error("Pyrogram's form needs the API_ID of the application, which this session string does not hold")]
     ApiId,
-    /// The account's number.
+    /// The account's user id.
     #[error("Pyrogram's form needs the account's user id, which this session string does not hold")]
     UserId,
 }
 
 impl SessionString {
-    /// A session that has just been signed in. `dc` is from 1 to 5.
+    /// Creates the string of a new session. `dc` is from 1 to 5.
     pub fn new(dc: u8, address: SocketAddr, key: AuthKey) -> Result<Self, InvalidSessionString> {
         let address = Address { host: Host::Ip(address.ip()), port: address.port() };
         Self::with(Format::Telethon, dc, Some(address), key)
     }
 
-    /// Reads a string of any form. White space around it, missing padding, and either base64
-    /// alphabet are fine.
+    /// Decodes a string of any form. Accepts surrounding white space, missing padding, and either
+    /// base64 alphabet.
     pub fn decode(text: &str) -> Result<Self, InvalidSessionString> {
         let text = text.trim();
         if text.is_empty() {
@@ -218,7 +218,7 @@ impl SessionString {
         if text.len() > LONGEST {
             return Err(InvalidSessionString::TooLong);
         }
-        // No Pyrogram string begins with a 1: that would be a DC above 200.
+        // No Pyrogram string begins with `1`: that would be a DC above 200.
         if let Some(rest) = text.strip_prefix('1') {
             return with_address(&base64::decode(rest)?);
         }
@@ -243,8 +243,8 @@ impl SessionString {
         Ok(Self { format, dc, address, key, api_id: None, test: None, user_id: None, is_bot: None })
     }
 
-    /// Where to connect: the string's own address, or where it has none that can be used, the DC's
-    /// from the table. `None` for a test DC above 3.
+    /// The address to connect to: the string's IP address, else the DC's from the table. `None` for
+    /// a test DC above 3.
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.address {
@@ -253,8 +253,8 @@ impl SessionString {
         }
     }
 
-    /// In Telethon's form, with this address (see [`SessionString::socket_addr`]) in place of its
-    /// own.
+    /// Encodes the session in Telethon's form, with `address` (see [`SessionString::socket_addr`])
+    /// in place of its own.
     #[must_use]
     pub fn to_telethon(&self, address: SocketAddr) -> Secret<String> {
         let mut raw = vec![self.dc];
@@ -267,9 +267,9 @@ impl SessionString {
         Secret::new(format!("1{}", base64::encode(&raw, true)))
     }
 
-    /// In Pyrogram's form v2. A session read from a form without `api_id` and `user_id` needs them
-    /// set first; without the other two it is taken for a user account's, and for one of the test
-    /// DCs if its address is one of theirs.
+    /// Encodes the session in Pyrogram's form v2. Requires `api_id` and `user_id`. Without `is_bot`
+    /// the account counts as a user; without `test` the address decides whether the DC is a test
+    /// DC.
     pub fn to_pyrogram(&self) -> Result<Secret<String>, Missing> {
         let api_id = self.api_id.ok_or(Missing::ApiId)?;
         let user_id = self.user_id.ok_or(Missing::UserId)?;
@@ -283,7 +283,7 @@ impl SessionString {
         Ok(Secret::new(base64::encode(&raw, false)))
     }
 
-    /// [`AuthKey::fingerprint`]
+    /// See [`AuthKey::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> String {
         self.key.fingerprint()
@@ -298,7 +298,7 @@ impl FromStr for SessionString {
     }
 }
 
-/// Takes big-endian fields from the front. Too few bytes are [`Refused::Length`].
+/// Reads big-endian fields from the front. Too few bytes are [`InvalidSessionString::Length`].
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -338,9 +338,8 @@ impl<'a> Fields<'a> {
 fn with_address(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
     let mut fields = Fields(raw);
     let dc = fields.byte()?;
-    // A GramJS string with an address of 14 characters is as long as a Telethon one with IPv6: what
-    // decides is whether the bytes where GramJS has the length are the length. Telethon's would
-    // have to hold a `Host::is_nowhere`.
+    // A GramJS string with an address of 14 characters is as long as a Telethon string with IPv6.
+    // The length field decides: of Telethon's, only a `Host::is_nowhere` address matches it.
     let gramjs = Fields(fields.0).u16()?;
     let (format, host) = match raw.len() {
         len if usize::from(gramjs) + 261 == len => {
@@ -355,7 +354,7 @@ fn with_address(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
     SessionString::with(format, dc, Some(address), fields.key()?)
 }
 
-/// An address in words.
+/// Parses a host in text form.
 fn host(bytes: &[u8]) -> Result<Host, InvalidSessionString> {
     let text = str::from_utf8(bytes).map_err(|_| InvalidSessionString::Address)?;
     if let Ok(ip) = text.parse() {
@@ -366,8 +365,8 @@ fn host(bytes: &[u8]) -> Result<Host, InvalidSessionString> {
     if name { Ok(Host::Name(text.to_owned())) } else { Err(InvalidSessionString::Address) }
 }
 
-/// v2: dc u8, api_id u32, test u8, key, user_id u64, is_bot u8. v1: the same without api_id,
-/// user_id of 64 or 32 bits.
+/// v2: dc u8, api_id u32, test u8, key, user_id u64, is_bot u8. v1: without api_id, and user_id of
+/// 64 or 32 bits.
 fn pyrogram(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
     let format = match raw.len() {
         271 => Format::Pyrogram,

@@ -2,8 +2,8 @@
 //!
 //! A value comes from the first of: the command line; a file named by `--env-file`; the
 //! environment; `./.env`; the default. The named file precedes the environment because systemd's
-//! `EnvironmentFile=` puts there what the file held when the unit started. An empty value is an
-//! unset one. What values mean for the broadcast is not known here.
+//! `EnvironmentFile=` fills the environment with the file's content as of the unit's start. An
+//! empty value counts as unset. The effects of values on the broadcast are not known here.
 
 mod load;
 mod parse;
@@ -30,7 +30,7 @@ pub struct Telegram {
     pub api_id: Option<i32>,
     /// `API_HASH`
     pub api_hash: Option<Secret<String>>,
-    /// `SESSION_STRING`, unchecked: a malformed one is a dead one.
+    /// `SESSION_STRING`, unchecked: a malformed string counts as a dead session.
     pub session: Option<Secret<String>>,
     /// `CHAT_ID`
     pub chat: Option<ChatId>,
@@ -48,8 +48,8 @@ pub struct Telegram {
     pub phone: Option<String>,
 }
 
-/// The settings of one run. [`Settings::load`] makes paths absolute, [`Settings::examine`] does
-/// not.
+/// The settings of one run. Paths are absolute after [`Settings::load`], unchanged after
+/// [`Settings::examine`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
@@ -81,7 +81,7 @@ pub struct Settings {
     pub publisher: PublisherKind,
     /// `PROMETHEUS_HOST`
     pub prometheus_host: IpAddr,
-    /// `PROMETHEUS_PORT`; 0 is any free port.
+    /// `PROMETHEUS_PORT`; 0 selects any free port.
     pub prometheus_port: u16,
     /// Whether `PROMETHEUS_PORT` is set at all.
     pub prometheus_port_given: bool,
@@ -91,7 +91,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `CACHE_DIR`; need not exist yet.
     pub cache_dir: PathBuf,
-    /// `CACHE_MAX_GB`, in bytes; 0 for no cache.
+    /// `CACHE_MAX_GB`, in bytes; 0 disables the cache.
     pub cache_limit: u64,
     /// `CACHE_AHEAD`
     pub cache_ahead: bool,
@@ -101,14 +101,13 @@ pub struct Settings {
     pub image_duration: Duration,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
-    /// Warnings for the operator, to be logged once the log is started.
+    /// Warnings for the operator, to be logged once logging has started.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
     /// Makes all paths absolute, relative to `dir` (empty: the working directory), since children
-    /// run in other directories. Names of programs without a slash stay: they are looked up in
-    /// PATH.
+    /// run in other directories. Program names without a slash stay: PATH resolves them.
     #[must_use]
     pub fn absolute(mut self, dir: &Path) -> Self {
         let absolute = |path: &mut PathBuf| {
@@ -124,7 +123,7 @@ impl Settings {
         self
     }
 
-    /// The ffprobe program: the one beside ffmpeg if there is one, else looked up in PATH.
+    /// The ffprobe program: the file beside ffmpeg if it exists, else `ffprobe` in PATH.
     #[must_use]
     pub fn ffprobe_path(&self) -> PathBuf {
         let beside = self.ffmpeg_path.with_file_name("ffprobe");

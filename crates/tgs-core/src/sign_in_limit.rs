@@ -1,10 +1,8 @@
-//! How often the standby session may approve a new one: at most five times in any 24 hours for each
-//! account, since Telegram locks an account out that signs in too often, and a process in a crash
-//! loop would not stop at that.
+//! Limits sign-ins through the standby session to five per account in any 24 hours: Telegram locks
+//! an account that signs in too often, and a process in a crash loop would not stop by itself.
 //!
-//! The times are kept in the state directory, one for each line, and each is on disk before the
-//! attempt it stands for. All instances that share the directory share the count. Here is only
-//! counted; who signs in is the caller.
+//! The state directory stores the times, one per line, each on disk before its attempt. All
+//! instances that share the directory share the count. Only counts: the caller signs in.
 
 use std::{
     ffi::OsString,
@@ -22,32 +20,32 @@ use crate::{
     time::hours_and_minutes,
 };
 
-/// Attempts in a [`DAY`].
+/// Limit of attempts in a [`DAY`].
 const MOST: usize = 5;
 /// The window, in seconds.
 const DAY: u64 = 24 * 60 * 60;
-/// For another process to write one small file.
+/// Time limit for another process to write one small file.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The count of one account.
+/// The count of one account's sign-ins.
 #[derive(Debug)]
 pub struct SignInLimit {
     dir: PathBuf,
     name: OsString,
 }
 
-/// Why there must be no attempt now.
+/// Why a sign-in is not allowed now.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInLimitError {
-    /// There have been enough.
+    /// The limit is reached.
     #[error("{MOST} sign-ins of this account in 24 hours are enough; the next may be in {}", hours_and_minutes(*.left))]
     Exhausted {
-        /// When the next attempt may be.
+        /// When the next attempt is allowed.
         until: SystemTime,
-        /// How long that is from now.
+        /// The time until then.
         left: Duration,
     },
-    /// Another process holds the count.
+    /// Another process holds the lock of the count.
     #[error("the count of sign-ins {} is held by {holder}", .path.display())]
     Busy {
         /// The file.
@@ -55,31 +53,31 @@ pub enum SignInLimitError {
         /// The other process.
         holder: Holder,
     },
-    /// The count cannot be kept, and without it there is no attempt.
+    /// The count cannot be stored; without it no attempt is allowed.
     #[error("cannot keep the count of sign-ins in {}: {source}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl SignInLimit {
-    /// The count of `account` (its user id) in `state_dir`, which is made if need be.
+    /// Opens the count of `account` (its user id) in `state_dir`, which is created if missing.
     pub fn open(state_dir: &Path, account: u64) -> Result<Self, SignInLimitError> {
         let this = Self { dir: state_dir.into(), name: format!("sign-ins-{account}").into() };
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| this.failed(e))?;
         Ok(this)
     }
 
-    /// Counts an attempt at `now` and allows it; it is on disk when this returns.
+    /// Records an attempt at `now` if the limit allows it; the record is on disk on return.
     pub fn try_take(&self, now: SystemTime) -> Result<(), SignInLimitError> {
         let lock = self.lock()?;
         let now = seconds(now);
         let (mut counted, kept) = self.load(lock.dir(), now).map_err(|e| self.failed(e))?;
         let taken = counted.take(now);
-        // Kept when it is refused, too: times that a wrong clock wrote must pass from now on.
+        // Store after a refusal too: times from a wrong clock must expire relative to `now`.
         if counted != kept {
             self.store(lock.dir(), &counted).map_err(|e| self.failed(e))?;
         }
@@ -89,8 +87,7 @@ impl SignInLimit {
         })
     }
 
-    /// How many attempts are left at `now`, 0 to 5. Reads only; a count that cannot be read leaves
-    /// none.
+    /// Returns the remaining attempts at `now`, 0 to 5. Only reads; an unreadable count means 0.
     #[must_use]
     pub fn left(&self, now: SystemTime) -> usize {
         let read = SharedDir::open(&self.dir).and_then(|dir| dir.read(&self.name));
@@ -114,9 +111,9 @@ impl SignInLimit {
         })
     }
 
-    /// What has been counted, and what of that the file says. A file that cannot be understood is
-    /// put aside and stands for one attempt: for none, damage would be a way around the limit; for
-    /// five, it would keep a stream down for a day.
+    /// Returns the count, and the count that the file holds. A malformed file is renamed and counts
+    /// as one attempt: as none, damage would bypass the limit; as five, a stream could stay down
+    /// for a day.
     fn load(&self, dir: &SharedDir, now: u64) -> io::Result<(Counted, Counted)> {
         let Some((bytes, _)) = dir.read(&self.name)? else { return Ok(<_>::default()) };
         if let Some(counted) = Counted::parse(&bytes) {
@@ -149,7 +146,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The times of attempts, in seconds since 1970, oldest first.
+/// Times of attempts, in seconds since 1970, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Counted(Vec<u64>);
 
@@ -165,8 +162,8 @@ impl Counted {
         self.0.iter().flat_map(|time| [time.to_string(), "\n".into()]).collect()
     }
 
-    /// Forgets what is a day old. Times that are yet to come are from before the clock was set
-    /// back; when they really were nobody knows, so they count as of now.
+    /// Drops times older than a day. A future time was recorded before the clock was set back; its
+    /// true age is unknown, so it becomes `now`.
     fn pass(&mut self, now: u64) {
         self.0.retain(|time| time.saturating_add(DAY) > now);
         for time in &mut self.0 {
@@ -174,7 +171,7 @@ impl Counted {
         }
     }
 
-    /// Counts an attempt, or says from when on one may be.
+    /// Records an attempt, or returns when the next attempt is allowed.
     fn take(&mut self, now: u64) -> Result<(), u64> {
         self.pass(now);
         if self.0.len() >= MOST {

@@ -1,5 +1,5 @@
-//! Signal handling in a thread. The first SIGTERM or SIGINT stops gracefully, the second kills;
-//! what other signals mean is the caller's decision.
+//! Signal handling in a thread. The first SIGTERM or SIGINT stops gracefully, the second kills; the
+//! caller decides the effect of other signals.
 
 use std::{io, thread};
 
@@ -7,8 +7,8 @@ use signal_hook::iterator::Signals;
 
 use crate::{cancel::Cancel, supervise::contain};
 
-/// Watches for `signals` (of `signal_hook::consts`) in a thread of its own. Each one that does not
-/// kill the process calls `on_signal`, then sets `cancel`.
+/// Watches for `signals` (of `signal_hook::consts`) in a thread. Each signal that does not kill the
+/// process calls `on_signal`, then sets `cancel`.
 pub fn watch(signals: &[i32], cancel: Cancel, on_signal: impl Fn() + Send + 'static) -> io::Result<()> {
     let stopped = cancel.clone();
     listen(signals, &[], stopped, move |_| {
@@ -17,8 +17,8 @@ pub fn watch(signals: &[i32], cancel: Cancel, on_signal: impl Fn() + Send + 'sta
     })
 }
 
-/// Calls `on_signal` with each signal of `ending` and `others`, in a thread of its own. A signal of
-/// `ending` kills the process once `stopped` is set.
+/// Calls `on_signal` with each signal of `ending` and `others`, in a thread. Once `stopped` is set,
+/// a signal of `ending` kills the process.
 pub fn listen(
     ending: &[i32],
     others: &[i32],
@@ -33,7 +33,7 @@ pub fn listen(
                 // The kernel kills the children with this process.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            // The panic hook logs a panic. The thread must survive it, or later signals are lost.
+            // The panic hook logs the panic. The thread must survive it, or later signals are lost.
             let _ = contain(|| on_signal(signal));
         }
     })?;

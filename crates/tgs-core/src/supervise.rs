@@ -11,10 +11,10 @@ use std::{
 
 use crate::{backoff::Backoff, mask};
 
-/// The longest message, in characters.
+/// Limit of a panic message, in characters.
 const LONGEST: usize = 200;
 
-/// The delay before a loop that panicked restarts; it doubles up to [`SLOWEST`].
+/// Delay before a loop that panicked restarts; doubles up to [`SLOWEST`].
 const FIRST: Duration = Duration::from_secs(1);
 
 const SLOWEST: Duration = Duration::from_mins(1);
@@ -30,7 +30,7 @@ impl fmt::Display for Panic {
 }
 
 impl Panic {
-    /// The panic that was raised with `payload`.
+    /// Converts a panic's `payload`.
     #[must_use]
     pub fn of(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
@@ -40,10 +40,10 @@ impl Panic {
     }
 }
 
-/// Runs `work`; a panic in it is an error.
+/// Runs `work` and returns a panic in it as an error.
 ///
-/// Data that `work` has changed stays as the panic left it: let `work` own its data, or check the
-/// data afterwards.
+/// Data that `work` changed stays as the panic left it: let `work` own its data, or check the data
+/// afterwards.
 pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic::of(&*payload))
 }

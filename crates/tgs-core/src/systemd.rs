@@ -1,8 +1,8 @@
 //! Notifications to systemd (`Type=notify`): readiness, a status line, and the watchdog's ping for
 //! `WatchdogSec=`. Does nothing unless systemd started the tool.
 //!
-//! The ping depends on loops that iterate, never on what they wait for: an unreachable server must
-//! not restart the tool.
+//! The ping depends on whether loops iterate, never on a peer: an unreachable server must not
+//! restart the tool.
 
 use std::{
     sync::{
@@ -18,23 +18,23 @@ use sd_notify::NotifyState;
 
 use crate::supervise::contain;
 
-/// How often the status line is renewed and the heartbeats are checked.
+/// Interval of status updates and heartbeat checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The limit of a status line, in bytes. systemd truncates longer ones.
+/// Limit of a status line, in bytes; systemd truncates longer ones.
 const LONGEST: usize = 500;
 
-/// `READY=1`: the tool works, or reports what it waits for.
+/// Sends `READY=1`: the tool works, or waits and reports the reason.
 pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// `STOPPING=1`: the tool has begun to stop.
+/// Sends `STOPPING=1`: the tool has begun to stop.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Whether systemd supervises the process, so that no operator at a terminal can fix a problem.
+/// Whether systemd supervises the process; then no operator at a terminal can fix a problem.
 #[must_use]
 pub fn is_supervising() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
@@ -46,24 +46,24 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The heartbeats of a process, which decide about the watchdog's ping.
+/// The heartbeats of a process. A stuck loop or a dead thread withholds the watchdog ping.
 #[derive(Debug, Clone, Default)]
 pub struct Watchdog(Arc<Mutex<Vec<Watched>>>);
 
-/// For [`Watched::limit`]: the thread has died.
+/// Value of [`Watched::limit`] for a dead thread.
 const DEAD: Duration = Duration::ZERO;
 
 #[derive(Debug)]
 struct Watched {
     name: &'static str,
-    /// The limit of an iteration.
+    /// Time limit of one iteration.
     limit: Duration,
     began: Instant,
     /// The last heartbeat, in milliseconds after `began`.
     last_beat: Arc<AtomicU64>,
 }
 
-/// The heartbeat of one loop, which is watched until this is dropped.
+/// The heartbeat of one loop. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Heartbeat {
     watchdog: Watchdog,
@@ -80,14 +80,15 @@ impl Watchdog {
         Heartbeat { watchdog: self.clone(), began, last_beat }
     }
 
-    /// The vital thread `name` has died. Withholds the ping from now on, so that systemd kills the
-    /// process if its own end hangs.
+    /// Records that the vital thread `name` died. Withholds the ping for good, so that systemd
+    /// kills the process if its shutdown hangs.
     pub fn died(&self, name: &'static str) {
         let (began, last_beat) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         self.with(|all| all.push(Watched { name, limit: DEAD, began, last_beat }));
     }
 
-    /// A loop whose last heartbeat is older than its limit at `now`, and how old that is.
+    /// Returns a dead thread, or a loop whose last heartbeat is older than its limit at `now`, and
+    /// the heartbeat's age.
     #[must_use]
     pub fn stuck(&self, now: Instant) -> Option<(&'static str, Duration)> {
         self.with(|all| {
@@ -117,7 +118,7 @@ impl Drop for Heartbeat {
     }
 }
 
-/// The thread that notifies systemd until this is dropped.
+/// The thread that notifies systemd. Dropping this stops the thread.
 #[derive(Debug)]
 pub struct Reporter {
     stop: Option<mpsc::Sender<()>>,
@@ -125,7 +126,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Sends the line that `status` makes whenever it changes, and the ping while no loop of
+    /// Sends the line that `status` returns whenever it changes, and the ping while no loop of
     /// `watchdog` is stuck. Does nothing without systemd.
     #[must_use]
     pub fn start(watchdog: Watchdog, status: impl Fn() -> String + Send + 'static) -> Self {
@@ -191,7 +192,7 @@ fn report(
     }
 }
 
-/// `text` as a status line: without line breaks, and bounded.
+/// Replaces control characters by spaces and truncates to [`LONGEST`].
 fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.truncate(line.floor_char_boundary(LONGEST));

@@ -1,15 +1,14 @@
-//! Dates and lengths of time as they are shown: always UTC, never a locale.
+//! Formats of dates and durations: always UTC, never a locale.
 
 use std::{
     fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The last second that has a year of four digits: 9999-12-31T23:59:59Z.
+/// The last second with a four-digit year: 9999-12-31T23:59:59Z.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A time as `2026-02-28T23:59:59.123Z`. One before 1970 or after 9999 is shown as the nearest
-/// within.
+/// Displays a time as `2026-02-28T23:59:59.123Z`. Times before 1970 or after 9999 are clamped.
 #[derive(Debug, Clone, Copy)]
 pub struct Utc(pub SystemTime);
 
@@ -20,8 +19,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// A time to the second, `2026-02-28 23:59:59 UTC`, rounded up: what may be done then may not be
-/// done before.
+/// Formats a time to the second, `2026-02-28 23:59:59 UTC`, rounded up, so that a limit until
+/// `time` has ended at the displayed time.
 #[must_use]
 pub fn moment(time: SystemTime) -> String {
     let text = Utc(time + Duration::from_millis(999)).to_string();
@@ -29,21 +28,21 @@ pub fn moment(time: SystemTime) -> String {
     format!("{} UTC", second.replace('T', " "))
 }
 
-/// Whole days from 1970-01-01 to this date; `None` for one that does not exist.
+/// Returns the days from 1970-01-01 to this date; `None` if the date does not exist.
 #[must_use]
 pub fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let midnight = humantime::parse_rfc3339(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z")).ok()?;
     Some(midnight.duration_since(UNIX_EPOCH).ok()?.as_secs() / 86_400)
 }
 
-/// A length as `1:02:03`, to the nearest second.
+/// Formats a duration as `1:02:03`, rounded to the nearest second.
 #[must_use]
 pub fn clock(length: Duration) -> String {
     let seconds = (length.as_millis() + 500) / 1000;
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// A length in hours and minutes, `2 h 5 min`, rounded up to minutes.
+/// Formats a duration as `2 h 5 min`, rounded up to minutes.
 #[must_use]
 pub fn hours_and_minutes(length: Duration) -> String {
     let minutes = length.as_secs().div_ceil(60);

@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// It does not begin with digits, or has more than a number and a unit.
+    /// No leading digits, or more than a number and a unit.
     #[error("is not a duration; write it like 500ms, 10s, 2m or 1h")]
     Malformed,
     /// A bare number, which could mean seconds or milliseconds.
     #[error("has no unit; write it like 500ms, 10s, 2m or 1h")]
     NoUnit,
-    /// It exceeds a `Duration`.
+    /// The value exceeds a `Duration`.
     #[error("is too long a duration")]
     TooLong,
 }

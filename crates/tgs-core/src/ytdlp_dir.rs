@@ -1,4 +1,4 @@
-//! The directory in which `tgs-ytdlp-update` installs yt-dlp, for its readers. Changes nothing.
+//! Reads the directory in which `tgs-ytdlp-update` installs yt-dlp. Changes nothing.
 //!
 //! ```text
 //! <root>/current  -> versions/<name>       swapped by rename
@@ -7,8 +7,6 @@
 //! <root>/versions/<name>/                  a Python environment
 //! <root>/versions/<name>/tgs-version       its version of yt-dlp; written once it is complete
 //! ```
-//!
-//! Nothing here changes it.
 
 use std::{
     path::Path,
@@ -23,25 +21,24 @@ pub const CURRENT: &str = "current";
 pub const PREVIOUS: &str = "previous";
 /// The directory of the versions.
 pub const VERSIONS: &str = "versions";
-/// The file that holds the time of the last success.
+/// The file with the time of the last successful update.
 pub const LAST_SUCCESS: &str = "last-success";
-/// The file that names a version and marks it as complete.
+/// The file that holds a version's number and marks the version as complete.
 pub const VERSION: &str = "tgs-version";
 
-/// A version of yt-dlp that `tgs-ytdlp-update` has installed.
+/// A version of yt-dlp that `tgs-ytdlp-update` installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Its version as PyPI writes it: `2026.8.19`.
+    /// The version as PyPI writes it: `2026.8.19`.
     pub version: String,
-    /// When an update last succeeded: it installed the newest version, or found it in place.
+    /// When an update last succeeded: it installed the newest version, or found it installed.
     pub last_success: Option<SystemTime>,
 }
 
-/// The version of the program at the path `yt_dlp`; `None` if `tgs-ytdlp-update` did not install
-/// it.
+/// Returns the version of the program at `yt_dlp`; `None` if `tgs-ytdlp-update` did not install it.
 #[must_use]
 pub fn installed(yt_dlp: &Path) -> Option<Installed> {
-    // Through `current` to <root>/versions/<name>/bin/yt-dlp.
+    // `current` resolves to <root>/versions/<name>, so this is <root>/versions/<name>/bin/yt-dlp.
     let program = yt_dlp.canonicalize().ok()?;
     let dir = program.ancestors().nth(2)?;
     let version = version(dir)?;
@@ -49,7 +46,7 @@ pub fn installed(yt_dlp: &Path) -> Option<Installed> {
     Some(Installed { version, last_success })
 }
 
-/// The version in the directory `dir`; `None` if it is incomplete.
+/// Returns the version in the directory `dir`; `None` if it is incomplete.
 #[must_use]
 pub fn version(dir: &Path) -> Option<String> {
     let text = files::read_text(&dir.join(VERSION)).ok()?;

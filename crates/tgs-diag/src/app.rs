@@ -1,4 +1,4 @@
-//! From the command line to the exit code: which checks run, and how their findings are printed.
+//! Runs `tgs-diag`: starts the checks, prints their findings, sets the exit code.
 
 use std::{
     env,
@@ -21,13 +21,13 @@ use crate::{
     settings, telegram, unit, ytdlp,
 };
 
-/// Time limit for all checks together.
+/// Time limit of all checks together.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the tool.
 #[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    // A panic becomes a finding; its message may hold secrets.
+    // A panic becomes a finding; its message is suppressed because it may contain secrets.
     panic::set_hook(Box::new(|_| {}));
     let mut context = DiagContext::new(&cli);
     remedy::set_env_file(context.env.as_ref().map(|env| &*env.path));
@@ -40,7 +40,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(tell(&findings, cli.json).into())
 }
 
-/// All checks, in the order of the report.
+/// Runs all checks; the findings are in report order.
 fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
     let check = |name, run: fn(&DiagContext, &CheckSink)| {
         let context = Arc::clone(context);
@@ -64,9 +64,9 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
         if shows {
             let done = total - left.len();
             let wait = format!("{done} of {total}, waiting for {}", left.join(", "));
-            // A wrapped line cannot be cleared. After the last check there is no progress.
+            // A wrapped line cannot be erased. After the last check there is no progress.
             let wait: String = wait.chars().take(if left.is_empty() { 0 } else { 76 }).collect();
-            // Progress is optional: errors are ignored.
+            // Errors are ignored, because the progress line is optional.
             let _ = write!(stderr(), "\r\x1b[K{wait}").and_then(|()| stderr().flush());
         }
     };
@@ -88,7 +88,7 @@ fn tell(findings: &[Finding], json: bool) -> Code {
     } else {
         lines(findings, colour)
     };
-    // A closed pipe is not a failed check.
+    // A closed pipe must not fail the run.
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
     if !json {
         let _ = writeln!(stderr(), "{}", sum(findings));

@@ -1,5 +1,5 @@
-//! The facts that all checks share: settings, unit, environment. Where the unit reads the `.env` in
-//! question, its search path, directories and variables replace those of the caller's shell.
+//! The facts that all checks share: settings, unit, environment. If the unit reads the checked
+//! `.env`, its PATH, directories and variables replace those of the caller's shell.
 
 use std::{
     collections::BTreeMap,
@@ -29,50 +29,50 @@ use crate::{
 /// The `.env` to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvPath {
-    /// The path.
+    /// The path of the file.
     pub(crate) path: PathBuf,
-    /// Whether it overrides the environment, as `--env-file` does.
+    /// Whether the file overrides the environment, as with `--env-file`.
     pub(crate) named: bool,
 }
 
-/// The facts known before the checks run.
+/// Facts collected before the checks run.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct DiagContext {
     /// The settings file, if any.
     pub(crate) env: Option<EnvPath>,
-    /// Its text and parsed lines; an error where it cannot be read.
+    /// The file's text and parsed lines, or the read error.
     pub(crate) text: Result<(String, EnvFile), String>,
-    /// The unit's properties, or why systemd cannot be asked.
+    /// The unit's properties, or why systemctl failed.
     pub(crate) unit: Result<UnitProperties, SystemctlError>,
     /// The unit's name.
     pub(crate) unit_name: String,
-    /// Whether `--unit` names it.
+    /// Whether `--unit` gives the name.
     pub(crate) unit_named: bool,
     /// Whether the unit reads this `.env`.
     pub(crate) as_unit: bool,
-    /// The search path.
+    /// The PATH for children.
     pub(crate) path: OsString,
     /// The unit's working directory.
     pub(crate) directory: Option<PathBuf>,
-    /// The settings, where they are usable.
+    /// The settings, if valid.
     pub(crate) settings: Option<Settings>,
-    /// Their problems.
+    /// The problems of the settings.
     pub(crate) problems: Problems,
     /// Removes secrets from findings.
     pub(crate) redactor: Redactor,
-    /// Whether checks that need the network are skipped.
+    /// Whether checks that require the network are skipped.
     pub(crate) offline: bool,
-    /// Whether root found that the running program is not the installed one.
+    /// Whether the unit's running program was replaced on disk; only root can determine that.
     pub(crate) replaced: bool,
-    /// Where children may write; `None` where it could not be created.
+    /// The directory that children may write to; `None` if its creation failed.
     pub(crate) scratch: Option<PathBuf>,
-    /// The accounts of the session and the standby session, once known.
+    /// The accounts of the primary and the standby session, once known.
     pub(crate) accounts: [OnceLock<SelfUser>; 2],
 }
 
 impl DiagContext {
-    /// Asks systemd and reads the settings.
+    /// Queries systemd and reads the settings.
     pub(crate) fn new(cli: &Cli) -> Self {
         let unit_name = cli.unit.clone().unwrap_or_else(|| UNIT.to_owned());
         let unit = UnitProperties::ask(&unit_name);
@@ -120,12 +120,12 @@ impl DiagContext {
         }
     }
 
-    /// Confines every child as tgs-stream confines its own: ffmpeg and yt-dlp read no `.env`. The
-    /// returned directory is removed with its content, even while a check hangs.
+    /// Confines children as tgs-stream does: ffmpeg and yt-dlp cannot read `.env`. The returned
+    /// directory is removed on drop, even while a check hangs.
     pub(crate) fn confine(&mut self) -> Option<TempDir> {
         let dir = tempfile::tempdir().ok()?;
         let scratch = dir.path().to_owned();
-        // Without their caches children are slower, nothing else.
+        // Without cache directories children are only slower.
         let _ = confine::make_scratch(&scratch);
         self.scratch = Some(scratch.clone());
         let hidden = self.env.iter().map(|env| env.path.clone()).collect();
@@ -133,7 +133,7 @@ impl DiagContext {
         Some(dir)
     }
 
-    /// A command with this context's PATH; an error where the program is not found.
+    /// A command with this context's PATH; an error if the program is not found.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, String> {
         let program = self.find(program.as_ref())?;
         let mut command = process::command(program);
@@ -141,12 +141,12 @@ impl DiagContext {
         Ok(command)
     }
 
-    /// The executable `program` in this context's PATH.
+    /// Looks up the executable `program` in this context's PATH.
     pub(crate) fn find(&self, program: &OsStr) -> Result<PathBuf, String> {
         find_in(&self.path, program)
     }
 
-    /// The settings file, for messages.
+    /// The path of the settings file, for messages.
     pub(crate) fn env_shown(&self) -> String {
         self.env.as_ref().map_or(".env".to_owned(), |env| env.path.display().to_string())
     }
@@ -160,7 +160,7 @@ fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, String> {
     })
 }
 
-/// The settings file: `--env-file`, that of `--unit`, the installed one, `.env` here.
+/// The settings file: `--env-file`, else that of `--unit`, the installed one, or `./.env`.
 fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Option<EnvPath> {
     if let Some(path) = named.or(of_unit) {
         return Some(EnvPath { path, named: true });
@@ -172,10 +172,10 @@ fn choose(named: Option<PathBuf>, of_unit: Option<PathBuf>, dir: &Path) -> Optio
     here.try_exists().unwrap_or(true).then_some(EnvPath { path: here, named: false })
 }
 
-/// A variable of the unit, or of this process.
+/// A variable of the unit, or without a unit of this process.
 fn variable(unit: Option<&BTreeMap<String, String>>, name: &str) -> Option<OsString> {
     match unit {
-        // systemd sets HOME from the user; this process runs as that user.
+        // systemd derives HOME from User=, and this process runs as that user.
         Some(vars) if name == "HOME" => vars.get(name).map(OsString::from).or_else(|| env::var_os(name)),
         Some(vars) => vars.get(name).map(OsString::from),
         None => env::var_os(name),

@@ -1,7 +1,7 @@
-//! Root becomes the unit's user, where the unit's own `.env` is checked, else the owner of the
+//! Root switches to the unit's user when the unit's own `.env` is checked, else to the owner of the
 //! settings and the files they name.
 //!
-//! Only that user can test its own access. And root must not run a yt-dlp that another user can
+//! Access tests are valid only as that user, and root must not run a yt-dlp that another user can
 //! replace.
 
 use std::{ffi::OsString, path::Path};
@@ -12,7 +12,7 @@ use tgs_core::{owner, process, process::user::User};
 
 use crate::{cli::Cli, context::DiagContext};
 
-/// Where this is root, runs this program again as that user and returns its exit code.
+/// As root, runs this program again as that user and returns its exit code.
 pub(crate) fn run_as_user_of(cli: &Cli, context: &DiagContext) -> anyhow::Result<Option<u8>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -31,12 +31,12 @@ pub(crate) fn run_as_user_of(cli: &Cli, context: &DiagContext) -> anyhow::Result
     if context.unit.as_ref().is_ok_and(|unit| unit.runs_replaced(Path::new("/proc"))) {
         args.push("--replaced".into());
     }
-    // The user may have no access to root's working directory.
+    // The user may lack access to root's working directory.
     let ran = owner::run_self_as(&user, args, Path::new("/"));
     ran.map(Some).with_context(|| format!("become {}, as which the unit runs", user.name))
 }
 
-/// The same as the owner of the settings, STATE_DIR, CACHE_DIR and the programs to run.
+/// Switches to the owner of the settings, STATE_DIR, CACHE_DIR and the programs to run.
 fn run_as_owner(context: &DiagContext) -> anyhow::Result<Option<u8>> {
     let mut paths = Vec::new();
     if let Some(settings) = &context.settings {

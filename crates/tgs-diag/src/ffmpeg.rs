@@ -1,4 +1,4 @@
-//! ffmpeg: its version, its build options, and whether it encodes with FFMPEG_ARGS.
+//! Checks ffmpeg: version, encoders, and a test encode with FFMPEG_ARGS.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,11 +19,11 @@ use crate::{context::DiagContext, finding::Finding, ingest::by_ffmpeg, runner::C
 const INSTALL: &str =
     "install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg), or set FFMPEG_PATH to another one";
 
-/// What a list of ffmpeg must name, and what fails without it.
+/// Required encoders, and what fails without each.
 const ENCODERS: [(&str, &str); 2] =
     [("libx264", "no picture can be encoded"), ("aac", "no sound can be encoded")];
 
-/// Checks ffmpeg.
+/// Runs all ffmpeg checks.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else {
         return out.say(Finding::unseen("ffmpeg", "the settings cannot be read"));
@@ -57,7 +57,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     out.say(arguments(context, settings, &ffmpeg, &version, out));
 }
 
-/// Checks ffprobe: the one beside ffmpeg, else in PATH.
+/// Checks ffprobe: the one beside ffmpeg, else the one in PATH.
 fn probe(context: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckSink) -> Finding {
     let beside = settings.ffmpeg_path.with_file_name("ffprobe");
     let found = if settings.ffmpeg_path.components().count() > 1 && beside.exists() {
@@ -73,7 +73,7 @@ fn probe(context: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckS
     }
 }
 
-/// The output of ffmpeg.
+/// The stdout of `program` with `option`.
 fn ask(program: &Path, option: &str, out: &CheckSink) -> Result<String, String> {
     let mut command = process::command(program);
     command.args(["-hide_banner", option]);
@@ -85,7 +85,7 @@ fn ask(program: &Path, option: &str, out: &CheckSink) -> Result<String, String> 
     Err(process::describe(output.status))
 }
 
-/// `ffmpeg version 5.1.9-0 Copyright …` without the rest.
+/// The version line up to ` Copyright`.
 fn shown_version(line: &str) -> String {
     line.split(" Copyright").next().unwrap_or(line).to_owned()
 }
@@ -116,8 +116,8 @@ fn protocols(list: &str) -> Finding {
         .mended_by("leave PUBLISHER out, or install an ffmpeg with TLS")
 }
 
-/// Encodes three seconds, as tgs-stream does before it uses FFMPEG_ARGS. A directory of its own
-/// keeps no verdict and no file.
+/// Encodes three seconds, as tgs-stream does before it uses FFMPEG_ARGS. The temporary directory
+/// discards the cached verdict and all files.
 fn arguments(
     context: &DiagContext,
     settings: &Settings,

@@ -1,23 +1,23 @@
-//! What was found: one line, and what to do about it.
+//! A finding: verdict, text and remedy.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// How good or bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Level {
-    /// As it should be.
+    /// The check succeeded.
     Pass,
-    /// It works, but look at it; or it could not be looked at.
+    /// A possible problem, or the check could not run.
     Warn,
-    /// It does not work.
+    /// The check failed.
     Fail,
 }
 
 impl Level {
-    /// The word at the beginning of the line.
+    /// The word at the start of an output line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
@@ -26,7 +26,7 @@ impl Level {
         }
     }
 
-    /// ANSI colour: green, yellow, red.
+    /// ANSI colour code: green, yellow, red.
     fn colour(self) -> u8 {
         match self {
             Self::Pass => 32,
@@ -36,53 +36,53 @@ impl Level {
     }
 }
 
-/// One line of the output.
+/// One finding, printed as one line plus its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// What was looked at: a fixed name, for scripts.
+    /// The name of the check; stable, for scripts.
     pub(crate) check: &'static str,
-    /// The verdict.
+    /// The severity.
     pub(crate) level: Level,
-    /// The verdict in words.
+    /// The finding as text.
     pub(crate) text: String,
-    /// What to do about it; every FAIL has one.
+    /// The remedy; every FAIL has one.
     pub(crate) remedy: Option<String>,
 }
 
 impl Finding {
-    /// It is as it should be.
+    /// The check succeeded.
     pub(crate) fn pass(check: &'static str, text: impl Into<String>) -> Self {
         Self { check, level: Level::Pass, text: text.into(), remedy: None }
     }
 
-    /// It should be looked at.
+    /// A possible problem.
     pub(crate) fn warn(check: &'static str, text: impl Into<String>) -> Self {
         Self { check, level: Level::Warn, text: text.into(), remedy: None }
     }
 
-    /// It could not be looked at.
+    /// The check could not run.
     pub(crate) fn unseen(check: &'static str, why: impl std::fmt::Display) -> Self {
         Self::warn(check, format!("not looked at: {why}"))
     }
 
-    /// It does not work.
+    /// The check failed.
     pub(crate) fn fail(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { check, level: Level::Fail, text: text.into(), remedy: Some(remedy.into()) }
     }
 
-    /// With what to do about it.
+    /// Adds a remedy; an empty string means none.
     pub(crate) fn mended_by(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()).filter(|remedy| !remedy.is_empty()), ..self }
     }
 }
 
-/// The lines of all of them, the verdicts in colour or not.
+/// Formats findings as lines, optionally in colour.
 pub(crate) fn lines(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for Finding { check, level, text: words, remedy } in findings {
         let word = level.word();
         let verdict = if colour { format!("\x1b[{}m{word}\x1b[0m", level.colour()) } else { word.to_owned() };
-        // Into a String, which never fails.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{verdict} {check}: {words}");
         if let Some(remedy) = remedy {
             let _ = writeln!(text, "  -> {remedy}");
@@ -91,7 +91,7 @@ pub(crate) fn lines(findings: &[Finding], colour: bool) -> String {
     text
 }
 
-/// How many of each.
+/// The number of findings per level.
 pub(crate) fn sum(findings: &[Finding]) -> String {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     format!("{} pass, {} warn, {} fail", count(Level::Pass), count(Level::Warn), count(Level::Fail))

@@ -1,4 +1,4 @@
-//! The machine: free disk space, writable directories, time synchronisation, and Landlock.
+//! Checks the machine: free disk space, writable directories, time synchronisation, Landlock.
 
 use std::{
     fs,
@@ -19,12 +19,12 @@ use tgs_core::{
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const MIB: u64 = 1 << 20;
-/// Less free space than this is a WARN.
+/// Free space below this is a WARN.
 const LITTLE: u64 = 1024 * MIB;
-/// Less free space than this is a FAIL: state can soon not be written.
+/// Free space below this is a FAIL: state files can soon no longer be written.
 const NONE: u64 = 100 * MIB;
 
-/// Checks the machine.
+/// Runs all checks of the machine.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     if let Some(settings) = &context.settings {
         let user = context.unit.as_ref().ok().filter(|_| context.as_unit).and_then(|unit| unit.user());
@@ -56,7 +56,7 @@ fn disk(check: &'static str, name: &str, dir: &Path, user: Option<&str>) -> Find
     }
 }
 
-/// A finding where the directory's user cannot write it, or that cannot be determined.
+/// A finding if the user cannot write to the directory, or if that cannot be determined.
 fn unwritable(
     check: &'static str,
     name: &str,
@@ -71,7 +71,7 @@ fn unwritable(
         format!("{make}, or set {name} to another directory")
     };
     if let Some(user) = user {
-        // systemd makes the unit's directories, and gives them to its user.
+        // systemd creates missing directories of the unit with User= as owner.
         if !exists {
             return None;
         }
@@ -170,7 +170,7 @@ mod tests {
         assert_ne!(disk("disk-state", "STATE_DIR", dir.path(), Some(&me)).level, Level::Fail);
         let found = disk("disk-state", "STATE_DIR", dir.path(), Some("daemon"));
         assert!(found.text.contains("but the unit runs as daemon"), "{found:?}");
-        // Read-only for root too.
+        // Not writable for root either.
         let found = disk("disk-state", "STATE_DIR", Path::new("/proc/x"), None);
         assert_eq!(found.level, Level::Fail, "{found:?}");
     }

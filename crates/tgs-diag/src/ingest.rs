@@ -1,4 +1,4 @@
-//! The ingest server: DNS, TCP and TLS. Publishes nothing and sends no key.
+//! Checks the ingest server: DNS, TCP and TLS. Publishes nothing and sends no stream key.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "ingest";
 
-/// Time limit for the server.
+/// Time limit of the connection attempt.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Checks the server of OUTPUT_URL, if set.
@@ -31,7 +31,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     });
 }
 
-/// Whether the server answers.
+/// Checks whether the server accepts connections.
 pub(crate) fn reach(target: &RtmpUrl, out: &CheckSink) -> Finding {
     let cancel = out.cancel.clone();
     judge(target, client::reach(target, move || cancel.is_cancelled(), LIMIT.min(out.left())))

@@ -1,8 +1,8 @@
-//! `tgs-diag`: finds the faults of an installation and names their remedies.
+//! `tgs-diag`: finds faults of an installation and names their remedies.
 //!
-//! Writes nothing, restarts nothing, and uses a session only where no other process does. Each
+//! Writes nothing, restarts nothing, and never uses a session that another process holds. Each
 //! module checks one area and separates observation (files, children, network) from judgement, so
-//! that every verdict is tested without the fault. All output passes through `redact`.
+//! that tests need no real fault. All output passes through `redact`.
 
 mod app;
 pub mod cli;
@@ -25,7 +25,7 @@ mod ytdlp;
 
 pub use app::run;
 
-/// The command line's definition, for manual pages and completions.
+/// The clap definition, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     <cli::Cli as clap::CommandFactory>::command()

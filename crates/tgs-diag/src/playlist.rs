@@ -1,4 +1,4 @@
-//! The playlist: runs `tgs-stream --check` and turns its lines into findings. Opens no media.
+//! Checks the playlist: runs `tgs-stream --check` and converts its output. Opens no media itself.
 
 use std::{
     env,
@@ -19,32 +19,32 @@ use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "playlist";
 
-/// The most entries checked.
+/// Maximum number of entries checked.
 const MOST: usize = 200;
-/// The most failures listed one by one.
+/// Maximum number of failures listed individually.
 const TOLD: usize = 10;
 /// Time limit; entries checked by then are reported.
 const LIMIT: Duration = Duration::from_secs(25);
 
-/// The most bytes read of a list, as in `tgs-stream`.
+/// Maximum size of a playlist in bytes, as in `tgs-stream`.
 const MAX_LIST: u64 = 16 << 20;
 
-/// Endings of URLs that ffmpeg opens without yt-dlp: the usual ones of those tgs-stream knows.
+/// Common extensions of URLs that ffmpeg opens without yt-dlp; tgs-stream knows more.
 const MEDIA: [&str; 14] =
     ["aac", "avi", "flac", "flv", "m3u", "m3u8", "m4a", "mkv", "mov", "mp3", "mp4", "mpd", "ts", "webm"];
 
-/// The command that checks the list as the unit does, from any directory.
+/// The command that checks the whole list as the unit does, from any directory.
 fn whole_list(list: &Path) -> String {
     let list = list.to_string_lossy();
     remedy::command(&format!("tgs-stream --check --playlist {}", shell_words::quote(&list)))
 }
 
-/// Whether the list names URLs, which need the network.
+/// Whether the list contains URLs, which require the network.
 fn names_urls(list: &Path) -> bool {
     names(list, |url| url.contains("://"))
 }
 
-/// Whether the list names web pages, which need yt-dlp.
+/// Whether the list contains web pages, which require yt-dlp.
 pub(crate) fn names_pages(list: &Path) -> bool {
     names(list, |url| {
         let url = url.to_ascii_lowercase();
@@ -55,7 +55,7 @@ pub(crate) fn names_pages(list: &Path) -> bool {
     })
 }
 
-/// Whether an entry is such a URL.
+/// Whether an entry matches `wanted`.
 fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     let text = files::read_regular(list, MAX_LIST)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -64,7 +64,7 @@ fn names(list: &Path, wanted: impl Fn(&str) -> bool) -> bool {
     text.lines().map(str::trim).any(|line| !line.starts_with('#') && wanted(line))
 }
 
-/// Checks whether the entries can be played.
+/// Checks whether the entries are playable.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else {
         return out.say(Finding::unseen(CHECK, "the settings cannot be read"));
@@ -83,7 +83,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     }
 }
 
-/// The tgs-stream beside this program, else the one in the search path.
+/// The `tgs-stream` beside this program, else the one in PATH.
 fn sibling(context: &DiagContext) -> Result<PathBuf, String> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("tgs-stream"));
     match beside.filter(|path| path.exists()) {
@@ -92,26 +92,26 @@ fn sibling(context: &DiagContext) -> Result<PathBuf, String> {
     }
 }
 
-/// The output of `tgs-stream --check`.
+/// The parsed output of `tgs-stream --check`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CheckOutput {
     good: usize,
     bad: Vec<String>,
-    /// Whether it reached the end of the list.
+    /// Whether the check reached the end of the list.
     whole: bool,
-    /// Its stderr, where it printed nothing else.
+    /// The stderr of tgs-stream, used if it lists no entry.
     complaint: String,
 }
 
 fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<CheckOutput, String> {
-    // It confines its own children.
+    // Trusted: tgs-stream confines its own children.
     let mut command = process::trusted(sibling(context)?);
     let quality = match settings.quality {
         Quality::P480 => "480p",
         Quality::P720 => "720p",
         Quality::P1080 => "1080p",
     };
-    // An empty file in place of .env: its faults do not matter here, and no secret is passed on.
+    // An empty settings file: faults of `.env` are reported elsewhere, and no secret is passed on.
     command.args(["--check", "--env-file", "/dev/null", "--playlist"]).arg(&settings.playlist);
     command.env("PATH", &context.path).env("VIDEO_QUALITY", quality).env("RUST_LOG", "error");
     command.env("FFMPEG_PATH", &settings.ffmpeg_path).env("YTDLP_PATH", &settings.ytdlp_path);
@@ -169,7 +169,7 @@ impl CheckOutput {
         }
     }
 
-    /// One verdict on the list: what cannot be played, or that all can.
+    /// The verdict on the list: the unplayable entries, or that all are playable.
     fn finding(&self, list: &Path) -> Finding {
         let count = self.good + self.bad.len();
         let shown = list.display();
@@ -178,7 +178,7 @@ impl CheckOutput {
                 let why = format!("no entry was looked at within {} s", LIMIT.as_secs());
                 return Finding::unseen(CHECK, why);
             };
-            // After time and level.
+            // Strips timestamp and log level.
             let why = line.split_once("ERROR ").map_or(line, |(_, words)| words).trim();
             return Finding::fail(CHECK, why, format!("this says more: {}", whole_list(list)));
         }
@@ -257,7 +257,7 @@ mod tests {
         for page in ["https://x", " HTTPS://x/watch?v=1.mp4", "http://x.mp4", "\u{feff}https://x/a.html"] {
             assert_eq!(found(&format!("{page}\na.mp4\n")), (true, true), "{page}");
         }
-        // What ffmpeg opens itself.
+        // URLs that ffmpeg opens itself.
         for media in ["rtmp://h/live/key", "srt://h:1", "https://x/live.m3u8?a=b", "http://x/a/B.MP4"] {
             assert_eq!(found(&format!("a.mp4\n{media}\n")), (true, false), "{media}");
         }

@@ -1,4 +1,4 @@
-//! The metrics port of tgs-stream: whether it answers, or is free.
+//! Checks the metrics port of tgs-stream: whether it answers, or is free.
 
 use std::{
     io,
@@ -17,10 +17,10 @@ use crate::{
 
 const CHECK: &str = "port";
 
-/// The ports after PROMETHEUS_PORT that tgs-stream tries.
+/// Number of ports after PROMETHEUS_PORT that tgs-stream tries.
 const FOLLOWING: u16 = 10;
 
-/// Checks the running broadcast and its port.
+/// Checks the running broadcast and its metrics port.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else { return };
     let (host, port) = (settings.prometheus_host, settings.prometheus_port);
@@ -61,7 +61,7 @@ fn answered(address: SocketAddr, wanted: u16) -> Finding {
     .mended_by("point the scraper there, or set PROMETHEUS_PORT to a free one")
 }
 
-/// Whether the port is free.
+/// Checks whether the port is free.
 fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     if port == 0 {
         return Finding::pass(CHECK, "PROMETHEUS_PORT is 0: any free one is taken");
@@ -117,7 +117,7 @@ mod tests {
         );
         assert_eq!(free(host, port, 0).level, Level::Fail);
         assert_eq!(free(host, 0, FOLLOWING).level, Level::Pass);
-        // An address of nobody here.
+        // An address that no interface of this machine has (TEST-NET-1).
         assert_eq!(free("192.0.2.1".parse().unwrap(), port, FOLLOWING).level, Level::Fail);
     }
 

@@ -1,8 +1,7 @@
-//! The last look at everything that is said: no secret of the settings, no token of a URL, nothing
-//! that steers a terminal.
+//! Redacts all output: secrets of the settings, tokens in URLs, and terminal control characters.
 //!
-//! No text of ours has a secret in it to begin with; this is for what other programs say and what
-//! other people named. It knows the secrets, where [`tgs_core::mask`] has to go by their form.
+//! The tool's own texts contain no secrets; other programs' messages and foreign names may. Knows
+//! the actual secrets, whereas [`tgs_core::mask`] recognises secrets by their form.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -14,33 +13,33 @@ use tgs_core::{
 
 use crate::finding::Finding;
 
-/// What stands in a secret's place.
+/// The replacement for a secret.
 const HIDDEN: &str = mask::MASKED;
 
-/// A shorter one would be found in ordinary words, and what is missing from those would tell it.
+/// Minimum length of a secret. A shorter one occurs in ordinary words, and its masking reveals it.
 const SHORTEST: usize = 8;
 
-/// No word of ours has so many letters and digits in a row; a session string has 350.
+/// Minimum length of an alphanumeric run that counts as a key; a session string has 350 characters.
 const LONGEST: usize = 80;
 
 const QUOTES: [char; 2] = ['\'', '"'];
 
-/// Parameters of a URL that say which page it is and open no door.
+/// Query parameters that identify a page and grant no access.
 const HARMLESS: [&str; 3] = ["v", "list", "t"];
 
-/// What may be shown to nobody.
+/// The secrets to mask, longest first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Redactor(Vec<String>);
 
 impl Redactor {
-    /// The secrets of a file, those of lines that cannot be read included, and of the settings.
+    /// Collects the secrets of the file, including those of invalid lines, and of the settings.
     pub(crate) fn new(text: &str, file: &EnvFile, settings: Option<&Settings>) -> Self {
         let secret = |name: &str| TABLE.iter().any(|setting| setting.secret && name.contains(setting.name));
         let mut found: BTreeSet<String> = BTreeSet::new();
         found
             .extend(file.entries.iter().filter(|entry| secret(&entry.name)).map(|entry| entry.value.clone()));
         for line in text.lines() {
-            // Also of a line in a comment: an old session may live.
+            // Includes commented-out lines: an old session may still be valid.
             if let Some((name, value)) = line.split_once('=')
                 && secret(name)
             {
@@ -61,7 +60,7 @@ impl Redactor {
             found.extend(all.into_iter().flatten().map(|secret| secret.expose().clone()));
             found.extend(telegram.phone.clone());
         }
-        // The key of an address.
+        // The stream key, the last path segment of a URL.
         let keys: Vec<_> = found.iter().filter(|text| text.contains("://")).cloned().collect();
         found.extend(keys.iter().filter_map(|url| Some(url.rsplit_once('/')?.1.to_owned())));
         let mut all: Vec<_> = found.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
@@ -69,7 +68,7 @@ impl Redactor {
         Self(all)
     }
 
-    /// A text that can be shown.
+    /// Redacts a text.
     pub(crate) fn text(&self, text: &str) -> String {
         let mut shown = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
         if shown.contains("://") {
@@ -78,21 +77,21 @@ impl Redactor {
         plain(&keys(&shown))
     }
 
-    /// A finding that can be shown.
+    /// Redacts a finding.
     pub(crate) fn finding(&self, finding: Finding) -> Finding {
         let remedy = finding.remedy.map(|remedy| self.text(&remedy));
         Finding { text: self.text(&finding.text), remedy, ..finding }
     }
 }
 
-/// What stands for `value` in its file: itself, without one quote at an end or both, without all
-/// that it has there.
+/// The forms that `value` may take in its file: unchanged, or without one or all quotes at either
+/// end.
 fn unquoted(value: &str) -> impl Iterator<Item = &str> {
     let begun = [value, value.strip_prefix(QUOTES).unwrap_or(value), value.trim_start_matches(QUOTES)];
     begun.into_iter().flat_map(|it| [it, it.strip_suffix(QUOTES).unwrap_or(it), it.trim_end_matches(QUOTES)])
 }
 
-/// A word without what a URL in it may hold of names, passwords and tokens.
+/// Masks credentials and tokens of a URL in `word`, and drops its fragment.
 fn url(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
     let end = rest.find(['>', '"', '\'', ')']).unwrap_or(rest.len());
@@ -114,7 +113,7 @@ fn url(word: &str) -> String {
     shown + tail
 }
 
-/// Without what looks like a session string or a hash, whichever setting somebody put it into.
+/// Masks everything that looks like a session string or a hash, in any setting.
 fn keys(text: &str) -> String {
     let of_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut shown = String::with_capacity(text.len());
@@ -130,7 +129,7 @@ fn keys(text: &str) -> String {
     shown
 }
 
-/// One line, without what steers a terminal.
+/// One line with control characters escaped.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

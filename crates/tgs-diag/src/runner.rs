@@ -1,8 +1,7 @@
-//! Runs checks in parallel within one time limit. Checks that hang cost the limit once, and are
-//! reported.
+//! Runs checks in parallel under one time limit, and reports checks that hang.
 //!
-//! A check reports each finding at once, so that those before a hang are kept. A thread that hangs
-//! in the kernel or the resolver is abandoned; the process ends soon after.
+//! A check reports each finding at once, so that a hang loses no earlier finding. A thread that
+//! hangs in the kernel or in getaddrinfo is abandoned; the process exits soon after.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,7 +17,7 @@ use crate::finding::Finding;
 /// Time for a cancelled check to report its last findings.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Takes the findings of a check and knows its deadline.
+/// Collects the findings of a check and knows its deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckSink {
     findings: Arc<Mutex<Vec<Finding>>>,
@@ -28,7 +27,7 @@ pub(crate) struct CheckSink {
 }
 
 impl CheckSink {
-    /// One for `limit` from now.
+    /// A sink whose deadline is `limit` from now.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { findings: Arc::default(), cancel: Cancel::new(), deadline: Instant::now() + limit }
     }
@@ -43,7 +42,7 @@ impl CheckSink {
         findings.into_iter().for_each(|finding| self.say(finding));
     }
 
-    /// The time to the deadline, less the time to report.
+    /// The time to the deadline, minus 500 ms to report.
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_millis(500))
     }
@@ -56,7 +55,7 @@ impl CheckSink {
 
 /// A named check.
 pub(crate) struct Check {
-    /// Its name in the progress line.
+    /// The name in the progress line.
     pub(crate) name: &'static str,
     run: Box<dyn FnOnce(&CheckSink) + Send>,
 }
@@ -67,8 +66,8 @@ impl Check {
     }
 }
 
-/// Runs all checks; the findings are in the order of `checks`. Calls `progress` with the names of
-/// those still running, each time one ends.
+/// Runs all checks and returns the findings in the order of `checks`. Calls `progress` with the
+/// names of the running checks, each time one ends.
 pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(&[&str])) -> Vec<Finding> {
     let (ended, ends) = mpsc::channel();
     let deadline = Instant::now() + limit;
@@ -85,7 +84,7 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
                     "report it with what tgs-diag --version says",
                 ));
             }
-            // The receiver is gone after the deadline.
+            // The receiver no longer exists after the deadline.
             let _ = ended.send(index);
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn they_run_side_by_side_and_are_told_in_their_order() {
-        // Each waits for the other: one after the other they would never end.
+        // Each check waits for the other, so sequential execution would deadlock.
         let (first, second) = (mpsc::sync_channel::<()>(0), mpsc::sync_channel::<()>(0));
         let checks = vec![
             Check::new("a", move |out| {

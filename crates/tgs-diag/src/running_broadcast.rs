@@ -1,5 +1,5 @@
-//! Findings about a running `tgs-stream`, from its `/status` and `/healthz`. While it holds the
-//! session, these replace every question to Telegram.
+//! Findings about a running `tgs-stream`, from its `/status` and `/healthz`. They replace all
+//! queries to Telegram while that process holds the session.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -9,28 +9,28 @@ use tgs_control::{
 
 use crate::finding::Finding;
 
-/// The pages at one moment.
+/// The answers of both pages at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunningBroadcast {
-    /// Where they answer.
+    /// The address of the pages.
     pub(crate) address: SocketAddr,
     status: Status,
     health: Health,
 }
 
-/// Why there are no pages.
+/// Why the pages are not available.
 #[derive(Debug)]
 pub(crate) enum NoPages {
-    /// Nothing runs with this STATE_DIR.
+    /// No tgs-stream runs with this STATE_DIR.
     NotRunning,
-    /// `metrics.port` cannot be read, so whether one runs is unknown.
+    /// `metrics.port` is unreadable, so it is unknown whether one runs.
     Unreadable(AddressError),
-    /// Nothing, or another program, answers there.
+    /// No tgs-stream answers at this address.
     NoAnswer(SocketAddr),
 }
 
 impl RunningBroadcast {
-    /// Asks the `tgs-stream` that runs with this STATE_DIR.
+    /// Queries the `tgs-stream` that runs with this STATE_DIR.
     pub(crate) fn of(state_dir: &Path) -> Result<Self, NoPages> {
         let client = StatusClient::of_state_dir(state_dir).map_err(|error| match error {
             AddressError::Missing(_) | AddressError::NoAddress(_) => NoPages::NotRunning,
@@ -39,20 +39,20 @@ impl RunningBroadcast {
         Self::ask(client).ok_or(NoPages::NoAnswer(client.address()))
     }
 
-    /// Asks; `None` where no `tgs-stream` answers.
+    /// Queries the pages; `None` if no `tgs-stream` answers.
     pub(crate) fn ask(client: StatusClient) -> Option<Self> {
         let status = client.status().ok()?;
         let health = client.health().unwrap_or_else(|error| Health::Unhealthy(error.to_string()));
         Some(Self { address: client.address(), status, health })
     }
 
-    /// Whether it speaks of this session: the status of another session says nothing about it.
+    /// Whether the status may describe the session with this fingerprint.
     pub(crate) fn is_about(&self, fingerprint: &str) -> bool {
         let session = self.status.telegram.as_ref().and_then(|telegram| telegram.session.as_deref());
         session.is_none_or(|own| own == fingerprint)
     }
 
-    /// Whether media flows.
+    /// Checks whether media flows.
     pub(crate) fn broadcast(&self) -> Finding {
         let check = "broadcast";
         match (&self.health, &self.status.engine.on_air) {
@@ -66,7 +66,7 @@ impl RunningBroadcast {
         }
     }
 
-    /// The Telegram side: session, chat, rights, call.
+    /// Findings on the Telegram side: session, chat, rights, call.
     pub(crate) fn session(&self, holder: &str) -> Vec<Finding> {
         let Some(telegram) = &self.status.telegram else {
             return vec![Finding::unseen(
@@ -102,7 +102,7 @@ impl RunningBroadcast {
         findings
     }
 
-    /// The connection to the ingest server.
+    /// Finding on the connection to the ingest server.
     pub(crate) fn ingest(&self) -> Finding {
         let check = "ingest";
         match (&self.status.engine.publisher, &self.health) {
@@ -118,7 +118,7 @@ impl RunningBroadcast {
         }
     }
 
-    /// Whether the standby session was valid when `tgs-stream` last used it.
+    /// Whether the standby session was valid at its last use by `tgs-stream`.
     pub(crate) fn standby(&self) -> Option<bool> {
         self.status.telegram.as_ref()?.standby_valid
     }

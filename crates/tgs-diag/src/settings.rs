@@ -1,4 +1,4 @@
-//! Checks the `.env` file and its content without a network.
+//! Checks the `.env` file and its values without network access.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -17,12 +17,12 @@ use crate::{
 
 const MY_TELEGRAM: &str = "copy API_ID and API_HASH from https://my.telegram.org";
 
-/// How another session gets into the settings.
+/// The remedy for the primary session.
 pub(crate) fn sign_in() -> String {
     format!("run: {}", remedy::command("tgs-session --write-env"))
 }
 
-/// How another standby session gets there.
+/// The remedy for the standby session.
 pub(crate) fn standby() -> String {
     format!("run: {}", remedy::command("tgs-session --standby --write-env"))
 }
@@ -34,21 +34,21 @@ fn chat_remedy() -> String {
     )
 }
 
-/// Who has the file, and who may read it.
+/// Ownership and permissions of the settings file.
 #[derive(Debug)]
 struct Access {
-    /// The file, links followed.
+    /// The path, with symlinks resolved.
     path: String,
     mode: u32,
     uid: u32,
     owner: String,
-    /// Who it should belong to, and who says so.
+    /// UID and name of the unit's user, if the unit reads the file.
     expected: Option<(u32, String)>,
-    /// Whose process this is.
+    /// The effective UID of this process.
     me: u32,
 }
 
-/// Everything about the settings.
+/// Runs all checks of the settings.
 pub(crate) fn look(context: &DiagContext) -> Vec<Finding> {
     let mut findings = file(context);
     findings.extend(lines(context));
@@ -90,14 +90,14 @@ fn file(context: &DiagContext) -> Vec<Finding> {
     findings
 }
 
-/// How a file of settings comes to be: on an installed host from the template that lies there.
+/// The remedy for a missing settings file; an installed host has a template.
 fn write_settings(path: &str) -> String {
     const TOP: &str = "/opt/tg_video_streamer";
     let template = format!("{TOP}/current/docs/examples/env.template");
     if !path.starts_with(TOP) || !Path::new(&template).exists() {
         return format!("copy .env.template to {path}, chmod 600 it and fill it in");
     }
-    // Not through the link of the release, which would be replaced.
+    // Not through the release's symlink, which the command would replace.
     let file = if path == settings::INSTALLED { format!("{TOP}/shared/.env") } else { path.to_owned() };
     let file = shell_words::quote(&file);
     let copy = remedy::as_root(&format!("install -m 600 -o tgstream -g tgstream {template} {file}"));
@@ -142,7 +142,7 @@ fn owner(access: &Access) -> Finding {
     }
 }
 
-/// The lines that systemd reads otherwise, and misspelt names.
+/// Reports misspelt names and lines that systemd parses differently.
 fn lines(context: &DiagContext) -> Vec<Finding> {
     let Some(settings) = context.settings.as_ref().filter(|_| context.env.is_some() && context.text.is_ok())
     else {
@@ -154,7 +154,7 @@ fn lines(context: &DiagContext) -> Vec<Finding> {
     settings.warnings.iter().map(|warning| Finding::warn("env-lines", warning)).collect()
 }
 
-/// Which check a problem belongs to, and what to do about it.
+/// The check that a problem belongs to, and its remedy.
 fn place(problem: &str, file: &str) -> (&'static str, String) {
     let own = [
         ("API_ID", "api", MY_TELEGRAM.to_owned()),
@@ -227,7 +227,7 @@ fn chat(settings: &Settings) -> Finding {
     }
 }
 
-/// A session string that can be used, or what is wrong with it.
+/// Decodes a session string and rejects bots; the error completes "SESSION_STRING …".
 pub(crate) fn session(text: &str) -> Result<SessionString, String> {
     let session = SessionString::decode(text).map_err(|refused| refused.to_string())?;
     if session.is_bot == Some(true) {

@@ -1,4 +1,4 @@
-//! Session, chat and call: from Telegram, or from the `tgs-stream` that uses the session.
+//! Checks session, chat and call, through Telegram or the `tgs-stream` that uses the session.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,25 +26,25 @@ use crate::{
     settings::{self, NOT_NEEDED, session},
 };
 
-/// The checks of SESSION_STRING.
+/// The checks that use SESSION_STRING.
 const CHECKS: [&str; 6] = ["session", "chat", "rights", "call", "clock", "ingest"];
 
-/// A clock off by this much is a FAIL: certificates and MTProto messages carry times.
+/// Clock error in seconds that is a FAIL: TLS certificates and MTProto messages depend on the time.
 const CLOCK_WRONG: u64 = 60;
-/// A clock off by this much is a WARN.
+/// Clock error in seconds that is a WARN.
 const CLOCK_ODD: u64 = 5;
 
-/// Why Telegram is not asked about a session.
+/// Why a session was not checked with Telegram.
 enum NotAsked {
     /// The reason.
     Why(String),
-    /// Another process uses the session.
+    /// Another process holds the session.
     Held(Holder),
-    /// Telegram refused.
+    /// The error of the connection attempt.
     Refused(TelegramError),
 }
 
-/// Checks with SESSION_STRING what tgs-stream needs from Telegram.
+/// Checks through SESSION_STRING what tgs-stream needs from Telegram.
 pub(crate) fn primary(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else {
         return unseen(out, &CHECKS, "the settings cannot be read");
@@ -79,7 +79,7 @@ pub(crate) fn primary(context: &DiagContext, out: &CheckSink) {
     chat(&mut client, settings, out);
 }
 
-/// Chat, rights, call and ingest.
+/// Checks chat, rights, call and ingest.
 fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
     let Some(id) = &settings.telegram.chat else {
         return unseen(out, &["chat", "rights", "call", "ingest"], "CHAT_ID is not set");
@@ -99,7 +99,7 @@ fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
         }
     };
     out.say(Finding::pass("chat", format!("found: {} ({}), a {}", chat.title, chat.id, chat.kind.name())));
-    // Requesting the stream key changes nothing.
+    // `GetGroupCallStreamRtmpUrl` without `revoke` changes nothing.
     let given = client.ingest(&chat);
     out.say(rights(chat.may_broadcast, given.as_ref().err()));
     out.say(match client.group_call(&chat) {
@@ -123,7 +123,7 @@ fn server(given: &Ingest, out: &CheckSink) -> Finding {
     }
 }
 
-/// The findings from the tgs-stream that uses the session.
+/// Findings from the tgs-stream that uses the session.
 fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &CheckSink) {
     let name = holder.to_string();
     match RunningBroadcast::of(&settings.state_dir) {
@@ -167,7 +167,7 @@ pub(crate) fn standby(context: &DiagContext, out: &CheckSink) {
     });
 }
 
-/// Connects with a session, once its lock is taken.
+/// Locks the session, then connects with it.
 fn open(
     context: &DiagContext,
     settings: &Settings,
@@ -186,7 +186,7 @@ fn open(
     if context.offline {
         return Err(NotAsked::Why("--offline".to_owned()));
     }
-    // A request before its end extends a FLOOD_WAIT.
+    // A request before the end of a FLOOD_WAIT extends the wait.
     if let Some(left) = FloodWaits::new(&settings.state_dir).left(&own.fingerprint(), SystemTime::now()) {
         return Err(NotAsked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
     }
@@ -195,7 +195,7 @@ fn open(
     Ok((client, me, lock))
 }
 
-/// Whether the standby session can renew the other; none where an account is unknown.
+/// Checks that both sessions are of one account; `None` if an account is unknown.
 pub(crate) fn same_account(own: Option<&SelfUser>, standby: Option<&SelfUser>) -> Option<Finding> {
     let (own, standby) = own.zip(standby).filter(|(own, standby)| own.id != standby.id)?;
     let text = format!(
@@ -208,7 +208,7 @@ fn unseen(out: &CheckSink, checks: &[&'static str], why: &str) {
     out.say_all(checks.iter().map(|check| Finding::unseen(check, why)));
 }
 
-/// What an error of Telegram's means for a check. `remedy` is for what has none of its own.
+/// Converts a Telegram error to a finding. `remedy` applies to errors without their own remedy.
 fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
     let text = format!("failed to {error}");
     match error.class {
@@ -221,7 +221,7 @@ fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
             "Telegram did not answer in time",
             "check that this machine reaches Telegram (port 443)",
         ),
-        // The standby session has a maker of its own.
+        // The primary and the standby session are renewed by different commands.
         ErrorClass::Session => Finding::fail(check, text, remedy),
         _ if error.remedy().is_empty() => Finding::fail(check, text, remedy),
         _ => Finding::fail(check, text, error.remedy().into_owned()),

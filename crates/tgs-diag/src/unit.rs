@@ -1,5 +1,4 @@
-//! Checks of the unit: whether it runs, whether its hardening is in force, and when the next update
-//! of yt-dlp is due.
+//! Checks the unit: state, hardening, and the timer that updates yt-dlp.
 
 use std::{fs, path::Path};
 
@@ -13,7 +12,7 @@ const CHECK: &str = "unit";
 /// The unit that updates yt-dlp.
 const UPDATE: &str = "yt-dlp-update";
 
-/// The restarts by systemd, if any: `, restarted 3 times`.
+/// The automatic restarts, if any: `, restarted 3 times`.
 fn restarted(count: &str) -> String {
     match count {
         "" | "0" => String::new(),
@@ -22,7 +21,7 @@ fn restarted(count: &str) -> String {
     }
 }
 
-/// Whether it runs.
+/// Checks the unit's state.
 pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Finding> {
     if let Some(finding) = not_loaded(name, unit, named) {
         return vec![finding];
@@ -47,7 +46,7 @@ pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Findi
     findings
 }
 
-/// Why systemd has not loaded the unit; `None` if it has.
+/// The finding if systemd has not loaded the unit.
 fn not_loaded(name: &str, unit: &UnitProperties, named: bool) -> Option<Finding> {
     let finding = match unit.get("LoadState") {
         "loaded" => return None,
@@ -69,7 +68,7 @@ fn not_loaded(name: &str, unit: &UnitProperties, named: bool) -> Option<Finding>
     Some(finding)
 }
 
-/// Whether the loaded unit runs.
+/// Checks whether the loaded unit runs.
 fn activity(name: &str, unit: &UnitProperties) -> Finding {
     let journal = format!("{} says why", as_root(&format!("journalctl -u {name} -n 50")));
     let restarted = restarted(unit.get("NRestarts"));
@@ -104,7 +103,7 @@ fn activity(name: &str, unit: &UnitProperties) -> Finding {
     }
 }
 
-/// The properties that the documents promise.
+/// The hardening properties that the documents promise.
 const HARDENING: [(&str, &[&str]); 4] = [
     ("NoNewPrivileges", &["yes"]),
     ("ProtectSystem", &["full", "strict"]),
@@ -112,7 +111,7 @@ const HARDENING: [(&str, &[&str]); 4] = [
     ("Restart", &["always"]),
 ];
 
-/// Whether its hardening is in force; `no_new_privs` is the kernel's value for its process.
+/// Checks whether the hardening is in force; `no_new_privs` is the kernel's value.
 pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<bool>) -> Vec<Finding> {
     let check = "hardening";
     if !unit.is_loaded() {
@@ -157,22 +156,22 @@ pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<
     findings
 }
 
-/// `NoNewPrivs` of the main process; `None` where none runs.
+/// `NoNewPrivs` of the main process; `None` without one.
 fn no_new_privs(unit: &UnitProperties, proc: &Path) -> Option<bool> {
-    // A starting process may still be systemd's own child, before the exec.
+    // Before the exec, the PID of a starting unit is still systemd's child.
     let pid = unit.pid().filter(|_| unit.is_active())?;
     let status = fs::read_to_string(proc.join(pid.to_string()).join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NoNewPrivs:"))?;
     Some(line.trim() == "1")
 }
 
-/// A running program that is no longer the installed one.
+/// The finding for a replaced program that still runs.
 fn replaced(name: &str) -> Finding {
     Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
         .mended_by(as_root(&format!("systemctl restart {name}")))
 }
 
-/// When the next update of yt-dlp is due, and the result of the last.
+/// Checks the timer that updates yt-dlp, and the result of its last run.
 fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     let check = "timer";
     let on = as_root(&format!("systemctl enable --now {UPDATE}.timer"));
@@ -198,7 +197,7 @@ fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     findings
 }
 
-/// Checks the unit and the timer.
+/// Runs all checks of the unit and the timer.
 pub(crate) fn look(context: &DiagContext) -> Vec<Finding> {
     let name = &*context.unit_name;
     let unit = match &context.unit {

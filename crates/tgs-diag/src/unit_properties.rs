@@ -1,4 +1,4 @@
-//! The properties of a systemd unit, from `systemctl show`. Judges none of them.
+//! The properties of a systemd unit, from `systemctl show`. Judges nothing.
 
 use std::{
     collections::BTreeMap,
@@ -12,32 +12,32 @@ use tgs_core::{
     process::{self, RunError},
 };
 
-/// Time for an answer, which systemd gives from memory.
+/// Time limit of `systemctl show`, which systemd answers from memory.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
-/// The properties that the checks use.
+/// The requested properties.
 const PROPERTIES: &str = "LoadState,LoadError,ActiveState,SubState,Result,NRestarts,UnitFileState,MainPID,User,\
     Environment,EnvironmentFiles,ExecStart,StateDirectory,CacheDirectory,NoNewPrivileges,ProtectSystem,PrivateTmp,\
     Restart,StartLimitIntervalUSec,NeedDaemonReload,StatusText,ActiveEnterTimestamp,ExecMainStatus,ExecMainCode,\
     NextElapseUSecRealtime,LastTriggerUSec,WorkingDirectory";
 
-/// The properties of a unit, as `systemctl show` has them.
+/// The properties of a unit, as printed by `systemctl show`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UnitProperties(pub(crate) BTreeMap<String, String>);
 
-/// Why systemd cannot be asked about a unit.
+/// Why `systemctl show` failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SystemctlError {
-    /// It does not run to its end.
+    /// systemctl could not be run to its end.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// It fails, with this line.
+    /// systemctl failed with this line.
     #[error("{0}")]
     Failed(String),
 }
 
 impl UnitProperties {
-    /// Asks systemd about `name`. A unit that does not exist has properties too.
+    /// Queries the unit `name`. A missing unit has properties too.
     pub(crate) fn ask(name: &str) -> Result<Self, SystemctlError> {
         let mut command = process::command("systemctl");
         command.args(["show", "--no-pager", "-p", PROPERTIES, "--", name]);
@@ -59,7 +59,7 @@ impl UnitProperties {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// Whether the unit exists and its file is valid.
+    /// Whether the unit exists and its unit file is valid.
     pub(crate) fn is_loaded(&self) -> bool {
         self.get("LoadState") == "loaded"
     }
@@ -69,44 +69,44 @@ impl UnitProperties {
         Some(self.get("User")).filter(|user| !user.is_empty())
     }
 
-    /// Its main process.
+    /// The main process.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.get("MainPID").parse().ok().filter(|pid| *pid > 0)
     }
 
-    /// `WorkingDirectory=`: relative paths of its settings begin there.
+    /// `WorkingDirectory=`: the base of relative paths in the settings.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
         // `!` marks a directory that may be missing.
         let path = self.get("WorkingDirectory").trim_start_matches('!');
         Some(path).filter(|path| path.starts_with('/')).map(PathBuf::from)
     }
 
-    /// Whether it is running.
+    /// Whether the unit is active.
     pub(crate) fn is_active(&self) -> bool {
         self.get("ActiveState") == "active"
     }
 
-    /// The settings file it reads: `--env-file`, else `EnvironmentFile=`.
+    /// The settings file: `--env-file`, else `EnvironmentFile=`.
     pub(crate) fn env_file(&self) -> Option<PathBuf> {
         let mut words = self.get("ExecStart").split(' ');
         let named = words.find(|word| *word == "--env-file").and_then(|_| words.next());
-        // /path (ignore_errors=no)
+        // Format: `/path (ignore_errors=no)`.
         let listed = self.get("EnvironmentFiles").split(" (").next().filter(|path| !path.is_empty());
         named.or(listed).map(PathBuf::from)
     }
 
-    /// Whether it starts with `--fixed-port`.
+    /// Whether ExecStart= contains `--fixed-port`.
     pub(crate) fn has_fixed_port(&self) -> bool {
         self.get("ExecStart").split(' ').any(|word| word == "--fixed-port")
     }
 
-    /// Whether the running program was replaced on disk. Only root can read that.
+    /// Whether the running program was replaced on disk. Only root can read the link.
     pub(crate) fn runs_replaced(&self, proc: &Path) -> bool {
         let exe = self.pid().and_then(|pid| fs::read_link(proc.join(pid.to_string()).join("exe")).ok());
         exe.is_some_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
     }
 
-    /// The variables of its processes, without those of `EnvironmentFile=`.
+    /// The environment of the unit's processes, without `EnvironmentFile=`.
     pub(crate) fn variables(&self) -> BTreeMap<String, String> {
         let words = shell_words::split(self.get("Environment")).unwrap_or_default();
         let pairs = words.iter().filter_map(|word| word.split_once('='));

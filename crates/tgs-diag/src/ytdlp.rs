@@ -1,4 +1,4 @@
-//! yt-dlp: its version and age, JavaScript runtime and scripts for YouTube. Requests no page.
+//! Checks yt-dlp: version and age, JavaScript runtime and scripts for YouTube. Requests no page.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,15 +6,15 @@ use tgs_core::{process, remedy, time::days_since_1970};
 
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
-/// yt-dlp warns from this age on.
+/// Age in days from which yt-dlp itself warns.
 const OLD: u64 = 90;
 
-/// The remedy: update yt-dlp with its dependencies.
+/// The remedy: updates yt-dlp and its dependencies.
 fn update() -> String {
     format!("run: {}", remedy::command("tgs-ytdlp-update"))
 }
 
-/// Checks yt-dlp.
+/// Runs all yt-dlp checks.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else {
         return out.say(Finding::unseen("yt-dlp", "the settings cannot be read"));
@@ -50,7 +50,7 @@ fn missing(why: &str, needed: bool) -> Finding {
         .mended_by(remedy)
 }
 
-/// The configuration that `yt-dlp -v` prints.
+/// Judges the debug output of `yt-dlp -v`.
 fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     let line = |start: &str| said.lines().find_map(|line| line.strip_prefix("[debug] ")?.strip_prefix(start));
     // `stable@2026.08.19 from yt-dlp/yt-dlp [594bd50c2] (pip)`
@@ -85,7 +85,7 @@ fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     findings
 }
 
-/// The age of a version: `2026.08.19`, `2026.8.19`, `2026.08.19.232843`, `2026.8.19.dev0`.
+/// The age in days of a version: `2026.08.19`, `2026.8.19`, `2026.08.19.232843`, `2026.8.19.dev0`.
 fn age_in_days(version: &str, now: SystemTime) -> Option<u64> {
     let mut parts = version.split('.').map(str::parse::<u64>);
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);

@@ -1,21 +1,19 @@
-//! Encode once: items as they were encoded, kept on disk, so that the next time they are due
-//! nothing is encoded.
+//! The encode cache: encoded items on disk, played again without ffmpeg.
 //!
 //! # Theory of operation
 //!
-//! An entry is one file, `item-KEY.flv`: the encoder's tags as they came, and behind them an index
-//! of the groups of pictures with a checksum each. KEY is a hash of the content (a file's path,
-//! size, time and the bytes at its head and tail; a page's extractor, id and format) and of
-//! everything that shapes the encoding, so that an entry never has to be invalidated: what has
-//! changed has another key, and what is not asked for any more is the first to go.
+//! An entry is one file, `item-KEY.flv`: the encoder's tags, then an index of the groups of
+//! pictures with a checksum each. KEY is a hash of the content (for a file: path, size, time and
+//! the bytes at its head and tail; for a page: extractor, id and format) and of everything that
+//! shapes the encoding. So entries are never invalidated: changed content has another key, and
+//! entries that are not used any more are evicted first.
 //!
-//! It is written by a thread of its own beside the encoding, under the name `part-KEY` and a lock,
-//! and renamed when it is whole. A process that dies leaves a part that nobody holds, which the
-//! next start removes. Two broadcasts that encode the same item at once both play; the first to
-//! lock the part writes it.
+//! A thread beside the encoding writes the entry as `part-KEY`, under a lock, and renames the
+//! complete file. A process that dies leaves an unlocked part, which the next start removes. When
+//! two broadcasts encode the same item at once, both play; the first to lock the part writes the
+//! entry.
 //!
-//! Nothing here disturbs the broadcast: an item that cannot be cached plays uncached, with one
-//! WARN.
+//! A cache failure never interrupts the broadcast: the item plays uncached, with one WARN.
 
 mod entry;
 mod files;
@@ -49,12 +47,11 @@ use crate::{
     threads::await_end,
 };
 
-/// Filters of FFMPEG_ARGS that show what is not in the item and may change: what they make is not
-/// kept.
+/// Filters of FFMPEG_ARGS whose output depends on more than the item; their output is not cached.
 const CHANGING: [&str; 8] =
     ["drawtext", "movie", "subtitles", "ass=", "sendcmd", "lut3d", "haldclut", "localtime"];
 
-/// The cache of one broadcast. Any number of them may share a directory.
+/// The cache of one broadcast. Several broadcasts may share a directory.
 #[derive(Debug)]
 pub struct Cache {
     store: Arc<CacheStore>,
@@ -62,8 +59,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The cache in `cache_dir` for what `setup` and the ffmpeg of this `version` make, of at most
-    /// `limit` bytes (0: none).
+    /// Opens the cache in `cache_dir`, of at most `limit` bytes (0 disables the cache), for the
+    /// encodings of `setup` by the ffmpeg of this `version`.
     #[must_use]
     pub fn open(cache_dir: &Path, limit: u64, setup: &EncodeSetup, version: &str) -> Self {
         let filters = [&setup.extra.video_filter, &setup.extra.audio_filter];
@@ -91,7 +88,7 @@ impl Cache {
             match fs::create_dir_all(&store.dir) {
                 Ok(()) => {
                     store.sweep();
-                    // The limit may be lower than it was, and the disk fuller.
+                    // The limit may be lower, or the disk fuller, than at the last run.
                     store.make_room(0);
                 }
                 Err(error) => store.cannot(&error),
@@ -101,14 +98,14 @@ impl Cache {
         Self { store: Arc::new(store), writers: Mutex::default() }
     }
 
-    /// The name under which `media` is kept, as it is now; `None` where it is not. Reads the
-    /// beginning and the end of a file.
+    /// The key of `media` at present; `None` for media that cannot be cached. Reads the beginning
+    /// and the end of a file.
     #[must_use]
     pub fn key(&self, media: &Media) -> Option<CacheKey> {
         self.store.key(media)
     }
 
-    /// The entry that holds this item under its key, whole as far as its index tells.
+    /// The entry of `item` under `key`. Only its index is checked here.
     #[must_use]
     pub fn find(&self, key: &CacheKey, item: &Item) -> Option<CacheEntry> {
         let entry = self.store.entry(key, &item.title)?;
@@ -118,8 +115,8 @@ impl Cache {
         Some(entry)
     }
 
-    /// The entry that the page `id` led to when it could last be asked. `None` also where it was no
-    /// page.
+    /// The last known entry of the page `id`, for a page that cannot be resolved. `None` also if
+    /// `id` is not a page.
     #[must_use]
     pub fn recall(&self, id: &str) -> Option<CacheEntry> {
         if self.store.limit == 0 {
@@ -127,19 +124,19 @@ impl Cache {
         }
         let target = fs::read_link(self.store.dir.join(self.store.link_name(id))).ok()?;
         let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?;
-        // Its title comes from the page, which cannot be asked: whatever the slate says is right.
+        // The title check is skipped: the current title is on the unreachable page.
         CacheEntry::open(&self.store.dir.join(entry_name(&CacheKey(key.to_owned())))).ok()
     }
 
-    /// Begins to keep `item`, `length` long, under the key it had when it was looked at; its tags
-    /// follow. `None` where it cannot be kept: without a known length nothing shows whether it is
-    /// whole, and what does not begin at its beginning is not.
+    /// Starts recording `item` of this `length` under `key`, the key it had when it was probed.
+    /// `None` if the item cannot be cached: without a known length a complete recording cannot be
+    /// recognised, and an item that starts half-way is incomplete.
     #[must_use]
     pub fn record(&self, key: &CacheKey, item: &Item, length: Option<Duration>) -> Option<CacheRecording> {
         let length = length.filter(|_| item.start.is_zero())?;
         let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
         if estimate > self.store.limit {
-            // It would push everything else out first.
+            // Such an item would evict all other entries first.
             if !self.store.told_large.swap(true, Ordering::Relaxed) {
                 log::warn!(
                     "“{}” alone is larger than the cache and encoded each time (CACHE_MAX_GB)",
@@ -155,13 +152,13 @@ impl Cache {
         Some(recording)
     }
 
-    /// Measures its size again: other broadcasts write to it as well.
+    /// Measures the size of the cache again: other broadcasts write to the directory as well.
     pub(crate) fn measure(&self) {
         self.store.measure();
     }
 
-    /// Waits for what is being written, at most so long: an entry that is whole should not be lost
-    /// with the process.
+    /// Waits at most `patience` for running writers, so that process exit does not lose a complete
+    /// entry.
     pub fn settle(&self, patience: Duration) {
         await_end(self.writers.lock().unwrap_or_else(PoisonError::into_inner).iter(), patience);
     }

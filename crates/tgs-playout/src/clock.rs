@@ -1,8 +1,7 @@
-//! Where the time comes from for what is paced by it: the one seam through which a test can live
-//! through months in minutes.
+//! The clock of all paced work: the seam through which a test simulates months in minutes.
 //!
-//! It measures nothing and plans nothing. What waits for a child or a socket uses the machine's
-//! clock directly: there is nothing to simulate behind it.
+//! Waits for a child or a socket use the system clock directly, because tests do not simulate
+//! these.
 
 use std::{
     fmt,
@@ -13,16 +12,16 @@ use tgs_core::cancel::Cancel;
 
 /// A source of time that can be waited on.
 pub(crate) trait Clock: fmt::Debug + Send + Sync {
-    /// The moment, on a clock that nobody sets.
+    /// The current monotonic time.
     fn now(&self) -> Instant;
-    /// Seconds since the epoch, on the clock that people and time servers set. Only fit to be
-    /// shown.
+    /// The wall-clock time in seconds since the epoch, which time servers may step. For display
+    /// only.
     fn wall(&self) -> f64;
-    /// Waits for `timeout`, or until `cancel` is set. Answers whether it is.
+    /// Waits for `timeout`, or until `cancel` is set. Returns whether `cancel` is set.
     fn wait(&self, timeout: Duration, cancel: &Cancel) -> bool;
 }
 
-/// This machine's.
+/// The system clock.
 #[derive(Debug)]
 pub(crate) struct SystemClock;
 

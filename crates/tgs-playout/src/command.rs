@@ -1,6 +1,6 @@
-//! Everything that may be asked of a running broadcast, and why it may be refused.
+//! The commands to a running broadcast, and the reasons to refuse them.
 //!
-//! Only names it; [`crate::engine::Control`] takes it to the engine.
+//! [`crate::engine::Control`] passes them to the engine.
 
 use std::{
     fmt,
@@ -8,36 +8,37 @@ use std::{
     time::Duration,
 };
 
-/// What may be asked of a running broadcast.
+/// A command to a running broadcast.
 ///
-/// The *current* item is the one on air. Between two items, and after a command that leaves one, it
-/// is the one that comes: two [`Command::Next`] at once leave two items.
+/// The *current* item is the one being sent. Between two items, and after a command that leaves the
+/// current item, it is the next one: two [`Command::Next`] at once leave two items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// On to the next item, when the group of pictures on air (two seconds) is over and the item is
-    /// ready; the current one stays for one group more until it is. No failure of the item that is
-    /// left.
+    /// Switches to the next item at the end of the group of pictures being sent (two seconds).
+    /// While the next item is not ready, one more group of the current item is sent. The item that
+    /// is left does not count as failed.
     Next,
-    /// Back to the item before the current one in the list, from its beginning; at the list's first
-    /// item to that.
+    /// Returns to the beginning of the item before the current one in the list; from the first
+    /// item, to its own beginning.
     Previous,
-    /// To this distance from the current item's beginning (from the cache: to the next keyframe, up
-    /// to two seconds behind it); beyond its end as [`Command::Next`]. Refused by a live item.
+    /// Seeks to this distance from the current item's beginning (in a cache entry, to the next
+    /// keyframe, up to two seconds later); beyond the end it acts as [`Command::Next`]. Refused for
+    /// a live item.
     Seek(Duration),
-    /// Plays what this line of a playlist names after the current item, behind what was queued
-    /// before. Edits of the list do not touch it; it is not kept over a restart.
+    /// Plays this playlist line after the current item, behind the entries queued before. Edits of
+    /// the list do not affect the queue; a restart loses the queue.
     Queue(String),
-    /// Shows the filler until [`Command::Resume`]: files stop, live sources continue unseen.
+    /// Sends the filler until [`Command::Resume`]: files stop, live sources continue unseen.
     Pause,
-    /// Ends [`Command::Pause`]: files go on where they stopped, live sources with their newest.
+    /// Ends [`Command::Pause`]: files continue where they stopped, live sources at their live edge.
     Resume,
-    /// Reads the list anew. What has changed is taken with the next item that is encoded.
+    /// Reads the list again. Changes take effect with the next item to be encoded.
     Reload,
-    /// What the broadcast is called, for those who show it; empty takes it back.
+    /// Sets the broadcast's title for `/status`; an empty title removes it.
     Title(String),
-    /// The list ends with the current item.
+    /// Ends the list with the current item.
     StopAfterCurrent,
-    /// The broadcast ends at once.
+    /// Ends the broadcast at once.
     Stop,
 }
 
@@ -47,7 +48,7 @@ impl fmt::Display for Command {
             Self::Next => f.write_str("next"),
             Self::Previous => f.write_str("previous"),
             Self::Seek(to) => write!(f, "seek to {:.1} s", to.as_secs_f64()),
-            // A URL may hold what opens it.
+            // A URL may contain a password or token.
             Self::Queue(_) => f.write_str("queue an entry"),
             Self::Pause => f.write_str("pause"),
             Self::Resume => f.write_str("resume"),
@@ -59,27 +60,27 @@ impl fmt::Display for Command {
     }
 }
 
-/// Why a command was not taken. Nothing has changed.
+/// Why a command was refused. The broadcast's state is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandRefused {
     /// The broadcast is being stopped.
     #[error("the broadcast is being stopped")]
     Stopped,
-    /// Nothing is played: before the start, or while there is nowhere to publish.
+    /// No item plays: before the start, or while there is no place to publish to.
     #[error("nothing is being played")]
     NothingPlays,
-    /// There is no place in a live source to go to.
+    /// A live source has no positions to seek to.
     #[error("a live source has no beginning to count from")]
     Live,
-    /// More commands came than can be done.
+    /// Too many commands are waiting.
     #[error("too many commands at once")]
     Busy,
 }
 
-/// The commands that hold until they are taken back, or to the end: the one place where they are
-/// noted.
+/// The commands in force until their reversal or the end of the broadcast; the only place that
+/// stores them.
 ///
-/// The router sets them, the read-ahead acts by them, and the status shows them.
+/// The router sets them, the read-ahead obeys them, and the status shows them.
 #[derive(Debug, Default)]
 pub(crate) struct StandingCommands {
     paused: AtomicBool,
@@ -91,17 +92,17 @@ impl StandingCommands {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Whether [`Command::Pause`] holds.
+    /// Whether [`Command::Pause`] is in force.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Notes [`Command::StopAfterCurrent`]. Answers whether it was noted before.
+    /// Records [`Command::StopAfterCurrent`]. Returns whether it was in force before.
     pub(crate) fn stop_after_current(&self) -> bool {
         self.stops_after_current.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether [`Command::StopAfterCurrent`] holds.
+    /// Whether [`Command::StopAfterCurrent`] is in force.
     pub(crate) fn stops_after_current(&self) -> bool {
         self.stops_after_current.load(Ordering::Relaxed)
     }

@@ -1,14 +1,12 @@
-//! The broadcast: three threads and what they share.
+//! The broadcast: three threads and their shared state.
 //!
-//! - *prepare* owns the programme and looks one item ahead: resolving and probing can take seconds.
+//! - *prepare* owns the programme and resolves and probes one item ahead, which can take seconds.
 //! - *encode* runs one encoder after another into the read-ahead.
 //! - *playout*, the caller's own thread, paces and publishes.
 //!
-//! Beside them, and needed by none of them: one that keeps the item being encoded, one that encodes
-//! ahead.
+//! Two optional threads write the cache: one for the item being encoded, one for coming items.
 //!
-//! A failure of an item ends in the encode thread, a failure of the connection in playout; neither
-//! reaches the other.
+//! The encode thread handles every failure of an item, playout every failure of the connection.
 
 mod config;
 mod context;
@@ -55,21 +53,21 @@ use crate::{
     timeline::Timeline,
 };
 
-/// How long the end of a broadcast waits for what is being put into the cache.
+/// Time that the end of a broadcast waits for the cache writer.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// The slate's font: DejaVu Sans, cut down to the alphabets of Europe.
+/// Font of the slate: DejaVu Sans, reduced to the alphabets of Europe.
 const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
 
-/// Broadcasts `program` until it ends, `control` stops it, or (a file) the output fails. In each
-/// case `control` is stopped afterwards, and no thread or child is left.
+/// Broadcasts `program` until it ends, `control` stops it, or a file output fails. In each of these
+/// cases `control` is cancelled afterwards, and no thread or child is left.
 pub fn run(
     config: EngineConfig,
     program: Box<dyn Programme>,
     control: &Control,
 ) -> Result<Summary, EngineError> {
     let ended = broadcast(config, program, control);
-    // It stops the broadcast, which then ends as one that was asked to.
+    // A thread's death cancels the broadcast, which then returns as if it were stopped.
     match control.status.read().dead_thread {
         Some((name, panic)) => Err(EngineError::Died { name, panic }),
         None => ended,
@@ -83,7 +81,7 @@ fn broadcast(
 ) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
-    // What a stop interrupts has not failed.
+    // An error during a stop is a consequence of the stop.
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
@@ -147,7 +145,7 @@ fn run_threads(
     thread::scope(|threads| {
         let failed = |name| move |source| EngineError::Thread { name, source };
         let encoding = thread::Builder::new().name("encode".into());
-        // It gives the preparer back, because dropping that ends the broadcast.
+        // The thread returns the preparer: dropping it cancels the broadcast.
         let encoding = encoding
             .spawn_scoped(threads, move || (control.guard("encode", || encode.run(&preparer)), preparer))
             .map_err(failed("encode"))?;
@@ -161,14 +159,14 @@ fn run_threads(
         cancel.cancel();
         let failed = encoding.join().ok().and_then(|(failed, _)| failed).unwrap_or_default();
         cache.settle(SETTLE);
-        // It may be asking yt-dlp, or a disk that hangs: the broadcast does not wait for that.
+        // The prefetcher may hang in yt-dlp or on a disk: the broadcast waits one second at most.
         await_end(&ahead, Duration::from_secs(1));
         let played = played.unwrap_or(Ok(0))?;
         Ok(Summary { played, failed, end })
     })
 }
 
-/// Lays out the encoder's directory and proves FFMPEG_ARGS, or leaves them out.
+/// Creates the directories and verifies FFMPEG_ARGS; arguments that fail are left out.
 fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<EncodeSetup, EngineError> {
     std::fs::create_dir_all(&config.cache_dir)
         .map_err(|source| EngineError::Directory { path: config.cache_dir.clone(), source })?;

@@ -1,8 +1,6 @@
-//! What is shown when there is nothing to show: a slate, or the operator's FILLER file, encoded
-//! once and kept.
+//! The filler: a slate, or the operator's FILLER file, encoded once and stored on disk.
 //!
-//! It is read from disk while it plays: it must not cost memory all the time for what rarely
-//! happens.
+//! Playback reads from disk: a filler that is rarely sent should not occupy memory.
 
 use std::{
     fs::File,
@@ -22,10 +20,10 @@ use crate::{
     timeline::{Silence, Timeline},
 };
 
-/// What the built-in slate says.
+/// Text of the built-in slate.
 const TEXT: &str = "One moment, please";
 
-/// How long the slate is before it repeats: two groups of pictures.
+/// Length of the slate before it repeats: two groups of pictures.
 const SLATE_LENGTH: Duration = Duration::from_secs(4);
 
 /// The encoded filler.
@@ -33,13 +31,13 @@ const SLATE_LENGTH: Duration = Duration::from_secs(4);
 pub struct Filler {
     tags: FillerReader,
     silence: Silence,
-    /// Whether it has no sound of its own.
+    /// Whether the filler has no sound of its own.
     silent: bool,
-    /// FILLER, while it is being encoded.
+    /// The FILLER file while it is being encoded.
     coming: Option<PendingFiller>,
 }
 
-/// A FILLER file takes a while the first time; the broadcast begins with the slate.
+/// A FILLER file that a thread encodes; the broadcast begins with the slate.
 #[derive(Debug)]
 struct PendingFiller {
     done: mpsc::Receiver<(FillerReader, Option<Silence>)>,
@@ -48,7 +46,7 @@ struct PendingFiller {
 }
 
 impl Drop for PendingFiller {
-    /// Nothing of it outlives the broadcast: neither its ffmpeg nor its half-written file.
+    /// Ends the thread, its ffmpeg and the half-written file with the broadcast.
     fn drop(&mut self) {
         self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
@@ -59,26 +57,26 @@ impl Drop for PendingFiller {
 
 type FillerReader = FlvReader<BufReader<File>>;
 
-/// Why there is no filler.
+/// Why the filler could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum FillerError {
-    /// It could not be kept or read.
+    /// The filler file could not be written or read.
     #[error("cannot keep the filler in {} (make room there, or name another by CACHE_DIR)", path.display())]
     Io {
-        /// Where.
+        /// Path of the filler file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// ffmpeg could not make it.
+    /// ffmpeg could not encode the filler.
     #[error("ffmpeg cannot encode the slate: {0}")]
     Encode(String),
 }
 
 impl Filler {
-    /// Opens the kept filler of this setup. Where it is missing, encodes the slate at once and the
-    /// FILLER file from a thread of its own. For a file that cannot be used it warns, and the slate
-    /// stays.
+    /// Opens the stored filler of this setup. If it is missing, encodes the slate before returning
+    /// and the FILLER file in a thread. If FILLER cannot be used, logs a warning and keeps the
+    /// slate.
     pub fn prepare(
         setup: &EncodeSetup,
         version: &str,
@@ -125,7 +123,8 @@ impl Filler {
         Ok(Self { coming: Some(PendingFiller { done, cancel: stop, thread }), ..slate })
     }
 
-    /// Opens what is kept under `key`, or has it made. It is put in place whole.
+    /// Opens the filler stored under `key`, or makes it. A new file appears under its name only
+    /// when complete.
     fn kept(
         dir: &Path,
         key: &str,
@@ -143,18 +142,18 @@ impl Filler {
         open(&path).map_err(at)
     }
 
-    /// The slate of this setup, from `dir` or encoded anew.
+    /// The slate of this setup, from `dir` or newly encoded.
     fn slate(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<Self, FillerError> {
         let make = |out: &mut File| {
             encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
-                // An ffmpeg built without the text filter still makes a bare slate.
+                // An ffmpeg without the drawtext filter still encodes a slate without text.
                 out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
                 encode(&EncodeJob::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
             })
         };
         let key = key(setup, version, None);
         let slate = Self::kept(dir, &key, make).or_else(|error| {
-            // A full or read-only cache must not stop the broadcast.
+            // A full or read-only cache directory must not stop the broadcast.
             log::warn!("{error}; the filler is made for this run only");
             Self::kept(&setup.scratch, &key, make)
         })?;
@@ -164,7 +163,7 @@ impl Filler {
         Ok(Self { tags, silence, silent: false, coming: None })
     }
 
-    /// What is encoded in `path` already.
+    /// Opens an encoded filler at `path`.
     #[cfg(test)]
     pub(crate) fn encoded(path: &Path) -> io::Result<Self> {
         let (tags, silence) = open(path)?;
@@ -172,13 +171,13 @@ impl Filler {
         Ok(Self { tags, silence, silent: false, coming: None })
     }
 
-    /// What is put where there is no sound.
+    /// The sound that replaces missing sound.
     #[must_use]
     pub fn silence(&self) -> Silence {
         self.silence.clone()
     }
 
-    /// Starts from its beginning.
+    /// Starts the filler from its beginning, or the FILLER file if that is ready now.
     pub fn enter(&mut self, timeline: &mut Timeline) -> io::Result<()> {
         if let Some((tags, sound)) = self.coming.as_ref().and_then(|coming| coming.done.try_recv().ok()) {
             (self.tags, self.silent) = (tags, sound.is_none());
@@ -188,7 +187,7 @@ impl Filler {
         Ok(())
     }
 
-    /// Puts the next tag on the timeline; from the beginning again at the end.
+    /// Puts the next tag on the timeline, and starts again at the end.
     pub fn next(&mut self, timeline: &mut Timeline) -> Result<(), FlvError> {
         match self.tags.next_tag()? {
             Some(tag) => timeline.push(tag),
@@ -198,7 +197,7 @@ impl Filler {
     }
 }
 
-/// Where the filler of this key is kept.
+/// Path of the filler with this key.
 fn kept_at(dir: &Path, key: &str) -> PathBuf {
     dir.join(format!("filler-{key}.flv"))
 }
@@ -209,7 +208,7 @@ fn item(file: &Path) -> Item {
     Item { id: file.display().to_string(), turn: 0, title: String::new(), start: Duration::ZERO, media }
 }
 
-/// Names everything that the encoded filler depends on.
+/// Hashes everything that the encoded filler depends on.
 fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> String {
     let encoding = format!("{:?} {:?} {version} {file:?} {TEXT}", setup.profile, setup.extra);
     let mut content = String::new();
@@ -220,11 +219,11 @@ fn key(setup: &EncodeSetup, version: &str, file: Option<&Path>) -> String {
     digest::key([encoding, content])
 }
 
-/// Opens an encoded filler; what its last frame of sound is, if it has any, is silence in the
-/// slate's.
+/// Opens an encoded filler and returns its last frame of sound, if any: in the slate that frame is
+/// silence.
 fn open(path: &Path) -> io::Result<(FillerReader, Option<Silence>)> {
     let file = files::open_regular(path)?;
-    // Used now; what nobody uses is removed one day.
+    // Marks the file as used; unused fillers are removed after 30 days.
     let _ = file.set_modified(SystemTime::now());
     let mut tags = FlvReader::new(BufReader::new(file));
     let (mut header, mut frame) = (None, None);
@@ -242,7 +241,7 @@ fn open(path: &Path) -> io::Result<(FillerReader, Option<Silence>)> {
     Ok((tags, header.zip(frame).map(|(header, frame)| Silence { header, frame })))
 }
 
-/// Encodes a task into an FLV file.
+/// Encodes a job into an FLV file.
 fn encode(job: &EncodeJob, setup: &EncodeSetup, cancel: &Cancel, out: &mut File) -> Result<(), String> {
     let mut encoder =
         Encoder::start(job.command(setup), cancel).map_err(|e| format!("cannot start ffmpeg: {e}"))?;

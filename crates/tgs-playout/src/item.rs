@@ -1,6 +1,6 @@
-//! What the engine is asked to play, where it comes from, and why it could not be played.
+//! Items, their sources, and the reasons why an item fails.
 //!
-//! No decision is taken here: [`Programme`] is implemented by the tool that owns the playlist.
+//! The tool that owns the playlist implements [`Programme`] and decides the order.
 
 use std::{
     fmt,
@@ -13,43 +13,42 @@ use tgs_core::supervise::Panic;
 
 use crate::proxy::Network;
 
-/// Who named something, and so which addresses it may lead to.
+/// Who named an address, and so which addresses it may lead to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Trust {
     /// The operator, on the command line or in a file on this machine: any address.
     #[default]
     Operator,
-    /// A list or a page that lies in this network: public addresses, and those of the same network.
+    /// A list or page in this network: public addresses, and those of the same network.
     Found(Network),
 }
 
-/// One file or URL as ffmpeg opens it.
+/// A file or URL in the form that ffmpeg opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSource {
-    /// A URL, or `file:` and an absolute path (so that no file name can be read as an option or a
-    /// protocol).
+    /// A URL, or `file:` and an absolute path, so that ffmpeg reads no file name as an option or a
+    /// protocol.
     pub url: String,
     /// HTTP request headers, name and value; empty for files.
     pub headers: Vec<(String, String)>,
-    /// HTTP cookies in the form of `Set-Cookie`, each with its domain and path: ffmpeg sends one
-    /// only where these match.
+    /// HTTP cookies in the form of `Set-Cookie`, each with its domain and path, which limit where
+    /// ffmpeg sends the cookie.
     pub cookies: Vec<String>,
     /// Whether the content is an HLS playlist although the name does not end with `.m3u8`.
     pub hls: bool,
-    /// Where it is an HLS playlist on disk that has no end and does not grow: how long it is. It
-    /// plays from its beginning.
+    /// For an HLS playlist on disk without an end tag that does not grow: its length. Such a
+    /// playlist plays from its beginning.
     pub ends: Option<Duration>,
-    /// Whether it is an HLS playlist whose times jump from segment to segment.
+    /// Whether the source is an HLS playlist whose timestamps jump between segments.
     pub jumps: bool,
-    /// Who named it.
+    /// Who named the source.
     pub trust: Trust,
-    /// Where ffmpeg is to connect to instead of asking for the name's address, where that was
-    /// checked.
+    /// The checked address that ffmpeg connects to instead of resolving the name again.
     pub address: Option<IpAddr>,
 }
 
 impl MediaSource {
-    /// What the operator named by `url`, without headers.
+    /// A source that the operator named by `url`, without headers.
     #[must_use]
     pub fn at(url: String) -> Self {
         let (headers, cookies) = (Vec::new(), Vec::new());
@@ -65,19 +64,19 @@ impl MediaSource {
         }
     }
 
-    /// Whether it is on this machine; what is not comes over the network.
+    /// Whether the source is a local file; all others come over the network.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.url.starts_with("file:")
     }
 
-    /// Whether it is a list of segments, by its content or its name.
+    /// Whether the source is an HLS playlist, by its content or its name.
     #[must_use]
     pub fn is_hls(&self) -> bool {
         self.hls || self.is_named_hls()
     }
 
-    /// Whether its name says that it is a list of segments.
+    /// Whether the path of the URL ends with `.m3u8`.
     #[must_use]
     pub fn is_named_hls(&self) -> bool {
         let path = self.url.split(['?', '#']).next().unwrap_or_default();
@@ -88,38 +87,38 @@ impl MediaSource {
 /// Everything ffmpeg needs to open an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
-    /// One source that holds everything, or two: the picture's, then the sound's.
+    /// One source with both streams, or two: the picture's, then the sound's.
     pub sources: Vec<MediaSource>,
-    /// A live source has no duration and cannot wait for the viewer.
+    /// Whether the media is live: without a duration, and lost unless read in real time.
     pub live: bool,
-    /// When the URLs stop working, where that is known.
+    /// When the URLs expire, if known.
     pub expires: Option<SystemTime>,
-    /// What the site calls this picture and sound, whatever their URLs: the extractor, its id, the
-    /// formats. `None` where it is unknown; files are identified by their content.
+    /// The site's identifier of this picture and sound, independent of their URLs: extractor, id
+    /// and formats. `None` if unknown; files are identified by their content.
     pub identity: Option<String>,
 }
 
 impl Media {
-    /// What one URL leads to.
+    /// Media with one source that the operator named.
     #[must_use]
     pub fn at(url: String, live: bool) -> Self {
         Self { sources: vec![MediaSource::at(url)], live, expires: None, identity: None }
     }
 }
 
-/// One entry of the programme, ready to be probed and encoded.
+/// An item of the programme, ready to be probed and encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Identity that survives restarts and edits of the list: the absolute path or the page's URL.
+    /// Identity across restarts and edits of the list: the absolute path or the page's URL.
     pub id: String,
-    /// The program's own number of this turn in its list, another each time it gives one out;
-    /// [`Programme::jump`] names it.
+    /// The programme's own number of this turn in its list, new each time the item is handed out;
+    /// see [`Programme::jump`].
     pub turn: u64,
-    /// What viewers and logs are shown.
+    /// The title shown to viewers and in logs.
     pub title: String,
-    /// Where to start, from the item's own beginning.
+    /// Start offset from the item's own beginning.
     pub start: Duration,
-    /// What ffmpeg opens.
+    /// The sources for ffmpeg.
     pub media: Media,
 }
 
@@ -127,31 +126,31 @@ pub struct Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
-    /// The file or page is not there (ENOENT, HTTP 404, removed video).
+    /// The file or page does not exist (ENOENT, HTTP 404, removed video).
     Missing,
-    /// It may not be read (EACCES, HTTP 401/403, private video).
+    /// Access is denied (EACCES, HTTP 401/403, private video).
     Forbidden,
-    /// The site wants proof that no bot asks.
+    /// The site demands proof that the client is not a bot.
     BotCheck,
-    /// Not offered in this country.
+    /// The site does not offer the item in this country.
     GeoBlocked,
     /// yt-dlp needs a JavaScript runtime for this site and found none.
     NoJsRuntime,
     /// The network or the remote server failed.
     Network,
-    /// There is nothing playable in it (empty, text, garbage, no known stream).
+    /// The item holds no playable stream (empty, text, garbage, unknown codec).
     Unplayable,
-    /// It ended more than a second before its probed end.
+    /// The item ended more than a second before its probed end.
     Truncated,
-    /// No frame for ten seconds.
+    /// The encoder produced no frame for ten seconds.
     Stalled,
     /// The encoder died (killed, crashed, or refused the input half-way).
     Encoder,
-    /// A helper (yt-dlp, ffprobe) did not answer in time.
+    /// A helper (yt-dlp, ffprobe) timed out.
     Timeout,
     /// A helper (yt-dlp, ffprobe, ffmpeg) is not installed or does not start.
     Tool,
-    /// A fault of tgs-stream itself: a panic while the item was prepared or encoded.
+    /// A fault of tgs-stream itself: a panic while preparing or encoding the item.
     Internal,
 }
 
@@ -194,12 +193,12 @@ impl FailureReason {
     }
 }
 
-/// A failure of one item, in words for the operator: what happened and what to do.
+/// A failure of one item, described for the operator: what happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemFailure {
     /// The class, for metrics and policy.
     pub reason: FailureReason,
-    /// A lower-case sentence without a full stop, fit for "skipped X: …".
+    /// A lower-case sentence without a full stop, for use after “skipped X: ”.
     pub detail: String,
 }
 
@@ -209,7 +208,7 @@ impl ItemFailure {
         Self { reason, detail: detail.into() }
     }
 
-    /// The failure of an item at which tgs-stream itself failed.
+    /// A failure of an item caused by a panic in tgs-stream.
     #[must_use]
     pub fn of_panic(panic: &Panic) -> Self {
         Self::new(FailureReason::Internal, format!("a fault of tgs-stream, please report it: {panic}"))
@@ -224,86 +223,84 @@ impl fmt::Display for ItemFailure {
 
 impl std::error::Error for ItemFailure {}
 
-/// What a [`Programme`] answers when it is asked for the next item.
+/// The answer of a [`Programme`] to a request for the next item.
 #[derive(Debug)]
 pub enum NextItem {
-    /// Play this.
+    /// Play this item.
     Play(Item),
-    /// The page could not be asked. Play what has been kept of it, or take it for skipped.
+    /// The page could not be resolved. Play its cache entry, or skip the item.
     Kept {
-        /// The entry, without sources.
+        /// The item, without sources.
         item: Item,
-        /// Why it could not be asked.
+        /// Why the page could not be resolved.
         failure: ItemFailure,
     },
-    /// This entry could not be prepared; ask again for the one after it.
+    /// This entry could not be prepared; request the one after it.
     Skip {
         /// The entry's identity.
         id: String,
         /// The entry's title.
         title: String,
-        /// Why.
+        /// Why the entry could not be prepared.
         failure: ItemFailure,
     },
-    /// The list has been played to its end and is not repeated.
+    /// The list is at its end and does not repeat.
     End,
 }
 
-/// A coming entry.
+/// An entry that is due later.
 pub struct UpcomingItem {
-    /// Its [`Item::id`].
+    /// The entry's [`Item::id`].
     pub id: String,
-    /// Finds out what it is; `None` where that is nothing that can be played. It changes nothing.
+    /// Resolves the entry without changing the programme; `None` if the entry is not playable.
     pub find: Box<dyn FnOnce() -> Option<Item> + Send>,
 }
 
-/// Where a [`Programme`] goes on.
+/// Where a [`Programme`] continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JumpTarget {
-    /// To the same item, this far from its beginning.
+    /// The same item, at this offset from its beginning.
     Again(Duration),
-    /// To the item before it, from its beginning; where it is the list's first, to itself.
+    /// The item before, from its beginning; the first item of the list restarts.
     Before,
-    /// To what comes after it.
+    /// The entry after it.
     After,
 }
 
-/// The list of what is played, in order. Called from one thread, which may block in it (resolving a
-/// page URL): the read-ahead and the filler cover that time.
+/// The list of items in playing order. One thread makes all calls and may block in them (resolving
+/// a page URL): the read-ahead and the filler cover that time.
 pub trait Programme: Send {
-    /// The next entry. Called one item ahead of the encoder.
+    /// Returns the next entry. Called one item ahead of the encoder.
     fn next(&mut self) -> NextItem;
 
-    /// Called immediately before `item` (from an earlier [`Programme::next`]) is encoded: gives it
-    /// back, resolved anew where its URLs have expired, or gives what the edited list has in its
-    /// place.
+    /// Called immediately before `item` (from an earlier [`Programme::next`]) is encoded. Returns
+    /// the item, resolved again if its URLs have expired, or its replacement in the edited list.
     fn confirm(&mut self, item: Item) -> NextItem;
 
-    /// The `count` entries that come after those given out, as far as that is known without asking
-    /// anybody; nearest first. A call may block.
+    /// The next `count` entries after those handed out, nearest first, as far as they are known
+    /// without network requests. A call may block.
     fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let _ = count;
         Vec::new()
     }
 
-    /// How many entries one round has at present: after so many failures in a row the engine backs
-    /// off.
+    /// Entries in a round at present. After that many failures in a row the engine backs off.
     fn round_len(&self) -> usize;
 
-    /// Goes where `to` says, seen from the item of this [`Item::turn`]; `None` stands for what
-    /// [`Programme::next`] would give. What was given out after that item has not been seen by
-    /// anybody. [`Programme::next`] follows.
+    /// Continues at `to`, relative to the item of this [`Item::turn`]; `None` stands for the item
+    /// that [`Programme::next`] would return. Items handed out after that item have not been
+    /// broadcast. A call of [`Programme::next`] follows.
     fn jump(&mut self, place: Option<u64>, to: JumpTarget);
 
-    /// Puts what `line` names (as a playlist's line does) behind what is queued already. It is
-    /// given out before the list goes on.
+    /// Appends the entry in `line` (in playlist syntax) to the queue, which comes before the rest
+    /// of the list.
     fn queue(&mut self, line: &str);
 
-    /// Reads the list anew. What has changed is taken with the next item.
+    /// Reads the list again. Changes apply from the next item on.
     fn reload(&mut self);
 
-    /// After [`Programme::reload`]: what comes in the place of the item (or skipped entry) given
-    /// out last, where the edit has another there.
+    /// After [`Programme::reload`]: the replacement of the last handed-out item (or skipped entry),
+    /// if the edit changed that place.
     fn replaced(&mut self) -> Option<NextItem> {
         None
     }

@@ -1,22 +1,22 @@
-//! Where the broadcast goes, as the operator writes it. Opens nothing.
+//! The broadcast's output, as the operator writes it. Opens nothing.
 
 use std::{fmt, path::PathBuf};
 
 use tgs_core::secret::Secret;
 use tgs_rtmp::url::{RtmpUrl, UrlError};
 
-/// Where the broadcast goes.
+/// The destination of the broadcast.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// An RTMP(S) server, by the native publisher.
+    /// An RTMP(S) server, through the native publisher.
     Rtmp(RtmpUrl),
-    /// The same by an ffmpeg child that copies (`PUBLISHER=ffmpeg`).
+    /// An RTMP(S) server, through an ffmpeg child with stream copy (`PUBLISHER=ffmpeg`).
     Ffmpeg {
         /// The ffmpeg executable.
         ffmpeg: PathBuf,
-        /// Where to, the stream key included.
+        /// The URL with the stream key.
         url: Secret<String>,
-        /// The same, fit to be shown.
+        /// The URL without the stream key, for display.
         shown: String,
     },
     /// An FLV file.
@@ -33,18 +33,18 @@ impl fmt::Display for Output {
     }
 }
 
-/// Why a text names no output.
+/// Why a text is not a valid output.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// It has the form of none.
+    /// Neither an RTMP(S) URL nor an FLV file name.
     #[error("it is neither an rtmp:// or rtmps:// URL nor a file name that ends in .flv")]
     Unknown,
-    /// It is a URL that cannot be published to.
+    /// A URL that cannot be published to.
     #[error(transparent)]
     Url(#[from] UrlError),
 }
 
-/// Reads an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
+/// Parses an output as the operator writes it: an RTMP(S) URL, or a path that ends in `.flv`.
 pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, OutputError> {
     if !text.contains("://") {
         let path = PathBuf::from(text);

@@ -1,13 +1,12 @@
-//! The playout thread: takes encoded media, puts it on the one clock, sends it when it is due.
+//! The playout thread: takes encoded media, places it on the timeline, and sends it when due.
 //!
 //! # Theory of operation
 //!
-//! There is one anchor between the broadcast's clock and the wall's for the whole run. It moves in
-//! two cases only: by exactly the time the viewer was away (files wait), and by a lag that it
-//! resynchronises. When the read-ahead cannot give the next group of pictures by the moment it is
-//! due, filler is sent instead, between two keyframes. This thread opens no item
-//! and starts no process but the sender of `PUBLISHER=ffmpeg`; it waits for its connection and the
-//! clock only.
+//! One anchor relates the broadcast's clock to the wall clock for the whole run. It moves in two
+//! cases only: by the duration of an outage (files wait), and by a lag at a resynchronisation. If
+//! the read-ahead lacks the next group of pictures when the group is due, filler is sent instead,
+//! between two keyframes. This thread opens no item and starts no process except the sender of
+//! `PUBLISHER=ffmpeg`; it waits for its connection and the clock only.
 
 use std::{
     collections::VecDeque,
@@ -37,16 +36,16 @@ mod bridge;
 mod connection;
 mod report;
 
-/// A longer lag is given up: the clock resynchronises.
+/// A lag above this limit is not made up: the clock resynchronises.
 const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// What is due within this goes out together: a third of the wake-ups, which are most of what a
-/// channel from the cache costs. No viewer can see it: players hold far more than a picture or two.
+/// Tags that are due within this time are sent together: a third of the wake-ups, which dominate
+/// the cost of a broadcast from the cache. Players buffer far more than a picture or two.
 pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 
-/// The longest that one turn of this thread takes, with room: connecting (10 s), names that a
-/// resolver does not answer (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the
-/// longest back-off (30 s).
+/// Upper bound of one loop of this thread, with a margin: connecting (10 s), names that a resolver
+/// does not answer (5 s a server, three servers, two attempts, for IPv4 and IPv6), and the longest
+/// back-off (30 s).
 const LONGEST_TURN: Duration = Duration::from_mins(2);
 
 /// The playout thread's state.
@@ -60,68 +59,68 @@ pub(crate) struct Playout {
     cancel: Cancel,
     shared_status: SharedStatus,
     heartbeat: Heartbeat,
-    /// Whether somebody watches; a file is written as fast as it is encoded.
+    /// Whether sending is paced; a file is written as fast as the item is encoded.
     paced: bool,
     started: Instant,
-    /// The moment at which the broadcast's time 0 was due.
+    /// Moment at which the broadcast's time 0 was due.
     anchor: Option<Instant>,
     source: OnAirSource,
-    /// Items whose tags are still on their way, oldest first.
+    /// The items begun last, at most 8, oldest first.
     recent: VecDeque<Arc<StartedItem>>,
-    /// What was sent last.
+    /// Origin of the last tag sent.
     last: TagOrigin,
-    /// Items that have gone on air, and the last one's number.
+    /// Number of items sent, and the number of the newest.
     played: u64,
     newest: u64,
-    /// What has arrived last, of an item.
+    /// Origin of the last item frame that has arrived.
     arrived: Option<TagOrigin>,
-    /// While there is no connection: the broadcast's time up to which everything has arrived.
+    /// While there is no connection: the broadcast time up to which everything has arrived.
     resume_at: Option<u64>,
-    /// After a jump of a live source: nothing is sent before the next keyframe.
+    /// Set after a jump of a live source: tags before the next keyframe are dropped.
     until_keyframe: bool,
     reported: Option<Instant>,
-    /// When media was sent last.
+    /// Time at which media was sent last.
     sent_at: Option<Instant>,
-    /// When the last connection was made, and how long to wait before the next attempt.
+    /// Time of the last successful connection; a short one makes the next attempt back off.
     connected: Option<Instant>,
-    /// Whether a connection that was not steady has been followed by an attempt at once already.
+    /// Whether an attempt without back-off has already followed a short connection.
     hurried: bool,
     backoff: Backoff,
-    /// Time spent in sending since the broadcast was last on time: tells a slow uplink from a
-    /// machine that stood still.
+    /// Time spent in sending since the broadcast was last on time: distinguishes a slow uplink from
+    /// a stalled machine.
     sending: Duration,
 }
 
-/// What connects the playout thread to the rest of the tool.
+/// Links of the playout thread to the rest of the process.
 #[derive(Debug)]
 pub(crate) struct Supervision {
     /// Stops the broadcast.
     pub(crate) cancel: Cancel,
-    /// Takes the snapshot.
+    /// Receives the snapshot.
     pub(crate) shared_status: SharedStatus,
-    /// Takes the heartbeat.
+    /// Receives the heartbeat.
     pub(crate) watchdog: Watchdog,
-    /// The start of the tool.
+    /// Start time of the broadcast.
     pub(crate) started: Instant,
 }
 
-/// Where tags are taken from.
+/// The source of the tags being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnAirSource {
-    /// Nothing has gone on air yet.
+    /// Nothing has been sent yet.
     Nothing,
     Item,
     Filler,
 }
 
-/// Why the broadcast does not go on.
+/// Why the playout thread ends early.
 enum PlayoutEnd {
     Cancelled,
     Failed(SinkError),
 }
 
 impl Playout {
-    /// A broadcast that has not begun.
+    /// A broadcast that has not started.
     pub(crate) fn new(
         read_ahead: Arc<ReadAhead>,
         timeline: Timeline,
@@ -161,8 +160,8 @@ impl Playout {
         }
     }
 
-    /// Runs until the programme is over, the broadcast is stopped, or the output cannot be
-    /// written. Returns the number of items that were shown.
+    /// Runs until the programme is over, the broadcast is stopped, or the output cannot be written.
+    /// Returns the number of items sent.
     pub(crate) fn run(&mut self) -> Result<u64, SinkError> {
         let ended = self.broadcast();
         self.report(true);
@@ -186,7 +185,7 @@ impl Playout {
         Ok(())
     }
 
-    /// The next tag in order; `None` when the programme is over.
+    /// The next tag in order of time; `None` when the programme is over.
     fn next_placed(&mut self) -> Result<Option<TimedTag>, PlayoutEnd> {
         loop {
             self.heartbeat.beat();
@@ -210,7 +209,8 @@ impl Playout {
             _ if !self.paced => self.read_ahead.wait_event(Duration::from_millis(200)),
             OnAirSource::Nothing => self.read_ahead.poll(StartLevel::Start),
             OnAirSource::Item => self.read_ahead.poll(StartLevel::Group),
-            // A few frames more: see there.
+            // The filler continues until its reordered pictures leave no gap: see
+            // [`Timeline::is_whole`].
             OnAirSource::Filler if !self.timeline.is_whole() => Polled::NotReady,
             OnAirSource::Filler => self.read_ahead.poll(StartLevel::Refilled),
         }
@@ -235,7 +235,7 @@ impl Playout {
         }
     }
 
-    /// Begins a segment of the newest item: its first, or another behind filler or a jump.
+    /// Begins a segment of the newest item: its first, or a further one after filler or a jump.
     fn begin_segment(&mut self) {
         if let Some(item) = self.recent.back() {
             self.timeline.begin(item.seq, item.item.start.as_millis() as u64, item.silent);
@@ -256,7 +256,7 @@ impl Playout {
         if self.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }
     }
 
-    /// Sends one tag at its time, over as many connections as it takes.
+    /// Sends one tag when due, over as many connections as needed.
     fn deliver(&mut self, placed: TimedTag) -> Result<(), PlayoutEnd> {
         if self.until_keyframe && !placed.tag.is_keyframe() {
             return Ok(());
@@ -275,13 +275,13 @@ impl Playout {
         }
         self.await_time(placed.tag.timestamp)?;
         if self.until_keyframe {
-            // The connection was lost while this waited, and the source is live.
+            // The connection was lost during the wait, and the source is live.
             return self.deliver(placed);
         }
         let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         if let Err(broken) = self.publisher.send(placed) {
-            // The publisher keeps the tag: it goes out with the replay.
+            // The publisher keeps the tag and sends it again on the next connection.
             self.recover(broken)?;
         }
         self.sending += self.clock.now() - began;
@@ -302,7 +302,7 @@ impl Playout {
             };
             if now + TOGETHER < due {
                 self.idle(due)?;
-                // A break meanwhile may have moved the anchor, or the machine may have stood still.
+                // The anchor may have moved meanwhile, or the machine may have stalled.
                 continue;
             }
             let lag = now.saturating_duration_since(due);
@@ -315,7 +315,8 @@ impl Playout {
         }
     }
 
-    /// More than ten seconds behind: files slip, a live source goes on at its newest.
+    /// Handles a lag above [`MAX_LAG`]: files are delayed, a live source continues at its live
+    /// edge.
     fn resynchronise(&mut self, lag: Duration) {
         let cause = if self.sending > lag / 2 {
             "the uplink is slower than the bitrate: choose a lower VIDEO_QUALITY or a better line"

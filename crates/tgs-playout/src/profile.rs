@@ -1,32 +1,31 @@
-//! What every item is encoded to, so that viewers' decoders see one stream.
+//! The profile: the one format to which every item is encoded.
 //!
-//! Only describes; the command line is put together in [`crate::ffmpeg::args`].
+//! [`crate::ffmpeg::args`] builds the command line.
 
 use std::time::Duration;
 
 use tgs_rtmp::metadata::Metadata;
 
-/// The longest distance between two keyframes that the splice and Telegram's players take.
+/// The longest keyframe distance that the splice and Telegram's players accept.
 pub const MAX_KEYFRAME_DISTANCE: Duration = Duration::from_millis(2100);
 
 /// Samples in one AAC-LC frame (ISO/IEC 14496-3).
 pub const AAC_FRAME: u64 = 1024;
 
-/// The shape of the broadcast. Every item, slate and filler is encoded to the same one.
+/// The format of the broadcast. Every item, slate and filler is encoded to the same profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     /// Picture width in pixels.
     pub width: u32,
-    /// Picture height in pixels; always 16:9, because Telegram scales to 1280×720 whatever the
-    /// shape.
+    /// Picture height in pixels; always 16:9, because Telegram scales every shape to 1280×720.
     pub height: u32,
-    /// Frames a second.
+    /// Frames per second.
     pub fps: u32,
     /// Video bitrate in kbit/s, mean and peak.
     pub video_kbps: u32,
     /// Audio bitrate in kbit/s.
     pub audio_kbps: u32,
-    /// Audio samples a second.
+    /// Audio samples per second.
     pub audio_rate: u32,
     /// Audio channels.
     pub channels: u32,
@@ -48,13 +47,13 @@ impl Profile {
     /// 1920×1080 at 3500 kbit/s.
     pub const P1080: Self = Self { width: 1920, height: 1080, video_kbps: 3500, ..Self::P720 };
 
-    /// Frames from one keyframe to the next: two seconds.
+    /// Frames between two keyframes: two seconds.
     #[must_use]
     pub fn gop(&self) -> u32 {
         self.fps * 2
     }
 
-    /// The description that servers and files carry.
+    /// The stream metadata for RTMP servers and FLV files.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         let Self { width, height, fps, video_kbps, audio_kbps, audio_rate, channels } = *self;

@@ -1,13 +1,13 @@
-//! The loopback HTTP proxy that ffmpeg and yt-dlp reach the network through. It decides which
+//! The loopback HTTP proxy through which ffmpeg and yt-dlp reach the network. It decides which
 //! addresses they may connect to.
 //!
-//! Both follow redirects, playlists and DNS wherever a server leads them, so each connection is
-//! judged by the address that it is made to: what an untrusted list or page names may be public, or
-//! in the network of that list ([`crate::item::Trust`]). RTSP takes no proxy and goes through a
+//! Both follow redirects, playlists and DNS to any address, so the proxy judges each connection by
+//! its target address: a source that an untrusted list or page names must be public, or in the
+//! network of that list ([`crate::item::Trust`]). ffmpeg supports no proxy for RTSP, which uses a
 //! relay. Media pass unread.
 //!
-//! A child finds the proxy and its own credentials in its environment, which other users cannot
-//! read.
+//! A child receives the proxy's URL and its own credentials in its environment, which other users
+//! cannot read.
 
 mod address;
 mod bridge;
@@ -47,10 +47,10 @@ use self::{
 /// Limit of known clients. Beyond it the client idle for longest is forgotten.
 const MAX_CLIENTS: usize = 256;
 
-/// Limit of remembered busy servers. Beyond it the oldest is asked again early.
+/// Limit of remembered busy servers. Beyond it the oldest entry is dropped early.
 const MAX_BUSY: usize = 64;
 
-/// Limit for `Retry-After`.
+/// Upper limit for `Retry-After`.
 const MAX_WAIT: Duration = Duration::from_mins(10);
 
 /// The proxy of this process.
@@ -63,7 +63,7 @@ struct LoopbackProxy {
     busy: Mutex<VecDeque<(RequestKey, Instant)>>,
 }
 
-/// Starts the proxy unless it runs.
+/// Starts the proxy unless it is running.
 fn start() -> io::Result<Arc<LoopbackProxy>> {
     static PROXY: OnceLock<Arc<LoopbackProxy>> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
@@ -97,7 +97,7 @@ impl LoopbackProxy {
         clients.push_back(Arc::clone(account));
     }
 
-    /// The client with this `Proxy-Authorization`. It becomes the last to be forgotten.
+    /// Finds the client with this `Proxy-Authorization` and makes it the last to be forgotten.
     fn client(&self, authorization: &str) -> Option<Arc<ClientAccount>> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let at = clients.iter().position(|one| one.is_authorized_by(authorization))?;
@@ -106,7 +106,7 @@ impl LoopbackProxy {
         Some(account)
     }
 
-    /// Refuses `key` for `seconds`, as its server asks.
+    /// Refuses `key` for `seconds`, as its server requests.
     fn note_busy(&self, key: &RequestKey, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds).min(MAX_WAIT);
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +117,7 @@ impl LoopbackProxy {
         busy.push_back((key.clone(), until));
     }
 
-    /// Seconds until the server of `key` takes requests again.
+    /// Seconds until the server of `key` accepts requests again.
     fn busy_for(&self, key: &RequestKey) -> Option<u64> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

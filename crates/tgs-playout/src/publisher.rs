@@ -1,9 +1,8 @@
-//! The one connection that the whole broadcast goes out on, and what was sent over it but may not
-//! have arrived.
+//! The connection of the broadcast, and the tags sent over it that may not have arrived.
 //!
-//! [`Publisher`] remembers every tag back to the last keyframe that the server's TCP has
-//! acknowledged. When the connection breaks, the next one begins with that keyframe: nothing is
-//! skipped, whatever was still on its way. When to connect again is the caller's decision.
+//! [`Publisher`] keeps every tag back to the last keyframe that the server's TCP has acknowledged.
+//! After a lost connection the next one begins with that keyframe, so no media is skipped. The
+//! caller decides when to reconnect.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
@@ -19,7 +18,7 @@ use crate::{
     timeline::{TagOrigin, TimedTag},
 };
 
-/// The connection and its memory.
+/// The connection and its unacknowledged tags.
 pub(crate) struct Publisher {
     output: Output,
     profile: Profile,
@@ -27,19 +26,19 @@ pub(crate) struct Publisher {
     clock: Arc<dyn Clock>,
     open: OpenSink,
     link: Option<Box<dyn Sink>>,
-    /// What was sent since the last keyframe that has arrived.
+    /// Tags sent since the last keyframe that has arrived.
     sent: VecDeque<SentTag>,
-    /// The sequence headers in force before that, of picture and sound.
+    /// Video and audio sequence headers in force before `sent`.
     headers: [Option<Tag>; 2],
-    /// The broadcast's time that is time `origin` on this connection.
+    /// Broadcast time that corresponds to `first_timestamp` on this connection.
     base: u64,
-    /// The connection's time of its first tag; above 0 only to test clocks that run over.
+    /// Timestamp of the connection's first tag; above 0 only to test clock overflow.
     first_timestamp: u64,
-    /// Bytes that wait to be sent.
+    /// Bytes queued for the next flush.
     queued: usize,
 }
 
-/// Makes one connection to an output.
+/// Opens one connection to an output.
 pub(crate) type OpenSink =
     Box<dyn FnMut(&Output, &Profile, &Cancel) -> Result<Box<dyn Sink>, SinkError> + Send>;
 
@@ -51,16 +50,16 @@ impl fmt::Debug for Publisher {
 
 struct SentTag {
     placed: TimedTag,
-    /// Bytes written on the connection when this had been sent.
+    /// Bytes written on the connection once this tag was sent; `u64::MAX` before.
     end: u64,
 }
 
-/// The memory is cut to this many bytes even if the server acknowledges nothing: a dead peer is
-/// found within 5 s.
+/// Limit of the kept bytes when the server acknowledges nothing: a dead peer is detected within
+/// 5 s.
 const MAX_KEPT: usize = 8 << 20;
 
 impl Publisher {
-    /// A publisher that is not connected yet.
+    /// A publisher without a connection.
     #[must_use]
     pub(crate) fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
         Self {
@@ -78,56 +77,55 @@ impl Publisher {
         }
     }
 
-    /// The same over connections that `open` makes, in the time of `clock`.
+    /// A publisher over connections from `open`, timed by `clock`.
     #[cfg(test)]
     pub(crate) fn simulated(self, open: OpenSink, clock: Arc<dyn Clock>) -> Self {
         Self { clock, open, ..self }
     }
 
-    /// The time that it waits in.
+    /// The clock that waits use.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone()
     }
 
-    /// Where it publishes, fit to be shown.
+    /// The output; its `Display` hides the stream key.
     #[must_use]
     pub(crate) fn output(&self) -> &Output {
         &self.output
     }
 
-    /// Whether it writes a file: what cannot be written there is lost, and trying again would begin
-    /// it anew.
+    /// Whether the output is a file: reopening after a failed write would truncate the file.
     #[must_use]
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.output, Output::File(_))
     }
 
-    /// Connects once. The error says in words what is wrong.
+    /// Opens a connection once.
     pub(crate) fn connect(&mut self) -> Result<(), SinkError> {
         self.link = Some((self.open)(&self.output, &self.profile, &self.cancel)?);
         Ok(())
     }
 
-    /// Begins a new connection's stream: the headers, then what may not have arrived over the one
-    /// before.
+    /// Begins a new connection's stream: the headers, then the tags that may not have arrived over
+    /// the previous one.
     pub(crate) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(first) = self.sent.front() else { return Ok(()) };
         self.base = first.placed.tag.timestamp;
         let sent = std::mem::take(&mut self.sent);
         let none = TagOrigin { seq: 0, offset_ms: 0 };
-        // From here on they are a part of what was sent.
+        // The headers now become part of `sent`.
         for header in std::mem::take(&mut self.headers).into_iter().flatten() {
             let tag = Tag { timestamp: self.base, ..header };
             let _ = self.queue(TimedTag { tag, origin: none });
         }
         for placed in sent.into_iter().map(|sent| sent.placed) {
-            // An error shows again at the flush; all of them stay in the memory.
+            // The flush reports the error again; all tags stay in `sent`.
             let _ = self.queue(placed);
         }
         self.flush()
     }
 
-    /// Forgets what was sent: the next connection begins with the next tag, which must be a
+    /// Forgets the sent tags: the next connection begins with the next tag, which must be a
     /// keyframe.
     pub(crate) fn forget(&mut self, next: u64) {
         self.sent.clear();
@@ -135,9 +133,9 @@ impl Publisher {
         self.base = next;
     }
 
-    /// Sends one tag, or leaves it for the next [`Publisher::flush`], where few have gathered:
-    /// waking the kernel and the other side is most of what a tag costs, so those that are due
-    /// together go together.
+    /// Sends one tag, or queues it for the next [`Publisher::flush`] below [`FLUSH_AT`] bytes: the
+    /// wake-ups of kernel and peer dominate the cost of a tag, so tags that are due together are
+    /// sent together.
     pub(crate) fn send(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let (kind, bytes) = (placed.tag.kind, placed.tag.body.len());
         let picture = kind == Kind::Video && placed.tag.is_frame();
@@ -156,7 +154,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits until `until`, serving the connection.
+    /// Waits until `until` and serves the connection.
     pub(crate) fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         if let Some(link) = &mut self.link {
             return link.wait(until);
@@ -165,7 +163,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Gives the connection up. Answers the broadcast's time up to which everything has arrived.
+    /// Closes a lost connection. Returns the broadcast time up to which everything has arrived.
     pub(crate) fn lose(&mut self) -> Option<u64> {
         let arrived = self.arrived().map(|sent| sent.placed.tag.timestamp);
         self.trim();
@@ -177,7 +175,7 @@ impl Publisher {
         arrived.or_else(|| self.sent.front().map(|sent| sent.placed.tag.timestamp))
     }
 
-    /// What was published last, for certain.
+    /// Origin of the last frame that has arrived.
     #[must_use]
     pub(crate) fn published(&self) -> Option<TagOrigin> {
         let frame = |sent: &&SentTag| sent.placed.tag.is_frame();
@@ -192,10 +190,10 @@ impl Publisher {
         last.placed.tag.timestamp.saturating_sub(from) as f64 / 1000.0
     }
 
-    /// Ends the connection in order.
+    /// Closes the connection cleanly.
     pub(crate) fn goodbye(&mut self) {
         if let Some(mut link) = self.link.take() {
-            // What cannot be sent any more is not waited for.
+            // A failed last flush is not retried.
             let _ = link.flush();
             link.goodbye();
         }
@@ -204,7 +202,7 @@ impl Publisher {
     fn queue(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
         let tag = Tag { timestamp, ..placed.tag.clone() };
-        // Kept even when it could not be sent: the next connection sends it.
+        // Kept even if sending fails: the next connection sends the tag.
         if placed.tag.is_frame() || placed.tag.is_sequence_header() {
             self.sent.push_back(SentTag { placed, end: u64::MAX });
         }
@@ -212,7 +210,7 @@ impl Publisher {
         self.link.as_mut().ok_or(SinkError::NotConnected)?.queue(&tag)
     }
 
-    /// Sends what was left to wait.
+    /// Sends the queued tags.
     pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
         if self.queued == 0 {
             return Ok(());
@@ -236,7 +234,7 @@ impl Publisher {
         Some(self.sent.partition_point(|sent| sent.end <= acked))
     }
 
-    /// Forgets what comes before the last keyframe that has arrived.
+    /// Drops the tags before the last keyframe that has arrived.
     fn trim(&mut self) {
         let Some(acked) = self.link.as_ref().map(|link| link.acked()) else { return };
         let arrived = self.sent.partition_point(|sent| sent.end <= acked);
@@ -259,7 +257,7 @@ impl Publisher {
     }
 }
 
-/// Makes one connection.
+/// Opens one connection.
 fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
     Ok(match output {
         Output::Rtmp(target) => Box::new(sink::rtmp::open(target, profile, cancel)?),

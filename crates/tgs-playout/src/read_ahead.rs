@@ -1,9 +1,9 @@
-//! The read-ahead: tags that are encoded and not yet due, between the thread that encodes and the
-//! thread that paces.
+//! The read-ahead: encoded tags that are not yet due, between the encode thread and the playout
+//! thread.
 //!
-//! It is bounded in seconds and bytes; an encoder that is ahead waits. A group of pictures is
-//! handed out only when all of it is here, so that the broadcast is never left in the middle of
-//! one: whatever goes wrong in the encoder is bridged between two keyframes and nothing is lost.
+//! It is bounded in seconds and bytes; an encoder that is ahead blocks. Playout receives a group of
+//! pictures only once the group is complete, so an encoder failure never interrupts a group: the
+//! filler starts and ends at keyframes and no tag is lost.
 //!
 //! A command discards an item at the end of a group as well (`ReadAhead::skip`, `ReadAhead::jump`):
 //! one more group of the current item is sent if the next item is not ready. `sequence` decides
@@ -36,67 +36,67 @@ use crate::{
     item::Item,
 };
 
-/// No sane read-ahead is larger; it protects memory from an absurd bitrate.
+/// Memory limit that only an absurd bitrate reaches.
 const MAX_BYTES: usize = 16 << 20;
 
-/// How many commands may wait for the prepare thread, which may be asking a page.
+/// Limit of commands that wait for the prepare thread, which may be busy with a web page.
 const MAX_PENDING: usize = 64;
 
-/// The answer to [`ReadAhead::admit`].
+/// The result of [`ReadAhead::admit`].
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// The item is to be encoded.
     Admitted(AdmittedItem),
-    /// It was left before its turn came.
+    /// A command left the item before it was due.
     Skipped,
-    /// Another place was asked for meanwhile.
+    /// A pending command may change the next item.
     Stale,
-    /// The list has ended before it.
+    /// The list ended before the item.
     Ended,
 }
 
-/// How much must be buffered before an item is shown (again).
+/// Buffer level that is required before an item is sent (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartLevel {
-    /// Half a second of picture from an encoder that runs at twice the speed of time or more:
-    /// nobody watches yet, and the start shall be quick. From a slower one the whole group, so that
-    /// the next is here in time.
+    /// Half a second of picture if the encoder runs at more than twice real time: a quick start,
+    /// before anything was sent. From a slower encoder a whole group, so that the next one is ready
+    /// in time.
     Start,
-    /// The whole of the next group of pictures.
+    /// The whole next group of pictures.
     Group,
-    /// A full read-ahead: after an underrun, so that the next does not follow at once.
+    /// A full read-ahead: after an underrun, so that another does not follow at once.
     Refilled,
 }
 
-/// The answer to [`ReadAhead::poll`].
+/// The result of [`ReadAhead::poll`].
 #[derive(Debug)]
 pub enum Polled {
-    /// The next piece.
+    /// The next event.
     Event(Event),
-    /// Nothing that may go on air yet.
+    /// Nothing that may be sent yet.
     NotReady,
-    /// The programme is over and everything has been taken.
+    /// The programme is over and every event has been taken.
     Ended,
 }
 
-/// The read-ahead. One thread gives, one takes.
+/// The read-ahead, with one writing and one reading thread.
 #[derive(Debug)]
 pub struct ReadAhead {
     fps: u64,
     frames_wanted: u64,
     state: Mutex<Buffer>,
-    /// Commands that the prepare thread has not done yet: what it has prepared may be stale. Raised
-    /// under the lock, lowered without.
+    /// Commands that the prepare thread has not applied yet: its prepared item may be stale.
+    /// Incremented under the lock, decremented without.
     pending: AtomicUsize,
     standing: Arc<StandingCommands>,
-    /// There is something to take.
+    /// Signals new events.
     more: Condvar,
-    /// There is room to give.
+    /// Signals free space.
     room: Condvar,
 }
 
 impl ReadAhead {
-    /// A read-ahead for `fps` frames a second that holds `ahead` of them.
+    /// A read-ahead for `ahead` of media at `fps` frames per second.
     pub(crate) fn new(fps: u32, ahead: Duration, standing: Arc<StandingCommands>) -> Self {
         let frames_wanted = (ahead.as_millis() as u64 * u64::from(fps) / 1000).max(1);
         Self {
@@ -110,13 +110,13 @@ impl ReadAhead {
         }
     }
 
-    /// Seconds of picture that are ready.
+    /// Seconds of buffered picture.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         self.lock().frames as f64 / self.fps as f64
     }
 
-    /// Gives the next item its number.
+    /// Assigns a number to the next item.
     pub(crate) fn admit(&self, item: &Item, cancel: &Cancel) -> Admission {
         let mut state = self.lock();
         if self.pending.load(Ordering::Relaxed) > 0 {
@@ -135,21 +135,22 @@ impl ReadAhead {
         }
     }
 
-    /// This comes behind what is encoded now. Answers as [`ReadAhead::next_title`].
+    /// Sets the title of the prepared item, which follows the one being encoded. Returns
+    /// [`ReadAhead::next_title`].
     pub(crate) fn set_prepared(&self, title: Option<String>) -> Option<String> {
         let mut state = self.lock();
         state.prepared = title;
         state.next_title()
     }
 
-    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of
+    /// Title of the item after the one being sent, as far as it is known: the encoder runs ahead of
     /// the viewer.
     pub(crate) fn next_title(&self) -> Option<String> {
         self.lock().next_title()
     }
 
-    /// The item that was opened has been encoded as far as it will be. Where its encoding ended in
-    /// a panic it gets its end here.
+    /// Marks the admitted item as encoded. Adds the `End` that is missing after a panic of its
+    /// encoding.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if let Some(attempt) = state.attempt.take() {
@@ -162,15 +163,15 @@ impl ReadAhead {
         self.more.notify_all();
     }
 
-    /// Adds a piece; waits while the read-ahead is full. `false` when `cancel` was set meanwhile,
-    /// or the item was left.
+    /// Adds an event; blocks while the read-ahead is full. `false` if `cancel` was set meanwhile or
+    /// the item was discarded.
     pub fn push(&self, piece: Event, live: bool, cancel: &Cancel) -> bool {
         let waits = matches!(piece, Event::Tag(_));
         self.push_all([piece], waits, live, cancel)
     }
 
-    /// Adds a group of pictures as soon as there is room for its first tag: one wake-up for all of
-    /// them.
+    /// Adds a group of pictures once there is room for its first tag: one wake-up for the whole
+    /// group.
     pub(crate) fn push_group(&self, tags: Vec<Tag>, cancel: &Cancel) -> bool {
         self.push_all(tags.into_iter().map(Event::Tag), true, false, cancel)
     }
@@ -197,7 +198,7 @@ impl ReadAhead {
             if live && away && state.drop_oldest_group() {
                 continue;
             }
-            // The time-out is for `cancel`, which does not wake this.
+            // `cancel` does not notify the condition variable, hence the time-out.
             state = self
                 .room
                 .wait_timeout(state, Duration::from_millis(100))
@@ -207,14 +208,14 @@ impl ReadAhead {
         for piece in pieces {
             state.add(piece);
         }
-        // Where nobody waits it would be a system call for each tag.
+        // Notifying without a waiter would cost a system call per tag.
         if state.waiting > 0 {
             self.more.notify_all();
         }
         true
     }
 
-    /// Waits for something to be given, `patience` at most.
+    /// Waits for new events, `patience` at most.
     fn wait_more<'a>(
         &'a self,
         mut state: MutexGuard<'a, Buffer>,
@@ -226,9 +227,9 @@ impl ReadAhead {
         state
     }
 
-    /// Another encoder goes on with the item that is being given. What has no end yet of its
-    /// pictures is taken out, unless that is on air already; the sound beside it stays. Answers how
-    /// many pictures that were.
+    /// Removes the pictures of the open group, because another encoder continues the item; the
+    /// group's sound stays. A group of which a tag was taken stays whole. Returns the number of
+    /// pictures removed.
     pub(crate) fn cut_open_group(&self) -> u64 {
         let cut = self.lock().cut_open_group();
         self.room.notify_all();
@@ -236,8 +237,8 @@ impl ReadAhead {
         cut
     }
 
-    /// Nothing will be added any more, unless a command leads elsewhere. `false` where one has come
-    /// just now.
+    /// Marks the programme as over until a command leads elsewhere. `false` if a command is
+    /// pending.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.lock();
         if self.pending.load(Ordering::Relaxed) == 0 {
@@ -247,12 +248,12 @@ impl ReadAhead {
         state.over
     }
 
-    /// Waits until a command leads the list elsewhere, or `cancel` is set.
+    /// Waits until a command reopens the list, or `cancel` is set.
     pub(crate) fn wait_reopened(&self, cancel: &Cancel) {
         self.wait_until(&self.room, Duration::MAX, cancel, |state| !state.over);
     }
 
-    /// Waits until a command is given, `patience` at most, or `cancel` is set.
+    /// Waits for a command, `patience` at most, or until `cancel` is set.
     pub(crate) fn wait_command(&self, patience: Duration, cancel: &Cancel) {
         let commands = self.lock().commands;
         self.wait_until(&self.room, patience, cancel, |state| state.commands != commands);
@@ -262,33 +263,34 @@ impl ReadAhead {
         let began = Instant::now();
         let mut state = self.lock();
         while !done(&state) && !cancel.is_cancelled() && began.elapsed() < patience {
-            // The time-out is for `cancel`, which does not wake this.
+            // `cancel` does not notify the condition variable, hence the time-out.
             state =
                 on.wait_timeout(state, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Counts a command for the prepare thread, which is worth another look at what failed.
+    /// Counts a command for the prepare thread, and ends a back-off: the command may cure failures.
     pub(crate) fn reserve_request(&self) -> Result<(), CommandRefused> {
         self.add_pending(&mut self.lock())?;
         self.room.notify_all();
         Ok(())
     }
 
-    /// The prepare thread has done one of them.
+    /// Marks one command as applied by the prepare thread.
     pub(crate) fn release_request(&self) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Leaves the current item: what comes after it is next.
+    /// Discards the current item; the item after it is next.
     pub(crate) fn skip(&self) {
         let mut state = self.lock();
         state.sequence.leave_current();
         self.cut(&mut state);
     }
 
-    /// Leaves what `leave` says, because the list is to go on elsewhere: counts a command for the
-    /// prepare thread. Answers what the current item was. With `seek` it must not be live.
+    /// Discards items according to `leave`, because the list continues elsewhere, and counts a
+    /// command for the prepare thread. Returns the current item. With `seek` a live item is
+    /// refused.
     pub(crate) fn jump(&self, leave: Discard, seek: bool) -> Result<TargetItem, CommandRefused> {
         let mut state = self.lock();
         let found = state.find(state.sequence.current());
@@ -328,19 +330,19 @@ impl ReadAhead {
         self.more.notify_all();
     }
 
-    /// A pause has begun or ended: what waits for one looks again.
+    /// Wakes all waiters after a pause began or ended.
     pub(crate) fn wake(&self) {
         drop(self.lock());
         self.room.notify_all();
         self.more.notify_all();
     }
 
-    /// Whether an operator wants nothing to be handed out.
+    /// Whether an operator has paused the broadcast.
     pub(crate) fn is_paused(&self) -> bool {
         self.standing.is_paused()
     }
 
-    /// Why nothing is handed out, where an operator wanted it so.
+    /// The cause why no event is handed out, if a command is the cause.
     pub(crate) fn requested_change(&self) -> Option<&'static str> {
         let state = self.lock();
         match (self.is_paused(), state.jumping) {
@@ -350,13 +352,13 @@ impl ReadAhead {
         }
     }
 
-    /// Whether what is taken next continues an item that is on air already.
+    /// Whether the next event continues an item that is being sent.
     #[must_use]
     pub fn inside_item(&self) -> bool {
         self.lock().taking_item
     }
 
-    /// Takes the next piece, where what `need` asks for is here.
+    /// Takes the next event if the buffer level is at least `need`.
     pub fn poll(&self, need: StartLevel) -> Polled {
         let mut state = self.lock();
         if self.is_paused() && state.at_boundary() {
@@ -390,8 +392,8 @@ impl ReadAhead {
         }
     }
 
-    /// Takes the next piece as soon as there is one (nobody watches: a file). `NotReady` after
-    /// `patience`.
+    /// Takes the next event as soon as there is one, for a file output without pacing. `NotReady`
+    /// after `patience`.
     pub fn wait_event(&self, patience: Duration) -> Polled {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -415,11 +417,11 @@ impl ReadAhead {
         }
     }
 
-    /// Waits until it is full, so that nobody waits for an encoder. `false` when `cancel` was set
-    /// meanwhile.
+    /// Waits until the read-ahead is full, so that playout does not wait for an encoder. `false` if
+    /// `cancel` was set meanwhile.
     pub fn wait_full(&self, cancel: &Cancel) -> bool {
         let mut state = self.lock();
-        // Filled up again as soon as a third of a second is free: what is between counts as full.
+        // The writer resumes once a third of a second is free; levels between count as full.
         while state.frames + self.fps / 2 < self.frames_wanted && state.bytes < MAX_BYTES && !state.over {
             if cancel.is_cancelled() {
                 return false;
@@ -429,23 +431,24 @@ impl ReadAhead {
         !cancel.is_cancelled()
     }
 
-    /// Waits for a change, `patience` at most.
+    /// Waits for new events, `patience` at most.
     pub fn wait(&self, patience: Duration) {
         let state = self.lock();
         drop(self.wait_more(state, patience));
     }
 
-    /// The viewer is away (or back): live items keep their newest, files wait.
+    /// Sets whether the connection is lost: meanwhile live items keep their newest groups, files
+    /// wait.
     pub fn set_at_live_edge(&self, away: bool) {
         self.lock().at_live_edge = away;
         self.room.notify_all();
     }
 
-    /// Drops all whole groups of a live item but the last, to go on at its live edge.
+    /// Drops all complete groups of a live item but the last, to continue at its live edge.
     pub fn skip_to_live_edge(&self) {
         let mut state = self.lock();
         if state.rest.is_empty() {
-            // Behind the end of the item on air lie those of another, which wait.
+            // The groups after the current item's end belong to another item, which waits.
             while !state.sequence.is_between()
                 && state.groups > 1
                 && !state.has_end()
@@ -457,15 +460,15 @@ impl ReadAhead {
         self.room.notify_all();
     }
 
-    /// Wakes the giver when a third of a second is free: woken for each tag, it would cost more
-    /// than copying them does.
+    /// Wakes the writer when a third of a second is free: a wake-up per tag would cost more than
+    /// the copying.
     fn make_room(&self, state: &Buffer) {
         if state.frames + self.fps / 3 <= self.frames_wanted && state.bytes < MAX_BYTES {
             self.room.notify_all();
         }
     }
 
-    /// Whether half a second of picture came in a quarter of a second.
+    /// Whether at least half a second of picture came at more than twice real time.
     fn is_quick(&self, state: &Buffer) -> bool {
         let took = state.first_picture.map_or(0.0, |first| first.elapsed().as_secs_f64());
         state.frames >= self.fps / 2 && state.frames as f64 / self.fps as f64 > 2.0 * took

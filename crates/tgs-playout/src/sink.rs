@@ -1,6 +1,6 @@
-//! The ways out, behind one trait: RTMP of our own, an ffmpeg that copies, a file.
+//! The outputs behind one trait: native RTMP, an ffmpeg child with stream copy, an FLV file.
 //!
-//! One connection each; when to connect again is the caller's decision.
+//! A sink is one connection; the caller decides when to reconnect.
 
 mod error;
 pub(crate) mod ffmpeg;
@@ -13,21 +13,21 @@ pub use self::error::SinkError;
 
 use tgs_rtmp::flv::Tag;
 
-/// One way out. Times on it are the connection's own.
+/// One connection to an output. Timestamps are the connection's own.
 pub(crate) trait Sink: Send {
-    /// Takes one tag, to be sent by the next `flush` at the latest.
+    /// Queues one tag; the next `flush` sends it at the latest.
     fn queue(&mut self, tag: &Tag) -> Result<(), SinkError>;
-    /// Sends what is queued; blocks while the way is full.
+    /// Sends the queued tags; blocks while the output accepts no data.
     fn flush(&mut self) -> Result<(), SinkError>;
-    /// Waits, serving what the other side says.
+    /// Waits until `until` and handles the server's messages meanwhile.
     fn wait(&mut self, until: Instant) -> Result<(), SinkError>;
     /// Bytes sent so far.
     fn written(&self) -> u64;
-    /// Bytes of these that have arrived.
+    /// Bytes that the other side has acknowledged.
     fn acked(&self) -> u64;
-    /// Ends it in order, within a second or two.
+    /// Closes the connection cleanly, within a second or two.
     fn goodbye(self: Box<Self>);
 }
 
-/// This much is sent without waiting for more: a fraction of a second of media.
+/// Queued bytes that trigger a flush: a fraction of a second of media.
 pub(crate) const FLUSH_AT: usize = 32 << 10;

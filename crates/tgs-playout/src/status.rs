@@ -1,4 +1,4 @@
-//! The engine's shared state and metrics; decides whether the engine is healthy. Serves no page.
+//! The engine's shared state and metrics, and its health. Serves no page.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -13,18 +13,18 @@ use tgs_control::{EngineStatus, Health, OnAir, PublisherState, health};
 
 use crate::{command::StandingCommands, item::FailureReason};
 
-/// The engine at one moment: what `/status` shows, and what only this process uses.
+/// A snapshot of the engine: the part shown by `/status`, and the part for this process only.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineState {
     /// The engine's part of `/status`.
     pub status: EngineStatus,
-    /// The item that was published last and how far: what a restart resumes.
+    /// Item and offset published last: where a restart resumes.
     pub published: Option<Published>,
-    /// When media was sent last, to half a second.
+    /// Time of the last sent media, accurate to half a second.
     pub sent_at: Option<Instant>,
-    /// A thread that the engine cannot do without and that has died, with its panic.
+    /// A required thread that died, and its panic message.
     pub dead_thread: Option<(&'static str, String)>,
-    /// Start of the present filler, unless the broadcast is paused.
+    /// Start of the current filler, unless the broadcast is paused.
     pub filler_since: Option<Instant>,
 }
 
@@ -33,7 +33,7 @@ pub struct EngineState {
 pub struct Published {
     /// Its [`crate::item::Item::turn`].
     pub turn: u64,
-    /// From its own beginning.
+    /// Offset from the item's own beginning.
     pub offset: Duration,
 }
 
@@ -45,7 +45,7 @@ pub struct SharedStatus {
 }
 
 impl SharedStatus {
-    /// A copy.
+    /// A copy of the state.
     #[must_use]
     pub fn read(&self) -> EngineState {
         let mut state = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -54,37 +54,37 @@ impl SharedStatus {
         state
     }
 
-    /// Changes it.
+    /// Applies `change` to the state.
     pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
         change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The commands that hold, of which it shows.
+    /// The commands in force.
     pub(crate) fn standing(&self) -> Arc<StandingCommands> {
         self.standing.clone()
     }
 
-    /// Changes what `/status` shows.
+    /// Applies `change` to the part shown by `/status`.
     pub fn show(&self, change: impl FnOnce(&mut EngineStatus)) {
         self.update(|state| change(&mut state.status));
     }
 }
 
-/// The longest time without sent media that /healthz accepts.
+/// Longest time without sent media that /healthz accepts.
 const HEALTHY_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest filler outside a pause that /healthz accepts.
+/// Longest filler outside a pause that /healthz accepts.
 const HEALTHY_FILLER: Duration = Duration::from_mins(5);
 
 impl EngineState {
-    /// The state for another run of the engine: only what commands have set.
+    /// The state for another run of the engine: keeps only values set by commands.
     #[must_use]
     pub fn for_next_run(&self) -> Self {
         let status = EngineStatus { title: self.status.title.clone(), ..EngineStatus::default() };
         Self { status, ..Self::default() }
     }
 
-    /// Whether media flows; if not, why.
+    /// The engine's health, with the problem if unhealthy.
     #[must_use]
     pub fn health(&self) -> Health {
         self.problem(Instant::now()).map_or(Health::Healthy, Health::Unhealthy)
@@ -138,8 +138,8 @@ pub struct EngineMetrics {
     pub(crate) cache_bytes: Gauge,
 }
 
-/// The one set of them. Reading it registers all, so that each series exists from the first scrape
-/// on.
+/// The metrics. The first access registers all of them, so that every series exists from the first
+/// scrape on.
 pub static METRICS: LazyLock<EngineMetrics> = LazyLock::new(|| {
     let metrics = EngineMetrics::register().expect("metric names are constants and registered once");
     for reason in FailureReason::ALL {

@@ -1,17 +1,17 @@
-//! Puts the tags of one encoder after another onto one clock. No I/O, no waiting.
+//! Places the tags of successive encoders on one clock. No I/O, no waiting.
 //!
 //! # Theory of operation
 //!
 //! The clock is a pair of counters: video frames at the profile's rate and AAC frames of 1024
-//! samples. A tag's time is computed from its count, so nothing accumulates: after months each is
-//! still within half a millisecond of where it belongs.
+//! samples. A tag's time is computed from its count, so no error accumulates: after months every
+//! time is still exact to half a millisecond.
 //!
 //! A *segment* is an unbroken run of tags of one encoder that begins with a keyframe: an item, a
-//! piece of the filler, or the rest of an item after a piece of the filler. Its picture takes the
+//! piece of the filler, or the rest of an item after a piece of the filler. Its pictures take the
 //! next frame numbers. Its sound is placed by its distance from the first picture, rounded to the
-//! AAC grid: an encoder's priming frame falls on the last frame of the segment before and is
-//! dropped, and a missing frame becomes one of silence. So sound is never more than half an AAC
-//! frame (11.6 ms at 44.1 kHz) off the picture, however many segments went before.
+//! AAC grid: an encoder's priming frame coincides with the last frame of the previous segment and
+//! is dropped; a missing frame is replaced by silence. Sound is thus never more than half an AAC
+//! frame (11.6 ms at 44.1 kHz) off the picture, after any number of segments.
 //!
 //! Repeated sequence headers are dropped. Sound and picture leave in order of time.
 
@@ -21,15 +21,15 @@ use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::profile::{AAC_FRAME, Profile};
 
-/// Sound may run ahead of the picture, or behind it, by this much inside a segment before it is cut
-/// or filled.
+/// Largest distance between sound and picture within a segment; beyond it sound is cut or silence
+/// inserted.
 const MAX_APART_MS: u64 = 1000;
 
-/// Where nothing more is here, sound that is behind the picture by this much has ended: encoders
-/// write both in order of time, so it is two frames of sound and a little.
+/// When no tag is available, sound this far behind the picture has ended: encoders interleave both
+/// in order of time, so the limit is two AAC frames and a margin.
 const ENDED_MS: u64 = 50;
 
-/// Where in an item a placed tag comes from.
+/// The place in an item from which a tag comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagOrigin {
     /// Number of the item in this run, from 1; 0 is the filler.
@@ -43,11 +43,11 @@ pub struct TagOrigin {
 pub struct TimedTag {
     /// The tag; its timestamp is the broadcast's, in milliseconds from 0 at the start of the run.
     pub tag: Tag,
-    /// What it shows.
+    /// The place in an item that the tag shows.
     pub origin: TagOrigin,
 }
 
-/// What is put where there is no sound, as bodies of audio tags.
+/// Replacement for missing sound, as bodies of audio tags.
 #[derive(Debug, Clone)]
 pub struct Silence {
     /// The AAC sequence header.
@@ -56,7 +56,7 @@ pub struct Silence {
     pub frame: Arc<[u8]>,
 }
 
-/// The one clock.
+/// The clock of a broadcast.
 #[derive(Debug)]
 pub struct Timeline {
     fps: u64,
@@ -71,10 +71,10 @@ pub struct Timeline {
     audio: VecDeque<TimedTag>,
 }
 
-/// The run of tags that is being placed.
+/// The segment being placed.
 #[derive(Debug)]
 enum Segment {
-    /// Nothing until a keyframe comes; sound that comes before it waits here.
+    /// Waiting for a keyframe; sound before it is held back.
     Opening {
         seq: u64,
         start_ms: u64,
@@ -93,17 +93,17 @@ struct OpenSegment {
     seq: u64,
     /// Offset in the item of the encoder's time 0.
     start_ms: u64,
-    /// The encoder's time at which the first picture is shown.
+    /// Presentation time of the first picture on the encoder's clock.
     pts_in: u64,
-    /// The broadcast's time of the first picture's presentation.
+    /// Presentation time of the first picture on the broadcast's clock.
     pts_out: u64,
-    /// How far silence may lag behind the picture, in milliseconds.
+    /// Milliseconds that sound may lag behind the picture before silence is inserted.
     fill_after: u64,
     /// Whether any sound of this segment was placed.
     heard: bool,
-    /// By how many frames its pictures are shown later than they are sent, those that are in order.
+    /// Composition offset of the first picture, in frames.
     delay: u64,
-    /// The frame at which the last of the pictures placed so far is shown.
+    /// Latest presentation frame of the pictures placed so far.
     latest: u64,
 }
 
@@ -125,21 +125,21 @@ impl Timeline {
         }
     }
 
-    /// The next tags belong to item `seq`, whose encoder began `start_ms` into it. The first
-    /// picture must be a keyframe; pictures before one are dropped. A `silent` encoder brings no
-    /// sound: silence is put to its pictures.
+    /// Begins a segment of item `seq`, whose encoder began `start_ms` into the item. Pictures
+    /// before the first keyframe are dropped. A `silent` encoder brings no sound: silence
+    /// accompanies its pictures.
     pub fn begin(&mut self, seq: u64, start_ms: u64, silent: bool) {
         self.segment = Segment::Opening { seq, start_ms, silent, waiting: Vec::new() };
     }
 
-    /// The time at which the next picture will be due, in milliseconds.
+    /// Time of the next picture, in milliseconds.
     #[must_use]
     pub fn next_picture_ms(&self) -> u64 {
         self.video_ms(self.next_video)
     }
 
-    /// Whether every picture up to the last of this segment has been placed. Elsewhere another
-    /// segment's first picture would be shown at the time of one that is there already.
+    /// Whether the placed pictures leave no gap in presentation order. Within a gap the first
+    /// picture of another segment would collide with a placed one.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match &self.segment {
@@ -148,7 +148,7 @@ impl Timeline {
         }
     }
 
-    /// How long one picture is shown, in seconds.
+    /// Duration of one picture, in seconds.
     #[must_use]
     pub fn picture_seconds(&self) -> f64 {
         1.0 / self.fps as f64
@@ -167,8 +167,8 @@ impl Timeline {
         }
     }
 
-    /// Nothing more is here for now: pictures that wait for sound that has ended get silence.
-    /// Answers whether any did.
+    /// No tag is available for now: adds silence for pictures whose sound has ended. Returns
+    /// whether silence was added.
     pub fn settle(&mut self) -> bool {
         let Some(last) = self.video.back() else { return false };
         let (origin, decoded) = (last.origin, last.tag.timestamp);
@@ -189,12 +189,12 @@ impl Timeline {
         }
     }
 
-    /// The next tag in order of time, when nothing more will come.
+    /// The next tag in order of time, once no more tags will come.
     pub fn pop_rest(&mut self) -> Option<TimedTag> {
         self.pop().or_else(|| self.video.pop_front()).or_else(|| self.audio.pop_front())
     }
 
-    /// The sequence headers in force, for a new connection.
+    /// The current sequence headers, for a new connection.
     pub fn headers(&self) -> impl Iterator<Item = Tag> + '_ {
         let tag = |kind, body: &Option<Arc<[u8]>>| body.clone().map(|body| Tag { kind, timestamp: 0, body });
         [tag(Kind::Video, &self.video_header), tag(Kind::Audio, &self.audio_header)].into_iter().flatten()
@@ -225,7 +225,7 @@ impl Timeline {
 
     fn push_picture(&mut self, tag: Tag) {
         let composed = u64::from(tag.composition_time().max(0).unsigned_abs());
-        // Composition time counted in frames, so that presentation times lie on the grid as well.
+        // Composition time in whole frames keeps presentation times on the grid as well.
         let shown_later = (composed * self.fps + 500) / 1000;
         if matches!(self.segment, Segment::Opening { .. }) {
             if !tag.is_keyframe() {
@@ -242,7 +242,7 @@ impl Timeline {
         let tag = retimed_picture(tag, decoded, shown - decoded);
         self.video.push_back(TimedTag { tag, origin });
         self.next_video += 1;
-        // Sound that ended before the picture, or was never there.
+        // Sound that ended before the picture, or never existed.
         while self.audio_ms(self.next_audio) + fill_after <= decoded {
             self.push_silence(origin);
         }
@@ -265,7 +265,7 @@ impl Timeline {
             delay: shown_later,
             latest: 0,
         });
-        // What the segment before has to say beyond this point is cut: its picture has ended.
+        // Cuts the previous segment's sound beyond this point: its picture has ended.
         while self.next_audio > 0
             && self.audio_ms(self.next_audio - 1) >= pts_out
             && self.audio.pop_back_if(|last| last.tag.is_frame()).is_some()
@@ -281,7 +281,7 @@ impl Timeline {
         let latest = self.next_picture_ms() + MAX_APART_MS;
         let open = match &mut self.segment {
             Segment::Opening { waiting, .. } => {
-                // A second of sound before the first picture is no encoder of ours.
+                // An encoder sends fewer than 64 frames of sound before the first picture.
                 if waiting.len() < 64 {
                     waiting.push(tag);
                 }
@@ -292,8 +292,7 @@ impl Timeline {
         let due = (open.pts_out + tag.timestamp).saturating_sub(open.pts_in);
         let place = (due * self.rate + AAC_FRAME * 500) / (AAC_FRAME * 1000);
         let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
-        // Once it runs it is counted; only a whole frame's error means that frames are missing or
-        // too many.
+        // Running sound is counted; only an error of a whole frame shows missing or surplus frames.
         let tolerance = u64::from(open.heard);
         if place + tolerance < self.next_audio || due > latest {
             return;
@@ -320,8 +319,7 @@ impl Timeline {
     }
 }
 
-/// The same picture at another time; its body is copied only where the composition time in it
-/// changes.
+/// The picture at another time. The body is copied only if its composition time changes.
 fn retimed_picture(tag: Tag, decoded: u64, composition: u64) -> Tag {
     let bytes = (composition as u32).to_be_bytes();
     let mut body = tag.body;

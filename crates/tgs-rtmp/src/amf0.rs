@@ -1,7 +1,7 @@
-//! AMF0, the part that RTMP commands use (Adobe's "Action Message Format -- AMF 0").
+//! AMF0, the part that RTMP commands use (Adobe's "Action Message Format -- AMF 0"). No AMF3.
 //!
-//! Objects keep the order of their fields, since the tests compare commands with ffmpeg's byte for
-//! byte. Nesting is read to a fixed depth. Knows no AMF3.
+//! Objects keep the order of their fields: tests compare commands with ffmpeg's byte for byte.
+//! The reader limits nesting.
 
 const NUMBER: u8 = 0;
 const BOOLEAN: u8 = 1;
@@ -15,40 +15,40 @@ const STRICT_ARRAY: u8 = 10;
 const DATE: u8 = 11;
 const LONG_STRING: u8 = 12;
 
-/// Limit of nesting; `ex` inside a reply's information object is at depth 2.
+/// Nesting limit; `ex` in a reply's information object is at depth 2.
 const MAX_DEPTH: u8 = 8;
 
-/// A value, as far as replies are understood.
+/// A decoded value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AmfValue {
     /// A number.
     Number(f64),
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
-    /// A text; bytes that are not UTF-8 are replaced.
+    /// A string; invalid UTF-8 is replaced.
     String(String),
-    /// An object or an associative array, in the order it was sent.
+    /// An object or ECMA array, in the order sent.
     Object(Vec<(String, AmfValue)>),
-    /// An array without names.
+    /// A strict array.
     Array(Vec<AmfValue>),
     /// Null, undefined or a date.
     Null,
 }
 
 impl AmfValue {
-    /// The text, where it is one.
+    /// The string, if the value is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
-    /// The number, where it is one.
+    /// The number, if the value is one.
     #[must_use]
     pub fn as_number(&self) -> Option<f64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
     }
 
-    /// The field `name`, where this is an object that has it.
+    /// The field `name`, if the value is an object that has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AmfValue> {
         let Self::Object(fields) = self else { return None };
@@ -56,7 +56,7 @@ impl AmfValue {
     }
 }
 
-/// Writes values behind one another into a message body.
+/// Appends values to a message body.
 #[derive(Debug)]
 pub(crate) struct AmfWriter<'a>(pub(crate) &'a mut Vec<u8>);
 
@@ -88,14 +88,14 @@ impl AmfWriter<'_> {
         self
     }
 
-    /// Begins an associative array that says it has `count` fields.
+    /// Begins an ECMA array that declares `count` fields.
     pub(crate) fn array(&mut self, count: u32) -> &mut Self {
         self.0.push(ECMA_ARRAY);
         self.0.extend(count.to_be_bytes());
         self
     }
 
-    /// A field's name. [`RtmpUrl`](crate::url::RtmpUrl) keeps each below AMF0's 65535 bytes.
+    /// Writes a field's name. [`RtmpUrl`](crate::url::RtmpUrl) keeps names below 65535 bytes.
     pub(crate) fn name(&mut self, name: &str) -> &mut Self {
         let bytes = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
         self.0.extend((bytes.len() as u16).to_be_bytes());
@@ -109,7 +109,7 @@ impl AmfWriter<'_> {
     }
 }
 
-/// The values of a message body, up to the first that cannot be read.
+/// Decodes a message body up to the first invalid value.
 #[must_use]
 pub fn read(body: &[u8]) -> Vec<AmfValue> {
     let mut input = AmfReader(body);
@@ -206,7 +206,7 @@ mod tests {
             AmfValue::Object(vec![field("k", AmfValue::Number(-2.5))]),
         ];
         assert_eq!(read(&body), expected);
-        // Cut short, what is whole is still read.
+        // Values before a truncation are still decoded.
         assert_eq!(read(&body[..body.len() - 1]), expected[..3]);
         assert_eq!(expected[2].get("a").and_then(AmfValue::as_str), Some("ü"));
     }

@@ -1,4 +1,4 @@
-//! RTMP chunk streams: messages cut into chunks with compressed headers, and put together again
+//! RTMP chunk streams: splits messages into chunks with compressed headers and reassembles them
 //! (Adobe's "RTMP specification 1.0", section 5.3).
 //!
 //! Headers are chosen as ffmpeg chooses them (`ff_rtmp_packet_write`). Interprets no message except
@@ -6,16 +6,16 @@
 
 use std::mem;
 
-/// The chunk size both sides begin with.
+/// The initial chunk size of both sides in bytes.
 pub const DEFAULT_CHUNK_SIZE: usize = 128;
 
-/// The timestamp field that says "four more bytes follow".
+/// Timestamp field value that announces an extended timestamp.
 const EXTENDED: u32 = 0x00FF_FFFF;
 
-/// A server that opens more chunk streams than this is not one.
+/// Limit of chunk streams that a peer may open.
 const MAX_CHUNK_STREAMS: usize = 64;
 
-/// Message types, by the specification's numbers.
+/// Message type ids of the specification.
 pub mod kind {
     /// Set Chunk Size
     pub const CHUNK_SIZE: u8 = 1;
@@ -33,7 +33,7 @@ pub mod kind {
     pub const AUDIO: u8 = 8;
     /// Video data
     pub const VIDEO: u8 = 9;
-    /// Command in AMF3: one byte in front of AMF0
+    /// Command in AMF3: one byte before the AMF0 values
     pub const COMMAND_AMF3: u8 = 17;
     /// Data in AMF0 (metadata)
     pub const DATA: u8 = 18;
@@ -41,10 +41,10 @@ pub mod kind {
     pub const COMMAND: u8 = 20;
 }
 
-/// The chunk streams ffmpeg sends on.
+/// The chunk stream ids that ffmpeg sends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkStream {
-    /// Ping replies, acknowledgements, chunk size.
+    /// Ping responses, acknowledgements, chunk size.
     Network = 2,
     /// Commands of the connection.
     System = 3,
@@ -56,30 +56,30 @@ pub(crate) enum ChunkStream {
     Source = 8,
 }
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     pub(crate) kind: u8,
-    /// Message stream id: 0 for the connection, else what createStream gave.
+    /// Message stream id: 0 for the connection, else the id that createStream returned.
     pub(crate) stream: u32,
-    /// Milliseconds, modulo 2^32.
+    /// Milliseconds; wraps at 2^32.
     pub(crate) timestamp: u32,
     pub(crate) body: &'a [u8],
 }
 
-/// What the next header on a lane is compressed against.
+/// The previous header of a chunk stream, which the next header is compressed against.
 #[derive(Debug, Clone, Copy)]
 struct LastHeader {
     kind: u8,
     stream: u32,
     timestamp: u32,
     len: usize,
-    /// The header's timestamp field: absolute in a full header, else a delta, at most [`EXTENDED`].
+    /// Timestamp field: absolute in a full header, else a delta; at most [`EXTENDED`].
     field: u32,
     full: bool,
 }
 
-/// Cuts messages into chunks.
+/// Splits messages into chunks.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter {
     pub(crate) chunk_size: usize,
@@ -97,16 +97,16 @@ impl ChunkWriter {
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, lane: ChunkStream, message: Message<'_>) {
         let Message { kind, stream, timestamp, body } = message;
         let last = &mut self.last[lane as usize];
-        // ffmpeg begins afresh at metadata and at media of time zero.
+        // ffmpeg writes a full header for metadata and for media of timestamp 0.
         let afresh = kind == kind::DATA || (timestamp == 0 && matches!(kind, kind::AUDIO | kind::VIDEO));
-        // A time before the last one (also where 32 bits wrap) has no delta: full header.
+        // A timestamp below the previous one (also after a wrap) has no delta: full header.
         let previous = last.filter(|last| !afresh && last.stream == stream && last.timestamp <= timestamp);
         let time = timestamp - previous.map_or(0, |last| last.timestamp);
         let field = time.min(EXTENDED);
         let format = match previous {
             None => 0,
             Some(last) if (last.kind, last.len) != (kind, body.len()) => 1,
-            // After a full header, receivers disagree whether format 3 repeats its time or zero.
+            // After a full header receivers disagree whether format 3 repeats its time or adds 0.
             Some(last) if last.field != field || (last.full && field != 0) => 2,
             Some(_) => 3,
         };
@@ -129,7 +129,7 @@ impl ChunkWriter {
         for (i, piece) in body.chunks(self.chunk_size).enumerate() {
             if i > 0 {
                 out.push(3 << 6 | lane as u8);
-                // Publishers that leave this out die at 4 h 39 m 37 s.
+                // Repeats the extended timestamp; publishers that omit it fail at 4 h 39 m 37 s.
                 out.extend(extension.iter().flatten());
             }
             out.extend(piece);
@@ -137,31 +137,31 @@ impl ChunkWriter {
     }
 }
 
-/// A message that came whole.
+/// A complete message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// The chunk stream it came on.
+    /// The chunk stream id.
     pub chunk_stream: u32,
-    /// The type, see [`kind`](mod@kind).
+    /// The message type, see [`kind`](mod@kind).
     pub kind: u8,
     /// The message stream id.
     pub stream: u32,
-    /// Milliseconds, modulo 2^32.
+    /// Milliseconds; wraps at 2^32.
     pub timestamp: u32,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// What cannot be read as RTMP.
+/// Why bytes are not valid RTMP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// A compressed header with nothing before it.
+    /// A compressed header without a preceding header.
     #[error("a compressed chunk header on a chunk stream that has not begun")]
     NoHistory,
-    /// A message longer than the reader takes.
+    /// A message longer than the reader accepts.
     #[error("a message of {0} bytes")]
     TooLong(usize),
-    /// More than twice the longest message in unfinished messages.
+    /// Unfinished messages hold more than twice the longest message.
     #[error("too much data in unfinished messages")]
     Unfinished,
     /// More than 64 chunk streams.
@@ -172,16 +172,16 @@ pub enum Malformed {
     Control,
 }
 
-/// Puts messages together. Set Chunk Size and Abort Message are obeyed here, and handed on too.
+/// Reassembles messages. Obeys Set Chunk Size and Abort Message, and also returns them.
 #[derive(Debug)]
 pub struct ChunkReader {
     chunk_size: usize,
     longest: usize,
     streams: Vec<Incoming>,
     buffer: Vec<u8>,
-    /// How much of `buffer` is done with.
+    /// Number of bytes of `buffer` already consumed.
     start: usize,
-    /// Bytes in unfinished messages.
+    /// Bytes held in unfinished messages.
     unfinished: usize,
 }
 
@@ -192,16 +192,16 @@ struct Incoming {
     stream: u32,
     timestamp: u32,
     len: usize,
-    /// What a message without timestamp field adds to the time.
+    /// Timestamp increment of a new message with a format 3 header.
     step: u32,
     extended: bool,
-    /// In the middle of a message: `body` holds its beginning.
+    /// A message is incomplete: `body` holds its first bytes.
     begun: bool,
     body: Vec<u8>,
 }
 
 impl ChunkReader {
-    /// A reader that takes messages of up to `longest` bytes.
+    /// Creates a reader that accepts messages of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: usize) -> Self {
         Self {
@@ -214,13 +214,13 @@ impl ChunkReader {
         }
     }
 
-    /// Takes bytes that arrived.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..mem::take(&mut self.start));
         self.buffer.extend(bytes);
     }
 
-    /// The next whole message, or `None` until more bytes arrive. Call it until it returns `None`.
+    /// Returns the next complete message; call it until it returns `None` (more bytes are needed).
     pub fn next_message(&mut self) -> Result<Option<Received>, Malformed> {
         while let Some((header, len)) = ChunkHeader::read(&self.buffer[self.start..], &self.streams)? {
             let at = slot(&mut self.streams, header.chunk_stream)?;
@@ -263,7 +263,7 @@ impl ChunkReader {
     }
 }
 
-/// Where the state of a chunk stream is kept; made where it is new.
+/// Index of a chunk stream's state, which is created if new.
 fn slot(streams: &mut Vec<Incoming>, chunk_stream: u32) -> Result<usize, Malformed> {
     if let Some(at) = streams.iter().position(|s| s.chunk_stream == chunk_stream) {
         return Ok(at);
@@ -275,22 +275,22 @@ fn slot(streams: &mut Vec<Incoming>, chunk_stream: u32) -> Result<usize, Malform
     Ok(streams.len() - 1)
 }
 
-/// A chunk size as the specification allows it.
+/// The chunk size, if the specification allows it.
 pub(crate) fn usable_chunk_size(value: u32) -> Option<usize> {
     (1..1 << 31).contains(&value).then_some(value as usize)
 }
 
-/// The number a control message begins with.
+/// The number at the start of a control message.
 pub(crate) fn first_u32(body: &[u8]) -> Option<u32> {
     body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// A chunk's header as it stands in the bytes.
+/// A chunk header as transmitted.
 #[derive(Debug, Clone, Copy)]
 struct ChunkHeader {
     chunk_stream: u32,
     format: u8,
-    /// The timestamp field, replaced by the extension where there is one.
+    /// Timestamp field, or the extended timestamp if present.
     time: u32,
     extended: bool,
     len: usize,
@@ -299,7 +299,7 @@ struct ChunkHeader {
 }
 
 impl ChunkHeader {
-    /// The header at the beginning of `bytes` and its length, or `None` where it is not all there.
+    /// Reads the header at the start of `bytes` and its length; `None` if it is incomplete.
     fn read(bytes: &[u8], streams: &[Incoming]) -> Result<Option<(Self, usize)>, Malformed> {
         let mut input = bytes;
         let Some((format, chunk_stream)) = read_basic(&mut input) else { return Ok(None) };
@@ -333,7 +333,7 @@ impl ChunkHeader {
         Some(())
     }
 
-    /// The length of the whole message: a header in the middle of one does not change it.
+    /// Length of the whole message: a header inside a message does not change it.
     fn total(&self, incoming: &Incoming) -> usize {
         if incoming.begun { incoming.len } else { self.len }
     }
@@ -366,7 +366,7 @@ impl Incoming {
     }
 }
 
-/// Format and chunk stream id: one, two or three bytes.
+/// Basic header of one, two or three bytes: format and chunk stream id.
 fn read_basic(input: &mut &[u8]) -> Option<(u8, u32)> {
     let [first] = take(input)?;
     let chunk_stream = match first & 0x3F {

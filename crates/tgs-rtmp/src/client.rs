@@ -1,7 +1,7 @@
-//! A blocking RTMP or RTMPS connection that publishes. It sends what ffmpeg sends, byte for byte,
-//! because ffmpeg is known to work with the servers there are.
+//! A blocking RTMP or RTMPS connection that publishes. It sends the same bytes as ffmpeg, which
+//! existing servers are known to accept.
 //!
-//! It neither reconnects nor paces, and belongs to one thread.
+//! It neither reconnects nor paces, and is used by one thread.
 
 mod acked;
 mod error;
@@ -28,22 +28,22 @@ use crate::{
     url::RtmpUrl,
 };
 
-/// A connection that takes less than [`PROGRESS`] in this time is given up.
+/// A connection that transfers less than [`PROGRESS`] in this time is closed.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Bytes, counted when written and again when acknowledged. 1 Mbit/s has twenty times as much.
+/// Bytes, counted when written and again when acknowledged. 1 Mbit/s moves twenty times as much.
 const PROGRESS: u64 = 128 * 1024;
 
-/// Limit for sending everything that is queued, at any rate.
+/// Time limit for sending all queued data, at any rate.
 const FLUSH: Duration = Duration::from_secs(45);
 
-/// So often a server is listened to before something else is done: 64 kB in all.
+/// Reads per pass before other work is done: at most 64 kB.
 const READS: usize = 16;
 
-/// How long saying goodbye may take.
+/// Time limit for ending the stream.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A connection on which media may be published.
+/// A connection that can publish media.
 pub struct RtmpConnection {
     wire: Transport,
     session: PublishSession,
@@ -52,7 +52,7 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Checks that the server of `target` can be reached: DNS, TCP and, for `rtmps`, TLS with a valid
+/// Checks that the server of `target` is reachable: DNS, TCP and, for `rtmps`, TLS with a valid
 /// certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
 pub fn reach(
     target: &RtmpUrl,
@@ -70,7 +70,7 @@ pub fn reach(
 }
 
 impl RtmpConnection {
-    /// Connects, publishes and sends `metadata`. `timeout` covers all steps; `cancelled` is asked
+    /// Connects, publishes and sends `metadata`. `timeout` covers all steps; `cancelled` is called
     /// every 50 ms, here and in each later blocking call.
     pub fn open(
         target: &RtmpUrl,
@@ -136,7 +136,7 @@ impl RtmpConnection {
                 SessionStep::Publish => OpenStage::Publish,
                 SessionStep::Live => return Ok(()),
             };
-            // Asked each time: who always has something to say must not be listened to for ever.
+            // Checked in every pass: a server that sends continuously must not defeat the deadline.
             let slice = deadline.slice(stage)?;
             let sent = self.push().map_err(|e| closed_or_broken(e, stage))?;
             match self.listen() {
@@ -151,7 +151,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Reads once. Answers whether anything had arrived.
+    /// Reads once. Returns whether data had arrived.
     fn listen(&mut self) -> Result<bool, Unheard> {
         let read = self.wire.read(&mut self.buffer);
         let now = Instant::now();
@@ -167,7 +167,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Writes what the network takes now. Answers whether that is all.
+    /// Writes as much as the network accepts now. Returns whether all output is written.
     fn push(&mut self) -> io::Result<bool> {
         let all = self.wire.push(&mut self.session.out)?;
         if all {
@@ -176,17 +176,17 @@ impl RtmpConnection {
         Ok(all)
     }
 
-    /// Sends an audio or video tag after those that are queued; `tag.timestamp` counts from the
-    /// start of this connection. Returns once the kernel has all of it.
+    /// Sends an audio or video tag after the queued tags; `tag.timestamp` counts from the start of
+    /// this connection. Returns when the kernel has accepted all data.
     pub fn send(&mut self, tag: &Tag) -> Result<(), ConnectionLost> {
         self.queue(tag);
         self.flush()
     }
 
     /// Queues a tag for the next [`RtmpConnection::send`] or [`RtmpConnection::flush`]. Wake-ups
-    /// and writes are most of a connection's cost: send tags that are due together in one write.
+    /// and writes dominate the cost of a connection: send tags that are due together in one write.
     pub fn queue(&mut self, tag: &Tag) {
-        // Metadata is sent by `open`, in the form servers expect.
+        // `open` sends the metadata, in the form servers expect.
         if tag.kind != Kind::Script {
             self.session.media(tag.kind.byte(), tag.timestamp as u32, &tag.body);
         }
@@ -208,19 +208,19 @@ impl RtmpConnection {
         }
     }
 
-    /// Bytes written to the socket since it was opened, TLS and handshake included.
+    /// Bytes written to the socket since it was opened, including TLS and the handshake.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.wire.written()
     }
 
-    /// How many of them the server's TCP has acknowledged. Also right after the connection broke.
+    /// Written bytes that the server's TCP has acknowledged. Also valid after a disconnection.
     #[must_use]
     pub fn acked(&self) -> u64 {
         self.wire.acked()
     }
 
-    /// Ends the stream and closes. Takes at most a second, whether or not the server answers.
+    /// Ends the stream and closes, within a second even if the server does not answer.
     pub fn goodbye(mut self) {
         if !self.usable {
             return;
@@ -236,7 +236,7 @@ impl RtmpConnection {
                 }
                 _ => return,
             }
-            // Discarded, but a full receive buffer must not stop the server from reading.
+            // Discards the data: a full receive buffer must not stop the server from reading.
             let _ = self.wire.read(&mut self.buffer);
         }
         self.wire.shutdown();
@@ -252,7 +252,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Writes all that is queued, serving the server where that has to wait.
+    /// Writes all queued data and answers the server while it waits.
     pub fn flush(&mut self) -> Result<(), ConnectionLost> {
         self.flush_until(Instant::now() + FLUSH)
     }
@@ -289,7 +289,7 @@ impl RtmpConnection {
         }
     }
 
-    /// Takes what has arrived, up to the most that is taken in one turn.
+    /// Reads the data that has arrived, at most [`READS`] times.
     fn receive(&mut self) -> Result<(), ConnectionLost> {
         for _ in 0..READS {
             match self.listen() {
@@ -308,8 +308,8 @@ impl RtmpConnection {
         Ok(())
     }
 
-    /// The cause of a failed write: the server's last message, if any, explains more than the
-    /// kernel.
+    /// The cause of a failed write: the server's last message, if any, is more precise than the
+    /// kernel's error.
     fn broken(&mut self, error: io::Error) -> ConnectionLost {
         let said = self.receive();
         self.usable = false;
@@ -330,7 +330,7 @@ impl fmt::Debug for RtmpConnection {
     }
 }
 
-/// Why a server cannot be listened to any more.
+/// Why reading from the server failed.
 enum Unheard {
     Closed,
     Refusal(Refusal),
@@ -343,7 +343,7 @@ impl From<Refusal> for Unheard {
     }
 }
 
-/// Why one attempt failed.
+/// Why one attempt to open failed.
 enum OpenFailure {
     Error(OpenError),
     Redirect(String),
@@ -383,7 +383,7 @@ impl Refusal {
     }
 }
 
-/// The RTMP handshake. Returns the client's last block, which is sent with the first command.
+/// Performs the RTMP handshake. Returns C2, which is sent with the first command.
 fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, OpenError> {
     const STAGE: OpenStage = OpenStage::Handshake;
     let mut hello = handshake::hello();
@@ -408,7 +408,7 @@ fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, 
     Ok(handshake::reply(&answer).to_vec())
 }
 
-/// Who answers with this first byte.
+/// Identifies the protocol of a server by its first byte.
 fn stranger(byte: u8) -> String {
     match byte {
         0x15 | 0x16 => "it expects TLS; try rtmps://".to_owned(),

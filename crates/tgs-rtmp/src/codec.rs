@@ -1,29 +1,29 @@
 //! The sequence headers of H.264 and AAC.
 //!
 //! Reads only size, sampling and format (ISO/IEC 14496-15 §5.3.3.1, ISO/IEC 14496-10 §7.3.2.1.1,
-//! ISO/IEC 14496-3 §1.6.2.1). Decodes no pictures and no sound.
+//! ISO/IEC 14496-3 §1.6.2.1). Decodes neither pictures nor sound.
 
-/// What a picture's sequence header says.
+/// Parameters of an H.264 sequence header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvcConfig {
     /// Width in pixels after cropping.
     pub width: u32,
     /// Height in pixels after cropping.
     pub height: u32,
-    /// 1 is 4:2:0.
+    /// `chroma_format_idc`; 1 is 4:2:0.
     pub chroma_format: u32,
-    /// Bits a luma sample.
+    /// Bits per luma sample.
     pub bit_depth: u32,
 }
 
-/// What a sound's sequence header says.
+/// Parameters of an AAC sequence header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AacConfig {
     /// MPEG-4 audio object type; 2 is AAC-LC.
     pub object_type: u8,
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub rate: u32,
-    /// Channels, by the channel configuration.
+    /// Channels, from the channel configuration.
     pub channels: u32,
 }
 
@@ -32,7 +32,7 @@ const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 impl AacConfig {
-    /// Reads the body of an FLV audio tag with an AudioSpecificConfig; `None` for any other body.
+    /// Parses an FLV audio tag body that holds an AudioSpecificConfig; `None` for any other body.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
         let config = tag_body.get(2..)?;
@@ -47,8 +47,8 @@ impl AacConfig {
 }
 
 impl AvcConfig {
-    /// Reads the body of an FLV video tag with an AVCDecoderConfigurationRecord; `None` for any
-    /// other.
+    /// Parses an FLV video tag body that holds an AVCDecoderConfigurationRecord; `None` for any
+    /// other body.
     #[must_use]
     pub fn parse(tag_body: &[u8]) -> Option<Self> {
         let record = tag_body.get(5..)?;
@@ -121,7 +121,7 @@ struct Bits {
 }
 
 impl Bits {
-    /// Drops the emulation prevention bytes (00 00 03) as they are met.
+    /// Removes the emulation prevention bytes (00 00 03).
     fn without_emulation(nal: &[u8]) -> Self {
         let mut bytes: Vec<u8> = Vec::with_capacity(nal.len());
         let mut zeros = 0;
@@ -146,7 +146,7 @@ impl Bits {
         Some(value)
     }
 
-    /// An unsigned Exp-Golomb code.
+    /// Reads an unsigned Exp-Golomb code.
     fn golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    // That real headers are read right is shown by the trials of FFMPEG_ARGS, with the real ffmpeg.
+    // The FFMPEG_ARGS trials cover headers of the real ffmpeg.
 
     #[test]
     fn an_audio_header_is_read() {

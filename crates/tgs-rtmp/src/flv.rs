@@ -1,26 +1,26 @@
 //! FLV tags, read from and written to a file or pipe (Adobe's "Video File Format Specification"
-//! version 10, annex E). Of codecs, only H.264 and AAC are known.
+//! version 10, annex E). Supports H.264 and AAC only.
 //!
-//! Changes no timestamps.
+//! Timestamps stay unchanged.
 
 use std::{
     io::{self, Read, Seek, Write},
     sync::Arc,
 };
 
-/// The kind of a tag, by its type byte.
+/// The type of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// 8
+    /// Type byte 8
     Audio,
-    /// 9
+    /// Type byte 9
     Video,
-    /// 18: metadata
+    /// Type byte 18: metadata
     Script,
 }
 
 impl Kind {
-    /// The type byte, in FLV and in RTMP alike.
+    /// The type byte, the same in FLV and RTMP.
     #[must_use]
     pub fn byte(self) -> u8 {
         match self {
@@ -31,18 +31,18 @@ impl Kind {
     }
 }
 
-/// One tag. Cloning shares the body.
+/// A tag. Clones share the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// Audio, video or metadata.
     pub kind: Kind,
-    /// Decoding time in milliseconds. On the wire it is modulo 2^32.
+    /// Decoding time in milliseconds. FLV and RTMP carry it modulo 2^32.
     pub timestamp: u64,
-    /// The body: codec bytes first, as in FLV and RTMP.
+    /// The body, beginning with the codec bytes, as in FLV and RTMP.
     pub body: Arc<[u8]>,
 }
 
-/// What an FLV stream can be refused for.
+/// Why an FLV stream is unreadable.
 #[derive(Debug, thiserror::Error)]
 pub enum FlvError {
     /// The pipe or file failed, or ended inside a tag.
@@ -51,7 +51,7 @@ pub enum FlvError {
     /// The first bytes are not "FLV".
     #[error("does not begin with an FLV header")]
     NotFlv,
-    /// A type byte this format does not have.
+    /// The type byte is not defined in FLV.
     #[error("tag type {0} is not one of audio (8), video (9) and script (18)")]
     TagType(u8),
 }
@@ -63,7 +63,7 @@ impl Tag {
         self.kind == Kind::Video && self.is_frame() && self.body[0] >> 4 == 1
     }
 
-    /// Whether this is the H.264 or AAC sequence header.
+    /// Whether this is an H.264 or AAC sequence header.
     #[must_use]
     pub fn is_sequence_header(&self) -> bool {
         self.body.len() > 1
@@ -85,7 +85,7 @@ impl Tag {
         }
     }
 
-    /// Composition time offset of a video frame (PTS − DTS) in milliseconds; 0 for everything else.
+    /// Composition time offset of a video frame (PTS − DTS) in milliseconds; 0 for other tags.
     #[must_use]
     pub fn composition_time(&self) -> i32 {
         if self.kind != Kind::Video || self.body.len() < 5 {
@@ -96,7 +96,7 @@ impl Tag {
     }
 }
 
-/// Reads tags one after another.
+/// Reads tags in sequence.
 #[derive(Debug)]
 pub struct FlvReader<R> {
     inner: R,
@@ -104,22 +104,22 @@ pub struct FlvReader<R> {
 }
 
 impl<R: Read> FlvReader<R> {
-    /// A reader of the stream `inner`, header first.
+    /// Creates a reader of `inner`, which begins with the FLV header.
     pub fn new(inner: R) -> Self {
         Self { inner, started: false }
     }
 
-    /// What is read from.
+    /// The source.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn into_inner(self) -> R {
         self.inner
     }
 
-    /// The next tag, or `None` where the stream ends between two tags.
+    /// Returns the next tag, or `None` if the stream ends between two tags.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         if !self.started {
             let mut header = [0; 13];
@@ -136,7 +136,7 @@ impl<R: Read> FlvReader<R> {
             return Ok(None);
         }
         let (kind, len, timestamp) = read_head(&head)?;
-        // Read through a growing buffer: a broken length must not allocate 16 MiB at once.
+        // Grows the buffer while reading: a corrupt length must not allocate 16 MiB at once.
         let mut body = Vec::with_capacity(len.min(256 * 1024));
         if (&mut self.inner).take(len as u64).read_to_end(&mut body)? < len {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -148,14 +148,14 @@ impl<R: Read> FlvReader<R> {
 }
 
 impl<R: Read + Seek> FlvReader<R> {
-    /// Reads from the beginning again.
+    /// Rewinds to the beginning.
     pub fn rewind(&mut self) -> io::Result<()> {
         self.started = false;
         self.inner.rewind()
     }
 }
 
-/// The tag that `bytes` begin with, and what is behind it; `None` where they hold no whole one.
+/// Splits off the tag at the start of `bytes`; `None` if the tag is incomplete.
 #[must_use]
 pub fn split_tag(bytes: &[u8]) -> Option<(Tag, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<11>()?;
@@ -165,7 +165,7 @@ pub fn split_tag(bytes: &[u8]) -> Option<(Tag, &[u8])> {
     Some((tag, rest.split_first_chunk::<4>()?.1))
 }
 
-/// A tag's kind, the length of its body and its time.
+/// A tag's type, body length and timestamp.
 fn read_head(head: &[u8; 11]) -> Result<(Kind, usize, u32), FlvError> {
     let kind = match head[0] & 0x1f {
         8 => Kind::Audio,
@@ -177,7 +177,7 @@ fn read_head(head: &[u8; 11]) -> Result<(Kind, usize, u32), FlvError> {
     Ok((kind, len, u32::from_be_bytes([head[7], head[4], head[5], head[6]])))
 }
 
-/// Fills `buf`; `false` where the stream ends before its first byte.
+/// Fills `buf`; `false` if the stream ends before its first byte.
 fn read_or_end(inner: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
     let mut have = 0;
     while have < buf.len() {
@@ -192,10 +192,10 @@ fn read_or_end(inner: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The file header: version 1, audio and video present, and the first "previous tag size".
+/// The file header: version 1, audio and video present, and the first `PreviousTagSize`.
 pub const FILE_HEADER: [u8; 13] = [b'F', b'L', b'V', 1, 5, 0, 0, 0, 9, 0, 0, 0, 0];
 
-/// Writes one tag and its size. The timestamp is written modulo 2^32.
+/// Writes a tag and its `PreviousTagSize`. The timestamp is written modulo 2^32.
 pub fn write_tag(out: &mut impl Write, tag: &Tag) -> io::Result<()> {
     let len = (tag.body.len() as u32).to_be_bytes();
     let time = (tag.timestamp as u32).to_be_bytes();

@@ -14,11 +14,11 @@ const CONSENT: &[u8] = b"\x03\0\0\0\0\0\x13\x14\0\0\0\0\x02\0\x07_result\0\x3f\x
     \x03\0\0\0\0\0\x1d\x14\0\0\0\0\x02\0\x07_result\0\x40\x10\0\0\0\0\0\0\x05\0\x3f\xf0\0\0\0\0\0\0\
     \x03\0\0\0\0\0\x39\x14\0\0\0\0\x02\0\x08onStatus\0\0\0\0\0\0\0\0\0\x05\x03\0\x04code\x02\0\x17NetStream.Publish.Start\0\0\x09";
 
-/// Feeds `pieces` to a publisher's session, `live` or from the start, and sends media in between.
+/// Feeds `pieces` to a publisher's session, live or new, and sends media between the pieces.
 ///
 /// # Panics
 ///
-/// If the queued output grows beyond the limit of answers.
+/// If the queued output exceeds the limit for unread answers.
 pub fn server_answers(live: bool, pieces: &[&[u8]]) {
     let Ok(target) = RtmpUrl::parse("rtmp://host/app/key") else { return };
     let (mut session, now) = (PublishSession::new(target), Instant::now());
@@ -38,11 +38,11 @@ pub fn server_answers(live: bool, pieces: &[&[u8]]) {
     session.goodbye();
 }
 
-/// Feeds `pieces` to a server's session, behind the handshake or from the start.
+/// Feeds `pieces` to a server's session, after the handshake or before it.
 ///
 /// # Panics
 ///
-/// If the queued output grows beyond the limit of answers.
+/// If the queued output exceeds the limit for unread answers.
 pub fn client_requests(skip_handshake: bool, pieces: &[&[u8]]) {
     let now = Instant::now();
     let mut session = ServerSession::new(ServerConfig::new(KeyCheck::Any), now);

@@ -1,8 +1,7 @@
 //! RTMP for publishing: FLV tags, codec headers, AMF0, chunk streams, the publishing session, a
 //! client connection and a server.
 //!
-//! It encodes nothing, paces nothing and does not reconnect: the caller decides what to send and
-//! when.
+//! It neither encodes, paces nor reconnects: the caller decides what to send and when.
 //!
 //! Publish a file in real time:
 //!

@@ -1,26 +1,26 @@
-//! Limits of what a peer may send. A publisher receives a few hundred bytes while connecting and
-//! next to nothing afterwards. Only counts: the caller closes the connection.
+//! Limits of received data. A publisher receives a few hundred bytes while it connects and very
+//! little afterwards. This module only counts: the caller closes the connection.
 
 use std::time::{Duration, Instant};
 
-/// Bytes of answers (ping replies, acknowledgements) that wait for a peer that does not read.
+/// Limit in bytes of answers (ping responses, acknowledgements) that the peer has not read.
 pub(crate) const UNREAD_ANSWERS: usize = 8 * 1024;
 
-/// The limit that a peer exceeded.
+/// The limit that the peer exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
-    /// Bytes.
+    /// Received bytes.
     #[error("more than {} kB at once or {} kB/s", .0.at_once / 1024, .0.per_second / 1024)]
     Bytes(Rate),
-    /// Messages.
+    /// Received messages.
     #[error("more than {} messages at once or {}/s", .0.at_once, .0.per_second)]
     Messages(Rate),
-    /// Requests whose answers it does not read.
+    /// Answers that the peer does not read.
     #[error("it asks for answers and does not read them")]
     Answers,
 }
 
-/// What a peer may still send.
+/// The remaining allowance of a peer.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     bytes: Bucket,
@@ -33,34 +33,34 @@ impl Allowance {
         Self { bytes: Bucket::new(bytes), messages: Bucket::new(messages), answers: 0 }
     }
 
-    /// Counts bytes that arrived at `now`.
+    /// Counts bytes received at `now`.
     pub(crate) fn bytes(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
         self.bytes.take(count as u64, now).then_some(()).ok_or(Excess::Bytes(self.bytes.rate))
     }
 
-    /// Counts a message that arrived at `now`.
+    /// Counts a message received at `now`.
     pub(crate) fn message(&mut self, now: Instant) -> Result<(), Excess> {
         self.messages.take(1, now).then_some(()).ok_or(Excess::Messages(self.messages.rate))
     }
 
-    /// Counts bytes that were queued as an answer.
+    /// Counts bytes queued as an answer.
     pub(crate) fn answer(&mut self, bytes: usize) -> Result<(), Excess> {
         self.answers = self.answers.saturating_add(bytes);
         if self.answers > UNREAD_ANSWERS { Err(Excess::Answers) } else { Ok(()) }
     }
 
-    /// The network has taken all answers.
+    /// Resets the count of answers: the network has accepted all.
     pub(crate) fn answers_sent(&mut self) {
         self.answers = 0;
     }
 }
 
-/// A number of bytes or messages per time.
+/// A limit of bytes or messages: a burst and a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// The burst.
+    /// The burst size.
     pub at_once: u64,
-    /// The rate after the burst.
+    /// The sustained rate per second.
     pub per_second: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct Rate {
 struct Bucket {
     rate: Rate,
     left: u64,
-    /// Up to when it was filled again.
+    /// Time of the last refill.
     filled: Option<Instant>,
 }
 
@@ -78,10 +78,10 @@ impl Bucket {
         Self { rate, left: rate.at_once, filled: None }
     }
 
-    /// Takes `amount`, where so much is left.
+    /// Takes `amount` tokens, if available.
     fn take(&mut self, amount: u64, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.filled.get_or_insert(now));
-        // No more than fills it, so that the product cannot overflow.
+        // Capped at the time that fills the bucket, so that the product cannot overflow.
         let since = since
             .min(Duration::from_secs((self.rate.at_once / self.rate.per_second.max(1)).saturating_add(1)));
         let more = (since.as_micros() as u64).saturating_mul(self.rate.per_second) / 1_000_000;
@@ -108,9 +108,9 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         assert!(bucket.take(10, at(0)) && !bucket.take(1, at(0)) && !bucket.take(1, at(499)));
         assert!(bucket.take(1, at(500)) && !bucket.take(1, at(999)));
-        // Looking often does not lose parts of a token.
+        // Frequent calls lose no fraction of a token.
         assert!((1000..2000).step_by(10).filter(|ms| bucket.take(1, at(*ms))).count() == 2);
-        // However long it was quiet, no more than the burst.
+        // The burst limits the tokens after any idle time.
         assert!(bucket.take(10, at(u64::from(u32::MAX))) && !bucket.take(1, at(u64::from(u32::MAX))));
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     proptest! {
-        /// No count and no time overflows, and nobody gets more than the burst and the rate.
+        /// No count and no time overflows, and a peer never exceeds burst and rate.
         #[test]
         fn nobody_gets_more(steps in proptest::collection::vec((0_u64..1 << 40, any::<u32>()), 1..200)) {
             let mut bucket = Bucket::new(RATE);

@@ -2,10 +2,10 @@
 
 use crate::amf0::AmfWriter;
 
-/// What ffmpeg 5.1 calls itself.
+/// The `encoder` field of ffmpeg 5.1.
 pub(crate) const MUXER: &str = "Lavf59.27.100";
 
-/// The description of a stream of H.264 and AAC.
+/// Metadata of a stream of H.264 and AAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
     /// Picture width in pixels.
@@ -18,17 +18,17 @@ pub struct Metadata {
     pub video_kbps: u32,
     /// Audio bitrate in kbit/s.
     pub audio_kbps: u32,
-    /// Audio samples per second.
+    /// Audio sample rate in Hz.
     pub audio_rate: u32,
     /// Audio channels.
     pub channels: u32,
 }
 
 impl Metadata {
-    /// The body of an FLV script tag that carries the description.
+    /// The body of an FLV script tag with this metadata.
     #[must_use]
     pub fn script_data(&self) -> Vec<u8> {
-        // ffmpeg's kilobit has 1024 bits.
+        // ffmpeg divides bit rates by 1024.
         let rate = |kbps: u32| f64::from(kbps) * 1000.0 / 1024.0;
         let mut body = Vec::new();
         let mut out = AmfWriter(&mut body);

@@ -1,7 +1,7 @@
-//! The server's side: accepts one publisher per connection and hands out what it sends.
+//! The server side: accepts one publisher per connection and returns its stream as events.
 //!
-//! [`ServerSession`] does no I/O; [`ServerConnection`] runs one on a socket. There is no TLS and no
-//! playback: put stunnel or nginx in front for `rtmps`.
+//! [`ServerSession`] does no I/O; [`ServerConnection`] runs a session on a socket. No TLS and no
+//! playback: use stunnel or nginx in front for `rtmps`.
 
 mod connection;
 mod error;

@@ -1,4 +1,4 @@
-//! The stream key: the secret that names a stream and permits publishing to it. Never shown.
+//! The stream key: the secret that names a stream and permits publishing it. Never displayed.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use ring::{hmac, rand::SystemRandom};
 pub struct StreamKey(String);
 
 impl StreamKey {
-    /// Keeps `key`.
+    /// Wraps `key`.
     #[must_use]
     pub fn new(key: &str) -> Self {
         Self(key.to_owned())
@@ -27,10 +27,10 @@ impl StreamKey {
         &self.0
     }
 
-    /// Compares with a client's stream name. The time taken depends on the length of `name` alone.
+    /// Compares with a client's stream name. The duration depends on the length of `name` only.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        // Tags of equal length under a random key are compared in constant time.
+        // HMAC tags under a random key have equal length and compare in constant time.
         hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).is_ok_and(|key| {
             let tag = hmac::sign(&key, self.0.as_bytes());
             hmac::verify(&key, name.as_bytes(), tag.as_ref()).is_ok()

@@ -1,14 +1,14 @@
-//! RTMP addresses, split as ffmpeg splits them (`rtmp_open` in `rtmpproto.c`), so that an address
-//! names the same stream here and there. Never shows the stream key.
+//! RTMP addresses, split as ffmpeg splits them (`rtmp_open` in `rtmpproto.c`), so that both
+//! programs publish an address to the same stream. The stream key is never displayed.
 
 use std::fmt;
 
 use crate::stream_key::StreamKey;
 
-/// Longest address taken. It keeps every string below AMF0's 65535 bytes.
+/// Longest accepted address in bytes. It keeps every string below AMF0's 65535 bytes.
 const MAX_LEN: usize = 4096;
 
-/// What stands in for the key wherever an address is shown.
+/// Replaces the key wherever an address is displayed.
 const HIDDEN: &str = "***";
 
 /// An RTMP address: `rtmp[s]://host[:port]/app/key`.
@@ -21,28 +21,28 @@ pub struct RtmpUrl {
     pub(crate) key: StreamKey,
 }
 
-/// Why an address cannot be published to. Holds no part of the address.
+/// Why an address is invalid. Contains no part of the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Neither `rtmp://` nor `rtmps://`.
+    /// The scheme is neither `rtmp://` nor `rtmps://`.
     #[error("the address does not begin with rtmp:// or rtmps://")]
     Scheme,
-    /// No host name, or one with characters no name has.
+    /// The host name is missing or contains invalid characters.
     #[error("the address has no host name (rtmp://host/app/key)")]
     Host,
     /// The port is not a number from 1 to 65535.
     #[error("the port of the address is not a number from 1 to 65535")]
     Port,
-    /// Nothing behind the last slash.
+    /// No stream key follows the last slash.
     #[error("the address ends without a stream key (rtmp://host/app/key)")]
     NoKey,
-    /// Longer than 4096 bytes, or with a space or a control character in it.
+    /// The address exceeds 4096 bytes or contains a space or a control character.
     #[error("the address is too long, or has a space or a control character in it")]
     Form,
 }
 
 impl RtmpUrl {
-    /// Takes `address` apart. Ports: 1935, with TLS 443.
+    /// Parses `address`. The default port is 1935, with TLS 443.
     pub fn parse(address: &str) -> Result<Self, UrlError> {
         let address = address.trim();
         let (tls, rest) = scheme(address).ok_or(UrlError::Scheme)?;
@@ -59,8 +59,7 @@ impl RtmpUrl {
         Ok(Self { tls, host, port, app: app.to_owned(), key: StreamKey::new(key) })
     }
 
-    /// The address of a redirect, which names the whole stream or, as SRS does, the application
-    /// alone.
+    /// The target of a redirect. `to` names the whole stream or, from SRS, the application only.
     pub(crate) fn redirected(&self, to: &str) -> Result<Self, UrlError> {
         let address = to.trim().trim_end_matches('/');
         if address.strip_suffix(self.key.expose()).is_some_and(|application| application.ends_with('/')) {
@@ -74,25 +73,25 @@ impl RtmpUrl {
         Ok(target)
     }
 
-    /// The address of the application, as the `connect` command carries it.
+    /// The application's address, as sent in `connect` (`tcUrl`).
     pub(crate) fn tc_url(&self) -> String {
         let (scheme, host, port, app) = (self.scheme(), self.bracketed(), self.port, &self.app);
         format!("{scheme}://{host}:{port}/{app}")
     }
 
-    /// Whether the connection is encrypted.
+    /// Whether the connection uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// The host name or address, and the port.
+    /// Host name or IP address, and port.
     #[must_use]
     pub fn host(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// Replaces the key, and the application's query, in a text of the server.
+    /// Redacts the key and the application's query in text from the server.
     pub(crate) fn redact(&self, text: &str) -> String {
         let key = self.key.expose();
         let bare = key.split_once('?').map_or("", |(bare, _)| bare);
@@ -112,7 +111,7 @@ impl RtmpUrl {
 
 impl fmt::Display for RtmpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No more than the application's first part: services have tokens in what follows it.
+        // Shows the application's first part only: some services put tokens after it.
         let app = self.app.split(['/', '?']).next().filter(|app| !app.is_empty());
         let (scheme, host, port) = (self.scheme(), self.bracketed(), self.port);
         write!(f, "{scheme}://{host}:{port}/{}{HIDDEN}", app.map(|app| format!("{app}/")).unwrap_or_default())
@@ -135,7 +134,7 @@ fn scheme(address: &str) -> Option<(bool, &str)> {
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
-    // User name and password would be sent only on request, which is not implemented.
+    // User name and password are dropped: RTMP authentication is not implemented.
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (host, port) = match host_port.strip_prefix('[') {
         Some(v6) => {
@@ -163,8 +162,8 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     Ok((host.to_owned(), port))
 }
 
-/// ffmpeg's rule: the application is one part of the path, or two if more than one part follows the
-/// first; a part with a colon (`123:secret/with/slashes`) begins the key.
+/// ffmpeg's rule: the application is the first part of the path, or the first two if more than one
+/// part follows the first. A part with a colon (`123:secret/with/slashes`) starts the key.
 fn app_and_key(path: &str) -> (&str, &str) {
     let Some((first, rest)) = path.split_once('/') else { return ("", path) };
     match (rest.find('/'), rest.find(':')) {

@@ -10,7 +10,7 @@ use crate::{cli::Cli, context::Context, convert, dialogs, end_call, log_out, log
 
 /// Runs the tool.
 pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
-    // In any directory of a server, the default is the installed broadcast.
+    // Without settings here, use those of the installed service.
     if cli.env_file.is_none()
         && std::env::var_os("API_ID").is_none()
         && let Some(installed) = settings::installed(Path::new(""))

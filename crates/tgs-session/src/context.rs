@@ -1,4 +1,4 @@
-//! What every task shares: settings, the selected session, and the claim to use it.
+//! The context of all tasks: settings, the selected session, and the claim to it.
 
 use std::{
     path::Path,
@@ -25,21 +25,21 @@ use crate::{
     terminal::{plain, say},
 };
 
-/// How long another process may need to be done with the standby session, or with `.env`.
+/// Timeout for the lock of the standby session or of `.env` while another process holds it.
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_millis(100);
 
-/// SessionRole session of `.env`.
+/// A session that `.env` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionRole {
-    /// The session that broadcasts.
+    /// The session that starts the live stream.
     Primary,
-    /// The session that approves new ones.
+    /// The session that approves new logins.
     Standby,
 }
 
 impl SessionRole {
-    /// Its variable in `.env`.
+    /// The variable in `.env` that holds the session string.
     pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::Primary => "SESSION_STRING",
@@ -47,7 +47,7 @@ impl SessionRole {
         }
     }
 
-    /// The command that makes a new one.
+    /// The command that creates such a session.
     pub(crate) fn maker(self) -> String {
         remedy::command(match self {
             Self::Primary => "tgs-session --write-env",
@@ -56,12 +56,12 @@ impl SessionRole {
     }
 }
 
-/// The claim to a session.
+/// Result of claiming a session.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// This process may use it while the lock lives.
+    /// This process may use the session while it holds the lock.
     Granted(SessionLock),
-    /// Another process uses it.
+    /// Another process uses the session.
     InUse(Holder),
 }
 
@@ -74,17 +74,17 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Reads the settings.
+    /// Loads the settings from `.env` and the environment.
     pub(crate) fn load(cli: &Cli) -> Result<Settings, Problems> {
         Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &[])
     }
 
-    /// The file that a new session is written to.
+    /// The file that receives a new session.
     pub(crate) fn env_file(&self) -> &Path {
         self.cli.env_file.as_deref().unwrap_or(Path::new(".env"))
     }
 
-    /// Whether the environment hides what the file says of this variable.
+    /// Whether the process environment overrides `variable` of the settings file.
     pub(crate) fn is_hidden(&self, variable: &str) -> bool {
         self.cli.env_file.is_none() && std::env::var_os(variable).is_some_and(|value| !value.is_empty())
     }
@@ -94,7 +94,7 @@ impl Context {
         if self.cli.standby { SessionRole::Standby } else { SessionRole::Primary }
     }
 
-    /// The application.
+    /// The application's API_ID and API_HASH.
     pub(crate) fn app(&self) -> Result<App, CliError> {
         let telegram = &self.settings.telegram;
         let missing = |what: &str| {
@@ -114,7 +114,7 @@ impl Context {
         }
     }
 
-    /// The session string.
+    /// The session string, still encoded.
     pub(crate) fn text(&self, which: SessionRole) -> Option<&Secret<String>> {
         match which {
             SessionRole::Primary => self.settings.telegram.session.as_ref(),
@@ -122,7 +122,7 @@ impl Context {
         }
     }
 
-    /// The session, decoded.
+    /// The decoded session.
     pub(crate) fn session(&self, which: SessionRole) -> Result<SessionString, CliError> {
         let (variable, maker) = (which.variable(), which.maker());
         let Some(text) = self.text(which) else {
@@ -133,7 +133,7 @@ impl Context {
         })
     }
 
-    /// Claims `session`, or names its holder.
+    /// Locks `session` for this process, or names the holder of the lock.
     pub(crate) fn claim(&self, session: &SessionString) -> Result<Claim, CliError> {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
             Ok(lock) => Ok(Claim::Granted(lock)),
@@ -142,7 +142,7 @@ impl Context {
         }
     }
 
-    /// Claims `session`, and waits a while for another process to release it.
+    /// Claims `session`; retries for up to `WAIT` while another process holds the lock.
     pub(crate) fn claim_soon(&self, session: &SessionString) -> Result<Claim, CliError> {
         let until = Instant::now() + WAIT;
         loop {
@@ -157,17 +157,17 @@ impl Context {
         }
     }
 
-    /// The Telegram status of the `tgs-stream` that uses `session`, if one does.
+    /// The Telegram status of the `tgs-stream` that uses `session`; `None` without one.
     pub(crate) fn stream(&self, session: &SessionString) -> Option<TelegramStatus> {
         let client = StatusClient::of_state_dir(&self.settings.state_dir).ok()?;
         let status = client.status().inspect_err(|error| log::debug!("failed to ask tgs-stream: {error}"));
         let telegram = status.ok()?.telegram?;
-        // The status of another session says nothing about this one.
+        // The status of another session does not describe this one.
         let same = telegram.session.as_ref().is_none_or(|fingerprint| *fingerprint == session.fingerprint());
         same.then_some(telegram)
     }
 
-    /// Logs out a new session that cannot be stored, if Telegram can be reached.
+    /// Logs out a new session that cannot be stored, if Telegram is reachable; prints the outcome.
     pub(crate) fn discard(&self, session: &SessionString) {
         let ended = self.app().ok().map(|app| {
             TelegramClient::connect(app, session, &self.cancel).and_then(|(client, _)| client.log_out())
@@ -179,7 +179,7 @@ impl Context {
     }
 }
 
-/// What to tell of a session that somebody else uses.
+/// The lines to print about a session that another process uses.
 pub(crate) fn in_use(holder: &Holder, stream: Option<&TelegramStatus>) -> Vec<String> {
     let mut lines =
         vec![format!("In use:   by {holder}; it is not used from here too, which would end it for good")];

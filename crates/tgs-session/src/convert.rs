@@ -1,4 +1,4 @@
-//! `--convert`: the session in another library's form.
+//! `--convert`: prints the session string in another library's format.
 
 use tgs_core::{error::CliError, exit::Code, session_string::SessionString};
 use tgs_telegram::TelegramClient;
@@ -11,7 +11,7 @@ use crate::{
     terminal::{print, say},
 };
 
-/// Writes it to stdout.
+/// Writes the converted string to stdout.
 pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
     let mut session = context.session(context.which())?;
     let text = match form {
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
     Ok(Code::Ok)
 }
 
-/// The number of the account, which only Telegram, or who is connected to it, can tell.
+/// The user ID of the account; only Telegram, or a process connected to it, knows that ID.
 fn account(context: &Context, session: &SessionString) -> Result<u64, CliError> {
     let id = match context.claim(session)? {
         Claim::Granted(_lock) => {

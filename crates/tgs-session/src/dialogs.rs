@@ -1,4 +1,4 @@
-//! `--list-dialogs`: lists the values that CHAT_ID can have.
+//! `--list-dialogs`: lists the possible values of CHAT_ID.
 
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code};
@@ -10,7 +10,7 @@ use crate::{
     terminal::{plain, print, say},
 };
 
-/// One line of the list.
+/// A row of the list.
 #[derive(Debug, Serialize)]
 struct Dialog {
     id: i64,
@@ -32,7 +32,7 @@ impl From<Chat> for Dialog {
     }
 }
 
-/// Lists them.
+/// Prints the channels and groups of the account.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let app = context.app()?;

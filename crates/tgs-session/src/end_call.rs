@@ -1,5 +1,4 @@
-//! `--end-call`: ends the live stream in the chat that CHAT_ID names. The only command that ends
-//! one.
+//! `--end-call`: ends the live stream in the chat of CHAT_ID. No other command ends a stream.
 
 use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{GroupCallState, TelegramClient};
@@ -10,7 +9,7 @@ use crate::{
     terminal::{plain, say},
 };
 
-/// Ends it, where there is one. A call that people hold there is theirs.
+/// Ends a live stream fed by RTMP. Never ends a video chat or a scheduled call.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let app = context.app()?;
     let Some(id) = &context.settings.telegram.chat else {

@@ -1,5 +1,5 @@
-//! Telegram's errors as the error that ends the tool: one line with what failed, why, and the
-//! remedy. `tgs-stream` logs it.
+//! Maps Telegram errors to the error that ends the tool: what failed, why, and the remedy on one
+//! line. `tgs-stream` logs that line.
 
 use std::time::SystemTime;
 
@@ -11,13 +11,13 @@ pub(crate) fn stopped() -> CliError {
     CliError::failure("finish: it was stopped, and nothing was changed")
 }
 
-/// An error of Telegram with its usual remedy.
+/// A Telegram error with its default remedy.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn of_telegram(error: TelegramError) -> CliError {
     if error.class == ErrorClass::Stopped { stopped() } else { telegram(&error, &error.remedy()) }
 }
 
-/// An error of Telegram with another remedy.
+/// A Telegram error with the given remedy.
 pub(crate) fn telegram(error: &TelegramError, remedy: &str) -> CliError {
     let then = match (error.wait, remedy) {
         (Some(wait), _) => format!("; try again after {}", moment(SystemTime::now() + wait)),

@@ -1,8 +1,7 @@
-//! `tgs-session`: signs in to Telegram, and keeps, shows and converts session strings.
+//! `tgs-session`: signs in to Telegram; stores, shows, converts and ends sessions.
 //!
-//! Questions and messages go to stderr; stdout carries only the result: the new
-//! string, the list, the converted string. A session that another process uses is never connected
-//! to.
+//! Prompts and messages go to stderr; stdout carries only results: a new session string, a list, a
+//! converted string. The tool never connects with a session that another process uses.
 
 mod app;
 pub mod cli;
@@ -20,7 +19,7 @@ mod terminal;
 
 pub use app::run;
 
-/// The command line's definition, for manual pages and completions.
+/// The clap definition, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     <cli::Cli as clap::CommandFactory>::command()

@@ -1,4 +1,4 @@
-//! `--log-out`: ends the sessions at Telegram and clears them in `.env`.
+//! `--log-out`: ends sessions at Telegram and clears them in `.env`.
 
 use tgs_core::{
     env_file::{self, writer},
@@ -17,15 +17,15 @@ use crate::{
     terminal::{plain, say},
 };
 
-/// A claimed session, and the variables that hold it.
+/// A locked session and the variables that hold it.
 struct ClaimedSession {
     session: SessionString,
     variables: Vec<SessionRole>,
     _lock: SessionLock,
 }
 
-/// Ends both sessions; with `--standby` that one alone. One that is dead already is only cleared;
-/// one that cannot be ended now is kept, and does not keep the other.
+/// Ends both sessions, or with `--standby` only the standby session. Clears a session that is
+/// already dead; keeps one that Telegram cannot end now and continues with the other.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let file = session_sink::lock(context)?;
     let wanted = if context.cli.standby {
@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
             .and_then(|()| variables.iter().try_for_each(|which| clear(context, &file, *which)));
         failures.extend(ended.err());
     }
-    // The last line is the one that counts.
+    // `run` returns the last error and prints the earlier ones.
     let Some(last) = failures.pop() else { return Ok(Code::Ok) };
     for failed in failures {
         say(&format!("tgs-session: failed to {failed}"));
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     Err(last)
 }
 
-/// The right to use each, before one of them is ended; and those that cannot be read.
+/// Locks every session before the first is ended; also returns the errors of unreadable ones.
 fn claim(context: &Context, set: &[SessionRole]) -> Result<(Vec<ClaimedSession>, Vec<CliError>), CliError> {
     let (mut all, mut failures): (Vec<ClaimedSession>, Vec<CliError>) = (Vec::new(), Vec::new());
     for which in set.iter().copied() {

@@ -1,4 +1,4 @@
-//! Sign-in: with the operator at a terminal, or unattended with the standby session.
+//! Sign-in: interactive at a terminal, or unattended through the standby session.
 
 pub(crate) mod interactive;
 pub(crate) mod standby;

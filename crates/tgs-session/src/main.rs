@@ -1,4 +1,4 @@
-//! The `tgs-session` binary: everything is in the library beside it.
+//! The `tgs-session` binary; the library holds all logic.
 
 fn main() -> std::process::ExitCode {
     tgs_core::cli::main(tgs_session::run)

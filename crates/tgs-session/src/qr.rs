@@ -1,5 +1,5 @@
-//! A QR code in the terminal. It is the login token, so it is taken off the screen once it is of no
-//! use.
+//! Draws a QR code in the terminal. The code contains the login token, so `Drawn` erases it on
+//! drop.
 
 use std::io::{Write, stderr};
 
@@ -7,18 +7,18 @@ use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use rustix::termios::tcgetwinsize;
 use tgs_core::{error::CliError, secret::Secret};
 
-/// Black on white, whatever colours the terminal has: many a camera reads nothing else.
+/// Black on white in every colour scheme: many readers do not accept inverted codes.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const USUAL: &str = "\x1b[0m";
 
-/// A code on the screen, until it is dropped.
+/// A QR code on the screen; dropping the value erases the code.
 #[derive(Debug)]
 pub(crate) struct Drawn {
     lines: usize,
 }
 
 impl Drawn {
-    /// Draws a code that says `link`.
+    /// Draws `link` as a QR code.
     pub(crate) fn draw(link: &Secret<String>) -> Result<Self, CliError> {
         let lines = picture(link.expose())?;
         let mut screen = stderr();
@@ -32,13 +32,13 @@ impl Drawn {
 
 impl Drop for Drawn {
     fn drop(&mut self) {
-        // Up to its first line, and from there everything away.
+        // Cursor to the first line of the code, then erase to the end of the screen.
         let _ = write!(stderr(), "\x1b[{}F\x1b[J", self.lines);
     }
 }
 
-/// Whether the screen is large enough: a code whose lines are broken can be neither read nor taken
-/// away. A screen that does not tell its size (0) is trusted.
+/// Fails if the terminal is too small: wrapped lines can be neither scanned nor erased. A terminal
+/// that reports size 0 is accepted.
 fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), CliError> {
     let width = lines.first().map_or(0, |line| line.chars().count());
     let small = |is: u16, needs: usize| is != 0 && usize::from(is) < needs;
@@ -52,9 +52,9 @@ fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Two rows of the code in each line, with the blank border that readers need.
+/// Two module rows per text line, with the quiet zone that readers require.
 fn picture(link: &str) -> Result<Vec<String>, CliError> {
-    // Nothing covers a code on a screen, and a smaller one is read from further away.
+    // Level L: a screen needs little error correction, and a smaller code scans from further away.
     let code = QrCode::with_error_correction_level(link, EcLevel::L)
         .map_err(|error| CliError::failure(format!("draw the QR code: {error}; use --phone instead")))?;
     let picture = code.render::<Dense1x2>().module_dimensions(1, 1).build();
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn fits_into_a_terminal() {
-        // As long as Telegram's tokens are.
+        // The length of Telegram's login tokens.
         let lines = picture(&format!("tg://login?token={}", "aB3_".repeat(12))).unwrap();
         assert!(lines.len() < 24, "{} lines", lines.len());
         assert!(lines.iter().all(|line| line.chars().count() < 80), "{lines:#?}");

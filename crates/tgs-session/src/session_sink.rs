@@ -1,4 +1,4 @@
-//! Stores a new session: in `.env`, or on stdout.
+//! Stores a new session in `.env` or prints it to stdout.
 
 use tgs_core::{env_file::writer, error::CliError, secret::Secret, session_string::SessionString};
 use tgs_telegram::SelfUser;
@@ -9,8 +9,8 @@ use crate::{
     terminal::{plain, print, say},
 };
 
-/// Where it goes. Found out before anybody signs in: a session that cannot be kept is a sign-in
-/// wasted.
+/// The destination. Opened before the sign-in, so that a sign-in is not wasted on an unwritable
+/// file.
 #[derive(Debug)]
 pub(crate) enum SessionSink {
     /// Stdout.
@@ -20,12 +20,12 @@ pub(crate) enum SessionSink {
 }
 
 impl SessionSink {
-    /// The sink that the command line names.
+    /// Opens the sink that the command line selects.
     pub(crate) fn open(context: &Context) -> Result<Self, CliError> {
         if context.cli.write_env { Ok(Self::File(Box::new(lock(context)?))) } else { Ok(Self::Stdout) }
     }
 
-    /// Keeps the session, which has proved good. One that cannot be kept is ended again.
+    /// Stores a verified session; logs it out if that fails.
     pub(crate) fn store(
         &self,
         context: &Context,
@@ -60,7 +60,7 @@ impl SessionSink {
     }
 }
 
-/// `.env`, so that no other tgs tool changes it meanwhile.
+/// Locks `.env` against other tgs tools.
 pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
         writer::EnvWriteError::Cancelled { .. } => error::stopped(),
@@ -68,7 +68,7 @@ pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     })
 }
 
-/// The session string in Telethon's form.
+/// The session string in Telethon's format.
 pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, CliError> {
     let address = session.socket_addr().ok_or_else(|| {
         CliError::failure(format!(

@@ -1,4 +1,4 @@
-//! `--show`: reports everything about a session but its key.
+//! `--show`: reports everything about a session except its key.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ struct SessionReport {
     format: &'static str,
     dc: u8,
     address: Option<String>,
-    /// Identifies the key without revealing it.
+    /// Identifies the auth key without revealing it.
     fingerprint: String,
     account: Option<AccountReport>,
     /// Seconds since 1970.
@@ -30,7 +30,7 @@ struct SessionReport {
     #[serde(skip)]
     stream: Vec<String>,
     chat: Option<String>,
-    /// Why Telegram was not asked, or its error.
+    /// The error, or why Telegram was not queried.
     problem: Option<String>,
 }
 
@@ -53,7 +53,7 @@ struct OtherSessionReport {
     created: u64,
 }
 
-/// Prints the report. A dead session is a failure after it.
+/// Prints the report, then fails if the session is dead.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
     let mut shown = SessionReport::of(&session);
@@ -78,7 +78,7 @@ impl SessionReport {
         }
     }
 
-    /// Asks Telegram, or the process that uses the session.
+    /// Queries Telegram, or the process that uses the session.
     fn ask(&mut self, context: &Context, session: &SessionString) -> Result<(), CliError> {
         let app = context.app().inspect_err(|failed| self.problem = Some(failed.to_string()))?;
         match context.claim(session)? {
@@ -150,7 +150,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A past moment and its age.
+/// A past time and its age.
 fn past(second: u64, now: SystemTime) -> String {
     let time = UNIX_EPOCH + std::time::Duration::from_secs(second);
     let since = now.duration_since(time).unwrap_or_default().as_secs();

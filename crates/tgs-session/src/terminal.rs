@@ -1,5 +1,5 @@
-//! The terminal: messages and questions go to stderr, answers come from stdin, results go to
-//! stdout. A question ends at the stop flag, and a password is not echoed.
+//! Terminal I/O: messages and prompts go to stderr, answers come from stdin, results go to stdout.
+//! A prompt ends when the tool is cancelled; a password is not echoed.
 
 use std::{
     fmt::Write as _,
@@ -16,14 +16,14 @@ use tgs_core::{cancel::Cancel, error::CliError, secret::Secret};
 
 use crate::error;
 
-/// How often a question checks the stop flag.
+/// Poll interval of the stop flag during a prompt.
 const STOP_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// The most bytes of an answer.
+/// Maximum length of an answer, in bytes.
 const LONGEST: usize = 4096;
 
-/// Writes a message to stderr, on a line of its own.
+/// Writes a message line to stderr.
 pub(crate) fn say(text: &str) {
-    // A closed stderr is no reason to fail.
+    // A closed stderr must not fail the tool.
     let _ = writeln!(stderr(), "{}", plain(text));
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// `text` with control characters escaped: anybody chooses names and titles.
+/// Escapes control characters: other users choose names and titles.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -51,7 +51,7 @@ pub(crate) fn plain(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Terminal<'a> {
     cancel: &'a Cancel,
-    /// Bytes that were typed ahead.
+    /// Input read from stdin and not consumed yet.
     typed: Vec<u8>,
 }
 
@@ -66,15 +66,15 @@ impl<'a> Terminal<'a> {
         ))
     }
 
-    /// Asks for a line.
+    /// Prompts for a line and trims it.
     pub(crate) fn ask(&mut self, prompt: &str) -> Result<String, CliError> {
         let _ = write!(stderr(), "{}", plain(prompt));
         self.line().map(|line| line.trim().to_owned())
     }
 
-    /// Asks for a line that is not shown. Its blanks are part of it.
+    /// Prompts for a line without echo. Spaces are significant.
     pub(crate) fn ask_secret(&mut self, prompt: &str) -> Result<Secret<String>, CliError> {
-        // Before the question is seen, so that no answer is quicker.
+        // Disable echo before the prompt appears, so that no typed character is shown.
         let hidden = Hidden::begin();
         let _ = write!(stderr(), "{}", plain(prompt));
         let line = self.line().map(Secret::new);
@@ -123,7 +123,7 @@ impl<'a> Terminal<'a> {
     }
 }
 
-/// While it lives, what is typed is not shown.
+/// Disables echo until dropped.
 struct Hidden(Option<Termios>);
 
 impl Hidden {
@@ -131,7 +131,7 @@ impl Hidden {
         let before = tcgetattr(stdin()).ok();
         if let Some(mut modes) = before.clone() {
             modes.local_modes.remove(LocalModes::ECHO);
-            // The end of the line is: the cursor moves on.
+            // Echo the newline, so that the cursor moves to the next line.
             modes.local_modes.insert(LocalModes::ECHONL);
             let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
         }

@@ -1,4 +1,4 @@
-//! The account of a session, and its other sessions.
+//! The account of a session, and the account's other sessions.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,33 +9,33 @@ use crate::{TelegramClient, TelegramError};
 /// The account that a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelfUser {
-    /// The user id.
+    /// The user ID.
     pub id: i64,
     /// First and last name.
     pub name: String,
-    /// The public name, without `@`.
+    /// The username, without `@`.
     pub username: Option<String>,
 }
 
-/// A session of the account, as its list of devices shows it.
+/// An active session of the account, as listed under Devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSession {
-    /// The program that opened it.
+    /// The application that opened the session.
     pub app: String,
-    /// The device it runs on.
+    /// The device that the application runs on.
     pub device: String,
-    /// The country it was last used from.
+    /// The country of the last use.
     pub country: String,
-    /// When it was last used.
+    /// The time of the last use.
     pub active: SystemTime,
-    /// When it was created.
+    /// The time of creation.
     pub created: SystemTime,
-    /// Whether it is the session of this client.
+    /// Whether this client uses the session.
     pub current: bool,
 }
 
 impl TelegramClient {
-    /// The account that the session belongs to.
+    /// Requests the account of the session.
     pub fn self_user(&mut self) -> Result<SelfUser, TelegramError> {
         let doing = "ask Telegram for the account";
         let request = tl::functions::users::GetUsers { id: vec![tl::enums::InputUser::UserSelf] };
@@ -46,7 +46,7 @@ impl TelegramClient {
         }
     }
 
-    /// The account's sessions, this one included.
+    /// Lists the account's sessions, including this one.
     pub fn active_sessions(&mut self) -> Result<Vec<ActiveSession>, TelegramError> {
         let request = tl::functions::account::GetAuthorizations {};
         let tl::enums::account::Authorizations::Authorizations(all) =
@@ -62,16 +62,16 @@ impl TelegramClient {
         Ok(all.authorizations.into_iter().map(session).collect())
     }
 
-    /// Ends the session at Telegram.
+    /// Logs the session out.
     pub fn log_out(mut self) -> Result<(), TelegramError> {
         self.call_client("end the session", async |client| client.sign_out().await).map(drop)
     }
 
-    /// Approves the sign-in that shows `token` (see [`crate::sign_in`]) to this session's account.
+    /// Approves the sign-in that shows `token` (see [`crate::sign_in`]) for this session's account.
     pub fn accept_login_token(&mut self, token: &[u8]) -> Result<(), TelegramError> {
         let request = tl::functions::auth::AcceptLoginToken { token: token.to_vec() };
         match self.call("approve the sign-in with the standby session", &request) {
-            // The connection was lost after the first request, which was sent again.
+            // The first request was processed; a lost connection caused the repeat.
             Err(error) if error.name == "AUTH_TOKEN_ALREADY_ACCEPTED" => Ok(()),
             answer => answer.map(drop),
         }
@@ -95,7 +95,7 @@ impl std::fmt::Display for SelfUser {
     }
 }
 
-/// Telegram counts in seconds since 1970.
+/// Converts a Unix timestamp of Telegram.
 fn at(seconds: i32) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0) as u64)
 }

@@ -12,17 +12,17 @@ use tl::enums::InputPeer;
 
 use crate::{TelegramClient, TelegramError};
 
-/// Marks the number of a channel or supergroup, as Telegram's client libraries do.
+/// Offset of marked channel and supergroup IDs, as in Telegram's client libraries.
 const CHANNEL_MARK: i64 = -1_000_000_000_000;
 
-/// Dialogs that one request asks for.
+/// Dialogs per request.
 const PAGE: i32 = 100;
 
-/// Limits of a listing: Telegram decides where the list ends.
+/// Limits of a listing, because Telegram decides where the list ends.
 const PAGES: usize = 200;
 const TIME: Duration = Duration::from_mins(1);
 
-/// The kind of a chat.
+/// The type of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChatKind {
     /// A broadcast channel.
@@ -34,7 +34,7 @@ pub enum ChatKind {
 }
 
 impl ChatKind {
-    /// The kind in words.
+    /// The type in words.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -48,22 +48,22 @@ impl ChatKind {
 /// A channel or group, as the session sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chat {
-    /// Its number in the marked form: −100… for channels and supergroups, negative for groups.
+    /// The marked ID: −100… for channels and supergroups, negative for basic groups.
     pub id: i64,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Its kind.
+    /// The type.
     pub kind: ChatKind,
-    /// Its public name, without `@`.
+    /// The public username, without `@`.
     pub username: Option<String>,
-    /// Whether the account's rights allow it to start a live stream there.
+    /// Whether the account may start a live stream in the chat.
     pub may_broadcast: bool,
     pub(crate) peer: InputPeer,
 }
 
 impl TelegramClient {
-    /// The chat that `id` names. A number is searched among the account's dialogs: Telegram
-    /// requires the chat's access hash beside the number.
+    /// Finds the chat of `id`. A number is looked up among the account's dialogs, because Telegram
+    /// also requires the chat's access hash.
     pub fn chat(&mut self, id: &ChatId) -> Result<Chat, TelegramError> {
         let doing = "find the chat CHAT_ID names";
         match id {
@@ -74,7 +74,7 @@ impl TelegramClient {
                     if chat.id == *number {
                         return Some(chat);
                     }
-                    // Some programs show the number without its mark.
+                    // Some programs show the ID without its mark.
                     if *number == chat.bare_id() {
                         nearly.get_or_insert(chat);
                     }
@@ -85,7 +85,7 @@ impl TelegramClient {
         }
     }
 
-    /// The channels and groups among the account's dialogs, archived ones included.
+    /// Lists the channels and groups among the account's dialogs, including archived ones.
     pub fn chats(&mut self) -> Result<Vec<Chat>, TelegramError> {
         let mut chats = Vec::new();
         self.each_chat("list the account's dialogs", &mut |chat| {
@@ -97,7 +97,7 @@ impl TelegramClient {
 
     fn named_chat(&mut self, name: &str, doing: &'static str) -> Result<Chat, TelegramError> {
         let found = self.call_client(doing, async |client| {
-            // Converted here, because the conversion panics on a nonsensical answer.
+            // Converted inside the call, because the conversion panics on a malformed answer.
             client.resolve_username(name).await.map(|peer| peer.map(Chat::of_peer))
         })?;
         match found {
@@ -106,8 +106,8 @@ impl TelegramClient {
         }
     }
 
-    /// Passes each chat among the dialogs to `look` until that returns one. The client library's
-    /// own list is unfit: it ends at a short page, and panics on a dialog without an access hash.
+    /// Passes each chat of the dialogs to `look` until that returns a chat. grammers' own list ends
+    /// at a short page and panics on a dialog without an access hash.
     fn each_chat(
         &mut self,
         doing: &'static str,
@@ -141,11 +141,11 @@ impl TelegramClient {
                     },
                     false,
                 ),
-                // The request has no hash of an earlier answer.
+                // Unexpected: the request carries no hash of an earlier answer.
                 tl::enums::messages::Dialogs::NotModified(_) => return Err(TelegramError::garbage(doing)),
             };
             let next = page.next_offset();
-            // The page also names chats that its messages were forwarded from.
+            // `page.chats` also contains chats that messages were forwarded from.
             let dialogs: HashSet<i64> = page.dialogs.iter().filter_map(id_of).collect();
             for chat in page.chats.into_iter().filter_map(Chat::of) {
                 if dialogs.contains(&chat.id)
@@ -155,7 +155,7 @@ impl TelegramClient {
                     return Ok(Some(found));
                 }
             }
-            // A short page need not be the last one. A page without a message has no offset.
+            // A short page is not necessarily the last. A page without a message has no offset.
             match next.filter(|_| !whole) {
                 Some((date, id, peer))
                     if (date, id) != (request.offset_date, request.offset_id)
@@ -180,8 +180,8 @@ struct Page {
 }
 
 impl Page {
-    /// The date, number and peer of the page's last message that has all three: the next page
-    /// begins after it.
+    /// The date, ID and peer of the last message that has all three, as the offset of the next
+    /// page.
     fn next_offset(&self) -> Option<(i32, i32, InputPeer)> {
         self.dialogs.iter().rev().find_map(|dialog| {
             let tl::enums::Dialog::Dialog(dialog) = dialog else { return None };
@@ -197,7 +197,7 @@ impl Page {
         })
     }
 
-    /// The peer with its access hash, if the page has a valid one.
+    /// The peer with its access hash, if the page contains a valid hash.
     fn input_peer(&self, peer: &tl::enums::Peer) -> Option<InputPeer> {
         match peer {
             tl::enums::Peer::User(peer) => self.users.iter().find_map(|user| match user {
@@ -222,10 +222,10 @@ impl Page {
 }
 
 impl Chat {
-    /// A channel or group that the account is in or can see; `None` for anything else.
+    /// A channel or group that the account can see; `None` for anything else.
     fn of(chat: tl::enums::Chat) -> Option<Self> {
         match chat {
-            // The access hash of a `min` channel is valid for its photo alone.
+            // The access hash of a `min` channel is valid only for its photo.
             tl::enums::Chat::Channel(it) if !it.min => {
                 let access_hash = it.access_hash?;
                 Some(Self {
@@ -249,10 +249,10 @@ impl Chat {
         }
     }
 
-    /// The chat of a name.
+    /// The chat of a resolved username.
     fn of_peer(peer: Peer) -> Option<Self> {
         match peer {
-            // grammers makes a channel without a date of a forbidden one.
+            // grammers turns a forbidden channel into a channel without a date.
             Peer::Channel(channel) if channel.raw.date != 0 => Self::of(channel.raw.into()),
             Peer::Group(group) => match group.raw {
                 tl::enums::Chat::Channel(it) if it.date == 0 => None,
@@ -262,7 +262,7 @@ impl Chat {
         }
     }
 
-    /// The number without its mark.
+    /// The ID without its mark.
     fn bare_id(&self) -> i64 {
         match self.kind {
             ChatKind::Group => self.id.wrapping_neg(),
@@ -275,7 +275,7 @@ fn may_manage_calls(rights: Option<&tl::enums::ChatAdminRights>) -> bool {
     rights.is_some_and(|tl::enums::ChatAdminRights::Rights(rights)| rights.manage_call)
 }
 
-/// The marked number of a dialog's chat; `None` for a user or a folder.
+/// The marked ID of a dialog's chat; `None` for a user or a folder.
 fn id_of(dialog: &tl::enums::Dialog) -> Option<i64> {
     let tl::enums::Dialog::Dialog(dialog) = dialog else { return None };
     match &dialog.peer {

@@ -1,5 +1,5 @@
-//! A blocking client of one session's home DC: the time limit, the stop flag and the retries of
-//! every call. Draws no conclusion from the answers.
+//! A blocking client of the session's home DC. Applies the time limit, the stop flag and the
+//! retries of every call; does not interpret the answers.
 
 use std::{
     sync::Arc,
@@ -19,27 +19,27 @@ use crate::{
     pool::{CallHandles, ClientPool, STOP_CHECK},
 };
 
-/// Waits before the second, third and fourth try with a key that Telegram does not know.
+/// Delays before the second, third and fourth attempt with an auth key that Telegram does not know.
 const NO_KEY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
-/// The application the account owner registered at <https://my.telegram.org>.
+/// The application that the account's owner registered at <https://my.telegram.org>.
 #[derive(Debug, Clone)]
 pub struct App {
     /// `API_ID`
     pub api_id: i32,
     /// `API_HASH`
     pub api_hash: Secret<String>,
-    /// The tool's name, for the list of devices in the account's settings.
+    /// The tool's name, shown in the account's list of devices.
     pub device: &'static str,
 }
 
-/// A client of the home DC of a session, which is signed in or about to be.
+/// A client of a session's home DC. The session is signed in, or a sign-in is under way.
 pub struct TelegramClient {
     pub(crate) app: App,
     session: Arc<PinnedSession>,
-    /// `None` before the first call, and after a call that was abandoned.
+    /// `None` before the first call and after an aborted call.
     pool: Option<ClientPool>,
-    /// Whether Telegram answered the last call, so that the connection is expected to be open.
+    /// Whether Telegram answered the last call; the connection is then expected to be open.
     answered: bool,
     cancel: Cancel,
     limit: Duration,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for TelegramClient {
 }
 
 impl TelegramClient {
-    /// Connects with `session` and asks for its account. An error of [`crate::ErrorClass::Session`]
+    /// Connects with `session` and requests its account. An error of [`crate::ErrorClass::Session`]
     /// means that the session is dead.
     pub fn connect(
         app: App,
@@ -71,8 +71,8 @@ impl TelegramClient {
         Ok((client, me))
     }
 
-    /// A client whose first call makes a new key, for a sign-in. It uses the DC and the addresses
-    /// of the session `like`; without one, the DC at which Telegram lets a sign-in begin.
+    /// A client for a sign-in: its first call creates a new auth key. Uses the DC and addresses of
+    /// the session `like`; without one, the DC at which a sign-in begins.
     pub fn unsigned(app: App, like: Option<&SessionString>, cancel: &Cancel) -> Result<Self, TelegramError> {
         let table = like.map_or_else(dc::DcTable::production, dc::DcTable::for_session);
         let dc = like.map_or(dc::FIRST, |session| session.dc);
@@ -85,8 +85,8 @@ impl TelegramClient {
         Self { app, session, pool: None, answered: false, cancel: cancel.clone(), limit: limit() }
     }
 
-    /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind), give or
-    /// take the time of one answer.
+    /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind). The error
+    /// is up to one round trip.
     pub fn clock_offset(&mut self) -> Result<i64, TelegramError> {
         let tl::enums::Config::Config(config) =
             self.call("ask Telegram for the time", &tl::functions::help::GetConfig {})?;
@@ -94,7 +94,7 @@ impl TelegramClient {
         Ok(now as i64 - i64::from(config.date))
     }
 
-    /// The session, for the settings file. Its key is signed in only after a sign-in or
+    /// Exports the session. Its key is authorized only after a sign-in or
     /// [`TelegramClient::connect`]. `None` before the first call of a client that began without a
     /// key.
     #[must_use]
@@ -102,12 +102,12 @@ impl TelegramClient {
         self.session.export()
     }
 
-    /// Whether the connection has not been found lost.
+    /// Whether the connection is believed to be open.
     pub(crate) fn is_open(&self) -> bool {
         self.answered
     }
 
-    /// Moves to another DC, with a new key there: the account lives on `dc`.
+    /// Moves to the account's DC `dc`, where a new auth key is created.
     pub(crate) fn move_to(&mut self, dc: u8, doing: &'static str) -> Result<(), TelegramError> {
         if !self.session.move_to(dc) {
             return Err(TelegramError::no_dc(doing));
@@ -116,8 +116,8 @@ impl TelegramClient {
         Ok(())
     }
 
-    /// Calls `request`, within [`CALL_LIMIT`] an attempt, and connects first if needed. Repeats as
-    /// [`TelegramClient::call_client`] does.
+    /// Sends `request` and connects first if needed. Each attempt takes at most [`CALL_LIMIT`].
+    /// Retries like [`TelegramClient::call_client`].
     pub(crate) fn call<R: RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -126,7 +126,7 @@ impl TelegramClient {
         self.call_client(doing, async |client| client.invoke(request).await)
     }
 
-    /// [`TelegramClient::call`] for a request that must not be sent twice.
+    /// Like [`TelegramClient::call`], for a request that must not be sent twice.
     pub(crate) fn call_once<R: RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -135,9 +135,9 @@ impl TelegramClient {
         self.attempt(doing, &mut async |client| client.invoke(request).await)
     }
 
-    /// Runs `work`, a helper of the client library that sends one request. If the connection was
-    /// lost since the last call, `work` runs again, once. Transport error 404 is believed after
-    /// four attempts: it also comes from a DC that restarts.
+    /// Runs `work`, a grammers function that sends one request. Repeats `work` once if the
+    /// connection was lost since the last call. Transport error 404 is final only after four
+    /// attempts: a restarting DC sends it too.
     pub(crate) fn call_client<T>(
         &mut self,
         doing: &'static str,
@@ -183,7 +183,7 @@ impl TelegramClient {
         let (cancel, limit, session) = (self.cancel.clone(), self.limit, Arc::clone(&self.session));
         let had_key = session.has_key();
         let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
-            // Nobody waits for what came before this call.
+            // Discards updates that arrived before this call.
             while handles.updates.try_recv().is_ok() {}
             #[cfg(feature = "test-dc")]
             crate::test_dc::provide_key(&session).await?;
@@ -202,11 +202,11 @@ impl TelegramClient {
         }
     }
 
-    /// Names the error, and drops what can no longer be used: the connection, or the whole pool.
+    /// Converts the error and closes the connection or pool that is no longer usable.
     fn failed(&mut self, doing: &'static str, error: &InvocationError, had_key: bool) -> TelegramError {
         let named = match error {
-            // With a key, the pool exchanges keys only after a transport error 404, which this
-            // replaces.
+            // A session that has a key exchanges keys only after transport error 404; this error
+            // hides that 404.
             InvocationError::Authentication(_) if had_key => TelegramError::no_key(doing),
             error => TelegramError::of(error, doing),
         };
@@ -220,7 +220,7 @@ impl TelegramClient {
         named
     }
 
-    /// Waits up to `limit` for an update that is `wanted`; returns whether one came.
+    /// Waits up to `limit` for an update that matches `wanted`. Returns whether one arrived.
     pub(crate) fn listen(
         &mut self,
         doing: &'static str,
@@ -244,7 +244,7 @@ impl TelegramClient {
                 self.answered = open;
                 Ok(heard)
             }
-            // The next call connects again.
+            // The next call reconnects.
             Ok(Err(_)) => {
                 self.close();
                 Ok(false)
@@ -257,7 +257,7 @@ impl TelegramClient {
     }
 }
 
-/// [`CALL_LIMIT`]; in builds with the feature `test-dc`, the milliseconds of `TGS_TEST_LIMIT`.
+/// [`CALL_LIMIT`]; with the feature `test-dc`, `TGS_TEST_LIMIT` in milliseconds.
 fn limit() -> Duration {
     #[cfg(feature = "test-dc")]
     if let Some(limit) = std::env::var_os("TGS_TEST_LIMIT").and_then(|text| text.to_str()?.parse().ok()) {

@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use grammers_session::types::DcOption;
 use tgs_core::session_string::{Address, Host, SessionString, dc_address};
 
-/// The DC at which a sign-in without any session begins; Telegram redirects to another.
+/// The DC at which a sign-in without any session begins; Telegram redirects to the account's DC.
 pub(crate) const FIRST: u8 = 2;
 
-/// The addresses known to one connection.
+/// The DC addresses known to one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DcTable {
-    /// From the session and the server's list; they take precedence over the built-in ones.
+    /// Addresses of the session and the server's list; they override the built-in ones.
     listed: BTreeMap<u8, SocketAddr>,
     test: bool,
 }
@@ -23,9 +23,8 @@ impl DcTable {
         Self { listed: override_for_tests(), test: false }
     }
 
-    /// The production or test DCs, with the address that the session names. A host name belongs to
-    /// a WebSocket gateway, which speaks another transport; the built-in address of that DC is used
-    /// instead.
+    /// The production or test DCs with the session's address. A host name belongs to a WebSocket
+    /// gateway, which needs another transport; the built-in address replaces it.
     pub(crate) fn for_session(session: &SessionString) -> Self {
         let mut table = Self { test: session.test == Some(true), ..Self::production() };
         if let Some(Address { host: Host::Ip(ip), port }) = session.address {
@@ -38,12 +37,12 @@ impl DcTable {
         self.listed(dc).or_else(|| dc_address(dc, self.test))
     }
 
-    /// The address from the session or the server's list.
+    /// The address that the session or the server's list gives.
     pub(crate) fn listed(&self, dc: u8) -> Option<SocketAddr> {
         self.listed.get(&dc).copied()
     }
 
-    /// Adds the IPv4 address that the server lists for a DC; the first one stays.
+    /// Adds the IPv4 address that the server lists for a DC, unless an address is known.
     pub(crate) fn learn(&mut self, option: &DcOption) {
         if let Ok(id) = u8::try_from(option.id)
             && !option.ipv4.ip().is_unspecified()
@@ -53,7 +52,7 @@ impl DcTable {
     }
 }
 
-/// `TGS_TEST_DCS=1=127.0.0.1:4001,2=127.0.0.1:4002`: only in builds with the feature `test-dc`.
+/// Parses `TGS_TEST_DCS=1=127.0.0.1:4001,2=127.0.0.1:4002`; only with the feature `test-dc`.
 #[cfg(feature = "test-dc")]
 fn override_for_tests() -> BTreeMap<u8, SocketAddr> {
     let named =

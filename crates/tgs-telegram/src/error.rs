@@ -1,5 +1,5 @@
-//! Telegram errors by name: class, meaning and remedy. Numeric codes are ignored where the name is
-//! known, because they vary; of the server's answer an error keeps only the name.
+//! Telegram errors by name, with class, meaning and remedy. The numeric code of a known name is
+//! ignored because it varies. An error keeps only the name of the server's answer.
 
 mod names;
 
@@ -15,29 +15,29 @@ use self::names::{
 };
 use crate::{pinned_session::KeyReplacementRefused, pool::CallAborted};
 
-/// The class of an error, by which callers decide how to continue.
+/// The class of an error; callers decide by it how to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorClass {
-    /// The session is dead: a new sign-in is needed.
+    /// The session is dead; a new sign-in is needed.
     Session,
-    /// The account is banned, frozen or deleted: only its owner can act.
+    /// The account is banned, frozen or deleted; only its owner can act.
     Account,
-    /// Telegram requires a wait.
+    /// FLOOD_WAIT: Telegram requires a wait.
     Flood,
-    /// A temporary failure of the network or of Telegram. Says nothing about the session.
+    /// A temporary failure of the network or of Telegram, independent of the session.
     Network,
-    /// The account may not do this in the chat.
+    /// The account lacks the right to do this in the chat.
     Rights,
-    /// The chat does not exist, or the account does not see it.
+    /// The chat does not exist, or the account cannot see it.
     Chat,
-    /// The call is over, or another one is live.
+    /// The call has ended, or another call is live.
     Call,
     /// A video chat is live in the chat.
     VideoChat,
     /// API_ID and API_HASH belong to no application.
     App,
-    /// A phone number, code or password was refused. Not counted: it occurs only in an interactive
-    /// sign-in.
+    /// Telegram refused a phone number, code or password. Not counted, because it occurs only in an
+    /// interactive sign-in.
     SignIn,
     /// The stop flag was set.
     Stopped,
@@ -60,7 +60,7 @@ impl ErrorClass {
         Self::Other,
     ];
 
-    /// The name in metrics and health.
+    /// The name in metrics and `/healthz`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -80,15 +80,15 @@ impl ErrorClass {
     }
 }
 
-/// A call that failed.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelegramError {
-    /// The class of the name.
+    /// The error's class.
     pub class: ErrorClass,
-    /// Telegram's name, or the client's own: `AUTH_KEY_UNREGISTERED`, `FLOOD_WAIT`, `timeout`,
+    /// Telegram's error name or the client's own: `AUTH_KEY_UNREGISTERED`, `FLOOD_WAIT`, `timeout`,
     /// `transport error 404`.
     pub name: String,
-    /// The failed action, to be read after "failed to".
+    /// The failed action; follows "failed to".
     pub doing: &'static str,
     /// The wait that Telegram requires.
     pub wait: Option<Duration>,
@@ -107,12 +107,12 @@ impl fmt::Display for TelegramError {
     }
 }
 
-/// No wait is longer: a longer one is a limit on the account rather than a flood wait, and may be
-/// lifted.
+/// Upper bound of a wait. A longer FLOOD_WAIT limits the account and may be lifted early, so the
+/// next attempt comes after a day.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 impl TelegramError {
-    /// The error of this name, of the class the table gives it.
+    /// The error with this name, of the class in the table.
     pub(crate) fn named(name: &str, doing: &'static str) -> Self {
         let known = NAMES.iter().find(|(known, ..)| *known == name).map(|(_, class, _)| *class);
         let class =
@@ -128,7 +128,7 @@ impl TelegramError {
         Self::named(TIMEOUT, doing)
     }
 
-    /// A call that was abandoned before its answer.
+    /// A call that was aborted before its answer.
     pub(crate) fn aborted(why: CallAborted, doing: &'static str) -> Self {
         match why {
             CallAborted::Stopped => Self::stopped(doing),
@@ -183,12 +183,12 @@ impl TelegramError {
         Self::named(NO_DC, doing)
     }
 
-    /// Whether Telegram answered transport error 404: it does not know the key.
+    /// Whether this is transport error 404: Telegram does not know the auth key.
     pub(crate) fn is_no_key(&self) -> bool {
         self.name == NO_KEY
     }
 
-    /// The DC to continue at, if the error is a redirect.
+    /// The target DC, if the error is a redirect.
     pub(crate) fn moved_to(&self) -> Option<u8> {
         let dc = ["PHONE_MIGRATE_", "USER_MIGRATE_", "NETWORK_MIGRATE_"]
             .iter()
@@ -201,11 +201,11 @@ impl TelegramError {
         self.name == LOST
     }
 
-    /// The error of the client library by its name.
+    /// Converts an error of grammers.
     pub(crate) fn of(error: &InvocationError, doing: &'static str) -> Self {
         match error {
             InvocationError::Rpc(error) => Self::of_rpc(error, doing),
-            // The pool was refused a new key in place of one that Telegram does not know.
+            // The session refused a new auth key in place of one that Telegram does not know.
             InvocationError::Session(error) if error.is::<KeyReplacementRefused>() => Self::no_key(doing),
             InvocationError::Transport(transport::Error::BadStatus { status }) => match status {
                 404 => Self::no_key(doing),
@@ -225,7 +225,7 @@ impl TelegramError {
     }
 
     fn of_rpc(error: &RpcError, doing: &'static str) -> Self {
-        // The library leaves a number above 32 bits in the name.
+        // grammers leaves a number above 32 bits in the name.
         let flood =
             ["FLOOD_WAIT", "FLOOD_PREMIUM_WAIT"].into_iter().find(|name| error.name.starts_with(name));
         let known = Self::named(flood.unwrap_or(&error.name), doing);
@@ -239,7 +239,7 @@ impl TelegramError {
             None if unreadable => LONGEST_WAIT,
             value => Duration::from_secs(value.unwrap_or(30).into()).min(LONGEST_WAIT),
         });
-        // The library takes a number out of the name (PHONE_MIGRATE_2); it is shown again.
+        // grammers splits the number from the name (PHONE_MIGRATE_2); restore it.
         let name = match error.value {
             Some(value) if class == ErrorClass::Other => format!("{}_{value}", error.name),
             _ => known.name.clone(),
@@ -247,7 +247,7 @@ impl TelegramError {
         Self { class, name, wait, ..known }
     }
 
-    /// The meaning, for the operator.
+    /// The meaning of the error, for the operator.
     #[must_use]
     pub fn meaning(&self) -> &'static str {
         if self.wait.is_some_and(|wait| wait >= LONGEST_WAIT) {
@@ -266,7 +266,7 @@ impl TelegramError {
         }
     }
 
-    /// The remedy; empty if the operator has nothing to do.
+    /// The remedy; empty if the operator need not act.
     #[must_use]
     pub fn remedy(&self) -> Cow<'static, str> {
         let remedy = match self.class {

@@ -1,4 +1,4 @@
-//! The group call of a chat that is fed by RTMP: its state, start, title, end and ingest. Sends no
+//! The RTMP group call (live stream) of a chat: state, start, title, end and ingest. Sends no
 //! media.
 
 use grammers_tl_types as tl;
@@ -7,34 +7,34 @@ use tl::enums::InputPeer;
 
 use crate::{Chat, TelegramClient, TelegramError};
 
-/// A group call that takes its media by RTMP.
+/// A group call whose media comes by RTMP.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupCall(tl::enums::InputGroupCall);
 
-/// The group call of a chat.
+/// The state of a chat's group call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupCallState {
-    /// No call.
+    /// The chat has no group call.
     Absent,
     /// A live stream fed by RTMP.
     Rtmp(GroupCall),
-    /// A video chat, which this tool never ends.
+    /// A video chat, which tgs tools never end.
     VideoChat,
     /// A call that is scheduled for later.
     Scheduled,
 }
 
-/// The RTMP server of a chat, and its stream key.
+/// The RTMP ingest of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingest {
-    /// The server's address, `rtmps://…/s/`.
+    /// The server URL, `rtmps://…/s/`.
     pub url: String,
-    /// The stream key of the chat. It stays valid after the call and the session end.
+    /// The stream key of the chat. It remains valid after the call and the session end.
     pub key: Secret<String>,
 }
 
 impl Ingest {
-    /// The URL for a publisher: address and key.
+    /// The publishing URL: server URL and stream key.
     #[must_use]
     pub fn output(&self) -> Secret<String> {
         Secret::new(format!("{}/{}", self.url.trim_end_matches('/'), self.key.expose()))
@@ -42,7 +42,7 @@ impl Ingest {
 }
 
 impl TelegramClient {
-    /// The group call of `chat`.
+    /// Requests the group call of `chat`.
     pub fn group_call(&mut self, chat: &Chat) -> Result<GroupCallState, TelegramError> {
         let doing = "look for a live stream in the chat";
         let full = match &chat.peer {
@@ -66,7 +66,7 @@ impl TelegramClient {
         call.map_or(Ok(GroupCallState::Absent), |call| self.state_of(doing, GroupCall(call)))
     }
 
-    /// The state of a call found earlier.
+    /// Requests the state of a known call.
     pub fn group_call_state(&mut self, call: &GroupCall) -> Result<GroupCallState, TelegramError> {
         self.state_of("check the live stream", call.clone())
     }
@@ -88,8 +88,8 @@ impl TelegramClient {
         })
     }
 
-    /// Starts a live stream in `chat`. Only after [`TelegramClient::group_call`] found none:
-    /// Telegram ends the call that is live.
+    /// Starts a live stream in `chat`. Call only after [`TelegramClient::group_call`] found none:
+    /// Telegram ends an existing call.
     pub fn create_group_call(
         &mut self,
         chat: &Chat,
@@ -103,12 +103,12 @@ impl TelegramClient {
             title: title.map(str::to_owned),
             schedule_date: None,
         };
-        // Not sent twice: a video chat may have begun in between, and creating a call ends it.
+        // Not repeated: a video chat may have started since, and a second request would end it.
         let updates = self.call_once(doing, &request)?;
         created(updates).ok_or_else(|| TelegramError::named("CREATE_CALL_FAILED", doing))
     }
 
-    /// Sets the title of the live stream; an empty one stands for the chat's title.
+    /// Sets the title of the live stream; an empty title selects the chat's title.
     pub fn set_title(&mut self, call: &GroupCall, title: &str) -> Result<(), TelegramError> {
         let request =
             tl::functions::phone::EditGroupCallTitle { call: call.0.clone(), title: title.to_owned() };
@@ -119,7 +119,7 @@ impl TelegramClient {
         }
     }
 
-    /// Ends the live stream for everybody; it may have ended already. Only on an operator's
+    /// Ends the live stream for all viewers. An ended call is not an error. Only for an operator's
     /// command.
     pub fn discard_group_call(&mut self, call: &GroupCall) -> Result<(), TelegramError> {
         let request = tl::functions::phone::DiscardGroupCall { call: call.0.clone() };
@@ -135,7 +135,7 @@ impl TelegramClient {
         }
     }
 
-    /// The ingest of `chat`.
+    /// Requests the RTMP ingest of `chat`.
     pub fn ingest(&mut self, chat: &Chat) -> Result<Ingest, TelegramError> {
         let request = tl::functions::phone::GetGroupCallStreamRtmpUrl {
             live_story: false,

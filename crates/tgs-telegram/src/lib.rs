@@ -1,15 +1,15 @@
-//! The only crate that speaks to Telegram: a blocking client for one session, sign-in, the chat,
-//! its group call and RTMP ingest. It retries within a single call only.
+//! The only crate that talks to Telegram: a blocking client for one session, sign-in, chat lookup,
+//! group call and RTMP ingest. Retries only within a single call.
 //!
 //! # Theory of operation
 //!
-//! A [`TelegramClient`] owns a grammers `SenderPool` with one connection, to the session's home DC,
-//! and a single-threaded runtime that turns only while a call is under way. Nothing runs in the
-//! background. Every call has a time limit, ends within 100 ms of the stop flag, and survives a
-//! panic of the client library as a lost connection. The next call opens a lost connection again.
+//! A [`TelegramClient`] owns a grammers `SenderPool` with one connection to the session's home DC,
+//! and a single-threaded runtime that runs only during a call, so there is no background work.
+//! Every call has a time limit, ends within 100 ms of the stop flag, and reports a panic of
+//! grammers as an error. The next call reconnects after a lost connection.
 //!
-//! On transport error 404 the pool makes a new key and stores it over the signed-in one. The
-//! session that it is given here (`PinnedSession`) refuses that, and the call fails with error 404.
+//! On transport error 404 the pool creates a new auth key and overwrites the authorized one.
+//! `PinnedSession` refuses that, and the call fails with error 404.
 
 mod account;
 mod chat;
@@ -29,5 +29,5 @@ pub use client::{App, TelegramClient};
 pub use error::{ErrorClass, TelegramError};
 pub use group_call::{GroupCall, GroupCallState, Ingest};
 
-/// The time limit of a call, connecting included.
+/// Time limit of a call, including the connect.
 pub const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(15);

@@ -1,5 +1,5 @@
-//! The session that grammers' pool reads and writes: one DC with its address and its key, both
-//! pinned. Nothing is stored on disk, and no peer or update state is kept.
+//! The session that grammers' pool reads and writes: one DC with a pinned address and auth key.
+//! Stores nothing on disk and keeps no peer or update state.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tgs_core::session_string::{AuthKey, SessionString};
 
 use crate::dc;
 
-/// The pool tried to replace the key of a session: Telegram answered transport error 404 to it.
+/// The pool tried to replace a session's auth key after transport error 404.
 #[derive(Debug, thiserror::Error)]
 #[error("refused to replace the session's key")]
 pub(crate) struct KeyReplacementRefused;
@@ -26,13 +26,13 @@ pub(crate) struct PinnedSession(Mutex<HomeDc>);
 struct HomeDc {
     dc: u8,
     address: SocketAddr,
-    /// `None` until the first connection makes one; never replaced after that.
+    /// `None` until the first connection creates the auth key; never replaced after that.
     key: Option<AuthKey>,
     table: dc::DcTable,
 }
 
 impl PinnedSession {
-    /// A session at `dc`; `None` if the address of that DC is unknown.
+    /// A session at `dc`; `None` if the DC has no known address.
     pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::DcTable) -> Option<Self> {
         let address = table.address(dc)?;
         Some(Self(Mutex::new(HomeDc { dc, address, key, table })))
@@ -42,18 +42,17 @@ impl PinnedSession {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The home DC's number, as the pool counts.
+    /// The home DC's ID, in the pool's type.
     pub(crate) fn dc(&self) -> i32 {
         self.home().dc.into()
     }
 
-    /// The address that a session string names.
+    /// The address for the session string.
     pub(crate) fn address(&self) -> SocketAddr {
         self.home().address
     }
 
-    /// The address that the pool connects to. A forwarder on loopback (an MTProxy's) would be
-    /// returned here.
+    /// The address that the pool connects to. A local MTProxy forwarder would be returned here.
     pub(crate) fn connect_address(&self) -> SocketAddr {
         self.address()
     }
@@ -62,13 +61,13 @@ impl PinnedSession {
         self.home().key.is_some()
     }
 
-    /// The session as a string; `None` while it has no key.
+    /// Exports the session string; `None` without an auth key.
     pub(crate) fn export(&self) -> Option<SessionString> {
         let home = self.home();
         SessionString::new(home.dc, home.address, home.key.clone()?).ok()
     }
 
-    /// Continues at another DC, where a new key will be made. `false` if its address is unknown.
+    /// Moves to another DC and discards the key. Returns `false` if the DC has no known address.
     pub(crate) fn move_to(&self, dc: u8) -> bool {
         let mut home = self.home();
         let Some(address) = home.table.address(dc) else { return false };
@@ -76,7 +75,7 @@ impl PinnedSession {
         true
     }
 
-    /// Stores the first key; refuses to replace a key by another.
+    /// Stores the first auth key; refuses a different one after that.
     pub(crate) fn pin(&self, new: [u8; 256]) -> Result<(), KeyReplacementRefused> {
         let mut home = self.home();
         match &home.key {
@@ -102,7 +101,7 @@ impl Session for PinnedSession {
         Ok(self.dc())
     }
 
-    /// Ignored: [`PinnedSession::move_to`] is the only way to another DC.
+    /// Ignored: only [`PinnedSession::move_to`] changes the DC.
     fn set_home_dc_id(&self, _: i32) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         Box::pin(async { Ok(()) })
     }
@@ -117,13 +116,12 @@ impl Session for PinnedSession {
         if id == i32::from(home.dc) {
             return Ok(Some(option(connect_address, home.key.as_ref().map(|key| *key.expose()))));
         }
-        // The built-in addresses are left out: those that the server lists take precedence over
-        // them.
+        // Built-in addresses are omitted, because those of the server's list take precedence.
         let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
         Ok(listed.map(|address| option(address, None)))
     }
 
-    /// Takes the key of the home DC if it has none, and the addresses of the other DCs.
+    /// Stores the auth key of the home DC if it has none, and addresses of other DCs.
     fn set_dc_option(&self, option: &DcOption) -> BoxFuture<'_, Result<(), KeyReplacementRefused>> {
         let mut home = self.home();
         let done = if option.id == i32::from(home.dc) {
@@ -153,7 +151,7 @@ impl Session for PinnedSession {
     }
 }
 
-/// The address in the field of its family; the other field is not used.
+/// The address in the field of its family; the other field is unused.
 fn both_families(address: SocketAddr) -> (SocketAddrV4, SocketAddrV6) {
     match address {
         SocketAddr::V4(v4) => (v4, SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0)),
@@ -176,7 +174,7 @@ mod tests {
         PinnedSession::new(2, key, dc::DcTable::for_session(&like)).unwrap()
     }
 
-    /// Not all bytes are equal: such a key is refused as a placeholder.
+    /// A key whose bytes are not all equal, which would be refused as a placeholder.
     fn key_of(first: u8) -> [u8; 256] {
         let mut key = [1; 256];
         key[0] = first;
@@ -224,7 +222,7 @@ mod tests {
         assert_eq!(session.address(), HOME.parse().unwrap());
         assert_eq!(session.dc_option(2).unwrap().unwrap().ipv4, HOME.parse().unwrap());
         assert_eq!(session.dc_option(4).unwrap().unwrap().ipv4, "10.0.0.1:1".parse().unwrap());
-        // An IPv6 address alone is of no use: the built-in IPv4 address stays.
+        // A lone IPv6 address is not used; the built-in IPv4 address stays.
         assert_eq!((session.dc_option(3).unwrap(), session.dc_option(300).unwrap()), (None, None));
         assert!(session.move_to(3) && session.address().is_ipv4() && session.export().is_none());
         assert!(session.move_to(4) && session.address() == "10.0.0.1:1".parse().unwrap());

@@ -1,5 +1,5 @@
-//! One [`SenderPool`] on a runtime of its own, which turns only while a call is under way: between
-//! two calls nothing runs in the background. Knows no retry and no session.
+//! A [`SenderPool`] on its own runtime, which runs only during a call: there is no background work
+//! between calls. Knows no retries and no sessions.
 
 use std::{
     num::NonZeroUsize,
@@ -17,43 +17,42 @@ use tokio::{runtime::Runtime, sync::mpsc, time};
 
 use crate::{App, pinned_session::PinnedSession};
 
-/// How often a call checks the stop flag.
+/// Poll interval of the stop flag during a call.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(100);
 
-/// Updates that are kept; only a QR sign-in waits for one, and it reads them as they come.
+/// Capacity of the update queue; only a QR sign-in waits for updates, and reads them at once.
 const UPDATES: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
-/// Why a call was abandoned. The pool may hang or be half broken then, and must be dropped.
+/// Why a call was aborted. The pool may hang or be inconsistent, and must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallAborted {
     /// The stop flag was set.
     Stopped,
-    /// The time was up.
+    /// The time limit expired.
     TimedOut,
-    /// The client library panicked.
+    /// grammers panicked.
     Panicked,
 }
 
-/// What a call works with.
+/// The handles that a call works with.
 pub(crate) struct CallHandles<'a> {
     pub(crate) client: &'a Client,
     pub(crate) updates: &'a mut mpsc::Receiver<UpdatesLike>,
 }
 
-/// The pool. Dropping it closes its connections at once.
+/// A pool of connections. Dropping it closes them at once.
 pub(crate) struct ClientPool {
     client: Client,
     handle: SenderPoolHandle,
     updates: mpsc::Receiver<UpdatesLike>,
-    /// Not spawned, but polled beside each call: a panic of it then ends the call.
+    /// Polled together with each call instead of spawned, so that its panic ends the call.
     runner: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// The last field, so that it is dropped last: that drops the connections, which are tasks of
-    /// it.
+    /// The last field, so that it drops last: its tasks own the connections.
     runtime: Runtime,
 }
 
 impl ClientPool {
-    /// Connects to nothing yet: the first call does.
+    /// Creates the pool; the first call connects.
     pub(crate) fn new(app: &App, session: &Arc<PinnedSession>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let params = params(app, session.connect_address().is_ipv6());
@@ -68,12 +67,12 @@ impl ClientPool {
         })
     }
 
-    /// Makes the next call open a new connection to `dc`.
+    /// Drops the connection to `dc`; the next call opens a new one.
     pub(crate) fn disconnect(&self, dc: i32) {
         self.handle.disconnect_from_dc(dc);
     }
 
-    /// Runs `work` until it ends, `limit` is over, or `cancel` is set.
+    /// Runs `work` until it ends, `limit` expires, or `cancel` is set.
     pub(crate) fn run<T>(
         &mut self,
         cancel: &Cancel,
@@ -96,13 +95,12 @@ impl ClientPool {
                 }
             }
         };
-        // The library panics on some answers.
+        // grammers panics on some answers.
         catch_unwind(AssertUnwindSafe(|| runtime.block_on(bounded))).unwrap_or(Err(CallAborted::Panicked))
     }
 }
 
-/// All fields by name: the library's defaults come from lsb_release and getconf, which it runs as
-/// children.
+/// Sets every field: the library's defaults run lsb_release and getconf as children.
 fn params(app: &App, use_ipv6: bool) -> ConnectionParams {
     ConnectionParams {
         device_model: app.device.to_owned(),

@@ -1,9 +1,8 @@
-//! Sign-in: turns a new key into a session of an account, by a login code, by a QR code, or
-//! approved by another session of the account ([`renew`]). Shows nothing and reads no input; the
-//! caller does.
+//! Sign-in: authorizes a new auth key for an account by login code, by QR code, or with the
+//! approval of another session ([`renew`]). The caller does all terminal I/O.
 //!
-//! A sign-in ends with [`SignIn::finish`], which verifies the new session over a connection of its
-//! own. No log line and no error contains a login token or a password.
+//! A sign-in ends with [`SignIn::finish`], which verifies the new session over a separate
+//! connection. No log line and no error contains a login token or a password.
 
 mod code;
 mod password;
@@ -19,19 +18,19 @@ pub use standby::{LimitQuery, RenewError, renew};
 
 use crate::{App, SelfUser, TelegramClient, TelegramError};
 
-/// Redirects to another DC that one request follows.
+/// Maximum DC redirects per request.
 const MOVES: usize = 3;
 
-/// The state of a sign-in after a step.
+/// The state after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignInStep {
     /// The session is signed in.
     Done(SelfUser),
-    /// The account has a password (two-step verification): see [`SignIn::submit_password`].
+    /// The account has two-step verification: call [`SignIn::submit_password`].
     PasswordNeeded,
 }
 
-/// A sign-in under way, with a new key.
+/// A sign-in in progress, with a new auth key.
 #[derive(Debug)]
 pub struct SignIn {
     client: TelegramClient,
@@ -40,37 +39,37 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Begins a sign-in; sends nothing yet. `like` is a session of the account, if there is one:
-    /// its DC is the account's.
+    /// Begins a sign-in without sending anything. `like` is a session of the account, if there is
+    /// one, and gives the account's DC.
     pub fn begin(app: &App, like: Option<&SessionString>, cancel: &Cancel) -> Result<Self, TelegramError> {
         let client = TelegramClient::unsigned(app.clone(), like, cancel)?;
         Ok(Self { client, cancel: cancel.clone(), pending: None })
     }
 
-    /// The account owner's hint for the password.
+    /// The password hint that the account's owner has set.
     pub fn password_hint(&mut self) -> Result<Option<String>, TelegramError> {
         Ok(password::challenge(&mut self.client)?.hint.filter(|hint| !hint.is_empty()))
     }
 
-    /// Completes the sign-in with the account's password. After `PASSWORD_HASH_INVALID` another try
-    /// is possible.
+    /// Completes the sign-in with the account's password. `PASSWORD_HASH_INVALID` permits another
+    /// attempt.
     pub fn submit_password(&mut self, password: &Secret<String>) -> Result<SelfUser, TelegramError> {
         password::check(&mut self.client, password)
     }
 
-    /// The new session, after [`SignInStep::Done`], verified over a new connection.
+    /// Verifies the new session over a new connection. Call only after [`SignInStep::Done`].
     pub fn finish(self) -> Result<(SessionString, SelfUser), TelegramError> {
         let doing = "verify the new session";
         let session = self.client.session().ok_or_else(|| TelegramError::garbage(doing))?;
         let app = self.client.app.clone();
-        // Closed first: a session is used in one place at a time.
+        // Closed first, because a session may be in use only once at a time.
         drop(self.client);
         let (_, me) = TelegramClient::connect(app, &session, &self.cancel)?;
         Ok((session, me))
     }
 
-    /// Logs the unfinished session out, if Telegram can be reached: an abandoned sign-in must not
-    /// stay in the account's list of devices.
+    /// Logs the unfinished session out if Telegram is reachable, so that it does not stay in the
+    /// account's list of devices.
     pub fn abandon(self) {
         if self.client.session().is_some()
             && let Err(error) = self.client.log_out()
@@ -79,7 +78,7 @@ impl SignIn {
         }
     }
 
-    /// Calls `request`, and follows redirects to the account's DC.
+    /// Sends `request` and follows redirects to the account's DC.
     fn call<R: tl::RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -98,7 +97,7 @@ impl SignIn {
     }
 }
 
-/// The step after an authorization, or after the request for a password.
+/// The step after an authorization or a password request.
 fn step(
     doing: &'static str,
     answer: Result<tl::enums::auth::Authorization, TelegramError>,
@@ -110,7 +109,7 @@ fn step(
     }
 }
 
-/// The account of an authorization.
+/// The user of an authorization.
 fn signed_in(doing: &'static str, answer: tl::enums::auth::Authorization) -> Result<SelfUser, TelegramError> {
     match answer {
         tl::enums::auth::Authorization::Authorization(it) => match it.user {

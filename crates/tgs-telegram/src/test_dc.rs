@@ -1,9 +1,8 @@
-//! The key exchange with a DC on loopback that has the RSA key of `tgs-testdc`: only in builds with
-//! the feature `test-dc`. grammers has Telegram's RSA keys compiled in, so the exchange is done
-//! here from its parts.
+//! The key exchange with a test DC on loopback that has the RSA key of `tgs-testdc`, for the
+//! feature `test-dc` only. grammers has Telegram's RSA keys compiled in, so this module repeats the
+//! exchange.
 //!
-//! No packaged build has it: a tool that accepts another RSA key can be made to give a login code
-//! to its owner.
+//! Packaged builds exclude the feature: the owner of an accepted RSA key could capture login codes.
 
 use std::io;
 
@@ -19,7 +18,7 @@ use crate::pinned_session::PinnedSession;
 const MODULUS: &str = include_str!("../../tgs-testdc/src/rsa_modulus.txt");
 const EXPONENT: &str = "65537";
 
-/// Makes the key of a session that has none, if its DC is on loopback.
+/// Creates the auth key of a session without one, if its DC is on loopback.
 pub(crate) async fn provide_key(session: &PinnedSession) -> Result<(), InvocationError> {
     let address = session.connect_address();
     if session.has_key() || !address.ip().is_loopback() {
@@ -30,7 +29,7 @@ pub(crate) async fn provide_key(session: &PinnedSession) -> Result<(), Invocatio
     session.pin(key).map_err(|refused| InvocationError::Session(refused.into()))
 }
 
-/// <https://core.telegram.org/mtproto/auth_key>, as the test DC answers it.
+/// The client side of <https://core.telegram.org/mtproto/auth_key>.
 async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], InvocationError> {
     let (nonce, new_nonce) = (random()?, random()?);
     let enums::ResPq::Pq(offer) = sender.invoke(&functions::ReqPqMulti { nonce }).await?;
@@ -46,7 +45,7 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
         server_nonce,
         p,
         q,
-        // The test DC offers its own first.
+        // The test DC lists its own key first.
         public_key_fingerprint: offer.server_public_key_fingerprints.first().copied().unwrap_or_default(),
         encrypted_data: rsa::encrypt_hashed(&enums::PQInnerData::from(inner).to_bytes(), &key, &random()?),
     };
@@ -59,7 +58,7 @@ async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], Invocati
         return Err(refused("an answer has a partial block"));
     }
     aes::ige_decrypt(&mut plain, &aes_key, &aes_iv);
-    // Behind its SHA-1.
+    // The first 20 bytes are the SHA-1 of the answer.
     let mut cursor = Cursor::from_slice(&plain[20..]);
     let enums::ServerDhInnerData::Data(dh) = enums::ServerDhInnerData::deserialize(&mut cursor)
         .map_err(|_| refused("an answer cannot be read"))?;

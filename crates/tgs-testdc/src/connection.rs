@@ -1,6 +1,5 @@
-//! One client's connection, from accept to close: frames in, service messages answered, faults
-//! acted out, calls handed to [`crate::rpc`]. Whatever a client sends, only its own connection can
-//! end by it.
+//! One client's connection, from accept to close: reads frames, answers service messages, applies
+//! faults, passes calls to [`crate::rpc`]. Invalid input ends only the client's own connection.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,19 +22,19 @@ use crate::{
     transport::Transport,
 };
 
-/// `bad_server_salt`: the salt is wrong; send again with the right one.
+/// `bad_server_salt`: the salt is wrong; the client must resend with the right one.
 const BAD_SALT: i32 = 48;
-/// `bad_msg_notification`: the client's clock is behind, or ahead.
+/// `bad_msg_notification`: the client's clock is behind or ahead.
 const ID_TOO_LOW: i32 = 16;
 const ID_TOO_HIGH: i32 = 17;
-/// How far a message id may lie from now, in seconds:
+/// Limits of a message id's distance from the server's time, in seconds:
 /// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
 const MAX_AGE: i64 = 300;
 const MAX_AHEAD: i64 = 30;
-/// How long a salt is said to be good, in seconds.
+/// Announced lifetime of a salt in seconds.
 const SALT_LIFE: i32 = 86_400;
 
-/// Whether the connection goes on.
+/// Whether the connection continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     GoOn,
@@ -52,15 +51,15 @@ struct Client {
     transport: Transport,
     exchange: Exchange,
     numbers: Numbers,
-    /// What goes onto the wire next.
+    /// Bytes to write next.
     wire: Vec<u8>,
-    /// For all senders on this connection.
+    /// Sender for other threads' instructions to this connection.
     out: UnboundedSender<Outgoing>,
-    /// When to close if no `ping_delay_disconnect` comes.
+    /// When to close unless a `ping_delay_disconnect` arrives.
     deadline: Option<Instant>,
 }
 
-/// Serves a connection until either side ends it.
+/// Serves a connection until either side closes it.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, id: u64, dc_id: i32, shared: Arc<Shared>) {
     let (out, mut orders) = unbounded_channel();
     let mut client = Client {
@@ -166,15 +165,15 @@ impl Client {
         }
     }
 
-    /// A transport error, after which the real server has nothing more to say.
+    /// Sends a transport error and closes, as the real server does.
     fn fail(&mut self, code: i32) -> Flow {
         self.wire.extend(self.transport.encode_error(code));
         Flow::Close
     }
 
-    /// A message without a key: a step of the key exchange.
+    /// Handles a message without a key: a step of the key exchange.
     fn on_plain(&mut self, rest: &[u8]) -> Flow {
-        // msg_id:long length:int, then the request; whatever follows it is padding.
+        // msg_id:long length:int, then the request; any further bytes are padding.
         let Some((header, body)) = rest.split_first_chunk::<12>() else { return self.fail(-404) };
         let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
         let Some(request) = body.get(..length) else { return self.fail(-404) };
@@ -189,7 +188,7 @@ impl Client {
             }
         }
         drop(state);
-        // Outside the lock: these are big numbers.
+        // Without the lock: the arithmetic is slow.
         let answer = match self.exchange.step(request, now()) {
             None => return self.fail(-404),
             Some(Step::Answer(answer)) => answer,
@@ -322,7 +321,7 @@ impl Client {
         After::Next
     }
 
-    /// A call of the API, once no fault is in its way.
+    /// Executes an API call; faults have been applied before.
     fn call(
         &self,
         state: &mut State,
@@ -345,7 +344,7 @@ impl Client {
         rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id })
     }
 
-    /// The answer to a service message; it is no `rpc_result`, but for one.
+    /// The answer to a service message; only one kind is an `rpc_result`.
     fn service(&mut self, state: &mut State, key: i64, msg_id: i64, id: u32, rest: &[u8]) -> Option<Vec<u8>> {
         match id {
             functions::Ping::CONSTRUCTOR_ID => {
@@ -359,7 +358,7 @@ impl Client {
                 Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
             }
             functions::GetFutureSalts::CONSTRUCTOR_ID => {
-                // grammers wants at least two, or asks again before each request.
+                // With fewer than two salts grammers asks again before each request.
                 let salts = state.keys.get(&key)?.salts.iter().zip(0..);
                 let now = now();
                 let salts = salts.map(|(&salt, place)| types::FutureSalt {
@@ -391,7 +390,7 @@ impl Client {
         }
     }
 
-    /// Does what a fault says, as far as the connection alone is concerned.
+    /// Applies the part of a fault that concerns the connection only.
     fn act(&mut self, fault: Fault) -> Acted {
         match fault {
             Fault::Rpc(error) => Acted::Answer(error),
@@ -417,7 +416,7 @@ impl Client {
         self.shared.requested.notify_all();
     }
 
-    /// Seals a message and puts it onto the wire.
+    /// Encrypts a message and queues it.
     fn send(&mut self, key: i64, session: i64, kind: Kind, body: &[u8]) {
         let shared = Arc::clone(&self.shared);
         if let Some(key) = shared.lock().keys.get(&key) {
@@ -432,30 +431,30 @@ impl Client {
     }
 }
 
-/// What comes after a message.
+/// The step after a message.
 #[derive(Debug, Clone, Copy)]
 enum After {
-    /// The next message of its frame.
+    /// Handle the next message of the frame.
     Next,
-    /// The frame is refused as a whole; the client sends it again.
+    /// Refuse the whole frame; the client sends it again.
     Drop,
     Close,
 }
 
-/// What became of a fault.
+/// The result of applying a fault.
 #[derive(Debug)]
 enum Acted {
-    /// It is over; no answer.
+    /// The fault is complete; no answer follows.
     Done(Flow),
-    /// The answer is to be late.
+    /// Delay the answer.
     Late(Duration),
-    /// This is the answer.
+    /// Send this answer.
     Answer(RpcError),
-    /// The answer is to name another session.
+    /// Send the answer with another session id.
     Astray,
-    /// The answer is to be a list of dialogs with this fault.
+    /// Answer with a list of dialogs that has this fault.
     Dialogs(Fault),
-    /// The salt is to be changed.
+    /// Change the salt.
     Salt,
 }
 
@@ -474,7 +473,7 @@ fn bad_salt(key: &Key, frame: &Incoming) -> enums::BadMsgNotification {
     .into()
 }
 
-/// What is wrong with a frame as a whole: its salt, or its time.
+/// The error of a frame as a whole: its salt or its time.
 fn bad_message(key: &Key, frame: &Incoming) -> Option<enums::BadMsgNotification> {
     let ahead = seconds_of(frame.outer) - i64::from(now());
     if !(-MAX_AGE..=MAX_AHEAD).contains(&ahead) {
@@ -485,11 +484,11 @@ fn bad_message(key: &Key, frame: &Incoming) -> Option<enums::BadMsgNotification>
     (!key.salts.contains(&frame.salt)).then(|| bad_salt(key, frame))
 }
 
-/// Random bytes behind a length that a client believes.
+/// Random bytes after a plausible length.
 fn garbage(transport: &mut Transport) -> Vec<u8> {
     let mut frame = transport.encode(&random::<96>());
     if let Some(last) = frame.len().checked_sub(4) {
-        // Full has a checksum, which must be wrong too.
+        // Full has a checksum, which must be invalid too.
         frame[last..].copy_from_slice(&random::<4>());
     }
     frame

@@ -1,5 +1,5 @@
-//! Steers a running test DC over a loopback socket: one line in, some lines out, an empty line at
-//! the end. Nobody is asked who they are: it is a test server.
+//! Controls a running test DC over a loopback socket: one line in, several lines out, then an empty
+//! line. No authentication: it is a test server.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ use crate::{
     world::Chat,
 };
 
-/// The commands, for `--help` and for the error of an unknown one.
+/// The commands, for `--help` and the error of an unknown command.
 pub const COMMANDS: &str = "\
 fault FAULT [--method NAME] [--times N] [--session KEY] [--at accept|init|later|call]
         FAULT is an error's name (FLOOD_WAIT_31, AUTH_KEY_UNREGISTERED), 401:NAME, transport:-404, transport:-429,
@@ -31,12 +31,12 @@ end-call CHAT        ends the live call; CHAT is an id (-100…) or @name
 start-webrtc CHAT    starts a video chat of people
 ingest URL           where streams are to be published from now on";
 
-/// How long a line may take, and be.
+/// Time limit and length limit of a line.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_LINE: u64 = 4096;
 
-/// Serves a DC's control socket on this loopback port, 0 for a free one. Answers where; runs until
-/// the process ends.
+/// Serves a DC's control socket on this loopback port (0 for a free one) until the process ends.
+/// Returns the address.
 pub fn serve(dc: Arc<TestDc>, port: u16) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let addr = listener.local_addr()?;
@@ -63,7 +63,7 @@ fn answer(dc: &TestDc, mut stream: &TcpStream) -> io::Result<()> {
     stream.write_all(text.as_bytes())
 }
 
-/// Says a line to a control socket. What it answers, or why it refuses.
+/// Sends a line to a control socket. Returns its answer or its refusal.
 pub fn say(control: SocketAddr, words: &[String]) -> io::Result<Result<String, String>> {
     let mut stream = TcpStream::connect_timeout(&control, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -76,7 +76,7 @@ pub fn say(control: SocketAddr, words: &[String]) -> io::Result<Result<String, S
     })
 }
 
-/// Carries out a command.
+/// Executes a command.
 pub fn run(dc: &TestDc, words: &[&str]) -> Result<String, String> {
     match words {
         ["fault", fault, options @ ..] => {
@@ -136,14 +136,14 @@ fn when(options: &[&str]) -> Result<When, String> {
     Ok(when)
 }
 
-/// Keys are shown and named in hexadecimal.
+/// Parses a key id, which is shown in hexadecimal.
 fn key_id(text: &str) -> Result<i64, String> {
     let id =
         u64::from_str_radix(text, 16).map_err(|_| format!("{text:?} is not a key, which `status` lists"))?;
     Ok(id.cast_signed())
 }
 
-/// The account of a phone number: its user id and its DC.
+/// User id and home DC of the account of a phone number.
 fn account(dc: &TestDc, phone: &str) -> Result<(i64, i32), String> {
     let digits = phone.trim_start_matches('+');
     let accounts = dc.world().accounts;

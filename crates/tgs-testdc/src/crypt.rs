@@ -1,8 +1,7 @@
-//! The server's side of MTProto 2.0 encryption, and the hashes and random bytes it is made of. No
-//! framing.
+//! The server side of MTProto 2.0 encryption, with its hashes and random bytes. No framing.
 //!
-//! `grammers_crypto::{encrypt_data_v2, decrypt_data_v2}` are the client's half: they know one `x`
-//! each. <https://core.telegram.org/mtproto/description#defining-aes-key-and-initialization-vector>
+//! `grammers_crypto::{encrypt_data_v2, decrypt_data_v2}` implement the client's `x` values only.
+//! <https://core.telegram.org/mtproto/description#defining-aes-key-and-initialization-vector>
 
 use grammers_crypto::aes::{ige_decrypt, ige_encrypt};
 use ring::{
@@ -13,14 +12,14 @@ use ring::{
 /// A permanent authorization key: 2048 bits that client and DC share.
 pub(crate) type AuthKey = [u8; 256];
 
-/// Which way a message goes; the value is the `x` of MTProto 2.0.
+/// The direction of a message; the value is the `x` of MTProto 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     ToServer = 0,
     ToClient = 8,
 }
 
-/// SHA-1 of all parts one after the other.
+/// SHA-1 of the concatenated parts.
 pub(crate) fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     for part in parts {
@@ -31,7 +30,7 @@ pub(crate) fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     hash
 }
 
-/// SHA-256 of all parts one after the other.
+/// SHA-256 of the concatenated parts.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -42,19 +41,19 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
-/// Random bytes of the operating system.
+/// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system has random bytes");
     bytes
 }
 
-/// A random identifier that is not zero: zero means "none" for salts, keys and hashes.
+/// A random non-zero identifier: zero means "none" for salts, keys and hashes.
 pub(crate) fn random_id() -> i64 {
     i64::from_le_bytes(random()) | 1
 }
 
-/// The lower 64 bits of the key's SHA-1, by which messages name the key.
+/// The lower 64 bits of the key's SHA-1, which identify the key in messages.
 pub(crate) fn key_id(key: &AuthKey) -> i64 {
     let hash = sha1(&[key]);
     let mut id = [0; 8];
@@ -78,7 +77,7 @@ fn message_keys(key: &AuthKey, msg_key: &[u8; 16], way: Way) -> ([u8; 32], [u8; 
     (aes_key, aes_iv)
 }
 
-/// The middle 128 bits of a hash over part of the key and the padded plaintext.
+/// `msg_key`: the middle 128 bits of a hash over part of the key and the padded plaintext.
 fn message_key(key: &AuthKey, plain: &[u8], way: Way) -> [u8; 16] {
     let x = way as usize;
     let large = sha256(&[&key[88 + x..120 + x], plain]);
@@ -87,8 +86,8 @@ fn message_key(key: &AuthKey, plain: &[u8], way: Way) -> [u8; 16] {
     msg_key
 }
 
-/// Opens what a client sent (`msg_key` and what follows it). `None` if it was not encrypted with
-/// this key.
+/// Decrypts a client's message (`msg_key` and the encrypted data). `None` if it was not encrypted
+/// with this key.
 pub(crate) fn decrypt(key: &AuthKey, message: &[u8]) -> Option<Vec<u8>> {
     open(key, message, Way::ToServer)
 }
@@ -104,13 +103,13 @@ fn open(key: &AuthKey, message: &[u8], way: Way) -> Option<Vec<u8>> {
     (message_key(key, &plain, way) == *msg_key).then_some(plain)
 }
 
-/// Seals what goes to a client: key id, `msg_key`, data.
+/// Encrypts a message to a client: key id, `msg_key`, data.
 pub(crate) fn encrypt(key: &AuthKey, plain: Vec<u8>) -> Vec<u8> {
     seal(key, plain, Way::ToClient)
 }
 
 fn seal(key: &AuthKey, mut plain: Vec<u8>, way: Way) -> Vec<u8> {
-    // From 12 to 1024 bytes of padding, to a multiple of 16.
+    // MTProto 2.0 requires 12 to 1024 bytes of padding, to a multiple of 16.
     let padding = 16 + (16 - plain.len() % 16);
     plain.extend(&random::<32>()[..padding]);
     let msg_key = message_key(key, &plain, way);

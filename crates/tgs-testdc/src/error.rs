@@ -1,8 +1,8 @@
-//! RPC errors by name, with the code that goes with each name. Says nothing about when they occur.
+//! RPC errors by name, with the code of each name.
 
 use std::fmt;
 
-/// An error as `rpc_error` carries it.
+/// An error as in `rpc_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcError {
     /// 303, 400, 401, 403, 406, 420, 500 …
@@ -11,8 +11,7 @@ pub struct RpcError {
     pub name: String,
 }
 
-/// The codes of names that are not 400, from <https://core.telegram.org/api/errors> and the
-/// methods' pages.
+/// Codes other than 400, from <https://core.telegram.org/api/errors> and the methods' pages.
 const CODES: [(i32, &[&str]); 6] = [
     (
         401,
@@ -52,8 +51,7 @@ const CODES: [(i32, &[&str]); 6] = [
 ];
 
 impl RpcError {
-    /// The error of this name, with the code that Telegram gives it. A name that is not known gets
-    /// 400, as most have.
+    /// The error of this name, with Telegram's code. Unknown names get 400, the most frequent code.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();

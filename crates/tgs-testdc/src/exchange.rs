@@ -1,5 +1,5 @@
-//! The server's side of making an authorization key, without I/O: a request in, an answer out.
-//! Permanent keys only, no temporary ones.
+//! The server side of creating an authorization key, without I/O: a request in, an answer out.
+//! Supports permanent keys only.
 //!
 //! <https://core.telegram.org/mtproto/auth_key>
 
@@ -16,23 +16,23 @@ use crate::{
     numbers::{self, BUILT_IN_FINGERPRINTS, GENERATOR, P, Q, RSA_FINGERPRINT},
 };
 
-/// How far one connection has come.
+/// The progress of one connection's exchange.
 #[derive(Debug, Default)]
 pub(crate) enum Exchange {
-    /// No request, or the last exchange is over.
+    /// No request yet, or the last exchange has ended.
     #[default]
     Idle,
-    /// `resPQ` has been sent.
+    /// The server has sent `resPQ`.
     Offered { nonce: [u8; 16], server_nonce: [u8; 16] },
-    /// `server_DH_params_ok` has been sent.
+    /// The server has sent `server_DH_params_ok`.
     Agreeing { nonce: [u8; 16], server_nonce: [u8; 16], new_nonce: [u8; 32], secret: BigUint },
 }
 
-/// What a request leads to.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Step {
     Answer(Vec<u8>),
-    /// The last answer, the key, and the first salt that goes with it.
+    /// The last answer, the key, and the key's first salt.
     Done {
         answer: Vec<u8>,
         key: Box<AuthKey>,
@@ -41,12 +41,12 @@ pub(crate) enum Step {
 }
 
 impl Exchange {
-    /// Takes a request that came without a key. `None` where the real server says −404: it is out
-    /// of turn, or wrong.
+    /// Handles a request without a key. `None` where the real server sends −404: the request is out
+    /// of order or invalid.
     pub(crate) fn step(&mut self, request: &[u8], now: i32) -> Option<Step> {
         match (u32::from_bytes(request).ok()?, std::mem::take(self)) {
             (functions::ReqPqMulti::CONSTRUCTOR_ID | functions::ReqPq::CONSTRUCTOR_ID, _) => {
-                // Both carry a nonce and nothing else.
+                // Both methods carry only a nonce.
                 let nonce = <[u8; 16]>::from_bytes(&request[4..]).ok()?;
                 Some(self.offer(nonce))
             }
@@ -71,8 +71,8 @@ impl Exchange {
         let server_nonce = random();
         *self = Self::Offered { nonce, server_nonce };
         let pq = u64::from(P) * u64::from(Q);
-        // Ours first: a client that was given our key takes it, one with a replaced modulus finds
-        // its own name.
+        // The test key comes first, for clients configured with it; a client whose modulus was
+        // replaced finds its own fingerprint.
         let mut fingerprints = vec![RSA_FINGERPRINT];
         fingerprints.extend(BUILT_IN_FINGERPRINTS);
         let answer = types::ResPq {
@@ -109,7 +109,7 @@ impl Exchange {
     }
 }
 
-/// What of `p_q_inner_data` matters, in any of its permanent forms.
+/// The required fields of `p_q_inner_data`, in any of its permanent forms.
 struct Inner {
     new_nonce: [u8; 32],
 }
@@ -131,7 +131,7 @@ fn open_inner(request: &functions::ReqDhParams, nonce: [u8; 16], server_nonce: [
     (inner_nonce == nonce && inner_server_nonce == server_nonce).then_some(Inner { new_nonce })
 }
 
-/// The client's `g_b`, checked as the client checks ours.
+/// Decrypts the client's `g_b` and checks it as the client checks the server's `g_a`.
 fn open_client_half(
     request: functions::SetClientDhParams,
     nonce: [u8; 16],

@@ -1,48 +1,48 @@
-//! Faults on demand: what goes wrong, when, and how often. Only picks them; the connection acts
-//! them out.
+//! Faults on demand: what fails, when, and how often. This module only selects them; the connection
+//! applies them.
 
 use std::{str::FromStr, time::Duration};
 
 use crate::error::RpcError;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The call is answered by an error.
+    /// The call gets an error.
     Rpc(RpcError),
-    /// A transport error, −404 or −429 say; then the connection is closed.
+    /// A transport error such as −404 or −429; then the connection closes.
     Transport(i32),
-    /// No answer, ever; the connection stays open.
+    /// The call is never answered; the connection stays open.
     Silence,
-    /// The connection is closed at once.
+    /// The connection closes at once.
     Drop,
     /// A frame of random bytes with a plausible length; the connection stays open.
     Garbage,
-    /// The answer comes this much later.
+    /// The answer is delayed by this time.
     Delay(Duration),
-    /// The salt has changed: `bad_server_salt`, and the client must send again.
+    /// The salt has changed: `bad_server_salt`; the client must resend.
     BadSalt,
-    /// The answer names another MTProto session: the client library panics on it.
+    /// The answer names another MTProto session; the client library panics on it.
     WrongSession,
-    /// A list of dialogs that has another page behind each.
+    /// An endless list of dialogs: each page is followed by another.
     Endless,
-    /// A page of dialogs that has one fewer than asked for, though more follow.
+    /// A page of dialogs with one dialog fewer than requested, though more follow.
     ShortPage,
-    /// A page of dialogs that ends with those of channels and users without a valid access hash.
+    /// A page of dialogs that ends with channels and users without a valid access hash.
     OddDialogs,
 }
 
 impl Fault {
-    /// The RPC error of this name; its code is known.
+    /// The RPC error of this name, with its code.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self::Rpc(RpcError::named(name))
     }
 }
 
-/// The fault as the command line writes it: `silence`, `drop`, `garbage`, `bad-salt`,
-/// `wrong-session`, `endless`, `short-page`, `odd-dialogs`, `delay:500` (ms), `transport:-404`, an
-/// error's name, or `401:NAME`.
+/// Parses the command-line form: `silence`, `drop`, `garbage`, `bad-salt`, `wrong-session`,
+/// `endless`, `short-page`, `odd-dialogs`, `delay:500` (ms), `transport:-404`, an error's name, or
+/// `401:NAME`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -71,11 +71,11 @@ impl FromStr for Fault {
     }
 }
 
-/// Where on a connection's way a fault waits.
+/// The point of a connection at which a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum At {
-    /// When a TCP connection has been accepted, before anything is read. An RPC error or a salt has
-    /// no place there, and does nothing.
+    /// After accepting a TCP connection, before any read. An RPC error or a salt change has no
+    /// effect there.
     Accept,
     /// At a call inside `initConnection`.
     Init,
@@ -100,30 +100,29 @@ impl FromStr for At {
     }
 }
 
-/// When a fault occurs: at every call and for ever, if nothing narrows it.
+/// The conditions of a fault; the default is every call, without limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct When {
-    /// Only at this method, by its TL name: `users.getUsers`. A service message (`ping`,
-    /// `get_future_salts`) or a step of the key exchange (`req_pq_multi`) meets only faults that
-    /// name it; the latter can be silenced, dropped, garbled or refused by a transport error, and
-    /// nothing else.
+    /// Only at this method, by its TL name: `users.getUsers`. Service messages (`ping`,
+    /// `get_future_salts`) and steps of the key exchange (`req_pq_multi`) match only faults that
+    /// name them; a key exchange step only silence, drop, garbage and transport errors.
     pub method: Option<String>,
-    /// Only so often.
+    /// Only this many times.
     pub times: Option<u32>,
     /// Only with this auth key (its id).
     pub session: Option<i64>,
-    /// Where on the way.
+    /// The point of the connection.
     pub at: At,
 }
 
 impl When {
-    /// At every call, for ever.
+    /// At every call, without limit.
     #[must_use]
     pub fn always() -> Self {
         Self::default()
     }
 
-    /// At this point of a connection's way.
+    /// At this point of a connection.
     #[must_use]
     pub fn at(at: At) -> Self {
         Self { at, ..Self::default() }
@@ -135,7 +134,7 @@ impl When {
         Self { method: Some(method.to_owned()), ..Self::default() }
     }
 
-    /// Only so often.
+    /// Only this many times.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
@@ -148,24 +147,24 @@ impl When {
     }
 }
 
-/// What a fault is held against.
+/// The event that faults are matched against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Occasion<'a> {
     Accept,
-    /// A call, in `initConnection` or not.
+    /// A call, inside `initConnection` or not.
     Call {
         method: &'a str,
         session: i64,
         init: bool,
     },
-    /// A service message, or a step of the key exchange.
+    /// A service message or a step of the key exchange.
     Service {
         method: &'a str,
         session: i64,
     },
 }
 
-/// The faults that wait.
+/// The pending faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     last_id: u32,
@@ -179,7 +178,7 @@ impl Faults {
         self.last_id
     }
 
-    /// Takes one away, or all. Answers whether there was any.
+    /// Removes one fault or all. Returns whether any was pending.
     pub(crate) fn clear(&mut self, id: Option<u32>) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(waiting, ..)| id.is_some_and(|id| id != *waiting));
@@ -190,7 +189,7 @@ impl Faults {
         &self.waiting
     }
 
-    /// The oldest fault that meets the occasion, counted down.
+    /// The oldest fault that matches, with its count decremented.
     pub(crate) fn pick(&mut self, occasion: Occasion<'_>) -> Option<Fault> {
         let position = self.waiting.iter().position(|(_, _, when)| meets(when, occasion))?;
         let (_, fault, when) = &mut self.waiting[position];

@@ -1,6 +1,5 @@
-//! A Telegram DC on loopback, for tests and the demo: a real MTProto 2.0 server that unmodified
-//! clients talk to. Never installed, holds no real account, and takes connections from this machine
-//! only.
+//! A Telegram DC on loopback, for tests and the demo: a real MTProto 2.0 server for unmodified
+//! clients. It is never installed, holds no real account, and accepts local connections only.
 //!
 //! ```no_run
 //! use tgs_testdc::{Fault, TestDc, When, World};
@@ -12,9 +11,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What it is: two DCs that share a [`World`] of accounts and chats. Keys belong to one DC,
-//! accounts to one home DC, as with the real ones. What it is not: a place for messages or media,
-//! and no judge of what the real servers do beyond what is documented or was seen.
+//! Two DCs share a [`World`] of accounts and chats. As with the real servers, a key belongs to one
+//! DC and an account to one home DC. There are no messages and no media, and only documented or
+//! observed behaviour of the real servers is modelled.
 
 mod connection;
 mod crypt;

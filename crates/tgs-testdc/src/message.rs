@@ -1,5 +1,5 @@
-//! What is inside an encrypted frame: salt, session and messages, containers and gzip, and the
-//! numbers that the server's own messages bear. No meaning of any message.
+//! The content of an encrypted frame: salt, session, messages, containers and gzip; and the
+//! numbering of the server's messages. Interprets no message.
 //!
 //! <https://core.telegram.org/mtproto/description>,
 //! <https://core.telegram.org/mtproto/service_messages>
@@ -18,18 +18,18 @@ use crate::transport::MAX_PAYLOAD;
 const MSG_CONTAINER: u32 = 0x73f1_f8dc;
 const GZIP_PACKED: u32 = 0x3072_cfa1;
 const RPC_RESULT: u32 = 0xf35c_6d01;
-/// How many messages a container may hold.
+/// Most messages in one container.
 const MAX_MESSAGES: u32 = 1020;
-/// From this size on, an answer is compressed if that makes it smaller.
+/// Answers of at least this size in bytes are compressed if that makes them smaller.
 const COMPRESS_FROM: usize = 512;
 
-/// What one frame held.
+/// The content of one frame.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Incoming {
     pub(crate) salt: i64,
     pub(crate) session: i64,
-    /// The message that was sent: the container, or the only message. Notices about the frame name
-    /// it.
+    /// The id of the transmitted message: the container, or the only message. Notices about the
+    /// frame refer to it.
     pub(crate) outer: i64,
     pub(crate) outer_sequence: i32,
     pub(crate) messages: Vec<Message>,
@@ -42,7 +42,7 @@ pub(crate) struct Message {
     pub(crate) body: Vec<u8>,
 }
 
-/// The bytes were not what MTProto says.
+/// The bytes are not valid MTProto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(&'static str);
 
@@ -58,7 +58,7 @@ impl From<grammers_tl_types::deserialize::Error> for Malformed {
     }
 }
 
-/// Reads a decrypted frame.
+/// Parses a decrypted frame.
 pub(crate) fn unpack(plain: &[u8]) -> Result<Incoming, Malformed> {
     let mut cursor = Cursor::from_slice(plain);
     let salt = i64::deserialize(&mut cursor)?;
@@ -87,7 +87,7 @@ pub(crate) fn unpack(plain: &[u8]) -> Result<Incoming, Malformed> {
     Ok(Incoming { salt, session, outer, outer_sequence, messages })
 }
 
-/// `msg_id:long seqno:int bytes:int body:Object`, at the cursor, which reads `all`.
+/// Reads `msg_id:long seqno:int bytes:int body:Object` at the cursor, which reads `all`.
 fn next<'a>(cursor: &mut Cursor<'_>, all: &'a [u8]) -> Result<(i64, i32, &'a [u8]), Malformed> {
     let id = i64::deserialize(cursor)?;
     let sequence = i32::deserialize(cursor)?;
@@ -113,7 +113,7 @@ fn unzip(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(unpacked)
 }
 
-/// The result of a call, as the body of a message: compressed where that pays.
+/// The result of a call as a message body, compressed if that is smaller.
 pub(crate) fn rpc_result(request: i64, result: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(result.len() + 12);
     RPC_RESULT.serialize(&mut body);
@@ -134,7 +134,7 @@ fn zip(result: &[u8]) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// The time as Telegram counts it.
+/// The current Unix time in seconds, as TL carries it.
 pub(crate) fn now() -> i32 {
     since_1970().as_secs() as i32
 }
@@ -143,17 +143,17 @@ fn since_1970() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The numbers of what one connection sends.
+/// Message ids and sequence numbers of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     last_id: i64,
-    /// How many content-related messages have been sent.
+    /// Number of content-related messages sent.
     content: i32,
 }
 
 impl Numbers {
-    /// The next message id: the time in 2⁻³² seconds, growing strictly, with low bits 01 for an
-    /// answer, 11 for a push.
+    /// The next message id: the time in units of 2⁻³² s, strictly increasing, with low bits 01 for
+    /// an answer, 11 for a push.
     /// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
     pub(crate) fn id(&mut self, answer: bool) -> i64 {
         let now = since_1970();
@@ -164,13 +164,13 @@ impl Numbers {
         self.last_id
     }
 
-    /// A message of our own with its numbers, ready to be sealed.
+    /// Packs a message of the server with its numbers, ready for encryption.
     pub(crate) fn pack(&mut self, salt: i64, session: i64, kind: Kind, body: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(body.len() + 32);
         salt.serialize(&mut plain);
         session.serialize(&mut plain);
         self.id(kind != Kind::Push).serialize(&mut plain);
-        // Twice the number of content-related messages so far, and one more for such a message.
+        // Twice the number of earlier content-related messages, plus one for such a message.
         // https://core.telegram.org/mtproto/description#message-sequence-number-msg-seqno
         let mut sequence = self.content.wrapping_mul(2);
         if kind != Kind::Notice {
@@ -184,18 +184,18 @@ impl Numbers {
     }
 }
 
-/// What kind of message the server sends.
+/// The kind of a server message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The answer to a call; to be acknowledged.
+    /// The answer to a call; the client acknowledges it.
     Answer,
-    /// A service message that needs no acknowledgment.
+    /// A service message without acknowledgment.
     Notice,
-    /// Nobody asked for it; to be acknowledged.
+    /// An update that the client did not request; the client acknowledges it.
     Push,
 }
 
-/// The seconds in a client's message id.
+/// The Unix time in a client's message id, in seconds.
 pub(crate) fn seconds_of(id: i64) -> i64 {
     id >> 32
 }

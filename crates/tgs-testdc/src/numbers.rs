@@ -1,5 +1,5 @@
-//! The big numbers of the key exchange: the test DC's RSA key, and the Diffie-Hellman prime that it
-//! shares with SRP.
+//! The constants of the key exchange: the test DC's RSA key, and the Diffie-Hellman prime, which
+//! SRP also uses.
 //!
 //! THE RSA KEY IS A TEST KEY. It is public, it was made for this file, and it protects nothing.
 
@@ -7,8 +7,8 @@ use num_bigint::BigUint;
 
 use crate::crypt::{sha1, sha256};
 
-/// The modulus in decimal: 617 digits, as every modulus of 2048 bits, so that it takes the place of
-/// a built-in one in a client's binary.
+/// The modulus in decimal: 617 digits, as every 2048-bit modulus, so that it can replace a built-in
+/// modulus in a client's binary.
 pub(crate) const RSA_MODULUS: &str = include_str!("rsa_modulus.txt");
 /// The public exponent.
 pub(crate) const RSA_EXPONENT: u32 = 65537;
@@ -23,12 +23,11 @@ const RSA_PRIVATE: &str = "\
 /// The fingerprint of the key: the lower 64 bits of the SHA-1 of `n:bytes e:bytes`.
 /// <https://core.telegram.org/mtproto/auth_key#dh-exchange-initiation>
 pub(crate) const RSA_FINGERPRINT: i64 = -6_730_547_253_783_695_076;
-/// The fingerprints that grammers and Telethon know by heart: production and test. A client whose
-/// built-in modulus was replaced by ours still asks for its own fingerprint, and gets ours behind
-/// it.
+/// The fingerprints built into grammers and Telethon: production and test. A client whose modulus
+/// was replaced still looks for its own fingerprint, so the server offers these too.
 pub(crate) const BUILT_IN_FINGERPRINTS: [i64; 2] = [-3_414_540_481_677_951_611, -5_595_554_452_916_591_101];
 
-/// The prime that Telegram's servers use; clients know it, and skip a test of seconds for it.
+/// The prime of Telegram's servers. Clients know it and skip a primality test of several seconds.
 /// <https://core.telegram.org/mtproto/auth_key#presenting-proof-of-work-server-authentication>
 const PRIME: &str = "\
     c71caeb9c6b1c9048e6c522f70f13f73980d40238e3e21c14934d037563d930f48198a0aa7c14058229493d22530f4dbfa33\
@@ -37,13 +36,13 @@ const PRIME: &str = "\
     2a14b3144e0ef1284754fd17ed950d5965b4b9dd46582db1178d169c6bc465b0d6ff9ca3928fef5b9ae4e418fc15e83ebea0\
     f87fa9ff5eed70050ded2849f47bf959d956850ce929851f0d8115f635b105ee2e4e15d04b2454bf6f4fadf034b10403119c\
     d8e3b92fcc5b";
-/// The generator that goes with [`prime`].
+/// The generator for [`prime`].
 pub(crate) const GENERATOR: u32 = 3;
 
-/// p and q of the proof of work: the documentation's example. A test DC asks for no work.
+/// p of the proof of work, from the documentation's example. The test DC requires no real work.
 /// <https://core.telegram.org/mtproto/samples-auth_key>
 pub(crate) const P: u32 = 0x494c_553b;
-/// The greater factor.
+/// q, the larger factor.
 pub(crate) const Q: u32 = 0x5391_1073;
 
 fn hexadecimal(digits: &str) -> BigUint {
@@ -59,7 +58,7 @@ pub(crate) fn prime() -> BigUint {
     hexadecimal(PRIME)
 }
 
-/// A number of at most 2048 bits as 256 bytes, the greatest first.
+/// A number of at most 2048 bits as 256 big-endian bytes.
 pub(crate) fn to_256(number: &BigUint) -> [u8; 256] {
     let bytes = number.to_bytes_be();
     let mut padded = [0; 256];
@@ -69,8 +68,8 @@ pub(crate) fn to_256(number: &BigUint) -> [u8; 256] {
     padded
 }
 
-/// Opens `encrypted_data` of `req_DH_params`, in either padding: `RSA_PAD` of today's clients, or
-/// the SHA-1 one before it, which Telethon still writes. The data is followed by the padding.
+/// Decrypts `encrypted_data` of `req_DH_params`, padded by `RSA_PAD` or by the older SHA-1 scheme,
+/// which Telethon still uses. Returns the data followed by its padding.
 /// <https://core.telegram.org/mtproto/auth_key>, 4.1 (RSA_PAD)
 pub(crate) fn rsa_open(encrypted: &[u8]) -> Option<Vec<u8>> {
     let number = BigUint::from_bytes_be(encrypted);
@@ -92,8 +91,8 @@ fn rsa_pad(block: &[u8; 256]) -> Option<Vec<u8>> {
     (sha256(&[&key, &data])[..] == hash).then_some(data)
 }
 
-/// Zero byte, SHA-1 of the data, data, padding. The data's own length is known by who parses it, so
-/// the hash is theirs to be checked: here every length is tried, there are few.
+/// Layout: zero byte, SHA-1 of the data, data, padding. The block does not state the data's length,
+/// so every length is tried.
 fn sha1_padding(block: &[u8; 256]) -> Option<Vec<u8>> {
     let (hash, data) = block[1..].split_first_chunk::<20>()?;
     if block[0] != 0 {

@@ -1,8 +1,8 @@
-//! Accounts, chats and calls as TL objects, in the eyes of one account. Decides nothing about who
-//! may see them.
+//! Accounts, chats and calls as TL objects, from the view of one account. Callers check the
+//! visibility.
 //!
-//! The objects have dozens of optional fields. An object without any is read from the bytes that
-//! the schema gives it, and what we have is set on top.
+//! TL objects have dozens of optional fields: `plain!` parses an object without them from bytes,
+//! and the available fields are set afterwards.
 
 use grammers_tl_types::{Deserializable, Serializable, enums, types};
 
@@ -11,7 +11,7 @@ use crate::{
     world::{Account, Chat, ChatKind, Role},
 };
 
-/// An object from its required fields in the schema's order, each `flags` field being 0.
+/// Parses an object from its required fields in schema order, with each `flags` field 0.
 macro_rules! plain {
     ($($field:expr),* $(,)?) => {{
         let mut bytes = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) fn notify_settings() -> enums::PeerNotifySettings {
     settings.into()
 }
 
-/// An account, as `viewer` sees it.
+/// An account as `viewer` sees it.
 pub(crate) fn user(state: &State, viewer: i64, account: &Account) -> enums::User {
     let base: types::User = plain!(NO_FLAGS, NO_FLAGS, account.user_id);
     let own = viewer == account.user_id;
@@ -45,7 +45,7 @@ pub(crate) fn user(state: &State, viewer: i64, account: &Account) -> enums::User
     .into()
 }
 
-/// `users.getFullUser`'s inner object.
+/// The inner object of `users.getFullUser`.
 pub(crate) fn user_full(account: &Account) -> enums::UserFull {
     let settings: types::PeerSettings = plain!(NO_FLAGS);
     let settings = enums::PeerSettings::from(settings);
@@ -54,7 +54,7 @@ pub(crate) fn user_full(account: &Account) -> enums::UserFull {
     full.into()
 }
 
-/// How a chat is named in dialogs and updates.
+/// The peer of a chat, for dialogs and updates.
 pub(crate) fn peer(chat: &Chat) -> enums::Peer {
     match chat.kind {
         ChatKind::Basic => types::PeerChat { chat_id: chat.id }.into(),
@@ -62,7 +62,7 @@ pub(crate) fn peer(chat: &Chat) -> enums::Peer {
     }
 }
 
-/// An administrator's rights.
+/// The rights of an administrator.
 fn admin_rights(role: Option<Role>) -> Option<enums::ChatAdminRights> {
     let none: types::ChatAdminRights = plain!(NO_FLAGS);
     let rights = match role? {
@@ -87,10 +87,10 @@ fn admin_rights(role: Option<Role>) -> Option<enums::ChatAdminRights> {
     Some(rights.into())
 }
 
-/// When every chat was made: 2024-01-01.
+/// Creation date of all chats: 2024-01-01.
 const LONG_AGO: i32 = 1_704_067_200;
 
-/// A chat, as `viewer` sees it.
+/// A chat as `viewer` sees it.
 pub(crate) fn chat(state: &State, viewer: i64, chat: &Chat) -> enums::Chat {
     let role = chat.role(viewer);
     let live = state.live_call(chat.id).is_some();
@@ -125,7 +125,7 @@ pub(crate) fn chat(state: &State, viewer: i64, chat: &Chat) -> enums::Chat {
     }
 }
 
-/// `messages.chatFull` of any kind of chat.
+/// `messages.chatFull` of a chat of any type.
 pub(crate) fn chat_full(state: &State, viewer: i64, of: &Chat) -> enums::messages::ChatFull {
     let call = state.live_call(of.id).map(input_call);
     let about = String::new();
@@ -160,7 +160,7 @@ pub(crate) fn chat_full(state: &State, viewer: i64, of: &Chat) -> enums::message
     types::messages::ChatFull { full_chat, chats: vec![chat(state, viewer, of)], users: Vec::new() }.into()
 }
 
-/// How a call is named.
+/// The reference to a call.
 pub(crate) fn input_call(call: &Call) -> enums::InputGroupCall {
     types::InputGroupCall { id: call.id, access_hash: call.access_hash }.into()
 }
@@ -184,7 +184,7 @@ pub(crate) fn call(state: &State, call: &Call, viewer: i64) -> enums::GroupCall 
     .into()
 }
 
-/// A dialog with its last message.
+/// A dialog and its last message.
 pub(crate) fn dialog(chat: &Chat, message_id: i32, date: i32) -> (enums::Dialog, enums::Message) {
     let base: types::Dialog = plain!(
         NO_FLAGS,
@@ -205,8 +205,8 @@ pub(crate) fn dialog(chat: &Chat, message_id: i32, date: i32) -> (enums::Dialog,
     (types::Dialog { pts, ..base }.into(), types::Message { post, ..message }.into())
 }
 
-/// Adds dialogs that a client cannot use: of a channel without an access hash, of a `min` channel,
-/// of an empty user, and of a user that the page does not describe.
+/// Adds dialogs that a client cannot use: a channel without access hash, a `min` channel, an empty
+/// user, and a user missing from the page's list of users.
 pub(crate) fn add_odd_dialogs(page: &mut types::messages::DialogsSlice) {
     let (Some(enums::Dialog::Dialog(dialog)), Some(enums::Message::Message(message))) =
         (page.dialogs.last().cloned(), page.messages.last().cloned())
@@ -232,10 +232,10 @@ pub(crate) fn add_odd_dialogs(page: &mut types::messages::DialogsSlice) {
     page.users.push(types::UserEmpty { id: empty }.into());
 }
 
-/// How many dialogs [`add_odd_dialogs`] adds.
+/// Number of dialogs that [`add_odd_dialogs`] adds.
 pub(crate) const ODD_DIALOGS: usize = 4;
 
-/// Several updates at once.
+/// Combines updates into one object.
 pub(crate) fn updates(updates: Vec<enums::Update>, chats: Vec<enums::Chat>, date: i32) -> enums::Updates {
     types::Updates { updates, users: Vec::new(), chats, date, seq: 0 }.into()
 }

@@ -1,5 +1,5 @@
-//! API methods: takes the wrappers off a call, finds its method, and writes its answer. Faults and
-//! the log of requests are the connection's matter.
+//! API methods: unwraps a call, finds its method and writes its answer. The connection handles
+//! faults and the request log.
 
 mod account;
 mod calls;
@@ -19,12 +19,11 @@ use crate::{
     world::Account,
 };
 
-/// The longest call that is read. All that are known are short; the schema's types nest, and their
-/// reader recurses.
+/// Longest accepted call in bytes. Known calls are short; the parser recurses into nested types.
 const MAX_CALL: usize = 32 * 1024;
-/// How many wrappers may lie around a call.
+/// Most wrappers around a call.
 const MAX_WRAPPERS: usize = 8;
-/// How deep the JSON in `initConnection` may nest.
+/// Deepest nesting of the JSON in `initConnection`.
 const MAX_JSON_DEPTH: u32 = 8;
 
 /// The result of a method.
@@ -38,16 +37,16 @@ pub(crate) fn error<T>(name: &str) -> Answer<T> {
 /// A call without its wrappers.
 #[derive(Debug)]
 pub(crate) struct Unwrapped<'a> {
-    /// The method's constructor.
+    /// The method's constructor id.
     pub(crate) id: u32,
-    /// What follows it.
+    /// The arguments.
     body: &'a [u8],
-    /// What `initConnection` said, if it was around the call.
+    /// The data of `initConnection`, if it wrapped the call.
     pub(crate) init: Option<Client>,
 }
 
 impl Unwrapped<'_> {
-    /// The method's TL name, or its number.
+    /// The method's TL name, or its id in hexadecimal.
     pub(crate) fn method(&self) -> String {
         match grammers_tl_types::name_for_id(self.id) {
             "(unknown)" => format!("#{:x}", self.id),
@@ -56,7 +55,7 @@ impl Unwrapped<'_> {
     }
 }
 
-/// Takes `invokeWithLayer`, `initConnection` and their like off a call.
+/// Removes `invokeWithLayer`, `initConnection` and similar wrappers from a call.
 pub(crate) fn unwrap(mut call: &[u8]) -> Answer<Unwrapped<'_>> {
     let broken = |_: deserialize::Error| RpcError::named("INPUT_FETCH_ERROR");
     let mut init = None;
@@ -82,7 +81,7 @@ pub(crate) fn unwrap(mut call: &[u8]) -> Answer<Unwrapped<'_>> {
     error("INPUT_FETCH_ERROR")
 }
 
-/// `initConnection#c1cd5ea9 flags:# api_id:int device_model:string system_version:string
+/// Parses `initConnection#c1cd5ea9 flags:# api_id:int device_model:string system_version:string
 /// app_version:string system_lang_code:string lang_pack:string lang_code:string
 /// proxy:flags.0?InputClientProxy params:flags.1?JSONValue query:!X`, up to the query.
 fn init_connection(cursor: &mut Cursor<'_>) -> deserialize::Result<Client> {
@@ -105,7 +104,7 @@ fn init_connection(cursor: &mut Cursor<'_>) -> deserialize::Result<Client> {
     Ok(client)
 }
 
-/// Reads a `JSONValue` and forgets it. The schema's own reader has no limit to its depth.
+/// Skips a `JSONValue`. The schema's generated parser has no depth limit.
 fn skip_json(cursor: &mut Cursor<'_>, depth: u32) -> deserialize::Result<()> {
     const JSON_NULL: u32 = 0x3f6d_7b68;
     const JSON_BOOL: u32 = types::JsonBool::CONSTRUCTOR_ID;
@@ -139,34 +138,34 @@ fn skip_json(cursor: &mut Cursor<'_>, depth: u32) -> deserialize::Result<()> {
     Ok(())
 }
 
-/// Who calls, and what they may change.
+/// The caller of a method, and the state that the method may change.
 #[derive(Debug)]
 pub(crate) struct Caller<'a> {
     pub(crate) state: &'a mut State,
     /// The auth key's id.
     pub(crate) key: i64,
-    /// The DC that was called.
+    /// The DC that received the call.
     pub(crate) dc_id: i32,
 }
 
 impl Caller<'_> {
-    /// Who is signed in.
+    /// The signed-in account.
     fn me(&self) -> Answer<Account> {
         self.state.signed_in(self.key, self.dc_id).cloned()
     }
 
-    /// The application must be the one that the world knows.
+    /// Fails unless `api_id` and `api_hash` are those of the world.
     fn check_app(&self, api_id: i32, api_hash: &str) -> Answer<()> {
         let world = &self.state.world;
         if world.api_id == api_id && world.api_hash == api_hash { Ok(()) } else { error("API_ID_INVALID") }
     }
 }
 
-/// A method that this DC knows.
+/// A method that this DC implements.
 trait Method: RemoteCall<Return: Serializable> + Deserializable {
-    /// Whether it can be called without being signed in.
+    /// Whether the method works without a sign-in.
     const OPEN: bool = false;
-    /// Whether it is for people only, not for bots.
+    /// Whether the method is refused to bots.
     const PEOPLE_ONLY: bool = false;
 
     fn answer(self, caller: &mut Caller<'_>) -> Answer<Self::Return>;

@@ -1,5 +1,5 @@
-//! The DCs as a test holds them: starts them on loopback ports, changes and asks their state.
-//! Blocks nobody's runtime: its own threads do the work, and all is stopped when it is dropped.
+//! A handle of the DCs: starts them on loopback ports, changes and queries their state. They run in
+//! separate threads, never on the caller's runtime, and end when the handle is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -21,31 +21,31 @@ use crate::{
     world::{CallKind, World},
 };
 
-/// The DCs that a world has.
+/// The DC ids.
 const DCS: [i32; 2] = [1, 2];
-/// A schema's types nest as deep as a call is long; see `rpc::MAX_CALL`.
+/// Stack size in bytes: the schema's types nest as deep as a call is long; see `rpc::MAX_CALL`.
 const STACK: usize = 64 << 20;
 
-/// Two test DCs, 1 and 2, that run until this is dropped.
+/// Two test DCs, 1 and 2, that run until this value is dropped.
 #[derive(Debug)]
 pub struct TestDc {
     shared: Arc<Shared>,
-    /// `None` only while it is dropped.
+    /// `None` only while the value is dropped.
     runtime: Option<Runtime>,
 }
 
 /// A call in a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallInfo {
-    /// Its id.
+    /// The call id.
     pub id: i64,
-    /// RTMP or of people.
+    /// RTMP live stream or video chat.
     pub kind: CallKind,
-    /// Its title, if it has one.
+    /// The title, if set.
     pub title: Option<String>,
-    /// Whether it still runs.
+    /// Whether the call is live.
     pub live: bool,
-    /// When it began, in seconds since 1970.
+    /// Start time in Unix seconds.
     pub started: i32,
 }
 
@@ -56,15 +56,15 @@ pub struct Session {
     pub key_id: i64,
     /// The auth key.
     pub auth_key: [u8; 256],
-    /// The DC that knows it.
+    /// The DC that knows the key.
     pub dc_id: i32,
-    /// What `account.resetAuthorization` calls it.
+    /// The hash for `account.resetAuthorization`.
     pub hash: i64,
-    /// What `initConnection` said.
+    /// `device_model` of `initConnection`.
     pub device_model: String,
-    /// What `initConnection` said.
+    /// `app_version` of `initConnection`.
     pub app_version: String,
-    /// When somebody signed in with it, in seconds since 1970.
+    /// Time of the sign-in in Unix seconds.
     pub created: i32,
 }
 
@@ -99,11 +99,11 @@ impl TestDc {
         Ok(Self { shared, runtime: Some(runtime) })
     }
 
-    /// Where a DC listens. There are DC 1 and DC 2.
+    /// The address of DC 1 or DC 2.
     ///
     /// # Panics
     ///
-    /// If there is no such DC.
+    /// If the DC does not exist.
     #[must_use]
     pub fn addr(&self, dc_id: i32) -> SocketAddr {
         *self
@@ -114,40 +114,40 @@ impl TestDc {
             .unwrap_or_else(|| panic!("there is no DC {dc_id}: there are 1 and 2"))
     }
 
-    /// The RSA key that clients must be given for a key exchange: modulus in decimal (617 digits),
-    /// exponent, fingerprint.
+    /// The RSA key that clients need for a key exchange: modulus in decimal (617 digits), exponent,
+    /// fingerprint.
     #[must_use]
     pub fn rsa_public(&self) -> (&'static str, u32, i64) {
         (RSA_MODULUS, RSA_EXPONENT, RSA_FINGERPRINT)
     }
 
-    /// The application that may connect.
+    /// The `api_id` that clients must send.
     #[must_use]
     pub fn api_id(&self) -> i32 {
         self.shared.lock().world.api_id
     }
 
-    /// Its hash.
+    /// The `api_hash` of that application.
     #[must_use]
     pub fn api_hash(&self) -> String {
         self.shared.lock().world.api_hash.clone()
     }
 
-    /// The world as it is.
+    /// A copy of the current world.
     #[must_use]
     pub fn world(&self) -> World {
         self.shared.lock().world.clone()
     }
 
-    /// Changes the world while it runs: rights taken away, a password set, a chat deleted.
+    /// Changes the world while it runs: rights removed, a password set, a chat deleted.
     pub fn change(&self, change: impl FnOnce(&mut World)) {
         let mut state = self.shared.lock();
         change(&mut state.world);
-        // A password may be another one now.
+        // A password may have changed.
         state.verifiers.clear();
     }
 
-    /// A session that is signed in, without a key exchange. On a DC that is not the account's own,
+    /// Creates a signed-in session without a key exchange. On a DC that is not the account's home,
     /// calls answer `USER_MIGRATE_X`.
     #[must_use]
     pub fn new_session(&self, user_id: i64, dc_id: i32) -> SessionInfo {
@@ -156,7 +156,7 @@ impl TestDc {
         SessionInfo { user_id, dc_id, addr: self.addr(dc_id), auth_key, key_id }
     }
 
-    /// A key that the DC knows, with nobody signed in: where a key exchange ends.
+    /// Creates a key that is not signed in, as after a key exchange.
     #[must_use]
     pub fn new_key(&self, dc_id: i32) -> SessionInfo {
         let auth_key = random();
@@ -164,69 +164,69 @@ impl TestDc {
         SessionInfo { user_id: 0, dc_id, addr: self.addr(dc_id), auth_key, key_id }
     }
 
-    /// What an account must show to name a user, channel or supergroup; another one for each
+    /// The access hash that an account must send for a user, channel or supergroup; it differs per
     /// account.
     #[must_use]
     pub fn access_hash(&self, user_id: i64, id: i64) -> i64 {
         self.shared.lock().access_hash(user_id, id)
     }
 
-    /// Where `phone.getGroupCallStreamRtmpUrl` points from now on.
+    /// Sets the URL that `phone.getGroupCallStreamRtmpUrl` returns.
     pub fn set_ingest(&self, url: &str) {
         url.clone_into(&mut self.shared.lock().world.ingest);
     }
 
-    /// URL and key of a chat's stream, as clients get them.
+    /// URL and key of a chat's stream, as clients receive them.
     #[must_use]
     pub fn stream(&self, chat_id: i64) -> (String, String) {
         let mut state = self.shared.lock();
         (state.stream_url(), state.stream_key(chat_id, false))
     }
 
-    /// Lets something go wrong. Answers the fault's number, for [`TestDc::clear_fault`].
+    /// Adds a fault. Returns its number, for [`TestDc::clear_fault`].
     pub fn fault(&self, fault: Fault, when: When) -> u32 {
         self.shared.lock().faults.add(fault, when)
     }
 
-    /// Takes one fault away. Answers whether it was still there.
+    /// Removes a fault. Returns whether it was pending.
     pub fn clear_fault(&self, id: u32) -> bool {
         self.shared.lock().faults.clear(Some(id))
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear(None);
     }
 
-    /// The faults that wait, with their numbers.
+    /// The pending faults with their numbers.
     #[must_use]
     pub fn faults(&self) -> Vec<(u32, Fault, When)> {
         self.shared.lock().faults.waiting().to_vec()
     }
 
-    /// Ends a session as "terminate" in another client does: from now on its calls answer
-    /// `AUTH_KEY_UNREGISTERED`. Answers whether anybody was signed in with it.
+    /// Ends a session as "terminate" in another client does: its calls then answer
+    /// `AUTH_KEY_UNREGISTERED`. Returns whether the key was signed in.
     pub fn revoke(&self, key_id: i64) -> bool {
         self.shared.lock().sign_out(key_id)
     }
 
-    /// Forgets a key: from now on it gets transport error −404.
+    /// Deletes a key: its messages then get transport error −404.
     pub fn forget_key(&self, key_id: i64) -> bool {
         self.shared.lock().keys.remove(&key_id).is_some()
     }
 
-    /// Closes the connections that use a key, or all of them.
+    /// Closes the connections that use a key, or all connections.
     pub fn hang_up(&self, key_id: Option<i64>) {
         self.shared.lock().hang_up(key_id);
     }
 
-    /// How many connections have shown a key and are open.
+    /// Number of open connections that have used a key.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.lock().connections.len()
     }
 
-    /// The sessions that are signed in to an account, the oldest first.
+    /// The signed-in sessions of an account, oldest first.
     #[must_use]
     pub fn sessions(&self, user_id: i64) -> Vec<Session> {
         let state = self.shared.lock();
@@ -246,7 +246,7 @@ impl TestDc {
         sessions
     }
 
-    /// The calls that a chat has or had, the oldest first.
+    /// The live and ended calls of a chat, oldest first.
     #[must_use]
     pub fn calls(&self, chat_id: i64) -> Vec<CallInfo> {
         let state = self.shared.lock();
@@ -262,23 +262,23 @@ impl TestDc {
             .collect()
     }
 
-    /// Ends the call that is live, as an administrator would. Answers whether there was one.
+    /// Ends the live call, as an administrator would. Returns whether there was one.
     pub fn end_call(&self, chat_id: i64) -> bool {
         self.shared.lock().end_call(chat_id)
     }
 
-    /// Starts a live stream, as somebody with another program would.
+    /// Starts a live stream, as another client would.
     pub fn start_rtmp(&self, chat_id: i64) {
         self.shared.lock().start_call(chat_id, CallKind::Rtmp, None);
     }
 
-    /// Starts a video chat of people.
+    /// Starts a video chat.
     pub fn start_webrtc(&self, chat_id: i64) {
         self.shared.lock().start_call(chat_id, CallKind::WebRtc, None);
     }
 
-    /// What viewers of the live call see: the time of the last frame, or `None` if nobody
-    /// publishes.
+    /// Sets the time of the last frame that viewers of the live call see; `None` while nothing is
+    /// published.
     pub fn set_last_frame(&self, chat_id: i64, ms: Option<i64>) {
         let mut state = self.shared.lock();
         for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
@@ -286,13 +286,13 @@ impl TestDc {
         }
     }
 
-    /// The login codes that were "sent", the oldest first.
+    /// The login codes that were "sent", oldest first.
     #[must_use]
     pub fn codes(&self) -> Vec<SentCode> {
         self.shared.lock().codes.clone()
     }
 
-    /// The QR tokens that wait to be accepted, the oldest first.
+    /// The QR login tokens that are not accepted yet, oldest first.
     #[must_use]
     pub fn login_tokens(&self) -> Vec<Vec<u8>> {
         let state = self.shared.lock();
@@ -301,21 +301,20 @@ impl TestDc {
         waiting.into_iter().map(|(token, _)| token.clone()).collect()
     }
 
-    /// All requests so far, service messages and steps of the key exchange among them.
+    /// All requests so far, including service messages and key exchanges.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.lock().requests.clone()
     }
 
-    /// How often a method has been requested, whatever came of it.
+    /// Number of requests of a method, regardless of the result.
     #[must_use]
     pub fn count(&self, method: &str) -> usize {
         count(&self.shared.lock(), method)
     }
 
-    /// Waits until a method has been requested so often since the start, and has been carried out
-    /// if no fault was in its way; its answer may still be on the wire. Answers whether it was,
-    /// before the time was up.
+    /// Waits until a method has been requested `times` times since the start and, unless a fault
+    /// prevented it, executed; its answer may still be in transit. Returns false on a timeout.
     pub fn wait_for(&self, method: &str, times: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();
@@ -333,7 +332,7 @@ impl TestDc {
 
 impl Drop for TestDc {
     fn drop(&mut self) {
-        // Waits for nothing: may happen inside another runtime.
+        // Does not wait: the drop may happen inside another runtime.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -352,7 +351,7 @@ async fn accept(listener: tokio::net::TcpListener, dc_id: i32, shared: Arc<Share
                 tokio::spawn(connection::serve(stream, peer, id, dc_id, Arc::clone(&shared)));
             }
             Err(error) => {
-                // Out of descriptors, say: a moment later there may be some.
+                // For example out of file descriptors, which may be temporary.
                 log::warn!("DC {dc_id} cannot accept: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

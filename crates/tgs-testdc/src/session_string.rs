@@ -1,26 +1,26 @@
-//! A session as Telethon's `StringSession` writes it. Only writes.
+//! Sessions in the format of Telethon's `StringSession`. Writes only.
 
 use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 
-/// A session that is signed in already: what a client needs to connect without a key exchange.
+/// A signed-in session: the data that a client needs to connect without a key exchange.
 #[derive(Debug, Clone)]
 pub struct SessionInfo {
-    /// Whose session it is.
+    /// The account's user id.
     pub user_id: i64,
     /// The DC that knows the key.
     pub dc_id: i32,
-    /// Where that DC listens.
+    /// The address of that DC.
     pub addr: SocketAddr,
     /// The authorization key.
     pub auth_key: [u8; 256],
-    /// The key's id: how faults, revocations and the request log name the session.
+    /// The key's id, which names the session in faults, revocations and the request log.
     pub key_id: i64,
 }
 
 impl SessionInfo {
-    /// The session string in Telethon's form, naming the loopback address.
+    /// The session string in Telethon's format, with the loopback address.
     #[must_use]
     pub fn telethon_string(&self) -> String {
         // `1`, then big-endian: dc u8, ip, port u16, key. telethon/sessions/string.py

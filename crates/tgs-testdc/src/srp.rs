@@ -1,4 +1,4 @@
-//! The server's side of SRP, by which Telegram checks a 2FA password without receiving it.
+//! The server side of SRP, by which Telegram checks a 2FA password without receiving it.
 //!
 //! <https://core.telegram.org/api/srp>
 
@@ -15,7 +15,7 @@ use crate::{
 
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
 
-/// What the server keeps of a password.
+/// The verifier that the server stores for a password.
 #[derive(Debug, Clone)]
 pub(crate) struct Verifier {
     salt1: [u8; 40],
@@ -23,7 +23,7 @@ pub(crate) struct Verifier {
     v: BigUint,
 }
 
-/// One question, good for one answer.
+/// One challenge, valid for one answer.
 #[derive(Debug)]
 pub(crate) struct Challenge {
     pub(crate) id: i64,
@@ -33,7 +33,7 @@ pub(crate) struct Challenge {
     public: [u8; 256],
 }
 
-/// The generator as 256 bytes: what is hashed of it.
+/// The generator as 256 bytes, as it is hashed.
 fn generator() -> [u8; 256] {
     to_256(&BigUint::from(GENERATOR))
 }
@@ -65,7 +65,7 @@ impl Verifier {
         .into()
     }
 
-    /// A new question.
+    /// Creates a challenge.
     pub(crate) fn challenge(&self) -> Challenge {
         let prime = numbers::prime();
         let b = BigUint::from_bytes_be(&random::<256>());
@@ -81,7 +81,7 @@ impl Challenge {
         self.public.to_vec()
     }
 
-    /// Whether `A` and `M1` come from somebody who knows the password.
+    /// Whether `A` and `M1` prove knowledge of the password.
     pub(crate) fn accepts(&self, a: &[u8], m1: &[u8]) -> bool {
         let prime = numbers::prime();
         let a = BigUint::from_bytes_be(a);
@@ -125,7 +125,7 @@ mod tests {
         let mut wrong = m1;
         wrong[31] ^= 1;
         assert!(!challenge.accepts(&a, &wrong) && !verifier.challenge().accepts(&a, &m1));
-        // A = 0 would make the shared secret 0, whatever the password.
+        // A = 0 would make the shared secret 0 for any password.
         assert!(!challenge.accepts(&[0; 256], &[0; 32]) && !challenge.accepts(&[], &[]));
     }
 }

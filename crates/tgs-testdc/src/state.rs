@@ -1,5 +1,5 @@
-//! What a running test DC knows: keys and who is signed in with them, calls, codes, QR tokens,
-//! faults, and the log of requests. One lock holds it all; no I/O.
+//! The state of a running test DC: keys and their sign-ins, calls, codes, QR tokens, faults, and
+//! the log of requests. One lock guards all of it; no I/O.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,11 +20,11 @@ use crate::{
     world::{Account, CallKind, Chat, CodeBy, World},
 };
 
-/// The state, its lock, and word of what changes in it.
+/// The state, its lock, and the notification of new requests.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Something has been requested.
+    /// Notified after each request.
     pub(crate) requested: Condvar,
 }
 
@@ -33,35 +33,35 @@ impl Shared {
         Self { state: Mutex::new(state), requested: Condvar::new() }
     }
 
-    /// The state. A panic elsewhere does not make it unreadable.
+    /// Locks the state, also after a panic in another thread.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All that changes while the DC runs.
+/// All data that changes while the DC runs.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) dcs: BTreeMap<i32, SocketAddr>,
     pub(crate) keys: HashMap<i64, Key>,
     pub(crate) calls: Vec<Call>,
-    /// The secret half of each chat's stream key.
+    /// The secret part of each chat's stream key.
     stream_secrets: HashMap<i64, String>,
     pub(crate) codes: Vec<SentCode>,
     pub(crate) verifiers: HashMap<i64, Verifier>,
-    /// The questions that wait for their answer, by the key that asked.
+    /// The unanswered SRP challenges, by key id.
     pub(crate) challenges: HashMap<i64, Challenge>,
     pub(crate) tokens: HashMap<Vec<u8>, LoginToken>,
-    /// What `auth.exportAuthorization` gave out, and for whom.
+    /// The tokens that `auth.exportAuthorization` returned, with their user ids.
     pub(crate) exported: HashMap<Vec<u8>, i64>,
     pub(crate) ttl_days: HashMap<i64, i32>,
     pub(crate) faults: Faults,
-    /// What is wrong with the next list of dialogs.
+    /// The fault of the next list of dialogs.
     pub(crate) dialogs: Option<Fault>,
     pub(crate) requests: Vec<Request>,
     pub(crate) connections: HashMap<u64, Connection>,
-    /// Makes access hashes differ from run to run.
+    /// Makes access hashes differ between runs.
     secret: [u8; 16],
 }
 
@@ -70,32 +70,32 @@ pub(crate) struct State {
 pub(crate) struct Key {
     pub(crate) bytes: AuthKey,
     pub(crate) dc_id: i32,
-    /// The salts that are accepted; the first is handed out.
+    /// The accepted salts; the first is the current one.
     pub(crate) salts: Vec<i64>,
     /// The MTProto sessions seen with this key.
     pub(crate) sessions: HashSet<i64>,
-    /// Those of them that have sent `initConnection`.
+    /// The sessions that have sent `initConnection`.
     pub(crate) initialised: HashSet<i64>,
     pub(crate) login: Login,
-    /// How `account.getAuthorizations` names it.
+    /// The hash in `account.getAuthorizations`.
     pub(crate) hash: i64,
     pub(crate) created: i32,
     pub(crate) active: i32,
     pub(crate) client: Client,
 }
 
-/// Who is signed in with a key.
+/// The sign-in state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Login {
     Nobody,
-    /// Code or QR token were right, the password is due.
+    /// The code or QR token was accepted; the password is missing.
     PasswordDue(i64),
     User(i64),
-    /// By `auth.importAuthorization`: on a DC that is not the user's own.
+    /// Signed in by `auth.importAuthorization`, on a DC that is not the user's home.
     Guest(i64),
 }
 
-/// What `initConnection` said of the client.
+/// The client's data from `initConnection`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
     pub(crate) api_id: i32,
@@ -114,49 +114,49 @@ pub(crate) struct Call {
     pub(crate) title: Option<String>,
     pub(crate) started: i32,
     pub(crate) live: bool,
-    /// The last frame that viewers could see, in ms; `None` while nobody publishes.
+    /// Time in ms of the last frame that viewers can see; `None` while nothing is published.
     pub(crate) last_frame_ms: Option<i64>,
-    /// The keys that have joined it.
+    /// The keys that have joined the call.
     pub(crate) joined: HashSet<i64>,
 }
 
 /// A login code that was "sent".
 #[derive(Debug, Clone)]
 pub struct SentCode {
-    /// Whom to.
+    /// The recipient's phone number.
     pub phone: String,
     /// The code.
     pub code: String,
-    /// How.
+    /// The delivery type.
     pub by: CodeBy,
-    /// What `auth.signIn` must give with it.
+    /// The hash that `auth.signIn` must repeat.
     pub phone_code_hash: String,
 }
 
-/// A QR token.
+/// A QR login token.
 #[derive(Debug)]
 pub(crate) struct LoginToken {
-    /// Who wants to sign in with it.
+    /// The key that is to be signed in.
     pub(crate) key: i64,
     pub(crate) expires: Instant,
-    /// Who has accepted it.
+    /// The user id of the account that accepted the token.
     pub(crate) accepted: Option<i64>,
 }
 
-/// A request as it came in.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// When.
+    /// The time of arrival.
     pub at: SystemTime,
-    /// With which auth key; 0 in a key exchange.
+    /// The auth key's id; 0 in a key exchange.
     pub session: i64,
-    /// At which DC.
+    /// The DC that received the request.
     pub dc_id: i32,
-    /// The method's TL name, without the wrappers around it.
+    /// The method's TL name, without wrappers.
     pub method: String,
 }
 
-/// A connection that has shown a key.
+/// A connection that has used a key.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) key: i64,
@@ -164,7 +164,7 @@ pub(crate) struct Connection {
     pub(crate) out: UnboundedSender<Outgoing>,
 }
 
-/// A request to a connection's thread.
+/// An instruction to a connection's thread.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Message { key: i64, session: i64, kind: Kind, body: Vec<u8> },
@@ -202,7 +202,7 @@ impl State {
         self.world.accounts.iter().find(|account| account.user_id == user_id)
     }
 
-    /// The account of a phone number, written with or without `+` and spaces.
+    /// The account of a phone number; `+` and spaces are optional.
     pub(crate) fn account_by_phone(&self, phone: &str) -> Option<&Account> {
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         let wanted = digits(phone);
@@ -213,7 +213,7 @@ impl State {
         self.world.chats.iter().find(|chat| chat.id == id)
     }
 
-    /// What `viewer` must show to name a user, a chat or a channel; another one for each viewer.
+    /// The access hash that `viewer` must send for a user, chat or channel; it differs per viewer.
     pub(crate) fn access_hash(&self, viewer: i64, id: i64) -> i64 {
         let hash = sha256(&[&self.secret, &viewer.to_le_bytes(), &id.to_le_bytes()]);
         let mut number = [0; 8];
@@ -221,7 +221,7 @@ impl State {
         i64::from_le_bytes(number)
     }
 
-    /// Makes a key known. Answers its id.
+    /// Adds a key. Returns its id.
     pub(crate) fn add_key(&mut self, bytes: AuthKey, dc_id: i32, salt: i64, login: Login) -> i64 {
         let id = key_id(&bytes);
         let now = now();
@@ -241,18 +241,18 @@ impl State {
         id
     }
 
-    /// Signs a key out. Answers whether anybody was signed in with it.
+    /// Signs a key out. Returns whether it was signed in.
     pub(crate) fn sign_out(&mut self, key: i64) -> bool {
         let Some(key) = self.keys.get_mut(&key) else { return false };
         std::mem::replace(&mut key.login, Login::Nobody) != Login::Nobody
     }
 
-    /// The call that is live in a chat.
+    /// The live call of a chat.
     pub(crate) fn live_call(&self, chat_id: i64) -> Option<&Call> {
         self.calls.iter().find(|call| call.chat_id == chat_id && call.live)
     }
 
-    /// Starts a call; the one that is live ends, as the real server has it.
+    /// Starts a call and ends the live one, as the real server does.
     pub(crate) fn start_call(&mut self, chat_id: i64, kind: CallKind, title: Option<String>) -> &Call {
         self.end_call(chat_id);
         self.calls.push(Call {
@@ -269,13 +269,13 @@ impl State {
         &self.calls[self.calls.len() - 1]
     }
 
-    /// Ends the call that is live. Answers whether there was one.
+    /// Ends the live call. Returns whether there was one.
     pub(crate) fn end_call(&mut self, chat_id: i64) -> bool {
         let live = self.calls.iter_mut().find(|call| call.chat_id == chat_id && call.live);
         live.map(|call| call.live = false).is_some()
     }
 
-    /// The chat's stream key, `<digits>:<secret>`: the same one until it is revoked.
+    /// The chat's stream key, `<digits>:<secret>`; it changes only when revoked.
     pub(crate) fn stream_key(&mut self, chat_id: i64, revoke: bool) -> String {
         if revoke {
             self.stream_secrets.remove(&chat_id);
@@ -285,22 +285,22 @@ impl State {
         format!("{chat_id}:{secret}")
     }
 
-    /// The URL that goes before the key.
+    /// The server URL for a stream key.
     pub(crate) fn stream_url(&self) -> String {
         format!("{}/", self.world.ingest.trim_end_matches('/'))
     }
 
-    /// Sends something unasked to every connection that has shown the key.
+    /// Pushes an update to every connection that uses the key.
     pub(crate) fn push(&self, key: i64, body: &[u8]) {
         for connection in self.connections.values().filter(|connection| connection.key == key) {
             let message =
                 Outgoing::Message { key, session: connection.session, kind: Kind::Push, body: body.to_vec() };
-            // A connection that has just closed has nobody to tell.
+            // The connection may have closed meanwhile.
             let _ = connection.out.send(message);
         }
     }
 
-    /// Closes the connections of one key, or all.
+    /// Closes the connections of one key, or all connections.
     pub(crate) fn hang_up(&self, key: Option<i64>) {
         for connection in self.connections.values() {
             if key.is_none_or(|key| key == connection.key) {
@@ -309,7 +309,7 @@ impl State {
         }
     }
 
-    /// Who is signed in with the key on the user's own DC, or the error that the real server gives.
+    /// The account signed in with the key on its home DC, or the real server's error.
     pub(crate) fn signed_in(&self, key: i64, dc_id: i32) -> Result<&Account, RpcError> {
         let unregistered = || RpcError::named("AUTH_KEY_UNREGISTERED");
         match self.keys.get(&key).map(|key| key.login) {

@@ -1,31 +1,31 @@
-//! The TCP framings of MTProto: Full, Abridged and (padded) Intermediate, recognised by a
-//! connection's first bytes. Not the obfuscated one, and no encryption.
+//! The TCP transports of MTProto: Full, Abridged and (padded) Intermediate, detected by a
+//! connection's first bytes. Neither obfuscation nor encryption.
 //!
 //! <https://core.telegram.org/mtproto/mtproto-transports>
 
 use std::fmt;
 
-/// The longest payload accepted. The real servers close the connection at about a megabyte.
+/// Longest accepted payload in bytes. The real servers close the connection at about 1 MB.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
-/// Frame, sequence number and checksum of Full.
+/// Bytes of length, sequence number and checksum in Full.
 const FULL_OVERHEAD: usize = 12;
 
-/// How a connection frames its payloads.
+/// The transport of a connection.
 #[derive(Debug, Default)]
 pub(crate) enum Transport {
-    /// Nothing has been received yet.
+    /// No bytes received yet.
     #[default]
     Unknown,
     /// Length, sequence number, payload, CRC-32.
     Full { received: i32, sent: i32 },
-    /// A length of one or four bytes, in words.
+    /// Length of one or four bytes, counted in 4-byte words.
     Abridged,
-    /// A length of four bytes; padded or not.
+    /// Length of four bytes; optionally padded.
     Intermediate { padded: bool },
 }
 
-/// Why what was received is no frame.
+/// Why the received bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     Length(u32),
@@ -43,13 +43,13 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The first four bytes, as a little-endian number.
+/// The first four bytes as a little-endian number.
 fn first_word(buffer: &[u8]) -> Option<u32> {
     buffer.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 impl Transport {
-    /// Takes the next payload off the front of `buffer`, once it is complete.
+    /// Removes and returns the next payload of `buffer`, once complete.
     pub(crate) fn decode(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Broken> {
         if matches!(self, Self::Unknown) {
             let skip = match (buffer.first(), first_word(buffer)) {
@@ -79,7 +79,7 @@ impl Transport {
             Self::Abridged => decode_abridged(buffer),
             Self::Intermediate { padded } => {
                 let Some(length) = first_word(buffer) else { return Ok(None) };
-                // The top bit asks for a quick acknowledgment, which a server may leave out.
+                // The top bit requests a quick acknowledgment, which is optional for a server.
                 let payload = take(buffer, 4, (length & 0x7fff_ffff) as usize)?;
                 Ok(payload.map(|mut payload| {
                     if *padded {
@@ -91,7 +91,7 @@ impl Transport {
         }
     }
 
-    /// A payload as it goes onto the wire.
+    /// Frames a payload.
     pub(crate) fn encode(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::with_capacity(payload.len() + FULL_OVERHEAD);
         match self {
@@ -124,9 +124,8 @@ impl Transport {
         frame
     }
 
-    /// A transport error (−404, −429): four bytes where a payload would stand. Full has been seen
-    /// to send the number as length, as sequence number and once more, which is what clients look
-    /// for.
+    /// A transport error (−404, −429): four bytes in place of a payload. In Full the real server
+    /// sends the number as length, as sequence number and again (observed); clients expect that.
     pub(crate) fn encode_error(&mut self, code: i32) -> Vec<u8> {
         let bytes = code.to_le_bytes();
         match self {
@@ -136,7 +135,7 @@ impl Transport {
     }
 }
 
-/// Takes a header and a payload of this length, once both are there.
+/// Removes a header and a payload of this length, once both are complete.
 fn take(buffer: &mut Vec<u8>, header: usize, length: usize) -> Result<Option<Vec<u8>>, Broken> {
     if length > MAX_PAYLOAD {
         return Err(Broken::Length(length as u32));
@@ -179,7 +178,7 @@ fn decode_abridged(buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Broken> {
 mod tests {
     use super::*;
 
-    /// What a client with this framing sends first, and how it frames the payloads.
+    /// The client's first bytes for this transport, and its framing of payloads.
     fn client(transport: &Transport) -> (Vec<u8>, Transport) {
         match transport {
             Transport::Abridged => (vec![0xef], Transport::Abridged),

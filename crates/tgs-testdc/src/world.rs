@@ -1,63 +1,63 @@
-//! What a test DC holds when it starts: accounts, chats, and who may do what in them. Data only.
+//! The initial content of a test DC: accounts, chats, and rights in them. Data only.
 
 use std::time::Duration;
 
 /// The accounts and chats of a test DC.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// Who can sign in.
+    /// Accounts that can sign in.
     pub accounts: Vec<Account>,
     /// Channels and groups.
     pub chats: Vec<Chat>,
-    /// The application that may connect.
+    /// The `api_id` that clients must send.
     pub api_id: i32,
-    /// Its hash: a dummy.
+    /// The `api_hash` of that application: a dummy.
     pub api_hash: String,
-    /// How long a QR token can be accepted.
+    /// Lifetime of a QR login token.
     pub login_token_life: Duration,
-    /// Where `phone.getGroupCallStreamRtmpUrl` points.
+    /// The URL that `phone.getGroupCallStreamRtmpUrl` returns.
     pub ingest: String,
-    /// How many seconds the time that `help.getConfig` tells is ahead of this machine's.
+    /// Seconds by which the time in `help.getConfig` is ahead of this machine's clock.
     pub clock_ahead: i32,
 }
 
-/// Somebody who can sign in.
+/// An account that can sign in.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// The account's id.
+    /// The user id.
     pub user_id: i64,
-    /// The DC it lives on: 1 or 2.
+    /// The account's home DC: 1 or 2.
     pub dc_id: i32,
-    /// With `+` and country code.
+    /// The phone number with `+` and country code.
     pub phone: String,
-    /// The login code that it is sent, each time the same.
+    /// The login code, the same for each sign-in.
     pub code: String,
-    /// How the first code reaches it.
+    /// How the first login code is sent.
     pub code_by: CodeBy,
-    /// The 2FA password, if it has one.
+    /// The 2FA password, if set.
     pub password: Option<String>,
-    /// The name shown.
+    /// The first name.
     pub first_name: String,
-    /// The name without `@`.
+    /// The username without `@`.
     pub username: Option<String>,
-    /// A bot: what only people may do answers `BOT_METHOD_INVALID`.
+    /// Whether the account is a bot: user-only methods answer `BOT_METHOD_INVALID`.
     pub bot: bool,
 }
 
-/// How a login code reaches its account.
+/// The delivery type of a login code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeBy {
     /// As a message inside Telegram.
     App,
     /// As a text message.
     Sms,
-    /// By a voice.
+    /// By a voice call.
     Call,
-    /// The code is the end of a number that calls.
+    /// By a call whose number ends with the code.
     MissedCall,
     /// By email.
     Email,
-    /// On Fragment.
+    /// By Fragment.
     Fragment,
 }
 
@@ -66,54 +66,54 @@ pub enum CodeBy {
 pub struct Chat {
     /// The bare id, without `-100`.
     pub id: i64,
-    /// What it is.
+    /// The type of the chat.
     pub kind: ChatKind,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// The name without `@`; a chat without one is private.
+    /// The username without `@`; a chat without username is private.
     pub username: Option<String>,
-    /// What accounts are in it; all others are strangers to it.
+    /// The members' roles; all other accounts are not in the chat.
     pub roles: Vec<(i64, Role)>,
     /// The call that is live at the start.
     pub call: Option<CallKind>,
 }
 
-/// What a chat is.
+/// The type of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChatKind {
-    /// One speaks, many listen.
+    /// A broadcast channel.
     Broadcast,
-    /// A group with channel ids.
+    /// A supergroup.
     Supergroup,
-    /// A small old-style group.
+    /// A basic group.
     Basic,
 }
 
-/// What an account is in a chat.
+/// The role of an account in a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It made the chat, and may do everything.
+    /// The creator, with all rights.
     Creator,
-    /// It administers the chat.
+    /// An administrator.
     Admin {
-        /// Whether that includes live streams.
+        /// Whether the rights include live streams.
         manage_call: bool,
     },
-    /// It reads.
+    /// A member without rights.
     Member,
 }
 
-/// What kind of call is live in a chat.
+/// The type of a live call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// A live stream that takes RTMP.
+    /// An RTMP live stream.
     Rtmp,
-    /// A video chat of people.
+    /// A video chat.
     WebRtc,
 }
 
 impl Chat {
-    /// The id that users and `CHAT_ID` give: −100… for channels and supergroups, −… for basic
+    /// The id used by operators and `CHAT_ID`: −100… for channels and supergroups, −… for basic
     /// groups.
     #[must_use]
     pub fn marked_id(&self) -> i64 {
@@ -123,7 +123,7 @@ impl Chat {
         }
     }
 
-    /// What the account is in this chat; `None` for a stranger.
+    /// The account's role in this chat; `None` if it is not a member.
     #[must_use]
     pub fn role(&self, user_id: i64) -> Option<Role> {
         self.roles.iter().find(|(id, _)| *id == user_id).map(|(_, role)| *role)
@@ -131,19 +131,19 @@ impl Chat {
 }
 
 impl World {
-    /// Alice's user id: lives on DC 2, has a 2FA password, made [`World::CHANNEL`].
+    /// Alice's user id: home DC 2, has a 2FA password, created [`World::CHANNEL`].
     pub const ALICE: i64 = 5_000_000_001;
-    /// Bob's user id: lives on DC 1, has no password.
+    /// Bob's user id: home DC 1, no password.
     pub const BOB: i64 = 5_000_000_002;
-    /// The broadcast channel `@tgs_demo`, made by Alice; Bob reads it.
+    /// The broadcast channel `@tgs_demo`, created by Alice; Bob is a member.
     pub const CHANNEL: i64 = 2_000_000_001;
-    /// A private supergroup that Alice administers without the right to manage calls; Bob made it.
+    /// A private supergroup, created by Bob; Alice is an administrator without `manage_call`.
     pub const SUPERGROUP: i64 = 2_000_000_002;
-    /// A basic group that Alice made; Bob is a member.
+    /// A basic group, created by Alice; Bob is a member.
     pub const GROUP: i64 = 4_000_001;
-    /// The public channel `@tgs_elsewhere`, made by Bob: Alice is not in it.
+    /// The public channel `@tgs_elsewhere`, created by Bob; Alice is not a member.
     pub const ELSEWHERE: i64 = 2_000_000_003;
-    /// A private channel, made by Bob: Alice is not in it.
+    /// A private channel, created by Bob; Alice is not a member.
     pub const PRIVATE: i64 = 2_000_000_004;
 
     /// Two accounts and five chats; see the constants of this type.

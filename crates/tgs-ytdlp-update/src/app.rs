@@ -1,4 +1,4 @@
-//! From the command line to the exit code and the `RESULT:` line.
+//! Runs `tgs-ytdlp-update`: prints the `RESULT:` line and sets the exit code.
 
 use std::{
     io::{self, Write, stdout},
@@ -29,7 +29,7 @@ use crate::{
 #[expect(clippy::needless_pass_by_value, reason = "the one `main` hands the command line over")]
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     logging::init("info");
-    // --check runs the version in use; --status follows links in the owner's directory.
+    // Never as root: `--check` runs the yt-dlp in use, and `--status` follows the owner's links.
     let ran = if cli.status && !cli.root.exists() {
         Ok(None)
     } else {
@@ -83,8 +83,8 @@ fn update(cli: &Cli) -> Code {
     }
 }
 
-/// Confines pip and the untested yt-dlp: they read no `.env` and write only below --root and in the
-/// returned directory.
+/// Confines pip and the untested yt-dlp: they cannot read `.env`, and write only below `--root` and
+/// in the returned directory.
 fn confine(cli: &Cli, tree: &VersionsDir) -> io::Result<TempDir> {
     let scratch = tempfile::Builder::new().prefix("tgs-ytdlp-update.").tempdir()?;
     confine::make_scratch(scratch.path())?;
@@ -101,7 +101,7 @@ fn succeeded(what: &str) -> Code {
 
 fn ended(failure: &UpdateError, still: &str, cancel: &Cancel) -> Code {
     if cancel.is_cancelled() {
-        // A failure after the signal is caused by it.
+        // A failure after the signal is a consequence of it.
         return failed(&format!("{}; what was in place still is", UpdateError::Stopped), Code::Failure);
     }
     failed(&format!("{failure}; {still}"), Code::Failure)

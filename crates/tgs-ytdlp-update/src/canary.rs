@@ -1,6 +1,6 @@
-//! The canary: a real page that the new yt-dlp must extract if the one in use can.
+//! The canary: a real page that the new yt-dlp must extract if the current one can.
 //!
-//! If neither can, the fault is the page's or the network's, and the new version passes.
+//! If both fail, the page or the network is at fault, and the new version is accepted.
 
 use std::{
     fs::{self, Permissions},
@@ -21,20 +21,20 @@ use crate::{
 /// Time limit for one page, as in `tgs-stream`.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The most bytes read of a playlist.
+/// Maximum size of a playlist, in bytes.
 const MAX_LIST: u64 = 1 << 20;
 
-/// The page and the arguments for it.
+/// A page and the yt-dlp arguments for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Canary {
     url: String,
-    /// YTDLP_ARGS: the page may need cookies or a proxy.
+    /// YTDLP_ARGS: the page may require cookies or a proxy.
     args: Vec<String>,
 }
 
 impl Canary {
-    /// That of the command line, else the first page of the playlist.
-    /// `scratch` takes copies of what yt-dlp would write to.
+    /// The page of `--canary`, else the first page of the playlist. `scratch` receives copies of
+    /// files that yt-dlp writes to.
     pub(crate) fn find(cli: &Cli, scratch: &Path) -> Option<Self> {
         let settings = cli.env_file.as_deref().and_then(settings);
         let args = settings.as_ref().map(|settings| split(&settings.ytdlp_args)).unwrap_or_default();
@@ -45,7 +45,7 @@ impl Canary {
         Some(Self { url: url?, args: with_own_cookies(args, scratch) })
     }
 
-    /// Tries `new`, then `old` where `new` fails. The error is why `new` must not be used.
+    /// Tests `new`, and `old` if `new` fails. The error says why `new` must not be used.
     pub(crate) fn run(&self, new: &Path, old: Option<&Path>, cancel: &Cancel) -> Result<(), String> {
         let Err(first) = self.ask(new, cancel) else {
             log::info!("the canary {} works with the new version", self.url);
@@ -65,7 +65,7 @@ impl Canary {
             );
             return Ok(());
         }
-        // Sites refuse at random: only two failures with a success of the old one between count.
+        // Sites refuse at random: `new` must fail both before and after a success of `old`.
         self.ask(new, cancel).map_err(|second| {
             format!("it does not extract {}, which the version in use does: {second}", self.url)
         })
@@ -82,13 +82,13 @@ impl Canary {
     }
 }
 
-/// The settings that name the playlist. Unreadable settings only skip the canary.
+/// The settings that name the playlist. With unreadable settings only the canary is skipped.
 fn settings(path: &Path) -> Option<Settings> {
     let loaded = Settings::load(Some(path), &|name| std::env::var_os(name), &[]);
     loaded.map_err(|problems| log::warn!("no canary from the playlist: failed to {problems}")).ok()
 }
 
-/// `args` with a copy of the operator's cookies file, which yt-dlp must be able to write.
+/// Replaces the operator's cookies file in `args` by a copy, because yt-dlp writes to the file.
 fn with_own_cookies(args: Vec<String>, scratch: &Path) -> Vec<String> {
     let own = |file: &str| {
         let copy = scratch.join("cookies.txt");
@@ -112,12 +112,12 @@ fn with_own_cookies(args: Vec<String>, scratch: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Without those that cannot be split: the settings have checked that.
+/// Splits arguments that the settings have already validated.
 fn split(args: &str) -> Vec<String> {
     shell_words::split(args).unwrap_or_default()
 }
 
-/// The first entry of the list `path` that is a page on the web and no media file.
+/// The first entry of the playlist that is a web page and not a media file.
 fn first_page(path: &Path) -> Option<String> {
     let mut text = Vec::new();
     files::open_regular(path).ok()?.take(MAX_LIST).read_to_end(&mut text).ok()?;

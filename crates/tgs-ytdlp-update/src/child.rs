@@ -1,4 +1,4 @@
-//! Children of one run: logs their output line by line, and limits their time.
+//! Runs the children of an update: logs their output by line and limits their time.
 
 use std::{
     process::{Command, Output},
@@ -10,17 +10,17 @@ use tgs_core::{
     process::{self, RunError},
 };
 
-/// A pip report of a dozen packages is below 1 MB, yt-dlp's JSON of a page below 2 MB.
+/// In bytes: a pip report of a dozen packages is below 1 MB, yt-dlp's JSON of a page below 2 MB.
 const MAX_OUTPUT: usize = 32 << 20;
 
-/// Whether stdout is logged, or is the result.
+/// Whether stdout is logged or returned as the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdout {
     Logged,
     Answer,
 }
 
-/// Runs `command` for at most `limit` and logs its output, each line after `name`.
+/// Runs `command` for at most `limit` and logs each output line with the prefix `name`.
 pub(crate) fn run(
     name: &str,
     command: Command,
@@ -36,7 +36,7 @@ pub(crate) fn run(
     Ok(output)
 }
 
-/// The longest line logged, in characters: pip lists every version of a package in one line.
+/// Maximum length of a logged line, in characters: pip lists all versions of a package in one line.
 const LINE: usize = 500;
 
 fn log_lines(name: &str, printed: &[u8]) {
@@ -48,7 +48,7 @@ fn log_lines(name: &str, printed: &[u8]) {
     }
 }
 
-/// Why a child failed: its last line that begins with `ERROR`, else its last line.
+/// The cause of a failure: the last stderr line that begins with `ERROR:`, else the last line.
 pub(crate) fn reason(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

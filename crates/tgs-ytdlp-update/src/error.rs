@@ -1,14 +1,14 @@
-//! Why an update failed, each cause with its remedy.
+//! The causes of a failed update and their remedies.
 
 use std::path::PathBuf;
 
 use tgs_core::process::RunError;
 
-/// Free space required to build a version, in megabytes: an environment takes 170 with its
-/// JavaScript runtime, pip's downloads 60.
+/// Free space required for a version, in MB: the environment with its JavaScript runtime takes 170,
+/// pip's downloads 60.
 pub(crate) const NEEDED_MB: u64 = 300;
 
-/// The cause. Each text follows "failed to".
+/// The cause of a failure. Each text follows "failed to".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpdateError {
     #[error("lock {dir}: another update runs{holder}", dir = dir.display())]
@@ -53,7 +53,7 @@ pub(crate) enum UpdateError {
 }
 
 impl UpdateError {
-    /// For `map_err`: the file or directory that could not be used.
+    /// Maps an I/O error at `path`, for `map_err`.
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {

@@ -1,7 +1,7 @@
-//! `tgs-ytdlp-update`: installs the newest yt-dlp beside the one in use, tests it, swaps a link.
+//! `tgs-ytdlp-update`: installs the newest yt-dlp beside the current one, tests it, swaps a link.
 //!
-//! Never changes the version in use: a failed or killed run leaves it as it was. Does not touch the
-//! broadcast: `tgs-stream` uses the new version from its next item on.
+//! Never modifies the version in use, so a failed or killed run leaves it intact. Does not touch
+//! the broadcast: `tgs-stream` uses the new version from its next item on.
 
 mod app;
 mod canary;
@@ -19,7 +19,7 @@ mod versions_dir;
 
 pub use app::run;
 
-/// The command line's definition, for manual pages and completions.
+/// The clap definition, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     <cli::Cli as clap::CommandFactory>::command()

@@ -1,5 +1,5 @@
-//! Root becomes the owner of --root: it leaves no file of its own there, and handles no page or
-//! package with its rights.
+//! As root, switches to the owner of `--root`: no root-owned files are left there, and no page or
+//! package is processed as root.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::bail;
 use rustix::process::geteuid;
 use tgs_core::owner;
 
-/// Where this is root, runs this program again as the owner of `root` and returns its exit code.
+/// If run as root, runs this program again as the owner of `root` and returns its exit code.
 /// `env_file` must belong to that user or root.
 pub(crate) fn run_as_owner(root: &Path, env_file: Option<&Path>) -> anyhow::Result<Option<u8>> {
     if geteuid().is_root() && !root.exists() {

@@ -1,6 +1,6 @@
 //! A test page on loopback with a video that every working yt-dlp extracts.
 //!
-//! Serves the page alone, no video. The thread ends with the process.
+//! Serves only the page, not the video. The thread ends with the process.
 
 use std::{
     io::{self, Read, Write},
@@ -9,24 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time limit for one request; clients are served one after the other.
+/// Time limit for one request; requests are served one at a time.
 const TIME: Duration = Duration::from_secs(5);
 
-/// The page.
+/// A running test page.
 #[derive(Debug)]
 pub(crate) struct TestPage {
-    /// Its URL.
+    /// The URL of the page.
     pub(crate) url: String,
-    /// The URL of its video.
+    /// The URL of the video.
     pub(crate) film: String,
 }
 
 impl TestPage {
-    /// Serves one.
+    /// Starts serving a page on a free port.
     pub(crate) fn serve() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let here = format!("http://{}", listener.local_addr()?);
-        // Unique to this run: a cached answer would prove nothing.
+        // Unique to this run, so that a cached answer cannot pass the test.
         let film = format!("/film-{}.mp4", process::id());
         let body = format!(
             "<!DOCTYPE html><html><head><title>tgs</title></head><body><video src=\"{film}\"></video></body></html>\n"
@@ -34,7 +34,7 @@ impl TestPage {
         let page = Self { url: format!("{here}/page.html"), film: format!("{here}{film}") };
         thread::Builder::new().name("page".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A failed answer shows in yt-dlp's own result.
+                // A failed answer appears in yt-dlp's own result.
                 let _ = answer(stream, &body);
             }
         })?;

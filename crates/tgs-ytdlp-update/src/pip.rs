@@ -1,8 +1,8 @@
-//! pip: what there is, what could be installed, and the installation. What it says in words is
-//! turned into causes here.
+//! Runs pip: finds the newest version, resolves requirements, installs them. Maps pip's messages to
+//! causes.
 //!
-//! Its exit code is not believed where it matters: it is 0 when pip has gone down to an older
-//! version, and can be 0 without any network.
+//! pip's exit code is not sufficient: pip exits with 0 after choosing an older version, and can
+//! exit with 0 without a network.
 
 use std::{
     io::ErrorKind,
@@ -26,21 +26,21 @@ use crate::{
 
 const VENV_LIMIT: Duration = Duration::from_mins(3);
 const ASK_LIMIT: Duration = Duration::from_mins(5);
-/// 60 MB over a slow line.
+/// Time for 60 MB over a slow line.
 const INSTALL_LIMIT: Duration = Duration::from_mins(20);
 
-/// A pip to ask, and where it looks.
+/// The pip of one environment, with its package sources.
 #[derive(Debug)]
 pub(crate) struct Pip {
     python: PathBuf,
-    /// Where the versions are kept, for words.
+    /// The root of the versions, for messages.
     root: PathBuf,
-    /// What `--index-url` and `--find-links` become.
+    /// The arguments for `--index-url` and `--find-links`.
     sources: Vec<String>,
     cancel: Cancel,
 }
 
-/// What pip would install.
+/// The part of pip's installation report that is read.
 #[derive(Debug, Deserialize)]
 struct PipReport {
     install: Vec<PipPackage>,
@@ -58,8 +58,8 @@ struct PackageMetadata {
 }
 
 impl Pip {
-    /// A pip to ask questions: that of the version in use, else, where that has none that works,
-    /// one made in `scratch`.
+    /// A pip for queries: that of the version in use, or a new one in `scratch` if that pip does
+    /// not work.
     pub(crate) fn to_ask(
         cli: &Cli,
         current: Option<&Path>,
@@ -92,8 +92,8 @@ impl Pip {
         Self { python: dir.join("bin/python3"), root: cli.root.clone(), sources, cancel: cancel.clone() }
     }
 
-    /// The newest yt-dlp there is, whether or not this Python or what it needs allows to install
-    /// it.
+    /// The newest yt-dlp on the index, even if this Python or a dependency prevents its
+    /// installation.
     pub(crate) fn newest(&self, channel: Channel) -> Result<Version, UpdateError> {
         let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
         let pre = (channel == Channel::Nightly).then_some("--pre");
@@ -101,7 +101,7 @@ impl Pip {
         self.ask(&args)?.map_err(|output| refused(&output, "", &self.root))
     }
 
-    /// The version of yt-dlp that pip would install for these requirements; the inner error is its
+    /// The yt-dlp version that pip would install for `requirements`; the inner error is pip's
     /// refusal.
     pub(crate) fn ask(&self, requirements: &[String]) -> Result<Result<Version, Output>, UpdateError> {
         let mut command = self.install();
@@ -119,7 +119,7 @@ impl Pip {
         Ok(Ok(version.map_err(|error| UpdateError::Rest(format!("read the report of pip: {error}")))?))
     }
 
-    /// Installs `requirements` into its own environment. Temporary files go to `scratch`.
+    /// Installs `requirements` into this pip's environment. Temporary files go to `scratch`.
     pub(crate) fn install_into(&self, requirements: &[String], scratch: &Path) -> Result<(), UpdateError> {
         let mut command = self.install();
         command.args(["--progress-bar", "off"]).args(requirements).env("TMPDIR", scratch);
@@ -127,7 +127,7 @@ impl Pip {
         if output.status.success() { Ok(()) } else { Err(refused(&output, "", scratch)) }
     }
 
-    /// The version of yt-dlp that its environment has.
+    /// The yt-dlp version in this pip's environment.
     pub(crate) fn installed(&self) -> Result<Version, UpdateError> {
         let mut command = process::command(&self.python);
         command.args(["-I", "-c", "from importlib.metadata import version; print(version('yt-dlp'))"]);
@@ -146,7 +146,7 @@ impl Pip {
 
     fn pip(&self) -> Command {
         let mut command = process::command(&self.python);
-        // Isolated: ignores a pip.py in the working directory.
+        // `-I` isolates Python from a pip.py in the working directory.
         command.args([
             "-I",
             "-m",
@@ -167,12 +167,12 @@ impl Pip {
     }
 }
 
-/// Makes an environment at `dir`, with a pip in it.
+/// Creates a virtual environment with pip at `dir`.
 pub(crate) fn make_venv(dir: &Path, cancel: &Cancel) -> Result<(), UpdateError> {
     let mut venv = process::command("python3");
     venv.args(["-I", "-m", "venv", "--without-pip"]).arg(dir);
     make_part(venv, "venv", dir, cancel)?;
-    // The second half by itself: the venv module keeps the reasons of a failure there to itself.
+    // ensurepip runs separately because the venv module hides the cause of its failure.
     let mut ensurepip = process::command(dir.join("bin/python3"));
     ensurepip.args(["-I", "-m", "ensurepip", "--default-pip"]);
     make_part(ensurepip, "ensurepip", dir, cancel)
@@ -204,8 +204,8 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
     }))
 }
 
-/// What a refusal of pip means, other than that some package is not there. `newest` is what was to
-/// be installed, `dir` where.
+/// The cause that pip's output names; `None` for a missing package. `newest` is the requested
+/// version, `dir` the target.
 pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError> {
     let line = |parts: &[&str]| {
         words
@@ -227,14 +227,14 @@ pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError
     python.map(|detail| UpdateError::PythonTooOld { newest: newest.to_owned(), detail })
 }
 
-/// The failure that a refusal of pip is.
+/// The error for a failed pip.
 pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> UpdateError {
     let words = String::from_utf8_lossy(&output.stderr);
     cause(&words, newest, dir)
         .unwrap_or_else(|| UpdateError::Rest(format!("ask pip: {}", child::reason(output))))
 }
 
-/// How pip and what it stands on tell that there is no way to the index.
+/// Texts of pip and its libraries for an unreachable index.
 const NETWORK: [&str; 9] = [
     "Failed to establish a new connection",
     "NewConnectionError",
@@ -253,7 +253,7 @@ fn disk_full(words: &str, dir: &Path) -> Option<UpdateError> {
     Some(UpdateError::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail: shown(line).to_owned() })
 }
 
-/// A line of pip without what stands before its words.
+/// A line of pip without its level prefix, at most 300 characters long.
 fn shown(line: &str) -> &str {
     let line = line.trim();
     let line = line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("WARNING: ")).unwrap_or(line);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn causes_are_told_apart() {
-        // As pip 23.2 has printed it.
+        // Output of pip 23.2.
         let cases = [
             (
                 "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError('<pip.\

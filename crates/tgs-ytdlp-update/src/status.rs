@@ -1,4 +1,4 @@
-//! `--status`: the installed versions. Reads the directory, and starts no program.
+//! `--status`: the installed versions. Reads the directory and starts no program.
 
 use std::{
     fmt::Write as _,
@@ -17,9 +17,9 @@ pub(crate) struct InstalledVersions {
     root: PathBuf,
     current: Option<InstalledVersion>,
     previous: Option<InstalledVersion>,
-    /// The version that a rollback left; no update installs it again.
+    /// The version that a rollback replaced; no update installs it again.
     rolled_back: Option<String>,
-    /// Time of the last successful update, in seconds since the epoch.
+    /// Unix timestamp of the last successful update.
     last_success: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Tests whether a yt-dlp works: it must extract the video of a page on loopback. `--version` also
-//! works in releases that cannot extract anything.
+//! Tests a yt-dlp: it must extract the video of a page on loopback. `--version` is no test, because
+//! it also works in broken releases.
 
 use std::{path::Path, time::Duration};
 
@@ -11,22 +11,22 @@ use crate::{
     page::TestPage,
 };
 
-/// Time limit: the first start compiles, and a disk may be slow.
+/// Time limit: the first start compiles Python bytecode, possibly on a slow disk.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What a working yt-dlp reports.
+/// The result of a successful test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProvenYtdlp {
-    /// The JavaScript runtimes it found, as in `deno-2.9.8`; YouTube needs one.
+    /// The JavaScript runtimes found, such as `deno-2.9.8`; YouTube requires one.
     pub(crate) javascript: Option<String>,
 }
 
-/// Tests the yt-dlp of the environment `dir`; the error is the reason.
+/// Tests the yt-dlp of the environment `dir`; the error is the cause.
 pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
     let page = TestPage::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
     let mut command = process::command(dir.join("bin/yt-dlp"));
     command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--verbose", "--dump-single-json"]);
-    // No proxy leads to this machine.
+    // Without a proxy, which could not reach the loopback page.
     command.args(["--proxy", "", "--socket-timeout", "10", "--", &page.url]);
     let output =
         child::run("yt-dlp", command, Stdout::Answer, LIMIT, cancel).map_err(|error| error.to_string())?;
@@ -40,13 +40,13 @@ pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
     Ok(ProvenYtdlp { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
 }
 
-/// Whether yt-dlp's result plays `film`.
+/// Whether a format of yt-dlp's result is `film`.
 fn plays(answer: &Value, film: &str) -> bool {
     let formats = answer["formats"].as_array().into_iter().flatten();
     formats.chain([answer]).any(|format| format["url"] == film)
 }
 
-/// The runtimes that `--verbose` names.
+/// The JavaScript runtimes that `--verbose` lists.
 fn javascript(messages: &str) -> Option<String> {
     let line = messages.lines().find_map(|line| line.strip_prefix("[debug] JS runtimes: "))?;
     Some(line.trim().to_owned()).filter(|runtimes| runtimes != "none")

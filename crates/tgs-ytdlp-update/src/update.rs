@@ -1,6 +1,6 @@
-//! The update: find the newest version, build it beside the one in use, test it, swap the link.
+//! The update: find the newest version, build it beside the current one, test it, swap the link.
 //!
-//! Reads the version in use only. Everything that can fail comes before the swap, one rename.
+//! Only reads the version in use. Every step that can fail precedes the swap, a single rename.
 
 use std::{fmt, fs, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
     versions_dir::{VersionDir, VersionsDir},
 };
 
-/// The outcome of a successful run, or of --check.
+/// The outcome of a successful run or of `--check`.
 #[derive(Debug)]
 pub(crate) enum UpdateOutcome {
     Newest(Version),
@@ -47,18 +47,18 @@ impl fmt::Display for UpdateOutcome {
 pub(crate) struct UpdateContext<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) tree: &'a VersionsDir,
-    /// For temporary files of children.
+    /// Directory for temporary files of children.
     pub(crate) scratch: &'a Path,
     pub(crate) cancel: &'a Cancel,
 }
 
-/// One run.
+/// A run of the updater.
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     work: UpdateContext<'a>,
     /// The version in use.
     current: Option<VersionDir>,
-    /// Whether it works.
+    /// Whether the version in use works.
     works: bool,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Update<'a> {
     pub(crate) fn new(work: &UpdateContext<'a>) -> Self {
         let current = work.tree.current();
         let works = current.as_ref().is_some_and(|found| {
-            // Twice: a busy machine can exceed the time limit once.
+            // Two attempts: a busy machine may exceed the time limit once.
             (1..=2).any(|_| {
                 let tried = trial::run(&found.dir, work.cancel);
                 if let Err(reason) = &tried {
@@ -86,7 +86,7 @@ impl<'a> Update<'a> {
         Self { work: *work, current, works }
     }
 
-    /// The version in use, for the end of a failure's message.
+    /// The version in use, as the end of an error message.
     pub(crate) fn still(&self) -> String {
         match &self.current {
             Some(found) if self.works => format!("still {}, which works", found.version),
@@ -95,7 +95,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// The outcome that a run would have. Changes nothing.
+    /// The outcome of a run, without changing anything.
     pub(crate) fn check(&self) -> Result<UpdateOutcome, UpdateError> {
         Ok(match self.plan()? {
             Ok(plan) => self.updated(plan.version),
@@ -118,12 +118,12 @@ impl<'a> Update<'a> {
         UpdateOutcome::Updated { from: self.current.as_ref().map(|found| found.version.clone()), to }
     }
 
-    /// The lowest acceptable version: the one in use, if it works.
+    /// The lowest acceptable version: the current one if it works.
     fn floor(&self) -> Option<&Version> {
         self.current.as_ref().filter(|_| self.works).map(|found| &found.version)
     }
 
-    /// The version to install, or the outcome without one.
+    /// The version to install, or the outcome if there is nothing to install.
     fn plan(&self) -> Result<Result<Plan, UpdateOutcome>, UpdateError> {
         let dir = self.current.as_ref().map(|found| &*found.dir);
         let pip = Pip::to_ask(self.work.cli, dir, self.work.scratch, self.work.cancel)?;
@@ -140,7 +140,7 @@ impl<'a> Update<'a> {
         self.resolve(&pip, newest).map(Ok)
     }
 
-    /// The newest version whose dependencies resolve, determined before anything is built.
+    /// The newest version whose dependencies resolve; checked before anything is built.
     fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, UpdateError> {
         let mut deno = true;
         let refusal = loop {
@@ -162,7 +162,7 @@ impl<'a> Update<'a> {
             );
         };
         let detail = child::reason(&refusal);
-        // pip's own choice.
+        // Without a pinned version, pip chooses.
         let mut free = requirements(None, deno);
         if self.work.cli.channel == Channel::Nightly {
             free.push("--pre".to_owned());
@@ -187,15 +187,15 @@ impl<'a> Update<'a> {
         let root = self.work.tree.root();
         check_space(root)?;
         let dir = self.work.tree.free_dir(&plan.version);
-        // After free_dir: leftovers of a killed run keep their names reserved.
+        // After `free_dir`, so that the names of leftovers from a killed run stay reserved.
         self.work.tree.prune();
         let built = self
             .build(&dir, &plan)
             .and_then(|()| self.prove(&dir, &plan.version))
-            // A test that a signal cut short proves nothing.
+            // A test that a signal interrupted proves nothing.
             .and_then(|()| if self.work.cancel.is_cancelled() { Err(UpdateError::Stopped) } else { Ok(()) })
             .and_then(|()| self.work.tree.swap_in(&dir, &plan.version).map_err(UpdateError::io(&dir)));
-        // Removes what no link names: an older version, or this one where it failed.
+        // Removes unlinked versions: an older one, or this one if it failed.
         self.work.tree.prune();
         built.map(|()| self.updated(plan.version))
     }
@@ -227,8 +227,8 @@ impl<'a> Update<'a> {
     }
 }
 
-/// The requirements for pip: yt-dlp with its recommended packages and a JavaScript runtime for
-/// YouTube. The extra `deno` pins a new enough deno; older versions lack that extra.
+/// The requirements for pip: yt-dlp, its recommended packages, and a JavaScript runtime for
+/// YouTube. The extra `deno` pins a sufficient deno; older yt-dlp versions lack that extra.
 fn requirements(version: Option<&Version>, deno: bool) -> Vec<String> {
     let pin = version.map_or_else(String::new, |version| format!("=={version}"));
     if deno {
@@ -248,7 +248,7 @@ fn check_space(dir: &Path) -> Result<(), UpdateError> {
     Err(UpdateError::DiskFull { dir: dir.to_owned(), megabytes: NEEDED_MB, detail })
 }
 
-/// Returns to the previous version, if it works.
+/// Switches back to the previous version if it works.
 pub(crate) fn roll_back(tree: &VersionsDir, cancel: &Cancel) -> Result<String, UpdateError> {
     let (Some(current), Some(previous)) = (tree.current(), tree.previous()) else {
         return Err(UpdateError::Rest("roll back: there is no version before this one".to_owned()));

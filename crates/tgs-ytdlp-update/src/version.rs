@@ -1,8 +1,6 @@
-//! Versions of yt-dlp, compared as pip compares them: dates with the time of day behind a
-//! nightly's, and `.devN`.
+//! yt-dlp versions in pip's order: dates, with the time of day and `.devN` for nightlies.
 //!
-//! Not all of PEP 440: yt-dlp has no epochs, alphas or local versions. One that has is not
-//! understood, not guessed.
+//! A subset of PEP 440: yt-dlp uses no epochs, pre-releases or local versions; those are rejected.
 
 use std::{
     cmp::Ordering,
@@ -13,13 +11,13 @@ use std::{
 /// A version: `2026.8.19`, or a nightly's `2026.10.26.220202.dev0`.
 #[derive(Debug, Clone)]
 pub(crate) struct Version {
-    /// Without zeros at the end: 2026.8 is 2026.8.0.
+    /// Without trailing zeros: 2026.8 equals 2026.8.0.
     release: Vec<u64>,
-    /// 0 for none, else one more than the number.
+    /// 0 without `.postN`, else N + 1.
     post: u64,
-    /// A `.devN` comes before what it leads to.
+    /// The N of `.devN`, which sorts before the release.
     dev: Option<u64>,
-    /// As the index writes it.
+    /// The spelling of the index.
     text: String,
 }
 
@@ -29,7 +27,7 @@ impl Version {
     }
 }
 
-/// The text is no version.
+/// The text is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a version of yt-dlp")]
 pub(crate) struct NoVersion(String);
@@ -43,12 +41,12 @@ impl FromStr for Version {
 }
 
 fn read(text: &str) -> Option<Version> {
-    // The largest is what stands for "no .devN".
+    // `u64::MAX` stands for "no .devN".
     let number = |text: &str| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse::<u64>().ok())?.filter(|number| *number < u64::MAX)
     };
-    // A nightly's wheel says `2026.10.26.220202dev`; the index, and pip elsewhere,
+    // A nightly's wheel has `2026.10.26.220202dev`; the index and other parts of pip have
     // `2026.10.26.220202.dev0`.
     let (text, dev) = match text.split_once("dev") {
         Some((text, "")) => (text, Some(0)),

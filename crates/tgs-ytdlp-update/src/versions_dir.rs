@@ -1,8 +1,8 @@
-//! The directory of versions: current, previous, complete or not, and the swap. See
+//! The directory of versions: the current and previous links, complete versions, and the swap. See
 //! [`tgs_core::ytdlp_dir`].
 //!
-//! Leftovers of a killed run lack `tgs-version`; the next run removes them. A version is built in
-//! its final place, because a Python environment cannot be moved.
+//! Leftovers of a killed run lack `tgs-version`; the next run removes them. A version is built at
+//! its final path, because a Python environment cannot be moved.
 
 use std::{
     collections::BTreeSet,
@@ -24,10 +24,10 @@ use tgs_core::{
 
 use crate::{error::UpdateError, version::Version};
 
-/// The file that names the version a rollback left: no update installs it again.
+/// Names the version that a rollback replaced: no update installs it again.
 const ROLLED_BACK: &str = "rolled-back";
 
-/// The directory.
+/// The directory of versions.
 #[derive(Debug)]
 pub(crate) struct VersionsDir {
     root: PathBuf,
@@ -41,16 +41,16 @@ pub(crate) struct VersionDir {
 }
 
 impl VersionDir {
-    /// Its name below `versions`.
+    /// The directory's name below `versions`.
     pub(crate) fn name(&self) -> String {
         self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
 impl VersionsDir {
-    /// The directory `root`, which may not exist yet.
+    /// The directory at `root`, which need not exist.
     pub(crate) fn at(root: &Path) -> Self {
-        // Absolute: scripts in an environment name their Python by path.
+        // Absolute, because scripts in an environment contain the path of their Python.
         Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
@@ -62,11 +62,11 @@ impl VersionsDir {
         self.root.join(VERSIONS)
     }
 
-    /// Creates the directory if missing, and excludes other updates until the lock is dropped.
+    /// Creates the directory if missing and locks out other updates.
     pub(crate) fn lock(&self) -> Result<FileLock, UpdateError> {
         fs::create_dir_all(self.versions()).map_err(UpdateError::io(&self.versions()))?;
         let taken = FileLock::take(&self.root, "lock".as_ref(), Duration::ZERO, &Cancel::new());
-        // Versions before 0.2 lock the same file.
+        // Versions before 0.2 lock the same file, so the file must stay.
         taken.map(FileLock::keep_file).map_err(|error| match error {
             LockError::Held(holder) => {
                 let holder = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
@@ -82,7 +82,7 @@ impl VersionsDir {
         self.linked(CURRENT)
     }
 
-    /// The version that was in use before it.
+    /// The version that was in use before the current one.
     pub(crate) fn previous(&self) -> Option<VersionDir> {
         self.linked(PREVIOUS)
     }
@@ -98,7 +98,7 @@ impl VersionsDir {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
-    /// An unused directory for `version`: children of a killed run may still write in an old one.
+    /// An unused directory for `version`: children of a killed run may still write to an old one.
     pub(crate) fn free_dir(&self, version: &Version) -> PathBuf {
         let names = self.names();
         let numbered = (2..).map(|n| format!("{version}-{n}"));
@@ -107,10 +107,10 @@ impl VersionsDir {
         self.versions().join(name)
     }
 
-    /// Marks the version in `dir` as complete and puts it in use; the old one stays for rollback.
+    /// Marks the version in `dir` as complete and switches to it; keeps the old one for rollback.
     pub(crate) fn swap_in(&self, dir: &Path, version: &Version) -> io::Result<()> {
         files::replace(&dir.join(VERSION), format!("{version}\n").as_bytes(), 0o644)?;
-        // After a power failure, no link may point to unwritten files.
+        // Flush first: after a power failure, no link may point to unwritten files.
         rustix::fs::syncfs(File::open(dir)?)?;
         if let Some(current) = self.current() {
             self.point(PREVIOUS, &current.name())?;
@@ -118,9 +118,9 @@ impl VersionsDir {
         self.point(CURRENT, &dir.file_name().unwrap_or_default().to_string_lossy())
     }
 
-    /// Exchanges the previous version and the one in use.
+    /// Swaps the current and the previous version.
     pub(crate) fn swap_back(&self, current: &VersionDir, previous: &VersionDir) -> io::Result<()> {
-        // Recorded first: a kill in between at worst skips one update.
+        // Recorded before the swap: a kill in between skips at most one update.
         match previous.version.cmp(&current.version) {
             std::cmp::Ordering::Less => {
                 let text = format!("{}\n", current.version);
@@ -132,7 +132,7 @@ impl VersionsDir {
         self.point(PREVIOUS, &current.name())
     }
 
-    /// The version that a rollback left.
+    /// The version that a rollback replaced.
     pub(crate) fn rolled_back(&self) -> Option<Version> {
         files::read_text(&self.root.join(ROLLED_BACK)).ok()?.trim().parse().ok()
     }
@@ -152,14 +152,14 @@ impl VersionsDir {
         files::replace(&self.root.join(LAST_SUCCESS), format!("{seconds}\n").as_bytes(), 0o644)
     }
 
-    /// Removes versions that are neither in use, nor the previous, nor run by a visible process.
+    /// Removes versions that are neither current, previous, nor in use by a visible process.
     pub(crate) fn prune(&self) {
         let mut linked = Vec::new();
         for link in [CURRENT, PREVIOUS] {
             match fs::read_link(self.root.join(link)) {
                 Ok(target) => linked.extend(target.file_name().map(ToOwned::to_owned)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // In doubt a version stays.
+                // With an unreadable link, no version is removed.
                 Err(error) => {
                     return log::warn!("failed to read the link {link}: {error}; nothing old is removed");
                 }
@@ -184,12 +184,12 @@ impl VersionsDir {
     }
 }
 
-/// The version in `dir`.
+/// The complete version in `dir`.
 fn found(dir: &Path) -> Option<VersionDir> {
     Some(VersionDir { dir: dir.to_owned(), version: ytdlp_dir::version(dir)?.parse().ok()? })
 }
 
-/// Whether a process names a file in `dir` on its command line, as Python programs do.
+/// Whether a process has a path in `dir` on its command line, as Python programs do.
 fn runs(dir: &Path) -> bool {
     let mut wanted = dir.as_os_str().as_bytes().to_owned();
     wanted.push(b'/');
@@ -262,7 +262,7 @@ mod tests {
         let half = add(&tree, "2026.2.1");
         fs::write(half.join("file"), "").unwrap();
         symlink("versions/2026.2.1", tree.root.join(".current.new")).unwrap();
-        // Its name is not taken again while something of the killed run may still write there.
+        // The name is not reused while children of the killed run may still write there.
         assert!(tree.free_dir(&"2026.2.1".parse().unwrap()).ends_with("2026.2.1-2"));
         assert_eq!(state(&tree), (Some("2026.1.1".into()), None));
         tree.prune();
@@ -286,7 +286,7 @@ mod tests {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // It has one a moment after it was started.
+        // The command line appears shortly after the start.
         let line = format!("/proc/{}/cmdline", child.id());
         while !fs::read_to_string(&line).unwrap().contains("2026.1.1") {
             std::thread::yield_now();

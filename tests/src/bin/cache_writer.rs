@@ -1,5 +1,5 @@
-//! `cache-writer DIR`: keeps one item after another in the cache in DIR, without an end, until it
-//! is killed. Its items are those of [`tgs_e2e::kept`].
+//! `cache-writer DIR`: writes items into the cache in DIR endlessly, until it is killed. The items
+//! are those of [`tgs_e2e::kept`].
 
 use std::{env, path::Path, process::ExitCode, time::Duration};
 

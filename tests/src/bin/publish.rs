@@ -1,6 +1,6 @@
-//! `publish URL`: publishes the FLV stream on standard input in real time, by the connection under
-//! test alone, with the environment it was given (SSL_CERT_FILE). Prints what went wrong and exits
-//! with 1.
+//! `publish URL`: publishes the FLV stream on standard input in real time, with only the connection
+//! under test and the inherited environment (SSL_CERT_FILE). Prints an error and exits with 1 on
+//! failure.
 
 use std::{
     env, io,

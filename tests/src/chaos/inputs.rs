@@ -1,7 +1,6 @@
-//! The hostile inputs of a chaos run: files and lists after public bug reports, each made when it
-//! is first asked for.
+//! The hostile inputs of a chaos run: files and lists after public bug reports, created on demand.
 //!
-//! What becomes of one on air is not judged here: it may play, be cut short or be skipped.
+//! Their playback is not judged here: an input may play, be cut short or be skipped.
 
 use std::{
     fmt::Write as _,
@@ -15,17 +14,17 @@ use anyhow::{Context, Result, ensure};
 
 use crate::clips::ffmpeg;
 
-/// Picture and sound of 4 s, as inputs of ffmpeg.
+/// Picture and sound of 4 s, as ffmpeg inputs.
 const SOURCES: &str = "-f lavfi -i testsrc2=s=320x180:r=25:d=4 -f lavfi -i sine=440:r=48000:d=4";
-/// The encoders of most inputs.
+/// The encoder options of most inputs.
 const CODECS: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -c:a aac";
 
-/// Makes a file at this path.
+/// Creates a file at this path.
 type Make = fn(&Path) -> Result<()>;
 
-/// The inputs: what each is called on disk and how it is made.
+/// The inputs: file name and constructor.
 pub const INPUTS: [(&str, Make); 66] = [
-    // Nothing playable.
+    // Not media.
     ("empty.mp4", |at| bytes(at, b"")),
     ("text.mp4", |at| bytes(at, &b"This is no film.\n".repeat(500))),
     ("random.mp4", |at| bytes(at, &noise(200_000))),
@@ -42,7 +41,7 @@ pub const INPUTS: [(&str, Make); 66] = [
     ("device.m3u", |at| Ok(symlink("/dev/zero", at)?)),
     ("device.mp4", |at| Ok(symlink("/dev/zero", at)?)),
     ("script.mp4", |at| bytes(at, b"ffconcat version 1.0\nfile /etc/passwd\nfile /etc/hostname\n")),
-    // Cut and damaged.
+    // Truncated and corrupted.
     ("no-index.mp4", |at| cut(at, "mp4", 0.5)),
     ("half.mkv", |at| cut(at, "mkv", 0.5)),
     ("half.ts", |at| cut(at, "ts", 0.47)),
@@ -55,7 +54,7 @@ pub const INPUTS: [(&str, Make); 66] = [
     ("unknown-sound.mp4", |at| replaced(at, b"mp4a", b"mhm1")),
     ("unknown-picture.mp4", |at| replaced(at, b"avc1", b"xxxx")),
     ("encrypted.mp4", |at| encode(at, &format!("{SOURCES} {CODECS} {CENC}"))),
-    // Times.
+    // Timestamps and durations.
     ("endless.mp4", endless),
     ("sound-jumps.mkv", |at| jump(at, "asetpts='if(gt(T,2),PTS+7200/TB,PTS)'", "null")),
     ("both-jump.mkv", |at| {
@@ -76,7 +75,7 @@ pub const INPUTS: [(&str, Make); 66] = [
     ("codec-changes.ts", |at| joined(at, "", "-c:v mpeg2video -c:a mp2")),
     ("size-changes.ts", |at| joined(at, "", "-s 640x480 -ar 32000 -ac 1")),
     ("pids-change.ts", |at| joined(at, "", "-mpegts_start_pid 0x300 -mpegts_pmt_start_pid 0x1200")),
-    // Lengths that no one gives, pictures that end first.
+    // No duration, or a picture shorter than the sound.
     ("no-lengths.webm", |at| {
         encode(
             at,
@@ -90,7 +89,7 @@ pub const INPUTS: [(&str, Make); 66] = [
         encode(at, "-f lavfi -i anoisesrc=d=6:a=0.3 -c:a libmp3lame -q:a 0 -write_xing 0 -id3v2_version 0")
     }),
     ("raw.aac", |at| encode(at, "-f lavfi -i sine=440:d=5 -c:a aac -f adts")),
-    // Pictures that hardly move, and stills.
+    // Low frame rates and stills.
     ("slides.mp4", |at| {
         encode(at, &format!("-f lavfi -i testsrc2=s=320x180:r=1/5:d=10 -f lavfi -i sine=440:d=10 {CODECS}"))
     }),
@@ -101,7 +100,7 @@ pub const INPUTS: [(&str, Make); 66] = [
     ("still.png", |at| encode(at, "-f lavfi -i testsrc2=s=640x360 -frames:v 1")),
     ("still.jpg", |at| encode(at, "-f lavfi -i testsrc2=s=640x360 -frames:v 1")),
     ("still.gif", |at| encode(at, "-f lavfi -i testsrc2=s=640x360 -frames:v 1")),
-    // Shapes.
+    // Picture sizes and shapes.
     ("dot.mkv", |at| encode(at, "-f lavfi -i testsrc2=s=2x2:r=25:d=2 -c:v ffv1")),
     ("giant.mp4", |at| {
         encode(
@@ -123,7 +122,7 @@ pub const INPUTS: [(&str, Make); 66] = [
             ),
         )
     }),
-    // Lists.
+    // Playlists.
     ("itself.m3u", |at| bytes(at, b"itself.m3u\nitself.m3u\n")),
     ("many.m3u", |at| bytes(at, &b"x://nothing\n".repeat(100_000))),
     ("nested.m3u", nested),
@@ -144,7 +143,7 @@ const BIG: &str = "-f lavfi -i testsrc2=s=1920x1080:r=25:d=10";
 const CENC: &str = "-encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb \
                     -encryption_kid a7e61c373e219033c21091fa607bf3b8";
 
-/// The input of this number in [`INPUTS`], below `dir`.
+/// Creates the input of this number in [`INPUTS`] below `dir`.
 pub fn make(dir: &Path, number: usize) -> Result<PathBuf> {
     let (name, make) = INPUTS[number % INPUTS.len()];
     let at = dir.join(name);
@@ -162,7 +161,7 @@ fn encode(at: &Path, args: &str) -> Result<()> {
     ffmpeg(&args.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), at)
 }
 
-/// A good file of this kind, as bytes.
+/// A valid file of this type as bytes.
 fn good(beside: &Path, extension: &str) -> Result<Vec<u8>> {
     let dir = beside.parent().context("an input without a directory")?;
     let made = tempfile::Builder::new().prefix(".good-").suffix(&format!(".{extension}")).tempfile_in(dir)?;
@@ -170,13 +169,13 @@ fn good(beside: &Path, extension: &str) -> Result<Vec<u8>> {
     Ok(fs::read(made.path())?)
 }
 
-/// The first `share` of a good file.
+/// Writes the first `share` of a valid file.
 fn cut(at: &Path, extension: &str, share: f64) -> Result<()> {
     let good = good(at, extension)?;
     bytes(at, &good[..(good.len() as f64 * share) as usize])
 }
 
-/// A good file behind whose beginning each byte of this many is another.
+/// Writes a valid file with every `each`-th byte after the beginning changed.
 fn damaged(at: &Path, extension: &str, each: usize) -> Result<()> {
     let mut good = good(at, extension)?;
     for (byte, other) in good.iter_mut().skip(2000).step_by(each).zip(noise(1 << 20)) {
@@ -185,7 +184,7 @@ fn damaged(at: &Path, extension: &str, each: usize) -> Result<()> {
     bytes(at, &good)
 }
 
-/// A good MP4 in which `from` stands as `to`.
+/// Writes a valid MP4 with `from` replaced by `to`.
 fn replaced(at: &Path, from: &[u8], to: &[u8]) -> Result<()> {
     bytes(at, &good(at, "mp4")?)?;
     replace_in(at, from, to)
@@ -203,14 +202,14 @@ fn replace_in(at: &Path, from: &[u8], to: &[u8]) -> Result<()> {
     bytes(at, &all)
 }
 
-/// A media header whose length is near the largest number there is.
+/// Writes an MP4 whose media headers state nearly the longest possible duration.
 fn endless(at: &Path) -> Result<()> {
     let mut all = good(at, "mp4")?;
     let headers: Vec<usize> =
         all.windows(4).enumerate().filter(|(_, w)| *w == b"mdhd").map(|(at, _)| at).collect();
     ensure!(headers.len() == 2, "not two tracks");
     for header in headers {
-        // Behind name, version and times: one unit a second, and as many as there are.
+        // After type, version and times: a time scale of 1, and the largest duration.
         all[header + 16..header + 24].copy_from_slice(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
     }
     bytes(at, &all)
@@ -220,7 +219,7 @@ fn jump(at: &Path, sound: &str, picture: &str) -> Result<()> {
     encode(at, &format!("{SOURCES} -filter:v {picture} -filter:a {sound} {CODECS} -vsync passthrough"))
 }
 
-/// Two transport streams, one behind the other, each with options of its own.
+/// Concatenates two transport streams with separate options.
 fn joined(at: &Path, first: &str, second: &str) -> Result<()> {
     let dir = at.parent().context("an input without a directory")?;
     let mut all = Vec::new();
@@ -232,7 +231,7 @@ fn joined(at: &Path, first: &str, second: &str) -> Result<()> {
     bytes(at, &all)
 }
 
-/// An HLS playlist of two segments with `between` before each and `end` behind them.
+/// An HLS playlist of two segments with `between` before each and `end` after them.
 fn hls(at: &Path, between: &str, end: &str) -> Result<()> {
     let name = at.file_stem().context("no name")?.to_string_lossy().into_owned();
     let mut list = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n".to_owned();
@@ -244,7 +243,7 @@ fn hls(at: &Path, between: &str, end: &str) -> Result<()> {
     bytes(at, (list + end).as_bytes())
 }
 
-/// Thirty lists, each of which names all of them.
+/// Thirty playlists, each of which lists all of them.
 fn nested(at: &Path) -> Result<()> {
     let names: Vec<String> = (0..30).map(|number| format!("nested-{number}.m3u")).collect();
     for name in &names {
@@ -258,7 +257,7 @@ fn fifo(at: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Bytes without a pattern, the same each time.
+/// Pseudo-random bytes, the same in each run.
 fn noise(length: u32) -> Vec<u8> {
     (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }

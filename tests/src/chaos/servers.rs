@@ -1,5 +1,4 @@
-//! Web servers that misbehave, ten ways of it, all on one port: the path names the way and the
-//! file.
+//! Misbehaving web servers of ten kinds on one port: the path selects the kind and the file.
 
 use std::{
     fs,
@@ -16,34 +15,33 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// How a server misbehaves.
+/// The misbehaviour of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Takes the request and never answers.
+    /// Accepts the request and never answers.
     Silent,
-    /// A byte of the answer's header a second.
+    /// Sends one byte of the response header per second.
     Drips,
-    /// A header without an end.
+    /// Sends an endless response header.
     EndlessHeader,
-    /// Half of what is asked for, then nothing more over an open connection.
+    /// Sends half of the requested bytes, then stalls with the connection open.
     Stalls,
-    /// A third of what is asked for, then the connection is reset; the same for a request for
-    /// the rest.
+    /// Sends a third of the requested bytes, then closes the connection; also for a range request.
     Dies,
-    /// Less than the length that it states, and no ranges.
+    /// Sends less than its `Content-Length` and ignores ranges.
     Lies,
-    /// One kilobyte a second.
+    /// Sends 1 KiB per second.
     Trickles,
-    /// Leads to itself.
+    /// Redirects to itself.
     Redirects,
-    /// A page of HTML in place of the file, with status 200.
+    /// Sends an HTML page instead of the file, with status 200.
     Html,
-    /// Busy, every other time.
+    /// Answers every other request as busy.
     Busy,
 }
 
 impl Manner {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::Silent,
         Self::Drips,
@@ -58,10 +56,10 @@ impl Manner {
     ];
 }
 
-/// The longest that a connection is held.
+/// Longest time that a connection stays open.
 const HOLD: Duration = Duration::from_mins(2);
 
-/// The server. Its threads end with the process, or with their connections.
+/// The server. Its threads end with the process or with their connections.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
@@ -76,14 +74,14 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (dir, asked) = (dir.clone(), Arc::clone(&asked));
-                // A client that goes away is what happens to such servers.
+                // A client that disconnects is expected here.
                 thread::spawn(move || drop(answer(&stream, &dir, &asked)));
             }
         });
         Ok(Self { port })
     }
 
-    /// The address of the file `name`, served in this manner.
+    /// The URL of the file `name` with this misbehaviour.
     #[must_use]
     pub fn url(&self, manner: Manner, name: &str) -> String {
         let number = Manner::ALL.iter().position(|other| *other == manner).unwrap_or_default();
@@ -123,7 +121,7 @@ fn answer(mut stream: &TcpStream, dir: &Path, asked: &AtomicUsize) -> io::Result
     send(stream, manner, &dir.join(name), from)
 }
 
-/// Sends (a part of) the file from byte `from` on.
+/// Sends the file from byte `from`.
 fn send(mut stream: &TcpStream, manner: Manner, path: &PathBuf, from: Option<usize>) -> io::Result<()> {
     let all = fs::read(path)?;
     let total = all.len();
@@ -154,7 +152,7 @@ fn send(mut stream: &TcpStream, manner: Manner, path: &PathBuf, from: Option<usi
     }
 }
 
-/// Holds the connection until the client closes it.
+/// Keeps the connection open until the client closes it.
 fn wait(mut stream: &TcpStream) -> io::Result<()> {
     while stream.read(&mut [0; 4096])? > 0 {}
     Ok(())
@@ -168,7 +166,7 @@ fn repeat(mut stream: &TcpStream, bytes: &[u8], pause: Duration) -> io::Result<(
     Ok(())
 }
 
-/// The manner and the file that are asked for, and from which byte on.
+/// Parses the kind, the file and the first requested byte.
 fn request(stream: &TcpStream) -> io::Result<(Manner, String, Option<usize>)> {
     let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
     let first = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;

@@ -1,5 +1,5 @@
-//! The network of a box: two network namespaces joined by a cable (veth), the CI's side and the
-//! server's. Nothing else is reached from either.
+//! The network of a box: two network namespaces, CI and server, joined by a veth pair. Neither
+//! reaches any other network.
 
 use std::{
     fs::File,
@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// The server's address; the other one is the CI's. Every box has the same: their networks do not
-/// meet.
+/// The server's address; `CI` is the other end. All boxes use the same addresses: their networks
+/// are separate.
 pub(super) const SERVER: &str = "10.113.0.2";
 const CI: &str = "10.113.0.1";
 
@@ -59,7 +59,7 @@ impl Network {
         format!("{}-{}", self.name, side.suffix())
     }
 
-    /// A command prefix: what follows runs in the network of that side.
+    /// A command prefix that runs a program in the network of that side.
     pub(super) fn command(&self, side: Side) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.path(side))).arg("--");
@@ -73,7 +73,7 @@ impl Network {
             .with_context(|| format!("join the network {path}"))
     }
 
-    /// Sets the CI's end of the cable `up` or `down`.
+    /// Sets the CI's end of the veth pair `up` or `down`.
     pub(super) fn link(&self, state: &str) -> Result<()> {
         ip(&["-n", &self.name_of(Side::Ci), "link", "set", "cable", state])
     }
@@ -87,10 +87,10 @@ impl Network {
     }
 }
 
-/// Removes what is there of the network of the box `name`.
+/// Removes the network namespaces of the box `name`, if any.
 pub(super) fn remove(name: &str) {
     for side in Side::BOTH {
-        // That it is not there is no matter.
+        // The namespace may not exist.
         let _ = Command::new("ip")
             .args(["netns", "delete", &format!("{name}-{}", side.suffix())])
             .stderr(Stdio::null())

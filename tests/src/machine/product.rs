@@ -1,5 +1,4 @@
-//! The product on a box: laid out as a deploy leaves it, without the package and without the deploy
-//! script.
+//! The product on a box, installed as after a deploy, but without package and deploy script.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -12,18 +11,18 @@ use crate::{
     tools,
 };
 
-/// The unit that broadcasts.
+/// The unit of the broadcast.
 pub const UNIT: &str = "tg_video_streamer";
 
-/// Where the settings of [`UNIT`] are kept.
+/// The settings file of [`UNIT`].
 pub const ENV_FILE: &str = "/opt/tg_video_streamer/shared/.env";
 
 const TOP: &str = "/opt/tg_video_streamer";
 
 impl Machine {
-    /// Lays out a release with the `tools` of this build (`tgs-stream`, …), makes user and
-    /// directories, and links the units, as a deploy does. There are no settings yet, and nothing
-    /// is started or enabled.
+    /// Installs a release with the `tools` of this build (`tgs-stream`, …), creates user and
+    /// directories, and links the units, as a deploy does. Writes no settings; starts and enables
+    /// nothing.
     pub fn install_tree(&self, tools: &[&str]) -> Result<()> {
         let release = format!("{TOP}/releases/test");
         self.put_tree(&workspace().join("deploy/systemd"), &format!("{release}/systemd"))?;
@@ -51,11 +50,11 @@ impl Machine {
         .map(drop)
     }
 
-    /// Lays out the tests' own Python environment as the version `test` of yt-dlp, in use.
+    /// Installs the tests' Python environment as version `test` of yt-dlp, and selects it.
     pub fn install_yt_dlp(&self) -> Result<()> {
         let versions = format!("{TOP}/shared/ytdlp/versions");
         self.put_tree(&tools::venv(), &format!("{versions}/test"))?;
-        // What pip writes names the interpreter by its path at that time.
+        // pip writes the interpreter's path at installation time into its scripts.
         self.sh(&format!(
             "sed -i '1s|^#!.*/bin/python.*|#!{versions}/test/bin/python3|' $(grep -lI '^#!.*/bin/python' {versions}/test/bin/*)\n\
              ln -sfn /usr/bin/python3 {versions}/test/bin/python3\n\
@@ -65,26 +64,26 @@ impl Machine {
         .map(drop)
     }
 
-    /// Writes a file of settings, the service's own.
+    /// Writes a settings file that the service owns.
     pub fn settings(&self, file: &str, settings: &[(&str, &str)]) -> Result<()> {
         let lines: Vec<_> = settings.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
         self.write(file, &lines.concat(), 0o600)?;
         self.sh(&format!("chown tgstream:tgstream {file}")).map(drop)
     }
 
-    /// Puts a file of this machine to where everybody in the box may read it.
+    /// Copies a file of this machine into the box, readable by all users.
     pub fn put_media(&self, host: &Path, target: &str) -> Result<()> {
         self.put(host, target, 0o644, "root:root")
     }
 
-    /// Changes `unit` by a drop-in with these lines.
+    /// Adds a drop-in with these lines to `unit`.
     pub fn drop_in(&self, unit: &str, name: &str, lines: &str) -> Result<()> {
         self.write(&format!("/etc/systemd/system/{unit}.d/{name}.conf"), lines, 0o644)?;
         self.sh("systemctl daemon-reload").map(drop)
     }
 
-    /// What `/status` of the tgs-stream with this state directory shows. From a thread that has
-    /// joined the network.
+    /// `/status` of the tgs-stream with this state directory. Call it from a thread that has joined
+    /// the network.
     pub fn status(&self, state: &str) -> Result<Status> {
         let file = AddressFile::in_dir(Path::new(state));
         let address: SocketAddr = self.read(&file.path().to_string_lossy())?.trim().parse()?;

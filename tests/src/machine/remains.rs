@@ -1,5 +1,5 @@
-//! What a box leaves on the machine while it runs (a directory, control groups, network
-//! namespaces), and its removal: by its owner, or by the next boot where the owner was killed.
+//! A box's resources on the machine (a directory, control groups, network namespaces) and their
+//! removal: by the owner, or by the next boot if the owner was killed.
 
 use std::{
     fs::{self, File},
@@ -19,27 +19,26 @@ use rustix::{
 use super::network;
 
 const DIR: &str = "/run/tgs-machines";
-/// Where control groups of a box can be: two hierarchies of a hybrid machine, the only one of a
-/// unified one.
+/// Locations of a box's control groups: two hierarchies on a hybrid machine, one on a unified
+/// machine.
 const HIERARCHIES: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A name that is this process' as long as the value lives, with the directory
-/// `/run/tgs-machines/NAME`.
+/// A name that this process owns while the value lives, with its `/run/tgs-machines/NAME`.
 #[derive(Debug)]
 pub(super) struct Claim {
     name: String,
     dir: PathBuf,
-    /// Held: the lock tells other processes that the owner lives.
+    /// Held open: the lock shows other processes that the owner lives.
     _lock: File,
 }
 
 impl Claim {
-    /// Clears what dead owners left, then claims a new name.
+    /// Removes the resources of dead owners, then claims a new name.
     pub(super) fn new() -> Result<Self> {
         static TURN: AtomicU32 = AtomicU32::new(0);
         fs::create_dir_all(DIR).with_context(|| format!("make {DIR}"))?;
-        // No other process may remove a directory between its creation and its locking.
+        // No other process may remove a directory between its creation and its lock.
         let all = lock_file(&Path::new(DIR).join(".lock"))?;
         flock(&all, FlockOperation::LockExclusive).context("lock the directory of boxes")?;
         clear_dead()?;
@@ -64,7 +63,7 @@ impl Claim {
         kill(&self.name)
     }
 
-    /// Removes control groups and directory; the processes and networks are gone.
+    /// Removes control groups and directory; call it after processes and networks are gone.
     pub(super) fn remove(&self) {
         for group in groups(&self.name) {
             let _ = remove_group(&group);
@@ -99,8 +98,8 @@ fn groups(name: &str) -> Vec<PathBuf> {
     HIERARCHIES.iter().map(|h| Path::new(h).join(name)).filter(|group| group.is_dir()).collect()
 }
 
-/// Kills what runs in the control groups of the box until nothing does. That is PID 1 of it, with
-/// which the kernel ends the rest, and systemd-nspawn (alone, its end would leave the box running).
+/// Kills the processes in the box's control groups until none runs: the box's PID 1, with which the
+/// kernel ends the rest, and systemd-nspawn (killing it alone would leave the box running).
 fn kill(name: &str) -> Result<()> {
     let until = Instant::now() + GONE_WITHIN;
     loop {
@@ -113,17 +112,17 @@ fn kill(name: &str) -> Result<()> {
         }
         ensure!(Instant::now() < until, "processes {processes:?} of the box {name} do not end");
         for pid in processes {
-            // Gone meanwhile: all the better.
+            // The process may have exited meanwhile.
             let _ = kill_process(pid, Signal::KILL);
         }
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Adds the processes of a control group and of those below it.
+/// Collects the processes of a control group and its descendants.
 fn members(group: &Path, found: &mut Vec<Pid>) -> io::Result<()> {
     let text = read_group(group)?;
-    // 0 is a process of another PID namespace; this one's owner can name all of its own.
+    // 0 is a process of another PID namespace; the owner's namespace sees all processes of the box.
     found.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
     for child in children(group)? {
         members(&child, found)?;
@@ -131,7 +130,7 @@ fn members(group: &Path, found: &mut Vec<Pid>) -> io::Result<()> {
     Ok(())
 }
 
-/// A group can vanish while it is read, and one with threaded members has no list.
+/// A group can vanish while it is read, and a group with threaded members has no list.
 fn read_group(group: &Path) -> io::Result<String> {
     match fs::read_to_string(group.join("cgroup.procs")) {
         Ok(text) => Ok(text),

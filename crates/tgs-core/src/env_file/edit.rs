@@ -8,10 +8,10 @@ pub enum Unwritable {
     /// The file has unreadable lines, so the effect of a change is unknown.
     #[error("{}", lines(.0))]
     Refused(Vec<Note>),
-    /// The new value contains a control character, which no form can hold.
+    /// The new value contains a control character, which no form can express.
     #[error("the new value holds a control character")]
     Control,
-    /// Not letters, digits and `_`.
+    /// The name has other characters than letters, digits and `_`, or a leading digit.
     #[error("the name is not a variable name")]
     Name,
 }
@@ -23,8 +23,9 @@ fn lines(notes: &[Note]) -> String {
     notes.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// `bytes` with `name` set to `value`. An assignment keeps its place, `export`, comment and line
-/// end, and its quotes if the new value fits. A new name is appended. Commented lines stay.
+/// Returns `bytes` with `name` set to `value`. An existing assignment keeps its place, `export`,
+/// comment and line end, and its quotes if the new value fits. A new name is appended. Commented
+/// lines stay.
 pub fn set(bytes: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable> {
     let EnvFile { entries, refused, .. } = parse(bytes);
     if !refused.is_empty() {
@@ -54,7 +55,7 @@ pub fn set(bytes: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable>
     Ok([bytes, line.as_bytes()].concat())
 }
 
-/// `value`, if every reader accepts it without quotes.
+/// Returns `value` if every reader accepts it without quotes.
 fn bare(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.:/@+,%".contains(c);
     (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())

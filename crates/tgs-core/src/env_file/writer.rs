@@ -1,12 +1,13 @@
-//! Replaces one value in a `.env` file: the file is whole at every moment, keeps its owner, and no
-//! other byte changes. [`crate::env_file::set`] makes the new text.
+//! Replaces one value in a `.env` file atomically. The owner and all other bytes stay.
+//! [`crate::env_file::set`] builds the new text.
 //!
-//! The file may lie in a service's directory while the tool runs as root, so nothing that the
-//! service could plant there is followed or written through. Links to the file from elsewhere (a
-//! release's `.env`) are followed; root follows another user's link only to that user's own file.
+//! The file may lie in a service's directory while the tool runs as root, so files and links that
+//! the service could plant there are not followed or written through. Links to the file from
+//! elsewhere (a release's `.env`) are followed; root follows another user's link only to that
+//! user's own file.
 //!
-//! Beside the file lie `.env.bak`, the previous content (0600); `.env.lock`, during a change; and
-//! `.env.tgs-new` or `.env.bak.tgs-new`, left by a killed writer until the next one.
+//! Files beside it: `.env.bak`, the previous content (0600); `.env.lock`, during a change;
+//! `.env.tgs-new` or `.env.bak.tgs-new`, left by a killed writer until the next write.
 //!
 //! The lock is advisory: editors ignore it.
 
@@ -28,9 +29,9 @@ use crate::{
     secret::Secret,
 };
 
-/// As many links in a row as Linux follows.
+/// Linux follows at most 40 links in one lookup.
 const MAX_LINKS: usize = 40;
-/// Mode bits of the owner.
+/// Mode bits: read and write for the owner.
 const OWNER_ONLY: u32 = 0o600;
 
 /// Why the file was not read or written. Contains no value.
@@ -50,14 +51,14 @@ pub enum EnvWriteError {
         /// The file.
         path: PathBuf,
     },
-    /// A link that another user made to a file that is not that user's.
+    /// A link that another user may have planted.
     #[error("{} is, or is reached by, a symbolic link that is not followed, since another user may have planted it; \
              look where it leads and remove it, or name the file itself", .path.display())]
     Link {
-        /// The link, or where it led.
+        /// The link, or its target.
         path: PathBuf,
     },
-    /// Only the owner and root can write a file that still belongs to the owner.
+    /// The file belongs to another user. Only that user and root can write it and keep its owner.
     #[error("{} belongs to the user with uid {uid}; run this as that user or as root, or make the file yours with chown",
             .path.display())]
     Foreign {
@@ -66,7 +67,7 @@ pub enum EnvWriteError {
         /// Its owner.
         uid: u32,
     },
-    /// No file can be created in the directory.
+    /// The directory does not accept new files.
     #[error("cannot create files in {} ({source}); this user needs write permission there, and in a systemd unit \
              ReadWritePaths= must list it", .path.display())]
     ReadOnly {
@@ -75,18 +76,18 @@ pub enum EnvWriteError {
         /// The system's error.
         source: io::Error,
     },
-    /// The change does not fit the content of the file.
+    /// The file has unreadable lines, or the name or the new value is invalid.
     #[error("{}: {source}", .path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// The bad lines.
+        /// The reason.
         source: Unwritable,
     },
-    /// Everything else.
+    /// Any other failure.
     #[error("cannot {doing} {}: {source}", .path.display())]
     Io {
-        /// A verb.
+        /// The failed operation, as a verb.
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -98,13 +99,13 @@ pub enum EnvWriteError {
 /// A locked `.env` file: no other tgs tool changes it until this is dropped.
 #[derive(Debug)]
 pub struct Locked {
-    /// In the directory of the file itself, beyond all links.
+    /// Lies in the directory of the file itself, after all links.
     lock: FileLock,
     name: OsString,
 }
 
 /// Locks the `.env` file at `path`, which need not exist, waiting up to `wait`. Checks at once that
-/// the file can be parsed and replaced, so that nobody signs in for nothing.
+/// the file can be parsed and replaced, so that no sign-in is wasted.
 pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, EnvWriteError> {
     let (path, planter) = resolve(path)?;
     let parent = match path.parent() {
@@ -144,18 +145,18 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, EnvW
 }
 
 impl Locked {
-    /// The file itself, beyond all links.
+    /// The path of the file, with all links resolved.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.lock.dir().at(&self.name)
     }
 
-    /// The content of the file; empty if it does not exist.
+    /// Returns the content of the file; empty if the file does not exist.
     pub fn read(&self) -> Result<Secret<Vec<u8>>, EnvWriteError> {
         Ok(Secret::new(self.load()?.map(|(bytes, _)| bytes).unwrap_or_default()))
     }
 
-    /// Sets `name` to `value`, durably. The old content becomes `.env.bak`. Owner and group stay;
+    /// Sets `name` to `value`, durably. `.env.bak` receives the old content. Owner and group stay;
     /// the mode is reduced to the owner's bits.
     pub fn replace(&self, name: &str, value: &Secret<String>) -> Result<(), EnvWriteError> {
         let (dir, path) = (self.lock.dir(), self.path());
@@ -179,7 +180,7 @@ impl Locked {
     }
 }
 
-/// The error for a failed operation on a file in the directory.
+/// Converts the error of a failed operation on a file in the directory.
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> EnvWriteError {
     let parent = || path.parent().unwrap_or(Path::new("/")).to_owned();
     match source.kind() {
@@ -194,19 +195,19 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> EnvWriteError 
     }
 }
 
-/// The file behind all links of `path`, and the user that made one of these links. Root must not
-/// follow it further than that user could.
+/// Resolves all links of `path`. For root, also returns the other user who made a link: root must
+/// not follow it further than that user could.
 fn resolve(path: &Path) -> Result<(PathBuf, Option<u32>), EnvWriteError> {
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().into()).collect::<Vec<OsString>>();
     let (mut done, mut rest) = (PathBuf::new(), parts(path));
     let (mut links, mut planter) = (0, None);
     while let Some(part) = rest.pop() {
-        // The root directory replaces all before it. Nothing before `..` is a link.
+        // Joining `/` replaces `done`. `done` contains no link, so `..` is its parent.
         let next = done.join(part);
         let stat = match fs::symlink_metadata(&next) {
             Ok(stat) if stat.is_symlink() => stat,
-            // Opening reports any other error.
+            // Opening the file reports any other error.
             _ => {
                 done = next;
                 continue;

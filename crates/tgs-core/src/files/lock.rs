@@ -1,9 +1,9 @@
-//! The one file lock: exclusive on this machine, and released when its holder ends.
+//! The file lock of all tools: exclusive on this machine, and released when its holder ends.
 //!
-//! It is advisory (`flock`). The lock file names its holder and carries no other state. The holder
-//! deletes it on release, except after [`FileLock::keep_file`]; a killed holder leaves it. Its
-//! directory may be writable by everyone: every user that can list it can hold the lock too, which
-//! keeps others waiting and nothing more. Programs that do not ask for the lock are not kept out.
+//! The lock is advisory (`flock`): programs that do not use it are not excluded. The lock file
+//! names its holder and carries no other state. The holder deletes it on release, except after
+//! [`FileLock::keep_file`]; a killed holder leaves it. The directory may be world-writable: any
+//! user who can list it can hold the lock and block others, but gains nothing else.
 
 use std::{
     env,
@@ -27,16 +27,15 @@ use rustix::{
 use super::shared_dir::{SharedDir, give, new_owner};
 use crate::cancel::Cancel;
 
-/// How often a held lock is tried again.
+/// Interval between attempts on a held lock.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
-/// A holder writes its name within this time of taking the lock.
+/// Time within which a holder writes its name after taking the lock.
 const NAMED_WITHIN: Duration = Duration::from_millis(200);
 
 /// The process that holds a lock, as far as the lock file names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The process id; `None` for an instant after the lock was taken, and where the file names no
-    /// live process.
+    /// The process id; `None` just after the lock was taken, and if the file names no live process.
     pub pid: Option<u32>,
     /// The program's name.
     pub program: Option<String>,
@@ -55,7 +54,7 @@ impl fmt::Display for Holder {
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds it.
+    /// Another process holds the lock.
     #[error("held by {0}")]
     Held(Holder),
     /// The wait was cancelled.
@@ -66,21 +65,21 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
-/// A held lock. Dropping it releases the lock and deletes the lock file, or keeps it after
+/// A held lock. Dropping it releases the lock and deletes the lock file, except after
 /// [`FileLock::keep_file`].
 #[derive(Debug)]
 pub struct FileLock {
     dir: SharedDir,
     name: OsString,
-    /// The lock ends when this is closed.
+    /// Closing this releases the lock.
     _file: File,
     stat: Stat,
     keep_file: bool,
 }
 
 impl FileLock {
-    /// Takes the lock on the file `name` in `dir`, waiting up to `wait` for its holder. A link in
-    /// its place is an error.
+    /// Takes the lock on the file `name` in `dir`, waiting up to `wait` for its holder. A symbolic
+    /// link at that name is an error.
     pub fn take(dir: &Path, name: &OsStr, wait: Duration, cancel: &Cancel) -> Result<Self, LockError> {
         Self::take_in(SharedDir::open(dir)?, name, wait, cancel)
     }
@@ -112,9 +111,8 @@ impl FileLock {
         Ok(Self { dir, name: name.to_owned(), _file: file, stat, keep_file: false })
     }
 
-    /// Keeps the lock file on release. The next holder then needs no disk space for a new file, and
-    /// a program that does not check whether its open file is still the named one cannot lock a
-    /// deleted file while another program locks a new one.
+    /// Keeps the lock file on release. The next holder then needs no disk space, and a program that
+    /// does not compare inodes cannot lock a deleted file while another program locks a new one.
     #[must_use]
     pub fn keep_file(mut self) -> Self {
         self.keep_file = true;
@@ -129,17 +127,19 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // While the lock is held: the name can then not yet be another holder's file.
+        // Delete while the lock is held: the name cannot yet refer to another holder's file.
         if !self.keep_file && self.dir.is(&self.name, &self.stat) {
             let _ = self.dir.remove(&self.name);
         }
     }
 }
 
-/// Opens the file at `path`, made if `make` says so, and locks it itself until the last copy of its
-/// descriptor is closed: for data that one process at a time writes and renames or deletes.
+/// Opens the file at `path`, creating it if `make` is set, and locks the file itself until the last
+/// copy of its descriptor is closed: for data that one process at a time writes and renames or
+/// deletes.
 ///
-/// `WouldBlock` where another process holds it, or held it and has renamed it since.
+/// Returns `WouldBlock` if another process holds the lock, or held it and has renamed the file
+/// since.
 pub fn open_locked(path: &Path, make: bool) -> io::Result<File> {
     let file = File::options().write(true).create(make).truncate(false).mode(0o644).open(path)?;
     let same = |file: &File| {
@@ -149,10 +149,11 @@ pub fn open_locked(path: &Path, make: bool) -> io::Result<File> {
     if try_lock(&file)? && same(&file)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
-/// Locks the open file until its last descriptor is closed; `false` where another holds it.
+/// Locks the open file until its last descriptor is closed; `false` if another process holds the
+/// lock.
 fn try_lock(file: &File) -> io::Result<bool> {
     match fd_lock::RwLock::new(file).try_write() {
-        // Its guard would release the lock at the end of this function.
+        // The guard would release the lock at the end of this function.
         Ok(guard) => {
             mem::forget(guard);
             Ok(true)
@@ -162,7 +163,7 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Tries once; `None` where the file was deleted or replaced before it was locked.
+/// Tries once; `None` if another process created, deleted or replaced the file in between.
 fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockError> {
     let Some((mut file, stat, writable)) = open(dir, name)? else { return Ok(None) };
     if !try_lock(&file)? {
@@ -171,8 +172,8 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockEr
     if !dir.is(name, &stat) {
         return Ok(None);
     }
-    // With one link it is not another name of a precious file. A full disk loses the name, not the
-    // lock.
+    // A single link: the file is not another name of an important file. On a full disk the name is
+    // lost, not the lock.
     if writable && stat.st_nlink == 1 {
         let line = format!("{} {}\n", process::id(), program());
         let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
@@ -180,14 +181,14 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockEr
     Ok(Some((file, stat)))
 }
 
-/// Opens the file, made if need be, and says whether it can be written.
+/// Opens the lock file, creating it if missing, and returns whether it is writable.
 fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>> {
     // First without O_CREAT: with it, the kernel refuses another user's file in a directory like
     // /tmp (fs.protected_regular).
     match dir.open_file(name, OFlags::RDWR) {
         Ok((file, stat)) => return Ok(Some((file, stat, true))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        // Left by a killed process of another user: a readable file can be locked too.
+        // A killed process of another user left the file. A readable file can be locked too.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             return Ok(Some(dir.open_file(name, OFlags::RDONLY).map(|(file, stat)| (file, stat, false))?));
         }
@@ -195,20 +196,21 @@ fn open(dir: &SharedDir, name: &OsStr) -> io::Result<Option<(File, Stat, bool)>>
     }
     match dir.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL) {
         Ok((file, stat)) => {
-            // Whatever the umask: other users must be able to find it locked.
+            // Independent of the umask: other users must be able to open the file and find it
+            // locked.
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
             if geteuid().is_root() {
                 give(&file, new_owner(dir)?)?;
             }
             Ok(Some((file, stat, true)))
         }
-        // Another process was quicker.
+        // Another process created the file first.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// The holder that the file names. Any user may have written it: only the id of a live process and
+/// Reads the holder from the file. Any user may have written it: only the id of a live process and
 /// a plain name count.
 fn holder(file: &mut File) -> Holder {
     let mut text = String::new();
@@ -228,7 +230,7 @@ fn holder(file: &mut File) -> Holder {
 fn program() -> String {
     let path = env::current_exe().unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The kernel's mark for a program whose file was replaced while it runs.
+    // The kernel's mark for a program whose file was replaced or deleted while it runs.
     name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! Atomic replacement of files: a reader, and a disk after a crash, has the old content or the new.
+//! Atomic file replacement: a reader, and a disk after a crash, has the old content or the new.
 
 use std::{
     fs::{self, File, Permissions},
@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As many links in a row as Linux itself follows.
+/// Linux follows at most 40 links in one lookup.
 const MAX_LINKS: usize = 40;
 
-/// Replaces the file at `path` by one with these `bytes` and this `mode`, whatever the umask. A
-/// symbolic link is followed: its target is replaced or created.
+/// Replaces the file at `path` by a file with these `bytes` and exactly this `mode`, independent of
+/// the umask. Follows a symbolic link: its target is replaced or created.
 ///
 /// The new file belongs to the caller. A killed writer leaves a file `.NAME.xxxxxx` behind.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -21,8 +21,8 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    // In the same directory: rename does not cross file systems. Created 0600: never wider than
-    // asked for.
+    // In the same directory: rename does not cross file systems. 0600: only the owner can read the
+    // file until `mode` is set.
     let mut file = tempfile::Builder::new()
         .prefix(&format!(".{}.", name.to_string_lossy()))
         .permissions(Permissions::from_mode(0o600))
@@ -31,11 +31,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
-    // The directory entry is content of the directory.
+    // The rename is durable only after an fsync of the directory.
     File::open(dir)?.sync_all()
 }
 
-/// The path with all symbolic links of its last component followed.
+/// Resolves the symbolic links of the last component.
 fn target(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {

@@ -1,11 +1,10 @@
-//! A directory that another user may write to: how root handles files in a service's directory.
+//! A directory that another user may write to, for root's access to a service's directory.
 //!
-//! Everything goes through the directory's descriptor, and no name in it is followed as a link,
-//! since the service could plant one to a file of root's. Files are read and locked only if they
-//! are regular; they are written as new files that replace the name; owner and mode are set on
-//! descriptors.
+//! All access uses the directory's descriptor and follows no link at a name in it: the service
+//! could plant a link to a file of root's. Only regular files are read and locked. A write replaces
+//! the name by a new file. Owner and mode are set on descriptors.
 //!
-//! [`crate::files`] is for directories that only the caller writes to.
+//! For directories that only the caller writes to, use [`crate::files`].
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,7 +20,7 @@ use rustix::{
     process::geteuid,
 };
 
-/// The limit of a file's size, in bytes.
+/// Limit of a file's size, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// An open directory.
@@ -40,12 +39,12 @@ impl SharedDir {
         Ok(Self { fd: rustix::fs::open(path, flags, Mode::empty())?, path: path.to_owned() })
     }
 
-    /// Opens a directory by a path whose links have all been followed. A link that appeared since
-    /// is [`Errno::LOOP`], on kernels that can tell (5.6).
+    /// Opens a directory by a path whose links are already resolved. A link that appeared since is
+    /// [`Errno::LOOP`], on kernels with openat2 (5.6).
     pub(crate) fn open_resolved(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // Some sandboxes answer EPERM.
+            // Some sandboxes answer openat2 with EPERM.
             Err(Errno::NOSYS | Errno::PERM) => Self::open(path),
             opened => Ok(Self { fd: opened?, path: path.to_owned() }),
         }
@@ -60,10 +59,10 @@ impl SharedDir {
         rustix::fs::fstat(&self.fd).map(|stat| owner(&stat)).map_err(Into::into)
     }
 
-    /// Opens a regular file, or creates it (0644) if `flags` say so. A link is [`Errno::LOOP`];
-    /// anything else is `InvalidInput`.
+    /// Opens a regular file, or creates it (0644) if `flags` contain `CREATE`. A link is
+    /// [`Errno::LOOP`]; any other file type is `InvalidInput`.
     pub(crate) fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
-        // Opening a FIFO would wait for its other end.
+        // O_NONBLOCK: opening a FIFO would wait for its other end.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644))?);
         let stat = rustix::fs::fstat(&file)?;
@@ -73,7 +72,7 @@ impl SharedDir {
         Ok((file, stat))
     }
 
-    /// The content and status of a file; `None` if the name does not exist.
+    /// Returns the content and status of a file; `None` if the name does not exist.
     pub(crate) fn read(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>> {
         let (file, stat) = match self.open_file(name, OFlags::RDONLY) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -93,8 +92,8 @@ impl SharedDir {
             .is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
     }
 
-    /// Atomically replaces `name` by a file with these `bytes`, this owner and mode. The caller
-    /// must hold a lock: the new file has a fixed name, so that killed writers leave at most one.
+    /// Atomically replaces `name` by a file with these `bytes`, `owner` and `mode`. The caller must
+    /// hold a lock: the new file has a fixed name, so that killed writers leave at most one.
     pub(crate) fn write(&self, name: &OsStr, bytes: &[u8], owner: DirOwner, mode: u32) -> io::Result<()> {
         let growing = with(name, ".tgs-new");
         self.remove(&growing)?;
@@ -103,7 +102,7 @@ impl SharedDir {
         let mut file = File::from(created);
         let written = give(&file, owner)
             .and_then(|()| file.write_all(bytes))
-            // Exactly this mode, whatever the umask.
+            // Exactly this mode, independent of the umask.
             .and_then(|()| Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?))
             .and_then(|()| file.sync_all())
             .and_then(|()| Ok(rustix::fs::renameat(&self.fd, &growing, &self.fd, name)?));
@@ -111,11 +110,11 @@ impl SharedDir {
             let _ = self.remove(&growing);
         }
         written?;
-        // The directory entry is content of the directory.
+        // The rename is durable only after an fsync of the directory.
         rustix::fs::fsync(&self.fd).map_err(Into::into)
     }
 
-    /// Deletes a name, never a link's target. A missing name is fine.
+    /// Deletes a name, never a link's target. A missing name is not an error.
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(e) if e != Errno::NOENT => Err(e.into()),
@@ -132,12 +131,12 @@ pub(crate) fn owner(stat: &Stat) -> DirOwner {
     (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
 }
 
-/// The owner of a new file: the directory's owner if root creates it.
+/// The owner of a new file: the directory's owner if root creates it, else the caller.
 pub(crate) fn new_owner(dir: &SharedDir) -> io::Result<DirOwner> {
     if geteuid().is_root() { dir.owner() } else { Ok((geteuid(), rustix::process::getegid())) }
 }
 
-/// Changes the owner of the file.
+/// Sets the owner of the file.
 pub(crate) fn give(file: &File, (user, group): DirOwner) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     if owner(&stat) == (user, group) {
@@ -150,7 +149,7 @@ pub(crate) fn give(file: &File, (user, group): DirOwner) -> io::Result<()> {
     }
 }
 
-/// `name` with a suffix.
+/// Appends `suffix` to `name`.
 pub(crate) fn with(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(suffix);

@@ -1,4 +1,4 @@
-//! Starting a child, and the running child: its pipes, its group and its end.
+//! Starts children and controls a running one: its pipes, process group and exit.
 
 use std::{
     ffi::OsStr,
@@ -23,9 +23,9 @@ use rustix::{
 use super::{command::find_in, shim};
 use crate::supervise::contain;
 
-/// Starts a [`super::command()`]. `NotFound` and `PermissionDenied` concern the program itself.
+/// Starts a [`super::command()`]. `NotFound` and `PermissionDenied` refer to the program itself.
 pub fn spawn(command: Command) -> io::Result<Child> {
-    // Looked up here: the shim's exec fails after the start, where only stderr would show it.
+    // Look the program up here: the shim's exec fails after the start, visible on stderr only.
     let path = command.get_envs().find_map(|(name, value)| (name == "PATH").then_some(value)?);
     find_in(
         shim::program(&command),
@@ -49,14 +49,14 @@ type Start = Box<dyn FnOnce() -> io::Result<process::Child> + Send>;
 
 type Job = (Start, SyncSender<io::Result<process::Child>>);
 
-/// Starts `command` from a thread that lasts as long as the process: the parent-death signal is
-/// sent when the *thread* that started the child ends.
+/// Starts `command` from a thread that lives as long as the process: the kernel sends the
+/// parent-death signal when the *thread* that started the child ends.
 fn from_lasting_thread(mut command: Command) -> io::Result<process::Child> {
     on_lasting_thread(Box::new(move || command.spawn()))
 }
 
-/// Runs `start` on the one thread that starts all children. A panic in it fails this child only: if
-/// the thread ended, all running children would get the parent-death signal.
+/// Runs `start` on the single thread that starts all children. A panic in it fails this child only:
+/// if the thread ended, all running children would get the parent-death signal.
 pub(super) fn on_lasting_thread(start: Start) -> io::Result<process::Child> {
     static SPAWNER: Mutex<Option<Sender<Job>>> = Mutex::new(None);
     let gone = || io::Error::other("the thread that starts children is gone");
@@ -67,7 +67,7 @@ pub(super) fn on_lasting_thread(start: Start) -> io::Result<process::Child> {
             Some(jobs) => jobs,
             None => start_spawner()?,
         };
-        // If this thread is gone, the next attempt starts another.
+        // If the spawner has ended, the next call starts a new one.
         jobs.send((start, reply)).map_err(|_| gone())?;
         *spawner = Some(jobs);
     }
@@ -79,7 +79,7 @@ fn start_spawner() -> io::Result<Sender<Job>> {
     thread::Builder::new().name("spawner".into()).spawn(move || {
         for (start, reply) in todo {
             let started = contain(start);
-            // The caller waits for the answer.
+            // The caller waits for the answer, so the send cannot fail.
             let _ = reply.send(started.unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()))));
         }
     })?;
@@ -89,8 +89,8 @@ fn start_spawner() -> io::Result<Sender<Job>> {
 /// A running child and its process group. Threads can share it: one reads the output, another
 /// kills.
 ///
-/// The group is killed when the child ends, by [`Child::kill_group`], and on drop. Only a
-/// descendant with a group of its own survives.
+/// The group is killed when the child exits, by [`Child::kill_group`], and on drop. Only a
+/// descendant that left the group survives.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
@@ -105,28 +105,28 @@ struct Inner {
 }
 
 impl Child {
-    /// The process id, which is also the group's id.
+    /// The process id, which is also the process group id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The pipe to stdin, once, if the command asked for one.
+    /// Takes the pipe to stdin; `None` if already taken or not requested.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         self.lock().child.stdin.take()
     }
 
-    /// The pipe from stdout, once, if the command asked for one.
+    /// Takes the pipe from stdout; `None` if already taken or not requested.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         self.lock().child.stdout.take()
     }
 
-    /// The pipe from stderr, once, if the command asked for one.
+    /// Takes the pipe from stderr; `None` if already taken or not requested.
     pub fn take_stderr(&self) -> Option<ChildStderr> {
         self.lock().child.stderr.take()
     }
 
-    /// Gives the child and its descendants the lowest priority, if permitted.
+    /// Gives the child the lowest priority (nice 19), which new descendants inherit, if permitted.
     pub fn yield_to_others(&self) {
         let lowest = 19;
         if let Err(error) = rustix::process::setpriority_process(Some(self.pid), lowest) {
@@ -134,20 +134,19 @@ impl Child {
         }
     }
 
-    /// Sends a signal of `signal_hook::consts` to the child alone.
+    /// Sends a signal of `signal_hook::consts` to the child, not to its group.
     pub fn signal(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
-            // An error means that the child has ended.
+            // An error means that the child has exited.
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
     }
 
-    /// The processor time used so far; `None` if the system does not say.
+    /// CPU time used so far; `None` if /proc does not provide it.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
-        // After the name, which may contain anything: state is field 3, user and system time are 14
-        // and 15.
+        // The name (field 2) may contain any character. utime and stime are fields 14 and 15.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         let ticks = ticks()?.saturating_add(ticks()?);
@@ -156,18 +155,18 @@ impl Child {
         ))
     }
 
-    /// Kills the child and its group. Does nothing after a wait.
+    /// Kills the child and its group. Does nothing once the child is reaped.
     pub fn kill_group(&self) {
         self.lock().kill_group(self.pid, &self.pidfd);
     }
 
-    /// Waits for the child to end, kills the rest of its group, and returns its status.
+    /// Waits for the child to exit, kills the rest of its group, and returns its exit status.
     pub fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            // Without the lock, so that other threads can kill.
+            // Poll without the lock, so that other threads can kill.
             match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -175,11 +174,11 @@ impl Child {
         }
     }
 
-    /// How the child ended, or `None` while it runs.
+    /// Returns the exit status, or `None` while the child runs.
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         let mut inner = self.lock();
         if inner.ended.is_none() && self.has_ended()? {
-            // Before the child is reaped: while its zombie holds the id, no other group can get it.
+            // Kill before reaping: while the zombie holds the id, no other group can get it.
             inner.kill_group(self.pid, &self.pidfd);
             inner.ended = Some(inner.child.wait()?);
         }
@@ -193,7 +192,7 @@ impl Child {
         rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok_and(|found| found.is_some())
     }
 
-    /// Whether the child has ended and must be reaped.
+    /// Whether the child has exited and must be reaped.
     fn has_ended(&self) -> io::Result<bool> {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look)?.is_some())
@@ -207,9 +206,9 @@ impl Child {
 impl Inner {
     fn kill_group(&self, pid: Pid, pidfd: &OwnedFd) {
         if self.ended.is_none() {
-            // An error means that nothing is left to kill.
+            // An error means that no process remains.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            // Before the shim has started it there is no group yet.
+            // Until the shim calls setsid, the group does not exist.
             let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
         }
     }

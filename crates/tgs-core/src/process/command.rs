@@ -1,4 +1,4 @@
-//! Commands for child processes: session, inherited environment, and the lookup of programs.
+//! Commands for child processes: session, inherited environment and program lookup.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use super::{
     user::Ids,
 };
 
-/// The variables that children inherit, beside `LC_*`.
+/// Variables that children inherit, besides `LC_*`.
 pub(crate) const INHERITED: [&str; 14] = [
     "PATH",
     "HOME",
@@ -33,14 +33,14 @@ pub(crate) const INHERITED: [&str; 14] = [
     "NO_PROXY",
 ];
 
-/// A command that runs `program` (a path, or a name in PATH) in a session of its own, with empty
-/// stdin and with `INHERITED` and `LC_*` as its environment. Start it with [`super::spawn`] or
+/// Returns a command that runs `program` (a path, or a name in PATH) in its own session, with empty
+/// stdin and only `INHERITED` and `LC_*` in its environment. Start it with [`super::spawn`] or
 /// [`super::output`].
 ///
-/// It is confined as set by [`confine::children`], and its `TMPDIR` and `XDG_CACHE_HOME` are the
-/// scratch directory.
+/// [`confine::children`] sets the confinement. `TMPDIR` is its scratch directory and contains
+/// `XDG_CACHE_HOME`.
 ///
-/// In a program whose `main` does not begin with [`super::shim`] (a test) the child is neither
+/// In a program whose `main` does not begin with [`super::shim`] (a test), the child is neither
 /// confined nor killed with its parent.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -53,13 +53,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A [`command()`] for a program of ours: unconfined.
+/// Returns an unconfined [`command()`], for programs of this project.
 #[must_use]
 pub fn trusted(program: impl AsRef<OsStr>) -> Command {
     command_of(program.as_ref(), Vec::new())
 }
 
-/// A [`trusted`] command for this program itself, to run as another user. Needs the shim.
+/// Returns a [`trusted`] command that runs this program as another user. Requires the shim.
 pub(crate) fn as_user(program: &OsStr, ids: &Ids) -> io::Result<Command> {
     if !shim::exists() {
         return Err(io::Error::other("this program cannot start itself as another user"));
@@ -81,16 +81,16 @@ fn command_of(program: &OsStr, confinement: Vec<OsString>) -> Command {
     command
 }
 
-/// The executable file of `program`: looked up in this process's PATH unless it contains a slash.
+/// Finds the executable of `program`: in this process's PATH unless the name contains a slash.
 pub fn find(program: impl AsRef<OsStr>) -> io::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     find_in(program.as_ref(), Path::new(""), &path)
 }
 
-/// As [`find`], in the search path `path`; a relative path is relative to `dir`.
+/// Like [`find`], in the search path `path`; relative paths are relative to `dir`.
 pub fn find_in(program: &OsStr, dir: &Path, path: &OsStr) -> io::Result<PathBuf> {
     let is_path = program.as_encoded_bytes().contains(&b'/');
-    // `which` expands a leading `~`, execvp does not: both must find the same file.
+    // `which` expands a leading `~`, execvp does not; both must find the same file.
     let literal = |dir: PathBuf| if dir.starts_with("~") { Path::new(".").join(dir) } else { dir };
     let path = env::join_paths(env::split_paths(path).map(literal)).unwrap_or_default();
     which::which_in(program, Some(path), dir).map_err(|_| match fs::metadata(dir.join(program)) {

@@ -1,10 +1,10 @@
 //! Confines child processes with Landlock: they cannot read `.env` files, write outside their
-//! scratch directory, or reach into other processes (the environment of this one holds what
-//! `EnvironmentFile=` set).
+//! scratch directory, or access other processes (this one's environment holds the variables of
+//! `EnvironmentFile=`).
 //!
-//! ffmpeg and yt-dlp read whatever strangers serve. Landlock only knows permissions, no exceptions.
-//! So everything is permitted except what leads to a hidden file: of each directory on the way to
-//! one, the other entries, one by one, when the child is started.
+//! ffmpeg and yt-dlp process untrusted input. Landlock rules only grant access. So everything is
+//! granted except directories that lead to a hidden file; their other entries are granted one by
+//! one when the child starts.
 //!
 //! Linux before 5.13 has no Landlock; before 6.2 a child can truncate files (`truncate(2)`), before
 //! 6.12 it can send signals. See landlock(7).
@@ -21,11 +21,11 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-/// What the children of this process may not do.
+/// The restrictions of this process's children.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// Unreadable files, and directories with their content. Of a `.env` file this includes copies
-    /// beside it (`.env.bak`, and other names that contain `.env`).
+    /// Unreadable files, and directories with their content. A `.env` file includes copies beside
+    /// it (`.env.bak`, and other names that contain `.env`).
     pub hidden: Vec<PathBuf>,
     /// Writable files, and directories with their content.
     pub writable: Vec<PathBuf>,
@@ -33,15 +33,15 @@ pub struct Confinement {
     pub scratch: PathBuf,
 }
 
-/// The `.env` files of a server lie beside these. Hidden from every child.
+/// A server's `.env` files: these, and others in the same directories. Hidden from every child.
 const OF_THE_SERVER: [&str; 2] =
     ["/opt/tg_video_streamer/shared/.env", "/opt/tg_video_streamer/instances/.env"];
 
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
 /// Confines all children started from now on, except [`crate::process::trusted`] ones. Only the
-/// first call counts. Missing paths are ignored. Without Landlock it warns, and children are not
-/// confined.
+/// first call has an effect. Missing paths are ignored. Without Landlock, logs a warning and leaves
+/// children unconfined.
 pub fn children(confinement: &Confinement) {
     if !is_supported() {
         log::warn!(
@@ -49,7 +49,7 @@ pub fn children(confinement: &Confinement) {
              unit's SystemCallFilter= forbids it: child processes could read the .env file"
         );
     }
-    // Both the link and its target: a link may be replaced by a file.
+    // Both the link and its target: a file may replace the link.
     let everywhere = |paths: &[PathBuf]| -> Vec<PathBuf> {
         let mut found: Vec<_> =
             paths.iter().flat_map(|path| [fs::canonicalize(path).ok(), place(path)]).flatten().collect();
@@ -65,18 +65,18 @@ pub fn children(confinement: &Confinement) {
     let _ = CONFINEMENT.set(Confinement { hidden: everywhere(&hidden), writable, scratch });
 }
 
-/// The path of `path`, existing or not, with all links but the last followed.
+/// Resolves all links of `path` but the last; `path` need not exist.
 fn place(path: &Path) -> Option<PathBuf> {
     let parent = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
     Some(fs::canonicalize(parent).ok()?.join(path.file_name()?))
 }
 
-/// The confinement of children.
+/// The confinement set by [`children`].
 pub(crate) fn current() -> Option<&'static Confinement> {
     CONFINEMENT.get()
 }
 
-/// Whether this kernel has Landlock.
+/// Whether this kernel supports Landlock.
 #[must_use]
 pub fn is_supported() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
@@ -84,7 +84,7 @@ pub fn is_supported() -> bool {
 }
 
 impl Confinement {
-    /// As arguments of the shim; read by [`Confinement::from_args`].
+    /// Encodes the confinement as shim arguments; [`Confinement::from_args`] decodes them.
     pub(crate) fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
         for (flag, paths) in [("hide", &self.hidden), ("write", &self.writable)] {
@@ -95,7 +95,7 @@ impl Confinement {
         args
     }
 
-    /// Reads [`Confinement::to_args`]; the scratch directory is among `writable`.
+    /// Decodes [`Confinement::to_args`]; `writable` includes the scratch directory.
     pub(crate) fn from_args(args: &[OsString]) -> Self {
         let mut read = Self::default();
         for pair in args.chunks_exact(2) {
@@ -105,18 +105,18 @@ impl Confinement {
         read
     }
 
-    /// Confines this process and what it executes, for good. `false`: the kernel has no Landlock.
+    /// Confines this process and all it executes, permanently. `false`: the kernel has no Landlock.
     pub(crate) fn enforce(&self) -> Result<bool, RulesetError> {
         let abi = ABI::V6;
         let read = AccessFs::from_read(abi);
-        // Not IoctlDev: an ioctl reads no file, and the unit has PrivateDevices=.
+        // Without IoctlDev: an ioctl reads no file, and the unit has PrivateDevices=.
         let all = read | (AccessFs::from_write(abi) & !BitFlags::from(AccessFs::IoctlDev));
         let mut ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(all)?
             .scope(Scope::from_all(abi))?
             .create()?;
-        // Names are no secret, and listing a directory on the way should work.
+        // File names are not secret, and listing a directory on the way should work.
         ruleset = permit(ruleset, Path::new("/"), AccessFs::ReadDir.into())?;
         for path in readable(Path::new("/"), &self.hidden) {
             ruleset = permit(ruleset, &path, read)?;
@@ -132,8 +132,8 @@ impl Confinement {
     }
 }
 
-/// Permits `access` at and below `path`. Nothing if it cannot be opened, or is a file and the
-/// access is for directories.
+/// Grants `access` at and below `path`. Grants nothing if `path` cannot be opened, or is a file and
+/// `access` applies to directories only.
 fn permit(
     ruleset: RulesetCreated,
     path: &Path,
@@ -147,7 +147,7 @@ fn permit(
     }
 }
 
-/// The writable devices: /dev/null, and graphics cards for FFMPEG_ARGS.
+/// Writable devices: /dev/null, and GPUs for FFMPEG_ARGS.
 fn devices() -> Vec<PathBuf> {
     let cards =
         fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| {
@@ -156,11 +156,11 @@ fn devices() -> Vec<PathBuf> {
     cards.chain(["/dev/null".into()]).collect()
 }
 
-/// The largest parts of `dir` that contain nothing of `hidden`. Links are skipped; their targets
-/// have places of their own.
+/// Returns the largest subtrees of `dir` that contain nothing of `hidden`. Skips links; their
+/// targets are covered under their own paths.
 fn readable(dir: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    // A directory that cannot be listed cannot be permitted in parts.
+    // A directory that cannot be listed cannot be granted in parts.
     let Ok(entries) = fs::read_dir(dir) else { return found };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -176,7 +176,7 @@ fn readable(dir: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Whether `path` is hidden, or is a copy of a hidden file.
+/// Whether `path` is hidden or a copy of a hidden file.
 fn is_hidden(path: &Path, hidden: &[PathBuf]) -> bool {
     let name = |path: &Path| path.file_name().map(OsStr::to_string_lossy).unwrap_or_default().into_owned();
     hidden.iter().any(|hidden| {
@@ -187,12 +187,12 @@ fn is_hidden(path: &Path, hidden: &[PathBuf]) -> bool {
     })
 }
 
-/// Makes the scratch directory of a [`Confinement`].
+/// Creates the scratch directory of a [`Confinement`].
 pub fn make_scratch(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path.join(CACHE))
 }
 
-/// The cache directory in the scratch directory.
+/// Name of the cache directory in the scratch directory.
 pub(crate) const CACHE: &str = "cache";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Running a child to its end, its output and run time bounded, and the words for how it ended.
+//! Runs a child to completion with bounded output and run time, and describes exit statuses.
 
 use std::{
     io::{self, Read},
@@ -53,7 +53,7 @@ pub enum RunError {
         /// The limit for stdout.
         max_bytes: usize,
     },
-    /// The caller's [`Cancel`] was set, and the program was killed.
+    /// The caller's [`Cancel`] was set and the program was killed.
     #[error("{program} was stopped")]
     Cancelled {
         /// The program.
@@ -61,12 +61,12 @@ pub enum RunError {
     },
 }
 
-/// How often a running [`output`] checks its [`Cancel`].
+/// Interval at which a running [`output`] checks its [`Cancel`].
 const CANCEL_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs `command` to its end and returns its output, whatever its exit status. Kills its group
-/// after `timeout`, on `cancel`, or when stdout exceeds `max_bytes`. Of stderr the last `max_bytes`
-/// are kept: the reason of a failure comes last.
+/// Runs `command` to completion and returns its output, for any exit status. Kills its group after
+/// `timeout`, on `cancel`, or when stdout exceeds `max_bytes`. Keeps the last `max_bytes` of
+/// stderr: the reason of a failure comes last.
 pub fn output(
     mut command: Command,
     timeout: Duration,
@@ -98,7 +98,7 @@ enum Stop {
     Cancelled,
 }
 
-/// Reads stdout and stderr until the child has ended.
+/// Reads stdout and stderr until the child exits.
 fn collect(
     child: &Child,
     deadline: Instant,
@@ -116,8 +116,8 @@ fn collect(
         if left.is_zero() {
             return Err(Stop::TimedOut);
         }
-        // After the child's end only what the pipes hold is read: a process that left the group
-        // could keep them open for ever.
+        // After the child exits, read only buffered data: a process that left the group could keep
+        // the pipes open forever.
         let pause = if ended { Duration::ZERO } else { left.min(CANCEL_EVERY) };
         let ready = readable(child, out.as_ref(), err.as_ref(), pause).map_err(Stop::Io)?;
         if ready.out {
@@ -138,7 +138,7 @@ fn collect(
     }
 }
 
-/// What [`collect`] can read without blocking.
+/// Readiness of the two pipes and of the pidfd.
 #[derive(Default)]
 struct Ready {
     out: bool,
@@ -152,7 +152,7 @@ fn readable(
     err: Option<&ChildStderr>,
     pause: Duration,
 ) -> io::Result<Ready> {
-    // The pidfd stands in for a pipe that has ended.
+    // The pidfd takes the place of a closed pipe.
     let fd = child.pidfd.as_fd();
     let mut fds = [out.map_or(fd, AsFd::as_fd), err.map_or(fd, AsFd::as_fd), fd]
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -166,7 +166,7 @@ fn readable(
     Ok(Ready { out: out.is_some() && out_ready, err: err.is_some() && err_ready, ended })
 }
 
-/// Reads what `pipe` holds; closes it at its end.
+/// Reads available data from `pipe`; closes it at end of file.
 fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
     let Some(open) = pipe else { return Ok(()) };
     let mut chunk = [0; 16 * 1024];
@@ -179,7 +179,7 @@ fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()>
     Ok(())
 }
 
-/// How a process ended, in words: "exited with 1", "killed by SIGKILL".
+/// Describes how a process ended: "exited with 1", "killed by SIGKILL".
 #[must_use]
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {

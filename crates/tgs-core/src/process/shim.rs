@@ -1,7 +1,7 @@
-//! The exec shim: the step between `fork` and `exec` that std offers only as unsafe code.
+//! The exec shim: code between `fork` and `exec`, which std offers only as unsafe code.
 //!
-//! A child is started as this tool's own executable, which starts a session, sets the parent-death
-//! signal, confines itself or changes its user, and becomes the program. The limits are those of
+//! A child starts as this tool's own executable, which creates a session, sets the parent-death
+//! signal, confines itself or changes its user, and executes the program. For the limits, see
 //! [`super::confine`] and [`super::user`].
 
 use std::{
@@ -17,23 +17,23 @@ use rustix::process::Signal;
 
 use super::{confine::Confinement, user::Ids};
 
-/// The shim's first argument. Next come the parent's pid, the confinement, this again, the program
-/// and its arguments.
+/// The shim's first argument. The parent's pid, the confinement, this argument again, the program
+/// and its arguments follow.
 const EXEC: &str = "__exec";
 
-/// Precedes the user that the child runs as.
+/// Precedes the ids of the user that the child runs as.
 const USER: &str = "user";
 
-/// This process's own executable, even after the file was replaced or deleted.
+/// This process's executable, even after its file was replaced or deleted.
 const SELF_EXE: &str = "/proc/self/exe";
 
 /// Whether this program's `main` begins with [`shim`].
 static HAS_SHIM: AtomicBool = AtomicBool::new(false);
 
-/// The first call of every tool's `main`: becomes the child if this process was started as its
-/// shim. Otherwise returns `None`.
+/// Must be the first call of every tool's `main`. Becomes the child if this process was started as
+/// its shim; otherwise returns `None`.
 ///
-/// An exit code means that the program could not be started (126) or that the parent is gone (125).
+/// Returns an exit code if the program could not be started (126) or the parent is gone (125).
 #[must_use]
 pub fn shim() -> Option<ExitCode> {
     let mut args = env::args_os().skip(1);
@@ -45,12 +45,12 @@ pub fn shim() -> Option<ExitCode> {
     let held: Vec<_> = args.by_ref().take_while(|arg| arg != EXEC).collect();
     let program = args.next().unwrap_or_default();
     let name = program.to_string_lossy();
-    // Without a controlling terminal no descendant can type into it (TIOCSTI).
+    // Without a controlling terminal, no descendant can inject input into it (TIOCSTI).
     if let Err(e) = rustix::process::setsid() {
         eprintln!("failed to start {name}: failed to give it a session of its own: {e}");
         return Some(ExitCode::from(126));
     }
-    // A change of user resets the parent-death signal, so it comes first.
+    // Change the user first: the change resets the parent-death signal.
     let user = held.iter().position(|arg| arg == USER).and_then(|at| held.get(at + 1)?.to_str());
     if let Some(user) = user
         && let Err(e) =
@@ -77,7 +77,7 @@ pub fn shim() -> Option<ExitCode> {
     }
     let args: Vec<_> = args.collect();
     let mut e = Command::new(&program).args(&args).exec();
-    // This program itself can be run by a user who cannot reach its file.
+    // The user may lack access to this program's file; /proc/self/exe still works.
     if user.is_some() && e.kind() == io::ErrorKind::PermissionDenied {
         e = Command::new(SELF_EXE).args(&args).exec();
     }
@@ -90,19 +90,19 @@ pub(super) fn exists() -> bool {
     HAS_SHIM.load(Ordering::SeqCst)
 }
 
-/// A command that runs `program` through the shim, which applies `confinement` first.
+/// Returns a command that runs `program` through the shim, which applies `confinement` first.
 pub(super) fn through(program: &OsStr, confinement: Vec<OsString>) -> Command {
     let mut shim = Command::new(SELF_EXE);
     shim.arg(EXEC).arg(process::id().to_string()).args(confinement).arg(EXEC).arg(program);
     shim
 }
 
-/// The shim's arguments for a program that runs as the user `ids`.
+/// Returns the shim arguments that select the user `ids`.
 pub(super) fn user_args(ids: &Ids) -> Vec<OsString> {
     vec![USER.into(), ids.to_arg()]
 }
 
-/// The program that a command runs, behind the shim if there is one.
+/// Returns the program of a command, without the shim.
 pub(super) fn program(command: &Command) -> &OsStr {
     let mut args = command.get_args();
     let own = command.get_program();

@@ -1,5 +1,5 @@
-//! The users of this machine, as the system's name service knows them, and the change of this
-//! process to one of them.
+//! Users of this machine, as the name service reports them, and the switch of this process to one
+//! of them.
 
 use std::{
     ffi::{CString, OsString},
@@ -12,12 +12,12 @@ use rustix::{
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-/// A user.
+/// A user account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name; the number where the user has none.
+    /// The name; the uid if the user has no name.
     pub name: String,
-    /// The number.
+    /// The uid.
     pub uid: u32,
     gid: u32,
     home: OsString,
@@ -30,7 +30,7 @@ impl From<unistd::User> for User {
 }
 
 impl User {
-    /// The user of this name.
+    /// Looks up a user by name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         unistd::User::from_name(name).ok().flatten().map(Self::from)
@@ -40,18 +40,18 @@ impl User {
         unistd::User::from_uid(uid.into()).ok().flatten().map(Self::from)
     }
 
-    /// The name of the user of this number, else the number.
+    /// Returns the name of the user `uid`, or the uid if the user has no name.
     #[must_use]
     pub fn name_of(uid: u32) -> String {
         Self::numbered(uid).map_or_else(|| uid.to_string(), |user| user.name)
     }
 
-    /// The user of this number, who need not have a name; without one, of the group `gid`.
+    /// Returns the user `uid`. A user without a name gets the group `gid`.
     pub(crate) fn of_ids(uid: u32, gid: u32) -> Self {
         Self::numbered(uid).unwrap_or_else(|| Self { name: uid.to_string(), uid, gid, home: "/".into() })
     }
 
-    /// The groups of the user, the primary one first.
+    /// The user's groups, the primary group first.
     pub(crate) fn groups(&self) -> Vec<u32> {
         let name = CString::new(&*self.name).unwrap_or_default();
         let all = getgrouplist(&name, self.gid.into()).unwrap_or_default();
@@ -59,7 +59,7 @@ impl User {
         std::iter::once(self.gid).chain(others).collect()
     }
 
-    /// What makes a process this user's.
+    /// The credentials of this user's processes.
     pub(crate) fn ids(&self) -> Ids {
         Ids { uid: self.uid, gid: self.gid, groups: self.groups() }
     }
@@ -70,7 +70,7 @@ impl User {
     }
 }
 
-/// What makes a process a user's.
+/// The credentials of a user's processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ids {
     uid: u32,
@@ -79,13 +79,13 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// As one argument of the shim: `uid:gid:group,group`.
+    /// Encodes the credentials as one argument of the shim: `uid:gid:group,group`.
     pub(crate) fn to_arg(&self) -> OsString {
         let groups: Vec<_> = self.groups.iter().map(u32::to_string).collect();
         format!("{}:{}:{}", self.uid, self.gid, groups.join(",")).into()
     }
 
-    /// What [`Ids::to_arg`] has written.
+    /// Decodes [`Ids::to_arg`].
     pub(crate) fn from_arg(arg: &str) -> Option<Self> {
         let mut parts = arg.split(':');
         let (uid, gid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -93,8 +93,8 @@ impl Ids {
         Some(Self { uid, gid, groups })
     }
 
-    /// Gives this process to the user, for good. Before it has a second thread: the change is the
-    /// calling thread's alone.
+    /// Switches this process to the user, permanently. Call it before a second thread starts: the
+    /// change affects only the calling thread.
     pub(crate) fn assume(&self) -> io::Result<()> {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         set_thread_groups(&groups)?;

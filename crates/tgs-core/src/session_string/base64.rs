@@ -1,5 +1,4 @@
-//! Base64 as session strings use it: read in both alphabets, padded or not, and written in the
-//! URL-safe one.
+//! Base64 of session strings: reads both alphabets, padded or not; writes the URL-safe one.
 
 use base64::{
     Engine, alphabet,
@@ -8,25 +7,25 @@ use base64::{
 
 use super::InvalidSessionString;
 
-/// Drops the bits that are left over at the end, as Python and JavaScript do.
+/// Ignores trailing bits, as Python and JavaScript do.
 const READER: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// The bytes that `text` encodes.
+/// Decodes `text`.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, InvalidSessionString> {
     let digits = text.trim_end_matches('=');
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "-_+/".contains(c);
     if !digits.chars().all(is_digit) {
         return Err(InvalidSessionString::NotBase64);
     }
-    // One digit more than whole bytes need encodes nothing: a piece is missing.
+    // A single digit after whole groups encodes no byte: the text is truncated.
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
         return Err(InvalidSessionString::Length);
     }
     READER.decode(digits.replace('+', "-").replace('/', "_")).map_err(|_| InvalidSessionString::Length)
 }
 
-/// `bytes` in the URL-safe alphabet.
+/// Encodes `bytes` in the URL-safe alphabet.
 pub(super) fn encode(bytes: &[u8], padded: bool) -> String {
     if padded { URL_SAFE.encode(bytes) } else { URL_SAFE_NO_PAD.encode(bytes) }
 }

@@ -1,18 +1,18 @@
-//! Where Telegram's data centres listen, for session strings that do not say.
+//! Addresses of Telegram's data centres, for session strings without one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// DC 1 to 5, as grammers-session 0.11.0 has them (`KNOWN_DC_OPTIONS`), from `help.getConfig`.
+/// DC 1 to 5, as in grammers-session 0.11.0 (`KNOWN_DC_OPTIONS`), from `help.getConfig`.
 const PRODUCTION: [[u8; 4]; 5] =
     [[149, 154, 175, 53], [149, 154, 167, 41], [149, 154, 175, 100], [149, 154, 167, 92], [91, 108, 56, 104]];
 /// Test DC 1 to 3: the second from my.telegram.org, all three from the tables of Telethon and
 /// Pyrogram.
 const TEST: [[u8; 4]; 3] = [[149, 154, 175, 10], [149, 154, 167, 40], [149, 154, 175, 117]];
-/// Of every DC; 80 and 5222 answer too.
+/// The port of every DC; 80 and 5222 answer too.
 const PORT: u16 = 443;
 
-/// The address of a DC, production (1 to 5) or `test` (1 to 3); IPv4, port 443. `None` where there
-/// is no such DC.
+/// Returns the IPv4 address of a DC, production (1 to 5) or `test` (1 to 3), with port 443. `None`
+/// if the DC does not exist.
 #[must_use]
 pub fn dc_address(dc: u8, test: bool) -> Option<SocketAddr> {
     let table: &[[u8; 4]] = if test { &TEST } else { &PRODUCTION };

@@ -1,6 +1,5 @@
-//! Loads the settings of one run: from the command line, a named file, the environment and
-//! `./.env`, in this order. All problems are collected and reported together, by name and line,
-//! never by value.
+//! Loads the settings of one run from the command line, a named file, the environment and `./.env`,
+//! in this order. Reports all problems together, by name and line, never by value.
 
 use std::{
     ffi::OsString,
@@ -25,15 +24,16 @@ use crate::{
 /// The settings file of an installed broadcast, for its tools.
 pub const INSTALLED: &str = "/opt/tg_video_streamer/current/.env";
 
-/// [`INSTALLED`] if it exists and `dir` has no `.env`: for commands typed anywhere on a server. An
-/// inaccessible `dir/.env` does not exist; an inaccessible [`INSTALLED`] does.
+/// Returns [`INSTALLED`] if it exists and `dir` has no `.env`, for commands run in any directory of
+/// a server. An inaccessible `dir/.env` counts as missing, an inaccessible [`INSTALLED`] as
+/// existing.
 #[must_use]
 pub fn installed(dir: &Path) -> Option<PathBuf> {
     let here = dir.join(".env").try_exists().unwrap_or(false);
     (!here && Path::new(INSTALLED).try_exists().unwrap_or(true)).then(|| INSTALLED.into())
 }
 
-/// STATE_DIR and CACHE_DIR of the unit whose settings are in `file`, for commands by hand.
+/// STATE_DIR and CACHE_DIR of the unit whose settings are in `file`, for commands run by hand.
 fn directories_of(file: &Path) -> Option<[PathBuf; 2]> {
     const NAME: &str = "tg_video_streamer";
     let file = std::fs::canonicalize(file).ok()?;
@@ -56,13 +56,12 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The environment: looks up a variable.
+/// The environment, as a function that looks up a variable.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 impl Settings {
-    /// Loads the settings from the file `env_file` (else from `./.env`, if it exists), the
-    /// environment `env` (`&|name| std::env::var_os(name)`), and the names and values of the
-    /// command line.
+    /// Loads the settings from `env_file` (else from `./.env`, if it exists), the environment `env`
+    /// (`&|name| std::env::var_os(name)`), and the names and values of the command line.
     pub fn load(
         env_file: Option<&Path>,
         env: &Env<'_>,
@@ -71,7 +70,7 @@ impl Settings {
         Self::load_in(Path::new(""), env_file, env, overrides)
     }
 
-    /// The settings with defaults in place of invalid values, and all problems: for a tool that
+    /// Returns the settings with defaults for invalid values, and all problems, for a tool that
     /// reports them and continues. `None` only if STATE_DIR or CACHE_DIR is unknown.
     #[must_use]
     pub fn examine(
@@ -102,13 +101,13 @@ impl Settings {
     }
 }
 
-/// Follows the name of a setting from the command line.
+/// Marks a setting of the command line in messages; follows its name.
 const GIVEN: &str = " (on the command line)";
 
 /// Unknown names beyond this number are only counted.
 const MOST_UNKNOWN: usize = 20;
 
-/// Variables that systemd may set from the same file and that other programs and the runtime read.
+/// Variables that other programs and the runtime read; systemd may set them from the same file.
 const ENVIRONMENT: [&str; 10] = [
     "CACHE_DIRECTORY",
     "JOURNAL_STREAM",
@@ -142,13 +141,13 @@ struct Reader<'a> {
 
 struct File {
     shown: String,
-    /// Whether it was named by `--env-file`.
+    /// Whether `--env-file` names it.
     named: bool,
     content: EnvFile,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that has read the file.
+    /// Creates a reader and reads the file.
     fn of(
         dir: &Path,
         env_file: Option<&Path>,
@@ -195,8 +194,8 @@ impl<'a> Reader<'a> {
         self.file = Some(File { shown, named, content });
     }
 
-    /// The value of `name`, also under its former name, and its name in messages; `None` if it is
-    /// unset.
+    /// Finds the value of `name`, also under its former name, and its label in messages; `None` if
+    /// it is unset.
     fn find(&mut self, name: &'static str) -> Option<(String, String)> {
         debug_assert!(TABLE.iter().any(|setting| setting.name == name), "{name} is not in the table");
         let found = self.find_exact(name);
@@ -216,7 +215,7 @@ impl<'a> Reader<'a> {
             Some((file.named, entry.value.clone(), format!("{} line {}: {name}", file.shown, entry.line)))
         });
         if let Some((true, value, shown)) = in_file {
-            // An empty value hides the environment too, which may hold a former value of the file.
+            // An empty value hides the environment too, which may hold an older value of the file.
             return Some((value, shown)).filter(|(value, _)| !value.is_empty());
         }
         if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
@@ -230,25 +229,26 @@ impl<'a> Reader<'a> {
         in_file.map(|(_, value, shown)| (value, shown)).filter(|(value, _)| !value.is_empty())
     }
 
-    /// Parses the value; `None`, and a problem, if it is invalid.
+    /// Parses the value. An invalid value adds a problem and returns `None`.
     fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (value, shown) = found;
         parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
     }
 
-    /// The value of `name`, if it has one.
+    /// Returns the value of `name`; `None` if it is unset or invalid.
     fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let found = self.find(name)?;
         self.parse(found, parse)
     }
 
-    /// The value of `name`, else its default, also in place of an invalid value.
+    /// Returns the value of `name`, or its default if it is unset or invalid.
     fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let found = self.find(name).and_then(|found| self.parse(found, &parse));
         found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
     }
 
-    /// A directory of the tools: the setting, else systemd's, else the unit's, else the user's.
+    /// Finds a directory of the tools: the setting, else systemd's, else the unit's, else the
+    /// user's.
     fn directory(
         &mut self,
         name: &'static str,
@@ -259,7 +259,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = self.find(name) {
             return self.parse(found, path);
         }
-        // systemd separates several by colons; relative ones mean nothing in either variable.
+        // systemd separates several by colons; relative paths are invalid in either variable.
         let absolute = |name: &str| {
             let value = (self.env)(name)?.into_string().ok()?;
             value.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
@@ -276,8 +276,8 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// All settings, invalid ones as if unset; `None` if a directory is unknown. All are read
-    /// before that returns, so that all problems are collected.
+    /// Reads all settings, invalid ones as unset; `None` if a directory is unknown. Reads all of
+    /// them before it returns, so that all problems are collected.
     fn settings(&mut self) -> Option<Settings> {
         let text = |value: &str| Ok(value.to_owned());
         let playlist = self.value("PLAYLIST", path);
@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
             phone: self.optional("PHONE", text),
         };
         let full = telegram.api_id.is_some() && telegram.api_hash.is_some() && telegram.chat.is_some();
-        // An output on the command line was given on purpose.
+        // An output on the command line is intentional.
         if let Some((_, shown)) = output_url.as_ref().filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
             self.warnings.push(format!(
                 "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \

@@ -1,5 +1,5 @@
-//! The values of settings and their parsers. Messages follow the setting's name and never repeat
-//! the value.
+//! Types and parsers of setting values. Messages follow the setting's name and never repeat the
+//! value.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::units;
 
-/// The picture's height and bitrate, `VIDEO_QUALITY`.
+/// Height and bitrate of the picture, `VIDEO_QUALITY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quality {
     /// `480p`
@@ -32,9 +32,9 @@ pub enum PublisherKind {
 /// The chat, `CHAT_ID`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatId {
-    /// A number: marked (-100…, or negative for a small group) or bare.
+    /// A number: marked (-100…, or negative for a basic group) or bare.
     Number(i64),
-    /// A public name, without `@`.
+    /// A public username, without `@`.
     Name(String),
 }
 
@@ -50,20 +50,20 @@ impl std::fmt::Display for ChatId {
 /// How a dead session is replaced, `SESSION_REGEN`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Regen {
-    /// `loop`: again and again, until one is good.
+    /// `loop`: retry until a session is valid.
     Loop,
-    /// `once`: one attempt, then the tool exits.
+    /// `once`: one attempt, then exit.
     Once,
-    /// `off`: only `.env` is read again.
+    /// `off`: only read `.env` again.
     Off,
 }
 
 /// What happens to the broadcast when its session dies, `ON_SESSION_LOSS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLoss {
-    /// `keep`: it goes on.
+    /// `keep`: the broadcast continues.
     Keep,
-    /// `stop`: it ends.
+    /// `stop`: the broadcast ends.
     Stop,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn flag(value: &str) -> Result<bool, String> {
     }
 }
 
-/// In bytes.
+/// Returns bytes.
 pub(super) fn gigabytes(value: &str) -> Result<u64, String> {
     match value.parse::<f64>() {
         Ok(gigabytes) if (0.0..=1e6).contains(&gigabytes) => Ok((gigabytes * 1e9) as u64),
@@ -142,7 +142,7 @@ pub(super) fn chat_id(value: &str) -> Result<ChatId, String> {
     {
         return Ok(ChatId::Number(number));
     }
-    // People copy https://t.me/name and t.me/name.
+    // Accept copied links: https://t.me/name and t.me/name.
     let name = value.strip_prefix("https://").unwrap_or(value);
     let name = name.strip_prefix("t.me/").or(name.strip_prefix('@')).unwrap_or(name);
     let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -5,9 +5,9 @@
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// The value in the template.
+    /// How the template shows the value.
     pub shown: Visibility,
-    /// Whether the value must not be shown.
+    /// Whether logs and messages must not show the value.
     pub secret: bool,
     /// The description, in lines of at most 110 characters.
     pub help: &'static str,
@@ -16,9 +16,9 @@ pub struct Setting {
 /// How the template shows a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {
-    /// The default.
+    /// The default value.
     Default(&'static str),
-    /// Unset by default; an example.
+    /// An example; the setting is unset by default.
     Example(&'static str),
 }
 
@@ -32,7 +32,7 @@ const fn secret(name: &'static str, shown: Visibility, help: &'static str) -> Se
 
 use Visibility::{Default as Is, Example};
 
-/// Renamed settings, the former name first: still read, with a warning.
+/// Former and current names of renamed settings. Former names are still read, with a warning.
 pub(super) const RENAMED: &[(&str, &str)] = &[("COPY_MATCHING", "PASSTHROUGH")];
 
 /// All settings, in the order of the template.
@@ -199,13 +199,13 @@ pub fn template() -> String {
     text
 }
 
-/// The default of a setting, or nothing.
+/// Returns the default of a setting, or an empty string.
 pub(super) fn default(name: &str) -> &'static str {
     let shown = TABLE.iter().find(|setting| setting.name == name).map(|setting| setting.shown);
     if let Some(Is(value)) = shown { value } else { "" }
 }
 
-/// The setting that `name` is a likely misspelling of.
+/// Returns the setting of which `name` is a likely misspelling.
 pub(super) fn misspelt(name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     let mut names = TABLE.iter().map(|setting| setting.name);

@@ -1,9 +1,9 @@
-//! Verdicts on what `systemctl show` says.
+//! Verdicts on output of `systemctl show`.
 
 use super::*;
 use crate::finding::{Level, lines};
 
-/// As `systemctl show` of systemd 252 has it.
+/// Output of systemd 252.
 const RUNNING: &str = "\
 Restart=always
 NRestarts=3
@@ -86,7 +86,7 @@ fn states() {
         .iter()
         .flat_map(|changes| [true, false].map(|named| lines(&state("tgs", &unit(changes), named), false)))
         .fold((String::new(), String::new()), |(all, last), text| {
-            // Being asked for by name matters to one of them alone.
+            // Only one verdict depends on `--unit`; equal texts appear once.
             if text == last { (all, last) } else { (all + &text + "\n", text) }
         })
         .0;

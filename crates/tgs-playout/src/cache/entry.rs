@@ -1,11 +1,11 @@
-//! One entry's file: tags, the index behind them, and at its very end where that begins. It is read
-//! a group of pictures at a time, each proven by its checksum before any of it is given out.
+//! The file of an entry: tags, the index, and a footer that locates the index. Reads one group of
+//! pictures at a time and verifies its checksum before returning any of it.
 //!
 //! ```text
 //! FLV header │ tags … │ index (JSON) │ tags length u64 │ index length u64 │ CRC-32 u32 │ magic
 //! ```
 //!
-//! Numbers are little-endian. A player takes it for an FLV file with something behind its end.
+//! Numbers are little-endian. A player reads the file as FLV with trailing data.
 
 use std::{
     fs::File,
@@ -20,46 +20,46 @@ use serde::{Deserialize, Serialize};
 use tgs_core::files;
 use tgs_rtmp::flv::{self, FILE_HEADER, Tag};
 
-/// The last bytes of a whole entry; another form would have another number.
+/// The last bytes of a complete entry; the digit is the format version.
 const MAGIC: [u8; 8] = *b"tgsitem1";
 
 const FOOTER: u64 = 28;
 
-/// No item has a longer index: 30 bytes for each two seconds of it.
+/// Limit of the index size: an item takes 30 bytes for every two seconds.
 const MAX_INDEX: u64 = 64 << 20;
 
-/// No group of pictures is longer, in bytes: two seconds at ten times the largest bitrate.
+/// Limit of a group's size in bytes: two seconds at ten times the largest bitrate.
 const MAX_GROUP: u64 = 16 << 20;
 
-/// What gathers before it is written. The C library keeps as much in stock for each of a dozen
-/// threads: with 256 KiB it was 2.4 MiB more after ten minutes of `cargo xtask soak`.
+/// Size of the write buffer. The C library keeps as much in reserve for each of a dozen threads:
+/// 256 KiB took 2.4 MiB more after ten minutes of `cargo xtask soak`.
 const BUFFER: usize = 32 << 10;
 
-/// What stands behind the tags.
+/// The index behind the tags.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EntryIndex {
     /// The item's title.
     pub(super) title: String,
-    /// Whether the title is part of the picture: a slate, for an item without one.
+    /// Whether the picture is a slate that shows the title.
     pub(super) slate: bool,
-    /// Whether there is no sound.
+    /// Whether the item has no sound.
     pub(super) silent: bool,
-    /// The item's length in milliseconds, as it was probed.
+    /// The item's probed length in milliseconds.
     pub(super) millis: u64,
-    /// Where each group of pictures begins.
+    /// The groups of pictures, in order.
     pub(super) groups: Vec<IndexedGroup>,
 }
 
-/// A keyframe and what follows it up to the next. The first group has what comes before its
-/// keyframe as well.
+/// A keyframe and the tags up to the next keyframe. The first group also holds the tags before its
+/// keyframe.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(from = "(u64, u64, u32)", into = "(u64, u64, u32)")]
 pub(super) struct IndexedGroup {
     /// The keyframe's time in milliseconds.
     at: u64,
-    /// The place of its first byte.
+    /// Offset of the group's first byte in the file.
     offset: u64,
-    /// CRC-32 of its bytes.
+    /// CRC-32 of the group's bytes.
     sum: u32,
 }
 
@@ -80,20 +80,20 @@ impl From<IndexedGroup> for (u64, u64, u32) {
 pub struct CacheEntry {
     file: File,
     path: PathBuf,
-    /// Where the tags end.
+    /// Offset of the end of the tags.
     end: u64,
     index: EntryIndex,
 }
 
-/// The entry does not hold what was written; from `at` on it cannot be played.
+/// The entry is damaged and cannot be played from `at` on.
 #[derive(Debug)]
 pub struct DamagedEntry {
-    /// From the item's beginning.
+    /// Offset from the item's beginning.
     pub at: Duration,
 }
 
 impl CacheEntry {
-    /// Opens the entry at `path`; `InvalidData` where it is not whole.
+    /// Opens the entry at `path`; `InvalidData` if the entry is incomplete.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = files::open_regular(path)?;
         let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
@@ -131,31 +131,30 @@ impl CacheEntry {
         &self.index.title
     }
 
-    /// How long the item is.
+    /// The item's length.
     #[must_use]
     pub fn length(&self) -> Duration {
         Duration::from_millis(self.index.millis)
     }
 
-    /// Whether it is without sound.
+    /// Whether the item has no sound.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.index.silent
     }
 
-    /// Whether its picture is right for an item of this `title`.
+    /// Whether the picture suits an item of this `title`: a slate shows its title.
     pub(super) fn shows(&self, title: &str) -> bool {
         !self.index.slate || self.index.title == title
     }
 
-    /// Plays it from the first keyframe at `from` or behind it (else from the last
-    /// one). It counts as used from now on.
+    /// Plays the entry from the first keyframe at or after `from`, or else from the last one, and
+    /// marks the entry as used now.
     ///
-    /// Behind, because a position that was kept is up to two seconds old already.
+    /// Not from the keyframe before: a stored position is up to two seconds old already.
     #[must_use]
     pub fn play(self, from: Duration) -> CachePlayback {
-        // Its age decides what goes first when room is needed; if it cannot be noted, it goes too
-        // early.
+        // The modification time orders eviction. A failure only makes the entry go too early.
         let _ = self.file.set_modified(SystemTime::now());
         let from = from.as_millis() as u64;
         let next = self.index.groups.partition_point(|group| group.at < from);
@@ -163,7 +162,7 @@ impl CacheEntry {
         CachePlayback { entry: self, next, begun: false, bytes: Vec::new() }
     }
 
-    /// The bytes of a group, proven.
+    /// Reads a group's bytes and verifies their checksum.
     fn read(&self, which: usize, into: &mut Vec<u8>) -> Option<()> {
         let group = self.index.groups[which];
         let end = self.index.groups.get(which + 1).map_or(self.end, |next| next.offset);
@@ -173,7 +172,7 @@ impl CacheEntry {
     }
 }
 
-/// An entry being played.
+/// A playing entry.
 #[derive(Debug)]
 pub struct CachePlayback {
     entry: CacheEntry,
@@ -189,7 +188,7 @@ impl CachePlayback {
         let damaged = DamagedEntry { at: Duration::from_millis(group.at) };
         let mut tags = Vec::with_capacity(192);
         if !self.begun && self.next > 0 {
-            // Where it does not begin at its beginning, only the headers are wanted of that.
+            // Playback from half-way needs the sequence headers of the first group.
             let Some(first) = self.tags_of(0) else { return Some(Err(damaged)) };
             tags.extend(first.into_iter().filter(Tag::is_sequence_header));
         }
@@ -212,18 +211,19 @@ impl CachePlayback {
         Some(tags)
     }
 
-    /// Removes it from the cache: it is damaged.
+    /// Removes the entry from the cache, because it is damaged.
     pub fn remove(&self) {
         let _ = std::fs::remove_file(&self.entry.path);
     }
 }
 
-/// Writes an entry's file, without deciding when it is whole.
+/// Writes an entry's file. The caller decides when the entry is complete.
 #[derive(Debug)]
 pub(super) struct EntryWriter {
     out: BufWriter<File>,
     groups: Vec<IndexedGroup>,
-    /// The group that is open: its keyframe's time, once that is here, and its first byte's place.
+    /// Of the open group: the time of its keyframe, once that has come, and the offset of its first
+    /// byte.
     at: Option<u64>,
     offset: u64,
     length: u64,
@@ -231,7 +231,7 @@ pub(super) struct EntryWriter {
 }
 
 impl EntryWriter {
-    /// Begins in `file`, which is empty.
+    /// Starts an entry in `file`, which must be empty.
     pub(super) fn new(file: File) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(BUFFER, file);
         out.write_all(&FILE_HEADER)?;
@@ -239,7 +239,7 @@ impl EntryWriter {
         Ok(Self { out, groups: Vec::new(), at: None, offset: length, length, sum: crc32fast::Hasher::new() })
     }
 
-    /// Bytes written.
+    /// Bytes written so far.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -262,14 +262,14 @@ impl EntryWriter {
         }
     }
 
-    /// Hands what is written to the disk.
+    /// Syncs the written data to the disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.out.flush()?;
         self.out.get_ref().sync_data()
     }
 
-    /// Writes the end, and waits until all of it is on the disk. Gives the file back, whose lock is
-    /// still needed.
+    /// Writes the index and the footer, and syncs the file to disk. Returns the file, which still
+    /// holds the caller's lock.
     pub(super) fn finish(mut self, mut index: EntryIndex) -> io::Result<File> {
         self.close_group();
         index.groups = self.groups;
@@ -285,7 +285,7 @@ impl EntryWriter {
     }
 }
 
-/// What is written through this is counted and summed up.
+/// Counts the written bytes and adds them to the group's checksum.
 struct ChecksumWriter<'a>(&'a mut EntryWriter);
 
 impl Write for ChecksumWriter<'_> {

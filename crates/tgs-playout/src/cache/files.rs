@@ -1,4 +1,4 @@
-//! What lies in a cache directory: to be listed, and to be removed.
+//! Lists and removes the files of a cache directory.
 
 use std::{
     fs, io,
@@ -9,26 +9,26 @@ use std::{
 
 use super::{entry::CacheEntry, part::remove_orphan};
 
-/// The directory under CACHE_DIR.
+/// Name of the directory under CACHE_DIR.
 pub(super) const DIRECTORY: &str = "items";
 
-/// A kept filler is removed when nobody has begun with it for so long.
+/// A filler file that no broadcast has opened for this long is removed.
 pub(super) const FORGOTTEN: Duration = Duration::from_hours(24 * 30);
 
-/// What lies in a cache.
+/// An entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CachedItem {
     /// The item's title when it was encoded.
     pub title: String,
-    /// Its length in seconds.
+    /// The item's length in seconds.
     pub seconds: u64,
     /// The entry's size in bytes.
     pub bytes: u64,
-    /// When it was last played (or written), in seconds since the epoch.
+    /// When the entry was last played (or written), in seconds since the epoch.
     pub used: u64,
 }
 
-/// The entries in `cache_dir`, the one played last first.
+/// The entries in `cache_dir`, most recently played first.
 #[must_use]
 pub fn list(cache_dir: &Path) -> Vec<CachedItem> {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -49,9 +49,9 @@ pub fn list(cache_dir: &Path) -> Vec<CachedItem> {
     kept
 }
 
-/// Removes every entry in `cache_dir`, also while broadcasts play from them: those go on with the
-/// files they have open. Answers how many bytes that frees. Root is refused where the directory is
-/// another user's, who could lead it elsewhere.
+/// Removes every entry in `cache_dir`; broadcasts that play from the cache continue with their open
+/// files. Returns the number of freed bytes. Refuses root if the directory belongs to another user,
+/// who could redirect the removal.
 pub fn clear(cache_dir: &Path) -> io::Result<u64> {
     let dir = cache_dir.join(DIRECTORY);
     let meta = match fs::symlink_metadata(&dir) {
@@ -67,7 +67,7 @@ pub fn clear(cache_dir: &Path) -> io::Result<u64> {
         let part = file.name.starts_with("part-");
         match if part { remove_orphan(&file.path) } else { fs::remove_file(&file.path) } {
             Ok(()) => freed += file.bytes,
-            // It is being written.
+            // A broadcast writes this part.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -76,7 +76,7 @@ pub fn clear(cache_dir: &Path) -> io::Result<u64> {
     Ok(freed)
 }
 
-/// Removes kept fillers that no broadcast has begun with for a month.
+/// Removes filler files that no broadcast has opened for 30 days.
 pub(crate) fn forget_fillers(cache_dir: &Path) {
     for file in files(cache_dir) {
         let ours = ["filler-", ".filler-"].iter().any(|begin| file.name.starts_with(begin));
@@ -86,7 +86,7 @@ pub(crate) fn forget_fillers(cache_dir: &Path) {
     }
 }
 
-/// A file or link of a directory.
+/// A file or link in a directory.
 #[derive(Debug)]
 pub(super) struct CacheFile {
     pub(super) path: PathBuf,
@@ -100,13 +100,13 @@ impl CacheFile {
         self.name.starts_with("item-")
     }
 
-    /// Others may have put something there as well.
+    /// Whether the cache made this file: the directory may hold files of other programs.
     pub(super) fn is_ours(&self) -> bool {
         ["item-", "part-", "page-", ".page-"].iter().any(|begin| self.name.starts_with(begin))
     }
 }
 
-/// What lies in `dir`, as far as it can be seen.
+/// The files and links in `dir`; unreadable ones are left out.
 pub(super) fn files(dir: &Path) -> Vec<CacheFile> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries

@@ -1,4 +1,4 @@
-//! The name of an entry: a hash of the content and of everything that shapes its encoding.
+//! Cache keys: a hash of the content and of everything that shapes its encoding.
 
 use std::{
     fs::File,
@@ -12,14 +12,14 @@ use tgs_core::digest::Digest;
 
 use crate::item::Media;
 
-/// How much of a file's head and of its tail its identity is taken from.
+/// Bytes at a file's head, and at its tail, that are hashed into its identity.
 const SAMPLE: u64 = 64 << 10;
 
-/// Ends of the names of still pictures, whose length is a setting.
+/// File name extensions of still pictures, whose length is a setting.
 const IMAGES: [&str; 10] =
     [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"];
 
-/// The name of an encoded item.
+/// The key of a cache entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheKey(pub(super) String);
 
@@ -27,12 +27,12 @@ pub(super) fn entry_name(key: &CacheKey) -> String {
     format!("item-{}.flv", key.0)
 }
 
-/// What tells one file's content from another's. `None` for what is no file, and for lists, whose
-/// segments may change while they do not.
+/// The identity of a file's content. `None` for other sources, and for lists, whose segments may
+/// change while the list does not.
 pub(super) fn of_file(media: &Media, image_duration: Duration) -> Option<String> {
     let [source] = &media.sources[..] else { return None };
     let path = source.url.strip_prefix("file:")?;
-    // What stands there may be a pipe: nobody is waited for.
+    // Never blocks: the path may be a FIFO.
     let file = tgs_core::files::open_regular(Path::new(path)).ok()?;
     let meta = file.metadata().ok()?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -50,7 +50,7 @@ pub(super) fn of_file(media: &Media, image_duration: Duration) -> Option<String>
     Some(format!("file {path} {} {} SHA256:{}{shown}", meta.len(), changed.as_nanos(), sample.hex()))
 }
 
-/// Adds what `file` has from `at` on to `sum`.
+/// Adds up to [`SAMPLE`] bytes of `file` from `at` on to `sum`.
 fn add_sample(file: &File, mut at: u64, sum: &mut Digest) -> io::Result<()> {
     let (end, mut bytes) = (at + SAMPLE, [0; 8 << 10]);
     while at < end {

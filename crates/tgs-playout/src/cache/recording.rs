@@ -1,5 +1,5 @@
-//! Keeps one item while it is encoded: a thread that writes beside the broadcast, and the hand that
-//! feeds it without ever waiting for a disk.
+//! Records one item into the cache while the item is encoded. A thread writes to the disk; the
+//! broadcast never waits for the disk.
 
 use std::{
     fs::{self, File},
@@ -24,15 +24,14 @@ use super::{
 };
 use crate::item::Item;
 
-/// Tags that wait for the disk, in bytes: half a minute of the broadcast. A disk that is slower
-/// than that has to do without.
+/// Limit in bytes of the tags that wait for the disk: half a minute of the broadcast. With a slower
+/// disk the recording fails.
 const MAX_WAITING: usize = 8 << 20;
 
-/// The disk is given what has gathered this often, so that the end is not one long wait; room is
-/// made as often.
+/// Bytes between two syncs, so that the final sync is short. Room is made as often.
 const PORTION: u64 = 16 << 20;
 
-/// FLV's own times have 31 bits: a longer item is not kept.
+/// FLV timestamps have 31 bits: a longer item is not cached.
 const LONGEST: u64 = 1 << 31;
 
 /// An event for the writing thread.
@@ -41,7 +40,7 @@ enum RecordingEvent {
     Whole(EntryIndex),
 }
 
-/// An item being kept. Dropped before it is finished, nothing of it stays.
+/// An item that is being recorded. Dropping it unfinished removes the part.
 #[derive(Debug)]
 pub struct CacheRecording {
     tell: mpsc::Sender<RecordingEvent>,
@@ -50,7 +49,7 @@ pub struct CacheRecording {
     title: String,
 }
 
-/// Starts keeping `item`, which will take about `estimate` bytes, under `key`.
+/// Starts recording `item`, of about `estimate` bytes, under `key`.
 pub(super) fn start(
     store: Arc<CacheStore>,
     key: CacheKey,
@@ -74,7 +73,7 @@ pub(super) fn start(
 }
 
 impl CacheRecording {
-    /// Keeps the next tag. `false` where the recording has failed: drop it then.
+    /// Records the next tag. Returns `false` if the recording has failed; drop it then.
     #[must_use]
     pub fn push(&self, tag: &Tag) -> bool {
         let size = tag.body.len();
@@ -85,15 +84,16 @@ impl CacheRecording {
         self.tell.send(RecordingEvent::Tag(tag.clone())).is_ok()
     }
 
-    /// Waits until the disk has taken most of what was pushed: for encoders faster than real time.
+    /// Waits until the queue for the disk is at most half full, for encoders faster than real time.
     pub fn wait_room(&self, cancel: &Cancel) {
         while self.waiting.load(Ordering::Relaxed) > MAX_WAITING / 2
             && !cancel.wait(Duration::from_millis(20))
         {}
     }
 
-    /// The item is whole: `length` long, `silent` where it has no sound, with its title in the
-    /// picture where it is a `slate`. The rest is done behind the broadcast.
+    /// Completes the recording with the item's `length`, whether the item is `silent`, and whether
+    /// its picture is a `slate` with the title. The thread writes the remaining tags after this
+    /// returns.
     pub fn finish(self, length: Duration, silent: bool, slate: bool) {
         let millis = length.as_millis() as u64;
         let index = EntryIndex { title: self.title, slate, silent, millis, groups: Vec::new() };
@@ -101,11 +101,11 @@ impl CacheRecording {
     }
 }
 
-/// Why an item was not kept.
+/// Why an item was not cached.
 enum RecordingEnd {
-    /// The encoder has failed, or the source changed meanwhile.
+    /// The encoder failed, the source changed meanwhile, or the item is too long.
     Abandoned,
-    /// The disk.
+    /// Writing failed.
     Disk(io::Error),
 }
 
@@ -115,7 +115,7 @@ impl From<io::Error> for RecordingEnd {
     }
 }
 
-/// The thread's part.
+/// The state of the writing thread.
 struct RecordingThread {
     store: Arc<CacheStore>,
     key: CacheKey,
@@ -128,11 +128,12 @@ struct RecordingThread {
 impl RecordingThread {
     fn run(&self, told: &mpsc::Receiver<RecordingEvent>) {
         let file = match open_locked(&self.part, true) {
-            // Another process keeps it.
+            // Another recording of the same item holds the lock.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             locked => locked,
         };
-        // Its lock is held to the end, whatever that is: under this name it is nobody else's.
+        // The lock is held until the part is renamed or removed, so that no other process takes the
+        // name.
         let done = file.map_err(RecordingEnd::Disk).and_then(|file| {
             let _held = file.try_clone()?;
             let done = contain(|| self.write(file, told))
@@ -151,7 +152,7 @@ impl RecordingThread {
     fn write(&self, file: File, told: &mpsc::Receiver<RecordingEvent>) -> Result<(), RecordingEnd> {
         let store = &self.store;
         file.set_len(0)?;
-        // What is missing to the estimate, but for what is not due for long.
+        // Makes room for the next portion only: the rest of the estimate is not due yet.
         let room = |have: u64| {
             if store.make_room(PORTION.min(self.estimate.saturating_sub(have))) {
                 Ok(())
@@ -185,7 +186,7 @@ impl RecordingThread {
         };
         let _file = writer.finish(index)?;
         room(u64::MAX)?;
-        // What was read may have been written to meanwhile.
+        // The source may have changed while it was encoded.
         if store.key(&self.item.media).as_ref() != Some(&self.key) {
             return Err(RecordingEnd::Abandoned);
         }

@@ -1,4 +1,4 @@
-//! What the broadcast and the writing threads share: the directory, its limit, and room in it.
+//! The state that the broadcast and the writing threads share: the directory, its limit, eviction.
 
 use std::{
     fs, io,
@@ -21,29 +21,29 @@ use crate::{
     status::METRICS,
 };
 
-/// What the writing threads share with it.
+/// The directory of a cache and its limit.
 #[derive(Debug)]
 pub(super) struct CacheStore {
     pub(super) dir: PathBuf,
-    /// Bytes that all entries together may take; 0 for no cache.
+    /// Limit in bytes of all entries together; 0 disables the cache.
     pub(super) limit: u64,
-    /// Everything but the content that shapes an encoding.
+    /// Everything besides the content that shapes an encoding.
     pub(super) setup: String,
-    /// What a second of the broadcast takes, about.
+    /// Estimated bytes of one second of the broadcast.
     pub(super) bytes_a_second: u64,
     /// How long a still picture is shown.
     pub(super) image_duration: Duration,
-    /// Whether the operator knows that nothing can be kept at present.
+    /// Whether the warning that items cannot be cached was logged since the last cached item.
     pub(super) told: AtomicBool,
-    /// Whether the operator knows that an item is too large.
+    /// Whether the warning about an item larger than the cache was logged.
     pub(super) told_large: AtomicBool,
 }
 
 impl CacheStore {
-    /// The name of what `media` holds under this setup; `None` for content that cannot be
-    /// identified, and where there is no cache.
+    /// The key of `media` under this setup; `None` if the content cannot be identified or the cache
+    /// is disabled.
     pub(super) fn key(&self, media: &Media) -> Option<CacheKey> {
-        // The segments of a list may change, or be missing for once.
+        // The segments of a list may change, or be missing once.
         if self.limit == 0 || media.live || media.sources.iter().any(MediaSource::is_hls) {
             return None;
         }
@@ -54,7 +54,8 @@ impl CacheStore {
         Some(CacheKey(digest::key([&*content, &*self.setup])))
     }
 
-    /// The entry of this key, used now. One that cannot be read is removed.
+    /// Opens the entry of this key; an unreadable entry is removed. `None` also if the entry is a
+    /// slate with another title.
     pub(super) fn entry(&self, key: &CacheKey, title: &str) -> Option<CacheEntry> {
         let path = self.dir.join(entry_name(key));
         match CacheEntry::open(&path) {
@@ -68,7 +69,7 @@ impl CacheStore {
         }
     }
 
-    /// Notes that the page `id` leads to the entry `key`.
+    /// Records as a symbolic link that the page `id` leads to the entry `key`.
     pub(super) fn link(&self, id: &str, key: &CacheKey) {
         let (name, target) = (self.link_name(id), entry_name(key));
         let path = self.dir.join(&name);
@@ -86,7 +87,7 @@ impl CacheStore {
         format!("page-{}", digest::key([id, &*self.setup]))
     }
 
-    /// Removes what dead processes have left, and the links to what is gone.
+    /// Removes the parts of dead processes and dangling page links.
     pub(super) fn sweep(&self) {
         for file in files(&self.dir) {
             let name = file.name.as_str();
@@ -98,8 +99,8 @@ impl CacheStore {
         }
     }
 
-    /// Removes the entries used longest ago until `wanted` bytes more fit into the limit and onto
-    /// the disk. Removes none and answers `false` where they would not fit even then.
+    /// Evicts the least recently used entries until `wanted` more bytes fit into the limit and onto
+    /// the disk. Returns `false`, without evicting, if all entries together would not free enough.
     pub(super) fn make_room(&self, wanted: u64) -> bool {
         let mut all: Vec<CacheFile> = files(&self.dir).into_iter().filter(CacheFile::is_ours).collect();
         let total: u64 = all.iter().map(|file| file.bytes).sum();
@@ -115,7 +116,7 @@ impl CacheStore {
         {
             match fs::remove_file(&oldest.path) {
                 Ok(()) => METRICS.cache_evictions.inc(),
-                // Another broadcast was quicker.
+                // Another broadcast has evicted this entry.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => continue,
             }
@@ -127,8 +128,8 @@ impl CacheStore {
         removed >= missing
     }
 
-    /// How much is missing on the disk to write so much and leave a tenth of it (5 GB at most) for
-    /// everything else.
+    /// Bytes missing on the disk to write `wanted` bytes and leave a tenth of it (at most 5 GB)
+    /// free.
     pub(super) fn missing_on_disk(&self, wanted: u64) -> u64 {
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return 0 };
         let spare = (disk.f_blocks * disk.f_frsize / 10).min(5_000_000_000);
@@ -140,7 +141,7 @@ impl CacheStore {
         METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
     }
 
-    /// Warns that items are not cached, once until one is again.
+    /// Warns that items are not cached, once until an item is cached again.
     pub(super) fn cannot(&self, why: &dyn std::fmt::Display) {
         if !self.told.swap(true, Ordering::Relaxed) {
             log::warn!(

@@ -1,89 +1,89 @@
-//! What a broadcast needs to know, how one ends, and why one cannot begin or go on.
+//! Configuration of a broadcast, its result, and its errors.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::{filler::FillerError, output::Output, profile::Profile, sink::SinkError};
 
-/// What a broadcast needs to know.
+/// Configuration of a broadcast.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// The ffmpeg executable, a path or a name.
     pub ffmpeg: PathBuf,
     /// The ffprobe executable.
     pub ffprobe: PathBuf,
-    /// Shape of the broadcast.
+    /// Picture, sound and bitrate of the broadcast.
     pub profile: Profile,
     /// FFMPEG_ARGS as written.
     pub ffmpeg_args: String,
-    /// Where it goes.
+    /// Destination of the broadcast.
     pub output: Output,
-    /// How much is encoded ahead, at least 3 s: more than one group of pictures.
+    /// Encoded media to hold: at least 3 s, more than one group of pictures.
     pub read_ahead: Duration,
-    /// Whether a file is written at the speed of a broadcast.
+    /// Whether a file output is written in real time.
     pub realtime: bool,
-    /// FILLER: a file to show instead of the slate.
+    /// FILLER: a file that replaces the slate.
     pub filler: Option<PathBuf>,
-    /// Directory for what can be made again.
+    /// Directory for re-creatable data (the encode cache).
     pub cache_dir: PathBuf,
-    /// Bytes that encoded items may take there; 0 keeps none.
+    /// Size limit of the encode cache in bytes; 0 disables it.
     pub cache_limit: u64,
-    /// Whether coming items are encoded into it while the broadcast has all it wants.
+    /// Whether coming items are encoded into the cache while the read-ahead is full.
     pub cache_ahead: bool,
-    /// How long a still picture is shown.
+    /// Duration of a still picture.
     pub image_duration: Duration,
-    /// Whether items of the profile's own shape are passed on as they are.
+    /// Whether items in the profile's own format are sent without encoding.
     pub passthrough: bool,
-    /// Directory of this instance alone.
+    /// State directory of this instance; no other instance uses it.
     pub state_dir: PathBuf,
-    /// Time of a connection's first tag in milliseconds; above 0 only to test clocks that run over.
+    /// Timestamp of a connection's first tag in milliseconds; above 0 only to test clock overflow.
     pub first_timestamp: u64,
 }
 
-/// How a broadcast ended.
+/// Result of a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Items that were shown.
+    /// Items that were played.
     pub played: u64,
-    /// Items that failed, some of them perhaps after they had been on air for a while.
+    /// Items that failed, also those that failed after some playing time.
     pub failed: u64,
-    /// Why.
+    /// Cause of the end.
     pub end: RunEnd,
 }
 
-/// Why a broadcast ended.
+/// Cause of a broadcast's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// The programme came to its end.
+    /// The programme ended.
     Over,
-    /// It was asked to end with an item, and that one is over.
+    /// The item after which the broadcast was to end is over.
     AfterCurrent,
-    /// It was stopped.
+    /// The broadcast was stopped.
     Stopped,
 }
 
-/// Why a broadcast cannot begin or go on.
+/// Why a broadcast cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// ffmpeg or ffprobe is not there.
+    /// ffmpeg or ffprobe cannot be run.
     #[error("cannot run {}: {why}; install ffmpeg (apt install ffmpeg) or set FFMPEG_PATH", program.display())]
     NoFfmpeg {
-        /// What was tried.
+        /// The program.
         program: PathBuf,
-        /// Why it does not run.
+        /// The error.
         why: String,
     },
-    /// A directory cannot be used.
+    /// A directory is not writable.
     #[error("cannot write in {} (make room there, or name another by STATE_DIR or CACHE_DIR)", path.display())]
     Directory {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// It was stopped before it began.
+    /// The broadcast was stopped during its start.
     #[error("it was stopped before it began")]
     Stopped,
-    /// There is nothing to bridge a failure with.
+    /// No filler can be prepared.
     #[error(transparent)]
     Filler(#[from] FillerError),
     /// A thread of the broadcast cannot be started.
@@ -91,15 +91,15 @@ pub enum EngineError {
     Thread {
         /// Its name.
         name: &'static str,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// A thread without which there is no broadcast has died.
+    /// A required thread panicked.
     #[error("the thread {name} died, which is a fault of tgs-stream; please report it: {panic}")]
     Died {
         /// Its name.
         name: &'static str,
-        /// What it died of.
+        /// The panic message.
         panic: String,
     },
     /// The output file cannot be written.

@@ -1,4 +1,4 @@
-//! What the prepare and encode threads share.
+//! State that the prepare and encode threads share.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,11 +7,11 @@ use tgs_core::cancel::Cancel;
 use super::control::Control;
 use crate::{cache::Cache, ffmpeg::probe::ProbeOptions, read_ahead::ReadAhead, status::METRICS};
 
-/// What prepare and encode threads share.
+/// State that the prepare and encode threads share.
 #[derive(Debug, Clone)]
 pub(super) struct EngineContext {
     pub(super) ffprobe: PathBuf,
-    /// Lines of the broadcast's picture.
+    /// Options of every probe of this broadcast.
     pub(super) wanted: ProbeOptions,
     pub(super) cache: Arc<Cache>,
     pub(super) read_ahead: Arc<ReadAhead>,
@@ -20,7 +20,7 @@ pub(super) struct EngineContext {
 }
 
 impl EngineContext {
-    /// Shows how fast the encoder works; `None` where none does.
+    /// Publishes the encoder's speed; `None` while no encoder runs.
     pub(super) fn show_speed(&self, ratio: Option<f64>) {
         METRICS.encoder_speed.set(ratio.unwrap_or_default());
         self.control.status.show(|status| status.encoder_speed_ratio = ratio);

@@ -1,7 +1,7 @@
-//! The other threads' hold on a broadcast, and the router that takes commands to the running
-//! engine.
+//! The handle by which other threads control a broadcast, and the router that passes commands to
+//! the running engine.
 //!
-//! Sending waits for nothing. Nothing here knows a signal, a socket or a playlist.
+//! Sending never blocks. This module knows no signals, sockets or playlists.
 
 use std::{
     mem,
@@ -21,37 +21,37 @@ use crate::{
     status::{METRICS, SharedStatus},
 };
 
-/// How many commands may wait for an engine.
+/// Limit of commands that wait for an engine.
 const MOST_WAITING: usize = 64;
 
-/// What the prepare thread is asked.
+/// A request to the prepare thread.
 #[derive(Debug)]
 pub(crate) enum PlaylistRequest {
-    /// What to encode now.
+    /// Return the next item to encode.
     Next,
-    /// To go on elsewhere.
+    /// Continue elsewhere, relative to the target item.
     Jump(TargetItem, JumpTarget),
-    /// To play this after the item that is meant.
+    /// Play this entry after the target item.
     Queue(TargetItem, String),
-    /// To read the list anew.
+    /// Read the list again.
     Reload,
 }
 
-/// The other threads' hold on a broadcast. Clones share it.
+/// Handle by which other threads control a broadcast. Clones share its state.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     pub(crate) cancel: Cancel,
-    /// What it tells about itself.
+    /// State and snapshot of the broadcast.
     pub status: SharedStatus,
-    /// Where its pacing loop shows that it turns.
+    /// Watchdog that the pacing loop reports to.
     pub watchdog: Watchdog,
     router: Arc<Mutex<CommandRouter>>,
 }
 
-/// Takes commands to the engine, or keeps them until there is one.
+/// Passes commands to the engine, or keeps them until an engine is attached.
 ///
-/// Its lock is the outermost: the locks of the read-ahead and the status are taken under it, and
-/// neither of those two is held while another lock is taken.
+/// Lock order: this lock first, then that of the read-ahead or of the status; no other lock is
+/// taken while one of those two is held.
 #[derive(Debug, Default)]
 struct CommandRouter {
     engine: Option<AttachedEngine>,
@@ -77,20 +77,21 @@ impl Drop for EngineGuard {
 }
 
 impl Control {
-    /// The hold on a further broadcast with the same snapshot, that the same commands reach.
-    /// [`Command::Stop`] is each one's own.
+    /// A handle to a further broadcast that shares the snapshot and the commands, except
+    /// [`Command::Stop`], which each handle has for itself.
     #[must_use]
     pub fn another(&self) -> Self {
         Self { cancel: Cancel::new(), ..self.clone() }
     }
 
-    /// Set once the broadcast is stopped or over. Setting it stops nothing.
+    /// Set once the broadcast is stopped or over. Cancelling this child does not stop the
+    /// broadcast.
     #[must_use]
     pub fn stopped(&self) -> Cancel {
         self.cancel.child()
     }
 
-    /// Tells the broadcast a command. Does not wait for what comes of it.
+    /// Sends a command to the broadcast without waiting for its effect.
     pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
         let mut router = lock(&self.router);
         if command == Command::Stop {
@@ -100,7 +101,7 @@ impl Control {
         if self.cancel.is_cancelled() {
             return Err(CommandRefused::Stopped);
         }
-        // The playlist watch sends it often; its effect is logged.
+        // The playlist watch sends Reload often, and the effect of a reload is logged anyway.
         let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
         let shown = command.to_string();
         router.take(command, &self.status)?;
@@ -108,21 +109,20 @@ impl Control {
         Ok(())
     }
 
-    /// Runs `work`, the whole life of the thread `name`, without which there is no broadcast. Where
-    /// it panics the broadcast ends: /healthz says so, the watchdog gets no ping any more, and
-    /// `engine::run` fails.
+    /// Runs `work`, the body of the required thread `name`. A panic ends the broadcast: /healthz
+    /// names it, the watchdog ping stops, and `engine::run` fails.
     pub(crate) fn guard<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
         contain(work).map_err(|panic| self.died(name, &panic)).ok()
     }
 
-    /// The thread `name` has died of `panic`.
+    /// Records that the thread `name` died of `panic`, and cancels the broadcast.
     fn died(&self, name: &'static str, panic: &Panic) {
         self.watchdog.died(name);
         self.status.update(|state| state.dead_thread = Some((name, panic.to_string())));
         self.cancel.cancel();
     }
 
-    /// Commands go to these from now on, first those that waited.
+    /// Attaches an engine to the router. The waiting commands reach it first.
     pub(crate) fn attach(
         &self,
         read_ahead: Arc<ReadAhead>,
@@ -141,7 +141,7 @@ impl Control {
         EngineGuard(Arc::clone(&self.router))
     }
 
-    /// Whether the list was to end with the item that was current.
+    /// Whether the broadcast ends after the current item.
     pub(crate) fn is_ending(&self) -> bool {
         self.status.standing().stops_after_current()
     }
@@ -198,7 +198,7 @@ impl CommandRouter {
 }
 
 impl AttachedEngine {
-    /// Leaves what is on its way and goes on elsewhere.
+    /// Discards the read-ahead and continues elsewhere.
     fn jump(&self, to: JumpTarget) -> Result<(), CommandRefused> {
         let meant = self.read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
         self.send_request(PlaylistRequest::Jump(meant, to));
@@ -211,9 +211,9 @@ impl AttachedEngine {
         Ok(())
     }
 
-    /// The read-ahead has counted it, so that the queue stays short.
+    /// Sends a request that the read-ahead has already counted, which bounds the queue.
     fn send_request(&self, ask: PlaylistRequest) {
-        // Without a thread the broadcast is over.
+        // Fails only after the prepare thread has ended: the broadcast is over.
         let _ = self.requests.send(ask);
     }
 }

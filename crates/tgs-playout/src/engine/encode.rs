@@ -1,5 +1,5 @@
-//! The encode thread: plays one item after another, counts failures, and backs off where the whole
-//! list fails. How an item is played is [`super::play`]'s.
+//! The encode thread: plays one item after another, counts failures, and backs off when the whole
+//! list fails. [`super::play`] plays the single item.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ use crate::{
     status::METRICS,
 };
 
-/// Failures in a row after which the thread pauses, also in the middle of a longer list.
+/// Failures in a row after which the thread pauses, even within a longer list.
 const MAX_FAILURES_IN_ROW: usize = 50;
 
-/// After an item shorter than this the thread waits for [`BRIEF_PAUSE`]: a list of single frames
-/// would fill the log and keep the processor busy.
+/// Items shorter than this are followed by [`BRIEF_PAUSE`]: a list of single frames would fill the
+/// log and keep a processor busy.
 const BRIEF: Duration = Duration::from_millis(300);
 
-/// See [`BRIEF`].
+/// Pause after a [`BRIEF`] item.
 const BRIEF_PAUSE: Duration = Duration::from_millis(500);
 
 /// The encode thread.
@@ -52,7 +52,7 @@ impl EncodeThread {
             let (next, round) = prepare.next();
             self.sum_up_failures();
             match next {
-                // The read-ahead is still shown, and a command may lead back.
+                // The read-ahead still plays, and a command may reopen the list.
                 NextStep::End => self.context.read_ahead.wait_reopened(&self.context.cancel),
                 NextStep::Gone => break,
                 NextStep::Skip { title, failure } => {
@@ -88,8 +88,8 @@ impl EncodeThread {
         }
     }
 
-    /// Waits where the whole list, or much of a long one, has just failed: the filler is on air,
-    /// and another try at once would fail the same way.
+    /// Waits after the whole list, or [`MAX_FAILURES_IN_ROW`] items of a long one, failed in a row:
+    /// an immediate retry would fail the same way. The filler is sent meanwhile.
     fn wait_backoff(&mut self, round: usize, backoff: &mut Backoff) {
         if self.failed_in_row == 0 {
             backoff.reset();
@@ -105,7 +105,7 @@ impl EncodeThread {
                     "{MAX_FAILURES_IN_ROW} items in a row cannot be played; going on with the list in {seconds:.0} s"
                 );
             }
-            // A command, or an edit of the list, is worth another try.
+            // A command or an edit of the list ends the wait early.
             self.context.read_ahead.wait_command(delay, &self.context.cancel);
         }
     }
@@ -116,7 +116,7 @@ impl EncodeThread {
         }
     }
 
-    /// Logs and counts the failure of an item.
+    /// Logs and counts an item's failure.
     fn fail(&mut self, title: &str, failure: &ItemFailure, played: Duration) {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
         if let Some(line) = self.skip_log.add(format!("{what} “{title}”: {failure}"), Instant::now()) {
@@ -125,7 +125,7 @@ impl EncodeThread {
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
         self.context.control.status.show(|status| status.last_failure = Some(format!("{title}: {failure}")));
         self.failed += 1;
-        // An item that was on air for a while does not make the list unplayable.
+        // An item that played for a while shows that the list is playable.
         self.failed_in_row = if played > TOLERATED_SHORTFALL { 0 } else { self.failed_in_row + 1 };
     }
 }

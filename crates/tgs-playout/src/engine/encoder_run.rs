@@ -1,5 +1,5 @@
-//! One encoder of an item, from its start to its end: its tags go to the read-ahead and the cache,
-//! its end is judged. Whether another encoder continues is [`super::play`]'s decision.
+//! One encoder of an item, from start to end: passes its tags to the read-ahead and the cache and
+//! judges its end. [`super::play`] decides whether another encoder continues.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ use crate::{
     status::METRICS,
 };
 
-/// Tags that may come before an encoder's first picture: some seconds of sound.
+/// Limit of tags before an encoder's first picture: some seconds of sound.
 const MAX_EARLY: usize = 1000;
 
 /// Runs encoders of one item.
@@ -39,13 +39,13 @@ pub(super) struct EncoderRunner<'a> {
 /// The result of one encoder.
 pub(super) struct EncoderRun {
     pub(super) outcome: Result<(), ItemFailure>,
-    /// Length of the item that it gave.
+    /// Length of the media that this encoder produced.
     pub(super) played: Duration,
-    /// Streams of the file that begin where the encoded ones end.
+    /// Streams of the source that begin where the encoded ones end.
     pub(super) following: Option<Probe>,
-    /// How the rest is read, where picture and sound do not come together.
+    /// How to read the remainder when picture and sound diverge.
     pub(super) split: Option<SplitInputs>,
-    /// Whether another encoder may do better.
+    /// Whether another encoder may succeed.
     pub(super) retry: bool,
 }
 
@@ -103,7 +103,7 @@ impl EncoderRunner<'_> {
         let source = item.media.sources.first();
         run.outcome = judge(&read, &exit, job.promised(&exit, source), run.played, source);
         run.following = self.following(unplayed, &exit);
-        // Reading apart mends nothing that is broken, encrypted or too slow.
+        // Separate inputs do not help with a broken, encrypted or too slow source.
         let killed = matches!(&run.outcome, Err(failure) if failure.reason == FailureReason::Encoder);
         let hopeless = exit.abandoned.is_some_and(|why| why != Abandoned::Stalled);
         if run.following.is_none() && !killed && !hopeless {
@@ -112,7 +112,7 @@ impl EncoderRunner<'_> {
         let clean = exit.status.success()
             && run.following.is_none()
             && run.split.is_none()
-            // A hole that the network left once would stay in the cache for ever.
+            // A network source may leave a gap this time only; the cache would keep it.
             && (source.is_some_and(MediaSource::is_file) || exit.messages.trim().is_empty())
             && run.outcome.is_ok();
         let length = if job.estimated { Some(run.played) } else { job.expected };
@@ -122,7 +122,8 @@ impl EncoderRunner<'_> {
         Ok(exit)
     }
 
-    /// Hands the encoder's tags on until it ends, or nothing more is wanted of it.
+    /// Copies the encoder's tags until it ends, the item is discarded, or sound comes without a
+    /// picture.
     fn copy_tags(
         &self,
         encoder: &mut Encoder,
@@ -144,7 +145,7 @@ impl EncoderRunner<'_> {
                 self.context.show_speed(Some(ratio));
             }
             run.played = meter.media();
-            // In a transport stream another picture may begin there.
+            // In a transport stream another picture stream may begin there.
             if unplayed.found.pid.is_none() && unplayed.may_split() && encoder.is_sound_ahead() {
                 return Ok(());
             }
@@ -155,7 +156,7 @@ impl EncoderRunner<'_> {
         }
     }
 
-    /// The streams that begin in the file where those of `unplayed` end.
+    /// The streams that begin in the source where those of `unplayed` end.
     fn following(&self, unplayed: &UnplayedItem, exit: &EncoderExit) -> Option<Probe> {
         let UnplayedItem { item, found, .. } = unplayed;
         if item.media.live || exit.abandoned.is_some() || !exit.status.success() {
@@ -172,12 +173,12 @@ impl EncoderRunner<'_> {
     }
 }
 
-/// Puts an encoder's tags into the read-ahead; the item begins with its first picture.
+/// Puts an encoder's tags into the read-ahead; the item begins at its first keyframe.
 struct ItemOutput<'a> {
     runner: &'a EncoderRunner<'a>,
     live: bool,
     unstarted: Option<StartedItem>,
-    /// Headers and sound that came before the first picture.
+    /// Headers and sound before the first keyframe.
     early: Vec<Event>,
 }
 
@@ -194,7 +195,7 @@ impl<'a> ItemOutput<'a> {
         self.unstarted.is_none()
     }
 
-    /// Takes one tag. `false` where no picture comes.
+    /// Pushes one tag. `false` if [`MAX_EARLY`] tags came without a keyframe.
     fn push(&mut self, tag: Tag) -> Result<bool, FlvError> {
         let (read_ahead, discarded) = (&self.runner.context.read_ahead, &self.runner.admitted.discarded);
         if self.unstarted.is_some() && !tag.is_keyframe() {
@@ -215,7 +216,7 @@ impl<'a> ItemOutput<'a> {
     }
 }
 
-/// Logs what a viewer missed of an item that was played.
+/// Logs lost sound and damaged pictures of an item that played.
 fn log_losses(title: &str, exit: &EncoderExit, played: Duration, fps: f64) {
     if exit.sound_lost {
         log::warn!("“{title}”: its sound ends before its picture; the sound that begins there is not played");

@@ -1,5 +1,5 @@
-//! Plays one item into the read-ahead: from the cache, passed through, or encoded, by several
-//! encoders one after another where it has to be. Counts nothing and does not back off.
+//! Plays one item into the read-ahead: from the cache, by passthrough, or by one or more encoders
+//! in sequence. Neither counts failures nor backs off.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -24,25 +24,25 @@ use crate::{
     status::METRICS,
 };
 
-/// Length of an ended picture that is encoded again, so that its last frame can be held.
+/// Length at the end of a picture stream that is encoded again to hold its last frame.
 const OVERLAP: Duration = Duration::from_millis(200);
 
 /// Plays items, one at a time.
 pub(super) struct ItemPlayer {
     pub(super) setup: EncodeSetup,
-    /// Whether items of the profile's own shape are passed through.
+    /// Whether items in the profile's own format are passed through.
     pub(super) passthrough: bool,
     pub(super) context: EngineContext,
 }
 
-/// How an item ended that did not fail.
+/// How an item ended without a failure.
 pub(super) enum Played {
     Whole,
-    /// A command discarded it, or the broadcast is stopped.
+    /// A command discarded the item, or the broadcast is stopped.
     Discarded,
 }
 
-/// An item that failed, `played` into it.
+/// An item's failure, after `played` of the item.
 pub(super) struct PlayFailure {
     pub(super) failure: ItemFailure,
     pub(super) played: Duration,
@@ -51,7 +51,7 @@ pub(super) struct PlayFailure {
 type PlayResult = Result<Played, PlayFailure>;
 
 impl ItemPlayer {
-    /// Plays `prepared` from the source that was found for it.
+    /// Plays `prepared` from its prepared source.
     pub(super) fn play(&self, prepared: PreparedItem, admitted: &AdmittedItem) -> PlayResult {
         let PreparedItem { item, key, source } = prepared;
         #[cfg(test)]
@@ -69,14 +69,14 @@ impl ItemPlayer {
         }
     }
 
-    /// Plays a cache entry. From the first damaged group of pictures on the item is encoded.
+    /// Plays a cache entry. Encodes the item from the first damaged group of pictures on.
     fn replay(&self, item: Item, entry: cache::CacheEntry, admitted: &AdmittedItem) -> PlayResult {
         self.context.cache.measure();
         METRICS.cache_hits.inc();
         let (read_ahead, discarded) = (&self.context.read_ahead, &admitted.discarded);
         let started = StartedItem {
             seq: admitted.seq,
-            // An entry's times count from the item's beginning, wherever playing starts.
+            // Times of a cache entry count from the item's beginning, wherever playing starts.
             item: Item { start: Duration::ZERO, ..item.clone() },
             silent: entry.is_silent(),
             expected: Some(entry.length()),
@@ -101,12 +101,12 @@ impl ItemPlayer {
         self.probe_and_encode(Item { start: at, ..item }, admitted)
     }
 
-    /// Plays `item` as it is stored. From the first group of pictures on that cannot be broadcast,
-    /// the item is encoded.
+    /// Plays `item` as it is stored. Encodes it from the first group of pictures that cannot be
+    /// broadcast.
     fn pass_through(&self, item: Item, job: &EncodeJob, admitted: &AdmittedItem) -> PlayResult {
         let discarded = &admitted.discarded;
         let Ok(mut encoder) = Encoder::start(job.command(&self.setup), discarded) else {
-            // The encoder will not start either, and its error says why.
+            // The encoder fails to start as well, and reports the error.
             return self.probe_and_encode(item, admitted);
         };
         let read_ahead = &self.context.read_ahead;
@@ -173,7 +173,7 @@ impl ItemPlayer {
         }
     }
 
-    /// Encodes `item`; where an encoder fails, another one continues.
+    /// Encodes `item`; after a failed encoder another one continues, within limits.
     fn encode(
         &self,
         item: Item,
@@ -206,7 +206,7 @@ impl ItemPlayer {
         }
     }
 
-    /// Prepares `unplayed` for another encoder, or says how the item ended.
+    /// Prepares `unplayed` for another encoder, or returns the item's outcome.
     fn continue_after(
         &self,
         unplayed: &mut UnplayedItem,
@@ -256,7 +256,7 @@ impl ItemPlayer {
         ControlFlow::Continue(())
     }
 
-    /// Takes the unfinished group of pictures out of the read-ahead. Returns its length.
+    /// Removes the open group of pictures from the read-ahead. Returns its length.
     fn cut_open_group(&self) -> Duration {
         Duration::from_secs(self.context.read_ahead.cut_open_group()) / self.setup.profile.fps
     }

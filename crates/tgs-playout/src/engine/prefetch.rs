@@ -1,7 +1,7 @@
-//! Puts coming items into the cache while the broadcast has all it wants (`CACHE_AHEAD`).
+//! Encodes coming items into the cache while the read-ahead is full (`CACHE_AHEAD`).
 //!
-//! One encoder, of the lowest priority where the system permits that. It is read only while the
-//! read-ahead is full, so it blocks on its pipe whenever the broadcast's own encoder has work.
+//! One encoder at the lowest priority that the system permits. It is read only while the
+//! read-ahead is full, so it blocks on its pipe while the broadcast's own encoder has work.
 //! Failures are logged at debug level; they are reported when the item is due.
 
 use std::{
@@ -26,28 +26,28 @@ use crate::{
     read_ahead::ReadAhead,
 };
 
-/// How many items ahead of the one that is encoded.
+/// Number of coming items to encode ahead.
 pub(super) const ITEMS: usize = 3;
 
-/// What comes, as the list was last seen.
+/// The coming items, as of the last look at the list.
 #[derive(Clone, Default)]
 pub(super) struct UpcomingItems(Arc<(Mutex<Vec<UpcomingItem>>, Condvar)>);
 
 impl UpcomingItems {
-    /// These come next.
+    /// Replaces the coming items.
     pub(super) fn set(&self, coming: Vec<UpcomingItem>) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = coming;
         self.0.1.notify_all();
     }
 
-    /// The nearest of them that nobody has taken; waits for one until `cancel` is set.
+    /// Takes the nearest coming item; waits for one until `cancel` is set.
     fn take(&self, cancel: &Cancel) -> Option<UpcomingItem> {
         let mut coming = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !cancel.is_cancelled() {
             if !coming.is_empty() {
                 return Some(coming.remove(0));
             }
-            // The time-out is for `cancel`, which does not wake this.
+            // `cancel` does not notify the condition variable, hence the time-out.
             let waited = self.0.1.wait_timeout(coming, Duration::from_millis(200));
             coming = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -55,7 +55,7 @@ impl UpcomingItems {
     }
 }
 
-/// The thread's part of a broadcast.
+/// The prefetch thread.
 pub(super) struct CachePrefetcher {
     pub(super) upcoming: UpcomingItems,
     pub(super) cache: Arc<Cache>,
@@ -66,29 +66,28 @@ pub(super) struct CachePrefetcher {
 }
 
 impl CachePrefetcher {
-    /// Starts the thread; the broadcast does without where that fails.
+    /// Starts the thread. If that fails, nothing is encoded ahead.
     pub(super) fn start(self) -> Option<JoinHandle<()>> {
         let run = move || keep_running("prefetch", |delay| self.cancel.wait(delay), || self.run());
         let started = thread::Builder::new().name("prefetch".into()).spawn(run);
         started.map_err(|error| log::warn!("nothing is encoded ahead: cannot start a thread: {error}")).ok()
     }
 
-    /// Works until the broadcast is cancelled.
+    /// Runs until the broadcast is cancelled.
     fn run(&self) {
-        // What comes is taken as late as that: it may have its turn meanwhile.
+        // Takes an item only once the read-ahead is full: the item may have become current before.
         let mut hopeless = HashSet::new();
         while self.read_ahead.wait_full(&self.cancel)
             && let Some(UpcomingItem { id, find }) = self.upcoming.take(&self.cancel)
         {
-            // A page that is kept need not be asked, and what did not come to be kept will not the
-            // next time.
+            // A cached page needs no resolving, and an item that failed once is not tried again.
             if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
                 continue;
             }
             let kept = contain(|| {
                 find().ok_or_else(|| "there is nothing to play".to_owned()).and_then(|item| self.keep(&item))
             });
-            // A panic is that item's failure, too.
+            // A panic counts as that item's failure.
             let kept = kept.unwrap_or_else(|panic| Err(panic.to_string()));
             if let Err(why) = kept
                 && !self.cancel.is_cancelled()
@@ -127,7 +126,7 @@ impl CachePrefetcher {
                 Ok(Some(tag)) => {
                     pictures += u32::from(tag.kind == Kind::Video && tag.is_frame());
                     if !recording.push(&tag) {
-                        // Another process does it, or the disk does not take it.
+                        // Another process writes this entry, or the disk refuses it.
                         return Ok(());
                     }
                 }

@@ -1,4 +1,4 @@
-//! The prepare thread: owns the programme, looks one item ahead, and does what is asked of the
+//! The prepare thread: owns the programme, prepares one item ahead, and applies requests to the
 //! list.
 
 use std::{io, sync::mpsc, thread, time::Duration};
@@ -25,11 +25,11 @@ use crate::{
     threads::await_end,
 };
 
-/// How an item gets to the viewer.
+/// How an item is played.
 pub(super) enum PlaySource {
     Encode(Probe),
-    /// To be probed when its turn comes: its sender may take one connection only, and not wait for
-    /// that.
+    /// Bridged source, probed only when the item is due: its sender may accept a single connection
+    /// and not wait for a second.
     Unprobed,
     Cached(cache::CacheEntry),
 }
@@ -47,19 +47,19 @@ impl PlaySource {
 /// An item that can be played.
 pub(super) struct PreparedItem {
     pub(super) item: Item,
-    /// What it was called in the cache when it was looked at.
+    /// Its cache key at preparation time.
     pub(super) key: Option<cache::CacheKey>,
     pub(super) source: PlaySource,
 }
 
-/// An answer of the prepare thread.
+/// The prepared next step.
 enum Prepared {
     Play(Box<PreparedItem>),
     Skip { title: String, failure: ItemFailure },
     End,
 }
 
-/// What the encode thread does next.
+/// The next step of the encode thread.
 pub(super) enum NextStep {
     Play(Box<PreparedItem>, AdmittedItem),
     Skip {
@@ -67,13 +67,13 @@ pub(super) enum NextStep {
         failure: ItemFailure,
     },
     End,
-    /// The prepare thread is gone: the broadcast is stopped.
+    /// The prepare thread has ended: the broadcast is stopped.
     Gone,
 }
 
-/// The prepare thread's front. Dropping it cancels the broadcast and waits for the thread, so that
-/// no question it asks of ffprobe or yt-dlp outlives the broadcast. It waits a second: a file
-/// system that hangs cannot be asked to stop.
+/// Front of the prepare thread. Dropping it cancels the broadcast and waits one second for the
+/// thread, so that its ffprobe and yt-dlp calls end with the broadcast. The limit is for a file
+/// system that hangs, whose calls cannot be cancelled.
 pub(super) struct PrepareHandle {
     pub(super) ask: mpsc::Sender<PlaylistRequest>,
     answers: mpsc::Receiver<(NextStep, usize)>,
@@ -82,7 +82,7 @@ pub(super) struct PrepareHandle {
 }
 
 impl PrepareHandle {
-    /// Starts looking for the first item at once.
+    /// Starts the thread, which prepares the first item at once.
     pub(super) fn start(
         program: Box<dyn Programme>,
         shared: EngineContext,
@@ -99,7 +99,7 @@ impl PrepareHandle {
         Ok(Self { ask, answers, cancel, thread })
     }
 
-    /// What to play now, and how many entries a round has. Waits while it is being prepared.
+    /// The next step and the number of entries in a round. Blocks while the item is being prepared.
     pub(super) fn next(&self) -> (NextStep, usize) {
         let gone = (NextStep::Gone, 0);
         if self.ask.send(PlaylistRequest::Next).is_err() {
@@ -118,7 +118,7 @@ impl PrepareHandle {
 impl Drop for PrepareHandle {
     fn drop(&mut self) {
         self.cancel.cancel();
-        // It may be waiting to be asked.
+        // Wakes a thread that waits for a request.
         let _ = self.ask.send(PlaylistRequest::Next);
         await_end([&self.thread], Duration::from_secs(1));
     }
@@ -128,9 +128,9 @@ impl Drop for PrepareHandle {
 struct PrepareThread {
     program: Box<dyn Programme>,
     shared: EngineContext,
-    /// The coming items, for the prefetcher.
+    /// Coming items, for the prefetcher.
     upcoming: Option<UpcomingItems>,
-    /// What comes next.
+    /// The prepared next step.
     ahead: Prepared,
 }
 
@@ -145,7 +145,7 @@ impl PrepareThread {
             match ask {
                 PlaylistRequest::Next => wanted = true,
                 command => {
-                    // Logged by the panic hook: the list goes on where it is.
+                    // The panic hook logs a panic; the list then continues at its position.
                     let _ = contain(|| self.obey(command));
                     self.shared.read_ahead.release_request();
                 }
@@ -173,7 +173,7 @@ impl PrepareThread {
         self.prepare(next);
     }
 
-    /// Makes `next` what comes behind what is encoded now.
+    /// Prepares `next` to follow the item being encoded.
     fn prepare(&mut self, next: NextItem) {
         self.ahead = self.look(next);
         let title = match &self.ahead {
@@ -196,7 +196,7 @@ impl PrepareThread {
         }
     }
 
-    /// Does what an operator wants of the list.
+    /// Applies an operator's request to the list.
     fn obey(&mut self, command: PlaylistRequest) {
         match command {
             PlaylistRequest::Next => {}
@@ -220,7 +220,8 @@ impl PrepareThread {
             PlaylistRequest::Queue(meant, line) => {
                 let left = self.leave(meant.skip);
                 self.program.queue(&line);
-                // What has not been given out yet is the current item itself.
+                // Without a `turn` the current item has not been admitted: `left` is that item, if
+                // any.
                 if let Some(place) = meant.turn {
                     self.program.jump(Some(place), JumpTarget::After);
                     self.look_ahead();
@@ -231,8 +232,8 @@ impl PrepareThread {
         }
     }
 
-    /// Leaves entries that were left before they had their turn. Answers what comes then, where
-    /// that was any.
+    /// Skips `count` entries that were discarded before they were due. Returns the last entry taken
+    /// from the programme, `None` for a `count` of 0.
     fn leave(&mut self, count: u64) -> Option<NextItem> {
         let mut next = None;
         for _ in 0..count {
@@ -249,7 +250,7 @@ impl PrepareThread {
         next
     }
 
-    /// What to encode now; `None` where a command has to be obeyed first.
+    /// The step to run now; `None` if a request must be applied first.
     fn turn(&mut self) -> Option<NextStep> {
         loop {
             let now = match std::mem::replace(&mut self.ahead, Prepared::End) {
@@ -286,8 +287,8 @@ impl PrepareThread {
         }
     }
 
-    /// What was prepared a while ago, as it is now: the list may have changed, the item too, URLs
-    /// expired; and somebody may have put it into the cache.
+    /// Checks a prepared item again: the list, the file or the cache may have changed since, and
+    /// URLs may have expired.
     fn confirm(&mut self, ready: PreparedItem) -> Prepared {
         let PreparedItem { mut item, key, source: way } = ready;
         let cache = &self.shared.cache;
@@ -305,12 +306,12 @@ impl PrepareThread {
             (NextItem::Play(confirmed), Some(way)) if confirmed == item => {
                 Prepared::Play(Box::new(PreparedItem { item, key: now, source: way }))
             }
-            // Another item, or another content of it.
+            // Another item, or changed content.
             (other, _) => self.look(other),
         }
     }
 
-    /// What is to be done about `next`; a panic over it is its failure.
+    /// Prepares `next`; a panic counts as its failure.
     fn look(&mut self, next: NextItem) -> Prepared {
         let title = match &next {
             NextItem::Play(item) | NextItem::Kept { item, .. } => item.title.clone(),
@@ -320,14 +321,13 @@ impl PrepareThread {
         contain(|| self.find_way(next)).unwrap_or_else(|panic| Prepared::failed(title, &panic))
     }
 
-    /// What is to be done about `next`, or about what follows it where that was left at its very
-    /// end.
+    /// Prepares `next`, or the item after it if `next` was left at its very end.
     fn find_way(&mut self, mut next: NextItem) -> Prepared {
         loop {
             let (item, key, way) = match next {
                 NextItem::Play(item) => {
-                    // Before it is probed: what is kept under this key is what was looked at, or
-                    // nothing.
+                    // Computed before the probe: the key must never name content newer than the
+                    // probed one.
                     let key = self.shared.cache.key(&item.media);
                     match self.way(key.as_ref(), &item) {
                         Ok(way) => (item, key, way),
@@ -351,10 +351,10 @@ impl PrepareThread {
                 next = self.program.next();
                 continue;
             }
-            // A remote source without an end is live.
+            // A remote source without a duration is live.
             let remote = item.media.sources.iter().any(|source| !source.is_file());
             let live = item.media.live || (remote && way.length().is_none());
-            // URLs that are not opened need not be asked for anew.
+            // URLs that are not opened need no renewal.
             let expires = item.media.expires.filter(|_| matches!(way, PlaySource::Encode(_)));
             let media = Media { live, expires, ..item.media };
             if let PlaySource::Encode(found) = &way
@@ -367,7 +367,7 @@ impl PrepareThread {
         }
     }
 
-    /// From the cache where it is there; else what an encoder has to know.
+    /// The cache entry if there is one, else the probe that an encoder needs.
     fn way(&self, key: Option<&cache::CacheKey>, item: &Item) -> Result<PlaySource, ItemFailure> {
         if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
             return Ok(PlaySource::Cached(entry));

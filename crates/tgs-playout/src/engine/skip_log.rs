@@ -1,23 +1,22 @@
-//! Keeps the log readable where one item after the other fails: some lines of their own, then one
-//! line for many.
+//! Limits the log when many items fail in a row: single lines first, then one line for many.
 
 use std::time::{Duration, Instant};
 
-/// Failures that get a line of their own, in each [`WINDOW`].
+/// Failures per [`WINDOW`] that get a line each.
 const SINGLE: u32 = 20;
 
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// How often the others are summed up.
+/// Interval of the summary lines for further failures.
 const SUM_EVERY: Duration = Duration::from_secs(10);
 
-/// What was logged of the items that failed, and what was not.
+/// Logged and pending failures.
 #[derive(Debug)]
 pub(super) struct SkipLog {
-    /// When the present window began, and how many lines it has had.
+    /// Start of the current window, and its number of single lines.
     window: Instant,
     single: u32,
-    /// Failures that no line was written for, since when, and the last of them.
+    /// Pending failures: their count, the time of the first, the line of the last.
     held: u64,
     since: Instant,
     last: String,
@@ -28,7 +27,7 @@ impl SkipLog {
         Self { window: now, single: 0, held: 0, since: now, last: String::new() }
     }
 
-    /// An item has failed, as `line` says. Answers what is to be logged of it at once.
+    /// Records a failure described by `line`. Returns the line to log now, if any.
     pub(super) fn add(&mut self, line: String, now: Instant) -> Option<String> {
         if now.saturating_duration_since(self.window) >= WINDOW {
             (self.window, self.single) = (now, 0);
@@ -45,7 +44,7 @@ impl SkipLog {
         self.sum_up(now)
     }
 
-    /// One line for the failures that have had none, where it is time for it.
+    /// The summary line of the pending failures, if due.
     pub(super) fn sum_up(&mut self, now: Instant) -> Option<String> {
         let gathered = now.saturating_duration_since(self.since);
         if self.held == 0 || gathered < SUM_EVERY {

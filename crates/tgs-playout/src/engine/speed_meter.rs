@@ -1,18 +1,18 @@
-//! Measures how fast an encoder works: seconds of media in a second of its working time.
+//! Measures an encoder's speed: seconds of media per second of its working time.
 //!
-//! While the read-ahead is full an encoder waits for the broadcast, and nobody waits for it. How
-//! much it works then is taken from its processor time, spread over all processors: what comes out
-//! is the most it could do.
+//! While the read-ahead is full, the encoder waits for the broadcast, and the reader never waits
+//! for the encoder. The working time is then the processor time divided by the number of
+//! processors, which gives an upper bound of the speed.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How much is measured at a time.
+/// Length of one measurement.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// The measurement of one encoder.
+/// Speed measurement of one encoder.
 pub(super) struct SpeedMeter {
     fps: f64,
     processors: f64,
@@ -20,13 +20,13 @@ pub(super) struct SpeedMeter {
     window: SpeedWindow,
 }
 
-/// What happened since the last measurement.
+/// Counts since the last measurement.
 struct SpeedWindow {
     since: Instant,
     frames: u64,
-    /// How long somebody waited for the encoder.
+    /// Time that the reader waited for the encoder.
     waited: Duration,
-    /// Its processor time when the window began.
+    /// The encoder's processor time when the window began.
     cpu: Option<Duration>,
 }
 
@@ -39,25 +39,25 @@ impl SpeedWindow {
 impl SpeedMeter {
     pub(super) fn new(fps: u32, now: Instant) -> Self {
         let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
-        // A process that has just been started has used nothing.
+        // A process that has just started has used no processor time.
         let window = SpeedWindow::new(now, Some(Duration::ZERO));
         Self { fps: f64::from(fps), processors, frames: 0, window }
     }
 
-    /// A tag has come, a picture's or not, and was `waited` for.
+    /// Counts a tag, after `waited` time; `picture` if it is a video frame.
     pub(super) fn count(&mut self, waited: Duration, picture: bool) {
         self.window.waited = self.window.waited.saturating_add(waited);
         self.frames += u64::from(picture);
         self.window.frames += u64::from(picture);
     }
 
-    /// How much media has come.
+    /// Length of the media counted so far.
     pub(super) fn media(&self) -> Duration {
         Duration::from_secs_f64(self.frames as f64 / self.fps)
     }
 
-    /// The ratio of the last two seconds, when they are over; `cpu` tells the encoder's processor
-    /// time so far.
+    /// The speed of the last window, once it has lasted two seconds; `cpu` returns the encoder's
+    /// processor time so far.
     pub(super) fn due(&mut self, now: Instant, cpu: impl FnOnce() -> Option<Duration>) -> Option<f64> {
         if now.saturating_duration_since(self.window.since) < WINDOW {
             return None;
@@ -67,7 +67,7 @@ impl SpeedMeter {
         let worked = (used.as_secs_f64() / self.processors).max(self.window.waited.as_secs_f64());
         let media = self.window.frames as f64 / self.fps;
         self.window = SpeedWindow::new(now, cpu);
-        // Less than the system's clock can tell is no measurement.
+        // Below the resolution of the system's clock there is no measurement.
         (worked >= 0.005).then(|| media / worked)
     }
 }

@@ -1,4 +1,4 @@
-//! Whether ffmpeg and ffprobe are there and run.
+//! Checks that ffmpeg and ffprobe run.
 
 use std::{path::Path, time::Duration};
 
@@ -9,14 +9,13 @@ use tgs_core::{
 
 use super::config::EngineError;
 
-/// Whether ffmpeg and ffprobe run; the first line of `ffmpeg -version`.
+/// Checks that ffmpeg and ffprobe run; returns the first line of `ffmpeg -version`.
 pub fn check_tools(ffmpeg: &Path, ffprobe: &Path, cancel: &Cancel) -> Result<String, EngineError> {
     version(ffprobe, cancel)?;
     version(ffmpeg, cancel)
 }
 
-/// To load its libraries takes this long where the disk is busy: ten seconds were seen beside a
-/// build.
+/// Loading the libraries on a busy disk is slow: ten seconds were measured beside a build.
 const VERSION_TIME_OUT: Duration = Duration::from_secs(25);
 
 fn version(program: &Path, cancel: &Cancel) -> Result<String, EngineError> {

@@ -1,5 +1,5 @@
-//! What of an item is still to be encoded, and whether another encoder goes on where one has
-//! failed. Pure.
+//! The part of an item that is still to be encoded, and whether another encoder continues after a
+//! failed one. Pure.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use crate::{
     item::{FailureReason, Item, ItemFailure, Media},
 };
 
-/// So many encoders of one item may fail before it is left, none of which has given [`STEADY`].
+/// Encoders of one item that may fail in sequence, each before it reaches [`STEADY`].
 const MOST_TRIES: u32 = 5;
 
-/// An encoder that gave this much was a good one: what ended it is counted anew.
+/// An encoder that produced this much resets the count of [`MOST_TRIES`].
 const STEADY: Duration = Duration::from_mins(1);
 
-/// An encoder that gets less than this beyond the others has made no progress.
+/// An encoder that extends the item by less than this has made no progress.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// What is still to be encoded of an item.
+/// The part of an item that is still to be encoded.
 #[derive(Debug)]
 pub(super) struct UnplayedItem {
-    /// The item; `start` tells where it goes on.
+    /// The item; `start` is where it continues.
     pub(super) item: Item,
     pub(super) found: Probe,
-    /// Where in the item the time 0 of what was found is.
+    /// Position in the item of time 0 of the probed streams.
     base: Duration,
     tries: u32,
-    /// How far into the item the encoders have come. The next one begins before that: at a group's
-    /// beginning.
+    /// Furthest position that an encoder has reached. The next encoder begins earlier, at the start
+    /// of a group of pictures.
     reached: Duration,
 }
 
@@ -42,7 +42,7 @@ impl UnplayedItem {
         EncodeJob::item(&Item { start, ..self.item.clone() }, &self.found, setup)
     }
 
-    /// Whether another encoder is to go on behind one that gave so much before it failed.
+    /// Whether another encoder continues after one that failed `came` into its part.
     pub(super) fn may_retry(&mut self, failure: &ItemFailure, came: Duration) -> bool {
         if came >= STEADY {
             self.tries = 0;
@@ -50,8 +50,8 @@ impl UnplayedItem {
         let end = self.item.start.saturating_add(came);
         let progress = end >= self.reached.saturating_add(PROGRESS);
         self.reached = self.reached.max(end);
-        // Without progress the next will fare no better, unless somebody has killed it at its very
-        // start.
+        // Without progress a retry fails the same way, unless another process killed the first
+        // encoder at its start.
         let first = self.tries == 0 && failure.reason == FailureReason::Encoder;
         self.tries += 1;
         matches!(failure.reason, FailureReason::Stalled | FailureReason::Encoder | FailureReason::Network)
@@ -59,26 +59,26 @@ impl UnplayedItem {
             && self.tries <= MOST_TRIES
     }
 
-    /// So much of it has been given.
+    /// Moves the start by `came`.
     pub(super) fn advance(&mut self, came: Duration) {
         self.item.start = self.item.start.saturating_add(came);
     }
 
-    /// Whether picture and sound may be read apart while an encoder of both is at work.
+    /// Whether picture and sound may be split while an encoder reads both.
     pub(super) fn may_split(&self) -> bool {
         self.is_together() && !self.item.media.live
     }
 
-    /// Whether there are picture and sound, and one reader may read both.
+    /// Whether picture and sound exist and one reader reads both.
     fn is_together(&self) -> bool {
         let Probe { video, audio, times, .. } = &self.found;
         video.is_some() && audio.is_some() && !times.split
     }
 
-    /// How it goes on after an encoder from which so much `came`.
+    /// The split to continue with after an encoder that produced `came`.
     pub(super) fn needs_split(&self, came: EncodedExtent) -> Option<SplitInputs> {
         let Media { sources, live, .. } = &self.item.media;
-        // What has no length was taken for live. Where it has an end it was a file.
+        // A source without a duration was taken for live; if it ends, it was a file.
         let file = !live || came.whole && sources.iter().all(|s| s.url.starts_with("http") && !s.is_hls());
         if self.is_together() {
             let blind = came.sound && !came.picture;
@@ -93,7 +93,7 @@ impl UnplayedItem {
         }
     }
 
-    /// It goes on so.
+    /// Applies `how` to the remaining part.
     pub(super) fn split(&mut self, how: SplitInputs) {
         match how {
             SplitInputs::Each => (self.found.times.split, self.item.media.live) = (true, false),
@@ -101,14 +101,14 @@ impl UnplayedItem {
         }
     }
 
-    /// It goes on with these streams, from their own beginning.
+    /// Continues with these streams, from their own beginning.
     pub(super) fn continue_with(&mut self, found: Probe) {
         self.found = found;
         self.base = self.item.start;
     }
 }
 
-/// What an encoder gave.
+/// What an encoder produced.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 pub(super) struct EncodedExtent {
@@ -116,14 +116,14 @@ pub(super) struct EncodedExtent {
     pub(super) sound: bool,
     /// Whether the sound came far ahead of the picture.
     pub(super) sound_ahead: bool,
-    /// Whether it came to the end of its source.
+    /// Whether the encoder reached the end of its source.
     pub(super) whole: bool,
 }
 
-/// How an item goes on whose sound has left its picture behind.
+/// How to continue an item whose sound runs ahead of its picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SplitInputs {
-    /// Picture and sound are read apart, and the last picture is held.
+    /// Separate inputs for picture and sound; the last picture is held.
     Each,
     /// No picture came: the sound plays over a slate.
     SoundAlone,

@@ -19,17 +19,16 @@ use crate::{
     proxy::{ProxyClient, ReadPurpose},
 };
 
-/// A stream that begins this much after its item is late. ffmpeg would hold all of the other one
-/// until it comes, so a source that is not on this machine is opened once more then.
+/// A stream that begins this much after its item is late. ffmpeg would buffer the other stream
+/// until then, so a remote source is opened a second time instead.
 const LATE: Duration = Duration::from_secs(2);
 
-/// A picture is held for its sound, or the sound padded, by at most this much where the container
-/// alone says how long each is.
+/// Limit of the time for which a picture is held, or the sound padded, if both lengths come from
+/// the container only.
 const LONGEST_PAD: Duration = Duration::from_mins(1);
 
-/// Number of the way in which [`EncodeJob::command`] encodes. What was encoded otherwise is not
-/// taken from the cache, so each change there that changes what comes out needs a new one; a test
-/// holds the command to it.
+/// Version of the encoding by [`EncodeJob::command`]. Cache entries of another version are not
+/// used: increase the number with each change that alters the output. A test enforces that.
 pub const ENCODER_VERSION: u32 = 4;
 
 /// One of an encoder's inputs.
@@ -39,42 +38,41 @@ enum JobInput {
     Generated(String),
 }
 
-/// What becomes of the inputs' streams.
+/// What happens to the inputs' streams.
 #[derive(Debug, Clone)]
 enum JobStreams {
-    /// They are encoded.
+    /// The streams are encoded.
     Filtered {
         /// Filter graph from an input's stream to the picture, without the profile's tail.
         video: String,
-        /// The same for the sound; none where the timeline puts silence to the picture.
+        /// The same for the sound; `None` if the timeline adds silence.
         audio: Option<String>,
     },
-    /// These two, by ffmpeg's index in the one input, go through as they are.
+    /// These two streams, by ffmpeg's index in the only input, are copied.
     Copied(usize, usize),
 }
 
-/// A complete encoding task.
+/// A complete encoding job.
 #[derive(Debug, Clone)]
 pub struct EncodeJob {
     inputs: Vec<JobInput>,
     streams: JobStreams,
-    /// Where in the file its streams begin.
+    /// Offset in the file at which the streams begin.
     skip_bytes: u64,
-    /// Whether each input holds one stream of a source that both share, and its clock may begin
-    /// anew.
+    /// Whether two inputs read one source, one stream each, whose clock may restart.
     keep_clock: bool,
-    /// How long it ought to be, from `start` on.
+    /// Expected length of the output, from `start` on.
     pub expected: Option<Duration>,
-    /// Whether that is a guess.
+    /// Whether `expected` is an estimate.
     pub estimated: bool,
-    /// Where gaps and ends were measured: what is no jump, and how long it is at most.
+    /// For measured items: the longest gap that is no jump, and the length limit.
     measured: Option<(Duration, Duration)>,
-    /// Whether the title is written into the picture.
+    /// Whether the picture shows the title.
     pub titled: bool,
 }
 
 impl EncodeJob {
-    /// The task of encoding `item` from its start offset on.
+    /// The job that encodes `item` from its start offset on.
     #[must_use]
     pub fn item(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Self {
         let profile = &setup.profile;
@@ -83,13 +81,12 @@ impl EncodeJob {
         let (video_length, audio_length) =
             (left(probe.video.and_then(|v| v.duration)), left(probe.audio.and_then(|a| a.duration)));
         let most = if probe.times.measured { Duration::MAX } else { LONGEST_PAD };
-        // Pad by the probed difference and no more: unbounded padding would hide that a file is cut
-        // short.
+        // Pad by the probed difference only: unbounded padding would hide a truncated file.
         let pad = |own: Option<Duration>, other: Option<Duration>| match (own, other) {
             (Some(own), Some(other)) if probe.duration.is_some() => other.saturating_sub(own).min(most),
             _ => Duration::ZERO,
         };
-        // One picture cannot be entered half-way.
+        // A still picture cannot be entered half-way.
         let start = if probe.still { Duration::ZERO } else { item.start };
         let mut inputs: Vec<JobInput> =
             item.media.sources.iter().map(|s| JobInput::Opened(s.clone(), start)).collect();
@@ -138,7 +135,7 @@ impl EncodeJob {
         Self { inputs, streams, skip_bytes, keep_clock, expected, estimated, measured, titled }
     }
 
-    /// A still picture with `text` and silence, `length` long.
+    /// A slate with `text` and silence, of this `length`.
     #[must_use]
     pub fn slate(setup: &EncodeSetup, text: &str, length: Duration) -> Self {
         let seconds = length.as_secs_f64();
@@ -160,7 +157,7 @@ impl EncodeJob {
         }
     }
 
-    /// A moving test picture with a tone, `length` long, that takes the same way as an item.
+    /// A moving test picture with a tone, of this `length`, encoded by the same filters as an item.
     #[must_use]
     pub fn test_picture(setup: &EncodeSetup, length: Duration) -> Self {
         let (profile, seconds) = (&setup.profile, length.as_secs_f64());
@@ -185,9 +182,8 @@ impl EncodeJob {
         }
     }
 
-    /// The task of passing `item` on as it is, from its beginning; `None` where it is not of the
-    /// broadcast's own shape, or `setup` asks for more. Whether its pictures come as they must
-    /// shows on the way.
+    /// The job that copies `item` from its beginning; `None` if the item is not in the profile's
+    /// format, or `setup` has extra arguments. The pictures are checked while they are copied.
     #[must_use]
     pub fn copy(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Option<Self> {
         let (video, audio, stored, profile) = (probe.video?, probe.audio?, probe.stored?, &setup.profile);
@@ -199,7 +195,7 @@ impl EncodeJob {
             && (stored.fps - f64::from(profile.fps)).abs() < 0.01
             && (stored.rate, stored.channels) == (profile.audio_rate, profile.channels)
             && audio.late <= LATE
-            // More would be more than the line was chosen for.
+            // The operator chose the uplink for the profile's bitrate.
             && stored.kbps <= (profile.video_kbps + profile.audio_kbps) * 3 / 2;
         let source = item.media.sources.first().filter(|_| fits)?;
         Some(Self {
@@ -214,20 +210,20 @@ impl EncodeJob {
         })
     }
 
-    /// How long it is by the word of its source, after an encoder that `ended` so. A guess is no
-    /// promise, where nothing speaks for a source that broke off.
+    /// The length that the source states, for an encoder that `ended` so. An estimate does not
+    /// count, unless messages about a remote source suggest that the source broke off.
     pub(crate) fn promised(&self, ended: &EncoderExit, source: Option<&MediaSource>) -> Option<Duration> {
         let clean = source.is_some_and(MediaSource::is_file) || ended.messages.trim().is_empty();
         self.expected.filter(|_| !(self.estimated && clean))
     }
 
-    /// Whether the encoder makes no sound.
+    /// Whether the output has no sound.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         matches!(self.streams, JobStreams::Filtered { audio: None, .. })
     }
 
-    /// The ffmpeg command for this task, FLV on its stdout.
+    /// The ffmpeg command of this job, with FLV on stdout.
     #[must_use]
     pub fn command(&self, setup: &EncodeSetup) -> Command {
         let mut command = process::command(&setup.ffmpeg);
@@ -237,8 +233,8 @@ impl EncodeJob {
             JobInput::Opened(source, _) => Some(source),
             JobInput::Generated(_) => None,
         });
-        // Of two sources the first stands for both: the proxy takes the second for something that
-        // it names.
+        // The first of two sources creates the proxy client, which treats the second as an address
+        // that the first names.
         let remote = opened.find(|source| !source.is_file());
         let client =
             remote.map(|source| ProxyClient::with_ffmpeg(source, ReadPurpose::Playback, &setup.ffmpeg));
@@ -246,8 +242,8 @@ impl EncodeJob {
             client.apply(&mut command);
         }
         let jumps = |input: &JobInput| matches!(input, JobInput::Opened(source, _) if source.jumps);
-        // In a list that says so, a gap of a second is a jump of the clock, not a picture that
-        // stands still.
+        // In a playlist whose timestamps jump, a gap of a second is a clock jump, not a still
+        // picture.
         let listed = self.inputs.iter().any(jumps).then_some(Duration::from_secs(1));
         if let Some(gap) = self.measured.map(|(gap, _)| gap).into_iter().chain(listed).min() {
             command.arg("-dts_delta_threshold").arg(format!("{:.3}", gap.as_secs_f64()));
@@ -261,8 +257,8 @@ impl EncodeJob {
                         command.args(["-max_pixels", MAX_PIXELS]);
                     }
                     if self.keep_clock {
-                        // Else ffmpeg (5.1) moves a transport stream of which it reads one stream
-                        // to that one's beginning.
+                        // Otherwise ffmpeg 5.1 shifts a transport stream to the beginning of the
+                        // one stream that this input reads.
                         command.args(["-itsoffset", "0.000001"]);
                     }
                     if !start.is_zero() {
@@ -284,7 +280,7 @@ impl EncodeJob {
             }
         }
         if let Some((_, whole)) = self.measured {
-            // The last picture may be said to last for hours.
+            // The container may state hours for the last picture.
             command.arg("-t").arg(format!("{:.3}", whole.saturating_add(LATE).as_secs_f64()));
         }
         command.args(["-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata"]);
@@ -293,15 +289,14 @@ impl EncodeJob {
     }
 }
 
-/// The options that encode what the graphs `video` and `audio` make to the setup's profile.
+/// Adds the options that encode the output of the graphs `video` and `audio` to the profile.
 fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option<&str>) {
     let (profile, extra) = (&setup.profile, &setup.extra);
     let join = |chain: &str, more: &Option<String>| match more {
         Some(more) => format!("{chain},{more}"),
         None => chain.to_owned(),
     };
-    // The pixel and sample formats come last, so that a filter of the operator's cannot change
-    // them.
+    // The pixel and sample formats come last, so that the operator's filters cannot change them.
     let mut graphs = vec![format!("{},format=yuv420p[v]", join(video, &extra.video_filter))];
     let mut maps = vec!["-map", "[v]"];
     if let Some(audio) = audio {
@@ -311,7 +306,7 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
             profile.audio_rate,
             layout(profile.channels),
         );
-        // Two graphs: one of both would hold each decoded picture until the first sound has come.
+        // Two graphs: a common graph would buffer all decoded pictures until the first sound comes.
         if audio.starts_with(HEARD) {
             graphs = vec![format!("{};{sound}", graphs.concat())];
         } else {
@@ -331,8 +326,8 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
     command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
     command.args(["-c:a", "aac", "-b:a", &format!("{}k", profile.audio_kbps)]);
     command.args(["-ar", &profile.audio_rate.to_string(), "-ac", &profile.channels.to_string()]);
-    // Pinned, and without the encoder's version in the stream: otherwise items differ in their
-    // sequence header.
+    // Colours are pinned and the encoder's version is left out: otherwise the sequence headers of
+    // items differ.
     command.args(["-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709"]);
     command.args([
         "-color_trc",
@@ -347,17 +342,18 @@ fn filter(command: &mut Command, setup: &EncodeSetup, video: &str, audio: Option
     command.args(&extra.output);
 }
 
-/// Streams that begin so close to each other may be read apart where a clock may begin anew.
+/// Largest distance between the beginnings of two streams that may be read separately although
+/// their clock may restart.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Whether the source that holds both is opened once for each. Read by one demuxer, ffmpeg would
-/// keep all of one stream until the other one comes. What is far away is fetched twice only where
-/// one of them is known to be late.
+/// Whether the source of both streams is opened once for each. With one demuxer, ffmpeg would
+/// buffer one stream until the other comes. A remote source is opened twice only if one stream is
+/// late or sparse.
 fn reads_twice(item: &Item, probe: &Probe, video: &VideoStream, audio: &AudioStream) -> bool {
     let file = item.media.sources.get(video.source).is_some_and(MediaSource::is_file);
     let late = video.late.max(audio.late).saturating_sub(item.start) > LATE;
-    // Where a clock may begin anew one stream shows ffmpeg where the other one belongs: read alone,
-    // it would begin at zero.
+    // If the clock may restart, ffmpeg needs the other stream to place a late one: read alone, the
+    // late stream would begin at zero.
     let together = video.late.abs_diff(audio.late) <= TOGETHER;
     let alone = file && (!probe.times.restarts || probe.times.measured && together);
     !item.media.live && (alone || late || probe.times.split)

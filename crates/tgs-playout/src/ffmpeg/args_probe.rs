@@ -1,8 +1,6 @@
-//! FFMPEG_ARGS are proven before they are used: three seconds through the whole encoder and our own
-//! reader.
+//! Tests FFMPEG_ARGS before use: encodes three seconds and checks the result with our FLV reader.
 //!
-//! The verdict is kept for the same arguments, profile and ffmpeg, so that a start does not wait
-//! for it.
+//! The result is stored per arguments, profile and ffmpeg, so that later starts skip the test.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -21,18 +19,18 @@ use crate::profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile};
 /// Length of the trial.
 const LENGTH: Duration = Duration::from_secs(3);
 
-/// How the first line of a kept verdict reads when the arguments may be used.
+/// Content of the result file for accepted arguments.
 const GOOD: &str = "good";
 
-/// Whether the stream that `setup` (with its extra arguments) makes can be broadcast; the error
-/// says in words why not. `version` names the ffmpeg, `dir` keeps the verdict.
+/// Checks whether the stream that `setup` makes with its extra arguments can be broadcast; the
+/// error says why not. `version` names the ffmpeg; `dir` stores the result.
 pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), ExtraArgsError> {
     let key = digest::key([format!("{:?} {:?} {version}", setup.profile, setup.extra)]);
     let path = dir.join(format!("ffmpeg-args-{key}"));
     if let Ok(verdict) = files::read_text(&path) {
         return if verdict == GOOD { Ok(()) } else { Err(ExtraArgsError::Rejected(verdict)) };
     }
-    // What kept the trial from taking place says nothing about the arguments.
+    // A trial that could not run says nothing about the arguments and is not stored.
     let verdict = run_trial(setup, cancel).map_err(ExtraArgsError::Untried)?;
     let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
     if !cancel.is_cancelled()
@@ -43,9 +41,9 @@ pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) ->
     verdict.map_err(ExtraArgsError::Rejected)
 }
 
-/// The verdict; the outer error says why there could be none.
+/// Runs the trial. The outer error says why the trial could not run.
 fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), String>, String> {
-    // In a directory of its own: an argument that is taken for an output file would show there.
+    // A directory of its own reveals an argument that ffmpeg takes for an output file.
     let scratch =
         tempfile::tempdir_in(&setup.scratch).map_err(|e| format!("there is no room for the trial: {e}"))?;
     let job = EncodeJob::test_picture(setup, LENGTH);
@@ -82,7 +80,7 @@ fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), String>,
     Ok(examine(&tags, &setup.profile))
 }
 
-/// Whether these tags of a three-second trial can join the broadcast.
+/// Checks whether the tags of the trial can join the broadcast.
 fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
     let header = |kind| tags.iter().find(|t| t.kind == kind && t.is_sequence_header());
     let picture = header(Kind::Video)

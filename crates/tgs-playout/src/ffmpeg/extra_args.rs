@@ -1,38 +1,37 @@
-//! FFMPEG_ARGS, taken apart: what is appended to the engine's own options, and what is refused.
+//! Parses FFMPEG_ARGS: the options to append, and the options to refuse.
 
-/// FFMPEG_ARGS, taken apart.
+/// Parsed FFMPEG_ARGS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtraArgs {
-    /// Output options, appended behind the engine's own so that they win.
+    /// Output options, appended after the engine's own so that they win.
     pub output: Vec<String>,
-    /// The `-vf` chain, joined behind the engine's own.
+    /// The `-vf` chain, appended to the engine's own.
     pub video_filter: Option<String>,
-    /// The `-af` chain, joined behind the engine's own.
+    /// The `-af` chain, appended to the engine's own.
     pub audio_filter: Option<String>,
 }
 
-/// Why FFMPEG_ARGS cannot be used, in words for the operator.
+/// Why FFMPEG_ARGS cannot be used, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraArgsError {
-    /// The shell's quoting rules are not kept.
+    /// The text violates the shell's quoting rules.
     #[error("a quote is opened and never closed; write \"…\" around values with spaces")]
     UnclosedQuote,
-    /// A word stands alone.
+    /// A value stands where an option is expected.
     #[error("“{0}” stands where an option (-name value) was expected")]
     NotAnOption(String),
     /// The engine sets this option itself.
     #[error("{0} belongs to the engine and cannot be set here")]
     Reserved(String),
-    /// The trial showed that their stream cannot be broadcast.
+    /// The trial showed that the stream cannot be broadcast.
     #[error("{0}")]
     Rejected(String),
-    /// There could be no trial, which says nothing about them.
+    /// The trial could not run, which says nothing about the arguments.
     #[error("{0}")]
     Untried(String),
 }
 
-/// Options that the engine needs for itself: with them the operator would take the splice out of
-/// its hands.
+/// Options reserved for the engine: with them the operator would break the splice.
 const RESERVED: [&str; 20] = [
     "-i",
     "-f",
@@ -57,8 +56,7 @@ const RESERVED: [&str; 20] = [
 ];
 
 impl ExtraArgs {
-    /// Takes FFMPEG_ARGS apart by the shell's quoting rules. The error says in words what cannot be
-    /// used.
+    /// Splits FFMPEG_ARGS by the shell's quoting rules. The error says what cannot be used.
     pub fn parse(text: &str) -> Result<Self, ExtraArgsError> {
         let words = shell_words::split(text).map_err(|_| ExtraArgsError::UnclosedQuote)?;
         let mut args = Self::default();
@@ -70,8 +68,8 @@ impl ExtraArgs {
             if RESERVED.contains(&option.as_str()) || option.starts_with("-frames:") {
                 return Err(ExtraArgsError::Reserved(option));
             }
-            // A value may begin with a dash where it is a number (`-qmin -1`), otherwise that is
-            // the next option.
+            // A value may begin with a dash only if it is a number (`-qmin -1`); otherwise the word
+            // is the next option.
             let value = words.next_if(|next| {
                 !next.starts_with('-') || next[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.')
             });
@@ -87,7 +85,7 @@ impl ExtraArgs {
         Ok(args)
     }
 
-    /// Whether nothing was asked for.
+    /// Whether there are no arguments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

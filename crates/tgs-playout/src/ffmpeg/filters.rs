@@ -5,37 +5,36 @@ use std::time::Duration;
 use super::probe::VideoStream;
 use crate::profile::Profile;
 
-/// A step back of more than this between two time stamps is a jump of the clock, as filter graphs
-/// write seconds.
+/// A larger step back between two timestamps is a clock jump; in seconds, as filter syntax.
 const STEP_BACK: &str = "-1";
 
-/// Where the graph of a slate hands on the sound that it is made for.
+/// Label under which a graph with a level meter passes on the sound.
 pub(super) const HEARD: &str = "[heard]";
 
-/// What becomes of the last picture.
+/// What happens to the last picture.
 #[derive(Clone, Copy)]
 pub(super) enum Hold {
-    /// It is held for so long.
+    /// The picture is held for this long.
     For(Duration),
-    /// It is held until so much has been shown.
+    /// The picture is held until the output has this length.
     Until(Duration),
 }
 
-/// What counts as a jump between two time stamps.
+/// Gaps longer than these are clock jumps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jump {
     pub(super) longest: Duration,
-    /// The same for the first frame. ffmpeg builds the graph anew where rate, layout or size change
-    /// half-way, and its first frame then lies anywhere in the item.
+    /// The limit for the first frame. ffmpeg rebuilds the graph when rate, layout or size change
+    /// half-way, and the first frame of the new graph may lie anywhere in the item.
     pub(super) first: Duration,
 }
 
-/// The filter that takes jumps of the clock out of the time stamps, each frame's own length left
-/// in: gaps longer than `longest` (from the beginning to the first frame as well), and steps back.
+/// The filter that removes clock jumps from the timestamps and keeps each frame's own length: gaps
+/// longer than `longest` (`first` before the first frame), and steps back.
 fn cut(filter: &str, jump: Option<Jump>, frame: &str) -> String {
     let Some(Jump { longest, first }) = jump else { return String::new() };
-    // Number 0 holds what was cut out so far, 1 the step to this frame in seconds, 2 the time
-    // before it.
+    // Variable 0 holds the time removed so far, 1 the step to this frame in seconds, 2 the last
+    // timestamp.
     format!(
         "{filter}='st(1,(PTS-ld(2))*TB);st(2,if(isnan(PTS),ld(2),PTS));\
          st(0,ld(0)+if(gt(ld(1),if(N,{:.3},{:.3}))+lt(ld(1),{STEP_BACK}),(ld(1)-{frame})/TB));PTS-ld(0)',",
@@ -44,8 +43,8 @@ fn cut(filter: &str, jump: Option<Jump>, frame: &str) -> String {
     )
 }
 
-/// Mixes channels without a known place, which ffmpeg itself refuses to: the even ones to the left,
-/// the odd to the right.
+/// Mixes channels without a known layout, which ffmpeg refuses: even channels to the left, odd to
+/// the right.
 pub(super) fn mix_unplaced(channels: u32) -> String {
     if channels == 0 {
         return String::new();
@@ -61,8 +60,8 @@ pub(super) fn cut_sound(jump: Option<Jump>) -> String {
     cut("asetpts", jump, "NB_SAMPLES/SR")
 }
 
-/// Fits any picture into the profile's frame: turned upright by ffmpeg, square pixels, never
-/// stretched, padded. One that begins late is preceded by its first frame.
+/// Fits any picture into the profile's frame: square pixels, never stretched, padded (ffmpeg turns
+/// it upright). The first frame of a late picture also fills the time before.
 pub(super) fn picture_chain(
     profile: &Profile,
     video: &VideoStream,
@@ -74,14 +73,14 @@ pub(super) fn picture_chain(
     if video.interlaced {
         chain.push("yadif=deint=interlaced".to_owned());
     }
-    // The start also closes the hole that ffmpeg leaves where it builds the graph anew, because the
-    // source changes its size half-way; what that repeats from before is dropped by the encoder.
+    // `start_time` also closes the hole that ffmpeg leaves when it rebuilds the graph after a
+    // change of size; the encoder drops the frames that this repeats.
     let rate = format!("fps={}:start_time=0", profile.fps);
     let fit = format!(
         "scale=w='max(2,2*trunc(min({w},{h}*dar)/2))':h='max(2,2*trunc(min({h},{w}/dar)/2))':out_color_matrix=bt709:out_range=tv,\
          setsar=1,pad={w}:{h}:-1:-1"
     );
-    // Whichever makes fewer frames to scale comes first.
+    // The order that scales fewer frames comes first.
     if video.fps > f64::from(profile.fps) {
         chain.extend([rate, fit]);
     } else {
@@ -100,8 +99,8 @@ pub(super) fn picture_chain(
     cut("setpts", jump, &format!("{frame:.4}")) + &chain.join(",")
 }
 
-/// Resamples to the profile's rate and fills holes with silence; before its beginning and behind
-/// its end the timeline does.
+/// Resamples to the profile's rate and fills holes with silence; the timeline fills before the
+/// beginning and after the end.
 pub(super) fn sound_chain(profile: &Profile, pad: Duration) -> String {
     let padding =
         if pad.is_zero() { String::new() } else { format!(",apad=pad_dur={:.3}", pad.as_secs_f64()) };
@@ -116,15 +115,15 @@ pub(super) fn layout(channels: u32) -> &'static str {
     if channels == 1 { "mono" } else { "stereo" }
 }
 
-/// A picture whose last frame is held while the sound beside it goes on: the invisible meter gives
-/// the frames then. Only where each is read on its own, as the graph holds the decoded frames of
-/// the one that the other is behind.
+/// A picture whose last frame is held while the sound continues: the invisible meter then supplies
+/// the frames. Only for streams read separately, because the graph buffers the decoded frames of
+/// the stream that is ahead.
 pub(super) fn picture_for_sound(profile: &Profile, sound: &str, picture: &str) -> String {
     let (meter, width, fps) = (meter(profile, sound), profile.width, profile.fps);
     format!("{meter};{picture}[picture];[picture][meter]overlay=x={width},fps={fps}")
 }
 
-/// The level meter of a sound, as `[meter]`; the sound goes on as [`HEARD`].
+/// The level meter of a sound, as `[meter]`; the sound continues as [`HEARD`].
 pub(super) fn meter(profile: &Profile, sound: &str) -> String {
     let sound = sound.trim_end_matches(',');
     let split = if sound.ends_with(']') { "asplit" } else { ",asplit" };

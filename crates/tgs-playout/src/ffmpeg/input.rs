@@ -2,21 +2,20 @@
 
 use crate::{item::MediaSource, proxy};
 
-/// No picture has more pixels (8192 by 8192): larger ones would take more than half a gigabyte
-/// each.
+/// Limit of a picture's pixels (8192 by 8192); a larger one would take more than half a gigabyte.
 pub(crate) const MAX_PIXELS: &str = "67108864";
 
-/// Options that go before `-i` for this source.
+/// The options before `-i` for this source.
 #[must_use]
 pub fn source_options(source: &MediaSource) -> Vec<String> {
     let mut options = proxy::input_options(source);
     let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     let http = source.url.starts_with("http://") || source.url.starts_with("https://");
     if http {
-        // Time enough to connect anew before the encoder is given up (STALL). A segment is not
-        // asked for twice.
+        // Leaves time to reconnect before the encoder is abandoned (STALL); an HLS segment is
+        // requested only once.
         add("-rw_timeout", if source.is_hls() { "10000000" } else { "6000000" });
-        // The HLS demuxer reopens by itself, and "reconnect" would take each list's end for a
+        // The HLS demuxer reconnects itself, and `-reconnect` would take each playlist's end for a
         // broken connection.
         if !source.is_hls() {
             add("-reconnect", "1");
@@ -26,11 +25,11 @@ pub fn source_options(source: &MediaSource) -> Vec<String> {
     }
     if source.ends.is_some() {
         add("-live_start_index", "0");
-        // The list does not grow: two reads without a new segment end it.
+        // The playlist does not grow: two reloads without a new segment end it.
         add("-m3u8_hold_counters", "2");
     }
     if source.is_hls() && !source.is_named_hls() {
-        // Newer versions of ffmpeg take nothing for HLS that does not end with .m3u8.
+        // Newer ffmpeg versions reject HLS whose name does not end with `.m3u8`.
         add("-f", "hls");
     }
     if http && !source.cookies.is_empty() {
@@ -38,7 +37,7 @@ pub fn source_options(source: &MediaSource) -> Vec<String> {
         add("-cookies", &proxy::cookies(source).into_iter().map(clean).collect::<Vec<_>>().join("\n"));
     }
     if http && !source.headers.is_empty() {
-        // A line break in a value would smuggle in another header.
+        // A line break in a value would inject another header.
         let clean = |text: &str| text.replace(['\r', '\n'], " ");
         let lines: Vec<_> =
             source.headers.iter().map(|(n, v)| format!("{}: {}\r\n", clean(n), clean(v))).collect();

@@ -1,27 +1,27 @@
-//! What ffmpeg prints with `-v repeat+level+warning`, read line by line: its errors as text, and
-//! what its warnings say about the input's streams. Bounded, however much it prints.
+//! Parses ffmpeg's stderr with `-v repeat+level+warning` line by line: the text of its errors, and
+//! warnings about the input's streams. Memory is bounded, however much ffmpeg prints.
 
 use std::fs;
 
 use crate::item::{FailureReason, ItemFailure, MediaSource};
 
-/// How much of the end of the errors is kept to explain a failure.
+/// Bytes kept of the end of the errors, to explain a failure.
 const KEPT: usize = 4096;
 
-/// What is kept of one line.
+/// Bytes kept of one line.
 const LONGEST_LINE: usize = 2048;
 
-/// How many streams that appear half-way are noted.
+/// Limit of the recorded streams that appear half-way.
 const MOST_STREAMS: usize = 64;
 
-/// A picture or sound stream that was not there at the beginning.
+/// A picture or sound stream that appears half-way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NewStream {
-    /// Where in the file its first packet lies.
+    /// Offset of its first packet in the file.
     pub(super) position: u64,
-    /// How far the encoder's output had come, in milliseconds.
+    /// The time that the encoder's output had reached, in milliseconds.
     pub(super) at: u64,
-    /// Whether it is sound.
+    /// Whether the stream is sound.
     pub(super) sound: bool,
 }
 
@@ -29,13 +29,13 @@ pub(super) struct NewStream {
 pub(super) struct Messages {
     line: Vec<u8>,
     errors: Vec<u8>,
-    /// Whether the line before was an error: what follows without a level belongs to it.
+    /// Whether the last line with a level was an error: lines without a level continue it.
     in_error: bool,
-    /// ffmpeg's index of the stream that is shown.
+    /// ffmpeg's index of the picture stream in use.
     pub(super) picture: Option<usize>,
-    /// Pictures of that stream that could not be decoded, or not whole.
+    /// Damaged or undecodable pictures of that stream.
     pub(super) damaged: u64,
-    /// How far the encoder's output has come, in milliseconds.
+    /// The time that the encoder's output has reached, in milliseconds.
     pub(super) now: u64,
     pub(super) new_streams: Vec<NewStream>,
 }
@@ -52,7 +52,7 @@ impl Messages {
         }
     }
 
-    /// The errors, the last ones where there are many.
+    /// The end of the errors, at most [`KEPT`] bytes.
     pub(super) fn errors(&mut self) -> String {
         if !self.line.is_empty() {
             self.push(b"\n");
@@ -79,8 +79,8 @@ impl Messages {
     }
 }
 
-/// The level of a line, and the line without it: `[h264 @ 0x1] [error] no frame!` is an error,
-/// `[h264 @ 0x1] no frame!`.
+/// Splits a line into its level and the text without the level: `[h264 @ 0x1] [error] no frame!`
+/// gives `error` and `[h264 @ 0x1] no frame!`.
 fn split_level(line: &str) -> (Option<&str>, String) {
     let mut rest = line;
     while let Some((group, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
@@ -92,7 +92,7 @@ fn split_level(line: &str) -> (Option<&str>, String) {
     (None, line.to_owned())
 }
 
-/// The stream of which a picture or a frame of sound was lost, or came out damaged.
+/// The stream whose picture or frame of sound was lost or decoded with damage.
 fn damaged_stream(text: &str) -> Option<usize> {
     // ffmpeg 5 and 6.
     if let Some((_, stream)) = text.split_once("corrupt decoded frame in stream ") {
@@ -101,13 +101,13 @@ fn damaged_stream(text: &str) -> Option<usize> {
     if let Some((_, stream)) = text.split_once("Error while decoding stream #") {
         return stream.split([':', ' ']).nth(1)?.parse().ok();
     }
-    // Since ffmpeg 7 the stream is named by who speaks: `[vist#0:1/h264 @ 0x1]`.
+    // Since ffmpeg 7 the prefix names the stream: `[vist#0:1/h264 @ 0x1]`.
     let lost = ["corrupt decoded frame", "Error submitting packet to decoder", "Decoding error"];
     let (_, stream) = text.split_once("ist#").filter(|_| lost.iter().any(|words| text.contains(words)))?;
     stream.split([':', '/', ' ']).nth(1)?.parse().ok()
 }
 
-/// `New video stream 0:2 at pos:1880 and DTS:1.4s`.
+/// Parses `New video stream 0:2 at pos:1880 and DTS:1.4s`.
 fn new_stream(text: &str, at: u64) -> Option<NewStream> {
     let (_, rest) = text.split_once("New ")?;
     let sound = rest.starts_with("audio stream ");
@@ -119,7 +119,7 @@ fn new_stream(text: &str, at: u64) -> Option<NewStream> {
     Some(NewStream { position, at, sound })
 }
 
-/// Puts into words why ffmpeg or ffprobe could not open or read `source`, by what it printed.
+/// Explains from the messages why ffmpeg or ffprobe could not open or read `source`.
 #[must_use]
 pub fn explain(messages: &str, source: &MediaSource) -> ItemFailure {
     if let Some(path) = source.url.strip_prefix("file:")
@@ -178,8 +178,8 @@ pub fn first_message(messages: &str) -> String {
     last_message(messages.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
 }
 
-/// The last line of ffmpeg's messages, without the address of the part that speaks and without URLs
-/// (their queries hold access tokens).
+/// The last line of ffmpeg's messages, without the `[context @ address]` prefix and without URLs,
+/// whose queries may hold access tokens.
 #[must_use]
 pub fn last_message(messages: &str) -> String {
     let says = |line: &&str| !line.is_empty() && !line.starts_with("Last message repeated");

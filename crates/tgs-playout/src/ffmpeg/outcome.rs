@@ -1,4 +1,4 @@
-//! Whether an encoder's run was what was asked of it.
+//! Judges whether an encoder did what its job asked for.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::item::{FailureReason, ItemFailure, MediaSource};
 /// An item that ends this much before its probed end has failed.
 pub(crate) const TOLERATED_SHORTFALL: Duration = Duration::from_secs(1);
 
-/// Whether an encoder's run was what was asked of it.
+/// Judges whether an encoder did what its job asked for.
 pub(crate) fn judge(
     read: &Result<(), FlvError>,
     ended: &EncoderExit,
@@ -29,7 +29,7 @@ pub(crate) fn judge(
     let failed = |reason, detail: String| Err(ItemFailure::new(reason, detail));
     let all = expected.is_some() && missing <= TOLERATED_SHORTFALL && !played.is_zero();
     match ended.abandoned {
-        // It waits for more of a list that has no end.
+        // ffmpeg waits for more segments of a playlist without an end tag.
         Some(Abandoned::Stalled) if all => return Ok(()),
         Some(Abandoned::Stalled) => {
             let stall = STALL.as_secs();
@@ -57,7 +57,7 @@ pub(crate) fn judge(
         None => {}
     }
     let killed = ended.status.code().is_none() && !ended.killed_here;
-    // Without a known end only the encoder tells whether that was it.
+    // Without a known length only the exit status shows whether the item is complete.
     let whole = missing <= TOLERATED_SHORTFALL && !played.is_zero() && !(killed && expected.is_none());
     if whole && read.is_ok() {
         return Ok(());

@@ -1,15 +1,13 @@
-//! Groups of pictures that were encoded by somebody else, and whether they can go on air as they
-//! are. Pure.
+//! Checks whether groups of pictures from another encoder can be broadcast unchanged. Pure.
 //!
-//! The timeline counts pictures, and the broadcast is left and joined between two keyframes: so a
-//! group must be short, begin with a picture that needs no other, and hold as many pictures as its
-//! time asks for.
+//! The timeline counts pictures, and splices happen between two keyframes. So a group must be
+//! short, begin with an IDR picture, and hold as many pictures as its time requires.
 
 use tgs_rtmp::flv::{FlvError, Kind, Tag};
 
 use crate::profile::MAX_KEYFRAME_DISTANCE;
 
-/// Why an item cannot be passed through, or not to its end.
+/// Why an item cannot be passed through to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassthroughError {
     #[error("its pictures do not come one after another in equal steps")]
@@ -26,29 +24,30 @@ pub(crate) enum PassthroughError {
     Short,
 }
 
-/// Takes tags, gives groups that have been looked at.
+/// Splits tags into groups of pictures and checks each group.
 #[derive(Debug)]
 pub(crate) struct GroupSplitter {
     fps: u64,
     open: Vec<Tag>,
-    /// The time of the open group's keyframe, and its pictures so far.
+    /// The time of the open group's keyframe, and the number of its pictures so far.
     begun: Option<u64>,
     pictures: u64,
 }
 
 impl GroupSplitter {
-    /// For pictures that are to come at `fps` a second.
+    /// A splitter that expects `fps` pictures per second.
     pub(crate) fn new(fps: u32) -> Self {
         Self { fps: u64::from(fps), open: Vec::new(), begun: None, pictures: 0 }
     }
 
-    /// Takes the next tag. Answers the group that it ends, or why the open one cannot go on air.
+    /// Takes the next tag. Returns the group that this tag ends, or why the open group cannot be
+    /// broadcast.
     pub(crate) fn push(&mut self, tag: Tag) -> Result<Option<Vec<Tag>>, PassthroughError> {
         let picture = tag.kind == Kind::Video && tag.is_frame();
         let mut ended = None;
         if picture && let Some(begun) = self.begun {
             let length = tag.timestamp.saturating_sub(begun);
-            // As the counted pictures have it, to within one of them.
+            // The time must equal the counted pictures to within one picture.
             if (length * self.fps).abs_diff(self.pictures * 1000) > 1000 {
                 return Err(PassthroughError::UnevenPictures);
             }
@@ -61,7 +60,7 @@ impl GroupSplitter {
         }
         if tag.is_keyframe() {
             if !holds_idr(&tag.body) {
-                // What is before it was right.
+                // The group before this keyframe is valid.
                 self.open = ended.unwrap_or_default();
                 return Err(PassthroughError::NoIdr);
             }
@@ -74,18 +73,19 @@ impl GroupSplitter {
         Ok(ended)
     }
 
-    /// The last group, when nothing more comes.
+    /// The last group, at the end of the input.
     pub(crate) fn rest(&mut self) -> Vec<Tag> {
         std::mem::take(&mut self.open)
     }
 
-    /// Where the open group begins, in milliseconds: everything before has been given out.
+    /// Time of the open group's keyframe in milliseconds: all groups before were returned.
     pub(crate) fn begun(&self) -> u64 {
         self.begun.unwrap_or(0)
     }
 }
 
-/// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 behind its length of four bytes.
+/// Whether an H.264 tag holds an IDR slice: a NAL unit of type 5 after its length field of four
+/// bytes.
 pub(crate) fn holds_idr(body: &[u8]) -> bool {
     let mut rest = body.get(5..).unwrap_or_default();
     while let Some((len, nal)) = rest.split_first_chunk::<4>() {

@@ -1,7 +1,6 @@
-//! What is in an item, by ffprobe: which streams to use, how long each is, how the picture is
-//! stored.
+//! Probes an item with ffprobe: which streams to use, how long each is, how the picture is stored.
 //!
-//! Runs off the playout thread, one item ahead: a probe of a remote file can take seconds.
+//! Runs off the playout thread, one item ahead: probing a remote file can take seconds.
 
 mod ffprobe;
 mod following;

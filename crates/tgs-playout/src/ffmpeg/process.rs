@@ -1,4 +1,4 @@
-//! One running ffmpeg: its tags, its messages, and how it ended.
+//! A running ffmpeg: its tags, its messages, and its exit.
 
 use std::{
     io::{self, BufReader, Read},
@@ -16,15 +16,15 @@ use super::{
     stall::{Abandoned, STALL, StallDetector, StallLimits},
 };
 
-/// Sound that comes this much before its picture: the pictures are far apart, or have ended. ffmpeg
-/// writes both in order of time as long as they lie within 10 s (its `max_interleave_delta`), from
-/// a picture that is [`LATE`] on.
+/// Sound this far ahead of its picture means that pictures are sparse or have ended. ffmpeg
+/// interleaves both only within 10 s (`max_interleave_delta`).
 const AHEAD: Duration = Duration::from_secs(3);
 
-/// A process that is stopped for this long is given up: nothing but a signal makes it go on.
+/// An encoder stopped by a signal for this long is abandoned: only a signal can continue it.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// Sound that ends this much before the picture has ended.
+/// Sound that ends this much before the picture counts as lost, if another sound stream begins
+/// within this distance of its end.
 const SOUND_ENDS_MS: u64 = 6000;
 
 /// A running encoder.
@@ -35,12 +35,12 @@ pub struct Encoder {
     clock: TimestampUnwrapper,
     watcher: StallDetector,
     abandoned: Option<Abandoned>,
-    /// How far picture and sound have come, in milliseconds.
+    /// The times that picture and sound have reached, in milliseconds.
     pictures_to: u64,
     sounds_to: u64,
 }
 
-/// ffmpeg's FLV timestamps have 31 bits (`put_timestamp` in its flvenc.c): they begin again after
+/// Extends ffmpeg's FLV timestamps of 31 bits (`put_timestamp` in its flvenc.c), which wrap after
 /// 24.8 days of one item.
 #[derive(Debug, Default)]
 pub(crate) struct TimestampUnwrapper {
@@ -50,7 +50,7 @@ pub(crate) struct TimestampUnwrapper {
 impl TimestampUnwrapper {
     const RANGE: u64 = 1 << 31;
 
-    /// The time of which these are the low bits: the one nearest to its neighbour.
+    /// The time with these low bits that is nearest to the last time.
     pub(crate) fn unwrap(&mut self, timestamp: u64) -> u64 {
         let round = self.last / Self::RANGE;
         let candidates = (round.saturating_sub(1)..=round + 1).map(|round| round * Self::RANGE + timestamp);
@@ -62,25 +62,25 @@ impl TimestampUnwrapper {
 /// How an encoder ended.
 #[derive(Debug)]
 pub struct EncoderExit {
-    /// Its exit status.
+    /// The exit status of ffmpeg.
     pub status: ExitStatus,
-    /// The end of the errors that it printed.
+    /// The end of ffmpeg's errors.
     pub messages: String,
-    /// Why it was given up, where it was.
+    /// Why the encoder was abandoned, if so.
     pub abandoned: Option<Abandoned>,
-    /// Whether it was killed by [`Encoder::finish`], and not by somebody else.
+    /// Whether [`Encoder::finish`] killed the encoder, as opposed to another process.
     pub killed_here: bool,
-    /// Pictures that could not be decoded, or not whole.
+    /// Damaged or undecodable pictures.
     pub damaged: u64,
-    /// Where in the file other streams were seen to begin.
+    /// Offsets in the file at which other streams begin.
     pub new_streams: Vec<u64>,
-    /// Whether the sound has ended where another began.
+    /// Whether the sound ended where another sound stream began.
     pub sound_lost: bool,
 }
 
 impl Encoder {
     /// Starts `command` (from [`EncodeJob::command`](super::args::EncodeJob::command)). Setting
-    /// `cancel` ends a read that waits.
+    /// `cancel` ends a waiting read.
     pub fn start(mut command: Command, cancel: &Cancel) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = Arc::new(process::spawn(command)?);
@@ -105,7 +105,7 @@ impl Encoder {
         })
     }
 
-    /// Gives it up where its input does not keep to this.
+    /// Sets the limits beyond which the encoder is abandoned.
     pub fn watch(&mut self, watch: StallLimits) {
         self.watcher.set(watch);
         self.pipe().messages.picture = watch.picture.map(|(index, _)| index);
@@ -115,33 +115,33 @@ impl Encoder {
         self.tags.get_mut().get_mut()
     }
 
-    /// Lets it have only what nobody else needs, where the system permits that (a unit's filter of
-    /// system calls may not).
+    /// Lowers the encoder to the lowest CPU priority, as far as the system allows (a unit's system
+    /// call filter may not).
     pub fn yield_to_others(&self) {
         self.child.yield_to_others();
     }
 
-    /// Whether its sound has come far ahead of its picture. One that reads them apart then puts a
-    /// held picture to it.
+    /// Whether the sound is far ahead of the picture. A job with
+    /// [`Times::split`](super::probe::Times::split) then adds a held picture.
     #[must_use]
     pub fn is_sound_ahead(&self) -> bool {
         Duration::from_millis(self.sounds_to.saturating_sub(self.pictures_to)) > AHEAD
     }
 
-    /// Whether it has made any sound.
+    /// Whether any sound has come.
     #[must_use]
     pub fn has_sound(&self) -> bool {
         self.sounds_to > 0
     }
 
-    /// The processor time it has used so far.
+    /// The CPU time used so far.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Duration> {
         self.child.cpu_time()
     }
 
-    /// The next tag; `None` at the end. `TimedOut` where it is given up, which [`EncoderExit`]
-    /// explains; `ConnectionAborted` when cancelled.
+    /// The next tag; `None` at the end. `TimedOut` if the encoder is abandoned, for the reason in
+    /// [`EncoderExit`]; `ConnectionAborted` when cancelled.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         let began = Instant::now();
         let read = self.tags.next_tag();
@@ -166,10 +166,11 @@ impl Encoder {
         Ok(Some(Tag { timestamp, ..tag }))
     }
 
-    /// Ends it, however it stands, and tells how it ended.
+    /// Ends the encoder in any state and returns its exit. With `read_to_end`, waits up to a second
+    /// for the encoder to exit by itself.
     pub fn finish(self, read_to_end: bool) -> io::Result<EncoderExit> {
         if read_to_end {
-            // Its output is closed, so it is about to exit; a second is for a machine under load.
+            // stdout is closed, so ffmpeg is about to exit; the second is for a loaded machine.
             let deadline = Instant::now() + Duration::from_secs(1);
             while self.child.try_wait()?.is_none() && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(2));
@@ -196,19 +197,19 @@ impl Encoder {
     }
 }
 
-/// ffmpeg's stdout, with its messages read along so that it cannot block on them.
+/// ffmpeg's stdout. Each read drains stderr as well, so that ffmpeg cannot block on it.
 #[derive(Debug)]
 struct EncoderPipe {
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
     messages: Messages,
     child: Arc<process::Child>,
-    /// Whether the child was found stopped by a signal.
+    /// Whether a signal has stopped the child for [`STOPPED`].
     stopped: bool,
     cancel: Cancel,
 }
 
-/// How often a waiting read looks whether it was cancelled.
+/// Interval at which a waiting read checks for cancellation.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Read for EncoderPipe {
@@ -224,7 +225,7 @@ impl Read for EncoderPipe {
                 return self.stdout.read(buf);
             }
             if self.cancel.is_cancelled() {
-                // Not `Interrupted`: that would be tried again by every caller in between.
+                // Not `Interrupted`: callers in between would retry.
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             stopped = self.child.is_stopped().then(|| stopped.unwrap_or_else(Instant::now));
@@ -237,7 +238,7 @@ impl Read for EncoderPipe {
 }
 
 impl EncoderPipe {
-    /// Waits a little; tells whether stdout and stderr can be read.
+    /// Waits up to [`LOOK`]; returns whether stdout and stderr are readable.
     fn wait(&self) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(&self.stdout, PollFlags::IN)];
         fds.extend(self.stderr.as_ref().map(|e| PollFd::new(e, PollFlags::IN)));
@@ -259,7 +260,7 @@ impl EncoderPipe {
         }
     }
 
-    /// Reads the remaining messages after the child has ended.
+    /// Reads the remaining messages of an exited child.
     fn drain_messages(&mut self) {
         while self.stderr.is_some() && self.wait().is_ok_and(|(_, chatter)| chatter) {
             self.read_messages();

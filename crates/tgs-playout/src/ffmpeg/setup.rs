@@ -1,28 +1,28 @@
-//! What every encoder of a broadcast has in common.
+//! The settings that all encoders of a broadcast share.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::{extra_args::ExtraArgs, probe::ProbeOptions};
 use crate::profile::Profile;
 
-/// What every encoder of a run has in common.
+/// The settings that all encoders of a run share.
 #[derive(Debug, Clone)]
 pub struct EncodeSetup {
     /// The ffmpeg executable.
     pub ffmpeg: PathBuf,
-    /// The broadcast's shape.
+    /// The broadcast's profile.
     pub profile: Profile,
-    /// FFMPEG_ARGS, proven.
+    /// FFMPEG_ARGS, tested.
     pub extra: ExtraArgs,
-    /// Directory that holds [`super::slate::FONT_FILE`] and takes the slate's text: the encoder's
-    /// working directory, so that no path has to be quoted for a filter.
+    /// Directory with [`super::slate::FONT_FILE`] and the slate's text. The encoder's working
+    /// directory, so that filters need no quoted paths.
     pub scratch: PathBuf,
     /// How long a still picture is shown.
     pub image_duration: Duration,
 }
 
 impl EncodeSetup {
-    /// What is asked for of items.
+    /// The options for probing items.
     #[must_use]
     pub fn wanted(&self) -> ProbeOptions {
         ProbeOptions { height: self.profile.height, image_duration: self.image_duration }

@@ -1,4 +1,4 @@
-//! The slate: a plain ground with text, shown where an item has no picture.
+//! The slate: a plain background with text, shown for items without a picture.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use crate::profile::Profile;
 /// Name of the font in [`EncodeSetup::scratch`].
 pub const FONT_FILE: &str = "font.ttf";
 
-/// Name of the slate's text in [`EncodeSetup::scratch`].
+/// Name of the file with the slate's text in [`EncodeSetup::scratch`].
 const TEXT_FILE: &str = "slate.txt";
 
-/// The colour of a slate's ground, as ffmpeg writes colours.
+/// Background colour of the slate, in ffmpeg's syntax.
 const SLATE_COLOUR: &str = "0x14202b";
 
 pub(super) fn slate_source(profile: &Profile) -> String {
@@ -25,16 +25,16 @@ pub(super) fn silence_source(profile: &Profile) -> String {
     format!("anullsrc=r={}:cl={}", profile.audio_rate, layout(profile.channels))
 }
 
-/// A slate that lasts exactly as long as the sound beside it, which need not be known: an invisible
-/// level meter, drawn from that sound, ends the picture. (`-shortest` does not: ffmpeg 5.1 never
-/// ends with it behind a filter graph.)
+/// A slate exactly as long as the sound beside it, whose length may be unknown: an invisible level
+/// meter of that sound ends the picture. (`-shortest` does not: behind a filter graph ffmpeg 5.1
+/// never ends with it.)
 pub(super) fn slate_for_sound(profile: &Profile, sound: &str, slate: &str) -> String {
     let meter = meter(profile, sound);
     format!("{meter};{slate}[slate];[slate][meter]overlay=x={}:shortest=1", profile.width)
 }
 
-/// The filter that writes `text` on a slate. Where the text cannot be laid down the slate stays
-/// bare.
+/// The filter that writes `text` on a slate. If the text file cannot be written, the slate has no
+/// text.
 pub(super) fn slate_text(setup: &EncodeSetup, text: &str) -> String {
     if text.is_empty() {
         return "null".into();
@@ -52,7 +52,7 @@ pub(super) fn slate_text(setup: &EncodeSetup, text: &str) -> String {
     )
 }
 
-/// Lines of at most 36 characters, four at most: what fits on the slate.
+/// Wraps the text to what fits on the slate: at most four lines of 36 characters.
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

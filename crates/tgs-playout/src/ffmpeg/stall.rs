@@ -1,52 +1,52 @@
-//! Whether what an encoder makes of its input is still worth waiting for. Pure.
+//! Decides when an encoder must be abandoned: too slow an input, or too much damage. Pure.
 
 use std::time::Duration;
 
-/// An encoder that gives nothing for this long is given up.
+/// An encoder without output for this long is abandoned.
 pub const STALL: Duration = Duration::from_secs(10);
 
-/// A source that comes over the network is measured over so long a time of waiting for it.
+/// The speed of a remote source is measured over this much time spent waiting.
 const PACE_OVER: Duration = Duration::from_mins(1);
 
-/// The damage of a picture is measured over so much of it,
+/// Damage of the picture is measured over this much media time.
 const DAMAGE_OVER_MS: u64 = 2000;
 
-/// and has to last for so many times that: a short one, of a bad line or a scratch, is shown.
+/// Bad measurements in a row until the encoder is abandoned: a short fault of the line or the
+/// medium is tolerated.
 const BAD_IN_ROW: u32 = 4;
 
-/// What is known of an encoder's input.
+/// What is known about an encoder's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StallLimits {
-    /// Whether it comes over the network, from a server that may be too slow.
+    /// Whether the input comes over the network, from a server that may be too slow.
     pub remote: bool,
-    /// ffmpeg's index of the picture, and how many of them there are a second (0: unknown).
+    /// ffmpeg's index of the picture stream, and its pictures per second (0: unknown).
     pub picture: Option<(usize, f64)>,
 }
 
-/// Why an encoder was given up.
+/// Why an encoder was abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abandoned {
-    /// It gave nothing for [`STALL`].
+    /// No output for [`STALL`].
     Stalled,
-    /// Somebody has stopped its process.
+    /// A signal stopped the process.
     Stopped,
-    /// In a minute came so little.
+    /// A minute of waiting brought only this much.
     Trickles(Duration),
-    /// So many pictures cannot be decoded, or not whole, of so many.
+    /// Damaged or undecodable pictures, and all pictures of that stretch.
     Broken(u64, u64),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct StallDetector {
     watch: StallLimits,
-    /// How far the furthest track has come, in milliseconds.
+    /// The time that the furthest track has reached, in milliseconds.
     newest: u64,
     waited: Duration,
     pace_from: u64,
     damage_from: u64,
     damaged: u64,
-    /// Of the bad stretch that goes on: damaged pictures, all pictures, and how often it was
-    /// measured.
+    /// Of the current bad stretch: damaged pictures, all pictures, and the number of measurements.
     lost: u64,
     of: u64,
     bad: u32,
@@ -57,7 +57,8 @@ impl StallDetector {
         self.watch = watch;
     }
 
-    /// A tag of this time has come after so long; of the pictures so far so many are damaged.
+    /// Notes a tag of this `time`, read after a wait of `waited`, and the number of `damaged`
+    /// pictures so far.
     pub(super) fn note(&mut self, time: u64, waited: Duration, damaged: u64) -> Option<Abandoned> {
         self.newest = self.newest.max(time);
         self.waited += waited;
@@ -74,8 +75,8 @@ impl StallDetector {
         slow.then_some(Abandoned::Trickles(came))
     }
 
-    /// Whether a quarter of the pictures is damaged, for long: what is lost altogether is not among
-    /// them.
+    /// Whether at least a quarter of the pictures is damaged for long. Pictures that are missing
+    /// from the input altogether do not count.
     fn breaks(&mut self, damaged: u64) -> Option<Abandoned> {
         let (_, fps) = self.watch.picture?;
         let length = self.newest.saturating_sub(self.damage_from);

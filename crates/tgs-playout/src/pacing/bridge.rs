@@ -1,23 +1,22 @@
-//! The filler: shown where the next group of pictures is not here when it is due.
+//! The filler: sent while the next group of pictures is missing when due.
 
 use std::time::Duration;
 
 use super::{OnAirSource, Playout, PlayoutEnd};
 use tgs_control::OnAir;
 
-/// How long the first picture may take before the filler is shown in its place.
+/// Time limit for the first picture, after which the filler is sent.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Playout {
-    /// The next group is not here. Waits for it until it is due, then puts a tag of filler in its
-    /// place.
+    /// Handles a missing group: waits until the group is due, then sends a tag of filler instead.
     pub(super) fn bridge(&mut self) -> Result<(), PlayoutEnd> {
         if self.source != OnAirSource::Filler {
             return self.bridge_or_wait();
         }
         if let Err(error) = self.filler.next(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
-            // No more of it comes that the item would have to wait for.
+            // An idle segment releases the item, which would otherwise wait for more filler.
             self.timeline.begin(0, 0, true);
             return self.idle(self.clock.now() + Duration::from_millis(500));
         }
@@ -44,7 +43,8 @@ impl Playout {
         Ok(())
     }
 
-    /// Whether the item on air gives nothing, though it is not over and nobody has stopped it.
+    /// Whether the current item's source yields no media, although it has not ended and is not
+    /// paused.
     pub(super) fn source_is_slow(&self) -> bool {
         self.source == OnAirSource::Item && self.read_ahead.inside_item() && !self.read_ahead.is_paused()
     }

@@ -1,6 +1,6 @@
-//! The connection: opens it, notes its loss, reconnects, and resumes.
+//! The connection: opens it, records its loss, reconnects, and resumes.
 //!
-//! What is sent again is decided by [`crate::publisher`].
+//! [`crate::publisher`] decides which tags are sent again.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,24 @@ use tgs_control::PublisherState;
 use super::{Playout, PlayoutEnd};
 use crate::{sink::SinkError, status::METRICS};
 
-/// A connection that lasted this long was a good one: after it the next is tried at once.
+/// After a connection that lasted longer than this, the next attempt follows without back-off.
 const STEADY: Duration = Duration::from_secs(5);
 
 impl Playout {
-    /// The connection is gone: makes another.
+    /// Replaces a lost connection.
     pub(super) fn recover(&mut self, broken: SinkError) -> Result<(), PlayoutEnd> {
         if self.cancel.is_cancelled() {
             return Err(PlayoutEnd::Cancelled);
         }
         if self.publisher.is_file() {
-            // Another attempt would begin the file anew.
+            // Another attempt would truncate the file.
             return Err(PlayoutEnd::Failed(broken));
         }
         self.lost(&broken);
         self.connect(true)
     }
 
-    /// The connection is gone. Shifts the clock to what has arrived.
+    /// Records the loss of the connection and the position up to which everything has arrived.
     pub(super) fn lost(&mut self, broken: &SinkError) {
         log::warn!("connection to {} lost: {broken}", self.publisher.output());
         let cause = broken.to_string();
@@ -37,17 +37,17 @@ impl Playout {
         self.read_ahead.set_at_live_edge(true);
     }
 
-    /// Connects, however long it takes.
+    /// Connects, with unlimited attempts.
     pub(super) fn connect(&mut self, again: bool) -> Result<(), PlayoutEnd> {
         if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
             self.backoff.reset();
             self.hurried = false;
         } else if !self.hurried {
-            // One short connection says little: the first break is always followed by an attempt at
-            // once.
+            // A single short connection may be chance: the first one is followed by an immediate
+            // attempt.
             self.hurried = true;
         } else if self.wait_backoff() {
-            // A server that takes the connection and drops it is not asked again at once.
+            // Back-off for a server that accepts connections and drops them.
             return Err(PlayoutEnd::Cancelled);
         }
         let mut logged: Option<(String, Instant)> = None;
@@ -64,7 +64,7 @@ impl Playout {
                 Err(broken) => {
                     self.publisher.lose();
                     let text = broken.to_string();
-                    // Logged once a minute, not at each attempt.
+                    // The same error is logged once a minute, not at each attempt.
                     if logged
                         .as_ref()
                         .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
@@ -90,13 +90,13 @@ impl Playout {
         Ok(())
     }
 
-    /// Waits before the next attempt to connect; `true` where the broadcast is stopped.
+    /// Waits before the next attempt to connect; `true` if the broadcast is stopped.
     pub(super) fn wait_backoff(&mut self) -> bool {
         self.clock.wait(self.backoff.next_delay(), &self.cancel)
     }
 
-    /// Goes on over a new connection: files where the viewer left them, live sources at their
-    /// newest.
+    /// Continues on a new connection: files at the last acknowledged keyframe, live sources at
+    /// their live edge.
     pub(super) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {

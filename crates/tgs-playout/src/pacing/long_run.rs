@@ -3,20 +3,20 @@
 //!
 //! # Theory of operation
 //!
-//! One thread and no chance: time passes only where the playout waits, and then the world goes on
-//! ([`World`]): encoders fill the read-ahead, servers go away, machines stand still, clocks are
-//! set. The playout, and all it is made of, is the product's own; simulated are the clock, the
-//! encoders (`encoder.rs`) and the server. What reaches the server is judged as a viewer would
-//! (`viewer.rs`): no picture or sound is missing, none comes twice, each lies within a millisecond
-//! of where counting from the very beginning puts it, and comes at its moment by a clock that has
-//! moved for nothing but the time that the viewer was away or a resynchronised lag.
+//! One thread, deterministic: time passes only while the playout waits, and then the world advances
+//! ([`World`]): encoders fill the read-ahead, servers go away, machines stall, clocks are set. The
+//! playout and its parts are the product's own; simulated are the clock, the encoders
+//! (`encoder.rs`) and the server. The viewer (`viewer.rs`) judges the output that reaches the
+//! server: no picture or sound is missing or duplicated, each time is within a millisecond of its
+//! count from the start, and each tag comes when due by a clock that only outages and
+//! resynchronised lags shift.
 //!
-//! In 60 days one item outlives the 31 bits of its encoder's times, and the broadcast's own clock
-//! the 32 bits of RTMP's; so does each connection's, which begins six hours before. Session and
-//! playlist are not here, since neither reaches the engine: they have long runs of their own
+//! In 60 days one item exceeds the 31 bits of its encoder's timestamps, and the broadcast's clock
+//! the 32 bits of RTMP's; so does each connection's, which begins six hours before the overflow.
+//! Session and playlist are absent, since neither reaches the engine: they have their own long runs
 //! (`telegram/state_machine/long_run.rs` and `playlist/long_run.rs` in tgs-stream).
 //!
-//! Without optimisation it is one day, for the debug assertions' sake.
+//! A debug build simulates one day, for its debug assertions.
 
 mod encoder;
 mod viewer;
@@ -44,12 +44,12 @@ use crate::{
 use encoder::{AUDIO_HEADER, FPS, SECOND, SILENCE};
 use world::{FIRST_TIMESTAMP, World};
 
-/// The clock that the playout sees, and the world behind it.
+/// The clock of the playout, and the simulated world.
 #[derive(Debug)]
 struct Simulated {
     began: Instant,
-    /// Nanoseconds since then, and the offset of the wall's clock in seconds: a copy of the
-    /// world's, free of locks.
+    /// Nanoseconds since `began`, and the offset of the wall clock in seconds: copies of the
+    /// world's values that need no lock.
     now: AtomicU64,
     wall_offset: AtomicI64,
     world: Mutex<World>,
@@ -122,7 +122,7 @@ impl Drop for Line {
     }
 }
 
-/// A filler of four seconds, as the slate is.
+/// A filler of four seconds, like the slate.
 fn filler(dir: &Path) -> Filler {
     let mut bytes = FILE_HEADER.to_vec();
     let mut tags = vec![encoder::header(Kind::Video), encoder::header(Kind::Audio)];
@@ -139,7 +139,7 @@ fn filler(dir: &Path) -> Filler {
     Filler::encoded(&path).unwrap()
 }
 
-/// Broadcasts for so many days; what was seen.
+/// Broadcasts for `days`; returns the viewer's totals.
 fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let real = Instant::now();
     fastrand::seed(seed);
@@ -186,10 +186,10 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         let last = world.programme.given.pop_front().expect("the last item");
         assert!(world.programme.given.is_empty() && viewer.saw_all_of(last), "not to the end: {last:?}");
         assert_eq!((played, last.seq), (world.programme.runs(), world.programme.runs()));
-        // Nothing else has moved the one anchor.
+        // Only outages and resynchronised lags have moved the anchor.
         let moved = viewer.away + viewer.let_go as i64;
         assert_eq!(viewer.anchor.unwrap(), moved + viewer.first_due);
-        // What live sources have skipped is in the broadcast's time, and not in the viewer's.
+        // The broadcast's time includes the media that live sources skipped; the viewer's does not.
         let skipped = shown_to as i64 - (viewer.pictures * 1000 / FPS) as i64;
         let drift = (viewer.anchor.unwrap() - anchor) / 1_000_000 - skipped;
         assert!(drift.abs() <= 1 + viewer.live_breaks as i64, "{drift} ms of drift");

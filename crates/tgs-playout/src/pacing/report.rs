@@ -1,4 +1,4 @@
-//! What the playout thread shows of itself: the snapshot, the metrics.
+//! Reports of the playout thread: the snapshot and the metrics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     timeline::TagOrigin,
 };
 
-/// How often the snapshot and the gauges are renewed.
+/// Update interval of the snapshot and the gauges.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 impl Playout {
@@ -47,7 +47,7 @@ impl Playout {
         }
     }
 
-    /// Renews the snapshot, at once where something changed.
+    /// Updates the snapshot, at once if `changed`.
     pub(super) fn report(&mut self, changed: bool) {
         if !changed && self.reported.is_some_and(|at| self.clock.now() - at < REPORT_EVERY) {
             return;
@@ -57,7 +57,7 @@ impl Playout {
         let (ahead, queue) = (self.read_ahead.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
-        // While filler is shown, what was sent last is an item's still until the first tag of that.
+        // Until the filler's first tag is sent, `last` still names an item.
         let item = self.item(self.last.seq).filter(|_| self.source != OnAirSource::Filler);
         let showing = item.map(|item| PlayingItem {
             id: item.item.id.clone(),

@@ -1,5 +1,5 @@
-//! The network of an IP address, as far as it decides what an untrusted list may reach. Sends
-//! nothing.
+//! Classifies IP addresses by network, which decides what an untrusted list may reach. Sends no
+//! packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 

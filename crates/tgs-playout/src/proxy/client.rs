@@ -1,5 +1,5 @@
-//! A child's account with the proxy: its credentials, what it may reach, and why a request failed.
-//! Opens no connection.
+//! A child's account with the proxy: its credentials, its permitted networks, and the cause of a
+//! failed request. Opens no connection.
 
 use std::{
     fmt::Write as _,
@@ -36,7 +36,7 @@ pub struct ProxyClient(Arc<ClientAccount>);
 
 #[derive(Debug)]
 pub(super) struct ClientAccount {
-    /// Name and password as in a URL. ffmpeg has 200 bytes for them and the server's name.
+    /// Name and password as in a URL. ffmpeg's limit is 200 bytes for them and the server's name.
     credentials: String,
     trust: Trust,
     /// The host of the URL that the child opens.
@@ -46,7 +46,7 @@ pub(super) struct ClientAccount {
     /// The source that an ffmpeg of the proxy reads for the child.
     pub(super) bridged: Option<BridgedSource>,
     pub(super) connections: AtomicUsize,
-    /// Whether the child may have an answer from the network.
+    /// Whether the child may have received an answer from the network.
     may_be_answered: AtomicBool,
     record: Mutex<ClientRecord>,
 }
@@ -54,7 +54,7 @@ pub(super) struct ClientAccount {
 /// The history of a client.
 #[derive(Debug, Default)]
 pub(super) struct ClientRecord {
-    /// The network that its host was reached in.
+    /// The network in which its host was reached.
     network: Option<Network>,
     pub(super) gets: u32,
     pub(super) error: Option<ProxyError>,
@@ -67,7 +67,8 @@ impl ProxyClient {
         Self::with_ffmpeg(source, purpose, Path::new("ffmpeg"))
     }
 
-    /// The same, with the `ffmpeg` that reads protocols which the proxy does not speak.
+    /// Like [`ProxyClient::new`], with the `ffmpeg` that reads protocols which the proxy does not
+    /// speak.
     #[must_use]
     pub fn with_ffmpeg(source: &MediaSource, purpose: ReadPurpose, ffmpeg: &Path) -> Self {
         let bridged = protocols::is_bridged(source)
@@ -86,15 +87,15 @@ impl ProxyClient {
         Self(Arc::new(account))
     }
 
-    /// Makes `command` use the proxy, if its protocol takes one. An operator's proxy stays in force
-    /// for its scheme, and decides there.
+    /// Makes `command` use the proxy, if its protocol supports one. An operator's proxy stays in
+    /// force for its scheme, and judges the addresses there.
     pub fn apply(&self, command: &mut Command) {
         // An empty value sets no proxy.
         let is_own = |command: &Command, names: [&str; 2]| {
             let mut set = command.get_envs().filter(|(_, value)| value.is_some_and(|it| !it.is_empty()));
             set.any(|(name, _)| names.iter().any(|one| name == *one))
         };
-        // ffmpeg reads this name only, for https too.
+        // ffmpeg reads only this name, for https too.
         let is_http_own = is_own(command, ["http_proxy"; 2]);
         if !self.0.is_proxied || (is_http_own && self.0.bridged.is_none()) {
             self.note_bypass();
@@ -165,7 +166,7 @@ impl ProxyClient {
         self.0.note_answer();
     }
 
-    /// The trust in addresses that the child's answer names: the operator's unless the network may
+    /// The trust in addresses that the child's answer names: the operator's, unless the network may
     /// have answered.
     #[must_use]
     pub fn trust_in_answer(&self) -> Trust {
@@ -176,13 +177,13 @@ impl ProxyClient {
         }
     }
 
-    /// The network that the host was reached in, or that a numeric host is in.
+    /// The network in which the host was reached, or that of a numeric host.
     fn network(&self) -> Network {
         let numeric = || self.0.host.parse().map(Network::of).unwrap_or_default();
         self.0.record().network.unwrap_or_else(numeric)
     }
 
-    /// Why a request failed, if the proxy knows.
+    /// The cause of a failed request, if the proxy knows it.
     #[must_use]
     pub fn failure(&self) -> Option<ItemFailure> {
         self.0.record().error.as_ref().map(ProxyError::failure)
@@ -224,7 +225,7 @@ impl ClientAccount {
 /// 72 random bits as text.
 fn random() -> String {
     let mut bytes = [0; 9];
-    // Without a random source TLS fails too, and 256 accounts are not guessed from outside.
+    // Without a random source TLS fails too, and 256 accounts are too few to guess.
     if SystemRandom::new().fill(&mut bytes).is_err() {
         fastrand::fill(&mut bytes);
     }

@@ -19,7 +19,7 @@ pub(super) enum ProxyError {
 }
 
 impl ProxyError {
-    /// The status that the client gets.
+    /// The HTTP status for the client.
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Forbidden(_) => 403,

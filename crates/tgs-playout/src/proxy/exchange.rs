@@ -12,7 +12,7 @@ use tgs_core::process;
 
 use super::{head::ResponseHead, parked::Spool};
 
-/// Limit without a byte: an encoder may be paused, and a server silent.
+/// Time limit without a byte: an encoder may be paused, and a server silent.
 pub(super) const IDLE: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
 
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -119,7 +119,7 @@ impl CopyBuffer {
         self.at >= self.bytes.len()
     }
 
-    /// Refills the empty buffer; answers how many bytes came.
+    /// Refills the empty buffer; returns the number of bytes read.
     fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         self.bytes.resize(BUFFER, 0);
         self.at = 0;
@@ -143,7 +143,7 @@ fn is_transient(error: &io::Error) -> bool {
 }
 
 impl Exchange<'_> {
-    /// With the bytes to send first.
+    /// An exchange with the bytes to send first to either side.
     pub(super) fn new(server: Option<Upstream>, to_server: Vec<u8>, to_client: Vec<u8>) -> Self {
         Self {
             server,
@@ -168,7 +168,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Runs until the client closes, or has all that the server sent.
+    /// Runs until the client closes, or has received everything that the server sent.
     pub(super) fn run(&mut self, client: &TcpStream) {
         let prepared = self.server.as_ref().map_or(Ok(()), Upstream::set_nonblocking);
         if client.set_nonblocking(true).is_err() || prepared.is_err() {
@@ -192,7 +192,7 @@ impl Exchange<'_> {
         let has_unsent = self.server.as_ref().is_some_and(Upstream::has_unsent);
         of_server.set(PollFlags::OUT, has_unsent || !self.to_server.is_empty());
         let has_unread = self.to_client.is_empty() && self.server.as_mut().is_some_and(Upstream::has_unread);
-        // A closed server would end each poll while the client has not read everything.
+        // A poll of a closed server would return at once while the client has not read everything.
         let server = self.server.as_ref().filter(|_| !of_server.is_empty());
         let mut fds = vec![PollFd::new(client, of_client)];
         fds.extend(server.map(|server| PollFd::new(server, of_server)));
@@ -220,7 +220,7 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// Fills the client's buffer from the spool, which goes before new bytes.
+    /// Fills the client's buffer from the spool, which precedes new bytes.
     fn refill(&mut self) -> io::Result<()> {
         if let (true, Some(at), Some(spool)) = (self.to_client.is_empty(), self.replay_at, &self.spool) {
             let count = self.to_client.fill(|into| spool.read(at, into))?;

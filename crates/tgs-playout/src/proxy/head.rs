@@ -3,10 +3,10 @@
 //!
 //! Each connection carries one request, so both sides get `Connection: close`.
 
-/// Limit for a head: cookies take a few kilobytes.
+/// Size limit of a head: cookies take a few kilobytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
-/// Headers that belong to one connection.
+/// Hop-by-hop headers, which are not forwarded.
 const HOP: [&str; 6] =
     ["connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"];
 

@@ -1,5 +1,5 @@
 //! Parked responses: the part of a response that a probe has read, kept with its connection for the
-//! encoder. A server that takes one connection, or serves a URL once, gets one request. Fetches
+//! encoder. A server that accepts one connection, or serves a URL once, gets one request. Fetches
 //! nothing.
 
 use std::{
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{LoopbackProxy, exchange::Upstream, head::Authority};
 
-/// Limit for the kept part of a response: ffprobe reads 5 MB of a stream that it cannot seek in.
+/// Size limit of the kept part: ffprobe reads 5 MB of an unseekable stream.
 const MAX_KEPT: u64 = 16 << 20;
 
 /// Limit of parked responses: picture and sound of two items.
@@ -69,7 +69,7 @@ pub(super) struct ParkedResponse {
 }
 
 impl ParkedResponse {
-    /// Whether the rest can still come.
+    /// Whether the rest of the response can still be read.
     fn is_usable(&self) -> bool {
         let Some(server) = &self.server else { return true };
         let Some(length) = self.length else { return self.since.elapsed() < FRESH };

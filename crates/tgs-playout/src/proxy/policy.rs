@@ -1,4 +1,4 @@
-//! Which networks a source may lie in, by who named it. Connects to nothing.
+//! The networks in which a source may lie, by its [`Trust`]. Connects to nothing.
 
 use std::net::{IpAddr, ToSocketAddrs};
 
@@ -27,7 +27,7 @@ pub(super) fn unresolved() -> ItemFailure {
     ItemFailure::new(FailureReason::Network, "the server's name cannot be resolved")
 }
 
-/// A permitted address of the server of `source`, which ffmpeg gets instead of the name. `None` if
+/// A permitted address of the server of `source`, for ffmpeg to use instead of the name. `None` if
 /// the operator named the source, or if the proxy or a relay judges its address.
 pub fn checked_address(source: &MediaSource) -> Result<Option<IpAddr>, ItemFailure> {
     if source.is_file() || source.trust == Trust::Operator || protocols::is_tunnelled(source) {

@@ -1,4 +1,4 @@
-//! The protocols, options and URL by which ffmpeg opens a source. Judges no address.
+//! The protocols, options and URL with which ffmpeg opens a source. Judges no address.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::item::{MediaSource, Trust};
 /// For HTTP: a list may name other servers, encrypted and embedded parts, but no files.
 const HTTP: &str = "http,https,httpproxy,tcp,tls,crypto,data";
 
-/// The protocols that ffmpeg may use for a URL of `scheme` and for what that URL names: never
+/// The protocols that ffmpeg may use for a URL of `scheme` and for the URLs in its content: never
 /// `file`.
 fn allowed(scheme: &str) -> &'static str {
     match scheme {
@@ -35,8 +35,8 @@ fn allowed(scheme: &str) -> &'static str {
     }
 }
 
-/// The value of `-protocol_whitelist` for `source`; `None` for files, where ffmpeg's default is
-/// right.
+/// The value of `-protocol_whitelist` for `source`; `None` for files other than HLS lists, where
+/// ffmpeg's default suffices.
 fn whitelist(source: &MediaSource) -> Option<&'static str> {
     if !source.is_file() {
         let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -46,24 +46,25 @@ fn whitelist(source: &MediaSource) -> Option<&'static str> {
     source.is_hls().then_some("file,crypto,data,http,https,httpproxy,tcp,tls")
 }
 
-/// Whether an ffmpeg of the proxy reads it: its sender may take a single connection.
+/// Whether an ffmpeg of the proxy reads `source`: its sender may accept a single connection.
 #[must_use]
 pub fn is_bridged(source: &MediaSource) -> bool {
     is_any(source, &["rist", "srt", "tcp"])
 }
 
-/// Whether ffmpeg uses an HTTP proxy for it.
+/// Whether ffmpeg uses an HTTP proxy for `source`.
 pub(super) fn is_tunnelled(source: &MediaSource) -> bool {
     is_any(source, &["http", "https", "rtmps"])
 }
 
-/// Whether ffmpeg opens it through an RTSP relay, because it follows RTSP redirects itself.
+/// Whether ffmpeg opens `source` through an RTSP relay, because ffmpeg follows RTSP redirects
+/// itself.
 pub(super) fn is_relayed(source: &MediaSource) -> bool {
     source.trust != Trust::Operator && is_any(source, &["rtsp", "rtsps"])
 }
 
-/// Whether it is opened through the proxy. TLS alone cannot redirect, so the operator's sources go
-/// direct. RTMPT needs a connection for many requests, which the proxy does not keep.
+/// Whether `source` is opened through the proxy. TLS alone cannot redirect, so the operator's RTMPS
+/// is direct. RTMPT sends many requests over one connection, which the proxy does not keep open.
 pub(super) fn is_proxied(source: &MediaSource) -> bool {
     is_any(source, &["http", "https"])
         || is_bridged(source)
@@ -114,7 +115,7 @@ pub fn input_options(source: &MediaSource) -> Vec<String> {
         return ["-rw_timeout", "10000000", "-protocol_whitelist", "http,tcp"].map(str::to_owned).into();
     }
     if is_relayed(source) {
-        // Over UDP the server would name the address that ffmpeg sends to.
+        // Over UDP the server would choose the address to which ffmpeg sends.
         return ["-rtsp_transport", "tcp", "-protocol_whitelist", "rtsp,tcp"].map(str::to_owned).into();
     }
     options(source)
@@ -155,8 +156,7 @@ fn rtmp_name(source: &MediaSource) -> Option<String> {
     let rest = source.url.strip_prefix("rtmp://")?;
     let (place, path) = rest.split_once('/')?;
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    // As ffmpeg splits it: the application is the first part of the path, or the first two of
-    // three.
+    // ffmpeg's split: the application is the first part of the path, or the first two of three.
     let parts: Vec<&str> = path.split(['?', '#']).next()?.splitn(3, '/').collect();
     let app = if parts.len() == 3 { parts[..2].join("/") } else { parts[0].to_owned() };
     Some(format!("rtmp://{place}/{app}"))

@@ -16,10 +16,10 @@ const MAX_BODY: usize = 1 << 20;
 /// ffmpeg reads the payload of an interleaved packet that is shorter than this as text.
 const MIN_PACKET: usize = 8;
 
-/// Why a connection ends.
+/// Why the filter ends a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RtspRefusal {
-    /// The server sends the client elsewhere.
+    /// The server redirects the client.
     Redirect { status: u16, target: Option<Authority> },
     /// Not RTSP, or RTSP that other readers frame differently.
     Malformed(&'static str),
@@ -57,7 +57,7 @@ pub(super) struct RtspFilter {
 }
 
 impl RtspFilter {
-    /// Takes `bytes` from the server; answers the bytes for ffmpeg.
+    /// Checks `bytes` from the server; returns the bytes for ffmpeg.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, RtspRefusal> {
         let mut passed = Vec::with_capacity(bytes.len());
         while let Some((&byte, rest)) = bytes.split_first() {
@@ -73,7 +73,7 @@ impl RtspFilter {
             bytes = rest;
             self.head.push(byte);
             match *self.head {
-                // ffmpeg takes an empty line between two messages for an answer without a status.
+                // ffmpeg takes an empty line between two messages for a response without a status.
                 [b'\r' | b'\n'] => self.head.clear(),
                 [b'$', _, high, low] => {
                     self.body = usize::from(u16::from_be_bytes([high, low]));
@@ -102,7 +102,7 @@ impl RtspFilter {
     }
 }
 
-/// Bytes that follow the head of a message, which must not redirect.
+/// Length of the body after the head of a message. A redirect is an error.
 fn body_length(head: &[u8]) -> Result<usize, RtspRefusal> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     if lines.clone().any(|line| line.contains(&b'\r') || line.contains(&0) || line.starts_with(b"$")) {
@@ -128,7 +128,7 @@ fn body_length(head: &[u8]) -> Result<usize, RtspRefusal> {
     Ok(length.unwrap_or(0))
 }
 
-/// The status of a message whose `first` line redirects: an answer, or the request `REDIRECT`.
+/// The status of a message whose `first` line redirects: a response, or the request `REDIRECT`.
 fn redirect(first: &[u8]) -> Result<Option<u16>, RtspRefusal> {
     let mut words = first.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     let start = words.next().unwrap_or_default();

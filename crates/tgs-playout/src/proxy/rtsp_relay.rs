@@ -1,8 +1,8 @@
-//! Relays one RTSP connection of ffmpeg, which takes no proxy for RTSP and follows redirects
+//! Relays one RTSP connection of ffmpeg, which supports no proxy for RTSP and follows redirects
 //! itself.
 //!
 //! ffmpeg opens `rtsp://127.0.0.1:PORT/…`, and the relay connects to the server at a permitted
-//! address. Requests pass unchanged, so digest authentication works. Media come interleaved: no UDP
+//! address. Requests pass unchanged, so digest authentication works. Media are interleaved: no UDP
 //! port is open.
 
 use std::{
@@ -36,13 +36,13 @@ use super::{
 };
 use crate::item::MediaSource;
 
-/// Time for ffmpeg to start and to connect.
+/// Time limit for ffmpeg to start and connect.
 const START_TIME: Duration = Duration::from_secs(30);
 
-/// Time for the TLS handshake.
+/// Time limit of the TLS handshake.
 const TLS_TIME: Duration = Duration::from_secs(5);
 
-/// Starts a relay for one connection to the server of `source`; answers its port.
+/// Starts a relay for one connection to the server of `source`; returns its port.
 pub(super) fn start(source: &MediaSource, account: &Arc<ClientAccount>) -> io::Result<u16> {
     let server = server_of(&source.url).ok_or(io::ErrorKind::InvalidInput)?;
     let is_tls = source.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("rtsps:"));
@@ -83,7 +83,7 @@ fn run(listener: TcpListener, server: &Authority, is_tls: bool, account: &Client
     Ok(())
 }
 
-/// The first connection of this user's within [`START_TIME`].
+/// Accepts the first connection of this user within [`START_TIME`].
 fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let deadline = Instant::now() + START_TIME;
     loop {
@@ -101,8 +101,8 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether the loopback connection from `peer` to `own` is this user's: others must not use up the
-/// relay. If the kernel's table cannot be read, every connection counts as this user's.
+/// Whether the loopback connection from `peer` to `own` is this user's: other users must not occupy
+/// the relay. If the kernel's table is unreadable, every connection counts as this user's.
 fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
     let Ok(table) = fs::read_to_string("/proc/self/net/tcp") else { return true };
     let place = |address: SocketAddr| match address.ip() {
@@ -119,7 +119,7 @@ fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
     })
 }
 
-/// Records `error`; answers the message for ffmpeg. The record comes first, because it is read once
+/// Records `error` and returns the message for ffmpeg. The record comes first: its reader runs once
 /// ffmpeg has ended.
 fn refuse(account: &ClientAccount, error: ProxyError) -> Vec<u8> {
     let answer = format!("RTSP/1.0 {} {}\r\n\r\n", error.status(), error.failure().detail);

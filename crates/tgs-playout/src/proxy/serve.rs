@@ -1,4 +1,4 @@
-//! Serves the proxy's connections, each with a thread, one request and its response.
+//! Serves the proxy's connections: one thread, one request and one response for each.
 
 use std::{
     io::{self, Read, Write},
@@ -22,16 +22,16 @@ use super::{
 /// Limit of connections; more wait to be accepted. An HLS item with separate sound has about six.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Limit for a client's request.
+/// Time limit of a client's request.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
-/// Limit for connecting to a server: ffmpeg gives up after ten seconds.
+/// Time limit to connect to a server: ffmpeg gives up after ten seconds.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
 
-/// Limit for one of several addresses.
+/// Time limit for one of several addresses.
 const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
-/// Accepts connections without end.
+/// Accepts connections, forever.
 pub(super) fn run(listener: &TcpListener, proxy: &Arc<LoopbackProxy>) {
     let slots: Arc<(Mutex<usize>, Condvar)> = Arc::default();
     loop {
@@ -118,7 +118,7 @@ fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
                 }
                 _ => (server, path, identity),
             };
-            // A request that is repeated, such as a live playlist, needs a new response each time.
+            // A repeated request, such as for a live playlist, needs a new response each time.
             let gets = {
                 let mut record = account.record();
                 record.gets += u32::from(is_get);
@@ -164,7 +164,7 @@ fn fetch(
         Err(error) => return refuse_for(client, account, error),
     };
     let Some(answer) = answer else {
-        // The client reports what is wrong with it.
+        // The client reports the malformed response.
         Exchange::new(Some(origin), Vec::new(), first).run(client);
         return Ok(());
     };
@@ -294,7 +294,7 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<UpstreamRep
                 None => (None, bytes),
             });
         }
-        // Bytes that do not begin like a response are none.
+        // Bytes that do not begin like a response are not HTTP.
         let known = [&b"HTTP/1."[..], b"ICY "].iter().any(|begin| {
             let common = begin.len().min(bytes.len());
             begin[..common] == bytes[..common]
@@ -302,7 +302,7 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<UpstreamRep
         if !known || bytes.len() > MAX_HEAD {
             return Ok((None, bytes));
         }
-        // A server may take its time while the client waits.
+        // A slow server may respond for as long as the client waits.
         let mut fds = [PollFd::new(server, PollFlags::IN), PollFd::new(client, PollFlags::RDHUP)];
         if poll(&mut fds, Some(&IDLE))? == 0 || !fds[1].revents().is_empty() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -316,7 +316,7 @@ fn read_answer(server: &TcpStream, client: &TcpStream) -> io::Result<UpstreamRep
     }
 }
 
-/// Refuses with the reason in the status line, which yt-dlp repeats.
+/// Refuses with the reason in the status line, which yt-dlp reports.
 fn refuse_for(client: &TcpStream, account: &ClientAccount, error: ProxyError) -> io::Result<()> {
     let status = error.status();
     let why = error.failure().detail;

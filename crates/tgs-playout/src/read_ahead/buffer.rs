@@ -1,5 +1,5 @@
-//! The queue of events and its accounts: bytes, pictures, groups of pictures. Takes no lock and
-//! waits for nothing.
+//! The event queue and its counters: bytes, pictures, groups of pictures. Takes no lock and never
+//! waits.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -9,12 +9,12 @@ use super::{
     event::{Event, StartedItem, is_picture},
     sequence::ItemSequence,
 };
-/// The item that is being encoded.
+/// The item being encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct AdmittedItem {
     /// Its number in this run, from 1.
     pub(crate) seq: u64,
-    /// Set once nobody is to see more of it.
+    /// Set once a command discards the item or the broadcast is cancelled.
     pub(crate) discarded: Cancel,
     pub(super) turn: u64,
     pub(super) live: bool,
@@ -24,46 +24,46 @@ pub(crate) struct AdmittedItem {
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 pub(super) struct Buffer {
-    /// What is still shown of an item that was left, up to its `End`; taken before `pieces`.
+    /// The end of a discarded item that is still sent, up to its `End`; taken before `pieces`.
     pub(super) rest: VecDeque<Event>,
     pub(super) pieces: VecDeque<Event>,
     pub(super) bytes: usize,
-    /// Pictures among the pieces.
+    /// Number of pictures in `pieces`.
     pub(super) frames: u64,
-    /// Whole groups of pictures that nobody has begun to take; -1 while one is taken before its end
-    /// is here.
+    /// Complete groups of pictures from which no tag was taken; -1 while an incomplete group is
+    /// being taken.
     pub(super) groups: isize,
-    /// Whether the last group has no end yet.
+    /// Whether the last group is incomplete.
     pub(super) group_open: bool,
-    /// Whether the item that is being taken has passed its first keyframe.
+    /// Whether the item being taken has passed its first keyframe.
     pub(super) taking_item: bool,
     pub(super) over: bool,
-    /// When the first picture of all was given.
+    /// Time of the first tag ever added.
     pub(super) first_picture: Option<Instant>,
-    /// Set while the viewer is away: a live item's oldest groups make room for its newest.
+    /// Set while the connection is lost: a live item's oldest groups make room for its newest.
     pub(super) at_live_edge: bool,
-    /// How many wait for something to be given.
+    /// Number of threads that wait for events.
     pub(super) waiting: usize,
     pub(super) sequence: ItemSequence,
     pub(super) attempt: Option<AdmittedItem>,
-    /// The title of what comes behind the attempt.
+    /// Title of the item prepared to follow `attempt`.
     pub(super) prepared: Option<String>,
-    /// The item that was begun last and has no end yet.
+    /// The item that began last and has no `End` yet.
     pub(super) unended: Option<u64>,
     /// The item taken last.
     pub(super) taken: Option<Arc<StartedItem>>,
-    /// Whether the item on air was left and the next has not been taken yet.
+    /// Whether a command has discarded items and no item has begun since.
     pub(super) jumping: bool,
-    /// Commands taken so far.
+    /// Number of commands so far.
     pub(super) commands: u64,
 }
 
 impl Buffer {
-    /// The title of what follows the item on air, as far as it is known: the encoder is ahead of
+    /// Title of the item after the one being sent, as far as it is known: the encoder runs ahead of
     /// the viewer.
     pub(super) fn next_title(&self) -> Option<String> {
         let begun = self.pieces.iter().find_map(|piece| match piece {
-            // Another encoder of the item on air is no other item.
+            // A further encoder of the item being sent begins no other item.
             Event::Begin(item) if item.seq != self.sequence.on_air() => Some(item.item.title.clone()),
             _ => None,
         });
@@ -76,8 +76,7 @@ impl Buffer {
         begun.or_else(attempt).or_else(prepared)
     }
 
-    /// Whether the next piece begins an item or a group, so that the broadcast may also go
-    /// elsewhere.
+    /// Whether the next event begins an item or a group, so that another source may replace it.
     pub(super) fn at_boundary(&self) -> bool {
         match self.rest.front().or(self.pieces.front()) {
             // The rest of a discarded item may be dropped for the next item.
@@ -123,7 +122,7 @@ impl Buffer {
                 self.group_open = false;
             }
             Event::Begin(_) => {
-                // Another encoder of the same item may go on behind one that was whole.
+                // A further encoder of the same item may begin after a complete group.
                 self.groups += isize::from(self.group_open);
                 self.group_open = false;
             }
@@ -168,7 +167,7 @@ impl Buffer {
         }
         let key = self.pieces.iter().rposition(|p| matches!(p, Event::Tag(tag) if tag.is_keyframe()));
         let Some(key) = key.filter(|_| self.groups >= 0) else {
-            // It is on air: what is here of it is all that comes.
+            // Playout has begun this group: its buffered part counts as complete.
             self.groups += 1;
             return 0;
         };
@@ -186,11 +185,11 @@ impl Buffer {
         cut
     }
 
-    /// Drops what comes before the second keyframe, keeping headers, beginnings and ends. `false`
-    /// without a second one.
+    /// Drops the frames before the second keyframe; keeps headers, beginnings and ends. `false`
+    /// without a second keyframe.
     pub(super) fn drop_oldest_group(&mut self) -> bool {
         if self.has_end() {
-            // Another item's rest is before it, which waits for the viewer.
+            // The rest of another item comes first and waits for the viewer.
             return false;
         }
         let is_key = |piece: &Event| matches!(piece, Event::Tag(tag) if tag.is_keyframe());

@@ -1,27 +1,27 @@
-//! What a command discards of the buffer: all but the group on air and one more.
+//! Removes discarded items from the buffer, except the current group and one more.
 
 use super::{buffer::Buffer, event::Event};
 
-/// The item that a command means.
+/// The item that a command refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TargetItem {
-    /// Its [`Item::turn`]; `None` where it has not been prepared yet.
+    /// Its [`Item::turn`]; `None` if it is not prepared yet.
     pub(crate) turn: Option<u64>,
-    /// How many entries of the list are to be left before it.
+    /// Number of list entries to skip before it.
     pub(crate) skip: u64,
 }
 
 /// The encoded items that a command discards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Discard {
-    /// All of them: the list goes on elsewhere.
+    /// All items: the list continues elsewhere.
     All,
-    /// Those after the current one: something comes between.
+    /// The items after the current one: a queued entry comes first.
     Later,
 }
 
 impl Buffer {
-    /// Place and liveness of an item that was opened.
+    /// `turn` and liveness of an admitted item.
     pub(super) fn find(&self, seq: u64) -> Option<(u64, bool)> {
         let begun = self.pieces.iter().filter_map(|piece| match piece {
             Event::Begin(item) => Some(item),
@@ -34,7 +34,7 @@ impl Buffer {
             .or_else(|| attempt().map(|attempt| (attempt.turn, attempt.live)))
     }
 
-    /// Takes out what was left, but for the end of what is on air.
+    /// Removes discarded items, except the end of the item being sent.
     pub(super) fn cut(&mut self) {
         if let Some(attempt) = self.attempt.as_ref().filter(|attempt| self.sequence.is_left(attempt.seq)) {
             attempt.discarded.cancel();
@@ -66,15 +66,15 @@ impl Buffer {
         self.end_where_asked();
     }
 
-    /// Nothing more comes where the list was to end with an item that is all here.
+    /// Marks the programme as over if the list was to end with an item that is fully buffered.
     pub(super) fn end_where_asked(&mut self) {
         let going = self.attempt.as_ref().is_some_and(|attempt| !self.sequence.is_left(attempt.seq));
         self.over |= self.sequence.is_over() && !going;
     }
 }
 
-/// How much of an item that was left is still shown: the group on air, and one more for the next
-/// item to get ready in.
+/// Number of events still sent of a discarded item: the current group, and one more during which
+/// the next item gets ready.
 fn end_of_shown(head: &[Event]) -> usize {
     let ends = |piece: &Event| match piece {
         Event::Tag(tag) => tag.is_keyframe(),

@@ -1,4 +1,4 @@
-//! What the encode thread hands to the playout thread.
+//! The events from the encode thread to the playout thread.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::item::Item;
 
-/// What the encoder's thread hands over.
+/// An event in the read-ahead.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// An item begins.
@@ -20,13 +20,13 @@ pub enum Event {
 /// An item whose tags follow.
 #[derive(Debug)]
 pub struct StartedItem {
-    /// Number in this run, from 1.
+    /// Number of the item in this run, from 1.
     pub seq: u64,
-    /// The item; `start` tells where its encoder began.
+    /// The item; `start` is where its encoder began.
     pub item: Item,
-    /// Whether its encoder makes no sound.
+    /// Whether its encoder produces no sound.
     pub silent: bool,
-    /// How long it will be, from `item.start` on.
+    /// Expected length, from `item.start` on.
     pub expected: Option<Duration>,
 }
 

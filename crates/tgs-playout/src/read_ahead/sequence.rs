@@ -1,36 +1,35 @@
-//! Which items are still to be shown: their numbers, and what a command leaves. Pure: it holds no
-//! media.
+//! The numbers of the items to be sent, and which of them a command discards. Pure: holds no media.
 //!
-//! Every item that an encoder is started for gets a number, from 1. One of which nothing came lends
-//! its number only: the next item gets the same. So the item that a command means can be named
-//! before there is any: it is the one on air, or else the one with the next number.
+//! Every item for which an encoder starts gets a number, from 1. If the encoder produces nothing,
+//! the next item gets the same number: the number was *lent*. A command can thus name an item that
+//! does not exist yet: the current item is the one being sent, else the one with the next number.
 
-/// The numbers of a broadcast.
+/// The item numbers of a broadcast.
 #[derive(Debug)]
 pub(crate) struct ItemSequence {
-    /// The newest number that is not only lent.
+    /// The newest number that is not lent.
     used: u64,
-    /// The newest number that an item has, lent or not.
+    /// The newest number assigned, lent or not.
     newest: u64,
-    /// The item that was on air last.
+    /// The item that was sent last.
     on_air: u64,
-    /// Whether that one is over.
+    /// Whether the item `on_air` has ended.
     ended: bool,
-    /// Items below this are left, all but `kept`.
+    /// Items below this number are discarded, except `kept`.
     below: u64,
     kept: Option<u64>,
-    /// The list ends with this one.
+    /// The item with which the list ends.
     last: Option<u64>,
 }
 
-/// What becomes of the item that is next.
+/// The result of [`ItemSequence::open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SeqAdmission {
-    /// It is to be encoded, under this number.
+    /// Encode the item under this number.
     Admitted(u64),
-    /// It was left before its turn came.
+    /// A command left the item before it was due.
     Skipped,
-    /// The list has ended before it.
+    /// The list ended before the item.
     Ended,
 }
 
@@ -41,7 +40,7 @@ impl Default for ItemSequence {
 }
 
 impl ItemSequence {
-    /// Gives the next item its number.
+    /// Assigns a number to the next item.
     pub(crate) fn open(&mut self) -> SeqAdmission {
         let number = self.used + 1;
         if self.is_over() {
@@ -60,44 +59,44 @@ impl ItemSequence {
         self.last.is_some_and(|last| self.used + 1 > last)
     }
 
-    /// Something has come of this item.
+    /// The item's first output has arrived: its number is no longer lent.
     pub(crate) fn begun(&mut self, number: u64) {
         self.used = self.used.max(number);
     }
 
-    /// Nothing more comes of this item.
+    /// The item's encoding has ended.
     pub(crate) fn closed(&mut self, number: u64) {
         if self.is_left(number) {
             self.used = self.used.max(number);
         }
     }
 
-    /// This item is shown.
+    /// The item's first event was taken for sending.
     pub(crate) fn shown(&mut self, number: u64) {
         (self.on_air, self.ended) = (number, false);
     }
 
-    /// The item on air is over.
+    /// The item being sent has ended.
     pub(crate) fn end(&mut self) {
         self.ended = true;
     }
 
-    /// The item on air, over or not; 0 before the first.
+    /// The item sent last, ended or not; 0 before the first.
     pub(crate) fn on_air(&self) -> u64 {
         self.on_air
     }
 
-    /// Whether no item is on air.
+    /// Whether no item is being sent.
     pub(crate) fn is_between(&self) -> bool {
         self.ended
     }
 
-    /// Whether nobody is to see (more of) this item.
+    /// Whether the item is discarded.
     pub(crate) fn is_left(&self, number: u64) -> bool {
         number < self.below && self.kept != Some(number)
     }
 
-    /// The item that a command means: the one on air, or the one that comes.
+    /// The item that a command refers to: the one being sent, or the next one.
     pub(crate) fn current(&self) -> u64 {
         let first = self.on_air + u64::from(self.ended);
         if !self.is_left(first) {
@@ -106,14 +105,14 @@ impl ItemSequence {
         self.kept.filter(|kept| *kept >= first).unwrap_or(self.below)
     }
 
-    /// Leaves the current item for the one after it.
+    /// Discards the current item in favour of the one after it.
     pub(crate) fn leave_current(&mut self) {
         self.below = self.below.max(self.current() + 1);
         self.kept = None;
     }
 
-    /// Leaves everything that has a number; the next item to get one becomes the current. Answers
-    /// how many items that have none yet were to be left before it.
+    /// Discards every numbered item; the next item to get a number becomes the current one. Returns
+    /// how many items without a number were to be left before it.
     pub(crate) fn leave_all(&mut self) -> u64 {
         let ahead = self.ahead();
         self.below = self.newest + 1;
@@ -124,7 +123,7 @@ impl ItemSequence {
         ahead
     }
 
-    /// Leaves what comes after the current item and has a number. Answers as
+    /// Discards the numbered items after the current one. Returns the same count as
     /// [`ItemSequence::leave_all`].
     pub(crate) fn leave_later(&mut self) -> u64 {
         let (current, ahead) = (self.current(), self.ahead());
@@ -134,7 +133,7 @@ impl ItemSequence {
         ahead
     }
 
-    /// The list ends with the current item.
+    /// Ends the list with the current item.
     pub(crate) fn end_with_current(&mut self) {
         let current = self.current();
         self.last = Some(current);

@@ -1,10 +1,10 @@
-//! Why a sink could not be opened, or takes no more. Nothing here holds a stream key.
+//! Errors of opening or writing a sink. No message contains a stream key.
 
 use std::{io, path::PathBuf};
 
 use tgs_rtmp::client::{ConnectionLost, OpenError};
 
-/// Why a sink could not be opened, or takes no more.
+/// Why a sink cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// No connection is open.
@@ -21,30 +21,30 @@ pub enum SinkError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The ffmpeg that publishes does not start.
+    /// The publishing ffmpeg cannot be started.
     #[error("cannot start {}: {source}", program.display())]
     Start {
         /// The executable.
         program: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The pipe to the ffmpeg that publishes cannot be used.
+    /// The pipe to the publishing ffmpeg failed.
     #[error("cannot write to the ffmpeg that publishes: {0}")]
     Pipe(io::Error),
-    /// The ffmpeg that publishes read nothing for 10 s.
+    /// The publishing ffmpeg read nothing for 10 s.
     #[error("the ffmpeg that publishes took no data for 10 s")]
     Stalled,
-    /// The ffmpeg that publishes has ended.
+    /// The publishing ffmpeg ended.
     #[error("the ffmpeg that publishes ended: {0}")]
     Ended(String),
     /// The broadcast is being stopped.
     #[error("stopped")]
     Cancelled,
-    /// A test's.
+    /// Raised by tests only.
     #[cfg(test)]
     #[error("simulated")]
     Simulated,

@@ -1,4 +1,4 @@
-//! An ffmpeg child that copies what it reads to the server and reconnects by itself
+//! An ffmpeg child that copies its input to the server and reconnects by itself
 //! (`PUBLISHER=ffmpeg`).
 
 use std::{
@@ -19,22 +19,21 @@ use tgs_rtmp::flv::{self, Tag};
 use super::{FLUSH_AT, Sink, SinkError, file::metadata_tag};
 use crate::profile::Profile;
 
-/// An ffmpeg that takes nothing for this long is replaced.
+/// An ffmpeg that reads nothing for this long is replaced.
 const STALL: Duration = Duration::from_secs(10);
 
-/// An ffmpeg child that copies what it reads to the server and reconnects by itself.
+/// An ffmpeg child that copies its input to the server and reconnects by itself.
 pub(crate) struct FfmpegSink {
     child: Child,
     stdin: Option<ChildStdin>,
     cancel: Cancel,
     buffer: Vec<u8>,
     written: u64,
-    /// When something was last given to it.
+    /// Time of the last write to the pipe.
     given: Instant,
 }
 
-/// ffmpeg is given what has gathered this often: waking it for each frame costs more than copying
-/// the frame.
+/// Interval of writes to the pipe: waking ffmpeg for each frame costs more than copying the frame.
 const GATHER: Duration = Duration::from_millis(100);
 
 impl FfmpegSink {
@@ -45,7 +44,7 @@ impl FfmpegSink {
         cancel: &Cancel,
     ) -> Result<Self, SinkError> {
         let mut command = process::command(ffmpeg);
-        // The fifo muxer's options as measured to come back 0.25 s after the server does.
+        // With these options of the fifo muxer ffmpeg resumes 0.25 s after the server (measured).
         command
             .args([
                 "-hide_banner",
@@ -54,8 +53,8 @@ impl FfmpegSink {
                 "error",
                 "-probesize",
                 "200k",
-                // Not 20 frames of waiting to find out the rate: the copy needs none, and a viewer
-                // is waiting.
+                // Skips the wait of 20 frames for the frame rate: a stream copy needs no rate, and
+                // the wait delays the start.
                 "-fpsprobesize",
                 "0",
                 "-f",
@@ -97,7 +96,7 @@ impl FfmpegSink {
         Ok(link)
     }
 
-    /// Gives it all that is queued.
+    /// Writes the whole buffer to the pipe.
     fn give(&mut self) -> Result<(), SinkError> {
         self.given = Instant::now();
         let (mut from, mut moved) = (0, Instant::now());
@@ -146,7 +145,7 @@ impl Sink for FfmpegSink {
     }
 
     fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
-        // Nothing is said back; a dead child shows at the next write.
+        // The pipe carries no replies; a dead child shows at the next write.
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
         Ok(())
     }
@@ -160,7 +159,7 @@ impl Sink for FfmpegSink {
     }
 
     fn goodbye(mut self: Box<Self>) {
-        // What cannot be given any more is not waited for.
+        // A failed last write is not retried.
         let _ = self.give();
         self.stdin = None;
         let deadline = Instant::now() + Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! An FLV file, written as it comes.
+//! An FLV file, written tag by tag.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use tgs_rtmp::flv::{self, Kind, Tag};
 use super::{Sink, SinkError};
 use crate::profile::Profile;
 
-/// An FLV file, written as it comes.
+/// An FLV file, written tag by tag.
 pub(crate) struct FileSink {
     path: PathBuf,
     file: BufWriter<File>,
@@ -67,7 +67,7 @@ impl Sink for FileSink {
     }
 }
 
-/// The metadata of a file, as a tag.
+/// The metadata of an FLV file, as a script tag.
 pub(super) fn metadata_tag(profile: &Profile) -> Tag {
     Tag { kind: Kind::Script, timestamp: 0, body: profile.metadata().script_data().into() }
 }

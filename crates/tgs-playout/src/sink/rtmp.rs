@@ -1,4 +1,4 @@
-//! RTMP of our own.
+//! The native RTMP sink.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use tgs_rtmp::{client::RtmpConnection, flv::Tag, url::RtmpUrl};
 use super::{Sink, SinkError};
 use crate::profile::Profile;
 
-/// How long one attempt to connect may take.
+/// Time limit of one connection attempt.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
-/// Makes one connection to `target`.
+/// Opens one connection to `target`.
 pub(crate) fn open(
     target: &RtmpUrl,
     profile: &Profile,

@@ -1,4 +1,4 @@
-//! Chunk headers as ffmpeg writes them, and messages read back.
+//! Compares chunk headers with ffmpeg's, and reads messages back.
 
 use proptest::{collection::vec, prelude::*};
 use rml_rtmp::chunk_io::ChunkDeserializer;
@@ -19,7 +19,7 @@ fn read_all(reader: &mut ChunkReader, bytes: &[u8]) -> Vec<Received> {
 #[test]
 fn headers_are_compressed_as_ffmpeg_does_it() {
     const EDGE: u32 = 0x00FF_FFFF;
-    // Type, time and length of messages on one lane, and the last one's header.
+    // Type, timestamp and length of messages on one chunk stream, and the last message's header.
     type Case = (&'static str, &'static [(u8, u32, usize)], &'static [u8]);
     let table: [Case; 16] = [
         ("first", &[(9, 5, 3)], &[0x06, 0, 0, 5, 0, 0, 3, 9, 1, 0, 0, 0]),
@@ -73,7 +73,7 @@ fn every_chunk_repeats_an_extended_timestamp() {
     expected.extend([0xC6, 1, 0, 0, 1]);
     expected.extend([7; 44]);
     assert_eq!(out, expected);
-    // The next is a small step again, and its chunks carry nothing.
+    // The next timestamp is a small delta again, and its chunks carry no extended timestamp.
     out.clear();
     writer.write(&mut out, ChunkStream::Video, message(9, 0x0100_0029, &[7; 129]));
     assert_eq!(out[..8], [0x46, 0, 0, 40, 0, 0, 129, 9]);
@@ -87,7 +87,7 @@ fn interleaved_chunk_streams_are_kept_apart() {
     bytes.extend([0x06, 0, 0, 2, 0, 0, 129, 9, 1, 0, 0, 0]);
     bytes.extend([2; 128]);
     bytes.extend([0xC4, 1, 1, 0xC6, 2]);
-    // A long id, and an aborted message on it.
+    // A two-byte chunk stream id, and an aborted message on it.
     bytes.extend([0x00, 10, 0, 0, 3, 0, 1, 0, 8, 1, 0, 0, 0]);
     bytes.extend([3; 128]);
     bytes.extend([0x02, 0, 0, 0, 0, 0, 4, 2, 0, 0, 0, 0, 0, 0, 0, 74]);
@@ -129,7 +129,7 @@ struct Planned {
     len: usize,
 }
 
-/// Media of two lanes that runs on in small steps from just below 2^24, 2^32 or anywhere.
+/// Media on two chunk streams with small deltas, from 0, just below 2^24 or 2^32, or any timestamp.
 fn plan() -> impl Strategy<Value = Vec<Planned>> {
     let start = prop_oneof![Just(0), Just(0x00FF_FFFF - 200), Just(u32::MAX - 200), any::<u32>()];
     let step = (any::<bool>(), 0_u32..50, prop_oneof![0_usize..20, 100_usize..600, 50_000_usize..70_000]);

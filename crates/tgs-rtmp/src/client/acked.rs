@@ -1,5 +1,5 @@
 //! Bytes that the peer's TCP has acknowledged, read from the kernel (`TCP_INFO`). The count stays
-//! readable after the connection broke, until the socket is closed.
+//! readable after a disconnection, until the socket is closed.
 
 use std::os::fd::AsFd;
 
@@ -20,7 +20,7 @@ struct TcpInfo {
 #[derive(Clone, Copy)]
 struct TcpInfoOption;
 
-// The call is unsafe, and written in nix's macro: every bit pattern is a valid `TcpInfo`.
+// nix's macro contains the unsafe call; it is sound: every bit pattern is a valid `TcpInfo`.
 getsockopt_impl!(
     TcpInfoOption,
     libc::IPPROTO_TCP,
@@ -31,7 +31,7 @@ getsockopt_impl!(
 
 /// Acknowledged bytes, at most `written`; 0 if the kernel does not report them.
 pub(super) fn acked(socket: &impl AsFd, written: u64) -> u64 {
-    // The count begins with the SYN, and ends with the FIN.
+    // The kernel also counts the SYN and the FIN.
     TcpInfoOption.get(socket).map_or(0, |info| info.bytes_acked.saturating_sub(1).min(written))
 }
 
@@ -77,7 +77,7 @@ mod tests {
         client.write_all(&[7; 1000]).unwrap();
         server.read_exact(&mut [0; 1000]).unwrap();
         wait_for("1000 bytes acknowledged", || acked(&client, 1000) == 1000);
-        // Unread bytes make the close a reset.
+        // Closing with unread bytes sends a reset.
         client.write_all(&[7; 10]).unwrap();
         server.peek(&mut [0; 10]).unwrap();
         drop(server);

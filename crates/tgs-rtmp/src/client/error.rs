@@ -1,19 +1,19 @@
-//! Errors of opening and of losing a connection, in words. None holds the stream key.
+//! Errors of opening a connection and of losing one. No error contains the stream key.
 
 use std::io;
 
 use crate::{limits::Excess, url::UrlError};
 
-/// How far opening a connection had come.
+/// The stage that opening a connection had reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenStage {
-    /// The name is looked up.
+    /// DNS look-up of the host.
     Resolve,
-    /// TCP.
+    /// TCP connection.
     Connect,
-    /// TLS.
+    /// TLS handshake.
     Tls,
-    /// RTMP's handshake.
+    /// RTMP handshake.
     Handshake,
     /// The `connect` command, which names the application.
     Application,
@@ -22,7 +22,7 @@ pub enum OpenStage {
 }
 
 impl OpenStage {
-    /// What a server that falls silent or goes away at this point leaves undone.
+    /// The unfinished step if the server stops answering or closes at this stage.
     fn undone(self) -> &'static str {
         match self {
             Self::Resolve => "looking up its name",
@@ -34,7 +34,7 @@ impl OpenStage {
         }
     }
 
-    /// What most likely is the matter where the server just closes.
+    /// The most likely cause if the server closes at this stage without a reason.
     fn advice(self) -> &'static str {
         match self {
             Self::Resolve | Self::Connect | Self::Tls => "",
@@ -45,7 +45,7 @@ impl OpenStage {
     }
 }
 
-/// Why no connection could be opened.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The caller cancelled.
@@ -54,53 +54,53 @@ pub enum OpenError {
     /// The host name has no address.
     #[error("cannot look up {host}: {reason}")]
     Resolve {
-        /// The name.
+        /// The host name.
         host: String,
-        /// The resolver's words.
+        /// The resolver's message.
         reason: String,
     },
     /// Nothing listens on the port.
     #[error("{host}:{port} refuses connections")]
     Refused {
-        /// The server's name.
+        /// The server's host name.
         host: String,
-        /// Its port.
+        /// The server's port.
         port: u16,
     },
-    /// The network says no (no route, no permission).
+    /// The network refused (no route, no permission).
     #[error("cannot connect to {host}:{port}: {source}")]
     Connect {
-        /// The server's name.
+        /// The server's host name.
         host: String,
-        /// Its port.
+        /// The server's port.
         port: u16,
-        /// The kernel's words.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The server did not answer in time.
     #[error("no answer from the server: timed out while {}", .0.undone())]
     Timeout(OpenStage),
-    /// The server's certificate, or the lack of authorities to check it against.
+    /// The server's certificate is not trusted, or no certificate authorities are available.
     #[error("the server's TLS certificate cannot be trusted: {0}")]
     Certificate(String),
     /// TLS failed for another reason.
     #[error("cannot set up TLS with the server: {0}")]
     Tls(String),
-    /// Something answers that does not speak RTMP.
+    /// The peer does not speak RTMP.
     #[error("the server does not speak RTMP: {0}")]
     Handshake(String),
     /// The server closed or reset the connection.
     #[error("the server closed the connection while {}{}", .0.undone(), .0.advice())]
     Closed(OpenStage),
-    /// The server sends the publisher elsewhere, and it was not followed.
+    /// The server redirects the publisher, and the redirect is not followed.
     #[error("the server redirects to {to}, which is not followed: {reason}")]
     Redirect {
         /// The new address without its key.
         to: String,
-        /// Why not.
+        /// The reason for not following.
         reason: &'static str,
     },
-    /// The server asks for a user name and password (`authmod` of adobe or llnw).
+    /// The server requires a user name and password (`authmod` of adobe or llnw).
     #[error(
         "the server asks for a user name and password, which is not supported; use an address that needs only a key"
     )]
@@ -111,18 +111,18 @@ pub enum OpenError {
     /// The connection broke.
     #[error("the connection broke while {}: {broken}", stage.undone())]
     Broken {
-        /// When.
+        /// The stage.
         stage: OpenStage,
-        /// How.
+        /// The cause.
         broken: ConnectionLost,
     },
-    /// A redirect that cannot be read as an address.
+    /// A redirect to an invalid address.
     #[error("the server redirects to an address that cannot be used: {0}")]
     RedirectTarget(UrlError),
 }
 
 impl OpenError {
-    /// Whether a retry is unlikely to help before the configuration changes. Only a hint: a refusal
+    /// Whether a retry is unlikely to help before the configuration changes. A hint only: a refusal
     /// does not count, because servers also refuse a key while they still hold the last connection.
     #[must_use]
     pub fn permanent(&self) -> bool {
@@ -133,41 +133,41 @@ impl OpenError {
     }
 }
 
-/// Why a connection that had been opened is of no use any more.
+/// Why an open connection became unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionLost {
     /// The caller cancelled during a blocked write. [`super::RtmpConnection::goodbye`] may still
     /// work.
     #[error("interrupted")]
     Cancelled,
-    /// The server reset it.
+    /// The server reset the connection.
     #[error("the server reset the connection")]
     Reset,
-    /// The server closed it.
+    /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
-    /// Nothing came back for 5 s (`TCP_USER_TIMEOUT`).
+    /// The server's TCP did not answer for 5 s (`TCP_USER_TIMEOUT`).
     #[error("no answer from the server for 5 s")]
     NoAnswer,
-    /// The network took nothing, or next to nothing, for 10 s.
+    /// The network accepted almost no data for 10 s.
     #[error("the connection took no data for 10 s")]
     Stalled,
-    /// The network did not take what was due within 45 s.
+    /// The network did not accept the due data within 45 s.
     #[error("the connection is too slow: what was due was not sent within 45 s")]
     Slow,
-    /// The server said so.
+    /// The server ended the stream with a message.
     #[error("the server ended the stream: {0}")]
     Refused(String),
-    /// The server sent what is not RTMP.
+    /// The server sent invalid RTMP.
     #[error("the server sent what is not RTMP: {0}")]
     Malformed(crate::chunk::Malformed),
-    /// The server sends without an end.
+    /// The server exceeded a limit of received data.
     #[error("the server sends too much: {0}")]
     Excess(Excess),
     /// TLS failed.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// Anything else the kernel says.
+    /// Any other error of the kernel.
     #[error("{0}")]
     Io(io::Error),
 }
@@ -180,7 +180,7 @@ impl From<io::Error> for ConnectionLost {
                 Self::Closed
             }
             io::ErrorKind::TimedOut => Self::NoAnswer,
-            // rustls wraps its own errors so.
+            // rustls wraps its errors in `InvalidData`.
             io::ErrorKind::InvalidData => Self::Tls(error.to_string()),
             _ => Self::Io(error),
         }

@@ -14,31 +14,31 @@ use crate::{
     url::RtmpUrl,
 };
 
-/// Limits of the chunk size used for sending: smaller chunks cost a header for a few bytes of
-/// media, and no message is longer.
+/// Limits of the sending chunk size: smaller chunks spend too much on headers, and no message is
+/// longer than the upper limit.
 const CHUNKS: (usize, usize) = (128, 0x00FF_FFFF);
 
 /// Bytes between two Acknowledgements until the server sets a window (ffmpeg's default).
 const REPORT_EVERY: u64 = 1 << 20;
 
-/// The longest message taken from a server; replies are a few hundred bytes.
+/// Longest accepted message of a server in bytes; replies have a few hundred.
 const LONGEST_REPLY: usize = 64 * 1024;
 
-/// Bytes that a server may send.
+/// Limit of received bytes.
 pub const SERVER_BYTES: Rate = Rate { at_once: 512 * 1024, per_second: 64 * 1024 };
 
-/// Messages that a server may send: one that acknowledges each frame sends 110 a second.
+/// Limit of received messages: a server that acknowledges each frame sends 110 per second.
 pub const SERVER_MESSAGES: Rate = Rate { at_once: 2000, per_second: 500 };
 
-/// How much of a server's words is shown.
+/// Longest quotation of a server's message, in characters.
 const LONGEST_QUOTE: usize = 200;
 
-/// User Control: the server's question.
+/// User Control event: ping request.
 const PING_REQUEST: u16 = 6;
-/// User Control: our answer.
+/// User Control event: ping response.
 const PING_RESPONSE: u16 = 7;
 
-/// A command whose answer matters.
+/// A command whose answer is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PendingCall {
     Connect,
@@ -46,23 +46,23 @@ enum PendingCall {
     Publish,
 }
 
-/// How far the session is.
+/// The progress of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionStep {
-    /// `connect` is not answered.
+    /// `connect` is unanswered.
     Application,
-    /// The application is there, the stream not.
+    /// The application is accepted; the stream is not published yet.
     Publish,
-    /// Media may be sent.
+    /// Media can be sent.
     Live,
 }
 
-/// Why the session cannot go on.
+/// Why the session ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Refusal {
     Authentication,
     Redirect(String),
-    /// The server's words, without the key.
+    /// The server's message, with the key redacted.
     Said(String),
     Malformed(Malformed),
     Excess(Excess),
@@ -80,14 +80,14 @@ impl From<Malformed> for Refusal {
     }
 }
 
-/// The state of one connection.
+/// The publishing session of one connection.
 pub(crate) struct PublishSession {
     target: RtmpUrl,
     step: SessionStep,
     reader: ChunkReader,
     writer: ChunkWriter,
     pub(crate) allowance: Allowance,
-    /// Bytes to be sent.
+    /// Bytes to send.
     pub(crate) out: Vec<u8>,
     body: Vec<u8>,
     calls: u32,
@@ -100,7 +100,7 @@ pub(crate) struct PublishSession {
 }
 
 impl PublishSession {
-    /// A session that begins with `connect`.
+    /// Creates a session and queues `connect`.
     pub(crate) fn new(target: RtmpUrl) -> Self {
         let mut session = Self {
             target,
@@ -126,7 +126,7 @@ impl PublishSession {
         self.step
     }
 
-    /// Sends a tag's body on the published stream.
+    /// Queues a tag body on the published stream.
     pub(crate) fn media(&mut self, kind: u8, timestamp: u32, body: &[u8]) {
         let lane = if kind == kind::VIDEO { ChunkStream::Video } else { ChunkStream::Audio };
         if kind == kind::VIDEO {
@@ -135,7 +135,7 @@ impl PublishSession {
         self.writer.write(&mut self.out, lane, Message { kind, stream: self.stream, timestamp, body });
     }
 
-    /// Sends the description of the stream.
+    /// Queues the stream's metadata.
     pub(crate) fn metadata(&mut self, metadata: &Metadata) {
         let mut body = mem::take(&mut self.body);
         body.clear();
@@ -146,8 +146,7 @@ impl PublishSession {
         self.body = body;
     }
 
-    /// Ends the stream: end of the video sequence (as ffmpeg's muxer), `FCUnpublish`,
-    /// `deleteStream`.
+    /// Ends the stream: end of sequence (as ffmpeg's muxer), `FCUnpublish`, `deleteStream`.
     pub(crate) fn goodbye(&mut self) {
         if let Some(timestamp) = self.last_video {
             self.media(kind::VIDEO, timestamp, &[0x17, 2, 0, 0, 0]);
@@ -162,7 +161,7 @@ impl PublishSession {
         });
     }
 
-    /// Takes bytes that came from the server at `now` and queues what has to be answered.
+    /// Accepts bytes received at `now` and queues the answers.
     pub(crate) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
         self.received = self.received.wrapping_add(bytes.len() as u64);
         self.reader.push(bytes);
@@ -220,8 +219,8 @@ impl PublishSession {
         match name {
             "_result" | "_error" => {
                 let id = values.get(1).and_then(AmfValue::as_number).unwrap_or_default() as u32;
-                // Servers answer releaseStream, FCPublish and _checkbw with meaningless errors: not
-                // pending.
+                // Servers answer releaseStream, FCPublish and _checkbw with meaningless errors, so
+                // these calls are not pending.
                 let Some(at) = self.pending.iter().position(|(call, _)| *call == id) else {
                     return Ok(());
                 };
@@ -280,7 +279,7 @@ impl PublishSession {
         Ok(())
     }
 
-    /// What an error's information object means.
+    /// Classifies an error by its information object.
     fn refusal(&self, values: &[AmfValue]) -> Refusal {
         let info = values.iter().find(|v| v.get("code").is_some() || v.get("description").is_some());
         let field = |name| info.and_then(|i| i.get(name)).and_then(AmfValue::as_str).unwrap_or_default();
@@ -314,7 +313,7 @@ impl PublishSession {
         });
     }
 
-    /// Queues a command; `answered` is what waits for its reply, where that matters.
+    /// Queues a command; `answered` is set if its reply is evaluated.
     fn call(
         &mut self,
         answered: Option<PendingCall>,
@@ -340,7 +339,7 @@ impl PublishSession {
     }
 }
 
-/// A server's words, fit for one line of a log.
+/// Truncates and cleans a server's message for one log line.
 fn quote(text: &str) -> String {
     let mut quoted: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_QUOTE).collect();

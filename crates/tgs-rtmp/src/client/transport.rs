@@ -1,5 +1,5 @@
-//! The socket under a connection: TCP to the first address that answers, TLS, and waiting that can
-//! be cancelled. Knows no RTMP.
+//! The socket of a connection: TCP to the first address that answers, TLS, and cancellable waits.
+//! Independent of RTMP.
 
 use std::{
     io::{self, Read, Write},
@@ -21,30 +21,30 @@ use super::{
     error::{OpenError, OpenStage},
 };
 
-/// After this long without any answer to what was sent the kernel gives the connection up.
+/// The kernel drops the connection if sent data stays unacknowledged for this time.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// SO_SNDBUF in bytes; the kernel doubles it and fills nearly all with payload: 260 kB. 5 Mbit/s at
-/// a round trip of 200 ms need 125 kB, so twice that rate passes after an outage, and at 1 Mbit/s
-/// at most 2 s wait here, too late to be dropped. Autotuning would grow it to megabytes.
+/// a round trip of 200 ms need 125 kB, so an outage is caught up at twice that rate. At 1 Mbit/s at
+/// most 2 s wait here, where they cannot be dropped. Autotuning would use megabytes.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// So many addresses of a name are tried.
+/// Limit of addresses tried per host name.
 const ADDRESSES: usize = 8;
 
-/// Look-ups that may run at once: one that the resolver does not answer cannot be ended.
+/// Limit of concurrent look-ups: a look-up that hangs in the resolver cannot be ended.
 const LOOKUPS: usize = 4;
 
-/// Socket reads in one call while TLS yields no data: a server may send empty records without end.
+/// Limit of socket reads per call without TLS data: a server may send empty records endlessly.
 const RECORDS: usize = 16;
 
-/// How long a blocked call sleeps before it looks whether it is wanted any more.
+/// Interval at which a blocked call checks for cancellation.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Whether blocking calls shall end; asked every 50 ms.
+/// Whether blocking calls must end; called every 50 ms.
 pub(super) type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Until when opening a connection may take, and whether it is still wanted.
+/// The deadline for opening a connection, and its cancellation.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
     pub(super) at: Instant,
@@ -52,7 +52,7 @@ pub(super) struct Deadline<'a> {
 }
 
 impl Deadline<'_> {
-    /// How long to sleep before looking again; an error where there is nothing more to wait for.
+    /// Time to sleep before the next check; an error after the deadline or on cancellation.
     pub(super) fn slice(&self, stage: OpenStage) -> Result<Duration, OpenError> {
         if (self.cancelled)() {
             return Err(OpenError::Cancelled);
@@ -67,9 +67,9 @@ pub(super) struct Transport {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     written: u64,
-    /// What came from the network since it was last asked for.
+    /// Bytes received from the network since the last [`Transport::take_arrived`].
     arrived: usize,
-    /// TLS may hold data that the socket does not show any more.
+    /// TLS may hold data that `poll` on the socket does not show.
     unread: bool,
 }
 
@@ -81,7 +81,7 @@ impl Transport {
         let mut left = addresses.len() as u32;
         let mut last = None;
         for address in addresses {
-            // An address that does not answer leaves time for the next.
+            // Divides the remaining time: an address that does not answer leaves time for the next.
             let share = deadline.at.saturating_duration_since(Instant::now()) / left;
             left -= 1;
             let deadline = Deadline { at: Instant::now() + share, ..deadline };
@@ -121,7 +121,7 @@ impl Transport {
     fn shake_hands(&mut self, deadline: Deadline<'_>) -> Result<(), OpenError> {
         loop {
             let Some(tls) = &mut self.tls else { return Ok(()) };
-            // An alert that says why we give up is worth sending before that.
+            // Before failing, sends the TLS alert that states the reason.
             let outcome = tls.process_new_packets().map(|_| ()).map_err(describe);
             let sent = self.push(&mut Vec::new());
             outcome?;
@@ -143,8 +143,8 @@ impl Transport {
         }
     }
 
-    /// Writes the front of `out` as far as the socket accepts it and removes that part. Returns
-    /// whether everything is written, including what TLS holds.
+    /// Writes as much of `out` as the socket accepts and removes that part. Returns whether
+    /// everything is written, including data held by TLS.
     pub(super) fn push(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else {
             let mut done = 0;
@@ -176,7 +176,7 @@ impl Transport {
         Ok(true)
     }
 
-    /// Reads what has arrived: `WouldBlock` where that is nothing, 0 where the server has closed.
+    /// Reads received data: `WouldBlock` if none has arrived, 0 if the server has closed.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.read(buffer).inspect(|count| self.arrived += count);
@@ -192,7 +192,7 @@ impl Transport {
                 Err(e) => return Err(e),
             }
             let count = tls.read_tls(&mut self.socket)?;
-            // An end without TLS's own farewell is an end all the same.
+            // Treats a close without `close_notify` as a normal end.
             if count == 0 {
                 return Ok(0);
             }
@@ -202,13 +202,13 @@ impl Transport {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Bytes that came from the network since the last call, those that TLS adds included.
+    /// Bytes received from the network since the last call, including TLS overhead.
     pub(super) fn take_arrived(&mut self) -> usize {
         std::mem::take(&mut self.arrived)
     }
 
     /// Waits at most `timeout` until the socket is readable, or with `to_write` also writable.
-    /// Returns whether it is.
+    /// Returns whether it is ready.
     pub(super) fn poll(&self, to_write: bool, timeout: Duration) -> bool {
         if self.unread {
             return true;
@@ -217,11 +217,11 @@ impl Transport {
         wait_for(&self.socket, PollFlags::IN | write, timeout)
     }
 
-    /// Says that nothing more will be written.
+    /// Shuts down the sending side.
     pub(super) fn shutdown(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            // It is a courtesy: nothing depends on its arrival.
+            // Best effort: nothing depends on the arrival of `close_notify`.
             let _ = tls.write_tls(&mut self.socket);
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
@@ -236,9 +236,9 @@ impl Transport {
     }
 }
 
-/// Why one address did not do.
+/// Why connecting to one address failed.
 enum ConnectAttempt {
-    /// The next one may.
+    /// The next address may work.
     Failed(io::Error),
     Fatal(OpenError),
 }
@@ -273,11 +273,11 @@ fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, 
     }
 }
 
-/// Each look-up that runs holds a count of it.
+/// Each running look-up holds a reference, which counts it.
 static RUNNING: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
 
-/// The addresses of a name. A look-up cannot be interrupted, so a thread does it, which is left
-/// behind if the resolver does not answer.
+/// Resolves a host name. A look-up cannot be interrupted, so it runs in a thread, which is
+/// abandoned if the resolver does not answer.
 fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAddr>, OpenError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -292,7 +292,7 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
     let lookup = move || {
         let found = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
         drop(running);
-        // Nobody listens where the time is up.
+        // After a timeout the receiver is gone.
         let _ = sender.send(found);
     };
     thread::Builder::new().name("resolve".to_owned()).spawn(lookup).map_err(|e| failed(e.to_string()))?;
@@ -347,7 +347,7 @@ pub(super) fn closed_or_broken(error: io::Error, stage: OpenStage) -> OpenError 
     }
 }
 
-/// Whether a non-blocking call just has to be made again later.
+/// Whether a non-blocking call must be repeated later.
 pub(super) fn again(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -355,7 +355,7 @@ pub(super) fn again(error: &io::Error) -> bool {
 fn wait_for(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> bool {
     let timeout =
         Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
-    // An error is an interruption by a signal: the caller looks and waits again.
+    // `poll` fails only when a signal interrupts it; the caller polls again.
     poll(&mut [PollFd::new(socket, flags)], Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 

@@ -1,7 +1,6 @@
 //! A blocking connection of one publisher: runs a session on a socket.
 //!
-//! It neither listens nor starts a thread: the caller accepts the socket and reads on its own
-//! thread.
+//! It neither listens nor starts a thread: the caller accepts the socket and reads on its thread.
 
 use std::{
     fmt,
@@ -14,10 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{ServerConfig, ServerError, ServerEvent, ServerSession};
 
-/// How long a blocked call waits before it asks whether it is cancelled.
+/// Interval at which a blocked call checks for cancellation.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Time for the reason of a refusal to reach the client.
+/// Time for a refusal's reason to reach the client.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A publisher's connection.
@@ -30,7 +29,7 @@ pub struct ServerConnection {
 
 impl ServerConnection {
     /// Serves `socket` until the client publishes with a key that `config` accepts. Blocks at most
-    /// [`time_to_publish`](super::ServerLimits::time_to_publish); `cancelled` is asked every 50 ms.
+    /// [`time_to_publish`](super::ServerLimits::time_to_publish); calls `cancelled` every 50 ms.
     pub fn accept(
         socket: TcpStream,
         config: ServerConfig,
@@ -43,13 +42,13 @@ impl ServerConnection {
         let mut connection = Self { socket, session, cancelled: Box::new(cancelled), buffer };
         match connection.next_event()? {
             ServerEvent::Publishing => Ok(connection),
-            // The session has no other first event.
+            // `Publishing` is always a session's first event.
             _ => Err(ServerError::Sequence("media before publish")),
         }
     }
 
-    /// Waits for the next event. [`ServerEvent::Ended`] is the last one; after an error the
-    /// connection is closed.
+    /// Waits for the next event. [`ServerEvent::Ended`] is the last event; an error closes the
+    /// connection.
     pub fn next_event(&mut self) -> Result<ServerEvent, ServerError> {
         let outcome = self.wait_event();
         if outcome.is_err() {
@@ -62,7 +61,7 @@ impl ServerConnection {
         loop {
             let now = Instant::now();
             if let Some(event) = self.session.next_event(now)? {
-                // Media that waited here while the caller was busy is not late.
+                // Media that waited here while the caller was busy does not count as late.
                 if !matches!(event, ServerEvent::Media(_)) {
                     self.session.check_time(now)?;
                 }
@@ -83,7 +82,7 @@ impl ServerConnection {
         }
     }
 
-    /// Writes what the socket accepts now. Returns whether that is all.
+    /// Writes as much as the socket accepts now. Returns whether all output is written.
     fn write(&mut self) -> Result<bool, ServerError> {
         let out = self.session.output();
         while !out.is_empty() {
@@ -97,14 +96,14 @@ impl ServerConnection {
         Ok(true)
     }
 
-    /// Sends the remaining output and closes; takes at most a second.
+    /// Sends the remaining output and closes the socket, within a second.
     fn close(&mut self) {
         let until = Instant::now() + GOODBYE;
         while matches!(self.write(), Ok(false)) && Instant::now() < until && !(self.cancelled)() {
             wait(&self.socket, true, LOOK);
         }
         let _ = self.socket.shutdown(Shutdown::Write);
-        // Unread data would turn the close into a reset, which discards the reason.
+        // Closing with unread data sends a reset, which discards the reason of the refusal.
         while Instant::now() < until && !(self.cancelled)() {
             match self.socket.read(&mut self.buffer) {
                 Err(error) if again(&error) => wait(&self.socket, false, LOOK),
@@ -129,6 +128,6 @@ fn again(error: &io::Error) -> bool {
 fn wait(socket: &TcpStream, to_write: bool, timeout: Duration) {
     let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
     let write = if to_write { PollFlags::OUT } else { PollFlags::empty() };
-    // An error is an interruption by a signal: the caller looks again.
+    // `poll` fails only when a signal interrupts it; the caller polls again.
     let _ = poll(&mut [PollFd::new(socket, PollFlags::IN | write)], Some(&timeout));
 }

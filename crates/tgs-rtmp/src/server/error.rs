@@ -1,10 +1,10 @@
-//! Why a publisher's connection ended. No error holds the stream key.
+//! Errors that end a publisher's connection. No error contains the stream key.
 
 use std::{io, time::Duration};
 
 use crate::{chunk::Malformed, limits::Excess};
 
-/// Why a publisher's connection ended.
+/// The reason why a publisher's connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The first byte is not 3, RTMP's version.
@@ -22,10 +22,10 @@ pub enum ServerError {
     /// The publisher sent no audio or video.
     #[error("the publisher sent no media for {} s", .0.as_secs())]
     Idle(Duration),
-    /// The client named another application.
+    /// The client named an application that the server does not serve.
     #[error("the client named an application that does not exist here")]
     Application,
-    /// The client named another stream key.
+    /// The client gave a wrong stream key.
     #[error("the client gave a wrong stream key")]
     Key,
     /// The client sent a message that its state does not permit.

@@ -1,6 +1,6 @@
 //! The server's RTMP session with one publisher, without I/O: bytes in, events and bytes out.
 //!
-//! Every amount that a client controls has a limit. It stores nothing and plays nothing back.
+//! Every amount that a client controls has a limit. The session neither stores nor plays media.
 
 use std::{
     fmt, mem,
@@ -17,41 +17,41 @@ use crate::{
     stream_key::StreamKey,
 };
 
-/// The longest message that is neither audio nor video.
+/// Longest message in bytes that is neither audio nor video.
 const LONGEST_COMMAND: usize = 64 * 1024;
 
-/// The window that the server announces, in bytes.
+/// Window Acknowledgement Size that the server announces, in bytes.
 const WINDOW: u32 = 5_000_000;
 
-/// The only message stream that `createStream` gives.
+/// The only message stream id that `createStream` returns.
 const STREAM: u32 = 1;
 
-/// Which stream keys may publish.
+/// The stream keys that may publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyCheck {
-    /// Every key: for tests.
+    /// Every key; for tests.
     Any,
-    /// This key alone, compared in constant time.
+    /// This key only, compared in constant time.
     Exactly(StreamKey),
 }
 
-/// What a client may send before the connection is given up.
+/// Limits of a client; exceeding one closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// The longest audio or video message in bytes. Unfinished messages hold at most twice as much.
+    /// Longest audio or video message in bytes. Unfinished messages hold at most twice as much.
     pub longest_message: usize,
-    /// Bytes, headers and handshake included.
+    /// Bytes, including headers and the handshake.
     pub bytes: Rate,
-    /// Messages.
+    /// Messages of any type.
     pub messages: Rate,
     /// Time from the start of the connection to `publish`.
     pub time_to_publish: Duration,
-    /// Time without audio or video after that.
+    /// Longest time without audio or video after `publish`.
     pub idle: Duration,
 }
 
 impl Default for ServerLimits {
-    /// Messages of 4 MiB, 32 Mbit/s, 1000 messages per second, 10 s to publish and between media.
+    /// 4 MiB per message, 32 Mbit/s, 1000 messages/s, 10 s until `publish` and between media.
     fn default() -> Self {
         Self {
             longest_message: 4 << 20,
@@ -63,37 +63,37 @@ impl Default for ServerLimits {
     }
 }
 
-/// How a server treats its publishers.
+/// Server settings for its publishers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// The application, the first part of the address's path; `None` accepts every one.
+    /// The application (first part of the URL path); `None` accepts every application.
     pub app: Option<String>,
-    /// The stream keys, the last part of the path.
+    /// Accepted stream keys (last part of the URL path).
     pub key: KeyCheck,
-    /// The size of the server's chunks; `None` leaves it at 128.
+    /// Size of the server's chunks in bytes; `None` keeps the default of 128.
     pub chunk_size: Option<u32>,
-    /// The limits.
+    /// Limits of each client.
     pub limits: ServerLimits,
 }
 
 impl ServerConfig {
-    /// A server that accepts `key` in every application, with the default limits.
+    /// Accepts `key` in every application, with the default limits.
     #[must_use]
     pub fn new(key: KeyCheck) -> Self {
         Self { app: None, key, chunk_size: Some(4096), limits: ServerLimits::default() }
     }
 }
 
-/// What a publisher does.
+/// An action of the publisher.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerEvent {
-    /// It publishes: application and key are accepted.
+    /// Application and key are accepted; the client publishes.
     Publishing,
-    /// It describes the stream (`onMetaData`).
+    /// The stream's metadata (`onMetaData`).
     Metadata(AmfValue),
-    /// Audio or video. The timestamp counts modulo 2^32.
+    /// An audio or video message. The timestamp wraps at 2^32.
     Media(Tag),
-    /// It ended the stream.
+    /// The publisher ended the stream.
     Ended,
 }
 
@@ -106,11 +106,11 @@ enum State {
     Ended,
 }
 
-/// One connection of a publisher.
+/// The session of one publisher's connection.
 pub struct ServerSession {
     config: ServerConfig,
     state: State,
-    /// The client's bytes until the handshake is complete.
+    /// Bytes received before the handshake is complete.
     handshake: Vec<u8>,
     reader: ChunkReader,
     writer: ChunkWriter,
@@ -118,14 +118,14 @@ pub struct ServerSession {
     out: Vec<u8>,
     received: u64,
     acknowledged: u64,
-    /// Bytes between two Acknowledgements, once the client has set a window.
+    /// Bytes between two Acknowledgements; `None` until the client sets a window.
     acknowledge_every: Option<u64>,
     began: Instant,
     last_media: Instant,
 }
 
 impl ServerSession {
-    /// The session of a connection that was accepted at `now`.
+    /// Creates the session of a connection accepted at `now`.
     #[must_use]
     pub fn new(config: ServerConfig, now: Instant) -> Self {
         let limits = config.limits;
@@ -145,7 +145,7 @@ impl ServerSession {
         }
     }
 
-    /// Takes bytes that arrived at `now`. Call [`ServerSession::next_event`] afterwards.
+    /// Accepts bytes that arrived at `now`. Call [`ServerSession::next_event`] afterwards.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), ServerError> {
         self.allowance.bytes(bytes.len(), now)?;
         self.received = self.received.wrapping_add(bytes.len() as u64);
@@ -165,7 +165,7 @@ impl ServerSession {
         if let (false, Some(hello)) = (answered, self.handshake.first_chunk()) {
             self.out.extend(handshake::answer(hello));
         }
-        // The content of the client's second block is not checked: some clients send zeros.
+        // The client's echo is not checked: some clients send zeros.
         if self.handshake.len() >= handshake::ANSWER {
             self.state = State::Connecting;
             let rest = mem::take(&mut self.handshake).split_off(handshake::ANSWER);
@@ -174,7 +174,7 @@ impl ServerSession {
         Ok(())
     }
 
-    /// Fails once the client is late: at `now` it has not published, or sends no media.
+    /// Fails if the client at `now` is late with `publish` or with media.
     pub fn check_time(&self, now: Instant) -> Result<(), ServerError> {
         let limits = self.config.limits;
         match self.state {
@@ -190,8 +190,8 @@ impl ServerSession {
         }
     }
 
-    /// The next event, or `None` until more bytes arrive. Call it until it returns `None`. After
-    /// an error send the [output](ServerSession::output), which may hold the reason, and close.
+    /// Returns the next event; call it until it returns `None`, which means more bytes are needed.
+    /// After an error send [`ServerSession::output`], which may hold the reason, and close.
     pub fn next_event(&mut self, now: Instant) -> Result<Option<ServerEvent>, ServerError> {
         while let Some(message) = self.next_message(now)? {
             if let Some(event) = self.handle(&message, now)? {
@@ -201,8 +201,8 @@ impl ServerSession {
         Ok(None)
     }
 
-    /// The next message, for servers that answer some messages themselves: all others go to
-    /// [`ServerSession::handle`].
+    /// Returns the next message, for servers that answer some messages themselves; pass all others
+    /// to [`ServerSession::handle`].
     pub fn next_message(&mut self, now: Instant) -> Result<Option<Received>, ServerError> {
         if self.state == State::Handshake {
             return Ok(None);
@@ -216,7 +216,7 @@ impl ServerSession {
         Ok(Some(message))
     }
 
-    /// Answers a message and returns the event that it is.
+    /// Answers a message and returns its event, if any.
     pub fn handle(&mut self, message: &Received, now: Instant) -> Result<Option<ServerEvent>, ServerError> {
         let queued = self.out.len();
         let event = self.dispatch(message, now);
@@ -336,7 +336,7 @@ impl ServerSession {
         }
         self.state = State::Live;
         self.last_media = now;
-        // User Control 0: Stream Begin.
+        // User Control event 0: Stream Begin.
         self.send_control(kind::USER_CONTROL, &[&[0, 0][..], &stream.to_be_bytes()].concat());
         self.command_out(stream, "onStatus", 0.0, |out| {
             status(out.null(), "status", "NetStream.Publish.Start", "publishing");
@@ -364,29 +364,29 @@ impl ServerSession {
         self.send_command(stream, &body);
     }
 
-    /// Queues a command of the server's own: AMF0 values on message stream `stream`.
+    /// Queues a command of the caller: AMF0 values on message stream `stream`.
     pub fn send_command(&mut self, stream: u32, body: &[u8]) {
         let message = Message { kind: kind::COMMAND, stream, timestamp: 0, body };
         self.writer.write(&mut self.out, ChunkStream::System, message);
     }
 
-    /// Queues a control message of the server's own, of a type of [`kind`](mod@kind).
+    /// Queues a control message of the caller, with a type of [`kind`](mod@kind).
     pub fn send_control(&mut self, kind: u8, body: &[u8]) {
         let message = Message { kind, stream: 0, timestamp: 0, body };
         self.writer.write(&mut self.out, ChunkStream::Network, message);
     }
 
-    /// Bytes to be sent. Remove what is sent, then call [`ServerSession::output_sent`].
+    /// Bytes to send. Remove sent bytes; call [`ServerSession::output_sent`] when all are sent.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
-    /// Resets the limit of unread answers: the client has read all output.
+    /// Resets the count of unread answers: the client has read all output.
     pub fn output_sent(&mut self) {
         self.allowance.answers_sent();
     }
 
-    /// Whether the client publishes.
+    /// Whether the client is publishing.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.state == State::Live
@@ -402,7 +402,7 @@ impl fmt::Debug for ServerSession {
     }
 }
 
-/// An information object.
+/// Writes an information object.
 fn status(out: &mut AmfWriter<'_>, level: &str, code: &str, description: &str) {
     out.object().name("level").string(level).name("code").string(code);
     out.name("description").string(description).end();

@@ -1,4 +1,4 @@
-//! Sign-in with the operator at a terminal, by QR code or by phone number.
+//! Interactive sign-in at a terminal, by QR code or phone number.
 
 use tgs_core::{error::CliError, exit::Code, secret::Secret};
 use tgs_telegram::{
@@ -14,11 +14,11 @@ use crate::{
     terminal::{Terminal, plain, say},
 };
 
-/// Wrong passwords, and wrong codes, before the tool gives up.
+/// Attempts at the password, and at the login code.
 const TRIES: usize = 3;
-/// Codes that are requested.
+/// Login codes requested per run.
 const CODES: usize = 3;
-/// QR codes that are shown, each for half a minute.
+/// QR codes shown per run, each for at most 30 s.
 const TOKENS: usize = 20;
 
 /// Signs in and stores the session.
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     Ok(Code::Ok)
 }
 
-/// The phone number to sign in with; `None` for a QR code.
+/// The phone number; `None` selects the QR code.
 fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<String>, CliError> {
     let given = context.cli.phone.as_ref();
     if context.cli.qr {
@@ -84,7 +84,7 @@ fn choose(context: &Context, terminal: &mut Terminal<'_>) -> Result<Option<Strin
     number(&phone).map(Some)
 }
 
-/// A phone number without spaces and punctuation.
+/// The phone number in international form, without spaces and punctuation.
 fn number(text: &str) -> Result<String, CliError> {
     let number: String = text.chars().filter(|c| !" -()./".contains(*c)).collect();
     let digits = number.strip_prefix('+').unwrap_or_default();
@@ -161,7 +161,7 @@ fn question(code: &SentCode) -> String {
     format!("Code{length}{again}: ")
 }
 
-/// Requests the code again in its other way. Without one, the code that was sent stays valid.
+/// Requests the code by the next delivery type. Without one, the sent code stays valid.
 fn again(sign_in: &mut SignIn, code: SentCode, sent: &mut usize) -> Result<SentCode, CliError> {
     if code.next.is_none() {
         say("It cannot be sent in another way.");
@@ -211,11 +211,11 @@ fn with_password(
 }
 
 fn is_wrong_password(error: &TelegramError) -> bool {
-    // The latter two: the password challenge has changed.
+    // The two SRP errors mean that the password challenge has changed.
     matches!(error.name.as_str(), "PASSWORD_HASH_INVALID" | "SRP_ID_INVALID" | "SRP_PASSWORD_CHANGED")
 }
 
-/// The account that the standby session must belong to, if it can be determined.
+/// The account that the standby session must belong to, if known.
 fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
     let unknown = |why: &str| {
         say(&format!(

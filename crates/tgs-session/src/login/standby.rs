@@ -1,4 +1,4 @@
-//! Unattended sign-in: the standby session approves the new one.
+//! Unattended sign-in: the standby session approves the new session.
 
 use std::{path::Path, time::SystemTime};
 
@@ -29,8 +29,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
         return Err(no_standby());
     }
     let target = SessionSink::open(&context)?;
-    // Again, now that nobody else changes the file: the one who was waited for may have done the
-    // work.
+    // Reload under the lock: its previous holder may have renewed the session.
     let settings = Context::load(&context.cli).map_err(|problems| {
         CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
     })?;
@@ -59,14 +58,13 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
             moment(now + left)
         )));
     }
-    // Counted in both: the cache is what the instances of a machine share, and what an operator may
-    // empty.
+    // Count in both directories: all instances share the cache, but an operator may empty it.
     let limit = |me: &tgs_telegram::SelfUser, ask| {
         for dir in [&context.settings.cache_dir, state_dir] {
             let limit = SignInLimit::open(dir, me.id.unsigned_abs())?;
             match ask {
                 LimitQuery::Check if limit.left(SystemTime::now()) > 0 => {}
-                // With none left this counts nothing, and says until when.
+                // At the limit, `try_take` counts nothing and returns the time of the next attempt.
                 LimitQuery::Check | LimitQuery::Consume => limit.try_take(SystemTime::now())?,
             }
         }
@@ -77,7 +75,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     if let Err(RenewError::Standby(error) | RenewError::New(error)) = &renewed
         && let Some(wait) = error.wait
     {
-        // The next attempt must not call Telegram before that time.
+        // Stored so that the next attempt does not call Telegram before that time.
         flood.set(&name, wait, SystemTime::now());
     }
     let (session, me) = renewed.map_err(failed)?;
@@ -92,7 +90,7 @@ fn no_standby() -> CliError {
     ))
 }
 
-/// A message, if the session in `.env` works and stays.
+/// The message for a session in `.env` that is still valid; `None` if a new one is needed.
 fn still_good(context: &Context) -> Result<Option<String>, CliError> {
     let Ok(session) = context.session(SessionRole::Primary) else { return Ok(None) };
     match context.claim(&session)? {
@@ -112,7 +110,7 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
                 log::info!("the session in {} is to be replaced: {error}", context.env_file().display());
                 Ok(None)
             }
-            // Says nothing about the session, and a sign-in would fail in the same way.
+            // The error does not concern the session, and a sign-in would fail with it too.
             Err(error) => Err(of_telegram(error)),
         },
     }

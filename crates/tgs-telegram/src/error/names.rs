@@ -1,4 +1,4 @@
-//! The table of Telegram's error names, and of the client's own: class, meaning and remedy of each.
+//! The table of error names, Telegram's and the client's own, with class, meaning and remedy.
 
 use super::ErrorClass;
 

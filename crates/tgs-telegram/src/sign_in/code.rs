@@ -17,26 +17,26 @@ pub enum CodeDelivery {
     Sms,
     /// Spoken in a phone call.
     Call,
-    /// As the calling number, which matches this pattern.
+    /// The code is the calling number, which matches this pattern.
     FlashCall(String),
-    /// As the last digits of the calling number, which has this prefix.
+    /// The code is the last digits of the calling number, which has this prefix.
     MissedCall(String),
-    /// To the login e-mail address, partly masked.
+    /// By e-mail to this address, partly masked.
     Email(String),
-    /// Not at all: the account first needs a login e-mail address.
+    /// Not delivered: the account first needs a login e-mail address.
     SetUpEmail,
-    /// As a message at fragment.com, at this address.
+    /// As a message on Fragment, at this URL.
     Fragment(String),
-    /// In a way that only Telegram's own apps support.
+    /// Through Firebase, which only Telegram's official apps support.
     Firebase,
-    /// As a word by SMS, with this beginning.
+    /// As a word by SMS; the value is the word's beginning.
     Word(Option<String>),
-    /// As a phrase by SMS, with this beginning.
+    /// As a phrase by SMS; the value is the phrase's beginning.
     Phrase(Option<String>),
 }
 
 impl fmt::Display for CodeDelivery {
-    /// To be read after "Telegram sends the code ".
+    /// Follows "Telegram sends the code ".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App => f.write_str("in the Telegram app, to the devices that are signed in to the account"),
@@ -74,17 +74,17 @@ impl fmt::Display for Beginning<'_> {
 /// A login code that Telegram has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentCode {
-    /// How it is delivered.
+    /// The delivery type.
     pub delivery: CodeDelivery,
-    /// Its number of characters, if Telegram says it.
+    /// The code's length in characters, if known.
     pub length: Option<u32>,
-    /// How it can be sent again.
+    /// The delivery type of [`SignIn::resend_code`].
     pub next: Option<CodeDelivery>,
-    /// The wait before it is sent again.
+    /// The minimum delay before a resend.
     pub wait: Option<Duration>,
 }
 
-/// The request that a login code answers.
+/// The request that the login code belongs to.
 #[derive(Debug)]
 pub(super) struct PendingCode {
     phone: String,
@@ -93,7 +93,7 @@ pub(super) struct PendingCode {
 }
 
 impl SignIn {
-    /// Requests a login code for the account with this phone number (`+491701234567`).
+    /// Requests a login code for this phone number (`+491701234567`).
     pub fn send_code(&mut self, phone: &str) -> Result<SentCode, TelegramError> {
         let doing = "request a login code";
         let request = tl::functions::auth::SendCode {
@@ -117,7 +117,7 @@ impl SignIn {
         self.on_sent(doing, phone, answer)
     }
 
-    /// Requests the code again, delivered as [`SentCode::next`] says.
+    /// Requests the code again by the delivery type [`SentCode::next`].
     pub fn resend_code(&mut self) -> Result<SentCode, TelegramError> {
         let doing = "request the login code again";
         let pending =
@@ -132,8 +132,8 @@ impl SignIn {
         self.on_sent(doing, &phone, answer)
     }
 
-    /// Signs in with the code. After `PHONE_CODE_INVALID` another try is possible; after
-    /// `PHONE_CODE_EXPIRED` a new code is needed.
+    /// Signs in with the code. `PHONE_CODE_INVALID` permits another attempt; `PHONE_CODE_EXPIRED`
+    /// requires a new code.
     pub fn submit_code(&mut self, code: &Secret<String>) -> Result<SignInStep, TelegramError> {
         let doing = "sign in with the code";
         let pending =

@@ -10,12 +10,12 @@ use tgs_core::secret::Secret;
 use super::signed_in;
 use crate::{SelfUser, TelegramClient, TelegramError};
 
-/// The generators that Telegram may use; the library panics on others.
+/// The permitted generators g; the library panics on others.
 const BASES: std::ops::RangeInclusive<i32> = 2..=7;
-/// Of the prime: 2048 bits.
+/// Length of the prime p in bytes: 2048 bits.
 const LENGTH: usize = 256;
 
-/// The password challenge. It is valid for one try.
+/// Requests the password challenge, which is valid for one attempt.
 pub(super) fn challenge(client: &mut TelegramClient) -> Result<tl::types::account::Password, TelegramError> {
     let doing = "request the password challenge";
     let tl::enums::account::Password::Password(password) =
@@ -28,7 +28,7 @@ pub(super) fn is_set(client: &mut TelegramClient) -> Result<bool, TelegramError>
     challenge(client).map(|password| password.has_password)
 }
 
-/// Completes the sign-in, with a new challenge for every try.
+/// Completes the sign-in; each attempt uses a new challenge.
 pub(super) fn check(
     client: &mut TelegramClient,
     password: &Secret<String>,
@@ -41,7 +41,7 @@ pub(super) fn check(
     signed_in(doing, answer)
 }
 
-/// The answer to a challenge, or the name of its fault.
+/// The SRP proof for a challenge, or the error name of an invalid challenge.
 fn proof(
     challenge: tl::types::account::Password,
     password: &Secret<String>,
@@ -57,8 +57,8 @@ fn proof(
     if getrandom(&mut a, GetRandomFlags::empty()) != Ok(LENGTH) {
         return Err("no randomness");
     }
-    // Other values make the library panic, or let a false server learn something about the
-    // password.
+    // Other values make the library panic, or reveal information about the password to a false
+    // server.
     let usable = algo.p.len() == LENGTH
         && BASES.contains(&algo.g)
         && (1..=LENGTH).contains(&g_b.len())
@@ -78,7 +78,7 @@ fn proof(
     }
 }
 
-/// Padded with zeros in front, so that comparing bytes compares numbers.
+/// Left-padded with zeros, so that byte order equals numeric order.
 fn padded(number: &[u8]) -> Vec<u8> {
     [&vec![0; LENGTH - number.len()], number].concat()
 }

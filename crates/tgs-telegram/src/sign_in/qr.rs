@@ -1,4 +1,4 @@
-//! Sign-in by a QR code: the code shows a login token, which a signed-in device of the account
+//! Sign-in by QR code: the code contains a login token, which a signed-in device of the account
 //! scans and approves.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,13 +10,13 @@ use tgs_core::secret::Secret;
 use super::{SignIn, SignInStep, signed_in, step};
 use crate::TelegramError;
 
-/// Limits of a token's life, because the clocks of both sides may differ.
+/// Minimum and maximum lifetime of a token, because the clocks of the two sides may differ.
 const LIFE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
-/// The wait after a lost connection.
+/// The delay after a lost connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The token in the QR code. A reader of it can sign this session in to an account of his own, so
-/// it goes to the screen and to no log.
+/// The login token in the QR code. A reader could sign this session in to another account, so the
+/// token is displayed but never logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginToken {
     token: Secret<Vec<u8>>,
@@ -36,24 +36,24 @@ impl LoginToken {
         &self.token
     }
 
-    /// The remaining life.
+    /// The remaining lifetime.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.expires.duration_since(SystemTime::now()).unwrap_or_default().clamp(LIFE.0, LIFE.1)
     }
 }
 
-/// The next step of a sign-in by QR code.
+/// The next step of a QR sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QrStep {
-    /// Show this token.
+    /// Display this token.
     Show(LoginToken),
-    /// The token was scanned.
+    /// A device has approved the token.
     Scanned(SignInStep),
 }
 
 impl SignIn {
-    /// A token to show, or the result of the one that was shown.
+    /// Requests a token, or the result of the displayed one.
     pub fn qr_step(&mut self) -> Result<QrStep, TelegramError> {
         let doing = "request a QR code";
         let request = tl::functions::auth::ExportLoginToken {
@@ -96,7 +96,7 @@ impl SignIn {
         }
     }
 
-    /// Waits until the token is scanned or expired; in both cases [`SignIn::qr_step`] comes next.
+    /// Waits until the token is scanned or expires; call [`SignIn::qr_step`] in both cases.
     pub fn wait_for_scan(&mut self, token: &LoginToken) -> Result<(), TelegramError> {
         let doing = "wait for the QR code to be scanned";
         let wanted = |update: &tl::enums::Update| matches!(update, tl::enums::Update::LoginToken);

@@ -1,27 +1,27 @@
-//! Unattended sign-in: another session of the account, the standby session, approves the new one.
+//! Unattended sign-in: the standby session of the account approves the new session.
 
 use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
 
 use super::{QrStep, SignIn, SignInStep, password};
 use crate::{App, SelfUser, TelegramClient, TelegramError};
 
-/// Requests for the result of the approval, and the wait between them.
+/// Maximum requests for the result of the approval, and the delay between them.
 const RESULT_TRIES: usize = 5;
 const RESULT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Why no new session was made. `L` is the error of the sign-in limit.
+/// Why a renewal failed. `L` is the error of the sign-in limit.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError<L: std::error::Error + 'static> {
-    /// The standby session does not work.
+    /// The standby session cannot be used.
     #[error("use the standby session: {0}")]
     Standby(#[source] TelegramError),
     /// The sign-in limit is exhausted.
     #[error(transparent)]
     Limit(L),
-    /// The account has a password, which is not set.
+    /// The account has two-step verification, and TWO_FA_PASSWORD is not set.
     #[error("sign in: the account has a password (two-step verification) and TWO_FA_PASSWORD is not set")]
     NoPassword,
-    /// The password that is set is wrong.
+    /// TWO_FA_PASSWORD is wrong.
     #[error("sign in: TWO_FA_PASSWORD is not the account's password")]
     WrongPassword,
     /// The sign-in of the new session failed.
@@ -32,17 +32,16 @@ pub enum RenewError<L: std::error::Error + 'static> {
 /// A query to the daily sign-in limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitQuery {
-    /// Whether a sign-in is left. Comes before a key is made.
+    /// Checks whether a sign-in is allowed, before an auth key is created.
     Check,
-    /// Counts a sign-in. Comes before the approval, which counts even if the sign-in fails after
-    /// it.
+    /// Counts a sign-in, before the approval: an approval counts even if the sign-in fails later.
     Consume,
 }
 
-/// Makes and verifies a new session of the account of `standby`. `limit` is called twice (see
+/// Creates and verifies a new session of the account of `standby`. Calls `limit` twice (see
 /// [`LimitQuery`]).
 ///
-/// The caller holds the lock of the standby session.
+/// The caller must hold the lock of the standby session.
 pub fn renew<L: std::error::Error>(
     app: &App,
     standby: &SessionString,

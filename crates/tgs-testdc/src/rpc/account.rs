@@ -1,11 +1,11 @@
-//! The sessions of an account, and when they expire.
+//! An account's sessions and their lifetime.
 
 use grammers_tl_types::{enums, functions, types};
 
 use super::{Answer, Caller, Method, error};
 use crate::state::{Key, Login};
 
-/// A session as the account's other sessions see it. The current one has no hash.
+/// A session as other sessions of the account see it. The current session has hash 0.
 pub(super) fn authorization(key: &Key, current: bool) -> enums::Authorization {
     types::Authorization {
         current,
@@ -30,7 +30,7 @@ pub(super) fn authorization(key: &Key, current: bool) -> enums::Authorization {
     .into()
 }
 
-/// What `account.getAuthorizationTTL` says until it is set.
+/// Default of `account.getAuthorizationTTL` in days.
 const DEFAULT_TTL_DAYS: i32 = 183;
 
 fn ttl_days(caller: &Caller<'_>, user_id: i64) -> i32 {
@@ -68,7 +68,7 @@ impl Method for functions::account::ResetAuthorization {
 }
 
 impl Method for functions::auth::ResetAuthorizations {
-    /// "Terminate all other sessions".
+    /// Terminates all other sessions.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<bool> {
         let me = caller.me()?.user_id;
         for (id, key) in &mut caller.state.keys {

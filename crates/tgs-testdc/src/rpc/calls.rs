@@ -1,5 +1,4 @@
-//! `phone.*`: live streams, their calls, URL and key. No media: what is published goes to the
-//! ingest, not here.
+//! `phone.*`: live streams, their calls, URL and key. No media: publishers send to the ingest.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -11,7 +10,7 @@ use crate::{
     world::{CallKind, Chat, Role},
 };
 
-/// Whether the account may start and steer calls.
+/// Fails unless the account may start and manage calls.
 fn manages_calls(chat: &Chat, me: i64) -> Answer<()> {
     match chat.role(me) {
         Some(Role::Creator | Role::Admin { manage_call: true }) => Ok(()),
@@ -19,7 +18,7 @@ fn manages_calls(chat: &Chat, me: i64) -> Answer<()> {
     }
 }
 
-/// The place of the call that is meant, live or not.
+/// The index of the named call, live or ended.
 fn find(caller: &Caller<'_>, input: &enums::InputGroupCall) -> Answer<usize> {
     let enums::InputGroupCall::Call(input) = input else { return error("GROUPCALL_INVALID") };
     let calls = &caller.state.calls;
@@ -27,7 +26,7 @@ fn find(caller: &Caller<'_>, input: &enums::InputGroupCall) -> Answer<usize> {
     found.map_or_else(|| error("GROUPCALL_INVALID"), Ok)
 }
 
-/// The call that is meant, which must be live.
+/// The named call, which must be live.
 fn live<'a>(caller: &'a mut Caller<'_>, input: &enums::InputGroupCall) -> Answer<&'a mut Call> {
     let position = find(caller, input)?;
     let call = &mut caller.state.calls[position];
@@ -50,8 +49,8 @@ fn updates(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
 impl Method for functions::phone::CreateGroupCall {
     const PEOPLE_ONLY: bool = true;
 
-    /// Ends the call that is live: <https://core.telegram.org/method/phone.createGroupCall> allows
-    /// one per chat.
+    /// Ends the live call: <https://core.telegram.org/method/phone.createGroupCall> allows one per
+    /// chat.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let chat = chat_of_peer(caller.state, me, &self.peer)?;
@@ -130,7 +129,7 @@ impl Method for functions::phone::GetGroupCall {
 impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
     const PEOPLE_ONLY: bool = true;
 
-    /// The same key each time, until the owner revokes it.
+    /// Returns the same key until the owner revokes it.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamRtmpUrl> {
         let me = caller.me()?.user_id;
         let chat = chat_of_peer(caller.state, me, &self.peer)?;
@@ -147,7 +146,7 @@ impl Method for functions::phone::GetGroupCallStreamRtmpUrl {
 impl Method for functions::phone::JoinGroupCall {
     const PEOPLE_ONLY: bool = true;
 
-    /// Marks the caller as a viewer; the test DC has no media.
+    /// Marks the caller as a viewer; the test DC serves no media.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
         let key = caller.key;
@@ -161,7 +160,7 @@ impl Method for functions::phone::JoinGroupCall {
 impl Method for functions::phone::GetGroupCallStreamChannels {
     const PEOPLE_ONLY: bool = true;
 
-    /// Empty until somebody publishes:
+    /// Empty while nothing is published:
     /// <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamChannels> {
         let key = caller.key;

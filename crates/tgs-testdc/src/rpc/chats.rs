@@ -1,5 +1,4 @@
-//! Dialogs, names, channels and groups. Also: which chat a peer means, and the error if it means
-//! none.
+//! Dialogs, usernames, channels and groups, and the resolution of a peer to a chat or an error.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -11,8 +10,8 @@ use crate::{
     world::{Chat, ChatKind},
 };
 
-/// The channel or supergroup that is meant. A wrong access hash is refused before anything is said
-/// about the channel.
+/// The named channel or supergroup. The access hash is checked before any other property of the
+/// channel.
 fn channel<'a>(state: &'a State, me: i64, input: &enums::InputChannel) -> Answer<&'a Chat> {
     let enums::InputChannel::Channel(input) = input else { return error("CHANNEL_INVALID") };
     by_hash(state, me, input.channel_id, input.access_hash)
@@ -21,7 +20,7 @@ fn channel<'a>(state: &'a State, me: i64, input: &enums::InputChannel) -> Answer
 fn by_hash(state: &State, me: i64, id: i64, access_hash: i64) -> Answer<&Chat> {
     match state.chat(id) {
         Some(chat) if chat.kind != ChatKind::Basic && access_hash == state.access_hash(me, id) => {
-            // A stranger sees public channels only.
+            // Accounts that are not members see public channels only.
             if chat.role(me).is_none() && chat.username.is_none() {
                 return error("CHANNEL_PRIVATE");
             }
@@ -31,7 +30,7 @@ fn by_hash(state: &State, me: i64, id: i64, access_hash: i64) -> Answer<&Chat> {
     }
 }
 
-/// The basic group of this id. It needs no access hash, but membership.
+/// The basic group of this id. It needs membership instead of an access hash.
 fn group(state: &State, me: i64, id: i64) -> Answer<&Chat> {
     match state.chat(id) {
         Some(chat) if chat.kind == ChatKind::Basic && chat.role(me).is_some() => Ok(chat),
@@ -51,10 +50,10 @@ pub(super) fn chat_of_peer<'a>(state: &'a State, me: i64, peer: &enums::InputPee
 impl Method for functions::messages::GetDialogs {
     const PEOPLE_ONLY: bool = true;
 
-    /// The chats that the account is in, the newest first: each with one message, whose id and date
-    /// fall from chat to chat, so that any of the offsets finds its place.
+    /// The account's chats, newest first, each with one message. Message ids and dates decrease
+    /// from chat to chat, so that each kind of offset works.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Dialogs> {
-        /// 2025-01-01: the date of the newest message.
+        /// Date of the newest message: 2025-01-01.
         const NEWEST: i32 = 1_735_689_600;
         let me = caller.me()?.user_id;
         let fault = caller.state.dialogs.take();
@@ -70,7 +69,7 @@ impl Method for functions::messages::GetDialogs {
                 types::messages::DialogsSlice { count: i32::MAX, dialogs, messages, chats, users }.into()
             );
         }
-        // Only the main folder has anything.
+        // Only the main folder has dialogs.
         let all = if self.folder_id.unwrap_or(0) == 0 { mine } else { Vec::new() };
         let dated = all.into_iter().enumerate().map(|(i, chat)| {
             let place = i as i32;
@@ -90,7 +89,7 @@ impl Method for functions::messages::GetDialogs {
         if let Some(position) = rest.iter().position(|(chat, ..)| Some(chat.id) == offset_chat) {
             rest.drain(..=position);
         }
-        // The server decides how many when the client does not.
+        // The server chooses the page size if the client sends none.
         let limit = if self.limit > 0 { self.limit.unsigned_abs() as usize } else { 20 };
         let odd = fault == Some(Fault::OddDialogs);
         let limit = limit.saturating_sub(match fault {
@@ -177,7 +176,7 @@ impl Method for functions::messages::GetChats {
 }
 
 impl Method for functions::updates::GetChannelDifference {
-    /// Nothing ever happens in a chat.
+    /// Chats have no updates.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::updates::ChannelDifference> {
         let me = caller.me()?.user_id;
         channel(caller.state, me, &self.channel)?;

@@ -1,4 +1,4 @@
-//! `help.*`, `updates.*` and `users.*`: what a client asks first.
+//! `help.*`, `updates.*` and `users.*`: a client's first calls.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -8,7 +8,7 @@ use crate::{message::now, objects};
 impl Method for functions::help::GetConfig {
     const OPEN: bool = true;
 
-    /// Lists the test DCs and nothing else. `static`: the client is to keep these addresses.
+    /// Lists the test DCs only. `static` tells the client to keep these addresses.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Config> {
         let dc_options = caller.state.dcs.iter().map(|(&id, addr)| {
             let option = types::DcOption {
@@ -99,7 +99,7 @@ impl Method for functions::updates::GetDifference {
     }
 }
 
-/// The account that is meant, if there is one and the access hash is right.
+/// The named account, if it exists and the access hash is valid.
 fn find(caller: &Caller<'_>, viewer: i64, input: &enums::InputUser) -> Option<i64> {
     match input {
         enums::InputUser::UserSelf => Some(viewer),
@@ -112,7 +112,7 @@ fn find(caller: &Caller<'_>, viewer: i64, input: &enums::InputUser) -> Option<i6
 }
 
 impl Method for functions::users::GetUsers {
-    /// Those who are not known are left out.
+    /// Omits unknown users.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<Vec<enums::User>> {
         let me = caller.me()?.user_id;
         let found = self.id.iter().filter_map(|input| find(caller, me, input));

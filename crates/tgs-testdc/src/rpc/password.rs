@@ -1,4 +1,4 @@
-//! The 2FA password: asked for and checked by SRP. It cannot be set, changed or recovered here.
+//! The 2FA password, checked by SRP. It cannot be set, changed or recovered.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -10,7 +10,7 @@ use crate::{
     state::Login,
 };
 
-/// Whose password is meant: of who is signed in, or is about to be.
+/// The user whose password is checked: signed in, or with the password still missing.
 fn owner(caller: &Caller<'_>) -> Answer<i64> {
     match caller.state.keys.get(&caller.key).map(|key| key.login) {
         Some(Login::PasswordDue(user_id) | Login::User(user_id)) => Ok(user_id),
@@ -21,7 +21,7 @@ fn owner(caller: &Caller<'_>) -> Answer<i64> {
 impl Method for functions::account::GetPassword {
     const OPEN: bool = true;
 
-    /// Each answer asks a new question, and the one before it is void.
+    /// Each call creates a new challenge and invalidates the previous one.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::account::Password> {
         let user_id = owner(caller)?;
         let account = caller.state.account(user_id).ok_or_else(|| RpcError::named("USER_DEACTIVATED"))?;

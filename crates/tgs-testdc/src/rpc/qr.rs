@@ -1,5 +1,5 @@
-//! Signing in by QR code: a new client shows a token, a client that is signed in accepts it, the
-//! new one comes back.
+//! Sign-in by QR code: a new client shows a token, a signed-in client accepts it, and the new
+//! client asks again.
 //!
 //! <https://core.telegram.org/api/qr-login>
 
@@ -14,7 +14,7 @@ use crate::{
     state::{Login, LoginToken},
 };
 
-/// How a token that has been accepted goes on: here, or on the account's own DC.
+/// The result for an accepted token: sign-in here, or migration to the account's home DC.
 fn go_on(caller: &mut Caller<'_>, token: Vec<u8>, user_id: i64) -> Answer<enums::auth::LoginToken> {
     if let Some(account) = caller.state.account(user_id)
         && account.dc_id != caller.dc_id
@@ -70,7 +70,7 @@ impl Method for functions::auth::ImportLoginToken {
 impl Method for functions::auth::AcceptLoginToken {
     const PEOPLE_ONLY: bool = true;
 
-    /// Tells the client that waits, by `updateLoginToken`.
+    /// Notifies the waiting client by `updateLoginToken`.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Authorization> {
         let me = caller.me()?.user_id;
         let Some(token) = caller.state.tokens.get_mut(&self.token) else {

@@ -1,5 +1,5 @@
-//! Signing in by phone and code, signing out, and taking a sign-in to another DC. Nothing is really
-//! sent: the code is the account's own, each time.
+//! Sign-in by phone and code, sign-out, and transfer of a sign-in to another DC. No code is really
+//! sent: each account has a fixed code.
 
 use grammers_tl_types::{enums, functions, types};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Caller<'_> {
-    /// Lets an account in that has shown code or QR token: if it has a password, that is due first.
+    /// Signs an account in after a valid code or QR token; a password, if set, is required next.
     pub(super) fn admit(&mut self, user_id: i64) -> Answer<enums::auth::Authorization> {
         let account = self.state.account(user_id).ok_or_else(|| RpcError::named("USER_DEACTIVATED"))?;
         if account.password.is_some() {
@@ -39,7 +39,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The account of a phone number, which must live here.
+    /// The account of a phone number, whose home must be this DC.
     fn account_here(&self, phone: &str) -> Answer<Account> {
         let Some(account) = self.state.account_by_phone(phone) else {
             return error("PHONE_NUMBER_INVALID");
@@ -63,7 +63,7 @@ fn authorization(user: enums::User) -> enums::auth::Authorization {
     .into()
 }
 
-/// How the code went out, in the schema's words.
+/// The TL object for a sent code.
 fn sent(code: &SentCode) -> enums::auth::SentCode {
     let length = code.code.chars().count() as i32;
     let (r#type, next_type) = match code.by {
@@ -114,7 +114,7 @@ impl Method for functions::auth::SendCode {
 impl Method for functions::auth::ResendCode {
     const OPEN: bool = true;
 
-    /// The same code by the next way, under the same hash.
+    /// Resends the code by the next delivery type, with the same hash.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::auth::SentCode> {
         let account = caller.account_here(&self.phone_number)?;
         let Some(last) = find_code(caller, &account, &self.phone_code_hash) else {
@@ -142,7 +142,7 @@ impl Method for functions::auth::CancelCode {
     }
 }
 
-/// The latest code that went to the account under this hash.
+/// The latest code sent to the account with this hash.
 fn find_code(caller: &Caller<'_>, account: &Account, hash: &str) -> Option<SentCode> {
     let mut codes = caller.state.codes.iter().rev();
     codes.find(|code| code.phone == account.phone && code.phone_code_hash == hash).cloned()

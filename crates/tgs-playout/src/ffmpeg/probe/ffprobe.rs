@@ -1,4 +1,4 @@
-//! One question to ffprobe, and its answer.
+//! Runs ffprobe once and parses its answer.
 
 use std::{
     collections::HashSet,
@@ -21,25 +21,26 @@ use crate::{
     proxy::{ProxyClient, ReadPurpose},
 };
 
-/// How long ffprobe may take for one source.
+/// Time limit of ffprobe for one source.
 pub(super) const TIME_OUT: Duration = Duration::from_secs(20);
 
-/// The first packets of a file tell whether they are encrypted.
+/// Packets read from a file to see whether its streams are encrypted.
 pub(super) const PACKETS: u32 = 20;
 
-/// Of what comes from elsewhere, perhaps in real time, only those that ffprobe has read already.
+/// Packets read from a remote source, which may come in real time: only those that ffprobe has
+/// buffered already.
 pub(super) const PACKETS_REMOTE: u32 = 4;
 
-/// ffprobe's answer for thousands of streams would still fit.
+/// Limit of the answer in bytes: enough for thousands of streams.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
 
-/// Why a file plays from a disk and not from its server.
+/// Failure text for a file that plays from a disk but not from its server.
 pub(super) const INDEX_LAST: &str = "its index (moov) comes last, and its server sends no parts of files: put the index first \
                           (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4), or serve it with ranges";
 
 #[derive(Deserialize)]
 pub(super) struct FfprobeOutput {
-    /// What ffprobe said beside it.
+    /// ffprobe's messages on stderr.
     #[serde(skip)]
     pub(super) messages: String,
     #[serde(default)]
@@ -61,7 +62,7 @@ pub(super) struct FfprobeFormat {
     pub(super) duration: Option<String>,
 }
 
-/// One of the programmes of a transport stream, or one variant of an HLS master list.
+/// A programme of a transport stream, or a variant of an HLS master playlist.
 #[derive(Deserialize)]
 pub(super) struct FfprobeProgram {
     #[serde(default)]
@@ -77,7 +78,7 @@ pub(super) struct ProgramStream {
 pub(super) struct Packet {
     pub(super) stream_index: Option<usize>,
     pub(super) pos: Option<String>,
-    /// `K` for a keyframe, `D` for what is decoded and not shown.
+    /// `K` marks a keyframe, `D` a packet that is decoded and not shown.
     pub(super) flags: Option<String>,
     #[serde(default)]
     pub(super) side_data_list: Vec<SideData>,
@@ -113,10 +114,10 @@ pub(super) struct FfprobeStream {
     pub(super) disposition: Disposition,
     #[serde(default)]
     pub(super) tags: FfprobeTags,
-    /// How to turn it upright, among other things.
+    /// Includes the display rotation.
     #[serde(default)]
     pub(super) side_data_list: Vec<serde_json::Value>,
-    /// Why nothing can be decoded of it, as far as that is known.
+    /// Why the stream cannot be decoded, if known.
     #[serde(skip)]
     pub(super) undecodable: Option<Undecodable>,
 }
@@ -124,9 +125,9 @@ pub(super) struct FfprobeStream {
 /// Why a stream cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undecodable {
-    /// This ffmpeg has no decoder for it.
+    /// This ffmpeg has no decoder for the codec.
     NoDecoder,
-    /// Its packets are encrypted, and there is no key.
+    /// The packets are encrypted, and there is no key.
     Encrypted,
 }
 
@@ -140,7 +141,7 @@ pub(super) struct Disposition {
     pub(super) timed_thumbnails: u8,
 }
 
-/// Matroska keeps a stream's length in a tag.
+/// Matroska stores a stream's length in a tag.
 #[derive(Deserialize, Default)]
 pub(super) struct FfprobeTags {
     #[serde(rename = "DURATION")]
@@ -171,7 +172,8 @@ pub(super) fn ask(
         )
         .args(source_options(source))
         .args(skip_options(skip_bytes))
-        // It decodes the first pictures, and one of two megabytes may take gigabytes.
+        // ffprobe decodes the first pictures, and a picture of two megabytes may take gigabytes of
+        // memory.
         .args(["-max_pixels", MAX_PIXELS])
         .args(["-i", &client.input_url(source)]);
     if !source.is_file() {
@@ -185,7 +187,7 @@ pub(super) fn ask(
         other => ItemFailure::new(FailureReason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
     })?;
     if output.status.code().is_none() {
-        // It says nothing then, and what it was asked about has no part in it.
+        // Killed by a signal: the source is not to blame.
         return Err(ItemFailure::new(
             FailureReason::Tool,
             format!("ffprobe was {}", describe(output.status)),
@@ -198,26 +200,26 @@ pub(super) fn ask(
     let answer: FfprobeOutput = serde_json::from_slice(&output.stdout).map_err(|error| {
         ItemFailure::new(FailureReason::Tool, format!("cannot read ffprobe's answer: {error}"))
     })?;
-    // The index was read, and what is before it cannot be read any more.
+    // ffprobe has read the index at the end and cannot go back to the media data before.
     if !source.is_file() && answer.packets.is_empty() && messages.contains("partial file") {
         return Err(ItemFailure::new(FailureReason::Unplayable, INDEX_LAST));
     }
     Ok(FfprobeOutput { messages, ..answer })
 }
 
-/// The ffmpeg that belongs to `ffprobe`, as FFMPEG_PATH names the one by the other.
+/// The ffmpeg beside `ffprobe`: the inverse of how FFMPEG_PATH yields the path of ffprobe.
 pub(super) fn beside(ffprobe: &Path) -> PathBuf {
     let name = ffprobe.file_name().unwrap_or_default().to_string_lossy().replace("ffprobe", "ffmpeg");
     ffprobe.with_file_name(name)
 }
 
-/// The names of all codecs that this ffmpeg can decode; `None` where it does not say.
+/// The names of all codecs that this ffmpeg decodes; `None` if the list cannot be read.
 pub(super) fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String>> {
     let mut command = process::command(ffprobe);
     command.args(["-v", "error", "-codecs"]);
     let output = process::output(command, TIME_OUT, MAX_ANSWER, cancel).ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // ` D.A.L. name  description`, below a line of dashes.
+    // Lines are ` D.A.L. name  description`, below a line of dashes.
     let listed = text.lines().skip_while(|line| !line.trim().starts_with("---"));
     let names: HashSet<String> = listed
         .filter(|line| line.trim_start().starts_with('D'))
@@ -227,7 +229,7 @@ pub(super) fn decoders(ffprobe: &Path, cancel: &Cancel) -> Option<HashSet<String
 }
 
 impl FfprobeOutput {
-    /// Whether an edit list hides its beginning: a copy would show it.
+    /// Whether an edit list hides the beginning: a copy would show it.
     pub(super) fn hides(&self) -> bool {
         let hidden = |packet: &Packet| packet.flags.as_deref().is_some_and(|flags| flags.contains('D'));
         let video = |packet: &Packet| {
@@ -258,13 +260,13 @@ impl FfprobeOutput {
 }
 
 impl FfprobeStream {
-    /// Whether ffprobe has decoded nothing of it so far, though it is picture or sound.
+    /// Whether this is picture or sound that ffprobe has not decoded yet.
     pub(super) fn is_unsure(&self) -> bool {
         self.undecodable.is_none()
             && (self.is("video") && self.pix_fmt.is_none() || self.is("audio") && self.sample_fmt.is_none())
     }
 
-    /// Whether it is of this type and there is a decoder's name for it.
+    /// Whether the stream is of this type and has a known codec.
     pub(super) fn is(&self, kind: &str) -> bool {
         self.codec_type.as_deref() == Some(kind)
             && self.codec_name.as_deref().is_some_and(|name| name != "none")

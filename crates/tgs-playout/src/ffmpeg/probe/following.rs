@@ -1,5 +1,5 @@
-//! What comes behind the streams of a transport stream that have ended: recordings are cut together
-//! of others, and a broadcaster changes its PIDs.
+//! Finds the streams that follow ended ones in a transport stream: recordings are joined from
+//! others, and broadcasters change their PIDs.
 
 use std::path::Path;
 
@@ -16,21 +16,20 @@ use crate::{
     proxy::{ProxyClient, ReadPurpose},
 };
 
-/// The packets before a stream's first one that describe it: the tables of a transport stream.
+/// Bytes of the tables before a stream's first packet: three packets of a transport stream.
 const TABLES: u64 = 3 * 188;
 
-/// Streams that begin within so many bytes go on beside each other.
+/// Streams that begin within this many bytes of each other run in parallel.
 const BESIDE: u64 = 256 << 10;
 
-/// So many packets hold some of each stream that is there.
+/// Enough packets to see every stream that runs there.
 const ENOUGH: u32 = 300;
 
-/// How many other streams of a file are looked at.
+/// Limit of the other streams that are examined.
 const MOST_STREAMS: usize = 16;
 
-/// The streams of `media` that go on where those of `found` have ended, as they are found there;
-/// `None` where there are none. `noted` are the places in the file where streams were seen to
-/// begin.
+/// The streams of `media` that continue where those of `found` have ended; `None` if there are
+/// none. `noted` are the file offsets at which ffmpeg saw streams begin.
 pub fn following(
     ffprobe: &Path,
     media: &Media,
@@ -40,7 +39,7 @@ pub fn following(
     cancel: &Cancel,
 ) -> Result<Option<Probe>, ItemFailure> {
     let (Some(pid), [source]) = (found.pid, &media.sources[..]) else { return Ok(None) };
-    // ffprobe also knows those that it has seen at the end of the file.
+    // ffprobe also lists streams that it has seen at the end of the file.
     let answer = ask(ffprobe, source, found.skip_bytes, packets(source), cancel)?;
     let others =
         answer.streams.iter().filter(|s| s.pid() != Some(pid)).filter(|s| answer.is_like(found, s.index));
@@ -60,7 +59,7 @@ pub fn following(
     Ok(None)
 }
 
-/// Where the first packet of a stream lies.
+/// File offset of a stream's first packet.
 fn first_packet(
     ffprobe: &Path,
     source: &MediaSource,
@@ -85,7 +84,7 @@ fn first_packet(
 }
 
 impl FfprobeOutput {
-    /// Whether a stream is of the kind that was found: picture, or only sound.
+    /// Whether a stream is of the kind in `found`: picture, or only sound.
     fn is_like(&self, found: &Probe, index: usize) -> bool {
         let kind = if found.video.is_some() { "video" } else { "audio" };
         self.streams.iter().any(|stream| stream.index == index && stream.is(kind))

@@ -1,4 +1,4 @@
-//! Probes an item: asks about each source, picks the streams, measures them.
+//! Probes an item: runs ffprobe on each source, picks the streams, measures them.
 
 use std::{collections::HashSet, path::Path};
 
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::item::{FailureReason, ItemFailure, Media};
 
-/// Asks ffprobe what `media` holds, for a broadcast that is `wanted`. Blocks until it answers,
-/// `cancel` is set or the time-out (20 s a source).
+/// Probes `media` for a broadcast with the options `wanted`. Blocks until ffprobe answers, `cancel`
+/// is set or the time limit passes (20 s per run).
 pub fn probe(
     ffprobe: &Path,
     media: &Media,
@@ -24,7 +24,7 @@ pub fn probe(
     probe_from(ffprobe, media, wanted, 0, cancel)
 }
 
-/// Asks as [`probe`] does about what begins at a byte of its only source.
+/// Probes as [`probe`] does, from byte `skip_bytes` of the only source on.
 pub fn probe_from(
     ffprobe: &Path,
     media: &Media,
@@ -45,12 +45,12 @@ pub fn probe_from(
         let choice = pick::choose(&answer, wanted.height);
         found.video = found.video.or_else(|| choice.video(&answer, number));
         found.stored = stored(&answer, &choice).filter(|_| media.sources.len() == 1);
-        // With two sources the second is the sound's, whatever sound the first may hold.
+        // The second of two sources is the sound's, even if the first holds sound too.
         found.audio = choice.audio(&answer, number).or(found.audio);
         found.unheard = found.audio.is_none() && answer.streams.iter().any(|s| s.is("audio"));
         found.pid = choice.pid(&answer).filter(|_| media.sources.len() == 1);
         found.times.estimated |= answer.is_estimated();
-        // A photo may hold a second picture (MPO); a raw MJPEG stream has as many as are asked for.
+        // A photo may hold a second picture (MPO); a raw MJPEG stream has as many as requested.
         image |= answer.format.is_image() && answer.packets.len() < packets(source) as usize;
         found.times.restarts |= answer.format.restarts();
         let mut chosen = [choice.picture, choice.sound].into_iter().flatten();
@@ -76,7 +76,7 @@ pub fn probe_from(
     Ok(found)
 }
 
-/// Takes any bytes for ffprobe's answer about a file. For tests and fuzzing alone; nothing is run.
+/// Parses any bytes as ffprobe's answer about a file. For tests and fuzzing only; runs no process.
 #[doc(hidden)]
 #[must_use]
 pub fn read_any(answer: &[u8]) -> Option<Probe> {

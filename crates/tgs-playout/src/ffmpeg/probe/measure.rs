@@ -1,4 +1,4 @@
-//! How long an item is: by its container's word, or by what is there.
+//! Determines an item's length, from its container or from its packets.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,30 +10,30 @@ use super::{
 };
 use crate::item::Media;
 
-/// [`GAP`] where there is sound only: no other stream waits for it.
+/// [`GAP`] for sound only: no other stream waits for it.
 const GAP_OF_SOUND: Duration = Duration::from_secs(10);
 
-/// The same for a picture without sound.
+/// [`GAP`] for a picture without sound.
 const GAP_OF_PICTURE: Duration = Duration::from_mins(1);
 
-/// A picture and its sound end so near to each other; otherwise the file is looked at more closely.
+/// Picture and sound normally end this close to each other; otherwise the file is examined further.
 pub(super) const SAME_END: Duration = Duration::from_secs(1);
 
-/// Picture and sound take more than this many bits a second; otherwise parts of what the file
-/// claims may not be there.
+/// Picture and sound take more bits per second than this; otherwise parts of the claimed length may
+/// be missing.
 const SPARSE: f64 = 300_000.0;
 
-/// A picture that is shown for less than this, without sound, is shown as a still.
+/// A picture without sound that is shorter than this is shown as a still.
 pub(super) const BRIEF: Duration = Duration::from_millis(300);
 
-/// Pictures of a source that is not on this machine that are further apart than this are read apart
-/// from the sound.
+/// If the pictures of a remote source are further apart than this many seconds, picture and sound
+/// are read separately.
 const SPARSE_PICTURES: f64 = 2.0;
 
 impl Probe {
-    /// Finds out how long it is: by what the container says, and where that is not to be believed,
-    /// by what is there. Each stream's end is known where `stated`. Answers how many pictures there
-    /// are, where they were counted.
+    /// Determines the length: from the container, or by scanning the file if the container is not
+    /// reliable. `stated` says that the container states each stream's end. Returns the number of
+    /// pictures, if counted.
     pub(super) fn measure(
         &mut self,
         ffprobe: &Path,
@@ -51,7 +51,7 @@ impl Probe {
             (Some(_), None) => GAP_OF_PICTURE,
             (None, _) => GAP_OF_SOUND,
             (Some(v), Some(a)) => {
-                // A stream that begins late has a gap before it, which the other one fills.
+                // The other stream fills the gap before a late stream.
                 let within = |late: Duration, other: Option<Duration>| other.is_none_or(|end| late <= end);
                 let late =
                     [(v.late, audio), (a.late, video)].into_iter().filter(|&(late, end)| within(late, end));
@@ -71,7 +71,7 @@ impl Probe {
         let found = scan::scan(ffprobe, source, self.skip_bytes, streams, cancel)?;
         self.times.measured = true;
         self.times.longest_gap = Some(found.longest_gap);
-        // Its own word is more exact than whole packets, where it is about the same.
+        // A stated end is more exact than whole packets, if both nearly agree.
         let better = |said: Option<Duration>, found: Option<Duration>| match (said, found) {
             (Some(said), Some(found)) if stated && said.abs_diff(found) < SAME_END / 2 => Some(said),
             (_, found) => found,
@@ -83,8 +83,7 @@ impl Probe {
             a.duration = better(a.duration, found.audio);
         }
         let measured = self.video.and_then(|v| v.duration).max(self.audio.and_then(|a| a.duration));
-        // What the file says goes before what is there: a file that was cut off is not as long as
-        // it should be.
+        // Otherwise the stated length stays, so that a truncated file is seen to end early.
         if found.jumps || self.times.estimated || self.duration.is_none() {
             self.duration = measured;
             self.times.estimated = false;
@@ -92,8 +91,7 @@ impl Probe {
         Some(found.pictures)
     }
 
-    /// Whether what the container says of the ends of its streams needs a look at the streams, in a
-    /// file of `size` bytes.
+    /// Whether the stream ends that the container states require a scan, in a file of `size` bytes.
     fn is_doubtful(&self, size: u64, [video, audio]: [Option<Duration>; 2]) -> bool {
         match (self.video, self.audio, video, audio) {
             (Some(_), Some(_), Some(v), Some(a)) => {

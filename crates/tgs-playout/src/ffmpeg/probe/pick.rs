@@ -1,5 +1,4 @@
-//! Which streams of a source are shown and heard: those of one programme, that can be decoded, and
-//! no covers.
+//! Picks the streams of a source to show and play: decodable, of one programme, no cover art.
 
 use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
@@ -9,14 +8,13 @@ use super::{
     times::{clock, ratio, seconds},
 };
 
-/// Codecs of single images, which stand beside music as its cover; each of them may hold a film as
-/// well.
+/// Codecs of single images, used for cover art beside music; each can also hold a film.
 const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];
 
-/// What lasts less than this is one picture, where something else goes on.
+/// A picture stream shorter than this is a single picture, if another stream continues.
 const STILL: Duration = Duration::from_secs(1);
 
-/// The streams that were chosen in one answer.
+/// The chosen streams of one ffprobe answer.
 #[derive(Default)]
 pub(super) struct StreamChoice<'a> {
     pub(super) picture: Option<&'a FfprobeStream>,
@@ -24,7 +22,7 @@ pub(super) struct StreamChoice<'a> {
 }
 
 impl StreamChoice<'_> {
-    /// The picture, as that of the source of this number.
+    /// The picture, as a stream of source number `source`.
     pub(super) fn video(&self, answer: &FfprobeOutput, source: usize) -> Option<VideoStream> {
         let stream = self.picture?;
         let rate = |text: &Option<String>| text.as_deref().and_then(ratio);
@@ -40,12 +38,12 @@ impl StreamChoice<'_> {
         })
     }
 
-    /// The PID of the picture, or else of the sound, in a transport stream.
+    /// In a transport stream, the PID of the picture, or else of the sound.
     pub(super) fn pid(&self, answer: &FfprobeOutput) -> Option<u32> {
         self.picture.or(self.sound).filter(|_| answer.is_transport_stream())?.pid()
     }
 
-    /// The sound, as that of the source of this number.
+    /// The sound, as a stream of source number `source`.
     pub(super) fn audio(&self, answer: &FfprobeOutput, source: usize) -> Option<AudioStream> {
         let stream = self.sound?;
         Some(AudioStream {
@@ -58,10 +56,10 @@ impl StreamChoice<'_> {
     }
 }
 
-/// Chooses for a broadcast of `height` lines: the best picture, and the best sound of the same
+/// Chooses the best picture for a broadcast of `height` lines, and the best sound of the same
 /// programme.
 pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
-    // The variants of a manifest are one film in several sizes; programmes are different films.
+    // HLS and DASH variants are one film in several sizes; programmes are different films.
     let names = answer.format.names.as_deref().unwrap_or_default();
     let variants = names.split(',').any(|name| matches!(name, "hls" | "applehttp" | "dash"));
     let rank = |stream: &&FfprobeStream| {
@@ -82,7 +80,7 @@ pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
     StreamChoice { picture, sound }
 }
 
-/// The first of those that rank highest.
+/// The first of the highest-ranking streams.
 fn first_max<'a, R: Ord>(
     streams: impl Iterator<Item = &'a FfprobeStream>,
     rank: impl Fn(&&'a FfprobeStream) -> R,
@@ -95,8 +93,8 @@ impl FfprobeOutput {
         self.format.names.as_deref() == Some("mpegts")
     }
 
-    /// The streams that may go with this picture: those of its programme, and those of none. `None`
-    /// where that is all.
+    /// The streams that may accompany this picture: those of its programme, and those of no
+    /// programme. `None` if all streams may.
     fn mates(&self, picture: Option<&FfprobeStream>) -> Option<HashSet<usize>> {
         let members = |program: &FfprobeProgram| -> HashSet<usize> {
             program.streams.iter().map(|member| member.index).collect()
@@ -106,7 +104,7 @@ impl FfprobeOutput {
             let heard = self.streams.iter().any(|s| s.is("audio") && program.contains(&s.index));
             match picture {
                 Some(picture) if program.contains(&picture.index) => found.extend(program),
-                // Without a picture the first programme is heard.
+                // Without a picture, the first programme with sound is used.
                 None if heard && found.is_empty() => found = program,
                 _ => {}
             }
@@ -121,7 +119,7 @@ impl FfprobeOutput {
 }
 
 impl FfprobeStream {
-    /// ffprobe writes it as `0x100`.
+    /// ffprobe writes the PID as `0x100`.
     pub(super) fn pid(&self) -> Option<u32> {
         u32::from_str_radix(self.id.as_deref()?.strip_prefix("0x")?, 16).ok()
     }
@@ -135,21 +133,21 @@ impl FfprobeStream {
         side(self.width) * side(self.height)
     }
 
-    /// Whether it has all the detail that a broadcast of so many lines can show.
+    /// Whether the picture has all the detail that a broadcast of `height` lines can show.
     fn fills(&self, height: u32) -> bool {
         let lines = u64::from(height);
         let width = u64::from(self.width.unwrap_or(0));
         u64::from(self.height.unwrap_or(0)) >= lines || width * 9 >= lines * 16
     }
 
-    /// Whether it is a cover, flagged as one or not: one image beside sound or another picture that
-    /// goes on.
+    /// Whether the stream is cover art, flagged or not: a single image beside sound or another
+    /// picture that continues.
     fn is_cover(&self, answer: &FfprobeOutput) -> bool {
         self.disposition.attached_pic | self.disposition.timed_thumbnails != 0
             || self.is_image() && self.is_brief(answer)
     }
 
-    /// Whether it is a single picture, or a few, where something else goes on.
+    /// Whether the stream is a single picture, or a few, while another stream continues.
     fn is_brief(&self, answer: &FfprobeOutput) -> bool {
         let other = answer.streams.iter().any(|other| {
             other.index != self.index && (other.is("audio") || other.is("video")) && !other.has_one_picture()
@@ -166,17 +164,17 @@ impl FfprobeStream {
         let tagged = self.tags.duration.as_deref().and_then(clock).map(|end| end.saturating_sub(start));
         let frames = self.nb_frames.as_deref().and_then(|count| count.parse::<u64>().ok());
         match (own.or(tagged), frames) {
-            // A still that is shown for long is one picture of its own length.
+            // A still shown for long is one picture of its own length.
             (Some(length), _) => length < STILL,
             (None, Some(count)) => count == 1,
-            // One picture has no mean rate.
+            // A single picture has no mean rate.
             (None, None) => self.avg_frame_rate.as_deref().and_then(ratio).is_none() && self.is_image(),
         }
     }
 
     /// See [`AudioStream::unplaced`].
     fn unplaced_channels(&self) -> u32 {
-        // Up to 8 channels ffmpeg takes for the usual ones; it decodes no more than 64.
+        // ffmpeg assumes the usual layout for up to 8 channels, and decodes at most 64.
         let channels = self.channels.filter(|count| (9..=64).contains(count)).unwrap_or(0);
         let layout = self.channel_layout.as_deref().unwrap_or("unknown");
         if layout == "unknown" || layout.ends_with(" channels") { channels } else { 0 }

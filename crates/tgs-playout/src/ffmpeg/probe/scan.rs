@@ -1,7 +1,6 @@
-//! Reads the time stamps of a whole file, where its own words about its times do not agree: what is
-//! there is measured.
+//! Scans the timestamps of a whole file whose own statements about its times disagree.
 //!
-//! Only for files on this machine, up to a size that takes a second. Nothing is decoded.
+//! Only for local files, up to a size that takes a second. Decodes nothing.
 
 use std::{path::Path, time::Duration};
 
@@ -13,45 +12,45 @@ use crate::{
     item::MediaSource,
 };
 
-/// A larger file is not read through.
+/// A larger file is not scanned.
 pub(super) const MAX_FILE: u64 = 128 << 20;
 
-/// How long it may take, and how much ffprobe may print: about 100,000 packets.
+/// Time limit of the scan, and limit of ffprobe's output in bytes: about 100,000 packets.
 const TIME_OUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 4 << 20;
 
-/// Packets further apart than this belong to two runs; steps back are small where frames are
-/// reordered.
+/// Packets further apart than this many seconds belong to two runs; frame reordering makes small
+/// steps back.
 const APART: f64 = 2.0;
 const BACK: f64 = -1.0;
 
-/// A hole in all streams is a jump of the clock from here on; a shorter one may be lost material.
+/// A hole in all streams is a clock jump from this many seconds on; a shorter one may be lost
+/// material.
 const LOST: f64 = 10.0;
 
-/// A track in more pieces than this is not understood.
+/// A track with more runs than this cannot be interpreted.
 const MAX_RUNS: usize = 10_000;
 
-/// A longer gap between two time stamps of one stream is taken for a jump of the clock and cut out,
-/// where nothing better is known. Sound fills a shorter one with silence, which takes ffmpeg 0.7 MB
-/// a second.
+/// Without better knowledge, a longer gap between two timestamps of a stream is a clock jump and is
+/// cut out. Silence fills a shorter gap of the sound, which takes ffmpeg 0.7 MB per second.
 pub(super) const GAP: Duration = Duration::from_mins(5);
 
-/// What was measured.
+/// The result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ScanResult {
-    /// When the picture ends, jumps cut out; `None` where none came.
+    /// The end of the picture, jumps cut out; `None` without packets.
     pub(super) video: Option<Duration>,
-    /// The same of the sound.
+    /// The end of the sound, likewise.
     pub(super) audio: Option<Duration>,
-    /// Packets of the picture.
+    /// Number of picture packets.
     pub(super) pictures: u64,
-    /// Longer gaps between two time stamps are jumps.
+    /// Longer gaps between two timestamps are jumps.
     pub(super) longest_gap: Duration,
-    /// Whether there are any.
+    /// Whether there are jumps.
     pub(super) jumps: bool,
 }
 
-/// Packets whose times follow each other.
+/// Packets with consecutive times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct TrackRun {
     start: f64,
@@ -65,14 +64,14 @@ struct TrackRun {
 struct Track {
     runs: Vec<TrackRun>,
     packets: u64,
-    /// How long the last packet is, which may stand for long.
+    /// Stated duration of the last packet, which may be a picture shown for long.
     tail: f64,
 }
 
 impl Track {
     fn add(&mut self, time: f64, duration: f64) {
         self.packets += 1;
-        // A frame may be said to last for hours; the next one tells.
+        // A container may state hours for a frame; the next frame shows its real length.
         let end = time + duration.clamp(0.0, APART);
         self.tail = duration.max(0.0);
         match self.runs.last_mut() {
@@ -84,18 +83,18 @@ impl Track {
         }
     }
 
-    /// The gaps before each run, the first counted from `begin`: where they begin and end.
+    /// The begin and end of the gap before each run; the first gap counts from `begin`.
     fn gaps(&self, begin: f64) -> impl Iterator<Item = (f64, f64)> {
         let ends = [begin].into_iter().chain(self.runs.iter().map(|run| run.end));
         ends.zip(self.runs.iter().map(|run| run.start))
     }
 
-    /// How much of this time has packets.
+    /// How much of this interval has packets.
     fn covers(&self, from: f64, to: f64) -> f64 {
         self.runs.iter().map(|run| (run.end.min(to) - run.start.max(from)).max(0.0)).sum()
     }
 
-    /// This track with the runs joined whose gaps `other` fills.
+    /// This track, with the runs joined between which `other` has packets.
     fn joined(&self, other: &Self) -> Self {
         let mut runs: Vec<TrackRun> = Vec::new();
         for run in &self.runs {
@@ -107,7 +106,7 @@ impl Track {
         Self { runs, packets: self.packets, tail: self.tail }
     }
 
-    /// When it ends, where gaps above `longest` and steps back are cut out.
+    /// When the track ends, with gaps above `longest` and steps back cut out.
     fn end(&self, begin: f64, longest: f64) -> Option<Duration> {
         let mut at = 0.0;
         for ((from, to), run) in self.gaps(begin).zip(&self.runs) {
@@ -122,13 +121,13 @@ impl Track {
     }
 }
 
-/// Whether `other` goes on where there is nothing from `from` to `to`.
+/// Whether `other` covers at least half of the gap between `from` and `to`.
 fn is_filled(other: &Track, from: f64, to: f64) -> bool {
     to >= from && other.covers(from, to) * 2.0 >= to - from
 }
 
-/// Measures these streams of `source`. `None` where that takes too long, or they cannot be
-/// understood.
+/// Scans these streams of `source`. `None` if that takes too long or the result cannot be
+/// interpreted.
 pub(super) fn scan(
     ffprobe: &Path,
     source: &MediaSource,
@@ -148,7 +147,7 @@ pub(super) fn scan(
     measure(&String::from_utf8_lossy(&output.stdout), video, audio)
 }
 
-/// Measures what ffprobe printed: a line a packet, `stream,pts,dts,duration,flags`.
+/// Measures ffprobe's output: one line per packet, `stream,pts,dts,duration,flags`.
 fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<ScanResult> {
     let (mut picture, mut sound) = (Track::default(), Track::default());
     for line in lines.lines() {
@@ -163,7 +162,7 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Sc
         let mut number = || fields.next()?.parse::<f64>().ok().filter(|n| n.is_finite() && n.abs() < longest);
         let (shown, decoded, duration) = (number(), number(), number());
         let Some(time) = decoded.or(shown) else { continue };
-        // What an edit list hides is decoded and not shown.
+        // Packets hidden by an edit list are decoded and not shown.
         if fields.next().is_some_and(|flags| flags.contains('D')) {
             continue;
         }
@@ -188,10 +187,10 @@ fn measure(lines: &str, video: Option<usize>, audio: Option<usize>) -> Option<Sc
     })
 }
 
-/// The longest gap of one track that the other one fills, and the shortest jump: a gap that nothing
-/// fills, or a step back.
+/// The longest gap of one track that the other one fills, and the shortest jump: an unfilled gap,
+/// or a step back.
 fn gaps(picture: &Track, sound: &Track, begin: f64) -> (f64, Option<f64>) {
-    // With one track alone there is nothing to compare with: a picture may stand for a while.
+    // A single track has nothing to compare with, and a picture may stand still for a while.
     let alone = picture.runs.is_empty() || sound.runs.is_empty();
     let lost = if alone { GAP.as_secs_f64() } else { LOST };
     let whole = picture.joined(sound);
@@ -203,7 +202,8 @@ fn gaps(picture: &Track, sound: &Track, begin: f64) -> (f64, Option<f64>) {
             if gap < BACK || gap > lost && !is_filled(other, from, to) {
                 jump = Some(jump.map_or(gap.abs(), |least| least.min(gap.abs())));
             } else {
-                // By their time stamps two packets are further apart, by the length of the first.
+                // The timestamps of two packets are further apart than the gap, by the first
+                // packet's length.
                 hole = hole.max(gap + APART);
             }
         }

@@ -1,10 +1,10 @@
-//! Whether an item is stored in a form that can be passed through.
+//! Checks whether an item is stored in a format that passthrough can send.
 
 use super::{
     ffprobe::FfprobeOutput, found::EncodedFormat, measure::SAME_END, pick::StreamChoice, times::ratio,
 };
 
-/// What the streams that would be picked are as they are stored.
+/// The stored format of the chosen streams.
 pub(super) fn stored(answer: &FfprobeOutput, choice: &StreamChoice) -> Option<EncodedFormat> {
     let (picture, sound) = (choice.picture?, choice.sound?);
     let fps = picture.avg_frame_rate.as_deref().and_then(ratio)?;
@@ -16,8 +16,8 @@ pub(super) fn stored(answer: &FfprobeOutput, choice: &StreamChoice) -> Option<En
         && picture.side_data_list.iter().all(|data| data.get("rotation").is_none())
         && (sound.codec_name.as_deref(), sound.profile.as_deref()) == (Some("aac"), Some("LC"))
         && !answer.hides();
-    // Copied, what one stream has more than the other would be lost, and what has no end of its own
-    // may have it.
+    // A copy would lose the surplus of the longer stream, and a stream without an end of its own
+    // may have one.
     let ends = [picture.own_end(&answer.format)?, sound.own_end(&answer.format)?];
     if ends[0].abs_diff(ends[1]) > SAME_END || answer.is_estimated() {
         return None;

@@ -1,28 +1,27 @@
-//! Times as ffprobe prints them, and what a container says about when its streams begin and end.
+//! Parses the times that ffprobe prints, and what a container says about the begin and end of its
+//! streams.
 //!
-//! Nothing here is believed beyond [`LONGEST`], so that sums of these times cannot overflow
-//! anywhere.
+//! All times are limited to [`LONGEST`], so that their sums cannot overflow.
 
 use std::time::Duration;
 
 use super::ffprobe::{FfprobeFormat, FfprobeOutput, FfprobeStream};
 
-/// No item is longer, and none begins later: what a container says beyond this is cut to it.
+/// Limit of lengths and start times: a container's larger values are cut to it.
 pub(crate) const LONGEST: Duration = Duration::from_hours(24 * 366);
 
-/// A container that begins later than this may count its length from zero or from its own
-/// beginning.
+/// If a container begins later than this, its length may count from zero or from its own beginning.
 const BEGINS_LATE: f64 = 2.0;
 
-/// Where ffprobe had no length in the file, it says so among its warnings.
+/// ffprobe's warning for a file without a stated length.
 const ESTIMATE: &str = "Estimating duration from bitrate";
 
-/// `12.345`, in seconds.
+/// Parses `12.345`, in seconds.
 pub(super) fn seconds(text: &str) -> Option<Duration> {
     length(text.parse().ok()?)
 }
 
-/// `00:01:02.500000000`, as Matroska's DURATION tag has it.
+/// Parses `00:01:02.500000000`, the form of Matroska's DURATION tag.
 pub(super) fn clock(text: &str) -> Option<Duration> {
     let mut parts = text.splitn(3, ':');
     let hours: f64 = parts.next()?.parse().ok()?;
@@ -31,14 +30,14 @@ pub(super) fn clock(text: &str) -> Option<Duration> {
     length(hours * 3600.0 + minutes * 60.0 + rest)
 }
 
-/// `30000/1001`, in frames a second.
+/// Parses `30000/1001`, in frames per second.
 pub(super) fn ratio(text: &str) -> Option<f64> {
     let (above, below) = text.split_once('/')?;
     let (above, below): (f64, f64) = (above.parse().ok()?, below.parse().ok()?);
     Some(above / below).filter(|rate| rate.is_finite() && *rate > 0.0)
 }
 
-/// A length of so many seconds, [`LONGEST`] at most; `None` where that is no length.
+/// A length of this many seconds, at most [`LONGEST`]; `None` if not positive.
 pub(super) fn length(seconds: f64) -> Option<Duration> {
     if seconds.is_nan() || seconds <= 0.0 {
         return None;
@@ -47,7 +46,7 @@ pub(super) fn length(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(longest)).ok().filter(|length| !length.is_zero())
 }
 
-/// A time that may be negative; zero where it is missing.
+/// A time that may be negative; zero if missing.
 fn time(text: Option<&String>) -> f64 {
     text.and_then(|text| text.parse::<f64>().ok()).filter(|time| time.is_finite()).unwrap_or(0.0)
 }
@@ -57,29 +56,29 @@ impl FfprobeFormat {
         self.names.as_deref().is_some_and(|names| names.split(',').any(|name| name == one))
     }
 
-    /// Whether it holds single images: each of these demuxers reads one picture and has no clock.
+    /// Whether the format holds single images: such a demuxer reads one picture and has no clock.
     pub(super) fn is_image(&self) -> bool {
         let names = self.names.as_deref().unwrap_or_default();
         names.split(',').any(|name| name == "image2" || name.ends_with("_pipe"))
     }
 
-    /// Whether ffmpeg's demuxer says that time stamps may begin anew in it (`AVFMT_TS_DISCONT`).
+    /// Whether timestamps may restart in this format (`AVFMT_TS_DISCONT` of ffmpeg's demuxer).
     pub(super) fn restarts(&self) -> bool {
         ["mpegts", "mpeg", "flv", "live_flv", "ogg", "hls", "applehttp"].iter().any(|name| self.is(name))
     }
 
-    /// How long the whole is, counted from its beginning.
+    /// The length of the file, counted from its beginning.
     pub(super) fn length(&self) -> Option<Duration> {
         let stated = self.duration.as_deref()?.parse::<f64>().ok()?;
         let start = time(self.start_time.as_ref());
-        // Matroska states the time of its end, the others a length.
+        // Matroska states the end time, other formats a length.
         length(if self.is("matroska") && start > 0.0 { stated - start } else { stated })
     }
 }
 
 impl FfprobeOutput {
-    /// Whether the length is no word of the file's: computed from a bitrate, from the time stamps
-    /// at the file's tail, or counted from an unknown zero.
+    /// Whether the length is estimated: computed from a bitrate or from the timestamps at the
+    /// file's tail, or counted from an unknown zero.
     pub(super) fn is_estimated(&self) -> bool {
         let format = &self.format;
         let unclear = !["mov", "matroska", "mpegts"].iter().any(|name| format.is(name));
@@ -91,7 +90,7 @@ impl FfprobeOutput {
 }
 
 impl FfprobeStream {
-    /// How long after the file's beginning it begins.
+    /// Delay of the stream's beginning after the file's.
     pub(super) fn late(&self, format: &FfprobeFormat) -> Duration {
         if self.start_time.is_none() {
             return Duration::ZERO;
@@ -99,8 +98,8 @@ impl FfprobeStream {
         length(time(self.start_time.as_ref()) - time(format.start_time.as_ref())).unwrap_or_default()
     }
 
-    /// When it ends, counted from the file's beginning: by its own length, or by Matroska's tag,
-    /// which says the time of its end and is often stale: no stream of a file ends behind the file.
+    /// When the stream ends, counted from the file's beginning: by its own length, or by Matroska's
+    /// tag, which states the end time, is often stale and is limited to the file's end.
     pub(super) fn own_end(&self, format: &FfprobeFormat) -> Option<Duration> {
         let whole = format.length();
         let own = self.duration.as_deref().and_then(seconds);
@@ -112,13 +111,13 @@ impl FfprobeStream {
         Some(whole.map_or(end, |whole| end.min(whole)))
     }
 
-    /// Whether the container says when this stream ends. ASF gives the file's length for each of
-    /// them, Ogg that of the last of several chained streams.
+    /// Whether the container states this stream's end. ASF states the file's length for each
+    /// stream, Ogg that of the last of several chained streams.
     pub(super) fn states_end(&self, format: &FfprobeFormat) -> bool {
         self.own_end(format).is_some() && !format.is("asf") && !format.is("ogg")
     }
 
-    /// The same, or the end of the file where the stream has none of its own.
+    /// The stream's own end, or else the file's.
     pub(super) fn end(&self, format: &FfprobeFormat) -> Option<Duration> {
         self.own_end(format).or_else(|| format.length())
     }

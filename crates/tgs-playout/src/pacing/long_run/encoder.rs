@@ -1,5 +1,5 @@
-//! The simulated programme and its encoders: what the prepare and encode threads put into the
-//! read-ahead, with empty payloads. A body holds nothing but which frame of which item it is.
+//! The simulated programme and its encoders: the events of the prepare and encode threads, with
+//! empty payloads. A body holds only the numbers of its item and frame.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -19,30 +19,30 @@ pub(super) const RATE: u64 = 44_100;
 /// Pictures from one keyframe to the next.
 pub(super) const GROUP: u64 = 2 * FPS;
 
-/// By how many frames each of four pictures is shown later than it is decoded.
+/// Composition offsets of four successive pictures, in frames.
 const REORDER: [u64; 4] = [2, 4, 1, 1];
 
 pub(super) const VIDEO_HEADER: [u8; 6] = [0x17, 0, 0, 0, 0, 1];
 pub(super) const AUDIO_HEADER: [u8; 4] = [0xaf, 0, 0x12, 0x10];
 pub(super) const SILENCE: [u8; 3] = [0xaf, 1, 0];
 
-/// When the encoder says that picture `n` is decoded, in ms.
+/// The encoder's decoding time of picture `n`, in ms.
 pub(super) fn decoded(n: u64) -> u64 {
     n * 1000 / FPS
 }
 
-/// How much later it is shown, in frames.
+/// Composition offset of picture `n`, in frames.
 pub(super) fn reordered(n: u64) -> u64 {
     REORDER[n as usize % 4]
 }
 
-/// When the encoder says that picture `n` is shown, in ms.
+/// The encoder's presentation time of picture `n`, in ms.
 pub(super) fn shown(n: u64) -> u64 {
     decoded(n) + reordered(n) * 1000 / FPS
 }
 
-/// When the encoder says that sound `n` is heard, in ms: one frame of priming before the first
-/// picture is shown.
+/// The encoder's time of sound `n`, in ms: one priming frame before the first picture's
+/// presentation.
 pub(super) fn heard(n: u64) -> u64 {
     n * 1024 * 1000 / RATE + 66 - 23
 }
@@ -72,11 +72,11 @@ pub(super) fn header(kind: Kind) -> Tag {
     Tag { kind, timestamp: 0, body }
 }
 
-/// What comes of an item.
+/// The output of an item.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     pub(super) seq: u64,
-    /// Pictures that its encoder gave to its end.
+    /// Pictures that its encoder produces in total.
     pub(super) pictures: u64,
     pub(super) live: bool,
 }
@@ -88,10 +88,10 @@ struct Job {
     sounds: u64,
     next_picture: u64,
     next_sound: u64,
-    /// When it began, for one that is as fast as time.
+    /// Start time, for a live encoder that runs in real time.
     began: u64,
     clock: TimestampUnwrapper,
-    /// The pieces before its first frame.
+    /// The events before its first frame.
     opening: VecDeque<Event>,
 }
 
@@ -99,26 +99,27 @@ struct Job {
 #[derive(Debug)]
 pub(super) struct Programme {
     rng: fastrand::Rng,
-    /// When no further item begins.
+    /// Time after which no further item begins.
     end: u64,
-    /// When an item of `long` pictures begins: one that outlives its encoder's 31 bits.
+    /// Time at which an item of `long` pictures begins, which exceeds its encoder's 31 bits.
     long_at: Option<u64>,
     long: u64,
-    /// The times at which a live item of an hour begins.
+    /// Times at which a live item of an hour begins.
     live_at: VecDeque<u64>,
     job: Option<Job>,
-    /// When the next item is prepared, or its source gives something again.
+    /// Time at which the next item is prepared, or the source yields media again.
     ready: u64,
     runs: u64,
     pub(super) failed: u64,
     /// Items that the viewer has not seen to their end.
     pub(super) given: VecDeque<Shown>,
-    /// Items that are live.
+    /// Numbers of the live items.
     pub(super) live: Vec<u64>,
 }
 
 impl Programme {
-    /// About ten thousand items in 60 days, whatever `days` are. The longest takes 26 of 60.
+    /// About ten thousand items in 60 days; for other `days` in proportion. The longest takes 26/60
+    /// of the time.
     pub(super) fn new(days: u64, seed: u64) -> Self {
         let part = |percent: u64| days * 24 * HOUR / 100 * percent;
         Self {
@@ -136,17 +137,17 @@ impl Programme {
         }
     }
 
-    /// When live items begin, or soon after.
+    /// Earliest times of the live items.
     pub(super) fn live_at(days: u64) -> [u64; 2] {
         [97, 99].map(|percent| days * 24 * HOUR / 100 * percent)
     }
 
-    /// Items that have begun.
+    /// Number of items that have begun.
     pub(super) fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// Its source gives nothing before `until`.
+    /// The source yields no media before `until`.
     pub(super) fn starve(&mut self, until: u64) {
         self.ready = self.ready.max(until);
     }
@@ -156,7 +157,7 @@ impl Programme {
         now >= self.end && self.job.is_none()
     }
 
-    /// What the encoder has ready, and whether it is live.
+    /// The encoder's next event, and whether the item is live.
     pub(super) fn next(&mut self, now: u64) -> Option<(Event, bool)> {
         if now < self.ready {
             return None;
@@ -172,7 +173,7 @@ impl Programme {
         if job.next_picture == job.shown.pictures && job.next_sound == job.sounds {
             self.given.push_back(job.shown);
             self.job = None;
-            // ffmpeg ends, the next one starts.
+            // ffmpeg ends, and the next one starts.
             self.ready = now + self.rng.u64(..SECOND / 2);
             return Some((Event::End, live));
         }
@@ -191,7 +192,7 @@ impl Programme {
         } else {
             job.next_picture += 1;
         }
-        // As ffmpeg writes it, and as it is read.
+        // Wraps as in ffmpeg's FLV, and unwraps as the reader does.
         tag.timestamp = job.clock.unwrap(tag.timestamp & 0x7fff_ffff);
         Some((Event::Tag(tag), live))
     }
@@ -203,8 +204,8 @@ impl Programme {
         }
         let rng = &mut self.rng;
         if self.runs > 0 && rng.u32(..100) < 3 {
-            // What fails takes its time: a server that does not answer, a back-off where the whole
-            // list fails.
+            // Failures take time: a server that does not answer, a back-off when the whole list
+            // fails.
             self.failed += 1;
             self.ready = now + rng.u64(SECOND / 10..40 * SECOND);
             return None;
@@ -215,7 +216,7 @@ impl Programme {
         } else if self.long_at.take_if(|at| *at <= now).is_some() {
             self.long
         } else if rng.u32(..100) < 3 {
-            // Cut short, or a jingle.
+            // A truncated item, or a jingle.
             rng.u64(1..GROUP)
         } else {
             ((-(1.0 - rng.f64()).ln() * 285.0 * FPS as f64) as u64).clamp(GROUP, 90 * 60 * FPS)
@@ -223,7 +224,7 @@ impl Programme {
         let whole = (pictures * 1000 * RATE / (FPS * 1024 * 1000)).max(1);
         let (silent, sounds) = match rng.u32(..100) {
             0..5 => (true, 0),
-            // It ends early.
+            // The sound ends early.
             5..10 => (false, (whole / 2).max(1)),
             10..20 => (false, whole + rng.u64(..90)),
             _ => (false, whole + 1),

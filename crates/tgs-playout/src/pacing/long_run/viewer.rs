@@ -1,6 +1,6 @@
-//! The other end: judges what comes out as a server and its viewers would, tag by tag, and keeps
-//! its own account of the time that they were away. It knows nothing of the engine but the numbers
-//! in the bodies.
+//! The receiving side: judges the output tag by tag as a server and its viewers would, and keeps
+//! its own account of the time without a connection. Knows only the numbers in the bodies, nothing
+//! of the engine.
 
 use std::collections::VecDeque;
 
@@ -13,16 +13,16 @@ use super::{
 
 const MS: u64 = 1_000_000;
 
-/// Tags that are due within this go out together.
+/// Tags that are due within this time are sent together.
 const EARLY: u64 = TOGETHER.as_millis() as u64 * MS;
 
-/// How late a wait may end, and so a tag come, in nanoseconds.
+/// Largest delay of a wait, and thus of a tag, in nanoseconds.
 pub(super) const JITTER: u64 = MS;
 
-/// A picture, a frame of sound, and what sound must lack to have ended.
+/// A picture, a frame of sound, and the lag after which sound counts as ended.
 const HELD_BACK: u64 = (34 + 24 + 50) * MS;
 
-/// Sound lies on a grid of 23.2 ms: half of that is how far it may be off, in ms.
+/// Largest error of sound, in ms: half of its grid of 23.2 ms.
 const MOST_APART: u64 = 12;
 
 /// The playout resynchronises after a longer lag.
@@ -33,7 +33,7 @@ const LET_GO: u64 = 10_000 * MS;
 struct Frame {
     kind: Kind,
     key: bool,
-    /// The item and the number in it; `None` is silence.
+    /// The item and the frame's number in it; `None` for silence.
     number: Option<(u64, u64)>,
 }
 
@@ -45,24 +45,24 @@ impl Frame {
     }
 }
 
-/// A frame that may have to be shown again.
+/// A frame that may have to be sent again.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     frame: Frame,
-    /// The broadcast's time of it, in ms.
+    /// Its broadcast time, in ms.
     time: u64,
-    /// Bytes of this connection up to here; those of a flush that has not been are not known.
+    /// Bytes of this connection including this frame; `u64::MAX` before the flush.
     end: u64,
 }
 
-/// Pictures of one encoder one after another.
+/// Successive pictures of one encoder.
 #[derive(Debug, Clone, Copy, Default)]
 struct Segment {
     seq: u64,
-    /// When its first picture is shown, by its encoder's clock and by the broadcast's.
+    /// Presentation time of its first picture, on the encoder's clock and on the broadcast's.
     by_encoder: u64,
     by_broadcast: u64,
-    /// Whether sound of it has come.
+    /// Whether sound of the segment has come.
     heard: bool,
 }
 
@@ -71,10 +71,10 @@ struct Segment {
 struct Connection {
     /// Time of the last tag, with the bits that the wire does not carry.
     last: Option<u64>,
-    /// The broadcast's time of the first frame, once there was one.
+    /// Broadcast time of the first frame, once there was one.
     base: Option<u64>,
     headers: [bool; 2],
-    /// How many of the frames that may have been lost are still to come again.
+    /// Number of possibly lost frames that are still to be sent again.
     again: usize,
 }
 
@@ -82,39 +82,37 @@ struct Connection {
 pub(super) struct Viewer {
     first_timestamp: u64,
     connection: Connection,
-    /// What came since the last keyframe that has arrived for certain.
+    /// Frames since the last keyframe that has arrived for certain.
     sent: VecDeque<Sent>,
-    /// The broadcast's time up to which all has arrived, from a break until it goes on.
+    /// Broadcast time up to which everything has arrived, from a lost connection until the resume.
     resume_at: Option<u64>,
-    /// When the broadcast's time 0 was due, in ns; earlier than the beginning where a live source
-    /// has skipped.
+    /// Due time of the broadcast's time 0, in ns; may be negative after a live source has skipped.
     pub(super) anchor: Option<i64>,
-    /// Pictures and sounds shown; their times follow from these alone until a live source has
-    /// skipped some.
+    /// Pictures and sounds received; their times follow from these counts alone until a live source
+    /// skips.
     pub(super) first_due: i64,
     pub(super) pictures: u64,
     sounds: u64,
     pub(super) live_breaks: u64,
     last_picture: u64,
-    /// Not known right after a live source has skipped some.
+    /// Unknown right after a live source has skipped.
     last_sound: Option<u64>,
-    /// The newest first: items may be shorter than sound is behind the picture.
+    /// Newest first: an item may be shorter than the lag of sound behind the picture.
     segments: [Segment; 4],
     /// A sound that came before its picture.
     early: Option<(u64, u64, u64)>,
-    /// Segments that have begun, now and when the last sound of its own came.
+    /// Number of segments so far, and that number at the last sound of an item or filler.
     segment: u64,
     heard_in: u64,
-    /// The item on air and its next picture, then its next sound.
+    /// The current item and its next picture, then its next sound.
     seq: u64,
     next_picture: u64,
     next_sound: (u64, u64),
-    /// The next picture of the filler, while that is on air.
+    /// The filler's next picture, while the filler is sent.
     filler: Option<u64>,
-    /// How long the world stood still since the broadcast was last on time, in ns.
+    /// Duration of stalls since the broadcast was last on time, in ns.
     pub(super) behind: u64,
-    /// Whether the playout has just waited, and whether the read-ahead has just been about to be
-    /// empty.
+    /// Whether the playout has just waited, and whether the read-ahead has just been nearly empty.
     pub(super) waited: bool,
     pub(super) starved: bool,
     /// Sums in ns.
@@ -136,7 +134,7 @@ pub(super) struct Seen {
     pub(super) lags_let_go: u64,
     pub(super) furthest_apart: u64,
     pub(super) most_kept: usize,
-    /// Over every tag, its time and when it came.
+    /// Digest over the time and the arrival of every tag.
     pub(super) digest: u64,
 }
 
@@ -171,16 +169,16 @@ impl Viewer {
         }
     }
 
-    /// A connection is there.
+    /// A connection is established.
     pub(super) fn connected(&mut self) {
         self.connection = Connection::default();
         self.waited = false;
         self.seen.connections += 1;
     }
 
-    /// A connection is gone, of which `acked` bytes have arrived.
+    /// A connection is lost, of which `acked` bytes have arrived.
     pub(super) fn lost(&mut self, acked: u64) {
-        // Else the one before still counts: this one did not come to anything new.
+        // Otherwise the previous position holds: this connection has delivered nothing new.
         if self.connection.base.is_some() && self.resume_at.is_none() {
             let arrived = self.sent.iter().rev().find(|sent| sent.end <= acked);
             self.resume_at = arrived.or(self.sent.front()).map(|sent| sent.time);
@@ -191,13 +189,13 @@ impl Viewer {
         }
     }
 
-    /// Forgets what comes before the last keyframe that has arrived.
+    /// Forgets the frames before the last keyframe that has arrived.
     fn forget(&mut self, acked: u64) {
         let key = self.sent.iter().rposition(|sent| sent.end <= acked && sent.frame.key);
         self.sent.drain(..key.unwrap_or(0));
     }
 
-    /// All that was taken is sent, `bytes` of this connection.
+    /// All queued tags are sent, `bytes` of this connection.
     pub(super) fn flushed(&mut self, bytes: u64, acked: u64) {
         for sent in self.sent.iter_mut().rev().take_while(|sent| sent.end == u64::MAX) {
             sent.end = bytes;
@@ -236,7 +234,7 @@ impl Viewer {
         self.place(now, base + time - self.first_timestamp, frame, tag, programme);
     }
 
-    /// All bits of a time of which the wire carries 32.
+    /// The full time, of which the wire carries 32 bits.
     fn unwrapped(&mut self, low: u32) -> u64 {
         let time = match self.connection.last {
             None => {
@@ -254,7 +252,7 @@ impl Viewer {
         time
     }
 
-    /// The broadcast's time of a connection's first frame.
+    /// The broadcast time of a connection's first frame.
     fn first_of_connection(&mut self, now: u64, frame: Frame, programme: &Programme) -> u64 {
         let Some(first) = self.sent.front() else {
             if self.anchor.is_none() {
@@ -266,8 +264,8 @@ impl Viewer {
         let base = if frame == first.frame {
             first.time
         } else {
-            // A live source has gone on at its newest, which is a time nobody knows: it is taken to
-            // follow at once.
+            // A live source has continued at its live edge, at an unknown time, which is assumed to
+            // follow directly.
             let (seq, n) = frame.number.expect("a picture");
             let newer = seq > self.seq || seq == self.seq && n > self.next_picture;
             let live = programme.live.contains(&seq) && newer || seq == 0 && !programme.live.is_empty();
@@ -280,7 +278,7 @@ impl Viewer {
         };
         let resumed = if self.sent.is_empty() { base } else { at };
         let before = self.anchor.replace((now - resumed * MS) as i64);
-        // A live source that goes on at its newest moves the anchor back.
+        // A live source that continues at its live edge moves the anchor back.
         self.away += self.anchor.unwrap_or(0) - before.unwrap_or(0);
         self.behind = 0;
         self.connection.again = self.sent.len();
@@ -303,11 +301,11 @@ impl Viewer {
         }
     }
 
-    /// Whether it comes when it is due.
+    /// Judges whether a frame comes when due.
     fn pace(&mut self, now: u64, time: u64, frame: Frame) {
         let due = self.anchor.expect("the first frame has set it") + (time * MS) as i64;
         let late = now as i64 - due;
-        // Who has waited has waited for this one; those behind it may go with it.
+        // After a wait the tag must not be early; later tags may be sent with it.
         let early = if std::mem::take(&mut self.waited) { 0 } else { EARLY as i64 };
         assert!(late >= -early, "{time} ms comes {late} ns early");
         let late = late.max(0) as u64;
@@ -321,8 +319,8 @@ impl Viewer {
             self.let_go += late;
             self.seen.lags_let_go += 1;
         } else if self.behind == 0 {
-            // What stands last in what the encoder has given leaves once it is known what follows,
-            // or that nothing does.
+            // The last frames of an encoder leave once the next ones are known, or known to be
+            // absent.
             assert!(late <= HELD_BACK + JITTER, "{frame:?} at {time} ms comes {late} ns late");
             assert!(
                 late <= JITTER || self.starved,
@@ -332,7 +330,7 @@ impl Viewer {
         }
     }
 
-    /// Whether a picture is the next one, at its place.
+    /// Judges whether a picture is the next one, at its place.
     fn see(&mut self, time: u64, seq: u64, n: u64, later: u64, programme: &mut Programme) {
         let at = |frames: u64| (frames * 1000 + FPS / 2) / FPS;
         let frames = reordered(n);
@@ -359,7 +357,7 @@ impl Viewer {
         }
     }
 
-    /// Whether picture `n` of `run` begins a segment. Panics where it cannot come next.
+    /// Whether picture `n` of item `seq` begins a segment. Panics if the picture cannot come next.
     fn goes_on_with(&mut self, seq: u64, n: u64, programme: &mut Programme) -> bool {
         if seq == 0 {
             let expected = self.filler.filter(|next| *next == n);
@@ -392,18 +390,18 @@ impl Viewer {
         true
     }
 
-    /// Whether the item on air was seen to its end.
+    /// Whether the current item was received to its end.
     pub(super) fn saw_all_of(&self, last: Shown) -> bool {
         (self.seq, self.next_picture) == (last.seq, last.pictures)
     }
 
-    /// Whether a sound is where its picture wants it.
+    /// Whether a sound is at the place that its picture determines.
     fn is_with_picture(&mut self, time: u64, seq: u64, n: u64) -> bool {
         let of_run = self.segments.iter_mut().filter(|segment| segment.seq == seq);
         let apart = |segment: &Segment| (segment.by_broadcast + heard(n)).abs_diff(segment.by_encoder + time);
         let Some(segment) = of_run.min_by_key(|segment| apart(segment)) else { return false };
-        // It is placed by the first; an encoder's times are cut to a millisecond, which shows in
-        // those behind it.
+        // The first sound determines the place; the encoder's truncation to milliseconds shows in
+        // later ones.
         let is_there = apart(segment) <= MOST_APART + u64::from(segment.heard);
         segment.heard |= is_there;
         if is_there {
@@ -412,7 +410,7 @@ impl Viewer {
         is_there
     }
 
-    /// Whether a sound is the next one, at its place and with its picture.
+    /// Judges whether a sound is the next one, at its place and with its picture.
     fn hear(&mut self, time: u64, number: Option<(u64, u64)>) {
         let at = |frames: u64| (frames * 1024 * 1000 + RATE / 2) / RATE;
         if self.live_breaks == 0 {
@@ -425,7 +423,7 @@ impl Viewer {
         assert!(self.connection.headers[1], "sound without its header");
         let Some((seq, n)) = number else { return };
         if !self.is_with_picture(time, seq, n) {
-            // It may lie just before the first picture of its segment.
+            // The sound may lie just before the first picture of its segment.
             assert!(self.early.is_none(), "sound {n} of item {seq} is off its picture: {:?}", self.segments);
             self.early = Some((time, seq, n));
         }
@@ -438,8 +436,7 @@ impl Viewer {
     }
 }
 
-/// The times of the simulated encoder are what the judgement is about, so they are judged
-/// themselves.
+/// Checks the times of the simulated encoder, on which all judgements rest.
 #[test]
 fn the_encoder_counts_as_ffmpeg_does() {
     assert_eq!((decoded(0), decoded(1), decoded(90)), (0, 33, 3000));

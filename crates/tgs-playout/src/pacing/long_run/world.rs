@@ -1,4 +1,4 @@
-//! All that goes on beside the playout: encoders, servers, the machine, its clock.
+//! The world around the playout: encoders, servers, the machine, its clock.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -17,61 +17,61 @@ use crate::{
 
 pub(super) const DAY: u64 = 24 * HOUR;
 
-/// Each connection's clock runs over six hours after its beginning.
+/// Each connection's timestamps overflow six hours after its start.
 pub(super) const FIRST_TIMESTAMP: u64 = (1 << 32) - 6 * HOUR / 1_000_000;
 
-/// Memory that the process may take more at the end than after the first day, in KiB.
+/// Permitted growth of the process's memory after the first day, in KiB.
 const GROWTH_KIB: u64 = 2048;
 
-/// After the server is back, this long at most until it is found: the longest back-off and attempt.
+/// Largest delay until a returned server is found: the longest back-off and attempt.
 const FOUND: u64 = 45 * SECOND;
 
-/// How a connection is lost.
+/// A loss of the connection.
 #[derive(Debug, Clone, Copy)]
 struct Outage {
     at: u64,
-    /// The server refuses for this long.
+    /// The server refuses connections for this long.
     refuses: u64,
-    /// Connections that are dropped within seconds, one after another.
+    /// Number of subsequent connections that are dropped within seconds.
     short: u32,
-    /// How late the server acknowledged before.
+    /// Delay of the server's acknowledgements before.
     ack_delay: u64,
 }
 
-/// All that goes on beside the playout.
+/// The world around the playout.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) now: u64,
     rng: fastrand::Rng,
     read_ahead: Arc<ReadAhead>,
-    /// How many pictures the read-ahead takes.
+    /// Capacity of the read-ahead in pictures.
     ahead: u64,
     cancel: Cancel,
     shared_status: SharedStatus,
     pub(super) programme: Programme,
     pub(super) viewer: Viewer,
-    /// When the encoder is looked at next: it is woken when a third of a second is free.
+    /// Next time to run the encoder, which wakes when a third of a second is free.
     fill_at: u64,
-    /// When it was about to be empty last.
+    /// Time at which the read-ahead was nearly empty last.
     starved_at: u64,
     outages: VecDeque<Outage>,
     /// The server is away until then.
     back_at: u64,
     short: u32,
     lost_at: u64,
-    /// When this connection is cut.
+    /// Time at which this connection is cut.
     cut_at: u64,
     ack_delay: u64,
-    /// Bytes taken and bytes sent of this connection, and when.
+    /// Bytes of this connection: queued, then flushed with their times.
     pub(super) taken: u64,
     flushed: VecDeque<(u64, u64)>,
     acked: u64,
-    /// When the machine stands still and for how long; when the uplink is as slow.
+    /// Time and duration of machine stalls; then of uplink stalls.
     stalls: VecDeque<(u64, u64)>,
     slow: VecDeque<(u64, u64)>,
-    /// When a source gives nothing, and until when.
+    /// Start and end of periods in which a source yields no media.
     starves: VecDeque<(u64, u64)>,
-    /// When the wall's clock is set to another offset, in seconds.
+    /// Time and new offset, in seconds, of each change of the wall clock.
     sets: VecDeque<(u64, i64)>,
     pub(super) wall_offset: i64,
     next_day: u64,
@@ -80,7 +80,7 @@ pub(super) struct World {
     pub(super) most_queued: f64,
 }
 
-/// Moments with `mean` ns between them until `end`, and how long each lasts.
+/// Moments about `mean` ns apart until `end`, each with a duration.
 fn moments(rng: &mut fastrand::Rng, end: u64, mean: u64, lasts: std::ops::Range<u64>) -> Vec<(u64, u64)> {
     let mut at = 0;
     std::iter::from_fn(|| {
@@ -102,7 +102,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let end = days * DAY;
         let mut outages = Vec::new();
-        // The ingest is restarted each night.
+        // The ingest restarts each night.
         for day in 0..days {
             let at = day * DAY + 4 * HOUR + rng.u64(..HOUR);
             outages.push(Outage {
@@ -112,7 +112,7 @@ impl World {
                 ack_delay: 0,
             });
         }
-        // Lines break.
+        // Line failures.
         for (at, refuses) in moments(&mut rng, end, 7 * HOUR, 0..SECOND) {
             let short = if rng.u32(..4) == 0 { rng.u32(1..8) } else { 0 };
             outages.push(Outage { at, refuses, short, ack_delay: rng.u64(..5 * SECOND) });
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// Time passes; encoders and people do what they do.
+    /// Advances time to `until`, with the clock changes and encoder work that are due.
     pub(super) fn pass(&mut self, until: u64, away: bool) {
         self.now = self.now.max(until);
         if let Some((_, offset)) = self.sets.pop_front_if(|(at, _)| *at <= self.now) {
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// Lets the encoder work until the read-ahead is full.
+    /// Runs the encoder until the read-ahead is full.
     fn fill(&mut self, away: bool) {
         let mut have = (self.read_ahead.seconds() * FPS as f64).round() as u64;
         if have < 2 * GROUP {
@@ -196,7 +196,7 @@ impl World {
             have += u64::from(matches!(&piece, Event::Tag(tag) if tag.kind == Kind::Video && tag.is_frame()));
             self.read_ahead.push(piece, live, &self.cancel);
             if live && away && have >= self.ahead {
-                // The oldest make room.
+                // The oldest group makes room.
                 have -= 1;
             }
         }
@@ -209,7 +209,7 @@ impl World {
     /// Waits on a connection, which may be cut meanwhile.
     pub(super) fn wait(&mut self, until: u64) -> Result<(), SinkError> {
         if until > self.now {
-            // Who waits is on time.
+            // A playout that waits is on time.
             self.viewer.behind = 0;
             self.viewer.waited = true;
         }
@@ -247,8 +247,7 @@ impl World {
         self.taken += tag.body.len() as u64;
         self.viewer.take(self.now, tag, &mut self.programme);
         if self.viewer.behind > 0 && tag.is_keyframe() {
-            // While the playout makes up for a lag it does not wait, and the encoder works beside
-            // it.
+            // The playout does not wait while it makes up for a lag; the encoder works in parallel.
             self.fill(false);
         }
     }
@@ -298,7 +297,7 @@ impl World {
     }
 }
 
-/// Memory of this process.
+/// Resident memory of this process in KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

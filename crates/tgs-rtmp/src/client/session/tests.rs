@@ -1,4 +1,4 @@
-//! What is said to a server, and what a server may say.
+//! Messages to a server, and messages that a server may send.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -14,7 +14,7 @@ fn session() -> PublishSession {
     PublishSession::new(RtmpUrl::parse("rtmp://host/app/s3cr3t").unwrap())
 }
 
-/// The server's bytes of one message.
+/// One message of the server as bytes.
 fn from_server(kind: u8, timestamp: u32, body: &[u8]) -> Vec<u8> {
     let mut writer = ChunkWriter::default();
     let mut bytes = Vec::new();
@@ -37,7 +37,7 @@ fn status(level: &str, code: &str, description: &str) -> Vec<u8> {
     })
 }
 
-/// What the session has to say, taken apart.
+/// The messages in the session's output.
 fn said(session: &mut PublishSession, reader: &mut ChunkReader) -> Vec<Received> {
     reader.push(&mem::take(&mut session.out));
     std::iter::from_fn(|| reader.next_message().unwrap()).collect()
@@ -66,7 +66,7 @@ fn live() -> (PublishSession, ChunkReader) {
 fn answers_decide_how_it_goes_on_whatever_comes_between() {
     let (mut session, mut reader) = (session(), ChunkReader::new(1 << 20));
     assert_eq!(names(&said(&mut session, &mut reader)), ["connect"]);
-    // Nothing of this is an answer to `connect`.
+    // None of these is an answer to `connect`.
     session.hear(&status("status", "NetConnection.Something", "")).unwrap();
     session.hear(&command("_result", 9.0, |_| {})).unwrap();
     session.hear(&command("_result", -1.0, |_| {})).unwrap();
@@ -75,7 +75,7 @@ fn answers_decide_how_it_goes_on_whatever_comes_between() {
     assert_eq!(said(&mut session, &mut reader), []);
     session.hear(&command("_result", 1.0, |_| {})).unwrap();
     assert_eq!(names(&said(&mut session, &mut reader)), ["releaseStream", "FCPublish", "createStream"]);
-    // Errors of calls that do not matter do not stop it.
+    // Errors of calls without effect do not stop the session.
     session.hear(&command("_error", 2.0, |_| {})).unwrap();
     session.hear(&command("_error", 3.0, |_| {})).unwrap();
     session
@@ -133,7 +133,7 @@ fn the_servers_questions_are_answered() {
     assert_eq!(pong.len(), 1);
     assert_eq!((pong[0].kind, pong[0].chunk_stream, pong[0].timestamp), (kind::USER_CONTROL, 2, 42));
     assert_eq!(pong[0].body, [0, 7, 1, 2, 3, 4]);
-    // Neither a stream's begin nor a question cut short is one.
+    // Neither Stream Begin nor a truncated ping request is answered.
     session.hear(&from_server(kind::USER_CONTROL, 0, &[0, 0, 0, 0, 0, 1])).unwrap();
     session.hear(&from_server(kind::USER_CONTROL, 0, &[0, 6, 1])).unwrap();
     assert_eq!(said(&mut session, &mut reader), []);
@@ -151,7 +151,7 @@ fn received_bytes_are_reported_twice_a_window() {
     }
     assert!(reports.iter().all(|r| r.kind == kind::ACKNOWLEDGEMENT && r.chunk_stream == 2));
     let counts = reports.iter().filter_map(|r| first_u32(&r.body)).collect::<Vec<_>>();
-    // 20 messages of 100 bytes: every sixth passes 500 bytes.
+    // 20 messages of 100 bytes: every sixth message passes 500 bytes.
     assert!((3..=4).contains(&counts.len()), "{counts:?}");
     assert!(counts.windows(2).all(|w| w[1] - w[0] == 600), "{counts:?}");
     assert!(session.hear(&from_server(kind::WINDOW, 0, &[0; 4])).is_err());
@@ -179,14 +179,14 @@ fn what_a_server_may_ask_for_is_bounded() {
     let chunks = from_server(kind::CHUNK_SIZE, 0, &128_u32.to_be_bytes());
     let unread = Err(Refusal::Excess(Excess::Answers));
     let spoken = Err(Refusal::Excess(Excess::Messages(SERVER_MESSAGES)));
-    // What is sent without an end, whether we can send meanwhile, and how it ends.
+    // The flood, whether the client can send meanwhile, and the expected error.
     let table = [
         (&ping, false, &unread),
         (&ping, true, &spoken),
         (&[window.as_slice(), &ping].concat(), false, &unread),
         (&check, false, &unread),
         (&chunks, false, &unread),
-        // A header of one byte is a whole message where the length before was 0.
+        // A one-byte header is a whole message if the previous length was 0.
         (&from_server(kind::BANDWIDTH, 0, &[]).into_iter().chain([0xC3; 100]).collect(), true, &spoken),
     ];
     for (bytes, sends, expected) in table {
@@ -246,7 +246,7 @@ proptest! {
         let _ = session.hear(&garbage);
     }
 
-    /// Counts and times that no server has any use for.
+    /// Numbers at the limits of their range, which no server sends.
     #[test]
     fn the_longest_numbers_do_not_overflow(
         messages in vec((0_u8..24, any::<u32>(), vec(prop_oneof![Just(0_u8), Just(1), Just(0x7F), Just(0xFF)], 0..12)), 0..20),

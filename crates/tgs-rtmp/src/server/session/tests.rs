@@ -1,4 +1,4 @@
-//! What a client may send, and what it gets.
+//! Client messages and the server's answers to them.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -21,7 +21,7 @@ fn config() -> ServerConfig {
     ServerConfig::new(KeyCheck::Exactly(StreamKey::new(KEY)))
 }
 
-/// A session behind the handshake.
+/// A session after the handshake.
 fn server(config: ServerConfig) -> ServerSession {
     let now = Instant::now();
     let mut server = ServerSession::new(config, now);
@@ -32,7 +32,7 @@ fn server(config: ServerConfig) -> ServerSession {
     server
 }
 
-/// Lets client and server talk until neither has more to send. Returns the server's events.
+/// Exchanges bytes until client and server have no output. Returns the server's events.
 fn talk(client: &mut PublishSession, server: &mut ServerSession) -> Result<Vec<ServerEvent>, ServerError> {
     let (now, mut events) = (Instant::now(), Vec::new());
     loop {
@@ -42,7 +42,7 @@ fn talk(client: &mut PublishSession, server: &mut ServerSession) -> Result<Vec<S
         }
         let answer = mem::take(server.output());
         server.output_sent();
-        // A refusal shows in the server's error.
+        // A refusal also shows in the server's error.
         if answer.is_empty() || client.receive(&answer, now).is_err() {
             return Ok(events);
         }
@@ -99,7 +99,7 @@ fn a_publisher_is_served_from_connect_to_its_end() {
     assert_eq!(metadata.get("width").and_then(AmfValue::as_number), Some(320.0));
     assert_eq!((video.kind, video.timestamp, video.body.len()), (Kind::Video, 40, 10_000));
     assert_eq!((audio.kind, audio.timestamp, &*audio.body), (Kind::Audio, 41, &[0xAF, 1, 2][..]));
-    // The client's end of the video sequence, and one end though it sends two commands for it.
+    // The client ends its video sequence, then sends two commands that end the stream: one event.
     assert!(matches!(rest, [ServerEvent::Media(_), ServerEvent::Ended]), "{rest:?}");
 }
 
@@ -137,7 +137,7 @@ fn messages_out_of_order_end_the_connection() {
     assert!(matches!(error, Err(ServerError::Handshake(b'G'))), "{error:?}");
 }
 
-/// Sends `bytes` again and again; the client reads nothing.
+/// Sends `bytes` repeatedly; the client never reads.
 fn flood(mut server: ServerSession, bytes: &[u8]) -> ServerError {
     for _ in 0..100_000 {
         let outcome = events(&mut server, bytes);
@@ -168,7 +168,7 @@ fn everything_a_client_controls_has_a_limit() {
     let is_unfinished = |e: &ServerError| matches!(e, ServerError::Malformed(Malformed::Unfinished));
     let create = command("createStream", |out| _ = out.null());
     let window = [chunks(kind::WINDOW, &1_u32.to_be_bytes()), chunks(kind::ABORT, &[0; 4])].concat();
-    // 64 chunk streams, each with a message that lacks its last bytes.
+    // 64 chunk streams, each with an incomplete message.
     let mut open = chunks(kind::CHUNK_SIZE, &65_000_u32.to_be_bytes());
     for id in 3..60 {
         open.extend([id, 0, 0, 0, 0, 0xFF, 0, kind::VIDEO, 1, 0, 0, 0]);
@@ -205,7 +205,7 @@ fn a_client_has_to_publish_and_to_send_in_time() {
     live.receive(&chunks(kind::VIDEO, &[7; 9]), after(30)).unwrap();
     assert!(matches!(live.next_event(after(30)), Ok(Some(ServerEvent::Media(_)))));
     live.check_time(after(35)).unwrap();
-    // Other messages are no media.
+    // Other messages do not count as media.
     live.receive(&chunks(kind::WINDOW, &[0, 0, 0, 9]), after(39)).unwrap();
     live.next_event(after(39)).unwrap();
     assert!(matches!(live.check_time(after(42)), Err(ServerError::Idle(_))));
