@@ -50,6 +50,7 @@ pub(crate) fn run() -> Result<bool> {
     check("lintian", lintian().current_dir(workspace()));
     check("RTMP in a release build with overflow checks", &mut cargo(RELEASE_RTMP));
     check("sixty simulated days", &mut cargo(LONG_RUN));
+    check("numbers from outside, in the same build", &mut cargo(RELEASE_NUMBERS));
     // Last, so that its summary is what stands at the end.
     check("tests", &mut tests());
     let took = seconds(began.elapsed());
@@ -73,6 +74,10 @@ const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-
 
 /// A release build in which an overflow panics.
 const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-rtmp";
+
+/// The property tests of overflows, in a release build in which an overflow panics.
+const RELEASE_NUMBERS: &str =
+    "test --quiet --profile release-checked --package tgs-playout --lib -- overflows";
 
 /// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it
 /// with debug assertions. It measures the memory of its process, so no other test may run in it.
