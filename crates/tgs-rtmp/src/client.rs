@@ -18,13 +18,14 @@ pub use self::error::{ConnectionLost, OpenError, OpenStage};
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
     session::{PublishSession, Refusal, SessionStep},
-    transport::{Cancelled, Deadline, LOOK, Transport, again, closed_or_broken},
+    transport::{Cancelled, Deadline, LOOK, Transport, closed_or_broken},
 };
 pub use crate::limits::{Excess, Rate};
 use crate::{
     flv::{Kind, Tag},
     handshake,
     metadata::Metadata,
+    socket::again,
     url::RtmpUrl,
 };
 

@@ -59,5 +59,6 @@ mod handshake;
 mod limits;
 pub mod metadata;
 pub mod server;
+mod socket;
 pub mod stream_key;
 pub mod url;

@@ -4,13 +4,12 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    os::fd::AsFd,
     sync::{Arc, LazyLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName,
 };
@@ -20,6 +19,7 @@ use super::{
     acked::acked,
     error::{OpenError, OpenStage},
 };
+use crate::socket::{again, wait_for};
 
 /// The kernel drops the connection if sent data stays unacknowledged for this time.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -345,18 +345,6 @@ pub(super) fn closed_or_broken(error: io::Error, stage: OpenStage) -> OpenError 
         ConnectionLost::NoAnswer => OpenError::Timeout(stage),
         broken => OpenError::Broken { stage, broken },
     }
-}
-
-/// Whether a non-blocking call must be repeated later.
-pub(super) fn again(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-fn wait_for(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> bool {
-    let timeout =
-        Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
-    // `poll` fails only when a signal interrupts it; the caller polls again.
-    poll(&mut [PollFd::new(socket, flags)], Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use super::{ServerConfig, ServerError, ServerEvent, ServerSession};
+use crate::socket::{again, wait_for};
 
 /// Interval at which a blocked call checks for cancellation.
 const LOOK: Duration = Duration::from_millis(50);
@@ -121,13 +122,8 @@ impl fmt::Debug for ServerConnection {
     }
 }
 
-fn again(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
+/// Waits until the socket can be read, or written if `to_write`.
 fn wait(socket: &TcpStream, to_write: bool, timeout: Duration) {
-    let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
     let write = if to_write { PollFlags::OUT } else { PollFlags::empty() };
-    // `poll` fails only when a signal interrupts it; the caller polls again.
-    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN | write)], Some(&timeout));
+    wait_for(socket, PollFlags::IN | write, timeout);
 }
