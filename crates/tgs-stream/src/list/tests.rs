@@ -1,3 +1,5 @@
+//! Tests of the list formats.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the stored positions: edits, crashes, upgrades and rollbacks.
+
 use std::{
     env, fs,
     io::{self, BufRead},

@@ -1,3 +1,5 @@
+//! Tests of the resolver with scripts in the place of yt-dlp.
+
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! Tests of yt-dlp's JSON.
+
 use proptest::prelude::*;
 
 use super::*;
