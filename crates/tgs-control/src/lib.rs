@@ -1,20 +1,26 @@
-//! The status interface of a running `tgs-stream`, and a client for it.
+//! What a running `tgs-stream` shows and can be asked, and the clients for it.
 //!
-//! Holds the types of `/status` and `/healthz`, the status line of `systemctl status`, the address
-//! file of the metrics port, and an HTTP client. The engine and `tgs-stream` serve the pages, count
-//! metrics and decide what is healthy.
+//! Holds the protocol of the control socket with its client, the types of `/status` and `/healthz`,
+//! the status line of `systemctl status`, the address file of the metrics port, and an HTTP client.
+//! The engine and `tgs-stream` serve both, count metrics and decide what is healthy.
 
 mod address_file;
+mod broadcast_status;
 mod client;
+mod control_client;
 pub mod health;
 pub mod http_get;
+pub mod method;
 mod null;
+pub mod rpc;
 mod status;
 mod summary;
 mod telegram;
 
 pub use address_file::{AddressError, AddressFile};
+pub use broadcast_status::{BroadcastStatus, Hello};
 pub use client::{ClientError, StatusClient};
+pub use control_client::{ControlClient, ControlError};
 pub use health::Health;
 pub use status::{EngineStatus, OnAir, PlayingItem, PublisherState, Status};
 pub use telegram::{TelegramState, TelegramStatus};

@@ -1,0 +1,377 @@
+//! The methods of the control socket: names, parameters, and what each does. The results are types
+//! of their own; see each method's documentation.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::rpc::{ErrorCode, RpcError, RpcRequest};
+
+/// The version of the protocol. It grows when a method, parameter or result is added; none is ever
+/// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown fields.
+pub const PROTOCOL: u32 = 1;
+
+/// A request to a broadcast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params")]
+pub enum Call {
+    /// States the client's name, for the log. Result: [`crate::Hello`].
+    #[serde(rename = "hello")]
+    Hello(HelloParams),
+    /// Result: [`crate::BroadcastStatus`].
+    #[serde(rename = "status")]
+    Status(NoParams),
+    /// Switches to the next item.
+    #[serde(rename = "next")]
+    Next(NoParams),
+    /// Returns to the beginning of the item before.
+    #[serde(rename = "previous")]
+    Previous(NoParams),
+    /// Continues with this entry of the list.
+    #[serde(rename = "goto")]
+    Goto(GotoParams),
+    /// Seeks within the current item.
+    #[serde(rename = "seek")]
+    Seek(SeekParams),
+    /// Shows the filler until [`Call::Resume`], `PAUSE_MAX` at most.
+    #[serde(rename = "pause")]
+    Pause(NoParams),
+    /// Ends a pause.
+    #[serde(rename = "resume")]
+    Resume(NoParams),
+    /// Adds an entry to the queue. Result: [`Queued`].
+    #[serde(rename = "queue.add")]
+    QueueAdd(QueueAddParams),
+    /// Result: `entries`.
+    #[serde(rename = "queue.list")]
+    QueueList(NoParams),
+    /// Moves an entry of the queue.
+    #[serde(rename = "queue.move")]
+    QueueMove(QueueMoveParams),
+    /// Removes an entry from the queue.
+    #[serde(rename = "queue.remove")]
+    QueueRemove(QueueEntryParams),
+    /// Empties the queue.
+    #[serde(rename = "queue.clear")]
+    QueueClear(NoParams),
+    /// Result: `total` and `entries`.
+    #[serde(rename = "playlist.list")]
+    PlaylistList(PlaylistListParams),
+    /// Reads the list again.
+    #[serde(rename = "playlist.reload")]
+    PlaylistReload(NoParams),
+    /// Sets the broadcast's title; an empty text removes it.
+    #[serde(rename = "title.set")]
+    TitleSet(TitleParams),
+    /// Stops the broadcast: closes the connection to the server. Kept over restarts.
+    #[serde(rename = "stop")]
+    Stop(StopParams),
+    /// Starts a stopped broadcast.
+    #[serde(rename = "start")]
+    Start(NoParams),
+    /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as
+    /// accepted.
+    #[serde(rename = "subscribe")]
+    Subscribe(SubscribeParams),
+    /// Result: `entries`.
+    #[serde(rename = "asrun.list")]
+    AsRunList(AsRunParams),
+    /// The last lines of the log. Result: [`LogLines`].
+    #[serde(rename = "log.tail")]
+    LogTail(LogTailParams),
+    /// From the next line on, the connection carries the broadcast as FLV. Result: [`MonitorFormat`].
+    #[serde(rename = "monitor")]
+    Monitor(NoParams),
+}
+
+/// No parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// Parameters of `hello`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelloParams {
+    /// The client's name, at most 64 characters; logged as stated.
+    pub client: String,
+}
+
+/// Parameters of `goto`: exactly one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GotoParams {
+    /// The entry's index in the order of `playlist.list`, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// The entry's ID in `playlist.list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// Parameters of `seek`: exactly one, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeekParams {
+    /// Distance from the item's beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<f64>,
+    /// Distance from the picture on air; negative: back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<f64>,
+}
+
+/// Parameters of `queue.add`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueAddParams {
+    /// Anything that a line of a playlist may be: a path, a folder, a URL.
+    pub source: String,
+    /// The index in the queue, from 0; without it the entry goes to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+}
+
+/// Parameters of `queue.move`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueMoveParams {
+    /// The entry's ID.
+    pub id: u64,
+    /// Its new index in the queue, from 0.
+    pub position: usize,
+}
+
+/// Parameters of `queue.remove`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueEntryParams {
+    /// The entry's ID.
+    pub id: u64,
+}
+
+/// Parameters of `playlist.list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlaylistListParams {
+    /// The first entry's index.
+    pub offset: usize,
+    /// The number of entries, at most 1,000.
+    pub limit: usize,
+}
+
+impl Default for PlaylistListParams {
+    fn default() -> Self {
+        Self { offset: 0, limit: 100 }
+    }
+}
+
+/// Parameters of `title.set`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TitleParams {
+    /// The title, at most 128 characters.
+    pub text: String,
+}
+
+/// Parameters of `stop`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StopParams {
+    /// Whether the current item is played to its end first.
+    pub after_current: bool,
+}
+
+/// Parameters of `subscribe`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubscribeParams {
+    /// The kinds of events; all if empty.
+    pub events: Vec<EventKind>,
+}
+
+/// The kinds of events that `subscribe` chooses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An item began, ended or failed.
+    Item,
+    /// The broadcast was paused, resumed, stopped or started.
+    State,
+    /// The filler began or ended.
+    Filler,
+    /// The connection to the server was made or lost.
+    Publisher,
+    /// The Telegram session changed its state.
+    Session,
+    /// The queue changed.
+    Queue,
+}
+
+/// Parameters of `asrun.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AsRunParams {
+    /// Only entries that began at or after this time (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The number of entries, the newest ones; at most 10,000.
+    pub limit: usize,
+}
+
+impl Default for AsRunParams {
+    fn default() -> Self {
+        Self { since: None, limit: 100 }
+    }
+}
+
+/// Parameters of `log.tail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogTailParams {
+    /// The number of lines, at most 500.
+    pub lines: usize,
+}
+
+impl Default for LogTailParams {
+    fn default() -> Self {
+        Self { lines: 50 }
+    }
+}
+
+/// Result of `queue.add`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The ID of the new entry.
+    pub id: u64,
+}
+
+/// Result of `log.tail`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLines {
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+/// Result of `monitor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorFormat {
+    /// The format of the bytes that follow: `flv`.
+    pub format: String,
+}
+
+impl Call {
+    /// The names of all methods.
+    pub const METHODS: [&str; 22] = [
+        "hello",
+        "status",
+        "next",
+        "previous",
+        "goto",
+        "seek",
+        "pause",
+        "resume",
+        "queue.add",
+        "queue.list",
+        "queue.move",
+        "queue.remove",
+        "queue.clear",
+        "playlist.list",
+        "playlist.reload",
+        "title.set",
+        "stop",
+        "start",
+        "subscribe",
+        "asrun.list",
+        "log.tail",
+        "monitor",
+    ];
+
+    /// The call that a request means.
+    pub fn parse(request: RpcRequest) -> Result<Self, RpcError> {
+        let RpcRequest { method, params, .. } = request;
+        if !Self::METHODS.contains(&method.as_str()) {
+            return Err(unknown_method(&method));
+        }
+        let call = json!({ "method": method, "params": params });
+        serde_json::from_value(call).map_err(|error| {
+            RpcError::new(ErrorCode::InvalidParams, format!("parameters of {method}: {error}"))
+        })
+    }
+
+    /// The method's name and its parameters, for a request.
+    #[must_use]
+    pub fn to_parts(&self) -> (String, Value) {
+        // The derived form is an object with these two fields.
+        let mut parts = serde_json::to_value(self).unwrap_or_default();
+        let method = parts["method"].as_str().unwrap_or_default().to_owned();
+        (method, parts["params"].take())
+    }
+}
+
+/// The longest part of an unknown name that is repeated.
+const LONGEST_NAME: usize = 40;
+
+fn unknown_method(name: &str) -> RpcError {
+    let shown: String = name.chars().take(LONGEST_NAME).collect();
+    let best = Call::METHODS
+        .into_iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, &shown).total_cmp(&strsim::jaro_winkler(b, &shown)));
+    let hint = match best.filter(|best| strsim::jaro_winkler(best, &shown) > 0.8) {
+        Some(best) => format!("did you mean {best}?"),
+        None => format!("the methods are {}", Call::METHODS.join(", ")),
+    };
+    RpcError::new(ErrorCode::UnknownMethod, format!("{shown:?} is not a method; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: &str, params: Value) -> Result<Call, RpcError> {
+        Call::parse(RpcRequest { id: None, method: method.into(), params })
+    }
+
+    #[test]
+    fn every_method_is_parsed_by_its_name_and_written_as_it_was_read() {
+        for method in Call::METHODS {
+            let params = match method {
+                "hello" => json!({ "client": "test" }),
+                "queue.add" => json!({ "source": "a.mp4" }),
+                "queue.move" => json!({ "id": 3, "position": 0 }),
+                "queue.remove" => json!({ "id": 3 }),
+                "title.set" => json!({ "text": "Night" }),
+                "seek" => json!({ "by": -10.0 }),
+                "goto" => json!({ "index": 2 }),
+                _ => json!({}),
+            };
+            let parsed = call(method, params).unwrap();
+            let (name, params) = parsed.to_parts();
+            assert_eq!(name, method);
+            assert_eq!(call(method, params).unwrap(), parsed);
+        }
+    }
+
+    #[test]
+    fn wrong_parameters_are_named() {
+        for (method, params, words) in [
+            ("queue.add", json!({}), "missing field `source`"),
+            ("queue.add", json!({ "source": "a", "positon": 1 }), "unknown field `positon`"),
+            ("queue.move", json!({ "id": -1, "position": 0 }), "-1"),
+            ("next", json!({ "x": 1 }), "unknown field `x`"),
+            ("seek", json!({ "to": "1" }), "invalid type: string"),
+            ("subscribe", json!({ "events": ["items"] }), "unknown variant `items`"),
+        ] {
+            let error = call(method, params).unwrap_err();
+            assert!(error.is(ErrorCode::InvalidParams), "{error}");
+            assert!(error.message.contains(words) && error.message.contains(method), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_method_gets_the_one_that_is_meant() {
+        let error = call("queue.ad", json!({})).unwrap_err();
+        assert!(error.is(ErrorCode::UnknownMethod) && error.message.ends_with("did you mean queue.add?"));
+        let error = call(&"x".repeat(60_000), json!({})).unwrap_err();
+        assert!(error.message.len() < 500 && error.message.contains("log.tail"), "{error}");
+    }
+}
