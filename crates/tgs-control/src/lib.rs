@@ -6,6 +6,7 @@
 
 mod address_file;
 mod broadcast_status;
+pub mod channels;
 mod client;
 mod control_client;
 pub mod health;
