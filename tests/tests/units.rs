@@ -50,6 +50,8 @@ fn what_is_required_stands_there() {
         ),
         (INSTANCE, &["EnvironmentFile=/opt/tg_video_streamer/instances/%i.env"]),
         (INSTANCE, &["StateDirectory=tg_video_streamer@%i", "CacheDirectory=tg_video_streamer"]),
+        (BROADCAST, &["RuntimeDirectory=tg_video_streamer", "RuntimeDirectoryMode=0750"]),
+        (INSTANCE, &["RuntimeDirectory=tg_video_streamer@%i", "RuntimeDirectoryMode=0750"]),
         (UPDATE, &["Type=oneshot", "User=tgstream", "StandardOutput=append:/var/log/yt-dlp-update.log"]),
         (TIMER, &["OnCalendar=Sun *-*-* 02:00:00 UTC", "Persistent=true", "WantedBy=timers.target"]),
     ] {
@@ -85,6 +87,7 @@ fn an_instance_differs_from_the_broadcast_in_its_places_only() {
             "ExecStart",
             "WorkingDirectory",
             "StateDirectory",
+            "RuntimeDirectory",
         ];
         let is_place = |line: &&str| places.contains(&line.split('=').next().unwrap_or_default());
         directives(unit).into_iter().filter(|line| !is_place(line)).map(str::to_owned).collect::<Vec<_>>()

@@ -6,10 +6,13 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
+    collections::VecDeque,
     env,
     fmt::Write as _,
     io::{IsTerminal, Write as _, stderr},
-    panic, thread,
+    panic,
+    sync::{Mutex, PoisonError},
+    thread,
     time::SystemTime,
 };
 
@@ -25,7 +28,11 @@ pub fn init(filter: &str) {
     let style = Style::of_stderr();
     let started = env_logger::Builder::new()
         .parse_filters(filter)
-        .format(move |out, record| out.write_all(line(style, SystemTime::now(), record).as_bytes()))
+        .format(move |out, record| {
+            let now = SystemTime::now();
+            remember(line(Style::Plain, now, record));
+            out.write_all(line(style, now, record).as_bytes())
+        })
         .try_init();
     if started.is_err() {
         log::debug!("the log was started before");
@@ -42,6 +49,35 @@ pub fn init(filter: &str) {
             trace.to_string().lines().for_each(|line| log::warn!("{line}"));
         }
     }));
+}
+
+/// The last lines of the log, for [`recent`].
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// How many lines are remembered.
+pub const MOST_RECENT: usize = 500;
+
+/// The longest remembered part of a line, in bytes.
+const LONGEST_RECENT: usize = 1 << 10;
+
+fn remember(mut line: String) {
+    line.truncate(line.trim_end().len());
+    if line.len() > LONGEST_RECENT {
+        line.truncate(line.floor_char_boundary(LONGEST_RECENT));
+        line.push('…');
+    }
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.len() == MOST_RECENT {
+        recent.pop_front();
+    }
+    recent.push_back(line);
+}
+
+/// The last `count` lines of the log, oldest first, at most [`MOST_RECENT`], with time and level.
+#[must_use]
+pub fn recent(count: usize) -> Vec<String> {
+    let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    recent.iter().skip(recent.len().saturating_sub(count)).cloned().collect()
 }
 
 /// Output format, chosen by the reader of stderr.
@@ -119,6 +155,18 @@ mod tests {
             now,
             &Record::builder().level(level).target("tgs").args(format_args!("{message}")).build(),
         )
+    }
+
+    #[test]
+    fn the_last_lines_are_remembered_within_bounds() {
+        for number in 0..MOST_RECENT + 10 {
+            remember(format!("line {number}\n"));
+        }
+        remember("ü".repeat(LONGEST_RECENT));
+        let last = recent(2);
+        assert_eq!(last[0], format!("line {}", MOST_RECENT + 9));
+        assert!(last[1].len() < LONGEST_RECENT + 4 && last[1].ends_with("ü…"), "{}", last[1]);
+        assert_eq!(recent(usize::MAX).len(), MOST_RECENT);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const FORWARDED: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
 
 /// Variables that the child inherits besides those of [`process::command()`]: for the terminal, and
 /// systemd's for the unit.
-const INHERITED: [&str; 4] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY"];
+const INHERITED: [&str; 5] = ["NO_COLOR", "TERM", "STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY"];
 
 /// Linux follows at most 40 links in one lookup.
 const MAX_LINKS: usize = 40;

@@ -89,6 +89,10 @@ pub struct Settings {
     pub metrics_file: Option<PathBuf>,
     /// `STATE_DIR`; need not exist yet.
     pub state_dir: PathBuf,
+    /// `CONTROL_SOCKET`
+    pub control_socket: Option<PathBuf>,
+    /// `PAUSE_MAX`, 1 s to 168 h.
+    pub pause_max: Duration,
     /// `CACHE_DIR`; need not exist yet.
     pub cache_dir: PathBuf,
     /// `CACHE_MAX_GB`, in bytes; 0 disables the cache.
@@ -114,7 +118,10 @@ impl Settings {
             *path = std::path::absolute(dir.join(&*path)).unwrap_or(mem::take(path));
         };
         [&mut self.playlist, &mut self.state_dir, &mut self.cache_dir].into_iter().for_each(absolute);
-        [&mut self.filler, &mut self.metrics_file].into_iter().flatten().for_each(absolute);
+        [&mut self.filler, &mut self.metrics_file, &mut self.control_socket]
+            .into_iter()
+            .flatten()
+            .for_each(absolute);
         for program in [&mut self.ffmpeg_path, &mut self.ytdlp_path] {
             if program.as_os_str().as_encoded_bytes().contains(&b'/') {
                 absolute(program);

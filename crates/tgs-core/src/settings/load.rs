@@ -10,8 +10,8 @@ use std::{
 use super::{
     Settings, Telegram,
     parse::{
-        address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path, port,
-        publisher, quality, read_ahead, regen,
+        address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path,
+        pause_max, port, publisher, quality, read_ahead, regen,
     },
     table::{RENAMED, TABLE, default, misspelt},
 };
@@ -108,11 +108,12 @@ const GIVEN: &str = " (on the command line)";
 const MOST_UNKNOWN: usize = 20;
 
 /// Variables that other programs and the runtime read; systemd may set them from the same file.
-const ENVIRONMENT: [&str; 10] = [
+const ENVIRONMENT: [&str; 11] = [
     "CACHE_DIRECTORY",
     "JOURNAL_STREAM",
     "NOTIFY_SOCKET",
     "NO_COLOR",
+    "RUNTIME_DIRECTORY",
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
     "STATE_DIRECTORY",
@@ -293,6 +294,7 @@ impl<'a> Reader<'a> {
         let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let pause_max = self.value("PAUSE_MAX", pause_max);
         let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
         let cache_ahead = self.value("CACHE_AHEAD", flag);
         let passthrough = self.value("PASSTHROUGH", flag);
@@ -328,6 +330,7 @@ impl<'a> Reader<'a> {
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),
             metrics_file: self.optional("METRICS_FILE", path),
+            control_socket: self.optional("CONTROL_SOCKET", path),
             playlist: playlist?,
             repeat: repeat?,
             shuffle: shuffle?,
@@ -341,6 +344,7 @@ impl<'a> Reader<'a> {
             prometheus_port_given,
             state_dir: state_dir?,
             cache_dir: cache_dir?,
+            pause_max: pause_max?,
             cache_limit: cache_limit?,
             cache_ahead: cache_ahead?,
             passthrough: passthrough?,

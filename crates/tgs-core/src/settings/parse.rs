@@ -164,6 +164,12 @@ pub(super) fn image_duration(value: &str) -> Result<Duration, String> {
     if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 1h".into()) }
 }
 
+pub(super) fn pause_max(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(168);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 168h".into()) }
+}
+
 pub(super) fn address(value: &str) -> Result<IpAddr, String> {
     if value == "localhost" {
         return Ok(Ipv4Addr::LOCALHOST.into());

@@ -134,6 +134,17 @@ pub const TABLE: &[Setting] = &[
          the directory of that service; else $XDG_STATE_HOME/tgs or ~/.local/state/tgs.",
     ),
     row(
+        "CONTROL_SOCKET",
+        Example("/run/tgs/control.sock"),
+        "The socket by which tgs-ctl and tgs-web steer the broadcast. Default: control.sock in systemd's\n\
+         $RUNTIME_DIRECTORY, else in STATE_DIR.",
+    ),
+    row(
+        "PAUSE_MAX",
+        Is("1h"),
+        "The longest pause, from 1s to 168h: a pause that nobody ends is ended by itself, with a warning.",
+    ),
+    row(
         "CACHE_DIR",
         Example("/var/cache/tg_video_streamer"),
         "Directory for re-creatable data (the encode cache). Default: systemd's $CACHE_DIRECTORY; for the .env of a\n\

@@ -104,6 +104,8 @@ fn defaults() {
         prometheus_port_given: false,
         metrics_file: None,
         state_dir: "/home/me/.local/state/tgs".into(),
+        control_socket: None,
+        pause_max: Duration::from_hours(1),
         cache_dir: "/home/me/.cache/tgs".into(),
         cache_limit: 20_000_000_000,
         cache_ahead: false,
@@ -120,7 +122,7 @@ fn every_setting_is_read() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                 READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                STATE_DIR=/s\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                STATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                 ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
     let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -155,6 +157,8 @@ fn every_setting_is_read() {
         prometheus_port_given: true,
         metrics_file: Some("/m".into()),
         state_dir: "/s".into(),
+        control_socket: Some("/r/c.sock".into()),
+        pause_max: Duration::from_mins(5),
         cache_dir: "/c".into(),
         cache_limit: 500_000_000,
         cache_ahead: true,
