@@ -121,7 +121,9 @@ fn no_answer(before: Option<&HealthAnswer>) -> String {
         Some(HealthAnswer::Page(Health::Unhealthy(text))) => {
             format!("; before the restart it answered 503: {text}")
         }
-        Some(HealthAnswer::Page(Health::Healthy)) => "; before the restart it answered 200".into(),
+        Some(HealthAnswer::Page(Health::Healthy | Health::Stopped)) => {
+            "; before the restart it answered 200".into()
+        }
         Some(HealthAnswer::NoAddress(_) | HealthAnswer::NoAnswer(_)) | None => String::new(),
     };
     format!("not asked, since the unit is not active{before}")

@@ -86,6 +86,7 @@ pub(crate) fn ask(source: &HealthSource) -> HealthAnswer {
 pub(crate) fn presentable(health: Health) -> Health {
     match health {
         Health::Healthy => Health::Healthy,
+        Health::Stopped => Health::Stopped,
         Health::Unhealthy(reason) => Health::Unhealthy(short(&reason)),
     }
 }
@@ -101,6 +102,7 @@ fn short(body: &str) -> String {
 pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> HealthVerdict {
     match now {
         HealthAnswer::Page(Health::Healthy) => HealthVerdict::Fine("200".into()),
+        HealthAnswer::Page(Health::Stopped) => HealthVerdict::Fine("200, stopped by an operator".into()),
         HealthAnswer::Page(Health::Unhealthy(text)) => match before {
             Some(HealthAnswer::Page(Health::Unhealthy(old))) if lasting(text) && name(old) == name(text) => {
                 HealthVerdict::Fine(format!("503 as before the restart: {text}"))

@@ -1,8 +1,9 @@
 //! The result of the method `status`, and the greeting of the control socket.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Status, null::null_as_default};
+use crate::{Status, null::null_as_default, status::mask_urls};
 
 /// The first line that a client receives (as notification `hello`), and the result of `hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,14 +14,13 @@ pub struct Hello {
     pub version: String,
     /// The version of the protocol; see [`crate::method::PROTOCOL`].
     pub protocol: u32,
-    /// The broadcast's name: that of the unit's instance, `main` for the first broadcast of a machine.
+    /// The broadcast's name: that of the unit's instance, `main` for the first broadcast of a
+    /// machine.
     #[serde(default)]
     pub channel: String,
 }
 
 /// The result of `status`: the document of `/status`, and what only the control socket shows.
-///
-/// Credentials in URLs are masked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BroadcastStatus {
     /// The document of `/status`.
@@ -50,4 +50,15 @@ pub struct BroadcastStatus {
     /// The URL of the output without its key.
     #[serde(default)]
     pub output: Option<String>,
+}
+
+impl BroadcastStatus {
+    /// Serializes the status. Masks credentials in URLs.
+    #[must_use]
+    pub fn to_masked_json(&self) -> Value {
+        // No map in it has keys other than strings.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        mask_urls(&mut value);
+        value
+    }
 }

@@ -1,7 +1,8 @@
 //! The channels of a machine and their control sockets. Connects to none.
 //!
 //! A channel is a broadcast by its name: `main` for the unit `tg_video_streamer`, NAME for
-//! `tg_video_streamer@NAME`. Its socket is in the runtime directory that systemd makes for the unit.
+//! `tg_video_streamer@NAME`. Its socket is in the runtime directory that systemd makes for the
+//! unit.
 
 use std::{
     ffi::OsStr,

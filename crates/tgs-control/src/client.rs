@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use crate::{
-    AddressError, AddressFile, Health, Status,
+    AddressError, AddressFile, Health, Status, health,
     http_get::{self, HttpAnswer},
 };
 
@@ -83,6 +83,7 @@ impl StatusClient {
     pub fn health_at(&self, path: &str) -> Result<Health, ClientError> {
         let answer = self.get(path)?;
         match answer.code {
+            200 if answer.body.trim() == health::STOPPED => Ok(Health::Stopped),
             200 => Ok(Health::Healthy),
             503 => Ok(Health::Unhealthy(answer.body.trim().to_owned())),
             code => Err(ClientError::Code { url: self.url(path), code }),
@@ -120,6 +121,7 @@ mod tests {
                 ("/status", "200 OK\r\n\r\n<html>"),
                 ("/status", "503 Busy\r\n\r\n"),
                 ("/healthz", "200 OK\r\n\r\nok\n"),
+                ("/healthz", "200 OK\r\n\r\nstopped\n"),
                 ("/healthz", "503 No\r\n\r\ndegraded: no session\n"),
                 ("/x", "404 No\r\n\r\n"),
             ] {
@@ -135,6 +137,7 @@ mod tests {
         assert!(matches!(client.status(), Err(ClientError::NotStatus { .. })));
         assert!(matches!(client.status(), Err(ClientError::Code { code: 503, .. })));
         assert_eq!(client.health().unwrap(), Health::Healthy);
+        assert_eq!(client.health().unwrap(), Health::Stopped);
         assert_eq!(client.health().unwrap(), Health::Unhealthy("degraded: no session".into()));
         assert!(client.health_at("/x").unwrap_err().to_string().ends_with("/x answers 404"));
         server.join().unwrap();

@@ -5,10 +5,14 @@
 pub enum Health {
     /// 200: media flows.
     Healthy,
+    /// 200: an operator has stopped the broadcast.
+    Stopped,
     /// 503, with its reason.
     Unhealthy(String),
 }
 
+/// The body of `/healthz`, and the beginning of the status line, of a stopped broadcast.
+pub const STOPPED: &str = "stopped";
 /// The reason before the first connection.
 pub const NOT_CONNECTED: &str = "not yet connected to the server";
 /// Begins the reason while the publisher reconnects.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::rpc::{ErrorCode, RpcError, RpcRequest};
 
 /// The version of the protocol. It grows when a method, parameter or result is added; none is ever
-/// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown fields.
+/// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown
+/// fields.
 pub const PROTOCOL: u32 = 1;
 
 /// A request to a broadcast.
@@ -78,7 +79,8 @@ pub enum Call {
     /// The last lines of the log. Result: [`LogLines`].
     #[serde(rename = "log.tail")]
     LogTail(LogTailParams),
-    /// From the next line on, the connection carries the broadcast as FLV. Result: [`MonitorFormat`].
+    /// From the next line on, the connection carries the broadcast as FLV. Result:
+    /// [`MonitorFormat`].
     #[serde(rename = "monitor")]
     Monitor(NoParams),
 }

@@ -32,7 +32,7 @@ impl Status {
     }
 }
 
-fn mask_urls(value: &mut Value) {
+pub(crate) fn mask_urls(value: &mut Value) {
     match value {
         Value::String(text) => *text = mask::urls(text).into_owned(),
         Value::Array(all) => all.iter_mut().for_each(mask_urls),

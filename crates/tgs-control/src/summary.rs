@@ -39,7 +39,9 @@ impl Health {
         if summary.is_empty() {
             return None;
         }
-        Some(if summary.starts_with("playing ") || summary.starts_with("filler") {
+        Some(if summary.starts_with(health::STOPPED) {
+            Self::Stopped
+        } else if summary.starts_with("playing ") || summary.starts_with("filler") {
             Self::Healthy
         } else if let Some(cause) = summary.strip_prefix("reconnecting (") {
             let cause = cause.split("); ").next().unwrap_or(cause);
@@ -105,6 +107,7 @@ mod tests {
             ("connecting; starting", reason("not yet connected to the server")),
             ("reconnecting (refused); playing x", reason("connection lost: refused")),
             ("starting", reason("starting")),
+            ("stopped by an operator", Health::Stopped),
         ] {
             assert_eq!(Health::from_summary(summary), Some(health), "{summary}");
         }

@@ -58,6 +58,9 @@ impl RunningBroadcast {
         match (&self.health, &self.status.engine.on_air) {
             (Health::Healthy, OnAir::Item(item)) => Finding::pass(check, format!("on air: {}", item.title)),
             (Health::Healthy, _) => Finding::pass(check, "on air"),
+            (Health::Stopped, _) => {
+                Finding::warn(check, "an operator has stopped the broadcast").mended_by("tgs-ctl start")
+            }
             (Health::Unhealthy(why), _) => Finding::fail(
                 check,
                 format!("tgs-stream is not live: {why}"),
@@ -111,6 +114,7 @@ impl RunningBroadcast {
                 format!("tgs-stream has lost its connection: {cause}"),
                 "if this lasts, check this machine's network; tgs-stream connects again by itself",
             ),
+            (_, Health::Stopped) => Finding::pass(check, "not in use: the broadcast is stopped"),
             (_, Health::Healthy) => Finding::pass(check, "tgs-stream is connected to it"),
             (_, Health::Unhealthy(_)) => {
                 Finding::unseen(check, "tgs-stream uses the session and is not connected")

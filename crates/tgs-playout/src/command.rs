@@ -102,6 +102,11 @@ impl StandingCommands {
         self.stops_after_current.swap(true, Ordering::Relaxed)
     }
 
+    /// Ends [`Command::StopAfterCurrent`], which an engine has obeyed.
+    pub(crate) fn clear_stop(&self) {
+        self.stops_after_current.store(false, Ordering::Relaxed);
+    }
+
     /// Whether [`Command::StopAfterCurrent`] is in force.
     pub(crate) fn stops_after_current(&self) -> bool {
         self.stops_after_current.load(Ordering::Relaxed)

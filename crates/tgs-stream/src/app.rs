@@ -7,11 +7,12 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tgs_control::channels;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
@@ -24,6 +25,7 @@ use tgs_core::{
 use tgs_playout::{
     command::Command,
     engine::{self, Control},
+    output::Output,
 };
 use tgs_telegram::Ingest;
 
@@ -31,10 +33,13 @@ use crate::{
     broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
+    control_server::{Answers, ControlServer, Subscribers},
     preflight::{self, PublishTarget},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
     setup::{engine_failed, resolver, rtmp_output, send},
+    standing::Standing,
     status_server,
+    status_source::StatusSource,
     telegram::{self, SharedTelegramStatus},
 };
 
@@ -187,13 +192,48 @@ fn broadcast(
     let status = SharedTelegramStatus::default();
     let into_telegram = matches!(target, PublishTarget::Telegram);
     let mut broadcast = Broadcast::new(cli, settings, &control.stopped())?;
-    let shown = into_telegram.then(|| status.clone());
-    let _status_server = status_server::open(settings, cli.fixed_port, control, shown);
+    // `--once` neither resumes nor overwrites what is kept of the broadcast.
+    let kept_in = (!cli.once).then_some(&*settings.state_dir);
+    let standing = Standing::open(kept_in, settings.pause_max, control);
+    let shown = StatusSource {
+        control: control.clone(),
+        telegram: into_telegram.then(|| status.clone()),
+        standing: standing.clone(),
+        warnings: settings.warnings.clone(),
+    };
+    let _status_server = status_server::open(settings, cli.fixed_port, &shown);
+    let _control_server = open_control(settings, shown, &target);
     systemd::ready();
     match target {
-        PublishTarget::Output(output) => broadcast.play(output, control),
-        PublishTarget::Telegram => into_chat(cli, settings, source, broadcast, status, control),
+        PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
+        PublishTarget::Telegram => into_chat(cli, settings, source, broadcast, &standing, status, control),
     }
+}
+
+/// Opens the control socket. The broadcast runs without it too.
+fn open_control(settings: &Settings, source: StatusSource, target: &PublishTarget) -> Option<ControlServer> {
+    let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
+    let socket = channels::socket_path(
+        settings.control_socket.as_deref(),
+        runtime_dir.as_deref(),
+        &settings.state_dir,
+    );
+    let answers = Answers {
+        control: source.control.clone(),
+        standing: source.standing.clone(),
+        subscribers: Subscribers::default(),
+        channel: channels::name_of(&socket),
+        output: match target {
+            PublishTarget::Output(output) => Some(output.to_string()),
+            PublishTarget::Telegram => None,
+        },
+        into_file: matches!(target, PublishTarget::Output(Output::File(_))),
+        started: SystemTime::now(),
+        source,
+    };
+    ControlServer::start(&socket, answers)
+        .inspect_err(|error| log::error!("no control socket, so tgs-ctl and tgs-web cannot steer: {error}"))
+        .ok()
 }
 
 fn into_chat(
@@ -201,16 +241,21 @@ fn into_chat(
     settings: &Settings,
     source: SettingsSource,
     broadcast: Broadcast<'_>,
+    standing: &Standing,
     status: SharedTelegramStatus,
     control: &Control,
 ) -> Result<Code, CliError> {
     // A missing ffmpeg must show before a call is created.
     check_tools(settings, control)?;
+    // A stopped broadcast creates no call.
+    if !standing.await_start(&control.stopped()) {
+        return Ok(Code::Ok);
+    }
     let broadcast = Mutex::new(broadcast);
     let play = |ingest: &Ingest, control: &Control| {
         let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
         let played = rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
-            .and_then(|output| broadcast.play(output, control));
+            .and_then(|output| broadcast.play(&output, standing, control));
         played.unwrap_or_else(|error| error.log())
     };
     let config = telegram::TelegramConfig {

@@ -23,6 +23,7 @@ use crate::{
     playlist::{self, Bookmarks, Playlist, PlaylistWatch},
     position::{ListKey, Position, PositionStore, SAVE_EVERY},
     setup::{engine_failed, profile, resolver, send},
+    standing::Standing,
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
@@ -52,8 +53,19 @@ impl<'a> Broadcast<'a> {
         Ok(Self { cli, settings, next, cancel: cancel.clone() })
     }
 
-    /// Plays until the list ends or `control` stops.
-    pub(crate) fn play(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
+    /// Plays until the list ends or `control` stops; rests while the broadcast is stopped.
+    pub(crate) fn play(
+        &mut self,
+        output: &Output,
+        standing: &Standing,
+        control: &Control,
+    ) -> Result<Code, CliError> {
+        let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
+        played.unwrap_or(Ok(Code::Ok))
+    }
+
+    /// Plays until the list ends or `control`, one engine's, stops.
+    fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
             None => OpenedPlaylist::open(self.cli, self.settings, false, &self.cancel)?,

@@ -27,7 +27,7 @@ use tgs_control::AddressFile;
 use tgs_core::supervise::keep_running;
 
 pub use pages::Pages;
-use stop::closed_within;
+pub(crate) use stop::closed_within;
 
 /// How often [`HttpConfig::metrics_file`] is written.
 pub const FILE_EVERY: Duration = Duration::from_secs(15);

@@ -1,13 +1,11 @@
-//! The pages of a running broadcast, and its line in `systemctl status`. Joins the engine's health
-//! with the state of the Telegram side.
+//! The pages of a running broadcast, and its line in `systemctl status`.
 
-use tgs_control::{Health, Status, TelegramState};
-use tgs_core::{mask, settings::Settings, systemd::Reporter};
-use tgs_playout::{engine::Control, status::METRICS};
+use tgs_core::{settings::Settings, systemd::Reporter};
+use tgs_playout::status::METRICS;
 
 use crate::{
     http::{FILE_EVERY, HttpConfig, HttpServer, Pages},
-    telegram::SharedTelegramStatus,
+    status_source::StatusSource,
     ytdlp,
 };
 
@@ -17,37 +15,21 @@ pub(crate) struct StatusServer {
     _reporter: Reporter,
 }
 
-/// Shows the broadcast of `control`; `telegram` is the state of a broadcast into Telegram.
-/// With `fixed_port`, no other port is tried.
-pub(crate) fn open(
-    settings: &Settings,
-    fixed_port: bool,
-    control: &Control,
-    telegram: Option<SharedTelegramStatus>,
-) -> StatusServer {
+/// Shows the broadcast of `source`. With `fixed_port`, no other port is tried.
+pub(crate) fn open(settings: &Settings, fixed_port: bool, source: &StatusSource) -> StatusServer {
     std::sync::LazyLock::force(&METRICS);
     let registered = ytdlp::installed::YtdlpMetrics::of(&settings.ytdlp_path)
         .and_then(|metrics| prometheus::register(Box::new(metrics)));
     if let Err(error) = registered {
         log::warn!("no metrics of yt-dlp: {error}");
     }
-    let (engine, own) = (control.status.clone(), telegram.clone());
-    let reporter = Reporter::start(control.watchdog.clone(), move || {
-        let telegram = own.as_ref().map(SharedTelegramStatus::read);
-        Status { engine: engine.read().status, telegram, warnings: Vec::new() }.summary()
-    });
-    StatusServer { _http: start_http(settings, fixed_port, control, telegram), _reporter: reporter }
+    let shown = source.clone();
+    let reporter = Reporter::start(source.control.watchdog.clone(), move || shown.summary());
+    StatusServer { _http: start_http(settings, fixed_port, source), _reporter: reporter }
 }
 
-fn start_http(
-    settings: &Settings,
-    fixed_port: bool,
-    control: &Control,
-    telegram: Option<SharedTelegramStatus>,
-) -> HttpServer {
-    let (health, engine) = (control.status.clone(), control.status.clone());
-    let own = telegram.clone();
-    let warnings = settings.warnings.clone();
+fn start_http(settings: &Settings, fixed_port: bool, source: &StatusSource) -> HttpServer {
+    let (health, status) = (source.clone(), source.clone());
     HttpServer::start(
         &HttpConfig {
             host: settings.prometheus_host.to_string(),
@@ -58,18 +40,8 @@ fn start_http(
             file_every: FILE_EVERY,
         },
         Pages {
-            health: Box::new(move || match own.as_ref().map(SharedTelegramStatus::read) {
-                Some(now) if now.state != TelegramState::Live => Health::Unhealthy(now.reason()),
-                _ => match health.read().health() {
-                    Health::Unhealthy(why) => Health::Unhealthy(mask::urls(&why).into_owned()),
-                    Health::Healthy => Health::Healthy,
-                },
-            }),
-            status_json: Box::new(move || {
-                let telegram = telegram.as_ref().map(SharedTelegramStatus::read);
-                let status = Status { engine: engine.read().status, telegram, warnings: warnings.clone() };
-                status.to_json().unwrap_or_default()
-            }),
+            health: Box::new(move || health.health()),
+            status_json: Box::new(move || status.status().to_json().unwrap_or_default()),
         },
     )
 }

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
+use tgs_control::OnAir;
 use tgs_core::{
     cancel::Cancel,
     supervise::{Panic, contain},
@@ -82,6 +83,22 @@ impl Control {
     #[must_use]
     pub fn another(&self) -> Self {
         Self { cancel: Cancel::new(), ..self.clone() }
+    }
+
+    /// A handle to one of several engines that follow each other in this broadcast:
+    /// [`Command::Stop`] sent to it ends that engine only.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { cancel: self.cancel.child(), ..self.clone() }
+    }
+
+    /// Shows that no engine publishes, after one has ended by a command; the next one may follow.
+    pub fn rest(&self) {
+        self.status.standing().clear_stop();
+        self.status.update(|state| {
+            *state = state.for_next_run();
+            state.status.on_air = OnAir::Stopped;
+        });
     }
 
     /// Set once the broadcast is stopped or over. Cancelling this child does not stop the

@@ -8,7 +8,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Waits up to `limit` for the other end of `stopped` to close.
-pub(super) fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
+pub(crate) fn closed_within(stopped: &UnixStream, limit: Duration) -> bool {
     let end = Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -1,0 +1,63 @@
+//! Publishes changes of the state: compares it with what it was. Events on air come from the
+//! engine.
+
+use std::time::Duration;
+
+use tgs_control::{StateChange, method::EventKind};
+use tgs_core::{cancel::Cancel, mask, time::Utc};
+
+use super::Answers;
+use crate::telegram::SharedTelegramStatus;
+
+/// How often the state is compared.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// The state that is compared.
+#[derive(Debug, Clone, PartialEq)]
+struct Observed {
+    paused: bool,
+    stopped: bool,
+    session: Option<(&'static str, Option<String>)>,
+}
+
+impl Observed {
+    fn of(answers: &Answers) -> Self {
+        let telegram = answers.source.telegram.as_ref().map(SharedTelegramStatus::read);
+        Self {
+            paused: answers.control.status.read().status.paused,
+            stopped: answers.standing.is_stopped(),
+            session: telegram.map(|now| (now.state.name(), now.why)),
+        }
+    }
+}
+
+/// Publishes changes until `stopped` is set.
+pub(super) fn run(answers: &Answers, stopped: &Cancel) {
+    let mut last = Observed::of(answers);
+    while !stopped.wait(EVERY) {
+        let now = Observed::of(answers);
+        for (kind, change) in changes(&last, &now, answers) {
+            answers.subscribers.publish(kind, &change);
+        }
+        last = now;
+    }
+}
+
+fn changes(last: &Observed, now: &Observed, answers: &Answers) -> Vec<(EventKind, StateChange)> {
+    let mut changes = Vec::new();
+    if last.paused != now.paused {
+        let ends = || answers.standing.pause_ends().map(|at| Utc(at).to_string());
+        let change = if now.paused { StateChange::Paused { ends: ends() } } else { StateChange::Resumed };
+        changes.push((EventKind::State, change));
+    }
+    if last.stopped != now.stopped {
+        let change =
+            if now.stopped { StateChange::StoppedByOperator } else { StateChange::StartedByOperator };
+        changes.push((EventKind::State, change));
+    }
+    if let Some((state, why)) = now.session.as_ref().filter(|_| last.session != now.session) {
+        let why = why.as_ref().map(|why| mask::urls(why).into_owned());
+        changes.push((EventKind::Session, StateChange::Session { state: (*state).to_owned(), why }));
+    }
+    changes
+}

@@ -1,0 +1,53 @@
+//! What the broadcast shows of itself: joins the engine, the Telegram side and the operator's stop.
+
+use tgs_control::{Health, OnAir, Status, TelegramState};
+use tgs_core::mask;
+use tgs_playout::engine::Control;
+
+use crate::{standing::Standing, telegram::SharedTelegramStatus};
+
+/// The parts that a status is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusSource {
+    pub(crate) control: Control,
+    /// `None` for a broadcast to an output.
+    pub(crate) telegram: Option<SharedTelegramStatus>,
+    pub(crate) standing: Standing,
+    /// Warnings about the settings.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl StatusSource {
+    /// The document of `/status`, unmasked.
+    pub(crate) fn status(&self) -> Status {
+        let telegram = self.telegram.as_ref().map(SharedTelegramStatus::read);
+        let mut engine = self.control.status.read().status;
+        // The engine may still be ending.
+        if self.standing.is_stopped() {
+            engine.on_air = OnAir::Stopped;
+        }
+        Status { engine, telegram, warnings: self.warnings.clone() }
+    }
+
+    /// The answer of `/healthz`.
+    pub(crate) fn health(&self) -> Health {
+        if self.standing.is_stopped() {
+            return Health::Stopped;
+        }
+        match self.telegram.as_ref().map(SharedTelegramStatus::read) {
+            Some(now) if now.state != TelegramState::Live => Health::Unhealthy(now.reason()),
+            _ => match self.control.status.read().health() {
+                Health::Unhealthy(why) => Health::Unhealthy(mask::urls(&why).into_owned()),
+                healthy => healthy,
+            },
+        }
+    }
+
+    /// The line in `systemctl status`.
+    pub(crate) fn summary(&self) -> String {
+        if self.standing.is_stopped() {
+            return "stopped by an operator; start it with: tgs-ctl start".to_owned();
+        }
+        self.status().summary()
+    }
+}
