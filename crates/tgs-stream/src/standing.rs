@@ -6,11 +6,12 @@
 use std::{
     fs, io, mem,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime},
 };
 
+use prometheus::{IntGauge, register_int_gauge};
 use serde::{Deserialize, Serialize};
 use tgs_core::{cancel::Cancel, files, supervise::keep_running, time::hours_and_minutes};
 use tgs_playout::{
@@ -19,6 +20,12 @@ use tgs_playout::{
 };
 
 use crate::setup::send;
+
+/// Explains the silence to alerts.
+static STOPPED: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("tgs_stopped", "1 while an operator has stopped the broadcast, else 0.")
+        .expect("the name is valid and registered here only")
+});
 
 /// How often a wait looks at the stop flag of the tool.
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -81,6 +88,7 @@ impl Standing {
     pub(crate) fn open(state_dir: Option<&Path>, pause_max: Duration, control: &Control) -> Self {
         let path = state_dir.map(|dir| dir.join("control.json"));
         let kept = path.as_deref().map(read).unwrap_or_default();
+        STOPPED.set(kept.stopped.into());
         if kept.stopped {
             log::warn!("the broadcast is stopped since an operator stopped it; `tgs-ctl start` starts it");
         }
@@ -217,6 +225,7 @@ impl Standing {
             if let Some(path) = &self.0.path {
                 write(path, &kept).map_err(|source| StandingError::NotKept { path: path.clone(), source })?;
             }
+            STOPPED.set(kept.stopped.into());
             state.kept = kept;
             self.0.changed.notify_all();
         }
