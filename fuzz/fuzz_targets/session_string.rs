@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tgs_core::session_string::SessionString;
+use tgs_telegram::session::string::SessionString;
 
 fuzz_target!(|text: &str| {
     let Ok(session) = SessionString::decode(text) else { return };

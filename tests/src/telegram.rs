@@ -129,7 +129,7 @@ impl Scene {
     /// Revokes the session in `.env`.
     pub fn revoke(&self) -> Result<()> {
         let text = self.read("SESSION_STRING")?;
-        let session = tgs_core::session_string::SessionString::decode(&text)?;
+        let session = tgs_telegram::session::string::SessionString::decode(&text)?;
         let all = self.dc.sessions(World::ALICE);
         let own =
             all.iter().find(|known| known.auth_key == *session.key.expose()).context("an unknown session")?;

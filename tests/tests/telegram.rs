@@ -6,14 +6,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use tgs_control::TelegramState;
-use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
+use tgs_core::{cancel::Cancel, secret::Secret, settings::ChatId};
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
     clips::noisy,
     flvcheck::Report,
     telegram::Scene,
 };
-use tgs_telegram::{App, ErrorClass, TelegramClient};
+use tgs_telegram::{App, ErrorClass, TelegramClient, session::string::SessionString};
 use tgs_testdc::{At, CallKind, Fault, When, World};
 
 const SECOND: Duration = Duration::from_secs(1);

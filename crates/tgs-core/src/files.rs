@@ -2,7 +2,7 @@
 
 pub mod lock;
 mod replace;
-pub(crate) mod shared_dir;
+pub mod shared_dir;
 
 use std::{
     fs::File,

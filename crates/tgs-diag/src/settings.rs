@@ -5,9 +5,9 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 use tgs_core::{
     process::user::User,
     remedy,
-    session_string::SessionString,
     settings::{self, Settings},
 };
+use tgs_telegram::session::string::SessionString;
 
 use crate::{
     context::{DiagContext, EnvPath},

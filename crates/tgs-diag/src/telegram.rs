@@ -2,19 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use tgs_core::{
-    files::lock::Holder,
-    flood_wait::FloodWaits,
-    remedy,
-    secret::Secret,
-    session_lock::{self, SessionLock},
-    session_string::SessionString,
-    settings::Settings,
-    time::moment,
-};
+use tgs_core::{files::lock::Holder, remedy, secret::Secret, settings::Settings, time::moment};
 use tgs_rtmp::url::RtmpUrl;
 use tgs_telegram::{
     ActiveSession, App, ErrorClass, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError,
+    session::{
+        flood_wait::FloodWaits,
+        lock::{self, SessionLock},
+        string::SessionString,
+    },
 };
 
 use crate::{
@@ -180,7 +176,7 @@ fn open(
     };
     let lock = match SessionLock::take(&own.key, None) {
         Ok(lock) => lock,
-        Err(session_lock::SessionLockError::Held(holder)) => return Err(NotAsked::Held(holder)),
+        Err(lock::SessionLockError::Held(holder)) => return Err(NotAsked::Held(holder)),
         Err(error) => return Err(NotAsked::Why(format!("{error}; without the lock it might be used twice"))),
     };
     if context.offline {

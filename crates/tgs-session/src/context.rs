@@ -13,11 +13,15 @@ use tgs_core::{
     files::lock::Holder,
     remedy,
     secret::Secret,
-    session_lock::{self, SessionLock},
-    session_string::SessionString,
     settings::{Problems, Settings},
 };
-use tgs_telegram::{App, TelegramClient};
+use tgs_telegram::{
+    App, TelegramClient,
+    session::{
+        lock::{self, SessionLock},
+        string::SessionString,
+    },
+};
 
 use crate::{
     cli::Cli,
@@ -137,7 +141,7 @@ impl Context {
     pub(crate) fn claim(&self, session: &SessionString) -> Result<Claim, CliError> {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
             Ok(lock) => Ok(Claim::Granted(lock)),
-            Err(session_lock::SessionLockError::Held(holder)) => Ok(Claim::InUse(holder)),
+            Err(lock::SessionLockError::Held(holder)) => Ok(Claim::InUse(holder)),
             Err(error) => Err(CliError::failure(format!("use the session: {error}"))),
         }
     }

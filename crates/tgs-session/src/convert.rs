@@ -1,7 +1,7 @@
 //! `--convert`: prints the session string in another library's format.
 
-use tgs_core::{error::CliError, exit::Code, session_string::SessionString};
-use tgs_telegram::TelegramClient;
+use tgs_core::{error::CliError, exit::Code};
+use tgs_telegram::{TelegramClient, session::string::SessionString};
 
 use crate::{
     cli::Form,

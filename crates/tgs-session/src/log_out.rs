@@ -5,10 +5,11 @@ use tgs_core::{
     error::CliError,
     exit::Code,
     secret::Secret,
-    session_lock::SessionLock,
-    session_string::SessionString,
 };
-use tgs_telegram::{App, ErrorClass, TelegramClient};
+use tgs_telegram::{
+    App, ErrorClass, TelegramClient,
+    session::{lock::SessionLock, string::SessionString},
+};
 
 use crate::{
     context::{Claim, Context, SessionRole},

@@ -1,7 +1,7 @@
 //! Stores a new session in `.env` or prints it to stdout.
 
-use tgs_core::{env_file::writer, error::CliError, secret::Secret, session_string::SessionString};
-use tgs_telegram::SelfUser;
+use tgs_core::{env_file::writer, error::CliError, secret::Secret};
+use tgs_telegram::{SelfUser, session::string::SessionString};
 
 use crate::{
     context::{Context, SessionRole, WAIT},

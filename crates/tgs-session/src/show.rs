@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tgs_core::{error::CliError, exit::Code, session_string::SessionString, time::moment};
-use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError};
+use tgs_core::{error::CliError, exit::Code, time::moment};
+use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError, session::string::SessionString};
 
 use crate::{
     context::{Claim, Context, in_use},

@@ -8,14 +8,13 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, remedy, session_string::SessionString, settings::Settings,
-};
+use tgs_core::{cancel::Cancel, error::CliError, exit::Code, remedy, settings::Settings};
 use tgs_playout::{
     engine,
     ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
     output::Output,
 };
+use tgs_telegram::session::string::SessionString;
 
 use crate::{
     children,

@@ -1,21 +1,10 @@
-//! The account of a session, and the account's other sessions.
+//! The active sessions of an account: lists, ends and approves them.
 
 use std::time::{Duration, SystemTime};
 
 use grammers_tl_types as tl;
 
 use crate::{TelegramClient, TelegramError};
-
-/// The account that a session belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SelfUser {
-    /// The user ID.
-    pub id: i64,
-    /// First and last name.
-    pub name: String,
-    /// The username, without `@`.
-    pub username: Option<String>,
-}
 
 /// An active session of the account, as listed under Devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +24,6 @@ pub struct ActiveSession {
 }
 
 impl TelegramClient {
-    /// Requests the account of the session.
-    pub fn self_user(&mut self) -> Result<SelfUser, TelegramError> {
-        let doing = "ask Telegram for the account";
-        let request = tl::functions::users::GetUsers { id: vec![tl::enums::InputUser::UserSelf] };
-        match self.call(doing, &request)?.into_iter().next() {
-            Some(tl::enums::User::User(user)) if user.bot => Err(TelegramError::bot(doing)),
-            Some(tl::enums::User::User(user)) => Ok(SelfUser::of(user)),
-            _ => Err(TelegramError::garbage(doing)),
-        }
-    }
-
     /// Lists the account's sessions, including this one.
     pub fn active_sessions(&mut self) -> Result<Vec<ActiveSession>, TelegramError> {
         let request = tl::functions::account::GetAuthorizations {};
@@ -74,23 +52,6 @@ impl TelegramClient {
             // The first request was processed; a lost connection caused the repeat.
             Err(error) if error.name == "AUTH_TOKEN_ALREADY_ACCEPTED" => Ok(()),
             answer => answer.map(drop),
-        }
-    }
-}
-
-impl SelfUser {
-    pub(crate) fn of(user: tl::types::User) -> Self {
-        let names = [user.first_name, user.last_name];
-        let name = names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
-        Self { id: user.id, name, username: user.username }
-    }
-}
-
-impl std::fmt::Display for SelfUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.username {
-            Some(username) => write!(f, "{} (@{username}, {})", self.name, self.id),
-            None => write!(f, "{} ({})", self.name, self.id),
         }
     }
 }

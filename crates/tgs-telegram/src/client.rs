@@ -10,28 +10,24 @@ use grammers_client::Client;
 use grammers_mtsender::InvocationError;
 use grammers_session::updates::UpdatesLike;
 use grammers_tl_types::{self as tl, RemoteCall};
-use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
+use tgs_core::cancel::Cancel;
 use tokio::time;
 
 use crate::{
-    CALL_LIMIT, SelfUser, TelegramError, dc,
+    app::App,
+    dc,
+    error::TelegramError,
     pinned_session::PinnedSession,
     pool::{CallHandles, ClientPool, STOP_CHECK},
+    session::string::SessionString,
+    user::SelfUser,
 };
+
+/// Time limit of a call, including the connect.
+pub const CALL_LIMIT: Duration = Duration::from_secs(15);
 
 /// Delays before the second, third and fourth attempt with an auth key that Telegram does not know.
 const NO_KEY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-
-/// The application that the account's owner registered at <https://my.telegram.org>.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// `API_ID`
-    pub api_id: i32,
-    /// `API_HASH`
-    pub api_hash: Secret<String>,
-    /// The tool's name, shown in the account's list of devices.
-    pub device: &'static str,
-}
 
 /// A client of a session's home DC. The session is signed in, or a sign-in is under way.
 pub struct TelegramClient {
@@ -69,6 +65,17 @@ impl TelegramClient {
         let mut client = Self::new(app, pinned, cancel);
         let me = client.self_user()?;
         Ok((client, me))
+    }
+
+    /// Requests the account of the session.
+    pub fn self_user(&mut self) -> Result<SelfUser, TelegramError> {
+        let doing = "ask Telegram for the account";
+        let request = tl::functions::users::GetUsers { id: vec![tl::enums::InputUser::UserSelf] };
+        match self.call(doing, &request)?.into_iter().next() {
+            Some(tl::enums::User::User(user)) if user.bot => Err(TelegramError::bot(doing)),
+            Some(tl::enums::User::User(user)) => Ok(SelfUser::of(user)),
+            _ => Err(TelegramError::garbage(doing)),
+        }
     }
 
     /// A client for a sign-in: its first call creates a new auth key. Uses the DC and addresses of

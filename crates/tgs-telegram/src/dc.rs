@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use crate::session::string::{Address, Host, SessionString, dc_address};
 use grammers_session::types::DcOption;
-use tgs_core::session_string::{Address, Host, SessionString, dc_address};
 
 /// The DC at which a sign-in without any session begins; Telegram redirects to the account's DC.
 pub(crate) const FIRST: u8 = 2;

@@ -12,6 +12,7 @@
 //! `PinnedSession` refuses that, and the call fails with error 404.
 
 mod account;
+mod app;
 mod chat;
 mod client;
 mod dc;
@@ -19,15 +20,16 @@ mod error;
 mod group_call;
 mod pinned_session;
 mod pool;
+pub mod session;
 pub mod sign_in;
 #[cfg(feature = "test-dc")]
 mod test_dc;
+mod user;
 
-pub use account::{ActiveSession, SelfUser};
+pub use account::ActiveSession;
+pub use app::App;
 pub use chat::{Chat, ChatKind};
-pub use client::{App, TelegramClient};
+pub use client::{CALL_LIMIT, TelegramClient};
 pub use error::{ErrorClass, TelegramError};
 pub use group_call::{GroupCall, GroupCallState, Ingest};
-
-/// Time limit of a call, including the connect.
-pub const CALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(15);
+pub use user::SelfUser;

@@ -11,9 +11,11 @@ use grammers_session::{
     BoxFuture, Session,
     types::{DcOption, PeerId, PeerInfo, UpdateState, UpdatesState},
 };
-use tgs_core::session_string::{AuthKey, SessionString};
 
-use crate::dc;
+use crate::{
+    dc,
+    session::string::{AuthKey, SessionString},
+};
 
 /// The pool tried to replace a session's auth key after transport error 404.
 #[derive(Debug, thiserror::Error)]

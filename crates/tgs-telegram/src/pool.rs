@@ -15,7 +15,7 @@ use grammers_session::updates::UpdatesLike;
 use tgs_core::cancel::Cancel;
 use tokio::{runtime::Runtime, sync::mpsc, time};
 
-use crate::{App, pinned_session::PinnedSession};
+use crate::{app::App, pinned_session::PinnedSession};
 
 /// Poll interval of the stop flag during a call.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(100);

@@ -25,7 +25,7 @@ use crate::{
     cancel::Cancel,
     env_file::{self, Unwritable},
     files::lock::{FileLock, Holder, LockError},
-    files::shared_dir::{SharedDir, new_owner, owner, with},
+    files::shared_dir::{SharedDir, new_owner, owner, with_suffix},
     secret::Secret,
 };
 
@@ -121,7 +121,7 @@ pub fn lock(path: &Path, wait: Duration, cancel: &Cancel) -> Result<Locked, EnvW
     if !is_planters(owner.0.as_raw()) {
         return Err(EnvWriteError::Link { path });
     }
-    let lock_name = with(name, ".lock");
+    let lock_name = with_suffix(name, ".lock");
     let lock = FileLock::take_in(dir, &lock_name, wait, cancel).map_err(|e| match e {
         LockError::Held(holder) => EnvWriteError::Busy { path: path.clone(), holder },
         LockError::Cancelled => EnvWriteError::Cancelled { path: path.clone() },
@@ -169,7 +169,7 @@ impl Locked {
             None => (new_owner(dir).map_err(|e| failed("look at", &path, e))?, OWNER_ONLY),
         };
         if old.is_some() {
-            let backup = with(&self.name, ".bak");
+            let backup = with_suffix(&self.name, ".bak");
             dir.write(&backup, bytes, owner, OWNER_ONLY).map_err(|e| failed("write", &dir.at(&backup), e))?;
         }
         dir.write(&self.name, &new, owner, mode).map_err(|e| failed("write", &path, e))

@@ -84,12 +84,8 @@ impl FileLock {
         Self::take_in(SharedDir::open(dir)?, name, wait, cancel)
     }
 
-    pub(crate) fn take_in(
-        dir: SharedDir,
-        name: &OsStr,
-        wait: Duration,
-        cancel: &Cancel,
-    ) -> Result<Self, LockError> {
+    /// [`FileLock::take`] in an open directory.
+    pub fn take_in(dir: SharedDir, name: &OsStr, wait: Duration, cancel: &Cancel) -> Result<Self, LockError> {
         let began = Instant::now();
         let (file, stat) = loop {
             match attempt(&dir, name) {
@@ -120,7 +116,8 @@ impl FileLock {
     }
 
     /// The directory of the lock file.
-    pub(crate) fn dir(&self) -> &SharedDir {
+    #[must_use]
+    pub fn dir(&self) -> &SharedDir {
         &self.dir
     }
 }

@@ -25,23 +25,24 @@ const LONGEST: u64 = 1 << 20;
 
 /// An open directory.
 #[derive(Debug)]
-pub(crate) struct SharedDir {
+pub struct SharedDir {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 /// The owner of a file: user and group.
-pub(crate) type DirOwner = (Uid, Gid);
+pub type DirOwner = (Uid, Gid);
 
 impl SharedDir {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the directory at `path`.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { fd: rustix::fs::open(path, flags, Mode::empty())?, path: path.to_owned() })
     }
 
     /// Opens a directory by a path whose links are already resolved. A link that appeared since is
     /// [`Errno::LOOP`], on kernels with openat2 (5.6).
-    pub(crate) fn open_resolved(path: &Path) -> io::Result<Self> {
+    pub fn open_resolved(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             // Some sandboxes answer openat2 with EPERM.
@@ -51,7 +52,8 @@ impl SharedDir {
     }
 
     /// The path of `name`, for messages.
-    pub(crate) fn at(&self, name: &OsStr) -> PathBuf {
+    #[must_use]
+    pub fn at(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)
     }
 
@@ -73,7 +75,7 @@ impl SharedDir {
     }
 
     /// Returns the content and status of a file; `None` if the name does not exist.
-    pub(crate) fn read(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>> {
+    pub fn read(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, Stat)>> {
         let (file, stat) = match self.open_file(name, OFlags::RDONLY) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
@@ -94,8 +96,8 @@ impl SharedDir {
 
     /// Atomically replaces `name` by a file with these `bytes`, `owner` and `mode`. The caller must
     /// hold a lock: the new file has a fixed name, so that killed writers leave at most one.
-    pub(crate) fn write(&self, name: &OsStr, bytes: &[u8], owner: DirOwner, mode: u32) -> io::Result<()> {
-        let growing = with(name, ".tgs-new");
+    pub fn write(&self, name: &OsStr, bytes: &[u8], owner: DirOwner, mode: u32) -> io::Result<()> {
+        let growing = with_suffix(name, ".tgs-new");
         self.remove(&growing)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let created = rustix::fs::openat(&self.fd, &growing, flags, Mode::from_raw_mode(0o600))?;
@@ -122,17 +124,20 @@ impl SharedDir {
         }
     }
 
-    pub(crate) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    /// Renames `from` to `to`, which is replaced if it exists.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(Into::into)
     }
 }
 
-pub(crate) fn owner(stat: &Stat) -> DirOwner {
+/// The owner in a file's status.
+#[must_use]
+pub fn owner(stat: &Stat) -> DirOwner {
     (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
 }
 
 /// The owner of a new file: the directory's owner if root creates it, else the caller.
-pub(crate) fn new_owner(dir: &SharedDir) -> io::Result<DirOwner> {
+pub fn new_owner(dir: &SharedDir) -> io::Result<DirOwner> {
     if geteuid().is_root() { dir.owner() } else { Ok((geteuid(), rustix::process::getegid())) }
 }
 
@@ -150,7 +155,8 @@ pub(crate) fn give(file: &File, (user, group): DirOwner) -> io::Result<()> {
 }
 
 /// Appends `suffix` to `name`.
-pub(crate) fn with(name: &OsStr, suffix: &str) -> OsString {
+#[must_use]
+pub fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(suffix);
     name

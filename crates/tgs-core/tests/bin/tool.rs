@@ -12,7 +12,6 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel, env_file::writer, exit::Code, files, logging, owner, process, secret::Secret,
-    session_lock::SessionLock, session_string::AuthKey,
 };
 
 fn main() -> ExitCode {
@@ -29,9 +28,6 @@ fn main() -> ExitCode {
         Some("env-hold") => writer::lock(first.as_ref(), Duration::ZERO, &Cancel::new())
             .map_err(Into::into)
             .and_then(|_locked| hold()),
-        Some("session-hold") => SessionLock::take(&key(&first), args.next().as_ref().map(Path::new))
-            .map_err(Into::into)
-            .and_then(|_lock| hold()),
         Some("as-owner") => match owner::run_as_owner(None, [Path::new(&first)]) {
             Ok(Some(code)) => return code.into(),
             Ok(None) => tell_who_i_am().and_then(|()| hold()),
@@ -83,14 +79,6 @@ fn tell_who_i_am() -> Result<(), Box<dyn Error>> {
         .collect();
     println!("{uid}:{gid}:{groups:?} own session: {leads} {}", env.join(" "));
     Ok(())
-}
-
-/// The key whose bytes are those of a number.
-fn key(number: &OsString) -> AuthKey {
-    let number: u64 = number.to_str().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let mut key = [0; 256];
-    key[..8].copy_from_slice(&number.to_be_bytes());
-    AuthKey::new(key)
 }
 
 /// Sets NAME to VALUE in a `.env` file.

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::session_string::SessionString;
 use tgs_e2e::stunnel::{Authority, Stunnel, Validity};
+use tgs_telegram::session::string::SessionString;
 use tgs_testdc::World;
 
 use crate::harness::{Home, silent};

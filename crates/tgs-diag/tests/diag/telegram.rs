@@ -1,6 +1,6 @@
 //! Session, chat, rights, call, clock and standby.
 
-use tgs_core::{session_lock::SessionLock, session_string::SessionString};
+use tgs_telegram::session::{lock::SessionLock, string::SessionString};
 use tgs_testdc::{Fault, When, World};
 
 use crate::harness::Home;
@@ -101,7 +101,7 @@ fn a_wait_that_telegram_asked_tgs_stream_for_is_kept() {
     let state = home.path().join("state");
     std::fs::create_dir(&state).unwrap();
     let session = SessionString::decode(&home.value("SESSION_STRING")).unwrap();
-    let waits = tgs_core::flood_wait::FloodWaits::new(&state);
+    let waits = tgs_telegram::session::flood_wait::FloodWaits::new(&state);
     waits.set(&session.fingerprint(), std::time::Duration::from_mins(10), std::time::SystemTime::now());
     home.run(&[]).has("WARN", "session", "Telegram asks to wait");
     assert_eq!(home.dc.requests().len(), 0);

@@ -2,17 +2,14 @@
 
 use std::{path::Path, time::SystemTime};
 
-use tgs_core::{
-    error::CliError,
-    exit::Code,
-    flood_wait::FloodWaits,
-    remedy,
-    session_string::SessionString,
-    sign_in_limit::{self, SignInLimit},
-    time::moment,
-};
+use tgs_core::{error::CliError, exit::Code, remedy, time::moment};
 use tgs_telegram::{
     ErrorClass, TelegramClient,
+    session::{
+        flood_wait::FloodWaits,
+        limits::{self, SignInLimit},
+        string::SessionString,
+    },
     sign_in::{LimitQuery, RenewError, renew},
 };
 
@@ -122,7 +119,7 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
     stream.is_some_and(|stream| stream.session.is_some() && stream.session_valid)
 }
 
-fn failed(error: RenewError<sign_in_limit::SignInLimitError>) -> CliError {
+fn failed(error: RenewError<limits::SignInLimitError>) -> CliError {
     match error {
         RenewError::Standby(error) if error.class == ErrorClass::Session => {
             let failed =
@@ -130,13 +127,11 @@ fn failed(error: RenewError<sign_in_limit::SignInLimitError>) -> CliError {
             CliError::failure(format!("use the standby session: {failed}"))
         }
         RenewError::Standby(error) | RenewError::New(error) => of_telegram(error),
-        RenewError::Limit(sign_in_limit::SignInLimitError::Exhausted { until, .. }) => {
-            CliError::failure(format!(
-                "sign in: there were 5 sign-ins of this account within 24 hours, and with more Telegram may lock it; the \
+        RenewError::Limit(limits::SignInLimitError::Exhausted { until, .. }) => CliError::failure(format!(
+            "sign in: there were 5 sign-ins of this account within 24 hours, and with more Telegram may lock it; the \
              next may be after {}",
-                moment(until)
-            ))
-        }
+            moment(until)
+        )),
         RenewError::Limit(error) => CliError::failure(format!("sign in: {error}")),
         error @ (RenewError::NoPassword | RenewError::WrongPassword) => {
             let file = remedy::env_file().unwrap_or(Path::new(".env"));

@@ -12,13 +12,12 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tgs_core::{
-    cancel::Cancel,
-    secret::Secret,
-    session_string::{AuthKey, SessionString},
-};
+use tgs_core::{cancel::Cancel, secret::Secret};
 use tgs_e2e::bin_path::{cargo, profile_dir};
-use tgs_telegram::{App, SelfUser, TelegramClient, TelegramError};
+use tgs_telegram::{
+    App, SelfUser, TelegramClient, TelegramError,
+    session::string::{AuthKey, SessionString},
+};
 use tgs_testdc::{Session, SessionInfo, TestDc, World};
 
 use crate::terminal::Run;

@@ -1,8 +1,8 @@
 //! Showing, listing, converting and ending a session.
 
-use tgs_core::{
-    session_lock::SessionLock,
-    session_string::{Format, SessionString},
+use tgs_telegram::session::{
+    lock::SessionLock,
+    string::{Format, SessionString},
 };
 use tgs_testdc::{Fault, When, World};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tgs_core::{session_lock::SessionLock, session_string::SessionString, sign_in_limit::SignInLimit};
+use tgs_telegram::session::{limits::SignInLimit, lock::SessionLock, string::SessionString};
 use tgs_testdc::{Fault, SessionInfo, When, World};
 
 use crate::harness::{Home, with_value};

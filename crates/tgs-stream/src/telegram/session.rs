@@ -8,12 +8,12 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel,
-    flood_wait::FloodWaits,
-    session_lock::SessionLock,
-    session_string::SessionString,
     settings::{ChatId, Settings},
 };
-use tgs_telegram::{App, Chat, GroupCall, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError};
+use tgs_telegram::{
+    App, Chat, GroupCall, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError,
+    session::{flood_wait::FloodWaits, lock::SessionLock, string::SessionString},
+};
 
 use super::{
     session_failure::SessionFailure,

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tgs_core::{remedy, session_lock, time::moment};
-use tgs_telegram::{ErrorClass, TelegramError};
+use tgs_core::{remedy, time::moment};
+use tgs_telegram::{ErrorClass, TelegramError, session::lock};
 
 use super::state_machine::{LossCause, StartError, WaitReason};
 
@@ -74,7 +74,7 @@ impl SessionFailure {
         Self { error: StartError::Lost(LossCause::Session), message, remedy }
     }
 
-    pub(super) fn in_use(fingerprint: &str, error: &session_lock::SessionLockError) -> Self {
+    pub(super) fn in_use(fingerprint: &str, error: &lock::SessionLockError) -> Self {
         Self {
             error: StartError::Wait(WaitReason::InUse),
             message: format!("use the session {fingerprint}: {error}"),

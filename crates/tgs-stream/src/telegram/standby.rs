@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{
-    cancel::Cancel, files, remedy, session_lock::SessionLock, session_string::SessionString,
-    settings::Settings,
+use tgs_core::{cancel::Cancel, files, remedy, settings::Settings};
+use tgs_telegram::{
+    ErrorClass, TelegramClient,
+    session::{lock::SessionLock, string::SessionString},
 };
-use tgs_telegram::{ErrorClass, TelegramClient};
 
 use super::{
     session::{self, LiveSession},

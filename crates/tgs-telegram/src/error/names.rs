@@ -1,6 +1,6 @@
 //! The table of error names, Telegram's and the client's own, with class, meaning and remedy.
 
-use super::ErrorClass;
+use super::class::ErrorClass;
 
 /// Error names with their class and meaning.
 pub(super) const NAMES: &[(&str, ErrorClass, &str)] = &[

@@ -5,8 +5,11 @@ use std::{fmt, time::Duration};
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 
-use super::{SignIn, SignInStep, step};
-use crate::TelegramError;
+use super::{
+    answer::{SignInStep, step},
+    attempt::{PendingCode, SignIn},
+};
+use crate::error::TelegramError;
 
 /// How Telegram delivers a login code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +85,6 @@ pub struct SentCode {
     pub next: Option<CodeDelivery>,
     /// The minimum delay before a resend.
     pub wait: Option<Duration>,
-}
-
-/// The request that the login code belongs to.
-#[derive(Debug)]
-pub(super) struct PendingCode {
-    phone: String,
-    hash: Secret<String>,
-    by_email: bool,
 }
 
 impl SignIn {

@@ -7,7 +7,7 @@ use grammers_tl_types as tl;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tgs_core::secret::Secret;
 
-use super::signed_in;
+use super::{answer::signed_in, attempt::SignIn};
 use crate::{SelfUser, TelegramClient, TelegramError};
 
 /// The permitted generators g; the library panics on others.
@@ -15,8 +15,21 @@ const BASES: std::ops::RangeInclusive<i32> = 2..=7;
 /// Length of the prime p in bytes: 2048 bits.
 const LENGTH: usize = 256;
 
+impl SignIn {
+    /// The password hint that the account's owner has set.
+    pub fn password_hint(&mut self) -> Result<Option<String>, TelegramError> {
+        Ok(challenge(&mut self.client)?.hint.filter(|hint| !hint.is_empty()))
+    }
+
+    /// Completes the sign-in with the account's password. `PASSWORD_HASH_INVALID` permits another
+    /// attempt.
+    pub fn submit_password(&mut self, password: &Secret<String>) -> Result<SelfUser, TelegramError> {
+        check(&mut self.client, password)
+    }
+}
+
 /// Requests the password challenge, which is valid for one attempt.
-pub(super) fn challenge(client: &mut TelegramClient) -> Result<tl::types::account::Password, TelegramError> {
+fn challenge(client: &mut TelegramClient) -> Result<tl::types::account::Password, TelegramError> {
     let doing = "request the password challenge";
     let tl::enums::account::Password::Password(password) =
         client.call(doing, &tl::functions::account::GetPassword {})?;
@@ -29,10 +42,7 @@ pub(super) fn is_set(client: &mut TelegramClient) -> Result<bool, TelegramError>
 }
 
 /// Completes the sign-in; each attempt uses a new challenge.
-pub(super) fn check(
-    client: &mut TelegramClient,
-    password: &Secret<String>,
-) -> Result<SelfUser, TelegramError> {
+fn check(client: &mut TelegramClient, password: &Secret<String>) -> Result<SelfUser, TelegramError> {
     let doing = "sign in with the account's password";
     let challenge = challenge(client)?;
     let proof = proof(challenge, password).map_err(|name| TelegramError::named(name, doing))?;

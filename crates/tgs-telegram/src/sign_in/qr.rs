@@ -7,7 +7,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 
-use super::{SignIn, SignInStep, signed_in, step};
+use super::{
+    answer::{SignInStep, signed_in, step},
+    attempt::SignIn,
+};
 use crate::TelegramError;
 
 /// Minimum and maximum lifetime of a token, because the clocks of the two sides may differ.

@@ -1,9 +1,9 @@
 //! Unattended sign-in: the standby session of the account approves the new session.
 
-use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
+use tgs_core::{cancel::Cancel, secret::Secret};
 
-use super::{QrStep, SignIn, SignInStep, password};
-use crate::{App, SelfUser, TelegramClient, TelegramError};
+use super::{answer::SignInStep, attempt::SignIn, password, qr::QrStep};
+use crate::{App, SelfUser, TelegramClient, TelegramError, session::string::SessionString};
 
 /// Maximum requests for the result of the approval, and the delay between them.
 const RESULT_TRIES: usize = 5;

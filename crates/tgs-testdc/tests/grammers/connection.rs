@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString, settings::ChatId};
-use tgs_telegram::{App, ErrorClass, SelfUser, TelegramClient, TelegramError};
+use tgs_core::{cancel::Cancel, secret::Secret, settings::ChatId};
+use tgs_telegram::{
+    App, ErrorClass, SelfUser, TelegramClient, TelegramError, session::string::SessionString,
+};
 use tgs_testdc::{At, Fault, SessionInfo, TestDc, When, World};
 
 use crate::client::{example, many_chats};

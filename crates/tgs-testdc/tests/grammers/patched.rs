@@ -5,8 +5,8 @@ use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use grammers_session::{SessionData, storages::MemorySession};
 use grammers_tl_types::{enums, functions};
-use tgs_core::{cancel::Cancel, secret::Secret, session_string::SessionString};
-use tgs_telegram::{App, ErrorClass, TelegramClient};
+use tgs_core::{cancel::Cancel, secret::Secret};
+use tgs_telegram::{App, ErrorClass, TelegramClient, session::string::SessionString};
 use tgs_testdc::{At, Fault, TestDc, When, World};
 
 use crate::client::{dc_option, example, get_self, pool_of, runtime};

@@ -9,14 +9,14 @@ use std::{
     thread,
 };
 
-const TOOL: &str = env!("CARGO_BIN_EXE_tgs-core-test-tool");
+const TOOL: &str = env!("CARGO_BIN_EXE_tgs-telegram-test-lock");
 
 /// nobody, of the group nogroup.
 const OTHER: u32 = 65534;
 
 /// A process that holds the session of a number, and the first line it printed.
 fn hold(number: u64, state_dir: &str) -> (Child, String) {
-    started(Command::new(TOOL).args(["session-hold", &number.to_string(), state_dir]))
+    started(Command::new(TOOL).args([&number.to_string(), state_dir]))
 }
 
 fn started(command: &mut Command) -> (Child, String) {
@@ -50,7 +50,7 @@ fn the_holder_is_named_and_a_killed_one_holds_nothing() {
     let (mut first, line) = hold(number, dir);
     assert_eq!(line, "held\n");
     let words = refused(hold(number, dir));
-    let who = format!("the session is in use by tgs-core-test-tool (pid {})", first.id());
+    let who = format!("the session is in use by tgs-telegram-test-lock (pid {})", first.id());
     assert!(words.starts_with(&who), "{words}");
     let (other, line) = hold(number ^ 1, dir);
     assert_eq!(line, "held\n");
@@ -73,7 +73,7 @@ fn root_and_a_service_share_the_lock() {
     let tool = dir.path().join("tool");
     fs::copy(TOOL, &tool).unwrap();
     let hold = |number: u64, user: u32, tool: &Path| {
-        started(Command::new(tool).args(["session-hold", &number.to_string()]).uid(user).gid(user))
+        started(Command::new(tool).arg(number.to_string()).uid(user).gid(user))
     };
     for (first, second) in [(0, OTHER), (OTHER, 0)] {
         let number = fastrand::u64(..);

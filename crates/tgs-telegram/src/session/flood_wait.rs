@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::files;
+use tgs_core::files;
 
 /// Limit of a stored wait. A longer wait in the file comes from a wrong clock.
 const LONGEST: Duration = Duration::from_hours(7 * 24);

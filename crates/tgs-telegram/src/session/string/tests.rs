@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 
-const VECTORS: &str = include_str!("../../tests/data/session_strings.json");
+const VECTORS: &str = include_str!("../../../tests/data/session_strings.json");
 
 fn vectors(list: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(VECTORS).unwrap();

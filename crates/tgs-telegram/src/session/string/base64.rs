@@ -5,24 +5,31 @@ use base64::{
     engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 
-use super::InvalidSessionString;
-
 /// Ignores trailing bits, as Python and JavaScript do.
 const READER: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
+/// Why a text is not base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InvalidBase64 {
+    /// A character of neither alphabet.
+    Character,
+    /// The number of digits encodes no whole bytes.
+    Length,
+}
+
 /// Decodes `text`.
-pub(super) fn decode(text: &str) -> Result<Vec<u8>, InvalidSessionString> {
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64> {
     let digits = text.trim_end_matches('=');
     let is_digit = |c: char| c.is_ascii_alphanumeric() || "-_+/".contains(c);
     if !digits.chars().all(is_digit) {
-        return Err(InvalidSessionString::NotBase64);
+        return Err(InvalidBase64::Character);
     }
     // A single digit after whole groups encodes no byte: the text is truncated.
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
-        return Err(InvalidSessionString::Length);
+        return Err(InvalidBase64::Length);
     }
-    READER.decode(digits.replace('+', "-").replace('/', "_")).map_err(|_| InvalidSessionString::Length)
+    READER.decode(digits.replace('+', "-").replace('/', "_")).map_err(|_| InvalidBase64::Length)
 }
 
 /// Encodes `bytes` in the URL-safe alphabet.
@@ -48,10 +55,10 @@ mod tests {
         }
         assert_eq!(decode("-_+/").unwrap(), decode("+/-_").unwrap());
         for text in ["Z g=", "Zg=a", "Zm9v\n", "é", "====a", "Z!"] {
-            assert_eq!(decode(text), Err(InvalidSessionString::NotBase64), "{text}");
+            assert_eq!(decode(text), Err(InvalidBase64::Character), "{text}");
         }
         for text in ["Z", "Zm9vY", "Zg==="] {
-            assert_eq!(decode(text), Err(InvalidSessionString::Length), "{text}");
+            assert_eq!(decode(text), Err(InvalidBase64::Length), "{text}");
         }
     }
 

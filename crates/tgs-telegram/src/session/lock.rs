@@ -16,12 +16,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use tgs_core::{
     cancel::Cancel,
     digest::Digest,
     files::lock::{FileLock, Holder, LockError},
-    session_string::AuthKey,
 };
+
+use super::string::AuthKey;
 
 /// World-writable like /tmp, but never hidden by a unit's `PrivateTmp=`.
 const MACHINE: &str = "/run/lock";

@@ -19,8 +19,10 @@ use std::{
     str::FromStr,
 };
 
+use tgs_core::{digest::Digest, secret::Secret};
+
+use self::base64::InvalidBase64;
 pub use self::dc::dc_address;
-use crate::{digest::Digest, secret::Secret};
 
 /// Length of an authorisation key, in bytes.
 const KEY: usize = 256;
@@ -220,9 +222,9 @@ impl SessionString {
         }
         // No Pyrogram string begins with `1`: that would be a DC above 200.
         if let Some(rest) = text.strip_prefix('1') {
-            return with_address(&base64::decode(rest)?);
+            return with_address(&decode(rest)?);
         }
-        pyrogram(&base64::decode(text)?)
+        pyrogram(&decode(text)?)
     }
 
     fn with(
@@ -296,6 +298,14 @@ impl FromStr for SessionString {
     fn from_str(text: &str) -> Result<Self, InvalidSessionString> {
         Self::decode(text)
     }
+}
+
+/// Decodes base64, or returns why the text is no session string.
+fn decode(text: &str) -> Result<Vec<u8>, InvalidSessionString> {
+    base64::decode(text).map_err(|error| match error {
+        InvalidBase64::Character => InvalidSessionString::NotBase64,
+        InvalidBase64::Length => InvalidSessionString::Length,
+    })
 }
 
 /// Reads big-endian fields from the front. Too few bytes are [`InvalidSessionString::Length`].

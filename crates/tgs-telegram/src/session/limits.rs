@@ -13,10 +13,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{
+use tgs_core::{
     cancel::Cancel,
-    files::lock::{FileLock, Holder, LockError},
-    files::shared_dir::{SharedDir, new_owner, owner, with},
+    files::{
+        lock::{FileLock, Holder, LockError},
+        shared_dir::{SharedDir, new_owner, owner, with_suffix},
+    },
     time::hours_and_minutes,
 };
 
@@ -104,7 +106,7 @@ impl SignInLimit {
 
     fn lock(&self) -> Result<FileLock, SignInLimitError> {
         let dir = SharedDir::open(&self.dir).map_err(|e| self.failed(e))?;
-        FileLock::take_in(dir, &with(&self.name, ".lock"), WAIT, &Cancel::new()).map_err(|e| match e {
+        FileLock::take_in(dir, &with_suffix(&self.name, ".lock"), WAIT, &Cancel::new()).map_err(|e| match e {
             LockError::Held(holder) => SignInLimitError::Busy { path: self.dir.join(&self.name), holder },
             LockError::Cancelled => self.failed(io::ErrorKind::Interrupted.into()),
             LockError::Io(e) => self.failed(e),
@@ -119,7 +121,7 @@ impl SignInLimit {
         if let Some(counted) = Counted::parse(&bytes) {
             return Ok((counted.clone(), counted));
         }
-        let aside = with(&self.name, ".corrupt");
+        let aside = with_suffix(&self.name, ".corrupt");
         dir.rename(&self.name, &aside)?;
         log::warn!(
             "{} does not hold a count of sign-ins; it is now {}, and counts as one sign-in",
