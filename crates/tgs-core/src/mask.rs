@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use crate::settings;
+use crate::settings::TABLE;
 
 /// The replacement of a secret.
 pub const MASKED: &str = "[masked]";
@@ -35,7 +35,7 @@ pub fn mask(text: &str) -> String {
 
 /// Masks the values of secret settings in the syntax of `.env`, JSON and `{:?}`.
 fn settings_values(line: &str) -> Cow<'_, str> {
-    let names = || settings::TABLE.iter().filter(|setting| setting.secret).map(|setting| setting.name);
+    let names = || TABLE.iter().filter(|setting| setting.secret).map(|setting| setting.name);
     let mut masked = String::new();
     let mut rest = line;
     // The first name, and the longer of two at one place: STANDBY_SESSION_STRING contains

@@ -23,7 +23,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use crate::{
     cancel::Cancel,
     process::{self, user::User},
-    remedy, settings, signals, systemd,
+    remedy::as_user,
+    settings, signals, systemd,
 };
 
 /// Signals forwarded to the child that runs as the owner.
@@ -117,7 +118,7 @@ pub enum Refused {
 }
 
 fn run_as(user: &str) -> String {
-    remedy::as_user(user, "…")
+    as_user(user, "…")
 }
 
 /// The user that root must become to work on a set of files.

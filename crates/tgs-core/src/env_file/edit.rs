@@ -1,6 +1,6 @@
 //! Changes one value of a `.env` file and no other byte.
 
-use super::{EnvFile, Note, parse, quote, split};
+use super::parse::{EnvFile, Note, parse, split};
 
 /// Why a value cannot be written. Contains no value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +59,18 @@ pub fn set(bytes: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable>
 fn bare(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.:/@+,%".contains(c);
     (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())
+}
+
+/// Quotes `value` for a `.env` file. `None` if it contains a control character other than a tab.
+#[must_use]
+pub fn quote(value: &str) -> Option<String> {
+    if value.contains(|c: char| c.is_control() && c != '\t') {
+        return None;
+    }
+    if !value.contains(['\'', '\\']) {
+        return Some(format!("'{value}'"));
+    }
+    Some(format!("\"{}\"", value.replace('\\', r"\\").replace('"', r#"\""#).replace('$', r"\$")))
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::{
-    Settings, Telegram,
     parse::{
         address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path,
-        pause_max, port, publisher, quality, read_ahead, regen,
+        pause_max, port, publisher, quality, read_ahead, regen, text,
     },
     table::{RENAMED, TABLE, default, misspelt},
+    values::{Settings, Telegram},
 };
 use crate::{
     env_file::{self, EnvFile},
@@ -280,7 +280,6 @@ impl<'a> Reader<'a> {
     /// Reads all settings, invalid ones as unset; `None` if a directory is unknown. Reads all of
     /// them before it returns, so that all problems are collected.
     fn settings(&mut self) -> Option<Settings> {
-        let text = |value: &str| Ok(value.to_owned());
         let playlist = self.value("PLAYLIST", path);
         let repeat = self.value("LOOP", flag);
         let shuffle = self.value("SHUFFLE", flag);
@@ -301,30 +300,10 @@ impl<'a> Reader<'a> {
         let image_duration = self.value("IMAGE_DURATION", image_duration);
         let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
-        let regen = self.value("SESSION_REGEN", regen);
-        let on_loss = self.value("ON_SESSION_LOSS", on_loss);
-        let telegram = Telegram {
-            api_id: self.optional("API_ID", api_id),
-            api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
-            session: self.optional("SESSION_STRING", text).map(Secret::new),
-            chat: self.optional("CHAT_ID", chat_id),
-            call_title: self.optional("CALL_TITLE", text),
-            regen: regen?,
-            on_loss: on_loss?,
-            standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
-            password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
-            phone: self.optional("PHONE", text),
-        };
-        let full = telegram.api_id.is_some() && telegram.api_hash.is_some() && telegram.chat.is_some();
-        // An output on the command line is intentional.
-        if let Some((_, shown)) = output_url.as_ref().filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
-            self.warnings.push(format!(
-                "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \
-                 remove it to go live in Telegram"
-            ));
-        }
+        let telegram = self.telegram();
+        self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         let settings = Settings {
-            telegram,
+            telegram: telegram?,
             output_url: output_url.map(|(url, _)| Secret::new(url)),
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
@@ -353,5 +332,33 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
         };
         Some(settings)
+    }
+
+    fn telegram(&mut self) -> Option<Telegram> {
+        let (regen, on_loss) = (self.value("SESSION_REGEN", regen), self.value("ON_SESSION_LOSS", on_loss));
+        Some(Telegram {
+            api_id: self.optional("API_ID", api_id),
+            api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
+            session: self.optional("SESSION_STRING", text).map(Secret::new),
+            chat: self.optional("CHAT_ID", chat_id),
+            call_title: self.optional("CALL_TITLE", text),
+            standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
+            password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
+            phone: self.optional("PHONE", text),
+            regen: regen?,
+            on_loss: on_loss?,
+        })
+    }
+
+    /// Warns if OUTPUT_URL, except on the command line, diverts a broadcast that has a chat.
+    fn warn_of_output(&mut self, output: Option<&(String, String)>, telegram: Option<&Telegram>) {
+        let full =
+            telegram.is_some_and(|it| it.api_id.is_some() && it.api_hash.is_some() && it.chat.is_some());
+        if let Some((_, shown)) = output.filter(|(_, shown)| full && !shown.ends_with(GIVEN)) {
+            self.warnings.push(format!(
+                "{shown} is set, so the broadcast goes there and not into the Telegram chat that CHAT_ID names; \
+                 remove it to go live in Telegram"
+            ));
+        }
     }
 }

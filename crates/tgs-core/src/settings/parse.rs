@@ -67,6 +67,12 @@ pub enum OnLoss {
     Stop,
 }
 
+/// Any value.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of all parsers")]
+pub(super) fn text(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
+}
+
 pub(super) fn path(value: &str) -> Result<PathBuf, String> {
     if value.starts_with("~/") {
         return Err("begins with ~, which only a shell understands; write the whole path".into());

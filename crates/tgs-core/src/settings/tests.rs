@@ -1,11 +1,18 @@
 //! Settings as they are written, the words where they are wrong, and the template made from them.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
 use super::{table::misspelt, *};
-use crate::env_file;
+use crate::{env_file, secret::Secret};
 
 /// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
 fn load(

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::env_file::quote;
 
 /// What is expected of a file's text.
 enum Read {

@@ -1,0 +1,126 @@
+//! The values of all settings, parsed.
+
+use std::{
+    mem,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::parse::{ChatId, OnLoss, PublisherKind, Quality, Regen};
+use crate::secret::Secret;
+
+/// The settings for Telegram alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telegram {
+    /// `API_ID`
+    pub api_id: Option<i32>,
+    /// `API_HASH`
+    pub api_hash: Option<Secret<String>>,
+    /// `SESSION_STRING`, unchecked: a malformed string counts as a dead session.
+    pub session: Option<Secret<String>>,
+    /// `CHAT_ID`
+    pub chat: Option<ChatId>,
+    /// `CALL_TITLE`
+    pub call_title: Option<String>,
+    /// `SESSION_REGEN`
+    pub regen: Regen,
+    /// `ON_SESSION_LOSS`
+    pub on_loss: OnLoss,
+    /// `STANDBY_SESSION_STRING`, unchecked.
+    pub standby: Option<Secret<String>>,
+    /// `TWO_FA_PASSWORD`
+    pub password: Option<Secret<String>>,
+    /// `PHONE`, as written.
+    pub phone: Option<String>,
+}
+
+/// The settings of one run. Paths are absolute after [`Settings::load`], unchanged after
+/// [`Settings::examine`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Settings {
+    /// The settings for Telegram.
+    pub telegram: Telegram,
+    /// `OUTPUT_URL`, unchecked.
+    pub output_url: Option<Secret<String>>,
+    /// `PLAYLIST`
+    pub playlist: PathBuf,
+    /// `LOOP`
+    pub repeat: bool,
+    /// `SHUFFLE`
+    pub shuffle: bool,
+    /// `VIDEO_QUALITY`
+    pub quality: Quality,
+    /// `FILLER`
+    pub filler: Option<PathBuf>,
+    /// `FFMPEG_ARGS`, unchecked: arguments that fail do not prevent a start.
+    pub ffmpeg_args: String,
+    /// `FFMPEG_PATH`: a path, or a name to look up in PATH.
+    pub ffmpeg_path: PathBuf,
+    /// `YTDLP_PATH`: a path, or a name to look up in PATH.
+    pub ytdlp_path: PathBuf,
+    /// `YTDLP_ARGS`; its quotes are balanced.
+    pub ytdlp_args: String,
+    /// `READ_AHEAD`, 3 s to 30 s.
+    pub read_ahead: Duration,
+    /// `PUBLISHER`
+    pub publisher: PublisherKind,
+    /// `PROMETHEUS_HOST`
+    pub prometheus_host: IpAddr,
+    /// `PROMETHEUS_PORT`; 0 selects any free port.
+    pub prometheus_port: u16,
+    /// Whether `PROMETHEUS_PORT` is set at all.
+    pub prometheus_port_given: bool,
+    /// `METRICS_FILE`
+    pub metrics_file: Option<PathBuf>,
+    /// `STATE_DIR`; need not exist yet.
+    pub state_dir: PathBuf,
+    /// `CONTROL_SOCKET`
+    pub control_socket: Option<PathBuf>,
+    /// `PAUSE_MAX`, 1 s to 168 h.
+    pub pause_max: Duration,
+    /// `CACHE_DIR`; need not exist yet.
+    pub cache_dir: PathBuf,
+    /// `CACHE_MAX_GB`, in bytes; 0 disables the cache.
+    pub cache_limit: u64,
+    /// `CACHE_AHEAD`
+    pub cache_ahead: bool,
+    /// `PASSTHROUGH`
+    pub passthrough: bool,
+    /// `IMAGE_DURATION`, 1 s to 1 h.
+    pub image_duration: Duration,
+    /// `RUST_LOG`, unchecked.
+    pub rust_log: String,
+    /// Warnings for the operator, to be logged once logging has started.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Makes all paths absolute, relative to `dir` (empty: the working directory), since children
+    /// run in other directories. Program names without a slash stay: PATH resolves them.
+    #[must_use]
+    pub fn absolute(mut self, dir: &Path) -> Self {
+        let absolute = |path: &mut PathBuf| {
+            *path = std::path::absolute(dir.join(&*path)).unwrap_or(mem::take(path));
+        };
+        [&mut self.playlist, &mut self.state_dir, &mut self.cache_dir].into_iter().for_each(absolute);
+        [&mut self.filler, &mut self.metrics_file, &mut self.control_socket]
+            .into_iter()
+            .flatten()
+            .for_each(absolute);
+        for program in [&mut self.ffmpeg_path, &mut self.ytdlp_path] {
+            if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+                absolute(program);
+            }
+        }
+        self
+    }
+
+    /// The ffprobe program: the file beside ffmpeg if it exists, else `ffprobe` in PATH.
+    #[must_use]
+    pub fn ffprobe_path(&self) -> PathBuf {
+        let beside = self.ffmpeg_path.with_file_name("ffprobe");
+        if beside.exists() { beside } else { "ffprobe".into() }
+    }
+}
