@@ -31,21 +31,32 @@ pub enum HealthSource {
     File(PathBuf),
 }
 
+/// Why a text names no health page; follows the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHealthSource {
+    /// Another scheme than http, or a relative path.
+    #[error(
+        "is neither an http:// address nor the absolute path of a file; write it like http://127.0.0.1:9090/healthz"
+    )]
+    Form,
+    /// An `http://` address without a host, with a login, or with white space.
+    #[error("is no address; write it like http://127.0.0.1:9090/healthz")]
+    Address,
+}
+
 impl HealthSource {
     /// Reads an `http://` address, or the absolute path of a file.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, InvalidHealthSource> {
         if text.starts_with('/') {
             return Ok(Self::File(text.into()));
         }
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or("is neither an http:// address nor the absolute path of a file; write it like http://127.0.0.1:9090/healthz")?;
+        let rest = text.strip_prefix("http://").ok_or(InvalidHealthSource::Form)?;
         let (server, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if server.is_empty()
             || server.contains('@')
             || text.contains(|c: char| c.is_whitespace() || c.is_control())
         {
-            return Err("is no address; write it like http://127.0.0.1:9090/healthz".into());
+            return Err(InvalidHealthSource::Address);
         }
         let has_port = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let server = if has_port { server.to_owned() } else { format!("{server}:80") };

@@ -1,5 +1,7 @@
 //! Turns a verdict into text: the reason and the remedy.
 
+use std::time::Duration;
+
 use tgs_core::{
     exit::Code,
     remedy::{self, as_root},
@@ -21,6 +23,18 @@ pub(crate) struct Outcome {
     pub(crate) remedy: Option<String>,
 }
 
+impl Outcome {
+    fn up(held: Duration, seen: &UnitSnapshot) -> Self {
+        let pid = seen.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+        let reason = format!("is up: {} for {:.0} s without a restart{pid}", state(seen), held.as_secs_f64());
+        Self { name: "up", reason, remedy: None }
+    }
+
+    fn down(name: &'static str, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, reason: reason.into(), remedy: Some(remedy.into()) }
+    }
+}
+
 /// The outcome of a verdict. `condition` is the unmet condition, if the journal names it.
 pub(crate) fn finding(
     unit: &str,
@@ -28,80 +42,93 @@ pub(crate) fn finding(
     seen: &UnitSnapshot,
     condition: Option<&str>,
 ) -> Outcome {
-    let state = format!("{} ({})", seen.active, seen.sub);
-    let ended = || seen.end.map_or_else(String::new, |end| format!("; its main process {}", ending(end)));
-    let logs = format!("read the log: journalctl -u {unit}");
-    let (name, reason, remedy) = match verdict {
-        Verdict::Up(held) => {
-            let pid = seen.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
-            return Outcome {
-                name: "up",
-                reason: format!("is up: {state} for {:.0} s without a restart{pid}", held.as_secs_f64()),
-                remedy: None,
-            };
+    match verdict {
+        Verdict::Up(held) => Outcome::up(*held, seen),
+        Verdict::NotFound | Verdict::Masked | Verdict::BadUnit(_) | Verdict::NotStarted => {
+            never_ran(unit, verdict, condition)
         }
-        Verdict::NotFound => (
+        Verdict::Unhealthy(why) => {
+            Outcome::down("unhealthy", format!("runs, but does not work: {why}"), unwell(unit))
+        }
+        _ => not_running(unit, verdict, seen),
+    }
+}
+
+/// The outcome of a unit that systemd did not start.
+fn never_ran(unit: &str, verdict: &Verdict, condition: Option<&str>) -> Outcome {
+    match (verdict, condition) {
+        (Verdict::NotFound, _) => Outcome::down(
             "not_found",
-            "does not exist".to_owned(),
+            "does not exist",
             format!(
                 "look for its name: systemctl list-unit-files 'tg_video_streamer*'; after installing a unit file run: {}",
                 as_root("systemctl daemon-reload")
             ),
         ),
-        Verdict::Masked => (
+        (Verdict::Masked, _) => Outcome::down(
             "masked",
-            "is masked, so systemd refuses to start it".to_owned(),
+            "is masked, so systemd refuses to start it",
             format!("allow it: {}", as_root(&format!("systemctl unmask {unit}"))),
         ),
-        Verdict::BadUnit(why) => (
+        (Verdict::BadUnit(why), _) => Outcome::down(
             "bad_unit",
             format!("cannot be loaded: {}", why.trim_end_matches('.')),
             format!("look what is wrong with its file: systemd-analyze verify {unit}"),
         ),
-        Verdict::NotStarted => match condition {
-            Some(condition) => (
-                "condition_failed",
-                format!("was not started: {condition} does not hold"),
-                unmet(condition, unit),
-            ),
-            None => (
-                "condition_failed",
-                "was not started: a condition of its unit file does not hold".to_owned(),
-                format!("see which: systemctl status {unit}; systemctl cat {unit}"),
-            ),
-        },
-        Verdict::Inactive => (
+        (_, Some(condition)) => Outcome::down(
+            "condition_failed",
+            format!("was not started: {condition} does not hold"),
+            unmet(condition, unit),
+        ),
+        (_, None) => Outcome::down(
+            "condition_failed",
+            "was not started: a condition of its unit file does not hold",
+            format!("see which: systemctl status {unit}; systemctl cat {unit}"),
+        ),
+    }
+}
+
+/// The outcome of a unit that ended, or has not finished starting.
+fn not_running(unit: &str, verdict: &Verdict, seen: &UnitSnapshot) -> Outcome {
+    let state = state(seen);
+    let ended = seen.end.map_or_else(String::new, |end| format!("; its main process {}", ending(end)));
+    let logs = format!("read the log: journalctl -u {unit}");
+    match verdict {
+        Verdict::Inactive => Outcome::down(
             "inactive",
-            format!("does not run: {state}{}", ended()),
+            format!("does not run: {state}{ended}"),
             format!(
                 "{} starts it, and says why where it does not start",
                 as_root(&format!("tgs-check-active {unit} --restart"))
             ),
         ),
-        Verdict::Failed => (
+        Verdict::Failed => Outcome::down(
             "failed",
-            format!("failed ({}){}", result(&seen.result), ended()),
+            format!("failed ({}){ended}", result(&seen.result)),
             cure(seen.end).unwrap_or(logs),
         ),
-        Verdict::CrashLoop(restarts) => (
+        Verdict::CrashLoop(restarts) => Outcome::down(
             "crash_loop",
-            format!("does not stay up: systemd restarted it {restarts} times meanwhile, {state}{}", ended()),
+            format!("does not stay up: systemd restarted it {restarts} times meanwhile, {state}{ended}"),
             cure(seen.end).unwrap_or(logs),
         ),
-        Verdict::Activating => (
+        Verdict::Activating => Outcome::down(
             "activating",
             format!("does not finish starting: still {state}"),
             format!("see what it waits for: journalctl -u {unit}; or allow more time with --timeout"),
         ),
-        Verdict::TooShort(held) => (
+        Verdict::TooShort(held) => Outcome::down(
             "too_short",
             format!("came up late: {state} for {:.0} s only", held.as_secs_f64()),
-            "look again, or allow more time with --timeout".to_owned(),
+            "look again, or allow more time with --timeout",
         ),
-        Verdict::Other => ("not_running", format!("does not run: {state}{}", ended()), logs),
-        Verdict::Unhealthy(why) => ("unhealthy", format!("runs, but does not work: {why}"), unwell(unit)),
-    };
-    Outcome { name, reason, remedy: Some(remedy) }
+        _ => Outcome::down("not_running", format!("does not run: {state}{ended}"), logs),
+    }
+}
+
+/// The unit's state in systemd's terms: `active (running)`.
+fn state(seen: &UnitSnapshot) -> String {
+    format!("{} ({})", seen.active, seen.sub)
 }
 
 /// The remedy for a unit that runs but is unhealthy.
@@ -223,7 +250,6 @@ mod tests {
 
     #[test]
     fn every_verdict() {
-        use std::time::Duration;
         let seen = |active: &str, sub: &str, result: &str, end| UnitSnapshot {
             active: active.into(),
             sub: sub.into(),

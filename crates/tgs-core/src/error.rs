@@ -38,6 +38,16 @@ impl CliError {
         Self { code, ..self }
     }
 
+    /// The same error with `context` before its text, as by [`anyhow::Context`].
+    #[must_use]
+    pub fn context(self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
+        let cause = match self.cause {
+            Cause::Other(error) => Cause::Other(error.context(context)),
+            usage @ Cause::Usage(_) => usage,
+        };
+        Self { cause, ..self }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -124,6 +134,8 @@ mod tests {
         assert_eq!(error.line("tgs-x"), "tgs-x: failed to open the file: a b\\u{1b}[2J");
         assert_eq!((error.code(), error.with_code(Code::Busy).code()), (Code::Failure, Code::Busy));
         assert_eq!(CliError::failure("stop").to_string(), "stop");
+        let busy = CliError::failure("stop").with_code(Code::Busy).context("end the stream");
+        assert_eq!((busy.to_string(), busy.code()), ("end the stream: stop".to_owned(), Code::Busy));
         let shows_its_cause =
             crate::owner::Refused::Io { path: "/a".into(), source: std::io::Error::other("b") };
         assert_eq!(CliError::new(Code::Config, shows_its_cause).to_string(), "look at /a: b");

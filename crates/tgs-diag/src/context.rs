@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -35,6 +35,14 @@ pub(crate) struct EnvPath {
     pub(crate) named: bool,
 }
 
+/// A program that cannot be executed, or is not in this context's PATH.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{} {error}", .program.display(), if .program.as_encoded_bytes().contains(&b'/') { ":" } else { " is" })]
+pub(crate) struct ProgramNotFound {
+    program: OsString,
+    error: io::Error,
+}
+
 /// Facts collected before the checks run.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -42,7 +50,7 @@ pub(crate) struct DiagContext {
     /// The settings file, if any.
     pub(crate) env: Option<EnvPath>,
     /// The file's text and parsed lines, or the read error.
-    pub(crate) text: Result<(String, EnvFile), String>,
+    pub(crate) text: io::Result<(String, EnvFile)>,
     /// The unit's properties, or why systemctl failed.
     pub(crate) unit: Result<UnitProperties, SystemctlError>,
     /// The unit's name.
@@ -92,7 +100,6 @@ impl DiagContext {
             settings.map(|settings| settings.absolute(directory.as_deref().unwrap_or(Path::new(""))));
         let text = match &env {
             Some(env) => files::read(&env.path)
-                .map_err(|e| e.to_string())
                 .map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), env_file::parse(&bytes))),
             None => Ok(<_>::default()),
         };
@@ -134,7 +141,7 @@ impl DiagContext {
     }
 
     /// A command with this context's PATH; an error if the program is not found.
-    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, String> {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, ProgramNotFound> {
         let program = self.find(program.as_ref())?;
         let mut command = process::command(program);
         command.env("PATH", &self.path);
@@ -142,7 +149,7 @@ impl DiagContext {
     }
 
     /// Looks up the executable `program` in this context's PATH.
-    pub(crate) fn find(&self, program: &OsStr) -> Result<PathBuf, String> {
+    pub(crate) fn find(&self, program: &OsStr) -> Result<PathBuf, ProgramNotFound> {
         find_in(&self.path, program)
     }
 
@@ -152,12 +159,9 @@ impl DiagContext {
     }
 }
 
-fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, String> {
-    let is_path = program.as_encoded_bytes().contains(&b'/');
-    process::find_in(program, Path::new(""), path).map_err(|error| {
-        let is = if is_path { ":" } else { " is" };
-        format!("{}{is} {error}", program.display())
-    })
+fn find_in(path: &OsStr, program: &OsStr) -> Result<PathBuf, ProgramNotFound> {
+    process::find_in(program, Path::new(""), path)
+        .map_err(|error| ProgramNotFound { program: program.to_owned(), error })
 }
 
 /// The settings file: `--env-file`, else that of `--unit`, the installed one, or `./.env`.
@@ -206,7 +210,7 @@ mod tests {
         let file = dir.path().join("tool");
         let path = env::join_paths(["/nowhere".into(), dir.path().to_owned()]).unwrap();
         let found = || find_in(&path, OsStr::new("tool"));
-        assert_eq!(found().unwrap_err(), "tool is not found in PATH");
+        assert_eq!(found().unwrap_err().to_string(), "tool is not found in PATH");
         fs::write(&file, "").unwrap();
         assert!(found().is_err());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use tgs_core::{
     process,
     settings::{Quality, Settings},
@@ -34,7 +35,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let ffmpeg = match context.find(settings.ffmpeg_path.as_os_str()) {
         Ok(ffmpeg) => ffmpeg,
         Err(why) => {
-            out.say(Finding::fail("ffmpeg", why, INSTALL));
+            out.say(Finding::fail("ffmpeg", why.to_string(), INSTALL));
             return unseen("there is no ffmpeg");
         }
     };
@@ -65,7 +66,7 @@ fn probe(context: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckS
     } else {
         context.find("ffprobe".as_ref())
     };
-    match found.and_then(|ffprobe| ask(&ffprobe, "-version", out).map(|_| ffprobe)) {
+    match found.map_err(Into::into).and_then(|ffprobe| ask(&ffprobe, "-version", out).map(|_| ffprobe)) {
         Ok(ffprobe) => Finding::pass("ffprobe", format!("{} runs", ffprobe.display())),
         Err(why) => {
             Finding::fail("ffprobe", format!("it does not run beside {}: {why}", ffmpeg.display()), INSTALL)
@@ -74,15 +75,15 @@ fn probe(context: &DiagContext, settings: &Settings, ffmpeg: &Path, out: &CheckS
 }
 
 /// The stdout of `program` with `option`.
-fn ask(program: &Path, option: &str, out: &CheckSink) -> Result<String, String> {
+fn ask(program: &Path, option: &str, out: &CheckSink) -> anyhow::Result<String> {
     let mut command = process::command(program);
     command.args(["-hide_banner", option]);
     let limit = out.left().min(Duration::from_secs(10));
-    let output = process::output(command, limit, 4 << 20, &out.cancel).map_err(|e| e.to_string())?;
+    let output = process::output(command, limit, 4 << 20, &out.cancel)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(process::describe(output.status))
+    bail!("{}", process::describe(output.status))
 }
 
 /// The version line up to ` Copyright`.

@@ -10,12 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use tgs_core::{
     files, process, remedy,
     settings::{Quality, Settings},
 };
 
-use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
+use crate::{
+    context::{DiagContext, ProgramNotFound},
+    finding::Finding,
+    runner::CheckSink,
+};
 
 const CHECK: &str = "playlist";
 
@@ -79,12 +84,12 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     }
     match run(context, settings, out) {
         Ok(seen) => out.say(seen.finding(&settings.playlist)),
-        Err(why) => out.say(Finding::unseen(CHECK, why)),
+        Err(why) => out.say(Finding::unseen(CHECK, format_args!("{why:#}"))),
     }
 }
 
 /// The `tgs-stream` beside this program, else the one in PATH.
-fn sibling(context: &DiagContext) -> Result<PathBuf, String> {
+fn sibling(context: &DiagContext) -> Result<PathBuf, ProgramNotFound> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("tgs-stream"));
     match beside.filter(|path| path.exists()) {
         Some(path) => Ok(path),
@@ -103,7 +108,7 @@ struct CheckOutput {
     complaint: String,
 }
 
-fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<CheckOutput, String> {
+fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> anyhow::Result<CheckOutput> {
     // Trusted: tgs-stream confines its own children.
     let mut command = process::trusted(sibling(context)?);
     let quality = match settings.quality {
@@ -122,7 +127,7 @@ fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> Result<Ch
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let until = Instant::now() + LIMIT.min(out.left());
-    let child = process::spawn(command).map_err(|e| format!("tgs-stream does not start: {e}"))?;
+    let child = process::spawn(command).context("tgs-stream does not start")?;
     let (lines, heard) = mpsc::sync_channel(1);
     let (listing, complaints) = (child.take_stdout(), child.take_stderr());
     let reading = thread::spawn(move || {

@@ -1,13 +1,13 @@
 //! Checks the `.env` file and its values without network access.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use tgs_core::{
     process::user::User,
     remedy,
     settings::{self, Settings},
 };
-use tgs_telegram::session::string::SessionString;
+use tgs_telegram::session::string::{InvalidSessionString, SessionString};
 
 use crate::{
     context::{DiagContext, EnvPath},
@@ -65,7 +65,7 @@ fn file(context: &DiagContext) -> Vec<Finding> {
     let shown = path.display();
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) => return vec![unreadable(&shown.to_string(), &error.to_string())],
+        Err(error) => return vec![unreadable(&shown.to_string(), &error)],
     };
     let expected = context.unit.as_ref().ok().filter(|_| context.as_unit).and_then(|unit| {
         let user = unit.user()?.to_owned();
@@ -105,8 +105,8 @@ fn write_settings(path: &str) -> String {
     format!("{copy} && {edit}")
 }
 
-fn unreadable(path: &str, error: &str) -> Finding {
-    let remedy = if error.contains("denied") {
+fn unreadable(path: &str, error: &io::Error) -> Finding {
+    let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
         format!("run this as root: {}", remedy::as_root("tgs-diag"))
     } else {
         format!("{}; or name another file with --env-file", write_settings(path))
@@ -227,11 +227,20 @@ fn chat(settings: &Settings) -> Finding {
     }
 }
 
+/// Why a session string cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnusableSession {
+    #[error(transparent)]
+    Invalid(#[from] InvalidSessionString),
+    #[error("belongs to a bot, and a bot cannot start a live stream")]
+    Bot,
+}
+
 /// Decodes a session string and rejects bots; the error completes "SESSION_STRING …".
-pub(crate) fn session(text: &str) -> Result<SessionString, String> {
-    let session = SessionString::decode(text).map_err(|refused| refused.to_string())?;
+pub(crate) fn session(text: &str) -> Result<SessionString, UnusableSession> {
+    let session = SessionString::decode(text)?;
     if session.is_bot == Some(true) {
-        return Err("belongs to a bot, and a bot cannot start a live stream".to_owned());
+        return Err(UnusableSession::Bot);
     }
     Ok(session)
 }

@@ -22,7 +22,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let needed = crate::playlist::names_pages(&settings.playlist);
     let mut command = match context.command(&settings.ytdlp_path) {
         Ok(command) => command,
-        Err(why) => return out.say(missing(&why, needed)),
+        Err(why) => return out.say(missing(&why.to_string(), needed)),
     };
     // Without a URL, `-v` prints its configuration and then its usage.
     let args = shell_words::split(&settings.ytdlp_args).unwrap_or_default();

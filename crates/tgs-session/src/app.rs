@@ -24,9 +24,7 @@ pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
     if let Some(code) = owner::run_as_owner(Some(&env_file), []).map_err(refused)? {
         return Ok(code.into());
     }
-    let settings = Context::load(&cli).map_err(|problems| {
-        CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
-    })?;
+    let settings = Context::load(&cli)?;
     let dirs = [&*settings.state_dir, &*settings.cache_dir];
     if let Some(code) = owner::run_as_owner(Some(&env_file), dirs).map_err(refused)? {
         return Ok(code.into());

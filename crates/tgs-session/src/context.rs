@@ -7,13 +7,8 @@ use std::{
 
 use tgs_control::{StatusClient, TelegramStatus};
 use tgs_core::{
-    cancel::Cancel,
-    error::CliError,
-    exit::Code,
-    files::lock::Holder,
-    remedy,
-    secret::Secret,
-    settings::{Problems, Settings},
+    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, remedy, secret::Secret,
+    settings::Settings,
 };
 use tgs_telegram::{
     App, TelegramClient,
@@ -79,8 +74,10 @@ pub(crate) struct Context {
 
 impl Context {
     /// Loads the settings from `.env` and the environment.
-    pub(crate) fn load(cli: &Cli) -> Result<Settings, Problems> {
-        Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &[])
+    pub(crate) fn load(cli: &Cli) -> Result<Settings, CliError> {
+        Settings::load(cli.env_file.as_deref(), &|name| std::env::var_os(name), &[]).map_err(|problems| {
+            CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
+        })
     }
 
     /// The file that receives a new session.
@@ -133,7 +130,8 @@ impl Context {
             return Err(CliError::failure(format!("find the session: {variable} is not set; run: {maker}")));
         };
         SessionString::decode(text.expose()).map_err(|refused| {
-            CliError::failure(format!("read the session: {variable} {refused}; run: {maker}"))
+            let text = format!("read the session: {variable} {refused}; run: {maker}");
+            anyhow::Error::new(refused).context(text).into()
         })
     }
 
@@ -142,7 +140,7 @@ impl Context {
         match SessionLock::take(&session.key, Some(&self.settings.state_dir)) {
             Ok(lock) => Ok(Claim::Granted(lock)),
             Err(lock::SessionLockError::Held(holder)) => Ok(Claim::InUse(holder)),
-            Err(error) => Err(CliError::failure(format!("use the session: {error}"))),
+            Err(error) => Err(anyhow::Error::new(error).context("use the session").into()),
         }
     }
 

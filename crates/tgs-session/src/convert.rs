@@ -1,5 +1,6 @@
 //! `--convert`: prints the session string in another library's format.
 
+use anyhow::Context as _;
 use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{TelegramClient, session::string::SessionString};
 
@@ -24,9 +25,7 @@ pub(crate) fn run(context: &Context, form: Form) -> Result<Code, CliError> {
                 session.user_id = Some(account(context, &session)?);
                 session.is_bot = Some(false);
             }
-            session
-                .to_pyrogram()
-                .map_err(|missing| CliError::failure(format!("convert the session: {missing}")))?
+            session.to_pyrogram().context("convert the session")?
         }
     };
     print(text.expose())?;

@@ -1,5 +1,6 @@
 //! `--list-dialogs`: lists the possible values of CHAT_ID.
 
+use anyhow::Context as _;
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code};
 use tgs_telegram::{Chat, TelegramClient};
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let (mut client, _) = TelegramClient::connect(app, &session, &context.cancel).map_err(of_telegram)?;
     let dialogs: Vec<Dialog> = client.chats().map_err(of_telegram)?.into_iter().map(Dialog::from).collect();
     if context.cli.json {
-        let text = serde_json::to_string_pretty(&dialogs).map_err(anyhow::Error::from)?;
+        let text = serde_json::to_string_pretty(&dialogs).context("write the list as JSON")?;
         print(&text)?;
         return Ok(Code::Ok);
     }

@@ -12,17 +12,21 @@ pub(crate) fn stopped() -> CliError {
 }
 
 /// A Telegram error with its default remedy.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn of_telegram(error: TelegramError) -> CliError {
-    if error.class == ErrorClass::Stopped { stopped() } else { telegram(&error, &error.remedy()) }
+    if error.class == ErrorClass::Stopped {
+        return stopped();
+    }
+    let remedy = error.remedy();
+    telegram(error, &remedy)
 }
 
 /// A Telegram error with the given remedy.
-pub(crate) fn telegram(error: &TelegramError, remedy: &str) -> CliError {
+pub(crate) fn telegram(error: TelegramError, remedy: &str) -> CliError {
     let then = match (error.wait, remedy) {
         (Some(wait), _) => format!("; try again after {}", moment(SystemTime::now() + wait)),
         (None, "") => String::new(),
         (None, remedy) => format!("; {remedy}"),
     };
-    CliError::failure(format!("{error}{then}"))
+    let text = format!("{error}{then}");
+    anyhow::Error::new(error).context(text).into()
 }

@@ -1,5 +1,6 @@
 //! `--log-out`: ends sessions at Telegram and clears them in `.env`.
 
+use anyhow::Context as _;
 use tgs_core::{
     env_file::{self, writer},
     error::CliError,
@@ -96,8 +97,7 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
             say(&format!("The session was dead already ({names}): {}.", error.meaning()));
         }
         Err(error) => {
-            let failed = of_telegram(error);
-            return Err(CliError::failure(format!("end the session in {names}, which stays: {failed}")));
+            return Err(of_telegram(error).context(format!("end the session in {names}, which stays")));
         }
     }
     Ok(())
@@ -105,7 +105,7 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
 
 fn clear(context: &Context, file: &writer::Locked, which: SessionRole) -> Result<(), CliError> {
     let variable = which.variable();
-    let bytes = file.read().map_err(|error| CliError::failure(format!("clear {variable}: {error}")))?;
+    let bytes = file.read().with_context(|| format!("clear {variable}"))?;
     let text = context.text(which).map(Secret::expose);
     let there = env_file::parse(bytes.expose())
         .entries
@@ -116,8 +116,7 @@ fn clear(context: &Context, file: &writer::Locked, which: SessionRole) -> Result
         say(&format!("{variable} did not come from {}: clear it where it is set.", path.display()));
         return Ok(());
     }
-    file.replace(variable, &Secret::new(String::new()))
-        .map_err(|error| CliError::failure(format!("clear {variable}: {error}")))?;
+    file.replace(variable, &Secret::new(String::new())).with_context(|| format!("clear {variable}"))?;
     say(&format!("{variable} in {} is empty now.", path.display()));
     Ok(())
 }

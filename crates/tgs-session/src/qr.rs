@@ -3,6 +3,7 @@
 
 use std::io::{Write, stderr};
 
+use anyhow::Context as _;
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use rustix::termios::tcgetwinsize;
 use tgs_core::{error::CliError, secret::Secret};
@@ -56,7 +57,7 @@ fn fits(lines: &[String], (columns, rows): (u16, u16)) -> Result<(), CliError> {
 fn picture(link: &str) -> Result<Vec<String>, CliError> {
     // Level L: a screen needs little error correction, and a smaller code scans from further away.
     let code = QrCode::with_error_correction_level(link, EcLevel::L)
-        .map_err(|error| CliError::failure(format!("draw the QR code: {error}; use --phone instead")))?;
+        .context("draw the QR code (--phone signs in without one)")?;
     let picture = code.render::<Dense1x2>().module_dimensions(1, 1).build();
     Ok(picture.lines().map(str::to_owned).collect())
 }

@@ -1,5 +1,6 @@
 //! Stores a new session in `.env` or prints it to stdout.
 
+use anyhow::Context as _;
 use tgs_core::{env_file::writer, error::CliError, secret::Secret};
 use tgs_telegram::{SelfUser, session::string::SessionString};
 
@@ -36,9 +37,9 @@ impl SessionSink {
         let text = telethon(session)?;
         let kept = match self {
             Self::Stdout => print(text.expose()),
-            Self::File(file) => file
-                .replace(which.variable(), &text)
-                .map_err(|error| CliError::failure(format!("write the new session: {error}"))),
+            Self::File(file) => {
+                file.replace(which.variable(), &text).context("write the new session").map_err(CliError::from)
+            }
         };
         if kept.is_err() {
             context.discard(session);
@@ -64,7 +65,7 @@ impl SessionSink {
 pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
     writer::lock(context.env_file(), WAIT, &context.cancel).map_err(|error| match error {
         writer::EnvWriteError::Cancelled { .. } => error::stopped(),
-        error => CliError::failure(format!("use the settings file: {error}")),
+        error => anyhow::Error::new(error).context("use the settings file").into(),
     })
 }
 

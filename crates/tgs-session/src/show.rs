@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use serde::Serialize;
 use tgs_core::{error::CliError, exit::Code, time::moment};
 use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError, session::string::SessionString};
@@ -59,7 +60,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let mut shown = SessionReport::of(&session);
     let ended = shown.ask(context, &session);
     let text = if context.cli.json {
-        serde_json::to_string_pretty(&shown).map_err(anyhow::Error::from)?
+        serde_json::to_string_pretty(&shown).context("write the report as JSON")?
     } else {
         shown.lines(SystemTime::now()).join("\n")
     };

@@ -103,12 +103,12 @@ impl<'a> Terminal<'a> {
             let _ = writeln!(stderr());
             return Err(error::stopped());
         }
-        let failed = |error: Errno| CliError::failure(format!("read the answer: {}", io::Error::from(error)));
+        let failed = |error: Errno| anyhow::Error::new(io::Error::from(error)).context("read the answer");
         let stdin = stdin();
         match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&STOP_CHECK)) {
             Ok(0) | Err(Errno::INTR) => return Ok(()),
             Ok(_) => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error).into()),
         }
         let mut bytes = [0; 512];
         match rustix::io::read(&stdin, &mut bytes) {
@@ -118,7 +118,7 @@ impl<'a> Terminal<'a> {
                 Ok(())
             }
             Err(Errno::INTR | Errno::AGAIN) => Ok(()),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(error).into()),
         }
     }
 }

@@ -16,6 +16,7 @@ use tgs_core::{cancel::Cancel, files, process, settings::Settings};
 use crate::{
     child::{self, Stdout},
     cli::Cli,
+    error::{CanaryError, NotWorking},
 };
 
 /// Time limit for one page, as in `tgs-stream`.
@@ -46,7 +47,7 @@ impl Canary {
     }
 
     /// Tests `new`, and `old` if `new` fails. The error says why `new` must not be used.
-    pub(crate) fn run(&self, new: &Path, old: Option<&Path>, cancel: &Cancel) -> Result<(), String> {
+    pub(crate) fn run(&self, new: &Path, old: Option<&Path>, cancel: &Cancel) -> Result<(), NotWorking> {
         let Err(first) = self.ask(new, cancel) else {
             log::info!("the canary {} works with the new version", self.url);
             return Ok(());
@@ -66,19 +67,16 @@ impl Canary {
             return Ok(());
         }
         // Sites refuse at random: `new` must fail both before and after a success of `old`.
-        self.ask(new, cancel).map_err(|second| {
-            format!("it does not extract {}, which the version in use does: {second}", self.url)
-        })
+        self.ask(new, cancel).map_err(|detail| NotWorking::Canary { url: self.url.clone(), detail })
     }
 
-    fn ask(&self, dir: &Path, cancel: &Cancel) -> Result<(), String> {
+    fn ask(&self, dir: &Path, cancel: &Cancel) -> Result<(), CanaryError> {
         let mut command: Command = process::command(dir.join("bin/yt-dlp"));
         command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--dump-single-json"]);
         command.args(["--flat-playlist", "--playlist-items", ":3", "--socket-timeout", "15"]);
         command.args(&self.args).arg("--").arg(&self.url);
-        let output =
-            child::run("canary", command, Stdout::Answer, LIMIT, cancel).map_err(|e| e.to_string())?;
-        if output.status.success() { Ok(()) } else { Err(child::reason(&output)) }
+        let output = child::run("canary", command, Stdout::Answer, LIMIT, cancel)?;
+        if output.status.success() { Ok(()) } else { Err(CanaryError::Refused(child::reason(&output))) }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum UpdateError {
     #[error("make a Python environment, no venv module: {0}; install python3-venv")]
     NoVenv(String),
     #[error("trust yt-dlp {version}, broken release: {detail}; the next run tries what is the newest then")]
-    Broken { version: String, detail: String },
+    Broken { version: String, detail: NotWorking },
     #[error(
         "install yt-dlp {newest}, silent downgrade: {detail}; pip left to itself would install {offered}, lower than \
          {current}; wait for the missing package, or give an index that has it by --index-url"
@@ -48,8 +48,39 @@ pub(crate) enum UpdateError {
     Stopped,
     #[error("update: {0}")]
     Child(#[from] RunError),
+    #[error("roll back: there is no version before this one")]
+    NoPrevious,
+    #[error("roll back: the version before is gone")]
+    PreviousGone,
+    #[error("roll back to {version}: {detail}")]
+    PreviousBroken { version: String, detail: NotWorking },
     #[error("{0}")]
-    Rest(String),
+    Pip(String),
+}
+
+/// Why a yt-dlp does not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotWorking {
+    #[error("no page could be served on 127.0.0.1: {0}")]
+    NoPage(#[source] std::io::Error),
+    #[error(transparent)]
+    Child(#[from] RunError),
+    #[error("it does not extract from a page on this machine: {0}")]
+    Extracts(String),
+    #[error("it extracts something else from a page on this machine than the page plays")]
+    OtherVideo,
+    #[error("it does not extract {url}, which the version in use does: {detail}")]
+    Canary { url: String, detail: CanaryError },
+}
+
+/// Why yt-dlp does not extract the canary.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CanaryError {
+    #[error(transparent)]
+    Child(#[from] RunError),
+    /// What yt-dlp says.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl UpdateError {

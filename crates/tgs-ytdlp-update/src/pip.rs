@@ -112,11 +112,11 @@ impl Pip {
             return Ok(Err(output));
         }
         let report: PipReport = serde_json::from_slice(&output.stdout)
-            .map_err(|error| UpdateError::Rest(format!("read the report of pip: {error}")))?;
+            .map_err(|error| UpdateError::Pip(format!("read the report of pip: {error}")))?;
         let item = report.install.into_iter().find(|item| item.metadata.name == "yt-dlp");
-        let item = item.ok_or_else(|| UpdateError::Rest("find yt-dlp in the report of pip".to_owned()))?;
+        let item = item.ok_or_else(|| UpdateError::Pip("find yt-dlp in the report of pip".to_owned()))?;
         let version = item.metadata.version.parse();
-        Ok(Ok(version.map_err(|error| UpdateError::Rest(format!("read the report of pip: {error}")))?))
+        Ok(Ok(version.map_err(|error| UpdateError::Pip(format!("read the report of pip: {error}")))?))
     }
 
     /// Installs `requirements` into this pip's environment. Temporary files go to `scratch`.
@@ -133,9 +133,7 @@ impl Pip {
         command.args(["-I", "-c", "from importlib.metadata import version; print(version('yt-dlp'))"]);
         let output = child::run("python3", command, Stdout::Answer, VENV_LIMIT, &self.cancel)?;
         let text = String::from_utf8_lossy(&output.stdout);
-        text.trim()
-            .parse()
-            .map_err(|error| UpdateError::Rest(format!("find out what was installed: {error}")))
+        text.trim().parse().map_err(|error| UpdateError::Pip(format!("find out what was installed: {error}")))
     }
 
     fn install(&self) -> Command {
@@ -196,7 +194,7 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
         return Err(UpdateError::NoVenv(child::reason(&output)));
     }
     Err(disk_full(&words, dir).unwrap_or_else(|| {
-        UpdateError::Rest(format!(
+        UpdateError::Pip(format!(
             "make a Python environment at {}: {}",
             dir.display(),
             child::reason(&output)
@@ -231,7 +229,7 @@ pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError
 pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> UpdateError {
     let words = String::from_utf8_lossy(&output.stderr);
     cause(&words, newest, dir)
-        .unwrap_or_else(|| UpdateError::Rest(format!("ask pip: {}", child::reason(output))))
+        .unwrap_or_else(|| UpdateError::Pip(format!("ask pip: {}", child::reason(output))))
 }
 
 /// Texts of pip and its libraries for an unreachable index.

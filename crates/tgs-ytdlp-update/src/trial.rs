@@ -8,6 +8,7 @@ use tgs_core::{cancel::Cancel, process};
 
 use crate::{
     child::{self, Stdout},
+    error::NotWorking,
     page::TestPage,
 };
 
@@ -22,20 +23,19 @@ pub(crate) struct ProvenYtdlp {
 }
 
 /// Tests the yt-dlp of the environment `dir`; the error is the cause.
-pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, String> {
-    let page = TestPage::serve().map_err(|error| format!("no page could be served on 127.0.0.1: {error}"))?;
+pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, NotWorking> {
+    let page = TestPage::serve().map_err(NotWorking::NoPage)?;
     let mut command = process::command(dir.join("bin/yt-dlp"));
     command.args(["--ignore-config", "--no-cache-dir", "--no-update", "--verbose", "--dump-single-json"]);
     // Without a proxy, which could not reach the loopback page.
     command.args(["--proxy", "", "--socket-timeout", "10", "--", &page.url]);
-    let output =
-        child::run("yt-dlp", command, Stdout::Answer, LIMIT, cancel).map_err(|error| error.to_string())?;
+    let output = child::run("yt-dlp", command, Stdout::Answer, LIMIT, cancel)?;
     let found = serde_json::from_slice(&output.stdout).is_ok_and(|answer| plays(&answer, &page.film));
     if !output.status.success() {
-        return Err(format!("it does not extract from a page on this machine: {}", child::reason(&output)));
+        return Err(NotWorking::Extracts(child::reason(&output)));
     }
     if !found {
-        return Err("it extracts something else from a page on this machine than the page plays".to_owned());
+        return Err(NotWorking::OtherVideo);
     }
     Ok(ProvenYtdlp { javascript: javascript(&String::from_utf8_lossy(&output.stderr)) })
 }

@@ -251,13 +251,13 @@ fn check_space(dir: &Path) -> Result<(), UpdateError> {
 /// Switches back to the previous version if it works.
 pub(crate) fn roll_back(tree: &VersionsDir, cancel: &Cancel) -> Result<String, UpdateError> {
     let (Some(current), Some(previous)) = (tree.current(), tree.previous()) else {
-        return Err(UpdateError::Rest("roll back: there is no version before this one".to_owned()));
+        return Err(UpdateError::NoPrevious);
     };
     if current.dir == previous.dir {
-        return Err(UpdateError::Rest("roll back: the version before is gone".to_owned()));
+        return Err(UpdateError::PreviousGone);
     }
     trial::run(&previous.dir, cancel)
-        .map_err(|detail| UpdateError::Rest(format!("roll back to {}: {detail}", previous.version)))?;
+        .map_err(|detail| UpdateError::PreviousBroken { version: previous.version.to_string(), detail })?;
     tree.swap_back(&current, &previous).map_err(UpdateError::io(tree.root()))?;
     Ok(format!("rolled back {} -> {}", current.version, previous.version))
 }

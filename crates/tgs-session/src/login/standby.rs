@@ -27,9 +27,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     }
     let target = SessionSink::open(&context)?;
     // Reload under the lock: its previous holder may have renewed the session.
-    let settings = Context::load(&context.cli).map_err(|problems| {
-        CliError::failure(format!("read the settings: {}", problems.0.join("; "))).with_code(Code::Config)
-    })?;
+    let settings = Context::load(&context.cli)?;
     let context = Context { settings, ..context };
     let app = context.app()?;
     if matches!(target, SessionSink::File(_))
@@ -122,9 +120,8 @@ fn in_good_use(context: &Context, session: &SessionString) -> bool {
 fn failed(error: RenewError<limits::SignInLimitError>) -> CliError {
     match error {
         RenewError::Standby(error) if error.class == ErrorClass::Session => {
-            let failed =
-                error::telegram(&error, &format!("make a new one: {}", SessionRole::Standby.maker()));
-            CliError::failure(format!("use the standby session: {failed}"))
+            let remedy = format!("make a new one: {}", SessionRole::Standby.maker());
+            error::telegram(error, &remedy).context("use the standby session")
         }
         RenewError::Standby(error) | RenewError::New(error) => of_telegram(error),
         RenewError::Limit(limits::SignInLimitError::Exhausted { until, .. }) => CliError::failure(format!(
@@ -132,10 +129,11 @@ fn failed(error: RenewError<limits::SignInLimitError>) -> CliError {
              next may be after {}",
             moment(until)
         )),
-        RenewError::Limit(error) => CliError::failure(format!("sign in: {error}")),
+        RenewError::Limit(error) => anyhow::Error::new(error).context("sign in").into(),
         error @ (RenewError::NoPassword | RenewError::WrongPassword) => {
             let file = remedy::env_file().unwrap_or(Path::new(".env"));
-            CliError::failure(format!("{error}; put the right one into {}", file.display()))
+            let text = format!("{error}; put the right one into {}", file.display());
+            anyhow::Error::new(error).context(text).into()
         }
     }
 }
