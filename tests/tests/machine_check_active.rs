@@ -79,12 +79,12 @@ fn each_failure_has_its_name_and_its_remedy() {
             "AssertPathExists=/opt/x/.env does not hold",
             "tgs-session --write-env --env-file /opt/x/.env",
         ),
-        ("exits78", "failed", "exited with 78, bad configuration", "mend the settings"),
+        ("exits78", "failed", "exited with 78, bad configuration", "fix the settings"),
         ("killed", "failed", "was killed by SIGKILL", "journalctl -u killed.service"),
         ("missing", "failed", "could not be executed", "ExecStart="),
         ("nobody-here", "failed", "its user does not exist", "systemd-sysusers"),
         ("no-file", "failed", "a file it names is missing", "journalctl"),
-        ("loop", "crash_loop", "restarted it 3 times meanwhile", "apt install ffmpeg"),
+        ("loop", "crash_loop", "restarted it 3 times during the check", "apt install ffmpeg"),
         ("slow", "activating", "still activating (start)", "--timeout"),
         ("done", "not_running", "active (exited)", "journalctl"),
     ];
@@ -230,7 +230,7 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
     assert_eq!(code, 1, "{text}");
     assert!(
         text.contains("runs, but does not work: 503: degraded: ")
-            && text.contains("tgs-diag says what to do"),
+            && text.contains("tgs-diag prints the remedy"),
         "{text}"
     );
     let as_nobody = format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {TOOL} --stable 0");

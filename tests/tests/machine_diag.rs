@@ -65,7 +65,7 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
     let found = Found::by(&machine, "", "");
     found
         .has("WARN", "unit", "does not run")
-        .has("PASS", "env-file", "looked at as tg_video_streamer does")
+        .has("PASS", "env-file", "as tg_video_streamer does")
         .has("PASS", "env-owner", "tgstream")
         .has("PASS", "disk-state", STATE)
         .has("PASS", "disk-cache", "/var/cache/tg_video_streamer")

@@ -9,53 +9,52 @@ use crate::health::HealthSource;
 
 const EXAMPLES: &str = "\
 Examples:
-  tgs-check-active                               is tg_video_streamer.service up, and does media flow?
-  sudo tgs-check-active --restart                restart it, and say whether it came up
+  tgs-check-active                               check tg_video_streamer.service and its broadcast
+  sudo tgs-check-active --restart                restart it, and check that it comes up
   sudo tgs-check-active tg_video_streamer@news --restart --timeout 90
-  tgs-check-active --active-only                 is it active, whatever it broadcasts?
+  tgs-check-active --active-only                 check the unit's state only
   tgs-check-active other.service --healthz http://127.0.0.1:9090/healthz --json
 
-Up is a unit that is active and running, in the same run and without a restart, for --stable seconds. Where it runs
-tgs-stream, its /healthz must answer too: 200, or the named state (waiting_network, degraded, ...) that it gave before
---restart. So Telegram's outage or a dead session does not count against a good release. Without --restart only 200 will
-do. root finds the page's address; other users get the unit's STATUS= instead. --active-only skips this check.
+A unit is up if it is active and running, in the same run and without a restart, for --stable seconds. If it runs
+tgs-stream, /healthz must answer too: with 200 or, after --restart, with the same named state (waiting_network,
+degraded, ...) as before. So an outage of Telegram or a dead session does not fail a good release. root finds the page's
+address in the running process; other users read the unit's STATUS= instead. --active-only skips this check.
 
-Before a tgs-stream is restarted, tgs-stream --check-settings proves its settings; refused ones leave what runs alone.
+Before --restart, tgs-stream --check-settings checks the settings. If they are invalid, nothing is restarted.
 
 Exit codes: 0 up, 1 not up (with the reason), 2 usage.";
 
-/// Says whether a systemd unit is really up.
+/// Checks that a systemd unit is up and stays up.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-check-active", version, about, after_help = EXAMPLES)]
 pub struct Cli {
-    /// The unit; .service is added where it has no suffix
+    /// The unit; .service is appended to a name without a suffix
     #[arg(default_value = "tg_video_streamer", value_parser = unit)]
     pub unit: String,
 
-    /// Restart the unit first (or start it)
+    /// Restart the unit first, or start it
     #[arg(long)]
     pub restart: bool,
 
-    /// How long it may take, in seconds or as in 2m
+    /// Time limit of the check, in seconds or like 2m
     #[arg(long, value_name = "TIME", default_value = "60", value_parser = time)]
     pub timeout: Duration,
 
-    /// How long the unit must have been in the same run, in seconds or as in 2m
+    /// How long the unit must stay in the same run, in seconds or like 2m
     #[arg(long, value_name = "TIME", default_value = "5", value_parser = time)]
     pub stable: Duration,
 
-    /// Ask no page: active is up
+    /// Check the unit's state only, not its health page
     #[arg(long, conflicts_with = "healthz")]
     pub active_only: bool,
 
-    /// A page that must answer too, or the file in which tgs-stream tells its address
-    /// (STATE_DIR/metrics.port)
+    /// The health page, or the file that holds its address (STATE_DIR/metrics.port)
     ///
-    /// Only where it is not found by itself.
+    /// Needed only if the tool does not find the page itself.
     #[arg(long, value_name = "URL|FILE", value_parser = HealthSource::parse)]
     pub healthz: Option<HealthSource>,
 
-    /// Tell the outcome as one JSON object
+    /// Print the outcome as one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -91,7 +90,7 @@ fn unit(text: &str) -> Result<String, String> {
     ];
     let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if text.is_empty() || text.starts_with('-') || !text.chars().all(fits) {
-        return Err("is no name of a unit; write it like tg_video_streamer or tg_video_streamer@news".into());
+        return Err("is not a unit name; write it like tg_video_streamer or tg_video_streamer@news".into());
     }
     if text.ends_with('@') || text.ends_with("@.service") {
         return Err("is a template; name an instance, like tg_video_streamer@news".into());

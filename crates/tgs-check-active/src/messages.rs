@@ -73,7 +73,7 @@ fn never_ran(unit: &str, verdict: &Verdict, condition: Option<&str>) -> Outcome 
         (Verdict::BadUnit(why), _) => Outcome::down(
             "bad_unit",
             format!("cannot be loaded: {}", why.trim_end_matches('.')),
-            format!("look what is wrong with its file: systemd-analyze verify {unit}"),
+            format!("check the unit file: systemd-analyze verify {unit}"),
         ),
         (_, Some(condition)) => Outcome::down(
             "condition_failed",
@@ -98,7 +98,7 @@ fn not_running(unit: &str, verdict: &Verdict, seen: &UnitSnapshot) -> Outcome {
             "inactive",
             format!("does not run: {state}{ended}"),
             format!(
-                "{} starts it, and says why where it does not start",
+                "{} starts it, or prints why it does not start",
                 as_root(&format!("tgs-check-active {unit} --restart"))
             ),
         ),
@@ -109,7 +109,9 @@ fn not_running(unit: &str, verdict: &Verdict, seen: &UnitSnapshot) -> Outcome {
         ),
         Verdict::CrashLoop(restarts) => Outcome::down(
             "crash_loop",
-            format!("does not stay up: systemd restarted it {restarts} times meanwhile, {state}{ended}"),
+            format!(
+                "does not stay up: systemd restarted it {restarts} times during the check, {state}{ended}"
+            ),
             cure(seen.end).unwrap_or(logs),
         ),
         Verdict::Activating => Outcome::down(
@@ -135,9 +137,9 @@ fn state(seen: &UnitSnapshot) -> String {
 fn unwell(unit: &str) -> String {
     let log = format!("journalctl -u {unit}");
     match unit.trim_end_matches(".service") {
-        "tg_video_streamer" => format!("{} says what to do; its log: {log}", as_root("tgs-diag")),
+        "tg_video_streamer" => format!("{} prints the remedy; the log: {log}", as_root("tgs-diag")),
         name if name.starts_with("tg_video_streamer@") => {
-            format!("{} says what to do; its log: {log}", as_root(&format!("tgs-diag --unit {name}")))
+            format!("{} prints the remedy; the log: {log}", as_root(&format!("tgs-diag --unit {name}")))
         }
         _ => format!("see what it says: {log}"),
     }
@@ -222,12 +224,12 @@ fn meaning(status: i32) -> Option<&'static str> {
 fn cure(end: Option<ProcessEnd>) -> Option<String> {
     match end? {
         ProcessEnd::Exited(status) if status == i32::from(Code::Config as u8) => Some(format!(
-            "mend the settings, which the log below names; this proves them: {}",
+            "fix the settings that the log below names, and check them: {}",
             remedy::command("tgs-stream --check-settings")
         )),
         ProcessEnd::Exited(status) if status == i32::from(Code::Unavailable as u8) => {
             let install = as_root("apt install ffmpeg");
-            Some(format!("what it needs is missing, which the log below names: {install}"))
+            Some(format!("install what the log below names as missing: {install}"))
         }
         ProcessEnd::Exited(217) => {
             Some(format!("make the user of the unit: {}", as_root("systemd-sysusers")))

@@ -110,7 +110,7 @@ pub(crate) fn refused(unit: &str, seen: &UnitSnapshot) -> Option<Outcome> {
     let absent = |file: &PathBuf| fs::metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let mend = match seen.env_file().filter(absent) {
         Some(file) => format!("{};", messages::write_settings(&file.to_string_lossy())),
-        None => "mend them,".to_owned(),
+        None => "fix them,".to_owned(),
     };
     let again = as_root(&format!("tgs-check-active {unit} --restart"));
     Some(Outcome {

@@ -81,7 +81,7 @@ fn systemctl(args: &[&str]) -> Result<Printed, Outcome> {
         }
         e => Outcome {
             name: "systemctl_failed",
-            reason: format!("cannot be asked for: {e}"),
+            reason: format!("cannot be queried: {e}"),
             remedy: Some("look whether systemd answers: systemctl status".into()),
         },
     })
@@ -125,7 +125,7 @@ fn refused(verb: &str, unit: &str, said: &str) -> Outcome {
 fn no_systemd(why: &str) -> Outcome {
     Outcome {
         name: "no_systemd",
-        reason: format!("cannot be looked at: this machine does not run systemd ({why})"),
+        reason: format!("cannot be queried: this machine does not run systemd ({why})"),
         remedy: Some("run this on the host, not in a container or a chroot".into()),
     }
 }

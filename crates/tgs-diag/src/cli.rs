@@ -9,39 +9,37 @@ pub(crate) const UNIT: &str = "tg_video_streamer";
 
 const EXAMPLES: &str = "\
 Examples:
-  tgs-diag                                 look at ./.env, else at the installed .env
-  sudo tgs-diag                            the same, as the unit's user: root becomes that user
-  tgs-diag --unit tg_video_streamer@news   look at one of several channels
-  tgs-diag --env-file my.env --offline     nothing that needs the network
+  tgs-diag                                 check with ./.env, else with the installed .env
+  sudo tgs-diag                            the same; root continues as the unit's user
+  tgs-diag --unit tg_video_streamer@news   check one of several channels
+  tgs-diag --env-file my.env --offline     skip the checks that need the network
   tgs-diag --json | jq '.[] | select(.level == \"FAIL\")'
 
-A line begins with PASS, WARN or FAIL. What to do follows it, behind \"->\". What could not be looked at is a WARN.
-No secret is in the output: it can be pasted into a report. Everything is looked at side by side, for 30 s at most.
+Each line begins with PASS, WARN or FAIL; the remedy follows \"->\". A check that cannot run is a WARN. The output contains
+no secret and can be pasted into a report. All checks run in parallel, for 30 s at most.
 
-One session is for one program: do not run this with a copy of the .env of a machine that broadcasts. On one machine
-it asks the running tgs-stream instead of connecting beside it.
+Only one process may use a session: do not run this with a copy of the .env of a machine that broadcasts. On the same
+machine, tgs-diag queries the running tgs-stream instead of connecting a second time.
 
 Exit codes: 0 nothing fails, 1 something does, 2 usage.";
 
-/// Says what is wrong with the settings, the session, the tools and the service, and how to mend
-/// it.
+/// Checks the settings, the session, the tools and the service, and prints remedies.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-diag", version, about, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Look at this file of settings instead of ./.env or /opt/tg_video_streamer/current/.env
+    /// Read the settings from this file instead of ./.env or /opt/tg_video_streamer/current/.env
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
 
-    /// The systemd unit of the broadcast, tg_video_streamer where none is named; its own .env is
-    /// looked at
+    /// The systemd unit of the broadcast, whose .env is checked [default: tg_video_streamer]
     #[arg(long, value_name = "NAME")]
     pub(crate) unit: Option<String>,
 
-    /// Look at nothing that needs the network
+    /// Skip the checks that need the network
     #[arg(long)]
     pub(crate) offline: bool,
 
-    /// Print an array of {check, level, text, remedy}
+    /// Print the findings as an array of {check, level, text, remedy}
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -114,7 +114,7 @@ fn protocols(list: &str) -> Finding {
         return Finding::pass("ffmpeg-rtmps", "ffmpeg can publish by rtmps");
     }
     Finding::warn("ffmpeg-rtmps", "this ffmpeg cannot publish by rtmps, and PUBLISHER=ffmpeg lets it publish")
-        .mended_by("leave PUBLISHER out, or install an ffmpeg with TLS")
+        .with_remedy("leave PUBLISHER out, or install an ffmpeg with TLS")
 }
 
 /// Encodes three seconds, as tgs-stream does before it uses FFMPEG_ARGS. The temporary directory
@@ -129,13 +129,15 @@ fn arguments(
     let check = "ffmpeg-args";
     let given = !settings.ffmpeg_args.trim().is_empty();
     let remedy =
-        if given { "mend or remove FFMPEG_ARGS; until then tgs-stream starts without them" } else { INSTALL };
+        if given { "fix or remove FFMPEG_ARGS; until then tgs-stream starts without them" } else { INSTALL };
     let extra = match ExtraArgs::parse(&settings.ffmpeg_args) {
         Ok(extra) => extra,
         Err(why) => return Finding::fail(check, format!("FFMPEG_ARGS cannot be used: {why}"), remedy),
     };
     let scratch = context.scratch.as_ref().map(tempfile::tempdir_in);
-    let Some(Ok(dir)) = scratch else { return Finding::unseen(check, "there is no room for a trial") };
+    let Some(Ok(dir)) = scratch else {
+        return Finding::unseen(check, "no temporary directory could be created");
+    };
     let (profile, size) = profile(settings.quality);
     let scratch: PathBuf = dir.path().to_owned();
     let image_duration = settings.image_duration;
@@ -156,7 +158,7 @@ fn arguments(
                 return Finding::pass(check, text);
             }
             Finding::warn(check, format!("{text}: slower than they are played, beside what else runs here"))
-                .mended_by("choose a smaller VIDEO_QUALITY or a faster -preset, or a faster machine")
+                .with_remedy("choose a smaller VIDEO_QUALITY or a faster -preset, or a faster machine")
         }
     }
 }

@@ -62,7 +62,7 @@ impl Finding {
 
     /// The check could not run.
     pub(crate) fn unseen(check: &'static str, why: impl std::fmt::Display) -> Self {
-        Self::warn(check, format!("not looked at: {why}"))
+        Self::warn(check, format!("not checked: {why}"))
     }
 
     /// The check failed.
@@ -71,7 +71,7 @@ impl Finding {
     }
 
     /// Adds a remedy; an empty string means none.
-    pub(crate) fn mended_by(self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()).filter(|remedy| !remedy.is_empty()), ..self }
     }
 }
@@ -106,12 +106,12 @@ mod tests {
         let findings = [
             Finding::pass("a", "good"),
             Finding::unseen("b", "--offline"),
-            Finding::warn("c", "odd").mended_by("look"),
+            Finding::warn("c", "odd").with_remedy("look"),
             Finding::fail("d", "bad", "mend it"),
         ];
         assert_eq!(
             lines(&findings, false),
-            "PASS a: good\nWARN b: not looked at: --offline\nWARN c: odd\n  -> look\nFAIL d: bad\n  -> mend it\n"
+            "PASS a: good\nWARN b: not checked: --offline\nWARN c: odd\n  -> look\nFAIL d: bad\n  -> mend it\n"
         );
         assert_eq!(lines(&findings[3..], true), "\x1b[31mFAIL\x1b[0m d: bad\n  -> mend it\n");
         assert_eq!(sum(&findings), "1 pass, 2 warn, 1 fail");

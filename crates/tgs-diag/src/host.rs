@@ -108,7 +108,7 @@ fn room(check: &'static str, name: &str, dir: &str, free: u64) -> Finding {
     let remedy = format!("make room on that disk, or set {name} to another");
     match free {
         0..NONE => Finding::fail(check, text, remedy),
-        NONE..LITTLE => Finding::warn(check, text).mended_by(remedy),
+        NONE..LITTLE => Finding::warn(check, text).with_remedy(remedy),
         LITTLE.. => Finding::pass(check, text),
     }
 }
@@ -119,7 +119,7 @@ fn landlock(supported: bool) -> Finding {
         return Finding::pass(check, "the kernel keeps ffmpeg and yt-dlp away from .env");
     }
     Finding::warn(check, "this kernel has no Landlock: ffmpeg and yt-dlp could read .env")
-        .mended_by("add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it")
+        .with_remedy("add landlock to the kernel's lsm= option, or use a kernel of 5.13 or newer that has it")
 }
 
 fn time_sync(out: &CheckSink) -> Finding {
@@ -140,7 +140,8 @@ fn synchronised(answer: &str) -> Finding {
     if answer == "yes" {
         return Finding::pass("time-sync", "the clock is kept right by NTP");
     }
-    Finding::warn("time-sync", "nothing keeps the clock right").mended_by(as_root("timedatectl set-ntp true"))
+    Finding::warn("time-sync", "no time synchronisation is active")
+        .with_remedy(as_root("timedatectl set-ntp true"))
 }
 
 #[cfg(test)]

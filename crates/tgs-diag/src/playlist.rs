@@ -180,7 +180,7 @@ impl CheckOutput {
         let shown = list.display();
         if count == 0 {
             let Some(line) = self.complaint.lines().rev().find(|line| !line.trim().is_empty()) else {
-                let why = format!("no entry was looked at within {} s", LIMIT.as_secs());
+                let why = format!("no entry was checked within {} s", LIMIT.as_secs());
                 return Finding::unseen(CHECK, why);
             };
             // Strips timestamp and log level.
@@ -188,10 +188,10 @@ impl CheckOutput {
             return Finding::fail(CHECK, why, format!("this says more: {}", whole_list(list)));
         }
         let looked = if self.whole {
-            format!("all {count} entries of {shown} were looked at")
+            format!("all {count} entries of {shown} were checked")
         } else {
             let most = format!("for {} s, {MOST} entries at most", LIMIT.as_secs());
-            format!("the first {count} entries of {shown} were looked at ({most})")
+            format!("the first {count} entries of {shown} were checked ({most})")
         };
         let mut parts = vec![looked, format!("{} can be played", self.good)];
         if self.bad.is_empty() {
@@ -201,8 +201,7 @@ impl CheckOutput {
         if self.bad.len() > TOLD {
             parts.push(format!("{} more cannot be played", self.bad.len() - TOLD));
         }
-        let remedy =
-            format!("mend or remove these entries; this looks at the whole list: {}", whole_list(list));
+        let remedy = format!("fix or remove these entries; this checks the whole list: {}", whole_list(list));
         Finding::fail(CHECK, parts.join("; "), remedy)
     }
 }
@@ -244,7 +243,7 @@ mod tests {
         assert_eq!(seen.finding(Path::new("l")).text, "failed to x");
         assert_eq!(
             CheckOutput::default().finding(Path::new("l")).text,
-            "not looked at: no entry was looked at within 25 s"
+            "not checked: no entry was checked within 25 s"
         );
     }
 

@@ -58,7 +58,7 @@ fn answered(address: SocketAddr, wanted: u16) -> Finding {
         CHECK,
         format!("tgs-stream answers at http://{address}, not at PROMETHEUS_PORT {wanted}, which was taken"),
     )
-    .mended_by("point the scraper there, or set PROMETHEUS_PORT to a free one")
+    .with_remedy("point the scraper there, or set PROMETHEUS_PORT to a free one")
 }
 
 /// Checks whether the port is free.
@@ -76,14 +76,14 @@ fn free(host: IpAddr, port: u16, following: u16) -> Finding {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if RunningBroadcast::ask(StatusClient::new(SocketAddr::new(host, port))).is_some() {
                 return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
-                    .mended_by(remedy);
+                    .with_remedy(remedy);
             }
             let rest = (port..=port.saturating_add(following)).skip(1).find(|port| listen(*port).is_ok());
             if let Some(next) = rest {
                 let text = format!(
                     "port {port} of {host} is taken by another program; tgs-stream would take {next}"
                 );
-                return Finding::warn(CHECK, text).mended_by(remedy);
+                return Finding::warn(CHECK, text).with_remedy(remedy);
             }
             let others = if following == 0 { "is" } else { "and the ten after it are" };
             let text = format!("port {port} of {host} {others} taken; there would be no pages");

@@ -80,8 +80,8 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
             if catch_unwind(AssertUnwindSafe(|| run(&out))).is_err() {
                 out.say(Finding::fail(
                     name,
-                    "this check broke off, which is a fault of tgs-diag",
-                    "report it with what tgs-diag --version says",
+                    "this check panicked, which is a bug in tgs-diag",
+                    "report it with the output of tgs-diag --version",
                 ));
             }
             // The receiver no longer exists after the deadline.
@@ -89,7 +89,7 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
             let (_, out, done) = &mut running[index];
-            out.say(Finding::unseen(name, format_args!("no thread for it: {error}")));
+            out.say(Finding::unseen(name, format_args!("cannot start a thread: {error}")));
             *done = true;
         }
     }
@@ -117,8 +117,8 @@ pub(crate) fn run(checks: Vec<Check>, limit: Duration, progress: &mut dyn FnMut(
         if !done {
             findings.push(Finding::fail(
                 name,
-                format!("did not come to an end within {} s", limit.as_secs_f32()),
-                "run tgs-diag again; if it stays so, look at what is named above and below",
+                format!("did not finish within {} s", limit.as_secs_f32()),
+                "run tgs-diag again; if it happens again, see the lines above and below",
             ));
         }
     }
@@ -174,9 +174,9 @@ mod tests {
             texts(&found),
             [
                 "a: before",
-                "a: did not come to an end within 0.3 s",
+                "a: did not finish within 0.3 s",
                 "b: before",
-                "b: did not come to an end within 0.3 s",
+                "b: did not finish within 0.3 s",
                 "c: was cancelled",
             ]
         );
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_finding() {
         let found = run(vec![Check::new("a", |_| panic!("oh"))], Duration::from_mins(1), &mut |_| {});
-        assert_eq!(texts(&found), ["a: this check broke off, which is a fault of tgs-diag"]);
+        assert_eq!(texts(&found), ["a: this check panicked, which is a bug in tgs-diag"]);
         assert!(found[0].remedy.is_some());
     }
 }

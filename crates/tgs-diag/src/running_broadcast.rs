@@ -84,9 +84,11 @@ impl RunningBroadcast {
             _ if telegram.session_valid => {
                 Finding::pass("session", format!("alive: {holder} uses it{account}"))
             }
-            TelegramState::Degraded => {
-                Finding::fail("session", format!("dead, says {holder}: {why}"), crate::settings::sign_in())
-            }
+            TelegramState::Degraded => Finding::fail(
+                "session",
+                format!("dead, as {holder} reports: {why}"),
+                crate::settings::sign_in(),
+            ),
             _ => Finding::warn("session", format!("{holder} uses it, and is {name}: {why}")),
         }];
         findings.push(match &telegram.chat {

@@ -58,7 +58,7 @@ pub(crate) fn look(context: &DiagContext) -> Vec<Finding> {
 
 fn file(context: &DiagContext) -> Vec<Finding> {
     let Some(EnvPath { path, .. }) = &context.env else {
-        let text = "there is no .env here, and no installed one; the environment alone is looked at";
+        let text = "there is no .env here, and no installed one; only the environment is checked";
         let remedy = "copy .env.template to .env, chmod 600 it and fill it in; or name one with --env-file";
         return vec![Finding::fail("env-file", text, remedy)];
     };
@@ -80,8 +80,7 @@ fn file(context: &DiagContext) -> Vec<Finding> {
         expected,
         me: rustix::process::geteuid().as_raw(),
     };
-    let how =
-        if context.as_unit { format!(", looked at as {} does", context.unit_name) } else { String::new() };
+    let how = if context.as_unit { format!(", as {} does", context.unit_name) } else { String::new() };
     let mut findings = vec![match &context.text {
         Ok(_) => Finding::pass("env-file", format!("{shown} is used{how}")),
         Err(error) => unreadable(&shown.to_string(), error),
@@ -272,10 +271,9 @@ fn standby_form(settings: &Settings) -> Finding {
         Some(Ok(other)) => Finding::pass(check, format!("STANDBY_SESSION_STRING {}", described(&other))),
         Some(Err(refused)) => Finding::fail(check, format!("STANDBY_SESSION_STRING {refused}"), standby()),
         None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
-        None => Finding::warn(
-            check,
-            "there is no standby session: when the session dies, somebody has to sign in",
-        )
-        .mended_by(standby()),
+        None => {
+            Finding::warn(check, "there is no standby session: if the session dies, an operator must sign in")
+                .with_remedy(standby())
+        }
     }
 }

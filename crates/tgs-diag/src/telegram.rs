@@ -104,7 +104,7 @@ fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
     });
     match given {
         Ok(given) => out.say(server(&given, out)),
-        Err(_) => out.say(Finding::unseen("ingest", "Telegram does not say where it is")),
+        Err(_) => out.say(Finding::unseen("ingest", "Telegram sent no ingest address")),
     }
 }
 
@@ -113,7 +113,7 @@ fn server(given: &Ingest, out: &CheckSink) -> Finding {
         Ok(target) => ingest::reach(&target, out),
         Err(error) => Finding::fail(
             "ingest",
-            format!("what Telegram names cannot be used: {error}"),
+            format!("the ingest address from Telegram is invalid: {error}"),
             "look for a newer version of tgs",
         ),
     }
@@ -131,7 +131,9 @@ fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &Ch
         _ => unseen(
             out,
             &CHECKS,
-            &format!("{name} uses the session, says nothing of it, and used twice it would end for good"),
+            &format!(
+                "{name} uses the session and reports no status; a second connection would end the session"
+            ),
         ),
     }
 }
@@ -156,7 +158,9 @@ pub(crate) fn standby(context: &DiagContext, out: &CheckSink) {
         Err(NotAsked::Held(holder)) => {
             match RunningBroadcast::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
                 Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
-                Some(false) => Finding::fail("standby", format!("dead, says {holder}"), settings::standby()),
+                Some(false) => {
+                    Finding::fail("standby", format!("dead, as {holder} reports"), settings::standby())
+                }
                 None => Finding::unseen("standby", format_args!("{holder} uses it")),
             }
         }
@@ -172,12 +176,16 @@ fn open(
 ) -> Result<(TelegramClient, SelfUser, SessionLock), NotAsked> {
     let telegram = &settings.telegram;
     let (Some(api_id), Some(api_hash)) = (telegram.api_id, telegram.api_hash.clone()) else {
-        return Err(NotAsked::Why("API_ID and API_HASH are needed for it".to_owned()));
+        return Err(NotAsked::Why("requires API_ID and API_HASH".to_owned()));
     };
     let lock = match SessionLock::take(&own.key, None) {
         Ok(lock) => lock,
         Err(lock::SessionLockError::Held(holder)) => return Err(NotAsked::Held(holder)),
-        Err(error) => return Err(NotAsked::Why(format!("{error}; without the lock it might be used twice"))),
+        Err(error) => {
+            return Err(NotAsked::Why(format!(
+                "{error}; without the lock another process might use the session too"
+            )));
+        }
     };
     if context.offline {
         return Err(NotAsked::Why("--offline".to_owned()));
@@ -210,7 +218,7 @@ fn judge(check: &'static str, error: &TelegramError, remedy: &str) -> Finding {
     match error.class {
         ErrorClass::Flood => {
             let wait = error.wait.unwrap_or(Duration::from_secs(30)).as_secs();
-            Finding::warn(check, text).mended_by(format!("wait {wait} s before you run tgs-diag again"))
+            Finding::warn(check, text).with_remedy(format!("wait {wait} s before you run tgs-diag again"))
         }
         ErrorClass::Stopped => Finding::fail(
             check,
@@ -253,7 +261,7 @@ fn clock(offset: i64) -> Finding {
     let remedy = "timedatectl set-ntp true, or set the clock";
     match offset.unsigned_abs() {
         0..CLOCK_ODD => Finding::pass("clock", "this machine's clock agrees with Telegram's"),
-        CLOCK_ODD..CLOCK_WRONG => Finding::warn("clock", text).mended_by(remedy),
+        CLOCK_ODD..CLOCK_WRONG => Finding::warn("clock", text).with_remedy(remedy),
         CLOCK_WRONG.. => Finding::fail("clock", text, remedy),
     }
 }

@@ -30,13 +30,13 @@ pub(crate) fn state(name: &str, unit: &UnitProperties, named: bool) -> Vec<Findi
     if matches!(unit.get("UnitFileState"), "disabled") {
         findings.push(
             Finding::warn(CHECK, format!("{name} is not started when the machine starts"))
-                .mended_by(as_root(&format!("systemctl enable {name}"))),
+                .with_remedy(as_root(&format!("systemctl enable {name}"))),
         );
     }
     if unit.get("NeedDaemonReload") == "yes" {
         findings.push(
             Finding::warn(CHECK, format!("the unit file of {name} has changed since systemd read it"))
-                .mended_by(format!(
+                .with_remedy(format!(
                     "{} && {}",
                     as_root("systemctl daemon-reload"),
                     as_root(&format!("systemctl restart {name}"))
@@ -95,11 +95,10 @@ fn activity(name: &str, unit: &UnitProperties) -> Finding {
         ),
         ("inactive", _) => {
             let start = as_root(&format!("systemctl start {name}"));
-            Finding::warn(CHECK, format!("{name} does not run")).mended_by(start)
+            Finding::warn(CHECK, format!("{name} does not run")).with_remedy(start)
         }
-        _ => {
-            Finding::warn(CHECK, format!("{name} is {active} ({sub}){restarted}{status}")).mended_by(journal)
-        }
+        _ => Finding::warn(CHECK, format!("{name} is {active} ({sub}){restarted}{status}"))
+            .with_remedy(journal),
     }
 }
 
@@ -146,7 +145,7 @@ pub(crate) fn hardening(name: &str, unit: &UnitProperties, no_new_privs: Option<
     if findings.is_empty() {
         let running = match no_new_privs {
             Some(true) => "; the kernel confirms it of the running process",
-            _ => "; no process runs that could be looked at",
+            _ => "; no process runs that could be checked",
         };
         let text = format!(
             "NoNewPrivileges, ProtectSystem, PrivateTmp, Restart=always and a user of its own{running}"
@@ -168,7 +167,7 @@ fn no_new_privs(unit: &UnitProperties, proc: &Path) -> Option<bool> {
 /// The finding for a replaced program that still runs.
 fn replaced(name: &str) -> Finding {
     Finding::warn("unit", format!("{name} still runs a program that has been replaced since"))
-        .mended_by(as_root(&format!("systemctl restart {name}")))
+        .with_remedy(as_root(&format!("systemctl restart {name}")))
 }
 
 /// Checks the timer that updates yt-dlp, and the result of its last run.
@@ -178,7 +177,7 @@ fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     if !timer.is_loaded() {
         return vec![
             Finding::warn(check, format!("there is no {UPDATE}.timer: nobody updates yt-dlp"))
-                .mended_by("install the units of tgs, or update yt-dlp by hand"),
+                .with_remedy("install the units of tgs, or update yt-dlp by hand"),
         ];
     }
     if !timer.is_active() {
@@ -189,7 +188,7 @@ fn timer(timer: &UnitProperties, service: &UnitProperties) -> Vec<Finding> {
     let mut findings = vec![Finding::pass(check, format!("yt-dlp is updated next on {next}; last: {last}"))];
     if !matches!(service.get("Result"), "" | "success") {
         let text = format!("the last update of yt-dlp failed: {}", service.get("Result"));
-        findings.push(Finding::warn(check, text).mended_by(format!(
+        findings.push(Finding::warn(check, text).with_remedy(format!(
             "{} says why; the old version is still used",
             as_root("tail -n 40 /var/log/yt-dlp-update.log")
         )));

@@ -47,7 +47,7 @@ fn missing(why: &str, needed: bool) -> Finding {
         );
     }
     Finding::warn("yt-dlp", format!("it does not run, so that no page can be played: {why}"))
-        .mended_by(remedy)
+        .with_remedy(remedy)
 }
 
 /// Judges the debug output of `yt-dlp -v`.
@@ -63,14 +63,14 @@ fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     findings.push(match age_in_days(number, now) {
         Some(days) if days > OLD => {
             let text = format!("{days} days old: sites that have changed since cannot be played");
-            Finding::warn("yt-dlp-age", text).mended_by(update())
+            Finding::warn("yt-dlp-age", text).with_remedy(update())
         }
         Some(days) => Finding::pass("yt-dlp-age", format!("{days} days old")),
         None => Finding::unseen("yt-dlp-age", format_args!("the version {number} is no date")),
     });
     findings.push(match line("JS runtimes: ") {
         None | Some("none") => Finding::warn("javascript", "no JavaScript runtime: YouTube cannot be played")
-            .mended_by(format!(
+            .with_remedy(format!(
                 "{}, which brings deno along; or install deno (2.3 or newer) or node (22 or newer)",
                 update()
             )),
@@ -80,7 +80,7 @@ fn judge(said: &str, now: SystemTime, needed: bool) -> Vec<Finding> {
     findings.push(match libraries.split(", ").find_map(|library| library.strip_prefix("yt_dlp_ejs-")) {
         Some(version) => Finding::pass("ejs", format!("yt-dlp-ejs {version}")),
         None => Finding::warn("ejs", "yt-dlp-ejs is missing: YouTube cannot be played")
-            .mended_by(format!("{}; or install \"yt-dlp[default]\"", update())),
+            .with_remedy(format!("{}; or install \"yt-dlp[default]\"", update())),
     });
     findings
 }

@@ -6,23 +6,23 @@ use clap::{Parser, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  tgs-session --write-env                        sign in, and put the session into .env
+  tgs-session --write-env                        sign in, and write the session to .env
   tgs-session --qr --write-env                   the same, by a QR code
-  tgs-session --standby --write-env              make the standby session that can approve new ones
+  tgs-session --standby --write-env              create the standby session, which can approve new sessions
   tgs-session --non-interactive --write-env      sign in without a prompt, approved by the standby session
-  tgs-session --list-dialogs                     find the number for CHAT_ID
+  tgs-session --list-dialogs                     list the possible values of CHAT_ID
   tgs-session --show
   tgs-session --convert pyrogram
   tgs-session --end-call                         end the live stream: before uninstalling, then
-  tgs-session --log-out                          end both sessions
+  tgs-session --log-out                          log both sessions out
 
-API_ID and API_HASH come from https://my.telegram.org and belong into .env. All settings are listed in .env.template.
-One session is for one program: used in two places at once, Telegram ends it for good. So while tgs-stream uses the
-session, it is asked instead.
+API_ID and API_HASH come from https://my.telegram.org and must be in .env. .env.template lists all settings. Only one
+process may use a session: Telegram ends a session that is used in two places. While tgs-stream uses the session,
+tgs-session queries tgs-stream instead of connecting.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 75 the session is in use, 78 bad settings.";
 
-/// Signs in to Telegram and keeps the session in .env.
+/// Signs in to Telegram and stores the session in .env.
 #[derive(Debug, Parser)]
 #[command(name = "tgs-session", version, about, after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -31,60 +31,60 @@ pub struct Cli {
     #[arg(long, group = "way")]
     pub(crate) qr: bool,
 
-    /// Sign in by a login code sent to this number, as in +491701234567 (PHONE)
+    /// Sign in by a login code sent to this number, like +491701234567 (PHONE)
     #[arg(long, group = "way", value_name = "NUMBER")]
     pub(crate) phone: Option<String>,
 
-    /// Sign in without a prompt: the standby session approves, with TWO_FA_PASSWORD if Telegram
-    /// asks for it
+    /// Sign in without a prompt: the standby session approves, and TWO_FA_PASSWORD is used if
+    /// Telegram requires it
     #[arg(long, group = "way", conflicts_with = "standby")]
     pub(crate) non_interactive: bool,
 
-    /// Put the new session into .env, once it has proved good, instead of writing it to stdout
+    /// Verify the new session and write it to .env instead of to stdout
     #[arg(long)]
     pub(crate) write_env: bool,
 
-    /// Do it with the standby session (STANDBY_SESSION_STRING) instead of SESSION_STRING
+    /// Use the standby session (STANDBY_SESSION_STRING) instead of SESSION_STRING
     #[arg(long)]
     pub(crate) standby: bool,
 
-    /// List the channels and groups of the account, and whether a broadcast may be started there
+    /// List the account's channels and groups, and where it may start a live stream
     #[arg(long, groups = ["task", "listing"], conflicts_with_all = ["way", "write_env"])]
     pub(crate) list_dialogs: bool,
 
-    /// Tell about the session: its form, DC, account, age, and the account's other sessions; never
-    /// its key
+    /// Print the session's format, DC, account and age, and the account's other sessions; never its
+    /// key
     #[arg(long, groups = ["task", "listing"], conflicts_with_all = ["way", "write_env"])]
     pub(crate) show: bool,
 
-    /// Write the session to stdout in another form
+    /// Print the session in the format of another library
     #[arg(long, group = "task", value_name = "FORM", conflicts_with_all = ["way", "write_env"])]
     pub(crate) convert: Option<Form>,
 
-    /// End the session and the standby session at Telegram and clear them in .env; with --standby,
-    /// that one alone
+    /// Log the session and the standby session out and clear them in .env; with --standby only the
+    /// standby session
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) log_out: bool,
 
-    /// End the live stream in the chat of CHAT_ID, which nothing else does; stop tgs-stream first
+    /// End the live stream in the chat of CHAT_ID, which no other command does; stop tgs-stream first
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) end_call: bool,
 
-    /// List or show as JSON
+    /// Print the list or the report as JSON
     #[arg(long, requires = "listing")]
     pub(crate) json: bool,
 
-    /// Read the settings from this file instead of ./.env; it wins over the environment
+    /// Read the settings from this file instead of ./.env; it overrides the environment
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
 }
 
-/// What session strings can be written as.
+/// The formats of session strings that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// Telethon's, which is also ours
+    /// Telethon, the format of the tgs tools
     Telethon,
-    /// That of Pyrogram 2 and its followers
+    /// Pyrogram 2 and its forks
     Pyrogram,
 }
 

@@ -183,8 +183,9 @@ impl Context {
 
 /// The lines to print about a session that another process uses.
 pub(crate) fn in_use(holder: &Holder, stream: Option<&TelegramStatus>) -> Vec<String> {
-    let mut lines =
-        vec![format!("In use:   by {holder}; it is not used from here too, which would end it for good")];
+    let mut lines = vec![format!(
+        "In use:   by {holder}; not connecting, because Telegram ends a session that is used twice"
+    )];
     if let Some(stream) = stream {
         let parts = [
             ("Account:", stream.account.as_deref()),

@@ -43,8 +43,8 @@ fn account(context: &Context, session: &SessionString) -> Result<u64, CliError> 
             let known = context.stream(session).and_then(|stream| stream.account_id());
             known.ok_or_else(|| {
                 CliError::failure(format!(
-                    "convert the session: Pyrogram's form needs the account's number, and the session is in use by \
-                     {holder}, which does not tell it; stop that first"
+                    "convert the session: Pyrogram's format requires the account's user ID, and {holder}, which uses the \
+                     session, does not report it; stop that first"
                 ))
                 .with_code(Code::Busy)
             })?

@@ -36,12 +36,12 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
         GroupCallState::Absent => say(&format!("There is no live stream in {title}.")),
         GroupCallState::VideoChat => {
             return Err(CliError::failure(format!(
-                "end the live stream: people hold a video chat of their own in {title}; end that in Telegram"
+                "end the live stream: people hold a video chat of their own in {title}; end it in Telegram"
             )));
         }
         GroupCallState::Scheduled => {
             return Err(CliError::failure(format!(
-                "end the live stream: the one in {title} is scheduled for later; end that in Telegram"
+                "end the live stream: the one in {title} is scheduled for later; cancel it in Telegram"
             )));
         }
     }

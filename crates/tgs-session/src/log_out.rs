@@ -113,7 +113,7 @@ fn clear(context: &Context, file: &writer::Locked, which: SessionRole) -> Result
         .any(|entry| entry.name == variable && Some(&entry.value) == text);
     let path = file.path();
     if !there {
-        say(&format!("{variable} did not come from {}: clear it where it is set.", path.display()));
+        say(&format!("{variable} is not set in {}: clear it where it is set.", path.display()));
         return Ok(());
     }
     file.replace(variable, &Secret::new(String::new())).with_context(|| format!("clear {variable}"))?;

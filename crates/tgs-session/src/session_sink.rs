@@ -72,10 +72,7 @@ pub(crate) fn lock(context: &Context) -> Result<writer::Locked, CliError> {
 /// The session string in Telethon's format.
 pub(crate) fn telethon(session: &SessionString) -> Result<Secret<String>, CliError> {
     let address = session.socket_addr().ok_or_else(|| {
-        CliError::failure(format!(
-            "write the session: nothing is known of a test DC {}, which it names",
-            session.dc
-        ))
+        CliError::failure(format!("write the session: the address of test DC {} is unknown", session.dc))
     })?;
     Ok(session.to_telethon(address))
 }

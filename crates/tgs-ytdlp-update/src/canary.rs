@@ -95,7 +95,7 @@ fn with_own_cookies(args: Vec<String>, scratch: &Path) -> Vec<String> {
         match copied {
             Ok(()) => copy.to_string_lossy().into_owned(),
             Err(error) => {
-                log::warn!("the canary goes without a copy of the cookies {file}: {error}");
+                log::warn!("testing the canary without a copy of the cookies file {file}: {error}");
                 file.to_owned()
             }
         }

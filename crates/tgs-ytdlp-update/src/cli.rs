@@ -6,64 +6,64 @@ use clap::{Parser, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  tgs-ytdlp-update                          bring the newest yt-dlp into place
-  tgs-ytdlp-update --check                  say what would happen; changes nothing
+  tgs-ytdlp-update                          install the newest yt-dlp
+  tgs-ytdlp-update --check                  print what an update would do; changes nothing
   tgs-ytdlp-update --status
-  tgs-ytdlp-update --rollback               back to the version before
+  tgs-ytdlp-update --rollback               go back to the previous version
   tgs-ytdlp-update --channel nightly
   tgs-ytdlp-update --find-links ./wheels    install from a folder of wheels, without an index
 
-A new version is built beside the one in use and takes its place, by the swap of a link, only once it has shown that it
-works: it has to extract what a page on this machine plays, and the first page of the playlist where the old one can. The
-version before is kept. The log goes to stderr and ends with a line that begins with RESULT. Run as root, the tool
-becomes the owner of the directory first.
+A new version is built beside the one in use, tested, and then put in place by replacing a symbolic link. To pass the
+test, it must extract the video of a page on this machine, and the first page of the playlist if the current version can.
+The previous version is kept. The log goes to stderr and ends with a line that begins with RESULT. Run as root, the tool
+continues as the owner of the directory.
 
 Exit codes: 0 updated or already newest, 1 failed (what was in place still is), 2 usage, 75 another update runs.";
 
-/// Updates yt-dlp beside the running one, with proof and a way back.
+/// Updates yt-dlp beside the version in use, tests the new one, and can roll back.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tgs-ytdlp-update", version, about, after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Cli {
-    /// Say what would happen, and change nothing
+    /// Print what an update would do, and change nothing
     #[arg(long, group = "task")]
     pub(crate) check: bool,
 
-    /// Tell which versions there are and when an update last succeeded
+    /// Print the installed versions and the time of the last successful update
     #[arg(long, group = "task")]
     pub(crate) status: bool,
 
-    /// Go back to the version before; the next update takes only a newer one than that which is
-    /// left
+    /// Go back to the previous version; later updates install only a version newer than the one
+    /// in use now
     #[arg(long, group = "task")]
     pub(crate) rollback: bool,
 
-    /// Show the status as JSON
+    /// Print the status as JSON
     #[arg(long, requires = "status")]
     pub(crate) json: bool,
 
-    /// Which releases to take
+    /// The releases to install from
     #[arg(long, value_enum, default_value_t = Channel::Stable)]
     pub(crate) channel: Channel,
 
-    /// A page that the new version must extract where the old one can [default: the first page of
+    /// A page that the new version must extract if the old one can [default: the first page of
     /// the playlist that --env-file names]
     #[arg(long, value_name = "URL")]
     pub(crate) canary: Option<String>,
 
-    /// Read PLAYLIST and YTDLP_ARGS, for the canary, from this file of settings
+    /// The settings file with PLAYLIST and YTDLP_ARGS, for the canary
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
 
-    /// The package index to ask instead of PyPI
+    /// The package index to use instead of PyPI
     #[arg(long, value_name = "URL")]
     pub(crate) index_url: Option<String>,
 
-    /// Take packages from this folder, or page of links; without --index-url, from there alone
+    /// A folder, or page of links, with packages; without --index-url the only source
     #[arg(long, value_name = "DIR")]
     pub(crate) find_links: Option<String>,
 
-    /// Where the versions are kept
+    /// The directory of the versions
     #[arg(long, value_name = "DIR", default_value = "/opt/tg_video_streamer/shared/ytdlp")]
     pub(crate) root: PathBuf,
 }

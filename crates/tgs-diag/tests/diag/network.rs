@@ -18,7 +18,7 @@ fn offline_asks_nobody() {
     home.set("STANDBY_SESSION_STRING", &home.session(World::ALICE).telethon_string());
     let said = home.run(&["--offline"]);
     for check in ["session", "chat", "rights", "call", "clock", "ingest", "standby"] {
-        said.has("WARN", check, "not looked at: --offline");
+        said.has("WARN", check, "not checked: --offline");
     }
     assert_eq!((home.dc.connections(), home.dc.requests().len()), (0, 0));
     home.set("OUTPUT_URL", "rtmp://192.0.2.1/live/thekey42");
@@ -41,7 +41,7 @@ fn a_dead_network_costs_one_time_out() {
     said.has("FAIL", "session", "Telegram does not answer")
         .has("FAIL", "session", "-> if this lasts, check that this machine reaches Telegram")
         .has("FAIL", "standby", "Telegram does not answer")
-        .has("WARN", "chat", "not looked at")
+        .has("WARN", "chat", "not checked")
         .has("", "ffmpeg-args", "480p");
     assert_eq!(said.code, Some(1));
 }

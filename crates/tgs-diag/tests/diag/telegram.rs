@@ -37,8 +37,8 @@ fn a_dead_session_names_its_end_and_the_way_out() {
     said.has("FAIL", "session", "AUTH_KEY_UNREGISTERED")
         .has("FAIL", "session", &sign_in)
         .has("FAIL", "standby", &standby)
-        .has("WARN", "chat", "not looked at")
-        .has("WARN", "ingest", "not looked at");
+        .has("WARN", "chat", "not checked")
+        .has("WARN", "ingest", "not checked");
     assert_eq!(said.code, Some(1));
 }
 
@@ -50,7 +50,7 @@ fn a_chat_that_is_not_there() {
         home.set("CHAT_ID", chat);
         let said = home.run(&[]);
         said.has("PASS", "session", "alive").has("FAIL", "chat", &list);
-        said.has("WARN", "rights", "not looked at");
+        said.has("WARN", "rights", "not checked");
     }
 }
 
@@ -85,7 +85,7 @@ fn telegrams_own_words_are_understood() {
     ] {
         let home = Home::new();
         home.dc.fault(Fault::named(name), When::method("users.getUsers"));
-        home.run(&[]).has(level, "session", words).has("WARN", "chat", "not looked at");
+        home.run(&[]).has(level, "session", words).has("WARN", "chat", "not checked");
     }
     // An answer on which the client library panics.
     let home = Home::new();
@@ -130,7 +130,7 @@ fn a_session_that_tgs_stream_uses_is_not_connected_to() {
     let _held = SessionLock::take(&session.key, None).unwrap();
     let holder = format!("(pid {})", std::process::id());
     let said = home.run(&[]);
-    said.has("WARN", "session", &holder).has("WARN", "clock", "not looked at");
+    said.has("WARN", "session", &holder).has("WARN", "clock", "not checked");
     let status = |telegram: &str| {
         let fingerprint = session.fingerprint();
         format!(

@@ -23,7 +23,7 @@ fn ffmpeg_and_its_arguments() {
     home.run(&["--offline"]).has("FAIL", "ffmpeg-args", "ffmpeg refuses them").has(
         "FAIL",
         "ffmpeg-args",
-        "-> mend or remove",
+        "-> fix or remove",
     );
     home.set("PUBLISHER", "ffmpeg");
     assert_eq!(home.run(&["--offline"]).of("ffmpeg-rtmps").len(), 1);
@@ -75,7 +75,7 @@ fn entries_that_cannot_be_played() {
     // One list, one verdict.
     let [found] = &found[..] else { panic!("{found:#?}") };
     let name = list.display();
-    let looked = format!("FAIL playlist: all 4 entries of {name} were looked at; 2 can be played; ");
+    let looked = format!("FAIL playlist: all 4 entries of {name} were checked; 2 can be played; ");
     assert!(found.starts_with(&format!("{looked}entry 2 cannot be played: bad ")), "{found}");
     assert!(found.contains("; entry 3 cannot be played: gone "), "{found}");
     // The list's whole path: the command works in any directory.

@@ -164,7 +164,7 @@ fn question(code: &SentCode) -> String {
 /// Requests the code by the next delivery type. Without one, the sent code stays valid.
 fn again(sign_in: &mut SignIn, code: SentCode, sent: &mut usize) -> Result<SentCode, CliError> {
     if code.next.is_none() {
-        say("It cannot be sent in another way.");
+        say("Telegram offers no other way to send it.");
         return Ok(code);
     }
     if *sent == CODES {
@@ -176,7 +176,7 @@ fn again(sign_in: &mut SignIn, code: SentCode, sent: &mut usize) -> Result<SentC
     match sign_in.resend_code() {
         Ok(code) => Ok(code),
         Err(error) if error.name == "SEND_CODE_UNAVAILABLE" => {
-            say("It cannot be sent in another way.");
+            say("Telegram offers no other way to send it.");
             Ok(code)
         }
         Err(error) => Err(of_telegram(error)),
@@ -218,9 +218,7 @@ fn is_wrong_password(error: &TelegramError) -> bool {
 /// The account that the standby session must belong to, if known.
 fn primary_account(context: &Context) -> Result<Option<i64>, CliError> {
     let unknown = |why: &str| {
-        say(&format!(
-            "It is not known which account SESSION_STRING is of ({why}): sign in with the same one."
-        ));
+        say(&format!("The account of SESSION_STRING is unknown ({why}): sign in to the same account."));
         Ok(None)
     };
     if context.text(SessionRole::Primary).is_none() {

@@ -49,7 +49,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     let flood = FloodWaits::new(state_dir);
     if let Some(left) = flood.left(&name, now) {
         return Err(CliError::failure(format!(
-            "sign in: Telegram wants silence until {}",
+            "sign in: Telegram accepts no request until {}",
             moment(now + left)
         )));
     }
@@ -102,7 +102,7 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
                 plain(&me.to_string())
             ))),
             Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
-                log::info!("the session in {} is to be replaced: {error}", context.env_file().display());
+                log::info!("replacing the session in {}: {error}", context.env_file().display());
                 Ok(None)
             }
             // The error does not concern the session, and a sign-in would fail with it too.

@@ -130,7 +130,7 @@ fn a_code_by_email_and_one_that_cannot_be_sent_again() {
     let home = Home::of(world);
     let mut run = home.at_terminal(&["--phone", BOB]);
     run.expect("sends the code by e-mail to a***e@example.org").expect("Code (5 characters): ").enter("");
-    run.expect("cannot be sent in another way").expect("Code").enter(CODE);
+    run.expect("Telegram offers no other way to send it").expect("Code").enter(CODE);
     run.end().ok();
 }
 

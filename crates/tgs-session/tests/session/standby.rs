@@ -40,6 +40,6 @@ fn where_the_primary_is_dead_the_account_is_not_checked() {
     home.dc.revoke(dead.key_id);
     home.write_env(&format!("SESSION_STRING={}", dead.telethon_string()));
     let mut run = home.at_terminal(&["--standby", "--phone", "+15550100002"]);
-    run.expect("not known which account SESSION_STRING is of").expect("Code").enter(CODE);
+    run.expect("The account of SESSION_STRING is unknown").expect("Code").enter(CODE);
     run.end().ok();
 }
