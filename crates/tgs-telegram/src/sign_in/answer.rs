@@ -9,7 +9,7 @@ use crate::{error::TelegramError, user::SelfUser};
 pub enum SignInStep {
     /// The session is signed in.
     Done(SelfUser),
-    /// The account has two-step verification: call [`SignIn::submit_password`].
+    /// The account has two-step verification: call [`super::SignIn::submit_password`].
     PasswordNeeded,
 }
 

@@ -26,7 +26,7 @@ impl SignIn {
         Ok(Self { client, cancel: cancel.clone(), pending: None })
     }
 
-    /// Verifies the new session over a new connection. Call only after [`SignInStep::Done`].
+    /// Verifies the new session over a new connection. Call only after [`super::SignInStep::Done`].
     pub fn finish(self) -> Result<(SessionString, SelfUser), TelegramError> {
         let doing = "verify the new session";
         let session = self.client.session().ok_or_else(|| TelegramError::garbage(doing))?;
