@@ -66,7 +66,8 @@ pub struct Cli {
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) log_out: bool,
 
-    /// End the live stream in the chat of CHAT_ID, which no other command does; stop tgs-stream first
+    /// End the live stream in the chat of CHAT_ID, which no other command does; stop tgs-stream
+    /// first
     #[arg(long, group = "task", conflicts_with_all = ["way", "write_env"])]
     pub(crate) end_call: bool,
 
