@@ -59,7 +59,7 @@ impl RunningBroadcast {
             (Health::Healthy, OnAir::Item(item)) => Finding::pass(check, format!("on air: {}", item.title)),
             (Health::Healthy, _) => Finding::pass(check, "on air"),
             (Health::Stopped, _) => {
-                Finding::warn(check, "an operator has stopped the broadcast").mended_by("tgs-ctl start")
+                Finding::warn(check, "an operator has stopped the broadcast").with_remedy("tgs-ctl start")
             }
             (Health::Unhealthy(why), _) => Finding::fail(
                 check,
