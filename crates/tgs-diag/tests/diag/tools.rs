@@ -80,7 +80,7 @@ fn entries_that_cannot_be_played() {
     assert!(found.contains("; entry 3 cannot be played: gone "), "{found}");
     // The list's whole path: the command works in any directory.
     let whole = home.remedy("tgs-stream", &format!("--check --playlist {name}"));
-    assert!(found.ends_with(&format!("this looks at the whole list: {whole}")), "{found}");
+    assert!(found.ends_with(&format!("this checks the whole list: {whole}")), "{found}");
     fs::write(&list, "good.mp4\n").unwrap();
     home.run(&["--offline"]).has("PASS", "playlist", "all 1 entries");
     fs::remove_file(&list).unwrap();
