@@ -1,4 +1,4 @@
-//! A running broadcast is steered over its control socket, by those who may, and no client harms it.
+//! A running broadcast is steered over its control socket by those who may, and no client harms it.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
