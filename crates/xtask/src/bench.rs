@@ -7,16 +7,18 @@
 mod material;
 mod measure;
 mod meter;
+mod plan;
 mod report;
 mod side;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use tgs_e2e::bin_path::{target_dir, workspace};
 
 use crate::{install, release};
+use plan::Plan;
 use report::Figure;
 
 /// What is measured, and how long.
@@ -74,21 +76,6 @@ enum Name {
 
 /// What --channels measures.
 const WITH_CACHE: [Name; 3] = [Name::Cached, Name::FirstPass, Name::Channels];
-
-/// Parameters of all measurements.
-#[derive(Debug)]
-struct Plan {
-    tool: PathBuf,
-    dir: PathBuf,
-    pairs: usize,
-    clip_seconds: u32,
-    sync_items: usize,
-    join_items: usize,
-    memory: Duration,
-    channels: u16,
-    /// How long many channels are measured.
-    window: Duration,
-}
 
 /// Measures, prints the table and writes it to `target/bench.json`. `false` where a figure misses
 /// its target.

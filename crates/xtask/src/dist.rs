@@ -4,6 +4,7 @@
 mod deb;
 mod docs;
 mod manuals;
+mod tools;
 
 use std::{
     env, fs,
@@ -15,18 +16,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tgs_e2e::bin_path::{self, workspace};
 
+pub(crate) use self::tools::tools;
 use crate::{install, step};
-
-/// The installed programs and their command lines.
-pub(crate) fn tools() -> [(&'static str, clap::Command); 5] {
-    [
-        ("tgs-stream", tgs_stream::command()),
-        ("tgs-session", tgs_session::command()),
-        ("tgs-diag", tgs_diag::command()),
-        ("tgs-check-active", tgs_check_active::command()),
-        ("tgs-ytdlp-update", tgs_ytdlp_update::command()),
-    ]
-}
 
 /// Folders of `deploy` that a release contains.
 const RELEASED: [&str; 5] = ["systemd", "sysusers.d", "tmpfiles.d", "logrotate.d", "prometheus"];

@@ -3,30 +3,16 @@
 //! Installs only what is missing, prints what it installs, and leaves no service running.
 
 mod apt;
+mod proof;
 mod python;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail, ensure};
-use tgs_core::process;
 use tgs_e2e::tools;
 
+use self::proof::{Proof, succeeds};
 use crate::step;
-
-/// What shows that a package is there.
-#[derive(Debug, Clone, Copy)]
-enum Proof {
-    /// A program in the search path or in /usr/sbin.
-    Program(&'static str),
-    /// A file.
-    File(&'static str),
-    /// A module of the system's Python.
-    PythonModule(&'static str),
-}
 
 /// One thing that is needed, and the package of Debian and Ubuntu that has it.
 #[derive(Debug, Clone, Copy)]
@@ -135,34 +121,6 @@ fn missing(needs: &[Need], holds: impl Fn(&Proof) -> bool) -> Vec<&'static str> 
     packages
 }
 
-impl Proof {
-    fn holds(&self) -> bool {
-        match self {
-            Self::Program(name) => find(name).is_some(),
-            Self::File(path) => Path::new(path).exists(),
-            Self::PythonModule(name) => {
-                succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
-            }
-        }
-    }
-}
-
-/// The program `name` in the search path or in /usr/sbin, which plain users have not got in it.
-fn find(name: &str) -> Option<PathBuf> {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin");
-    process::find_in(name.as_ref(), Path::new(""), &path).ok()
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|s| s.success())
-}
-
 fn rust_components() -> Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if !succeeds(Command::new("cargo").args([command, "--version"])) {
@@ -196,13 +154,5 @@ mod tests {
         assert_eq!(all, ["ffmpeg", "nginx", "libnginx-mod-rtmp"]);
         let module = missing(&BROADCAST, |proof| !matches!(proof, Proof::File(_)));
         assert_eq!(module, ["libnginx-mod-rtmp"]);
-    }
-
-    #[test]
-    fn proofs_tell_what_is_there() {
-        assert!(Proof::Program("sh").holds());
-        assert!(!Proof::Program("no-such-program").holds());
-        assert!(!Proof::File("/nonexistent").holds());
-        assert!(!Proof::PythonModule("no_such_module").holds());
     }
 }

@@ -1,8 +1,7 @@
-//! The command lines that are compared: tgs-stream, and ffmpeg alone with the options tgs-stream
-//! gives it.
+//! The command lines that tgs-stream is compared with: ffmpeg alone with the options tgs-stream
+//! gives it, and tgrtmp.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,44 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use tgs_playout::profile::Profile;
 
-use super::Plan;
-
 const PROFILE: Profile = Profile::P720;
-
-impl Plan {
-    /// tgs-stream over the list once, its state and cache in a directory of the bench's own.
-    pub(super) fn ours(&self, playlist: &Path, output: &str) -> Result<Command> {
-        let state = self.dir.join("state");
-        fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
-        let mut command = Command::new(&self.tool);
-        command.args(["--once", "--from-start", "--output", output, "--playlist"]).arg(playlist);
-        command.env("STATE_DIR", &state).env("CACHE_DIR", self.dir.join("cache"));
-        // Without the cache: the encoding is measured.
-        command.env("CACHE_MAX_GB", "0");
-        command.env("PROMETHEUS_PORT", "0").env("RUST_LOG", "warn").current_dir(&state);
-        Ok(command)
-    }
-
-    /// The same from the cache, or into it. `channel` names its state.
-    pub(super) fn cached(&self, channel: usize, playlist: &Path, output: &str) -> Result<Command> {
-        let mut command = self.ours(playlist, output)?;
-        let state = self.dir.join(format!("state-{channel}"));
-        fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
-        command.env("STATE_DIR", state).env("CACHE_MAX_GB", "20");
-        Ok(command)
-    }
-
-    /// Removes every encoded item.
-    pub(super) fn empty_cache(&self) -> Result<()> {
-        let freed = tgs_playout::cache::clear(&self.dir.join("cache"));
-        freed.map(drop).context("empty the bench's cache")
-    }
-
-    /// A file of the bench's directory.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-}
 
 /// One ffmpeg for all clips, joined by its concat filter, paced, to RTMP. `flv` is how it writes
 /// (see [`PLAIN`]).

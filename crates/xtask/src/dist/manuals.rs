@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::Result;
 use clap_complete::Shell;
 
-use super::tools;
+use super::tools::tools;
 
 /// Writes `man/NAME.1` and `completions/{bash,zsh,fish}/…` to `dist`, with each shell's file names.
 pub(super) fn write(dist: &Path) -> Result<()> {

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{install::find, step};
+use super::proof::find;
+use crate::step;
 
 /// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22)
 /// at once, and the packages that bring them.

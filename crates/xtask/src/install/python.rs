@@ -7,6 +7,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Result, ensure};
 use tgs_e2e::tools;
 
+use super::proof::succeeds;
 use crate::step;
 
 /// Installs what is missing.
@@ -57,7 +58,7 @@ pub(super) fn tgrtmp() -> Option<PathBuf> {
     const PACKAGE: &str = "tgrtmp==0.6.0";
     let venv = tools::venv().with_file_name("tgrtmp");
     let python = venv.join("bin/python");
-    let works = || super::succeeds(Command::new(&python).args(["-c", "import tgrtmp"]));
+    let works = || succeeds(Command::new(&python).args(["-c", "import tgrtmp"]));
     if works() {
         return Some(python);
     }

@@ -11,8 +11,9 @@ use tgs_e2e::{clips::ffmpeg, flvcheck::Report};
 use super::{SPARE, cpu};
 use crate::{
     bench::{
-        Plan, material,
+        material,
         meter::Metered,
+        plan::Plan,
         report::{Figure, Judged, median},
         side::{copying_ffmpeg, tgrtmp},
     },
@@ -23,7 +24,7 @@ const FFMPEG: &str = "ffmpeg -re -c copy";
 const TGRTMP: &str = "tgrtmp 0.6.0";
 
 /// CPU and memory of each, in turn, and the steps in what arrived.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let list = filled(plan)?;
     let ready = ready_file(plan, &list)?;
     let other = install::tgrtmp().map(|python| Ok::<_, anyhow::Error>((python, repacked(&ready)?)));

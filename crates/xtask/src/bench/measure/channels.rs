@@ -17,8 +17,9 @@ use tgs_rtmp::flv::Kind;
 
 use super::cached;
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged, median},
 };
 
@@ -50,7 +51,7 @@ struct Seen {
 }
 
 /// Runs the planned number of channels, a fifth of it, and one, alternating.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let short = cached::filled(plan)?;
     let entries = std::fs::read_to_string(&short)?;
     let clips: Vec<_> = entries.lines().map(Into::into).collect();

@@ -14,8 +14,9 @@ use tgs_e2e::{flvcheck::Report, ingest::Ingest, nginx::Nginx};
 
 use super::{SPARE, frames};
 use crate::bench::{
-    Plan, material,
+    material,
     meter::{Metered, Usage},
+    plan::Plan,
     report::{Figure, Judged},
     side::{PLAIN, bare_ffmpeg},
 };
@@ -109,7 +110,7 @@ impl Run {
 }
 
 /// CPU of everything, of the engine alone, and the steps.
-pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn native(plan: &Plan) -> Result<Vec<Figure>> {
     let pairs = Pairs::run(plan, |_| Ok(()))?;
     let engine = Figure {
         name: "CPU, engine process alone",
@@ -129,7 +130,7 @@ pub(in crate::bench) fn native(plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// CPU of the pass that encodes and fills an empty cache.
-pub(in crate::bench) fn first_pass(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn first_pass(plan: &Plan) -> Result<Vec<Figure>> {
     let pairs = Pairs::run(plan, |command| {
         plan.empty_cache()?;
         command.env("CACHE_MAX_GB", "20");
@@ -143,7 +144,7 @@ pub(in crate::bench) fn first_pass(plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 /// CPU with PUBLISHER=ffmpeg, and how soon media is back once its sender is killed.
-pub(in crate::bench) fn through_ffmpeg(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn through_ffmpeg(plan: &Plan) -> Result<Vec<Figure>> {
     let pairs = Pairs::run(plan, |command| {
         command.env("PUBLISHER", "ffmpeg");
         Ok(())

@@ -12,8 +12,9 @@ use tgs_rtmp::flv::Tag;
 
 use super::{SPARE, frames};
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged, median},
     side::{PLAIN, bare_ffmpeg},
 };
@@ -22,7 +23,7 @@ use crate::bench::{
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// Both figures from one run over many short items, beside one ffmpeg an item.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let clips = material::flashing()?;
     let list = plan.file("joins.txt");
     material::playlist(&list, &clips, plan.join_items)?;

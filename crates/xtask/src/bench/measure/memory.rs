@@ -4,13 +4,14 @@ use anyhow::Result;
 use tgs_e2e::nginx::{Nginx, Options};
 
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged, median},
 };
 
 /// Peak, and growth from the second quarter of the run to the last.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let clips = material::mixed(&plan.dir, plan.clip_seconds)?;
     let list = plan.file("memory.txt");
     let rounds = plan.memory.as_secs() / (u64::from(plan.clip_seconds) * clips.len() as u64) + 2;

@@ -13,8 +13,9 @@ use tgs_rtmp::flv::{Kind, Tag};
 
 use super::{SPARE, frames};
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged},
     side::{FIFO, bare_ffmpeg},
 };
@@ -31,7 +32,7 @@ struct Outage {
 }
 
 /// In turn with a bare ffmpeg through its fifo muxer.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     // Long enough that the list does not end meanwhile.
     let seconds = plan.clip_seconds.max(10);
     let clips = material::mixed(&plan.dir, seconds)?;

@@ -6,14 +6,15 @@ use tgs_rtmp::flv::Tag;
 
 use super::{SPARE, frames};
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged},
     side::{PLAIN, bare_ffmpeg},
 };
 
 /// From the start of the process to the first frame at the ingest, in turn with the bare ffmpeg.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let clips = material::mixed(&plan.dir, plan.clip_seconds)?;
     let list = plan.file("start.txt");
     material::playlist(&list, &clips, clips.len())?;

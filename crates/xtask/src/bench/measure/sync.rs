@@ -7,13 +7,14 @@ use tgs_e2e::flvcheck::alignment;
 
 use super::SPARE;
 use crate::bench::{
-    Plan, material,
+    material,
     meter::Metered,
+    plan::Plan,
     report::{Figure, Judged},
 };
 
 /// Writes the list to a file, as fast as it encodes, and measures every flash in it.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let clips = material::flashing()?;
     let list = plan.file("sync.txt");
     material::playlist(&list, &clips, plan.sync_items)?;
