@@ -4,6 +4,7 @@
 //! again is the playlist's job.
 
 mod file;
+mod list_key;
 
 use std::{
     mem,
@@ -13,57 +14,14 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-use tgs_core::{digest, supervise::keep_running};
+use tgs_core::supervise::keep_running;
 
-use crate::playlist::Bookmark;
+pub use file::Position;
 use file::PositionFile;
+pub use list_key::ListKey;
 
 /// The save interval within an item. A restart resumes within 2 s of the published position.
 pub const SAVE_EVERY: Duration = Duration::from_millis(1500);
-
-/// A place in a list and the offset into its item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The item, and what finds it in an edited or shuffled list.
-    #[serde(flatten)]
-    pub bookmark: Bookmark,
-    /// The published length of the item, in milliseconds from its beginning.
-    pub offset_ms: u64,
-}
-
-/// The key of a list of sources, stable across versions and machines. A hash: sources may be many
-/// and long, and URLs may hold passwords.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListKey {
-    key: String,
-    /// The key that versions before 0.2 used. Every position is saved under both keys: after a
-    /// rollback, the older version finds it.
-    before: String,
-}
-
-impl ListKey {
-    /// The key of these sources.
-    pub fn of<S: AsRef<[u8]>>(sources: impl IntoIterator<Item = S, IntoIter: Clone>) -> Self {
-        let sources = sources.into_iter();
-        Self { before: fnv(sources.clone()), key: digest::key(sources) }
-    }
-}
-
-/// The length of a key from [`fnv`]. Keys from [`digest::key`] are longer.
-const FNV_DIGITS: usize = 16;
-
-/// FNV-1a, 64 bits.
-fn fnv<S: AsRef<[u8]>>(sources: impl Iterator<Item = S>) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for source in sources {
-        // The zero byte separates ["ab"] from ["a", "b"].
-        for byte in source.as_ref().iter().chain(&[0]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    format!("{hash:016x}")
-}
 
 /// Saves a list's position on a thread of its own, because writing waits for the disk.
 ///

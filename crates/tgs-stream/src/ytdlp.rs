@@ -6,6 +6,7 @@ mod answer;
 mod cookies;
 pub(crate) mod installed;
 mod lenient;
+mod page;
 mod refusal;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,9 +16,11 @@ use tgs_core::{
     process::{self, RunError},
 };
 use tgs_playout::{
-    item::{FailureReason, ItemFailure, Media, MediaSource},
+    item::{FailureReason, ItemFailure, MediaSource},
     proxy::{ProxyClient, ReadPurpose},
 };
+
+pub use page::{Listed, PageItem};
 
 /// The time limit for one page.
 pub const TIME_OUT: Duration = Duration::from_mins(1);
@@ -36,38 +39,6 @@ pub struct YtDlp {
     pub height: u32,
     /// The time limit: [`TIME_OUT`], except in tests.
     pub time_out: Duration,
-}
-
-/// The content of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageItem {
-    /// A video.
-    Video {
-        /// The sources that ffmpeg opens.
-        media: Media,
-        /// The page's title.
-        title: Option<String>,
-    },
-    /// A URL that starts as an M3U list, which yt-dlp always takes for HLS.
-    M3u {
-        /// The source if it is HLS.
-        media: Media,
-        /// yt-dlp's title.
-        title: Option<String>,
-    },
-    /// A list of other pages; not empty.
-    List(Vec<Listed>),
-}
-
-/// An entry of a page that lists others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its page; with an `index`, the page that lists it.
-    pub url: String,
-    /// Its number in the list, from 1, if it has no page of its own.
-    pub index: Option<u32>,
-    /// Its title, if known.
-    pub title: Option<String>,
 }
 
 impl YtDlp {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{ListLine, ListLines, encoding::text, m3u};
+use super::{
+    encoding::text,
+    lines::{ListLine, ListLines},
+    m3u,
+};
 
 /// Reads `File1=…` and `Title1=…`, ordered by number.
 pub(super) fn read(bytes: &[u8], max: usize) -> ListLines {

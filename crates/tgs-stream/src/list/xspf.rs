@@ -2,7 +2,10 @@
 
 use quick_xml::{Reader, events::Event};
 
-use super::{ListLine, ListLines, NotAList, headers};
+use super::{
+    headers,
+    lines::{ListLine, ListLines, NotAList},
+};
 
 /// Reads the first location of each track.
 pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {

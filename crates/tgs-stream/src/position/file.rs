@@ -8,7 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FNV_DIGITS, ListKey, Position};
+use super::list_key::{FNV_DIGITS, ListKey};
+use crate::playlist::Bookmark;
 
 const VERSION: u32 = 1;
 
@@ -17,6 +18,16 @@ pub(super) const MAX_LISTS: usize = 8;
 
 /// More than eight positions need, each saved twice.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
+
+/// A place in a list and the offset into its item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The item, and what finds it in an edited or shuffled list.
+    #[serde(flatten)]
+    pub bookmark: Bookmark,
+    /// The published length of the item, in milliseconds from its beginning.
+    pub offset_ms: u64,
+}
 
 /// The positions of several lists, the one played last first.
 ///

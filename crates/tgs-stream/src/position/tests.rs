@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::{
     file::{MAX_FILE, MAX_LISTS},
+    list_key::{FNV_DIGITS, fnv},
     *,
 };
-use crate::source::EntryKey;
+use crate::{playlist::Bookmark, source::EntryKey};
 
 /// Long enough that no save is due by time alone.
 const NEVER: Duration = Duration::from_hours(1);

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use tgs_playout::item::{FailureReason, ItemFailure, Media, MediaSource};
 
-use super::{Listed, PageItem, cookies, lenient};
+use super::{
+    cookies, lenient,
+    page::{Listed, PageItem},
+};
 use crate::url;
 
 /// The most headers of a request.
