@@ -15,8 +15,9 @@ use tgs_core::{cancel::Cancel, digest, files, supervise::contain};
 use tgs_rtmp::flv::{self, FlvError, FlvReader, Kind};
 
 use crate::{
-    ffmpeg::{EncodeJob, EncodeSetup, Encoder, messages::last_message, probe},
+    ffmpeg::{EncodeJob, EncodeSetup, Encoder, probe},
     item::{Item, Media},
+    source_failure::last_message,
     timeline::{Silence, Timeline},
 };
 

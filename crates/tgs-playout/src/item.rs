@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use tgs_core::supervise::Panic;
 
-use crate::proxy::Network;
+use crate::network::Network;
 
 /// Who named an address, and so which addresses it may lead to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

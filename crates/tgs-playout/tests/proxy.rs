@@ -21,7 +21,8 @@ use tgs_core::cancel::Cancel;
 use tgs_playout::{
     ffmpeg::probe::{self, Probe},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    proxy::{Network, ProxyClient, ReadPurpose},
+    network::Network,
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 /// A server that answers each path with the bytes given for it, head and body, and counts its

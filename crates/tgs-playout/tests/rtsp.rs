@@ -29,7 +29,8 @@ use tgs_playout::{
         probe::{self, Probe},
     },
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
-    proxy::{Network, ProxyClient, ReadPurpose},
+    network::Network,
+    proxy::{ProxyClient, ReadPurpose},
 };
 
 const NEIGHBOUR: Trust = Trust::Found(Network::Loopback);

@@ -11,10 +11,12 @@ use tgs_rtmp::{
 };
 
 use super::{
-    args::EncodeJob, extra_args::ExtraArgsError, messages::first_message, passthrough::holds_idr,
-    process::Encoder, setup::EncodeSetup,
+    args::EncodeJob, extra_args::ExtraArgsError, passthrough::holds_idr, process::Encoder, setup::EncodeSetup,
 };
-use crate::profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile};
+use crate::{
+    profile::{AAC_FRAME, MAX_KEYFRAME_DISTANCE, Profile},
+    source_failure::first_message,
+};
 
 /// Length of the trial.
 const LENGTH: Duration = Duration::from_secs(3);

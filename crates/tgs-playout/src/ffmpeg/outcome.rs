@@ -6,11 +6,13 @@ use tgs_core::process::describe;
 use tgs_rtmp::flv::FlvError;
 
 use super::{
-    messages::{explain, last_message},
     process::EncoderExit,
     stall::{Abandoned, STALL},
 };
-use crate::item::{FailureReason, ItemFailure, MediaSource};
+use crate::{
+    item::{FailureReason, ItemFailure, MediaSource},
+    source_failure::{explain, last_message},
+};
 
 /// An item that ends this much before its probed end has failed.
 pub(crate) const TOLERATED_SHORTFALL: Duration = Duration::from_secs(1);

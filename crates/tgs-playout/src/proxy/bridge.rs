@@ -12,13 +12,7 @@ use super::{
     exchange::{Upstream, UpstreamReply},
     head, protocols,
 };
-use crate::{ffmpeg::messages::explain, item::MediaSource};
-
-/// The host of a bridged source for children: a name that never resolves.
-pub(super) const HOST: &str = "sender.invalid";
-
-/// The URL that children open.
-pub(super) const URL: &str = "http://sender.invalid/";
+use crate::{item::MediaSource, source_failure::explain};
 
 /// Limit for the first bytes: ffmpeg waits ten seconds for a response.
 const TIME: Timespec = Timespec { tv_sec: 9, tv_nsec: 0 };

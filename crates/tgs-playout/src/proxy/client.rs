@@ -1,64 +1,25 @@
-//! A child's account with the proxy: its credentials, its permitted networks, and the cause of a
-//! failed request. Opens no connection.
+//! How a child, or this process, is led to the proxy and to its relays.
 
 use std::{
-    fmt::Write as _,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::rand::{SecureRandom, SystemRandom};
-
-use super::{Network, bridge::BridgedSource, error::ProxyError, policy, protocols, rtsp_relay, start};
+use super::{
+    account::{ClientAccount, ReadPurpose},
+    error::ProxyError,
+    listener, protocols, rtsp_relay,
+};
 use crate::item::{ItemFailure, MediaSource, Trust};
 
 /// The variables that name an operator's proxy for https.
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 
-/// Whether the proxy keeps what a client reads for the next client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadPurpose {
-    /// The client plays what it reads.
-    Playback,
-    /// Another client will read the same from the beginning.
-    Probe,
-}
-
 /// A child's account with the proxy.
 #[derive(Debug, Clone)]
 pub struct ProxyClient(Arc<ClientAccount>);
-
-#[derive(Debug)]
-pub(super) struct ClientAccount {
-    /// Name and password as in a URL. ffmpeg's limit is 200 bytes for them and the server's name.
-    credentials: String,
-    trust: Trust,
-    /// The host of the URL that the child opens.
-    host: String,
-    pub(super) purpose: ReadPurpose,
-    is_proxied: bool,
-    /// The source that an ffmpeg of the proxy reads for the child.
-    pub(super) bridged: Option<BridgedSource>,
-    pub(super) connections: AtomicUsize,
-    /// Whether the child may have received an answer from the network.
-    may_be_answered: AtomicBool,
-    record: Mutex<ClientRecord>,
-}
-
-/// The history of a client.
-#[derive(Debug, Default)]
-pub(super) struct ClientRecord {
-    /// The network in which its host was reached.
-    network: Option<Network>,
-    pub(super) gets: u32,
-    pub(super) error: Option<ProxyError>,
-}
 
 impl ProxyClient {
     /// An account for a child that opens `source`.
@@ -71,20 +32,7 @@ impl ProxyClient {
     /// speak.
     #[must_use]
     pub fn with_ffmpeg(source: &MediaSource, purpose: ReadPurpose, ffmpeg: &Path) -> Self {
-        let bridged = protocols::is_bridged(source)
-            .then(|| BridgedSource { source: source.clone(), ffmpeg: ffmpeg.to_owned() });
-        let account = ClientAccount {
-            credentials: format!("t:{}", random()),
-            trust: source.trust,
-            host: protocols::server_of(&source.url).map_or(String::new(), |server| server.host),
-            purpose,
-            is_proxied: protocols::is_proxied(source),
-            bridged,
-            connections: AtomicUsize::new(0),
-            may_be_answered: AtomicBool::new(false),
-            record: Mutex::default(),
-        };
-        Self(Arc::new(account))
+        Self(Arc::new(ClientAccount::new(source, purpose, ffmpeg)))
     }
 
     /// Makes `command` use the proxy, if its protocol supports one. An operator's proxy stays in
@@ -132,7 +80,7 @@ impl ProxyClient {
 
     /// The proxy's URL with this client's credentials.
     fn url(&self) -> String {
-        let address = match start() {
+        let address = match listener::start() {
             Ok(proxy) => {
                 proxy.add(&self.0);
                 proxy.address
@@ -170,17 +118,7 @@ impl ProxyClient {
     /// have answered.
     #[must_use]
     pub fn trust_in_answer(&self) -> Trust {
-        if self.0.may_be_answered.load(Ordering::SeqCst) {
-            Trust::Found(self.network())
-        } else {
-            self.0.trust
-        }
-    }
-
-    /// The network in which the host was reached, or that of a numeric host.
-    fn network(&self) -> Network {
-        let numeric = || self.0.host.parse().map(Network::of).unwrap_or_default();
-        self.0.record().network.unwrap_or_else(numeric)
+        self.0.trust_in_answer()
     }
 
     /// The cause of a failed request, if the proxy knows it.
@@ -188,49 +126,4 @@ impl ProxyClient {
     pub fn failure(&self) -> Option<ItemFailure> {
         self.0.record().error.as_ref().map(ProxyError::failure)
     }
-}
-
-impl ClientAccount {
-    pub(super) fn record(&self) -> MutexGuard<'_, ClientRecord> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that the network may have answered the child.
-    pub(super) fn note_answer(&self) {
-        self.may_be_answered.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn is_authorized_by(&self, authorization: &str) -> bool {
-        authorization.strip_prefix("Basic ").is_some_and(|shown| STANDARD.encode(&self.credentials) == shown)
-    }
-
-    /// Whether `host` may be reached at `address`.
-    pub(super) fn permits(&self, host: &str, address: IpAddr) -> bool {
-        let (network, known) = (Network::of(address), self.record().network);
-        if host != self.host {
-            return policy::permits(Trust::Found(known.unwrap_or_default()), network);
-        }
-        // DNS rebinding: a name must not lead to another network later.
-        policy::permits(self.trust, network) && known.is_none_or(|known| known == network)
-    }
-
-    /// Notes that `host` was reached at `address`.
-    pub(super) fn reached(&self, host: &str, address: IpAddr) {
-        if host == self.host {
-            self.record().network.get_or_insert(Network::of(address));
-        }
-    }
-}
-
-/// 72 random bits as text.
-fn random() -> String {
-    let mut bytes = [0; 9];
-    // Without a random source TLS fails too, and 256 accounts are too few to guess.
-    if SystemRandom::new().fill(&mut bytes).is_err() {
-        fastrand::fill(&mut bytes);
-    }
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 use tgs_core::process;
 
-use super::{head::ResponseHead, parked::Spool};
+use super::{head::ResponseHead, spool::Spool};
 
 /// Time limit without a byte: an encoder may be paused, and a server silent.
 pub(super) const IDLE: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };

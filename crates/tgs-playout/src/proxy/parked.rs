@@ -3,51 +3,21 @@
 //! nothing.
 
 use std::{
-    fs::File,
-    io,
+    collections::VecDeque,
     net::IpAddr,
-    os::unix::fs::FileExt,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{LoopbackProxy, exchange::Upstream, head::Authority};
-
-/// Size limit of the kept part: ffprobe reads 5 MB of an unseekable stream.
-const MAX_KEPT: u64 = 16 << 20;
+use super::{exchange::Upstream, head::Authority, spool::Spool};
 
 /// Limit of parked responses: picture and sound of two items.
 const MAX_HELD: usize = 4;
 
 /// Age at which a response without a length, a live stream, is stale.
 const FRESH: Duration = Duration::from_secs(30);
-
-/// The beginning of a body, in a file without a name.
-#[derive(Debug)]
-pub(super) struct Spool {
-    file: File,
-    pub(super) len: u64,
-}
-
-impl Spool {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile()?, len: 0 })
-    }
-
-    /// Adds `bytes`; `false` beyond the limit or if the write fails.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
-        let fits = self.len + bytes.len() as u64 <= MAX_KEPT;
-        let written = fits && self.file.write_all_at(bytes, self.len).is_ok();
-        self.len += if written { bytes.len() as u64 } else { 0 };
-        written
-    }
-
-    /// Reads from `at`; 0 bytes at the end.
-    pub(super) fn read(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(into, at)
-    }
-}
 
 /// A request: the server, the path with its query, and the headers that identify the client.
 pub(super) type RequestKey = (Authority, String, Vec<u8>);
@@ -82,10 +52,18 @@ impl ParkedResponse {
     }
 }
 
-impl LoopbackProxy {
+/// The parked responses of all clients.
+#[derive(Debug, Default)]
+pub(super) struct ParkedResponses(Mutex<VecDeque<ParkedResponse>>);
+
+impl ParkedResponses {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<ParkedResponse>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Parks `response` for the next client, and drops the oldest beyond the limit.
     pub(super) fn park(&self, response: ParkedResponse) {
-        let mut all = self.parked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = self.lock();
         all.retain(|other| other.key != response.key && other.is_usable());
         if all.len() >= MAX_HELD {
             all.pop_front();
@@ -94,8 +72,8 @@ impl LoopbackProxy {
     }
 
     /// Takes the parked response to `key`.
-    pub(super) fn take_parked(&self, key: &RequestKey) -> Option<ParkedResponse> {
-        let mut all = self.parked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(super) fn take(&self, key: &RequestKey) -> Option<ParkedResponse> {
+        let mut all = self.lock();
         let at = all.iter().position(|one| one.key == *key)?;
         all.remove(at).filter(ParkedResponse::is_usable)
     }

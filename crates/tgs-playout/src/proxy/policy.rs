@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 
-use super::{Network, protocols};
-use crate::item::{FailureReason, ItemFailure, MediaSource, Trust};
+use super::protocols;
+use crate::{
+    item::{FailureReason, ItemFailure, MediaSource, Trust},
+    network::Network,
+};
 
 /// Whether a source of this `trust` may lie in `network`.
 pub(super) fn permits(trust: Trust, network: Network) -> bool {

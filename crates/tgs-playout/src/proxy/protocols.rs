@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{
-    bridge,
-    head::{self, Authority},
-};
+use super::head::{self, Authority};
 use crate::item::{MediaSource, Trust};
+
+/// The host of a bridged source for children: a name that never resolves.
+pub(super) const BRIDGED_HOST: &str = "sender.invalid";
+
+/// The URL that children open.
+const BRIDGED_URL: &str = "http://sender.invalid/";
 
 /// For HTTP: a list may name other servers, encrypted and embedded parts, but no files.
 const HTTP: &str = "http,https,httpproxy,tcp,tls,crypto,data";
@@ -105,10 +108,10 @@ pub(super) fn options(source: &MediaSource) -> Vec<String> {
 
 /// The URL that ffmpeg opens, without a relay.
 pub(super) fn input_url(source: &MediaSource) -> String {
-    if is_bridged(source) { bridge::URL.to_owned() } else { direct_url(source) }
+    if is_bridged(source) { BRIDGED_URL.to_owned() } else { direct_url(source) }
 }
 
-/// The options that belong to [`super::ProxyClient::input_url`].
+/// The options that belong to `ProxyClient::input_url`.
 #[must_use]
 pub fn input_options(source: &MediaSource) -> Vec<String> {
     if is_bridged(source) {
@@ -179,7 +182,7 @@ pub fn cookies(source: &MediaSource) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::Network;
+    use crate::network::Network;
 
     #[test]
     fn schemes_that_use_the_proxy() {

@@ -26,13 +26,13 @@ use rustls::{
 };
 
 use super::{
-    client::ClientAccount,
+    account::{ClientAccount, CountedConnection},
+    connect::connect,
     error::ProxyError,
     exchange::{Exchange, Upstream},
     head::Authority,
     protocols::server_of,
     rtsp_filter::RtspFilter,
-    serve::{CountedConnection, connect},
 };
 use crate::item::MediaSource;
 

@@ -2,8 +2,8 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, TcpListener, TcpStream, ToSocketAddrs},
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    net::{IpAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -11,12 +11,16 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    LoopbackProxy, ReadPurpose, bridge,
-    client::ClientAccount,
+    account::{ClientAccount, CountedConnection, ReadPurpose},
+    bridge,
+    connect::connect,
     error::ProxyError,
     exchange::{Exchange, IDLE, Upstream, UpstreamReply},
     head::{self, Authority, MAX_HEAD, ProxyRequest, ResponseHead},
-    parked::{ParkedResponse, RequestKey, Spool},
+    loopback::LoopbackProxy,
+    parked::{ParkedResponse, RequestKey},
+    protocols::BRIDGED_HOST,
+    spool::Spool,
 };
 
 /// Limit of connections; more wait to be accepted. An HLS item with separate sound has about six.
@@ -24,12 +28,6 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// Time limit of a client's request.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-
-/// Time limit to connect to a server: ffmpeg gives up after ten seconds.
-const CONNECT_TIME: Duration = Duration::from_secs(8);
-
-/// Time limit for one of several addresses.
-const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
 /// Accepts connections, forever.
 pub(super) fn run(listener: &TcpListener, proxy: &Arc<LoopbackProxy>) {
@@ -69,22 +67,6 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Counts a client's connection until it is dropped.
-pub(super) struct CountedConnection<'a>(&'a ClientAccount);
-
-impl<'a> CountedConnection<'a> {
-    pub(super) fn new(account: &'a ClientAccount) -> Self {
-        account.connections.fetch_add(1, Ordering::SeqCst);
-        Self(account)
-    }
-}
-
-impl Drop for CountedConnection<'_> {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
     client.set_nodelay(true)?;
     client.set_write_timeout(Some(REQUEST_TIME))?;
@@ -113,7 +95,7 @@ fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
         }
         ProxyRequest::Fetch { server, path, is_get, is_part, identity, head } => {
             let key = match &account.bridged {
-                Some(bridged) if server.host == bridge::HOST => {
+                Some(bridged) if server.host == BRIDGED_HOST => {
                     (server, bridged.source.url.clone(), Vec::new())
                 }
                 _ => (server, path, identity),
@@ -126,7 +108,7 @@ fn serve(client: &TcpStream, proxy: &LoopbackProxy) -> io::Result<()> {
             };
             if is_get
                 && !is_part
-                && let Some(parked) = proxy.take_parked(&key)
+                && let Some(parked) = proxy.parked.take(&key)
                 && parked.address.is_none_or(|address| account.permits(&key.0.host, address))
             {
                 if let Some(address) = parked.address {
@@ -154,7 +136,7 @@ fn fetch(
         return refuse_for(client, account, ProxyError::Busy { status: 503, seconds: Some(seconds) });
     }
     let opened = match &account.bridged {
-        Some(bridged) if key.0.host == bridge::HOST => {
+        Some(bridged) if key.0.host == BRIDGED_HOST => {
             bridge::open(bridged, client).map(|(o, answer)| (o, None, answer))
         }
         _ => send_request(client, account, &key.0, request),
@@ -210,7 +192,15 @@ fn keep(exchange: Exchange, kept: FetchedHead, account: &ClientAccount, proxy: &
     let whole = exchange.server.is_some() || answer.length.is_none_or(|length| spool.len >= length);
     if whole {
         let (head, length, since) = (answer.head, answer.length, Instant::now());
-        proxy.park(ParkedResponse { key, address, head, spool, length, server: exchange.server, since });
+        proxy.parked.park(ParkedResponse {
+            key,
+            address,
+            head,
+            spool,
+            length,
+            server: exchange.server,
+            since,
+        });
     }
 }
 
@@ -228,36 +218,6 @@ fn replay(client: &TcpStream, parked: ParkedResponse, account: &ClientAccount, p
             ResponseHead { status: 200, length, ranges: false, text: false, retry_after: None, head };
         keep(exchange, FetchedHead { key, address, answer }, account, proxy);
     }
-}
-
-/// Connects to `server` at an address that the client may reach.
-pub(super) fn connect(
-    account: &ClientAccount,
-    server: &Authority,
-) -> Result<(TcpStream, IpAddr), ProxyError> {
-    let deadline = Instant::now() + CONNECT_TIME;
-    let found = (&*server.host, server.port).to_socket_addrs().map_err(|_| ProxyError::Unresolved)?;
-    let mut failed = ProxyError::Unresolved;
-    for address in found {
-        if !account.permits(&server.host, address.ip()) {
-            failed = ProxyError::Forbidden(address.ip());
-            continue;
-        }
-        let left = deadline.saturating_duration_since(Instant::now()).min(ADDRESS_TIME);
-        if left.is_zero() {
-            break;
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                account.reached(&server.host, address.ip());
-                let _ = stream.set_nodelay(true);
-                let _ = stream.set_write_timeout(Some(CONNECT_TIME));
-                return Ok((stream, address.ip()));
-            }
-            Err(error) => failed = ProxyError::Unreachable(error.kind()),
-        }
-    }
-    Err(failed)
 }
 
 /// Reads a head, and the bytes after it. `None` if it is too long or incomplete.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use tgs_playout::proxy::Network;
+use tgs_playout::network::Network;
 
 use crate::source::EntryKey;
 

@@ -11,7 +11,7 @@ use std::{
 use crate::loopback::{Site, resolver};
 use tgs_playout::{
     item::{FailureReason, ItemFailure, Trust},
-    proxy::Network,
+    network::Network,
 };
 use tgs_stream::{
     resolver::{Resolved, Resolver},

@@ -13,12 +13,10 @@ use tgs_core::{
 };
 
 use crate::{
-    ffmpeg::{
-        input::{MAX_PIXELS, skip_options, source_options},
-        messages::explain,
-    },
+    ffmpeg::input::{MAX_PIXELS, skip_options, source_options},
     item::{FailureReason, ItemFailure, MediaSource},
     proxy::{ProxyClient, ReadPurpose},
+    source_failure::explain,
 };
 
 /// Time limit of ffprobe for one source.
