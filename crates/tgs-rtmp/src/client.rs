@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::error::{ConnectionLost, OpenError, OpenStage};
+pub use self::error::{CertificateProblem, ConnectionLost, NotRtmp, OpenError, OpenStage, TlsError};
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
     session::{PublishSession, Refusal, SessionStep},
@@ -395,7 +395,7 @@ fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, 
         let sent = wire.push(&mut hello).map_err(|e| closed_or_broken(e, STAGE))?;
         match wire.read(&mut answer[have..]) {
             Ok(0) if have == 0 => return Err(OpenError::Closed(STAGE)),
-            Ok(0) => return Err(OpenError::Handshake("its answer is cut short".to_owned())),
+            Ok(0) => return Err(OpenError::Handshake(NotRtmp::CutShort)),
             Ok(n) => have += n,
             Err(e) if again(&e) => {
                 wire.poll(!sent, slice);
@@ -403,18 +403,8 @@ fn shake_hands(wire: &mut Transport, deadline: Deadline<'_>) -> Result<Vec<u8>, 
             Err(e) => return Err(closed_or_broken(e, STAGE)),
         }
         if have > 0 && answer[0] != handshake::VERSION {
-            return Err(OpenError::Handshake(stranger(answer[0])));
+            return Err(OpenError::Handshake(NotRtmp::of(answer[0])));
         }
     }
     Ok(handshake::reply(&answer).to_vec())
-}
-
-/// Identifies the protocol of a server by its first byte.
-fn stranger(byte: u8) -> String {
-    match byte {
-        0x15 | 0x16 => "it expects TLS; try rtmps://".to_owned(),
-        b'H' => "it answers like a web server".to_owned(),
-        6 | 8 | 9 => "it wants RTMP's own encryption (RTMPE), which is not supported".to_owned(),
-        other => format!("its answer begins with byte {other} instead of 3"),
-    }
 }

@@ -82,13 +82,13 @@ pub enum OpenError {
     Timeout(OpenStage),
     /// The server's certificate is not trusted, or no certificate authorities are available.
     #[error("the server's TLS certificate cannot be trusted: {0}")]
-    Certificate(String),
+    Certificate(CertificateProblem),
     /// TLS failed for another reason.
     #[error("cannot set up TLS with the server: {0}")]
-    Tls(String),
+    Tls(TlsError),
     /// The peer does not speak RTMP.
     #[error("the server does not speak RTMP: {0}")]
-    Handshake(String),
+    Handshake(NotRtmp),
     /// The server closed or reset the connection.
     #[error("the server closed the connection while {}{}", .0.undone(), .0.advice())]
     Closed(OpenStage),
@@ -119,6 +119,104 @@ pub enum OpenError {
     /// A redirect to an invalid address.
     #[error("the server redirects to an address that cannot be used: {0}")]
     RedirectTarget(UrlError),
+}
+
+impl From<rustls::Error> for OpenError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(problem) => Self::Certificate(problem.into()),
+            other => Self::Tls(TlsError::Failed(other)),
+        }
+    }
+}
+
+/// Why a server's certificate is not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateProblem {
+    /// This machine knows no authorities.
+    #[error(
+        "this machine has no certificate authorities (install ca-certificates, or name a file of them in \
+         SSL_CERT_FILE){}",
+        .0.as_ref().map_or(String::new(), |error| format!("; {error}"))
+    )]
+    NoAuthorities(Option<rustls_native_certs::Error>),
+    /// The certificate has expired.
+    #[error("it has expired (or the clock here is wrong)")]
+    Expired,
+    /// The certificate is not valid yet.
+    #[error("it is not valid yet (or the clock here is wrong)")]
+    NotValidYet,
+    /// The signature is wrong.
+    #[error("it is not signed by the authority it names")]
+    Signature,
+    /// The issuer is unknown.
+    #[error("its issuer is not known here (SSL_CERT_FILE names the authorities that are)")]
+    Issuer,
+    /// The certificate names other hosts.
+    #[error("it is for another host name")]
+    HostName,
+    /// Any other problem.
+    #[error("{0}")]
+    Other(rustls::CertificateError),
+}
+
+impl From<rustls::CertificateError> for CertificateProblem {
+    fn from(error: rustls::CertificateError) -> Self {
+        use rustls::CertificateError as E;
+        match error {
+            E::Expired | E::ExpiredContext { .. } => Self::Expired,
+            E::NotValidYet | E::NotValidYetContext { .. } => Self::NotValidYet,
+            E::BadSignature => Self::Signature,
+            E::UnknownIssuer => Self::Issuer,
+            E::NotValidForName | E::NotValidForNameContext { .. } => Self::HostName,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No certificate can be for the host.
+    #[error("{host} is no name a certificate can be for")]
+    Name {
+        /// The host.
+        host: String,
+    },
+    /// The handshake failed.
+    #[error("{0}")]
+    Failed(rustls::Error),
+}
+
+/// What a server speaks instead of RTMP, by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotRtmp {
+    /// The server closed the connection within its answer.
+    #[error("its answer is cut short")]
+    CutShort,
+    /// TLS.
+    #[error("it expects TLS; try rtmps://")]
+    Tls,
+    /// HTTP.
+    #[error("it answers like a web server")]
+    Http,
+    /// RTMPE.
+    #[error("it wants RTMP's own encryption (RTMPE), which is not supported")]
+    Rtmpe,
+    /// Another protocol, with its first byte.
+    #[error("its answer begins with byte {0} instead of 3")]
+    Other(u8),
+}
+
+impl NotRtmp {
+    pub(super) fn of(first: u8) -> Self {
+        match first {
+            0x15 | 0x16 => Self::Tls,
+            b'H' => Self::Http,
+            6 | 8 | 9 => Self::Rtmpe,
+            other => Self::Other(other),
+        }
+    }
 }
 
 impl OpenError {
@@ -166,7 +264,7 @@ pub enum ConnectionLost {
     Excess(Excess),
     /// TLS failed.
     #[error("TLS failed: {0}")]
-    Tls(String),
+    Tls(io::Error),
     /// Any other error of the kernel.
     #[error("{0}")]
     Io(io::Error),
@@ -181,7 +279,7 @@ impl From<io::Error> for ConnectionLost {
             }
             io::ErrorKind::TimedOut => Self::NoAnswer,
             // rustls wraps its errors in `InvalidData`.
-            io::ErrorKind::InvalidData => Self::Tls(error.to_string()),
+            io::ErrorKind::InvalidData => Self::Tls(error),
             _ => Self::Io(error),
         }
     }

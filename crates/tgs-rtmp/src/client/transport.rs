@@ -10,14 +10,12 @@ use std::{
 };
 
 use rustix::event::PollFlags;
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName,
-};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
     acked::acked,
-    error::{OpenError, OpenStage},
+    error::{CertificateProblem, OpenError, OpenStage, TlsError},
 };
 use crate::socket::{again, wait_for};
 
@@ -104,9 +102,9 @@ impl Transport {
 
     /// Sets up TLS and verifies the server's certificate for `host`.
     pub(super) fn start_tls(&mut self, host: &str, deadline: Deadline<'_>) -> Result<(), OpenError> {
-        let tls_error = |error: rustls::Error| OpenError::Tls(error.to_string());
+        let tls_error = |error| OpenError::Tls(TlsError::Failed(error));
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| OpenError::Tls(format!("{host} is no name a certificate can be for")))?;
+            .map_err(|_| OpenError::Tls(TlsError::Name { host: host.to_owned() }))?;
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?
@@ -122,7 +120,7 @@ impl Transport {
         loop {
             let Some(tls) = &mut self.tls else { return Ok(()) };
             // Before failing, sends the TLS alert that states the reason.
-            let outcome = tls.process_new_packets().map(|_| ()).map_err(describe);
+            let outcome = tls.process_new_packets().map(|_| ()).map_err(OpenError::from);
             let sent = self.push(&mut Vec::new());
             outcome?;
             let all_sent = sent.map_err(|e| closed_or_broken(e, OpenStage::Tls))?;
@@ -310,32 +308,10 @@ fn authorities() -> Result<RootCertStore, OpenError> {
     let mut roots = RootCertStore::empty();
     let (taken, _) = roots.add_parsable_certificates(found.certs);
     if taken == 0 {
-        let reason = found.errors.first().map(|e| format!("; {e}")).unwrap_or_default();
-        return Err(OpenError::Certificate(format!(
-            "this machine has no certificate authorities (install ca-certificates, or name a file of them in \
-             SSL_CERT_FILE){reason}"
-        )));
+        let problem = CertificateProblem::NoAuthorities(found.errors.into_iter().next());
+        return Err(OpenError::Certificate(problem));
     }
     Ok(roots)
-}
-
-fn describe(error: rustls::Error) -> OpenError {
-    use CertificateError as C;
-    let rustls::Error::InvalidCertificate(certificate) = error else {
-        return OpenError::Tls(error.to_string());
-    };
-    OpenError::Certificate(match certificate {
-        C::Expired | C::ExpiredContext { .. } => "it has expired (or the clock here is wrong)".to_owned(),
-        C::NotValidYet | C::NotValidYetContext { .. } => {
-            "it is not valid yet (or the clock here is wrong)".to_owned()
-        }
-        C::BadSignature => "it is not signed by the authority it names".to_owned(),
-        C::UnknownIssuer => {
-            "its issuer is not known here (SSL_CERT_FILE names the authorities that are)".to_owned()
-        }
-        C::NotValidForName | C::NotValidForNameContext { .. } => "it is for another host name".to_owned(),
-        other => other.to_string(),
-    })
 }
 
 pub(super) fn closed_or_broken(error: io::Error, stage: OpenStage) -> OpenError {
