@@ -251,16 +251,11 @@ impl Client {
         let Ok(id) = u32::from_bytes(&message.body) else { return After::Next };
         let session = frame.session;
         let rest = &message.body[4..];
-        let service = match id {
-            // Neither needs an answer.
-            types::MsgsAck::CONSTRUCTOR_ID | types::HttpWait::CONSTRUCTOR_ID => return After::Next,
-            functions::Ping::CONSTRUCTOR_ID
-            | functions::PingDelayDisconnect::CONSTRUCTOR_ID
-            | functions::GetFutureSalts::CONSTRUCTOR_ID
-            | functions::DestroySession::CONSTRUCTOR_ID
-            | functions::RpcDropAnswer::CONSTRUCTOR_ID => true,
-            _ => false,
-        };
+        // Neither needs an answer.
+        if matches!(id, types::MsgsAck::CONSTRUCTOR_ID | types::HttpWait::CONSTRUCTOR_ID) {
+            return After::Next;
+        }
+        let service = is_service(id);
         let call = if service { Err(RpcError::named("SERVICE")) } else { rpc::unwrap(&message.body) };
         let method = match &call {
             Ok(call) => call.method(),
@@ -307,18 +302,20 @@ impl Client {
                 (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| rpc_error(&error))))
             }
         };
-        if late.is_zero() {
-            if let Some(key) = state.keys.get(&key) {
-                self.send_with(key, sent_to, kind, &body);
-            }
-        } else {
-            let out = self.out.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(late).await;
-                let _ = out.send(Outgoing::Message { key, session, kind, body });
-            });
+        if !late.is_zero() {
+            self.send_later(late, Outgoing::Message { key, session, kind, body });
+        } else if let Some(key) = state.keys.get(&key) {
+            self.send_with(key, sent_to, kind, &body);
         }
         After::Next
+    }
+
+    fn send_later(&self, delay: Duration, message: Outgoing) {
+        let out = self.out.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let _ = out.send(message);
+        });
     }
 
     /// Executes an API call; faults have been applied before.
@@ -492,4 +489,16 @@ fn garbage(transport: &mut Transport) -> Vec<u8> {
         frame[last..].copy_from_slice(&random::<4>());
     }
     frame
+}
+
+/// Whether MTProto itself defines the request, not the API.
+fn is_service(id: u32) -> bool {
+    matches!(
+        id,
+        functions::Ping::CONSTRUCTOR_ID
+            | functions::PingDelayDisconnect::CONSTRUCTOR_ID
+            | functions::GetFutureSalts::CONSTRUCTOR_ID
+            | functions::DestroySession::CONSTRUCTOR_ID
+            | functions::RpcDropAnswer::CONSTRUCTOR_ID
+    )
 }

@@ -149,6 +149,18 @@ impl World {
     /// Two accounts and five chats; see the constants of this type.
     #[must_use]
     pub fn example() -> Self {
+        Self {
+            accounts: Self::example_accounts(),
+            chats: Self::example_chats(),
+            api_id: 12345,
+            api_hash: "0123456789abcdef0123456789abcdef".to_owned(),
+            login_token_life: Duration::from_secs(30),
+            ingest: "rtmp://127.0.0.1:1935/live".to_owned(),
+            clock_ahead: 0,
+        }
+    }
+
+    fn example_accounts() -> Vec<Account> {
         let account = |user_id, dc_id, phone: &str, password: Option<&str>, name: &str| Account {
             user_id,
             dc_id,
@@ -160,6 +172,13 @@ impl World {
             username: Some(format!("tgs_{}", name.to_lowercase())),
             bot: false,
         };
+        vec![
+            account(Self::ALICE, 2, "+15550100001", Some("correct horse"), "Alice"),
+            account(Self::BOB, 1, "+15550100002", None, "Bob"),
+        ]
+    }
+
+    fn example_chats() -> Vec<Chat> {
         let chat = |id, kind, title: &str, username: Option<&str>, roles: &[(i64, Role)]| Chat {
             id,
             kind,
@@ -169,53 +188,36 @@ impl World {
             call: None,
         };
         let without_calls = Role::Admin { manage_call: false };
-        Self {
-            accounts: vec![
-                account(Self::ALICE, 2, "+15550100001", Some("correct horse"), "Alice"),
-                account(Self::BOB, 1, "+15550100002", None, "Bob"),
-            ],
-            chats: vec![
-                chat(
-                    Self::CHANNEL,
-                    ChatKind::Broadcast,
-                    "Demo channel",
-                    Some("tgs_demo"),
-                    &[(Self::ALICE, Role::Creator), (Self::BOB, Role::Member)],
-                ),
-                chat(
-                    Self::SUPERGROUP,
-                    ChatKind::Supergroup,
-                    "Supergroup without calls",
-                    None,
-                    &[(Self::BOB, Role::Creator), (Self::ALICE, without_calls)],
-                ),
-                chat(
-                    Self::GROUP,
-                    ChatKind::Basic,
-                    "Basic group",
-                    None,
-                    &[(Self::ALICE, Role::Creator), (Self::BOB, Role::Member)],
-                ),
-                chat(
-                    Self::ELSEWHERE,
-                    ChatKind::Broadcast,
-                    "Somebody else's channel",
-                    Some("tgs_elsewhere"),
-                    &[(Self::BOB, Role::Creator)],
-                ),
-                chat(
-                    Self::PRIVATE,
-                    ChatKind::Broadcast,
-                    "Private channel",
-                    None,
-                    &[(Self::BOB, Role::Creator)],
-                ),
-            ],
-            api_id: 12345,
-            api_hash: "0123456789abcdef0123456789abcdef".to_owned(),
-            login_token_life: Duration::from_secs(30),
-            ingest: "rtmp://127.0.0.1:1935/live".to_owned(),
-            clock_ahead: 0,
-        }
+        vec![
+            chat(
+                Self::CHANNEL,
+                ChatKind::Broadcast,
+                "Demo channel",
+                Some("tgs_demo"),
+                &[(Self::ALICE, Role::Creator), (Self::BOB, Role::Member)],
+            ),
+            chat(
+                Self::SUPERGROUP,
+                ChatKind::Supergroup,
+                "Supergroup without calls",
+                None,
+                &[(Self::BOB, Role::Creator), (Self::ALICE, without_calls)],
+            ),
+            chat(
+                Self::GROUP,
+                ChatKind::Basic,
+                "Basic group",
+                None,
+                &[(Self::ALICE, Role::Creator), (Self::BOB, Role::Member)],
+            ),
+            chat(
+                Self::ELSEWHERE,
+                ChatKind::Broadcast,
+                "Somebody else's channel",
+                Some("tgs_elsewhere"),
+                &[(Self::BOB, Role::Creator)],
+            ),
+            chat(Self::PRIVATE, ChatKind::Broadcast, "Private channel", None, &[(Self::BOB, Role::Creator)]),
+        ]
     }
 }

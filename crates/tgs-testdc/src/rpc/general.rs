@@ -1,30 +1,34 @@
 //! `help.*`, `updates.*` and `users.*`: a client's first calls.
 
+use std::net::SocketAddr;
+
 use grammers_tl_types::{enums, functions, types};
 
 use super::{Answer, Caller, Method, error};
 use crate::{message::now, objects};
+
+fn dc_option(id: i32, addr: &SocketAddr) -> enums::DcOption {
+    let option = types::DcOption {
+        ipv6: addr.is_ipv6(),
+        media_only: false,
+        tcpo_only: false,
+        cdn: false,
+        r#static: true,
+        this_port_only: false,
+        id,
+        ip_address: addr.ip().to_string(),
+        port: addr.port().into(),
+        secret: None,
+    };
+    option.into()
+}
 
 impl Method for functions::help::GetConfig {
     const OPEN: bool = true;
 
     /// Lists the test DCs only. `static` tells the client to keep these addresses.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Config> {
-        let dc_options = caller.state.dcs.iter().map(|(&id, addr)| {
-            let option = types::DcOption {
-                ipv6: addr.is_ipv6(),
-                media_only: false,
-                tcpo_only: false,
-                cdn: false,
-                r#static: true,
-                this_port_only: false,
-                id,
-                ip_address: addr.ip().to_string(),
-                port: addr.port().into(),
-                secret: None,
-            };
-            option.into()
-        });
+        let dc_options = caller.state.dcs.iter().map(|(&id, addr)| dc_option(id, addr));
         let config = types::Config {
             default_p2p_contacts: false,
             preload_featured_stickers: false,
