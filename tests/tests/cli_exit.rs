@@ -151,15 +151,15 @@ fn what_it_cannot_do_without_is_told() {
     assert_eq!(fs::metadata(home.path().join("a.mp4")).unwrap().len(), clip_length, "it was written over");
 }
 
-/// `--check-settings` refuses what a start refuses because of its settings, in the same words, and
-/// accepts what it takes.
+/// Settings for an RTMP server; their secrets are all `hidden`.
+const OUTPUT: &str = "OUTPUT_URL=rtmp://u:hidden@127.0.0.1:9/app/hidden\n";
+
 #[test]
-fn what_a_start_refuses_the_check_of_the_settings_refuses() {
+fn check_settings_refuses_what_a_start_refuses_in_the_same_words() {
     let home = Home::new();
     home.clip("a.mp4");
     home.write("playlist.txt", "a.mp4\n");
-    let output = "OUTPUT_URL=rtmp://u:hidden@127.0.0.1:9/app/hidden\n";
-    let telegram = "API_ID=1\nAPI_HASH=0123456789abcdef0123456789abcdef\nCHAT_ID=-1001234567890\n";
+    let output = OUTPUT;
     // Settings, more arguments, part of each refusal.
     let refused: [(String, &str, &[&str]); 14] = [
         (String::new(), "", &["where to publish"]),
@@ -207,9 +207,15 @@ fn what_a_start_refuses_the_check_of_the_settings_refuses() {
         assert!(started.log.contains(first), "“{first}” is not in {started:?}");
         assert!(!started.log.contains("hidden"), "{started:?}");
     }
-    // What a start takes, with what it would begin without as a WARN. Nothing is left behind.
+}
+
+/// What a start would begin without is a WARN. The check leaves nothing behind.
+#[test]
+fn check_settings_accepts_what_a_start_accepts() {
     let home = Home::new();
     home.write("playlist.txt", "a.mp4\n");
+    let output = OUTPUT;
+    let telegram = "API_ID=1\nAPI_HASH=0123456789abcdef0123456789abcdef\nCHAT_ID=-1001234567890\n";
     let dead = "SESSION_STRING=1Apnosuchsession\n";
     let taken: [(String, i32, &[&str]); 5] = [
         (output.to_owned() + "PROMETHEUS_PORT=9090\n", 0, &[]),

@@ -194,6 +194,62 @@ impl Scene {
         println!("{names:?} after {:?}", began.elapsed());
         self.fired.extend(names.iter().map(|name| (*name).to_owned()));
     }
+
+    /// A broadcast that is well: every panel shows it, and no alert fires.
+    fn plays_well(&self) {
+        self.says("playing film");
+        until("the standby session to be tried", LIMIT, || {
+            self.prometheus.values("tgs_standby_valid").contains(&1.0).then_some(())
+        })
+        .unwrap();
+        self.panels();
+        let off_air =
+            ["TgsDown", "TgsDegraded", "TgsWaiting", "TgsNoMedia", "TgsSessionInvalid", "TgsStandbyInvalid"];
+        self.quiet(&off_air);
+        self.quiet(&["TgsFiller", "TgsOnlyFiller", "TgsItemsFail", "TgsRestarting", "TgsReconnecting"]);
+    }
+
+    /// The line is cut again and again, is slower than the picture, and is gone.
+    fn line_fails(&mut self) {
+        for _ in 0..6 {
+            let reconnects = || self.prometheus.values("tgs_publisher_reconnects_total");
+            let before = reconnects();
+            self.ingest.reset();
+            self.machine.wait_for("a new connection", LIMIT, || reconnects() != before).unwrap();
+        }
+        self.fire(&["TgsReconnecting"]);
+        self.says("playing film");
+        self.line.set(60_000);
+        // The connection there is has more room in it than a slow line gives.
+        self.ingest.reset();
+        self.fire(&["TgsMediaSlow"]);
+        self.quiet(&["TgsNoMedia"]);
+        self.ingest.refuse();
+        self.ingest.reset();
+        self.fire(&["TgsNoMedia"]);
+    }
+
+    /// The broadcast dies and is started again.
+    fn dies_four_times(&self) {
+        let restarts = || self.machine.unit(UNIT).unwrap()["NRestarts"].clone();
+        for _ in 0..4 {
+            let (before, shown) = (restarts(), self.prometheus.values("tgs_start_time_seconds"));
+            self.machine.sh(&format!("systemctl kill --signal=KILL --kill-who=main {UNIT}")).unwrap();
+            self.machine.wait_for("another start", LIMIT, || restarts() != before).unwrap();
+            let seen = || self.prometheus.values("tgs_start_time_seconds");
+            self.machine.wait_for("its scrape", LIMIT, || !seen().is_empty() && seen() != shown).unwrap();
+        }
+    }
+
+    /// None was left out, and each leads to its place on this very machine.
+    fn every_alert_has_fired_and_leads_to_its_guide(&self) {
+        for Alert { name, annotations, .. } in self.prometheus.alerts().unwrap() {
+            assert!(self.fired.contains(&name), "{name} has not fired");
+            let runbook = annotations["runbook_url"].as_str().unwrap().strip_prefix("file://").unwrap();
+            let guide = self.machine.read(runbook.split('#').next().unwrap()).unwrap();
+            assert!(guide.contains(&format!("\n### {name}\n")), "{runbook}");
+        }
+    }
 }
 
 fn film() -> PathBuf {
@@ -244,18 +300,7 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.settings(&first, &standby);
     scene.machine.sh(&format!("systemctl start {UNIT}")).unwrap();
 
-    // A broadcast that is well.
-    scene.says("playing film");
-    until("the standby session to be tried", LIMIT, || {
-        scene.prometheus.values("tgs_standby_valid").contains(&1.0).then_some(())
-    })
-    .unwrap();
-    scene.panels();
-    let off_air =
-        ["TgsDown", "TgsDegraded", "TgsWaiting", "TgsNoMedia", "TgsSessionInvalid", "TgsStandbyInvalid"];
-    scene.quiet(&off_air);
-    scene.quiet(&["TgsFiller", "TgsOnlyFiller", "TgsItemsFail", "TgsRestarting", "TgsReconnecting"]);
-
+    scene.plays_well();
     scene.fire(&["TgsYtDlpStale"]);
 
     // Nothing that plays, and a standby session that is dead.
@@ -288,44 +333,13 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.machine.sh(&format!("systemctl kill --signal=USR1 --kill-who=main {UNIT}")).unwrap();
     scene.says("playing film");
 
-    // The line: cut again and again, slower than the picture, and gone.
-    for _ in 0..6 {
-        let reconnects = || scene.prometheus.values("tgs_publisher_reconnects_total");
-        let before = reconnects();
-        scene.ingest.reset();
-        scene.machine.wait_for("a new connection", LIMIT, || reconnects() != before).unwrap();
-    }
-    scene.fire(&["TgsReconnecting"]);
-    scene.says("playing film");
-    scene.line.set(60_000);
-    // The connection there is has more room in it than a slow line gives.
-    scene.ingest.reset();
-    scene.fire(&["TgsMediaSlow"]);
-    scene.quiet(&["TgsNoMedia"]);
-    scene.ingest.refuse();
-    scene.ingest.reset();
-    scene.fire(&["TgsNoMedia"]);
-
-    // It dies and is started again, and then it is gone.
-    let restarts = || scene.machine.unit(UNIT).unwrap()["NRestarts"].clone();
-    for _ in 0..4 {
-        let (before, shown) = (restarts(), scene.prometheus.values("tgs_start_time_seconds"));
-        scene.machine.sh(&format!("systemctl kill --signal=KILL --kill-who=main {UNIT}")).unwrap();
-        scene.machine.wait_for("another start", LIMIT, || restarts() != before).unwrap();
-        let seen = || scene.prometheus.values("tgs_start_time_seconds");
-        scene.machine.wait_for("its scrape", LIMIT, || !seen().is_empty() && seen() != shown).unwrap();
-    }
+    scene.line_fails();
+    scene.dies_four_times();
     scene.fire(&["TgsRestarting"]);
     scene.machine.sh(&format!("systemctl stop {UNIT}")).unwrap();
     scene.fire(&["TgsDown"]);
     assert!(firing(&alone).contains(&"TgsNotScraped".to_owned()));
     scene.fired.insert("TgsNotScraped".to_owned());
 
-    // None was left out, and each leads to its place on this very machine.
-    for Alert { name, annotations, .. } in scene.prometheus.alerts().unwrap() {
-        assert!(scene.fired.contains(&name), "{name} has not fired");
-        let runbook = annotations["runbook_url"].as_str().unwrap().strip_prefix("file://").unwrap();
-        let guide = scene.machine.read(runbook.split('#').next().unwrap()).unwrap();
-        assert!(guide.contains(&format!("\n### {name}\n")), "{runbook}");
-    }
+    scene.every_alert_has_fired_and_leads_to_its_guide();
 }

@@ -38,9 +38,8 @@ fn check(machine: &Machine, args: &str) -> (i32, String) {
     said(&machine.run(&words).unwrap())
 }
 
-#[test]
-fn each_failure_has_its_name_and_its_remedy() {
-    let machine = boot();
+/// One unit that runs, and one of each way to fail.
+fn make_units(machine: &Machine) {
     let units = [
         ("ok", "ExecStart=sleep infinity"),
         ("exits78", "ExecStart=sh -c 'echo SESSION_STRING=1Apabc is bad; exit 78'"),
@@ -54,7 +53,7 @@ fn each_failure_has_its_name_and_its_remedy() {
         ("done", "Type=oneshot\nRemainAfterExit=yes\nExecStart=true"),
     ];
     for (name, service) in units {
-        unit(&machine, &format!("{name}.service"), service);
+        unit(machine, &format!("{name}.service"), service);
     }
     let skipped = "[Unit]\nConditionPathExists=/etc/passwd\nConditionPathExists=/opt/x/.env\n[Service]\n\
                    ExecStart=/opt/x/tgs-stream --env-file /opt/x/.env\n";
@@ -62,7 +61,24 @@ fn each_failure_has_its_name_and_its_remedy() {
     let asserts = skipped.replace("ConditionPathExists=/opt/x/.env", "AssertPathExists=/opt/x/.env");
     machine.write("/run/systemd/system/asserts.service", &asserts, 0o644).unwrap();
     machine.sh("systemctl mask --runtime --quiet hidden.service; systemctl daemon-reload").unwrap();
+}
 
+/// Another user may check, and learns what needs more rights.
+fn checks_as_nobody(machine: &Machine) {
+    let as_nobody = |args: &str| {
+        let script = format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {TOOL} {args}");
+        said(&machine.run(&["bash", "-c", &script]).unwrap())
+    };
+    assert_eq!(as_nobody("ok --stable 1").0, 0);
+    let (code, text) = as_nobody("ok --restart --stable 1");
+    assert_eq!(code, 1);
+    assert!(text.contains("may not be restarted by this user") && text.contains("as root"), "{text}");
+}
+
+#[test]
+fn each_failure_has_its_name_and_its_remedy() {
+    let machine = boot();
+    make_units(&machine);
     let cases = [
         ("absent", "not_found", "does not exist", "systemctl list-unit-files"),
         ("hidden", "masked", "is masked", "systemctl unmask hidden.service"),
@@ -114,16 +130,7 @@ fn each_failure_has_its_name_and_its_remedy() {
     let (code, text) = check(&machine, "ok --restart --stable 1");
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("ok.service is up: active (running) for 1 s"), "{text}");
-
-    // Another user may check, and learns what needs more rights.
-    let as_nobody = |args: &str| {
-        let script = format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {TOOL} {args}");
-        said(&machine.run(&["bash", "-c", &script]).unwrap())
-    };
-    assert_eq!(as_nobody("ok --stable 1").0, 0);
-    let (code, text) = as_nobody("ok --restart --stable 1");
-    assert_eq!(code, 1);
-    assert!(text.contains("may not be restarted by this user") && text.contains("as root"), "{text}");
+    checks_as_nobody(&machine);
 }
 
 #[test]

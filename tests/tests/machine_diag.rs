@@ -46,12 +46,43 @@ impl Found {
     }
 }
 
-#[test]
-fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
+/// A host with the units, in whose network the calling thread is.
+fn host() -> Machine {
     let machine = Machine::boot().unwrap();
     machine.join_network().unwrap();
     machine.install_tree(&["tgs-stream", "tgs-diag"]).unwrap();
     machine.install_yt_dlp().unwrap();
+    machine
+}
+
+/// As the unit's user: otherwise replacing yt-dlp would give root.
+fn runs_yt_dlp_as_the_units_user(machine: &Machine) {
+    let versions = "/opt/tg_video_streamer/shared/ytdlp/versions/test/bin";
+    machine.sh(&format!("mv {versions}/yt-dlp {versions}/kept; printf '#!/bin/sh\\nid -un >&2\\n' >{versions}/yt-dlp; chmod 755 {versions}/yt-dlp")).unwrap();
+    Found::by(machine, "", "").has("WARN", "yt-dlp", "tgstream");
+    machine.sh(&format!("mv {versions}/kept {versions}/yt-dlp")).unwrap();
+}
+
+/// Wrong owner and mode, a softened unit, a timer that is off.
+fn finds_softened_unit(machine: &Machine) {
+    machine
+        .sh(&format!("chown root: {ENV_FILE}; chmod 644 {ENV_FILE}; systemctl stop yt-dlp-update.timer"))
+        .unwrap();
+    machine
+        .drop_in(&format!("{UNIT}.service"), "soft", "[Service]\nNoNewPrivileges=no\nPrivateTmp=no")
+        .unwrap();
+    machine.sh("systemctl daemon-reload").unwrap();
+    let found = Found::by(machine, "", "");
+    found
+        .has("FAIL", "env-owner", "chown tgstream: ")
+        .has("FAIL", "env-mode", "chmod 600 ")
+        .has("FAIL", "hardening", "PrivateTmp is no")
+        .has("FAIL", "timer", "systemctl enable --now yt-dlp-update.timer");
+}
+
+#[test]
+fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
+    let machine = host();
     let ingest = Ingest::start().unwrap();
     let film = clip("diag-box", (320, 180), "30", 44_100, 20_000).path().unwrap();
     machine.put_media(&film, "/srv/media/film.mp4").unwrap();
@@ -93,26 +124,8 @@ fn it_looks_as_the_unit_does_and_says_what_is_wrong() {
     // Another user: the report names what that user may not see, and why.
     Found::by(&machine, "runuser -u nobody --", "").has("FAIL", "env-file", "run this as root: ");
 
-    // Runs as the unit's user: otherwise replacing yt-dlp would give root.
-    let versions = "/opt/tg_video_streamer/shared/ytdlp/versions/test/bin";
-    machine.sh(&format!("mv {versions}/yt-dlp {versions}/kept; printf '#!/bin/sh\\nid -un >&2\\n' >{versions}/yt-dlp; chmod 755 {versions}/yt-dlp")).unwrap();
-    Found::by(&machine, "", "").has("WARN", "yt-dlp", "tgstream");
-    machine.sh(&format!("mv {versions}/kept {versions}/yt-dlp")).unwrap();
-
-    // Wrong owner and mode, a softened unit, a timer that is off.
-    machine
-        .sh(&format!("chown root: {ENV_FILE}; chmod 644 {ENV_FILE}; systemctl stop yt-dlp-update.timer"))
-        .unwrap();
-    machine
-        .drop_in(&format!("{UNIT}.service"), "soft", "[Service]\nNoNewPrivileges=no\nPrivateTmp=no")
-        .unwrap();
-    machine.sh("systemctl daemon-reload").unwrap();
-    let found = Found::by(&machine, "", "");
-    found
-        .has("FAIL", "env-owner", "chown tgstream: ")
-        .has("FAIL", "env-mode", "chmod 600 ")
-        .has("FAIL", "hardening", "PrivateTmp is no")
-        .has("FAIL", "timer", "systemctl enable --now yt-dlp-update.timer");
+    runs_yt_dlp_as_the_units_user(&machine);
+    finds_softened_unit(&machine);
 
     // A broken setting, crash after crash.
     machine.settings(ENV_FILE, &[&settings[..], &[("LOOP", "perhaps")]].concat()).unwrap();

@@ -33,14 +33,8 @@ fn goes_live(machine: &Machine, ingest: &Nginx) {
         .unwrap_or_else(|error| panic!("{error}\n{}", machine.journal(UNIT).unwrap()));
 }
 
-#[test]
-fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
-    let machine = Machine::boot().unwrap();
-    machine.put(&tools::package().unwrap(), "/root/tgs.deb", 0o644, "root:root").unwrap();
-    let said = install(&machine, "/root/tgs.deb");
-    assert!(said.contains("tgs-session --write-env"), "it does not say what is next: {said}");
-
-    // Laid out, enabled, and waiting for its settings without an error.
+/// The units are enabled, and wait for their settings without an error.
+fn is_laid_out_and_enabled(machine: &Machine) {
     let layout = machine
         .sh("cd /opt/tg_video_streamer && stat -c '%n %U:%G %a' . releases shared shared/ytdlp instances && readlink current")
         .unwrap();
@@ -65,8 +59,9 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
         machine.sh(&format!("dpkg -L tgs | grep -x /usr/share/man/man1/{tool}.1.gz")).unwrap();
         machine.sh(&format!("test -f /usr/share/bash-completion/completions/{tool}")).unwrap();
     }
+}
 
-    // Started without settings it says so at once, and what is missing; then what to run.
+fn start_without_settings_says_what_to_run(machine: &Machine) {
     let started = machine.run(&["systemctl", "start", UNIT]).unwrap();
     let said = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && said.contains("Assertion failed on job"), "{said}");
@@ -83,9 +78,10 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
         "{said}"
     );
     assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
+}
 
-    // The documents' links, and what the alerts name, lead somewhere (some machines' dpkg leaves
-    // documents out).
+/// Of the packaged documents, and what the alerts name. Some machines' dpkg leaves documents out.
+fn links_of_documents_lead_somewhere(machine: &Machine) {
     let lost = machine
         .sh(r"cd /usr/share/doc/tgs || exit 0; [ -e guide/operations.md ] || exit 0
               head -c 1 /opt/tg_video_streamer/current/docs/guide/operations.md >/dev/null
@@ -94,10 +90,10 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
               done")
         .unwrap();
     assert_eq!(lost, "", "links of the packaged documents that lead nowhere");
+}
 
-    // With settings: `systemctl start`, and the picture is at the ingest that Telegram names.
-    machine.join_network().unwrap();
-    let (dc, ingest) = (TestDc::start(World::example()).unwrap(), Nginx::start().unwrap());
+/// Settings for a broadcast of a clip to `ingest`, which `dc` names.
+fn write_settings(machine: &Machine, dc: &TestDc, ingest: &Nginx) {
     dc.set_ingest(ingest.url("").trim_end_matches('/'));
     machine
         .put_media(&clip("packaged", (320, 180), "30", 44_100, 20_000).path().unwrap(), "/srv/clip.mp4")
@@ -116,6 +112,23 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
             ],
         )
         .unwrap();
+}
+
+#[test]
+fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
+    let machine = Machine::boot().unwrap();
+    machine.put(&tools::package().unwrap(), "/root/tgs.deb", 0o644, "root:root").unwrap();
+    let said = install(&machine, "/root/tgs.deb");
+    assert!(said.contains("tgs-session --write-env"), "it does not say what is next: {said}");
+
+    is_laid_out_and_enabled(&machine);
+    start_without_settings_says_what_to_run(&machine);
+    links_of_documents_lead_somewhere(&machine);
+
+    // With settings: `systemctl start`, and the picture is at the ingest that Telegram names.
+    machine.join_network().unwrap();
+    let (dc, ingest) = (TestDc::start(World::example()).unwrap(), Nginx::start().unwrap());
+    write_settings(&machine, &dc, &ingest);
     let settings = machine.sh(&format!("sha256sum {ENV_FILE}; stat -c '%U %a' {ENV_FILE}")).unwrap();
     machine.sh("systemctl start tg_video_streamer").unwrap();
     goes_live(&machine, &ingest);
