@@ -132,10 +132,16 @@ pub struct EngineMetrics {
     pub(crate) readahead_seconds: Gauge,
     pub(crate) failures: IntCounterVec,
     pub(crate) last_progress: Gauge,
-    pub(crate) cache_hits: IntCounter,
-    pub(crate) cache_misses: IntCounter,
-    pub(crate) cache_evictions: IntCounter,
-    pub(crate) cache_bytes: Gauge,
+    pub(crate) cache: CacheMetrics,
+}
+
+/// The metrics of the encode cache.
+#[derive(Debug)]
+pub(crate) struct CacheMetrics {
+    pub(crate) hits: IntCounter,
+    pub(crate) misses: IntCounter,
+    pub(crate) evictions: IntCounter,
+    pub(crate) bytes: Gauge,
 }
 
 /// The metrics. The first access registers all of them, so that every series exists from the first
@@ -194,19 +200,27 @@ impl EngineMetrics {
                 "tgs_last_progress_timestamp_seconds",
                 "When media was published last, in seconds since the epoch; 0 before the first."
             )?,
-            cache_hits: register_int_counter!(
+            cache: CacheMetrics::register()?,
+        })
+    }
+}
+
+impl CacheMetrics {
+    fn register() -> prometheus::Result<Self> {
+        Ok(Self {
+            hits: register_int_counter!(
                 "tgs_cache_hits_total",
                 "Items that were played as they had been encoded before."
             )?,
-            cache_misses: register_int_counter!(
+            misses: register_int_counter!(
                 "tgs_cache_misses_total",
                 "Items that had to be encoded and might have been in the cache."
             )?,
-            cache_evictions: register_int_counter!(
+            evictions: register_int_counter!(
                 "tgs_cache_evictions_total",
                 "Encoded items that were removed to make room for others."
             )?,
-            cache_bytes: register_gauge!(
+            bytes: register_gauge!(
                 "tgs_cache_size_bytes",
                 "Bytes of encoded items in CACHE_DIR, which broadcasts may share."
             )?,

@@ -432,18 +432,27 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
     assert_eq!(cache_files(dir.path()).len(), 3);
 }
 
+/// A clip of five seconds with the codecs and sizes of [`PROFILE`]; `extra` sets its keyframes.
+fn clip_of_profile(dir: &Path, name: &str, extra: &[&str]) -> PathBuf {
+    let base = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=5", "-f", "lavfi", "-i", "sine=r=44100:d=5"];
+    let how = [
+        "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-b:v", "200k", "-c:a", "aac",
+        "-ac", "2",
+    ];
+    clip(dir, name, &[&base[..], &how, extra].concat())
+}
+
+/// What ffmpeg complains of when it decodes the file.
+fn decoder_errors(file: &Path) -> String {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(file).args(["-f", "null", "-"]);
+    String::from_utf8(ffmpeg.output().unwrap().stderr).unwrap()
+}
+
 #[test]
-fn what_is_right_already_is_copied() {
+fn matching_items_are_copied_without_encoding() {
     let dir = tempfile::tempdir().unwrap();
-    let right = |name: &str, extra: &[&str]| {
-        let base =
-            ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=5", "-f", "lavfi", "-i", "sine=r=44100:d=5"];
-        let how = [
-            "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-b:v", "200k", "-c:a", "aac",
-            "-ac", "2",
-        ];
-        clip(dir.path(), name, &[&base[..], &how, extra].concat())
-    };
+    let right = |name: &str, extra: &[&str]| clip_of_profile(dir.path(), name, extra);
     let good = right("good.mp4", &["-g", "45"]);
     let matroska = right("good.mkv", &["-g", "60"]);
     let seldom = right("seldom.mp4", &["-force_key_frames", "0,1", "-g", "900", "-sc_threshold", "0"]);
@@ -488,13 +497,7 @@ fn what_is_right_already_is_copied() {
     assert!(video.len().abs_diff((4 * 5 + 2 * 2) * 30) <= 3, "{} pictures", video.len());
     // Each change of the encoder has its header, and is decoded without a complaint.
     assert!(tags.iter().filter(|t| t.kind == Kind::Video && t.is_sequence_header()).count() >= 5);
-    let decoded = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(dir.path().join("out.flv"))
-        .args(["-f", "null", "-"])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&decoded.stderr), "");
+    assert_eq!(decoder_errors(&dir.path().join("out.flv")), "");
     // Neither arguments of the operator's nor a start within are served by a copy.
     std::fs::write(&calls, "").unwrap();
     play_from(

@@ -115,7 +115,7 @@ impl CacheStore {
             && let Some(oldest) = all.pop()
         {
             match fs::remove_file(&oldest.path) {
-                Ok(()) => METRICS.cache_evictions.inc(),
+                Ok(()) => METRICS.cache.evictions.inc(),
                 // Another broadcast has evicted this entry.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => continue,
@@ -138,7 +138,7 @@ impl CacheStore {
 
     pub(super) fn measure(&self) {
         let entries = files(&self.dir).into_iter().filter(CacheFile::is_entry);
-        METRICS.cache_bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
+        METRICS.cache.bytes.set(entries.map(|file| file.bytes).sum::<u64>() as f64);
     }
 
     /// Warns that items are not cached, once until an item is cached again.

@@ -230,12 +230,12 @@ fn what_was_used_longest_ago_goes_first() {
     }
     // Playing the oldest makes it the newest.
     drop(found(&cache, &all[0]).unwrap().play(Duration::ZERO));
-    let evicted = METRICS.cache_evictions.get();
+    let evicted = METRICS.cache.evictions.get();
     let small = world.cache(size * 7 / 2);
     assert!(keep(&small, &all[3], &encoded(150, 1000)));
     let left: Vec<bool> = all.iter().map(|item| found(&small, item).is_some()).collect();
     assert_eq!(left, [true, false, true, true]);
-    assert_eq!(METRICS.cache_evictions.get() - evicted, 1);
+    assert_eq!(METRICS.cache.evictions.get() - evicted, 1);
     // What is larger than all is not begun.
     assert!(record(&small, &world.file("e", "e"), Some(SECOND * 10)).is_none());
     assert_eq!(world.count("item-"), 3);

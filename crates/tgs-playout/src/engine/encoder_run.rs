@@ -85,7 +85,7 @@ impl EncoderRunner<'_> {
         let mut encoder = Encoder::start(job.command(self.setup), &self.admitted.discarded)?;
         encoder.watch(unplayed.found.watch(&item.media));
         let mut recording = key.and_then(|key| self.context.cache.record(key, item, job.expected));
-        METRICS.cache_misses.inc_by(u64::from(recording.is_some()));
+        METRICS.cache.misses.inc_by(u64::from(recording.is_some()));
         let mut output = ItemOutput::new(self, unplayed, job);
         let read = self.copy_tags(&mut encoder, unplayed, &mut output, &mut recording, run);
         let to_end = match &read {

@@ -72,7 +72,7 @@ impl ItemPlayer {
     /// Plays a cache entry. Encodes the item from the first damaged group of pictures on.
     fn replay(&self, item: Item, entry: cache::CacheEntry, admitted: &AdmittedItem) -> PlayResult {
         self.context.cache.measure();
-        METRICS.cache_hits.inc();
+        METRICS.cache.hits.inc();
         let (read_ahead, discarded) = (&self.context.read_ahead, &admitted.discarded);
         let started = StartedItem {
             seq: admitted.seq,

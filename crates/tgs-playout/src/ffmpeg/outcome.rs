@@ -26,38 +26,15 @@ pub(crate) fn judge(
     source: Option<&MediaSource>,
 ) -> Result<(), ItemFailure> {
     let missing = expected.map_or(Duration::ZERO, |expected| expected.saturating_sub(played));
-    let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
-    let after = seconds(played);
     let failed = |reason, detail: String| Err(ItemFailure::new(reason, detail));
     let all = expected.is_some() && missing <= TOLERATED_SHORTFALL && !played.is_zero();
     match ended.abandoned {
         // ffmpeg waits for more segments of a playlist without an end tag.
         Some(Abandoned::Stalled) if all => return Ok(()),
-        Some(Abandoned::Stalled) => {
-            let stall = STALL.as_secs();
-            return failed(FailureReason::Stalled, format!("no frame came for {stall} s, {after} into it"));
-        }
-        Some(Abandoned::Stopped) => {
-            return failed(
-                FailureReason::Encoder,
-                format!("its encoder was stopped by a signal after {after}"),
-            );
-        }
-        Some(Abandoned::Trickles(came)) => {
-            let came = seconds(came);
-            return failed(
-                FailureReason::Network,
-                format!("its server is too slow: {came} of it came in a minute"),
-            );
-        }
-        Some(Abandoned::Broken(lost, of)) => {
-            let detail = format!(
-                "{lost} of {of} pictures cannot be decoded, {after} into it: it is broken or encrypted"
-            );
-            return failed(FailureReason::Unplayable, detail);
-        }
+        Some(cause) => return Err(abandoned(cause, played)),
         None => {}
     }
+    let after = seconds(played);
     let killed = ended.status.code().is_none() && !ended.killed_here;
     // Without a known length only the exit status shows whether the item is complete.
     let whole = missing <= TOLERATED_SHORTFALL && !played.is_zero() && !(killed && expected.is_none());
@@ -89,4 +66,31 @@ pub(crate) fn judge(
     };
     let reason = if remote { FailureReason::Network } else { FailureReason::Truncated };
     failed(reason, format!("it ended {} before its end{said}", seconds(missing)))
+}
+
+/// The failure of an item whose encoder was abandoned.
+fn abandoned(cause: Abandoned, played: Duration) -> ItemFailure {
+    let after = seconds(played);
+    let (reason, detail) = match cause {
+        Abandoned::Stalled => {
+            let stall = STALL.as_secs();
+            (FailureReason::Stalled, format!("no frame came for {stall} s, {after} into it"))
+        }
+        Abandoned::Stopped => {
+            (FailureReason::Encoder, format!("its encoder was stopped by a signal after {after}"))
+        }
+        Abandoned::Trickles(came) => {
+            let came = seconds(came);
+            (FailureReason::Network, format!("its server is too slow: {came} of it came in a minute"))
+        }
+        Abandoned::Broken(lost, of) => (
+            FailureReason::Unplayable,
+            format!("{lost} of {of} pictures cannot be decoded, {after} into it: it is broken or encrypted"),
+        ),
+    };
+    ItemFailure::new(reason, detail)
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
 }

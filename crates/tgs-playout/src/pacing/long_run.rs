@@ -139,6 +139,24 @@ fn filler(dir: &Path) -> Filler {
     Filler::encoded(&path).unwrap()
 }
 
+/// What the viewer and the world went through, for the log.
+fn totals(world: &World) -> String {
+    let seconds = |ns: u64| ns / SECOND;
+    let viewer = &world.viewer;
+    format!(
+        "{} failed; {} tags; away {} s, resynchronised {} s; {:?}; at most {:.1} s ahead, {:.1} s queued; memory by \
+         the day {:?} KiB",
+        world.programme.failed,
+        viewer.seen.tags,
+        seconds(viewer.away.unsigned_abs()),
+        seconds(viewer.let_go),
+        viewer.seen,
+        world.most_ahead,
+        world.most_queued,
+        world.resident_kib,
+    )
+}
+
 /// Broadcasts for `days`; returns the viewer's totals.
 fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let real = Instant::now();
@@ -194,19 +212,10 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         let drift = (viewer.anchor.unwrap() - anchor) / 1_000_000 - skipped;
         assert!(drift.abs() <= 1 + viewer.live_breaks as i64, "{drift} ms of drift");
         assert!(world.most_ahead <= 10.5 && world.most_queued <= 12.0);
-        let seconds = |ns: u64| ns / SECOND;
         println!(
-            "{days} days in {:.0} s: {played} items played, {} failed; {} tags; away {} s, resynchronised {} s; {:?}; at most \
-             {:.1} s ahead, {:.1} s queued; memory by the day {:?} KiB",
+            "{days} days in {:.0} s: {played} items played, {}",
             real.elapsed().as_secs_f64(),
-            world.programme.failed,
-            viewer.seen.tags,
-            seconds(viewer.away.unsigned_abs()),
-            seconds(viewer.let_go),
-            viewer.seen,
-            world.most_ahead,
-            world.most_queued,
-            world.resident_kib,
+            totals(world)
         );
         viewer.seen.clone()
     })

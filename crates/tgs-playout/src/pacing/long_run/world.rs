@@ -90,6 +90,31 @@ fn moments(rng: &mut fastrand::Rng, end: u64, mean: u64, lasts: std::ops::Range<
     .collect()
 }
 
+/// The outages of `days` days, in order of time.
+fn outages(rng: &mut fastrand::Rng, days: u64) -> Vec<Outage> {
+    let end = days * DAY;
+    let mut outages = Vec::new();
+    // The ingest restarts each night.
+    for day in 0..days {
+        let at = day * DAY + 4 * HOUR + rng.u64(..HOUR);
+        outages.push(Outage { at, refuses: rng.u64(SECOND..90 * SECOND), short: rng.u32(..3), ack_delay: 0 });
+    }
+    // Line failures.
+    for (at, refuses) in moments(rng, end, 7 * HOUR, 0..SECOND) {
+        let short = if rng.u32(..4) == 0 { rng.u32(1..8) } else { 0 };
+        outages.push(Outage { at, refuses, short, ack_delay: rng.u64(..5 * SECOND) });
+    }
+    for (at, refuses) in moments(rng, end, 8 * DAY, 600 * SECOND..4 * HOUR) {
+        outages.push(Outage { at, refuses, short: 0, ack_delay: rng.u64(..5 * SECOND) });
+    }
+    for at in Programme::live_at(days) {
+        let at = at + 90 * 60 * SECOND / 2;
+        outages.push(Outage { at, refuses: 20 * SECOND, short: 1, ack_delay: SECOND });
+    }
+    outages.sort_by_key(|outage| outage.at);
+    outages
+}
+
 impl World {
     pub(super) fn new(
         days: u64,
@@ -101,40 +126,12 @@ impl World {
     ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let end = days * DAY;
-        let mut outages = Vec::new();
-        // The ingest restarts each night.
-        for day in 0..days {
-            let at = day * DAY + 4 * HOUR + rng.u64(..HOUR);
-            outages.push(Outage {
-                at,
-                refuses: rng.u64(SECOND..90 * SECOND),
-                short: rng.u32(..3),
-                ack_delay: 0,
-            });
-        }
-        // Line failures.
-        for (at, refuses) in moments(&mut rng, end, 7 * HOUR, 0..SECOND) {
-            let short = if rng.u32(..4) == 0 { rng.u32(1..8) } else { 0 };
-            outages.push(Outage { at, refuses, short, ack_delay: rng.u64(..5 * SECOND) });
-        }
-        for (at, refuses) in moments(&mut rng, end, 8 * DAY, 600 * SECOND..4 * HOUR) {
-            outages.push(Outage { at, refuses, short: 0, ack_delay: rng.u64(..5 * SECOND) });
-        }
-        for at in Programme::live_at(days) {
-            let at = at + 90 * 60 * SECOND / 2;
-            outages.push(Outage { at, refuses: 20 * SECOND, short: 1, ack_delay: SECOND });
-        }
-        outages.sort_by_key(|outage| outage.at);
+        let outages = outages(&mut rng, days);
         let still = moments(&mut rng, end, 9 * HOUR, SECOND / 50..30 * SECOND);
         let slow = moments(&mut rng, end, 11 * HOUR, SECOND / 50..20 * SECOND);
         let starves = moments(&mut rng, end, 2 * HOUR, 0..60 * SECOND);
-        let mut clock: Vec<_> = moments(&mut rng, end, 10 * HOUR, 0..8 * 3600)
-            .into_iter()
-            .map(|(at, offset)| (at, offset as i64 - 4 * 3600))
-            .collect();
-        if !sets {
-            clock.clear();
-        }
+        let clock = moments(&mut rng, end, 10 * HOUR, 0..8 * 3600);
+        let clock = clock.into_iter().filter(|_| sets).map(|(at, offset)| (at, offset as i64 - 4 * 3600));
         Self {
             now: 0,
             read_ahead,
@@ -157,7 +154,7 @@ impl World {
             stalls: still.into(),
             slow: slow.into(),
             starves: starves.into_iter().map(|(at, lasts)| (at, at + lasts)).collect(),
-            sets: clock.into(),
+            sets: clock.collect(),
             wall_offset: 0,
             next_day: DAY,
             resident_kib: Vec::new(),
