@@ -42,7 +42,11 @@ use self::{
 };
 use crate::{
     cache::{self, Cache},
-    ffmpeg::{EncodeSetup, ExtraArgs, args_probe, slate::FONT_FILE},
+    ffmpeg::{
+        EncodeSetup, ExtraArgs,
+        args_probe::{self, ArgsProbeError},
+        slate::FONT_FILE,
+    },
     filler::Filler,
     item::Programme,
     output::Output,
@@ -182,13 +186,14 @@ fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<Encod
         scratch: std::path::absolute(&scratch).unwrap_or(scratch),
         image_duration: config.image_duration,
     };
-    let proven = ExtraArgs::parse(&config.ffmpeg_args).and_then(|extra| {
-        let setup = EncodeSetup { extra, ..plain.clone() };
+    let prove = || -> Result<EncodeSetup, ArgsProbeError> {
+        let setup = EncodeSetup { extra: ExtraArgs::parse(&config.ffmpeg_args)?, ..plain.clone() };
         if !setup.extra.is_empty() {
             args_probe::prove(&setup, version, &config.cache_dir, cancel)?;
         }
         Ok(setup)
-    });
+    };
+    let proven = prove();
     if cancel.is_cancelled() {
         return Err(EngineError::Stopped);
     }

@@ -11,12 +11,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tgs_core::{cancel::Cancel, digest, files, supervise::contain};
+use tgs_core::{
+    cancel::Cancel,
+    digest, files,
+    supervise::{Panic, contain},
+};
 use tgs_rtmp::flv::{self, FlvError, FlvReader, Kind};
 
 use crate::{
     ffmpeg::{EncodeJob, EncodeSetup, Encoder, probe},
-    item::{Item, Media},
+    item::{Item, ItemFailure, Media},
     source_failure::last_message,
     timeline::{Silence, Timeline},
 };
@@ -71,7 +75,36 @@ pub enum FillerError {
     },
     /// ffmpeg could not encode the filler.
     #[error("ffmpeg cannot encode the slate: {0}")]
-    Encode(String),
+    Encode(#[from] FillerEncodeError),
+}
+
+/// Why a filler could not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum FillerEncodeError {
+    /// ffmpeg does not start.
+    #[error("cannot start ffmpeg: {0}")]
+    Start(#[source] io::Error),
+    /// The FILLER file cannot be probed.
+    #[error(transparent)]
+    Probe(#[from] ItemFailure),
+    /// The end of ffmpeg is unknown, or the file for its output cannot be emptied.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// ffmpeg's output cannot be read or stored.
+    #[error("{0}")]
+    Flv(#[from] FlvError),
+    /// ffmpeg failed, or gave no picture.
+    #[error("{message}")]
+    Ffmpeg {
+        /// ffmpeg's last message.
+        message: String,
+    },
+    /// The encoded slate has no sound.
+    #[error("it has no sound")]
+    NoSound,
+    /// The encoding panicked.
+    #[error("{0}")]
+    Panicked(Panic),
 }
 
 impl Filler {
@@ -100,11 +133,10 @@ impl Filler {
             let own = Self::kept(&dir, &key, |out| {
                 let item = item(&file);
                 let made = contain(|| {
-                    let found = probe::probe(&ffprobe, &item.media, setup.wanted(), &cancel)
-                        .map_err(|f| f.to_string())?;
+                    let found = probe::probe(&ffprobe, &item.media, setup.wanted(), &cancel)?;
                     encode(&EncodeJob::item(&item, &found, &setup), &setup, &cancel, out)
                 });
-                made.unwrap_or_else(|panic| Err(panic.to_string()))
+                made.unwrap_or_else(|panic| Err(FillerEncodeError::Panicked(panic)))
             });
             match own {
                 Ok(own) => {
@@ -129,7 +161,7 @@ impl Filler {
     fn kept(
         dir: &Path,
         key: &str,
-        make: impl FnOnce(&mut File) -> Result<(), String>,
+        make: impl FnOnce(&mut File) -> Result<(), FillerEncodeError>,
     ) -> Result<(FillerReader, Option<Silence>), FillerError> {
         let path = kept_at(dir, key);
         let at = |source| FillerError::Io { path: path.clone(), source };
@@ -137,7 +169,7 @@ impl Filler {
             return Ok(kept);
         }
         let mut new = tempfile::Builder::new().prefix(".filler-").tempfile_in(dir).map_err(at)?;
-        make(new.as_file_mut()).map_err(FillerError::Encode)?;
+        make(new.as_file_mut())?;
         new.as_file().sync_all().map_err(at)?;
         new.persist(&path).map_err(|error| at(error.error))?;
         open(&path).map_err(at)
@@ -148,7 +180,7 @@ impl Filler {
         let make = |out: &mut File| {
             encode(&EncodeJob::slate(setup, TEXT, SLATE_LENGTH), setup, cancel, out).or_else(|_| {
                 // An ffmpeg without the drawtext filter still encodes a slate without text.
-                out.rewind().and_then(|()| out.set_len(0)).map_err(|e| e.to_string())?;
+                out.rewind().and_then(|()| out.set_len(0))?;
                 encode(&EncodeJob::slate(setup, "", SLATE_LENGTH), setup, cancel, out)
             })
         };
@@ -159,7 +191,7 @@ impl Filler {
             Self::kept(&setup.scratch, &key, make)
         })?;
         let (tags, Some(silence)) = slate else {
-            return Err(FillerError::Encode("it has no sound".into()));
+            return Err(FillerEncodeError::NoSound.into());
         };
         Ok(Self { tags, silence, silent: false, coming: None })
     }
@@ -243,9 +275,13 @@ fn open(path: &Path) -> io::Result<(FillerReader, Option<Silence>)> {
 }
 
 /// Encodes a job into an FLV file.
-fn encode(job: &EncodeJob, setup: &EncodeSetup, cancel: &Cancel, out: &mut File) -> Result<(), String> {
-    let mut encoder =
-        Encoder::start(job.command(setup), cancel).map_err(|e| format!("cannot start ffmpeg: {e}"))?;
+fn encode(
+    job: &EncodeJob,
+    setup: &EncodeSetup,
+    cancel: &Cancel,
+    out: &mut File,
+) -> Result<(), FillerEncodeError> {
+    let mut encoder = Encoder::start(job.command(setup), cancel).map_err(FillerEncodeError::Start)?;
     let mut out = BufWriter::new(out);
     let mut keyframes = 0;
     let mut copy = || -> Result<(), FlvError> {
@@ -257,10 +293,10 @@ fn encode(job: &EncodeJob, setup: &EncodeSetup, cancel: &Cancel, out: &mut File)
         Ok(out.flush()?)
     };
     let copied = copy();
-    let ended = encoder.finish(copied.is_ok()).map_err(|e| e.to_string())?;
-    copied.map_err(|e| e.to_string())?;
+    let ended = encoder.finish(copied.is_ok())?;
+    copied?;
     if keyframes == 0 || !ended.status.success() {
-        return Err(last_message(&ended.messages));
+        return Err(FillerEncodeError::Ffmpeg { message: last_message(&ended.messages) });
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use rustix::fs::{Access, access};
 use tgs_core::{cancel::Cancel, error::CliError, exit::Code, remedy, settings::Settings};
 use tgs_playout::{
     engine,
-    ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
+    ffmpeg::{
+        EncodeSetup, ExtraArgs,
+        args_probe::{self, ArgsProbeError},
+    },
     output::Output,
 };
 use tgs_telegram::session::string::SessionString;
@@ -171,10 +174,11 @@ fn check_tools(
         scratch: scratch.to_owned(),
         image_duration: settings.image_duration,
     };
-    let proven = ExtraArgs::parse(&settings.ffmpeg_args).and_then(|extra| {
+    let prove = || -> Result<(), ArgsProbeError> {
+        let extra = ExtraArgs::parse(&settings.ffmpeg_args)?;
         if extra.is_empty() { Ok(()) } else { args_probe::prove(&setup(extra), &version, scratch, cancel) }
-    });
-    if let Err(why) = proven {
+    };
+    if let Err(why) = prove() {
         warnings.push(format!("FFMPEG_ARGS are not used: {why}"));
     }
 }

@@ -1,6 +1,8 @@
 //! Configuration of a broadcast, its result, and its errors.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
+
+use tgs_core::process::{RunError, describe};
 
 use crate::{filler::FillerError, output::Output, profile::Profile, sink::SinkError};
 
@@ -61,6 +63,20 @@ pub enum RunEnd {
     Stopped,
 }
 
+/// Why ffmpeg or ffprobe cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The program is missing, or is not executable.
+    #[error("{0}")]
+    Start(#[source] io::Error),
+    /// The program does not end, or prints too much.
+    #[error(transparent)]
+    Run(RunError),
+    /// The program fails even with `-version`.
+    #[error("with -version it {}", describe(*.0))]
+    Version(ExitStatus),
+}
+
 /// Why a broadcast cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -70,7 +86,7 @@ pub enum EngineError {
         /// The program.
         program: PathBuf,
         /// The error.
-        why: String,
+        why: ToolError,
     },
     /// A directory is not writable.
     #[error("cannot write in {} (make room there, or name another by STATE_DIR or CACHE_DIR)", path.display())]

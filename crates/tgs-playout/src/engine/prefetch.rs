@@ -15,16 +15,37 @@ use std::{
 
 use tgs_core::{
     cancel::Cancel,
-    supervise::{contain, keep_running},
+    supervise::{Panic, contain, keep_running},
 };
 use tgs_rtmp::flv::Kind;
 
 use crate::{
     cache::Cache,
     ffmpeg::{EncodeJob, EncodeSetup, Encoder, outcome::judge, probe},
-    item::{Item, UpcomingItem},
+    item::{Item, ItemFailure, UpcomingItem},
     read_ahead::ReadAhead,
 };
+
+/// Why an item is not encoded ahead.
+#[derive(Debug, thiserror::Error)]
+enum PrefetchError {
+    #[error("there is nothing to play")]
+    NoItem,
+    #[error("its content has no stable identity")]
+    NoKey,
+    #[error("it cannot be kept")]
+    NoRoom,
+    #[error("cannot run ffmpeg: {0}")]
+    Ffmpeg(#[source] io::Error),
+    #[error("its sound goes on without its picture")]
+    SoundAhead,
+    #[error("ffmpeg reports errors, or it has more than was encoded")]
+    Incomplete,
+    #[error(transparent)]
+    Failed(#[from] ItemFailure),
+    #[error("{0}")]
+    Panicked(Panic),
+}
 
 /// Number of coming items to encode ahead.
 pub(super) const ITEMS: usize = 3;
@@ -84,11 +105,9 @@ impl CachePrefetcher {
             if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
                 continue;
             }
-            let kept = contain(|| {
-                find().ok_or_else(|| "there is nothing to play".to_owned()).and_then(|item| self.keep(&item))
-            });
+            let kept = contain(|| find().ok_or(PrefetchError::NoItem).and_then(|item| self.keep(&item)));
             // A panic counts as that item's failure.
-            let kept = kept.unwrap_or_else(|panic| Err(panic.to_string()));
+            let kept = kept.unwrap_or_else(|panic| Err(PrefetchError::Panicked(panic)));
             if let Err(why) = kept
                 && !self.cancel.is_cancelled()
             {
@@ -101,19 +120,18 @@ impl CachePrefetcher {
         }
     }
 
-    fn keep(&self, item: &Item) -> Result<(), String> {
-        let key = self.cache.key(&item.media).ok_or("nothing tells it from others")?;
+    fn keep(&self, item: &Item) -> Result<(), PrefetchError> {
+        let key = self.cache.key(&item.media).ok_or(PrefetchError::NoKey)?;
         if self.cache.find(&key, item).is_some() {
             return Ok(());
         }
-        let tool = |e: io::Error| format!("cannot run ffmpeg: {e}");
         let wanted = self.setup.wanted();
-        let found =
-            probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel).map_err(|why| why.to_string())?;
+        let found = probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel)?;
         let job = EncodeJob::item(item, &found, &self.setup);
         let recording = self.cache.record(&key, item, job.expected);
-        let (recording, length) = recording.zip(job.expected).ok_or("it cannot be kept")?;
-        let mut encoder = Encoder::start(job.command(&self.setup), &self.cancel).map_err(tool)?;
+        let (recording, length) = recording.zip(job.expected).ok_or(PrefetchError::NoRoom)?;
+        let mut encoder =
+            Encoder::start(job.command(&self.setup), &self.cancel).map_err(PrefetchError::Ffmpeg)?;
         encoder.yield_to_others();
         encoder.watch(found.watch(&item.media));
         let mut pictures = 0;
@@ -135,9 +153,9 @@ impl CachePrefetcher {
             }
         };
         if encoder.is_sound_ahead() {
-            return Err("its sound goes on without its picture".into());
+            return Err(PrefetchError::SoundAhead);
         }
-        let ended = encoder.finish(read.is_ok()).map_err(tool)?;
+        let ended = encoder.finish(read.is_ok()).map_err(PrefetchError::Ffmpeg)?;
         let later = probe::following(
             &self.ffprobe,
             &item.media,
@@ -149,9 +167,9 @@ impl CachePrefetcher {
         let goes_on = !matches!(later, Ok(None));
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
         let source = item.media.sources.first();
-        judge(&read, &ended, job.promised(&ended, source), played, source).map_err(|why| why.to_string())?;
+        judge(&read, &ended, job.promised(&ended, source), played, source)?;
         if !ended.messages.trim().is_empty() || goes_on {
-            return Err("ffmpeg complains about it".into());
+            return Err(PrefetchError::Incomplete);
         }
         let length = if job.estimated { played } else { length };
         recording.finish(length, job.is_silent(), job.titled);

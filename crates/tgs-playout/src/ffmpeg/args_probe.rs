@@ -2,9 +2,9 @@
 //!
 //! The result is stored per arguments, profile and ffmpeg, so that later starts skip the test.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io, path::Path, process::ExitStatus, time::Duration};
 
-use tgs_core::{cancel::Cancel, digest, files};
+use tgs_core::{cancel::Cancel, digest, files, process};
 use tgs_rtmp::{
     codec::{AacConfig, AvcConfig},
     flv::{FlvError, Kind, Tag},
@@ -24,116 +24,199 @@ const LENGTH: Duration = Duration::from_secs(3);
 /// Content of the result file for accepted arguments.
 const GOOD: &str = "good";
 
+/// Why FFMPEG_ARGS are not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgsProbeError {
+    /// They cannot be split, or hold an option that is refused.
+    #[error(transparent)]
+    Args(#[from] ExtraArgsError),
+    /// The trial showed that the stream cannot be broadcast.
+    #[error("{verdict}")]
+    Rejected {
+        /// The verdict of this trial or of an earlier one.
+        verdict: String,
+    },
+    /// The trial could not run.
+    #[error(transparent)]
+    Untried(#[from] TrialError),
+}
+
 /// Checks whether the stream that `setup` makes with its extra arguments can be broadcast; the
 /// error says why not. `version` names the ffmpeg; `dir` stores the result.
-pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), ExtraArgsError> {
+pub fn prove(setup: &EncodeSetup, version: &str, dir: &Path, cancel: &Cancel) -> Result<(), ArgsProbeError> {
     let key = digest::key([format!("{:?} {:?} {version}", setup.profile, setup.extra)]);
     let path = dir.join(format!("ffmpeg-args-{key}"));
     if let Ok(verdict) = files::read_text(&path) {
-        return if verdict == GOOD { Ok(()) } else { Err(ExtraArgsError::Rejected(verdict)) };
+        return if verdict == GOOD { Ok(()) } else { Err(ArgsProbeError::Rejected { verdict }) };
     }
     // A trial that could not run says nothing about the arguments and is not stored.
-    let verdict = run_trial(setup, cancel).map_err(ExtraArgsError::Untried)?;
+    let verdict = run_trial(setup, cancel)?.map_err(|rejection| rejection.to_string());
     let text = verdict.as_ref().map_or_else(String::as_str, |()| GOOD);
     if !cancel.is_cancelled()
         && let Err(error) = files::replace(&path, text.as_bytes(), 0o644)
     {
         log::debug!("the verdict on FFMPEG_ARGS is not kept in {}: {error}", path.display());
     }
-    verdict.map_err(ExtraArgsError::Rejected)
+    verdict.map_err(|verdict| ArgsProbeError::Rejected { verdict })
+}
+
+/// Why a trial says nothing about the arguments.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// No directory for the trial.
+    #[error("there is no room for the trial: {0}")]
+    Directory(#[source] io::Error),
+    /// ffmpeg does not start.
+    #[error("ffmpeg does not start: {0}")]
+    Start(#[source] io::Error),
+    /// ffmpeg was silent.
+    #[error("ffmpeg gave nothing for 10 s in their trial")]
+    Silent,
+    /// The end of ffmpeg is unknown.
+    #[error("{0}")]
+    Finish(#[source] io::Error),
+    /// A signal ended ffmpeg.
+    #[error("their trial was {}", process::describe(*.0))]
+    Signalled(ExitStatus),
+}
+
+/// Why the stream of a trial cannot be broadcast. The text is kept for later starts.
+#[derive(Debug, thiserror::Error)]
+enum Rejection {
+    #[error("what ffmpeg makes with them is no FLV stream: it {0}")]
+    NotFlv(#[source] FlvError),
+    #[error("ffmpeg does not come to an end with them")]
+    Endless,
+    #[error("ffmpeg refuses them: {message}")]
+    Refused { message: String },
+    #[error("ffmpeg takes a part of them for another output file")]
+    OutputFile,
+    #[error("the picture is not H.264, which Telegram needs")]
+    NotAvc,
+    #[error("the sound is not AAC, which Telegram needs")]
+    NotAac,
+    #[error("the picture is not yuv420p with 8 bits, which Telegram needs")]
+    PixelFormat,
+    #[error(
+        "the picture is {}×{}, the broadcast's is {}×{}: VIDEO_QUALITY chooses the size",
+        found.0, found.1, wanted.0, wanted.1
+    )]
+    Size { found: (u32, u32), wanted: (u32, u32) },
+    #[error(
+        "the sound is of {} Hz and {} channels, the broadcast's is AAC-LC of {} Hz and {} channels",
+        found.0, found.1, wanted.0, wanted.1
+    )]
+    Sound { found: (u32, u32), wanted: (u32, u32) },
+    #[error("{found} pictures came in 3 s instead of {expected}: the frame rate must stay {fps}")]
+    FrameRate { found: usize, expected: u64, fps: u32 },
+    #[error("{0} frames of sound came in 3 s: it must neither be cut nor stretched")]
+    SoundLength(u64),
+    #[error("they move the picture in time: it must begin with its sound and come frame by frame")]
+    Timing,
+    #[error(
+        "its keyframes are not IDR pictures, so that a viewer cannot begin at them: leave out open GOPs and intra \
+         refresh"
+    )]
+    NotIdr,
+    #[error("keyframes are more than 2.1 s apart: leave out -g, or set it to two seconds")]
+    KeyframeDistance,
 }
 
 /// Runs the trial. The outer error says why the trial could not run.
-fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), String>, String> {
+fn run_trial(setup: &EncodeSetup, cancel: &Cancel) -> Result<Result<(), Rejection>, TrialError> {
     // A directory of its own reveals an argument that ffmpeg takes for an output file.
-    let scratch =
-        tempfile::tempdir_in(&setup.scratch).map_err(|e| format!("there is no room for the trial: {e}"))?;
+    let scratch = tempfile::tempdir_in(&setup.scratch).map_err(TrialError::Directory)?;
     let job = EncodeJob::test_picture(setup, LENGTH);
     let mut command = job.command(setup);
     command.current_dir(scratch.path());
-    let mut encoder = Encoder::start(command, cancel).map_err(|e| format!("ffmpeg does not start: {e}"))?;
+    let mut encoder = Encoder::start(command, cancel).map_err(TrialError::Start)?;
     let mut tags = Vec::new();
     let read = loop {
         match encoder.next_tag() {
             Ok(Some(tag)) => tags.push(tag),
             Ok(None) => break Ok(()),
-            Err(FlvError::Io(e)) if e.kind() == std::io::ErrorKind::TimedOut => {
-                return Err("ffmpeg gave nothing for 10 s in their trial".to_owned());
-            }
-            Err(error) => break Err(format!("what ffmpeg makes with them is no FLV stream: it {error}")),
+            Err(FlvError::Io(e)) if e.kind() == io::ErrorKind::TimedOut => return Err(TrialError::Silent),
+            Err(error) => break Err(Rejection::NotFlv(error)),
         }
         if tags.len() > 10_000 {
-            break Err("ffmpeg does not come to an end with them".to_owned());
+            break Err(Rejection::Endless);
         }
     };
-    let ended = encoder.finish(read.is_ok()).map_err(|e| e.to_string())?;
-    if ended.status.code().is_none() && read.is_ok() {
-        return Err(format!("their trial was {}", tgs_core::process::describe(ended.status)));
-    }
-    if !ended.status.success() && read.is_ok() {
-        return Ok(Err(format!("ffmpeg refuses them: {}", first_message(&ended.messages))));
-    }
+    let ended = encoder.finish(read.is_ok()).map_err(TrialError::Finish)?;
     if read.is_err() {
         return Ok(read);
     }
+    if ended.status.code().is_none() {
+        return Err(TrialError::Signalled(ended.status));
+    }
+    if !ended.status.success() {
+        return Ok(Err(Rejection::Refused { message: first_message(&ended.messages) }));
+    }
     if fs::read_dir(scratch.path()).is_ok_and(|mut dir| dir.next().is_some()) {
-        return Ok(Err("ffmpeg takes a part of them for another output file".into()));
+        return Ok(Err(Rejection::OutputFile));
     }
     Ok(examine(&tags, &setup.profile))
 }
 
 /// Checks whether the tags of the trial can join the broadcast.
-fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
+fn examine(tags: &[Tag], profile: &Profile) -> Result<(), Rejection> {
+    examine_headers(tags, profile)?;
+    let frames = |kind| tags.iter().filter(move |t| t.kind == kind && t.is_frame());
+    let pictures: Vec<&Tag> = frames(Kind::Video).collect();
+    let sounds: Vec<&Tag> = frames(Kind::Audio).collect();
+    examine_rates(&pictures, &sounds, profile)?;
+    examine_timing(&pictures, &sounds, profile)?;
+    examine_keyframes(&pictures)
+}
+
+/// Checks the codecs and their parameters.
+fn examine_headers(tags: &[Tag], profile: &Profile) -> Result<(), Rejection> {
     let header = |kind| tags.iter().find(|t| t.kind == kind && t.is_sequence_header());
-    let picture = header(Kind::Video)
-        .and_then(|t| AvcConfig::parse(&t.body))
-        .ok_or("the picture is not H.264, which Telegram needs")?;
-    let sound = header(Kind::Audio)
-        .and_then(|t| AacConfig::parse(&t.body))
-        .ok_or("the sound is not AAC, which Telegram needs")?;
+    let picture = header(Kind::Video).and_then(|t| AvcConfig::parse(&t.body)).ok_or(Rejection::NotAvc)?;
+    let sound = header(Kind::Audio).and_then(|t| AacConfig::parse(&t.body)).ok_or(Rejection::NotAac)?;
     if (picture.chroma_format, picture.bit_depth) != (1, 8) {
-        return Err("the picture is not yuv420p with 8 bits, which Telegram needs".into());
+        return Err(Rejection::PixelFormat);
     }
-    if (picture.width, picture.height) != (profile.width, profile.height) {
-        return Err(format!(
-            "the picture is {}×{}, the broadcast's is {}×{}: VIDEO_QUALITY chooses the size",
-            picture.width, picture.height, profile.width, profile.height
-        ));
+    let (found, wanted) = ((picture.width, picture.height), (profile.width, profile.height));
+    if found != wanted {
+        return Err(Rejection::Size { found, wanted });
     }
-    if (sound.object_type, sound.rate, sound.channels) != (2, profile.audio_rate, profile.channels) {
-        return Err(format!(
-            "the sound is of {} Hz and {} channels, the broadcast's is AAC-LC of {} Hz and {} channels",
-            sound.rate, sound.channels, profile.audio_rate, profile.channels
-        ));
+    let (found, wanted) = ((sound.rate, sound.channels), (profile.audio_rate, profile.channels));
+    if sound.object_type != 2 || found != wanted {
+        return Err(Rejection::Sound { found, wanted });
     }
-    let pictures: Vec<&Tag> = tags.iter().filter(|t| t.kind == Kind::Video && t.is_frame()).collect();
+    Ok(())
+}
+
+/// Checks how many frames of picture and sound the trial gave.
+fn examine_rates(pictures: &[&Tag], sounds: &[&Tag], profile: &Profile) -> Result<(), Rejection> {
     let expected = LENGTH.as_secs() * u64::from(profile.fps);
     if pictures.len().abs_diff(expected as usize) > 1 {
-        return Err(format!(
-            "{} pictures came in 3 s instead of {expected}: the frame rate must stay {}",
-            pictures.len(),
-            profile.fps
-        ));
+        return Err(Rejection::FrameRate { found: pictures.len(), expected, fps: profile.fps });
     }
-    let sounds = tags.iter().filter(|t| t.kind == Kind::Audio && t.is_frame()).count() as u64;
-    if sounds.abs_diff(LENGTH.as_secs() * u64::from(profile.audio_rate) / AAC_FRAME) > 3 {
-        return Err(format!("{sounds} frames of sound came in 3 s: it must neither be cut nor stretched"));
+    let found = sounds.len() as u64;
+    if found.abs_diff(LENGTH.as_secs() * u64::from(profile.audio_rate) / AAC_FRAME) > 3 {
+        return Err(Rejection::SoundLength(found));
     }
+    Ok(())
+}
+
+/// Checks that the picture begins with its sound, and that its frames are evenly spaced.
+fn examine_timing(pictures: &[&Tag], sounds: &[&Tag], profile: &Profile) -> Result<(), Rejection> {
     let apart = |a: u64, b: u64| a.abs_diff(b) * u64::from(profile.fps);
-    let heard = tags.iter().find(|t| t.kind == Kind::Audio && t.is_frame()).map_or(0, |t| t.timestamp);
+    let heard = sounds.first().map_or(0, |t| t.timestamp);
     let shown = pictures[0].timestamp + u64::from(pictures[0].composition_time().max(0).unsigned_abs());
-    if apart(heard, shown) > 3000 || pictures.windows(2).any(|w| apart(w[0].timestamp, w[1].timestamp) > 1500)
-    {
-        return Err(
-            "they move the picture in time: it must begin with its sound and come frame by frame".into()
-        );
+    let uneven = |pair: &[&Tag]| apart(pair[0].timestamp, pair[1].timestamp) > 1500;
+    if apart(heard, shown) > 3000 || pictures.windows(2).any(uneven) {
+        return Err(Rejection::Timing);
     }
+    Ok(())
+}
+
+/// Checks that a viewer can begin at each keyframe, and that one comes often enough.
+fn examine_keyframes(pictures: &[&Tag]) -> Result<(), Rejection> {
     if pictures.iter().any(|picture| picture.is_keyframe() && !holds_idr(&picture.body)) {
-        return Err(
-            "its keyframes are not IDR pictures, so that a viewer cannot begin at them: leave out open GOPs \
-                    and intra refresh"
-                .into(),
-        );
+        return Err(Rejection::NotIdr);
     }
     let mut last = None;
     let limit = MAX_KEYFRAME_DISTANCE.as_millis() as u64;
@@ -142,7 +225,7 @@ fn examine(tags: &[Tag], profile: &Profile) -> Result<(), String> {
         if key - last.unwrap_or(pictures[0].timestamp) > limit
             || (last.is_none() && !pictures[0].is_keyframe())
         {
-            return Err("keyframes are more than 2.1 s apart: leave out -g, or set it to two seconds".into());
+            return Err(Rejection::KeyframeDistance);
         }
         last = Some(key);
     }

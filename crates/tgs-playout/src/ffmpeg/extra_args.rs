@@ -23,12 +23,6 @@ pub enum ExtraArgsError {
     /// The engine sets this option itself.
     #[error("{0} belongs to the engine and cannot be set here")]
     Reserved(String),
-    /// The trial showed that the stream cannot be broadcast.
-    #[error("{0}")]
-    Rejected(String),
-    /// The trial could not run, which says nothing about the arguments.
-    #[error("{0}")]
-    Untried(String),
 }
 
 /// Options reserved for the engine: with them the operator would break the splice.
