@@ -158,6 +158,27 @@ fn resident(broadcast: &Broadcast) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// A line that the control socket must refuse; eight kinds in turn.
+fn nonsense(number: u32) -> String {
+    match number % 8 {
+        0 => format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"no-{number}\"}}"),
+        1 => "[".repeat(5000),
+        2 => {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"seek\",\"params\":{{\"to\":1e999}}}}")
+        }
+        3 => "\u{0}\u{1}\u{7f}".to_owned(),
+        4 => format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"goto\",\"params\":{{\"index\":-{number}}}}}"
+        ),
+        5 if number % 80 == 5 => {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{}\"}}", "x".repeat(60_000))
+        }
+        5 => "null".to_owned(),
+        6 => format!("{{\"jsonrpc\":\"1.0\",\"id\":{number},\"method\":\"next\"}}"),
+        _ => format!("{{\"jsonrpc\":\"2.0\",\"id\":{{}},\"method\":\"stop\",\"params\":[{number}]}}"),
+    }
+}
+
 #[test]
 fn hostile_clients_change_nothing_on_air() {
     let dir = tempfile::tempdir().unwrap();
@@ -174,24 +195,8 @@ fn hostile_clients_change_nothing_on_air() {
     stream.set_read_timeout(Some(30 * SECOND)).unwrap();
     let mut writer = stream.try_clone().unwrap();
     let lines = std::thread::spawn(move || {
-        let deep = "[".repeat(5000);
-        let long = "x".repeat(60_000);
-        for number in 0..10_000_u32 {
-            let line = match number % 8 {
-                0 => format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"no-{number}\"}}"),
-                1 => deep.clone(),
-                2 => format!(
-                    "{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"seek\",\"params\":{{\"to\":1e999}}}}"
-                ),
-                3 => "\u{0}\u{1}\u{7f}".to_owned(),
-                4 => format!(
-                    "{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"goto\",\"params\":{{\"index\":-{number}}}}}"
-                ),
-                5 if number % 80 == 5 => format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{long}\"}}"),
-                5 => "null".to_owned(),
-                6 => format!("{{\"jsonrpc\":\"1.0\",\"id\":{number},\"method\":\"next\"}}"),
-                _ => format!("{{\"jsonrpc\":\"2.0\",\"id\":{{}},\"method\":\"stop\",\"params\":[{number}]}}"),
-            };
+        for number in 0..10_000 {
+            let line = nonsense(number);
             writer.write_all(format!("{line}\n").as_bytes()).unwrap();
         }
     });
