@@ -674,6 +674,10 @@ main() {
     swapped=''
     rm -f "$UNPROVEN"
     [[ ! $env_sum ]] || env_work keep "$ROOT/shared/.env" </dev/null || :
+    # The desk is no part of the verdict: a page is no reason to roll a broadcast back.
+    if [[ -e $UNIT_DIR/tg_video_web.service ]]; then
+        systemctl try-restart tg_video_web.service || say "the desk does not start: journalctl -u tg_video_web"
+    fi
     unlink_missing
     prune
     if [[ ${judged[*]} ]]; then

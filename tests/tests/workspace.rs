@@ -102,6 +102,15 @@ fn small_tools_compile_no_telegram_and_no_runtime() {
     }
 }
 
+/// A hole in the desk's page must not lead to code that holds a session.
+#[test]
+fn the_desk_compiles_no_telegram() {
+    let args = ["tree", "--package", "tgs-web", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let output = cargo().args(args).output().expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(tree.contains("axum ") && !tree.contains("grammers") && !tree.contains("aws-lc"), "{tree}");
+}
+
 #[test]
 fn every_main_is_a_few_lines_over_its_library() {
     let mut seen = 0;

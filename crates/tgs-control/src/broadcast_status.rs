@@ -50,6 +50,12 @@ pub struct BroadcastStatus {
     /// The URL of the output without its key.
     #[serde(default)]
     pub output: Option<String>,
+    /// Media bytes sent to the server since the start.
+    #[serde(default)]
+    pub sent_bytes: Option<u64>,
+    /// Connections that were lost and made again since the start.
+    #[serde(default)]
+    pub reconnects: Option<u64>,
 }
 
 impl BroadcastStatus {

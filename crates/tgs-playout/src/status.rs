@@ -155,6 +155,18 @@ pub static METRICS: LazyLock<EngineMetrics> = LazyLock::new(|| {
 });
 
 impl EngineMetrics {
+    /// Media bytes sent to the server since the start.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.output_bytes.get()
+    }
+
+    /// Connections lost and made again since the start.
+    #[must_use]
+    pub fn reconnect_count(&self) -> u64 {
+        self.reconnects.get()
+    }
+
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
             streams_played: register_int_counter!("streams_played_total", "Items that were broadcast.")?,

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the real tools go the whole way through a local Telegram and a local ingest:
 //! sign in, ask for the ingest, broadcast a few made-up clips, until Ctrl-C.
 
+mod desk;
 mod samples;
 mod telegram;
 mod watch;
@@ -71,8 +72,12 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     telegram.sign_in(&state)?;
     let player = start(&telegram, &playlist, &state)?;
     follow_log(&player, tell)?;
-    screen.log(&introduction(&ingest, &telegram, &playlist));
-    let mut demo = Demo { ingest, player, events, screen, ingest_gone: None };
+    let (desk, link) = match desk::start(&dir, &state) {
+        Ok((desk, link)) => (Some(desk), link),
+        Err(error) => (None, format!("the desk does not start: {error:#}")),
+    };
+    screen.log(&introduction(&ingest, &telegram, &playlist, &link));
+    let mut demo = Demo { ingest, player, _desk: desk, events, screen, ingest_gone: None };
     demo.play(seconds.map(Duration::from_secs))
 }
 
@@ -88,6 +93,8 @@ fn build() -> Result<()> {
         "tgs-session",
         "--bin",
         "tgs-testdc",
+        "--bin",
+        "tgs-web",
     ]);
     ensure!(step::run("build the tools", &mut cargo), "the tools cannot be built");
     Ok(())
@@ -133,11 +140,12 @@ fn on_signal(tell: Sender<Event>) -> Result<()> {
 }
 
 /// Where to watch and what to try.
-fn introduction(ingest: &Nginx, telegram: &Telegram, playlist: &Path) -> String {
+fn introduction(ingest: &Nginx, telegram: &Telegram, playlist: &Path, link: &str) -> String {
     let url = ingest.url(&telegram.stream_key());
     let pid = ingest.pid().unwrap_or_default();
     format!(
-        "\n  Watch:    ffplay {url}\n            mpv {url}\n            vlc {url}\n  \
+        "\n  Desk:     {link}\n            (picture and buttons in the browser; the link signs in once, within ten minutes)\n  \
+         Watch:    ffplay {url}\n            mpv {url}\n            vlc {url}\n  \
          Playlist: {} (an edit is taken at the next item)\n  \
          Ingest:   nginx-rtmp, pid {pid} (kill it, and see the stream come back)\n  \
          Session:  {}\n            (ends it, and within half a minute a new one is signed in behind the picture)\n  \
@@ -150,6 +158,8 @@ fn introduction(ingest: &Nginx, telegram: &Telegram, playlist: &Path) -> String 
 struct Demo {
     ingest: Nginx,
     player: Child,
+    /// Ends with the demo.
+    _desk: Option<Child>,
     events: Receiver<Event>,
     screen: Screen,
     ingest_gone: Option<Instant>,

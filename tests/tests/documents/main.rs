@@ -177,7 +177,10 @@ fn helps() -> BTreeMap<String, String> {
 fn commands_in_the_documents_have_the_flags_they_are_given() {
     let helps = helps();
     let names: Vec<_> = helps.keys().map(String::as_str).collect();
-    assert_eq!(names, ["tgs-check-active", "tgs-diag", "tgs-session", "tgs-stream", "tgs-ytdlp-update"]);
+    assert_eq!(
+        names,
+        ["tgs-check-active", "tgs-diag", "tgs-session", "tgs-stream", "tgs-web", "tgs-ytdlp-update"]
+    );
     let mut commands = 0;
     for (path, text) in documents() {
         // A line of an indented block, a prompt of a `console` block, or `…` within a line.

@@ -13,6 +13,7 @@ use tgs_core::{logging, time::Utc};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::Control,
+    status::METRICS,
 };
 
 use super::{
@@ -125,6 +126,8 @@ impl Answers {
             started_at: Utc(self.started).to_string(),
             pid: std::process::id(),
             output: self.output.clone(),
+            sent_bytes: Some(METRICS.sent_bytes()),
+            reconnects: Some(METRICS.reconnect_count()),
             status,
         };
         status.to_masked_json()

@@ -1,0 +1,293 @@
+//! The settings of the desk: `WEB_*` and `LIBRARY_DIRS`.
+//!
+//! A value comes from the first of: a file named by `--env-file`; the environment; [`FILE`]; the
+//! default. An empty value counts as unset.
+
+use std::{
+    ffi::OsString,
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tgs_core::{
+    env_file, files,
+    settings::{Setting, Visibility},
+    units,
+};
+
+/// The settings file of the unit.
+pub const FILE: &str = "/etc/tgs/web.env";
+
+const fn row(name: &'static str, shown: Visibility, help: &'static str) -> Setting {
+    Setting { name, shown, secret: false, help }
+}
+
+/// All settings of the desk.
+pub const TABLE: &[Setting] = &[
+    row(
+        "WEB_LISTEN",
+        Visibility::Default("127.0.0.1:8080"),
+        "The address and port of the desk. Beyond loopback it needs WEB_TLS_CERT and WEB_TLS_KEY, or WEB_BEHIND_PROXY=1.",
+    ),
+    row(
+        "WEB_USERS_FILE",
+        Visibility::Default("/etc/tgs/web-users"),
+        "The users and the hashes of their passwords; tgs-web user add writes it.",
+    ),
+    row(
+        "WEB_TLS_CERT",
+        Visibility::Example("/etc/tgs/fullchain.pem"),
+        "The certificate and its intermediates, in PEM. A renewed file is used without a restart.",
+    ),
+    row("WEB_TLS_KEY", Visibility::Example("/etc/tgs/privkey.pem"), "The key of WEB_TLS_CERT, in PEM."),
+    row(
+        "WEB_BEHIND_PROXY",
+        Visibility::Default("0"),
+        "A proxy on this machine serves the desk over TLS: 1 or 0. X-Forwarded-For, -Proto and -Host are then believed\n\
+         from loopback.",
+    ),
+    row(
+        "WEB_SESSION_IDLE",
+        Visibility::Default("12h"),
+        "How long a browser stays signed in without a request. After seven days it must sign in again in any case.",
+    ),
+    row(
+        "LIBRARY_DIRS",
+        Visibility::Example("/srv/media:/srv/archive"),
+        "Directories from which the desk may queue files, separated by colons. Links that lead elsewhere are refused.\n\
+         The user tgs-web must be able to read them.",
+    ),
+    row("RUST_LOG", Visibility::Default("info"), "The log level, as for the other tools."),
+];
+
+/// The certificate and the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `WEB_TLS_CERT`
+    pub cert: PathBuf,
+    /// `WEB_TLS_KEY`
+    pub key: PathBuf,
+}
+
+/// The settings of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSettings {
+    /// `WEB_LISTEN`
+    pub listen: SocketAddr,
+    /// `WEB_USERS_FILE`
+    pub users_file: PathBuf,
+    /// `WEB_TLS_CERT` and `WEB_TLS_KEY`
+    pub tls: Option<TlsFiles>,
+    /// `WEB_BEHIND_PROXY`
+    pub behind_proxy: bool,
+    /// `WEB_SESSION_IDLE`
+    pub session_idle: Duration,
+    /// `LIBRARY_DIRS`
+    pub library_dirs: Vec<PathBuf>,
+    /// `RUST_LOG`
+    pub rust_log: String,
+    /// Warnings for the operator, to be logged once logging has started.
+    pub warnings: Vec<String>,
+}
+
+/// All problems of the settings, by name and line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsFaults(pub Vec<String>);
+
+impl fmt::Display for SettingsFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("read the settings:")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl WebSettings {
+    /// Loads the settings from `env_file` (else from [`FILE`], if it exists) and the environment
+    /// `env` (`&|name| std::env::var_os(name)`).
+    pub fn load(
+        env_file: Option<&Path>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingsFaults> {
+        let mut values = Values::new(env_file, env);
+        let listen = values.get("WEB_LISTEN", address);
+        let users_file = values.get("WEB_USERS_FILE", absolute);
+        let cert = values.get("WEB_TLS_CERT", absolute);
+        let key = values.get("WEB_TLS_KEY", absolute);
+        let behind_proxy = values.get("WEB_BEHIND_PROXY", flag).unwrap_or_default();
+        let session_idle = values.get("WEB_SESSION_IDLE", idle);
+        let library_dirs = values.get("LIBRARY_DIRS", directories).unwrap_or_default();
+        let rust_log = values.get("RUST_LOG", |value| Ok(value.to_owned())).unwrap_or_default();
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => {
+                values.faults.push("WEB_TLS_CERT and WEB_TLS_KEY belong together: set both".into());
+                None
+            }
+        };
+        if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback())
+            && tls.is_none()
+            && !behind_proxy
+        {
+            values.faults.push(format!(
+                "WEB_LISTEN={listen} is reachable from other machines, and passwords would cross the network readable: \
+                 set WEB_TLS_CERT and WEB_TLS_KEY, or listen on 127.0.0.1 behind a proxy (docs/guide/web.md), or set \
+                 WEB_BEHIND_PROXY=1 if a proxy terminates TLS in front of this address"
+            ));
+        }
+        match (listen, users_file, session_idle) {
+            (Some(listen), Some(users_file), Some(session_idle)) if values.faults.is_empty() => Ok(Self {
+                listen,
+                users_file,
+                tls,
+                behind_proxy,
+                session_idle,
+                library_dirs,
+                rust_log,
+                warnings: values.warnings,
+            }),
+            _ => Err(SettingsFaults(values.faults)),
+        }
+    }
+}
+
+/// Looks up values and collects faults.
+struct Values<'a> {
+    env: &'a dyn Fn(&str) -> Option<OsString>,
+    file: env_file::EnvFile,
+    path: PathBuf,
+    /// Whether `--env-file` names the file.
+    named: bool,
+    faults: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Values<'a> {
+    fn new(env_file: Option<&Path>, env: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        let path = env_file.unwrap_or(Path::new(FILE)).to_owned();
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let file = match files::read(&path) {
+            Ok(bytes) => env_file::parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && env_file.is_none() => {
+                env_file::EnvFile::default()
+            }
+            Err(error) => {
+                faults.push(format!("{} cannot be read: {error}", path.display()));
+                env_file::EnvFile::default()
+            }
+        };
+        let text = |note: &env_file::Note| {
+            let name = note.name.as_deref().unwrap_or("the line");
+            format!("{} line {}: {name} {}", path.display(), note.line, note.text)
+        };
+        faults.extend(file.refused.iter().map(text));
+        warnings.extend(file.warnings.iter().map(text));
+        for entry in &file.entries {
+            if !TABLE.iter().any(|setting| setting.name == entry.name) {
+                let (line, name) = (entry.line, &entry.name);
+                warnings.push(format!("{} line {line}: {name} is not a setting of tgs-web", path.display()));
+            }
+        }
+        Self { env, file, path, named: env_file.is_some(), faults, warnings }
+    }
+
+    /// The value of `name`, or its default; `None` if it has neither, or is invalid.
+    fn get<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let in_file = self.file.entries.iter().find(|entry| entry.name == name);
+        let in_file = in_file.map(|entry| {
+            (entry.value.clone(), format!("{} line {}: {name}", self.path.display(), entry.line))
+        });
+        let in_env = (self.env)(name)
+            .map(|value| (value.to_string_lossy().into_owned(), format!("{name} (in the environment)")));
+        let found = if self.named { in_file.or(in_env) } else { in_env.or(in_file) };
+        let (value, shown) = match found.filter(|(value, _)| !value.is_empty()) {
+            Some(found) => found,
+            None => (default(name)?.to_owned(), format!("{name} (default)")),
+        };
+        parse(&value).map_err(|fault| self.faults.push(format!("{shown} {fault}"))).ok()
+    }
+}
+
+fn default(name: &str) -> Option<&'static str> {
+    match TABLE.iter().find(|setting| setting.name == name)?.shown {
+        Visibility::Default(value) => Some(value),
+        Visibility::Example(_) => None,
+    }
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| "must be an address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+fn absolute(value: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path".into()) }
+}
+
+fn directories(value: &str) -> Result<Vec<PathBuf>, String> {
+    value.split(':').filter(|part| !part.is_empty()).map(absolute).collect()
+}
+
+fn flag(value: &str) -> Result<bool, String> {
+    match value {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("must be 1 or 0".into()),
+    }
+}
+
+fn idle(value: &str) -> Result<Duration, String> {
+    let time = units::parse_duration(value).map_err(|error| error.to_string())?;
+    let range = Duration::from_secs(1)..=crate::sessions::LONGEST;
+    if range.contains(&time) { Ok(time) } else { Err("must be from 1s to 168h".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, env: &[(&str, &str)]) -> Result<WebSettings, SettingsFaults> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("web.env");
+        std::fs::write(&file, text).unwrap();
+        let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        WebSettings::load(Some(&file), &env)
+    }
+
+    #[test]
+    fn defaults_and_values() {
+        let plain = load("", &[]).unwrap();
+        assert_eq!((plain.listen.to_string().as_str(), plain.tls), ("127.0.0.1:8080", None));
+        assert_eq!((plain.behind_proxy, plain.session_idle), (false, Duration::from_hours(12)));
+        let text = "LIBRARY_DIRS=/a:/b\nWEB_LISTEN=[::1]:1\nWEB_SESSION_IDLE=5m\n";
+        let set = load(text, &[("WEB_LISTEN", "127.0.0.1:9")]).unwrap();
+        assert_eq!(set.library_dirs, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!((set.listen.port(), set.session_idle.as_secs()), (1, 300));
+        let set = load("", &[("WEB_LISTEN", "127.0.0.1:9")]).unwrap();
+        assert_eq!(set.listen.port(), 9);
+    }
+
+    #[test]
+    fn beyond_loopback_passwords_must_be_encrypted() {
+        let open = load("WEB_LISTEN=0.0.0.0:80\n", &[]).unwrap_err().to_string();
+        assert!(open.contains("WEB_TLS_CERT") && open.contains("WEB_BEHIND_PROXY=1"), "{open}");
+        assert!(load("WEB_LISTEN=[::]:80\n", &[]).is_err());
+        assert!(load("WEB_LISTEN=0.0.0.0:80\nWEB_BEHIND_PROXY=1\n", &[]).is_ok());
+        assert!(load("WEB_LISTEN=0.0.0.0:80\nWEB_TLS_CERT=/c\nWEB_TLS_KEY=/k\n", &[]).is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let faults =
+            load("WEB_LISTEN=80\nWEB_TLS_CERT=c\nLIBRARY_DIRS=a\nWEB_BEHIND_PROXY=yes\nX=1\nbad\n", &[]);
+        let text = faults.unwrap_err().to_string();
+        for name in
+            ["line 1: WEB_LISTEN", "line 2: WEB_TLS_CERT", "LIBRARY_DIRS", "WEB_BEHIND_PROXY", "line 6"]
+        {
+            assert!(text.contains(name), "{text}");
+        }
+        assert_eq!(load("WEB_LISTN=1\n", &[]).unwrap().warnings.len(), 1);
+    }
+}
