@@ -4,11 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -174,19 +175,35 @@ fn who_never_stops_talking_is_given_up() {
     }
 }
 
+/// Whether the client goes `within` this time; what it sends is dropped.
+fn goes(client: &mut TcpStream, within: Duration) -> bool {
+    let (end, mut some) = (Instant::now() + within, [0; 4096]);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        client.set_read_timeout(Some(left)).unwrap();
+        match client.read(&mut some) {
+            Ok(count) if count > 0 => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => return true,
+        }
+    }
+}
+
 /// One byte at a time is within every limit of bytes: the time for the whole is what ends it.
 #[test]
 fn who_trickles_is_given_up_when_the_time_is_over() {
     let limit = SECOND / 2;
     let trickle = |mut client: TcpStream, bytes: Vec<u8>| {
         for byte in bytes {
-            if client.write_all(&[byte]).is_err() {
+            if client.write_all(&[byte]).is_err() || goes(&mut client, Duration::from_millis(5)) {
                 return;
             }
-            thread::sleep(Duration::from_millis(5));
         }
     };
-    // The handshake itself; media before the answer; and the same without a pause.
+    // The handshake itself; and media before the answer.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let slow = RtmpUrl::parse(&format!("rtmp://{}/app/key", listener.local_addr().unwrap())).unwrap();
     thread::spawn(move || trickle(listener.accept().unwrap().0, vec![3; 3000]));
@@ -202,44 +219,59 @@ fn who_trickles_is_given_up_when_the_time_is_over() {
 /// Within the limits, a server is served for as long as it likes, and a stop is heeded at once.
 #[test]
 fn a_talkative_server_is_served_and_a_stop_is_heeded() {
-    let target = server(|mut client| {
+    let (talk, turns) = mpsc::channel::<()>();
+    let target = server(move |mut client| {
         let _ = go_live(&mut client);
-        // 200 pings a second, and nothing is read.
-        while client.write_all(&message(4, &PING).repeat(2)).is_ok() {
-            thread::sleep(Duration::from_millis(10));
-        }
+        // 20 pings a turn, and nothing is read.
+        while turns.recv().is_ok() && client.write_all(&message(4, &PING).repeat(20)).is_ok() {}
     });
     let cancel = Arc::new(AtomicBool::new(false));
     let cancelled = Arc::clone(&cancel);
+    let (ask, asked) = mpsc::channel();
+    let ask_whether_cancelled = move || {
+        // The receiver is gone at the end.
+        let _ = ask.send(());
+        cancelled.load(Ordering::SeqCst)
+    };
     let mut connection =
-        RtmpConnection::open(&target, &METADATA, move || cancelled.load(Ordering::SeqCst), 10 * SECOND)
-            .unwrap();
+        RtmpConnection::open(&target, &METADATA, ask_whether_cancelled, 10 * SECOND).unwrap();
     let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 1000].into() };
-    let until = Instant::now() + SECOND;
-    while Instant::now() < until {
+    for _ in 0..10 {
+        talk.send(()).unwrap();
         connection.send(&picture).unwrap();
         connection.wait(Instant::now() + SECOND / 10).unwrap();
     }
+    while asked.try_recv().is_ok() {}
     let stop = thread::spawn(move || {
-        thread::sleep(SECOND / 5);
+        talk.send(()).unwrap();
+        // Asked for the second time, the connection has waited.
+        asked.recv().unwrap();
+        asked.recv().unwrap();
         cancel.store(true, Ordering::SeqCst);
-        Instant::now()
+        // The server stays until the connection has stopped.
+        (Instant::now(), talk)
     });
     connection.wait(Instant::now() + 60 * SECOND).unwrap();
-    assert!(stop.join().unwrap().elapsed() < SECOND, "the stop was not heeded");
+    let (stopped, _talk) = stop.join().unwrap();
+    assert!(stopped.elapsed() < SECOND, "the stop was not heeded");
 }
 
 /// A server that reads a little now and then moves bytes, and carries no picture.
 #[test]
 fn who_reads_next_to_nothing_is_given_up() {
-    let target = server(|mut client| {
+    // A turn to read comes whenever the connection asks whether to stop: some 20 times a second.
+    let (ask, asked) = mpsc::channel();
+    let target = server(move |mut client| {
         let _ = go_live(&mut client);
-        let mut little = [0; 1024];
-        while client.read(&mut little).is_ok_and(|count| count > 0) {
-            thread::sleep(Duration::from_millis(200));
-        }
+        let mut little = [0; 256];
+        while asked.recv().is_ok() && client.read(&mut little).is_ok_and(|count| count > 0) {}
     });
-    let mut connection = open(&target).unwrap();
+    let next_turn = move || {
+        // The server may have gone.
+        let _ = ask.send(());
+        false
+    };
+    let mut connection = RtmpConnection::open(&target, &METADATA, next_turn, 10 * SECOND).unwrap();
     let picture = Tag { kind: Kind::Video, timestamp: 0, body: vec![0x27; 100_000].into() };
     let began = Instant::now();
     let broken = loop {
