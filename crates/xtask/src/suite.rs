@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs every check, one after another, also after a failure.
+//! `cargo xtask test`: runs every check, also after a failure; what only computes, beside tests.
 
 mod earlier;
 mod workflows;
@@ -20,7 +20,7 @@ use tgs_e2e::{
 
 use crate::{
     install,
-    step::{self, seconds},
+    step::{self, Background, seconds},
 };
 
 /// Runs the checks; `false` where one of them failed.
@@ -48,11 +48,16 @@ pub(crate) fn run() -> Result<bool> {
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     check("lintian", lintian().current_dir(workspace()));
-    check("RTMP in a release build with overflow checks", &mut cargo(RELEASE_RTMP));
-    check("sixty simulated days", &mut cargo(LONG_RUN));
-    check("numbers from outside, in the same build", &mut cargo(RELEASE_NUMBERS));
-    // Last, so that its summary is what stands at the end.
+    // These only compute, and the tests mostly wait.
+    let release = Background::start(vec![
+        ("sixty simulated days", cargo(LONG_RUN)),
+        ("numbers from outside, in the same build", cargo(RELEASE_NUMBERS)),
+        ("build of RTMP's tests, in the same build", cargo(&format!("{RELEASE_RTMP} --no-run"))),
+    ]);
     check("tests", &mut tests());
+    let failed_beside = release.finish();
+    check("RTMP in a release build with overflow checks", &mut cargo(RELEASE_RTMP));
+    failed.extend(failed_beside);
     let took = seconds(began.elapsed());
     if failed.is_empty() {
         println!("── all checks passed, {took}");
