@@ -25,9 +25,15 @@ pub enum Command {
     /// keyframe, up to two seconds later); beyond the end it acts as [`Command::Next`]. Refused for
     /// a live item.
     Seek(Duration),
-    /// Plays this playlist line after the current item, behind the entries queued before. Edits of
-    /// the list do not affect the queue; a restart loses the queue.
-    Queue(String),
+    /// Seeks by this many milliseconds from the published position, as [`Command::Seek`] does. Before
+    /// the item's beginning it seeks to the beginning. Several at once add up.
+    SeekBy(i64),
+    /// Continues at the beginning of the programme's entry of this number; see
+    /// [`crate::item::JumpTarget::Entry`].
+    Goto(u64),
+    /// Requests the items after the current one again, because the programme has changed them. The
+    /// programme's owner sends it after a change of what follows the current item.
+    Replan,
     /// Sends the filler until [`Command::Resume`]: files stop, live sources continue unseen.
     Pause,
     /// Ends [`Command::Pause`]: files continue where they stopped, live sources at their live edge.
@@ -48,8 +54,9 @@ impl fmt::Display for Command {
             Self::Next => f.write_str("next"),
             Self::Previous => f.write_str("previous"),
             Self::Seek(to) => write!(f, "seek to {:.1} s", to.as_secs_f64()),
-            // A URL may contain a password or token.
-            Self::Queue(_) => f.write_str("queue an entry"),
+            Self::SeekBy(by) => write!(f, "seek by {:.1} s", *by as f64 / 1000.0),
+            Self::Goto(_) => f.write_str("go to an entry of the list"),
+            Self::Replan => f.write_str("replan"),
             Self::Pause => f.write_str("pause"),
             Self::Resume => f.write_str("resume"),
             Self::Reload => f.write_str("reload"),

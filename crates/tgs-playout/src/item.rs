@@ -265,6 +265,9 @@ pub enum JumpTarget {
     Before,
     /// The entry after it.
     After,
+    /// The list's entry of this number, from its beginning, in the round of the item. The programme
+    /// assigns the numbers; if the entry is gone, the list continues as with [`JumpTarget::After`].
+    Entry(u64),
 }
 
 /// The list of items in playing order. One thread makes all calls and may block in them (resolving
@@ -292,9 +295,16 @@ pub trait Programme: Send {
     /// broadcast. A call of [`Programme::next`] follows.
     fn jump(&mut self, place: Option<u64>, to: JumpTarget);
 
-    /// Appends the entry in `line` (in playlist syntax) to the queue, which comes before the rest
-    /// of the list.
-    fn queue(&mut self, line: &str);
+    /// Hands out the items after the item of this [`Item::turn`] again, because they may have
+    /// changed: they have not been broadcast. `None`: nothing is being broadcast, and only the item
+    /// returned last may have changed. A call of [`Programme::next`] follows unless the return value
+    /// is `true`: the item returned last still is the next one.
+    fn replan(&mut self, place: Option<u64>) -> bool {
+        place.is_none_or(|place| {
+            self.jump(Some(place), JumpTarget::After);
+            false
+        })
+    }
 
     /// Reads the list again. Changes apply from the next item on.
     fn reload(&mut self);

@@ -54,6 +54,12 @@ impl SharedStatus {
         state
     }
 
+    /// Item and offset published last.
+    #[must_use]
+    pub fn published(&self) -> Option<Published> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).published.clone()
+    }
+
     /// Applies `change` to the state.
     pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
         change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));

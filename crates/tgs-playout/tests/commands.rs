@@ -33,6 +33,9 @@ const CLIP: f64 = 12.0;
 /// How far a frame's colour may lie, in seconds: it has 8 steps a second, and an encoder.
 const NEAR: f64 = 0.3;
 
+/// Files that play before the rest of the list; the test adds to it.
+type SharedQueue = Arc<Mutex<Vec<PathBuf>>>;
+
 /// Some files in order, once.
 struct List {
     files: Vec<PathBuf>,
@@ -40,7 +43,7 @@ struct List {
     turns: Vec<Entry>,
     at: usize,
     start: Duration,
-    queue: Vec<PathBuf>,
+    queue: SharedQueue,
     /// Whether the queue waits for an entry that one has gone to.
     ahead_of_queue: bool,
     reloads: Arc<Mutex<u32>>,
@@ -56,20 +59,21 @@ enum Entry {
 impl List {
     fn new(files: &[PathBuf]) -> Self {
         let reloads = Arc::default();
-        let (files, turns, queue) = (files.to_vec(), Vec::new(), Vec::new());
+        let (files, turns, queue) = (files.to_vec(), Vec::new(), SharedQueue::default());
         Self { files, turns, at: 0, start: Duration::ZERO, queue, ahead_of_queue: false, reloads }
     }
 }
 
 impl Programme for List {
     fn next(&mut self) -> NextItem {
-        let path = if self.queue.is_empty() || std::mem::take(&mut self.ahead_of_queue) {
+        let queued = self.queue.lock().unwrap().first().cloned();
+        let path = if queued.is_none() || std::mem::take(&mut self.ahead_of_queue) {
             let Some(path) = self.files.get(self.at) else { return NextItem::End };
             self.turns.push(Entry::Listed(self.at));
             self.at += 1;
             path.clone()
         } else {
-            let path = self.queue.remove(0);
+            let path = self.queue.lock().unwrap().remove(0);
             self.turns.push(Entry::Queued(self.at, path.clone()));
             path
         };
@@ -93,7 +97,7 @@ impl Programme for List {
         let Some(place) = place else { return };
         for unseen in self.turns[place as usize + 1..].iter().rev() {
             if let Entry::Queued(_, path) = unseen {
-                self.queue.insert(0, path.clone());
+                self.queue.lock().unwrap().insert(0, path.clone());
             }
         }
         let at = match &self.turns[place as usize] {
@@ -108,11 +112,8 @@ impl Programme for List {
             }
             JumpTarget::Before => at.saturating_sub(1),
             JumpTarget::After => at + 1,
+            JumpTarget::Entry(entry) => entry as usize,
         };
-    }
-
-    fn queue(&mut self, line: &str) {
-        self.queue.push(line.into());
     }
 
     fn reload(&mut self) {
@@ -198,6 +199,7 @@ struct Running {
     files: Vec<PathBuf>,
     control: Control,
     reloads: Arc<Mutex<u32>>,
+    queue: SharedQueue,
     thread: thread::JoinHandle<Summary>,
 }
 
@@ -229,12 +231,12 @@ impl Running {
         };
         let control = Control::default();
         let list = List::new(list);
-        let reloads = list.reloads.clone();
+        let (reloads, queue) = (list.reloads.clone(), list.queue.clone());
         let thread = thread::spawn({
             let control = control.clone();
             move || engine::run(config, Box::new(list), &control).unwrap()
         });
-        Self { dir, files, control, reloads, thread }
+        Self { dir, files, control, reloads, queue, thread }
     }
 
     fn send(&self, command: Command) {
@@ -325,7 +327,8 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     running.shows(0, 1.0);
     running.send(Command::Pause);
     running.until("the filler", |status| status.paused && matches!(status.on_air, OnAir::Filler { .. }));
-    running.send(Command::Queue(running.files[3].display().to_string()));
+    running.queue.lock().unwrap().push(running.files[3].clone());
+    running.send(Command::Replan);
     running.send(Command::Reload);
     running.send(Command::Title("Night".into()));
     running.until("the title", |status| status.title.as_deref() == Some("Night"));
@@ -345,6 +348,33 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), (None, 0.0), clip(0, paused), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)]);
     assert!((seen[3].to - CLIP).abs() < NEAR, "it was not shown to its end: {seen:#?}");
+}
+
+#[test]
+fn an_entry_is_gone_to_and_relative_seeks_add_up() {
+    let running = Running::start();
+    running.shows(0, 0.5);
+    running.send(Command::Goto(2));
+    running.shows(2, 1.0);
+    // Behind the first, the second refers to its target.
+    running.send(Command::SeekBy(3000));
+    running.send(Command::SeekBy(4000));
+    running.shows(2, 8.2);
+    running.send(Command::SeekBy(-60_000));
+    running.until("the beginning", |status| match &status.on_air {
+        OnAir::Item(item) => item.offset_seconds < 2.0,
+        _ => false,
+    });
+    running.send(Command::Goto(1));
+    running.shows(1, 0.5);
+    running.send(Command::Stop);
+    let (summary, seen) = running.end();
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
+    let clips: Vec<Option<usize>> = seen.iter().map(|piece| piece.clip).collect();
+    assert_eq!(clips, [0, 2, 2, 2, 1].map(Some), "{seen:#?}");
+    assert!(seen[1].from < NEAR && seen[3].from < NEAR && seen[4].from < NEAR, "{seen:#?}");
+    // Counted from what was published at the first one, a second into the item or a little later.
+    assert!((8.0 - NEAR..9.0).contains(&seen[2].from), "{seen:#?}");
 }
 
 #[test]
@@ -431,10 +461,16 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
 #[test]
 fn what_nothing_plays_for_is_refused_and_the_rest_waits() {
     let control = Control::default();
-    for command in [Command::Next, Command::Previous, Command::Seek(Duration::ZERO)] {
+    for command in [
+        Command::Next,
+        Command::Previous,
+        Command::Seek(Duration::ZERO),
+        Command::SeekBy(1),
+        Command::Goto(0),
+    ] {
         assert_eq!(control.send(command), Err(CommandRefused::NothingPlays));
     }
-    for command in [Command::Queue("x".into()), Command::Reload, Command::Pause, Command::StopAfterCurrent] {
+    for command in [Command::Replan, Command::Reload, Command::Pause, Command::StopAfterCurrent] {
         assert_eq!(control.send(command), Ok(()));
     }
     let status = control.status.read().status;

@@ -48,8 +48,6 @@ impl Programme for Once {
 
     fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
-    fn queue(&mut self, _: &str) {}
-
     fn reload(&mut self) {}
 }
 

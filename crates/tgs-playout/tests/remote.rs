@@ -89,8 +89,6 @@ impl Programme for One {
 
     fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
-    fn queue(&mut self, _: &str) {}
-
     fn reload(&mut self) {}
 }
 

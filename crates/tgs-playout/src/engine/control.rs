@@ -6,6 +6,7 @@
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
 };
 
 use tgs_control::OnAir;
@@ -32,8 +33,8 @@ pub(crate) enum PlaylistRequest {
     Next,
     /// Continue elsewhere, relative to the target item.
     Jump(TargetItem, JumpTarget),
-    /// Play this entry after the target item.
-    Queue(TargetItem, String),
+    /// Request the items after the target item again.
+    Replan(TargetItem),
     /// Read the list again.
     Reload,
 }
@@ -58,6 +59,9 @@ struct CommandRouter {
     engine: Option<AttachedEngine>,
     /// Commands for the next engine.
     waiting: Vec<Command>,
+    /// Where the current item continues by the last command, and the turn published at that command:
+    /// valid until another turn is published.
+    continues: Option<(Option<u64>, Duration)>,
 }
 
 /// A running engine.
@@ -118,8 +122,10 @@ impl Control {
         if self.cancel.is_cancelled() {
             return Err(CommandRefused::Stopped);
         }
-        // The playlist watch sends Reload often, and the effect of a reload is logged anyway.
-        let level = if command == Command::Reload { log::Level::Debug } else { log::Level::Info };
+        // The playlist watch sends Reload often, and the effect of a reload is logged anyway; so is
+        // the change that causes a Replan.
+        let quiet = matches!(command, Command::Reload | Command::Replan);
+        let level = if quiet { log::Level::Debug } else { log::Level::Info };
         let shown = command.to_string();
         router.take(command, &self.status)?;
         log::log!(level, "command: {shown}");
@@ -150,6 +156,7 @@ impl Control {
             read_ahead.end_with_current();
         }
         router.engine = Some(AttachedEngine { read_ahead, requests: asks });
+        router.continues = None;
         for command in mem::take(&mut router.waiting) {
             if let Err(refused) = router.take(command, &self.status) {
                 log::warn!("a command was not taken: {refused}");
@@ -171,17 +178,26 @@ fn lock(router: &Mutex<CommandRouter>) -> MutexGuard<'_, CommandRouter> {
 impl CommandRouter {
     fn take(&mut self, command: Command, status: &SharedStatus) -> Result<(), CommandRefused> {
         match command {
-            Command::Next => self.engine()?.read_ahead.skip(),
-            Command::Previous => self.engine()?.jump(JumpTarget::Before)?,
-            Command::Seek(to) => self.engine()?.jump(JumpTarget::Again(to))?,
-            Command::Reload if self.waiting.contains(&command) => {}
-            Command::Queue(_) | Command::Reload if self.engine.is_none() => {
+            Command::Next => {
+                self.engine()?.read_ahead.skip();
+                self.continue_at(Duration::ZERO, status);
+            }
+            Command::Previous => self.jump(JumpTarget::Before, status)?,
+            Command::Seek(to) => self.jump(JumpTarget::Again(to), status)?,
+            Command::SeekBy(by) => self.jump(JumpTarget::Again(self.moved_by(by, status)), status)?,
+            Command::Goto(entry) => self.jump(JumpTarget::Entry(entry), status)?,
+            Command::Reload | Command::Replan if self.waiting.contains(&command) => {}
+            Command::Reload | Command::Replan if self.engine.is_none() => {
                 if self.waiting.len() >= MOST_WAITING {
                     return Err(CommandRefused::Busy);
                 }
                 self.waiting.push(command);
             }
-            Command::Queue(line) => self.engine()?.queue(line)?,
+            Command::Replan => {
+                let engine = self.engine()?;
+                let meant = engine.read_ahead.jump(Discard::Later, false)?;
+                engine.send_request(PlaylistRequest::Replan(meant));
+            }
             Command::Reload => {
                 let engine = self.engine()?;
                 engine.read_ahead.reserve_request()?;
@@ -212,22 +228,36 @@ impl CommandRouter {
     fn engine(&self) -> Result<&AttachedEngine, CommandRefused> {
         self.engine.as_ref().ok_or(CommandRefused::NothingPlays)
     }
+
+    /// Discards the read-ahead and continues at `to`.
+    fn jump(&mut self, to: JumpTarget, status: &SharedStatus) -> Result<(), CommandRefused> {
+        let engine = self.engine()?;
+        let meant = engine.read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
+        engine.send_request(PlaylistRequest::Jump(meant, to));
+        let at = if let JumpTarget::Again(at) = to { at } else { Duration::ZERO };
+        self.continue_at(at, status);
+        Ok(())
+    }
+
+    /// Records that the current item continues at `at`.
+    fn continue_at(&mut self, at: Duration, status: &SharedStatus) {
+        self.continues = Some((status.published().map(|published| published.turn), at));
+    }
+
+    /// The position in the current item, moved by `by` milliseconds.
+    fn moved_by(&self, by: i64, status: &SharedStatus) -> Duration {
+        let published = status.published();
+        let turn = published.as_ref().map(|published| published.turn);
+        let at = match self.continues {
+            Some((then, at)) if then == turn => at,
+            _ => published.map_or(Duration::ZERO, |published| published.offset),
+        };
+        let by_ms = Duration::from_millis(by.unsigned_abs());
+        if by < 0 { at.saturating_sub(by_ms) } else { at.saturating_add(by_ms) }
+    }
 }
 
 impl AttachedEngine {
-    /// Discards the read-ahead and continues elsewhere.
-    fn jump(&self, to: JumpTarget) -> Result<(), CommandRefused> {
-        let meant = self.read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
-        self.send_request(PlaylistRequest::Jump(meant, to));
-        Ok(())
-    }
-
-    fn queue(&self, line: String) -> Result<(), CommandRefused> {
-        let meant = self.read_ahead.jump(Discard::Later, false)?;
-        self.send_request(PlaylistRequest::Queue(meant, line));
-        Ok(())
-    }
-
     /// Sends a request that the read-ahead has already counted, which bounds the queue.
     fn send_request(&self, ask: PlaylistRequest) {
         // Fails only after the prepare thread has ended: the broadcast is over.

@@ -19,7 +19,7 @@ use crate::{
         outcome::TOLERATED_SHORTFALL,
         probe::{self, Probe},
     },
-    item::{Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem},
+    item::{Item, ItemFailure, Media, NextItem, Programme, UpcomingItem},
     proxy,
     read_ahead::{Admission, AdmittedItem},
     threads::await_end,
@@ -217,13 +217,12 @@ impl PrepareThread {
                 self.program.jump(meant.turn.or(ahead), to);
                 self.look_ahead();
             }
-            PlaylistRequest::Queue(meant, line) => {
-                let left = self.leave(meant.skip);
-                self.program.queue(&line);
+            PlaylistRequest::Replan(meant) => {
                 // Without a `turn` the current item has not been admitted: `left` is that item, if
                 // any.
-                if let Some(place) = meant.turn {
-                    self.program.jump(Some(place), JumpTarget::After);
+                let left = self.leave(meant.skip);
+                let over = left.is_none() && matches!(self.ahead, Prepared::End);
+                if !self.program.replan(meant.turn) || over {
                     self.look_ahead();
                 } else if let Some(next) = left {
                     self.prepare(next);

@@ -56,8 +56,6 @@ impl Programme for Titles {
 
     fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
 
-    fn queue(&mut self, _: &str) {}
-
     fn reload(&mut self) {
         panic!("reload panics");
     }
