@@ -13,8 +13,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tgs_control::{
-    BroadcastStatus, ControlClient, OnAir,
-    method::{Call, LogLines, LogTailParams, NoParams, SeekParams, StopParams, TitleParams},
+    BroadcastStatus, ControlClient, EntryState, OnAir, PlaylistPage, QueueListing,
+    method::{
+        Call, GotoParams, LogLines, LogTailParams, NoParams, PlaylistListParams, QueueAddParams,
+        QueueEntryParams, QueueMoveParams, Queued, SeekParams, StopParams, TitleParams,
+    },
 };
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
@@ -148,6 +151,59 @@ fn only_members_of_the_group_get_in() {
     assert!(String::from_utf8_lossy(&stranger.stderr).contains("Permission denied"), "{stranger:?}");
     let member = as_user(&group.to_string());
     assert!(String::from_utf8_lossy(&member.stdout).contains("tgs-stream"), "{member:?}");
+    broadcast.stop().unwrap();
+}
+
+#[test]
+fn the_queue_and_the_list_are_steered_and_the_queue_outlives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let ingest = Ingest::start().unwrap();
+    let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
+    let mut first = client(&broadcast, dir.path());
+    until(&broadcast, &mut first, plays("a"));
+    let list: PlaylistPage = first.get(&Call::PlaylistList(PlaylistListParams::default())).unwrap();
+    let shown: Vec<_> = list.entries.iter().map(|entry| (&*entry.title, entry.state)).collect();
+    assert_eq!(shown, [("a", EntryState::Current), ("b", EntryState::Next), ("c", EntryState::Later)]);
+
+    let mut add = |source: &str, position: Option<usize>| {
+        let added: Queued =
+            first.get(&Call::QueueAdd(QueueAddParams { source: source.into(), position })).unwrap();
+        added.id
+    };
+    let (b, c) = (add("b.mp4", None), add("c.mp4", Some(0)));
+    let titles = |client: &mut ControlClient| {
+        let listing: QueueListing = client.get(&Call::QueueList(NoParams {})).unwrap();
+        listing.entries.into_iter().map(|entry| entry.title).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(&mut first), ["c", "b"]);
+    first.call(&Call::QueueMove(QueueMoveParams { id: b, position: 0 })).unwrap();
+    assert_eq!(titles(&mut first), ["b", "c"]);
+    let refused = first.call(&Call::QueueRemove(QueueEntryParams { id: c + 7 })).unwrap_err().to_string();
+    assert!(refused.contains("has no entry"), "{refused}");
+    assert_eq!(status(&mut first).queue_length, 2);
+    // Long enough for the position to be saved.
+    until(
+        &broadcast,
+        &mut first,
+        |now| matches!(&now.status.engine.on_air, OnAir::Item(item) if item.offset_seconds >= 3.0),
+    );
+    broadcast.signal(rustix::process::Signal::KILL).unwrap();
+    broadcast.wait(10 * SECOND).unwrap();
+
+    let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
+    let mut second = client(&broadcast, dir.path());
+    assert_eq!(titles(&mut second), ["b", "c"]);
+    until(&broadcast, &mut second, plays("a"));
+    second.call(&Call::Next(NoParams {})).unwrap();
+    until(&broadcast, &mut second, plays("b"));
+    second.call(&Call::QueueClear(NoParams {})).unwrap();
+    let third = GotoParams { index: Some(2), id: None };
+    second.call(&Call::Goto(third)).unwrap();
+    until(&broadcast, &mut second, plays("c"));
+    until(&broadcast, &mut second, |now| now.queue_length == 0);
+    let beyond = GotoParams { index: Some(3), id: None };
+    let refused = second.call(&Call::Goto(beyond)).unwrap_err().to_string();
+    assert!(refused.contains("it has 3, counted from 0"), "{refused}");
     broadcast.stop().unwrap();
 }
 

@@ -23,55 +23,58 @@ fn directives(unit: &str) -> Vec<&str> {
     unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
+/// Lines that requirements name, or that the tools depend on.
+const REQUIRED: &[(&str, &[&str])] = &[
+    (
+        BROADCAST,
+        &[
+            "StartLimitInterval=0",
+            "Type=notify",
+            "User=tgstream",
+            "EnvironmentFile=/opt/tg_video_streamer/current/.env",
+            "ExecReload=/bin/kill -HUP $MAINPID",
+            "Restart=always",
+            "RestartSec=10",
+            "TimeoutStopSec=10",
+            "ProtectSystem=full",
+            "NoNewPrivileges=yes",
+            "PrivateTmp=true",
+            "ProtectHome=read-only",
+            "ProtectProc=invisible",
+            "OOMPolicy=continue",
+            "MemoryMax=75%",
+            "TasksMax=2048",
+            "LimitNOFILE=4096",
+            "WantedBy=multi-user.target",
+        ],
+    ),
+    (INSTANCE, &["EnvironmentFile=/opt/tg_video_streamer/instances/%i.env"]),
+    (INSTANCE, &["StateDirectory=tg_video_streamer@%i", "CacheDirectory=tg_video_streamer"]),
+    (BROADCAST, &["RuntimeDirectory=tg_video_streamer", "RuntimeDirectoryMode=0750"]),
+    (INSTANCE, &["RuntimeDirectory=tg_video_streamer@%i", "RuntimeDirectoryMode=0750"]),
+    (UPDATE, &["Type=oneshot", "User=tgstream", "StandardOutput=append:/var/log/yt-dlp-update.log"]),
+    (
+        DESK,
+        &[
+            "Type=notify",
+            "User=tgs-web",
+            "SupplementaryGroups=tgstream",
+            "InaccessiblePaths=-/opt/tg_video_streamer/shared -/opt/tg_video_streamer/instances",
+            "InaccessiblePaths=-/var/lib/tg_video_streamer -/var/cache/tg_video_streamer",
+            "TemporaryFileSystem=/var/lib:ro /var/cache:ro",
+            "ProtectSystem=strict",
+            "NoNewPrivileges=yes",
+            "MemoryDenyWriteExecute=yes",
+        ],
+    ),
+    (TIMER, &["OnCalendar=Sun *-*-* 02:00:00 UTC", "Persistent=true", "WantedBy=timers.target"]),
+];
+
 #[test]
 fn what_is_required_stands_there() {
-    for (name, lines) in [
-        (
-            BROADCAST,
-            &[
-                "StartLimitInterval=0",
-                "Type=notify",
-                "User=tgstream",
-                "EnvironmentFile=/opt/tg_video_streamer/current/.env",
-                "ExecReload=/bin/kill -HUP $MAINPID",
-                "Restart=always",
-                "RestartSec=10",
-                "TimeoutStopSec=10",
-                "ProtectSystem=full",
-                "NoNewPrivileges=yes",
-                "PrivateTmp=true",
-                "ProtectHome=read-only",
-                "ProtectProc=invisible",
-                "OOMPolicy=continue",
-                "MemoryMax=75%",
-                "TasksMax=2048",
-                "LimitNOFILE=4096",
-                "WantedBy=multi-user.target",
-            ][..],
-        ),
-        (INSTANCE, &["EnvironmentFile=/opt/tg_video_streamer/instances/%i.env"]),
-        (INSTANCE, &["StateDirectory=tg_video_streamer@%i", "CacheDirectory=tg_video_streamer"]),
-        (BROADCAST, &["RuntimeDirectory=tg_video_streamer", "RuntimeDirectoryMode=0750"]),
-        (INSTANCE, &["RuntimeDirectory=tg_video_streamer@%i", "RuntimeDirectoryMode=0750"]),
-        (UPDATE, &["Type=oneshot", "User=tgstream", "StandardOutput=append:/var/log/yt-dlp-update.log"]),
-        (
-            DESK,
-            &[
-                "Type=notify",
-                "User=tgs-web",
-                "SupplementaryGroups=tgstream",
-                "InaccessiblePaths=-/opt/tg_video_streamer/shared -/opt/tg_video_streamer/instances",
-                "InaccessiblePaths=-/var/lib/tg_video_streamer -/var/cache/tg_video_streamer",
-                "TemporaryFileSystem=/var/lib:ro /var/cache:ro",
-                "ProtectSystem=strict",
-                "NoNewPrivileges=yes",
-                "MemoryDenyWriteExecute=yes",
-            ],
-        ),
-        (TIMER, &["OnCalendar=Sun *-*-* 02:00:00 UTC", "Persistent=true", "WantedBy=timers.target"]),
-    ] {
+    for (name, lines) in REQUIRED {
         let unit = unit(name);
-        for line in lines {
+        for line in *lines {
             assert!(directives(&unit).contains(line), "{name} without {line}");
         }
     }

@@ -25,8 +25,8 @@ pub enum Command {
     /// keyframe, up to two seconds later); beyond the end it acts as [`Command::Next`]. Refused for
     /// a live item.
     Seek(Duration),
-    /// Seeks by this many milliseconds from the published position, as [`Command::Seek`] does. Before
-    /// the item's beginning it seeks to the beginning. Several at once add up.
+    /// Seeks by this many milliseconds from the published position, as [`Command::Seek`] does.
+    /// Before the item's beginning it seeks to the beginning. Several at once add up.
     SeekBy(i64),
     /// Continues at the beginning of the programme's entry of this number; see
     /// [`crate::item::JumpTarget::Entry`].

@@ -297,8 +297,8 @@ pub trait Programme: Send {
 
     /// Hands out the items after the item of this [`Item::turn`] again, because they may have
     /// changed: they have not been broadcast. `None`: nothing is being broadcast, and only the item
-    /// returned last may have changed. A call of [`Programme::next`] follows unless the return value
-    /// is `true`: the item returned last still is the next one.
+    /// returned last may have changed. A call of [`Programme::next`] follows unless the return
+    /// value is `true`: the item returned last still is the next one.
     fn replan(&mut self, place: Option<u64>) -> bool {
         place.is_none_or(|place| {
             self.jump(Some(place), JumpTarget::After);

@@ -18,6 +18,8 @@ use crate::{command::StandingCommands, item::FailureReason};
 pub struct EngineState {
     /// The engine's part of `/status`.
     pub status: EngineStatus,
+    /// The [`crate::item::Item::turn`] of the item sent last.
+    pub sent_turn: Option<u64>,
     /// Item and offset published last: where a restart resumes.
     pub published: Option<Published>,
     /// Time of the last sent media, accurate to half a second.
@@ -52,6 +54,12 @@ impl SharedStatus {
         state.status.paused = self.standing.is_paused();
         state.status.stops_after_current = self.standing.stops_after_current();
         state
+    }
+
+    /// The [`crate::item::Item::turn`] of the item sent last.
+    #[must_use]
+    pub fn sent_turn(&self) -> Option<u64> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).sent_turn
     }
 
     /// Item and offset published last.

@@ -191,7 +191,7 @@ fn broadcast(
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
     let status = SharedTelegramStatus::default();
     let into_telegram = matches!(target, PublishTarget::Telegram);
-    let mut broadcast = Broadcast::new(cli, settings, &control.stopped())?;
+    let mut broadcast = Broadcast::new(cli, settings, control)?;
     // `--once` neither resumes nor overwrites what is kept of the broadcast.
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
@@ -202,7 +202,7 @@ fn broadcast(
         warnings: settings.warnings.clone(),
     };
     let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(settings, shown, &target);
+    let _control_server = open_control(settings, shown, &target, &broadcast);
     systemd::ready();
     match target {
         PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
@@ -211,7 +211,12 @@ fn broadcast(
 }
 
 /// Opens the control socket. The broadcast runs without it too.
-fn open_control(settings: &Settings, source: StatusSource, target: &PublishTarget) -> Option<ControlServer> {
+fn open_control(
+    settings: &Settings,
+    source: StatusSource,
+    target: &PublishTarget,
+    broadcast: &Broadcast<'_>,
+) -> Option<ControlServer> {
     let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
     let socket = channels::socket_path(
         settings.control_socket.as_deref(),
@@ -221,6 +226,8 @@ fn open_control(settings: &Settings, source: StatusSource, target: &PublishTarge
     let answers = Answers {
         control: source.control.clone(),
         standing: source.standing.clone(),
+        queue: broadcast.queue(),
+        view: broadcast.view(),
         subscribers: Subscribers::default(),
         channel: channels::name_of(&socket),
         output: match target {

@@ -16,12 +16,14 @@ use tgs_playout::{
     command::Command,
     engine::{self, Control, EngineConfig, EngineError, RunEnd},
     output::Output,
+    status::Published,
 };
 
 use crate::{
     cli::Cli,
-    playlist::{self, Bookmarks, Playlist, PlaylistWatch},
+    playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
     position::{ListKey, Position, PositionStore, SAVE_EVERY},
+    queue::PlayQueue,
     setup::{engine_failed, profile, resolver, send},
     standing::Standing,
 };
@@ -39,6 +41,8 @@ pub(crate) struct Broadcast<'a> {
     next: Option<OpenedPlaylist>,
     /// Ends ffprobe and yt-dlp while the list is opened.
     cancel: Cancel,
+    queue: PlayQueue,
+    view: PlaylistView,
 }
 
 /// The playlist at its saved position.
@@ -48,9 +52,26 @@ struct OpenedPlaylist {
 }
 
 impl<'a> Broadcast<'a> {
-    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, cancel: &Cancel) -> Result<Self, CliError> {
-        let next = Some(OpenedPlaylist::open(cli, settings, cli.from_start, cancel)?);
-        Ok(Self { cli, settings, next, cancel: cancel.clone() })
+    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, control: &Control) -> Result<Self, CliError> {
+        // `--once` neither plays nor overwrites the broadcast's queue.
+        let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
+        let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
+        let view = PlaylistView::new(queue.clone(), control.status.clone());
+        let mut broadcast = Self { cli, settings, next: None, cancel: control.stopped(), queue, view };
+        broadcast.next = Some(broadcast.open(cli.from_start)?);
+        Ok(broadcast)
+    }
+
+    /// The queue, for commands of operators.
+    #[must_use]
+    pub(crate) fn queue(&self) -> PlayQueue {
+        self.queue.clone()
+    }
+
+    /// The list as operators see it.
+    #[must_use]
+    pub(crate) fn view(&self) -> PlaylistView {
+        self.view.clone()
     }
 
     /// Plays until the list ends or `control` stops; rests while the broadcast is stopped.
@@ -68,14 +89,17 @@ impl<'a> Broadcast<'a> {
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => OpenedPlaylist::open(self.cli, self.settings, false, &self.cancel)?,
+            None => self.open(false)?,
         };
         let bookmarks = playlist.bookmarks();
         watch(playlist.watch(), control.clone());
         let config = self.engine_config(output);
         let save = || {
+            let Some(published) = control.status.published() else { return };
+            // First the queue: an entry that has ended must not be played again after a crash.
+            self.queue.published(published.turn);
             if let Some(store) = &position_store {
-                save_position(store, &bookmarks, control);
+                save_position(store, &bookmarks, &published);
             }
         };
         let ended = thread::scope(|threads| {
@@ -91,6 +115,9 @@ impl<'a> Broadcast<'a> {
             Err(EngineError::Stopped) => return Ok(Code::Ok),
             Err(error) => return Err(engine_failed(error)),
         };
+        if summary.end != RunEnd::Stopped {
+            self.queue.ended();
+        }
         if let Some(store) = &position_store {
             save_end(store, &bookmarks, control, summary.end);
         }
@@ -98,6 +125,36 @@ impl<'a> Broadcast<'a> {
             return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
         }
         Ok(Code::Ok)
+    }
+
+    /// Opens the list at its saved position, or at its beginning.
+    fn open(&self, from_start: bool) -> Result<OpenedPlaylist, CliError> {
+        let (cli, settings) = (self.cli, self.settings);
+        let file = cli.playlist_file(settings);
+        let names = source_names(&cli.sources, file.as_deref());
+        let list = ListKey::of(names.iter().map(|name| name.as_encoded_bytes()));
+        // `--once` neither resumes nor overwrites the broadcast's position.
+        let (position_store, saved) =
+            (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
+        let saved = saved.flatten().filter(|_| !from_start);
+        if let Some(saved) = &saved {
+            let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
+            let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));
+            log::info!("resuming {item} at {} s", offset_ms / 1000);
+        }
+        let playlist = Playlist::open(playlist::PlaylistConfig {
+            sources: cli.sources.clone(),
+            file,
+            repeat: settings.repeat && !cli.once,
+            shuffle: settings.shuffle,
+            wait: systemd::is_supervising() && !cli.once,
+            resume: saved.map(Into::into),
+            queue: self.queue.clone(),
+            view: self.view.clone(),
+            resolver: resolver(settings, &self.cancel)?,
+        })
+        .context("open the list")?;
+        Ok(OpenedPlaylist { playlist, position_store })
     }
 
     fn engine_config(&self, output: Output) -> EngineConfig {
@@ -124,11 +181,9 @@ impl<'a> Broadcast<'a> {
     }
 }
 
-fn save_position(store: &PositionStore, bookmarks: &Bookmarks, control: &Control) {
-    if let Some(published) = control.status.read().published
-        && let Some((bookmark, offset)) = bookmarks.resume_point(published.turn, published.offset)
-    {
-        store.set(Position { bookmark, offset_ms: offset.as_millis() as u64 });
+fn save_position(store: &PositionStore, bookmarks: &Bookmarks, published: &Published) {
+    if let Some(point) = bookmarks.resume_point(published.turn, published.offset) {
+        store.set(point.into());
     }
 }
 
@@ -151,39 +206,12 @@ fn save_end(store: &PositionStore, bookmarks: &Bookmarks, control: &Control, end
         RunEnd::Stopped => {}
         RunEnd::Over => store.clear(),
         RunEnd::AfterCurrent => {
-            let published = control.status.read().published;
+            let published = control.status.published();
             match published.and_then(|published| bookmarks.after(published.turn)) {
-                Some(bookmark) => store.set(Position { bookmark, offset_ms: 0 }),
+                Some(bookmark) => store.set(Position { bookmark, offset_ms: 0, queued: None }),
                 None => store.clear(),
             }
         }
-    }
-}
-
-impl OpenedPlaylist {
-    /// Opens the list at its saved position, or at its beginning.
-    fn open(cli: &Cli, settings: &Settings, from_start: bool, cancel: &Cancel) -> Result<Self, CliError> {
-        let file = cli.playlist_file(settings);
-        let names = source_names(&cli.sources, file.as_deref());
-        let list = ListKey::of(names.iter().map(|name| name.as_encoded_bytes()));
-        // `--once` neither resumes nor overwrites the broadcast's position.
-        let (position_store, saved) =
-            (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = saved.flatten().filter(|_| !from_start);
-        if let Some(saved) = &saved {
-            log::info!("resuming {} at {} s", saved.bookmark.key.item, saved.offset_ms / 1000);
-        }
-        let playlist = Playlist::open(playlist::PlaylistConfig {
-            sources: cli.sources.clone(),
-            file,
-            repeat: settings.repeat && !cli.once,
-            shuffle: settings.shuffle,
-            wait: systemd::is_supervising() && !cli.once,
-            resume: saved.map(|saved| (saved.bookmark, Duration::from_millis(saved.offset_ms))),
-            resolver: resolver(settings, cancel)?,
-        })
-        .context("open the list")?;
-        Ok(Self { playlist, position_store })
     }
 }
 

@@ -15,6 +15,7 @@ mod overwrite;
 pub mod playlist;
 pub mod position;
 mod preflight;
+pub mod queue;
 pub mod resolver;
 mod settings_source;
 mod setup;

@@ -9,11 +9,12 @@ mod edits;
 mod jumps;
 mod listing;
 mod order;
+mod view;
 
 use std::{
-    collections::VecDeque,
     ffi::OsString,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,12 +23,14 @@ use tgs_playout::item::{
 };
 
 use bookmark::PlayedEntry;
-pub use bookmark::{Bookmark, Bookmarks};
+pub use bookmark::{Bookmark, Bookmarks, QueuedPosition, ResumePoint};
 use listing::FileStamp;
 pub(crate) use listing::Listing;
 pub use listing::PlaylistWatch;
+pub use view::{EntryRef, NoSuchEntry, PlaylistView};
 
 use crate::{
+    queue::{PlayQueue, QueuePlace},
     resolver::{Resolved, Resolver},
     source::{self, EntryKey, EntryKind, NamedSource, PlaylistEntry, one_line},
 };
@@ -54,8 +57,12 @@ pub struct PlaylistConfig {
     pub shuffle: bool,
     /// Whether [`Playlist::open`] accepts an unreadable file and waits for it.
     pub wait: bool,
-    /// The saved position: the place and the offset into its item.
-    pub resume: Option<(Bookmark, Duration)>,
+    /// The saved position.
+    pub resume: Option<ResumePoint>,
+    /// The entries that precede the rest of the list.
+    pub queue: PlayQueue,
+    /// Shows the list to other threads.
+    pub view: PlaylistView,
     /// Resolves entries to media.
     pub resolver: Resolver,
 }
@@ -74,17 +81,18 @@ pub struct Playlist {
     /// The seed of this round.
     seed: u64,
     /// This round. Pages and remote lists are single entries until they are due.
-    order: Vec<PlaylistEntry>,
+    order: Arc<Vec<PlaylistEntry>>,
     /// The index in `order` of the next entry.
     next_index: usize,
     /// The saved position, until the first item is requested.
-    resume: Option<(Bookmark, Duration)>,
+    resume: Option<ResumePoint>,
     /// The entry that starts at an offset.
     start: Option<(EntryKey, Duration)>,
     /// The entries of an edit that is not applied yet.
     edit: Option<Vec<PlaylistEntry>>,
-    /// Queued entries, each with its start offset.
-    queue: VecDeque<(PlaylistEntry, Duration)>,
+    /// Entries that precede the rest of the list.
+    queue: PlayQueue,
+    view: PlaylistView,
     /// Whether the next entry of the list precedes the queue: it is the target of a jump.
     list_first: bool,
     /// The entry returned last, until it is confirmed.
@@ -108,7 +116,7 @@ impl Playlist {
             }
             read => read?,
         };
-        let saved = config.resume.as_ref().and_then(|(bookmark, _)| bookmark.shuffle_seed);
+        let saved = config.resume.as_ref().and_then(|resume| resume.bookmark.shuffle_seed);
         let mut playlist = Self {
             listing,
             stamp,
@@ -117,12 +125,13 @@ impl Playlist {
             shuffle: config.shuffle,
             resolver: config.resolver,
             seed: saved.unwrap_or_else(|| fastrand::u64(..)),
-            order: Vec::new(),
+            order: Arc::default(),
             next_index: 0,
             resume: config.resume,
             start: None,
             edit: None,
-            queue: VecDeque::new(),
+            queue: config.queue,
+            view: config.view,
             list_first: false,
             pending: None,
             newest: 0,
@@ -130,6 +139,11 @@ impl Playlist {
             bookmarks: Bookmarks::default(),
         };
         playlist.begin_round(playlist.seed);
+        playlist.queue.rewind();
+        if let Some(queued) = playlist.resume.as_ref().and_then(|resume| resume.queued.clone()) {
+            playlist.queue.resume(queued.id, queued.item, Duration::from_millis(queued.offset_ms));
+        }
+        playlist.show();
         Ok(playlist)
     }
 
@@ -153,7 +167,7 @@ impl Playlist {
         if self.shuffle {
             self.seed = order::seed_of_round(&entries, seed, |entry| self.was_played_last(entry));
         }
-        self.order = self.arrange(entries);
+        self.order = Arc::new(self.arrange(entries));
         self.next_index = 0;
     }
 
@@ -199,13 +213,13 @@ impl Playlist {
         {
             found.swap(0, other);
         }
-        self.order.splice(index..=index, found);
+        Arc::make_mut(&mut self.order).splice(index..=index, found);
     }
 
     /// The next entry: of the queue, else of the list.
     fn advance(&mut self) -> NextItem {
         loop {
-            let queued = if self.list_first { None } else { self.queue.pop_front() };
+            let queued = if self.list_first { None } else { self.queue.next() };
             let is_queued = queued.is_some();
             if self.named.is_empty() && !is_queued {
                 let failure =
@@ -218,26 +232,26 @@ impl Playlist {
                 }
                 self.begin_round(order::next_seed(self.seed));
             }
-            let (entry, from) = match queued {
-                Some(queued) => queued,
-                None => (self.order[self.next_index].clone(), Duration::ZERO),
+            let (entry, from, place) = match queued {
+                Some(queued) => (queued.entry, queued.from, Some(queued.place)),
+                None => (self.order[self.next_index].clone(), Duration::ZERO, None),
             };
-            match self.resolver.resolve(&entry) {
-                Ok(Resolved::Entries(found)) if is_queued => self.queue_first(found),
-                Ok(Resolved::Entries(found)) => self.replace(self.next_index, found),
-                Ok(Resolved::Media { media, title }) => {
-                    return NextItem::Play(self.make_item(entry, from, is_queued, title, media));
+            match (self.resolver.resolve(&entry), place) {
+                (Ok(Resolved::Entries(found)), Some(place)) => self.queue.expand(place, found),
+                (Ok(Resolved::Entries(found)), None) => self.replace(self.next_index, found),
+                (Ok(Resolved::Media { media, title }), place) => {
+                    return NextItem::Play(self.make_item(entry, from, place, title, media));
                 }
                 // The cache can play a page that cannot be reached.
-                Err(failure) if matches!(entry.kind, EntryKind::Page { .. }) => {
+                (Err(failure), place) if matches!(entry.kind, EntryKind::Page { .. }) => {
                     let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
-                    return NextItem::Kept {
-                        item: self.make_item(entry, from, is_queued, None, media),
-                        failure,
-                    };
+                    return NextItem::Kept { item: self.make_item(entry, from, place, None, media), failure };
                 }
-                Err(failure) => {
-                    self.next_index += usize::from(!is_queued);
+                (Err(failure), place) => {
+                    match place {
+                        Some(place) => self.queue.skip(place),
+                        None => self.next_index += 1,
+                    }
                     self.list_first = false;
                     self.pending = None;
                     return NextItem::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
@@ -251,32 +265,56 @@ impl Playlist {
         &mut self,
         entry: PlaylistEntry,
         from: Duration,
-        queued: bool,
+        queued: Option<QueuePlace>,
         title: Option<String>,
         media: Media,
     ) -> Item {
-        let saved = self.start.take_if(|(key, _)| !queued && *key == entry.key);
-        let start = saved.map_or(from, |(_, offset)| offset);
-        self.next_index += usize::from(!queued);
-        self.list_first = false;
+        let saved = self.start.take_if(|(key, _)| queued.is_none() && *key == entry.key);
+        let from = saved.map_or(from, |(_, offset)| offset);
+        let list_first = std::mem::take(&mut self.list_first);
         self.newest += 1;
+        if let Some(place) = queued {
+            self.queue.hand_out(place, self.newest);
+        } else {
+            self.next_index += 1;
+            if !list_first {
+                self.queue.list_item_follows(self.newest);
+            }
+        }
         let item = Item {
             id: entry.key.item.clone(),
             turn: self.newest,
             title: title_of(&entry, title),
-            start: if media.live { Duration::ZERO } else { start },
+            start: if media.live { Duration::ZERO } else { from },
             media,
         };
-        self.pending = Some(PlayedEntry { turn: self.newest, entry, bookmark: None, queued });
+        self.pending = Some(PlayedEntry {
+            turn: self.newest,
+            entry,
+            title: item.title.clone(),
+            bookmark: None,
+            queued,
+            from,
+            list_first,
+        });
         item
     }
 
-    /// Puts `entries` at the front of the queue.
-    fn queue_first(&mut self, entries: Vec<PlaylistEntry>) {
-        for entry in entries.into_iter().rev() {
-            self.queue.push_front((entry, Duration::ZERO));
-        }
-        self.queue.truncate(source::MAX_REMOTE);
+    /// Shows the list's present state to other threads.
+    fn show(&self) {
+        self.view.set(view::Round {
+            order: Arc::clone(&self.order),
+            seed: self.shuffle.then_some(self.seed),
+            next_index: self.next_index,
+            list_first: self.list_first,
+            repeats: self.repeat && !self.shuffle,
+            bookmarks: self.bookmarks.clone(),
+            ahead: self.pending.as_ref().map(|ahead| view::Ahead {
+                turn: ahead.turn,
+                title: ahead.title.clone(),
+                listed: ahead.queued.is_none(),
+            }),
+        });
     }
 
     /// Applies an edit, then goes to the saved position.
@@ -291,10 +329,13 @@ impl Playlist {
     /// Records that the entry returned last plays now.
     fn confirm_pending(&mut self) {
         let Some(played) = self.pending.take() else { return };
-        if !played.queued {
+        if played.queued.is_none() {
             self.playing = Some(self.bookmark(&played.entry));
         }
-        self.bookmarks.add(PlayedEntry { bookmark: self.playing.clone(), ..played });
+        // Before the list's first item, the list continues with its first entry.
+        let nothing = || PlaylistEntry::new(String::new(), EntryKind::List(String::new()));
+        let bookmark = self.playing.clone().unwrap_or_else(|| self.bookmark(&nothing()));
+        self.bookmarks.add(PlayedEntry { bookmark: Some(bookmark), ..played });
     }
 
     /// The bookmark of the entry returned last.
@@ -331,7 +372,9 @@ impl Playlist {
 impl Programme for Playlist {
     fn next(&mut self) -> NextItem {
         self.apply_edit_and_resume();
-        self.advance()
+        let next = self.advance();
+        self.show();
+        next
     }
 
     fn confirm(&mut self, item: Item) -> NextItem {
@@ -340,8 +383,9 @@ impl Programme for Playlist {
         };
         let same = match self.edit.take() {
             // It is queued: an edit does not move it.
-            Some(entries) if ahead.queued => {
-                let anchor = self.playing.as_ref().map(|playing| playing.key.clone());
+            Some(entries) if ahead.queued.is_some() => {
+                let before = || Some(self.order[self.next_index.checked_sub(1)?].key.clone());
+                let anchor = self.playing.as_ref().map(|playing| playing.key.clone()).or_else(before);
                 self.apply_edit(entries, anchor.as_ref());
                 true
             }
@@ -352,6 +396,7 @@ impl Programme for Playlist {
         if matches!(next, NextItem::Play(_) | NextItem::Kept { .. }) {
             self.confirm_pending();
         }
+        self.show();
         next
     }
 
@@ -380,14 +425,19 @@ impl Programme for Playlist {
 
     fn jump(&mut self, turn: Option<u64>, to: JumpTarget) {
         self.jump_to(turn, to);
+        self.show();
     }
 
-    fn queue(&mut self, line: &str) {
-        let entries = self.listing.entries_of(line);
-        if entries.is_empty() {
-            log::warn!("cannot queue “{line}”: it names nothing to play");
-        }
-        self.queue.extend(entries.into_iter().map(|entry| (entry, Duration::ZERO)));
+    fn replan(&mut self, turn: Option<u64>) -> bool {
+        let stays = match turn {
+            Some(_) => {
+                self.jump_to(turn, JumpTarget::After);
+                false
+            }
+            None => self.replan_pending(),
+        };
+        self.show();
+        stays
     }
 
     fn reload(&mut self) {
@@ -397,10 +447,13 @@ impl Programme for Playlist {
     fn replaced(&mut self) -> Option<NextItem> {
         match self.pending.clone() {
             // It is queued: an edit does not move it.
-            Some(ahead) if ahead.queued => None,
+            Some(ahead) if ahead.queued.is_some() => None,
             Some(ahead) => {
                 let entries = self.edit.take()?;
-                if self.apply_edit_to_pending(entries, &ahead.entry) { None } else { Some(self.advance()) }
+                let stays = self.apply_edit_to_pending(entries, &ahead.entry);
+                let other = (!stays).then(|| self.advance());
+                self.show();
+                other
             }
             // It could not be played.
             None => self.edit.is_some().then(|| self.next()),
@@ -418,5 +471,7 @@ pub(crate) fn title_of(entry: &PlaylistEntry, found: Option<String>) -> String {
 
 #[cfg(test)]
 mod long_run;
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod tests;

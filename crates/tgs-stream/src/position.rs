@@ -87,7 +87,7 @@ impl PositionStore {
     /// next interval.
     pub fn set(&self, position: Position) {
         let mut state = self.shared.lock();
-        let same_item = state.position.as_ref().is_some_and(|old| old.bookmark == position.bookmark);
+        let same_item = state.position.as_ref().is_some_and(|old| old.is_in_item_of(&position));
         state.position = Some(position);
         if !same_item {
             state.now = true;

@@ -10,7 +10,7 @@ mod read;
 mod remote;
 
 pub use entry::{EntryKey, EntryKind, EntryOrigin, NamedSource, PlaylistEntry, number, one_line};
-pub use local::expand;
+pub use local::{expand, named_by_line};
 pub use read::named_in;
 pub(crate) use read::{MAX_LIST, io_reason, is_list, read_list, read_playlist};
 pub(crate) use remote::MAX_REMOTE;

@@ -27,7 +27,7 @@ use crate::{
 const MOST_WAITING: usize = 64;
 
 /// A request to the prepare thread.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum PlaylistRequest {
     /// Return the next item to encode.
     Next,
@@ -59,8 +59,8 @@ struct CommandRouter {
     engine: Option<AttachedEngine>,
     /// Commands for the next engine.
     waiting: Vec<Command>,
-    /// Where the current item continues by the last command, and the turn published at that command:
-    /// valid until another turn is published.
+    /// Where the current item continues by the last command, and the turn published at that
+    /// command: valid until another turn is published.
     continues: Option<(Option<u64>, Duration)>,
 }
 

@@ -69,12 +69,13 @@ impl Playout {
             let place = self.item(origin.seq)?.item.turn;
             Some(Published { turn: place, offset: Duration::from_millis(origin.offset_ms) })
         });
-        let sent_at = self.sent_at;
+        let (sent_at, sent_turn) = (self.sent_at, item.map(|item| item.item.turn));
         let next = self.read_ahead.next_title();
         let (now, bridging) =
             (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
         self.shared_status.update(|state| {
             state.sent_at = sent_at;
+            state.sent_turn = sent_turn.or(state.sent_turn);
             state.filler_since = bridging.then(|| state.filler_since.unwrap_or(now));
             state.published = published.or_else(|| state.published.take());
             let status = &mut state.status;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
-    BroadcastStatus, Health, Hello,
-    method::{Call, LogLines, PROTOCOL, SeekParams, StopParams},
+    BroadcastStatus, Health, Hello, QueueListing,
+    method::{Call, GotoParams, LogLines, PROTOCOL, Queued, SeekParams, StopParams},
     rpc::{ErrorCode, RpcError},
 };
 use tgs_core::{logging, time::Utc};
@@ -21,6 +21,8 @@ use super::{
     subscribers::{Subscribers, Subscription},
 };
 use crate::{
+    playlist::{EntryRef, PlaylistView},
+    queue::{PlayQueue, QueueError},
     standing::{Standing, StandingError},
     status_source::StatusSource,
 };
@@ -31,11 +33,16 @@ const LONGEST_TITLE: usize = 128;
 /// The furthest position of a seek: longer than any item.
 const FURTHEST: f64 = 1e7;
 
+/// The number of titles in [`BroadcastStatus::upcoming`].
+const UPCOMING: usize = 5;
+
 /// What the server needs to answer.
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) control: Control,
     pub(crate) standing: Standing,
+    pub(crate) queue: PlayQueue,
+    pub(crate) view: PlaylistView,
     pub(crate) source: StatusSource,
     pub(crate) subscribers: Subscribers,
     /// The broadcast's name.
@@ -72,44 +79,85 @@ impl Answers {
         match call {
             Call::Hello(params) => {
                 peer.state(&params.client);
-                return result(&self.hello());
+                result(&self.hello())
             }
-            Call::Status(_) => return Ok(Answer::Result(self.status())),
-            Call::LogTail(params) => return result(&LogLines { lines: logging::recent(params.lines) }),
+            Call::Status(_) => Ok(Answer::Result(self.status())),
+            Call::LogTail(params) => result(&LogLines { lines: logging::recent(params.lines) }),
+            Call::PlaylistList(params) => result(&self.view.list(params.offset, params.limit)),
+            Call::QueueList(_) => result(&QueueListing { entries: self.queue.list() }),
+            Call::QueueAdd(params) => {
+                let id =
+                    self.edit_queue("queue.add", peer, |queue| queue.add(&params.source, params.position))?;
+                result(&Queued { id })
+            }
             Call::Subscribe(params) => {
                 let subscription = self.subscribers.add(params.events.clone())?;
                 let accepted = serde_json::to_value(params).unwrap_or_default();
-                return Ok(Answer::Subscribed(accepted, subscription));
+                Ok(Answer::Subscribed(accepted, subscription))
             }
-            Call::Next(_) => self.send(Command::Next, peer)?,
-            Call::Previous(_) => self.send(Command::Previous, peer)?,
-            Call::Seek(params) => self.seek(params, peer)?,
-            Call::PlaylistReload(_) => self.send(Command::Reload, peer)?,
-            Call::Pause(_) => self.keep("pause", peer, Standing::pause)?,
-            Call::Resume(_) => self.keep("resume", peer, Standing::resume)?,
-            Call::TitleSet(params) => {
-                if params.text.chars().count() > LONGEST_TITLE {
-                    let why = format!("a title has at most {LONGEST_TITLE} characters");
-                    return Err(RpcError::new(ErrorCode::InvalidParams, why));
-                }
-                self.keep("set the title", peer, |standing| standing.set_title(params.text))?;
+            command => self.execute(command, peer).map(|()| Answer::Result(json!({}))),
+        }
+    }
+
+    /// Executes a method without a result.
+    fn execute(&self, call: Call, peer: &Peer) -> Result<(), RpcError> {
+        match call {
+            Call::Next(_) => self.send(Command::Next, peer),
+            Call::Previous(_) => self.send(Command::Previous, peer),
+            Call::Seek(params) => self.seek(params, peer),
+            Call::Goto(params) => self.go_to(params, peer),
+            Call::PlaylistReload(_) => self.send(Command::Reload, peer),
+            Call::Pause(_) => self.keep("pause", peer, Standing::pause),
+            Call::Resume(_) => self.keep("resume", peer, Standing::resume),
+            Call::TitleSet(params) => self.set_title(params.text, peer),
+            Call::Stop(params) => self.stop(params, peer),
+            Call::Start(_) => self.keep("start", peer, Standing::start),
+            Call::QueueMove(params) => {
+                self.edit_queue("queue.move", peer, |queue| queue.move_to(params.id, params.position))
             }
-            Call::Stop(_) if self.into_file => {
-                let why = "a start would overwrite the file; end tgs-stream with SIGTERM instead";
-                return Err(RpcError::new(ErrorCode::Refused, why));
+            Call::QueueRemove(params) => {
+                self.edit_queue("queue.remove", peer, |queue| queue.remove(params.id))
             }
-            Call::Stop(StopParams { after_current: false }) => self.keep("stop", peer, Standing::stop)?,
-            Call::Stop(StopParams { after_current: true }) => {
-                self.keep("stop after the current item", peer, Standing::stop_after_current)?;
-            }
-            Call::Start(_) => self.keep("start", peer, Standing::start)?,
+            Call::QueueClear(_) => self.edit_queue("queue.clear", peer, PlayQueue::clear),
             other => {
                 let (method, _) = other.to_parts();
                 let why = format!("{method} is not supported yet");
-                return Err(RpcError::new(ErrorCode::UnknownMethod, why));
+                Err(RpcError::new(ErrorCode::UnknownMethod, why))
             }
         }
-        Ok(Answer::Result(json!({})))
+    }
+
+    fn go_to(&self, params: GotoParams, peer: &Peer) -> Result<(), RpcError> {
+        let entry = match (params.index, params.id) {
+            (Some(index), None) => EntryRef::Index(index),
+            (None, Some(id)) => EntryRef::Id(id),
+            _ => {
+                let why = "give either `index` or `id`, as playlist.list shows them";
+                return Err(RpcError::new(ErrorCode::InvalidParams, why));
+            }
+        };
+        let entry = self.view.find(&entry);
+        let entry = entry.map_err(|why| RpcError::new(ErrorCode::NotFound, why.to_string()))?;
+        self.send(Command::Goto(entry), peer)
+    }
+
+    fn set_title(&self, title: String, peer: &Peer) -> Result<(), RpcError> {
+        if title.chars().count() > LONGEST_TITLE {
+            let why = format!("a title has at most {LONGEST_TITLE} characters");
+            return Err(RpcError::new(ErrorCode::InvalidParams, why));
+        }
+        self.keep("set the title", peer, |standing| standing.set_title(title))
+    }
+
+    fn stop(&self, params: StopParams, peer: &Peer) -> Result<(), RpcError> {
+        if self.into_file {
+            let why = "a start would overwrite the file; end tgs-stream with SIGTERM instead";
+            return Err(RpcError::new(ErrorCode::Refused, why));
+        }
+        if params.after_current {
+            return self.keep("stop after the current item", peer, Standing::stop_after_current);
+        }
+        self.keep("stop", peer, Standing::stop)
     }
 
     fn status(&self) -> Value {
@@ -121,8 +169,8 @@ impl Answers {
             },
             stopped: self.standing.is_stopped(),
             pause_ends: self.standing.pause_ends().map(|at| Utc(at).to_string()),
-            upcoming: status.engine.next.iter().cloned().collect(),
-            queue_length: 0,
+            upcoming: self.view.upcoming(UPCOMING),
+            queue_length: self.queue.len(),
             started_at: Utc(self.started).to_string(),
             pid: std::process::id(),
             output: self.output.clone(),
@@ -140,7 +188,9 @@ impl Answers {
                 self.send(Command::Seek(Duration::from_secs_f64(to)), peer)
             }
             (Some(_), None) => wrong("`to` is a number of seconds from 0 to 10,000,000"),
-            (None, Some(by)) if (-FURTHEST..=FURTHEST).contains(&by) => wrong("`by` is not supported yet"),
+            (None, Some(by)) if (-FURTHEST..=FURTHEST).contains(&by) => {
+                self.send(Command::SeekBy((by * 1000.0) as i64), peer)
+            }
             (None, Some(_)) => wrong("`by` is a number of seconds from -10,000,000 to 10,000,000"),
             _ => wrong("give either `to` or `by`, in seconds"),
         }
@@ -149,6 +199,25 @@ impl Answers {
     fn send(&self, command: Command, peer: &Peer) -> Result<(), RpcError> {
         log::info!("{command}, asked for by {peer}");
         self.control.send(command).map_err(refused)
+    }
+
+    fn edit_queue<T>(
+        &self,
+        command: &str,
+        peer: &Peer,
+        edit: impl FnOnce(&PlayQueue) -> Result<T, QueueError>,
+    ) -> Result<T, RpcError> {
+        log::info!("{command}, asked for by {peer}");
+        edit(&self.queue).map_err(|error| {
+            let code = match error {
+                QueueError::Full => ErrorCode::Limit,
+                QueueError::Unplayable(_) => ErrorCode::InvalidParams,
+                QueueError::NoEntry(_) => ErrorCode::NotFound,
+                QueueError::OnAir(_) => ErrorCode::Refused,
+                QueueError::NotSaved { .. } => ErrorCode::Internal,
+            };
+            RpcError::new(code, error.to_string())
+        })
     }
 
     fn keep(

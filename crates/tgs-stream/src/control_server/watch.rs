@@ -18,6 +18,8 @@ struct Observed {
     paused: bool,
     stopped: bool,
     session: Option<(&'static str, Option<String>)>,
+    /// The length of the queue, and the number of its changes.
+    queue: (usize, u64),
 }
 
 impl Observed {
@@ -27,6 +29,7 @@ impl Observed {
             paused: answers.control.status.read().status.paused,
             stopped: answers.standing.is_stopped(),
             session: telegram.map(|now| (now.state.name(), now.why)),
+            queue: (answers.queue.len(), answers.queue.changes()),
         }
     }
 }
@@ -58,6 +61,9 @@ fn changes(last: &Observed, now: &Observed, answers: &Answers) -> Vec<(EventKind
     if let Some((state, why)) = now.session.as_ref().filter(|_| last.session != now.session) {
         let why = why.as_ref().map(|why| mask::urls(why).into_owned());
         changes.push((EventKind::Session, StateChange::Session { state: (*state).to_owned(), why }));
+    }
+    if last.queue != now.queue {
+        changes.push((EventKind::Queue, StateChange::Queue { length: now.queue.0 }));
     }
     changes
 }

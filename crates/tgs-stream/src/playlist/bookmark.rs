@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::{EntryKey, PlaylistEntry};
+use crate::{
+    queue::QueuePlace,
+    source::{EntryKey, PlaylistEntry},
+};
 
 /// How many following entries a bookmark names, in case its own is gone.
 pub(super) const FOLLOWERS: usize = 8;
@@ -42,6 +45,31 @@ impl Bookmark {
     }
 }
 
+/// A position within an entry of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedPosition {
+    /// The entry's ID.
+    pub id: u64,
+    /// The item: the entry itself, or one that its folder, list or page names.
+    pub item: EntryKey,
+    /// The published length of the item, in milliseconds from its beginning.
+    pub offset_ms: u64,
+    /// Whether the round continues after the bookmark's entry instead of with it.
+    #[serde(default)]
+    pub after: bool,
+}
+
+/// Where a restart resumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The turn in the list.
+    pub bookmark: Bookmark,
+    /// The offset into its item.
+    pub offset: Duration,
+    /// The queued item that was on air; it precedes the turn in the list.
+    pub queued: Option<QueuedPosition>,
+}
+
 /// One play of an entry, as restarts and jumps need it.
 #[derive(Debug, Clone)]
 pub(super) struct PlayedEntry {
@@ -49,10 +77,16 @@ pub(super) struct PlayedEntry {
     pub(super) turn: u64,
     /// The entry.
     pub(super) entry: PlaylistEntry,
+    /// The title of its item.
+    pub(super) title: String,
     /// Its turn in the list; for a queued entry, that of the item before it.
     pub(super) bookmark: Option<Bookmark>,
-    /// Whether it was queued: it has no turn of its own.
-    pub(super) queued: bool,
+    /// Its place in the queue if it was queued: it has no turn of its own.
+    pub(super) queued: Option<QueuePlace>,
+    /// Where its item started.
+    pub(super) from: Duration,
+    /// Whether it preceded the queue as the target of a jump.
+    pub(super) list_first: bool,
 }
 
 /// The entries encoded last. Clones share them.
@@ -60,15 +94,22 @@ pub(super) struct PlayedEntry {
 pub struct Bookmarks(Arc<Mutex<VecDeque<PlayedEntry>>>);
 
 impl Bookmarks {
-    /// Where a restart resumes that was at `offset` of the item `turn`. A queued item is not
-    /// repeated: its follower comes. `None` if the round ends there.
+    /// Where a restart resumes that was at `offset` of the item `turn`. After a queued item, the
+    /// list continues with the entry after the item before it.
     #[must_use]
-    pub fn resume_point(&self, turn: u64, offset: Duration) -> Option<(Bookmark, Duration)> {
-        let played = self.find(turn)?;
-        if played.queued {
-            return Some((played.bookmark?.following()?, Duration::ZERO));
-        }
-        Some((played.bookmark?, offset))
+    pub fn resume_point(&self, turn: u64, offset: Duration) -> Option<ResumePoint> {
+        let PlayedEntry { entry, bookmark, queued, .. } = self.find(turn)?;
+        let bookmark = bookmark?;
+        let Some(place) = queued else { return Some(ResumePoint { bookmark, offset, queued: None }) };
+        let following = bookmark.clone().following();
+        let queued = QueuedPosition {
+            id: place.id,
+            item: entry.key,
+            offset_ms: offset.as_millis() as u64,
+            after: following.is_none(),
+        };
+        let bookmark = following.unwrap_or(bookmark);
+        Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: Some(queued) })
     }
 
     /// Where a restart continues after the item `turn`.
@@ -79,6 +120,18 @@ impl Bookmarks {
 
     pub(super) fn find(&self, turn: u64) -> Option<PlayedEntry> {
         self.locked().iter().rev().find(|played| played.turn == turn).cloned()
+    }
+
+    /// The bookmark of the item `turn`, and whether it was queued.
+    pub(super) fn place_of(&self, turn: u64) -> Option<(Bookmark, bool)> {
+        let played = self.find(turn)?;
+        Some((played.bookmark?, played.queued.is_some()))
+    }
+
+    /// The titles of the items handed out after `turn`.
+    pub(super) fn titles_after(&self, turn: u64) -> Vec<String> {
+        let entries = self.locked();
+        entries.iter().filter(|played| played.turn > turn).map(|played| played.title.clone()).collect()
     }
 
     pub(super) fn add(&self, entry: PlayedEntry) {

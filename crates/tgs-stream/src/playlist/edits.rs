@@ -1,6 +1,6 @@
 //! Edits of the playlist file: which are accepted, and where the list continues after one.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::ensure;
 use tgs_playout::item::ItemFailure;
@@ -62,7 +62,7 @@ impl Playlist {
     pub(super) fn apply_edit(&mut self, entries: Vec<PlaylistEntry>, anchor: Option<&EntryKey>) {
         let new = order::reopen(self.arrange(entries), &self.order, MAX_ORDER);
         self.next_index = anchor.map_or(0, |key| order::after(&self.order, &new, key));
-        self.order = new;
+        self.order = Arc::new(new);
         if self.next_index == self.order.len() && self.repeat && !self.shuffle {
             self.next_index = 0;
         }

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::{
     list::NotAList,
-    source::{self, NamedSource, PlaylistEntry},
+    source::{self, NamedSource},
 };
 
 /// The places that name entries.
@@ -104,14 +104,6 @@ impl Listing {
             stamp,
             reported: None,
         }
-    }
-
-    /// The entries of `line`, as if it stood in the file.
-    pub(super) fn entries_of(&self, line: &str) -> Vec<PlaylistEntry> {
-        let list = self.file.clone().unwrap_or_default();
-        let named = source::named_in(&list, line.as_bytes()).unwrap_or_default();
-        let written = |named: NamedSource| NamedSource { origin: None, ..named };
-        source::expand(&named.into_iter().map(written).collect::<Vec<_>>())
     }
 
     /// All named sources; at least one.

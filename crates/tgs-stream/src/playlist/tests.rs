@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
+use tgs_playout::engine::Control;
 
 use super::*;
 use crate::ytdlp::YtDlp;
@@ -47,6 +48,8 @@ impl Tv {
     }
 
     pub(super) fn config(&self) -> PlaylistConfig {
+        let control = Control::default();
+        let queue = PlayQueue::open(None, Some(&self.file), control.clone());
         PlaylistConfig {
             sources: Vec::new(),
             file: Some(self.file.clone()),
@@ -54,6 +57,8 @@ impl Tv {
             shuffle: false,
             wait: false,
             resume: None,
+            view: PlaylistView::new(queue.clone(), control.status.clone()),
+            queue,
             resolver: resolver(),
         }
     }
@@ -68,11 +73,16 @@ impl Tv {
             shuffle_seed: Some(seed),
             followed_by: Vec::new(),
         };
-        let resume = Some((bookmark, Duration::ZERO));
+        let resume = Some(at(bookmark, 0));
         let mut list = Playlist::open(PlaylistConfig { shuffle: true, resume, ..self.config() }).unwrap();
         list.resume = None;
         list
     }
+}
+
+/// A saved position in the list, in seconds.
+fn at(bookmark: Bookmark, seconds: u64) -> ResumePoint {
+    ResumePoint { bookmark, offset: Duration::from_secs(seconds), queued: None }
 }
 
 /// The letter of an item, `-` for a skipped entry, `.` for the end.
@@ -117,6 +127,17 @@ impl Engine {
     /// A jump while the item `place` is on air.
     pub(super) fn jump(&mut self, place: u64, to: JumpTarget) {
         self.list.jump(Some(place), to);
+        self.ahead = Some(self.list.next());
+    }
+
+    /// Adds an entry to the end of the queue.
+    pub(super) fn queue(&mut self, letter: char) -> u64 {
+        self.list.queue.add(&line(letter), None).unwrap()
+    }
+
+    /// The command that the queue sends after a change, while the item `place` is on air.
+    pub(super) fn replan(&mut self, place: u64) {
+        assert!(!self.list.replan(Some(place)));
         self.ahead = Some(self.list.next());
     }
 
@@ -311,13 +332,13 @@ fn a_restart_resumes_at_the_saved_position() {
     let tv = Tv::new("abcabd");
     let mut engine = Engine::new(tv.open());
     engine.letters(5);
-    let (saved, _) = engine.list.bookmarks().resume_point(engine.place, Duration::ZERO).unwrap();
-    let json = serde_json::to_string(&saved).unwrap();
+    let saved = engine.list.bookmarks().resume_point(engine.place, Duration::ZERO).unwrap();
+    let json = serde_json::to_string(&saved.bookmark).unwrap();
     assert_eq!(
         json,
         r#"{"item":"http://h/b.mp4","nth":1,"shuffle_seed":null,"followed_by":[{"item":"http://h/d.mp4"}]}"#
     );
-    let resume = || Some((serde_json::from_str(&json).unwrap(), Duration::from_secs(9)));
+    let resume = || Some(at(serde_json::from_str(&json).unwrap(), 9));
     let open = || Engine::new(Playlist::open(PlaylistConfig { resume: resume(), ..tv.config() }).unwrap());
     let mut again = open();
     let NextItem::Play(item) = again.play() else { panic!("nothing plays") };
@@ -395,17 +416,17 @@ fn queued_items_play_next_and_again_if_they_were_not_published() {
     let mut engine = Engine::new(tv.open());
     assert_eq!(engine.letters(1), "a");
     let a = engine.place;
-    engine.list.queue(&line('x'));
-    engine.jump(a, JumpTarget::After);
-    engine.list.queue(&line('y'));
-    engine.jump(a, JumpTarget::After);
+    engine.queue('x');
+    engine.replan(a);
+    engine.queue('y');
+    engine.replan(a);
     // The queue survives an edit.
     tv.edit("anbc");
     assert_eq!(engine.letters(2), "xy");
     let y = engine.place;
     // Not published: "a" is still on air.
-    engine.list.queue(&line('z'));
-    engine.jump(a, JumpTarget::After);
+    engine.queue('z');
+    engine.replan(a);
     assert_eq!(engine.letters(1), "x");
     let x = engine.place;
     assert!(x > y);
@@ -416,8 +437,8 @@ fn queued_items_play_next_and_again_if_they_were_not_published() {
     assert_eq!(engine.letters(1), "a");
     assert_eq!(engine.letters(4), "yznb", "x was seen, and is not queued any more");
     // The target of a jump comes before the queue.
-    engine.list.queue(&line('q'));
-    engine.jump(engine.place, JumpTarget::After);
+    engine.queue('q');
+    engine.replan(engine.place);
     engine.jump(engine.place, JumpTarget::Again(Duration::from_secs(1)));
     assert_eq!(engine.letters(4), "bqca");
 }
@@ -428,16 +449,16 @@ fn a_restart_continues_after_a_queued_item() {
     let mut engine = Engine::new(tv.open());
     engine.letters(1);
     let bookmarks = engine.list.bookmarks();
-    engine.list.queue(&line('x'));
-    engine.jump(engine.place, JumpTarget::After);
+    engine.queue('x');
+    engine.replan(engine.place);
     assert_eq!(engine.letters(1), "x");
-    let (bookmark, offset) = bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap();
-    assert_eq!((bookmark.key.item, offset), (line('b'), Duration::ZERO));
+    let point = bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap();
+    assert_eq!((point.bookmark.key.item, point.offset), (line('b'), Duration::ZERO));
+    let queued = point.queued.unwrap();
+    assert_eq!((queued.item.item, queued.offset_ms, queued.after), (line('x'), 9000, false));
     engine.letters(2);
-    assert_eq!(
-        bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap().1,
-        Duration::from_secs(9)
-    );
+    let point = bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap();
+    assert_eq!((point.offset, point.queued), (Duration::from_secs(9), None));
     assert!(bookmarks.after(engine.place).is_none(), "the round is over");
     assert_eq!(bookmarks.after(engine.place - 1).unwrap().key.item, line('c'));
 }
@@ -460,7 +481,7 @@ fn a_live_item_has_no_start_offset() {
         shuffle_seed: None,
         followed_by: Vec::new(),
     };
-    let resume = Some((bookmark, Duration::from_secs(50)));
+    let resume = Some(at(bookmark, 50));
     let mut list = Playlist::open(PlaylistConfig { resume, ..tv.config() }).unwrap();
     let NextItem::Play(item) = list.next() else { panic!("not played") };
     assert!(item.media.live && item.start.is_zero());

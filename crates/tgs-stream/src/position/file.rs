@@ -4,12 +4,13 @@ use std::{
     fs,
     io::{self, Read},
     path::Path,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::list_key::{FNV_DIGITS, ListKey};
-use crate::playlist::Bookmark;
+use crate::playlist::{Bookmark, QueuedPosition, ResumePoint};
 
 const VERSION: u32 = 1;
 
@@ -27,6 +28,32 @@ pub struct Position {
     pub bookmark: Bookmark,
     /// The published length of the item, in milliseconds from its beginning.
     pub offset_ms: u64,
+    /// The queued item that is on air before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<QueuedPosition>,
+}
+
+impl From<ResumePoint> for Position {
+    fn from(point: ResumePoint) -> Self {
+        let ResumePoint { bookmark, offset, queued } = point;
+        Self { bookmark, offset_ms: offset.as_millis() as u64, queued }
+    }
+}
+
+impl From<Position> for ResumePoint {
+    fn from(position: Position) -> Self {
+        let Position { bookmark, offset_ms, queued } = position;
+        Self { bookmark, offset: Duration::from_millis(offset_ms), queued }
+    }
+}
+
+impl Position {
+    /// Whether both are in the same item.
+    pub(super) fn is_in_item_of(&self, other: &Self) -> bool {
+        let queued =
+            |position: &Self| position.queued.as_ref().map(|queued| (queued.id, queued.item.clone()));
+        self.bookmark == other.bookmark && queued(self) == queued(other)
+    }
 }
 
 /// The positions of several lists, the one played last first.

@@ -12,7 +12,9 @@ use std::{
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
-    entry::{NamedSource, PlaylistEntry, failed_entry, file_entry, invalid_text, number, url_entry},
+    entry::{
+        EntryKind, NamedSource, PlaylistEntry, failed_entry, file_entry, invalid_text, number, url_entry,
+    },
     folder::folder,
     read::{MAX_ENTRIES, io_reason, is_list, named_in, read_list},
 };
@@ -44,6 +46,34 @@ pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
     }
     number(&mut entries);
     entries
+}
+
+/// Reads `line`, one line of a playlist in the folder `dir`: the source that it names, and its
+/// title as far as the name shows it. Fails with words if nothing can open it. Touches no disk.
+pub fn named_by_line(line: &str, dir: &Path) -> Result<(NamedSource, String), String> {
+    if let Some(why) = invalid_text(line.as_bytes()) {
+        return Err(why);
+    }
+    let named = named_in(&dir.join("queue"), line.as_bytes()).map_err(|why| match why {
+        NotAList::Hls => "it is a tag of an HLS playlist".to_owned(),
+        NotAList::Other(what) => format!("it is {what}"),
+    })?;
+    let [named] = named.try_into().map_err(|_| "it names nothing to play".to_owned())?;
+    // The line is not in a file that messages could name.
+    let named = NamedSource { origin: None, ..named };
+    let text = named.text.to_string_lossy();
+    let entry = match url::scheme(&text) {
+        None => file_entry(named.dir.join(&named.text)),
+        Some(_) => match url::file_path(&text) {
+            Some(path) => file_entry(OsString::from_vec(path).into()),
+            None => url_entry(&text),
+        },
+    };
+    if let EntryKind::Bad(failure) = &entry.kind {
+        return Err(failure.detail.clone());
+    }
+    let title = entry.with_listing(&named).title();
+    Ok((named, title))
 }
 
 /// The state of one expansion.

@@ -3,20 +3,29 @@
 use std::time::Duration;
 
 use crate::loopback::{Site, resolver};
-use tgs_playout::item::{Item, NextItem, Programme};
+use tgs_playout::{
+    engine::Control,
+    item::{Item, NextItem, Programme},
+};
 use tgs_stream::{
     check::check,
-    playlist::{Playlist, PlaylistConfig},
+    playlist::{Playlist, PlaylistConfig, PlaylistView},
+    queue::PlayQueue,
 };
 
 pub(crate) fn config(site: &Site, list: &str) -> PlaylistConfig {
+    let file = site.write("list.txt", &list.replace("SITE", &site.url));
+    let control = Control::default();
+    let queue = PlayQueue::open(None, Some(&file), control.clone());
     PlaylistConfig {
         sources: Vec::new(),
-        file: Some(site.write("list.txt", &list.replace("SITE", &site.url))),
+        file: Some(file),
         repeat: false,
         shuffle: false,
         wait: false,
         resume: None,
+        view: PlaylistView::new(queue.clone(), control.status),
+        queue,
         resolver: resolver(),
     }
 }
@@ -76,7 +85,7 @@ fn folders_and_pages_play_in_order_and_resume_after_a_restart() {
     assert!(turns.iter().map(|(title, _)| title).eq(all), "{turns:?}");
     // Within the feed, which is one line of the list.
     let resume = bookmarks.resume_point(turns[3].1, Duration::from_secs(7));
-    assert_eq!(resume.as_ref().unwrap().0.key.within, [site.at("feed.xml")]);
+    assert_eq!(resume.as_ref().unwrap().bookmark.key.within, [site.at("feed.xml")]);
     let mut list = Playlist::open(PlaylistConfig { resume, ..config(&site, LIST) }).unwrap();
     let item = played(list.next());
     assert_eq!((&*item.title, item.start), ("No. 2", Duration::from_secs(7)));
