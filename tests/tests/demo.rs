@@ -84,6 +84,8 @@ fn wait_gone(part: &str) {
 #[test]
 fn it_plays_survives_its_ingest_and_leaves_nothing() {
     let mut demo = Demo::start();
+    let link = demo.read_until("Desk:");
+    assert!(link.contains(" http://127.0.0.1:") && link.contains("/#demo="), "{link}");
     let url = word(&demo.read_until("ffplay "), "ffplay ").to_owned();
     let ingest: u32 = word(&demo.read_until("nginx-rtmp, pid "), "pid ").parse().expect("a pid");
     let metrics = demo.read_until("── metrics: http://127.0.0.1:");

@@ -12,7 +12,7 @@ export class Queue {
     this.entries = [];
     this.list = el("ol.queue", { id: "queue", "aria-label": t("queue.title") });
     this.empty = el("p.dim", {}, t("queue.empty"));
-    this.clear = this.operator && el("button.quiet.danger", { onclick: () => this.removeAll() }, t("queue.clear"));
+    this.clear = this.operator && el("button.quiet.danger", { hidden: true, onclick: () => this.removeAll() }, t("queue.clear"));
     this.node = el("section.panel", { "aria-labelledby": "queue-title" },
       el("div.row.between", {}, el("h2", { id: "queue-title" }, t("queue.title")), this.clear),
       this.empty, this.list, this.operator && this.addForm(me.library));

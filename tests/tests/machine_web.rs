@@ -1,0 +1,97 @@
+//! The unit of the desk on a real systemd: it steers a broadcast, and what of the broadcast is
+//! secret does not exist for it.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tgs_e2e::{
+    clips::clip,
+    ingest::Ingest,
+    machine::{ENV_FILE, Machine, UNIT},
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const DESK: &str = "http://127.0.0.1:8080";
+
+/// Sends a request as the page does; answers the status, the cookie and the body.
+fn send(method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .build()
+        .into();
+    let request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("{DESK}{path}"))
+        .header("origin", DESK)
+        .header("cookie", cookie)
+        .header("content-type", "application/json")
+        .body(if body.is_null() { String::new() } else { body.to_string() })
+        .unwrap();
+    let Ok(mut answer) = agent.run(request) else { return (0, String::new(), Value::Null) };
+    let cookie = answer.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+    let cookie = cookie.unwrap_or_default().split(';').next().unwrap().to_owned();
+    let text = answer.body_mut().read_to_string().unwrap();
+    (answer.status().as_u16(), cookie, serde_json::from_str(&text).unwrap_or_default())
+}
+
+#[test]
+fn it_steers_the_broadcast_and_sees_none_of_its_secrets() {
+    let machine = Machine::boot().unwrap();
+    machine.join_network().unwrap();
+    machine.install_tree(&["tgs-stream", "tgs-web"]).unwrap();
+    let ingest = Ingest::start().unwrap();
+    let media = clip("twenty", (320, 180), "30", 44_100, 20_000).path().unwrap();
+    machine.put_media(&media, "/srv/media/one.mp4").unwrap();
+    machine.write("/srv/media/list.txt", "one.mp4\n", 0o644).unwrap();
+    let url = ingest.url("secret-key");
+    let settings = [("PLAYLIST", "/srv/media/list.txt"), ("OUTPUT_URL", &*url), ("VIDEO_QUALITY", "480p")];
+    machine.settings(ENV_FILE, &settings).unwrap();
+    machine.write("/etc/tgs/web.env", "LIBRARY_DIRS=/srv/media\n", 0o644).unwrap();
+    let tool = "/opt/tg_video_streamer/current/bin/tgs-web";
+    machine.sh(&format!("echo 'correct horse' | {tool} user add anna")).unwrap();
+    assert_eq!(machine.sh("stat -c '%U:%G %a' /etc/tgs/web-users").unwrap(), "root:tgs-web 640");
+    machine.sh(&format!("systemctl start {UNIT} tg_video_web")).unwrap();
+
+    let mut cookie = String::new();
+    let signed_in = machine.wait_for("the sign-in", LIMIT, || {
+        let (status, set, _) =
+            send("POST", "/api/sign-in", "", &json!({ "name": "anna", "password": "correct horse" }));
+        cookie = set;
+        status == 200
+    });
+    signed_in.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_web").unwrap()));
+    let on_air = machine.wait_for("the channel", LIMIT, || {
+        let (_, _, channels) = send("GET", "/api/channels", &cookie, &Value::Null);
+        channels[0]["status"]["on_air"]["state"] == "item"
+    });
+    on_air.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_web").unwrap()));
+    let next = send("POST", "/api/channels/main/call", &cookie, &json!({ "method": "next" }));
+    assert_eq!((next.0, next.2), (200, json!({})));
+    let journal = machine.journal(UNIT).unwrap();
+    assert!(journal.contains("anna (tgs-web)"), "{journal}");
+    // As the service's process sees the machine, even with the group that may read the directories.
+    let pid = &machine.unit("tg_video_web").unwrap()["MainPID"];
+    let inside = format!(
+        "nsenter --target {pid} --mount setpriv --reuid tgs-web --regid tgs-web --groups tgstream --"
+    );
+    machine.sh("chmod -R g+rX /opt/tg_video_streamer/shared /var/lib/tg_video_streamer").unwrap();
+    for path in [
+        "/opt/tg_video_streamer/shared/.env",
+        "/opt/tg_video_streamer/current/.env",
+        "/opt/tg_video_streamer/shared",
+        "/opt/tg_video_streamer/instances",
+        "/var/lib/tg_video_streamer",
+        "/var/cache/tg_video_streamer",
+        "/var/log/journal",
+    ] {
+        let read =
+            machine.sh(&format!("{inside} sh -c 'cat {path} || ls {path}/' 2>&1 || echo refused")).unwrap();
+        assert!(read.ends_with("refused"), "{path}: {read}");
+    }
+    machine.sh(&format!("{inside} test -r /srv/media/one.mp4")).unwrap();
+    let written = machine.sh(&format!("{inside} sh -c 'echo x >/srv/media/x' 2>&1 || echo refused")).unwrap();
+    assert!(written.ends_with("refused"), "{written}");
+}
