@@ -14,9 +14,9 @@ use std::{
 /// current item, it is the next one: two [`Command::Next`] at once leave two items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Switches to the next item at the end of the group of pictures being sent (two seconds).
-    /// While the next item is not ready, one more group of the current item is sent. The item that
-    /// is left does not count as failed.
+    /// Switches to the next item as soon as no picture is missing that is displayed before another
+    /// one. While the next item is not ready, the current item goes on, to the end of the next group
+    /// of pictures at most. The item that is left does not count as failed.
     Next,
     /// Returns to the beginning of the item before the current one in the list; from the first
     /// item, to its own beginning.
@@ -34,9 +34,11 @@ pub enum Command {
     /// Requests the items after the current one again, because the programme has changed them. The
     /// programme's owner sends it after a change of what follows the current item.
     Replan,
-    /// Sends the filler until [`Command::Resume`]: files stop, live sources continue unseen.
+    /// Sends the filler until [`Command::Resume`], as soon as no picture is missing: files stop,
+    /// live sources continue unseen.
     Pause,
-    /// Ends [`Command::Pause`]: files continue where they stopped, live sources at their live edge.
+    /// Ends [`Command::Pause`]: files continue with the group of pictures that the pause has cut (up
+    /// to two seconds are shown again), live sources at their live edge.
     Resume,
     /// Reads the list again. Changes take effect with the next item to be encoded.
     Reload,

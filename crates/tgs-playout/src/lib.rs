@@ -9,6 +9,7 @@
 pub mod cache;
 mod clock;
 pub mod command;
+mod display_order;
 pub mod engine;
 #[cfg(test)]
 mod faults;

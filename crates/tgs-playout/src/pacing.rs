@@ -20,7 +20,7 @@ use tgs_core::{
     cancel::Cancel,
     systemd::{Heartbeat, Watchdog},
 };
-use tgs_rtmp::flv::Kind;
+use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::{
     clock::Clock,
@@ -67,6 +67,10 @@ pub(crate) struct Playout {
     source: OnAirSource,
     /// The items begun last, at most 8, oldest first.
     recent: VecDeque<Arc<StartedItem>>,
+    /// The sequence headers of the newest item: the filler's may differ.
+    headers: [Option<Tag>; 2],
+    /// Where the item continues behind the filler that has cut a group of pictures.
+    rewound: Option<TagOrigin>,
     /// Origin of the last tag sent.
     last: TagOrigin,
     /// Number of items sent, and the number of the newest.
@@ -145,6 +149,8 @@ impl Playout {
             anchor: None,
             source: OnAirSource::Nothing,
             recent: VecDeque::new(),
+            headers: [None, None],
+            rewound: None,
             last: TagOrigin { seq: 0, offset_ms: 0 },
             played: 0,
             newest: 0,
@@ -223,11 +229,15 @@ impl Playout {
                 if self.recent.len() > 8 {
                     self.recent.pop_front();
                 }
+                self.headers = [None, None];
                 self.begin_segment();
             }
             Event::Tag(tag) => {
                 if self.source == OnAirSource::Filler {
                     self.begin_segment();
+                }
+                if tag.is_sequence_header() {
+                    self.headers[usize::from(tag.kind == Kind::Audio)] = Some(tag.clone());
                 }
                 self.timeline.push(tag);
             }
@@ -240,6 +250,10 @@ impl Playout {
         if let Some(item) = self.recent.back() {
             self.timeline.begin(item.seq, item.item.start.as_millis() as u64, item.silent);
         }
+        for header in self.headers.iter().flatten() {
+            self.timeline.push(header.clone());
+        }
+        self.rewound = None;
         self.source = OnAirSource::Item;
     }
 
@@ -337,5 +351,7 @@ impl Playout {
     }
 }
 
+#[cfg(test)]
+mod command_run;
 #[cfg(test)]
 mod long_run;

@@ -5,14 +5,19 @@
 //! pictures only once the group is complete, so an encoder failure never interrupts a group: the
 //! filler starts and ends at keyframes and no tag is lost.
 //!
-//! A command discards an item at the end of a group as well (`ReadAhead::skip`, `ReadAhead::jump`):
-//! one more group of the current item is sent if the next item is not ready. `sequence` decides
-//! which item a command means; the `Programme` decides where the list continues.
+//! A command discards an item (`ReadAhead::skip`, `ReadAhead::jump`) in the middle of a group, where
+//! the pictures handed out so far miss none that is displayed before another one. Until the next
+//! item is ready, the current one goes on, to the end of the next group at most. A pause begins at
+//! such a picture as well, and the item continues with the group that was cut (`cut`). `sequence`
+//! decides which item a command means; the `Programme` decides where the list continues.
 
 mod buffer;
+mod cut;
 mod discard;
 mod event;
+mod sent_part;
 mod sequence;
+mod take;
 
 use std::{
     sync::{
@@ -32,6 +37,7 @@ pub(crate) use self::{
 };
 use self::{buffer::Buffer, sequence::SeqAdmission};
 use crate::{
+    clock::SystemClock,
     command::{CommandRefused, StandingCommands},
     item::Item,
 };
@@ -102,12 +108,19 @@ impl ReadAhead {
         Self {
             fps: u64::from(fps),
             frames_wanted,
-            state: Mutex::default(),
+            state: Mutex::new(Buffer::new(u64::from(fps), Arc::new(SystemClock))),
             pending: AtomicUsize::new(0),
             standing,
             more: Condvar::new(),
             room: Condvar::new(),
         }
+    }
+
+    /// A read-ahead that measures the speed of encoders by `clock`.
+    #[cfg(test)]
+    pub(crate) fn timed_by(self, clock: Arc<dyn crate::clock::Clock>) -> Self {
+        self.lock().clock = clock;
+        self
     }
 
     /// Seconds of buffered picture.
@@ -194,7 +207,7 @@ impl ReadAhead {
             if cancel.is_cancelled() {
                 return false;
             }
-            let away = state.at_live_edge || (self.is_paused() && state.at_boundary());
+            let away = state.at_live_edge || (self.is_paused() && state.at_resting_place());
             if live && away && state.drop_oldest_group() {
                 continue;
             }
@@ -358,120 +371,11 @@ impl ReadAhead {
         self.lock().taking_item
     }
 
-    /// Takes the next event if the buffer level is at least `need`.
-    pub fn poll(&self, need: StartLevel) -> Polled {
-        let mut state = self.lock();
-        if self.is_paused() && state.at_boundary() {
-            return Polled::NotReady;
-        }
-        if !state.rest.is_empty() {
-            let other =
-                need == StartLevel::Refilled || (state.at_boundary() && (state.over || state.groups > 0));
-            if !other {
-                return state.remove().map_or(Polled::NotReady, Polled::Event);
-            }
-            state.drop_rest();
-        }
-        let ready = match need {
-            StartLevel::Start => state.groups > 0 || self.is_quick(&state),
-            StartLevel::Group => state.groups > 0 || self.is_full(&state),
-            StartLevel::Refilled => self.is_full(&state) || state.has_end() || state.over,
-        };
-        // At the end of the programme the remainder is handed out as it is.
-        let anywhere = need == StartLevel::Refilled;
-        if !state.over && (anywhere || state.at_boundary()) && !ready {
-            return Polled::NotReady;
-        }
-        match state.remove() {
-            Some(piece) => {
-                self.make_room(&state);
-                Polled::Event(piece)
-            }
-            None if state.over => Polled::Ended,
-            None => Polled::NotReady,
-        }
-    }
-
-    /// Takes the next event as soon as there is one, for a file output without pacing. `NotReady`
-    /// after `patience`.
-    pub fn wait_event(&self, patience: Duration) -> Polled {
-        let deadline = Instant::now() + patience;
-        let mut state = self.lock();
-        loop {
-            let held = self.is_paused() && state.at_boundary();
-            if !state.rest.is_empty() && state.at_boundary() {
-                state.drop_rest();
-            }
-            if !held && let Some(piece) = state.remove() {
-                self.make_room(&state);
-                return Polled::Event(piece);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if state.over && !held {
-                return Polled::Ended;
-            }
-            if left.is_zero() {
-                return Polled::NotReady;
-            }
-            state = self.wait_more(state, left);
-        }
-    }
-
-    /// Waits until the read-ahead is full, so that playout does not wait for an encoder. `false` if
-    /// `cancel` was set meanwhile.
-    pub fn wait_full(&self, cancel: &Cancel) -> bool {
-        let mut state = self.lock();
-        // The writer resumes once a third of a second is free; levels between count as full.
-        while state.frames + self.fps / 2 < self.frames_wanted && state.bytes < MAX_BYTES && !state.over {
-            if cancel.is_cancelled() {
-                return false;
-            }
-            state = self.wait_more(state, Duration::from_millis(100));
-        }
-        !cancel.is_cancelled()
-    }
-
-    /// Waits for new events, `patience` at most.
-    pub fn wait(&self, patience: Duration) {
-        let state = self.lock();
-        drop(self.wait_more(state, patience));
-    }
-
     /// Sets whether the connection is lost: meanwhile live items keep their newest groups, files
     /// wait.
     pub fn set_at_live_edge(&self, away: bool) {
         self.lock().at_live_edge = away;
         self.room.notify_all();
-    }
-
-    /// Drops all complete groups of a live item but the last, to continue at its live edge.
-    pub fn skip_to_live_edge(&self) {
-        let mut state = self.lock();
-        if state.rest.is_empty() {
-            // The groups after the current item's end belong to another item, which waits.
-            while !state.sequence.is_between()
-                && state.groups > 1
-                && !state.has_end()
-                && state.drop_oldest_group()
-            {}
-        } else {
-            state.drop_rest();
-        }
-        self.room.notify_all();
-    }
-
-    /// Wakes the writer when a third of a second is free: a wake-up per tag would cost more than
-    /// the copying.
-    fn make_room(&self, state: &Buffer) {
-        if state.frames + self.fps / 3 <= self.frames_wanted && state.bytes < MAX_BYTES {
-            self.room.notify_all();
-        }
-    }
-
-    /// Whether at least half a second of picture came at more than twice real time.
-    fn is_quick(&self, state: &Buffer) -> bool {
-        let took = state.first_picture.map_or(0.0, |first| first.elapsed().as_secs_f64());
-        state.frames >= self.fps / 2 && state.frames as f64 / self.fps as f64 > 2.0 * took
     }
 
     fn is_full(&self, state: &Buffer) -> bool {

@@ -19,7 +19,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tgs_rtmp::flv::{Kind, Tag};
 
-use crate::profile::{AAC_FRAME, Profile};
+use crate::{
+    display_order::{DisplayOrder, composition_frames, composition_ms},
+    profile::{AAC_FRAME, Profile},
+};
 
 /// Largest distance between sound and picture within a segment; beyond it sound is cut or silence
 /// inserted.
@@ -101,10 +104,8 @@ struct OpenSegment {
     fill_after: u64,
     /// Whether any sound of this segment was placed.
     heard: bool,
-    /// Composition offset of the first picture, in frames.
-    delay: u64,
-    /// Latest presentation frame of the pictures placed so far.
-    latest: u64,
+    /// The pictures placed so far.
+    order: DisplayOrder,
 }
 
 impl Timeline {
@@ -144,7 +145,7 @@ impl Timeline {
     pub fn is_whole(&self) -> bool {
         match &self.segment {
             Segment::Opening { .. } => true,
-            Segment::Open(open) => open.latest < self.next_video + open.delay,
+            Segment::Open(open) => open.order.is_whole(),
         }
     }
 
@@ -224,17 +225,16 @@ impl Timeline {
     }
 
     fn push_picture(&mut self, tag: Tag) {
-        let composed = u64::from(tag.composition_time().max(0).unsigned_abs());
         // Composition time in whole frames keeps presentation times on the grid as well.
-        let shown_later = (composed * self.fps + 500) / 1000;
+        let shown_later = composition_frames(&tag, self.fps);
         if matches!(self.segment, Segment::Opening { .. }) {
             if !tag.is_keyframe() {
                 return;
             }
-            self.open(&tag, composed, shown_later);
+            self.open(&tag, shown_later);
         }
         let Segment::Open(open) = &mut self.segment else { return };
-        open.latest = open.latest.max(self.next_video + shown_later);
+        open.order.push(shown_later);
         let fill_after = open.fill_after;
         let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
         let decoded = self.video_ms(self.next_video);
@@ -248,7 +248,7 @@ impl Timeline {
         }
     }
 
-    fn open(&mut self, first: &Tag, composed: u64, shown_later: u64) {
+    fn open(&mut self, first: &Tag, shown_later: u64) {
         let pts_out = self.video_ms(self.next_video + shown_later);
         let Segment::Opening { seq, start_ms, silent, waiting } =
             std::mem::replace(&mut self.segment, Segment::IDLE)
@@ -258,12 +258,11 @@ impl Timeline {
         self.segment = Segment::Open(OpenSegment {
             seq,
             start_ms,
-            pts_in: first.timestamp + composed,
+            pts_in: first.timestamp + composition_ms(first),
             pts_out,
             fill_after: if silent { 0 } else { MAX_APART_MS },
             heard: false,
-            delay: shown_later,
-            latest: 0,
+            order: DisplayOrder::default(),
         });
         // Cuts the previous segment's sound beyond this point: its picture has ended.
         while self.next_audio > 0

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::{OnAirSource, Playout, PlayoutEnd};
 use tgs_control::OnAir;
+
+use super::{OnAirSource, Playout, PlayoutEnd};
+use crate::timeline::TagOrigin;
 
 /// Time limit for the first picture, after which the filler is sent.
 const START_PATIENCE: Duration = Duration::from_secs(3);
@@ -75,6 +77,10 @@ impl Playout {
 
     pub(super) fn show_filler(&mut self, cause: String) {
         self.shared_status.show(|status| status.on_air = OnAir::Filler { cause });
+        self.rewound = self.read_ahead.rewind().zip(self.recent.back()).map(|(at, item)| TagOrigin {
+            seq: item.seq,
+            offset_ms: item.item.start.as_millis() as u64 + at,
+        });
         if let Err(error) = self.filler.enter(&mut self.timeline) {
             log::error!("failed to read the filler: {error}");
         }

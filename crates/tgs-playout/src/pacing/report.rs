@@ -43,7 +43,8 @@ impl Playout {
 
     pub(super) fn note_arrived(&mut self) {
         if let Some(origin) = self.publisher.published().filter(|origin| origin.seq > 0) {
-            self.arrived = Some(origin);
+            let rewound = self.rewound.filter(|to| to.seq == origin.seq && to.offset_ms < origin.offset_ms);
+            self.arrived = Some(rewound.unwrap_or(origin));
         }
     }
 

@@ -7,8 +7,11 @@ use tgs_core::cancel::Cancel;
 
 use super::{
     event::{Event, StartedItem, is_picture},
+    sent_part::SentPart,
     sequence::ItemSequence,
 };
+use crate::clock::Clock;
+
 /// The item being encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct AdmittedItem {
@@ -21,12 +24,15 @@ pub(crate) struct AdmittedItem {
     pub(super) title: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two exclude each other")]
 pub(super) struct Buffer {
+    pub(super) clock: Arc<dyn Clock>,
     /// The end of a discarded item that is still sent, up to its `End`; taken before `pieces`.
     pub(super) rest: VecDeque<Event>,
     pub(super) pieces: VecDeque<Event>,
+    /// The part of the current item that was taken.
+    pub(super) sent: SentPart,
     pub(super) bytes: usize,
     /// Number of pictures in `pieces`.
     pub(super) frames: u64,
@@ -38,7 +44,7 @@ pub(super) struct Buffer {
     /// Whether the item being taken has passed its first keyframe.
     pub(super) taking_item: bool,
     pub(super) over: bool,
-    /// Time of the first tag ever added.
+    /// Time of the first tag ever added, or added since a command emptied the buffer.
     pub(super) first_picture: Option<Instant>,
     /// Set while the connection is lost: a live item's oldest groups make room for its newest.
     pub(super) at_live_edge: bool,
@@ -59,6 +65,31 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    pub(super) fn new(fps: u64, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            rest: VecDeque::new(),
+            pieces: VecDeque::new(),
+            sent: SentPart::new(fps),
+            bytes: 0,
+            frames: 0,
+            groups: 0,
+            group_open: false,
+            taking_item: false,
+            over: false,
+            first_picture: None,
+            at_live_edge: false,
+            waiting: 0,
+            sequence: ItemSequence::default(),
+            attempt: None,
+            prepared: None,
+            unended: None,
+            taken: None,
+            jumping: false,
+            commands: 0,
+        }
+    }
+
     /// Title of the item after the one being sent, as far as it is known: the encoder runs ahead of
     /// the viewer.
     pub(super) fn next_title(&self) -> Option<String> {
@@ -87,6 +118,11 @@ impl Buffer {
         }
     }
 
+    /// Whether the next event behind the discarded item's begins an item.
+    pub(super) fn begins_item(&self) -> bool {
+        matches!(self.pieces.front(), Some(Event::Begin(_)))
+    }
+
     pub(super) fn has_end(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Event::End))
     }
@@ -94,6 +130,7 @@ impl Buffer {
     /// Drops the rest of the discarded item.
     pub(super) fn drop_rest(&mut self) {
         self.rest.clear();
+        self.sent.clear();
         self.taking_item = false;
         self.sequence.end();
     }
@@ -111,7 +148,7 @@ impl Buffer {
             Event::Tag(tag) => {
                 self.bytes += tag.body.len();
                 self.frames += u64::from(is_picture(tag));
-                self.first_picture.get_or_insert_with(Instant::now);
+                self.first_picture.get_or_insert_with(|| self.clock.now());
                 if tag.is_keyframe() {
                     self.groups += isize::from(self.group_open);
                     self.group_open = true;
@@ -132,8 +169,10 @@ impl Buffer {
 
     pub(super) fn remove(&mut self) -> Option<Event> {
         if let Some(piece) = self.rest.pop_front() {
-            if matches!(piece, Event::End) {
-                self.drop_rest();
+            match &piece {
+                Event::Tag(tag) => self.sent.take(tag),
+                Event::Begin(_) => {}
+                Event::End => self.drop_rest(),
             }
             return Some(piece);
         }
@@ -141,15 +180,18 @@ impl Buffer {
         match &piece {
             Event::Begin(item) => {
                 self.taking_item = false;
+                self.sent.clear();
                 self.jumping = false;
                 self.sequence.shown(item.seq);
                 self.taken = Some(Arc::clone(item));
             }
             Event::End => {
                 self.taking_item = false;
+                self.sent.clear();
                 self.sequence.end();
             }
             Event::Tag(tag) => {
+                self.sent.take(tag);
                 self.bytes -= tag.body.len();
                 self.frames -= u64::from(is_picture(tag));
                 if tag.is_keyframe() {
@@ -211,6 +253,7 @@ impl Buffer {
             self.pieces.push_front(piece);
         }
         self.groups -= 1;
+        self.sent.forget_group();
         true
     }
 }

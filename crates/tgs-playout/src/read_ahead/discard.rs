@@ -1,6 +1,10 @@
 //! Removes discarded items from the buffer, except the current group and one more.
 
-use super::{buffer::Buffer, event::Event};
+use super::{
+    buffer::Buffer,
+    event::{Event, is_picture},
+};
+use crate::display_order::{DisplayOrder, composition_frames};
 
 /// The item that a command refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +62,12 @@ impl Buffer {
         for piece in kept {
             self.add(piece);
         }
+        if self.pieces.is_empty() {
+            // The speed of the next item's encoder shows from its first picture on.
+            self.first_picture = None;
+        }
         if leaves && self.rest.is_empty() {
-            head.truncate(end_of_shown(&head));
+            head.truncate(end_of_shown(&head, self.sent.order().clone(), self.sent.fps()));
             self.rest = head.into();
             self.rest.push_back(Event::End);
         }
@@ -73,9 +81,10 @@ impl Buffer {
     }
 }
 
-/// Number of events still sent of a discarded item: the current group, and one more during which
-/// the next item gets ready.
-fn end_of_shown(head: &[Event]) -> usize {
+/// Number of events still sent of a discarded item, unless the next item gets ready before: the
+/// current group, and one more. Of a group that its encoder has not finished, the part that misses
+/// no picture.
+fn end_of_shown(head: &[Event], mut order: DisplayOrder, fps: u64) -> usize {
     let ends = |piece: &Event| match piece {
         Event::Tag(tag) => tag.is_keyframe(),
         Event::End => true,
@@ -83,5 +92,17 @@ fn end_of_shown(head: &[Event]) -> usize {
     };
     let mut ends = head.iter().enumerate().filter(|(_, piece)| ends(piece)).map(|(at, _)| at);
     let first = ends.next();
-    ends.next().or(first).unwrap_or(head.len())
+    if let Some(end) = ends.next().or(first) {
+        return end;
+    }
+    let mut whole = order.is_whole().then_some(0);
+    for (at, piece) in head.iter().enumerate() {
+        if let Event::Tag(tag) = piece
+            && is_picture(tag)
+        {
+            order.push(composition_frames(tag, fps));
+        }
+        whole = order.is_whole().then_some(at + 1).or(whole);
+    }
+    whole.unwrap_or(head.len())
 }

@@ -102,9 +102,10 @@ fn taken(read_ahead: &ReadAhead, need: StartLevel) -> Vec<u64> {
 }
 
 #[test]
-fn an_item_that_is_left_is_shown_to_the_end_of_a_group_and_one_more_at_most() {
-    // How many pictures of the next one are here, and what is shown then.
-    for (ready, shown) in [(3, &[101, 0, 200, 201][..]), (1, &[101, 102, 103, 0])] {
+fn an_item_that_is_left_is_cut_at_once_or_shown_for_two_groups_at_most() {
+    // How many pictures of the next one are here, and what is shown then. One picture is a second,
+    // which came at once.
+    for (ready, shown) in [(3, &[0, 200, 201][..]), (1, &[0, 200]), (0, &[101, 102, 103, 0])] {
         let (read_ahead, cancel) = read_ahead(20);
         let attempt = encode(&read_ahead, &cancel, 1, false, 9);
         read_ahead.poll(StartLevel::Group);
@@ -132,7 +133,7 @@ fn what_is_encoded_of_the_next_item_stays() {
     read_ahead.poll(StartLevel::Group);
     read_ahead.skip();
     assert!(!second.discarded.is_cancelled());
-    assert_eq!(taken(&read_ahead, StartLevel::Group), [101, 0, 200, 201]);
+    assert_eq!(taken(&read_ahead, StartLevel::Group), [0, 200, 201]);
     assert!((read_ahead.seconds() - 2.0).abs() < 0.1, "{}", read_ahead.seconds());
 }
 
@@ -189,14 +190,15 @@ fn the_list_ends_with_the_item_on_air_at_once_where_all_of_it_is_here() {
 }
 
 #[test]
-fn a_pause_begins_between_groups_and_a_live_item_goes_on_at_its_newest() {
+fn a_pause_begins_at_once_and_a_live_item_goes_on_at_its_newest() {
     let (read_ahead, cancel) = read_ahead(4);
     encode(&read_ahead, &cancel, 1, true, 3);
     read_ahead.poll(StartLevel::Group);
     assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
     read_ahead.standing.set_paused(true);
     read_ahead.wake();
-    assert_eq!(taken(&read_ahead, StartLevel::Group), [101]);
+    assert_eq!(taken(&read_ahead, StartLevel::Group), [0; 0]);
+    assert_eq!(read_ahead.rewind(), Some(100));
     for n in 3..12 {
         assert!(read_ahead.push(picture(n % 2 == 0, 100 + n), true, &cancel));
     }
@@ -314,4 +316,100 @@ fn a_group_that_is_on_air_is_not_cut() {
     }
     assert!(matches!(read_ahead.poll(StartLevel::Group), Polled::Event(Event::Begin(_))));
     assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(2));
+}
+
+/// Picture `n` of groups of pictures `I P B B P B B …`, at 10 frames a second.
+fn reordered(n: u64, group: u64) -> Tag {
+    let first = if n.is_multiple_of(group) { 0x17 } else { 0x27 };
+    let later: u16 =
+        [100, 300, 0, 0][if n.is_multiple_of(group) { 0 } else { 1 + (n % group - 1) as usize % 3 }];
+    let [high, low] = later.to_be_bytes();
+    Tag { kind: Kind::Video, timestamp: n * 100, body: vec![first, 1, 0, high, low, 0].into() }
+}
+
+/// Two groups of four pictures as an item, and a sound with each picture.
+fn encode_reordered(read_ahead: &ReadAhead, cancel: &Cancel, seq: u64) {
+    let Admission::Admitted(_) = read_ahead.admit(&item(seq, false), cancel) else { panic!("no {seq}") };
+    let on_air = StartedItem { seq, item: item(seq, false), silent: false, expected: None };
+    read_ahead.push(Event::Begin(Arc::new(on_air)), false, cancel);
+    for n in 0..8 {
+        read_ahead.push(Event::Tag(reordered(n, 4)), false, cancel);
+        let sound = Tag { kind: Kind::Audio, timestamp: n * 100 + 1, body: vec![0xaf, 1, 0].into() };
+        read_ahead.push(Event::Tag(sound), false, cancel);
+    }
+    read_ahead.push(Event::End, false, cancel);
+    read_ahead.close();
+}
+
+/// The read-ahead in the middle of the first of two groups of item 1, after `taken` tags.
+fn in_a_group(taken: usize) -> (ReadAhead, Cancel) {
+    let (read_ahead, cancel) = (ReadAhead::new(10, Duration::from_secs(4), Arc::default()), Cancel::new());
+    encode_reordered(&read_ahead, &cancel, 1);
+    encode_reordered(&read_ahead, &cancel, 2);
+    assert!(matches!(read_ahead.poll(StartLevel::Group), Polled::Event(Event::Begin(_))));
+    for _ in 0..taken {
+        assert!(number(read_ahead.poll(StartLevel::Group)).is_some());
+    }
+    (read_ahead, cancel)
+}
+
+#[test]
+fn a_cut_waits_for_the_pictures_displayed_before_and_takes_their_sound_along() {
+    // After the keyframe, its sound, and the picture that the next two are displayed before.
+    let (read_ahead, _cancel) = in_a_group(3);
+    read_ahead.skip();
+    let shown = taken(&read_ahead, StartLevel::Group);
+    // The rest of the group, the sound that belongs to it, and the next item.
+    assert_eq!(shown[..7], [101, 200, 201, 300, 301, 401, 0], "{shown:?}");
+    // After the keyframe at once, with the sound of its 100 ms, which begin late.
+    let (read_ahead, _cancel) = in_a_group(1);
+    read_ahead.skip();
+    let shown = taken(&read_ahead, StartLevel::Group);
+    assert_eq!(shown[..4], [1, 101, 0, 0], "{shown:?}");
+}
+
+#[test]
+fn a_paused_item_goes_on_with_the_group_that_was_cut() {
+    for (before, rest, again) in [
+        (1, &[1, 101][..], [0, 1, 101, 100]),
+        // The filler follows a whole group: the next one.
+        (7, &[301, 401], [400, 500, 501, 600]),
+    ] {
+        let (read_ahead, _cancel) = in_a_group(before);
+        let seconds = read_ahead.seconds();
+        read_ahead.standing.set_paused(true);
+        assert_eq!(taken(&read_ahead, StartLevel::Group), rest);
+        assert_eq!(read_ahead.rewind(), Some(again[0]));
+        assert_eq!(taken(&read_ahead, StartLevel::Refilled), [0; 0]);
+        assert!(read_ahead.seconds() >= seconds);
+        read_ahead.standing.set_paused(false);
+        assert_eq!(taken(&read_ahead, StartLevel::Refilled)[..4], again);
+        // The next item is untouched.
+        assert_eq!(read_ahead.rewind(), None);
+    }
+    // It is left meanwhile: what follows is the next item.
+    let (read_ahead, _cancel) = in_a_group(1);
+    read_ahead.standing.set_paused(true);
+    assert_eq!(taken(&read_ahead, StartLevel::Group), [1, 101]);
+    read_ahead.rewind();
+    read_ahead.skip();
+    read_ahead.standing.set_paused(false);
+    assert_eq!(taken(&read_ahead, StartLevel::Refilled)[..3], [0, 0, 1]);
+}
+
+#[test]
+fn a_group_that_its_encoder_has_not_finished_is_shown_as_far_as_it_is_whole() {
+    let (read_ahead, cancel) =
+        (ReadAhead::new(10, Duration::from_millis(900), Arc::default()), Cancel::new());
+    let Admission::Admitted(_) = read_ahead.admit(&item(1, false), &cancel) else { panic!("no item") };
+    read_ahead.push(begin(false), false, &cancel);
+    for n in 0..9 {
+        read_ahead.push(Event::Tag(reordered(n, 60)), false, &cancel);
+    }
+    // It is full, so the group goes out without its end.
+    assert!(matches!(read_ahead.poll(StartLevel::Group), Polled::Event(Event::Begin(_))));
+    assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(0));
+    assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
+    read_ahead.skip();
+    assert_eq!(taken(&read_ahead, StartLevel::Group), [200, 300, 400, 500, 600, 0]);
 }

@@ -1,0 +1,428 @@
+//! Random commands at random moments: read-ahead, timeline, filler, pacing and publisher together
+//! over simulated time.
+//!
+//! The items differ in the order and delay of their pictures. Each picture's body names its item
+//! and its place in decode and display order, so that the received tags show where each was cut.
+//! Time passes only while the playout waits; then encoders fill the read-ahead and commands arrive.
+
+mod material;
+mod pieces;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use proptest::prelude::*;
+use tgs_rtmp::flv::{FILE_HEADER, write_tag};
+
+use super::*;
+use crate::{
+    item::{Item, Media},
+    output::parse_output,
+    profile::Profile,
+    publisher::OpenSink,
+    read_ahead::{Admission, Discard},
+    sink::Sink,
+};
+use material::{FPS, GROUP, Material, PATTERNS};
+use pieces::{Piece, pieces};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1000 * MS;
+/// When the playout starts.
+const START: u64 = 5 * SECOND;
+const READ_AHEAD: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Next,
+    Jump,
+    Queue,
+    Pause,
+    Resume,
+}
+
+/// The encoder of one item.
+struct Encoder {
+    seq: u64,
+    tags: VecDeque<Tag>,
+    material: Material,
+    began: u64,
+    begun: bool,
+    sent_pictures: u64,
+}
+
+struct World {
+    now: u64,
+    time: Arc<SimulatedTime>,
+    read_ahead: Arc<ReadAhead>,
+    shared_status: SharedStatus,
+    cancel: Cancel,
+    materials: Vec<Material>,
+    encoder: Option<Encoder>,
+    turn: u64,
+    pending: u64,
+    orders: VecDeque<(u64, Order)>,
+    end: u64,
+    bytes: u64,
+    /// Arrivals, in ns, and their tags.
+    received: Vec<(u64, Tag)>,
+    /// The item of each turn.
+    items: Vec<u64>,
+    /// Each end of a pause: its time, and the position at which a restart would resume.
+    resumes: Vec<(u64, u64, Duration)>,
+}
+
+impl World {
+    fn pass(&mut self, until: u64) {
+        loop {
+            let next = self.orders.front().map_or(u64::MAX, |order| order.0).min(until);
+            self.now = self.now.max(next);
+            self.time.now.store(self.now, Ordering::Relaxed);
+            let Some((_, order)) = self.orders.pop_front_if(|order| order.0 <= until) else { break };
+            self.obey(order);
+            self.encode();
+        }
+        self.encode();
+        if self.now >= self.end {
+            self.cancel.cancel();
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let standing = self.shared_status.standing();
+        match order {
+            Order::Next => self.read_ahead.skip(),
+            Order::Jump => {
+                self.pending += u64::from(self.read_ahead.jump(Discard::All, false).is_ok());
+            }
+            Order::Queue => {
+                self.pending += u64::from(self.read_ahead.jump(Discard::Later, false).is_ok());
+            }
+            Order::Pause => standing.set_paused(true),
+            Order::Resume => {
+                if let Some(at) = self.shared_status.read().published.filter(|_| standing.is_paused()) {
+                    self.resumes.push((self.now, self.items[at.turn as usize], at.offset));
+                }
+                standing.set_paused(false);
+            }
+        }
+        self.read_ahead.wake();
+    }
+
+    /// The prepare and encode threads up to now.
+    fn encode(&mut self) {
+        loop {
+            for _ in 0..std::mem::take(&mut self.pending) {
+                self.read_ahead.release_request();
+            }
+            let Some(encoder) = &mut self.encoder else {
+                let material = self.materials[self.turn as usize % self.materials.len()];
+                match self.read_ahead.admit(&item(self.turn), &self.cancel) {
+                    Admission::Admitted(admitted) => {
+                        let (seq, began) = (admitted.seq, self.now);
+                        let tags = material.tags(seq);
+                        self.encoder =
+                            Some(Encoder { seq, tags, material, began, begun: false, sent_pictures: 0 });
+                        self.items.push(seq);
+                        self.turn += 1;
+                    }
+                    Admission::Skipped => {
+                        self.items.push(0);
+                        self.turn += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+                continue;
+            };
+            let material = encoder.material;
+            let lasted = (self.now - encoder.began) / MS;
+            let Some(ready) = lasted.checked_sub(material.startup) else { return };
+            if encoder.sent_pictures > ready.saturating_mul(material.speed) / 1000
+                || self.read_ahead.seconds() >= READ_AHEAD.as_secs_f64()
+            {
+                return;
+            }
+            let mut events = Vec::new();
+            if !std::mem::replace(&mut encoder.begun, true) {
+                events.push(begin(encoder.seq, self.turn - 1, material.silent));
+            }
+            match encoder.tags.pop_front() {
+                Some(tag) => {
+                    encoder.sent_pictures += u64::from(tag.kind == Kind::Video && tag.is_frame());
+                    events.push(Event::Tag(tag));
+                }
+                None => events.push(Event::End),
+            }
+            let ended = matches!(events.last(), Some(Event::End));
+            let taken = events.into_iter().all(|event| self.read_ahead.push(event, false, &self.cancel));
+            if !taken || ended {
+                self.read_ahead.close();
+                self.encoder = None;
+            }
+        }
+    }
+}
+
+fn item(turn: u64) -> Item {
+    let media = Media::at(String::new(), false);
+    Item { id: turn.to_string(), turn, title: turn.to_string(), start: Duration::ZERO, media }
+}
+
+fn begin(seq: u64, turn: u64, silent: bool) -> Event {
+    Event::Begin(Arc::new(StartedItem { seq, item: item(turn), silent, expected: None }))
+}
+
+/// The simulated time.
+#[derive(Debug)]
+struct SimulatedTime {
+    began: Instant,
+    /// Nanoseconds since `began`.
+    now: AtomicU64,
+}
+
+impl SimulatedTime {
+    fn elapsed(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+}
+
+impl Clock for SimulatedTime {
+    fn now(&self) -> Instant {
+        self.began + Duration::from_nanos(self.elapsed())
+    }
+
+    fn wall(&self) -> f64 {
+        self.elapsed() as f64 / SECOND as f64
+    }
+
+    fn wait(&self, _: Duration, _: &Cancel) -> bool {
+        unreachable!("the read-ahead does not wait by this clock");
+    }
+}
+
+/// The simulated time, and the world that moves with it.
+struct Simulated {
+    time: Arc<SimulatedTime>,
+    world: Mutex<World>,
+}
+
+impl std::fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.time.fmt(f)
+    }
+}
+
+impl Simulated {
+    fn pass(&self, until: u64) {
+        self.world.lock().unwrap().pass(until);
+    }
+}
+
+impl Clock for Simulated {
+    fn now(&self) -> Instant {
+        self.time.now()
+    }
+
+    fn wall(&self) -> f64 {
+        self.time.wall()
+    }
+
+    fn wait(&self, timeout: Duration, cancel: &Cancel) -> bool {
+        self.pass(self.time.elapsed() + timeout.as_nanos() as u64);
+        cancel.is_cancelled()
+    }
+}
+
+/// A connection that delivers at once.
+struct Ingest(Arc<Simulated>);
+
+impl Sink for Ingest {
+    fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
+        let mut world = self.0.world.lock().unwrap();
+        let now = world.now;
+        world.bytes += tag.body.len() as u64;
+        world.received.push((now, tag.clone()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
+        let until = (until - self.0.time.began).as_nanos() as u64;
+        self.0.pass(until.max(self.0.time.elapsed()) + MS / 2);
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.0.world.lock().unwrap().bytes
+    }
+
+    fn acked(&self) -> u64 {
+        self.written()
+    }
+
+    fn goodbye(self: Box<Self>) {}
+}
+
+const FILLER: Material = Material {
+    pattern: PATTERNS[2],
+    pictures: 2 * GROUP,
+    sound_later: 0,
+    silent: false,
+    startup: 0,
+    speed: 0,
+};
+
+/// Broadcasts `materials` in turn for `seconds`, with these commands. Returns what arrived.
+fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("filler.flv");
+    let mut bytes = FILE_HEADER.to_vec();
+    for tag in FILLER.tags(0) {
+        write_tag(&mut bytes, &tag).unwrap();
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let filler = Filler::encoded(&path).unwrap();
+    let (cancel, shared_status) = (Cancel::new(), SharedStatus::default());
+    let time = Arc::new(SimulatedTime { began: Instant::now(), now: AtomicU64::new(0) });
+    let read_ahead = ReadAhead::new(FPS as u32, READ_AHEAD, shared_status.standing());
+    let read_ahead = Arc::new(read_ahead.timed_by(time.clone()));
+    let world = World {
+        now: 0,
+        time: time.clone(),
+        read_ahead: read_ahead.clone(),
+        shared_status: shared_status.clone(),
+        cancel: cancel.clone(),
+        materials,
+        encoder: None,
+        turn: 0,
+        pending: 0,
+        orders: orders.into(),
+        end: seconds * SECOND,
+        bytes: 0,
+        received: Vec::new(),
+        items: Vec::new(),
+        resumes: Vec::new(),
+    };
+    let simulated = Arc::new(Simulated { time, world: Mutex::new(world) });
+    // The first item is ready when the playout starts: without an anchor it waits in real time.
+    for tenth in 0..=START / (SECOND / 10) {
+        simulated.pass(tenth * SECOND / 10);
+    }
+    let line = simulated.clone();
+    let open: OpenSink = Box::new(move |_, _, _| Ok(Box::new(Ingest(line.clone()))));
+    let output = parse_output("rtmp://simulated/app/key", None).unwrap();
+    let publisher =
+        Publisher::new(output, Profile::P720, 0, cancel.clone()).simulated(open, simulated.clone());
+    let timeline = Timeline::new(&Profile::P720, filler.silence());
+    let supervision =
+        Supervision { cancel, shared_status, watchdog: Watchdog::default(), started: simulated.time.began };
+    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
+    playout.run().unwrap();
+    drop(playout);
+    Arc::into_inner(simulated).unwrap().world.into_inner().unwrap()
+}
+
+fn material() -> impl Strategy<Value = Material> {
+    let speeds = prop_oneof![3 => Just(u64::MAX), 1 => 20_u64..40, 2 => 40_u64..300];
+    (
+        0..PATTERNS.len(),
+        1_u64..400,
+        prop_oneof![3 => Just(0_u64), 1 => 0_u64..300],
+        any::<bool>(),
+        0_u64..700,
+        speeds,
+    )
+        .prop_map(|(pattern, pictures, sound_later, silent, startup, speed)| {
+            let pattern = PATTERNS[pattern];
+            Material { pattern, pictures, sound_later, silent: silent && pictures % 2 == 0, startup, speed }
+        })
+}
+
+fn orders(seconds: u64) -> impl Strategy<Value = Vec<(u64, Order)>> {
+    let order = prop_oneof![
+        2 => Just(Order::Next), 2 => Just(Order::Jump), 1 => Just(Order::Queue),
+        2 => Just(Order::Pause), 3 => Just(Order::Resume)
+    ];
+    let at = prop_oneof![2 => 4000..seconds * 1000, 1 => (5..seconds).prop_map(|s| s * 1000)];
+    prop::collection::vec((at.prop_map(|ms| ms * MS), order), 0..25).prop_map(|mut orders| {
+        orders.sort_by_key(|order| order.0);
+        orders
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn commands_leave_no_gap_and_miss_no_picture(
+        materials in prop::collection::vec(material(), 1..6),
+        orders in orders(40),
+    ) {
+        let world = broadcast(materials, orders, 40);
+        let seen = pieces(&world.received)?;
+        prop_assert!(!seen.is_empty());
+    }
+}
+
+/// Cached items of 20 s.
+const CACHED: Material = Material {
+    pattern: PATTERNS[2],
+    pictures: 20 * FPS,
+    sound_later: 0,
+    silent: false,
+    startup: 50,
+    speed: u64::MAX,
+};
+
+/// The time from each command to the first picture that it leads to, in ms.
+fn latencies(orders: &[(u64, Order)], pieces: &[Piece]) -> Vec<(Order, u64)> {
+    let effect = |&(at, order): &(u64, Order)| {
+        let on_air = pieces.iter().rfind(|piece| piece.arrived <= at).unwrap();
+        let led_to = |piece: &&Piece| match order {
+            Order::Pause => piece.seq == 0,
+            Order::Resume => piece.seq > 0,
+            _ => piece.seq > on_air.seq,
+        };
+        let effect = pieces.iter().filter(|piece| piece.arrived > at).find(led_to).unwrap();
+        (order, (effect.arrived - at) / MS)
+    };
+    orders.iter().map(effect).collect()
+}
+
+#[test]
+fn a_command_acts_within_a_second_where_the_next_item_is_cached() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let (mut orders, mut at) = (Vec::new(), START + 3 * SECOND);
+    for _ in 0..40 {
+        for order in [Order::Next, Order::Jump, Order::Pause, Order::Resume] {
+            orders.push((at, order));
+            at += rng.u64(3 * SECOND..7 * SECOND);
+        }
+    }
+    let world = broadcast(vec![CACHED], orders.clone(), at / SECOND);
+    let seen = pieces(&world.received).unwrap();
+    let took = latencies(&orders, &seen);
+    for order in [Order::Next, Order::Jump, Order::Pause, Order::Resume] {
+        let mut of: Vec<u64> = took.iter().filter(|(of, _)| *of == order).map(|(_, ms)| *ms).collect();
+        of.sort_unstable();
+        println!("{order:?}: median {} ms, worst {} ms", of[of.len() / 2], of[of.len() - 1]);
+        assert!(of[of.len() - 1] < 500, "{order:?}: {of:?}");
+    }
+    // A restart during the pause would have resumed with the same group.
+    assert_eq!(world.resumes.len(), 40);
+    for (at, seq, offset) in world.resumes {
+        let resumed = seen.iter().find(|piece| piece.arrived > at && piece.seq > 0).unwrap();
+        assert_eq!(resumed.seq, seq);
+        let begins = resumed.from * 1000 / FPS;
+        let offset = offset.as_millis() as u64;
+        assert!(offset <= begins && offset + 100 > begins, "{offset} ms for {begins} ms");
+    }
+}
