@@ -5,10 +5,12 @@
 //! The engine and `tgs-stream` serve both, count metrics and decide what is healthy.
 
 mod address_file;
+mod as_run;
 mod broadcast_status;
 pub mod channels;
 mod client;
 mod control_client;
+mod events;
 pub mod health;
 pub mod http_get;
 mod listing;
@@ -20,14 +22,18 @@ mod state_change;
 mod status;
 mod summary;
 mod telegram;
+mod timestamp;
 
 pub use address_file::{AddressError, AddressFile};
+pub use as_run::{AsRunEntry, AsRunKind, AsRunListing, write_csv};
 pub use broadcast_status::{BroadcastStatus, Hello};
 pub use client::{ClientError, StatusClient};
 pub use control_client::{ControlClient, ControlError};
+pub use events::{AiredItem, BroadcastEvent, CommandSender, ItemEnd};
 pub use health::Health;
 pub use listing::{EntryState, ListedEntry, PlaylistPage};
 pub use queue::{QueueEntry, QueueListing};
 pub use state_change::StateChange;
 pub use status::{EngineStatus, OnAir, PlayingItem, PublisherState, Status};
 pub use telegram::{TelegramState, TelegramStatus};
+pub use timestamp::Timestamp;

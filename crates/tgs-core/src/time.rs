@@ -19,6 +19,12 @@ impl fmt::Display for Utc {
     }
 }
 
+/// Reads a time in RFC 3339, in UTC (`2026-02-28T23:59:59.123Z`; the fraction may be missing).
+#[must_use]
+pub fn parse_utc(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
 /// Formats a time to the second, `2026-02-28 23:59:59 UTC`, rounded up, so that a limit until
 /// `time` has ended at the displayed time.
 #[must_use]
@@ -71,6 +77,7 @@ mod tests {
         for (second, expected) in cases {
             let shown = Utc(UNIX_EPOCH + Duration::from_secs(second)).to_string();
             assert_eq!(shown, format!("{expected}T00:00:00.000Z"));
+            assert_eq!(parse_utc(&shown), Some(UNIX_EPOCH + Duration::from_secs(second)));
         }
     }
 
