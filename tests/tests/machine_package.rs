@@ -51,7 +51,15 @@ fn is_laid_out_and_enabled(machine: &Machine) {
     let unit = machine.unit(UNIT).unwrap();
     assert_eq!(unit["ActiveState"], "inactive");
     assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
-    for tool in ["tgs-stream", "tgs-session", "tgs-diag", "tgs-check-active", "tgs-ytdlp-update", "tgs-web"] {
+    for tool in [
+        "tgs-stream",
+        "tgs-session",
+        "tgs-ctl",
+        "tgs-diag",
+        "tgs-check-active",
+        "tgs-ytdlp-update",
+        "tgs-web",
+    ] {
         let version = machine.sh(&format!("{tool} --version")).unwrap();
         assert_eq!(version, format!("{tool} {}", env!("CARGO_PKG_VERSION")));
         // Debian keeps documentation, and completions beside it; both may be left out by the

@@ -90,7 +90,7 @@ fn crates_depend_on_lower_layers_alone() {
 /// They start within milliseconds, in a deploy and on a machine that has nothing to spare.
 #[test]
 fn small_tools_compile_no_telegram_and_no_runtime() {
-    for tool in ["tgs-check-active", "tgs-control", "tgs-ytdlp-update"] {
+    for tool in ["tgs-check-active", "tgs-control", "tgs-ctl", "tgs-ytdlp-update"] {
         let args = ["tree", "--package", tool, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
         let output = cargo().args(args).output().expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

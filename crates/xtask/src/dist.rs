@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tgs_e2e::bin_path::{self, workspace};
 
-pub(crate) use self::tools::tools;
+pub(crate) use self::tools::{subcommands, tools};
 use crate::{install, step};
 
 /// Folders of `deploy` that a release contains.

@@ -162,12 +162,20 @@ too (`man tgs-stream`), and completions for bash, zsh and fish.
 "
     .to_owned();
     page.extend(dist::tools().map(|(name, _)| format!("- [{name}](#{name})\n")));
-    page.extend(dist::tools().map(|(name, mut command)| {
-        let help = command.render_long_help().to_string();
-        let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
-        format!("\n## {name}\n\n```console\n$ {name} --help\n{}\n```\n", help.join("\n"))
-    }));
+    for (name, mut command) in dist::tools() {
+        page.push_str(&format!("\n## {name}\n\n{}", help_block(name, &mut command)));
+        for (name, mut command) in dist::subcommands(&command) {
+            page.push_str(&format!("\n{}", help_block(&name, &mut command)));
+        }
+    }
     page
+}
+
+/// What `NAME --help` prints, as a block.
+fn help_block(name: &str, command: &mut clap::Command) -> String {
+    let help = command.render_long_help().to_string();
+    let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
+    format!("```console\n$ {name} --help\n{}\n```\n", help.join("\n"))
 }
 
 #[cfg(test)]

@@ -179,7 +179,15 @@ fn commands_in_the_documents_have_the_flags_they_are_given() {
     let names: Vec<_> = helps.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["tgs-check-active", "tgs-diag", "tgs-session", "tgs-stream", "tgs-web", "tgs-ytdlp-update"]
+        [
+            "tgs-check-active",
+            "tgs-ctl",
+            "tgs-diag",
+            "tgs-session",
+            "tgs-stream",
+            "tgs-web",
+            "tgs-ytdlp-update"
+        ]
     );
     let mut commands = 0;
     for (path, text) in documents() {

@@ -2,21 +2,23 @@
 
 use std::{fs, path::Path};
 
-use anyhow::Result;
-use clap_complete::Shell;
+use anyhow::{Context, Result};
+use clap_complete::{Shell, env::Shells};
 
-use super::tools::tools;
+use super::tools::{subcommands, tools};
+
+/// Tools that the shell asks for candidates: only they know channels and queue entries.
+const ASKED: [&str; 1] = ["tgs-ctl"];
 
 /// Writes `man/NAME.1` and `completions/{bash,zsh,fish}/…` to `dist`, with each shell's file names.
 pub(super) fn write(dist: &Path) -> Result<()> {
     let (man, completions) = (dist.join("man"), dist.join("completions"));
     fs::create_dir(&man)?;
     for (name, mut command) in tools() {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command.clone()).render(&mut page)?;
-        // clap_mangen names the text after the options EXTRA; ours is examples and exit codes.
-        let page = String::from_utf8(page)?.replace(".SH EXTRA", ".SH EXAMPLES");
-        fs::write(man.join(format!("{name}.1")), page)?;
+        manual(&man, name, &command)?;
+        for (name, command) in subcommands(&command) {
+            manual(&man, &name.replace(' ', "-"), &command)?;
+        }
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let dir = completions.join(shell.to_string());
             fs::create_dir_all(&dir)?;
@@ -26,10 +28,26 @@ pub(super) fn write(dist: &Path) -> Result<()> {
                 _ => format!("{name}.fish"),
             };
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command, name, &mut text);
+            if ASKED.contains(&name) {
+                let shells = Shells::builtins();
+                let completer = shells.completer(&shell.to_string()).context("no such shell")?;
+                completer.write_registration("COMPLETE", name, name, name, &mut text)?;
+            } else {
+                clap_complete::generate(shell, &mut command, name, &mut text);
+            }
             fs::write(dir.join(file), text)?;
         }
     }
+    Ok(())
+}
+
+/// Writes the manual page `NAME.1`.
+fn manual(dir: &Path, name: &str, command: &clap::Command) -> Result<()> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    // clap_mangen names the text after the options EXTRA; ours is examples and exit codes.
+    let page = String::from_utf8(page)?.replace(".SH EXTRA", ".SH EXAMPLES");
+    fs::write(dir.join(format!("{name}.1")), page)?;
     Ok(())
 }
 
@@ -48,7 +66,7 @@ mod tests {
             }
             for file in [format!("bash/{name}"), format!("zsh/_{name}"), format!("fish/{name}.fish")] {
                 let text = fs::read_to_string(dir.path().join("completions").join(&file)).unwrap();
-                assert!(text.contains("help"), "{file}");
+                assert!(text.contains(if ASKED.contains(&name) { "COMPLETE" } else { "help" }), "{file}");
             }
         }
     }
