@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    path::Path,
 };
 
 use tgs_control::StatusClient;
@@ -12,7 +13,7 @@ use crate::{
     context::DiagContext,
     finding::Finding,
     runner::CheckSink,
-    running_broadcast::{NoPages, RunningBroadcast},
+    running_broadcast::{NoAnswer, RunningBroadcast},
 };
 
 const CHECK: &str = "port";
@@ -29,18 +30,21 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
         _ => FOLLOWING,
     };
     let dir = settings.state_dir.display();
-    match RunningBroadcast::of(&settings.state_dir) {
+    match RunningBroadcast::of(settings) {
         Ok(stream) => {
             out.say(stream.broadcast());
-            out.say(answered(stream.address, port));
+            out.say(match pages(&settings.state_dir) {
+                Some(address) => answered(address, port),
+                None => unserved(port),
+            });
         }
         Err(silent) => {
             let why = match silent {
-                NoPages::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
-                NoPages::Unreadable(error) => {
+                NoAnswer::NotRunning => format!("no tgs-stream runs with STATE_DIR {dir}"),
+                NoAnswer::Unreadable(error) => {
                     format!("{error}; run this as root: {}", remedy::as_root("tgs-diag"))
                 }
-                NoPages::NoAnswer(address) => format!(
+                NoAnswer::Silent(address) => format!(
                     "the tgs-stream that ran with STATE_DIR {dir} does not answer at {address} any more"
                 ),
             };
@@ -48,6 +52,17 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
             out.say(free(host, port, following));
         }
     }
+}
+
+/// The address at which the running broadcast serves its pages.
+fn pages(state_dir: &Path) -> Option<SocketAddr> {
+    let client = StatusClient::of_state_dir(state_dir).ok()?;
+    client.health().is_ok().then(|| client.address())
+}
+
+fn unserved(wanted: u16) -> Finding {
+    Finding::warn(CHECK, "tgs-stream serves no pages: nothing can read its metrics")
+        .with_remedy(format!("free the port {wanted} (PROMETHEUS_PORT), then restart tgs-stream"))
 }
 
 fn answered(address: SocketAddr, wanted: u16) -> Finding {
@@ -74,7 +89,7 @@ fn free(host: IpAddr, port: u16, following: u16) -> Finding {
     match listen(port) {
         Ok(()) => Finding::pass(CHECK, format!("port {port} of {host} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if RunningBroadcast::ask(StatusClient::new(SocketAddr::new(host, port))).is_some() {
+            if StatusClient::new(SocketAddr::new(host, port)).status().is_ok() {
                 return Finding::warn(CHECK, format!("port {port} of {host} is that of another tgs-stream"))
                     .with_remedy(remedy);
             }

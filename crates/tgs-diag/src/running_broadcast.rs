@@ -1,49 +1,46 @@
-//! Findings about a running `tgs-stream`, from its `/status` and `/healthz`. They replace all
-//! queries to Telegram while that process holds the session.
+//! Findings about a running `tgs-stream`, from its control socket, or the pages of an older one.
+//! They replace all queries to Telegram while that process holds the session.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use tgs_control::{
-    AddressError, Health, OnAir, PublisherState, Status, StatusClient, TelegramState, TelegramStatus,
+    AddressError, Health, OnAir, PublisherState, RunningStatus, Status, StatusClient, TelegramState,
+    TelegramStatus,
 };
+use tgs_core::settings::Settings;
 
 use crate::finding::Finding;
 
-/// The answers of both pages at one moment.
+/// What it says of itself at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunningBroadcast {
-    /// The address of the pages.
-    pub(crate) address: SocketAddr,
     status: Status,
     health: Health,
 }
 
-/// Why the pages are not available.
+/// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum NoPages {
+pub(crate) enum NoAnswer {
     /// No tgs-stream runs with this STATE_DIR.
     NotRunning,
     /// `metrics.port` is unreadable, so it is unknown whether one runs.
     Unreadable(AddressError),
     /// No tgs-stream answers at this address.
-    NoAnswer(SocketAddr),
+    Silent(SocketAddr),
 }
 
 impl RunningBroadcast {
-    /// Queries the `tgs-stream` that runs with this STATE_DIR.
-    pub(crate) fn of(state_dir: &Path) -> Result<Self, NoPages> {
-        let client = StatusClient::of_state_dir(state_dir).map_err(|error| match error {
-            AddressError::Missing(_) | AddressError::NoAddress(_) => NoPages::NotRunning,
-            AddressError::Unreadable { .. } => NoPages::Unreadable(error),
-        })?;
-        Self::ask(client).ok_or(NoPages::NoAnswer(client.address()))
-    }
-
-    /// Queries the pages; `None` if no `tgs-stream` answers.
-    pub(crate) fn ask(client: StatusClient) -> Option<Self> {
-        let status = client.status().ok()?;
-        let health = client.health().unwrap_or_else(|error| Health::Unhealthy(error.to_string()));
-        Some(Self { address: client.address(), status, health })
+    /// Queries the `tgs-stream` that runs with these settings.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, NoAnswer> {
+        let asked = RunningStatus::ask(settings.control_socket.as_deref(), &settings.state_dir, "tgs-diag");
+        if let Some(RunningStatus { status, health }) = asked {
+            return Ok(Self { status, health });
+        }
+        Err(match StatusClient::of_state_dir(&settings.state_dir) {
+            Ok(client) => NoAnswer::Silent(client.address()),
+            Err(AddressError::Missing(_) | AddressError::NoAddress(_)) => NoAnswer::NotRunning,
+            Err(error @ AddressError::Unreadable { .. }) => NoAnswer::Unreadable(error),
+        })
     }
 
     /// Whether the status may describe the session with this fingerprint.

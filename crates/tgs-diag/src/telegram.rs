@@ -122,7 +122,7 @@ fn server(given: &Ingest, out: &CheckSink) -> Finding {
 /// Findings from the tgs-stream that uses the session.
 fn by_status(settings: &Settings, own: &SessionString, holder: &Holder, out: &CheckSink) {
     let name = holder.to_string();
-    match RunningBroadcast::of(&settings.state_dir) {
+    match RunningBroadcast::of(settings) {
         Ok(stream) if stream.is_about(&own.fingerprint()) => {
             out.say_all(stream.session(&name));
             out.say(Finding::unseen("clock", format_args!("{name} uses the session")));
@@ -156,7 +156,7 @@ pub(crate) fn standby(context: &DiagContext, out: &CheckSink) {
         Err(NotAsked::Why(why)) => Finding::unseen("standby", why),
         Err(NotAsked::Refused(error)) => judge("standby", &error, &settings::standby()),
         Err(NotAsked::Held(holder)) => {
-            match RunningBroadcast::of(&settings.state_dir).ok().and_then(|stream| stream.standby()) {
+            match RunningBroadcast::of(settings).ok().and_then(|stream| stream.standby()) {
                 Some(true) => Finding::pass("standby", format!("alive when {holder} used it last")),
                 Some(false) => {
                     Finding::fail("standby", format!("dead, as {holder} reports"), settings::standby())

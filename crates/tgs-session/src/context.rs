@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_control::{StatusClient, TelegramStatus};
+use tgs_control::{RunningStatus, TelegramStatus};
 use tgs_core::{
     cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, remedy, secret::Secret,
     settings::Settings,
@@ -161,9 +161,10 @@ impl Context {
 
     /// The Telegram status of the `tgs-stream` that uses `session`; `None` without one.
     pub(crate) fn stream(&self, session: &SessionString) -> Option<TelegramStatus> {
-        let client = StatusClient::of_state_dir(&self.settings.state_dir).ok()?;
-        let status = client.status().inspect_err(|error| log::debug!("failed to ask tgs-stream: {error}"));
-        let telegram = status.ok()?.telegram?;
+        let settings = &self.settings;
+        let running =
+            RunningStatus::ask(settings.control_socket.as_deref(), &settings.state_dir, "tgs-session")?;
+        let telegram = running.status.telegram?;
         // The status of another session does not describe this one.
         let same = telegram.session.as_ref().is_none_or(|fingerprint| *fingerprint == session.fingerprint());
         same.then_some(telegram)
