@@ -42,9 +42,10 @@ export const command = (channel, method, params = {}) => post(path(channel, "/ca
 export function follow(handlers) {
   let source;
   let timer;
+  let stopped = false;
   const open = () => {
     clearTimeout(timer);
-    if (document.hidden || source) return;
+    if (stopped || document.hidden || source) return;
     source = new EventSource("/api/live");
     source.addEventListener("open", () => handlers.link(true));
     source.addEventListener("status", (message) => handlers.status(JSON.parse(message.data)));
@@ -52,7 +53,7 @@ export function follow(handlers) {
     source.addEventListener("signed_out", () => { close(); onSignedOut(); });
     source.addEventListener("error", async () => {
       close();
-      handlers.link(false);
+      if (!stopped) handlers.link(false);
       // EventSource hides the status: a plain request shows whether the session has ended.
       try { await get("/api/me"); } catch { /* onSignedOut was called, or the desk is unreachable */ }
       timer = setTimeout(open, 2000);
@@ -62,5 +63,10 @@ export function follow(handlers) {
   const change = () => (document.hidden ? close() : open());
   document.addEventListener("visibilitychange", change);
   open();
-  return () => { clearTimeout(timer); close(); document.removeEventListener("visibilitychange", change); timer = undefined; handlers.link = () => {}; };
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+    close();
+    document.removeEventListener("visibilitychange", change);
+  };
 }

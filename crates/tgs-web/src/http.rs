@@ -45,6 +45,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/queue", get(read::queue))
         .route("/playlist", get(read::playlist))
         .route("/as-run", get(read::as_run))
+        .route("/as-run.csv", get(read::as_run_csv))
         .route("/log", get(read::log))
         .route("/events", get(read::events))
         .route("/history", get(read::history))

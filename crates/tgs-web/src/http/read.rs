@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json,
     extract::{Path, Query, State},
+    http::header,
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tgs_control::method::{AsRunParams, Call, LogTailParams, NoParams, PlaylistListParams};
+use tgs_control::{
+    AsRunListing,
+    method::{AsRunParams, Call, LogTailParams, NoParams, PlaylistListParams},
+    write_csv,
+};
 use tokio::{task, time::timeout};
 
 use super::{client::SignedIn, command::ask, refusal::Refusal};
@@ -75,6 +80,23 @@ pub(super) async fn as_run(
     Query(query): Query<AsRunQuery>,
 ) -> Result<Json<Value>, Refusal> {
     read(&desk, &user, &channel, query.call(200)).await
+}
+
+pub(super) async fn as_run_csv(
+    State(desk): State<Arc<Desk>>,
+    user: SignedIn,
+    Path(channel): Path<String>,
+    Query(query): Query<AsRunQuery>,
+) -> Result<Response, Refusal> {
+    let Json(listing) = read(&desk, &user, &channel, query.call(10_000)).await?;
+    let listing: AsRunListing = serde_json::from_value(listing).map_err(|_| Refusal::internal())?;
+    let mut text = Vec::new();
+    write_csv(&listing.entries, &mut text).map_err(|_| Refusal::internal())?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"as-run.csv\""),
+    ];
+    Ok((headers, text).into_response())
 }
 
 /// A part of the log.

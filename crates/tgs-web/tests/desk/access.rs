@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::desk::{Desk, PASSWORD, user};
 
 /// Requests that need a signed-in user.
-const PRIVATE: [&str; 12] = [
+const PRIVATE: [&str; 13] = [
     "/api/me",
     "/api/channels",
     "/api/live",
@@ -19,6 +19,7 @@ const PRIVATE: [&str; 12] = [
     "/api/channels/main/queue",
     "/api/channels/main/playlist",
     "/api/channels/main/as-run",
+    "/api/channels/main/as-run.csv",
     "/api/channels/main/log",
     "/api/channels/main/events",
     "/api/channels/main/history",

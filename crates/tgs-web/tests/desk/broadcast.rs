@@ -89,6 +89,9 @@ fn serve(
             "queue.list" => {
                 json!({ "entries": [{ "id": 7, "source": "/q.mp4", "title": "q", "on_air": false }] })
             }
+            "asrun.list" => json!({ "entries": [
+                { "n": 1, "kind": "item", "title": "=1+1", "start": "2026-02-28T10:00:00.000Z", "ended": "played" },
+            ] }),
             "queue.add" => json!({ "id": 8 }),
             _ => json!({}),
         };

@@ -85,3 +85,15 @@ fn a_channel_that_does_not_run_says_so() {
     assert_eq!(desk.get("/api/channels/main/monitor.flv", &cookie).status, 503);
     assert_eq!(desk.get("/api/channels/main/thumbnail.jpg", &cookie).status, 503);
 }
+
+#[test]
+fn the_as_run_log_opens_in_a_spreadsheet() {
+    let desk = Desk::start();
+    let cookie = desk.sign_in("ben");
+    assert_eq!(desk.get("/api/channels/main/as-run", &cookie).json()["entries"][0]["title"], "=1+1");
+    let answer = desk.get("/api/channels/main/as-run.csv", &cookie);
+    assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(answer.header("content-disposition").unwrap().contains("as-run.csv"));
+    // No formula.
+    assert!(answer.body.starts_with("start,end,") && answer.body.contains("'=1+1"), "{}", answer.body);
+}
