@@ -52,6 +52,7 @@ const FILES: &[(&str, &str, &[u8])] = files![
     "lang/ru.json" JSON,
     "vendor/mpegts.js" SCRIPT,
     "vendor/mpegts.LICENSE.txt" TEXT,
+    "vendor/mpegts.js.LICENSE.txt" TEXT,
     "vendor/uplot.js" SCRIPT,
     "vendor/uplot.css" STYLE,
     "vendor/uplot.LICENSE.txt" TEXT,
@@ -100,6 +101,18 @@ mod tests {
                 );
                 assert!(!line.contains("innerHTML"), "{}: {line}", asset.path);
             }
+        }
+    }
+
+    #[test]
+    fn vendored_scripts_are_those_that_the_table_names() {
+        let table = include_str!("../page/vendor/README.md");
+        for name in ["mpegts.js", "uplot.js", "uplot.css"] {
+            let mut digest = tgs_core::digest::Digest::default();
+            digest.add(find(&format!("vendor/{name}")).unwrap().bytes);
+            let digest = digest.hex();
+            let row = table.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            assert!(row.contains(&digest), "{name} has the digest {digest}");
         }
     }
 
