@@ -15,8 +15,8 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Switches to the next item as soon as no picture is missing that is displayed before another
-    /// one. While the next item is not ready, the current item goes on, to the end of the next group
-    /// of pictures at most. The item that is left does not count as failed.
+    /// one. While the next item is not ready, the current item goes on, to the end of the next
+    /// group of pictures at most. The item that is left does not count as failed.
     Next,
     /// Returns to the beginning of the item before the current one in the list; from the first
     /// item, to its own beginning.
@@ -37,8 +37,8 @@ pub enum Command {
     /// Sends the filler until [`Command::Resume`], as soon as no picture is missing: files stop,
     /// live sources continue unseen.
     Pause,
-    /// Ends [`Command::Pause`]: files continue with the group of pictures that the pause has cut (up
-    /// to two seconds are shown again), live sources at their live edge.
+    /// Ends [`Command::Pause`]: files continue with the group of pictures that the pause has cut
+    /// (up to two seconds are shown again), live sources at their live edge.
     Resume,
     /// Reads the list again. Changes take effect with the next item to be encoded.
     Reload,
@@ -48,6 +48,13 @@ pub enum Command {
     StopAfterCurrent,
     /// Ends the broadcast at once.
     Stop,
+}
+
+impl Command {
+    /// Whether the command leaves the current item before its end.
+    pub(crate) fn leaves_current(&self) -> bool {
+        matches!(self, Self::Next | Self::Previous | Self::Seek(_) | Self::SeekBy(_) | Self::Goto(_))
+    }
 }
 
 impl fmt::Display for Command {

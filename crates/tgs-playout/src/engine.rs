@@ -28,6 +28,7 @@ use std::{
 };
 
 use tgs_core::cancel::Cancel;
+use tgs_rtmp::flv::Tag;
 
 pub use self::{
     config::{EngineConfig, EngineError, RunEnd, Summary},
@@ -49,10 +50,12 @@ use crate::{
     },
     filler::Filler,
     item::Programme,
+    on_air::OnAirTracker,
     output::Output,
     pacing::{Playout, Supervision},
     publisher::Publisher,
     read_ahead::ReadAhead,
+    sink::file,
     threads::await_end,
     timeline::Timeline,
 };
@@ -85,6 +88,7 @@ fn broadcast(
 ) -> Result<Summary, EngineError> {
     let started = Instant::now();
     let cancel = control.cancel.clone();
+    control.notes.clear();
     // An error during a stop is a consequence of the stop.
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
@@ -119,21 +123,30 @@ fn broadcast(
     cache::forget_fillers(&config.cache_dir);
     let encode = EncodeThread::new(setup, shared, config.passthrough);
     let is_file = matches!(config.output, Output::File(_));
+    let metadata = file::metadata_tag(&config.profile);
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
+    let supervision = supervision(control, metadata, &publisher, started);
     let playout = Playout::new(
         read_ahead,
         Timeline::new(&config.profile, filler.silence()),
         filler,
         publisher,
-        Supervision {
-            cancel: cancel.clone(),
-            shared_status: control.status.clone(),
-            watchdog: control.watchdog.clone(),
-            started,
-        },
+        supervision,
         !is_file || config.realtime,
     );
     run_threads(encode, preparer, ahead, playout, &cache, control)
+}
+
+/// Links the playout thread to the rest of the process.
+fn supervision(control: &Control, metadata: Tag, publisher: &Publisher, started: Instant) -> Supervision {
+    Supervision {
+        cancel: control.cancel.clone(),
+        shared_status: control.status.clone(),
+        monitors: control.monitors.begin_run(metadata),
+        tracker: OnAirTracker::new(control.events.clone(), control.notes.clone(), publisher.clock()),
+        watchdog: control.watchdog.clone(),
+        started,
+    }
 }
 
 /// Runs the encode, prefetch and playout threads until the broadcast ends.

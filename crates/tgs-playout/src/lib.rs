@@ -11,12 +11,16 @@ mod clock;
 pub mod command;
 mod display_order;
 pub mod engine;
+pub mod events;
 #[cfg(test)]
 mod faults;
 pub mod ffmpeg;
 pub mod filler;
 pub mod item;
+mod item_notes;
+pub mod monitor;
 pub mod network;
+mod on_air;
 pub mod output;
 mod pacing;
 pub mod profile;

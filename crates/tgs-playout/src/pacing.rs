@@ -25,6 +25,8 @@ use tgs_rtmp::flv::{Kind, Tag};
 use crate::{
     clock::Clock,
     filler::Filler,
+    monitor::MonitorFeed,
+    on_air::OnAirTracker,
     publisher::Publisher,
     read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
     sink::SinkError,
@@ -55,6 +57,8 @@ pub(crate) struct Playout {
     timeline: Timeline,
     filler: Filler,
     publisher: Publisher,
+    monitors: MonitorFeed,
+    tracker: OnAirTracker,
     clock: Arc<dyn Clock>,
     cancel: Cancel,
     shared_status: SharedStatus,
@@ -102,6 +106,10 @@ pub(crate) struct Supervision {
     pub(crate) cancel: Cancel,
     /// Receives the snapshot.
     pub(crate) shared_status: SharedStatus,
+    /// Receives what is sent.
+    pub(crate) monitors: MonitorFeed,
+    /// Receives the changes of what is on air.
+    pub(crate) tracker: OnAirTracker,
     /// Receives the heartbeat.
     pub(crate) watchdog: Watchdog,
     /// Start time of the broadcast.
@@ -133,7 +141,7 @@ impl Playout {
         supervision: Supervision,
         paced: bool,
     ) -> Self {
-        let Supervision { cancel, shared_status, watchdog, started } = supervision;
+        let Supervision { cancel, shared_status, monitors, tracker, watchdog, started } = supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         Self {
             read_ahead,
@@ -141,6 +149,8 @@ impl Playout {
             filler,
             clock: publisher.clock(),
             publisher,
+            monitors,
+            tracker,
             cancel,
             shared_status,
             heartbeat,
@@ -169,8 +179,15 @@ impl Playout {
     /// Runs until the programme is over, the broadcast is stopped, or the output cannot be written.
     /// Returns the number of items sent.
     pub(crate) fn run(&mut self) -> Result<u64, SinkError> {
+        self.tracker.started();
         let ended = self.broadcast();
         self.report(true);
+        self.monitors.flush(|| self.publisher.current_group());
+        self.tracker.stopped(match &ended {
+            Ok(()) => None,
+            Err(PlayoutEnd::Cancelled) => Some("stopped".to_owned()),
+            Err(PlayoutEnd::Failed(error)) => Some(error.to_string()),
+        });
         self.publisher.goodbye();
         METRICS.on_air.set(0);
         self.shared_status.show(|status| status.on_air = OnAir::Stopped);
@@ -241,7 +258,7 @@ impl Playout {
                 }
                 self.timeline.push(tag);
             }
-            Event::End => {}
+            Event::End => self.tracker.item_over(self.recent.back().map_or(0, |item| item.seq)),
         }
     }
 
@@ -263,6 +280,7 @@ impl Playout {
         self.report(false);
         let began = self.clock.now();
         let flushed = self.publisher.flush();
+        self.monitors.flush(|| self.publisher.current_group());
         self.sending += self.clock.now() - began;
         if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
             self.recover(broken)?;
@@ -281,6 +299,9 @@ impl Playout {
             for header in self.timeline.headers().collect::<Vec<_>>() {
                 let tag = tgs_rtmp::flv::Tag { timestamp: placed.tag.timestamp, ..header };
                 let origin = placed.origin;
+                if self.monitors.is_watched() {
+                    self.monitors.push(tag.clone(), || self.publisher.current_group());
+                }
                 if let Err(broken) = self.publisher.send(TimedTag { tag, origin }) {
                     self.lost(&broken);
                 }
@@ -294,11 +315,15 @@ impl Playout {
         }
         let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
+        let shown = self.monitors.is_watched().then(|| placed.tag.clone());
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag and sends it again on the next connection.
             self.recover(broken)?;
         }
         self.sending += self.clock.now() - began;
+        if let Some(tag) = shown {
+            self.monitors.push(tag, || self.publisher.current_group());
+        }
         self.note_sent(origin, picture);
         Ok(())
     }

@@ -190,6 +190,21 @@ impl Publisher {
         last.placed.tag.timestamp.saturating_sub(from) as f64 / 1000.0
     }
 
+    /// The codec headers and the tags sent since the last keyframe; empty before the first.
+    pub(crate) fn current_group(&self) -> Vec<Tag> {
+        let key = self.sent.iter().rposition(|sent| sent.placed.tag.is_keyframe());
+        let Some(key) = key else { return Vec::new() };
+        let timestamp = self.sent[key].placed.tag.timestamp;
+        let mut headers = self.headers.clone();
+        for SentTag { placed: TimedTag { tag, .. }, .. } in self.sent.range(..key) {
+            if tag.is_sequence_header() {
+                headers[usize::from(tag.kind == Kind::Audio)] = Some(tag.clone());
+            }
+        }
+        let headers = headers.into_iter().flatten().map(|tag| Tag { timestamp, ..tag });
+        headers.chain(self.sent.range(key..).map(|sent| sent.placed.tag.clone())).collect()
+    }
+
     /// Closes the connection cleanly.
     pub(crate) fn goodbye(&mut self) {
         if let Some(mut link) = self.link.take() {

@@ -5,11 +5,11 @@
 //! pictures only once the group is complete, so an encoder failure never interrupts a group: the
 //! filler starts and ends at keyframes and no tag is lost.
 //!
-//! A command discards an item (`ReadAhead::skip`, `ReadAhead::jump`) in the middle of a group, where
-//! the pictures handed out so far miss none that is displayed before another one. Until the next
-//! item is ready, the current one goes on, to the end of the next group at most. A pause begins at
-//! such a picture as well, and the item continues with the group that was cut (`cut`). `sequence`
-//! decides which item a command means; the `Programme` decides where the list continues.
+//! A command discards an item (`ReadAhead::skip`, `ReadAhead::jump`) in the middle of a group,
+//! where the pictures handed out so far miss none that is displayed before another one. Until the
+//! next item is ready, the current one goes on, to the end of the next group at most. A pause
+//! begins at such a picture as well, and the item continues with the group that was cut (`cut`).
+//! `sequence` decides which item a command means; the `Programme` decides where the list continues.
 
 mod buffer;
 mod cut;
@@ -292,6 +292,11 @@ impl ReadAhead {
     /// Marks one command as applied by the prepare thread.
     pub(crate) fn release_request(&self) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Number of the item that a command refers to.
+    pub(crate) fn current_seq(&self) -> u64 {
+        self.lock().sequence.current()
     }
 
     /// Discards the current item; the item after it is next.

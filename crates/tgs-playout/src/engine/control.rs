@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_control::OnAir;
+use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir};
 use tgs_core::{
     cancel::Cancel,
     supervise::{Panic, contain},
@@ -18,7 +18,10 @@ use tgs_core::{
 
 use crate::{
     command::{Command, CommandRefused},
+    events::{EventSubscription, Events, TooManySubscriptions},
     item::JumpTarget,
+    item_notes::ItemNotes,
+    monitor::{Monitor, Monitors, TooManyMonitors},
     read_ahead::{Discard, ReadAhead, TargetItem},
     status::{METRICS, SharedStatus},
 };
@@ -48,6 +51,9 @@ pub struct Control {
     /// Watchdog that the pacing loop reports to.
     pub watchdog: Watchdog,
     router: Arc<Mutex<CommandRouter>>,
+    pub(crate) monitors: Monitors,
+    pub(crate) events: Events,
+    pub(crate) notes: ItemNotes,
 }
 
 /// Passes commands to the engine, or keeps them until an engine is attached.
@@ -112,10 +118,17 @@ impl Control {
         self.cancel.child()
     }
 
-    /// Sends a command to the broadcast without waiting for its effect.
+    /// Sends a command of the tool itself; see [`Control::send_as`].
     pub fn send(&self, command: Command) -> Result<(), CommandRefused> {
+        self.send_as(command, &CommandSender::internal())
+    }
+
+    /// Sends a command to the broadcast without waiting for its effect. The log, the events and the
+    /// as-run log name the sender.
+    pub fn send_as(&self, command: Command, by: &CommandSender) -> Result<(), CommandRefused> {
         let mut router = lock(&self.router);
         if command == Command::Stop {
+            self.notes.stopped(by);
             self.cancel.cancel();
             return Ok(());
         }
@@ -127,9 +140,39 @@ impl Control {
         let quiet = matches!(command, Command::Reload | Command::Replan);
         let level = if quiet { log::Level::Debug } else { log::Level::Info };
         let shown = command.to_string();
-        router.take(command, &self.status)?;
-        log::log!(level, "command: {shown}");
+        // Noted before the playout thread can see the effect.
+        let left = router.engine.as_ref().filter(|_| command.leaves_current());
+        let left = left.map(|engine| engine.read_ahead.current_seq());
+        if let Some(seq) = left {
+            self.notes.set(seq, ItemEnd::Skipped { by: by.clone(), command: shown.clone() });
+        }
+        let taken = router.take(command, &self.status);
+        if let (Err(_), Some(seq)) = (&taken, left) {
+            self.notes.forget(seq);
+        }
+        taken?;
+        if *by == CommandSender::internal() {
+            log::log!(level, "command: {shown}");
+        } else {
+            log::log!(level, "command: {shown} (from {by})");
+        }
         Ok(())
+    }
+
+    /// Attaches a monitor: a receiver of the broadcast as FLV, also across engine runs.
+    pub fn monitor(&self) -> Result<Monitor, TooManyMonitors> {
+        self.monitors.attach()
+    }
+
+    /// Subscribes to the events of what is on air, also across engine runs. `depth` events may
+    /// wait; later ones are lost and counted.
+    pub fn subscribe(&self, depth: usize) -> Result<EventSubscription, TooManySubscriptions> {
+        self.events.subscribe(depth)
+    }
+
+    /// Hands an event to the subscribers.
+    pub fn report(&self, event: BroadcastEvent) {
+        self.events.report(event);
     }
 
     /// Runs `work`, the body of the required thread `name`. A panic ends the broadcast: /healthz

@@ -1,9 +1,10 @@
 //! The encode thread: plays one item after another, counts failures, and backs off when the whole
 //! list fails. [`super::play`] plays the single item.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tgs_core::{backoff::Backoff, supervise::contain};
+use tgs_control::{BroadcastEvent, ItemEnd};
+use tgs_core::{backoff::Backoff, mask, supervise::contain};
 
 use super::{
     context::EngineContext,
@@ -57,7 +58,7 @@ impl EncodeThread {
                 NextStep::Gone => break,
                 NextStep::Skip { title, failure } => {
                     self.wait_backoff(round, &mut backoff);
-                    self.fail(&title, &failure, Duration::ZERO);
+                    self.fail(None, &title, &failure, Duration::ZERO);
                 }
                 NextStep::Play(prepared, admitted) => {
                     self.wait_backoff(round, &mut backoff);
@@ -77,8 +78,12 @@ impl EncodeThread {
             match contain(|| self.player.play(prepared, admitted)) {
                 Ok(Ok(Played::Whole)) => self.failed_in_row = 0,
                 Ok(Ok(Played::Discarded)) => {}
-                Ok(Err(PlayFailure { failure, played })) => self.fail(&title, &failure, played),
-                Err(panic) => self.fail(&title, &ItemFailure::of_panic(&panic), Duration::ZERO),
+                Ok(Err(PlayFailure { failure, played })) => {
+                    self.fail(Some(admitted.seq), &title, &failure, played);
+                }
+                Err(panic) => {
+                    self.fail(Some(admitted.seq), &title, &ItemFailure::of_panic(&panic), Duration::ZERO);
+                }
             }
         }
         self.context.read_ahead.close();
@@ -116,11 +121,24 @@ impl EncodeThread {
         }
     }
 
-    /// Logs and counts an item's failure.
-    fn fail(&mut self, title: &str, failure: &ItemFailure, played: Duration) {
+    /// Logs, reports and counts an item's failure. `seq` is its number if it was admitted.
+    fn fail(&mut self, seq: Option<u64>, title: &str, failure: &ItemFailure, played: Duration) {
         let what = if played.is_zero() { "skipped" } else { "cut short" };
+        // An item of which nothing came lends its number to the next one.
+        if let Some(seq) = seq.filter(|_| !played.is_zero()) {
+            let reason = mask::urls(&failure.detail).into_owned();
+            self.context.control.notes.set(seq, ItemEnd::Failed { reason });
+        }
         if let Some(line) = self.skip_log.add(format!("{what} “{title}”: {failure}"), Instant::now()) {
             log::warn!("{line}");
+            // As rare as the lines: a list that fails as a whole must not flood the subscribers.
+            self.context.control.report(BroadcastEvent::ItemFailed {
+                at: SystemTime::now().into(),
+                title: mask::urls(title).into_owned(),
+                reason: failure.reason.label().to_owned(),
+                detail: mask::urls(&failure.detail).into_owned(),
+                played_seconds: played.as_secs_f64(),
+            });
         }
         METRICS.failures.with_label_values(&[failure.reason.label()]).inc();
         self.context.control.status.show(|status| status.last_failure = Some(format!("{title}: {failure}")));

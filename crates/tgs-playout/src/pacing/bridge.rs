@@ -76,6 +76,7 @@ impl Playout {
     }
 
     pub(super) fn show_filler(&mut self, cause: String) {
+        self.tracker.set_filler_cause(&cause);
         self.shared_status.show(|status| status.on_air = OnAir::Filler { cause });
         self.rewound = self.read_ahead.rewind().zip(self.recent.back()).map(|(at, item)| TagOrigin {
             seq: item.seq,

@@ -21,7 +21,10 @@ use tgs_rtmp::flv::{FILE_HEADER, write_tag};
 
 use super::*;
 use crate::{
+    events::Events,
     item::{Item, Media},
+    item_notes::ItemNotes,
+    monitor::Monitors,
     output::parse_output,
     profile::Profile,
     publisher::OpenSink,
@@ -322,8 +325,15 @@ fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) 
     let publisher =
         Publisher::new(output, Profile::P720, 0, cancel.clone()).simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let supervision =
-        Supervision { cancel, shared_status, watchdog: Watchdog::default(), started: simulated.time.began };
+    let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
+    let supervision = Supervision {
+        cancel,
+        shared_status,
+        monitors: Monitors::default().begin_run(metadata),
+        tracker: OnAirTracker::new(Events::default(), ItemNotes::default(), simulated.clone()),
+        watchdog: Watchdog::default(),
+        started: simulated.time.began,
+    };
     let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
     playout.run().unwrap();
     drop(playout);

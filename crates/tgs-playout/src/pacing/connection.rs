@@ -33,6 +33,7 @@ impl Playout {
         self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
+        self.tracker.outage_began(&broken.to_string(), self.arrived);
         self.resume_at = self.publisher.lose().or(self.resume_at);
         self.read_ahead.set_at_live_edge(true);
     }
@@ -72,6 +73,8 @@ impl Playout {
                         log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
                         logged = Some((text.clone(), self.clock.now()));
                     }
+                    self.tracker.outage_began(&text, self.arrived);
+                    self.monitors.flush(|| self.publisher.current_group());
                     self.shared_status
                         .show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
                     if self.wait_backoff() {
@@ -85,6 +88,7 @@ impl Playout {
             METRICS.reconnects.inc();
         }
         log::info!("connected to {}", self.publisher.output());
+        self.tracker.connected(!self.until_keyframe);
         self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         self.read_ahead.set_at_live_edge(false);
         Ok(())

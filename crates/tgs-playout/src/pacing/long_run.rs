@@ -35,6 +35,9 @@ use tgs_rtmp::flv::{FILE_HEADER, Tag, write_tag};
 
 use super::*;
 use crate::{
+    events::Events,
+    item_notes::ItemNotes,
+    monitor::Monitors,
     output::parse_output,
     profile::Profile,
     publisher::OpenSink,
@@ -157,6 +160,18 @@ fn totals(world: &World) -> String {
     )
 }
 
+fn supervision(cancel: Cancel, shared_status: SharedStatus, simulated: &Arc<Simulated>) -> Supervision {
+    let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
+    Supervision {
+        cancel,
+        shared_status,
+        monitors: Monitors::default().begin_run(metadata),
+        tracker: OnAirTracker::new(Events::default(), ItemNotes::default(), simulated.clone()),
+        watchdog: Watchdog::default(),
+        started: simulated.began,
+    }
+}
+
 /// Broadcasts for `days`; returns the viewer's totals.
 fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let real = Instant::now();
@@ -190,8 +205,7 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
     let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, cancel.clone())
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
-    let supervision =
-        Supervision { cancel, shared_status, watchdog: Watchdog::default(), started: simulated.began };
+    let supervision = supervision(cancel, shared_status, &simulated);
     let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
     let played = playout.run().expect("the broadcast goes on to the end");
 

@@ -29,6 +29,10 @@ impl Playout {
                 log::info!("on air: {}", item.item.title);
             }
         }
+        if picture {
+            let item = self.recent.iter().find(|item| item.seq == origin.seq);
+            self.tracker.picture(origin, item);
+        }
         let changed = origin.seq != self.last.seq;
         self.last = origin;
         if origin.seq == 0 && picture {

@@ -68,6 +68,6 @@ impl Sink for FileSink {
 }
 
 /// The metadata of an FLV file, as a script tag.
-pub(super) fn metadata_tag(profile: &Profile) -> Tag {
+pub(crate) fn metadata_tag(profile: &Profile) -> Tag {
     Tag { kind: Kind::Script, timestamp: 0, body: profile.metadata().script_data().into() }
 }
