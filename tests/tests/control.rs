@@ -13,10 +13,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tgs_control::{
-    BroadcastStatus, ControlClient, EntryState, OnAir, PlaylistPage, QueueListing,
+    AsRunListing, BroadcastStatus, ControlClient, EntryState, OnAir, PlaylistPage, QueueListing,
     method::{
-        Call, GotoParams, LogLines, LogTailParams, NoParams, PlaylistListParams, QueueAddParams,
-        QueueEntryParams, QueueMoveParams, Queued, SeekParams, StopParams, TitleParams,
+        AsRunParams, Call, EventKind, GotoParams, LogLines, LogTailParams, NoParams, PlaylistListParams,
+        QueueAddParams, QueueEntryParams, QueueMoveParams, Queued, SeekParams, StopParams, SubscribeParams,
+        TitleParams,
     },
 };
 use tgs_e2e::{
@@ -205,6 +206,56 @@ fn the_queue_and_the_list_are_steered_and_the_queue_outlives_a_kill() {
     let refused = second.call(&Call::Goto(beyond)).unwrap_err().to_string();
     assert!(refused.contains("it has 3, counted from 0"), "{refused}");
     broadcast.stop().unwrap();
+}
+
+#[test]
+fn events_the_as_run_log_and_a_monitor_show_what_is_on_air() {
+    let dir = tempfile::tempdir().unwrap();
+    let ingest = Ingest::start().unwrap();
+    let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
+    let mut operator = client(&broadcast, dir.path());
+    until(&broadcast, &mut operator, plays("a"));
+    let mut watcher = client(&broadcast, dir.path());
+    watcher
+        .call(&Call::Subscribe(SubscribeParams { events: vec![EventKind::Item, EventKind::State] }))
+        .unwrap();
+    operator.call(&Call::Next(NoParams {})).unwrap();
+    let mut events = Vec::new();
+    while events.len() < 2 {
+        let (method, event) = watcher.notification().unwrap();
+        assert_eq!(method, "event");
+        events.push(event);
+    }
+    assert_eq!((&events[0]["event"], &events[0]["item"]["title"]), (&json!("item_ended"), &json!("a")));
+    assert_eq!(events[0]["how"]["by"]["client"], json!("test"), "{events:?}");
+    assert_eq!((&events[1]["event"], &events[1]["item"]["title"]), (&json!("item_began"), &json!("b")));
+
+    let log: AsRunListing = operator.get(&Call::AsRunList(AsRunParams::default())).unwrap();
+    let skipped = log.entries.iter().find(|entry| entry.title.as_deref() == Some("a")).unwrap();
+    assert_eq!(skipped.ended.as_deref(), Some("skipped"), "{skipped:?}");
+    assert!(skipped.by.as_deref().is_some_and(|by| by.ends_with("(stated: test)")), "{skipped:?}");
+
+    // Three seconds of the monitor play, from a keyframe on, while the broadcast goes on.
+    let mut monitor = client(&broadcast, dir.path());
+    monitor.call(&Call::Monitor(NoParams {})).unwrap();
+    let (mut flv, mut stream) = monitor.into_stream();
+    stream.set_read_timeout(Some(10 * SECOND)).unwrap();
+    while flv.len() < 200_000 {
+        let mut some = [0; 16 << 10];
+        let count = stream.read(&mut some).unwrap();
+        assert!(count > 0, "the monitor ended");
+        flv.extend_from_slice(&some[..count]);
+    }
+    drop(stream);
+    let file = dir.path().join("monitor.flv");
+    fs::write(&file, flv).unwrap();
+    let report = Report::of_file(&file).unwrap();
+    report.check(30.0, 44_100.0).unwrap();
+    until(&broadcast, &mut operator, plays("b"));
+    broadcast.stop().unwrap();
+    ingest.wait_ended(5 * SECOND).unwrap();
+    let tags: Vec<_> = ingest.record().unwrap().tags().collect();
+    Report::of_tags(&tags).check(30.0, 44_100.0).unwrap();
 }
 
 /// The resident memory of the broadcast, in KiB.

@@ -1,4 +1,4 @@
-//! Durations with a unit, as in settings and flags: `500ms`, `10s`, `2m`, `1h`.
+//! Durations with a unit, as in settings and flags: `500ms`, `10s`, `2m`, `1h`, `7d`.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// No leading digits, or more than a number and a unit.
-    #[error("is not a duration; write it like 500ms, 10s, 2m or 1h")]
+    #[error("is not a duration; write it like 500ms, 10s, 2m, 1h or 7d")]
     Malformed,
     /// A bare number, which could mean seconds or milliseconds.
-    #[error("has no unit; write it like 500ms, 10s, 2m or 1h")]
+    #[error("has no unit; write it like 500ms, 10s, 2m, 1h or 7d")]
     NoUnit,
     /// The value exceeds a `Duration`.
     #[error("is too long a duration")]
     TooLong,
 }
 
-/// Parses a whole number with one of the units ms, s, m and h.
+/// Parses a whole number with one of the units ms, s, m, h and d.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -30,6 +30,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         "s" => seconds(1),
         "m" => seconds(60),
         "h" => seconds(3600),
+        "d" => seconds(86_400),
         "" => Err(DurationError::NoUnit),
         _ => Err(DurationError::Malformed),
     }
@@ -56,7 +57,8 @@ mod tests {
             ("1.5s", Err(DurationError::Malformed)),
             ("1 s", Err(DurationError::Malformed)),
             ("1m30s", Err(DurationError::Malformed)),
-            ("1d", Err(DurationError::Malformed)),
+            ("400d", Ok(Duration::from_hours(9600))),
+            ("1w", Err(DurationError::Malformed)),
             ("18446744073709551616s", Err(DurationError::TooLong)),
             ("18446744073709551615h", Err(DurationError::TooLong)),
         ];
@@ -67,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_input_panics(text in ".*|[0-9]{0,25}(ms|s|m|h)?") {
+        fn no_input_panics(text in ".*|[0-9]{0,25}(ms|s|m|h|d)?") {
             let _ = parse_duration(&text);
         }
     }

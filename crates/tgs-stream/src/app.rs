@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tgs_control::CommandSender;
 use tgs_control::channels;
 use tgs_core::{
     cancel::Cancel,
@@ -30,13 +31,14 @@ use tgs_playout::{
 use tgs_telegram::Ingest;
 
 use crate::{
+    as_run::AsRunLog,
     broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
     control_server::{Answers, ControlServer, Subscribers},
     preflight::{self, PublishTarget},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, resolver, rtmp_output, send},
+    setup::{engine_failed, resolver, rtmp_output, send_as},
     standing::Standing,
     status_server,
     status_source::StatusSource,
@@ -133,13 +135,14 @@ fn listen(control: &Control, check: bool) -> std::io::Result<()> {
     let (stopped, control) = (control.stopped(), control.clone());
     let at_terminal = check || std::io::stdin().is_terminal();
     let others: &[i32] = if check { &[] } else { &[SIGHUP, SIGUSR1] };
+    let by_signal = move |command| send_as(&control, command, &CommandSender::signal());
     signals::listen(&[SIGTERM, SIGINT], others, stopped, move |signal| match signal {
-        SIGHUP if !at_terminal => send(&control, Command::Reload),
-        SIGUSR1 => send(&control, Command::Next),
+        SIGHUP if !at_terminal => by_signal(Command::Reload),
+        SIGUSR1 => by_signal(Command::Next),
         _ => {
             log::info!("stopping");
             systemd::stopping();
-            send(&control, Command::Stop);
+            by_signal(Command::Stop);
         }
     })
 }
@@ -201,6 +204,7 @@ fn broadcast(
         standing: standing.clone(),
         warnings: settings.warnings.clone(),
     };
+    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
     let _status_server = status_server::open(settings, cli.fixed_port, &shown);
     let _control_server = open_control(settings, shown, &target, &broadcast);
     systemd::ready();
@@ -234,6 +238,7 @@ fn open_control(
             PublishTarget::Output(output) => Some(output.to_string()),
             PublishTarget::Telegram => None,
         },
+        state_dir: settings.state_dir.clone(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),
         started: SystemTime::now(),
         source,

@@ -1,6 +1,7 @@
 //! `tgs-stream`: plays a playlist as one unbroken live stream.
 
 pub mod app;
+pub mod as_run;
 mod broadcast;
 mod cache_cli;
 pub mod check;

@@ -1,6 +1,7 @@
 //! Converts settings to the engine's and the resolver's configuration, and engine errors to exit
 //! codes.
 
+use tgs_control::CommandSender;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
@@ -53,7 +54,12 @@ pub(crate) fn engine_failed(error: EngineError) -> CliError {
 
 /// Sends a command of which nobody waits for the result: a refusal is only logged.
 pub(crate) fn send(control: &Control, command: Command) {
-    if let Err(refused) = control.send(command) {
+    send_as(control, command, &CommandSender::internal());
+}
+
+/// The same for a command that came from outside.
+pub(crate) fn send_as(control: &Control, command: Command, by: &CommandSender) {
+    if let Err(refused) = control.send_as(command, by) {
         log::warn!("command refused: {refused}");
     }
 }

@@ -13,6 +13,7 @@ use std::{
 
 use prometheus::{IntGauge, register_int_gauge};
 use serde::{Deserialize, Serialize};
+use tgs_control::CommandSender;
 use tgs_core::{cancel::Cancel, files, supervise::keep_running, time::hours_and_minutes};
 use tgs_playout::{
     command::{Command, CommandRefused},
@@ -126,40 +127,40 @@ impl Standing {
         Some(began + self.0.pause_max)
     }
 
-    pub(crate) fn pause(&self) -> Result<(), StandingError> {
+    pub(crate) fn pause(&self, by: &CommandSender) -> Result<(), StandingError> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         self.keep(|kept| kept.paused_at = kept.paused_at.or(Some(now)))?;
-        Ok(self.0.control.send(Command::Pause)?)
+        Ok(self.0.control.send_as(Command::Pause, by)?)
     }
 
-    pub(crate) fn resume(&self) -> Result<(), StandingError> {
+    pub(crate) fn resume(&self, by: &CommandSender) -> Result<(), StandingError> {
         self.keep(|kept| kept.paused_at = None)?;
-        Ok(self.0.control.send(Command::Resume)?)
+        Ok(self.0.control.send_as(Command::Resume, by)?)
     }
 
-    pub(crate) fn set_title(&self, title: String) -> Result<(), StandingError> {
+    pub(crate) fn set_title(&self, title: String, by: &CommandSender) -> Result<(), StandingError> {
         let kept_title = Some(title.clone()).filter(|title| !title.is_empty());
         self.keep(|kept| kept.title = kept_title)?;
-        Ok(self.0.control.send(Command::Title(title))?)
+        Ok(self.0.control.send_as(Command::Title(title), by)?)
     }
 
     /// Stops the broadcast at once.
-    pub(crate) fn stop(&self) -> Result<(), StandingError> {
+    pub(crate) fn stop(&self, by: &CommandSender) -> Result<(), StandingError> {
         self.keep(|kept| kept.stopped = true)?;
         // The gate registers an engine under the same lock, and only while not stopped.
         let mut state = self.lock();
         if let Some(engine) = &state.engine {
-            engine.send(Command::Stop)?;
+            engine.send_as(Command::Stop, by)?;
             state.ends_by_stop = true;
         }
         Ok(())
     }
 
     /// Stops the broadcast once the current item ends.
-    pub(crate) fn stop_after_current(&self) -> Result<(), StandingError> {
+    pub(crate) fn stop_after_current(&self, by: &CommandSender) -> Result<(), StandingError> {
         let mut state = self.lock();
         let Some(engine) = &state.engine else { return Err(CommandRefused::NothingPlays.into()) };
-        engine.send(Command::StopAfterCurrent)?;
+        engine.send_as(Command::StopAfterCurrent, by)?;
         state.stops_after_current = true;
         Ok(())
     }
@@ -261,7 +262,7 @@ impl Standing {
                     "the pause has lasted PAUSE_MAX ({}); the broadcast continues",
                     hours_and_minutes(self.0.pause_max)
                 );
-                if let Err(error) = self.resume() {
+                if let Err(error) = self.resume(&CommandSender::internal()) {
                     log::warn!("{error}");
                     // The disk refuses; the viewers shall not wait for it.
                     self.lock().kept.paused_at = None;
@@ -316,6 +317,10 @@ mod tests {
 
     use super::*;
 
+    fn operator() -> CommandSender {
+        CommandSender { user: "root".into(), client: None }
+    }
+
     fn open(dir: &Path) -> Standing {
         Standing::open(Some(dir), Duration::from_hours(1), &Control::default())
     }
@@ -324,9 +329,9 @@ mod tests {
     fn pause_title_and_stop_outlive_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path());
-        first.pause().unwrap();
-        first.set_title("Night".into()).unwrap();
-        first.stop().unwrap();
+        first.pause(&operator()).unwrap();
+        first.set_title("Night".into(), &operator()).unwrap();
+        first.stop(&operator()).unwrap();
         let ends = first.pause_ends().unwrap();
 
         let second = open(dir.path());
@@ -335,8 +340,8 @@ mod tests {
         let status = second.0.control.status.read().status;
         assert_eq!((status.paused, status.title.as_deref()), (true, Some("Night")));
         second.start().unwrap();
-        second.resume().unwrap();
-        second.set_title(String::new()).unwrap();
+        second.resume(&operator()).unwrap();
+        second.set_title(String::new(), &operator()).unwrap();
 
         let third = open(dir.path());
         assert!(!third.is_stopped() && third.pause_ends().is_none());
@@ -356,7 +361,7 @@ mod tests {
     fn a_command_that_cannot_be_kept_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let standing = open(&dir.path().join("missing"));
-        let error = standing.stop().unwrap_err().to_string();
+        let error = standing.stop(&operator()).unwrap_err().to_string();
         assert!(error.contains("cannot be kept in") && !standing.is_stopped(), "{error}");
     }
 
@@ -365,7 +370,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let control = Control::default();
         let standing = Standing::open(Some(dir.path()), Duration::from_millis(50), &control);
-        standing.pause().unwrap();
+        standing.pause(&operator()).unwrap();
         while control.status.read().status.paused {
             thread::sleep(Duration::from_millis(5));
         }
@@ -389,10 +394,10 @@ mod tests {
             })
         };
         runs.recv().unwrap();
-        standing.stop().unwrap();
+        standing.stop(&operator()).unwrap();
         standing.start().unwrap();
         runs.recv().unwrap();
-        standing.stop().unwrap();
+        standing.stop(&operator()).unwrap();
         assert!(runs.recv_timeout(Duration::from_millis(300)).is_err(), "an engine of a stopped broadcast");
         control.send(Command::Stop).unwrap();
         assert_eq!(gated.join().unwrap(), None);

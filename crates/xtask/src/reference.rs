@@ -1,7 +1,7 @@
 //! `cargo xtask docs`: writes the pages that are made from the code, and `.env.template`.
 //! A test compares them with the committed files. Other pages are written by hand.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 use tgs_core::{
@@ -76,7 +76,7 @@ An empty value counts as unset. The file of `--env-file` comes before the enviro
 
 - `NAME=value`, one setting a line. A comment has a line of its own and begins with `#`.
 - A value with spaces stands in `'…'`. A value with `'` or `\\` stands in `\"…\"`, with `\\` before each `\\`, `\"` and `$`.
-- A duration carries a unit: `500ms`, `10s`, `2m`, `1h`.
+- A duration carries a unit: `500ms`, `10s`, `2m`, `1h`, `7d`.
 - A line that systemd and dotenv read differently is refused with its number. A comment after a value, and `export`,
   are read as dotenv reads them, with a warning.
 
@@ -163,9 +163,10 @@ too (`man tgs-stream`), and completions for bash, zsh and fish.
     .to_owned();
     page.extend(dist::tools().map(|(name, _)| format!("- [{name}](#{name})\n")));
     for (name, mut command) in dist::tools() {
-        page.push_str(&format!("\n## {name}\n\n{}", help_block(name, &mut command)));
+        // Writing into a String does not fail.
+        let _ = write!(page, "\n## {name}\n\n{}", help_block(name, &mut command));
         for (name, mut command) in dist::subcommands(&command) {
-            page.push_str(&format!("\n{}", help_block(&name, &mut command)));
+            let _ = write!(page, "\n{}", help_block(&name, &mut command));
         }
     }
     page

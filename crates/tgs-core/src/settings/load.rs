@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     parse::{
-        address, api_hash, api_id, arguments, chat_id, flag, gigabytes, image_duration, on_loss, path,
-        pause_max, port, publisher, quality, read_ahead, regen, text,
+        address, api_hash, api_id, arguments, as_run_keep, chat_id, flag, gigabytes, image_duration, on_loss,
+        path, pause_max, port, publisher, quality, read_ahead, regen, text,
     },
     table::{RENAMED, TABLE, default, misspelt},
     values::{Settings, Telegram},
@@ -298,6 +298,7 @@ impl<'a> Reader<'a> {
         let cache_ahead = self.value("CACHE_AHEAD", flag);
         let passthrough = self.value("PASSTHROUGH", flag);
         let image_duration = self.value("IMAGE_DURATION", image_duration);
+        let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
         let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
@@ -328,6 +329,7 @@ impl<'a> Reader<'a> {
             cache_ahead: cache_ahead?,
             passthrough: passthrough?,
             image_duration: image_duration?,
+            as_run_keep: as_run_keep?,
             rust_log: rust_log?,
             warnings: Vec::new(),
         };

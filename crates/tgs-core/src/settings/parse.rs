@@ -176,6 +176,12 @@ pub(super) fn pause_max(value: &str) -> Result<Duration, String> {
     if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 168h".into()) }
 }
 
+pub(super) fn as_run_keep(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let day = Duration::from_hours(24);
+    if (day..=day * 3650).contains(&duration) { Ok(duration) } else { Err("must be from 1d to 3650d".into()) }
+}
+
 pub(super) fn address(value: &str) -> Result<IpAddr, String> {
     if value == "localhost" {
         return Ok(Ipv4Addr::LOCALHOST.into());

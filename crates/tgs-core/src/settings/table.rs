@@ -130,8 +130,8 @@ pub const TABLE: &[Setting] = &[
     row(
         "STATE_DIR",
         Example("/var/lib/tg_video_streamer"),
-        "Directory for the position in the playlist. Default: systemd's $STATE_DIRECTORY; for the .env of a service,\n\
-         the directory of that service; else $XDG_STATE_HOME/tgs or ~/.local/state/tgs.",
+        "Directory for the position in the playlist and the as-run log. Default: systemd's $STATE_DIRECTORY; for the\n\
+         .env of a service, the directory of that service; else $XDG_STATE_HOME/tgs or ~/.local/state/tgs.",
     ),
     row(
         "CONTROL_SOCKET",
@@ -175,6 +175,11 @@ pub const TABLE: &[Setting] = &[
         "How long a picture in the playlist (jpg, png, webp, …) is shown, from 1s to 1h.",
     ),
     row(
+        "AS_RUN_KEEP",
+        Is("400d"),
+        "How long the as-run log in STATE_DIR (what was on air, and when) is kept, from 1d to 3650d.",
+    ),
+    row(
         "RUST_LOG",
         Is("info"),
         "The log level: error, warn, info, debug or trace, also per module: warn,tgs_playout=debug.",
@@ -189,7 +194,7 @@ pub fn template() -> String {
          # remove the # of each setting you change. Commented lines show the default, or an example where noted.\n\
          #\n\
          # NAME=value. Write a value with spaces as '…'; one with ' or \\ as \"…\" with \\ before each \\, \" and $.\n\
-         # A comment has a line of its own. An empty value counts as unset. Durations have a unit: 500ms, 10s, 2m, 1h.\n",
+         # A comment has a line of its own. An empty value counts as unset. Durations have a unit: 500ms, 10s, 2m, 1h, 7d.\n",
     );
     for setting in TABLE {
         text.push('\n');

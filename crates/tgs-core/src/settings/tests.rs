@@ -118,6 +118,7 @@ fn defaults() {
         cache_ahead: false,
         passthrough: false,
         image_duration: Duration::from_secs(10),
+        as_run_keep: Duration::from_hours(400 * 24),
         rust_log: "info".into(),
         warnings: vec![],
     };
@@ -129,7 +130,7 @@ fn every_setting_is_read() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                 READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                STATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                STATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nAS_RUN_KEEP=7d\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                 ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
     let secret = |text: &str| Some(Secret::new(text.to_owned()));
@@ -171,6 +172,7 @@ fn every_setting_is_read() {
         cache_ahead: true,
         passthrough: true,
         image_duration: Duration::from_mins(2),
+        as_run_keep: Duration::from_hours(7 * 24),
         rust_log: "debug".into(),
         warnings: vec![TO_OUTPUT.into()],
     };
@@ -255,8 +257,8 @@ fn wrong_values() {
         ("SHUFFLE", "maybe", "must be 1 or 0"),
         ("VIDEO_QUALITY", "4k", "must be 480p, 720p or 1080p"),
         ("PUBLISHER", "vlc", "must be native or ffmpeg"),
-        ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m or 1h"),
-        ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m or 1h"),
+        ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m, 1h or 7d"),
+        ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m, 1h or 7d"),
         ("READ_AHEAD", "2999ms", "must be from 3s to 30s"),
         ("CACHE_MAX_GB", "-1", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
         ("CACHE_MAX_GB", "20GB", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),

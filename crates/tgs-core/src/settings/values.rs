@@ -90,6 +90,8 @@ pub struct Settings {
     pub passthrough: bool,
     /// `IMAGE_DURATION`, 1 s to 1 h.
     pub image_duration: Duration,
+    /// `AS_RUN_KEEP`, 1 day to 10 years.
+    pub as_run_keep: Duration,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
     /// Warnings for the operator, to be logged once logging has started.

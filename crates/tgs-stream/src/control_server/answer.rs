@@ -1,26 +1,33 @@
 //! Executes the methods of the control socket.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
-    BroadcastStatus, Health, Hello, QueueListing,
-    method::{Call, GotoParams, LogLines, PROTOCOL, Queued, SeekParams, StopParams},
+    AsRunListing, BroadcastStatus, CommandSender, Health, Hello, QueueListing, Timestamp,
+    method::{
+        AsRunParams, Call, GotoParams, LogLines, MonitorFormat, PROTOCOL, Queued, SeekParams, StopParams,
+    },
     rpc::{ErrorCode, RpcError},
 };
-use tgs_core::{logging, time::Utc};
+use tgs_core::{cancel::Cancel, logging, time::Utc};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::Control,
+    monitor::Monitor,
     status::METRICS,
 };
 
 use super::{
-    sender::Peer,
+    sender,
     subscribers::{Subscribers, Subscription},
 };
 use crate::{
+    as_run,
     playlist::{EntryRef, PlaylistView},
     queue::{PlayQueue, QueueError},
     standing::{Standing, StandingError},
@@ -29,6 +36,9 @@ use crate::{
 
 /// The longest title, in characters: as long as Telegram's of a live stream may be.
 const LONGEST_TITLE: usize = 128;
+
+/// The longest part of the as-run log that one answer holds.
+const MOST_AS_RUN: usize = 10_000;
 
 /// The furthest position of a seek: longer than any item.
 const FURTHEST: f64 = 1e7;
@@ -49,6 +59,8 @@ pub(crate) struct Answers {
     pub(crate) channel: String,
     /// The output without its key; `None` for a broadcast into Telegram.
     pub(crate) output: Option<String>,
+    /// Where the as-run log is.
+    pub(crate) state_dir: PathBuf,
     /// Whether the output is a file.
     pub(crate) into_file: bool,
     pub(crate) started: SystemTime,
@@ -61,9 +73,16 @@ pub(super) enum Answer {
     Result(Value),
     /// A result, then notifications.
     Subscribed(Value, Subscription),
+    /// A result, then the broadcast.
+    Monitor(Value, Monitor),
 }
 
 impl Answers {
+    /// Set once the broadcast is over.
+    pub(super) fn over(&self) -> Cancel {
+        self.control.stopped()
+    }
+
     /// The greeting.
     pub(super) fn hello(&self) -> Hello {
         Hello {
@@ -75,10 +94,10 @@ impl Answers {
     }
 
     /// Executes `call` for `peer`.
-    pub(super) fn answer(&self, call: Call, peer: &mut Peer) -> Result<Answer, RpcError> {
+    pub(super) fn answer(&self, call: Call, peer: &mut CommandSender) -> Result<Answer, RpcError> {
         match call {
             Call::Hello(params) => {
-                peer.state(&params.client);
+                peer.client = sender::stated(&params.client);
                 result(&self.hello())
             }
             Call::Status(_) => Ok(Answer::Result(self.status())),
@@ -95,20 +114,27 @@ impl Answers {
                 let accepted = serde_json::to_value(params).unwrap_or_default();
                 Ok(Answer::Subscribed(accepted, subscription))
             }
+            Call::AsRunList(params) => self.list_as_run(params),
+            Call::Monitor(_) => {
+                let monitor = self.control.monitor();
+                let monitor = monitor.map_err(|why| RpcError::new(ErrorCode::Limit, why.to_string()))?;
+                let format = MonitorFormat { format: "flv".to_owned() };
+                Ok(Answer::Monitor(serde_json::to_value(format).unwrap_or_default(), monitor))
+            }
             command => self.execute(command, peer).map(|()| Answer::Result(json!({}))),
         }
     }
 
     /// Executes a method without a result.
-    fn execute(&self, call: Call, peer: &Peer) -> Result<(), RpcError> {
+    fn execute(&self, call: Call, peer: &CommandSender) -> Result<(), RpcError> {
         match call {
             Call::Next(_) => self.send(Command::Next, peer),
             Call::Previous(_) => self.send(Command::Previous, peer),
             Call::Seek(params) => self.seek(params, peer),
             Call::Goto(params) => self.go_to(params, peer),
             Call::PlaylistReload(_) => self.send(Command::Reload, peer),
-            Call::Pause(_) => self.keep("pause", peer, Standing::pause),
-            Call::Resume(_) => self.keep("resume", peer, Standing::resume),
+            Call::Pause(_) => self.keep("pause", peer, |standing| standing.pause(peer)),
+            Call::Resume(_) => self.keep("resume", peer, |standing| standing.resume(peer)),
             Call::TitleSet(params) => self.set_title(params.text, peer),
             Call::Stop(params) => self.stop(params, peer),
             Call::Start(_) => self.keep("start", peer, Standing::start),
@@ -119,15 +145,26 @@ impl Answers {
                 self.edit_queue("queue.remove", peer, |queue| queue.remove(params.id))
             }
             Call::QueueClear(_) => self.edit_queue("queue.clear", peer, PlayQueue::clear),
-            other => {
-                let (method, _) = other.to_parts();
-                let why = format!("{method} is not supported yet");
-                Err(RpcError::new(ErrorCode::UnknownMethod, why))
-            }
+            // Those with a result; see `answer`.
+            other => Err(RpcError::new(ErrorCode::Internal, format!("{} has no effect", other.to_parts().0))),
         }
     }
 
-    fn go_to(&self, params: GotoParams, peer: &Peer) -> Result<(), RpcError> {
+    fn list_as_run(&self, params: AsRunParams) -> Result<Answer, RpcError> {
+        let since = params.since.map(|since| {
+            Timestamp::parse(&since).ok_or_else(|| {
+                let why = "`since` is a time such as 2026-11-28T18:00:00Z";
+                RpcError::new(ErrorCode::InvalidParams, why)
+            })
+        });
+        let entries = as_run::list(&self.state_dir, since.transpose()?, params.limit.min(MOST_AS_RUN));
+        let entries = entries.map_err(|error| {
+            RpcError::new(ErrorCode::Internal, format!("the as-run log cannot be read: {error}"))
+        })?;
+        result(&AsRunListing { entries })
+    }
+
+    fn go_to(&self, params: GotoParams, peer: &CommandSender) -> Result<(), RpcError> {
         let entry = match (params.index, params.id) {
             (Some(index), None) => EntryRef::Index(index),
             (None, Some(id)) => EntryRef::Id(id),
@@ -141,23 +178,24 @@ impl Answers {
         self.send(Command::Goto(entry), peer)
     }
 
-    fn set_title(&self, title: String, peer: &Peer) -> Result<(), RpcError> {
+    fn set_title(&self, title: String, peer: &CommandSender) -> Result<(), RpcError> {
         if title.chars().count() > LONGEST_TITLE {
             let why = format!("a title has at most {LONGEST_TITLE} characters");
             return Err(RpcError::new(ErrorCode::InvalidParams, why));
         }
-        self.keep("set the title", peer, |standing| standing.set_title(title))
+        self.keep("set the title", peer, |standing| standing.set_title(title, peer))
     }
 
-    fn stop(&self, params: StopParams, peer: &Peer) -> Result<(), RpcError> {
+    fn stop(&self, params: StopParams, peer: &CommandSender) -> Result<(), RpcError> {
         if self.into_file {
             let why = "a start would overwrite the file; end tgs-stream with SIGTERM instead";
             return Err(RpcError::new(ErrorCode::Refused, why));
         }
         if params.after_current {
-            return self.keep("stop after the current item", peer, Standing::stop_after_current);
+            return self
+                .keep("stop after the current item", peer, |standing| standing.stop_after_current(peer));
         }
-        self.keep("stop", peer, Standing::stop)
+        self.keep("stop", peer, |standing| standing.stop(peer))
     }
 
     fn status(&self) -> Value {
@@ -181,7 +219,7 @@ impl Answers {
         status.to_masked_json()
     }
 
-    fn seek(&self, params: SeekParams, peer: &Peer) -> Result<(), RpcError> {
+    fn seek(&self, params: SeekParams, peer: &CommandSender) -> Result<(), RpcError> {
         let wrong = |why: &str| Err(RpcError::new(ErrorCode::InvalidParams, why));
         match (params.to, params.by) {
             (Some(to), None) if (0.0..=FURTHEST).contains(&to) => {
@@ -196,18 +234,17 @@ impl Answers {
         }
     }
 
-    fn send(&self, command: Command, peer: &Peer) -> Result<(), RpcError> {
-        log::info!("{command}, asked for by {peer}");
-        self.control.send(command).map_err(refused)
+    fn send(&self, command: Command, peer: &CommandSender) -> Result<(), RpcError> {
+        self.control.send_as(command, peer).map_err(refused)
     }
 
     fn edit_queue<T>(
         &self,
         command: &str,
-        peer: &Peer,
+        peer: &CommandSender,
         edit: impl FnOnce(&PlayQueue) -> Result<T, QueueError>,
     ) -> Result<T, RpcError> {
-        log::info!("{command}, asked for by {peer}");
+        log::info!("command: {command} (from {peer})");
         edit(&self.queue).map_err(|error| {
             let code = match error {
                 QueueError::Full => ErrorCode::Limit,
@@ -223,10 +260,10 @@ impl Answers {
     fn keep(
         &self,
         command: &str,
-        peer: &Peer,
+        peer: &CommandSender,
         change: impl FnOnce(&Standing) -> Result<(), StandingError>,
     ) -> Result<(), RpcError> {
-        log::info!("{command}, asked for by {peer}");
+        log::debug!("{command}, from {peer}");
         change(&self.standing).map_err(|error| match error {
             StandingError::Refused(why) => refused(why),
             StandingError::NotKept { .. } => RpcError::new(ErrorCode::Internal, error.to_string()),

@@ -1,7 +1,7 @@
 //! One connection: its requests one after another, then perhaps notifications or the broadcast.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     sync::{
         Mutex, PoisonError,
@@ -12,17 +12,20 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use tgs_control::{
     method::Call,
     rpc::{self, ErrorCode, LONGEST_MESSAGE, RpcError},
 };
+use tgs_core::cancel::Cancel;
+use tgs_playout::monitor::Monitor;
 
 use super::{
     answer::{Answer, Answers},
     connections::ServedConnection,
     lines::{Line, Lines},
-    sender::Peer,
+    sender,
     subscribers::Subscription,
 };
 
@@ -72,6 +75,16 @@ impl Client<'_> {
         (&mut &*self.socket).write_all(bytes)
     }
 
+    /// Whether the client has closed its side; what it sends is dropped.
+    fn has_left(&self) -> bool {
+        let mut fds = [PollFd::new(self.socket, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut fds, Some(&now)).unwrap_or_default() == 0 {
+            return false;
+        }
+        matches!((&mut &*self.socket).read(&mut [0; 4096]), Ok(0) | Err(_))
+    }
+
     fn answer(&self, id: &Value, answer: &Result<Value, RpcError>) -> io::Result<()> {
         self.write(rpc::answer_line(id, answer).as_bytes())
     }
@@ -106,7 +119,7 @@ fn requests(
     client.socket.set_write_timeout(Some(WRITE_TIME_OUT))?;
     let hello = serde_json::to_value(answers.hello()).unwrap_or_default();
     client.write(rpc::notification_line("hello", &hello).as_bytes())?;
-    let (mut peer, mut lines, mut subscribed) = (Peer::of(client.socket), Lines::default(), false);
+    let (mut peer, mut lines, mut subscribed) = (sender::peer(client.socket), Lines::default(), false);
     loop {
         served.set_idle(!subscribed);
         let line = match lines.next(client.socket)? {
@@ -147,7 +160,23 @@ fn requests(
                 notify(subscription)?;
                 subscribed = true;
             }
+            Ok(Answer::Monitor(result, monitor)) => {
+                reply(Ok(result))?;
+                return show(client, monitor, &answers.over());
+            }
             Err(error) => reply(Err(error))?,
         }
     }
+}
+
+/// Sends the broadcast as FLV until the client leaves or the broadcast is over.
+fn show(client: &Client<'_>, mut monitor: Monitor, over: &Cancel) -> io::Result<()> {
+    while !over.is_cancelled() {
+        match monitor.read(LOOK_EVERY) {
+            Some(bytes) => client.write(&bytes)?,
+            None if client.has_left() => break,
+            None => {}
+        }
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tgs_control::{StateChange, method::EventKind};
+use tgs_control::{BroadcastEvent, StateChange, method::EventKind};
 use tgs_core::{cancel::Cancel, mask, time::Utc};
 
 use super::Answers;
@@ -11,6 +11,20 @@ use crate::telegram::SharedTelegramStatus;
 
 /// How often the state is compared.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// Events that may wait for this module.
+const MOST_WAITING: usize = 1024;
+
+/// The kind by which subscribers choose an event.
+fn kind(event: &BroadcastEvent) -> EventKind {
+    use BroadcastEvent as E;
+    match event {
+        E::ItemBegan { .. } | E::ItemEnded { .. } | E::ItemFailed { .. } | E::Unknown => EventKind::Item,
+        E::FillerBegan { .. } | E::FillerEnded { .. } => EventKind::Filler,
+        E::OutageBegan { .. } | E::OutageEnded { .. } => EventKind::Publisher,
+        E::Started { .. } | E::Stopped { .. } => EventKind::State,
+    }
+}
 
 /// The state that is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +51,22 @@ impl Observed {
 /// Publishes changes until `stopped` is set.
 pub(super) fn run(answers: &Answers, stopped: &Cancel) {
     let mut last = Observed::of(answers);
-    while !stopped.wait(EVERY) {
+    let events = answers.control.subscribe(MOST_WAITING);
+    if let Err(error) = &events {
+        log::warn!("subscribers of the control socket see no items: {error}");
+    }
+    while !stopped.is_cancelled() {
+        match &events {
+            Ok(events) => {
+                // Waits for the first one only.
+                let mut next = events.next(EVERY);
+                while let Some(event) = next {
+                    answers.subscribers.publish(kind(&event), &*event);
+                    next = events.next(Duration::ZERO);
+                }
+            }
+            Err(_) => drop(stopped.wait(EVERY)),
+        }
         let now = Observed::of(answers);
         for (kind, change) in changes(&last, &now, answers) {
             answers.subscribers.publish(kind, &change);
