@@ -33,8 +33,8 @@ fn send(method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, V
     let Ok(mut answer) = agent.run(request) else { return (0, String::new(), Value::Null) };
     let cookie = answer.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
     let cookie = cookie.unwrap_or_default().split(';').next().unwrap().to_owned();
-    let text = answer.body_mut().read_to_string().unwrap();
-    (answer.status().as_u16(), cookie, serde_json::from_str(&text).unwrap_or_default())
+    let body = answer.body_mut().read_to_vec().unwrap();
+    (answer.status().as_u16(), cookie, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 #[test]
@@ -72,6 +72,12 @@ fn it_steers_the_broadcast_and_sees_none_of_its_secrets() {
     assert_eq!((next.0, next.2), (200, json!({})));
     let journal = machine.journal(UNIT).unwrap();
     assert!(journal.contains("anna (tgs-web)"), "{journal}");
+    // ffmpeg runs in the sandbox, too.
+    let pictured = machine.wait_for("the thumbnail", LIMIT, || {
+        send("GET", "/api/channels/main/thumbnail.jpg", &cookie, &Value::Null).0 == 200
+    });
+    pictured.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_web").unwrap()));
+
     // As the service's process sees the machine, even with the group that may read the directories.
     let pid = &machine.unit("tg_video_web").unwrap()["MainPID"];
     let inside = format!(
