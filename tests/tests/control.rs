@@ -258,6 +258,61 @@ fn events_the_as_run_log_and_a_monitor_show_what_is_on_air() {
     Report::of_tags(&tags).check(30.0, 44_100.0).unwrap();
 }
 
+/// Whether `actual` has all that `expected` has, of the same types.
+fn fits(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
+            expected.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| fits(value, actual)))
+        }
+        (Value::Array(expected), Value::Array(actual)) => match (expected.first(), actual.first()) {
+            (Some(expected), Some(actual)) => fits(expected, actual),
+            (expected, _) => expected.is_none(),
+        },
+        _ => std::mem::discriminant(expected) == std::mem::discriminant(actual),
+    }
+}
+
+#[test]
+fn each_example_of_the_reference_is_answered_as_it_says() {
+    let page = fs::read_to_string(tgs_e2e::bin_path::workspace().join("docs/reference/control.md")).unwrap();
+    let methods = page.split_once("## Methods").unwrap().1;
+    let requests = methods.lines().filter_map(|line| line.strip_prefix("--> "));
+    let answers =
+        methods.lines().filter_map(|line| line.strip_prefix("<-- ")).filter(|line| line.contains("result"));
+    let examples: Vec<_> = requests.zip(answers).collect();
+    assert_eq!(examples.len(), Call::METHODS.len());
+
+    let dir = tempfile::tempdir().unwrap();
+    let ingest = Ingest::start().unwrap();
+    let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
+    let mut own = client(&broadcast, dir.path());
+    let stream = UnixStream::connect(dir.path().join("state/control.sock")).unwrap();
+    stream.set_read_timeout(Some(30 * SECOND)).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let greeting: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let said = page.lines().find_map(|line| line.strip_prefix("<-- ")).unwrap();
+    assert!(fits(&serde_json::from_str(said).unwrap(), &greeting), "{greeting}");
+    for (request, answer) in examples {
+        // What the command means is on air.
+        let stopped = status(&mut own).stopped;
+        if !stopped {
+            until(&broadcast, &mut own, |now| {
+                matches!(now.status.engine.on_air, OnAir::Item(_)) || now.status.engine.paused
+            });
+        }
+        (&stream).write_all(format!("{request}\n").as_bytes()).unwrap();
+        let expected: Value = serde_json::from_str(answer).unwrap();
+        let actual = loop {
+            let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            if line.get("id").is_some() {
+                break line;
+            }
+        };
+        assert!(fits(&expected, &actual), "{request}\nis answered by\n{actual}\n{}", broadcast.log());
+    }
+    broadcast.stop().unwrap();
+}
+
 /// The resident memory of the broadcast, in KiB.
 fn resident(broadcast: &Broadcast) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/status", broadcast.pid())).unwrap();

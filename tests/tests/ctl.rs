@@ -40,7 +40,7 @@ fn ctl(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(bin_path::build("tgs-ctl").unwrap());
     command.args(args).current_dir(dir).stdin(Stdio::null());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("USER", "alice");
-    command.env("STATE_DIR", dir.join("state"));
+    command.env("HOME", dir).env("STATE_DIR", dir.join("state"));
     command
 }
 
@@ -154,7 +154,7 @@ fn a_broadcast_is_stopped_and_started_and_what_fails_is_named() {
     };
     let first = broadcast.until("an event", 30 * SECOND, subscribed).unwrap();
     assert!(first.contains("  paused until 2") || first.contains("  resumed"), "{first}");
-    let said = fails(dir, &["seek", "9999999"], 1);
+    let said = fails(dir, &["seek", "99999999"], 1);
     assert!(said.starts_with("tgs-ctl: failed to seek: "), "{said}");
     ok(dir, &["stop"]);
     ingest.wait_ended(10 * SECOND).unwrap();
@@ -177,7 +177,8 @@ fn a_broadcast_is_stopped_and_started_and_what_fails_is_named() {
 fn colours(picture: &Path) -> [[u8; 3]; 2] {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-i"]).arg(picture);
-    let output = ffmpeg.args(["-vf", "scale=2:1:flags=area", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]);
+    let output =
+        ffmpeg.args(["-vf", "format=rgb24,scale=2:1:flags=area", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]);
     let pixels = output.output().unwrap().stdout;
     assert_eq!(pixels.len(), 6, "{}", picture.display());
     [0, 3].map(|at| [pixels[at], pixels[at + 1], pixels[at + 2]])

@@ -18,7 +18,8 @@ pub enum Call {
     /// States the client's name, for the log. Result: [`crate::Hello`].
     #[serde(rename = "hello")]
     Hello(HelloParams),
-    /// Result: [`crate::BroadcastStatus`].
+    /// What is on air, and the state of everything that puts it there. Result:
+    /// [`crate::BroadcastStatus`].
     #[serde(rename = "status")]
     Status(NoParams),
     /// Switches to the next item.
@@ -33,7 +34,7 @@ pub enum Call {
     /// Seeks within the current item.
     #[serde(rename = "seek")]
     Seek(SeekParams),
-    /// Shows the filler until [`Call::Resume`], `PAUSE_MAX` at most.
+    /// Shows the filler until `resume`, `PAUSE_MAX` at most. Kept over restarts.
     #[serde(rename = "pause")]
     Pause(NoParams),
     /// Ends a pause.
@@ -42,7 +43,7 @@ pub enum Call {
     /// Adds an entry to the queue. Result: [`Queued`].
     #[serde(rename = "queue.add")]
     QueueAdd(QueueAddParams),
-    /// Result: `entries`.
+    /// The entries that play before the rest of the list. Result: [`crate::QueueListing`].
     #[serde(rename = "queue.list")]
     QueueList(NoParams),
     /// Moves an entry of the queue.
@@ -54,13 +55,13 @@ pub enum Call {
     /// Empties the queue.
     #[serde(rename = "queue.clear")]
     QueueClear(NoParams),
-    /// Result: `total` and `entries`.
+    /// A part of the list, in playing order. Result: [`crate::PlaylistPage`].
     #[serde(rename = "playlist.list")]
     PlaylistList(PlaylistListParams),
     /// Reads the list again.
     #[serde(rename = "playlist.reload")]
     PlaylistReload(NoParams),
-    /// Sets the broadcast's title; an empty text removes it.
+    /// Sets the broadcast's title; an empty text removes it. Kept over restarts.
     #[serde(rename = "title.set")]
     TitleSet(TitleParams),
     /// Stops the broadcast: closes the connection to the server. Kept over restarts.
@@ -73,7 +74,7 @@ pub enum Call {
     /// accepted.
     #[serde(rename = "subscribe")]
     Subscribe(SubscribeParams),
-    /// Result: `entries`.
+    /// What was on air. Result: [`crate::AsRunListing`].
     #[serde(rename = "asrun.list")]
     AsRunList(AsRunParams),
     /// The last lines of the log. Result: [`LogLines`].

@@ -24,7 +24,7 @@ pub struct TelegramStatus {
     pub account: Option<String>,
     /// `Title (number)`
     pub chat: Option<String>,
-    /// Whether the standby session was valid at its last use; `None` before that.
+    /// Whether the standby session was valid at its last use; absent before that.
     pub standby_valid: Option<bool>,
 }
 

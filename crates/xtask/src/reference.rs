@@ -1,6 +1,8 @@
 //! `cargo xtask docs`: writes the pages that are made from the code, and `.env.template`.
 //! A test compares them with the committed files. Other pages are written by hand.
 
+mod control;
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
@@ -21,7 +23,7 @@ const WRITING_TESTS: [&str; 2] = [
 
 /// Writes all generated pages; `false` if a test that writes one fails (its output is printed).
 pub(crate) fn run() -> Result<bool> {
-    for (path, text) in pages() {
+    for (path, text) in pages()? {
         let path = workspace().join(path);
         fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -37,13 +39,14 @@ pub(crate) fn run() -> Result<bool> {
 }
 
 /// The pages made here: path in the repository and text.
-fn pages() -> [(&'static str, String); 4] {
-    [
+fn pages() -> Result<[(&'static str, String); 5]> {
+    Ok([
         (".env.template", settings::template()),
         ("docs/reference/settings.md", settings_page()),
         ("docs/reference/exit-codes.md", exit_codes_page()),
         ("docs/reference/commands.md", commands_page()),
-    ]
+        ("docs/reference/control.md", control::page()?),
+    ])
 }
 
 const SETTINGS: &str = "\
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_generated_pages_are_those_of_the_code() {
-        for (path, text) in pages() {
+        for (path, text) in pages().unwrap() {
             let committed = fs::read_to_string(workspace().join(path)).unwrap_or_default();
             assert_eq!(committed, text, "{path}: run `cargo xtask docs` and commit the result");
         }
