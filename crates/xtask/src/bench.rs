@@ -64,6 +64,8 @@ enum Name {
     Start,
     /// The ingest away for 5 s
     Outage,
+    /// From a command to its first picture
+    Commands,
     /// Memory of the engine process
     Memory,
     /// A channel from the cache beside ffmpeg -re -c copy and tgrtmp
@@ -102,6 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Joins => measure::joins::measure(&plan)?,
             Name::Start => measure::start::measure(&plan)?,
             Name::Outage => measure::outage::measure(&plan)?,
+            Name::Commands => measure::commands::measure(&plan)?,
             Name::Memory => measure::memory::measure(&plan)?,
             Name::Cached => measure::cached::measure(&plan)?,
             Name::FirstPass => measure::cpu::first_pass(&plan)?,
@@ -128,6 +131,7 @@ impl Options {
             clip_seconds: if self.quick { self.clip_seconds.min(5) } else { self.clip_seconds },
             sync_items: quick(200, 12),
             join_items: quick(100, 6),
+            command_turns: quick(20, 4),
             channels: self.channels.unwrap_or(50),
             window: Duration::from_secs(if self.quick { 12 } else { 30 }),
             memory: Duration::from_secs(60 * u64::from(if self.quick { 1 } else { self.memory_minutes })),

@@ -2,6 +2,7 @@
 
 pub(super) mod cached;
 pub(super) mod channels;
+pub(super) mod commands;
 pub(super) mod cpu;
 pub(super) mod joins;
 pub(super) mod memory;

@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) clip_seconds: u32,
     pub(super) sync_items: usize,
     pub(super) join_items: usize,
+    /// How often each command is sent.
+    pub(super) command_turns: usize,
     pub(super) memory: Duration,
     pub(super) channels: u16,
     /// How long many channels are measured.
