@@ -5,6 +5,7 @@ pub mod bin_path;
 pub mod broadcast;
 pub mod chaos;
 pub mod clips;
+pub mod command_run;
 pub mod disk;
 pub mod flvcheck;
 pub mod ingest;

@@ -25,6 +25,7 @@ use tgs_e2e::{
     bin_path::target_dir,
     broadcast::Launch,
     chaos::Chaos,
+    command_run,
     viewer::{Gap, Viewer},
 };
 
@@ -55,6 +56,9 @@ pub(crate) struct Options {
     /// Play hostile inputs from hostile servers between good items, in place of the faults
     #[arg(long)]
     chaos: bool,
+    /// Send 50 random commands a minute over the control socket, in place of the faults
+    #[arg(long, conflicts_with = "chaos")]
+    commands: bool,
     /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -90,6 +94,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let dir = target_dir("soak")?;
     if options.chaos {
         return chaos(&tools, &dir, length, seed, &stop);
+    }
+    if options.commands {
+        return commands(&tools, &dir, length, seed, &stop);
     }
     let mut rng = Rng::with_seed(seed);
     let log = File::create(dir.join("tgs-stream.log"))?;
@@ -139,6 +146,23 @@ fn chaos(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &AtomicBoo
     })?;
     fs::write(dir.join("tgs-stream.log"), log)?;
     println!("\n{}: chaos, seed {seed}\n\n{found}", clock(found.lasted));
+    fs::write(dir.join("table.txt"), found.to_string())?;
+    Ok(found.targets().iter().all(|(met, _)| *met))
+}
+
+/// A run of random commands, 50 a minute. `false` where a target is missed.
+fn commands(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &AtomicBool) -> Result<bool> {
+    let launch = Launch::of(&tools.join("tgs-stream"))?;
+    let count = (length.as_secs_f64() / 60.0 * 50.0) as usize;
+    let terminal = io::stdout().is_terminal();
+    let (found, log) = command_run::run(launch, seed, count, length, |number| {
+        if terminal || number % 50 == 0 {
+            progress(terminal, &format!("{number} of {count} commands"));
+        }
+        !stop.load(Ordering::Relaxed)
+    })?;
+    fs::write(dir.join("tgs-stream.log"), log)?;
+    println!("\ncommands, seed {seed}\n\n{found}");
     fs::write(dir.join("table.txt"), found.to_string())?;
     Ok(found.targets().iter().all(|(met, _)| *met))
 }

@@ -1,0 +1,12 @@
+//! A minute of random commands. `cargo xtask soak --commands` draws a thousand over twenty minutes.
+
+use std::time::Duration;
+
+use tgs_e2e::{broadcast::Launch, command_run};
+
+#[test]
+fn random_commands_break_nothing_and_the_status_is_what_is_seen() {
+    let length = Duration::from_secs(50);
+    let (found, log) = command_run::run(Launch::new().unwrap(), 11, 45, length, |_| true).unwrap();
+    assert!(found.targets().iter().all(|(met, _)| *met), "{found}\n{log}");
+}
