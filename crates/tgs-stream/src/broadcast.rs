@@ -1,7 +1,14 @@
 //! One broadcast: the playlist from its saved position, the engine that plays it, and the saving of
 //! the position. Plays again after a stream was closed, from where that ended.
 
-use std::{ffi::OsString, fs, path::Path, thread, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    path::Path,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context;
 use tgs_core::{
@@ -16,7 +23,6 @@ use tgs_playout::{
     command::Command,
     engine::{self, Control, EngineConfig, EngineError, RunEnd},
     output::Output,
-    status::Published,
 };
 
 use crate::{
@@ -30,6 +36,9 @@ use crate::{
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
 const POSITION_EVERY: Duration = Duration::from_millis(400);
+
+/// How long the end of an engine waits for the disk.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// How often the playlist file is checked for an edit.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -91,36 +100,23 @@ impl<'a> Broadcast<'a> {
             Some(opened) => opened,
             None => self.open(false)?,
         };
-        let bookmarks = playlist.bookmarks();
+        let saver = PositionSaver {
+            control: control.clone(),
+            queue: self.queue.clone(),
+            bookmarks: playlist.bookmarks(),
+            store: position_store,
+        };
         watch(playlist.watch(), control.clone());
         let config = self.engine_config(output);
-        let save = || {
-            let Some(published) = control.status.published() else { return };
-            // First the queue: an entry that has ended must not be played again after a crash.
-            self.queue.published(published.turn);
-            if let Some(store) = &position_store {
-                save_position(store, &bookmarks, &published);
-            }
-        };
-        let ended = thread::scope(|threads| {
-            threads.spawn(|| save_until_stopped(&control.stopped(), save));
-            let ended = engine::run(config, Box::new(playlist), control);
-            send(control, Command::Stop);
-            ended
-        });
-        // Also after a failure: what was published since the last interval.
-        save();
+        let saving = saver.start();
+        let ended = engine::run(config, Box::new(playlist), control);
+        send(control, Command::Stop);
+        saving.finish(ended.as_ref().ok().map(|summary| summary.end));
         let summary = match ended {
             Ok(summary) => summary,
             Err(EngineError::Stopped) => return Ok(Code::Ok),
             Err(error) => return Err(engine_failed(error)),
         };
-        if summary.end != RunEnd::Stopped {
-            self.queue.ended();
-        }
-        if let Some(store) = &position_store {
-            save_end(store, &bookmarks, control, summary.end);
-        }
         if self.cli.once && summary.end == RunEnd::Over && summary.played == 0 {
             return Err(anyhow::anyhow!("play anything: none of the entries can be played").into());
         }
@@ -181,36 +177,79 @@ impl<'a> Broadcast<'a> {
     }
 }
 
-fn save_position(store: &PositionStore, bookmarks: &Bookmarks, published: &Published) {
-    if let Some(point) = bookmarks.resume_point(published.turn, published.offset) {
-        store.set(point.into());
+/// Saves the position and the queue while an engine runs, on a thread of its own.
+struct PositionSaver {
+    control: Control,
+    queue: PlayQueue,
+    bookmarks: Bookmarks,
+    store: Option<PositionStore>,
+}
+
+/// A running [`PositionSaver`].
+struct Saving {
+    ends: mpsc::Sender<Option<RunEnd>>,
+    done: mpsc::Receiver<()>,
+}
+
+impl PositionSaver {
+    fn start(self) -> Saving {
+        let ((ends, end), (finished, done)) = (mpsc::channel(), mpsc::channel());
+        let stopped = self.control.stopped();
+        let run = move || {
+            keep_running(
+                "position-reader",
+                |delay| stopped.wait(delay),
+                || {
+                    while !stopped.wait(POSITION_EVERY) {
+                        self.save();
+                    }
+                },
+            );
+            if let Ok(end) = end.recv() {
+                self.save_end(end);
+            }
+            // Writes the last position.
+            drop(self);
+            let _ = finished.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("position-reader".into()).spawn(run) {
+            log::warn!("the position is not saved: failed to start a thread: {error}");
+        }
+        Saving { ends, done }
+    }
+
+    fn save(&self) {
+        let Some(published) = self.control.status.published() else { return };
+        // First the queue: an entry that has ended must not be played again after a crash.
+        self.queue.published(published.turn);
+        if let Some(store) = &self.store
+            && let Some(point) = self.bookmarks.resume_point(published.turn, published.offset)
+        {
+            store.set(point.into());
+        }
+    }
+
+    /// Saves where the next run starts after a run that has ended so; `None` after a failure.
+    fn save_end(&self, end: Option<RunEnd>) {
+        // What was published since the last interval.
+        self.save();
+        let Some(end) = end.filter(|end| *end != RunEnd::Stopped) else { return };
+        self.queue.ended();
+        let Some(store) = &self.store else { return };
+        let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
+        match published.and_then(|published| self.bookmarks.after(published.turn)) {
+            Some(bookmark) => store.set(Position { bookmark, offset_ms: 0, queued: None }),
+            None => store.clear(),
+        }
     }
 }
 
-fn save_until_stopped(stopped: &Cancel, save: impl Fn()) {
-    // A panic of this thread would end the scope, and with it the broadcast.
-    keep_running(
-        "position-reader",
-        |delay| stopped.wait(delay),
-        || {
-            while !stopped.wait(POSITION_EVERY) {
-                save();
-            }
-        },
-    );
-}
-
-/// Saves where the next run starts after a run that has ended so.
-fn save_end(store: &PositionStore, bookmarks: &Bookmarks, control: &Control, end: RunEnd) {
-    match end {
-        RunEnd::Stopped => {}
-        RunEnd::Over => store.clear(),
-        RunEnd::AfterCurrent => {
-            let published = control.status.published();
-            match published.and_then(|published| bookmarks.after(published.turn)) {
-                Some(bookmark) => store.set(Position { bookmark, offset_ms: 0, queued: None }),
-                None => store.clear(),
-            }
+impl Saving {
+    /// Saves the end of the run. Waits [`SETTLE`] at most: a disk that hangs must not keep the next
+    /// engine from starting.
+    fn finish(self, end: Option<RunEnd>) {
+        if self.ends.send(end).is_ok() && self.done.recv_timeout(SETTLE) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the disk of STATE_DIR does not answer; the position may be an older one");
         }
     }
 }

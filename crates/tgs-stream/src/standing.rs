@@ -56,6 +56,10 @@ struct Shared {
     path: Option<PathBuf>,
     pause_max: Duration,
     control: Control,
+    /// Held by one change at a time, while it is written and sent to the engine; taken before
+    /// `state`. A disk that hangs delays other changes only.
+    changing: Mutex<()>,
+    /// Never locked during disk access: the status and the watchdog's thread read it.
     state: Mutex<State>,
     /// Signals each change of `state`.
     changed: Condvar,
@@ -97,6 +101,7 @@ impl Standing {
             path,
             pause_max,
             control: control.clone(),
+            changing: Mutex::default(),
             state: Mutex::new(State { kept: kept.clone(), ..State::default() }),
             changed: Condvar::new(),
         }));
@@ -121,39 +126,41 @@ impl Standing {
     }
 
     fn ends(&self, kept: &Kept) -> Option<SystemTime> {
-        let now = SystemTime::now();
-        // A clock that was set back must not prolong the pause.
-        let began = (SystemTime::UNIX_EPOCH + Duration::from_secs(kept.paused_at?)).min(now);
-        Some(began + self.0.pause_max)
+        let began = Duration::from_secs(kept.paused_at?.min(seconds_now()));
+        Some(SystemTime::UNIX_EPOCH + began + self.0.pause_max)
     }
 
     pub(crate) fn pause(&self, by: &CommandSender) -> Result<(), StandingError> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.keep(|kept| kept.paused_at = kept.paused_at.or(Some(now)))?;
-        Ok(self.0.control.send_as(Command::Pause, by)?)
+        let now = seconds_now();
+        self.keep(
+            |kept| kept.paused_at = kept.paused_at.or(Some(now)),
+            || self.0.control.send_as(Command::Pause, by),
+        )
     }
 
     pub(crate) fn resume(&self, by: &CommandSender) -> Result<(), StandingError> {
-        self.keep(|kept| kept.paused_at = None)?;
-        Ok(self.0.control.send_as(Command::Resume, by)?)
+        self.keep(|kept| kept.paused_at = None, || self.0.control.send_as(Command::Resume, by))
     }
 
     pub(crate) fn set_title(&self, title: String, by: &CommandSender) -> Result<(), StandingError> {
         let kept_title = Some(title.clone()).filter(|title| !title.is_empty());
-        self.keep(|kept| kept.title = kept_title)?;
-        Ok(self.0.control.send_as(Command::Title(title), by)?)
+        self.keep(|kept| kept.title = kept_title, || self.0.control.send_as(Command::Title(title), by))
     }
 
     /// Stops the broadcast at once.
     pub(crate) fn stop(&self, by: &CommandSender) -> Result<(), StandingError> {
-        self.keep(|kept| kept.stopped = true)?;
-        // The gate registers an engine under the same lock, and only while not stopped.
-        let mut state = self.lock();
-        if let Some(engine) = &state.engine {
-            engine.send_as(Command::Stop, by)?;
-            state.ends_by_stop = true;
-        }
-        Ok(())
+        self.keep(
+            |kept| kept.stopped = true,
+            || {
+                // The gate registers an engine under the same lock, and only while not stopped.
+                let mut state = self.lock();
+                if let Some(engine) = &state.engine {
+                    engine.send_as(Command::Stop, by)?;
+                    state.ends_by_stop = true;
+                }
+                Ok(())
+            },
+        )
     }
 
     /// Stops the broadcast once the current item ends.
@@ -167,7 +174,7 @@ impl Standing {
 
     /// Starts a stopped broadcast.
     pub(crate) fn start(&self) -> Result<(), StandingError> {
-        self.keep(|kept| kept.stopped = false)
+        self.keep(|kept| kept.stopped = false, || Ok(()))
     }
 
     /// Waits until the broadcast is not stopped. `false` if `cancel` was set meanwhile.
@@ -198,16 +205,17 @@ impl Standing {
             let ended = run(&engine);
             let mut state = self.lock();
             state.engine = None;
-            let after_current = mem::take(&mut state.stops_after_current);
             let by_stop = mem::take(&mut state.ends_by_stop);
-            drop(state);
             if cancel.is_cancelled() {
+                // A stop after the current item holds for the engine of the next ingest, too.
                 return Some(ended);
             }
+            let after_current = mem::take(&mut state.stops_after_current);
+            drop(state);
             if !by_stop && !after_current {
                 return Some(ended);
             }
-            if after_current && let Err(error) = self.keep(|kept| kept.stopped = true) {
+            if after_current && let Err(error) = self.keep(|kept| kept.stopped = true, || Ok(())) {
                 log::warn!("{error}");
             }
             control.rest();
@@ -217,20 +225,26 @@ impl Standing {
         }
     }
 
-    /// Changes what is kept: on the disk first, then in memory.
-    fn keep(&self, change: impl FnOnce(&mut Kept)) -> Result<(), StandingError> {
-        let mut state = self.lock();
-        let mut kept = state.kept.clone();
+    /// Changes what is kept: on the disk first, then in memory; then `send`s the command. Changes
+    /// reach disk and engine in the same order.
+    fn keep(
+        &self,
+        change: impl FnOnce(&mut Kept),
+        send: impl FnOnce() -> Result<(), CommandRefused>,
+    ) -> Result<(), StandingError> {
+        let _changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.lock().kept.clone();
+        let mut kept = before.clone();
         change(&mut kept);
-        if kept != state.kept {
+        if kept != before {
             if let Some(path) = &self.0.path {
                 write(path, &kept).map_err(|source| StandingError::NotKept { path: path.clone(), source })?;
             }
             STOPPED.set(kept.stopped.into());
-            state.kept = kept;
+            self.lock().kept = kept;
             self.0.changed.notify_all();
         }
-        Ok(())
+        Ok(send()?)
     }
 
     /// Ends pauses that last too long, until the tool stops.
@@ -253,7 +267,9 @@ impl Standing {
     }
 
     fn end_pause_when_due(&self) {
-        let state = self.lock();
+        let mut state = self.lock();
+        // A clock that was set back would prolong the pause by the whole step.
+        state.kept.paused_at = state.kept.paused_at.map(|at| at.min(seconds_now()));
         let left = self.ends(&state.kept).map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         match left {
             Some(Duration::ZERO) => {
@@ -283,6 +299,10 @@ impl Standing {
     fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
         self.0.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
     }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Reads the file. A damaged one is set aside: the broadcast then runs, which is the safe state.
