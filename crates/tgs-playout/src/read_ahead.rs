@@ -299,11 +299,16 @@ impl ReadAhead {
         self.lock().sequence.current()
     }
 
-    /// Discards the current item; the item after it is next.
-    pub(crate) fn skip(&self) {
+    /// Discards the current item; the item after it is next. Refused once [`MAX_PENDING`] items
+    /// that are not encoded yet are left: each costs a look at the list.
+    pub(crate) fn skip(&self) -> Result<(), CommandRefused> {
         let mut state = self.lock();
+        if state.sequence.ahead() >= MAX_PENDING as u64 {
+            return Err(CommandRefused::Busy);
+        }
         state.sequence.leave_current();
         self.cut(&mut state);
+        Ok(())
     }
 
     /// Discards items according to `leave`, because the list continues elsewhere, and counts a

@@ -222,7 +222,7 @@ impl CommandRouter {
     fn take(&mut self, command: Command, status: &SharedStatus) -> Result<(), CommandRefused> {
         match command {
             Command::Next => {
-                self.engine()?.read_ahead.skip();
+                self.engine()?.read_ahead.skip()?;
                 self.continue_at(Duration::ZERO, status);
             }
             Command::Previous => self.jump(JumpTarget::Before, status)?,

@@ -236,6 +236,9 @@ impl PrepareThread {
     fn leave(&mut self, count: u64) -> Option<NextItem> {
         let mut next = None;
         for _ in 0..count {
+            if self.shared.cancel.is_cancelled() {
+                break;
+            }
             // An entry that cannot be played does not count.
             for _ in 0..=self.program.round_len() {
                 next = Some(self.program.next());

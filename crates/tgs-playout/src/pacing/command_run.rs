@@ -99,7 +99,7 @@ impl World {
     fn obey(&mut self, order: Order) {
         let standing = self.shared_status.standing();
         match order {
-            Order::Next => self.read_ahead.skip(),
+            Order::Next => drop(self.read_ahead.skip()),
             Order::Jump => {
                 self.pending += u64::from(self.read_ahead.jump(Discard::All, false).is_ok());
             }

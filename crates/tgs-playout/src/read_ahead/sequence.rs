@@ -143,7 +143,8 @@ impl ItemSequence {
         }
     }
 
-    fn ahead(&self) -> u64 {
+    /// Number of items that commands have left before they were encoded.
+    pub(super) fn ahead(&self) -> u64 {
         self.current().saturating_sub(self.newest + 1)
     }
 }

@@ -110,7 +110,7 @@ fn an_item_that_is_left_is_cut_at_once_or_shown_for_two_groups_at_most() {
         let attempt = encode(&read_ahead, &cancel, 1, false, 9);
         read_ahead.poll(StartLevel::Group);
         assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
-        read_ahead.skip();
+        read_ahead.skip().unwrap();
         assert!(attempt.discarded.is_cancelled());
         assert!(
             !read_ahead.push(picture(true, 999), false, &cancel)
@@ -131,7 +131,7 @@ fn what_is_encoded_of_the_next_item_stays() {
     let second = encode(&read_ahead, &cancel, 2, false, 4);
     read_ahead.poll(StartLevel::Group);
     read_ahead.poll(StartLevel::Group);
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     assert!(!second.discarded.is_cancelled());
     assert_eq!(taken(&read_ahead, StartLevel::Group), [0, 200, 201]);
     assert!((read_ahead.seconds() - 2.0).abs() < 0.1, "{}", read_ahead.seconds());
@@ -263,7 +263,7 @@ fn an_item_that_a_panic_ended_has_an_end() {
     encode(&read_ahead, &cancel, 2, false, 3);
     assert_eq!(taken(&read_ahead, StartLevel::Group), [0, 100, 101, 102, 0, 0, 200, 201]);
     // One that was left has none: it is shown no further.
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     read_ahead.close();
     encode(&read_ahead, &cancel, 3, false, 3);
     assert_eq!(taken(&read_ahead, StartLevel::Group), [0, 300, 301]);
@@ -357,13 +357,13 @@ fn in_a_group(taken: usize) -> (ReadAhead, Cancel) {
 fn a_cut_waits_for_the_pictures_displayed_before_and_takes_their_sound_along() {
     // After the keyframe, its sound, and the picture that the next two are displayed before.
     let (read_ahead, _cancel) = in_a_group(3);
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     let shown = taken(&read_ahead, StartLevel::Group);
     // The rest of the group, the sound that belongs to it, and the next item.
     assert_eq!(shown[..7], [101, 200, 201, 300, 301, 401, 0], "{shown:?}");
     // After the keyframe at once, with the sound of its 100 ms, which begin late.
     let (read_ahead, _cancel) = in_a_group(1);
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     let shown = taken(&read_ahead, StartLevel::Group);
     assert_eq!(shown[..4], [1, 101, 0, 0], "{shown:?}");
 }
@@ -392,7 +392,7 @@ fn a_paused_item_goes_on_with_the_group_that_was_cut() {
     read_ahead.standing.set_paused(true);
     assert_eq!(taken(&read_ahead, StartLevel::Group), [1, 101]);
     read_ahead.rewind();
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     read_ahead.standing.set_paused(false);
     assert_eq!(taken(&read_ahead, StartLevel::Refilled)[..3], [0, 0, 1]);
 }
@@ -410,6 +410,6 @@ fn a_group_that_its_encoder_has_not_finished_is_shown_as_far_as_it_is_whole() {
     assert!(matches!(read_ahead.poll(StartLevel::Group), Polled::Event(Event::Begin(_))));
     assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(0));
     assert_eq!(number(read_ahead.poll(StartLevel::Group)), Some(100));
-    read_ahead.skip();
+    read_ahead.skip().unwrap();
     assert_eq!(taken(&read_ahead, StartLevel::Group), [200, 300, 400, 500, 600, 0]);
 }

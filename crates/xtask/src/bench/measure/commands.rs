@@ -46,7 +46,7 @@ fn commands() -> [(&'static str, Call); 5] {
 }
 
 /// Each command several times, at different distances from a keyframe.
-pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let list = filled(plan)?;
     let dir = tempfile::tempdir().context("make a directory for the socket")?;
     let socket = dir.path().join("control.sock");
