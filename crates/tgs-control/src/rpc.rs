@@ -156,10 +156,11 @@ pub fn request_line(id: u64, method: &str, params: &Value) -> String {
 /// The line of an answer, with its newline.
 #[must_use]
 pub fn answer_line(id: &Value, answer: &Result<Value, RpcError>) -> String {
-    line(&match answer {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
-    })
+    match answer {
+        // A result may be long, and is not copied.
+        Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n"),
+        Err(error) => line(&json!({ "jsonrpc": "2.0", "id": id, "error": error })),
+    }
 }
 
 /// The line of a notification, with its newline.

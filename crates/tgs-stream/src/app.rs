@@ -239,6 +239,7 @@ fn open_control(
             PublishTarget::Telegram => None,
         },
         state_dir: settings.state_dir.clone(),
+        listing: Mutex::default(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),
         started: SystemTime::now(),
         source,

@@ -21,6 +21,9 @@ const ALIVE: &str = "as-run.alive";
 /// Size at which a file is rotated: weeks of short clips.
 const MAX_FILE: u64 = 8 << 20;
 
+/// The most rotated files: some 500 MB, which only a list of very short items reaches.
+const MAX_FILES: usize = 64;
+
 /// Limit of a file that is read: one that was rotated, with a margin.
 const MAX_READ: u64 = 2 * MAX_FILE;
 
@@ -153,11 +156,14 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Deletes the files that were rotated before the kept time.
+    /// Deletes the files that were rotated before the kept time, and the oldest beyond
+    /// [`MAX_FILES`].
     pub(super) fn expire(&self, now: Timestamp) {
         let oldest = now.0.saturating_sub(self.keep.as_millis() as u64);
-        for (rotated, path) in rotated(&self.dir) {
-            if rotated.0 < oldest
+        let all = rotated(&self.dir);
+        let surplus = all.len().saturating_sub(MAX_FILES);
+        for (at, (rotated, path)) in all.into_iter().enumerate() {
+            if (rotated.0 < oldest || at < surplus)
                 && let Err(error) = fs::remove_file(&path)
             {
                 log::warn!("failed to delete the old as-run log {}: {error}", path.display());

@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    sync::{Mutex, MutexGuard, TryLockError},
     time::{Duration, SystemTime},
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Answers {
     pub(crate) output: Option<String>,
     /// Where the as-run log is.
     pub(crate) state_dir: PathBuf,
+    /// Held while a part of the as-run log is read, answered and sent: each takes megabytes.
+    pub(crate) listing: Mutex<()>,
     /// Whether the output is a file.
     pub(crate) into_file: bool,
     pub(crate) started: SystemTime,
@@ -90,6 +93,20 @@ impl Answers {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: PROTOCOL,
             channel: self.channel.clone(),
+        }
+    }
+
+    /// The turn of a call that needs much memory; `None` for others.
+    pub(super) fn turn(&self, call: &Call) -> Result<Option<MutexGuard<'_, ()>>, RpcError> {
+        if !matches!(call, Call::AsRunList(_)) {
+            return Ok(None);
+        }
+        match self.listing.try_lock() {
+            Ok(turn) => Ok(Some(turn)),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(Some(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => {
+                Err(RpcError::new(ErrorCode::Limit, "another client is reading the as-run log; ask again"))
+            }
         }
     }
 
@@ -132,7 +149,10 @@ impl Answers {
             Call::Previous(_) => self.send(Command::Previous, peer),
             Call::Seek(params) => self.seek(params, peer),
             Call::Goto(params) => self.go_to(params, peer),
-            Call::PlaylistReload(_) => self.send(Command::Reload, peer),
+            Call::PlaylistReload(_) => {
+                log::info!("command: playlist.reload (from {peer})");
+                self.send(Command::Reload, peer)
+            }
             Call::Pause(_) => self.keep("pause", peer, |standing| standing.pause(peer)),
             Call::Resume(_) => self.keep("resume", peer, |standing| standing.resume(peer)),
             Call::TitleSet(params) => self.set_title(params.text, peer),
@@ -263,7 +283,10 @@ impl Answers {
         peer: &CommandSender,
         change: impl FnOnce(&Standing) -> Result<(), StandingError>,
     ) -> Result<(), RpcError> {
-        log::debug!("{command}, from {peer}");
+        // Stop and start reach no engine, or end it.
+        if matches!(command, "stop" | "start") {
+            log::info!("command: {command} (from {peer})");
+        }
         change(&self.standing).map_err(|error| match error {
             StandingError::Refused(why) => refused(why),
             StandingError::NotKept { .. } => RpcError::new(ErrorCode::Internal, error.to_string()),

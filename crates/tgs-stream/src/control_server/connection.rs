@@ -149,18 +149,21 @@ fn requests(
             None => Ok(()),
             Some(id) => client.answer(id, &answer),
         };
-        match Call::parse(request).and_then(|call| answers.answer(call, &mut peer)) {
-            Ok(Answer::Result(result)) => reply(Ok(result))?,
-            Ok(Answer::Subscribed(..)) if subscribed => {
+        let call = Call::parse(request);
+        let turn = call.as_ref().map_or(Ok(None), |call| answers.turn(call));
+        match turn.and_then(|turn| Ok((turn, answers.answer(call?, &mut peer)?))) {
+            // The turn ends behind the reply.
+            Ok((_turn, Answer::Result(result))) => reply(Ok(result))?,
+            Ok((_, Answer::Subscribed(..))) if subscribed => {
                 let why = "this connection is subscribed already; use another one";
                 reply(Err(RpcError::new(ErrorCode::Refused, why)))?;
             }
-            Ok(Answer::Subscribed(result, subscription)) => {
+            Ok((_, Answer::Subscribed(result, subscription))) => {
                 reply(Ok(result))?;
                 notify(subscription)?;
                 subscribed = true;
             }
-            Ok(Answer::Monitor(result, monitor)) => {
+            Ok((_, Answer::Monitor(result, monitor))) => {
                 reply(Ok(result))?;
                 return show(client, monitor, &answers.over());
             }
