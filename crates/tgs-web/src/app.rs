@@ -14,7 +14,9 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    logging, signals,
+    logging,
+    process::confine::{self, Confinement},
+    signals,
     systemd::{self, Reporter, Watchdog},
 };
 use tokio::{net::TcpListener, runtime, sync::Notify, task, time};
@@ -78,6 +80,10 @@ async fn serve(cli: &Cli, settings: WebSettings) -> Result<(), CliError> {
     let address = listener.local_addr().context("read the address")?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
+    let scratch = tempfile::tempdir().context("make a directory for ffmpeg")?;
+    let secrets = settings.tls.iter().map(|tls| tls.key.clone());
+    let hidden = secrets.chain([settings.users_file.clone()]).chain(cli.env_file.clone()).collect();
+    confine::children(&Confinement { hidden, scratch: scratch.path().to_owned(), ..Confinement::default() });
     let desk = Arc::new(desk(cli, settings, &url)?);
     log::info!("the desk is at {url}");
     let stop = Arc::new(Notify::new());

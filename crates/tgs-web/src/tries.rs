@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ impl SignInTries {
 
 fn key(address: IpAddr) -> u128 {
     match address.to_canonical() {
+        // A local process may use any of 16 million loopback addresses.
+        IpAddr::V4(address) if address.is_loopback() => u128::from(u32::from(Ipv4Addr::LOCALHOST)),
         IpAddr::V4(address) => u128::from(u32::from(address)),
         // A subscriber gets a /64.
         IpAddr::V6(address) => u128::from(address) & !u128::from(u64::MAX),
@@ -63,6 +65,8 @@ mod tests {
         assert!((0..10).all(|n| from("192.0.2.1", n)));
         assert!(!from("192.0.2.1", 10) && !from("192.0.2.1", 59) && !from("::ffff:192.0.2.1", 59));
         assert!(from("192.0.2.2", 10) && from("192.0.2.1", 60));
+        assert!((0..10).all(|n| from(&format!("127.0.0.{n}"), n)));
+        assert!(!from("127.9.9.9", 10));
         assert!((0..10).all(|n| from(&format!("2001:db8::{n}"), n)));
         assert!(!from("2001:db8::ffff", 20) && from("2001:db8:0:1::1", 20));
     }

@@ -72,7 +72,7 @@ fn make(socket: &FilePath) -> Result<Bytes> {
     let mut command = process::command("ffmpeg");
     command.stdin(file);
     command.args(
-        "-hide_banner -loglevel error -threads 1 -f flv -i pipe:0 -frames:v 1 -vf scale=480:-2".split(' '),
+        "-hide_banner -loglevel error -threads 1 -protocol_whitelist pipe -f flv -i pipe:0 -frames:v 1 -vf scale=480:-2".split(' '),
     );
     command.args("-q:v 6 -f mjpeg pipe:1".split(' '));
     let output = process::output(command, LIMIT, LARGEST, &Cancel::new()).context("run ffmpeg")?;
