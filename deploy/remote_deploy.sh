@@ -413,7 +413,7 @@ enable_units() {
 # Our links without a target, after a rollback to a release that lacks the file.
 unlink_missing() {
     local link
-    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
+    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/tg_video_web* "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
         if [[ -L $link && ! -e $link && $(readlink "$link") == "$ROOT"/current/* ]]; then
             rm -f "$link"
         fi
