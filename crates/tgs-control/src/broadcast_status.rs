@@ -12,7 +12,7 @@ pub struct Hello {
     pub server: String,
     /// Its version.
     pub version: String,
-    /// The version of the protocol; see [`crate::method::PROTOCOL`].
+    /// The version of the protocol; it grows with each addition.
     pub protocol: u32,
     /// The broadcast's name: that of the unit's instance, `main` for the first broadcast of a
     /// machine.

@@ -61,10 +61,12 @@ pub enum Call {
     /// Reads the list again.
     #[serde(rename = "playlist.reload")]
     PlaylistReload(NoParams),
-    /// Sets the broadcast's title; an empty text removes it. Kept over restarts.
+    /// Sets the title of the broadcast, and of the live stream in Telegram; an empty text removes
+    /// it. Kept over restarts.
     #[serde(rename = "title.set")]
     TitleSet(TitleParams),
-    /// Stops the broadcast: closes the connection to the server. Kept over restarts.
+    /// Stops the broadcast: closes the connection to the server. Kept over restarts. Refused while
+    /// the output is a file.
     #[serde(rename = "stop")]
     Stop(StopParams),
     /// Starts a stopped broadcast.

@@ -135,9 +135,9 @@ pub const TABLE: &[Setting] = &[
     ),
     row(
         "CONTROL_SOCKET",
-        Example("/run/tgs/control.sock"),
+        Example("/run/tg_video_streamer/control.sock"),
         "The socket by which tgs-ctl and tgs-web steer the broadcast. Default: control.sock in systemd's\n\
-         $RUNTIME_DIRECTORY, else in STATE_DIR.",
+         $RUNTIME_DIRECTORY, else in STATE_DIR. At another path, both find it by --socket only.",
     ),
     row(
         "PAUSE_MAX",

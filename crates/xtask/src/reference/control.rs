@@ -40,7 +40,8 @@ The socket is a Unix stream socket: `/run/tg_video_streamer/control.sock` for th
 $ sudo usermod -aG tgstream \"$USER\"
 ```
 
-The server logs each command with the user that the kernel names, and with the name that the client states (`hello`).
+The server logs each command with the user that the kernel names (`group member`, if the unit's `PrivateUsers=` hides the
+user), and with the name that the client states (`hello`).
 
 ## Messages
 
@@ -86,7 +87,7 @@ fn example(method: &str) -> (Value, Value) {
         "queue.remove" => (json!({ "id": 1 }), nothing),
         "playlist.list" => (
             json!({ "offset": 0, "limit": 2 }),
-            json!({ "total": 3, "entries": [{ "index": 0, "id": "/srv/media/a.mp4", "title": "a",
+            json!({ "total": 3, "entries": [{ "index": 0, "id": "1f0c6a2b9d3e4785", "title": "a",
                     "source": "/srv/media/a.mp4", "state": "passed" }] }),
         ),
         "title.set" => (json!({ "text": "Night films" }), nothing),
@@ -214,8 +215,7 @@ fn table(page: &mut String, fields: &[Field], named: &mut Vec<String>) -> Result
     page.push_str("| name | type | meaning |\n|---|---|---|\n");
     for field in fields {
         let optional = if field.required { "" } else { ", optional" };
-        let shown =
-            if field.shown.starts_with('[') { field.shown.clone() } else { field.shown.to_lowercase() };
+        let shown = &field.shown;
         writeln!(page, "| `{}` | {shown}{optional} | {} |", field.name, field.text.replace('|', "\\|"))?;
     }
     page.push('\n');
