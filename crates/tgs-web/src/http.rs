@@ -76,6 +76,8 @@ async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) 
     let client = peer.map(|peer| Client::of(peer, desk.behind_proxy, request.headers()));
     let mut response = match client {
         None => Refusal::internal().into_response(),
+        // Only a proxy on this machine is believed, so nobody has encrypted this connection.
+        Some(_) if peer.is_some_and(Peer::is_readable_by_others) => Refusal::plain().into_response(),
         Some(client) if changes(request.method()) && !client.is_same_origin(request.headers()) => {
             Refusal::cross_origin().into_response()
         }

@@ -134,7 +134,7 @@ impl WebSettings {
             values.faults.push(format!(
                 "WEB_LISTEN={listen} is reachable from other machines, and passwords would cross the network readable: \
                  set WEB_TLS_CERT and WEB_TLS_KEY, or listen on 127.0.0.1 behind a proxy (docs/guide/web.md), or set \
-                 WEB_BEHIND_PROXY=1 if a proxy terminates TLS in front of this address"
+                 WEB_BEHIND_PROXY=1, with which only a proxy on this machine may connect without TLS"
             ));
         }
         match (listen, users_file, session_idle) {

@@ -20,6 +20,13 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
 }
 
+impl Peer {
+    /// Whether the connection crosses a network without TLS.
+    pub(crate) fn is_readable_by_others(self) -> bool {
+        !self.tls && !self.address.to_canonical().is_loopback()
+    }
+}
+
 /// The browser, which may be behind a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
@@ -141,6 +148,20 @@ mod tests {
 
     fn peer(address: &str) -> Peer {
         Peer { address: address.parse().unwrap(), tls: false }
+    }
+
+    #[test]
+    fn only_loopback_may_do_without_tls() {
+        for (address, tls, readable) in [
+            ("127.0.0.1", false, false),
+            ("::ffff:127.0.0.1", false, false),
+            ("::1", false, false),
+            ("192.0.2.7", false, true),
+            ("192.0.2.7", true, false),
+        ] {
+            let peer = Peer { tls, ..peer(address) };
+            assert_eq!(peer.is_readable_by_others(), readable, "{address}");
+        }
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "no_channel", "there is no channel with this name")
     }
 
+    pub(super) fn plain() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "plain", "this connection is not encrypted; use the https address")
+    }
+
     pub(super) fn cross_origin() -> Self {
         Self::new(StatusCode::FORBIDDEN, "cross_origin", "the request comes from another site")
     }
