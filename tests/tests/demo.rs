@@ -114,6 +114,11 @@ fn it_plays_survives_its_ingest_and_leaves_nothing() {
     wait_gone(&url);
     wait_gone("target/demo/");
     // Dead but not yet reaped it has no command line.
-    let left = fs::read(format!("/proc/{ingest}/cmdline")).unwrap_or_default();
+    let command = || fs::read(format!("/proc/{ingest}/cmdline")).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !command().is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let left = command();
     assert!(left.is_empty(), "the ingest is left behind: {}", String::from_utf8_lossy(&left));
 }
