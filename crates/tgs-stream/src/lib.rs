@@ -22,6 +22,7 @@ mod settings_source;
 mod setup;
 pub mod source;
 mod standing;
+mod state_file;
 mod status_server;
 mod status_source;
 mod telegram;

@@ -1,16 +1,14 @@
 //! `position.json`: the positions of several lists. An unreadable file means no positions.
 
-use std::{
-    fs,
-    io::{self, Read},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::list_key::{FNV_DIGITS, ListKey};
-use crate::playlist::{Bookmark, QueuedPosition, ResumePoint};
+use crate::{
+    playlist::{Bookmark, QueuedPosition, ResumePoint},
+    state_file::{self, StateFileError},
+};
 
 const VERSION: u32 = 1;
 
@@ -79,31 +77,18 @@ impl SavedList {
     }
 }
 
-/// Why a file is not a [`PositionFile`].
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PositionFileError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("it is not what tgs-stream writes: {0}")]
-    Foreign(#[from] serde_json::Error),
-    #[error("it is over 1 MiB, which tgs-stream never writes")]
-    Large,
-    #[error("it has version {0} of the format, this tgs-stream knows {VERSION}")]
-    Version(u32),
-}
-
 impl PositionFile {
     /// Reads the file. On any error, returns no positions and moves a malformed file aside.
     pub(super) fn open(path: &Path) -> Self {
         let problem = match Self::read(path) {
             Ok(positions) => return positions,
-            Err(PositionFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
+            Err(StateFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Self::default(),
             Err(problem) => problem,
         };
         let aside = path.with_extension("json.broken");
         let shown = path.display();
         // An I/O error says nothing about the content: the file stays.
-        if matches!(problem, PositionFileError::Io(_)) {
+        if matches!(problem, StateFileError::Io(_)) {
             log::warn!("failed to read {shown}: {problem}; starting from the beginning");
         } else if let Err(e) = fs::rename(path, &aside) {
             log::warn!(
@@ -118,22 +103,8 @@ impl PositionFile {
         Self::default()
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, PositionFileError> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let mut bytes = Vec::new();
-        tgs_core::files::open_regular(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(PositionFileError::Large);
-        }
-        // Another version may have another format.
-        let head: Head = serde_json::from_slice(&bytes)?;
-        if head.version != VERSION {
-            return Err(PositionFileError::Version(head.version));
-        }
-        Ok(serde_json::from_slice(&bytes)?)
+    pub(super) fn read(path: &Path) -> Result<Self, StateFileError> {
+        state_file::read(path, VERSION, MAX_FILE)
     }
 
     /// The position saved last, under either key.

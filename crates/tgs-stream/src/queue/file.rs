@@ -1,8 +1,7 @@
 //! `queue.json`: the entries and the next ID. A damaged file is set aside.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -13,6 +12,7 @@ use super::{
     error::{MAX_ENTRIES, QueueError},
     line::SavedLine,
 };
+use crate::state_file::{self, StateFileError};
 
 const VERSION: u32 = 1;
 
@@ -46,26 +46,13 @@ pub(super) struct QueueFile {
     pub(super) failing: bool,
 }
 
-/// Why a file cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum QueueFileError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("it is not what tgs-stream writes: {0}")]
-    Foreign(#[from] serde_json::Error),
-    #[error("it is over {} MiB, which tgs-stream never writes", MAX_FILE >> 20)]
-    Large,
-    #[error("it has version {0} of the format, this tgs-stream knows {VERSION}")]
-    Version(u32),
-}
-
 impl QueueFile {
     /// Reads the file; on any error, there are no entries.
     pub(super) fn open(path: Option<PathBuf>) -> (Self, Vec<SavedEntry>) {
         let read = path.as_deref().map(read).transpose();
         let (content, damaged) = match read {
             Ok(content) => (content, false),
-            Err(QueueFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => (None, false),
+            Err(StateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => (None, false),
             Err(problem) => {
                 set_aside(path.as_deref().unwrap_or(Path::new("")), &problem);
                 (None, true)
@@ -102,27 +89,13 @@ impl QueueFile {
     }
 }
 
-fn read(path: &Path) -> Result<Content<SavedEntry>, QueueFileError> {
-    #[derive(Deserialize)]
-    struct Head {
-        version: u32,
-    }
-    let mut bytes = Vec::new();
-    tgs_core::files::open_regular(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(QueueFileError::Large);
-    }
-    // Another version may have another format.
-    let head: Head = serde_json::from_slice(&bytes)?;
-    if head.version != VERSION {
-        return Err(QueueFileError::Version(head.version));
-    }
-    let mut content: Content<SavedEntry> = serde_json::from_slice(&bytes)?;
+fn read(path: &Path) -> Result<Content<SavedEntry>, StateFileError> {
+    let mut content: Content<SavedEntry> = state_file::read(path, VERSION, MAX_FILE)?;
     content.entries.truncate(MAX_ENTRIES);
     Ok(content)
 }
 
-fn set_aside(path: &Path, problem: &QueueFileError) {
+fn set_aside(path: &Path, problem: &StateFileError) {
     let (shown, aside) = (path.display(), path.with_extension("json.broken"));
     match fs::rename(path, &aside) {
         Ok(()) => log::warn!(
