@@ -3,6 +3,7 @@
 pub mod lock;
 mod replace;
 pub mod shared_dir;
+mod version;
 
 use std::{
     fs::File,
@@ -14,7 +15,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub use self::replace::replace;
+pub use self::{replace::replace, version::FileVersion};
 
 /// O_NONBLOCK: the path may be a FIFO planted by another user.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_waited_for() {
+    fn opening_a_fifo_does_not_block() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, file) = (dir.path().join("pipe"), dir.path().join("file"));
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_files_are_read_and_so_much_of_them() {
+    fn only_regular_files_are_read_up_to_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)

@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_go() {
+    fn secrets_are_masked() {
         let session = "1ApWapzMBu5Gk3mQz0xT9cVJb7yLr2HdWn8Ef4sKo1Ui6Pa";
         let cases = [
             ("SESSION_STRING=1ApWapz x", "SESSION_STRING=[masked] x"),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_a_url_goes_and_what_names_the_media_stays() {
+    fn credentials_of_urls_are_masked_and_names_are_kept() {
         let cases = [
             ("http://h/a.mp4", "http://h/a.mp4"),
             (

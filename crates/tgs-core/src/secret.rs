@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_format_shows_it() {
+    fn debug_and_display_hide_the_secret() {
         let key = Secret::new("rtmp://host/app/key".to_owned());
         for shown in [format!("{key}"), format!("{key:?}"), format!("{key:#?}"), format!("{:?}", Some(&key))]
         {

@@ -5,14 +5,22 @@
 //! `EnvironmentFile=` fills the environment with the file's content as of the unit's start. An
 //! empty value counts as unset. The effects of values on the broadcast are not known here.
 
+mod live;
 mod load;
+mod look;
 mod parse;
+mod picture;
+mod sound;
 mod table;
 mod values;
 
 pub use self::{
+    live::{KeyError, Live, LiveAddress, LiveStart, check_key},
     load::{Env, INSTALLED, Problems, installed},
-    parse::{ChatId, OnLoss, PublisherKind, Quality, Regen},
+    look::{LogoPosition, LogoSettings, LookSettings, NowPlaying, SubtitleSetting},
+    parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateBy, SeparateRule},
+    picture::{AudioPictureSetting, BackgroundSetting, Picture, Quality},
+    sound::{AudioSide, Sound, SoundLevel},
     table::{Setting, TABLE, Visibility, template},
     values::{Settings, Telegram},
 };

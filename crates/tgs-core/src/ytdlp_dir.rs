@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_from_the_program_through_the_links() {
+    fn the_directory_is_found_from_the_program_through_links() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("ytdlp");
         let bin = root.join("versions/2026.8.19/bin");

@@ -203,7 +203,7 @@ fn root_leaves_files_to_their_owner() {
 }
 
 #[test]
-fn root_is_led_nowhere_by_another_user() {
+fn root_follows_no_link_of_another_user() {
     let Some((dir, file, _)) = second_user(FILE) else { return };
     chown(&file, Some(OTHER), Some(OTHER)).unwrap();
     chown(dir.path(), Some(OTHER), Some(OTHER)).unwrap();
@@ -240,7 +240,7 @@ fn root_is_led_nowhere_by_another_user() {
 }
 
 #[test]
-fn what_is_not_allowed_is_reported_with_its_remedy() {
+fn a_refused_write_is_reported_with_its_remedy() {
     let Some((dir, file, tool)) = second_user(FILE) else { return };
     let at = dir.path().display();
     assert_eq!(
@@ -289,7 +289,7 @@ fn nothing_shows_a_value() {
 }
 
 #[test]
-fn the_second_waits_and_then_names_the_first() {
+fn a_second_writer_waits_and_then_names_the_first() {
     let (_dir, file) = dir_with(FILE, 0o600);
     let mut first = start(&["env-hold"], &file);
     let error = writer::lock(&file, Duration::from_millis(50), &Cancel::new()).unwrap_err();

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_touched() {
+    fn edits_that_are_refused() {
         let refused = |text: &str| set(text.as_bytes(), "S", "new").unwrap_err().to_string();
         assert_eq!(
             refused("A=1\nS=secret1\nS=secret2\nJUNK secret3\n"),

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_come_and_go_never_hold_it_together() {
+    fn two_holders_never_have_the_lock_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let inside = std::sync::atomic::AtomicU32::new(0);
         thread::scope(|scope| {
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planted_is_neither_followed_nor_written() {
+    fn planted_links_and_fifos_are_not_opened() {
         let dir = tempfile::tempdir().unwrap();
         let (lock, other) = (dir.path().join("lock"), dir.path().join("other"));
         fs::write(&other, "precious").unwrap();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lock_file_may_say() {
+    fn the_holder_is_read_from_the_lock_file() {
         let me = process::id();
         let cases = [
             (format!("{me} tgs-stream\n"), Some(me), Some("tgs-stream")),

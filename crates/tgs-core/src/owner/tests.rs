@@ -100,7 +100,7 @@ fn two_owners_are_refused() {
 }
 
 #[test]
-fn where_others_may_write_root_does_not_go() {
+fn root_refuses_a_directory_that_others_may_write() {
     let Some(dir) = scene() else { return };
     let at = |name: &str| dir.path().join(name);
     let refused = |path: &Path| Owner::of(path).unwrap_err().to_string();

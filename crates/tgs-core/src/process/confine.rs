@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_readable_but_what_leads_to_a_hidden_file() {
+    fn no_readable_path_leads_to_a_hidden_file() {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap();
         for path in ["a/x/deep", "b", "opt/shared/ytdlp/bin", "opt/instances"] {

@@ -102,7 +102,7 @@ fn killing_the_group_takes_grandchildren() {
 }
 
 #[test]
-fn what_an_ended_child_leaves_behind_is_killed() {
+fn processes_of_an_ended_childs_group_are_killed() {
     let mut command = sh("sleep 1000 & echo started");
     command.stdout(Stdio::piped());
     let child = spawn(command).unwrap();
@@ -133,7 +133,7 @@ fn one_thread_kills_what_another_waits_for() {
 }
 
 #[test]
-fn endings_in_words() {
+fn exit_statuses_are_described() {
     let cases = [
         (0, "exited with 0"),
         (0x0100, "exited with 1"),

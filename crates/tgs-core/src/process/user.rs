@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shim_reads_who_it_is_to_be() {
+    fn the_shim_parses_the_user_it_switches_to() {
         for groups in [vec![980], vec![980, 44]] {
             let ids = Ids { uid: 990, gid: 980, groups };
             assert_eq!(Ids::from_arg(ids.to_arg().to_str().unwrap()), Some(ids));

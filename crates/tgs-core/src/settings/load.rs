@@ -1,6 +1,11 @@
 //! Loads the settings of one run from the command line, a named file, the environment and `./.env`,
 //! in this order. Reports all problems together, by name and line, never by value.
 
+mod live;
+mod look;
+mod picture;
+mod sound;
+
 use std::{
     ffi::OsString,
     fmt, io,
@@ -10,7 +15,7 @@ use std::{
 use super::{
     parse::{
         address, api_hash, api_id, arguments, as_run_keep, chat_id, flag, gigabytes, image_duration, on_loss,
-        path, pause_max, port, publisher, quality, read_ahead, regen, text,
+        path, pause_max, port, preroll, publisher, read_ahead, regen, schedule_return, separate, text,
     },
     table::{RENAMED, TABLE, default, misspelt},
     values::{Settings, Telegram},
@@ -281,21 +286,21 @@ impl<'a> Reader<'a> {
     /// them before it returns, so that all problems are collected.
     fn settings(&mut self) -> Option<Settings> {
         let playlist = self.value("PLAYLIST", path);
-        let repeat = self.value("LOOP", flag);
-        let shuffle = self.value("SHUFFLE", flag);
-        let quality = self.value("VIDEO_QUALITY", quality);
-        let ffmpeg_path = self.value("FFMPEG_PATH", path);
-        let ytdlp_path = self.value("YTDLP_PATH", path);
+        let (repeat, shuffle) = (self.value("LOOP", flag), self.value("SHUFFLE", flag));
+        let picture = self.picture();
+        let (ffmpeg_path, ytdlp_path) = (self.value("FFMPEG_PATH", path), self.value("YTDLP_PATH", path));
         let read_ahead = self.value("READ_AHEAD", read_ahead);
         let publisher = self.value("PUBLISHER", publisher);
-        let prometheus_host = self.value("PROMETHEUS_HOST", address);
-        let prometheus_port = self.value("PROMETHEUS_PORT", port);
+        let (prometheus_host, prometheus_port) =
+            (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
         let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let pause_max = self.value("PAUSE_MAX", pause_max);
-        let cache_limit = self.value("CACHE_MAX_GB", gigabytes);
-        let cache_ahead = self.value("CACHE_AHEAD", flag);
+        let (schedule_preroll, schedule_return) =
+            (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
+        let (cache_limit, cache_ahead) =
+            (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
         let passthrough = self.value("PASSTHROUGH", flag);
         let image_duration = self.value("IMAGE_DURATION", image_duration);
         let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
@@ -303,7 +308,7 @@ impl<'a> Reader<'a> {
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
-        let settings = Settings {
+        Some(Settings {
             telegram: telegram?,
             output_url: output_url.map(|(url, _)| Secret::new(url)),
             filler: self.optional("FILLER", path),
@@ -311,10 +316,14 @@ impl<'a> Reader<'a> {
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),
             metrics_file: self.optional("METRICS_FILE", path),
             control_socket: self.optional("CONTROL_SOCKET", path),
+            live: self.live(),
+            look: self.look()?,
+            sound: self.sound()?,
             playlist: playlist?,
             repeat: repeat?,
             shuffle: shuffle?,
-            quality: quality?,
+            separate: self.optional("SEPARATE", separate).unwrap_or_default(),
+            picture: picture?,
             ffmpeg_path: ffmpeg_path?,
             ytdlp_path: ytdlp_path?,
             read_ahead: read_ahead?,
@@ -325,6 +334,9 @@ impl<'a> Reader<'a> {
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             pause_max: pause_max?,
+            schedule: self.optional("SCHEDULE", path),
+            schedule_preroll: schedule_preroll?,
+            schedule_return: schedule_return?,
             cache_limit: cache_limit?,
             cache_ahead: cache_ahead?,
             passthrough: passthrough?,
@@ -332,8 +344,7 @@ impl<'a> Reader<'a> {
             as_run_keep: as_run_keep?,
             rust_log: rust_log?,
             warnings: Vec::new(),
-        };
-        Some(settings)
+        })
     }
 
     fn telegram(&mut self) -> Option<Telegram> {

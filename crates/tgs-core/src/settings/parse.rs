@@ -9,15 +9,14 @@ use std::{
 
 use crate::units;
 
-/// Height and bitrate of the picture, `VIDEO_QUALITY`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quality {
-    /// `480p`
-    P480,
-    /// `720p`
-    P720,
-    /// `1080p`
-    P1080,
+/// `SCHEDULE_RETURN`: where the playlist continues after a slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ScheduleReturn {
+    /// Where the slot has cut it.
+    #[default]
+    Resume,
+    /// With the next item.
+    Next,
 }
 
 /// The RTMP client, `PUBLISHER`.
@@ -27,6 +26,26 @@ pub enum PublisherKind {
     Native,
     /// `ffmpeg`: a child process.
     Ffmpeg,
+}
+
+/// What items of a shuffled round have in common, in `SEPARATE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeparateBy {
+    /// `artist`
+    Artist,
+    /// `folder`
+    Folder,
+    /// `category`
+    Category,
+}
+
+/// One rule of `SEPARATE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeparateRule {
+    /// What is compared.
+    pub by: SeparateBy,
+    /// How many others come between two that are equal in it, 1 to 100.
+    pub items: u32,
 }
 
 /// The chat, `CHAT_ID`.
@@ -77,6 +96,9 @@ pub(super) fn path(value: &str) -> Result<PathBuf, String> {
     if value.starts_with("~/") {
         return Err("begins with ~, which only a shell understands; write the whole path".into());
     }
+    if ["http://", "https://"].iter().any(|scheme| value.starts_with(scheme)) {
+        return Err("is a URL, and must be a file of this machine; download it and write its path".into());
+    }
     Ok(PathBuf::from(value))
 }
 
@@ -88,20 +110,35 @@ pub(super) fn flag(value: &str) -> Result<bool, String> {
     }
 }
 
+/// `artist:3,folder`
+pub(super) fn separate(value: &str) -> Result<Vec<SeparateRule>, String> {
+    let rule = |text: &str| {
+        let (name, items) = text.split_once(':').unwrap_or((text, "1"));
+        let by = match name.trim() {
+            "artist" => SeparateBy::Artist,
+            "folder" => SeparateBy::Folder,
+            "category" => SeparateBy::Category,
+            _ => return None,
+        };
+        let items = items.trim().parse().ok().filter(|items| (1..=100).contains(items))?;
+        Some(SeparateRule { by, items })
+    };
+    let rules: Option<Vec<SeparateRule>> = value.split(',').map(rule).collect();
+    let twice = |rules: &Vec<SeparateRule>| {
+        rules.iter().enumerate().any(|(n, rule)| rules[..n].iter().any(|before| before.by == rule.by))
+    };
+    rules.filter(|rules| !twice(rules)).ok_or_else(|| {
+        "must be artist, folder or category, each once, with the number of others in between (1 to 100), as \
+         artist:3,folder"
+            .into()
+    })
+}
+
 /// Returns bytes.
 pub(super) fn gigabytes(value: &str) -> Result<u64, String> {
     match value.parse::<f64>() {
         Ok(gigabytes) if (0.0..=1e6).contains(&gigabytes) => Ok((gigabytes * 1e9) as u64),
         _ => Err("must be a number of GB from 0 to 1000000, as 20 or 0.5".into()),
-    }
-}
-
-pub(super) fn quality(value: &str) -> Result<Quality, String> {
-    match value {
-        "480p" => Ok(Quality::P480),
-        "720p" => Ok(Quality::P720),
-        "1080p" => Ok(Quality::P1080),
-        _ => Err("must be 480p, 720p or 1080p".into()),
     }
 }
 
@@ -174,6 +211,20 @@ pub(super) fn pause_max(value: &str) -> Result<Duration, String> {
     let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
     let allowed = Duration::from_secs(1)..=Duration::from_hours(168);
     if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 1s to 168h".into()) }
+}
+
+pub(super) fn preroll(value: &str) -> Result<Duration, String> {
+    let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
+    let allowed = Duration::from_secs(10)..=Duration::from_mins(10);
+    if allowed.contains(&duration) { Ok(duration) } else { Err("must be from 10s to 10m".into()) }
+}
+
+pub(super) fn schedule_return(value: &str) -> Result<ScheduleReturn, String> {
+    match value {
+        "resume" => Ok(ScheduleReturn::Resume),
+        "next" => Ok(ScheduleReturn::Next),
+        _ => Err("must be resume or next".into()),
+    }
 }
 
 pub(super) fn as_run_keep(value: &str) -> Result<Duration, String> {

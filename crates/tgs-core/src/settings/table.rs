@@ -85,11 +85,82 @@ pub const TABLE: &[Setting] = &[
     ),
     row("LOOP", Is("1"), "Repeat the playlist: 1 or 0."),
     row("SHUFFLE", Is("0"), "Play each round in a new random order: 1 or 0."),
-    row("VIDEO_QUALITY", Is("720p"), "480p (900 kbit/s), 720p (1800 kbit/s) or 1080p (3500 kbit/s)."),
+    row(
+        "SEPARATE",
+        Example("artist:3,folder"),
+        "With SHUFFLE=1: do not play the same artist, folder or category again within so many items (1 without a\n\
+         number), as far as the list permits.",
+    ),
+    row(
+        "VIDEO_QUALITY",
+        Is("720p"),
+        "Size and frame rate: 360p, 480p, 720p or 1080p with 30 frames per second; 720p25, 720p50, 1080p60 and so on\n\
+         name another rate (25, 30, 50 or 60). Choose the rate of most of your material.",
+    ),
+    row(
+        "VIDEO_BITRATE",
+        Example("2500k"),
+        "Bitrate of the picture, from 200k to 20M. Default: 600k for 360p, 900k for 480p, 1800k for 720p, 3500k for\n\
+         1080p; half as much again with 50 or 60 frames per second.",
+    ),
+    row(
+        "BACKGROUND",
+        Is("black"),
+        "What surrounds a picture that is not 16:9: black, or blur (a blurred copy of the picture).",
+    ),
+    row(
+        "AUDIO_PICTURE",
+        Is("cover"),
+        "What is shown for sound without a picture: slate (the title), cover (the cover art in the file or beside it,\n\
+         with title and artist; without one, the slate), or spectrum (the same, with moving bars).",
+    ),
     row(
         "FILLER",
         Example("/srv/media/filler.mp4"),
-        "A file to show while nothing can be played, instead of the built-in slate.",
+        "A file to show while nothing can be played, instead of the built-in slate; or a folder, whose first 20 files\n\
+         (10 minutes at most) are shown in turn.",
+    ),
+    row(
+        "LOGO",
+        Example("/srv/media/logo.png"),
+        "A picture to lay over each item: PNG, WebP, GIF, APNG, or a clip of at most a minute, which repeats. Changes\n\
+         of the file have an effect at the next start. Hidden for a list entry with #TGS:logo=off and for a folder\n\
+         that holds a file .nologo.",
+    ),
+    row(
+        "LOGO_POSITION",
+        Is("top-right"),
+        "The logo's corner: top-left, top-right, bottom-left or bottom-right.",
+    ),
+    row("LOGO_HEIGHT", Is("10"), "The logo's height in percent of the picture's height, from 1 to 100."),
+    row(
+        "LOGO_OPACITY",
+        Is("1"),
+        "The logo's opacity, from 0.01 to 1, or from 1% to 100%; 1 shows it as it is.",
+    ),
+    row(
+        "LOGO_MARGIN",
+        Is("4"),
+        "The logo's distance to the edges in percent of the picture's height, from 0 to 40.",
+    ),
+    row(
+        "NOW_PLAYING",
+        Is("off"),
+        "Where the names of the item on air are shown: off, title (of the live stream in Telegram, which changes at\n\
+         most every 30 s), overlay (over the picture, at the beginning of the item) or both.",
+    ),
+    row("NOW_PLAYING_FOR", Is("8s"), "How long the overlay is shown, from 2s to 1m."),
+    row(
+        "NOW_PLAYING_TEXT",
+        Is("{title} — {artist}"),
+        "Their form: a text with {title} and {artist}, from the list, the tags of the file, the page, or the name of\n\
+         the file. Without an artist, the text between both is left out.",
+    ),
+    row(
+        "SUBTITLES",
+        Is("off"),
+        "Which subtitles to draw into the picture: off, forced (those of signs and foreign speech), or languages, the\n\
+         preferred one first: ru,en. They are taken from local files, or from beside them: film.ru.srt, film.ass.",
     ),
     row(
         "FFMPEG_ARGS",
@@ -145,6 +216,22 @@ pub const TABLE: &[Setting] = &[
         "The longest pause, from 1s to 168h: a pause that nobody ends is ended by itself, with a warning.",
     ),
     row(
+        "SCHEDULE",
+        Example("/srv/tv/timetable.toml"),
+        "The timetable (TOML): slots that take the air from the playlist at their time. Its edits are followed. The\n\
+         guide is docs/guide/timetable.md; tgs-stream --check --on 2026-12-31 shows the plan of a day.",
+    ),
+    row(
+        "SCHEDULE_PREROLL",
+        Is("1m"),
+        "How long before its time a slot is prepared and its first item encoded, from 10s to 10m.",
+    ),
+    row(
+        "SCHEDULE_RETURN",
+        Is("resume"),
+        "Where the playlist continues after a slot: resume (where the slot has cut it) or next (the next item).",
+    ),
+    row(
         "CACHE_DIR",
         Example("/var/cache/tg_video_streamer"),
         "Directory for re-creatable data (the encode cache). Default: systemd's $CACHE_DIRECTORY; for the .env of a\n\
@@ -165,8 +252,9 @@ pub const TABLE: &[Setting] = &[
     row(
         "PASSTHROUGH",
         Is("0"),
-        "Send items as they are if they are H.264 and AAC in the broadcast's own size, frame rate and sound format:\n\
-         1 or 0. Saves encoding, but the stream's headers change at such items, which some players cannot handle.\n\
+        "Send items as they are if they are H.264 and AAC in the broadcast's own size and frame rate: 1 or 0. The\n\
+         sound is encoded, unless LOUDNESS=off, FADE=0ms and AUDIO_CHANNEL=both leave it as it is. Saves encoding,\n\
+         but the stream's headers change at such items, which some players cannot handle.\n\
          Not with FFMPEG_ARGS or PUBLISHER=ffmpeg. Items with too few keyframes are encoded nevertheless.",
     ),
     row(
@@ -175,9 +263,84 @@ pub const TABLE: &[Setting] = &[
         "How long a picture in the playlist (jpg, png, webp, …) is shown, from 1s to 1h.",
     ),
     row(
+        "LOUDNESS",
+        Is("-16"),
+        "The loudness of every item in LUFS (EBU R 128), from -40 to -5, or off. A file is measured once, then plays\n\
+         by one gain: at most +20 dB, none below -50 LUFS. See docs/guide/picture-and-sound.md.",
+    ),
+    row(
+        "LOUDNESS_PEAK",
+        Is("-1.5"),
+        "With LOUDNESS: the highest true peak in dBTP, from -9 to 0. A limiter lowers peaks by at most 6 dB.",
+    ),
+    row(
+        "AUDIO_LANGUAGE",
+        Example("ru,en"),
+        "Preferred languages of the sound, where a file has several: codes of ISO 639 or English names, at most 8. An\n\
+         item's own languages in the playlist precede them.",
+    ),
+    row(
+        "AUDIO_CHANNEL",
+        Is("both"),
+        "Which side of a stereo sound is heard on both: left or right, for files with a language on each side; or both.",
+    ),
+    row(
+        "FADE",
+        Is("10ms"),
+        "Length of the fades of the sound at the beginning and end of each item, from 0ms to 5s. 10ms prevents clicks.",
+    ),
+    row(
         "AS_RUN_KEEP",
         Is("400d"),
         "How long the as-run log in STATE_DIR (what was on air, and when) is kept, from 1d to 3650d.",
+    ),
+    row(
+        "LIVE_INPUT",
+        Example("rtmps://0.0.0.0:1936/live"),
+        "The address, port and application at which publishers (OBS, a phone) go live over the playlist: rtmp:// or\n\
+         rtmps://. Needs LIVE_KEY or LIVE_KEYS_FILE. See docs/guide/live.md.",
+    ),
+    secret(
+        "LIVE_KEY",
+        Example("8f0c1e5b7a2d4c6e9b3f1a5d7c0e2b4d"),
+        "The stream key of publishers: at least 16 letters, digits, - and _. openssl rand -hex 16 makes one.",
+    ),
+    row(
+        "LIVE_KEYS_FILE",
+        Example("/opt/tg_video_streamer/shared/live-keys"),
+        "A file of mode 600 with more keys, one per line as NAME = KEY. The name appears in log and events. An edit\n\
+         counts for the next publisher.",
+    ),
+    row(
+        "LIVE_TLS_CERT",
+        Example("/etc/tgs/fullchain.pem"),
+        "The certificate of rtmps:// and its intermediates, in PEM. A renewed file is used without a restart.",
+    ),
+    row("LIVE_TLS_KEY", Example("/etc/tgs/privkey.pem"), "The key of LIVE_TLS_CERT, in PEM."),
+    row(
+        "LIVE_PLAIN",
+        Is("0"),
+        "Accept rtmp:// without TLS from other machines too: 1 or 0. The key then crosses the network readable.",
+    ),
+    row(
+        "LIVE_START",
+        Is("now"),
+        "When a publisher is put on air: now, after (the item on air), or ask (tgs-ctl live take).",
+    ),
+    row(
+        "LIVE_DELAY",
+        Is("2s"),
+        "How much of the live stream is held before viewers get it, from 2s to 30s: the longest stall without effect.",
+    ),
+    row(
+        "LIVE_GRACE",
+        Is("10s"),
+        "How long a publisher that has broken off may take to come back before the playlist resumes, from 1s to 10m.",
+    ),
+    row(
+        "LIVE_OVER_SCHEDULE",
+        Is("1"),
+        "Whether a publisher stays on air when a slot of SCHEDULE with a hard start is due: 1 or 0.",
     ),
     row(
         "RUST_LOG",

@@ -11,8 +11,8 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{table::misspelt, *};
-use crate::{env_file, secret::Secret};
+use super::{sound, table::misspelt, *};
+use crate::{env_file, language::Languages, secret::Secret};
 
 /// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
 fn load(
@@ -98,7 +98,8 @@ fn defaults() {
         playlist: "playlist.txt".into(),
         repeat: true,
         shuffle: false,
-        quality: Quality::P720,
+        separate: vec![],
+        picture: default_picture(),
         filler: None,
         ffmpeg_args: String::new(),
         ffmpeg_path: "ffmpeg".into(),
@@ -113,46 +114,117 @@ fn defaults() {
         state_dir: "/home/me/.local/state/tgs".into(),
         control_socket: None,
         pause_max: Duration::from_hours(1),
+        schedule: None,
+        schedule_preroll: Duration::from_mins(1),
+        schedule_return: ScheduleReturn::Resume,
         cache_dir: "/home/me/.cache/tgs".into(),
         cache_limit: 20_000_000_000,
         cache_ahead: false,
         passthrough: false,
         image_duration: Duration::from_secs(10),
         as_run_keep: Duration::from_hours(400 * 24),
+        live: None,
+        look: LookSettings {
+            logo: None,
+            now_playing: NowPlaying::Off,
+            now_playing_for: Duration::from_secs(8),
+            now_playing_text: "{title} — {artist}".into(),
+            subtitles: SubtitleSetting::Off,
+        },
+        sound: default_sound(),
         rust_log: "info".into(),
         warnings: vec![],
     };
     assert_eq!(load("", None, &[], &[]).unwrap(), expected);
 }
 
-#[test]
-fn every_setting_is_read() {
-    let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nVIDEO_QUALITY=1080p\nFILLER=/f\n\
-                FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
-                READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\n\
-                STATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nAS_RUN_KEEP=7d\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
-                API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
-                ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
-    let secret = |text: &str| Some(Secret::new(text.to_owned()));
-    let telegram = Telegram {
+fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+fn default_picture() -> Picture {
+    Picture {
+        quality: Quality { height: 720, fps: 30 },
+        kbps: None,
+        background: BackgroundSetting::Black,
+        audio_picture: AudioPictureSetting::Cover,
+    }
+}
+
+fn default_sound() -> Sound {
+    Sound {
+        loudness: sound::loudness("-16").unwrap(),
+        peak: sound::peak("-1.5").unwrap(),
+        languages: Languages::default(),
+        side: None,
+        fade: Duration::from_millis(10),
+    }
+}
+
+/// A sound without any default.
+fn other_sound() -> Sound {
+    Sound {
+        loudness: None,
+        peak: sound::peak("-2").unwrap(),
+        languages: Languages::parse("de,rus").unwrap(),
+        side: Some(AudioSide::Right),
+        fade: Duration::from_millis(500),
+    }
+}
+
+fn look_as_set() -> LookSettings {
+    LookSettings {
+        logo: Some(LogoSettings {
+            file: "/logo.png".into(),
+            position: LogoPosition::BottomLeft,
+            height: 12,
+            opacity: 50,
+            margin: 0,
+        }),
+        now_playing: NowPlaying::Both,
+        now_playing_for: Duration::from_secs(5),
+        now_playing_text: "{artist}: {title}".into(),
+        subtitles: SubtitleSetting::Languages(vec!["rus".into(), "eng".into()]),
+    }
+}
+
+fn telegram_as_set() -> Telegram {
+    Telegram {
         api_id: Some(7),
-        api_hash: secret("00112233445566778899aabbccddeeff"),
-        session: secret("hidden1"),
+        api_hash: Some(secret("00112233445566778899aabbccddeeff")),
+        session: Some(secret("hidden1")),
         chat: Some(ChatId::Name("name".into())),
         call_title: Some("a b".into()),
         regen: Regen::Off,
         on_loss: OnLoss::Stop,
-        standby: secret("hidden2"),
-        password: secret("hidden 3"),
+        standby: Some(secret("hidden2")),
+        password: Some(secret("hidden 3")),
         phone: Some("+49".into()),
-    };
+    }
+}
+
+#[test]
+fn every_setting_is_read() {
+    let file = "OUTPUT_URL=rtmp://h/a/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nSEPARATE=artist:3,folder\nVIDEO_QUALITY=1080p50\nVIDEO_BITRATE=2.5M\nBACKGROUND=blur\nAUDIO_PICTURE=spectrum\nFILLER=/f\n\
+                FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
+                READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\nSTATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nSCHEDULE=/t.toml\nSCHEDULE_PREROLL=30s\nSCHEDULE_RETURN=next\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nLOUDNESS=off\nLOUDNESS_PEAK=-2\nAUDIO_LANGUAGE=German,ru\nAUDIO_CHANNEL=right\nFADE=500ms\nAS_RUN_KEEP=7d\nLOGO=/logo.png\nLOGO_POSITION=bottom-left\nLOGO_HEIGHT=12%\nLOGO_OPACITY=0.5\nLOGO_MARGIN=0\nNOW_PLAYING=both\nNOW_PLAYING_FOR=5s\nNOW_PLAYING_TEXT='{artist}: {title}'\nSUBTITLES=ru,en\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
+                ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\n";
     let expected = Settings {
-        telegram,
+        telegram: telegram_as_set(),
         output_url: Some(Secret::new("rtmp://h/a/k".into())),
         playlist: "/l".into(),
         repeat: false,
         shuffle: true,
-        quality: Quality::P1080,
+        separate: [(SeparateBy::Artist, 3), (SeparateBy::Folder, 1)]
+            .map(|(by, items)| SeparateRule { by, items })
+            .to_vec(),
+        picture: Picture {
+            quality: Quality { height: 1080, fps: 50 },
+            kbps: Some(2500),
+            background: BackgroundSetting::Blur,
+            audio_picture: AudioPictureSetting::Spectrum,
+        },
         filler: Some("/f".into()),
         ffmpeg_args: "-b:v \"1M".into(),
         ffmpeg_path: "/opt/ff/ffmpeg".into(),
@@ -167,19 +239,25 @@ fn every_setting_is_read() {
         state_dir: "/s".into(),
         control_socket: Some("/r/c.sock".into()),
         pause_max: Duration::from_mins(5),
+        schedule: Some("/t.toml".into()),
+        schedule_preroll: Duration::from_secs(30),
+        schedule_return: ScheduleReturn::Next,
         cache_dir: "/c".into(),
         cache_limit: 500_000_000,
         cache_ahead: true,
         passthrough: true,
         image_duration: Duration::from_mins(2),
         as_run_keep: Duration::from_hours(7 * 24),
+        live: None,
+        look: look_as_set(),
+        sound: other_sound(),
         rust_log: "debug".into(),
         warnings: vec![TO_OUTPUT.into()],
     };
     let settings = load(file, None, &[], &[]).unwrap();
     assert_eq!(settings, expected);
-    let shown = format!("{settings:?}");
-    assert!(!["rtmp", "hidden", "aabb"].iter().any(|secret| shown.contains(secret)), "a secret is shown");
+    let (shown, secrets) = (format!("{settings:?}"), ["rtmp", "hidden", "aabb"]);
+    assert!(!secrets.iter().any(|secret| shown.contains(secret)), "a secret is shown");
 }
 
 #[test]
@@ -209,7 +287,7 @@ fn ffprobe_is_beside_ffmpeg_or_in_the_path() {
 }
 
 #[test]
-fn who_wins() {
+fn precedence_of_file_and_environment() {
     let [line, named, env] = ["PLAYLIST=beside", "PLAYLIST=named", "env"];
     // ./.env, --env-file, the environment, the command line: what is played.
     let cases = [
@@ -255,7 +333,19 @@ fn wrong_values() {
     let cases = [
         ("LOOP", "2", "must be 1 or 0"),
         ("SHUFFLE", "maybe", "must be 1 or 0"),
-        ("VIDEO_QUALITY", "4k", "must be 480p, 720p or 1080p"),
+        (
+            "SEPARATE",
+            "artist:0",
+            "must be artist, folder or category, each once, with the number of others in between (1 to 100), as artist:3,folder",
+        ),
+        (
+            "VIDEO_QUALITY",
+            "4k",
+            "must be 360p, 480p, 720p or 1080p, with 25, 30, 50 or 60 behind it for the frame rate: 720p50",
+        ),
+        ("VIDEO_BITRATE", "2500", "must be from 200k to 20M, as 2500k or 2.5M"),
+        ("BACKGROUND", "white", "must be black or blur"),
+        ("AUDIO_PICTURE", "video", "must be slate, cover or spectrum"),
         ("PUBLISHER", "vlc", "must be native or ffmpeg"),
         ("READ_AHEAD", "4", "has no unit; write it like 500ms, 10s, 2m, 1h or 7d"),
         ("READ_AHEAD", "four", "is not a duration; write it like 500ms, 10s, 2m, 1h or 7d"),
@@ -267,6 +357,11 @@ fn wrong_values() {
         ("PROMETHEUS_HOST", "example.org", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::"),
         ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),
         ("PLAYLIST", "~/list", "begins with ~, which only a shell understands; write the whole path"),
+        (
+            "LOGO",
+            "https://h/logo.png",
+            "is a URL, and must be a file of this machine; download it and write its path",
+        ),
         ("STATE_DIR", "~/tgs", "begins with ~, which only a shell understands; write the whole path"),
         ("API_ID", "-1", "must be the number that https://my.telegram.org shows as api_id"),
         (
@@ -298,7 +393,7 @@ fn all_problems_are_reported_together() {
         named.env line 6: PLAYLIST holds a space, quote, backslash or $; write it as '…', or where it holds ' \
         or \\ itself as \"…\" with \\ before each \\, \" and $\n  \
         named.env line 1: LOOP must be 1 or 0\n  \
-        VIDEO_QUALITY (on the command line) must be 480p, 720p or 1080p\n  \
+        VIDEO_QUALITY (on the command line) must be 360p, 480p, 720p or 1080p, with 25, 30, 50 or 60 behind it for the frame rate: 720p50\n  \
         PROMETHEUS_PORT (in the environment) must be a number from 0 to 65535";
     assert_eq!(shown, expected);
 }
@@ -311,7 +406,7 @@ fn a_file_that_is_named_must_be_there() {
 }
 
 #[test]
-fn what_is_not_text_is_refused() {
+fn values_that_are_not_utf_8_are_refused() {
     use std::os::unix::ffi::OsStringExt;
     let env = |name: &str| match name {
         "PLAYLIST" => Some(OsString::from_vec(vec![0xff])),
@@ -322,14 +417,17 @@ fn what_is_not_text_is_refused() {
 }
 
 #[test]
-fn what_is_right_can_be_used_beside_what_is_wrong() {
+fn valid_values_are_usable_beside_invalid_ones() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("my.env");
     fs::write(&file, "VIDEO_QUALITY=4k\nAPI_ID=x\nPLAYLIST=a b\nSHUFFLE=1\nexport LOOP=0\n").unwrap();
     let (settings, problems) =
         Settings::examine(Some(&file), &|name| (name == "HOME").then(|| "/home/me".into()), &[]);
     let settings = settings.unwrap();
-    assert_eq!((settings.quality, settings.telegram.api_id), (Quality::P720, None));
+    assert_eq!(
+        (settings.picture.quality, settings.telegram.api_id),
+        (Quality { height: 720, fps: 30 }, None)
+    );
     assert_eq!((settings.shuffle, settings.repeat, settings.warnings.len()), (true, false, 1));
     assert_eq!(problems.0.len(), 3);
     assert!(Settings::examine(Some(&file), &|_| None, &[]).0.is_none());
@@ -387,7 +485,7 @@ fn an_output_beside_a_full_telegram_is_reported_unless_it_was_typed() {
 }
 
 #[test]
-fn names_of_no_likeness_are_reported_too() {
+fn unknown_names_without_a_suggestion_are_reported() {
     let warnings = |file: &str| load(file, None, &[], &[]).unwrap().warnings;
     assert_eq!(
         warnings("PROXY=socks5://h\nLOOPS=1\n"),

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::parse::{ChatId, OnLoss, PublisherKind, Quality, Regen};
+use super::{
+    live::Live,
+    look::LookSettings,
+    parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateRule},
+    picture::Picture,
+    sound::Sound,
+};
 use crate::secret::Secret;
 
 /// The settings for Telegram alone.
@@ -50,8 +56,10 @@ pub struct Settings {
     pub repeat: bool,
     /// `SHUFFLE`
     pub shuffle: bool,
-    /// `VIDEO_QUALITY`
-    pub quality: Quality,
+    /// `SEPARATE`
+    pub separate: Vec<SeparateRule>,
+    /// The settings of the picture.
+    pub picture: Picture,
     /// `FILLER`
     pub filler: Option<PathBuf>,
     /// `FFMPEG_ARGS`, unchecked: arguments that fail do not prevent a start.
@@ -80,6 +88,12 @@ pub struct Settings {
     pub control_socket: Option<PathBuf>,
     /// `PAUSE_MAX`, 1 s to 168 h.
     pub pause_max: Duration,
+    /// `SCHEDULE`
+    pub schedule: Option<PathBuf>,
+    /// `SCHEDULE_PREROLL`, 10 s to 10 min.
+    pub schedule_preroll: Duration,
+    /// `SCHEDULE_RETURN`
+    pub schedule_return: ScheduleReturn,
     /// `CACHE_DIR`; need not exist yet.
     pub cache_dir: PathBuf,
     /// `CACHE_MAX_GB`, in bytes; 0 disables the cache.
@@ -92,6 +106,12 @@ pub struct Settings {
     pub image_duration: Duration,
     /// `AS_RUN_KEEP`, 1 day to 10 years.
     pub as_run_keep: Duration,
+    /// The live input, if `LIVE_INPUT` is set.
+    pub live: Option<Live>,
+    /// The channel's look.
+    pub look: LookSettings,
+    /// The sound of all items.
+    pub sound: Sound,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
     /// Warnings for the operator, to be logged once logging has started.
@@ -110,7 +130,12 @@ impl Settings {
         [&mut self.filler, &mut self.metrics_file, &mut self.control_socket]
             .into_iter()
             .flatten()
+            .chain(self.look.logo.as_mut().map(|logo| &mut logo.file))
             .for_each(absolute);
+        if let Some(live) = &mut self.live {
+            let tls = live.tls.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);
+            live.keys_file.iter_mut().chain(tls).for_each(absolute);
+        }
         for program in [&mut self.ffmpeg_path, &mut self.ytdlp_path] {
             if program.as_os_str().as_encoded_bytes().contains(&b'/') {
                 absolute(program);

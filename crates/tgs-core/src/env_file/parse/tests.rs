@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_is_read_alike_by_line_by_file_and_by_the_forms(line in near()) {
+    fn accepted_lines_have_one_value_in_every_reader(line in near()) {
         let text = line + "\n";
         let file = parse(text.as_bytes());
         for entry in &file.entries {
@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_quoted_reads_as_it_was(value in r#"(\PC|['"\\$#\t ])*"#) {
+    fn quoted_values_are_read_back_unchanged(value in r#"(\PC|['"\\$#\t ])*"#) {
         let text = format!("A={}\n", quote(&value).unwrap());
         let expected = vec![("A".to_owned(), value)];
         let file = parse(text.as_bytes());
