@@ -214,6 +214,11 @@ impl ChunkReader {
         }
     }
 
+    /// Accepts messages of up to `longest` bytes from now on.
+    pub(crate) fn set_longest(&mut self, longest: usize) {
+        self.longest = longest;
+    }
+
     /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..mem::take(&mut self.start));
@@ -304,7 +309,8 @@ impl ChunkHeader {
         let mut input = bytes;
         let Some((format, chunk_stream)) = read_basic(&mut input) else { return Ok(None) };
         let known = streams.iter().find(|s| s.chunk_stream == chunk_stream && (s.len > 0 || s.kind > 0));
-        if known.is_none() && format != 0 {
+        // librtmp begins its control stream with format 1: message stream 0.
+        if known.is_none() && format > 1 {
             return Err(Malformed::NoHistory);
         }
         let mut header = Self { chunk_stream, format, time: 0, extended: false, len: 0, kind: 0, stream: 0 };

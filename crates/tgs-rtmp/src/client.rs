@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::error::{CertificateProblem, ConnectionLost, NotRtmp, OpenError, OpenStage, TlsError};
+pub use self::error::{
+    CertificateProblem, ConnectionLost, LookupProblem, NotRtmp, OpenError, OpenStage, TlsError,
+};
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
     session::{PublishSession, Refusal, SessionStep},

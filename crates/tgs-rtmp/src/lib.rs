@@ -52,6 +52,7 @@ pub mod amf0;
 pub mod chunk;
 pub mod client;
 pub mod codec;
+pub mod codec_name;
 pub mod flv;
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -61,4 +62,5 @@ pub mod metadata;
 pub mod server;
 mod socket;
 pub mod stream_key;
+mod transport;
 pub mod url;

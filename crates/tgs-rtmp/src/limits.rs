@@ -64,6 +64,13 @@ pub struct Rate {
     pub per_second: u64,
 }
 
+impl Rate {
+    /// The stricter of both in burst and rate.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { at_once: self.at_once.min(other.at_once), per_second: self.per_second.min(other.per_second) }
+    }
+}
+
 /// A token bucket.
 #[derive(Debug)]
 struct Bucket {

@@ -1,15 +1,17 @@
 //! The server side: accepts one publisher per connection and returns its stream as events.
 //!
-//! [`ServerSession`] does no I/O; [`ServerConnection`] runs a session on a socket. No TLS and no
-//! playback: use stunnel or nginx in front for `rtmps`.
+//! [`ServerSession`] does no I/O; [`ServerConnection`] runs a session on a socket, also over TLS
+//! (`rtmps`). No playback.
 
+mod config;
 mod connection;
 mod error;
 mod session;
 
 pub use self::{
+    config::{KeyCheck, PublishRefusal, ServerConfig, ServerLimits},
     connection::ServerConnection,
     error::ServerError,
-    session::{KeyCheck, ServerConfig, ServerEvent, ServerLimits, ServerSession},
+    session::{ServerEvent, ServerSession},
 };
 pub use crate::limits::{Excess, Rate};

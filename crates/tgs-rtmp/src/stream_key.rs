@@ -27,6 +27,12 @@ impl StreamKey {
         &self.0
     }
 
+    /// Compares with another key. The duration depends on the length of `other` only.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
+
     /// Compares with a client's stream name. The duration depends on the length of `name` only.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {

@@ -22,11 +22,16 @@ use rml_rtmp::{
     },
     time::RtmpTimestamp,
 };
+use rustls::{
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tgs_rtmp::{
     amf0::AmfValue,
     flv::{Kind, Tag},
     server::{
-        KeyCheck, ServerConfig, ServerConnection, ServerError, ServerEvent, ServerLimits, ServerSession,
+        KeyCheck, PublishRefusal, ServerConfig, ServerConnection, ServerError, ServerEvent, ServerLimits,
+        ServerSession,
     },
     stream_key::StreamKey,
 };
@@ -89,6 +94,64 @@ fn ffmpeg_with_a_wrong_key_is_refused_with_the_reason() {
     let output = child.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && words.contains("wrong stream key"), "{words}");
+}
+
+#[test]
+fn a_client_of_rtmps_is_accepted_over_tls_and_others_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let done = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .args([at("key.pem").as_os_str(), "-out".as_ref(), at("cert.pem").as_os_str()])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let cert = CertificateDer::from_pem_file(at("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(at("key.pem")).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .unwrap();
+    let tls = Arc::new(tls);
+    let (listener, url) = listen();
+    let accept = |listener: &TcpListener| {
+        let socket = listener.accept().unwrap().0;
+        let decide = |key: &StreamKey| if key.matches(KEY) { Ok(()) } else { Err(PublishRefusal::Key) };
+        ServerConnection::accept_by(socket, Some(tls.clone()), config(), || false, decide)
+    };
+    let secure = url.replacen("rtmp://127.0.0.1", "rtmps://localhost", 1);
+    // ffmpeg does not verify certificates by default.
+    let child = ffmpeg(&format!("{secure}/{KEY}"));
+    let mut connection = accept(&listener).unwrap();
+    let mut pictures = 0;
+    loop {
+        match connection.next_event().unwrap() {
+            ServerEvent::Media(tag) => pictures += usize::from(tag.kind == Kind::Video && tag.is_frame()),
+            ServerEvent::Ended => break,
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(pictures, 75);
+
+    let child = ffmpeg(&format!("{secure}/other"));
+    assert!(matches!(accept(&listener), Err(ServerError::Key)));
+    let words = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
+    assert!(words.contains("wrong stream key"), "{words}");
+
+    let mut child = ffmpeg(&format!("{url}/{KEY}"));
+    let error = accept(&listener).unwrap_err();
+    assert!(matches!(error, ServerError::Tls(_)), "{error}");
+    assert!(!child.wait().unwrap().success());
+
+    let mut child = ffmpeg(&format!("{secure}/{KEY}"));
+    let error = ServerConnection::accept(listener.accept().unwrap().0, config(), || false).unwrap_err();
+    assert!(error.to_string().contains("begins with rtmps://"), "{error}");
+    assert!(!child.wait().unwrap().success());
 }
 
 /// rml_rtmp's client against the session, without sockets.

@@ -52,12 +52,12 @@ pub enum OpenError {
     #[error("interrupted")]
     Cancelled,
     /// The host name has no address.
-    #[error("cannot look up {host}: {reason}")]
+    #[error("cannot look up {host}: {problem}")]
     Resolve {
         /// The host name.
         host: String,
-        /// The resolver's message.
-        reason: String,
+        /// The cause.
+        problem: LookupProblem,
     },
     /// Nothing listens on the port.
     #[error("{host}:{port} refuses connections")]
@@ -128,6 +128,26 @@ impl From<rustls::Error> for OpenError {
             other => Self::Tls(TlsError::Failed(other)),
         }
     }
+}
+
+/// Why a host name has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupProblem {
+    /// The name exists, and has no address.
+    #[error("it has no address")]
+    NoAddress,
+    /// The resolver knows no address, or fails.
+    #[error("{0}")]
+    Failed(io::Error),
+    /// Earlier look-ups have no answer yet, and no more are begun.
+    #[error("the resolver has not answered {0} questions before this one")]
+    Busy(usize),
+    /// No thread can be started for the look-up.
+    #[error("no thread can be started: {0}")]
+    Thread(io::Error),
+    /// The look-up panicked.
+    #[error("the resolver died")]
+    Died,
 }
 
 /// Why a server's certificate is not trusted.
@@ -263,7 +283,7 @@ pub enum ConnectionLost {
     #[error("the server sends too much: {0}")]
     Excess(Excess),
     /// TLS failed.
-    #[error("TLS failed: {0}")]
+    #[error("the TLS session failed: {0}")]
     Tls(io::Error),
     /// Any other error of the kernel.
     #[error("{0}")]

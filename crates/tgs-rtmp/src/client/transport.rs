@@ -1,8 +1,8 @@
-//! The socket of a connection: TCP to the first address that answers, TLS, and cancellable waits.
+//! Opens a connection: TCP to the first address that answers, TLS, and cancellable waits.
 //! Independent of RTMP.
 
 use std::{
-    io::{self, Read, Write},
+    io,
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Arc, LazyLock, mpsc},
     thread,
@@ -15,9 +15,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
     acked::acked,
-    error::{CertificateProblem, OpenError, OpenStage, TlsError},
+    error::{CertificateProblem, LookupProblem, OpenError, OpenStage, TlsError},
 };
 use crate::socket::{again, wait_for};
+pub(super) use crate::transport::Transport;
 
 /// The kernel drops the connection if sent data stays unacknowledged for this time.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,9 +33,6 @@ const ADDRESSES: usize = 8;
 
 /// Limit of concurrent look-ups: a look-up that hangs in the resolver cannot be ended.
 const LOOKUPS: usize = 4;
-
-/// Limit of socket reads per call without TLS data: a server may send empty records endlessly.
-const RECORDS: usize = 16;
 
 /// Interval at which a blocked call checks for cancellation.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -60,17 +58,6 @@ impl Deadline<'_> {
     }
 }
 
-/// An open connection.
-pub(super) struct Transport {
-    socket: TcpStream,
-    tls: Option<Box<ClientConnection>>,
-    written: u64,
-    /// Bytes received from the network since the last [`Transport::take_arrived`].
-    arrived: usize,
-    /// TLS may hold data that `poll` on the socket does not show.
-    unread: bool,
-}
-
 impl Transport {
     /// Connects to the first address of `host` that answers.
     pub(super) fn connect(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Self, OpenError> {
@@ -84,7 +71,7 @@ impl Transport {
             left -= 1;
             let deadline = Deadline { at: Instant::now() + share, ..deadline };
             match connect_to(address, deadline) {
-                Ok(socket) => return Ok(Self { socket, tls: None, written: 0, arrived: 0, unread: false }),
+                Ok(socket) => return Ok(Self::new(socket)),
                 Err(ConnectAttempt::Fatal(error)) => return Err(error),
                 Err(ConnectAttempt::Failed(error)) => last = Some(error),
             }
@@ -96,7 +83,7 @@ impl Transport {
             }
             Some(error) if error.kind() == io::ErrorKind::TimedOut => OpenError::Timeout(OpenStage::Connect),
             Some(source) => OpenError::Connect { host, port, source },
-            None => OpenError::Resolve { host, reason: "it has no address".to_owned() },
+            None => OpenError::Resolve { host, problem: LookupProblem::NoAddress },
         })
     }
 
@@ -110,29 +97,24 @@ impl Transport {
             .map_err(tls_error)?
             .with_root_certificates(authorities()?)
             .with_no_client_auth();
-        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(tls_error)?;
-        tls.set_buffer_limit(None);
-        self.tls = Some(Box::new(tls));
+        self.set_tls(ClientConnection::new(Arc::new(config), name).map_err(tls_error)?);
         self.shake_hands(deadline)
     }
 
     fn shake_hands(&mut self, deadline: Deadline<'_>) -> Result<(), OpenError> {
         loop {
-            let Some(tls) = &mut self.tls else { return Ok(()) };
             // Before failing, sends the TLS alert that states the reason.
-            let outcome = tls.process_new_packets().map(|_| ()).map_err(OpenError::from);
+            let outcome = self.advance_tls().map_err(OpenError::from);
             let sent = self.push(&mut Vec::new());
             outcome?;
             let all_sent = sent.map_err(|e| closed_or_broken(e, OpenStage::Tls))?;
-            let Some(tls) = &mut self.tls else { return Ok(()) };
-            if !tls.is_handshaking() && all_sent {
+            if !self.is_handshaking() && all_sent {
                 return Ok(());
             }
             if !self.poll(!all_sent, deadline.slice(OpenStage::Tls)?) {
                 continue;
             }
-            let Some(tls) = &mut self.tls else { return Ok(()) };
-            match tls.read_tls(&mut self.socket) {
+            match self.read_tls() {
                 Ok(0) => return Err(OpenError::Closed(OpenStage::Tls)),
                 Ok(_) => {}
                 Err(e) if again(&e) => {}
@@ -141,96 +123,8 @@ impl Transport {
         }
     }
 
-    /// Writes as much of `out` as the socket accepts and removes that part. Returns whether
-    /// everything is written, including data held by TLS.
-    pub(super) fn push(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        let Some(tls) = &mut self.tls else {
-            let mut done = 0;
-            let outcome = loop {
-                if done == out.len() {
-                    break Ok(true);
-                }
-                match self.socket.write(&out[done..]) {
-                    Ok(n) => done += n,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => break Err(e),
-                }
-            };
-            self.written += done as u64;
-            out.drain(..done);
-            return outcome;
-        };
-        tls.writer().write_all(out)?;
-        out.clear();
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
-                Ok(n) => self.written += n as u64,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Reads received data: `WouldBlock` if none has arrived, 0 if the server has closed.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            return self.socket.read(buffer).inspect(|count| self.arrived += count);
-        };
-        self.unread = false;
-        for _ in 0..RECORDS {
-            match tls.reader().read(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(count) => {
-                    self.unread = count == buffer.len();
-                    return Ok(count);
-                }
-                Err(e) => return Err(e),
-            }
-            let count = tls.read_tls(&mut self.socket)?;
-            // Treats a close without `close_notify` as a normal end.
-            if count == 0 {
-                return Ok(0);
-            }
-            self.arrived += count;
-            tls.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        }
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    /// Bytes received from the network since the last call, including TLS overhead.
-    pub(super) fn take_arrived(&mut self) -> usize {
-        std::mem::take(&mut self.arrived)
-    }
-
-    /// Waits at most `timeout` until the socket is readable, or with `to_write` also writable.
-    /// Returns whether it is ready.
-    pub(super) fn poll(&self, to_write: bool, timeout: Duration) -> bool {
-        if self.unread {
-            return true;
-        }
-        let write = if to_write { PollFlags::OUT } else { PollFlags::empty() };
-        wait_for(&self.socket, PollFlags::IN | write, timeout)
-    }
-
-    /// Shuts down the sending side.
-    pub(super) fn shutdown(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            // Best effort: nothing depends on the arrival of `close_notify`.
-            let _ = tls.write_tls(&mut self.socket);
-        }
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
-    }
-
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-
     pub(super) fn acked(&self) -> u64 {
-        acked(&self.socket, self.written)
+        acked(self.socket(), self.written())
     }
 }
 
@@ -280,9 +174,9 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let failed = |reason: String| OpenError::Resolve { host: host.to_owned(), reason };
+    let failed = |problem| OpenError::Resolve { host: host.to_owned(), problem };
     if Arc::strong_count(&RUNNING) > LOOKUPS {
-        return Err(failed(format!("the resolver has not answered {LOOKUPS} questions before this one")));
+        return Err(failed(LookupProblem::Busy(LOOKUPS)));
     }
     let running = Arc::clone(&RUNNING);
     let (sender, receiver) = mpsc::channel();
@@ -293,12 +187,15 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
         // After a timeout the receiver is gone.
         let _ = sender.send(found);
     };
-    thread::Builder::new().name("resolve".to_owned()).spawn(lookup).map_err(|e| failed(e.to_string()))?;
+    thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(lookup)
+        .map_err(|error| failed(LookupProblem::Thread(error)))?;
     loop {
         match receiver.recv_timeout(deadline.slice(OpenStage::Resolve)?) {
-            Ok(found) => return found.map_err(|e| failed(e.to_string())),
+            Ok(found) => return found.map_err(|error| failed(LookupProblem::Failed(error))),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("the resolver died".to_owned())),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed(LookupProblem::Died)),
         }
     }
 }

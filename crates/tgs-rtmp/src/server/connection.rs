@@ -4,25 +4,23 @@
 
 use std::{
     fmt,
-    io::{Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::event::PollFlags;
-
-use super::{ServerConfig, ServerError, ServerEvent, ServerSession};
-use crate::socket::{again, wait_for};
+use super::{KeyCheck, PublishRefusal, ServerConfig, ServerError, ServerEvent, ServerSession};
+use crate::{socket::again, stream_key::StreamKey, transport::Transport};
 
 /// Interval at which a blocked call checks for cancellation.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Time for a refusal's reason to reach the client.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Time for a refusal's reason to reach the client, and bytes that are read meanwhile.
+const GOODBYE: (Duration, usize) = (Duration::from_secs(1), 4 << 20);
 
 /// A publisher's connection.
 pub struct ServerConnection {
-    socket: TcpStream,
+    wire: Transport,
     session: ServerSession,
     cancelled: Box<dyn Fn() -> bool + Send>,
     buffer: Box<[u8]>,
@@ -36,14 +34,51 @@ impl ServerConnection {
         config: ServerConfig,
         cancelled: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, ServerError> {
+        Self::serve(socket, None, config, cancelled, |_| Err(PublishRefusal::Key))
+    }
+
+    /// Like [`ServerConnection::accept`] for the key that `decide` accepts instead of `config`, and
+    /// over TLS if there is a `tls`.
+    pub fn accept_by(
+        socket: TcpStream,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: ServerConfig,
+        cancelled: impl Fn() -> bool + Send + 'static,
+        decide: impl FnOnce(&StreamKey) -> Result<(), PublishRefusal>,
+    ) -> Result<Self, ServerError> {
+        Self::serve(socket, tls, ServerConfig { key: KeyCheck::Caller, ..config }, cancelled, decide)
+    }
+
+    fn serve(
+        socket: TcpStream,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: ServerConfig,
+        cancelled: impl Fn() -> bool + Send + 'static,
+        decide: impl FnOnce(&StreamKey) -> Result<(), PublishRefusal>,
+    ) -> Result<Self, ServerError> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
+        let mut wire = Transport::new(socket);
+        if let Some(tls) = tls {
+            wire.set_tls(rustls::ServerConnection::new(tls).map_err(ServerError::Tls)?);
+        }
         let session = ServerSession::new(config, Instant::now());
         let buffer = vec![0; 16 * 1024].into();
-        let mut connection = Self { socket, session, cancelled: Box::new(cancelled), buffer };
+        let mut connection = Self { wire, session, cancelled: Box::new(cancelled), buffer };
         match connection.next_event()? {
             ServerEvent::Publishing => Ok(connection),
-            // `Publishing` is always a session's first event.
+            ServerEvent::Requested(key) => match decide(&key) {
+                Ok(()) => {
+                    connection.session.admit(Instant::now());
+                    Ok(connection)
+                }
+                Err(why) => {
+                    let error = connection.session.refuse(why);
+                    connection.close();
+                    Err(error)
+                }
+            },
+            // One of both is always a session's first event.
             _ => Err(ServerError::Sequence("media before publish")),
         }
     }
@@ -56,6 +91,26 @@ impl ServerConnection {
             self.close();
         }
         outcome
+    }
+
+    /// Closes the connection because of what the publisher sends; `why` is shown to the client.
+    pub fn reject(mut self, why: &str) {
+        self.session.reject(why);
+        self.close();
+    }
+
+    /// Lets the client close the connection after [`ServerEvent::Ended`], within a second: some
+    /// clients take a close by the server for a failure.
+    pub fn finish(mut self) {
+        let until = Instant::now() + GOODBYE.0;
+        while Instant::now() < until && !(self.cancelled)() && self.write().is_ok() {
+            match self.wire.read(&mut self.buffer) {
+                Err(error) if again(&error) => _ = self.wire.poll(false, LOOK),
+                Ok(count) if count > 0 => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+        self.close();
     }
 
     fn wait_event(&mut self) -> Result<ServerEvent, ServerError> {
@@ -74,10 +129,17 @@ impl ServerConnection {
                 return Err(ServerError::Cancelled);
             }
             let written = self.write()?;
-            match self.socket.read(&mut self.buffer) {
+            let read = self.wire.read(&mut self.buffer);
+            self.session.count(self.wire.take_arrived(), now)?;
+            match read {
                 Ok(0) => return Err(ServerError::Closed),
-                Ok(count) => self.session.receive(&self.buffer[..count], now)?,
-                Err(error) if again(&error) => wait(&self.socket, !written, LOOK),
+                Ok(count) => self.session.feed(&self.buffer[..count])?,
+                Err(error) if again(&error) => {
+                    // The answer to a part of TLS's handshake is written first.
+                    if !written || !self.wire.has_output() {
+                        self.wire.poll(!written, LOOK);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -85,34 +147,29 @@ impl ServerConnection {
 
     /// Writes as much as the socket accepts now. Returns whether all output is written.
     fn write(&mut self) -> Result<bool, ServerError> {
-        let out = self.session.output();
-        while !out.is_empty() {
-            match self.socket.write(out) {
-                Ok(count) => drop(out.drain(..count)),
-                Err(error) if again(&error) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
+        let written = self.wire.push(self.session.output())?;
+        if written {
+            self.session.output_sent();
         }
-        self.session.output_sent();
-        Ok(true)
+        Ok(written)
     }
 
     /// Sends the remaining output and closes the socket, within a second.
     fn close(&mut self) {
-        let until = Instant::now() + GOODBYE;
+        let (until, mut left) = (Instant::now() + GOODBYE.0, GOODBYE.1);
         while matches!(self.write(), Ok(false)) && Instant::now() < until && !(self.cancelled)() {
-            wait(&self.socket, true, LOOK);
+            self.wire.poll(true, LOOK);
         }
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.wire.shutdown();
         // Closing with unread data sends a reset, which discards the reason of the refusal.
         while Instant::now() < until && !(self.cancelled)() {
-            match self.socket.read(&mut self.buffer) {
-                Err(error) if again(&error) => wait(&self.socket, false, LOOK),
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+            match self.wire.read(&mut self.buffer) {
+                Err(error) if again(&error) => _ = self.wire.poll(false, LOOK),
+                Ok(count) if (1..left).contains(&count) => left -= count,
+                Ok(_) | Err(_) => break,
             }
         }
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.wire.socket().shutdown(Shutdown::Both);
     }
 }
 
@@ -120,10 +177,4 @@ impl fmt::Debug for ServerConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConnection").field("session", &self.session).finish_non_exhaustive()
     }
-}
-
-/// Waits until the socket can be read, or written if `to_write`.
-fn wait(socket: &TcpStream, to_write: bool, timeout: Duration) {
-    let write = if to_write { PollFlags::OUT } else { PollFlags::empty() };
-    wait_for(socket, PollFlags::IN | write, timeout);
 }

@@ -8,8 +8,11 @@ use crate::{chunk::Malformed, limits::Excess};
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The first byte is not 3, RTMP's version.
-    #[error("the client does not speak RTMP: its first byte is {0} instead of 3")]
+    #[error("the client does not speak RTMP: its first byte is {0} instead of 3{hint}", hint = hint(*.0))]
     Handshake(u8),
+    /// TLS failed.
+    #[error("the TLS session failed: {0}")]
+    Tls(rustls::Error),
     /// The client sent bytes that are not RTMP.
     #[error("the client does not speak RTMP: {0}")]
     Malformed(#[from] Malformed),
@@ -28,6 +31,9 @@ pub enum ServerError {
     /// The client gave a wrong stream key.
     #[error("the client gave a wrong stream key")]
     Key,
+    /// Another client publishes.
+    #[error("another client publishes already")]
+    Busy,
     /// The client sent a message that its state does not permit.
     #[error("the client sent {0}")]
     Sequence(&'static str),
@@ -39,5 +45,23 @@ pub enum ServerError {
     Cancelled,
     /// The socket failed.
     #[error("the connection to the client failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        // The transport wraps errors of TLS.
+        match error.downcast::<rustls::Error>() {
+            Ok(tls) => Self::Tls(tls),
+            Err(error) => Self::Io(error),
+        }
+    }
+}
+
+/// What a wrong first byte suggests.
+fn hint(first: u8) -> &'static str {
+    match first {
+        0x16 => " (TLS: the client's URL begins with rtmps:// instead of rtmp://)",
+        _ => "",
+    }
 }

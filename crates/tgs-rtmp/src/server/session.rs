@@ -2,12 +2,9 @@
 //!
 //! Every amount that a client controls has a limit. The session neither stores nor plays media.
 
-use std::{
-    fmt, mem,
-    time::{Duration, Instant},
-};
+use std::{fmt, mem, time::Instant};
 
-use super::ServerError;
+use super::{KeyCheck, PublishRefusal, ServerConfig, ServerError};
 use crate::{
     amf0::{self, AmfValue, AmfWriter},
     chunk::{ChunkReader, ChunkStream, ChunkWriter, Malformed, Message, Received, first_u32, kind},
@@ -20,73 +17,22 @@ use crate::{
 /// Longest message in bytes that is neither audio nor video.
 const LONGEST_COMMAND: usize = 64 * 1024;
 
+/// Limits of bytes and messages before `publish`: a stranger needs 4 kB and five messages.
+const STRANGER: (Rate, Rate) =
+    (Rate { at_once: 256 << 10, per_second: 32 << 10 }, Rate { at_once: 200, per_second: 20 });
+
 /// Window Acknowledgement Size that the server announces, in bytes.
 const WINDOW: u32 = 5_000_000;
 
 /// The only message stream id that `createStream` returns.
 const STREAM: u32 = 1;
 
-/// The stream keys that may publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyCheck {
-    /// Every key; for tests.
-    Any,
-    /// This key only, compared in constant time.
-    Exactly(StreamKey),
-}
-
-/// Limits of a client; exceeding one closes the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerLimits {
-    /// Longest audio or video message in bytes. Unfinished messages hold at most twice as much.
-    pub longest_message: usize,
-    /// Bytes, including headers and the handshake.
-    pub bytes: Rate,
-    /// Messages of any type.
-    pub messages: Rate,
-    /// Time from the start of the connection to `publish`.
-    pub time_to_publish: Duration,
-    /// Longest time without audio or video after `publish`.
-    pub idle: Duration,
-}
-
-impl Default for ServerLimits {
-    /// 4 MiB per message, 32 Mbit/s, 1000 messages/s, 10 s until `publish` and between media.
-    fn default() -> Self {
-        Self {
-            longest_message: 4 << 20,
-            bytes: Rate { at_once: 16 << 20, per_second: 4 << 20 },
-            messages: Rate { at_once: 5000, per_second: 1000 },
-            time_to_publish: Duration::from_secs(10),
-            idle: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Server settings for its publishers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// The application (first part of the URL path); `None` accepts every application.
-    pub app: Option<String>,
-    /// Accepted stream keys (last part of the URL path).
-    pub key: KeyCheck,
-    /// Size of the server's chunks in bytes; `None` keeps the default of 128.
-    pub chunk_size: Option<u32>,
-    /// Limits of each client.
-    pub limits: ServerLimits,
-}
-
-impl ServerConfig {
-    /// Accepts `key` in every application, with the default limits.
-    #[must_use]
-    pub fn new(key: KeyCheck) -> Self {
-        Self { app: None, key, chunk_size: Some(4096), limits: ServerLimits::default() }
-    }
-}
-
 /// An action of the publisher.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerEvent {
+    /// The application is accepted; the client asks to publish with this key. Only with
+    /// [`KeyCheck::Caller`]: answer by [`ServerSession::admit`] or [`ServerSession::refuse`].
+    Requested(StreamKey),
     /// Application and key are accepted; the client publishes.
     Publishing,
     /// The stream's metadata (`onMetaData`).
@@ -102,6 +48,8 @@ enum State {
     Handshake,
     Connecting,
     Connected,
+    /// The caller decides about a `publish` on this message stream.
+    Deciding(u32),
     Live,
     Ended,
 }
@@ -115,6 +63,8 @@ pub struct ServerSession {
     reader: ChunkReader,
     writer: ChunkWriter,
     allowance: Allowance,
+    /// The message stream that publishes.
+    stream: u32,
     out: Vec<u8>,
     received: u64,
     acknowledged: u64,
@@ -133,9 +83,10 @@ impl ServerSession {
             config,
             state: State::Handshake,
             handshake: Vec::new(),
-            reader: ChunkReader::new(limits.longest_message),
+            reader: ChunkReader::new(LONGEST_COMMAND.min(limits.longest_message)),
             writer: ChunkWriter::default(),
-            allowance: Allowance::new(limits.bytes, limits.messages),
+            allowance: Allowance::new(STRANGER.0.min(limits.bytes), STRANGER.1.min(limits.messages)),
+            stream: 0,
             out: Vec::new(),
             received: 0,
             acknowledged: 0,
@@ -147,7 +98,17 @@ impl ServerSession {
 
     /// Accepts bytes that arrived at `now`. Call [`ServerSession::next_event`] afterwards.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), ServerError> {
-        self.allowance.bytes(bytes.len(), now)?;
+        self.count(bytes.len(), now)?;
+        self.feed(bytes)
+    }
+
+    /// Counts bytes of the network that arrived at `now`; with TLS more than [`Self::feed`] gets.
+    pub(super) fn count(&mut self, bytes: usize, now: Instant) -> Result<(), ServerError> {
+        Ok(self.allowance.bytes(bytes, now)?)
+    }
+
+    /// Accepts bytes that [`Self::count`] has counted.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), ServerError> {
         self.received = self.received.wrapping_add(bytes.len() as u64);
         if self.state == State::Handshake {
             return self.shake_hands(bytes);
@@ -181,7 +142,7 @@ impl ServerSession {
             State::Live if now.saturating_duration_since(self.last_media) > limits.idle => {
                 Err(ServerError::Idle(limits.idle))
             }
-            State::Handshake | State::Connecting | State::Connected
+            State::Handshake | State::Connecting | State::Connected | State::Deciding(_)
                 if now.saturating_duration_since(self.began) > limits.time_to_publish =>
             {
                 Err(ServerError::NotPublished(limits.time_to_publish))
@@ -296,6 +257,8 @@ impl ServerSession {
             return Err(ServerError::Sequence("connect twice"));
         }
         let app = values.get(2).and_then(|v| v.get("app")).and_then(AmfValue::as_str).unwrap_or_default();
+        // Some clients send the rest of the URL's path, or its last slash.
+        let app = app.split('?').next().unwrap_or_default().trim_matches('/');
         if self.config.app.as_ref().is_some_and(|expected| expected != app) {
             self.command_out(0, "_error", id, |out| {
                 status(out.null(), "error", "NetConnection.Connect.InvalidApp", "no such application");
@@ -326,22 +289,55 @@ impl ServerSession {
             return Err(ServerError::Sequence("publish before connect, or twice"));
         }
         let name = values.get(3).and_then(AmfValue::as_str).unwrap_or_default();
-        if let KeyCheck::Exactly(key) = &self.config.key
-            && !key.matches(name)
-        {
-            self.command_out(stream, "onStatus", 0.0, |out| {
-                status(out.null(), "error", "NetStream.Publish.BadName", "wrong stream key");
-            });
-            return Err(ServerError::Key);
+        self.state = State::Deciding(stream);
+        match &self.config.key {
+            KeyCheck::Caller => return Ok(ServerEvent::Requested(StreamKey::new(name))),
+            KeyCheck::Exactly(key) if !key.matches(name) => return Err(self.refuse(PublishRefusal::Key)),
+            KeyCheck::Exactly(_) | KeyCheck::Any => self.admit(now),
         }
+        Ok(ServerEvent::Publishing)
+    }
+
+    /// Accepts the publisher after [`ServerEvent::Requested`].
+    pub fn admit(&mut self, now: Instant) {
+        let State::Deciding(stream) = self.state else { return };
         self.state = State::Live;
+        self.stream = stream;
         self.last_media = now;
+        let limits = self.config.limits;
+        self.allowance = Allowance::new(limits.bytes, limits.messages);
+        self.reader.set_longest(limits.longest_message);
         // User Control event 0: Stream Begin.
         self.send_control(kind::USER_CONTROL, &[&[0, 0][..], &stream.to_be_bytes()].concat());
         self.command_out(stream, "onStatus", 0.0, |out| {
             status(out.null(), "status", "NetStream.Publish.Start", "publishing");
         });
-        Ok(ServerEvent::Publishing)
+    }
+
+    /// Refuses the publisher after [`ServerEvent::Requested`]. Send [`ServerSession::output`] and
+    /// close.
+    pub fn refuse(&mut self, why: PublishRefusal) -> ServerError {
+        if let State::Deciding(stream) = self.state {
+            self.command_out(stream, "onStatus", 0.0, |out| {
+                status(out.null(), "error", "NetStream.Publish.BadName", why.text());
+            });
+        }
+        self.state = State::Ended;
+        match why {
+            PublishRefusal::Key => ServerError::Key,
+            PublishRefusal::Busy => ServerError::Busy,
+        }
+    }
+
+    /// Ends a publisher's stream because of what it sends; `why` is shown to the client. Send
+    /// [`ServerSession::output`] and close.
+    pub fn reject(&mut self, why: &str) {
+        if self.state == State::Live {
+            self.command_out(self.stream, "onStatus", 0.0, |out| {
+                status(out.null(), "error", "NetStream.Publish.Rejected", why);
+            });
+        }
+        self.state = State::Ended;
     }
 
     fn acknowledge(&mut self) {

@@ -1,9 +1,13 @@
 //! Client messages and the server's answers to them.
 
+use std::time::Duration;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{client::session::PublishSession, limits::Excess, metadata::Metadata, url::RtmpUrl};
+use crate::{
+    client::session::PublishSession, limits::Excess, metadata::Metadata, server::ServerLimits, url::RtmpUrl,
+};
 
 const KEY: &str = "s3cr3t";
 
@@ -175,7 +179,7 @@ fn everything_a_client_controls_has_a_limit() {
         open.extend(vec![7; 65_000]);
     }
     let table: [Case<'_>; 6] = [
-        ("unread answers", create, &is_answers),
+        ("unread answers", create, &|e| is_answers(e) || is_messages(e)),
         ("acknowledgements", window, &|e| is_answers(e) || is_messages(e)),
         ("empty messages", chunks(kind::BANDWIDTH, &[]), &is_messages),
         ("long messages", [6, 0, 0, 0, 0xFF, 0, 0, 9, 1, 0, 0, 0].to_vec(), &is_long),
@@ -191,6 +195,41 @@ fn everything_a_client_controls_has_a_limit() {
         &chunks(kind::VIDEO, &vec![7; 90_000]),
     );
     assert!(is_bytes(&video), "{video:?}");
+}
+
+#[test]
+fn a_stranger_may_send_little() {
+    let is_long = |error| matches!(error, ServerError::Malformed(Malformed::TooLong(_)));
+    // The header of a message of 4 MiB: only publishers may send it.
+    let long = [6, 0, 0, 0, 0x3F, 0xFF, 0xFF, kind::VIDEO, 1, 0, 0, 0];
+    assert!(is_long(flood(server(config()), &long)));
+    assert_eq!(events(&mut live(config()), &long).unwrap(), []);
+    let ping = chunks(kind::USER_CONTROL, &[0; 6]);
+    assert!(matches!(
+        flood(server(config()), &ping),
+        ServerError::Excess(Excess::Messages(Rate { at_once: 200, .. }))
+    ));
+    let filled = chunks(kind::DATA, &vec![0; 60_000]);
+    assert!(matches!(
+        flood(server(config()), &filled),
+        ServerError::Excess(Excess::Bytes(Rate { at_once: 262_144, .. }))
+    ));
+    let mut live = live(config());
+    events(&mut live, &chunks(kind::CHUNK_SIZE, &128_u32.to_be_bytes())).unwrap();
+    for _ in 0..100 {
+        events(&mut live, &filled).unwrap();
+    }
+}
+
+#[test]
+fn the_application_is_found_in_what_clients_send() {
+    let only_app = ServerConfig { app: Some("app".to_owned()), ..config() };
+    for (sent, accepted) in
+        [("app", true), ("app/", true), ("/app", true), ("app?x=y", true), ("app/x", false), ("", false)]
+    {
+        let connect = command("connect", |out| _ = out.object().name("app").string(sent).end());
+        assert_eq!(events(&mut server(only_app.clone()), &connect).is_ok(), accepted, "{sent}");
+    }
 }
 
 #[test]
