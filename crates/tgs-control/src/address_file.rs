@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planted_in_its_place_is_neither_read_nor_shown() {
+    fn a_planted_address_file_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("secret"), "hidden").unwrap();

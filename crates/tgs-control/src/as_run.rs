@@ -23,7 +23,11 @@ pub struct AsRunEntry {
     /// What ffmpeg opened, credentials masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// When the entry was to begin, as expected when the entry before it began.
+    /// The slot or live input that the item belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// When the entry was to begin: the time of a hard start, else as expected when the entry
+    /// before it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned_start: Option<Timestamp>,
     /// When the entry was to end, by its planned start and the item's length.
@@ -103,7 +107,7 @@ pub struct AsRunListing {
 }
 
 /// The columns of [`write_csv`].
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "start",
     "end",
     "seconds",
@@ -120,6 +124,7 @@ const COLUMNS: [&str; 16] = [
     "resumed",
     "id",
     "source",
+    "lane",
 ];
 
 /// Writes `entries` as CSV (RFC 4180) with a header row. Texts that a spreadsheet would take for a
@@ -152,6 +157,7 @@ pub fn write_csv<'a>(
             u8::from(entry.resumed).to_string(),
             text(&entry.id),
             text(&entry.source),
+            text(&entry.lane),
         ])?;
     }
     table.flush()
@@ -201,7 +207,7 @@ mod tests {
         assert_eq!(
             row,
             "1970-01-01T00:00:01.000Z,1970-01-01T00:00:03.500Z,2.500,0,item,\
-             \"'=HYPERLINK(\"\"http://h\"\"), \"\"quoted\"\"\",,'-x,' +1,,,0.000,,0,\"'@a\nb\",\r\n"
+             \"'=HYPERLINK(\"\"http://h\"\"), \"\"quoted\"\"\",,'-x,' +1,,,0.000,,0,\"'@a\nb\",,\r\n"
         );
     }
 }

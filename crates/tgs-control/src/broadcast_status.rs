@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Status, null::null_as_default, status::mask_urls};
+use crate::{LiveStatus, Status, null::null_as_default, status::mask_urls};
 
 /// The first line that a client receives (as notification `hello`), and the result of `hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct BroadcastStatus {
     /// Connections that were lost and made again since the start.
     #[serde(default)]
     pub reconnects: Option<u64>,
+    /// The live input; absent without `LIVE_INPUT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveStatus>,
 }
 
 impl BroadcastStatus {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Hello,
     method::{Call, HelloParams},
-    rpc::{self, LONGEST_ANSWER, Received, RpcError},
+    rpc::{self, LONGEST_ANSWER, RpcError, RpcMessage},
 };
 
 /// Time limit of an answer: commands are answered from memory; a queue entry waits for the disk.
@@ -23,8 +23,10 @@ const LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct ControlClient {
     stream: UnixStream,
-    /// Received bytes that are not parsed yet.
+    /// RpcMessage bytes that are not parsed yet.
     received: Vec<u8>,
+    /// How many of them hold no newline.
+    searched: usize,
     next_id: u64,
     hello: Hello,
 }
@@ -79,14 +81,14 @@ impl ControlClient {
         stream.set_write_timeout(Some(LIMIT)).map_err(failed)?;
         let hello =
             Hello { server: String::new(), version: String::new(), protocol: 0, channel: String::new() };
-        let mut client = Self { stream, received: Vec::new(), next_id: 1, hello };
+        let mut client = Self { stream, received: Vec::new(), searched: 0, next_id: 1, hello };
         let other = |reason: String| ControlError::Protocol { path: socket.to_owned(), reason };
         match client.receive(Instant::now() + LIMIT).map_err(|error| other(error.to_string()))? {
-            Received::Notification(method, params) if method == "hello" => {
+            RpcMessage::Notification(method, params) if method == "hello" => {
                 client.hello = serde_json::from_value(params).map_err(|error| other(error.to_string()))?;
             }
             // A server at its limit answers with an error at once.
-            Received::Answer(_, Err(error)) => return Err(error.into()),
+            RpcMessage::Answer(_, Err(error)) => return Err(error.into()),
             _ => return Err(other("its first line is no greeting".to_owned())),
         }
         client.call(&Call::Hello(HelloParams { client: name.chars().take(64).collect() }))?;
@@ -109,10 +111,10 @@ impl ControlClient {
         let deadline = Instant::now() + LIMIT;
         loop {
             match self.receive(deadline)? {
-                Received::Answer(of, answer) if of == id => return Ok(answer?),
+                RpcMessage::Answer(of, answer) if of == id => return Ok(answer?),
                 // The server rejects what it cannot attribute, and closes.
-                Received::Answer(Value::Null, Err(error)) => return Err(error.into()),
-                Received::Answer(..) | Received::Notification(..) => {}
+                RpcMessage::Answer(Value::Null, Err(error)) => return Err(error.into()),
+                RpcMessage::Answer(..) | RpcMessage::Notification(..) => {}
             }
         }
     }
@@ -126,7 +128,7 @@ impl ControlClient {
     pub fn notification(&mut self) -> Result<(String, Value), ControlError> {
         self.stream.set_read_timeout(None)?;
         loop {
-            if let Some(Received::Notification(method, params)) = self.parse_line()? {
+            if let Some(RpcMessage::Notification(method, params)) = self.parse_line()? {
                 return Ok((method, params));
             }
             self.fill()?;
@@ -139,7 +141,7 @@ impl ControlClient {
         (self.received, self.stream)
     }
 
-    fn receive(&mut self, deadline: Instant) -> Result<Received, ControlError> {
+    fn receive(&mut self, deadline: Instant) -> Result<RpcMessage, ControlError> {
         loop {
             if let Some(received) = self.parse_line()? {
                 return Ok(received);
@@ -153,14 +155,17 @@ impl ControlClient {
         }
     }
 
-    fn parse_line(&mut self) -> Result<Option<Received>, ControlError> {
-        let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else {
+    fn parse_line(&mut self) -> Result<Option<RpcMessage>, ControlError> {
+        let found = self.received[self.searched..].iter().position(|byte| *byte == b'\n');
+        let Some(end) = found.map(|at| self.searched + at) else {
+            self.searched = self.received.len();
             if self.received.len() > LONGEST_ANSWER {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long").into());
             }
             return Ok(None);
         };
         let line: Vec<u8> = self.received.drain(..=end).collect();
+        self.searched = 0;
         Ok(Some(rpc::parse_received(&line)?))
     }
 

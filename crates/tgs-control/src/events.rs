@@ -29,6 +29,9 @@ pub enum BroadcastEvent {
         /// Whether the item was interrupted before.
         #[serde(default)]
         resumed: bool,
+        /// When it was to begin: the time of a hard start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        planned_start: Option<Timestamp>,
     },
     /// An item ended, or was interrupted.
     ItemEnded {
@@ -107,6 +110,9 @@ pub struct AiredItem {
     /// What ffmpeg opens for it, credentials masked; absent for a page that plays from the cache.
     #[serde(default)]
     pub source: Option<String>,
+    /// The slot or live input that it belongs to; absent for an item of the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
 }
 
 /// How an item ended.
@@ -127,12 +133,12 @@ pub enum ItemEnd {
         /// What happened.
         reason: String,
     },
-    /// The broadcast ended in its midst.
+    /// The broadcast, its slot or its live input ended in its midst.
     Cut {
         /// Why.
         cause: String,
     },
-    /// Filler or an outage replaced it; it may continue.
+    /// A slot, a live input, filler or an outage replaced it; it may continue.
     Interrupted {
         /// Why.
         cause: String,
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn events_are_named_and_newer_ones_are_readable() {
-        let item = AiredItem { seq: 3, id: "/a".into(), title: "a".into(), source: None };
+        let item = AiredItem { seq: 3, id: "/a".into(), title: "a".into(), source: None, lane: None };
         let by = CommandSender { user: "uid 0 (root)".into(), client: Some("tgs-ctl".into()) };
         let how = ItemEnd::Skipped { by, command: "next".into() };
         let event = BroadcastEvent::ItemEnded { at: Timestamp(1), item, offset_seconds: 1.5, how };

@@ -1,6 +1,8 @@
 //! The methods of the control socket: names, parameters, and what each does. The results are types
 //! of their own; see each method's documentation.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::rpc::{ErrorCode, RpcError, RpcRequest};
 /// The version of the protocol. It grows when a method, parameter or result is added; none is ever
 /// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown
 /// fields.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 3;
 
 /// A request to a broadcast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,9 +81,39 @@ pub enum Call {
     /// What was on air. Result: [`crate::AsRunListing`].
     #[serde(rename = "asrun.list")]
     AsRunList(AsRunParams),
+    /// The text of the timetable, as its file has it. Refused without SCHEDULE. Result:
+    /// [`crate::ScheduleText`].
+    #[serde(rename = "schedule.get")]
+    ScheduleGet(NoParams),
+    /// Replaces the text of the timetable, comments included; it is taken at once. Refused if the
+    /// text has problems, or the file has changed since `etag`. Result: [`crate::ScheduleText`].
+    #[serde(rename = "schedule.set")]
+    ScheduleSet(ScheduleSetParams),
+    /// Who has the air when, from a date on, by the timetable in force. Files are looked at,
+    /// lengths are not measured. Refused without SCHEDULE. Result: [`crate::SchedulePlan`].
+    #[serde(rename = "schedule.plan")]
+    SchedulePlan(SchedulePlanParams),
     /// The last lines of the log. Result: [`LogLines`].
     #[serde(rename = "log.tail")]
     LogTail(LogTailParams),
+    /// The live input and its publisher. Result: [`crate::LiveStatus`]. This and the other methods
+    /// of the live input are refused without `LIVE_INPUT`.
+    #[serde(rename = "live.status")]
+    LiveStatus(NoParams),
+    /// Puts the publisher of the live input on air.
+    #[serde(rename = "live.take")]
+    LiveTake(NoParams),
+    /// Disconnects the publisher of the live input, and refuses it for a minute.
+    #[serde(rename = "live.drop")]
+    LiveDrop(NoParams),
+    /// From the next line on, the connection carries the stream of the publisher as FLV, until it
+    /// ends. Result: [`MonitorFormat`].
+    #[serde(rename = "live.preview")]
+    LivePreview(NoParams),
+    /// One picture of a source, as it would be aired: with logo, names and subtitles. Encodes for
+    /// some seconds, at most 12; one at a time. Result: [`PreviewPicture`]. Since protocol 3.
+    #[serde(rename = "preview")]
+    Preview(PreviewParams),
     /// From the next line on, the connection carries the broadcast as FLV. Result:
     /// [`MonitorFormat`].
     #[serde(rename = "monitor")]
@@ -134,6 +166,39 @@ pub struct QueueAddParams {
     /// The index in the queue, from 0; without it the entry goes to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,
+    /// Restricts a source that somebody else has chosen. A path must lead, links resolved, to a
+    /// media file below one of these directories whenever it is opened; a URL must be http(s) and
+    /// lead to public addresses, redirects included. Since protocol 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Vec<PathBuf>>,
+}
+
+impl QueueAddParams {
+    /// The first version of the protocol that knows [`QueueAddParams::below`].
+    pub const BELOW_SINCE: u32 = 2;
+}
+
+/// Parameters of `preview`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewParams {
+    /// As in `queue.add`. Of a folder or list, its first item.
+    pub source: String,
+    /// The time of the picture in seconds from the item's beginning.
+    #[serde(default)]
+    pub at: f64,
+    /// As in `queue.add`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Vec<PathBuf>>,
+}
+
+/// Result of `preview`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewPicture {
+    /// The item's title.
+    pub title: String,
+    /// The picture as PNG in base64, of the broadcast's size.
+    pub png: String,
 }
 
 /// Parameters of `queue.move`.
@@ -169,6 +234,9 @@ impl Default for PlaylistListParams {
         Self { offset: 0, limit: 100 }
     }
 }
+
+/// The longest title of a live stream, in characters; Telegram's limit of titles.
+pub const LONGEST_TITLE: usize = 128;
 
 /// Parameters of `title.set`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +278,8 @@ pub enum EventKind {
     Session,
     /// The queue changed.
     Queue,
+    /// A publisher of the live input arrived or left.
+    Live,
 }
 
 /// Parameters of `asrun.list`.
@@ -226,6 +296,33 @@ pub struct AsRunParams {
 impl Default for AsRunParams {
     fn default() -> Self {
         Self { since: None, limit: 100 }
+    }
+}
+
+/// Parameters of `schedule.set`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleSetParams {
+    /// The whole new text.
+    pub text: String,
+    /// The version that the change was made from, as `schedule.get` gave it.
+    pub etag: String,
+}
+
+/// Parameters of `schedule.plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulePlanParams {
+    /// The first date in the timetable's time zone, such as `2026-03-29`; without it today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The number of days, 1 to 31.
+    pub days: u16,
+}
+
+impl Default for SchedulePlanParams {
+    fn default() -> Self {
+        Self { from: None, days: 1 }
     }
 }
 
@@ -266,7 +363,7 @@ pub struct MonitorFormat {
 
 impl Call {
     /// The names of all methods.
-    pub const METHODS: [&str; 22] = [
+    pub const METHODS: [&str; 30] = [
         "hello",
         "status",
         "next",
@@ -287,7 +384,15 @@ impl Call {
         "start",
         "subscribe",
         "asrun.list",
+        "schedule.get",
+        "schedule.set",
+        "schedule.plan",
         "log.tail",
+        "live.status",
+        "live.take",
+        "live.drop",
+        "live.preview",
+        "preview",
         "monitor",
     ];
 
@@ -342,9 +447,11 @@ mod tests {
             let params = match method {
                 "hello" => json!({ "client": "test" }),
                 "queue.add" => json!({ "source": "a.mp4" }),
+                "preview" => json!({ "source": "a.mp4", "at": 2.5 }),
                 "queue.move" => json!({ "id": 3, "position": 0 }),
                 "queue.remove" => json!({ "id": 3 }),
                 "title.set" => json!({ "text": "Night" }),
+                "schedule.set" => json!({ "text": "", "etag": "0" }),
                 "seek" => json!({ "by": -10.0 }),
                 "goto" => json!({ "index": 2 }),
                 _ => json!({}),
@@ -354,6 +461,16 @@ mod tests {
             assert_eq!(name, method);
             assert_eq!(call(method, params).unwrap(), parsed);
         }
+    }
+
+    #[test]
+    fn every_variant_is_in_the_list_of_methods() {
+        // serde names all variants that it knows.
+        let error = serde_json::from_value::<Call>(json!({ "method": "?", "params": {} })).unwrap_err();
+        let error = error.to_string();
+        let (_, known) = error.split_once("expected one of ").unwrap();
+        let known: Vec<_> = known.split(", ").map(|name| name.trim_matches('`')).collect();
+        assert_eq!(known, Call::METHODS);
     }
 
     #[test]

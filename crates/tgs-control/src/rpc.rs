@@ -175,7 +175,7 @@ fn line(message: &Value) -> String {
 
 /// What a client receives.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Received {
+pub enum RpcMessage {
     /// The answer to the request with this ID.
     Answer(Value, Result<Value, RpcError>),
     /// A notification: its method and parameters.
@@ -183,7 +183,7 @@ pub enum Received {
 }
 
 /// Parses one line of a server. Unknown fields are ignored.
-pub fn parse_received(line: &[u8]) -> serde_json::Result<Received> {
+pub fn parse_received(line: &[u8]) -> serde_json::Result<RpcMessage> {
     #[derive(Deserialize)]
     struct Envelope {
         #[serde(default)]
@@ -197,9 +197,9 @@ pub fn parse_received(line: &[u8]) -> serde_json::Result<Received> {
     }
     let envelope: Envelope = serde_json::from_slice(line)?;
     Ok(match envelope {
-        Envelope { method: Some(method), params, .. } => Received::Notification(method, params),
-        Envelope { id, error: Some(error), .. } => Received::Answer(id, Err(error)),
-        Envelope { id, result, .. } => Received::Answer(id, Ok(result)),
+        Envelope { method: Some(method), params, .. } => RpcMessage::Notification(method, params),
+        Envelope { id, error: Some(error), .. } => RpcMessage::Answer(id, Err(error)),
+        Envelope { id, result, .. } => RpcMessage::Answer(id, Ok(result)),
     })
 }
 
@@ -249,11 +249,11 @@ mod tests {
         for sent in [Ok(json!({ "id": 3 })), Err(error)] {
             let line = answer_line(&json!(9), &sent);
             assert_eq!(line.matches('\n').count(), 1);
-            assert_eq!(parse_received(line.as_bytes()).unwrap(), Received::Answer(json!(9), sent));
+            assert_eq!(parse_received(line.as_bytes()).unwrap(), RpcMessage::Answer(json!(9), sent));
         }
         let line = notification_line("event", &json!({ "a": "b\nc" }));
         assert_eq!(line.matches('\n').count(), 1);
-        let expected = Received::Notification("event".into(), json!({ "a": "b\nc" }));
+        let expected = RpcMessage::Notification("event".into(), json!({ "a": "b\nc" }));
         assert_eq!(parse_received(line.as_bytes()).unwrap(), expected);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::LiveClient;
+
 /// A change of the broadcast's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -30,6 +32,16 @@ pub enum StateChange {
     Queue {
         /// The number of its entries.
         length: usize,
+    },
+    /// A publisher of the live input has arrived.
+    LiveArrived {
+        /// The publisher.
+        publisher: LiveClient,
+    },
+    /// The publisher of the live input has gone.
+    LiveLeft {
+        /// The name of its key.
+        key: String,
     },
     /// A change of a newer version.
     #[serde(other)]

@@ -111,6 +111,9 @@ pub struct PlayingItem {
     pub offset_seconds: f64,
     /// The item's duration in seconds, if known.
     pub duration_seconds: Option<f64>,
+    /// The slot or live input that the item belongs to; absent for an item of the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
 }
 
 /// The connection to the ingest server.

@@ -24,6 +24,10 @@ pub struct TelegramStatus {
     pub account: Option<String>,
     /// `Title (number)`
     pub chat: Option<String>,
+    /// The viewers of the live stream at the last check, half a minute ago at most; absent while
+    /// their number is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<u32>,
     /// Whether the standby session was valid at its last use; absent before that.
     pub standby_valid: Option<bool>,
 }

@@ -4,23 +4,28 @@ use std::{process::ExitCode, time::SystemTime};
 
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, ControlClient, PlaylistPage, QueueListing,
+    AsRunListing, BroadcastStatus, ControlClient, LiveStatus, PlaylistPage, QueueListing, SchedulePlan,
+    ScheduleText,
     channels::Channel,
     method::{
         AsRunParams, Call, GotoParams, LogLines, LogTailParams, NoParams, PlaylistListParams, QueueAddParams,
-        QueueEntryParams, QueueMoveParams, Queued, SeekParams, StopParams, SubscribeParams, TitleParams,
+        QueueEntryParams, QueueMoveParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
+        StopParams, SubscribeParams, TitleParams,
     },
 };
 use tgs_core::{error::CliError, exit::Code, remedy};
 
 use crate::{
     as_run,
-    cli::{AsRunArgs, Cli, CtlCommand, PlaylistCommand, QueueCommand},
-    connect, events, listings, live, monitor,
-    output::{self, Reader},
+    cli::{
+        AsRunArgs, Cli, CtlCommand, LiveCommand, PlaylistCommand, QueueCommand, ScheduleArgs, ScheduleCommand,
+    },
+    connect, events, listings, live, live_input, monitor,
+    output::{self, OutputReader},
     seek_time::SeekTime,
     status::StatusView,
-    text::{plain, table},
+    text::{plain, plain_json, table},
+    timetable,
 };
 
 /// Runs the tool.
@@ -28,19 +33,21 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     remedy::set_env_file(None);
     match &cli.command {
         CtlCommand::Channels { json } => channels(*json)?,
-        CtlCommand::Monitor { snapshot: None } => monitor::check_stdout().and_then(|()| steer(cli))?,
+        CtlCommand::Monitor { snapshot: None } | CtlCommand::Live(LiveCommand::Preview) => {
+            monitor::check_stdout().and_then(|()| steer(cli))?;
+        }
         _ => steer(cli)?,
     }
     Ok(Code::Ok.into())
 }
 
 /// A connection to the chosen channel.
-struct Control {
+struct NamedControl {
     channel: Channel,
     client: ControlClient,
 }
 
-impl Control {
+impl NamedControl {
     /// Sends a request; `action` begins the message of its failure.
     fn call(&mut self, action: &str, call: &Call) -> Result<Value, CliError> {
         self.client.call(call).map_err(|error| connect::failure(&self.channel, action, error))
@@ -54,7 +61,7 @@ impl Control {
 fn steer(cli: Cli) -> Result<(), CliError> {
     let channel = connect::choose(cli.channel.as_deref(), cli.socket.as_deref())?;
     let client = connect::connect(&channel)?;
-    let mut control = Control { channel, client };
+    let mut control = NamedControl { channel, client };
     match cli.command {
         CtlCommand::Status { watch: true, json } => live::show(&control.channel, control.client, json),
         CtlCommand::Status { watch: false, json } => status(&mut control, json),
@@ -63,11 +70,17 @@ fn steer(cli: Cli) -> Result<(), CliError> {
             control.call("watch the broadcast", &Call::Monitor(NoParams {}))?;
             match snapshot {
                 Some(file) => monitor::snapshot(control.client, &file),
-                None => monitor::copy(control.client),
+                None => monitor::copy(control.client, "the broadcast"),
             }
         }
         CtlCommand::Queue(command) => queue(&mut control, command),
         CtlCommand::Playlist(command) => playlist(&mut control, &command),
+        CtlCommand::Live(LiveCommand::Status { json }) => live_status(&mut control, json),
+        CtlCommand::Schedule(args) => schedule(&mut control, args),
+        CtlCommand::Live(LiveCommand::Preview) => {
+            control.call("watch the publisher", &Call::LivePreview(NoParams {}))?;
+            monitor::copy(control.client, "the publisher's stream")
+        }
         CtlCommand::Asrun(args) => as_run(&mut control, args),
         CtlCommand::Log { lines } => {
             let call = Call::LogTail(LogTailParams { lines });
@@ -96,6 +109,8 @@ fn plain_call(command: CtlCommand) -> Option<(&'static str, Call)> {
         }
         CtlCommand::Pause => ("pause", Call::Pause(none)),
         CtlCommand::Resume => ("resume", Call::Resume(none)),
+        CtlCommand::Live(LiveCommand::Take) => ("put the publisher on air", Call::LiveTake(none)),
+        CtlCommand::Live(LiveCommand::Drop) => ("drop the publisher", Call::LiveDrop(none)),
         CtlCommand::Title { text } => ("set the title", Call::TitleSet(TitleParams { text })),
         CtlCommand::Stop { after_current } => ("stop", Call::Stop(StopParams { after_current })),
         CtlCommand::Start => ("start", Call::Start(none)),
@@ -114,7 +129,7 @@ fn columns() -> Option<usize> {
     output::size().map(|(columns, _)| columns)
 }
 
-fn status(control: &mut Control, json: bool) -> Result<(), CliError> {
+fn status(control: &mut NamedControl, json: bool) -> Result<(), CliError> {
     let action = "ask for the status";
     let call = Call::Status(NoParams {});
     if json {
@@ -176,7 +191,7 @@ fn channels(json: bool) -> Result<(), CliError> {
     output::lines(table(&rows, columns())).map(drop)
 }
 
-fn watch(control: &mut Control, json: bool) -> Result<(), CliError> {
+fn watch(control: &mut NamedControl, json: bool) -> Result<(), CliError> {
     let action = "watch the broadcast";
     control.call(action, &Call::Subscribe(SubscribeParams::default()))?;
     loop {
@@ -187,17 +202,18 @@ fn watch(control: &mut Control, json: bool) -> Result<(), CliError> {
             let reason = params["reason"].as_str().unwrap_or("the broadcast sends no more events");
             return Err(CliError::failure(format!("{action}: {}", plain(reason))));
         }
-        let line = if json { params.to_string() } else { events::line(&params, SystemTime::now()) };
-        if output::lines([line])? == Reader::Gone {
+        let line =
+            if json { plain_json(&params.to_string()) } else { events::line(&params, SystemTime::now()) };
+        if output::lines([line])? == OutputReader::Gone {
             return Ok(());
         }
     }
 }
 
-fn queue(control: &mut Control, command: QueueCommand) -> Result<(), CliError> {
+fn queue(control: &mut NamedControl, command: QueueCommand) -> Result<(), CliError> {
     match command {
         QueueCommand::Add { source, position } => {
-            let call = Call::QueueAdd(QueueAddParams { source, position });
+            let call = Call::QueueAdd(QueueAddParams { source, position, below: None });
             let queued: Queued = control.get("add to the queue", &call)?;
             output::lines([queued.id.to_string()]).map(drop)
         }
@@ -220,7 +236,7 @@ fn queue(control: &mut Control, command: QueueCommand) -> Result<(), CliError> {
     }
 }
 
-fn playlist(control: &mut Control, command: &PlaylistCommand) -> Result<(), CliError> {
+fn playlist(control: &mut NamedControl, command: &PlaylistCommand) -> Result<(), CliError> {
     match *command {
         PlaylistCommand::List { offset, limit, json } => {
             let call = Call::PlaylistList(PlaylistListParams { offset, limit });
@@ -237,7 +253,46 @@ fn playlist(control: &mut Control, command: &PlaylistCommand) -> Result<(), CliE
     }
 }
 
-fn as_run(control: &mut Control, args: AsRunArgs) -> Result<(), CliError> {
+fn live_status(control: &mut NamedControl, json: bool) -> Result<(), CliError> {
+    let result = control.call("show the live input", &Call::LiveStatus(NoParams {}))?;
+    if json {
+        return output::json(&result).map(drop);
+    }
+    output::lines(live_input::lines(&parsed::<LiveStatus>(result)?)).map(drop)
+}
+
+fn schedule(control: &mut NamedControl, args: ScheduleArgs) -> Result<(), CliError> {
+    let get = Call::ScheduleGet(NoParams {});
+    match args.command {
+        None => {
+            let call = Call::SchedulePlan(SchedulePlanParams { from: args.from, days: args.days });
+            let result = control.call("plan the timetable", &call)?;
+            if args.json {
+                return output::json(&result).map(drop);
+            }
+            let plan: SchedulePlan = parsed(result)?;
+            output::lines(timetable::lines(&plan, output::style())).map(drop)
+        }
+        Some(ScheduleCommand::Get { json: true }) => {
+            output::json(&control.call("read the timetable", &get)?).map(drop)
+        }
+        Some(ScheduleCommand::Get { json: false }) => {
+            let found: ScheduleText = control.get("read the timetable", &get)?;
+            output::write(found.text.as_bytes()).map(drop)
+        }
+        Some(ScheduleCommand::Set { file, etag }) => {
+            let text = timetable::read(&file)?;
+            let etag = match etag {
+                Some(etag) => etag,
+                None => control.get::<ScheduleText>("read the timetable", &get)?.etag,
+            };
+            let call = Call::ScheduleSet(ScheduleSetParams { text, etag });
+            control.call("replace the timetable", &call).map(drop)
+        }
+    }
+}
+
+fn as_run(control: &mut NamedControl, args: AsRunArgs) -> Result<(), CliError> {
     let call = Call::AsRunList(AsRunParams { since: args.since, limit: args.limit });
     let result = control.call("read the as-run log", &call)?;
     if args.json {

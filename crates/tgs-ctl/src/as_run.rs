@@ -6,12 +6,12 @@ use tgs_control::{AsRunEntry, AsRunListing, write_csv};
 use tgs_core::{error::CliError, time::clock};
 
 use crate::{
-    output::{self, Reader},
+    output::{self, OutputReader},
     text::{plain, table},
 };
 
 /// Writes the entries as CSV.
-pub(crate) fn csv(listing: &AsRunListing) -> Result<Reader, CliError> {
+pub(crate) fn csv(listing: &AsRunListing) -> Result<OutputReader, CliError> {
     output::reader(write_csv(&listing.entries, std::io::stdout().lock()))
 }
 

@@ -95,6 +95,12 @@ pub(crate) enum CtlCommand {
     /// List or reload the playlist
     #[command(subcommand, after_help = PLAYLIST)]
     Playlist(PlaylistCommand),
+    /// Show the live input, put its publisher on air, or drop it
+    #[command(subcommand, after_help = LIVE)]
+    Live(LiveCommand),
+    /// Show the plan of the timetable (SCHEDULE), print the timetable, or replace it
+    #[command(after_help = SCHEDULE, args_conflicts_with_subcommands = true)]
+    Schedule(ScheduleArgs),
     /// Set the title of the broadcast
     #[command(after_help = TITLE)]
     Title {
@@ -112,7 +118,7 @@ pub(crate) enum CtlCommand {
     #[command(after_help = "Examples:\n  tgs-ctl start")]
     Start,
     /// List the channels that run on this machine
-    #[command(after_help = "Examples:\n  tgs-ctl channels\n  tgs-ctl channels --json | jq -r '.[].channel'")]
+    #[command(after_help = CHANNELS)]
     Channels {
         /// Print an array of {channel, socket, status, error}
         #[arg(long)]
@@ -182,6 +188,66 @@ pub(crate) enum QueueCommand {
     /// Remove all entries
     #[command(after_help = "Examples:\n  tgs-ctl queue clear")]
     Clear,
+}
+
+/// The commands of `live`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub(crate) enum LiveCommand {
+    /// Show the publisher of LIVE_INPUT
+    #[command(after_help = "Examples:\n  tgs-ctl live status\n  tgs-ctl live status --json")]
+    Status {
+        /// Print the result of the method live.status
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the publisher on air
+    #[command(after_help = "Examples:\n  tgs-ctl live take")]
+    Take,
+    /// Write the publisher's stream to stdout as FLV, also before it is on air
+    #[command(after_help = "Examples:\n  tgs-ctl live preview | ffplay -")]
+    Preview,
+    /// Disconnect the publisher, and refuse it for a minute
+    #[command(after_help = "Examples:\n  tgs-ctl live drop")]
+    Drop,
+}
+
+/// The options of `schedule`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub(crate) struct ScheduleArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ScheduleCommand>,
+    /// The first date in the timetable's time zone, such as 2026-03-29 [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<String>,
+    /// The number of days, at most 31
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) days: u16,
+    /// Print the result of the method schedule.plan
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The commands of `schedule`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// Print the text of the timetable
+    #[command(
+        after_help = "Examples:\n  tgs-ctl schedule get > timetable.toml\n  tgs-ctl schedule get --json"
+    )]
+    Get {
+        /// Print the result of the method schedule.get, with the etag of this version
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the timetable, which is in force at once; a text with mistakes is refused
+    #[command(after_help = SCHEDULE_SET)]
+    Set {
+        /// Refuse if the timetable is no longer the version with this etag [default: any version]
+        #[arg(long)]
+        etag: Option<String>,
+        /// The file with the new text; - reads stdin
+        file: PathBuf,
+    },
 }
 
 /// The commands of `playlist`.
@@ -263,6 +329,25 @@ Examples:
   tgs-ctl playlist list --offset 100 --limit 50
   tgs-ctl playlist list --json | jq -r '.entries[].title'";
 
+const LIVE: &str = "\
+Examples:
+  tgs-ctl live status
+  tgs-ctl live take                        with LIVE_START=ask or after
+  tgs-ctl live preview | ffplay -
+  tgs-ctl live drop                        back to the playlist";
+
+const SCHEDULE: &str = "\
+Examples:
+  tgs-ctl schedule
+  tgs-ctl schedule --from 2026-03-29 --days 7
+  tgs-ctl schedule get > timetable.toml
+  tgs-ctl schedule set timetable.toml";
+
+const SCHEDULE_SET: &str = "\
+Examples:
+  tgs-ctl schedule set timetable.toml
+  tgs-ctl schedule set --etag \"$(tgs-ctl schedule get --json | jq -r .etag)\" timetable.toml";
+
 const TITLE: &str = "\
 Examples:
   tgs-ctl title 'Night of the short films'
@@ -274,6 +359,14 @@ Examples:
   tgs-ctl start
 
 A stopped broadcast stays stopped over restarts. To end the process: sudo systemctl stop tg_video_streamer";
+
+const CHANNELS: &str = "\
+Examples:
+  tgs-ctl channels
+  tgs-ctl channels --json | jq -r '.[].channel'
+
+Lists broadcasts that units run, and the one whose STATE_DIR ./.env and the environment name. A broadcast with
+CONTROL_SOCKET in its settings is not listed: name its socket with --socket.";
 
 const WATCH: &str = "\
 Examples:
@@ -321,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_understood() {
+    fn accepted_command_lines() {
         let read = |words: &[&str]| Cli::try_parse_from([&["t"], words].concat()).map(|cli| cli.command);
         for (words, command) in [
             (&["seek", "-90"][..], CtlCommand::Seek { time: SeekTime::By(-90.0) }),

@@ -12,7 +12,7 @@ use crate::text::plain;
 pub(crate) fn line(params: &Value, now: SystemTime) -> String {
     let event = serde_json::from_value(params.clone()).unwrap_or(BroadcastEvent::Unknown);
     let (at, text) = match &event {
-        BroadcastEvent::ItemBegan { at, item, offset_seconds, duration_seconds, resumed } => {
+        BroadcastEvent::ItemBegan { at, item, offset_seconds, duration_seconds, resumed, .. } => {
             let verb = if *resumed { "continues" } else { "began" };
             let length = duration_seconds.map(|length| format!(" of {}", time(length))).unwrap_or_default();
             (at, format!("item {verb}: {} at {}{length}", item.title, time(*offset_seconds)))
@@ -49,6 +49,10 @@ fn state_line(params: &Value, now: SystemTime) -> String {
         StateChange::Session { state, why: Some(why) } => format!("session: {state}: {why}"),
         StateChange::Session { state, why: None } => format!("session: {state}"),
         StateChange::Queue { length } => format!("queue: {length} entries"),
+        StateChange::LiveArrived { publisher } => {
+            format!("live input: “{}” from {}: {}", publisher.key, publisher.address, publisher.format)
+        }
+        StateChange::LiveLeft { key } => format!("live input: “{key}” has gone"),
         StateChange::Unknown => params.to_string(),
     };
     format!("{}  {}", moment(now.into()), plain(&text))

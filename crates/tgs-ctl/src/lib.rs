@@ -13,12 +13,14 @@ mod duration;
 mod events;
 mod listings;
 mod live;
+mod live_input;
 mod monitor;
 mod output;
 mod seek_time;
 mod since;
 mod status;
 mod text;
+mod timetable;
 
 pub use app::run;
 use clap_complete::CompleteEnv;

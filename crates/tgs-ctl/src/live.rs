@@ -19,9 +19,9 @@ use tgs_core::{cancel::Cancel, error::CliError, signals};
 
 use crate::{
     connect,
-    output::{self, Reader},
+    output::{self, OutputReader},
     status::StatusView,
-    text::{fit, plain},
+    text::{fit, plain, plain_json},
 };
 
 /// Time between two requests.
@@ -32,12 +32,12 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// A status with the server's version, or why it is missing.
-type Answer = Result<(String, Value), String>;
+type StatusAnswer = Result<(String, Value), String>;
 
 /// What wakes the display.
 enum Wake {
     /// The answer to the latest request.
-    Answer(Answer),
+    Answer(StatusAnswer),
     /// The terminal has another size.
     Resized,
     /// Ctrl-C.
@@ -83,7 +83,7 @@ pub(crate) fn show(channel: &Channel, client: ControlClient, json: bool) -> Resu
         .context("start a thread")?;
 
     let screen = if output::is_terminal() && !json { Some(Screen::enter()?) } else { None };
-    let mut latest: Option<Answer> = None;
+    let mut latest: Option<StatusAnswer> = None;
     while !cancel.is_cancelled() {
         let is_new = match wakes.recv_timeout(EVERY) {
             Ok(Wake::Answer(answer)) => {
@@ -100,7 +100,7 @@ pub(crate) fn show(channel: &Channel, client: ControlClient, json: bool) -> Resu
             (None, true) => output::lines([line(channel, answer, json)]),
             (None, false) => continue,
         };
-        if written? == Reader::Gone {
+        if written? == OutputReader::Gone {
             break;
         }
     }
@@ -126,7 +126,7 @@ fn ask(channel: &Channel, client: ControlClient, display: &SyncSender<Wake>, can
     }
 }
 
-fn answer(channel: &Channel, connection: &mut Option<ControlClient>) -> Answer {
+fn answer(channel: &Channel, connection: &mut Option<ControlClient>) -> StatusAnswer {
     let client = match connection {
         Some(client) => client,
         None => connection.insert(connect::connect(channel).map_err(|error| error.to_string())?),
@@ -136,7 +136,7 @@ fn answer(channel: &Channel, connection: &mut Option<ControlClient>) -> Answer {
 }
 
 /// The lines of a screen, for its present size.
-fn frame(channel: &Channel, answer: &Answer) -> Vec<String> {
+fn frame(channel: &Channel, answer: &StatusAnswer) -> Vec<String> {
     let size = output::size();
     let columns = size.map(|(columns, _)| columns);
     let mut lines = match parsed(answer) {
@@ -151,7 +151,7 @@ fn frame(channel: &Channel, answer: &Answer) -> Vec<String> {
 }
 
 /// Writes a screen from its top, line over line, so that nothing flickers.
-fn draw(lines: &[String]) -> Result<Reader, CliError> {
+fn draw(lines: &[String]) -> Result<OutputReader, CliError> {
     let mut text = String::from("\x1b[H");
     for line in lines {
         text.push_str(line);
@@ -162,16 +162,16 @@ fn draw(lines: &[String]) -> Result<Reader, CliError> {
 }
 
 /// One line, for a pipe.
-fn line(channel: &Channel, answer: &Answer, json: bool) -> String {
+fn line(channel: &Channel, answer: &StatusAnswer, json: bool) -> String {
     match (answer, parsed(answer)) {
-        (Ok((_, status)), _) if json => status.to_string(),
+        (Ok((_, status)), _) if json => plain_json(&status.to_string()),
         (_, Ok((version, status))) => view(channel, version, None).line(&status).join("  "),
-        (_, Err(why)) if json => json!({ "error": why }).to_string(),
+        (_, Err(why)) if json => plain_json(&json!({ "error": why }).to_string()),
         (_, Err(why)) => format!("{}  {}", channel.name, plain(&why)),
     }
 }
 
-fn parsed(answer: &Answer) -> Result<(&str, BroadcastStatus), String> {
+fn parsed(answer: &StatusAnswer) -> Result<(&str, BroadcastStatus), String> {
     let (version, status) = answer.as_ref().map_err(Clone::clone)?;
     let status = serde_json::from_value(status.clone()).map_err(|error| error.to_string())?;
     Ok((version, status))

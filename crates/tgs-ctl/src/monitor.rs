@@ -24,7 +24,7 @@ use tgs_core::{
     settings::Settings,
 };
 
-use crate::output::{self, Reader};
+use crate::output::{self, OutputReader};
 
 /// Time limit of a snapshot: the monitor begins at a keyframe, at most a few seconds away.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -40,8 +40,8 @@ pub(crate) fn check_stdout() -> Result<(), CliError> {
     Ok(())
 }
 
-/// Copies the media to stdout until the broadcast or the reader ends.
-pub(crate) fn copy(client: ControlClient) -> Result<(), CliError> {
+/// Copies the media to stdout until `source` or the reader ends.
+pub(crate) fn copy(client: ControlClient, source: &str) -> Result<(), CliError> {
     let (first, mut stream) = client.into_stream();
     stream.set_read_timeout(None).context("read from the broadcast")?;
     let mut media = first.chain(&mut stream);
@@ -50,13 +50,13 @@ pub(crate) fn copy(client: ControlClient) -> Result<(), CliError> {
     loop {
         let read = match media.read(&mut buffer) {
             Ok(0) => {
-                return Err(CliError::new(Code::Unavailable, anyhow!("read on: the broadcast has ended")));
+                return Err(CliError::new(Code::Unavailable, anyhow!("read on: {source} has ended")));
             }
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(anyhow!(error).context("read from the broadcast").into()),
         };
-        if output::reader(out.write_all(&buffer[..read]).and_then(|()| out.flush()))? == Reader::Gone {
+        if output::reader(out.write_all(&buffer[..read]).and_then(|()| out.flush()))? == OutputReader::Gone {
             return Ok(());
         }
     }

@@ -10,11 +10,11 @@ use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 use tgs_core::error::CliError;
 
-use crate::text::Style;
+use crate::text::{TerminalStyle, plain_json};
 
 /// Whether the reader of stdout still reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub(crate) enum OutputReader {
     /// It reads.
     Present,
     /// It has closed the pipe.
@@ -22,30 +22,30 @@ pub(crate) enum Reader {
 }
 
 /// Writes bytes to stdout.
-pub(crate) fn write(bytes: &[u8]) -> Result<Reader, CliError> {
+pub(crate) fn write(bytes: &[u8]) -> Result<OutputReader, CliError> {
     let mut out = stdout().lock();
     reader(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 /// Tells a closed pipe from other errors.
-pub(crate) fn reader(written: io::Result<()>) -> Result<Reader, CliError> {
+pub(crate) fn reader(written: io::Result<()>) -> Result<OutputReader, CliError> {
     match written {
-        Ok(()) => Ok(Reader::Present),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Ok(()) => Ok(OutputReader::Present),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(OutputReader::Gone),
         Err(error) => Err(anyhow!(error).context("write to stdout").into()),
     }
 }
 
 /// Writes lines to stdout.
-pub(crate) fn lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Reader, CliError> {
+pub(crate) fn lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<OutputReader, CliError> {
     let text: String =
         lines.into_iter().flat_map(|line| [line.as_ref().to_owned(), "\n".to_owned()]).collect();
     write(text.as_bytes())
 }
 
 /// Writes an indented JSON document.
-pub(crate) fn json(value: &Value) -> Result<Reader, CliError> {
-    lines([format!("{value:#}")])
+pub(crate) fn json(value: &Value) -> Result<OutputReader, CliError> {
+    lines([plain_json(&format!("{value:#}"))])
 }
 
 /// Whether stdout is a terminal that understands control sequences.
@@ -54,9 +54,9 @@ pub(crate) fn is_terminal() -> bool {
 }
 
 /// The style for stdout.
-pub(crate) fn style() -> Style {
+pub(crate) fn style() -> TerminalStyle {
     let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Style { colour: is_terminal() && !no_colour }
+    TerminalStyle { colour: is_terminal() && !no_colour }
 }
 
 /// Columns and rows of the terminal; `None` if stdout is no terminal.

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use tgs_control::{BroadcastStatus, OnAir, PlayingItem, PublisherState, TelegramState, TelegramStatus};
 use tgs_core::time::{clock, hours_and_minutes, moment, parse_utc};
 
-use crate::text::{Style, fit, plain, width};
+use crate::{
+    live_input,
+    text::{TerminalStyle, fit, plain, width},
+};
 
 /// Columns of the labels.
 const LABEL: usize = 12;
@@ -24,19 +27,19 @@ pub(crate) struct StatusView<'a> {
     /// The columns of the terminal; `None`: lines of any length, no progress bar.
     pub(crate) columns: Option<usize>,
     /// The style.
-    pub(crate) style: Style,
+    pub(crate) style: TerminalStyle,
 }
 
 /// What the broadcast does, in one word and a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Summary {
+pub(crate) enum StatusSummary {
     Live,
     Paused(String),
     Stopped,
     NotLive(String),
 }
 
-impl Summary {
+impl StatusSummary {
     pub(crate) fn of(status: &BroadcastStatus) -> Self {
         match (&status.unhealthy, status.status.engine.paused) {
             _ if status.stopped => Self::Stopped,
@@ -57,7 +60,7 @@ impl Summary {
         }
     }
 
-    fn paint(&self, style: Style, text: &str) -> String {
+    fn paint(&self, style: TerminalStyle, text: &str) -> String {
         match self {
             Self::Live => style.green(text),
             Self::Paused(_) | Self::Stopped => style.yellow(text),
@@ -83,7 +86,7 @@ impl StatusView<'_> {
         let name = plain(self.channel);
         lines
             .push(self.style.bold(&self.columns.map_or_else(|| name.clone(), |columns| fit(&name, columns))));
-        let state = Summary::of(status);
+        let state = StatusSummary::of(status);
         self.push_painted(&mut lines, "State", &state.text(), |text| state.paint(self.style, text));
         self.push(&mut lines, "On air", &on_air(&engine.on_air));
         if let OnAir::Item(item) = &engine.on_air {
@@ -101,11 +104,17 @@ impl StatusView<'_> {
             entries => format!("{entries} entries"),
         };
         self.push(&mut lines, "Queue", &queue);
+        if let Some(live) = &status.live {
+            self.push(&mut lines, "Live input", &live_input::line(live));
+        }
         self.push(&mut lines, "Ingest", &ingest(status));
         if let Some(telegram) = &status.status.telegram {
             self.push(&mut lines, "Session", &session(telegram));
             if let Some(chat) = &telegram.chat {
                 self.push(&mut lines, "Chat", &plain(chat));
+            }
+            if let Some(viewers) = telegram.viewers {
+                self.push(&mut lines, "Viewers", &viewers.to_string());
             }
         }
         let speed = engine.encoder_speed_ratio.map(|speed| format!(", encoder at {speed:.1}x"));
@@ -167,12 +176,12 @@ impl StatusView<'_> {
     /// One line: for a pipe, and for each channel of `channels`.
     pub(crate) fn line(&self, status: &BroadcastStatus) -> [String; 3] {
         let engine = &status.status.engine;
-        let what = match (&Summary::of(status), &engine.on_air) {
-            (Summary::NotLive(why), _) => why.clone(),
+        let what = match (&StatusSummary::of(status), &engine.on_air) {
+            (StatusSummary::NotLive(why), _) => why.clone(),
             (_, OnAir::Item(item)) => format!("{}  {}", on_air(&engine.on_air), times(item)),
             (_, other) => on_air(other),
         };
-        [plain(self.channel), Summary::of(status).word().to_owned(), what]
+        [plain(self.channel), StatusSummary::of(status).word().to_owned(), what]
     }
 }
 
@@ -242,9 +251,9 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Style = Style { colour: false };
+    const PLAIN: TerminalStyle = TerminalStyle { colour: false };
 
-    fn view(columns: Option<usize>, style: Style) -> StatusView<'static> {
+    fn view(columns: Option<usize>, style: TerminalStyle) -> StatusView<'static> {
         let now = UNIX_EPOCH + Duration::from_mins(29_538_845);
         StatusView { channel: "news", version: "0.1.0", now, columns, style }
     }
@@ -255,7 +264,7 @@ mod tests {
                 "duration_seconds":5400.0},"publisher":{"state":"connected"},"readahead_seconds":3.96,
                 "queue_seconds":0.25,"encoder_speed_ratio":3.25,"last_failure":"b: no such file",
                 "stops_after_current":true,"title":"Night","telegram":{"state":"live","account":"Bob (@bob, 5)",
-                "chat":"News (-100)","session_valid":true},"warnings":["PROXY is no setting"],
+                "chat":"News (-100)","session_valid":true,"viewers":12},"warnings":["PROXY is no setting"],
                 "upcoming":["b","c"],"queue_length":2,"started_at":"2026-03-01T00:00:00Z","pid":42,
                 "output":"rtmps://dc4.example.org/s/"}"#,
         )
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn colours_are_for_terminals_and_titles_cannot_add_any() {
-        let coloured = view(None, Style { colour: true }).lines(&status()).join("\n");
+        let coloured = view(None, TerminalStyle { colour: true }).lines(&status()).join("\n");
         assert!(coloured.starts_with("\x1b[1mnews\x1b[0m\n"), "{coloured:?}");
         assert!(coloured.contains("\x1b[32mlive\x1b[0m"), "{coloured:?}");
         assert!(!coloured.contains("\x1b[2J"));

@@ -9,15 +9,33 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        let reverses =
-            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || reverses {
+        if c.is_control() || reverses(c) {
             let _ = write!(plain, "{}", c.escape_default());
         } else {
             plain.push(c);
         }
     }
     plain
+}
+
+/// Escapes the same in a JSON document, which stays the same document. JSON itself escapes only the
+/// control characters below U+0020; line breaks between its values stay.
+pub(crate) fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        if (c.is_control() && c != '\n') || reverses(c) {
+            // All of them are below U+10000.
+            let _ = write!(plain, "\\u{:04x}", u32::from(c));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Whether `c` changes the writing direction.
+fn reverses(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The number of terminal columns.
@@ -70,12 +88,12 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]], columns: Option<usize>
 
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Style {
+pub(crate) struct TerminalStyle {
     /// Whether to write colours.
     pub(crate) colour: bool,
 }
 
-impl Style {
+impl TerminalStyle {
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
@@ -110,6 +128,17 @@ mod tests {
     #[test]
     fn titles_cannot_control_the_terminal() {
         assert_eq!(plain("a\x1b[2J\n\u{202e}b\u{9b}ü"), "a\\u{1b}[2J\\n\\u{202e}b\\u{9b}ü");
+    }
+
+    #[test]
+    fn a_json_document_cannot_control_the_terminal_and_stays_the_same() {
+        let value = serde_json::json!({ "a\u{9b}2J": ["\u{1b}[2J\u{7f}\n", "\u{202e}\u{85}ü"] });
+        for document in [value.to_string(), format!("{value:#}")] {
+            let plain = plain_json(&document);
+            assert!(!plain.contains(|c: char| (c.is_control() && c != '\n') || reverses(c)), "{plain}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).unwrap(), value);
+        }
+        assert!(format!("{value:#}").contains('\n') && plain_json(&format!("{value:#}")).contains('\n'));
     }
 
     #[test]
