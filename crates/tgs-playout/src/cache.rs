@@ -33,17 +33,21 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::files::forget_fillers;
 pub use self::{
     entry::{CacheEntry, CachePlayback, DamagedEntry},
     files::{CachedItem, clear, list},
     key::CacheKey,
     recording::CacheRecording,
 };
-use self::{files::DIRECTORY, key::entry_name, store::CacheStore};
+use self::{
+    files::DIRECTORY,
+    key::entry_name,
+    store::{CacheStore, DrawnParts},
+};
+pub(crate) use self::{files::forget_fillers, key::identity};
 use crate::{
     ffmpeg::{ENCODER_VERSION, EncodeSetup},
-    item::{Item, Media},
+    item::{Item, Media, MediaPart},
     threads::await_end,
 };
 
@@ -78,7 +82,11 @@ impl Cache {
         let store = CacheStore {
             dir: cache_dir.join(DIRECTORY),
             limit,
-            setup: format!("{:?} {:?} {version} {ENCODER_VERSION}", setup.profile, setup.extra),
+            setup: format!(
+                "{:?} {:?} {:?} {version} {ENCODER_VERSION}",
+                setup.profile, setup.processing, setup.extra
+            ),
+            drawn: DrawnParts::of(&setup.processing.look),
             bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
             image_duration: setup.image_duration,
             told: AtomicBool::new(false),
@@ -110,19 +118,19 @@ impl Cache {
     pub fn find(&self, key: &CacheKey, item: &Item) -> Option<CacheEntry> {
         let entry = self.store.entry(key, &item.title)?;
         if item.media.identity.is_some() {
-            self.store.link(&item.id, key);
+            self.store.link(&item.id, &item.media.part, key);
         }
         Some(entry)
     }
 
-    /// The last known entry of the page `id`, for a page that cannot be resolved. `None` also if
-    /// `id` is not a page.
+    /// The last known entry of this `part` of the page `id`, for a page that cannot be resolved.
+    /// `None` also if `id` is not a page.
     #[must_use]
-    pub fn recall(&self, id: &str) -> Option<CacheEntry> {
+    pub fn recall(&self, id: &str, part: &MediaPart) -> Option<CacheEntry> {
         if self.store.limit == 0 {
             return None;
         }
-        let target = fs::read_link(self.store.dir.join(self.store.link_name(id))).ok()?;
+        let target = fs::read_link(self.store.dir.join(self.store.link_name(id, part))).ok()?;
         let key = target.to_str()?.strip_prefix("item-")?.strip_suffix(".flv")?;
         // The title check is skipped: the current title is on the unreachable page.
         CacheEntry::open(&self.store.dir.join(entry_name(&CacheKey(key.to_owned())))).ok()

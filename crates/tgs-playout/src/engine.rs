@@ -4,7 +4,8 @@
 //! - *encode* runs one encoder after another into the read-ahead.
 //! - *playout*, the caller's own thread, paces and publishes.
 //!
-//! Two optional threads write the cache: one for the item being encoded, one for coming items.
+//! Two optional threads write the cache: one for the item being encoded, one for coming items. The
+//! latter measures their loudness as well.
 //!
 //! The encode thread handles every failure of an item, playout every failure of the connection.
 
@@ -13,46 +14,52 @@ mod context;
 mod control;
 mod encode;
 mod encoder_run;
+mod lane_threads;
+mod opened_lane;
 mod play;
 mod prefetch;
 mod prepare;
+mod preview;
+mod requests;
+mod set_up;
 mod skip_log;
 mod speed_meter;
 mod tools;
 mod unplayed;
 
 use std::{
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::Tag;
 
 pub use self::{
     config::{EngineConfig, EngineError, RunEnd, Summary},
     control::Control,
+    preview::{PreviewError, preview},
     tools::check_tools,
 };
 use self::{
     context::EngineContext,
     encode::EncodeThread,
+    lane_threads::LaneOpener,
     prefetch::{CachePrefetcher, UpcomingItems},
     prepare::PrepareHandle,
+    set_up::set_up,
 };
 use crate::{
     cache::{self, Cache},
-    ffmpeg::{
-        EncodeSetup, ExtraArgs,
-        args_probe::{self, ArgsProbeError},
-        slate::FONT_FILE,
-    },
+    ffmpeg::EncodeSetup,
     filler::Filler,
     item::Programme,
+    lane::Lanes,
+    loudness::LoudnessMeter,
     on_air::OnAirTracker,
     output::Output,
-    pacing::{Playout, Supervision},
+    pacing::{LaneSwitch, Playout, Supervision},
     publisher::Publisher,
     read_ahead::ReadAhead,
     sink::file,
@@ -62,9 +69,6 @@ use crate::{
 
 /// Time that the end of a broadcast waits for the cache writer.
 const SETTLE: Duration = Duration::from_secs(3);
-
-/// Font of the slate: DejaVu Sans, reduced to the alphabets of Europe.
-const FONT: &[u8] = include_bytes!("../assets/slate.ttf");
 
 /// Broadcasts `program` until it ends, `control` stops it, or a file output fails. In each of these
 /// cases `control` is cancelled afterwards, and no thread or child is left.
@@ -97,23 +101,31 @@ fn broadcast(
         Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead, control.status.standing()));
     let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
+    let meter = meter(&setup, &config.cache_dir);
     let shared = EngineContext {
         ffprobe: ffprobe.clone(),
         wanted: setup.wanted(),
+        setup: Arc::new(setup.clone()),
         cache: cache.clone(),
+        meter: meter.clone(),
         read_ahead: read_ahead.clone(),
         control: control.clone(),
         cancel: cancel.clone(),
+        lane: None,
     };
-    let coming = config.cache_ahead.then(UpcomingItems::default);
+    let coming = (config.cache_ahead || meter.is_some()).then(UpcomingItems::default);
     let preparer = PrepareHandle::start(program, shared.clone(), coming.clone())
         .map_err(|source| EngineError::Thread { name: "prepare", source })?;
-    let _attached = control.attach(read_ahead.clone(), preparer.ask.clone());
+    let lanes = Lanes::default();
+    let opener = LaneOpener::new(&lanes, &setup, &shared, &config, &version);
+    let _attached = control.attach(read_ahead.clone(), preparer.ask.clone(), Box::new(opener));
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &ffprobe, own, &config.cache_dir, &cancel)
         .map_err(|error| stopped(error.into()))?;
     let ahead = coming.map(|upcoming| CachePrefetcher {
         upcoming,
+        encodes: config.cache_ahead,
+        meter,
         cache: cache.clone(),
         read_ahead: read_ahead.clone(),
         setup: setup.clone(),
@@ -127,14 +139,22 @@ fn broadcast(
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let supervision = supervision(control, metadata, &publisher, started);
     let playout = Playout::new(
-        read_ahead,
+        LaneSwitch::new(read_ahead, lanes.clone()),
         Timeline::new(&config.profile, filler.silence()),
         filler,
         publisher,
         supervision,
         !is_file || config.realtime,
     );
-    run_threads(encode, preparer, ahead, playout, &cache, control)
+    let ended = run_threads(encode, preparer, ahead, playout, &cache, &lanes, control);
+    lanes.end_all(Duration::from_secs(1));
+    ended
+}
+
+/// The meter of a broadcast that levels its items.
+fn meter(setup: &EncodeSetup, cache_dir: &Path) -> Option<Arc<LoudnessMeter>> {
+    let EncodeSetup { ffmpeg, profile, processing, image_duration, .. } = setup;
+    LoudnessMeter::open(ffmpeg, &processing.sound, profile.channels, *image_duration, cache_dir).map(Arc::new)
 }
 
 /// Links the playout thread to the rest of the process.
@@ -156,6 +176,7 @@ fn run_threads(
     ahead: Option<CachePrefetcher>,
     mut playout: Playout,
     cache: &Cache,
+    lanes: &Lanes,
     control: &Control,
 ) -> Result<Summary, EngineError> {
     let cancel = &control.cancel;
@@ -170,6 +191,7 @@ fn run_threads(
         let played = control.guard("playout", || playout.run());
         let end = match (cancel.is_cancelled(), control.is_ending()) {
             (true, _) => RunEnd::Stopped,
+            (false, true) if lanes.on_air().is_some() => RunEnd::AfterLane,
             (false, true) => RunEnd::AfterCurrent,
             (false, false) => RunEnd::Over,
         };
@@ -181,39 +203,6 @@ fn run_threads(
         let played = played.unwrap_or(Ok(0))?;
         Ok(Summary { played, failed, end })
     })
-}
-
-/// Creates the directories and verifies FFMPEG_ARGS; arguments that fail are left out.
-fn set_up(config: &EngineConfig, version: &str, cancel: &Cancel) -> Result<EncodeSetup, EngineError> {
-    std::fs::create_dir_all(&config.cache_dir)
-        .map_err(|source| EngineError::Directory { path: config.cache_dir.clone(), source })?;
-    let scratch = config.state_dir.join("scratch");
-    let font = scratch.join(FONT_FILE);
-    std::fs::create_dir_all(&scratch)
-        .and_then(|()| if font.exists() { Ok(()) } else { std::fs::write(&font, FONT) })
-        .map_err(|source| EngineError::Directory { path: scratch.clone(), source })?;
-    let plain = EncodeSetup {
-        ffmpeg: config.ffmpeg.clone(),
-        profile: config.profile,
-        extra: ExtraArgs::default(),
-        scratch: std::path::absolute(&scratch).unwrap_or(scratch),
-        image_duration: config.image_duration,
-    };
-    let prove = || -> Result<EncodeSetup, ArgsProbeError> {
-        let setup = EncodeSetup { extra: ExtraArgs::parse(&config.ffmpeg_args)?, ..plain.clone() };
-        if !setup.extra.is_empty() {
-            args_probe::prove(&setup, version, &config.cache_dir, cancel)?;
-        }
-        Ok(setup)
-    };
-    let proven = prove();
-    if cancel.is_cancelled() {
-        return Err(EngineError::Stopped);
-    }
-    Ok(proven.unwrap_or_else(|reason| {
-        log::warn!("FFMPEG_ARGS are not used: {reason}");
-        plain
-    }))
 }
 
 #[cfg(test)]

@@ -5,16 +5,29 @@
 
 pub mod args;
 pub mod args_probe;
+pub mod colour;
+pub mod draw;
 pub mod extra_args;
+pub mod fields;
 mod filters;
+mod glyphs;
 pub mod input;
+pub mod look;
+pub mod loudness;
+pub mod loudness_run;
 pub mod messages;
 pub(crate) mod outcome;
 pub(crate) mod passthrough;
+pub mod picture;
 pub mod probe;
 pub mod process;
+pub mod processing;
+pub mod ready_subtitles;
 pub mod setup;
 pub mod slate;
+pub mod sound;
+mod sound_picture;
+mod sound_plan;
 pub mod stall;
 
 pub use self::{
@@ -22,6 +35,7 @@ pub use self::{
     extra_args::{ExtraArgs, ExtraArgsError},
     probe::Probe,
     process::{Encoder, EncoderExit},
+    processing::Processing,
     setup::EncodeSetup,
     stall::{Abandoned, StallLimits},
 };

@@ -41,6 +41,8 @@ pub struct MediaSource {
     pub ends: Option<Duration>,
     /// Whether the source is an HLS playlist whose timestamps jump between segments.
     pub jumps: bool,
+    /// Whether it must be a picture: any other content is refused.
+    pub picture: bool,
     /// Who named the source.
     pub trust: Trust,
     /// The checked address that ffmpeg connects to instead of resolving the name again.
@@ -59,6 +61,7 @@ impl MediaSource {
             hls: false,
             ends: None,
             jumps: false,
+            picture: false,
             trust: Trust::Operator,
             address: None,
         }
@@ -68,6 +71,12 @@ impl MediaSource {
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.url.starts_with("file:")
+    }
+
+    /// Whether the source is the live input's FLV over a Unix socket of this machine.
+    #[must_use]
+    pub fn is_relayed_live(&self) -> bool {
+        self.url.starts_with("unix:")
     }
 
     /// Whether the source is an HLS playlist, by its content or its name.
@@ -84,6 +93,57 @@ impl MediaSource {
     }
 }
 
+/// The part of its sources that an item plays, and its tracks. The default is all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaPart {
+    /// The in-point: where the item begins, counted from the beginning of its sources. All offsets
+    /// of an item count from here. Live media has none.
+    pub in_point: Duration,
+    /// The out-point: where the item ends, counted as `in_point` and after it.
+    pub out_point: Option<Duration>,
+    /// How long a still picture is shown, instead of the setting.
+    pub still: Option<Duration>,
+    /// Languages of the sound in codes of ISO 639, the preferred one first.
+    pub languages: Vec<String>,
+    /// Whether the item plays without its sound.
+    pub no_audio: bool,
+    /// Whether the item plays without the channel's logo.
+    pub no_logo: bool,
+    /// Languages of the subtitles that are drawn, the preferred one first; empty: the channel's.
+    pub subtitles: Vec<String>,
+    /// What the list says about the item for its viewers.
+    pub listed: Box<ListedNames>,
+}
+
+/// The names that a list gives an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedNames {
+    /// The title.
+    pub title: Option<String>,
+    /// The artist.
+    pub artist: Option<String>,
+}
+
+impl MediaPart {
+    /// The length of the item, as far as the out-point states it.
+    #[must_use]
+    pub fn length(&self) -> Option<Duration> {
+        self.out_point.map(|out| out.saturating_sub(self.in_point))
+    }
+
+    /// Whether the item plays all pictures of its sources.
+    #[must_use]
+    pub fn is_uncut(&self) -> bool {
+        self.in_point.is_zero() && self.out_point.is_none()
+    }
+
+    /// The time `at` of the sources as a time of the item.
+    #[must_use]
+    pub fn clip(&self, at: Duration) -> Duration {
+        self.out_point.map_or(at, |out| at.min(out)).saturating_sub(self.in_point)
+    }
+}
+
 /// Everything ffmpeg needs to open an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
@@ -96,13 +156,28 @@ pub struct Media {
     /// The site's identifier of this picture and sound, independent of their URLs: extractor, id
     /// and formats. `None` if unknown; files are identified by their content.
     pub identity: Option<String>,
+    /// The part that is played.
+    pub part: MediaPart,
 }
 
 impl Media {
     /// Media with one source that the operator named.
     #[must_use]
     pub fn at(url: String, live: bool) -> Self {
-        Self { sources: vec![MediaSource::at(url)], live, expires: None, identity: None }
+        let part = MediaPart::default();
+        Self { sources: vec![MediaSource::at(url)], live, expires: None, identity: None, part }
+    }
+
+    /// Whether all of it lies on this machine: it is neither live nor fetched.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        !self.live && self.sources.iter().all(MediaSource::is_file)
+    }
+
+    /// Whether the item has reached its out-point at the offset `at`, to within a second.
+    #[must_use]
+    pub fn ends_at(&self, at: Duration) -> bool {
+        self.part.length().is_some_and(|length| at.saturating_add(Duration::from_secs(1)) >= length)
     }
 }
 
@@ -116,7 +191,7 @@ pub struct Item {
     pub turn: u64,
     /// The title shown to viewers and in logs.
     pub title: String,
-    /// Start offset from the item's own beginning.
+    /// Start offset from the item's own beginning, which is its in-point.
     pub start: Duration,
     /// The sources for ffmpeg.
     pub media: Media,
@@ -252,6 +327,8 @@ pub enum NextItem {
 pub struct UpcomingItem {
     /// The entry's [`Item::id`].
     pub id: String,
+    /// The part of its media that the item plays.
+    pub part: MediaPart,
     /// Resolves the entry without changing the programme; `None` if the entry is not playable.
     pub find: Box<dyn FnOnce() -> Option<Item> + Send>,
 }

@@ -18,6 +18,9 @@ pub mod ffmpeg;
 pub mod filler;
 pub mod item;
 mod item_notes;
+pub mod lane;
+mod lane_slate;
+pub mod loudness;
 pub mod monitor;
 pub mod network;
 mod on_air;
@@ -27,6 +30,8 @@ pub mod profile;
 pub mod proxy;
 mod publisher;
 pub mod read_ahead;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod sink;
 mod source_failure;
 pub mod status;

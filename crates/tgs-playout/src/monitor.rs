@@ -57,12 +57,12 @@ struct SharedMonitors {
     /// Number of `slots`, readable without the lock.
     attached: AtomicUsize,
     /// Held for moments: by the playout thread for each batch, else to attach and detach.
-    slots: Mutex<Slots>,
+    slots: Mutex<MonitorSlots>,
 }
 
 #[derive(Debug, Default)]
-struct Slots {
-    all: Vec<Slot>,
+struct MonitorSlots {
+    all: Vec<MonitorSlot>,
     /// Identifier of the next monitor.
     next_id: u64,
     /// Number of engine runs so far.
@@ -71,7 +71,7 @@ struct Slots {
 
 /// The sending side of a monitor.
 #[derive(Debug)]
-struct Slot {
+struct MonitorSlot {
     id: u64,
     batches: mpsc::Sender<Batch>,
     queued: Arc<AtomicUsize>,
@@ -107,7 +107,7 @@ impl Batch {
     }
 }
 
-impl Slot {
+impl MonitorSlot {
     /// Queues `batch`; `false` if the queue is full. A failed send is a monitor that is detaching.
     fn queue(&self, batch: Batch) -> bool {
         let cost = batch.cost;
@@ -131,10 +131,10 @@ impl Monitors {
         let queued = Arc::<AtomicUsize>::default();
         let id = slots.next_id;
         slots.next_id += 1;
-        slots.all.push(Slot { id, batches, queued: queued.clone(), state: SlotState::New });
+        slots.all.push(MonitorSlot { id, batches, queued: queued.clone(), state: SlotState::New });
         self.shared.attached.store(slots.all.len(), Ordering::Relaxed);
         drop(slots);
-        Ok(Monitor { id, shared: self.shared.clone(), received, queued, format: Format::default() })
+        Ok(Monitor { id, shared: self.shared.clone(), received, queued, format: MonitorWriter::default() })
     }
 
     /// The side of the playout thread, for one engine run.
@@ -151,7 +151,7 @@ impl Monitors {
 }
 
 impl SharedMonitors {
-    fn lock(&self) -> MutexGuard<'_, Slots> {
+    fn lock(&self) -> MutexGuard<'_, MonitorSlots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -238,7 +238,7 @@ pub struct Monitor {
     shared: Arc<SharedMonitors>,
     received: mpsc::Receiver<Batch>,
     queued: Arc<AtomicUsize>,
-    format: Format,
+    format: MonitorWriter,
 }
 
 impl Monitor {
@@ -279,7 +279,7 @@ impl Drop for Monitor {
 
 /// The FLV stream of one monitor: its timestamps begin with 0 and never go back.
 #[derive(Debug, Default)]
-struct Format {
+struct MonitorWriter {
     begun: bool,
     /// The engine run of `base`.
     run: u64,
@@ -293,7 +293,7 @@ struct Format {
     metadata_sent: bool,
 }
 
-impl Format {
+impl MonitorWriter {
     fn write(&mut self, run: u64, tag: &Tag, bytes: &mut Vec<u8>) {
         let kind = match tag.kind {
             Kind::Video => 0,

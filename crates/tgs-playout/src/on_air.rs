@@ -7,13 +7,22 @@
 //! and may come back; an outage interrupts as well. Ends and beginnings of one change have the same
 //! time, so that the times add up.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use tgs_control::{AiredItem, BroadcastEvent, ItemEnd, Timestamp};
+use tgs_control::{AiredItem, BroadcastEvent, CommandSender, ItemEnd, Timestamp};
 use tgs_core::mask;
 
 use crate::{
-    clock::Clock, events::Events, item_notes::ItemNotes, read_ahead::StartedItem, timeline::TagOrigin,
+    clock::Clock,
+    events::Events,
+    item_notes::ItemNotes,
+    lane::{OpenLane, lane_of},
+    read_ahead::StartedItem,
+    timeline::TagOrigin,
 };
 
 /// What is on air, and whom to tell.
@@ -23,11 +32,14 @@ pub(crate) struct OnAirTracker {
     notes: ItemNotes,
     clock: Arc<dyn Clock>,
     shown: Shown,
-    /// The item that filler or an outage replaced.
-    interrupted: Option<ShownItem>,
+    /// The items that filler, an outage or a lane replaced, one a lane at most.
+    interrupted: Vec<ShownItem>,
+    /// The lanes that are over since the last picture, and why.
+    over_lanes: Vec<(u64, String)>,
     /// Number of the item whose last tag has been taken from the read-ahead.
     over: u64,
-    filler_cause: String,
+    /// Why something else follows the item.
+    cause: String,
     in_outage: bool,
 }
 
@@ -47,8 +59,17 @@ struct ShownItem {
 
 impl OnAirTracker {
     pub(crate) fn new(events: Events, notes: ItemNotes, clock: Arc<dyn Clock>) -> Self {
-        let (shown, filler_cause) = (Shown::Nothing, String::new());
-        Self { events, notes, clock, shown, interrupted: None, over: 0, filler_cause, in_outage: false }
+        Self {
+            events,
+            notes,
+            clock,
+            shown: Shown::Nothing,
+            interrupted: Vec::new(),
+            over_lanes: Vec::new(),
+            over: 0,
+            cause: String::new(),
+            in_outage: false,
+        }
     }
 
     /// The engine begins to connect.
@@ -56,9 +77,28 @@ impl OnAirTracker {
         self.events.report(BroadcastEvent::Started { at: self.now() });
     }
 
-    /// Why filler follows, if it does.
-    pub(crate) fn set_filler_cause(&mut self, cause: &str) {
-        cause.clone_into(&mut self.filler_cause);
+    /// Why filler or a lane follows, if it does.
+    pub(crate) fn set_cause(&mut self, cause: &str) {
+        cause.clone_into(&mut self.cause);
+    }
+
+    /// The list continues without the item `seq` after the lane that `command` names.
+    pub(crate) fn skip(&self, seq: u64, command: &str) {
+        let by = CommandSender::internal();
+        self.notes.set(seq, ItemEnd::Skipped { by, command: command.to_owned() });
+    }
+
+    /// The lane `id` is over because of `cause`.
+    pub(crate) fn lane_over(&mut self, id: u64, cause: &str) {
+        let at = self.now();
+        while let Some(place) = self.interrupted.iter().position(|gone| lane_of(gone.aired.seq) == id) {
+            let gone = self.interrupted.remove(place);
+            let how = self.notes.of(gone.aired.seq).unwrap_or(ItemEnd::Cut { cause: masked(cause) });
+            self.end(at, &gone, how);
+        }
+        if matches!(&self.shown, Shown::Item(shown) if lane_of(shown.aired.seq) == id) {
+            self.over_lanes.push((id, masked(cause)));
+        }
     }
 
     /// The last tag of item `seq` has been taken from the read-ahead.
@@ -67,61 +107,79 @@ impl OnAirTracker {
     }
 
     /// A picture has been sent. `item` is the item of its origin.
-    pub(crate) fn picture(&mut self, origin: TagOrigin, item: Option<&Arc<StartedItem>>) {
+    pub(crate) fn picture(
+        &mut self,
+        origin: TagOrigin,
+        item: Option<&Arc<StartedItem>>,
+        lane: Option<&Arc<OpenLane>>,
+    ) {
         match &mut self.shown {
             Shown::Item(shown) if shown.aired.seq == origin.seq => shown.offset_ms = origin.offset_ms,
             Shown::Filler if origin.seq == 0 => {}
-            _ => self.change(origin, item),
+            _ => self.change(origin, item, lane),
         }
     }
 
-    fn change(&mut self, origin: TagOrigin, item: Option<&Arc<StartedItem>>) {
+    fn change(&mut self, origin: TagOrigin, item: Option<&Arc<StartedItem>>, lane: Option<&Arc<OpenLane>>) {
         let at = self.now();
         match mem::replace(&mut self.shown, Shown::Nothing) {
-            Shown::Item(shown) => self.leave(at, &shown, origin.seq == 0),
+            Shown::Item(shown) => self.leave(at, &shown, origin.seq),
             Shown::Filler => self.events.report(BroadcastEvent::FillerEnded { at }),
             Shown::Nothing => {}
         }
         if origin.seq == 0 {
             self.begin_filler(at);
         } else if let Some(item) = item {
-            let interrupted = self.interrupted.take();
+            let lane_of_item = lane_of(origin.seq);
+            let place = self.interrupted.iter().position(|gone| lane_of(gone.aired.seq) == lane_of_item);
+            let interrupted = place.map(|place| self.interrupted.remove(place));
             let resumed = interrupted.as_ref().is_some_and(|shown| shown.aired.seq == origin.seq);
             if let Some(gone) = interrupted.filter(|_| !resumed) {
                 let how = self.notes.of(gone.aired.seq).unwrap_or(ItemEnd::Played);
                 self.end(at, &gone, how);
             }
-            self.begin(at, ShownItem::new(item, origin), resumed);
+            let planned_start = lane.and_then(|lane| lane.take_planned()).map(timestamp);
+            let name = lane.map(|lane| masked(&lane.name));
+            self.begin(at, ShownItem::new(item, origin, name), resumed, planned_start);
         }
     }
 
     /// An item leaves the air.
-    fn leave(&mut self, at: Timestamp, shown: &ShownItem, for_filler: bool) {
+    fn leave(&mut self, at: Timestamp, shown: &ShownItem, next: u64) {
         let seq = shown.aired.seq;
+        let for_another = next == 0 || lane_of(next) != lane_of(seq);
+        let over_lanes = mem::take(&mut self.over_lanes);
+        let over = over_lanes.into_iter().find(|(id, _)| *id == lane_of(seq));
         let how = match self.notes.of(seq) {
             Some(how) => how,
-            None if for_filler && self.over != seq => {
-                self.interrupted = Some(shown.clone());
-                ItemEnd::Interrupted { cause: masked(&self.filler_cause) }
+            None if self.over != seq
+                && let Some((_, cause)) = over =>
+            {
+                ItemEnd::Cut { cause }
+            }
+            None if for_another && self.over != seq => {
+                self.interrupted.push(shown.clone());
+                ItemEnd::Interrupted { cause: masked(&self.cause) }
             }
             None => ItemEnd::Played,
         };
         self.end(at, shown, how);
     }
 
-    fn begin(&mut self, at: Timestamp, shown: ShownItem, resumed: bool) {
+    fn begin(&mut self, at: Timestamp, shown: ShownItem, resumed: bool, planned_start: Option<Timestamp>) {
         self.events.report(BroadcastEvent::ItemBegan {
             at,
             item: shown.aired.clone(),
             offset_seconds: seconds(shown.offset_ms),
             duration_seconds: shown.duration_seconds,
             resumed,
+            planned_start,
         });
         self.shown = Shown::Item(shown);
     }
 
     fn begin_filler(&mut self, at: Timestamp) {
-        self.events.report(BroadcastEvent::FillerBegan { at, cause: masked(&self.filler_cause) });
+        self.events.report(BroadcastEvent::FillerBegan { at, cause: masked(&self.cause) });
         self.shown = Shown::Filler;
     }
 
@@ -160,8 +218,8 @@ impl OnAirTracker {
         let at = self.now();
         self.events.report(BroadcastEvent::OutageEnded { at });
         match mem::replace(&mut self.shown, Shown::Nothing) {
-            Shown::Item(shown) if resumes => self.begin(at, shown, true),
-            Shown::Item(shown) => self.interrupted = Some(shown),
+            Shown::Item(shown) if resumes => self.begin(at, shown, true, None),
+            Shown::Item(shown) => self.interrupted.push(shown),
             Shown::Filler if resumes => self.begin_filler(at),
             Shown::Filler | Shown::Nothing => {}
         }
@@ -182,7 +240,7 @@ impl OnAirTracker {
             (shown, true) => {
                 self.events.report(BroadcastEvent::OutageEnded { at });
                 if let Shown::Item(shown) = shown {
-                    self.interrupted = Some(shown);
+                    self.interrupted.push(shown);
                 }
             }
             (Shown::Item(shown), false) => {
@@ -192,7 +250,7 @@ impl OnAirTracker {
             (Shown::Filler, false) => self.events.report(BroadcastEvent::FillerEnded { at }),
             (Shown::Nothing, false) => {}
         }
-        if let Some(gone) = self.interrupted.take() {
+        for gone in mem::take(&mut self.interrupted) {
             let how = self.notes.of(gone.aired.seq).unwrap_or_else(|| rest(&cause));
             self.end(at, &gone, how);
         }
@@ -206,11 +264,12 @@ impl OnAirTracker {
 }
 
 impl ShownItem {
-    fn new(started: &StartedItem, origin: TagOrigin) -> Self {
+    fn new(started: &StartedItem, origin: TagOrigin, lane: Option<String>) -> Self {
         let item = &started.item;
         let source = item.media.sources.first();
         let source = source.map(|source| masked(source.url.strip_prefix("file:").unwrap_or(&source.url)));
-        let aired = AiredItem { seq: origin.seq, id: masked(&item.id), title: masked(&item.title), source };
+        let (id, title) = (masked(&item.id), masked(&item.title));
+        let aired = AiredItem { seq: origin.seq, id, title, source, lane };
         let duration_seconds = started.expected.map(|rest| (rest + item.start).as_secs_f64());
         Self { aired, offset_ms: origin.offset_ms, duration_seconds }
     }
@@ -218,6 +277,11 @@ impl ShownItem {
 
 fn masked(text: &str) -> String {
     mask::urls(text).into_owned()
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_millis() as u64)
 }
 
 fn seconds(millis: u64) -> f64 {

@@ -20,7 +20,7 @@ use tgs_core::{
     cancel::Cancel,
     systemd::{Heartbeat, Watchdog},
 };
-use tgs_rtmp::flv::{Kind, Tag};
+use tgs_rtmp::flv::Kind;
 
 use crate::{
     clock::Clock,
@@ -28,7 +28,7 @@ use crate::{
     monitor::MonitorFeed,
     on_air::OnAirTracker,
     publisher::Publisher,
-    read_ahead::{Event, Polled, ReadAhead, StartLevel, StartedItem},
+    read_ahead::{Event, Polled, StartLevel},
     sink::SinkError,
     status::{METRICS, SharedStatus},
     timeline::{TagOrigin, TimedTag, Timeline},
@@ -36,7 +36,11 @@ use crate::{
 
 mod bridge;
 mod connection;
+mod lane_switch;
+mod lanes;
 mod report;
+
+pub(crate) use self::lane_switch::LaneSwitch;
 
 /// A lag above this limit is not made up: the clock resynchronises.
 const MAX_LAG: Duration = Duration::from_secs(10);
@@ -53,7 +57,7 @@ const LONGEST_TURN: Duration = Duration::from_mins(2);
 /// The playout thread's state.
 #[derive(Debug)]
 pub(crate) struct Playout {
-    read_ahead: Arc<ReadAhead>,
+    switch: LaneSwitch,
     timeline: Timeline,
     filler: Filler,
     publisher: Publisher,
@@ -69,19 +73,15 @@ pub(crate) struct Playout {
     /// Moment at which the broadcast's time 0 was due.
     anchor: Option<Instant>,
     source: OnAirSource,
-    /// The items begun last, at most 8, oldest first.
-    recent: VecDeque<Arc<StartedItem>>,
-    /// The sequence headers of the newest item: the filler's may differ.
-    headers: [Option<Tag>; 2],
-    /// Where the item continues behind the filler that has cut a group of pictures.
-    rewound: Option<TagOrigin>,
     /// Origin of the last tag sent.
     last: TagOrigin,
-    /// Number of items sent, and the number of the newest.
+    /// Number of items sent, and the numbers of the newest.
     played: u64,
-    newest: u64,
+    newest: VecDeque<u64>,
     /// Origin of the last item frame that has arrived.
     arrived: Option<TagOrigin>,
+    /// The same of the list's items.
+    list_arrived: Option<TagOrigin>,
     /// While there is no connection: the broadcast time up to which everything has arrived.
     resume_at: Option<u64>,
     /// Set after a jump of a live source: tags before the next keyframe are dropped.
@@ -123,6 +123,8 @@ enum OnAirSource {
     Nothing,
     Item,
     Filler,
+    /// Another lane was on air: the current one has sent nothing since.
+    Changed,
 }
 
 /// Why the playout thread ends early.
@@ -134,7 +136,7 @@ enum PlayoutEnd {
 impl Playout {
     /// A broadcast that has not started.
     pub(crate) fn new(
-        read_ahead: Arc<ReadAhead>,
+        switch: LaneSwitch,
         timeline: Timeline,
         filler: Filler,
         publisher: Publisher,
@@ -144,7 +146,7 @@ impl Playout {
         let Supervision { cancel, shared_status, monitors, tracker, watchdog, started } = supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         Self {
-            read_ahead,
+            switch,
             timeline,
             filler,
             clock: publisher.clock(),
@@ -158,13 +160,11 @@ impl Playout {
             started,
             anchor: None,
             source: OnAirSource::Nothing,
-            recent: VecDeque::new(),
-            headers: [None, None],
-            rewound: None,
             last: TagOrigin { seq: 0, offset_ms: 0 },
             played: 0,
-            newest: 0,
+            newest: VecDeque::new(),
             arrived: None,
+            list_arrived: None,
             resume_at: None,
             until_keyframe: false,
             reported: None,
@@ -220,57 +220,76 @@ impl Playout {
             }
             match self.take() {
                 Polled::Event(piece) => self.accept(piece),
-                Polled::Ended => return Ok(None),
+                Polled::Ended if self.is_over() => return Ok(None),
+                Polled::Ended if !self.holds_with_filler() => {}
                 Polled::NotReady if !self.paced => {}
-                Polled::NotReady => self.bridge()?,
+                Polled::NotReady | Polled::Ended => self.bridge()?,
             }
         }
     }
 
-    fn take(&self) -> Polled {
+    fn take(&mut self) -> Polled {
+        if self.paced
+            && let Some(to) = self.due_lane()
+        {
+            return self.take_to_change(to);
+        }
+        self.poll()
+    }
+
+    fn poll(&self) -> Polled {
+        let read_ahead = &self.switch.current().read_ahead;
         match self.source {
-            _ if !self.paced => self.read_ahead.wait_event(Duration::from_millis(200)),
-            OnAirSource::Nothing => self.read_ahead.poll(StartLevel::Start),
-            OnAirSource::Item => self.read_ahead.poll(StartLevel::Group),
+            _ if !self.paced => read_ahead.wait_event(Duration::from_millis(200)),
+            OnAirSource::Nothing | OnAirSource::Changed => read_ahead.poll(StartLevel::Start),
+            OnAirSource::Item => read_ahead.poll(StartLevel::Group),
             // The filler continues until its reordered pictures leave no gap: see
             // [`Timeline::is_whole`].
             OnAirSource::Filler if !self.timeline.is_whole() => Polled::NotReady,
-            OnAirSource::Filler => self.read_ahead.poll(StartLevel::Refilled),
+            OnAirSource::Filler => read_ahead.poll(StartLevel::Refilled),
         }
+    }
+
+    /// Whether the end of what is on air ends the broadcast.
+    fn is_over(&self) -> bool {
+        self.switch.current_lane().is_none_or(|lane| lane.ends_broadcast())
+    }
+
+    /// Whether the filler is shown after the end of the current lane's programme.
+    fn holds_with_filler(&self) -> bool {
+        self.switch.current_lane().is_some_and(|lane| lane.holds_with_filler())
     }
 
     fn accept(&mut self, piece: Event) {
         match piece {
             Event::Begin(item) => {
-                self.recent.push_back(item);
-                if self.recent.len() > 8 {
-                    self.recent.pop_front();
-                }
-                self.headers = [None, None];
+                self.switch.current_mut().begin(item);
                 self.begin_segment();
             }
             Event::Tag(tag) => {
-                if self.source == OnAirSource::Filler {
+                if matches!(self.source, OnAirSource::Filler | OnAirSource::Changed) {
                     self.begin_segment();
                 }
                 if tag.is_sequence_header() {
-                    self.headers[usize::from(tag.kind == Kind::Audio)] = Some(tag.clone());
+                    self.switch.current_mut().headers[usize::from(tag.kind == Kind::Audio)] =
+                        Some(tag.clone());
                 }
                 self.timeline.push(tag);
             }
-            Event::End => self.tracker.item_over(self.recent.back().map_or(0, |item| item.seq)),
+            Event::End => self.tracker.item_over(self.switch.current().newest().map_or(0, |item| item.seq)),
         }
     }
 
     /// Begins a segment of the newest item: its first, or a further one after filler or a jump.
     fn begin_segment(&mut self) {
-        if let Some(item) = self.recent.back() {
+        let source = self.switch.current_mut();
+        if let Some(item) = source.newest() {
             self.timeline.begin(item.seq, item.item.start.as_millis() as u64, item.silent);
         }
-        for header in self.headers.iter().flatten() {
+        for header in source.headers.iter().flatten() {
             self.timeline.push(header.clone());
         }
-        self.rewound = None;
+        source.rewound = None;
         self.source = OnAirSource::Item;
     }
 
@@ -366,13 +385,14 @@ impl Playout {
         self.sending = Duration::ZERO;
         self.anchor = self.anchor.map(|anchor| anchor + lag);
         if self.is_live() {
-            self.read_ahead.skip_to_live_edge();
+            self.switch.current().read_ahead.skip_to_live_edge();
             self.begin_segment();
         }
     }
 
     fn is_live(&self) -> bool {
-        self.source == OnAirSource::Item && self.recent.back().is_some_and(|item| item.item.media.live)
+        self.source == OnAirSource::Item
+            && self.switch.current().newest().is_some_and(|item| item.item.media.live)
     }
 }
 

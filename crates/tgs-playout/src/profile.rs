@@ -32,20 +32,35 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// 854×480 at 900 kbit/s.
-    pub const P480: Self = Self { width: 854, height: 480, video_kbps: 900, ..Self::P720 };
-    /// 1280×720 at 1800 kbit/s: the default.
-    pub const P720: Self = Self {
-        width: 1280,
-        height: 720,
-        fps: 30,
-        video_kbps: 1800,
-        audio_kbps: 128,
-        audio_rate: 44_100,
-        channels: 2,
-    };
-    /// 1920×1080 at 3500 kbit/s.
-    pub const P1080: Self = Self { width: 1920, height: 1080, video_kbps: 3500, ..Self::P720 };
+    /// 854×480 with 30 frames per second at 900 kbit/s.
+    pub const P480: Self = Self::new(480, 30, None);
+    /// 1280×720 with 30 frames per second at 1800 kbit/s: the default.
+    pub const P720: Self = Self::new(720, 30, None);
+
+    /// A picture of `height` lines with `fps` frames per second at `video_kbps` kbit/s, or else at
+    /// [`Self::usual_kbps`].
+    #[must_use]
+    pub const fn new(height: u32, fps: u32, video_kbps: Option<u32>) -> Self {
+        // 4:2:0 needs an even width: 480 lines have 854.
+        let width = (height * 16).div_ceil(18) * 2;
+        let video_kbps = match video_kbps {
+            Some(kbps) => kbps,
+            None => Self::usual_kbps(height, fps),
+        };
+        Self { width, height, fps, video_kbps, audio_kbps: 128, audio_rate: 44_100, channels: 2 }
+    }
+
+    /// The usual bitrate in kbit/s of a picture with so many lines and frames per second.
+    #[must_use]
+    pub const fn usual_kbps(height: u32, fps: u32) -> u32 {
+        let kbps = match height {
+            ..=360 => 600,
+            361..=480 => 900,
+            481..=720 => 1800,
+            _ => 3500,
+        };
+        if fps > 30 { kbps * 3 / 2 } else { kbps }
+    }
 
     /// Frames between two keyframes: two seconds.
     #[must_use]
@@ -58,5 +73,23 @@ impl Profile {
     pub fn metadata(&self) -> Metadata {
         let Self { width, height, fps, video_kbps, audio_kbps, audio_rate, channels } = *self;
         Metadata { width, height, fps, video_kbps, audio_kbps, audio_rate, channels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_bitrates_follow_from_lines_and_rate() {
+        let of = |height, fps| {
+            let it = Profile::new(height, fps, None);
+            (it.width, it.height, it.video_kbps, it.gop())
+        };
+        assert_eq!(of(360, 25), (640, 360, 600, 50));
+        assert_eq!(of(480, 30), (854, 480, 900, 60));
+        assert_eq!(of(720, 50), (1280, 720, 2700, 100));
+        assert_eq!(of(1080, 60), (1920, 1080, 5250, 120));
+        assert_eq!(Profile::new(720, 30, Some(2500)).video_kbps, 2500);
     }
 }

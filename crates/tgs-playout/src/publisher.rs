@@ -78,7 +78,7 @@ impl Publisher {
     }
 
     /// A publisher over connections from `open`, timed by `clock`.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn simulated(self, open: OpenSink, clock: Arc<dyn Clock>) -> Self {
         Self { clock, open, ..self }
     }

@@ -34,8 +34,12 @@ pub use self::event::{Event, StartedItem};
 pub(crate) use self::{
     buffer::AdmittedItem,
     discard::{Discard, TargetItem},
+    event::CutTake,
 };
-use self::{buffer::Buffer, sequence::SeqAdmission};
+use self::{
+    buffer::Buffer,
+    sequence::{ItemSequence, SeqAdmission},
+};
 use crate::{
     clock::SystemClock,
     command::{CommandRefused, StandingCommands},
@@ -116,8 +120,14 @@ impl ReadAhead {
         }
     }
 
+    /// A read-ahead whose items are numbered above `seq`.
+    pub(crate) fn numbered_above(self, seq: u64) -> Self {
+        self.lock().sequence = ItemSequence::above(seq);
+        self
+    }
+
     /// A read-ahead that measures the speed of encoders by `clock`.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn timed_by(self, clock: Arc<dyn crate::clock::Clock>) -> Self {
         self.lock().clock = clock;
         self
@@ -373,6 +383,17 @@ impl ReadAhead {
             (_, true) => Some("what was asked for is not ready yet"),
             _ => None,
         }
+    }
+
+    /// Whether no item is being sent: the one before has ended.
+    pub(crate) fn is_between(&self) -> bool {
+        self.lock().sequence.is_between()
+    }
+
+    /// Whether the programme is over and every event has been taken.
+    pub(crate) fn is_ended(&self) -> bool {
+        let state = self.lock();
+        state.over && state.pieces.is_empty() && state.rest.is_empty()
     }
 
     /// Whether the next event continues an item that is being sent.

@@ -11,17 +11,24 @@ use prometheus::{
 };
 use tgs_control::{EngineStatus, Health, OnAir, PublisherState, health};
 
-use crate::{command::StandingCommands, item::FailureReason};
+use crate::{
+    command::StandingCommands,
+    item::{FailureReason, Item},
+};
 
 /// A snapshot of the engine: the part shown by `/status`, and the part for this process only.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineState {
     /// The engine's part of `/status`.
     pub status: EngineStatus,
+    /// The item on air, or the one before the filler.
+    pub item: Option<Arc<Item>>,
     /// The [`crate::item::Item::turn`] of the item sent last.
     pub sent_turn: Option<u64>,
     /// Item and offset published last: where a restart resumes.
     pub published: Option<Published>,
+    /// Item and offset in the lane on air; `None` while the list is on air.
+    pub lane_position: Option<Published>,
     /// Time of the last sent media, accurate to half a second.
     pub sent_at: Option<Instant>,
     /// A required thread that died, and its panic message.
@@ -66,6 +73,12 @@ impl SharedStatus {
     #[must_use]
     pub fn published(&self) -> Option<Published> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).published.clone()
+    }
+
+    /// Item and offset of what is on air: in a lane, or in the list.
+    pub(crate) fn position(&self) -> Option<Published> {
+        let state = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lane_position.clone().or_else(|| state.published.clone())
     }
 
     /// Applies `change` to the state.

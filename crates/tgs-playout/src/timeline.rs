@@ -67,7 +67,7 @@ pub struct Timeline {
     silence: Silence,
     next_video: u64,
     next_audio: u64,
-    segment: Segment,
+    segment: TimelineSegment,
     video_header: Option<Arc<[u8]>>,
     audio_header: Option<Arc<[u8]>>,
     video: VecDeque<TimedTag>,
@@ -76,7 +76,7 @@ pub struct Timeline {
 
 /// The segment being placed.
 #[derive(Debug)]
-enum Segment {
+enum TimelineSegment {
     /// Waiting for a keyframe; sound before it is held back.
     Opening {
         seq: u64,
@@ -87,7 +87,7 @@ enum Segment {
     Open(OpenSegment),
 }
 
-impl Segment {
+impl TimelineSegment {
     const IDLE: Self = Self::Opening { seq: 0, start_ms: 0, silent: false, waiting: Vec::new() };
 }
 
@@ -118,7 +118,7 @@ impl Timeline {
             silence,
             next_video: 0,
             next_audio: 0,
-            segment: Segment::IDLE,
+            segment: TimelineSegment::IDLE,
             video_header: None,
             audio_header: None,
             video: VecDeque::new(),
@@ -130,7 +130,7 @@ impl Timeline {
     /// before the first keyframe are dropped. A `silent` encoder brings no sound: silence
     /// accompanies its pictures.
     pub fn begin(&mut self, seq: u64, start_ms: u64, silent: bool) {
-        self.segment = Segment::Opening { seq, start_ms, silent, waiting: Vec::new() };
+        self.segment = TimelineSegment::Opening { seq, start_ms, silent, waiting: Vec::new() };
     }
 
     /// Time of the next picture, in milliseconds.
@@ -144,8 +144,8 @@ impl Timeline {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match &self.segment {
-            Segment::Opening { .. } => true,
-            Segment::Open(open) => open.order.is_whole(),
+            TimelineSegment::Opening { .. } => true,
+            TimelineSegment::Open(open) => open.order.is_whole(),
         }
     }
 
@@ -210,8 +210,8 @@ impl Timeline {
     }
 
     fn push_header(&mut self, tag: Tag) {
-        let (Segment::Opening { seq, start_ms, .. } | Segment::Open(OpenSegment { seq, start_ms, .. })) =
-            self.segment;
+        let (TimelineSegment::Opening { seq, start_ms, .. }
+        | TimelineSegment::Open(OpenSegment { seq, start_ms, .. })) = self.segment;
         let origin = TagOrigin { seq, offset_ms: start_ms };
         let (known, queue, time) = match tag.kind {
             Kind::Video => (&mut self.video_header, &mut self.video, self.next_video * 1000 / self.fps),
@@ -227,13 +227,13 @@ impl Timeline {
     fn push_picture(&mut self, tag: Tag) {
         // Composition time in whole frames keeps presentation times on the grid as well.
         let shown_later = composition_frames(&tag, self.fps);
-        if matches!(self.segment, Segment::Opening { .. }) {
+        if matches!(self.segment, TimelineSegment::Opening { .. }) {
             if !tag.is_keyframe() {
                 return;
             }
             self.open(&tag, shown_later);
         }
-        let Segment::Open(open) = &mut self.segment else { return };
+        let TimelineSegment::Open(open) = &mut self.segment else { return };
         open.order.push(shown_later);
         let fill_after = open.fill_after;
         let origin = TagOrigin { seq: open.seq, offset_ms: open.start_ms + tag.timestamp };
@@ -250,12 +250,12 @@ impl Timeline {
 
     fn open(&mut self, first: &Tag, shown_later: u64) {
         let pts_out = self.video_ms(self.next_video + shown_later);
-        let Segment::Opening { seq, start_ms, silent, waiting } =
-            std::mem::replace(&mut self.segment, Segment::IDLE)
+        let TimelineSegment::Opening { seq, start_ms, silent, waiting } =
+            std::mem::replace(&mut self.segment, TimelineSegment::IDLE)
         else {
             return;
         };
-        self.segment = Segment::Open(OpenSegment {
+        self.segment = TimelineSegment::Open(OpenSegment {
             seq,
             start_ms,
             pts_in: first.timestamp + composition_ms(first),
@@ -279,14 +279,14 @@ impl Timeline {
     fn push_sound(&mut self, tag: Tag) {
         let latest = self.next_picture_ms() + MAX_APART_MS;
         let open = match &mut self.segment {
-            Segment::Opening { waiting, .. } => {
+            TimelineSegment::Opening { waiting, .. } => {
                 // An encoder sends fewer than 64 frames of sound before the first picture.
                 if waiting.len() < 64 {
                     waiting.push(tag);
                 }
                 return;
             }
-            Segment::Open(open) => open,
+            TimelineSegment::Open(open) => open,
         };
         let due = (open.pts_out + tag.timestamp).saturating_sub(open.pts_in);
         let place = (due * self.rate + AAC_FRAME * 500) / (AAC_FRAME * 1000);

@@ -19,6 +19,7 @@ use tgs_control::{EngineStatus, OnAir, PlayingItem};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::{self, Control, EngineConfig, RunEnd, Summary},
+    ffmpeg::Processing,
     item::{Item, JumpTarget, Media, NextItem, Programme},
     output::Output,
     profile::Profile,
@@ -216,6 +217,7 @@ impl Running {
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
             profile: PROFILE,
+            processing: Processing::default(),
             ffmpeg_args: String::new(),
             output: Output::File(dir.path().join("out.flv")),
             read_ahead: Duration::from_secs(4),

@@ -16,6 +16,7 @@ use std::{
 use ffmpeg::make;
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
+    ffmpeg::Processing,
     item::{Item, JumpTarget, Media, MediaSource, NextItem, Programme},
     output::Output,
     profile::Profile,
@@ -69,6 +70,7 @@ fn play(dir: &Path, sources: Vec<MediaSource>, ffmpeg: &str) -> (Summary, Vec<Ta
         ffmpeg: ffmpeg.into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
+        processing: Processing::default(),
         ffmpeg_args: String::new(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(6),

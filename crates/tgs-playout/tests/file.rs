@@ -12,7 +12,8 @@ use std::{
 
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
-    item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
+    ffmpeg::Processing,
+    item::{Item, JumpTarget, Media, MediaPart, NextItem, Programme, UpcomingItem},
     output::Output,
     profile::Profile,
 };
@@ -55,7 +56,7 @@ impl Programme for Once {
     fn upcoming(&self, count: usize) -> Vec<UpcomingItem> {
         let coming = |path: &PathBuf| {
             let item = Self::item(path, Duration::ZERO);
-            UpcomingItem { id: item.id.clone(), find: Box::new(|| Some(item)) }
+            UpcomingItem { id: item.id.clone(), part: MediaPart::default(), find: Box::new(|| Some(item)) }
         };
         self.files.iter().take(count).map(coming).collect()
     }
@@ -92,6 +93,7 @@ fn play_from(dir: &Path, programme: Once, ffmpeg: &str, args: &str) -> (Summary,
         ffmpeg: ffmpeg.into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
+        processing: Processing::default(),
         ffmpeg_args: args.into(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(4),

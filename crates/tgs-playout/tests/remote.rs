@@ -17,6 +17,7 @@ use std::{
 
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
+    ffmpeg::Processing,
     item::{Item, JumpTarget, Media, NextItem, Programme, UpcomingItem},
     output::Output,
     profile::Profile,
@@ -100,6 +101,7 @@ fn on_air(dir: &Path, url: String, start: Duration) -> (f64, f64) {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: Profile { width: 160, height: 90, video_kbps: 100, ..Profile::P720 },
+        processing: Processing::default(),
         ffmpeg_args: String::new(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(4),

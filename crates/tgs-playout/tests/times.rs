@@ -11,7 +11,7 @@ use ffmpeg::make;
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     ffmpeg::{
-        EncodeJob, EncodeSetup, Encoder, ExtraArgs,
+        EncodeJob, EncodeSetup, Encoder, ExtraArgs, Processing,
         probe::{self, ProbeOptions},
     },
     item::{Item, Media},
@@ -28,13 +28,20 @@ const SOUND: &str = "-f lavfi -i sine=440:r=48000:d=6";
 fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
     let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: Profile { width: 160, height: 90, video_kbps: 100, ..Profile::P720 },
+        processing: Processing::default(),
         extra: ExtraArgs::default(),
         scratch: dir.to_owned(),
         image_duration: Duration::from_secs(5),
+        short_groups: false,
     };
     let media = Media::at(format!("file:{}", dir.join(name).display()), false);
-    let wanted = ProbeOptions { height: 90, image_duration: setup.image_duration };
+    let wanted = ProbeOptions {
+        height: 90,
+        image_duration: setup.image_duration,
+        languages: tgs_core::language::Languages::default(),
+    };
     let found = probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new()).unwrap();
     let title = String::new();
     let item = Item { id: title.clone(), turn: 0, title, start: Duration::ZERO, media };

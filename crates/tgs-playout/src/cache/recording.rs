@@ -193,7 +193,7 @@ impl RecordingThread {
         fs::rename(&self.part, store.dir.join(entry_name(&self.key)))?;
         File::open(&store.dir)?.sync_all()?;
         if self.item.media.identity.is_some() {
-            store.link(&self.item.id, &self.key);
+            store.link(&self.item.id, &self.item.media.part, &self.key);
         }
         store.told.store(false, Ordering::Relaxed);
         Ok(())

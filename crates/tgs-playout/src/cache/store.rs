@@ -13,13 +13,45 @@ use tgs_core::digest;
 use super::{
     entry::CacheEntry,
     files::{CacheFile, files},
-    key::{CacheKey, entry_name, of_file},
+    key::{CacheKey, entry_name, identity},
     part::remove_orphan,
 };
 use crate::{
-    item::{Media, MediaSource},
+    ffmpeg::{draw::side_files, look::Look},
+    item::{Media, MediaPart},
     status::METRICS,
 };
+
+/// What is drawn over the items of a broadcast, as far as it depends on the item.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct DrawnParts {
+    pub(super) logo: bool,
+    pub(super) names: bool,
+    pub(super) subtitles: bool,
+}
+
+impl DrawnParts {
+    pub(super) fn of(look: &Look) -> Self {
+        Self { logo: look.logo.is_some(), names: look.shows_names(), subtitles: look.shows_subtitles() }
+    }
+
+    /// What a key adds for media that is not played as a whole, or has a look of its own.
+    fn part_key(self, part: &MediaPart) -> Option<String> {
+        let plain = MediaPart {
+            no_logo: part.no_logo && self.logo,
+            listed: if self.names { part.listed.clone() } else { Box::default() },
+            subtitles: if self.subtitles { part.subtitles.clone() } else { Vec::new() },
+            ..part.clone()
+        };
+        (plain != MediaPart::default()).then(|| format!("{plain:?}"))
+    }
+}
+
+/// The identity of the subtitles beside the film of `media`.
+fn subtitles_beside(media: &Media) -> Option<String> {
+    let path = media.sources.first()?.url.strip_prefix("file:")?;
+    Some(side_files(Path::new(path))).filter(|found| !found.is_empty())
+}
 
 /// The directory of a cache and its limit.
 #[derive(Debug)]
@@ -29,6 +61,8 @@ pub(super) struct CacheStore {
     pub(super) limit: u64,
     /// Everything besides the content that shapes an encoding.
     pub(super) setup: String,
+    /// What is drawn over items.
+    pub(super) drawn: DrawnParts,
     /// Estimated bytes of one second of the broadcast.
     pub(super) bytes_a_second: u64,
     /// How long a still picture is shown.
@@ -43,15 +77,14 @@ impl CacheStore {
     /// The key of `media` under this setup; `None` if the content cannot be identified or the cache
     /// is disabled.
     pub(super) fn key(&self, media: &Media) -> Option<CacheKey> {
-        // The segments of a list may change, or be missing once.
-        if self.limit == 0 || media.live || media.sources.iter().any(MediaSource::is_hls) {
+        if self.limit == 0 {
             return None;
         }
-        let content = match &media.identity {
-            Some(identity) => format!("page {identity}"),
-            None => of_file(media, self.image_duration)?,
-        };
-        Some(CacheKey(digest::key([&*content, &*self.setup])))
+        let content = identity(media, self.image_duration)?;
+        let part = self.drawn.part_key(&media.part);
+        let beside = Some(media).filter(|_| self.drawn.subtitles).and_then(subtitles_beside);
+        let more = part.as_deref().into_iter().chain(beside.as_deref());
+        Some(CacheKey(digest::key([&*content, &*self.setup].into_iter().chain(more))))
     }
 
     /// Opens the entry of this key; an unreadable entry is removed. `None` also if the entry is a
@@ -69,9 +102,9 @@ impl CacheStore {
         }
     }
 
-    /// Records as a symbolic link that the page `id` leads to the entry `key`.
-    pub(super) fn link(&self, id: &str, key: &CacheKey) {
-        let (name, target) = (self.link_name(id), entry_name(key));
+    /// Records as a symbolic link that the `part` of the page `id` leads to the entry `key`.
+    pub(super) fn link(&self, id: &str, part: &MediaPart, key: &CacheKey) {
+        let (name, target) = (self.link_name(id, part), entry_name(key));
         let path = self.dir.join(&name);
         if fs::read_link(&path).is_ok_and(|found| found == Path::new(&target)) {
             return;
@@ -83,8 +116,9 @@ impl CacheStore {
         }
     }
 
-    pub(super) fn link_name(&self, id: &str) -> String {
-        format!("page-{}", digest::key([id, &*self.setup]))
+    pub(super) fn link_name(&self, id: &str, part: &MediaPart) -> String {
+        let part = self.drawn.part_key(part);
+        format!("page-{}", digest::key([id, &*self.setup].into_iter().chain(part.as_deref())))
     }
 
     /// Removes the parts of dead processes and dangling page links.

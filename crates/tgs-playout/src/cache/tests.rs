@@ -14,7 +14,11 @@ use super::{
     files::{FORGOTTEN, files},
     *,
 };
-use crate::{ffmpeg::ExtraArgs, profile::Profile, status::METRICS};
+use crate::{
+    ffmpeg::{ExtraArgs, Processing},
+    profile::Profile,
+    status::METRICS,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,10 +36,13 @@ impl World {
         let extra = ExtraArgs::parse(args).unwrap();
         let setup = EncodeSetup {
             ffmpeg: "ffmpeg".into(),
+            ffprobe: "ffprobe".into(),
             profile,
+            processing: Processing::default(),
             extra,
             scratch: "/".into(),
             image_duration: Duration::from_secs(10),
+            short_groups: false,
         };
         Cache::open(self.dir.path(), limit, &setup, version)
     }
@@ -171,19 +178,43 @@ fn a_slate_shows_the_title_it_was_made_with() {
 #[test]
 fn a_page_is_recalled_when_it_cannot_be_asked() {
     let world = World::new();
-    let cache = world.cache(1 << 30);
+    let (cache, whole) = (world.cache(1 << 30), MediaPart::default());
     assert!(keep(&cache, &page("https://site/1", "Site 1 22"), &encoded(1, 9)));
-    assert!(world.cache(1 << 30).recall("https://site/1").is_some());
-    assert!(cache.recall("https://site/2").is_none());
+    assert!(world.cache(1 << 30).recall("https://site/1", &whole).is_some());
+    assert!(cache.recall("https://site/2", &whole).is_none());
     // Another address of the same.
     assert!(found(&cache, &page("https://site/one", "Site 1 22")).is_some());
-    assert_eq!(cache.recall("https://site/one").unwrap().title(), "https://site/1");
+    assert_eq!(cache.recall("https://site/one", &whole).unwrap().title(), "https://site/1");
     // A file that is gone was taken away by somebody.
     let file = world.file("a", "a");
     assert!(keep(&cache, &file, &encoded(1, 9)));
-    assert!(cache.recall(&file.id).is_none());
+    assert!(cache.recall(&file.id, &whole).is_none());
     clear(world.dir.path()).unwrap();
-    assert!(cache.recall("https://site/1").is_none());
+    assert!(cache.recall("https://site/1", &whole).is_none());
+}
+
+#[test]
+fn a_part_has_an_entry_of_its_own() {
+    let world = World::new();
+    let cache = world.cache(1 << 30);
+    let part = |part: MediaPart| {
+        let page = page("https://site/1", "Site 1 22");
+        Item { media: Media { part, ..page.media.clone() }, ..page }
+    };
+    let cut = part(MediaPart { out_point: Some(SECOND), ..MediaPart::default() });
+    assert!(keep(&cache, &cut, &encoded(1, 9)));
+    assert!(found(&cache, &cut).is_some() && cache.recall(&cut.id, &cut.media.part).is_some());
+    for other in [
+        MediaPart::default(),
+        MediaPart { in_point: SECOND / 2, ..cut.media.part.clone() },
+        MediaPart { out_point: Some(SECOND * 2), ..MediaPart::default() },
+        MediaPart { no_audio: true, ..cut.media.part.clone() },
+        MediaPart { languages: vec!["ru".into()], ..cut.media.part.clone() },
+    ] {
+        let other = part(other);
+        assert!(found(&cache, &other).is_none(), "{other:?}");
+        assert!(cache.recall(&other.id, &other.media.part).is_none(), "{other:?}");
+    }
 }
 
 #[test]

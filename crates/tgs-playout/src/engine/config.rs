@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
 use tgs_core::process::{RunError, describe};
 
-use crate::{filler::FillerError, output::Output, profile::Profile, sink::SinkError};
+use crate::{ffmpeg::Processing, filler::FillerError, output::Output, profile::Profile, sink::SinkError};
 
 /// Configuration of a broadcast.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub ffprobe: PathBuf,
     /// Picture, sound and bitrate of the broadcast.
     pub profile: Profile,
+    /// What is done to picture and sound of each item.
+    pub processing: Processing,
     /// FFMPEG_ARGS as written.
     pub ffmpeg_args: String,
     /// Destination of the broadcast.
@@ -59,6 +61,8 @@ pub enum RunEnd {
     Over,
     /// The item after which the broadcast was to end is over.
     AfterCurrent,
+    /// The same, after an item of a lane: the list continues where the lane has interrupted it.
+    AfterLane,
     /// The broadcast was stopped.
     Stopped,
 }

@@ -16,31 +16,23 @@ use tgs_core::{
     systemd::Watchdog,
 };
 
+use super::{
+    opened_lane::{OpenLanes, OpenedLane},
+    requests::PlaylistRequest,
+};
 use crate::{
     command::{Command, CommandRefused},
     events::{EventSubscription, Events, TooManySubscriptions},
     item::JumpTarget,
     item_notes::ItemNotes,
+    lane::{Lane, LaneHandle, LaneRefused},
     monitor::{Monitor, Monitors, TooManyMonitors},
-    read_ahead::{Discard, ReadAhead, TargetItem},
+    read_ahead::{Discard, ReadAhead},
     status::{METRICS, SharedStatus},
 };
 
 /// Limit of commands that wait for an engine.
 const MOST_WAITING: usize = 64;
-
-/// A request to the prepare thread.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum PlaylistRequest {
-    /// Return the next item to encode.
-    Next,
-    /// Continue elsewhere, relative to the target item.
-    Jump(TargetItem, JumpTarget),
-    /// Request the items after the target item again.
-    Replan(TargetItem),
-    /// Read the list again.
-    Reload,
-}
 
 /// Handle by which other threads control a broadcast. Clones share its state.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +67,9 @@ struct CommandRouter {
 struct AttachedEngine {
     read_ahead: Arc<ReadAhead>,
     requests: mpsc::Sender<PlaylistRequest>,
+    opener: Box<dyn OpenLanes>,
+    /// The lanes opened in this run.
+    lanes: Vec<OpenedLane>,
 }
 
 /// Dropping this detaches the engine from the router.
@@ -142,7 +137,7 @@ impl Control {
         let shown = command.to_string();
         // Noted before the playout thread can see the effect.
         let left = router.engine.as_ref().filter(|_| command.leaves_current());
-        let left = left.map(|engine| engine.read_ahead.current_seq());
+        let left = left.map(|engine| engine.target(&command).0.current_seq());
         if let Some(seq) = left {
             self.notes.set(seq, ItemEnd::Skipped { by: by.clone(), command: shown.clone() });
         }
@@ -157,6 +152,20 @@ impl Control {
             log::log!(level, "command: {shown} (from {by})");
         }
         Ok(())
+    }
+
+    /// Opens a lane beside the list of the running engine. It ends with that engine.
+    pub fn open_lane(&self, lane: Lane) -> Result<LaneHandle, LaneRefused> {
+        let mut router = lock(&self.router);
+        if self.cancel.is_cancelled() {
+            return Err(LaneRefused::NotRunning);
+        }
+        let engine = router.engine.as_mut().ok_or(LaneRefused::NotRunning)?;
+        engine.lanes.retain(|opened| !opened.lane.cancel.is_cancelled());
+        let opened = engine.opener.open(lane)?;
+        let handle = LaneHandle(opened.lane.clone());
+        engine.lanes.push(opened);
+        Ok(handle)
     }
 
     /// Attaches a monitor: a receiver of the broadcast as FLV, also across engine runs.
@@ -193,12 +202,13 @@ impl Control {
         &self,
         read_ahead: Arc<ReadAhead>,
         asks: mpsc::Sender<PlaylistRequest>,
+        opener: Box<dyn OpenLanes>,
     ) -> EngineGuard {
         let mut router = lock(&self.router);
         if self.status.standing().stops_after_current() {
             read_ahead.end_with_current();
         }
-        router.engine = Some(AttachedEngine { read_ahead, requests: asks });
+        router.engine = Some(AttachedEngine { read_ahead, requests: asks, opener, lanes: Vec::new() });
         router.continues = None;
         for command in mem::take(&mut router.waiting) {
             if let Err(refused) = router.take(command, &self.status) {
@@ -222,7 +232,7 @@ impl CommandRouter {
     fn take(&mut self, command: Command, status: &SharedStatus) -> Result<(), CommandRefused> {
         match command {
             Command::Next => {
-                self.engine()?.read_ahead.skip()?;
+                self.engine()?.target(&command).0.skip()?;
                 self.continue_at(Duration::ZERO, status);
             }
             Command::Previous => self.jump(JumpTarget::Before, status)?,
@@ -260,7 +270,7 @@ impl CommandRouter {
             Command::StopAfterCurrent => {
                 let again = status.standing().stop_after_current();
                 if let Some(engine) = self.engine.as_ref().filter(|_| !again) {
-                    engine.read_ahead.end_with_current();
+                    engine.end_with_current();
                 }
             }
             Command::Stop => {}
@@ -274,9 +284,10 @@ impl CommandRouter {
 
     /// Discards the read-ahead and continues at `to`.
     fn jump(&mut self, to: JumpTarget, status: &SharedStatus) -> Result<(), CommandRefused> {
-        let engine = self.engine()?;
-        let meant = engine.read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
-        engine.send_request(PlaylistRequest::Jump(meant, to));
+        let (read_ahead, requests) = self.engine()?.target_of_jump(to);
+        let meant = read_ahead.jump(Discard::All, matches!(to, JumpTarget::Again(_)))?;
+        // Fails only after the prepare thread has ended: the broadcast, or the lane, is over.
+        let _ = requests.send(PlaylistRequest::Jump(meant, to));
         let at = if let JumpTarget::Again(at) = to { at } else { Duration::ZERO };
         self.continue_at(at, status);
         Ok(())
@@ -284,12 +295,12 @@ impl CommandRouter {
 
     /// Records that the current item continues at `at`.
     fn continue_at(&mut self, at: Duration, status: &SharedStatus) {
-        self.continues = Some((status.published().map(|published| published.turn), at));
+        self.continues = Some((status.position().map(|position| position.turn), at));
     }
 
     /// The position in the current item, moved by `by` milliseconds.
     fn moved_by(&self, by: i64, status: &SharedStatus) -> Duration {
-        let published = status.published();
+        let published = status.position();
         let turn = published.as_ref().map(|published| published.turn);
         let at = match self.continues {
             Some((then, at)) if then == turn => at,
@@ -301,6 +312,33 @@ impl CommandRouter {
 }
 
 impl AttachedEngine {
+    /// The read-ahead and the playlist that a command refers to: those of the lane on air, else the
+    /// list's. [`Command::Goto`] names an entry of the list.
+    fn target(&self, command: &Command) -> (&ReadAhead, &mpsc::Sender<PlaylistRequest>) {
+        let lane = self.opener.lanes().on_air().filter(|_| !matches!(command, Command::Goto(_)));
+        let opened = lane.and_then(|lane| self.lanes.iter().find(|opened| opened.lane.id == lane.id));
+        opened.map_or((&*self.read_ahead, &self.requests), |opened| {
+            (&*opened.lane.read_ahead, &opened.requests)
+        })
+    }
+
+    fn target_of_jump(&self, to: JumpTarget) -> (&ReadAhead, &mpsc::Sender<PlaylistRequest>) {
+        let of_list = matches!(to, JumpTarget::Entry(_));
+        self.target(if of_list { &Command::Goto(0) } else { &Command::Previous })
+    }
+
+    /// Ends the broadcast with the current item. A list that a lane has interrupted continues
+    /// there in the next run.
+    fn end_with_current(&self) {
+        match self.opener.lanes().on_air() {
+            None => self.read_ahead.end_with_current(),
+            Some(lane) => {
+                lane.end_broadcast();
+                lane.read_ahead.end_with_current();
+            }
+        }
+    }
+
     /// Sends a request that the read-ahead has already counted, which bounds the queue.
     fn send_request(&self, ask: PlaylistRequest) {
         // Fails only after the prepare thread has ended: the broadcast is over.

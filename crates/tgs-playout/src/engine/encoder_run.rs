@@ -20,6 +20,7 @@ use crate::{
         Abandoned, EncodeJob, EncodeSetup, Encoder, EncoderExit,
         outcome::judge,
         probe::{self, Probe},
+        ready_subtitles::ReadySubtitles,
     },
     item::{FailureReason, ItemFailure, MediaSource},
     read_ahead::{AdmittedItem, Event, StartedItem},
@@ -84,6 +85,9 @@ impl EncoderRunner<'_> {
         let item = &unplayed.item;
         let mut encoder = Encoder::start(job.command(self.setup), &self.admitted.discarded)?;
         encoder.watch(unplayed.found.watch(&item.media));
+        // The next time the item is measured and sounds better, or has its subtitles.
+        let complete = !job.is_one_pass() && unplayed.found.ready_subtitles != ReadySubtitles::Failed;
+        let key = key.filter(|_| complete);
         let mut recording = key.and_then(|key| self.context.cache.record(key, item, job.expected));
         METRICS.cache.misses.inc_by(u64::from(recording.is_some()));
         let mut output = ItemOutput::new(self, unplayed, job);
@@ -102,7 +106,7 @@ impl EncoderRunner<'_> {
         extent.whole = to_end && exit.status.success();
         let source = item.media.sources.first();
         run.outcome = judge(&read, &exit, job.promised(&exit, source), run.played, source);
-        run.following = self.following(unplayed, &exit);
+        run.following = self.following(unplayed, &exit, run.played);
         // Separate inputs do not help with a broken, encrypted or too slow source.
         let killed = matches!(&run.outcome, Err(failure) if failure.reason == FailureReason::Encoder);
         let hopeless = exit.abandoned.is_some_and(|why| why != Abandoned::Stalled);
@@ -115,6 +119,11 @@ impl EncoderRunner<'_> {
             // A network source may leave a gap this time only; the cache would keep it.
             && (source.is_some_and(MediaSource::is_file) || exit.messages.trim().is_empty())
             && run.outcome.is_ok();
+        if let (Some(loudness), Some(meter), true) =
+            (&exit.loudness, &self.context.meter, clean && job.measures())
+        {
+            meter.keep(&item.media, &unplayed.found, loudness);
+        }
         let length = if job.estimated { Some(run.played) } else { job.expected };
         if let (Some(recording), Some(length), true) = (recording, length, clean) {
             recording.finish(length, job.is_silent(), job.titled);
@@ -156,10 +165,12 @@ impl EncoderRunner<'_> {
         }
     }
 
-    /// The streams that begin in the source where those of `unplayed` end.
-    fn following(&self, unplayed: &UnplayedItem, exit: &EncoderExit) -> Option<Probe> {
+    /// The streams that begin in the source where those of `unplayed` end, `played` after its
+    /// start.
+    fn following(&self, unplayed: &UnplayedItem, exit: &EncoderExit, played: Duration) -> Option<Probe> {
         let UnplayedItem { item, found, .. } = unplayed;
-        if item.media.live || exit.abandoned.is_some() || !exit.status.success() {
+        let cut = item.media.ends_at(item.start.saturating_add(played));
+        if cut || item.media.live || exit.abandoned.is_some() || !exit.status.success() {
             return None;
         }
         let (ffprobe, wanted) = (&self.context.ffprobe, self.setup.wanted());

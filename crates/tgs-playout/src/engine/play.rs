@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cache,
     ffmpeg::{
-        EncodeJob, EncodeSetup, Encoder,
+        EncodeJob, EncodeSetup, Encoder, draw,
         outcome::TOLERATED_SHORTFALL,
         passthrough::{GroupSplitter, PassthroughError},
         probe::{self, Probe},
@@ -164,7 +164,12 @@ impl ItemPlayer {
             Err(ItemFailure::new(FailureReason::Missing, why))
         } else {
             let wanted = self.setup.wanted();
-            probe::probe(&self.context.ffprobe, &item.media, wanted, &admitted.discarded)
+            let discarded = &admitted.discarded;
+            probe::probe(&self.context.ffprobe, &item.media, wanted, discarded).map(|mut found| {
+                self.context.add_loudness(&item.media, &mut found);
+                draw::prepare_item(&self.setup, &item, &mut found, Some(draw::BRIEF), discarded);
+                found
+            })
         };
         match found {
             Ok(found) => self.encode(item, None, &found, admitted),
@@ -183,10 +188,11 @@ impl ItemPlayer {
     ) -> PlayResult {
         let (start, discarded) = (item.start, &admitted.discarded);
         let runner = EncoderRunner { context: &self.context, setup: &self.setup, admitted };
-        let mut unplayed = UnplayedItem::new(item, *found);
+        let mut unplayed = UnplayedItem::new(item, found.clone());
         let mut key = key;
+        let mut job = unplayed.job(&self.setup);
+        log_one_pass(&unplayed.item, &job);
         let outcome = loop {
-            let job = unplayed.job(&self.setup);
             let run = runner.run(&unplayed, key.take(), &job);
             if discarded.is_cancelled() {
                 return Ok(Played::Discarded);
@@ -194,6 +200,7 @@ impl ItemPlayer {
             if let ControlFlow::Break(outcome) = self.continue_after(&mut unplayed, run, discarded) {
                 break outcome;
             }
+            job = unplayed.job(&self.setup);
         };
         let played = unplayed.item.start.saturating_sub(start);
         if !played.is_zero() {
@@ -236,6 +243,15 @@ impl ItemPlayer {
         }
         let failure = match outcome {
             Err(failure) if retry && unplayed.may_retry(&failure, played) => failure,
+            Err(failure) if unplayed.found.has_extras() => {
+                unplayed.advance(played.saturating_sub(self.cut_open_group()));
+                log::warn!("“{title}”: {failure}; going on without its subtitles or cover art");
+                if failure.reason == FailureReason::Stalled {
+                    draw::give_up(&self.setup, &unplayed.found.ready_subtitles);
+                }
+                unplayed.found.without_extras();
+                return ControlFlow::Continue(());
+            }
             ended => {
                 unplayed.advance(played);
                 return ControlFlow::Break(ended);
@@ -259,5 +275,13 @@ impl ItemPlayer {
     /// Removes the open group of pictures from the read-ahead. Returns its length.
     fn cut_open_group(&self) -> Duration {
         Duration::from_secs(self.context.read_ahead.cut_open_group()) / self.setup.profile.fps
+    }
+}
+
+/// Logs that the loudness of an item is evened out while it plays.
+fn log_one_pass(Item { title, media, .. }: &Item, job: &EncodeJob) {
+    if job.is_one_pass() {
+        let why = if media.live { "it is live" } else { "it is not measured yet" };
+        log::info!("“{title}”: its loudness is evened out while it plays (loudnorm): {why}");
     }
 }

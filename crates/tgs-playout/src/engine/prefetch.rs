@@ -1,6 +1,7 @@
-//! Encodes coming items into the cache while the read-ahead is full (`CACHE_AHEAD`).
+//! Measures the loudness of coming items, and encodes them into the cache (`CACHE_AHEAD`), while
+//! the read-ahead is full.
 //!
-//! One encoder at the lowest priority that the system permits. It is read only while the
+//! One ffmpeg at a time, at the lowest priority that the system permits. It is read only while the
 //! read-ahead is full, so it blocks on its pipe while the broadcast's own encoder has work.
 //! Failures are logged at debug level; they are reported when the item is due.
 
@@ -20,9 +21,16 @@ use tgs_core::{
 use tgs_rtmp::flv::Kind;
 
 use crate::{
-    cache::Cache,
-    ffmpeg::{EncodeJob, EncodeSetup, Encoder, outcome::judge, probe},
+    cache::{Cache, CacheKey},
+    ffmpeg::{
+        EncodeJob, EncodeSetup, Encoder, draw,
+        loudness_run::LoudnessError,
+        outcome::judge,
+        probe::{self, Probe},
+        ready_subtitles::ReadySubtitles,
+    },
     item::{Item, ItemFailure, UpcomingItem},
+    loudness::LoudnessMeter,
     read_ahead::ReadAhead,
 };
 
@@ -37,6 +45,8 @@ enum PrefetchError {
     NoRoom,
     #[error("cannot run ffmpeg: {0}")]
     Ffmpeg(#[source] io::Error),
+    #[error("its loudness is unknown: {0}")]
+    Loudness(#[from] LoudnessError),
     #[error("its sound goes on without its picture")]
     SoundAhead,
     #[error("ffmpeg reports errors, or it has more than was encoded")]
@@ -79,6 +89,10 @@ impl UpcomingItems {
 /// The prefetch thread.
 pub(super) struct CachePrefetcher {
     pub(super) upcoming: UpcomingItems,
+    /// Whether items are encoded, not only measured.
+    pub(super) encodes: bool,
+    /// `None` if no item is measured.
+    pub(super) meter: Option<Arc<LoudnessMeter>>,
     pub(super) cache: Arc<Cache>,
     pub(super) read_ahead: Arc<ReadAhead>,
     pub(super) setup: EncodeSetup,
@@ -97,38 +111,55 @@ impl CachePrefetcher {
     /// Runs until the broadcast is cancelled.
     fn run(&self) {
         // Takes an item only once the read-ahead is full: the item may have become current before.
-        let mut hopeless = HashSet::new();
+        let mut settled = HashSet::new();
         while self.read_ahead.wait_full(&self.cancel)
-            && let Some(UpcomingItem { id, find }) = self.upcoming.take(&self.cancel)
+            && let Some(UpcomingItem { id, part, find }) = self.upcoming.take(&self.cancel)
         {
             // A cached page needs no resolving, and an item that failed once is not tried again.
-            if hopeless.contains(&id) || self.cache.recall(&id).is_some() {
+            // Pages are resolved to be encoded, not to be measured only.
+            let wanted = self.encodes || id.starts_with('/');
+            if !wanted || settled.contains(&id) || self.cache.recall(&id, &part).is_some() {
                 continue;
             }
             let kept = contain(|| find().ok_or(PrefetchError::NoItem).and_then(|item| self.keep(&item)));
             // A panic counts as that item's failure.
             let kept = kept.unwrap_or_else(|panic| Err(PrefetchError::Panicked(panic)));
-            if let Err(why) = kept
-                && !self.cancel.is_cancelled()
-            {
+            if let Err(why) = &kept {
                 log::debug!("{id} is not encoded ahead: {why}");
-                if hopeless.len() > 1000 {
-                    hopeless.clear();
+            }
+            // What was only measured leaves no entry that would show it.
+            if (kept.is_err() || !self.encodes) && !self.cancel.is_cancelled() {
+                if settled.len() > 1000 {
+                    settled.clear();
                 }
-                hopeless.insert(id);
+                settled.insert(id);
             }
         }
     }
 
     fn keep(&self, item: &Item) -> Result<(), PrefetchError> {
-        let key = self.cache.key(&item.media).ok_or(PrefetchError::NoKey)?;
-        if self.cache.find(&key, item).is_some() {
+        let key = self.cache.key(&item.media);
+        if key.as_ref().is_some_and(|key| self.cache.find(key, item).is_some()) {
             return Ok(());
         }
         let wanted = self.setup.wanted();
-        let found = probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel)?;
-        let job = EncodeJob::item(item, &found, &self.setup);
-        let recording = self.cache.record(&key, item, job.expected);
+        let mut found = probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel)?;
+        if let Some(meter) = self.meter.as_ref().filter(|_| found.audio.is_some()) {
+            let mut proceed = || self.read_ahead.wait_full(&self.cancel);
+            found.loudness = Some(meter.measure(&item.media, &found, false, &mut proceed)?);
+        }
+        draw::prepare_item(&self.setup, item, &mut found, Some(draw::LONG), &self.cancel);
+        match key {
+            Some(_) if found.ready_subtitles == ReadySubtitles::Failed => Err(PrefetchError::Incomplete),
+            Some(key) if self.encodes => self.encode(item, &key, &found),
+            None if self.encodes => Err(PrefetchError::NoKey),
+            _ => Ok(()),
+        }
+    }
+
+    fn encode(&self, item: &Item, key: &CacheKey, found: &Probe) -> Result<(), PrefetchError> {
+        let job = EncodeJob::item(item, found, &self.setup);
+        let recording = self.cache.record(key, item, job.expected);
         let (recording, length) = recording.zip(job.expected).ok_or(PrefetchError::NoRoom)?;
         let mut encoder =
             Encoder::start(job.command(&self.setup), &self.cancel).map_err(PrefetchError::Ffmpeg)?;
@@ -160,12 +191,12 @@ impl CachePrefetcher {
             &self.ffprobe,
             &item.media,
             self.setup.wanted(),
-            &found,
+            found,
             &ended.new_streams,
             &self.cancel,
         );
-        let goes_on = !matches!(later, Ok(None));
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
+        let goes_on = !matches!(later, Ok(None)) && !item.media.ends_at(played);
         let source = item.media.sources.first();
         judge(&read, &ended, job.promised(&ended, source), played, source)?;
         if !ended.messages.trim().is_empty() || goes_on {

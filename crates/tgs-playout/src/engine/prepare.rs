@@ -10,14 +10,16 @@ use tgs_core::{
 
 use super::{
     context::EngineContext,
-    control::PlaylistRequest,
     prefetch::{self, UpcomingItems},
+    requests::PlaylistRequest,
 };
 use crate::{
     cache,
     ffmpeg::{
+        draw,
         outcome::TOLERATED_SHORTFALL,
         probe::{self, Probe},
+        ready_subtitles::ReadySubtitles,
     },
     item::{Item, ItemFailure, Media, NextItem, Programme, UpcomingItem},
     proxy,
@@ -27,7 +29,7 @@ use crate::{
 
 /// How an item is played.
 pub(super) enum PlaySource {
-    Encode(Probe),
+    Encode(Box<Probe>),
     /// Bridged source, probed only when the item is due: its sender may accept a single connection
     /// and not wait for a second.
     Unprobed,
@@ -93,8 +95,8 @@ impl PrepareHandle {
         let cancel = shared.cancel.clone();
         let prepare = PrepareThread { program, shared, upcoming: coming, ahead: Prepared::End };
         let thread = thread::Builder::new().name("prepare".into()).spawn(move || {
-            let control = prepare.shared.control.clone();
-            control.guard("prepare", || prepare.run(&asked, &answer));
+            let context = prepare.shared.clone();
+            context.guard("prepare", || prepare.run(&asked, &answer));
         })?;
         Ok(Self { ask, answers, cancel, thread })
     }
@@ -181,7 +183,7 @@ impl PrepareThread {
             Prepared::Skip { .. } | Prepared::End => None,
         };
         let next = self.shared.read_ahead.set_prepared(title);
-        self.shared.control.status.show(|status| status.next = next);
+        self.shared.show_next(next);
         if let Some(upcoming) = &self.upcoming {
             let first = match &self.ahead {
                 Prepared::Play(ready) => match ready.source {
@@ -190,7 +192,11 @@ impl PrepareThread {
                 },
                 Prepared::Skip { .. } | Prepared::End => None,
             };
-            let first = first.map(|item| UpcomingItem { id: item.id.clone(), find: Box::new(|| Some(item)) });
+            let first = first.map(|item| UpcomingItem {
+                id: item.id.clone(),
+                part: item.media.part.clone(),
+                find: Box::new(|| Some(item)),
+            });
             let coming = contain(|| self.program.upcoming(prefetch::ITEMS)).unwrap_or_default();
             upcoming.set(first.into_iter().chain(coming).collect());
         }
@@ -244,7 +250,8 @@ impl PrepareThread {
                 next = Some(self.program.next());
                 match &next {
                     Some(NextItem::Skip { .. }) => {}
-                    Some(NextItem::Kept { item, .. }) if self.shared.cache.recall(&item.id).is_none() => {}
+                    Some(NextItem::Kept { item, .. })
+                        if self.shared.cache.recall(&item.id, &item.media.part).is_none() => {}
                     _ => break,
                 }
             }
@@ -301,6 +308,14 @@ impl PrepareThread {
                 item.media.expires = None;
                 Some(PlaySource::Cached(entry))
             }
+            (None, PlaySource::Encode(mut found)) if same => {
+                // It may have been measured since.
+                self.shared.add_loudness(&item.media, &mut found);
+                if found.ready_subtitles == ReadySubtitles::Failed {
+                    draw::prepare_item(&self.shared.setup, &item, &mut found, None, &self.shared.cancel);
+                }
+                Some(PlaySource::Encode(found))
+            }
             (None, way) if same => Some(way),
             (None, _) => None,
         };
@@ -336,14 +351,16 @@ impl PrepareThread {
                         Err(failure) => return Prepared::Skip { title: item.title, failure },
                     }
                 }
-                NextItem::Kept { item, failure } => match self.shared.cache.recall(&item.id) {
-                    Some(entry) => {
-                        let title = entry.title().to_owned();
-                        log::warn!("“{title}” plays as it was kept, because {failure}");
-                        (Item { title, ..item }, None, PlaySource::Cached(entry))
+                NextItem::Kept { item, failure } => {
+                    match self.shared.cache.recall(&item.id, &item.media.part) {
+                        Some(entry) => {
+                            let title = entry.title().to_owned();
+                            log::warn!("“{title}” plays as it was kept, because {failure}");
+                            (Item { title, ..item }, None, PlaySource::Cached(entry))
+                        }
+                        None => return Prepared::Skip { title: item.title, failure },
                     }
-                    None => return Prepared::Skip { title: item.title, failure },
-                },
+                }
                 NextItem::Skip { title, failure, .. } => return Prepared::Skip { title, failure },
                 NextItem::End => return Prepared::End,
             };
@@ -378,7 +395,10 @@ impl PrepareThread {
             return Ok(PlaySource::Unprobed);
         }
         let EngineContext { ffprobe, wanted, cancel, .. } = &self.shared;
-        probe::probe(ffprobe, &item.media, *wanted, cancel).map(PlaySource::Encode)
+        let mut found = probe::probe(ffprobe, &item.media, *wanted, cancel)?;
+        self.shared.measure_in_time(&item.media, &mut found);
+        draw::prepare_item(&self.shared.setup, item, &mut found, Some(draw::BRIEF), cancel);
+        Ok(PlaySource::Encode(Box::new(found)))
     }
 }
 

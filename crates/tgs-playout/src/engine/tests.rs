@@ -10,11 +10,13 @@ use std::{
 };
 
 use tgs_control::Health;
+use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::{FlvReader, Kind};
 
 use super::*;
 use crate::{
-    item::{Item, JumpTarget, Media, NextItem, UpcomingItem},
+    ffmpeg::{EncodeSetup, ExtraArgs, Processing},
+    item::{Item, JumpTarget, Media, MediaPart, NextItem, UpcomingItem},
     profile::Profile,
     status::METRICS,
 };
@@ -79,6 +81,7 @@ fn play(
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: PROFILE,
+        processing: Processing::default(),
         ffmpeg_args: String::new(),
         output: Output::File(dir.join("out.flv")),
         read_ahead: Duration::from_secs(4),
@@ -148,10 +151,13 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: PROFILE,
+        processing: Processing::default(),
         extra: ExtraArgs::default(),
         scratch: dir.path().to_owned(),
         image_duration: Duration::from_secs(10),
+        short_groups: false,
     };
     let cancel = Cancel::new();
     let read_ahead = Arc::new(ReadAhead::new(30, Duration::from_secs(3), Arc::default()));
@@ -167,10 +173,12 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
             assert!(!panics, "as asked");
             None
         };
-        UpcomingItem { id: id.to_owned(), find: Box::new(find) }
+        UpcomingItem { id: id.to_owned(), part: MediaPart::default(), find: Box::new(find) }
     };
     upcoming.set(vec![coming("a", true), coming("b", false)]);
     let ahead = CachePrefetcher {
+        encodes: true,
+        meter: None,
         upcoming,
         cache,
         read_ahead,

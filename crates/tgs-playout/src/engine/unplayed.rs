@@ -38,8 +38,13 @@ impl UnplayedItem {
     }
 
     pub(super) fn job(&self, setup: &EncodeSetup) -> EncodeJob {
-        let start = self.item.start.saturating_sub(self.base);
-        EncodeJob::item(&Item { start, ..self.item.clone() }, &self.found, setup)
+        let mut item = self.item.clone();
+        item.start = item.start.saturating_sub(self.base);
+        // The item's own end, counted as its start.
+        if let Some(out) = &mut item.media.part.out_point {
+            *out = out.saturating_sub(self.base);
+        }
+        EncodeJob::item(&item, &self.found, setup)
     }
 
     /// Whether another encoder continues after one that failed `came` into its part.
@@ -174,6 +179,7 @@ mod tests {
             index: 1,
             late: Duration::ZERO,
             duration: None,
+            channels: 2,
             unplaced: 0,
         };
         let video = Some(crate::ffmpeg::probe::VideoStream::default());
@@ -203,6 +209,7 @@ mod tests {
             index: 1,
             late: Duration::ZERO,
             duration: None,
+            channels: 2,
             unplaced: 0,
         };
         let video = Some(crate::ffmpeg::probe::VideoStream::default());

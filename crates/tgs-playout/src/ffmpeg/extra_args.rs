@@ -79,6 +79,21 @@ impl ExtraArgs {
         Ok(args)
     }
 
+    /// Whether the operator's chain for the picture ends with an upload to a hardware encoder.
+    #[must_use]
+    pub fn uploads(&self) -> bool {
+        let last = self.video_filter.as_deref().and_then(|chain| chain.rsplit([',', ';', ']']).next());
+        last.is_some_and(|filter| filter.trim_start().starts_with("hwupload"))
+    }
+
+    /// Whether they name another encoder of the picture than libx264.
+    #[must_use]
+    pub fn names_encoder(&self) -> bool {
+        let named =
+            |pair: &[String]| matches!(&*pair[0], "-c:v" | "-codec:v" | "-vcodec") && pair[1] != "libx264";
+        self.output.windows(2).any(named)
+    }
+
     /// Whether there are no arguments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -100,6 +115,16 @@ mod tests {
         assert_eq!(args.video_filter.as_deref(), Some("drawbox=x=0:c=red, hue=s=0"));
         assert_eq!(args.audio_filter.as_deref(), Some("volume=2"));
         assert!(ExtraArgs::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_upload_at_the_end_and_another_encoder_are_noticed() {
+        let of =
+            |text: &str| ExtraArgs::parse(text).map(|args| (args.uploads(), args.names_encoder())).unwrap();
+        assert_eq!(of("-c:v h264_vaapi -vf format=nv12,hwupload"), (true, true));
+        assert_eq!(of("-c:v h264_qsv -vf 'format=nv12, hwupload=extra_hw_frames=64'"), (true, true));
+        assert_eq!(of("-c:v libx264 -vf hwupload,hwdownload"), (false, false));
+        assert_eq!(of("-b:v 1M"), (false, false));
     }
 
     #[test]

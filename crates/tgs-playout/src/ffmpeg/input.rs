@@ -5,6 +5,10 @@ use crate::{item::MediaSource, proxy};
 /// Limit of a picture's pixels (8192 by 8192); a larger one would take more than half a gigabyte.
 pub(crate) const MAX_PIXELS: &str = "67108864";
 
+/// The formats of cover art. One of a name like cover.jpg may hold anything, such as a list that
+/// leads to other files.
+const PICTURES: &str = "image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,gif_pipe,gif,tiff_pipe,jpegls_pipe";
+
 /// The options before `-i` for this source.
 #[must_use]
 pub fn source_options(source: &MediaSource) -> Vec<String> {
@@ -22,6 +26,14 @@ pub fn source_options(source: &MediaSource) -> Vec<String> {
             add("-reconnect_on_network_error", "1");
             add("-reconnect_delay_max", "5");
         }
+    }
+    if source.picture {
+        add("-format_whitelist", PICTURES);
+    }
+    if source.is_relayed_live() {
+        // Without a limit ffmpeg looks for further streams for 5 s.
+        add("-analyzeduration", "500000");
+        add("-f", "flv");
     }
     if source.ends.is_some() {
         add("-live_start_index", "0");
@@ -66,6 +78,8 @@ mod tests {
         let options = source_options(&source("https://h/v.mp4"));
         assert_eq!(options.last().map(String::as_str), Some("User-Agent: a  X: y\r\n"));
         assert!(source_options(&source("file:/a.mp4")).is_empty());
+        let live = source_options(&source("unix:/run/live.sock")).join(" ");
+        assert_eq!(live, "-protocol_whitelist unix -analyzeduration 500000 -f flv");
         assert!(!source_options(&source("http://h/l.m3u8?x=1")).contains(&"-reconnect".to_owned()));
     }
 

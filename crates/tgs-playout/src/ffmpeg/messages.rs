@@ -1,5 +1,8 @@
-//! Parses ffmpeg's stderr with `-v repeat+level+warning` line by line: the text of its errors, and
-//! warnings about the input's streams. Memory is bounded, however much ffmpeg prints.
+//! Parses ffmpeg's stderr with `-v repeat+level+warning` line by line: the text of its errors,
+//! warnings about the input's streams, and at the level `info` the result of the loudness meter.
+//! Memory is bounded, however much ffmpeg prints.
+
+use super::glyphs::MissingGlyphs;
 
 /// Bytes kept of the end of the errors, to explain a failure.
 const KEPT: usize = 4096;
@@ -34,6 +37,10 @@ pub(super) struct Messages {
     /// The time that the encoder's output has reached, in milliseconds.
     pub(super) now: u64,
     pub(super) new_streams: Vec<NewStream>,
+    pub(super) missing_glyphs: MissingGlyphs,
+    /// The result of the loudness meter, as printed.
+    pub(super) summary: String,
+    in_summary: bool,
 }
 
 impl Messages {
@@ -56,16 +63,38 @@ impl Messages {
         String::from_utf8_lossy(&self.errors).into_owned()
     }
 
+    /// Keeps the lines of the loudness meter's result.
+    fn note_summary(&mut self, level: Option<&str>, text: &str) {
+        if level.is_some() {
+            self.in_summary =
+                level == Some("info") && text.starts_with("[Parsed_ebur128_") && text.ends_with("Summary:");
+            if self.in_summary {
+                self.summary.clear();
+            }
+        }
+        if self.in_summary && self.summary.len() < KEPT {
+            self.summary.push_str(text);
+            self.summary.push('\n');
+        }
+    }
+
     fn read(&mut self, line: &str) {
+        // A missing font says nothing about the item.
+        if self.missing_glyphs.note(line) {
+            return;
+        }
         let (level, text) = split_level(line);
-        self.in_error = level.map_or(self.in_error, |level| level != "warning");
+        self.in_error = level.map_or(self.in_error, |level| !matches!(level, "warning" | "info"));
+        self.note_summary(level, &text);
         if self.in_error {
             self.errors.extend_from_slice(text.as_bytes());
             self.errors.push(b'\n');
             let surplus = self.errors.len().saturating_sub(KEPT);
             self.errors.drain(..surplus);
         }
-        if let Some(stream) = damaged_stream(&text) {
+        if level == Some("info") {
+            // Titles and names of the source.
+        } else if let Some(stream) = damaged_stream(&text) {
             self.damaged += u64::from(self.picture == Some(stream));
         } else if let Some(stream) = new_stream(&text, self.now)
             && self.new_streams.len() < MOST_STREAMS
@@ -80,7 +109,7 @@ impl Messages {
 fn split_level(line: &str) -> (Option<&str>, String) {
     let mut rest = line;
     while let Some((group, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        if matches!(group, "panic" | "fatal" | "error" | "warning") {
+        if matches!(group, "panic" | "fatal" | "error" | "warning" | "info") {
             return (Some(group), format!("{}{behind}", &line[..line.len() - rest.len()]));
         }
         rest = behind;
@@ -161,6 +190,17 @@ mod tests {
         let video = NewStream { position: 188_564, at: 4000, sound: false };
         let audio = NewStream { position: 190_000, at: 4000, sound: true };
         assert_eq!(messages.new_streams, [video, audio]);
+    }
+
+    #[test]
+    fn the_meters_result_is_kept_and_no_error() {
+        let mut messages = Messages::default();
+        messages.push(b"[info]     title           : [Parsed_ebur128_0 @ 0x1] Summary:\n    I: 3 LUFS\n");
+        messages
+            .push(b"[Parsed_ebur128_3 @ 0x5] [info] Summary:\n\n    I:   -17.6 LUFS\n    Peak:  -3 dBFS\n");
+        messages.push(b"[libx264 @ 0x1] [info] frame I:1\n    I: 9 LUFS\n");
+        assert_eq!(crate::ffmpeg::loudness::parse_summary(&messages.summary), Some((-17.6, -3.0)));
+        assert_eq!(messages.errors(), "");
     }
 
     proptest! {

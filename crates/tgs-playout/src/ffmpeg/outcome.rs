@@ -31,7 +31,7 @@ pub(crate) fn judge(
     match ended.abandoned {
         // ffmpeg waits for more segments of a playlist without an end tag.
         Some(Abandoned::Stalled) if all => return Ok(()),
-        Some(cause) => return Err(abandoned(cause, played)),
+        Some(cause) => return Err(abandoned(cause, played, source.is_some_and(MediaSource::is_file))),
         None => {}
     }
     let after = seconds(played);
@@ -69,7 +69,7 @@ pub(crate) fn judge(
 }
 
 /// The failure of an item whose encoder was abandoned.
-fn abandoned(cause: Abandoned, played: Duration) -> ItemFailure {
+fn abandoned(cause: Abandoned, played: Duration, is_file: bool) -> ItemFailure {
     let after = seconds(played);
     let (reason, detail) = match cause {
         Abandoned::Stalled => {
@@ -78,6 +78,10 @@ fn abandoned(cause: Abandoned, played: Duration) -> ItemFailure {
         }
         Abandoned::Stopped => {
             (FailureReason::Encoder, format!("its encoder was stopped by a signal after {after}"))
+        }
+        Abandoned::Trickles(came) if is_file => {
+            let came = seconds(came);
+            (FailureReason::Stalled, format!("its encoder is too slow: {came} of it came in a minute"))
         }
         Abandoned::Trickles(came) => {
             let came = seconds(came);

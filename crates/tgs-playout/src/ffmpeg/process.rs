@@ -12,6 +12,7 @@ use tgs_core::{cancel::Cancel, process};
 use tgs_rtmp::flv::{FlvError, FlvReader, Kind, Tag};
 
 use super::{
+    loudness::{Loudness, parse_summary},
     messages::{Messages, NewStream},
     stall::{Abandoned, STALL, StallDetector, StallLimits},
 };
@@ -76,6 +77,8 @@ pub struct EncoderExit {
     pub new_streams: Vec<u64>,
     /// Whether the sound ended where another sound stream began.
     pub sound_lost: bool,
+    /// The loudness of the original sound, if the encoder metered it.
+    pub loudness: Option<Loudness>,
 }
 
 impl Encoder {
@@ -181,6 +184,7 @@ impl Encoder {
         let status = self.child.wait()?;
         let mut pipe = self.tags.into_inner().into_inner();
         pipe.drain_messages();
+        pipe.messages.missing_glyphs.warn();
         let (newest, sounds_to) = (self.pictures_to.max(self.sounds_to), self.sounds_to);
         let new = &pipe.messages.new_streams;
         let there = |new: &NewStream| new.sound && new.at.abs_diff(sounds_to) <= SOUND_ENDS_MS;
@@ -192,6 +196,11 @@ impl Encoder {
             damaged: pipe.messages.damaged,
             new_streams: new.iter().map(|new| new.position).collect(),
             sound_lost,
+            loudness: parse_summary(&pipe.messages.summary).map(|(lufs, peak)| Loudness {
+                lufs,
+                peak,
+                length: None,
+            }),
             messages: pipe.messages.errors(),
         })
     }

@@ -1,24 +1,28 @@
 //! The slate: a plain background with text, shown for items without a picture.
 
-use std::fs;
+use std::time::Duration;
 
 use super::{
-    filters::{layout, meter},
+    draw::{PictureText, TextStyle, text_filter},
+    filters::meter,
     setup::EncodeSetup,
+    sound::layout,
 };
 use crate::profile::Profile;
 
-/// Name of the font in [`EncodeSetup::scratch`].
-pub const FONT_FILE: &str = "font.ttf";
+/// How the slate's light falls off from the top left, from 1 to 0.
+const LIGHT: &str = "max(0,1-hypot((X-0.3*W)/W,(Y-0.2*H)/H))";
 
-/// Name of the file with the slate's text in [`EncodeSetup::scratch`].
-const TEXT_FILE: &str = "slate.txt";
-
-/// Background colour of the slate, in ffmpeg's syntax.
-const SLATE_COLOUR: &str = "0x14202b";
-
-pub(super) fn slate_source(profile: &Profile) -> String {
-    format!("color=c={SLATE_COLOUR}:s={}x{}:r={}", profile.width, profile.height, profile.fps)
+/// The slate's background, without an end or of this `length`: a dark blue, lit from the top left.
+/// One frame is drawn and repeated; noise of a level hides the steps between shades.
+pub(super) fn slate_source(profile: &Profile, length: Option<Duration>) -> String {
+    let (w, h, fps) = (profile.width, profile.height, profile.fps);
+    let end = length.map(|length| format!(",trim=duration={:.3}", length.as_secs_f64())).unwrap_or_default();
+    format!(
+        "color=c=black:s={w}x{h}:r={fps},trim=end_frame=1,format=yuv420p,\
+         geq=lum='28+46*{LIGHT}+random(0)':cb='130+10*{LIGHT}':cr='126-10*{LIGHT}',\
+         loop=loop=-1:size=1,settb=1/{fps},setpts=N{end}"
+    )
 }
 
 pub(super) fn silence_source(profile: &Profile) -> String {
@@ -33,58 +37,21 @@ pub(super) fn slate_for_sound(profile: &Profile, sound: &str, slate: &str) -> St
     format!("{meter};{slate}[slate];[slate][meter]overlay=x={}:shortest=1", profile.width)
 }
 
-/// The filter that writes `text` on a slate. If the text file cannot be written, the slate has no
-/// text.
+/// The filter that writes `text` below cover art. If the text cannot be written, it is left out.
+pub(super) fn cover_text(setup: &EncodeSetup, text: &str) -> String {
+    let text = PictureText { text, style: TextStyle::Cover, shown: None };
+    text_filter(setup, &[text]).unwrap_or_else(|| "null".into())
+}
+
+/// The filter that writes `text` on a slate, whose picture is drawn once and repeated without end.
+/// If the text cannot be written, the slate has none.
 pub(super) fn slate_text(setup: &EncodeSetup, text: &str) -> String {
-    if text.is_empty() {
-        return "null".into();
-    }
-    let written = fs::write(setup.scratch.join(TEXT_FILE), wrapped(text));
-    if let Err(error) = written {
-        log::warn!("the slate has no text: cannot write {}: {error}", setup.scratch.display());
-        return "null".into();
-    }
-    let size = setup.profile.height / 16;
-    format!(
-        "drawtext=fontfile={FONT_FILE}:textfile={TEXT_FILE}:expansion=none:fontcolor=white:fontsize={size}:\
-         line_spacing={}:x=(w-text_w)/2:y=(h-text_h)/2",
-        size / 3
+    let text = PictureText { text, style: TextStyle::Slate, shown: None };
+    text_filter(setup, &[text]).map_or_else(
+        || "null".into(),
+        |draw| {
+            let fps = setup.profile.fps;
+            format!("trim=end_frame=1,{draw},loop=loop=-1:size=1,setpts=N/({fps}*TB)")
+        },
     )
-}
-
-/// Wraps the text to what fits on the slate: at most four lines of 36 characters.
-fn wrapped(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let mut word: String = word.chars().filter(|c| !c.is_control()).collect();
-        if word.chars().count() > 34 {
-            word = word.chars().take(33).chain(['…']).collect();
-        }
-        let last = lines.last_mut().expect("begins with a line");
-        if last.is_empty() {
-            *last = word;
-        } else if last.chars().count() + 1 + word.chars().count() <= 36 {
-            last.push(' ');
-            last.push_str(&word);
-        } else {
-            lines.push(word);
-        }
-    }
-    if lines.len() > 4 {
-        lines.truncate(4);
-        lines[3].push('…');
-    }
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slate_text_is_wrapped_and_bounded() {
-        assert_eq!(wrapped("one  two"), "one two");
-        assert_eq!(wrapped(&"x".repeat(80)).chars().count(), 34);
-        assert!(wrapped(&"many words ".repeat(50)).lines().count() <= 4);
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// An encoder without output for this long is abandoned.
 pub const STALL: Duration = Duration::from_secs(10);
 
-/// The speed of a remote source is measured over this much time spent waiting.
+/// The speed is measured over this much time spent waiting.
 const PACE_OVER: Duration = Duration::from_mins(1);
 
 /// Damage of the picture is measured over this much media time.
@@ -18,8 +18,9 @@ const BAD_IN_ROW: u32 = 4;
 /// What is known about an encoder's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StallLimits {
-    /// Whether the input comes over the network, from a server that may be too slow.
-    pub remote: bool,
+    /// Whether the encoder is left if it is slower than half of real time for long: its input comes
+    /// from a server, or it draws what the item plays without as well.
+    pub paced: bool,
     /// ffmpeg's index of the picture stream, and its pictures per second (0: unknown).
     pub picture: Option<(usize, f64)>,
 }
@@ -70,7 +71,7 @@ impl StallDetector {
             return None;
         }
         let came = Duration::from_millis(self.newest.saturating_sub(self.pace_from));
-        let slow = self.watch.remote && came < self.waited / 2;
+        let slow = self.watch.paced && came < self.waited / 2;
         (self.waited, self.pace_from) = (Duration::ZERO, self.newest);
         slow.then_some(Abandoned::Trickles(came))
     }
@@ -112,17 +113,17 @@ mod tests {
 
     #[test]
     fn a_server_that_trickles_is_left() {
-        let watch = StallLimits { remote: true, picture: None };
+        let watch = StallLimits { paced: true, picture: None };
         assert!(matches!(watched(watch, 400, 1000, 0), Some(Abandoned::Trickles(_))));
         assert_eq!(watched(watch, 600, 1000, 0), None);
         // A disk, or a machine, that is slow cannot be left.
-        assert_eq!(watched(StallLimits { remote: false, picture: None }, 400, 1000, 0), None);
+        assert_eq!(watched(StallLimits { paced: false, picture: None }, 400, 1000, 0), None);
     }
 
     #[test]
     fn a_slow_picture_beside_sound_is_waited_for() {
         let mut watcher = StallDetector::default();
-        watcher.set(StallLimits { remote: true, picture: Some((0, 0.1)) });
+        watcher.set(StallLimits { paced: true, picture: Some((0, 0.1)) });
         for second in 0..600 {
             // The picture is a slide of five minutes, the sound goes on.
             let picture = second / 300 * 300_000;
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_stays_broken_is_left() {
-        let watch = StallLimits { remote: false, picture: Some((0, 25.0)) };
+        let watch = StallLimits { paced: false, picture: Some((0, 25.0)) };
         // 25 tags a second.
         assert_eq!(watched(watch, 40, 0, 1), Some(Abandoned::Broken(200, 200)));
         assert_eq!(watched(watch, 80, 0, 1), Some(Abandoned::Broken(100, 200)));
@@ -153,7 +154,7 @@ mod tests {
         #[test]
         fn any_times_are_watched(tags in prop::collection::vec((any::<u64>(), 0_u64..1 << 40, any::<u64>()), 0..50), fps in any::<f64>()) {
             let mut watcher = StallDetector::default();
-            watcher.set(StallLimits { remote: true, picture: Some((0, fps)) });
+            watcher.set(StallLimits { paced: true, picture: Some((0, fps)) });
             for (time, waited, damaged) in tags {
                 let _ = watcher.note(time, Duration::from_millis(waited), damaged);
             }

@@ -55,7 +55,7 @@ impl Stage {
         let item = Item { id, turn: seq, title, start: Duration::ZERO, media };
         let started = StartedItem { seq, item, silent: false, expected: Some(Duration::from_mins(1)) };
         let origin = TagOrigin { seq, offset_ms: offset * 1000 };
-        self.tracker.picture(origin, Some(&Arc::new(started)));
+        self.tracker.picture(origin, Some(&Arc::new(started)), None);
     }
 
     /// A line for each event so far.
@@ -128,7 +128,7 @@ fn items_end_as_the_notes_say() {
 #[test]
 fn filler_interrupts_an_item_and_one_that_does_not_come_back_has_its_end() {
     let mut stage = Stage::new();
-    stage.tracker.set_filler_cause("paused");
+    stage.tracker.set_cause("paused");
     stage.picture(0, 1, 0);
     stage.picture(4, 1, 4);
     stage.picture(5, 0, 0);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tgs_control::OnAir;
 
 use super::{OnAirSource, Playout, PlayoutEnd};
-use crate::timeline::TagOrigin;
 
 /// Time limit for the first picture, after which the filler is sent.
 const START_PATIENCE: Duration = Duration::from_secs(3);
@@ -34,9 +33,11 @@ impl Playout {
             None => self.started + START_PATIENCE,
         };
         let now = self.clock.now();
-        if now < due && (self.anchor.is_some() || self.read_ahead.requested_change().is_none()) {
+        if now < due
+            && (self.anchor.is_some() || self.switch.current().read_ahead.requested_change().is_none())
+        {
             if self.anchor.is_none() {
-                self.read_ahead.wait(due.min(now + Duration::from_millis(100)) - now);
+                self.switch.current().read_ahead.wait(due.min(now + Duration::from_millis(100)) - now);
                 return self.idle(now);
             }
             return self.idle(due);
@@ -48,14 +49,22 @@ impl Playout {
     /// Whether the current item's source yields no media, although it has not ended and is not
     /// paused.
     pub(super) fn source_is_slow(&self) -> bool {
-        self.source == OnAirSource::Item && self.read_ahead.inside_item() && !self.read_ahead.is_paused()
+        self.source == OnAirSource::Item
+            && self.switch.current().read_ahead.inside_item()
+            && !self.switch.current().read_ahead.is_paused()
     }
 
     pub(super) fn enter_filler(&mut self) {
-        let asked_for = self.read_ahead.requested_change();
+        let asked_for = self.switch.current().read_ahead.requested_change();
         if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
             log::info!("filler on air: {cause}");
             self.show_filler(cause.to_owned());
+            return;
+        }
+        if let Some(lane) = self.switch.current_lane().filter(|_| self.holds_with_filler()) {
+            let cause = format!("“{}” is over before its time", lane.name);
+            log::info!("filler on air: {cause}");
+            self.show_filler(cause);
             return;
         }
         let status = self.shared_status.read().status;
@@ -76,13 +85,14 @@ impl Playout {
     }
 
     pub(super) fn show_filler(&mut self, cause: String) {
-        self.tracker.set_filler_cause(&cause);
+        self.tracker.set_cause(&cause);
         self.shared_status.show(|status| status.on_air = OnAir::Filler { cause });
-        self.rewound = self.read_ahead.rewind().zip(self.recent.back()).map(|(at, item)| TagOrigin {
-            seq: item.seq,
-            offset_ms: item.item.start.as_millis() as u64 + at,
-        });
-        if let Err(error) = self.filler.enter(&mut self.timeline) {
+        let source = self.switch.current_mut();
+        let at = source.read_ahead.rewind();
+        source.set_rewound(at);
+        let lane_slate = self.switch.current_lane().filter(|_| self.holds_with_filler());
+        let lane_slate = lane_slate.map(|lane| lane.slate.clone()).unwrap_or_default();
+        if let Err(error) = self.filler.enter(&mut self.timeline, lane_slate) {
             log::error!("failed to read the filler: {error}");
         }
         self.source = OnAirSource::Filler;

@@ -5,8 +5,10 @@
 //! and its place in decode and display order, so that the received tags show where each was cut.
 //! Time passes only while the playout waits; then encoders fill the read-ahead and commands arrive.
 
+mod lane_orders;
 mod material;
 mod pieces;
+mod programme;
 
 use std::{
     collections::VecDeque,
@@ -17,22 +19,26 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tgs_rtmp::flv::{FILE_HEADER, write_tag};
+use tgs_rtmp::flv::{FILE_HEADER, Tag, write_tag};
 
 use super::*;
 use crate::{
     events::Events,
     item::{Item, Media},
     item_notes::ItemNotes,
+    lane::Lanes,
     monitor::Monitors,
     output::parse_output,
     profile::Profile,
     publisher::OpenSink,
-    read_ahead::{Admission, Discard},
+    read_ahead::{Discard, ReadAhead, StartedItem},
+    simulation::time::{self as simulation, Simulated, SimulatedTime},
     sink::Sink,
 };
+use lane_orders::LaneOrder;
 use material::{FPS, GROUP, Material, PATTERNS};
 use pieces::{Piece, pieces};
+use programme::SimulatedProgramme;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -49,43 +55,35 @@ enum Order {
     Resume,
 }
 
-/// The encoder of one item.
-struct Encoder {
-    seq: u64,
-    tags: VecDeque<Tag>,
-    material: Material,
-    began: u64,
-    begun: bool,
-    sent_pictures: u64,
-}
-
 struct World {
     now: u64,
     time: Arc<SimulatedTime>,
-    read_ahead: Arc<ReadAhead>,
     shared_status: SharedStatus,
     cancel: Cancel,
-    materials: Vec<Material>,
-    encoder: Option<Encoder>,
-    turn: u64,
-    pending: u64,
+    list: SimulatedProgramme,
+    lanes: Lanes,
+    lane_orders: VecDeque<LaneOrder>,
+    lane_programmes: Vec<SimulatedProgramme>,
     orders: VecDeque<(u64, Order)>,
     end: u64,
     bytes: u64,
     /// Arrivals, in ns, and their tags.
     received: Vec<(u64, Tag)>,
-    /// The item of each turn.
-    items: Vec<u64>,
     /// Each end of a pause: its time, and the position at which a restart would resume.
     resumes: Vec<(u64, u64, Duration)>,
 }
 
-impl World {
+impl simulation::World for World {
     fn pass(&mut self, until: u64) {
         loop {
             let next = self.orders.front().map_or(u64::MAX, |order| order.0).min(until);
-            self.now = self.now.max(next);
+            let lane = self.lane_orders.front().map_or(u64::MAX, |order| order.opens);
+            self.now = self.now.max(next.min(lane));
             self.time.now.store(self.now, Ordering::Relaxed);
+            if lane <= self.now {
+                self.open_lane();
+                continue;
+            }
             let Some((_, order)) = self.orders.pop_front_if(|order| order.0 <= until) else { break };
             self.obey(order);
             self.encode();
@@ -95,79 +93,43 @@ impl World {
             self.cancel.cancel();
         }
     }
+}
 
+impl World {
     fn obey(&mut self, order: Order) {
         let standing = self.shared_status.standing();
         match order {
-            Order::Next => drop(self.read_ahead.skip()),
+            Order::Next => drop(self.list.read_ahead.skip()),
             Order::Jump => {
-                self.pending += u64::from(self.read_ahead.jump(Discard::All, false).is_ok());
+                self.list.pending += u64::from(self.list.read_ahead.jump(Discard::All, false).is_ok());
             }
             Order::Queue => {
-                self.pending += u64::from(self.read_ahead.jump(Discard::Later, false).is_ok());
+                self.list.pending += u64::from(self.list.read_ahead.jump(Discard::Later, false).is_ok());
             }
             Order::Pause => standing.set_paused(true),
             Order::Resume => {
                 if let Some(at) = self.shared_status.read().published.filter(|_| standing.is_paused()) {
-                    self.resumes.push((self.now, self.items[at.turn as usize], at.offset));
+                    self.resumes.push((self.now, self.list.items[at.turn as usize], at.offset));
                 }
                 standing.set_paused(false);
             }
         }
-        self.read_ahead.wake();
+        self.list.read_ahead.wake();
     }
 
     /// The prepare and encode threads up to now.
     fn encode(&mut self) {
-        loop {
-            for _ in 0..std::mem::take(&mut self.pending) {
-                self.read_ahead.release_request();
-            }
-            let Some(encoder) = &mut self.encoder else {
-                let material = self.materials[self.turn as usize % self.materials.len()];
-                match self.read_ahead.admit(&item(self.turn), &self.cancel) {
-                    Admission::Admitted(admitted) => {
-                        let (seq, began) = (admitted.seq, self.now);
-                        let tags = material.tags(seq);
-                        self.encoder =
-                            Some(Encoder { seq, tags, material, began, begun: false, sent_pictures: 0 });
-                        self.items.push(seq);
-                        self.turn += 1;
-                    }
-                    Admission::Skipped => {
-                        self.items.push(0);
-                        self.turn += 1;
-                    }
-                    other => panic!("{other:?}"),
-                }
-                continue;
-            };
-            let material = encoder.material;
-            let lasted = (self.now - encoder.began) / MS;
-            let Some(ready) = lasted.checked_sub(material.startup) else { return };
-            if encoder.sent_pictures > ready.saturating_mul(material.speed) / 1000
-                || self.read_ahead.seconds() >= READ_AHEAD.as_secs_f64()
-            {
-                return;
-            }
-            let mut events = Vec::new();
-            if !std::mem::replace(&mut encoder.begun, true) {
-                events.push(begin(encoder.seq, self.turn - 1, material.silent));
-            }
-            match encoder.tags.pop_front() {
-                Some(tag) => {
-                    encoder.sent_pictures += u64::from(tag.kind == Kind::Video && tag.is_frame());
-                    events.push(Event::Tag(tag));
-                }
-                None => events.push(Event::End),
-            }
-            let ended = matches!(events.last(), Some(Event::End));
-            let taken = events.into_iter().all(|event| self.read_ahead.push(event, false, &self.cancel));
-            if !taken || ended {
-                self.read_ahead.close();
-                self.encoder = None;
-            }
+        self.list.encode(self.now, &self.cancel);
+        for lane in &mut self.lane_programmes {
+            lane.encode(self.now, &self.cancel);
         }
+    }
+
+    fn open_lane(&mut self) {
+        let Some(order) = self.lane_orders.pop_front() else { return };
+        let programme = order.open(&self.lanes, &self.time, self.shared_status.standing());
+        self.lane_programmes.push(programme);
+        self.encode();
     }
 }
 
@@ -180,69 +142,8 @@ fn begin(seq: u64, turn: u64, silent: bool) -> Event {
     Event::Begin(Arc::new(StartedItem { seq, item: item(turn), silent, expected: None }))
 }
 
-/// The simulated time.
-#[derive(Debug)]
-struct SimulatedTime {
-    began: Instant,
-    /// Nanoseconds since `began`.
-    now: AtomicU64,
-}
-
-impl SimulatedTime {
-    fn elapsed(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-}
-
-impl Clock for SimulatedTime {
-    fn now(&self) -> Instant {
-        self.began + Duration::from_nanos(self.elapsed())
-    }
-
-    fn wall(&self) -> f64 {
-        self.elapsed() as f64 / SECOND as f64
-    }
-
-    fn wait(&self, _: Duration, _: &Cancel) -> bool {
-        unreachable!("the read-ahead does not wait by this clock");
-    }
-}
-
-/// The simulated time, and the world that moves with it.
-struct Simulated {
-    time: Arc<SimulatedTime>,
-    world: Mutex<World>,
-}
-
-impl std::fmt::Debug for Simulated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.time.fmt(f)
-    }
-}
-
-impl Simulated {
-    fn pass(&self, until: u64) {
-        self.world.lock().unwrap().pass(until);
-    }
-}
-
-impl Clock for Simulated {
-    fn now(&self) -> Instant {
-        self.time.now()
-    }
-
-    fn wall(&self) -> f64 {
-        self.time.wall()
-    }
-
-    fn wait(&self, timeout: Duration, cancel: &Cancel) -> bool {
-        self.pass(self.time.elapsed() + timeout.as_nanos() as u64);
-        cancel.is_cancelled()
-    }
-}
-
 /// A connection that delivers at once.
-struct Ingest(Arc<Simulated>);
+struct Ingest(Arc<Simulated<World>>);
 
 impl Sink for Ingest {
     fn queue(&mut self, tag: &Tag) -> Result<(), SinkError> {
@@ -285,6 +186,16 @@ const FILLER: Material = Material {
 
 /// Broadcasts `materials` in turn for `seconds`, with these commands. Returns what arrived.
 fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) -> World {
+    broadcast_with_lanes(materials, orders, Vec::new(), seconds)
+}
+
+/// The same with lanes.
+fn broadcast_with_lanes(
+    materials: Vec<Material>,
+    orders: Vec<(u64, Order)>,
+    lane_orders: Vec<LaneOrder>,
+    seconds: u64,
+) -> World {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("filler.flv");
     let mut bytes = FILE_HEADER.to_vec();
@@ -294,24 +205,24 @@ fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) 
     std::fs::write(&path, bytes).unwrap();
     let filler = Filler::encoded(&path).unwrap();
     let (cancel, shared_status) = (Cancel::new(), SharedStatus::default());
-    let time = Arc::new(SimulatedTime { began: Instant::now(), now: AtomicU64::new(0) });
+    let time =
+        Arc::new(SimulatedTime { began: Instant::now(), starts: Duration::ZERO, now: AtomicU64::new(0) });
     let read_ahead = ReadAhead::new(FPS as u32, READ_AHEAD, shared_status.standing());
     let read_ahead = Arc::new(read_ahead.timed_by(time.clone()));
+    let lanes = Lanes::default();
     let world = World {
         now: 0,
         time: time.clone(),
-        read_ahead: read_ahead.clone(),
         shared_status: shared_status.clone(),
         cancel: cancel.clone(),
-        materials,
-        encoder: None,
-        turn: 0,
-        pending: 0,
+        list: SimulatedProgramme::new(read_ahead.clone(), materials),
+        lanes: lanes.clone(),
+        lane_orders: lane_orders.into(),
+        lane_programmes: Vec::new(),
         orders: orders.into(),
         end: seconds * SECOND,
         bytes: 0,
         received: Vec::new(),
-        items: Vec::new(),
         resumes: Vec::new(),
     };
     let simulated = Arc::new(Simulated { time, world: Mutex::new(world) });
@@ -334,7 +245,8 @@ fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) 
         watchdog: Watchdog::default(),
         started: simulated.time.began,
     };
-    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
+    let mut playout =
+        Playout::new(LaneSwitch::new(read_ahead, lanes), timeline, filler, publisher, supervision, true);
     playout.run().unwrap();
     drop(playout);
     Arc::into_inner(simulated).unwrap().world.into_inner().unwrap()

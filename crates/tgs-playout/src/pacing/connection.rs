@@ -35,7 +35,7 @@ impl Playout {
         self.note_arrived();
         self.tracker.outage_began(&broken.to_string(), self.arrived);
         self.resume_at = self.publisher.lose().or(self.resume_at);
-        self.read_ahead.set_at_live_edge(true);
+        self.switch.set_at_live_edge(true);
     }
 
     /// Connects, with unlimited attempts.
@@ -90,7 +90,7 @@ impl Playout {
         log::info!("connected to {}", self.publisher.output());
         self.tracker.connected(!self.until_keyframe);
         self.shared_status.show(|status| status.publisher = PublisherState::Connected);
-        self.read_ahead.set_at_live_edge(false);
+        self.switch.set_at_live_edge(false);
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl Playout {
     pub(super) fn resume(&mut self) -> Result<(), SinkError> {
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {
-            self.read_ahead.skip_to_live_edge();
+            self.switch.current().read_ahead.skip_to_live_edge();
             self.begin_segment();
             self.until_keyframe = true;
             self.resume_at = None;

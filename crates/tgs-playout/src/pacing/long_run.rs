@@ -37,10 +37,12 @@ use super::*;
 use crate::{
     events::Events,
     item_notes::ItemNotes,
+    lane::Lanes,
     monitor::Monitors,
     output::parse_output,
     profile::Profile,
     publisher::OpenSink,
+    read_ahead::ReadAhead,
     sink::{Sink, SinkError},
     timeline::Timeline,
 };
@@ -206,12 +208,13 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
     let supervision = supervision(cancel, shared_status, &simulated);
-    let mut playout = Playout::new(read_ahead, timeline, filler, publisher, supervision, true);
+    let switch = LaneSwitch::new(read_ahead, Lanes::default());
+    let mut playout = Playout::new(switch, timeline, filler, publisher, supervision, true);
     let played = playout.run().expect("the broadcast goes on to the end");
 
     let shown_to = playout.timeline.next_picture_ms();
     let anchor = simulated.at(playout.anchor.unwrap()) as i64;
-    assert!(playout.recent.len() <= 8);
+    assert!(playout.switch.current().recent_len() <= 8);
     drop(playout);
     simulated.world(|world| {
         let viewer = &world.viewer;

@@ -6,7 +6,7 @@ use tgs_control::{OnAir, PlayingItem};
 
 use super::{OnAirSource, Playout};
 use crate::{
-    read_ahead::StartedItem,
+    lane::{MOST_LANES, lane_of},
     status::{METRICS, Published},
     timeline::TagOrigin,
 };
@@ -19,19 +19,20 @@ impl Playout {
         METRICS.last_progress.set(self.clock.wall());
         METRICS.on_air.set(1);
         self.sent_at = Some(self.clock.now());
-        if origin.seq > self.newest {
-            self.newest = origin.seq;
+        // Sound of the item before may still follow.
+        let known = |newest: &u64| lane_of(*newest) == lane_of(origin.seq) && *newest >= origin.seq;
+        if origin.seq > 0 && !self.newest.iter().any(known) {
+            self.note_begun(origin.seq);
             self.played += 1;
             METRICS.streams_played.inc();
-            if let Some(item) = self.item(origin.seq) {
+            if let Some(item) = self.switch.item(origin.seq) {
                 #[cfg(test)]
                 crate::faults::strike("the playout thread", &item.item.title);
                 log::info!("on air: {}", item.item.title);
             }
         }
         if picture {
-            let item = self.recent.iter().find(|item| item.seq == origin.seq);
-            self.tracker.picture(origin, item);
+            self.tracker.picture(origin, self.switch.item(origin.seq), self.switch.lane(origin));
         }
         let changed = origin.seq != self.last.seq;
         self.last = origin;
@@ -41,15 +42,24 @@ impl Playout {
         self.report(changed);
     }
 
-    pub(super) fn item(&self, seq: u64) -> Option<&Arc<StartedItem>> {
-        self.recent.iter().find(|item| item.seq == seq)
+    /// Remembers an item, so that it is counted once, also if lanes interrupt it.
+    fn note_begun(&mut self, seq: u64) {
+        let lane = lane_of(seq);
+        // Numbers grow within a lane.
+        self.newest.retain(|newest| lane_of(*newest) != lane);
+        self.newest.push_back(seq);
+        if self.newest.len() > MOST_LANES + 1 {
+            self.newest.pop_front();
+        }
     }
 
     pub(super) fn note_arrived(&mut self) {
         if let Some(origin) = self.publisher.published().filter(|origin| origin.seq > 0) {
-            let rewound = self.rewound.filter(|to| to.seq == origin.seq && to.offset_ms < origin.offset_ms);
-            self.arrived = Some(rewound.unwrap_or(origin));
+            self.arrived = Some(self.switch.resumes_at(origin));
         }
+        let list = self.arrived.filter(|origin| lane_of(origin.seq) == 0).or(self.list_arrived);
+        // What a lane has interrupted continues there, though its last pictures arrive later.
+        self.list_arrived = list.map(|origin| self.switch.resumes_at(origin));
     }
 
     /// Updates the snapshot, at once if `changed`.
@@ -59,30 +69,40 @@ impl Playout {
         }
         self.reported = Some(self.clock.now());
         self.note_arrived();
-        let (ahead, queue) = (self.read_ahead.seconds(), self.publisher.queue_seconds());
+        let read_ahead = &self.switch.current().read_ahead;
+        let (ahead, queue) = (read_ahead.seconds(), self.publisher.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
         // Until the filler's first tag is sent, `last` still names an item.
-        let item = self.item(self.last.seq).filter(|_| self.source != OnAirSource::Filler);
+        let item = self.switch.item(self.last.seq).filter(|_| self.source != OnAirSource::Filler);
+        let lane = item.and_then(|_| self.switch.lane(self.last));
         let showing = item.map(|item| PlayingItem {
             id: item.item.id.clone(),
             title: item.item.title.clone(),
             offset_seconds: self.last.offset_ms as f64 / 1000.0,
             duration_seconds: item.expected.map(|d| (d + item.item.start).as_secs_f64()),
+            lane: lane.map(|lane| lane.name.clone()),
         });
-        let published = self.arrived.and_then(|origin| {
-            let place = self.item(origin.seq)?.item.turn;
-            Some(Published { turn: place, offset: Duration::from_millis(origin.offset_ms) })
-        });
-        let (sent_at, sent_turn) = (self.sent_at, item.map(|item| item.item.turn));
-        let next = self.read_ahead.next_title();
-        let (now, bridging) =
-            (self.clock.now(), self.source == OnAirSource::Filler && !self.read_ahead.is_paused());
+        let position = |origin: TagOrigin| {
+            let turn = self.switch.item(origin.seq)?.item.turn;
+            Some(Published { turn, offset: Duration::from_millis(origin.offset_ms) })
+        };
+        let published = self.list_arrived.and_then(position);
+        let lane_position = self.arrived.filter(|_| lane.is_some()).and_then(position);
+        let sent_turn = item.filter(|_| lane.is_none()).map(|item| item.item.turn);
+        let (sent_at, next) = (self.sent_at, read_ahead.next_title());
+        // In a pause and in the rest of a slot's time, the filler is asked for.
+        let asked_for = read_ahead.is_paused() || self.holds_with_filler();
+        let (now, bridging) = (self.clock.now(), self.source == OnAirSource::Filler && !asked_for);
         self.shared_status.update(|state| {
             state.sent_at = sent_at;
+            if let Some(item) = item.filter(|item| state.item.as_deref() != Some(&item.item)) {
+                state.item = Some(Arc::new(item.item.clone()));
+            }
             state.sent_turn = sent_turn.or(state.sent_turn);
             state.filler_since = bridging.then(|| state.filler_since.unwrap_or(now));
             state.published = published.or_else(|| state.published.take());
+            state.lane_position = lane_position;
             let status = &mut state.status;
             status.next = next;
             status.readahead_seconds = ahead;

@@ -41,6 +41,9 @@ fn allowed(scheme: &str) -> &'static str {
 /// The value of `-protocol_whitelist` for `source`; `None` for files other than HLS lists, where
 /// ffmpeg's default suffices.
 fn whitelist(source: &MediaSource) -> Option<&'static str> {
+    if source.is_relayed_live() {
+        return Some("unix");
+    }
     if !source.is_file() {
         let scheme = source.url.split_once("://").map_or("", |(scheme, _)| scheme);
         return Some(allowed(&scheme.to_ascii_lowercase()));
@@ -226,6 +229,7 @@ mod tests {
             assert!(list.split(',').all(|one| !bad.contains(&one)), "{scheme}: {list}");
         }
         assert_eq!(whitelist(&MediaSource::at("file:/a.mp4".into())), None);
+        assert_eq!(whitelist(&MediaSource::at("unix:/run/live.sock".into())), Some("unix"));
         assert!(
             whitelist(&MediaSource::at("file:/a.m3u8".into())).is_some_and(|list| list.contains("https"))
         );

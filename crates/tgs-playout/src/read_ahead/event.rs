@@ -17,6 +17,17 @@ pub enum Event {
     End,
 }
 
+/// The result of `ReadAhead::take_to_cut`.
+#[derive(Debug)]
+pub(crate) enum CutTake {
+    /// An event that must be sent before another source follows.
+    Event(Event),
+    /// Another source may follow.
+    Cut,
+    /// The encoder has not made the pictures that are missing.
+    NotReady,
+}
+
 /// An item whose tags follow.
 #[derive(Debug)]
 pub struct StartedItem {

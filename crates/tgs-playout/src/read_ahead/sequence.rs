@@ -40,6 +40,11 @@ impl Default for ItemSequence {
 }
 
 impl ItemSequence {
+    /// The numbers above `seq`.
+    pub(crate) fn above(seq: u64) -> Self {
+        Self { used: seq, newest: seq, on_air: seq, below: seq, ..Self::default() }
+    }
+
     /// Assigns a number to the next item.
     pub(crate) fn open(&mut self) -> SeqAdmission {
         let number = self.used + 1;

@@ -4,14 +4,51 @@ use std::time::{Duration, Instant};
 
 use tgs_core::cancel::Cancel;
 
-use super::{MAX_BYTES, Polled, ReadAhead, StartLevel, buffer::Buffer};
+use super::{MAX_BYTES, Polled, ReadAhead, StartLevel, buffer::Buffer, event::CutTake};
 
 impl ReadAhead {
+    /// Takes the events that must be sent before another source may follow.
+    pub(crate) fn take_to_cut(&self) -> CutTake {
+        let mut state = self.lock();
+        if state.may_cut() {
+            return state.remove_sound().map_or(CutTake::Cut, CutTake::Event);
+        }
+        match state.remove() {
+            Some(piece) => {
+                self.make_room(&state);
+                CutTake::Event(piece)
+            }
+            None => CutTake::NotReady,
+        }
+    }
+
+    /// Whether the first item can be sent: enough of it is encoded. A live item comes in real time,
+    /// so that only what is held at its start can bridge a stall.
+    pub(crate) fn is_startable(&self, is_live: bool) -> bool {
+        let state = self.lock();
+        if is_live { self.is_nearly_full(&state) } else { state.groups > 0 || self.is_quick(&state) }
+    }
+
+    /// The writer resumes once a third of a second is free; levels between count as full.
+    fn is_nearly_full(&self, state: &Buffer) -> bool {
+        state.frames + self.fps / 2 >= self.frames_wanted || state.bytes >= MAX_BYTES || state.over
+    }
+
     /// Puts the sent part of the group being sent back, because the filler interrupts it. Returns
     /// the time of the keyframe with which the item continues; `None` if that has not come yet, or
     /// the item is discarded.
     pub fn rewind(&self) -> Option<u64> {
         self.lock().rewind()
+    }
+
+    /// Another source replaces this one: drops the rest of a discarded item, else acts as
+    /// [`ReadAhead::rewind`].
+    pub(crate) fn leave(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if !state.rest.is_empty() {
+            state.drop_rest();
+        }
+        state.rewind()
     }
 
     /// Takes the next event if the buffer level is at least `need`.
@@ -85,8 +122,7 @@ impl ReadAhead {
     /// `cancel` was set meanwhile.
     pub fn wait_full(&self, cancel: &Cancel) -> bool {
         let mut state = self.lock();
-        // The writer resumes once a third of a second is free; levels between count as full.
-        while state.frames + self.fps / 2 < self.frames_wanted && state.bytes < MAX_BYTES && !state.over {
+        while !self.is_nearly_full(&state) {
             if cancel.is_cancelled() {
                 return false;
             }

@@ -45,7 +45,7 @@ pub enum SinkError {
     #[error("stopped")]
     Cancelled,
     /// Raised by tests only.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     #[error("simulated")]
     Simulated,
 }

@@ -21,6 +21,9 @@ pub(crate) struct FileSink {
 
 impl FileSink {
     pub(crate) fn create(path: &Path, profile: &Profile) -> Result<Self, SinkError> {
+        if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+            log::info!("replacing {}", path.display());
+        }
         Self::begin(path, profile).map_err(|source| SinkError::File { path: path.to_owned(), source })
     }
 

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     ffmpeg::{
+        Processing,
+        colour::{Colour, Matrix, Transfer},
         extra_args::ExtraArgs,
+        fields::{FieldOrder, Fields},
         outcome::judge,
         probe::{self, Times},
     },
@@ -13,10 +16,13 @@ use crate::{
 fn setup() -> EncodeSetup {
     EncodeSetup {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: Profile::P720,
+        processing: Processing::default(),
         extra: ExtraArgs::default(),
         scratch: "/no/such".into(),
         image_duration: Duration::from_secs(10),
+        short_groups: false,
     }
 }
 
@@ -28,10 +34,27 @@ fn another_command_has_another_recipe() {
     let seconds = |n| Some(Duration::from_secs(n));
     let video =
         VideoStream { width: 640, height: 360, fps: 50.0, duration: seconds(5), ..VideoStream::default() };
-    let audio = AudioStream { source: 0, index: 1, late: Duration::ZERO, duration: seconds(4), unplaced: 0 };
+    let audio = AudioStream {
+        source: 0,
+        index: 1,
+        late: Duration::ZERO,
+        duration: seconds(4),
+        channels: 2,
+        unplaced: 0,
+    };
     let late = AudioStream { late: LATE * 2, duration: seconds(9), ..audio };
-    let interlaced = VideoStream { interlaced: true, fps: 25.0, ..video };
+    let interlaced = VideoStream { fields: Fields::Interlaced { order: None }, fps: 25.0, ..video };
+    let film = VideoStream { fields: Fields::Telecined(FieldOrder::Top), fps: 29.97, ..video };
+    let hdr = Colour { matrix: Matrix::Bt2020, transfer: Transfer::Pq, ..Colour::default() };
+    let hdr = VideoStream { colour: hdr, ..video };
+    let old = Colour { matrix: Matrix::Bt601, full: true, ..Colour::default() };
+    let old = VideoStream { colour: old, ..video };
+    let clear = VideoStream { alpha: Some(Alpha::Vp9), ..video };
     let probes = [
+        (Some(film), None),
+        (Some(hdr), None),
+        (Some(old), None),
+        (Some(clear), None),
         (Some(video), Some(audio)),
         (Some(interlaced), Some(late)),
         (Some(video), None),
@@ -54,7 +77,7 @@ fn another_command_has_another_recipe() {
     let digest = u32::from_be_bytes(std::array::from_fn(|n| digest.as_ref()[n]));
     assert_eq!(
         (ENCODER_VERSION, format!("{digest:08x}").as_str()),
-        (4, "4da24eb4"),
+        (5, "a552f7c0"),
         "ffmpeg is called otherwise: if what it makes is another, raise ENCODER_VERSION; then put both numbers here"
     );
 }
@@ -108,6 +131,7 @@ proptest::proptest! {
             damaged: 0,
             new_streams: Vec::new(),
             sound_lost: false,
+            loudness: None,
         };
         let source = item.media.sources.first();
         let promised = job.promised(&ended, source);

@@ -1,7 +1,7 @@
 //! Runs ffprobe once and parses its answer.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,6 +58,8 @@ pub(super) struct FfprobeFormat {
     pub(super) bit_rate: Option<String>,
     pub(super) start_time: Option<String>,
     pub(super) duration: Option<String>,
+    #[serde(default)]
+    pub(super) tags: TagMap,
 }
 
 /// A programme of a transport stream, or a variant of an HLS master playlist.
@@ -98,6 +100,7 @@ pub(super) struct FfprobeStream {
     pub(super) sample_fmt: Option<String>,
     pub(super) nb_frames: Option<String>,
     pub(super) sample_aspect_ratio: Option<String>,
+    pub(super) display_aspect_ratio: Option<String>,
     pub(super) sample_rate: Option<String>,
     pub(super) channels: Option<u32>,
     pub(super) channel_layout: Option<String>,
@@ -106,6 +109,10 @@ pub(super) struct FfprobeStream {
     pub(super) avg_frame_rate: Option<String>,
     pub(super) r_frame_rate: Option<String>,
     pub(super) field_order: Option<String>,
+    pub(super) color_range: Option<String>,
+    pub(super) color_space: Option<String>,
+    pub(super) color_transfer: Option<String>,
+    pub(super) color_primaries: Option<String>,
     pub(super) start_time: Option<String>,
     pub(super) duration: Option<String>,
     #[serde(default)]
@@ -137,13 +144,43 @@ pub(super) struct Disposition {
     pub(super) attached_pic: u8,
     #[serde(default)]
     pub(super) timed_thumbnails: u8,
+    #[serde(default)]
+    pub(super) comment: u8,
+    #[serde(default)]
+    pub(super) visual_impaired: u8,
+    #[serde(default)]
+    pub(super) hearing_impaired: u8,
+    #[serde(default)]
+    pub(super) forced: u8,
 }
 
-/// Matroska stores a stream's length in a tag.
 #[derive(Deserialize, Default)]
 pub(super) struct FfprobeTags {
+    /// Matroska stores a stream's length in a tag.
     #[serde(rename = "DURATION")]
     pub(super) duration: Option<String>,
+    pub(super) language: Option<String>,
+    #[serde(flatten)]
+    more: TagMap,
+}
+
+/// Tags by name. Containers differ in the case of the names.
+#[derive(Deserialize, Default)]
+#[serde(transparent)]
+pub(super) struct TagMap(HashMap<String, serde_json::Value>);
+
+impl TagMap {
+    /// The text of this tag.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+    }
+}
+
+impl FfprobeTags {
+    /// The text of this tag.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.more.get(name)
+    }
 }
 
 pub(super) fn packets(source: &MediaSource) -> u32 {
@@ -164,8 +201,10 @@ pub(super) fn ask(
         .arg(
             "format=format_name,start_time,duration,bit_rate:program=program_id:program_stream=index:\
              stream=index,id,codec_type,codec_name,profile,pix_fmt,sample_fmt,nb_frames,width,height,\
-             sample_aspect_ratio,sample_rate,channels,channel_layout,avg_frame_rate,r_frame_rate,field_order,start_time,duration:\
-             stream_disposition=default,attached_pic,timed_thumbnails:stream_tags=DURATION:stream_side_data=rotation:\
+             sample_aspect_ratio,display_aspect_ratio,sample_rate,channels,channel_layout,avg_frame_rate,r_frame_rate,field_order,start_time,duration,\
+             color_range,color_space,color_transfer,color_primaries:format_tags=title,artist,album_artist:\
+             stream_disposition=default,attached_pic,timed_thumbnails,comment,visual_impaired,hearing_impaired,forced:\
+             stream_tags=DURATION,language,title,artist,alpha_mode,handler_name,mimetype,filename:stream_side_data=rotation:\
              packet=stream_index,flags:packet_side_data=side_data_type",
         )
         .args(source_options(source))
@@ -181,6 +220,10 @@ pub(super) fn ask(
         RunError::TimedOut { .. } => ItemFailure::new(
             FailureReason::Timeout,
             format!("ffprobe got no answer within {} s", TIME_OUT.as_secs()),
+        ),
+        RunError::TooMuch { .. } => ItemFailure::new(
+            FailureReason::Unplayable,
+            format!("its streams and tags fill more than {} MiB of ffprobe's answer", MAX_ANSWER >> 20),
         ),
         other => ItemFailure::new(FailureReason::Tool, format!("cannot run {}: {other}", ffprobe.display())),
     })?;

@@ -2,7 +2,48 @@
 
 use std::time::Duration;
 
-use crate::{ffmpeg::stall::StallLimits, item::Media};
+use tgs_core::language::Languages;
+
+use super::{subtitles::SubtitleStream, tags::Tags};
+use crate::{
+    ffmpeg::{
+        colour::Colour, fields::Fields, loudness::Loudness, ready_subtitles::ReadySubtitles,
+        stall::StallLimits,
+    },
+    item::Media,
+};
+
+/// How a picture with transparency is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alpha {
+    /// By ffmpeg's usual decoder.
+    Usual,
+    /// By libvpx, for VP8: ffmpeg's own decoder ignores the transparency.
+    Vp8,
+    /// The same for VP9.
+    Vp9,
+}
+
+impl Alpha {
+    /// The decoder to name to ffmpeg.
+    #[must_use]
+    pub fn decoder(self) -> Option<&'static str> {
+        match self {
+            Self::Usual => None,
+            Self::Vp8 => Some("libvpx"),
+            Self::Vp9 => Some("libvpx-vp9"),
+        }
+    }
+}
+
+/// Where an item's cover art is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cover {
+    /// A stream of the item: the number of its source, and ffmpeg's index.
+    Embedded(usize, usize),
+    /// A file of this name beside the first source.
+    Beside(&'static str),
+}
 
 /// The picture stream in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,8 +58,14 @@ pub struct VideoStream {
     pub height: u32,
     /// Mean frames per second; 0 if unknown.
     pub fps: f64,
-    /// Whether the picture is interlaced.
-    pub interlaced: bool,
+    /// How the picture is made of fields.
+    pub fields: Fields,
+    /// What its samples mean.
+    pub colour: Colour,
+    /// How it is decoded with its transparency, if it may have any.
+    pub alpha: Option<Alpha>,
+    /// Width by height as shown; 0 if unknown.
+    pub aspect: f64,
     /// Delay of the stream's beginning after that of its source.
     pub late: Duration,
     /// End of the stream, counted from the beginning of its source, if the container states one.
@@ -36,12 +83,14 @@ pub struct AudioStream {
     pub late: Duration,
     /// End of the stream, counted from the beginning of its source, if the container states one.
     pub duration: Option<Duration>,
+    /// Number of channels; 0 if unknown.
+    pub channels: u32,
     /// Number of channels if ffmpeg has no layout for them (more than eight); else 0.
     pub unplaced: u32,
 }
 
 /// The streams and times of an item. At least one of the two streams exists.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Probe {
     /// The picture, unless the item has sound only (cover art does not count).
     pub video: Option<VideoStream>,
@@ -55,8 +104,20 @@ pub struct Probe {
     pub still: bool,
     /// The stored format, if passthrough may be possible.
     pub stored: Option<EncodedFormat>,
+    /// Whether the picture is one image that is held while the sound of another source plays.
+    pub image: bool,
+    /// Cover art of an item without a picture.
+    pub cover: Option<Cover>,
+    /// The subtitles beside the picture, in its source.
+    pub subtitles: Vec<SubtitleStream>,
+    /// What the item says about itself.
+    pub tags: Tags,
     /// Whether the item has sound, but none that can be decoded.
     pub unheard: bool,
+    /// The loudness of the sound, if it was measured. No probe sets it.
+    pub loudness: Option<Loudness>,
+    /// The subtitles to draw, once they are prepared. No probe sets it.
+    pub ready_subtitles: ReadySubtitles,
     /// Offset in the source at which the probe began.
     pub skip_bytes: u64,
     /// In a transport stream, whose streams may change half-way: the PID of the picture, or else of
@@ -101,6 +162,8 @@ pub struct ProbeOptions {
     pub height: u32,
     /// How long a still picture is shown.
     pub image_duration: Duration,
+    /// Languages of the sound after those of the item itself.
+    pub languages: Languages,
 }
 
 impl Probe {
@@ -110,10 +173,24 @@ impl Probe {
         self.unheard.then_some("without its sound, which cannot be decoded here")
     }
 
+    /// Whether subtitles or cover art are shown, without which the item plays as well.
+    #[must_use]
+    pub fn has_extras(&self) -> bool {
+        self.ready_subtitles.is_drawn() || self.cover.is_some()
+    }
+
+    /// Leaves out what [`Probe::has_extras`] names.
+    pub fn without_extras(&mut self) {
+        (self.ready_subtitles, self.cover) = (ReadySubtitles::Failed, None);
+    }
+
     /// The limits for watching an encoder of this item from `media`.
     #[must_use]
     pub fn watch(&self, media: &Media) -> StallLimits {
         let remote = media.sources.iter().any(|source| !source.is_file());
-        StallLimits { remote, picture: self.video.map(|video| (video.index, video.fps)) }
+        StallLimits {
+            paced: remote || self.has_extras(),
+            picture: self.video.map(|video| (video.index, video.fps)),
+        }
     }
 }

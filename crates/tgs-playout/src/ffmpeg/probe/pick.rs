@@ -7,9 +7,23 @@ use super::{
     found::{AudioStream, VideoStream},
     times::{clock, ratio, seconds},
 };
+use crate::ffmpeg::fields::Fields;
+use tgs_core::language::{self, Languages};
 
 /// Codecs of single images, used for cover art beside music; each can also hold a film.
 const IMAGES: [&str; 9] = ["mjpeg", "png", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "jpegxl", "ppm"];
+
+/// Words in the titles of commentaries and audio descriptions, in lower case.
+const ASIDES: [&str; 8] = [
+    "commentary",
+    "комментар",
+    "audio description",
+    "audiodescription",
+    "audiodeskription",
+    "descriptive audio",
+    "тифлокомментар",
+    "kommentar",
+];
 
 /// A picture stream shorter than this is a single picture, if another stream continues.
 const STILL: Duration = Duration::from_secs(1);
@@ -19,6 +33,8 @@ const STILL: Duration = Duration::from_secs(1);
 pub(super) struct StreamChoice<'a> {
     pub(super) picture: Option<&'a FfprobeStream>,
     pub(super) sound: Option<&'a FfprobeStream>,
+    /// Cover art that ffprobe could decode.
+    pub(super) cover: Option<&'a FfprobeStream>,
 }
 
 impl StreamChoice<'_> {
@@ -32,7 +48,13 @@ impl StreamChoice<'_> {
             width: stream.width?,
             height: stream.height?,
             fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
-            interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
+            fields: match stream.field_order.as_deref() {
+                Some("tt" | "bb" | "tb" | "bt") => Fields::Interlaced { order: None },
+                _ => Fields::Progressive,
+            },
+            colour: stream.colour(),
+            alpha: stream.alpha(),
+            aspect: stream.aspect(),
             late: stream.late(&answer.format),
             duration: stream.end(&answer.format),
         })
@@ -51,14 +73,21 @@ impl StreamChoice<'_> {
             index: stream.index,
             late: stream.late(&answer.format),
             duration: stream.end(&answer.format),
+            channels: stream.channels.unwrap_or(0),
             unplaced: stream.unplaced_channels(),
         })
     }
 }
 
 /// Chooses the best picture for a broadcast of `height` lines, and the best sound of the same
-/// programme.
-pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
+/// programme: one in the first of `languages` that there is, the item's own before the broadcast's.
+/// Commentary and audio description come last.
+pub(super) fn choose<'a>(
+    answer: &'a FfprobeOutput,
+    height: u32,
+    own: &[String],
+    languages: Languages,
+) -> StreamChoice<'a> {
     // HLS and DASH variants are one film in several sizes; programmes are different films.
     let names = answer.format.names.as_deref().unwrap_or_default();
     let variants = names.split(',').any(|name| matches!(name, "hls" | "applehttp" | "dash"));
@@ -76,8 +105,21 @@ pub(super) fn choose(answer: &FfprobeOutput, height: u32) -> StreamChoice<'_> {
             && stream.undecodable.is_none()
             && mates.as_ref().is_none_or(|mates| mates.contains(&stream.index))
     });
-    let sound = first_max(sounds, |stream| (stream.sample_fmt.is_some(), stream.disposition.default));
-    StreamChoice { picture, sound }
+    let preference = |stream: &FfprobeStream| {
+        let spoken = stream.tags.language.as_deref()?;
+        let place = own.iter().position(|language| language::is_same(language, spoken));
+        place.or_else(|| Some(own.len() + languages.position(spoken)?)).map(Reverse)
+    };
+    let sound = first_max(sounds, |stream| {
+        (stream.sample_fmt.is_some(), !stream.is_aside(), preference(stream), stream.disposition.default)
+    });
+    let cover = answer.streams.iter().find(|stream| {
+        stream.is_picture()
+            && stream.is_cover(answer)
+            && stream.disposition.timed_thumbnails == 0
+            && stream.pix_fmt.is_some()
+    });
+    StreamChoice { picture, sound, cover }
 }
 
 /// The first of the highest-ranking streams.
@@ -180,6 +222,19 @@ impl FfprobeStream {
         if layout == "unknown" || layout.ends_with(" channels") { channels } else { 0 }
     }
 
+    /// Whether the sound is beside the main one: a commentary, an audio description, or a mix for
+    /// the hard of hearing, by its flags or its title.
+    fn is_aside(&self) -> bool {
+        let flags = &self.disposition;
+        let titles = [self.tags.get("title"), self.tags.get("handler_name")];
+        let says = |title: &str| {
+            let title = title.to_lowercase();
+            ASIDES.iter().any(|word| title.contains(word))
+        };
+        flags.comment | flags.visual_impaired | flags.hearing_impaired != 0
+            || titles.into_iter().flatten().any(says)
+    }
+
     fn is_image(&self) -> bool {
         self.codec_name.as_deref().is_some_and(|name| IMAGES.contains(&name))
     }
@@ -189,13 +244,59 @@ impl FfprobeStream {
 mod tests {
     use super::*;
 
+    /// Index of the sound that is chosen for these languages of the item and of the broadcast.
+    fn heard(sounds: &[&str], own: &[&str], wanted: &str) -> usize {
+        let streams: Vec<_> = sounds
+            .iter()
+            .enumerate()
+            .map(|(n, more)| {
+                format!(
+                    r#"{{"index":{n},"codec_type":"audio","codec_name":"aac","sample_fmt":"fltp"{more}}}"#
+                )
+            })
+            .collect();
+        let json = format!(r#"{{"streams":[{}]}}"#, streams.join(","));
+        let answer: FfprobeOutput = serde_json::from_str(&json).unwrap();
+        let own: Vec<_> = own.iter().map(|word| (*word).to_owned()).collect();
+        let wanted = if wanted.is_empty() { Languages::default() } else { Languages::parse(wanted).unwrap() };
+        choose(&answer, 720, &own, wanted).sound.unwrap().index
+    }
+
+    #[test]
+    fn the_language_decides_before_the_default_flag_and_commentary_comes_last() {
+        let ru = r#","disposition":{"default":1},"tags":{"language":"rus"}"#;
+        let en = r#","tags":{"language":"eng"}"#;
+        let comment =
+            r#","disposition":{"default":1},"tags":{"language":"eng","title":"Director’s Commentary"}"#;
+        let flagged = r#","disposition":{"default":1,"comment":1},"tags":{"language":"eng"}"#;
+        let described = r#","disposition":{"default":1,"visual_impaired":1},"tags":{"language":"eng"}"#;
+        let film = [ru, comment, en, flagged, described];
+        for (own, wanted, index) in [
+            (&[][..], "", 0),
+            (&[], "en", 2),
+            (&[], "de,en", 2),
+            (&[], "de", 0),
+            (&["ru"], "en", 0),
+            (&["fr"], "en,ru", 2),
+        ] {
+            assert_eq!(heard(&film, own, wanted), index, "{own:?} {wanted}");
+        }
+        // Nothing else is there.
+        assert_eq!(heard(&[comment, flagged], &[], "en"), 0);
+        assert_eq!(heard(&[ru, comment], &[], "en"), 0);
+        for tag in ["deu", "ger", "de", "German"] {
+            let own = format!(r#","tags":{{"language":"{tag}"}}"#);
+            assert_eq!(heard(&[ru, &own], &[], "de"), 1, "{tag}");
+        }
+    }
+
     /// Indices of the picture and the sound that are chosen for 720 lines.
     fn chosen(json: &str) -> (Option<usize>, Option<usize>) {
         let mut answer: FfprobeOutput = serde_json::from_str(json).unwrap();
         answer.note_encrypted();
         let known = ["h264", "aac", "mp3", "mjpeg", "png"].map(str::to_owned).into();
         answer.note_undecodable(&known);
-        let choice = choose(&answer, 720);
+        let choice = choose(&answer, 720, &[], Languages::default());
         (choice.picture.map(|s| s.index), choice.sound.map(|s| s.index))
     }
 

@@ -1,9 +1,12 @@
 //! What was received: the pieces between the cuts, and the proof that they make one stream.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use tgs_rtmp::flv::{Kind, Tag};
 
 use super::material::GROUP;
+use crate::lane::lane_of;
 
 /// Pictures received without a cut between them.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +24,7 @@ pub(super) struct Piece {
 pub(super) fn pieces(received: &[(u64, Tag)]) -> Result<Vec<Piece>, TestCaseError> {
     let mut times = [Vec::new(), Vec::new()];
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut heard = 0;
+    let mut heard: HashMap<u64, u64> = HashMap::new();
     prop_assert!(received.is_sorted_by_key(|(_, tag)| tag.timestamp), "time goes back");
     for (arrived, tag) in received.iter().filter(|(_, tag)| tag.is_frame()) {
         times[usize::from(tag.kind == Kind::Audio)].push(tag.timestamp);
@@ -29,8 +32,9 @@ pub(super) fn pieces(received: &[(u64, Tag)]) -> Result<Vec<Piece>, TestCaseErro
         let numbers: Vec<u64> =
             tag.body[at..].chunks_exact(8).map(|n| u64::from_be_bytes(n.try_into().unwrap())).collect();
         if let [seq, n] = numbers[..] {
-            prop_assert!(seq == 0 || seq >= heard, "sound {} of item {} after item {}", n, seq, heard);
-            heard = heard.max(seq);
+            let heard = heard.entry(lane_of(seq)).or_default();
+            prop_assert!(seq == 0 || seq >= *heard, "sound {} of item {} after item {}", n, seq, heard);
+            *heard = seq.max(*heard);
             continue;
         }
         let [seq, n, display] = numbers[..] else { continue };
@@ -54,15 +58,16 @@ pub(super) fn pieces(received: &[(u64, Tag)]) -> Result<Vec<Piece>, TestCaseErro
     for piece in &pieces[..cut] {
         prop_assert_eq!(piece.latest + 1, piece.from + piece.pictures, "a picture is missing: {:?}", piece);
     }
-    let mut reached = (0, 0);
+    let mut reached_of: HashMap<u64, (u64, u64)> = HashMap::new();
     for piece in pieces.iter().filter(|piece| piece.seq > 0) {
         let Piece { seq, from, pictures, .. } = *piece;
+        let reached = reached_of.entry(lane_of(seq)).or_default();
         if seq == reached.0 {
             prop_assert!(from <= reached.1 && from + GROUP > reached.1, "{:?} after {:?}", piece, reached);
         } else {
             prop_assert!(seq > reached.0 && from == 0, "{:?} after {:?}", piece, reached);
         }
-        reached = (seq, from + pictures);
+        *reached = (seq, from + pictures);
     }
     Ok(pieces)
 }

@@ -239,7 +239,7 @@ impl Programme {
             id: format!("item {}", self.runs),
             title: format!("title {}", self.runs),
             start: Duration::from_secs(if rng.u32(..20) == 0 { 100 } else { 0 }),
-            media: Media { sources: Vec::new(), live, expires: None, identity: None },
+            media: Media { sources: Vec::new(), ..Media::at(String::new(), live) },
         };
         let expected = (!live).then(|| Duration::from_secs(pictures / FPS));
         let on_air = Arc::new(StartedItem { seq: shown.seq, item, silent, expected });
