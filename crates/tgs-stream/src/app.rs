@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
     path::Path,
     process::ExitCode,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -20,12 +20,13 @@ use tgs_core::{
     exit::Code,
     files::lock::{FileLock, LockError},
     logging, owner, remedy,
-    settings::{self, Settings},
+    settings::{self, ScheduleReturn, Settings},
     signals, systemd,
 };
 use tgs_playout::{
     command::Command,
     engine::{self, Control},
+    lane::ListReturn,
     output::Output,
 };
 use tgs_telegram::Ingest;
@@ -36,9 +37,14 @@ use crate::{
     cache_cli, check, children,
     cli::Cli,
     control_server::{Answers, ControlServer, Subscribers},
+    live_input::LiveInputError,
+    live_takeover::LiveTakeover,
     preflight::{self, PublishTarget},
+    preview::PreviewRequest,
+    resolver::Resolver,
+    schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, resolver, rtmp_output, send_as},
+    setup::{engine_failed, meter, resolver, rtmp_output, send_as},
     standing::Standing,
     status_server,
     status_source::StatusSource,
@@ -109,12 +115,14 @@ fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
         return done.map_or_else(|error| CliError::from(error).log(), |()| Code::Ok);
     }
     let control = Control::default();
-    if let Err(error) = listen(&control, cli.check) {
+    if let Err(error) = listen(&control, cli.check || cli.preview.is_some()) {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
     let ended = if cli.check {
         check_only(cli, &settings, &control)
+    } else if cli.preview.is_some() {
+        preview_only(cli, &settings, &control)
     } else {
         broadcast(cli, &settings, source, &control)
     };
@@ -163,11 +171,43 @@ fn check_only(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code,
     children::confine(cli, settings, scratch.path());
     check_tools(settings, control)?;
     let resolver = resolver(settings, &control.stopped())?;
+    if let Some(date) = &cli.on {
+        return check_day(date, settings, &resolver);
+    }
     let mut stderr = std::io::stderr();
     let progress = stderr.is_terminal().then_some(&mut stderr as &mut dyn Write);
     let file = cli.playlist_file(settings);
-    let all = check::check(cli.sources.clone(), file, &resolver, &mut std::io::stdout(), progress)
+    let meter = meter(settings);
+    let sources = cli.sources.iter().cloned().map(Into::into).collect();
+    let all = check::check(sources, file, &resolver, meter, &mut std::io::stdout(), progress)
         .context("check the list")?;
+    Ok(if all { Code::Ok } else { Code::Failure })
+}
+
+/// `--preview`.
+fn preview_only(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
+    let request = PreviewRequest::of(cli, settings).map_err(|why| CliError::new(Code::Usage, why))?;
+    // Not in STATE_DIR: a broadcast may run there.
+    let scratch = tempfile::tempdir().context("make a temporary directory")?;
+    children::confine(cli, settings, scratch.path());
+    check_tools(settings, control)?;
+    let resolver = resolver(settings, &control.stopped())?;
+    request.run(cli, settings, &resolver, scratch.path())?;
+    Ok(Code::Ok)
+}
+
+/// `--check --on`.
+fn check_day(date: &str, settings: &Settings, resolver: &Resolver) -> Result<Code, CliError> {
+    let Some(file) = settings.schedule.clone() else {
+        let why = anyhow::anyhow!("plan {date}: SCHEDULE in the .env file names no timetable");
+        return Err(CliError::new(Code::Config, why));
+    };
+    let planned = plan_of_day(&ScheduleFile::new(file), date, resolver);
+    let (plan, all) = planned.with_context(|| format!("plan {date}"))?;
+    if resolver.cancel.is_cancelled() {
+        return Err(CliError::failure(format!("plan {date}: stopped before the end")));
+    }
+    write!(std::io::stdout(), "{plan}").context("write the plan")?;
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
@@ -204,9 +244,12 @@ fn broadcast(
         standing: standing.clone(),
         warnings: settings.warnings.clone(),
     };
+    let schedule = start_schedule(cli, settings, control)?;
+    // Kept here too: without a control socket, publishers still go live.
+    let live = start_live(cli, settings, control)?.map(Arc::new);
     let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
     let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(settings, shown, &target, &broadcast);
+    let _control_server = open_control(settings, shown, &target, &broadcast, (schedule, live.clone()));
     systemd::ready();
     match target {
         PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
@@ -220,6 +263,7 @@ fn open_control(
     source: StatusSource,
     target: &PublishTarget,
     broadcast: &Broadcast<'_>,
+    (schedule, live): (Option<Schedule>, Option<Arc<LiveTakeover>>),
 ) -> Option<ControlServer> {
     let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
     let socket = channels::socket_path(
@@ -238,8 +282,11 @@ fn open_control(
             PublishTarget::Output(output) => Some(output.to_string()),
             PublishTarget::Telegram => None,
         },
+        schedule,
+        live,
         state_dir: settings.state_dir.clone(),
         listing: Mutex::default(),
+        previewer: broadcast.previewer(&source.control.stopped()).ok(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),
         started: SystemTime::now(),
         source,
@@ -247,6 +294,34 @@ fn open_control(
     ControlServer::start(&socket, answers)
         .inspect_err(|error| log::error!("no control socket, so tgs-ctl and tgs-web cannot steer: {error}"))
         .ok()
+}
+
+/// Follows the timetable, if there is one. `--once` plays the list alone.
+fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<Schedule>, CliError> {
+    let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
+    let resolver = resolver(settings, &control.stopped())?;
+    let config = ScheduleConfig {
+        file,
+        preroll: settings.schedule_preroll,
+        list_returns: match settings.schedule_return {
+            ScheduleReturn::Resume => ListReturn::Resume,
+            ScheduleReturn::Next => ListReturn::Next,
+        },
+        state_dir: settings.state_dir.clone(),
+        resolver: resolver.clone(),
+        length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
+    };
+    Ok(Some(Schedule::start(config, control)))
+}
+
+/// Listens for publishers, if LIVE_INPUT is set. `--once` plays the list alone.
+fn start_live(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<LiveTakeover>, CliError> {
+    let Some(live) = settings.live.as_ref().filter(|_| !cli.once) else { return Ok(None) };
+    let started = LiveTakeover::start(live, &settings.state_dir, control);
+    started.map(Some).map_err(|error| match error {
+        LiveInputError::Thread(_) | LiveInputError::Relay(_) => CliError::new(Code::Failure, error),
+        LiveInputError::Keys(_) | LiveInputError::Certificate(_) => CliError::new(Code::Config, error),
+    })
 }
 
 fn into_chat(

@@ -26,7 +26,7 @@ use tgs_core::supervise::keep_running;
 use tgs_playout::{engine::Control, events::EventSubscription, status::SharedStatus};
 
 use files::LogFiles;
-use ledger::Ledger;
+pub(crate) use ledger::Ledger;
 
 /// Events that may wait for a slow disk: hours of them.
 const QUEUE: usize = 4096;

@@ -12,25 +12,21 @@ use std::{
 
 use anyhow::Context;
 use tgs_core::{
-    cancel::Cancel,
-    error::CliError,
-    exit::Code,
-    settings::{PublisherKind, Settings},
-    supervise::keep_running,
-    systemd,
+    cancel::Cancel, error::CliError, exit::Code, settings::Settings, supervise::keep_running, systemd,
 };
 use tgs_playout::{
     command::Command,
-    engine::{self, Control, EngineConfig, EngineError, RunEnd},
+    engine::{self, Control, EngineError, RunEnd},
     output::Output,
 };
 
 use crate::{
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, Position, PositionStore, SAVE_EVERY},
-    queue::PlayQueue,
-    setup::{engine_failed, profile, resolver, send},
+    position::{ListKey, PositionStore, SAVE_EVERY},
+    preview::Previewer,
+    queue::{PlayQueue, consumer::QueueConsumer},
+    setup::{engine_config, engine_failed, resolver, send},
     standing::Standing,
 };
 
@@ -48,8 +44,6 @@ pub(crate) struct Broadcast<'a> {
     settings: &'a Settings,
     /// Opened before anything is published, so that an unreadable list is an early error.
     next: Option<OpenedPlaylist>,
-    /// Ends ffprobe and yt-dlp while the list is opened.
-    cancel: Cancel,
     queue: PlayQueue,
     view: PlaylistView,
 }
@@ -66,8 +60,8 @@ impl<'a> Broadcast<'a> {
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
         let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
         let view = PlaylistView::new(queue.clone(), control.status.clone());
-        let mut broadcast = Self { cli, settings, next: None, cancel: control.stopped(), queue, view };
-        broadcast.next = Some(broadcast.open(cli.from_start)?);
+        let mut broadcast = Self { cli, settings, next: None, queue, view };
+        broadcast.next = Some(broadcast.open(cli.from_start, &control.stopped())?);
         Ok(broadcast)
     }
 
@@ -83,6 +77,11 @@ impl<'a> Broadcast<'a> {
         self.view.clone()
     }
 
+    /// Renders pictures of items.
+    pub(crate) fn previewer(&self, stopped: &Cancel) -> Result<Previewer, CliError> {
+        Previewer::new(self.cli, self.settings, stopped)
+    }
+
     /// Plays until the list ends or `control` stops; rests while the broadcast is stopped.
     pub(crate) fn play(
         &mut self,
@@ -96,18 +95,20 @@ impl<'a> Broadcast<'a> {
 
     /// Plays until the list ends or `control`, one engine's, stops.
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
-        let OpenedPlaylist { playlist, position_store } = match self.next.take() {
+        let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(false)?,
+            None => self.open(false, &control.stopped())?,
         };
+        // An early opened one, too: a page that hangs must not outlive this engine.
+        playlist.end_with(control.stopped());
         let saver = PositionSaver {
             control: control.clone(),
-            queue: self.queue.clone(),
+            queue: playlist.queue(),
             bookmarks: playlist.bookmarks(),
             store: position_store,
         };
         watch(playlist.watch(), control.clone());
-        let config = self.engine_config(output);
+        let config = engine_config(self.cli, self.settings, output);
         let saving = saver.start();
         let ended = engine::run(config, Box::new(playlist), control);
         send(control, Command::Stop);
@@ -123,8 +124,8 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list at its saved position, or at its beginning.
-    fn open(&self, from_start: bool) -> Result<OpenedPlaylist, CliError> {
+    /// Opens the list at its saved position, or at its beginning. `cancel` ends ffprobe and yt-dlp.
+    fn open(&self, from_start: bool, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
@@ -139,48 +140,26 @@ impl<'a> Broadcast<'a> {
             log::info!("resuming {item} at {} s", offset_ms / 1000);
         }
         let playlist = Playlist::open(playlist::PlaylistConfig {
-            sources: cli.sources.clone(),
+            sources: cli.sources.iter().cloned().map(Into::into).collect(),
             file,
             repeat: settings.repeat && !cli.once,
             shuffle: settings.shuffle,
+            separate: settings.separate.clone(),
             wait: systemd::is_supervising() && !cli.once,
             resume: saved.map(Into::into),
             queue: self.queue.clone(),
             view: self.view.clone(),
-            resolver: resolver(settings, &self.cancel)?,
+            resolver: resolver(settings, cancel)?,
         })
         .context("open the list")?;
         Ok(OpenedPlaylist { playlist, position_store })
-    }
-
-    fn engine_config(&self, output: Output) -> EngineConfig {
-        let (cli, settings) = (self.cli, self.settings);
-        EngineConfig {
-            ffmpeg: settings.ffmpeg_path.clone(),
-            ffprobe: settings.ffprobe_path(),
-            profile: profile(settings.quality),
-            ffmpeg_args: settings.ffmpeg_args.clone(),
-            output,
-            read_ahead: settings.read_ahead,
-            // A list that repeats comes from the cache at the speed of the disk, and would fill it.
-            realtime: cli.realtime || (settings.repeat && !cli.once),
-            filler: settings.filler.clone(),
-            cache_dir: settings.cache_dir.clone(),
-            cache_limit: settings.cache_limit,
-            cache_ahead: settings.cache_ahead,
-            image_duration: settings.image_duration,
-            // ffmpeg as the publisher cannot send codec headers that change within the stream.
-            passthrough: settings.passthrough && settings.publisher == PublisherKind::Native,
-            state_dir: settings.state_dir.clone(),
-            first_timestamp: cli.first_timestamp,
-        }
     }
 }
 
 /// Saves the position and the queue while an engine runs, on a thread of its own.
 struct PositionSaver {
     control: Control,
-    queue: PlayQueue,
+    queue: QueueConsumer,
     bookmarks: Bookmarks,
     store: Option<PositionStore>,
 }
@@ -233,12 +212,14 @@ impl PositionSaver {
     fn save_end(&self, end: Option<RunEnd>) {
         // What was published since the last interval.
         self.save();
-        let Some(end) = end.filter(|end| *end != RunEnd::Stopped) else { return };
+        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane)) else { return };
+        let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
+        let next = published
+            .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));
         self.queue.ended();
         let Some(store) = &self.store else { return };
-        let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
-        match published.and_then(|published| self.bookmarks.after(published.turn)) {
-            Some(bookmark) => store.set(Position { bookmark, offset_ms: 0, queued: None }),
+        match next {
+            Some(next) => store.set(next.into()),
             None => store.clear(),
         }
     }

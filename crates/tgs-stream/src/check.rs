@@ -1,8 +1,7 @@
-//! `--check`: resolves and probes every entry, in the list's order, and prints its length or its
-//! failure.
+//! `--check`: resolves and probes every entry, in the list's order, and prints its length and
+//! loudness, or its failure.
 
 use std::{
-    ffi::OsString,
     fmt,
     io::{self, Write},
     path::PathBuf,
@@ -11,29 +10,37 @@ use std::{
 
 use anyhow::{Context, ensure};
 use tgs_core::{mask, time::clock};
-use tgs_playout::item::ItemFailure;
+use tgs_playout::{
+    item::{FailureReason, ItemFailure},
+    loudness::LoudnessMeter,
+};
 
 use crate::{
+    check_loudness::LoudnessCheck,
     playlist::{Listing, title_of},
     resolver::{Resolved, Resolver},
-    source::{self, PlaylistEntry},
+    source::{self, NamedSource, PlaylistEntry},
 };
 
 /// Writes a line for each entry and a total to `out`, and the current entry to `progress` (a
-/// terminal). Returns whether every entry can be played.
+/// terminal). With a `meter`, the loudness of files is measured, for a minute at most. Returns
+/// whether every entry can be played.
 ///
 /// Fails if the list names nothing, `out` cannot be written, or the resolver is cancelled.
 pub fn check(
-    sources: Vec<OsString>,
+    sources: Vec<NamedSource>,
     file: Option<PathBuf>,
     resolver: &Resolver,
+    meter: Option<LoudnessMeter>,
     out: &mut dyn Write,
     progress: Option<&mut dyn Write>,
 ) -> anyhow::Result<bool> {
     let named = Listing::new(sources, file).read()?;
     let mut todo = source::expand(&named);
     todo.reverse();
-    let all = report(todo, resolver, out, progress).context("failed to write what was found")?;
+    let loudness = meter.map(LoudnessCheck::new);
+    let all =
+        report(todo, resolver, loudness.as_ref(), out, progress).context("failed to write what was found")?;
     ensure!(!resolver.cancel.is_cancelled(), "stopped before the end");
     Ok(all)
 }
@@ -41,6 +48,7 @@ pub fn check(
 fn report(
     mut todo: Vec<PlaylistEntry>,
     resolver: &Resolver,
+    loudness: Option<&LoudnessCheck>,
     out: &mut dyn Write,
     mut progress: Option<&mut dyn Write>,
 ) -> io::Result<bool> {
@@ -70,11 +78,15 @@ fn report(
                 todo.extend(found.into_iter().rev());
                 continue;
             }
+            Ok(Resolved::Arriving) => Err(entry.failure(still_copied())),
             Ok(Resolved::Media { media, title }) => resolver
                 .probe(&media)
                 .map(|probe| {
                     let loss = probe.loss().map(|loss| format!(" ({loss})")).unwrap_or_default();
-                    (title_of(&entry, title) + &loss, PlayLength::of(media.live, probe.duration))
+                    let heard = loudness.and_then(|it| it.of(&media, &probe, &resolver.cancel));
+                    let heard = heard.map(|heard| format!("  {heard}")).unwrap_or_default();
+                    let length = PlayLength::of(media.live, probe.duration);
+                    (title_of(&entry, title) + &loss, length, heard)
                 })
                 .map_err(|failure| entry.failure(failure)),
             Err(failure) => Err(failure),
@@ -89,7 +101,7 @@ fn report(
         totals.add(&found);
         let (number, item) = (totals.entries, source::one_line(&entry.key.item));
         let line = match found {
-            Ok((title, length)) => format!("{length:>9}  {title}  <{item}>"),
+            Ok((title, length, heard)) => format!("{length:>9}  {title}  <{item}>{heard}"),
             Err(failure) => format!("{:>9}  {}  <{item}>: {failure}", "CANNOT", entry.title()),
         };
         writeln!(out, "{number:>5}  {}", mask::urls(&line))?;
@@ -97,6 +109,11 @@ fn report(
     }
     writeln!(out, "{totals}")?;
     Ok(totals.bad == 0)
+}
+
+/// Why a file that is being copied is not played yet.
+pub(crate) fn still_copied() -> ItemFailure {
+    ItemFailure::new(FailureReason::Unplayable, "the file is still being copied")
 }
 
 /// An entry's length.
@@ -136,10 +153,10 @@ struct CheckTotals {
 }
 
 impl CheckTotals {
-    fn add(&mut self, found: &Result<(String, PlayLength), ItemFailure>) {
+    fn add(&mut self, found: &Result<(String, PlayLength, String), ItemFailure>) {
         self.entries += 1;
         match found {
-            Ok((_, PlayLength::Known(length))) => self.length = self.length.saturating_add(*length),
+            Ok((_, PlayLength::Known(length), _)) => self.length = self.length.saturating_add(*length),
             Ok(_) => self.endless += 1,
             Err(_) => self.bad += 1,
         }

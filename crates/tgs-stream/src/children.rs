@@ -19,9 +19,17 @@ pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
             scratch.display()
         );
     }
-    let hidden = vec![cli.env_file_path()];
+    let mut hidden = vec![cli.env_file_path()];
+    hidden.extend(live_secrets(settings));
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
+}
+
+/// The files of the live input's keys.
+fn live_secrets(settings: &Settings) -> impl Iterator<Item = PathBuf> {
+    let live = settings.live.as_ref();
+    let keys = live.and_then(|live| live.keys_file.clone());
+    keys.into_iter().chain(live.and_then(|live| live.tls.as_ref()).map(|tls| tls.key.clone()))
 }
 
 /// All paths that a broadcast writes or executes. Lists are not among them: they may belong to

@@ -10,7 +10,9 @@ Examples:
   tgs-stream --env-file /opt/tg_video_streamer/current/.env
   tgs-stream --output rtmp://127.0.0.1/live/test videos/
   tgs-stream --playlist playlist.txt --check
+  tgs-stream --check --on 2026-03-29
   tgs-stream --check-settings --env-file /opt/tg_video_streamer/current/.env
+  tgs-stream --preview film.mkv --at 00:10 --output out.png
   tgs-stream --cache-status
   tgs-stream --once --output out.flv a.mp4 https://example.org/b.mp4
 
@@ -50,6 +52,24 @@ pub struct Cli {
     /// Print what would play and how long; exit with 1 if any entry cannot be played
     #[arg(long)]
     pub check: bool,
+
+    /// With --check: print the plan of this date by SCHEDULE instead, such as 2026-03-29
+    ///
+    /// Every slot of the day is opened for its length. Exits with 1 if one cannot be played.
+    #[arg(long, value_name = "DATE", requires = "check")]
+    pub on: Option<String>,
+
+    /// Write one picture of this item, exactly as it would be aired, to --output out.png
+    ///
+    /// Shows logo, names, subtitles and FFMPEG_ARGS without going live. Of a folder or list, the
+    /// first item.
+    #[arg(long, value_name = "ITEM", requires = "output")]
+    #[arg(conflicts_with_all = ["check", "check_settings", "cache_status", "cache_clear", "sources"])]
+    pub preview: Option<OsString>,
+
+    /// With --preview: the time of the picture from the item's beginning, such as 00:10
+    #[arg(long, value_name = "TIME", requires = "preview")]
+    pub at: Option<String>,
 
     /// Print every reason against a start with these settings; exit with 78 if there is one
     ///

@@ -21,21 +21,16 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
 use tgs_core::supervise::keep_running;
 
-use self::connections::OpenConnections;
+use self::connections::ControlConnections;
 pub(crate) use self::{answer::Answers, subscribers::Subscribers};
-use crate::http::closed_within;
-
-/// The pause after a lack of descriptors or threads.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest path that `sockaddr_un` holds (unix(7)), in bytes.
-const LONGEST_PATH: usize = 107;
+use crate::{
+    http::closed_within,
+    unix_socket::{LONGEST_PATH, accept_each},
+};
 
 /// The running server. Drop closes all connections and removes the socket.
 #[derive(Debug)]
@@ -78,11 +73,16 @@ impl ControlServer {
         let answers = Arc::new(answers);
         watch_state(&answers);
         let run = move || {
-            let connections = Arc::new(OpenConnections::default());
+            let connections = Arc::new(ControlConnections::default());
+            let failed = "failed to accept a connection to the control socket";
+            let admit = |socket| {
+                let answers = Arc::clone(&answers);
+                connections.admit(socket, move |served| connection::serve(served, &answers));
+            };
             keep_running(
                 "control",
                 |delay| closed_within(&stopped, delay),
-                || accept(&listener, &connections, &answers, &stopped),
+                || accept_each(&listener, &stopped, failed, admit),
             );
             connections.close_all();
         };
@@ -137,33 +137,4 @@ fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     // accept must not block on a client that has disconnected since poll.
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
-}
-
-fn accept(
-    listener: &UnixListener,
-    connections: &Arc<OpenConnections>,
-    answers: &Arc<Answers>,
-    stopped: &UnixStream,
-) {
-    loop {
-        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        // Errors are interruptions by signals.
-        let _ = poll(&mut fds, None);
-        if closed_within(stopped, Duration::ZERO) {
-            return;
-        }
-        match listener.accept() {
-            Ok((socket, _)) => {
-                let answers = Arc::clone(answers);
-                connections.admit(socket, move |served| connection::serve(served, &answers));
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => {
-                log::debug!("failed to accept a connection to the control socket: {error}");
-                if closed_within(stopped, RETRY_PAUSE) {
-                    return;
-                }
-            }
-        }
-    }
 }

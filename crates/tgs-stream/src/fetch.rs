@@ -46,6 +46,8 @@ pub(crate) enum Fetched {
         url: String,
         /// The whole body.
         bytes: Vec<u8>,
+        /// How long the server lets it be used.
+        max_age: Option<Duration>,
     },
     /// Media. At most its beginning was read.
     Media,
@@ -135,12 +137,13 @@ fn read(response: Response<ureq::Body>) -> Result<Fetched, ItemFailure> {
         return Ok(Fetched::Media);
     }
     let url = response.get_uri().to_string();
+    let max_age = max_age(response.headers());
     let mut body = response.into_body().into_reader().take(MAX_LIST + 1);
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 16 << 10];
     loop {
         match body.read(&mut chunk) {
-            Ok(0) => return Ok(Fetched::List { url, bytes }),
+            Ok(0) => return Ok(Fetched::List { url, bytes, max_age }),
             Ok(read) => bytes.extend_from_slice(&chunk[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(explain(&ureq::Error::from(error))),
@@ -194,6 +197,17 @@ fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
     Some(seconds.map_or(Duration::from_mins(1), Duration::from_secs))
 }
 
+/// The `max-age` of `Cache-Control`; 0 if the answer may not be stored.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("cache-control")?.to_str().ok()?.to_ascii_lowercase();
+    let mut directives = value.split(',').map(str::trim);
+    if directives.clone().any(|directive| matches!(directive, "no-store" | "no-cache")) {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives.find_map(|directive| directive.strip_prefix("max-age="))?;
+    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
 fn retry_later(left: Duration) -> ItemFailure {
     let detail = format!("the list's server accepts no request for {} s", left.as_secs().max(1));
     ItemFailure::new(FailureReason::Network, detail)
@@ -218,5 +232,31 @@ pub(crate) fn block(key: &str, wait: Duration) {
     let mut blocked = blocked().lock().unwrap_or_else(PoisonError::into_inner);
     if blocked.len() < MAX_BLOCKED {
         blocked.insert(key.to_owned(), Instant::now() + wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_list() {
+        let age = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cache-control", value.parse().unwrap());
+            max_age(&headers).map(|age| age.as_secs())
+        };
+        assert_eq!(max_age(&HeaderMap::new()), None);
+        for (value, expected) in [
+            ("max-age=300", Some(300)),
+            ("public, Max-Age=60, must-revalidate", Some(60)),
+            ("no-cache", Some(0)),
+            ("max-age=300, no-store", Some(0)),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999", None),
+            ("private", None),
+        ] {
+            assert_eq!(age(value), expected, "{value}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
+use tgs_core::language;
+
 /// A variant of a master playlist, with URLs as written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variant {
@@ -12,16 +14,17 @@ pub(crate) struct Variant {
 }
 
 /// The variants of a master playlist, best first for a broadcast of `height` lines: the smallest of
-/// at least that height, else the largest. Empty for a media playlist, or without sizes.
+/// at least that height, else the largest. The audio is in the first of `languages` that there is.
+/// Empty for a media playlist, or without sizes.
 #[must_use]
-pub(crate) fn variants(list: &[u8], height: u32) -> Vec<Variant> {
+pub(crate) fn variants(list: &[u8], height: u32, languages: &[String]) -> Vec<Variant> {
     let text = String::from_utf8_lossy(list);
     let mut groups = HashMap::new();
     let mut found = Vec::new();
     let mut about = None;
     for line in text.lines().map(str::trim) {
         if let Some(media) = line.strip_prefix("#EXT-X-MEDIA:") {
-            record_audio(&attributes(media), &mut groups);
+            record_audio(&attributes(media), languages, &mut groups);
         } else if let Some(info) = line.strip_prefix("#EXT-X-STREAM-INF:") {
             about = Some(attributes(info));
         } else if !line.is_empty()
@@ -98,13 +101,23 @@ pub(crate) fn target_duration(list: &[u8]) -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or(6.0)).unwrap_or_default().min(Duration::from_secs(10))
 }
 
-/// Records the audio of a group: the default rendition, else the first autoselected one.
-fn record_audio(media: &HashMap<String, String>, groups: &mut HashMap<String, (u8, Option<String>)>) {
+/// Records the audio of a group: the rendition in the first of `languages` that there is, else the
+/// default one, else the first autoselected one.
+fn record_audio(
+    media: &HashMap<String, String>,
+    languages: &[String],
+    groups: &mut HashMap<String, (usize, Option<String>)>,
+) {
     let is = |name: &str| media.get(name).is_some_and(|value| value == "YES");
     let (Some(group), Some("AUDIO")) = (media.get("GROUP-ID"), media.get("TYPE").map(String::as_str)) else {
         return;
     };
-    let rank = if is("DEFAULT") { 3 } else { 1 + u8::from(is("AUTOSELECT")) };
+    let spoken = media.get("LANGUAGE").map_or("", String::as_str);
+    let rank = match languages.iter().rev().position(|wanted| language::is_same(wanted, spoken)) {
+        Some(preference) => 4 + preference,
+        None if is("DEFAULT") => 3,
+        None => 1 + usize::from(is("AUTOSELECT")),
+    };
     let known = groups.get(group).map_or(0, |(rank, _)| *rank);
     if rank > known {
         groups.insert(group.clone(), (rank, media.get("URI").cloned()));
@@ -145,7 +158,7 @@ mod tests {
     use super::*;
 
     const MASTER: &[u8] = b"#EXTM3U\r\n\
-        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Dub, English\",URI=\"en.m3u8\"\r\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Dub, English\",LANGUAGE=\"en-GB\",URI=\"en.m3u8\"\r\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Original\",DEFAULT=YES,URI=\"de.m3u8\"\r\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"In the video\",DEFAULT=YES\r\n\
         #EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"a\",URI=\"s.m3u8\"\r\n\
@@ -158,7 +171,7 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\"\r\nsound.m3u8\r\n";
 
     fn order(height: u32) -> Vec<String> {
-        variants(MASTER, height).into_iter().map(|variant| variant.video).collect()
+        variants(MASTER, height, &[]).into_iter().map(|variant| variant.video).collect()
     }
 
     #[test]
@@ -167,12 +180,15 @@ mod tests {
         assert_eq!(order(360)[0], "360.m3u8");
         assert_eq!(order(1080)[0], "2160.m3u8");
         assert_eq!(order(720).len(), 5);
-        let first = &variants(MASTER, 720)[0];
+        let first = &variants(MASTER, 720, &[])[0];
         assert_eq!(first.audio.as_deref(), Some("de.m3u8"));
-        assert_eq!(variants(MASTER, 360)[0].audio, None);
+        let spoken =
+            |code: &str| variants(MASTER, 720, &["ja".into(), code.into()])[0].audio.clone().unwrap();
+        assert_eq!((&*spoken("eng"), &*spoken("ru")), ("en.m3u8", "de.m3u8"));
+        assert_eq!(variants(MASTER, 360, &[])[0].audio, None);
         for none in [&b"#EXTM3U\n#EXTINF:2,\n1.ts\n"[..], b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n"]
         {
-            assert_eq!(variants(none, 720), []);
+            assert_eq!(variants(none, 720, &[]), []);
         }
     }
 
@@ -217,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_list_is_read(text in "(#EXT-X-(STREAM-INF|MEDIA|KEY):|TYPE=AUDIO|GROUP-ID=|AUDIO=|RESOLUTION=|[0-9]{1,12}x[0-9]{1,12}|METHOD=|\"|,|=|\n|a){0,30}") {
-            let _ = (variants(text.as_bytes(), 720), drm_reason(text.as_bytes()), jumps(text.as_bytes()));
+            let _ = (variants(text.as_bytes(), 720, &[]), drm_reason(text.as_bytes()), jumps(text.as_bytes()));
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 /// The signature of FLV.
 const FLV: &[u8] = b"FLV";
 
+/// The signature of PNG.
+const PNG: &[u8] = b"\x89PNG";
+
 /// Device and inode.
 type FileId = (u64, u64);
 
@@ -35,12 +38,28 @@ pub(crate) enum OverwriteRefused {
     Unreadable(io::Error),
     #[error("it exists and is not an FLV file: remove it, or name another file")]
     NotFlv,
+    #[error("it exists and is not a PNG file: remove it, or name another file")]
+    NotPng,
 }
 
 /// Refuses `output` if it exists and is not an older recording.
 ///
 /// An unreadable playlist's entries are unknown, so they are not protected.
 pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), OverwriteRefused> {
+    refuse_unless(output, (FLV, OverwriteRefused::NotFlv), cli, settings)
+}
+
+/// Refuses `output` if it exists and is not an older picture.
+pub(crate) fn refuse_picture(output: &Path, cli: &Cli, settings: &Settings) -> Result<(), OverwriteRefused> {
+    refuse_unless(output, (PNG, OverwriteRefused::NotPng), cli, settings)
+}
+
+fn refuse_unless(
+    output: &Path,
+    (signature, other): (&[u8], OverwriteRefused),
+    cli: &Cli,
+    settings: &Settings,
+) -> Result<(), OverwriteRefused> {
     let meta = match fs::metadata(output) {
         Ok(meta) if meta.is_dir() => return Err(OverwriteRefused::Directory),
         // A device or a pipe stores nothing.
@@ -51,14 +70,14 @@ pub(crate) fn refuse(output: &Path, cli: &Cli, settings: &Settings) -> Result<()
     if let Some(role) = protected_files(cli, settings).remove(&id) {
         return Err(OverwriteRefused::InUse { role });
     }
-    let mut start = [0; 3];
+    let mut start = vec![0; signature.len()];
     let read = File::open(output).and_then(|mut file| file.read_exact(&mut start));
     match read {
-        Ok(()) if start == *FLV => Ok(()),
+        Ok(()) if start == signature => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(OverwriteRefused::Unreadable(error))
         }
-        _ => Err(OverwriteRefused::NotFlv),
+        _ => Err(other),
     }
 }
 
@@ -76,6 +95,7 @@ fn protected_files(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
         (playlist.as_deref(), "the playlist"),
         (Some(&*env_file), "the settings file"),
         (settings.filler.as_deref(), "FILLER"),
+        (settings.look.logo.as_ref().map(|logo| &*logo.file), "LOGO"),
         (settings.metrics_file.as_deref(), "METRICS_FILE"),
         (Some(&*settings.ffmpeg_path), "FFMPEG_PATH"),
         (Some(&*settings.ytdlp_path), "YTDLP_PATH"),
@@ -85,11 +105,19 @@ fn protected_files(cli: &Cli, settings: &Settings) -> HashMap<FileId, String> {
             add(path, format!("it is also {what}"));
         }
     }
-    let listed = Listing::new(cli.sources.clone(), playlist).read().unwrap_or_default();
+    let fillers = settings.filler.as_deref().and_then(|dir| fs::read_dir(dir).ok());
+    for file in fillers.into_iter().flatten().flatten() {
+        add(&file.path(), "it is also a file of FILLER".to_owned());
+    }
+    let sources = cli.sources.iter().chain(&cli.preview).cloned().map(Into::into).collect();
+    let listed = Listing::new(sources, playlist).read().unwrap_or_default();
     for one in source::expand(&listed) {
         let origin = one.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
         if let EntryKind::File(path) = &one.kind {
             add(path, format!("it is also a source{origin}"));
+        }
+        if let Some(EntryKind::File(path)) = one.sound.as_deref() {
+            add(path, format!("it is also the sound of a source{origin}"));
         }
         if let Some(origin) = &one.origin {
             add(&origin.list, "it is also a list that is played".to_owned());

@@ -5,38 +5,38 @@
 //! here runs ahead: the engine requests one item early.
 
 mod bookmark;
+mod clock;
 mod edits;
+mod interstitials;
 mod jumps;
 mod listing;
 mod order;
+mod remote_lists;
+mod separate;
+mod turn;
 mod view;
 
-use std::{
-    ffi::OsString,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
-use tgs_playout::item::{
-    FailureReason, Item, ItemFailure, JumpTarget, Media, NextItem, Programme, UpcomingItem,
-};
+use tgs_core::{cancel::Cancel, files::FileVersion, settings::SeparateRule};
+use tgs_playout::item::{Item, JumpTarget, NextItem, Programme, UpcomingItem};
 
 use bookmark::PlayedEntry;
 pub use bookmark::{Bookmark, Bookmarks, QueuedPosition, ResumePoint};
-use listing::FileStamp;
+use clock::ListClock;
+use interstitials::Interstitials;
+pub use interstitials::SavedInterstitial;
 pub(crate) use listing::Listing;
 pub use listing::PlaylistWatch;
+use remote_lists::RemoteLists;
+use view::ViewWriter;
 pub use view::{EntryRef, NoSuchEntry, PlaylistView};
 
 use crate::{
-    queue::{PlayQueue, QueuePlace},
+    queue::{PlayQueue, consumer::QueueConsumer},
     resolver::{Resolved, Resolver},
-    source::{self, EntryKey, EntryKind, NamedSource, PlaylistEntry, one_line},
+    source::{self, EntryKey, NamedSource, Places, PlaylistEntry, one_line},
 };
-
-/// URLs that expire sooner are requested anew: ffmpeg opens them some time after it starts.
-const EXPIRY_MARGIN: Duration = Duration::from_mins(1);
 
 /// How long an edit is probed for a playable entry. After that it is accepted.
 const EDIT_TIME_OUT: Duration = Duration::from_secs(30);
@@ -47,14 +47,16 @@ const MAX_ORDER: usize = 150_000;
 /// The sources and how they are played.
 #[derive(Debug)]
 pub struct PlaylistConfig {
-    /// Paths and URLs of the command line; they precede those of the file.
-    pub sources: Vec<OsString>,
+    /// The sources of the command line; they precede those of the file.
+    pub sources: Vec<NamedSource>,
     /// The playlist file; its edits are followed.
     pub file: Option<PathBuf>,
     /// Repeat after the last entry (`LOOP`; not with `--once`).
     pub repeat: bool,
     /// Shuffle each round (`SHUFFLE`).
     pub shuffle: bool,
+    /// What stays apart in a shuffled round (`SEPARATE`).
+    pub separate: Vec<SeparateRule>,
     /// Whether [`Playlist::open`] accepts an unreadable file and waits for it.
     pub wait: bool,
     /// The saved position.
@@ -72,11 +74,12 @@ pub struct PlaylistConfig {
 pub struct Playlist {
     listing: Listing,
     /// The last version of the file that was read, whether or not it was accepted.
-    stamp: Option<FileStamp>,
+    version: Option<FileVersion>,
     /// The sources of command line and file; expanded anew each round.
     named: Vec<NamedSource>,
     repeat: bool,
     shuffle: bool,
+    separate: Vec<SeparateRule>,
     resolver: Resolver,
     /// The seed of this round.
     seed: u64,
@@ -90,9 +93,18 @@ pub struct Playlist {
     start: Option<(EntryKey, Duration)>,
     /// The entries of an edit that is not applied yet.
     edit: Option<Vec<PlaylistEntry>>,
+    /// The folders and lists that the entries come from.
+    places: Places,
+    /// The files that were reported as still being copied.
+    arriving: HashSet<String>,
+    remote_lists: RemoteLists,
+    interstitials: Interstitials,
+    /// The interstitial that a command repeats, and from where.
+    again: Option<(PlaylistEntry, String, Duration)>,
+    clock: ListClock,
     /// Entries that precede the rest of the list.
-    queue: PlayQueue,
-    view: PlaylistView,
+    queue: QueueConsumer,
+    view: ViewWriter,
     /// Whether the next entry of the list precedes the queue: it is the target of a jump.
     list_first: bool,
     /// The entry returned last, until it is confirmed.
@@ -108,7 +120,7 @@ impl Playlist {
     /// Reads the list. Fails if it names nothing.
     pub fn open(config: PlaylistConfig) -> anyhow::Result<Self> {
         let listing = Listing::new(config.sources, config.file);
-        let stamp = listing.stamp();
+        let version = listing.version();
         let named = match listing.read() {
             Err(why) if config.wait => {
                 log::warn!("{why:#}; waiting for it");
@@ -119,10 +131,11 @@ impl Playlist {
         let saved = config.resume.as_ref().and_then(|resume| resume.bookmark.shuffle_seed);
         let mut playlist = Self {
             listing,
-            stamp,
+            version,
             named,
             repeat: config.repeat,
             shuffle: config.shuffle,
+            separate: config.separate,
             resolver: config.resolver,
             seed: saved.unwrap_or_else(|| fastrand::u64(..)),
             order: Arc::default(),
@@ -130,8 +143,14 @@ impl Playlist {
             resume: config.resume,
             start: None,
             edit: None,
-            queue: config.queue,
-            view: config.view,
+            places: Places::default(),
+            arriving: HashSet::new(),
+            remote_lists: RemoteLists::default(),
+            interstitials: Interstitials::default(),
+            again: None,
+            clock: ListClock::start(),
+            queue: config.queue.consumer(),
+            view: config.view.writer(),
             list_first: false,
             pending: None,
             newest: 0,
@@ -139,7 +158,10 @@ impl Playlist {
             bookmarks: Bookmarks::default(),
         };
         playlist.begin_round(playlist.seed);
-        playlist.queue.rewind();
+        if let Some(resume) = &playlist.resume {
+            let (now, wall) = (playlist.clock.now(), playlist.clock.wall());
+            playlist.interstitials.load(&resume.bookmark.interstitials, now, wall);
+        }
         if let Some(queued) = playlist.resume.as_ref().and_then(|resume| resume.queued.clone()) {
             playlist.queue.resume(queued.id, queued.item, Duration::from_millis(queued.offset_ms));
         }
@@ -153,28 +175,68 @@ impl Playlist {
         self.bookmarks.clone()
     }
 
+    /// The list's side of the queue.
+    pub(crate) fn queue(&self) -> QueueConsumer {
+        self.queue.clone()
+    }
+
+    /// Ends the opening of sources when `cancel` is set, instead of the resolver's own.
+    pub fn end_with(&mut self, cancel: Cancel) {
+        self.resolver.cancel = cancel;
+    }
+
     /// Watches the file for edits since it was read.
     #[must_use]
     pub fn watch(&self) -> PlaylistWatch {
-        self.listing.watch(self.stamp)
+        self.listing.watch(self.version)
     }
 
     /// Begins a round. A shuffled one does not begin with the entry played last: another seed is
     /// chosen, so that the order depends on the seed alone.
     fn begin_round(&mut self, seed: u64) {
-        let entries = source::expand(&self.named);
+        let entries = self.expand();
         self.seed = seed;
         if self.shuffle {
-            self.seed = order::seed_of_round(&entries, seed, |entry| self.was_played_last(entry));
+            self.seed = self.seed_of_round(&entries, seed);
         }
-        self.order = Arc::new(self.arrange(entries));
+        self.order = Arc::new(self.arrange(entries, MAX_ORDER));
         self.next_index = 0;
     }
 
-    fn arrange(&self, mut entries: Vec<PlaylistEntry>) -> Vec<PlaylistEntry> {
-        if self.shuffle {
-            order::shuffle(&mut entries, self.seed);
+    fn seed_of_round(&self, entries: &[PlaylistEntry], seed: u64) -> u64 {
+        let weighted = entries.iter().any(|entry| entry.options.weight.is_some());
+        if self.separate.is_empty() && !weighted {
+            return order::seed_of_round(entries, seed, |entry| self.was_played_last(entry));
         }
+        let before = &self.order[..self.next_index.min(self.order.len())];
+        let badness = |seed: u64| {
+            let order = self.arrange_by(entries.to_vec(), seed, MAX_ORDER);
+            let again = order.first().is_some_and(|first| self.was_played_last(first));
+            u64::from(again) << 60 | separate::violation(before, &order, &self.separate).min(1 << 59)
+        };
+        order::best_seed(seed, entries.len(), badness)
+    }
+
+    /// The entries of the list's order that the sources name now.
+    fn expand(&mut self) -> Vec<PlaylistEntry> {
+        let (entries, places) = source::expand_followed(&self.named);
+        self.places = places;
+        self.without_interstitials(entries)
+    }
+
+    fn without_interstitials(&mut self, mut entries: Vec<PlaylistEntry>) -> Vec<PlaylistEntry> {
+        self.interstitials.take_from(&mut entries, self.clock.now());
+        entries
+    }
+
+    /// `entries` in the order of the round, `max` at most with those that come several times.
+    fn arrange(&self, entries: Vec<PlaylistEntry>, max: usize) -> Vec<PlaylistEntry> {
+        if self.shuffle { self.arrange_by(entries, self.seed, max) } else { entries }
+    }
+
+    fn arrange_by(&self, entries: Vec<PlaylistEntry>, seed: u64, max: usize) -> Vec<PlaylistEntry> {
+        let mut entries = separate::weighted(entries, max);
+        separate::arrange(&mut entries, &self.separate, seed);
         entries
     }
 
@@ -206,7 +268,7 @@ impl Playlist {
             log::warn!("{} names too many entries; ignoring the rest", self.order[index].title());
             found.truncate(room);
         }
-        let mut found = self.arrange(found);
+        let mut found = self.arrange(found, room);
         if index == 0
             && self.begins_with_last(&found)
             && let Some(other) = found.iter().position(|entry| !self.was_played_last(entry))
@@ -214,90 +276,6 @@ impl Playlist {
             found.swap(0, other);
         }
         Arc::make_mut(&mut self.order).splice(index..=index, found);
-    }
-
-    /// The next entry: of the queue, else of the list.
-    fn advance(&mut self) -> NextItem {
-        loop {
-            let queued = if self.list_first { None } else { self.queue.next() };
-            let is_queued = queued.is_some();
-            if self.named.is_empty() && !is_queued {
-                let failure =
-                    ItemFailure::new(FailureReason::Missing, "it cannot be read, or names nothing to play");
-                return NextItem::Skip { id: String::new(), title: self.listing.to_string(), failure };
-            }
-            if self.next_index >= self.order.len() && !is_queued {
-                if !self.repeat {
-                    return NextItem::End;
-                }
-                self.begin_round(order::next_seed(self.seed));
-            }
-            let (entry, from, place) = match queued {
-                Some(queued) => (queued.entry, queued.from, Some(queued.place)),
-                None => (self.order[self.next_index].clone(), Duration::ZERO, None),
-            };
-            match (self.resolver.resolve(&entry), place) {
-                (Ok(Resolved::Entries(found)), Some(place)) => self.queue.expand(place, found),
-                (Ok(Resolved::Entries(found)), None) => self.replace(self.next_index, found),
-                (Ok(Resolved::Media { media, title }), place) => {
-                    return NextItem::Play(self.make_item(entry, from, place, title, media));
-                }
-                // The cache can play a page that cannot be reached.
-                (Err(failure), place) if matches!(entry.kind, EntryKind::Page { .. }) => {
-                    let media = Media { sources: Vec::new(), live: false, expires: None, identity: None };
-                    return NextItem::Kept { item: self.make_item(entry, from, place, None, media), failure };
-                }
-                (Err(failure), place) => {
-                    match place {
-                        Some(place) => self.queue.skip(place),
-                        None => self.next_index += 1,
-                    }
-                    self.list_first = false;
-                    self.pending = None;
-                    return NextItem::Skip { id: entry.key.item.clone(), title: entry.title(), failure };
-                }
-            }
-        }
-    }
-
-    /// Makes the next `entry` an item.
-    fn make_item(
-        &mut self,
-        entry: PlaylistEntry,
-        from: Duration,
-        queued: Option<QueuePlace>,
-        title: Option<String>,
-        media: Media,
-    ) -> Item {
-        let saved = self.start.take_if(|(key, _)| queued.is_none() && *key == entry.key);
-        let from = saved.map_or(from, |(_, offset)| offset);
-        let list_first = std::mem::take(&mut self.list_first);
-        self.newest += 1;
-        if let Some(place) = queued {
-            self.queue.hand_out(place, self.newest);
-        } else {
-            self.next_index += 1;
-            if !list_first {
-                self.queue.list_item_follows(self.newest);
-            }
-        }
-        let item = Item {
-            id: entry.key.item.clone(),
-            turn: self.newest,
-            title: title_of(&entry, title),
-            start: if media.live { Duration::ZERO } else { from },
-            media,
-        };
-        self.pending = Some(PlayedEntry {
-            turn: self.newest,
-            entry,
-            title: item.title.clone(),
-            bookmark: None,
-            queued,
-            from,
-            list_first,
-        });
-        item
     }
 
     /// Shows the list's present state to other threads.
@@ -312,7 +290,7 @@ impl Playlist {
             ahead: self.pending.as_ref().map(|ahead| view::Ahead {
                 turn: ahead.turn,
                 title: ahead.title.clone(),
-                listed: ahead.queued.is_none(),
+                listed: !ahead.is_aside(),
             }),
         });
     }
@@ -325,53 +303,13 @@ impl Playlist {
         }
         self.go_to_saved();
     }
-
-    /// Records that the entry returned last plays now.
-    fn confirm_pending(&mut self) {
-        let Some(played) = self.pending.take() else { return };
-        if played.queued.is_none() {
-            self.playing = Some(self.bookmark(&played.entry));
-        }
-        // Before the list's first item, the list continues with its first entry.
-        let nothing = || PlaylistEntry::new(String::new(), EntryKind::List(String::new()));
-        let bookmark = self.playing.clone().unwrap_or_else(|| self.bookmark(&nothing()));
-        self.bookmarks.add(PlayedEntry { bookmark: Some(bookmark), ..played });
-    }
-
-    /// The bookmark of the entry returned last.
-    fn bookmark(&self, entry: &PlaylistEntry) -> Bookmark {
-        Bookmark {
-            key: entry.key.clone(),
-            shuffle_seed: self.shuffle.then_some(self.seed),
-            followed_by: self.order[self.next_index.min(self.order.len())..]
-                .iter()
-                .take(bookmark::FOLLOWERS)
-                .map(|e| e.key.clone())
-                .collect(),
-        }
-    }
-
-    /// `item` with URLs that do not expire soon.
-    fn with_fresh_urls(&self, item: Item, entry: &PlaylistEntry) -> NextItem {
-        let soon = SystemTime::now() + EXPIRY_MARGIN;
-        if item.media.expires.is_none_or(|expires| expires > soon) {
-            return NextItem::Play(item);
-        }
-        log::debug!("the URLs of {} expire; requesting them again", item.id);
-        let failure = match self.resolver.resolve(entry) {
-            Ok(Resolved::Media { media, .. }) => return NextItem::Play(Item { media, ..item }),
-            Ok(Resolved::Entries(_)) => {
-                ItemFailure::new(FailureReason::Unplayable, "the page has become a list")
-            }
-            Err(failure) => failure,
-        };
-        NextItem::Skip { id: item.id, title: item.title, failure }
-    }
 }
 
 impl Programme for Playlist {
     fn next(&mut self) -> NextItem {
+        self.follow_places();
         self.apply_edit_and_resume();
+        self.follow_remote_lists();
         let next = self.advance();
         self.show();
         next
@@ -381,18 +319,26 @@ impl Programme for Playlist {
         let Some(ahead) = self.pending.clone().filter(|ahead| ahead.turn == item.turn) else {
             return NextItem::Play(item);
         };
+        self.follow_places();
         let same = match self.edit.take() {
-            // It is queued: an edit does not move it.
-            Some(entries) if ahead.queued.is_some() => {
+            // It is queued, or an interstitial: an edit does not move it.
+            Some(entries) if ahead.is_aside() => {
                 let before = || Some(self.order[self.next_index.checked_sub(1)?].key.clone());
                 let anchor = self.playing.as_ref().map(|playing| playing.key.clone()).or_else(before);
                 self.apply_edit(entries, anchor.as_ref());
                 true
             }
-            Some(entries) => self.apply_edit_to_pending(entries, &ahead.entry),
+            Some(entries) => self.apply_edit_to_pending(entries, &ahead),
             None => true,
         };
-        let next = if same { self.with_fresh_urls(item, &ahead.entry) } else { self.advance() };
+        let next = if same && self.is_interrupted(&ahead) {
+            self.put_back(ahead);
+            self.advance()
+        } else if same {
+            self.with_fresh_urls(item, &ahead.entry)
+        } else {
+            self.advance()
+        };
         if matches!(next, NextItem::Play(_) | NextItem::Kept { .. }) {
             self.confirm_pending();
         }
@@ -405,16 +351,16 @@ impl Programme for Playlist {
         let entries = self.order[self.next_index.min(self.order.len())..].iter().chain(again).cloned();
         let coming = |entry: PlaylistEntry| -> UpcomingItem {
             let resolver = self.resolver.clone();
-            let id = entry.key.item.clone();
+            let (id, part) = (entry.key.item.clone(), entry.part());
             let find = Box::new(move || match resolver.resolve(&entry) {
                 Ok(Resolved::Media { media, title }) => {
                     let (id, title) = (entry.key.item.clone(), title_of(&entry, title));
                     Some(Item { id, turn: 0, title, start: Duration::ZERO, media })
                 }
                 // A list is expanded when it is due.
-                Ok(Resolved::Entries(_)) | Err(_) => None,
+                Ok(Resolved::Entries(_) | Resolved::Arriving) | Err(_) => None,
             });
-            UpcomingItem { id, find }
+            UpcomingItem { id, part, find }
         };
         entries.take(count).map(coming).collect()
     }
@@ -446,11 +392,11 @@ impl Programme for Playlist {
 
     fn replaced(&mut self) -> Option<NextItem> {
         match self.pending.clone() {
-            // It is queued: an edit does not move it.
-            Some(ahead) if ahead.queued.is_some() => None,
+            // It is queued, or an interstitial: an edit does not move it.
+            Some(ahead) if ahead.is_aside() => None,
             Some(ahead) => {
                 let entries = self.edit.take()?;
-                let stays = self.apply_edit_to_pending(entries, &ahead.entry);
+                let stays = self.apply_edit_to_pending(entries, &ahead);
                 let other = (!stays).then(|| self.advance());
                 self.show();
                 other
@@ -470,8 +416,14 @@ pub(crate) fn title_of(entry: &PlaylistEntry, found: Option<String>) -> String {
 }
 
 #[cfg(test)]
+mod follow_tests;
+#[cfg(test)]
+mod interstitial_tests;
+#[cfg(test)]
 mod long_run;
 #[cfg(test)]
 mod queue_tests;
+#[cfg(test)]
+mod remote_tests;
 #[cfg(test)]
 mod tests;

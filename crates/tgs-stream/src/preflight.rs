@@ -22,9 +22,10 @@ use tgs_telegram::session::string::SessionString;
 use crate::{
     children,
     cli::Cli,
-    overwrite,
+    live_input, overwrite,
+    schedule::ScheduleFile,
     settings_source::ReadSettings,
-    setup::{engine_failed, profile, resolver, rtmp_output},
+    setup::{engine_failed, processing, profile, resolver, rtmp_output},
 };
 
 /// The destination of the broadcast.
@@ -49,6 +50,7 @@ pub(crate) fn check_start(
         directory("STATE_DIR", &settings.state_dir, "STATE_DIRECTORY"),
         directory("CACHE_DIR", &settings.cache_dir, "CACHE_DIRECTORY"),
         output_file(cli, settings, target.as_ref().ok()),
+        live_input_secrets(settings),
     ];
     let mut refused: Vec<CliError> = checks.into_iter().filter_map(Result::err).collect();
     match target {
@@ -57,6 +59,11 @@ pub(crate) fn check_start(
         Err(error) => refused.insert(0, error),
     }
     Err(refused)
+}
+
+fn live_input_secrets(settings: &Settings) -> Result<(), CliError> {
+    let checked = settings.live.as_ref().map_or(Ok(()), live_input::check);
+    checked.map_err(|error| CliError::new(Code::Config, error))
 }
 
 /// `--check-settings`: prints one line a problem. The code says whether the settings are usable.
@@ -78,16 +85,17 @@ pub(crate) fn report(
     };
     lines("WARN", &warnings)?;
     lines("FAIL", &problems)?;
-    let file = cli.env_file.as_deref().unwrap_or(Path::new(".env")).display();
+    let file = cli.env_file.as_deref().unwrap_or(Path::new(".env"));
+    let of = if file.exists() { format!(" of {}", file.display()) } else { String::new() };
     if problems.is_empty() {
-        writeln!(out, "the settings of {file} can be used")?;
+        writeln!(out, "the settings{of} can be used")?;
         return Ok(Code::Ok);
     }
     let count = problems.len();
     let problems = if count == 1 { "problem" } else { "problems" };
     writeln!(
         out,
-        "the settings of {file} cannot be used: fix the {count} {problems} above, then run the check again"
+        "the settings{of} cannot be used: fix the {count} {problems} above, then run the check again"
     )?;
     Ok(Code::Config)
 }
@@ -130,6 +138,16 @@ fn examine(
             filler.display()
         ));
     }
+    if let Some(logo) = &settings.look.logo
+        && let Err(error) = fs::File::open(&logo.file)
+    {
+        warnings.push(format!("LOGO {} cannot be read: {error}; the picture has none", logo.file.display()));
+    }
+    if let Some(file) = &settings.schedule
+        && let Err(error) = ScheduleFile::new(file.clone()).read()
+    {
+        warnings.push(format!("SCHEDULE is not used until it is correct, the list plays alone: {error}"));
+    }
     let cache = &settings.cache_dir;
     if cache.is_dir() && access(cache, Access::WRITE_OK).is_err() {
         warnings.push(format!("CACHE_DIR {} cannot be written: items are not cached", cache.display()));
@@ -169,10 +187,13 @@ fn check_tools(
     };
     let setup = |extra| EncodeSetup {
         ffmpeg: settings.ffmpeg_path.clone(),
-        profile: profile(settings.quality),
+        ffprobe: settings.ffprobe_path(),
+        profile: profile(settings),
+        processing: processing(settings),
         extra,
         scratch: scratch.to_owned(),
         image_duration: settings.image_duration,
+        short_groups: false,
     };
     let prove = || -> Result<(), ArgsProbeError> {
         let extra = ExtraArgs::parse(&settings.ffmpeg_args)?;

@@ -1,6 +1,7 @@
 //! Resolves an entry to the media that ffmpeg opens, or to the entries of a list or page. All
 //! requests to network and disk for an entry are made here, when it is due. Caches nothing.
 
+mod arriving;
 mod streams;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::{cancel::Cancel, supervise::contain};
+use tgs_core::{cancel::Cancel, language::Languages, supervise::contain};
 use tgs_playout::{
     ffmpeg::probe::{self, Probe, ProbeOptions},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
@@ -49,6 +50,8 @@ pub struct Resolver {
     pub ytdlp: YtDlp,
     /// How long an image is shown.
     pub image_duration: Duration,
+    /// Preferred languages of the sound, after those of the entry.
+    pub languages: Languages,
     /// Cancels the current request.
     pub cancel: Cancel,
 }
@@ -65,24 +68,39 @@ pub enum Resolved {
     },
     /// Entries that replace it; not empty.
     Entries(Vec<PlaylistEntry>),
+    /// A file that is still being copied.
+    Arriving,
 }
 
 impl Resolver {
     /// Resolves `entry`. Blocks as long as yt-dlp does. A panic becomes the entry's failure.
     pub fn resolve(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
-        let found =
-            contain(|| self.resolve_kind(entry)).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
-        found.map_err(|failure| entry.failure(failure))
+        self.resolve_aged(entry).0
     }
 
-    fn resolve_kind(&self, entry: &PlaylistEntry) -> Result<Resolved, ItemFailure> {
+    /// Resolves `entry`. Also returns how long the server of a list lets it be used.
+    pub(crate) fn resolve_aged(
+        &self,
+        entry: &PlaylistEntry,
+    ) -> (Result<Resolved, ItemFailure>, Option<Duration>) {
+        let mut age = None;
+        let mut resolve = || self.resolve_kind(entry, &mut age).and_then(|found| with_options(entry, found));
+        let found = contain(&mut resolve).unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)));
+        (found.map_err(|failure| entry.failure(failure)), age)
+    }
+
+    fn resolve_kind(
+        &self,
+        entry: &PlaylistEntry,
+        age: &mut Option<Duration>,
+    ) -> Result<Resolved, ItemFailure> {
         #[cfg(test)]
         assert!(!entry.key.item.ends_with("/panic.mp4"), "as asked");
         match &entry.kind {
             EntryKind::Bad(failure) => Err(failure.clone()),
             EntryKind::File(path) => file(self, entry, path),
             EntryKind::Direct { url, live } => media(source_of(entry, url), *live),
-            EntryKind::List(url) => self.list(entry, url),
+            EntryKind::List(url) => self.list(entry, url, age),
             EntryKind::Page { url, index } => self.page(entry, url, *index),
         }
     }
@@ -91,7 +109,7 @@ impl Resolver {
         let client = client(url, entry.trust);
         match self.ytdlp.ask_as(&client, url, index, &entry.headers, &self.cancel)? {
             PageItem::M3u { mut media, title } => {
-                if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url) {
+                if let Ok(found @ Resolved::Entries(_)) = self.list(entry, url, &mut None) {
                     return Ok(found);
                 }
                 set_trust(&mut media, client.trust_in_answer())?;
@@ -111,22 +129,31 @@ impl Resolver {
 
     /// Probes `media` with ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, ItemFailure> {
-        let wanted = ProbeOptions { height: self.ytdlp.height, image_duration: self.image_duration };
-        let found = contain(|| probe::probe(&self.ffprobe, media, wanted, &self.cancel));
+        let wanted = ProbeOptions {
+            height: self.ytdlp.height,
+            image_duration: self.image_duration,
+            languages: self.languages,
+        };
+        let found = contain(|| probe::probe_briefly(&self.ffprobe, media, wanted, &self.cancel));
         found.unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)))
     }
 
     /// Resolves the list at `url`. Leading nested lists are expanded, within limits, until another
     /// kind of entry comes first: a list of useless lists is one failure.
-    fn list(&self, entry: &PlaylistEntry, url: &str) -> Result<Resolved, ItemFailure> {
+    fn list(
+        &self,
+        entry: &PlaylistEntry,
+        url: &str,
+        age: &mut Option<Duration>,
+    ) -> Result<Resolved, ItemFailure> {
         if let Some(left) = fetch::blocked_for(url) {
             let detail = format!("it had no playable entry; the next attempt is in {} s", left.as_secs() + 1);
             return Err(ItemFailure::new(FailureReason::Unplayable, detail));
         }
         let begun = Instant::now();
-        let mut found = match self.open_list(entry, url)? {
+        let mut found = match self.open_list(entry, url, age)? {
             Resolved::Entries(found) => VecDeque::from(found),
-            media @ Resolved::Media { .. } => return Ok(media),
+            other => return Ok(other),
         };
         let mut useless: Option<ItemFailure> = None;
         for opened in 0.. {
@@ -137,7 +164,7 @@ impl Resolver {
                 }
                 break;
             }
-            match self.open_list(&found[0], &inner) {
+            match self.open_list(&found[0], &inner, &mut None) {
                 Ok(Resolved::Entries(within)) => {
                     found.pop_front();
                     within.into_iter().rev().for_each(|one| found.push_front(one));
@@ -148,7 +175,7 @@ impl Resolver {
                     found.pop_front();
                 }
                 // It is resolved when it is due.
-                Ok(Resolved::Media { .. }) | Err(_) => break,
+                Ok(Resolved::Media { .. } | Resolved::Arriving) | Err(_) => break,
             }
         }
         match useless {
@@ -165,19 +192,90 @@ impl Resolver {
         }
     }
 
-    fn open_list(&self, entry: &PlaylistEntry, url: &str) -> Result<Resolved, ItemFailure> {
+    fn open_list(
+        &self,
+        entry: &PlaylistEntry,
+        url: &str,
+        age: &mut Option<Duration>,
+    ) -> Result<Resolved, ItemFailure> {
         let client = client(url, entry.trust);
         let (place, bytes) = match fetch::get(url, &entry.headers, &client, &self.cancel)? {
             Fetched::Media => return media(source_of(entry, url), false),
             Fetched::List { bytes, .. } if list::is_media(&bytes) => {
                 return media(source_of(entry, url), false);
             }
-            Fetched::List { url, bytes } => (url, bytes),
+            Fetched::List { url, bytes, max_age } => {
+                *age = max_age;
+                (url, bytes)
+            }
         };
         if let Some(found) = source::expand_remote(&place, &bytes)? {
             return entries_within(entry, found, client.trust_in_answer());
         }
-        self.hls(&MediaSource { hls: true, ..source_of(entry, url) }, &place, &bytes)
+        let source = MediaSource { hls: true, ..source_of(entry, url) };
+        self.hls(&source, &place, &bytes, &entry.options.audio_languages)
+    }
+}
+
+/// `found` with what the list of `entry` says about it.
+fn with_options(entry: &PlaylistEntry, found: Resolved) -> Result<Resolved, ItemFailure> {
+    match found {
+        Resolved::Media { mut media, title } => {
+            media.part = entry.part();
+            media.part.no_logo |= is_without_logo(entry);
+            if let Some(sound) = &entry.sound {
+                // The first source is that of the picture.
+                media.sources.truncate(1);
+                media.sources.push(sound_source(entry, sound)?);
+                media.identity = None;
+            }
+            Ok(Resolved::Media { media, title })
+        }
+        Resolved::Entries(mut entries) => {
+            let outer = entry.options.of_content();
+            for found in &mut entries {
+                found.options = std::mem::take(&mut found.options).or(&outer);
+                found.sound = found.sound.take().or_else(|| entry.sound.clone());
+            }
+            Ok(Resolved::Entries(entries))
+        }
+        Resolved::Arriving => Ok(Resolved::Arriving),
+    }
+}
+
+/// The file that hides the logo from all items of its folder.
+const NO_LOGO: &str = ".nologo";
+
+/// Whether the folder of a file says that it plays without the logo.
+fn is_without_logo(entry: &PlaylistEntry) -> bool {
+    let EntryKind::File(path) = &entry.kind else { return false };
+    path.parent().is_some_and(|dir| dir.join(NO_LOGO).exists())
+}
+
+/// The source of the sound that a list names for `entry`.
+fn sound_source(entry: &PlaylistEntry, sound: &EntryKind) -> Result<MediaSource, ItemFailure> {
+    match sound {
+        EntryKind::File(path) => {
+            let failed = |detail: &str| format!("its sound, {}: {detail}", path.display());
+            match (fs::metadata(path), path.to_str()) {
+                (Ok(meta), Some(name)) if meta.is_file() => Ok(MediaSource::at(format!("file:{name}"))),
+                (Ok(_), _) => {
+                    Err(ItemFailure::new(FailureReason::Unplayable, failed("it is no file of media")))
+                }
+                (Err(error), _) => {
+                    Err(ItemFailure::new(source::io_reason(&error), failed(&io_detail(&error))))
+                }
+            }
+        }
+        EntryKind::Direct { url, .. } => {
+            let mut source = source_of(entry, url);
+            source.address = proxy::checked_address(&source)?;
+            Ok(source)
+        }
+        EntryKind::Bad(failure) => Err(failure.clone()),
+        EntryKind::List(_) | EntryKind::Page { .. } => {
+            Err(ItemFailure::new(FailureReason::Unplayable, "its sound is no file of media"))
+        }
     }
 }
 
@@ -207,6 +305,7 @@ fn entries_within(
     for entry in &mut found {
         entry.key.within.clone_from(&within);
         entry.trust = trust;
+        entry.below.clone_from(&parent.below);
     }
     Ok(Resolved::Entries(found))
 }
@@ -234,7 +333,7 @@ fn set_trust(media: &mut Media, trust: Trust) -> Result<(), ItemFailure> {
 
 fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
     let trust = source.trust;
-    let mut media = Media { sources: vec![source], live, expires: None, identity: None };
+    let mut media = Media { sources: vec![source], ..Media::at(String::new(), live) };
     set_trust(&mut media, trust)?;
     Ok(Resolved::Media { media, title: None })
 }
@@ -242,6 +341,8 @@ fn media(source: MediaSource, live: bool) -> Result<Resolved, ItemFailure> {
 /// Resolves the file at `path`. One that starts as a list is expanded, whatever its name.
 fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resolved, ItemFailure> {
     let refused = |reason, detail: &str| Err(ItemFailure::new(reason, detail));
+    let permitted = entry.below.as_ref().map(|below| permitted(path, below)).transpose()?;
+    let path = permitted.as_deref().unwrap_or(path);
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         Err(error) => return refused(source::io_reason(&error), &io_detail(&error)),
@@ -249,11 +350,14 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
     if !meta.is_file() {
         return refused(FailureReason::Unplayable, "it is neither a file nor a directory");
     }
+    if arriving::is_arriving(path, entry.in_folder, &resolver.cancel) {
+        return Ok(Resolved::Arriving);
+    }
     if meta.len() == 0 {
         return refused(FailureReason::Unplayable, "the file is empty");
     }
     let mut start = Vec::new();
-    if let Err(error) = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)) {
+    if let Err(error) = fs::File::open(path).and_then(|file| file.take(list::START).read_to_end(&mut start)) {
         return refused(source::io_reason(&error), &io_detail(&error));
     }
     let Some(name) = path.to_str() else {
@@ -263,6 +367,9 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
     if !source::is_list(path) && !list::begins_as_list(&start) {
         return media(source, false);
     }
+    if permitted.is_some() {
+        return refused(FailureReason::Forbidden, "it is a list, which may name other files");
+    }
     let bytes = source::read_list(path).map_err(|error| {
         ItemFailure::new(source::io_reason(&error), format!("the list cannot be read: {error}"))
     })?;
@@ -271,12 +378,28 @@ fn file(resolver: &Resolver, entry: &PlaylistEntry, path: &Path) -> Result<Resol
         Ok(_) => refused(FailureReason::Unplayable, "the list names nothing"),
         Err(NotAList::Hls) => {
             let place = source.url.clone();
-            resolver.hls(&MediaSource { hls: true, ..source }, &place, &bytes)
+            let source = MediaSource { hls: true, ..source };
+            resolver.hls(&source, &place, &bytes, &entry.options.audio_languages)
         }
+        // The name of the file does not say that it is a list.
+        Err(NotAList::Other(_)) if !source::is_list(path) => media(source, false),
         Err(NotAList::Other(what)) => {
             refused(FailureReason::Unplayable, &format!("the list cannot be read: it is {what}"))
         }
     }
+}
+
+/// The file that `path` leads to, if it lies below one of these directories. Links are resolved
+/// here: ffmpeg must open the path that was judged.
+fn permitted(path: &Path, below: &[PathBuf]) -> Result<PathBuf, ItemFailure> {
+    let file = fs::canonicalize(path)
+        .map_err(|error| ItemFailure::new(source::io_reason(&error), io_detail(&error)))?;
+    let mut dirs = below.iter().filter_map(|dir| fs::canonicalize(dir).ok());
+    if dirs.any(|dir| file.starts_with(dir)) {
+        return Ok(file);
+    }
+    let why = "it leads out of the directories to which the entry of the queue is restricted";
+    Err(ItemFailure::new(FailureReason::Forbidden, why))
 }
 
 fn io_detail(error: &std::io::Error) -> String {

@@ -1,33 +1,111 @@
 //! Converts settings to the engine's and the resolver's configuration, and engine errors to exit
 //! codes.
 
+pub(crate) mod look;
+
 use tgs_control::CommandSender;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    settings::{PublisherKind, Quality, Settings},
+    settings::{self, AudioSide, PublisherKind, Settings},
 };
 use tgs_playout::{
     command::Command,
-    engine::{Control, EngineError},
+    engine::{Control, EngineConfig, EngineError},
+    ffmpeg::{
+        Processing,
+        loudness::LoudnessTarget,
+        picture::{AudioPicture, Background, PictureOptions},
+        sound::{Side, SoundOptions},
+    },
+    loudness::LoudnessMeter,
     output::{self, Output},
     profile::Profile,
 };
 
-use crate::{resolver::Resolver, ytdlp::YtDlp};
+use crate::{cli::Cli, resolver::Resolver, ytdlp::YtDlp};
 
-/// The profile that VIDEO_QUALITY names.
-pub(crate) fn profile(quality: Quality) -> Profile {
-    match quality {
-        Quality::P480 => Profile::P480,
-        Quality::P720 => Profile::P720,
-        Quality::P1080 => Profile::P1080,
+/// The profile that VIDEO_QUALITY and VIDEO_BITRATE name.
+pub(crate) fn profile(settings: &Settings) -> Profile {
+    let picture = &settings.picture;
+    Profile::new(picture.quality.height, picture.quality.fps, picture.kbps)
+}
+
+/// What the settings do to picture and sound.
+pub(crate) fn processing(settings: &Settings) -> Processing {
+    Processing {
+        sound: sound(&settings.sound),
+        picture: picture_options(&settings.picture),
+        look: look::of(&settings.look),
     }
 }
 
+/// The engine's configuration for this output.
+pub(crate) fn engine_config(cli: &Cli, settings: &Settings, output: Output) -> EngineConfig {
+    EngineConfig {
+        ffmpeg: settings.ffmpeg_path.clone(),
+        ffprobe: settings.ffprobe_path(),
+        profile: profile(settings),
+        processing: processing(settings),
+        ffmpeg_args: settings.ffmpeg_args.clone(),
+        output,
+        read_ahead: settings.read_ahead,
+        // A list that repeats comes from the cache at the speed of the disk, and would fill it.
+        realtime: cli.realtime || (settings.repeat && !cli.once),
+        filler: settings.filler.clone(),
+        cache_dir: settings.cache_dir.clone(),
+        cache_limit: settings.cache_limit,
+        cache_ahead: settings.cache_ahead,
+        image_duration: settings.image_duration,
+        // ffmpeg as the publisher cannot send codec headers that change within the stream.
+        passthrough: settings.passthrough && settings.publisher == PublisherKind::Native,
+        state_dir: settings.state_dir.clone(),
+        first_timestamp: cli.first_timestamp,
+    }
+}
+
+fn picture_options(picture: &settings::Picture) -> PictureOptions {
+    PictureOptions {
+        background: match picture.background {
+            settings::BackgroundSetting::Black => Background::Black,
+            settings::BackgroundSetting::Blur => Background::Blur,
+        },
+        audio_picture: match picture.audio_picture {
+            settings::AudioPictureSetting::Slate => AudioPicture::Slate,
+            settings::AudioPictureSetting::Cover => AudioPicture::Cover,
+            settings::AudioPictureSetting::Spectrum => AudioPicture::Spectrum,
+        },
+    }
+}
+
+fn sound(settings: &settings::Sound) -> SoundOptions {
+    let peak = settings.peak.db();
+    let side = |side| match side {
+        AudioSide::Left => Side::Left,
+        AudioSide::Right => Side::Right,
+    };
+    SoundOptions {
+        loudness: settings.loudness.map(|lufs| LoudnessTarget { lufs: lufs.db(), peak }),
+        languages: settings.languages,
+        side: settings.side.map(side),
+        fade: settings.fade,
+    }
+}
+
+/// The meter of `--check`; `None` with LOUDNESS=off.
+pub(crate) fn meter(settings: &Settings) -> Option<LoudnessMeter> {
+    LoudnessMeter::open(
+        &settings.ffmpeg_path,
+        &sound(&settings.sound),
+        profile(settings).channels,
+        settings.image_duration,
+        &settings.cache_dir,
+    )
+}
+
 pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, CliError> {
-    let height = profile(settings.quality).height;
+    let height = profile(settings).height;
     let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, height)
         .map_err(|error| CliError::new(Code::Config, error.context("use YTDLP_ARGS")))?;
     Ok(Resolver {
@@ -35,6 +113,7 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
         ffprobe: settings.ffprobe_path(),
         ytdlp,
         image_duration: settings.image_duration,
+        languages: settings.sound.languages,
         cancel: cancel.clone(),
     })
 }

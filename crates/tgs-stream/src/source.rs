@@ -6,15 +6,20 @@
 mod entry;
 mod folder;
 mod local;
+mod places;
 mod read;
 mod remote;
 
 pub use entry::{EntryKey, EntryKind, EntryOrigin, NamedSource, PlaylistEntry, number, one_line};
-pub use local::{expand, named_by_line};
+pub(crate) use local::entry_of;
+pub use local::{expand, expand_followed, named_by_line};
+pub use places::Places;
 pub use read::named_in;
 pub(crate) use read::{MAX_LIST, io_reason, is_list, read_list, read_playlist};
 pub(crate) use remote::MAX_REMOTE;
 pub use remote::expand_remote;
 
+#[cfg(test)]
+mod options_tests;
 #[cfg(test)]
 mod tests;

@@ -48,10 +48,10 @@ struct Kept {
 
 /// The standing commands of a broadcast. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing(Arc<Shared>);
+pub(crate) struct Standing(Arc<SharedStanding>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedStanding {
     /// `None` if nothing is kept.
     path: Option<PathBuf>,
     pause_max: Duration,
@@ -60,13 +60,13 @@ struct Shared {
     /// `state`. A disk that hangs delays other changes only.
     changing: Mutex<()>,
     /// Never locked during disk access: the status and the watchdog's thread read it.
-    state: Mutex<State>,
+    state: Mutex<StandingState>,
     /// Signals each change of `state`.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StandingState {
     kept: Kept,
     /// The engine that publishes at present.
     engine: Option<Control>,
@@ -97,12 +97,12 @@ impl Standing {
         if kept.stopped {
             log::warn!("the broadcast is stopped since an operator stopped it; `tgs-ctl start` starts it");
         }
-        let standing = Self(Arc::new(Shared {
+        let standing = Self(Arc::new(SharedStanding {
             path,
             pause_max,
             control: control.clone(),
             changing: Mutex::default(),
-            state: Mutex::new(State { kept: kept.clone(), ..State::default() }),
+            state: Mutex::new(StandingState { kept: kept.clone(), ..StandingState::default() }),
             changed: Condvar::new(),
         }));
         if let Some(title) = kept.title {
@@ -292,11 +292,15 @@ impl Standing {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, StandingState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, StandingState>,
+        limit: Duration,
+    ) -> MutexGuard<'a, StandingState> {
         self.0.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
     }
 }

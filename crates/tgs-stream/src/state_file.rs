@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Read},
+    ops::RangeInclusive,
     path::Path,
 };
 
@@ -24,6 +25,15 @@ pub(crate) enum StateFileError {
 
 /// Reads the JSON of `path`, which has the field `version`. The file has at most `most` bytes.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32, most: u64) -> Result<T, StateFileError> {
+    read_versions(path, &(version..=version), most)
+}
+
+/// The same for a format of which several versions are known.
+pub(crate) fn read_versions<T: DeserializeOwned>(
+    path: &Path,
+    versions: &RangeInclusive<u32>,
+    most: u64,
+) -> Result<T, StateFileError> {
     #[derive(Deserialize)]
     struct Head {
         version: u32,
@@ -35,8 +45,8 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32, most: u64) ->
     }
     // Another version may have another format.
     let head: Head = serde_json::from_slice(&bytes)?;
-    if head.version != version {
-        return Err(StateFileError::Version { found: head.version, known: version });
+    if !versions.contains(&head.version) {
+        return Err(StateFileError::Version { found: head.version, known: *versions.end() });
     }
     Ok(serde_json::from_slice(&bytes)?)
 }

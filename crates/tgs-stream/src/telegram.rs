@@ -1,6 +1,7 @@
 //! A broadcast into a Telegram chat. [`driver`] executes what [`state_machine`] decides.
 
 mod driver;
+mod now_playing;
 mod renewal;
 mod session;
 mod session_failure;

@@ -76,7 +76,7 @@ impl LogFiles {
         for path in [&self.path].into_iter().chain(&newest) {
             let entries = read(path, true).unwrap_or_else(|error| {
                 log::warn!("failed to read {}: {error}; its entries stay as they are", path.display());
-                Entries::new()
+                AsRunEntries::new()
             });
             if let Some(n) = entries.values().map(|entry| entry.n).max() {
                 // An entry without length may have begun beside an open one.
@@ -253,16 +253,16 @@ fn entry_of(line: &[u8]) -> Option<AsRunEntry> {
 }
 
 /// Entries in order of time: both lines of an entry have the same beginning and number.
-type Entries = BTreeMap<(Timestamp, u64), AsRunEntry>;
+type AsRunEntries = BTreeMap<(Timestamp, u64), AsRunEntry>;
 
 /// The entries of a file; a missing file has none. Damaged lines are skipped, with a
 /// warning if `warn`.
-fn read(path: &Path, warn: bool) -> io::Result<Entries> {
+fn read(path: &Path, warn: bool) -> io::Result<AsRunEntries> {
     let bytes = match tgs_core::files::read_regular(path, MAX_READ) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AsRunEntries::new()),
         read => read?,
     };
-    let mut entries = Entries::new();
+    let mut entries = AsRunEntries::new();
     let mut damaged = Vec::new();
     for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         match entry_of(line) {
@@ -287,7 +287,7 @@ pub(super) fn list(dir: &Path, since: Option<Timestamp>, limit: usize) -> io::Re
     let mut paths: Vec<_> =
         rotated(dir).into_iter().filter(|(rotated, _)| *rotated >= since).map(|(_, path)| path).collect();
     paths.push(dir.join(NAME));
-    let mut all = Entries::new();
+    let mut all = AsRunEntries::new();
     for path in paths.iter().rev() {
         let mut entries = read(path, false)?;
         entries.retain(|key, _| key.0 >= since && !all.contains_key(key));

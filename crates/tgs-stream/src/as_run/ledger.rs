@@ -10,7 +10,7 @@ const LONGEST: usize = 1000;
 
 /// The open entry, and what is needed for the next.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     open: Option<AsRunEntry>,
     /// [`AiredItem::seq`] of the open item.
     seq: u64,
@@ -25,7 +25,7 @@ impl Ledger {
     /// Continues after the `last` entry of the file with the number `next_n`. `alive` are the
     /// number of the entry that was on air and the time up to which it is known to have been.
     /// Returns the lines to write.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         (last, next_n): (Option<AsRunEntry>, u64),
         alive: Option<(u64, Timestamp)>,
         now: Timestamp,
@@ -74,9 +74,17 @@ impl Ledger {
     }
 
     /// Applies `event`. Returns the lines to write.
-    pub(super) fn apply(&mut self, event: &BroadcastEvent) -> Vec<AsRunEntry> {
+    pub(crate) fn apply(&mut self, event: &BroadcastEvent) -> Vec<AsRunEntry> {
         match event {
-            BroadcastEvent::ItemBegan { at, item, offset_seconds, duration_seconds, resumed } => {
+            BroadcastEvent::ItemBegan {
+                at,
+                item,
+                offset_seconds,
+                duration_seconds,
+                resumed,
+                planned_start,
+            } => {
+                self.plan = planned_start.or(self.plan);
                 self.begin_item(*at, item, *offset_seconds, *duration_seconds, *resumed)
             }
             BroadcastEvent::ItemEnded { at, item, offset_seconds, how } => {
@@ -129,6 +137,7 @@ impl Ledger {
             title: text(&item.title),
             id: text(&item.id),
             source: item.source.as_deref().and_then(text),
+            lane: item.lane.as_deref().and_then(text),
             planned_start,
             planned_end: planned_start.and_then(after),
             offset_seconds: Some(offset),
@@ -164,6 +173,7 @@ impl Ledger {
             title: text(&item.title),
             id: text(&item.id),
             source: item.source.as_deref().and_then(text),
+            lane: item.lane.as_deref().and_then(text),
             resumed: true,
             offset_seconds: Some(offset),
             ..AsRunEntry::default()

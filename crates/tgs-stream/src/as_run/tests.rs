@@ -12,12 +12,19 @@ const KEEP: Duration = Duration::from_hours(24 * 400);
 const DAY: u64 = 1_795_824_000_000;
 
 fn item(seq: u64) -> AiredItem {
-    AiredItem { seq, id: format!("/{seq}"), title: format!("item {seq}"), source: None }
+    AiredItem { seq, id: format!("/{seq}"), title: format!("item {seq}"), source: None, lane: None }
 }
 
 fn began(at: u64, seq: u64, offset: f64, resumed: bool) -> BroadcastEvent {
     let (at, item, duration_seconds) = (Timestamp(at), item(seq), Some(60.0));
-    BroadcastEvent::ItemBegan { at, item, offset_seconds: offset, duration_seconds, resumed }
+    BroadcastEvent::ItemBegan {
+        at,
+        item,
+        offset_seconds: offset,
+        duration_seconds,
+        resumed,
+        planned_start: None,
+    }
 }
 
 fn ended(at: u64, seq: u64, offset: f64, how: ItemEnd) -> BroadcastEvent {
@@ -161,7 +168,7 @@ fn an_end_is_never_before_its_start_nor_after_the_next_start() {
 }
 
 #[test]
-fn what_never_was_on_air_has_no_length() {
+fn an_item_that_failed_before_air_has_no_length() {
     let dir = tempfile::tempdir().unwrap();
     let mut tool = Tool::start(dir.path(), DAY);
     tool.tell(&began(DAY, 1, 0.0, false));
@@ -225,7 +232,7 @@ fn torn_and_damaged_lines_are_skipped_and_the_rest_is_read() {
 }
 
 #[test]
-fn what_cannot_be_written_is_written_later() {
+fn entries_are_written_once_the_disk_works_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("as-run.jsonl");
     // A directory in the file's place fails as a full disk does.

@@ -2,20 +2,23 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, MutexGuard, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
     AsRunListing, BroadcastStatus, CommandSender, Health, Hello, QueueListing, Timestamp,
     method::{
-        AsRunParams, Call, GotoParams, LogLines, MonitorFormat, PROTOCOL, Queued, SeekParams, StopParams,
+        AsRunParams, Call, GotoParams, LONGEST_TITLE, LogLines, MonitorFormat, PROTOCOL, PreviewParams,
+        PreviewPicture, QueueAddParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
+        StopParams,
     },
     rpc::{ErrorCode, RpcError},
 };
-use tgs_core::{cancel::Cancel, logging, time::Utc};
+use tgs_core::{cancel::Cancel, logging, mask, time::Utc};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::Control,
@@ -29,17 +32,22 @@ use super::{
 };
 use crate::{
     as_run,
+    live_input::{LivePreview, PreviewRefused},
+    live_takeover::{LiveTakeover, TakeoverRefused},
     playlist::{EntryRef, PlaylistView},
+    preview::{PictureRefused, Previewer},
     queue::{PlayQueue, QueueError},
+    schedule::{Schedule, ScheduleError},
     standing::{Standing, StandingError},
     status_source::StatusSource,
 };
 
-/// The longest title, in characters: as long as Telegram's of a live stream may be.
-const LONGEST_TITLE: usize = 128;
-
 /// The longest part of the as-run log that one answer holds.
 const MOST_AS_RUN: usize = 10_000;
+
+/// The longest plan that one answer holds, in days and rows.
+const MOST_DAYS: u16 = 31;
+const MOST_ROWS: usize = 10_000;
 
 /// The furthest position of a seek: longer than any item.
 const FURTHEST: f64 = 1e7;
@@ -60,10 +68,16 @@ pub(crate) struct Answers {
     pub(crate) channel: String,
     /// The output without its key; `None` for a broadcast into Telegram.
     pub(crate) output: Option<String>,
+    /// The timetable, if SCHEDULE names one.
+    pub(crate) schedule: Option<Schedule>,
+    /// The live input, if LIVE_INPUT is set.
+    pub(crate) live: Option<Arc<LiveTakeover>>,
     /// Where the as-run log is.
     pub(crate) state_dir: PathBuf,
     /// Held while a part of the as-run log is read, answered and sent: each takes megabytes.
     pub(crate) listing: Mutex<()>,
+    /// Renders pictures; `None` where yt-dlp's options cannot be used.
+    pub(crate) previewer: Option<Previewer>,
     /// Whether the output is a file.
     pub(crate) into_file: bool,
     pub(crate) started: SystemTime,
@@ -78,6 +92,8 @@ pub(super) enum Answer {
     Subscribed(Value, Subscription),
     /// A result, then the broadcast.
     Monitor(Value, Monitor),
+    /// A result, then the publisher's stream.
+    Preview(Value, LivePreview),
 }
 
 impl Answers {
@@ -122,8 +138,11 @@ impl Answers {
             Call::PlaylistList(params) => result(&self.view.list(params.offset, params.limit)),
             Call::QueueList(_) => result(&QueueListing { entries: self.queue.list() }),
             Call::QueueAdd(params) => {
-                let id =
-                    self.edit_queue("queue.add", peer, |queue| queue.add(&params.source, params.position))?;
+                let QueueAddParams { source, position, below } = params;
+                let id = self.edit_queue("queue.add", peer, |queue| match below {
+                    Some(below) => queue.add_restricted(&source, position, below),
+                    None => queue.add(&source, position),
+                })?;
                 result(&Queued { id })
             }
             Call::Subscribe(params) => {
@@ -132,11 +151,27 @@ impl Answers {
                 Ok(Answer::Subscribed(accepted, subscription))
             }
             Call::AsRunList(params) => self.list_as_run(params),
+            Call::ScheduleGet(_) => {
+                result(&self.schedule()?.shown().map_err(|error| timetable_refused(&error))?)
+            }
+            Call::ScheduleSet(params) => self.set_schedule(&params, peer),
+            Call::SchedulePlan(params) => self.plan_schedule(&params),
+            Call::LiveStatus(_) => result(&self.live()?.status()),
+            Call::LivePreview(_) => {
+                let preview = self.live()?.preview().map_err(|why| {
+                    let code = match why {
+                        PreviewRefused::NoPublisher => ErrorCode::Refused,
+                        PreviewRefused::TooMany => ErrorCode::Limit,
+                    };
+                    RpcError::new(code, why.to_string())
+                })?;
+                Ok(Answer::Preview(monitor_format(), preview))
+            }
+            Call::Preview(params) => self.preview(params, peer),
             Call::Monitor(_) => {
                 let monitor = self.control.monitor();
                 let monitor = monitor.map_err(|why| RpcError::new(ErrorCode::Limit, why.to_string()))?;
-                let format = MonitorFormat { format: "flv".to_owned() };
-                Ok(Answer::Monitor(serde_json::to_value(format).unwrap_or_default(), monitor))
+                Ok(Answer::Monitor(monitor_format(), monitor))
             }
             command => self.execute(command, peer).map(|()| Answer::Result(json!({}))),
         }
@@ -164,6 +199,8 @@ impl Answers {
             Call::QueueRemove(params) => {
                 self.edit_queue("queue.remove", peer, |queue| queue.remove(params.id))
             }
+            Call::LiveTake(_) => self.live()?.take(peer).map_err(takeover_refused),
+            Call::LiveDrop(_) => self.live()?.drop_publisher(peer).map_err(takeover_refused),
             Call::QueueClear(_) => self.edit_queue("queue.clear", peer, PlayQueue::clear),
             // Those with a result; see `answer`.
             other => Err(RpcError::new(ErrorCode::Internal, format!("{} has no effect", other.to_parts().0))),
@@ -184,6 +221,51 @@ impl Answers {
         result(&AsRunListing { entries })
     }
 
+    fn live(&self) -> Result<&LiveTakeover, RpcError> {
+        let why = "this broadcast has no live input; LIVE_INPUT in its .env names one";
+        self.live.as_deref().ok_or_else(|| RpcError::new(ErrorCode::Refused, why))
+    }
+
+    fn schedule(&self) -> Result<&Schedule, RpcError> {
+        let why = "this broadcast has no timetable; SCHEDULE in its .env names one";
+        self.schedule.as_ref().ok_or_else(|| RpcError::new(ErrorCode::Refused, why))
+    }
+
+    fn set_schedule(&self, params: &ScheduleSetParams, peer: &CommandSender) -> Result<Answer, RpcError> {
+        let schedule = self.schedule()?;
+        log::info!("command: schedule.set (from {peer})");
+        schedule.set(&params.text, &params.etag).map_err(|error| timetable_refused(&error))?;
+        result(&schedule.shown().map_err(|error| timetable_refused(&error))?)
+    }
+
+    fn plan_schedule(&self, params: &SchedulePlanParams) -> Result<Answer, RpcError> {
+        if !(1..=MOST_DAYS).contains(&params.days) {
+            return Err(RpcError::new(ErrorCode::InvalidParams, format!("`days` is 1 to {MOST_DAYS}")));
+        }
+        let plan = self.schedule()?.plan(params.from.as_deref(), params.days);
+        let plan = plan.map_err(|error| timetable_refused(&error))?;
+        if plan.rows.len() > MOST_ROWS {
+            let why = format!("the plan has over {MOST_ROWS} rows; ask for fewer days");
+            return Err(RpcError::new(ErrorCode::Limit, why));
+        }
+        result(&plan)
+    }
+
+    fn preview(&self, params: PreviewParams, peer: &CommandSender) -> Result<Answer, RpcError> {
+        let PreviewParams { source, at, below } = params;
+        let at = Duration::try_from_secs_f64(at).ok().filter(|at| at.as_secs_f64() <= FURTHEST);
+        let at = at.ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "`at` is a number of seconds"))?;
+        log::info!("command: preview (from {peer})");
+        let refused = |why: String| RpcError::new(ErrorCode::Refused, mask::urls(&why).into_owned());
+        let previewer = self.previewer.as_ref().ok_or_else(|| refused("YTDLP_ARGS cannot be used".into()))?;
+        let entries = self.queue.items_of(&source, below).map_err(|error| refused(error.to_string()))?;
+        let (title, png) = previewer.picture(entries, at).map_err(|why| match why {
+            PictureRefused::Busy => RpcError::new(ErrorCode::Limit, why.to_string()),
+            why => refused(why.to_string()),
+        })?;
+        result(&PreviewPicture { title, png: STANDARD.encode(png) })
+    }
+
     fn go_to(&self, params: GotoParams, peer: &CommandSender) -> Result<(), RpcError> {
         let entry = match (params.index, params.id) {
             (Some(index), None) => EntryRef::Index(index),
@@ -202,6 +284,9 @@ impl Answers {
         if title.chars().count() > LONGEST_TITLE {
             let why = format!("a title has at most {LONGEST_TITLE} characters");
             return Err(RpcError::new(ErrorCode::InvalidParams, why));
+        }
+        if title.contains(char::is_control) {
+            return Err(RpcError::new(ErrorCode::InvalidParams, "a title has no control characters"));
         }
         self.keep("set the title", peer, |standing| standing.set_title(title, peer))
     }
@@ -234,6 +319,7 @@ impl Answers {
             output: self.output.clone(),
             sent_bytes: Some(METRICS.sent_bytes()),
             reconnects: Some(METRICS.reconnect_count()),
+            live: self.live.as_ref().map(|live| live.status()),
             status,
         };
         status.to_masked_json()
@@ -297,6 +383,26 @@ impl Answers {
 fn result(result: &impl Serialize) -> Result<Answer, RpcError> {
     let value = serde_json::to_value(result);
     value.map(Answer::Result).map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))
+}
+
+/// The format of the bytes behind a result.
+fn monitor_format() -> Value {
+    serde_json::to_value(MonitorFormat { format: "flv".to_owned() }).unwrap_or_default()
+}
+
+fn takeover_refused(why: TakeoverRefused) -> RpcError {
+    RpcError::new(ErrorCode::Refused, why.to_string())
+}
+
+fn timetable_refused(error: &ScheduleError) -> RpcError {
+    let code = match error {
+        ScheduleError::Broken { .. } | ScheduleError::Large { .. } | ScheduleError::Date(_) => {
+            ErrorCode::InvalidParams
+        }
+        ScheduleError::Changed => ErrorCode::Refused,
+        ScheduleError::Read { .. } | ScheduleError::Write { .. } => ErrorCode::Internal,
+    };
+    RpcError::new(code, error.to_string())
 }
 
 fn refused(why: CommandRefused) -> RpcError {

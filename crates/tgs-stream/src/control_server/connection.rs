@@ -9,7 +9,7 @@ use std::{
         mpsc::RecvTimeoutError,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,21 +23,23 @@ use tgs_playout::monitor::Monitor;
 
 use super::{
     answer::{Answer, Answers},
-    connections::ServedConnection,
-    lines::{Line, Lines},
+    connections::ServedControl,
+    lines::{Line, RequestLines},
     sender,
     subscribers::Subscription,
 };
+use crate::live_input::LivePreview;
 
-/// How long a client may take to accept a line, or a part of the broadcast.
-const WRITE_TIME_OUT: Duration = Duration::from_secs(5);
+/// How long a client may take to accept a whole line, or a part of the broadcast.
+const WRITE_TIME_OUT: Duration = Duration::from_secs(15);
 
 /// How often a thread that waits for events looks whether the client has left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end. Errors are the client's.
-pub(super) fn serve(served: &ServedConnection, answers: &Answers) {
-    let client = Client { socket: &served.socket, writing: Mutex::default(), gone: AtomicBool::new(false) };
+pub(super) fn serve(served: &ServedControl, answers: &Answers) {
+    let client =
+        ConnectedClient { socket: &served.socket, writing: Mutex::default(), gone: AtomicBool::new(false) };
     thread::scope(|threads| {
         let notify = |subscription| {
             let thread = thread::Builder::new().name("control-events".into());
@@ -54,14 +56,14 @@ pub(super) fn serve(served: &ServedConnection, answers: &Answers) {
 }
 
 /// The client's side of a connection.
-struct Client<'a> {
+struct ConnectedClient<'a> {
     socket: &'a UnixStream,
     /// Held while a line is written: two threads write.
     writing: Mutex<()>,
     gone: AtomicBool,
 }
 
-struct LeaveOnDrop<'a>(&'a Client<'a>);
+struct LeaveOnDrop<'a>(&'a ConnectedClient<'a>);
 
 impl Drop for LeaveOnDrop<'_> {
     fn drop(&mut self) {
@@ -69,10 +71,10 @@ impl Drop for LeaveOnDrop<'_> {
     }
 }
 
-impl Client<'_> {
+impl ConnectedClient<'_> {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        (&mut &*self.socket).write_all(bytes)
+        write_within(self.socket, bytes, WRITE_TIME_OUT)
     }
 
     /// Whether the client has closed its side; what it sends is dropped.
@@ -107,19 +109,42 @@ impl Client<'_> {
     }
 }
 
+/// Bytes of one `write`: the kernel applies the time-out to each of its buffers, so a longer write
+/// to a slow reader takes many times as long.
+const MOST_AT_ONCE: usize = 16 << 10;
+
+/// Writes all of `bytes` within `limit`. The socket's own time limit is that of each call: a client
+/// that takes a byte now and then would never reach it.
+fn write_within(mut socket: &UnixStream, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + limit;
+    while !bytes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        socket.set_write_timeout(Some(left))?;
+        match socket.write(&bytes[..bytes.len().min(MOST_AT_ONCE)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Answers requests until the client leaves. `notify` starts sending the notifications of a
 /// subscription.
 fn requests(
-    served: &ServedConnection,
-    client: &Client<'_>,
+    served: &ServedControl,
+    client: &ConnectedClient<'_>,
     answers: &Answers,
     notify: impl Fn(Subscription) -> io::Result<()>,
 ) -> io::Result<()> {
     client.socket.set_nonblocking(false)?;
-    client.socket.set_write_timeout(Some(WRITE_TIME_OUT))?;
     let hello = serde_json::to_value(answers.hello()).unwrap_or_default();
     client.write(rpc::notification_line("hello", &hello).as_bytes())?;
-    let (mut peer, mut lines, mut subscribed) = (sender::peer(client.socket), Lines::default(), false);
+    let (mut peer, mut lines, mut subscribed) = (sender::peer(client.socket), RequestLines::default(), false);
     loop {
         served.set_idle(!subscribed);
         let line = match lines.next(client.socket)? {
@@ -167,13 +192,31 @@ fn requests(
                 reply(Ok(result))?;
                 return show(client, monitor, &answers.over());
             }
+            Ok((_, Answer::Preview(result, preview))) => {
+                reply(Ok(result))?;
+                return show_live(client, preview, &answers.over());
+            }
             Err(error) => reply(Err(error))?,
         }
     }
 }
 
+/// Sends the publisher's stream as FLV until it ends or the client leaves.
+fn show_live(client: &ConnectedClient<'_>, mut preview: LivePreview, over: &Cancel) -> io::Result<()> {
+    while !over.is_cancelled()
+        && let Some(bytes) = preview.read(LOOK_EVERY)
+    {
+        if !bytes.is_empty() {
+            client.write(&bytes)?;
+        } else if client.has_left() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Sends the broadcast as FLV until the client leaves or the broadcast is over.
-fn show(client: &Client<'_>, mut monitor: Monitor, over: &Cancel) -> io::Result<()> {
+fn show(client: &ConnectedClient<'_>, mut monitor: Monitor, over: &Cancel) -> io::Result<()> {
     while !over.is_cancelled() {
         match monitor.read(LOOK_EVERY) {
             Some(bytes) => client.write(&bytes)?,
@@ -182,4 +225,28 @@ fn show(client: &Client<'_>, mut monitor: Monitor, over: &Cancel) -> io::Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_a_byte_now_and_then_is_dropped() {
+        let (server, mut client) = UnixStream::pair().unwrap();
+        let reading = thread::spawn(move || {
+            let mut taken = 0;
+            while client.read(&mut [0]).is_ok_and(|count| count > 0) {
+                taken += 1;
+                thread::yield_now();
+            }
+            taken
+        });
+        let answer = vec![b'x'; 64 << 20];
+        let error = write_within(&server, &answer, Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
+        drop(server);
+        let taken: usize = reading.join().unwrap();
+        assert!(0 < taken && taken < answer.len());
+    }
 }

@@ -21,10 +21,10 @@ const STACK_SIZE: usize = 256 * 1024;
 
 /// The open connections, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct OpenConnections(Mutex<Vec<OpenConnection>>);
+pub(super) struct ControlConnections(Mutex<Vec<ControlConnection>>);
 
 #[derive(Debug)]
-struct OpenConnection {
+struct ControlConnection {
     socket: Arc<UnixStream>,
     /// Since when it waits for a request; `None` while it is served, subscribed, or a monitor.
     idle: Option<Instant>,
@@ -32,14 +32,14 @@ struct OpenConnection {
 
 /// A served connection; leaves the list on drop.
 #[derive(Debug)]
-pub(super) struct ServedConnection {
-    connections: Arc<OpenConnections>,
+pub(super) struct ServedControl {
+    connections: Arc<ControlConnections>,
     /// The client's socket.
     pub(super) socket: Arc<UnixStream>,
 }
 
-impl OpenConnections {
-    fn lock(&self) -> MutexGuard<'_, Vec<OpenConnection>> {
+impl ControlConnections {
+    fn lock(&self) -> MutexGuard<'_, Vec<ControlConnection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,7 +48,7 @@ impl OpenConnections {
     pub(super) fn admit(
         self: &Arc<Self>,
         socket: UnixStream,
-        serve: impl FnOnce(&ServedConnection) + Send + 'static,
+        serve: impl FnOnce(&ServedControl) + Send + 'static,
     ) {
         let socket = Arc::new(socket);
         let mut open = self.lock();
@@ -60,9 +60,9 @@ impl OpenConnections {
             };
             let _ = open.remove(at).socket.shutdown(Shutdown::Both);
         }
-        open.push(OpenConnection { socket: Arc::clone(&socket), idle: Some(Instant::now()) });
+        open.push(ControlConnection { socket: Arc::clone(&socket), idle: Some(Instant::now()) });
         drop(open);
-        let served = ServedConnection { connections: Arc::clone(self), socket };
+        let served = ServedControl { connections: Arc::clone(self), socket };
         let thread = thread::Builder::new().name("control-client".into()).stack_size(STACK_SIZE);
         // The panic hook logs a panic; it ends this connection only.
         let run = move || drop(contain(|| serve(&served)));
@@ -87,7 +87,7 @@ fn refuse(mut socket: &UnixStream) {
     }
 }
 
-impl ServedConnection {
+impl ServedControl {
     /// Records whether the connection waits for a request.
     pub(super) fn set_idle(&self, idle: bool) {
         let mut open = self.connections.lock();
@@ -97,7 +97,7 @@ impl ServedConnection {
     }
 }
 
-impl Drop for ServedConnection {
+impl Drop for ServedControl {
     fn drop(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Both);
         self.connections.lock().retain(|client| !Arc::ptr_eq(&client.socket, &self.socket));

@@ -13,7 +13,7 @@ const MESSAGE_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The lines of one client.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct RequestLines {
     input: Vec<u8>,
     /// How much of `input` holds no newline.
     searched: usize,
@@ -32,7 +32,7 @@ pub(super) enum Line {
     End,
 }
 
-impl Lines {
+impl RequestLines {
     /// Waits for the next line: without a limit for its first byte, then [`MESSAGE_TIME_OUT`].
     pub(super) fn next(&mut self, mut socket: &UnixStream) -> io::Result<Line> {
         let mut deadline = (!self.input.is_empty()).then(|| Instant::now() + MESSAGE_TIME_OUT);
@@ -85,7 +85,7 @@ mod tests {
                 client.write_all(part.as_bytes()).unwrap();
             }
         });
-        let mut lines = Lines::default();
+        let mut lines = RequestLines::default();
         let mut next = || lines.next(&server).unwrap();
         assert_eq!(next(), Line::Whole(b"{\"a\":1}".to_vec()));
         assert_eq!(next(), Line::Whole(Vec::new()));
@@ -98,7 +98,7 @@ mod tests {
     fn a_line_without_an_end_is_not_stored() {
         let (mut client, server) = UnixStream::pair().unwrap();
         let sender = thread::spawn(move || client.write_all(&vec![b'x'; LONGEST_MESSAGE + 4096]));
-        let mut lines = Lines::default();
+        let mut lines = RequestLines::default();
         assert_eq!(lines.next(&server).unwrap(), Line::TooLong);
         assert!(lines.input.len() <= LONGEST_MESSAGE + 4096);
         drop(server);

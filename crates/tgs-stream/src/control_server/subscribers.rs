@@ -21,10 +21,10 @@ const MOST_WAITING: usize = 256;
 
 /// All subscribers. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Subscribers(Arc<Mutex<Vec<Subscriber>>>);
+pub(crate) struct Subscribers(Arc<Mutex<Vec<SocketSubscriber>>>);
 
 #[derive(Debug)]
-struct Subscriber {
+struct SocketSubscriber {
     /// The kinds that it asked for; all if empty.
     kinds: Vec<EventKind>,
     lines: SyncSender<Arc<str>>,
@@ -58,8 +58,13 @@ impl Subscribers {
         }
         let (lines, received) = mpsc::sync_channel(MOST_WAITING);
         let too_slow = Arc::new(AtomicBool::new(false));
-        all.push(Subscriber { kinds, lines, too_slow: Arc::clone(&too_slow) });
+        all.push(SocketSubscriber { kinds, lines, too_slow: Arc::clone(&too_slow) });
         Ok(Subscription { lines: received, too_slow })
+    }
+
+    /// Whether nobody has subscribed, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Sends an event to its subscribers. Never waits for one.

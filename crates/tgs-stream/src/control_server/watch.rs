@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tgs_control::{BroadcastEvent, StateChange, method::EventKind};
+use tgs_control::{BroadcastEvent, LiveClient, StateChange, method::EventKind};
 use tgs_core::{cancel::Cancel, mask, time::Utc};
 
 use super::Answers;
@@ -11,6 +11,9 @@ use crate::telegram::SharedTelegramStatus;
 
 /// How often the state is compared.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// The same while nobody has subscribed: wake-ups cost more than the comparison.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Events that may wait for this module.
 const MOST_WAITING: usize = 1024;
@@ -34,6 +37,8 @@ struct Observed {
     session: Option<(&'static str, Option<String>)>,
     /// The length of the queue, and the number of its changes.
     queue: (usize, u64),
+    /// The publisher of the live input.
+    live: Option<LiveClient>,
 }
 
 impl Observed {
@@ -44,6 +49,7 @@ impl Observed {
             stopped: answers.standing.is_stopped(),
             session: telegram.map(|now| (now.state.name(), now.why)),
             queue: (answers.queue.len(), answers.queue.changes()),
+            live: answers.live.as_ref().and_then(|live| live.status().publisher),
         }
     }
 }
@@ -56,16 +62,17 @@ pub(super) fn run(answers: &Answers, stopped: &Cancel) {
         log::warn!("subscribers of the control socket see no items: {error}");
     }
     while !stopped.is_cancelled() {
+        let every = if answers.subscribers.is_empty() { IDLE } else { EVERY };
         match &events {
             Ok(events) => {
                 // Waits for the first one only.
-                let mut next = events.next(EVERY);
+                let mut next = events.next(every);
                 while let Some(event) = next {
                     answers.subscribers.publish(kind(&event), &*event);
                     next = events.next(Duration::ZERO);
                 }
             }
-            Err(_) => drop(stopped.wait(EVERY)),
+            Err(_) => drop(stopped.wait(every)),
         }
         let now = Observed::of(answers);
         for (kind, change) in changes(&last, &now, answers) {
@@ -93,6 +100,11 @@ fn changes(last: &Observed, now: &Observed, answers: &Answers) -> Vec<(EventKind
     }
     if last.queue != now.queue {
         changes.push((EventKind::Queue, StateChange::Queue { length: now.queue.0 }));
+    }
+    if last.live != now.live {
+        let gone = last.live.iter().map(|client| StateChange::LiveLeft { key: client.key.clone() });
+        let come = now.live.iter().map(|client| StateChange::LiveArrived { publisher: client.clone() });
+        changes.extend(gone.chain(come).map(|change| (EventKind::Live, change)));
     }
     changes
 }

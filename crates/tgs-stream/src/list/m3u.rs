@@ -3,9 +3,13 @@
 //! Does not interpret entries; see [`crate::source`]. [`crate::list`] reads other formats and
 //! encodings.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
-use super::{encoding, headers};
+use super::{
+    encoding, headers,
+    options::{EntryOptions, ListFault, note},
+    time,
+};
 
 /// One entry as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,33 +22,63 @@ pub struct M3uLine<'a> {
     pub text: &'a [u8],
     /// The HTTP headers that preceding tags set.
     pub headers: Vec<(String, String)>,
+    /// The options that preceding tags set.
+    pub options: EntryOptions,
+    /// Values of preceding tags that were ignored.
+    pub faults: Vec<ListFault>,
 }
 
 /// The entries of a list. Accepts any bytes and line ends; skips a UTF-8 byte order mark and
 /// blanks.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = M3uLine<'_>> {
-    let (mut title, mut headers) = (None, Vec::new());
+    let mut tags = LineTags::default();
     numbered(bytes).filter_map(move |(number, text)| {
-        if let Some(info) = tag(text, b"#EXTINF:") {
-            title = title_in(info);
-        } else if text.starts_with(b"#") {
-            if let Some(option) = tag(text, b"#EXTVLCOPT:") {
-                headers::add(&mut headers, headers::of_vlc_option(&encoding::text(option)));
-            } else if let Some(option) = tag(text, b"#KODIPROP:") {
-                headers::add(&mut headers, headers::of_kodi_property(&encoding::text(option)));
-            } else if let Some(json) = tag(text, b"#EXTHTTP:") {
-                headers::add(&mut headers, headers::of_json(json));
-            }
-        } else if !text.is_empty() {
-            return Some(M3uLine {
-                number,
-                title: title.take(),
-                text,
-                headers: std::mem::take(&mut headers),
-            });
+        if text.starts_with(b"#") {
+            tags.read(number, text);
+            return None;
         }
-        None
+        if text.is_empty() {
+            return None;
+        }
+        let LineTags { title, headers, mut options, mut faults } = std::mem::take(&mut tags);
+        note(&mut faults, number, options.check());
+        Some(M3uLine { number, title, text, headers, options, faults })
     })
+}
+
+/// What the tags before an entry say.
+#[derive(Default)]
+struct LineTags<'a> {
+    title: Option<&'a [u8]>,
+    headers: Vec<(String, String)>,
+    options: EntryOptions,
+    faults: Vec<ListFault>,
+}
+
+impl<'a> LineTags<'a> {
+    fn read(&mut self, line: usize, text: &'a [u8]) {
+        if let Some(info) = tag(text, b"#EXTINF:") {
+            self.title = title_in(info);
+            self.options.length = length_in(info);
+            if let Some(group) = attribute(info, b"group-title=\"") {
+                self.options.set_category(&encoding::text(group));
+            }
+        } else if let Some(option) = tag(text, b"#EXTVLCOPT:") {
+            let option = encoding::text(option);
+            headers::add(&mut self.headers, headers::of_vlc_option(&option));
+            note(&mut self.faults, line, self.options.set_vlc(&option));
+        } else if let Some(option) = tag(text, b"#KODIPROP:") {
+            headers::add(&mut self.headers, headers::of_kodi_property(&encoding::text(option)));
+        } else if let Some(json) = tag(text, b"#EXTHTTP:") {
+            headers::add(&mut self.headers, headers::of_json(json));
+        } else if let Some(rules) = tag(text, b"#TGS:") {
+            note(&mut self.faults, line, self.options.set_rules(&encoding::text(rules)));
+        } else if let Some(artist) = tag(text, b"#EXTART:") {
+            self.options.set_artist(&encoding::text(artist));
+        } else if let Some(group) = tag(text, b"#EXTGRP:") {
+            self.options.set_category(&encoding::text(group));
+        }
+    }
 }
 
 /// Whether this is an HLS playlist, which is one entry as a whole.
@@ -104,12 +138,20 @@ fn title_in(info: &[u8]) -> Option<&[u8]> {
     // An unclosed quote hides nothing.
     let comma = outside.or_else(|| info.iter().rposition(|byte| *byte == b',').filter(|_| quoted));
     let title = comma.map(|comma| info[comma + 1..].trim_ascii()).filter(|title| !title.is_empty());
-    title.or_else(|| {
-        let name = b"tvg-name=\"";
-        let at = info.windows(name.len()).position(|part| part.eq_ignore_ascii_case(name))? + name.len();
-        let value = info[at..].split(|byte| *byte == b'"').next()?.trim_ascii();
-        Some(value).filter(|value| !value.is_empty())
-    })
+    title.or_else(|| attribute(info, b"tvg-name=\""))
+}
+
+/// The value of an attribute; `name` ends with `="`.
+fn attribute<'a>(info: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let at = info.windows(name.len()).position(|part| part.eq_ignore_ascii_case(name))? + name.len();
+    let value = info[at..].split(|byte| *byte == b'"').next()?.trim_ascii();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// The length in `12.5,Title`; stations have -1 or 0.
+fn length_in(info: &[u8]) -> Option<Duration> {
+    let number = info.split(|byte| b", \t".contains(byte)).next()?;
+    time::seconds(std::str::from_utf8(number).ok()?).filter(|length| !length.is_zero())
 }
 
 #[cfg(test)]

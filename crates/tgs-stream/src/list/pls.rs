@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{
-    encoding::text,
+    encoding::Charset,
     lines::{ListLine, ListLines},
-    m3u,
+    m3u, time,
 };
 
-/// Reads `File1=…` and `Title1=…`, ordered by number.
-pub(super) fn read(bytes: &[u8], max: usize) -> ListLines {
+/// Reads `File1=…`, `Title1=…` and `Length1=…`, ordered by number.
+pub(super) fn read(bytes: &[u8], charset: Charset, max: usize) -> ListLines {
     let mut found: BTreeMap<u32, ListLine> = BTreeMap::new();
     let mut titles: BTreeMap<u32, String> = BTreeMap::new();
+    let mut lengths = BTreeMap::new();
     let mut more = false;
     // The M3U reader skips comments and blank lines.
     for line in m3u::lines(bytes) {
@@ -28,14 +29,23 @@ pub(super) fn read(bytes: &[u8], max: usize) -> ListLines {
             more |= found.len() >= max && !found.contains_key(&at);
             if found.len() < max {
                 let (number, text) = (line.number, value.to_vec());
-                found.entry(at).or_insert(ListLine { number, title: None, text, headers: Vec::new() });
+                found.entry(at).or_insert(ListLine { number, text, ..ListLine::default() });
             }
         } else if let Some(at) = number(b"title")
             && titles.len() < max
         {
-            titles.insert(at, text(value).into_owned());
+            titles.insert(at, charset.text(value).into_owned());
+        } else if let Some(at) = number(b"length")
+            && lengths.len() < max
+        {
+            // Stations have -1.
+            lengths.extend(time::seconds(&charset.text(value)).map(|length| (at, length)));
         }
     }
-    let with_title = |(at, written)| ListLine { title: titles.get(&at).cloned(), ..written };
-    ListLines { written: found.into_iter().map(with_title).collect(), more }
+    let complete = |(at, mut written): (u32, ListLine)| {
+        written.title = titles.get(&at).cloned();
+        written.options.length = lengths.get(&at).copied().filter(|length| !length.is_zero());
+        written
+    };
+    ListLines { written: found.into_iter().map(complete).collect(), more, faults: Vec::new() }
 }

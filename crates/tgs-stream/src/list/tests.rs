@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod formats;
+
 /// `number:title|text`, an entry a line.
 fn shown(bytes: &[u8]) -> String {
     let show =
@@ -11,7 +13,7 @@ fn shown(bytes: &[u8]) -> String {
     match read(bytes, 100) {
         Ok(list) => list.written.iter().map(show).collect::<Vec<_>>().join("\n"),
         Err(NotAList::Hls) => "HLS".into(),
-        Err(NotAList::Other(what)) => what.into(),
+        Err(NotAList::Other(what)) => what.into_owned(),
     }
 }
 
@@ -68,12 +70,13 @@ fn xspf_lists() {
 
 #[test]
 fn other_formats_are_named() {
-    let cases: [(&[u8], &str); 9] = [
+    let cases: [(&[u8], &str); 10] = [
         (b"<html>\n<body>\n<p>no such list</p>\n</body>\n</html>\n", "a web page, not a list"),
         (b"\xef\xbb\xbf\n  <!DOCTYPE html><title>x", "a web page, not a list"),
         (b"<h1>Not Found</h1>\n", "a web page, not a list"),
         (b"<?xml version=\"1.0\"?><rss><channel/></rss>", "XML, but not an XSPF list"),
         (b"{\"error\": \"gone\"}\n", "JSON, not a list"),
+        (b"[1, 2]", "JSON, not a list"),
         (b"{1} a.mp4\n", "1:|{1} a.mp4"),
         (b"<3 songs.mp4\n", "1:|<3 songs.mp4"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n", "HLS"),
@@ -114,14 +117,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn any_bytes_give_bounded_entries(
-        start in "(|\u{feff}|#EXTM3U\n|\\[playlist\\]\r|<playlist><trackList>|<\\?xml|\\{)",
+        start in "(|\u{feff}|#EXTM3U\n|#EXTVLCOPT:|#TGS:|\\[playlist\\]\r|<playlist><trackList>|<\\?xml|\\{|\\{\"program\":\\[)",
         bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\r\n=<>/&;File1#track\0"[..])], 0..300),
         max in 0_usize..5,
     ) {
         let mut list = start.into_bytes();
         list.extend(bytes);
         if let Ok(found) = read(&list, max) {
-            prop_assert!(found.written.len() <= max);
+            prop_assert!(found.written.len() <= max && found.faults.len() <= options::MAX_FAULTS);
             for one in found.written {
                 prop_assert!(!one.text.is_empty() && one.number <= list.len() + 1);
             }

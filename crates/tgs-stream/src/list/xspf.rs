@@ -5,6 +5,8 @@ use quick_xml::{Reader, events::Event};
 use super::{
     headers,
     lines::{ListLine, ListLines, NotAList},
+    options::note,
+    time,
 };
 
 /// Reads the first location of each track.
@@ -26,7 +28,7 @@ pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
                     let at = (reader.buffer_position() as usize).min(text.len());
                     number += text.as_bytes()[counted..at].split(|b| *b == b'\n').count() - 1;
                     counted = at;
-                    track = Some(ListLine { number, title: None, text: Vec::new(), headers: Vec::new() });
+                    track = Some(ListLine { number, ..ListLine::default() });
                 }
             }
             Event::Text(part) => value.push_str(&part),
@@ -35,15 +37,16 @@ pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
             Event::End(tag) => {
                 let name = tag.local_name().as_ref().to_ascii_lowercase();
                 if name == "track" {
-                    if let Some(track) = track.take().filter(|track| !track.text.is_empty()) {
+                    if let Some(mut track) = track.take().filter(|track| !track.text.is_empty()) {
                         if list.written.len() >= max {
                             list.more = true;
                             return Ok(list);
                         }
+                        note(&mut list.faults, track.number, track.options.check());
                         list.written.push(track);
                     }
                 } else if let Some(track) = track.as_mut().filter(|_| name == field) {
-                    set_field(track, &name, value.trim());
+                    note(&mut list.faults, track.number, set_field(track, &name, value.trim()));
                 }
                 field.clear();
             }
@@ -53,18 +56,30 @@ pub(super) fn read(text: &str, max: usize) -> Result<ListLines, NotAList> {
     }
     match (is_xspf, text.to_ascii_lowercase().contains("<html") || !text.contains("<?xml")) {
         (true, _) => Ok(list),
-        (false, true) => Err(NotAList::Other("a web page, not a list")),
-        (false, false) => Err(NotAList::Other("XML, but not an XSPF list")),
+        (false, true) => Err(NotAList::Other("a web page, not a list".into())),
+        (false, false) => Err(NotAList::Other("XML, but not an XSPF list".into())),
     }
 }
 
-fn set_field(track: &mut ListLine, name: &str, value: &str) {
+fn set_field(track: &mut ListLine, name: &str, value: &str) -> Result<(), String> {
     match name {
         "location" if track.text.is_empty() => track.text = value.as_bytes().to_vec(),
         "title" if track.title.is_none() && !value.is_empty() => track.title = Some(value.to_owned()),
-        "option" => headers::add(&mut track.headers, headers::of_vlc_option(value)),
+        "creator" => track.options.set_artist(value),
+        "duration" => {
+            let millis = value.parse::<u32>().ok().filter(|millis| *millis > 0);
+            track.options.length = millis.and_then(|millis| time::of_seconds(f64::from(millis) / 1000.0));
+        }
+        "option" => {
+            headers::add(&mut track.headers, headers::of_vlc_option(value));
+            match value.strip_prefix("#TGS:") {
+                Some(rules) => track.options.set_rules(rules)?,
+                None => track.options.set_vlc(value)?,
+            }
+        }
         _ => {}
     }
+    Ok(())
 }
 
 /// The character of `&name;`. Declared entities are ignored, because they may expand without limit.

@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::interstitials::{SavedInterstitial, Snapshot};
 use crate::{
     queue::QueuePlace,
     source::{EntryKey, PlaylistEntry},
@@ -31,6 +32,9 @@ pub struct Bookmark {
     /// The entries that follow.
     #[serde(default)]
     pub followed_by: Vec<EntryKey>,
+    /// Where the interstitials are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interstitials: Vec<SavedInterstitial>,
 }
 
 impl Bookmark {
@@ -68,6 +72,9 @@ pub struct ResumePoint {
     pub offset: Duration,
     /// The queued item that was on air; it precedes the turn in the list.
     pub queued: Option<QueuedPosition>,
+    /// Whether the round continues after the bookmark's entry instead of with it. With a queued
+    /// item, [`QueuedPosition::after`] says so.
+    pub after: bool,
 }
 
 /// One play of an entry, as restarts and jumps need it.
@@ -83,10 +90,21 @@ pub(super) struct PlayedEntry {
     pub(super) bookmark: Option<Bookmark>,
     /// Its place in the queue if it was queued: it has no turn of its own.
     pub(super) queued: Option<QueuePlace>,
+    /// The pool of an interstitial, which has no turn of its own either.
+    pub(super) interstitial: Option<String>,
+    /// Where the interstitials were before it was handed out.
+    pub(super) before: Snapshot,
     /// Where its item started.
     pub(super) from: Duration,
     /// Whether it preceded the queue as the target of a jump.
     pub(super) list_first: bool,
+}
+
+impl PlayedEntry {
+    /// Whether the entry is not one of the list's order.
+    pub(super) fn is_aside(&self) -> bool {
+        self.queued.is_some() || self.interstitial.is_some()
+    }
 }
 
 /// The entries encoded last. Clones share them.
@@ -94,14 +112,21 @@ pub(super) struct PlayedEntry {
 pub struct Bookmarks(Arc<Mutex<VecDeque<PlayedEntry>>>);
 
 impl Bookmarks {
-    /// Where a restart resumes that was at `offset` of the item `turn`. After a queued item, the
-    /// list continues with the entry after the item before it.
+    /// Where a restart resumes that was at `offset` of the item `turn`. After a queued item or an
+    /// interstitial, the list continues with the entry after the item before it.
     #[must_use]
     pub fn resume_point(&self, turn: u64, offset: Duration) -> Option<ResumePoint> {
-        let PlayedEntry { entry, bookmark, queued, .. } = self.find(turn)?;
+        let PlayedEntry { entry, bookmark, queued, interstitial, .. } = self.find(turn)?;
         let bookmark = bookmark?;
-        let Some(place) = queued else { return Some(ResumePoint { bookmark, offset, queued: None }) };
         let following = bookmark.clone().following();
+        if interstitial.is_some() {
+            let after = following.is_none();
+            let bookmark = following.unwrap_or(bookmark);
+            return Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: None, after });
+        }
+        let Some(place) = queued else {
+            return Some(ResumePoint { bookmark, offset, queued: None, after: false });
+        };
         let queued = QueuedPosition {
             id: place.id,
             item: entry.key,
@@ -109,23 +134,35 @@ impl Bookmarks {
             after: following.is_none(),
         };
         let bookmark = following.unwrap_or(bookmark);
-        Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: Some(queued) })
+        Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: Some(queued), after: false })
     }
 
-    /// Where a restart continues after the item `turn`.
-    #[must_use]
-    pub fn after(&self, turn: u64) -> Option<Bookmark> {
-        self.find(turn)?.bookmark?.following()
+    /// Where a restart continues after the item `turn`. `next_in_entry` is the item that follows a
+    /// queued one in its entry, if there is one.
+    pub(crate) fn after(
+        &self,
+        turn: u64,
+        next_in_entry: impl FnOnce(QueuePlace) -> Option<EntryKey>,
+    ) -> Option<ResumePoint> {
+        let played = self.find(turn)?;
+        if let Some(next) = played.queued.and_then(next_in_entry) {
+            let mut point = self.resume_point(turn, Duration::ZERO)?;
+            point.queued.as_mut()?.item = next;
+            return Some(point);
+        }
+        let bookmark = played.bookmark?.following()?;
+        Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: None, after: false })
     }
 
     pub(super) fn find(&self, turn: u64) -> Option<PlayedEntry> {
         self.locked().iter().rev().find(|played| played.turn == turn).cloned()
     }
 
-    /// The bookmark of the item `turn`, and whether it was queued.
+    /// The bookmark of the item `turn`, and whether the list's order does not have that item.
     pub(super) fn place_of(&self, turn: u64) -> Option<(Bookmark, bool)> {
         let played = self.find(turn)?;
-        Some((played.bookmark?, played.queued.is_some()))
+        let aside = played.is_aside();
+        Some((played.bookmark?, aside))
     }
 
     /// The titles of the items handed out after `turn`.

@@ -9,21 +9,23 @@ use super::{
     bookmark::{Bookmark, PlayedEntry, ResumePoint},
     order, view,
 };
-use crate::{resolver::Resolved, source};
+use crate::resolver::Resolved;
 
 impl Playlist {
     /// Continues at `to`, relative to the item of turn `turn`.
     pub(super) fn jump_to(&mut self, turn: Option<u64>, to: JumpTarget) {
         self.apply_edit_and_resume();
+        self.again = None;
         let mut unseen = self.bookmarks.take_after(turn.unwrap_or(u64::MAX));
         let ahead = self.pending.take().map(|played| {
-            let bookmark = if played.queued.is_some() {
-                self.playing.clone()
-            } else {
-                Some(self.bookmark(&played.entry))
-            };
+            let bookmark =
+                if played.is_aside() { self.playing.clone() } else { Some(self.bookmark(&played.entry)) };
             PlayedEntry { bookmark, ..played }
         });
+        if let Some(first) = unseen.first().or(ahead.as_ref()) {
+            // What was not broadcast has not interrupted the list.
+            self.interstitials.restore(&first.before);
+        }
         let known = turn.and_then(|turn| self.bookmarks.find(turn));
         let from = match (known, ahead) {
             (Some(played), ahead) => {
@@ -63,17 +65,27 @@ impl Playlist {
                 }
                 stays
             }
-            None => pending.list_first || !self.queue.has_next(),
+            None => pending.list_first || pending.interstitial.is_some() || !self.queue.has_next(),
         };
         if !stays {
-            self.pending = None;
-            self.list_first = pending.list_first;
-            if pending.queued.is_none() {
+            self.put_back(pending);
+        }
+        stays
+    }
+
+    /// Makes the item that was handed out last the next one again, unless it is an interstitial.
+    pub(super) fn put_back(&mut self, pending: PlayedEntry) {
+        self.pending = None;
+        self.interstitials.restore(&pending.before);
+        self.list_first = pending.list_first;
+        match pending.queued {
+            Some(place) => self.queue.give_back(place, pending.turn, pending.from),
+            None if pending.interstitial.is_some() => {}
+            None => {
                 self.next_index = self.next_index.saturating_sub(1);
                 self.start = Some((pending.entry.key, pending.from)).filter(|(_, from)| !from.is_zero());
             }
         }
-        stays
     }
 
     /// Goes to the saved position.
@@ -81,10 +93,14 @@ impl Playlist {
         if self.named.is_empty() {
             return;
         }
-        let Some(ResumePoint { bookmark, offset, queued }) = self.resume.take() else { return };
+        let Some(ResumePoint { bookmark, offset, queued, after }) = self.resume.take() else { return };
         let found = self.go_to(&bookmark);
         match queued {
             Some(queued) if found && queued.after => {
+                self.next_index += 1;
+                self.playing = Some(bookmark);
+            }
+            None if found && after => {
                 self.next_index += 1;
                 self.playing = Some(bookmark);
             }
@@ -105,7 +121,8 @@ impl Playlist {
         self.start = None;
         for list in &bookmark.key.within {
             let Some(index) = self.order.iter().position(|entry| entry.key.item == *list) else { break };
-            match self.resolver.resolve(&self.order[index]) {
+            let now = self.clock.now();
+            match self.remote_lists.resolve(&self.order[index], &self.resolver, now) {
                 Ok(Resolved::Entries(found)) => self.replace(index, found),
                 _ => break,
             }
@@ -130,16 +147,22 @@ impl Playlist {
 
     /// Goes to `to`, relative to `origin`.
     fn go_relative(&mut self, origin: PlayedEntry, to: JumpTarget) {
-        let PlayedEntry { bookmark, queued, turn, .. } = origin;
-        self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && queued.is_none());
-        if let (JumpTarget::Again(from), Some(place)) = (to, queued) {
-            self.queue.repeat(place, turn, from);
+        let aside = origin.is_aside();
+        let PlayedEntry { bookmark, queued, turn, interstitial, entry, .. } = origin;
+        self.list_first = to == JumpTarget::Before || (to != JumpTarget::After && !aside);
+        match (to, queued) {
+            (JumpTarget::Again(from), Some(place)) => self.queue.repeat(place, turn, from),
+            (JumpTarget::Again(from), None) => {
+                self.again = interstitial.map(|pool| (entry, pool, from));
+            }
+            _ => {}
         }
         let Some(bookmark) = bookmark else { return };
         if let Some(seed) = bookmark.shuffle_seed.filter(|seed| *seed != self.seed) {
             // It belongs to the previous round.
             self.seed = seed;
-            let entries = self.arrange(source::expand(&self.named));
+            let entries = self.expand();
+            let entries = self.arrange(entries, MAX_ORDER);
             self.order = Arc::new(order::reopen(entries, &self.order, MAX_ORDER));
         }
         if let JumpTarget::Entry(id) = to
@@ -149,22 +172,22 @@ impl Playlist {
             return;
         }
         let found = self.go_to(&bookmark);
-        match (to, queued) {
-            (JumpTarget::Again(from), None) if found => {
+        match (to, aside) {
+            (JumpTarget::Again(from), false) if found => {
                 self.start = Some((self.order[self.next_index].key.clone(), from));
             }
-            (JumpTarget::Before, None) => self.next_index = self.next_index.saturating_sub(1),
-            (JumpTarget::After | JumpTarget::Entry(_), _) | (JumpTarget::Again(_), Some(_)) => {
+            (JumpTarget::Before, false) => self.next_index = self.next_index.saturating_sub(1),
+            (JumpTarget::After | JumpTarget::Entry(_), _) | (JumpTarget::Again(_), true) => {
                 self.next_index += usize::from(found);
             }
-            (JumpTarget::Again(_), None) | (JumpTarget::Before, Some(_)) => {}
+            (JumpTarget::Again(_), false) | (JumpTarget::Before, true) => {}
         }
         if let JumpTarget::Entry(_) = to {
             self.list_first = false;
         }
         let plays = match to {
             JumpTarget::After | JumpTarget::Entry(_) => true,
-            JumpTarget::Again(_) => queued.is_some(),
+            JumpTarget::Again(_) => aside,
             JumpTarget::Before => false,
         };
         self.playing = Some(bookmark).filter(|bookmark| plays && !bookmark.key.item.is_empty());

@@ -1,14 +1,13 @@
 //! Reads the sources of the command line and the playlist file, and watches the file.
 
 use std::{
-    ffi::OsString,
-    fmt, fs,
-    os::unix::fs::MetadataExt,
+    fmt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
+use tgs_core::files::FileVersion;
 
 use crate::{
     list::NotAList,
@@ -22,16 +21,6 @@ pub(crate) struct Listing {
     file: Option<PathBuf>,
 }
 
-/// Identifies a version of the file. The change time covers editors that preserve the modification
-/// time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileStamp {
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// The minimum interval between two reported changes.
 const CHANGES_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,7 +28,7 @@ const CHANGES_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct PlaylistWatch {
     listing: Listing,
-    stamp: Option<FileStamp>,
+    version: Option<FileVersion>,
     /// When a change was reported last.
     reported: Option<Instant>,
 }
@@ -54,8 +43,8 @@ impl PlaylistWatch {
         if self.reported.is_some_and(|reported| now.saturating_duration_since(reported) < CHANGES_EVERY) {
             return false;
         }
-        let stamp = self.listing.stamp();
-        let changed = std::mem::replace(&mut self.stamp, stamp) != stamp;
+        let version = self.listing.version();
+        let changed = std::mem::replace(&mut self.version, version) != version;
         if changed {
             self.reported = Some(now);
         }
@@ -73,35 +62,22 @@ impl fmt::Display for Listing {
 }
 
 impl Listing {
-    pub(crate) fn new(sources: Vec<OsString>, file: Option<PathBuf>) -> Self {
-        let named = |text| NamedSource {
-            text,
-            title: None,
-            dir: Path::new("").into(),
-            headers: Vec::new(),
-            origin: None,
-        };
+    pub(crate) fn new(sources: Vec<NamedSource>, file: Option<PathBuf>) -> Self {
         // Entries must have the same identity in every working directory.
         let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
-        Self { sources: sources.into_iter().map(named).collect(), file }
+        Self { sources, file }
     }
 
     /// The file's version; `None` without a regular file. A pipe can be read only once.
-    pub(super) fn stamp(&self) -> Option<FileStamp> {
-        let meta = fs::metadata(self.file.as_ref()?).ok().filter(fs::Metadata::is_file)?;
-        Some(FileStamp {
-            inode: meta.ino(),
-            len: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        })
+    pub(super) fn version(&self) -> Option<FileVersion> {
+        FileVersion::of_regular(self.file.as_ref()?)
     }
 
-    /// Watches for changes since `stamp`.
-    pub(super) fn watch(&self, stamp: Option<FileStamp>) -> PlaylistWatch {
+    /// Watches for changes since `version`.
+    pub(super) fn watch(&self, version: Option<FileVersion>) -> PlaylistWatch {
         PlaylistWatch {
             listing: Self { sources: Vec::new(), file: self.file.clone() },
-            stamp,
+            version,
             reported: None,
         }
     }
@@ -135,6 +111,8 @@ fn read_file(file: &Path) -> anyhow::Result<Vec<NamedSource>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -143,7 +121,7 @@ mod tests {
         let file = dir.path().join("list.txt");
         fs::write(&file, "").unwrap();
         let listing = Listing::new(Vec::new(), Some(file.clone()));
-        let mut watch = listing.watch(listing.stamp());
+        let mut watch = listing.watch(listing.version());
         let begun = Instant::now();
         let mut reported = Vec::new();
         for second in 0..60 {

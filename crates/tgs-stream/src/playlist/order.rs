@@ -40,7 +40,25 @@ pub(super) fn seed_of_round(
     seed
 }
 
-fn rank(key: &EntryKey, seed: u64) -> u64 {
+/// `seed`, or of the seeds after it the one whose order of so many entries has the least `badness`.
+pub(super) fn best_seed(seed: u64, entries: usize, badness: impl Fn(u64) -> u64) -> u64 {
+    // Each costs a whole order.
+    let tries = (100_000 / entries.max(1)).clamp(1, MAX_SEEDS);
+    let (mut best, mut candidate) = ((u64::MAX, seed), seed);
+    for _ in 0..tries {
+        let bad = badness(candidate);
+        if bad < best.0 {
+            best = (bad, candidate);
+        }
+        if bad == 0 {
+            break;
+        }
+        candidate = next_seed(candidate);
+    }
+    best.1
+}
+
+pub(super) fn rank(key: &EntryKey, seed: u64) -> u64 {
     mix(hash(key) ^ mix(seed))
 }
 
@@ -57,7 +75,7 @@ fn hash(key: &EntryKey) -> u64 {
 }
 
 /// The finaliser of SplitMix64.
-fn mix(mut z: u64) -> u64 {
+pub(super) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -39,7 +39,7 @@ impl Process {
     fn play(&mut self, seconds: u64) -> (char, u64) {
         let NextItem::Play(item) = self.engine.play() else { panic!("nothing plays") };
         let published = Published { turn: item.turn, offset: Duration::from_secs(seconds) };
-        self.queue.published(published.turn);
+        self.engine.list.queue.published(published.turn);
         self.control
             .status
             .update(|state| (state.sent_turn, state.published) = (Some(published.turn), Some(published)));
@@ -58,6 +58,15 @@ impl Process {
     fn restart(self, tv: &Tv, config: PlaylistConfig) -> Self {
         let published = self.control.status.published().unwrap();
         let resume = self.engine.list.bookmarks().resume_point(published.turn, published.offset);
+        Self::start(tv, PlaylistConfig { resume, ..config })
+    }
+
+    /// Stops the broadcast after the current item, and starts it again.
+    fn stop_after_current(self, tv: &Tv, config: PlaylistConfig) -> Self {
+        let list = &self.engine.list;
+        let published = self.control.status.published().unwrap();
+        let resume = list.bookmarks().after(published.turn, |place| list.queue.following(place));
+        list.queue.ended();
         Self::start(tv, PlaylistConfig { resume, ..config })
     }
 
@@ -122,7 +131,55 @@ fn a_restart_resumes_a_queued_item_at_both_ends_of_a_round() {
 }
 
 #[test]
-fn a_change_gives_back_what_was_taken_ahead() {
+fn a_stop_after_an_item_of_a_queued_folder_continues_with_the_next_one() {
+    let tv = Tv::new("ab");
+    let folder = tv.file.with_file_name("films");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["1.mp4", "2.mp4", "3.mp4"] {
+        std::fs::write(folder.join(name), "x").unwrap();
+    }
+    for config in [tv.config(), PlaylistConfig { repeat: false, ..tv.config() }] {
+        let repeats = config.repeat;
+        let mut process = Process::start(&tv, config);
+        assert_eq!(process.play(1).0, 'a');
+        if !repeats {
+            // The round ends with b; the folder follows.
+            assert_eq!(process.play(1).0, 'b');
+        }
+        process.queue.add("films", None).unwrap();
+        process.replan();
+        assert_eq!(process.letters(2), "12");
+        let again = || PlaylistConfig { repeat: repeats, ..tv.config() };
+        let mut process = process.stop_after_current(&tv, again());
+        assert_eq!((process.queue.len(), process.play(1)), (1, ('3', 0)));
+        let mut process = process.stop_after_current(&tv, again());
+        assert!(process.queue.is_empty());
+        assert_eq!(process.play(1).0, if repeats { 'b' } else { 'a' });
+    }
+}
+
+#[test]
+fn a_restricted_file_that_becomes_a_link_after_it_was_prepared_is_not_played() {
+    let tv = Tv::new("ab");
+    let (library, secret) = (tv.file.with_file_name("library"), tv.file.with_file_name("secret.mp4"));
+    let film = library.join("film.mp4");
+    std::fs::create_dir(&library).unwrap();
+    std::fs::write(&film, "x").unwrap();
+    std::fs::write(&secret, "x").unwrap();
+    let mut process = Process::of(&tv);
+    assert_eq!(process.letters(1), "a");
+    process.queue.add_restricted(film.to_str().unwrap(), None, vec![library]).unwrap();
+    process.replan();
+    assert_eq!(process.upcoming()[..4], *"film");
+    std::fs::remove_file(&film).unwrap();
+    std::os::unix::fs::symlink(&secret, &film).unwrap();
+    let NextItem::Skip { failure, .. } = process.engine.play() else { panic!("it plays") };
+    assert_eq!(failure.reason, tgs_playout::item::FailureReason::Forbidden);
+    assert_eq!(process.letters(1), "b");
+}
+
+#[test]
+fn a_change_of_the_queue_returns_items_taken_ahead() {
     let tv = Tv::new("abc");
     let mut process = Process::of(&tv);
     assert_eq!(process.letters(1), "a");
@@ -140,23 +197,48 @@ fn a_change_gives_back_what_was_taken_ahead() {
 #[test]
 fn before_the_first_item_only_what_changes_is_requested_again() {
     let tv = Tv::new("abc");
-    let mut list = Process::of(&tv).engine.list;
+    let Process { engine: Engine { mut list, .. }, queue, .. } = Process::of(&tv);
     assert!(list.replan(None), "nothing changed");
-    list.queue.add(&line('x'), None).unwrap();
+    queue.add(&line('x'), None).unwrap();
     assert!(!list.replan(None));
     assert!(matches!(list.next(), NextItem::Play(item) if item.title == "x"));
-    list.queue.add(&line('y'), None).unwrap();
+    queue.add(&line('y'), None).unwrap();
     assert!(list.replan(None), "y comes later");
-    list.queue.clear().unwrap();
+    queue.clear().unwrap();
     assert!(!list.replan(None));
     let NextItem::Play(first) = list.next() else { panic!("nothing plays") };
     assert_eq!(first.title, "a", "the list has lost nothing");
     // A resumed item keeps its place and its offset.
     let NextItem::Play(first) = list.confirm(first) else { panic!("not confirmed") };
     let resume = list.bookmarks().resume_point(first.turn, Duration::from_secs(9));
-    let mut list = Process::start(&tv, PlaylistConfig { resume, ..tv.config() }).engine.list;
-    list.queue.add(&line('z'), None).unwrap();
+    let Process { engine: Engine { mut list, .. }, queue, .. } =
+        Process::start(&tv, PlaylistConfig { resume, ..tv.config() });
+    queue.add(&line('z'), None).unwrap();
     assert!(list.replan(None), "a was on air");
+}
+
+#[test]
+fn the_playlist_of_an_ended_engine_changes_neither_queue_nor_view() {
+    let tv = Tv::new("abc");
+    let mut ended = Process::of(&tv);
+    assert_eq!(ended.letters(1), "a");
+    ended.queue("xy");
+    ended.replan();
+    assert_eq!(ended.letters(1), "x");
+    let (queue, view, control) = (ended.queue.clone(), ended.view.clone(), ended.control.clone());
+    let config = PlaylistConfig { queue: queue.clone(), view: view.clone(), ..tv.config() };
+    let engine = Engine::new(Playlist::open(config).unwrap());
+    let mut process = Process { engine, queue, view, control };
+    assert_eq!(process.letters(1), "x");
+    let shown = (process.states(), process.upcoming());
+    // y was prepared when its engine ended; its thread goes on.
+    for letter in ["y", "b", "c"] {
+        let NextItem::Play(item) = ended.engine.play() else { panic!("nothing plays") };
+        assert_eq!(item.title, letter);
+        ended.engine.list.queue.published(item.turn);
+    }
+    assert_eq!((process.states(), process.upcoming()), shown);
+    assert_eq!((process.queue.len(), process.letters(2).as_str()), (2, "ya"));
 }
 
 #[test]
@@ -194,8 +276,9 @@ fn a_jump_in_a_shuffled_list_stays_in_the_round_on_air() {
         key: EntryKey { item: String::new(), nth: 0, within: Vec::new() },
         shuffle_seed: Some(seed),
         followed_by: Vec::new(),
+        interstitials: Vec::new(),
     };
-    let resume = Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: None });
+    let resume = Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: None, after: false });
     let mut process = Process::start(&tv, PlaylistConfig { shuffle: true, resume, ..tv.config() });
     let order: String = process.view.list(0, 8).entries.into_iter().map(|entry| entry.title).collect();
     assert_eq!(process.letters(8), order);

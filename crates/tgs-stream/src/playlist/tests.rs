@@ -1,13 +1,13 @@
 //! The playlist with entries that need no network: direct URLs are passed through.
 
-use std::{fs, path::Path};
+use std::{ffi::OsString, fs, path::Path};
 
 use tempfile::TempDir;
 use tgs_core::cancel::Cancel;
-use tgs_playout::engine::Control;
+use tgs_playout::{engine::Control, item::FailureReason};
 
 use super::*;
-use crate::ytdlp::YtDlp;
+use crate::{source::EntryKind, ytdlp::YtDlp};
 
 fn resolver() -> Resolver {
     let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
@@ -17,6 +17,7 @@ fn resolver() -> Resolver {
         ffprobe: "ffprobe".into(),
         ytdlp,
         image_duration,
+        languages: tgs_core::language::Languages::default(),
         cancel: Cancel::new(),
     }
 }
@@ -55,6 +56,7 @@ impl Tv {
             file: Some(self.file.clone()),
             repeat: true,
             shuffle: false,
+            separate: Vec::new(),
             wait: false,
             resume: None,
             view: PlaylistView::new(queue.clone(), control.status.clone()),
@@ -72,6 +74,7 @@ impl Tv {
             key: EntryKey { item: String::new(), nth: 0, within: Vec::new() },
             shuffle_seed: Some(seed),
             followed_by: Vec::new(),
+            interstitials: Vec::new(),
         };
         let resume = Some(at(bookmark, 0));
         let mut list = Playlist::open(PlaylistConfig { shuffle: true, resume, ..self.config() }).unwrap();
@@ -82,7 +85,7 @@ impl Tv {
 
 /// A saved position in the list, in seconds.
 fn at(bookmark: Bookmark, seconds: u64) -> ResumePoint {
-    ResumePoint { bookmark, offset: Duration::from_secs(seconds), queued: None }
+    ResumePoint { bookmark, offset: Duration::from_secs(seconds), queued: None, after: false }
 }
 
 /// The letter of an item, `-` for a skipped entry, `.` for the end.
@@ -132,7 +135,7 @@ impl Engine {
 
     /// Adds an entry to the end of the queue.
     pub(super) fn queue(&mut self, letter: char) -> u64 {
-        self.list.queue.add(&line(letter), None).unwrap()
+        self.list.queue.queue().add(&line(letter), None).unwrap()
     }
 
     /// The command that the queue sends after a change, while the item `place` is on air.
@@ -157,7 +160,7 @@ fn plays_in_order_and_repeats() {
 #[test]
 fn sources_come_before_the_file() {
     let tv = Tv::new("b");
-    let sources = vec!["http://h/a.mp4".into()];
+    let sources = vec![OsString::from("http://h/a.mp4").into()];
     assert_eq!(
         Engine::new(Playlist::open(PlaylistConfig { sources, ..tv.config() }).unwrap()).letters(3),
         "aba"
@@ -206,12 +209,13 @@ fn a_folder_is_listed_again_each_round() {
     add("a.mp4");
     add("c.mp4");
     let tv = Tv::new("");
-    let sources = vec![dir.path().as_os_str().to_owned()];
+    let sources = vec![dir.path().as_os_str().to_owned().into()];
     let mut list = Playlist::open(PlaylistConfig { sources, file: None, ..tv.config() }).unwrap();
     assert_eq!(letter(&list.next()), 'a');
     add("b.mp4");
+    // It is also followed within the round.
     let rest: String = (0..4).map(|_| letter(&list.next())).collect();
-    assert_eq!(rest, "cabc");
+    assert_eq!(rest, "bcab");
 }
 
 #[test]
@@ -300,7 +304,7 @@ fn an_edit_without_a_playable_entry_is_rejected_once() {
     assert_eq!(engine.letters(1), "a");
     for text in ["", "# nothing\n", "gone.mp4\nnowhere/\n", "list.txt\n", "gopher://h/x\n"] {
         tv.write(text);
-        let why = engine.list.read_edit().map(|(named, _)| named).unwrap_err();
+        let why = engine.list.read_edit().map(|(named, ..)| named).unwrap_err();
         assert!(why.to_string().contains("nothing"), "{why}");
         engine.list.reload();
         assert!(engine.list.edit.is_none(), "{text}");
@@ -459,8 +463,8 @@ fn a_restart_continues_after_a_queued_item() {
     engine.letters(2);
     let point = bookmarks.resume_point(engine.place, Duration::from_secs(9)).unwrap();
     assert_eq!((point.offset, point.queued), (Duration::from_secs(9), None));
-    assert!(bookmarks.after(engine.place).is_none(), "the round is over");
-    assert_eq!(bookmarks.after(engine.place - 1).unwrap().key.item, line('c'));
+    assert!(bookmarks.after(engine.place, |_| None).is_none(), "the round is over");
+    assert_eq!(bookmarks.after(engine.place - 1, |_| None).unwrap().bookmark.key.item, line('c'));
 }
 
 #[test]
@@ -480,6 +484,7 @@ fn a_live_item_has_no_start_offset() {
         key: EntryKey { item: "rtmp://h/live/x".into(), nth: 0, within: Vec::new() },
         shuffle_seed: None,
         followed_by: Vec::new(),
+        interstitials: Vec::new(),
     };
     let resume = Some(at(bookmark, 50));
     let mut list = Playlist::open(PlaylistConfig { resume, ..tv.config() }).unwrap();

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -85,13 +86,22 @@ pub(super) struct Ahead {
 
 /// The list as other threads see it. Clones share it.
 #[derive(Debug, Clone)]
-pub struct PlaylistView(Arc<Shared>);
+pub struct PlaylistView(Arc<SharedView>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedView {
     rounds: Mutex<Rounds>,
     queue: PlayQueue,
     status: SharedStatus,
+}
+
+/// The right of one playlist to fill the view: an older playlist, whose thread may outlive its
+/// engine, changes nothing any more.
+#[derive(Debug)]
+pub(super) struct ViewWriter {
+    view: PlaylistView,
+    /// The view's number of writers when this one began.
+    epoch: u64,
 }
 
 /// The round that the list is in, and the one before: its last items may still be on air.
@@ -99,6 +109,8 @@ struct Shared {
 struct Rounds {
     now: Round,
     before: Option<Round>,
+    /// The number of writers so far.
+    epoch: u64,
 }
 
 /// Where the round on air is.
@@ -115,19 +127,14 @@ impl PlaylistView {
     /// A view of a list that [`super::Playlist::open`] fills.
     #[must_use]
     pub fn new(queue: PlayQueue, status: SharedStatus) -> Self {
-        Self(Arc::new(Shared { rounds: Mutex::default(), queue, status }))
+        Self(Arc::new(SharedView { rounds: Mutex::default(), queue, status }))
     }
 
-    /// Replaces the snapshot.
-    pub(super) fn set(&self, round: Round) {
+    /// Begins a new writer, and disables those before.
+    pub(super) fn writer(&self) -> ViewWriter {
         let mut rounds = self.rounds();
-        if round.seed != rounds.now.seed {
-            rounds.before = Some(std::mem::take(&mut rounds.now));
-        }
-        let old = std::mem::replace(&mut rounds.now, round);
-        drop(rounds);
-        // Dropping a long order takes time.
-        drop(old);
+        rounds.epoch += 1;
+        ViewWriter { view: self.clone(), epoch: rounds.epoch }
     }
 
     /// `limit` entries from `offset` on, 1,000 at most, in the playing order of the round on
@@ -215,5 +222,22 @@ impl PlaylistView {
 
     fn rounds(&self) -> MutexGuard<'_, Rounds> {
         self.0.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ViewWriter {
+    /// Replaces the snapshot.
+    pub(super) fn set(&self, round: Round) {
+        let mut rounds = self.view.rounds();
+        if rounds.epoch != self.epoch {
+            return;
+        }
+        if round.seed != rounds.now.seed {
+            rounds.before = Some(mem::take(&mut rounds.now));
+        }
+        let old = mem::replace(&mut rounds.now, round);
+        drop(rounds);
+        // Dropping a long order takes time.
+        drop(old);
     }
 }

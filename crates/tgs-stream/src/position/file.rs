@@ -29,19 +29,22 @@ pub struct Position {
     /// The queued item that is on air before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<QueuedPosition>,
+    /// Whether the round continues after the bookmark's entry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after: bool,
 }
 
 impl From<ResumePoint> for Position {
     fn from(point: ResumePoint) -> Self {
-        let ResumePoint { bookmark, offset, queued } = point;
-        Self { bookmark, offset_ms: offset.as_millis() as u64, queued }
+        let ResumePoint { bookmark, offset, queued, after } = point;
+        Self { bookmark, offset_ms: offset.as_millis() as u64, queued, after }
     }
 }
 
 impl From<Position> for ResumePoint {
     fn from(position: Position) -> Self {
-        let Position { bookmark, offset_ms, queued } = position;
-        Self { bookmark, offset: Duration::from_millis(offset_ms), queued }
+        let Position { bookmark, offset_ms, queued, after } = position;
+        Self { bookmark, offset: Duration::from_millis(offset_ms), queued, after }
     }
 }
 

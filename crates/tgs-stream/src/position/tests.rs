@@ -27,8 +27,13 @@ impl From<&str> for ListKey {
 
 fn at(item: &str, offset_ms: u64) -> Position {
     let key = |item: &str| EntryKey { item: item.into(), nth: 1, within: Vec::new() };
-    let bookmark = Bookmark { key: key(item), shuffle_seed: Some(u64::MAX), followed_by: vec![key("next")] };
-    Position { bookmark, offset_ms, queued: None }
+    let bookmark = Bookmark {
+        key: key(item),
+        shuffle_seed: Some(u64::MAX),
+        followed_by: vec![key("next")],
+        interstitials: Vec::new(),
+    };
+    Position { bookmark, offset_ms, queued: None, after: false }
 }
 
 fn saved_position(dir: &Path, list: &str) -> Option<Position> {

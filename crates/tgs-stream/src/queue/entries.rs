@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use tgs_control::QueueEntry;
 
 use super::{file::SavedEntry, line::QueueLine};
-use crate::source::{EntryKey, MAX_REMOTE, NamedSource, PlaylistEntry};
+use crate::source::{EntryKey, MAX_REMOTE, PlaylistEntry};
 
 /// The engine holds fewer items of one entry.
 const MAX_TURNS: usize = 256;
@@ -31,18 +31,19 @@ pub(crate) struct QueuedItem {
     pub(crate) from: Duration,
 }
 
-/// The result of [`Entries::next`].
-#[derive(Debug)]
+/// The result of [`QueueEntries::next`].
+#[derive(Debug, Default)]
 pub(super) enum Taken {
     Item(Box<QueuedItem>),
-    /// The entry must be opened first: [`Entries::open`].
-    Unopened(u64, NamedSource),
+    /// The entry must be opened first: [`QueueEntries::open`].
+    Unopened(u64, Box<QueueLine>),
+    #[default]
     Nothing,
 }
 
 /// An entry of the queue.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct PendingEntry {
     id: u64,
     line: QueueLine,
     /// The items that it names; `None` until it is opened.
@@ -55,14 +56,14 @@ pub(super) struct Entry {
     turns: Vec<u64>,
 }
 
-impl Entry {
+impl PendingEntry {
     pub(super) fn new(id: u64, line: QueueLine) -> Self {
         Self { id, line, items: None, next: 0, start: None, turns: Vec::new() }
     }
 
     /// The entry of an earlier run; `None` with a WARN if this version cannot read the line.
     pub(super) fn from_saved(saved: &SavedEntry) -> Option<Self> {
-        match QueueLine::parse(&saved.line.source, &saved.line.dir) {
+        match QueueLine::parse(&saved.line.source, &saved.line.dir, saved.line.below.clone()) {
             Ok(line) => Some(Self::new(saved.id, line)),
             Err(why) => {
                 log::warn!("dropping entry {} of the queue: {why}", saved.id);
@@ -99,8 +100,8 @@ impl Entry {
 
 /// The queue's entries.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
-    all: Vec<Entry>,
+pub(super) struct QueueEntries {
+    all: Vec<PendingEntry>,
     /// The entry that precedes all others once: it continues an item.
     first: Option<u64>,
     /// The turn being published; 0 before the first.
@@ -110,10 +111,12 @@ pub(super) struct Entries {
     list_turn: u64,
     /// The number of changes of membership and order.
     changes: u64,
+    /// The number of consumers so far.
+    epoch: u64,
 }
 
-impl Entries {
-    pub(super) fn new(all: Vec<Entry>) -> Self {
+impl QueueEntries {
+    pub(super) fn new(all: Vec<PendingEntry>) -> Self {
         Self { all, ..Self::default() }
     }
 
@@ -125,20 +128,24 @@ impl Entries {
         self.changes
     }
 
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     pub(super) fn ids(&self) -> Vec<u64> {
         self.all.iter().map(|entry| entry.id).collect()
     }
 
-    pub(super) fn find(&self, id: u64) -> Option<&Entry> {
+    pub(super) fn find(&self, id: u64) -> Option<&PendingEntry> {
         self.all.iter().find(|entry| entry.id == id)
     }
 
-    fn find_mut(&mut self, id: u64) -> Option<&mut Entry> {
+    fn find_mut(&mut self, id: u64) -> Option<&mut PendingEntry> {
         self.all.iter_mut().find(|entry| entry.id == id)
     }
 
     pub(super) fn list(&self) -> Vec<QueueEntry> {
-        let shown = |entry: &Entry| QueueEntry {
+        let shown = |entry: &PendingEntry| QueueEntry {
             id: entry.id,
             source: entry.line.text.shown(),
             title: entry.line.title.clone(),
@@ -147,12 +154,12 @@ impl Entries {
         self.all.iter().map(shown).collect()
     }
 
-    fn is_on_air(&self, entry: &Entry) -> bool {
+    fn is_on_air(&self, entry: &PendingEntry) -> bool {
         entry.turns.contains(&self.published)
     }
 
     /// Whether the engine has an item of the entry that is not on air.
-    fn is_ahead(&self, entry: &Entry) -> bool {
+    fn is_ahead(&self, entry: &PendingEntry) -> bool {
         entry.turns.iter().any(|turn| *turn > self.published)
     }
 
@@ -163,20 +170,20 @@ impl Entries {
     }
 
     /// The entries in this order, `new` among them, as they are saved.
-    pub(super) fn saved(&self, order: &[u64], new: Option<&Entry>) -> Vec<SavedEntry> {
+    pub(super) fn saved(&self, order: &[u64], new: Option<&PendingEntry>) -> Vec<SavedEntry> {
         order
             .iter()
             .filter_map(|id| self.find(*id).or(new.filter(|new| new.id == *id)))
-            .map(Entry::saved)
+            .map(PendingEntry::saved)
             .collect()
     }
 
     /// Applies an order; entries that it does not name are removed. Returns whether it changes what
     /// the engine has and what is not on air.
-    pub(super) fn rearrange(&mut self, order: &[u64], new: Option<Entry>) -> bool {
+    pub(super) fn rearrange(&mut self, order: &[u64], new: Option<PendingEntry>) -> bool {
         let had: Vec<u64> =
             self.all.iter().filter(|entry| self.is_ahead(entry)).map(|entry| entry.id).collect();
-        let mut left: Vec<Option<Entry>> = self.all.drain(..).chain(new).map(Some).collect();
+        let mut left: Vec<Option<PendingEntry>> = self.all.drain(..).chain(new).map(Some).collect();
         // At most 1,000 entries.
         let mut take = |id: &u64| {
             left.iter_mut().find(|entry| entry.as_ref().is_some_and(|entry| entry.id == *id))?.take()
@@ -190,7 +197,7 @@ impl Entries {
     }
 
     pub(super) fn has_next(&self) -> bool {
-        self.all.iter().any(Entry::has_next)
+        self.all.iter().any(PendingEntry::has_next)
     }
 
     pub(super) fn next(&mut self) -> Taken {
@@ -200,7 +207,7 @@ impl Entries {
             return Taken::Nothing;
         };
         let Some(item) = entry.items.as_ref().and_then(|items| items.get(entry.next)) else {
-            return Taken::Unopened(entry.id, entry.line.named.clone());
+            return Taken::Unopened(entry.id, Box::new(entry.line.clone()));
         };
         let from = entry.start.as_ref().filter(|(key, _)| *key == item.key);
         Taken::Item(Box::new(QueuedItem {
@@ -250,6 +257,11 @@ impl Entries {
         }
     }
 
+    pub(super) fn following(&self, place: QueuePlace) -> Option<EntryKey> {
+        let items = self.find(place.id)?.items.as_ref()?;
+        items.get(place.index + 1).map(|item| item.key.clone())
+    }
+
     pub(super) fn list_item_follows(&mut self, turn: u64) {
         self.list_turn = turn;
     }
@@ -275,18 +287,21 @@ impl Entries {
         self.first = Some(place.id);
     }
 
-    pub(super) fn rewind(&mut self) {
+    /// Takes back all items for a new consumer, and returns its number.
+    pub(super) fn rewind(&mut self) -> u64 {
         for entry in &mut self.all {
             (entry.items, entry.next, entry.start) = (None, 0, None);
             entry.turns.clear();
         }
         (self.first, self.published, self.list_turn) = (None, 0, 0);
+        self.epoch += 1;
+        self.epoch
     }
 
     pub(super) fn resume(&mut self, id: u64, key: EntryKey, from: Duration) {
         if let Some(entry) = self.find_mut(id) {
             entry.start = Some((key, from));
-            self.first = Some(id);
+            self.first = Some(id).filter(|_| !from.is_zero());
         }
     }
 
@@ -307,7 +322,7 @@ impl Entries {
         }
     }
 
-    fn has_ended(entry: &Entry) -> bool {
+    fn has_ended(entry: &PendingEntry) -> bool {
         !entry.has_next() && entry.turns.is_empty()
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::state_file::{self, StateFileError};
 
-const VERSION: u32 = 1;
+/// The versions of the format: 2 has restricted entries, which an older version would not restrict.
+const VERSIONS: RangeInclusive<u32> = 1..=2;
 
 /// More than the longest queue of the longest lines needs.
 const MAX_FILE: u64 = 24 << 20;
@@ -29,7 +31,7 @@ pub(super) struct SavedEntry {
 
 /// The file's content.
 #[derive(Debug, Serialize, Deserialize)]
-struct Content<E> {
+struct QueueContent<E> {
     version: u32,
     /// The ID of the next new entry: larger than any used before.
     next_id: u64,
@@ -58,8 +60,8 @@ impl QueueFile {
                 (None, true)
             }
         };
-        let Content { next_id, entries, .. } =
-            content.unwrap_or(Content { version: VERSION, next_id: 1, entries: Vec::new() });
+        let QueueContent { next_id, entries, .. } =
+            content.unwrap_or(QueueContent { version: 1, next_id: 1, entries: Vec::new() });
         let used = entries.iter().map(|entry: &SavedEntry| entry.id).max().unwrap_or_default();
         // The IDs that a damaged file held must not be used again: the clock is beyond them.
         let least = if damaged { seconds_since_epoch() } else { 1 };
@@ -77,7 +79,9 @@ impl QueueFile {
         let used = entries.iter().map(|entry| entry.id).max().unwrap_or_default();
         let next_id = self.next_id.max(used.saturating_add(1));
         if let Some(path) = &self.path {
-            let content = Content { version: VERSION, next_id, entries: entries.iter().collect() };
+            let restricted = entries.iter().any(|entry| entry.line.below.is_some());
+            let version = if restricted { 2 } else { 1 };
+            let content = QueueContent { version, next_id, entries: entries.iter().collect() };
             let written = serde_json::to_vec(&content).map_err(io::Error::from);
             // URLs may hold passwords.
             written
@@ -89,8 +93,8 @@ impl QueueFile {
     }
 }
 
-fn read(path: &Path) -> Result<Content<SavedEntry>, StateFileError> {
-    let mut content: Content<SavedEntry> = state_file::read(path, VERSION, MAX_FILE)?;
+fn read(path: &Path) -> Result<QueueContent<SavedEntry>, StateFileError> {
+    let mut content: QueueContent<SavedEntry> = state_file::read_versions(path, &VERSIONS, MAX_FILE)?;
     content.entries.truncate(MAX_ENTRIES);
     Ok(content)
 }

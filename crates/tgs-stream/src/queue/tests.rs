@@ -1,22 +1,48 @@
 //! The queue's file, its limits, and the order of its items compared to a model.
 
-use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt};
+use std::{collections::HashSet, fs, ops::Deref, os::unix::fs::PermissionsExt, time::Duration};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use tgs_playout::{item::Trust, network::Network};
 
-use super::{line::MAX_LINE, *};
+use super::{consumer::QueueConsumer, line::MAX_LINE, *};
+use crate::source::{EntryKey, EntryKind};
 
-fn open(dir: &TempDir) -> PlayQueue {
-    PlayQueue::open(
+/// A queue, and the playlist's side of it.
+struct Opened {
+    queue: PlayQueue,
+    consumer: QueueConsumer,
+}
+
+impl Deref for Opened {
+    type Target = PlayQueue;
+
+    fn deref(&self) -> &PlayQueue {
+        &self.queue
+    }
+}
+
+fn opened(queue: PlayQueue) -> Opened {
+    Opened { consumer: queue.consumer(), queue }
+}
+
+fn open(dir: &TempDir) -> Opened {
+    opened(PlayQueue::open(
         Some(dir.path().join("queue.json")),
         Some(&dir.path().join("list.txt")),
         Control::default(),
-    )
+    ))
 }
 
-fn memory() -> PlayQueue {
-    PlayQueue::open(None, None, Control::default())
+fn memory() -> Opened {
+    opened(PlayQueue::open(None, None, Control::default()))
+}
+
+/// Replaces the entries without writing each to the disk.
+fn fill(queue: &mut Opened, entries: impl Iterator<Item = PendingEntry>) {
+    *queue.entries() = QueueEntries::new(entries.collect());
+    queue.consumer = queue.queue.consumer();
 }
 
 fn url(name: &str) -> String {
@@ -28,9 +54,9 @@ fn titles(queue: &PlayQueue) -> String {
 }
 
 /// Hands out the next item as `turn`; its title.
-fn take(queue: &PlayQueue, turn: u64) -> Option<String> {
-    let item = queue.next()?;
-    queue.hand_out(item.place, turn);
+fn take(queue: &Opened, turn: u64) -> Option<String> {
+    let item = queue.consumer.next()?;
+    queue.consumer.hand_out(item.place, turn);
     Some(item.entry.title())
 }
 
@@ -76,7 +102,7 @@ fn a_damaged_file_is_set_aside_and_a_half_written_one_is_ignored() {
     let (file, aside) = (dir.path().join("queue.json"), dir.path().join("queue.json.broken"));
     open(&dir).add(&url("a"), None).unwrap();
     let good = fs::read(&file).unwrap();
-    for bad in [&b""[..], b"{", b"[]", b"null", &good[..good.len() / 2], br#"{"version":2}"#, b"\xff\0"] {
+    for bad in [&b""[..], b"{", b"[]", b"null", &good[..good.len() / 2], br#"{"version":3}"#, b"\xff\0"] {
         fs::write(&file, bad).unwrap();
         assert!(open(&dir).is_empty(), "{bad:?}");
         assert_eq!(fs::read(&aside).unwrap(), bad);
@@ -89,7 +115,7 @@ fn a_damaged_file_is_set_aside_and_a_half_written_one_is_ignored() {
 }
 
 #[test]
-fn what_cannot_be_saved_is_refused_and_changes_nothing() {
+fn a_change_that_cannot_be_saved_is_refused() {
     let dir = TempDir::new().unwrap();
     let queue = PlayQueue::open(Some(dir.path().join("gone/queue.json")), None, Control::default());
     let refused = queue.add(&url("a"), None).unwrap_err();
@@ -100,7 +126,7 @@ fn what_cannot_be_saved_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn what_names_nothing_to_play_is_refused_with_words() {
+fn sources_that_nothing_can_play_are_refused() {
     let queue = memory();
     let cases = [
         ("", "names nothing"),
@@ -128,12 +154,11 @@ fn what_names_nothing_to_play_is_refused_with_words() {
 #[test]
 fn the_queue_is_bounded_and_still_read_back() {
     let dir = TempDir::new().unwrap();
-    let queue = open(&dir);
+    let mut queue = open(&dir);
     let long = format!("/{}.mp4", "\"".repeat(MAX_LINE - 5));
     // One write instead of a thousand.
-    let line = QueueLine::parse(&long, dir.path()).unwrap();
-    *queue.entries() =
-        Entries::new((1..=MAX_ENTRIES as u64).map(|id| Entry::new(id, line.clone())).collect());
+    let line = QueueLine::parse(&long, dir.path(), None).unwrap();
+    fill(&mut queue, (1..=MAX_ENTRIES as u64).map(|id| PendingEntry::new(id, line.clone())));
     let ids = queue.entries().ids();
     let saved = queue.entries().saved(&ids, None);
     queue.file().save(&saved).unwrap();
@@ -150,8 +175,63 @@ fn secrets_are_saved_and_not_shown() {
     let queue = open(&dir);
     let shown = serde_json::to_string(&queue.list()).unwrap();
     assert!(!shown.contains("hidden") && shown.contains("film.mp4"), "{shown}");
-    let item = queue.next().unwrap();
+    let item = queue.consumer.next().unwrap();
     assert!(format!("{:?}", item.entry.kind).contains("token=hidden"));
+}
+
+#[test]
+fn a_restricted_entry_stays_restricted_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let version = || fs::read_to_string(dir.path().join("queue.json")).unwrap()[..12].to_owned();
+    let below = vec![PathBuf::from("/srv/media")];
+    let queue = open(&dir);
+    queue.add(&url("a"), None).unwrap();
+    assert_eq!(version(), r#"{"version":1"#, "a queue of an older version is read by it");
+    queue.add_restricted("/srv/media/film.mp4", None, below.clone()).unwrap();
+    queue.add_restricted("https://h/b.mp4", None, Vec::new()).unwrap();
+    assert_eq!(version(), r#"{"version":2"#);
+    let again = open(&dir);
+    let taken = |turn| {
+        let item = again.consumer.next().unwrap();
+        again.consumer.hand_out(item.place, turn);
+        (item.entry.trust, item.entry.below.map(|below| below.to_vec()))
+    };
+    let public = Trust::Found(Network::Public);
+    assert_eq!(taken(1), (Trust::Operator, None));
+    assert_eq!((taken(2), taken(3)), ((public, Some(below)), (public, Some(Vec::new()))));
+}
+
+#[test]
+fn a_restricted_source_is_a_file_or_http() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    let below = || vec![dir.path().to_owned()];
+    for (source, words) in [
+        ("rtmp://h/app/key", "http"),
+        ("rtsp://h/1", "http"),
+        ("ftp://h/a.mp4", "http"),
+        ("/srv/list.m3u", "list"),
+        ("file:///srv/list.PLS", "list"),
+    ] {
+        let refused = queue.add_restricted(source, None, below());
+        assert!(matches!(&refused, Err(QueueError::Unplayable(why)) if why.contains(words)), "{refused:?}");
+    }
+    for dirs in [Vec::new(), vec!["media".into()], vec![PathBuf::from("/srv"); 65]] {
+        let refused = queue.add_restricted("/srv/a.mp4", None, dirs);
+        assert!(
+            matches!(&refused, Err(QueueError::Unplayable(why)) if why.contains("`below`")),
+            "{refused:?}"
+        );
+    }
+    // A folder and a list are not even opened.
+    fs::write(dir.path().join("list.m3u"), "/etc/passwd").unwrap();
+    std::os::unix::fs::symlink("list.m3u", dir.path().join("film.mp4")).unwrap();
+    for source in [".", "film.mp4"] {
+        queue.add_restricted(source, None, below()).unwrap();
+        let item = queue.consumer.next().unwrap();
+        assert!(matches!(item.entry.kind, EntryKind::File(_)), "{item:?}");
+        queue.consumer.skip(item.place);
+    }
 }
 
 #[test]
@@ -163,27 +243,27 @@ fn an_entry_stays_until_it_was_published_to_its_end() {
     }
     let on_air = || queue.list().iter().map(|entry| entry.on_air).collect::<Vec<_>>();
     assert_eq!((take(&queue, 5).as_deref(), take(&queue, 6).as_deref()), (Some("a"), Some("b")));
-    assert!(queue.next().is_none());
-    queue.published(4);
+    assert!(queue.consumer.next().is_none());
+    queue.consumer.published(4);
     assert_eq!(on_air(), [false, false]);
-    queue.published(5);
+    queue.consumer.published(5);
     assert_eq!(on_air(), [true, false]);
     assert_eq!(titles(&open(&dir)), "a b");
     assert_eq!(queue.remove(1), Err(QueueError::OnAir(1)));
     // It is repeated: a seek.
-    queue.repeat(queue_place(1), 5, Duration::from_secs(3));
-    queue.give_back(queue_place(2), 6, Duration::ZERO);
-    let item = queue.next().unwrap();
+    queue.consumer.repeat(queue_place(1), 5, Duration::from_secs(3));
+    queue.consumer.give_back(queue_place(2), 6, Duration::ZERO);
+    let item = queue.consumer.next().unwrap();
     assert_eq!((item.entry.title().as_str(), item.from), ("a", Duration::from_secs(3)));
-    queue.hand_out(item.place, 7);
+    queue.consumer.hand_out(item.place, 7);
     assert_eq!(take(&queue, 8).as_deref(), Some("b"));
-    queue.published(7);
+    queue.consumer.published(7);
     assert_eq!(on_air(), [true, false]);
-    queue.published(8);
+    queue.consumer.published(8);
     assert_eq!((titles(&queue), titles(&open(&dir))), ("b".into(), "b".into()));
     queue.clear().unwrap();
     assert_eq!(titles(&queue), "b", "it is on air");
-    queue.ended();
+    queue.consumer.ended();
     assert!(queue.is_empty() && open(&dir).is_empty());
 }
 
@@ -193,14 +273,39 @@ fn queue_place(id: u64) -> QueuePlace {
 }
 
 #[test]
+fn an_older_consumer_gets_nothing_and_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    for name in ["a", "b", "c"] {
+        queue.add(&url(name), None).unwrap();
+    }
+    let older = queue.consumer.clone();
+    assert_eq!(take(&queue, 1).as_deref(), Some("a"));
+    let queue = opened(queue.queue.clone());
+    assert!(older.next().is_none() && !older.has_next());
+    assert_eq!(take(&queue, 1).as_deref(), Some("a"));
+    older.hand_out(queue_place(2), 2);
+    older.skip(queue_place(2));
+    older.expand(queue_place(2), Vec::new());
+    older.repeat(queue_place(1), 1, Duration::from_secs(3));
+    older.give_back(queue_place(1), 1, Duration::ZERO);
+    older.published(9);
+    older.ended();
+    assert_eq!(titles(&open(&dir)), "a b c");
+    assert_eq!((take(&queue, 2).as_deref(), take(&queue, 3).as_deref()), (Some("b"), Some("c")));
+    queue.consumer.published(2);
+    assert_eq!((titles(&queue), titles(&open(&dir))), ("b c".into(), "b c".into()));
+}
+
+#[test]
 fn an_entry_that_cannot_be_played_leaves_the_queue() {
     let queue = memory();
     queue.add("no such file.mp4", None).unwrap();
     queue.add(&url("a"), None).unwrap();
-    let item = queue.next().unwrap();
-    queue.skip(item.place);
+    let item = queue.consumer.next().unwrap();
+    queue.consumer.skip(item.place);
     assert_eq!(take(&queue, 1).as_deref(), Some("a"));
-    queue.published(1);
+    queue.consumer.published(1);
     assert_eq!(titles(&queue), "a");
 }
 
@@ -215,17 +320,17 @@ fn a_folder_is_one_entry_and_continues_where_it_was() {
     let id = queue.add("films", None).unwrap();
     queue.add(&url("a"), None).unwrap();
     assert_eq!((take(&queue, 1).as_deref(), take(&queue, 2).as_deref()), (Some("1"), Some("2")));
-    queue.published(2);
+    queue.consumer.published(2);
     assert_eq!(titles(&queue), "films a");
     let key =
         EntryKey { item: dir.path().join("films/2.mp4").display().to_string(), nth: 0, within: Vec::new() };
     let again = open(&dir);
     // Moved behind another while it is on air: its item still comes first.
     again.move_to(id, 1).unwrap();
-    again.resume(id, key, Duration::from_secs(7));
-    let item = again.next().unwrap();
+    again.consumer.resume(id, key, Duration::from_secs(7));
+    let item = again.consumer.next().unwrap();
     assert_eq!((item.entry.title().as_str(), item.from), ("2", Duration::from_secs(7)));
-    again.hand_out(item.place, 1);
+    again.consumer.hand_out(item.place, 1);
     assert_eq!(take(&again, 2).as_deref(), Some("a"));
     assert_eq!(take(&again, 3).as_deref(), Some("3"));
     assert_eq!(take(&again, 4), None);
@@ -236,15 +341,16 @@ fn a_folder_is_one_entry_and_continues_where_it_was() {
 
 #[test]
 fn only_a_change_of_what_comes_next_requests_it_again() {
-    let entry = |id| Entry::new(id, QueueLine::parse(&url(&id.to_string()), Path::new("/")).unwrap());
+    let line = |id: u64| QueueLine::parse(&url(&id.to_string()), Path::new("/"), None).unwrap();
+    let entry = |id| PendingEntry::new(id, line(id));
     // Entries 1 to 4; the engine has 1 (on air), 2 and 3.
     let entries = || {
-        let queue = memory();
-        *queue.entries() = Entries::new((1..=4).map(entry).collect());
+        let mut queue = memory();
+        fill(&mut queue, (1..=4).map(entry));
         for turn in 1..=3 {
             take(&queue, turn).unwrap();
         }
-        queue.published(1);
+        queue.consumer.published(1);
         queue
     };
     let cases: [(&[u64], bool); 8] = [
@@ -264,8 +370,8 @@ fn only_a_change_of_what_comes_next_requests_it_again() {
     // The list's next item follows the queue: each further entry precedes it.
     let queue = entries();
     take(&queue, 4).unwrap();
-    assert!(queue.next().is_none());
-    queue.list_item_follows(5);
+    assert!(queue.consumer.next().is_none());
+    queue.consumer.list_item_follows(5);
     assert!(queue.entries().rearrange(&[1, 2, 3, 4, 5], Some(entry(5))));
     let queue = memory();
     assert!(!queue.entries().rearrange(&[1], Some(entry(1))), "nothing was requested");
@@ -340,11 +446,11 @@ proptest! {
                 Step::Take => {
                     let has = |id: &u64| engine.iter().any(|(_, had, _)| had == id);
                     let expected = order.iter().copied().find(|id| !has(id));
-                    let next = queue.next();
+                    let next = queue.consumer.next();
                     prop_assert_eq!(next.as_ref().map(|item| item.place.id), expected);
                     if let Some(item) = next {
                         turn += 1;
-                        queue.hand_out(item.place, turn);
+                        queue.consumer.hand_out(item.place, turn);
                         engine.push((turn, item.place.id, item.place));
                     }
                 }
@@ -355,18 +461,18 @@ proptest! {
                     let ended = on_air.take();
                     let next = engine.first().map(|(turn, id, _)| (*turn, *id));
                     if let Some((turn, id)) = next {
-                        queue.published(turn);
+                        queue.consumer.published(turn);
                         on_air = Some(id);
                     } else {
                         turn += 1;
-                        queue.published(turn);
+                        queue.consumer.published(turn);
                     }
                     order.retain(|id| Some(*id) != ended);
                 }
                 Step::GiveBack => {
                     let kept = usize::from(on_air.is_some());
                     for (turn, _, place) in engine.drain(kept..).rev() {
-                        queue.give_back(place, turn, Duration::ZERO);
+                        queue.consumer.give_back(place, turn, Duration::ZERO);
                     }
                 }
                 Step::Restart => {

@@ -27,14 +27,17 @@ const QUIET_SEGMENTS: u32 = 3;
 const GROWTH_POLL: Duration = Duration::from_millis(250);
 
 impl Resolver {
-    /// The media of `source`, a playlist at `place` with the content `bytes`.
+    /// The media of `source`, a playlist at `place` with the content `bytes`, with the sound in the
+    /// first of `languages` that there is.
     pub(super) fn hls(
         &self,
         source: &MediaSource,
         place: &str,
         bytes: &[u8],
+        languages: &[String],
     ) -> Result<Resolved, ItemFailure> {
-        let variants = hls::variants(bytes, self.ytdlp.height);
+        let languages = [languages, &self.languages.codes()].concat();
+        let variants = hls::variants(bytes, self.ytdlp.height, &languages);
         for variant in variants.iter().take(MAX_VARIANTS) {
             let url = reference(place, &variant.video);
             let Some(list) = self.open_variant(source, &url) else { continue };
@@ -103,7 +106,7 @@ impl Resolver {
 fn media(mut sources: Vec<MediaSource>, live: bool) -> Result<Resolved, ItemFailure> {
     let trust = sources.first().map(|source| source.trust).unwrap_or_default();
     sources.dedup();
-    let mut media = Media { sources, live, expires: None, identity: None };
+    let mut media = Media { sources, ..Media::at(String::new(), live) };
     set_trust(&mut media, trust)?;
     Ok(Resolved::Media { media, title: None })
 }

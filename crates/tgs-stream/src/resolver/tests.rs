@@ -17,6 +17,7 @@ fn resolver() -> Resolver {
         ffprobe: "ffprobe".into(),
         ytdlp,
         image_duration,
+        languages: tgs_core::language::Languages::default(),
         cancel: Cancel::new(),
     }
 }
@@ -57,6 +58,40 @@ fn files_are_checked_before_ffmpeg_runs() {
     if fs::File::open(&locked).is_err() {
         assert_eq!(resolver().resolve(&at(&locked)).unwrap_err().reason, FailureReason::Forbidden);
     }
+}
+
+#[test]
+fn a_restricted_file_is_judged_by_where_it_leads_when_it_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let dir = fs::canonicalize(dir.path()).unwrap();
+    let name = |name: &str| dir.join(name);
+    for folder in ["media", "media-old"] {
+        fs::create_dir_all(name(folder)).unwrap();
+    }
+    for file in ["media/film.mp4", "media-old/film.mp4", "secret.mp4"] {
+        fs::write(name(file), "x").unwrap();
+    }
+    fs::write(name("media/list.mp4"), "#EXTM3U\n/etc/passwd\n").unwrap();
+    let link = |target: &str, from: &str| std::os::unix::fs::symlink(name(target), name(from)).unwrap();
+    link("secret.mp4", "media/out.mp4");
+    link(".", "media/away");
+    link("media/film.mp4", "media/in.mp4");
+    link("media", "library");
+    let below: Option<std::sync::Arc<[PathBuf]>> = Some([name("none"), name("library")].into());
+    let open = |path: &str| resolver().resolve(&PlaylistEntry { below: below.clone(), ..at(&name(path)) });
+    let film = media(MediaSource::at(format!("file:{}", name("media/film.mp4").display())), false);
+    for path in ["media/film.mp4", "library/film.mp4", "media/in.mp4", "media/../media/film.mp4"] {
+        assert_eq!(open(path), film, "{path}");
+    }
+    for path in
+        ["secret.mp4", "media-old/film.mp4", "media/out.mp4", "media/away/secret.mp4", "media/list.mp4"]
+    {
+        assert_eq!(open(path).unwrap_err().reason, FailureReason::Forbidden, "{path}");
+    }
+    assert_eq!(open("media/none.mp4").unwrap_err().reason, FailureReason::Missing);
+    fs::remove_file(name("media/film.mp4")).unwrap();
+    link("secret.mp4", "media/film.mp4");
+    assert_eq!(open("media/film.mp4").unwrap_err().reason, FailureReason::Forbidden);
 }
 
 #[test]

@@ -10,9 +10,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tgs_core::mask;
-use tgs_playout::item::{FailureReason, ItemFailure, Trust};
+use tgs_playout::item::{FailureReason, ItemFailure, ListedNames, MediaPart, Trust};
 
-use crate::{list, url};
+use crate::{
+    list::{self, SharedOptions},
+    url,
+};
 
 /// In bytes; longer than any path and almost any URL.
 pub(super) const MAX_TEXT: usize = 8192;
@@ -28,8 +31,24 @@ pub struct NamedSource {
     pub dir: Arc<Path>,
     /// HTTP headers for its server.
     pub headers: Vec<(String, String)>,
+    /// What else its list says about it.
+    pub options: SharedOptions,
     /// The line that names it; `None` for the command line.
     pub origin: Option<EntryOrigin>,
+}
+
+impl From<OsString> for NamedSource {
+    /// A source that no list names: its path begins in the working directory.
+    fn from(text: OsString) -> Self {
+        Self {
+            text,
+            title: None,
+            dir: Path::new("").into(),
+            headers: Vec::new(),
+            options: SharedOptions::default(),
+            origin: None,
+        }
+    }
 }
 
 /// A line of a list.
@@ -80,6 +99,14 @@ pub struct PlaylistEntry {
     pub trust: Trust,
     /// HTTP headers for its server, in addition to those of yt-dlp.
     pub headers: Vec<(String, String)>,
+    /// The directories below which a file must lie, links resolved; `None` for any file.
+    pub below: Option<Arc<[PathBuf]>>,
+    /// What its list says about it.
+    pub options: SharedOptions,
+    /// The sound that replaces its own.
+    pub sound: Option<Box<EntryKind>>,
+    /// Whether it is a file of a named folder, into which files are copied at any time.
+    pub in_folder: bool,
 }
 
 /// How an entry is opened, as far as its name shows.
@@ -94,7 +121,7 @@ pub enum EntryKind {
         /// Whether its protocol carries live streams.
         live: bool,
     },
-    /// The URL of a list (`.m3u`, `.m3u8`, `.pls`, `.xspf`) or of an HLS playlist.
+    /// The URL of a list (`.m3u`, `.m3u8`, `.pls`, `.xspf`, `.json`) or of an HLS playlist.
     List(String),
     /// A page for yt-dlp.
     Page {
@@ -113,7 +140,19 @@ impl PlaylistEntry {
     pub fn new(item: String, kind: EntryKind) -> Self {
         let item = if item.contains(char::is_control) { item.replace(char::is_control, " ") } else { item };
         let key = EntryKey { item, nth: 0, within: Vec::new() };
-        Self { key, title: None, kind, origin: None, trust: Trust::Operator, headers: Vec::new() }
+        let (headers, options) = (Vec::new(), SharedOptions::default());
+        Self {
+            key,
+            title: None,
+            kind,
+            origin: None,
+            trust: Trust::Operator,
+            headers,
+            below: None,
+            options,
+            sound: None,
+            in_folder: false,
+        }
     }
 
     /// The title for messages and viewers: the given one, else the name without credentials.
@@ -145,7 +184,33 @@ impl PlaylistEntry {
     /// Adds what the list says about this entry.
     pub(super) fn with_listing(mut self, named: &NamedSource) -> Self {
         list::headers::add(&mut self.headers, named.headers.clone());
-        Self { title: named.title.clone(), origin: named.origin.clone(), ..self }
+        Self {
+            title: named.title.clone(),
+            origin: named.origin.clone(),
+            options: named.options.clone(),
+            ..self
+        }
+    }
+
+    /// Adds the sound at `address`: a path in the folder of the list, or a URL.
+    pub(super) fn with_sound(self, sound: Option<EntryKind>) -> Self {
+        Self { sound: sound.map(Box::new), ..self }
+    }
+
+    /// The part of its media that the item plays.
+    #[must_use]
+    pub fn part(&self) -> MediaPart {
+        let options = &self.options;
+        MediaPart {
+            in_point: options.in_point,
+            out_point: options.out_point,
+            still: options.length,
+            languages: options.audio_languages.clone(),
+            no_audio: options.no_audio,
+            no_logo: options.no_logo,
+            subtitles: options.subtitle_languages.clone(),
+            listed: Box::new(ListedNames { title: self.title.clone(), artist: options.artist.clone() }),
+        }
     }
 }
 
@@ -176,7 +241,7 @@ pub(super) fn url_entry(address: &str) -> PlaylistEntry {
     let scheme = url::scheme(&url).unwrap_or_default();
     let kind = match scheme.as_str() {
         "http" | "https" => match extension.as_str() {
-            "m3u" | "m3u8" | "pls" | "xspf" => EntryKind::List(url.clone()),
+            "m3u" | "m3u8" | "pls" | "xspf" | "json" => EntryKind::List(url.clone()),
             _ if url::asks_for_list(&url) => EntryKind::List(url.clone()),
             extension if url::is_media(extension) => EntryKind::Direct { url: url.clone(), live: false },
             _ => EntryKind::Page { url: url.clone(), index: None },
@@ -191,6 +256,30 @@ pub(super) fn url_entry(address: &str) -> PlaylistEntry {
     let mut entry = PlaylistEntry::new(url::without_login(&url), kind);
     list::headers::add(&mut entry.headers, headers);
     entry
+}
+
+/// The media at a URL that names a sound: a page or list there cannot be one.
+pub(super) fn sound_at(address: &str) -> EntryKind {
+    match url_entry(address).kind {
+        EntryKind::Page { url, .. } | EntryKind::List(url) => EntryKind::Direct { url, live: false },
+        other => other,
+    }
+}
+
+/// Adds `found` to `entries` as often as its list asks for, up to `max` in all.
+pub(super) fn add_repeated(
+    entries: &mut Vec<PlaylistEntry>,
+    found: &[PlaylistEntry],
+    repeats: u32,
+    max: usize,
+) {
+    for _ in 0..=repeats {
+        let room = max.saturating_sub(entries.len()).min(found.len());
+        entries.extend_from_slice(&found[..room]);
+        if room < found.len() {
+            return;
+        }
+    }
 }
 
 /// Replaces control characters, line breaks included.

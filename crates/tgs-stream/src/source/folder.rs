@@ -83,7 +83,10 @@ const NOT_MEDIA: [&str; 59] = [
 /// The media files of a folder in natural order ("2" before "10").
 pub(super) fn folder(dir: &Path) -> Vec<PlaylistEntry> {
     let failure = match media_files(dir) {
-        Ok(files) if !files.is_empty() => return files.into_iter().map(file_entry).collect(),
+        Ok(files) if !files.is_empty() => {
+            let listed = |file| PlaylistEntry { in_folder: true, ..file_entry(file) };
+            return files.into_iter().map(listed).collect();
+        }
         Ok(_) => ItemFailure::new(FailureReason::Unplayable, "the folder holds no media"),
         Err(error) => ItemFailure::new(io_reason(&error), format!("the folder cannot be read: {error}")),
     };

@@ -13,9 +13,11 @@ use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
     entry::{
-        EntryKind, NamedSource, PlaylistEntry, failed_entry, file_entry, invalid_text, number, url_entry,
+        EntryKind, NamedSource, PlaylistEntry, add_repeated, failed_entry, file_entry, invalid_text, number,
+        sound_at, url_entry,
     },
     folder::folder,
+    places::Places,
     read::{MAX_ENTRIES, io_reason, is_list, named_in, read_list},
 };
 use crate::{
@@ -35,6 +37,12 @@ const MAX_LIST_BYTES: usize = 64 << 20;
 /// Expands `named`, in order. Each yields at least one entry, if only a failure.
 #[must_use]
 pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
+    expand_followed(named).0
+}
+
+/// Expands `named` and returns the folders and lists that were read, to notice their changes.
+#[must_use]
+pub fn expand_followed(named: &[NamedSource]) -> (Vec<PlaylistEntry>, Places) {
     let mut expansion = Expansion::default();
     for one in named {
         expansion.open(one);
@@ -45,7 +53,8 @@ pub fn expand(named: &[NamedSource]) -> Vec<PlaylistEntry> {
         entries.truncate(MAX_ENTRIES);
     }
     number(&mut entries);
-    entries
+    let places = expansion.places.with_entries(&entries);
+    (entries, places)
 }
 
 /// Reads `line`, one line of a playlist in the folder `dir`: the source that it names, and its
@@ -61,6 +70,15 @@ pub fn named_by_line(line: &str, dir: &Path) -> Result<(NamedSource, String), St
     let [named] = named.try_into().map_err(|_| "it names nothing to play".to_owned())?;
     // The line is not in a file that messages could name.
     let named = NamedSource { origin: None, ..named };
+    let entry = entry_of(&named);
+    if let EntryKind::Bad(failure) = &entry.kind {
+        return Err(failure.detail.clone());
+    }
+    Ok((named, entry.title()))
+}
+
+/// The entry that `named` is as far as its name shows: a folder or a list is not opened.
+pub(crate) fn entry_of(named: &NamedSource) -> PlaylistEntry {
     let text = named.text.to_string_lossy();
     let entry = match url::scheme(&text) {
         None => file_entry(named.dir.join(&named.text)),
@@ -69,11 +87,7 @@ pub fn named_by_line(line: &str, dir: &Path) -> Result<(NamedSource, String), St
             None => url_entry(&text),
         },
     };
-    if let EntryKind::Bad(failure) = &entry.kind {
-        return Err(failure.detail.clone());
-    }
-    let title = entry.with_listing(&named).title();
-    Ok((named, title))
+    entry.with_listing(named)
 }
 
 /// The state of one expansion.
@@ -82,6 +96,8 @@ struct Expansion {
     entries: Vec<PlaylistEntry>,
     /// The open lists, outermost first, to detect a list that names itself.
     within: Vec<PathBuf>,
+    /// The folders and lists that were read.
+    places: Places,
     /// Lists opened so far, and their bytes.
     lists: usize,
     bytes: usize,
@@ -107,13 +123,17 @@ impl Expansion {
                     ItemFailure::new(FailureReason::Missing, format!("it is not a path: {error}")),
                 )]
             }
-            Some(Ok(path)) if path.is_dir() => folder(&path),
+            Some(Ok(path)) if path.is_dir() => {
+                self.places.add(&path);
+                folder(&path)
+            }
             Some(Ok(path)) if is_list(&path) => match self.entries_of(&path) {
                 Ok(None) => vec![file_entry(path)],
                 Ok(Some(within)) => {
                     self.within.push(canonical(&path));
-                    for one in &within {
-                        self.open(one);
+                    for one in within {
+                        let options = one.options.or(&named.options);
+                        self.open(&NamedSource { options, ..one });
                     }
                     self.within.pop();
                     return;
@@ -125,7 +145,10 @@ impl Expansion {
         };
         // A folder's title is not that of each file.
         let titled = NamedSource { title: named.title.clone().filter(|_| found.len() == 1), ..named.clone() };
-        self.entries.extend(found.into_iter().map(|entry| entry.with_listing(&titled)));
+        let sound = sound_of(named);
+        let listed = |entry: PlaylistEntry| entry.with_listing(&titled).with_sound(sound.clone());
+        let found: Vec<PlaylistEntry> = found.into_iter().map(listed).collect();
+        add_repeated(&mut self.entries, &found, named.options.repeats, MAX_ENTRIES);
     }
 
     /// The sources in the list at `path`; `None` for an HLS playlist, which is one entry. An error
@@ -151,6 +174,7 @@ impl Expansion {
                 Err(None)
             };
         }
+        self.places.add(path);
         let bytes = read_list(path).map_err(|error| {
             Some(ItemFailure::new(io_reason(&error), format!("the list cannot be read: {error}")))
         })?;
@@ -162,6 +186,23 @@ impl Expansion {
             Err(NotAList::Other(what)) => refused(format!("the list cannot be read: it is {what}")),
         }
     }
+}
+
+/// The sound that a list names for an entry.
+fn sound_of(named: &NamedSource) -> Option<EntryKind> {
+    let text = named.options.sound.as_deref()?;
+    if let Some(why) = invalid_text(text.as_bytes()) {
+        return Some(EntryKind::Bad(ItemFailure::new(FailureReason::Unplayable, why)));
+    }
+    let path = match url::scheme(text) {
+        None => PathBuf::from(text),
+        Some(_) => match url::file_path(text) {
+            Some(path) => PathBuf::from(OsString::from_vec(path)),
+            None => return Some(sound_at(text)),
+        },
+    };
+    let path = named.dir.join(path);
+    Some(EntryKind::File(path::absolute(&path).unwrap_or(path)))
 }
 
 /// The canonical path, to compare files.
@@ -187,11 +228,12 @@ fn existing(named: &NamedSource) -> PathBuf {
     if named.origin.is_none() || !odd || is_there(raw) {
         return named.text.clone().into();
     }
-    let text = list::text(raw);
-    let text = text.strip_prefix("file:").unwrap_or(&text);
-    let decoded = url::percent_decode(text);
     let slashes = |path: &[u8]| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect::<Vec<u8>>();
-    let readings = [text.as_bytes().to_vec(), decoded.clone(), slashes(text.as_bytes()), slashes(&decoded)];
-    let found = readings.into_iter().find(|path| is_there(path));
+    let readings = |text: String| {
+        let text = text.strip_prefix("file:").unwrap_or(&text);
+        let decoded = url::percent_decode(text);
+        [text.as_bytes().to_vec(), decoded.clone(), slashes(text.as_bytes()), slashes(&decoded)]
+    };
+    let found = list::readings(raw).into_iter().flat_map(readings).find(|path| is_there(path));
     found.map_or_else(|| named.text.clone().into(), |path| OsString::from_vec(path).into())
 }

@@ -5,11 +5,14 @@ use std::{os::unix::ffi::OsStrExt, path::Path};
 use tgs_playout::item::{FailureReason, ItemFailure};
 
 use super::{
-    entry::{EntryKind, NamedSource, PlaylistEntry, failed_entry, invalid_text, number, url_entry},
-    read::named_up_to,
+    entry::{
+        EntryKind, NamedSource, PlaylistEntry, add_repeated, failed_entry, invalid_text, number, sound_at,
+        url_entry,
+    },
+    read::{named_up_to, report_fault},
 };
 use crate::{
-    list::{self, NotAList},
+    list::{self, EntryOptions, NotAList},
     url,
 };
 
@@ -30,12 +33,19 @@ pub fn expand_remote(list: &str, bytes: &[u8]) -> Result<Option<Vec<PlaylistEntr
     };
     let mut entries = Vec::new();
     let (mut good, mut bad) = (0, 0);
-    for named in named {
+    for mut named in named {
+        if named.options.every.is_some()
+            && let Some(origin) = &named.origin
+        {
+            let what = "#TGS:every counts in lists on this machine only; the entry plays in its place";
+            report_fault(&origin.list, origin.line, what);
+            named.options = EntryOptions { every: None, ..(*named.options).clone() }.into();
+        }
         let entry = remote_entry(list, &named);
         let is_bad = matches!(entry.kind, EntryKind::Bad(_));
         *(if is_bad { &mut bad } else { &mut good }) += 1;
         if !is_bad || bad <= MAX_BAD {
-            entries.push(entry);
+            add_repeated(&mut entries, &[entry], named.options.repeats, MAX_REMOTE);
         }
     }
     if good == 0 {
@@ -68,5 +78,12 @@ fn remote_entry(list: &str, named: &NamedSource) -> PlaylistEntry {
         None => url_entry(&target),
         Some(why) => failed_entry(&text, ItemFailure::new(FailureReason::Forbidden, why)),
     };
-    entry.with_listing(named)
+    let sound = named.options.sound.as_deref().map(|sound| {
+        let target = url::join(list, sound);
+        match invalid_text(sound.as_bytes()).or_else(|| url::refused(&target)) {
+            None => sound_at(&target),
+            Some(why) => EntryKind::Bad(ItemFailure::new(FailureReason::Forbidden, why)),
+        }
+    });
+    entry.with_listing(named).with_sound(sound)
 }

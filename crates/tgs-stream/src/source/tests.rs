@@ -17,7 +17,7 @@ use super::{
     remote::MAX_BAD,
     *,
 };
-use crate::list::NotAList;
+use crate::list::{NotAList, SharedOptions};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let dir = TempDir::new().unwrap();
@@ -30,7 +30,14 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn named(dir: &TempDir, text: impl Into<OsString>) -> NamedSource {
-    NamedSource { text: text.into(), title: None, dir: dir.path().into(), headers: Vec::new(), origin: None }
+    NamedSource {
+        text: text.into(),
+        title: None,
+        dir: dir.path().into(),
+        headers: Vec::new(),
+        options: SharedOptions::default(),
+        origin: None,
+    }
 }
 
 /// Identities without the directory.

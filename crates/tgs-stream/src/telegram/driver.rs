@@ -27,13 +27,14 @@ use tgs_playout::{command::Command, engine::Control, status::SharedStatus};
 use tgs_telegram::Ingest;
 
 use super::{
+    now_playing::{NowPlayingTitle, TitlePace},
     renewal::{self, RenewalError},
     session::LiveSession,
     session_failure::SessionFailure,
     standby::StandbySession,
     state_machine::{
         Action, BroadcastState, CheckOutcome, Policy, RenewalOutcome, SessionHealth, StartError, StateEvent,
-        step,
+        WaitReason, step,
     },
     status::{METRICS, SharedTelegramStatus},
 };
@@ -80,6 +81,8 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
             play,
             session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone()),
             standby: StandbySession::new(cancel.clone(), status.clone()),
+            now_playing: NowPlayingTitle::of(&settings, &cancel),
+            title_pace: TitlePace::default(),
             settings,
             settings_used: false,
             env_file,
@@ -120,6 +123,8 @@ struct Driver<'scope, 'env: 'scope> {
     play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
     session: LiveSession,
     standby: StandbySession,
+    now_playing: Option<NowPlayingTitle>,
+    title_pace: TitlePace,
     settings: ReloadableSettings,
     /// Whether an attempt has used the settings that the start has read; the next one reloads them.
     settings_used: bool,
@@ -192,26 +197,43 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Sets the title that a command has asked for, once there is a live stream.
+    /// Sets the title that a command has asked for, or else that of the item on air, once there is
+    /// a live stream.
     fn retitle(&mut self) {
-        let wanted = self.engine_status.read().status.title;
+        let state = self.engine_status.read();
+        let asked = state.status.title;
+        let by_item = asked.is_none() && self.now_playing.is_some();
+        let wanted = asked.or_else(|| self.now_playing.as_mut()?.text(state.item));
         if wanted == self.session.title {
             return;
         }
         match self.state {
             BroadcastState::Live(SessionHealth::Good { .. }) => {
-                self.session.title = wanted;
-                // A dead session is the regular check's to find. The panic hook logs a panic.
-                if let Ok(Err(failure)) = contain(|| self.session.retitle(&self.settings))
-                    && !self.cancel.is_cancelled()
-                {
-                    log::warn!("{failure}");
+                if !by_item || self.title_pace.is_due(Instant::now()) {
+                    self.set_title(wanted, by_item);
                 }
             }
             BroadcastState::Live(SessionHealth::Lost(_)) | BroadcastState::Stopping(_) => {}
             BroadcastState::Starting | BroadcastState::Waiting { .. } | BroadcastState::Degraded(_) => {
                 self.session.title = wanted;
             }
+        }
+    }
+
+    /// Sets the title now. That of the item on air is tried again after a failure.
+    fn set_title(&mut self, wanted: Option<String>, by_item: bool) {
+        let before = std::mem::replace(&mut self.session.title, wanted);
+        // A dead session is the regular check's to find. The panic hook logs a panic.
+        let failure = contain(|| self.session.retitle(&self.settings)).ok().and_then(Result::err);
+        let wait = match failure.as_ref().map(|failure| failure.error) {
+            Some(StartError::Wait(WaitReason::Flood(wait))) => Some(wait),
+            _ => None,
+        };
+        self.title_pace.note(Instant::now(), wait, if wait.is_some() { 1 } else { self.time_scale });
+        let Some(failure) = failure.filter(|_| !self.cancel.is_cancelled()) else { return };
+        log::warn!("{failure}");
+        if by_item {
+            self.session.title = before;
         }
     }
 
@@ -381,7 +403,10 @@ impl Driver<'_, '_> {
             let at = SystemTime::now() + due.saturating_duration_since(Instant::now());
             at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
         });
+        let good = matches!(self.state, BroadcastState::Live(SessionHealth::Good { over: false, .. }));
+        let viewers = self.session.viewers().filter(|_| good);
         self.status.update(|status| {
+            status.viewers = viewers;
             status.state = state;
             status.why = why;
             status.retry_at = retry_at;

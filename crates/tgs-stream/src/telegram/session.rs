@@ -36,6 +36,8 @@ struct CallStream {
     chat: Chat,
     call: GroupCall,
     ingest: Ingest,
+    /// The viewers at the last check.
+    viewers: Option<u32>,
 }
 
 /// The session and the stream that it has opened.
@@ -73,6 +75,11 @@ impl LiveSession {
 
     pub(crate) fn ingest(&self) -> Option<&Ingest> {
         self.stream.as_ref().map(|stream| &stream.ingest)
+    }
+
+    /// The viewers of the stream when Telegram was last asked; only true while it is live.
+    pub(super) fn viewers(&self) -> Option<u32> {
+        self.stream.as_ref()?.viewers
     }
 
     /// The fingerprint of the session that is signed in, and its account's number.
@@ -169,17 +176,17 @@ impl LiveSession {
         self.status.update(|status| status.chat = Some(title));
         // Before the call: without the right to the key, no live stream must be announced.
         let ingest = client.ingest(&chat)?;
-        let (call, how) = match client.group_call(&chat)? {
-            GroupCallState::Rtmp(call) => (call, "joining its live stream"),
+        let (call, viewers, how) = match client.group_call(&chat)? {
+            GroupCallState::Rtmp { call, viewers } => (call, Some(viewers), "joining its live stream"),
             GroupCallState::Absent => {
                 let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
-                (client.create_group_call(&chat, title)?, "live stream started")
+                (client.create_group_call(&chat, title)?, None, "live stream started")
             }
             GroupCallState::VideoChat => return Err(TelegramError::video_chat()),
             GroupCallState::Scheduled => return Err(TelegramError::scheduled()),
         };
         log::info!("{} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
-        Ok(CallStream { chat, call, ingest })
+        Ok(CallStream { chat, call, ingest, viewers })
     }
 
     /// Checks session and call. `refused` (the ingest rejects the stream): the stream key as well.
@@ -195,7 +202,8 @@ impl LiveSession {
             Ok((live, if refused { Some(client.ingest(&stream.chat)?) } else { None }))
         });
         match checked {
-            Ok((GroupCallState::Rtmp(_), ingest)) => {
+            Ok((GroupCallState::Rtmp { viewers, .. }, ingest)) => {
+                stream.viewers = Some(viewers);
                 let moved = ingest.is_some_and(|ingest| {
                     let moved = ingest != stream.ingest;
                     stream.ingest = ingest;

@@ -163,7 +163,7 @@ fn video(mut info: VideoInfo, page: &str) -> Result<PageItem, ItemFailure> {
         return Err(ItemFailure::new(FailureReason::Unplayable, detail));
     }
     let expires = sources.iter().filter_map(|source| expires(&source.url)).min();
-    let media = Media { sources, live, expires, identity };
+    let media = Media { sources, expires, identity, ..Media::at(String::new(), live) };
     Ok(if m3u {
         PageItem::M3u { media, title: info.title }
     } else {

@@ -5,6 +5,7 @@ use std::{fs::File, io::BufReader, path::Path, time::Duration};
 use crate::{loopback::Site, programme::config};
 use tgs_playout::{
     engine::{self, Control, EngineConfig, RunEnd, Summary},
+    ffmpeg::Processing,
     output::Output,
     profile::Profile,
 };
@@ -17,6 +18,7 @@ fn play(list: playlist::PlaylistConfig, dir: &Path) -> (Summary, Vec<Tag>) {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         profile: Profile { width: 320, height: 180, video_kbps: 200, ..Profile::P720 },
+        processing: Processing::default(),
         ffmpeg_args: String::new(),
         output: Output::File(out.clone()),
         read_ahead: Duration::from_secs(4),

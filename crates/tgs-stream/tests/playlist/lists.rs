@@ -123,7 +123,7 @@ fn a_list_of_useless_lists_is_one_failure() {
     site.write("nothing.m3u", "x://1\ntcp://h:1\n");
     let PlaylistConfig { sources, file, resolver, .. } = config(&site, "SITE/bomb.m3u\n");
     let mut out = Vec::new();
-    assert!(!check(sources, file, &resolver, &mut out, None).unwrap());
+    assert!(!check(sources, file, &resolver, None, &mut out, None).unwrap());
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.lines().count(), 2, "{out}");
     assert!(out.contains("it holds only lists without a playable entry; the first: none of the 2"), "{out}");

@@ -200,6 +200,7 @@ pub(crate) fn resolver() -> Resolver {
         ffprobe: "ffprobe".into(),
         ytdlp: yt_dlp(),
         image_duration: std::time::Duration::from_secs(10),
+        languages: tgs_core::language::Languages::default(),
         cancel: Cancel::new(),
     }
 }

@@ -1,11 +1,12 @@
 //! Playlists of every kind of source, and `--check`, against a site on loopback.
 
-use std::time::Duration;
+use std::{ffi::OsString, thread, time::Duration};
 
 use crate::loopback::{Site, resolver};
 use tgs_playout::{
+    command::Command,
     engine::Control,
-    item::{Item, NextItem, Programme},
+    item::{FailureReason, Item, NextItem, Programme},
 };
 use tgs_stream::{
     check::check,
@@ -22,6 +23,7 @@ pub(crate) fn config(site: &Site, list: &str) -> PlaylistConfig {
         file: Some(file),
         repeat: false,
         shuffle: false,
+        separate: Vec::new(),
         wait: false,
         resume: None,
         view: PlaylistView::new(queue.clone(), control.status),
@@ -131,7 +133,7 @@ fn check_lists_playable_and_unplayable_entries() {
     let run = |list: &str, progress: bool| {
         let PlaylistConfig { sources, file, resolver, .. } = config(&site, list);
         let (mut out, mut terminal) = (Vec::new(), Vec::new());
-        let all = check(sources, file, &resolver, &mut out, progress.then_some(&mut terminal)).unwrap();
+        let all = check(sources, file, &resolver, None, &mut out, progress.then_some(&mut terminal)).unwrap();
         let text = String::from_utf8(out).unwrap();
         let text = text
             .replace(&site.url, "SITE")
@@ -147,8 +149,22 @@ fn check_lists_playable_and_unplayable_entries() {
     assert_eq!(terminal, "\r\x1b[Kchecking 1 of 1: v\r\x1b[K");
     let stopped = resolver();
     stopped.cancel.cancel();
-    let error = check(vec!["/x.mp4".into()], None, &stopped, &mut Vec::new(), None).unwrap_err();
+    let error = check(vec![OsString::from("/x.mp4").into()], None, &stopped, None, &mut Vec::new(), None)
+        .unwrap_err();
     assert_eq!(error.to_string(), "stopped before the end");
-    let error = check(Vec::new(), None, &resolver(), &mut Vec::new(), None).unwrap_err();
+    let error = check(Vec::new(), None, &resolver(), None, &mut Vec::new(), None).unwrap_err();
     assert!(error.to_string().starts_with("the command line names nothing to play"), "{error}");
+}
+
+#[test]
+fn a_page_that_hangs_ends_with_the_engine_that_opened_it() {
+    let site = Site::new();
+    let mut list = Playlist::open(config(&site, "SITE/hang\n")).unwrap();
+    let engine = Control::default();
+    list.end_with(engine.stopped());
+    let resolving = thread::spawn(move || list.next());
+    let _page = site.held.recv_timeout(Duration::from_secs(50)).expect("yt-dlp never came");
+    engine.send(Command::Stop).unwrap();
+    let NextItem::Kept { failure, .. } = resolving.join().unwrap() else { panic!("the page was opened") };
+    assert_eq!(failure.reason, FailureReason::Tool);
 }
