@@ -2,9 +2,11 @@
 
 import { command, get, path } from "./api.js";
 import { confirmed, el, fill, text, toast } from "./dom.js";
+import { LiveInput } from "./live.js";
 import { Player } from "./player.js";
 import { Queue } from "./queue.js";
 import { known, length, moment, number, t } from "./text.js";
+import { DayView } from "./timetable.js";
 
 /** The channel's condition: the kind of pill and its words. */
 export function condition(channel) {
@@ -26,6 +28,9 @@ export function onAirTitle(channel) {
   return onAir?.cause ?? "";
 }
 
+/** The slot or live input on air; empty for the list. */
+export const lane = (channel) => (channel.running && !channel.status.stopped && channel.status.on_air?.lane) || "";
+
 export function progress(channel) {
   const onAir = channel.status?.on_air;
   if (!channel.running || onAir?.state !== "item") return null;
@@ -43,9 +48,12 @@ export class ChannelPage {
     this.events = [];
     this.player = new Player(name);
     this.queue = new Queue(name, context);
+    this.day = new DayView(name, context);
+    this.live = new LiveInput(name, this.operator && ((...command) => this.send(...command)));
     this.notices = el("div", { role: "status" });
     this.pill = el("span.pill");
     this.onAir = el("h2", { id: "on-air" });
+    this.lane = el("span.pill", { id: "lane", hidden: true });
     this.bar = el("progress", { max: 1, "aria-label": t("channel.progress") });
     this.at = el("span.dim", { id: "position" });
     this.upcoming = el("ol.plain");
@@ -59,9 +67,9 @@ export class ChannelPage {
         el("section.panel", { "aria-labelledby": "on-air" },
           this.player.node,
           el("div.row.controls", {}, this.player.toggle, this.player.sound, this.player.full),
-          el("p", {}, this.onAir), this.bar, el("div.row.between", {}, this.at),
+          el("div.row.title", {}, this.onAir, this.lane), this.bar, el("div.row.between", {}, this.at),
           this.operator ? this.controls() : el("p.dim", {}, t("channel.viewer")),
-          this.facts),
+          this.live.node, this.facts),
         el("div", {},
           this.queue.node,
           el("section.panel", { "aria-labelledby": "upcoming-title" },
@@ -148,6 +156,10 @@ export class ChannelPage {
     text(this.pill, words);
     this.pill.className = "pill " + kind;
     text(this.onAir, onAirTitle(channel) || "–");
+    text(this.lane, lane(channel));
+    this.lane.hidden = !lane(channel);
+    this.live.update(channel);
+    this.day.update(channel);
     const at = progress(channel);
     this.bar.hidden = !at?.of;
     if (at?.of) this.bar.value = Math.min(1, at.at / at.of);
@@ -198,7 +210,7 @@ export class ChannelPage {
       [t("fact.readahead"), status.readahead_seconds !== undefined && t("fact.seconds", { n: number(status.readahead_seconds) })],
       [t("fact.speed"), status.encoder_speed_ratio && `${number(status.encoder_speed_ratio, 2)}×`],
       [t("fact.title"), status.title],
-      [t("fact.viewers"), status.viewers !== undefined && status.viewers !== null && number(status.viewers, 0)],
+      [t("fact.viewers"), typeof status.telegram?.viewers === "number" && number(status.telegram.viewers, 0)],
       [t("fact.chat"), status.telegram?.chat],
       [t("fact.output"), status.output],
       [t("fact.last_failure"), status.last_failure],
@@ -222,8 +234,8 @@ export class ChannelPage {
   // Tabs
 
   tabs() {
-    const names = ["playlist", "asrun", "charts", "events", "log"];
-    const titles = { playlist: t("tab.playlist"), asrun: t("tab.asrun"), charts: t("tab.charts"), events: t("tab.events"), log: t("tab.log") };
+    const names = ["playlist", "timetable", "asrun", "charts", "events", "log"];
+    const titles = { playlist: t("tab.playlist"), timetable: t("tab.timetable"), asrun: t("tab.asrun"), charts: t("tab.charts"), events: t("tab.events"), log: t("tab.log") };
     this.panel = el("div.scroll", { role: "tabpanel", id: "tab-panel", tabIndex: 0 });
     this.buttons = names.map((name) => {
       const button = el("button", { role: "tab", id: "tab-" + name, "aria-controls": "tab-panel", onclick: () => this.choose(name) }, titles[name]);
@@ -252,7 +264,7 @@ export class ChannelPage {
     }
     this.panel.setAttribute("aria-labelledby", "tab-" + this.tab);
     const tab = this.tab;
-    const show = { playlist: () => this.playlist(), asrun: () => this.asRun(), charts: () => this.charts(), events: () => this.eventList(), log: () => this.log() };
+    const show = { playlist: () => this.playlist(), timetable: () => this.timetable(), asrun: () => this.asRun(), charts: () => this.charts(), events: () => this.eventList(), log: () => this.log() };
     try {
       const nodes = await show[tab]();
       if (nodes && tab === this.tab) fill(this.panel, nodes);
@@ -300,9 +312,16 @@ export class ChannelPage {
     }
   }
 
+  async timetable() {
+    await this.day.load();
+    return this.day.node;
+  }
+
   async asRun() {
     const { entries } = await get(path(this.name, "/as-run?limit=500"));
-    const words = (entry) => [entry.title, entry.source, entry.id, entry.reason, entry.by, entry.kind].join(" ").toLowerCase();
+    const words = (entry) => [entry.title, entry.source, entry.id, entry.reason, entry.by, entry.kind, entry.lane].join(" ").toLowerCase();
+    const hasLanes = entries.some((entry) => entry.lane);
+    const columns = ["asrun.start", "asrun.length", "asrun.what", hasLanes && "asrun.lane", "asrun.how"].filter(Boolean);
     const body = el("tbody");
     const field = el("input", { type: "search", "aria-label": t("asrun.search"), placeholder: t("asrun.search"), value: this.asRunWords ?? "" });
     const show = () => {
@@ -313,6 +332,7 @@ export class ChannelPage {
         el("td", {}, el("time", { dateTime: entry.start }, moment(entry.start))),
         el("td", {}, entry.end ? length((Date.parse(entry.end) - Date.parse(entry.start)) / 1000) + (entry.estimated ? " ≈" : "") : t("asrun.on_air")),
         el("td", {}, entry.title || known("asrun_kind", entry.kind)),
+        hasLanes && el("td", {}, entry.lane ?? ""),
         el("td", {}, [known("asrun_end", entry.ended ?? "", ""), entry.by, entry.reason].filter(Boolean).join(" · ")))));
     };
     field.addEventListener("input", show);
@@ -321,7 +341,7 @@ export class ChannelPage {
     if (typing) queueMicrotask(() => field.focus());
     return [
       el("div.row", {}, el("span.grow", {}, field), el("a.button", { href: path(this.name, "/as-run.csv"), download: "" }, t("asrun.csv"))),
-      el("table", {}, el("thead", {}, el("tr", {}, ["asrun.start", "asrun.length", "asrun.what", "asrun.how"].map((key) => el("th", {}, t(key))))), body),
+      el("table", {}, el("thead", {}, el("tr", {}, columns.map((key) => el("th", {}, t(key))))), body),
     ];
   }
 
@@ -341,7 +361,7 @@ export class ChannelPage {
     return el("table", {}, el("tbody", {}, this.events.toReversed().map((event) => el("tr", {},
       el("td", {}, event.at && el("time", { dateTime: event.at }, moment(event.at))),
       el("td", {}, known("event", event.event)),
-      el("td", {}, [event.item?.title, event.title, event.cause, event.detail, event.reason, event.command, event.state,
+      el("td", {}, [event.item?.title, event.item?.lane, event.publisher?.key, event.key, event.title, event.cause, event.detail, event.reason, event.command, event.state,
         typeof event.how === "object" && known("asrun_end", event.how?.how), event.how?.by?.client, event.by].filter((part) => typeof part === "string" && part).join(" · "))))));
   }
 
@@ -352,6 +372,8 @@ export class ChannelPage {
 
   close() {
     this.player.close();
+    this.live.close();
     this.queue.close();
+    this.day.close();
   }
 }

@@ -42,14 +42,14 @@ export function toast(words, kind = "good") {
   toastTimer = setTimeout(() => node.remove(), kind === "good" ? 3000 : 9000);
 }
 
-/** Asks a question; true if it is answered with `yes`. */
-export function confirmed(question, yes, no) {
+/** Asks a question, with `fields` to fill in; true if it is answered with `yes`. */
+export function confirmed(question, yes, no, ...fields) {
   return new Promise((resolve) => {
     const title = el("h2", { id: "question" }, question);
-    const dialog = el("dialog", { "aria-labelledby": "question" }, title,
+    const dialog = el("dialog", { "aria-labelledby": "question" }, el("form", { method: "dialog" }, title, fields,
       el("p.row", {},
-        el("button.primary", { onclick: () => dialog.close("yes") }, yes),
-        el("button", { onclick: () => dialog.close("no") }, no)));
+        el("button.primary", { type: "submit", value: "yes" }, yes),
+        el("button", { type: "button", onclick: () => dialog.close("no") }, no))));
     dialog.addEventListener("close", () => { dialog.remove(); resolve(dialog.returnValue === "yes"); });
     document.body.append(dialog);
     dialog.showModal();

@@ -2,7 +2,7 @@
 
 import { path } from "./api.js";
 import { el, fill, text } from "./dom.js";
-import { condition, onAirTitle, progress } from "./channel.js";
+import { condition, lane, onAirTitle, progress } from "./channel.js";
 import { length, t } from "./text.js";
 
 /** Seconds between pictures. */
@@ -30,7 +30,7 @@ class Card {
     text(this.name, channel.name);
     text(this.pill, words);
     this.pill.className = "pill " + kind;
-    text(this.onAir, onAirTitle(channel));
+    text(this.onAir, [lane(channel), onAirTitle(channel)].filter(Boolean).join(" · "));
     const at = progress(channel);
     this.bar.hidden = !at?.of;
     if (at?.of) this.bar.value = at.at / at.of;

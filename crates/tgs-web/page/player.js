@@ -1,5 +1,5 @@
-// The picture that is on air. Loads the player when it is asked for, stays close to the broadcast,
-// and tries again after a loss.
+// The picture that is on air, or that of the live input's publisher. Loads the player when it is
+// asked for, stays close to the broadcast, and tries again after a loss.
 
 import { path } from "./api.js";
 import { el, load, text } from "./dom.js";
@@ -7,16 +7,22 @@ import { t } from "./text.js";
 
 const RETRY_AFTER = 2000;
 
+/** On air: shown at once, unless this browser has hidden it before. */
+const ON_AIR = { id: "picture", url: "/monitor.flv", key: "picture", label: "player.picture_of" };
+/** What a publisher sends: shown on request. */
+export const PREVIEW = { id: "preview", url: "/preview.flv", label: "player.preview_of" };
+
 export class Player {
-  constructor(channel) {
+  constructor(channel, source = ON_AIR) {
     this.channel = channel;
-    this.video = el("video", { id: "picture", muted: true, playsInline: true, tabIndex: -1, "aria-label": t("player.picture_of", { name: channel }) });
+    this.source = source;
+    this.video = el("video", { id: source.id, muted: true, playsInline: true, tabIndex: -1, "aria-label": t(source.label, { name: channel }) });
     this.over = el("div.over", { role: "status" });
     this.node = el("div.screen", {}, this.video, this.over);
     this.toggle = el("button", { onclick: () => this.setWanted(!this.wanted) });
     this.sound = el("button", { onclick: () => this.setSound(this.video.muted) });
     this.full = el("button", { onclick: () => this.node.requestFullscreen?.() }, t("player.full"));
-    this.wanted = localStorage.getItem("picture") !== "off";
+    this.wanted = Boolean(source.key) && localStorage.getItem(source.key) !== "off";
     this.visible = () => (document.hidden ? this.stop() : this.start());
     document.addEventListener("visibilitychange", this.visible);
     this.video.addEventListener("playing", () => { text(this.over, ""); this.over.hidden = true; });
@@ -39,7 +45,7 @@ export class Player {
 
   setWanted(wanted) {
     this.wanted = wanted;
-    localStorage.setItem("picture", wanted ? "on" : "off");
+    if (this.source.key) localStorage.setItem(this.source.key, wanted ? "on" : "off");
     if (wanted) this.start(); else this.stop();
     this.show();
   }
@@ -61,7 +67,7 @@ export class Player {
     if (!this.wanted || this.player || this.closed || document.hidden) return;
     if (!window.mpegts.isSupported()) return this.say(t("player.unsupported"));
     window.mpegts.LoggingControl.enableAll = false;
-    const url = path(this.channel, "/monitor.flv");
+    const url = path(this.channel, this.source.url);
     this.player = window.mpegts.createPlayer({ type: "flv", isLive: true, url }, {
       enableWorker: false,
       enableStashBuffer: false,

@@ -2,6 +2,8 @@
 
 import { command, get, path } from "./api.js";
 import { announce, confirmed, el, fill, toast } from "./dom.js";
+import { ItemPreview } from "./preview.js";
+import { isSource, sourceField } from "./source.js";
 import { t } from "./text.js";
 
 export class Queue {
@@ -143,36 +145,17 @@ export class Queue {
   }
 
   addForm(library) {
-    const field = el("input", { id: "add-source", autocomplete: "off", placeholder: library ? t("queue.add_hint") : t("queue.add_hint_url") });
-    const found = el("div.found", { hidden: true });
-    const button = el("button", { type: "submit" }, t("queue.add"));
-    let asked = 0;
-    const search = async () => {
-      const words = field.value.trim();
-      const number = ++asked;
-      if (!library || words.length < 2 || words.includes("://") || words.startsWith("/")) { found.hidden = true; return; }
-      try {
-        const { paths, more } = await get("/api/library?words=" + encodeURIComponent(words));
-        if (number !== asked) return;
-        found.hidden = false;
-        fill(found, paths.length ? paths.map((file) =>
-          el("button", { type: "button", onclick: async () => { if (await this.add(file)) { field.value = ""; found.hidden = true; } } }, file))
-          : el("p.dim", {}, t("queue.none_found")), more && el("p.dim", {}, t("queue.more_found")));
-        announce(t("queue.found", { count: paths.length }));
-      } catch (error) { this.showError(error); }
-    };
-    let timer;
-    field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 300); });
+    const add = async (source) => { if (await this.add(source)) input.set(""); };
+    const input = sourceField("add-source", library, { onPick: add, showError: this.showError });
+    const shown = new ItemPreview(this.channel, input.field, this.showError);
     return el("form.add", {
-      onsubmit: async (event) => {
+      onsubmit: (event) => {
         event.preventDefault();
-        const source = field.value.trim();
-        if (!source) return;
-        if (!source.includes("://") && !source.startsWith("/")) return search();
-        if (await this.add(source)) field.value = "";
+        const source = input.field.value.trim();
+        if (source) return isSource(source) ? add(source) : input.search();
       },
     }, el("label", { htmlFor: "add-source" }, library ? t("queue.add_label") : t("queue.add_label_url")),
-      el("div.row", {}, field, button), found);
+      el("div.row", {}, input.field, shown.button, el("button", { type: "submit" }, t("queue.add"))), input.found, shown.node);
   }
 
   close() { this.closed = true; }

@@ -18,6 +18,7 @@ use tgs_core::{
     process::confine::{self, Confinement},
     signals,
     systemd::{self, Reporter, Watchdog},
+    tls::ServerCertificate,
 };
 use tokio::{net::TcpListener, runtime, sync::Notify, task, time};
 
@@ -25,14 +26,14 @@ use crate::{
     channel::WatchedChannels,
     cli::{Administration, Cli},
     demo_link::{self, DemoLink},
-    desk::{Desk, Limits},
+    desk::Desk,
     http,
     library::Library,
+    limits::{Limits, THREADS},
     listener,
     sessions::BrowserSessions,
     settings::WebSettings,
-    tls::Certificate,
-    tries::SignInTries,
+    sign_in_tries::SignInTries,
     user_commands, users,
     users::UserStore,
 };
@@ -53,7 +54,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let served = runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(32)
+        .max_blocking_threads(THREADS)
         .thread_name("work")
         .build()
         .context("start the runtime")
@@ -71,8 +72,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 async fn serve(cli: &Cli, settings: WebSettings) -> Result<(), CliError> {
-    let config = |error: anyhow::Error| CliError::new(Code::Config, error);
-    let certificate = settings.tls.as_ref().map(Certificate::load).transpose().map_err(config)?;
+    let load = |files| ServerCertificate::load(files, &["http/1.1"]);
+    let certificate = settings.tls.as_ref().map(load).transpose();
+    let certificate = certificate.map_err(|error| CliError::new(Code::Config, error))?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listen on {}", settings.listen))
@@ -80,6 +82,7 @@ async fn serve(cli: &Cli, settings: WebSettings) -> Result<(), CliError> {
     let address = listener.local_addr().context("read the address")?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
+    let behind_proxy = settings.behind_proxy;
     let scratch = tempfile::tempdir().context("make a directory for ffmpeg")?;
     let secrets = settings.tls.iter().map(|tls| tls.key.clone());
     let hidden = secrets.chain([settings.users_file.clone()]).chain(cli.env_file.clone()).collect();
@@ -93,7 +96,7 @@ async fn serve(cli: &Cli, settings: WebSettings) -> Result<(), CliError> {
     let _reporter = report(url, desk.channels.clone());
     systemd::ready();
     tokio::select! {
-        () = listener::serve(listener, http::router(desk), certificate.map(Arc::new)) => {}
+        () = listener::serve(listener, http::router(desk), certificate.map(Arc::new), behind_proxy) => {}
         () = stop.notified() => {}
     }
     systemd::stopping();

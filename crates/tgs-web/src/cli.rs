@@ -12,8 +12,8 @@ Examples:
   tgs-web --socket ~/.local/state/tgs/control.sock
                                          the desk of a broadcast started by hand
 
-The settings are those that begin with WEB_, and LIBRARY_DIRS, in /etc/tgs/web.env or in the environment. A removed user,
-or one with a new password, is signed out at once.
+The settings are WEB_..., LIBRARY_DIRS and RUST_LOG, in the environment or in /etc/tgs/web.env; docs/guide/web.md describes
+them. A removed user, and one with a new password, is signed out within seconds.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 69 the address cannot be used, 78 bad configuration.";
 

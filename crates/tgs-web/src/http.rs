@@ -8,6 +8,7 @@ mod read;
 mod refusal;
 mod sign_in;
 mod thumbnail;
+mod timetable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use axum::{
 use tokio::time::timeout;
 
 pub(crate) use self::client::Peer;
-use self::{client::Client, refusal::Refusal, thumbnail::Thumbnails};
+use self::{client::HttpClient, refusal::HttpRefusal, thumbnail::Thumbnails};
 use crate::{
     assets::{self, Asset},
     desk::Desk,
@@ -49,7 +50,9 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/log", get(read::log))
         .route("/events", get(read::events))
         .route("/history", get(read::history))
+        .route("/timetable", get(timetable::show).post(timetable::edit))
         .route("/monitor.flv", get(picture::monitor))
+        .route("/preview.flv", get(picture::preview))
         .route("/thumbnail.jpg", get(thumbnail::thumbnail));
     let mut router = Router::new()
         .route("/api/me", get(sign_in::me))
@@ -73,19 +76,19 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
 /// Refuses requests that another site caused, bounds their time, and adds the headers of security.
 async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    let client = peer.map(|peer| Client::of(peer, desk.behind_proxy, request.headers()));
+    let client = peer.map(|peer| HttpClient::of(peer, desk.behind_proxy, request.headers()));
     let mut response = match client {
-        None => Refusal::internal().into_response(),
+        None => HttpRefusal::internal().into_response(),
         // Only a proxy on this machine is believed, so nobody has encrypted this connection.
-        Some(_) if peer.is_some_and(Peer::is_readable_by_others) => Refusal::plain().into_response(),
+        Some(_) if peer.is_some_and(Peer::is_readable_by_others) => HttpRefusal::plain().into_response(),
         Some(client) if changes(request.method()) && !client.is_same_origin(request.headers()) => {
-            Refusal::cross_origin().into_response()
+            HttpRefusal::cross_origin().into_response()
         }
         Some(client) => {
             request.extensions_mut().insert(client);
             match timeout(LIMIT, next.run(request)).await {
                 Ok(response) => response,
-                Err(_) => Refusal::late().into_response(),
+                Err(_) => HttpRefusal::late().into_response(),
             }
         }
     };
@@ -113,13 +116,17 @@ fn changes(method: &Method) -> bool {
 async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path =
         if uri.path() == "/" { "index.html" } else { uri.path().strip_prefix('/').unwrap_or_default() };
-    if changes(&method) { Refusal::not_found().into_response() } else { file(assets::find(path), &headers) }
+    if changes(&method) {
+        HttpRefusal::not_found().into_response()
+    } else {
+        file(assets::find(path), &headers)
+    }
 }
 
 /// A file of the page. A browser asks each time whether it changed: there is no stale page after an
 /// update.
 fn file(asset: Option<&'static Asset>, headers: &HeaderMap) -> Response {
-    let Some(asset) = asset else { return Refusal::not_found().into_response() };
+    let Some(asset) = asset else { return HttpRefusal::not_found().into_response() };
     let has = |name: HeaderName, part: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(part))
     };

@@ -12,12 +12,14 @@ mod desk;
 mod hash;
 mod http;
 mod library;
+mod limits;
 mod listener;
 mod public_url;
 mod sessions;
 pub mod settings;
-mod tls;
-mod tries;
+mod shares;
+mod sign_in_tries;
+mod stall;
 mod user_commands;
 mod users;
 

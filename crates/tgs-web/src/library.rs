@@ -66,6 +66,11 @@ impl Library {
         !self.0.is_empty()
     }
 
+    /// The directories as they are set.
+    pub(crate) fn dirs(&self) -> &[PathBuf] {
+        &self.0
+    }
+
     /// The file that `path` leads to, if it is media and lies in the library.
     pub(crate) fn resolve(&self, path: &str) -> Result<String, PathRefused> {
         if !self.exists() {

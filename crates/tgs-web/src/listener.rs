@@ -1,5 +1,5 @@
-//! Accepts connections and serves them: bounded in number, in the time of a handshake and of a
-//! request's head, and ended by the kernel if the other side accepts nothing.
+//! Accepts connections and serves them: bounded in number, also of one address, in the time of a
+//! handshake and of a request's head, and ended if the other side accepts nothing or too little.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use socket2::SockRef;
+use tgs_core::{tls::ServerCertificate, tries::AddressBlock};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -19,10 +20,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{http::Peer, tls::Certificate};
+use crate::{http::Peer, shares::Shares, stall::Unstalled};
 
-/// Connections at once.
+/// Connections at once, and those of one address.
 const MOST: usize = 256;
+const OF_ADDRESS: usize = 128;
 /// Time limit of a TLS handshake, and of a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 /// A peer that acknowledges nothing for so long is gone.
@@ -30,9 +32,15 @@ const GONE: Duration = Duration::from_secs(30);
 /// Longest head of a request.
 const LONGEST_HEAD: usize = 32 << 10;
 
-/// Serves `router` until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, router: Router, certificate: Option<Arc<Certificate>>) {
+/// Serves `router` until the task is dropped. `behind_proxy` allows loopback all connections.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    certificate: Option<Arc<ServerCertificate>>,
+    behind_proxy: bool,
+) {
     let free = Arc::new(Semaphore::new(MOST));
+    let (shares, all) = (Shares::new(MOST, OF_ADDRESS), Shares::new(MOST, MOST));
     loop {
         // Waits here: further connections stay in the kernel's queue.
         let Ok(permit) = free.clone().acquire_owned().await else { return };
@@ -45,9 +53,15 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, certificate: Op
                 continue;
             }
         };
+        let is_proxy = behind_proxy && address.ip().to_canonical().is_loopback();
+        let shares = if is_proxy { &all } else { &shares };
+        let Some(share) = shares.take(AddressBlock::from(address.ip())) else {
+            log::debug!("refusing a connection: {} has {OF_ADDRESS}", address.ip());
+            continue;
+        };
         let (router, certificate) = (router.clone(), certificate.clone());
         task::spawn(async move {
-            let _permit = permit;
+            let _permits = (permit, share);
             connection(stream, address, router, certificate).await;
         });
     }
@@ -57,12 +71,13 @@ async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     router: Router,
-    certificate: Option<Arc<Certificate>>,
+    certificate: Option<Arc<ServerCertificate>>,
 ) {
     let socket = SockRef::from(&stream);
     if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(GONE))) {
         log::debug!("set the options of a connection: {error}");
     }
+    let stream = Unstalled::new(stream);
     let peer = |tls| Peer { address: address.ip(), tls };
     match certificate {
         None => http(stream, router.layer(Extension(peer(false)))).await,

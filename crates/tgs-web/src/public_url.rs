@@ -1,5 +1,7 @@
 //! Judges URLs that the desk may queue: http(s), to a server with public addresses only. Opens no
-//! connection; tgs-stream resolves the name again when the entry is due.
+//! connection; tgs-stream resolves the name again, and judges its address, when the entry is due.
+
+use std::net::ToSocketAddrs;
 
 use axum::http::Uri;
 use tgs_playout::network::Network;
@@ -26,11 +28,11 @@ pub(crate) fn is_url(text: &str) -> bool {
     text.contains("://")
 }
 
-/// The URL in `text`, if all addresses of its server are public.
-pub(crate) async fn checked(text: &str) -> Result<String, UrlRefused> {
+/// The URL in `text`, if all addresses of its server are public. Waits for the name server.
+pub(crate) fn checked(text: &str) -> Result<String, UrlRefused> {
     let (host, port) = server(text).ok_or(UrlRefused::Form)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let found = tokio::net::lookup_host((bare.as_str(), port)).await;
+    let found = (bare.as_str(), port).to_socket_addrs();
     let addresses: Vec<_> = found.map_err(|_| UrlRefused::Unresolved(host.clone()))?.collect();
     if addresses.is_empty() {
         return Err(UrlRefused::Unresolved(host));
@@ -72,16 +74,16 @@ fn server(text: &str) -> Option<(String, u16)> {
 mod tests {
     use super::*;
 
-    async fn refused(text: &str) -> Option<UrlRefused> {
-        checked(text).await.err()
+    fn refused(text: &str) -> Option<UrlRefused> {
+        checked(text).err()
     }
 
-    #[tokio::test]
-    async fn public_servers_alone() {
+    #[test]
+    fn public_servers_alone() {
         for good in
             ["http://1.1.1.1/a.mp4", "https://8.8.8.8:8443/a?b=c#t=10", "HTTPS://[2606:4700::1111]/x@y"]
         {
-            assert_eq!(checked(good).await.as_deref(), Ok(good));
+            assert_eq!(checked(good).as_deref(), Ok(good));
         }
         for private in [
             "http://127.0.0.1/a",
@@ -95,7 +97,7 @@ mod tests {
             "http://100.64.0.1/a",
             "http://0.0.0.0/a",
         ] {
-            assert!(matches!(refused(private).await, Some(UrlRefused::NotPublic(_))), "{private}");
+            assert!(matches!(refused(private), Some(UrlRefused::NotPublic(_))), "{private}");
         }
         for odd in [
             "ftp://1.1.1.1/a",
@@ -113,7 +115,7 @@ mod tests {
             "concat:http://1.1.1.1/a",
             "http://exämple.org/a",
         ] {
-            assert_eq!(refused(odd).await, Some(UrlRefused::Form), "{odd}");
+            assert_eq!(refused(odd), Some(UrlRefused::Form), "{odd}");
         }
     }
 

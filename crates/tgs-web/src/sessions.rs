@@ -8,8 +8,10 @@ use std::{
 
 use crate::hash::{self, HashError};
 
-/// Most browsers that are signed in at once; beyond it the one unused for longest is signed out.
+/// Most browsers that are signed in at once, and those of one user; beyond it the one unused for
+/// longest is signed out.
 const MOST: usize = 1000;
+const OF_USER: usize = 50;
 
 /// How long a browser stays signed in at most.
 pub(crate) const LONGEST: Duration = Duration::from_hours(7 * 24);
@@ -41,10 +43,12 @@ impl BrowserSessions {
         let token = hash::token()?;
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| !session.has_ended(self.idle, now));
-        if all.len() >= MOST
-            && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| *key)
-        {
-            all.remove(&oldest);
+        let own = all.values().filter(|session| session.user == user).count() >= OF_USER;
+        if own || all.len() >= MOST {
+            let others = all.iter().filter(|(_, session)| !own || session.user == user);
+            if let Some(oldest) = others.min_by_key(|(_, session)| session.used).map(|(key, _)| *key) {
+                all.remove(&oldest);
+            }
         }
         let (user, password) = (user.to_owned(), hash::digest(password_hash));
         all.insert(hash::digest(&token), BrowserSession { user, password, began: now, used: now });
@@ -128,9 +132,15 @@ mod tests {
     fn their_number_is_bounded() {
         let sessions = BrowserSessions::new(LONGEST);
         let now = Instant::now();
-        let first = sessions.begin("anna", "hash of anna", now).unwrap();
-        for n in 0..MOST as u64 {
+        let first = sessions.begin("ben", "hash of ben", now).unwrap();
+        for n in 0..=OF_USER as u64 {
             sessions.begin("anna", "hash of anna", now + Duration::from_secs(1 + n)).unwrap();
+        }
+        assert_eq!(sessions.all.lock().unwrap().len(), 1 + OF_USER);
+        assert!(sessions.user(&first, hash, now).is_some(), "anna has not signed ben out");
+        for n in 0..MOST as u64 {
+            let user = format!("user {n}");
+            sessions.begin(&user, "", now + Duration::from_secs(100 + n)).unwrap();
         }
         assert_eq!(sessions.all.lock().unwrap().len(), MOST);
         assert_eq!(sessions.user(&first, hash, now), None);

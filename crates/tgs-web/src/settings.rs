@@ -14,6 +14,7 @@ use std::{
 use tgs_core::{
     env_file, files,
     settings::{Setting, Visibility},
+    tls::TlsFiles,
     units,
 };
 
@@ -61,15 +62,6 @@ pub const TABLE: &[Setting] = &[
     ),
     row("RUST_LOG", Visibility::Default("info"), "The log level, as for the other tools."),
 ];
-
-/// The certificate and the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// `WEB_TLS_CERT`
-    pub cert: PathBuf,
-    /// `WEB_TLS_KEY`
-    pub key: PathBuf,
-}
 
 /// The settings of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tgs_core::files;
+use tgs_core::files::{self, FileVersion};
 
 use crate::hash;
 
@@ -128,8 +128,7 @@ pub(crate) struct UserStore {
 
 #[derive(Debug, Default)]
 struct ReadFile {
-    /// Inode, length and time of change.
-    stamp: Option<(u64, u64, i64, i64)>,
+    version: Option<FileVersion>,
     users: Users,
 }
 
@@ -148,14 +147,13 @@ impl UserStore {
             return Some(user.clone());
         }
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = fs::metadata(&self.path).ok();
-        let stamp = stamp.map(|meta| (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()));
-        if stamp != read.stamp {
+        let version = FileVersion::of(&self.path);
+        if version != read.version {
             let users = self::read(&self.path).unwrap_or_else(|error| {
                 log::error!("cannot read the users of the desk: {error}");
                 Users::new()
             });
-            *read = ReadFile { stamp, users };
+            *read = ReadFile { version, users };
         }
         read.users.get(name).cloned()
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tgs_control::{
     Hello,
     method::{Call, HelloParams},
-    rpc::{self, Received, RpcError},
+    rpc::{self, RpcError, RpcMessage},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,11 +53,11 @@ impl AsyncControl {
             Hello { server: String::new(), version: String::new(), protocol: 0, channel: String::new() };
         let mut control = Self { stream, received: Vec::new(), next_id: 1, hello };
         match within(LIMIT, control.receive()).await?? {
-            Received::Notification(method, params) if method == "hello" => {
+            RpcMessage::Notification(method, params) if method == "hello" => {
                 let wrong = |error: serde_json::Error| LinkError::Protocol(error.to_string());
                 control.hello = serde_json::from_value(params).map_err(wrong)?;
             }
-            Received::Answer(_, Err(error)) => return Err(error.into()),
+            RpcMessage::Answer(_, Err(error)) => return Err(error.into()),
             _ => return Err(LinkError::Protocol("its first line is no greeting".into())),
         }
         control.call(&Call::Hello(HelloParams { client: name.to_owned() })).await?;
@@ -69,8 +69,8 @@ impl AsyncControl {
         let id = self.send(call).await?;
         loop {
             match within(LIMIT, self.receive()).await?? {
-                Received::Answer(of, answer) if of == id => return Ok(answer?),
-                Received::Answer(Value::Null, Err(error)) => return Err(error.into()),
+                RpcMessage::Answer(of, answer) if of == id => return Ok(answer?),
+                RpcMessage::Answer(Value::Null, Err(error)) => return Err(error.into()),
                 _ => {}
             }
         }
@@ -87,7 +87,7 @@ impl AsyncControl {
     }
 
     /// Waits for the next line. Dropping the future loses nothing that was received.
-    pub(crate) async fn receive(&mut self) -> Result<Received, LinkError> {
+    pub(crate) async fn receive(&mut self) -> Result<RpcMessage, LinkError> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();

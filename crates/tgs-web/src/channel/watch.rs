@@ -13,14 +13,18 @@ use tgs_control::{
     BroadcastStatus,
     channels::{self, Channel},
     method::{Call, NoParams, SubscribeParams},
-    rpc::Received,
+    rpc::RpcMessage,
 };
-use tokio::{sync::broadcast, task, time};
+use tokio::{
+    sync::{Semaphore, broadcast},
+    task, time,
+};
 
 use super::{
     connection::{AsyncControl, LinkError},
     history::{Columns, EVERY, StatusHistory},
 };
+use crate::limits::REQUESTS_OF_CHANNEL;
 
 /// Most channels.
 const MOST: usize = 64;
@@ -59,11 +63,13 @@ pub(crate) struct WatchedChannel {
     pub(crate) name: String,
     /// The control socket.
     pub(crate) socket: PathBuf,
-    known: Mutex<Known>,
+    /// Limits requests to it at once.
+    pub(crate) requests: Arc<Semaphore>,
+    known: Mutex<KnownChannels>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownChannels {
     /// The status; `None` while there is no connection.
     status: Option<Value>,
     /// Why there is no connection.
@@ -112,8 +118,9 @@ impl WatchedChannels {
             return;
         }
         let Channel { name, socket } = channel;
-        let known = Mutex::new(Known { since: now(), ..Known::default() });
-        let channel = Arc::new(WatchedChannel { name: name.clone(), socket, known });
+        let known = Mutex::new(KnownChannels { since: now(), ..KnownChannels::default() });
+        let requests = Arc::new(Semaphore::new(REQUESTS_OF_CHANNEL));
+        let channel = Arc::new(WatchedChannel { name: name.clone(), socket, requests, known });
         all.insert(name, channel.clone());
         let updates = self.updates.clone();
         task::spawn(async move { channel.run(&updates).await });
@@ -210,9 +217,9 @@ impl WatchedChannel {
                 }
                 received = control.receive() => match received {
                     Err(error) => return error,
-                    Ok(Received::Notification(method, params)) if method == "event" => self.event(params, updates),
-                    Ok(Received::Notification(..)) => {}
-                    Ok(Received::Answer(id, answer)) => {
+                    Ok(RpcMessage::Notification(method, params)) if method == "event" => self.event(params, updates),
+                    Ok(RpcMessage::Notification(..)) => {}
+                    Ok(RpcMessage::Answer(id, answer)) => {
                         let Some((_, at)) = asked.take_if(|(expected, _)| id == *expected) else { continue };
                         match answer {
                             Ok(status) => self.accept(status, at.is_multiple_of(EVERY), updates),
@@ -257,7 +264,7 @@ impl WatchedChannel {
         let _ = updates.send(BrowserUpdate { kind: "status", json: self.json().to_string().into() });
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut KnownChannels) -> T) -> T {
         act(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

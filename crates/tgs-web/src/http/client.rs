@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 use crate::{desk::Desk, users::Role};
 
 /// The other end of the connection.
@@ -29,7 +29,7 @@ impl Peer {
 
 /// The browser, which may be behind a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Client {
+pub(super) struct HttpClient {
     /// Its address.
     pub(super) address: IpAddr,
     /// Whether it uses TLS.
@@ -38,7 +38,7 @@ pub(super) struct Client {
     host: Option<String>,
 }
 
-impl Client {
+impl HttpClient {
     /// The client of a request. A proxy is believed if it connects from loopback.
     pub(super) fn of(peer: Peer, behind_proxy: bool, headers: &HeaderMap) -> Self {
         let last = |name: &'static str| {
@@ -77,11 +77,11 @@ impl Client {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Client {
-    type Rejection = Refusal;
+impl<S: Sync> FromRequestParts<S> for HttpClient {
+    type Rejection = HttpRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpRefusal> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(HttpRefusal::internal)
     }
 }
 
@@ -112,16 +112,16 @@ impl SignedIn {
 }
 
 impl FromRequestParts<Arc<Desk>> for SignedIn {
-    type Rejection = Refusal;
+    type Rejection = HttpRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Refusal> {
-        let client = parts.extensions.get::<Client>().ok_or_else(Refusal::internal)?;
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, HttpRefusal> {
+        let client = parts.extensions.get::<HttpClient>().ok_or_else(HttpRefusal::internal)?;
         let name = client.cookie();
         let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs =
             cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let token = pairs.find(|(known, _)| *known == name).map(|(_, token)| token);
-        token.and_then(|token| Self::find(desk, token)).ok_or_else(Refusal::not_signed_in)
+        token.and_then(|token| Self::find(desk, token)).ok_or_else(HttpRefusal::not_signed_in)
     }
 }
 
@@ -130,11 +130,11 @@ impl FromRequestParts<Arc<Desk>> for SignedIn {
 pub(super) struct SignedInOperator(pub(super) SignedIn);
 
 impl FromRequestParts<Arc<Desk>> for SignedInOperator {
-    type Rejection = Refusal;
+    type Rejection = HttpRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, HttpRefusal> {
         let user = SignedIn::from_request_parts(parts, desk).await?;
-        if user.role == Role::Operator { Ok(Self(user)) } else { Err(Refusal::viewer()) }
+        if user.role == Role::Operator { Ok(Self(user)) } else { Err(HttpRefusal::viewer()) }
     }
 }
 
@@ -172,11 +172,11 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "desk.example.org"),
         ]);
-        let client = Client::of(peer("127.0.0.1"), true, &stated);
+        let client = HttpClient::of(peer("127.0.0.1"), true, &stated);
         assert_eq!((client.address.to_string().as_str(), client.secure), ("192.0.2.1", true));
         assert_eq!(client.host.as_deref(), Some("desk.example.org"));
         for (address, behind) in [("127.0.0.1", false), ("192.0.2.7", true)] {
-            let client = Client::of(peer(address), behind, &stated);
+            let client = HttpClient::of(peer(address), behind, &stated);
             assert_eq!((client.address.to_string().as_str(), client.secure), (address, false));
             assert_eq!(client.host.as_deref(), Some("127.0.0.1:8080"));
         }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_page_of_another_origin_is_refused() {
-        let client = Client::of(peer("127.0.0.1"), false, &headers(&[("host", "127.0.0.1:8080")]));
+        let client = HttpClient::of(peer("127.0.0.1"), false, &headers(&[("host", "127.0.0.1:8080")]));
         let same = |all: &[(&'static str, &str)]| client.is_same_origin(&headers(all));
         assert!(same(&[("origin", "http://127.0.0.1:8080")]));
         assert!(same(&[("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));

@@ -12,7 +12,6 @@ use axum::{
 };
 use tokio::{
     sync::{
-        OwnedSemaphorePermit,
         broadcast::{Receiver, error::RecvError},
         mpsc,
     },
@@ -21,11 +20,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{client::SignedIn, refusal::Refusal};
-use crate::{
-    channel::BrowserUpdate,
-    desk::{Desk, SLOWEST_BROWSER},
-};
+use super::{client::SignedIn, refusal::HttpRefusal};
+use crate::{channel::BrowserUpdate, desk::Desk, limits::SLOWEST_BROWSER, shares::Share};
 
 /// How often the session of an open stream is verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
@@ -34,11 +30,11 @@ const WAITING: usize = 32;
 
 type Sender = mpsc::Sender<Result<Event, Infallible>>;
 
-pub(super) async fn live(State(desk): State<Arc<Desk>>, user: SignedIn) -> Result<Response, Refusal> {
-    let permit = desk.limits.followers.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
+pub(super) async fn live(State(desk): State<Arc<Desk>>, user: SignedIn) -> Result<Response, HttpRefusal> {
+    let share = desk.limits.followers.take(user.name.clone()).ok_or_else(HttpRefusal::busy)?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let updates = desk.channels.subscribe();
-    task::spawn(follow(desk, user, updates, sender, permit));
+    task::spawn(follow(desk, user, updates, sender, share));
     Ok(Sse::new(ReceiverStream::new(receiver)).into_response())
 }
 
@@ -47,7 +43,7 @@ async fn follow(
     user: SignedIn,
     mut updates: Receiver<BrowserUpdate>,
     sender: Sender,
-    _permit: OwnedSemaphorePermit,
+    _share: Share<String>,
 ) {
     if !all(&desk, &sender).await {
         return;

@@ -1,5 +1,6 @@
-//! The picture that is on air: the FLV of `monitor`, unchanged. A slow browser makes the broadcast
-//! jump to the next keyframe; nothing is buffered here.
+//! The picture that is on air, and that of a publisher: the FLV of `monitor` and `live.preview`,
+//! unchanged. A slow browser makes the broadcast jump to the next keyframe; nothing is buffered
+//! here.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,10 +19,14 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{client::SignedIn, refusal::Refusal};
+use super::{
+    client::{SignedIn, SignedInOperator},
+    refusal::HttpRefusal,
+};
 use crate::{
     channel::{AsyncControl, LinkError},
-    desk::{Desk, SLOWEST_BROWSER},
+    desk::Desk,
+    limits::SLOWEST_BROWSER,
 };
 
 /// Bytes of one piece.
@@ -34,15 +39,33 @@ pub(super) async fn monitor(
     State(desk): State<Arc<Desk>>,
     user: SignedIn,
     Path(channel): Path<String>,
-) -> Result<Response, Refusal> {
-    let permit = desk.limits.pictures.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
-    let channel = desk.channels.get(&channel).ok_or_else(Refusal::no_channel)?;
+) -> Result<Response, HttpRefusal> {
+    relay(desk, user, channel, Call::Monitor(NoParams {})).await
+}
+
+/// What the publisher of the live input sends; for operators, who put it on air.
+pub(super) async fn preview(
+    State(desk): State<Arc<Desk>>,
+    SignedInOperator(user): SignedInOperator,
+    Path(channel): Path<String>,
+) -> Result<Response, HttpRefusal> {
+    relay(desk, user, channel, Call::LivePreview(NoParams {})).await
+}
+
+async fn relay(
+    desk: Arc<Desk>,
+    user: SignedIn,
+    channel: String,
+    call: Call,
+) -> Result<Response, HttpRefusal> {
+    let share = desk.limits.pictures.take(user.name.clone()).ok_or_else(HttpRefusal::busy)?;
+    let channel = desk.channels.get(&channel).ok_or_else(HttpRefusal::no_channel)?;
     let mut control = AsyncControl::connect(&channel.socket, &user.stated_name()).await?;
-    control.call(&Call::Monitor(NoParams {})).await?;
+    control.call(&call).await?;
     let (first, mut stream) = control.into_stream();
     let (sender, pieces) = mpsc::channel::<io::Result<Bytes>>(WAITING);
     task::spawn(async move {
-        let _permit = permit;
+        let _share = share;
         let mut piece = first;
         let mut verify = time::interval(VERIFY_EVERY);
         loop {
@@ -76,7 +99,7 @@ pub(super) async fn monitor(
     Ok(([(header::CONTENT_TYPE, "video/x-flv")], body).into_response())
 }
 
-impl From<LinkError> for Refusal {
+impl From<LinkError> for HttpRefusal {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::Refused(error) => error.into(),

@@ -13,13 +13,13 @@ use tgs_control::{
 
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct HttpRefusal {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
-impl Refusal {
+impl HttpRefusal {
     /// A refusal that the page names by `code`.
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
@@ -57,6 +57,10 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "wrong_password", "the name or the password is wrong")
     }
 
+    pub(super) fn timetable_changed() -> Self {
+        Self::new(StatusCode::CONFLICT, "changed", "the timetable has changed meanwhile; it was read again")
+    }
+
     pub(super) fn viewer() -> Self {
         Self::new(StatusCode::FORBIDDEN, "viewer", "viewers may watch, but not send commands")
     }
@@ -69,12 +73,24 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many browsers at once; try again later")
     }
 
+    /// The library's directories do not answer.
+    pub(super) fn library() -> Self {
+        let why = "the library is busy, or one of its directories does not answer; try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "library", why)
+    }
+
+    /// The broadcast does not answer.
+    pub(super) fn channel_busy() -> Self {
+        let why = "the broadcast answers too slowly; try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "channel_busy", why)
+    }
+
     pub(super) fn not_running() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_running", "the broadcast is not running")
     }
 }
 
-impl From<ControlError> for Refusal {
+impl From<ControlError> for HttpRefusal {
     fn from(error: ControlError) -> Self {
         match error {
             ControlError::NotRunning(_) => Self::not_running(),
@@ -89,7 +105,7 @@ impl From<ControlError> for Refusal {
     }
 }
 
-impl From<RpcError> for Refusal {
+impl From<RpcError> for HttpRefusal {
     fn from(error: RpcError) -> Self {
         let status = if error.is(ErrorCode::Refused) {
             StatusCode::CONFLICT
@@ -106,7 +122,7 @@ impl From<RpcError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for HttpRefusal {
     fn into_response(self) -> Response {
         let body = Json(json!({ "code": self.code, "message": self.message }));
         let mut response = (self.status, body).into_response();

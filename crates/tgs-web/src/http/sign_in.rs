@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task;
 
 use super::{
-    client::{Client, SignedIn},
-    refusal::Refusal,
+    client::{HttpClient, SignedIn},
+    refusal::HttpRefusal,
 };
-use crate::{demo_link, desk::Desk, hash, sessions, users::Role};
+use crate::{demo_link, desk::Desk, hash, limits::turn, sessions, users::Role};
 
 /// What the page must know of its user.
 #[derive(Debug, Serialize)]
@@ -51,30 +51,31 @@ fn about(desk: &Desk, name: String, role: Role) -> Me {
 /// Verifies a name and a password.
 pub(super) async fn sign_in(
     State(desk): State<Arc<Desk>>,
-    client: Client,
+    client: HttpClient,
     form: Result<Json<SignInForm>, JsonRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, HttpRefusal> {
     let Json(SignInForm { name, password }) =
-        form.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "refused", error.body_text()))?;
-    if !desk.tries.allow(client.address, Instant::now()) {
+        form.map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, "refused", error.body_text()))?;
+    if !desk.tries.allow(client.address, &name, Instant::now()) {
         log::warn!("too many tries to sign in from {}", client.address);
-        return Err(Refusal::too_many_tries());
+        return Err(HttpRefusal::too_many_tries());
     }
     let user = desk.users.get(&name);
-    let permit = desk.limits.hashing.clone().acquire_owned().await.map_err(|_| Refusal::internal())?;
+    let permit = turn(&desk.limits.hashing).await.ok_or_else(HttpRefusal::busy)?;
     let known = user.as_ref().map(|user| user.hash.clone()).filter(|hash| !hash.is_empty());
     let verified = task::spawn_blocking(move || {
         // With the password's thread, not with the request: a browser may have gone.
         let _permit = permit;
         hash::verify(&password, known.as_deref())
     });
-    if !verified.await.map_err(|_| Refusal::internal())? {
+    if !verified.await.map_err(|_| HttpRefusal::internal())? {
         // An unknown name may be a password in the wrong field.
         let who = user.as_ref().map_or("an unknown user", |_| name.as_str());
         log::warn!("wrong password for {who} from {}", client.address);
-        return Err(Refusal::wrong_password());
+        return Err(HttpRefusal::wrong_password());
     }
-    let user = user.ok_or_else(Refusal::wrong_password)?;
+    let user = user.ok_or_else(HttpRefusal::wrong_password)?;
+    desk.tries.signed_in(client.address, &name);
     log::info!("{name} signed in from {}", client.address);
     signed_in(&desk, &client, name, user.role, &user.hash)
 }
@@ -82,16 +83,16 @@ pub(super) async fn sign_in(
 /// Signs in by the demo's link.
 pub(super) async fn demo(
     State(desk): State<Arc<Desk>>,
-    client: Client,
+    client: HttpClient,
     Json(form): Json<DemoForm>,
-) -> Result<Response, Refusal> {
-    if !desk.tries.allow(client.address, Instant::now()) {
-        return Err(Refusal::too_many_tries());
+) -> Result<Response, HttpRefusal> {
+    if !desk.tries.allow_address(client.address, Instant::now()) {
+        return Err(HttpRefusal::too_many_tries());
     }
-    let link = desk.demo.as_ref().ok_or_else(Refusal::not_found)?;
+    let link = desk.demo.as_ref().ok_or_else(HttpRefusal::not_found)?;
     if !client.address.is_loopback() || !link.accept(&form.token, Instant::now()) {
         let used = "the link is used or too old; start the demo again";
-        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "link_used", used));
+        return Err(HttpRefusal::new(StatusCode::UNAUTHORIZED, "link_used", used));
     }
     log::info!("signed in by the demo's link");
     signed_in(&desk, &client, demo_link::USER.to_owned(), Role::Operator, "")
@@ -99,14 +100,14 @@ pub(super) async fn demo(
 
 fn signed_in(
     desk: &Desk,
-    client: &Client,
+    client: &HttpClient,
     name: String,
     role: Role,
     hash: &str,
-) -> Result<Response, Refusal> {
+) -> Result<Response, HttpRefusal> {
     let token = desk.sessions.begin(&name, hash, Instant::now()).map_err(|error| {
         log::error!("cannot sign in: {error}");
-        Refusal::internal()
+        HttpRefusal::internal()
     })?;
     let cookie = cookie(client, &token, sessions::LONGEST.as_secs())?;
     Ok(([(header::SET_COOKIE, cookie)], Json(about(desk, name, role))).into_response())
@@ -114,16 +115,16 @@ fn signed_in(
 
 pub(super) async fn sign_out(
     State(desk): State<Arc<Desk>>,
-    client: Client,
+    client: HttpClient,
     user: SignedIn,
-) -> Result<Response, Refusal> {
+) -> Result<Response, HttpRefusal> {
     desk.sessions.end(&user.token);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie(&client, "", 0)?)]).into_response())
 }
 
-fn cookie(client: &Client, token: &str, seconds: u64) -> Result<HeaderValue, Refusal> {
+fn cookie(client: &HttpClient, token: &str, seconds: u64) -> Result<HeaderValue, HttpRefusal> {
     let secure = if client.secure { "; Secure" } else { "" };
     let text =
         format!("{}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", client.cookie());
-    HeaderValue::try_from(text).map_err(|_| Refusal::internal())
+    HeaderValue::try_from(text).map_err(|_| HttpRefusal::internal())
 }

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     io::{Cursor, Read, Seek, Write},
     path::Path as FilePath,
-    sync::Arc,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,8 +25,8 @@ use tgs_core::{cancel::Cancel, process};
 use tgs_rtmp::flv::{self, FlvReader, Kind};
 use tokio::{sync::Mutex, task, time::timeout};
 
-use super::{client::SignedIn, refusal::Refusal};
-use crate::desk::Desk;
+use super::{client::SignedIn, refusal::HttpRefusal};
+use crate::{desk::Desk, limits::turn};
 
 /// How long a thumbnail is shown.
 const FRESH: Duration = Duration::from_secs(10);
@@ -37,30 +37,48 @@ const LARGEST: usize = 512 << 10;
 /// Tags that are read until a keyframe.
 const MOST_TAGS: usize = 2000;
 
-/// The last thumbnail of each channel. The lock is held while one is made: one ffmpeg at a time.
+/// The last thumbnail of each channel.
 #[derive(Debug, Default)]
-pub(super) struct Thumbnails(Mutex<HashMap<String, (Instant, Option<Bytes>)>>);
+pub(super) struct Thumbnails(StdMutex<HashMap<String, Arc<Mutex<Thumbnail>>>>);
+
+/// When it was made, and the picture. The lock is held while one is made: once for all browsers.
+type Thumbnail = Option<(Instant, Option<Bytes>)>;
+
+impl Thumbnails {
+    /// The thumbnail of a channel. One entry a channel: the channels are bounded.
+    fn of(&self, channel: &str) -> Arc<Mutex<Thumbnail>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(channel.to_owned()).or_default().clone()
+    }
+}
 
 pub(super) async fn thumbnail(
     State(desk): State<Arc<Desk>>,
     Extension(thumbnails): Extension<Arc<Thumbnails>>,
     _: SignedIn,
     Path(name): Path<String>,
-) -> Result<Response, Refusal> {
-    let channel = desk.channels.get(&name).ok_or_else(Refusal::no_channel)?;
-    let Ok(mut made) = timeout(LIMIT * 2, thumbnails.0.lock()).await else { return Err(Refusal::busy()) };
-    let fresh = made.get(&name).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, picture)| picture.clone());
+) -> Result<Response, HttpRefusal> {
+    let channel = desk.channels.get(&name).ok_or_else(HttpRefusal::no_channel)?;
+    let thumbnail = thumbnails.of(&name);
+    let made = timeout(LIMIT * 2, thumbnail.lock_owned()).await;
+    let mut made = made.map_err(|_| HttpRefusal::channel_busy())?;
+    let fresh = made.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, picture)| picture.clone());
     let picture = if let Some(picture) = fresh {
         picture
     } else {
+        let permit = turn(&desk.limits.thumbnails).await.ok_or_else(HttpRefusal::busy)?;
         let socket = channel.socket.clone();
-        let new = task::spawn_blocking(move || make(&socket)).await.map_err(|_| Refusal::internal())?;
-        let new = new.inspect_err(|error| log::debug!("no thumbnail of {name}: {error:#}")).ok();
-        // One entry a channel: the channels are bounded.
-        made.insert(name, (Instant::now(), new.clone()));
-        new
+        let making = task::spawn_blocking(move || {
+            let new =
+                make(&socket).inspect_err(|error| log::debug!("no thumbnail of {name}: {error:#}")).ok();
+            // With the thread, not with the request: a browser may have gone.
+            *made = Some((Instant::now(), new.clone()));
+            drop(permit);
+            new
+        });
+        making.await.map_err(|_| HttpRefusal::internal())?
     };
-    let picture = picture.ok_or_else(Refusal::not_running)?;
+    let picture = picture.ok_or_else(HttpRefusal::not_running)?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], picture).into_response())
 }
 

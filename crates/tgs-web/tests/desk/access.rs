@@ -3,15 +3,16 @@
 use std::{
     fs,
     io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::symlink,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, PASSWORD, user};
 
 /// Requests that need a signed-in user.
-const PRIVATE: [&str; 13] = [
+const PRIVATE: [&str; 15] = [
     "/api/me",
     "/api/channels",
     "/api/live",
@@ -23,7 +24,9 @@ const PRIVATE: [&str; 13] = [
     "/api/channels/main/log",
     "/api/channels/main/events",
     "/api/channels/main/history",
+    "/api/channels/main/timetable",
     "/api/channels/main/monitor.flv",
+    "/api/channels/main/preview.flv",
     "/api/channels/main/thumbnail.jpg",
 ];
 
@@ -84,10 +87,11 @@ fn an_unused_session_ends() {
 fn viewers_watch_and_operators_act_under_their_names() {
     let desk = Desk::start();
     let (anna, ben) = (desk.sign_in("anna"), desk.sign_in("ben"));
-    for method in ["next", "pause", "stop", "queue.clear", "title.set", "status"] {
+    for method in ["next", "pause", "stop", "queue.clear", "title.set", "live.take", "live.drop", "status"] {
         let answer = desk.command(&ben, method, &json!({}));
         assert_eq!((answer.status, &*answer.code()), (403, "viewer"), "{method}");
     }
+    assert_eq!(desk.get("/api/channels/main/preview.flv", &ben).status, 403);
     assert_eq!(desk.played.commands(), []);
     assert_eq!(desk.get("/api/channels/main/queue", &ben).json()["entries"][0]["id"], 7);
 
@@ -103,6 +107,7 @@ fn viewers_watch_and_operators_act_under_their_names() {
         ("seek", json!({ "to": "x" }), 400),
         ("next", json!({ "x": 1 }), 400),
         ("next", json!([1]), 400),
+        ("schedule.set", json!({ "text": "", "etag": "" }), 400),
     ] {
         assert_eq!(desk.command(&anna, method, &params).status, status, "{method}");
     }
@@ -214,10 +219,38 @@ fn sources_lie_in_the_library_or_on_public_servers() {
     for source in [film.clone(), at("../library/film.mp4"), "http://1.1.1.1/a.mp4".into()] {
         assert_eq!(desk.command(&cookie, "queue.add", &json!({ "source": source })).status, 200, "{source}");
     }
-    let sources: Vec<_> =
-        desk.played.commands().into_iter().map(|(_, params)| params["source"].clone()).collect();
-    let film = json!(fs::canonicalize(&film).unwrap());
-    assert_eq!(sources, [film.clone(), film, json!("http://1.1.1.1/a.mp4")]);
+    // The broadcast judges them again when it opens them.
+    let film = json!({ "source": fs::canonicalize(&film).unwrap(), "below": [&library] });
+    let url = json!({ "source": "http://1.1.1.1/a.mp4", "below": [] });
+    let sent: Vec<_> = desk.played.commands().into_iter().map(|(_, params)| params).collect();
+    assert_eq!(sent, [film.clone(), film, url]);
+}
+
+#[test]
+fn a_user_of_the_desk_cannot_lift_the_restriction_of_a_source() {
+    let desk = Desk::start();
+    let cookie = desk.sign_in("anna");
+    let library = desk.dir.path().join("library");
+    let source = fs::canonicalize(library.join("film.mp4")).unwrap();
+    for below in [json!(["/"]), Value::Null] {
+        let params = json!({ "source": source, "below": below });
+        assert_eq!(desk.command(&cookie, "queue.add", &params).status, 200);
+    }
+    for (_, params) in desk.played.commands() {
+        assert_eq!(params["below"], json!([library]));
+    }
+}
+
+#[test]
+fn an_older_broadcast_gets_what_it_knows() {
+    let desk = Desk::start();
+    desk.played.speak(1);
+    let cookie = desk.sign_in("anna");
+    let answer = desk.command(&cookie, "queue.add", &json!({ "source": "http://1.1.1.1/a.mp4" }));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let sent: Vec<_> = desk.played.commands().into_iter().map(|(_, params)| params).collect();
+    assert_eq!(sent, [json!({ "source": "http://1.1.1.1/a.mp4" })]);
+    assert!(desk.end().contains("restart the broadcast"));
 }
 
 #[test]
@@ -288,6 +321,21 @@ fn large_and_slow_requests_are_cut_off() {
     assert_eq!(desk.get("/api/me", &cookie).status, 200);
     drop(open);
     assert_eq!(desk.played.commands(), []);
+}
+
+#[test]
+fn one_address_leaves_half_of_the_connections_to_others() {
+    for (settings, behind_proxy) in [("", false), ("WEB_BEHIND_PROXY=1", true)] {
+        let desk = Desk::with(settings, &[]);
+        let open: Vec<_> = (0..128).map(|_| desk.connect()).collect();
+        let served = |mut stream: TcpStream| {
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.read_exact(&mut [0; 12]).is_ok()
+        };
+        assert_eq!(served(desk.connect()), behind_proxy, "a proxy has the connections of all browsers");
+        drop(open);
+        assert!((0..1000).any(|_| served(desk.connect())), "closed connections still count");
+    }
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Desk {
     fn run(dir: TempDir, played: Played, args: &[&str]) -> Self {
         let mut command = tool();
         command.arg("--env-file").arg(dir.path().join("web.env")).arg("--socket").arg(&played.socket);
-        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let args: Vec<_> = args.iter().map(|arg| arg.replace("DIR", dir.path().to_str().unwrap())).collect();
+        let mut child = command.args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
             let mut line = String::new();
@@ -117,7 +118,7 @@ impl Desk {
             }
         };
         let mut link = String::new();
-        if args.contains(&"--demo-link") {
+        if args.iter().any(|arg| arg == "--demo-link") {
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
         }
         Self { dir, played, address, link: link.trim_end().to_owned(), child, log }

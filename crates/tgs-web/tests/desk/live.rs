@@ -1,6 +1,10 @@
 //! What a browser follows: status, events, and the picture.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixListener,
+    thread,
+};
 
 use serde_json::{Value, json};
 
@@ -46,8 +50,8 @@ fn status_and_events_come_by_themselves_until_the_session_ends() {
 #[test]
 fn the_picture_is_what_the_broadcast_sends_for_few_at_once() {
     let desk = Desk::start();
-    let cookie = desk.sign_in("ben");
-    let open = || {
+    let (anna, ben) = (desk.sign_in("anna"), desk.sign_in("ben"));
+    let open = |cookie: &str| {
         let mut stream = desk.connect();
         let request = format!(
             "GET /api/channels/main/monitor.flv HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n",
@@ -59,7 +63,7 @@ fn the_picture_is_what_the_broadcast_sends_for_few_at_once() {
         reader.read_line(&mut status).unwrap();
         (status, reader)
     };
-    let (status, mut picture) = open();
+    let (status, mut picture) = open(&ben);
     assert!(status.contains("200"), "{status}");
     let mut line = String::new();
     while line != "\r\n" {
@@ -69,10 +73,44 @@ fn the_picture_is_what_the_broadcast_sends_for_few_at_once() {
     let mut piece = vec![0; 100];
     picture.read_exact(&mut piece).unwrap();
     assert!(piece.windows(FLV.len()).any(|window| window == FLV), "{piece:?}");
-    let more: Vec<_> = (0..16).map(|_| open()).collect();
-    assert_eq!(more.iter().filter(|(status, _)| status.contains("200")).count(), 15);
-    assert!(more.last().unwrap().0.contains("503"));
+    // One user leaves most pictures of a channel to others, also over several sign-ins.
+    let more: Vec<_> = (0..3).map(|_| open(&ben)).collect();
+    assert!(more.iter().all(|(status, _)| status.contains("200")));
+    assert!(open(&ben).0.contains("503") && open(&desk.sign_in("ben")).0.contains("503"));
+    assert!(open(&anna).0.contains("200"));
     drop(picture);
+}
+
+#[test]
+fn one_user_leaves_most_event_streams_to_others() {
+    let desk = Desk::start();
+    let (anna, ben) = (desk.sign_in("anna"), desk.sign_in("ben"));
+    let mut streams: Vec<_> = (0..8).map(|_| follow(&desk, &ben)).collect();
+    for stream in &mut streams {
+        assert!(stream.next().unwrap().contains("200"));
+    }
+    assert!(follow(&desk, &ben).next().unwrap().contains("503"));
+    assert!(follow(&desk, &anna).next().unwrap().contains("200"));
+}
+
+#[test]
+fn a_broadcast_that_hangs_delays_no_other() {
+    let desk = Desk::with("", &["--socket", "DIR/hung.sock"]);
+    // Connections are accepted by the kernel, and never answered.
+    let _hung = UnixListener::bind(desk.dir.path().join("hung.sock")).unwrap();
+    let cookie = desk.sign_in("anna");
+    let channels = desk.get("/api/channels", &cookie).json();
+    let mut names = channels.as_array().unwrap().iter().map(|channel| channel["name"].as_str().unwrap());
+    let hung = names.find(|name| *name != "main").unwrap();
+    let path = format!("/api/channels/{hung}/call");
+    thread::scope(|scope| {
+        let commands: Vec<_> = (0..24)
+            .map(|_| scope.spawn(|| desk.post(&path, &cookie, &json!({ "method": "next" })).code()))
+            .collect();
+        assert!((0..20).all(|_| desk.command(&cookie, "next", &json!({})).status == 200));
+        let codes: Vec<_> = commands.into_iter().map(|command| command.join().unwrap()).collect();
+        assert_eq!(codes.iter().filter(|code| *code == "channel_busy").count(), 20, "{codes:?}");
+    });
 }
 
 #[test]
@@ -84,6 +122,27 @@ fn a_channel_that_does_not_run_says_so() {
     assert_eq!((answer.status, &*answer.code()), (503, "not_running"));
     assert_eq!(desk.get("/api/channels/main/monitor.flv", &cookie).status, 503);
     assert_eq!(desk.get("/api/channels/main/thumbnail.jpg", &cookie).status, 503);
+}
+
+#[test]
+fn one_user_reads_few_large_parts_of_the_as_run_log_at_once() {
+    let desk = Desk::start();
+    let (anna, ben) = (desk.sign_in("anna"), desk.sign_in("ben"));
+    let delay = desk.played.delay_listings();
+    let read = |cookie: &str, limit: u32| {
+        desk.get(&format!("/api/channels/main/as-run?limit={limit}"), cookie).status
+    };
+    thread::scope(|scope| {
+        let large: Vec<_> = (0..2).map(|_| scope.spawn(|| read(&ben, 10_000))).collect();
+        while desk.played.commands().len() < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(read(&ben, 10_000), 503);
+        drop(delay);
+        assert_eq!((read(&ben, 100), read(&anna, 10_000)), (200, 200));
+        assert!(large.into_iter().all(|answer| answer.join().unwrap() == 200));
+    });
+    assert_eq!(read(&ben, 10_000), 200);
 }
 
 #[test]

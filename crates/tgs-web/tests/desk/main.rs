@@ -8,3 +8,4 @@ mod broadcast;
 mod desk;
 mod live;
 mod settings;
+mod timetable;
