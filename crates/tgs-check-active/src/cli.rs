@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_understood() {
+    fn accepted_command_lines() {
         let read = |line: &str| Cli::try_parse_from(format!("t {line}").trim_end().split(' ')).ok();
         let cli = read("").unwrap();
         assert_eq!(cli.unit, "tg_video_streamer.service");

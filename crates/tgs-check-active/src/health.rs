@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planted_in_place_of_the_file_is_not_read() {
+    fn a_planted_address_file_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("secret"), "hidden").unwrap();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_runs_and_with_which_settings() {
+    fn program_and_settings_of_the_unit() {
         let shown = "LoadState=loaded\nStatusText=playing a\nWorkingDirectory=!/opt/x\nStateDirectory=x@a y\nCacheDirectory=x\n\
                      Environment=PATH=/a:/b \"A=b c\"\nExecStart={ path=/opt/x/bin/tgs-stream ; \
                      argv[]=/opt/x/bin/tgs-stream --fixed-port --env-file /opt/x/a.env ; ignore_errors=no ; pid=7 }\n";
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_it_may_say() {
+    fn a_masked_unit_and_output_without_a_unit() {
         let shown = "LoadState=masked\nLoadError=org.freedesktop.systemd1.UnitMasked \"Unit m.service is masked.\"\n\
                      Job=743\nMainPID=9\nExecMainCode=2\nExecMainStatus=9";
         let read = UnitSnapshot::read(shown).unwrap();

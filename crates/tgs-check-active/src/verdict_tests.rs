@@ -52,7 +52,7 @@ fn up() -> Verdict {
 }
 
 #[test]
-fn what_runs_without_a_restart_is_up() {
+fn a_unit_that_runs_without_a_restart_is_up() {
     assert_eq!(judge(None, |_| running("a", 7)), (5, up()));
 }
 
@@ -124,7 +124,7 @@ fn a_start_without_an_end() {
 }
 
 #[test]
-fn what_is_not_going_to_run_is_told_at_once() {
+fn a_unit_that_cannot_start_is_reported_at_once() {
     let failed = UnitSnapshot { result: "exit-code".into(), ..at("failed", "failed", "a", 0) };
     let dead = at("inactive", "dead", "a", 0);
     let skipped = UnitSnapshot { condition: false, assertion: false, ..at("inactive", "dead", "", 0) };
@@ -152,7 +152,7 @@ fn what_is_not_going_to_run_is_told_at_once() {
 }
 
 #[test]
-fn what_systemd_has_yet_to_do_is_waited_for() {
+fn a_pending_start_is_waited_for() {
     let failed = UnitSnapshot { job: true, ..at("failed", "failed", "a", 0) };
     let unit = |second| if second < 5 { failed.clone() } else { running("b", 0) };
     assert_eq!(judge(Some(&failed), unit), (10, up()));

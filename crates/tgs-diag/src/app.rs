@@ -18,7 +18,7 @@ use crate::{
     finding::{Finding, Level, lines, sum},
     host, ingest, playlist, port,
     runner::{self, Check, CheckSink},
-    settings, telegram, unit, ytdlp,
+    settings, telegram, timetable, unit, ytdlp,
 };
 
 /// Time limit of all checks together.
@@ -54,6 +54,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
         check("ffmpeg", ffmpeg::look),
         check("yt-dlp", ytdlp::look),
         check("playlist", playlist::look),
+        check("timetable", timetable::look),
         check("port", port::look),
         check("machine", host::look),
         check("unit", |context, out| out.say_all(unit::look(context))),

@@ -6,12 +6,9 @@ use std::{
 };
 
 use anyhow::bail;
-use tgs_core::{
-    process,
-    settings::{Quality, Settings},
-};
+use tgs_core::{process, settings::Settings};
 use tgs_playout::{
-    ffmpeg::{EncodeSetup, ExtraArgs, args_probe},
+    ffmpeg::{EncodeSetup, ExtraArgs, Processing, args_probe},
     profile::Profile,
 };
 
@@ -138,10 +135,23 @@ fn arguments(
     let Some(Ok(dir)) = scratch else {
         return Finding::unseen(check, "no temporary directory could be created");
     };
-    let (profile, size) = profile(settings.quality);
+    let picture = &settings.picture;
+    let size = picture.quality;
+    let profile = Profile::new(size.height, size.fps, picture.kbps);
     let scratch: PathBuf = dir.path().to_owned();
     let image_duration = settings.image_duration;
-    let setup = EncodeSetup { ffmpeg: ffmpeg.to_owned(), profile, extra, scratch, image_duration };
+    let ffmpeg = ffmpeg.to_owned();
+    let processing = Processing::default();
+    let setup = EncodeSetup {
+        ffmpeg,
+        ffprobe: settings.ffprobe_path(),
+        profile,
+        processing,
+        extra,
+        scratch,
+        image_duration,
+        short_groups: false,
+    };
     let began = Instant::now();
     let tried = args_probe::prove(&setup, version, dir.path(), &out.cancel);
     let took = began.elapsed();
@@ -160,14 +170,6 @@ fn arguments(
             Finding::warn(check, format!("{text}: slower than they are played, beside what else runs here"))
                 .with_remedy("choose a smaller VIDEO_QUALITY or a faster -preset, or a faster machine")
         }
-    }
-}
-
-fn profile(quality: Quality) -> (Profile, &'static str) {
-    match quality {
-        Quality::P480 => (Profile::P480, "480p"),
-        Quality::P720 => (Profile::P720, "720p"),
-        Quality::P1080 => (Profile::P1080, "1080p"),
     }
 }
 

@@ -19,6 +19,7 @@ mod runner;
 mod running_broadcast;
 mod settings;
 mod telegram;
+mod timetable;
 mod unit;
 mod unit_properties;
 mod ytdlp;

@@ -11,10 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tgs_core::{
-    files, process, remedy,
-    settings::{Quality, Settings},
-};
+use tgs_core::{files, process, remedy, settings::Settings};
 
 use crate::{
     context::{DiagContext, ProgramNotFound},
@@ -111,16 +108,13 @@ struct CheckOutput {
 fn run(context: &DiagContext, settings: &Settings, out: &CheckSink) -> anyhow::Result<CheckOutput> {
     // Trusted: tgs-stream confines its own children.
     let mut command = process::trusted(sibling(context)?);
-    let quality = match settings.quality {
-        Quality::P480 => "480p",
-        Quality::P720 => "720p",
-        Quality::P1080 => "1080p",
-    };
+    let quality = settings.picture.quality.to_string();
     // An empty settings file: faults of `.env` are reported elsewhere, and no secret is passed on.
     command.args(["--check", "--env-file", "/dev/null", "--playlist"]).arg(&settings.playlist);
     command.env("PATH", &context.path).env("VIDEO_QUALITY", quality).env("RUST_LOG", "error");
     command.env("FFMPEG_PATH", &settings.ffmpeg_path).env("YTDLP_PATH", &settings.ytdlp_path);
-    command.env("YTDLP_ARGS", &settings.ytdlp_args);
+    // What an item is levelled by is no fault, and takes long.
+    command.env("YTDLP_ARGS", &settings.ytdlp_args).env("LOUDNESS", "off");
     command.env("STATE_DIR", &settings.state_dir).env("CACHE_DIR", &settings.cache_dir);
     if let Some(dir) = &context.directory {
         command.current_dir(dir);

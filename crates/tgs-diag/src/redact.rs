@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_programs_say_is_cleaned() {
+    fn output_of_other_programs_is_redacted() {
         let it = redactor(
             "API_HASH=abcdefgh\nOUTPUT_URL=rtmp://h/app/thekey42\n#SESSION_STRING=1oldstring\nTWO_FA_PASSWORD=live",
         );

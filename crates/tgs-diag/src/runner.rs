@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn they_run_side_by_side_and_are_told_in_their_order() {
+    fn checks_run_in_parallel_and_are_reported_in_order() {
         // Each check waits for the other, so sequential execution would deadlock.
         let (first, second) = (mpsc::sync_channel::<()>(0), mpsc::sync_channel::<()>(0));
         let checks = vec![
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_costs_one_limit_and_keeps_what_it_had_found() {
+    fn a_hanging_check_ends_at_its_limit_and_keeps_its_findings() {
         let hang = |name| {
             Check::new(name, move |out: &CheckSink| {
                 out.say(Finding::pass(name, "before"));

@@ -248,7 +248,7 @@ fn call(live: &GroupCallState) -> Finding {
     let remedy = "end it in Telegram, or wait for its end";
     let failed = |error: TelegramError| Finding::fail("call", error.meaning(), remedy);
     match live {
-        GroupCallState::Rtmp(_) => Finding::pass("call", "a live stream is on"),
+        GroupCallState::Rtmp { .. } => Finding::pass("call", "a live stream is on"),
         GroupCallState::Absent => Finding::pass("call", "no live stream is on; tgs-stream starts one"),
         GroupCallState::VideoChat => failed(TelegramError::video_chat()),
         GroupCallState::Scheduled => failed(TelegramError::scheduled()),

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says_of_itself() {
+    fn the_output_of_yt_dlp_verbose_is_parsed() {
         let old = "[debug] Command-line config: ['-v']\n[debug] yt-dlp version stable@2026.08.19 from yt-dlp/yt-dlp [5] (pip)\n\
                    [debug] Optional libraries: requests-2.34.2, sqlite3-3.40.1\n[debug] JS runtimes: none\n";
         insta::assert_snapshot!(lines(&judge(old, now(), true), false));

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_together() {
+    fn combinations_of_options() {
         let ok = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         for line in [
             "s",

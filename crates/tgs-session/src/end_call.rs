@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let chat = client.chat(id).map_err(of_telegram)?;
     let title = plain(&chat.title);
     match client.group_call(&chat).map_err(of_telegram)? {
-        GroupCallState::Rtmp(call) => {
+        GroupCallState::Rtmp { call, .. } => {
             client.discard_group_call(&call).map_err(of_telegram)?;
             say(&format!("The live stream in {title} is ended."));
         }

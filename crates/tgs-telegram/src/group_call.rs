@@ -17,7 +17,12 @@ pub enum GroupCallState {
     /// The chat has no group call.
     Absent,
     /// A live stream fed by RTMP.
-    Rtmp(GroupCall),
+    Rtmp {
+        /// The call.
+        call: GroupCall,
+        /// The number of its participants; a broadcaster over RTMP does not count.
+        viewers: u32,
+    },
     /// A video chat, which tgs tools never end.
     VideoChat,
     /// A call that is scheduled for later.
@@ -83,7 +88,9 @@ impl TelegramClient {
         Ok(match answer.call {
             tl::enums::GroupCall::Discarded(_) => GroupCallState::Absent,
             tl::enums::GroupCall::Call(it) if it.schedule_date.is_some() => GroupCallState::Scheduled,
-            tl::enums::GroupCall::Call(it) if it.rtmp_stream => GroupCallState::Rtmp(call),
+            tl::enums::GroupCall::Call(it) if it.rtmp_stream => {
+                GroupCallState::Rtmp { call, viewers: it.participants_count.try_into().unwrap_or_default() }
+            }
             tl::enums::GroupCall::Call(_) => GroupCallState::VideoChat,
         })
     }

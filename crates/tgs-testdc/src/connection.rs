@@ -1,6 +1,8 @@
 //! One client's connection, from accept to close: reads frames, answers service messages, applies
 //! faults, passes calls to [`crate::rpc`]. Invalid input ends only the client's own connection.
 
+mod service;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
@@ -11,26 +13,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::service::{bad_message, bad_salt, is_service, rpc_error};
 use crate::{
-    crypt::{decrypt, encrypt, random, random_id},
+    crypt::{decrypt, encrypt, random_id},
     error::RpcError,
     exchange::{Exchange, Step},
     fault::{Fault, Occasion},
-    message::{Incoming, Kind, Message, Numbers, now, rpc_result, seconds_of, unpack},
+    message::{Incoming, Kind, Message, Numbers, now, rpc_result, unpack},
     rpc::{self, Caller, Unwrapped},
     state::{Connection, Key, Login, Outgoing, Request, Shared, State},
     transport::Transport,
 };
 
-/// `bad_server_salt`: the salt is wrong; the client must resend with the right one.
-const BAD_SALT: i32 = 48;
-/// `bad_msg_notification`: the client's clock is behind or ahead.
-const ID_TOO_LOW: i32 = 16;
-const ID_TOO_HIGH: i32 = 17;
-/// Limits of a message id's distance from the server's time, in seconds:
-/// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
-const MAX_AGE: i64 = 300;
-const MAX_AHEAD: i64 = 30;
 /// Announced lifetime of a salt in seconds.
 const SALT_LIFE: i32 = 86_400;
 
@@ -105,7 +99,7 @@ impl Client {
                 while stream.read(&mut chunk).await? > 0 {}
                 return Ok(());
             }
-            Some(Fault::Garbage) => stream.write_all(&garbage(&mut self.transport)).await?,
+            Some(Fault::Garbage) => stream.write_all(&self.transport.garbage()).await?,
             Some(Fault::Transport(code)) => {
                 stream.write_all(&self.transport.encode_error(code)).await?;
                 return Ok(());
@@ -395,7 +389,7 @@ impl Client {
             Fault::Silence => Acted::Done(Flow::GoOn),
             Fault::Drop => Acted::Done(Flow::Close),
             Fault::Garbage => {
-                let bytes = garbage(&mut self.transport);
+                let bytes = self.transport.garbage();
                 self.wire.extend(bytes);
                 Acted::Done(Flow::GoOn)
             }
@@ -453,52 +447,4 @@ enum Acted {
     Dialogs(Fault),
     /// Change the salt.
     Salt,
-}
-
-fn rpc_error(error: &RpcError) -> Vec<u8> {
-    let error = types::RpcError { error_code: error.code, error_message: error.name.clone() };
-    enums::RpcError::from(error).to_bytes()
-}
-
-fn bad_salt(key: &Key, frame: &Incoming) -> enums::BadMsgNotification {
-    types::BadServerSalt {
-        bad_msg_id: frame.outer,
-        bad_msg_seqno: frame.outer_sequence,
-        error_code: BAD_SALT,
-        new_server_salt: key.salts[0],
-    }
-    .into()
-}
-
-/// The error of a frame as a whole: its salt or its time.
-fn bad_message(key: &Key, frame: &Incoming) -> Option<enums::BadMsgNotification> {
-    let ahead = seconds_of(frame.outer) - i64::from(now());
-    if !(-MAX_AGE..=MAX_AHEAD).contains(&ahead) {
-        let error_code = if ahead > 0 { ID_TOO_HIGH } else { ID_TOO_LOW };
-        let (bad_msg_id, bad_msg_seqno) = (frame.outer, frame.outer_sequence);
-        return Some(types::BadMsgNotification { bad_msg_id, bad_msg_seqno, error_code }.into());
-    }
-    (!key.salts.contains(&frame.salt)).then(|| bad_salt(key, frame))
-}
-
-/// Random bytes after a plausible length.
-fn garbage(transport: &mut Transport) -> Vec<u8> {
-    let mut frame = transport.encode(&random::<96>());
-    if let Some(last) = frame.len().checked_sub(4) {
-        // Full has a checksum, which must be invalid too.
-        frame[last..].copy_from_slice(&random::<4>());
-    }
-    frame
-}
-
-/// Whether MTProto itself defines the request, not the API.
-fn is_service(id: u32) -> bool {
-    matches!(
-        id,
-        functions::Ping::CONSTRUCTOR_ID
-            | functions::PingDelayDisconnect::CONSTRUCTOR_ID
-            | functions::GetFutureSalts::CONSTRUCTOR_ID
-            | functions::DestroySession::CONSTRUCTOR_ID
-            | functions::RpcDropAnswer::CONSTRUCTOR_ID
-    )
 }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_of_turn_or_damaged_is_refused() {
+    fn messages_out_of_order_or_damaged_are_refused() {
         let dh = functions::ReqDhParams {
             nonce: [1; 16],
             server_nonce: [2; 16],

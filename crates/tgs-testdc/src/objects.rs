@@ -171,7 +171,7 @@ pub(crate) fn call(state: &State, call: &Call, viewer: i64) -> enums::GroupCall 
         let (id, access_hash) = (call.id, call.access_hash);
         return types::GroupCallDiscarded { id, access_hash, duration: 0 }.into();
     }
-    let people = call.joined.len() as i32;
+    let people = (call.joined.len() + call.viewers) as i32;
     let base: types::GroupCall = plain!(NO_FLAGS, call.id, call.access_hash, people, 1000_i32, 1_i32);
     let owner = state.chat(call.chat_id).and_then(|chat| chat.role(viewer)) == Some(Role::Creator);
     types::GroupCall {

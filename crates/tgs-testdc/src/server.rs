@@ -286,6 +286,14 @@ impl TestDc {
         }
     }
 
+    /// Sets the number of viewers of the live call, besides the sessions that have joined it.
+    pub fn set_viewers(&self, chat_id: i64, viewers: usize) {
+        let mut state = self.shared.lock();
+        for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
+            call.viewers = viewers;
+        }
+    }
+
     /// The login codes that were "sent", oldest first.
     #[must_use]
     pub fn codes(&self) -> Vec<SentCode> {

@@ -118,6 +118,8 @@ pub(crate) struct Call {
     pub(crate) last_frame_ms: Option<i64>,
     /// The keys that have joined the call.
     pub(crate) joined: HashSet<i64>,
+    /// Further participants.
+    pub(crate) viewers: usize,
 }
 
 /// A login code that was "sent".
@@ -265,6 +267,7 @@ impl State {
             live: true,
             last_frame_ms: None,
             joined: HashSet::new(),
+            viewers: 0,
         });
         &self.calls[self.calls.len() - 1]
     }

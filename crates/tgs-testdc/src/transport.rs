@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::crypt::random;
+
 /// Longest accepted payload in bytes. The real servers close the connection at about 1 MB.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
@@ -132,6 +134,16 @@ impl Transport {
             Self::Unknown | Self::Full { .. } => bytes.repeat(3),
             Self::Abridged | Self::Intermediate { .. } => self.encode(&bytes),
         }
+    }
+
+    /// Random bytes after a plausible length.
+    pub(crate) fn garbage(&mut self) -> Vec<u8> {
+        let mut frame = self.encode(&random::<96>());
+        if let Some(last) = frame.len().checked_sub(4) {
+            // Full has a checksum, which must be invalid too.
+            frame[last..].copy_from_slice(&random::<4>());
+        }
+        frame
     }
 }
 

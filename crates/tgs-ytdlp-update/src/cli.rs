@@ -43,8 +43,8 @@ pub struct Cli {
     pub(crate) json: bool,
 
     /// The releases to install from
-    #[arg(long, value_enum, default_value_t = Channel::Stable)]
-    pub(crate) channel: Channel,
+    #[arg(long, value_enum, default_value_t = UpdateChannel::Stable)]
+    pub(crate) channel: UpdateChannel,
 
     /// A page that the new version must extract if the old one can [default: the first page of
     /// the playlist that --env-file names]
@@ -70,7 +70,7 @@ pub struct Cli {
 
 /// Which releases of yt-dlp are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Channel {
+pub(crate) enum UpdateChannel {
     /// What yt-dlp's authors call a release
     Stable,
     /// The newest of all, nightly builds too
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_together() {
+    fn combinations_of_options() {
         let ok = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         for line in
             ["u", "u --status --json", "u --check --channel nightly --find-links w --index-url http://i"]

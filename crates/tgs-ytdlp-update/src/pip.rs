@@ -19,7 +19,7 @@ use tgs_core::{
 
 use crate::{
     child::{self, Stdout},
-    cli::{Channel, Cli},
+    cli::{Cli, UpdateChannel},
     error::{NEEDED_MB, UpdateError},
     version::Version,
 };
@@ -94,9 +94,9 @@ impl Pip {
 
     /// The newest yt-dlp on the index, even if this Python or a dependency prevents its
     /// installation.
-    pub(crate) fn newest(&self, channel: Channel) -> Result<Version, UpdateError> {
+    pub(crate) fn newest(&self, channel: UpdateChannel) -> Result<Version, UpdateError> {
         let args = ["--no-deps", "--ignore-requires-python", "yt-dlp"];
-        let pre = (channel == Channel::Nightly).then_some("--pre");
+        let pre = (channel == UpdateChannel::Nightly).then_some("--pre");
         let args: Vec<_> = pre.into_iter().chain(args).map(ToOwned::to_owned).collect();
         self.ask(&args)?.map_err(|output| refused(&output, "", &self.root))
     }

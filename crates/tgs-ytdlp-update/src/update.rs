@@ -9,7 +9,7 @@ use tgs_core::cancel::Cancel;
 use crate::{
     canary::Canary,
     child,
-    cli::{Channel, Cli},
+    cli::{Cli, UpdateChannel},
     error::{NEEDED_MB, UpdateError},
     pip::{self, Pip},
     trial,
@@ -64,7 +64,7 @@ pub(crate) struct Update<'a> {
 
 /// The version to install.
 #[derive(Debug)]
-struct Plan {
+struct UpdatePlan {
     version: Version,
     requirements: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl<'a> Update<'a> {
     }
 
     /// The version to install, or the outcome if there is nothing to install.
-    fn plan(&self) -> Result<Result<Plan, UpdateOutcome>, UpdateError> {
+    fn plan(&self) -> Result<Result<UpdatePlan, UpdateOutcome>, UpdateError> {
         let dir = self.current.as_ref().map(|found| &*found.dir);
         let pip = Pip::to_ask(self.work.cli, dir, self.work.scratch, self.work.cancel)?;
         let newest = pip.newest(self.work.cli.channel)?;
@@ -141,12 +141,12 @@ impl<'a> Update<'a> {
     }
 
     /// The newest version whose dependencies resolve; checked before anything is built.
-    fn resolve(&self, pip: &Pip, newest: Version) -> Result<Plan, UpdateError> {
+    fn resolve(&self, pip: &Pip, newest: Version) -> Result<UpdatePlan, UpdateError> {
         let mut deno = true;
         let refusal = loop {
             let wanted = requirements(Some(&newest), deno);
             let Err(refusal) = pip.ask(&wanted)? else {
-                return Ok(Plan { version: newest, requirements: wanted });
+                return Ok(UpdatePlan { version: newest, requirements: wanted });
             };
             let words = String::from_utf8_lossy(&refusal.stderr);
             if let Some(cause) = pip::cause(&words, &newest.to_string(), self.work.tree.root()) {
@@ -164,7 +164,7 @@ impl<'a> Update<'a> {
         let detail = child::reason(&refusal);
         // Without a pinned version, pip chooses.
         let mut free = requirements(None, deno);
-        if self.work.cli.channel == Channel::Nightly {
+        if self.work.cli.channel == UpdateChannel::Nightly {
             free.push("--pre".to_owned());
         }
         match (pip.ask(&free)?, self.floor()) {
@@ -177,13 +177,13 @@ impl<'a> Update<'a> {
             (Ok(offered), current) if current.is_none_or(|current| offered > *current) => {
                 log::warn!("yt-dlp {newest} is out, but cannot be installed ({detail}): taking {offered}");
                 let requirements = requirements(Some(&offered), deno);
-                Ok(Plan { version: offered, requirements })
+                Ok(UpdatePlan { version: offered, requirements })
             }
             _ => Err(UpdateError::Unmet { newest: newest.to_string(), detail }),
         }
     }
 
-    fn install(&self, plan: Plan) -> Result<UpdateOutcome, UpdateError> {
+    fn install(&self, plan: UpdatePlan) -> Result<UpdateOutcome, UpdateError> {
         let root = self.work.tree.root();
         check_space(root)?;
         let dir = self.work.tree.free_dir(&plan.version);
@@ -200,7 +200,7 @@ impl<'a> Update<'a> {
         built.map(|()| self.updated(plan.version))
     }
 
-    fn build(&self, dir: &Path, plan: &Plan) -> Result<(), UpdateError> {
+    fn build(&self, dir: &Path, plan: &UpdatePlan) -> Result<(), UpdateError> {
         pip::make_venv(dir, self.work.cancel)?;
         let scratch = dir.join("tmp");
         fs::create_dir(&scratch).map_err(UpdateError::io(&scratch))?;

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_leaves_is_no_version_and_goes() {
+    fn remains_of_a_killed_run_are_removed() {
         let (_dir, tree) = tree();
         swap_in(&tree, "2026.1.1");
         let half = add(&tree, "2026.2.1");

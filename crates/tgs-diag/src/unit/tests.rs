@@ -38,7 +38,7 @@ fn unit(changes: &[(&str, &str)]) -> UnitProperties {
 }
 
 #[test]
-fn what_the_unit_gives_its_process() {
+fn settings_of_the_unit_for_its_process() {
     let unit = unit(&[]);
     assert_eq!(unit.env_file(), Some("/opt/x/.env".into()));
     assert_eq!(unit.directory(), Some("/opt/x/shared".into()));
@@ -114,7 +114,7 @@ fn hardening_that_is_not_in_force() {
 }
 
 #[test]
-fn what_the_kernel_says_of_the_process() {
+fn the_state_of_the_process_is_read_from_proc() {
     let proc = tempfile::tempdir().unwrap();
     let of = proc.path().join("812");
     fs::create_dir(&of).unwrap();

@@ -6,7 +6,7 @@ use tgs_testdc::{Fault, When, World};
 use crate::harness::Home;
 
 #[test]
-fn what_is_good_passes() {
+fn a_valid_installation_passes_all_checks() {
     let mut home = Home::new();
     let standby = home.session(World::ALICE).telethon_string();
     home.set("STANDBY_SESSION_STRING", &standby);

@@ -309,9 +309,9 @@ fn decode(text: &str) -> Result<Vec<u8>, InvalidSessionString> {
 }
 
 /// Reads big-endian fields from the front. Too few bytes are [`InvalidSessionString::Length`].
-struct Fields<'a>(&'a [u8]);
+struct SessionFields<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> SessionFields<'a> {
     fn bytes(&mut self, count: usize) -> Result<&'a [u8], InvalidSessionString> {
         let (bytes, rest) = self.0.split_at_checked(count).ok_or(InvalidSessionString::Length)?;
         self.0 = rest;
@@ -346,11 +346,11 @@ impl<'a> Fields<'a> {
 /// Telethon: dc u8, ip 4 or 16 bytes, port u16, key. GramJS: dc u8, length u16, address, port u16,
 /// key.
 fn with_address(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
-    let mut fields = Fields(raw);
+    let mut fields = SessionFields(raw);
     let dc = fields.byte()?;
     // A GramJS string with an address of 14 characters is as long as a Telethon string with IPv6.
     // The length field decides: of Telethon's, only a `Host::is_nowhere` address matches it.
-    let gramjs = Fields(fields.0).u16()?;
+    let gramjs = SessionFields(fields.0).u16()?;
     let (format, host) = match raw.len() {
         len if usize::from(gramjs) + 261 == len => {
             fields.u16()?;
@@ -384,7 +384,7 @@ fn pyrogram(raw: &[u8]) -> Result<SessionString, InvalidSessionString> {
         263 => Format::PyrogramV1Old,
         _ => return Err(InvalidSessionString::Length),
     };
-    let mut fields = Fields(raw);
+    let mut fields = SessionFields(raw);
     let dc = fields.byte()?;
     let api_id = match format {
         Format::Pyrogram => Some(u32::from_be_bytes(fields.array()?)),

@@ -64,7 +64,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_as_it_was(bytes in any::<Vec<u8>>(), padded: bool) {
+        fn encoded_bytes_are_decoded_unchanged(bytes in any::<Vec<u8>>(), padded: bool) {
             prop_assert_eq!(decode(&encode(&bytes, padded)), Ok(bytes));
         }
     }

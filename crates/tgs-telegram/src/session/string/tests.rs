@@ -94,7 +94,7 @@ fn vectors_of_every_library() {
 }
 
 #[test]
-fn what_is_refused() {
+fn strings_that_are_refused() {
     let reasons: Vec<_> = vectors("negative")
         .iter()
         .map(|vector| SessionString::decode(vector["string"].as_str().unwrap()).unwrap_err())
@@ -139,14 +139,14 @@ fn what_is_refused() {
 }
 
 #[test]
-fn what_a_caller_decides_is_read() {
+fn a_session_of_a_bot_is_recognised() {
     let bot = SessionString { is_bot: Some(true), ..session(Format::Pyrogram, signed_in()) };
     let read = SessionString::decode(&encode(&bot)).unwrap();
     assert_eq!(read.is_bot, Some(true));
 }
 
 #[test]
-fn what_cannot_be_written() {
+fn sessions_that_cannot_be_written() {
     let mut session = session(Format::Telethon, signed_in());
     assert_eq!(session.to_pyrogram(), Err(Missing::ApiId));
     session.api_id = Some(6);
@@ -276,7 +276,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn what_is_written_reads_as_it_was(session in any_session()) {
+    fn a_written_session_is_read_back_unchanged(session in any_session()) {
         prop_assert_eq!(SessionString::decode(&encode(&session)), Ok(session));
     }
 
