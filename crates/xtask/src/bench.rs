@@ -66,6 +66,10 @@ enum Name {
     Outage,
     /// From a command to its first picture
     Commands,
+    /// A monitor of the broadcast
+    Monitors,
+    /// Hard starts of a timetable at the ingest, and what a timetable costs
+    Schedule,
     /// Memory of the engine process
     Memory,
     /// A channel from the cache beside ffmpeg -re -c copy and tgrtmp
@@ -74,6 +78,12 @@ enum Name {
     FirstPass,
     /// Many channels from one cache at once
     Channels,
+    /// The encoding with logo and names beside that without
+    Look,
+    /// What deinterlacing and tone-mapping add to the encoding of the same clip
+    Picture,
+    /// Measuring the loudness of a file, and playing measured items
+    Loudness,
 }
 
 /// What --channels measures.
@@ -105,10 +115,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Start => measure::start::measure(&plan)?,
             Name::Outage => measure::outage::measure(&plan)?,
             Name::Commands => measure::commands::measure(&plan)?,
+            Name::Monitors => measure::monitors::measure(&plan)?,
+            Name::Schedule => measure::schedule::measure(&plan)?,
             Name::Memory => measure::memory::measure(&plan)?,
             Name::Cached => measure::cached::measure(&plan)?,
             Name::FirstPass => measure::cpu::first_pass(&plan)?,
             Name::Channels => measure::channels::measure(&plan)?,
+            Name::Look => measure::look::measure(&plan)?,
+            Name::Picture => measure::picture::measure(&plan)?,
+            Name::Loudness => measure::loudness::measure(&plan)?,
         });
         // Written after each measurement, so that a failure later loses nothing.
         report::write_json(&figures, &workspace().join("target/bench.json"))?;
@@ -132,6 +147,7 @@ impl Options {
             sync_items: quick(200, 12),
             join_items: quick(100, 6),
             command_turns: quick(20, 4),
+            hard_starts: quick(100, 20),
             channels: self.channels.unwrap_or(50),
             window: Duration::from_secs(if self.quick { 12 } else { 30 }),
             memory: Duration::from_secs(60 * u64::from(if self.quick { 1 } else { self.memory_minutes })),

@@ -37,7 +37,10 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 17] = [
+const TESTS: [Need; 25] = [
+    // Scripts that the built-in font does not have.
+    need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
+    need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
     need(Proof::Program("stunnel4"), "stunnel4"),
     need(Proof::Program("openssl"), "openssl"),
     need(Proof::Program("promtool"), "prometheus"),
@@ -55,6 +58,13 @@ const TESTS: [Need; 17] = [
     need(Proof::Program("systemd-analyze"), "systemd"),
     need(Proof::File("/lib/systemd/system/dbus.service"), "dbus"),
     need(Proof::Program("ip"), "iproute2"),
+    // A link that loses packets, and other publishers of RTMP.
+    need(Proof::Program("nft"), "nftables"),
+    need(Proof::Program("gst-launch-1.0"), "gstreamer1.0-tools"),
+    need(Proof::GstElement("audioconvert"), "gstreamer1.0-plugins-base"),
+    need(Proof::GstElement("flvmux"), "gstreamer1.0-plugins-good"),
+    need(Proof::GstElement("rtmp2sink"), "gstreamer1.0-plugins-bad"),
+    need(Proof::GstElement("x264enc"), "gstreamer1.0-plugins-ugly"),
     need(Proof::Program("ssh"), "openssh-client"),
     need(Proof::Program("sshd"), "openssh-server"),
 ];

@@ -22,10 +22,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fastrand::Rng;
 use tgs_e2e::{
-    bin_path::target_dir,
+    bin_path::{self, target_dir},
     broadcast::Launch,
     chaos::Chaos,
-    command_run,
+    command_run, programme_run,
     viewer::{Gap, Viewer},
 };
 
@@ -44,21 +44,31 @@ const WARM: Duration = Duration::from_mins(1);
 const APART: std::ops::RangeInclusive<u64> = 5..=30;
 /// A gap that is worth a line in the record of events.
 const NOTABLE: Duration = Duration::from_millis(200);
+/// The shortest run with a timetable: its slots do not meet.
+const LEAST_PROGRAMME: Duration = Duration::from_mins(6);
 /// A gap that begins at most this long before a fault is attributed to it.
 const JUST_BEFORE: Duration = Duration::from_millis(100);
 
 /// How long, and which faults.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Options {
     /// How long it lasts, also in parts (0.05)
-    #[arg(long, value_name = "N")]
-    hours: f64,
+    #[arg(long, value_name = "N", required_unless_present = "full_length")]
+    hours: Option<f64>,
+    /// Run the long tests at full length instead, such as sixty days in simulated time; the suite
+    /// has a part of each
+    #[arg(long, conflicts_with_all = ["hours", "chaos", "commands", "programme", "seed"])]
+    full_length: bool,
     /// Play hostile inputs from hostile servers between good items, in place of the faults
     #[arg(long)]
     chaos: bool,
     /// Send 50 random commands a minute over the control socket, in place of the faults
     #[arg(long, conflicts_with = "chaos")]
     commands: bool,
+    /// Follow a timetable and let publishers go live, in place of the faults
+    #[arg(long, conflicts_with_all = ["chaos", "commands"])]
+    programme: bool,
     /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -81,7 +91,11 @@ struct Seen {
 
 /// Soaks, and prints the table. `false` where a target is missed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let length = Duration::try_from_secs_f64(options.hours * 3600.0).context("--hours makes no sense")?;
+    if options.full_length {
+        return Ok(full_length());
+    }
+    let length = Duration::try_from_secs_f64(options.hours.unwrap_or_default() * 3600.0)
+        .context("--hours makes no sense")?;
     ensure!(length >= Duration::from_secs(30), "--hours is too short: half a minute is the least");
     install::for_broadcast()?;
     let tools = release::build()?;
@@ -97,6 +111,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     if options.commands {
         return commands(&tools, &dir, length, seed, &stop);
+    }
+    if options.programme {
+        return programme(&tools, &dir, length, seed, &stop);
     }
     let mut rng = Rng::with_seed(seed);
     let log = File::create(dir.join("tgs-stream.log"))?;
@@ -119,6 +136,30 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     println!("\n{table}");
     fs::write(dir.join("table.txt"), table)?;
     Ok(good)
+}
+
+/// The tests of which the suite runs a part. Those in simulated time run in the shipped
+/// optimisation, but with a panic where a number overflows. `false` where one of them fails.
+fn full_length() -> bool {
+    let simulated = |name, package, filter| {
+        let mut command = bin_path::cargo();
+        command.args(["test", "--profile", "release-checked", "--package", package, "--lib"]);
+        // They measure the memory of their process, so no other test may run in it.
+        command.args(["--", filter, "--test-threads=1", "--show-output"]);
+        step::run(name, &mut command)
+    };
+    let real = |name, binary, filter| {
+        let mut command = bin_path::cargo();
+        command.args(["test", "--package", "tgs-e2e", "--test", binary, filter, "--", "--show-output"]);
+        step::run(name, command.env("TGS_FULL_LENGTH", "1"))
+    };
+    let all = [
+        simulated("sixty days of the playout", "tgs-playout", "long_run"),
+        simulated("a fortnight of a timetable", "tgs-stream", "fortnight"),
+        real("two hundred items in step", "anything_plays", "many_items"),
+        real("twenty kills of the updater", "ytdlp_update_killed", "kills"),
+    ];
+    all.iter().all(|passed| *passed)
 }
 
 /// A chaos run; its table goes where that of the faults goes. `false` where a target is missed.
@@ -163,6 +204,31 @@ fn commands(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &Atomic
     })?;
     fs::write(dir.join("tgs-stream.log"), log)?;
     println!("\ncommands, seed {seed}\n\n{found}");
+    fs::write(dir.join("table.txt"), found.to_string())?;
+    Ok(found.targets().iter().all(|(met, _)| *met))
+}
+
+/// A run with a timetable. `false` where a target is missed.
+fn programme(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &AtomicBool) -> Result<bool> {
+    ensure!(length >= LEAST_PROGRAMME, "--hours is too short: a timetable needs six minutes");
+    let launch = Launch::of(&tools.join("tgs-stream"))?;
+    let plan = programme_run::Plan {
+        length,
+        kinds: programme_run::FULL.to_vec(),
+        item: Duration::from_secs(40),
+        preroll: Duration::from_secs(if length < WARM * 10 { 10 } else { 60 }),
+        most_off: programme_run::MOST_OFF,
+    };
+    let (terminal, mut due) = (io::stdout().is_terminal(), Duration::ZERO);
+    let (found, log) = programme_run::run(launch, seed, &plan, |lasted| {
+        if lasted >= due {
+            due = lasted + if terminal { Duration::from_secs(1) } else { WARM };
+            progress(terminal, &format!("{} of {}", clock(lasted), clock(length)));
+        }
+        !stop.load(Ordering::Relaxed)
+    })?;
+    fs::write(dir.join("tgs-stream.log"), log)?;
+    println!("\nprogramme, seed {seed}\n\n{found}");
     fs::write(dir.join("table.txt"), found.to_string())?;
     Ok(found.targets().iter().all(|(met, _)| *met))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs every check, also after a failure; what only computes, beside tests.
+//! `cargo xtask test`: runs every check, also after a failure.
 
 mod earlier;
 mod workflows;
@@ -20,7 +20,7 @@ use tgs_e2e::{
 
 use crate::{
     install,
-    step::{self, Background, seconds},
+    step::{self, seconds},
 };
 
 /// Runs the checks; `false` where one of them failed.
@@ -48,16 +48,7 @@ pub(crate) fn run() -> Result<bool> {
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     check("lintian", lintian().current_dir(workspace()));
-    // These only compute, and the tests mostly wait.
-    let release = Background::start(vec![
-        ("sixty simulated days", cargo(LONG_RUN)),
-        ("numbers from outside, in the same build", cargo(RELEASE_NUMBERS)),
-        ("build of RTMP's tests, in the same build", cargo(&format!("{RELEASE_RTMP} --no-run"))),
-    ]);
     check("tests", &mut tests());
-    let failed_beside = release.finish();
-    check("RTMP in a release build with overflow checks", &mut cargo(RELEASE_RTMP));
-    failed.extend(failed_beside);
     let took = seconds(began.elapsed());
     if failed.is_empty() {
         println!("── all checks passed, {took}");
@@ -76,18 +67,6 @@ fn lintian() -> Command {
 
 /// Built here because the tests of tgs-session would exceed their time limit with it.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
-
-/// A release build in which an overflow panics.
-const RELEASE_RTMP: &str = "test --quiet --profile release-checked --package tgs-rtmp";
-
-/// The property tests of overflows, in a release build in which an overflow panics.
-const RELEASE_NUMBERS: &str =
-    "test --quiet --profile release-checked --package tgs-playout --lib -- overflows";
-
-/// The broadcast through 60 days, which takes a release build; the profile `all` has a day of it
-/// with debug assertions. It measures the memory of its process, so no other test may run in it.
-const LONG_RUN: &str =
-    "test --quiet --profile release-checked --package tgs-playout --lib -- long_run --test-threads=1";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the
 /// summary counts them as skipped; excluded by their binaries, they would not be seen at all.

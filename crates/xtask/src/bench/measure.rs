@@ -5,8 +5,13 @@ pub(super) mod channels;
 pub(super) mod commands;
 pub(super) mod cpu;
 pub(super) mod joins;
+pub(super) mod look;
+pub(super) mod loudness;
 pub(super) mod memory;
+pub(super) mod monitors;
 pub(super) mod outage;
+pub(super) mod picture;
+pub(super) mod schedule;
 pub(super) mod start;
 pub(super) mod sync;
 

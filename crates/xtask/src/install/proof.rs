@@ -15,6 +15,8 @@ pub(super) enum Proof {
     Program(&'static str),
     /// A file.
     File(&'static str),
+    /// An element of GStreamer.
+    GstElement(&'static str),
     /// A module of the system's Python.
     PythonModule(&'static str),
 }
@@ -24,6 +26,7 @@ impl Proof {
         match self {
             Self::Program(name) => find(name).is_some(),
             Self::File(path) => Path::new(path).exists(),
+            Self::GstElement(name) => succeeds(Command::new("gst-inspect-1.0").args(["--exists", name])),
             Self::PythonModule(name) => {
                 succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
             }

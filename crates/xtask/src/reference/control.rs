@@ -13,6 +13,7 @@ use tgs_control::{
     rpc::{ErrorCode, LONGEST_MESSAGE},
 };
 use tgs_e2e::bin_path::workspace;
+use tgs_schedule::edit::etag;
 
 const INTRODUCTION: &str = "\
 # The control socket
@@ -96,12 +97,36 @@ fn example(method: &str) -> (Value, Value) {
             json!({ "limit": 1 }),
             json!({ "entries": [{ "n": 1, "kind": "item", "title": "a", "start": "2026-11-28T18:00:00.000Z" }] }),
         ),
+        "schedule.get" => (nothing, timetable()),
+        "schedule.set" => (json!({ "text": TIMETABLE, "etag": etag(TIMETABLE) }), timetable()),
+        "schedule.plan" => (
+            json!({ "from": "2026-03-02", "days": 1 }),
+            json!({ "timezone": "UTC", "rows": [{ "start": "2026-03-02T00:00:00.000Z",
+                    "local": "2026-03-02T00:00:00Z", "length_seconds": 72000.0, "kind": "list" }], "warnings": [] }),
+        ),
         "log.tail" => {
             (json!({ "lines": 1 }), json!({ "lines": ["2026-11-28T18:00:00.000Z INFO  on air: a"] }))
         }
-        "monitor" => (nothing, json!({ "format": "flv" })),
+        "live.status" => (
+            nothing,
+            json!({ "url": "rtmps://0.0.0.0:1936/live", "state": "flowing", "on_air": true, "waits_for_take": false,
+                    "publisher": { "key": "anna", "address": "192.0.2.7",
+                                   "format": "H.264 1280x720, AAC 48000 Hz stereo" } }),
+        ),
+        "preview" => {
+            (json!({ "source": "c.mp4", "at": 0.5 }), json!({ "title": "c", "png": "iVBORw0KGgo…" }))
+        }
+        "live.preview" | "monitor" => (nothing, json!({ "format": "flv" })),
         _ => (nothing.clone(), nothing),
     }
+}
+
+/// The text of a timetable.
+const TIMETABLE: &str =
+    "timezone = \"UTC\"\n[[slot]]\nname = \"News\"\nat = \"20:00\"\nplay = \"news/\"\nfor = \"30m\"\n";
+
+fn timetable() -> Value {
+    json!({ "path": "/srv/tv/timetable.toml", "text": TIMETABLE, "etag": etag(TIMETABLE) })
 }
 
 /// A documented type of `tgs-control`.
@@ -333,7 +358,7 @@ fn shown(of: &Type) -> (String, bool) {
     match (name.as_str(), inner) {
         ("Option", Some(inner)) => (inner, true),
         ("Vec", Some(inner)) => (format!("list of {inner}"), false),
-        ("String", _) => ("string".to_owned(), false),
+        ("String" | "PathBuf", _) => ("string".to_owned(), false),
         ("bool", _) => ("boolean".to_owned(), false),
         ("f64", _) => ("number".to_owned(), false),
         ("usize" | "u64" | "u32" | "i64", _) => ("integer".to_owned(), false),

@@ -102,7 +102,7 @@ fn figures(sent: &[Instant], arrived: &[(Instant, Tag)]) -> Result<Vec<Figure>> 
 }
 
 /// A list of two long clips, both of which the cache has.
-fn filled(plan: &Plan) -> Result<std::path::PathBuf> {
+pub(super) fn filled(plan: &Plan) -> Result<std::path::PathBuf> {
     let clips = [
         clip("commands25", (640, 360), "25", 44_100, ITEM_MILLIS).path()?,
         clip("commands30", (640, 360), "30", 48_000, ITEM_MILLIS).path()?,
