@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tgs_playout::{
-    ffmpeg::{EncodeJob, EncodeSetup, ExtraArgs, probe},
+    ffmpeg::{EncodeJob, EncodeSetup, ExtraArgs, Processing, probe},
     item::{Item, Media},
     profile::Profile,
 };
@@ -16,10 +16,13 @@ fuzz_target!(|input: (&[u8], u64)| {
     let Some(found) = probe::read_any(answer) else { return };
     let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: Profile::P720,
+        processing: Processing::default(),
         extra: ExtraArgs::default(),
         scratch: "/no/such".into(),
         image_duration: Duration::from_secs(10),
+        short_groups: false,
     };
     let item = Item {
         id: String::new(),
