@@ -42,7 +42,7 @@ impl Launch {
     }
 
     /// A launch at 480p with its own directories and no environment except the search path. Metrics
-    /// use a free port; no item is cached.
+    /// use a free port; no item is cached, and none is levelled.
     pub fn new() -> Result<Self> {
         Self::of(tgs_stream())
     }
@@ -54,7 +54,8 @@ impl Launch {
         args.args(["--pdeathsig", "KILL"]).arg(tool);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
-        args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p").env("CACHE_MAX_GB", "0");
+        args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "360p").env("CACHE_MAX_GB", "0");
+        args.env("LOUDNESS", "off");
         // Hides the developer's ./.env.
         args.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let own = dir.path().to_owned();

@@ -6,15 +6,14 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use fastrand::Rng;
 use tgs_control::{
-    AsRunEntry, BroadcastStatus, ControlClient, ControlError, OnAir,
+    BroadcastStatus, ControlClient, ControlError, OnAir,
     method::{
         Call, GotoParams, NoParams, QueueAddParams, QueueEntryParams, QueueMoveParams, SeekParams,
         TitleParams,
@@ -23,30 +22,18 @@ use tgs_control::{
 use tgs_rtmp::flv::Kind;
 
 use crate::{
+    as_run_log,
     broadcast::{Broadcast, Launch},
-    clips,
+    colours::{self, Beginning, COLOURS, Picture},
     flvcheck::Report,
     ingest::{Ingest, Record},
 };
 
-/// The clips: name, and red, green and blue.
-const CLIPS: [(&str, [u8; 3]); 6] = [
-    ("red", [255, 0, 0]),
-    ("lime", [0, 255, 0]),
-    ("blue", [0, 0, 255]),
-    ("yellow", [255, 255, 0]),
-    ("magenta", [255, 0, 255]),
-    ("cyan", [0, 255, 255]),
-];
-
-/// Length of a clip in seconds: no clip ends between most commands.
+/// Length of a clip: no clip ends between most commands.
 const CLIP_SECONDS: u32 = 40;
 
 /// Frames per second of the profile.
 const FPS: f64 = 30.0;
-
-/// How far a decoded colour may be from its clip's, per component: the encoder's loss.
-const TOLERANCE: u8 = 60;
 
 /// How far status and picture may be apart: a tag travels, and a frame is reordered.
 const AT_ONCE: Duration = Duration::from_millis(300);
@@ -145,14 +132,11 @@ fn died(broadcast: &mut Broadcast) -> Result<Option<String>> {
 
 /// A list of the clips.
 fn list(dir: &Path) -> Result<PathBuf> {
-    for (name, [r, g, b]) in CLIPS {
-        let picture = format!("color=c=#{r:02x}{g:02x}{b:02x}:s=320x180:r=30:d={CLIP_SECONDS}");
-        let sound = format!("sine=sample_rate=44100:duration={CLIP_SECONDS}");
-        let args = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound, "-preset", "ultrafast"];
-        clips::ffmpeg(&args.map(str::to_owned), &dir.join(format!("{name}.mp4")))?;
+    for (name, _) in COLOURS {
+        colours::make(name, CLIP_SECONDS * 1000, Beginning::Plain, &dir.join(format!("{name}.mp4")))?;
     }
     let list = dir.join("list.txt");
-    fs::write(&list, CLIPS.map(|(name, _)| format!("{name}.mp4\n")).concat())?;
+    fs::write(&list, COLOURS.map(|(name, _)| format!("{name}.mp4\n")).concat())?;
     Ok(list)
 }
 
@@ -162,12 +146,12 @@ fn draw(rng: &mut Rng, paused: &mut bool, queued: &[u64]) -> Call {
     if std::mem::take(paused) {
         return Call::Resume(none);
     }
-    let source = || format!("{}.mp4", CLIPS[0].0);
+    let source = || format!("{}.mp4", COLOURS[0].0);
     let old = |rng: &mut Rng| rng.choice(queued.iter().copied()).unwrap_or(1);
     match rng.u8(..20) {
         0..=4 => Call::Next(none),
         5 | 6 => Call::Previous(none),
-        7..=9 => Call::Goto(GotoParams { index: Some(rng.usize(..CLIPS.len())), id: None }),
+        7..=9 => Call::Goto(GotoParams { index: Some(rng.usize(..COLOURS.len())), id: None }),
         10 | 11 => Call::Seek(SeekParams { to: Some(f64::from(CLIP_SECONDS) * 1.1 * rng.f64()), by: None }),
         12 | 13 => Call::Seek(SeekParams { to: None, by: Some(rng.f64() * 40.0 - 20.0) }),
         14 | 15 => {
@@ -175,9 +159,9 @@ fn draw(rng: &mut Rng, paused: &mut bool, queued: &[u64]) -> Call {
             Call::Pause(none)
         }
         16 => {
-            let (name, _) = CLIPS[rng.usize(..CLIPS.len())];
+            let (name, _) = COLOURS[rng.usize(..COLOURS.len())];
             let position = rng.bool().then_some(0);
-            Call::QueueAdd(QueueAddParams { source: format!("{name}.mp4"), position })
+            Call::QueueAdd(QueueAddParams { source: format!("{name}.mp4"), position, below: None })
         }
         17 => Call::QueueMove(QueueMoveParams { id: old(rng), position: rng.usize(..3) }),
         18 if rng.bool() => Call::QueueRemove(QueueEntryParams { id: old(rng) }),
@@ -213,7 +197,7 @@ fn judge(found: &mut Found, records: &[Record], asked: &[Asked], dir: &Path) -> 
     found.longest_gap = arrivals.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
     let file = dir.join("received.flv");
     record.write_flv(&file)?;
-    let (colours, errors) = decode(&file)?;
+    let (colours, errors) = colours::decode(&file)?;
     found.undecoded = errors;
     if colours.len() != arrivals.len() {
         found.undecoded.push(format!("{} of {} frames were decoded", colours.len(), arrivals.len()));
@@ -237,42 +221,17 @@ fn judge(found: &mut Found, records: &[Record], asked: &[Asked], dir: &Path) -> 
             found.wrong.push(format!("{:.1} s: {said:?} is said, {:?} is seen", at.as_secs_f64(), seen[0]));
         }
     }
-    as_run(found, &dir.join("state/as-run.jsonl"))
-}
-
-/// The mean colour of each frame in decoding order, and what the decoder complains about.
-fn decode(file: &Path) -> Result<(Vec<[u8; 3]>, Vec<String>)> {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-i"]).arg(file);
-    ffmpeg.args(["-an", "-vf", "format=rgb24,scale=1:1:flags=area", "-fps_mode", "passthrough"]);
-    let output = ffmpeg.args(["-f", "rawvideo", "-"]).output().context("run ffmpeg")?;
-    ensure!(output.status.success(), "ffmpeg failed: {}", String::from_utf8_lossy(&output.stderr));
-    let colours = output.stdout.chunks_exact(3).map(|c| [c[0], c[1], c[2]]).collect();
-    let said = String::from_utf8_lossy(&output.stderr);
-    Ok((colours, said.lines().take(5).map(str::to_owned).collect()))
+    let entries = as_run_log::read(&dir.join("state/as-run.jsonl"))?;
+    (found.entries, found.apart) = (entries.len(), as_run_log::apart(&entries));
+    Ok(())
 }
 
 /// The clip with this colour; `None` for the filler.
 fn clip_of(colour: [u8; 3]) -> Option<&'static str> {
-    let is_near = |of: &[u8; 3]| of.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < TOLERANCE);
-    CLIPS.iter().find(|(_, of)| is_near(of)).map(|(name, _)| *name)
-}
-
-/// Checks that the entries of the log follow each other without gap or overlap.
-fn as_run(found: &mut Found, path: &Path) -> Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let mut entries = std::collections::BTreeMap::new();
-    for line in text.lines() {
-        let entry: AsRunEntry = serde_json::from_str(line).context("read the as-run log")?;
-        entries.insert(entry.n, entry);
+    match colours::picture_of(colour) {
+        Picture::Clip(name) => Some(name),
+        Picture::Mark | Picture::Other => None,
     }
-    found.entries = entries.len();
-    let all: Vec<_> = entries.into_values().collect();
-    found.apart = all
-        .windows(2)
-        .find(|pair| pair[0].end != Some(pair[1].start))
-        .map(|pair| format!("{:?}, then {:?}", pair[0], pair[1]));
-    Ok(())
 }
 
 impl Found {

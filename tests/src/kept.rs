@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Result;
 use tgs_playout::{
     cache::Cache,
-    ffmpeg::{EncodeSetup, ExtraArgs},
+    ffmpeg::{EncodeSetup, ExtraArgs, Processing},
     item::{Item, Media},
     profile::Profile,
 };
@@ -19,10 +19,13 @@ pub const ITEMS: u32 = 5;
 pub fn cache(dir: &Path) -> Cache {
     let setup = EncodeSetup {
         ffmpeg: "ffmpeg".into(),
+        ffprobe: "ffprobe".into(),
         profile: Profile::P480,
+        processing: Processing::default(),
         extra: ExtraArgs::default(),
         scratch: dir.to_owned(),
         image_duration: Duration::from_secs(10),
+        short_groups: false,
     };
     Cache::open(dir, 1 << 30, &setup, "none")
 }

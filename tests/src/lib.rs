@@ -1,10 +1,12 @@
 //! Shared code of the end-to-end tests, the demo, the bench and the soak: a real ingest, clips to
 //! play, checks of the received stream.
 
+pub mod as_run_log;
 pub mod bin_path;
 pub mod broadcast;
 pub mod chaos;
 pub mod clips;
+pub mod colours;
 pub mod command_run;
 pub mod disk;
 pub mod flvcheck;
@@ -12,7 +14,9 @@ pub mod ingest;
 pub mod kept;
 pub mod machine;
 pub mod nginx;
+pub mod programme_run;
 pub mod prometheus;
+pub mod slot_starts;
 pub mod stunnel;
 pub mod telegram;
 pub mod throttle;
@@ -20,3 +24,11 @@ pub mod tools;
 pub mod viewer;
 pub mod web;
 pub mod yt_dlp_place;
+
+use std::env;
+
+/// How much of a long test runs: `part` in the suite, `whole` by `cargo xtask soak --full-length`.
+#[must_use]
+pub fn full_length<T>(part: T, whole: T) -> T {
+    if env::var_os("TGS_FULL_LENGTH").is_some() { whole } else { part }
+}

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_again_is_not_new() {
+    fn repeated_media_count_once() {
         let began = Instant::now();
         let mut viewer = Viewer::default();
         let mut take = |connection, picture: u8, at: u64| {

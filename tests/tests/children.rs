@@ -41,7 +41,7 @@ fn all_gone(processes: &[Process]) {
 }
 
 #[test]
-fn none_outlives_a_killed_tool() {
+fn no_child_outlives_a_killed_tool() {
     let ingest = Ingest::start().unwrap();
     let (_web, hanging) = hanging();
     let mut broadcast = broadcast(&ingest.url("key"), "ffmpeg", &hanging);

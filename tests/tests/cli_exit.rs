@@ -57,6 +57,8 @@ impl Home {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("STATE_DIR", dir.join("state")).env("CACHE_DIR", dir.join("cache"));
         command.env("HOME", dir).env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "480p");
+        // --check measures loudness, and keeps it; tests/tests/sound.rs has that.
+        command.env("LOUDNESS", "off");
         let output = command.envs(env.iter().copied()).output().unwrap();
         Said::new(&output, dir)
     }
@@ -110,7 +112,7 @@ fn a_command_line_that_makes_no_sense_is_2() {
 /// What is missing or wrong is one ERROR in words that name it and how to mend it, and an exit code
 /// of its own.
 #[test]
-fn what_it_cannot_do_without_is_told() {
+fn a_failed_start_has_its_exit_code_and_its_reason() {
     let home = Home::new();
     home.clip("a.mp4");
     let clip_length = fs::metadata(home.path().join("a.mp4")).unwrap().len();

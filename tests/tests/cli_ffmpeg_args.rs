@@ -66,7 +66,7 @@ fn options_and_filters_change_the_stream() {
 
 /// Every kind of argument that cannot be used: the stream is then what it is without any.
 #[test]
-fn what_cannot_be_used_is_one_warning_with_the_reason() {
+fn unusable_arguments_give_one_warning_with_the_reason() {
     let cases = [
         // Not even tried.
         (r#"-vf "drawbox"#, "quote"),
@@ -84,7 +84,7 @@ fn what_cannot_be_used_is_one_warning_with_the_reason() {
         ("-g 300", "keyframes are more than 2.1 s apart"),
         // Recovery points instead of IDR pictures: decoding cannot begin there.
         ("-x264-params open-gop=1", "keyframes"),
-        ("-s 640x360", "640×360"),
+        ("-s 320x180", "is 320×180, the broadcast's is 640×360"),
         ("-r 25", "frame rate must stay 30"),
         ("-vf fps=15", "frame rate must stay 30"),
         ("-ar 48000", "48000 Hz"),

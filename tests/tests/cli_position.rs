@@ -164,7 +164,7 @@ fn a_shuffled_round_is_finished_after_a_restart() {
 }
 
 #[test]
-fn an_item_that_is_gone_is_followed_by_what_followed_it() {
+fn a_removed_item_is_replaced_by_its_follower() {
     let home = Home::new();
     home.items("a b c d");
     let list = home.path("list.txt");
@@ -181,7 +181,7 @@ fn an_item_that_is_gone_is_followed_by_what_followed_it() {
 }
 
 #[test]
-fn an_item_left_at_its_very_end_is_done_with() {
+fn an_item_left_at_its_end_is_not_repeated() {
     let home = Home::new();
     let items = home.items("a b");
     let launch = || home.launch("out.flv").play(&items).set("LOOP", "0");

@@ -102,10 +102,11 @@ fn an_operator_steers_a_broadcast_from_the_shell() {
     ok(dir, &["pause"]);
     until(&broadcast, dir, "the pause", |status| status["on_air"]["state"] == "filler");
     assert!(ok(dir, &["status"]).contains("State         paused until "));
-    ok(dir, &["title", "Night\u{1b}[2J"]);
+    assert!(fails(dir, &["title", "Night\u{1b}[2J"], 1).contains("no control characters"));
+    ok(dir, &["title", "Night"]);
     ok(dir, &["resume"]);
     until(&broadcast, dir, "a after the pause", |status| title(status) == "a");
-    assert!(ok(dir, &["status"]).contains("Title         Night\\u{1b}[2J\n"));
+    assert!(ok(dir, &["status"]).contains("Title         Night\n"));
     let log = ok(dir, &["log", "-n", "200"]);
     assert!(log.contains("(stated: tgs-ctl of alice)"), "{log}");
 

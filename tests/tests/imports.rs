@@ -1,5 +1,6 @@
 //! Imports between the files of a crate run one way: no file imports another that, directly or over
-//! others, imports it. Reads `use` lines and paths outside of `#[cfg(test)]`; sees no macro bodies.
+//! others, imports it. And a name of a type has one meaning in all crates that ship. Reads `use`
+//! lines, paths and types outside of `#[cfg(test)]`; sees no macro bodies.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -23,6 +24,8 @@ struct Module {
     file: PathBuf,
     imported: BTreeMap<String, ModulePath>,
     mentioned: Vec<ModulePath>,
+    /// The names of the types that it defines.
+    types: Vec<String>,
 }
 
 /// The modules of one crate.
@@ -68,6 +71,7 @@ impl Modules {
             file: file.to_owned(),
             imported: imported.collect(),
             mentioned: found.mentioned.iter().filter_map(absolute).collect(),
+            types: items.iter().filter_map(type_name).collect(),
         };
         self.0.insert(module.clone(), entry);
     }
@@ -102,6 +106,18 @@ struct Found {
     modules: Vec<ItemMod>,
     imported: BTreeMap<String, ModulePath>,
     mentioned: Vec<ModulePath>,
+}
+
+/// The name of the type that `item` defines.
+fn type_name(item: &Item) -> Option<String> {
+    let (attributes, name) = match item {
+        Item::Struct(item) => (&item.attrs, &item.ident),
+        Item::Enum(item) => (&item.attrs, &item.ident),
+        Item::Trait(item) => (&item.attrs, &item.ident),
+        Item::Type(item) => (&item.attrs, &item.ident),
+        _ => return None,
+    };
+    (!is_test(attributes)).then(|| name.to_string())
 }
 
 fn children(items: &[Item]) -> BTreeSet<String> {
@@ -230,6 +246,28 @@ fn no_file_imports_one_that_imports_it() {
     let found: BTreeSet<BTreeSet<String>> =
         found.iter().map(|circle| circle.iter().map(|file| below(file)).collect()).collect();
     assert!(found.is_empty(), "files import each other in a circle: {found:#?}");
+}
+
+#[test]
+fn a_name_of_a_type_has_one_meaning() {
+    // Each tool has one command line.
+    const SAME_EVERYWHERE: &str = "Cli";
+    // Developers' tools, and what simulates for tests.
+    const NOT_SHIPPED: [&str; 3] = ["/xtask/", "/tgs-testdc/", "/simulation"];
+    let mut defined: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(workspace().join("crates")).unwrap() {
+        for module in modules_of(&entry.unwrap().path().join("src/lib.rs")).0.into_values() {
+            let file = module.file.to_string_lossy();
+            if NOT_SHIPPED.iter().all(|part| !file.contains(part)) {
+                for name in module.types {
+                    defined.entry(name).or_default().insert(module.file.clone());
+                }
+            }
+        }
+    }
+    assert!(defined.len() > 500, "{} types", defined.len());
+    defined.retain(|name, files| files.len() > 1 && name != SAME_EVERYWHERE);
+    assert!(defined.is_empty(), "types of one name: {defined:#?}");
 }
 
 #[test]

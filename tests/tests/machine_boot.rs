@@ -78,8 +78,8 @@ fn left(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_killed_run_leaves_is_cleared_by_the_next() {
-    const NAME: &str = "what_a_killed_run_leaves_is_cleared_by_the_next";
+fn the_next_run_clears_the_remains_of_a_killed_one() {
+    const NAME: &str = "the_next_run_clears_the_remains_of_a_killed_one";
     const KILLED: &str = "TGS_TEST_RUN_TO_BE_KILLED";
     if env::var_os(KILLED).is_some() {
         let machine = Machine::boot().unwrap();

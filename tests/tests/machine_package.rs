@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tgs_e2e::{
+    broadcast::until,
     clips::clip,
     machine::{ENV_FILE, Machine, UNIT},
     nginx::Nginx,
@@ -140,7 +141,10 @@ fn from_nothing_to_a_broadcast_over_an_upgrade_and_away_again() {
     let settings = machine.sh(&format!("sha256sum {ENV_FILE}; stat -c '%U %a' {ENV_FILE}")).unwrap();
     machine.sh("systemctl start tg_video_streamer").unwrap();
     goes_live(&machine, &ingest);
-    assert_eq!(machine.unit(UNIT).unwrap()["StatusText"], "playing clip into Demo channel (-1002000000001)");
+    // The slate may come first.
+    let playing = "playing clip into Demo channel (-1002000000001)";
+    let plays = || (machine.unit(UNIT).unwrap()["StatusText"] == playing).then_some(());
+    until("the clip on air", LIMIT, plays).unwrap();
 
     // An upgrade: the same package under a higher version.
     machine

@@ -73,7 +73,7 @@ fn a_release_goes_live_and_a_broken_one_is_taken_back() {
         .sh("cd /root && mkdir new && tar -xzf good.tar.gz -C new && mv dying new/*/bin/tgs-stream")
         .unwrap();
     // The folder's own name, not `./`: as xtask packs it.
-    machine.sh("cd /root/new && tar -czf ../bad.tar.gz *").unwrap();
+    machine.sh("cd /root/new && tar -cf ../bad.tar.gz -I 'gzip -1' *").unwrap();
     let began = Instant::now();
     let second = deploy(&machine, "--archive /root/bad.tar.gz --id bad");
     let said = said(&second);

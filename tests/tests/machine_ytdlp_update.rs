@@ -10,7 +10,7 @@ use tgs_e2e::{
     tools::{YT_DLP_VERSIONS, wheels_dir},
 };
 
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(5);
 const ROOT: &str = "/opt/tg_video_streamer/shared/ytdlp";
 const LOG: &str = "/var/log/yt-dlp-update.log";
 

@@ -20,6 +20,7 @@ use tgs_e2e::{
     bin_path::workspace,
     broadcast::{Broadcast, Launch, executable},
     clips::noisy,
+    nginx::free_port,
     prometheus::{Alert, Prometheus, metrics_of, panels},
     telegram::Scene,
     web::{Page, Web},
@@ -88,6 +89,8 @@ fn promtool_has_nothing_to_say_in_any_state() {
     scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
     scene.set("SESSION_REGEN", "off").unwrap();
     scene.set("ON_SESSION_LOSS", "stop").unwrap();
+    scene.set("LIVE_INPUT", &format!("rtmp://127.0.0.1:{}/live", free_port().unwrap())).unwrap();
+    scene.set("LIVE_KEY", "0123456789abcdef").unwrap();
     let silence = scene.dc.fault(Fault::Silence, When::method("users.getUsers"));
     let launch = scene.launch().unwrap().play([film()]).arg(web.url("/hangs.mp4"));
     let mut broadcast = launch.start().unwrap();

@@ -45,7 +45,7 @@ fn came_back(ingest: &Ingest, gone: Instant, limit: Duration, excused: &[&str]) 
 }
 
 #[test]
-fn what_it_cannot_do_is_said() {
+fn limits_of_the_ffmpeg_publisher_are_reported() {
     let ingest = Ingest::start().unwrap();
     let mut broadcast = broadcast(&ingest);
     let words =

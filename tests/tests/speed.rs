@@ -8,7 +8,7 @@ use tgs_e2e::{broadcast::Launch, clips::clip, flvcheck::Report, ingest::Ingest};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_file_need_not_wait() {
+fn once_into_a_file_is_written_without_pacing() {
     let long = clip("killed", (320, 180), "30", 44_100, 30_000).path().unwrap();
     let broadcast = Launch::to("out.flv").unwrap().arg("--once").play([&long]).finish(60 * SECOND).unwrap();
     let took = broadcast.began.elapsed();

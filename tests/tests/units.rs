@@ -71,7 +71,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn what_is_required_stands_there() {
+fn units_contain_the_required_directives() {
     for (name, lines) in REQUIRED {
         let unit = unit(name);
         for line in *lines {

@@ -90,7 +90,7 @@ fn the_newest_comes_into_place_and_the_one_before_can_come_back() {
 }
 
 #[test]
-fn what_goes_wrong_is_named_and_the_old_version_stays() {
+fn a_failed_update_names_the_cause_and_keeps_the_version() {
     let place = Place::with(&[OLD, NEW]).unwrap();
     ended(&place.run(&[]).unwrap(), 0, &format!("installed {NEW}"));
     let fails = |args: &[&str], class: &str| {
@@ -155,7 +155,7 @@ fn what_goes_wrong_is_named_and_the_old_version_stays() {
 }
 
 #[test]
-fn the_first_page_of_the_playlist_has_a_say() {
+fn an_update_must_open_the_first_page_of_the_playlist() {
     let place = Place::with(&[OLD]).unwrap();
     ended(&place.run(&[]).unwrap(), 0, &format!("installed {OLD}"));
     let web = Web::serve([("/watch", page())]).unwrap();

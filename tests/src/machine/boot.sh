@@ -35,6 +35,7 @@ rm -rf "$root"/etc/systemd/system "$root"/etc/rc[0-9S].d "$root"/etc/cron.* "$ro
     "$root"/{usr/lib,etc}/{sysusers,tmpfiles}.d/tg_video_streamer.conf "$root"/etc/logrotate.d/yt-dlp-update \
     "$root"/var/{lib,cache}/tg_video_streamer "$root"/var/log/yt-dlp-update.log* \
     "$root"/var/log/journal "$root"/var/lib/systemd
+rm -f "$root/var/lib/man-db/auto-update" # no index over all manual pages at each installation
 mkdir -p "$root"/etc/systemd/system/multi-user.target.wants "$root"/var/lib/systemd
 : >"$root/etc/machine-id" # not the first boot, but an id of its own
 for unit in console-getty.service getty.target getty-static.service systemd-logind.service systemd-tmpfiles-clean.timer \

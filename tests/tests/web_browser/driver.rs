@@ -1,7 +1,8 @@
-//! A browser of the machine, driven through chromedriver by the protocol of WebDriver.
-//! Source: <https://www.w3.org/TR/webdriver2/>.
+//! A browser of the machine, driven through chromedriver by the library fantoccini. Each call waits
+//! for its end.
 
 use std::{
+    future::Future,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -10,18 +11,47 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{Actions, InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction},
+    elements::Element,
+    error::CmdError,
+    wd::WebDriverCompatibleCommand,
+};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::runtime::{self, Runtime};
+use ureq::http::Method;
+use url::{ParseError, Url};
 
-/// The key under which WebDriver names an element.
-const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// The limit of one request to the driver.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A headless chromium with one page.
 pub(crate) struct Browser {
     driver: Child,
-    session: String,
-    agent: ureq::Agent,
+    runtime: Runtime,
+    client: Client,
     /// The profile; the temporary directory of the browser, too.
     _profile: tempfile::TempDir,
+}
+
+/// A command of chromedriver's own.
+#[derive(Debug)]
+struct ChromeCommand {
+    /// Its path in the session.
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for ChromeCommand {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
 }
 
 impl Browser {
@@ -42,17 +72,6 @@ impl Browser {
         });
         // The pipe must stay open and be read.
         thread::spawn(move || lines.for_each(drop));
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_mins(1)))
-            .build()
-            .into();
-        let mut browser = Self {
-            driver,
-            session: format!("http://127.0.0.1:{}/session", port.unwrap()),
-            agent,
-            _profile: profile,
-        };
         let args = [
             "--headless=new",
             "--no-sandbox",
@@ -63,35 +82,34 @@ impl Browser {
             "--lang=en",
             "--window-size=1440,900",
         ];
-        let options = json!({ "args": args });
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome",
-            "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } } } });
-        let made = browser.post("", &wanted);
-        browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
-        browser
+        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" } });
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let url = format!("http://127.0.0.1:{}", port.unwrap());
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(wanted.as_object().unwrap().clone());
+        let client = runtime.block_on(builder.connect(&url)).unwrap();
+        Self { driver, runtime, client, _profile: profile }
     }
 
-    fn post(&self, path: &str, body: &Value) -> Value {
-        let url = format!("{}{path}", self.session);
-        let mut answer =
-            self.agent.post(&url).header("content-type", "application/json").send(body.to_string()).unwrap();
-        let text = answer.body_mut().read_to_string().unwrap();
-        let mut value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(answer.status(), 200, "{path}: {}", value["value"]["message"]);
-        value["value"].take()
+    /// The result of a request.
+    #[track_caller]
+    fn wait_on<T>(&self, request: impl Future<Output = Result<T, CmdError>>) -> T {
+        let within = async { tokio::time::timeout(LIMIT, request).await };
+        self.runtime.block_on(within).expect("the driver answers").unwrap()
     }
 
     pub(crate) fn open(&self, url: &str) {
-        self.post("/url", &json!({ "url": url }));
+        self.wait_on(self.client.goto(url));
     }
 
     pub(crate) fn reload(&self) {
-        self.post("/refresh", &json!({}));
+        self.wait_on(self.client.refresh());
     }
 
     /// Runs the body of a function in the page and returns its result.
     pub(crate) fn run(&self, script: &str, args: &Value) -> Value {
-        self.post("/execute/sync", &json!({ "script": script, "args": [args] }))
+        self.wait_on(self.client.execute(script, vec![args.clone()]))
     }
 
     /// Runs the body of an async function and returns what it resolves to.
@@ -99,7 +117,7 @@ impl Browser {
         let script = format!(
             "const done = arguments[0]; (async () => {{ {script} }})().then(done, (error) => done(String(error)));"
         );
-        self.post("/execute/async", &json!({ "script": script, "args": [] }))
+        self.wait_on(self.client.execute_async(&script, Vec::new()))
     }
 
     /// Waits until `expression` is true, and returns it.
@@ -134,48 +152,42 @@ impl Browser {
         self.wait(&format!("document.body.innerText.includes({})", json!(text)));
     }
 
-    fn find(&self, selector: &str) -> String {
+    fn find(&self, selector: &str) -> Element {
         self.wait(&format!("document.querySelector({}) !== null", json!(selector)));
-        let found = self.post("/element", &json!({ "using": "css selector", "value": selector }));
-        found[ELEMENT].as_str().unwrap().to_owned()
+        self.wait_on(self.client.find(Locator::Css(selector)))
     }
 
     pub(crate) fn click(&self, selector: &str) {
         let element = self.find(selector);
-        self.post(&format!("/element/{element}/click"), &json!({}));
+        self.wait_on(element.click());
     }
 
     /// Types into a field, after what stands there.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         let element = self.find(selector);
-        self.post(&format!("/element/{element}/value"), &json!({ "text": text }));
+        self.wait_on(element.send_keys(text));
     }
 
     /// Presses keys, wherever the focus is. WebDriver's names: `\u{e007}` is Enter.
     pub(crate) fn press(&self, keys: &str) {
-        let actions: Vec<_> = keys
-            .chars()
-            .flat_map(|key| {
-                ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
-            })
-            .collect();
-        self.post("/actions", &json!({ "actions": [{ "type": "key", "id": "keys", "actions": actions }] }));
+        let keys = keys.chars().fold(KeyActions::new("keys".into()), |keys, value| {
+            keys.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.wait_on(self.client.perform_actions(keys));
     }
 
     /// Drags an element by so many pixels, with the mouse.
     pub(crate) fn drag(&self, selector: &str, down: i32) {
+        let duration = Some(Duration::from_millis(100));
         let element = self.find(selector);
-        let origin = json!({ ELEMENT: element });
-        let moved = |origin: Value, y: i32| json!({ "type": "pointerMove", "duration": 100, "origin": origin, "x": 0, "y": y });
-        let actions = [
-            moved(origin, 0),
-            json!({ "type": "pointerDown", "button": 0 }),
-            moved(json!("pointer"), down / 2),
-            moved(json!("pointer"), down - down / 2),
-            json!({ "type": "pointerUp", "button": 0 }),
-        ];
-        let pointer = json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions });
-        self.post("/actions", &json!({ "actions": [pointer] }));
+        let by = |down: i32| PointerAction::MoveBy { duration, x: 0.0, y: f64::from(down) };
+        let mouse = MouseActions::new("mouse".into())
+            .then(PointerAction::MoveToElement { element, duration, x: 0.0, y: 0.0 })
+            .then(PointerAction::Down { button: MOUSE_BUTTON_LEFT })
+            .then(by(down / 2))
+            .then(by(down - down / 2))
+            .then(PointerAction::Up { button: MOUSE_BUTTON_LEFT });
+        self.wait_on(self.client.perform_actions(Actions::from(mouse)));
     }
 
     /// Shows the page as on a screen of this size; a phone's if `mobile`.
@@ -186,7 +198,8 @@ impl Browser {
 
     /// Sends a command of the DevTools protocol.
     pub(crate) fn devtools(&self, command: &str, params: &Value) -> Value {
-        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": params }))
+        let body = json!({ "cmd": command, "params": params });
+        self.wait_on(self.client.issue_cmd(ChromeCommand { path: "goog/cdp/execute", body }))
     }
 
     /// A JPEG of the page as it is shown.
@@ -197,7 +210,8 @@ impl Browser {
 
     /// What the page has written to its console as an error, a refusal of its policy included.
     pub(crate) fn errors(&self) -> Vec<String> {
-        let entries = self.post("/se/log", &json!({ "type": "browser" }));
+        let body = json!({ "type": "browser" });
+        let entries = self.wait_on(self.client.issue_cmd(ChromeCommand { path: "se/log", body }));
         let entries = entries.as_array().cloned().unwrap_or_default();
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         severe.filter_map(|entry| entry["message"].as_str().map(str::to_owned)).collect()
@@ -206,7 +220,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.agent.delete(&self.session).call();
+        let client = self.client.clone();
+        let _ = self.runtime.block_on(async { tokio::time::timeout(LIMIT, client.close()).await });
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }

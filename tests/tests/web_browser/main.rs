@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod driver;
+mod live_input;
+mod timetable;
 
 use std::{
     fs,
@@ -117,6 +119,10 @@ fn launch(ingest: &Ingest, dir: &Path) -> Broadcast {
     let list = dir.join("list.txt");
     fs::write(&list, "library/red.mp4\nlibrary/green.mp4\nlibrary/blue.mp4\n").unwrap();
     let launch = Launch::to(ingest.url("key")).unwrap().arg("--playlist").arg(list).keeping(dir);
+    let mut launch = launch.set("SCHEDULE", timetable::file(dir));
+    for (name, value) in live_input::settings(dir) {
+        launch = launch.set(name, value);
+    }
     let broadcast = launch.start().unwrap();
     broadcast.wait_log(&["on air: "], 30 * SECOND).unwrap();
     broadcast
@@ -130,10 +136,15 @@ fn sign_in(browser: &Browser, name: &str, password: &str) {
 
 /// Waits until the picture shows this colour in its middle.
 fn shows(browser: &Browser, name: &str) {
+    shows_in(browser, "picture", name);
+}
+
+/// The same for the video element of this id.
+fn shows_in(browser: &Browser, id: &str, name: &str) {
     let (_, _, [r, g, b]) = CLIPS.iter().find(|(known, ..)| *known == name).unwrap();
     let expression = format!(
         "(() => {{
-            const video = document.getElementById('picture');
+            const video = document.getElementById('{id}');
             if (!video || !video.videoWidth) return false;
             const canvas = document.createElement('canvas');
             canvas.width = canvas.height = 1;
@@ -201,8 +212,10 @@ fn the_desk_shows_and_steers_a_broadcast() {
     scene.signs_in_and_sees_the_picture();
     scene.buttons_act();
     scene.the_queue_is_reordered();
+    scene.a_slot_is_added_and_moved();
     scene.all_parts_are_accessible();
     scene.the_overview_has_a_picture_and_another_language();
+    scene.a_publisher_is_seen_and_put_on_air();
     scene.the_channel_dies_and_comes_back();
     scene.the_session_ends_and_a_viewer_is_refused();
     scene.broadcast.stop().unwrap();
@@ -248,10 +261,10 @@ impl Scene {
         browser.type_into("#add-source", "grey");
         browser.click(".found button");
         browser.wait(&format!("{QUEUE} === 'grey'"));
-        browser.type_into(
-            "#add-source",
-            &format!("{}\u{e007}", self.dir.path().join("library/blue.mp4").display()),
-        );
+        browser.type_into("#add-source", &self.dir.path().join("library/blue.mp4").display().to_string());
+        browser.click("#preview-item");
+        browser.wait_for("document.querySelector('#preview-picture img')?.naturalWidth > 0", 20 * SECOND);
+        browser.type_into("#add-source", "\u{e007}");
         browser.wait(&format!("{QUEUE} === 'grey,blue'"));
         let height = browser.run("return document.querySelector('#queue li').offsetHeight;", &Value::Null);
         browser.drag("#queue li:first-child .handle", height.as_f64().unwrap() as i32 + 5);
@@ -275,7 +288,7 @@ impl Scene {
         browser.run(tidy, &Value::Null);
         browser.wait("!document.querySelector('.toast')");
         keep(browser, "desk.jpg");
-        for tab in ["asrun", "charts", "events", "log", "playlist"] {
+        for tab in ["timetable", "asrun", "charts", "events", "log", "playlist"] {
             browser.click(&format!("#tab-{tab}"));
             browser.wait(&format!("document.getElementById('tab-{tab}').ariaSelected === 'true'"));
             is_accessible(browser, tab);
@@ -334,6 +347,7 @@ impl Scene {
         let buttons = browser
             .run("return document.querySelectorAll('#next, #stop, #add-source').length;", &Value::Null);
         assert_eq!(buttons, 0);
+        self.a_viewer_sees_the_timetable_and_changes_nothing();
         let status = browser.run_async(
             "const answer = await fetch('/api/channels/main/call', { method: 'POST',
                 headers: { 'content-type': 'application/json' }, body: '{\"method\":\"next\"}' });
