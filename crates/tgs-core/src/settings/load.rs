@@ -349,6 +349,7 @@ impl<'a> Reader<'a> {
 
     fn telegram(&mut self) -> Option<Telegram> {
         let (regen, on_loss) = (self.value("SESSION_REGEN", regen), self.value("ON_SESSION_LOSS", on_loss));
+        let viewer_check = self.value("VIEWER_CHECK", flag);
         Some(Telegram {
             api_id: self.optional("API_ID", api_id),
             api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
@@ -360,6 +361,7 @@ impl<'a> Reader<'a> {
             phone: self.optional("PHONE", text),
             regen: regen?,
             on_loss: on_loss?,
+            viewer_check: viewer_check?,
         })
     }
 

@@ -57,6 +57,8 @@ pub struct Picture {
     pub background: BackgroundSetting,
     /// `AUDIO_PICTURE`
     pub audio_picture: AudioPictureSetting,
+    /// `SPEED_UP_FILM`
+    pub speed_up_film: bool,
 }
 
 /// `720p`, `720p50`

@@ -72,6 +72,12 @@ pub const TABLE: &[Setting] = &[
         Example("correct horse"),
         "The account's password (two-step verification), needed to sign in again.",
     ),
+    row(
+        "VIEWER_CHECK",
+        Is("0"),
+        "Ask Telegram twice a minute, as a viewer's app does, whether viewers get the stream: 1 or 0. The account joins its\n\
+         live stream as a silent listener, and counts as a viewer. Not yet tried against Telegram itself.",
+    ),
     row("PHONE", Example("+491701234567"), "The account's phone number, for tgs-session."),
     secret(
         "OUTPUT_URL",
@@ -102,6 +108,12 @@ pub const TABLE: &[Setting] = &[
         Example("2500k"),
         "Bitrate of the picture, from 200k to 20M. Default: 600k for 360p, 900k for 480p, 1800k for 720p, 3500k for\n\
          1080p; half as much again with 50 or 60 frames per second.",
+    ),
+    row(
+        "SPEED_UP_FILM",
+        Is("0"),
+        "Play film of 24 frames per second 4 % faster, as television with 25 does, on a channel with 25 or 50: 1 or 0.\n\
+         Without it, each second one frame is shown twice. The pitch of the sound stays.",
     ),
     row(
         "BACKGROUND",

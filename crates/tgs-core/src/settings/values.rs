@@ -39,6 +39,8 @@ pub struct Telegram {
     pub password: Option<Secret<String>>,
     /// `PHONE`, as written.
     pub phone: Option<String>,
+    /// `VIEWER_CHECK`
+    pub viewer_check: bool,
 }
 
 /// The settings of one run. Paths are absolute after [`Settings::load`], unchanged after

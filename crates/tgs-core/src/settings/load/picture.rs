@@ -1,6 +1,7 @@
 //! Reads the settings of the picture.
 
 use super::Reader;
+use crate::settings::parse::flag;
 use crate::settings::picture::{Picture, audio_picture, background, bitrate, quality};
 
 impl Reader<'_> {
@@ -10,6 +11,13 @@ impl Reader<'_> {
         let kbps = self.optional("VIDEO_BITRATE", bitrate);
         let background = self.value("BACKGROUND", background);
         let audio_picture = self.value("AUDIO_PICTURE", audio_picture);
-        Some(Picture { quality: quality?, kbps, background: background?, audio_picture: audio_picture? })
+        let speed_up_film = self.value("SPEED_UP_FILM", flag);
+        Some(Picture {
+            quality: quality?,
+            kbps,
+            background: background?,
+            audio_picture: audio_picture?,
+            speed_up_film: speed_up_film?,
+        })
     }
 }
