@@ -28,6 +28,7 @@ pub mod slate;
 pub mod sound;
 mod sound_picture;
 mod sound_plan;
+pub mod speed;
 pub mod stall;
 
 pub use self::{

@@ -20,11 +20,7 @@ use tgs_playout::{
 
 fn probed(path: &Path) -> Result<Probe, ItemFailure> {
     let media = Media::at(format!("file:{}", path.display()), false);
-    let wanted = ProbeOptions {
-        height: 720,
-        image_duration: Duration::from_secs(10),
-        languages: tgs_core::language::Languages::default(),
-    };
+    let wanted = ProbeOptions::default();
     probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 

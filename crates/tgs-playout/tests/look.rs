@@ -14,6 +14,7 @@ use tgs_playout::{
     ffmpeg::{
         EncodeJob, EncodeSetup, ExtraArgs, Processing, draw,
         look::{Corner, Logo, LogoFile, Look, LowerThird, SubtitleChoice, TextForm},
+        picture::PictureOptions,
         probe,
         ready_subtitles::ReadySubtitles,
         setup::FONT_FILE,
@@ -127,6 +128,19 @@ impl Pictures {
         String::from_utf8_lossy(&done.stdout).trim().trim_end_matches(',').parse().unwrap()
     }
 
+    /// All pictures.
+    fn all(&self) -> Vec<Picture> {
+        let how =
+            "-fps_mode passthrough -vf scale=in_color_matrix=bt709:in_range=tv,format=rgb24 -f rawvideo -";
+        let done = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-i"])
+            .arg(&self.file)
+            .args(how.split(' '))
+            .output()
+            .unwrap();
+        done.stdout.chunks_exact(WIDTH * HEIGHT * 3).map(|picture| Picture(picture.to_vec())).collect()
+    }
+
     /// The picture `at` seconds.
     fn at(&self, at: f64) -> Picture {
         let number = (at * 30.0).round();
@@ -148,6 +162,11 @@ impl Pictures {
 struct Picture(Vec<u8>);
 
 impl Picture {
+    /// The number of white pixels in the lower half.
+    fn low_white(&self) -> usize {
+        self.0[WIDTH * HEIGHT / 2 * 3..].chunks(3).filter(|rgb| rgb.iter().all(|part| *part > 170)).count()
+    }
+
     fn pixel(&self, x: usize, y: usize) -> [i32; 3] {
         let at = (y * WIDTH + x) * 3;
         [0, 1, 2].map(|plane| i32::from(self.0[at + plane]))
@@ -383,6 +402,69 @@ fn text_beside_the_film_is_drawn_in_any_encoding_and_at_its_time() {
     assert_drawn(&film(1.0, MediaPart::default()), 1.0, "from 1 s on");
     let cut = MediaPart { in_point: seconds(1.0), ..MediaPart::default() };
     assert_drawn(&film(0.4, cut), 1.4, "from an in-point and a start");
+}
+
+/// The number in the picture of [`film_of_24`].
+fn number(picture: &Picture) -> usize {
+    (0..8).map(|bit| usize::from(picture.pixel(bit * 40 + 20, 40)[1] > 128) << bit).sum()
+}
+
+/// A film of 24 frames per second and 10 s: numbered pictures, a tone of 1 kHz, and a subtitle from
+/// frame 120 to frame 168.
+fn film_of_24(dir: &Path) {
+    let counter = "color=black:s=320x180:r=24:d=10,format=gray,geq=lum='if(lt(Y\\,90)\\,16+219*mod(floor(N/pow(2\\,floor(X/40)))\\,2)\\,16)'";
+    let encode = "-pix_fmt yuv420p -c:v libx264 -preset ultrafast -qp 10 -c:a aac film24.mp4";
+    let mut args = vec!["-f", "lavfi", "-i", counter, "-f", "lavfi", "-i", "sine=f=1000:r=48000:d=10"];
+    args.extend(encode.split(' '));
+    ffmpeg(dir, &args);
+    fs::write(dir.join("film24.ru.srt"), SRT.replace("02,000", "05,000").replace("03,000", "07,000"))
+        .unwrap();
+}
+
+/// How often the sound of `file` crosses zero upwards in a second.
+fn pitch(file: &Path) -> f64 {
+    let pcm = ["-f", "s16le", "-ac", "1", "-ar", "48000", "-"];
+    let done =
+        Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-i"]).arg(file).args(pcm).output().unwrap();
+    let samples: Vec<i16> =
+        done.stdout.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+    let rises = samples.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    rises as f64 / (samples.len() as f64 / 48_000.0)
+}
+
+#[test]
+fn film_is_sped_up_on_request_with_its_sound_and_subtitles() {
+    let dir = scene();
+    let dir = dir.path();
+    film_of_24(dir);
+    let mut setup = setup(dir, subtitles(&["ru"]));
+    setup.profile.fps = 25;
+    let film = |setup: &EncodeSetup, start: f64, in_point: f64| {
+        let part = MediaPart { in_point: seconds(in_point), ..MediaPart::default() };
+        encoded(setup, &item(dir, "film24.mp4", start, part))
+    };
+    let asked_for = EncodeSetup {
+        processing: Processing {
+            picture: PictureOptions { speed_up: true, ..PictureOptions::default() },
+            ..setup.processing.clone()
+        },
+        ..setup.clone()
+    };
+    let plain = film(&setup, 0.0, 0.0);
+    assert_eq!(plain.count(), 250);
+    // From frame 0, from frame 50 by a start of 2 s on air, and from frame 74 by both.
+    for (start, in_point, first) in [(0.0, 0.0, 0), (2.0, 0.0, 50), (2.0, 1.0, 74)] {
+        let what = format!("from {start} s behind {in_point} s");
+        let aired = film(&asked_for, start, in_point);
+        assert_eq!(aired.count(), 240 - first, "{what}");
+        let pictures: Vec<Picture> = aired.all();
+        let numbers: Vec<usize> = pictures.iter().map(number).collect();
+        assert_eq!(numbers, (first..240).collect::<Vec<_>>(), "{what}");
+        let drawn: Vec<usize> =
+            pictures.iter().filter(|picture| picture.low_white() > 20).map(number).collect();
+        assert_eq!(drawn, (120..168).collect::<Vec<_>>(), "{what}");
+        assert!((pitch(&aired.file) - 1000.0).abs() < 5.0, "{what}: {}", pitch(&aired.file));
+    }
 }
 
 #[test]

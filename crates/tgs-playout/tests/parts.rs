@@ -49,11 +49,7 @@ fn setup(dir: &Path) -> EncodeSetup {
 }
 
 fn probed(media: &Media) -> Result<Probe, ItemFailure> {
-    let wanted = ProbeOptions {
-        height: 90,
-        image_duration: seconds(5.0),
-        languages: tgs_core::language::Languages::default(),
-    };
+    let wanted = ProbeOptions { height: 90, image_duration: seconds(5.0), ..ProbeOptions::default() };
     probe::probe(Path::new("ffprobe"), media, wanted, &Cancel::new())
 }
 

@@ -117,11 +117,7 @@ fn source(url: &str, trust: Trust) -> MediaSource {
 
 fn probed(url: &str, trust: Trust) -> Result<Probe, ItemFailure> {
     let media = Media { sources: vec![source(url, trust)], ..Media::at(String::new(), false) };
-    let wanted = probe::ProbeOptions {
-        height: 720,
-        image_duration: std::time::Duration::from_secs(10),
-        languages: tgs_core::language::Languages::default(),
-    };
+    let wanted = probe::ProbeOptions::default();
     probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new())
 }
 

@@ -37,11 +37,7 @@ fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
         short_groups: false,
     };
     let media = Media::at(format!("file:{}", dir.join(name).display()), false);
-    let wanted = ProbeOptions {
-        height: 90,
-        image_duration: setup.image_duration,
-        languages: tgs_core::language::Languages::default(),
-    };
+    let wanted = ProbeOptions { height: 90, image_duration: setup.image_duration, ..ProbeOptions::default() };
     let found = probe::probe(Path::new("ffprobe"), &media, wanted, &Cancel::new()).unwrap();
     let title = String::new();
     let item = Item { id: title.clone(), turn: 0, title, start: Duration::ZERO, media };

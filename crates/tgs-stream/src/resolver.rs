@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::{cancel::Cancel, language::Languages, supervise::contain};
+use tgs_core::{cancel::Cancel, supervise::contain};
 use tgs_playout::{
     ffmpeg::probe::{self, Probe, ProbeOptions},
     item::{FailureReason, ItemFailure, Media, MediaSource, Trust},
@@ -48,10 +48,8 @@ pub struct Resolver {
     pub ffprobe: PathBuf,
     /// yt-dlp, for pages.
     pub ytdlp: YtDlp,
-    /// How long an image is shown.
-    pub image_duration: Duration,
-    /// Preferred languages of the sound, after those of the entry.
-    pub languages: Languages,
+    /// The broadcast's options for probing.
+    pub wanted: ProbeOptions,
     /// Cancels the current request.
     pub cancel: Cancel,
 }
@@ -129,12 +127,7 @@ impl Resolver {
 
     /// Probes `media` with ffprobe.
     pub fn probe(&self, media: &Media) -> Result<Probe, ItemFailure> {
-        let wanted = ProbeOptions {
-            height: self.ytdlp.height,
-            image_duration: self.image_duration,
-            languages: self.languages,
-        };
-        let found = contain(|| probe::probe_briefly(&self.ffprobe, media, wanted, &self.cancel));
+        let found = contain(|| probe::probe_briefly(&self.ffprobe, media, self.wanted, &self.cancel));
         found.unwrap_or_else(|panic| Err(ItemFailure::of_panic(&panic)))
     }
 

@@ -17,6 +17,7 @@ use tgs_playout::{
         Processing,
         loudness::LoudnessTarget,
         picture::{AudioPicture, Background, PictureOptions},
+        probe::ProbeOptions,
         sound::{Side, SoundOptions},
     },
     loudness::LoudnessMeter,
@@ -76,6 +77,7 @@ fn picture_options(picture: &settings::Picture) -> PictureOptions {
             settings::AudioPictureSetting::Cover => AudioPicture::Cover,
             settings::AudioPictureSetting::Spectrum => AudioPicture::Spectrum,
         },
+        speed_up: picture.speed_up_film,
     }
 }
 
@@ -105,15 +107,19 @@ pub(crate) fn meter(settings: &Settings) -> Option<LoudnessMeter> {
 }
 
 pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver, CliError> {
-    let height = profile(settings).height;
-    let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, height)
+    let profile = profile(settings);
+    let ytdlp = YtDlp::new(&settings.ytdlp_path, &settings.ytdlp_args, profile.height)
         .map_err(|error| CliError::new(Code::Config, error.context("use YTDLP_ARGS")))?;
     Ok(Resolver {
         ffmpeg: settings.ffmpeg_path.clone(),
         ffprobe: settings.ffprobe_path(),
         ytdlp,
-        image_duration: settings.image_duration,
-        languages: settings.sound.languages,
+        wanted: ProbeOptions::of(
+            &profile,
+            settings.image_duration,
+            settings.sound.languages,
+            picture_options(&settings.picture),
+        ),
         cancel: cancel.clone(),
     })
 }

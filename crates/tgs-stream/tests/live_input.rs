@@ -177,11 +177,7 @@ fn ffmpeg_goes_live_is_probed_and_read_and_leaves() {
     assert_eq!(setup.arrived(), "H.264 322x182, AAC 44100 Hz mono");
     let item = setup.item();
     assert!(item.media.live);
-    let wanted = ProbeOptions {
-        height: 720,
-        image_duration: Duration::from_secs(10),
-        languages: tgs_core::language::Languages::default(),
-    };
+    let wanted = ProbeOptions::default();
     let began = Instant::now();
     let found = probe::probe(Path::new("ffprobe"), &item.media, wanted, &Cancel::new()).unwrap();
     let took = began.elapsed();
@@ -312,11 +308,7 @@ fn whatever_a_publisher_sends_is_described_and_read() {
         let setup = Setup::new();
         let publisher = publish(&setup.url(&format!("live/{KEY}")), options);
         assert_eq!(setup.arrived(), format);
-        let wanted = ProbeOptions {
-            height: 720,
-            image_duration: Duration::from_secs(10),
-            languages: tgs_core::language::Languages::default(),
-        };
+        let wanted = ProbeOptions::default();
         let found = probe::probe(Path::new("ffprobe"), &setup.item().media, wanted, &Cancel::new()).unwrap();
         assert_eq!(found.video.is_some(), !options.contains("-vn"), "{options}");
         assert_eq!(found.audio.is_some(), !options.contains("-an"), "{options}");

@@ -169,7 +169,7 @@ impl EncoderRunner<'_> {
     /// start.
     fn following(&self, unplayed: &UnplayedItem, exit: &EncoderExit, played: Duration) -> Option<Probe> {
         let UnplayedItem { item, found, .. } = unplayed;
-        let cut = item.media.ends_at(item.start.saturating_add(played));
+        let cut = item.media.ends_at(found.speed().stored(item.start.saturating_add(played)));
         if cut || item.media.live || exit.abandoned.is_some() || !exit.status.success() {
             return None;
         }

@@ -196,7 +196,7 @@ impl CachePrefetcher {
             &self.cancel,
         );
         let played = Duration::from_secs(1) * pictures / self.setup.profile.fps;
-        let goes_on = !matches!(later, Ok(None)) && !item.media.ends_at(played);
+        let goes_on = !matches!(later, Ok(None)) && !item.media.ends_at(found.speed().stored(played));
         let source = item.media.sources.first();
         judge(&read, &ended, job.promised(&ended, source), played, source)?;
         if !ended.messages.trim().is_empty() || goes_on {

@@ -100,7 +100,8 @@ impl EncodeJob {
     #[must_use]
     pub fn item(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Self {
         let (profile, part) = (&setup.profile, &item.media.part);
-        let limit = part.length().filter(|_| !probe.still).map(|length| length.saturating_sub(item.start));
+        let length = part.length().filter(|_| !probe.still);
+        let limit = length.map(|length| probe.speed().on_air(length).saturating_sub(item.start));
         let left = |length: Option<Duration>| {
             let left = length?.saturating_sub(item.start);
             Some(limit.map_or(left, |limit| left.min(limit)))
@@ -358,8 +359,8 @@ fn opened(item: &Item, probe: &Probe) -> Vec<JobInput> {
         // A still picture cannot be entered half-way.
         () if probe.still || probe.image && picture == Some(source) => Duration::ZERO,
         // The times of streams that follow others, and of live media, have no in-point.
-        () if probe.skip_bytes > 0 || item.media.live => item.start,
-        () => item.start.saturating_add(item.media.part.in_point),
+        () if probe.skip_bytes > 0 || item.media.live => probe.speed().stored(item.start),
+        () => probe.stored_start(item),
     };
     let sources = item.media.sources.iter().enumerate();
     sources.map(|(number, source)| JobInput::Opened(source.clone(), start_of(number))).collect()

@@ -78,9 +78,7 @@ impl ItemLook {
 
     /// The graph that draws this over `picture`, the end of the item's graph.
     pub(super) fn over(&self, setup: &EncodeSetup, picture: &str, item: &Item, probe: &Probe) -> String {
-        let from = item.start.saturating_add(item.media.part.in_point);
-        let source = probe.video.map_or(0, |video| video.source);
-        let mut graph = subtitles::over(&self.subtitles, setup, picture, from, source);
+        let mut graph = subtitles::over(&self.subtitles, setup, picture, item, probe);
         let look = &setup.processing.look;
         if let (Some(text), Some(third)) = (&self.names, &look.lower_third) {
             let shown = Some((LOWER_THIRD_AT, LOWER_THIRD_AT + third.length));

@@ -37,6 +37,8 @@ pub struct PictureOptions {
     pub background: Background,
     /// What is shown for sound without a picture.
     pub audio_picture: AudioPicture,
+    /// Whether film of 24 frames per second plays at 25, on a channel with 25 or 50.
+    pub speed_up: bool,
 }
 
 /// What happens to the last picture.
@@ -61,7 +63,8 @@ pub(super) fn picture_chain(
     jump: Option<Jump>,
     hold: Hold,
 ) -> String {
-    let mut chain: Vec<String> = video.fields.filters(profile).into_iter().collect();
+    let mut chain: Vec<String> =
+        video.fields.filters(profile).into_iter().chain(video.speed.of_pictures()).collect();
     // `start_time` also closes the hole that ffmpeg leaves when it rebuilds the graph after a
     // change of size; the encoder drops the frames that this repeats.
     let rate = format!("fps={}:start_time=0", profile.fps);

@@ -34,10 +34,7 @@ impl EncodeSetup {
     /// The options for probing items.
     #[must_use]
     pub fn wanted(&self) -> ProbeOptions {
-        ProbeOptions {
-            height: self.profile.height,
-            image_duration: self.image_duration,
-            languages: self.processing.sound.languages,
-        }
+        let Processing { sound, picture, .. } = &self.processing;
+        ProbeOptions::of(&self.profile, self.image_duration, sound.languages, *picture)
     }
 }

@@ -8,6 +8,7 @@ use super::{
     filters::{Jump, cut},
     loudness::{Gain, Loudness, LoudnessTarget, METER, gain},
     probe::AudioStream,
+    speed::Speed,
 };
 use crate::profile::Profile;
 
@@ -123,6 +124,7 @@ pub(super) fn item_chain(
     options: &SoundOptions,
     audio: &AudioStream,
     levelling: Levelling,
+    speed: Speed,
     span: SoundSpan,
 ) -> String {
     let meter = match levelling {
@@ -133,9 +135,10 @@ pub(super) fn item_chain(
         _ => String::new(),
     };
     format!(
-        "{}{meter}{}{}{}{}",
+        "{}{meter}{}{}{}{}{}",
         one_side(audio, options),
         fitted(profile),
+        speed.of_sound().map_or_else(String::new, |filter| format!(",{filter}")),
         level(profile, levelling),
         fades(options.fade, span),
         padding(span.pad)

@@ -39,7 +39,9 @@ pub(super) fn item_sound(
 ) -> String {
     let Some(audio) = &probe.audio else { return String::new() };
     let counted = probe.loudness.and_then(|it| it.length);
-    let counted = counted.map(|length| audio.late.saturating_add(length).saturating_sub(item.start));
+    let speed = probe.speed();
+    let counted =
+        counted.map(|length| audio.late.saturating_add(speed.on_air(length)).saturating_sub(item.start));
     let end = end.filter(|_| !item.media.live && !probe.still && !probe.times.estimated);
     let end = match (end, counted) {
         // The container counts the padding of an encoder as well.
@@ -47,7 +49,7 @@ pub(super) fn item_sound(
         (end, _) => end,
     };
     let span = SoundSpan { begin: audio.late.saturating_sub(item.start), end, pad };
-    item_chain(&setup.profile, &setup.processing.sound, audio, levelling(item, probe, setup), span)
+    item_chain(&setup.profile, &setup.processing.sound, audio, levelling(item, probe, setup), speed, span)
 }
 
 /// The graph of a sound, up to `[a]`.

@@ -11,13 +11,11 @@ use crate::{source::EntryKind, ytdlp::YtDlp};
 
 fn resolver() -> Resolver {
     let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
-    let image_duration = std::time::Duration::from_secs(10);
     Resolver {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         ytdlp,
-        image_duration,
-        languages: tgs_core::language::Languages::default(),
+        wanted: tgs_playout::ffmpeg::probe::ProbeOptions::default(),
         cancel: Cancel::new(),
     }
 }

@@ -36,7 +36,7 @@ impl Resolver {
         bytes: &[u8],
         languages: &[String],
     ) -> Result<Resolved, ItemFailure> {
-        let languages = [languages, &self.languages.codes()].concat();
+        let languages = [languages, &self.wanted.languages.codes()].concat();
         let variants = hls::variants(bytes, self.ytdlp.height, &languages);
         for variant in variants.iter().take(MAX_VARIANTS) {
             let url = reference(place, &variant.video);

@@ -11,13 +11,11 @@ use crate::source::EntryKey;
 
 fn resolver() -> Resolver {
     let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
-    let image_duration = Duration::from_secs(10);
     Resolver {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         ytdlp,
-        image_duration,
-        languages: tgs_core::language::Languages::default(),
+        wanted: ProbeOptions::default(),
         cancel: Cancel::new(),
     }
 }

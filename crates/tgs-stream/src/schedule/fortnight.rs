@@ -125,10 +125,9 @@ impl LaneHost for Stage {
 
 fn resolver() -> Resolver {
     let ytdlp = YtDlp::new("/no/such/yt-dlp", "", 720).unwrap();
-    let image_duration = Duration::from_secs(10);
     let (ffmpeg, ffprobe, cancel) = ("ffmpeg".into(), "ffprobe".into(), Cancel::new());
-    let languages = tgs_core::language::Languages::default();
-    Resolver { ffmpeg, ffprobe, ytdlp, image_duration, languages, cancel }
+    let wanted = tgs_playout::ffmpeg::probe::ProbeOptions::default();
+    Resolver { ffmpeg, ffprobe, ytdlp, wanted, cancel }
 }
 
 fn scheduler(dir: &Path) -> Scheduler {

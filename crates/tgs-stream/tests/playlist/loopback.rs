@@ -199,8 +199,7 @@ pub(crate) fn resolver() -> Resolver {
         ffmpeg: "ffmpeg".into(),
         ffprobe: "ffprobe".into(),
         ytdlp: yt_dlp(),
-        image_duration: std::time::Duration::from_secs(10),
-        languages: tgs_core::language::Languages::default(),
+        wanted: tgs_playout::ffmpeg::probe::ProbeOptions::default(),
         cancel: Cancel::new(),
     }
 }

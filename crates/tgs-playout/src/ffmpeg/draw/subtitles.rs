@@ -156,33 +156,30 @@ fn choose(
     Some(all.swap_remove(at))
 }
 
-/// The graph that draws `subtitles` over `picture`, the end of a graph that begins `from` after the
-/// beginning of the film. `source` is the number of the picture's input.
+/// The graph that draws `subtitles` over `picture`, the end of the graph of `item`.
 pub(super) fn over(
     subtitles: &ReadySubtitles,
     setup: &EncodeSetup,
     picture: &str,
-    from: Duration,
-    source: usize,
+    item: &Item,
+    probe: &Probe,
 ) -> String {
     let profile = &setup.profile;
     match subtitles {
         ReadySubtitles::Nothing | ReadySubtitles::Failed => picture.to_owned(),
         ReadySubtitles::Text { script, fonts } => {
-            let draw = ass_filter(script, fonts);
-            if from.is_zero() {
-                return format!("{picture},{draw}");
-            }
-            let seconds = from.as_secs_f64();
-            format!("{picture},setpts=PTS+{seconds:.3}/TB,{draw},setpts=PTS-{seconds:.3}/TB")
+            let drawn = probe.speed().around(&ass_filter(script, fonts), probe.stored_start(item));
+            format!("{picture},{drawn}")
         }
         ReadySubtitles::Pictures { stream, aspect } => {
             let (width, height) = (f64::from(profile.width), f64::from(profile.height));
             let aspect = aspect.map_or(width / height, |(across, down)| f64::from(across) / f64::from(down));
             let even = |length: f64| ((length / 2.0).round() * 2.0).max(2.0);
             let (width, height) = (even(width.min(height * aspect)), even(height.min(width / aspect)));
+            let source = probe.video.map_or(0, |video| video.source);
+            let speed = probe.speed().of_pictures().map_or_else(String::new, |filter| format!(",{filter}"));
             format!(
-                "{picture}[film];[{source}:{stream}]scale={width}:{height}:flags=bilinear[drawn];\
+                "{picture}[film];[{source}:{stream}]scale={width}:{height}:flags=bilinear{speed}[drawn];\
                  [film][drawn]overlay=x=(W-w)/2:y=(H-h)/2:eof_action=pass"
             )
         }

@@ -7,10 +7,11 @@ use tgs_core::language::Languages;
 use super::{subtitles::SubtitleStream, tags::Tags};
 use crate::{
     ffmpeg::{
-        colour::Colour, fields::Fields, loudness::Loudness, ready_subtitles::ReadySubtitles,
-        stall::StallLimits,
+        colour::Colour, fields::Fields, loudness::Loudness, picture::PictureOptions,
+        ready_subtitles::ReadySubtitles, speed::Speed, stall::StallLimits,
     },
-    item::Media,
+    item::{Item, Media},
+    profile::Profile,
 };
 
 /// How a picture with transparency is decoded.
@@ -58,6 +59,8 @@ pub struct VideoStream {
     pub height: u32,
     /// Mean frames per second; 0 if unknown.
     pub fps: f64,
+    /// How much faster the item plays.
+    pub speed: Speed,
     /// How the picture is made of fields.
     pub fields: Fields,
     /// What its samples mean.
@@ -164,9 +167,65 @@ pub struct ProbeOptions {
     pub image_duration: Duration,
     /// Languages of the sound after those of the item itself.
     pub languages: Languages,
+    /// Whether film of 24 frames per second plays at 25.
+    pub speed_up: bool,
+}
+
+impl Default for ProbeOptions {
+    /// 720 lines, and ten seconds for a still picture.
+    fn default() -> Self {
+        Self {
+            height: 720,
+            image_duration: Duration::from_secs(10),
+            languages: Languages::default(),
+            speed_up: false,
+        }
+    }
+}
+
+impl ProbeOptions {
+    /// The options of a broadcast with this profile.
+    #[must_use]
+    pub fn of(
+        profile: &Profile,
+        image_duration: Duration,
+        languages: Languages,
+        picture: PictureOptions,
+    ) -> Self {
+        let speed_up = picture.speed_up && profile.fps.is_multiple_of(25);
+        Self { height: profile.height, image_duration, languages, speed_up }
+    }
 }
 
 impl Probe {
+    /// How much faster than stored the item plays.
+    #[must_use]
+    pub fn speed(&self) -> Speed {
+        self.video.map_or_else(Speed::default, |video| video.speed)
+    }
+
+    /// Where `item` starts in its source.
+    #[must_use]
+    pub fn stored_start(&self, item: &Item) -> Duration {
+        self.speed().stored(item.start).saturating_add(item.media.part.in_point)
+    }
+
+    /// Speeds film up: makes all times those of the air.
+    pub(super) fn speed_film_up(&mut self, media: &Media) {
+        let Some(video) = &mut self.video else { return };
+        if self.still || self.image || media.live {
+            return;
+        }
+        let speed = Speed::of_film(video.fps, video.fields);
+        let on_air = |stored: Option<Duration>| stored.map(|stored| speed.on_air(stored));
+        video.speed = speed;
+        (video.late, video.duration) = (speed.on_air(video.late), on_air(video.duration));
+        if let Some(audio) = &mut self.audio {
+            (audio.late, audio.duration) = (speed.on_air(audio.late), on_air(audio.duration));
+        }
+        self.duration = on_air(self.duration);
+    }
+
     /// What a viewer misses, for the operator: a clause without a full stop.
     #[must_use]
     pub fn loss(&self) -> Option<&'static str> {

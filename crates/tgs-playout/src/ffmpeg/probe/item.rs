@@ -35,7 +35,11 @@ pub fn probe_briefly(
     wanted: ProbeOptions,
     cancel: &Cancel,
 ) -> Result<Probe, ItemFailure> {
-    find(ffprobe, media, wanted, 0, cancel).map(|(found, _)| found)
+    let (mut found, _) = find(ffprobe, media, wanted, 0, cancel)?;
+    if wanted.speed_up {
+        found.speed_film_up(media);
+    }
+    Ok(found)
 }
 
 /// Probes as [`probe`] does, from byte `skip_bytes` of the only source on.
@@ -48,6 +52,9 @@ pub fn probe_from(
 ) -> Result<Probe, ItemFailure> {
     let (mut found, trust) = find(ffprobe, media, wanted, skip_bytes, cancel)?;
     fields::measure(&mut found, trust, ffprobe, media, cancel);
+    if wanted.speed_up {
+        found.speed_film_up(media);
+    }
     found.settle_alpha(ffprobe, cancel);
     found.find_cover(ffprobe, media, cancel);
     Ok(found)

@@ -7,7 +7,7 @@ use super::{
     found::{AudioStream, VideoStream},
     times::{clock, ratio, seconds},
 };
-use crate::ffmpeg::fields::Fields;
+use crate::ffmpeg::{fields::Fields, speed::Speed};
 use tgs_core::language::{self, Languages};
 
 /// Codecs of single images, used for cover art beside music; each can also hold a film.
@@ -48,6 +48,7 @@ impl StreamChoice<'_> {
             width: stream.width?,
             height: stream.height?,
             fps: rate(&stream.avg_frame_rate).or_else(|| rate(&stream.r_frame_rate)).unwrap_or(0.0),
+            speed: Speed::default(),
             fields: match stream.field_order.as_deref() {
                 Some("tt" | "bb" | "tb" | "bt") => Fields::Interlaced { order: None },
                 _ => Fields::Progressive,
