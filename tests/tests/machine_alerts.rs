@@ -136,6 +136,7 @@ impl Scene {
             ("READ_AHEAD", "3s".to_owned()),
             ("CACHE_MAX_GB", "0".to_owned()),
             ("SESSION_REGEN", "off".to_owned()),
+            ("VIEWER_CHECK", "1".to_owned()),
         ];
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.machine.settings(ENV_FILE, &settings).unwrap();
@@ -301,7 +302,8 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.machine.sh(&format!("systemctl start {UNIT}")).unwrap();
 
     scene.plays_well();
-    scene.fire(&["TgsYtDlpStale"]);
+    // The test DC has no second of it for viewers.
+    scene.fire(&["TgsYtDlpStale", "TgsViewersSeeNothing"]);
 
     // Nothing that plays, and a standby session that is dead.
     let missing: Vec<_> = (0..12).map(|n| format!("missing-{n}.mp4\n")).collect();

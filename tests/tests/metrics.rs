@@ -88,6 +88,7 @@ fn promtool_has_nothing_to_say_in_any_state() {
     let tools = tempfile::tempdir().unwrap();
     scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
     scene.set("SESSION_REGEN", "off").unwrap();
+    scene.set("VIEWER_CHECK", "1").unwrap();
     scene.set("ON_SESSION_LOSS", "stop").unwrap();
     scene.set("LIVE_INPUT", &format!("rtmp://127.0.0.1:{}/live", free_port().unwrap())).unwrap();
     scene.set("LIVE_KEY", "0123456789abcdef").unwrap();
@@ -105,6 +106,8 @@ fn promtool_has_nothing_to_say_in_any_state() {
     checked(&broadcast, "live");
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
     broadcast.wait_metric("tgs_filler_seconds_total", 1.0, LIMIT).unwrap();
+    let asked = || broadcast.metric("tgs_viewer_live_edge_age_seconds").ok();
+    broadcast.until("the viewer check", LIMIT, asked).unwrap();
     let page = checked(&broadcast, "live");
     let last = families(&page);
     scene.ingest.refuse();
@@ -114,9 +117,9 @@ fn promtool_has_nothing_to_say_in_any_state() {
     scene.revoke().unwrap();
     checked(&broadcast, "degraded");
     broadcast.stop().unwrap();
-    // The help text of this one says so; all else can be asked for from the first scrape on.
+    // The help texts of these say so; all else can be asked for from the first scrape on.
     let later: Vec<_> = last.difference(&first).collect();
-    assert_eq!(later, ["tgs_standby_valid"]);
+    assert_eq!(later, ["tgs_standby_valid", "tgs_viewer_live_edge_age_seconds", "tgs_viewers"]);
 
     let path = workspace().join("docs/reference/metrics.md");
     if env::var_os("TGS_WRITE_DOCS").is_some() {
@@ -184,8 +187,11 @@ fn alerts_and_dashboard_ask_for_what_is_there() {
     scene.set("STANDBY_SESSION_STRING", &standby).unwrap();
     let tools = tempfile::tempdir().unwrap();
     scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
+    scene.set("VIEWER_CHECK", "1").unwrap();
     let mut broadcast = scene.launch().unwrap().play([film()]).start().unwrap();
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
+    let asked = || broadcast.metric("tgs_viewer_live_edge_age_seconds").ok();
+    broadcast.until("the viewer check", LIMIT, asked).unwrap();
     let (_, page) = broadcast.get("/metrics").unwrap();
     let mut known = families(&page);
     // Prometheus' own.

@@ -40,6 +40,6 @@ pub use queue::{QueueEntry, QueueListing};
 pub use running::RunningStatus;
 pub use state_change::StateChange;
 pub use status::{EngineStatus, OnAir, PlayingItem, PublisherState, Status};
-pub use telegram::{TelegramState, TelegramStatus};
+pub use telegram::{TelegramState, TelegramStatus, ViewerCheckStatus, ViewerPicture};
 pub use timestamp::Timestamp;
 pub use timetable::{SchedulePlan, ScheduleRow, ScheduleRowKind, ScheduleText, ScheduleWarning};

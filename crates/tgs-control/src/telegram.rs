@@ -1,5 +1,7 @@
 //! The Telegram part of `/status`: state, session, account and chat.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::null::null_as_default;
@@ -30,7 +32,85 @@ pub struct TelegramStatus {
     pub viewers: Option<u32>,
     /// Whether the standby session was valid at its last use; absent before that.
     pub standby_valid: Option<bool>,
+    /// What viewers get, with VIEWER_CHECK; absent before the first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer_check: Option<ViewerCheckStatus>,
 }
+
+/// What viewers of the live stream get, as Telegram tells a viewer's app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewerCheckStatus {
+    /// How far the newest second that viewers can get lies behind the best seen, in ms.
+    pub live_edge_age_ms: u64,
+    /// Whether anything arrives.
+    pub arrives: bool,
+    /// What is seen of the newest second, beside what was sent; absent before the first look.
+    pub picture: Option<ViewerPicture>,
+    /// Why the last check failed.
+    pub failure: Option<String>,
+}
+
+impl ViewerCheckStatus {
+    /// Why viewers get no picture, by checks that Telegram has answered; `None` if they get one.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let behind = Duration::from_millis(self.live_edge_age_ms);
+        if behind >= LONGEST_LAG {
+            let what = if self.arrives { "nothing new" } else { "nothing" };
+            return Some(format!("viewers get {what} for {} s", behind.as_secs()));
+        }
+        self.picture?.trouble().map(str::to_owned)
+    }
+}
+
+/// What viewers see and hear that was not sent so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewerPicture {
+    /// A black picture.
+    Black,
+    /// A picture that stands still.
+    Frozen,
+    /// No sound.
+    Silent,
+    /// What was sent, as far as a look can tell; also any state that this version does not know.
+    #[default]
+    #[serde(other)]
+    Good,
+}
+
+impl ViewerPicture {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Good, Self::Black, Self::Frozen, Self::Silent];
+
+    /// The name in the metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Black => "black",
+            Self::Frozen => "frozen",
+            Self::Silent => "silent",
+        }
+    }
+
+    /// The reason in `/healthz`.
+    fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Good => None,
+            Self::Black => Some("viewers get a black picture"),
+            Self::Frozen => Some("viewers get a picture that stands still"),
+            Self::Silent => Some("viewers get no sound"),
+        }
+    }
+}
+
+/// A stream that goes on is checked each half a minute, and lies no more than seconds behind.
+const LONGEST_LAG: Duration = Duration::from_secs(30);
 
 impl TelegramStatus {
     /// The user ID in [`TelegramStatus::account`].

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use tgs_control::{BroadcastStatus, OnAir, PlayingItem, PublisherState, TelegramState, TelegramStatus};
+use tgs_control::{
+    BroadcastStatus, OnAir, PlayingItem, PublisherState, TelegramState, TelegramStatus, ViewerCheckStatus,
+    ViewerPicture,
+};
 use tgs_core::time::{clock, hours_and_minutes, moment, parse_utc};
 
 use crate::{
@@ -115,6 +118,9 @@ impl StatusView<'_> {
             }
             if let Some(viewers) = telegram.viewers {
                 self.push(&mut lines, "Viewers", &viewers.to_string());
+            }
+            if let Some(check) = &telegram.viewer_check {
+                self.push(&mut lines, "Viewers get", &viewer_check(check));
             }
         }
         let speed = engine.encoder_speed_ratio.map(|speed| format!(", encoder at {speed:.1}x"));
@@ -230,6 +236,23 @@ fn ingest(status: &BroadcastStatus) -> String {
     text
 }
 
+fn viewer_check(check: &ViewerCheckStatus) -> String {
+    match (&check.failure, check.arrives) {
+        (Some(failure), _) => plain(failure),
+        (None, false) => "nothing yet".to_owned(),
+        (None, true) => {
+            let behind = Duration::from_millis(check.live_edge_age_ms).as_secs_f64();
+            let picture = match check.picture {
+                None | Some(ViewerPicture::Good) => "the stream",
+                Some(ViewerPicture::Black) => "a black picture",
+                Some(ViewerPicture::Frozen) => "a picture that stands still",
+                Some(ViewerPicture::Silent) => "no sound",
+            };
+            format!("{picture}, {behind:.1} s behind")
+        }
+    }
+}
+
 fn session(telegram: &TelegramStatus) -> String {
     let state = telegram.state.name();
     let mut text = match (&telegram.why, telegram.state) {
@@ -264,7 +287,8 @@ mod tests {
                 "duration_seconds":5400.0},"publisher":{"state":"connected"},"readahead_seconds":3.96,
                 "queue_seconds":0.25,"encoder_speed_ratio":3.25,"last_failure":"b: no such file",
                 "stops_after_current":true,"title":"Night","telegram":{"state":"live","account":"Bob (@bob, 5)",
-                "chat":"News (-100)","session_valid":true,"viewers":12},"warnings":["PROXY is no setting"],
+                "chat":"News (-100)","session_valid":true,"viewers":12,
+                "viewer_check":{"live_edge_age_ms":400,"arrives":true,"failure":null}},"warnings":["PROXY is no setting"],
                 "upcoming":["b","c"],"queue_length":2,"started_at":"2026-03-01T00:00:00Z","pid":42,
                 "output":"rtmps://dc4.example.org/s/"}"#,
         )

@@ -251,7 +251,10 @@ fn call(live: &GroupCallState) -> Finding {
         GroupCallState::Rtmp { .. } => Finding::pass("call", "a live stream is on"),
         GroupCallState::Absent => Finding::pass("call", "no live stream is on; tgs-stream starts one"),
         GroupCallState::VideoChat => failed(TelegramError::video_chat()),
-        GroupCallState::Scheduled => failed(TelegramError::scheduled()),
+        GroupCallState::Scheduled { is_rtmp: true, .. } => {
+            Finding::pass("call", "a live stream is scheduled; tgs-stream starts it when it is due")
+        }
+        GroupCallState::Scheduled { .. } => failed(TelegramError::scheduled()),
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use ffmpeg::make;

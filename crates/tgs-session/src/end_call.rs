@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
                 "end the live stream: people hold a video chat of their own in {title}; end it in Telegram"
             )));
         }
-        GroupCallState::Scheduled => {
+        GroupCallState::Scheduled { .. } => {
             return Err(CliError::failure(format!(
                 "end the live stream: the one in {title} is scheduled for later; cancel it in Telegram"
             )));

@@ -118,7 +118,7 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
             &profile,
             settings.image_duration,
             settings.sound.languages,
-            picture_options(&settings.picture),
+            settings.picture.speed_up_film,
         ),
         cancel: cancel.clone(),
     })

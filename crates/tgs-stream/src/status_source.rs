@@ -36,9 +36,9 @@ impl StatusSource {
         }
         match self.telegram.as_ref().map(SharedTelegramStatus::read) {
             Some(now) if now.state != TelegramState::Live => Health::Unhealthy(now.reason()),
-            _ => match self.control.status.read().health() {
+            now => match self.control.status.read().health() {
                 Health::Unhealthy(why) => Health::Unhealthy(mask::urls(&why).into_owned()),
-                healthy => healthy,
+                healthy => now.and_then(|now| now.viewer_check?.trouble()).map_or(healthy, Health::Unhealthy),
             },
         }
     }

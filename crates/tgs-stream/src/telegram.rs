@@ -8,6 +8,8 @@ mod session_failure;
 mod standby;
 mod state_machine;
 mod status;
+mod viewer_check;
+mod viewer_picture;
 
 pub(crate) use driver::{TelegramConfig, run};
 pub(crate) use status::SharedTelegramStatus;

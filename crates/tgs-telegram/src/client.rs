@@ -29,6 +29,14 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Delays before the second, third and fourth attempt with an auth key that Telegram does not know.
 const NO_KEY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
+/// A failed request that concerns another DC than the session's own.
+pub(crate) enum ElsewhereError {
+    /// The session's own DC has failed.
+    AtHome(InvocationError),
+    /// The other DC has.
+    There(InvocationError),
+}
+
 /// A client of a session's home DC. The session is signed in, or a sign-in is under way.
 pub struct TelegramClient {
     pub(crate) app: App,
@@ -166,6 +174,44 @@ impl TelegramClient {
             answer = self.attempt(doing, &mut work);
         }
         answer
+    }
+
+    /// The session's own DC.
+    pub(crate) fn home_dc(&self) -> i32 {
+        self.session.dc()
+    }
+
+    /// Runs `work`, which speaks to the DC `dc` and perhaps to the session's own, once and within
+    /// [`CALL_LIMIT`]. A trouble with the other DC leaves the connection to the session's own open,
+    /// and says nothing about the session.
+    pub(crate) fn call_in<T>(
+        &mut self,
+        doing: &'static str,
+        dc: i32,
+        work: impl AsyncFnOnce(&Client) -> Result<T, ElsewhereError>,
+    ) -> Result<T, TelegramError> {
+        let (cancel, limit) = (self.cancel.clone(), self.limit);
+        let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
+            match work(handles.client).await {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(ElsewhereError::There(error)) => Ok(Err(error)),
+                Err(ElsewhereError::AtHome(error)) => Err(error),
+            }
+        });
+        match done {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => {
+                if !matches!(error, InvocationError::Rpc(_)) {
+                    self.pool.iter().for_each(|pool| pool.disconnect(dc));
+                }
+                Err(TelegramError::of_other_dc(&error, doing))
+            }
+            Ok(Err(error)) => Err(self.failed(doing, &error, true)),
+            Err(aborted) => {
+                self.close();
+                Err(TelegramError::aborted(aborted, doing))
+            }
+        }
     }
 
     fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {

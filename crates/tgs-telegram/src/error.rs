@@ -161,6 +161,19 @@ impl TelegramError {
         }
     }
 
+    /// Converts an error of another DC than the session's own, which cannot tell whether the
+    /// session is good.
+    pub(crate) fn of_other_dc(error: &InvocationError, doing: &'static str) -> Self {
+        let error = match error {
+            InvocationError::Authentication(_) => Self::named(LOST, doing),
+            error => Self::of(error, doing),
+        };
+        match error.class {
+            ErrorClass::Session | ErrorClass::Account => Self { class: ErrorClass::Network, ..error },
+            _ => error,
+        }
+    }
+
     fn of_rpc(error: &RpcError, doing: &'static str) -> Self {
         // grammers leaves a number above 32 bits in the name.
         let flood =

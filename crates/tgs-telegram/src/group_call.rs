@@ -1,6 +1,8 @@
 //! The RTMP group call (live stream) of a chat: state, start, title, end and ingest. Sends no
 //! media.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use grammers_tl_types as tl;
 use tgs_core::secret::Secret;
 use tl::enums::InputPeer;
@@ -22,11 +24,20 @@ pub enum GroupCallState {
         call: GroupCall,
         /// The number of its participants; a broadcaster over RTMP does not count.
         viewers: u32,
+        /// The DC that viewers get the stream from, if Telegram names one.
+        stream_dc: Option<i32>,
     },
     /// A video chat, which tgs tools never end.
     VideoChat,
     /// A call that is scheduled for later.
-    Scheduled,
+    Scheduled {
+        /// The call.
+        call: GroupCall,
+        /// Whether it is a live stream fed by RTMP.
+        is_rtmp: bool,
+        /// When it is due.
+        due: SystemTime,
+    },
 }
 
 /// The RTMP ingest of a chat.
@@ -43,6 +54,13 @@ impl Ingest {
     #[must_use]
     pub fn output(&self) -> Secret<String> {
         Secret::new(format!("{}/{}", self.url.trim_end_matches('/'), self.key.expose()))
+    }
+}
+
+impl GroupCall {
+    /// The call as requests name it.
+    pub(crate) fn input(&self) -> tl::enums::InputGroupCall {
+        self.0.clone()
     }
 }
 
@@ -87,11 +105,19 @@ impl TelegramClient {
         };
         Ok(match answer.call {
             tl::enums::GroupCall::Discarded(_) => GroupCallState::Absent,
-            tl::enums::GroupCall::Call(it) if it.schedule_date.is_some() => GroupCallState::Scheduled,
-            tl::enums::GroupCall::Call(it) if it.rtmp_stream => {
-                GroupCallState::Rtmp { call, viewers: it.participants_count.try_into().unwrap_or_default() }
-            }
-            tl::enums::GroupCall::Call(_) => GroupCallState::VideoChat,
+            tl::enums::GroupCall::Call(it) => match it.schedule_date {
+                Some(date) => GroupCallState::Scheduled {
+                    call,
+                    is_rtmp: it.rtmp_stream,
+                    due: UNIX_EPOCH + Duration::from_secs(date.try_into().unwrap_or_default()),
+                },
+                None if it.rtmp_stream => GroupCallState::Rtmp {
+                    call,
+                    viewers: it.participants_count.try_into().unwrap_or_default(),
+                    stream_dc: it.stream_dc_id,
+                },
+                None => GroupCallState::VideoChat,
+            },
         })
     }
 
@@ -113,6 +139,17 @@ impl TelegramClient {
         // Not repeated: a video chat may have started since, and a second request would end it.
         let updates = self.call_once(doing, &request)?;
         created(updates).ok_or_else(|| TelegramError::named("CREATE_CALL_FAILED", doing))
+    }
+
+    /// Starts a scheduled live stream before its time or at it. One that was started meanwhile is
+    /// not an error.
+    pub fn start_scheduled(&mut self, call: &GroupCall) -> Result<(), TelegramError> {
+        let request = tl::functions::phone::StartScheduledGroupCall { call: call.0.clone() };
+        match self.call("start the scheduled live stream", &request) {
+            Ok(_) => Ok(()),
+            Err(error) if error.name == "GROUPCALL_ALREADY_STARTED" => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sets the title of the live stream; an empty title selects the chat's title.

@@ -22,9 +22,11 @@ mod pinned_session;
 mod pool;
 pub mod session;
 pub mod sign_in;
+mod stream_part;
 #[cfg(feature = "test-dc")]
 mod test_dc;
 mod user;
+mod viewer;
 
 pub use account::ActiveSession;
 pub use app::App;
@@ -32,4 +34,5 @@ pub use chat::{Chat, ChatKind};
 pub use client::{CALL_LIMIT, TelegramClient};
 pub use error::{ErrorClass, TelegramError};
 pub use group_call::{GroupCall, GroupCallState, Ingest};
+pub use stream_part::StreamPart;
 pub use user::SelfUser;

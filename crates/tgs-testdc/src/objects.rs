@@ -178,6 +178,7 @@ pub(crate) fn call(state: &State, call: &Call, viewer: i64) -> enums::GroupCall 
         rtmp_stream: call.kind == crate::world::CallKind::Rtmp,
         creator: owner,
         title: call.title.clone(),
+        schedule_date: call.scheduled,
         stream_dc_id: state.dcs.keys().next_back().copied(),
         ..base
     }

@@ -181,7 +181,7 @@ fn run<M: Method>(body: &[u8], caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
 
 /// Answers a call.
 pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    use functions::{account, auth, channels, contacts, help, messages, phone, updates, users};
+    use functions::{account, auth, channels, contacts, help, messages, phone, updates, upload, users};
 
     macro_rules! methods {
         ($($method:ty),* $(,)?) => {
@@ -231,6 +231,8 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         phone::GetGroupCallStreamChannels,
         phone::GetGroupCallStreamRtmpUrl,
         phone::JoinGroupCall,
+        phone::StartScheduledGroupCall,
+        upload::GetFile,
         updates::GetChannelDifference,
         updates::GetDifference,
         updates::GetState,

@@ -272,6 +272,12 @@ impl TestDc {
         self.shared.lock().start_call(chat_id, CallKind::Rtmp, None);
     }
 
+    /// Schedules a live stream for `in_seconds` from now, as another client would.
+    pub fn schedule_rtmp(&self, chat_id: i64, in_seconds: i32) {
+        let due = crate::message::now() + in_seconds;
+        self.shared.lock().start_call(chat_id, CallKind::Rtmp, None).scheduled = Some(due);
+    }
+
     /// Starts a video chat.
     pub fn start_webrtc(&self, chat_id: i64) {
         self.shared.lock().start_call(chat_id, CallKind::WebRtc, None);
@@ -283,6 +289,14 @@ impl TestDc {
         let mut state = self.shared.lock();
         for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
             call.last_frame_ms = ms;
+        }
+    }
+
+    /// Sets the second of the live call that viewers get, whichever they ask for.
+    pub fn set_part(&self, chat_id: i64, part: &[u8]) {
+        let mut state = self.shared.lock();
+        for call in state.calls.iter_mut().filter(|call| call.chat_id == chat_id && call.live) {
+            call.part = Some(part.to_vec());
         }
     }
 

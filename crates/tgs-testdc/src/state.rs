@@ -114,9 +114,13 @@ pub(crate) struct Call {
     pub(crate) title: Option<String>,
     pub(crate) started: i32,
     pub(crate) live: bool,
+    /// When it is to start, while it is only scheduled.
+    pub(crate) scheduled: Option<i32>,
     /// Time in ms of the last frame that viewers can see; `None` while nothing is published.
     pub(crate) last_frame_ms: Option<i64>,
-    /// The keys that have joined the call.
+    /// A second of the stream as viewers get it, whichever they ask for.
+    pub(crate) part: Option<Vec<u8>>,
+    /// The accounts that have joined the call.
     pub(crate) joined: HashSet<i64>,
     /// Further participants.
     pub(crate) viewers: usize,
@@ -255,7 +259,7 @@ impl State {
     }
 
     /// Starts a call and ends the live one, as the real server does.
-    pub(crate) fn start_call(&mut self, chat_id: i64, kind: CallKind, title: Option<String>) -> &Call {
+    pub(crate) fn start_call(&mut self, chat_id: i64, kind: CallKind, title: Option<String>) -> &mut Call {
         self.end_call(chat_id);
         self.calls.push(Call {
             id: random_id(),
@@ -265,11 +269,14 @@ impl State {
             title,
             started: now(),
             live: true,
+            scheduled: None,
             last_frame_ms: None,
+            part: None,
             joined: HashSet::new(),
             viewers: 0,
         });
-        &self.calls[self.calls.len() - 1]
+        let last = self.calls.len() - 1;
+        &mut self.calls[last]
     }
 
     /// Ends the live call. Returns whether there was one.

@@ -7,3 +7,4 @@ mod calls;
 mod harness;
 mod sessions;
 mod trouble;
+mod viewers;

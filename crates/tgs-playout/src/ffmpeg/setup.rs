@@ -35,6 +35,6 @@ impl EncodeSetup {
     #[must_use]
     pub fn wanted(&self) -> ProbeOptions {
         let Processing { sound, picture, .. } = &self.processing;
-        ProbeOptions::of(&self.profile, self.image_duration, sound.languages, *picture)
+        ProbeOptions::of(&self.profile, self.image_duration, sound.languages, picture.speed_up)
     }
 }

@@ -317,7 +317,7 @@ impl Driver<'_, '_> {
         self.standby.use_if_due(&mut self.settings, &self.session);
         let refused =
             matches!(self.engine_status.read().status.publisher, PublisherState::Reconnecting { .. });
-        let (outcome, failure) = self.session.check(refused);
+        let (outcome, failure) = self.session.check(&self.settings, refused, &self.control);
         if let Some(failure) = failure {
             self.record(failure);
         } else {
@@ -405,8 +405,11 @@ impl Driver<'_, '_> {
         });
         let good = matches!(self.state, BroadcastState::Live(SessionHealth::Good { over: false, .. }));
         let viewers = self.session.viewers().filter(|_| good);
+        let viewer_check = self.session.viewer_check().filter(|_| good).cloned();
+        METRICS.set_viewers(viewers);
         self.status.update(|status| {
             status.viewers = viewers;
+            status.viewer_check = viewer_check;
             status.state = state;
             status.why = why;
             status.retry_at = retry_at;

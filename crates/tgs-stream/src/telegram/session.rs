@@ -3,13 +3,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
+use tgs_control::ViewerCheckStatus;
 use tgs_core::{
     cancel::Cancel,
     settings::{ChatId, Settings},
 };
+use tgs_playout::engine::Control;
 use tgs_telegram::{
     App, Chat, GroupCall, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError,
     session::{flood_wait::FloodWaits, lock::SessionLock, string::SessionString},
@@ -19,6 +21,8 @@ use super::{
     session_failure::SessionFailure,
     state_machine::{CheckOutcome, LossCause, StartError, WaitReason},
     status::{METRICS, SharedTelegramStatus},
+    viewer_check::ViewerCheck,
+    viewer_picture::Examiner,
 };
 
 /// A signed-in connection and its account.
@@ -40,6 +44,19 @@ struct CallStream {
     viewers: Option<u32>,
 }
 
+/// Why a stream was not opened.
+enum OpenRefusal {
+    Error(TelegramError),
+    /// It is scheduled, and due after this long.
+    NotDue(Duration),
+}
+
+impl From<TelegramError> for OpenRefusal {
+    fn from(error: TelegramError) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// The session and the stream that it has opened.
 pub(crate) struct LiveSession {
     state_dir: PathBuf,
@@ -50,6 +67,7 @@ pub(crate) struct LiveSession {
     /// The last chat found, with the account and the CHAT_ID that it was found for.
     found_chat: Option<(i64, ChatId, Chat)>,
     stream: Option<CallStream>,
+    viewer_check: ViewerCheck,
     /// The title that a command has set; replaces CALL_TITLE.
     pub(crate) title: Option<String>,
     lock: Option<(String, SessionLock)>,
@@ -67,6 +85,7 @@ impl LiveSession {
             signed_in: None,
             found_chat: None,
             stream: None,
+            viewer_check: ViewerCheck::default(),
             title: None,
             lock: None,
             dead: None,
@@ -80,6 +99,11 @@ impl LiveSession {
     /// The viewers of the stream when Telegram was last asked; only true while it is live.
     pub(super) fn viewers(&self) -> Option<u32> {
         self.stream.as_ref()?.viewers
+    }
+
+    /// What viewers of the stream get, when Telegram was last asked.
+    pub(super) fn viewer_check(&self) -> Option<&ViewerCheckStatus> {
+        self.viewer_check.status()
     }
 
     /// The fingerprint of the session that is signed in, and its account's number.
@@ -106,7 +130,10 @@ impl LiveSession {
         let (app, chat) = app(settings)?;
         let opened = self.sign_in(app, &session, &fingerprint).and_then(|()| {
             let stream = self.open_stream(&chat, settings);
-            stream.map_err(|error| self.failed(&error, &fingerprint))
+            stream.map_err(|refusal| match refusal {
+                OpenRefusal::Error(error) => self.failed(&error, &fingerprint),
+                OpenRefusal::NotDue(left) => SessionFailure::scheduled(left, SystemTime::now()),
+            })
         });
         match opened {
             Ok(stream) => {
@@ -163,9 +190,9 @@ impl LiveSession {
         }
     }
 
-    fn open_stream(&mut self, chat_id: &ChatId, settings: &Settings) -> Result<CallStream, TelegramError> {
+    fn open_stream(&mut self, chat_id: &ChatId, settings: &Settings) -> Result<CallStream, OpenRefusal> {
         let Some(SignedInSession { client, me, .. }) = &mut self.signed_in else {
-            return Err(TelegramError::not_signed_in());
+            return Err(TelegramError::not_signed_in().into());
         };
         let chat = match &self.found_chat {
             Some((account, known, chat)) if *account == me.id && known == chat_id => chat.clone(),
@@ -177,20 +204,34 @@ impl LiveSession {
         // Before the call: without the right to the key, no live stream must be announced.
         let ingest = client.ingest(&chat)?;
         let (call, viewers, how) = match client.group_call(&chat)? {
-            GroupCallState::Rtmp { call, viewers } => (call, Some(viewers), "joining its live stream"),
+            GroupCallState::Rtmp { call, viewers, .. } => (call, Some(viewers), "joining its live stream"),
             GroupCallState::Absent => {
                 let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
                 (client.create_group_call(&chat, title)?, None, "live stream started")
             }
-            GroupCallState::VideoChat => return Err(TelegramError::video_chat()),
-            GroupCallState::Scheduled => return Err(TelegramError::scheduled()),
+            GroupCallState::Scheduled { call, is_rtmp: true, due } => {
+                let left = due.duration_since(SystemTime::now()).unwrap_or_default();
+                if !left.is_zero() {
+                    return Err(OpenRefusal::NotDue(left));
+                }
+                client.start_scheduled(&call)?;
+                (call, None, "scheduled live stream started")
+            }
+            GroupCallState::VideoChat => return Err(TelegramError::video_chat().into()),
+            GroupCallState::Scheduled { .. } => return Err(TelegramError::scheduled().into()),
         };
         log::info!("{} “{}” ({}): {how}", chat.kind.name(), chat.title, chat.id);
         Ok(CallStream { chat, call, ingest, viewers })
     }
 
-    /// Checks session and call. `refused` (the ingest rejects the stream): the stream key as well.
-    pub(crate) fn check(&mut self, refused: bool) -> (CheckOutcome, Option<SessionFailure>) {
+    /// Checks session and call, and what viewers get. `refused` (the ingest rejects the stream):
+    /// the stream key as well.
+    pub(crate) fn check(
+        &mut self,
+        settings: &Settings,
+        refused: bool,
+        control: &Control,
+    ) -> (CheckOutcome, Option<SessionFailure>) {
         let (Some(signed_in), Some(stream)) = (&mut self.signed_in, &mut self.stream) else {
             return (CheckOutcome::CallOver, None);
         };
@@ -202,13 +243,21 @@ impl LiveSession {
             Ok((live, if refused { Some(client.ingest(&stream.chat)?) } else { None }))
         });
         match checked {
-            Ok((GroupCallState::Rtmp { viewers, .. }, ingest)) => {
+            Ok((GroupCallState::Rtmp { viewers, stream_dc, .. }, ingest)) => {
                 stream.viewers = Some(viewers);
                 let moved = ingest.is_some_and(|ingest| {
                     let moved = ingest != stream.ingest;
                     stream.ingest = ingest;
                     moved
                 });
+                if settings.telegram.viewer_check {
+                    let scratch = self.state_dir.join("scratch");
+                    let (ffmpeg, cancel) = (&settings.ffmpeg_path, &self.cancel);
+                    let examiner = Examiner { ffmpeg, scratch: &scratch, cancel };
+                    self.viewer_check.look(client, (&stream.call, stream_dc), &examiner, control);
+                } else {
+                    self.viewer_check.forget();
+                }
                 self.set_valid(true);
                 (if moved { CheckOutcome::Moved } else { CheckOutcome::Good }, None)
             }

@@ -46,6 +46,16 @@ impl SessionFailure {
         Self { error: start_error, message: error.to_string(), remedy: error.remedy().into_owned() }
     }
 
+    /// The live stream is scheduled, and due after `left`.
+    pub(super) fn scheduled(left: Duration, now: SystemTime) -> Self {
+        Self {
+            // A second of Telegram's clock.
+            error: StartError::Wait(WaitReason::Scheduled(left + Duration::from_secs(1))),
+            message: format!("start the live stream: it is scheduled for {}", moment(now + left)),
+            remedy: "start it in Telegram to go live sooner".to_owned(),
+        }
+    }
+
     /// The wait of a FLOOD_WAIT; a minute if Telegram names none.
     pub(super) fn requested_wait(error: &TelegramError) -> Duration {
         error.wait.unwrap_or(Duration::from_mins(1))

@@ -1,12 +1,15 @@
 //! The Telegram side's shared status, and its metrics. Takes no decision.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::{
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{
-    IntCounterVec, IntGauge, IntGaugeVec, Opts, register_int_counter_vec, register_int_gauge,
-    register_int_gauge_vec,
+    GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, register_gauge_vec, register_int_counter_vec,
+    register_int_gauge, register_int_gauge_vec,
 };
-use tgs_control::{TelegramState, TelegramStatus};
+use tgs_control::{TelegramState, TelegramStatus, ViewerPicture};
 use tgs_telegram::ErrorClass;
 
 /// The status, shared between the Telegram side and `/status`.
@@ -32,6 +35,9 @@ pub(crate) struct TelegramMetrics {
     regen_attempts: IntCounterVec,
     errors: IntCounterVec,
     standby_valid: IntGaugeVec,
+    viewers: IntGaugeVec,
+    live_edge: GaugeVec,
+    viewer_picture: IntGaugeVec,
     state: IntGaugeVec,
 }
 
@@ -75,6 +81,21 @@ impl TelegramMetrics {
                 "1 if the standby session was good when it was last used, else 0; absent before that.",
                 &[]
             )?,
+            viewers: register_int_gauge_vec!(
+                "tgs_viewers",
+                "Participants of the live stream at the last check; absent while their number is not known.",
+                &[]
+            )?,
+            live_edge: register_gauge_vec!(
+                "tgs_viewer_live_edge_age_seconds",
+                "How far the newest second that viewers can get lies behind (VIEWER_CHECK); absent while it is not known.",
+                &[]
+            )?,
+            viewer_picture: register_int_gauge_vec!(
+                "tgs_viewer_picture",
+                "1 for what viewers see and hear of the newest second, and 0 for the rest (VIEWER_CHECK); absent while it is not known.",
+                &["state"]
+            )?,
             state: register_int_gauge_vec!(
                 "tgs_state",
                 "1 for the state the broadcast is in, as /healthz names it, and 0 for every other.",
@@ -97,6 +118,29 @@ impl TelegramMetrics {
     pub(crate) fn set_state(&self, state: TelegramState) {
         for known in TelegramState::ALL {
             self.state.with_label_values(&[known.name()]).set((known == state).into());
+        }
+    }
+
+    pub(crate) fn set_viewers(&self, viewers: Option<u32>) {
+        let none: [&str; 0] = [];
+        match viewers {
+            Some(viewers) => self.viewers.with_label_values(&none).set(viewers.into()),
+            None => self.viewers.reset(),
+        }
+    }
+
+    pub(crate) fn set_live_edge(&self, age: Option<Duration>) {
+        let none: [&str; 0] = [];
+        match age {
+            Some(age) => self.live_edge.with_label_values(&none).set(age.as_secs_f64()),
+            None => self.live_edge.reset(),
+        }
+    }
+
+    pub(crate) fn set_viewer_picture(&self, picture: Option<ViewerPicture>) {
+        let Some(picture) = picture else { return self.viewer_picture.reset() };
+        for known in ViewerPicture::ALL {
+            self.viewer_picture.with_label_values(&[known.name()]).set((known == picture).into());
         }
     }
 

@@ -60,7 +60,9 @@ impl Method for functions::phone::CreateGroupCall {
             return error("SCHEDULE_DATE_INVALID");
         }
         let kind = if self.rtmp_stream { CallKind::Rtmp } else { CallKind::WebRtc };
-        let call = caller.state.start_call(chat_id, kind, self.title).clone();
+        let call = caller.state.start_call(chat_id, kind, self.title);
+        call.scheduled = self.schedule_date;
+        let call = call.clone();
         Ok(updates(caller, me, &call))
     }
 }
@@ -82,6 +84,25 @@ impl Method for functions::phone::DiscardGroupCall {
             .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
         caller.state.end_call(chat_id);
         let call = caller.state.calls[position].clone();
+        Ok(updates(caller, me, &call))
+    }
+}
+
+impl Method for functions::phone::StartScheduledGroupCall {
+    const PEOPLE_ONLY: bool = true;
+
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?.user_id;
+        let chat_id = live(caller, &self.call)?.chat_id;
+        caller
+            .state
+            .chat(chat_id)
+            .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
+        let call = live(caller, &self.call)?;
+        if call.scheduled.take().is_none() {
+            return error("GROUPCALL_ALREADY_STARTED");
+        }
+        let call = call.clone();
         Ok(updates(caller, me, &call))
     }
 }
@@ -149,9 +170,8 @@ impl Method for functions::phone::JoinGroupCall {
     /// Marks the caller as a viewer; the test DC serves no media.
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
-        let key = caller.key;
         let call = live(caller, &self.call)?;
-        call.joined.insert(key);
+        call.joined.insert(me);
         let call = call.clone();
         Ok(updates(caller, me, &call))
     }
@@ -163,9 +183,9 @@ impl Method for functions::phone::GetGroupCallStreamChannels {
     /// Empty while nothing is published:
     /// <https://core.telegram.org/method/phone.getGroupCallStreamChannels>
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::phone::GroupCallStreamChannels> {
-        let key = caller.key;
+        let me = caller.me()?.user_id;
         let call = live(caller, &self.call)?;
-        if !call.joined.contains(&key) {
+        if !call.joined.contains(&me) {
             return error("GROUPCALL_JOIN_MISSING");
         }
         let channel = |last_timestamp_ms| {
@@ -173,5 +193,31 @@ impl Method for functions::phone::GetGroupCallStreamChannels {
         };
         let channels = call.last_frame_ms.map(channel).into_iter().collect();
         Ok(types::phone::GroupCallStreamChannels { channels }.into())
+    }
+}
+
+impl Method for functions::upload::GetFile {
+    /// Serves seconds of live streams only.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::upload::File> {
+        let me = caller.me()?.user_id;
+        let enums::InputFileLocation::InputGroupCallStream(wanted) = &self.location else {
+            return error("LOCATION_INVALID");
+        };
+        let call = live(caller, &wanted.call)?;
+        if !call.joined.contains(&me) {
+            return error("GROUPCALL_JOIN_MISSING");
+        }
+        if wanted.scale != 0 || wanted.time_ms % 1000 != 0 {
+            return error("TIME_INVALID");
+        }
+        let newest = call.last_frame_ms.unwrap_or_default();
+        let part = match &call.part {
+            Some(part) if wanted.time_ms <= newest => part,
+            _ => return error("TIME_TOO_BIG"),
+        };
+        let from = usize::try_from(self.offset).unwrap_or_default().min(part.len());
+        let to = from.saturating_add(usize::try_from(self.limit).unwrap_or_default()).min(part.len());
+        let bytes = part[from..to].to_vec();
+        Ok(types::upload::File { r#type: enums::storage::FileType::FilePartial, mtime: now(), bytes }.into())
     }
 }

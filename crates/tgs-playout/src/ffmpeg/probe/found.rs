@@ -7,8 +7,8 @@ use tgs_core::language::Languages;
 use super::{subtitles::SubtitleStream, tags::Tags};
 use crate::{
     ffmpeg::{
-        colour::Colour, fields::Fields, loudness::Loudness, picture::PictureOptions,
-        ready_subtitles::ReadySubtitles, speed::Speed, stall::StallLimits,
+        colour::Colour, fields::Fields, loudness::Loudness, ready_subtitles::ReadySubtitles, speed::Speed,
+        stall::StallLimits,
     },
     item::{Item, Media},
     profile::Profile,
@@ -184,15 +184,11 @@ impl Default for ProbeOptions {
 }
 
 impl ProbeOptions {
-    /// The options of a broadcast with this profile.
+    /// The options of a broadcast with this profile. `speed_up` has an effect at 25 and 50 frames
+    /// per second only.
     #[must_use]
-    pub fn of(
-        profile: &Profile,
-        image_duration: Duration,
-        languages: Languages,
-        picture: PictureOptions,
-    ) -> Self {
-        let speed_up = picture.speed_up && profile.fps.is_multiple_of(25);
+    pub fn of(profile: &Profile, image_duration: Duration, languages: Languages, speed_up: bool) -> Self {
+        let speed_up = speed_up && profile.fps.is_multiple_of(25);
         Self { height: profile.height, image_duration, languages, speed_up }
     }
 }

@@ -79,6 +79,8 @@ pub(crate) enum WaitReason {
     Chat,
     /// A video chat is running in the chat.
     People,
+    /// The live stream is scheduled, and due after this long.
+    Scheduled(Duration),
     /// The call could not be created.
     Call,
     /// API_ID or API_HASH is wrong.
@@ -98,7 +100,7 @@ impl WaitReason {
             Self::Rights => TelegramState::WaitingRights,
             Self::Chat => TelegramState::WaitingChat,
             Self::People => TelegramState::WaitingPeople,
-            Self::Call => TelegramState::WaitingCall,
+            Self::Call | Self::Scheduled(_) => TelegramState::WaitingCall,
             Self::App => TelegramState::WaitingApp,
             Self::InUse => TelegramState::WaitingInUse,
             Self::Other => TelegramState::WaitingOther,
@@ -114,6 +116,7 @@ impl WaitReason {
     pub(super) fn delay(self, failures: u32) -> Duration {
         match self {
             Self::Flood(wait) => wait,
+            Self::Scheduled(wait) => wait.min(LONGEST_DELAY),
             Self::Network => doubling(failures),
             _ => LONGEST_DELAY,
         }
