@@ -45,7 +45,7 @@ const STATES: [(&str, BroadcastState); 11] = [
     ("Stopping", BroadcastState::Stopping(Code::Ok)),
 ];
 
-const EVENTS: [(&str, StateEvent); 22] = [
+const EVENTS: [(&str, StateEvent); 23] = [
     ("the tool begins", StateEvent::Begin),
     ("opened", OPENED),
     ("opening: session dead", DEAD),
@@ -54,6 +54,10 @@ const EVENTS: [(&str, StateEvent); 22] = [
     ("opening: flood", StateEvent::Opened(Err(StartError::Wait(WaitReason::Flood(Duration::from_mins(5)))))),
     ("opening: rights, chat, call or app", RIGHTS),
     ("opening: people's call", StateEvent::Opened(Err(StartError::Wait(WaitReason::People)))),
+    (
+        "opening: scheduled for later",
+        StateEvent::Opened(Err(StartError::Wait(WaitReason::Scheduled(Duration::from_secs(20))))),
+    ),
     ("check: good", StateEvent::Checked(CheckOutcome::Good)),
     ("check: the stream key was replaced", StateEvent::Checked(CheckOutcome::Moved)),
     ("check: account gone", StateEvent::Checked(CheckOutcome::Failed(StartError::Lost(LossCause::Account)))),
