@@ -5,7 +5,7 @@ mod service;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
+use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, types};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -13,20 +13,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::service::{bad_message, bad_salt, is_service, rpc_error};
+use self::service::{bad_message, bad_salt, is_service};
 use crate::{
     crypt::{decrypt, encrypt, random_id},
     error::RpcError,
     exchange::{Exchange, Step},
     fault::{Fault, Occasion},
+    mailbox::ReplyLater,
     message::{Incoming, Kind, Message, Numbers, now, rpc_result, unpack},
     rpc::{self, Caller, Unwrapped},
     state::{Connection, Key, Login, Outgoing, Request, Shared, State},
     transport::Transport,
 };
-
-/// Announced lifetime of a salt in seconds.
-const SALT_LIFE: i32 = 86_400;
 
 /// Whether the connection continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,9 +289,15 @@ impl Client {
             (answer, _) => {
                 let result = match answer {
                     Some(error) => Err(error),
-                    None => call.and_then(|call| self.call(state, key, session, &call)),
+                    None => call.and_then(|call| {
+                        let (request, out) = (message.id, self.out.clone());
+                        self.call(state, &call, ReplyLater { key, session, request, out })
+                    }),
                 };
-                (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| rpc_error(&error))))
+                if result.as_ref().is_err_and(RpcError::is_later) {
+                    return After::Next;
+                }
+                (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| error.to_bytes())))
             }
         };
         if !late.is_zero() {
@@ -313,13 +317,8 @@ impl Client {
     }
 
     /// Executes an API call; faults have been applied before.
-    fn call(
-        &self,
-        state: &mut State,
-        key_id: i64,
-        session: i64,
-        call: &Unwrapped<'_>,
-    ) -> Result<Vec<u8>, RpcError> {
+    fn call(&self, state: &mut State, call: &Unwrapped<'_>, later: ReplyLater) -> Result<Vec<u8>, RpcError> {
+        let (key_id, session) = (later.key, later.session);
         let api_id = state.world.api_id;
         if let Some(key) = state.keys.get_mut(&key_id) {
             if let Some(init) = &call.init {
@@ -332,53 +331,7 @@ impl Client {
                 return Err(RpcError::named("CONNECTION_NOT_INITED"));
             }
         }
-        rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id })
-    }
-
-    /// The answer to a service message; only one kind is an `rpc_result`.
-    fn service(&mut self, state: &mut State, key: i64, msg_id: i64, id: u32, rest: &[u8]) -> Option<Vec<u8>> {
-        match id {
-            functions::Ping::CONSTRUCTOR_ID => {
-                let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
-            }
-            functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
-                let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
-                let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
-                self.deadline = Some(Instant::now() + delay);
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
-            }
-            functions::GetFutureSalts::CONSTRUCTOR_ID => {
-                // With fewer than two salts grammers asks again before each request.
-                let salts = state.keys.get(&key)?.salts.iter().zip(0..);
-                let now = now();
-                let salts = salts.map(|(&salt, place)| types::FutureSalt {
-                    valid_since: now - 60 + place * SALT_LIFE,
-                    valid_until: now + (place + 1) * SALT_LIFE,
-                    salt,
-                });
-                let salts = grammers_tl_types::RawVec(salts.collect());
-                Some(
-                    enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts })
-                        .to_bytes(),
-                )
-            }
-            functions::DestroySession::CONSTRUCTOR_ID => {
-                let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
-                let key = state.keys.get_mut(&key)?;
-                key.initialised.remove(&session_id);
-                let answer = if key.sessions.remove(&session_id) {
-                    enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
-                } else {
-                    enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
-                };
-                Some(answer.to_bytes())
-            }
-            functions::RpcDropAnswer::CONSTRUCTOR_ID => {
-                Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
-            }
-            _ => None,
-        }
+        rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id, later })
     }
 
     /// Applies the part of a fault that concerns the connection only.

@@ -2,12 +2,15 @@
 //! faults and the request log.
 
 mod account;
+mod bots;
 mod calls;
 mod chats;
 mod general;
+mod messages;
 mod password;
 mod qr;
 mod sign_in;
+mod updates;
 
 use grammers_tl_types::{
     Cursor, Deserializable, Identifiable, RemoteCall, Serializable, deserialize, enums, functions, types,
@@ -15,6 +18,7 @@ use grammers_tl_types::{
 
 use crate::{
     error::RpcError,
+    mailbox::ReplyLater,
     state::{Client, State},
     world::Account,
 };
@@ -146,6 +150,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) key: i64,
     /// The DC that received the call.
     pub(crate) dc_id: i32,
+    /// Where an answer goes that is given later.
+    pub(crate) later: ReplyLater,
 }
 
 impl Caller<'_> {
@@ -181,7 +187,7 @@ fn run<M: Method>(body: &[u8], caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
 
 /// Answers a call.
 pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    use functions::{account, auth, channels, contacts, help, messages, phone, updates, users};
+    use functions::{account, auth, bots, channels, contacts, help, messages, phone, updates, users};
 
     macro_rules! methods {
         ($($method:ty),* $(,)?) => {
@@ -210,20 +216,27 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         auth::ExportAuthorization,
         auth::ExportLoginToken,
         auth::ImportAuthorization,
+        auth::ImportBotAuthorization,
         auth::ImportLoginToken,
         auth::LogOut,
         auth::ResendCode,
         auth::ResetAuthorizations,
         auth::SendCode,
         auth::SignIn,
+        bots::SetBotCommands,
         channels::GetChannels,
         channels::GetFullChannel,
         contacts::ResolveUsername,
         help::GetConfig,
         help::GetNearestDc,
+        messages::EditMessage,
+        messages::GetBotCallbackAnswer,
         messages::GetChats,
         messages::GetDialogs,
         messages::GetFullChat,
+        messages::GetHistory,
+        messages::SendMessage,
+        messages::SetBotCallbackAnswer,
         phone::CreateGroupCall,
         phone::DiscardGroupCall,
         phone::EditGroupCallTitle,
