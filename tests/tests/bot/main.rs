@@ -28,7 +28,7 @@ use self::harness::{
 fn broadcast(dir: &std::path::Path, ingest: &Ingest) -> Broadcast {
     let media = clip("minute", (320, 180), "30", 44_100, 60_000);
     let clips = ["first", "second", "third"].map(|name| dir.join(format!("{name}.mp4")));
-    clips.iter().for_each(|path| drop(media.copy_to(path).unwrap()));
+    clips.iter().for_each(|path| media.copy_to(path).unwrap());
     let broadcast = Launch::to(ingest.url("key")).unwrap().play(clips).keeping(dir).start().unwrap();
     broadcast.wait_log(&["control socket: "], 30 * SECOND).unwrap();
     broadcast
@@ -52,7 +52,7 @@ fn people_look_and_steer() {
     let socket = dir.path().join("state/control.sock");
     let mut client = ControlClient::connect(&socket, "test").unwrap();
     broadcast.until("the first clip", 30 * SECOND, || (title(&mut client) == "first").then_some(())).unwrap();
-    let mut bot = Bot::start(&dc, dir.path(), &socket);
+    let bot = Bot::start(&dc, dir.path(), &socket);
     let mut people = People::connect(&dc);
 
     // A stranger sees the own ID, and can forge what he likes.
@@ -118,7 +118,7 @@ fn waits_and_gaps(dc: &tgs_testdc::TestDc, people: &mut People, bot: &Bot) {
     people.expect(Bob, "second", bot);
     people.expect(Alice, "✔ готово", bot);
 
-    dc.hang_up(None);
+    dc.hang_up(Some(dc.sessions(World::BOT)[0].key_id));
     people.send(Bob, "/help");
     people.expect(Bob, "/status what is on air", bot);
 
