@@ -19,7 +19,7 @@ fn it_waits_for_telegram_and_sees_no_secret_of_the_broadcast() {
     let shared = "/opt/tg_video_streamer/shared";
     machine.write(&format!("{shared}/bot.env"), SETTINGS, 0o600).unwrap();
     machine.write(&format!("{shared}/.env"), "SESSION_STRING=x\n", 0o644).unwrap();
-    let checked = machine.sh(&format!("/opt/tg_video_streamer/current/bin/tgs-bot --check")).unwrap();
+    let checked = machine.sh("/opt/tg_video_streamer/current/bin/tgs-bot --check").unwrap();
     assert!(checked.contains("bot 77 are valid: 1 may steer, 0 may look"), "{checked}");
     machine.sh(&format!("systemctl start {UNIT}")).unwrap();
     let waits = machine.wait_for("the bot", LIMIT, || {
@@ -32,7 +32,7 @@ fn it_waits_for_telegram_and_sees_no_secret_of_the_broadcast() {
     let before = machine.unit(UNIT).unwrap()["MainPID"].clone();
     machine.sh(&format!("kill -KILL {before}")).unwrap();
     let back = machine.wait_for("the bot after a crash", Duration::from_secs(10), || {
-        machine.unit(UNIT).is_ok_and(|unit| unit["MainPID"] != "0" && unit["MainPID"] != before)
+        machine.unit(UNIT).is_ok_and(|unit| unit["ActiveState"] == "active" && unit["MainPID"] != before)
     });
     back.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal(UNIT).unwrap()));
 
