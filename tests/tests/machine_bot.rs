@@ -1,5 +1,6 @@
-//! The unit of the bot on a real systemd: it starts and waits for Telegram, comes back after a crash,
-//! and what of the broadcast is secret does not exist for it. What it says is shown in `bot`.
+//! The unit of the bot on a real systemd: it starts and waits for Telegram, comes back after a
+//! crash, and what of the broadcast is secret does not exist for it. What it says is shown in
+//! `bot`.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 

@@ -18,7 +18,7 @@ use tgs_core::{
     files::lock::{FileLock, LockError},
     logging, signals, systemd,
 };
-use tgs_telegram::bot::Wake;
+use tgs_telegram::bot::BotWake;
 
 use crate::{
     broadcasts::Broadcasts, cli::Cli, daemon::BotDaemon, session_file::SessionFile, settings::BotSettings,
@@ -33,7 +33,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let settings = BotSettings::load(cli.env_file.as_deref(), &|name| env::var_os(name));
     let settings = settings.map_err(|faults| CliError::new(Code::Config, faults))?;
-    let wake = Wake::default();
+    let wake = BotWake::default();
     let broadcasts = Broadcasts::start(cli.socket, &wake)?;
     if cli.check {
         return check(&settings, &broadcasts);
@@ -71,7 +71,7 @@ fn check(settings: &BotSettings, broadcasts: &Broadcasts) -> Result<ExitCode, Cl
 fn serve(
     settings: BotSettings,
     broadcasts: Broadcasts,
-    wake: Wake,
+    wake: BotWake,
     dir: &std::path::Path,
 ) -> Result<(), CliError> {
     let cancel = Cancel::new();

@@ -17,7 +17,7 @@ use tgs_control::{
     method::{Call, NoParams},
 };
 use tgs_core::supervise::contain;
-use tgs_telegram::bot::Wake;
+use tgs_telegram::bot::BotWake;
 
 /// Threads; so many broadcasts may fail to answer before others have to wait.
 const THREADS: usize = 4;
@@ -85,7 +85,7 @@ pub(crate) struct Broadcasts {
 
 impl Broadcasts {
     /// Starts the threads. Each report wakes the receiver of updates.
-    pub(crate) fn start(sockets: Vec<PathBuf>, wake: &Wake) -> anyhow::Result<Self> {
+    pub(crate) fn start(sockets: Vec<PathBuf>, wake: &BotWake) -> anyhow::Result<Self> {
         let (requests, waiting) = mpsc::sync_channel::<ChannelRequest>(WAITING);
         // As many reports as can be under way: their threads never wait.
         let (done, reports) = mpsc::sync_channel(WAITING + THREADS);
@@ -145,9 +145,10 @@ fn answer(request: ChannelRequest) -> ChannelReport {
     ChannelReport { request, outcome, status }
 }
 
-type Answer = (Option<Result<(), ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
+/// The outcome of the command, and the status.
+type SpokenAnswer = (Option<Result<(), ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
 
-fn speak(request: &ChannelRequest) -> Answer {
+fn speak(request: &ChannelRequest) -> SpokenAnswer {
     // The name is in the log of the broadcast beside each command.
     let name = format!("{} (tgs-bot)", request.user_id);
     let mut client = match ControlClient::connect(&request.channel.socket, &name) {

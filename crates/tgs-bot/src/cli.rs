@@ -27,8 +27,8 @@ pub struct Cli {
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Steer the broadcast with this control socket, instead of the channels of this machine; can be
-    /// given several times
+    /// Steer the broadcast with this control socket, instead of the channels of this machine; can
+    /// be given several times
     #[arg(long, value_name = "PATH")]
     pub socket: Vec<PathBuf>,
 

@@ -17,7 +17,7 @@ use tgs_core::{
 };
 use tgs_telegram::{
     App, ErrorClass, TelegramError,
-    bot::{BotClient, BotState, BotUpdate, Wake},
+    bot::{BotClient, BotState, BotUpdate, BotWake},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) struct BotDaemon {
     settings: BotSettings,
     app: App,
     broadcasts: Broadcasts,
-    wake: Wake,
+    wake: BotWake,
     file: SessionFile,
     cancel: Cancel,
     conversation: Conversation,
@@ -57,7 +57,7 @@ impl BotDaemon {
     pub(crate) fn new(
         settings: BotSettings,
         broadcasts: Broadcasts,
-        wake: Wake,
+        wake: BotWake,
         file: SessionFile,
         cancel: Cancel,
     ) -> Self {

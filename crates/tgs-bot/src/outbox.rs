@@ -25,8 +25,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an entry. An edit replaces an earlier one of the same message, a panel an earlier one for
-    /// the same user.
+    /// Adds an entry. An edit replaces an earlier one of the same message, a panel an earlier one
+    /// for the same user.
     pub(crate) fn push(&mut self, action: BotAction, now: Instant) {
         self.waiting.retain(|(_, earlier)| !replaces(&action, earlier));
         if self.waiting.len() >= MOST {

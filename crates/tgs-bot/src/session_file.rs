@@ -30,7 +30,7 @@ impl SessionFile {
         Ok(Self { path: dir.join(NAME), written: None })
     }
 
-    /// Reads the session of the bot `bot_id`. A missing, foreign or damaged file is none.
+    /// Reads the session of the bot `bot_id`. `None` if the file is missing, foreign or damaged.
     pub(crate) fn read(&mut self, bot_id: i64) -> Option<BotState> {
         let shown = self.path.display();
         let bytes = match files::read_regular(&self.path, LONGEST) {

@@ -2,8 +2,8 @@
 //! without gaps.
 //!
 //! A [`BotClient`] keeps the updates that arrive between its calls in a bounded queue and requests
-//! what was lost (`updates.getDifference`), also what arrived while it was away. It decides nothing:
-//! who may do what is the caller's matter.
+//! what was lost (`updates.getDifference`), also what arrived while it was away. It decides
+//! nothing: who may do what is the caller's matter.
 
 mod keyboard;
 mod state;
@@ -37,9 +37,9 @@ const USERS: usize = 1024;
 
 /// Wakes a [`BotClient::receive`] from another thread.
 #[derive(Debug, Clone, Default)]
-pub struct Wake(Arc<Notify>);
+pub struct BotWake(Arc<Notify>);
 
-impl Wake {
+impl BotWake {
     /// Ends the wait of the current or the next [`BotClient::receive`].
     pub fn wake(&self) {
         self.0.notify_one();
@@ -65,8 +65,8 @@ pub(crate) struct KnownUser {
 }
 
 impl BotClient {
-    /// Signs in with the bot's `token`, and closes the connection. Telegram limits sign-ins: keep the
-    /// state before [`BotClient::resume`] continues from it.
+    /// Signs in with the bot's `token`, and closes the connection. Telegram limits sign-ins: keep
+    /// the state before [`BotClient::resume`] continues from it.
     pub fn sign_in(app: &App, token: &Secret<String>, cancel: &Cancel) -> Result<BotState, TelegramError> {
         let doing = "sign the bot in";
         let mut client = TelegramClient::unsigned(app.clone(), None, cancel)?;
@@ -135,7 +135,7 @@ impl BotClient {
 
     /// Waits up to `limit` for messages and pressed buttons, at most until `wake`. Reconnects, and
     /// requests what was lost meanwhile. May return none.
-    pub fn receive(&mut self, limit: Duration, wake: &Wake) -> Result<Vec<BotUpdate>, TelegramError> {
+    pub fn receive(&mut self, limit: Duration, wake: &BotWake) -> Result<Vec<BotUpdate>, TelegramError> {
         let doing = "receive messages";
         let mut found = Vec::new();
         if !self.client.is_open() || self.pools != self.client.pools() {
@@ -265,8 +265,8 @@ impl BotClient {
         }
     }
 
-    /// Answers a pressed button; the app shows `text` (at most 200 characters) for a moment, or until
-    /// it is closed if it is an `alert`. An empty text only ends the app's wait.
+    /// Answers a pressed button; the app shows `text` (at most 200 characters) for a moment, or
+    /// until it is closed if it is an `alert`. An empty text only ends the app's wait.
     pub fn answer_press(&mut self, press_id: i64, text: &str, alert: bool) -> Result<(), TelegramError> {
         let message = (!text.is_empty()).then(|| text.chars().take(200).collect());
         let request = tl::functions::messages::SetBotCallbackAnswer {

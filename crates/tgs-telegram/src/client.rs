@@ -279,8 +279,8 @@ impl TelegramClient {
         self.pools
     }
 
-    /// Waits up to `limit` for updates, at most until `wake`. Returns those in the queue, or nothing
-    /// if the connection is lost.
+    /// Waits up to `limit` for updates, at most until `wake`. Returns those in the queue, or
+    /// nothing if the connection is lost.
     pub(crate) fn take_updates(
         &mut self,
         doing: &'static str,

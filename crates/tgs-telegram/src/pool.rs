@@ -49,8 +49,8 @@ pub(crate) struct ClientPool {
 }
 
 impl ClientPool {
-    /// Creates the pool; the first call connects. `updates` is the capacity of the queue of updates;
-    /// a full queue loses the newest.
+    /// Creates the pool; the first call connects. `updates` is the capacity of the queue of
+    /// updates; a full queue loses the newest.
     pub(crate) fn new(
         app: &App,
         session: &Arc<PinnedSession>,

@@ -19,10 +19,9 @@ use crate::{
     error::RpcError,
     exchange::{Exchange, Step},
     fault::{Fault, Occasion},
-    mailbox::ReplyLater,
     message::{Incoming, Kind, Message, Numbers, now, rpc_result, unpack},
     rpc::{self, Caller, Unwrapped},
-    state::{Connection, Key, Login, Outgoing, Request, Shared, State},
+    state::{Connection, Key, Login, Outgoing, ReplyLater, Request, Shared, State},
     transport::Transport,
 };
 
@@ -283,7 +282,10 @@ impl Client {
         }
         let (kind, body) = match (answer, service) {
             (None, true) => {
-                let Some(body) = self.service(state, key, message.id, id, rest) else { return After::Next };
+                let deadline = &mut self.deadline;
+                let Some(body) = service::answer(state, key, message.id, id, rest, deadline) else {
+                    return After::Next;
+                };
                 (Kind::Notice, body)
             }
             (answer, _) => {

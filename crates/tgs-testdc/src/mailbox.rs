@@ -4,15 +4,9 @@
 //! Both sides of a chat have ids of their own for a message, and a counter `pts` of their own:
 //! <https://core.telegram.org/api/updates#message-related-event-sequences>
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::collections::{BTreeMap, HashSet};
 
 use grammers_tl_types::enums;
-use tokio::sync::mpsc::UnboundedSender;
-
-use crate::state::Outgoing;
 
 /// The messages of one account.
 #[derive(Debug)]
@@ -48,27 +42,6 @@ pub(crate) struct Change {
     pub(crate) pts: i32,
     pub(crate) message: i32,
     pub(crate) is_edit: bool,
-}
-
-/// A pressed button that waits for the bot's answer.
-#[derive(Debug)]
-pub(crate) struct PendingCallback {
-    /// The bot that must answer.
-    pub(crate) bot: i64,
-    /// Whether the user has an answer; an error after a time counts.
-    pub(crate) answered: Arc<AtomicBool>,
-    /// The request of the user who pressed it.
-    pub(crate) later: ReplyLater,
-}
-
-/// Where an answer goes that is given later.
-#[derive(Debug, Clone)]
-pub(crate) struct ReplyLater {
-    pub(crate) key: i64,
-    pub(crate) session: i64,
-    /// The message id of the request.
-    pub(crate) request: i64,
-    pub(crate) out: UnboundedSender<Outgoing>,
 }
 
 impl Default for Mailbox {

@@ -18,8 +18,7 @@ use grammers_tl_types::{
 
 use crate::{
     error::RpcError,
-    mailbox::ReplyLater,
-    state::{Client, State},
+    state::{Client, ReplyLater, State},
     world::Account,
 };
 

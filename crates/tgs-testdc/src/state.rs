@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Instant, SystemTime},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     crypt::{AuthKey, key_id, random, random_id, sha256},
     error::RpcError,
     fault::{Fault, Faults},
-    mailbox::{Mailbox, PendingCallback},
+    mailbox::Mailbox,
     message::{Kind, now},
     srp::{Challenge, Verifier},
     world::{Account, CallKind, Chat, CodeBy, World},
@@ -175,6 +175,27 @@ pub(crate) struct Connection {
     pub(crate) out: UnboundedSender<Outgoing>,
 }
 
+/// A pressed button that waits for the bot's answer.
+#[derive(Debug)]
+pub(crate) struct PendingCallback {
+    /// The bot that must answer.
+    pub(crate) bot: i64,
+    /// Whether the user has an answer; an error after a time counts.
+    pub(crate) answered: Arc<AtomicBool>,
+    /// The request of the user who pressed it.
+    pub(crate) later: ReplyLater,
+}
+
+/// Where an answer goes that is given later.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyLater {
+    pub(crate) key: i64,
+    pub(crate) session: i64,
+    /// The message id of the request.
+    pub(crate) request: i64,
+    pub(crate) out: UnboundedSender<Outgoing>,
+}
+
 /// An instruction to a connection's thread.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
@@ -317,8 +338,8 @@ impl State {
         }
     }
 
-    /// Pushes an update to every session of an account, except that of the key `except`, which has it
-    /// in its answer. Does nothing while updates are lost.
+    /// Pushes an update to every session of an account, except that of the key `except`, which has
+    /// it in its answer. Does nothing while updates are lost.
     pub(crate) fn push_to_account(&self, user_id: i64, except: Option<i64>, body: &[u8]) {
         if self.loses_updates {
             return;

@@ -1,5 +1,5 @@
-//! What a bot keeps over a restart: its session, and up to where its updates were received. As text,
-//! which is as secret as the token.
+//! What a bot keeps over a restart: its session, and up to where its updates were received. As
+//! text, which is as secret as the token.
 
 use grammers_session::{types::UpdatesState, updates::MessageBoxes};
 use tgs_core::secret::Secret;

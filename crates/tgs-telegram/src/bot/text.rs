@@ -32,8 +32,8 @@ impl BotText {
         self
     }
 
-    /// Adds a text from elsewhere, at most 300 characters, as code. Control characters and those that
-    /// change the direction of the text become spaces.
+    /// Adds a text from elsewhere, at most 300 characters, as code. Control characters and those
+    /// that change the direction of the text become spaces.
     #[must_use]
     pub fn foreign(mut self, text: &str) -> Self {
         let mut safe: String = text.chars().take(LONGEST_PART).map(visible).collect();

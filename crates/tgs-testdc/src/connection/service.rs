@@ -1,12 +1,11 @@
-//! Service messages of MTProto: which requests are some, their answers, and notices about frames that
-//! are refused.
+//! Service messages of MTProto: which requests are some, their answers, and notices about frames
+//! that are refused.
 
 use std::time::Duration;
 
 use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
 use tokio::time::Instant;
 
-use super::Client;
 use crate::{
     message::{Incoming, now, rpc_result, seconds_of},
     state::{Key, State},
@@ -58,57 +57,52 @@ pub(super) fn is_service(id: u32) -> bool {
     )
 }
 
-impl Client {
-    /// The answer to a service message; only one kind is an `rpc_result`.
-    pub(super) fn service(
-        &mut self,
-        state: &mut State,
-        key: i64,
-        msg_id: i64,
-        id: u32,
-        rest: &[u8],
-    ) -> Option<Vec<u8>> {
-        match id {
-            functions::Ping::CONSTRUCTOR_ID => {
-                let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
-            }
-            functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
-                let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
-                let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
-                self.deadline = Some(Instant::now() + delay);
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
-            }
-            functions::GetFutureSalts::CONSTRUCTOR_ID => {
-                // With fewer than two salts grammers asks again before each request.
-                let salts = state.keys.get(&key)?.salts.iter().zip(0..);
-                let now = now();
-                let salts = salts.map(|(&salt, place)| types::FutureSalt {
-                    valid_since: now - 60 + place * SALT_LIFE,
-                    valid_until: now + (place + 1) * SALT_LIFE,
-                    salt,
-                });
-                let salts = grammers_tl_types::RawVec(salts.collect());
-                Some(
-                    enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts })
-                        .to_bytes(),
-                )
-            }
-            functions::DestroySession::CONSTRUCTOR_ID => {
-                let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
-                let key = state.keys.get_mut(&key)?;
-                key.initialised.remove(&session_id);
-                let answer = if key.sessions.remove(&session_id) {
-                    enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
-                } else {
-                    enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
-                };
-                Some(answer.to_bytes())
-            }
-            functions::RpcDropAnswer::CONSTRUCTOR_ID => {
-                Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
-            }
-            _ => None,
+/// The answer to a service message; only one kind is an `rpc_result`.
+pub(super) fn answer(
+    state: &mut State,
+    key: i64,
+    msg_id: i64,
+    id: u32,
+    rest: &[u8],
+    deadline: &mut Option<Instant>,
+) -> Option<Vec<u8>> {
+    match id {
+        functions::Ping::CONSTRUCTOR_ID => {
+            let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
+            Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
         }
+        functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
+            let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
+            let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
+            *deadline = Some(Instant::now() + delay);
+            Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
+        }
+        functions::GetFutureSalts::CONSTRUCTOR_ID => {
+            // With fewer than two salts grammers asks again before each request.
+            let salts = state.keys.get(&key)?.salts.iter().zip(0..);
+            let now = now();
+            let salts = salts.map(|(&salt, place)| types::FutureSalt {
+                valid_since: now - 60 + place * SALT_LIFE,
+                valid_until: now + (place + 1) * SALT_LIFE,
+                salt,
+            });
+            let salts = grammers_tl_types::RawVec(salts.collect());
+            Some(enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts }).to_bytes())
+        }
+        functions::DestroySession::CONSTRUCTOR_ID => {
+            let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
+            let key = state.keys.get_mut(&key)?;
+            key.initialised.remove(&session_id);
+            let answer = if key.sessions.remove(&session_id) {
+                enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
+            } else {
+                enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
+            };
+            Some(answer.to_bytes())
+        }
+        functions::RpcDropAnswer::CONSTRUCTOR_ID => {
+            Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
+        }
+        _ => None,
     }
 }

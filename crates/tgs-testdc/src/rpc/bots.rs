@@ -14,10 +14,9 @@ use super::{Answer, Caller, Method, error, messages::other_side};
 use crate::{
     crypt::random_id,
     error::RpcError,
-    mailbox::PendingCallback,
     message::{Kind, now, rpc_result},
     objects,
-    state::Outgoing,
+    state::{Outgoing, PendingCallback},
 };
 
 /// How long a pressed button waits for its bot: observed, about ten seconds.
