@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{Write, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -41,7 +41,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     logging::init(&settings.rust_log);
     settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let dir = cli.state_dir.unwrap_or_else(state_dir);
-    let served = serve(settings, broadcasts, wake, &dir);
+    let served = serve(settings, broadcasts, wake, &dir, cli.time_scale.max(1));
     match served {
         Ok(()) => Ok(Code::Ok.into()),
         Err(error) => Ok(error.log().into()),
@@ -72,7 +72,8 @@ fn serve(
     settings: BotSettings,
     broadcasts: Broadcasts,
     wake: BotWake,
-    dir: &std::path::Path,
+    dir: &Path,
+    time_scale: u32,
 ) -> Result<(), CliError> {
     let cancel = Cancel::new();
     let waker = wake.clone();
@@ -85,6 +86,7 @@ fn serve(
         CliError::new(code, error).context(format!("take the lock of the session in {}", dir.display()))
     })?;
     let mut daemon = BotDaemon::new(settings, broadcasts, wake, file, cancel);
+    daemon.watch(dir, time_scale);
     let _reporter = daemon.report();
     systemd::ready();
     let ended = daemon.run();

@@ -31,6 +31,8 @@ pub(crate) enum MessagePlace {
     New,
     /// This message, edited.
     Edited(i32),
+    /// Nowhere: the incidents are looked for.
+    Watched,
 }
 
 /// A request to a broadcast in the name of a user.
@@ -150,7 +152,10 @@ type SpokenAnswer = (Option<Result<(), ChannelFault>>, Result<BroadcastStatus, C
 
 fn speak(request: &ChannelRequest) -> SpokenAnswer {
     // The name is in the log of the broadcast beside each command.
-    let name = format!("{} (tgs-bot)", request.user_id);
+    let name = match request.place {
+        MessagePlace::Watched => "tgs-bot".to_owned(),
+        _ => format!("{} (tgs-bot)", request.user_id),
+    };
     let mut client = match ControlClient::connect(&request.channel.socket, &name) {
         Ok(client) => client,
         Err(error) => {

@@ -32,6 +32,10 @@ pub struct Cli {
     #[arg(long, value_name = "PATH")]
     pub socket: Vec<PathBuf>,
 
+    /// Divide all delays of incidents by this, for tests
+    #[arg(long, hide = true, default_value_t = 1)]
+    pub time_scale: u32,
+
     /// Check the settings, list the channels, and exit; does not sign in
     #[arg(long)]
     pub check: bool,

@@ -191,6 +191,9 @@ impl Conversation {
         now: Instant,
     ) -> Vec<BotAction> {
         let request = &report.request;
+        if request.place == MessagePlace::Watched {
+            return Vec::new();
+        }
         let user_id = request.user_id;
         let role = self.access.role(user_id);
         let chat = self.chats.entry(user_id).or_default();
@@ -206,6 +209,7 @@ impl Conversation {
             MessagePlace::Edited(message_id) => {
                 actions.push(BotAction::Edit { user_id, message_id, text, keyboard });
             }
+            MessagePlace::Watched => {}
         }
         if let Some(press_id) = request.press {
             let text = match &report.outcome {
@@ -251,6 +255,11 @@ impl Conversation {
         self.chats.values().filter_map(|chat| chat.refresh.first().copied()).min()
     }
 
+    /// The language of a user who has written since the start.
+    pub(crate) fn language(&self, user_id: i64) -> Option<BotLanguage> {
+        self.chats.get(&user_id).map(|chat| chat.language)
+    }
+
     /// A panel was sent.
     pub(crate) fn panel_sent(&mut self, user_id: i64, message_id: i32) {
         self.chats.entry(user_id).or_default().panel = Some(message_id);
@@ -258,6 +267,9 @@ impl Conversation {
 
     /// A request found no place in the queue.
     pub(crate) fn not_asked(&mut self, request: &ChannelRequest) -> Vec<BotAction> {
+        if request.place == MessagePlace::Watched {
+            return Vec::new();
+        }
         let chat = self.chats.entry(request.user_id).or_default();
         chat.pending = chat.pending.saturating_sub(1);
         let text = chat.language.texts().busy;
@@ -266,7 +278,7 @@ impl Conversation {
                 vec![BotAction::AnswerPress { press_id, text: text.to_owned(), alert: false }]
             }
             (None, MessagePlace::New) => vec![say(request.user_id, BotText::plain(text))],
-            (None, MessagePlace::Edited(_)) => Vec::new(),
+            (None, _) => Vec::new(),
         }
     }
 }

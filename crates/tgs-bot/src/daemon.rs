@@ -2,6 +2,7 @@
 //! Nothing that Telegram or a broadcast does ends it but a refused token.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -26,6 +27,7 @@ use crate::{
     outbox::Outbox,
     session_file::SessionFile,
     settings::BotSettings,
+    watch::ChannelWatch,
 };
 
 /// The loop must turn within this time: a call that is repeated takes up to four limits of a call.
@@ -51,6 +53,7 @@ pub(crate) struct BotDaemon {
     state: Option<BotState>,
     signed_in_at: Option<Instant>,
     line: Arc<Mutex<String>>,
+    watch: ChannelWatch,
 }
 
 impl BotDaemon {
@@ -79,7 +82,13 @@ impl BotDaemon {
             state: None,
             signed_in_at: None,
             line: Arc::new(Mutex::new("connecting to Telegram".to_owned())),
+            watch: ChannelWatch::default(),
         }
+    }
+
+    /// Reports incidents from now on, and keeps them in `dir`.
+    pub(crate) fn watch(&mut self, dir: &Path, time_scale: u32) {
+        self.watch = ChannelWatch::start(dir, time_scale);
     }
 
     /// The line in `systemctl status`, and the watchdog's pings.
@@ -181,13 +190,15 @@ impl BotDaemon {
             self.act(updates);
             let (outbox, heartbeat) = (&mut self.outbox, &self.heartbeat);
             outbox.flush(&mut client, &mut self.conversation, || heartbeat.beat())?;
+            let admins = &self.settings.access.admins;
+            self.watch.tell(&mut client, admins, outbox, &self.conversation, || heartbeat.beat())?;
         }
         Ok(())
     }
 
     /// How long to wait for updates at most.
     fn turn(&self, now: Instant) -> Duration {
-        let due = [self.conversation.next_tick(), self.outbox.due(now)];
+        let due = [self.conversation.next_tick(), self.outbox.due(now), Some(self.watch.next_round())];
         let next = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(now));
         next.unwrap_or(TURN).min(TURN)
     }
@@ -205,10 +216,12 @@ impl BotDaemon {
             self.take(actions, now);
         }
         while let Some(report) = self.broadcasts.report() {
+            self.watch.on_report(&report, SystemTime::now());
             let actions = self.conversation.on_report(&report, &channels, now);
             self.take(actions, now);
         }
         self.tick(&channels, now);
+        self.watch.round(&self.broadcasts, &channels, now, SystemTime::now());
     }
 
     fn tick(&mut self, channels: &[Channel], now: Instant) {

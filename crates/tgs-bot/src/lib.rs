@@ -18,12 +18,15 @@ mod cli;
 mod command;
 mod conversation;
 mod daemon;
+mod incident_file;
+mod incidents;
 mod outbox;
 mod press;
 mod session_file;
 pub mod settings;
 mod texts;
 mod view;
+mod watch;
 
 pub use app::run;
 

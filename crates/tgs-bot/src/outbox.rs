@@ -49,6 +49,12 @@ impl Outbox {
         self.quiet_until.is_some_and(|until| until > now)
     }
 
+    /// Sends nothing for as long as a FLOOD_WAIT asks.
+    pub(crate) fn wait(&mut self, flood: &TelegramError) {
+        log::warn!("failed to {flood}; messages wait until then");
+        self.quiet_until = Some(Instant::now() + flood.wait.unwrap_or_default());
+    }
+
     /// Sends what waits. Fails if Telegram cannot be reached; the entries then go on waiting.
     pub(crate) fn flush(
         &mut self,
@@ -67,9 +73,7 @@ impl Outbox {
             let Err(error) = send(client, conversation, &action) else { continue };
             match error.class {
                 ErrorClass::Flood => {
-                    let wait = error.wait.unwrap_or_default();
-                    log::warn!("failed to {error}; messages wait until then");
-                    self.quiet_until = Some(Instant::now() + wait);
+                    self.wait(&error);
                     self.waiting.push_front((since, action));
                 }
                 ErrorClass::Network | ErrorClass::Session | ErrorClass::Account | ErrorClass::Stopped => {

@@ -1,7 +1,10 @@
 //! The bot's own words, in English and Russian.
 
+use serde::{Deserialize, Serialize};
+
 /// A language of the bot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum BotLanguage {
     #[default]
     English,
@@ -59,6 +62,15 @@ pub(crate) struct Texts {
     pub(crate) last_failure: &'static str,
     pub(crate) refresh: &'static str,
     pub(crate) stop_after: &'static str,
+    pub(crate) incident_away: &'static str,
+    pub(crate) incident_degraded: &'static str,
+    pub(crate) incident_ingest: &'static str,
+    pub(crate) incident_filler: &'static str,
+    pub(crate) incident_slow: &'static str,
+    pub(crate) incident_failed: &'static str,
+    pub(crate) incident_session: &'static str,
+    pub(crate) over: &'static str,
+    pub(crate) times: &'static str,
     /// The commands of the menu: those that look, then those that steer.
     pub(crate) menu: [(&'static str, &'static str); 10],
 }
@@ -102,6 +114,15 @@ const ENGLISH: Texts = Texts {
     last_failure: "Last failure: ",
     refresh: "🔄 refresh",
     stop_after: "⏹ after this",
+    incident_away: "the broadcast does not run or does not answer",
+    incident_degraded: "no session is valid, so nothing is published: sudo tgs-session --write-env",
+    incident_ingest: "the server of the stream is away",
+    incident_filler: "viewers see the filler",
+    incident_slow: "the encoder is too slow",
+    incident_failed: "an item failed",
+    incident_session: "the Telegram session was replaced",
+    over: "over after ",
+    times: "times: ",
     menu: [
         ("status", "what is on air"),
         ("channels", "the channels of this machine"),
@@ -150,6 +171,15 @@ const RUSSIAN: Texts = Texts {
     last_failure: "Последний сбой: ",
     refresh: "🔄 обновить",
     stop_after: "⏹ после этого",
+    incident_away: "трансляция не запущена или не отвечает",
+    incident_degraded: "нет действующей сессии, ничего не публикуется: sudo tgs-session --write-env",
+    incident_ingest: "нет связи с сервером трансляции",
+    incident_filler: "зрители видят заставку",
+    incident_slow: "кодировщик не успевает",
+    incident_failed: "сбой элемента",
+    incident_session: "сессия Telegram заменена",
+    over: "закончилось через ",
+    times: "раз: ",
     menu: [
         ("status", "что в эфире"),
         ("channels", "каналы этой машины"),

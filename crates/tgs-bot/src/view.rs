@@ -1,14 +1,18 @@
 //! The message that shows a channel, and its buttons.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tgs_control::{BroadcastStatus, OnAir, PlayingItem, PublisherState, channels::Channel};
-use tgs_core::{mask, time::clock};
+use tgs_core::{
+    mask,
+    time::{clock, moment},
+};
 use tgs_telegram::bot::{BotText, Button, Keyboard};
 
 use crate::{
     access::BotRole,
     broadcasts::{ChannelFault, ChannelReport},
+    incidents::{Incident, IncidentKind},
     press::ButtonAction,
     texts::Texts,
 };
@@ -100,6 +104,41 @@ fn playing(text: BotText, item: &PlayingItem) -> BotText {
             let bar = ["▰".repeat(tenths), "▱".repeat(10 - tenths)].concat();
             text.own(&format!("{bar} {} / {}\n", clock(at), clock(whole)))
         }
+    }
+}
+
+/// The message about an incident.
+pub(crate) fn incident(incident: &Incident, texts: &Texts) -> BotText {
+    let what = match incident.kind {
+        IncidentKind::Away => texts.incident_away,
+        IncidentKind::Degraded => texts.incident_degraded,
+        IncidentKind::IngestAway => texts.incident_ingest,
+        IncidentKind::Filler => texts.incident_filler,
+        IncidentKind::SlowEncoder => texts.incident_slow,
+        IncidentKind::ItemsFailed => texts.incident_failed,
+        IncidentKind::SessionReplaced => texts.incident_session,
+    };
+    let over = incident.ended.filter(|_| !incident.kind.is_momentary());
+    let sign = match (over, incident.kind) {
+        (Some(_), _) => "✅ ",
+        (None, IncidentKind::SessionReplaced) => "ℹ ",
+        _ => "🚨 ",
+    };
+    let mut text = BotText::plain(sign).foreign(&incident.channel).own(": ").own(what);
+    if !incident.detail.is_empty() {
+        text = text.own("\n").foreign(&shown(&incident.detail));
+    }
+    let began = UNIX_EPOCH + Duration::from_secs(incident.began);
+    text = text.own("\n").own(&moment(began));
+    if incident.count > 1 {
+        text = text.own(", ").own(texts.times).own(&incident.count.to_string());
+    }
+    match over {
+        Some(ended) => {
+            let lasted = Duration::from_secs(ended.saturating_sub(incident.began));
+            text.own(", ").own(texts.over).own(&clock(lasted))
+        }
+        None => text,
     }
 }
 

@@ -80,6 +80,8 @@ impl Bot {
             .arg(dir.join("bot"))
             .arg("--socket")
             .arg(socket)
+            // Incidents are told after 1.5 s instead of 30 s.
+            .args(["--time-scale", "20"])
             .env_clear()
             .env("TGS_TEST_DCS", format!("1={},2={}", dc.addr(1), dc.addr(2)))
             .stdin(Stdio::null())
@@ -201,6 +203,13 @@ impl People {
         let answer = self.ask(who, json!({ "do": "expect", "text": text }));
         assert!(answer["error"].is_null(), "{who:?}: {answer}\n{}", tail(&bot.log()));
         answer
+    }
+
+    /// Waits until the message `id` contains `text`; its whole text.
+    pub(crate) fn edited(&mut self, who: Who, id: &Value, text: &str, bot: &Bot) -> String {
+        let answer = self.ask(who, json!({ "do": "edited", "id": id, "text": text }));
+        assert!(answer["error"].is_null(), "{who:?}: {answer}\n{}", tail(&bot.log()));
+        answer["text"].as_str().unwrap().to_owned()
     }
 
     /// Presses a button with this data, which need not be there; what the app shows.

@@ -46,7 +46,7 @@ fn title(client: &mut ControlClient) -> String {
 }
 
 #[test]
-fn people_look_and_steer() {
+fn people_look_and_steer_and_are_told() {
     let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
     let broadcast = broadcast(dir.path(), &ingest);
     let socket = dir.path().join("state/control.sock");
@@ -95,7 +95,7 @@ fn people_look_and_steer() {
     assert!(panel["marked"].as_array().unwrap().iter().any(|part| part.as_str().unwrap().contains("@all")));
 
     waits_and_gaps(&dc, &mut people, &bot);
-    restart(&dc, &mut people, bot, dir.path(), &socket, broadcast);
+    restart(&dc, &mut people, bot, dir.path(), &socket, broadcast, &ingest);
 }
 
 /// Telegram asks to wait, loses updates, closes connections, and brings many messages at once.
@@ -129,7 +129,7 @@ fn waits_and_gaps(dc: &tgs_testdc::TestDc, people: &mut People, bot: &Bot) {
     assert!(answers < 220, "{answers} answers");
 }
 
-/// The bot ends and starts without another sign-in; then the broadcast ends.
+/// The bot ends and starts without another sign-in; then the broadcast ends, which is told once.
 fn restart(
     dc: &tgs_testdc::TestDc,
     people: &mut People,
@@ -137,6 +137,7 @@ fn restart(
     dir: &std::path::Path,
     socket: &std::path::Path,
     mut broadcast: Broadcast,
+    ingest: &Ingest,
 ) {
     bot.no_secret_is_seen(dc);
     assert!(bot.stop().success());
@@ -151,9 +152,19 @@ fn restart(
     assert_eq!(dc.count("auth.importBotAuthorization"), 2);
 
     broadcast.stop().unwrap();
+    let told = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
     people.send(Alice, "/next");
-    people.expect(Alice, "трансляция не запущена", &bot);
+    people.expect(Alice, "✖ отказ: трансляция не запущена", &bot);
     assert!(bot.runs(), "{}", bot.log());
     bot.no_secret_is_seen(dc);
+    assert!(bot.stop().success());
+
+    // The incident is not told again, and its message says that it is over.
+    let received = people.received(Alice);
+    let bot = Bot::start(dc, dir, socket);
+    let _broadcast = self::broadcast(dir, ingest);
+    let over = people.edited(Alice, &told["id"], "закончилось через", &bot);
+    assert!(over.starts_with("✅ main"), "{over}");
+    assert_eq!(people.received(Alice), received);
     assert!(bot.stop().success());
 }

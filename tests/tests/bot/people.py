@@ -62,6 +62,16 @@ class Person:
             "kinds": kinds,
         }
 
+    async def edited(self, id, text):
+        """Waits until this message contains the text."""
+        async with self.changed:
+            try:
+                async with asyncio.timeout(20):
+                    await self.changed.wait_for(lambda: text in self.messages[id].raw_text)
+            except TimeoutError:
+                return {"error": self.messages[id].raw_text}
+        return {"text": self.messages[id].raw_text}
+
     async def press(self, data):
         """Presses a button of the last message, or one that it does not have."""
         request = GetBotCallbackAnswerRequest(self.bot, self.last().id, data=data.encode())
