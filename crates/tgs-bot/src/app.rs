@@ -3,7 +3,8 @@
 use std::{
     env,
     ffi::OsStr,
-    io::{Write, stdout},
+    fmt::Write as _,
+    io::{Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -57,12 +58,16 @@ fn state_dir() -> PathBuf {
 fn check(settings: &BotSettings, broadcasts: &Broadcasts) -> Result<ExitCode, CliError> {
     let mut out = String::new();
     for warning in &settings.warnings {
-        out += &format!("warning: {warning}\n");
+        let _ = writeln!(out, "warning: {warning}");
     }
-    out += &format!("the settings of bot {} are valid: {}\n", settings.bot_id, settings.access);
+    let _ = writeln!(out, "the settings of bot {} are valid: {}", settings.bot_id, settings.access);
     match &*broadcasts.channels() {
         [] => out += "no channel runs on this machine\n",
-        channels => channels.iter().for_each(|channel| out += &format!("channel {}\n", channel.name)),
+        channels => {
+            for channel in channels {
+                let _ = writeln!(out, "channel {}", channel.name);
+            }
+        }
     }
     stdout().write_all(out.as_bytes()).context("write to stdout")?;
     Ok(Code::Ok.into())

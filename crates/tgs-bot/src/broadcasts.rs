@@ -126,9 +126,9 @@ impl Broadcasts {
     }
 
     /// Queues a request. Returns it if too many wait.
-    pub(crate) fn ask(&self, request: ChannelRequest) -> Result<(), ChannelRequest> {
+    pub(crate) fn ask(&self, request: ChannelRequest) -> Result<(), Box<ChannelRequest>> {
         self.requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(request) | TrySendError::Disconnected(request) => request,
+            TrySendError::Full(request) | TrySendError::Disconnected(request) => Box::new(request),
         })
     }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A command that arrives later than this, because the bot was away, is not executed.
-const LATEST: Duration = Duration::from_secs(60);
+const LATEST: Duration = Duration::from_mins(1);
 /// Requests of one user that may be under way.
 const MOST_PENDING: usize = 4;
 /// Shortest time between two texts that ask a user to wait.
@@ -116,7 +116,7 @@ impl Conversation {
                 actions.push(BotAction::Send { user_id, text, keyboard, is_panel: false });
             }
             BotCommand::Channels | BotCommand::Status => {
-                actions.extend(chat.ask(user_id, channels, None, now))
+                actions.extend(chat.ask(user_id, channels, None, now));
             }
             BotCommand::Steer(_) | BotCommand::Incomplete(_) if role != BotRole::Admin => {
                 actions.push(say(user_id, BotText::plain(texts.only_look)));
@@ -297,14 +297,14 @@ impl KnownChat {
         let channel = match channels {
             [] => return Some(say(user_id, BotText::plain(texts.no_channel))),
             [only] => only,
-            several => match several.iter().find(named) {
-                Some(chosen) => chosen,
-                None => {
+            several => {
+                let Some(chosen) = several.iter().find(named) else {
                     let text = BotText::plain(texts.which_channel);
                     let keyboard = view::choice(several);
                     return Some(BotAction::Send { user_id, text, keyboard, is_panel: false });
-                }
-            },
+                };
+                chosen
+            }
         };
         if self.pending >= MOST_PENDING {
             let said = self.busy_at.is_some_and(|at| now < at + BUSY_EVERY);

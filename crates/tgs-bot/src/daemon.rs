@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The loop must turn within this time: a call that is repeated takes up to four limits of a call.
-const STUCK: Duration = Duration::from_secs(120);
+const STUCK: Duration = Duration::from_mins(2);
 /// Longest wait for updates.
 const TURN: Duration = Duration::from_secs(10);
 /// Shortest time between two sign-ins. The first comes at once.

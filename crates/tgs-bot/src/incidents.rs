@@ -2,7 +2,7 @@
 //! message for each user, edited as it goes on. No I/O and no clock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -106,7 +106,7 @@ pub(crate) struct IncidentLog {
     pending: BTreeMap<(String, IncidentKind), u64>,
     /// Channels that have run since the start.
     #[serde(skip)]
-    seen: BTreeMap<String, ()>,
+    seen: BTreeSet<String>,
     /// Divides the delays, for tests.
     #[serde(skip)]
     time_scale: u32,
@@ -131,7 +131,7 @@ impl IncidentLog {
 
     /// The channels that are watched also while they do not run.
     pub(crate) fn channels(&self) -> impl Iterator<Item = &str> {
-        self.seen.keys().map(String::as_str)
+        self.seen.iter().map(String::as_str)
     }
 
     /// Takes what a channel answers now.
@@ -145,14 +145,14 @@ impl IncidentLog {
         match sample {
             Ok(status) => {
                 if self.seen.len() < MOST_CHANNELS {
-                    self.seen.insert(channel.to_owned(), ());
+                    self.seen.insert(channel.to_owned());
                 }
                 self.standing(channel, IncidentKind::Away, None, now);
                 self.on_status(channel, status, now);
             }
             Err(fault) => {
                 let open = self.open(channel, IncidentKind::Away).is_some();
-                if open || self.seen.contains_key(channel) {
+                if open || self.seen.contains(channel) {
                     let cause = match fault {
                         ChannelFault::NotRunning | ChannelFault::Denied => String::new(),
                         ChannelFault::Refused(why) | ChannelFault::NoAnswer(why) => why.clone(),
@@ -305,9 +305,9 @@ impl IncidentLog {
     }
 
     /// The next message that one of `users` is owed.
-    pub(crate) fn due(&self, users: impl Iterator<Item = i64> + Clone) -> Option<DueMessage<'_>> {
+    pub(crate) fn due(&self, users: &BTreeSet<i64>) -> Option<DueMessage<'_>> {
         self.incidents.iter().enumerate().find_map(|(place, incident)| {
-            users.clone().find_map(|user_id| {
+            users.iter().find_map(|&user_id| {
                 let shown = incident.shown.get(&user_id);
                 let is_due = shown.is_none_or(|shown| shown.revision != incident.revision);
                 let message_id = shown.and_then(|shown| shown.message_id);

@@ -123,7 +123,7 @@ impl ChannelWatch {
             admins.iter().map(|user| (*user, self.log.language(*user, conversation.language(*user))));
         let languages: BTreeMap<i64, BotLanguage> = languages.collect();
         while !outbox.is_quiet(Instant::now())
-            && let Some(due) = self.log.due(admins.iter().copied())
+            && let Some(due) = self.log.due(admins)
         {
             beat();
             let (place, user_id, message_id) = (due.place, due.user_id, due.message_id);

@@ -209,17 +209,16 @@ impl TelegramClient {
     }
 
     fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {
-        let pool = match self.pool.take() {
-            Some(pool) => pool,
-            None => {
-                let most = match self.updates {
-                    UpdateQueue::Discarded => FEW_UPDATES,
-                    UpdateQueue::Kept(most) => most,
-                };
-                self.pools += 1;
-                ClientPool::new(&self.app, &self.session, most)
-                    .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?
-            }
+        let pool = if let Some(pool) = self.pool.take() {
+            pool
+        } else {
+            let most = match self.updates {
+                UpdateQueue::Discarded => FEW_UPDATES,
+                UpdateQueue::Kept(most) => most,
+            };
+            self.pools += 1;
+            ClientPool::new(&self.app, &self.session, most)
+                .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?
         };
         Ok(self.pool.insert(pool))
     }

@@ -271,43 +271,41 @@ impl Client {
                 Acted::Astray => sent_to = !session,
                 Acted::Dialogs(fault) => state.dialogs = Some(fault),
                 Acted::Salt => {
-                    if let Some(key) = state.keys.get_mut(&key) {
-                        key.salts = vec![random_id(), random_id()];
-                        let notice = bad_salt(key, frame).to_bytes();
-                        self.send_with(key, session, Kind::Notice, &notice);
-                    }
+                    self.change_salt(state, key, frame);
                     return After::Drop;
                 }
             }
         }
-        let (kind, body) = match (answer, service) {
+        let answered = match (answer, service) {
             (None, true) => {
                 let deadline = &mut self.deadline;
-                let Some(body) = service::answer(state, key, message.id, id, rest, deadline) else {
-                    return After::Next;
-                };
-                (Kind::Notice, body)
+                let body = service::answer(state, key, message.id, id, rest, deadline);
+                body.map(|body| (Kind::Notice, body))
             }
-            (answer, _) => {
-                let result = match answer {
-                    Some(error) => Err(error),
-                    None => call.and_then(|call| {
-                        let (request, out) = (message.id, self.out.clone());
-                        self.call(state, &call, ReplyLater { key, session, request, out })
-                    }),
-                };
-                if result.as_ref().is_err_and(RpcError::is_later) {
-                    return After::Next;
-                }
-                (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| error.to_bytes())))
+            (Some(error), _) => Some(answer_to(message, Err(error))),
+            (None, false) => {
+                let (request, out) = (message.id, self.out.clone());
+                let later = ReplyLater { key, session, request, out };
+                let result = call.and_then(|call| self.call(state, &call, later));
+                let is_later = result.as_ref().is_err_and(RpcError::is_later);
+                (!is_later).then(|| answer_to(message, result))
             }
         };
+        let Some((kind, body)) = answered else { return After::Next };
         if !late.is_zero() {
             self.send_later(late, Outgoing::Message { key, session, kind, body });
         } else if let Some(key) = state.keys.get(&key) {
             self.send_with(key, sent_to, kind, &body);
         }
         After::Next
+    }
+
+    fn change_salt(&mut self, state: &mut State, key: i64, frame: &Incoming) {
+        if let Some(key) = state.keys.get_mut(&key) {
+            key.salts = vec![random_id(), random_id()];
+            let notice = bad_salt(key, frame).to_bytes();
+            self.send_with(key, frame.session, Kind::Notice, &notice);
+        }
     }
 
     fn send_later(&self, delay: Duration, message: Outgoing) {
@@ -375,6 +373,11 @@ impl Client {
         let payload = encrypt(&key.bytes, plain);
         self.wire.extend(self.transport.encode(&payload));
     }
+}
+
+/// The answer to a call.
+fn answer_to(message: &Message, result: Result<Vec<u8>, RpcError>) -> (Kind, Vec<u8>) {
+    (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| error.to_bytes())))
 }
 
 /// The step after a message.

@@ -184,26 +184,22 @@ fn run<M: Method>(body: &[u8], caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
     Ok(method.answer(caller)?.to_bytes())
 }
 
-/// Answers a call.
-pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    use functions::{account, auth, bots, channels, contacts, help, messages, phone, updates, users};
+/// Runs the method of the call, if it is one of these.
+macro_rules! one_of {
+    ($call:expr, $caller:expr, $($method:ty),* $(,)?) => {
+        match $call.id {
+            $(<$method>::CONSTRUCTOR_ID => Some(run::<$method>($call.body, $caller)),)*
+            _ => None,
+        }
+    };
+}
 
-    macro_rules! methods {
-        ($($method:ty),* $(,)?) => {
-            match call.id {
-                $(<$method>::CONSTRUCTOR_ID => run::<$method>(call.body, caller),)*
-                _ => {
-                    log::warn!("no such method here: {}", call.method());
-                    error("METHOD_INVALID")
-                }
-            }
-        };
-    }
+fn account_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<Vec<u8>>> {
+    use functions::{account, auth, bots, help, updates, users};
 
-    if call.body.len() > MAX_CALL {
-        return error("INPUT_REQUEST_TOO_LONG");
-    }
-    methods!(
+    one_of!(
+        call,
+        caller,
         account::GetAuthorizations,
         account::GetPassword,
         account::ResetAuthorization,
@@ -223,11 +219,25 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         auth::SendCode,
         auth::SignIn,
         bots::SetBotCommands,
+        help::GetConfig,
+        help::GetNearestDc,
+        updates::GetChannelDifference,
+        updates::GetDifference,
+        updates::GetState,
+        users::GetFullUser,
+        users::GetUsers,
+    )
+}
+
+fn chat_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<Vec<u8>>> {
+    use functions::{channels, contacts, messages, phone};
+
+    one_of!(
+        call,
+        caller,
         channels::GetChannels,
         channels::GetFullChannel,
         contacts::ResolveUsername,
-        help::GetConfig,
-        help::GetNearestDc,
         messages::EditMessage,
         messages::GetBotCallbackAnswer,
         messages::GetChats,
@@ -243,12 +253,19 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         phone::GetGroupCallStreamChannels,
         phone::GetGroupCallStreamRtmpUrl,
         phone::JoinGroupCall,
-        updates::GetChannelDifference,
-        updates::GetDifference,
-        updates::GetState,
-        users::GetFullUser,
-        users::GetUsers,
     )
+}
+
+/// Answers a call.
+pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
+    if call.body.len() > MAX_CALL {
+        return error("INPUT_REQUEST_TOO_LONG");
+    }
+    let answer = account_method(call, caller).or_else(|| chat_method(call, caller));
+    answer.unwrap_or_else(|| {
+        log::warn!("no such method here: {}", call.method());
+        error("METHOD_INVALID")
+    })
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn from_nothing_by_code_and_password() {
 fn a_bot_and_a_person() {
     let dc = TestDc::start(World::example().with_bot()).unwrap();
     let sessions = [dc.new_session(World::BOT, 1), dc.new_session(World::BOB, 1)];
-    let mut arguments: Vec<_> = sessions.iter().map(|session| session.telethon_string()).collect();
+    let mut arguments: Vec<_> = sessions.iter().map(tgs_testdc::SessionInfo::telethon_string).collect();
     let world = dc.world();
     let token = world.accounts.iter().find_map(|account| account.bot_token.clone()).unwrap();
     arguments.extend([dc.api_id().to_string(), dc.api_hash(), token]);

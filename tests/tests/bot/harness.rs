@@ -26,10 +26,10 @@ fn tool() -> PathBuf {
     let name = "tgs-bot-test-dc";
     let dir = profile_dir().unwrap();
     let profile = if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap().to_owned() };
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "tgs-bot", "--features", "test-dc", "--bin", name]);
-    build.arg("--profile").arg(profile).arg("--target-dir").arg(dir.parent().unwrap());
-    let built = build.output().unwrap();
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "tgs-bot", "--features", "test-dc", "--bin", name]);
+    command.arg("--profile").arg(profile).arg("--target-dir").arg(dir.parent().unwrap());
+    let built = command.output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     dir.join(name)
 }
@@ -40,7 +40,7 @@ pub(crate) fn test_dc() -> TestDc {
     world.accounts[0].lang_code = Some("ru".to_owned());
     let mut mallory = world.accounts[1].clone();
     mallory.user_id = MALLORY;
-    mallory.phone = "+15550100009".to_owned();
+    "+15550100009".clone_into(&mut mallory.phone);
     mallory.username = Some("mallory".to_owned());
     world.accounts.push(mallory);
     TestDc::start(world).unwrap()
@@ -68,8 +68,8 @@ impl Bot {
             // Everything, to look for secrets in it.
             ("RUST_LOG", "trace".to_owned()),
         ];
-        let text: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        fs::write(dir.join("bot.env"), text).unwrap();
+        let lines: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        fs::write(dir.join("bot.env"), lines.concat()).unwrap();
         let log = File::options().create(true).append(true).open(dir.join("bot.log")).unwrap();
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])

@@ -28,7 +28,9 @@ use self::harness::{
 fn broadcast(dir: &std::path::Path, ingest: &Ingest) -> Broadcast {
     let media = clip("minute", (320, 180), "30", 44_100, 60_000);
     let clips = ["first", "second", "third"].map(|name| dir.join(format!("{name}.mp4")));
-    clips.iter().for_each(|path| media.copy_to(path).unwrap());
+    for clip in &clips {
+        media.copy_to(clip).unwrap();
+    }
     let broadcast = Launch::to(ingest.url("key")).unwrap().play(clips).keeping(dir).start().unwrap();
     broadcast.wait_log(&["control socket: "], 30 * SECOND).unwrap();
     broadcast

@@ -16,7 +16,7 @@ fn at(log: &mut IncidentLog, seconds: u64, sample: &Result<BroadcastStatus, Chan
 /// What users 1 and 2 are owed: user, whether it is an edit, kind, whether it is over.
 fn tell(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
     let mut all = Vec::new();
-    while let Some(due) = log.due([1, 2].into_iter()) {
+    while let Some(due) = log.due(&[1, 2].into()) {
         let (place, user_id) = (due.place, due.user_id);
         all.push((user_id, due.message_id.is_some(), due.incident.kind, due.incident.ended.is_some()));
         log.told(place, user_id, Some(7));
@@ -68,8 +68,8 @@ fn what_was_asked_for_is_no_incident() {
         at(&mut log, seconds, &Ok(if seconds < 500 { paused.clone() } else { stopped.clone() }));
     }
     // A channel that never ran is not missed.
-    log.observe("other", &Err(ChannelFault::NotRunning), UNIX_EPOCH + Duration::from_secs(2_000_000));
-    log.observe("other", &Err(ChannelFault::NotRunning), UNIX_EPOCH + Duration::from_secs(3_000_000));
+    log.observe("other", &Err(ChannelFault::NotRunning), UNIX_EPOCH + Duration::from_hours(600));
+    log.observe("other", &Err(ChannelFault::NotRunning), UNIX_EPOCH + Duration::from_hours(1000));
     assert_eq!(log.incidents, []);
     for seconds in [2000, 2031] {
         at(&mut log, seconds, &Err(ChannelFault::NotRunning));
