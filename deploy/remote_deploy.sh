@@ -413,7 +413,8 @@ enable_units() {
 # Our links without a target, after a rollback to a release that lacks the file.
 unlink_missing() {
     local link
-    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/tg_video_web* "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
+    for link in "$UNIT_DIR"/tg_video_streamer* "$UNIT_DIR"/tg_video_web* "$UNIT_DIR"/tg_video_bot* \
+        "$UNIT_DIR"/yt-dlp-update* /etc/logrotate.d/*; do
         if [[ -L $link && ! -e $link && $(readlink "$link") == "$ROOT"/current/* ]]; then
             rm -f "$link"
         fi
@@ -642,6 +643,7 @@ next_steps() {
 }
 
 main() {
+    local name
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
     umask 022
     read_options "$@"
@@ -674,10 +676,12 @@ main() {
     swapped=''
     rm -f "$UNPROVEN"
     [[ ! $env_sum ]] || env_work keep "$ROOT/shared/.env" </dev/null || :
-    # The desk is no part of the verdict: a page is no reason to roll a broadcast back.
-    if [[ -e $UNIT_DIR/tg_video_web.service ]]; then
-        systemctl try-restart tg_video_web.service || say "the desk does not start: journalctl -u tg_video_web"
-    fi
+    # Desk and bot are no part of the verdict: they are no reason to roll a broadcast back.
+    for name in tg_video_web tg_video_bot; do
+        if [[ -e $UNIT_DIR/$name.service ]]; then
+            systemctl try-restart "$name.service" || say "$name does not start: journalctl -u $name"
+        fi
+    done
     unlink_missing
     prune
     if [[ ${judged[*]} ]]; then

@@ -19,6 +19,7 @@ pub mod prometheus;
 pub mod slot_starts;
 pub mod stunnel;
 pub mod telegram;
+pub mod telethon;
 pub mod throttle;
 pub mod tools;
 pub mod viewer;

@@ -60,6 +60,7 @@ fn is_laid_out_and_enabled(machine: &Machine) {
         "tgs-check-active",
         "tgs-ytdlp-update",
         "tgs-web",
+        "tgs-bot",
     ] {
         let version = machine.sh(&format!("{tool} --version")).unwrap();
         assert_eq!(version, format!("{tool} {}", env!("CARGO_PKG_VERSION")));

@@ -13,6 +13,7 @@ const INSTANCE: &str = "tg_video_streamer@.service";
 const UPDATE: &str = "yt-dlp-update.service";
 const TIMER: &str = "yt-dlp-update.timer";
 const DESK: &str = "tg_video_web.service";
+const BOT: &str = "tg_video_bot.service";
 
 fn unit(name: &str) -> String {
     fs::read_to_string(workspace().join("deploy/systemd").join(name)).unwrap()
@@ -59,6 +60,24 @@ const REQUIRED: &[(&str, &[&str])] = &[
             "Type=notify",
             "User=tgs-web",
             "SupplementaryGroups=tgstream",
+            "InaccessiblePaths=-/opt/tg_video_streamer/shared -/opt/tg_video_streamer/instances",
+            "InaccessiblePaths=-/var/lib/tg_video_streamer -/var/cache/tg_video_streamer",
+            "TemporaryFileSystem=/var/lib:ro /var/cache:ro",
+            "ProtectSystem=strict",
+            "NoNewPrivileges=yes",
+            "MemoryDenyWriteExecute=yes",
+        ],
+    ),
+    (
+        BOT,
+        &[
+            "Type=notify",
+            "User=tgs-bot",
+            "SupplementaryGroups=tgstream",
+            "StateDirectory=tgs-bot",
+            "StateDirectoryMode=0700",
+            "RestartPreventExitStatus=78",
+            "LoadCredential=bot.env:/opt/tg_video_streamer/shared/bot.env",
             "InaccessiblePaths=-/opt/tg_video_streamer/shared -/opt/tg_video_streamer/instances",
             "InaccessiblePaths=-/var/lib/tg_video_streamer -/var/cache/tg_video_streamer",
             "TemporaryFileSystem=/var/lib:ro /var/cache:ro",
@@ -129,11 +148,12 @@ fn root(change: impl Fn(String) -> String) -> tempfile::TempDir {
             fs::copy(entry.path(), at("usr/lib/systemd/system").join(entry.file_name())).unwrap();
         }
     }
-    for tool in [bin.join("tgs-stream"), bin.join("tgs-ytdlp-update"), bin.join("tgs-web"), at("bin/kill")] {
+    let tools = ["tgs-stream", "tgs-ytdlp-update", "tgs-web", "tgs-bot"].map(|name| bin.join(name));
+    for tool in tools.into_iter().chain([at("bin/kill")]) {
         fs::create_dir_all(tool.parent().unwrap()).unwrap();
         fs::copy("/bin/true", tool).unwrap();
     }
-    for name in [BROADCAST, INSTANCE, UPDATE, TIMER, DESK] {
+    for name in [BROADCAST, INSTANCE, UPDATE, TIMER, DESK, BOT] {
         fs::write(own.join(name), change(unit(name))).unwrap();
     }
     root
@@ -153,6 +173,7 @@ fn verify(root: &Path) -> String {
             UPDATE,
             TIMER,
             DESK,
+            BOT,
         ])
         .output()
         .unwrap();
@@ -185,7 +206,7 @@ fn is_tight(path: &Path, threshold: u32) -> (bool, String) {
 
 #[test]
 fn the_sandbox_is_as_tight_as_it_was() {
-    for (name, threshold) in [(BROADCAST, 12), (INSTANCE, 12), (UPDATE, 15), (DESK, 12)] {
+    for (name, threshold) in [(BROADCAST, 12), (INSTANCE, 12), (UPDATE, 15), (DESK, 12), (BOT, 12)] {
         let (tight, said) = is_tight(&workspace().join("deploy/systemd").join(name), threshold);
         assert!(tight, "{said}");
     }

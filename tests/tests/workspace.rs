@@ -12,7 +12,7 @@ const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
 const LAYERS: [&[&str]; 3] =
     [&["tgs-core"], &["tgs-control", "tgs-rtmp", "tgs-schedule", "tgs-telegram"], &["tgs-playout"]];
 /// Who may speak to Telegram.
-const TELEGRAM: [&str; 3] = ["tgs-stream", "tgs-session", "tgs-diag"];
+const TELEGRAM: [&str; 4] = ["tgs-stream", "tgs-session", "tgs-diag", "tgs-bot"];
 
 /// The packages of the workspace.
 fn packages() -> Vec<Value> {

@@ -2,6 +2,7 @@
 //! retries of every call; does not interpret the answers.
 
 use std::{
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +12,7 @@ use grammers_mtsender::InvocationError;
 use grammers_session::updates::UpdatesLike;
 use grammers_tl_types::{self as tl, RemoteCall};
 use tgs_core::cancel::Cancel;
-use tokio::time;
+use tokio::{sync::Notify, time};
 
 use crate::{
     app::App,
@@ -25,6 +26,10 @@ use crate::{
 
 /// Time limit of a call, including the connect.
 pub const CALL_LIMIT: Duration = Duration::from_secs(15);
+
+/// Capacity of the queue of updates of a user's session: only a QR sign-in waits for updates, and
+/// reads them at once.
+const FEW_UPDATES: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// Delays before the second, third and fourth attempt with an auth key that Telegram does not know.
 const NO_KEY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -47,6 +52,18 @@ pub struct TelegramClient {
     answered: bool,
     cancel: Cancel,
     limit: Duration,
+    updates: UpdateQueue,
+    /// How many pools there were; each begins with an empty queue of updates.
+    pools: u64,
+}
+
+/// The queue of updates of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UpdateQueue {
+    /// Updates that arrive between calls are discarded.
+    Discarded,
+    /// Updates are kept for [`TelegramClient::take_updates`], up to this number.
+    Kept(NonZeroUsize),
 }
 
 impl std::fmt::Debug for TelegramClient {
@@ -97,7 +114,30 @@ impl TelegramClient {
 
     fn new(app: App, session: PinnedSession, cancel: &Cancel) -> Self {
         let session = Arc::new(session);
-        Self { app, session, pool: None, answered: false, cancel: cancel.clone(), limit: limit() }
+        Self {
+            app,
+            session,
+            pool: None,
+            answered: false,
+            cancel: cancel.clone(),
+            limit: limit(),
+            updates: UpdateQueue::Discarded,
+            pools: 0,
+        }
+    }
+
+    /// A client of `session` that keeps up to `most` updates between calls. Sends nothing.
+    pub(crate) fn keeping_updates(
+        app: App,
+        session: &SessionString,
+        most: NonZeroUsize,
+        cancel: &Cancel,
+    ) -> Result<Self, TelegramError> {
+        let table = dc::DcTable::for_session(session);
+        let pinned = PinnedSession::new(session.dc, Some(session.key.clone()), table)
+            .ok_or_else(|| TelegramError::no_dc("connect"))?;
+        let client = Self::new(app, pinned, cancel);
+        Ok(Self { updates: UpdateQueue::Kept(most), ..client })
     }
 
     /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind). The error
@@ -215,10 +255,16 @@ impl TelegramClient {
     }
 
     fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {
-        let pool = match self.pool.take() {
-            Some(pool) => pool,
-            None => ClientPool::new(&self.app, &self.session)
-                .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?,
+        let pool = if let Some(pool) = self.pool.take() {
+            pool
+        } else {
+            let most = match self.updates {
+                UpdateQueue::Discarded => FEW_UPDATES,
+                UpdateQueue::Kept(most) => most,
+            };
+            self.pools += 1;
+            ClientPool::new(&self.app, &self.session, most)
+                .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?
         };
         Ok(self.pool.insert(pool))
     }
@@ -234,10 +280,10 @@ impl TelegramClient {
         work: &mut impl AsyncFnMut(&Client) -> Result<T, InvocationError>,
     ) -> Result<T, TelegramError> {
         let (cancel, limit, session) = (self.cancel.clone(), self.limit, Arc::clone(&self.session));
-        let had_key = session.has_key();
+        let (had_key, discards) = (session.has_key(), self.updates == UpdateQueue::Discarded);
         let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
             // Discards updates that arrived before this call.
-            while handles.updates.try_recv().is_ok() {}
+            while discards && handles.updates.try_recv().is_ok() {}
             #[cfg(feature = "test-dc")]
             crate::test_dc::provide_key(&session).await?;
             work(handles.client).await
@@ -271,6 +317,55 @@ impl TelegramClient {
             self.close();
         }
         named
+    }
+
+    /// Number of pools so far; updates are lost between two.
+    pub(crate) fn pools(&self) -> u64 {
+        self.pools
+    }
+
+    /// Waits up to `limit` for updates, at most until `wake`. Returns those in the queue, or
+    /// nothing if the connection is lost.
+    pub(crate) fn take_updates(
+        &mut self,
+        doing: &'static str,
+        limit: Duration,
+        wake: &Notify,
+    ) -> Result<Vec<UpdatesLike>, TelegramError> {
+        let Some(pool) = self.pool.as_mut().filter(|_| self.answered) else { return Ok(Vec::new()) };
+        let heard = pool.run(&self.cancel, limit + STOP_CHECK, async |handles: CallHandles<'_>| {
+            let first = tokio::select! {
+                first = handles.updates.recv() => Some(first),
+                () = wake.notified() => None,
+                () = time::sleep(limit) => None,
+            };
+            let mut found = Vec::new();
+            if let Some(first) = first {
+                // A closed queue is a lost connection.
+                found.push(first.unwrap_or(UpdatesLike::ConnectionClosed));
+            }
+            while let Ok(update) = handles.updates.try_recv() {
+                found.push(update);
+            }
+            Ok(found)
+        });
+        match heard {
+            Ok(Ok(found)) => {
+                if found.iter().any(|update| matches!(update, UpdatesLike::ConnectionClosed)) {
+                    self.answered = false;
+                }
+                Ok(found)
+            }
+            // The next call reconnects.
+            Ok(Err(_)) => {
+                self.close();
+                Ok(Vec::new())
+            }
+            Err(aborted) => {
+                self.close();
+                Err(TelegramError::aborted(aborted, doing))
+            }
+        }
     }
 
     /// Waits up to `limit` for an update that matches `wanted`. Returns whether one arrived.

@@ -13,6 +13,7 @@
 
 mod account;
 mod app;
+pub mod bot;
 mod chat;
 mod client;
 mod dc;

@@ -20,9 +20,6 @@ use crate::{app::App, pinned_session::PinnedSession};
 /// Poll interval of the stop flag during a call.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(100);
 
-/// Capacity of the update queue; only a QR sign-in waits for updates, and reads them at once.
-const UPDATES: NonZeroUsize = NonZeroUsize::new(16).unwrap();
-
 /// Why a call was aborted. The pool may hang or be inconsistent, and must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallAborted {
@@ -52,10 +49,15 @@ pub(crate) struct ClientPool {
 }
 
 impl ClientPool {
-    /// Creates the pool; the first call connects.
-    pub(crate) fn new(app: &App, session: &Arc<PinnedSession>) -> std::io::Result<Self> {
+    /// Creates the pool; the first call connects. `updates` is the capacity of the queue of
+    /// updates; a full queue loses the newest.
+    pub(crate) fn new(
+        app: &App,
+        session: &Arc<PinnedSession>,
+        updates: NonZeroUsize,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let params = params(app, session.connect_address().is_ipv6());
+        let params = params(app, session.connect_address().is_ipv6(), updates);
         let pool = SenderPool::with_configuration(Arc::clone(session), app.api_id, params);
         let configuration = ClientConfiguration { auto_cache_peers: false };
         Ok(Self {
@@ -101,7 +103,7 @@ impl ClientPool {
 }
 
 /// Sets every field: the library's defaults run lsb_release and getconf as children.
-fn params(app: &App, use_ipv6: bool) -> ConnectionParams {
+fn params(app: &App, use_ipv6: bool, updates: NonZeroUsize) -> ConnectionParams {
     ConnectionParams {
         device_model: app.device.to_owned(),
         system_version: "Linux".to_owned(),
@@ -110,7 +112,7 @@ fn params(app: &App, use_ipv6: bool) -> ConnectionParams {
         lang_code: "en".to_owned(),
         use_ipv6,
         retry_policy: Box::new(NoRetries),
-        updates_channel_capacity: UPDATES,
+        updates_channel_capacity: updates,
         __non_exhaustive: (),
     }
 }

@@ -5,7 +5,7 @@ mod service;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
+use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, types};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::service::{bad_message, bad_salt, is_service, rpc_error};
+use self::service::{bad_message, bad_salt, is_service};
 use crate::{
     crypt::{decrypt, encrypt, random_id},
     error::RpcError,
@@ -21,12 +21,9 @@ use crate::{
     fault::{Fault, Occasion},
     message::{Incoming, Kind, Message, Numbers, now, rpc_result, unpack},
     rpc::{self, Caller, Unwrapped},
-    state::{Connection, Key, Login, Outgoing, Request, Shared, State},
+    state::{Connection, Key, Login, Outgoing, ReplyLater, Request, Shared, State},
     transport::Transport,
 };
-
-/// Announced lifetime of a salt in seconds.
-const SALT_LIFE: i32 = 86_400;
 
 /// Whether the connection continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,34 +271,41 @@ impl Client {
                 Acted::Astray => sent_to = !session,
                 Acted::Dialogs(fault) => state.dialogs = Some(fault),
                 Acted::Salt => {
-                    if let Some(key) = state.keys.get_mut(&key) {
-                        key.salts = vec![random_id(), random_id()];
-                        let notice = bad_salt(key, frame).to_bytes();
-                        self.send_with(key, session, Kind::Notice, &notice);
-                    }
+                    self.change_salt(state, key, frame);
                     return After::Drop;
                 }
             }
         }
-        let (kind, body) = match (answer, service) {
+        let answered = match (answer, service) {
             (None, true) => {
-                let Some(body) = self.service(state, key, message.id, id, rest) else { return After::Next };
-                (Kind::Notice, body)
+                let deadline = &mut self.deadline;
+                let body = service::answer(state, key, message.id, id, rest, deadline);
+                body.map(|body| (Kind::Notice, body))
             }
-            (answer, _) => {
-                let result = match answer {
-                    Some(error) => Err(error),
-                    None => call.and_then(|call| self.call(state, key, session, &call)),
-                };
-                (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| rpc_error(&error))))
+            (Some(error), _) => Some(answer_to(message, Err(error))),
+            (None, false) => {
+                let (request, out) = (message.id, self.out.clone());
+                let later = ReplyLater { key, session, request, out };
+                let result = call.and_then(|call| self.call(state, &call, later));
+                let is_later = result.as_ref().is_err_and(RpcError::is_later);
+                (!is_later).then(|| answer_to(message, result))
             }
         };
+        let Some((kind, body)) = answered else { return After::Next };
         if !late.is_zero() {
             self.send_later(late, Outgoing::Message { key, session, kind, body });
         } else if let Some(key) = state.keys.get(&key) {
             self.send_with(key, sent_to, kind, &body);
         }
         After::Next
+    }
+
+    fn change_salt(&mut self, state: &mut State, key: i64, frame: &Incoming) {
+        if let Some(key) = state.keys.get_mut(&key) {
+            key.salts = vec![random_id(), random_id()];
+            let notice = bad_salt(key, frame).to_bytes();
+            self.send_with(key, frame.session, Kind::Notice, &notice);
+        }
     }
 
     fn send_later(&self, delay: Duration, message: Outgoing) {
@@ -313,13 +317,8 @@ impl Client {
     }
 
     /// Executes an API call; faults have been applied before.
-    fn call(
-        &self,
-        state: &mut State,
-        key_id: i64,
-        session: i64,
-        call: &Unwrapped<'_>,
-    ) -> Result<Vec<u8>, RpcError> {
+    fn call(&self, state: &mut State, call: &Unwrapped<'_>, later: ReplyLater) -> Result<Vec<u8>, RpcError> {
+        let (key_id, session) = (later.key, later.session);
         let api_id = state.world.api_id;
         if let Some(key) = state.keys.get_mut(&key_id) {
             if let Some(init) = &call.init {
@@ -332,53 +331,7 @@ impl Client {
                 return Err(RpcError::named("CONNECTION_NOT_INITED"));
             }
         }
-        rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id })
-    }
-
-    /// The answer to a service message; only one kind is an `rpc_result`.
-    fn service(&mut self, state: &mut State, key: i64, msg_id: i64, id: u32, rest: &[u8]) -> Option<Vec<u8>> {
-        match id {
-            functions::Ping::CONSTRUCTOR_ID => {
-                let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
-            }
-            functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
-                let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
-                let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
-                self.deadline = Some(Instant::now() + delay);
-                Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
-            }
-            functions::GetFutureSalts::CONSTRUCTOR_ID => {
-                // With fewer than two salts grammers asks again before each request.
-                let salts = state.keys.get(&key)?.salts.iter().zip(0..);
-                let now = now();
-                let salts = salts.map(|(&salt, place)| types::FutureSalt {
-                    valid_since: now - 60 + place * SALT_LIFE,
-                    valid_until: now + (place + 1) * SALT_LIFE,
-                    salt,
-                });
-                let salts = grammers_tl_types::RawVec(salts.collect());
-                Some(
-                    enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts })
-                        .to_bytes(),
-                )
-            }
-            functions::DestroySession::CONSTRUCTOR_ID => {
-                let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
-                let key = state.keys.get_mut(&key)?;
-                key.initialised.remove(&session_id);
-                let answer = if key.sessions.remove(&session_id) {
-                    enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
-                } else {
-                    enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
-                };
-                Some(answer.to_bytes())
-            }
-            functions::RpcDropAnswer::CONSTRUCTOR_ID => {
-                Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
-            }
-            _ => None,
-        }
+        rpc::answer(call, &mut Caller { state, key: key_id, dc_id: self.dc_id, later })
     }
 
     /// Applies the part of a fault that concerns the connection only.
@@ -420,6 +373,11 @@ impl Client {
         let payload = encrypt(&key.bytes, plain);
         self.wire.extend(self.transport.encode(&payload));
     }
+}
+
+/// The answer to a call.
+fn answer_to(message: &Message, result: Result<Vec<u8>, RpcError>) -> (Kind, Vec<u8>) {
+    (Kind::Answer, rpc_result(message.id, &result.unwrap_or_else(|error| error.to_bytes())))
 }
 
 /// The step after a message.

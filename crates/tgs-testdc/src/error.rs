@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use grammers_tl_types::{Serializable, enums, types};
+
 /// An error as in `rpc_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcError {
@@ -64,6 +66,22 @@ impl RpcError {
             None => 400,
         };
         Self { code, name }
+    }
+
+    /// Not an error: the answer follows later.
+    pub(crate) fn later() -> Self {
+        Self { code: 0, name: String::new() }
+    }
+
+    /// Whether the answer follows later.
+    pub(crate) fn is_later(&self) -> bool {
+        self.code == 0
+    }
+
+    /// The error as the result of a call.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let error = types::RpcError { error_code: self.code, error_message: self.name.clone() };
+        enums::RpcError::from(error).to_bytes()
     }
 }
 

@@ -7,6 +7,7 @@
 use grammers_tl_types::{Deserializable, Serializable, enums, types};
 
 use crate::{
+    mailbox::PrivateMessage,
     state::{Call, State},
     world::{Account, Chat, ChatKind, Role},
 };
@@ -39,6 +40,11 @@ pub(crate) fn user(state: &State, viewer: i64, account: &Account) -> enums::User
         access_hash: Some(state.access_hash(viewer, account.user_id)),
         first_name: Some(account.first_name.clone()),
         username: account.username.clone(),
+        // https://core.telegram.org/constructor/user: the language is for bots only.
+        lang_code: account
+            .lang_code
+            .clone()
+            .filter(|_| state.account(viewer).is_some_and(|viewer| viewer.bot)),
         phone: own.then(|| account.phone.trim_start_matches('+').to_owned()),
         ..base
     }
@@ -235,6 +241,39 @@ pub(crate) fn add_odd_dialogs(page: &mut types::messages::DialogsSlice) {
 
 /// Number of dialogs that [`add_odd_dialogs`] adds.
 pub(crate) const ODD_DIALOGS: usize = 4;
+
+/// A message of a private chat, as the owner of the mailbox sees it. As in the real server's
+/// messages of private chats, the sender follows from `out`.
+pub(crate) fn private_message(message: &PrivateMessage) -> enums::Message {
+    let peer = enums::Peer::from(types::PeerUser { user_id: message.other });
+    let base: types::Message =
+        plain!(NO_FLAGS, NO_FLAGS, message.id, peer, message.date, message.text.clone());
+    types::Message {
+        out: message.out,
+        entities: message.entities.clone(),
+        reply_markup: message.markup.clone(),
+        edit_date: message.edited,
+        ..base
+    }
+    .into()
+}
+
+/// Updates of a private chat, with both its users as `viewer` sees them.
+pub(crate) fn private_updates(
+    state: &State,
+    viewer: i64,
+    other: i64,
+    updates: Vec<enums::Update>,
+    date: i32,
+) -> enums::Updates {
+    types::Updates { updates, users: pair(state, viewer, other), chats: Vec::new(), date, seq: 0 }.into()
+}
+
+/// Both users of a private chat, as `viewer` sees them.
+pub(crate) fn pair(state: &State, viewer: i64, other: i64) -> Vec<enums::User> {
+    let accounts = [viewer, other].into_iter().filter_map(|id| state.account(id));
+    accounts.map(|account| user(state, viewer, account)).collect()
+}
 
 /// Combines updates into one object.
 pub(crate) fn updates(updates: Vec<enums::Update>, chats: Vec<enums::Chat>, date: i32) -> enums::Updates {

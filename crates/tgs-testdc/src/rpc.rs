@@ -2,12 +2,15 @@
 //! faults and the request log.
 
 mod account;
+mod bots;
 mod calls;
 mod chats;
 mod general;
+mod messages;
 mod password;
 mod qr;
 mod sign_in;
+mod updates;
 
 use grammers_tl_types::{
     Cursor, Deserializable, Identifiable, RemoteCall, Serializable, deserialize, enums, functions, types,
@@ -15,7 +18,7 @@ use grammers_tl_types::{
 
 use crate::{
     error::RpcError,
-    state::{Client, State},
+    state::{Client, ReplyLater, State},
     world::Account,
 };
 
@@ -146,6 +149,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) key: i64,
     /// The DC that received the call.
     pub(crate) dc_id: i32,
+    /// Where an answer goes that is given later.
+    pub(crate) later: ReplyLater,
 }
 
 impl Caller<'_> {
@@ -179,26 +184,22 @@ fn run<M: Method>(body: &[u8], caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
     Ok(method.answer(caller)?.to_bytes())
 }
 
-/// Answers a call.
-pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    use functions::{account, auth, channels, contacts, help, messages, phone, updates, upload, users};
+/// Runs the method of the call, if it is one of these.
+macro_rules! one_of {
+    ($call:expr, $caller:expr, $($method:ty),* $(,)?) => {
+        match $call.id {
+            $(<$method>::CONSTRUCTOR_ID => Some(run::<$method>($call.body, $caller)),)*
+            _ => None,
+        }
+    };
+}
 
-    macro_rules! methods {
-        ($($method:ty),* $(,)?) => {
-            match call.id {
-                $(<$method>::CONSTRUCTOR_ID => run::<$method>(call.body, caller),)*
-                _ => {
-                    log::warn!("no such method here: {}", call.method());
-                    error("METHOD_INVALID")
-                }
-            }
-        };
-    }
+fn account_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<Vec<u8>>> {
+    use functions::{account, auth, bots, help, updates, users};
 
-    if call.body.len() > MAX_CALL {
-        return error("INPUT_REQUEST_TOO_LONG");
-    }
-    methods!(
+    one_of!(
+        call,
+        caller,
         account::GetAuthorizations,
         account::GetPassword,
         account::ResetAuthorization,
@@ -210,20 +211,41 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         auth::ExportAuthorization,
         auth::ExportLoginToken,
         auth::ImportAuthorization,
+        auth::ImportBotAuthorization,
         auth::ImportLoginToken,
         auth::LogOut,
         auth::ResendCode,
         auth::ResetAuthorizations,
         auth::SendCode,
         auth::SignIn,
+        bots::SetBotCommands,
+        help::GetConfig,
+        help::GetNearestDc,
+        updates::GetChannelDifference,
+        updates::GetDifference,
+        updates::GetState,
+        users::GetFullUser,
+        users::GetUsers,
+    )
+}
+
+fn chat_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<Vec<u8>>> {
+    use functions::{channels, contacts, messages, phone, upload};
+
+    one_of!(
+        call,
+        caller,
         channels::GetChannels,
         channels::GetFullChannel,
         contacts::ResolveUsername,
-        help::GetConfig,
-        help::GetNearestDc,
+        messages::EditMessage,
+        messages::GetBotCallbackAnswer,
         messages::GetChats,
         messages::GetDialogs,
         messages::GetFullChat,
+        messages::GetHistory,
+        messages::SendMessage,
+        messages::SetBotCallbackAnswer,
         phone::CreateGroupCall,
         phone::DiscardGroupCall,
         phone::EditGroupCallTitle,
@@ -233,12 +255,19 @@ pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Ve
         phone::JoinGroupCall,
         phone::StartScheduledGroupCall,
         upload::GetFile,
-        updates::GetChannelDifference,
-        updates::GetDifference,
-        updates::GetState,
-        users::GetFullUser,
-        users::GetUsers,
     )
+}
+
+/// Answers a call.
+pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
+    if call.body.len() > MAX_CALL {
+        return error("INPUT_REQUEST_TOO_LONG");
+    }
+    let answer = account_method(call, caller).or_else(|| chat_method(call, caller));
+    answer.unwrap_or_else(|| {
+        log::warn!("no such method here: {}", call.method());
+        error("METHOD_INVALID")
+    })
 }
 
 #[cfg(test)]

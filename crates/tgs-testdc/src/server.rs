@@ -308,6 +308,26 @@ impl TestDc {
         }
     }
 
+    /// Loses the updates that are pushed to clients, or pushes them again: a gap, as after a broken
+    /// connection.
+    pub fn lose_updates(&self, lose: bool) {
+        self.shared.lock().loses_updates = lose;
+    }
+
+    /// The text of the last message in the private chat, in the mailbox of `user_id`.
+    #[must_use]
+    pub fn last_message(&self, user_id: i64, other: i64) -> Option<String> {
+        let state = self.shared.lock();
+        state.mail.get(&user_id)?.chat(other).next().map(|message| message.text.clone())
+    }
+
+    /// The commands that a bot has announced for a language; an empty code is the default.
+    #[must_use]
+    pub fn bot_commands(&self, bot: i64, lang_code: &str) -> Vec<String> {
+        let state = self.shared.lock();
+        state.bot_commands.get(&(bot, lang_code.to_owned())).cloned().unwrap_or_default()
+    }
+
     /// The login codes that were "sent", oldest first.
     #[must_use]
     pub fn codes(&self) -> Vec<SentCode> {

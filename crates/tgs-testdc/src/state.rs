@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Instant, SystemTime},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     crypt::{AuthKey, key_id, random, random_id, sha256},
     error::RpcError,
     fault::{Fault, Faults},
+    mailbox::Mailbox,
     message::{Kind, now},
     srp::{Challenge, Verifier},
     world::{Account, CallKind, Chat, CodeBy, World},
@@ -61,6 +62,14 @@ pub(crate) struct State {
     pub(crate) dialogs: Option<Fault>,
     pub(crate) requests: Vec<Request>,
     pub(crate) connections: HashMap<u64, Connection>,
+    /// The messages of each account.
+    pub(crate) mail: HashMap<i64, Mailbox>,
+    /// The pressed buttons that a bot has not answered, by query id.
+    pub(crate) callbacks: HashMap<i64, PendingCallback>,
+    /// Whether pushed updates are lost: clients see a gap.
+    pub(crate) loses_updates: bool,
+    /// The commands that each bot has announced: language, and the commands' names.
+    pub(crate) bot_commands: HashMap<(i64, String), Vec<String>>,
     /// Makes access hashes differ between runs.
     secret: [u8; 16],
 }
@@ -170,6 +179,27 @@ pub(crate) struct Connection {
     pub(crate) out: UnboundedSender<Outgoing>,
 }
 
+/// A pressed button that waits for the bot's answer.
+#[derive(Debug)]
+pub(crate) struct PendingCallback {
+    /// The bot that must answer.
+    pub(crate) bot: i64,
+    /// Whether the user has an answer; an error after a time counts.
+    pub(crate) answered: Arc<AtomicBool>,
+    /// The request of the user who pressed it.
+    pub(crate) later: ReplyLater,
+}
+
+/// Where an answer goes that is given later.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyLater {
+    pub(crate) key: i64,
+    pub(crate) session: i64,
+    /// The message id of the request.
+    pub(crate) request: i64,
+    pub(crate) out: UnboundedSender<Outgoing>,
+}
+
 /// An instruction to a connection's thread.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
@@ -194,6 +224,10 @@ impl State {
             dialogs: None,
             requests: Vec::new(),
             connections: HashMap::new(),
+            mail: HashMap::new(),
+            callbacks: HashMap::new(),
+            loses_updates: false,
+            bot_commands: HashMap::new(),
             secret: random(),
             world,
         };
@@ -212,7 +246,8 @@ impl State {
     pub(crate) fn account_by_phone(&self, phone: &str) -> Option<&Account> {
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         let wanted = digits(phone);
-        self.world.accounts.iter().find(|account| digits(&account.phone) == wanted)
+        let mut people = self.world.accounts.iter().filter(|account| !account.bot);
+        people.find(|account| digits(&account.phone) == wanted)
     }
 
     pub(crate) fn chat(&self, id: i64) -> Option<&Chat> {
@@ -308,6 +343,17 @@ impl State {
             // The connection may have closed meanwhile.
             let _ = connection.out.send(message);
         }
+    }
+
+    /// Pushes an update to every session of an account, except that of the key `except`, which has
+    /// it in its answer. Does nothing while updates are lost.
+    pub(crate) fn push_to_account(&self, user_id: i64, except: Option<i64>, body: &[u8]) {
+        if self.loses_updates {
+            return;
+        }
+        let keys =
+            self.keys.iter().filter(|(id, key)| key.login == Login::User(user_id) && Some(**id) != except);
+        keys.for_each(|(id, _)| self.push(*id, body));
     }
 
     /// Closes the connections of one key, or all connections.

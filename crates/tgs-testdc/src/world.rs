@@ -42,6 +42,10 @@ pub struct Account {
     pub username: Option<String>,
     /// Whether the account is a bot: user-only methods answer `BOT_METHOD_INVALID`.
     pub bot: bool,
+    /// The token with which a bot signs in: a dummy.
+    pub bot_token: Option<String>,
+    /// The language of the user's app, as bots see it: `en`, `ru`.
+    pub lang_code: Option<String>,
 }
 
 /// The delivery type of a login code.
@@ -146,6 +150,28 @@ impl World {
     /// A private channel, created by Bob; Alice is not a member.
     pub const PRIVATE: i64 = 2_000_000_004;
 
+    /// The bot's user id, in a world [`World::with_bot`]: `@tgs_demo_bot`, home DC 1.
+    pub const BOT: i64 = 7_000_000_001;
+
+    /// Adds a bot with a token.
+    #[must_use]
+    pub fn with_bot(mut self) -> Self {
+        self.accounts.push(Account {
+            user_id: Self::BOT,
+            dc_id: 1,
+            phone: String::new(),
+            code: String::new(),
+            code_by: CodeBy::App,
+            password: None,
+            first_name: "Bot".to_owned(),
+            username: Some("tgs_demo_bot".to_owned()),
+            bot: true,
+            bot_token: Some(format!("{}:AAtestdc0123456789abcdefghijklmnopq", Self::BOT)),
+            lang_code: None,
+        });
+        self
+    }
+
     /// Two accounts and five chats; see the constants of this type.
     #[must_use]
     pub fn example() -> Self {
@@ -171,6 +197,8 @@ impl World {
             first_name: name.to_owned(),
             username: Some(format!("tgs_{}", name.to_lowercase())),
             bot: false,
+            bot_token: None,
+            lang_code: Some("en".to_owned()),
         };
         vec![
             account(Self::ALICE, 2, "+15550100001", Some("correct horse"), "Alice"),

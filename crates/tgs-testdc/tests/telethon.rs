@@ -94,3 +94,25 @@ fn from_nothing_by_code_and_password() {
     // The string that it saved works as any other.
     run("given_session.py", &[string.trim_end().to_owned(), dc.api_id().to_string(), dc.api_hash()]);
 }
+
+#[test]
+fn a_bot_and_a_person() {
+    let dc = TestDc::start(World::example().with_bot()).unwrap();
+    let sessions = [dc.new_session(World::BOT, 1), dc.new_session(World::BOB, 1)];
+    let mut arguments: Vec<_> = sessions.iter().map(tgs_testdc::SessionInfo::telethon_string).collect();
+    let world = dc.world();
+    let token = world.accounts.iter().find_map(|account| account.bot_token.clone()).unwrap();
+    arguments.extend([dc.api_id().to_string(), dc.api_hash(), token]);
+    let said = run("bot_and_person.py", &arguments);
+    let bob = World::BOB;
+    let expected = [
+        format!("{bob} en hello"),
+        format!("True pressed by {bob}"),
+        "edited data".to_owned(),
+        "[(False, 'edited data'), (True, 'hello')]".to_owned(),
+        // Sent, received, edited; 1 before the first.
+        "4".to_owned(),
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(dc.last_message(World::BOT, bob).as_deref(), Some("edited data"));
+}

@@ -5,15 +5,13 @@
 
 use std::{
     ffi::OsString,
-    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use tgs_core::{
-    env_file, files,
-    settings::{Setting, Visibility},
+    settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
     tls::TlsFiles,
     units,
 };
@@ -84,17 +82,6 @@ pub struct WebSettings {
     pub warnings: Vec<String>,
 }
 
-/// All problems of the settings, by name and line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct SettingsFaults(pub Vec<String>);
-
-impl fmt::Display for SettingsFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("read the settings:")?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
-    }
-}
-
 impl WebSettings {
     /// Loads the settings from `env_file` (else from [`FILE`], if it exists) and the environment
     /// `env` (`&|name| std::env::var_os(name)`).
@@ -102,7 +89,8 @@ impl WebSettings {
         env_file: Option<&Path>,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingsFaults> {
-        let mut values = Values::new(env_file, env);
+        let own = OwnTable { tool: "tgs-web", table: TABLE, file: FILE };
+        let mut values = OwnValues::read(own, env_file, env);
         let listen = values.get("WEB_LISTEN", address);
         let users_file = values.get("WEB_USERS_FILE", absolute);
         let cert = values.get("WEB_TLS_CERT", absolute);
@@ -142,70 +130,6 @@ impl WebSettings {
             }),
             _ => Err(SettingsFaults(values.faults)),
         }
-    }
-}
-
-/// Looks up values and collects faults.
-struct Values<'a> {
-    env: &'a dyn Fn(&str) -> Option<OsString>,
-    file: env_file::EnvFile,
-    path: PathBuf,
-    /// Whether `--env-file` names the file.
-    named: bool,
-    faults: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl<'a> Values<'a> {
-    fn new(env_file: Option<&Path>, env: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
-        let path = env_file.unwrap_or(Path::new(FILE)).to_owned();
-        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-        let file = match files::read(&path) {
-            Ok(bytes) => env_file::parse(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && env_file.is_none() => {
-                env_file::EnvFile::default()
-            }
-            Err(error) => {
-                faults.push(format!("{} cannot be read: {error}", path.display()));
-                env_file::EnvFile::default()
-            }
-        };
-        let text = |note: &env_file::Note| {
-            let name = note.name.as_deref().unwrap_or("the line");
-            format!("{} line {}: {name} {}", path.display(), note.line, note.text)
-        };
-        faults.extend(file.refused.iter().map(text));
-        warnings.extend(file.warnings.iter().map(text));
-        for entry in &file.entries {
-            if !TABLE.iter().any(|setting| setting.name == entry.name) {
-                let (line, name) = (entry.line, &entry.name);
-                warnings.push(format!("{} line {line}: {name} is not a setting of tgs-web", path.display()));
-            }
-        }
-        Self { env, file, path, named: env_file.is_some(), faults, warnings }
-    }
-
-    /// The value of `name`, or its default; `None` if it has neither, or is invalid.
-    fn get<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let in_file = self.file.entries.iter().find(|entry| entry.name == name);
-        let in_file = in_file.map(|entry| {
-            (entry.value.clone(), format!("{} line {}: {name}", self.path.display(), entry.line))
-        });
-        let in_env = (self.env)(name)
-            .map(|value| (value.to_string_lossy().into_owned(), format!("{name} (in the environment)")));
-        let found = if self.named { in_file.or(in_env) } else { in_env.or(in_file) };
-        let (value, shown) = match found.filter(|(value, _)| !value.is_empty()) {
-            Some(found) => found,
-            None => (default(name)?.to_owned(), format!("{name} (default)")),
-        };
-        parse(&value).map_err(|fault| self.faults.push(format!("{shown} {fault}"))).ok()
-    }
-}
-
-fn default(name: &str) -> Option<&'static str> {
-    match TABLE.iter().find(|setting| setting.name == name)?.shown {
-        Visibility::Default(value) => Some(value),
-        Visibility::Example(_) => None,
     }
 }
 

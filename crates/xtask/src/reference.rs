@@ -61,6 +61,7 @@ Written by `cargo xtask docs` from the table of settings in `tgs-core`. The same
 - [How a line is written](#how-a-line-is-written)
 - [All settings](#all-settings)
 - [The desk](#the-desk)
+- [The bot](#the-bot)
 
 ## Where a value comes from
 
@@ -96,8 +97,20 @@ fn settings_page() -> String {
     page.extend(settings::TABLE.iter().map(row));
     page += DESK;
     page.extend(tgs_web::settings::TABLE.iter().map(row));
+    page += BOT;
+    page.extend(tgs_bot::settings::TABLE.iter().map(row));
     page
 }
+
+const BOT: &str = "
+## The bot
+
+`tgs-bot` reads these from the file of `--env-file`, from the environment, or from `/opt/tg_video_streamer/shared/bot.env`,
+in this order. It reads no settings of a broadcast.
+
+| name | default | meaning |
+|---|---|---|
+";
 
 const DESK: &str = "
 ## The desk

@@ -46,6 +46,7 @@ pub(crate) fn run() -> Result<bool> {
     check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
     check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
+    check("the bot for the test DC", &mut cargo(BOT));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     check("lintian", lintian().current_dir(workspace()));
     check("tests", &mut tests());
@@ -67,6 +68,9 @@ fn lintian() -> Command {
 
 /// Built here because the tests of tgs-session would exceed their time limit with it.
 const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
+
+/// Built here for the same reason.
+const BOT: &str = "build --quiet --package tgs-bot --features test-dc --bin tgs-bot-test-dc";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the
 /// summary counts them as skipped; excluded by their binaries, they would not be seen at all.

@@ -180,6 +180,7 @@ fn commands_in_the_documents_have_the_flags_they_are_given() {
     assert_eq!(
         names,
         [
+            "tgs-bot",
             "tgs-check-active",
             "tgs-ctl",
             "tgs-diag",

@@ -64,6 +64,8 @@ pub(super) const NAMES: &[(&str, ErrorClass, &str)] = &[
         "Telegram's list of dialogs did not end within 200 pages or a minute; a public chat is found by its @name",
     ),
     (NOT_A_CHAT, ErrorClass::Chat, "this is a user, not a channel or a group"),
+    ("USER_IS_BLOCKED", ErrorClass::Chat, "the user has blocked the bot"),
+    ("INPUT_USER_DEACTIVATED", ErrorClass::Chat, "the user's account was deleted"),
     ("GROUPCALL_INVALID", ErrorClass::Call, "the call is over"),
     ("GROUPCALL_FORBIDDEN", ErrorClass::Call, "the call is over"),
     ("GROUPCALL_ALREADY_STARTED", ErrorClass::Call, "another call is live already"),
@@ -128,12 +130,15 @@ const SIGN_IN: &[(&str, &str, &str)] = &[
     ("passwordKdfAlgoUnknown", "this version does not support Telegram's password algorithm", UPDATE),
     ("bad SRP parameters", "Telegram sent unsafe password parameters", UPDATE),
     ("no randomness", "the system provides no random numbers", "try again"),
+    ("ACCESS_TOKEN_INVALID", "Telegram knows no bot with this BOT_TOKEN", TOKEN),
+    ("ACCESS_TOKEN_EXPIRED", "this BOT_TOKEN was revoked", TOKEN),
     ("AUTH_TOKEN_EXPIRED", "the QR code has expired", "scan the one that is shown now"),
     ("AUTH_TOKEN_INVALID", "Telegram does not know this QR code", "scan the one that is shown now"),
     ("AUTH_TOKEN_EXCEPTION", "Telegram does not accept this QR code", "scan the one that is shown now"),
 ];
 
 const SIGN_UP: &str = "check the number; an account is made in the Telegram app first";
+const TOKEN: &str = "copy the token again from @BotFather";
 const UPDATE: &str =
     "install a newer version of this tool, or sign in with another tool and copy the session here";
 

@@ -1,12 +1,18 @@
-//! Service messages of MTProto: which requests are some, and notices about frames that are refused.
+//! Service messages of MTProto: which requests are some, their answers, and notices about frames
+//! that are refused.
 
-use grammers_tl_types::{Identifiable, Serializable, enums, functions, types};
+use std::time::Duration;
+
+use grammers_tl_types::{Deserializable, Identifiable, Serializable, enums, functions, types};
+use tokio::time::Instant;
 
 use crate::{
-    error::RpcError,
-    message::{Incoming, now, seconds_of},
-    state::Key,
+    message::{Incoming, now, rpc_result, seconds_of},
+    state::{Key, State},
 };
+
+/// Announced lifetime of a salt in seconds.
+const SALT_LIFE: i32 = 86_400;
 
 /// `bad_server_salt`: the salt is wrong; the client must resend with the right one.
 const BAD_SALT: i32 = 48;
@@ -17,11 +23,6 @@ const ID_TOO_HIGH: i32 = 17;
 /// <https://core.telegram.org/mtproto/description#message-identifier-msg-id>
 const MAX_AGE: i64 = 300;
 const MAX_AHEAD: i64 = 30;
-
-pub(super) fn rpc_error(error: &RpcError) -> Vec<u8> {
-    let error = types::RpcError { error_code: error.code, error_message: error.name.clone() };
-    enums::RpcError::from(error).to_bytes()
-}
 
 pub(super) fn bad_salt(key: &Key, frame: &Incoming) -> enums::BadMsgNotification {
     types::BadServerSalt {
@@ -54,4 +55,54 @@ pub(super) fn is_service(id: u32) -> bool {
             | functions::DestroySession::CONSTRUCTOR_ID
             | functions::RpcDropAnswer::CONSTRUCTOR_ID
     )
+}
+
+/// The answer to a service message; only one kind is an `rpc_result`.
+pub(super) fn answer(
+    state: &mut State,
+    key: i64,
+    msg_id: i64,
+    id: u32,
+    rest: &[u8],
+    deadline: &mut Option<Instant>,
+) -> Option<Vec<u8>> {
+    match id {
+        functions::Ping::CONSTRUCTOR_ID => {
+            let ping_id = functions::Ping::from_bytes(rest).ok()?.ping_id;
+            Some(enums::Pong::from(types::Pong { msg_id, ping_id }).to_bytes())
+        }
+        functions::PingDelayDisconnect::CONSTRUCTOR_ID => {
+            let ping = functions::PingDelayDisconnect::from_bytes(rest).ok()?;
+            let delay = Duration::from_secs(u64::from(ping.disconnect_delay.unsigned_abs().min(3600)));
+            *deadline = Some(Instant::now() + delay);
+            Some(enums::Pong::from(types::Pong { msg_id, ping_id: ping.ping_id }).to_bytes())
+        }
+        functions::GetFutureSalts::CONSTRUCTOR_ID => {
+            // With fewer than two salts grammers asks again before each request.
+            let salts = state.keys.get(&key)?.salts.iter().zip(0..);
+            let now = now();
+            let salts = salts.map(|(&salt, place)| types::FutureSalt {
+                valid_since: now - 60 + place * SALT_LIFE,
+                valid_until: now + (place + 1) * SALT_LIFE,
+                salt,
+            });
+            let salts = grammers_tl_types::RawVec(salts.collect());
+            Some(enums::FutureSalts::from(types::FutureSalts { req_msg_id: msg_id, now, salts }).to_bytes())
+        }
+        functions::DestroySession::CONSTRUCTOR_ID => {
+            let session_id = functions::DestroySession::from_bytes(rest).ok()?.session_id;
+            let key = state.keys.get_mut(&key)?;
+            key.initialised.remove(&session_id);
+            let answer = if key.sessions.remove(&session_id) {
+                enums::DestroySessionRes::from(types::DestroySessionOk { session_id })
+            } else {
+                enums::DestroySessionRes::from(types::DestroySessionNone { session_id })
+            };
+            Some(answer.to_bytes())
+        }
+        functions::RpcDropAnswer::CONSTRUCTOR_ID => {
+            Some(rpc_result(msg_id, &enums::RpcDropAnswer::RpcAnswerUnknown.to_bytes()))
+        }
+        _ => None,
+    }
 }

@@ -1,4 +1,4 @@
-//! `help.*`, `updates.*` and `users.*`: a client's first calls.
+//! `help.*` and `users.*`: a client's first calls.
 
 use std::net::SocketAddr;
 
@@ -88,18 +88,6 @@ impl Method for functions::help::GetNearestDc {
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::NearestDc> {
         let (this_dc, nearest_dc) = (caller.dc_id, caller.dc_id);
         Ok(types::NearestDc { country: "XX".to_owned(), this_dc, nearest_dc }.into())
-    }
-}
-
-impl Method for functions::updates::GetState {
-    fn answer(self, _: &mut Caller<'_>) -> Answer<enums::updates::State> {
-        Ok(types::updates::State { pts: 1, qts: 0, date: now(), seq: 1, unread_count: 0 }.into())
-    }
-}
-
-impl Method for functions::updates::GetDifference {
-    fn answer(self, _: &mut Caller<'_>) -> Answer<enums::updates::Difference> {
-        Ok(types::updates::DifferenceEmpty { date: now(), seq: 1 }.into())
     }
 }
 

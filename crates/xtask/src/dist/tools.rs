@@ -1,7 +1,7 @@
 //! The programs of a release.
 
 /// The installed programs and their command lines.
-pub(crate) fn tools() -> [(&'static str, clap::Command); 7] {
+pub(crate) fn tools() -> [(&'static str, clap::Command); 8] {
     [
         ("tgs-stream", tgs_stream::command()),
         ("tgs-session", tgs_session::command()),
@@ -10,6 +10,7 @@ pub(crate) fn tools() -> [(&'static str, clap::Command); 7] {
         ("tgs-check-active", tgs_check_active::command()),
         ("tgs-ytdlp-update", tgs_ytdlp_update::command()),
         ("tgs-web", tgs_web::command()),
+        ("tgs-bot", tgs_bot::command()),
     ]
 }
 

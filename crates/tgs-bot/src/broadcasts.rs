@@ -1,0 +1,168 @@
+//! Speaks to the control sockets in threads of their own, so that a broadcast that does not answer
+//! holds up neither Telegram nor the other channels. All queues are bounded.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
+    thread,
+};
+
+use anyhow::Context;
+use tgs_control::{
+    BroadcastStatus, ControlClient, ControlError,
+    channels::{self, Channel},
+    method::{Call, NoParams},
+};
+use tgs_core::supervise::contain;
+use tgs_telegram::bot::BotWake;
+
+/// Threads; so many broadcasts may fail to answer before others have to wait.
+const THREADS: usize = 4;
+/// Requests that wait for a thread.
+const WAITING: usize = 32;
+
+/// Where the answer of a request is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessagePlace {
+    /// A new message.
+    New,
+    /// This message, edited.
+    Edited(i32),
+    /// Nowhere: the incidents are looked for.
+    Watched,
+}
+
+/// A request to a broadcast in the name of a user.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChannelRequest {
+    pub(crate) user_id: i64,
+    pub(crate) channel: Channel,
+    /// A command before the status is requested.
+    pub(crate) call: Option<Call>,
+    pub(crate) place: MessagePlace,
+    /// The pressed button that waits for an answer.
+    pub(crate) press: Option<i64>,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct ChannelReport {
+    pub(crate) request: ChannelRequest,
+    /// What the command led to; `None` without a command.
+    pub(crate) outcome: Option<Result<(), ChannelFault>>,
+    pub(crate) status: Result<BroadcastStatus, ChannelFault>,
+}
+
+/// Why a broadcast gave no answer, or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChannelFault {
+    NotRunning,
+    Denied,
+    Refused(String),
+    NoAnswer(String),
+}
+
+impl From<ControlError> for ChannelFault {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::NotRunning(_) => Self::NotRunning,
+            ControlError::Denied(_) => Self::Denied,
+            ControlError::Refused(error) => Self::Refused(error.message),
+            error => Self::NoAnswer(error.to_string()),
+        }
+    }
+}
+
+/// The threads that speak to broadcasts.
+#[derive(Debug)]
+pub(crate) struct Broadcasts {
+    /// The sockets of the command line; those of the machine if empty.
+    sockets: Vec<PathBuf>,
+    requests: SyncSender<ChannelRequest>,
+    reports: Receiver<ChannelReport>,
+}
+
+impl Broadcasts {
+    /// Starts the threads. Each report wakes the receiver of updates.
+    pub(crate) fn start(sockets: Vec<PathBuf>, wake: &BotWake) -> anyhow::Result<Self> {
+        let (requests, waiting) = mpsc::sync_channel::<ChannelRequest>(WAITING);
+        // As many reports as can be under way: their threads never wait.
+        let (done, reports) = mpsc::sync_channel(WAITING + THREADS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..THREADS {
+            let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), wake.clone());
+            let work = move || {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(request) = next else { return };
+                    if done.send(answer(request)).is_err() {
+                        return;
+                    }
+                    wake.wake();
+                }
+            };
+            thread::Builder::new().name("control".into()).spawn(work).context("start a thread")?;
+        }
+        Ok(Self { sockets, requests, reports })
+    }
+
+    /// The channels that can be steered, `main` first.
+    pub(crate) fn channels(&self) -> Vec<Channel> {
+        if self.sockets.is_empty() {
+            return channels::discover();
+        }
+        let mut all: Vec<Channel> = Vec::new();
+        for socket in &self.sockets {
+            let name = channels::name_of(socket);
+            let numbered = (2..).map(|n| format!("{name}-{n}"));
+            let mut names = std::iter::once(name.clone()).chain(numbered);
+            let free = names.find(|name| all.iter().all(|known| known.name != *name)).unwrap_or_default();
+            all.push(Channel { name: free, socket: socket.clone() });
+        }
+        all
+    }
+
+    /// Queues a request. Returns it if too many wait.
+    pub(crate) fn ask(&self, request: ChannelRequest) -> Result<(), Box<ChannelRequest>> {
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(request) | TrySendError::Disconnected(request) => Box::new(request),
+        })
+    }
+
+    /// The next report, if there is one.
+    pub(crate) fn report(&self) -> Option<ChannelReport> {
+        self.reports.try_recv().ok()
+    }
+}
+
+fn answer(request: ChannelRequest) -> ChannelReport {
+    let answered = contain(|| speak(&request));
+    let (outcome, status) = answered.unwrap_or_else(|panic| {
+        let fault = ChannelFault::NoAnswer(panic.to_string());
+        (request.call.as_ref().map(|_| Err(fault.clone())), Err(fault))
+    });
+    ChannelReport { request, outcome, status }
+}
+
+/// The outcome of the command, and the status.
+type SpokenAnswer = (Option<Result<(), ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
+
+fn speak(request: &ChannelRequest) -> SpokenAnswer {
+    // The name is in the log of the broadcast beside each command.
+    let name = match request.place {
+        MessagePlace::Watched => "tgs-bot".to_owned(),
+        _ => format!("{} (tgs-bot)", request.user_id),
+    };
+    let mut client = match ControlClient::connect(&request.channel.socket, &name) {
+        Ok(client) => client,
+        Err(error) => {
+            let fault = ChannelFault::from(error);
+            return (request.call.as_ref().map(|_| Err(fault.clone())), Err(fault));
+        }
+    };
+    let outcome = request.call.as_ref().map(|call| client.call(call).map(drop).map_err(ChannelFault::from));
+    (outcome, client.get(&Call::Status(NoParams {})).map_err(ChannelFault::from))
+}

@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+
+use tgs_control::{BroadcastStatus, method::NoParams};
+
+use super::*;
+
+const ADMIN: i64 = 1;
+const VIEWER: i64 = 2;
+const STRANGER: i64 = 3;
+
+fn conversation() -> Conversation {
+    Conversation::new(BotAccess { admins: [ADMIN].into(), viewers: [VIEWER].into() })
+}
+
+fn channels(names: &[&str]) -> Vec<Channel> {
+    let socket = PathBuf::from("/run/x");
+    names.iter().map(|name| Channel { name: (*name).to_owned(), socket: socket.clone() }).collect()
+}
+
+fn write(conversation: &mut Conversation, user_id: i64, text: &str, names: &[&str]) -> Vec<BotAction> {
+    let sent = SystemTime::now();
+    let lang_code = Some("en".to_owned());
+    let message =
+        PrivateMessage { user_id, message_id: 9, text: text.to_owned(), sent, is_late: false, lang_code };
+    let mut actions = conversation.on_message(&message, &channels(names), Instant::now(), sent);
+    actions.retain(|action| !matches!(action, BotAction::Announce { .. }));
+    actions
+}
+
+fn press(conversation: &mut Conversation, user_id: i64, data: &str, names: &[&str]) -> Vec<BotAction> {
+    let data = data.as_bytes().to_vec();
+    let press = ButtonPress { press_id: 7, user_id, message_id: 4, data, lang_code: None };
+    conversation.on_press(&press, &channels(names), Instant::now())
+}
+
+fn said(actions: &[BotAction]) -> &str {
+    match actions {
+        [BotAction::Send { text, .. }] => text.text(),
+        [BotAction::AnswerPress { text, .. }] => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn asked(actions: Vec<BotAction>) -> ChannelRequest {
+    match <[BotAction; 1]>::try_from(actions) {
+        Ok([BotAction::Ask(request)]) => request,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn strangers_see_their_id_and_nothing_else() {
+    let mut bot = conversation();
+    assert_eq!(said(&write(&mut bot, STRANGER, "/start", &["main"])), "Your ID: 3");
+    for text in ["/status", "/next", "/help", "hello", ""] {
+        assert_eq!(write(&mut bot, STRANGER, text, &["main"]), []);
+    }
+    assert_eq!(said(&press(&mut bot, STRANGER, "next:main", &["main"])), "");
+    assert!(bot.chats.is_empty());
+    assert_eq!(said(&write(&mut bot, ADMIN, "/start", &["main"])), "Your ID: 1");
+}
+
+#[test]
+fn viewers_look_and_admins_steer() {
+    let mut bot = conversation();
+    assert_eq!(asked(write(&mut bot, VIEWER, "/status", &["main"])).call, None);
+    assert!(said(&write(&mut bot, VIEWER, "/next", &["main"])).contains("look"));
+    assert!(said(&press(&mut bot, VIEWER, "next:main", &["main"])).contains("look"));
+    assert_eq!(asked(press(&mut bot, VIEWER, "show:main", &["main"])).place, MessagePlace::Edited(4));
+    let request = asked(write(&mut bot, ADMIN, "/next", &["main"]));
+    assert_eq!(
+        (request.call, request.place, request.user_id),
+        (Some(Call::Next(NoParams {})), MessagePlace::New, ADMIN)
+    );
+    let request = asked(press(&mut bot, ADMIN, "pause:main", &["main"]));
+    assert_eq!((request.call, request.press), (Some(Call::Pause(NoParams {})), Some(7)));
+    assert!(said(&press(&mut bot, ADMIN, "pause:gone", &["main"])).contains("outdated"));
+}
+
+#[test]
+fn one_of_several_channels_is_chosen_by_button() {
+    let mut bot = conversation();
+    let names = ["main", "news"];
+    let [BotAction::Send { keyboard, .. }] = &write(&mut bot, ADMIN, "/next", &names)[..] else { panic!() };
+    assert_eq!(keyboard.0[0][1].data, "show:news");
+    asked(press(&mut bot, ADMIN, "show:news", &names));
+    assert_eq!(asked(write(&mut bot, ADMIN, "/next", &names)).channel.name, "news");
+    assert!(said(&write(&mut bot, ADMIN, "/status", &[])).contains("No channel"));
+}
+
+#[test]
+fn an_old_command_is_not_executed_and_a_flood_is_bounded() {
+    let mut bot = conversation();
+    let now = SystemTime::now();
+    let message = PrivateMessage {
+        user_id: ADMIN,
+        message_id: 9,
+        text: "/next".to_owned(),
+        sent: now - Duration::from_secs(61),
+        is_late: true,
+        lang_code: Some("ru".to_owned()),
+    };
+    let actions = bot.on_message(&message, &channels(&["main"]), Instant::now(), now);
+    assert!(said(&actions[1..]).contains("слишком поздно"), "{actions:?}");
+    let requests = (0..100).flat_map(|_| write(&mut bot, ADMIN, "/next", &["main"]));
+    let requests = requests.filter(|action| matches!(action, BotAction::Ask(_))).count();
+    assert_eq!(requests, MOST_PENDING);
+}
+
+#[test]
+fn a_panel_is_edited_in_place_and_shown_again() {
+    let mut bot = conversation();
+    let now = Instant::now();
+    let request = asked(press(&mut bot, ADMIN, "next:main", &["main"]));
+    let report = ChannelReport { request, outcome: Some(Ok(())), status: Ok(BroadcastStatus::default()) };
+    let actions = bot.on_report(&report, &channels(&["main"]), now);
+    assert!(
+        matches!(
+            &actions[..],
+            [BotAction::Edit { message_id: 4, .. }, BotAction::AnswerPress { press_id: 7, .. }]
+        ),
+        "{actions:?}"
+    );
+    assert_eq!(bot.tick(&channels(&["main"]), now), []);
+    let due = bot.next_tick().unwrap();
+    let again = asked(bot.tick(&channels(&["main"]), due));
+    assert_eq!((again.call, again.place), (None, MessagePlace::Edited(4)));
+    assert!(bot.next_tick().unwrap() > due);
+}

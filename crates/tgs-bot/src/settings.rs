@@ -1,0 +1,179 @@
+//! The settings of the bot.
+
+use std::{collections::BTreeSet, ffi::OsString, path::Path};
+
+use tgs_core::{
+    secret::Secret,
+    settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
+};
+
+use crate::access::BotAccess;
+
+/// The settings file of the unit.
+pub const FILE: &str = "/opt/tg_video_streamer/shared/bot.env";
+
+/// Most users in one setting.
+const MOST_USERS: usize = 100;
+
+const fn row(name: &'static str, shown: Visibility, help: &'static str) -> Setting {
+    Setting { name, shown, secret: false, help }
+}
+
+const fn secret(name: &'static str, shown: Visibility, help: &'static str) -> Setting {
+    Setting { name, shown, secret: true, help }
+}
+
+/// All settings of the bot.
+pub const TABLE: &[Setting] = &[
+    row(
+        "API_ID",
+        Visibility::Example("1234567"),
+        "The application's number at Telegram, from https://my.telegram.org.",
+    ),
+    secret(
+        "API_HASH",
+        Visibility::Example("0123456789abcdef0123456789abcdef"),
+        "The secret of the application API_ID.",
+    ),
+    secret(
+        "BOT_TOKEN",
+        Visibility::Example("1234567890:AAE..."),
+        "The token of the bot, from @BotFather. A bot of its own: no other program may receive its updates.",
+    ),
+    row(
+        "BOT_ADMINS",
+        Visibility::Example("123456789,987654321"),
+        "The user IDs of those who may steer, separated by commas. The bot answers /start with the sender's ID.",
+    ),
+    row("BOT_VIEWERS", Visibility::Example("192837465"), "The user IDs of those who may look."),
+    row("RUST_LOG", Visibility::Default("info"), "The log level, as for the other tools."),
+];
+
+/// The settings of one run.
+#[derive(Debug, Clone)]
+pub struct BotSettings {
+    /// `API_ID`
+    pub api_id: i32,
+    /// `API_HASH`
+    pub api_hash: Secret<String>,
+    /// `BOT_TOKEN`
+    pub token: Secret<String>,
+    /// The user ID of the bot, with which its token begins.
+    pub bot_id: i64,
+    /// `BOT_ADMINS` and `BOT_VIEWERS`
+    pub(crate) access: BotAccess,
+    /// `RUST_LOG`
+    pub rust_log: String,
+    /// Warnings for the operator, to be logged once logging has started.
+    pub warnings: Vec<String>,
+}
+
+impl BotSettings {
+    /// Loads the settings from `env_file` (else from [`FILE`], if it exists) and the environment
+    /// `env` (`&|name| std::env::var_os(name)`).
+    pub fn load(
+        env_file: Option<&Path>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingsFaults> {
+        let own = OwnTable { tool: "tgs-bot", table: TABLE, file: FILE };
+        let mut values = OwnValues::read(own, env_file, env);
+        let api_id = values.required("API_ID", number);
+        let api_hash = values.required("API_HASH", hash);
+        let token = values.required("BOT_TOKEN", token);
+        let admins = values.get("BOT_ADMINS", users).unwrap_or_default();
+        let viewers = values.get("BOT_VIEWERS", users).unwrap_or_default();
+        let rust_log = values.get("RUST_LOG", |value| Ok(value.to_owned())).unwrap_or_default();
+        if admins.is_empty() && viewers.is_empty() && values.faults.is_empty() {
+            values.warnings.push(
+                "neither BOT_ADMINS nor BOT_VIEWERS is set: the bot only answers /start, with the sender's ID"
+                    .to_owned(),
+            );
+        }
+        let access = BotAccess { admins, viewers };
+        let OwnValues { faults, warnings, .. } = values;
+        match (api_id, api_hash, token) {
+            (Some(api_id), Some(api_hash), Some((bot_id, token))) if faults.is_empty() => {
+                Ok(Self { api_id, api_hash, token, bot_id, access, rust_log, warnings })
+            }
+            _ => Err(SettingsFaults(faults)),
+        }
+    }
+}
+
+fn number(value: &str) -> Result<i32, String> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "must be a number, as https://my.telegram.org shows it".to_owned())
+}
+
+fn hash(value: &str) -> Result<Secret<String>, String> {
+    if value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(Secret::new(value.to_owned()))
+    } else {
+        Err("must have 32 hexadecimal digits, as https://my.telegram.org shows it".to_owned())
+    }
+}
+
+/// The bot's user ID and its token: `ID:SECRET`.
+fn token(value: &str) -> Result<(i64, Secret<String>), String> {
+    let parts = value.split_once(':').filter(|(_, secret)| {
+        secret.len() >= 20 && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    });
+    let id = parts.and_then(|(id, _)| id.parse().ok()).filter(|id| *id > 0);
+    id.map(|id| (id, Secret::new(value.to_owned()))).ok_or_else(|| {
+        "must be a number, a colon and at least 20 letters and digits, as @BotFather shows it".to_owned()
+    })
+}
+
+fn users(value: &str) -> Result<BTreeSet<i64>, String> {
+    let parts = value.split([',', ' ']).filter(|part| !part.is_empty());
+    let ids: Result<BTreeSet<i64>, String> = parts
+        .map(|part| {
+            part.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+                "must be numbers separated by commas, no @names, which change hands; /start shows the number"
+                    .to_owned()
+            })
+        })
+        .collect();
+    ids.and_then(|ids| {
+        if ids.len() <= MOST_USERS { Ok(ids) } else { Err(format!("has more than {MOST_USERS} users")) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::BotRole;
+
+    const GOOD: &str = "API_ID=12345\nAPI_HASH=0123456789abcdef0123456789abcdef\n\
+                        BOT_TOKEN=77:AAtestdc0123456789abcdefghijklmnopq\n";
+
+    fn load(text: &str) -> Result<BotSettings, SettingsFaults> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bot.env");
+        std::fs::write(&file, text).unwrap();
+        BotSettings::load(Some(&file), &|_| None)
+    }
+
+    #[test]
+    fn users_have_the_highest_of_their_roles() {
+        let settings = load(&format!("{GOOD}BOT_ADMINS=5,6\nBOT_VIEWERS='6 7'\n")).unwrap();
+        assert_eq!(settings.bot_id, 77);
+        let roles = [5, 6, 7, 8].map(|id| settings.access.role(id));
+        assert_eq!(roles, [BotRole::Admin, BotRole::Admin, BotRole::Viewer, BotRole::Stranger]);
+        assert!(settings.warnings.is_empty());
+        assert_eq!(load(GOOD).unwrap().warnings.len(), 1);
+    }
+
+    #[test]
+    fn every_fault_is_named_without_a_secret() {
+        let text = "API_ID=x\nAPI_HASH=hidden\nBOT_TOKEN=hidden:token\nBOT_ADMINS=@anna\nBOT_VIEWERS=-5\n";
+        let faults = load(text).unwrap_err().to_string();
+        for name in ["line 1: API_ID", "line 2: API_HASH", "line 3: BOT_TOKEN", "BOT_ADMINS", "BOT_VIEWERS"] {
+            assert!(faults.contains(name), "{faults}");
+        }
+        assert!(!faults.contains("hidden"), "{faults}");
+        let faults = load("").unwrap_err().to_string();
+        assert!(faults.contains("BOT_TOKEN is not set"), "{faults}");
+        assert!(!format!("{:?}", load(GOOD).unwrap()).contains("AAtest"));
+    }
+}

@@ -1,0 +1,247 @@
+//! The message that shows a channel, and its buttons.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tgs_control::{BroadcastStatus, OnAir, PlayingItem, PublisherState, channels::Channel};
+use tgs_core::{
+    mask,
+    time::{clock, moment},
+};
+use tgs_telegram::bot::{BotText, Button, Keyboard};
+
+use crate::{
+    access::BotRole,
+    broadcasts::{ChannelFault, ChannelReport},
+    incidents::{Incident, IncidentKind},
+    press::ButtonAction,
+    texts::Texts,
+};
+
+/// Longest title of an item in the message, in characters.
+const LONGEST: usize = 120;
+/// Buttons of channels in a row, and at most.
+const CHANNELS_IN_ROW: usize = 3;
+const MOST_CHANNELS: usize = 30;
+
+/// The text that shows the channel of a report.
+pub(crate) fn panel(report: &ChannelReport, texts: &Texts) -> BotText {
+    let text = BotText::plain("📺 ").foreign(&report.request.channel.name).own("\n");
+    let text = match &report.status {
+        Ok(status) => on_air(text, status, texts),
+        Err(fault) => refusal(text.own("⚠ "), fault, texts),
+    };
+    match &report.outcome {
+        None => text,
+        Some(Ok(())) => text.own("\n").own(texts.done),
+        Some(Err(fault)) => refusal(text.own("\n").own(texts.refused), fault, texts),
+    }
+}
+
+fn shown(text: &str) -> String {
+    let masked = mask::urls(text);
+    let mut short: String = masked.chars().take(LONGEST).collect();
+    if masked.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn refusal(text: BotText, fault: &ChannelFault, texts: &Texts) -> BotText {
+    match fault {
+        ChannelFault::NotRunning => text.own(texts.not_running),
+        ChannelFault::Denied => text.own(texts.denied),
+        ChannelFault::Refused(why) => text.foreign(&mask::urls(why)),
+        ChannelFault::NoAnswer(why) => text.own(texts.no_answer).foreign(&mask::urls(why)),
+    }
+}
+
+fn on_air(mut text: BotText, status: &BroadcastStatus, texts: &Texts) -> BotText {
+    let engine = &status.status.engine;
+    text = match &engine.on_air {
+        _ if status.stopped => text.own(texts.stopped).own("\n"),
+        OnAir::Item(item) => playing(text, item),
+        OnAir::Filler { cause } => text.own("▶ ").own(texts.filler).foreign(&shown(cause)).own("\n"),
+        OnAir::Stopped => text.own(texts.stopped).own("\n"),
+        OnAir::Starting => text.own("▶ ").own(texts.starting).own("\n"),
+    };
+    if engine.paused {
+        text = text.own(texts.paused).own("\n");
+    }
+    if engine.stops_after_current {
+        text = text.own(texts.stops_after).own("\n");
+    }
+    if let PublisherState::Reconnecting { cause } = &engine.publisher {
+        text = text.own(texts.reconnecting).foreign(&shown(cause)).own("\n");
+    } else if let Some(why) = &status.unhealthy {
+        text = text.own(texts.unhealthy).foreign(&shown(why)).own("\n");
+    }
+    if let Some(title) = &engine.title {
+        text = text.own(texts.title).foreign(&shown(title)).own("\n");
+    }
+    if !status.upcoming.is_empty() {
+        text = text.own("\n").own(texts.upcoming).own("\n");
+        for (n, title) in status.upcoming.iter().take(5).enumerate() {
+            text = text.own(&format!("{}. ", n + 1)).foreign(&shown(title)).own("\n");
+        }
+    }
+    if status.queue_length > 0 {
+        text = text.own(texts.queue).own(&status.queue_length.to_string()).own("\n");
+    }
+    match &engine.last_failure {
+        Some(failure) => text.own(texts.last_failure).foreign(&shown(failure)).own("\n"),
+        None => text,
+    }
+}
+
+fn playing(text: BotText, item: &PlayingItem) -> BotText {
+    let text = text.own("▶ ").foreign(&shown(&item.title)).own("\n");
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+    let at = seconds(item.offset_seconds);
+    match item.duration_seconds.map(seconds).filter(|whole| !whole.is_zero()) {
+        None => text.own(&format!("{}\n", clock(at))),
+        Some(whole) => {
+            let tenths = (at.as_secs_f64() / whole.as_secs_f64() * 10.0).clamp(0.0, 10.0) as usize;
+            let bar = ["▰".repeat(tenths), "▱".repeat(10 - tenths)].concat();
+            text.own(&format!("{bar} {} / {}\n", clock(at), clock(whole)))
+        }
+    }
+}
+
+/// The message about an incident.
+pub(crate) fn incident(incident: &Incident, texts: &Texts) -> BotText {
+    let what = match incident.kind {
+        IncidentKind::Away => texts.incident_away,
+        IncidentKind::Degraded => texts.incident_degraded,
+        IncidentKind::IngestAway => texts.incident_ingest,
+        IncidentKind::Filler => texts.incident_filler,
+        IncidentKind::SlowEncoder => texts.incident_slow,
+        IncidentKind::ItemsFailed => texts.incident_failed,
+        IncidentKind::SessionReplaced => texts.incident_session,
+    };
+    let over = incident.ended.filter(|_| !incident.kind.is_momentary());
+    let sign = match (over, incident.kind) {
+        (Some(_), _) => "✅ ",
+        (None, IncidentKind::SessionReplaced) => "ℹ ",
+        _ => "🚨 ",
+    };
+    let mut text = BotText::plain(sign).foreign(&incident.channel).own(": ").own(what);
+    if !incident.detail.is_empty() {
+        text = text.own("\n").foreign(&shown(&incident.detail));
+    }
+    let began = UNIX_EPOCH + Duration::from_secs(incident.began);
+    text = text.own("\n").own(&moment(began));
+    if incident.count > 1 {
+        text = text.own(", ").own(texts.times).own(&incident.count.to_string());
+    }
+    match over {
+        Some(ended) => {
+            let lasted = Duration::from_secs(ended.saturating_sub(incident.began));
+            text.own(", ").own(texts.over).own(&clock(lasted))
+        }
+        None => text,
+    }
+}
+
+/// The buttons of a panel.
+pub(crate) fn buttons(
+    report: &ChannelReport,
+    channels: &[Channel],
+    role: BotRole,
+    texts: &Texts,
+) -> Keyboard {
+    let name = &report.request.channel.name;
+    let button = |text: &str, action: ButtonAction| Button { text: text.to_owned(), data: action.data(name) };
+    let mut rows = Vec::new();
+    if let (BotRole::Admin, Ok(status)) = (role, &report.status) {
+        let paused = status.status.engine.paused;
+        rows.push(vec![
+            button("⏮", ButtonAction::Previous),
+            button("⏪ 30", ButtonAction::Back),
+            if paused { button("▶", ButtonAction::Resume) } else { button("⏸", ButtonAction::Pause) },
+            button("30 ⏩", ButtonAction::Forward),
+            button("⏭", ButtonAction::Next),
+        ]);
+        rows.push(vec![
+            button(texts.stop_after, ButtonAction::StopAfter),
+            button(texts.refresh, ButtonAction::Show),
+        ]);
+    } else {
+        rows.push(vec![button(texts.refresh, ButtonAction::Show)]);
+    }
+    if channels.len() > 1 {
+        rows.extend(choice(channels).0);
+    }
+    Keyboard(rows)
+}
+
+/// A button for each channel.
+pub(crate) fn choice(channels: &[Channel]) -> Keyboard {
+    let button = |channel: &Channel| Button {
+        text: channel.name.chars().take(30).collect(),
+        data: ButtonAction::Show.data(&channel.name),
+    };
+    let shown = &channels[..channels.len().min(MOST_CHANNELS)];
+    Keyboard(shown.chunks(CHANNELS_IN_ROW).map(|row| row.iter().map(button).collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broadcasts::{ChannelRequest, MessagePlace},
+        texts::BotLanguage,
+    };
+
+    fn report(status: Result<BroadcastStatus, ChannelFault>) -> ChannelReport {
+        let channel = Channel { name: "main".to_owned(), socket: "/x".into() };
+        let request =
+            ChannelRequest { user_id: 5, channel, call: None, place: MessagePlace::New, press: None };
+        ChannelReport { request, outcome: None, status }
+    }
+
+    #[test]
+    fn the_panel_shows_what_is_on_air() {
+        let mut status = BroadcastStatus::default();
+        status.status.engine.on_air = OnAir::Item(PlayingItem {
+            title: "A film /stop_after http://me:hidden@h/x\n@all".to_owned(),
+            offset_seconds: 61.0,
+            duration_seconds: Some(120.0),
+            ..PlayingItem::default()
+        });
+        status.upcoming = vec!["b".to_owned(), "c".to_owned()];
+        status.queue_length = 2;
+        let text = panel(&report(Ok(status.clone())), BotLanguage::English.texts());
+        insta::assert_snapshot!(text.text(), @r"
+        📺 main
+        ▶ A film /stop_after http://[masked]@h/x @all
+        ▰▰▰▰▰▱▱▱▱▱ 0:01:01 / 0:02:00
+
+        Next:
+        1. b
+        2. c
+        In the queue: 2
+        ");
+        status.status.engine.paused = true;
+        status.unhealthy = Some("connection_lost".to_owned());
+        status.upcoming.clear();
+        let mut refused = report(Ok(status));
+        refused.outcome = Some(Err(ChannelFault::Refused("no item before".to_owned())));
+        let text = panel(&refused, BotLanguage::Russian.texts());
+        assert!(text.text().contains("⏸ пауза\n⚠ connection_lost\n"), "{text:?}");
+        assert!(text.text().ends_with("✖ отказ: no item before"), "{text:?}");
+    }
+
+    #[test]
+    fn viewers_get_no_buttons_that_steer() {
+        let texts = BotLanguage::English.texts();
+        let channels = ["main", "news"].map(|name| Channel { name: name.to_owned(), socket: "/x".into() });
+        let data = |role| {
+            let keyboard = buttons(&report(Ok(BroadcastStatus::default())), &channels, role, texts);
+            keyboard.0.into_iter().flatten().map(|button| button.data).collect::<Vec<_>>()
+        };
+        assert_eq!(data(BotRole::Viewer), ["show:main", "show:main", "show:news"]);
+        assert_eq!(data(BotRole::Admin).len(), 9);
+        let away = report(Err(ChannelFault::NotRunning));
+        assert_eq!(buttons(&away, &channels[..1], BotRole::Admin, texts).0.len(), 1);
+    }
+}

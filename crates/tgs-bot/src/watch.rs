@@ -1,0 +1,157 @@
+//! Asks each channel for its status at intervals, and tells the administrators of incidents. During
+//! an outage of Telegram nothing is lost: what is due follows from the incidents.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tgs_control::channels::Channel;
+use tgs_telegram::{
+    ErrorClass, TelegramError,
+    bot::{BotClient, Keyboard},
+};
+
+use crate::{
+    broadcasts::{Broadcasts, ChannelFault, ChannelReport, ChannelRequest, MessagePlace},
+    conversation::Conversation,
+    incident_file::IncidentFile,
+    incidents::IncidentLog,
+    outbox::Outbox,
+    texts::BotLanguage,
+    view,
+};
+
+/// Time between two questions to a channel.
+const EVERY: Duration = Duration::from_secs(10);
+/// Most channels that are watched.
+const MOST: usize = 64;
+
+/// The watch over all channels.
+#[derive(Debug)]
+pub(crate) struct ChannelWatch {
+    log: IncidentLog,
+    file: Option<IncidentFile>,
+    /// The channels whose answer is due.
+    asked: BTreeSet<String>,
+    next: Instant,
+    every: Duration,
+}
+
+impl Default for ChannelWatch {
+    fn default() -> Self {
+        let log = IncidentLog::default();
+        Self { log, file: None, asked: BTreeSet::new(), next: Instant::now(), every: EVERY }
+    }
+}
+
+impl ChannelWatch {
+    /// Continues with the incidents in `dir`.
+    pub(crate) fn start(dir: &Path, time_scale: u32) -> Self {
+        let (file, log) = IncidentFile::read(dir);
+        let every = EVERY / time_scale;
+        Self { log: log.with_time_scale(time_scale), file: Some(file), every, ..Self::default() }
+    }
+
+    /// When [`ChannelWatch::round`] is due.
+    pub(crate) fn next_round(&self) -> Instant {
+        self.next
+    }
+
+    /// Asks all channels, if it is time. One that has not answered yet is not asked again.
+    pub(crate) fn round(
+        &mut self,
+        broadcasts: &Broadcasts,
+        channels: &[Channel],
+        now: Instant,
+        time: SystemTime,
+    ) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + self.every;
+        for channel in channels.iter().take(MOST) {
+            if self.asked.contains(&channel.name) {
+                continue;
+            }
+            let (channel, place) = (channel.clone(), MessagePlace::Watched);
+            let name = channel.name.clone();
+            let request = ChannelRequest { user_id: 0, channel, call: None, place, press: None };
+            if broadcasts.ask(request).is_ok() {
+                self.asked.insert(name);
+            }
+        }
+        // systemd removes the directory of a unit that has ended, and its socket with it.
+        let gone: Vec<String> = self
+            .log
+            .channels()
+            .filter(|name| channels.iter().all(|channel| channel.name != *name))
+            .map(str::to_owned)
+            .collect();
+        for name in gone {
+            self.log.observe(&name, &Err(ChannelFault::NotRunning), time);
+        }
+        self.keep();
+    }
+
+    /// Takes an answer that the watch has asked for.
+    pub(crate) fn on_report(&mut self, report: &ChannelReport, time: SystemTime) {
+        if report.request.place == MessagePlace::Watched {
+            self.asked.remove(&report.request.channel.name);
+            self.log.observe(&report.request.channel.name, &report.status, time);
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.write(&self.log);
+        }
+    }
+
+    /// Sends and edits what is due to `admins`. Fails if Telegram cannot be reached.
+    pub(crate) fn tell(
+        &mut self,
+        client: &mut BotClient,
+        admins: &BTreeSet<i64>,
+        outbox: &mut Outbox,
+        conversation: &Conversation,
+        beat: impl Fn(),
+    ) -> Result<(), TelegramError> {
+        let languages =
+            admins.iter().map(|user| (*user, self.log.language(*user, conversation.language(*user))));
+        let languages: BTreeMap<i64, BotLanguage> = languages.collect();
+        while !outbox.is_quiet(Instant::now())
+            && let Some(due) = self.log.due(admins)
+        {
+            beat();
+            let (place, user_id, message_id) = (due.place, due.user_id, due.message_id);
+            let language = languages.get(&user_id).copied().unwrap_or_default();
+            let text = view::incident(due.incident, language.texts());
+            let sent = match message_id {
+                None => client.send(user_id, &text, &Keyboard::default()),
+                Some(id) => client.edit(user_id, id, &text, &Keyboard::default()).map(|()| Some(id)),
+            };
+            match sent {
+                Ok(id) => self.log.told(place, user_id, id),
+                Err(error) => match error.class {
+                    ErrorClass::Flood => {
+                        outbox.wait(&error);
+                        return Ok(());
+                    }
+                    ErrorClass::Network | ErrorClass::Session | ErrorClass::Account | ErrorClass::Stopped => {
+                        return Err(error);
+                    }
+                    // The user has blocked the bot, or never wrote to it.
+                    _ => {
+                        log::info!("user {user_id} is not told of an incident: failed to {error}");
+                        self.log.told(place, user_id, message_id);
+                    }
+                },
+            }
+            self.keep();
+        }
+        Ok(())
+    }
+}

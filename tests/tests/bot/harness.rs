@@ -1,0 +1,238 @@
+//! The real `tgs-bot` at a test DC, and the people who talk to it: Telethon, steered over a pipe.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tgs_e2e::{
+    bin_path::{cargo, profile_dir},
+    telethon,
+};
+use tgs_testdc::{TestDc, World};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// A user with whom neither setting of the bot is concerned.
+pub(crate) const MALLORY: i64 = 5_000_000_009;
+
+/// The tool with the feature `test-dc`: it knows the test DC's addresses and key.
+fn tool() -> PathBuf {
+    let name = "tgs-bot-test-dc";
+    let dir = profile_dir().unwrap();
+    let profile = if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap().to_owned() };
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "tgs-bot", "--features", "test-dc", "--bin", name]);
+    command.arg("--profile").arg(profile).arg("--target-dir").arg(dir.parent().unwrap());
+    let built = command.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    dir.join(name)
+}
+
+/// A test DC with a bot, Alice (in Russian), Bob and Mallory.
+pub(crate) fn test_dc() -> TestDc {
+    let mut world = World::example().with_bot();
+    world.accounts[0].lang_code = Some("ru".to_owned());
+    let mut mallory = world.accounts[1].clone();
+    mallory.user_id = MALLORY;
+    "+15550100009".clone_into(&mut mallory.phone);
+    mallory.username = Some("mallory".to_owned());
+    world.accounts.push(mallory);
+    TestDc::start(world).unwrap()
+}
+
+fn token(dc: &TestDc) -> String {
+    dc.world().accounts.iter().find_map(|account| account.bot_token.clone()).unwrap()
+}
+
+/// A running bot.
+pub(crate) struct Bot {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Bot {
+    /// Starts the bot with its state in `dir`, for the broadcast with this control socket.
+    pub(crate) fn start(dc: &TestDc, dir: &Path, socket: &Path) -> Self {
+        let settings = [
+            ("API_ID", dc.api_id().to_string()),
+            ("API_HASH", dc.api_hash()),
+            ("BOT_TOKEN", token(dc)),
+            ("BOT_ADMINS", World::ALICE.to_string()),
+            ("BOT_VIEWERS", World::BOB.to_string()),
+            // Everything, to look for secrets in it.
+            ("RUST_LOG", "trace".to_owned()),
+        ];
+        let lines: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        fs::write(dir.join("bot.env"), lines.concat()).unwrap();
+        let log = File::options().create(true).append(true).open(dir.join("bot.log")).unwrap();
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(tool())
+            .arg("--env-file")
+            .arg(dir.join("bot.env"))
+            .arg("--state-dir")
+            .arg(dir.join("bot"))
+            .arg("--socket")
+            .arg(socket)
+            // Incidents are told after 1.5 s instead of 30 s.
+            .args(["--time-scale", "20"])
+            .env_clear()
+            .env("TGS_TEST_DCS", format!("1={},2={}", dc.addr(1), dc.addr(2)))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, dir: dir.to_owned() }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("bot.log")).unwrap()
+    }
+
+    /// The lines of the log that contain `words`.
+    pub(crate) fn count(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(words)).count()
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Stops the bot as systemd does. Fails if it takes longer than ten seconds.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < 10 * SECOND, "the bot does not stop:\n{}", self.log());
+            std::thread::sleep(SECOND / 50);
+        }
+    }
+
+    /// Neither log nor arguments show a secret, and the session is readable to its owner only.
+    pub(crate) fn no_secret_is_seen(&self, dc: &TestDc) {
+        let session = self.dir.join("bot/session");
+        assert_eq!(session.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let kept = fs::read_to_string(&session).unwrap();
+        let token = token(dc);
+        let (_, secret) = token.split_once(':').unwrap();
+        let secrets = [secret.to_owned(), dc.api_hash(), kept.lines().nth(1).unwrap()[20..60].to_owned()];
+        let arguments = fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).unwrap();
+        for (place, text) in [("log", self.log()), ("arguments", arguments)] {
+            for (which, secret) in secrets.iter().enumerate() {
+                assert!(!text.contains(secret), "secret {which} is in the {place}");
+            }
+        }
+    }
+}
+
+impl Drop for Bot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Somebody who talks to the bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Alice,
+    Bob,
+    Mallory,
+}
+
+/// Everybody who talks to the bot.
+pub(crate) struct People {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl People {
+    pub(crate) fn connect(dc: &TestDc) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bot/people.py");
+        let sessions = [(World::ALICE, 2), (World::BOB, 1), (MALLORY, 1)];
+        let sessions = sessions.map(|(user, home)| dc.new_session(user, home).telethon_string());
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(telethon::python().unwrap())
+            .arg(script)
+            .args([dc.api_id().to_string(), dc.api_hash()])
+            .args(sessions)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let requests = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut people = Self { child, requests, answers };
+        people.answer();
+        people
+    }
+
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("people.py: {error}: {line:?}"))
+    }
+
+    fn ask(&mut self, who: Who, mut request: Value) -> Value {
+        request["who"] = json!(who as usize);
+        writeln!(self.requests, "{request}").unwrap();
+        self.answer()
+    }
+
+    pub(crate) fn send(&mut self, who: Who, text: &str) {
+        self.ask(who, json!({ "do": "send", "text": text }));
+    }
+
+    pub(crate) fn send_many(&mut self, who: Who, text: &str, times: usize) {
+        self.ask(who, json!({ "do": "send", "text": text, "times": times }));
+    }
+
+    /// Waits until the last message of the bot contains `text`; that message.
+    pub(crate) fn expect(&mut self, who: Who, text: &str, bot: &Bot) -> Value {
+        let answer = self.ask(who, json!({ "do": "expect", "text": text }));
+        assert!(answer["error"].is_null(), "{who:?}: {answer}\n{}", tail(&bot.log()));
+        answer
+    }
+
+    /// Waits until the message `id` contains `text`; its whole text.
+    pub(crate) fn edited(&mut self, who: Who, id: &Value, text: &str, bot: &Bot) -> String {
+        let answer = self.ask(who, json!({ "do": "edited", "id": id, "text": text }));
+        assert!(answer["error"].is_null(), "{who:?}: {answer}\n{}", tail(&bot.log()));
+        answer["text"].as_str().unwrap().to_owned()
+    }
+
+    /// Presses a button with this data, which need not be there; what the app shows.
+    pub(crate) fn press(&mut self, who: Who, data: &str) -> Value {
+        self.ask(who, json!({ "do": "press", "data": data }))
+    }
+
+    /// The number of messages from the bot.
+    pub(crate) fn received(&mut self, who: Who) -> u64 {
+        self.ask(who, json!({ "do": "count" }))["received"].as_u64().unwrap()
+    }
+}
+
+impl Drop for People {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The end of a log without its traces.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> =
+        log.lines().filter(|line| !line.contains("TRACE") && !line.contains("DEBUG")).collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}

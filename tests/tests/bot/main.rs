@@ -1,0 +1,172 @@
+//! People with a foreign client talk to the real `tgs-bot`, which steers a real broadcast.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod harness;
+
+use std::time::Instant;
+
+use serde_json::json;
+use tgs_control::{
+    BroadcastStatus, ControlClient, OnAir,
+    method::{Call, NoParams},
+};
+use tgs_e2e::{
+    broadcast::{Broadcast, Launch},
+    clips::clip,
+    ingest::Ingest,
+};
+use tgs_testdc::{Fault, When, World};
+
+use self::harness::{
+    Bot, MALLORY, People, SECOND,
+    Who::{Alice, Bob, Mallory},
+    test_dc,
+};
+
+/// A broadcast of three clips of a minute in a directory of its own.
+fn broadcast(dir: &std::path::Path, ingest: &Ingest) -> Broadcast {
+    let media = clip("minute", (320, 180), "30", 44_100, 60_000);
+    let clips = ["first", "second", "third"].map(|name| dir.join(format!("{name}.mp4")));
+    for clip in &clips {
+        media.copy_to(clip).unwrap();
+    }
+    let broadcast = Launch::to(ingest.url("key")).unwrap().play(clips).keeping(dir).start().unwrap();
+    broadcast.wait_log(&["control socket: "], 30 * SECOND).unwrap();
+    broadcast
+}
+
+fn status(client: &mut ControlClient) -> BroadcastStatus {
+    client.get(&Call::Status(NoParams {})).unwrap()
+}
+
+fn title(client: &mut ControlClient) -> String {
+    match status(client).status.engine.on_air {
+        OnAir::Item(item) => item.title,
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn people_look_and_steer_and_are_told() {
+    let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
+    let broadcast = broadcast(dir.path(), &ingest);
+    let socket = dir.path().join("state/control.sock");
+    let mut client = ControlClient::connect(&socket, "test").unwrap();
+    broadcast.until("the first clip", 30 * SECOND, || (title(&mut client) == "first").then_some(())).unwrap();
+    let bot = Bot::start(&dc, dir.path(), &socket);
+    let mut people = People::connect(&dc);
+
+    // A stranger sees the own ID, and can forge what he likes.
+    people.send(Mallory, "/start");
+    people.expect(Mallory, &format!("Your ID: {MALLORY}"), &bot);
+    for text in ["/status", "/next", "hello"] {
+        people.send(Mallory, text);
+    }
+    assert_eq!(people.press(Mallory, "next:main"), json!({ "text": "", "alert": false }));
+    assert_eq!(bot.count(&format!("user {MALLORY}, whom neither")), 1);
+
+    // A viewer looks, and has no buttons that steer; a forged one is refused.
+    people.send(Bob, "/status");
+    let panel = people.expect(Bob, "first", &bot);
+    assert_eq!(panel["buttons"], json!(["show:main"]));
+    let refused = people.press(Bob, "next:main");
+    assert!(refused["alert"] == true && refused["text"].as_str().unwrap().contains("not steer"), "{refused}");
+    people.send(Bob, "/next");
+    people.expect(Bob, "not steer", &bot);
+    assert_eq!(title(&mut client), "first");
+    assert_eq!(people.received(Mallory), 1);
+
+    // An administrator steers, in Russian, by one message that is edited in place.
+    people.send(Alice, "/status");
+    let panel = people.expect(Alice, "first", &bot);
+    assert!(panel["buttons"].as_array().unwrap().contains(&json!("next:main")), "{panel}");
+    assert_eq!(people.press(Alice, "next:main"), json!({ "text": "✔ готово", "alert": false }));
+    let edited = people.expect(Alice, "▶ second", &bot);
+    assert_eq!((&edited["id"], people.received(Alice)), (&panel["id"], 1));
+    assert_eq!(title(&mut client), "second");
+    assert!(broadcast.log().contains(&format!("{} (tgs-bot)", World::ALICE)), "{}", broadcast.log());
+    // Pressed on the way to somewhere else.
+    assert!(people.press(Alice, "next:other")["text"].as_str().unwrap().contains("устарела"));
+
+    // A hostile text stays a text: no command, name or link of it can be tapped.
+    people.send(Alice, "/title /stop_after @all \u{202e}<b>https://evil.example");
+    let panel = people.expect(Alice, "/stop_after @all", &bot);
+    assert!(!panel["text"].as_str().unwrap().contains('\u{202e}'), "{panel}");
+    assert_eq!(panel["kinds"], json!(["MessageEntityCode"]));
+    assert!(panel["marked"].as_array().unwrap().iter().any(|part| part.as_str().unwrap().contains("@all")));
+
+    waits_and_gaps(&dc, &mut people, &bot);
+    restart(&dc, &mut people, bot, dir.path(), &socket, broadcast, &ingest);
+}
+
+/// Telegram asks to wait, loses updates, closes connections, and brings many messages at once.
+fn waits_and_gaps(dc: &tgs_testdc::TestDc, people: &mut People, bot: &Bot) {
+    let before = dc.count("messages.sendMessage");
+    dc.fault(Fault::named("FLOOD_WAIT_2"), When::method("messages.editMessage").times(1));
+    let flooded = dc.count("messages.editMessage");
+    people.press(Alice, "pause:main");
+    people.expect(Alice, "⏸ пауза", bot);
+    let edits: Vec<_> = dc.requests().into_iter().filter(|it| it.method == "messages.editMessage").collect();
+    let waited = edits[flooded + 1].at.duration_since(edits[flooded].at).unwrap();
+    assert!(waited >= 2 * SECOND, "{waited:?}");
+    assert_eq!(dc.count("messages.sendMessage"), before);
+
+    dc.lose_updates(true);
+    people.send(Alice, "/resume");
+    dc.lose_updates(false);
+    // The next update shows the gap.
+    people.send(Bob, "/status");
+    people.expect(Bob, "second", bot);
+    people.expect(Alice, "✔ готово", bot);
+
+    dc.hang_up(Some(dc.sessions(World::BOT)[0].key_id));
+    people.send(Bob, "/help");
+    people.expect(Bob, "/status what is on air", bot);
+
+    people.send_many(Bob, "/status", 200);
+    people.send(Bob, "/start");
+    people.expect(Bob, "Your ID: ", bot);
+    let answers = people.received(Bob);
+    assert!(answers < 220, "{answers} answers");
+}
+
+/// The bot ends and starts without another sign-in; then the broadcast ends, which is told once.
+fn restart(
+    dc: &tgs_testdc::TestDc,
+    people: &mut People,
+    bot: Bot,
+    dir: &std::path::Path,
+    socket: &std::path::Path,
+    mut broadcast: Broadcast,
+    ingest: &Ingest,
+) {
+    bot.no_secret_is_seen(dc);
+    assert!(bot.stop().success());
+    assert_eq!(dc.sessions(World::BOT).len(), 1);
+    // Sent while the bot is away.
+    people.send(Bob, "/help");
+    let began = Instant::now();
+    let mut bot = Bot::start(dc, dir, socket);
+    people.expect(Bob, "/status what is on air", &bot);
+    assert!(began.elapsed() < 20 * SECOND);
+    // Once at each of both DCs, at the first start: the bot's home is not where a sign-in begins.
+    assert_eq!(dc.count("auth.importBotAuthorization"), 2);
+
+    broadcast.stop().unwrap();
+    let told = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
+    people.send(Alice, "/next");
+    people.expect(Alice, "✖ отказ: трансляция не запущена", &bot);
+    assert!(bot.runs(), "{}", bot.log());
+    bot.no_secret_is_seen(dc);
+    assert!(bot.stop().success());
+
+    // The incident is not told again, and its message says that it is over.
+    let received = people.received(Alice);
+    let bot = Bot::start(dc, dir, socket);
+    let _broadcast = self::broadcast(dir, ingest);
+    let over = people.edited(Alice, &told["id"], "закончилось через", &bot);
+    assert!(over.starts_with("✅ main"), "{over}");
+    assert_eq!(people.received(Alice), received);
+    assert!(bot.stop().success());
+}
