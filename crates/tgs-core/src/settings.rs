@@ -8,6 +8,7 @@
 mod live;
 mod load;
 mod look;
+mod outputs;
 mod parse;
 mod picture;
 mod sound;
@@ -18,6 +19,7 @@ pub use self::{
     live::{KeyError, Live, LiveAddress, LiveStart, check_key},
     load::{Env, INSTALLED, Problems, installed},
     look::{LogoPosition, LogoSettings, LookSettings, NowPlaying, SubtitleSetting},
+    outputs::{MOST_OUTPUTS, NamedOutput},
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateBy, SeparateRule},
     picture::{AudioPictureSetting, BackgroundSetting, Picture, Quality},
     sound::{AudioSide, Sound, SoundLevel},

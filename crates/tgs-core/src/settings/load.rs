@@ -3,6 +3,7 @@
 
 mod live;
 mod look;
+mod outputs;
 mod picture;
 mod sound;
 
@@ -306,11 +307,13 @@ impl<'a> Reader<'a> {
         let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
         let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
+        let also_outputs = self.also_outputs(output_url.as_ref().map(|(url, _)| &**url));
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
             telegram: telegram?,
             output_url: output_url.map(|(url, _)| Secret::new(url)),
+            also_outputs,
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),

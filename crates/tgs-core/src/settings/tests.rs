@@ -95,6 +95,7 @@ fn defaults() {
     let expected = Settings {
         telegram,
         output_url: None,
+        also_outputs: vec![],
         playlist: "playlist.txt".into(),
         repeat: true,
         shuffle: false,
