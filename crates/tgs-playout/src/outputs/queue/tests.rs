@@ -58,7 +58,8 @@ fn a_reader_begins_at_the_newest_keyframe_and_then_misses_nothing() {
     assert_eq!(read(&early), (times(8..17), vec![]));
     assert_eq!(read(&early), (vec![], vec![]));
     // Nobody needs what is before the newest keyframe.
-    assert_eq!((queue.lock().first, queue.lock().tags.len()), (16, 2));
+    let queue = queue.lock();
+    assert_eq!((queue.first, queue.tags.len()), (16, 2));
 }
 
 #[test]
