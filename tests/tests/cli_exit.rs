@@ -172,7 +172,12 @@ fn check_settings_refuses_what_a_start_refuses_in_the_same_words() {
         (
             output.to_owned() + "ALSO_OUTPUT_URLS='a=rtmp://h/app/ b=rtmp://h:0/app/hidden'\n",
             "",
-            &["the output a of ALSO_OUTPUT_URLS: ", "stream key", "the output b of ALSO_OUTPUT_URLS: ", "port"],
+            &[
+                "the output a of ALSO_OUTPUT_URLS: ",
+                "stream key",
+                "the output b of ALSO_OUTPUT_URLS: ",
+                "port",
+            ],
         ),
         (
             output.to_owned() + "ALSO_OUTPUT_URLS='rtmp://h/app/hidden a=http://h/hidden'\n",

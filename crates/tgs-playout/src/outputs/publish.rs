@@ -50,6 +50,8 @@ pub(super) struct OutputThread {
     connected: Option<Instant>,
     /// Whether the last connection was lost.
     lost: bool,
+    /// Whether it was a short one: a server that takes and drops connections is no news.
+    short: bool,
     failure: QuietLog,
     slow: QuietLog,
 }
@@ -69,6 +71,7 @@ impl OutputThread {
             backoff: Backoff::new(DELAYS.0, DELAYS.1),
             connected: None,
             lost: false,
+            short: false,
             failure: QuietLog::default(),
             slow: QuietLog::default(),
         }
@@ -88,7 +91,7 @@ impl OutputThread {
                 Err(error) if !self.is_stopped() => self.failed(connected, &error),
                 _ => {
                     self.output.show(PublisherState::Connecting);
-                    self.lost = false;
+                    (self.lost, self.short) = (false, false);
                     self.backoff.reset();
                 }
             }
@@ -105,7 +108,8 @@ impl OutputThread {
         if std::mem::take(&mut self.lost) {
             self.output.metrics.reconnects.inc();
         }
-        log::info!("output {}: connected to {target}", self.output.name);
+        let level = if self.short { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "output {}: connected to {target}", self.output.name);
         self.output.show(PublisherState::Connected);
         let (reader, mut stream) = (self.queue.reader(), ContinuousStream::default());
         loop {
@@ -159,6 +163,7 @@ impl OutputThread {
     fn failed(&mut self, connected: Option<Instant>, error: &SinkError) {
         let (name, target, cause) = (&self.output.name, &self.output.target, error.to_string());
         self.lost |= connected.is_some();
+        self.short = connected.is_some_and(|at| at.elapsed() <= STEADY);
         let steady = connected.is_some_and(|at| at.elapsed() > STEADY);
         if steady {
             self.backoff.reset();
