@@ -304,16 +304,14 @@ impl<'a> Reader<'a> {
             (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
         let passthrough = self.value("PASSTHROUGH", flag);
         let image_duration = self.value("IMAGE_DURATION", image_duration);
-        let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
-        let rust_log = self.value("RUST_LOG", text);
+        let (as_run_keep, rust_log) = (self.value("AS_RUN_KEEP", as_run_keep), self.value("RUST_LOG", text));
         let output_url = self.find("OUTPUT_URL");
-        let also_outputs = self.also_outputs(output_url.as_ref().map(|(url, _)| &**url));
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
             telegram: telegram?,
+            also_outputs: self.also_outputs(output_url.as_ref()),
             output_url: output_url.map(|(url, _)| Secret::new(url)),
-            also_outputs,
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),

@@ -4,9 +4,11 @@ use super::Reader;
 use crate::settings::outputs::{NamedOutput, outputs};
 
 impl Reader<'_> {
-    /// Reads `ALSO_OUTPUT_URLS`; empty if it is unset or has a problem. `main` is OUTPUT_URL.
-    pub(super) fn also_outputs(&mut self, main: Option<&str>) -> Vec<NamedOutput> {
+    /// Reads `ALSO_OUTPUT_URLS`; empty if it is unset or has a problem. `main` is OUTPUT_URL with its
+    /// label.
+    pub(super) fn also_outputs(&mut self, main: Option<&(String, String)>) -> Vec<NamedOutput> {
         let Some((value, shown)) = self.find("ALSO_OUTPUT_URLS") else { return Vec::new() };
+        let main = main.map(|(url, _)| &**url);
         match outputs(&value) {
             Ok(found) => {
                 for output in found.iter().filter(|output| Some(output.url.expose().as_str()) == main) {
