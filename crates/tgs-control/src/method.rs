@@ -93,8 +93,8 @@ pub enum Call {
     /// lengths are not measured. Refused without SCHEDULE. Result: [`crate::SchedulePlan`].
     #[serde(rename = "schedule.plan")]
     SchedulePlan(SchedulePlanParams),
-    /// The further outputs. Result: [`crate::OutputListing`]. This and the other methods of outputs:
-    /// since protocol 4.
+    /// The further outputs. Result: [`crate::OutputListing`]. This and the other methods of
+    /// outputs: since protocol 4.
     #[serde(rename = "output.list")]
     OutputList(NoParams),
     /// Disconnects a further output until `output.resume`. Kept over restarts.

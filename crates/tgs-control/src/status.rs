@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::{OutputStatus, TelegramStatus, null::null_as_default};
+use crate::{OutputStatus, PublisherState, TelegramStatus, null::null_as_default};
 
 /// The `/status` document.
 ///
@@ -117,36 +117,6 @@ pub struct PlayingItem {
     /// The slot or live input that the item belongs to; absent for an item of the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
-}
-
-/// The connection to the ingest server.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum PublisherState {
-    /// Connected; media can be sent.
-    Connected,
-    /// The connection was lost; the publisher reconnects.
-    Reconnecting {
-        /// The cause of the loss.
-        #[serde(default, deserialize_with = "null_as_default")]
-        cause: String,
-    },
-    /// Not connected since the start; also any unknown state.
-    #[default]
-    #[serde(other)]
-    Connecting,
-}
-
-impl PublisherState {
-    /// The state's name in `/status`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Connected => "connected",
-            Self::Reconnecting { .. } => "reconnecting",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The commands that outlive a restart: pause, title, stop and paused outputs, kept in `STATE_DIR/control.json`.
+//! The commands that outlive a restart: pause, title, stop and paused outputs, kept in
+//! `STATE_DIR/control.json`.
 //!
 //! A stopped broadcast has no engine: [`Standing::run_gated`] starts one only while the broadcast
 //! is not stopped. Each change is on the disk before the command takes effect.

@@ -4,8 +4,8 @@ use super::Reader;
 use crate::settings::outputs::{NamedOutput, outputs};
 
 impl Reader<'_> {
-    /// Reads `ALSO_OUTPUT_URLS`; empty if it is unset or has a problem. `main` is OUTPUT_URL with its
-    /// label.
+    /// Reads `ALSO_OUTPUT_URLS`; empty if it is unset or has a problem. `main` is OUTPUT_URL with
+    /// its label.
     pub(super) fn also_outputs(&mut self, main: Option<&(String, String)>) -> Vec<NamedOutput> {
         let Some((value, shown)) = self.find("ALSO_OUTPUT_URLS") else { return Vec::new() };
         let main = main.map(|(url, _)| &**url);
