@@ -163,12 +163,22 @@ fn check_settings_refuses_what_a_start_refuses_in_the_same_words() {
     home.write("playlist.txt", "a.mp4\n");
     let output = OUTPUT;
     // Settings, more arguments, part of each refusal.
-    let refused: [(String, &str, &[&str]); 14] = [
+    let refused: [(String, &str, &[&str]); 15] = [
         (String::new(), "", &["where to publish"]),
         ("API_ID=1\nCHAT_ID=@news\n".into(), "", &["API_HASH not set"]),
         ("OUTPUT_URL=rtmp://u:hidden@h/app/\n".into(), "", &["stream key"]),
         ("OUTPUT_URL=hidden.mp4\n".into(), "", &["OUTPUT_URL", ".flv"]),
         ("OUTPUT_URL=gone/out.flv\n".into(), "", &["there is no directory gone"]),
+        (
+            output.to_owned() + "ALSO_OUTPUT_URLS='a=rtmp://h/app/ b=rtmp://h:0/app/hidden'\n",
+            "",
+            &[
+                "the output a of ALSO_OUTPUT_URLS: ",
+                "stream key",
+                "the output b of ALSO_OUTPUT_URLS: ",
+                "port",
+            ],
+        ),
         (output.to_owned() + "LOOP=hidden\n", "", &["line 2: LOOP must be"]),
         (output.to_owned() + "LOOP=2\nREAD_AHEAD=1s\nnonsense\n", "", &["LOOP", "READ_AHEAD", "line 4"]),
         (output.to_owned() + "YTDLP_ARGS=\"--cookies 'hidden\"\n", "", &["YTDLP_ARGS", "quote"]),

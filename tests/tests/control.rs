@@ -290,7 +290,10 @@ fn each_example_of_the_reference_is_answered_as_it_says() {
     let shown = examples.iter().find(|(request, _)| request.contains("schedule.get")).unwrap().1;
     let shown: Value = serde_json::from_str(shown).unwrap();
     fs::write(&timetable, shown["result"]["text"].as_str().unwrap()).unwrap();
-    let mut broadcast = launch(dir.path(), &ingest).set("SCHEDULE", timetable).start().unwrap();
+    let launch = launch(dir.path(), &ingest).set("SCHEDULE", timetable);
+    // The output of the examples; nothing listens there.
+    let launch = launch.set("ALSO_OUTPUT_URLS", "youtube=rtmp://127.0.0.1:9/live/key");
+    let mut broadcast = launch.start().unwrap();
     let mut own = client(&broadcast, dir.path());
     let stream = UnixStream::connect(dir.path().join("state/control.sock")).unwrap();
     stream.set_read_timeout(Some(30 * SECOND)).unwrap();

@@ -11,7 +11,7 @@ use crate::rpc::{ErrorCode, RpcError, RpcRequest};
 /// The version of the protocol. It grows when a method, parameter or result is added; none is ever
 /// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown
 /// fields.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// A request to a broadcast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,16 @@ pub enum Call {
     /// lengths are not measured. Refused without SCHEDULE. Result: [`crate::SchedulePlan`].
     #[serde(rename = "schedule.plan")]
     SchedulePlan(SchedulePlanParams),
+    /// The further outputs. Result: [`crate::OutputListing`]. This and the other methods of
+    /// outputs: since protocol 4.
+    #[serde(rename = "output.list")]
+    OutputList(NoParams),
+    /// Disconnects a further output until `output.resume`. Kept over restarts.
+    #[serde(rename = "output.pause")]
+    OutputPause(OutputParams),
+    /// Connects a paused output again.
+    #[serde(rename = "output.resume")]
+    OutputResume(OutputParams),
     /// The last lines of the log. Result: [`LogLines`].
     #[serde(rename = "log.tail")]
     LogTail(LogTailParams),
@@ -326,6 +336,14 @@ impl Default for SchedulePlanParams {
     }
 }
 
+/// Parameters of `output.pause` and `output.resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputParams {
+    /// The output's name in `ALSO_OUTPUT_URLS`.
+    pub name: String,
+}
+
 /// Parameters of `log.tail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -363,7 +381,7 @@ pub struct MonitorFormat {
 
 impl Call {
     /// The names of all methods.
-    pub const METHODS: [&str; 30] = [
+    pub const METHODS: [&str; 33] = [
         "hello",
         "status",
         "next",
@@ -387,6 +405,9 @@ impl Call {
         "schedule.get",
         "schedule.set",
         "schedule.plan",
+        "output.list",
+        "output.pause",
+        "output.resume",
         "log.tail",
         "live.status",
         "live.take",
@@ -450,6 +471,7 @@ mod tests {
                 "preview" => json!({ "source": "a.mp4", "at": 2.5 }),
                 "queue.move" => json!({ "id": 3, "position": 0 }),
                 "queue.remove" => json!({ "id": 3 }),
+                "output.pause" | "output.resume" => json!({ "name": "vk" }),
                 "title.set" => json!({ "text": "Night" }),
                 "schedule.set" => json!({ "text": "", "etag": "0" }),
                 "seek" => json!({ "by": -10.0 }),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::{TelegramStatus, null::null_as_default};
+use crate::{OutputStatus, PublisherState, TelegramStatus, null::null_as_default};
 
 /// The `/status` document.
 ///
@@ -18,6 +18,9 @@ pub struct Status {
     /// The Telegram part; absent with OUTPUT_URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telegram: Option<TelegramStatus>,
+    /// The further outputs; absent without `ALSO_OUTPUT_URLS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    pub outputs: Vec<OutputStatus>,
     /// Warnings about the settings.
     #[serde(default, deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
@@ -116,36 +119,6 @@ pub struct PlayingItem {
     pub lane: Option<String>,
 }
 
-/// The connection to the ingest server.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum PublisherState {
-    /// Connected; media can be sent.
-    Connected,
-    /// The connection was lost; the publisher reconnects.
-    Reconnecting {
-        /// The cause of the loss.
-        #[serde(default, deserialize_with = "null_as_default")]
-        cause: String,
-    },
-    /// Not connected since the start; also any unknown state.
-    #[default]
-    #[serde(other)]
-    Connecting,
-}
-
-impl PublisherState {
-    /// The state's name in `/status`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Connected => "connected",
-            Self::Reconnecting { .. } => "reconnecting",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::TelegramState;
@@ -194,7 +167,7 @@ mod tests {
         };
         let engine =
             EngineStatus { queue_seconds: 0.5, title: Some("Night".into()), ..EngineStatus::default() };
-        assert_eq!(status, Status { engine, telegram: Some(telegram), warnings: Vec::new() });
+        assert_eq!(status, Status { engine, telegram: Some(telegram), ..Status::default() });
 
         let page = r#"{"on_air":{"state":"item","id":null,"title":"a","offset_seconds":null},
             "publisher":null,"telegram":{"state":null}}"#;
@@ -202,7 +175,7 @@ mod tests {
         let item = PlayingItem { title: "a".into(), ..PlayingItem::default() };
         let engine = EngineStatus { on_air: OnAir::Item(item), ..EngineStatus::default() };
         let telegram = Some(TelegramStatus::default());
-        assert_eq!(status, Status { engine, telegram, warnings: Vec::new() });
+        assert_eq!(status, Status { engine, telegram, ..Status::default() });
 
         let page = r#"{"on_air":{"state":"filler"},"publisher":{"state":"reconnecting","cause":null}}"#;
         let engine = serde_json::from_str::<Status>(page).unwrap().engine;
@@ -232,7 +205,7 @@ mod tests {
             ..EngineStatus::default()
         };
         let warnings = vec!["PROXY is no setting of ours".to_owned()];
-        let json = Status { engine, telegram: None, warnings }.to_json().unwrap();
+        let json = Status { engine, warnings, ..Status::default() }.to_json().unwrap();
         assert!(!json.contains("hidden") && json.contains("film.mp4"), "{json}");
         let page: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(page["on_air"]["id"], "http://[masked]@h/film.mp4?token=[masked]");

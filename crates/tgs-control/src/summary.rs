@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn summary(engine: &EngineStatus, telegram: Option<TelegramStatus>) -> String {
-        Status { engine: engine.clone(), telegram, warnings: Vec::new() }.summary()
+        Status { engine: engine.clone(), telegram, ..Status::default() }.summary()
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod live;
 mod load;
 mod look;
+mod outputs;
 mod own_table;
 mod parse;
 mod picture;
@@ -19,6 +20,7 @@ pub use self::{
     live::{KeyError, Live, LiveAddress, LiveStart, check_key},
     load::{Env, INSTALLED, Problems, installed},
     look::{LogoPosition, LogoSettings, LookSettings, NowPlaying, SubtitleSetting},
+    outputs::{MOST_OUTPUTS, NamedOutput},
     own_table::{OwnTable, OwnValues, SettingsFaults},
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateBy, SeparateRule},
     picture::{AudioPictureSetting, BackgroundSetting, Picture, Quality},

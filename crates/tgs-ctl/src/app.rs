@@ -4,13 +4,13 @@ use std::{process::ExitCode, time::SystemTime};
 
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, ControlClient, LiveStatus, PlaylistPage, QueueListing, SchedulePlan,
-    ScheduleText,
+    AsRunListing, BroadcastStatus, ControlClient, LiveStatus, OutputListing, PlaylistPage, QueueListing,
+    SchedulePlan, ScheduleText,
     channels::Channel,
     method::{
-        AsRunParams, Call, GotoParams, LogLines, LogTailParams, NoParams, PlaylistListParams, QueueAddParams,
-        QueueEntryParams, QueueMoveParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
-        StopParams, SubscribeParams, TitleParams,
+        AsRunParams, Call, GotoParams, LogLines, LogTailParams, NoParams, OutputParams, PlaylistListParams,
+        QueueAddParams, QueueEntryParams, QueueMoveParams, Queued, SchedulePlanParams, ScheduleSetParams,
+        SeekParams, StopParams, SubscribeParams, TitleParams,
     },
 };
 use tgs_core::{error::CliError, exit::Code, remedy};
@@ -22,6 +22,7 @@ use crate::{
     },
     connect, events, listings, live, live_input, monitor,
     output::{self, OutputReader},
+    outputs::{self, OutputCommand},
     seek_time::SeekTime,
     status::StatusView,
     text::{plain, plain_json, table},
@@ -76,6 +77,7 @@ fn steer(cli: Cli) -> Result<(), CliError> {
         CtlCommand::Queue(command) => queue(&mut control, command),
         CtlCommand::Playlist(command) => playlist(&mut control, &command),
         CtlCommand::Live(LiveCommand::Status { json }) => live_status(&mut control, json),
+        CtlCommand::Output(OutputCommand::List { json }) => list_outputs(&mut control, json),
         CtlCommand::Schedule(args) => schedule(&mut control, args),
         CtlCommand::Live(LiveCommand::Preview) => {
             control.call("watch the publisher", &Call::LivePreview(NoParams {}))?;
@@ -111,6 +113,12 @@ fn plain_call(command: CtlCommand) -> Option<(&'static str, Call)> {
         CtlCommand::Resume => ("resume", Call::Resume(none)),
         CtlCommand::Live(LiveCommand::Take) => ("put the publisher on air", Call::LiveTake(none)),
         CtlCommand::Live(LiveCommand::Drop) => ("drop the publisher", Call::LiveDrop(none)),
+        CtlCommand::Output(OutputCommand::Pause { name }) => {
+            ("pause the output", Call::OutputPause(OutputParams { name }))
+        }
+        CtlCommand::Output(OutputCommand::Resume { name }) => {
+            ("resume the output", Call::OutputResume(OutputParams { name }))
+        }
         CtlCommand::Title { text } => ("set the title", Call::TitleSet(TitleParams { text })),
         CtlCommand::Stop { after_current } => ("stop", Call::Stop(StopParams { after_current })),
         CtlCommand::Start => ("start", Call::Start(none)),
@@ -259,6 +267,14 @@ fn live_status(control: &mut NamedControl, json: bool) -> Result<(), CliError> {
         return output::json(&result).map(drop);
     }
     output::lines(live_input::lines(&parsed::<LiveStatus>(result)?)).map(drop)
+}
+
+fn list_outputs(control: &mut NamedControl, json: bool) -> Result<(), CliError> {
+    let result = control.call("list the outputs", &Call::OutputList(NoParams {}))?;
+    if json {
+        return output::json(&result).map(drop);
+    }
+    output::lines(outputs::lines(&parsed::<OutputListing>(result)?, columns())).map(drop)
 }
 
 fn schedule(control: &mut NamedControl, args: ScheduleArgs) -> Result<(), CliError> {

@@ -7,6 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::{
     completion,
+    outputs::OutputCommand,
     seek_time::{self, SeekTime},
     since,
 };
@@ -98,6 +99,9 @@ pub(crate) enum CtlCommand {
     /// Show the live input, put its publisher on air, or drop it
     #[command(subcommand, after_help = LIVE)]
     Live(LiveCommand),
+    /// List the further outputs (ALSO_OUTPUT_URLS), pause one, or resume it
+    #[command(subcommand, after_help = OUTPUT)]
+    Output(OutputCommand),
     /// Show the plan of the timetable (SCHEDULE), print the timetable, or replace it
     #[command(after_help = SCHEDULE, args_conflicts_with_subcommands = true)]
     Schedule(ScheduleArgs),
@@ -335,6 +339,12 @@ Examples:
   tgs-ctl live take                        with LIVE_START=ask or after
   tgs-ctl live preview | ffplay -
   tgs-ctl live drop                        back to the playlist";
+
+const OUTPUT: &str = "\
+Examples:
+  tgs-ctl output list
+  tgs-ctl output pause youtube             stays so over restarts
+  tgs-ctl output resume youtube";
 
 const SCHEDULE: &str = "\
 Examples:

@@ -6,7 +6,7 @@ use std::{env, path::PathBuf};
 use clap_complete::engine::CompletionCandidate;
 use serde::de::DeserializeOwned;
 use tgs_control::{
-    PlaylistPage, QueueListing,
+    OutputListing, PlaylistPage, QueueListing,
     method::{Call, NoParams, PlaylistListParams},
 };
 
@@ -36,6 +36,13 @@ pub(crate) fn playlist() -> Vec<CompletionCandidate> {
     let page: Option<PlaylistPage> = get(&Call::PlaylistList(PlaylistListParams::default()));
     let entries = page.map(|page| page.entries).unwrap_or_default();
     entries.into_iter().map(|entry| candidate(entry.index.to_string(), &entry.title)).collect()
+}
+
+/// The names of the further outputs, with their addresses.
+pub(crate) fn outputs() -> Vec<CompletionCandidate> {
+    let listing: Option<OutputListing> = get(&Call::OutputList(NoParams {}));
+    let outputs = listing.map(|listing| listing.outputs).unwrap_or_default();
+    outputs.into_iter().map(|output| candidate(output.name, &output.url)).collect()
 }
 
 fn candidate(value: String, title: &str) -> CompletionCandidate {

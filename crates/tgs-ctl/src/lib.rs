@@ -16,6 +16,7 @@ mod live;
 mod live_input;
 mod monitor;
 mod output;
+mod outputs;
 mod seek_time;
 mod since;
 mod status;

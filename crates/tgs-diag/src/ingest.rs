@@ -1,8 +1,8 @@
-//! Checks the ingest server: DNS, TCP and TLS. Publishes nothing and sends no stream key.
+//! Checks the ingest servers: DNS, TCP and TLS. Publishes nothing and sends no stream key.
 
 use std::time::Duration;
 
-use tgs_core::settings::{PublisherKind, Settings};
+use tgs_core::settings::{NamedOutput, PublisherKind, Settings};
 use tgs_playout::output::{Output, parse_output};
 use tgs_rtmp::{
     client::{self, OpenError},
@@ -16,19 +16,37 @@ const CHECK: &str = "ingest";
 /// Time limit of the connection attempt.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the server of OUTPUT_URL, if set.
+/// Checks the server of OUTPUT_URL, if set, and those of ALSO_OUTPUT_URLS.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else { return };
-    let Some(url) = &settings.output_url else { return };
-    out.say(match parse_output(url.expose(), None) {
-        Err(why) => {
-            let remedy = "write OUTPUT_URL as rtmp://host/app/KEY or rtmps://host/app/KEY";
-            Finding::fail(CHECK, format!("OUTPUT_URL cannot be used: {why}"), remedy)
-        }
-        Ok(Output::Rtmp(_)) if context.offline => Finding::unseen(CHECK, "--offline"),
-        Ok(Output::Rtmp(target)) => reach(&target, out),
-        Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
-    });
+    if let Some(url) = &settings.output_url {
+        out.say(match parse_output(url.expose(), None) {
+            Err(why) => {
+                let remedy = "write OUTPUT_URL as rtmp://host/app/KEY or rtmps://host/app/KEY";
+                Finding::fail(CHECK, format!("OUTPUT_URL cannot be used: {why}"), remedy)
+            }
+            Ok(Output::Rtmp(_)) if context.offline => Finding::unseen(CHECK, "--offline"),
+            Ok(Output::Rtmp(target)) => reach(&target, out),
+            Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
+        });
+    }
+    further(context.offline, settings, out);
+}
+
+/// Checks the servers of ALSO_OUTPUT_URLS.
+fn further(offline: bool, settings: &Settings, out: &CheckSink) {
+    for NamedOutput { name, url } in &settings.also_outputs {
+        let found = match RtmpUrl::parse(url.expose()) {
+            Err(why) => {
+                let remedy = format!("write it as {name}=rtmp://host/app/KEY or {name}=rtmps://host/app/KEY");
+                Finding::fail(CHECK, format!("it cannot be used: {why}"), remedy)
+            }
+            Ok(_) if offline => Finding::unseen(CHECK, "--offline"),
+            Ok(target) => reach(&target, out),
+        };
+        let text = format!("output {name}: {}", found.text);
+        out.say(Finding { text, ..found });
+    }
 }
 
 /// Checks whether the server accepts connections.

@@ -58,6 +58,7 @@ impl Redactor {
                 &settings.output_url,
             ];
             found.extend(all.into_iter().flatten().map(|secret| secret.expose().clone()));
+            found.extend(settings.also_outputs.iter().map(|output| output.url.expose().clone()));
             found.extend(telegram.phone.clone());
         }
         // The stream key, the last path segment of a URL.

@@ -163,6 +163,7 @@ fn supervision(control: &Control, metadata: Tag, publisher: &Publisher, started:
         cancel: control.cancel.clone(),
         shared_status: control.status.clone(),
         monitors: control.monitors.begin_run(metadata),
+        outputs: control.outputs.begin_run(),
         tracker: OnAirTracker::new(control.events.clone(), control.notes.clone(), publisher.clock()),
         watchdog: control.watchdog.clone(),
         started,

@@ -9,6 +9,7 @@
 pub mod cache;
 mod clock;
 pub mod command;
+mod continuous;
 mod display_order;
 pub mod engine;
 pub mod events;
@@ -25,6 +26,7 @@ pub mod monitor;
 pub mod network;
 mod on_air;
 pub mod output;
+pub mod outputs;
 mod pacing;
 pub mod profile;
 pub mod proxy;

@@ -23,6 +23,8 @@ use std::{
 
 use tgs_rtmp::flv::{FILE_HEADER, Kind, Tag, write_tag};
 
+use crate::continuous::ContinuousStream;
+
 /// Limit of monitors of one broadcast.
 pub const MOST_MONITORS: usize = 8;
 
@@ -37,9 +39,6 @@ const BATCH: usize = 32 << 10;
 
 /// Limit of the bytes that one [`Monitor::read`] returns, beyond the batch that exceeds it.
 const READ: usize = 256 << 10;
-
-/// Time between the last tag of an engine run and the first of the next: one picture.
-const RUN_GAP_MS: u64 = 40;
 
 /// Why a monitor is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -277,59 +276,26 @@ impl Drop for Monitor {
     }
 }
 
-/// The FLV stream of one monitor: its timestamps begin with 0 and never go back.
+/// The FLV stream of one monitor.
 #[derive(Debug, Default)]
 struct MonitorWriter {
     begun: bool,
-    /// The engine run of `base`.
-    run: u64,
-    /// Time of the run's first tag, and the monitor's own time of it.
-    base: u64,
-    offset: u64,
-    /// The monitor's time of the last tag of each kind.
-    last: [Option<u64>; 3],
-    /// Codec headers in force.
-    headers: [Option<Arc<[u8]>>; 2],
     metadata_sent: bool,
+    stream: ContinuousStream,
 }
 
 impl MonitorWriter {
     fn write(&mut self, run: u64, tag: &Tag, bytes: &mut Vec<u8>) {
-        let kind = match tag.kind {
-            Kind::Video => 0,
-            Kind::Audio => 1,
-            Kind::Script => 2,
-        };
         if tag.kind == Kind::Script {
             // Its time is not the broadcast's.
             if !std::mem::replace(&mut self.metadata_sent, true) {
                 self.begin(bytes);
                 Self::append(&Tag { timestamp: 0, ..tag.clone() }, bytes);
             }
-            return;
+        } else if let Some(tag) = self.stream.place(run, tag) {
+            self.begin(bytes);
+            Self::append(&tag, bytes);
         }
-        if self.run != run {
-            let newest = self.last.iter().flatten().max();
-            self.offset = newest.map_or(0, |newest| newest + RUN_GAP_MS);
-            (self.run, self.base) = (run, tag.timestamp);
-        }
-        if tag.is_sequence_header() {
-            let known = &mut self.headers[kind];
-            if known.as_ref() == Some(&tag.body) {
-                return;
-            }
-            *known = Some(tag.body.clone());
-        }
-        let time = tag.timestamp.saturating_sub(self.base) + self.offset;
-        // A frame never comes twice; a header may share the time of its frame.
-        if tag.is_frame() && self.last[kind].is_some_and(|last| time <= last) {
-            return;
-        }
-        if tag.is_frame() {
-            self.last[kind] = Some(time);
-        }
-        self.begin(bytes);
-        Self::append(&Tag { timestamp: time, ..tag.clone() }, bytes);
     }
 
     fn begin(&mut self, bytes: &mut Vec<u8>) {

@@ -20,13 +20,14 @@ use tgs_core::{
     cancel::Cancel,
     systemd::{Heartbeat, Watchdog},
 };
-use tgs_rtmp::flv::Kind;
+use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::{
     clock::Clock,
     filler::Filler,
     monitor::MonitorFeed,
     on_air::OnAirTracker,
+    outputs::OutputFeed,
     publisher::Publisher,
     read_ahead::{Event, Polled, StartLevel},
     sink::SinkError,
@@ -62,6 +63,7 @@ pub(crate) struct Playout {
     filler: Filler,
     publisher: Publisher,
     monitors: MonitorFeed,
+    outputs: OutputFeed,
     tracker: OnAirTracker,
     clock: Arc<dyn Clock>,
     cancel: Cancel,
@@ -108,6 +110,8 @@ pub(crate) struct Supervision {
     pub(crate) shared_status: SharedStatus,
     /// Receives what is sent.
     pub(crate) monitors: MonitorFeed,
+    /// Receives the same, for the further outputs.
+    pub(crate) outputs: OutputFeed,
     /// Receives the changes of what is on air.
     pub(crate) tracker: OnAirTracker,
     /// Receives the heartbeat.
@@ -143,7 +147,8 @@ impl Playout {
         supervision: Supervision,
         paced: bool,
     ) -> Self {
-        let Supervision { cancel, shared_status, monitors, tracker, watchdog, started } = supervision;
+        let Supervision { cancel, shared_status, monitors, outputs, tracker, watchdog, started } =
+            supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         Self {
             switch,
@@ -152,6 +157,7 @@ impl Playout {
             clock: publisher.clock(),
             publisher,
             monitors,
+            outputs,
             tracker,
             cancel,
             shared_status,
@@ -316,11 +322,9 @@ impl Playout {
             self.until_keyframe = false;
             self.publisher.forget(placed.tag.timestamp);
             for header in self.timeline.headers().collect::<Vec<_>>() {
-                let tag = tgs_rtmp::flv::Tag { timestamp: placed.tag.timestamp, ..header };
+                let tag = Tag { timestamp: placed.tag.timestamp, ..header };
                 let origin = placed.origin;
-                if self.monitors.is_watched() {
-                    self.monitors.push(tag.clone(), || self.publisher.current_group());
-                }
+                self.show(&tag);
                 if let Err(broken) = self.publisher.send(TimedTag { tag, origin }) {
                     self.lost(&broken);
                 }
@@ -334,17 +338,25 @@ impl Playout {
         }
         let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
-        let shown = self.monitors.is_watched().then(|| placed.tag.clone());
+        let tag = placed.tag.clone();
         if let Err(broken) = self.publisher.send(placed) {
             // The publisher keeps the tag and sends it again on the next connection.
             self.recover(broken)?;
         }
         self.sending += self.clock.now() - began;
-        if let Some(tag) = shown {
-            self.monitors.push(tag, || self.publisher.current_group());
-        }
+        self.show(&tag);
         self.note_sent(origin, picture);
         Ok(())
+    }
+
+    /// Hands a tag that has been sent to monitors and further outputs.
+    fn show(&mut self, tag: &Tag) {
+        if self.outputs.is_wanted() {
+            self.outputs.push(tag);
+        }
+        if self.monitors.is_watched() {
+            self.monitors.push(tag.clone(), || self.publisher.current_group());
+        }
     }
 
     fn await_time(&mut self, timestamp: u64) -> Result<(), PlayoutEnd> {

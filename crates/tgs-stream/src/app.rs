@@ -28,6 +28,7 @@ use tgs_playout::{
     engine::{self, Control},
     lane::ListReturn,
     output::Output,
+    outputs::RunningOutputs,
 };
 use tgs_telegram::Ingest;
 
@@ -44,7 +45,7 @@ use crate::{
     resolver::Resolver,
     schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, meter, resolver, rtmp_output, send_as},
+    setup::{engine_failed, further_outputs, meter, profile, resolver, rtmp_output, send_as},
     standing::Standing,
     status_server,
     status_source::StatusSource,
@@ -238,6 +239,7 @@ fn broadcast(
     // `--once` neither resumes nor overwrites what is kept of the broadcast.
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
+    let _outputs = start_outputs(settings, &target, &standing, control)?;
     let shown = StatusSource {
         control: control.clone(),
         telegram: into_telegram.then(|| status.clone()),
@@ -255,6 +257,25 @@ fn broadcast(
         PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
         PublishTarget::Telegram => into_chat(cli, settings, source, broadcast, &standing, status, control),
     }
+}
+
+/// Starts the further outputs. A broadcast into a file has none: it is written faster than real
+/// time.
+fn start_outputs(
+    settings: &Settings,
+    target: &PublishTarget,
+    standing: &Standing,
+    control: &Control,
+) -> Result<Option<RunningOutputs>, CliError> {
+    if settings.also_outputs.is_empty() {
+        return Ok(None);
+    }
+    if matches!(target, PublishTarget::Output(Output::File(_))) {
+        log::warn!("ALSO_OUTPUT_URLS has no effect, because the broadcast is written to a file");
+        return Ok(None);
+    }
+    let outputs = further_outputs(settings, &standing.paused_outputs()).map_err(first_of)?;
+    Ok(Some(control.start_outputs(outputs, &profile(settings))))
 }
 
 /// Opens the control socket. The broadcast runs without it too.

@@ -2,6 +2,7 @@
 //! them all, and the warnings. Takes no lock and changes nothing: safe beside a broadcast.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use crate::{
     live_input, overwrite,
     schedule::ScheduleFile,
     settings_source::ReadSettings,
-    setup::{engine_failed, processing, profile, resolver, rtmp_output},
+    setup::{engine_failed, further_outputs, processing, profile, resolver, rtmp_output},
 };
 
 /// The destination of the broadcast.
@@ -53,6 +54,7 @@ pub(crate) fn check_start(
         live_input_secrets(settings),
     ];
     let mut refused: Vec<CliError> = checks.into_iter().filter_map(Result::err).collect();
+    refused.extend(further_outputs(settings, &BTreeSet::new()).err().into_iter().flatten());
     match target {
         Ok(target) if refused.is_empty() => return Ok(target),
         Ok(_) => {}

@@ -3,12 +3,14 @@
 
 pub(crate) mod look;
 
+use std::collections::BTreeSet;
+
 use tgs_control::CommandSender;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    settings::{self, AudioSide, PublisherKind, Settings},
+    settings::{self, AudioSide, NamedOutput, PublisherKind, Settings},
 };
 use tgs_playout::{
     command::Command,
@@ -22,8 +24,10 @@ use tgs_playout::{
     },
     loudness::LoudnessMeter,
     output::{self, Output},
+    outputs::OutputConfig,
     profile::Profile,
 };
+use tgs_rtmp::url::RtmpUrl;
 
 use crate::{cli::Cli, resolver::Resolver, ytdlp::YtDlp};
 
@@ -122,6 +126,27 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
         ),
         cancel: cancel.clone(),
     })
+}
+
+/// The further outputs, or why each of the unusable ones cannot be used. `paused` names those that
+/// start paused.
+pub(crate) fn further_outputs(
+    settings: &Settings,
+    paused: &BTreeSet<String>,
+) -> Result<Vec<OutputConfig>, Vec<CliError>> {
+    let (mut outputs, mut problems) = (Vec::new(), Vec::new());
+    for NamedOutput { name, url } in &settings.also_outputs {
+        match RtmpUrl::parse(url.expose()) {
+            Ok(target) => {
+                outputs.push(OutputConfig { name: name.clone(), target, paused: paused.contains(name) });
+            }
+            Err(why) => {
+                let why = anyhow::anyhow!("use the output {name} of ALSO_OUTPUT_URLS: {why}");
+                problems.push(CliError::new(Code::Config, why));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(outputs) } else { Err(problems) }
 }
 
 /// The output at `url`. `origin` names the setting or server that gave the URL, for the error.

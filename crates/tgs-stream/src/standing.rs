@@ -1,9 +1,11 @@
-//! The commands that outlive a restart: pause, title and stop, kept in `STATE_DIR/control.json`.
+//! The commands that outlive a restart: pause, title, stop and paused outputs, kept in
+//! `STATE_DIR/control.json`.
 //!
 //! A stopped broadcast has no engine: [`Standing::run_gated`] starts one only while the broadcast
 //! is not stopped. Each change is on the disk before the command takes effect.
 
 use std::{
+    collections::BTreeSet,
     fs, io, mem,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
@@ -18,6 +20,7 @@ use tgs_core::{cancel::Cancel, files, supervise::keep_running, time::hours_and_m
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::Control,
+    outputs::UnknownOutput,
 };
 
 use crate::setup::send;
@@ -44,6 +47,8 @@ struct Kept {
     paused_at: Option<u64>,
     /// The broadcast's title.
     title: Option<String>,
+    /// The further outputs that are paused, also those that the settings do not name at present.
+    paused_outputs: BTreeSet<String>,
 }
 
 /// The standing commands of a broadcast. Clones share them.
@@ -82,6 +87,9 @@ pub(crate) enum StandingError {
     /// The engine refuses the command.
     #[error(transparent)]
     Refused(#[from] CommandRefused),
+    /// No output has the name.
+    #[error(transparent)]
+    UnknownOutput(#[from] UnknownOutput),
     /// The command could not be kept, so that a restart would undo it.
     #[error("the command cannot be kept in {}: {source}", .path.display())]
     NotKept { path: PathBuf, source: io::Error },
@@ -145,6 +153,30 @@ impl Standing {
     pub(crate) fn set_title(&self, title: String, by: &CommandSender) -> Result<(), StandingError> {
         let kept_title = Some(title.clone()).filter(|title| !title.is_empty());
         self.keep(|kept| kept.title = kept_title, || self.0.control.send_as(Command::Title(title), by))
+    }
+
+    /// The further outputs that start paused.
+    pub(crate) fn paused_outputs(&self) -> BTreeSet<String> {
+        self.lock().kept.paused_outputs.clone()
+    }
+
+    /// Pauses or resumes the further output `name`.
+    pub(crate) fn set_output_paused(&self, name: &str, paused: bool) -> Result<(), StandingError> {
+        // Nothing is kept of a name that is not an output's.
+        self.0.control.check_output(name)?;
+        self.keep(
+            |kept| {
+                if paused {
+                    kept.paused_outputs.insert(name.to_owned());
+                } else {
+                    kept.paused_outputs.remove(name);
+                }
+            },
+            || {
+                self.0.control.set_output_paused(name, paused);
+                Ok(())
+            },
+        )
     }
 
     /// Stops the broadcast at once.

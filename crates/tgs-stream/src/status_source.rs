@@ -26,7 +26,7 @@ impl StatusSource {
         if self.standing.is_stopped() {
             engine.on_air = OnAir::Stopped;
         }
-        Status { engine, telegram, warnings: self.warnings.clone() }
+        Status { engine, telegram, outputs: self.control.outputs(), warnings: self.warnings.clone() }
     }
 
     /// The answer of `/healthz`.

@@ -68,6 +68,8 @@ enum Name {
     Commands,
     /// A monitor of the broadcast
     Monitors,
+    /// Further outputs of a broadcast: 1, 4 and 16
+    Outputs,
     /// Hard starts of a timetable at the ingest, and what a timetable costs
     Schedule,
     /// Memory of the engine process
@@ -116,6 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Outage => measure::outage::measure(&plan)?,
             Name::Commands => measure::commands::measure(&plan)?,
             Name::Monitors => measure::monitors::measure(&plan)?,
+            Name::Outputs => measure::outputs::measure(&plan)?,
             Name::Schedule => measure::schedule::measure(&plan)?,
             Name::Memory => measure::memory::measure(&plan)?,
             Name::Cached => measure::cached::measure(&plan)?,

@@ -3,6 +3,7 @@
 
 mod live;
 mod look;
+mod outputs;
 mod picture;
 mod sound;
 
@@ -303,13 +304,13 @@ impl<'a> Reader<'a> {
             (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
         let passthrough = self.value("PASSTHROUGH", flag);
         let image_duration = self.value("IMAGE_DURATION", image_duration);
-        let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
-        let rust_log = self.value("RUST_LOG", text);
+        let (as_run_keep, rust_log) = (self.value("AS_RUN_KEEP", as_run_keep), self.value("RUST_LOG", text));
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
             telegram: telegram?,
+            also_outputs: self.also_outputs(output_url.as_ref()),
             output_url: output_url.map(|(url, _)| Secret::new(url)),
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),

@@ -84,6 +84,12 @@ pub const TABLE: &[Setting] = &[
         Example("rtmps://live.example.org:443/app/KEY"),
         "The output: rtmp:// or rtmps:// with the stream key, or a .flv file. --output takes precedence.",
     ),
+    secret(
+        "ALSO_OUTPUT_URLS",
+        Example("youtube=rtmps://a.rtmps.youtube.com/live2/KEY second=rtmps://live.example.org/app/KEY"),
+        "Further servers that receive the same broadcast, each as NAME=URL with its stream key; at most 16. The name\n\
+         appears in status, log and metrics. See docs/guide/outputs.md.",
+    ),
     row(
         "PLAYLIST",
         Is("playlist.txt"),

@@ -10,6 +10,7 @@ use std::{
 use super::{
     live::Live,
     look::LookSettings,
+    outputs::NamedOutput,
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateRule},
     picture::Picture,
     sound::Sound,
@@ -52,6 +53,8 @@ pub struct Settings {
     pub telegram: Telegram,
     /// `OUTPUT_URL`, unchecked.
     pub output_url: Option<Secret<String>>,
+    /// `ALSO_OUTPUT_URLS`, at most [`super::MOST_OUTPUTS`].
+    pub also_outputs: Vec<NamedOutput>,
     /// `PLAYLIST`
     pub playlist: PathBuf,
     /// `LOOP`

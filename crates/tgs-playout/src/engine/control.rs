@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir};
+use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir, OutputStatus};
 use tgs_core::{
     cancel::Cancel,
     supervise::{Panic, contain},
@@ -27,6 +27,8 @@ use crate::{
     item_notes::ItemNotes,
     lane::{Lane, LaneHandle, LaneRefused},
     monitor::{Monitor, Monitors, TooManyMonitors},
+    outputs::{OutputConfig, Outputs, RunningOutputs, UnknownOutput},
+    profile::Profile,
     read_ahead::{Discard, ReadAhead},
     status::{METRICS, SharedStatus},
 };
@@ -44,6 +46,7 @@ pub struct Control {
     pub watchdog: Watchdog,
     router: Arc<Mutex<CommandRouter>>,
     pub(crate) monitors: Monitors,
+    pub(crate) outputs: Outputs,
     pub(crate) events: Events,
     pub(crate) notes: ItemNotes,
 }
@@ -171,6 +174,31 @@ impl Control {
     /// Attaches a monitor: a receiver of the broadcast as FLV, also across engine runs.
     pub fn monitor(&self) -> Result<Monitor, TooManyMonitors> {
         self.monitors.attach()
+    }
+
+    /// Starts the further outputs, for all engine runs; once in a process. They end with the
+    /// result, or with the broadcast.
+    #[must_use]
+    pub fn start_outputs(&self, outputs: Vec<OutputConfig>, profile: &Profile) -> RunningOutputs {
+        self.outputs.start(outputs, profile, self.stopped())
+    }
+
+    /// The state of the further outputs.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<OutputStatus> {
+        self.outputs.list()
+    }
+
+    /// Checks that a further output has the name.
+    pub fn check_output(&self, name: &str) -> Result<(), UnknownOutput> {
+        self.outputs.find(name).map(drop)
+    }
+
+    /// Pauses or resumes the further output `name`, if there is one.
+    pub fn set_output_paused(&self, name: &str, paused: bool) {
+        if let Ok(output) = self.outputs.find(name) {
+            output.set_paused(paused);
+        }
     }
 
     /// Subscribes to the events of what is on air, also across engine runs. `depth` events may

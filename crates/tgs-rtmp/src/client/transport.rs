@@ -4,7 +4,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    sync::{Arc, LazyLock, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -31,8 +31,12 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// Limit of addresses tried per host name.
 const ADDRESSES: usize = 8;
 
-/// Limit of concurrent look-ups: a look-up that hangs in the resolver cannot be ended.
+/// Limit of concurrent look-ups of one name: a look-up that hangs in the resolver cannot be ended.
+/// Of each name apart: a name without an answer must not keep other connections from theirs.
 const LOOKUPS: usize = 4;
+
+/// Limit of concurrent look-ups of all names; servers name hosts, too, by redirects.
+const ALL_LOOKUPS: usize = 64;
 
 /// Interval at which a blocked call checks for cancellation.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -165,8 +169,33 @@ fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, 
     }
 }
 
-/// Each running look-up holds a reference, which counts it.
-static RUNNING: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
+/// The names of all running look-ups.
+static RUNNING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A running look-up of a name; dropping it ends the count.
+struct RunningLookup(String);
+
+impl RunningLookup {
+    /// Counts a look-up of `host`; `None` if too many run.
+    fn begin(host: &str) -> Option<Self> {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = running.iter().filter(|name| *name == host).count();
+        if same >= LOOKUPS || running.len() >= ALL_LOOKUPS {
+            return None;
+        }
+        running.push(host.to_owned());
+        Some(Self(host.to_owned()))
+    }
+}
+
+impl Drop for RunningLookup {
+    fn drop(&mut self) {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = running.iter().position(|name| *name == self.0) {
+            running.swap_remove(at);
+        }
+    }
+}
 
 /// Resolves a host name. A look-up cannot be interrupted, so it runs in a thread, which is
 /// abandoned if the resolver does not answer.
@@ -175,10 +204,9 @@ fn resolve(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Vec<SocketAd
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let failed = |problem| OpenError::Resolve { host: host.to_owned(), problem };
-    if Arc::strong_count(&RUNNING) > LOOKUPS {
+    let Some(running) = RunningLookup::begin(host) else {
         return Err(failed(LookupProblem::Busy(LOOKUPS)));
-    }
-    let running = Arc::clone(&RUNNING);
+    };
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
     let lookup = move || {
@@ -229,10 +257,16 @@ mod tests {
         let cancelled: Cancelled = Arc::new(|| false);
         let deadline = Deadline { at: Instant::now() + Duration::from_mins(1), cancelled: &cancelled };
         assert!(resolve("localhost", 1, deadline).is_ok());
-        let running = vec![Arc::clone(&RUNNING); LOOKUPS];
+        let hang = |host: &str, count| -> Vec<_> {
+            (0..count).map(|_| RunningLookup::begin(host).unwrap()).collect()
+        };
+        let others = hang("elsewhere", LOOKUPS);
+        assert!(resolve("localhost", 1, deadline).is_ok(), "another name is not affected");
+        let running = hang("localhost", LOOKUPS);
         let Err(error) = resolve("localhost", 1, deadline) else { panic!("one look-up too many") };
         assert!(error.to_string().contains("has not answered 4 questions"), "{error}");
         assert!(resolve("127.0.0.1", 1, deadline).is_ok(), "an address needs no resolver");
+        drop(others);
         drop(running);
         assert!(resolve("localhost", 1, deadline).is_ok());
     }

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, CommandSender, Health, Hello, QueueListing, Timestamp,
+    AsRunListing, BroadcastStatus, CommandSender, Health, Hello, OutputListing, QueueListing, Timestamp,
     method::{
         AsRunParams, Call, GotoParams, LONGEST_TITLE, LogLines, MonitorFormat, PROTOCOL, PreviewParams,
         PreviewPicture, QueueAddParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
@@ -156,6 +156,7 @@ impl Answers {
             }
             Call::ScheduleSet(params) => self.set_schedule(&params, peer),
             Call::SchedulePlan(params) => self.plan_schedule(&params),
+            Call::OutputList(_) => result(&OutputListing { outputs: self.control.outputs() }),
             Call::LiveStatus(_) => result(&self.live()?.status()),
             Call::LivePreview(_) => {
                 let preview = self.live()?.preview().map_err(|why| {
@@ -193,6 +194,8 @@ impl Answers {
             Call::TitleSet(params) => self.set_title(params.text, peer),
             Call::Stop(params) => self.stop(params, peer),
             Call::Start(_) => self.keep("start", peer, Standing::start),
+            Call::OutputPause(params) => self.pause_output(&params.name, true, peer),
+            Call::OutputResume(params) => self.pause_output(&params.name, false, peer),
             Call::QueueMove(params) => {
                 self.edit_queue("queue.move", peer, |queue| queue.move_to(params.id, params.position))
             }
@@ -219,6 +222,13 @@ impl Answers {
             RpcError::new(ErrorCode::Internal, format!("the as-run log cannot be read: {error}"))
         })?;
         result(&AsRunListing { entries })
+    }
+
+    fn pause_output(&self, name: &str, paused: bool, peer: &CommandSender) -> Result<(), RpcError> {
+        let command = if paused { "output.pause" } else { "output.resume" };
+        self.keep(command, peer, |standing| standing.set_output_paused(name, paused))?;
+        log::info!("command: {command} {name} (from {peer})");
+        Ok(())
     }
 
     fn live(&self) -> Result<&LiveTakeover, RpcError> {
@@ -375,6 +385,7 @@ impl Answers {
         }
         change(&self.standing).map_err(|error| match error {
             StandingError::Refused(why) => refused(why),
+            StandingError::UnknownOutput(_) => RpcError::new(ErrorCode::NotFound, error.to_string()),
             StandingError::NotKept { .. } => RpcError::new(ErrorCode::Internal, error.to_string()),
         })
     }

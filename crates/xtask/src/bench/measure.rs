@@ -10,6 +10,7 @@ pub(super) mod loudness;
 pub(super) mod memory;
 pub(super) mod monitors;
 pub(super) mod outage;
+pub(super) mod outputs;
 pub(super) mod picture;
 pub(super) mod schedule;
 pub(super) mod start;

@@ -104,6 +104,8 @@ fn example(method: &str) -> (Value, Value) {
             json!({ "timezone": "UTC", "rows": [{ "start": "2026-03-02T00:00:00.000Z",
                     "local": "2026-03-02T00:00:00Z", "length_seconds": 72000.0, "kind": "list" }], "warnings": [] }),
         ),
+        "output.list" => (nothing, outputs()),
+        "output.pause" | "output.resume" => (json!({ "name": "youtube" }), nothing),
         "log.tail" => {
             (json!({ "lines": 1 }), json!({ "lines": ["2026-11-28T18:00:00.000Z INFO  on air: a"] }))
         }
@@ -119,6 +121,12 @@ fn example(method: &str) -> (Value, Value) {
         "live.preview" | "monitor" => (nothing, json!({ "format": "flv" })),
         _ => (nothing.clone(), nothing),
     }
+}
+
+fn outputs() -> Value {
+    json!({ "outputs": [{ "name": "youtube", "url": "rtmps://a.rtmps.youtube.com:443/live2/***", "paused": false,
+            "publisher": { "state": "connected" }, "sent_bytes": 241_000_000, "reconnects": 0,
+            "dropped_seconds": 0.0, "queue_seconds": 0.1 }] })
 }
 
 /// The text of a timetable.
