@@ -4,6 +4,7 @@
 mod live;
 mod look;
 mod picture;
+mod proxy;
 mod sound;
 
 use std::{
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     env_file::{self, EnvFile},
     files, process,
+    proxy::parse_proxies,
     secret::Secret,
 };
 
@@ -308,9 +310,12 @@ impl<'a> Reader<'a> {
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
+        let output_proxies = self.output_proxies(publisher);
+        self.warn_of_proxies(telegram.as_ref(), output_proxies.as_deref(), publisher);
         Some(Settings {
             telegram: telegram?,
             output_url: output_url.map(|(url, _)| Secret::new(url)),
+            output_proxies,
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),
@@ -358,6 +363,7 @@ impl<'a> Reader<'a> {
             standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
+            proxies: self.optional("TELEGRAM_PROXY", parse_proxies).unwrap_or_default(),
             regen: regen?,
             on_loss: on_loss?,
         })

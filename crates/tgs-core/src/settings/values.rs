@@ -14,7 +14,7 @@ use super::{
     picture::Picture,
     sound::Sound,
 };
-use crate::secret::Secret;
+use crate::{proxy::UpstreamProxy, secret::Secret};
 
 /// The settings for Telegram alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Telegram {
     pub password: Option<Secret<String>>,
     /// `PHONE`, as written.
     pub phone: Option<String>,
+    /// `TELEGRAM_PROXY`; empty for a direct connection.
+    pub proxies: Vec<UpstreamProxy>,
 }
 
 /// The settings of one run. Paths are absolute after [`Settings::load`], unchanged after
@@ -50,6 +52,8 @@ pub struct Settings {
     pub telegram: Telegram,
     /// `OUTPUT_URL`, unchecked.
     pub output_url: Option<Secret<String>>,
+    /// `OUTPUT_PROXY`; `Some` and empty for `direct`. No MTProxy is among them.
+    pub output_proxies: Option<Vec<UpstreamProxy>>,
     /// `PLAYLIST`
     pub playlist: PathBuf,
     /// `LOOP`
@@ -142,6 +146,23 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// The proxies to the ingest that Telegram names: OUTPUT_PROXY, else those of TELEGRAM_PROXY
+    /// that carry RTMP. Empty for a direct connection.
+    #[must_use]
+    pub fn ingest_proxies(&self) -> Vec<UpstreamProxy> {
+        match &self.output_proxies {
+            Some(proxies) => proxies.clone(),
+            None if self.publisher == PublisherKind::Ffmpeg => Vec::new(),
+            None => self.telegram.proxies.iter().filter(|proxy| proxy.carries_rtmp()).cloned().collect(),
+        }
+    }
+
+    /// The proxies to the server of OUTPUT_URL: OUTPUT_PROXY alone.
+    #[must_use]
+    pub fn output_url_proxies(&self) -> Vec<UpstreamProxy> {
+        self.output_proxies.clone().unwrap_or_default()
     }
 
     /// The ffprobe program: the file beside ffmpeg if it exists, else `ffprobe` in PATH.
