@@ -8,6 +8,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
+    proxy::{ProxyList, UpstreamProxy},
     settings::{self, AudioSide, PublisherKind, Settings},
 };
 use tgs_playout::{
@@ -118,10 +119,17 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
     })
 }
 
-/// The output at `url`. `origin` names the setting or server that gave the URL, for the error.
-pub(crate) fn rtmp_output(settings: &Settings, url: &str, origin: &str) -> Result<Output, CliError> {
+/// The output at `url`, through `proxies`. `origin` names the setting or server that gave the URL,
+/// for the error.
+pub(crate) fn rtmp_output(
+    settings: &Settings,
+    url: &str,
+    proxies: Vec<UpstreamProxy>,
+    origin: &str,
+) -> Result<Output, CliError> {
     let by_ffmpeg = (settings.publisher == PublisherKind::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     output::parse_output(url, by_ffmpeg)
+        .map(|output| output.through(ProxyList::new(proxies)))
         .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {origin}: {why}")))
 }
 

@@ -18,7 +18,7 @@ use crate::{
     dc,
     error::TelegramError,
     pinned_session::PinnedSession,
-    pool::{CallHandles, ClientPool, STOP_CHECK},
+    pool::{CallAborted, CallHandles, ClientPool, STOP_CHECK},
     session::string::SessionString,
     user::SelfUser,
 };
@@ -90,6 +90,12 @@ impl TelegramClient {
     fn new(app: App, session: PinnedSession, cancel: &Cancel) -> Self {
         let session = Arc::new(session);
         Self { app, session, pool: None, answered: false, cancel: cancel.clone(), limit: limit() }
+    }
+
+    /// The proxy that leads to Telegram, as scheme, host and port; `None` for a direct connection.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        self.app.proxies.current().map(ToString::to_string)
     }
 
     /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind). The error
@@ -171,7 +177,7 @@ impl TelegramClient {
     fn pool(&mut self, doing: &'static str) -> Result<&mut ClientPool, TelegramError> {
         let pool = match self.pool.take() {
             Some(pool) => pool,
-            None => ClientPool::new(&self.app, &self.session)
+            None => ClientPool::new(&self.app, &self.session, self.limit)
                 .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?,
         };
         Ok(self.pool.insert(pool))
@@ -203,8 +209,13 @@ impl TelegramClient {
             }
             Ok(Err(error)) => Err(self.failed(doing, &error, had_key)),
             Err(aborted) => {
+                let failure = self.pool.as_ref().and_then(ClientPool::take_failure);
                 self.close();
-                Err(TelegramError::aborted(aborted, doing))
+                let error = TelegramError::aborted(aborted, doing);
+                Err(match failure {
+                    Some(failure) if aborted == CallAborted::TimedOut => error.because_of(failure),
+                    _ => error.through(self.app.proxies.current()),
+                })
             }
         }
     }
@@ -215,7 +226,10 @@ impl TelegramClient {
             // A session that has a key exchanges keys only after transport error 404; this error
             // hides that 404.
             InvocationError::Authentication(_) if had_key => TelegramError::no_key(doing),
-            error => TelegramError::of(error, doing),
+            error => match self.pool.as_ref().and_then(ClientPool::take_failure) {
+                Some(failure) => TelegramError::of(error, doing).because_of(failure),
+                None => TelegramError::of(error, doing).through(self.app.proxies.current()),
+            },
         };
         self.answered = matches!(error, InvocationError::Rpc(_));
         if named.is_lost_connection() || named.is_no_key() {

@@ -41,6 +41,9 @@ pub enum TunnelError {
     /// The proxy refuses for another reason.
     #[error("it refuses the connection (answer {0})")]
     Refused(u16),
+    /// An MTProxy was named.
+    #[error("an MTProxy carries Telegram's own protocol only, not RTMP")]
+    MtProxy,
     /// The target's name is too long for the protocol.
     #[error("the server's name is too long for it")]
     LongName,
@@ -72,9 +75,8 @@ pub struct TunnelHandshake {
 
 impl TunnelHandshake {
     /// Begins a handshake for `host` (a name, or an IP address without brackets) and `port`.
-    /// `None` for an MTProxy, which has no such handshake.
-    #[must_use]
-    pub fn new(proxy: &UpstreamProxy, host: &str, port: u16) -> Option<Self> {
+    /// Fails for an MTProxy, which has no such handshake.
+    pub fn new(proxy: &UpstreamProxy, host: &str, port: u16) -> Result<Self, TunnelError> {
         let begin = |stage, login: &Option<ProxyLogin>, request, output| Self {
             stage,
             login: login.clone(),
@@ -86,19 +88,25 @@ impl TunnelHandshake {
             ProxyProtocol::Socks5(login) => {
                 let greeting: &[u8] =
                     if login.is_some() { &[5, 2, NO_LOGIN, LOGIN] } else { &[5, 1, NO_LOGIN] };
-                Some(begin(HandshakeStage::Method, login, socks_request(host, port), greeting.to_vec()))
+                Ok(begin(HandshakeStage::Method, login, socks_request(host, port), greeting.to_vec()))
             }
             ProxyProtocol::Http(login) => {
                 let connect = connect_request(host, port, login.as_ref());
-                Some(begin(HandshakeStage::Head, login, Vec::new(), connect))
+                Ok(begin(HandshakeStage::Head, login, Vec::new(), connect))
             }
-            ProxyProtocol::MtProxy(_) => None,
+            ProxyProtocol::MtProxy(_) => Err(TunnelError::MtProxy),
         }
     }
 
     /// The bytes to send now; empty where the proxy's answer is due.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// Whether there are bytes to send.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
     }
 
     /// How many bytes to read at most: those behind the answer belong to the target. 0 once the
