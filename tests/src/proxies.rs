@@ -62,14 +62,15 @@ impl BlockedNetwork {
             ip(&["netns", "add", side])?;
             ip(&["-n", side, "link", "set", "lo", "up"])?;
         }
-        ip(&["link", "add", "cable", "netns", &inner, "type", "veth", "peer", "name", "cable", "netns", &outer])?;
+        ip(&[
+            "link", "add", "cable", "netns", &inner, "type", "veth", "peer", "name", "cable", "netns", &outer,
+        ])?;
         for (side, address) in [(&inner, PROXIES), (&outer, "10.114.0.2")] {
             ip(&["-n", side, "address", "add", &format!("{address}/30"), "dev", "cable"])?;
             ip(&["-n", side, "link", "set", "cable", "up"])?;
         }
         for dc in DCS {
-            let address = dc.split(':').next().unwrap_or_default();
-            ip(&["-n", &inner, "address", "add", &format!("{address}/32"), "dev", "lo"])?;
+            network.add_address(NetworkSide::Inner, dc.split(':').next().unwrap_or_default())?;
         }
         fs::write(network.dir.path().join("hosts"), format!("127.0.0.1 localhost {INGEST}\n"))?;
         network.enter(NetworkSide::Inner)?;
@@ -84,6 +85,13 @@ impl BlockedNetwork {
             .with_context(|| format!("enter {path}"))
     }
 
+    /// Adds an address to the loopback interface of a side.
+    pub fn add_address(&self, side: NetworkSide, address: &str) -> Result<()> {
+        let length = if address.contains(':') { 128 } else { 32 };
+        let address = format!("{address}/{length}");
+        ip(&["-n", &self.name_of(side), "address", "add", &address, "dev", "lo"])
+    }
+
     fn name_of(&self, side: NetworkSide) -> String {
         let suffix = if side == NetworkSide::Inner { "inner" } else { "outer" };
         format!("{}-{suffix}", self.name)
@@ -95,7 +103,7 @@ impl BlockedNetwork {
         let mut script = String::from("mount --bind \"$1\" /etc/hosts; shift\n");
         let mut words = vec![hosts.display().to_string()];
         for (from, to) in files {
-            script += &format!("mount --bind \"$1\" {to}; shift\n");
+            script.extend(["mount --bind \"$1\" ", to, "; shift\n"]);
             words.push(from.display().to_string());
         }
         script += "exec \"$@\"";
@@ -127,7 +135,11 @@ pub struct ProxyServer {
 
 impl ProxyServer {
     /// microsocks with `login` (user and password), at `port` or a free one.
-    pub fn microsocks(network: &BlockedNetwork, login: Option<(&str, &str)>, port: Option<u16>) -> Result<Self> {
+    pub fn microsocks(
+        network: &BlockedNetwork,
+        login: Option<(&str, &str)>,
+        port: Option<u16>,
+    ) -> Result<Self> {
         let port = port.map_or_else(free_port, Ok)?;
         let number = port.to_string();
         let mut args = vec!["-i", PROXIES, "-p", &number];
@@ -141,7 +153,8 @@ impl ProxyServer {
     pub fn dante(network: &BlockedNetwork, password: &str) -> Result<Self> {
         let port = free_port()?;
         let dir = network.dir.path();
-        let hash = Command::new("openssl").args(["passwd", "-6", password]).output().context("run openssl")?;
+        let hash =
+            Command::new("openssl").args(["passwd", "-6", password]).output().context("run openssl")?;
         let hash = String::from_utf8(hash.stdout)?;
         let (passwd, shadow) = (dir.join("passwd"), dir.join("shadow"));
         let known = fs::read_to_string("/etc/passwd")?;
@@ -164,7 +177,9 @@ impl ProxyServer {
         let port = free_port()?;
         let config = write(
             &network.dir.path().join("tinyproxy.conf"),
-            &format!("Port {port}\nListen {PROXIES}\nTimeout 600\nMaxClients 20\nBasicAuth {USER} {password}\n"),
+            &format!(
+                "Port {port}\nListen {PROXIES}\nTimeout 600\nMaxClients 20\nBasicAuth {USER} {password}\n"
+            ),
         )?;
         Self { child: network.start("tinyproxy", &["-d", "-c", &config], &[])?, port }.ready(network)
     }

@@ -52,7 +52,8 @@ fn judge(target: &RtmpUrl, proxies: &ProxyList, reached: Result<(), OpenError>) 
         Err(error) => {
             let remedy = match &error {
                 OpenError::Proxy { .. } => {
-                    "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy".to_owned()
+                    "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy"
+                        .to_owned()
                 }
                 OpenError::Resolve { .. } => {
                     "check this machine's DNS: getent hosts followed by the name".to_owned()

@@ -15,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(8);
 
 /// Tries all ways, if there is a proxy.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
-    let Some(settings) = context.settings.as_ref().filter(|settings| !settings.telegram.proxies.is_empty()) else {
+    let Some(settings) = context.settings.as_ref().filter(|settings| !settings.telegram.proxies.is_empty())
+    else {
         return;
     };
     if context.offline {
@@ -42,7 +43,8 @@ fn try_all<'a>(
         let running: Vec<_> =
             proxies.iter().map(|proxy| (proxy, scope.spawn(move || attempt(Some(proxy))))).collect();
         let failed = || Err(ProxyProblem::Stopped);
-        let tried = running.into_iter().map(|(proxy, thread)| (proxy, thread.join().unwrap_or_else(|_| failed())));
+        let tried =
+            running.into_iter().map(|(proxy, thread)| (proxy, thread.join().unwrap_or_else(|_| failed())));
         let tried = tried.collect();
         (direct.join().unwrap_or_else(|_| failed()), tried)
     })
@@ -50,14 +52,17 @@ fn try_all<'a>(
 
 fn judge(direct: &Result<Duration, ProxyProblem>, proxies: &[TriedProxy<'_>]) -> Vec<Finding> {
     let works = proxies.iter().any(|(_, tried)| tried.is_ok());
-    let mut findings: Vec<_> = proxies.iter().map(|(proxy, tried)| of_proxy(proxy, tried, works, direct)).collect();
+    let mut findings: Vec<_> =
+        proxies.iter().map(|(proxy, tried)| of_proxy(proxy, tried, works, direct)).collect();
     findings.push(match direct {
         Ok(after) => {
             let text = format!("Telegram answers without a proxy too, after {:.1} s", after.as_secs_f64());
             Finding::pass("direct", text)
         }
         // The reason for a proxy, most often.
-        Err(problem) => Finding::pass("direct", format!("Telegram cannot be reached without a proxy: {problem}")),
+        Err(problem) => {
+            Finding::pass("direct", format!("Telegram cannot be reached without a proxy: {problem}"))
+        }
     });
     findings
 }
@@ -80,7 +85,8 @@ fn of_proxy(
     if another_works {
         return Finding::warn(CHECK, text).with_remedy(format!("{remedy}, or remove it from TELEGRAM_PROXY"));
     }
-    let without = if direct.is_ok() { "; or remove TELEGRAM_PROXY: Telegram answers without a proxy" } else { "" };
+    let without =
+        if direct.is_ok() { "; or remove TELEGRAM_PROXY: Telegram answers without a proxy" } else { "" };
     Finding::fail(CHECK, text, format!("{remedy}{without}"))
 }
 
@@ -113,18 +119,28 @@ mod tests {
 
     #[test]
     fn the_ways_that_work_are_named() {
-        let proxies = parse_proxies("socks5://u:s3cr3t@a:1 mtproxy://b:2?secret=00112233445566778899aabbccddeeff").unwrap();
+        let proxies =
+            parse_proxies("socks5://u:s3cr3t@a:1 mtproxy://b:2?secret=00112233445566778899aabbccddeeff")
+                .unwrap();
         let (works, dead) = (Ok(Duration::from_millis(120)), Err(ProxyProblem::MtProxySilent));
         let blocked = Err(ProxyProblem::Direct(ConnectionRefused));
         for (first, direct, levels, words) in [
-            (works.clone(), blocked.clone(), [Pass, Warn, Pass], "socks5://a:1 leads to Telegram: it answers after 0.1 s"),
+            (
+                works.clone(),
+                blocked.clone(),
+                [Pass, Warn, Pass],
+                "socks5://a:1 leads to Telegram: it answers after 0.1 s",
+            ),
             (dead.clone(), blocked, [Fail, Fail, Pass], "cannot be reached without a proxy"),
             (dead.clone(), works.clone(), [Fail, Fail, Pass], "or remove TELEGRAM_PROXY"),
         ] {
             let found = judge(&direct, &[(&proxies[0], first), (&proxies[1], dead.clone())]);
             assert_eq!(found.iter().map(|finding| finding.level).collect::<Vec<_>>(), levels);
             let text = format!("{found:?}");
-            assert!(text.contains(words) && text.contains("mtproxy://b:2") && !text.contains("s3cr3t"), "{text}");
+            assert!(
+                text.contains(words) && text.contains("mtproxy://b:2") && !text.contains("s3cr3t"),
+                "{text}"
+            );
         }
     }
 }

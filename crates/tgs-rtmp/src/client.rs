@@ -17,7 +17,8 @@ use std::{
 use tgs_core::proxy::ProxyList;
 
 pub use self::error::{
-    CertificateProblem, ConnectionLost, IngestProxyProblem, LookupProblem, NotRtmp, OpenError, OpenStage, TlsError,
+    CertificateProblem, ConnectionLost, IngestProxyProblem, LookupProblem, NotRtmp, OpenError, OpenStage,
+    TlsError,
 };
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
@@ -133,11 +134,7 @@ impl RtmpConnection {
         }
     }
 
-    fn open_once(
-        target: &RtmpUrl,
-        proxies: &ProxyList,
-        deadline: Deadline<'_>,
-    ) -> Result<Self, OpenFailure> {
+    fn open_once(target: &RtmpUrl, proxies: &ProxyList, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
         let mut wire = Transport::connect(&target.host, target.port, proxies, deadline)?;
         if target.tls {
             wire.start_tls(&target.host, deadline)?;

@@ -7,8 +7,8 @@ use std::{
 
 use tgs_control::{RunningStatus, TelegramStatus};
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, proxy::ProxyList, remedy, secret::Secret,
-    settings::Settings,
+    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, proxy::ProxyList, remedy,
+    secret::Secret, settings::Settings,
 };
 use tgs_telegram::{
     App, TelegramClient,

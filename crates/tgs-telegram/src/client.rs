@@ -16,7 +16,7 @@ use tokio::time;
 use crate::{
     app::App,
     dc,
-    error::TelegramError,
+    error::{ErrorClass, TelegramError},
     pinned_session::PinnedSession,
     pool::{CallAborted, CallHandles, ClientPool, STOP_CHECK},
     session::string::SessionString,
@@ -63,7 +63,13 @@ impl TelegramClient {
         let pinned = PinnedSession::new(session.dc, Some(session.key.clone()), table)
             .ok_or_else(|| TelegramError::no_dc(doing))?;
         let mut client = Self::new(app, pinned, cancel);
-        let me = client.self_user()?;
+        let me = match client.self_user() {
+            // Where IPv4 does not answer, IPv6 may.
+            Err(error) if error.class == ErrorClass::Network && client.change_address() => {
+                client.self_user().map_err(|other| if other.class == error.class { error } else { other })?
+            }
+            answer => answer?,
+        };
         Ok((client, me))
     }
 
@@ -113,6 +119,11 @@ impl TelegramClient {
     #[must_use]
     pub fn session(&self) -> Option<SessionString> {
         self.session.export()
+    }
+
+    fn change_address(&mut self) -> bool {
+        self.close();
+        self.session.change_address()
     }
 
     /// Whether the connection is believed to be open.

@@ -44,7 +44,8 @@ impl DcTable {
     /// IPv6 address, which may answer where IPv4 does not.
     pub(crate) fn addresses(&self, dc: u8) -> Vec<SocketAddr> {
         let first = self.address(dc);
-        let on_internet = matches!(first, Some(SocketAddr::V4(v4)) if !v4.ip().is_loopback() && !v4.ip().is_private());
+        let on_internet =
+            matches!(first, Some(SocketAddr::V4(v4)) if !v4.ip().is_loopback() && !v4.ip().is_private());
         let second = dc_address_v6(dc, self.test).filter(|_| on_internet);
         first.into_iter().chain(second).collect()
     }

@@ -35,6 +35,6 @@ pub use app::App;
 pub use chat::{Chat, ChatKind};
 pub use client::{CALL_LIMIT, TelegramClient};
 pub use error::{ErrorClass, TelegramError};
-pub use proxy::{ProxyFailure, ProxyProblem, check_route};
 pub use group_call::{GroupCall, GroupCallState, Ingest};
+pub use proxy::{ProxyFailure, ProxyProblem, check_route};
 pub use user::SelfUser;

@@ -34,13 +34,15 @@ struct HomeDc {
     table: dc::DcTable,
     /// The address of the forwarder to the proxies, if there are any.
     forwarder: Option<SocketAddr>,
+    /// The DC's second address, while the first does not answer.
+    second: Option<SocketAddr>,
 }
 
 impl PinnedSession {
     /// A session at `dc`; `None` if the DC has no known address.
     pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::DcTable) -> Option<Self> {
         let address = table.address(dc)?;
-        Some(Self(Mutex::new(HomeDc { dc, address, key, table, forwarder: None })))
+        Some(Self(Mutex::new(HomeDc { dc, address, key, table, forwarder: None, second: None })))
     }
 
     fn home(&self) -> MutexGuard<'_, HomeDc> {
@@ -61,7 +63,20 @@ impl PinnedSession {
     /// The address that the pool connects to: the forwarder's with proxies, else the DC's.
     pub(crate) fn connect_address(&self) -> SocketAddr {
         let home = self.home();
-        home.forwarder.unwrap_or(home.address)
+        home.forwarder.or(home.second).unwrap_or(home.address)
+    }
+
+    /// Changes between the DC's two addresses. Returns `false` if it has only one, or if a forwarder
+    /// chooses.
+    pub(crate) fn change_address(&self) -> bool {
+        let mut home = self.home();
+        let addresses = home.table.addresses(home.dc);
+        let other = addresses.into_iter().find(|address| *address != home.address);
+        if home.forwarder.is_some() || other.is_none() {
+            return false;
+        }
+        home.second = if home.second.is_some() { None } else { other };
+        true
     }
 
     /// Directs the pool to a forwarder, or to the DC itself.
@@ -92,7 +107,7 @@ impl PinnedSession {
     pub(crate) fn move_to(&self, dc: u8) -> bool {
         let mut home = self.home();
         let Some(address) = home.table.address(dc) else { return false };
-        (home.dc, home.address, home.key) = (dc, address, None);
+        (home.dc, home.address, home.key, home.second) = (dc, address, None, None);
         true
     }
 

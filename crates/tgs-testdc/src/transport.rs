@@ -92,7 +92,8 @@ impl Transport {
 /// Whether a connection's first bytes are those of an obfuscated stream: in Full the second word is
 /// the number of the first frame, 0.
 fn is_obfuscated(buffer: &[u8]) -> bool {
-    let plain = buffer.first() == Some(&0xef) || matches!(first_word(buffer), Some(0xeeee_eeee | 0xdddd_dddd));
+    let plain =
+        buffer.first() == Some(&0xef) || matches!(first_word(buffer), Some(0xeeee_eeee | 0xdddd_dddd));
     !plain && buffer.get(4..8).is_some_and(|second| second != [0; 4])
 }
 
@@ -338,7 +339,8 @@ mod tests {
         frame[9] ^= 1;
         assert_eq!(Transport::default().decode(&mut frame), Err(Broken::Checksum));
         let mut full = Framing::Full { received: 0, sent: 0 };
-        let mut frames = [full.encode(&[7; 8]), Framing::Full { received: 0, sent: 3 }.encode(&[7; 8])].concat();
+        let mut frames =
+            [full.encode(&[7; 8]), Framing::Full { received: 0, sent: 3 }.encode(&[7; 8])].concat();
         let mut server = Transport::default();
         assert_eq!(server.decode(&mut frames), Ok(Some(vec![7; 8])));
         assert_eq!(server.decode(&mut frames), Err(Broken::Sequence { expected: 1, got: 3 }));

@@ -59,8 +59,7 @@ fn the_viewers_of_the_live_stream_are_shown_without_further_requests() {
 fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
     let scene = Scene::new().unwrap();
     let session = SessionString::decode(&scene.read("SESSION_STRING").unwrap()).unwrap();
-    let app =
-        App {
+    let app = App {
         api_id: scene.dc.api_id(),
         api_hash: Secret::new(scene.dc.api_hash()),
         device: "tgs-stream",

@@ -70,17 +70,15 @@ fn parse(word: &str) -> Result<UpstreamProxy, String> {
 fn link(text: &str) -> Option<(&'static str, &str)> {
     let (before, query) = text.split_once('?')?;
     let before = before.trim_end_matches('/').to_ascii_lowercase();
-    let path = match before.strip_prefix("tg:") {
-        Some(path) => path.trim_start_matches('/'),
-        None => {
-            let address =
-                before.strip_prefix("https://").or(before.strip_prefix("http://")).unwrap_or(&before);
-            let (host, path) = address.split_once('/')?;
-            if !LINK_HOSTS.contains(&host.trim_start_matches("www.")) {
-                return None;
-            }
-            path
+    let path = if let Some(path) = before.strip_prefix("tg:") {
+        path.trim_start_matches('/')
+    } else {
+        let address = before.strip_prefix("https://").or(before.strip_prefix("http://")).unwrap_or(&before);
+        let (host, path) = address.split_once('/')?;
+        if !LINK_HOSTS.contains(&host.trim_start_matches("www.")) {
+            return None;
         }
+        path
     };
     match path {
         "proxy" => Some(("proxy", query)),

@@ -188,7 +188,7 @@ impl TunnelHandshake {
             (_, Some(4), _) => 22,
             (_, Some(3), Some(length)) => 7 + usize::from(*length),
             (_, Some(3), None) => 5,
-            (_, Some(_), _) | (_, None, _) => 4,
+            (_, Some(_) | None, _) => 4,
         }
     }
 
@@ -209,8 +209,9 @@ impl TunnelHandshake {
         self.stage = HandshakeStage::Open;
         match status.and_then(|status| status.parse().ok()).ok_or(TunnelError::NotHttp)? {
             200..300 => Ok(()),
-            407 if self.login.is_some() => Err(TunnelError::LoginRefused),
-            407 => Err(TunnelError::LoginNeeded),
+            // tinyproxy answers 401.
+            401 | 407 if self.login.is_some() => Err(TunnelError::LoginRefused),
+            401 | 407 => Err(TunnelError::LoginNeeded),
             403 | 405 => Err(TunnelError::Forbidden),
             status @ 500.. => Err(TunnelError::Unreachable(status)),
             status => Err(TunnelError::Refused(status)),

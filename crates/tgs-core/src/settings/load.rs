@@ -303,19 +303,16 @@ impl<'a> Reader<'a> {
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
         let (cache_limit, cache_ahead) =
             (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
-        let passthrough = self.value("PASSTHROUGH", flag);
+        let (passthrough, rust_log) = (self.value("PASSTHROUGH", flag), self.value("RUST_LOG", text));
         let image_duration = self.value("IMAGE_DURATION", image_duration);
         let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
-        let rust_log = self.value("RUST_LOG", text);
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
-        let output_proxies = self.output_proxies(publisher);
-        self.warn_of_proxies(telegram.as_ref(), output_proxies.as_deref(), publisher);
         Some(Settings {
+            output_proxies: self.output_proxies(telegram.as_ref(), publisher),
             telegram: telegram?,
             output_url: output_url.map(|(url, _)| Secret::new(url)),
-            output_proxies,
             filler: self.optional("FILLER", path),
             ffmpeg_args: self.optional("FFMPEG_ARGS", text).unwrap_or_default(),
             ytdlp_args: self.optional("YTDLP_ARGS", arguments).unwrap_or_default(),

@@ -540,7 +540,8 @@ fn a_former_name_is_read_with_a_warning() {
 
 #[test]
 fn proxies_of_the_stream() {
-    let shown = |settings: &Settings| settings.ingest_proxies().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let shown =
+        |settings: &Settings| settings.ingest_proxies().iter().map(ToString::to_string).collect::<Vec<_>>();
     let load = |lines: &str| load(lines, None, &[], &[]);
     let mtproxy = "tg://proxy?server=m&port=443&secret=dd00112233445566778899aabbccddeeff";
     let settings = load(&format!("TELEGRAM_PROXY='{mtproxy} http://h:3128'\n")).unwrap();

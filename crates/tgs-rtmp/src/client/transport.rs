@@ -128,8 +128,8 @@ impl Transport {
         deadline: Deadline<'_>,
     ) -> Result<Self, OpenError> {
         let failed = |problem| OpenError::Proxy { proxy: proxy.to_string(), problem };
-        let mut handshake =
-            TunnelHandshake::new(proxy, host, port).map_err(|error| failed(IngestProxyProblem::Tunnel(error)))?;
+        let mut handshake = TunnelHandshake::new(proxy, host, port)
+            .map_err(|error| failed(IngestProxyProblem::Tunnel(error)))?;
         let mut wire = match Self::connect_directly(&proxy.host, proxy.port, deadline) {
             Err(OpenError::Cancelled) => return Err(OpenError::Cancelled),
             other => other.map_err(|error| failed(IngestProxyProblem::Connect(Box::new(error))))?,

@@ -72,7 +72,7 @@ impl ClientHello {
 
 /// The length of the answer's first part by its first [`RECORD_HEADER`] bytes: the ServerHello, the
 /// ChangeCipherSpec, and the header of the record behind it.
-pub(super) fn server_hello_length(header: &[u8; RECORD_HEADER]) -> Result<usize, InvalidFrame> {
+pub(super) fn server_hello_length(header: [u8; RECORD_HEADER]) -> Result<usize, InvalidFrame> {
     let length = record_length(header, [0x16, 3, 3])?;
     Ok(RECORD_HEADER + length + CHANGE_CIPHER_SPEC.len() + RECORD_HEADER)
 }
@@ -83,10 +83,10 @@ pub(super) fn server_data_length(first_part: &[u8]) -> Result<usize, InvalidFram
     if !rest.ends_with(&CHANGE_CIPHER_SPEC) {
         return Err(InvalidFrame);
     }
-    record_length(header, DATA)
+    record_length(*header, DATA)
 }
 
-fn record_length(header: &[u8; RECORD_HEADER], begin: [u8; 3]) -> Result<usize, InvalidFrame> {
+fn record_length(header: [u8; RECORD_HEADER], begin: [u8; 3]) -> Result<usize, InvalidFrame> {
     let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
     if header[..3] == begin && length <= LONGEST_RECEIVED { Ok(length) } else { Err(InvalidFrame) }
 }
@@ -112,7 +112,7 @@ pub(super) fn take_record(buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Inval
         if header[..] == CHANGE_CIPHER_SPEC[..RECORD_HEADER] {
             return Ok(None);
         }
-        let end = RECORD_HEADER + record_length(header, DATA)?;
+        let end = RECORD_HEADER + record_length(*header, DATA)?;
         if buffer.len() < end {
             return Ok(None);
         }
@@ -141,8 +141,8 @@ fn unsigned_hello(domain: &str) -> io::Result<Vec<u8>> {
     hello.extend([0, 32]);
     hello.extend(grease[0]);
     for suite in [
-        0x1301_u16, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x9c, 0x9d, 0x2f,
-        0x35,
+        0x1301_u16, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x9c,
+        0x9d, 0x2f, 0x35,
     ] {
         hello.extend(suite.to_be_bytes());
     }
@@ -164,13 +164,7 @@ fn extensions(domain: &str, group: [u8; 2], version: [u8; 2]) -> io::Result<Vec<
     let key = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(no_key)?;
     let key = key.compute_public_key().map_err(no_key)?;
     let length = domain.len() as u16;
-    let name = [
-        &(length + 3).to_be_bytes()[..],
-        &[0],
-        &length.to_be_bytes(),
-        domain.as_bytes(),
-    ]
-    .concat();
+    let name = [&(length + 3).to_be_bytes()[..], &[0], &length.to_be_bytes(), domain.as_bytes()].concat();
     let groups = [&[0, 8][..], &group, &[0, 0x1d, 0, 0x17, 0, 0x18]].concat();
     let share = [&[0, 41][..], &group, &[0, 1, 0, 0, 0x1d, 0, 32], key.as_ref()].concat();
     let versions = [&[6][..], &version, &[3, 4, 3, 3]].concat();
@@ -234,9 +228,10 @@ mod tests {
     #[test]
     fn only_an_answer_signed_with_the_secret_counts() {
         let hello = ClientHello::new(&[7; 16], "a.example").unwrap();
-        let mut answer = [&[0x16, 3, 3, 0, 90][..], &[2; 90], &CHANGE_CIPHER_SPEC, &DATA, &[0, 4], &[1; 4]].concat();
+        let mut answer =
+            [&[0x16, 3, 3, 0, 90][..], &[2; 90], &CHANGE_CIPHER_SPEC, &DATA, &[0, 4], &[1; 4]].concat();
         let first = 5 + 90 + 6 + 5;
-        assert_eq!(server_hello_length(answer.first_chunk().unwrap()), Ok(first));
+        assert_eq!(server_hello_length(*answer.first_chunk().unwrap()), Ok(first));
         assert_eq!(server_data_length(&answer[..first]), Ok(4));
         for (secret, good) in [([7; 16], true), ([8; 16], false)] {
             answer[RANDOM].fill(0);
@@ -245,7 +240,7 @@ mod tests {
             assert_eq!(hello.is_answered_by(&answer), good);
         }
         assert!(!hello.is_answered_by(&[]) && server_data_length(&[]).is_err());
-        assert!(server_hello_length(&[0x15, 3, 3, 0, 2]).is_err());
+        assert!(server_hello_length([0x15, 3, 3, 0, 2]).is_err());
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! during calls only and ends with the pool.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -96,7 +95,9 @@ async fn accept(listener: TcpListener, address: SocketAddr, forwarding: Arc<Forw
                 let forwarding = Arc::clone(&forwarding);
                 connections.spawn(async move { forwarding.serve(local).await });
             }
-            Ok((_, peer)) => log::warn!("refused another user's connection from {peer} to the way to Telegram"),
+            Ok((_, peer)) => {
+                log::debug!("refused the connection of another user from {peer}");
+            }
             // For example out of file descriptors, which may be temporary.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }

@@ -56,7 +56,9 @@ impl Framing {
 
     /// Removes and returns the next frame of `buffer`, once it is complete.
     pub(super) fn decode(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>, InvalidFrame> {
-        let Some(word) = buffer.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else { return Ok(None) };
+        let Some(word) = buffer.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else {
+            return Ok(None);
+        };
         match self {
             Self::Full(seq) => decode_full(buffer, word, seq),
             Self::Padded => {

@@ -67,7 +67,8 @@ pub(super) async fn open(
             Ok(stream) => {
                 let (encoder, decoder) = codec::full();
                 let connection = DcConnection { stream, encoder, decoder };
-                return answered(connection, (ProxyProblem::NoTelegram, ProxyProblem::NoTelegram), until).await;
+                return answered(connection, (ProxyProblem::NoTelegram, ProxyProblem::NoTelegram), until)
+                    .await;
             }
             // Perhaps the proxy has only the other version of IP.
             Err(unreachable @ ProxyProblem::Tunnel(TunnelError::Unreachable(_))) => problem = unreachable,
@@ -87,7 +88,8 @@ async fn direct(target: &DcTarget, until: Instant) -> Result<DcConnection, Proxy
             Ok(Ok(stream)) => {
                 let (encoder, decoder) = codec::full();
                 let connection = DcConnection { stream, encoder, decoder };
-                return answered(connection, (ProxyProblem::NoTelegram, ProxyProblem::NoTelegram), until).await;
+                return answered(connection, (ProxyProblem::NoTelegram, ProxyProblem::NoTelegram), until)
+                    .await;
             }
             Ok(Err(error)) => problem = ProxyProblem::Direct(error.kind()),
             Err(_) => problem = ProxyProblem::Direct(io::ErrorKind::TimedOut),
@@ -136,7 +138,11 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Opens a connection to `address` through SOCKS5 or HTTP CONNECT.
-async fn tunnel(proxy: &UpstreamProxy, address: SocketAddr, until: Instant) -> Result<TcpStream, ProxyProblem> {
+async fn tunnel(
+    proxy: &UpstreamProxy,
+    address: SocketAddr,
+    until: Instant,
+) -> Result<TcpStream, ProxyProblem> {
     let mut stream = connect(proxy, until).await?;
     let host = address.ip().to_string();
     let mut handshake = TunnelHandshake::new(proxy, &host, address.port())?;
@@ -163,13 +169,16 @@ async fn tunnel(proxy: &UpstreamProxy, address: SocketAddr, until: Instant) -> R
     Ok(stream)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err needs")]
 fn closed(_: io::Error) -> ProxyProblem {
     ProxyProblem::Closed
 }
 
 /// Begins the stream of an MTProxy, after the disguise's handshake if its secret has one.
-async fn mtproxy(mut stream: TcpStream, secret: &MtProxySecret, dc: i16) -> Result<DcConnection, ProxyProblem> {
+async fn mtproxy(
+    mut stream: TcpStream,
+    secret: &MtProxySecret,
+    dc: i16,
+) -> Result<DcConnection, ProxyProblem> {
     let local = |error: io::Error| ProxyProblem::Local(error.kind());
     let key = secret.key.expose();
     let disguised = match &secret.disguise {
@@ -189,7 +198,7 @@ async fn shake_fake_hands(stream: &mut TcpStream, hello: &ClientHello) -> Result
     stream.write_all(&hello.bytes).await.map_err(closed)?;
     let mut header = [0; RECORD_HEADER];
     stream.read_exact(&mut header).await.map_err(closed)?;
-    let first = server_hello_length(&header).map_err(|_| ProxyProblem::NotMtProxy)?;
+    let first = server_hello_length(header).map_err(|_| ProxyProblem::NotMtProxy)?;
     let mut answer = vec![0; first];
     answer[..RECORD_HEADER].copy_from_slice(&header);
     stream.read_exact(&mut answer[RECORD_HEADER..]).await.map_err(closed)?;

@@ -69,6 +69,8 @@ mod tests {
         };
         assert!(ping.is_answered_by(&answer(ping.nonce)));
         assert!(!ping.is_answered_by(&answer([0; 16])));
-        assert!(!ping.is_answered_by(&Frame::Message(vec![0; 19])) && !ping.is_answered_by(&Frame::Status(-404)));
+        assert!(
+            !ping.is_answered_by(&Frame::Message(vec![0; 19])) && !ping.is_answered_by(&Frame::Status(-404))
+        );
     }
 }

@@ -19,7 +19,12 @@ fn open(
     session: &SessionInfo,
     cancel: &Cancel,
 ) -> Result<(TelegramClient, SelfUser), TelegramError> {
-    let app = App { api_id: dc.api_id(), api_hash: Secret::new(dc.api_hash()), device: "test", proxies: ProxyList::default() };
+    let app = App {
+        api_id: dc.api_id(),
+        api_hash: Secret::new(dc.api_hash()),
+        device: "test",
+        proxies: ProxyList::default(),
+    };
     let session = SessionString::decode(&session.telethon_string()).expect("is one");
     TelegramClient::connect(app, &session, cancel)
 }

@@ -7,8 +7,21 @@ use crate::{
 };
 
 impl Reader<'_> {
-    /// `OUTPUT_PROXY`; `Some` and empty for `direct`.
-    pub(super) fn output_proxies(&mut self, publisher: Option<PublisherKind>) -> Option<Vec<UpstreamProxy>> {
+    /// `OUTPUT_PROXY`; `Some` and empty for `direct`. Warns where the stream goes past
+    /// TELEGRAM_PROXY.
+    pub(super) fn output_proxies(
+        &mut self,
+        telegram: Option<&Telegram>,
+        publisher: Option<PublisherKind>,
+    ) -> Option<Vec<UpstreamProxy>> {
+        let proxies = self.named_output_proxies(publisher);
+        if proxies.is_none() {
+            self.warn_of_direct_stream(telegram, publisher);
+        }
+        proxies
+    }
+
+    fn named_output_proxies(&mut self, publisher: Option<PublisherKind>) -> Option<Vec<UpstreamProxy>> {
         let (_, shown) = self.find("OUTPUT_PROXY")?;
         let proxies = self.optional("OUTPUT_PROXY", parse)?;
         if publisher == Some(PublisherKind::Ffmpeg) && !proxies.is_empty() {
@@ -17,15 +30,9 @@ impl Reader<'_> {
         Some(proxies)
     }
 
-    /// Warns where TELEGRAM_PROXY is set and the stream goes past it.
-    pub(super) fn warn_of_proxies(
-        &mut self,
-        telegram: Option<&Telegram>,
-        output: Option<&[UpstreamProxy]>,
-        publisher: Option<PublisherKind>,
-    ) {
+    fn warn_of_direct_stream(&mut self, telegram: Option<&Telegram>, publisher: Option<PublisherKind>) {
         let proxies = telegram.map_or(&[][..], |telegram| &telegram.proxies);
-        if proxies.is_empty() || output.is_some() {
+        if proxies.is_empty() {
             return;
         }
         let why = match publisher {

@@ -58,6 +58,9 @@ mod tests {
         }
         assert_eq!(dc_address_v6(2, false), Some("[2001:67c:4e8:f002::a]:443".parse().unwrap()));
         assert_eq!(dc_address_v6(5, false), Some("[2001:b28:f23f:f005::a]:443".parse().unwrap()));
-        assert_eq!((dc_address_v6(0, false), dc_address_v6(6, false), dc_address_v6(1, true)), (None, None, None));
+        assert_eq!(
+            (dc_address_v6(0, false), dc_address_v6(6, false), dc_address_v6(1, true)),
+            (None, None, None)
+        );
     }
 }
