@@ -135,6 +135,8 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
     let dante = ProxyServer::dante(&network, PASSWORD).unwrap();
     let open = ProxyServer::microsocks(&network, None, None).unwrap();
     let http = ProxyServer::tinyproxy(&network, PASSWORD).unwrap();
+    let listener = TcpListener::bind((PROXIES, 0)).unwrap();
+    let silent = format!("socks5://{}", listener.local_addr().unwrap());
     network.enter(NetworkSide::Outer).unwrap();
     for (count, text) in [
         format!("socks5://{USER}:{PASSWORD}@{}", dante.address()),
@@ -152,6 +154,17 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         publisher.goodbye();
         ingest.wait("a publisher", LIMIT, |records| records.len() > count).unwrap();
     }
+    // One that is silent and one that is dead are passed over, and the next stream begins with the
+    // one that has worked.
+    let list = format!("{silent} socks5://{PROXIES}:9 socks5://{}", open.address());
+    let proxies = ProxyList::new(parse_proxies(&list).unwrap());
+    for limit in [3 * SECOND, SECOND] {
+        RtmpConnection::open_through(&proxies, &url, &METADATA, || false, limit).unwrap().goodbye();
+        assert_eq!(proxies.current().unwrap().port, open.port);
+    }
+    let silent = ProxyList::new(parse_proxies(&silent).unwrap());
+    let error = RtmpConnection::open_through(&silent, &url, &METADATA, || false, SECOND / 4).unwrap_err();
+    assert!(error.to_string().contains("it accepts the connection and does not answer"), "{error}");
     for (text, words) in [
         (format!("socks5://{USER}:wr0ng-pass@{}", dante.address()), "refuses the user name or the password"),
         (format!("socks5://{}", dante.address()), "asks for a user name and password"),
@@ -171,8 +184,8 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
 fn the_one_that_works_is_kept_and_tgs_diag_names_it() {
     let network = BlockedNetwork::new().unwrap();
     let dc = telegram();
-    let silent = TcpListener::bind((PROXIES, 0)).unwrap();
-    let silent = format!("socks5://{}", silent.local_addr().unwrap());
+    let listener = TcpListener::bind((PROXIES, 0)).unwrap();
+    let silent = format!("socks5://{}", listener.local_addr().unwrap());
     let proxy = ProxyServer::mtprotoproxy(&network, KEY, None).unwrap();
     network.enter(NetworkSide::Outer).unwrap();
     let works = format!("mtproxy://{}", proxy.address());
@@ -203,6 +216,10 @@ fn the_one_that_works_is_kept_and_tgs_diag_names_it() {
     line("Telegram cannot be reached without a proxy");
     line("alive: Alice");
     assert!(!shown.contains(KEY), "{shown}");
+    let mut command = Command::new(bin_path::build("tgs-session").unwrap());
+    let output = command.args(["--show", "--env-file"]).arg(scene.env_file()).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && shown.contains("Account:  Alice"), "{shown}");
 }
 
 #[test]

@@ -263,6 +263,8 @@ fn connect_request(host: &str, port: u16, login: Option<&ProxyLogin>) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::proxy::parse_proxies;
 
@@ -343,5 +345,29 @@ mod tests {
         }
         let endless = format!("HTTP/1.1 200 OK\r\n{}", "x".repeat(LONGEST_HEAD));
         assert_eq!(run("http://h:1", "x", &[endless.as_bytes()]).1, Err(TunnelError::NotHttp));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_or_is_read_beyond_its_end(
+            answer in proptest::collection::vec(any::<u8>(), 0..300),
+            begin in prop_oneof![Just(&b""[..]), Just(&[5, 0, 5, 0, 0][..]), Just(b"HTTP/1.1 ")],
+            login: bool,
+        ) {
+            let login = if login { "u:p@" } else { "" };
+            for scheme in ["socks5", "http"] {
+                let proxy = &parse_proxies(&format!("{scheme}://{login}h:1")).unwrap()[0];
+                let mut handshake = TunnelHandshake::new(proxy, "x", 443).unwrap();
+                let bytes = [begin, &answer].concat();
+                let mut rest = &bytes[..];
+                while !rest.is_empty() && handshake.wanted() > 0 {
+                    let (now, later) = rest.split_at(handshake.wanted().min(rest.len()));
+                    rest = later;
+                    if handshake.receive(now).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
     }
 }

@@ -93,3 +93,47 @@ impl WireDecoder {
         self.framing.decode(&mut self.stream)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A decoder of each kind; one that knows the stream's keys gets random bytes either way.
+    fn decoders() -> [WireDecoder; 3] {
+        let obfuscated = |in_records| mtproxy(Obfuscation::new(&[1; 16], 2).unwrap(), in_records).1;
+        [full().1, obfuscated(false), obfuscated(true)]
+    }
+
+    #[test]
+    fn the_header_precedes_the_first_frame_only() {
+        let obfuscation = Obfuscation::new(&[1; 16], 2).unwrap();
+        let header = obfuscation.header.clone();
+        let (mut encoder, _) = mtproxy(obfuscation, true);
+        let frame = Frame::Message(vec![7; 40]);
+        let (first, second) = (encoder.encode(&frame), encoder.encode(&frame));
+        // ChangeCipherSpec, then one record with header and frame.
+        assert_eq!((&first[..6], &first[6..9]), (&[0x14, 3, 3, 0, 1, 1][..], &[0x17, 3, 3][..]));
+        assert_eq!(first[11..75], header);
+        assert_eq!((&second[..3], second.len() < 80), (&[0x17, 3, 3][..], true));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..8),
+            records: bool,
+        ) {
+            for mut decoder in decoders() {
+                for part in &parts {
+                    let bytes = if records { crate::proxy::fake_tls::records(part, true) } else { part.clone() };
+                    if decoder.feed(&bytes).is_err() {
+                        break;
+                    }
+                    while let Ok(Some(_)) = decoder.next() {}
+                }
+            }
+        }
+    }
+}
