@@ -16,6 +16,7 @@ pub mod machine;
 pub mod nginx;
 pub mod programme_run;
 pub mod prometheus;
+pub mod proxies;
 pub mod slot_starts;
 pub mod stunnel;
 pub mod telegram;

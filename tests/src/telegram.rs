@@ -39,8 +39,12 @@ pub struct Scene {
 impl Scene {
     /// Creates Alice's session in `.env`, her channel, and an ingest.
     pub fn new() -> Result<Self> {
+        Self::of(TestDc::start(World::example())?)
+    }
+
+    /// The same with this test DC.
+    pub fn of(dc: TestDc) -> Result<Self> {
         let ingest = Ingest::start()?;
-        let dc = TestDc::start(World::example())?;
         dc.set_ingest(ingest.url("").trim_end_matches('/'));
         let session = dc.new_session(World::ALICE, HOME).telethon_string();
         let (_, key) = dc.stream(World::CHANNEL);
@@ -83,6 +87,11 @@ impl Scene {
         let session = self.dc.new_session(World::ALICE, HOME);
         self.secrets.push(session.telethon_string());
         Ok(session)
+    }
+
+    /// Adds a text that must not appear anywhere.
+    pub fn hide(&mut self, secret: &str) {
+        self.secrets.push(secret.to_owned());
     }
 
     /// Sets a line of `.env` and writes the file.

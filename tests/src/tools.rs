@@ -35,6 +35,22 @@ pub fn zizmor() -> PathBuf {
     venv().join("bin/zizmor")
 }
 
+/// The mtprotoproxy of the Python environment.
+pub fn mtprotoproxy() -> Result<PathBuf> {
+    let path = venv().join("bin/mtprotoproxy.py");
+    ensure!(path.exists(), "{} is missing: run cargo xtask test once", path.display());
+    Ok(path)
+}
+
+/// The Python of the environment that has Kurigram.
+pub fn kurigram() -> Result<PathBuf> {
+    let has = |python: &PathBuf| python.join("site-packages/pyrogram").exists();
+    let lib = venv().join("lib");
+    let found = list(&lib).unwrap_or_default().iter().any(has);
+    ensure!(found, "no Kurigram in {}: run cargo xtask test once", lib.display());
+    Ok(venv().join("bin/python"))
+}
+
 /// The yt-dlp of the Python environment.
 pub fn yt_dlp() -> Result<PathBuf> {
     let path = venv().join("bin/yt-dlp");

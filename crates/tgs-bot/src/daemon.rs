@@ -70,7 +70,7 @@ impl BotDaemon {
         let heartbeat = watchdog.watch("bot", STUCK);
         Self {
             settings,
-            app: App { api_id, api_hash, device: "tgs-bot" },
+            app: App { api_id, api_hash, device: "tgs-bot", proxies: ProxyList::default() },
             broadcasts,
             wake,
             file,

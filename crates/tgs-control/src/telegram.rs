@@ -26,6 +26,10 @@ pub struct TelegramStatus {
     pub account: Option<String>,
     /// `Title (number)`
     pub chat: Option<String>,
+    /// The proxy that leads to Telegram (TELEGRAM_PROXY), as scheme, host and port; absent without
+    /// one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// The viewers of the live stream at the last check, half a minute ago at most; absent while
     /// their number is not known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod mask;
 pub mod owner;
 pub mod process;
+pub mod proxy;
 pub mod remedy;
 pub mod secret;
 pub mod settings;

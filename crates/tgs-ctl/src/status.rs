@@ -262,6 +262,9 @@ fn session(telegram: &TelegramStatus) -> String {
         (Some(why), state_is) if state_is != TelegramState::Live => format!("{state}: {}", plain(why)),
         _ => state.to_owned(),
     };
+    if let Some(proxy) = &telegram.proxy {
+        text = format!("{text}, through {}", plain(proxy));
+    }
     if let Some(account) = &telegram.account {
         text = format!("{text}, account {}", plain(account));
     }

@@ -16,7 +16,7 @@ use crate::{
     context::DiagContext,
     drop_privileges, ffmpeg,
     finding::{Finding, Level, lines, sum},
-    host, ingest, playlist, port,
+    host, ingest, playlist, port, routes,
     runner::{self, Check, CheckSink},
     settings, telegram, timetable, unit, ytdlp,
 };
@@ -48,6 +48,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
     };
     let checks = vec![
         check("settings", |context, out| out.say_all(settings::look(context))),
+        check("proxy", routes::look),
         check("telegram", telegram::primary),
         check("standby", telegram::standby),
         check("ingest", ingest::look),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tgs_core::settings::{NamedOutput, PublisherKind, Settings};
+use tgs_core::{
+    proxy::{ProxyList, UpstreamProxy},
+    settings::{NamedOutput, PublisherKind, Settings},
+};
 use tgs_playout::output::{Output, parse_output};
 use tgs_rtmp::{
     client::{self, OpenError},
@@ -25,8 +28,8 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
                 let remedy = "write OUTPUT_URL as rtmp://host/app/KEY or rtmps://host/app/KEY";
                 Finding::fail(CHECK, format!("OUTPUT_URL cannot be used: {why}"), remedy)
             }
-            Ok(Output::Rtmp(_)) if context.offline => Finding::unseen(CHECK, "--offline"),
-            Ok(Output::Rtmp(target)) => reach(&target, out),
+            Ok(Output::Rtmp(..)) if context.offline => Finding::unseen(CHECK, "--offline"),
+            Ok(Output::Rtmp(target, _)) => reach(&target, settings.output_url_proxies(), out),
             Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
         });
     }
@@ -42,28 +45,34 @@ fn further(offline: bool, settings: &Settings, out: &CheckSink) {
                 Finding::fail(CHECK, format!("it cannot be used: {why}"), remedy)
             }
             Ok(_) if offline => Finding::unseen(CHECK, "--offline"),
-            Ok(target) => reach(&target, out),
+            Ok(target) => reach(&target, Vec::new(), out),
         };
         let text = format!("output {name}: {}", found.text);
         out.say(Finding { text, ..found });
     }
 }
 
-/// Checks whether the server accepts connections.
-pub(crate) fn reach(target: &RtmpUrl, out: &CheckSink) -> Finding {
-    let cancel = out.cancel.clone();
-    judge(target, client::reach(target, move || cancel.is_cancelled(), LIMIT.min(out.left())))
+/// Checks whether the server accepts connections, through the first of `proxies` that works.
+pub(crate) fn reach(target: &RtmpUrl, proxies: Vec<UpstreamProxy>, out: &CheckSink) -> Finding {
+    let (cancel, proxies) = (out.cancel.clone(), ProxyList::new(proxies));
+    let reached = client::reach(target, &proxies, move || cancel.is_cancelled(), LIMIT.min(out.left()));
+    judge(target, &proxies, reached)
 }
 
-fn judge(target: &RtmpUrl, reached: Result<(), OpenError>) -> Finding {
+fn judge(target: &RtmpUrl, proxies: &ProxyList, reached: Result<(), OpenError>) -> Finding {
     let ((host, port), tls) = (target.host(), target.is_tls());
     match reached {
         Ok(()) => {
             let tls = if tls { ", with a TLS certificate that can be trusted" } else { "" };
-            Finding::pass(CHECK, format!("{host}:{port} answers{tls}"))
+            let through = proxies.current().map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+            Finding::pass(CHECK, format!("{host}:{port} answers{through}{tls}"))
         }
         Err(error) => {
             let remedy = match &error {
+                OpenError::Proxy { .. } => {
+                    "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy"
+                        .to_owned()
+                }
                 OpenError::Resolve { .. } => {
                     "check this machine's DNS: getent hosts followed by the name".to_owned()
                 }

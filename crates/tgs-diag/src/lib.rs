@@ -15,6 +15,7 @@ mod ingest;
 mod playlist;
 mod port;
 mod redact;
+mod routes;
 mod runner;
 mod running_broadcast;
 mod settings;

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use tgs_core::{
     env_file::EnvFile,
     mask,
+    proxy::UpstreamProxy,
     settings::{Settings, TABLE},
 };
 
@@ -36,6 +37,7 @@ impl Redactor {
     pub(crate) fn new(text: &str, file: &EnvFile, settings: Option<&Settings>) -> Self {
         let secret = |name: &str| TABLE.iter().any(|setting| setting.secret && name.contains(setting.name));
         let mut found: BTreeSet<String> = BTreeSet::new();
+        let mut shown: Vec<String> = Vec::new();
         found
             .extend(file.entries.iter().filter(|entry| secret(&entry.name)).map(|entry| entry.value.clone()));
         for line in text.lines() {
@@ -60,10 +62,15 @@ impl Redactor {
             found.extend(all.into_iter().flatten().map(|secret| secret.expose().clone()));
             found.extend(settings.also_outputs.iter().map(|output| output.url.expose().clone()));
             found.extend(telegram.phone.clone());
+            let proxies = || telegram.proxies.iter().chain(settings.output_proxies.iter().flatten());
+            found.extend(proxies().flat_map(UpstreamProxy::secrets).map(str::to_owned));
+            // Scheme, host and port of a proxy are no secret, and name it in findings.
+            shown.extend(proxies().map(ToString::to_string));
         }
         // The stream key, the last path segment of a URL.
         let keys: Vec<_> = found.iter().filter(|text| text.contains("://")).cloned().collect();
         found.extend(keys.iter().filter_map(|url| Some(url.rsplit_once('/')?.1.to_owned())));
+        found.retain(|secret| !shown.iter().any(|text| text.contains(secret)));
         let mut all: Vec<_> = found.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(all)

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use tgs_core::{files::lock::Holder, remedy, secret::Secret, settings::Settings, time::moment};
+use tgs_core::{
+    files::lock::Holder, proxy::ProxyList, remedy, secret::Secret, settings::Settings, time::moment,
+};
 use tgs_rtmp::url::RtmpUrl;
 use tgs_telegram::{
     ActiveSession, App, ErrorClass, GroupCallState, Ingest, SelfUser, TelegramClient, TelegramError,
@@ -103,14 +105,14 @@ fn chat(client: &mut TelegramClient, settings: &Settings, out: &CheckSink) {
         Err(error) => judge("call", &error, "run tgs-diag again"),
     });
     match given {
-        Ok(given) => out.say(server(&given, out)),
+        Ok(given) => out.say(server(settings, &given, out)),
         Err(_) => out.say(Finding::unseen("ingest", "Telegram sent no ingest address")),
     }
 }
 
-fn server(given: &Ingest, out: &CheckSink) -> Finding {
+fn server(settings: &Settings, given: &Ingest, out: &CheckSink) -> Finding {
     match RtmpUrl::parse(given.output().expose()) {
-        Ok(target) => ingest::reach(&target, out),
+        Ok(target) => ingest::reach(&target, settings.ingest_proxies(), out),
         Err(error) => Finding::fail(
             "ingest",
             format!("the ingest address from Telegram is invalid: {error}"),
@@ -194,7 +196,8 @@ fn open(
     if let Some(left) = FloodWaits::new(&settings.state_dir).left(&own.fingerprint(), SystemTime::now()) {
         return Err(NotAsked::Why(format!("Telegram asks to wait {} s more", left.as_secs() + 1)));
     }
-    let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag" };
+    let proxies = ProxyList::new(telegram.proxies.clone());
+    let app = App { api_id, api_hash: Secret::new(api_hash.expose().clone()), device: "tgs-diag", proxies };
     let (client, me) = TelegramClient::connect(app, own, &out.cancel).map_err(NotAsked::Refused)?;
     Ok((client, me, lock))
 }

@@ -2,14 +2,14 @@
 
 use std::{fmt, path::PathBuf};
 
-use tgs_core::secret::Secret;
+use tgs_core::{proxy::ProxyList, secret::Secret};
 use tgs_rtmp::url::{RtmpUrl, UrlError};
 
 /// The destination of the broadcast.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// An RTMP(S) server, through the native publisher.
-    Rtmp(RtmpUrl),
+    /// An RTMP(S) server, through the native publisher and through proxies, if there are any.
+    Rtmp(RtmpUrl, ProxyList),
     /// An RTMP(S) server, through an ffmpeg child with stream copy (`PUBLISHER=ffmpeg`).
     Ffmpeg {
         /// The ffmpeg executable.
@@ -23,10 +23,24 @@ pub enum Output {
     File(PathBuf),
 }
 
+impl Output {
+    /// The same output through `proxies`. An ffmpeg child and a file stay as they are.
+    #[must_use]
+    pub fn through(self, proxies: ProxyList) -> Self {
+        match self {
+            Self::Rtmp(target, _) => Self::Rtmp(target, proxies),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rtmp(target) => write!(f, "{target}"),
+            Self::Rtmp(target, proxies) => match proxies.current() {
+                Some(proxy) => write!(f, "{target} through {proxy}"),
+                None => write!(f, "{target}"),
+            },
             Self::Ffmpeg { shown, .. } => f.write_str(shown),
             Self::File(path) => write!(f, "{}", path.display()),
         }
@@ -56,7 +70,7 @@ pub fn parse_output(text: &str, by_ffmpeg: Option<PathBuf>) -> Result<Output, Ou
         Some(ffmpeg) => {
             Output::Ffmpeg { ffmpeg, url: Secret::new(text.to_owned()), shown: target.to_string() }
         }
-        None => Output::Rtmp(target),
+        None => Output::Rtmp(target, ProxyList::default()),
     })
 }
 

@@ -275,7 +275,7 @@ impl Publisher {
 /// Opens one connection.
 fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
     Ok(match output {
-        Output::Rtmp(target) => Box::new(sink::rtmp::open(target, profile, cancel)?),
+        Output::Rtmp(target, proxies) => Box::new(sink::rtmp::open(target, proxies, profile, cancel)?),
         Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
         Output::File(path) => Box::new(FileSink::create(path, profile)?),
     })

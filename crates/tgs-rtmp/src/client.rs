@@ -14,8 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_core::proxy::ProxyList;
+
 pub use self::error::{
-    CertificateProblem, ConnectionLost, LookupProblem, NotRtmp, OpenError, OpenStage, TlsError,
+    CertificateProblem, ConnectionLost, IngestProxyProblem, LookupProblem, NotRtmp, OpenError, OpenStage,
+    TlsError,
 };
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
@@ -55,16 +58,17 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Checks that the server of `target` is reachable: DNS, TCP and, for `rtmps`, TLS with a valid
+/// Checks that the server of `target` is reachable, through `proxies` if there are any: DNS, TCP and, for `rtmps`, TLS with a valid
 /// certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
 pub fn reach(
     target: &RtmpUrl,
+    proxies: &ProxyList,
     cancelled: impl Fn() -> bool + Send + Sync + 'static,
     timeout: Duration,
 ) -> Result<(), OpenError> {
     let cancelled: Cancelled = Arc::new(cancelled);
     let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
-    let mut wire = Transport::connect(&target.host, target.port, deadline)?;
+    let mut wire = Transport::connect(&target.host, target.port, proxies, deadline)?;
     if target.tls {
         wire.start_tls(&target.host, deadline)?;
     }
@@ -81,10 +85,22 @@ impl RtmpConnection {
         cancelled: impl Fn() -> bool + Send + Sync + 'static,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
+        Self::open_through(&ProxyList::default(), target, metadata, cancelled, timeout)
+    }
+
+    /// Like [`RtmpConnection::open`], through the first of `proxies` that leads to the server. The
+    /// proxy looks up the server's name. What the proxy has acknowledged may not have arrived.
+    pub fn open_through(
+        proxies: &ProxyList,
+        target: &RtmpUrl,
+        metadata: &Metadata,
+        cancelled: impl Fn() -> bool + Send + Sync + 'static,
+        timeout: Duration,
+    ) -> Result<Self, OpenError> {
         let cancelled: Cancelled = Arc::new(cancelled);
         let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
-        let mut connection = match Self::open_once(target, deadline) {
-            Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, deadline)?,
+        let mut connection = match Self::open_once(target, proxies, deadline) {
+            Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, proxies, deadline)?,
             Err(OpenFailure::Error(error)) => return Err(error),
             Ok(connection) => connection,
         };
@@ -95,7 +111,12 @@ impl RtmpConnection {
         Ok(connection)
     }
 
-    fn follow(target: &RtmpUrl, to: &str, deadline: Deadline<'_>) -> Result<Self, OpenError> {
+    fn follow(
+        target: &RtmpUrl,
+        to: &str,
+        proxies: &ProxyList,
+        deadline: Deadline<'_>,
+    ) -> Result<Self, OpenError> {
         let new = target.redirected(to).map_err(OpenError::RedirectTarget)?;
         log::info!("the server redirects to {new}");
         if target.is_tls() && !new.is_tls() {
@@ -104,7 +125,7 @@ impl RtmpConnection {
                 reason: "it would send the key unencrypted",
             });
         }
-        match Self::open_once(&new, deadline) {
+        match Self::open_once(&new, proxies, deadline) {
             Ok(connection) => Ok(connection),
             Err(OpenFailure::Error(error)) => Err(error),
             Err(OpenFailure::Redirect(_)) => {
@@ -113,8 +134,8 @@ impl RtmpConnection {
         }
     }
 
-    fn open_once(target: &RtmpUrl, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
-        let mut wire = Transport::connect(&target.host, target.port, deadline)?;
+    fn open_once(target: &RtmpUrl, proxies: &ProxyList, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
+        let mut wire = Transport::connect(&target.host, target.port, proxies, deadline)?;
         if target.tls {
             wire.start_tls(&target.host, deadline)?;
         }

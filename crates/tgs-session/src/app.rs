@@ -4,7 +4,9 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tgs_core::{cancel::Cancel, error::CliError, exit::Code, logging, owner, remedy, settings, signals};
+use tgs_core::{
+    cancel::Cancel, error::CliError, exit::Code, logging, owner, proxy::ProxyList, remedy, settings, signals,
+};
 
 use crate::{cli::Cli, context::Context, convert, dialogs, end_call, log_out, login, show, terminal::say};
 
@@ -35,7 +37,8 @@ pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
     }
     let cancel = Cancel::new();
     signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {}).context("listen for signals")?;
-    let context = Context { cli, settings, cancel };
+    let proxies = ProxyList::new(settings.telegram.proxies.clone());
+    let context = Context { cli, settings, cancel, proxies };
     let cli = &context.cli;
     let done = match cli.convert {
         Some(form) => convert::run(&context, form),

@@ -7,8 +7,8 @@ use std::{
 
 use tgs_control::{RunningStatus, TelegramStatus};
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, remedy, secret::Secret,
-    settings::Settings,
+    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, proxy::ProxyList, remedy,
+    secret::Secret, settings::Settings,
 };
 use tgs_telegram::{
     App, TelegramClient,
@@ -70,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) cli: Cli,
     pub(crate) settings: Settings,
     pub(crate) cancel: Cancel,
+    /// TELEGRAM_PROXY, with the one that works.
+    pub(crate) proxies: ProxyList,
 }
 
 impl Context {
@@ -107,7 +109,8 @@ impl Context {
         };
         match (telegram.api_id, &telegram.api_hash) {
             (Some(api_id), Some(api_hash)) => {
-                Ok(App { api_id, api_hash: api_hash.clone(), device: "tgs-session" })
+                let proxies = self.proxies.clone();
+                Ok(App { api_id, api_hash: api_hash.clone(), device: "tgs-session", proxies })
             }
             (None, Some(_)) => Err(missing("API_ID is")),
             (Some(_), None) => Err(missing("API_HASH is")),

@@ -363,7 +363,8 @@ fn into_chat(
     let broadcast = Mutex::new(broadcast);
     let play = |ingest: &Ingest, control: &Control| {
         let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
-        let played = rtmp_output(settings, ingest.output().expose(), "the ingest that Telegram names")
+        let (url, proxies) = (ingest.output(), settings.ingest_proxies());
+        let played = rtmp_output(settings, url.expose(), proxies, "the ingest that Telegram names")
             .and_then(|output| broadcast.play(&output, standing, control));
         played.unwrap_or_else(|error| error.log())
     };

@@ -208,7 +208,8 @@ fn check_tools(
 
 fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
     if let Some(url) = &settings.output_url {
-        return rtmp_output(settings, url.expose(), "the output (--output, OUTPUT_URL)")
+        let proxies = settings.output_url_proxies();
+        return rtmp_output(settings, url.expose(), proxies, "the output (--output, OUTPUT_URL)")
             .map(PublishTarget::Output);
     }
     let telegram = &settings.telegram;

@@ -10,6 +10,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
+    proxy::{ProxyList, UpstreamProxy},
     settings::{self, AudioSide, NamedOutput, PublisherKind, Settings},
 };
 use tgs_playout::{
@@ -149,10 +150,17 @@ pub(crate) fn further_outputs(
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
 }
 
-/// The output at `url`. `origin` names the setting or server that gave the URL, for the error.
-pub(crate) fn rtmp_output(settings: &Settings, url: &str, origin: &str) -> Result<Output, CliError> {
+/// The output at `url`, through `proxies`. `origin` names the setting or server that gave the URL,
+/// for the error.
+pub(crate) fn rtmp_output(
+    settings: &Settings,
+    url: &str,
+    proxies: Vec<UpstreamProxy>,
+    origin: &str,
+) -> Result<Output, CliError> {
     let by_ffmpeg = (settings.publisher == PublisherKind::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     output::parse_output(url, by_ffmpeg)
+        .map(|output| output.through(ProxyList::new(proxies)))
         .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {origin}: {why}")))
 }
 

@@ -1,6 +1,6 @@
 //! The application in whose name a client connects.
 
-use tgs_core::secret::Secret;
+use tgs_core::{proxy::ProxyList, secret::Secret};
 
 /// The application that the account's owner registered at <https://my.telegram.org>.
 #[derive(Debug, Clone)]
@@ -11,4 +11,6 @@ pub struct App {
     pub api_hash: Secret<String>,
     /// The tool's name, shown in the account's list of devices.
     pub device: &'static str,
+    /// `TELEGRAM_PROXY`; empty for direct connections.
+    pub proxies: ProxyList,
 }

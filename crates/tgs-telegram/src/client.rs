@@ -17,9 +17,9 @@ use tokio::{sync::Notify, time};
 use crate::{
     app::App,
     dc,
-    error::TelegramError,
+    error::{ErrorClass, TelegramError},
     pinned_session::PinnedSession,
-    pool::{CallHandles, ClientPool, STOP_CHECK},
+    pool::{CallAborted, CallHandles, ClientPool, STOP_CHECK},
     session::string::SessionString,
     user::SelfUser,
 };
@@ -88,7 +88,13 @@ impl TelegramClient {
         let pinned = PinnedSession::new(session.dc, Some(session.key.clone()), table)
             .ok_or_else(|| TelegramError::no_dc(doing))?;
         let mut client = Self::new(app, pinned, cancel);
-        let me = client.self_user()?;
+        let me = match client.self_user() {
+            // Where IPv4 does not answer, IPv6 may.
+            Err(error) if error.class == ErrorClass::Network && client.change_address() => {
+                client.self_user().map_err(|other| if other.class == error.class { error } else { other })?
+            }
+            answer => answer?,
+        };
         Ok((client, me))
     }
 
@@ -140,6 +146,12 @@ impl TelegramClient {
         Ok(Self { updates: UpdateQueue::Kept(most), ..client })
     }
 
+    /// The proxy that leads to Telegram, as scheme, host and port; `None` for a direct connection.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        self.app.proxies.current().map(ToString::to_string)
+    }
+
     /// Seconds by which this machine's clock is ahead of Telegram's (negative: behind). The error
     /// is up to one round trip.
     pub fn clock_offset(&mut self) -> Result<i64, TelegramError> {
@@ -155,6 +167,11 @@ impl TelegramClient {
     #[must_use]
     pub fn session(&self) -> Option<SessionString> {
         self.session.export()
+    }
+
+    fn change_address(&mut self) -> bool {
+        self.close();
+        self.session.change_address()
     }
 
     /// Whether the connection is believed to be open.
@@ -263,7 +280,7 @@ impl TelegramClient {
                 UpdateQueue::Kept(most) => most,
             };
             self.pools += 1;
-            ClientPool::new(&self.app, &self.session, most)
+            ClientPool::new(&self.app, &self.session, most, self.limit)
                 .map_err(|error| TelegramError::of(&InvocationError::Io(error), doing))?
         };
         Ok(self.pool.insert(pool))
@@ -295,8 +312,13 @@ impl TelegramClient {
             }
             Ok(Err(error)) => Err(self.failed(doing, &error, had_key)),
             Err(aborted) => {
+                let failure = self.pool.as_ref().and_then(ClientPool::take_failure);
                 self.close();
-                Err(TelegramError::aborted(aborted, doing))
+                let error = TelegramError::aborted(aborted, doing);
+                Err(match failure {
+                    Some(failure) if aborted == CallAborted::TimedOut => error.because_of(failure),
+                    _ => error.through(self.app.proxies.current()),
+                })
             }
         }
     }
@@ -307,7 +329,10 @@ impl TelegramClient {
             // A session that has a key exchanges keys only after transport error 404; this error
             // hides that 404.
             InvocationError::Authentication(_) if had_key => TelegramError::no_key(doing),
-            error => TelegramError::of(error, doing),
+            error => match self.pool.as_ref().and_then(ClientPool::take_failure) {
+                Some(failure) => TelegramError::of(error, doing).because_of(failure),
+                None => TelegramError::of(error, doing).through(self.app.proxies.current()),
+            },
         };
         self.answered = matches!(error, InvocationError::Rpc(_));
         if named.is_lost_connection() || named.is_no_key() {

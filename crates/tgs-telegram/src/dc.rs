@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use crate::session::string::{Address, Host, SessionString, dc_address};
+use crate::session::string::{Address, Host, SessionString, dc_address, dc_address_v6};
 use grammers_session::types::DcOption;
 
 /// The DC at which a sign-in without any session begins; Telegram redirects to the account's DC.
 pub(crate) const FIRST: u8 = 2;
+
+/// Added to the number of a test DC at an MTProxy.
+const TEST_SHIFT: i16 = 10_000;
 
 /// The DC addresses known to one connection.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,22 @@ impl DcTable {
 
     pub(crate) fn address(&self, dc: u8) -> Option<SocketAddr> {
         self.listed(dc).or_else(|| dc_address(dc, self.test))
+    }
+
+    /// All addresses of a DC in the order to try: the session's, then, for a DC on the internet, the
+    /// IPv6 address, which may answer where IPv4 does not.
+    pub(crate) fn addresses(&self, dc: u8) -> Vec<SocketAddr> {
+        let first = self.address(dc);
+        let on_internet =
+            matches!(first, Some(SocketAddr::V4(v4)) if !v4.ip().is_loopback() && !v4.ip().is_private());
+        let second = dc_address_v6(dc, self.test).filter(|_| on_internet);
+        first.into_iter().chain(second).collect()
+    }
+
+    /// The DC's number in the header of an MTProxy's stream.
+    pub(crate) fn proxy_id(&self, dc: u8) -> i16 {
+        let shift = if self.test { TEST_SHIFT } else { 0 };
+        i16::from(dc) + shift
     }
 
     /// The address that the session or the server's list gives.

@@ -8,14 +8,18 @@ use std::{borrow::Cow, fmt, io, time::Duration};
 
 use grammers_mtproto::transport;
 use grammers_mtsender::{InvocationError, RpcError};
-use tgs_core::remedy;
+use tgs_core::{proxy::UpstreamProxy, remedy};
 
 pub use self::class::ErrorClass;
 use self::names::{
-    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NOT_A_CHAT, PANIC, SCHEDULED, STOPPED,
+    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NOT_A_CHAT, PANIC, PROXY, SCHEDULED, STOPPED,
     TIMEOUT, TOO_MANY, VIDEO_CHAT, sign_in,
 };
-use crate::{pinned_session::KeyReplacementRefused, pool::CallAborted};
+use crate::{
+    pinned_session::KeyReplacementRefused,
+    pool::CallAborted,
+    proxy::{ProxyFailure, ProxyProblem},
+};
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub struct TelegramError {
     pub doing: &'static str,
     /// The wait that Telegram requires.
     pub wait: Option<Duration>,
+    /// For a failure of the network: the proxy as scheme, host and port, and why it leads nowhere if
+    /// that is known.
+    pub proxy: Option<(String, Option<ProxyProblem>)>,
 }
 
 impl std::error::Error for TelegramError {}
@@ -40,7 +47,11 @@ impl fmt::Display for TelegramError {
             let longer = if wait >= LONGEST_WAIT { " or longer" } else { "" };
             write!(f, " (wait {} s{longer})", wait.as_secs())?;
         }
-        write!(f, ": {}", self.meaning())
+        match &self.proxy {
+            Some((proxy, Some(problem))) => write!(f, ": {proxy}: {problem}"),
+            Some((proxy, None)) => write!(f, ": {} (through the proxy {proxy})", self.meaning()),
+            None => write!(f, ": {}", self.meaning()),
+        }
     }
 }
 
@@ -54,7 +65,7 @@ impl TelegramError {
         let known = NAMES.iter().find(|(known, ..)| *known == name).map(|(_, class, _)| *class);
         let class =
             known.unwrap_or(if sign_in(name).is_some() { ErrorClass::SignIn } else { ErrorClass::Other });
-        Self { class, name: name.to_owned(), doing, wait: None }
+        Self { class, name: name.to_owned(), doing, wait: None, proxy: None }
     }
 
     pub(crate) fn stopped(doing: &'static str) -> Self {
@@ -72,6 +83,19 @@ impl TelegramError {
             CallAborted::TimedOut => Self::timeout(doing),
             CallAborted::Panicked => Self::named(PANIC, doing),
         }
+    }
+
+    /// The failure to open a connection, for which no proxy leads to Telegram: whatever the client
+    /// made of it, it is one of the network.
+    pub(crate) fn because_of(self, failure: ProxyFailure) -> Self {
+        let ProxyFailure { proxy, problem } = failure;
+        Self { proxy: Some((proxy, Some(problem))), ..Self::named(PROXY, self.doing) }
+    }
+
+    /// Names the proxy in use, if the network has failed.
+    pub(crate) fn through(self, proxy: Option<&UpstreamProxy>) -> Self {
+        let proxy = proxy.filter(|_| self.class == ErrorClass::Network);
+        Self { proxy: proxy.map(|proxy| (proxy.to_string(), None)), ..self }
     }
 
     pub(crate) fn no_key(doing: &'static str) -> Self {
@@ -231,6 +255,10 @@ impl TelegramError {
                 "contact Telegram from the account's phone, or sign in with another account"
             }
             ErrorClass::Flood | ErrorClass::Stopped => "",
+            ErrorClass::Network if self.proxy.is_some() => {
+                let diag = remedy::command("tgs-diag");
+                return format!("check TELEGRAM_PROXY; this tries each of its proxies: {diag}").into();
+            }
             ErrorClass::Network => "if this lasts, check that this machine reaches Telegram (port 443)",
             ErrorClass::Rights => {
                 "make the account an administrator of the chat with the right to manage video chats"

@@ -8,6 +8,9 @@
 //! Every call has a time limit, ends within 100 ms of the stop flag, and reports a panic of
 //! grammers as an error. The next call reconnects after a lost connection.
 //!
+//! With proxies, the pool connects to a forwarder on loopback, which runs on the same runtime and
+//! ends with it.
+//!
 //! On transport error 404 the pool creates a new auth key and overwrites the authorized one.
 //! `PinnedSession` refuses that, and the call fails with error 404.
 
@@ -21,6 +24,7 @@ mod error;
 mod group_call;
 mod pinned_session;
 mod pool;
+mod proxy;
 pub mod session;
 pub mod sign_in;
 mod stream_part;
@@ -35,5 +39,6 @@ pub use chat::{Chat, ChatKind};
 pub use client::{CALL_LIMIT, TelegramClient};
 pub use error::{ErrorClass, TelegramError};
 pub use group_call::{GroupCall, GroupCallState, Ingest};
+pub use proxy::{ProxyFailure, ProxyProblem, check_route};
 pub use stream_part::StreamPart;
 pub use user::SelfUser;

@@ -14,6 +14,7 @@ use grammers_session::{
 
 use crate::{
     dc,
+    proxy::DcTarget,
     session::string::{AuthKey, SessionString},
 };
 
@@ -31,13 +32,17 @@ struct HomeDc {
     /// `None` until the first connection creates the auth key; never replaced after that.
     key: Option<AuthKey>,
     table: dc::DcTable,
+    /// The address of the forwarder to the proxies, if there are any.
+    forwarder: Option<SocketAddr>,
+    /// The DC's second address, while the first does not answer.
+    second: Option<SocketAddr>,
 }
 
 impl PinnedSession {
     /// A session at `dc`; `None` if the DC has no known address.
     pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::DcTable) -> Option<Self> {
         let address = table.address(dc)?;
-        Some(Self(Mutex::new(HomeDc { dc, address, key, table })))
+        Some(Self(Mutex::new(HomeDc { dc, address, key, table, forwarder: None, second: None })))
     }
 
     fn home(&self) -> MutexGuard<'_, HomeDc> {
@@ -49,14 +54,43 @@ impl PinnedSession {
         self.home().dc.into()
     }
 
-    /// The address for the session string.
+    /// The DC's address, also where a forwarder is connected to.
+    #[cfg(any(test, feature = "test-dc"))]
     pub(crate) fn address(&self) -> SocketAddr {
         self.home().address
     }
 
-    /// The address that the pool connects to. A local MTProxy forwarder would be returned here.
+    /// The address that the pool connects to: the forwarder's with proxies, else the DC's.
     pub(crate) fn connect_address(&self) -> SocketAddr {
-        self.address()
+        let home = self.home();
+        home.forwarder.or(home.second).unwrap_or(home.address)
+    }
+
+    /// Changes between the DC's two addresses. Returns `false` if it has only one, or if a forwarder
+    /// chooses.
+    pub(crate) fn change_address(&self) -> bool {
+        let mut home = self.home();
+        let addresses = home.table.addresses(home.dc);
+        let other = addresses.into_iter().find(|address| *address != home.address);
+        if home.forwarder.is_some() || other.is_none() {
+            return false;
+        }
+        home.second = if home.second.is_some() { None } else { other };
+        true
+    }
+
+    /// Directs the pool to a forwarder, or to the DC itself.
+    pub(crate) fn connect_through(&self, forwarder: Option<SocketAddr>) {
+        self.home().forwarder = forwarder;
+    }
+
+    /// The home DC, for a forwarder.
+    pub(crate) fn target(&self) -> DcTarget {
+        let home = self.home();
+        let mut addresses = home.table.addresses(home.dc);
+        addresses.retain(|address| *address != home.address);
+        addresses.insert(0, home.address);
+        DcTarget { dc: home.table.proxy_id(home.dc), addresses }
     }
 
     pub(crate) fn has_key(&self) -> bool {
@@ -73,7 +107,7 @@ impl PinnedSession {
     pub(crate) fn move_to(&self, dc: u8) -> bool {
         let mut home = self.home();
         let Some(address) = home.table.address(dc) else { return false };
-        (home.dc, home.address, home.key) = (dc, address, None);
+        (home.dc, home.address, home.key, home.second) = (dc, address, None, None);
         true
     }
 

@@ -15,7 +15,11 @@ use grammers_session::updates::UpdatesLike;
 use tgs_core::cancel::Cancel;
 use tokio::{runtime::Runtime, sync::mpsc, time};
 
-use crate::{app::App, pinned_session::PinnedSession};
+use crate::{
+    app::App,
+    pinned_session::PinnedSession,
+    proxy::{Forwarder, ProxyFailure},
+};
 
 /// Poll interval of the stop flag during a call.
 pub(crate) const STOP_CHECK: Duration = Duration::from_millis(100);
@@ -42,6 +46,8 @@ pub(crate) struct ClientPool {
     client: Client,
     handle: SenderPoolHandle,
     updates: mpsc::Receiver<UpdatesLike>,
+    /// Between the pool and the DC; `None` for direct connections.
+    forwarder: Option<Forwarder>,
     /// Polled together with each call instead of spawned, so that its panic ends the call.
     runner: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The last field, so that it drops last: its tasks own the connections.
@@ -49,14 +55,21 @@ pub(crate) struct ClientPool {
 }
 
 impl ClientPool {
-    /// Creates the pool; the first call connects. `updates` is the capacity of the queue of
-    /// updates; a full queue loses the newest.
+    /// Creates the pool for calls of at most `limit`; the first call connects. `updates` is the
+    /// capacity of the queue of updates; a full queue loses the newest.
     pub(crate) fn new(
         app: &App,
         session: &Arc<PinnedSession>,
         updates: NonZeroUsize,
+        limit: Duration,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let forwarder = if app.proxies.is_empty() {
+            None
+        } else {
+            Some(Forwarder::start(&runtime, &app.proxies, session.target(), limit)?)
+        };
+        session.connect_through(forwarder.as_ref().map(Forwarder::address));
         let params = params(app, session.connect_address().is_ipv6(), updates);
         let pool = SenderPool::with_configuration(Arc::clone(session), app.api_id, params);
         let configuration = ClientConfiguration { auto_cache_peers: false };
@@ -64,9 +77,15 @@ impl ClientPool {
             handle: pool.handle.thin.clone(),
             client: Client::with_configuration(pool.handle, configuration),
             updates: pool.updates,
+            forwarder,
             runner: Box::pin(pool.runner.run()),
             runtime,
         })
+    }
+
+    /// Why no proxy leads to the DC, if the last attempt to connect failed for that.
+    pub(crate) fn take_failure(&self) -> Option<ProxyFailure> {
+        self.forwarder.as_ref()?.take_failure()
     }
 
     /// Drops the connection to `dc`; the next call opens a new one.

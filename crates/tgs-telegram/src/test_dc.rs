@@ -20,10 +20,10 @@ const EXPONENT: &str = "65537";
 
 /// Creates the auth key of a session without one, if its DC is on loopback.
 pub(crate) async fn provide_key(session: &PinnedSession) -> Result<(), InvocationError> {
-    let address = session.connect_address();
-    if session.has_key() || !address.ip().is_loopback() {
+    if session.has_key() || !session.address().ip().is_loopback() {
         return Ok(());
     }
+    let address = session.connect_address();
     let sender = Sender::connect(Full::new(), Plain::new(), ServerAddr::Tcp { address }).await?;
     let key = make_key(sender).await?;
     session.pin(key).map_err(|refused| InvocationError::Session(refused.into()))

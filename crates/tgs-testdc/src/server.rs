@@ -76,10 +76,15 @@ impl TestDc {
 
     /// Starts DC 1 and DC 2 on these loopback ports; 0 takes a free one.
     pub fn start_on(world: World, ports: [u16; 2]) -> io::Result<Self> {
+        Self::start_at(world, ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    }
+
+    /// Starts DC 1 and DC 2 at these addresses, for a network of a test's own.
+    pub fn start_at(world: World, addresses: [SocketAddr; 2]) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut dcs = BTreeMap::new();
-        for (dc_id, port) in DCS.into_iter().zip(ports) {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        for (dc_id, address) in DCS.into_iter().zip(addresses) {
+            let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             dcs.insert(dc_id, listener.local_addr()?);
             listeners.push((dc_id, listener));

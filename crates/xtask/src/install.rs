@@ -37,7 +37,7 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 25] = [
+const TESTS: [Need; 28] = [
     // Scripts that the built-in font does not have.
     need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
     need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
@@ -65,6 +65,9 @@ const TESTS: [Need; 25] = [
     need(Proof::GstElement("flvmux"), "gstreamer1.0-plugins-good"),
     need(Proof::GstElement("rtmp2sink"), "gstreamer1.0-plugins-bad"),
     need(Proof::GstElement("x264enc"), "gstreamer1.0-plugins-ugly"),
+    need(Proof::Program("danted"), "dante-server"),
+    need(Proof::Program("microsocks"), "microsocks"),
+    need(Proof::Program("tinyproxy"), "tinyproxy-bin"),
     need(Proof::Program("ssh"), "openssh-client"),
     need(Proof::Program("sshd"), "openssh-server"),
 ];

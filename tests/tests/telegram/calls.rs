@@ -1,7 +1,7 @@
 //! The live stream in the chat: started, joined, titled, watched, never ended.
 
 use tgs_control::TelegramState;
-use tgs_core::{cancel::Cancel, secret::Secret, settings::ChatId};
+use tgs_core::{cancel::Cancel, proxy::ProxyList, secret::Secret, settings::ChatId};
 use tgs_e2e::telegram::Scene;
 use tgs_telegram::{App, ErrorClass, TelegramClient, session::string::SessionString};
 use tgs_testdc::{CallKind, World};
@@ -59,8 +59,12 @@ fn the_viewers_of_the_live_stream_are_shown_without_further_requests() {
 fn the_title_of_a_call_is_changed_as_often_as_one_likes() {
     let scene = Scene::new().unwrap();
     let session = SessionString::decode(&scene.read("SESSION_STRING").unwrap()).unwrap();
-    let app =
-        App { api_id: scene.dc.api_id(), api_hash: Secret::new(scene.dc.api_hash()), device: "tgs-stream" };
+    let app = App {
+        api_id: scene.dc.api_id(),
+        api_hash: Secret::new(scene.dc.api_hash()),
+        device: "tgs-stream",
+        proxies: ProxyList::default(),
+    };
     let (mut line, _) = TelegramClient::connect(app, &session, &Cancel::new()).unwrap();
     let chat = line.chat(&ChatId::Number(scene.read("CHAT_ID").unwrap().parse().unwrap())).unwrap();
     let call = line.create_group_call(&chat, None).unwrap();

@@ -5,6 +5,7 @@ mod live;
 mod look;
 mod outputs;
 mod picture;
+mod proxy;
 mod sound;
 
 use std::{
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     env_file::{self, EnvFile},
     files, process,
+    proxy::parse_proxies,
     secret::Secret,
 };
 
@@ -302,13 +304,14 @@ impl<'a> Reader<'a> {
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
         let (cache_limit, cache_ahead) =
             (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
-        let passthrough = self.value("PASSTHROUGH", flag);
+        let (passthrough, rust_log) = (self.value("PASSTHROUGH", flag), self.value("RUST_LOG", text));
         let image_duration = self.value("IMAGE_DURATION", image_duration);
-        let (as_run_keep, rust_log) = (self.value("AS_RUN_KEEP", as_run_keep), self.value("RUST_LOG", text));
+        let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
+            output_proxies: self.output_proxies(telegram.as_ref(), publisher),
             telegram: telegram?,
             also_outputs: self.also_outputs(output_url.as_ref()),
             output_url: output_url.map(|(url, _)| Secret::new(url)),
@@ -360,6 +363,7 @@ impl<'a> Reader<'a> {
             standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
+            proxies: self.optional("TELEGRAM_PROXY", parse_proxies).unwrap_or_default(),
             regen: regen?,
             on_loss: on_loss?,
             viewer_check: viewer_check?,

@@ -80,6 +80,13 @@ pub const TABLE: &[Setting] = &[
     ),
     row("PHONE", Example("+491701234567"), "The account's phone number, for tgs-session."),
     secret(
+        "TELEGRAM_PROXY",
+        Example("socks5://user:password@proxy.example.org:1080"),
+        "Proxies to Telegram, separated by spaces and tried in turn: socks5://user:password@host:port,\n\
+         http://user:password@host:port (CONNECT), mtproxy://host:port?secret=…, or links (tg://proxy?…,\n\
+         https://t.me/proxy?…). Without OUTPUT_PROXY, the stream goes through its SOCKS5 and HTTP proxies too.",
+    ),
+    secret(
         "OUTPUT_URL",
         Example("rtmps://live.example.org:443/app/KEY"),
         "The output: rtmp:// or rtmps:// with the stream key, or a .flv file. --output takes precedence.",
@@ -89,6 +96,13 @@ pub const TABLE: &[Setting] = &[
         Example("youtube=rtmps://a.rtmps.youtube.com/live2/KEY second=rtmps://live.example.org/app/KEY"),
         "Further servers that receive the same broadcast, each as NAME=URL with its stream key; at most 16. The name\n\
          appears in status, log and metrics. See docs/guide/outputs.md.",
+    ),
+    secret(
+        "OUTPUT_PROXY",
+        Example("socks5://user:password@proxy.example.org:1080"),
+        "Proxies of the stream itself, written as in TELEGRAM_PROXY (an MTProxy cannot carry it); or direct, for no\n\
+         proxy. If unset, a stream into Telegram uses the SOCKS5 and HTTP proxies of TELEGRAM_PROXY, and OUTPUT_URL\n\
+         none. Needs PUBLISHER=native.",
     ),
     row(
         "PLAYLIST",

@@ -12,7 +12,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{sound, table::misspelt, *};
-use crate::{env_file, language::Languages, secret::Secret};
+use crate::{env_file, language::Languages, proxy::parse_proxies, secret::Secret};
 
 /// Loads with these variables set, and HOME, from a directory whose `.env` holds `beside`.
 fn load(
@@ -92,11 +92,13 @@ fn defaults() {
         password: None,
         phone: None,
         viewer_check: false,
+        proxies: vec![],
     };
     let expected = Settings {
         telegram,
         output_url: None,
         also_outputs: vec![],
+        output_proxies: None,
         playlist: "playlist.txt".into(),
         repeat: true,
         shuffle: false,
@@ -204,6 +206,7 @@ fn telegram_as_set() -> Telegram {
         password: Some(secret("hidden 3")),
         phone: Some("+49".into()),
         viewer_check: true,
+        proxies: parse_proxies("socks5://u:hidden4@h:1").unwrap(),
     }
 }
 
@@ -213,11 +216,13 @@ fn every_setting_is_read() {
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                 READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\nSTATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nSCHEDULE=/t.toml\nSCHEDULE_PREROLL=30s\nSCHEDULE_RETURN=next\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nLOUDNESS=off\nLOUDNESS_PEAK=-2\nAUDIO_LANGUAGE=German,ru\nAUDIO_CHANNEL=right\nFADE=500ms\nAS_RUN_KEEP=7d\nLOGO=/logo.png\nLOGO_POSITION=bottom-left\nLOGO_HEIGHT=12%\nLOGO_OPACITY=0.5\nLOGO_MARGIN=0\nNOW_PLAYING=both\nNOW_PLAYING_FOR=5s\nNOW_PLAYING_TEXT='{artist}: {title}'\nSUBTITLES=ru,en\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
-                ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\nVIEWER_CHECK=1\n";
+                ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\nVIEWER_CHECK=1\n\
+                TELEGRAM_PROXY=socks5://u:hidden4@h:1\nOUTPUT_PROXY=direct\n";
     let expected = Settings {
         telegram: telegram_as_set(),
         output_url: Some(Secret::new("rtmp://h/a/k".into())),
         also_outputs: vec![NamedOutput { name: "vk".into(), url: secret("rtmp://h/b/k") }],
+        output_proxies: Some(vec![]),
         playlist: "/l".into(),
         repeat: false,
         shuffle: true,
@@ -537,4 +542,36 @@ fn a_former_name_is_read_with_a_warning() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nCOPY_MATCHING=1\nPASSTHROUGH=0\n";
     let both = load(file, None, &[], &[]).unwrap();
     assert!(!both.passthrough && both.warnings.len() == 1, "{:?}", both.warnings);
+}
+
+#[test]
+fn proxies_of_the_stream() {
+    let shown =
+        |settings: &Settings| settings.ingest_proxies().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let load = |lines: &str| load(lines, None, &[], &[]);
+    let mtproxy = "tg://proxy?server=m&port=443&secret=dd00112233445566778899aabbccddeeff";
+    let settings = load(&format!("TELEGRAM_PROXY='{mtproxy} http://h:3128'\n")).unwrap();
+    assert_eq!((shown(&settings), settings.telegram.proxies.len()), (vec!["http://h:3128".to_owned()], 2));
+    assert!(settings.warnings.is_empty() && settings.output_url_proxies().is_empty());
+    let settings = load("TELEGRAM_PROXY=socks5://h:1\nOUTPUT_PROXY=direct\n").unwrap();
+    assert!(shown(&settings).is_empty() && settings.warnings.is_empty());
+    let settings = load("TELEGRAM_PROXY=socks5://h:1\nOUTPUT_PROXY='http://a:1 socks5://b:2'\n").unwrap();
+    assert_eq!(shown(&settings), ["http://a:1", "socks5://b:2"]);
+    assert_eq!(settings.output_url_proxies(), settings.ingest_proxies());
+    for (lines, words) in [
+        (format!("TELEGRAM_PROXY='{mtproxy}'\n"), "not RTMP; set OUTPUT_PROXY="),
+        ("TELEGRAM_PROXY=socks5://h:1\nPUBLISHER=ffmpeg\n".to_owned(), "publishes through no proxy; set"),
+    ] {
+        let settings = load(&lines).unwrap();
+        assert!(shown(&settings).is_empty(), "{lines}");
+        assert!(settings.warnings[0].contains(words), "{:?}", settings.warnings);
+    }
+    for (lines, words) in [
+        (format!("OUTPUT_PROXY='{mtproxy}'\n"), "line 1: OUTPUT_PROXY names an MTProxy"),
+        ("OUTPUT_PROXY=socks5://h:1\nPUBLISHER=ffmpeg\n".to_owned(), "needs PUBLISHER=native"),
+        ("TELEGRAM_PROXY=s3cret:1\n".to_owned(), "line 1: TELEGRAM_PROXY must be socks5://"),
+    ] {
+        let problems = load(&lines).unwrap_err().0;
+        assert!(problems[0].contains(words) && !problems[0].contains("s3cret"), "{problems:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::{
     picture::Picture,
     sound::Sound,
 };
-use crate::secret::Secret;
+use crate::{proxy::UpstreamProxy, secret::Secret};
 
 /// The settings for Telegram alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Telegram {
     pub phone: Option<String>,
     /// `VIEWER_CHECK`
     pub viewer_check: bool,
+    /// `TELEGRAM_PROXY`; empty for a direct connection.
+    pub proxies: Vec<UpstreamProxy>,
 }
 
 /// The settings of one run. Paths are absolute after [`Settings::load`], unchanged after
@@ -55,6 +57,8 @@ pub struct Settings {
     pub output_url: Option<Secret<String>>,
     /// `ALSO_OUTPUT_URLS`, at most [`super::MOST_OUTPUTS`].
     pub also_outputs: Vec<NamedOutput>,
+    /// `OUTPUT_PROXY`; `Some` and empty for `direct`. No MTProxy is among them.
+    pub output_proxies: Option<Vec<UpstreamProxy>>,
     /// `PLAYLIST`
     pub playlist: PathBuf,
     /// `LOOP`
@@ -147,6 +151,23 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// The proxies to the ingest that Telegram names: OUTPUT_PROXY, else those of TELEGRAM_PROXY
+    /// that carry RTMP. Empty for a direct connection.
+    #[must_use]
+    pub fn ingest_proxies(&self) -> Vec<UpstreamProxy> {
+        match &self.output_proxies {
+            Some(proxies) => proxies.clone(),
+            None if self.publisher == PublisherKind::Ffmpeg => Vec::new(),
+            None => self.telegram.proxies.iter().filter(|proxy| proxy.carries_rtmp()).cloned().collect(),
+        }
+    }
+
+    /// The proxies to the server of OUTPUT_URL: OUTPUT_PROXY alone.
+    #[must_use]
+    pub fn output_url_proxies(&self) -> Vec<UpstreamProxy> {
+        self.output_proxies.clone().unwrap_or_default()
     }
 
     /// The ffprobe program: the file beside ffmpeg if it exists, else `ffprobe` in PATH.

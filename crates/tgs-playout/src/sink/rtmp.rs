@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{cancel::Cancel, proxy::ProxyList};
 use tgs_rtmp::{client::RtmpConnection, flv::Tag, url::RtmpUrl};
 
 use super::{Sink, SinkError};
@@ -11,14 +11,16 @@ use crate::profile::Profile;
 /// Time limit of one connection attempt.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
-/// Opens one connection to `target`.
+/// Opens one connection to `target` through the first of `proxies` that works.
 pub(crate) fn open(
     target: &RtmpUrl,
+    proxies: &ProxyList,
     profile: &Profile,
     cancel: &Cancel,
 ) -> Result<RtmpConnection, SinkError> {
     let cancel = cancel.clone();
-    RtmpConnection::open(target, &profile.metadata(), move || cancel.is_cancelled(), CONNECT_TIME_OUT)
+    let cancelled = move || cancel.is_cancelled();
+    RtmpConnection::open_through(proxies, target, &profile.metadata(), cancelled, CONNECT_TIME_OUT)
         .map_err(SinkError::from)
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tgs_core::proxy::TunnelError;
+
 use crate::{limits::Excess, url::UrlError};
 
 /// The stage that opening a connection had reached.
@@ -77,6 +79,14 @@ pub enum OpenError {
         /// The kernel's error.
         source: io::Error,
     },
+    /// A proxy does not lead to the server.
+    #[error("the proxy {proxy}: {problem}")]
+    Proxy {
+        /// The proxy as scheme, host and port.
+        proxy: String,
+        /// The cause.
+        problem: IngestProxyProblem,
+    },
     /// The server did not answer in time.
     #[error("no answer from the server: timed out while {}", .0.undone())]
     Timeout(OpenStage),
@@ -128,6 +138,23 @@ impl From<rustls::Error> for OpenError {
             other => Self::Tls(TlsError::Failed(other)),
         }
     }
+}
+
+/// Why a proxy does not lead to the server.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestProxyProblem {
+    /// The proxy itself cannot be reached.
+    #[error("{0}")]
+    Connect(Box<OpenError>),
+    /// The proxy refuses.
+    #[error("{0}")]
+    Tunnel(TunnelError),
+    /// The proxy accepts the connection and says nothing.
+    #[error("it accepts the connection and does not answer")]
+    Silent,
+    /// The proxy closes the connection.
+    #[error("it closes the connection without an answer")]
+    Closed,
 }
 
 /// Why a host name has no address.

@@ -12,10 +12,11 @@ use std::{
 use rustix::event::PollFlags;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
+use tgs_core::proxy::{ProxyList, TunnelHandshake, UpstreamProxy};
 
 use super::{
     acked::acked,
-    error::{CertificateProblem, LookupProblem, OpenError, OpenStage, TlsError},
+    error::{CertificateProblem, IngestProxyProblem, LookupProblem, OpenError, OpenStage, TlsError},
 };
 use crate::socket::{again, wait_for};
 pub(super) use crate::transport::Transport;
@@ -63,8 +64,40 @@ impl Deadline<'_> {
 }
 
 impl Transport {
+    /// Connects to `host` through the first proxy that leads there; directly without proxies.
+    pub(super) fn connect(
+        host: &str,
+        port: u16,
+        proxies: &ProxyList,
+        deadline: Deadline<'_>,
+    ) -> Result<Self, OpenError> {
+        let mut left = proxies.len() as u32;
+        let mut last = None;
+        for (index, proxy) in proxies.in_turn() {
+            // Divides the remaining time: a proxy that does not answer leaves time for the next.
+            let share = deadline.at.saturating_duration_since(Instant::now()) / left;
+            left -= 1;
+            let deadline = Deadline { at: Instant::now() + share, ..deadline };
+            match Self::connect_through(proxy, host, port, deadline) {
+                Ok(connected) => {
+                    proxies.keep(index);
+                    return Ok(connected);
+                }
+                Err(OpenError::Cancelled) => return Err(OpenError::Cancelled),
+                Err(error) => {
+                    if left > 0 {
+                        log::warn!("{error}; trying the next one");
+                    }
+                    proxies.pass_over(index);
+                    last = Some(error);
+                }
+            }
+        }
+        last.map_or_else(|| Self::connect_directly(host, port, deadline), Err)
+    }
+
     /// Connects to the first address of `host` that answers.
-    pub(super) fn connect(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Self, OpenError> {
+    fn connect_directly(host: &str, port: u16, deadline: Deadline<'_>) -> Result<Self, OpenError> {
         let mut addresses = resolve(host, port, deadline)?;
         addresses.truncate(ADDRESSES);
         let mut left = addresses.len() as u32;
@@ -89,6 +122,47 @@ impl Transport {
             Some(source) => OpenError::Connect { host, port, source },
             None => OpenError::Resolve { host, problem: LookupProblem::NoAddress },
         })
+    }
+
+    /// Opens a connection through SOCKS5 or HTTP CONNECT; the proxy looks up the name.
+    fn connect_through(
+        proxy: &UpstreamProxy,
+        host: &str,
+        port: u16,
+        deadline: Deadline<'_>,
+    ) -> Result<Self, OpenError> {
+        let failed = |problem| OpenError::Proxy { proxy: proxy.to_string(), problem };
+        let mut handshake = TunnelHandshake::new(proxy, host, port)
+            .map_err(|error| failed(IngestProxyProblem::Tunnel(error)))?;
+        let mut wire = match Self::connect_directly(&proxy.host, proxy.port, deadline) {
+            Err(OpenError::Cancelled) => return Err(OpenError::Cancelled),
+            other => other.map_err(|error| failed(IngestProxyProblem::Connect(Box::new(error))))?,
+        };
+        let mut out = handshake.take_output();
+        while !out.is_empty() || handshake.wanted() > 0 {
+            let slice = match deadline.slice(OpenStage::Connect) {
+                Err(OpenError::Timeout(_)) => return Err(failed(IngestProxyProblem::Silent)),
+                other => other?,
+            };
+            let sent = wire.push(&mut out).map_err(|_| failed(IngestProxyProblem::Closed))?;
+            if !wire.poll(!sent, slice) || !sent {
+                continue;
+            }
+            let mut bytes = vec![0; handshake.wanted()];
+            match wire.read(&mut bytes) {
+                Ok(0) => return Err(failed(IngestProxyProblem::Closed)),
+                Ok(count) => {
+                    let taken = handshake.receive(&bytes[..count]);
+                    taken.map_err(|error| failed(IngestProxyProblem::Tunnel(error)))?;
+                    out = handshake.take_output();
+                }
+                Err(error) if again(&error) => {}
+                Err(_) => return Err(failed(IngestProxyProblem::Closed)),
+            }
+        }
+        // The server's allowance does not count the proxy's answers.
+        wire.take_arrived();
+        Ok(wire)
     }
 
     /// Sets up TLS and verifies the server's certificate for `host`.

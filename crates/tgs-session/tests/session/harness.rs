@@ -12,7 +12,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tgs_core::{cancel::Cancel, secret::Secret};
+use tgs_core::{cancel::Cancel, proxy::ProxyList, secret::Secret};
 use tgs_e2e::bin_path::{cargo, profile_dir};
 use tgs_telegram::{
     App, SelfUser, TelegramClient, TelegramError,
@@ -157,7 +157,7 @@ impl Home {
     /// Opens a session as `tgs-stream` would.
     pub(crate) fn open(&self, text: &str) -> Result<(TelegramClient, SelfUser), TelegramError> {
         let api_hash = Secret::new(self.dc.api_hash());
-        let app = App { api_id: self.dc.api_id(), api_hash, device: "test" };
+        let app = App { api_id: self.dc.api_id(), api_hash, device: "test", proxies: ProxyList::default() };
         TelegramClient::connect(app, &SessionString::decode(text).unwrap(), &Cancel::new())
     }
 

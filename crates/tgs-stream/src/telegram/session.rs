@@ -9,6 +9,7 @@ use std::{
 use tgs_control::ViewerCheckStatus;
 use tgs_core::{
     cancel::Cancel,
+    proxy::ProxyList,
     settings::{ChatId, Settings},
 };
 use tgs_playout::engine::Control;
@@ -73,6 +74,8 @@ pub(crate) struct LiveSession {
     lock: Option<(String, SessionLock)>,
     /// The fingerprint of the last dead session, and the cause.
     dead: Option<(String, LossCause)>,
+    /// TELEGRAM_PROXY, with the one that works.
+    proxies: ProxyList,
 }
 
 impl LiveSession {
@@ -89,6 +92,7 @@ impl LiveSession {
             title: None,
             lock: None,
             dead: None,
+            proxies: ProxyList::default(),
         }
     }
 
@@ -128,6 +132,10 @@ impl LiveSession {
             return Err(SessionFailure::flood_wait(left, SystemTime::now()));
         }
         let (app, chat) = app(settings)?;
+        if self.proxies != app.proxies {
+            self.proxies = app.proxies.clone();
+        }
+        let app = App { proxies: self.proxies.clone(), ..app };
         let opened = self.sign_in(app, &session, &fingerprint).and_then(|()| {
             let stream = self.open_stream(&chat, settings);
             stream.map_err(|refusal| match refusal {
@@ -164,6 +172,7 @@ impl LiveSession {
             signed_in.fingerprint == fingerprint
                 && signed_in.app.api_id == app.api_id
                 && signed_in.app.api_hash.expose() == app.api_hash.expose()
+                && signed_in.app.proxies == app.proxies
         };
         if let Some(signed_in) = self.signed_in.as_mut().filter(|signed_in| same(signed_in)) {
             return match signed_in.client.self_user() {
@@ -181,7 +190,10 @@ impl LiveSession {
                     status.session = Some(fingerprint.to_owned());
                     status.account = Some(me.to_string());
                 });
-                log::info!("signed in as {me}");
+                match client.proxy() {
+                    Some(proxy) => log::info!("signed in as {me}, through the proxy {proxy}"),
+                    None => log::info!("signed in as {me}"),
+                }
                 let fingerprint = fingerprint.to_owned();
                 self.signed_in = Some(SignedInSession { client, me, fingerprint, app });
                 Ok(())
@@ -287,7 +299,11 @@ impl LiveSession {
 
     fn set_valid(&self, valid: bool) {
         METRICS.session_valid.set(valid.into());
-        self.status.update(|status| status.session_valid = valid);
+        let proxy = self.proxies.current().map(ToString::to_string);
+        self.status.update(|status| {
+            status.session_valid = valid;
+            status.proxy = proxy;
+        });
     }
 
     fn decode(&mut self, settings: &Settings) -> Result<SessionString, SessionFailure> {
@@ -345,5 +361,6 @@ pub(super) fn app(settings: &Settings) -> Result<(App, ChatId), SessionFailure> 
     else {
         return Err(SessionFailure::incomplete_settings());
     };
-    Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream" }, chat.clone()))
+    let proxies = ProxyList::new(telegram.proxies.clone());
+    Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream", proxies }, chat.clone()))
 }

@@ -36,6 +36,7 @@ pub(super) const NAMES: &[(&str, ErrorClass, &str)] = &[
     ),
     (LOST, ErrorClass::Network, "the connection to Telegram was lost"),
     (TIMEOUT, ErrorClass::Network, "Telegram does not answer"),
+    (PROXY, ErrorClass::Network, "no proxy leads to Telegram"),
     (
         PANIC,
         ErrorClass::Network,
@@ -145,6 +146,7 @@ const UPDATE: &str =
 pub(super) const NO_KEY: &str = "transport error 404";
 pub(super) const TOO_MANY: &str = "transport error 429";
 pub(super) const TIMEOUT: &str = "timeout";
+pub(super) const PROXY: &str = "proxy failed";
 pub(super) const PANIC: &str = "client panic";
 pub(super) const GARBAGE: &str = "garbage";
 pub(super) const BOT: &str = "BOT_METHOD_INVALID";

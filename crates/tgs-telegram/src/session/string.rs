@@ -22,7 +22,7 @@ use std::{
 use tgs_core::{digest::Digest, secret::Secret};
 
 use self::base64::InvalidBase64;
-pub use self::dc::dc_address;
+pub use self::dc::{dc_address, dc_address_v6};
 
 /// Length of an authorisation key, in bytes.
 const KEY: usize = 256;

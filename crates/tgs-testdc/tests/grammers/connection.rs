@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::{cancel::Cancel, secret::Secret, settings::ChatId};
+use tgs_core::{cancel::Cancel, proxy::ProxyList, secret::Secret, settings::ChatId};
 use tgs_telegram::{
     App, ErrorClass, SelfUser, TelegramClient, TelegramError, session::string::SessionString,
 };
@@ -19,7 +19,12 @@ fn open(
     session: &SessionInfo,
     cancel: &Cancel,
 ) -> Result<(TelegramClient, SelfUser), TelegramError> {
-    let app = App { api_id: dc.api_id(), api_hash: Secret::new(dc.api_hash()), device: "test" };
+    let app = App {
+        api_id: dc.api_id(),
+        api_hash: Secret::new(dc.api_hash()),
+        device: "test",
+        proxies: ProxyList::default(),
+    };
     let session = SessionString::decode(&session.telethon_string()).expect("is one");
     TelegramClient::connect(app, &session, cancel)
 }

