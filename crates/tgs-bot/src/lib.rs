@@ -27,6 +27,7 @@ pub mod settings;
 mod texts;
 mod view;
 mod watch;
+mod webhook;
 
 pub use app::run;
 

@@ -17,9 +17,9 @@ fn at(log: &mut IncidentLog, seconds: u64, sample: &Result<BroadcastStatus, Chan
 fn tell(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
     let mut all = Vec::new();
     while let Some(due) = log.due(&[1, 2].into()) {
-        let (place, user_id) = (due.place, due.user_id);
+        let (id, revision, user_id) = (due.incident.id, due.incident.revision, due.user_id);
         all.push((user_id, due.message_id.is_some(), due.incident.kind, due.incident.ended.is_some()));
-        log.told(place, user_id, Some(7));
+        log.told(id, revision, user_id, Some(7));
     }
     all
 }
