@@ -98,8 +98,9 @@ fn serve(
         CliError::new(code, error).context(format!("take the lock of the session in {}", dir.display()))
     })?;
     let webhook = settings.webhook.clone().map(|target| Webhook::start(target, &wake)).transpose()?;
+    let quiet = settings.quiet;
     let mut daemon = BotDaemon::new(settings, broadcasts, wake, file, cancel);
-    daemon.watch(ChannelWatch::start(dir, time_scale, webhook));
+    daemon.watch(ChannelWatch::start(dir, time_scale, webhook, quiet));
     let _reporter = daemon.report();
     systemd::ready();
     let ended = daemon.run();

@@ -228,7 +228,7 @@ impl BotDaemon {
         }
         while let Some(report) = self.broadcasts.report() {
             self.watch.on_report(&report, SystemTime::now());
-            let actions = self.conversation.on_report(&report, &channels, now);
+            let actions = self.conversation.on_report(&report, &channels, now, SystemTime::now());
             self.take(actions, now);
         }
         self.tick(&channels, now);

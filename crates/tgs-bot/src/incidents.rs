@@ -58,6 +58,11 @@ impl IncidentKind {
         })
     }
 
+    /// Whether it can wait for the end of a quiet time.
+    fn can_wait(self) -> bool {
+        matches!(self, Self::SlowEncoder | Self::ItemsFailed | Self::SessionReplaced)
+    }
+
     /// Whether it only happens, and is never over.
     pub(crate) fn is_momentary(self) -> bool {
         matches!(self, Self::ItemsFailed | Self::SessionReplaced)
@@ -326,9 +331,10 @@ impl IncidentLog {
         self.languages.get(&user_id).copied().unwrap_or_default()
     }
 
-    /// The next message that one of `users` is owed.
-    pub(crate) fn due(&self, users: &BTreeSet<i64>) -> Option<DueMessage<'_>> {
-        self.incidents.iter().find_map(|incident| {
+    /// The next message that one of `users` is owed. During a quiet time only of what cannot wait.
+    pub(crate) fn due(&self, users: &BTreeSet<i64>, is_quiet: bool) -> Option<DueMessage<'_>> {
+        let mut candidates = self.incidents.iter().filter(|incident| !is_quiet || !incident.kind.can_wait());
+        candidates.find_map(|incident| {
             users.iter().find_map(|&user_id| {
                 let shown = incident.shown.get(&user_id);
                 let is_due = shown.is_none_or(|shown| shown.revision != incident.revision);

@@ -22,6 +22,7 @@ mod incident_file;
 mod incidents;
 mod outbox;
 mod press;
+mod quiet_hours;
 mod session_file;
 pub mod settings;
 mod texts;

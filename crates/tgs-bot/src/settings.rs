@@ -7,7 +7,7 @@ use tgs_core::{
     settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
 };
 
-use crate::{access::BotAccess, webhook::WebhookTarget};
+use crate::{access::BotAccess, quiet_hours::QuietHours, webhook::WebhookTarget};
 
 /// The settings file of the unit.
 pub const FILE: &str = "/opt/tg_video_streamer/shared/bot.env";
@@ -46,6 +46,11 @@ pub const TABLE: &[Setting] = &[
         "The user IDs of those who may steer, separated by commas. The bot answers /start with the sender's ID.",
     ),
     row("BOT_VIEWERS", Visibility::Example("192837465"), "The user IDs of those who may look."),
+    row(
+        "BOT_QUIET",
+        Visibility::Example("23:00-07:00"),
+        "When the bot tells only what cannot wait, by the machine's clock; the rest follows at the end.",
+    ),
     secret(
         "NOTIFY_WEBHOOK",
         Visibility::Example("https://example.org/hook"),
@@ -79,6 +84,8 @@ pub struct BotSettings {
     pub account: Option<BotAccount>,
     /// `NOTIFY_WEBHOOK` and `NOTIFY_SECRET`
     pub(crate) webhook: Option<WebhookTarget>,
+    /// `BOT_QUIET`
+    pub(crate) quiet: Option<QuietHours>,
     /// `BOT_ADMINS` and `BOT_VIEWERS`
     pub(crate) access: BotAccess,
     /// `RUST_LOG`
@@ -96,6 +103,7 @@ impl BotSettings {
     ) -> Result<Self, SettingsFaults> {
         let own = OwnTable { tool: "tgs-bot", table: TABLE, file: FILE };
         let mut values = OwnValues::read(own, env_file, env);
+        let quiet = values.get("BOT_QUIET", QuietHours::parse);
         let url = values.get("NOTIFY_WEBHOOK", url);
         let signed = values.get("NOTIFY_SECRET", signing_secret);
         let token = match url {
@@ -119,7 +127,7 @@ impl BotSettings {
         let webhook = url.map(|url| WebhookTarget { url, secret: signed });
         let OwnValues { faults, warnings, .. } = values;
         if faults.is_empty() {
-            Ok(Self { account, webhook, access, rust_log, warnings })
+            Ok(Self { account, webhook, quiet, access, rust_log, warnings })
         } else {
             Err(SettingsFaults(faults))
         }

@@ -19,6 +19,7 @@ use crate::{
     incident_file::IncidentFile,
     incidents::IncidentLog,
     outbox::Outbox,
+    quiet_hours::QuietHours,
     texts::BotLanguage,
     view,
     webhook::{Webhook, WebhookOutcome},
@@ -43,22 +44,37 @@ pub(crate) struct ChannelWatch {
     webhook: Option<Webhook>,
     /// The incident and its revision that are on their way to the webhook.
     sending: Option<(u64, u32)>,
+    quiet: Option<QuietHours>,
 }
 
 impl Default for ChannelWatch {
     fn default() -> Self {
         let log = IncidentLog::default();
         let (next, every) = (Instant::now(), EVERY);
-        Self { log, file: None, asked: BTreeSet::new(), next, every, webhook: None, sending: None }
+        Self {
+            log,
+            file: None,
+            asked: BTreeSet::new(),
+            next,
+            every,
+            webhook: None,
+            sending: None,
+            quiet: None,
+        }
     }
 }
 
 impl ChannelWatch {
     /// Continues with the incidents in `dir`.
-    pub(crate) fn start(dir: &Path, time_scale: u32, webhook: Option<Webhook>) -> Self {
+    pub(crate) fn start(
+        dir: &Path,
+        time_scale: u32,
+        webhook: Option<Webhook>,
+        quiet: Option<QuietHours>,
+    ) -> Self {
         let (file, log) = IncidentFile::read(dir);
         let (log, every) = (log.with_time_scale(time_scale), EVERY / time_scale);
-        Self { log, file: Some(file), every, webhook, ..Self::default() }
+        Self { log, file: Some(file), every, webhook, quiet, ..Self::default() }
     }
 
     /// Sends the next incident that the webhook has not got, if none is on its way.
@@ -71,7 +87,7 @@ impl ChannelWatch {
             self.log.told(id, revision, WEBHOOK, None);
         }
         if webhook.is_free(now)
-            && let Some(due) = self.log.due(&[WEBHOOK].into())
+            && let Some(due) = self.log.due(&[WEBHOOK].into(), false)
         {
             self.sending = Some((due.incident.id, due.incident.revision));
             webhook.send(due.incident.to_json().to_string());
@@ -143,11 +159,12 @@ impl ChannelWatch {
         conversation: &Conversation,
         beat: impl Fn(),
     ) -> Result<(), TelegramError> {
+        let is_quiet = self.quiet.is_some_and(QuietHours::is_now);
         let languages =
             admins.iter().map(|user| (*user, self.log.language(*user, conversation.language(*user))));
         let languages: BTreeMap<i64, BotLanguage> = languages.collect();
         while !outbox.is_quiet(Instant::now())
-            && let Some(due) = self.log.due(admins)
+            && let Some(due) = self.log.due(admins, is_quiet)
         {
             beat();
             let (id, revision) = (due.incident.id, due.incident.revision);
