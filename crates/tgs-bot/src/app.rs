@@ -23,6 +23,7 @@ use tgs_telegram::bot::BotWake;
 
 use crate::{
     broadcasts::Broadcasts, cli::Cli, daemon::BotDaemon, session_file::SessionFile, settings::BotSettings,
+    watch::ChannelWatch, webhook::Webhook,
 };
 
 /// The state directory without systemd's.
@@ -60,7 +61,13 @@ fn check(settings: &BotSettings, broadcasts: &Broadcasts) -> Result<ExitCode, Cl
     for warning in &settings.warnings {
         let _ = writeln!(out, "warning: {warning}");
     }
-    let _ = writeln!(out, "the settings of bot {} are valid: {}", settings.bot_id, settings.access);
+    match &settings.account {
+        Some(account) => {
+            let (bot, access) = (account.bot_id, &settings.access);
+            let _ = writeln!(out, "the settings of bot {bot} are valid: {access}");
+        }
+        None => out += "the settings are valid: no bot, only NOTIFY_WEBHOOK\n",
+    }
     match &*broadcasts.channels() {
         [] => out += "no channel runs on this machine\n",
         channels => {
@@ -90,8 +97,10 @@ fn serve(
         let code = if matches!(error, LockError::Held(_)) { Code::Busy } else { Code::Failure };
         CliError::new(code, error).context(format!("take the lock of the session in {}", dir.display()))
     })?;
+    let webhook = settings.webhook.clone().map(|target| Webhook::start(target, &wake)).transpose()?;
+    let quiet = settings.quiet;
     let mut daemon = BotDaemon::new(settings, broadcasts, wake, file, cancel);
-    daemon.watch(dir, time_scale);
+    daemon.watch(ChannelWatch::start(dir, time_scale, webhook, quiet));
     let _reporter = daemon.report();
     systemd::ready();
     let ended = daemon.run();

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use serde_json::Value;
 use tgs_control::{
     BroadcastStatus, ControlClient, ControlError,
     channels::{self, Channel},
@@ -51,8 +52,8 @@ pub(crate) struct ChannelRequest {
 #[derive(Debug)]
 pub(crate) struct ChannelReport {
     pub(crate) request: ChannelRequest,
-    /// What the command led to; `None` without a command.
-    pub(crate) outcome: Option<Result<(), ChannelFault>>,
+    /// The result of the command or question; `None` without one.
+    pub(crate) outcome: Option<Result<Value, ChannelFault>>,
     pub(crate) status: Result<BroadcastStatus, ChannelFault>,
 }
 
@@ -148,7 +149,7 @@ fn answer(request: ChannelRequest) -> ChannelReport {
 }
 
 /// The outcome of the command, and the status.
-type SpokenAnswer = (Option<Result<(), ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
+type SpokenAnswer = (Option<Result<Value, ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
 
 fn speak(request: &ChannelRequest) -> SpokenAnswer {
     // The name is in the log of the broadcast beside each command.
@@ -163,6 +164,6 @@ fn speak(request: &ChannelRequest) -> SpokenAnswer {
             return (request.call.as_ref().map(|_| Err(fault.clone())), Err(fault));
         }
     };
-    let outcome = request.call.as_ref().map(|call| client.call(call).map(drop).map_err(ChannelFault::from));
+    let outcome = request.call.as_ref().map(|call| client.call(call).map_err(ChannelFault::from));
     (outcome, client.get(&Call::Status(NoParams {})).map_err(ChannelFault::from))
 }

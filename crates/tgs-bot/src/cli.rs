@@ -11,7 +11,8 @@ Examples:
   tgs-bot --env-file bot.env --state-dir ~/.local/state/tgs-bot --socket ~/.local/state/tgs/control.sock
                                          the bot of a broadcast started by hand
 
-The settings are API_ID, API_HASH, BOT_TOKEN, BOT_ADMINS, BOT_VIEWERS and RUST_LOG; docs/guide/bot.md describes them.
+The settings are API_ID, API_HASH, BOT_TOKEN, BOT_ADMINS, BOT_VIEWERS, BOT_QUIET, NOTIFY_WEBHOOK, NOTIFY_SECRET and RUST_LOG;
+docs/guide/bot.md describes them.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 75 another tgs-bot uses the session, 78 bad configuration.";
 

@@ -1,11 +1,14 @@
 //! What a user writes to the bot.
 
 use tgs_control::method::{
-    Call, LONGEST_TITLE, NoParams, QueueAddParams, SeekParams, StopParams, TitleParams,
+    Call, LONGEST_TITLE, LogTailParams, NoParams, QueueAddParams, SchedulePlanParams, SeekParams, StopParams,
+    TitleParams,
 };
 
 /// Longest URL that can be queued, in bytes.
 const LONGEST_URL: usize = 2048;
+/// Lines of the log that are requested; those of the last hour are shown.
+const LOG_LINES: usize = 200;
 /// Longest distance of a seek in seconds.
 const LONGEST_SEEK: f64 = 1e6;
 
@@ -17,6 +20,8 @@ pub(crate) enum BotCommand {
     Help,
     Status,
     Channels,
+    /// A question to the broadcast.
+    Look(Call),
     /// A command to the broadcast.
     Steer(Call),
     /// A command without the argument that it needs.
@@ -43,6 +48,9 @@ pub(crate) fn parse(text: &str) -> BotCommand {
         "help" => BotCommand::Help,
         "status" => BotCommand::Status,
         "channels" => BotCommand::Channels,
+        "today" => BotCommand::Look(Call::SchedulePlan(SchedulePlanParams::default())),
+        "log" => BotCommand::Look(Call::LogTail(LogTailParams { lines: LOG_LINES })),
+        "take" => BotCommand::Steer(Call::LiveTake(NoParams {})),
         "next" => BotCommand::Steer(Call::Next(NoParams {})),
         "previous" => BotCommand::Steer(Call::Previous(NoParams {})),
         "pause" => BotCommand::Steer(Call::Pause(NoParams {})),
@@ -114,6 +122,7 @@ mod tests {
             ("/start", BotCommand::Start),
             (" /status ", BotCommand::Status),
             ("/next@tgs_demo_bot", BotCommand::Steer(Call::Next(NoParams {}))),
+            ("/take", BotCommand::Steer(Call::LiveTake(NoParams {}))),
             ("/seek 1:02:03", to(3723.0)),
             ("/seek 90", to(90.0)),
             ("/seek +30", by(30.0)),

@@ -124,7 +124,9 @@ impl Conversation {
             BotCommand::Steer(_) if old => {
                 actions.push(say(user_id, BotText::plain(texts.too_late).foreign(&message.text)));
             }
-            BotCommand::Steer(call) => actions.extend(chat.ask(user_id, channels, Some(call), now)),
+            BotCommand::Look(call) | BotCommand::Steer(call) => {
+                actions.extend(chat.ask(user_id, channels, Some(call), now));
+            }
             BotCommand::Incomplete(missing) => {
                 let usage = match missing {
                     MissingArgument::Time => texts.usage_seek,
@@ -189,6 +191,7 @@ impl Conversation {
         report: &ChannelReport,
         channels: &[Channel],
         now: Instant,
+        time: SystemTime,
     ) -> Vec<BotAction> {
         let request = &report.request;
         if request.place == MessagePlace::Watched {
@@ -199,12 +202,15 @@ impl Conversation {
         let chat = self.chats.entry(user_id).or_default();
         chat.pending = chat.pending.saturating_sub(1);
         let texts = chat.language.texts();
-        let text = view::panel(report, texts);
-        let keyboard = view::buttons(report, channels, role, texts);
+        let listing = view::listing(report, texts, time);
+        let is_panel = listing.is_none();
+        let text = listing.unwrap_or_else(|| view::panel(report, texts));
+        let keyboard =
+            if is_panel { view::buttons(report, channels, role, texts) } else { Keyboard::default() };
         let mut actions = Vec::new();
         match request.place {
             MessagePlace::New => {
-                actions.push(BotAction::Send { user_id, text, keyboard, is_panel: true });
+                actions.push(BotAction::Send { user_id, text, keyboard, is_panel });
             }
             MessagePlace::Edited(message_id) => {
                 actions.push(BotAction::Edit { user_id, message_id, text, keyboard });
@@ -214,12 +220,12 @@ impl Conversation {
         if let Some(press_id) = request.press {
             let text = match &report.outcome {
                 None => String::new(),
-                Some(Ok(())) => texts.done.to_owned(),
+                Some(Ok(_)) => texts.done.to_owned(),
                 Some(Err(_)) => texts.refused.trim_end_matches([' ', ':']).to_owned(),
             };
             actions.push(BotAction::AnswerPress { press_id, text, alert: false });
         }
-        if matches!(report.outcome, Some(Ok(()))) {
+        if matches!(report.outcome, Some(Ok(_))) && is_panel {
             chat.refresh = REFRESH_AFTER.map(|after| now + after).to_vec();
         }
         actions

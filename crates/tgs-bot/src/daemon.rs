@@ -2,7 +2,6 @@
 //! Nothing that Telegram or a broadcast does ends it but a refused token.
 
 use std::{
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -26,7 +25,7 @@ use crate::{
     conversation::{BotAction, Conversation},
     outbox::Outbox,
     session_file::SessionFile,
-    settings::BotSettings,
+    settings::{BotAccount, BotSettings},
     watch::ChannelWatch,
 };
 
@@ -34,13 +33,16 @@ use crate::{
 const STUCK: Duration = Duration::from_mins(2);
 /// Longest wait for updates.
 const TURN: Duration = Duration::from_secs(10);
+/// How often the channels are looked at without a connection to Telegram.
+const PAUSE_TURN: Duration = Duration::from_millis(500);
+/// A connection that has lasted this long makes the next one come at once.
+const STEADY: Duration = Duration::from_secs(30);
 /// Shortest time between two sign-ins. The first comes at once.
 const SIGN_IN_EVERY: Duration = Duration::from_mins(10);
 
 /// The daemon.
 pub(crate) struct BotDaemon {
     settings: BotSettings,
-    app: App,
     broadcasts: Broadcasts,
     wake: BotWake,
     file: SessionFile,
@@ -64,13 +66,11 @@ impl BotDaemon {
         file: SessionFile,
         cancel: Cancel,
     ) -> Self {
-        let (api_id, api_hash) = (settings.api_id, settings.api_hash.clone());
         let conversation = Conversation::new(settings.access.clone());
         let watchdog = Watchdog::default();
         let heartbeat = watchdog.watch("bot", STUCK);
         Self {
             settings,
-            app: App { api_id, api_hash, device: "tgs-bot", proxies: ProxyList::default() },
             broadcasts,
             wake,
             file,
@@ -86,9 +86,9 @@ impl BotDaemon {
         }
     }
 
-    /// Reports incidents from now on, and keeps them in `dir`.
-    pub(crate) fn watch(&mut self, dir: &Path, time_scale: u32) {
-        self.watch = ChannelWatch::start(dir, time_scale);
+    /// Reports incidents from now on.
+    pub(crate) fn watch(&mut self, watch: ChannelWatch) {
+        self.watch = watch;
     }
 
     /// The line in `systemctl status`, and the watchdog's pings.
@@ -105,10 +105,17 @@ impl BotDaemon {
 
     /// Runs until it is stopped. Fails only if Telegram refuses token or application.
     pub(crate) fn run(&mut self) -> Result<(), CliError> {
+        let Some(account) = self.settings.account.clone() else {
+            self.show("no bot, only NOTIFY_WEBHOOK".to_owned());
+            while !self.cancel.is_cancelled() {
+                self.pause(TURN);
+            }
+            return Ok(());
+        };
         let mut backoff = Backoff::reconnecting();
-        self.state = self.file.read(self.settings.bot_id);
+        self.state = self.file.read(account.bot_id);
         while !self.cancel.is_cancelled() {
-            let error = match contain(|| self.connected(&mut backoff)) {
+            let error = match contain(|| self.connected(&account, &mut backoff)) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => error,
                 Err(panic) => {
@@ -137,23 +144,25 @@ impl BotDaemon {
         Ok(())
     }
 
-    /// Waits, and keeps the heartbeat.
-    fn pause(&self, time: Duration) {
+    /// Waits without a connection to Telegram: the channels are watched meanwhile.
+    fn pause(&mut self, time: Duration) {
         let until = Instant::now() + time;
-        while !self.cancel.wait(until.saturating_duration_since(Instant::now()).min(TURN)) {
+        loop {
             self.heartbeat.beat();
-            if Instant::now() >= until {
+            self.act(Vec::new());
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.cancel.wait(left.min(PAUSE_TURN)) {
                 return;
             }
         }
     }
 
     /// Signs in, at most once in [`SIGN_IN_EVERY`], and keeps the session before its first use.
-    fn sign_in(&mut self) -> Result<BotState, TelegramError> {
+    fn sign_in(&mut self, account: &BotAccount) -> Result<BotState, TelegramError> {
         if let Some(before) = self.signed_in_at {
             self.pause(SIGN_IN_EVERY.saturating_sub(before.elapsed()));
         }
-        let state = BotClient::sign_in(&self.app, &self.settings.token, &self.cancel)?;
+        let state = BotClient::sign_in(&app(account), &account.token, &self.cancel)?;
         self.signed_in_at = Some(Instant::now());
         log::info!("signed in as bot {}", state.bot_id());
         self.keep(state.clone());
@@ -168,16 +177,15 @@ impl BotDaemon {
     }
 
     /// Serves over one connection, until it fails or the daemon is stopped.
-    fn connected(&mut self, backoff: &mut Backoff) -> Result<(), TelegramError> {
+    fn connected(&mut self, account: &BotAccount, backoff: &mut Backoff) -> Result<(), TelegramError> {
         self.heartbeat.beat();
         let state = match self.state.clone() {
             Some(state) => state,
-            None => self.sign_in()?,
+            None => self.sign_in(account)?,
         };
-        let mut client = BotClient::resume(self.app.clone(), &state, &self.cancel)?;
+        let mut client = BotClient::resume(app(account), &state, &self.cancel)?;
         log::info!("connected to Telegram as bot {}", client.id());
-        backoff.reset();
-        let id = client.id();
+        let (id, began) = (client.id(), Instant::now());
         while !self.cancel.is_cancelled() {
             self.heartbeat.beat();
             let channels = self.broadcasts.channels();
@@ -186,6 +194,9 @@ impl BotDaemon {
             // Before the updates are acted on: what was executed is not received again.
             if let Some(state) = client.state() {
                 self.keep(state);
+            }
+            if began.elapsed() > STEADY {
+                backoff.reset();
             }
             self.act(updates);
             let (outbox, heartbeat) = (&mut self.outbox, &self.heartbeat);
@@ -217,11 +228,12 @@ impl BotDaemon {
         }
         while let Some(report) = self.broadcasts.report() {
             self.watch.on_report(&report, SystemTime::now());
-            let actions = self.conversation.on_report(&report, &channels, now);
+            let actions = self.conversation.on_report(&report, &channels, now, SystemTime::now());
             self.take(actions, now);
         }
         self.tick(&channels, now);
         self.watch.round(&self.broadcasts, &channels, now, SystemTime::now());
+        self.watch.tell_webhook(now);
     }
 
     fn tick(&mut self, channels: &[Channel], now: Instant) {
@@ -248,5 +260,15 @@ impl BotDaemon {
                 self.outbox.push(action, now);
             }
         }
+    }
+}
+
+/// The application in whose name the bot connects.
+fn app(account: &BotAccount) -> App {
+    App {
+        api_id: account.api_id,
+        api_hash: account.api_hash.clone(),
+        device: "tgs-bot",
+        proxies: account.proxies.clone(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tgs_control::{BroadcastStatus, OnAir, PublisherState, TelegramState};
+use tgs_control::{BroadcastStatus, OnAir, PublisherState, TelegramState, Timestamp};
 use tgs_core::mask;
 
 use crate::{broadcasts::ChannelFault, texts::BotLanguage};
@@ -39,6 +39,8 @@ pub(crate) enum IncidentKind {
     IngestAway,
     /// The filler is on air, and nobody has asked for it.
     Filler,
+    /// Viewers get something else than what is sent (VIEWER_CHECK).
+    ViewersLose,
     /// The encoder does not keep up.
     SlowEncoder,
     /// Items failed.
@@ -54,8 +56,13 @@ impl IncidentKind {
             Self::Away | Self::IngestAway => 30,
             Self::Filler => 60,
             Self::SlowEncoder => 120,
-            Self::Degraded | Self::ItemsFailed | Self::SessionReplaced => 0,
+            Self::Degraded | Self::ViewersLose | Self::ItemsFailed | Self::SessionReplaced => 0,
         })
+    }
+
+    /// Whether it can wait for the end of a quiet time.
+    fn can_wait(self) -> bool {
+        matches!(self, Self::SlowEncoder | Self::ItemsFailed | Self::SessionReplaced)
     }
 
     /// Whether it only happens, and is never over.
@@ -67,6 +74,8 @@ impl IncidentKind {
 /// An incident of a channel. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Incident {
+    /// The incident's number.
+    pub(crate) id: u64,
     pub(crate) channel: String,
     pub(crate) kind: IncidentKind,
     /// The cause, credentials masked.
@@ -76,7 +85,7 @@ pub(crate) struct Incident {
     /// How often it came; of failed items, how many.
     pub(crate) count: u32,
     /// Grows with each change that is to be shown.
-    revision: u32,
+    pub(crate) revision: u32,
     /// By user.
     shown: BTreeMap<i64, ShownIncident>,
     /// The last time it came.
@@ -95,6 +104,8 @@ struct ShownIncident {
 #[serde(default)]
 pub(crate) struct IncidentLog {
     incidents: Vec<Incident>,
+    /// The number of the last incident.
+    last_id: u64,
     /// The last failure of each channel.
     failures: BTreeMap<String, String>,
     /// The fingerprint of each channel's session.
@@ -115,12 +126,28 @@ pub(crate) struct IncidentLog {
 /// A message about an incident that is due.
 #[derive(Debug, PartialEq)]
 pub(crate) struct DueMessage<'a> {
-    /// The incident's place, for [`IncidentLog::told`].
-    pub(crate) place: usize,
     pub(crate) user_id: i64,
     /// The message to edit; `None` for a new one.
     pub(crate) message_id: Option<i32>,
     pub(crate) incident: &'a Incident,
+}
+
+impl Incident {
+    /// The incident for a program.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let time = |seconds: u64| Timestamp(seconds.saturating_mul(1000)).to_string();
+        serde_json::json!({
+            "id": self.id,
+            "revision": self.revision,
+            "channel": self.channel,
+            "kind": self.kind,
+            "state": if self.ended.is_some() || self.kind.is_momentary() { "over" } else { "open" },
+            "detail": self.detail,
+            "began": time(self.began),
+            "ended": self.ended.map(time),
+            "count": self.count,
+        })
+    }
 }
 
 impl IncidentLog {
@@ -182,7 +209,9 @@ impl IncidentLog {
         let slow = engine.encoder_speed_ratio.filter(|speed| *speed > 0.0 && *speed < TOO_SLOW && runs);
         self.standing(channel, IncidentKind::Degraded, degraded, now);
         self.standing(channel, IncidentKind::IngestAway, ingest, now);
+        let viewers = telegram.filter(|_| runs).and_then(|telegram| telegram.viewer_check.as_ref()?.trouble());
         self.standing(channel, IncidentKind::Filler, filler, now);
+        self.standing(channel, IncidentKind::ViewersLose, viewers, now);
         self.standing(channel, IncidentKind::SlowEncoder, slow.map(|_| String::new()), now);
         if let Some(failure) = &engine.last_failure {
             let before = insert(&mut self.failures, channel, failure);
@@ -251,7 +280,9 @@ impl IncidentLog {
             let over = self.incidents.iter().position(|incident| incident.ended.is_some());
             self.incidents.remove(over.unwrap_or(0));
         }
+        self.last_id += 1;
         self.incidents.push(Incident {
+            id: self.last_id,
             channel: channel.to_owned(),
             kind,
             detail,
@@ -304,22 +335,22 @@ impl IncidentLog {
         self.languages.get(&user_id).copied().unwrap_or_default()
     }
 
-    /// The next message that one of `users` is owed.
-    pub(crate) fn due(&self, users: &BTreeSet<i64>) -> Option<DueMessage<'_>> {
-        self.incidents.iter().enumerate().find_map(|(place, incident)| {
+    /// The next message that one of `users` is owed. During a quiet time only of what cannot wait.
+    pub(crate) fn due(&self, users: &BTreeSet<i64>, is_quiet: bool) -> Option<DueMessage<'_>> {
+        let mut candidates = self.incidents.iter().filter(|incident| !is_quiet || !incident.kind.can_wait());
+        candidates.find_map(|incident| {
             users.iter().find_map(|&user_id| {
                 let shown = incident.shown.get(&user_id);
                 let is_due = shown.is_none_or(|shown| shown.revision != incident.revision);
                 let message_id = shown.and_then(|shown| shown.message_id);
-                is_due.then_some(DueMessage { place, user_id, message_id, incident })
+                is_due.then_some(DueMessage { user_id, message_id, incident })
             })
         })
     }
 
-    /// A message was sent or edited, or cannot be delivered to this user.
-    pub(crate) fn told(&mut self, place: usize, user_id: i64, message_id: Option<i32>) {
-        if let Some(incident) = self.incidents.get_mut(place) {
-            let revision = incident.revision;
+    /// This revision of an incident was sent or edited, or cannot be delivered to this user.
+    pub(crate) fn told(&mut self, id: u64, revision: u32, user_id: i64, message_id: Option<i32>) {
+        if let Some(incident) = self.incidents.iter_mut().find(|incident| incident.id == id) {
             incident.shown.insert(user_id, ShownIncident { message_id, revision });
         }
     }

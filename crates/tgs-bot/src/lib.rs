@@ -22,11 +22,13 @@ mod incident_file;
 mod incidents;
 mod outbox;
 mod press;
+mod quiet_hours;
 mod session_file;
 pub mod settings;
 mod texts;
 mod view;
 mod watch;
+mod webhook;
 
 pub use app::run;
 

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, ffi::OsString, path::Path};
 
 use tgs_core::{
+    proxy::{ProxyList, parse_proxies},
     secret::Secret,
     settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
 };
 
-use crate::access::BotAccess;
+use crate::{access::BotAccess, quiet_hours::QuietHours, webhook::WebhookTarget};
 
 /// The settings file of the unit.
 pub const FILE: &str = "/opt/tg_video_streamer/shared/bot.env";
@@ -40,18 +41,38 @@ pub const TABLE: &[Setting] = &[
         Visibility::Example("1234567890:AAE..."),
         "The token of the bot, from @BotFather. A bot of its own: no other program may receive its updates.",
     ),
+    secret(
+        "TELEGRAM_PROXY",
+        Visibility::Example("socks5://user:password@proxy.example.org:1080"),
+        "Proxies to Telegram, as in the .env of a broadcast: docs/guide/proxies.md.",
+    ),
     row(
         "BOT_ADMINS",
         Visibility::Example("123456789,987654321"),
         "The user IDs of those who may steer, separated by commas. The bot answers /start with the sender's ID.",
     ),
     row("BOT_VIEWERS", Visibility::Example("192837465"), "The user IDs of those who may look."),
+    row(
+        "BOT_QUIET",
+        Visibility::Example("23:00-07:00"),
+        "When the bot tells only what cannot wait, by the machine's clock; the rest follows at the end.",
+    ),
+    secret(
+        "NOTIFY_WEBHOOK",
+        Visibility::Example("https://example.org/hook"),
+        "A URL that gets each incident as JSON by POST; also without BOT_TOKEN, and then without a bot.",
+    ),
+    secret(
+        "NOTIFY_SECRET",
+        Visibility::Example("at least 16 characters"),
+        "Signs the requests: X-Tgs-Signature is sha256= and the HMAC of the body in hexadecimal.",
+    ),
     row("RUST_LOG", Visibility::Default("info"), "The log level, as for the other tools."),
 ];
 
-/// The settings of one run.
+/// The bot account.
 #[derive(Debug, Clone)]
-pub struct BotSettings {
+pub struct BotAccount {
     /// `API_ID`
     pub api_id: i32,
     /// `API_HASH`
@@ -60,6 +81,19 @@ pub struct BotSettings {
     pub token: Secret<String>,
     /// The user ID of the bot, with which its token begins.
     pub bot_id: i64,
+    /// `TELEGRAM_PROXY`; empty for direct connections.
+    pub proxies: ProxyList,
+}
+
+/// The settings of one run.
+#[derive(Debug, Clone)]
+pub struct BotSettings {
+    /// `None` without `BOT_TOKEN`, where `NOTIFY_WEBHOOK` is set.
+    pub account: Option<BotAccount>,
+    /// `NOTIFY_WEBHOOK` and `NOTIFY_SECRET`
+    pub(crate) webhook: Option<WebhookTarget>,
+    /// `BOT_QUIET`
+    pub(crate) quiet: Option<QuietHours>,
     /// `BOT_ADMINS` and `BOT_VIEWERS`
     pub(crate) access: BotAccess,
     /// `RUST_LOG`
@@ -77,26 +111,54 @@ impl BotSettings {
     ) -> Result<Self, SettingsFaults> {
         let own = OwnTable { tool: "tgs-bot", table: TABLE, file: FILE };
         let mut values = OwnValues::read(own, env_file, env);
-        let api_id = values.required("API_ID", number);
-        let api_hash = values.required("API_HASH", hash);
-        let token = values.required("BOT_TOKEN", token);
+        let quiet = values.get("BOT_QUIET", QuietHours::parse);
+        let url = values.get("NOTIFY_WEBHOOK", url);
+        let signed = values.get("NOTIFY_SECRET", signing_secret);
+        let token = match url {
+            Some(_) => values.get("BOT_TOKEN", token),
+            None => values.required("BOT_TOKEN", token),
+        };
+        let account = token.and_then(|(bot_id, token)| {
+            let (api_id, api_hash) = (values.required("API_ID", number), values.required("API_HASH", hash));
+            let proxies = values.get("TELEGRAM_PROXY", parse_proxies).unwrap_or_default();
+            let proxies = ProxyList::new(proxies);
+            Some(BotAccount { api_id: api_id?, api_hash: api_hash?, token, bot_id, proxies })
+        });
         let admins = values.get("BOT_ADMINS", users).unwrap_or_default();
         let viewers = values.get("BOT_VIEWERS", users).unwrap_or_default();
         let rust_log = values.get("RUST_LOG", |value| Ok(value.to_owned())).unwrap_or_default();
-        if admins.is_empty() && viewers.is_empty() && values.faults.is_empty() {
+        if admins.is_empty() && viewers.is_empty() && account.is_some() && values.faults.is_empty() {
             values.warnings.push(
                 "neither BOT_ADMINS nor BOT_VIEWERS is set: the bot only answers /start, with the sender's ID"
                     .to_owned(),
             );
         }
         let access = BotAccess { admins, viewers };
+        let webhook = url.map(|url| WebhookTarget { url, secret: signed });
         let OwnValues { faults, warnings, .. } = values;
-        match (api_id, api_hash, token) {
-            (Some(api_id), Some(api_hash), Some((bot_id, token))) if faults.is_empty() => {
-                Ok(Self { api_id, api_hash, token, bot_id, access, rust_log, warnings })
-            }
-            _ => Err(SettingsFaults(faults)),
+        if faults.is_empty() {
+            Ok(Self { account, webhook, quiet, access, rust_log, warnings })
+        } else {
+            Err(SettingsFaults(faults))
         }
+    }
+}
+
+fn url(value: &str) -> Result<Secret<String>, String> {
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(Secret::new(value.to_owned()))
+        }
+        _ => Err("must be a whole address, as in https://example.org/hook".to_owned()),
+    }
+}
+
+fn signing_secret(value: &str) -> Result<Secret<String>, String> {
+    if value.chars().count() >= 16 {
+        Ok(Secret::new(value.to_owned()))
+    } else {
+        Err("must have at least 16 characters: openssl rand -hex 16".to_owned())
     }
 }
 
@@ -157,7 +219,7 @@ mod tests {
     #[test]
     fn users_have_the_highest_of_their_roles() {
         let settings = load(&format!("{GOOD}BOT_ADMINS=5,6\nBOT_VIEWERS='6 7'\n")).unwrap();
-        assert_eq!(settings.bot_id, 77);
+        assert_eq!(settings.account.unwrap().bot_id, 77);
         let roles = [5, 6, 7, 8].map(|id| settings.access.role(id));
         assert_eq!(roles, [BotRole::Admin, BotRole::Admin, BotRole::Viewer, BotRole::Stranger]);
         assert!(settings.warnings.is_empty());
@@ -166,9 +228,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_without_a_secret() {
-        let text = "API_ID=x\nAPI_HASH=hidden\nBOT_TOKEN=hidden:token\nBOT_ADMINS=@anna\nBOT_VIEWERS=-5\n";
+        let text = "API_ID=5\nAPI_HASH=hidden\nNOTIFY_WEBHOOK=hidden\nNOTIFY_SECRET=hidden\n";
         let faults = load(text).unwrap_err().to_string();
-        for name in ["line 1: API_ID", "line 2: API_HASH", "line 3: BOT_TOKEN", "BOT_ADMINS", "BOT_VIEWERS"] {
+        assert!(faults.contains("NOTIFY_WEBHOOK must") && faults.contains("NOTIFY_SECRET must"), "{faults}");
+        assert!(!faults.contains("hidden"), "{faults}");
+        let text = "NOTIFY_WEBHOOK=https://h/hidden\nNOTIFY_SECRET=0123456789abcdef\n";
+        assert!(load(text).unwrap().account.is_none());
+        let text = "API_ID=x\nAPI_HASH=hidden\nBOT_TOKEN=5:hidden0123456789hidden\nBOT_ADMINS=@anna\nBOT_VIEWERS=-5\n";
+        let faults = load(text).unwrap_err().to_string();
+        for name in ["line 1: API_ID", "line 2: API_HASH", "BOT_ADMINS", "BOT_VIEWERS"] {
             assert!(faults.contains(name), "{faults}");
         }
         assert!(!faults.contains("hidden"), "{faults}");

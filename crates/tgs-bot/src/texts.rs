@@ -66,24 +66,28 @@ pub(crate) struct Texts {
     pub(crate) incident_degraded: &'static str,
     pub(crate) incident_ingest: &'static str,
     pub(crate) incident_filler: &'static str,
+    pub(crate) incident_viewers: &'static str,
     pub(crate) incident_slow: &'static str,
     pub(crate) incident_failed: &'static str,
     pub(crate) incident_session: &'static str,
+    pub(crate) nothing: &'static str,
+    pub(crate) list: &'static str,
     pub(crate) over: &'static str,
     pub(crate) times: &'static str,
     /// The commands of the menu: those that look, then those that steer.
-    pub(crate) menu: [(&'static str, &'static str); 10],
+    pub(crate) menu: [(&'static str, &'static str); 13],
 }
 
 impl Texts {
     /// How many commands of the menu only look.
-    pub(crate) const LOOKING: usize = 2;
+    pub(crate) const LOOKING: usize = 4;
 }
 
 const ENGLISH: Texts = Texts {
     your_id: "Your ID: ",
-    help_look: "/status what is on air\n/channels the channels of this machine",
-    help_steer: "\n/next the next item\n/previous the item before\n/pause show the filler\n/resume end the pause\n\
+    help_look: "/status what is on air\n/channels the channels of this machine\n\
+                /today the timetable of today\n/log the log of the last hour",
+    help_steer: "\n/next the next item\n/previous the item before\n/pause show the filler\n/resume end the pause\n/take put the live input on air\n\
                  /seek 1:23:00, +30 or -30\n/queue https://… play it next\n/title the title of the live stream\n\
                  /stop_after stop after this item",
     unknown: "Unknown command. /help lists them.",
@@ -118,14 +122,19 @@ const ENGLISH: Texts = Texts {
     incident_degraded: "no session is valid, so nothing is published: sudo tgs-session --write-env",
     incident_ingest: "the server of the stream is away",
     incident_filler: "viewers see the filler",
+    incident_viewers: "viewers get something else than what is sent",
     incident_slow: "the encoder is too slow",
     incident_failed: "an item failed",
     incident_session: "the Telegram session was replaced",
+    nothing: "nothing",
+    list: "the list",
     over: "over after ",
     times: "times: ",
     menu: [
         ("status", "what is on air"),
         ("channels", "the channels of this machine"),
+        ("today", "the timetable of today"),
+        ("log", "the log of the last hour"),
         ("next", "the next item"),
         ("previous", "the item before"),
         ("pause", "show the filler"),
@@ -133,15 +142,18 @@ const ENGLISH: Texts = Texts {
         ("seek", "go to a time: 1:23:00, +30, -30"),
         ("queue", "play an address next"),
         ("title", "set the title of the live stream"),
+        ("take", "put the live input on air"),
         ("stop_after", "stop after this item"),
     ],
 };
 
 const RUSSIAN: Texts = Texts {
     your_id: "Ваш ID: ",
-    help_look: "/status что в эфире\n/channels каналы этой машины",
+    help_look: "/status что в эфире\n/channels каналы этой машины\n\
+                /today расписание на сегодня\n/log журнал за последний час",
     help_steer: "\n/next следующий элемент\n/previous предыдущий элемент\n/pause показать заставку\n\
-                 /resume закончить паузу\n/seek 1:23:00, +30 или -30\n/queue https://… поставить следующим\n\
+                 /resume закончить паузу\n\
+                 /take вывести прямой эфир\n/seek 1:23:00, +30 или -30\n/queue https://… поставить следующим\n\
                  /title название трансляции\n/stop_after остановить после этого элемента",
     unknown: "Неизвестная команда. Список: /help",
     only_look: "Вам можно смотреть, но не управлять.",
@@ -175,14 +187,19 @@ const RUSSIAN: Texts = Texts {
     incident_degraded: "нет действующей сессии, ничего не публикуется: sudo tgs-session --write-env",
     incident_ingest: "нет связи с сервером трансляции",
     incident_filler: "зрители видят заставку",
+    incident_viewers: "зрители видят не то, что отправляется",
     incident_slow: "кодировщик не успевает",
     incident_failed: "сбой элемента",
     incident_session: "сессия Telegram заменена",
+    nothing: "ничего нет",
+    list: "плейлист",
     over: "закончилось через ",
     times: "раз: ",
     menu: [
         ("status", "что в эфире"),
         ("channels", "каналы этой машины"),
+        ("today", "расписание на сегодня"),
+        ("log", "журнал за последний час"),
         ("next", "следующий элемент"),
         ("previous", "предыдущий элемент"),
         ("pause", "показать заставку"),
@@ -190,6 +207,7 @@ const RUSSIAN: Texts = Texts {
         ("seek", "перейти ко времени: 1:23:00, +30, -30"),
         ("queue", "поставить адрес следующим"),
         ("title", "название трансляции"),
+        ("take", "вывести прямой эфир"),
         ("stop_after", "остановить после этого элемента"),
     ],
 };

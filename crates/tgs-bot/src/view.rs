@@ -1,8 +1,13 @@
 //! The message that shows a channel, and its buttons.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tgs_control::{BroadcastStatus, OnAir, PlayingItem, PublisherState, channels::Channel};
+use serde_json::Value;
+use tgs_control::{
+    BroadcastStatus, OnAir, PlayingItem, PublisherState, SchedulePlan, Timestamp,
+    channels::Channel,
+    method::{Call, LogLines},
+};
 use tgs_core::{
     mask,
     time::{clock, moment},
@@ -19,6 +24,8 @@ use crate::{
 
 /// Longest title of an item in the message, in characters.
 const LONGEST: usize = 120;
+/// Most lines of a plan or a log: each is an entity, of which a message has at most 100.
+const ROWS: usize = 30;
 /// Buttons of channels in a row, and at most.
 const CHANNELS_IN_ROW: usize = 3;
 const MOST_CHANNELS: usize = 30;
@@ -32,9 +39,51 @@ pub(crate) fn panel(report: &ChannelReport, texts: &Texts) -> BotText {
     };
     match &report.outcome {
         None => text,
-        Some(Ok(())) => text.own("\n").own(texts.done),
+        Some(Ok(_)) => text.own("\n").own(texts.done),
         Some(Err(fault)) => refusal(text.own("\n").own(texts.refused), fault, texts),
     }
+}
+
+/// The answer to a question of which the panel shows nothing: the plan of a day, or the log.
+pub(crate) fn listing(report: &ChannelReport, texts: &Texts, time: SystemTime) -> Option<BotText> {
+    let (Some(call), Some(Ok(result))) = (&report.request.call, &report.outcome) else { return None };
+    let text = BotText::plain("📺 ").foreign(&report.request.channel.name).own("\n");
+    match call {
+        Call::SchedulePlan(_) => Some(plan(text, result, texts)),
+        Call::LogTail(_) => Some(log_lines(text, result, texts, time)),
+        _ => None,
+    }
+}
+
+fn plan(text: BotText, result: &Value, texts: &Texts) -> BotText {
+    let plan: SchedulePlan = serde_json::from_value(result.clone()).unwrap_or_default();
+    let rows: Vec<_> = plan.rows.iter().filter_map(|row| Some((row.local.get(11..16)?, row))).collect();
+    if rows.is_empty() {
+        return text.own(texts.nothing);
+    }
+    rows.into_iter().take(ROWS).fold(text, |text, (clock, row)| {
+        let text = text.own(clock).own("  ");
+        match &row.name {
+            Some(name) => text.foreign(&shown(name)).own("\n"),
+            None => text.own(texts.list).own("\n"),
+        }
+    })
+}
+
+/// The newest lines of the last hour.
+fn log_lines(text: BotText, result: &Value, texts: &Texts, time: SystemTime) -> BotText {
+    let log: LogLines = serde_json::from_value(result.clone()).unwrap_or_default();
+    let hour_ago = Timestamp::from(time.checked_sub(Duration::from_hours(1)).unwrap_or(UNIX_EPOCH));
+    let is_new = |line: &&String| {
+        let at = line.split(' ').next().and_then(Timestamp::parse);
+        at.is_none_or(|at| at >= hour_ago)
+    };
+    let lines: Vec<_> = log.lines.iter().filter(is_new).collect();
+    if lines.is_empty() {
+        return text.own(texts.nothing);
+    }
+    let newest = &lines[lines.len().saturating_sub(ROWS)..];
+    newest.iter().fold(text, |text, line| text.foreign(&shown(line)).own("\n"))
 }
 
 fn shown(text: &str) -> String {
@@ -114,6 +163,7 @@ pub(crate) fn incident(incident: &Incident, texts: &Texts) -> BotText {
         IncidentKind::Degraded => texts.incident_degraded,
         IncidentKind::IngestAway => texts.incident_ingest,
         IncidentKind::Filler => texts.incident_filler,
+        IncidentKind::ViewersLose => texts.incident_viewers,
         IncidentKind::SlowEncoder => texts.incident_slow,
         IncidentKind::ItemsFailed => texts.incident_failed,
         IncidentKind::SessionReplaced => texts.incident_session,

@@ -19,12 +19,16 @@ use crate::{
     incident_file::IncidentFile,
     incidents::IncidentLog,
     outbox::Outbox,
+    quiet_hours::QuietHours,
     texts::BotLanguage,
     view,
+    webhook::{Webhook, WebhookOutcome},
 };
 
 /// Time between two questions to a channel.
 const EVERY: Duration = Duration::from_secs(10);
+/// Stands for the webhook among the users; no user has this ID.
+const WEBHOOK: i64 = 0;
 /// Most channels that are watched.
 const MOST: usize = 64;
 
@@ -37,21 +41,57 @@ pub(crate) struct ChannelWatch {
     asked: BTreeSet<String>,
     next: Instant,
     every: Duration,
+    webhook: Option<Webhook>,
+    /// The incident and its revision that are on their way to the webhook.
+    sending: Option<(u64, u32)>,
+    quiet: Option<QuietHours>,
 }
 
 impl Default for ChannelWatch {
     fn default() -> Self {
         let log = IncidentLog::default();
-        Self { log, file: None, asked: BTreeSet::new(), next: Instant::now(), every: EVERY }
+        let (next, every) = (Instant::now(), EVERY);
+        Self {
+            log,
+            file: None,
+            asked: BTreeSet::new(),
+            next,
+            every,
+            webhook: None,
+            sending: None,
+            quiet: None,
+        }
     }
 }
 
 impl ChannelWatch {
     /// Continues with the incidents in `dir`.
-    pub(crate) fn start(dir: &Path, time_scale: u32) -> Self {
+    pub(crate) fn start(
+        dir: &Path,
+        time_scale: u32,
+        webhook: Option<Webhook>,
+        quiet: Option<QuietHours>,
+    ) -> Self {
         let (file, log) = IncidentFile::read(dir);
-        let every = EVERY / time_scale;
-        Self { log: log.with_time_scale(time_scale), file: Some(file), every, ..Self::default() }
+        let (log, every) = (log.with_time_scale(time_scale), EVERY / time_scale);
+        Self { log, file: Some(file), every, webhook, quiet, ..Self::default() }
+    }
+
+    /// Sends the next incident that the webhook has not got, if none is on its way.
+    pub(crate) fn tell_webhook(&mut self, now: Instant) {
+        let Some(webhook) = &mut self.webhook else { return };
+        if let Some(outcome) = webhook.outcome(now)
+            && let Some((id, revision)) = self.sending.take()
+            && outcome == WebhookOutcome::Settled
+        {
+            self.log.told(id, revision, WEBHOOK, None);
+        }
+        if webhook.is_free(now)
+            && let Some(due) = self.log.due(&[WEBHOOK].into(), false)
+        {
+            self.sending = Some((due.incident.id, due.incident.revision));
+            webhook.send(due.incident.to_json().to_string());
+        }
     }
 
     /// When [`ChannelWatch::round`] is due.
@@ -119,22 +159,24 @@ impl ChannelWatch {
         conversation: &Conversation,
         beat: impl Fn(),
     ) -> Result<(), TelegramError> {
+        let is_quiet = self.quiet.is_some_and(QuietHours::is_now);
         let languages =
             admins.iter().map(|user| (*user, self.log.language(*user, conversation.language(*user))));
         let languages: BTreeMap<i64, BotLanguage> = languages.collect();
         while !outbox.is_quiet(Instant::now())
-            && let Some(due) = self.log.due(admins)
+            && let Some(due) = self.log.due(admins, is_quiet)
         {
             beat();
-            let (place, user_id, message_id) = (due.place, due.user_id, due.message_id);
+            let (id, revision) = (due.incident.id, due.incident.revision);
+            let (user_id, message_id) = (due.user_id, due.message_id);
             let language = languages.get(&user_id).copied().unwrap_or_default();
             let text = view::incident(due.incident, language.texts());
             let sent = match message_id {
                 None => client.send(user_id, &text, &Keyboard::default()),
-                Some(id) => client.edit(user_id, id, &text, &Keyboard::default()).map(|()| Some(id)),
+                Some(old) => client.edit(user_id, old, &text, &Keyboard::default()).map(|()| Some(old)),
             };
             match sent {
-                Ok(id) => self.log.told(place, user_id, id),
+                Ok(sent) => self.log.told(id, revision, user_id, sent),
                 Err(error) => match error.class {
                     ErrorClass::Flood => {
                         outbox.wait(&error);
@@ -146,7 +188,7 @@ impl ChannelWatch {
                     // The user has blocked the bot, or never wrote to it.
                     _ => {
                         log::info!("user {user_id} is not told of an incident: failed to {error}");
-                        self.log.told(place, user_id, message_id);
+                        self.log.told(id, revision, user_id, message_id);
                     }
                 },
             }

@@ -64,6 +64,12 @@ fn strangers_see_their_id_and_nothing_else() {
 fn viewers_look_and_admins_steer() {
     let mut bot = conversation();
     assert_eq!(asked(write(&mut bot, VIEWER, "/status", &["main"])).call, None);
+    let request = asked(write(&mut bot, VIEWER, "/log", &["main"]));
+    let lines = serde_json::json!({ "lines": ["2000-01-01T00:00:00.000Z INFO old", "new"] });
+    let report = ChannelReport { request, outcome: Some(Ok(lines)), status: Ok(BroadcastStatus::default()) };
+    let actions = bot.on_report(&report, &channels(&["main"]), Instant::now(), SystemTime::now());
+    assert!(matches!(&actions[..], [BotAction::Send { is_panel: false, .. }]), "{actions:?}");
+    assert!(said(&actions).ends_with("\nnew\n") && !said(&actions).contains("old"), "{actions:?}");
     assert!(said(&write(&mut bot, VIEWER, "/next", &["main"])).contains("look"));
     assert!(said(&press(&mut bot, VIEWER, "next:main", &["main"])).contains("look"));
     assert_eq!(asked(press(&mut bot, VIEWER, "show:main", &["main"])).place, MessagePlace::Edited(4));
@@ -112,8 +118,12 @@ fn a_panel_is_edited_in_place_and_shown_again() {
     let mut bot = conversation();
     let now = Instant::now();
     let request = asked(press(&mut bot, ADMIN, "next:main", &["main"]));
-    let report = ChannelReport { request, outcome: Some(Ok(())), status: Ok(BroadcastStatus::default()) };
-    let actions = bot.on_report(&report, &channels(&["main"]), now);
+    let report = ChannelReport {
+        request,
+        outcome: Some(Ok(serde_json::json!({}))),
+        status: Ok(BroadcastStatus::default()),
+    };
+    let actions = bot.on_report(&report, &channels(&["main"]), now, SystemTime::now());
     assert!(
         matches!(
             &actions[..],

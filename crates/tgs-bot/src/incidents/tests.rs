@@ -16,10 +16,10 @@ fn at(log: &mut IncidentLog, seconds: u64, sample: &Result<BroadcastStatus, Chan
 /// What users 1 and 2 are owed: user, whether it is an edit, kind, whether it is over.
 fn tell(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
     let mut all = Vec::new();
-    while let Some(due) = log.due(&[1, 2].into()) {
-        let (place, user_id) = (due.place, due.user_id);
+    while let Some(due) = log.due(&[1, 2].into(), false) {
+        let (id, revision, user_id) = (due.incident.id, due.incident.revision, due.user_id);
         all.push((user_id, due.message_id.is_some(), due.incident.kind, due.incident.ended.is_some()));
-        log.told(place, user_id, Some(7));
+        log.told(id, revision, user_id, Some(7));
     }
     all
 }
@@ -94,6 +94,7 @@ fn failures_and_sessions_are_told_as_they_come() {
     assert_eq!(tell(&mut log), []);
     at(&mut log, 10, &with("http://me:hidden@h/new", "a"));
     let failed = IncidentKind::ItemsFailed;
+    assert_eq!(log.due(&[1].into(), true), None);
     assert_eq!(tell(&mut log), [(1, false, failed, false), (2, false, failed, false)]);
     assert!(!log.incidents[0].detail.contains("hidden"), "{log:?}");
     at(&mut log, 20, &with("newer", "a"));
