@@ -209,7 +209,8 @@ impl IncidentLog {
         let slow = engine.encoder_speed_ratio.filter(|speed| *speed > 0.0 && *speed < TOO_SLOW && runs);
         self.standing(channel, IncidentKind::Degraded, degraded, now);
         self.standing(channel, IncidentKind::IngestAway, ingest, now);
-        let viewers = telegram.filter(|_| runs).and_then(|telegram| telegram.viewer_check.as_ref()?.trouble());
+        let viewers =
+            telegram.filter(|_| runs).and_then(|telegram| telegram.viewer_check.as_ref()?.trouble());
         self.standing(channel, IncidentKind::Filler, filler, now);
         self.standing(channel, IncidentKind::ViewersLose, viewers, now);
         self.standing(channel, IncidentKind::SlowEncoder, slow.map(|_| String::new()), now);

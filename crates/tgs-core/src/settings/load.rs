@@ -288,25 +288,24 @@ impl<'a> Reader<'a> {
     /// Reads all settings, invalid ones as unset; `None` if a directory is unknown. Reads all of
     /// them before it returns, so that all problems are collected.
     fn settings(&mut self) -> Option<Settings> {
-        let playlist = self.value("PLAYLIST", path);
+        let (playlist, pause_max) = (self.value("PLAYLIST", path), self.value("PAUSE_MAX", pause_max));
         let (repeat, shuffle) = (self.value("LOOP", flag), self.value("SHUFFLE", flag));
         let picture = self.picture();
         let (ffmpeg_path, ytdlp_path) = (self.value("FFMPEG_PATH", path), self.value("YTDLP_PATH", path));
-        let read_ahead = self.value("READ_AHEAD", read_ahead);
-        let publisher = self.value("PUBLISHER", publisher);
+        let (read_ahead, publisher) =
+            (self.value("READ_AHEAD", read_ahead), self.value("PUBLISHER", publisher));
         let (prometheus_host, prometheus_port) =
             (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
         let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
-        let pause_max = self.value("PAUSE_MAX", pause_max);
         let (schedule_preroll, schedule_return) =
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
         let (cache_limit, cache_ahead) =
             (self.value("CACHE_MAX_GB", gigabytes), self.value("CACHE_AHEAD", flag));
         let (passthrough, rust_log) = (self.value("PASSTHROUGH", flag), self.value("RUST_LOG", text));
-        let image_duration = self.value("IMAGE_DURATION", image_duration);
-        let as_run_keep = self.value("AS_RUN_KEEP", as_run_keep);
+        let (image_duration, as_run_keep) =
+            (self.value("IMAGE_DURATION", image_duration), self.value("AS_RUN_KEEP", as_run_keep));
         let output_url = self.find("OUTPUT_URL");
         let telegram = self.telegram();
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
