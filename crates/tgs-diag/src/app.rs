@@ -52,6 +52,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
         check("telegram", telegram::primary),
         check("standby", telegram::standby),
         check("ingest", ingest::look),
+        check("output", ingest::further),
         check("ffmpeg", ffmpeg::look),
         check("yt-dlp", ytdlp::look),
         check("playlist", playlist::look),

@@ -15,11 +15,12 @@ use tgs_rtmp::{
 use crate::{context::DiagContext, finding::Finding, runner::CheckSink};
 
 const CHECK: &str = "ingest";
+const OUTPUT: &str = "output";
 
 /// Time limit of the connection attempt.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the server of OUTPUT_URL, if set, and those of ALSO_OUTPUT_URLS.
+/// Checks the server of OUTPUT_URL, if set.
 pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else { return };
     if let Some(url) = &settings.output_url {
@@ -33,22 +34,21 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
             Ok(_) => Finding::pass(CHECK, "not needed: OUTPUT_URL is a file"),
         });
     }
-    further(context.offline, settings, out);
 }
 
-/// Checks the servers of ALSO_OUTPUT_URLS.
-fn further(offline: bool, settings: &Settings, out: &CheckSink) {
+/// Checks the servers of ALSO_OUTPUT_URLS, one line each.
+pub(crate) fn further(context: &DiagContext, out: &CheckSink) {
+    let Some(settings) = &context.settings else { return };
     for NamedOutput { name, url } in &settings.also_outputs {
         let found = match RtmpUrl::parse(url.expose()) {
             Err(why) => {
                 let remedy = format!("write it as {name}=rtmp://host/app/KEY or {name}=rtmps://host/app/KEY");
-                Finding::fail(CHECK, format!("it cannot be used: {why}"), remedy)
+                Finding::fail(OUTPUT, format!("cannot be used: {why}"), remedy)
             }
-            Ok(_) if offline => Finding::unseen(CHECK, "--offline"),
+            Ok(_) if context.offline => Finding::unseen(OUTPUT, "--offline"),
             Ok(target) => reach(&target, Vec::new(), out),
         };
-        let text = format!("output {name}: {}", found.text);
-        out.say(Finding { text, ..found });
+        out.say(Finding { check: OUTPUT, text: format!("{name}: {}", found.text), ..found });
     }
 }
 

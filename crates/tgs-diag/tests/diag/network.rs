@@ -70,12 +70,14 @@ fn a_server_with_tls() {
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Stunnel::start(&certificate, backend.local_addr().unwrap().port()).unwrap();
     home.set("OUTPUT_URL", &server.url("localhost", "thekey42"));
+    home.set("ALSO_OUTPUT_URLS", &format!("vk={}", server.url("localhost", "otherkey42")));
     let said = home.run(&[]);
     said.has("FAIL", "ingest", "its issuer is not known here").has("FAIL", "ingest", "ca-certificates");
-    said.has("PASS", "session", "not needed");
+    said.has("FAIL", "output", "vk: localhost:").has("PASS", "session", "not needed");
     let output = home.command(&[]).env("SSL_CERT_FILE", authority.file()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("answers, with a TLS certificate that can be trusted"), "{said}");
+    assert_eq!(said.matches("answers, with a TLS certificate that can be trusted").count(), 2, "{said}");
+    assert!(said.contains("PASS output: vk: localhost:") && !said.contains("otherkey42"), "{said}");
     home.no_secret_in(&said);
 }
 
@@ -84,6 +86,9 @@ fn an_output_that_is_none() {
     let mut home = Home::new();
     home.set("OUTPUT_URL", "http://example.org/thekey42");
     home.run(&["--offline"]).has("FAIL", "ingest", "OUTPUT_URL cannot be used");
+    home.set("ALSO_OUTPUT_URLS", "vk=rtmp://example.org:0/app/thekey42");
+    home.run(&["--offline"]).has("FAIL", "output", "vk: cannot be used: the port");
+    home.set("ALSO_OUTPUT_URLS", "");
     home.set("OUTPUT_URL", "out.flv");
     home.run(&[]).has("PASS", "ingest", "a file");
     assert_eq!(home.dc.requests().len(), 0);

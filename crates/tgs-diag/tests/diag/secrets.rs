@@ -8,12 +8,14 @@ use crate::harness::Home;
 const NO_TRIAL: &str = "FFMPEG_PATH=/bin/false\n";
 
 /// Values that are unmistakable, in every setting that is a secret.
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("API_HASH", "zzAPIHASHzzSECRETzz"),
     ("SESSION_STRING", "1BVtsOzzSESSIONzzSECRETzz"),
     ("STANDBY_SESSION_STRING", "1BVtsOzzSTANDBYzzSECRETzz"),
     ("TWO_FA_PASSWORD", "zzPASSWORDzzSECRETzz"),
     ("OUTPUT_URL", "rtmps://zzUSERzzSECRETzz:zzPWzzSECRETzz@127.0.0.1:1/app/zzKEYzzSECRETzz"),
+    // Without a valid name, so that a part of the key stands where the name is expected.
+    ("ALSO_OUTPUT_URLS", "rtmps://127.0.0.1:1/app/zzKEYzzSECRETzz?a=zzTOKENzzSECRETzz"),
 ];
 
 /// How somebody may write a setting.
