@@ -80,7 +80,7 @@ impl Bot {
             .arg(dir.join("bot"))
             .arg("--socket")
             .arg(socket)
-            // Incidents are told after 1.5 s instead of 30 s.
+            // Incidents are reported after 1.5 s instead of 30 s.
             .args(["--time-scale", "20"])
             .env_clear()
             .env("TGS_TEST_DCS", format!("1={},2={}", dc.addr(1), dc.addr(2)))

@@ -48,7 +48,7 @@ fn title(client: &mut ControlClient) -> String {
 }
 
 #[test]
-fn people_look_and_steer_and_are_told() {
+fn people_look_and_steer_and_get_reports() {
     let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
     let broadcast = broadcast(dir.path(), &ingest);
     let socket = dir.path().join("state/control.sock");
@@ -131,7 +131,8 @@ fn waits_and_gaps(dc: &tgs_testdc::TestDc, people: &mut People, bot: &Bot) {
     assert!(answers < 220, "{answers} answers");
 }
 
-/// The bot ends and starts without another sign-in; then the broadcast ends, which is told once.
+/// The bot ends and starts without another sign-in; then the broadcast ends, which is reported
+/// once.
 fn restart(
     dc: &tgs_testdc::TestDc,
     people: &mut People,
@@ -154,18 +155,18 @@ fn restart(
     assert_eq!(dc.count("auth.importBotAuthorization"), 2);
 
     broadcast.stop().unwrap();
-    let told = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
+    let reported = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
     people.send(Alice, "/next");
     people.expect(Alice, "✖ отказ: трансляция не запущена", &bot);
     assert!(bot.runs(), "{}", bot.log());
     bot.no_secret_is_seen(dc);
     assert!(bot.stop().success());
 
-    // The incident is not told again, and its message says that it is over.
+    // The incident is not reported again, and its message says that it is over.
     let received = people.received(Alice);
     let bot = Bot::start(dc, dir, socket);
     let _broadcast = self::broadcast(dir, ingest);
-    let over = people.edited(Alice, &told["id"], "закончилось через", &bot);
+    let over = people.edited(Alice, &reported["id"], "закончилось через", &bot);
     assert!(over.starts_with("✅ main"), "{over}");
     assert_eq!(people.received(Alice), received);
     assert!(bot.stop().success());
