@@ -85,6 +85,10 @@ impl ChannelWatch {
             && outcome == WebhookOutcome::Settled
         {
             self.log.reported(id, revision, WEBHOOK, None);
+            // At once: a restart must not send it again.
+            if let Some(file) = &mut self.file {
+                file.write(&self.log);
+            }
         }
         if webhook.is_free(now)
             && let Some(due) = self.log.due(&[WEBHOOK].into(), false)
