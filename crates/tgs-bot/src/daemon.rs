@@ -29,8 +29,9 @@ use crate::{
     watch::ChannelWatch,
 };
 
-/// The loop must turn within this time: a call that is repeated takes up to four limits of a call.
-const STUCK: Duration = Duration::from_mins(2);
+/// The loop must turn within this time: some calls follow each other, and one that is repeated takes
+/// up to four limits of a call.
+const STUCK: Duration = Duration::from_mins(5);
 /// Longest wait for updates.
 const TURN: Duration = Duration::from_secs(10);
 /// How often the channels are looked at without a connection to Telegram.

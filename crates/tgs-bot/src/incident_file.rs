@@ -1,4 +1,4 @@
-//! The incidents in the state directory, so that nothing is told twice after a restart.
+//! The incidents in the state directory, so that nothing is reported twice after a restart.
 
 use std::{
     io,
@@ -27,12 +27,15 @@ impl IncidentFile {
         let path = dir.join(NAME);
         let log = match files::read_regular(&path, LONGEST) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                log::warn!("{} is damaged: {error}; open incidents are told again", path.display());
+                log::warn!("{} is damaged: {error}; open incidents are reported again", path.display());
                 IncidentLog::default()
             }),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    log::warn!("{} cannot be read: {error}; open incidents are told again", path.display());
+                    log::warn!(
+                        "{} cannot be read: {error}; open incidents are reported again",
+                        path.display()
+                    );
                 }
                 IncidentLog::default()
             }

@@ -18,7 +18,7 @@ const MOST: usize = 64;
 const MOST_CHANNELS: usize = 64;
 /// An incident that returns within this time after its end is the same.
 const SAME_WITHIN: u64 = 300;
-/// An incident that nobody could be told of is forgotten after this time.
+/// An incident that could be reported to nobody is forgotten after this time.
 const FORGOTTEN_AFTER: u64 = 86_400;
 /// Failed items belong together if one follows the other within this time.
 const FAILURES_WITHIN: u64 = 600;
@@ -110,7 +110,7 @@ pub(crate) struct IncidentLog {
     failures: BTreeMap<String, String>,
     /// The fingerprint of each channel's session.
     sessions: BTreeMap<String, String>,
-    /// The languages of those who are told; only of users that the settings name.
+    /// The languages in which incidents are reported; only of users that the settings name.
     languages: BTreeMap<i64, BotLanguage>,
     /// Since when a condition lasts that is no incident yet.
     #[serde(skip)]
@@ -323,12 +323,12 @@ impl IncidentLog {
         }
         self.incidents.retain(|incident| {
             let age = incident.ended.map(|ended| now.saturating_sub(ended));
-            let told = incident.shown.values().all(|shown| shown.revision == incident.revision);
-            age.is_none_or(|age| age < if told { SAME_WITHIN } else { FORGOTTEN_AFTER })
+            let reported = incident.shown.values().all(|shown| shown.revision == incident.revision);
+            age.is_none_or(|age| age < if reported { SAME_WITHIN } else { FORGOTTEN_AFTER })
         });
     }
 
-    /// The language in which a user is told: `current`, else the last one.
+    /// The language of a user's messages: `current`, else the last one.
     pub(crate) fn language(&mut self, user_id: i64, current: Option<BotLanguage>) -> BotLanguage {
         if let Some(current) = current {
             self.languages.insert(user_id, current);
@@ -350,7 +350,7 @@ impl IncidentLog {
     }
 
     /// This revision of an incident was sent or edited, or cannot be delivered to this user.
-    pub(crate) fn told(&mut self, id: u64, revision: u32, user_id: i64, message_id: Option<i32>) {
+    pub(crate) fn reported(&mut self, id: u64, revision: u32, user_id: i64, message_id: Option<i32>) {
         if let Some(incident) = self.incidents.iter_mut().find(|incident| incident.id == id) {
             incident.shown.insert(user_id, ShownIncident { message_id, revision });
         }

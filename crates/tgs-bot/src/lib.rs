@@ -4,7 +4,7 @@
 //! # Theory of operation
 //!
 //! One thread owns the connection to Telegram. It receives messages and pressed buttons, asks
-//! [`conversation`] what they lead to, and sends what is due from a bounded outbox. A few further
+//! `conversation` what they lead to, and sends what is due from a bounded outbox. A few further
 //! threads speak to the control sockets, so that a broadcast that does not answer holds up nobody.
 //! `conversation` decides who may do what, and does no I/O.
 //!

@@ -1,5 +1,5 @@
-//! Asks each channel for its status at intervals, and tells the administrators of incidents. During
-//! an outage of Telegram nothing is lost: what is due follows from the incidents.
+//! Asks each channel for its status at intervals, and reports incidents to the administrators.
+//! During an outage of Telegram nothing is lost: what is due follows from the incidents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -84,7 +84,11 @@ impl ChannelWatch {
             && let Some((id, revision)) = self.sending.take()
             && outcome == WebhookOutcome::Settled
         {
-            self.log.told(id, revision, WEBHOOK, None);
+            self.log.reported(id, revision, WEBHOOK, None);
+            // At once: a restart must not send it again.
+            if let Some(file) = &mut self.file {
+                file.write(&self.log);
+            }
         }
         if webhook.is_free(now)
             && let Some(due) = self.log.due(&[WEBHOOK].into(), false)
@@ -176,7 +180,7 @@ impl ChannelWatch {
                 Some(old) => client.edit(user_id, old, &text, &Keyboard::default()).map(|()| Some(old)),
             };
             match sent {
-                Ok(sent) => self.log.told(id, revision, user_id, sent),
+                Ok(sent) => self.log.reported(id, revision, user_id, sent),
                 Err(error) => match error.class {
                     ErrorClass::Flood => {
                         outbox.wait(&error);
@@ -187,8 +191,8 @@ impl ChannelWatch {
                     }
                     // The user has blocked the bot, or never wrote to it.
                     _ => {
-                        log::info!("user {user_id} is not told of an incident: failed to {error}");
-                        self.log.told(id, revision, user_id, message_id);
+                        log::info!("user {user_id} gets no message about an incident: failed to {error}");
+                        self.log.reported(id, revision, user_id, message_id);
                     }
                 },
             }

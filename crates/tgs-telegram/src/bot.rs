@@ -31,7 +31,7 @@ const UPDATES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Most redirects to another DC in a sign-in.
 const MOVES: usize = 3;
 /// Most requests for lost updates in one [`BotClient::receive`]; one yields about 100 updates.
-const DIFFERENCES: usize = 20;
+const DIFFERENCES: usize = 5;
 /// Users whose access hash is remembered. A bot reaches users who wrote to it without one, too.
 const USERS: usize = 1024;
 

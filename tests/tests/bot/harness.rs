@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -50,6 +53,40 @@ fn token(dc: &TestDc) -> String {
     dc.world().accounts.iter().find_map(|account| account.bot_token.clone()).unwrap()
 }
 
+/// A server that gets the incidents.
+pub(crate) struct Hook {
+    url: String,
+    received: mpsc::Receiver<Value>,
+}
+
+impl Hook {
+    pub(crate) fn serve() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (sender, received) = mpsc::channel();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let head = reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+                let head: Vec<_> = head.map(|line| line.to_ascii_lowercase()).collect();
+                assert!(head.iter().any(|line| line.starts_with("x-tgs-signature: sha256=")), "{head:?}");
+                let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                let mut body = vec![0; length.parse().unwrap()];
+                reader.read_exact(&mut body).unwrap();
+                stream.write_all(b"HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n").unwrap();
+                sender.send(serde_json::from_slice(&body).unwrap()).unwrap();
+            }
+        });
+        Self { url, received }
+    }
+
+    /// Kind and state of the next incident.
+    pub(crate) fn next(&self) -> [String; 2] {
+        let incident = self.received.recv_timeout(20 * SECOND).unwrap();
+        ["kind", "state"].map(|name| incident[name].as_str().unwrap().to_owned())
+    }
+}
+
 /// A running bot.
 pub(crate) struct Bot {
     child: Child,
@@ -58,13 +95,15 @@ pub(crate) struct Bot {
 
 impl Bot {
     /// Starts the bot with its state in `dir`, for the broadcast with this control socket.
-    pub(crate) fn start(dc: &TestDc, dir: &Path, socket: &Path) -> Self {
+    pub(crate) fn start(dc: &TestDc, dir: &Path, socket: &Path, hook: &Hook) -> Self {
         let settings = [
             ("API_ID", dc.api_id().to_string()),
             ("API_HASH", dc.api_hash()),
             ("BOT_TOKEN", token(dc)),
             ("BOT_ADMINS", World::ALICE.to_string()),
             ("BOT_VIEWERS", World::BOB.to_string()),
+            ("NOTIFY_WEBHOOK", hook.url.clone()),
+            ("NOTIFY_SECRET", "0123456789abcdef-hook".to_owned()),
             // Everything, to look for secrets in it.
             ("RUST_LOG", "trace".to_owned()),
         ];
@@ -80,7 +119,7 @@ impl Bot {
             .arg(dir.join("bot"))
             .arg("--socket")
             .arg(socket)
-            // Incidents are told after 1.5 s instead of 30 s.
+            // Incidents are reported after 1.5 s instead of 30 s.
             .args(["--time-scale", "20"])
             .env_clear()
             .env("TGS_TEST_DCS", format!("1={},2={}", dc.addr(1), dc.addr(2)))
@@ -124,7 +163,9 @@ impl Bot {
         let kept = fs::read_to_string(&session).unwrap();
         let token = token(dc);
         let (_, secret) = token.split_once(':').unwrap();
-        let secrets = [secret.to_owned(), dc.api_hash(), kept.lines().nth(1).unwrap()[20..60].to_owned()];
+        let hook = "0123456789abcdef-hook".to_owned();
+        let secrets =
+            [secret.to_owned(), hook, dc.api_hash(), kept.lines().nth(1).unwrap()[20..60].to_owned()];
         let arguments = fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).unwrap();
         for (place, text) in [("log", self.log()), ("arguments", arguments)] {
             for (which, secret) in secrets.iter().enumerate() {

@@ -19,7 +19,7 @@ use tgs_e2e::{
 use tgs_testdc::{Fault, When, World};
 
 use self::harness::{
-    Bot, MALLORY, People, SECOND,
+    Bot, Hook, MALLORY, People, SECOND,
     Who::{Alice, Bob, Mallory},
     test_dc,
 };
@@ -48,13 +48,14 @@ fn title(client: &mut ControlClient) -> String {
 }
 
 #[test]
-fn people_look_and_steer_and_are_told() {
+fn people_look_and_steer_and_get_reports() {
     let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
     let broadcast = broadcast(dir.path(), &ingest);
     let socket = dir.path().join("state/control.sock");
+    let hook = Hook::serve();
     let mut client = ControlClient::connect(&socket, "test").unwrap();
     broadcast.until("the first clip", 30 * SECOND, || (title(&mut client) == "first").then_some(())).unwrap();
-    let bot = Bot::start(&dc, dir.path(), &socket);
+    let bot = Bot::start(&dc, dir.path(), &socket, &hook);
     let mut people = People::connect(&dc);
 
     // A stranger sees the own ID, and can forge what he likes.
@@ -97,7 +98,7 @@ fn people_look_and_steer_and_are_told() {
     assert!(panel["marked"].as_array().unwrap().iter().any(|part| part.as_str().unwrap().contains("@all")));
 
     waits_and_gaps(&dc, &mut people, &bot);
-    restart(&dc, &mut people, bot, dir.path(), &socket, broadcast, &ingest);
+    restart(&dc, &mut people, bot, dir.path(), &socket, broadcast, (&ingest, &hook));
 }
 
 /// Telegram asks to wait, loses updates, closes connections, and brings many messages at once.
@@ -131,7 +132,8 @@ fn waits_and_gaps(dc: &tgs_testdc::TestDc, people: &mut People, bot: &Bot) {
     assert!(answers < 220, "{answers} answers");
 }
 
-/// The bot ends and starts without another sign-in; then the broadcast ends, which is told once.
+/// The bot ends and starts without another sign-in; then the broadcast ends, which is reported
+/// once.
 fn restart(
     dc: &tgs_testdc::TestDc,
     people: &mut People,
@@ -139,7 +141,7 @@ fn restart(
     dir: &std::path::Path,
     socket: &std::path::Path,
     mut broadcast: Broadcast,
-    ingest: &Ingest,
+    (ingest, hook): (&Ingest, &Hook),
 ) {
     bot.no_secret_is_seen(dc);
     assert!(bot.stop().success());
@@ -147,26 +149,28 @@ fn restart(
     // Sent while the bot is away.
     people.send(Bob, "/help");
     let began = Instant::now();
-    let mut bot = Bot::start(dc, dir, socket);
+    let mut bot = Bot::start(dc, dir, socket, hook);
     people.expect(Bob, "/status what is on air", &bot);
     assert!(began.elapsed() < 20 * SECOND);
     // Once at each of both DCs, at the first start: the bot's home is not where a sign-in begins.
     assert_eq!(dc.count("auth.importBotAuthorization"), 2);
 
     broadcast.stop().unwrap();
-    let told = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
+    let reported = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
     people.send(Alice, "/next");
     people.expect(Alice, "✖ отказ: трансляция не запущена", &bot);
     assert!(bot.runs(), "{}", bot.log());
     bot.no_secret_is_seen(dc);
     assert!(bot.stop().success());
 
-    // The incident is not told again, and its message says that it is over.
+    // The incident is not reported again, and its message says that it is over.
     let received = people.received(Alice);
-    let bot = Bot::start(dc, dir, socket);
+    let bot = Bot::start(dc, dir, socket, hook);
     let _broadcast = self::broadcast(dir, ingest);
-    let over = people.edited(Alice, &told["id"], "закончилось через", &bot);
+    let over = people.edited(Alice, &reported["id"], "закончилось через", &bot);
     assert!(over.starts_with("✅ main"), "{over}");
     assert_eq!(people.received(Alice), received);
+    let away = ["away", "open"].map(str::to_owned);
+    assert_eq!((hook.next(), hook.next()), (away, ["away", "over"].map(str::to_owned)));
     assert!(bot.stop().success());
 }

@@ -19,7 +19,7 @@ fn tell(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
     while let Some(due) = log.due(&[1, 2].into(), false) {
         let (id, revision, user_id) = (due.incident.id, due.incident.revision, due.user_id);
         all.push((user_id, due.message_id.is_some(), due.incident.kind, due.incident.ended.is_some()));
-        log.told(id, revision, user_id, Some(7));
+        log.reported(id, revision, user_id, Some(7));
     }
     all
 }
@@ -38,7 +38,7 @@ fn an_incident_is_one_message_that_is_edited() {
     assert_eq!(tell(&mut log), [(1, false, kind, false), (2, false, kind, false)]);
     at(&mut log, 50, &Ok(away.clone()));
     assert_eq!(tell(&mut log), []);
-    // Nothing is told twice after a restart.
+    // Nothing is reported twice after a restart.
     let text = serde_json::to_string(&log).unwrap();
     let mut log: IncidentLog = serde_json::from_str(&text).unwrap();
     at(&mut log, 60, &Ok(away.clone()));
