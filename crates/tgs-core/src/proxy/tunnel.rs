@@ -351,7 +351,7 @@ mod tests {
         #[test]
         fn no_answer_panics_or_is_read_beyond_its_end(
             answer in proptest::collection::vec(any::<u8>(), 0..300),
-            begin in prop_oneof![Just(&b""[..]), Just(&[5, 0, 5, 0, 0][..]), Just(b"HTTP/1.1 ")],
+            begin in prop_oneof![Just(&b""[..]), Just(&[5, 0, 5, 0, 0][..]), Just(&b"HTTP/1.1 "[..])],
             login: bool,
         ) {
             let login = if login { "u:p@" } else { "" };
