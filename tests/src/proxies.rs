@@ -97,7 +97,7 @@ impl BlockedNetwork {
         format!("{}-{suffix}", self.name)
     }
 
-    /// Starts `program` in the inner network, with the proxies' names and these other files in place.
+    /// Starts `program` in the inner network, with the names of the proxies and these other files.
     fn start(&self, program: &str, args: &[&str], files: &[(&Path, &str)]) -> Result<Child> {
         let hosts = self.dir.path().join("hosts");
         let mut script = String::from("mount --bind \"$1\" /etc/hosts; shift\n");
@@ -242,7 +242,8 @@ impl Drop for ProxyServer {
     }
 }
 
-/// Signs in by Kurigram, with a session string of Pyrogram, through an MTProxy. Returns the user id.
+/// Signs in by Kurigram through an MTProxy, with a session string of Pyrogram. Returns the user
+/// id.
 pub fn kurigram(address: &str, secret: &str, session: &str, api: (i32, &str)) -> Result<String> {
     const SCRIPT: &str = "
 import asyncio, sys

