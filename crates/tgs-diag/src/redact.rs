@@ -190,6 +190,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_proxy_is_named_without_its_password() {
+        let text = "TELEGRAM_PROXY='socks5://joeuser:s3cr3t-pw@h.example:1080 http://h2.example:3128'";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let env = |name: &str| (name == "HOME").then(|| "/home/me".into());
+        let (settings, problems) = Settings::examine(Some(file.path()), &env, &[]);
+        assert!(problems.0.is_empty(), "{problems}");
+        let it = Redactor::new(text, &tgs_core::env_file::parse(text.as_bytes()), settings.as_ref());
+        let named = "socks5://h.example:1080 leads nowhere, http://h2.example:3128 too";
+        assert_eq!(it.text(named), named);
+        for secret in ["s3cr3t-pw", "joeuser:s3cr3t-pw", "socks5://joeuser:s3cr3t-pw@h.example:1080"] {
+            let shown = it.text(&format!("a {secret} b"));
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_secret_comes_through(secret in "[!-~]{8,40}", line in 0..3_usize) {
