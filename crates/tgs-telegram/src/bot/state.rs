@@ -98,7 +98,7 @@ mod tests {
         let read = BotState::parse(text.expose()).unwrap();
         assert_eq!((read.bot_id(), read.updates), (77, [5, 0, 9, 1]));
         assert_eq!(read.to_text(), Some(text.clone()));
-        assert!(!read.boxes().is_empty() && BotState::new(read.session, 1).boxes().is_empty());
+        assert!(!read.boxes().is_empty() && BotState::new(read.session.clone(), 1).boxes().is_empty());
         let fresh = BotState::new(read.session.clone(), 77);
         assert_eq!(
             (fresh.clone().continuing(&read), BotState::new(read.session.clone(), 1).updates),
