@@ -29,8 +29,8 @@ use crate::{
     watch::ChannelWatch,
 };
 
-/// The loop must turn within this time: some calls follow each other, and one that is repeated takes
-/// up to four limits of a call.
+/// The loop must turn within this time: some calls follow each other, and one that is repeated
+/// takes up to four limits of a call.
 const STUCK: Duration = Duration::from_mins(5);
 /// Longest wait for updates.
 const TURN: Duration = Duration::from_secs(10);
@@ -54,6 +54,8 @@ pub(crate) struct BotDaemon {
     heartbeat: Heartbeat,
     /// The newest session and state of updates.
     state: Option<BotState>,
+    /// The state of a session that Telegram has ended.
+    ended: Option<BotState>,
     signed_in_at: Option<Instant>,
     line: Arc<Mutex<String>>,
     watch: ChannelWatch,
@@ -81,6 +83,7 @@ impl BotDaemon {
             watchdog,
             heartbeat,
             state: None,
+            ended: None,
             signed_in_at: None,
             line: Arc::new(Mutex::new("connecting to Telegram".to_owned())),
             watch: ChannelWatch::default(),
@@ -134,7 +137,7 @@ impl BotDaemon {
                 }
                 ErrorClass::Session => {
                     log::warn!("failed to {error}; signing in again");
-                    self.state = None;
+                    self.ended = self.state.take();
                     self.file.remove();
                 }
                 _ => log::warn!("failed to {error}; trying again"),
@@ -164,6 +167,10 @@ impl BotDaemon {
             self.pause(SIGN_IN_EVERY.saturating_sub(before.elapsed()));
         }
         let state = BotClient::sign_in(&app(account), &account.token, &self.cancel)?;
+        let state = match self.ended.take() {
+            Some(ended) => state.continuing(&ended),
+            None => state,
+        };
         self.signed_in_at = Some(Instant::now());
         log::info!("signed in as bot {}", state.bot_id());
         self.keep(state.clone());

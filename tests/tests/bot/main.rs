@@ -155,6 +155,14 @@ fn restart(
     // Once at each of both DCs, at the first start: the bot's home is not where a sign-in begins.
     assert_eq!(dc.count("auth.importBotAuthorization"), 2);
 
+    // A session that was ended elsewhere is replaced, and nothing is missed meanwhile.
+    let key = dc.sessions(World::BOT)[0].key_id;
+    assert!(dc.revoke(key));
+    dc.hang_up(Some(key));
+    people.send(Bob, "/next");
+    people.expect(Bob, "not steer", &bot);
+    assert_eq!(dc.count("auth.importBotAuthorization"), 4);
+
     broadcast.stop().unwrap();
     let reported = people.expect(Alice, "🚨 main: трансляция не запущена", &bot);
     people.send(Alice, "/next");

@@ -33,6 +33,13 @@ impl BotState {
         Self { updates: [state.pts, state.qts, state.date, state.seq], ..self }
     }
 
+    /// Continues with the updates of an earlier session of the same bot: their numbers are those of
+    /// the account.
+    #[must_use]
+    pub fn continuing(self, earlier: &Self) -> Self {
+        if earlier.bot_id == self.bot_id { Self { updates: earlier.updates, ..self } } else { self }
+    }
+
     /// The bot's user ID, with which its token begins.
     #[must_use]
     pub fn bot_id(&self) -> i64 {
@@ -91,7 +98,12 @@ mod tests {
         let read = BotState::parse(text.expose()).unwrap();
         assert_eq!((read.bot_id(), read.updates), (77, [5, 0, 9, 1]));
         assert_eq!(read.to_text(), Some(text.clone()));
-        assert!(!read.boxes().is_empty() && BotState::new(read.session, 1).boxes().is_empty());
+        assert!(!read.boxes().is_empty() && BotState::new(read.session.clone(), 1).boxes().is_empty());
+        let fresh = BotState::new(read.session.clone(), 77);
+        assert_eq!(
+            (fresh.clone().continuing(&read), BotState::new(read.session.clone(), 1).updates),
+            (read.clone(), [0; 4])
+        );
         let lines: Vec<_> = text.expose().lines().collect();
         for other in
             ["", "x", lines[0], lines[1], &lines[..2].join("\n"), &text.expose().replace("77 5", "77")]
