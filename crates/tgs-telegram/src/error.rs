@@ -12,8 +12,8 @@ use tgs_core::{proxy::UpstreamProxy, remedy};
 
 pub use self::class::ErrorClass;
 use self::names::{
-    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NOT_A_CHAT, PANIC, PROXY, SCHEDULED, STOPPED,
-    TIMEOUT, TOO_MANY, VIDEO_CHAT, sign_in,
+    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NO_PROXY_TO_DC, NOT_A_CHAT, PANIC, PROXY,
+    SCHEDULED, STOPPED, TIMEOUT, TOO_MANY, VIDEO_CHAT, sign_in,
 };
 use crate::{
     pinned_session::KeyReplacementRefused,
@@ -138,6 +138,11 @@ impl TelegramError {
     #[must_use]
     pub fn scheduled() -> Self {
         Self::named(SCHEDULED, "start a live stream in the chat")
+    }
+
+    /// The proxies lead to the session's DC only.
+    pub(crate) fn no_proxy_to_dc(doing: &'static str) -> Self {
+        Self::named(NO_PROXY_TO_DC, doing)
     }
 
     pub(crate) fn no_dc(doing: &'static str) -> Self {

@@ -152,6 +152,10 @@ impl Session for PinnedSession {
         if id == i32::from(home.dc) {
             return Ok(Some(option(connect_address, home.key.as_ref().map(|key| *key.expose()))));
         }
+        // Not around the proxies.
+        if home.forwarder.is_some() {
+            return Ok(None);
+        }
         // Built-in addresses are omitted, because those of the server's list take precedence.
         let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
         Ok(listed.map(|address| option(address, None)))
@@ -260,6 +264,9 @@ mod tests {
         assert_eq!(session.dc_option(4).unwrap().unwrap().ipv4, "10.0.0.1:1".parse().unwrap());
         // A lone IPv6 address is not used; the built-in IPv4 address stays.
         assert_eq!((session.dc_option(3).unwrap(), session.dc_option(300).unwrap()), (None, None));
+        session.connect_through(Some("127.0.0.1:9".parse().unwrap()));
+        assert_eq!(session.dc_option(2).unwrap().unwrap().ipv4, "127.0.0.1:9".parse().unwrap());
+        assert_eq!(session.dc_option(4).unwrap(), None, "around the proxies");
         assert!(session.move_to(3) && session.address().is_ipv4() && session.export().is_none());
         assert!(session.move_to(4) && session.address() == "10.0.0.1:1".parse().unwrap());
         assert!(!session.move_to(9));
