@@ -203,6 +203,34 @@ fn a_stall_is_bridged_and_a_killed_publisher_may_come_back() {
     assert_eq!(live.end(), ["a", "live", "a"]);
 }
 
+/// The loudness of `file` from `start` seconds on, in LUFS.
+fn loudness(file: &Path, start: f64) -> f64 {
+    let filters = format!("atrim=start={start:.3},ebur128");
+    let mut measure = Command::new("ffmpeg");
+    measure.args(["-nostdin", "-hide_banner", "-i"]).arg(file);
+    let done = measure.args(["-map", "0:a", "-af", &filters, "-f", "null", "-"]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let summary = said.rsplit("Summary:").next().unwrap();
+    let lufs = summary.split("I:").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    lufs.parse().unwrap()
+}
+
+#[test]
+fn a_quiet_publisher_is_made_louder_where_the_delay_leaves_time() {
+    let mut live = Live::start(&[("LIVE_DELAY", "5s"), ("LOUDNESS", "-16")]);
+    let _publisher = Publisher::start(&live.url, "-af volume=-14dB");
+    live.until(|now| title(now) == Some("live") && offset(now) > 6.0);
+    live.broadcast.wait_log(&["“live”: its loudness is evened out while it plays"], SECOND).unwrap();
+    let file = live.dir.path().join("aired.flv");
+    let aired = live.ingest.record().unwrap();
+    aired.write_flv(&file).unwrap();
+    let end = f64::from(aired.media().last().unwrap().received.timestamp) / 1000.0;
+    // ffmpeg's sine has -18 dBFS, and so about -35 LUFS here.
+    let lufs = loudness(&file, end - 3.0);
+    assert!((-18.0..=-14.0).contains(&lufs), "{lufs}");
+    live.end();
+}
+
 #[test]
 fn an_operator_takes_and_drops_the_publisher() {
     let mut live = Live::start(&[("LIVE_START", "ask")]);

@@ -362,7 +362,8 @@ pub const TABLE: &[Setting] = &[
     row(
         "LIVE_DELAY",
         Is("2s"),
-        "How much of the live stream is held before viewers get it, from 2s to 30s: the longest stall without effect.",
+        "How much of the live stream is held before viewers get it, from 2s to 30s: the longest stall without effect.\n\
+         From 5s on its loudness is evened out as well.",
     ),
     row(
         "LIVE_GRACE",

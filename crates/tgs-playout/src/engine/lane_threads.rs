@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tgs_core::supervise::contain;
@@ -72,6 +73,27 @@ impl LaneOpener {
     }
 }
 
+impl LaneOpener {
+    /// The setup of a lane that holds this much. A lane that holds less than the engine's list is
+    /// to be on air soon: loudnorm, which looks ahead, would delay it.
+    fn setup_of(&self, lane: &Lane, held: Duration) -> EncodeSetup {
+        let mut setup = EncodeSetup { short_groups: lane.short_groups, ..self.setup.clone() };
+        let loudness = &mut setup.processing.sound.loudness;
+        if lane.read_ahead.is_some() && held < LOUDNORM_FROM && loudness.take().is_some() {
+            log::info!(
+                "“{}” is heard as loud as it is sent: loudnorm looks 3 s ahead, and {} s are held",
+                lane.name,
+                held.as_secs_f32()
+            );
+        }
+        setup
+    }
+}
+
+/// What a live lane must hold for its loudness to be evened out: the three seconds that loudnorm
+/// looks ahead, and two.
+const LOUDNORM_FROM: Duration = Duration::from_secs(5);
+
 impl OpenLanes for LaneOpener {
     fn lanes(&self) -> &Lanes {
         &self.lanes
@@ -80,8 +102,8 @@ impl OpenLanes for LaneOpener {
     fn open(&self, lane: Lane) -> Result<OpenedLane, LaneRefused> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let cancel = self.context.cancel.child();
-        let setup = EncodeSetup { short_groups: lane.short_groups, ..self.setup.clone() };
         let held = lane.read_ahead.unwrap_or(self.read_ahead);
+        let setup = self.setup_of(&lane, held);
         let read_ahead = ReadAhead::new(setup.profile.fps, held, self.context.control.status.standing());
         let read_ahead = Arc::new(read_ahead.numbered_above(OpenLane::first_seq(id)));
         // A live item that waits for its turn stays at its live edge.

@@ -11,15 +11,13 @@ use super::{
 use crate::item::{Item, MediaSource};
 
 /// How the loudness of `item` is brought to the target. A sound from the network is measured while
-/// it is played the first time. The live input plays as it is sent: loudnorm, which looks three
-/// seconds ahead, would delay it.
+/// it is played the first time.
 pub(super) fn levelling(item: &Item, probe: &Probe, setup: &EncodeSetup) -> Levelling {
     let remote = item.media.sources.iter().any(|source: &MediaSource| !source.is_file());
     let whole = item.start.is_zero() && !item.media.live && probe.duration.is_some();
     let measured = probe.loudness.as_ref().filter(|_| !item.media.live);
-    let is_relayed = item.media.sources.iter().any(MediaSource::is_relayed_live);
     match probe.audio {
-        Some(_) if !is_relayed => Levelling::of(&setup.processing.sound, measured, remote && whole),
+        Some(_) => Levelling::of(&setup.processing.sound, measured, remote && whole),
         _ => Levelling::Off,
     }
 }
