@@ -149,7 +149,8 @@ impl Machine {
 
     /// All properties of a unit, as printed by `systemctl show`.
     pub fn unit(&self, name: &str) -> Result<BTreeMap<String, String>> {
-        let output = self.run(&["systemctl", "show", "--", name])?;
+        // Without --all, what is empty is left out, such as the status of a unit that starts.
+        let output = self.run(&["systemctl", "show", "--all", "--", name])?;
         let text = text_of("systemctl show", &output)?;
         Ok(text
             .lines()
