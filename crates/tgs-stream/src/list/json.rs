@@ -131,7 +131,11 @@ fn set_field(line: &mut ListLine, name: &str, value: &Value) -> Result<(), Strin
         "in" => options.in_point = seconds(name, value)?.unwrap_or_default(),
         "out" => options.out_point = seconds(name, value)?,
         "duration" => options.length = seconds(name, value)?,
-        "category" => options.category = text(name, value)?,
+        "category" => {
+            options.category = text(name, value)?;
+            // As ffplayout does it.
+            options.no_logo = options.category.as_deref() == Some("advertisement");
+        }
         "artist" => options.artist = text(name, value)?,
         "audio" => options.sound = text(name, value)?,
         "custom_filter" if text(name, value)?.is_some() => {

@@ -165,6 +165,8 @@ fn a_day_of_ffplayout_is_a_list() {
             "21 https://example.org/film.webm - 0ns - 2531.36s - -",
         ]
     );
+    let without_logo = list.written.iter().map(|line| line.options.no_logo);
+    assert_eq!(without_logo.collect::<Vec<_>>(), [false, false, true, false, false, false]);
     assert_eq!(faults(DAY), ["7: \"custom_filter\" is ignored: FFMPEG_ARGS sets filters for all items"]);
     let first = read(DAY.as_bytes(), 2).unwrap();
     assert!(first.written.len() == 2 && first.more && !list.more);
