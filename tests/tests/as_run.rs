@@ -76,7 +76,10 @@ fn a_day_of_kills_outages_and_restarts_adds_up() {
     let count = wait_open(&broadcast, dir.path(), AsRunKind::Outage, count);
     ingest.listen().unwrap();
     let count = wait_open(&broadcast, dir.path(), AsRunKind::Item, count);
-    // The time on air is saved each second or so.
+    // The position and the time on air are saved each second or so.
+    let position = dir.path().join("state/position.json");
+    let is_b = || fs::read_to_string(&position).ok().filter(|now| now.contains("b.mp4"));
+    broadcast.until("the position in b to be saved", LIMIT, is_b).unwrap();
     let alive = dir.path().join("state/as-run.alive");
     let saved = fs::read(&alive).unwrap_or_default();
     let differs = || fs::read(&alive).ok().filter(|now| *now != saved);
