@@ -199,6 +199,8 @@ fn nginx_killed_restarted_and_paused() {
     nginx.pause().unwrap();
     broadcast.wait_log_nth(&["WARN", "connection to", "lost:"], 2, 30 * SECOND).unwrap();
     nginx.resume().unwrap();
+    // What had arrived of the old connection is recorded now, too.
+    broadcast.wait_log_nth(&["connected to"], 3, 30 * SECOND).unwrap();
     more(&nginx);
     broadcast.stop().unwrap();
     let recordings = nginx.recordings().unwrap();
