@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! The playout thread appends each tag that it has sent to one [`queue::TagQueue`], and waits for
-//! nothing. Each output has a thread and a connection of its own ([`publish`]), and reads the queue
+//! The playout thread appends each tag that it has sent to one `queue::TagQueue`, and waits for
+//! nothing. Each output has a thread and a connection of its own (`publish`), and reads the queue
 //! at its own place. So a server that is dead, slow or refuses the key affects neither the main
 //! output nor another one: it loses its place in the queue, which is bounded for all together.
 //!
