@@ -60,6 +60,17 @@ fn list(dir: &Path) {
     fs::write(dir.join("list.txt"), "a.mp4\nb.mp4\nc.mp4\n").unwrap();
 }
 
+/// Waits until the position in b and the time on air are saved, as they are each second or so.
+fn wait_saved(broadcast: &Broadcast, dir: &Path) {
+    let position = dir.join("state/position.json");
+    let is_b = || fs::read_to_string(&position).ok().filter(|now| now.contains("b.mp4"));
+    broadcast.until("the position in b to be saved", LIMIT, is_b).unwrap();
+    let alive = dir.join("state/as-run.alive");
+    let saved = fs::read(&alive).unwrap_or_default();
+    let differs = || fs::read(&alive).ok().filter(|now| *now != saved);
+    broadcast.until("the time on air to be saved", LIMIT, differs).unwrap();
+}
+
 #[test]
 fn a_day_of_kills_outages_and_restarts_adds_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,14 +87,7 @@ fn a_day_of_kills_outages_and_restarts_adds_up() {
     let count = wait_open(&broadcast, dir.path(), AsRunKind::Outage, count);
     ingest.listen().unwrap();
     let count = wait_open(&broadcast, dir.path(), AsRunKind::Item, count);
-    // The position and the time on air are saved each second or so.
-    let position = dir.path().join("state/position.json");
-    let is_b = || fs::read_to_string(&position).ok().filter(|now| now.contains("b.mp4"));
-    broadcast.until("the position in b to be saved", LIMIT, is_b).unwrap();
-    let alive = dir.path().join("state/as-run.alive");
-    let saved = fs::read(&alive).unwrap_or_default();
-    let differs = || fs::read(&alive).ok().filter(|now| *now != saved);
-    broadcast.until("the time on air to be saved", LIMIT, differs).unwrap();
+    wait_saved(&broadcast, dir.path());
     broadcast.signal(Signal::KILL).unwrap();
     let killed = now();
     broadcast.wait(LIMIT).unwrap();

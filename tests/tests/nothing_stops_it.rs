@@ -239,8 +239,8 @@ fn a_slow_encoder_is_bridged_between_keyframes_and_named() {
 fn a_slow_uplink_is_named_and_survived() {
     let noisy = noisy("uplink", 6000).path().unwrap();
     let ingest = Ingest::start().unwrap();
-    // A third of the bitrate. With less, a receive window of loopback may stay shut for as long as a
-    // dead line.
+    // A third of the bitrate. With less, a receive window of loopback may stay shut for as long as
+    // a dead line.
     let line = Throttle::start(ingest.port(), 45_000).unwrap();
     let url = format!("rtmp://127.0.0.1:{}/live/key", line.port());
     let launch = Launch::to(url).unwrap().set("VIDEO_QUALITY", "480p").play([noisy]);
