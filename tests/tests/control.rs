@@ -73,8 +73,10 @@ fn an_operator_steers_the_broadcast_without_a_gap() {
     let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
     let mut client = client(&broadcast, dir.path());
     until(&broadcast, &mut client, plays("a"));
-    // A busy machine may show the filler before the first item.
+    // A busy machine may show the filler before the first item, and nothing else.
     let before = broadcast.warnings();
+    let is_first_filler = |line: &String| line.contains("filler on air: the next item is not ready");
+    assert!(before.iter().all(is_first_filler), "{before:?}");
 
     client.call(&Call::Next(NoParams {})).unwrap();
     until(&broadcast, &mut client, plays("b"));

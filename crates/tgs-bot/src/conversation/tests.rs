@@ -1,3 +1,5 @@
+//! Tests of what messages and buttons lead to.
+
 use std::path::PathBuf;
 
 use tgs_control::{BroadcastStatus, method::NoParams};

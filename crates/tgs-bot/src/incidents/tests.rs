@@ -1,3 +1,5 @@
+//! Tests of when an incident begins, goes on and ends.
+
 use tgs_control::{PlayingItem, TelegramStatus};
 
 use super::*;

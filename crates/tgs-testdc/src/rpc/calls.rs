@@ -33,6 +33,14 @@ fn live<'a>(caller: &'a mut Caller<'_>, input: &enums::InputGroupCall) -> Answer
     if call.live { Ok(call) } else { error("GROUPCALL_FORBIDDEN") }
 }
 
+/// The named call, which must be live, for an account that may manage it.
+fn managed<'a>(caller: &'a mut Caller<'_>, me: i64, input: &enums::InputGroupCall) -> Answer<&'a mut Call> {
+    let chat_id = live(caller, input)?.chat_id;
+    let chat = caller.state.chat(chat_id);
+    chat.map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
+    live(caller, input)
+}
+
 /// The updates that announce a changed call.
 fn updates(caller: &Caller<'_>, me: i64, call: &Call) -> enums::Updates {
     let state = &*caller.state;
@@ -93,12 +101,7 @@ impl Method for functions::phone::StartScheduledGroupCall {
 
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
-        let chat_id = live(caller, &self.call)?.chat_id;
-        caller
-            .state
-            .chat(chat_id)
-            .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
-        let call = live(caller, &self.call)?;
+        let call = managed(caller, me, &self.call)?;
         if call.scheduled.take().is_none() {
             return error("GROUPCALL_ALREADY_STARTED");
         }
@@ -112,12 +115,7 @@ impl Method for functions::phone::EditGroupCallTitle {
 
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?.user_id;
-        let chat_id = live(caller, &self.call)?.chat_id;
-        caller
-            .state
-            .chat(chat_id)
-            .map_or_else(|| error("GROUPCALL_INVALID"), |chat| manages_calls(chat, me))?;
-        let call = live(caller, &self.call)?;
+        let call = managed(caller, me, &self.call)?;
         let title = Some(self.title).filter(|title| !title.is_empty());
         if call.title == title {
             return error("GROUPCALL_NOT_MODIFIED");
