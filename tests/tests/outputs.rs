@@ -9,7 +9,7 @@ use std::{
 };
 
 use tgs_control::{
-    ControlClient, OutputListing, OutputStatus, PublisherState,
+    ControlClient, OnAir, OutputListing, OutputStatus, PublisherState,
     method::{Call, NoParams, OutputParams, StopParams},
 };
 use tgs_e2e::{
@@ -28,7 +28,8 @@ const KEY: &str = "s3cr3t-k3y";
 
 /// Plays a film to `main` over and over, and to these outputs.
 fn launch(dir: &Path, main: &Ingest, outputs: &[(&str, String)]) -> Launch {
-    let film: PathBuf = noisy("outage", 30_000).path().unwrap();
+    // Longer than a test: no picture comes twice.
+    let film: PathBuf = noisy("outputs", 60_000).path().unwrap();
     let outputs: Vec<_> = outputs.iter().map(|(name, url)| format!("{name}={url}")).collect();
     let launch = Launch::to(main.url("main")).unwrap().keeping(dir).play([film]);
     launch.set("ALSO_OUTPUT_URLS", outputs.join(" ")).set("RUST_LOG", "debug")
@@ -219,4 +220,107 @@ fn an_output_is_paused_over_restarts_and_follows_stop_and_start() {
         ingest.wait_ended(5 * SECOND).unwrap();
         ingest.records().iter().for_each(is_unbroken);
     }
+}
+
+/// Asserts that `later` begins where `earlier` has ended, or before, by the pictures that `all` has
+/// received.
+fn continues(all: &Record, earlier: &Record, later: &Record) {
+    let all = pictures(all);
+    let place = |tag: &Tag| all.iter().position(|other| other.body == tag.body);
+    let (earlier, later) = (pictures(earlier), pictures(later));
+    let (last, first) = (place(earlier.last().unwrap()).unwrap(), place(&later[0]).unwrap());
+    assert!(first <= last + 1, "picture {first} follows {last}");
+}
+
+#[test]
+fn the_programme_goes_on_while_the_main_output_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut main, also) = (Ingest::start().unwrap(), Ingest::start().unwrap());
+    let mut broadcast = launch(dir.path(), &main, &[("also", also.url(KEY))]).start().unwrap();
+    until_media(&main, 1, 2000);
+
+    // A short outage costs the viewers of the main output nothing.
+    main.reset();
+    until_media(&main, 2, 2000);
+
+    // A long one continues with the present.
+    main.refuse();
+    main.reset();
+    broadcast.wait_log(&["WARN", "connection to ", " lost"], LIMIT).unwrap();
+    let before = also.record().unwrap().media().last().unwrap().received.timestamp;
+    until_media(&also, 1, before + 15_000);
+    let (code, health) = broadcast.get("/healthz").unwrap();
+    assert!(code == 503 && health.contains("connection"), "{code} {health}");
+    assert_eq!(broadcast.metric("tgs_on_air").unwrap(), 0.0);
+    main.listen().unwrap();
+    until_media(&main, 3, 2000);
+    broadcast.stop().unwrap();
+    also.wait_ended(5 * SECOND).unwrap();
+
+    let (records, also) = (main.records(), also.record().unwrap());
+    records.iter().chain([&also]).for_each(is_unbroken);
+    continues(&also, &records[0], &records[1]);
+    let (last, present) = (pictures(&records[1]), pictures(&records[2]));
+    let place = |tag: &Tag| pictures(&also).iter().position(|other| other.body == tag.body).unwrap();
+    let missed = place(&present[0]) - place(last.last().unwrap());
+    assert!(missed > 10 * 30, "{missed} pictures are missed");
+}
+
+#[test]
+fn a_slow_main_output_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (behind, also) = (Ingest::start().unwrap(), Ingest::start().unwrap());
+    let film: PathBuf = noisy("outputs", 60_000).path().unwrap();
+    // Not so slow that the window is shut for as long as that of a dead peer.
+    let slow = Throttle::start(behind.port(), 50_000).unwrap();
+    let main = format!("rtmp://127.0.0.1:{}/live/{KEY}", slow.port());
+    let launch = Launch::to(main).unwrap().keeping(dir.path()).play([film]);
+    let launch = launch.set("ALSO_OUTPUT_URLS", format!("also={}", also.url(KEY))).set("VIDEO_BITRATE", "5M");
+    let mut broadcast = launch.start().unwrap();
+    broadcast.wait_log(&["WARN", "is slower than the bitrate, and media is skipped there"], LIMIT).unwrap();
+    let last = also.record().unwrap().media().last().unwrap().received.timestamp;
+    until_media(&also, 1, last + 2000);
+    broadcast.stop().unwrap();
+    also.wait_ended(5 * SECOND).unwrap();
+    is_unbroken(&also.record().unwrap());
+    let times = Report::of_tags(&behind.records()[0].tags().collect::<Vec<_>>());
+    assert_eq!([&times.video, &times.audio].map(|track| (track.repeated, track.backward)), [(0, 0); 2]);
+}
+
+#[test]
+fn while_no_output_is_connected_the_programme_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut main, mut also) = (Ingest::start().unwrap(), Ingest::start().unwrap());
+    let mut broadcast = launch(dir.path(), &main, &[("also", also.url(KEY))]).start().unwrap();
+    broadcast.wait_log(&["on air: outputs"], LIMIT).unwrap();
+    until_media(&main, 1, 5000);
+    until_media(&also, 1, 1000);
+    for ingest in [&mut main, &mut also] {
+        ingest.refuse();
+    }
+    for ingest in [&main, &also] {
+        ingest.reset();
+    }
+    broadcast.wait_log(&["WARN", "no output is connected; the programme waits"], LIMIT).unwrap();
+    let position = |broadcast: &Broadcast| match broadcast.status().unwrap().engine.on_air {
+        OnAir::Item(item) => item.offset_seconds,
+        other => panic!("{other:?}"),
+    };
+    broadcast.wait_log(&["WARN", "output also: cannot publish"], LIMIT).unwrap();
+    std::thread::sleep(SECOND);
+    let before = position(&broadcast);
+    std::thread::sleep(3 * SECOND);
+    assert_eq!(position(&broadcast), before);
+    main.listen().unwrap();
+    until_media(&main, 2, 2000);
+    also.listen().unwrap();
+    until_media(&also, 2, 2000);
+    broadcast.stop().unwrap();
+    main.wait_ended(5 * SECOND).unwrap();
+    let records = main.records();
+    records.iter().for_each(is_unbroken);
+    let film: Vec<Tag> = records.iter().flat_map(pictures).collect();
+    let (last, first) = (pictures(&records[0]).pop().unwrap(), pictures(&records[1]).remove(0));
+    let place = |tag: &Tag| film.iter().position(|other| other.body == tag.body).unwrap();
+    assert!(place(&first) <= place(&last) + 1, "the programme went on");
 }

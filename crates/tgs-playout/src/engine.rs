@@ -57,6 +57,7 @@ use crate::{
     item::Programme,
     lane::Lanes,
     loudness::LoudnessMeter,
+    main_output::{MainOutput, ThreadedPublisher},
     on_air::OnAirTracker,
     output::Output,
     pacing::{LaneSwitch, Playout, Supervision},
@@ -138,11 +139,17 @@ fn broadcast(
     let metadata = file::metadata_tag(&config.profile);
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let supervision = supervision(control, metadata, &publisher, started);
+    let main = if control.outputs.exist() && !is_file {
+        let threaded = ThreadedPublisher::start(publisher, control);
+        MainOutput::Threaded(threaded.map_err(|source| EngineError::Thread { name: "publisher", source })?)
+    } else {
+        MainOutput::from(publisher)
+    };
     let playout = Playout::new(
         LaneSwitch::new(read_ahead, lanes.clone()),
         Timeline::new(&config.profile, filler.silence()),
         filler,
-        publisher,
+        main,
         supervision,
         !is_file || config.realtime,
     );

@@ -22,6 +22,7 @@ mod item_notes;
 pub mod lane;
 mod lane_slate;
 pub mod loudness;
+mod main_output;
 pub mod monitor;
 pub mod network;
 mod on_air;
@@ -31,6 +32,7 @@ mod pacing;
 pub mod profile;
 pub mod proxy;
 mod publisher;
+mod quiet_log;
 pub mod read_ahead;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

@@ -1,6 +1,10 @@
 //! The broadcast's output, as the operator writes it. Opens nothing.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tgs_core::{proxy::ProxyList, secret::Secret};
 use tgs_rtmp::url::{RtmpUrl, UrlError};
@@ -21,6 +25,46 @@ pub enum Output {
     },
     /// An FLV file.
     File(PathBuf),
+    /// An output that is named while the engine runs. Only beside further outputs, which the
+    /// engine serves meanwhile.
+    Later(OutputSlot),
+}
+
+/// The place of an output that is named, replaced and taken away while the engine runs. Clones
+/// share it.
+#[derive(Debug, Clone, Default)]
+pub struct OutputSlot(Arc<Mutex<NamedLater>>);
+
+#[derive(Debug, Default)]
+struct NamedLater {
+    /// Never [`Output::Later`].
+    output: Option<Output>,
+    changes: u64,
+}
+
+impl OutputSlot {
+    /// Names the output, or none. One that is named twice is connected anew.
+    pub fn set(&self, output: Option<Output>) {
+        let mut named = self.lock();
+        if output.is_some() || named.output.is_some() {
+            named.changes += 1;
+        }
+        named.output = output.filter(|output| !matches!(output, Output::Later(_)));
+    }
+
+    /// The output that is named.
+    pub(crate) fn get(&self) -> Option<Output> {
+        self.lock().output.clone()
+    }
+
+    /// The number of changes so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NamedLater> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Output {
@@ -43,6 +87,10 @@ impl fmt::Display for Output {
             },
             Self::Ffmpeg { shown, .. } => f.write_str(shown),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Later(slot) => match slot.get() {
+                Some(output) => output.fmt(f),
+                None => f.write_str("a server that is not named yet"),
+            },
         }
     }
 }

@@ -7,8 +7,8 @@
 //! at its own place. So a server that is dead, slow or refuses the key affects neither the main
 //! output nor another one: it loses its place in the queue, which is bounded for all together.
 //!
-//! The outputs outlive engine runs. They follow the main output: while that is away, the timeline
-//! stands still for all.
+//! The outputs outlive engine runs. The timeline goes on while any output is connected, also
+//! without the main one; see [`crate::main_output`].
 
 mod metrics;
 mod publish;
@@ -97,7 +97,17 @@ impl Outputs {
 
     /// The side of the playout thread, for one engine run.
     pub(crate) fn begin_run(&self) -> OutputFeed {
-        self.queue.begin_run(!self.all().is_empty())
+        self.queue.begin_run(self.exist())
+    }
+
+    /// Whether there are further outputs.
+    pub(crate) fn exist(&self) -> bool {
+        !self.all().is_empty()
+    }
+
+    /// Whether one of them is connected.
+    pub(crate) fn any_connected(&self) -> bool {
+        self.all().iter().any(|output| output.is_connected())
     }
 
     /// The state of all outputs.

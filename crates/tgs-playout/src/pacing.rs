@@ -3,7 +3,8 @@
 //! # Theory of operation
 //!
 //! One anchor relates the broadcast's clock to the wall clock for the whole run. It moves in two
-//! cases only: by the duration of an outage (files wait), and by a lag at a resynchronisation. If
+//! cases only: by the duration of an outage of all outputs (files wait), and by a lag at a
+//! resynchronisation. If
 //! the read-ahead lacks the next group of pictures when the group is due, filler is sent instead,
 //! between two keyframes. This thread opens no item and starts no process except the sender of
 //! `PUBLISHER=ffmpeg`; it waits for its connection and the clock only.
@@ -16,7 +17,6 @@ use std::{
 
 use tgs_control::OnAir;
 use tgs_core::{
-    backoff::Backoff,
     cancel::Cancel,
     systemd::{Heartbeat, Watchdog},
 };
@@ -25,10 +25,10 @@ use tgs_rtmp::flv::{Kind, Tag};
 use crate::{
     clock::Clock,
     filler::Filler,
+    main_output::{Attempts, MainOutput},
     monitor::MonitorFeed,
     on_air::OnAirTracker,
     outputs::OutputFeed,
-    publisher::Publisher,
     read_ahead::{Event, Polled, StartLevel},
     sink::SinkError,
     status::{METRICS, SharedStatus},
@@ -61,7 +61,7 @@ pub(crate) struct Playout {
     switch: LaneSwitch,
     timeline: Timeline,
     filler: Filler,
-    publisher: Publisher,
+    main: MainOutput,
     monitors: MonitorFeed,
     outputs: OutputFeed,
     tracker: OnAirTracker,
@@ -91,11 +91,7 @@ pub(crate) struct Playout {
     reported: Option<Instant>,
     /// Time at which media was sent last.
     sent_at: Option<Instant>,
-    /// Time of the last successful connection; a short one makes the next attempt back off.
-    connected: Option<Instant>,
-    /// Whether an attempt without back-off has already followed a short connection.
-    hurried: bool,
-    backoff: Backoff,
+    attempts: Attempts,
     /// Time spent in sending since the broadcast was last on time: distinguishes a slow uplink from
     /// a stalled machine.
     sending: Duration,
@@ -143,19 +139,20 @@ impl Playout {
         switch: LaneSwitch,
         timeline: Timeline,
         filler: Filler,
-        publisher: Publisher,
+        main: impl Into<MainOutput>,
         supervision: Supervision,
         paced: bool,
     ) -> Self {
         let Supervision { cancel, shared_status, monitors, outputs, tracker, watchdog, started } =
             supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
+        let main = main.into();
         Self {
             switch,
             timeline,
             filler,
-            clock: publisher.clock(),
-            publisher,
+            clock: main.clock(),
+            main,
             monitors,
             outputs,
             tracker,
@@ -175,9 +172,7 @@ impl Playout {
             until_keyframe: false,
             reported: None,
             sent_at: None,
-            connected: None,
-            hurried: false,
-            backoff: Backoff::reconnecting(),
+            attempts: Attempts::default(),
             sending: Duration::ZERO,
         }
     }
@@ -188,13 +183,13 @@ impl Playout {
         self.tracker.started();
         let ended = self.broadcast();
         self.report(true);
-        self.monitors.flush(|| self.publisher.current_group());
+        self.monitors.flush(|| self.main.current_group());
         self.tracker.stopped(match &ended {
             Ok(()) => None,
             Err(PlayoutEnd::Cancelled) => Some("stopped".to_owned()),
             Err(PlayoutEnd::Failed(error)) => Some(error.to_string()),
         });
-        self.publisher.goodbye();
+        self.main.goodbye();
         METRICS.on_air.set(0);
         self.shared_status.show(|status| status.on_air = OnAir::Stopped);
         match ended {
@@ -205,6 +200,7 @@ impl Playout {
 
     fn broadcast(&mut self) -> Result<(), PlayoutEnd> {
         self.connect(false)?;
+        self.await_output()?;
         while let Some(placed) = self.next_placed()? {
             self.deliver(placed)?;
         }
@@ -304,10 +300,10 @@ impl Playout {
         self.heartbeat.beat();
         self.report(false);
         let began = self.clock.now();
-        let flushed = self.publisher.flush();
-        self.monitors.flush(|| self.publisher.current_group());
+        let flushed = self.main.flush();
+        self.monitors.flush(|| self.main.current_group());
         self.sending += self.clock.now() - began;
-        if let Err(broken) = flushed.and_then(|()| self.publisher.wait(until)) {
+        if let Err(broken) = flushed.and_then(|()| self.main.wait(until, &self.cancel)) {
             self.recover(broken)?;
         }
         if self.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }
@@ -320,12 +316,14 @@ impl Playout {
         }
         if self.until_keyframe {
             self.until_keyframe = false;
-            self.publisher.forget(placed.tag.timestamp);
+            if let MainOutput::Direct(publisher) = &mut self.main {
+                publisher.forget(placed.tag.timestamp);
+            }
             for header in self.timeline.headers().collect::<Vec<_>>() {
                 let tag = Tag { timestamp: placed.tag.timestamp, ..header };
                 let origin = placed.origin;
                 self.show(&tag);
-                if let Err(broken) = self.publisher.send(TimedTag { tag, origin }) {
+                if let Err(broken) = self.main.send(TimedTag { tag, origin }) {
                     self.lost(&broken);
                 }
             }
@@ -336,10 +334,11 @@ impl Playout {
             // The connection was lost during the wait, and the source is live.
             return self.deliver(placed);
         }
+        self.await_output()?;
         let began = self.clock.now();
         let (origin, picture) = (placed.origin, placed.tag.kind == Kind::Video && placed.tag.is_frame());
         let tag = placed.tag.clone();
-        if let Err(broken) = self.publisher.send(placed) {
+        if let Err(broken) = self.main.send(placed) {
             // The publisher keeps the tag and sends it again on the next connection.
             self.recover(broken)?;
         }
@@ -355,7 +354,7 @@ impl Playout {
             self.outputs.push(tag);
         }
         if self.monitors.is_watched() {
-            self.monitors.push(tag.clone(), || self.publisher.current_group());
+            self.monitors.push(tag.clone(), || self.main.current_group());
         }
     }
 

@@ -34,8 +34,12 @@ pub(crate) struct Publisher {
     base: u64,
     /// Timestamp of the connection's first tag; above 0 only to test clock overflow.
     first_timestamp: u64,
+    /// Whether a tag was sent over this connection.
+    begun: bool,
     /// Bytes queued for the next flush.
     queued: usize,
+    /// The number of [`OutputSlot::changes`] at the last attempt to connect.
+    named: u64,
 }
 
 /// Opens one connection to an output.
@@ -73,7 +77,9 @@ impl Publisher {
             headers: [None, None],
             base: 0,
             first_timestamp,
+            begun: false,
             queued: 0,
+            named: 0,
         }
     }
 
@@ -100,8 +106,17 @@ impl Publisher {
         matches!(self.output, Output::File(_))
     }
 
+    /// Whether another output is named since the last attempt to connect, or none any more.
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(&self.output, Output::Later(slot) if slot.changes() != self.named)
+    }
+
     /// Opens a connection once.
     pub(crate) fn connect(&mut self) -> Result<(), SinkError> {
+        if let Output::Later(slot) = &self.output {
+            self.named = slot.changes();
+        }
+        self.begun = false;
         self.link = Some((self.open)(&self.output, &self.profile, &self.cancel)?);
         Ok(())
     }
@@ -126,11 +141,20 @@ impl Publisher {
     }
 
     /// Forgets the sent tags: the next connection begins with the next tag, which must be a
-    /// keyframe.
+    /// keyframe. So does this one, if it has not begun.
     pub(crate) fn forget(&mut self, next: u64) {
         self.sent.clear();
         self.headers = [None, None];
-        self.base = next;
+        if !self.begun {
+            self.base = next;
+        }
+    }
+
+    /// Keeps a tag for the next connection.
+    pub(crate) fn keep(&mut self, placed: TimedTag) {
+        if placed.tag.is_frame() || placed.tag.is_sequence_header() {
+            self.sent.push_back(SentTag { placed, end: u64::MAX });
+        }
     }
 
     /// Sends one tag, or queues it for the next [`Publisher::flush`] below [`FLUSH_AT`] bytes: the
@@ -161,6 +185,14 @@ impl Publisher {
         }
         let _ = self.clock.wait(until.saturating_duration_since(self.clock.now()), &self.cancel);
         Ok(())
+    }
+
+    /// Closes the connection cleanly. What may not have arrived is sent again over the next one.
+    pub(crate) fn part(&mut self) {
+        let _ = self.flush();
+        self.trim();
+        self.goodbye();
+        self.lose();
     }
 
     /// Closes a lost connection. Returns the broadcast time up to which everything has arrived.
@@ -217,10 +249,9 @@ impl Publisher {
     fn queue(&mut self, placed: TimedTag) -> Result<(), SinkError> {
         let timestamp = placed.tag.timestamp.saturating_sub(self.base) + self.first_timestamp;
         let tag = Tag { timestamp, ..placed.tag.clone() };
-        // Kept even if sending fails: the next connection sends the tag.
-        if placed.tag.is_frame() || placed.tag.is_sequence_header() {
-            self.sent.push_back(SentTag { placed, end: u64::MAX });
-        }
+        self.begun = true;
+        // Also if sending fails.
+        self.keep(placed);
         self.queued += tag.body.len();
         self.link.as_mut().ok_or(SinkError::NotConnected)?.queue(&tag)
     }
@@ -278,6 +309,7 @@ fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn S
         Output::Rtmp(target, proxies) => Box::new(sink::rtmp::open(target, proxies, profile, cancel)?),
         Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
         Output::File(path) => Box::new(FileSink::create(path, profile)?),
+        Output::Later(slot) => return open(&slot.get().ok_or(SinkError::Unnamed)?, profile, cancel),
     })
 }
 

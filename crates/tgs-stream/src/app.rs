@@ -49,7 +49,7 @@ use crate::{
     standing::Standing,
     status_server,
     status_source::StatusSource,
-    telegram::{self, SharedTelegramStatus},
+    telegram::{self, EngineRunner, SharedTelegramStatus},
 };
 
 /// Runs the tool.
@@ -361,13 +361,16 @@ fn into_chat(
         return Ok(Code::Ok);
     }
     let broadcast = Mutex::new(broadcast);
-    let play = |ingest: &Ingest, control: &Control| {
+    let play = |output: &Output, control: &Control| {
         let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
-        let (url, proxies) = (ingest.output(), settings.ingest_proxies());
-        let played = rtmp_output(settings, url.expose(), proxies, "the ingest that Telegram names")
-            .and_then(|output| broadcast.play(&output, standing, control));
-        played.unwrap_or_else(|error| error.log())
+        broadcast.play(output, standing, control).unwrap_or_else(|error| error.log())
     };
+    let output = |ingest: &Ingest| {
+        let (url, proxies) = (ingest.output(), settings.ingest_proxies());
+        rtmp_output(settings, url.expose(), proxies, "the ingest that Telegram names")
+    };
+    let runner =
+        EngineRunner { play: &play, output: &output, has_further_outputs: !settings.also_outputs.is_empty() };
     let config = telegram::TelegramConfig {
         settings: ReloadableSettings::new(settings.clone(), source),
         env_file: cli.env_file_path(),
@@ -375,7 +378,7 @@ fn into_chat(
         control: control.clone(),
         time_scale: cli.time_scale.max(1),
     };
-    Ok(telegram::run(config, &play))
+    Ok(telegram::run(config, &runner))
 }
 
 /// Locks the state directory: two broadcasts in one would overwrite each other's position.

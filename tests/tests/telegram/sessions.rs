@@ -1,6 +1,10 @@
 //! Sessions that die, are missing, in use or replaced.
 
-use tgs_e2e::{flvcheck::Report, telegram::Scene};
+use tgs_e2e::{
+    flvcheck::Report,
+    ingest::{Ingest, Record},
+    telegram::Scene,
+};
 use tgs_testdc::{At, Fault, When, World};
 
 use crate::harness::{DEGRADED, LIMIT, SECOND, count, end, film, health, live, metric, start};
@@ -224,5 +228,46 @@ fn the_standby_is_used_and_reported() {
         broadcast.wait_log(&[" WARN ", "STANDBY_SESSION_STRING cannot be used", words], LIMIT).unwrap();
         assert_eq!(metric(&broadcast, "tgs_standby_valid"), 0);
         end(&scene, &mut broadcast);
+    }
+}
+
+#[test]
+fn further_outputs_run_without_telegram_and_through_its_return() {
+    let mut scene = Scene::new().unwrap();
+    let also = Ingest::start().unwrap();
+    scene.set("ALSO_OUTPUT_URLS", &format!("also={}", also.url("other-key"))).unwrap();
+    scene.hide("other-key");
+    scene.set("ON_SESSION_LOSS", "stop").unwrap();
+    let newest = |record: &Record| record.media().last().map_or(0, |media| media.received.timestamp);
+    let until_media = |millis: u32| {
+        let enough = |records: &[Record]| records.first().is_some_and(|first| newest(first) >= millis);
+        also.wait("media of the further output", LIMIT, enough).unwrap();
+    };
+    scene.revoke().unwrap();
+    let mut broadcast = start(&scene);
+    broadcast.wait_log(&[" WARN ", DEGRADED], LIMIT).unwrap();
+    until_media(3000);
+    health(&broadcast, 503, "degraded");
+    assert!(scene.ingest.records().is_empty(), "an ingest without a session");
+
+    // It joins the running programme.
+    let good = scene.new_session().unwrap().telethon_string();
+    scene.set("SESSION_STRING", &good).unwrap();
+    live(&scene, 1);
+    health(&broadcast, 200, "ok");
+
+    // It leaves the running programme, and joins it again.
+    scene.revoke().unwrap();
+    broadcast.until("the end", LIMIT, || scene.ingest.records()[0].ended.is_some().then_some(())).unwrap();
+    until_media(newest(&also.record().unwrap()) + 3000);
+    let good = scene.new_session().unwrap().telethon_string();
+    scene.set("SESSION_STRING", &good).unwrap();
+    live(&scene, 2);
+    end(&scene, &mut broadcast);
+    also.wait_ended(5 * SECOND).unwrap();
+    for record in scene.ingest.records().iter().chain([&also.record().unwrap()]) {
+        let tags: Vec<_> = record.tags().collect();
+        assert_eq!(tags[0].timestamp, 0);
+        Report::of_tags(&tags).check(30.0, 44_100.0).unwrap();
     }
 }

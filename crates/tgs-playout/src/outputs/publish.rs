@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     continuous::ContinuousStream,
+    quiet_log::QuietLog,
     sink::{FLUSH_AT, SinkError},
 };
 
@@ -77,10 +78,10 @@ impl OutputThread {
         }
     }
 
-    /// Publishes whenever media flows and the output is not paused, until it is cancelled.
+    /// Publishes whenever an engine runs and the output is not paused, until it is cancelled.
     pub(super) fn run(&mut self) {
         while !self.cancel.wait(GATHER) {
-            if self.output.is_paused() || !self.queue.has_group() {
+            if self.output.is_paused() || !self.queue.is_running() {
                 self.output.show(PublisherState::Connecting);
                 continue;
             }
@@ -154,7 +155,7 @@ impl OutputThread {
     fn note_dropped(&mut self, dropped: Duration) {
         let (name, seconds) = (&self.output.name, dropped.as_secs_f64());
         self.output.metrics.dropped_seconds.inc_by(seconds);
-        if self.slow.is_due("") {
+        if self.slow.is_due("", Instant::now(), SILENCE) {
             log::warn!("output {name}: the line or the server is too slow; {seconds:.0} s are skipped there");
         }
     }
@@ -168,7 +169,7 @@ impl OutputThread {
         if steady {
             self.backoff.reset();
         }
-        if self.failure.is_due(&cause) || steady {
+        if self.failure.is_due(&cause, Instant::now(), SILENCE) || steady {
             let what = if connected.is_some() { "lost the connection" } else { "cannot publish" };
             log::warn!("output {name}: {what} to {target}: {cause}; trying again");
         }
@@ -179,20 +180,5 @@ impl OutputThread {
 
     fn is_stopped(&self) -> bool {
         self.cancel.is_cancelled() || self.output.is_paused()
-    }
-}
-
-/// Keeps a message that repeats from filling the log.
-#[derive(Debug, Default)]
-struct QuietLog(Option<(String, Instant)>);
-
-impl QuietLog {
-    /// Whether `text` is new, or was logged long ago.
-    fn is_due(&mut self, text: &str) -> bool {
-        let known = self.0.as_ref().is_some_and(|(last, at)| last == text && at.elapsed() < SILENCE);
-        if !known {
-            self.0 = Some((text.to_owned(), Instant::now()));
-        }
-        !known
     }
 }

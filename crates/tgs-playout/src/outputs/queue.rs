@@ -126,10 +126,9 @@ impl TagQueue {
         OutputFeed { run: queue.runs, wanted, queue: self.clone() }
     }
 
-    /// Whether there is something to begin with.
-    pub(super) fn has_group(&self) -> bool {
-        let queue = self.lock();
-        queue.running && queue.group.is_some()
+    /// Whether an engine run is under way. Its timeline may wait for an output.
+    pub(super) fn is_running(&self) -> bool {
+        self.lock().running
     }
 
     /// Whether a connection shall stay open.

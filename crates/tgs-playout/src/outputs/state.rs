@@ -55,6 +55,10 @@ impl FurtherOutput {
         *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) == PublisherState::Connected
+    }
+
     pub(super) fn status(&self) -> OutputStatus {
         OutputStatus {
             name: self.name.clone(),

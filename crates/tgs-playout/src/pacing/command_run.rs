@@ -31,7 +31,7 @@ use crate::{
     output::parse_output,
     outputs::Outputs,
     profile::Profile,
-    publisher::OpenSink,
+    publisher::{OpenSink, Publisher},
     read_ahead::{Discard, ReadAhead, StartedItem},
     simulation::time::{self as simulation, Simulated, SimulatedTime},
     sink::Sink,

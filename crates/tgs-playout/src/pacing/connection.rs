@@ -1,24 +1,33 @@
-//! The connection: opens it, records its loss, reconnects, and resumes.
+//! The connection of a main output that is alone: opens it, records its loss, reconnects, and
+//! resumes. Beside further outputs, waits while no output is connected.
 //!
 //! [`crate::publisher`] decides which tags are sent again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tgs_control::PublisherState;
 
 use super::{Playout, PlayoutEnd};
-use crate::{sink::SinkError, status::METRICS};
+use crate::{main_output::MainOutput, publisher::Publisher, sink::SinkError, status::METRICS};
 
-/// After a connection that lasted longer than this, the next attempt follows without back-off.
-const STEADY: Duration = Duration::from_secs(5);
+/// How often the end of an outage of all outputs is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Playout {
+    /// The publisher of a main output that is alone.
+    fn direct(&mut self) -> Option<&mut Publisher> {
+        match &mut self.main {
+            MainOutput::Direct(publisher) => Some(publisher),
+            MainOutput::Threaded(_) => None,
+        }
+    }
+
     /// Replaces a lost connection.
     pub(super) fn recover(&mut self, broken: SinkError) -> Result<(), PlayoutEnd> {
         if self.cancel.is_cancelled() {
             return Err(PlayoutEnd::Cancelled);
         }
-        if self.publisher.is_file() {
+        if self.direct().is_some_and(|publisher| publisher.is_file()) {
             // Another attempt would truncate the file.
             return Err(PlayoutEnd::Failed(broken));
         }
@@ -28,80 +37,74 @@ impl Playout {
 
     /// Records the loss of the connection and the position up to which everything has arrived.
     pub(super) fn lost(&mut self, broken: &SinkError) {
-        log::warn!("connection to {} lost: {broken}", self.publisher.output());
+        let Some(output) = self.direct().map(|publisher| publisher.output().to_string()) else { return };
+        log::warn!("connection to {output} lost: {broken}");
         let cause = broken.to_string();
         self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         METRICS.on_air.set(0);
         self.note_arrived();
         self.tracker.outage_began(&broken.to_string(), self.arrived);
-        self.resume_at = self.publisher.lose().or(self.resume_at);
+        self.resume_at = self.direct().and_then(Publisher::lose).or(self.resume_at);
         self.switch.set_at_live_edge(true);
     }
 
     /// Connects, with unlimited attempts.
     pub(super) fn connect(&mut self, again: bool) -> Result<(), PlayoutEnd> {
-        if self.connected.is_none_or(|at| self.clock.now() - at > STEADY) {
-            self.backoff.reset();
-            self.hurried = false;
-        } else if !self.hurried {
-            // A single short connection may be chance: the first one is followed by an immediate
-            // attempt.
-            self.hurried = true;
-        } else if self.wait_backoff() {
-            // Back-off for a server that accepts connections and drops them.
+        if self.direct().is_none() {
+            return Ok(());
+        }
+        let delay = self.attempts.begin(self.clock.now());
+        if !delay.is_zero() && self.clock.wait(delay, &self.cancel) {
             return Err(PlayoutEnd::Cancelled);
         }
-        let mut logged: Option<(String, Instant)> = None;
         loop {
             self.heartbeat.beat();
             if self.cancel.is_cancelled() {
                 return Err(PlayoutEnd::Cancelled);
             }
-            match self.publisher.connect().and_then(|()| self.resume()) {
+            match self.open_and_resume() {
                 Ok(()) => break,
-                Err(broken) if self.publisher.is_file() => {
-                    return Err(PlayoutEnd::Failed(broken));
-                }
-                Err(broken) => {
-                    self.publisher.lose();
-                    let text = broken.to_string();
-                    // The same error is logged once a minute, not at each attempt.
-                    if logged
-                        .as_ref()
-                        .is_none_or(|(last, at)| *last != text || (self.clock.now() - *at).as_secs() >= 60)
-                    {
-                        log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
-                        logged = Some((text.clone(), self.clock.now()));
-                    }
-                    self.tracker.outage_began(&text, self.arrived);
-                    self.monitors.flush(|| self.publisher.current_group());
-                    self.shared_status
-                        .show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
-                    if self.wait_backoff() {
-                        return Err(PlayoutEnd::Cancelled);
-                    }
-                }
+                Err(broken) => self.attempt_failed(broken)?,
             }
         }
-        self.connected = Some(self.clock.now());
+        self.attempts.connected(self.clock.now());
         if again {
             METRICS.reconnects.inc();
         }
-        log::info!("connected to {}", self.publisher.output());
+        if let Some(publisher) = self.direct() {
+            log::info!("connected to {}", publisher.output());
+        }
         self.tracker.connected(!self.until_keyframe);
         self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         self.switch.set_at_live_edge(false);
         Ok(())
     }
 
-    /// Waits before the next attempt to connect; `true` if the broadcast is stopped.
-    pub(super) fn wait_backoff(&mut self) -> bool {
-        self.clock.wait(self.backoff.next_delay(), &self.cancel)
+    /// Shows and logs the failure, and waits.
+    fn attempt_failed(&mut self, broken: SinkError) -> Result<(), PlayoutEnd> {
+        let Some(publisher) = self.direct() else { return Ok(()) };
+        if publisher.is_file() {
+            return Err(PlayoutEnd::Failed(broken));
+        }
+        publisher.lose();
+        let (output, text) = (publisher.output().to_string(), broken.to_string());
+        if self.attempts.is_news(&text, self.clock.now()) {
+            log::warn!("cannot publish to {output}: {text}; trying again");
+        }
+        self.tracker.outage_began(&text, self.arrived);
+        self.monitors.flush(|| self.main.current_group());
+        self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
+        if self.clock.wait(self.attempts.next_delay(), &self.cancel) {
+            return Err(PlayoutEnd::Cancelled);
+        }
+        Ok(())
     }
 
-    /// Continues on a new connection: files at the last acknowledged keyframe, live sources at
-    /// their live edge.
-    pub(super) fn resume(&mut self) -> Result<(), SinkError> {
+    /// Opens a connection and continues on it: files at the last acknowledged keyframe, live
+    /// sources at their live edge.
+    fn open_and_resume(&mut self) -> Result<(), SinkError> {
+        let Some(publisher) = self.direct() else { return Ok(()) };
+        publisher.connect()?;
         let Some(at) = self.resume_at else { return Ok(()) };
         if self.is_live() {
             self.switch.current().read_ahead.skip_to_live_edge();
@@ -111,8 +114,45 @@ impl Playout {
             return Ok(());
         }
         self.anchor = self.clock.now().checked_sub(Duration::from_millis(at));
-        self.publisher.resume()?;
+        if let Some(publisher) = self.direct() {
+            publisher.resume()?;
+        }
         self.resume_at = None;
+        Ok(())
+    }
+
+    /// Beside further outputs, waits while no output is connected: nobody shall miss the programme.
+    /// Files then continue where they stood, live sources at their live edge.
+    pub(super) fn await_output(&mut self) -> Result<(), PlayoutEnd> {
+        let MainOutput::Threaded(threaded) = &self.main else { return Ok(()) };
+        if threaded.is_taken() {
+            return Ok(());
+        }
+        let began = self.clock.now();
+        if self.sent_at.is_some() {
+            let cause = match self.shared_status.read().status.publisher {
+                PublisherState::Reconnecting { cause } => cause,
+                _ => "no output is connected".to_owned(),
+            };
+            log::warn!("no output is connected; the programme waits: {cause}");
+            self.tracker.outage_began(&cause, self.arrived);
+        }
+        self.switch.set_at_live_edge(true);
+        while matches!(&self.main, MainOutput::Threaded(threaded) if !threaded.is_taken()) {
+            self.heartbeat.beat();
+            self.report(false);
+            self.monitors.flush(|| self.main.current_group());
+            if self.clock.wait(LOOK_EVERY, &self.cancel) {
+                return Err(PlayoutEnd::Cancelled);
+            }
+        }
+        self.switch.set_at_live_edge(false);
+        self.anchor = self.anchor.map(|anchor| anchor + (self.clock.now() - began));
+        if self.is_live() {
+            self.switch.current().read_ahead.skip_to_live_edge();
+            self.begin_segment();
+        }
+        self.tracker.connected(true);
         Ok(())
     }
 }

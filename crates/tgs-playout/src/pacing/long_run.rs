@@ -42,7 +42,7 @@ use crate::{
     output::parse_output,
     outputs::Outputs,
     profile::Profile,
-    publisher::OpenSink,
+    publisher::{OpenSink, Publisher},
     read_ahead::ReadAhead,
     sink::{Sink, SinkError},
     timeline::Timeline,

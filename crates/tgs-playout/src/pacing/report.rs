@@ -7,6 +7,7 @@ use tgs_control::{OnAir, PlayingItem};
 use super::{OnAirSource, Playout};
 use crate::{
     lane::{MOST_LANES, lane_of},
+    main_output::MainOutput,
     status::{METRICS, Published},
     timeline::TagOrigin,
 };
@@ -17,7 +18,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 impl Playout {
     pub(super) fn note_sent(&mut self, origin: TagOrigin, picture: bool) {
         METRICS.last_progress.set(self.clock.wall());
-        METRICS.on_air.set(1);
+        if let MainOutput::Direct(_) = self.main {
+            METRICS.on_air.set(1);
+        }
         self.sent_at = Some(self.clock.now());
         // Sound of the item before may still follow.
         let known = |newest: &u64| lane_of(*newest) == lane_of(origin.seq) && *newest >= origin.seq;
@@ -54,7 +57,14 @@ impl Playout {
     }
 
     pub(super) fn note_arrived(&mut self) {
-        if let Some(origin) = self.publisher.published().filter(|origin| origin.seq > 0) {
+        let arrived = match &self.main {
+            // What the further outputs send is published.
+            MainOutput::Threaded(threaded) if !threaded.is_connected() && threaded.is_taken() => {
+                Some(self.last)
+            }
+            main => main.published(),
+        };
+        if let Some(origin) = arrived.filter(|origin| origin.seq > 0) {
             self.arrived = Some(self.switch.resumes_at(origin));
         }
         let list = self.arrived.filter(|origin| lane_of(origin.seq) == 0).or(self.list_arrived);
@@ -70,7 +80,7 @@ impl Playout {
         self.reported = Some(self.clock.now());
         self.note_arrived();
         let read_ahead = &self.switch.current().read_ahead;
-        let (ahead, queue) = (read_ahead.seconds(), self.publisher.queue_seconds());
+        let (ahead, queue) = (read_ahead.seconds(), self.main.queue_seconds());
         METRICS.readahead_seconds.set(ahead);
         METRICS.queue_seconds.set(queue);
         // Until the filler's first tag is sent, `last` still names an item.

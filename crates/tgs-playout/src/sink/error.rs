@@ -10,6 +10,9 @@ pub enum SinkError {
     /// No connection is open.
     #[error("not connected")]
     NotConnected,
+    /// The output is named later.
+    #[error("no server is named yet")]
+    Unnamed,
     /// The RTMP connection could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

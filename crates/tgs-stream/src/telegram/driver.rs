@@ -18,12 +18,18 @@ use std::{
 use tgs_control::{PublisherState, TelegramState};
 use tgs_core::{
     cancel::Cancel,
+    error::CliError,
     exit::Code,
     remedy,
     supervise::{Panic, contain},
     systemd::Heartbeat,
 };
-use tgs_playout::{command::Command, engine::Control, status::SharedStatus};
+use tgs_playout::{
+    command::Command,
+    engine::Control,
+    output::{Output, OutputSlot},
+    status::SharedStatus,
+};
 use tgs_telegram::Ingest;
 
 use super::{
@@ -67,9 +73,18 @@ pub(crate) struct TelegramConfig {
     pub(crate) time_scale: u32,
 }
 
-/// Broadcasts until the tool is stopped or `play` ends by itself. `play` publishes to an ingest
-/// until its control is stopped.
-pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
+/// How the engine is run.
+pub(crate) struct EngineRunner<'a> {
+    /// Plays to an output until its control is stopped.
+    pub(crate) play: &'a (dyn Fn(&Output, &Control) -> Code + Sync),
+    /// The output for an ingest that Telegram has named.
+    pub(crate) output: &'a dyn Fn(&Ingest) -> Result<Output, CliError>,
+    /// With further outputs: the engine runs from the start on, also without an ingest.
+    pub(crate) has_further_outputs: bool,
+}
+
+/// Broadcasts until the tool is stopped or the engine ends by itself.
+pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
     let TelegramConfig { settings, env_file, status, control, time_scale } = config;
@@ -78,7 +93,9 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
     thread::scope(|scope| {
         let mut driver = Driver {
             scope,
-            play,
+            play: runner.play,
+            output: runner.output,
+            slot: runner.has_further_outputs.then(OutputSlot::default),
             session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone()),
             standby: StandbySession::new(cancel.clone(), status.clone()),
             now_playing: NowPlayingTitle::of(&settings, &cancel),
@@ -94,6 +111,7 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
             time_scale,
             state: BroadcastState::Starting,
             engine: None,
+            ingest: None,
             ended,
             ends,
             due: None,
@@ -103,15 +121,14 @@ pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> C
         };
         contain(|| driver.run()).unwrap_or_else(|_| {
             // Actions contain their panics. After this one the driver's state is unknown.
-            driver.halt();
+            driver.end_engine();
             Code::Failure
         })
     })
 }
 
-/// The engine while it publishes.
+/// The running engine.
 struct RunningEngine<'scope> {
-    ingest: Ingest,
     control: Control,
     /// Set before the driver stops the engine: its end is then no event.
     halted: Arc<AtomicBool>,
@@ -120,7 +137,10 @@ struct RunningEngine<'scope> {
 
 struct Driver<'scope, 'env: 'scope> {
     scope: &'scope Scope<'scope, 'env>,
-    play: &'env (dyn Fn(&Ingest, &Control) -> Code + Sync),
+    play: &'env (dyn Fn(&Output, &Control) -> Code + Sync),
+    output: &'env dyn Fn(&Ingest) -> Result<Output, CliError>,
+    /// Where the engine finds its output, if it runs without an ingest, too.
+    slot: Option<OutputSlot>,
     session: LiveSession,
     standby: StandbySession,
     now_playing: Option<NowPlayingTitle>,
@@ -137,6 +157,8 @@ struct Driver<'scope, 'env: 'scope> {
     time_scale: u32,
     state: BroadcastState,
     engine: Option<RunningEngine<'scope>>,
+    /// The ingest that the engine publishes to.
+    ingest: Option<Ingest>,
     ended: mpsc::Sender<Code>,
     ends: mpsc::Receiver<Code>,
     due: Option<Instant>,
@@ -149,6 +171,9 @@ struct Driver<'scope, 'env: 'scope> {
 impl Driver<'_, '_> {
     fn run(&mut self) -> Code {
         let mut events = VecDeque::from([StateEvent::Begin]);
+        if let Some(slot) = self.slot.clone() {
+            self.start_engine(Output::Later(slot));
+        }
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
             let (next, actions) = step(self.state, event, Policy::of(&self.settings.telegram));
@@ -167,7 +192,7 @@ impl Driver<'_, '_> {
             }
             self.update_status();
             if let BroadcastState::Stopping(code) = self.state {
-                self.halt();
+                self.end_engine();
                 return code;
             }
         }
@@ -355,28 +380,58 @@ impl Driver<'_, '_> {
     fn publish(&mut self) {
         let Some(ingest) = self.session.ingest().cloned() else { return };
         (self.last_failure, self.logged) = (None, None);
-        if self.engine.as_ref().is_some_and(|engine| engine.ingest == ingest) {
+        if self.ingest.as_ref() == Some(&ingest) {
             return;
         }
-        self.halt();
+        let output = match (self.output)(&ingest) {
+            Ok(output) => output,
+            Err(error) => return self.engine_ended(error.log()),
+        };
+        match &self.slot {
+            Some(slot) => slot.set(Some(output)),
+            None => {
+                self.halt();
+                self.start_engine(output);
+            }
+        }
+        self.ingest = Some(ingest);
+    }
+
+    fn start_engine(&mut self, output: Output) {
         let control = self.control.another();
         let halted = Arc::new(AtomicBool::new(false));
         let (play, ended, tool) = (self.play, self.ended.clone(), self.control.clone());
-        let (engine_ingest, engine_control, was_halted) = (ingest.clone(), control.clone(), halted.clone());
+        let (engine_control, was_halted) = (control.clone(), halted.clone());
         let thread = self.scope.spawn(move || {
             // The panic hook logs a panic; the supervisor restarts the tool.
-            let code = contain(|| play(&engine_ingest, &engine_control)).unwrap_or(Code::Failure);
+            let code = contain(|| play(&output, &engine_control)).unwrap_or(Code::Failure);
             if !was_halted.load(Ordering::SeqCst) {
                 let _ = ended.send(code);
                 // Ends a call of Telegram that is under way.
                 send(&tool, Command::Stop);
             }
         });
-        self.engine = Some(RunningEngine { ingest, control, halted, thread });
+        self.engine = Some(RunningEngine { control, halted, thread });
+    }
+
+    /// The engine's end by itself ends the tool.
+    fn engine_ended(&self, code: Code) {
+        let _ = self.ended.send(code);
+        send(&self.control, Command::Stop);
+    }
+
+    /// Stops publishing to Telegram. Without further outputs, that is the engine's end.
+    fn halt(&mut self) {
+        self.ingest = None;
+        match &self.slot {
+            Some(slot) => slot.set(None),
+            None => self.end_engine(),
+        }
     }
 
     /// Stops the engine and waits for its end.
-    fn halt(&mut self) {
+    fn end_engine(&mut self) {
+        self.ingest = None;
         if let Some(engine) = self.engine.take() {
             engine.halted.store(true, Ordering::SeqCst);
             send(&engine.control, Command::Stop);
