@@ -164,20 +164,36 @@ impl Scene {
         pids.push(broadcast.pid());
         places.extend(pids.iter().map(|pid| (format!("the arguments of {pid}"), proc_file(*pid, "cmdline"))));
         places.push(("STATE_DIR".to_owned(), all_text_below(&self.dir.path().join("state"))));
-        for (place, text) in &places {
-            for (which, secret) in secrets.iter().enumerate() {
-                ensure!(!text.contains(secret.as_str()), "secret {which} is seen in {place}");
-                // A part of the secret counts as well.
-                let (from, part) = (secret.len() / 2, secret.len().min(24));
-                let part = secret.get(from..from + part / 2).unwrap_or(secret);
-                ensure!(
-                    part.len() < 8 || !text.contains(part),
-                    "a part of secret {which} is seen in {place}"
-                );
-            }
-        }
-        Ok(())
+        places.iter().try_for_each(|(place, text)| none_of(&secrets, place, text))
     }
+
+    /// Fails if a secret appears in `text`, which is found at `place`.
+    pub fn no_secret_in_text(&self, place: &str, text: &str) -> Result<()> {
+        none_of(&self.secrets, place, text)
+    }
+}
+
+/// A part of a live stream with the file `media`, by the header of Telegram's own clients.
+#[must_use]
+pub fn stream_part(media: &[u8]) -> Vec<u8> {
+    let mut part = 0xa12e_810d_u32.to_le_bytes().to_vec();
+    part.extend(b"\x03mp4");
+    part.extend([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    part.extend(b"\x07unified");
+    part.extend([0; 8]);
+    [&part, media].concat()
+}
+
+/// Fails if one of `secrets`, or a part of it, appears in `text`.
+fn none_of(secrets: &[String], place: &str, text: &str) -> Result<()> {
+    for (which, secret) in secrets.iter().enumerate() {
+        ensure!(!text.contains(secret.as_str()), "secret {which} is seen in {place}");
+        // A part of the secret counts as well.
+        let (from, part) = (secret.len() / 2, secret.len().min(24));
+        let part = secret.get(from..from + part / 2).unwrap_or(secret);
+        ensure!(part.len() < 8 || !text.contains(part), "a part of secret {which} is seen in {place}");
+    }
+    Ok(())
 }
 
 /// Copies a built tool with the RSA key of Telegram's servers replaced by the test DC's: the client

@@ -18,3 +18,16 @@ pub(crate) fn build() -> Result<PathBuf> {
     ensure!(step::run("build the tools, optimised", cargo.arg(&target)), "the tools cannot be built");
     Ok(target.join("release"))
 }
+
+/// Builds the program `name` of `package`, optimised, and answers its path.
+pub(crate) fn daemon(package: &str, name: &str, feature: Option<&str>) -> Result<PathBuf> {
+    let target = profile_dir()?.parent().context("no target directory")?.to_owned();
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--package", package, "--bin", name]);
+    cargo.args(feature.iter().flat_map(|feature| ["--features", *feature]));
+    ensure!(
+        step::run(&format!("build {name}, optimised"), cargo.arg("--target-dir").arg(&target)),
+        "{name} cannot be built"
+    );
+    Ok(target.join("release").join(name))
+}

@@ -25,7 +25,7 @@ use tgs_e2e::{
     bin_path::{self, target_dir},
     broadcast::Launch,
     chaos::Chaos,
-    command_run, programme_run,
+    command_run, everything_run, programme_run,
     viewer::{Gap, Viewer},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     hours: Option<f64>,
     /// Run the long tests at full length instead, such as sixty days in simulated time; the suite
     /// has a part of each
-    #[arg(long, conflicts_with_all = ["hours", "chaos", "commands", "programme", "seed"])]
+    #[arg(long, conflicts_with_all = ["hours", "chaos", "commands", "programme", "everything", "seed"])]
     full_length: bool,
     /// Play hostile inputs from hostile servers between good items, in place of the faults
     #[arg(long)]
@@ -69,6 +69,10 @@ pub(crate) struct Options {
     /// Follow a timetable and let publishers go live, in place of the faults
     #[arg(long, conflicts_with_all = ["chaos", "commands"])]
     programme: bool,
+    /// Broadcast with everything on (proxy, three further outputs, recording, viewer check, desk,
+    /// bot), in place of the faults
+    #[arg(long, conflicts_with_all = ["chaos", "commands", "programme"])]
+    everything: bool,
     /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -114,6 +118,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     if options.programme {
         return programme(&tools, &dir, length, seed, &stop);
+    }
+    if options.everything {
+        return everything(&tools, &dir, length, &stop);
     }
     let mut rng = Rng::with_seed(seed);
     let log = File::create(dir.join("tgs-stream.log"))?;
@@ -229,6 +236,28 @@ fn programme(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &Atomi
     })?;
     fs::write(dir.join("tgs-stream.log"), log)?;
     println!("\nprogramme, seed {seed}\n\n{found}");
+    fs::write(dir.join("table.txt"), found.to_string())?;
+    Ok(found.targets().iter().all(|(met, _)| *met))
+}
+
+/// A run with everything on. `false` where a target is missed.
+fn everything(tools: &Path, dir: &Path, length: Duration, stop: &AtomicBool) -> Result<bool> {
+    let tools = everything_run::Tools {
+        stream: tools.to_owned(),
+        web: release::daemon("tgs-web", "tgs-web", None)?,
+        bot: release::daemon("tgs-bot", "tgs-bot-test-dc", Some("test-dc"))?,
+    };
+    let (terminal, mut due) = (io::stdout().is_terminal(), Duration::ZERO);
+    let (found, log) = everything_run::run(&tools, length, |lasted, found| {
+        if lasted >= due {
+            due = lasted + if terminal { Duration::from_secs(1) } else { WARM };
+            let gap = found.longest_gap().as_secs_f64();
+            progress(terminal, &format!("{} of {} · longest gap {gap:.2} s", clock(lasted), clock(length)));
+        }
+        !stop.load(Ordering::Relaxed)
+    })?;
+    fs::write(dir.join("tgs-stream.log"), log)?;
+    println!("\n{}: everything on\n\n{found}", clock(found.lasted));
     fs::write(dir.join("table.txt"), found.to_string())?;
     Ok(found.targets().iter().all(|(met, _)| *met))
 }

@@ -10,7 +10,12 @@ use std::{
 };
 
 use tgs_control::{ViewerCheckStatus, ViewerPicture};
-use tgs_e2e::{broadcast::Broadcast, clips::ffmpeg, ingest::Record, telegram::Scene};
+use tgs_e2e::{
+    broadcast::Broadcast,
+    clips::ffmpeg,
+    ingest::Record,
+    telegram::{Scene, stream_part},
+};
 use tgs_testdc::{Fault, When, World};
 
 use crate::harness::{LIMIT, calls, count, end, health, live, metric, start};
@@ -68,14 +73,8 @@ fn a_picture_that_stands_still_for_viewers_is_noticed() {
     end(&scene, &mut broadcast);
 }
 
-/// A part with the file `media`, by the header of Telegram's own clients.
 fn part(media: &Path) -> Vec<u8> {
-    let mut part = 0xa12e_810d_u32.to_le_bytes().to_vec();
-    part.extend(b"\x03mp4");
-    part.extend([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    part.extend(b"\x07unified");
-    part.extend([0; 8]);
-    [part, fs::read(media).unwrap()].concat()
+    stream_part(&fs::read(media).unwrap())
 }
 
 /// A second of what the ingest has received, as viewers get it.
