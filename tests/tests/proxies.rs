@@ -21,7 +21,11 @@ use tgs_e2e::{
     proxies::{BlockedNetwork, DCS, INGEST, NetworkSide, PROXIES, ProxyServer, USER, kurigram},
     telegram::Scene,
 };
-use tgs_rtmp::{client::RtmpConnection, url::RtmpUrl};
+use tgs_playout::upstream::UpstreamDialler;
+use tgs_rtmp::{
+    client::{OpenError, RtmpConnection},
+    url::RtmpUrl,
+};
 use tgs_telegram::{
     App, ErrorClass, TelegramClient, TelegramError, check_route, session::string::SessionString,
 };
@@ -59,6 +63,12 @@ fn connect(dc: &TestDc, proxies: &str) -> Result<String, TelegramError> {
     let (client, me) = TelegramClient::connect(app(dc, proxies), &session(dc), &Cancel::new())?;
     assert_eq!(me.id, World::ALICE);
     Ok(client.proxy().unwrap())
+}
+
+/// Publishes through `proxies`.
+fn open(proxies: &ProxyList, url: &RtmpUrl, limit: Duration) -> Result<RtmpConnection, OpenError> {
+    let dialler = UpstreamDialler::new(proxies.clone());
+    RtmpConnection::open_by(&dialler, url, &METADATA, || false, limit)
 }
 
 /// Counts the connections that wait at a listener which answers none.
@@ -155,8 +165,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         let shown = text.replace(&format!("{USER}:{PASSWORD}@"), "");
         assert_eq!(connect(&dc, &text).unwrap(), shown);
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let publisher =
-            RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 5 * SECOND).unwrap();
+        let publisher = open(&proxies, &url, 5 * SECOND).unwrap();
         publisher.goodbye();
         ingest.wait("a publisher", LIMIT, |records| records.len() > count).unwrap();
     }
@@ -165,11 +174,11 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
     let list = format!("{silent} socks5://{PROXIES}:9 socks5://{}", open.address());
     let proxies = ProxyList::new(parse_proxies(&list).unwrap());
     for tries in [1, 0] {
-        RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 6 * SECOND).unwrap().goodbye();
+        open(&proxies, &url, 6 * SECOND).unwrap().goodbye();
         assert_eq!((proxies.current().unwrap().port, connections(&listener)), (open.port, tries));
     }
     let silent = ProxyList::new(parse_proxies(&silent).unwrap());
-    let error = RtmpConnection::open_through(&silent, &url, &METADATA, || false, SECOND / 4).unwrap_err();
+    let error = open(&silent, &url, SECOND / 4).unwrap_err();
     assert!(error.to_string().contains("it accepts the connection and does not answer"), "{error}");
     for (text, words) in [
         (format!("socks5://{USER}:wr0ng-pass@{}", dante.address()), "refuses the user name or the password"),
@@ -178,8 +187,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         (format!("http://{}", http.address()), "asks for a user name"),
     ] {
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let error =
-            RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 5 * SECOND).unwrap_err();
+        let error = open(&proxies, &url, 5 * SECOND).unwrap_err();
         let both = [refused(&text, 10 * SECOND), error.to_string()];
         assert!(both.iter().all(|error| error.contains(words)), "{text}: {both:?}");
         assert!(both[1].contains(PROXIES) && !both[1].contains("wr0ng"), "{both:?}");

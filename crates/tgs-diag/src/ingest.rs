@@ -6,7 +6,10 @@ use tgs_core::{
     proxy::{ProxyList, UpstreamProxy},
     settings::{NamedOutput, PublisherKind, Settings},
 };
-use tgs_playout::output::{Output, parse_output};
+use tgs_playout::{
+    output::{Output, parse_output},
+    upstream::UpstreamDialler,
+};
 use tgs_rtmp::{
     client::{self, OpenError},
     url::RtmpUrl,
@@ -55,7 +58,8 @@ pub(crate) fn further(context: &DiagContext, out: &CheckSink) {
 /// Checks whether the server accepts connections, through the first of `proxies` that works.
 pub(crate) fn reach(target: &RtmpUrl, proxies: Vec<UpstreamProxy>, out: &CheckSink) -> Finding {
     let (cancel, proxies) = (out.cancel.clone(), ProxyList::new(proxies));
-    let reached = client::reach(target, &proxies, move || cancel.is_cancelled(), LIMIT.min(out.left()));
+    let dialler = UpstreamDialler::new(proxies.clone());
+    let reached = client::reach(&dialler, target, move || cancel.is_cancelled(), LIMIT.min(out.left()));
     judge(target, &proxies, reached)
 }
 
@@ -69,7 +73,7 @@ fn judge(target: &RtmpUrl, proxies: &ProxyList, reached: Result<(), OpenError>) 
         }
         Err(error) => {
             let remedy = match &error {
-                OpenError::Proxy { .. } => {
+                OpenError::Dial(_) => {
                     "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy"
                         .to_owned()
                 }
