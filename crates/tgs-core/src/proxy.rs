@@ -10,7 +10,7 @@ mod upstream;
 pub use self::{
     list::ProxyList,
     mtproxy_secret::{MtProxyDisguise, MtProxySecret},
-    parse::parse_proxies,
+    parse::{MOST_PROXIES, parse_proxies, parse_proxy},
     tunnel::{TunnelError, TunnelHandshake},
     upstream::{ProxyLogin, ProxyProtocol, UpstreamProxy},
 };

@@ -136,10 +136,12 @@ pub(crate) fn further_outputs(
     paused: &BTreeSet<String>,
 ) -> Result<Vec<OutputConfig>, Vec<CliError>> {
     let (mut outputs, mut problems) = (Vec::new(), Vec::new());
-    for NamedOutput { name, url } in &settings.also_outputs {
+    for NamedOutput { name, url, proxies } in &settings.also_outputs {
         match RtmpUrl::parse(url.expose()) {
             Ok(target) => {
-                outputs.push(OutputConfig { name: name.clone(), target, paused: paused.contains(name) });
+                let (name, paused) = (name.clone(), paused.contains(name));
+                let proxies = ProxyList::new(proxies.clone());
+                outputs.push(OutputConfig { name, target, proxies, paused });
             }
             Err(why) => {
                 let why = anyhow::anyhow!("use the output {name} of ALSO_OUTPUT_URLS: {why}");
