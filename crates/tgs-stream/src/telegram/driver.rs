@@ -19,6 +19,7 @@ use tgs_control::{PublisherState, TelegramState};
 use tgs_core::{
     cancel::Cancel,
     exit::Code,
+    proxy::KeptProxies,
     remedy,
     supervise::{Panic, contain},
     systemd::Heartbeat,
@@ -61,6 +62,8 @@ pub(crate) struct TelegramConfig {
     pub(crate) env_file: PathBuf,
     /// Read by /status and /healthz.
     pub(crate) status: SharedTelegramStatus,
+    /// The proxies that worked before.
+    pub(crate) proxies: KeptProxies,
     /// The tool's own: its commands reach the engine, and stopping it ends everything.
     pub(crate) control: Control,
     /// Divides every wait; 1 except in tests.
@@ -72,14 +75,14 @@ pub(crate) struct TelegramConfig {
 pub(crate) fn run(config: TelegramConfig, play: &(dyn Fn(&Ingest, &Control) -> Code + Sync)) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let TelegramConfig { settings, env_file, status, control, time_scale } = config;
+    let TelegramConfig { settings, env_file, status, proxies, control, time_scale } = config;
     let (engine_status, watchdog, cancel) =
         (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
         let mut driver = Driver {
             scope,
             play,
-            session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone()),
+            session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone(), proxies),
             standby: StandbySession::new(cancel.clone(), status.clone()),
             now_playing: NowPlayingTitle::of(&settings, &cancel),
             title_pace: TitlePace::default(),
