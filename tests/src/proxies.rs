@@ -24,10 +24,10 @@ use crate::{nginx::free_port, tools};
 pub const PROXIES: &str = "10.114.0.1";
 
 /// DC 1 and DC 2, as in the table of tgs-telegram.
-pub const DCS: [&str; 2] = ["149.154.175.53:443", "149.154.167.51:443"];
+pub const DCS: [&str; 2] = ["149.154.175.53:443", "149.154.167.41:443"];
 
-/// Another address of DC 1, as in mtprotoproxy's table.
-const DC_1_OF_MTPROTOPROXY: &str = "149.154.175.50";
+/// Other addresses of DC 1 and DC 2, as in mtprotoproxy's table.
+const DCS_OF_MTPROTOPROXY: [&str; 2] = ["149.154.175.50", "149.154.167.51"];
 
 /// A name that only the proxies know: their 127.0.0.1.
 pub const INGEST: &str = "ingest.tgs.test";
@@ -200,12 +200,13 @@ impl ProxyServer {
             ),
         )?;
         // It passes `loop=`, which Python 3.10 has removed.
-        let dc_1 = DCS[0].split(':').next().unwrap_or_default();
+        let [dc_1, dc_2] = DCS.map(|address| address.split(':').next().unwrap_or_default());
+        let [old_1, old_2] = DCS_OF_MTPROTOPROXY;
         let start = format!(
             "import asyncio, sys\nstart = asyncio.start_server\n\
              asyncio.start_server = lambda *args, loop=None, **named: start(*args, **named)\n\
              sys.argv.pop(0)\nfile = sys.argv[0]\n\
-             program = open(file).read().replace('{DC_1_OF_MTPROTOPROXY}', '{dc_1}')\n\
+             program = open(file).read().replace('{old_1}', '{dc_1}').replace('{old_2}', '{dc_2}')\n\
              exec(compile(program, file, 'exec'), {{'__name__': '__main__', '__file__': file}})\n"
         );
         let start = write(&network.dir.path().join("start.py"), &start)?;
