@@ -149,7 +149,6 @@ fn what_viewers_get_is_asked_at_another_dc_through_the_proxies() {
     scene.set("VIEWER_CHECK", "1").unwrap();
     let socks = format!("socks5://{USER}:{PASSWORD}@{}", socks.address());
     let mtproxy = format!("mtproxy://{}?secret=dd{KEY}", mtproxy.address());
-    scene.dc.set_last_frame(World::ELSEWHERE, Some(5000));
     for (count, first) in [&mtproxy, &socks].into_iter().enumerate() {
         let session = scene.dc.new_session(World::BOB, 1).telethon_string();
         scene.set("SESSION_STRING", &session).unwrap();
@@ -157,6 +156,7 @@ fn what_viewers_get_is_asked_at_another_dc_through_the_proxies() {
         let imports = scene.dc.count("auth.importAuthorization");
         let mut broadcast = start(&scene);
         live(&scene, count + 1);
+        scene.dc.set_last_frame(World::ELSEWHERE, Some(5000));
         let check = || broadcast.status().ok()?.telegram?.viewer_check;
         let arrives = || check().filter(|check| check.arrives && check.failure.is_none());
         broadcast.until("an answer of the other DC", LIMIT, arrives).unwrap();
