@@ -87,6 +87,9 @@ pub trait Dial {
     /// Connects to `port` of `host`, a name or an IP address without brackets, within `deadline`.
     /// The peer must have acknowledged everything that was sent over the connection until then.
     /// Errors of the dialler's own are [`OpenError::Dial`].
+    ///
+    /// The options of the socket are the dialler's: [`DirectDialler`] sets `TCP_NODELAY`,
+    /// `TCP_USER_TIMEOUT` (5 s), and a send buffer of half a second to two seconds of media.
     fn dial(&self, host: &str, port: u16, deadline: Deadline<'_>) -> Result<TcpStream, OpenError>;
 }
 
@@ -135,16 +138,11 @@ impl From<io::Error> for ConnectAttempt {
     }
 }
 
-/// Sets what a publisher needs of its socket.
-pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.set_send_buffer_size(SEND_BUFFER)
-}
-
 fn connect_to(address: SocketAddr, deadline: Deadline<'_>) -> Result<TcpStream, ConnectAttempt> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    prepare(&socket)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     match socket.connect(&address.into()) {
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
         other => other?,

@@ -4,11 +4,10 @@
 use std::{io, sync::Arc};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName};
-use socket2::SockRef;
 
 use super::{
     acked::acked,
-    dial::{Deadline, Dial, prepare},
+    dial::{Deadline, Dial},
     error::{CertificateProblem, OpenError, OpenStage, TlsError},
 };
 use crate::socket::again;
@@ -23,8 +22,8 @@ impl Transport {
         deadline: Deadline<'_>,
     ) -> Result<Self, OpenError> {
         let socket = dialler.dial(host, port, deadline)?;
-        let prepared = socket.set_nonblocking(true).and_then(|()| prepare(&SockRef::from(&socket)));
-        prepared.map_err(|source| OpenError::Connect { host: host.to_owned(), port, source })?;
+        let failed = |source| OpenError::Connect { host: host.to_owned(), port, source };
+        socket.set_nonblocking(true).map_err(failed)?;
         // The kernel's count of acknowledged bytes includes what the dialler has written.
         let before = acked(&socket, u64::MAX);
         Ok(Self::after(socket, before))
