@@ -1,7 +1,7 @@
 //! Where the playlist continues: after restarts, jumps and queued items.
 
 use super::{
-    tests::{Engine, Tv, at, letter, line},
+    tests::{Engine, Tv, at, line},
     *,
 };
 

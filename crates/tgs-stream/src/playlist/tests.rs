@@ -87,7 +87,7 @@ pub(super) fn at(bookmark: Bookmark, seconds: u64) -> ResumePoint {
 }
 
 /// The letter of an item, `-` for a skipped entry, `.` for the end.
-pub(super) fn letter(next: &NextItem) -> char {
+fn letter(next: &NextItem) -> char {
     match next {
         NextItem::Play(item) => item.title.chars().next().unwrap(),
         NextItem::Kept { .. } | NextItem::Skip { .. } => '-',
