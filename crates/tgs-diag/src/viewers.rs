@@ -44,9 +44,10 @@ fn judge(check: &ViewerCheckStatus, now: SystemTime) -> Finding {
         );
     }
     let behind = Duration::from_millis(check.live_edge_age_ms).as_secs_f64();
-    let edge = match check.arrives {
-        true => format!("the newest second that they can get is {behind:.1} s behind"),
-        false => format!("they have got nothing for {behind:.0} s"),
+    let edge = if check.arrives {
+        format!("the newest second that they can get is {behind:.1} s behind")
+    } else {
+        format!("they have got nothing for {behind:.0} s")
     };
     let picture = match check.picture {
         None => "the picture was not looked at yet",

@@ -210,6 +210,11 @@ fn telegram_as_set() -> Telegram {
     }
 }
 
+fn outputs_as_set() -> Vec<NamedOutput> {
+    let proxies = parse_proxies("http://u:hidden5@h:2").unwrap();
+    vec![NamedOutput { name: "vk".into(), url: secret("rtmp://h/b/k"), proxies }]
+}
+
 #[test]
 fn every_setting_is_read() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nALSO_OUTPUT_URLS=vk=rtmp://h/b/k\nALSO_OUTPUT_PROXIES=vk=http://u:hidden5@h:2\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nSEPARATE=artist:3,folder\nVIDEO_QUALITY=1080p50\nVIDEO_BITRATE=2.5M\nSPEED_UP_FILM=1\nBACKGROUND=blur\nAUDIO_PICTURE=spectrum\nFILLER=/f\n\
@@ -221,11 +226,7 @@ fn every_setting_is_read() {
     let expected = Settings {
         telegram: telegram_as_set(),
         output_url: Some(Secret::new("rtmp://h/a/k".into())),
-        also_outputs: vec![NamedOutput {
-            name: "vk".into(),
-            url: secret("rtmp://h/b/k"),
-            proxies: parse_proxies("http://u:hidden5@h:2").unwrap(),
-        }],
+        also_outputs: outputs_as_set(),
         output_proxies: Some(vec![]),
         playlist: "/l".into(),
         repeat: false,

@@ -1,27 +1,18 @@
 //! Logos, names and covers.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::{fs, path::Path};
 
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     ffmpeg::{
-        EncodeJob, EncodeSetup, ExtraArgs, Processing, draw,
-        look::{Corner, Logo, LogoFile, Look, LowerThird, SubtitleChoice, TextForm},
-        picture::PictureOptions,
+        EncodeJob, EncodeSetup,
+        look::{Corner, Logo, LogoFile, Look, LowerThird, TextForm},
         probe,
-        ready_subtitles::ReadySubtitles,
-        setup::FONT_FILE,
     },
-    item::{Item, ListedNames, Media, MediaPart},
-    profile::Profile,
+    item::{ListedNames, MediaPart},
 };
 
-use crate::scene::*;
+use crate::scene::{HEIGHT, WIDTH, encoded, ffmpeg, item, list_of, pictures_of, scene, seconds, setup};
 
 const BLUE: [i32; 3] = [0x20, 0x40, 0xc0];
 

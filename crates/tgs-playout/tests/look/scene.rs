@@ -4,20 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
-    ffmpeg::{
-        EncodeJob, EncodeSetup, ExtraArgs, Processing, draw,
-        look::{Corner, Logo, LogoFile, Look, LowerThird, SubtitleChoice, TextForm},
-        picture::PictureOptions,
-        probe,
-        ready_subtitles::ReadySubtitles,
-        setup::FONT_FILE,
-    },
-    item::{Item, ListedNames, Media, MediaPart},
+    ffmpeg::{EncodeJob, EncodeSetup, ExtraArgs, Processing, draw, look::Look, probe, setup::FONT_FILE},
+    item::{Item, Media, MediaPart},
     profile::Profile,
 };
 
@@ -95,8 +88,8 @@ pub(crate) fn item(dir: &Path, name: &str, start: f64, part: MediaPart) -> Item 
 
 /// The pictures of an encoded item.
 pub(crate) struct Pictures {
-    file: PathBuf,
-    bytes: Vec<u8>,
+    pub(crate) file: PathBuf,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) fn encoded(setup: &EncodeSetup, item: &Item) -> Pictures {
@@ -157,7 +150,7 @@ impl Pictures {
     }
 }
 
-pub(crate) struct Picture(Vec<u8>);
+pub(crate) struct Picture(pub(crate) Vec<u8>);
 
 impl Picture {
     /// The number of white pixels in the lower half.

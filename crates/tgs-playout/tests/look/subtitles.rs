@@ -1,27 +1,20 @@
 //! Subtitles: text and bitmaps, in the film and beside it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::{fs, path::Path, process::Command, time::SystemTime};
 
 use tgs_core::cancel::Cancel;
 use tgs_playout::{
     ffmpeg::{
-        EncodeJob, EncodeSetup, ExtraArgs, Processing, draw,
-        look::{Corner, Logo, LogoFile, Look, LowerThird, SubtitleChoice, TextForm},
+        EncodeSetup, Processing, draw,
+        look::{Look, SubtitleChoice},
         picture::PictureOptions,
         probe,
         ready_subtitles::ReadySubtitles,
-        setup::FONT_FILE,
     },
-    item::{Item, ListedNames, Media, MediaPart},
-    profile::Profile,
+    item::MediaPart,
 };
 
-use crate::scene::*;
+use crate::scene::{HEIGHT, Picture, Pictures, WIDTH, encoded, ffmpeg, item, list_of, scene, seconds, setup};
 
 const SRT: &str = "1\n00:00:02,000 --> 00:00:03,000\nПривет, как дела? Ёжик\n";
 
