@@ -58,8 +58,8 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Checks that the server of `target` is reachable by `dialler`: DNS, TCP and, for `rtmps`, TLS with
-/// a valid certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
+/// Checks that the server of `target` is reachable by `dialler`: DNS, TCP and, for `rtmps`, TLS
+/// with a valid certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
 pub fn reach(
     dialler: &dyn Dial,
     target: &RtmpUrl,
@@ -88,8 +88,8 @@ impl RtmpConnection {
         Self::open_by(&DirectDialler, target, metadata, cancelled, timeout)
     }
 
-    /// Like [`RtmpConnection::open`], over a connection that `dialler` opens. Where it leads through
-    /// a proxy, what the proxy has acknowledged may not have arrived.
+    /// Like [`RtmpConnection::open`], over a connection that `dialler` opens. Where it leads
+    /// through a proxy, what the proxy has acknowledged may not have arrived.
     pub fn open_by(
         dialler: &dyn Dial,
         target: &RtmpUrl,

@@ -301,7 +301,7 @@ mod tests {
         for (dc, forwarder) in [(4, "127.0.0.1:8"), (5, "127.0.0.1:7")] {
             session.connect_elsewhere_through(dc, forwarder.parse().unwrap());
             assert_eq!(session.dc_option(dc).unwrap().unwrap().ipv4, forwarder.parse().unwrap());
-            // A forwarder's address is none of the DC's.
+            // The address of a forwarder does not become the DC's.
             let before = session.target_elsewhere(dc).unwrap().addresses;
             set(&session, dc, forwarder, Some(9)).unwrap();
             assert_eq!(session.target_elsewhere(dc).unwrap().addresses, before);

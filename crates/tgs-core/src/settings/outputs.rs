@@ -1,5 +1,5 @@
-//! The further outputs, `ALSO_OUTPUT_URLS`, and their proxies, `ALSO_OUTPUT_PROXIES`: their type, and
-//! the parsers of the values.
+//! The further outputs, `ALSO_OUTPUT_URLS`, and their proxies, `ALSO_OUTPUT_PROXIES`: their type,
+//! and the parsers of the values.
 
 use crate::{
     proxy::{MOST_PROXIES, UpstreamProxy, parse_proxy},
