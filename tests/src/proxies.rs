@@ -23,8 +23,11 @@ use crate::{nginx::free_port, tools};
 /// The address of the proxies.
 pub const PROXIES: &str = "10.114.0.1";
 
-/// DC 1 and DC 2, as in mtprotoproxy's table.
-pub const DCS: [&str; 2] = ["149.154.175.50:443", "149.154.167.51:443"];
+/// DC 1 and DC 2, as in the table of tgs-telegram.
+pub const DCS: [&str; 2] = ["149.154.175.53:443", "149.154.167.41:443"];
+
+/// Other addresses of DC 1 and DC 2, as in mtprotoproxy's table.
+const DCS_OF_MTPROTOPROXY: [&str; 2] = ["149.154.175.50", "149.154.167.51"];
 
 /// A name that only the proxies know: their 127.0.0.1.
 pub const INGEST: &str = "ingest.tgs.test";
@@ -197,10 +200,16 @@ impl ProxyServer {
             ),
         )?;
         // It passes `loop=`, which Python 3.10 has removed.
-        let start = "import asyncio, runpy, sys\nstart = asyncio.start_server\n\
-                     asyncio.start_server = lambda *args, loop=None, **named: start(*args, **named)\n\
-                     sys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')\n";
-        let start = write(&network.dir.path().join("start.py"), start)?;
+        let [dc_1, dc_2] = DCS.map(|address| address.split(':').next().unwrap_or_default());
+        let [old_1, old_2] = DCS_OF_MTPROTOPROXY;
+        let start = format!(
+            "import asyncio, sys\nstart = asyncio.start_server\n\
+             asyncio.start_server = lambda *args, loop=None, **named: start(*args, **named)\n\
+             sys.argv.pop(0)\nfile = sys.argv[0]\n\
+             program = open(file).read().replace('{old_1}', '{dc_1}').replace('{old_2}', '{dc_2}')\n\
+             exec(compile(program, file, 'exec'), {{'__name__': '__main__', '__file__': file}})\n"
+        );
+        let start = write(&network.dir.path().join("start.py"), &start)?;
         let program = program.display().to_string();
         Self { child: network.start(&python, &[&start, &program, &config], &[])?, port }.ready(network)
     }

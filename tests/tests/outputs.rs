@@ -18,6 +18,7 @@ use tgs_e2e::{
     flvcheck::Report,
     ingest::{Ingest, Record, Setup},
     nginx::{Nginx, Options},
+    proxies::{BlockedNetwork, INGEST, NetworkSide, PROXIES, ProxyServer, USER},
     throttle::Throttle,
 };
 use tgs_rtmp::flv::{Kind, Tag};
@@ -323,4 +324,54 @@ fn while_no_output_is_connected_the_programme_waits() {
     let (last, first) = (pictures(&records[0]).pop().unwrap(), pictures(&records[1]).remove(0));
     let place = |tag: &Tag| film.iter().position(|other| other.body == tag.body).unwrap();
     assert!(place(&first) <= place(&last) + 1, "the programme went on");
+}
+
+#[test]
+fn a_proxy_is_used_by_the_output_that_names_it_and_by_no_other() {
+    const PASSWORD: &str = "s3cr3t-pr0xy";
+    let network = BlockedNetwork::new().unwrap();
+    let behind = Ingest::start().unwrap();
+    let proxy = ProxyServer::microsocks(&network, Some((USER, PASSWORD)), None).unwrap();
+    network.enter(NetworkSide::Outer).unwrap();
+    let (main, direct) = (Ingest::start().unwrap(), Ingest::start().unwrap());
+    // Only the proxies can look the name up.
+    let url = |app: &str| format!("rtmp://{INGEST}:{}/{app}/{KEY}", behind.port());
+    let outputs = [
+        ("youtube", url("live")),
+        ("direct", direct.url(KEY)),
+        ("dead", url("dead")),
+        ("blocked", url("blocked")),
+    ];
+    let dead = format!("socks5://{PROXIES}:9");
+    let works = format!("socks5://{}", proxy.address());
+    let login = format!("socks5://{USER}:{PASSWORD}@{}", proxy.address());
+    let dir = tempfile::tempdir().unwrap();
+    let launch = launch(dir.path(), &main, &outputs)
+        .set("ALSO_OUTPUT_PROXIES", format!("youtube={dead} youtube={login} dead={dead}"));
+    let mut broadcast = launch.start().unwrap();
+    let mut client = control(&broadcast, dir.path());
+    until(&broadcast, &mut client, "youtube", |it| is_connected(it) && it.proxy.as_ref() == Some(&works));
+    until(&broadcast, &mut client, "direct", |it| is_connected(it) && it.proxy.is_none());
+    // The proxy that fails is named, with the output that it belongs to.
+    let said = format!("the proxy {dead}: {PROXIES}:9 refuses connections");
+    broadcast.wait_log(&["WARN", "output dead: cannot publish", &said], LIMIT).unwrap();
+    broadcast.wait_log(&["WARN", &format!("{said}; trying the next one")], LIMIT).unwrap();
+    let unnamed = format!("cannot look up {INGEST}");
+    broadcast.wait_log(&["WARN", "output blocked: cannot publish", &unnamed], LIMIT).unwrap();
+    let because = |it: &OutputStatus| match &it.publisher {
+        PublisherState::Reconnecting { cause } => *cause == said,
+        _ => false,
+    };
+    until(&broadcast, &mut client, "dead", because);
+    until_media(&behind, 1, 3000);
+    until_media(&direct, 1, 3000);
+    let mut seen = ["/status", "/metrics", "/healthz"].map(|page| broadcast.get(page).unwrap().1).concat();
+    broadcast.stop().unwrap();
+    behind.wait_ended(5 * SECOND).unwrap();
+    show_the_same(&main.record().unwrap(), &behind.record().unwrap());
+    show_the_same(&main.record().unwrap(), &direct.record().unwrap());
+    let kept = std::fs::read_to_string(dir.path().join("state/proxies")).unwrap();
+    assert!(kept.starts_with("output:youtube ") && kept.ends_with(" 1\n"), "{kept}");
+    seen += &(broadcast.log() + &kept);
+    assert!(seen.contains(&works) && !seen.contains(PASSWORD) && !seen.contains(KEY));
 }

@@ -22,6 +22,10 @@ pub struct OutputStatus {
     /// Its URL without the key.
     #[serde(deserialize_with = "null_as_default")]
     pub url: String,
+    /// The proxy that leads to its server (`ALSO_OUTPUT_PROXIES`), as scheme, host and port; absent
+    /// without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Whether an operator has paused it.
     #[serde(deserialize_with = "null_as_default")]
     pub paused: bool,

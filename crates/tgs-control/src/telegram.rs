@@ -53,6 +53,8 @@ pub struct ViewerCheckStatus {
     pub picture: Option<ViewerPicture>,
     /// Why the last check failed.
     pub failure: Option<String>,
+    /// When Telegram answered last, in Unix seconds.
+    pub answered_at: Option<u64>,
 }
 
 impl ViewerCheckStatus {

@@ -52,9 +52,15 @@ fn state(output: &OutputStatus) -> String {
     text
 }
 
+/// Its URL, and the proxy that leads there.
+fn address(output: &OutputStatus) -> String {
+    let through = output.proxy.as_ref().map(|proxy| format!(" through {}", plain(proxy)));
+    format!("{}{}", plain(&output.url), through.unwrap_or_default())
+}
+
 /// The output in one line, for `status`.
 pub(crate) fn line(output: &OutputStatus) -> String {
-    format!("{}: {}, {}", plain(&output.name), state(output), plain(&output.url))
+    format!("{}: {}, {}", plain(&output.name), state(output), address(output))
 }
 
 /// The lines of `output list`.
@@ -65,7 +71,7 @@ pub(crate) fn lines(listing: &OutputListing, columns: Option<usize>) -> Vec<Stri
         ];
     }
     let mut rows = vec![["NAME", "ADDRESS", "STATE"].map(str::to_owned)];
-    rows.extend(listing.outputs.iter().map(|it| [plain(&it.name), plain(&it.url), state(it)]));
+    rows.extend(listing.outputs.iter().map(|it| [plain(&it.name), address(it), state(it)]));
     table(&rows, columns)
 }
 
@@ -87,6 +93,8 @@ mod tests {
         let lost = PublisherState::Reconnecting { cause: "it is\naway".into() };
         let mut paused = output("c", lost.clone());
         paused.paused = true;
+        let proxied = OutputStatus { proxy: Some("socks5://p:1080".into()), ..slow.clone() };
+        assert!(line(&proxied).ends_with(", rtmp://h:1935/live/*** through socks5://p:1080"));
         assert_eq!(line(&slow), "vk: connected, 8 s behind, 31 s skipped so far, rtmp://h:1935/live/***");
         let outputs = vec![output("youtube", PublisherState::Connected), output("b", lost), paused];
         assert_eq!(

@@ -18,7 +18,7 @@ use crate::{
     finding::{Finding, Level, lines, sum},
     host, ingest, playlist, port, routes,
     runner::{self, Check, CheckSink},
-    settings, telegram, timetable, unit, ytdlp,
+    settings, telegram, timetable, unit, viewers, ytdlp,
 };
 
 /// Time limit of all checks together.
@@ -51,6 +51,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
         check("proxy", routes::look),
         check("telegram", telegram::primary),
         check("standby", telegram::standby),
+        check("viewers", viewers::look),
         check("ingest", ingest::look),
         check("output", ingest::further),
         check("ffmpeg", ffmpeg::look),

@@ -6,7 +6,10 @@ use tgs_core::{
     proxy::{ProxyList, UpstreamProxy},
     settings::{NamedOutput, PublisherKind, Settings},
 };
-use tgs_playout::output::{Output, parse_output};
+use tgs_playout::{
+    output::{Output, parse_output},
+    upstream::UpstreamDialler,
+};
 use tgs_rtmp::{
     client::{self, OpenError},
     url::RtmpUrl,
@@ -39,27 +42,48 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
 /// Checks the servers of ALSO_OUTPUT_URLS, one line each.
 pub(crate) fn further(context: &DiagContext, out: &CheckSink) {
     let Some(settings) = &context.settings else { return };
-    for NamedOutput { name, url } in &settings.also_outputs {
+    for NamedOutput { name, url, proxies } in &settings.also_outputs {
         let found = match RtmpUrl::parse(url.expose()) {
             Err(why) => {
                 let remedy = format!("write it as {name}=rtmp://host/app/KEY or {name}=rtmps://host/app/KEY");
                 Finding::fail(OUTPUT, format!("cannot be used: {why}"), remedy)
             }
             Ok(_) if context.offline => Finding::unseen(OUTPUT, "--offline"),
-            Ok(target) => reach(&target, Vec::new(), out),
+            Ok(target) => {
+                let remedy = format!("check the proxies of {name} in ALSO_OUTPUT_PROXIES");
+                reach_through(&target, proxies.clone(), &remedy, out)
+            }
         };
         out.say(Finding { check: OUTPUT, text: format!("{name}: {}", found.text), ..found });
     }
 }
 
-/// Checks whether the server accepts connections, through the first of `proxies` that works.
+/// Checks whether the main output's server accepts connections, through the first of `proxies` that
+/// works.
 pub(crate) fn reach(target: &RtmpUrl, proxies: Vec<UpstreamProxy>, out: &CheckSink) -> Finding {
-    let (cancel, proxies) = (out.cancel.clone(), ProxyList::new(proxies));
-    let reached = client::reach(target, &proxies, move || cancel.is_cancelled(), LIMIT.min(out.left()));
-    judge(target, &proxies, reached)
+    let remedy = "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy";
+    reach_through(target, proxies, remedy, out)
 }
 
-fn judge(target: &RtmpUrl, proxies: &ProxyList, reached: Result<(), OpenError>) -> Finding {
+/// The same for any output; `proxy_remedy` is the remedy if no proxy works.
+fn reach_through(
+    target: &RtmpUrl,
+    proxies: Vec<UpstreamProxy>,
+    proxy_remedy: &str,
+    out: &CheckSink,
+) -> Finding {
+    let (cancel, proxies) = (out.cancel.clone(), ProxyList::new(proxies));
+    let dialler = UpstreamDialler::new(proxies.clone());
+    let reached = client::reach(&dialler, target, move || cancel.is_cancelled(), LIMIT.min(out.left()));
+    judge(target, &proxies, proxy_remedy, reached)
+}
+
+fn judge(
+    target: &RtmpUrl,
+    proxies: &ProxyList,
+    proxy_remedy: &str,
+    reached: Result<(), OpenError>,
+) -> Finding {
     let ((host, port), tls) = (target.host(), target.is_tls());
     match reached {
         Ok(()) => {
@@ -69,10 +93,7 @@ fn judge(target: &RtmpUrl, proxies: &ProxyList, reached: Result<(), OpenError>) 
         }
         Err(error) => {
             let remedy = match &error {
-                OpenError::Proxy { .. } => {
-                    "check OUTPUT_PROXY (if it is not set, TELEGRAM_PROXY); OUTPUT_PROXY=direct uses no proxy"
-                        .to_owned()
-                }
+                OpenError::Dial(_) => proxy_remedy.to_owned(),
                 OpenError::Resolve { .. } => {
                     "check this machine's DNS: getent hosts followed by the name".to_owned()
                 }

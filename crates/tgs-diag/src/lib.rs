@@ -23,6 +23,7 @@ mod telegram;
 mod timetable;
 mod unit;
 mod unit_properties;
+mod viewers;
 mod ytdlp;
 
 pub use app::run;

@@ -62,7 +62,10 @@ impl Redactor {
             found.extend(all.into_iter().flatten().map(|secret| secret.expose().clone()));
             found.extend(settings.also_outputs.iter().map(|output| output.url.expose().clone()));
             found.extend(telegram.phone.clone());
-            let proxies = || telegram.proxies.iter().chain(settings.output_proxies.iter().flatten());
+            let of_outputs = || settings.also_outputs.iter().flat_map(|output| &output.proxies);
+            let proxies = || {
+                telegram.proxies.iter().chain(settings.output_proxies.iter().flatten()).chain(of_outputs())
+            };
             found.extend(proxies().flat_map(UpstreamProxy::secrets).map(str::to_owned));
             // Scheme, host and port of a proxy are no secret, and name it in findings.
             shown.extend(proxies().map(ToString::to_string));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tgs_control::{
     AddressError, Health, OnAir, PublisherState, RunningStatus, Status, StatusClient, TelegramState,
-    TelegramStatus,
+    TelegramStatus, ViewerCheckStatus,
 };
 use tgs_core::settings::Settings;
 
@@ -119,6 +119,11 @@ impl RunningBroadcast {
                 Finding::unseen(check, "tgs-stream uses the session and is not connected")
             }
         }
+    }
+
+    /// What the viewer check has found last.
+    pub(crate) fn viewer_check(&self) -> Option<&ViewerCheckStatus> {
+        self.status.telegram.as_ref()?.viewer_check.as_ref()
     }
 
     /// Whether the standby session was valid at its last use by `tgs-stream`.

@@ -41,3 +41,4 @@ mod source_failure;
 pub mod status;
 mod threads;
 pub mod timeline;
+pub mod upstream;

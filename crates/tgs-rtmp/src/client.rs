@@ -4,6 +4,7 @@
 //! It neither reconnects nor paces, and is used by one thread.
 
 mod acked;
+mod dial;
 mod error;
 pub(crate) mod session;
 mod transport;
@@ -14,16 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tgs_core::proxy::ProxyList;
-
+pub use self::dial::{Deadline, Dial, DirectDialler};
 pub use self::error::{
-    CertificateProblem, ConnectionLost, IngestProxyProblem, LookupProblem, NotRtmp, OpenError, OpenStage,
-    TlsError,
+    CertificateProblem, ConnectionLost, LookupProblem, NotRtmp, OpenError, OpenStage, TlsError,
 };
 pub use self::session::{SERVER_BYTES, SERVER_MESSAGES};
 use self::{
+    dial::{Cancelled, LOOK},
     session::{PublishSession, Refusal, SessionStep},
-    transport::{Cancelled, Deadline, LOOK, Transport, closed_or_broken},
+    transport::{Transport, closed_or_broken},
 };
 pub use crate::limits::{Excess, Rate};
 use crate::{
@@ -58,18 +58,17 @@ pub struct RtmpConnection {
     usable: bool,
 }
 
-/// Checks that the server of `target` is reachable, through `proxies` if there are any: DNS, TCP
-/// and, for `rtmps`, TLS with a valid certificate. Sends no RTMP and no part of the key. `timeout`
-/// covers all steps.
+/// Checks that the server of `target` is reachable by `dialler`: DNS, TCP and, for `rtmps`, TLS
+/// with a valid certificate. Sends no RTMP and no part of the key. `timeout` covers all steps.
 pub fn reach(
+    dialler: &dyn Dial,
     target: &RtmpUrl,
-    proxies: &ProxyList,
     cancelled: impl Fn() -> bool + Send + Sync + 'static,
     timeout: Duration,
 ) -> Result<(), OpenError> {
     let cancelled: Cancelled = Arc::new(cancelled);
     let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
-    let mut wire = Transport::connect(&target.host, target.port, proxies, deadline)?;
+    let mut wire = Transport::connect(dialler, &target.host, target.port, deadline)?;
     if target.tls {
         wire.start_tls(&target.host, deadline)?;
     }
@@ -86,13 +85,13 @@ impl RtmpConnection {
         cancelled: impl Fn() -> bool + Send + Sync + 'static,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
-        Self::open_through(&ProxyList::default(), target, metadata, cancelled, timeout)
+        Self::open_by(&DirectDialler, target, metadata, cancelled, timeout)
     }
 
-    /// Like [`RtmpConnection::open`], through the first of `proxies` that leads to the server. The
-    /// proxy looks up the server's name. What the proxy has acknowledged may not have arrived.
-    pub fn open_through(
-        proxies: &ProxyList,
+    /// Like [`RtmpConnection::open`], over a connection that `dialler` opens. Where it leads
+    /// through a proxy, what the proxy has acknowledged may not have arrived.
+    pub fn open_by(
+        dialler: &dyn Dial,
         target: &RtmpUrl,
         metadata: &Metadata,
         cancelled: impl Fn() -> bool + Send + Sync + 'static,
@@ -100,8 +99,8 @@ impl RtmpConnection {
     ) -> Result<Self, OpenError> {
         let cancelled: Cancelled = Arc::new(cancelled);
         let deadline = Deadline { at: Instant::now() + timeout, cancelled: &cancelled };
-        let mut connection = match Self::open_once(target, proxies, deadline) {
-            Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, proxies, deadline)?,
+        let mut connection = match Self::open_once(target, dialler, deadline) {
+            Err(OpenFailure::Redirect(to)) => Self::follow(target, &to, dialler, deadline)?,
             Err(OpenFailure::Error(error)) => return Err(error),
             Ok(connection) => connection,
         };
@@ -115,7 +114,7 @@ impl RtmpConnection {
     fn follow(
         target: &RtmpUrl,
         to: &str,
-        proxies: &ProxyList,
+        dialler: &dyn Dial,
         deadline: Deadline<'_>,
     ) -> Result<Self, OpenError> {
         let new = target.redirected(to).map_err(OpenError::RedirectTarget)?;
@@ -126,7 +125,7 @@ impl RtmpConnection {
                 reason: "it would send the key unencrypted",
             });
         }
-        match Self::open_once(&new, proxies, deadline) {
+        match Self::open_once(&new, dialler, deadline) {
             Ok(connection) => Ok(connection),
             Err(OpenFailure::Error(error)) => Err(error),
             Err(OpenFailure::Redirect(_)) => {
@@ -135,8 +134,8 @@ impl RtmpConnection {
         }
     }
 
-    fn open_once(target: &RtmpUrl, proxies: &ProxyList, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
-        let mut wire = Transport::connect(&target.host, target.port, proxies, deadline)?;
+    fn open_once(target: &RtmpUrl, dialler: &dyn Dial, deadline: Deadline<'_>) -> Result<Self, OpenFailure> {
+        let mut wire = Transport::connect(dialler, &target.host, target.port, deadline)?;
         if target.tls {
             wire.start_tls(&target.host, deadline)?;
         }

@@ -29,7 +29,12 @@ pub(crate) struct Transport {
 impl Transport {
     /// A connection over `socket`, which is non-blocking.
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket, tls: None, written: 0, arrived: 0, unread: false }
+        Self::after(socket, 0)
+    }
+
+    /// A connection over `socket`, which is non-blocking and over which `written` bytes were sent.
+    pub(crate) fn after(socket: TcpStream, written: u64) -> Self {
+        Self { socket, tls: None, written, arrived: 0, unread: false }
     }
 
     /// Begins TLS; its handshake happens in [`Transport::read`] and [`Transport::push`].

@@ -5,7 +5,8 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, logging, owner, proxy::ProxyList, remedy, settings, signals,
+    cancel::Cancel, error::CliError, exit::Code, logging, owner, proxy::KeptProxies, remedy, settings,
+    signals,
 };
 
 use crate::{cli::Cli, context::Context, convert, dialogs, end_call, log_out, login, show, terminal::say};
@@ -37,7 +38,9 @@ pub fn run(mut cli: Cli) -> Result<ExitCode, CliError> {
     }
     let cancel = Cancel::new();
     signals::watch(&[SIGTERM, SIGINT, SIGHUP], cancel.clone(), || {}).context("listen for signals")?;
-    let proxies = ProxyList::new(settings.telegram.proxies.clone());
+    // Begins with the proxy that works for the broadcast.
+    let proxies =
+        KeptProxies::in_dir(&settings.state_dir).list("telegram", settings.telegram.proxies.clone());
     let context = Context { cli, settings, cancel, proxies };
     let cli = &context.cli;
     let done = match cli.convert {

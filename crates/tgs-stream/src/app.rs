@@ -19,7 +19,9 @@ use tgs_core::{
     error::CliError,
     exit::Code,
     files::lock::{FileLock, LockError},
-    logging, owner, remedy,
+    logging, owner,
+    proxy::KeptProxies,
+    remedy,
     settings::{self, ScheduleReturn, Settings},
     signals, systemd,
 };
@@ -38,6 +40,7 @@ use crate::{
     cache_cli, check, children,
     cli::Cli,
     control_server::{Answers, ControlServer, Subscribers},
+    kept_proxies::ProxySaver,
     live_input::LiveInputError,
     live_takeover::LiveTakeover,
     preflight::{self, PublishTarget},
@@ -224,7 +227,9 @@ fn broadcast(
     source: SettingsSource,
     control: &Control,
 ) -> Result<Code, CliError> {
-    let target = preflight::check_start(cli, settings, &control.stopped()).map_err(first_of)?;
+    let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
+    let target =
+        preflight::check_start(cli, settings, &kept_proxies, &control.stopped()).map_err(first_of)?;
     if settings.publisher == settings::PublisherKind::Ffmpeg {
         log::warn!(
             "PUBLISHER=ffmpeg: the process list shows the stream key, the send queue is not measured, /healthz does \
@@ -239,7 +244,8 @@ fn broadcast(
     // `--once` neither resumes nor overwrites what is kept of the broadcast.
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
-    let _outputs = start_outputs(settings, &target, &standing, control)?;
+    let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
+    let _outputs = start_outputs(settings, &target, &standing, &kept_proxies, control)?;
     let shown = StatusSource {
         control: control.clone(),
         telegram: into_telegram.then(|| status.clone()),
@@ -255,7 +261,9 @@ fn broadcast(
     systemd::ready();
     match target {
         PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
-        PublishTarget::Telegram => into_chat(cli, settings, source, broadcast, &standing, status, control),
+        PublishTarget::Telegram => {
+            into_chat(cli, settings, source, broadcast, &standing, (status, kept_proxies), control)
+        }
     }
 }
 
@@ -265,6 +273,7 @@ fn start_outputs(
     settings: &Settings,
     target: &PublishTarget,
     standing: &Standing,
+    kept: &KeptProxies,
     control: &Control,
 ) -> Result<Option<RunningOutputs>, CliError> {
     if settings.also_outputs.is_empty() {
@@ -274,7 +283,7 @@ fn start_outputs(
         log::warn!("ALSO_OUTPUT_URLS has no effect, because the broadcast is written to a file");
         return Ok(None);
     }
-    let outputs = further_outputs(settings, &standing.paused_outputs()).map_err(first_of)?;
+    let outputs = further_outputs(settings, &standing.paused_outputs(), kept).map_err(first_of)?;
     Ok(Some(control.start_outputs(outputs, &profile(settings))))
 }
 
@@ -351,7 +360,7 @@ fn into_chat(
     source: SettingsSource,
     broadcast: Broadcast<'_>,
     standing: &Standing,
-    status: SharedTelegramStatus,
+    (status, proxies): (SharedTelegramStatus, KeptProxies),
     control: &Control,
 ) -> Result<Code, CliError> {
     // A missing ffmpeg must show before a call is created.
@@ -366,8 +375,8 @@ fn into_chat(
         broadcast.play(output, standing, control).unwrap_or_else(|error| error.log())
     };
     let output = |ingest: &Ingest| {
-        let (url, proxies) = (ingest.output(), settings.ingest_proxies());
-        rtmp_output(settings, url.expose(), proxies, "the ingest that Telegram names")
+        let (url, through) = (ingest.output(), proxies.list("ingest", settings.ingest_proxies()));
+        rtmp_output(settings, url.expose(), through, "the ingest that Telegram names")
     };
     let runner =
         EngineRunner { play: &play, output: &output, has_further_outputs: !settings.also_outputs.is_empty() };
@@ -375,6 +384,7 @@ fn into_chat(
         settings: ReloadableSettings::new(settings.clone(), source),
         env_file: cli.env_file_path(),
         status,
+        proxies: proxies.clone(),
         control: control.clone(),
         time_scale: cli.time_scale.max(1),
     };

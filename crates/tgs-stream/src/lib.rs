@@ -12,6 +12,7 @@ mod control_server;
 mod fetch;
 mod hls;
 pub mod http;
+mod kept_proxies;
 pub mod list;
 pub mod live_input;
 mod live_takeover;

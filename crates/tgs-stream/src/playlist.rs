@@ -426,4 +426,6 @@ mod queue_tests;
 #[cfg(test)]
 mod remote_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use tgs_core::{cancel::Cancel, error::CliError, exit::Code, remedy, settings::Settings};
+use tgs_core::{cancel::Cancel, error::CliError, exit::Code, proxy::KeptProxies, remedy, settings::Settings};
 use tgs_playout::{
     engine,
     ffmpeg::{
@@ -38,13 +38,15 @@ pub(crate) enum PublishTarget {
     Telegram,
 }
 
-/// The destination, or every reason against a start. Does not check that ffmpeg runs.
+/// The destination, through the proxies of `kept`, or every reason against a start. Does not check
+/// that ffmpeg runs.
 pub(crate) fn check_start(
     cli: &Cli,
     settings: &Settings,
+    kept: &KeptProxies,
     cancel: &Cancel,
 ) -> Result<PublishTarget, Vec<CliError>> {
-    let target = target(settings);
+    let target = target(settings, kept);
     let checks = [
         fixed_port(cli, settings),
         resolver(settings, cancel).map(drop),
@@ -54,7 +56,7 @@ pub(crate) fn check_start(
         live_input_secrets(settings),
     ];
     let mut refused: Vec<CliError> = checks.into_iter().filter_map(Result::err).collect();
-    refused.extend(further_outputs(settings, &BTreeSet::new()).err().into_iter().flatten());
+    refused.extend(further_outputs(settings, &BTreeSet::new(), kept).err().into_iter().flatten());
     match target {
         Ok(target) if refused.is_empty() => return Ok(target),
         Ok(_) => {}
@@ -110,7 +112,8 @@ fn examine(
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
-    let target = check_start(cli, settings, cancel);
+    let kept = KeptProxies::in_dir(&settings.state_dir);
+    let target = check_start(cli, settings, &kept, cancel);
     let into_telegram = !matches!(target, Ok(PublishTarget::Output(_))) && settings.output_url.is_none();
     problems.extend(target.err().into_iter().flatten().map(|refused| format!("failed to {refused}")));
     if into_telegram {
@@ -206,9 +209,9 @@ fn check_tools(
     }
 }
 
-fn target(settings: &Settings) -> Result<PublishTarget, CliError> {
+fn target(settings: &Settings, kept: &KeptProxies) -> Result<PublishTarget, CliError> {
     if let Some(url) = &settings.output_url {
-        let proxies = settings.output_url_proxies();
+        let proxies = kept.list("output", settings.output_url_proxies());
         return rtmp_output(settings, url.expose(), proxies, "the output (--output, OUTPUT_URL)")
             .map(PublishTarget::Output);
     }

@@ -10,7 +10,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
-    proxy::{ProxyList, UpstreamProxy},
+    proxy::{KeptProxies, ProxyList},
     settings::{self, AudioSide, NamedOutput, PublisherKind, Settings},
 };
 use tgs_playout::{
@@ -130,16 +130,19 @@ pub(crate) fn resolver(settings: &Settings, cancel: &Cancel) -> Result<Resolver,
 }
 
 /// The further outputs, or why each of the unusable ones cannot be used. `paused` names those that
-/// start paused.
+/// start paused, `kept` the proxies that each begins with.
 pub(crate) fn further_outputs(
     settings: &Settings,
     paused: &BTreeSet<String>,
+    kept: &KeptProxies,
 ) -> Result<Vec<OutputConfig>, Vec<CliError>> {
     let (mut outputs, mut problems) = (Vec::new(), Vec::new());
-    for NamedOutput { name, url } in &settings.also_outputs {
+    for NamedOutput { name, url, proxies } in &settings.also_outputs {
         match RtmpUrl::parse(url.expose()) {
             Ok(target) => {
-                outputs.push(OutputConfig { name: name.clone(), target, paused: paused.contains(name) });
+                let (name, paused) = (name.clone(), paused.contains(name));
+                let proxies = kept.list(&format!("output:{name}"), proxies.clone());
+                outputs.push(OutputConfig { name, target, proxies, paused });
             }
             Err(why) => {
                 let why = anyhow::anyhow!("use the output {name} of ALSO_OUTPUT_URLS: {why}");
@@ -155,12 +158,12 @@ pub(crate) fn further_outputs(
 pub(crate) fn rtmp_output(
     settings: &Settings,
     url: &str,
-    proxies: Vec<UpstreamProxy>,
+    proxies: ProxyList,
     origin: &str,
 ) -> Result<Output, CliError> {
     let by_ffmpeg = (settings.publisher == PublisherKind::Ffmpeg).then(|| settings.ffmpeg_path.clone());
     output::parse_output(url, by_ffmpeg)
-        .map(|output| output.through(ProxyList::new(proxies)))
+        .map(|output| output.through(proxies))
         .map_err(|why| CliError::new(Code::Config, anyhow::anyhow!("use {origin}: {why}")))
 }
 

@@ -248,25 +248,35 @@ impl TelegramClient {
         work: impl AsyncFnOnce(&Client) -> Result<T, ElsewhereError>,
     ) -> Result<T, TelegramError> {
         let (cancel, limit) = (self.cancel.clone(), self.limit);
-        let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
-            match work(handles.client).await {
+        let pool = self.pool(doing)?;
+        match pool.lead_to(dc) {
+            Ok(true) => {}
+            Ok(false) => return Err(TelegramError::no_address(doing)),
+            Err(error) => return Err(TelegramError::of_other_dc(&InvocationError::Io(error), doing)),
+        }
+        let done =
+            pool.run(&cancel, limit, async |handles: CallHandles<'_>| match work(handles.client).await {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(ElsewhereError::There(error)) => Ok(Err(error)),
                 Err(ElsewhereError::AtHome(error)) => Err(error),
-            }
-        });
+            });
         match done {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => {
                 if !matches!(error, InvocationError::Rpc(_)) {
                     self.pool.iter().for_each(|pool| pool.disconnect(dc));
                 }
-                Err(TelegramError::of_other_dc(&error, doing))
+                let failure = self.pool.as_ref().and_then(|pool| pool.take_failure_elsewhere(dc));
+                let error = TelegramError::of_other_dc(&error, doing);
+                Err(failure.into_iter().fold(error, TelegramError::because_of))
             }
             Ok(Err(error)) => Err(self.failed(doing, &error, true)),
             Err(aborted) => {
+                let failure = self.pool.as_ref().and_then(|pool| pool.take_failure_elsewhere(dc));
                 self.close();
-                Err(TelegramError::aborted(aborted, doing))
+                let failure = failure.filter(|_| aborted == CallAborted::TimedOut);
+                let error = TelegramError::aborted(aborted, doing);
+                Err(failure.into_iter().fold(error, TelegramError::because_of))
             }
         }
     }

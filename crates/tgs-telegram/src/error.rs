@@ -12,7 +12,7 @@ use tgs_core::{proxy::UpstreamProxy, remedy};
 
 pub use self::class::ErrorClass;
 use self::names::{
-    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_CHAT, NO_DC, NO_KEY, NO_PROXY_TO_DC, NOT_A_CHAT, PANIC, PROXY,
+    BOT, ENDLESS, GARBAGE, LOST, NAMES, NO_ADDRESS, NO_CHAT, NO_DC, NO_KEY, NOT_A_CHAT, PANIC, PROXY,
     SCHEDULED, STOPPED, TIMEOUT, TOO_MANY, VIDEO_CHAT, sign_in,
 };
 use crate::{
@@ -140,9 +140,9 @@ impl TelegramError {
         Self::named(SCHEDULED, "start a live stream in the chat")
     }
 
-    /// The proxies lead to the session's DC only.
-    pub(crate) fn no_proxy_to_dc(doing: &'static str) -> Self {
-        Self::named(NO_PROXY_TO_DC, doing)
+    /// Another DC than the session's own has no known address.
+    pub(crate) fn no_address(doing: &'static str) -> Self {
+        Self::named(NO_ADDRESS, doing)
     }
 
     pub(crate) fn no_dc(doing: &'static str) -> Self {

@@ -2,6 +2,7 @@
 //! Stores nothing on disk and keeps no peer or update state.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -34,6 +35,8 @@ struct HomeDc {
     table: dc::DcTable,
     /// The address of the forwarder to the proxies, if there are any.
     forwarder: Option<SocketAddr>,
+    /// The addresses of the forwarders to other DCs.
+    elsewhere: BTreeMap<i32, SocketAddr>,
     /// The DC's second address, while the first does not answer.
     second: Option<SocketAddr>,
 }
@@ -42,7 +45,15 @@ impl PinnedSession {
     /// A session at `dc`; `None` if the DC has no known address.
     pub(crate) fn new(dc: u8, key: Option<AuthKey>, table: dc::DcTable) -> Option<Self> {
         let address = table.address(dc)?;
-        Some(Self(Mutex::new(HomeDc { dc, address, key, table, forwarder: None, second: None })))
+        Some(Self(Mutex::new(HomeDc {
+            dc,
+            address,
+            key,
+            table,
+            forwarder: None,
+            elsewhere: BTreeMap::new(),
+            second: None,
+        })))
     }
 
     fn home(&self) -> MutexGuard<'_, HomeDc> {
@@ -79,9 +90,23 @@ impl PinnedSession {
         true
     }
 
-    /// Directs the pool to a forwarder, or to the DC itself.
+    /// Directs a new pool to a forwarder, or to the DC itself.
     pub(crate) fn connect_through(&self, forwarder: Option<SocketAddr>) {
-        self.home().forwarder = forwarder;
+        let mut home = self.home();
+        home.forwarder = forwarder;
+        home.elsewhere.clear();
+    }
+
+    /// Directs the pool to a forwarder to another DC.
+    pub(crate) fn connect_elsewhere_through(&self, dc: i32, forwarder: SocketAddr) {
+        self.home().elsewhere.insert(dc, forwarder);
+    }
+
+    /// Another DC, for a forwarder; `None` if it has no known address.
+    pub(crate) fn target_elsewhere(&self, dc: i32) -> Option<DcTarget> {
+        let (home, dc) = (self.home(), u8::try_from(dc).ok()?);
+        let addresses = home.table.addresses(dc);
+        (!addresses.is_empty()).then(|| DcTarget { dc: home.table.proxy_id(dc), addresses })
     }
 
     /// The home DC, for a forwarder.
@@ -154,7 +179,7 @@ impl Session for PinnedSession {
         }
         // Not around the proxies.
         if home.forwarder.is_some() {
-            return Ok(None);
+            return Ok(home.elsewhere.get(&id).map(|forwarder| option(*forwarder, None)));
         }
         // Built-in addresses are omitted, because those of the server's list take precedence.
         let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
@@ -168,7 +193,10 @@ impl Session for PinnedSession {
             drop(home);
             option.auth_key.map_or(Ok(()), |key| self.pin(key))
         } else {
-            home.table.learn(option);
+            // The pool repeats the address that it has connected to.
+            if home.elsewhere.get(&option.id) != Some(&option.ipv4.into()) {
+                home.table.learn(option);
+            }
             Ok(())
         };
         Box::pin(async { done })
@@ -267,6 +295,19 @@ mod tests {
         session.connect_through(Some("127.0.0.1:9".parse().unwrap()));
         assert_eq!(session.dc_option(2).unwrap().unwrap().ipv4, "127.0.0.1:9".parse().unwrap());
         assert_eq!(session.dc_option(4).unwrap(), None, "around the proxies");
+        let target = session.target_elsewhere(4).unwrap();
+        assert_eq!((target.dc, &target.addresses[..]), (4, &["10.0.0.1:1".parse().unwrap()][..]));
+        assert!(session.target_elsewhere(9).is_none() && session.target_elsewhere(300).is_none());
+        for (dc, forwarder) in [(4, "127.0.0.1:8"), (5, "127.0.0.1:7")] {
+            session.connect_elsewhere_through(dc, forwarder.parse().unwrap());
+            assert_eq!(session.dc_option(dc).unwrap().unwrap().ipv4, forwarder.parse().unwrap());
+            // The address of a forwarder does not become the DC's.
+            let before = session.target_elsewhere(dc).unwrap().addresses;
+            set(&session, dc, forwarder, Some(9)).unwrap();
+            assert_eq!(session.target_elsewhere(dc).unwrap().addresses, before);
+        }
+        session.connect_through(Some("127.0.0.1:6".parse().unwrap()));
+        assert_eq!(session.dc_option(4).unwrap(), None, "to the forwarder of an old pool");
         assert!(session.move_to(3) && session.address().is_ipv4() && session.export().is_none());
         assert!(session.move_to(4) && session.address() == "10.0.0.1:1".parse().unwrap());
         assert!(!session.move_to(9));

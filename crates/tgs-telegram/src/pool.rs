@@ -2,6 +2,7 @@
 //! between calls. Knows no retries and no sessions.
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -12,7 +13,7 @@ use std::{
 use grammers_client::{Client, client::ClientConfiguration};
 use grammers_mtsender::{ConnectionParams, InvocationError, NoRetries, SenderPool, SenderPoolHandle};
 use grammers_session::updates::UpdatesLike;
-use tgs_core::cancel::Cancel;
+use tgs_core::{cancel::Cancel, proxy::ProxyList};
 use tokio::{runtime::Runtime, sync::mpsc, time};
 
 use crate::{
@@ -48,6 +49,11 @@ pub(crate) struct ClientPool {
     updates: mpsc::Receiver<UpdatesLike>,
     /// Between the pool and the DC; `None` for direct connections.
     forwarder: Option<Forwarder>,
+    /// Between the pool and other DCs.
+    elsewhere: BTreeMap<i32, Forwarder>,
+    session: Arc<PinnedSession>,
+    proxies: ProxyList,
+    limit: Duration,
     /// Polled together with each call instead of spawned, so that its panic ends the call.
     runner: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The last field, so that it drops last: its tasks own the connections.
@@ -78,6 +84,10 @@ impl ClientPool {
             client: Client::with_configuration(pool.handle, configuration),
             updates: pool.updates,
             forwarder,
+            elsewhere: BTreeMap::new(),
+            session: Arc::clone(session),
+            proxies: app.proxies.clone(),
+            limit,
             runner: Box::pin(pool.runner.run()),
             runtime,
         })
@@ -86,6 +96,25 @@ impl ClientPool {
     /// Why no proxy leads to the DC, if the last attempt to connect failed for that.
     pub(crate) fn take_failure(&self) -> Option<ProxyFailure> {
         self.forwarder.as_ref()?.take_failure()
+    }
+
+    /// Opens the way to another DC, if it leads through proxies. Returns `false` if the DC has no
+    /// known address.
+    pub(crate) fn lead_to(&mut self, dc: i32) -> std::io::Result<bool> {
+        if self.proxies.is_empty() || self.elsewhere.contains_key(&dc) {
+            return Ok(true);
+        }
+        let Some(target) = self.session.target_elsewhere(dc) else { return Ok(false) };
+        // Another proxy may lead there; the session's own DC keeps the one that it has.
+        let forwarder = Forwarder::start(&self.runtime, &self.proxies.apart(), target, self.limit)?;
+        self.session.connect_elsewhere_through(dc, forwarder.address());
+        self.elsewhere.insert(dc, forwarder);
+        Ok(true)
+    }
+
+    /// Why no proxy leads to `dc`, as [`ClientPool::take_failure`].
+    pub(crate) fn take_failure_elsewhere(&self, dc: i32) -> Option<ProxyFailure> {
+        self.elsewhere.get(&dc)?.take_failure()
     }
 
     /// Drops the connection to `dc`; the next call opens a new one.

@@ -105,8 +105,7 @@ impl TelegramClient {
     }
 
     /// Sends `request` to the DC of a stream. What that DC thinks of the session says nothing about
-    /// the session: its refusals are errors of the network. A proxy leads to the session's own DC
-    /// only.
+    /// the session: its refusals are errors of the network.
     fn call_elsewhere<R: tl::RemoteCall>(
         &mut self,
         doing: &'static str,
@@ -116,9 +115,6 @@ impl TelegramClient {
         let Some(dc) = dc.filter(|dc| *dc != self.home_dc()) else {
             return self.call(doing, request);
         };
-        if !self.app.proxies.is_empty() {
-            return Err(TelegramError::no_proxy_to_dc(doing));
-        }
         self.call_in(doing, dc, async |client| {
             match client.invoke_in_dc(dc, request).await {
                 Err(InvocationError::Rpc(error)) if error.code == 401 => {}

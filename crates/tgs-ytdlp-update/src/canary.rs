@@ -16,7 +16,7 @@ use tgs_core::{cancel::Cancel, files, process, settings::Settings};
 use crate::{
     child::{self, Stdout},
     cli::Cli,
-    error::{CanaryError, NotWorking},
+    error::{CanaryError, ChildFailure, NotWorking},
 };
 
 /// Time limit for one page, as in `tgs-stream`.
@@ -76,7 +76,7 @@ impl Canary {
         command.args(["--flat-playlist", "--playlist-items", ":3", "--socket-timeout", "15"]);
         command.args(&self.args).arg("--").arg(&self.url);
         let output = child::run("canary", command, Stdout::Answer, LIMIT, cancel)?;
-        if output.status.success() { Ok(()) } else { Err(CanaryError::Refused(child::reason(&output))) }
+        if output.status.success() { Ok(()) } else { Err(CanaryError::Refused(ChildFailure::of(&output))) }
     }
 }
 

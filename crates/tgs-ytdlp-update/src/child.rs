@@ -47,14 +47,3 @@ fn log_lines(name: &str, printed: &[u8]) {
         }
     }
 }
-
-/// The cause of a failure: the last stderr line that begins with `ERROR:`, else the last line.
-pub(crate) fn reason(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let error = text.lines().rev().find_map(|line| line.trim().strip_prefix("ERROR:"));
-    match error.or_else(|| lines.next_back()) {
-        Some(line) => line.trim().chars().take(300).collect(),
-        None => process::describe(output.status),
-    }
-}

@@ -20,7 +20,7 @@ use tgs_core::{
 use crate::{
     child::{self, Stdout},
     cli::{Cli, UpdateChannel},
-    error::{NEEDED_MB, UpdateError},
+    error::{ChildFailure, NEEDED_MB, PipError, UpdateError},
     version::Version,
 };
 
@@ -111,12 +111,10 @@ impl Pip {
         if !output.status.success() {
             return Ok(Err(output));
         }
-        let report: PipReport = serde_json::from_slice(&output.stdout)
-            .map_err(|error| UpdateError::Pip(format!("read the report of pip: {error}")))?;
+        let report: PipReport = serde_json::from_slice(&output.stdout).map_err(PipError::Report)?;
         let item = report.install.into_iter().find(|item| item.metadata.name == "yt-dlp");
-        let item = item.ok_or_else(|| UpdateError::Pip("find yt-dlp in the report of pip".to_owned()))?;
-        let version = item.metadata.version.parse();
-        Ok(Ok(version.map_err(|error| UpdateError::Pip(format!("read the report of pip: {error}")))?))
+        let version = item.ok_or(PipError::NotReported)?.metadata.version.parse();
+        Ok(Ok(version.map_err(PipError::ReportedVersion)?))
     }
 
     /// Installs `requirements` into this pip's environment. Temporary files go to `scratch`.
@@ -133,7 +131,7 @@ impl Pip {
         command.args(["-I", "-c", "from importlib.metadata import version; print(version('yt-dlp'))"]);
         let output = child::run("python3", command, Stdout::Answer, VENV_LIMIT, &self.cancel)?;
         let text = String::from_utf8_lossy(&output.stdout);
-        text.trim().parse().map_err(|error| UpdateError::Pip(format!("find out what was installed: {error}")))
+        Ok(text.trim().parse().map_err(PipError::InstalledVersion)?)
     }
 
     fn install(&self) -> Command {
@@ -181,7 +179,7 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
         Err(RunError::Start { source, .. })
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
         {
-            return Err(UpdateError::NoPython(source.to_string()));
+            return Err(UpdateError::NoPython(source));
         }
         ran => ran?,
     };
@@ -191,14 +189,10 @@ fn make_part(command: Command, module: &str, dir: &Path, cancel: &Cancel) -> Res
     let words = [output.stdout.as_slice(), &output.stderr].concat();
     let words = String::from_utf8_lossy(&words);
     if words.contains(&format!("No module named {module}")) {
-        return Err(UpdateError::NoVenv(child::reason(&output)));
+        return Err(UpdateError::NoVenv(ChildFailure::of(&output)));
     }
     Err(disk_full(&words, dir).unwrap_or_else(|| {
-        UpdateError::Pip(format!(
-            "make a Python environment at {}: {}",
-            dir.display(),
-            child::reason(&output)
-        ))
+        PipError::Environment { dir: dir.to_owned(), failure: ChildFailure::of(&output) }.into()
     }))
 }
 
@@ -228,8 +222,7 @@ pub(crate) fn cause(words: &str, newest: &str, dir: &Path) -> Option<UpdateError
 /// The error for a failed pip.
 pub(crate) fn refused(output: &Output, newest: &str, dir: &Path) -> UpdateError {
     let words = String::from_utf8_lossy(&output.stderr);
-    cause(&words, newest, dir)
-        .unwrap_or_else(|| UpdateError::Pip(format!("ask pip: {}", child::reason(output))))
+    cause(&words, newest, dir).unwrap_or_else(|| PipError::Refused(ChildFailure::of(output)).into())
 }
 
 /// Texts of pip and its libraries for an unreachable index.

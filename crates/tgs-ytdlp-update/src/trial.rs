@@ -8,7 +8,7 @@ use tgs_core::{cancel::Cancel, process};
 
 use crate::{
     child::{self, Stdout},
-    error::NotWorking,
+    error::{ChildFailure, NotWorking},
     page::TestPage,
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn run(dir: &Path, cancel: &Cancel) -> Result<ProvenYtdlp, NotWorking
     let output = child::run("yt-dlp", command, Stdout::Answer, LIMIT, cancel)?;
     let found = serde_json::from_slice(&output.stdout).is_ok_and(|answer| plays(&answer, &page.film));
     if !output.status.success() {
-        return Err(NotWorking::Extracts(child::reason(&output)));
+        return Err(NotWorking::Extracts(ChildFailure::of(&output)));
     }
     if !found {
         return Err(NotWorking::OtherVideo);

@@ -8,9 +8,8 @@ use tgs_core::cancel::Cancel;
 
 use crate::{
     canary::Canary,
-    child,
     cli::{Cli, UpdateChannel},
-    error::{NEEDED_MB, UpdateError},
+    error::{ChildFailure, NEEDED_MB, UpdateError},
     pip::{self, Pip},
     trial,
     version::Version,
@@ -161,7 +160,7 @@ impl<'a> Update<'a> {
                  fail: install node 22 or later, or quickjs"
             );
         };
-        let detail = child::reason(&refusal);
+        let detail = ChildFailure::of(&refusal);
         // Without a pinned version, pip chooses.
         let mut free = requirements(None, deno);
         if self.work.cli.channel == UpdateChannel::Nightly {

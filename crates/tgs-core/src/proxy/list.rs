@@ -8,10 +8,20 @@ use std::sync::{
 use super::upstream::UpstreamProxy;
 
 /// Proxies to try in turn, from the one that worked last. Clones share which one that is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ProxyList {
     proxies: Arc<[UpstreamProxy]>,
     current: Arc<AtomicUsize>,
+    /// The one that worked last; [`NONE`] before one has.
+    worked: Arc<AtomicUsize>,
+}
+
+const NONE: usize = usize::MAX;
+
+impl Default for ProxyList {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl PartialEq for ProxyList {
@@ -25,7 +35,22 @@ impl ProxyList {
     /// Begins with the first of `proxies`. An empty list means a direct connection.
     #[must_use]
     pub fn new(proxies: Vec<UpstreamProxy>) -> Self {
-        Self { proxies: proxies.into(), current: Arc::default() }
+        Self { proxies: proxies.into(), current: Arc::default(), worked: Arc::new(NONE.into()) }
+    }
+
+    /// Begins with the proxy `index` of `proxies`, which has worked before.
+    pub(super) fn beginning_with(proxies: Vec<UpstreamProxy>, index: usize) -> Self {
+        let list = Self::new(proxies);
+        list.keep(index);
+        list
+    }
+
+    /// A list of the same proxies that begins with the current one, and from then on keeps its own:
+    /// for another server, to which another proxy may lead.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let current = Arc::new(self.current.load(Relaxed).into());
+        Self { proxies: Arc::clone(&self.proxies), current, worked: Arc::new(NONE.into()) }
     }
 
     /// Whether connections are direct.
@@ -52,6 +77,11 @@ impl ProxyList {
         self.proxies.get(self.current.load(Relaxed))
     }
 
+    /// The number of the proxy that worked last.
+    pub(super) fn worked(&self) -> Option<usize> {
+        Some(self.worked.load(Relaxed)).filter(|index| *index != NONE)
+    }
+
     /// All proxies with their numbers, from the current one on.
     pub fn in_turn(&self) -> impl Iterator<Item = (usize, &UpstreamProxy)> {
         let (first, count) = (self.current.load(Relaxed), self.proxies.len());
@@ -62,6 +92,7 @@ impl ProxyList {
     pub fn keep(&self, index: usize) {
         if index < self.proxies.len() {
             self.current.store(index, Relaxed);
+            self.worked.store(index, Relaxed);
         }
     }
 
@@ -89,6 +120,10 @@ mod tests {
         list.pass_over(2);
         assert_eq!(list.current().unwrap().to_string(), "socks5://a:1");
         list.keep(9);
+        assert_eq!(hosts(&list), ["a", "b", "c"]);
+        let other = list.apart();
+        other.keep(2);
+        assert_eq!(hosts(&other), ["c", "a", "b"]);
         assert_eq!(hosts(&list), ["a", "b", "c"]);
         let none = ProxyList::default();
         none.pass_over(0);

@@ -10,7 +10,7 @@ use super::{
 use crate::secret::Secret;
 
 /// Most proxies in a list.
-const MOST: usize = 16;
+pub const MOST_PROXIES: usize = 16;
 
 /// Longest host name, user name and password in bytes: SOCKS5 has one byte for their length.
 const LONGEST: usize = 255;
@@ -24,18 +24,19 @@ const LINK_HOSTS: [&str; 3] = ["t.me", "telegram.me", "telegram.dog"];
 /// Parses a list of proxies: shell words, one proxy each.
 pub fn parse_proxies(value: &str) -> Result<Vec<UpstreamProxy>, String> {
     let words = shell_words::split(value).map_err(|_| "opens a quote and does not close it".to_owned())?;
-    if words.len() > MOST {
-        return Err(format!("names {} proxies; at most {MOST} are possible", words.len()));
+    if words.len() > MOST_PROXIES {
+        return Err(format!("names {} proxies; at most {MOST_PROXIES} are possible", words.len()));
     }
     let one = words.len() == 1;
     let proxies = words.iter().enumerate().map(|(index, word)| {
         let number = if one { String::new() } else { format!("(proxy {}) ", index + 1) };
-        parse(word).map_err(|why| format!("{number}{why}"))
+        parse_proxy(word).map_err(|why| format!("{number}{why}"))
     });
     proxies.collect()
 }
 
-fn parse(word: &str) -> Result<UpstreamProxy, String> {
+/// Parses one proxy, without quotes around it.
+pub fn parse_proxy(word: &str) -> Result<UpstreamProxy, String> {
     // Links copied from the source of a page.
     let text = word.trim().replace("&amp;", "&");
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {

@@ -98,6 +98,13 @@ pub const TABLE: &[Setting] = &[
          appears in status, log and metrics. See docs/guide/outputs.md.",
     ),
     secret(
+        "ALSO_OUTPUT_PROXIES",
+        Example("youtube=socks5://user:password@proxy.example.org:1080"),
+        "Proxies of further outputs, each as NAME=PROXY with a name of ALSO_OUTPUT_URLS; an output with several tries\n\
+         them in turn. Written as in TELEGRAM_PROXY (an MTProxy cannot carry a stream). An output that is not named\n\
+         here connects directly.",
+    ),
+    secret(
         "OUTPUT_PROXY",
         Example("socks5://user:password@proxy.example.org:1080"),
         "Proxies of the stream itself, written as in TELEGRAM_PROXY (an MTProxy cannot carry it); or direct, for no\n\

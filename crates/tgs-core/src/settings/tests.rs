@@ -210,9 +210,14 @@ fn telegram_as_set() -> Telegram {
     }
 }
 
+fn outputs_as_set() -> Vec<NamedOutput> {
+    let proxies = parse_proxies("http://u:hidden5@h:2").unwrap();
+    vec![NamedOutput { name: "vk".into(), url: secret("rtmp://h/b/k"), proxies }]
+}
+
 #[test]
 fn every_setting_is_read() {
-    let file = "OUTPUT_URL=rtmp://h/a/k\nALSO_OUTPUT_URLS=vk=rtmp://h/b/k\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nSEPARATE=artist:3,folder\nVIDEO_QUALITY=1080p50\nVIDEO_BITRATE=2.5M\nSPEED_UP_FILM=1\nBACKGROUND=blur\nAUDIO_PICTURE=spectrum\nFILLER=/f\n\
+    let file = "OUTPUT_URL=rtmp://h/a/k\nALSO_OUTPUT_URLS=vk=rtmp://h/b/k\nALSO_OUTPUT_PROXIES=vk=http://u:hidden5@h:2\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nSEPARATE=artist:3,folder\nVIDEO_QUALITY=1080p50\nVIDEO_BITRATE=2.5M\nSPEED_UP_FILM=1\nBACKGROUND=blur\nAUDIO_PICTURE=spectrum\nFILLER=/f\n\
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
                 READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\nSTATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nSCHEDULE=/t.toml\nSCHEDULE_PREROLL=30s\nSCHEDULE_RETURN=next\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nLOUDNESS=off\nLOUDNESS_PEAK=-2\nAUDIO_LANGUAGE=German,ru\nAUDIO_CHANNEL=right\nFADE=500ms\nAS_RUN_KEEP=7d\nLOGO=/logo.png\nLOGO_POSITION=bottom-left\nLOGO_HEIGHT=12%\nLOGO_OPACITY=0.5\nLOGO_MARGIN=0\nNOW_PLAYING=both\nNOW_PLAYING_FOR=5s\nNOW_PLAYING_TEXT='{artist}: {title}'\nSUBTITLES=ru,en\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
@@ -221,7 +226,7 @@ fn every_setting_is_read() {
     let expected = Settings {
         telegram: telegram_as_set(),
         output_url: Some(Secret::new("rtmp://h/a/k".into())),
-        also_outputs: vec![NamedOutput { name: "vk".into(), url: secret("rtmp://h/b/k") }],
+        also_outputs: outputs_as_set(),
         output_proxies: Some(vec![]),
         playlist: "/l".into(),
         repeat: false,

@@ -55,7 +55,7 @@ pub struct Settings {
     pub telegram: Telegram,
     /// `OUTPUT_URL`, unchecked.
     pub output_url: Option<Secret<String>>,
-    /// `ALSO_OUTPUT_URLS`, at most [`super::MOST_OUTPUTS`].
+    /// `ALSO_OUTPUT_URLS`, at most [`super::MOST_OUTPUTS`], with `ALSO_OUTPUT_PROXIES`.
     pub also_outputs: Vec<NamedOutput>,
     /// `OUTPUT_PROXY`; `Some` and empty for `direct`. No MTProxy is among them.
     pub output_proxies: Option<Vec<UpstreamProxy>>,

@@ -8,7 +8,7 @@ use crate::harness::Home;
 const NO_TRIAL: &str = "FFMPEG_PATH=/bin/false\n";
 
 /// Values that are unmistakable, in every setting that is a secret.
-const SECRETS: [(&str, &str); 6] = [
+const SECRETS: [(&str, &str); 7] = [
     ("API_HASH", "zzAPIHASHzzSECRETzz"),
     ("SESSION_STRING", "1BVtsOzzSESSIONzzSECRETzz"),
     ("STANDBY_SESSION_STRING", "1BVtsOzzSTANDBYzzSECRETzz"),
@@ -16,6 +16,7 @@ const SECRETS: [(&str, &str); 6] = [
     ("OUTPUT_URL", "rtmps://zzUSERzzSECRETzz:zzPWzzSECRETzz@127.0.0.1:1/app/zzKEYzzSECRETzz"),
     // Without a valid name, so that a part of the key stands where the name is expected.
     ("ALSO_OUTPUT_URLS", "rtmps://127.0.0.1:1/app/zzKEYzzSECRETzz?a=zzTOKENzzSECRETzz"),
+    ("ALSO_OUTPUT_PROXIES", "vk=socks5://zzUSERzzSECRETzz:zzPWzzSECRETzz@127.0.0.1:1"),
 ];
 
 /// How somebody may write a setting.

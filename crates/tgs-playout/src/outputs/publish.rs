@@ -20,6 +20,7 @@ use crate::{
     continuous::ContinuousStream,
     quiet_log::QuietLog,
     sink::{FLUSH_AT, SinkError},
+    upstream::UpstreamDialler,
 };
 
 /// Time limit of one connection attempt.
@@ -104,13 +105,16 @@ impl OutputThread {
         let (cancel, output) = (self.cancel.clone(), self.output.clone());
         let stopped = move || cancel.is_cancelled() || output.is_paused();
         let target = &self.output.target;
-        let mut link = RtmpConnection::open(target, &self.metadata, stopped, CONNECT_TIME_OUT)?;
+        let dialler = UpstreamDialler::new(self.output.proxies.clone());
+        let mut link = RtmpConnection::open_by(&dialler, target, &self.metadata, stopped, CONNECT_TIME_OUT)?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.lost) {
             self.output.metrics.reconnects.inc();
         }
         let level = if self.short { log::Level::Debug } else { log::Level::Info };
-        log::log!(level, "output {}: connected to {target}", self.output.name);
+        let through = self.output.proxies.current().map(|proxy| format!(" through {proxy}"));
+        let (name, through) = (&self.output.name, through.unwrap_or_default());
+        log::log!(level, "output {name}: connected to {target}{through}");
         self.output.show(PublisherState::Connected);
         let (reader, mut stream) = (self.queue.reader(), ContinuousStream::default());
         loop {

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use tgs_control::{OutputStatus, PublisherState};
+use tgs_core::proxy::ProxyList;
 use tgs_rtmp::url::RtmpUrl;
 
 use super::metrics::OutputMetrics;
@@ -17,6 +18,8 @@ pub struct OutputConfig {
     pub name: String,
     /// Its server and key.
     pub target: RtmpUrl,
+    /// The proxies to its server; empty for a direct connection.
+    pub proxies: ProxyList,
     /// Whether it starts paused.
     pub paused: bool,
 }
@@ -26,6 +29,7 @@ pub struct OutputConfig {
 pub(crate) struct FurtherOutput {
     pub(super) name: String,
     pub(super) target: RtmpUrl,
+    pub(super) proxies: ProxyList,
     pub(super) metrics: OutputMetrics,
     paused: AtomicBool,
     publisher: Mutex<PublisherState>,
@@ -33,10 +37,10 @@ pub(crate) struct FurtherOutput {
 
 impl FurtherOutput {
     pub(super) fn new(config: OutputConfig) -> Self {
-        let OutputConfig { name, target, paused } = config;
+        let OutputConfig { name, target, proxies, paused } = config;
         let metrics = OutputMetrics::of(&name);
         metrics.paused.set(paused.into());
-        Self { name, target, metrics, paused: paused.into(), publisher: Mutex::default() }
+        Self { name, target, proxies, metrics, paused: paused.into(), publisher: Mutex::default() }
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -63,6 +67,7 @@ impl FurtherOutput {
         OutputStatus {
             name: self.name.clone(),
             url: self.target.to_string(),
+            proxy: self.proxies.current().map(ToString::to_string),
             paused: self.is_paused(),
             publisher: self.publisher.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             sent_bytes: self.metrics.sent_bytes.get(),

@@ -1,7 +1,8 @@
 //! Errors of opening or writing a sink. No message contains a stream key.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitStatus};
 
+use tgs_core::process::describe;
 use tgs_rtmp::client::{ConnectionLost, OpenError};
 
 /// Why a sink cannot be opened or written.
@@ -42,8 +43,8 @@ pub enum SinkError {
     #[error("the ffmpeg that publishes took no data for 10 s")]
     Stalled,
     /// The publishing ffmpeg ended.
-    #[error("the ffmpeg that publishes ended: {0}")]
-    Ended(String),
+    #[error("the ffmpeg that publishes ended: {}", .0.as_ref().map_or_else(ToString::to_string, |status| describe(*status)))]
+    Ended(io::Result<ExitStatus>),
     /// The broadcast is being stopped.
     #[error("stopped")]
     Cancelled,

@@ -11,7 +11,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tgs_core::{
     cancel::Cancel,
-    process::{self, Child, describe},
+    process::{self, Child},
     secret::Secret,
 };
 use tgs_rtmp::flv::{self, Tag};
@@ -130,8 +130,7 @@ impl FfmpegSink {
     }
 
     fn ended(&self) -> SinkError {
-        let how = self.child.wait().map_or_else(|e| e.to_string(), describe);
-        SinkError::Ended(how)
+        SinkError::Ended(self.child.wait())
     }
 }
 

@@ -6,7 +6,7 @@ use tgs_core::{cancel::Cancel, proxy::ProxyList};
 use tgs_rtmp::{client::RtmpConnection, flv::Tag, url::RtmpUrl};
 
 use super::{Sink, SinkError};
-use crate::profile::Profile;
+use crate::{profile::Profile, upstream::UpstreamDialler};
 
 /// Time limit of one connection attempt.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
@@ -20,7 +20,8 @@ pub(crate) fn open(
 ) -> Result<RtmpConnection, SinkError> {
     let cancel = cancel.clone();
     let cancelled = move || cancel.is_cancelled();
-    RtmpConnection::open_through(proxies, target, &profile.metadata(), cancelled, CONNECT_TIME_OUT)
+    let dialler = UpstreamDialler::new(proxies.clone());
+    RtmpConnection::open_by(&dialler, target, &profile.metadata(), cancelled, CONNECT_TIME_OUT)
         .map_err(SinkError::from)
 }
 

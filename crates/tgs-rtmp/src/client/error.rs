@@ -1,8 +1,6 @@
 //! Errors of opening a connection and of losing one. No error contains the stream key.
 
-use std::io;
-
-use tgs_core::proxy::TunnelError;
+use std::{error::Error, io};
 
 use crate::{limits::Excess, url::UrlError};
 
@@ -79,14 +77,9 @@ pub enum OpenError {
         /// The kernel's error.
         source: io::Error,
     },
-    /// A proxy does not lead to the server.
-    #[error("the proxy {proxy}: {problem}")]
-    Proxy {
-        /// The proxy as scheme, host and port.
-        proxy: String,
-        /// The cause.
-        problem: IngestProxyProblem,
-    },
+    /// A dialler of the caller's found no way to the server.
+    #[error(transparent)]
+    Dial(Box<dyn Error + Send + Sync>),
     /// The server did not answer in time.
     #[error("no answer from the server: timed out while {}", .0.undone())]
     Timeout(OpenStage),
@@ -138,23 +131,6 @@ impl From<rustls::Error> for OpenError {
             other => Self::Tls(TlsError::Failed(other)),
         }
     }
-}
-
-/// Why a proxy does not lead to the server.
-#[derive(Debug, thiserror::Error)]
-pub enum IngestProxyProblem {
-    /// The proxy itself cannot be reached.
-    #[error("{0}")]
-    Connect(Box<OpenError>),
-    /// The proxy refuses.
-    #[error("{0}")]
-    Tunnel(TunnelError),
-    /// The proxy accepts the connection and says nothing.
-    #[error("it accepts the connection and does not answer")]
-    Silent,
-    /// The proxy closes the connection.
-    #[error("it closes the connection without an answer")]
-    Closed,
 }
 
 /// Why a host name has no address.

@@ -20,6 +20,7 @@ use tgs_core::{
     cancel::Cancel,
     error::CliError,
     exit::Code,
+    proxy::KeptProxies,
     remedy,
     supervise::{Panic, contain},
     systemd::Heartbeat,
@@ -67,6 +68,8 @@ pub(crate) struct TelegramConfig {
     pub(crate) env_file: PathBuf,
     /// Read by /status and /healthz.
     pub(crate) status: SharedTelegramStatus,
+    /// The proxies that worked before.
+    pub(crate) proxies: KeptProxies,
     /// The tool's own: its commands reach the engine, and stopping it ends everything.
     pub(crate) control: Control,
     /// Divides every wait; 1 except in tests.
@@ -87,7 +90,7 @@ pub(crate) struct EngineRunner<'a> {
 pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let TelegramConfig { settings, env_file, status, control, time_scale } = config;
+    let TelegramConfig { settings, env_file, status, proxies, control, time_scale } = config;
     let (engine_status, watchdog, cancel) =
         (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
@@ -96,7 +99,7 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             play: runner.play,
             output: runner.output,
             slot: runner.has_further_outputs.then(OutputSlot::default),
-            session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone()),
+            session: LiveSession::new(&settings.state_dir, cancel.clone(), status.clone(), proxies),
             standby: StandbySession::new(cancel.clone(), status.clone()),
             now_playing: NowPlayingTitle::of(&settings, &cancel),
             title_pace: TitlePace::default(),

@@ -9,7 +9,7 @@ use std::{
 use tgs_control::ViewerCheckStatus;
 use tgs_core::{
     cancel::Cancel,
-    proxy::ProxyList,
+    proxy::{KeptProxies, ProxyList},
     settings::{ChatId, Settings},
 };
 use tgs_playout::engine::Control;
@@ -76,10 +76,16 @@ pub(crate) struct LiveSession {
     dead: Option<(String, LossCause)>,
     /// TELEGRAM_PROXY, with the one that works.
     proxies: ProxyList,
+    kept_proxies: KeptProxies,
 }
 
 impl LiveSession {
-    pub(crate) fn new(state_dir: &Path, cancel: Cancel, status: SharedTelegramStatus) -> Self {
+    pub(crate) fn new(
+        state_dir: &Path,
+        cancel: Cancel,
+        status: SharedTelegramStatus,
+        kept_proxies: KeptProxies,
+    ) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
             cancel,
@@ -93,6 +99,7 @@ impl LiveSession {
             lock: None,
             dead: None,
             proxies: ProxyList::default(),
+            kept_proxies,
         }
     }
 
@@ -131,11 +138,8 @@ impl LiveSession {
         if let Some(left) = self.flood_waits.left(&fingerprint, SystemTime::now()) {
             return Err(SessionFailure::flood_wait(left, SystemTime::now()));
         }
-        let (app, chat) = app(settings)?;
-        if self.proxies != app.proxies {
-            self.proxies = app.proxies.clone();
-        }
-        let app = App { proxies: self.proxies.clone(), ..app };
+        let (app, chat) = self.app(settings)?;
+        self.proxies = app.proxies.clone();
         let opened = self.sign_in(app, &session, &fingerprint).and_then(|()| {
             let stream = self.open_stream(&chat, settings);
             stream.map_err(|refusal| match refusal {
@@ -352,15 +356,16 @@ impl LiveSession {
         }
         failure
     }
-}
 
-/// The application and the chat that the settings name.
-pub(super) fn app(settings: &Settings) -> Result<(App, ChatId), SessionFailure> {
-    let telegram = &settings.telegram;
-    let (Some(api_id), Some(api_hash), Some(chat)) = (telegram.api_id, &telegram.api_hash, &telegram.chat)
-    else {
-        return Err(SessionFailure::incomplete_settings());
-    };
-    let proxies = ProxyList::new(telegram.proxies.clone());
-    Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream", proxies }, chat.clone()))
+    /// The application and the chat that the settings name.
+    pub(super) fn app(&self, settings: &Settings) -> Result<(App, ChatId), SessionFailure> {
+        let telegram = &settings.telegram;
+        let (Some(api_id), Some(api_hash), Some(chat)) =
+            (telegram.api_id, &telegram.api_hash, &telegram.chat)
+        else {
+            return Err(SessionFailure::incomplete_settings());
+        };
+        let proxies = self.kept_proxies.list("telegram", telegram.proxies.clone());
+        Ok((App { api_id, api_hash: api_hash.clone(), device: "tgs-stream", proxies }, chat.clone()))
+    }
 }

@@ -13,7 +13,7 @@ use tgs_telegram::{
 };
 
 use super::{
-    session::{self, LiveSession},
+    session::LiveSession,
     status::{METRICS, SharedTelegramStatus},
 };
 use crate::settings_source::ReloadableSettings;
@@ -90,7 +90,7 @@ impl StandbySession {
         settings: &Settings,
         live: &LiveSession,
     ) -> StandbyVerdict {
-        let Ok((app, _)) = session::app(settings) else { return StandbyVerdict::Unknown };
+        let Ok((app, _)) = live.app(settings) else { return StandbyVerdict::Unknown };
         if live.flood_waits().left(fingerprint, SystemTime::now()).is_some() {
             return StandbyVerdict::Unknown;
         }

@@ -1,6 +1,6 @@
 //! Whether viewers get the stream, asked as a viewer's app asks (VIEWER_CHECK).
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tgs_control::{ViewerCheckStatus, ViewerPicture};
 use tgs_playout::engine::Control;
@@ -121,6 +121,7 @@ impl ViewerCheck {
             arrives: newest.is_some(),
             picture: self.status.as_ref().and_then(|before| before.picture),
             failure: None,
+            answered_at: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_secs()),
         });
         METRICS.set_live_edge(Some(age));
         Ok(newest)

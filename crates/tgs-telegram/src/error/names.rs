@@ -20,7 +20,7 @@ pub(super) const NAMES: &[(&str, ErrorClass, &str)] = &[
         "the session was used in two places at once; Telegram has ended it for good",
     ),
     (NO_KEY, ErrorClass::Session, "Telegram does not know the session's key: the session is dead"),
-    (NO_PROXY_TO_DC, ErrorClass::Network, "the proxies lead to the account's DC, and this is another one"),
+    (NO_ADDRESS, ErrorClass::Network, "the DC of the live stream has no known address"),
     (NO_DC, ErrorClass::Session, "the session names a DC that does not exist"),
     (BOT, ErrorClass::Session, "the session belongs to a bot, and a bot cannot start a live stream"),
     ("USER_DEACTIVATED", ErrorClass::Account, "the account was deleted"),
@@ -157,7 +157,7 @@ pub(super) const VIDEO_CHAT: &str = "video chat";
 pub(super) const SCHEDULED: &str = "scheduled call";
 pub(super) const ENDLESS: &str = "endless dialogs";
 pub(super) const STOPPED: &str = "stopped";
-pub(super) const NO_PROXY_TO_DC: &str = "no proxy to this DC";
+pub(super) const NO_ADDRESS: &str = "no address of the DC";
 pub(super) const NO_DC: &str = "unknown DC";
 pub(super) const LOST: &str = "connection lost";
 

@@ -1,6 +1,4 @@
-//! Telegram and the ingest through proxies of others, in a network that reaches nothing else.
-
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+//! The ways through one proxy and through several, without a broadcast.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,53 +10,27 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tgs_core::{
     cancel::Cancel,
     proxy::{ProxyList, parse_proxies},
-    secret::Secret,
 };
 use tgs_e2e::{
     bin_path,
-    clips::noisy,
     ingest::{Ingest, METADATA},
     proxies::{BlockedNetwork, DCS, INGEST, NetworkSide, PROXIES, ProxyServer, USER, kurigram},
     telegram::Scene,
 };
-use tgs_rtmp::{client::RtmpConnection, url::RtmpUrl};
-use tgs_telegram::{
-    App, ErrorClass, TelegramClient, TelegramError, check_route, session::string::SessionString,
+use tgs_playout::upstream::UpstreamDialler;
+use tgs_rtmp::{
+    client::{OpenError, RtmpConnection},
+    url::RtmpUrl,
 };
+use tgs_telegram::{ErrorClass, TelegramClient, check_route, session::string::SessionString};
 use tgs_testdc::{SessionInfo, TestDc, World};
 
-const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(40);
+use crate::harness::{DOMAIN, KEY, LIMIT, OTHER_KEY, PASSWORD, SECOND, app, connect, session, telegram};
 
-/// A password that is found wherever it is printed.
-const PASSWORD: &str = "s3cr3t-pr0xy";
-
-/// The key of the MTProxy, and one that it does not know.
-const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
-const OTHER_KEY: &str = "f00e2d3c4b5a69788796a5b4c3d2e1f0";
-
-/// `www.example.org`
-const DOMAIN: &str = "7777772e6578616d706c652e6f7267";
-
-/// Telegram at its own addresses.
-fn telegram() -> TestDc {
-    TestDc::start_at(World::example(), DCS.map(|address| address.parse().unwrap())).unwrap()
-}
-
-fn app(dc: &TestDc, proxies: &str) -> App {
-    let proxies = ProxyList::new(parse_proxies(proxies).unwrap());
-    App { api_id: dc.api_id(), api_hash: Secret::new(dc.api_hash()), device: "test", proxies }
-}
-
-fn session(dc: &TestDc) -> SessionString {
-    SessionString::decode(&dc.new_session(World::ALICE, 2).telethon_string()).unwrap()
-}
-
-/// Connects through `proxies`; returns the one that has worked.
-fn connect(dc: &TestDc, proxies: &str) -> Result<String, TelegramError> {
-    let (client, me) = TelegramClient::connect(app(dc, proxies), &session(dc), &Cancel::new())?;
-    assert_eq!(me.id, World::ALICE);
-    Ok(client.proxy().unwrap())
+/// Publishes through `proxies`.
+fn publish(proxies: &ProxyList, url: &RtmpUrl, limit: Duration) -> Result<RtmpConnection, OpenError> {
+    let dialler = UpstreamDialler::new(proxies.clone());
+    RtmpConnection::open_by(&dialler, url, &METADATA, || false, limit)
 }
 
 /// Counts the connections that wait at a listener which answers none.
@@ -155,8 +127,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         let shown = text.replace(&format!("{USER}:{PASSWORD}@"), "");
         assert_eq!(connect(&dc, &text).unwrap(), shown);
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let publisher =
-            RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 5 * SECOND).unwrap();
+        let publisher = publish(&proxies, &url, 5 * SECOND).unwrap();
         publisher.goodbye();
         ingest.wait("a publisher", LIMIT, |records| records.len() > count).unwrap();
     }
@@ -165,11 +136,11 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
     let list = format!("{silent} socks5://{PROXIES}:9 socks5://{}", open.address());
     let proxies = ProxyList::new(parse_proxies(&list).unwrap());
     for tries in [1, 0] {
-        RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 6 * SECOND).unwrap().goodbye();
+        publish(&proxies, &url, 6 * SECOND).unwrap().goodbye();
         assert_eq!((proxies.current().unwrap().port, connections(&listener)), (open.port, tries));
     }
     let silent = ProxyList::new(parse_proxies(&silent).unwrap());
-    let error = RtmpConnection::open_through(&silent, &url, &METADATA, || false, SECOND / 4).unwrap_err();
+    let error = publish(&silent, &url, SECOND / 4).unwrap_err();
     assert!(error.to_string().contains("it accepts the connection and does not answer"), "{error}");
     for (text, words) in [
         (format!("socks5://{USER}:wr0ng-pass@{}", dante.address()), "refuses the user name or the password"),
@@ -178,8 +149,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         (format!("http://{}", http.address()), "asks for a user name"),
     ] {
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let error =
-            RtmpConnection::open_through(&proxies, &url, &METADATA, || false, 5 * SECOND).unwrap_err();
+        let error = publish(&proxies, &url, 5 * SECOND).unwrap_err();
         let both = [refused(&text, 10 * SECOND), error.to_string()];
         assert!(both.iter().all(|error| error.contains(words)), "{text}: {both:?}");
         assert!(both[1].contains(PROXIES) && !both[1].contains("wr0ng"), "{both:?}");
@@ -245,47 +215,4 @@ fn ipv6_is_used_where_ipv4_does_not_answer() {
     assert_eq!((me.id, client.proxy()), (World::ALICE, None));
     // The session keeps its own address.
     assert_eq!(client.session().unwrap().address, own.address);
-}
-
-#[test]
-fn a_proxy_dies_on_air_and_comes_back() {
-    let network = BlockedNetwork::new().unwrap();
-    let mut scene = Scene::of(telegram()).unwrap();
-    let port = scene.ingest.port();
-    scene.dc.set_ingest(&format!("rtmp://{INGEST}:{port}/live"));
-    let login = Some((USER, PASSWORD));
-    let proxy = ProxyServer::microsocks(&network, login, None).unwrap();
-    let (address, port) = (proxy.address(), proxy.port);
-    scene.set("TELEGRAM_PROXY", &format!("socks5://{USER}:{PASSWORD}@{address}")).unwrap();
-    scene.hide(PASSWORD);
-    network.enter(NetworkSide::Outer).unwrap();
-    let film = noisy("film", 4000).path().unwrap();
-    let mut broadcast = scene.launch().unwrap().play([film]).start().unwrap();
-    let live = |count: usize| {
-        let media = |records: &[tgs_e2e::ingest::Record]| {
-            records.len() >= count && records.last().is_some_and(|record| record.media().count() > 100)
-        };
-        scene.ingest.wait("media", LIMIT, media).unwrap();
-    };
-    live(1);
-    let through = || broadcast.status().ok()?.telegram?.proxy;
-    broadcast
-        .until("the proxy", LIMIT, || through().filter(|shown| *shown == format!("socks5://{address}")))
-        .unwrap();
-    drop(proxy);
-    let names = |words: &'static str| {
-        let seen = || broadcast.log().contains(&format!("{address}{words}")).then_some(());
-        broadcast.until(words, LIMIT, seen).unwrap();
-    };
-    // The ingest, and the check of the session.
-    names(": 10.114.0.1");
-    names(": it accepts no connection");
-    let proxy = ProxyServer::microsocks(&network, login, Some(port)).unwrap();
-    live(2);
-    let valid = || broadcast.status().ok()?.telegram.filter(|telegram| telegram.session_valid).map(|_| ());
-    broadcast.until("a valid session", LIMIT, valid).unwrap();
-    assert!(!broadcast.log().contains("Degraded mode"), "{}", broadcast.log());
-    scene.no_secret_in(&broadcast).unwrap();
-    broadcast.stop().unwrap();
-    drop(proxy);
 }
