@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use tgs_control::{BroadcastStatus, OnAir, PublisherState, TelegramState, Timestamp};
 use tgs_core::mask;
 
-use crate::{broadcasts::ChannelFault, texts::BotLanguage};
+use crate::{
+    broadcasts::ChannelFault,
+    machine_notes::{MachineNote, NoteSubject},
+    texts::BotLanguage,
+};
 
 /// Most incidents that are kept.
 const MOST: usize = 64;
@@ -22,6 +26,10 @@ const SAME_WITHIN: u64 = 300;
 const FORGOTTEN_AFTER: u64 = 86_400;
 /// Failed items belong together if one follows the other within this time.
 const FAILURES_WITHIN: u64 = 600;
+/// A note that is newer is reported although the bot has never seen one before.
+const NEWS: u64 = 600;
+/// yt-dlp is updated each week; so two updates were missed, as in the alert `TgsYtDlpStale`.
+const STALE: u64 = 15 * 86_400;
 /// Encoding speed below which an encoder is too slow, as in the alert `TgsEncoderSlow`.
 const TOO_SLOW: f64 = 0.95;
 /// Longest detail in characters.
@@ -47,6 +55,18 @@ pub(crate) enum IncidentKind {
     ItemsFailed,
     /// The Telegram session was replaced by another.
     SessionReplaced,
+    /// The process of the broadcast ended otherwise than by a stop.
+    Died,
+    /// The last update of yt-dlp failed.
+    YtDlpFailed,
+    /// yt-dlp was not updated for two weeks.
+    YtDlpStale,
+    /// The disk of a broadcast is filling.
+    DiskFilling,
+    /// A deploy is done.
+    Deployed,
+    /// A deploy failed, and the release before runs again.
+    DeployTakenBack,
 }
 
 impl IncidentKind {
@@ -56,18 +76,34 @@ impl IncidentKind {
             Self::Away | Self::IngestAway => 30,
             Self::Filler => 60,
             Self::SlowEncoder => 120,
-            Self::Degraded | Self::ViewersLose | Self::ItemsFailed | Self::SessionReplaced => 0,
+            _ => 0,
         })
     }
 
     /// Whether it can wait for the end of a quiet time.
     fn can_wait(self) -> bool {
-        matches!(self, Self::SlowEncoder | Self::ItemsFailed | Self::SessionReplaced)
+        matches!(
+            self,
+            Self::SlowEncoder
+                | Self::ItemsFailed
+                | Self::SessionReplaced
+                | Self::YtDlpFailed
+                | Self::YtDlpStale
+                | Self::Deployed
+        )
     }
 
     /// Whether it only happens, and is never over.
     pub(crate) fn is_momentary(self) -> bool {
-        matches!(self, Self::ItemsFailed | Self::SessionReplaced)
+        matches!(
+            self,
+            Self::ItemsFailed | Self::SessionReplaced | Self::Died | Self::Deployed | Self::DeployTakenBack
+        )
+    }
+
+    /// Whether one that comes again soon is counted in the same message.
+    fn is_counted(self) -> bool {
+        !matches!(self, Self::SessionReplaced | Self::Deployed | Self::DeployTakenBack)
     }
 }
 
@@ -76,6 +112,7 @@ impl IncidentKind {
 pub(crate) struct Incident {
     /// The incident's number.
     pub(crate) id: u64,
+    /// The channel; empty if the whole machine is concerned.
     pub(crate) channel: String,
     pub(crate) kind: IncidentKind,
     /// The cause, credentials masked.
@@ -110,6 +147,11 @@ pub(crate) struct IncidentLog {
     failures: BTreeMap<String, String>,
     /// The fingerprint of each channel's session.
     sessions: BTreeMap<String, String>,
+    /// When each unit and deploy ended that was reported last.
+    noted: BTreeMap<String, u64>,
+    /// What each channel says of the machine. One message tells of what several say.
+    #[serde(skip)]
+    machine: BTreeMap<(IncidentKind, String), String>,
     /// The languages in which incidents are reported; only of users that the settings name.
     languages: BTreeMap<i64, BotLanguage>,
     /// Since when a condition lasts that is no incident yet.
@@ -214,6 +256,8 @@ impl IncidentLog {
         self.standing(channel, IncidentKind::Filler, filler, now);
         self.standing(channel, IncidentKind::ViewersLose, viewers, now);
         self.standing(channel, IncidentKind::SlowEncoder, slow.map(|_| String::new()), now);
+        self.of_machine(channel, IncidentKind::DiskFilling, filling(status), now);
+        self.of_machine(channel, IncidentKind::YtDlpStale, stale(status, now), now);
         if let Some(failure) = &engine.last_failure {
             let before = insert(&mut self.failures, channel, failure);
             // The first one that is seen may be of long ago.
@@ -229,6 +273,50 @@ impl IncidentLog {
                 self.happened(channel, IncidentKind::SessionReplaced, "", now);
             }
         }
+    }
+
+    /// A condition of the machine that a channel reports.
+    fn of_machine(&mut self, channel: &str, kind: IncidentKind, cause: Option<String>, now: u64) {
+        let key = (kind, channel.to_owned());
+        match cause {
+            Some(cause) if self.machine.len() < 2 * MOST_CHANNELS => {
+                self.machine.insert(key, cause);
+            }
+            Some(_) => {}
+            None => {
+                self.machine.remove(&key);
+            }
+        }
+        let first = self.machine.iter().find(|((known, _), _)| *known == kind).map(|(_, cause)| cause.clone());
+        self.standing("", kind, first, now);
+    }
+
+    /// Takes how units and deploys have ended.
+    pub(crate) fn observe_machine(&mut self, notes: &[MachineNote], time: SystemTime) {
+        let now = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        for note in notes {
+            let (channel, kind) = match &note.subject {
+                NoteSubject::YtDlpUpdate => {
+                    let failed = (!note.is_good).then(|| note.detail.clone());
+                    self.standing("", IncidentKind::YtDlpFailed, failed, now);
+                    continue;
+                }
+                NoteSubject::Broadcast(channel) => (&**channel, (!note.is_good).then_some(IncidentKind::Died)),
+                NoteSubject::Deploy if note.is_good => ("", Some(IncidentKind::Deployed)),
+                NoteSubject::Deploy => ("", Some(IncidentKind::DeployTakenBack)),
+            };
+            let key = format!("{:?}", note.subject);
+            if self.noted.len() >= 2 * MOST_CHANNELS && !self.noted.contains_key(&key) {
+                continue;
+            }
+            let before = self.noted.insert(key, note.at);
+            // One from before the first start of the bot may be of long ago.
+            let is_new = before.map_or(now.saturating_sub(note.at) < NEWS, |before| before != note.at);
+            if let Some(kind) = kind.filter(|_| is_new) {
+                self.happened(channel, kind, &note.detail, now);
+            }
+        }
+        self.forget(now);
     }
 
     fn open(&mut self, channel: &str, kind: IncidentKind) -> Option<&mut Incident> {
@@ -270,7 +358,7 @@ impl IncidentLog {
                 && incident.kind == kind
                 && incident.ended.is_some_and(|ended| now.saturating_sub(ended) < SAME_WITHIN)
         });
-        if let Some(incident) = recent.filter(|_| kind != IncidentKind::SessionReplaced) {
+        if let Some(incident) = recent.filter(|_| kind.is_counted()) {
             incident.ended = None;
             incident.count += 1;
             incident.revision += 1;
@@ -313,7 +401,7 @@ impl IncidentLog {
     fn forget(&mut self, now: u64) {
         for incident in &mut self.incidents {
             let within = match incident.kind {
-                IncidentKind::ItemsFailed => FAILURES_WITHIN,
+                IncidentKind::ItemsFailed | IncidentKind::Died => FAILURES_WITHIN,
                 _ => 0,
             };
             if incident.kind.is_momentary() && now.saturating_sub(incident.last) > within {
@@ -355,6 +443,22 @@ impl IncidentLog {
             incident.shown.insert(user_id, ShownIncident { message_id, revision });
         }
     }
+}
+
+/// What of a disk is left, if it is little.
+fn filling(status: &BroadcastStatus) -> Option<String> {
+    let disk = status.disk.as_ref().filter(|disk| disk.is_filling())?;
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    let (free, total) = (gigabytes(disk.free_bytes), gigabytes(disk.total_bytes));
+    // Rounded, so that each change is not an edit.
+    Some(format!("{}: {free:.1} of {total:.0} GB free", disk.dir))
+}
+
+/// The last update of yt-dlp, if it is of long ago.
+fn stale(status: &BroadcastStatus, now: u64) -> Option<String> {
+    let updated = status.ytdlp_updated.as_ref()?;
+    let at = Timestamp::parse(updated)?;
+    (now.saturating_sub(at.0 / 1000) > STALE).then(|| updated.clone())
 }
 
 /// Sets a bounded map's value, and returns the one before.

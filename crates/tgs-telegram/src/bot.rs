@@ -5,10 +5,11 @@
 //! what was lost (`updates.getDifference`), also what arrived while it was away. It decides
 //! nothing: who may do what is the caller's matter.
 
-mod files;
+mod file;
 mod keyboard;
 mod state;
 mod text;
+mod transfer;
 mod updates;
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use tokio::sync::Notify;
 use crate::{app::App, client::TelegramClient, error::TelegramError, session::string::SessionString};
 
 pub use self::{
-    files::BotFile,
+    file::BotFile,
     keyboard::{Button, Keyboard},
     state::{BotState, InvalidBotState},
     text::BotText,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use grammers_tl_types as tl;
 
-use super::BotFile;
+use super::file::BotFile;
 
 /// What a user of the bot did.
 #[derive(Debug, Clone, PartialEq, Eq)]

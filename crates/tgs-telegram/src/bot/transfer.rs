@@ -2,7 +2,7 @@
 
 use grammers_tl_types as tl;
 
-use super::{BotClient, BotText, Keyboard, updates};
+use super::{BotClient, BotFile, BotText, Keyboard, updates};
 use crate::error::TelegramError;
 
 /// Bytes of a part of an upload. A picture has few of them.
@@ -11,60 +11,6 @@ const PART: usize = 128 << 10;
 const LARGEST_PICTURE: usize = 10 << 20;
 /// Bytes that [`BotClient::read_file`] returns at most.
 const PIECE: i32 = 512 << 10;
-
-/// A file that a user has sent or forwarded to the bot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BotFile {
-    /// The name that the sender's app states, if any. It may be anything.
-    pub name: Option<String>,
-    /// The type that the sender's app states.
-    pub mime_type: String,
-    /// The size in bytes.
-    pub size: u64,
-    /// The message that has the file.
-    message_id: i32,
-    dc: i32,
-    id: i64,
-    access_hash: i64,
-    reference: Vec<u8>,
-}
-
-impl BotFile {
-    /// A file that exists nowhere, for tests of the bot.
-    #[must_use]
-    pub fn example(name: Option<&str>, mime_type: &str, size: u64) -> Self {
-        Self {
-            name: name.map(str::to_owned),
-            mime_type: mime_type.to_owned(),
-            size,
-            message_id: 1,
-            dc: 1,
-            id: 1,
-            access_hash: 1,
-            reference: Vec::new(),
-        }
-    }
-
-    /// The document of a message.
-    pub(super) fn of(message_id: i32, media: Option<tl::enums::MessageMedia>) -> Option<Self> {
-        let Some(tl::enums::MessageMedia::Document(media)) = media else { return None };
-        let Some(tl::enums::Document::Document(document)) = media.document else { return None };
-        let name = document.attributes.into_iter().find_map(|attribute| match attribute {
-            tl::enums::DocumentAttribute::Filename(it) => Some(it.file_name),
-            _ => None,
-        });
-        Some(Self {
-            name,
-            mime_type: document.mime_type,
-            size: document.size.max(0).unsigned_abs(),
-            message_id,
-            dc: document.dc_id,
-            id: document.id,
-            access_hash: document.access_hash,
-            reference: document.file_reference,
-        })
-    }
-}
 
 impl BotClient {
     /// Sends a JPEG picture with a text of at most 1024 UTF-16 units. As [`BotClient::send`] else.
