@@ -248,7 +248,13 @@ impl TelegramClient {
         work: impl AsyncFnOnce(&Client) -> Result<T, ElsewhereError>,
     ) -> Result<T, TelegramError> {
         let (cancel, limit) = (self.cancel.clone(), self.limit);
+        #[cfg(feature = "test-dc")]
+        let session = Arc::clone(&self.session);
         let done = self.pool(doing)?.run(&cancel, limit, async |handles: CallHandles<'_>| {
+            #[cfg(feature = "test-dc")]
+            if let Err(error) = crate::test_dc::provide_guest_key(&session, dc).await {
+                return Ok(Err(error));
+            }
             match work(handles.client).await {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(ElsewhereError::There(error)) => Ok(Err(error)),
