@@ -84,7 +84,8 @@ fn sandbox_admits_pictures_and_films(machine: &Machine) {
     );
     machine.sh(&edit).unwrap();
     machine.sh("systemctl daemon-reload").unwrap();
-    let started = machine.sh("systemctl start sandbox-of-bot 2>&1 || journalctl --no-pager -u sandbox-of-bot").unwrap();
+    let started =
+        machine.sh("systemctl start sandbox-of-bot 2>&1 || journalctl --no-pager -u sandbox-of-bot").unwrap();
     assert_eq!(started, "");
     let film = "/var/lib/tgs-bot-media/film.mp4";
     assert_eq!(machine.sh(&format!("stat -c '%U:%G %a' {film}")).unwrap(), "tgs-bot:tgstream 640");
@@ -104,6 +105,7 @@ fn deaths_leave_a_note(machine: &Machine) {
     machine.run(&["systemctl", "start", "tg_video_streamer@dies"]).unwrap();
     let found = machine.wait_for("a note", LIMIT, || machine.read(note).is_ok());
     found.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_streamer@dies").unwrap()));
-    let seen = machine.sh(&format!("setpriv --reuid tgs-bot --regid tgs-bot --clear-groups cat {note}")).unwrap();
+    let seen =
+        machine.sh(&format!("setpriv --reuid tgs-bot --regid tgs-bot --clear-groups cat {note}")).unwrap();
     assert!(seen == "signal killed SEGV" || seen == "core-dump dumped SEGV", "{seen}");
 }

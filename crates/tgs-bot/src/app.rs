@@ -58,7 +58,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     }
     logging::init(&settings.rust_log);
     settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    match serve(&cli, settings, broadcasts, wake, cancel, &dir) {
+    match serve(cli, settings, broadcasts, wake, cancel, &dir) {
         Ok(()) => Ok(Code::Ok.into()),
         Err(error) => Ok(error.log().into()),
     }
@@ -109,7 +109,7 @@ fn confine(cli: &Cli, dir: &Path) {
 }
 
 fn serve(
-    cli: &Cli,
+    cli: Cli,
     settings: BotSettings,
     broadcasts: Broadcasts,
     wake: BotWake,
@@ -119,7 +119,7 @@ fn serve(
     let waker = wake.clone();
     signals::watch(&[SIGTERM, SIGINT], cancel.clone(), move || waker.wake()).context("watch for signals")?;
     let file = SessionFile::in_dir(dir)?;
-    confine(cli, dir);
+    confine(&cli, dir);
     // Telegram ends a session for good that two processes use at once.
     let lock = FileLock::take(dir, OsStr::new("session.lock"), LOCK_WAIT, &cancel);
     let _lock = lock.map_err(|error| {
@@ -128,7 +128,7 @@ fn serve(
     })?;
     let time_scale = cli.time_scale.max(1);
     let webhook = settings.webhook.clone().map(|target| Webhook::start(target, &wake)).transpose()?;
-    let notes = NotePlaces { units: cli.notes_dir.clone(), ..NotePlaces::default() };
+    let notes = NotePlaces { units: cli.notes_dir, ..NotePlaces::default() };
     let watch = ChannelWatch::start(dir, time_scale, webhook, settings.quiet, notes);
     let kept = settings.media.clone().map(|media| KeptFiles::read(media, dir, time_scale));
     let digest = DailyDigest::new(settings.digest, dir);

@@ -115,49 +115,19 @@ impl Conversation {
         }
         let old = message.is_late && time.duration_since(message.sent).is_ok_and(|age| age > LATEST);
         if let Some(file) = &message.file {
-            let is_admin = role == BotRole::Admin;
-            actions.push(match () {
-                () if !is_admin => say(user_id, BotText::plain(texts.only_look)),
-                () if !self.takes_files => say(user_id, BotText::plain(texts.no_files)),
-                () if old => say(user_id, BotText::plain(texts.too_late)),
-                () if safe_name(file).is_none() => say(user_id, BotText::plain(texts.not_media)),
-                () => chat.take_file(user_id, channels, file.clone()),
+            let refusal = match () {
+                () if role != BotRole::Admin => Some(texts.only_look),
+                () if !self.takes_files => Some(texts.no_files),
+                () if old => Some(texts.too_late),
+                () => None,
+            };
+            actions.push(match refusal {
+                Some(refusal) => say(user_id, BotText::plain(refusal)),
+                None => chat.take_file(user_id, channels, file),
             });
             return actions;
         }
-        match command {
-            BotCommand::Start => actions.push(own_id(user_id, texts)),
-            BotCommand::Help => {
-                let steer = if role == BotRole::Admin { texts.help_steer } else { "" };
-                actions.push(say(user_id, BotText::plain(texts.help_look).own(steer)));
-            }
-            BotCommand::Channels if !channels.is_empty() => {
-                let text = BotText::plain(texts.which_channel);
-                actions.push(ask_which(user_id, text, channels));
-            }
-            BotCommand::Channels | BotCommand::Status => {
-                actions.extend(chat.ask(user_id, channels, None, false, now));
-            }
-            BotCommand::Now => actions.extend(chat.ask(user_id, channels, None, true, now)),
-            BotCommand::Steer(_) | BotCommand::Incomplete(_) if role != BotRole::Admin => {
-                actions.push(say(user_id, BotText::plain(texts.only_look)));
-            }
-            BotCommand::Steer(_) if old => {
-                actions.push(say(user_id, BotText::plain(texts.too_late).foreign(&message.text)));
-            }
-            BotCommand::Look(call) | BotCommand::Steer(call) => {
-                actions.extend(chat.ask(user_id, channels, Some(call), false, now));
-            }
-            BotCommand::Incomplete(missing) => {
-                let usage = match missing {
-                    MissingArgument::Time => texts.usage_seek,
-                    MissingArgument::Url => texts.usage_queue,
-                    MissingArgument::Title => texts.usage_title,
-                };
-                actions.push(say(user_id, BotText::plain(usage)));
-            }
-            BotCommand::Unknown => actions.push(say(user_id, BotText::plain(texts.unknown))),
-        }
+        actions.extend(chat.on_command(command, message, role, channels, (old, now)));
         actions
     }
 
@@ -240,9 +210,8 @@ impl Conversation {
         let texts = chat.language.texts();
         let listing = view::listing(report, texts, time);
         let is_panel = listing.is_none();
-        let (text, keyboard) = listing.unwrap_or_else(|| {
-            (view::panel(report, texts), view::buttons(report, channels, role, texts))
-        });
+        let (text, keyboard) = listing
+            .unwrap_or_else(|| (view::panel(report, texts), view::buttons(report, channels, role, texts)));
         let is_picture = view::is_picture(report);
         let picture = report.picture.take().and_then(Result::ok);
         let request = &report.request;
@@ -336,9 +305,53 @@ impl KnownChat {
         }
     }
 
+    /// What a command of a known user leads to. `old`: it came too late to be executed.
+    fn on_command(
+        &mut self,
+        command: BotCommand,
+        message: &PrivateMessage,
+        role: BotRole,
+        channels: &[Channel],
+        (old, now): (bool, Instant),
+    ) -> Option<BotAction> {
+        let (user_id, texts) = (message.user_id, self.language.texts());
+        let text = match command {
+            BotCommand::Start => return Some(own_id(user_id, texts)),
+            BotCommand::Channels if !channels.is_empty() => {
+                return Some(ask_which(user_id, BotText::plain(texts.which_channel), channels));
+            }
+            BotCommand::Steer(_) | BotCommand::Incomplete(_) if role != BotRole::Admin => {
+                BotText::plain(texts.only_look)
+            }
+            BotCommand::Steer(_) if old => BotText::plain(texts.too_late).foreign(&message.text),
+            BotCommand::Channels | BotCommand::Status => {
+                return self.ask(user_id, channels, None, false, now);
+            }
+            BotCommand::Now => return self.ask(user_id, channels, None, true, now),
+            BotCommand::Look(call) | BotCommand::Steer(call) => {
+                return self.ask(user_id, channels, Some(call), false, now);
+            }
+            BotCommand::Help => {
+                let steer = if role == BotRole::Admin { texts.help_steer } else { "" };
+                BotText::plain(texts.help_look).own(steer)
+            }
+            BotCommand::Incomplete(missing) => BotText::plain(match missing {
+                MissingArgument::Time => texts.usage_seek,
+                MissingArgument::Url => texts.usage_queue,
+                MissingArgument::Title => texts.usage_title,
+            }),
+            BotCommand::Unknown => BotText::plain(texts.unknown),
+        };
+        Some(say(user_id, text))
+    }
+
     /// Receives a file for the chosen channel, else asks which one is meant.
-    fn take_file(&mut self, user_id: i64, channels: &[Channel], file: BotFile) -> BotAction {
+    fn take_file(&mut self, user_id: i64, channels: &[Channel], file: &BotFile) -> BotAction {
         let (texts, language) = (self.language.texts(), self.language);
+        if safe_name(file).is_none() {
+            return say(user_id, BotText::plain(texts.not_media));
+        }
+        let file = file.clone();
         match self.chosen(channels).cloned() {
             Some(channel) => BotAction::Fetch(FetchRequest { user_id, channel, file, language }),
             None if channels.is_empty() => say(user_id, BotText::plain(texts.no_channel)),

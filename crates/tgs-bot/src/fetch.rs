@@ -109,7 +109,11 @@ impl Fetcher {
         let at = self.files.iter().position(|file| file.id == id)?;
         let file = self.files.remove(at)?;
         let message = FetchMessage { user_id: file.request.user_id, message_id: file.message? };
-        log::info!("user {}: a file of {} bytes is not wanted any more", message.user_id, file.request.file.size);
+        log::info!(
+            "user {}: a file of {} bytes is not wanted any more",
+            message.user_id,
+            file.request.file.size
+        );
         Some((message, file.request.language, file.name()))
     }
 

@@ -84,7 +84,12 @@ fn unit_note(unit: &str, text: &str, at: u64) -> Option<MachineNote> {
     let mut words = text.split_whitespace();
     let result = words.next()?;
     let more: Vec<_> = words.take(2).collect();
-    Some(MachineNote { subject, is_good: result == "success", detail: [&[result], &*more].concat().join(" "), at })
+    Some(MachineNote {
+        subject,
+        is_good: result == "success",
+        detail: [&[result], &*more].concat().join(" "),
+        at,
+    })
 }
 
 /// `done RELEASE` or `back RELEASE`.

@@ -264,7 +264,10 @@ mod tests {
         let mut part = media.begin("a.mp4", 10).unwrap();
         part.write(b"second").unwrap();
         let second = part.finish().unwrap();
-        assert_eq!((fs::read(&first).unwrap(), fs::read(&second).unwrap()), (b"first".into(), b"second".into()));
+        assert_eq!(
+            (fs::read(&first).unwrap(), fs::read(&second).unwrap()),
+            (b"first".into(), b"second".into())
+        );
         assert_eq!(second, dir.path().join("a 2.mp4"));
         assert_eq!(fs::metadata(&first).unwrap().mode() & 0o777, 0o644);
         // Dropped, or left behind by a killed bot.

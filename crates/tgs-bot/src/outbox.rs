@@ -31,7 +31,10 @@ impl Outbox {
     /// for the same user.
     pub(crate) fn push(&mut self, action: BotAction, now: Instant) {
         self.waiting.retain(|(_, earlier)| !replaces(&action, earlier));
-        if matches!(&action, BotAction::Send { picture: Some(_), .. } | BotAction::Edit { picture: Some(_), .. }) {
+        if matches!(
+            &action,
+            BotAction::Send { picture: Some(_), .. } | BotAction::Edit { picture: Some(_), .. }
+        ) {
             self.drop_pictures();
         }
         if self.waiting.len() >= MOST {

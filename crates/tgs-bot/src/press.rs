@@ -145,7 +145,9 @@ mod tests {
         let channels = [channel("main"), channel(&"n".repeat(200)), channel(&"m".repeat(200))];
         let named = ButtonAction::NAMED.into_iter().map(|(_, action)| action);
         for action in named.chain([ButtonAction::Page(LAST_ROW - 1)]) {
-            for (wanted, below_picture) in channels.iter().flat_map(|wanted| [(wanted, true), (wanted, false)]) {
+            for (wanted, below_picture) in
+                channels.iter().flat_map(|wanted| [(wanted, true), (wanted, false)])
+            {
                 let data = action.data(&wanted.name, below_picture);
                 assert!(data.len() <= 64, "{data}");
                 let press = Press::Channel { action, channel: wanted, below_picture };

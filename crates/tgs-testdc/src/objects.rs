@@ -251,7 +251,8 @@ fn message_media(file: &StoredFile, file_reference: Vec<u8>) -> enums::MessageMe
     let (id, access_hash, date, dc_id) = (file.id, file.access_hash, file.date, file.dc_id);
     match &file.kind {
         &FileKind::Photo(w, h) => {
-            let size = types::PhotoSize { r#type: PHOTO_SIZE.to_owned(), w, h, size: file.bytes.len() as i32 };
+            let size =
+                types::PhotoSize { r#type: PHOTO_SIZE.to_owned(), w, h, size: file.bytes.len() as i32 };
             let photo = types::Photo {
                 has_stickers: false,
                 id,

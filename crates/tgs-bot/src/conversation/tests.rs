@@ -175,7 +175,11 @@ fn a_picture_stays_one_and_is_taken_seldom() {
     // A command does not wait for a picture; the last refresh has one.
     let request = asked(press(&mut bot, ADMIN, "next+:main", &["main"]));
     assert!(!request.with_picture && request.below_picture);
-    let mut report = ChannelReport { picture: None, outcome: Some(Ok(serde_json::json!({}))), ..with(request, Err(NoPicture::Busy)) };
+    let mut report = ChannelReport {
+        picture: None,
+        outcome: Some(Ok(serde_json::json!({}))),
+        ..with(request, Err(NoPicture::Busy))
+    };
     let actions = bot.on_report(&mut report, &channels(&["main"]), now, time);
     assert!(matches!(&actions[0], BotAction::Edit { picture: None, .. }), "{actions:?}");
     let later = now + Duration::from_mins(1);
@@ -191,8 +195,7 @@ fn only_administrators_send_files_and_one_waits_for_its_channel() {
         let file = Some(BotFile::example(Some(name), "x/y", 9));
         let sent = SystemTime::now();
         let (text, lang_code) = ("/next".to_owned(), None);
-        let message =
-            PrivateMessage { user_id, message_id: 9, text, file, sent, is_late: false, lang_code };
+        let message = PrivateMessage { user_id, message_id: 9, text, file, sent, is_late: false, lang_code };
         let mut actions = bot.on_message(&message, &channels(names), Instant::now(), sent);
         actions.retain(|action| !matches!(action, BotAction::Announce { .. }));
         actions
@@ -200,8 +203,8 @@ fn only_administrators_send_files_and_one_waits_for_its_channel() {
     assert_eq!(send(STRANGER, "a.mp4", &["main"]), []);
     assert!(said(&send(VIEWER, "a.mp4", &["main"])).contains("look"));
     assert!(said(&send(ADMIN, "a.exe", &["main"])).contains("no film"));
-    let sent = send(ADMIN, "a.mp4", &["main"]);
-    assert!(matches!(&sent[..], [BotAction::Fetch(it)] if it.channel.name == "main"), "{sent:?}");
+    let fetched = send(ADMIN, "a.mp4", &["main"]);
+    assert!(matches!(&fetched[..], [BotAction::Fetch(it)] if it.channel.name == "main"), "{fetched:?}");
     let which = send(ADMIN, "a.mp4", &["main", "news"]);
     assert!(said(&which).contains("Which channel"), "{which:?}");
     let chosen = press(&mut bot, ADMIN, "show:news", &["main", "news"]);

@@ -3,6 +3,7 @@
 use tgs_control::{DiskSpace, PlayingItem, TelegramStatus};
 
 use super::*;
+use crate::machine_notes::{MachineNote, NoteSubject};
 
 fn on_air() -> BroadcastStatus {
     let mut status = BroadcastStatus::default();
@@ -111,8 +112,11 @@ fn failures_and_sessions_are_told_as_they_come() {
 fn deaths_updates_and_deploys_are_told_once() {
     let mut log = IncidentLog::default();
     let time = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
-    let note = |subject: NoteSubject, is_good, at: u64| {
-        MachineNote { subject, is_good, detail: "signal killed SEGV".into(), at: 1_000_000 + at }
+    let note = |subject: NoteSubject, is_good, at: u64| MachineNote {
+        subject,
+        is_good,
+        detail: "signal killed SEGV".into(),
+        at: 1_000_000 + at,
     };
     let main = || NoteSubject::Broadcast("main".to_owned());
     // Of long ago.
@@ -156,12 +160,15 @@ fn several_channels_on_a_full_disk_are_one_incident() {
     for channel in ["main", "news"] {
         log.observe(channel, &with(1_000_000_000), time(0));
     }
-    assert_eq!(tell(&mut log), [(1, false, IncidentKind::DiskFilling, false), (2, false, IncidentKind::DiskFilling, false)]);
+    assert_eq!(
+        tell(&mut log),
+        [(1, false, IncidentKind::DiskFilling, false), (2, false, IncidentKind::DiskFilling, false)]
+    );
     log.observe("main", &with(50_000_000_000), time(10));
     assert_eq!(tell(&mut log), []);
     log.observe("news", &with(50_000_000_000), time(20));
     assert_eq!(tell(&mut log)[0], (1, true, IncidentKind::DiskFilling, true));
-    log.observe("news", &with(50_000_000_000), time(STALE));
+    log.observe("news", &with(50_000_000_000), time(15 * 86_400));
     assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::YtDlpStale, false));
 }
 

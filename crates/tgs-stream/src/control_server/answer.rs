@@ -10,7 +10,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, CommandSender, DiskSpace, Health, Hello, OutputListing, QueueListing, Timestamp,
+    AsRunListing, BroadcastStatus, CommandSender, DiskSpace, Health, Hello, OutputListing, QueueListing,
+    Timestamp,
     method::{
         AsRunParams, Call, GotoParams, LONGEST_TITLE, LogLines, MonitorFormat, PROTOCOL, PreviewParams,
         PreviewPicture, QueueAddParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,

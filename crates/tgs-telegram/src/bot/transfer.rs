@@ -83,12 +83,8 @@ impl BotClient {
             self.client.call(doing, &request)?;
         }
         let parts = picture.len().div_ceil(PART) as i32;
-        let file = tl::types::InputFile {
-            id,
-            parts,
-            name: "picture.jpg".to_owned(),
-            md5_checksum: String::new(),
-        };
+        let file =
+            tl::types::InputFile { id, parts, name: "picture.jpg".to_owned(), md5_checksum: String::new() };
         Ok(tl::types::InputMediaUploadedPhoto {
             spoiler: false,
             live_photo: false,

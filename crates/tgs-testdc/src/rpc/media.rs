@@ -79,7 +79,8 @@ pub(super) fn input_media(
             named(caller.state.files.find(id.id, id.access_hash, &id.file_reference))
         }
         enums::InputMedia::Document(types::InputMediaDocument {
-            id: enums::InputDocument::Document(id), ..
+            id: enums::InputDocument::Document(id),
+            ..
         }) => named(caller.state.files.find(id.id, id.access_hash, &id.file_reference)),
         _ => error("MEDIA_INVALID"),
     }

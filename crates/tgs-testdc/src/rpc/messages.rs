@@ -201,7 +201,8 @@ impl Method for functions::messages::ForwardMessages {
         let (mut updates, mut date) = (Vec::new(), now());
         for (id, random_id) in self.id.into_iter().zip(self.random_id) {
             let mailbox = caller.state.mail.get(&me.user_id);
-            let Some(old) = mailbox.and_then(|mailbox| mailbox.get(id)).filter(|old| old.other == from).cloned()
+            let Some(old) =
+                mailbox.and_then(|mailbox| mailbox.get(id)).filter(|old| old.other == from).cloned()
             else {
                 return error("MESSAGE_ID_INVALID");
             };
