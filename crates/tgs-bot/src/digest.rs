@@ -46,7 +46,7 @@ struct ChannelDay {
 
 /// The channels that are asked, and their answers. `None` is a channel that did not answer.
 #[derive(Debug)]
-struct Round {
+struct DigestRound {
     days: BTreeMap<String, Option<ChannelDay>>,
     waiting: usize,
     until: Instant,
@@ -60,7 +60,7 @@ pub(crate) struct DailyDigest {
     path: PathBuf,
     /// The day of the last digest, as `2026-11-29`.
     last_day: String,
-    round: Option<Round>,
+    round: Option<DigestRound>,
 }
 
 /// A digest that is due.
@@ -97,7 +97,7 @@ impl DailyDigest {
             return None;
         }
         let since = Timestamp::from(SystemTime::from(time.timestamp()).checked_sub(DAY)?);
-        let mut round = Round { days: BTreeMap::new(), waiting: 0, until: now + PATIENCE, since };
+        let mut round = DigestRound { days: BTreeMap::new(), waiting: 0, until: now + PATIENCE, since };
         for channel in channels.iter().take(MOST_CHANNELS) {
             round.days.insert(channel.name.clone(), None);
             let params = AsRunParams { since: Some(since.to_string()), limit: MOST_ENTRIES };

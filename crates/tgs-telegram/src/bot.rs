@@ -240,8 +240,8 @@ impl BotClient {
         }
     }
 
-    /// Replaces text and keyboard of a message of the bot. Below a picture the text has at most 1024
-    /// UTF-16 units ([`BotText::caption`]).
+    /// Replaces text and keyboard of a message of the bot. Below a picture the text has at most
+    /// 1024 UTF-16 units ([`BotText::caption`]).
     pub fn edit(
         &mut self,
         user_id: i64,

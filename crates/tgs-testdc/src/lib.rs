@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Two DCs share a [`World`] of accounts and chats. As with the real servers, a key belongs to one
-//! DC and an account to one home DC. Messages, photos and documents exist in private chats between a
-//! user and a bot only. Only documented or observed behaviour of the real servers is modelled.
+//! DC and an account to one home DC. Messages, photos and documents exist in private chats between
+//! a user and a bot only. Only documented or observed behaviour of the real servers is modelled.
 
 mod connection;
 mod crypt;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn trouble_is_told_looked_at_steered_and_over() {
+fn trouble_is_reported_looked_at_steered_and_over() {
     let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
     let _broadcast = coloured(dir.path(), &ingest, &[("red", 8_000)]);
     let socket = dir.path().join("state/control.sock");
@@ -33,7 +33,7 @@ fn trouble_is_told_looked_at_steered_and_over() {
     people.send(Alice, "/start");
     people.expect(Alice, "Ваш ID", &bot);
 
-    // The disk with the films is gone. Told:
+    // The disk with the films is gone, which is reported:
     fs::rename(dir.path().join("red.mp4"), dir.path().join("away")).unwrap();
     people.wait_any(Alice, "main: сбой элемента", &bot);
     let trouble = people.wait_any(Alice, "🚨 main: зрители видят заставку", &bot);
@@ -59,7 +59,7 @@ fn trouble_is_told_looked_at_steered_and_over() {
     people.expect(Alice, "▶ From the phone", &bot);
     assert_eq!(people.picture(Alice, &bot).0, Picture::Clip("lime"));
 
-    // A death that systemd mends within seconds is told as well, once.
+    // A death that systemd mends within seconds is reported as well, once.
     let note = dir.path().join("notes/tg_video_streamer.service");
     fs::write(note, "signal killed SEGV\n").unwrap();
     people.wait_any(Alice, "🚨 main: трансляция аварийно завершилась", &bot);

@@ -109,7 +109,7 @@ fn failures_and_sessions_are_told_as_they_come() {
 }
 
 #[test]
-fn deaths_updates_and_deploys_are_told_once() {
+fn deaths_updates_and_deploys_are_reported_once() {
     let mut log = IncidentLog::default();
     let time = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
     let note = |subject: NoteSubject, is_good, at: u64| MachineNote {
