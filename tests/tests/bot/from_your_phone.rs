@@ -1,7 +1,7 @@
 //! The story of docs/guide/from-your-phone.md, as one test: trouble is reported, looked at, steered
 //! away, and over. The operator is Telethon.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use tgs_control::ControlClient;
 use tgs_e2e::{
@@ -63,11 +63,28 @@ fn trouble_is_reported_looked_at_steered_and_over() {
     let note = dir.path().join("notes/tg_video_streamer.service");
     fs::write(note, "signal killed SEGV\n").unwrap();
     people.wait_any(Alice, "🚨 main: трансляция аварийно завершилась", &bot);
+    let note = dir.path().join("notes/yt-dlp-update.service");
+    fs::write(note, "exit-code exited 1\n").unwrap();
+    people.wait_any(Alice, "🚨 не удалось обновить yt-dlp", &bot);
     // The webhook has heard the same.
-    for wanted in ["filler open", "filler over", "died over"] {
+    for wanted in ["filler open", "filler over", "died over", "yt_dlp_failed open"] {
         let heard = std::iter::repeat_with(|| hook.next().join(" ")).take(50).find(|heard| heard == wanted);
         assert_eq!(heard.as_deref(), Some(wanted));
     }
     bot.no_secret_is_seen(&dc);
     assert!(bot.stop().success());
+
+    // In the morning, the digest: once, whatever is restarted.
+    let clock = Command::new("date").arg("+%H:%M").output().unwrap().stdout;
+    let settings = [settings[0], ("BOT_DIGEST", str::from_utf8(&clock).unwrap().trim())];
+    let received = people.received(Alice);
+    for _ in 0..2 {
+        let bot = Bot::start_with(&dc, dir.path(), &socket, &hook, &settings);
+        let digest = people.wait_any(Alice, "📊 За последние 24 часа", &bot);
+        assert!(digest["text"].as_str().unwrap().contains("📺 main\nэлементов: "), "{digest}");
+        people.send(Alice, "/start");
+        people.expect(Alice, "Ваш ID", &bot);
+        assert!(bot.stop().success());
+    }
+    assert_eq!(people.received(Alice), received + 3);
 }
