@@ -2,6 +2,8 @@
 //! crash, and what of the broadcast is secret does not exist for it. What it says is shown in
 //! `bot`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::time::Duration;
 
 use tgs_e2e::machine::Machine;
