@@ -121,7 +121,9 @@ impl Conversation {
                 () if old => Some(texts.too_late),
                 () => None,
             };
+            let name = file.name.as_deref().unwrap_or_default();
             actions.push(match refusal {
+                Some(refusal) if old => say(user_id, BotText::plain(refusal).foreign(name)),
                 Some(refusal) => say(user_id, BotText::plain(refusal)),
                 None => chat.take_file(user_id, channels, file),
             });
